@@ -1,0 +1,1 @@
+"""Answers: expressions, frames, schema, statistics, comparison."""

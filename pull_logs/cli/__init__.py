@@ -1,0 +1,1 @@
+"""The edge: arguments in, sections or JSON out; the only place that prints."""

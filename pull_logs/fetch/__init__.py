@@ -1,0 +1,1 @@
+"""Network in: W&B runs, whole and unsampled, many at once."""

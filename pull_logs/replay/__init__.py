@@ -1,0 +1,1 @@
+"""Network out: a W&B-compatible read server over bundles."""

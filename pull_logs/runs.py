@@ -1,0 +1,181 @@
+"""The values that every other room speaks about: run paths, run records, coverage."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pull_logs.errors import UsageError
+
+STATES = frozenset(
+    {"running", "finished", "crashed", "failed", "killed", "preempting", "preempted", "pending"}
+)
+"""The states that W&B gives a run (read API facts, section 3.4)."""
+
+LIVE_STATES = frozenset({"running", "pending", "preempting"})
+"""The states in which a run may still log rows."""
+
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f/\\#?%:]")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RunPath:
+    """`entity/project/run_id`: the name of a run, and its place in every order.
+
+    The run id is what W&B's API calls `name`; the name that people see is
+    `RunInfo.name` and need not be unique.
+    """
+
+    entity: str
+    project: str
+    run_id: str
+
+    def __str__(self) -> str:
+        return f"{self.entity}/{self.project}/{self.run_id}"
+
+    @property
+    def project_path(self) -> str:
+        """`entity/project`."""
+        return f"{self.entity}/{self.project}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunReference:
+    """A run as a user wrote it: any part may be missing but the run id.
+
+    Attributes:
+        host: The host of a run URL, or None when a path was given.
+    """
+
+    run_id: str
+    project: str | None = None
+    entity: str | None = None
+    host: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> RunReference:
+        """Read `entity/project/run_id`, `project/run_id`, `run_id` or the URL of a run.
+
+        Raises:
+            UsageError: The text is none of these.
+        """
+        if "://" in text:
+            return _parse_url(text)
+        parts = text.strip("/").split("/")
+        if len(parts) == 4 and parts[2] == "runs":
+            parts.pop(2)
+        if not 1 <= len(parts) <= 3 or any(not part or _FORBIDDEN.search(part) for part in parts):
+            raise UsageError(
+                f"{text!r} is not a run path",
+                hint="write entity/project/run_id, project/run_id, run_id or the URL of the run",
+            )
+        run_id, project, entity = ([*reversed(parts), None, None])[:3]
+        assert run_id is not None  # noqa: S101 - for the type checker: parts is never empty here
+        return cls(run_id=run_id, project=project, entity=entity)
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.entity, self.project, self.run_id) if part)
+
+    def complete(self, *, entity: str | None, project: str | None) -> RunPath:
+        """The full path, with defaults for the parts that were left out.
+
+        Raises:
+            UsageError: A part is missing and has no default.
+        """
+        entity, project = self.entity or entity, self.project or project
+        if not project:
+            raise UsageError(
+                f"run {str(self)!r} has no project", hint="write entity/project/run_id or set WANDB_PROJECT"
+            )
+        if not entity:
+            raise UsageError(
+                f"run {str(self)!r} has no entity", hint="write entity/project/run_id or set WANDB_ENTITY"
+            )
+        return RunPath(entity, project, self.run_id)
+
+    def matches(self, path: RunPath) -> bool:
+        """Whether the parts that were given are those of `path`."""
+        return (
+            self.run_id == path.run_id
+            and self.project in (None, path.project)
+            and self.entity in (None, path.entity)
+        )
+
+
+def _parse_url(text: str) -> RunReference:
+    url = urlsplit(text)
+    parts = [unquote(part) for part in url.path.strip("/").split("/")]
+    if (
+        url.scheme not in ("http", "https")
+        or len(parts) < 4
+        or parts[2] != "runs"
+        or any(not part or _FORBIDDEN.search(part) for part in parts[:4])
+    ):
+        raise UsageError(
+            f"{text!r} is not the URL of a run",
+            hint="a run's URL looks like https://wandb.ai/entity/project/runs/run_id",
+        )
+    return RunReference(run_id=parts[3], project=parts[1], entity=parts[0], host=url.netloc)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """All that is known of a run but its histories.
+
+    Attributes:
+        path: Its path.
+        name: The display name; untrusted text, not unique.
+        state: One of `STATES`.
+        sweep: The id of its sweep.
+        created_at: UTC, `2026-11-23T10:00:00Z`, with fractional seconds only where there are some.
+        heartbeat_at: As `created_at`.
+        host: The host of the API it was read from, `api.wandb.ai`; None for a local run folder.
+        config: Unwrapped (`{"lr": 0.1}`, never `{"lr": {"value": 0.1}}`), without internal keys.
+        config_internal: The internal keys (`_wandb`, `wandb_version`), unwrapped as well.
+        summary: Nested as logged, floats for the strings "NaN" and "Infinity".
+        system_summary: The last system metrics.
+        metadata: What `wandb-metadata.json` holds.
+    """
+
+    path: RunPath
+    name: str
+    state: str
+    tags: tuple[str, ...] = ()
+    group: str | None = None
+    job_type: str | None = None
+    sweep: str | None = None
+    notes: str | None = None
+    user: str | None = None
+    commit: str | None = None
+    created_at: str | None = None
+    heartbeat_at: str | None = None
+    host: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    config_internal: Mapping[str, Any] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    system_summary: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """What a run's history was to hold, and what of it arrived.
+
+    Attributes:
+        promised_rows: Rows that the source promised when the pull was planned; None if it promised none.
+        promised_last_step: The last step it promised; None if it promised none (or -1: no rows).
+        received_rows: Rows that arrived, counted before rows of one step were merged.
+        received_last_step: The last step that arrived; None without rows.
+        complete: Whether all that was promised is there.
+        reason: Why not, in one sentence; empty when complete.
+    """
+
+    promised_rows: int | None = None
+    promised_last_step: int | None = None
+    received_rows: int = 0
+    received_last_step: int | None = None
+    complete: bool = True
+    reason: str = ""

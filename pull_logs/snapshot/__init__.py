@@ -1,0 +1,1 @@
+"""Disk: rows, columns, Parquet, the bundle and its checks."""

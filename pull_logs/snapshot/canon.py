@@ -1,0 +1,224 @@
+"""The law of a row: what a raw row means, whichever way it came in.
+
+A raw row is a dict of JSON-like values as a parquet shard, a live page, a
+local log or another bundle delivers it. `canon_row` gives its one canonical
+form; two raw rows say the same if and only if their canonical forms are the
+same, kinds compared (`same`). `canon_record` does it for configs and
+summaries, where null is a value of its own and stays.
+
+In text, canonical JSON is strict JSON: members sorted by code point, no
+spaces, no escapes but the required ones, floats in Python's shortest spelling,
+and NaN and the infinities as the strings "NaN", "Infinity" and "-Infinity".
+Those strings and the floats are the same value under the law, so nothing is
+lost by it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from pull_logs.errors import DataError
+
+STEP = "_step"
+TIMESTAMP = "_timestamp"
+
+INT_MIN, INT_LIMIT = -(2**63), 2**63
+MAX_DEPTH = 200
+"""Nesting that a value may have; W&B's own interface flattens far earlier."""
+
+_NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Lane(IntEnum):
+    """Where a row came from; on a conflict the greater lane wins."""
+
+    SHARD = 1
+    LIVE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A canonical row, or a part of one, and the lane it came by."""
+
+    lane: Lane
+    row: Mapping[str, Any]
+
+
+def canon_number(value: float) -> int | float:
+    """A number by its value: an int where integral in [-2^63, 2^63), else a double, else an exact int."""
+    if isinstance(value, int):
+        if INT_MIN <= value < INT_LIMIT:
+            return int(value)
+        try:
+            double = float(value)
+        except OverflowError:
+            return value
+        return double if int(double) == value else value
+    if value.is_integer() and INT_MIN <= value < INT_LIMIT:
+        return int(value)
+    return math.nan if value != value else float(value)  # noqa: PLR0124 - the test for NaN
+
+
+def canon_text(value: str) -> str:
+    """Text with each lone surrogate replaced by U+FFFD, otherwise untouched."""
+    return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
+
+
+def _canon(value: Any, *, keep_null: bool, depth: int) -> Any:
+    """The canonical value, or None both for null and, in rows, for a dict that ends up empty."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _NONFINITE[value] if value in _NONFINITE else canon_text(value)
+    if isinstance(value, (int, float)):
+        return canon_number(value)
+    if depth >= MAX_DEPTH:
+        raise DataError(f"a value is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, Mapping):
+        members = {}
+        for key, item in value.items():
+            inner = _canon(item, keep_null=keep_null, depth=depth + 1)
+            if inner is not None or keep_null:
+                members[canon_text(str(key))] = inner
+        return members if members or keep_null else None
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        return [_canon(item, keep_null=keep_null, depth=depth + 1) for item in value]
+    raise DataError(f"a value of type {type(value).__name__} is not JSON")
+
+
+def canon_value(value: Any) -> Any:
+    """The canonical form of one cell of a row; None where the cell is absent.
+
+    Raises:
+        DataError: The value is not JSON-like, or nested too deep.
+    """
+    return _canon(value, keep_null=False, depth=0)
+
+
+def canon_members(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The canonical form of a row's members, `_step` asked for by nobody (system metrics have none).
+
+    Raises:
+        DataError: A value is not JSON-like, or nested too deep.
+    """
+    return _canon(raw, keep_null=False, depth=0) or {}
+
+
+def canon_step(value: Any) -> int:
+    """A step: an integral number in [-2^63, 2^63), of whatever type.
+
+    Raises:
+        DataError: It is no such number.
+    """
+    step = canon_value(value)
+    if isinstance(step, int) and not isinstance(step, bool) and INT_MIN <= step < INT_LIMIT:
+        return step
+    raise DataError(f"a row's _step is {value!r}, not a whole number of 64 bits")
+
+
+def canon_row(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The canonical form of a raw row, with `_step` an int.
+
+    Raises:
+        DataError: `_step` is absent or no whole number, or a value is not JSON-like.
+    """
+    row = canon_members(raw)
+    row[STEP] = canon_step(row.get(STEP))
+    return row
+
+
+def canon_record(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The canonical form of a config or a summary: as a row's, but nulls and empty dicts stay.
+
+    Raises:
+        DataError: A value is not JSON-like, or nested too deep.
+    """
+    record = _canon(raw, keep_null=True, depth=0)
+    assert isinstance(record, dict)  # noqa: S101 - for the type checker: a mapping gives a dict
+    return record
+
+
+def _spell(value: Any) -> Any:
+    if isinstance(value, float):
+        return (
+            value
+            if math.isfinite(value)
+            else "NaN"
+            if value != value
+            else "Infinity"
+            if value > 0
+            else "-Infinity"
+        )  # noqa: PLR0124
+    if isinstance(value, dict):
+        return {key: _spell(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_spell(item) for item in value]
+    return value
+
+
+def canonical_text(value: Any) -> str:
+    """Canonical JSON of a canonical value."""
+    try:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    except ValueError:
+        return json.dumps(
+            _spell(value), allow_nan=False, ensure_ascii=False, sort_keys=True, separators=(",", ":")
+        )
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read JSON as W&B writes it: bare NaN tokens, control characters and big integers included.
+
+    Raises:
+        DataError: The text is not JSON.
+    """
+    try:
+        return json.loads(text, strict=False)
+    except (ValueError, RecursionError) as exc:
+        raise DataError(f"not JSON: {exc}") from exc
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two canonical values are the same, kinds compared: `1` is not `True`, NaN is NaN."""
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(item, right[key]) for key, item in left.items())
+    if isinstance(left, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    return bool(left == right) or (left != left and right != right)  # noqa: PLR0124 - NaN
+
+
+def merge_rows(fragments: Iterable[Fragment]) -> list[dict[str, Any]]:
+    """One row per step, in step order, of canonical fragments in any order.
+
+    Where fragments of a step conflict on a key, the greater lane wins, then the
+    greater `_timestamp` of the fragment, then the greater canonical text (its
+    UTF-8 bytes).
+    """
+    steps: dict[int, list[Fragment]] = {}
+    for fragment in fragments:
+        steps.setdefault(fragment.row[STEP], []).append(fragment)
+    return [
+        dict(found[0].row) if len(found) == 1 else _merge_step(found) for _, found in sorted(steps.items())
+    ]
+
+
+def _merge_step(fragments: Sequence[Fragment]) -> dict[str, Any]:
+    ranked: dict[str, tuple[tuple[int, float, bytes], Any]] = {}
+    for fragment in fragments:
+        stamp = fragment.row.get(TIMESTAMP)
+        if isinstance(stamp, bool) or not isinstance(stamp, (int, float)) or stamp != stamp:  # noqa: PLR0124
+            stamp = -math.inf
+        for key, value in fragment.row.items():
+            rank = (int(fragment.lane), stamp, canonical_text(value).encode())
+            if key not in ranked or rank > ranked[key][0]:
+                ranked[key] = (rank, value)
+    return {key: value for key, (_, value) in ranked.items()}

@@ -1,0 +1,1 @@
+"""Other ways in: checkpoints and local W&B run folders."""
