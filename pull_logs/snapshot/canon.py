@@ -63,7 +63,7 @@ def canon_number(value: float) -> int | float:
         return double if int(double) == value else value
     if value.is_integer() and INT_MIN <= value < INT_LIMIT:
         return int(value)
-    return math.nan if value != value else float(value)  # noqa: PLR0124 - the test for NaN
+    return math.nan if value != value else float(value)
 
 
 def canon_text(value: str) -> str:
@@ -155,7 +155,7 @@ def _spell(value: Any) -> Any:
             else "Infinity"
             if value > 0
             else "-Infinity"
-        )  # noqa: PLR0124
+        )
     if isinstance(value, dict):
         return {key: _spell(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -193,7 +193,7 @@ def same(left: Any, right: Any) -> bool:
         return left.keys() == right.keys() and all(same(item, right[key]) for key, item in left.items())
     if isinstance(left, list):
         return len(left) == len(right) and all(map(same, left, right))
-    return bool(left == right) or (left != left and right != right)  # noqa: PLR0124 - NaN
+    return bool(left == right) or (left != left and right != right)
 
 
 def merge_rows(fragments: Iterable[Fragment]) -> list[dict[str, Any]]:
@@ -215,7 +215,7 @@ def _merge_step(fragments: Sequence[Fragment]) -> dict[str, Any]:
     ranked: dict[str, tuple[tuple[int, float, bytes], Any]] = {}
     for fragment in fragments:
         stamp = fragment.row.get(TIMESTAMP)
-        if isinstance(stamp, bool) or not isinstance(stamp, (int, float)) or stamp != stamp:  # noqa: PLR0124
+        if isinstance(stamp, bool) or not isinstance(stamp, (int, float)) or stamp != stamp:
             stamp = -math.inf
         for key, value in fragment.row.items():
             rank = (int(fragment.lane), stamp, canonical_text(value).encode())
