@@ -1,0 +1,200 @@
+"""The framing of a `.wandb` transaction log: blocks, chunks, records.
+
+The format is that of LevelDB's log with W&B's own header and checksum (read
+API facts, section 7). A file is a 7-byte header followed by chunks, laid out
+in blocks of 32 KiB that are counted from the start of the file, so that the
+header takes 7 bytes of the first block. A chunk never crosses a block; a
+record is one chunk, or a first, any number of middle and a last one. Where
+fewer than 7 bytes are left in a block, they are padding.
+
+A reader meets damage in two ways: a run that was killed leaves a torn last
+record, and storage flips or loses bytes. Either costs the records that are
+touched and at most the rest of their blocks, because reading goes on at the
+next block with the next record that begins there. What was lost is told.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import BinaryIO
+from zlib import crc32
+
+from pull_logs.errors import DamageError, FormatTooNewError
+
+MAGIC = b":W&B\xe1\xbe"
+VERSION = 0
+HEADER = MAGIC + bytes([VERSION])
+BLOCK_SIZE = 32 * 1024
+CHUNK_HEADER = struct.Struct("<IHB")
+"""CRC-32 (IEEE, unmasked) over kind and payload, length of the payload, kind."""
+
+MAX_RECORD = 256 * 1024 * 1024
+"""Bytes that a record may have; W&B itself takes no call to `log` above 25 MB."""
+
+
+class ChunkKind(IntEnum):
+    """Which part of its record a chunk is."""
+
+    FULL = 1
+    FIRST = 2
+    MIDDLE = 3
+    LAST = 4
+
+
+_KINDS = frozenset(map(int, ChunkKind))
+
+
+@dataclass(frozen=True, slots=True)
+class LogDamage:
+    """A stretch of a log that could not be read.
+
+    Attributes:
+        offset: Where it starts, in bytes from the start of the file.
+        bytes_lost: How many bytes of records were skipped from there on, as far as the file goes.
+        reason: What was wrong, as the end of a sentence.
+    """
+
+    offset: int
+    bytes_lost: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.bytes_lost} bytes at offset {self.offset}: {self.reason}"
+
+
+class LogReader:
+    """The records of one log, read lazily, a block at a time.
+
+    Iterating yields each whole record once; a reader is iterated once. Memory
+    is bounded by one block and one record.
+
+    Attributes:
+        damages: What was lost so far, in file order; final when the iteration is over.
+        size: Bytes read so far.
+    """
+
+    def __init__(self, source: BinaryIO, *, name: str) -> None:
+        self.damages: list[LogDamage] = []
+        self.size = 0
+        self._source = source
+        self._name = name
+        self._parts: list[memoryview] = []
+        self._start = 0
+        self._lost_from: int | None = None
+        self._reason = ""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The whole records, in file order.
+
+        Raises:
+            DamageError: The file is no transaction log at all.
+            FormatTooNewError: The log's version is none that this release knows.
+        """
+        offset = 0
+        while block := self._source.read(BLOCK_SIZE):
+            self.size = offset + len(block)
+            start = self._check_header(block) if offset == 0 else 0
+            yield from self._block_records(block, offset=offset, start=start)
+            offset += BLOCK_SIZE
+        if self._parts:
+            self._lose(self._start, "the last record is torn off")
+        self._settle(self.size)
+
+    def _check_header(self, block: bytes) -> int:
+        header = block[: len(HEADER)]
+        if header == HEADER or (len(block) < len(HEADER) and HEADER.startswith(header)):
+            return len(header)
+        if header[: len(MAGIC)] == MAGIC:
+            raise FormatTooNewError(
+                f"{self._name!r} is a transaction log of version {header[len(MAGIC)]}, "
+                f"and this release reads version {VERSION}",
+                hint="update wandb-pull-logs",
+            )
+        # One damaged header byte must not cost the run: a chunk that checks out behind it is proof enough.
+        if _chunk_end(block, len(HEADER)) is None:
+            raise DamageError(
+                f"{self._name!r} is not a W&B transaction log",
+                hint="a log is called run-ID.wandb and starts with ':W&B'",
+            )
+        self.damages.append(LogDamage(0, 0, "the file header is damaged"))
+        return len(HEADER)
+
+    def _block_records(self, block: bytes, *, offset: int, start: int) -> Iterator[bytes]:
+        view, position, limit = memoryview(block), start, len(block)
+        while position + CHUNK_HEADER.size <= limit:
+            end = _chunk_end(block, position)
+            if end is None:
+                self._lose(offset + position, _fault(block, position))
+                return
+            payload = view[position + CHUNK_HEADER.size : end]
+            record = self._take(block[position + CHUNK_HEADER.size - 1], payload, offset + position)
+            if record is not None:
+                yield record
+            position = end
+        # What is too near to the end of a block for a chunk is padding, cut off or not.
+        if position < limit and BLOCK_SIZE - position >= CHUNK_HEADER.size:
+            self._lose(offset + position, "the file ends inside a chunk's header")
+
+    def _take(self, kind: int, payload: memoryview, offset: int) -> bytes | None:
+        """The record that this chunk completes, if it does."""
+        if kind in (ChunkKind.FULL, ChunkKind.FIRST):
+            if self._parts:
+                self._lose(self._start, "a record has no end")
+            self._settle(offset)
+            if kind == ChunkKind.FULL:
+                return bytes(payload)
+            self._start, self._parts = offset, [payload]
+            return None
+        if not self._parts:
+            self._lose(offset, "a record has no beginning")
+            return None
+        self._parts.append(payload)
+        # The parts of a record fill their blocks, so their number bounds its size.
+        if len(self._parts) * BLOCK_SIZE > MAX_RECORD:
+            self._lose(self._start, f"a record is larger than {MAX_RECORD} bytes")
+            return None
+        if kind == ChunkKind.MIDDLE:
+            return None
+        record = b"".join(self._parts)
+        self._parts = []
+        return record
+
+    def _lose(self, offset: int, reason: str) -> None:
+        """Open a damage, or let it be part of the one that is open."""
+        if self._lost_from is None:
+            self._lost_from = min(offset, self._start) if self._parts else offset
+            self._reason = reason
+        self._parts = []
+
+    def _settle(self, offset: int) -> None:
+        """Close the open damage, if any, at the record that begins at `offset`."""
+        if self._lost_from is not None:
+            self.damages.append(LogDamage(self._lost_from, offset - self._lost_from, self._reason))
+            self._lost_from = None
+
+
+def _chunk_end(block: bytes, position: int) -> int | None:
+    """Where the chunk at `position` ends in its block; None when there is no sound chunk."""
+    if position + CHUNK_HEADER.size > len(block):
+        return None
+    checksum, length, kind = CHUNK_HEADER.unpack_from(block, position)
+    end = position + CHUNK_HEADER.size + length
+    if kind not in _KINDS or end > len(block):
+        return None
+    body = memoryview(block)[position + CHUNK_HEADER.size - 1 : end]
+    return end if crc32(body) == checksum else None
+
+
+def _fault(block: bytes, position: int) -> str:
+    """Why there is no sound chunk at `position`."""
+    _, length, kind = CHUNK_HEADER.unpack_from(block, position)
+    if not any(block[position:]):
+        return "zeros stand where records should be"
+    if position + CHUNK_HEADER.size + length > len(block) < BLOCK_SIZE:
+        return "the file ends inside a record"
+    if kind not in _KINDS:
+        return f"a chunk is of the unknown kind {kind}"
+    return "a chunk's checksum does not match"
