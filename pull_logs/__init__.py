@@ -32,6 +32,7 @@ from pull_logs.errors import (
     RunNotFoundError,
     ServerError,
     SignInError,
+    UnknownNameError,
     UnsafeFileError,
     UsageError,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "Selection",
     "ServerError",
     "SignInError",
+    "UnknownNameError",
     "UnsafeFileError",
     "UsageError",
     "open_bundle",

@@ -6,6 +6,7 @@
       NotFoundError                  exit 3   a run, metric, project or file is not there
         RunNotFoundError
         MetricNotFoundError
+          UnknownNameError                    an expression names a metric that is not there
         ProjectNotFoundError
         FileMissingError
       IncompleteError                exit 4   data is incomplete and `--strict` was asked for
@@ -26,7 +27,11 @@ command line prints both on one line and exits with `exit_code`.
 
 from __future__ import annotations
 
+import unicodedata
 from typing import ClassVar
+
+_SHOWN = 160
+_SHOWN_BEFORE = 60
 
 
 class PullLogsError(Exception):
@@ -55,6 +60,24 @@ class UsageError(PullLogsError, ValueError):
     exit_code = 2
 
 
+def _width(text: str) -> int:
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )
+
+
+def _pointed(source: str, span: tuple[int, int]) -> str:
+    """Two indented lines: the source, cut around the fault where it is long, and a caret under the span."""
+    first = max(0, span[0] - _SHOWN_BEFORE) if len(source) > _SHOWN else 0
+    last = min(len(source), first + _SHOWN)
+    before, fault = source[first : span[0]], source[span[0] : min(span[1], last)]
+    lead, rest = "..." if first else "", "..." if last < len(source) else ""
+    shown = "".join(char if char.isprintable() else " " for char in source[first:last])
+    marker = " " * (len(lead) + _width(before)) + "~" * (_width(fault) - 1) + "^"
+    return f"\n    {lead}{shown}{rest}\n    {marker}"
+
+
 class ExpressionError(UsageError):
     """An expression does not parse, name known columns, or fit its types.
 
@@ -69,10 +92,7 @@ class ExpressionError(UsageError):
         self.span = span
 
     def __str__(self) -> str:
-        start, end = self.span
-        shown = "".join(char if char.isprintable() else " " for char in self.source)
-        marker = " " * start + "~" * max(end - start - 1, 0) + "^"
-        return f"{super().__str__()}\n    {shown}\n    {marker}"
+        return super().__str__() + _pointed(self.source, self.span)
 
 
 class NotFoundError(PullLogsError, LookupError):
@@ -87,6 +107,23 @@ class RunNotFoundError(NotFoundError):
 
 class MetricNotFoundError(NotFoundError):
     """No metric of a run has that name."""
+
+
+class UnknownNameError(MetricNotFoundError):
+    """An expression names a metric that is not there.
+
+    Attributes:
+        source: The whole text of the expression.
+        span: Start and end of the name, as offsets in characters into `source`.
+    """
+
+    def __init__(self, message: str, *, source: str, span: tuple[int, int], hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.source = source
+        self.span = span
+
+    def __str__(self) -> str:
+        return super().__str__() + _pointed(self.source, self.span)
 
 
 class ProjectNotFoundError(NotFoundError):
