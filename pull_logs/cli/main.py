@@ -1,0 +1,165 @@
+"""The `pull-logs` command: its group, its bare view and its one error edge.
+
+Everything heavy is imported by the command that needs it, so that `--help` and
+usage errors cost no more than click.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from pull_logs.cli import bundles, demo, fetching, serving
+from pull_logs.cli.options import origin_options, output_options, source_options, take_sources, view_options
+from pull_logs.errors import PullLogsError, UsageError
+
+INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
+_CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors", ".bin")
+
+
+def _spelling(name: str) -> str | None:
+    """What a bare argument was most likely meant to be, with the flag that belongs before it."""
+    path = Path(name)
+    if name.endswith((".wandb.zip", ".zip")) or (path / "datapackage.json").is_file():
+        return f"-b {name}"
+    if path.suffix in _CHECKPOINTS:
+        return f"-c {name}"
+    if "/" in name or path.is_dir():
+        return f"-r {name}"
+    return None
+
+
+class _Group(click.Group):
+    """A group whose bare form is a view, and which says where a misplaced word belongs."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            meant = _spelling(name)
+            if meant is not None:
+                raise UsageError(f"{name!r} is no command", hint=f"write: pull-logs {meant}")
+            raise UsageError(
+                f"{name!r} is no command", hint=f"the commands are {', '.join(self.list_commands(ctx))}"
+            )
+        return super().resolve_command(ctx, args)
+
+
+def _typed(ctx: click.Context) -> list[str]:
+    """The options of the group that were typed, spelled as a subcommand would take them."""
+    words: list[str] = []
+    for param in ctx.command.params:
+        if ctx.get_parameter_source(param.name or "") is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        value = ctx.params[param.name or ""]
+        if value is True:
+            words.append(param.opts[0])
+        else:
+            for item in value if isinstance(value, tuple) else (value,):
+                words += [param.opts[0], str(item)]
+    return words
+
+
+@click.group(
+    cls=_Group,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@source_options
+@view_options
+@origin_options
+@output_options
+@click.version_option(package_name="wandb-pull-logs", prog_name="pull-logs")
+@click.pass_context
+def cli(ctx: click.Context, /, **options: Any) -> None:
+    """Show Weights & Biases runs, or work on them with a command.
+
+    Without a command: pull-logs SOURCES [VIEW], as in
+    `pull-logs -b sweep.wandb.zip --stats` or `pull-logs -c best.pt --schema`.
+    """
+    words = _typed(ctx)
+    if ctx.invoked_subcommand is not None:
+        if words:
+            import shlex
+
+            raise UsageError(
+                f"{words[0]} stands before the command {ctx.invoked_subcommand!r}",
+                hint=f"write: pull-logs {ctx.invoked_subcommand} {shlex.join(words)}",
+            )
+        return
+    if not words:
+        click.echo(ctx.get_help())
+        return
+    from pull_logs.cli.show import show
+
+    show(take_sources(options), **options)
+
+
+for _command in (
+    fetching.fetch,
+    bundles.import_command,
+    bundles.info,
+    bundles.verify,
+    serving.serve,
+    demo.demo,
+):
+    cli.add_command(_command)
+
+
+def _say(kind: str, text: str) -> None:
+    click.echo(f"pull-logs: {kind}: {text}", err=True)
+
+
+def _fail(exc: BaseException) -> int:
+    """Tell an error in one line (an expression's adds its caret) and give the exit code."""
+    if isinstance(exc, PullLogsError):
+        _say("error", str(exc))
+        return exc.exit_code
+    if isinstance(exc, click.UsageError):
+        command = exc.ctx.command_path if exc.ctx else "pull-logs"
+        _say("error", f"{exc.format_message().rstrip('.')}; see `{command} --help`")
+        return USAGE
+    if isinstance(exc, click.ClickException):
+        _say("error", exc.format_message())
+        return exc.exit_code
+    if isinstance(exc, (KeyboardInterrupt, click.Abort)):
+        _say("stopped", "interrupted; the same command goes on where it stopped")
+        return INTERRUPTED
+    if isinstance(exc, OSError) and exc.errno is not None:
+        _say("error", f"{exc.strerror or exc}: {exc.filename or 'no file name'}")
+        return INTERNAL
+    if os.environ.get("PULL_LOGS_DEBUG"):
+        raise exc
+    _say("internal error", f"{type(exc).__name__}: {exc}; set PULL_LOGS_DEBUG=1 for the traceback and report it")
+    return INTERNAL
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and give its exit code; the only place that catches everything.
+
+    Args:
+        arguments: The words after the program's name; those of the process by default.
+    """
+    try:
+        result = cli.main(args=arguments, prog_name="pull-logs", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough; what Python still holds for it goes nowhere.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except BaseException as exc:  # noqa: BLE001 - the error edge
+        return _fail(exc)
+    return result if isinstance(result, int) else 0
+
+
+def run() -> NoReturn:
+    """The console script."""
+    raise SystemExit(main())

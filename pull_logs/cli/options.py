@@ -1,0 +1,183 @@
+"""The flags that several commands share, and the values they become.
+
+The names are those of design section 3: sources say which runs, the view says
+what to show of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pull_logs.errors import UsageError
+
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Which runs a command is about, as the user wrote them.
+
+    Attributes:
+        runs: Run paths, run URLs or local W&B run folders (`-r`).
+        checkpoints: Checkpoint files, folders or globs (`-c`).
+        bundles: Bundle files or unzipped bundles (`-b`).
+        projects: `entity/project` (`-p`).
+        sweeps: `entity/project/sweep` (`--sweep`).
+        keep: A run expression (`--filter`).
+        checkpoint_key: Where a checkpoint holds its run (`--checkpoint-key`).
+        refresh: Ask W&B again instead of the local cache.
+        offline: Never touch the network.
+    """
+
+    runs: tuple[str, ...] = ()
+    checkpoints: tuple[str, ...] = ()
+    bundles: tuple[Path, ...] = ()
+    projects: tuple[str, ...] = ()
+    sweeps: tuple[str, ...] = ()
+    keep: str | None = None
+    checkpoint_key: str | None = None
+    refresh: bool = False
+    offline: bool = False
+
+    @property
+    def named(self) -> bool:
+        """Whether any source was given at all."""
+        return bool(self.runs or self.checkpoints or self.bundles or self.projects or self.sweeps)
+
+    def check(self) -> None:
+        """Refuse combinations that contradict themselves.
+
+        Raises:
+            UsageError: No source at all, or `--refresh` where nothing may be asked.
+        """
+        if not self.named:
+            raise UsageError(
+                "no source was given", hint="name one with -b BUNDLE, -c CHECKPOINT, -r RUN or -p ENTITY/PROJECT"
+            )
+        if self.refresh and (self.offline or self.bundles):
+            other = "-b" if self.bundles else "--offline"
+            raise UsageError(
+                f"--refresh asks W&B and {other} never does", hint="leave one of the two out"
+            )
+
+
+def _decorate(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def source_options(command: Command) -> Command:
+    """The flags that say which runs: -r -c -b -p --sweep --filter --checkpoint-key."""
+    return _decorate(
+        command,
+        (
+            click.option(
+                "-r", "--run", "runs", multiple=True, metavar="PATH",
+                help="entity/project/run_id, a part of it, a run URL or a local W&B run folder.",
+            ),
+            click.option(
+                "-c", "--checkpoint", "checkpoints", multiple=True, metavar="FILE",
+                help="A checkpoint that carries its run; globs and folders too.",
+            ),
+            click.option(
+                "-b", "--bundle", "bundles", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
+                help="A bundle; runs named by -r and -c are looked up in it.",
+            ),
+            click.option(
+                "-p", "--project", "projects", multiple=True, metavar="ENTITY/PROJECT", help="All runs there."
+            ),
+            click.option("--sweep", "sweeps", multiple=True, metavar="E/P/ID", help="All runs of a sweep."),
+            click.option(
+                "--filter", "keep", metavar="EXPR",
+                help="Keep runs for which EXPR holds, as in 'config.lr <= 1e-3 and state == \"finished\"'.",
+            ),
+            click.option(
+                "--checkpoint-key", metavar="KEY", help="Where a checkpoint holds its run, as in 'meta.run'."
+            ),
+        ),
+    )
+
+
+def origin_options(command: Command) -> Command:
+    """The flags that say where an answer may come from: --refresh --offline."""
+    return _decorate(
+        command,
+        (
+            click.option("--refresh", is_flag=True, help="Ask W&B again instead of the local cache."),
+            click.option(
+                "--offline", is_flag=True, envvar="PULL_LOGS_OFFLINE", help="Never touch the network."
+            ),
+        ),
+    )
+
+
+def view_options(command: Command) -> Command:
+    """The flags that say what to show: the seed skill's, and the budgets."""
+    return _decorate(
+        command,
+        (
+            click.option("--schema", is_flag=True, help="Names, types, counts and ranges of the metrics."),
+            click.option("--stats", is_flag=True, help="Percentiles, mean, first and last of the metrics."),
+            click.option("--select", metavar="REGEX", help="Only metrics whose name matches."),
+            click.option("--where", metavar="EXPR", help="Only rows for which EXPR holds."),
+            click.option(
+                "--eval", "evals", multiple=True, metavar="NAME=EXPR",
+                help="Add a column; a later one may use an earlier one.",
+            ),
+            click.option(
+                "--show-all", is_flag=True, help="Show rows in which every selected metric is missing too."
+            ),
+            click.option("-H", "--human", is_flag=True, help="Compact, without the history."),
+            click.option(
+                "--max-rows", type=click.IntRange(min=0), default=200, show_default=True,
+                help="History rows a run; 0 for all.",
+            ),
+        ),
+    )
+
+
+def output_options(command: Command) -> Command:
+    """The flags of every answer: --json --max-tokens --strict."""
+    return _decorate(
+        command,
+        (
+            click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text sections."),
+            click.option(
+                "--max-tokens", type=click.IntRange(min=0), default=16000, show_default=True,
+                help="Length of the answer, at 3 bytes a token; 0 for no limit.",
+            ),
+            click.option("--strict", is_flag=True, help="Incomplete data is an error (exit 4)."),
+        ),
+    )
+
+
+def take_sources(options: dict[str, Any]) -> Sources:
+    """The sources among a command's options, taken out of them."""
+    names = ("runs", "checkpoints", "bundles", "projects", "sweeps", "keep", "checkpoint_key")
+    given = {name: options.pop(name) for name in names}
+    return Sources(
+        **given, refresh=options.pop("refresh", False), offline=options.pop("offline", False)
+    )
+
+
+def parse_evals(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """`NAME=EXPR` texts as pairs.
+
+    Raises:
+        UsageError: A text has no name or no expression.
+    """
+    pairs = []
+    for text in texts:
+        name, equals, expression = text.partition("=")
+        if not (equals and name.strip() and expression.strip()) or expression.startswith("="):
+            raise UsageError(
+                f"--eval {text!r} is not NAME=EXPR", hint="write it as --eval 'gap=train/loss - val/loss'"
+            )
+        pairs.append((name.strip(), expression.strip()))
+    return tuple(pairs)

@@ -1,0 +1,45 @@
+"""A live line on stderr for people, and nothing at all where nobody looks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pull_logs.fetch import PullProgress
+
+
+def _describe(state: PullProgress) -> str:
+    rate = state.rows / state.seconds if state.seconds > 0 else 0.0
+    retries = f" retries {state.retries}" if state.retries else ""
+    return (
+        f"{state.rows:,} rows  {state.bytes_received / 1e6:.1f} MB  {rate:,.0f} rows/s"
+        f"  {state.requests} requests at most {state.limit} at a time{retries}"
+    )
+
+
+@contextmanager
+def progress_display() -> Iterator[Callable[[PullProgress], None] | None]:
+    """A hook for `pull` that draws a progress bar, or None where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("runs"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("asking for runs", total=None)
+
+        def draw(state: PullProgress) -> None:
+            bar.update(task, total=state.runs_total, completed=state.runs_done, description=_describe(state))
+
+        yield draw

@@ -1,0 +1,60 @@
+"""The bare view: runs in, sections or one JSON object out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pull_logs.cli.options import Sources, parse_evals
+from pull_logs.cli.subjects import open_subjects, refuse_incomplete
+
+
+def show(sources: Sources, **options: Any) -> None:
+    """Print what the view options ask for of the runs that the sources name.
+
+    Args:
+        sources: Which runs.
+        **options: The view and output options of the command line, by their names in `cli.options`.
+
+    Raises:
+        PullLogsError: As told by `open_subjects` and `pull_logs.analyze.answer`.
+    """
+    evals = parse_evals(options["evals"])
+    sources.check()
+    from pull_logs.analyze import View, answer
+
+    view = View(
+        schema=options["schema"],
+        stats=options["stats"],
+        select=options["select"],
+        where=options["where"],
+        evals=evals,
+        human=options["human"],
+        show_all=options["show_all"],
+        max_rows=options["max_rows"],
+    )
+    with open_subjects(sources) as subjects:
+        result = answer(subjects, view)
+        if options["as_json"]:
+            from pull_logs.cli.json_output import fit_json
+
+            click.echo(fit_json(result, max_tokens=options["max_tokens"]))
+        else:
+            from pull_logs.cli.text import render_text
+
+            click.echo(render_text(result, max_tokens=options["max_tokens"]), nl=False)
+        if options["strict"]:
+            refuse_incomplete(subjects)
+
+
+def show_comparison(sources: Sources) -> None:
+    """Print runs side by side: what differs in their configs, and how they ended."""
+    from pull_logs.analyze import View, answer
+    from pull_logs.cli.text import render_text
+
+    with open_subjects(sources) as subjects:
+        result = answer(subjects, View(human=True))
+        for section in ("config", "summary"):
+            result.pop(section, None)
+        click.echo(render_text(result, max_tokens=4000), nl=False)
