@@ -145,7 +145,8 @@ def canon_record(raw: Mapping[str, Any]) -> dict[str, Any]:
     return record
 
 
-def _spell(value: Any) -> Any:
+def spell(value: Any) -> Any:
+    """A canonical value for strict JSON: NaN and the infinities, at every depth, as their strings."""
     if isinstance(value, float):
         return (
             value
@@ -157,9 +158,9 @@ def _spell(value: Any) -> Any:
             else "-Infinity"
         )
     if isinstance(value, dict):
-        return {key: _spell(item) for key, item in value.items()}
+        return {key: spell(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_spell(item) for item in value]
+        return [spell(item) for item in value]
     return value
 
 
@@ -169,7 +170,7 @@ def canonical_text(value: Any) -> str:
         return json.dumps(value, allow_nan=False, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     except ValueError:
         return json.dumps(
-            _spell(value), allow_nan=False, ensure_ascii=False, sort_keys=True, separators=(",", ":")
+            spell(value), allow_nan=False, ensure_ascii=False, sort_keys=True, separators=(",", ":")
         )
 
 

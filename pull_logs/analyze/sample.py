@@ -1,0 +1,99 @@
+"""Which rows of a long history to show: never a random one, never only every n-th.
+
+A sample keeps the first and the last row, the rows that a caller pins, and for
+every metric the rows of its least and greatest value and all rows in which it
+is not finite. What room is left is filled evenly over the whole history with
+the least and the greatest value of each stretch. The same rows give the same
+sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain, pairwise
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Rows: TypeAlias = npt.NDArray[np.intp]
+
+_TRIES = 8
+"""How many metrics are asked for an extreme of a stretch before it gives its first row instead."""
+
+
+def sample_rows(
+    metrics: Sequence[tuple[Floats, Mask]], *, length: int, limit: int, pinned: Iterable[int] = (), hard: bool
+) -> Rows:
+    """The rows to show, ascending.
+
+    Args:
+        metrics: Per metric its numbers and where a cell is a number, each of `length` cells.
+        length: How many rows there are.
+        limit: How many to show.
+        pinned: Rows to show whatever they hold.
+        hard: Keep to `limit` even where the rows that must be shown are more; then the ends and the pinned
+            rows come first, extremes second, the edges of stretches that are not finite third, and of a
+            kind that does not fit whole an evenly spread part. Otherwise all of these are kept.
+    """
+    if length <= limit:
+        return np.arange(length, dtype=np.intp)
+    chosen = np.zeros(length, np.bool_)
+    for tier in _tiers(metrics, length, pinned):
+        rows = np.unique(np.array(tier, np.intp))
+        rows = rows[~chosen[rows]]
+        room = limit - int(np.count_nonzero(chosen))
+        chosen[_spread(rows, room) if hard else rows] = True
+    _fill(chosen, metrics, limit)
+    return np.flatnonzero(chosen)
+
+
+def _tiers(
+    metrics: Sequence[tuple[Floats, Mask]], length: int, pinned: Iterable[int]
+) -> Iterable[Sequence[int] | Rows]:
+    """The rows that must be shown, the most important kind first."""
+    yield [0, length - 1] if length else []
+    yield [row for row in pinned if 0 <= row < length]
+    yield list(chain.from_iterable(_extreme_rows(values, numeric) for values, numeric in metrics))
+    lost = [numeric & ~np.isfinite(values) for values, numeric in metrics]
+    yield np.concatenate([_edges(mask) for mask in lost]) if lost else []
+    yield np.flatnonzero(np.logical_or.reduce(lost)) if lost else []
+
+
+def _extreme_rows(values: Floats, numeric: Mask) -> tuple[int, ...]:
+    found = np.flatnonzero(numeric & np.isfinite(values))
+    if not len(found):
+        return ()
+    return int(found[np.argmin(values[found])]), int(found[np.argmax(values[found])])
+
+
+def _edges(mask: Mask) -> Rows:
+    """The first and last row of every stretch in which the mask is true."""
+    padded = np.concatenate(([False], mask, [False]))
+    turns = np.flatnonzero(padded[1:] != padded[:-1])
+    return np.concatenate((turns[::2], turns[1::2] - 1))
+
+
+def _spread(rows: Rows, room: int) -> Rows:
+    """At most `room` of the rows, evenly spread."""
+    if len(rows) <= room:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, max(room, 0)).round().astype(np.intp)]
+
+
+def _fill(chosen: Mask, metrics: Sequence[tuple[Floats, Mask]], limit: int) -> None:
+    """Choose further rows until `limit` are: two a stretch, then whatever lies evenly between."""
+    stretches = max((limit - int(np.count_nonzero(chosen))) // 2, 0)
+    edges = np.linspace(0, len(chosen), stretches + 1).round().astype(np.intp).tolist()
+    for number, (start, stop) in enumerate(pairwise(edges)):
+        for attempt in range(min(len(metrics), _TRIES)):
+            values, numeric = metrics[(number + attempt) % len(metrics)]
+            if rows := _extreme_rows(values[start:stop], numeric[start:stop]):
+                chosen[[start + row for row in rows]] = True
+                break
+        else:
+            chosen[start:stop][:1] = True
+    rest = np.flatnonzero(~chosen)
+    chosen[_spread(rest, limit - int(np.count_nonzero(chosen)))] = True

@@ -1,0 +1,51 @@
+"""Statistics of a metric: percentiles, mean and spread, where it began and where it ended.
+
+Percentiles, mean, `std`, `min`, `max` and `count` are over the finite numbers
+alone: one NaN or infinity would otherwise make all of them useless, and the
+schema counts those. `first` and `last` are the first and last cells that are
+present, whatever they are, because a run that ends in NaN must say so.
+Percentiles interpolate linearly between neighbours, as numpy and pandas do;
+`std` is that of a sample (ddof 1) and needs two numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pull_logs.analyze.frames import Column
+from pull_logs.analyze.schema import extremes
+from pull_logs.snapshot.canon import canon_number, spell
+
+PERCENTILES = (10, 25, 50, 75, 90)
+
+STATISTICS = (
+    "count", "min", "p10", "p25", "p50", "p75", "p90", "max", "mean", "std", "first", "last",
+)  # fmt: skip
+"""The statistics of a metric, in the order of design section 4."""
+
+
+def has_numbers(column: Column) -> bool:
+    """Whether any cell is a number, finite or not."""
+    return bool(column.numbers()[1].any())
+
+
+def describe_numbers(column: Column) -> dict[str, Any]:
+    """The statistics of a column by their names, in the order of `STATISTICS`; None where undefined."""
+    values, numeric = column.numbers()
+    finite = values[numeric & np.isfinite(values)]
+    present = np.flatnonzero(column.vector.present)
+    found: dict[str, Any] = dict.fromkeys(STATISTICS)
+    found["count"] = len(finite)
+    if len(present):
+        found["first"], found["last"] = column.cells(present[[0, -1]])
+    low, high = extremes(column)
+    if low is not None and high is not None:
+        found["min"], found["max"] = column.cells(np.array([low, high]))
+        with np.errstate(all="ignore"):  # sums and differences of huge numbers may overflow, and may say so
+            for percent, value in zip(PERCENTILES, np.percentile(finite, PERCENTILES), strict=True):
+                found[f"p{percent}"] = canon_number(float(value))
+            found["mean"] = canon_number(float(finite.mean()))
+            found["std"] = canon_number(float(finite.std(ddof=1))) if len(finite) > 1 else None
+    return {name: spell(value) for name, value in found.items()}
