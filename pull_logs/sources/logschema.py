@@ -12,7 +12,7 @@ with those of a later version. Numbers and JSON names are those of W&B's
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -141,12 +141,11 @@ _MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
         "environment": (26, "EnvironmentRecord"),
     },
     "Item": {"key": (1, "string"), "nested_key": (2, "string*"), "value_json": (16, "string")},
-    "StatsItem": {"key": (1, "string"), "value_json": (16, "string")},
     "HistoryRecord": {"item": (1, "Item*"), "step": (2, "HistoryStep")},
     "HistoryStep": {"num": (1, "int64")},
     "SummaryRecord": {"update": (1, "Item*"), "remove": (2, "Item*")},
     "ConfigRecord": {"update": (1, "Item*"), "remove": (2, "Item*")},
-    "StatsRecord": {"timestamp": (2, "Timestamp"), "item": (3, "StatsItem*")},
+    "StatsRecord": {"timestamp": (2, "Timestamp"), "item": (3, "Item*")},
     "Timestamp": {"seconds": (1, "int64"), "nanos": (2, "int32")},
     "RunRecord": {
         "run_id": (1, "string"),
@@ -241,8 +240,9 @@ _MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
 }
 """Per message: `field` or `field/jsonName`, its number and its type; `*` marks a repeated field.
 
-Every item of a config, a summary and a history has these three fields at these
-numbers; a repeated `...Entry` is a map, which has the same bytes.
+An item of a config, a summary, a history and the system metrics (which use no
+nested key) has the same fields at the same numbers; a repeated `...Entry` is a
+map, which has the same bytes.
 """
 
 _SCALARS = {"string": 9, "int64": 3, "int32": 5, "uint32": 13, "uint64": 4}
@@ -316,17 +316,15 @@ def kind_of(record: Record) -> str | None:
     return record.WhichOneof(_ONEOF)
 
 
-def utc_text(stamp: Timestamp) -> str | None:
-    """A moment as `2026-11-23T10:00:00.25Z`; None when it is not set, or no date of the calendar."""
-    if not stamp.seconds:
+def utc_text(seconds: int, nanos: int = 0) -> str | None:
+    """A moment since 1970 as `2026-11-23T10:00:00.25Z`; None when it is not set, or no date of the calendar."""
+    if not seconds:
         return None
     try:
-        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
-            seconds=stamp.seconds, microseconds=stamp.nanos // 1000
-        )
+        moment = datetime(1970, 1, 1) + timedelta(seconds=seconds, microseconds=nanos // 1000)  # noqa: DTZ001
     except OverflowError:
         return None
-    text = moment.replace(tzinfo=None).isoformat()
+    text = moment.isoformat()
     return f"{text.rstrip('0') if '.' in text else text}Z"
 
 
@@ -339,7 +337,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (str, int)):
         return value
     if value.DESCRIPTOR.name == "Timestamp":
-        return utc_text(value)
+        return utc_text(value.seconds, value.nanos)
     return {field.json_name: _plain_field(field, inner) for field, inner in value.ListFields()}
 
 
