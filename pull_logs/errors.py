@@ -69,13 +69,13 @@ def _width(text: str) -> int:
 
 def _pointed(source: str, span: tuple[int, int]) -> str:
     """Two indented lines: the source, cut around the fault where it is long, and a caret under the span."""
+    shown = "".join(char if char.isprintable() else " " for char in source)
     first = max(0, span[0] - _SHOWN_BEFORE) if len(source) > _SHOWN else 0
     last = min(len(source), first + _SHOWN)
-    before, fault = source[first : span[0]], source[span[0] : min(span[1], last)]
     lead, rest = "..." if first else "", "..." if last < len(source) else ""
-    shown = "".join(char if char.isprintable() else " " for char in source[first:last])
-    marker = " " * (len(lead) + _width(before)) + "~" * (_width(fault) - 1) + "^"
-    return f"\n    {lead}{shown}{rest}\n    {marker}"
+    indent = len(lead) + _width(shown[first : span[0]])
+    reach = _width(shown[span[0] : min(span[1], last)])
+    return f"\n    {lead}{shown[first:last]}{rest}\n    {' ' * indent}{'~' * (reach - 1)}^"
 
 
 class ExpressionError(UsageError):

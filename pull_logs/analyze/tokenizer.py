@@ -1,0 +1,228 @@
+"""Expressions as tokens: how names, numbers and strings are spelled, and how they are read.
+
+A pull tokenizer with one token of lookahead, in the manner of
+`packaging._tokenizer`: the parser checks, takes, expects and reads, and a fault
+of the user's text becomes an `ExpressionError` that points at it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from pull_logs.errors import ExpressionError
+
+Span: TypeAlias = tuple[int, int]
+
+MAX_LENGTH: Final = 10_000
+"""Characters that an expression may have."""
+
+MAX_DEPTH: Final = 100
+"""Levels of parentheses, calls, `not`, `-` and `**` that may be inside one another."""
+
+KEYWORDS: Final = frozenset({"and", "or", "not", "in", "is", "missing", "true", "false", "null"})
+
+_SPACE = re.compile(r"\s*")
+_NAME = re.compile(r"[^\W\d](?:[\w.:/]*[\w.:])?")
+_RULES: Final = {
+    "number": re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"),
+    "name": _NAME,
+    "quoted name": re.compile(r"`(?:[^`]|``)*`"),
+    "string": re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", re.DOTALL),
+    "foreign": re.compile(r"&&|\|\||<>|=(?!=)|!(?!=)|\^"),
+    "operator": re.compile(r"\*\*|//|==|!=|<=|>=|[-+*/%<>()\[\],&|~]"),
+}
+_GLUED = re.compile(r"[\w.:]+")
+_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)", re.DOTALL)
+_ESCAPED = {**{char: char for char in "\"'\\/"}, "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_FOREIGN = {
+    "&&": "write 'and'",
+    "||": "write 'or'",
+    "<>": "write '!='",
+    "=": "write '==' to compare",
+    "!": "write 'not'",
+    "^": "write '**' for a power",
+}
+_UNENDED = {'"': "string", "'": "string", "`": "name"}
+_LONGEST_SHOWN = 40
+
+
+def is_bare_name(text: str) -> bool:
+    """Whether a name can be written without backticks."""
+    return bool(_NAME.fullmatch(text)) and (text[0].isalpha() or text[0] == "_") and text not in KEYWORDS
+
+
+def quote_name(text: str) -> str:
+    """A name in backticks."""
+    return "`" + text.replace("`", "``") + "`"
+
+
+def quote_string(text: str) -> str:
+    """A string in double quotes, escaped as in JSON."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of the text.
+
+    Attributes:
+        kind: `number`, `name`, `quoted name`, `string`, `end`, or the operator or keyword itself.
+        text: What the piece means: a name or string without its quotes, otherwise as it is written.
+        start: Offset of its first character.
+        end: Offset behind its last one.
+    """
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+    @property
+    def span(self) -> Span:
+        """Where the token stands."""
+        return self.start, self.end
+
+
+class Tokenizer:
+    """Reads one token after the other from an expression.
+
+    Attributes:
+        source: The whole text.
+        token: The next token, not yet read.
+        end: Offset behind the last token that was read.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.end = 0
+        self._depth = 0
+        self.token = self._scan(0)
+
+    def check(self, *kinds: str) -> bool:
+        """Whether the next token is of one of these kinds."""
+        return self.token.kind in kinds
+
+    def read(self) -> Token:
+        """The next token, which is thereby used up."""
+        token = self.token
+        self.end = token.end
+        self.token = self._scan(token.end)
+        return token
+
+    def take(self, *kinds: str) -> Token | None:
+        """The next token if it is of one of these kinds."""
+        return self.read() if self.check(*kinds) else None
+
+    def expect(self, kind: str, *, expected: str, opened: Token | None = None) -> Token:
+        """The next token, which must be of this kind.
+
+        Args:
+            kind: The kind of the token.
+            expected: The same in English, for the message.
+            opened: The bracket that this one closes; the message then points from it to the fault.
+
+        Raises:
+            ExpressionError: The next token is of another kind.
+        """
+        if self.check(kind):
+            return self.read()
+        raise self.unexpected(expected, start=opened.start if opened else None)
+
+    def unexpected(self, expected: str, *, start: int | None = None) -> ExpressionError:
+        """The error that the next token is not what was expected."""
+        written = self.source[self.token.start : self.token.end]
+        if len(written) > _LONGEST_SHOWN:
+            written = written[:_LONGEST_SHOWN] + "..."
+        found = "the end" if self.check("end") else _shown(written)
+        span = (self.token.start if start is None else start, self.token.end)
+        return self.error(f"expected {expected}, found {found}", span)
+
+    def error(self, message: str, span: Span, *, hint: str = "") -> ExpressionError:
+        """An error about a part of the text."""
+        return ExpressionError(message, source=self.source, span=span, hint=hint)
+
+    @contextmanager
+    def nested(self, span: Span, *, levels: int = 1) -> Iterator[None]:
+        """Count levels of nesting while something inside is read.
+
+        Raises:
+            ExpressionError: That makes more than `MAX_DEPTH` levels.
+        """
+        self._depth += levels
+        if self._depth > MAX_DEPTH:
+            raise self.error(f"nested deeper than {MAX_DEPTH} levels", span)
+        yield
+        self._depth -= levels
+
+    def _scan(self, position: int) -> Token:
+        space = _SPACE.match(self.source, position)
+        start = space.end() if space else position
+        if start == len(self.source):
+            return Token("end", "", start, start)
+        for kind, pattern in _RULES.items():
+            if found := pattern.match(self.source, start):
+                return self._token(kind, found[0], start)
+        raise self._unreadable(start)
+
+    def _token(self, kind: str, written: str, start: int) -> Token:
+        end = start + len(written)
+        match kind:
+            case "number":
+                self._check_number(written, start)
+            case "name" if written in KEYWORDS:
+                kind = written
+            case "name" if not (written[0].isalpha() or written[0] == "_"):
+                raise self._unreadable(start)
+            case "quoted name":
+                written = written[1:-1].replace("``", "`")
+            case "string":
+                written = _ESCAPE.sub(lambda found: self._unescaped(found, start + 1), written[1:-1])
+            case "foreign":
+                raise self.error(f"unexpected {_shown(written)}", (start, end), hint=_FOREIGN[written])
+            case "operator":
+                kind = written
+            case _:
+                pass
+        return Token(kind, written, start, end)
+
+    def _check_number(self, written: str, start: int) -> None:
+        end = start + len(written)
+        if glued := _GLUED.match(self.source, end):
+            shown = _shown(self.source[start : glued.end()][:_LONGEST_SHOWN])
+            hint = "a name that starts with a digit goes in backticks"
+            raise self.error(f"{shown} is neither a number nor a name", (start, glued.end()), hint=hint)
+        value = float(written)
+        if math.isinf(value):
+            raise self.error("a number too large for a float64", (start, end))
+        if value == 0 and re.search("[1-9]", re.split("[eE]", written)[0]):
+            raise self.error("a number too small for a float64", (start, end))
+
+    def _unescaped(self, found: re.Match[str], offset: int) -> str:
+        escape = found[1]
+        if escape in _ESCAPED:
+            return _ESCAPED[escape]
+        if len(escape) > 1:
+            return chr(int(escape[1:], 16))
+        span = (offset + found.start(), offset + found.end())
+        raise self.error(
+            f"{_shown(found[0])} is no escape",
+            span,
+            hint=r"the escapes are \\ \" \' \/ \b \f \n \r \t \uXXXX",
+        )
+
+    def _unreadable(self, start: int) -> ExpressionError:
+        char = self.source[start]
+        if char in _UNENDED:
+            return self.error(f"a {_UNENDED[char]} that does not end", (start, len(self.source)))
+        hint = "a name with other characters goes in backticks"
+        return self.error(f"unexpected {_shown(char)}", (start, start + 1), hint=hint)
+
+
+def _shown(text: str) -> str:
+    return f"'{text}'" if text.isprintable() else repr(text)
