@@ -1,0 +1,183 @@
+"""The columns of a whole run: which type each has, and batches brought into them.
+
+A batch decides its columns by its own rows. A file, and a merge of batches,
+decide by all rows, so the same rows give the same columns however they were cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pull_logs.snapshot.canon import STEP
+from pull_logs.snapshot.cells import (
+    ARROW_TYPES,
+    CellKind,
+    Column,
+    ColumnKind,
+    Floats,
+    Tally,
+    canonical_doubles,
+    cell_kind,
+    cells_of,
+    column_kind,
+    exact_doubles,
+    missing,
+    place,
+    present_doubles,
+    present_integers,
+    utf8_order,
+)
+from pull_logs.snapshot.columns import RESIDUAL, RESIDUAL_ONLY, BatchCells, residual_array
+
+_DIVISION_EXACT, _ALWAYS_ROUND = 2.0**32, 2.0**33
+
+
+def is_rounded(values: Floats) -> bool:
+    """Whether `float(f"{v:.6f}") == v` for every value that is not NaN.
+
+    Below 2^32 rounding `v * 10^6` and dividing gives that decimal's double, for
+    the product is off by less than half. From 2^33 on doubles are further apart
+    than six decimals, so every one of them is its own rounding. Between the two
+    each value is asked for itself.
+    """
+    size = np.abs(values)
+    with np.errstate(invalid="ignore"):
+        near = values[size < _DIVISION_EXACT]
+        if not (np.rint(near * 1e6) / 1e6 == near).all():
+            return False
+        between = values[(size >= _DIVISION_EXACT) & (size < _ALWAYS_ROUND)]
+    return all(float(f"{value:.6f}") == value for value in between.tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns that rows are laid out in.
+
+    Attributes:
+        kinds: The type of each typed column, in bundle order, `_step` left out.
+        rounded: The double columns whose every value has at most six decimals.
+        steps: Whether there is a `_step` column.
+        rest: Whether there is a residual column.
+        moves: Whether a batch may have cells elsewhere than this layout has them.
+    """
+
+    kinds: Mapping[str, ColumnKind]
+    rounded: frozenset[str]
+    steps: bool
+    rest: bool
+    moves: bool
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema, columns in bundle order."""
+        fields = [pa.field(STEP, pa.int64(), nullable=False)] if self.steps else []
+        fields += [pa.field(name, ARROW_TYPES[kind]) for name, kind in self.kinds.items()]
+        return pa.schema([*fields, pa.field(RESIDUAL, pa.string())] if self.rest else fields)
+
+
+class Survey:
+    """Counts the cells of batches, to lay them out as their rows are as a whole."""
+
+    def __init__(self, *, steps: bool) -> None:
+        self._steps = steps
+        self._tallies: dict[str, Tally] = {}
+        self._ragged: set[str] = set()
+        self._others: set[str] = set()
+        self._untidy = False
+
+    def add(self, cells: BatchCells) -> None:
+        """Count the cells of one batch."""
+        self._untidy = self._untidy or not cells.tidy
+        for name, typed in cells.typed.items():
+            tally = self._tallies.setdefault(name, Tally())
+            tally.add_typed(typed)
+            if name not in self._ragged and not _rounded_array(typed):
+                self._ragged.add(name)
+        for name, rest in cells.rest.items():
+            self._others.add(name)
+            if name in RESIDUAL_ONLY:
+                continue
+            tally = self._tallies.setdefault(name, Tally())
+            for value in rest.values():
+                tally.add(value)
+            numbers = [float(value) for value in rest.values() if cell_kind(value) is CellKind.DOUBLE]
+            if name not in self._ragged and not is_rounded(np.array(numbers, dtype=np.float64)):
+                self._ragged.add(name)
+
+    def layout(self) -> Layout:
+        """The layout of all that was counted."""
+        winners = {name: self._tallies[name].winner() for name in utf8_order(self._tallies)}
+        kinds = {name: kind for name, kind in winners.items() if kind is not None}
+        rest = any(tally.spills() for tally in self._tallies.values())
+        return Layout(
+            kinds=kinds,
+            rounded=frozenset(kinds) - self._ragged,
+            steps=self._steps,
+            rest=rest or not self._others.isdisjoint(RESIDUAL_ONLY),
+            moves=self._untidy or not self._others.isdisjoint(kinds),
+        )
+
+
+def _rounded_array(typed: pa.Array) -> bool:
+    kind = column_kind(typed.type)
+    if kind is ColumnKind.DOUBLE:
+        return is_rounded(present_doubles(typed))
+    if kind is ColumnKind.INTEGER:
+        values = present_integers(typed)
+        return is_rounded(values[exact_doubles(values)].astype(np.float64))
+    return True
+
+
+def lay_out(cells: BatchCells, layout: Layout) -> pa.Table:
+    """The rows of a batch in the columns of a layout."""
+    arrays: list[Any] = [] if cells.steps is None else [pa.array(cells.steps, pa.int64())]
+    columns = {name: _laid_column(cells, name, kind) for name, kind in layout.kinds.items()}
+    for name, kind in layout.kinds.items():
+        typed = columns[name].typed
+        arrays.append(pa.nulls(cells.length, ARROW_TYPES[kind]) if typed is None else typed)
+    if layout.rest:
+        arrays.append(_laid_residual(cells, layout, columns))
+    return pa.Table.from_arrays(arrays, schema=layout.schema)
+
+
+def _laid_column(cells: BatchCells, name: str, kind: ColumnKind) -> Column:
+    typed, rest = cells.typed.get(name), cells.rest.get(name, {})
+    if typed is None and not rest:
+        return Column(None)
+    if typed is not None and not rest and column_kind(typed.type) is kind:
+        return Column(_canonical(typed))
+    found = dict(rest)
+    if typed is not None:
+        found.update(cells_of(typed))
+    return place(found, kind, length=cells.length)
+
+
+def _canonical(typed: pa.Array) -> pa.Array:
+    """A typed array with canonical doubles; one that has them already is not copied by Arrow again."""
+    if column_kind(typed.type) is not ColumnKind.DOUBLE:
+        return typed
+    values: Floats = typed.to_numpy(zero_copy_only=False)
+    return pa.array(canonical_doubles(values), mask=missing(typed) if typed.null_count else None)
+
+
+def _laid_residual(cells: BatchCells, layout: Layout, columns: Mapping[str, Column]) -> pa.Array:
+    foreign = [name for name in cells.typed if name not in layout.kinds]
+    if not layout.moves and not foreign and not any(column.rest for column in columns.values()):
+        return pa.nulls(cells.length, pa.string()) if cells.residual is None else cells.residual
+    rest: dict[int, dict[str, Any]] = {}
+    for name, others in cells.rest.items():
+        if name not in layout.kinds:
+            for row, cell in others.items():
+                rest.setdefault(row, {})[name] = cell
+    for name in foreign:
+        for row, cell in cells_of(cells.typed[name]):
+            rest.setdefault(row, {})[name] = cell
+    for name, column in columns.items():
+        for row, cell in column.rest.items():
+            rest.setdefault(row, {})[name] = cell
+    return residual_array(rest, length=cells.length)

@@ -1,0 +1,444 @@
+"""The border to Parquet: batches into `history.parquet` and `system.parquet`, and back.
+
+The writer's settings are frozen for the format version (bundle format facts,
+section 5), so that the same rows give the same bytes for one pyarrow version:
+zstd at level 9, data pages of version 2 with checksums, row groups of 131,072
+rows, statistics on `_step` alone, no Arrow schema in the metadata. A double
+column is PLAIN if each of its values has at most six decimals, else
+BYTE_STREAM_SPLIT; int64 is DELTA_BINARY_PACKED, text a dictionary, bools RLE,
+the residual column PLAIN.
+
+Reading trusts nothing: page checksums are checked, the schema has to be that of
+a batch, and what would be held in memory is bounded before and while it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pull_logs.errors import DataError
+from pull_logs.snapshot.canon import STEP
+from pull_logs.snapshot.cells import ColumnKind, column_kind
+from pull_logs.snapshot.columns import RESIDUAL, BatchCells, take_apart
+from pull_logs.snapshot.identity import RowsHasher
+from pull_logs.snapshot.layout import Layout, Survey, lay_out
+
+WRITER = f"pyarrow {pa.__version__}"
+"""What the bytes of a file depend on besides its rows."""
+
+ROW_GROUP = 131_072
+MEMORY_LIMIT = 8 << 30
+"""Bytes of decoded cells that reading one file may take, unless the caller allows more."""
+
+MAGIC = b"PAR1"
+Source: TypeAlias = "bytes | BinaryIO | pa.NativeFile"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """What `write_table` has written.
+
+    Attributes:
+        rows: Rows.
+        first_step: The first step; None without rows, and for system metrics.
+        last_step: The last step, likewise.
+        rows_hash: `sha256:` and the hash of the rows (`identity`).
+        bytes: Size of the file.
+        hash: `sha256:` and the hash of the file.
+        footer_bytes: Size of the footer: the last bytes of the file, its length field and magic included.
+        footer_hash: `sha256:` and the hash of the footer.
+    """
+
+    rows: int
+    first_step: int | None
+    last_step: int | None
+    rows_hash: str
+    bytes: int
+    hash: str
+    footer_bytes: int
+    footer_hash: str
+
+
+class _Tally(io.RawIOBase):
+    """A sink that hands bytes on, counts and hashes them, and keeps those after `mark`."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        super().__init__()
+        self._sink = sink
+        self.size = 0
+        self.digest = hashlib.sha256()
+        self.tail: bytearray | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._sink.write(data)
+        self.digest.update(data)
+        if self.tail is not None:
+            self.tail += data
+        self.size += len(data)
+        return len(data)
+
+    def mark(self) -> None:
+        """Keep what comes from here on: the footer, and what the writer still held."""
+        self.tail = bytearray()
+
+
+def write_table(
+    batches: Callable[[], Iterable[pa.Table]], sink: BinaryIO, *, system: bool = False
+) -> Encoded:
+    """Write rows as one Parquet file, in constant memory.
+
+    Args:
+        batches: Gives the batches, in step order and one row a step; called twice, and has to give the same
+            rows both times. How rows are cut into batches does not change a byte.
+        sink: Where the bytes go; left open.
+        system: Whether these are system batches, which have no steps.
+
+    Raises:
+        DataError: The steps do not ascend, or a batch is not what a batch may be.
+        OSError: The sink's own.
+    """
+    survey = Survey(steps=not system)
+    hasher = RowsHasher()
+    rows, first, last = 0, None, None
+    for cells in _pieces(batches(), system=system):
+        survey.add(cells)
+        hasher.update_cells(cells)
+        rows += cells.length
+        if cells.steps is not None and cells.length:
+            start, end = int(cells.steps[0]), int(cells.steps[-1])
+            if (last is not None and start <= last) or not (cells.steps[1:] > cells.steps[:-1]).all():
+                raise DataError(f"steps do not ascend between {start if last is None else last} and {end}")
+            first, last = start if first is None else first, end
+    layout = survey.layout()
+    tally = _Tally(sink)
+    _write(layout, _pieces(batches(), system=system), tally)
+    footer = bytes(tally.tail or b"")
+    size = int.from_bytes(footer[-8:-4], "little") + 8
+    return Encoded(
+        rows=rows,
+        first_step=first,
+        last_step=last,
+        rows_hash=f"sha256:{hasher.hexdigest()}",
+        bytes=tally.size,
+        hash=f"sha256:{tally.digest.hexdigest()}",
+        footer_bytes=size,
+        footer_hash=f"sha256:{hashlib.sha256(footer[-size:]).hexdigest()}",
+    )
+
+
+def _pieces(batches: Iterable[pa.Table], *, system: bool) -> Iterator[BatchCells]:
+    """The batches taken apart, none longer than a row group."""
+    for batch in batches:
+        if (STEP in batch.column_names) is system:
+            raise DataError("a system batch has a _step column" if system else "a batch has no _step column")
+        for start in range(0, batch.num_rows, ROW_GROUP):
+            yield take_apart(batch.slice(start, ROW_GROUP))
+
+
+def _write(layout: Layout, pieces: Iterable[BatchCells], tally: _Tally) -> None:
+    """Write the rows in groups of exactly `ROW_GROUP`, but for the last."""
+    writer = pq.ParquetWriter(tally, layout.schema, **_settings(layout))
+    held: list[pa.Table] = []
+    count = 0
+    for cells in pieces:
+        held.append(lay_out(cells, layout))
+        count += cells.length
+        while count >= ROW_GROUP:
+            table = pa.concat_tables(held)
+            # One chunk a column: where chunks end would show in the pages.
+            writer.write_table(table.slice(0, ROW_GROUP).combine_chunks(), row_group_size=ROW_GROUP)
+            held = [table.slice(ROW_GROUP)]
+            count -= ROW_GROUP
+    if count:
+        writer.write_table(pa.concat_tables(held).combine_chunks(), row_group_size=ROW_GROUP)
+    tally.mark()
+    writer.close()
+
+
+def _settings(layout: Layout) -> dict[str, Any]:
+    encodings = {STEP: "DELTA_BINARY_PACKED"} if layout.steps else {}
+    for name, kind in layout.kinds.items():
+        if kind is ColumnKind.DOUBLE:
+            encodings[name] = "PLAIN" if name in layout.rounded else "BYTE_STREAM_SPLIT"
+        elif kind is ColumnKind.INTEGER:
+            encodings[name] = "DELTA_BINARY_PACKED"
+        elif kind is ColumnKind.BOOL:
+            encodings[name] = "RLE"
+    if layout.rest:
+        encodings[RESIDUAL] = "PLAIN"
+    return {
+        "compression": "zstd",
+        "compression_level": 9,
+        "version": "2.6",
+        "data_page_version": "2.0",
+        "use_dictionary": [name for name, kind in layout.kinds.items() if kind is ColumnKind.STRING],
+        "column_encoding": encodings,
+        "write_statistics": [STEP] if layout.steps else False,
+        "write_page_checksum": True,
+        "store_schema": False,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The bytes of one column in one row group.
+
+    Attributes:
+        start: Offset in the file of its first byte.
+        end: Offset behind its last byte.
+    """
+
+    row_group: int
+    column: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class FooterInfo:
+    """What the footer of a file says of it.
+
+    Attributes:
+        rows: Rows of the file.
+        columns: The names, in order, `_step` and the residual column among them.
+        schema: As batches read from it have it.
+        chunks: Where the bytes of each column are, by row group and column.
+    """
+
+    rows: int
+    columns: tuple[str, ...]
+    schema: pa.Schema
+    chunks: tuple[Chunk, ...]
+
+
+@contextmanager
+def _border() -> Iterator[None]:
+    """What pyarrow raises, as ours; an error of the file under it passes."""
+    try:
+        yield
+    except DataError:
+        raise
+    except OSError as exc:
+        # pyarrow's own are OSErrors without a number: a checksum, a page cut short.
+        if exc.errno is not None:
+            raise
+        raise DataError(f"the Parquet data is damaged: {_first_line(exc)}") from exc
+    except (pa.ArrowException, ValueError, OverflowError, KeyError, IndexError) as exc:
+        raise DataError(f"the Parquet data is damaged: {_first_line(exc)}") from exc
+
+
+def _first_line(exc: Exception) -> str:
+    return (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")
+
+
+def _native(source: Source) -> pa.NativeFile:
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return pa.BufferReader(source)
+    return source if isinstance(source, pa.NativeFile) else pa.PythonFile(source, mode="r")
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """An open file, whose schema is that of a batch."""
+
+    native: pa.NativeFile
+    metadata: pq.FileMetaData
+    schema: pa.Schema
+
+
+def _open(source: Source, footer: bytes | None) -> _File:
+    native = _native(source)
+    metadata = pq.read_metadata(native if footer is None else pa.BufferReader(footer))
+    schema = metadata.schema.to_arrow_schema()
+    _check_schema(schema)
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    if sum(group.num_rows for group in groups) != metadata.num_rows or any(g.num_rows < 0 for g in groups):
+        raise DataError(f"the row groups of the Parquet file do not add up to its {metadata.num_rows} rows")
+    return _File(native, metadata, schema)
+
+
+def _check_schema(schema: pa.Schema) -> None:
+    names = schema.names
+    if len(set(names)) < len(names):
+        raise DataError("two columns of the Parquet file have one name")
+    for place, column in enumerate(schema):
+        if column.name == STEP:
+            if place or column.nullable or column.type != pa.int64():
+                raise DataError(
+                    "the _step column of the Parquet file is not a required int64 in the first place"
+                )
+        elif column.name == RESIDUAL:
+            if column.type != pa.string():
+                raise DataError(f"the {RESIDUAL} column of the Parquet file is not text")
+        elif column_kind(column.type) is None:
+            raise DataError(f"column {column.name!r} of the Parquet file has the type {column.type}")
+
+
+def read_footer(source: Source, *, footer: bytes | None = None) -> FooterInfo:
+    """What a file says of itself.
+
+    Args:
+        source: The file.
+        footer: Its last bytes, when they have been read already: nothing else of it is read then.
+
+    Raises:
+        DataError: The footer is damaged, or its schema is not that of a batch.
+    """
+    with _border():
+        file = _open(b"" if footer is not None else source, footer)
+        names = tuple(file.schema.names)
+        chunks = []
+        for group in range(file.metadata.num_row_groups):
+            info = file.metadata.row_group(group)
+            for place, name in enumerate(names):
+                column = info.column(place)
+                offset = column.dictionary_page_offset
+                start = column.data_page_offset if offset is None else min(offset, column.data_page_offset)
+                chunks.append(Chunk(group, name, start, start + column.total_compressed_size))
+        return FooterInfo(file.metadata.num_rows, names, file.schema, tuple(chunks))
+
+
+def column_names(source: Source, *, footer: bytes | None = None) -> tuple[str, ...]:
+    """The names of a file's columns, `_step` and the residual column among them.
+
+    Raises:
+        DataError: The footer is damaged, or its schema is not that of a batch.
+    """
+    return read_footer(source, footer=footer).columns
+
+
+def read_batches(
+    source: Source,
+    columns: Sequence[str] | None = None,
+    *,
+    footer: bytes | None = None,
+    expected_rows: int | None = None,
+    memory_limit: int = MEMORY_LIMIT,
+) -> Iterator[pa.Table]:
+    """The batches of a file, one a row group.
+
+    `_step` and the residual column are read whenever the file has them: a key that was asked for may have
+    cells in the residual column, and a batch without steps is none.
+
+    Args:
+        source: The file.
+        columns: The keys wanted; names that the file has no column of are passed over. All when None.
+        footer: Its last bytes, when they have been read already.
+        expected_rows: The rows it has to have.
+        memory_limit: Bytes of decoded cells that it may take.
+
+    Raises:
+        DataError: The file is damaged, is not of this format, or would take more than it may.
+    """
+    with _border():
+        file = _open(source, footer)
+        if expected_rows is not None and file.metadata.num_rows != expected_rows:
+            raise DataError(f"the Parquet file has {file.metadata.num_rows} rows, not {expected_rows}")
+        wanted = [
+            name
+            for name in file.schema.names
+            if columns is None or name in columns or name in (STEP, RESIDUAL)
+        ]
+        reader = _reader(file, wanted)
+    for group in range(file.metadata.num_row_groups):
+        with _border():
+            table = _read_group(reader, group, wanted, memory_limit)
+        yield table
+
+
+def _reader(file: _File, names: Sequence[str]) -> pq.ParquetFile:
+    text = [name for name in names if file.schema.field(name).type == pa.string()]
+    return pq.ParquetFile(
+        file.native, metadata=file.metadata, read_dictionary=text or None, page_checksum_verification=True
+    )
+
+
+def _read_group(reader: pq.ParquetFile, group: int, names: Sequence[str], limit: int) -> pa.Table:
+    rows = reader.metadata.row_group(group).num_rows
+    _spend(rows * len(names) * 8, limit)
+    # pyarrow takes a name as a prefix too: asked for "a" it also reads "a.b".
+    table = reader.read_row_group(group, columns=list(names)).select(list(names))
+    if table.num_rows != rows:
+        raise DataError(f"row group {group} has {table.num_rows} rows, not {rows}")
+    arrays, fields, spent = [], [], rows * len(names) * 8
+    for name, column in zip(names, table.columns, strict=True):
+        array = column
+        if pa.types.is_dictionary(column.type):
+            spent += sum(map(_decoded_size, column.chunks))
+            _spend(spent, limit)
+            array = pa.chunked_array([_decoded(chunk) for chunk in column.chunks], pa.string())
+        arrays.append(array)
+        fields.append(pa.field(name, array.type, nullable=name != STEP))
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _spend(size: int, limit: int) -> None:
+    if size > limit:
+        raise DataError(f"the Parquet data would take {size} bytes of memory, more than the {limit} allowed")
+
+
+def _decoded_size(chunk: pa.DictionaryArray) -> int:
+    """The bytes of text that a dictionary column stands for: a short file can stand for a great deal."""
+    lengths = pc.binary_length(chunk.dictionary).to_numpy(zero_copy_only=False)
+    used = chunk.indices.drop_null().to_numpy()
+    return int(np.bincount(used, minlength=len(lengths)) @ lengths) if len(used) else 0
+
+
+def _decoded(chunk: pa.DictionaryArray) -> pa.Array:
+    chunk.dictionary.validate(full=True)
+    return chunk.dictionary_decode()
+
+
+def read_table(
+    source: Source,
+    columns: Sequence[str] | None = None,
+    *,
+    footer: bytes | None = None,
+    expected_rows: int | None = None,
+    memory_limit: int = MEMORY_LIMIT,
+) -> pa.Table:
+    """A whole file as one batch; the arguments and errors are those of `read_batches`."""
+    with _border():
+        file = _open(source, footer)
+    names = [
+        name for name in file.schema.names if columns is None or name in columns or name in (STEP, RESIDUAL)
+    ]
+    _spend(file.metadata.num_rows * len(names) * 8, memory_limit)
+    tables = []
+    for table in read_batches(
+        file.native, columns, footer=footer, expected_rows=expected_rows, memory_limit=memory_limit
+    ):
+        tables.append(table)
+        memory_limit -= table.nbytes
+    return pa.concat_tables(tables) if tables else pa.schema(map(file.schema.field, names)).empty_table()
+
+
+def damaged_chunks(source: Source, *, footer: bytes | None = None) -> tuple[Chunk, ...]:
+    """The column chunks of a file that cannot be read, or whose page checksums do not hold.
+
+    Raises:
+        DataError: The footer is damaged, so nothing can be told of the rest.
+    """
+    damaged = []
+    with _border():
+        file = _open(source, footer)
+    for chunk in read_footer(file.native, footer=footer).chunks:
+        try:
+            with _border():
+                _read_group(_reader(file, [chunk.column]), chunk.row_group, [chunk.column], MEMORY_LIMIT)
+        except DataError:
+            damaged.append(chunk)
+    return tuple(damaged)
