@@ -1,0 +1,173 @@
+"""The replay server as an ASGI application: GraphQL, links to exports, and nothing that changes anything.
+
+POST /graphql -> guard -> documents -> schema and nodes -> catalog, library -> bundles
+GET /storage/... -> links -> library
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anyio import to_thread
+from graphql import execute_sync
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from pull_logs.replay.catalog import Catalog
+from pull_logs.replay.counting import RequestCounts
+from pull_logs.replay.documents import DocumentRefusedError, Documents, Prepared
+from pull_logs.replay.guard import MAX_BODY, BodyTooLargeError, HostGuard, has_key, read_body
+from pull_logs.replay.library import MEMORY, Library
+from pull_logs.replay.links import STORAGE, LinkSigner, LinkState, object_run
+from pull_logs.replay.nodes import query_root
+from pull_logs.replay.schema import read_schema
+from pull_logs.replay.storage import error_answer, object_answer
+from pull_logs.snapshot.bundle import Bundle
+
+_LOG = logging.getLogger("pull_logs.replay")
+
+
+def new_api_key() -> str:
+    """A key of the form that the SDK takes: 40 hexadecimal digits."""
+    return secrets.token_hex(20)
+
+
+def build_app(
+    bundles: Sequence[Bundle],
+    *,
+    api_key: str | None = None,
+    entity: str | None = None,
+    hosts: Collection[str] = (),
+    signer: LinkSigner | None = None,
+    memory: int = MEMORY,
+    middleware: Sequence[Middleware] = (),
+) -> Starlette:
+    """A W&B-compatible read server over bundles, which stay the caller's to close.
+
+    `app.state.api_key` is its key and `app.state.requests` counts what it was
+    asked (`RequestCounts`). Links in its answers lead to the host that the
+    request named.
+
+    Args:
+        bundles: A run that several of them hold is served from the first.
+        api_key: The key that queries must carry; None makes one.
+        entity: The default entity; None takes that of the first run.
+        hosts: Names or addresses besides loopback that requests may be sent to.
+        signer: Signs links; tests set its clock.
+        memory: Bytes that decoded tables, and again encoded exports, may take.
+        middleware: More ASGI middleware behind the guard, such as latency or faults for a test.
+    """
+    key = api_key or new_api_key()
+    library = Library(Catalog(bundles, entity=entity), signer=signer or LinkSigner(), memory=memory)
+    schema = read_schema()
+    service = _Service(key, library, Documents(schema), RequestCounts())
+    app = Starlette(
+        routes=[
+            Route("/graphql", service.graphql, methods=["POST"]),
+            Route(f"{STORAGE}/{{token}}/{{name}}", service.stored, methods=["GET"]),
+        ],
+        middleware=[Middleware(HostGuard, hosts=tuple(hosts)), *middleware],
+    )
+    app.state.api_key = key
+    app.state.requests = service.counts
+    return app
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """The body of a GraphQL request."""
+
+    query: str
+    variables: Mapping[str, Any] | None
+    operation: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Service:
+    api_key: str
+    library: Library
+    documents: Documents
+    counts: RequestCounts
+
+    async def graphql(self, request: Request) -> Response:
+        if not has_key(request, self.api_key):
+            self.counts.add("(signed out)")
+            return JSONResponse({"error": "user is not logged in"}, 401)
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return JSONResponse({"error": "a query is sent as application/json"}, 415)
+        try:
+            question = _question(await read_body(request))
+        except BodyTooLargeError:
+            return JSONResponse({"error": f"a query has at most {MAX_BODY} bytes"}, 413)
+        if isinstance(question, str):
+            return JSONResponse({"error": question}, 400)
+        status, body = await to_thread.run_sync(self._answer, question, str(request.base_url))
+        return Response(body, status, media_type="application/json")
+
+    def _answer(self, question: _Question, base_url: str) -> tuple[int, bytes]:
+        """Status and body of the answer. Reads files: call it in a worker thread."""
+        try:
+            prepared = self.documents.prepare(question.query)
+        except DocumentRefusedError as exc:
+            self.counts.add("(refused)")
+            errors = [error.formatted for error in exc.errors]
+            return exc.status, _json({"errors": errors, "data": None})
+        self.counts.add(_operation_name(question, prepared))
+        result = execute_sync(
+            self.documents.schema,
+            prepared.document,
+            query_root(self.library, base_url),
+            variable_values=dict(question.variables or {}),
+            operation_name=question.operation,
+        )
+        return 200, _json(result.formatted)
+
+    async def stored(self, request: Request) -> Response:
+        ranged = "range" in request.headers
+        self.counts.add("(object range)" if ranged else "(object)")
+        path = request.url.path
+        state = self.library.signer.check(path, request.query_params)
+        if state is not LinkState.GOOD:
+            return error_answer(state.value, 403)
+        run = object_run(request.path_params["token"])
+        name = request.path_params["name"]
+        found = None if run is None else await to_thread.run_sync(self.library.stored, run, name)
+        if found is None:
+            _LOG.warning("no object %s", path)
+            return error_answer("NoSuchKey", 404)
+        return object_answer(found, request.headers.get("range"))
+
+
+def _question(body: bytes) -> _Question | str:
+    """What a request's body asks, or what is wrong with it.
+
+    The SDK sends an empty operation name for queries that come from Python
+    (read API facts, section 1): it stands for none.
+    """
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return "the body is not JSON"
+    if not isinstance(content, dict) or not isinstance(content.get("query"), str):
+        return "the body has no query"
+    variables, operation = content.get("variables"), content.get("operationName")
+    if not isinstance(variables, (dict, type(None))) or not isinstance(operation, (str, type(None))):
+        return "variables are an object and operationName is text"
+    return _Question(content["query"], variables, operation or None)
+
+
+def _operation_name(question: _Question, prepared: Prepared) -> str:
+    names = prepared.names
+    return question.operation or (names[0] if len(names) == 1 else "") or "(unnamed)"
+
+
+def _json(answer: Mapping[str, Any]) -> bytes:
+    return json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -1,0 +1,101 @@
+"""What the replay server refuses before it reads anything of a request.
+
+A web page that a user happens to visit must not read a bundle through the
+server on the same machine: the `Host` must be this server's (no rebinding of
+names), a foreign `Origin` is turned away, and a query needs the server's own
+key in JSON, which no HTML form can send (design, section 10).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import ipaddress
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+MAX_BODY = 1_000_000
+"""Bytes that a request's body may have."""
+
+_LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
+
+
+class BodyTooLargeError(Exception):
+    """The body of a request is larger than `MAX_BODY`."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, as in `Host` but without its port, is this machine as it calls itself."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() in _LOOPBACK_NAMES
+
+
+def host_of(authority: str) -> str:
+    """The host of `host:port`, in lower case and without brackets; empty when there is none."""
+    try:
+        return urlsplit(f"//{authority}").hostname or ""
+    except ValueError:
+        return ""
+
+
+class HostGuard:
+    """ASGI middleware: lets through what was sent to this server, by no foreign page."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str] = ()) -> None:
+        self.app = app
+        self.hosts = frozenset(host_of(host) or host for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 403 to what is not for this server."""
+        if scope["type"] == "http":
+            refusal = self._refusal(Headers(scope=scope))
+            if refusal:
+                await JSONResponse({"error": refusal}, status_code=403)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    def _refusal(self, headers: Headers) -> str:
+        authority = headers.get("host", "")
+        host = host_of(authority)
+        if not (is_loopback(host) or host in self.hosts):
+            return f"this server does not answer for host {authority!r}"
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != authority.lower():
+            return f"this server does not answer pages of {origin!r}"
+        return ""
+
+
+def has_key(request: Request, api_key: str) -> bool:
+    """Whether a request carries the key, as Basic (any user name) or Bearer authorization."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    offered = credentials.strip()
+    if scheme.lower() == "basic":
+        try:
+            offered = base64.b64decode(offered, validate=True).decode().partition(":")[2]
+        except (ValueError, binascii.Error):
+            return False
+    elif scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(offered.encode(), api_key.encode())
+
+
+async def read_body(request: Request) -> bytes:
+    """The body of a request.
+
+    Raises:
+        BodyTooLargeError: It has more than `MAX_BODY` bytes; the rest is not read.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise BodyTooLargeError
+    return bytes(body)

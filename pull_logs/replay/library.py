@@ -1,0 +1,90 @@
+"""What the server reads of its bundles, kept in bounds: tables, exports, their links."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from pull_logs.errors import NotFoundError
+from pull_logs.replay.bounded import BoundedCache
+from pull_logs.replay.catalog import Catalog
+from pull_logs.replay.exports import encode, plain_table
+from pull_logs.replay.history import Table
+from pull_logs.replay.links import LinkSigner, object_path
+from pull_logs.replay.records import metadata_bytes
+from pull_logs.runs import LIVE_STATES, RunPath
+from pull_logs.snapshot.bundle import Run
+
+MEMORY = 256_000_000
+"""Bytes that tables, and again exports, may take by default."""
+
+METADATA = "wandb-metadata.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object that a link leads to.
+
+    Attributes:
+        tag: Its ETag, without quotes.
+    """
+
+    body: bytes
+    media_type: str
+    tag: str
+
+
+class Library:
+    """Reads histories when asked, each once, and forgets the least used ones."""
+
+    def __init__(self, catalog: Catalog, *, signer: LinkSigner, memory: int = MEMORY) -> None:
+        self.catalog = catalog
+        self.signer = signer
+        self._tables = BoundedCache[RunPath, Table](limit=memory, size=lambda table: table.rows.nbytes)
+        self._exports = BoundedCache[RunPath, Stored](limit=memory, size=lambda stored: len(stored.body))
+        self._exact: dict[RunPath, bool] = {}
+
+    def table(self, run: Run) -> Table:
+        """The whole history of a run."""
+        return self._tables.get(run.path, lambda: Table(run.table()))
+
+    def export_link(self, run: Run, base_url: str) -> str | None:
+        """The link to the run's Parquet file; None for a run that is served live.
+
+        A run that may still log is live; so is one that plain Parquet would change.
+        """
+        if run.info.state in LIVE_STATES or run.rows == 0:
+            return None
+        if run.path not in self._exact:
+            self._exact[run.path] = plain_table(self.table(run)) is not None
+        return self.link(run.path, _export_name(run), base_url) if self._exact[run.path] else None
+
+    def link(self, path: RunPath, name: str, base_url: str) -> str:
+        """The signed link to an object of a run."""
+        return self.signer.link(base_url, object_path(path, name))
+
+    def stored(self, path: RunPath, name: str) -> Stored | None:
+        """The object `name` of a run; None if there is no such object."""
+        run = self.catalog.find(path)
+        if run is None:
+            return None
+        if name == METADATA and run.info.metadata:
+            return _stored(metadata_bytes(run.info), "application/json")
+        if name == _export_name(run):
+            return self._exports.get(run.path, lambda: self._export(run))
+        return None
+
+    def _export(self, run: Run) -> Stored:
+        plain = plain_table(self.table(run))
+        if plain is None:
+            raise NotFoundError(f"run {run.path} has no export")
+        return _stored(encode(plain), "application/octet-stream")
+
+
+def _stored(body: bytes, media_type: str) -> Stored:
+    return Stored(body, media_type, hashlib.md5(body, usedforsecurity=False).hexdigest())
+
+
+def _export_name(run: Run) -> str:
+    """Another name for other rows: whoever keeps a file by its link's path keeps it rightly."""
+    return run.rows_hash.removeprefix("sha256:")[:16] + ".runhistory.parquet"

@@ -1,0 +1,325 @@
+"""The objects behind the GraphQL schema: what each field of a query answers.
+
+An object is a mapping from field names, in snake case, to answers; an answer
+that costs something or takes arguments is a function. `query_root` is where
+every query begins.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pull_logs.errors import DataError, UsageError
+from pull_logs.replay.catalog import ProjectKey
+from pull_logs.replay.history import history_keys, live_data, page, sampled, thin_rows
+from pull_logs.replay.library import METADATA, Library
+from pull_logs.replay.records import config_text, record_text
+from pull_logs.runs import LIVE_STATES, RunInfo
+from pull_logs.snapshot.bundle import Run
+from pull_logs.snapshot.canon import canonical_text, parse_json
+
+MAX_PAGE = 1000
+"""Edges that a page has at most; a client that asks for more finds the rest on the next page."""
+
+DEFAULT_PAGE = 50
+DEFAULT_SAMPLES = 500
+UNKNOWN_TIME = "1970-01-01T00:00:00Z"
+
+Node = Mapping[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What every answer of one request is made from."""
+
+    library: Library
+    base_url: str
+
+
+def query_root(library: Library, base_url: str) -> Node:
+    """The root object of a query; links in its answers begin with `base_url`."""
+    scene = _Scene(library, base_url)
+    return {
+        "viewer": lambda: _viewer(scene),
+        "server_info": {"cli_version_info": {}, "latest_local_version_info": None, "features": []},
+        "project": partial(_find_project, scene),
+        "models": partial(_models, scene),
+        "entity": partial(_entity, scene),
+    }
+
+
+def _viewer(scene: _Scene) -> Node:
+    """The one user there is, whose default entity is that of the first run."""
+    catalog = scene.library.catalog
+    return {
+        "id": _opaque("User", "replay"),
+        "name": "replay",
+        "username": "replay",
+        "email": "replay@localhost",
+        "admin": False,
+        "flags": "{}",
+        "entity": catalog.entity,
+        "deleted_at": None,
+        "api_keys": {"edges": []},
+        "teams": {"edges": [{"node": _entity(scene, name)} for name in catalog.entities]},
+    }
+
+
+def _entity(scene: _Scene, name: str | None = None) -> Node | None:
+    if name not in scene.library.catalog.entities:
+        return None
+    return {"id": _opaque("Entity", str(name)), "name": name, "available": False}
+
+
+def _find_project(scene: _Scene, name: str | None = None, entity_name: str | None = None) -> Node | None:
+    key = scene.library.catalog.project(entity_name, name)
+    return None if key is None else _project(scene, key)
+
+
+def _models(
+    scene: _Scene, entity_name: str | None = None, after: str | None = None, first: int | None = None
+) -> Node:
+    keys = scene.library.catalog.projects(entity_name)
+    return _connection(keys, lambda key: _project(scene, key), after=after, first=first)
+
+
+def _project(scene: _Scene, key: ProjectKey) -> Node:
+    catalog = scene.library.catalog
+    return {
+        "id": _opaque("Project", "/".join(key)),
+        "internal_id": _internal_id(key),
+        "entity_name": key[0],
+        "name": key[1],
+        "created_at": lambda: _first_moment([run.info for run in catalog.runs(key)]),
+        "is_benchmark": False,
+        "read_only": True,
+        "description": None,
+        "user": None,
+        "run_count": lambda filters=None: len(catalog.listed(key, _json_text(filters), None)),
+        "runs": partial(_runs, scene, key),
+        "run": partial(_find_run, scene, key),
+        "total_sweeps": lambda: len(catalog.sweeps(key)),
+        "sweeps": partial(_sweeps, scene, key),
+        "sweep": partial(_find_sweep, scene, key),
+    }
+
+
+def _runs(
+    scene: _Scene,
+    key: ProjectKey,
+    *,
+    filters: Any = None,
+    after: str | None = None,
+    first: int | None = None,
+    order: str | None = None,
+) -> Node:
+    catalog = scene.library.catalog
+    paths = catalog.listed(key, _json_text(filters), order)
+    return _connection(
+        paths, lambda path: _find_run(scene, key, path.run_id), after=after, first=first, count="total_count"
+    )
+
+
+def _find_run(scene: _Scene, key: ProjectKey, name: str) -> Node | None:
+    run = scene.library.catalog.run(key, name)
+    return None if run is None else _run(scene, key, run)
+
+
+def _run(scene: _Scene, key: ProjectKey, run: Run) -> Node:
+    info = run.info
+    return {
+        "id": _opaque("Run", str(info.path)),
+        "project_id": _internal_id(key),
+        "name": info.path.run_id,
+        "display_name": info.name,
+        "state": info.state,
+        "tags": list(info.tags),
+        "group": info.group,
+        "job_type": info.job_type,
+        "sweep_name": info.sweep,
+        "commit": info.commit,
+        "read_only": True,
+        "created_at": info.created_at,
+        "heartbeat_at": info.heartbeat_at,
+        "description": None,
+        "notes": info.notes,
+        # The SDK builds a user out of this whether there is one or not.
+        "user": {"id": None, "name": info.user or "", "username": info.user},
+        "config": lambda: config_text(info),
+        "summary_metrics": lambda: record_text(info.summary),
+        "system_metrics": lambda: record_text(info.system_summary),
+        **_run_history(scene, run),
+        "file_count": int(bool(info.metadata)),
+        "files": partial(_files, scene, info),
+    }
+
+
+def _run_history(scene: _Scene, run: Run) -> Node:
+    library = scene.library
+    return {
+        "history_line_count": run.rows,
+        "history_keys": lambda: history_keys(library.table(run)) if run.rows else None,
+        "history": lambda min_step=None, max_step=None, samples=DEFAULT_SAMPLES: page(
+            library.table(run), min_step=_step(min_step), stop_step=_step(max_step), samples=samples
+        ),
+        "events": partial(_events, run),
+        "sampled_history": lambda specs: [sampled(library.table(run), _object(spec)) for spec in specs],
+        "parquet_history": partial(_parquet_history, scene, run),
+    }
+
+
+def _parquet_history(scene: _Scene, run: Run, live_keys: Sequence[str]) -> Node:
+    """Either the one export of a run or all its rows as not exported yet, never both."""
+    link = scene.library.export_link(run, scene.base_url)
+    if link is not None:
+        return {"parquet_urls": [link], "live_data": []}
+    rows = live_data(scene.library.table(run), live_keys) if run.rows else []
+    return {"parquet_urls": [], "live_data": rows}
+
+
+def _events(run: Run, samples: int | None = DEFAULT_SAMPLES, **_steps: Any) -> list[str]:
+    """System metrics; they have no steps to be asked for by."""
+    return [canonical_text(row) for row in thin_rows(list(run.system_rows()), samples)]
+
+
+def _files(
+    scene: _Scene,
+    info: RunInfo,
+    *,
+    names: Sequence[str] | None = None,
+    after: str | None = None,
+    first: int | None = None,
+    pattern: str | None = None,
+) -> Node:
+    """The files of a run: its metadata, where it has some."""
+    chosen = [METADATA] if info.metadata and (not names or METADATA in names) else []
+    if pattern and chosen and not pc.match_like(pa.array(chosen), pattern)[0].as_py():
+        chosen = []
+    return _connection(chosen, lambda name: _file(scene, info, name), after=after, first=first)
+
+
+def _file(scene: _Scene, info: RunInfo, name: str) -> Node | None:
+    stored = scene.library.stored(info.path, name)
+    if stored is None:
+        return None
+    link = scene.library.link(info.path, name, scene.base_url)
+    return {
+        "id": _opaque("File", f"{info.path}/{name}"),
+        "name": name,
+        "url": lambda **_: link,
+        "direct_url": link,
+        "size_bytes": len(stored.body),
+        "mimetype": stored.media_type,
+        "updated_at": info.heartbeat_at or info.created_at,
+        "md5": base64.b64encode(bytes.fromhex(stored.tag)).decode(),
+    }
+
+
+def _sweeps(
+    scene: _Scene, key: ProjectKey, after: str | None = None, first: int | None = None, **_filters: Any
+) -> Node:
+    found = scene.library.catalog.sweeps(key)
+    return _connection(list(found), lambda name: _sweep(key, name, found[name]), after=after, first=first)
+
+
+def _find_sweep(scene: _Scene, key: ProjectKey, sweep_name: str | None = None) -> Node | None:
+    found = scene.library.catalog.sweeps(key).get(sweep_name or "")
+    return None if found is None else _sweep(key, str(sweep_name), found)
+
+
+def _sweep(key: ProjectKey, name: str, infos: Sequence[RunInfo]) -> Node:
+    """A sweep as its runs tell of it; a bundle does not hold its configuration."""
+    alive = any(info.state in LIVE_STATES for info in infos)
+    return {
+        "id": _opaque("Sweep", f"{'/'.join(key)}/{name}"),
+        "name": name,
+        "display_name": None,
+        "method": "unknown",
+        "state": "RUNNING" if alive else "FINISHED",
+        "description": None,
+        "best_loss": None,
+        "config": "{}\n",
+        "created_at": _first_moment(infos),
+        "updated_at": max((info.heartbeat_at for info in infos if info.heartbeat_at), default=None),
+        "run_count": len(infos),
+        "run_count_expected": None,
+    }
+
+
+def _connection(
+    items: Sequence[T],
+    node: Callable[[T], Node | None],
+    *,
+    after: str | None,
+    first: int | None,
+    count: str = "",
+) -> Node:
+    """A page of items, as edges with cursors; a cursor is the place of an item in the whole list."""
+    start = 0 if not after else _place(after) + 1
+    stop = start + min(max(DEFAULT_PAGE if first is None else first, 0), MAX_PAGE)
+    shown = range(start, min(stop, len(items)))
+    edges = [{"cursor": _opaque("Cursor", str(at)), "node": node(items[at])} for at in shown]
+    info = {
+        "end_cursor": edges[-1]["cursor"] if edges else None,
+        "has_next_page": stop < len(items),
+    }
+    return {"edges": edges, "page_info": info, **({count: len(items)} if count else {})}
+
+
+def _place(cursor: str) -> int:
+    try:
+        kind, _, place = base64.b64decode(cursor, validate=True).decode().partition(":")
+        if kind == "Cursor":
+            return max(int(place), 0)
+    except ValueError:
+        pass
+    raise UsageError(f"{cursor!r} is not a cursor of this server")
+
+
+def _opaque(kind: str, text: str) -> str:
+    return base64.b64encode(f"{kind}:{text}".encode()).decode()
+
+
+def _internal_id(key: ProjectKey) -> str:
+    """A number of the project's own, as the SDK wants one: the same in every process."""
+    return str(zlib.crc32("/".join(key).encode()))
+
+
+def _first_moment(infos: Sequence[RunInfo]) -> str:
+    return min((info.created_at for info in infos if info.created_at), default=UNKNOWN_TIME)
+
+
+def _json_text(value: Any) -> str | None:
+    """A JSON argument as text, whether it came as text or as the object itself."""
+    return value if value is None or isinstance(value, str) else canonical_text(value)
+
+
+def _step(value: Any) -> int | None:
+    if value is None:
+        return None
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError) as exc:
+        raise UsageError(f"a step is {value!r}, not a whole number") from exc
+
+
+def _object(spec: Any) -> Mapping[str, Any]:
+    """A sampling spec, which is JSON text of an object."""
+    try:
+        found = parse_json(spec) if isinstance(spec, str) else spec
+    except DataError as exc:
+        raise UsageError(f"a sampling spec is {exc.message}") from exc
+    if not isinstance(found, Mapping):
+        raise UsageError(f"a sampling spec is {found!r}, not an object")
+    for name in ("minStep", "maxStep", "samples"):
+        _step(found.get(name))
+    return found

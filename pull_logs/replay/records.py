@@ -1,0 +1,25 @@
+"""The JSON that W&B's GraphQL answers carry inside strings (read API facts, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pull_logs.runs import RunInfo
+from pull_logs.snapshot.canon import canon_record, canonical_text
+
+
+def config_text(info: RunInfo) -> str:
+    """A config with its internal keys, each value wrapped: `{"lr":{"desc":null,"value":0.1}}`."""
+    entries = {**info.config, **info.config_internal}
+    return record_text({key: {"value": value, "desc": None} for key, value in entries.items()})
+
+
+def record_text(record: Mapping[str, Any]) -> str:
+    """A summary or the like, nested as it is, with NaN and the infinities as strings."""
+    return canonical_text(canon_record(record))
+
+
+def metadata_bytes(info: RunInfo) -> bytes:
+    """The content of `wandb-metadata.json`."""
+    return record_text(info.metadata).encode()

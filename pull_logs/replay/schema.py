@@ -1,0 +1,127 @@
+"""The part of W&B's GraphQL schema that reading needs (read API facts, section 3).
+
+A field is answered by the attribute or method of the object behind it whose
+name is the field's in snake case (`nodes`), with the field's arguments.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from graphql import GraphQLError, GraphQLObjectType, GraphQLResolveInfo, GraphQLSchema, build_schema
+
+from pull_logs.errors import PullLogsError
+
+_LOG = logging.getLogger("pull_logs.replay")
+
+SDL = """
+scalar JSON
+scalar JSONString
+scalar Int64
+scalar DateTime
+
+type Query {
+  viewer: User
+  serverInfo: ServerInfo
+  project(name: String, entityName: String): Project
+  models(entityName: String, after: String, first: Int): ProjectConnection
+  entity(name: String): Entity
+}
+
+type PageInfo { endCursor: String hasNextPage: Boolean! }
+
+type User {
+  id: ID! name: String! username: String email: String admin: Boolean flags: JSONString entity: String
+  deletedAt: DateTime apiKeys: ApiKeyConnection teams: TeamConnection
+}
+type ApiKeyConnection { edges: [ApiKeyEdge!]! }
+type ApiKeyEdge { node: ApiKey }
+type ApiKey { id: ID! name: String! description: String }
+type TeamConnection { edges: [TeamEdge!]! }
+type TeamEdge { node: Entity }
+type Entity { id: ID! name: String! available: Boolean }
+
+type ServerInfo {
+  cliVersionInfo: JSON latestLocalVersionInfo: LocalVersionInfo features: [ServerFeature!]!
+}
+type LocalVersionInfo {
+  outOfDate: Boolean latestVersionString: String versionOnThisInstanceString: String
+}
+type ServerFeature { name: String! isEnabled: Boolean! }
+
+type ProjectConnection { edges: [ProjectEdge!]! pageInfo: PageInfo! }
+type ProjectEdge { node: Project cursor: String! }
+type Project {
+  id: ID! internalId: ID! name: String! entityName: String! createdAt: DateTime isBenchmark: Boolean!
+  readOnly: Boolean description: String user: User
+  runCount(filters: JSONString): Int!
+  runs(filters: JSONString, after: String, first: Int, order: String): RunConnection!
+  run(name: String!): Run
+  totalSweeps: Int!
+  sweeps(after: String, first: Int, filters: JSONString): SweepConnection!
+  sweep(sweepName: String): Sweep
+}
+
+type RunConnection { edges: [RunEdge!]! pageInfo: PageInfo! totalCount: Int! }
+type RunEdge { node: Run! cursor: String! }
+type Run {
+  id: ID! projectId: ID! name: String! displayName: String state: String tags: [String!] group: String
+  jobType: String sweepName: String commit: String readOnly: Boolean createdAt: DateTime heartbeatAt: DateTime
+  description: String notes: String user: RunUser
+  config: JSONString summaryMetrics: JSONString systemMetrics: JSONString
+  historyLineCount: Int historyKeys: JSON
+  history(minStep: Int64, maxStep: Int64, samples: Int): [JSONString!]
+  events(minStep: Int64, maxStep: Int64, samples: Int): [JSONString!]
+  sampledHistory(specs: [JSONString!]!): [JSON!]
+  parquetHistory(liveKeys: [String!]!): ParquetHistory
+  fileCount: Int
+  files(names: [String], after: String, first: Int, pattern: String): FileConnection
+}
+type RunUser { id: ID name: String! username: String }
+type ParquetHistory { parquetUrls: [String!]! liveData: [JSON!] }
+
+type FileConnection { edges: [FileEdge!]! pageInfo: PageInfo! }
+type FileEdge { node: File cursor: String! }
+type File {
+  id: ID! name: String! url(upload: Boolean): String directUrl: String! sizeBytes: Int64! mimetype: String
+  updatedAt: DateTime md5: String
+}
+
+type SweepConnection { edges: [SweepEdge!]! pageInfo: PageInfo! }
+type SweepEdge { node: Sweep! cursor: String! }
+type Sweep {
+  id: ID! name: String! displayName: String method: String! state: String! description: String bestLoss: Float
+  config: String! createdAt: DateTime! updatedAt: DateTime runCount: Int! runCountExpected: Int
+}
+"""
+
+
+def read_schema() -> GraphQLSchema:
+    """The executable schema; its root value is a `nodes.Query`."""
+    schema = build_schema(SDL)
+    for kind in schema.type_map.values():
+        if isinstance(kind, GraphQLObjectType) and not kind.name.startswith("__"):
+            for name, field in kind.fields.items():
+                field.resolve = partial(_resolve, attribute=_snake(name))
+                for argument_name, argument in field.args.items():
+                    argument.out_name = _snake(argument_name)
+    return schema
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
+
+
+def _resolve(source: object, info: GraphQLResolveInfo, *, attribute: str, **arguments: Any) -> Any:
+    try:
+        value = source[attribute] if isinstance(source, Mapping) else getattr(source, attribute)
+        return value(**arguments) if callable(value) else value
+    except PullLogsError as exc:
+        raise GraphQLError(str(exc)) from exc
+    except Exception as exc:
+        _LOG.exception("field %s.%s failed", info.parent_type.name, info.field_name)
+        raise GraphQLError("the server could not answer this field") from exc

@@ -1,0 +1,214 @@
+"""The replay server on a port of its own: for a `with` block, or until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from pull_logs.errors import NetworkError, UsageError
+from pull_logs.replay.app import build_app
+from pull_logs.replay.counting import RequestCounts
+from pull_logs.replay.guard import is_loopback
+from pull_logs.snapshot.bundle import Bundle, open_bundle
+
+StrPath = str | os.PathLike[str]
+
+LOOPBACK = "127.0.0.1"
+_STOP_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayServer:
+    """A server that is listening.
+
+    Attributes:
+        url: What `WANDB_BASE_URL` is to be.
+        api_key: What `WANDB_API_KEY` is to be.
+        requests: What it was asked so far.
+        folder: A temporary folder for the SDK's cache and settings, gone when the server stops.
+    """
+
+    url: str
+    api_key: str = field(repr=False)
+    requests: RequestCounts
+    folder: Path
+
+    def environment(self) -> dict[str, str]:
+        """The variables with which an unmodified `wandb.Api()` reads from this server.
+
+        The cache is this server's own, because the SDK never asks again for
+        what it has cached (read API facts, section 0); its settings and
+        `.netrc` are none of the user's; and loopback is taken out of proxies.
+        """
+        already = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
+        direct = ",".join(filter(None, (already, "127.0.0.1,localhost,::1")))
+        return {
+            "WANDB_BASE_URL": self.url,
+            "WANDB_API_KEY": self.api_key,
+            "WANDB_CACHE_DIR": str(self.folder / "cache"),
+            "WANDB_CONFIG_DIR": str(self.folder / "config"),
+            "WANDB_DATA_DIR": str(self.folder / "data"),
+            "WANDB_SILENT": "true",
+            "NETRC": os.devnull,
+            "NO_PROXY": direct,
+            "no_proxy": direct,
+        }
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that says when it answers."""
+
+    def __init__(self, app: Starlette, *, on_start: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_STOP_SECONDS,
+            )
+        )
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then tell."""
+        await super().startup(sockets=sockets)
+        self._on_start()
+
+
+@contextmanager
+def serve_bundle(
+    *paths: StrPath,
+    host: str = LOOPBACK,
+    port: int = 0,
+    allow_remote: bool = False,
+    api_key: str | None = None,
+    entity: str | None = None,
+    hosts: Collection[str] = (),
+    middleware: Sequence[Middleware] = (),
+) -> Iterator[ReplayServer]:
+    """Serve bundles from a thread while the block runs.
+
+    Args:
+        paths: Bundles, or their unzipped folders.
+        host: The address to listen on.
+        port: 0 takes a free one.
+        allow_remote: Whether `host` may be one that other machines reach.
+        api_key: The key that queries must carry; None makes one.
+        entity: The default entity; None takes that of the first run.
+        hosts: Names besides loopback and `host` by which requests may call this machine.
+        middleware: More ASGI middleware, such as latency or faults for a test.
+
+    Yields:
+        The server, ready to answer.
+
+    Raises:
+        UsageError: No bundle is named, or `host` is not loopback and `allow_remote` is false.
+        NetworkError: The address cannot be listened on.
+        PullLogsError: A bundle cannot be opened.
+    """
+    with ExitStack() as stack:
+        listening = stack.enter_context(_listen(host, port, allow_remote=allow_remote))
+        bundles = _open_all(stack, paths)
+        app = build_app(bundles, api_key=api_key, entity=entity, hosts=(host, *hosts), middleware=middleware)
+        server = _describe(stack, app, listening)
+        stack.enter_context(_running(app, listening, server.url))
+        yield server
+
+
+def serve_forever(
+    paths: Sequence[StrPath],
+    *,
+    host: str = LOOPBACK,
+    port: int = 0,
+    allow_remote: bool = False,
+    entity: str | None = None,
+    on_ready: Callable[[ReplayServer], None],
+) -> None:
+    """Serve bundles until Ctrl-C, which ends it quietly.
+
+    Args:
+        paths: Bundles, or their unzipped folders.
+        host: The address to listen on.
+        port: 0 takes a free one.
+        allow_remote: Whether `host` may be one that other machines reach.
+        entity: The default entity; None takes that of the first run.
+        on_ready: Called once, when the server answers.
+
+    Raises:
+        UsageError: No bundle is named, or `host` is not loopback and `allow_remote` is false.
+        NetworkError: The address cannot be listened on.
+        PullLogsError: A bundle cannot be opened.
+    """
+    with ExitStack() as stack:
+        listening = stack.enter_context(_listen(host, port, allow_remote=allow_remote))
+        app = build_app(_open_all(stack, paths), entity=entity, hosts=(host,))
+        server = _describe(stack, app, listening)
+        with suppress(KeyboardInterrupt):
+            _Server(app, on_start=lambda: on_ready(server)).run(sockets=[listening])
+
+
+@contextmanager
+def _running(app: Starlette, listening: socket.socket, url: str) -> Iterator[None]:
+    settled = threading.Event()
+    runner = _Server(app, on_start=settled.set)
+
+    def run() -> None:
+        try:
+            runner.run(sockets=[listening])
+        finally:
+            settled.set()
+
+    thread = threading.Thread(target=run, name="pull-logs replay", daemon=True)
+    thread.start()
+    settled.wait()
+    if not runner.started:
+        raise NetworkError(f"the server on {url} did not start")
+    try:
+        yield
+    finally:
+        runner.should_exit = True
+        thread.join()
+
+
+def _listen(host: str, port: int, *, allow_remote: bool) -> socket.socket:
+    if not (allow_remote or is_loopback(host)):
+        raise UsageError(
+            f"{host!r} is not a loopback address",
+            hint="other machines could read the bundle; allow that explicitly",
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as exc:
+        raise NetworkError(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
+
+
+def _open_all(stack: ExitStack, paths: Sequence[StrPath]) -> list[Bundle]:
+    if not paths:
+        raise UsageError("no bundle to serve", hint="name one or more .wandb.zip files")
+    return [stack.enter_context(open_bundle(path)) for path in paths]
+
+
+def _describe(stack: ExitStack, app: Starlette, listening: socket.socket) -> ReplayServer:
+    host, port = listening.getsockname()[:2]
+    shown = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - the address that stands for all
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-replay-")))
+    return ReplayServer(
+        url=f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}",
+        api_key=app.state.api_key,
+        requests=app.state.requests,
+        folder=folder,
+    )
