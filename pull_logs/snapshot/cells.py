@@ -91,7 +91,8 @@ def exact_doubles(values: Ints) -> Mask:
     # 2**63 - 1 rounds up to 2**63, which no int64 holds.
     inside = doubles < float(INT_LIMIT)
     back: Ints = np.where(inside, doubles, 0.0).astype(np.int64)
-    return inside & (back == values)
+    exact: Mask = inside & (back == values)
+    return exact
 
 
 def cell_kind(value: Any) -> CellKind:
@@ -158,7 +159,7 @@ class Tally:
             self.integers += count - exact
         else:
             self.doubles += count
-            self.wide = self.wide or not _all_integers(present_doubles(typed))
+            self.wide = self.wide or not _integral(present_doubles(typed)).all()
 
     def winner(self) -> ColumnKind | None:
         """The kind with the most fitting cells; ties in the order number, bool, string."""
@@ -185,11 +186,10 @@ class Tally:
         return self.doubles + self.integers + self.bools + self.strings + self.others > held
 
 
-def _all_integers(values: Floats) -> bool:
-    """Whether an int64 holds every one of these."""
-    with np.errstate(invalid="ignore"):
-        inside = (values >= float(INT_MIN)) & (values < float(INT_LIMIT)) & (np.floor(values) == values)
-    return bool(inside.all())
+def _integral(values: Floats) -> Mask:
+    """Which doubles an int64 holds."""
+    whole: Mask = (np.floor(values) == values) & (values >= float(INT_MIN)) & (values < float(INT_LIMIT))
+    return whole
 
 
 def canonical_doubles(values: Floats) -> Floats:
@@ -273,7 +273,8 @@ def place(cells: Mapping[int, Any], kind: ColumnKind | None, *, length: int) -> 
     """The column of canonical cells by row, typed as asked; what does not fit is its rest."""
     if kind is None:
         return Column(None, cells)
-    fitting, rest = {}, {}
+    fitting: dict[int, Any] = {}
+    rest: dict[int, Any] = {}
     for row, value in cells.items():
         (fitting if _fits(value, kind) else rest)[row] = value
     if not fitting:
@@ -321,19 +322,23 @@ def _plain_array(values: Sequence[Any]) -> pa.Array | None:
     kinds = set(map(type, values))
     if kinds == {bool}:
         return pa.array(values, pa.bool_())
-    if kinds == {str}:
-        if not _NONFINITE.isdisjoint(values):
-            return None
+    if kinds == {str} and _NONFINITE.isdisjoint(values):
         return text_array([canon_text(text) for text in values])
     if kinds and kinds <= {int, float}:
-        try:
-            doubles = np.array(values, dtype=np.float64)
-        except OverflowError:
-            return None
-        if int in kinds and not (np.abs(doubles[np.isfinite(doubles)]) < EXACT).all():
-            return None
-        return pa.array(canonical_doubles(doubles))
+        doubles = _exact(values, integers=int in kinds)
+        return None if doubles is None else pa.array(canonical_doubles(doubles))
     return None
+
+
+def _exact(values: Sequence[float], *, integers: bool) -> Floats | None:
+    """The numbers as doubles; None when an integer among them may not be exactly one."""
+    try:
+        doubles: Floats = np.array(values, dtype=np.float64)
+    except OverflowError:
+        return None
+    if integers and not (np.abs(doubles[np.isfinite(doubles)]) < EXACT).all():
+        return None
+    return doubles
 
 
 def _spread(array: pa.Array, *, rows: Ints | None, length: int) -> pa.Array:
@@ -358,21 +363,17 @@ def python_values(typed: pa.Array) -> list[Any]:
         values: list[Any] = typed.to_pylist()
         return values
     doubles: Floats = typed.to_numpy(zero_copy_only=False)
-    with np.errstate(invalid="ignore"):
-        whole = (np.floor(doubles) == doubles) & (doubles >= float(INT_MIN)) & (doubles < float(INT_LIMIT))
-    count = int(whole.sum())
-    if count == len(doubles) and not typed.null_count:
-        values = doubles.astype(np.int64).tolist()
-        return values
-    values = doubles.tolist()
-    if count:
-        rows = np.flatnonzero(whole)
-        for row, value in zip(rows.tolist(), doubles[rows].astype(np.int64).tolist(), strict=True):
-            values[row] = value
+    whole = _integral(doubles)
+    if whole.all():
+        return list(doubles.astype(np.int64).tolist())
+    cells: list[Any] = doubles.tolist()
+    rows = np.flatnonzero(whole)
+    for row, value in zip(rows.tolist(), doubles[rows].astype(np.int64).tolist(), strict=True):
+        cells[row] = value
     if typed.null_count:
         for row in np.flatnonzero(missing(typed)).tolist():
-            values[row] = None
-    return values
+            cells[row] = None
+    return cells
 
 
 def utf8_order(names: Iterable[str]) -> list[str]:

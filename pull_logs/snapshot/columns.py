@@ -296,10 +296,9 @@ def _some_rows(batch: pa.Table, columns: Collection[str] | None) -> list[dict[st
     dense: dict[str, list[Any]] = {}
     sparse: dict[str, list[Any]] = {}
     for place, name in enumerate(batch.column_names):
-        if name == RESIDUAL or (columns is not None and name not in columns):
-            continue
-        array = flat(batch.column(place))
-        (sparse if array.null_count else dense)[name] = python_values(array)
+        if name != RESIDUAL and (columns is None or name in columns):
+            array = flat(batch.column(place))
+            (sparse if array.null_count else dense)[name] = python_values(array)
     if dense:
         rows = [dict(zip(dense, cells, strict=True)) for cells in zip(*dense.values(), strict=True)]
     else:
@@ -309,13 +308,17 @@ def _some_rows(batch: pa.Table, columns: Collection[str] | None) -> list[dict[st
             if cell is not None:
                 row[name] = cell
     if RESIDUAL in batch.column_names:
-        for place, _, members in residual_rows(flat(batch.column(RESIDUAL))):
-            for name, cell in members.items():
-                if columns is None or name in columns:
-                    if name in rows[place]:
-                        raise DataError(f"key {name!r} has two values in one row")
-                    rows[place][name] = cell
+        _add_residual(rows, flat(batch.column(RESIDUAL)), columns)
     return rows
+
+
+def _add_residual(rows: list[dict[str, Any]], residual: pa.Array, columns: Collection[str] | None) -> None:
+    for place, _, members in residual_rows(residual):
+        for name, cell in members.items():
+            if columns is None or name in columns:
+                if name in rows[place]:
+                    raise DataError(f"key {name!r} has two values in one row")
+                rows[place][name] = cell
 
 
 def batch_keys(batch: pa.Table) -> frozenset[str]:

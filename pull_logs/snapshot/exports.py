@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import types
 
 from pull_logs.errors import DataError
 from pull_logs.snapshot.canon import INT_LIMIT, canon_members
@@ -32,8 +33,10 @@ from pull_logs.snapshot.cells import (
     Ints,
     canonical_doubles,
     column_of_cells,
+    exact_doubles,
     flat,
     missing,
+    present_integers,
 )
 
 _NONFINITE = pa.array(["NaN", "Infinity", "-Infinity"])
@@ -58,34 +61,29 @@ def column_of_arrow(column: pa.ChunkedArray, *, name: str) -> Column:
 
 
 def _column(array: pa.Array) -> Column:
-    kind = array.type
-    types = pa.types
-    if isinstance(kind, pa.BaseExtensionType):
-        raise DataError("extension types are refused")
-    if types.is_dictionary(kind):
-        return _column(array.dictionary_decode())
-    if types.is_run_end_encoded(kind):
-        return _column(pc.run_end_decode(array))
+    array = _unwrapped(array)
     if array.null_count == len(array):
         return Column(None)
-    if types.is_boolean(kind):
-        return Column(array)
-    if types.is_floating(kind):
-        return Column(_doubles(array))
-    if types.is_integer(kind):
-        return _integers(array)
-    if _is_text(kind):
-        return _texts(array)
-    if _is_binary(kind):
-        return _texts(_decoded(array))
-    if types.is_nested(kind):
-        return _nested(array)
+    for is_kind, read in _READERS:
+        if is_kind(array.type):
+            return read(array)
     return Column(None)
 
 
-def _doubles(array: pa.Array) -> pa.Array:
+def _unwrapped(array: pa.Array) -> pa.Array:
+    """The array with dictionary and run-end encoding taken off."""
+    if isinstance(array.type, pa.BaseExtensionType):
+        raise DataError("extension types are refused")
+    if types.is_dictionary(array.type):
+        return _unwrapped(array.dictionary_decode())
+    if types.is_run_end_encoded(array.type):
+        return _unwrapped(pc.run_end_decode(array))
+    return array
+
+
+def _doubles(array: pa.Array) -> Column:
     values: Floats = array.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return pa.array(canonical_doubles(values), mask=missing(array) if array.null_count else None)
+    return Column(pa.array(canonical_doubles(values), mask=missing(array) if array.null_count else None))
 
 
 def _integers(array: pa.Array) -> Column:
@@ -99,43 +97,39 @@ def _integers(array: pa.Array) -> Column:
     if high >= INT_LIMIT:
         return _by_cell(array, lambda value: value)
     signed = array.cast(pa.int64())
-    return Column(signed if _has_inexact(signed) else signed.cast(pa.float64(), safe=False))
-
-
-def _has_inexact(array: pa.Array) -> bool:
-    from pull_logs.snapshot.cells import exact_doubles, present_integers
-
-    values: Ints = present_integers(array)
-    return not bool(exact_doubles(values).all())
+    exact = exact_doubles(present_integers(signed)).all()
+    return Column(signed.cast(pa.float64(), safe=False) if exact else signed)
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return any(is_kind(kind) for is_kind in (types.is_string, types.is_large_string, types.is_string_view))
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    types = pa.types
-    return (
-        types.is_binary(kind)
-        or types.is_large_binary(kind)
-        or types.is_fixed_size_binary(kind)
-        or types.is_binary_view(kind)
-    )
+    layouts = types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view
+    return any(is_kind(kind) for is_kind in layouts)
 
 
 def _texts(array: pa.Array) -> Column:
-    text = array if pa.types.is_string(array.type) else array.cast(pa.string())
+    text = array if types.is_string(array.type) else array.cast(pa.string())
     text.validate(full=True)
     if pc.any(pc.is_in(text, value_set=_NONFINITE)).as_py():
         return _by_cell(text, lambda value: value)
     return Column(text)
 
 
-def _decoded(array: pa.Array) -> pa.Array:
-    return pa.array(
-        [None if cell is None else bytes(cell).decode(errors="replace") for cell in array.to_pylist()],
-        pa.string(),
-    )
+def _binaries(array: pa.Array) -> Column:
+    cells = [None if cell is None else _from_bytes(cell) for cell in array.to_pylist()]
+    return _texts(pa.array(cells, pa.string()))
+
+
+def _from_bytes(cell: bytes) -> str:
+    return cell.decode(errors="replace")
+
+
+def _nested(array: pa.Array) -> Column:
+    array.validate(full=True)
+    return _by_cell(array, _plain(array.type))
 
 
 def _by_cell(array: pa.Array, plain: Callable[[Any], Any]) -> Column:
@@ -147,34 +141,52 @@ def _by_cell(array: pa.Array, plain: Callable[[Any], Any]) -> Column:
     return column_of_cells(cells, length=len(array))
 
 
-def _nested(array: pa.Array) -> Column:
-    array.validate(full=True)
-    return _by_cell(array, _plain(array.type))
+_READERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], Column]], ...] = (
+    (types.is_boolean, Column),
+    (types.is_floating, _doubles),
+    (types.is_integer, _integers),
+    (_is_text, _texts),
+    (_is_binary, _binaries),
+    (types.is_struct, _nested),
+    (types.is_map, _nested),
+    (types.is_list, _nested),
+    (types.is_large_list, _nested),
+    (types.is_fixed_size_list, _nested),
+    (types.is_list_view, _nested),
+    (types.is_large_list_view, _nested),
+)
+"""What reads an array, by its type; types that are not here are missing."""
 
 
 def _plain(kind: pa.DataType) -> Callable[[Any], Any]:
-    """What turns Arrow's Python value of this type into a raw JSON-like one."""
-    types = pa.types
+    """What turns Arrow's Python value of a type into a raw JSON-like one."""
     if isinstance(kind, pa.BaseExtensionType):
         raise DataError("extension types are refused")
     if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
         return _plain(kind.value_type)
     if types.is_struct(kind):
-        members = {kind.field(place).name: _plain(kind.field(place).type) for place in range(kind.num_fields)}
-        return lambda value: value and {key: plain(value[key]) for key, plain in members.items()}
+        return _plain_struct(kind)
     if types.is_map(kind):
-        plain_item = _plain(kind.item_type)
-        return lambda value: value and {_map_key(key): plain_item(item) for key, item in value}
+        plain = _plain(kind.item_type)
+        return lambda value: value if value is None else {_map_key(key): plain(item) for key, item in value}
     if types.is_nested(kind) and not types.is_union(kind):
-        plain_element = _plain(kind.value_type)
-        return lambda value: value if value is None else [plain_element(item) for item in value]
+        plain = _plain(kind.value_type)
+        return lambda value: value if value is None else [plain(item) for item in value]
+    return _plain_scalar(kind)
+
+
+def _plain_struct(kind: pa.DataType) -> Callable[[Any], Any]:
+    members = [(kind.field(place).name, _plain(kind.field(place).type)) for place in range(kind.num_fields)]
+    return lambda value: value if value is None else {key: plain(value[key]) for key, plain in members}
+
+
+def _plain_scalar(kind: pa.DataType) -> Callable[[Any], Any]:
     if types.is_floating(kind):
         return lambda value: value if value is None else float(value)
-    if types.is_boolean(kind) or types.is_integer(kind) or _is_text(kind):
-        return lambda value: value
     if _is_binary(kind):
-        return lambda value: value if value is None else bytes(value).decode(errors="replace")
-    return lambda _: None
+        return lambda value: value if value is None else _from_bytes(value)
+    known = types.is_boolean(kind) or types.is_integer(kind) or _is_text(kind)
+    return (lambda value: value) if known else (lambda _: None)
 
 
 def _map_key(key: Any) -> str:
@@ -208,11 +220,11 @@ def keep_stepped(table: pa.Table, *, step: str) -> tuple[pa.Table, Mapping[str, 
 def steps_of_arrow(column: pa.ChunkedArray) -> Ints | None:
     """The steps of an export as int64; None where they have to be looked at one by one."""
     array = flat(column)
-    if pa.types.is_integer(array.type):
+    if types.is_integer(array.type):
         values = array.to_numpy()
         if not len(values) or int(values.max()) < INT_LIMIT:
             return np.asarray(values, dtype=np.int64)
-    elif pa.types.is_floating(array.type):
+    elif types.is_floating(array.type):
         doubles: Floats = array.cast(pa.float64()).to_numpy()
         if ((np.abs(doubles) <= EXACT) & (np.floor(doubles) == doubles)).all():
             return doubles.astype(np.int64)

@@ -178,10 +178,8 @@ def _prefixed(typed: pa.Array) -> NDArray[np.uint8]:
     if not len(array):
         return np.zeros(0, dtype=np.uint8)
     _, offsets_buffer, data_buffer = array.buffers()
-    offsets: Ints = np.frombuffer(offsets_buffer, dtype=np.int32)[
-        array.offset : array.offset + len(array) + 1
-    ]
-    offsets = offsets.astype(np.int64)
+    start = 4 * array.offset
+    offsets: Ints = np.frombuffer(offsets_buffer, np.int32, len(array) + 1, start).astype(np.int64)
     lengths = np.diff(offsets)
     starts = offsets[:-1] - offsets[0] + 8 * np.arange(len(array), dtype=np.int64)
     out = np.zeros(int(lengths.sum()) + 8 * len(array), dtype=np.uint8)
