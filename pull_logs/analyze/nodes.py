@@ -10,7 +10,8 @@ The span of a node is where it stands in the text; it takes no part in equality.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, TypeAlias
 
 from pull_logs.analyze.tokenizer import Span, is_bare_name, quote_name, quote_string
@@ -250,6 +251,41 @@ Node: TypeAlias = (
     | And
     | Or
 )
+
+
+def operands(node: Node) -> tuple[Node, ...]:
+    """What a node is made of, from left to right; the items of a list are not among it."""
+    match node:
+        case Call():
+            return node.arguments
+        case Power():
+            return node.base, node.exponent
+        case Negate() | Not() | IsMissing() | Membership():
+            return (node.operand,)
+        case Product() | Sum() | Comparison():
+            return node.first, *(operand for _, operand in node.rest)
+        case And() | Or():
+            return node.operands
+        case _:
+            return ()
+
+
+def with_operands(node: Node, change: Callable[[Node], Node]) -> Node:
+    """The same node over changed operands; a node that has none stays as it is."""
+    match node:
+        case Call():
+            return replace(node, arguments=tuple([change(argument) for argument in node.arguments]))
+        case Power():
+            return replace(node, base=change(node.base), exponent=change(node.exponent))
+        case Negate() | Not() | IsMissing() | Membership():
+            return replace(node, operand=change(node.operand))
+        case Product() | Sum() | Comparison():
+            rest = tuple([(operator, change(operand)) for operator, operand in node.rest])
+            return replace(node, first=change(node.first), rest=rest)  # type: ignore[arg-type]
+        case And() | Or():
+            return replace(node, operands=tuple([change(operand) for operand in node.operands]))
+        case _:
+            return node
 
 
 def _inside(node: Node, binding: int) -> str:

@@ -31,8 +31,9 @@ from pull_logs.analyze.nodes import (
     String,
     Sum,
     SumOperator,
+    operands,
 )
-from pull_logs.analyze.tokenizer import MAX_DEPTH, MAX_LENGTH, Span, Token, Tokenizer
+from pull_logs.analyze.tokenizer import MAX_DEPTH, MAX_LENGTH, Span, Token, Tokenizer, stack_bounded
 from pull_logs.errors import ExpressionError
 
 MAX_ITEMS: Final = 1_000
@@ -55,14 +56,20 @@ def parse(text: str) -> Node:
         message = f"an expression of {len(text)} characters is longer than {MAX_LENGTH}"
         raise ExpressionError(message, source=text, span=(MAX_LENGTH, len(text)))
     tokens = Tokenizer(text)
-    try:
+    with stack_bounded(text):
         node = _parse_expression(tokens)
-    except RecursionError:
-        # Only a caller that is itself near the end of the stack gets here: MAX_DEPTH is met before.
-        message = f"nested too deep for what is left of the stack, though within {MAX_DEPTH} levels"
-        raise ExpressionError(message, source=text, span=(0, len(text))) from None
     tokens.expect("end", expected="an operator or the end")
+    _check_depth(node, tokens)
     return node
+
+
+def _check_depth(node: Node, tokens: Tokenizer) -> None:
+    """Refuse a tree that is deep though its text is not: five operators can share one pair of parentheses."""
+    level, depth = [node], 1
+    while level := [below for above in level for below in operands(above)]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise tokens.error(f"nested deeper than {MAX_DEPTH} levels", level[0].span)
 
 
 def _parse_expression(tokens: Tokenizer) -> Node:
@@ -113,11 +120,11 @@ def _parse_comparison(tokens: Tokenizer) -> Node:
     if tokens.take("is"):
         negated = tokens.take("not") is not None
         tokens.expect("missing", expected="'missing'" if negated else "'missing' or 'not missing'")
-        return IsMissing(first, negated, span=(start, tokens.end))
+        return IsMissing(first, negated=negated, span=(start, tokens.end))
     if tokens.check("in", "not"):
         negated = tokens.take("not") is not None
         tokens.expect("in", expected="'in'")
-        return Membership(first, _parse_list(tokens), negated, span=(start, tokens.end))
+        return Membership(first, _parse_list(tokens), negated=negated, span=(start, tokens.end))
     rest: list[tuple[Comparator, Node]] = []
     while operator := tokens.take("==", "!=", "<", "<=", ">", ">="):
         rest.append((cast("Comparator", operator.kind), _parse_sum(tokens)))
@@ -223,7 +230,7 @@ def _parse_atom(tokens: Tokenizer) -> Node:
         case "name" if tokens.check("("):
             return Call(token.text, _parse_arguments(tokens), span=(token.start, tokens.end))
         case "name" | "quoted name":
-            return Name(token.text, token.kind == "quoted name", span=token.span)
+            return Name(token.text, quoted=token.kind == "quoted name", span=token.span)
         case "(":
             with tokens.nested(token.span):
                 node = _parse_expression(tokens)

@@ -49,12 +49,24 @@ _FOREIGN = {
     "^": "write '**' for a power",
 }
 _UNENDED = {'"': "string", "'": "string", "`": "name"}
-_LONGEST_SHOWN = 40
+_LONGEST_SHOWN = 80
 
 
 def is_bare_name(text: str) -> bool:
     """Whether a name can be written without backticks."""
     return bool(_NAME.fullmatch(text)) and (text[0].isalpha() or text[0] == "_") and text not in KEYWORDS
+
+
+def is_number(text: str) -> bool:
+    """Whether a text, as a part of a longer one, is a number that a float64 can hold."""
+    return bool(_RULES["number"].fullmatch(text)) and not _range_fault(text)
+
+
+def _range_fault(number: str) -> str:
+    value = float(number)
+    if math.isinf(value):
+        return "large"
+    return "small" if value == 0 and re.search("[1-9]", re.split("[eE]", number)[0]) else ""
 
 
 def quote_name(text: str) -> str:
@@ -87,6 +99,22 @@ class Token:
     def span(self) -> Span:
         """Where the token stands."""
         return self.start, self.end
+
+
+@contextmanager
+def stack_bounded(source: str) -> Iterator[None]:
+    """Turn the end of Python's stack into an error of the expression.
+
+    `MAX_DEPTH` levels fit well inside the stack; only a caller who has used up most of it gets here.
+
+    Raises:
+        ExpressionError: The stack ended.
+    """
+    try:
+        yield
+    except RecursionError:
+        message = "nested too deep for what is left of the stack"
+        raise ExpressionError(message, source=source, span=(0, len(source))) from None
 
 
 class Tokenizer:
@@ -137,9 +165,7 @@ class Tokenizer:
     def unexpected(self, expected: str, *, start: int | None = None) -> ExpressionError:
         """The error that the next token is not what was expected."""
         written = self.source[self.token.start : self.token.end]
-        if len(written) > _LONGEST_SHOWN:
-            written = written[:_LONGEST_SHOWN] + "..."
-        found = "the end" if self.check("end") else _shown(written)
+        found = "the end" if self.check("end") else shown(written)
         span = (self.token.start if start is None else start, self.token.end)
         return self.error(f"expected {expected}, found {found}", span)
 
@@ -184,7 +210,7 @@ class Tokenizer:
             case "string":
                 written = _ESCAPE.sub(lambda found: self._unescaped(found, start + 1), written[1:-1])
             case "foreign":
-                raise self.error(f"unexpected {_shown(written)}", (start, end), hint=_FOREIGN[written])
+                raise self.error(f"unexpected {shown(written)}", (start, end), hint=_FOREIGN[written])
             case "operator":
                 kind = written
             case _:
@@ -194,14 +220,11 @@ class Tokenizer:
     def _check_number(self, written: str, start: int) -> None:
         end = start + len(written)
         if glued := _GLUED.match(self.source, end):
-            shown = _shown(self.source[start : glued.end()][:_LONGEST_SHOWN])
+            text = shown(self.source[start : glued.end()])
             hint = "a name that starts with a digit goes in backticks"
-            raise self.error(f"{shown} is neither a number nor a name", (start, glued.end()), hint=hint)
-        value = float(written)
-        if math.isinf(value):
-            raise self.error("a number too large for a float64", (start, end))
-        if value == 0 and re.search("[1-9]", re.split("[eE]", written)[0]):
-            raise self.error("a number too small for a float64", (start, end))
+            raise self.error(f"{text} is neither a number nor a name", (start, glued.end()), hint=hint)
+        if fault := _range_fault(written):
+            raise self.error(f"a number too {fault} for a float64", (start, end))
 
     def _unescaped(self, found: re.Match[str], offset: int) -> str:
         escape = found[1]
@@ -211,7 +234,7 @@ class Tokenizer:
             return chr(int(escape[1:], 16))
         span = (offset + found.start(), offset + found.end())
         raise self.error(
-            f"{_shown(found[0])} is no escape",
+            f"{shown(found[0])} is no escape",
             span,
             hint=r"the escapes are \\ \" \' \/ \b \f \n \r \t \uXXXX",
         )
@@ -221,8 +244,11 @@ class Tokenizer:
         if char in _UNENDED:
             return self.error(f"a {_UNENDED[char]} that does not end", (start, len(self.source)))
         hint = "a name with other characters goes in backticks"
-        return self.error(f"unexpected {_shown(char)}", (start, start + 1), hint=hint)
+        return self.error(f"unexpected {shown(char)}", (start, start + 1), hint=hint)
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """A text in single quotes for a message, on one line whatever is in it, and cut where it is long."""
+    if len(text) > _LONGEST_SHOWN:
+        text = text[:_LONGEST_SHOWN] + "..."
     return f"'{text}'" if text.isprintable() else repr(text)
