@@ -1,1 +1,63 @@
-"""Disk: rows, columns, Parquet, the bundle and its checks."""
+"""Disk: rows, columns, Parquet, the bundle and its checks; knows no network.
+
+    rows -> canon -> columns -> merging -> parquet -> stored -> seal -> bundle -> run
+                                  |                    |
+                                spool (while a pull goes on)
+
+`canon` is the law of a row, `columns` the batches that rows travel in,
+`merging` the law of one row a step, `parquet` the bytes of a history and
+`identity` their hashes. `naming`, `ziplayout`, `zipdirectory` and `container`
+are the ZIP, `manifest` and `runtable` its index. `spool` is a bundle in the
+making, `seal` the moment it becomes one, `bundle` and `run` what readers hold,
+and `verify` the check of every byte.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pull_logs.snapshot.bundle import Bundle as Bundle
+    from pull_logs.snapshot.bundle import open_bundle as open_bundle
+    from pull_logs.snapshot.run import Run as Run
+    from pull_logs.snapshot.seal import BundleRun as BundleRun
+    from pull_logs.snapshot.seal import SealReport as SealReport
+    from pull_logs.snapshot.seal import write_bundle as write_bundle
+    from pull_logs.snapshot.spool import Spool as Spool
+    from pull_logs.snapshot.verify import Damage as Damage
+    from pull_logs.snapshot.verify import VerifyReport as VerifyReport
+    from pull_logs.snapshot.verify import verify_bundle as verify_bundle
+
+__all__ = [
+    "Bundle",
+    "BundleRun",
+    "Damage",
+    "Run",
+    "SealReport",
+    "Spool",
+    "VerifyReport",
+    "open_bundle",
+    "verify_bundle",
+    "write_bundle",
+]
+
+_HOME = {
+    "Bundle": "bundle",
+    "BundleRun": "seal",
+    "Damage": "verify",
+    "Run": "run",
+    "SealReport": "seal",
+    "Spool": "spool",
+    "VerifyReport": "verify",
+    "open_bundle": "bundle",
+    "verify_bundle": "verify",
+    "write_bundle": "seal",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,268 @@
+"""The manifest of a bundle: a Frictionless data package, written so that the same bundle has the same bytes.
+
+One resource stands on a line, keys are sorted, and nothing in it tells when,
+where or by whom the bundle was made. `datapackage-digest.json` holds the
+SHA-256 of the manifest, which is the bundle's id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from reprlib import Repr
+from typing import Any
+
+import orjson
+
+from pull_logs.errors import BundleDamagedError, FormatTooNewError, UnsafeFileError
+from pull_logs.snapshot.naming import MANIFEST, RUNS, is_member_name, why_refused
+
+FORMAT_NAME = "wandb-pull-logs/snapshot"
+FORMAT_VERSION = 1
+FORMAT_BYTES = b'{"format":"wandb-pull-logs/snapshot","reader":"0.1.0","version":1}\n'
+"""The member FORMAT of this version; `reader` is the first release that can read it."""
+
+MAX_FORMAT = 4096
+MAX_MANIFEST = 64 * 2**20
+"""Bytes of a manifest that is read at all."""
+
+MAX_COUNT = 2**48
+"""Rows or bytes that a resource may claim."""
+
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+_RELEASE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A Parquet file of the bundle.
+
+    Attributes:
+        path: Its member's name.
+        bytes: Its size.
+        hash: `sha256:` and the hex digest of its bytes.
+        rows: Its rows.
+        rows_hash: The rows hash of a history or of system metrics; None for `runs.parquet`.
+        footer_bytes: Size of the Parquet footer, in bytes at the end of the file.
+        footer_hash: The hash of these bytes.
+        writer: The library that encoded it.
+    """
+
+    path: str
+    bytes: int
+    hash: str
+    rows: int
+    rows_hash: str | None
+    footer_bytes: int
+    footer_hash: str
+    writer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What `datapackage.json` says.
+
+    Attributes:
+        content_id: The identity of the content, whichever writer encoded it.
+        resources: The Parquet files by name, in the order of their places in the bundle.
+    """
+
+    content_id: str
+    resources: Mapping[str, Resource]
+
+
+def sha256(data: bytes) -> str:
+    """`sha256:` and the hex digest."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def render_manifest(manifest: Manifest) -> bytes:
+    """The bytes of `datapackage.json`."""
+    writers = {resource.writer for resource in manifest.resources.values()}
+    shared = writers.pop() if len(writers) == 1 else None
+    lines = [
+        orjson.dumps(_entry(number, resource, shared), option=orjson.OPT_SORT_KEYS)
+        for number, resource in enumerate(manifest.resources.values())
+    ]
+    head = {
+        "contentId": manifest.content_id,
+        "format": FORMAT_NAME,
+        "formatVersion": FORMAT_VERSION,
+        "name": "wandb-runs",
+        "profile": "data-package",
+    }
+    opening = b",\n".join(orjson.dumps({key: value})[1:-1] for key, value in head.items())
+    closing = b'],\n"writer":' + orjson.dumps(shared) + b"\n}\n" if shared else b"]\n}\n"
+    return b"{\n" + opening + b',\n"resources":[\n' + b",\n".join(lines) + b"\n" + closing
+
+
+def _entry(number: int, resource: Resource, shared_writer: str | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "bytes": resource.bytes,
+        "footer": {"bytes": resource.footer_bytes, "hash": resource.footer_hash},
+        "format": "parquet",
+        "hash": resource.hash,
+        "name": "runs" if resource.path == RUNS else f"r{number}",
+        "path": resource.path,
+        "rows": resource.rows,
+    }
+    if resource.rows_hash is not None:
+        entry["rowsHash"] = resource.rows_hash
+    if resource.writer != shared_writer:
+        entry["writer"] = resource.writer
+    return entry
+
+
+def render_digest(manifest: bytes) -> bytes:
+    """The bytes of `datapackage-digest.json`, in the manner of WACZ 1.1.1."""
+    return f'{{"path":"{MANIFEST}","hash":"{sha256(manifest)}"}}\n'.encode()
+
+
+def refuse_newer_format(data: bytes, *, path: str) -> None:
+    """Refuse a bundle whose FORMAT names a version after this one; any other fault is found elsewhere.
+
+    Raises:
+        FormatTooNewError: It does; the hint names the release to install.
+    """
+    try:
+        mark = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return
+    if not isinstance(mark, dict) or mark.get("format") != FORMAT_NAME:
+        return
+    version, reader = mark.get("version"), mark.get("reader")
+    if type(version) is not int or version <= FORMAT_VERSION:
+        return
+    known = isinstance(reader, str) and _RELEASE.fullmatch(reader)
+    raise FormatTooNewError(
+        f"{path!r} has format version {version}, and this release reads versions up to {FORMAT_VERSION}",
+        hint=f"install wandb-pull-logs {reader} or later" if known else "install a newer wandb-pull-logs",
+    )
+
+
+def check_format(data: bytes, *, path: str) -> None:
+    """Check the bytes of the member FORMAT.
+
+    Raises:
+        FormatTooNewError: It is of a version after this one.
+        BundleDamagedError: It is not what this version writes.
+    """
+    refuse_newer_format(data, path=path)
+    if data != FORMAT_BYTES:
+        raise BundleDamagedError(
+            f"{path!r} is damaged: FORMAT does not say {FORMAT_NAME} version {FORMAT_VERSION}",
+            path=path,
+            member="FORMAT",
+        )
+
+
+def check_digest(digest: bytes, manifest: bytes, *, path: str) -> None:
+    """Check that the digest is that of the manifest.
+
+    Raises:
+        UnsafeFileError: It was made with another algorithm.
+        BundleDamagedError: It is another manifest's.
+    """
+    if digest == render_digest(manifest):
+        return
+    told = digest.split(b'"hash":"', 1)[-1].split(b'"', 1)[0]
+    if b":" in told and not told.startswith(b"sha256:") and len(told) < 200:
+        algorithm = told.split(b":", 1)[0].decode("ascii", "backslashreplace")
+        raise UnsafeFileError(
+            f"{path!r} is not safe to use: its manifest is hashed with {_SHORT.repr(algorithm)}, not sha256"
+        )
+    raise BundleDamagedError(
+        f"{path!r} is damaged: {MANIFEST} is not the manifest that its digest names",
+        path=path,
+        member=MANIFEST,
+    )
+
+
+def parse_manifest(data: bytes, *, path: str) -> Manifest:
+    """Read `datapackage.json`, checking every field that is used.
+
+    Raises:
+        UnsafeFileError: It names a file or a hash algorithm that no bundle has.
+        BundleDamagedError: It is not JSON, or a field is missing or of the wrong kind.
+    """
+    try:
+        raw = orjson.loads(data)
+    except orjson.JSONDecodeError as exc:
+        raise _damaged(path, f"is not JSON: {exc}") from exc
+    if not isinstance(raw, dict) or not isinstance(raw.get("resources"), list):
+        raise _damaged(path, "lists no resources")
+    if raw.get("format") != FORMAT_NAME or raw.get("formatVersion") != FORMAT_VERSION:
+        raise _damaged(path, f"is not of {FORMAT_NAME} version {FORMAT_VERSION}")
+    content = _hash(raw.get("contentId"), "contentId", path)
+    writer = raw.get("writer", "")
+    resources = _parse_resources(
+        raw["resources"], writer=writer if isinstance(writer, str) else "", path=path
+    )
+    return Manifest(content_id=content, resources=resources)
+
+
+def _parse_resources(entries: Sequence[object], *, writer: str, path: str) -> dict[str, Resource]:
+    resources: dict[str, Resource] = {}
+    for entry in entries:
+        if not isinstance(entry, dict):
+            raise _damaged(path, "has a resource that is no object")
+        resource = _parse_resource(entry, writer=writer, path=path)
+        if resource.path in resources:
+            raise _damaged(path, f"names {resource.path!r} twice")
+        resources[resource.path] = resource
+    if RUNS not in resources:
+        raise _damaged(path, f"does not name {RUNS}")
+    return resources
+
+
+def _parse_resource(entry: Mapping[str, Any], *, writer: str, path: str) -> Resource:
+    name, footer = entry.get("path"), entry.get("footer")
+    if not isinstance(name, str) or not name.endswith(".parquet") or not is_member_name(name):
+        reason = why_refused(name) if isinstance(name, str) else "is not text"
+        raise UnsafeFileError(
+            f"{path!r} is not safe to use: the path {_SHORT.repr(name)} in its manifest {reason}"
+        )
+    if not isinstance(footer, dict):
+        raise _damaged(path, f"tells no footer of {name!r}")
+    own = entry.get("writer", writer)
+    rows_hash = entry.get("rowsHash")
+    if (rows_hash is None) is not (name == RUNS):
+        raise _damaged(path, f"has the wrong hashes for {name!r}")
+    size, footer_size = _count(entry.get("bytes"), name, path), _count(footer.get("bytes"), name, path)
+    if footer_size > size:
+        raise _damaged(path, f"tells a footer of {footer_size} bytes in {name!r}, which has {size}")
+    return Resource(
+        path=name,
+        bytes=size,
+        hash=_hash(entry.get("hash"), name, path),
+        rows=_count(entry.get("rows"), name, path),
+        rows_hash=None if rows_hash is None else _hash(rows_hash, name, path),
+        footer_bytes=footer_size,
+        footer_hash=_hash(footer.get("hash"), name, path),
+        writer=own if isinstance(own, str) else "",
+    )
+
+
+def _count(value: object, name: str, path: str) -> int:
+    if type(value) is int and 0 <= value <= MAX_COUNT:
+        return value
+    raise _damaged(path, f"has {_SHORT.repr(value)} for a count of {name!r}")
+
+
+def _hash(value: object, name: str, path: str) -> str:
+    if isinstance(value, str) and _HASH.fullmatch(value):
+        return value
+    if isinstance(value, str) and ":" in value and not value.startswith("sha256:"):
+        algorithm = value.split(":", 1)[0]
+        raise UnsafeFileError(
+            f"{path!r} is not safe to use: {name!r} is hashed with {_SHORT.repr(algorithm)}, not sha256"
+        )
+    raise _damaged(path, f"has {_SHORT.repr(value)} for a hash of {name!r}")
+
+
+def _damaged(path: str, reason: str) -> BundleDamagedError:
+    return BundleDamagedError(f"{path!r} is damaged: {MANIFEST} {reason}", path=path, member=MANIFEST)

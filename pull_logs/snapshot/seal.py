@@ -1,0 +1,244 @@
+"""From finished runs to a bundle: the one place where a bundle's file comes to be.
+
+A bundle is written beside its name, flushed to disk, checked, and only then
+given the name; killed at any instant, there is the old file or the new one.
+What it holds depends on the runs alone, not on the order in which they came.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+
+from pull_logs.errors import BundleDamagedError, UsageError
+from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.snapshot.container import ContainerWriter
+from pull_logs.snapshot.identity import content_id
+from pull_logs.snapshot.manifest import (
+    FORMAT_BYTES,
+    Manifest,
+    Resource,
+    render_digest,
+    render_manifest,
+    sha256,
+)
+from pull_logs.snapshot.naming import (
+    DIGEST,
+    FORMAT,
+    HISTORY,
+    MANIFEST,
+    RUNS,
+    SYSTEM,
+    member_folders,
+    member_order,
+)
+from pull_logs.snapshot.parquet import WRITER, Encoded
+from pull_logs.snapshot.run import Run
+from pull_logs.snapshot.runtable import RunRow, encode_runs
+from pull_logs.snapshot.stored import Batches, StoredRun, copy_run, disk_errors, store_run, sync
+from pull_logs.snapshot.verify import verify_bundle
+
+_THREADS = min(4, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleRun:
+    """A run to put into a bundle.
+
+    Attributes:
+        info: Its facts.
+        coverage: What of it arrived.
+        batches: Gives its rows in step order, one row a step, as batches; called twice, in any thread.
+        system: Its system metrics as one system batch.
+    """
+
+    info: RunInfo
+    coverage: Coverage
+    batches: Batches
+    system: pa.Table | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealReport:
+    """A sealed bundle.
+
+    Attributes:
+        path: Where it is.
+        bytes: Its size.
+        runs: Its runs.
+        rows: Rows of all histories together.
+        bundle_id: SHA-256 of its manifest, `sha256:<hex>`.
+        content_id: The identity of its content, whichever writer encoded it.
+        incomplete: The runs that are not whole, and why.
+    """
+
+    path: Path
+    bytes: int
+    runs: int
+    rows: int
+    bundle_id: str
+    content_id: str
+    incomplete: tuple[tuple[RunPath, str], ...]
+
+
+def write_bundle(out: Path, runs: Iterable[BundleRun | Run]) -> SealReport:
+    """Make a bundle of runs that are at hand; runs of another bundle are copied byte for byte.
+
+    Raises:
+        UsageError: Two runs have one path.
+        DataError: A value cannot be kept.
+        PullLogsError: The disk is full or does not take the file.
+    """
+    with (
+        disk_errors(out, hint="free some space and try again; nothing was changed"),
+        tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as folder,
+    ):
+        return seal_runs(list(_store_all(Path(folder), runs)), out=out, temp=Path(folder, "bundle.zip"))
+
+
+def _store_all(folder: Path, runs: Iterable[BundleRun | Run]) -> Iterator[StoredRun]:
+    """Encode runs in a few threads, with no more of them in memory than there are threads and one."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        waiting: set[Future[StoredRun]] = set()
+        for number, run in enumerate(runs):
+            waiting.add(pool.submit(_store, folder / f"{number}.run", run))
+            if len(waiting) > _THREADS:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        yield from (future.result() for future in waiting)
+
+
+def _store(file: Path, run: BundleRun | Run) -> StoredRun:
+    if isinstance(run, Run):
+        return copy_run(file, run)
+    return store_run(file, info=run.info, coverage=run.coverage, batches=run.batches, system=run.system)
+
+
+def seal_runs(stored: Iterable[StoredRun], *, out: Path, temp: Path) -> SealReport:
+    """Make a bundle of stored runs, check it, and give it its name.
+
+    Args:
+        stored: The runs, in any order.
+        out: The bundle's name.
+        temp: A file to be, on the same file system as `out`.
+
+    Raises:
+        UsageError: Two runs have one path.
+        BundleDamagedError: What was written is not what can be read: a stored run or the disk is damaged.
+        OSError: The disk does not take it.
+    """
+    runs = sorted(stored, key=lambda run: run.path)
+    for left, right in pairwise(runs):
+        if left.path == right.path:
+            raise UsageError(f"run {str(left.path)!r} is given twice")
+    table = encode_runs(map(_row, runs))
+    identity = content_id((run.info(), run.history.rows_hash) for run in runs)
+    members = _members(runs)
+    resources = {RUNS: _table_resource(table, rows=len(runs))}
+    for name in sorted(members):
+        resources[name] = _resource(name, *members[name])
+    manifest = render_manifest(Manifest(content_id=identity, resources=resources))
+    size = _write(temp, table=table, members=members, manifest=manifest)
+    report = verify_bundle(temp, deep=False)
+    if report.damages:
+        raise BundleDamagedError(
+            f"the new bundle {str(out)!r} was not written as it should be: {report.damages[0].reason}",
+            path=str(out),
+            member=report.damages[0].member,
+            hint="remove what was spooled and try again",
+        )
+    temp.replace(out)
+    _sync_folder(out.parent)
+    return SealReport(
+        path=out,
+        bytes=size,
+        runs=len(runs),
+        rows=sum(run.history.rows for run in runs),
+        bundle_id=sha256(manifest),
+        content_id=identity,
+        incomplete=tuple((run.path, run.coverage.reason) for run in runs if not run.coverage.complete),
+    )
+
+
+def _row(run: StoredRun) -> RunRow:
+    return RunRow(
+        info=run.info(),
+        coverage=run.coverage,
+        rows=run.history.rows,
+        first_step=run.history.first_step,
+        last_step=run.history.last_step,
+    )
+
+
+def _members(runs: Iterable[StoredRun]) -> dict[str, tuple[StoredRun, Encoded]]:
+    by_path = {run.path: run for run in runs}
+    members: dict[str, tuple[StoredRun, Encoded]] = {}
+    for path, folder in member_folders(by_path).items():
+        run = by_path[path]
+        members[f"{folder}/{HISTORY}"] = (run, run.history)
+        if run.system is not None:
+            members[f"{folder}/{SYSTEM}"] = (run, run.system)
+    return members
+
+
+def _resource(name: str, run: StoredRun, encoded: Encoded) -> Resource:
+    return Resource(
+        path=name,
+        bytes=encoded.bytes,
+        hash=encoded.hash,
+        rows=encoded.rows,
+        rows_hash=encoded.rows_hash,
+        footer_bytes=encoded.footer_bytes,
+        footer_hash=encoded.footer_hash,
+        writer=run.writer,
+    )
+
+
+def _table_resource(table: bytes, *, rows: int) -> Resource:
+    footer = 8 + int.from_bytes(table[-8:-4], "little")
+    return Resource(
+        path=RUNS,
+        bytes=len(table),
+        hash=sha256(table),
+        rows=rows,
+        rows_hash=None,
+        footer_bytes=footer,
+        footer_hash=sha256(table[-footer:]),
+        writer=WRITER,
+    )
+
+
+def _write(
+    temp: Path, *, table: bytes, members: dict[str, tuple[StoredRun, Encoded]], manifest: bytes
+) -> int:
+    """Write the ZIP and wait until it is on disk; returns its size in bytes."""
+    parts = {FORMAT: FORMAT_BYTES, RUNS: table, MANIFEST: manifest, DIGEST: render_digest(manifest)}
+    with temp.open("w+b") as file:
+        writer = ContainerWriter(file)
+        for name in member_order(members):
+            if name in parts:
+                writer.add(name, [parts[name]], size=len(parts[name]))
+                continue
+            run, encoded = members[name]
+            chunks = run.system_chunks() if encoded is run.system else run.history_chunks()
+            writer.add(name, chunks, size=encoded.bytes)
+        size = writer.finish()
+        sync(file)
+    return size
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until the disk has the new name; Windows has no such call."""
+    if os.name == "posix":
+        place = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(place)
+        finally:
+            os.close(place)

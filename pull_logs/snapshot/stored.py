@@ -1,0 +1,238 @@
+"""A finished run on disk, waiting to be sealed into a bundle.
+
+One file holds its Parquet bytes and, behind them, the record that makes them
+usable: so a small run costs one write, one fsync and one rename, and the
+file's name is the mark that it is whole.
+
+    history.parquet bytes | system.parquet bytes | record (JSON) | trailer
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import orjson
+import pyarrow as pa
+
+from pull_logs.errors import BundleDamagedError, FileMissingError, PullLogsError
+from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.snapshot.container import CHUNK
+from pull_logs.snapshot.parquet import WRITER, Encoded, write_table
+from pull_logs.snapshot.runtable import (
+    coverage_fields,
+    coverage_from_fields,
+    info_fields,
+    info_from_fields,
+)
+
+if TYPE_CHECKING:
+    from pull_logs.snapshot.run import Run
+
+Batches = Callable[[], Iterable[pa.Table]]
+"""Gives the batches of a run in step order, anew each time it is called."""
+
+_TRAILER = struct.Struct("<Q32s8s")
+_MAGIC = b"WPL-RUN1"
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """A run whose histories are encoded.
+
+    Attributes:
+        file: Where it lies.
+        path: The run.
+        coverage: What of it arrived.
+        history: Size, hashes and rows of its `history.parquet`.
+        system: The same of its `system.parquet`, or None without system metrics.
+        writer: The library that encoded them.
+    """
+
+    file: Path
+    path: RunPath
+    coverage: Coverage
+    history: Encoded
+    system: Encoded | None
+    writer: str
+
+    def info(self) -> RunInfo:
+        """Its facts, read from the file so that ten thousand configs need not be in memory.
+
+        Raises:
+            BundleDamagedError: The file is damaged.
+        """
+        return info_from_fields(_read_record(self.file)["info"])
+
+    def history_chunks(self) -> Iterator[bytes]:
+        """The bytes of its `history.parquet`, a part at a time."""
+        return _chunks(self.file, 0, self.history.bytes)
+
+    def system_chunks(self) -> Iterator[bytes]:
+        """The bytes of its `system.parquet`, a part at a time."""
+        return _chunks(self.file, self.history.bytes, self.system.bytes if self.system else 0)
+
+
+def store_run(
+    file: Path, *, info: RunInfo, coverage: Coverage, batches: Batches, system: pa.Table | None = None
+) -> StoredRun:
+    """Encode a run into `file`, whole or not at all. Safe in several threads for several files.
+
+    Raises:
+        DataError: A value cannot be kept.
+        OSError: The disk does not take it.
+    """
+    with _whole_file(file) as out:
+        history = write_table(batches, out)
+        encoded = None
+        if system is not None and system.num_rows:
+            # Parquet's offsets count from the beginning of the sink, so this one needs a sink of its own.
+            sink = io.BytesIO()
+            encoded = write_table(lambda: [system], sink, system=True)
+            out.write(sink.getbuffer())
+        record = _record(info, coverage=coverage, history=history, system=encoded, writer=WRITER)
+        _finish(out, record)
+    return _stored(file, record)
+
+
+def copy_run(file: Path, run: Run) -> StoredRun:
+    """Put a run of a bundle into `file` as it is, byte for byte, without decoding it.
+
+    Raises:
+        BundleDamagedError: The bundle is damaged.
+        OSError: The disk does not take it.
+    """
+    with _whole_file(file) as out:
+        for chunk in run.history_chunks():
+            out.write(chunk)
+        for chunk in run.system_chunks():
+            out.write(chunk)
+        record = _record(
+            run.info,
+            coverage=run.coverage,
+            history=run.history_encoded,
+            system=run.system_encoded,
+            writer=run.writer,
+        )
+        _finish(out, record)
+    return _stored(file, record)
+
+
+def read_stored(file: Path) -> StoredRun:
+    """Find again a run that was stored earlier.
+
+    Raises:
+        BundleDamagedError: The file is not whole.
+    """
+    record = _read_record(file)
+    stored = _stored(file, record)
+    if stored.history.bytes + (stored.system.bytes if stored.system else 0) != record["bytes"]:
+        raise _damaged(file)
+    return stored
+
+
+@contextmanager
+def disk_errors(place: Path, *, hint: str) -> Iterator[None]:
+    """Turn what the file system says while `place` is written into one clear error.
+
+    Raises:
+        PullLogsError: The disk is full or does not take the file.
+        FileMissingError: The folder is not there.
+    """
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise FileMissingError(f"{str(place)!r} cannot be written: its folder does not exist") from exc
+    except OSError as exc:
+        if exc.errno in _FULL:
+            raise PullLogsError(f"the disk is full, {str(place)!r} is not finished", hint=hint) from exc
+        raise PullLogsError(f"{str(place)!r} cannot be written: {exc.strerror or exc}") from exc
+
+
+def sync(file: BinaryIO) -> None:
+    """Wait until the disk has what was written."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@contextmanager
+def _whole_file(file: Path) -> Iterator[BinaryIO]:
+    """A new file that gets its name when everything is on disk, and leaves nothing behind otherwise."""
+    temp = file.with_name(file.name + ".tmp")
+    try:
+        with temp.open("w+b") as out:
+            yield out
+            sync(out)
+        temp.replace(file)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+
+
+def _record(
+    info: RunInfo, *, coverage: Coverage, history: Encoded, system: Encoded | None, writer: str
+) -> dict[str, Any]:
+    return {
+        "info": info_fields(info),
+        "coverage": coverage_fields(coverage),
+        "history": asdict(history),
+        "system": asdict(system) if system else None,
+        "writer": writer,
+    }
+
+
+def _finish(out: BinaryIO, record: dict[str, Any]) -> None:
+    data = orjson.dumps(record)
+    out.write(data + _TRAILER.pack(len(data), hashlib.sha256(data).digest(), _MAGIC))
+
+
+def _stored(file: Path, record: dict[str, Any]) -> StoredRun:
+    info, system = record["info"], record["system"]
+    return StoredRun(
+        file=file,
+        path=RunPath(info["entity"], info["project"], info["run_id"]),
+        coverage=coverage_from_fields(record["coverage"]),
+        history=Encoded(**record["history"]),
+        system=Encoded(**system) if system else None,
+        writer=record["writer"],
+    )
+
+
+def _read_record(file: Path) -> dict[str, Any]:
+    """The record of a stored run, with the number of bytes before it as `bytes`."""
+    try:
+        with file.open("rb") as source:
+            end = source.seek(0, os.SEEK_END) - _TRAILER.size
+            source.seek(max(end, 0))
+            size, digest, magic = _TRAILER.unpack(source.read(_TRAILER.size))
+            if magic != _MAGIC or size > end:
+                raise _damaged(file)
+            source.seek(end - size)
+            data = source.read(size)
+    except (OSError, struct.error) as exc:
+        raise _damaged(file) from exc
+    if hashlib.sha256(data).digest() != digest:
+        raise _damaged(file)
+    record: dict[str, Any] = orjson.loads(data)
+    return record | {"bytes": end - size}
+
+
+def _chunks(file: Path, start: int, size: int) -> Iterator[bytes]:
+    with file.open("rb") as source:
+        source.seek(start)
+        while size > 0 and (chunk := source.read(min(size, CHUNK))):
+            size -= len(chunk)
+            yield chunk
+
+
+def _damaged(file: Path) -> BundleDamagedError:
+    return BundleDamagedError(f"the stored run {str(file)!r} is not whole", path=str(file))

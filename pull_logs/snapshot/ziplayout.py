@@ -1,0 +1,102 @@
+"""The ZIP of a bundle, byte for byte: every field that is not a name, a size or a checksum is fixed.
+
+Because nothing is left to choice, a reader can build each header again and
+compare: a header that differs in one bit is damage, or not a bundle's.
+The fields are those of bundle format facts, section 5 ("ZIP fields").
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+LOCAL = struct.Struct("<4s5H3I2H")
+CENTRAL = struct.Struct("<4s6H3I5H2I")
+END = struct.Struct("<4s4H2IH")
+END64 = struct.Struct("<4sQ2H2I4Q")
+LOCATOR64 = struct.Struct("<4sIQI")
+
+LOCAL_SIGNATURE = b"PK\x03\x04"
+CENTRAL_SIGNATURE = b"PK\x01\x02"
+END_SIGNATURE = b"PK\x05\x06"
+END64_SIGNATURE = b"PK\x06\x06"
+LOCATOR64_SIGNATURE = b"PK\x06\x07"
+
+STORED = 0
+ENCRYPTED_FLAG = 0x1
+MODE = 0o100644
+CRC_OFFSET = 14
+"""Where the checksum lies in a local header."""
+
+MAX_16, MAX_32 = 0xFFFF, 0xFFFFFFFF
+_UNIX = 3 << 8
+_VERSION, _VERSION_64 = 20, 45
+_TIME, _DATE = 0, 1 << 5 | 1  # 1980-01-01 00:00, the first moment that a ZIP can name
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A member as the directory tells it.
+
+    Attributes:
+        name: Its name.
+        size: Its bytes, which a stored member has on disk as well.
+        crc: The CRC-32 of its bytes.
+        header: Where its local header begins in the file.
+    """
+
+    name: str
+    size: int
+    crc: int
+    header: int
+
+    @property
+    def start(self) -> int:
+        """Where its bytes begin in the file."""
+        return self.header + LOCAL.size + len(self.name) + (20 if self.size >= MAX_32 else 0)
+
+    @property
+    def end(self) -> int:
+        """Where its bytes end in the file."""
+        return self.start + self.size
+
+
+def local_header(entry: Entry) -> bytes:
+    """The header that stands before a member's bytes."""
+    name, large = entry.name.encode("ascii"), entry.size >= MAX_32
+    extra = struct.pack("<2H2Q", 1, 16, entry.size, entry.size) if large else b""
+    size = MAX_32 if large else entry.size
+    version = _VERSION_64 if large else _VERSION
+    fields = (version, 0, STORED, _TIME, _DATE, entry.crc, size, size, len(name), len(extra))
+    return LOCAL.pack(LOCAL_SIGNATURE, *fields) + name + extra
+
+
+def central_entry(entry: Entry) -> bytes:
+    """A member's entry in the directory."""
+    name, wide = entry.name.encode("ascii"), []
+    if entry.size >= MAX_32:
+        wide += [entry.size, entry.size]
+    if entry.header >= MAX_32:
+        wide.append(entry.header)
+    extra = struct.pack(f"<2H{len(wide)}Q", 1, 8 * len(wide), *wide) if wide else b""
+    version = _VERSION_64 if wide else _VERSION
+    size, header = min(entry.size, MAX_32), min(entry.header, MAX_32)
+    fields = (_UNIX | version, version, 0, STORED, _TIME, _DATE, entry.crc, size, size)
+    return (
+        CENTRAL.pack(CENTRAL_SIGNATURE, *fields, len(name), len(extra), 0, 0, 0, MODE << 16, header)
+        + name
+        + extra
+    )
+
+
+def directory_end(*, count: int, size: int, start: int) -> bytes:
+    """What closes the file: the end record, and before it those of ZIP64 where the numbers demand it."""
+    end = END.pack(
+        END_SIGNATURE,
+        *(0, 0, min(count, MAX_16), min(count, MAX_16), min(size, MAX_32), min(start, MAX_32), 0),
+    )
+    if count < MAX_16 and size < MAX_32 and start < MAX_32:
+        return end
+    version = _UNIX | _VERSION_64
+    wide = END64.pack(END64_SIGNATURE, END64.size - 12, version, _VERSION_64, 0, 0, count, count, size, start)
+    return wide + LOCATOR64.pack(LOCATOR64_SIGNATURE, 0, start + size, 1) + end
