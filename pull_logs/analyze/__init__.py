@@ -1,1 +1,54 @@
-"""Answers: expressions, frames, schema, statistics, comparison."""
+"""Answers about runs: what a history holds, how runs differ, and expressions over both.
+
+The data flows forward: a run -> `frames` (columns, read when they are used) ->
+`selection` (which columns and rows, with the expression language) -> `schema`,
+`stats`, `sample`, `compare` -> `answers`, which puts them into the one object
+that the command line prints. Nothing here prints, and nothing knows a network.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pull_logs.analyze.answers import Subject as Subject
+    from pull_logs.analyze.answers import View as View
+    from pull_logs.analyze.answers import answer as answer
+    from pull_logs.analyze.compare import label as label
+    from pull_logs.analyze.expressions import Expression as Expression
+    from pull_logs.analyze.expressions import compile_expression as compile_expression
+    from pull_logs.analyze.flatten import flatten as flatten
+    from pull_logs.analyze.flatten import unflatten as unflatten
+    from pull_logs.analyze.frames import Frame as Frame
+
+__all__ = [
+    "Expression",
+    "Frame",
+    "Subject",
+    "View",
+    "answer",
+    "compile_expression",
+    "flatten",
+    "label",
+    "unflatten",
+]
+
+_HOME = {
+    "Expression": "expressions",
+    "Frame": "frames",
+    "Subject": "answers",
+    "View": "answers",
+    "answer": "answers",
+    "compile_expression": "expressions",
+    "flatten": "flatten",
+    "label": "compare",
+    "unflatten": "flatten",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

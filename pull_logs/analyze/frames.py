@@ -28,12 +28,10 @@ from pull_logs.analyze.vectors import Floats, Mask, Vector, from_cells
 from pull_logs.errors import BundleDamagedError
 from pull_logs.runs import Coverage, RunInfo
 from pull_logs.snapshot.canon import STEP, canon_members, canon_number, parse_json
+from pull_logs.snapshot.columns import RESIDUAL
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-RESIDUAL = "_wpl_rest"
-"""The column of a bundle's history that holds, as JSON, the cells that fit no column."""
 
 Steps = npt.NDArray[np.int64]
 
@@ -169,7 +167,9 @@ class Frame:
         table = run.table([STEP, RESIDUAL])
         self.steps: Steps = _plain(table.column(STEP)).values.astype(np.int64, copy=False)
         self._literal, self._nested = _read_residual(table, str(run.info.path))
-        keys = [key for key in run.column_names() if key not in (STEP, RESIDUAL)]
+        keys = [
+            key for key in run.column_names() if key != STEP and (key != RESIDUAL or key in self._literal)
+        ]
         plain = [key for key in keys if key in self._literal or not self._only_nested(key)]
         self._keys = _column_names(plain, [join_path(path) for path in self._nested])
         self._nested_by_name = {join_path(path): cells for path, cells in self._nested.items()}
@@ -228,7 +228,10 @@ class Frame:
             if name in self._keys:
                 key = self._keys[name]
                 assert table is not None  # noqa: S101 - for the type checker: a key was wanted
-                base = table.column(key) if key in table.column_names else None
+                typed = (
+                    key in table.column_names and key != RESIDUAL
+                )  # a key may have the residual's own name
+                base = table.column(key) if typed else None
                 self._cache[name] = _build(base, self._literal.get(key), self.length)
             else:
                 self._cache[name] = _build(None, self._nested_by_name[name], self.length)

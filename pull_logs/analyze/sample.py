@@ -19,40 +19,62 @@ import numpy.typing as npt
 Floats: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Rows: TypeAlias = npt.NDArray[np.intp]
+Metric: TypeAlias = tuple[Floats, Mask]
+"""A metric's numbers, and where a cell is a number."""
 
 _TRIES = 8
 """How many metrics are asked for an extreme of a stretch before it gives its first row instead."""
 
 
-def sample_rows(
-    metrics: Sequence[tuple[Floats, Mask]], *, length: int, limit: int, pinned: Iterable[int] = (), hard: bool
-) -> Rows:
-    """The rows to show, ascending.
+def sample_rows(metrics: Sequence[Metric], *, length: int, limit: int, pinned: Iterable[int] = ()) -> Rows:
+    """The rows to show, ascending: `limit` of them, or more where more than that must be shown.
 
     Args:
         metrics: Per metric its numbers and where a cell is a number, each of `length` cells.
         length: How many rows there are.
         limit: How many to show.
         pinned: Rows to show whatever they hold.
-        hard: Keep to `limit` even where the rows that must be shown are more; then the ends and the pinned
-            rows come first, extremes second, the edges of stretches that are not finite third, and of a
-            kind that does not fit whole an evenly spread part. Otherwise all of these are kept.
     """
     if length <= limit:
         return np.arange(length, dtype=np.intp)
     chosen = np.zeros(length, np.bool_)
     for tier in _tiers(metrics, length, pinned):
-        rows = np.unique(np.array(tier, np.intp))
-        rows = rows[~chosen[rows]]
-        room = limit - int(np.count_nonzero(chosen))
-        chosen[_spread(rows, room) if hard else rows] = True
+        chosen[tier] = True
     _fill(chosen, metrics, limit)
     return np.flatnonzero(chosen)
 
 
-def _tiers(
-    metrics: Sequence[tuple[Floats, Mask]], length: int, pinned: Iterable[int]
-) -> Iterable[Sequence[int] | Rows]:
+def rank_rows(metrics: Sequence[Metric], *, length: int, pinned: Iterable[int] = ()) -> Rows:
+    """All rows, the most telling first, for a budget that can only take the first few.
+
+    The ends and the pinned rows come first, then extremes, then the edges of stretches that are not finite,
+    then the rest of those stretches, then all others. Any beginning of a kind is evenly spread over it.
+
+    Args:
+        metrics: As for `sample_rows`.
+        length: How many rows there are.
+        pinned: Rows that count as much as the first and the last.
+    """
+    ranked = []
+    left = np.ones(length, np.bool_)
+    for tier in (*_tiers(metrics, length, pinned), np.arange(length)):
+        rows = np.unique(np.asarray(tier, np.intp))
+        rows = rows[left[rows]]
+        left[rows] = False
+        ranked.append(rows[_evenly(len(rows))])
+    return np.concatenate(ranked)
+
+
+def _evenly(count: int) -> Rows:
+    """The numbers below `count` in an order of which every beginning is evenly spread: bits reversed."""
+    numbers = np.arange(count)
+    reversed_bits = np.zeros(count, np.int64)
+    for bit in range(max(count - 1, 0).bit_length()):
+        reversed_bits = (reversed_bits << 1) | ((numbers >> bit) & 1)
+    return np.argsort(reversed_bits, kind="stable")
+
+
+def _tiers(metrics: Sequence[Metric], length: int, pinned: Iterable[int]) -> Iterable[Sequence[int] | Rows]:
     """The rows that must be shown, the most important kind first."""
     yield [0, length - 1] if length else []
     yield [row for row in pinned if 0 <= row < length]
@@ -83,7 +105,7 @@ def _spread(rows: Rows, room: int) -> Rows:
     return rows[np.linspace(0, len(rows) - 1, max(room, 0)).round().astype(np.intp)]
 
 
-def _fill(chosen: Mask, metrics: Sequence[tuple[Floats, Mask]], limit: int) -> None:
+def _fill(chosen: Mask, metrics: Sequence[Metric], limit: int) -> None:
     """Choose further rows until `limit` are: two a stretch, then whatever lies evenly between."""
     stretches = max((limit - int(np.count_nonzero(chosen))) // 2, 0)
     edges = np.linspace(0, len(chosen), stretches + 1).round().astype(np.intp).tolist()

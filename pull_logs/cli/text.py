@@ -1,0 +1,296 @@
+"""An answer as text: sections that a person reads and a program can take apart.
+
+Every section starts with a heading `[NAME] key=value ...` on a line of its own;
+no other line starts with `[`. Under it stand
+
+    key: value              a record (config, summary of one run), values as JSON;
+    name,name,...           a table: a line of column names, then a line per row, cells separated by commas;
+    LABEL key=value ...     a run of the legend in [RUNS];
+    # sentence              what a reader must know: notes, and what a token budget cut;
+    (none)                  when a section that was asked for has nothing.
+
+A cell is empty where there is no value. Text is a JSON string; names are bare
+where they are one harmless word, else JSON strings too. Floats have up to six
+significant digits (`--json` has them all), but values of configs have all their
+digits, because two that differ must not look the same. Histograms, images and
+tables are shown as `<histogram>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pull_logs.cli.budget import check_budget, fit_sections
+from pull_logs.cli.safetext import escape, inline, json_text
+
+__all__ = ["escape", "render_text"]
+
+_NONFINITE = frozenset({"NaN", "Infinity", "-Infinity"})
+
+
+def render_text(answer: Mapping[str, Any], *, max_tokens: int = 0) -> str:
+    """The sections of an answer, fitted into a token budget.
+
+    Args:
+        answer: What `pull_logs.analyze.answer` returned.
+        max_tokens: At three bytes of UTF-8 each; 0 is no limit.
+
+    Raises:
+        UsageError: The budget is too small for any answer.
+    """
+    check_budget(max_tokens)
+    sections = _arranged(answer)
+
+    def size(name: str, value: Any, cut: str) -> int:
+        return len(_render(name, value, cut, answer).encode())
+
+    fitted, cuts = fit_sections(sections, limit=max_tokens * 3, fixed=0, size=size)
+    return "".join(_render(name, value, cuts.get(name, ""), answer) for name, value in fitted.items())
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What a section is rendered with.
+
+    Attributes:
+        answer: The whole answer, nothing cut.
+        cut: Whether a budget cut the section.
+    """
+
+    answer: Mapping[str, Any]
+    cut: bool
+
+    def labels(self, entries: Sequence[Mapping[str, Any]], field: str) -> list[str]:
+        """The columns of a comparison: all runs, or those that a cut left."""
+        told = {run for entry in entries for run in entry[field]}
+        return [run["label"] for run in self.answer["runs"] if not self.cut or run["label"] in told]
+
+
+def _arranged(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections in the order of the text; with several runs, nothing that another section tells again.
+
+    A config key that is the same in all runs stands once in `[CONFIG]`, one that differs in `[CONFIG_DIFF]`;
+    a summary key that is compared stands in `[SUMMARY_COMPARISON]` alone.
+    """
+    sections = {name: answer[name] for name in _RENDERERS if name in answer}
+    if "config" in sections and "config_diff" in sections:
+        differing = {entry["key"] for entry in sections["config_diff"]}
+        first: Mapping[str, Any] = next(iter(answer["config"].values()), {})
+        sections["config"] = {"all": {key: first[key] for key in first if key not in differing}}
+    if "summary" in sections and "summary_comparison" in sections:
+        compared = {entry["key"] for entry in sections["summary_comparison"]}
+        sections["summary"] = {
+            run: {key: value for key, value in summary.items() if key not in compared}
+            for run, summary in sections["summary"].items()
+        }
+    if not sections.get("notes", True):
+        del sections["notes"]
+    return sections
+
+
+def _render(name: str, value: Any, cut: str, answer: Mapping[str, Any]) -> str:
+    lines = list(_RENDERERS[name](value, _Context(answer, cut=bool(cut))))
+    if cut:
+        lines = [line for line in lines if line != _NOTHING]
+        lines.append(f"# cut to {inline(cut)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+_NOTHING = "(none)"
+
+
+def _heading(name: str, **facts: object) -> str:
+    told = (f"{key}={escape(str(fact))}" for key, fact in facts.items() if fact is not None)
+    return " ".join((f"[{name}]", *told))
+
+
+def _or_nothing(lines: Sequence[str]) -> Sequence[str]:
+    return lines or [_NOTHING]
+
+
+def _cell(value: Any) -> str:
+    """A value of a table, floats with up to six significant digits."""
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else _exact(value)
+
+
+def _exact(value: Any) -> str:
+    """A value with all its digits."""
+    if isinstance(value, str):
+        return value if value in _NONFINITE else json_text(value)
+    if isinstance(value, Mapping) and isinstance(value.get("_type"), str):
+        return f"<{escape(value['_type'])}>"
+    return json_text(value)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return ",".join(cells)
+
+
+def _names(names: Iterable[str]) -> str:
+    return _row(map(escape, names))
+
+
+def _runs(runs: Sequence[Mapping[str, Any]], _: _Context) -> Iterable[str]:
+    yield _heading("RUNS", runs=len(runs))
+    for run in runs:
+        facts = {
+            "path": run["path"],
+            "name": run["name"],
+            "state": run["state"],
+            "rows": run["rows_total"],
+            "last_step": run["last_step"],
+            "complete": "yes" if run["complete"] else "no",
+            "reason": run.get("reason"),
+            "checkpoint": run["checkpoint"],
+            "checkpoint_step": run.get("checkpoint_step"),
+            "source": run["source"] or None,
+        }
+        told = (f"{key}={escape(str(fact))}" for key, fact in facts.items() if fact is not None)
+        yield " ".join((run["label"], *told))
+    if not runs:
+        yield _NOTHING
+
+
+def _notes(notes: Sequence[str], _: _Context) -> Iterable[str]:
+    return [f"# {inline(note)}" for note in notes]
+
+
+def _config(configs: Mapping[str, Any], context: _Context) -> Iterable[str]:
+    yield from _record("CONFIG", configs, _exact)
+    if differing := len(context.answer.get("config_diff", ())):
+        yield f"# {differing} more {'key differs' if differing == 1 else 'keys differ'}: [CONFIG_DIFF]"
+
+
+def _summary(summaries: Mapping[str, Any], context: _Context) -> Iterable[str]:
+    yield from _record("SUMMARY", summaries, _cell_or_null)
+    if compared := len(context.answer.get("summary_comparison", ())):
+        yield f"# {compared} more {'key' if compared == 1 else 'keys'}: [SUMMARY_COMPARISON]"
+
+
+def _cell_or_null(value: Any) -> str:
+    return "null" if value is None else _cell(value)
+
+
+def _record(name: str, records: Mapping[str, Mapping[str, Any]], show: Callable[[Any], str]) -> Iterable[str]:
+    """One run's record as lines; several as a table with a column per run."""
+    keys = list(dict.fromkeys(key for record in records.values() for key in record))
+    if len(records) == 1:
+        (run,) = records
+        yield _heading(name, run=run, keys=len(keys))
+        yield from _or_nothing([f"{escape(key)}: {show(records[run][key])}" for key in keys])
+        return
+    yield _heading(name, runs=len(records), keys=len(keys))
+    yield from _table(
+        ["key", *records],
+        [[escape(key), *(_known(record, key, show) for record in records.values())] for key in keys],
+    )
+
+
+def _known(values: Mapping[str, Any], key: str, show: Callable[[Any], str]) -> str:
+    """The cell of a key: empty where there is none, `null` where its value is null."""
+    if key not in values:
+        return ""
+    return "null" if values[key] is None else show(values[key])
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[str]:
+    return [_names(columns), *map(_row, rows)] if rows else [_NOTHING]
+
+
+def _schema(schemas: Mapping[str, Any], _: _Context) -> Iterable[str]:
+    if not schemas:
+        yield from (_heading("SCHEMA", runs=0), _NOTHING)
+    for run, entries in schemas.items():
+        yield _heading("SCHEMA", run=run, columns=len(entries))
+        fields = list(entries[0])[1:] if entries else []
+        yield from _table(
+            ["name", *fields],
+            [
+                [escape(entry["name"]), escape(entry["type"]), *(_cell(entry[field]) for field in fields[1:])]
+                for entry in entries
+            ],
+        )
+
+
+def _stats(stats: Mapping[str, Any], _: _Context) -> Iterable[str]:
+    if not stats:
+        yield from (_heading("STATS", runs=0), _NOTHING)
+    for run, metrics in stats.items():
+        yield _heading("STATS", run=run, metrics=len(metrics))
+        fields = list(next(iter(metrics.values()), ()))
+        yield from _table(
+            ["metric", *fields],
+            [[escape(name), *(_cell(found[field]) for field in fields)] for name, found in metrics.items()],
+        )
+
+
+def _history(histories: Mapping[str, Any], _: _Context) -> Iterable[str]:
+    if not histories:
+        yield from (_heading("HISTORY", runs=0), _NOTHING)
+    for run, history in histories.items():
+        counts = ("rows_total", "rows_matched", "rows_shown", "hidden", "sampling")
+        yield _heading("HISTORY", run=run, **{count: history[count] for count in counts})
+        yield from _table(history["columns"], [[_cell(cell) for cell in row] for row in history["rows"]])
+
+
+def _comparison(entries: Sequence[Mapping[str, Any]], context: _Context) -> Iterable[str]:
+    runs = context.labels(entries, "last")
+    yield _heading("COMPARISON", runs=len(runs), metrics=len(entries))
+    rows = [[escape(entry["name"]), *row] for entry in entries for row in _compared(entry, runs)]
+    yield from _table(["metric", "value", *runs], rows)
+
+
+def _compared(entry: Mapping[str, Any], runs: Sequence[str]) -> Iterable[list[str]]:
+    """The rows of a metric; of one that is the same in every row of each run, its last value alone."""
+    constant = entry["min"] == entry["max"]
+    for field in ("last", "at_checkpoint") if constant else ("last", "min", "max", "at_checkpoint"):
+        values, steps = entry.get(field, {}), entry.get(f"{field}_step", {})
+        cells = [
+            _cell(values[run]) + (f"@{steps[run]}" if run in steps else "") if run in values else ""
+            for run in runs
+        ]
+        if any(cells):
+            yield [field, *cells]
+
+
+def _config_diff(entries: Sequence[Mapping[str, Any]], context: _Context) -> Iterable[str]:
+    runs = context.labels(entries, "values")
+    yield _heading("CONFIG_DIFF", runs=len(runs), differ=len(entries), same=context.answer.get("config_same"))
+    rows = [
+        [escape(entry["key"]), *(_known(entry["values"], run, _exact) for run in runs)] for entry in entries
+    ]
+    yield from _table(["key", *runs], rows)
+
+
+def _summary_comparison(entries: Sequence[Mapping[str, Any]], context: _Context) -> Iterable[str]:
+    runs = context.labels(entries, "values")
+    first = context.answer["runs"][0]["label"] if context.answer["runs"] else None
+    others = [run for run in runs if run != first]
+    yield _heading("SUMMARY_COMPARISON", runs=len(runs), keys=len(entries), first=first)
+    rows = [
+        [
+            escape(entry["key"]),
+            *(_known(entry["values"], run, _cell) for run in runs),
+            *(_known(entry["delta"], run, _cell) for run in others),
+        ]
+        for entry in entries
+    ]
+    yield from _table(["key", *runs, *(f"{run}-{first}" for run in others)], rows)
+
+
+_RENDERERS: Mapping[str, Callable[[Any, _Context], Iterable[str]]] = {
+    "runs": _runs,
+    "notes": _notes,
+    "config": _config,
+    "summary": _summary,
+    "schema": _schema,
+    "stats": _stats,
+    "history": _history,
+    "comparison": _comparison,
+    "config_diff": _config_diff,
+    "summary_comparison": _summary_comparison,
+}
