@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pull_logs.errors import DamageError, DataError, FileMissingError, FormatTooNewError
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.canon import STEP, Lane, canon_row
-from pull_logs.sources.rundirs import find_logs
+from pull_logs.sources.rundirs import find_logs, start_order
 from pull_logs.sources.runlog import RunLog, read_run_log, run_id_of
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _read_segments(files: Sequence[Path], scratch: Path) -> list[_Segment]:
         segments.append(_Segment(log, tuple(sink.files)))
     if len(foreign) == len(files):
         raise foreign[0]
-    return segments
+    return sorted(segments, key=lambda segment: start_order(segment.log.file, segment.log.started_at))
 
 
 class _Spill:
@@ -259,9 +259,10 @@ def _place(
         if first is None:
             placed.append(replace(segment, offset=offset))
             continue
-        if attempt_first is None or last is None:
+        over = attempt_first is not None and first <= attempt_first
+        if attempt_first is None or over:
             attempt_first = first
-        elif first <= attempt_first:
+        if over and last is not None:
             if on_restart == "error":
                 raise DataError(
                     f"run {str(path)!r} starts over at step {first} in {folder!r}",
@@ -274,7 +275,7 @@ def _place(
                 last = None
             else:
                 offset = last + 1 - first
-            attempt_first = first
+                told.append(f"{folder}: starts over at step {first}")
         now = replace(segment, offset=offset)
         _tell_place(now, last, told)
         placed.append(now)
@@ -288,7 +289,7 @@ def _tell_place(segment: _Segment, last: int | None, told: list[str]) -> None:
     folder, (first, end) = segment.log.file.parent.name, segment.span
     if segment.offset:
         told.append(
-            f"{folder}: starts over; its steps {segment.log.first_step} to {segment.log.last_step}"
+            f"{folder}: its steps {segment.log.first_step} to {segment.log.last_step}"
             f" are kept as {first} to {end}"
         )
     if first <= last:
@@ -331,7 +332,8 @@ def _assemble(path: RunPath, segments: Sequence[_Segment], told: list[str]) -> B
 def _run_info(path: RunPath, segments: Sequence[_Segment]) -> RunInfo:
     """What is known of the run: of each value, the latest segment's that has one."""
     logs = [segment.log for segment in segments]
-    latest = logs[-1]
+    # A log without a record tells nothing, neither how the run ended.
+    latest = next((log for log in reversed(logs) if log.started_at), logs[-1])
 
     def known(name: str) -> Any:
         return next((value for log in reversed(logs) if (value := getattr(log, name))), None)
@@ -340,9 +342,9 @@ def _run_info(path: RunPath, segments: Sequence[_Segment]) -> RunInfo:
         return {key: value for log in logs for key, value in getattr(log, name).items()}
 
     summary = merged("summary")
-    last_step = latest.summary.get(STEP)
-    if isinstance(last_step, int) and segments[-1].offset:
-        summary[STEP] = last_step + segments[-1].offset
+    told = next((segment for segment in reversed(segments) if STEP in segment.log.summary), None)
+    if told is not None and isinstance(step := told.log.summary[STEP], int):
+        summary[STEP] = step + told.offset
     return RunInfo(
         path=path,
         name=known("name") or path.run_id,

@@ -6,7 +6,7 @@
 
 Each time that a run is started or resumed it gets a folder, named by the local
 time and the run id (read API facts, section 7). `find_logs` gives the logs of
-all of them, oldest first; the same log reached twice, through `latest-run` or
+all of them; the same log reached twice, through `latest-run` or
 through two arguments, is one.
 """
 
@@ -29,7 +29,7 @@ class FoundLogs:
     """The logs of some folders.
 
     Attributes:
-        files: The logs, oldest first, by the time in the names of their folders.
+        files: The logs, by the names of their folders, which begin with the time of the start.
         notes: Run folders without a log, a sentence each.
     """
 
@@ -65,7 +65,23 @@ def find_logs(paths: Sequence[Path]) -> FoundLogs:
                 hint="name a run folder (offline-run-DATE-ID, run-DATE-ID) or the wandb/ folder around it",
             )
         files.update(found)
-    return FoundLogs(tuple(sorted(files, key=_age)), tuple(dict.fromkeys(notes)))
+    return FoundLogs(tuple(sorted(files, key=start_order)), tuple(dict.fromkeys(notes)))
+
+
+def start_order(file: Path, started_at: str | None = None) -> tuple[str, int, str]:
+    """A key that puts the logs of one run in the order in which they were started.
+
+    Args:
+        file: The log.
+        started_at: When the log itself says that it was started, in UTC. The folder's name has the time of
+            whatever zone its machine was in, and only seconds: W&B gives the second folder of a second
+            the suffix `-1`.
+    """
+    match = _RUN_FOLDER.fullmatch(file.parent.name)
+    if started_at is None and match is not None:
+        day, time = match[1].split("_")
+        started_at = f"{day[:4]}-{day[4:6]}-{day[6:]}T{time[:2]}:{time[2:4]}:{time[4:]}"
+    return (started_at or "").removesuffix("Z"), len(file.parent.name), str(file)
 
 
 def _logs_in(path: Path, notes: list[str]) -> list[Path]:
@@ -91,8 +107,3 @@ def _run_folders(path: Path) -> Iterator[Path]:
     for name in _WANDB_FOLDERS:
         if path.name != name and (path / name).is_dir():
             yield from _run_folders(path / name)
-
-
-def _age(file: Path) -> tuple[str, str]:
-    match = _RUN_FOLDER.fullmatch(file.parent.name)
-    return (match[1] if match else "", str(file))

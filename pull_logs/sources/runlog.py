@@ -9,9 +9,9 @@ What a record cannot tell is told instead of guessed: `RunLog.notes` says
 what could not be read, `RunLog.reason` why the history is incomplete. A log
 without an exit record is that of a run that was interrupted; when nothing in
 it is damaged it is complete all the same, because everything that W&B wrote to
-the disk is there. A log whose last record is torn, or that holds nothing but
-its header, is incomplete: W&B writes whole blocks of 32 KiB, so the end of a
-run that was killed never reached the disk.
+the disk is there (it buffers what it writes: the last rows of a run that was
+killed may be on no disk at all). A log whose last record is torn, or that
+holds nothing but its header, is incomplete, and so is any that lost bytes.
 """
 
 from __future__ import annotations
