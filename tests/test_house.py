@@ -89,19 +89,43 @@ def test_only_the_command_line_prints() -> None:
 def loaded_by(code: str) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
-        capture_output=True, text=True, check=True, cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
     )
     return set(done.stdout.split())
 
 
 def test_help_loads_nothing_heavy() -> None:
     loaded = loaded_by("from pull_logs.cli.main import main; main(['--help'])")
-    assert not loaded & {"wandb", "torch", "pandas", "numpy", "pyarrow", "httpx", "anyio", "starlette", "graphql", "rich"}
+    assert not loaded & {
+        "wandb",
+        "torch",
+        "pandas",
+        "numpy",
+        "pyarrow",
+        "httpx",
+        "anyio",
+        "starlette",
+        "graphql",
+        "rich",
+    }
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
     loaded = loaded_by("import pull_logs")
-    assert not loaded & {"wandb", "torch", "pandas", "numpy", "pyarrow", "httpx", "anyio", "starlette", "click"}
+    assert not loaded & {
+        "wandb",
+        "torch",
+        "pandas",
+        "numpy",
+        "pyarrow",
+        "httpx",
+        "anyio",
+        "starlette",
+        "click",
+    }
 
 
 @pytest.mark.parametrize("name", ["PullLogsError", "RunPath"])
@@ -123,6 +147,12 @@ def test_every_error_is_in_the_tree_and_has_an_exit_code() -> None:
 def test_no_path_of_a_machine_is_tracked() -> None:
     texts = [path for path in ROOT.rglob("*") if path.suffix in {".py", ".md", ".toml", ".yml"}]
     places = re.compile(r"(?<![\w.])/(work|root|home/[a-z]+)/")
-    own = [path for path in texts if not {".git", ".venv", "node_modules"} & set(path.relative_to(ROOT).parts)]
-    found = [str(path.relative_to(ROOT)) for path in own if places.search(path.read_text()) and path.name != "test_house.py"]
+    own = [
+        path for path in texts if not {".git", ".venv", "node_modules"} & set(path.relative_to(ROOT).parts)
+    ]
+    found = [
+        str(path.relative_to(ROOT))
+        for path in own
+        if places.search(path.read_text()) and path.name != "test_house.py"
+    ]
     assert [name for name in found if "test_" not in name] == []

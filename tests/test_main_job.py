@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -59,13 +58,15 @@ class Job:
 def read_with_the_sdk(environment: dict[str, str], first: str, out: Path) -> dict[str, Any]:
     subprocess.run(
         [sys.executable, "-c", READ_WITH_THE_SDK, PROJECT, first, str(out)],
-        check=True, env={**os.environ, **environment, "WANDB_SILENT": "true"}, timeout=110,
+        check=True,
+        env={**os.environ, **environment, "WANDB_SILENT": "true"},
+        timeout=110,
     )
     return json.loads(out.read_text())  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
+def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     place = tmp_path_factory.mktemp("job")
     imported, fetched = place / "imported.wandb.zip", place / "fetched.wandb.zip"
     import_runs([RECORDED], out=imported, entity=None, project=None)
@@ -75,7 +76,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
         settings = load_settings(environ=server.environment())
         pull_sync(Selection(projects=(PROJECT,)), out=fetched, settings=settings)
         seen = read_with_the_sdk(server.environment(), first, place / "seen.json")
-    yield Job(imported, fetched, seen)
+    return Job(imported, fetched, seen)
 
 
 def paths() -> list[str]:
@@ -98,7 +99,8 @@ def logged() -> dict[str, list[dict[str, Any]]]:
     """The rows of every recorded run, decoded from its log, by path."""
     found = read_run_dirs([RECORDED], entity=None, project=None)
     return {
-        str(run.info.path): [row for batch in run.batches() for row in batch_rows(batch)] for run in found.runs
+        str(run.info.path): [row for batch in run.batches() for row in batch_rows(batch)]
+        for run in found.runs
     }
 
 
@@ -178,7 +180,11 @@ def test_the_bundle_kept_with_the_fixtures_is_the_one_that_import_makes(job: Job
 
 def verify_by_command(bundle: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pull_logs", "verify", str(bundle)], capture_output=True, text=True, check=False, cwd=ROOT
+        [sys.executable, "-m", "pull_logs", "verify", str(bundle)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pull_logs.analyze.flatten import flatten as flatten
     from pull_logs.analyze.flatten import unflatten as unflatten
     from pull_logs.analyze.frames import Frame as Frame
+    from pull_logs.analyze.runfilter import keep_runs as keep_runs
 
 __all__ = [
     "Expression",
@@ -29,6 +30,7 @@ __all__ = [
     "answer",
     "compile_expression",
     "flatten",
+    "keep_runs",
     "label",
     "unflatten",
 ]
@@ -41,6 +43,7 @@ _HOME = {
     "answer": "answers",
     "compile_expression": "expressions",
     "flatten": "flatten",
+    "keep_runs": "runfilter",
     "label": "compare",
     "unflatten": "flatten",
 }

@@ -25,7 +25,7 @@ MIN_TOKENS = 300
 _ROUGH = 0.8
 """How much of a quantity one step of cutting leaves."""
 
-_WEIGHTS = {"runs": 4, "history": 3}
+_WEIGHTS = {"runs": 12, "history": 3}
 """Parts of scarce room: labels mean nothing without the legend, and a budget is mostly for the history."""
 
 Size: TypeAlias = Callable[[str, Any, str], int]
@@ -411,7 +411,10 @@ _ENTRIES = _Shape(
 )
 _SHAPES: Mapping[str, _Shape] = {
     "runs": _Shape(
-        _list_extent, _cut_runs, (("chars", 200), ("chars", 60), ("entries", 1)), {"entries": "runs"}
+        _list_extent,
+        _cut_runs,
+        (("chars", 200), ("chars", 60), ("entries", 8), ("chars", 24), ("entries", 1)),
+        {"entries": "runs"},
     ),
     "notes": _Shape(_list_extent, _cut_list, (("chars", 200), ("entries", 1)), {"entries": "notes"}),
     "config": _RECORD,

@@ -17,7 +17,8 @@ BUNDLE = click.Path(path_type=Path)
 def say_sealed(report: SealReport) -> None:
     """Tell on stderr what was sealed, and which runs in it are not whole."""
     click.echo(
-        f"{report.path}: {report.runs} runs, {report.rows} rows, {report.bytes / 1e6:.2f} MB, verified", err=True
+        f"{report.path}: {report.runs} runs, {report.rows} rows, {report.bytes / 1e6:.2f} MB, verified",
+        err=True,
     )
     click.echo(f"bundle id  {report.bundle_id}\ncontent id {report.content_id}", err=True)
     for path, reason in report.incomplete:
@@ -36,9 +37,17 @@ def say_sealed(report: SealReport) -> None:
     show_default=True,
     help="What to do where a resumed run counts its steps from the start again.",
 )
-@click.option("--strict", is_flag=True, help="Incomplete data is an error (exit 4); the bundle is written all the same.")
+@click.option(
+    "--strict", is_flag=True, help="Incomplete data is an error (exit 4); the bundle is written all the same."
+)
 def import_command(
-    folders: tuple[Path, ...], out: Path, entity: str | None, project: str | None, on_restart: Any, *, strict: bool
+    folders: tuple[Path, ...],
+    out: Path,
+    entity: str | None,
+    project: str | None,
+    on_restart: Any,
+    *,
+    strict: bool,
 ) -> None:
     """Make a bundle of local W&B run folders, or of a whole wandb/ folder."""
     from pull_logs.errors import IncompleteError
@@ -87,7 +96,9 @@ def info(bundle: Path, *, as_json: bool) -> None:
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         return
     runs = facts["runs"]
-    click.echo(f"[BUNDLE] path={escape(facts['path'])} runs={len(runs)} rows={sum(run['rows'] for run in runs)}")
+    click.echo(
+        f"[BUNDLE] path={escape(facts['path'])} runs={len(runs)} rows={sum(run['rows'] for run in runs)}"
+    )
     click.echo(f"bundle_id {facts['bundle_id']}\ncontent_id {facts['content_id']}")
     click.echo(f"[RUNS] count={len(runs)}")
     for run in runs:

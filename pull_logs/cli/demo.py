@@ -9,7 +9,11 @@ import click
 
 @click.command()
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), default=Path("demo.wandb.zip"), show_default=True,
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("demo.wandb.zip"),
+    show_default=True,
     help="The bundle to write.",
 )
 def demo(out: Path) -> None:

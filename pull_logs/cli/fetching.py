@@ -27,7 +27,8 @@ def selection_of(sources: Sources) -> Selection:
 
     if sources.bundles:
         raise UsageError(
-            "fetch asks W&B and -b names a bundle", hint="leave -b out, or look at the bundle with `pull-logs -b`"
+            "fetch asks W&B and -b names a bundle",
+            hint="leave -b out, or look at the bundle with `pull-logs -b`",
         )
     sources.check()
     references = [RunReference.parse(text) for text in sources.runs]
@@ -58,14 +59,22 @@ def tell_report(report: PullReport) -> None:
 
 @click.command()
 @source_options
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The bundle to write.")
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The bundle to write."
+)
 @click.option("--metrics", metavar="REGEX", help="Only metrics whose name matches.")
 @click.option("--system", is_flag=True, help="Pull system metrics too.")
 @click.option(
-    "--concurrency", type=click.IntRange(1, 256), default=32, show_default=True, help="Most requests in flight."
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    default=32,
+    show_default=True,
+    help="Most requests in flight.",
 )
 @click.option("--strict", is_flag=True, help="Incomplete data is an error (exit 4); what is whole is kept.")
-def fetch(out: Path, metrics: str | None, concurrency: int, *, system: bool, strict: bool, **options: Any) -> None:
+def fetch(
+    out: Path, metrics: str | None, concurrency: int, *, system: bool, strict: bool, **options: Any
+) -> None:
     """Pull runs from W&B, whole and unsampled, into one verified bundle.
 
     Stopped half way, the same command goes on where it stopped.

@@ -137,7 +137,10 @@ def _fail(exc: BaseException) -> int:
         return INTERNAL
     if os.environ.get("PULL_LOGS_DEBUG"):
         raise exc
-    _say("internal error", f"{type(exc).__name__}: {exc}; set PULL_LOGS_DEBUG=1 for the traceback and report it")
+    _say(
+        "internal error",
+        f"{type(exc).__name__}: {exc}; set PULL_LOGS_DEBUG=1 for the traceback and report it",
+    )
     return INTERNAL
 
 

@@ -57,13 +57,12 @@ class Sources:
         """
         if not self.named:
             raise UsageError(
-                "no source was given", hint="name one with -b BUNDLE, -c CHECKPOINT, -r RUN or -p ENTITY/PROJECT"
+                "no source was given",
+                hint="name one with -b BUNDLE, -c CHECKPOINT, -r RUN or -p ENTITY/PROJECT",
             )
         if self.refresh and (self.offline or self.bundles):
             other = "-b" if self.bundles else "--offline"
-            raise UsageError(
-                f"--refresh asks W&B and {other} never does", hint="leave one of the two out"
-            )
+            raise UsageError(f"--refresh asks W&B and {other} never does", hint="leave one of the two out")
 
 
 def _decorate(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
@@ -78,15 +77,28 @@ def source_options(command: Command) -> Command:
         command,
         (
             click.option(
-                "-r", "--run", "runs", multiple=True, metavar="PATH",
+                "-r",
+                "--run",
+                "runs",
+                multiple=True,
+                metavar="PATH",
                 help="entity/project/run_id, a part of it, a run URL or a local W&B run folder.",
             ),
             click.option(
-                "-c", "--checkpoint", "checkpoints", multiple=True, metavar="FILE",
+                "-c",
+                "--checkpoint",
+                "checkpoints",
+                multiple=True,
+                metavar="FILE",
                 help="A checkpoint that carries its run; globs and folders too.",
             ),
             click.option(
-                "-b", "--bundle", "bundles", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
+                "-b",
+                "--bundle",
+                "bundles",
+                multiple=True,
+                metavar="FILE",
+                type=click.Path(path_type=Path),
                 help="A bundle; runs named by -r and -c are looked up in it.",
             ),
             click.option(
@@ -94,7 +106,9 @@ def source_options(command: Command) -> Command:
             ),
             click.option("--sweep", "sweeps", multiple=True, metavar="E/P/ID", help="All runs of a sweep."),
             click.option(
-                "--filter", "keep", metavar="EXPR",
+                "--filter",
+                "keep",
+                metavar="EXPR",
                 help="Keep runs for which EXPR holds, as in 'config.lr <= 1e-3 and state == \"finished\"'.",
             ),
             click.option(
@@ -127,7 +141,10 @@ def view_options(command: Command) -> Command:
             click.option("--select", metavar="REGEX", help="Only metrics whose name matches."),
             click.option("--where", metavar="EXPR", help="Only rows for which EXPR holds."),
             click.option(
-                "--eval", "evals", multiple=True, metavar="NAME=EXPR",
+                "--eval",
+                "evals",
+                multiple=True,
+                metavar="NAME=EXPR",
                 help="Add a column; a later one may use an earlier one.",
             ),
             click.option(
@@ -135,7 +152,10 @@ def view_options(command: Command) -> Command:
             ),
             click.option("-H", "--human", is_flag=True, help="Compact, without the history."),
             click.option(
-                "--max-rows", type=click.IntRange(min=0), default=200, show_default=True,
+                "--max-rows",
+                type=click.IntRange(min=0),
+                default=200,
+                show_default=True,
                 help="History rows a run; 0 for all.",
             ),
         ),
@@ -149,7 +169,10 @@ def output_options(command: Command) -> Command:
         (
             click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text sections."),
             click.option(
-                "--max-tokens", type=click.IntRange(min=0), default=16000, show_default=True,
+                "--max-tokens",
+                type=click.IntRange(min=0),
+                default=16000,
+                show_default=True,
                 help="Length of the answer, at 3 bytes a token; 0 for no limit.",
             ),
             click.option("--strict", is_flag=True, help="Incomplete data is an error (exit 4)."),
@@ -161,9 +184,7 @@ def take_sources(options: dict[str, Any]) -> Sources:
     """The sources among a command's options, taken out of them."""
     names = ("runs", "checkpoints", "bundles", "projects", "sweeps", "keep", "checkpoint_key")
     given = {name: options.pop(name) for name in names}
-    return Sources(
-        **given, refresh=options.pop("refresh", False), offline=options.pop("offline", False)
-    )
+    return Sources(**given, refresh=options.pop("refresh", False), offline=options.pop("offline", False))
 
 
 def parse_evals(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -74,7 +74,7 @@ def _labelled(found: Sequence[_Found]) -> tuple[Subject, ...]:
 def _filtered(found: Sequence[_Found], text: str) -> list[_Found]:
     from pull_logs.analyze import keep_runs
 
-    kept = keep_runs([item.run for item in found], text)
+    kept = keep_runs([item.run.info for item in found], text)
     if not any(kept):
         raise RunNotFoundError(
             f"none of the {len(found)} runs holds for --filter {text!r}",
@@ -153,9 +153,7 @@ def _from_elsewhere(sources: Sources, checkpoints: Sequence[CheckpointRun], stac
             stack=stack,
         )
         by_reference: list[CheckpointRun | None] = [*checkpoints, *[None] * (len(runs) - len(checkpoints))]
-        found += [
-            _Found(run, "W&B", checkpoint) for run, checkpoint in zip(runs, by_reference, strict=True)
-        ]
+        found += [_Found(run, "W&B", checkpoint) for run, checkpoint in zip(runs, by_reference, strict=True)]
     return found
 
 
@@ -185,7 +183,6 @@ def refuse_incomplete(subjects: Sequence[Subject]) -> None:
     missing = [f"{item.label} ({item.run.coverage.reason})" for item in subjects if not item.run.complete]
     if missing:
         raise IncompleteError(
-            f"incomplete under --strict: {', '.join(missing)}", hint="ask again with --refresh, or without --strict"
+            f"incomplete under --strict: {', '.join(missing)}",
+            hint="ask again with --refresh, or without --strict",
         )
-
-
