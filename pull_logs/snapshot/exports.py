@@ -39,7 +39,7 @@ from pull_logs.snapshot.cells import (
     present_integers,
 )
 
-_NONFINITE = pa.array(["NaN", "Infinity", "-Infinity"])
+_NONFINITE = ["NaN", "Infinity", "-Infinity"]
 
 
 def column_of_arrow(column: pa.ChunkedArray, *, name: str) -> Column:
@@ -113,7 +113,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 def _texts(array: pa.Array) -> Column:
     text = array if types.is_string(array.type) else array.cast(pa.string())
     text.validate(full=True)
-    if pc.any(pc.is_in(text, value_set=_NONFINITE)).as_py():
+    if pc.any(pc.is_in(text, value_set=pa.array(_NONFINITE))).as_py():
         return _by_cell(text, lambda value: value)
     return Column(text)
 
