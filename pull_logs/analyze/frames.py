@@ -25,10 +25,10 @@ import numpy.typing as npt
 
 from pull_logs.analyze.flatten import escape_key, is_typed, join_path
 from pull_logs.analyze.vectors import Floats, Mask, Vector, from_cells
-from pull_logs.errors import BundleDamagedError
 from pull_logs.runs import Coverage, RunInfo
-from pull_logs.snapshot.canon import STEP, canon_members, canon_number, parse_json
-from pull_logs.snapshot.columns import RESIDUAL
+from pull_logs.snapshot.canon import STEP, canon_number
+from pull_logs.snapshot.cells import flat
+from pull_logs.snapshot.columns import RESIDUAL, residual_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -166,7 +166,7 @@ class Frame:
         self._run = run
         table = run.table([STEP, RESIDUAL])
         self.steps: Steps = _plain(table.column(STEP)).values.astype(np.int64, copy=False)
-        self._literal, self._nested = _read_residual(table, str(run.info.path))
+        self._literal, self._nested = _read_residual(table)
         keys = [
             key for key in run.column_names() if key != STEP and (key != RESIDUAL or key in self._literal)
         ]
@@ -279,20 +279,15 @@ def _column_names(keys: Sequence[str], nested: Collection[str]) -> dict[str, str
 
 
 def _read_residual(
-    table: pa.Table, run: str
+    table: pa.Table,
 ) -> tuple[dict[str, _Scattered], dict[tuple[str, ...], _Scattered]]:
     """The residual's cells by key, and those of nested dicts by their path."""
     literal: dict[str, _Scattered] = {}
     nested: dict[tuple[str, ...], _Scattered] = {}
     if RESIDUAL not in table.column_names:
         return literal, nested
-    for row, text in enumerate(table.column(RESIDUAL).to_pylist()):
-        if text is None:
-            continue
-        members = parse_json(text)
-        if not isinstance(members, dict):
-            raise BundleDamagedError(f"row {row} of run {run} has a residual that is no object", path=run)
-        for key, value in canon_members(members).items():
+    for row, _, members in residual_rows(flat(table.column(RESIDUAL))):
+        for key, value in members.items():
             _scatter(value, (key,), row, literal, nested)
     return literal, nested
 

@@ -1,0 +1,85 @@
+"""Runs for questions: what a bundle's run answers with, out of rows in memory, without a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from pull_logs.analyze import Subject, label
+from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.snapshot.columns import batch_from_rows, batch_keys
+
+
+class FakeRun:
+    """A run of rows in memory that remembers which columns were read.
+
+    Attributes:
+        reads: The columns of each read, None for all.
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[Mapping[str, Any]] = (),
+        *,
+        run_id: str = "r1",
+        name: str = "run",
+        config: Mapping[str, Any] | None = None,
+        summary: Mapping[str, Any] | None = None,
+        coverage: Coverage | None = None,
+        host: str | None = None,
+    ) -> None:
+        self.batch = batch_from_rows(list(rows))
+        self.coverage = coverage or Coverage()
+        self.info = RunInfo(
+            path=RunPath("acme", "nano", run_id),
+            name=name,
+            state="finished",
+            host=host,
+            config=config or {},
+            summary=summary or {},
+        )
+        self.reads: list[list[str] | None] = []
+
+    @property
+    def complete(self) -> bool:
+        return self.coverage.complete
+
+    @property
+    def rows(self) -> int:
+        return int(self.batch.num_rows)
+
+    @property
+    def last_step(self) -> int | None:
+        return self.batch.column("_step")[-1].as_py() if self.rows else None
+
+    def column_names(self) -> tuple[str, ...]:
+        return ("_step", *sorted(batch_keys(self.batch) - {"_step"}))
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        self.reads.append(None if columns is None else list(columns))
+        asked = {*self.batch.column_names} if columns is None else {"_step", "_wpl_rest", *columns}
+        return self.batch.select([name for name in self.batch.column_names if name in asked])
+
+
+def subjects(*runs: FakeRun) -> list[Subject]:
+    """The runs, labelled in their order."""
+    return [Subject(label=label(place), run=run, source="test") for place, run in enumerate(runs)]
+
+
+def training(rows: int = 12, *, scale: float = 1.0, **facts: Any) -> FakeRun:
+    """A run whose loss falls in every row and whose accuracy is logged in every third."""
+    return FakeRun(
+        (
+            {
+                "_step": step,
+                "_runtime": step * 1.5,
+                "_timestamp": 1_700_000_000 + step,
+                "train/loss": scale * 2.5 / (1 + step),
+                **({"val/acc": 1 - scale / (step + 4)} if step % 3 == 2 else {}),
+            }
+            for step in range(rows)
+        ),
+        **facts,
+    )
