@@ -23,20 +23,23 @@ class Catalog:
     """The runs of several bundles by entity and project; the first bundle that holds a run serves it."""
 
     def __init__(self, bundles: Sequence[Bundle], *, entity: str | None = None) -> None:
-        self._bundles: dict[RunPath, Bundle] = {}
+        self._runs: dict[RunPath, Run] = {}
         self._projects: dict[ProjectKey, list[RunPath]] = {}
         for bundle in bundles:
-            for text in bundle.run_paths:
-                self._add(RunPath(*text.split("/")), bundle)
-        self.entity = entity or next((path.entity for path in self._bundles), "local")
-        # Listings are paged: the pages of one listing come from one sorted list.
+            for run in bundle.runs():
+                self._add(run)
+        self.entity = entity or next((path.entity for path in self._runs), "local")
+        # Listings are paged: the pages of one listing come from one sorted list, and its order is not that of
+        # the records in the bundle.
         self._listed = lru_cache(maxsize=16)(self._list)
+        self._info = lru_cache(maxsize=4096)(lambda path: self._runs[path].info)
 
-    def _add(self, path: RunPath, bundle: Bundle) -> None:
-        if path in self._bundles:
+    def _add(self, run: Run) -> None:
+        path = run.path
+        if path in self._runs:
             _LOG.warning("run %s is in several bundles; the first of them serves it", path)
             return
-        self._bundles[path] = bundle
+        self._runs[path] = run
         self._projects.setdefault((path.entity, path.project), []).append(path)
 
     @property
@@ -66,13 +69,15 @@ class Catalog:
 
     def find(self, path: RunPath) -> Run | None:
         """A run by its path."""
-        bundle = self._bundles.get(path)
-        return None if bundle is None else bundle[str(path)]
+        return self._runs.get(path)
 
-    def runs(self, project: ProjectKey) -> Iterator[Run]:
-        """The runs of a project, by path."""
-        for path in sorted(self._projects[project]):
-            yield self._bundles[path][str(path)]
+    def info(self, path: RunPath) -> RunInfo:
+        """The record of a run that is there."""
+        return self._info(path)
+
+    def infos(self, project: ProjectKey) -> Iterator[RunInfo]:
+        """The records of a project's runs, by path."""
+        return map(self.info, sorted(self._projects[project]))
 
     def listed(self, project: ProjectKey, filters: str | None, order: str | None) -> tuple[RunPath, ...]:
         """The paths of the runs that a filter keeps, in order.
@@ -84,13 +89,13 @@ class Catalog:
 
     def _list(self, project: ProjectKey, filters: str | None, order: str | None) -> tuple[RunPath, ...]:
         keep, sorting = compile_filter(filters), compile_order(order)
-        infos: list[RunInfo] = [run.info for run in self.runs(project)]
-        return tuple(info.path for info in sort_runs([info for info in infos if keep(info)], sorting))
+        kept = [info for info in self.infos(project) if keep(info)]
+        return tuple(info.path for info in sort_runs(kept, sorting))
 
     def sweeps(self, project: ProjectKey) -> Mapping[str, list[RunInfo]]:
         """The sweeps that runs of a project belong to, by id, each with its runs."""
         found: dict[str, list[RunInfo]] = {}
-        for run in self.runs(project):
-            if run.info.sweep:
-                found.setdefault(run.info.sweep, []).append(run.info)
+        for info in self.infos(project):
+            if info.sweep:
+                found.setdefault(info.sweep, []).append(info)
         return dict(sorted(found.items()))

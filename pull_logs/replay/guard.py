@@ -13,6 +13,7 @@ import binascii
 import hmac
 import ipaddress
 from collections.abc import Collection
+from contextlib import aclosing
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -91,11 +92,15 @@ async def read_body(request: Request) -> bytes:
     """The body of a request.
 
     Raises:
-        BodyTooLargeError: It has more than `MAX_BODY` bytes; the rest is not read.
+        BodyTooLargeError: It has, or says that it has, more than `MAX_BODY` bytes; the rest is not read.
     """
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and (len(declared) > 18 or int(declared) > MAX_BODY):
+        raise BodyTooLargeError
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise BodyTooLargeError
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise BodyTooLargeError
     return bytes(body)

@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pull_logs.snapshot.canon import STEP, canon_members, canonical_text, parse_json
-from pull_logs.snapshot.columns import RESIDUAL, batch_rows
+from pull_logs.snapshot.canon import STEP, canonical_text
+from pull_logs.snapshot.cells import flat
+from pull_logs.snapshot.columns import RESIDUAL, batch_rows, residual_rows
 
 Places = npt.NDArray[np.int64]
 T = TypeVar("T")
@@ -49,12 +49,8 @@ class Table:
         """What does not fit a column, by row: canonical members."""
         if RESIDUAL not in self.rows.column_names:
             return {}
-        texts = self.rows.column(RESIDUAL)
-        places = pc.indices_nonzero(texts.is_valid()).to_numpy()
-        return {
-            int(place): canon_members(parse_json(text.as_py()))
-            for place, text in zip(places, texts.take(places), strict=True)
-        }
+        texts = flat(self.rows.column(RESIDUAL))
+        return {row: members for row, _, members in residual_rows(texts)}
 
     def window(self, min_step: int | None, stop_step: int | None) -> Places:
         """The places of the rows from `min_step` on and before `stop_step`."""
@@ -76,10 +72,10 @@ class Table:
         """The rows at these places, with only those keys if any are named."""
         if keys is None:
             return list(batch_rows(self.rows.take(places)))
-        wanted = {STEP, RESIDUAL, *keys}
-        columns = [name for name in self.rows.column_names if name in wanted]
-        rows = batch_rows(self.rows.select(columns).take(places))
-        return [{key: row[key] for key in keys if key in row} for row in rows]
+        columns = [name for name in self.rows.column_names if name == RESIDUAL or name in keys]
+        if not columns:
+            return [{} for _ in places]
+        return list(batch_rows(self.rows.select(columns).take(places), keys))
 
 
 def thin(places: Places, samples: int | None) -> Places:

@@ -99,7 +99,7 @@ def _project(scene: _Scene, key: ProjectKey) -> Node:
         "internal_id": _internal_id(key),
         "entity_name": key[0],
         "name": key[1],
-        "created_at": lambda: _first_moment([run.info for run in catalog.runs(key)]),
+        "created_at": lambda: _first_moment(list(catalog.infos(key))),
         "is_benchmark": False,
         "read_only": True,
         "description": None,
@@ -135,7 +135,7 @@ def _find_run(scene: _Scene, key: ProjectKey, name: str) -> Node | None:
 
 
 def _run(scene: _Scene, key: ProjectKey, run: Run) -> Node:
-    info = run.info
+    info = scene.library.catalog.info(run.path)
     return {
         "id": _opaque("Run", str(info.path)),
         "project_id": _internal_id(key),

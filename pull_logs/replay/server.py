@@ -58,6 +58,7 @@ class ReplayServer:
             "WANDB_CACHE_DIR": str(self.folder / "cache"),
             "WANDB_CONFIG_DIR": str(self.folder / "config"),
             "WANDB_DATA_DIR": str(self.folder / "data"),
+            "WANDB_ERROR_REPORTING": "false",
             "WANDB_SILENT": "true",
             "NETRC": os.devnull,
             "NO_PROXY": direct,
