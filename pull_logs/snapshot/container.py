@@ -12,13 +12,14 @@ import os
 import stat
 import sys
 import threading
+import weakref
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
-from pull_logs.errors import BundleDamagedError, FileMissingError, UnsafeFileError
+from pull_logs.errors import BundleDamagedError, FileMissingError, UnsafeFileError, UsageError
 from pull_logs.snapshot import ziplayout as layout
 from pull_logs.snapshot.manifest import MAX_FORMAT, refuse_newer_format
 from pull_logs.snapshot.naming import FORMAT, is_member_name, member_order, why_refused
@@ -33,18 +34,19 @@ CHUNK = 2**20
 
 
 class _File:
-    """A file that several threads read at once, each at places of its own."""
+    """A file that several threads read at once, each at places of its own; closed when nobody has it any more."""
 
     def __init__(self, path: Path, *, shown: str) -> None:
         # O_NONBLOCK: opening a FIFO that took the file's place must not wait for its writer.
         flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
         try:
-            self._file: BinaryIO = os.fdopen(os.open(path, flags), "rb", buffering=0)
+            self._descriptor = os.open(path, flags)
         except OSError as exc:
             raise FileMissingError(f"{shown!r} cannot be read: {exc.strerror}") from exc
-        status = os.fstat(self._file.fileno())
+        self.close = weakref.finalize(self, os.close, self._descriptor)
+        status = os.fstat(self._descriptor)
         if not stat.S_ISREG(status.st_mode):
-            self._file.close()
+            self.close()
             raise UnsafeFileError(f"{shown!r} is not a regular file")
         self.length = status.st_size
         self._shown = shown
@@ -65,21 +67,20 @@ class _File:
             ) from exc
         if len(data) < size:
             raise BundleDamagedError(
-                f"{self._shown!r} is damaged: it ends at byte {offset + len(data)}, in the middle of a file",
+                f"{self._shown!r} is damaged: it was cut short and has no byte {offset + len(data)} any more",
                 path=self._shown,
             )
         return data
 
     def _read(self, offset: int, size: int) -> bytes:
+        if not self.close.alive:
+            raise UsageError(f"{self._shown!r} is closed")
         if sys.platform == "win32":
             with self._lock:
-                self._file.seek(offset)
-                return self._file.read(size)
+                os.lseek(self._descriptor, offset, os.SEEK_SET)
+                return os.read(self._descriptor, size)
         else:
-            return os.pread(self._file.fileno(), size, offset)
-
-    def close(self) -> None:
-        self._file.close()
+            return os.pread(self._descriptor, size, offset)
 
 
 class MemberFile(io.RawIOBase):

@@ -89,7 +89,7 @@ def member_folders(paths: Iterable[RunPath]) -> dict[RunPath, str]:
             parent = f"runs/entity={entities[entity]}/project={segment}"
             for run_id, run in _segments(runs[entity, project]).items():
                 folders[RunPath(entity, project, run_id)] = f"{parent}/run={run}"
-    return folders
+    return {path: folders[path] for path in paths}
 
 
 def _segments(texts: set[str]) -> dict[str, str]:
