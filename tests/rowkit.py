@@ -46,7 +46,9 @@ numbers = st.one_of(
     st.sampled_from([-0.0, 0.0, 1.0, math.nan, math.inf, -math.inf, 2.0**53, 2.0**63, -(2.0**63), 1e300]),
 )
 texts = st.one_of(
-    st.sampled_from(["", "NaN", "Infinity", "-Infinity", "nan", "null", "\u00e9", "e\u0301", "\ud83d", "1.5"]),
+    st.sampled_from(
+        ["", "NaN", "Infinity", "-Infinity", "nan", "null", "\u00e9", "e\u0301", "\ud83d", "1.5"]
+    ),
     st.text(st.characters(exclude_categories=()), max_size=6),
 )
 histograms = st.fixed_dictionaries(

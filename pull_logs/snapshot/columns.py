@@ -37,11 +37,12 @@ from pull_logs.snapshot.cells import (
     column_kind,
     column_of_values,
     flat,
+    missing,
     python_values,
     text_array,
     utf8_order,
 )
-from pull_logs.snapshot.exports import column_of_arrow, keep_stepped, steps_of_arrow
+from pull_logs.snapshot.exports import column_of_arrow, columns_by_name, only, steps_of_arrow
 
 RESIDUAL = "_wpl_rest"
 """The column of what does not fit; a logged key of this name goes into it too."""
@@ -84,14 +85,19 @@ def batch_from_arrow(table: pa.Table) -> pa.Table:
         DataError: A column is of a type that is refused or holds what its type does not allow, two columns
             have one name, or a step is no whole number of 64 bits.
     """
-    stepped, found = keep_stepped(table, step=STEP)
+    found = columns_by_name(table)
     if STEP not in found:
         return assemble({}, steps=np.array([], dtype=np.int64), length=0)
-    steps = steps_of_arrow(found[STEP])
+    array = flat(found[STEP])
+    keep = ~missing(array) if array.null_count else None
+    stepped = array if keep is None else only(array, keep)
+    steps = steps_of_arrow(stepped)
     if steps is None:
-        steps = _steps_of(found[STEP].to_pylist())
-    columns = {name: column_of_arrow(column, name=name) for name, column in found.items() if name != STEP}
-    return sort_by_step(assemble(columns, steps=steps, length=stepped.num_rows))
+        steps = _steps_of(stepped.to_pylist())
+    columns = {
+        name: column_of_arrow(column, name=name, keep=keep) for name, column in found.items() if name != STEP
+    }
+    return sort_by_step(assemble(columns, steps=steps, length=len(steps)))
 
 
 def _gather(rows: list[Mapping[str, Any]]) -> dict[str, tuple[list[int], list[Any]]]:

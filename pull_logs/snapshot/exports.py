@@ -16,6 +16,7 @@ the same unless told otherwise here):
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ from pull_logs.snapshot.cells import (
     Column,
     Floats,
     Ints,
+    Mask,
     canonical_doubles,
     column_of_cells,
     exact_doubles,
@@ -42,18 +44,20 @@ from pull_logs.snapshot.cells import (
 _NONFINITE = ["NaN", "Infinity", "-Infinity"]
 
 
-def column_of_arrow(column: pa.ChunkedArray, *, name: str) -> Column:
+def column_of_arrow(column: pa.ChunkedArray, *, name: str, keep: Mask | None) -> Column:
     """The cells of one column of an export.
 
     Args:
         column: Of any type that W&B's exports have.
         name: Its key, for the error.
+        keep: The rows wanted; all when None.
 
     Raises:
         DataError: It is of an extension type, or holds something that is not what its type says.
     """
     try:
-        return _column(flat(column))
+        array = flat(column)
+        return _column(array if keep is None else only(array, keep))
     except (pa.ArrowException, ValueError, OverflowError, OSError) as exc:
         if isinstance(exc, DataError):
             raise DataError(f"column {name!r} of type {column.type}: {exc.message}") from exc
@@ -197,8 +201,8 @@ def _map_key(key: Any) -> str:
     raise DataError(f"a map's key is {key!r}, not text")
 
 
-def keep_stepped(table: pa.Table, *, step: str) -> tuple[pa.Table, Mapping[str, pa.ChunkedArray]]:
-    """The rows of an export that have a step, and its columns by name.
+def columns_by_name(table: pa.Table) -> Mapping[str, pa.ChunkedArray]:
+    """The columns of an export by name.
 
     Raises:
         DataError: Two columns have one name, or a name is not UTF-8.
@@ -207,19 +211,22 @@ def keep_stepped(table: pa.Table, *, step: str) -> tuple[pa.Table, Mapping[str, 
         names = table.column_names
     except UnicodeDecodeError as exc:
         raise DataError(f"a column's name is not UTF-8: {exc}") from exc
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise DataError(f"two columns are named {twice[0]!r}")
-    if step not in names:
-        table = table.slice(0, 0)
-    elif table.column(step).null_count:
-        table = table.filter(pc.is_valid(table.column(step)))
-    return table, dict(zip(names, table.columns, strict=True))
+        raise DataError(f"two columns are named {min(twice)!r}")
+    return dict(zip(names, table.columns, strict=True))
 
 
-def steps_of_arrow(column: pa.ChunkedArray) -> Ints | None:
-    """The steps of an export as int64; None where they have to be looked at one by one."""
-    array = flat(column)
+def only(array: pa.Array, keep: Mask) -> pa.Array:
+    """The cells of an array that are to be kept; Arrow's own filter does not know every type."""
+    try:
+        return array.filter(pa.array(keep))
+    except pa.ArrowNotImplementedError:
+        return pa.array([array[row].as_py() for row in np.flatnonzero(keep).tolist()], array.type)
+
+
+def steps_of_arrow(array: pa.Array) -> Ints | None:
+    """Steps, none of them null, as int64; None where they have to be looked at one by one."""
     if types.is_integer(array.type):
         values = array.to_numpy()
         if not len(values) or int(values.max()) < INT_LIMIT:

@@ -49,21 +49,37 @@ def merge_batches(fragments: Sequence[LanedBatch]) -> Iterator[pa.Table]:
     for fragment in filled:
         steps = fragment.batch.column(STEP)
         if cluster and steps[0].as_py() > reach:
-            yield _merge_cluster(cluster)
+            yield from _merge_cluster(cluster)
             cluster = []
         last = steps[-1].as_py()
         reach = max(reach, last) if cluster else last
         cluster.append(fragment)
     if cluster:
-        yield _merge_cluster(cluster)
+        yield from _merge_cluster(cluster)
 
 
-def _merge_cluster(cluster: Sequence[LanedBatch]) -> pa.Table:
-    """One batch of fragments whose steps overlap."""
-    if len(cluster) == 1:
-        steps = steps_of(cluster[0].batch)
-        if (steps[1:] > steps[:-1]).all():
-            return cluster[0].batch
+def _merge_cluster(cluster: Sequence[LanedBatch]) -> Iterator[pa.Table]:
+    """The rows of fragments whose steps overlap, those outside of the overlap as they are."""
+    steps = np.sort(np.concatenate([steps_of(fragment.batch) for fragment in cluster]))
+    repeated = steps[1:][steps[1:] == steps[:-1]]
+    if not len(repeated):
+        yield cluster[0].batch if len(cluster) == 1 else _stack(cluster)[0]
+        return
+    first, last = int(repeated[0]), int(repeated[-1])
+    below, within, above = [], [], []
+    for fragment in cluster:
+        own = steps_of(fragment.batch)
+        start, end = np.searchsorted(own, first, "left"), np.searchsorted(own, last, "right")
+        below.append(LanedBatch(fragment.lane, fragment.batch.slice(0, start)))
+        within.append(LanedBatch(fragment.lane, fragment.batch.slice(start, end - start)))
+        above.append(LanedBatch(fragment.lane, fragment.batch.slice(end)))
+    yield from merge_batches(below)
+    yield _settle([fragment for fragment in within if fragment.batch.num_rows])
+    yield from merge_batches(above)
+
+
+def _settle(cluster: Sequence[LanedBatch]) -> pa.Table:
+    """One row per step of fragments that have steps in common."""
     table, lanes = _stack(cluster)
     steps = steps_of(table)
     follows = np.concatenate(([False], steps[1:] == steps[:-1]))

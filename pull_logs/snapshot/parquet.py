@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -32,6 +31,7 @@ from pull_logs.snapshot.cells import ColumnKind, column_kind
 from pull_logs.snapshot.columns import RESIDUAL, BatchCells, take_apart
 from pull_logs.snapshot.identity import RowsHasher
 from pull_logs.snapshot.layout import Layout, Survey, lay_out
+from pull_logs.snapshot.pages import Chunk, damaged_part, walk_pages
 
 WRITER = f"pyarrow {pa.__version__}"
 """What the bytes of a file depend on besides its rows."""
@@ -193,21 +193,6 @@ def _settings(layout: Layout) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """The bytes of one column in one row group.
-
-    Attributes:
-        start: Offset in the file of its first byte.
-        end: Offset behind its last byte.
-    """
-
-    row_group: int
-    column: str
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
 class FooterInfo:
     """What the footer of a file says of it.
 
@@ -300,15 +285,17 @@ def read_footer(source: Source, *, footer: bytes | None = None) -> FooterInfo:
     with _border():
         file = _open(b"" if footer is not None else source, footer)
         names = tuple(file.schema.names)
-        chunks = []
-        for group in range(file.metadata.num_row_groups):
-            info = file.metadata.row_group(group)
-            for place, name in enumerate(names):
-                column = info.column(place)
-                offset = column.dictionary_page_offset
-                start = column.data_page_offset if offset is None else min(offset, column.data_page_offset)
-                chunks.append(Chunk(group, name, start, start + column.total_compressed_size))
-        return FooterInfo(file.metadata.num_rows, names, file.schema, tuple(chunks))
+        groups = range(file.metadata.num_row_groups)
+        chunks = tuple(_chunk(file, group, name) for group in groups for name in names)
+        return FooterInfo(file.metadata.num_rows, names, file.schema, chunks)
+
+
+def _chunk(file: _File, group: int, name: str) -> Chunk:
+    column = file.metadata.row_group(group).column(file.schema.get_field_index(name))
+    start = column.data_page_offset
+    if column.dictionary_page_offset is not None:
+        start = min(start, column.dictionary_page_offset)
+    return Chunk(group, name, start, start + column.total_compressed_size)
 
 
 def column_names(source: Source, *, footer: bytes | None = None) -> tuple[str, ...]:
@@ -347,33 +334,54 @@ def read_batches(
         file = _open(source, footer)
         if expected_rows is not None and file.metadata.num_rows != expected_rows:
             raise DataError(f"the Parquet file has {file.metadata.num_rows} rows, not {expected_rows}")
-        wanted = [
-            name
-            for name in file.schema.names
-            if columns is None or name in columns or name in (STEP, RESIDUAL)
-        ]
-        reader = _reader(file, wanted)
+        names = _wanted(file, columns)
+        reader = _reader(file, names)
     for group in range(file.metadata.num_row_groups):
         with _border():
-            table = _read_group(reader, group, wanted, memory_limit)
+            _check_pages(file, group, names, memory_limit)
+            table = _read_group(reader, group, names, memory_limit)
         yield table
 
 
+def _wanted(file: _File, columns: Sequence[str] | None) -> list[str]:
+    names: list[str] = file.schema.names
+    if columns is None:
+        return names
+    asked = {STEP, RESIDUAL, *columns}
+    return [name for name in names if name in asked]
+
+
 def _reader(file: _File, names: Sequence[str]) -> pq.ParquetFile:
+    # Text is read as a dictionary, whose size is known before it is written out row by row.
     text = [name for name in names if file.schema.field(name).type == pa.string()]
     return pq.ParquetFile(
         file.native, metadata=file.metadata, read_dictionary=text or None, page_checksum_verification=True
     )
 
 
+def _check_pages(file: _File, group: int, names: Sequence[str], limit: int) -> None:
+    """Refuse what would take too much memory, by the headers of the pages themselves."""
+    rows = file.metadata.row_group(group).num_rows
+    spent = rows * len(names) * 8
+    _spend(spent, limit)
+    for name in names:
+        values = 0
+        for page in walk_pages(_read_at(file.native), _chunk(file, group, name)):
+            values += page.values
+            spent += page.decoded
+            _spend(spent, limit)
+        if values != rows:
+            raise DataError(f"column {name!r} has {values} values in row group {group}, not {rows}")
+
+
+def _read_at(native: pa.NativeFile) -> Callable[[int, int], bytes]:
+    return lambda offset, size: bytes(native.read_at(size, offset))
+
+
 def _read_group(reader: pq.ParquetFile, group: int, names: Sequence[str], limit: int) -> pa.Table:
-    rows = reader.metadata.row_group(group).num_rows
-    _spend(rows * len(names) * 8, limit)
     # pyarrow takes a name as a prefix too: asked for "a" it also reads "a.b".
     table = reader.read_row_group(group, columns=list(names)).select(list(names))
-    if table.num_rows != rows:
-        raise DataError(f"row group {group} has {table.num_rows} rows, not {rows}")
-    arrays, fields, spent = [], [], rows * len(names) * 8
+    arrays, fields, spent = [], [], table.num_rows * len(names) * 8
     for name, column in zip(names, table.columns, strict=True):
         array = column
         if pa.types.is_dictionary(column.type):
@@ -392,9 +400,8 @@ def _spend(size: int, limit: int) -> None:
 
 def _decoded_size(chunk: pa.DictionaryArray) -> int:
     """The bytes of text that a dictionary column stands for: a short file can stand for a great deal."""
-    lengths = pc.binary_length(chunk.dictionary).to_numpy(zero_copy_only=False)
-    used = chunk.indices.drop_null().to_numpy()
-    return int(np.bincount(used, minlength=len(lengths)) @ lengths) if len(used) else 0
+    lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)  # numpy's way would import pandas
+    return pc.sum(lengths).as_py() or 0
 
 
 def _decoded(chunk: pa.DictionaryArray) -> pa.Array:
@@ -413,10 +420,8 @@ def read_table(
     """A whole file as one batch; the arguments and errors are those of `read_batches`."""
     with _border():
         file = _open(source, footer)
-    names = [
-        name for name in file.schema.names if columns is None or name in columns or name in (STEP, RESIDUAL)
-    ]
-    _spend(file.metadata.num_rows * len(names) * 8, memory_limit)
+        names = _wanted(file, columns)
+        _spend(file.metadata.num_rows * len(names) * 8, memory_limit)
     tables = []
     for table in read_batches(
         file.native, columns, footer=footer, expected_rows=expected_rows, memory_limit=memory_limit
@@ -427,18 +432,20 @@ def read_table(
 
 
 def damaged_chunks(source: Source, *, footer: bytes | None = None) -> tuple[Chunk, ...]:
-    """The column chunks of a file that cannot be read, or whose page checksums do not hold.
+    """Where a file is damaged: per damaged column chunk, the bytes of its first bad page.
+
+    Of a page whose header is damaged, it is the bytes from there to the end of the chunk.
 
     Raises:
         DataError: The footer is damaged, so nothing can be told of the rest.
+        OSError: The source's own.
     """
-    damaged = []
     with _border():
         file = _open(source, footer)
+    damaged = []
     for chunk in read_footer(file.native, footer=footer).chunks:
-        try:
-            with _border():
-                _read_group(_reader(file, [chunk.column]), chunk.row_group, [chunk.column], MEMORY_LIMIT)
-        except DataError:
-            damaged.append(chunk)
+        with _border():
+            part = damaged_part(_read_at(file.native), chunk)
+        if part is not None:
+            damaged.append(Chunk(chunk.row_group, chunk.column, *part))
     return tuple(damaged)

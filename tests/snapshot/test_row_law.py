@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 from rowkit import KEYS, calm_rows, canonical, nasty_rows, same_rows
 
 from pull_logs.snapshot import parquet
-from pull_logs.snapshot.canon import Lane, canon_members, canonical_text
-from pull_logs.snapshot.columns import RESIDUAL, STEP, batch_from_rows, batch_rows, system_batch_from_rows
+from pull_logs.snapshot.canon import STEP, Lane, canon_members, canonical_text
+from pull_logs.snapshot.columns import RESIDUAL, batch_from_rows, batch_rows, system_batch_from_rows
 from pull_logs.snapshot.merging import LanedBatch, merge_batches
 from pull_logs.snapshot.parquet import read_batches, read_table, write_table
 
@@ -28,7 +29,7 @@ def written(batches: Sequence[pa.Table], *, system: bool = False) -> bytes:
 
 def cut(rows: Sequence[Mapping[str, Any]], places: Sequence[int]) -> list[pa.Table]:
     bounds = [0, *sorted(place % (len(rows) + 1) for place in places), len(rows)]
-    return [batch_from_rows(rows[start:end]) for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [batch_from_rows(rows[start:end]) for start, end in pairwise(bounds)]
 
 
 @given(nasty_rows)
