@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from fakeruns import FakeRun
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pull_logs.analyze.frames import Column, Frame
+from pull_logs.analyze.schema import describe_column, extremes
+from pull_logs.analyze.vectors import from_cells, numbers
+
+CELLS = st.lists(st.none() | st.floats() | st.integers(-5, 5) | st.booleans() | st.sampled_from(["a", "b"]))
+
+
+def column(*values: Any) -> Column:
+    return Frame(FakeRun({"_step": step, "x": value} for step, value in enumerate([*values]))).column("x")
+
+
+@given(CELLS)
+def test_counts_add_up_and_the_range_is_that_of_the_finite_numbers(cells: list[Any]) -> None:
+    entry = describe_column("x", Column.of(from_cells(cells)))
+    present = [cell for cell in cells if cell is not None]
+    numeric = [cell for cell in present if not isinstance(cell, (bool, str))]
+    finite = [cell for cell in numeric if math.isfinite(cell)]
+    assert list(entry) == ["name", "type", "count", "missing", "nonfinite", "min", "max"]
+    assert entry["count"] == len(present)
+    assert entry["missing"] == len(cells) - len(present)
+    assert entry["nonfinite"] == len(numeric) - len(finite)
+    assert entry["min"] == (min(finite) if finite else None)
+    assert entry["max"] == (max(finite) if finite else None)
+
+
+@pytest.mark.parametrize(
+    ("values", "type_"),
+    [
+        ((1, 0.5), "number"),
+        ((True, False), "bool"),
+        (("a", "b"), "string"),
+        ((1, "a"), "mixed"),
+        ((1, True), "mixed"),
+        (({"_type": "histogram", "bins": [1]},), "histogram"),
+        (({"_type": "image-file"}, {"_type": "images/separated"}), "image"),
+        (({"_type": "image-file"}, {"_type": "table-file"}), "mixed"),
+        (([1, 2],), "list"),
+        (({"_type": "bokeh-file"},), "bokeh-file"),
+    ],
+)
+def test_a_type_is_that_of_all_cells(values: tuple[Any, ...], type_: str) -> None:
+    assert describe_column("x", column(*values))["type"] == type_
+
+
+def test_a_column_without_cells_is_empty() -> None:
+    assert describe_column("x", Column.of(from_cells([None, None]))) == {
+        "name": "x",
+        "type": "empty",
+        "count": 0,
+        "missing": 2,
+        "nonfinite": 0,
+        "min": None,
+        "max": None,
+    }
+
+
+def test_the_range_of_huge_whole_numbers_keeps_every_digit() -> None:
+    entry = describe_column("x", column(2**53 + 1, 2**53 + 3, None))
+    assert (entry["min"], entry["max"]) == (2**53 + 1, 2**53 + 3)
+
+
+def test_extremes_are_the_first_rows_that_have_them() -> None:
+    assert extremes(Column.of(numbers([3.0, 1.0, math.nan, 5.0, 1.0, 5.0]))) == (1, 3)
+    assert extremes(Column.of(numbers([math.nan, math.inf]))) == (None, None)

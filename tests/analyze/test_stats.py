@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pull_logs.analyze.frames import Column
+from pull_logs.analyze.stats import STATISTICS, describe_numbers, has_numbers
+from pull_logs.analyze.vectors import from_cells
+
+CELLS = st.lists(st.none() | st.floats(-1e6, 1e6) | st.sampled_from([math.nan, math.inf, -math.inf]))
+
+
+def describe(cells: list[Any]) -> dict[str, Any]:
+    return describe_numbers(Column.of(from_cells(cells)))
+
+
+@given(CELLS)
+def test_statistics_are_those_of_pandas_over_the_finite_numbers(cells: list[float | None]) -> None:
+    found = describe(cells)
+    finite = pd.Series([cell for cell in cells if cell is not None and math.isfinite(cell)], dtype=float)
+    assert tuple(found) == STATISTICS
+    assert found["count"] == len(finite)
+    if finite.empty:
+        assert all(found[name] is None for name in ("min", "p50", "max", "mean", "std"))
+        return
+    for percent in (10, 25, 50, 75, 90):
+        assert found[f"p{percent}"] == pytest.approx(finite.quantile(percent / 100), rel=1e-12, abs=1e-9)
+    assert (found["min"], found["max"]) == (finite.min(), finite.max())
+    assert found["mean"] == pytest.approx(finite.mean(), rel=1e-12, abs=1e-9)
+    if len(finite) == 1:
+        assert found["std"] is None
+    else:
+        assert found["std"] == pytest.approx(finite.std(ddof=1), rel=1e-9, abs=1e-6)
+
+
+def test_first_and_last_are_the_present_cells_at_the_ends_whatever_they_are() -> None:
+    found = describe([None, -math.inf, 1.0, 2.0, math.nan, None])
+    assert (found["first"], found["last"]) == ("-Infinity", "NaN")
+    assert (found["count"], found["mean"], found["max"]) == (2, 1.5, 2)
+
+
+def test_integral_results_are_whole_numbers() -> None:
+    found = describe([1.0, 2.0, 3.0])
+    assert [type(found[name]) for name in ("min", "p50", "max", "mean", "std")] == [int] * 5
+
+
+def test_only_the_numbers_of_a_mixed_column_count() -> None:
+    found = describe([1, "a", True, 3])
+    assert (found["count"], found["mean"], found["first"], found["last"]) == (2, 2, 1, 3)
+
+
+def test_sums_beyond_all_doubles_are_said_to_be_infinite() -> None:
+    assert describe([1.7e308, 1.7e308])["mean"] == "Infinity"
+
+
+@pytest.mark.parametrize(
+    ("cells", "some"), [([1], True), ([math.nan], True), ([True, "a"], False), ([], False)]
+)
+def test_numbers_are_numbers_even_when_not_finite(cells: list[Any], *, some: bool) -> None:
+    assert has_numbers(Column.of(from_cells(cells))) is some
+
+
+def test_many_numbers_are_no_matter_for_python() -> None:
+    values = np.random.default_rng(7).normal(size=100_000)
+    found = describe(values.tolist())
+    assert found["p90"] == pytest.approx(float(np.percentile(values, 90)))
