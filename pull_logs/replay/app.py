@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from anyio import to_thread
 from graphql import execute_sync
 from starlette.applications import Starlette
@@ -170,4 +171,7 @@ def _operation_name(question: _Question, prepared: Prepared) -> str:
 
 
 def _json(answer: Mapping[str, Any]) -> bytes:
-    return json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    try:
+        return orjson.dumps(answer)
+    except TypeError:  # an integer of more than 64 bits
+        return json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

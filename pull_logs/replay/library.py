@@ -14,6 +14,7 @@ from pull_logs.replay.links import LinkSigner, object_path
 from pull_logs.replay.records import metadata_bytes
 from pull_logs.runs import LIVE_STATES, RunPath
 from pull_logs.snapshot.bundle import Run
+from pull_logs.snapshot.columns import RESIDUAL
 
 MEMORY = 256_000_000
 """Bytes that tables, and again exports, may take by default."""
@@ -56,7 +57,7 @@ class Library:
         if run.info.state in LIVE_STATES or run.rows == 0:
             return None
         if run.path not in self._exact:
-            self._exact[run.path] = plain_table(self.table(run)) is not None
+            self._exact[run.path] = self._is_exact(run)
         return self.link(run.path, _export_name(run), base_url) if self._exact[run.path] else None
 
     def link(self, path: RunPath, name: str, base_url: str) -> str:
@@ -73,6 +74,12 @@ class Library:
         if name == _export_name(run):
             return self._exports.get(run.path, lambda: self._export(run))
         return None
+
+    def _is_exact(self, run: Run) -> bool:
+        """Whether plain Parquet carries the run; a look at its first rows tells where nothing is in the way."""
+        if RESIDUAL not in next(run.batches(columns=())).column_names:
+            return True
+        return plain_table(self.table(run)) is not None
 
     def _export(self, run: Run) -> Stored:
         plain = plain_table(self.table(run))

@@ -25,6 +25,7 @@ StrPath = str | os.PathLike[str]
 
 LOOPBACK = "127.0.0.1"
 _STOP_SECONDS = 2
+_BACKLOG = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +191,18 @@ def _listen(host: str, port: int, *, allow_remote: bool) -> socket.socket:
             f"{host!r} is not a loopback address",
             hint="other machines could read the bundle; allow that explicitly",
         )
+    # Of the TCP protocol by name: asyncio only then sends small answers without delay.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((host, port), family=family)
+        if os.name == "posix":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(_BACKLOG)
     except OSError as exc:
+        listening.close()
         raise NetworkError(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
+    return listening
 
 
 def _open_all(stack: ExitStack, paths: Sequence[StrPath]) -> list[Bundle]:
