@@ -432,9 +432,9 @@ def read_table(
 
 
 def damaged_chunks(source: Source, *, footer: bytes | None = None) -> tuple[Chunk, ...]:
-    """Where a file is damaged: per damaged column chunk, the bytes of its first bad page.
+    """Where a file is damaged: per damaged column chunk, the bytes of its first page whose checksum fails.
 
-    Of a page whose header is damaged, it is the bytes from there to the end of the chunk.
+    Where a page's header is at fault, it is the bytes from there, or all of the chunk.
 
     Raises:
         DataError: The footer is damaged, so nothing can be told of the rest.
@@ -446,6 +446,20 @@ def damaged_chunks(source: Source, *, footer: bytes | None = None) -> tuple[Chun
     for chunk in read_footer(file.native, footer=footer).chunks:
         with _border():
             part = damaged_part(_read_at(file.native), chunk)
+        if part is None and not _readable(file, chunk):
+            part = chunk.start, chunk.end
         if part is not None:
             damaged.append(Chunk(chunk.row_group, chunk.column, *part))
     return tuple(damaged)
+
+
+def _readable(file: _File, chunk: Chunk) -> bool:
+    """Whether a chunk can be decoded: no checksum covers the headers of its pages."""
+    names = [chunk.column]
+    try:
+        with _border():
+            _check_pages(file, chunk.row_group, names, MEMORY_LIMIT)
+            _read_group(_reader(file, names), chunk.row_group, names, MEMORY_LIMIT)
+    except DataError:
+        return False
+    return True

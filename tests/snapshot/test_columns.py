@@ -163,7 +163,7 @@ def test_a_residual_that_no_batch_has_is_an_error(text: str, message: str) -> No
 
 
 def test_system_rows_have_no_steps_and_stand_in_timestamp_order() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"_timestamp": 2, "system.cpu": 1},
         {"system.cpu": "NaN", "_step": 3},
         {"_timestamp": 1},
