@@ -251,6 +251,10 @@ class _Evaluation:
         if vector.kind == "number":
             wanted = [value for kind, value in items if kind == "number"]
             found = np.isin(vector.floats(), np.array(wanted, np.float64))
+        elif vector.kind == "string":
+            texts = {value for kind, value in items if kind == "string"}
+            found = np.zeros(self.length, np.bool_)
+            found[vector.present] = list(map(texts.__contains__, vector.values[vector.present].tolist()))
         else:
             cells = (_comparable(cell) for cell in vector.to_list())
             found = np.fromiter((cell in items for cell in cells), np.bool_, self.length)

@@ -98,10 +98,13 @@ def _each(kernel: Kernel) -> Implementation:
 
 
 def _together(kernel: Callable[[Floats, Floats], Floats]) -> Implementation:
-    """Of several columns, cell by cell; NaN where any of them is NaN, missing where any is missing."""
+    """Of several columns, cell by cell; NaN where any of them is NaN, missing where any is missing.
+
+    Adding 0 makes -0.0 a 0, of which numpy would choose either.
+    """
 
     def apply(columns: Sequence[Vector], _constants: Sequence[float]) -> Vector:
-        values = reduce(kernel, [column.floats() for column in columns])
+        values = reduce(kernel, [column.floats() for column in columns]) + 0.0
         return numbers(values, reduce(and_, [column.present for column in columns]))
 
     return apply
@@ -246,8 +249,12 @@ _ALL: Final = (
     Function(name="isfinite", signature="isfinite(x)", apply=_asked(np.isfinite)),
     Function(name="diff", signature="diff(x)", apply=_in_order(_diff, unfilled=1)),
     Function(name="cumsum", signature="cumsum(x)", apply=_in_order(np.cumsum)),
-    Function(name="cummin", signature="cummin(x)", apply=_in_order(np.fmin.accumulate)),
-    Function(name="cummax", signature="cummax(x)", apply=_in_order(np.fmax.accumulate)),
+    Function(
+        name="cummin", signature="cummin(x)", apply=_in_order(lambda values: np.fmin.accumulate(values) + 0.0)
+    ),
+    Function(
+        name="cummax", signature="cummax(x)", apply=_in_order(lambda values: np.fmax.accumulate(values) + 0.0)
+    ),
     Function(name="ema", signature="ema(x, alpha)", constants=(_ALPHA,), apply=_ema),
     Function(name="rolling_mean", signature="rolling_mean(x, n)", constants=(_SIZE,), apply=_rolling_mean),
     Function(name="first", signature="first(x)", any_kind=True, apply=_end(0)),

@@ -21,7 +21,7 @@ ProductOperator: TypeAlias = Literal["*", "/", "//", "%"]
 Comparator: TypeAlias = Literal["==", "!=", "<", "<=", ">", ">="]
 
 _OR, _AND, _NOT, _COMPARISON, _SUM, _PRODUCT, _NEGATION, _POWER, _ATOM = range(9)
-_EXACT_DIGITS = 1e15
+_INTEGRAL_BELOW = 1e16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Number(_Spanned):
             raise ValueError(f"{self.value!r} cannot be written as a number")
 
     def __str__(self) -> str:
-        integral = self.value < _EXACT_DIGITS and self.value == int(self.value)
+        integral = self.value < _INTEGRAL_BELOW and self.value == int(self.value)
         return str(int(self.value)) if integral else repr(float(self.value))
 
 

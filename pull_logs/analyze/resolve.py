@@ -249,12 +249,17 @@ class _Resolver:
         message = f"no {self.what} is named {shown(name.text)}"
         if nearest:
             message += f"; the nearest are {', '.join(map(_one_line, nearest))}"
-        hint = "" if name.quoted else _ELSEWHERE.get(name.text, "")
-        if not hint and not name.quoted and name.text in FUNCTIONS:
-            hint = f"the function is written {FUNCTIONS[name.text].signature}"
-        if not hint and not name.quoted and "/" in name.text:
-            hint = "put spaces around a slash that divides"
+        hint = "" if name.quoted else self._hint(name.text)
         raise UnknownNameError(message, source=self.source, span=name.span, hint=hint)
+
+    def _hint(self, text: str) -> str:
+        if text in _ELSEWHERE:
+            return _ELSEWHERE[text]
+        if text in FUNCTIONS:
+            return f"the function is written {FUNCTIONS[text].signature}"
+        parts = text.split("/")
+        divides = any(self._is_operand(part, begins=False) for part in parts[1:]) or parts[0] in self.known
+        return "put spaces around a slash that divides" if len(parts) > 1 and divides else ""
 
     def _error(self, message: str, node: Node, *, hint: str = "") -> ExpressionError:
         return ExpressionError(message, source=self.source, span=node.span, hint=hint)
