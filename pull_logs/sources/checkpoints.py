@@ -94,15 +94,18 @@ def find_checkpoints(pattern: str) -> tuple[Path, ...]:
     """
     path = Path(pattern).expanduser()
     matches = [path] if path.exists() else [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute pattern
-    found: set[Path] = set()
+    found: dict[tuple[Path, str], Path] = {}
     for match in matches:
-        found.update(_below(match) if match.is_dir() else (match,))
+        for file in _below(match) if match.is_dir() else (match,):
+            # A file that is reached again through a link to a folder is the same one.
+            place = (file.parent.resolve(), file.name)
+            found[place] = min(file, found.get(place, file), key=lambda path: len(path.parts))
     if not found:
         raise FileMissingError(
             f"no checkpoint {pattern!r}" if not matches else f"no checkpoint in {pattern!r}",
             hint=f"files called {', '.join(sorted(SUFFIXES))} are looked for in a folder",
         )
-    return tuple(sorted(found, key=_natural))
+    return tuple(sorted(found.values(), key=_natural))
 
 
 def _below(folder: Path) -> Iterator[Path]:

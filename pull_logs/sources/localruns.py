@@ -333,7 +333,7 @@ def _run_info(path: RunPath, segments: Sequence[_Segment]) -> RunInfo:
     """What is known of the run: of each value, the latest segment's that has one."""
     logs = [segment.log for segment in segments]
     # A log without a record tells nothing, neither how the run ended.
-    latest = next((log for log in reversed(logs) if log.started_at), logs[-1])
+    latest = next((log for log in reversed(logs) if log.started_at or log.rows), logs[-1])
 
     def known(name: str) -> Any:
         return next((value for log in reversed(logs) if (value := getattr(log, name))), None)

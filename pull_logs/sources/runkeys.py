@@ -121,7 +121,7 @@ def run_at(root: object, key: str, *, where: str) -> FoundRun:
         return FoundRun(_with_home(reference, {}, list(_scopes(root))), key)
     run = find_run({"wandb": value}, where=where)
     if run is not None:
-        return FoundRun(run.reference, key)
+        return FoundRun(_with_home(run.reference, {}, list(_scopes(root))), key)
     raise NotFoundError(
         f"{where!r} names no run at the key {key!r}", hint="name the run with -r, or another --checkpoint-key"
     )

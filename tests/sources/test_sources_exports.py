@@ -1,0 +1,31 @@
+"""The public names of the room, and what importing them costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pull_logs.sources
+
+
+def test_the_public_names_are_these() -> None:
+    assert pull_logs.sources.__all__ == [
+        "CheckpointRun",
+        "ImportReport",
+        "LocalImport",
+        "find_checkpoints",
+        "import_runs",
+        "is_run_folder",
+        "read_checkpoint",
+        "read_run_dirs",
+    ]
+    assert all(hasattr(pull_logs.sources, name) for name in pull_logs.sources.__all__)
+
+
+def test_importing_the_public_names_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from pull_logs.sources import *; "
+        "print(sorted({'wandb', 'torch', 'numpy', 'pyarrow', 'pandas', 'google.protobuf'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
