@@ -1,0 +1,90 @@
+"""Bytes and texts of a history to batches: work for worker threads, and the border to pyarrow's errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pull_logs.errors import DataError
+from pull_logs.snapshot.canon import STEP, parse_json
+from pull_logs.snapshot.columns import batch_from_arrow, batch_from_rows
+
+ROWS_IN_A_PART = 131_072
+
+_LONG_NUMBER = re.compile(r"\d{19}")
+"""A number that orjson might round: it does so silently at and above 2^64."""
+
+
+class FileDamagedError(DataError):
+    """An exported history file that cannot be read."""
+
+
+def parse_rows(texts: Sequence[object]) -> list[dict[str, Any]]:
+    """The rows of a live page: JSON strings, or objects already.
+
+    Raises:
+        DataError: One is no JSON object.
+    """
+    whole = [text for text in texts if isinstance(text, str)]
+    if len(whole) == len(texts):
+        joined = f"[{','.join(whole)}]"
+        if not _LONG_NUMBER.search(joined):
+            try:
+                rows = orjson.loads(joined)
+            except (orjson.JSONDecodeError, UnicodeEncodeError):
+                rows = None
+            if rows is not None and len(rows) == len(texts) and all(type(row) is dict for row in rows):
+                return list(rows)
+    return [_parse_row(text) for text in texts]
+
+
+def _parse_row(text: object) -> dict[str, Any]:
+    row = parse_json(text) if isinstance(text, str) else text
+    if not isinstance(row, Mapping):
+        raise DataError(f"a history row is {type(row).__name__}, not a JSON object")
+    return dict(row)
+
+
+def batch_of_page(texts: Sequence[object], *, start: int, stop: int) -> pa.Table:
+    """The batch of a live page, with the rows of `start <= _step < stop` only.
+
+    Rows without a `_step` belong nowhere and are left out, as the SDK leaves them out of
+    exported files; servers have been seen to treat the end of a window either way.
+
+    Raises:
+        DataError: A row cannot be read.
+    """
+    rows = [row for row in parse_rows(texts) if row.get(STEP) is not None]
+    return clip(batch_from_rows(rows), start=start, stop=stop)
+
+
+def clip(batch: pa.Table, *, start: int | None, stop: int | None) -> pa.Table:
+    """The rows of a batch, sorted by step, with `start <= _step < stop`."""
+    if not batch.num_rows:
+        return batch
+    steps = batch.column(STEP).combine_chunks().to_numpy(zero_copy_only=False)
+    first = 0 if start is None else int(steps.searchsorted(start))
+    end = batch.num_rows if stop is None else int(steps.searchsorted(stop))
+    return batch if (first, end) == (0, batch.num_rows) else batch.slice(first, max(0, end - first))
+
+
+def batches_of_file(file: BinaryIO) -> Iterator[pa.Table]:
+    """The batches of an exported file, part by part, so that memory stays bounded.
+
+    The parts are the same each time a file is read. A file without rows gives none.
+
+    Raises:
+        FileDamagedError: It cannot be read.
+        DataError: It holds what no history can hold.
+    """
+    try:
+        with pq.ParquetFile(file, pre_buffer=False) as parquet:
+            for part in parquet.iter_batches(batch_size=ROWS_IN_A_PART, use_threads=False):
+                yield batch_from_arrow(pa.Table.from_batches([part]))
+    except (pa.ArrowException, OSError) as exc:
+        raise FileDamagedError(f"an exported history file cannot be read: {type(exc).__name__}") from exc

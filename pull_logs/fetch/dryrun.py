@@ -1,0 +1,92 @@
+"""What a pull would take, asked without pulling."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import httpx
+
+from pull_logs.fetch.client import Client
+from pull_logs.fetch.discovery import Discovery
+from pull_logs.fetch.pacing import Clock, RetryPolicy
+from pull_logs.fetch.plan import Found, Lessons, Missed
+from pull_logs.fetch.progress import Meter, ProgressHook
+from pull_logs.fetch.reports import Survey
+from pull_logs.fetch.selection import Selection
+from pull_logs.fetch.settings import Settings, load_settings
+from pull_logs.fetch.tasks import flat_errors, run_async
+from pull_logs.fetch.windows import EXACT
+from pull_logs.runs import RunPath
+
+
+async def survey(
+    selection: Selection,
+    *,
+    settings: Settings | None = None,
+    concurrency: int = 32,
+    transport: httpx.AsyncBaseTransport | None = None,
+    progress: ProgressHook | None = None,
+    policy: RetryPolicy | None = None,
+) -> Survey:
+    """Tell what pulling a selection would take.
+
+    Raises:
+        ProjectNotFoundError: A project that was asked for as a whole is not there.
+        AccessError: W&B could not be asked.
+    """
+    clock = Clock()
+    meter = Meter(now=clock.now, hook=progress)
+    rows = files = live = windows = runs = 0
+    missing: list[tuple[RunPath, str]] = []
+
+    async def count(item: Found | Missed) -> None:
+        nonlocal rows, files, live, windows, runs
+        if isinstance(item, Missed):
+            missing.append((item.path, item.error.message))
+            return
+        runs += 1
+        rows += item.promise.rows or 0
+        if item.exports is None:
+            windows += 1
+            return
+        files += len(item.exports.urls)
+        here = 0 if item.exports.live_steps is None else len(item.exports.live_steps)
+        if not here and not item.exports.urls:
+            here = item.promise.rows or 0
+        live += here
+        windows += -(-here // EXACT)
+
+    with flat_errors():
+        async with Client(
+            settings or load_settings(),
+            transport=transport,
+            concurrency=concurrency,
+            policy=policy,
+            clock=clock,
+            meter=meter,
+        ) as client:
+            await Discovery(client, selection, lessons=Lessons(), emit=count).run()
+    return Survey(
+        runs=runs,
+        missing=tuple(missing),
+        rows=rows,
+        files=files,
+        live_rows=live,
+        requests=meter.requests + files + windows,
+        listing_seconds=meter.seconds,
+    )
+
+
+def survey_sync(
+    selection: Selection,
+    *,
+    settings: Settings | None = None,
+    concurrency: int = 32,
+    transport: httpx.AsyncBaseTransport | None = None,
+    progress: ProgressHook | None = None,
+) -> Survey:
+    """`survey` for synchronous callers."""
+    work = partial(
+        survey, selection, settings=settings, concurrency=concurrency, transport=transport, progress=progress
+    )
+    return run_async(work)

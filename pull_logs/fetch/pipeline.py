@@ -1,0 +1,381 @@
+"""The pull: discovery, then many runs side by side, then one sealed bundle.
+
+    discovery -> bounded stream -> workers -> decoding threads -> spool -> seal
+
+A run that fails does not touch the others: its reason is told, and they are sealed. What
+would fail for all of them (the key is refused, the API cannot be reached, the disk is
+full) ends the pull. However it ends before the bundle is sealed, the spool stays, and the
+same call goes on from it; it stays too, as a note of what was sealed, where runs failed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import orjson
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.to_thread import run_sync
+
+from pull_logs.errors import (
+    AccessError,
+    DamageError,
+    DataError,
+    FileMissingError,
+    IncompleteError,
+    NotFoundError,
+    PullLogsError,
+    RunNotFoundError,
+    UsageError,
+)
+from pull_logs.fetch.client import Client
+from pull_logs.fetch.discovery import Discovery
+from pull_logs.fetch.faults import KeyRefusedError, UnreachableError
+from pull_logs.fetch.history import HistoryReader
+from pull_logs.fetch.pacing import Clock, RetryPolicy
+from pull_logs.fetch.plan import Found, Lessons, Missed
+from pull_logs.fetch.progress import Meter, ProgressHook
+from pull_logs.fetch.reports import PullReport, RunOutcome
+from pull_logs.fetch.selection import Selection
+from pull_logs.fetch.settings import Settings, load_settings
+from pull_logs.fetch.tasks import flat_errors, run_async
+from pull_logs.fetch.windows import WindowSize
+from pull_logs.fetch.workshop import Workshop
+from pull_logs.runs import Coverage, RunInfo
+from pull_logs.snapshot.bundle import Bundle, open_bundle
+from pull_logs.snapshot.locking import FolderLock
+from pull_logs.snapshot.runtable import info_fields
+from pull_logs.snapshot.seal import SealReport
+from pull_logs.snapshot.spool import Spool
+
+MOST_CONCURRENCY = 256
+_SEALED = "sealed.json"
+"""Names the bundle that an earlier call with the same plan sealed without some of the runs."""
+
+Item = Found | Missed
+
+
+async def pull(
+    selection: Selection,
+    *,
+    out: Path | str,
+    settings: Settings | None = None,
+    concurrency: int = 32,
+    transport: httpx.AsyncBaseTransport | None = None,
+    progress: ProgressHook | None = None,
+    strict: bool = False,
+    metrics: str | None = None,
+    system: bool = False,
+    fresh: bool = False,
+    previous: Path | None = None,
+    policy: RetryPolicy | None = None,
+    clock: Clock | None = None,
+) -> PullReport:
+    """Pull runs, whole and unsampled, into one sealed and verified bundle.
+
+    Args:
+        selection: Which runs.
+        out: The bundle to write; one that is there already is replaced, in the moment of sealing.
+        settings: Which W&B, and as whom; found as the SDK finds them if None.
+        concurrency: Most requests in flight, GraphQL and storage each.
+        transport: Replaces the network, in tests and for replay in one process.
+        progress: Told how it goes.
+        strict: Whether an incomplete or missing run is an error, raised after the others are sealed.
+        metrics: A regular expression; only metrics in whose name it is found are kept, and `_timestamp`.
+        system: Whether system metrics are pulled too.
+        fresh: Whether to forget what an earlier call left in the spool.
+        previous: A bundle pulled with the same `metrics` and `system`; its runs that did not change since
+            are copied from it.
+        policy: How long to go on asking.
+        clock: Where time comes from.
+
+    Raises:
+        UsageError: An argument is wrong, or the spool holds another selection's data.
+        ProjectNotFoundError: A project that was asked for as a whole is not there.
+        RunNotFoundError: No run was found.
+        SignInError: There is no key, or W&B refused it.
+        NetworkError: W&B could not be asked.
+        IncompleteError: No run could be pulled, or `strict` and some could not be pulled whole.
+        PullLogsError: The disk does not take it.
+    """
+    if not 1 <= concurrency <= MOST_CONCURRENCY:
+        raise UsageError(f"concurrency is {concurrency}, not between 1 and {MOST_CONCURRENCY}")
+    clock = clock or Clock()
+    meter = Meter(now=clock.now, hook=progress)
+    settings = settings or load_settings()
+    options = _Options(selection, Path(out), settings, metrics=metrics, system=system, previous=previous)
+    with flat_errors():
+        if fresh:
+            await run_sync(_drop_spool, options.out)
+        async with Client(
+            settings, transport=transport, concurrency=concurrency, policy=policy, clock=clock, meter=meter
+        ) as client:
+            report = await _Pull(client, options, workers=concurrency).run()
+    if strict and report.incomplete:
+        raise IncompleteError(
+            f"{len(report.incomplete)} of {len(report.runs)} runs are not whole; the first,"
+            f" {report.incomplete[0].path}: {report.incomplete[0].reason}",
+            hint="the others are sealed; run the same command again",
+        )
+    return report
+
+
+def pull_sync(
+    selection: Selection,
+    *,
+    out: Path | str,
+    settings: Settings | None = None,
+    concurrency: int = 32,
+    transport: httpx.AsyncBaseTransport | None = None,
+    progress: ProgressHook | None = None,
+    strict: bool = False,
+    metrics: str | None = None,
+    system: bool = False,
+    fresh: bool = False,
+    previous: Path | None = None,
+) -> PullReport:
+    """`pull` for synchronous callers, also from inside a running event loop, such as a notebook's."""
+    return run_async(
+        partial(
+            pull,
+            selection,
+            out=out,
+            settings=settings,
+            concurrency=concurrency,
+            transport=transport,
+            progress=progress,
+            strict=strict,
+            metrics=metrics,
+            system=system,
+            fresh=fresh,
+            previous=previous,
+        )
+    )
+
+
+class _Options:
+    """What is pulled, where to, and how; two pulls with one plan are the same pull."""
+
+    def __init__(
+        self,
+        selection: Selection,
+        out: Path,
+        settings: Settings,
+        *,
+        metrics: str | None,
+        system: bool,
+        previous: Path | None,
+    ) -> None:
+        self.selection = selection
+        self.out = out
+        self.previous = previous
+        self.system = system
+        try:
+            self.keys = None if metrics is None else re.compile(metrics)
+        except re.error as exc:
+            raise UsageError(f"metrics {metrics!r} is not a regular expression: {exc}") from exc
+        self.plan: Mapping[str, Any] = {
+            "plan": 1,
+            "host": settings.host,
+            "entity": settings.entity or "",
+            "project": settings.project or "",
+            "selection": selection.describe(),
+            "metrics": metrics or "",
+            "system": system,
+        }
+
+
+class _Pull:
+    def __init__(self, client: Client, options: _Options, *, workers: int) -> None:
+        self._client = client
+        self._meter = client.meter
+        self._options = options
+        self._workers = workers
+        self._lessons = Lessons()
+        self._outcomes: list[RunOutcome] = []
+        self._errors: list[PullLogsError] = []
+        self._kept = ExitStack()
+        self._earlier: list[Bundle] = []
+
+    async def run(self) -> PullReport:
+        send, receive = anyio.create_memory_object_stream[Item](2 * self._workers)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._discover, send)
+            async with receive:
+                # The spool is made when there is something to put into it: a misspelt project leaves nothing.
+                try:
+                    first = await receive.receive()
+                except anyio.EndOfStream:
+                    raise RunNotFoundError(
+                        "there is no run to pull", hint="check the project, the sweep and the filter"
+                    ) from None
+                seal = await self._pull(first, receive)
+        return self._report(seal)
+
+    def _report(self, seal: SealReport) -> PullReport:
+        self._outcomes.sort(key=lambda outcome: outcome.path)
+        meter = self._meter
+        return PullReport(
+            out=self._options.out,
+            seal=seal,
+            runs=tuple(self._outcomes),
+            requests=meter.requests,
+            graphql_requests=meter.graphql_requests,
+            throttled=meter.throttled,
+            retries=meter.retries,
+            bytes_received=meter.bytes_received,
+            seconds=meter.seconds,
+        )
+
+    async def _discover(self, send: MemoryObjectSendStream[Item]) -> None:
+        async with send:
+            await Discovery(
+                self._client, self._options.selection, lessons=self._lessons, emit=send.send
+            ).run()
+
+    async def _pull(self, first: Item, receive: MemoryObjectReceiveStream[Item]) -> SealReport:
+        options = self._options
+        spool = await run_sync(partial(Spool.open, options.out, plan=options.plan))
+        with spool, self._kept:
+            await run_sync(self._open_earlier, spool)
+            shop = Workshop(
+                client=self._client,
+                spool=spool,
+                threads=anyio.CapacityLimiter(os.cpu_count() or 1),
+                hands=anyio.Semaphore(self._workers),
+                lessons=self._lessons,
+                size=WindowSize(),
+                keys=options.keys,
+                system=options.system,
+            )
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._take, shop, first)
+                for _ in range(self._workers):
+                    group.start_soon(self._work, shop, receive)
+            if not spool.stored:
+                self._raise_first()
+            self._kept.close()
+            seal = await run_sync(spool.seal)
+        if self._errors:
+            await run_sync(partial(_note_sealed, options.out, options.plan, seal.bundle_id))
+        return seal
+
+    def _open_earlier(self, spool: Spool) -> None:
+        """Open the bundles whose unchanged runs can be copied."""
+        note = spool.folder / _SEALED
+        if note.exists() and self._options.out.exists():
+            try:
+                sealed = open_bundle(self._options.out)
+            except DamageError:
+                return
+            self._kept.enter_context(sealed)
+            if sealed.bundle_id == orjson.loads(note.read_bytes())["bundle_id"]:
+                self._earlier.append(sealed)
+        if self._options.previous is not None:
+            self._earlier.append(self._kept.enter_context(open_bundle(self._options.previous)))
+
+    def _raise_first(self) -> None:
+        error = self._errors[0]
+        if len(self._errors) == 1:
+            raise error
+        raise IncompleteError(
+            f"none of {len(self._errors)} runs could be pulled; the first, {self._outcomes[0].path}: {error.message}",
+            hint=error.hint,
+        )
+
+    async def _work(self, shop: Workshop, receive: MemoryObjectReceiveStream[Item]) -> None:
+        async for item in receive:
+            await self._take(shop, item)
+
+    async def _take(self, shop: Workshop, item: Item) -> None:
+        """Pull one run, or tell why it cannot be."""
+        if isinstance(item, Missed):
+            self._fail(item, item.error)
+            return
+        try:
+            with flat_errors():
+                coverage = await self._at_hand(shop, item)
+                if coverage is None:
+                    coverage = await HistoryReader(shop, item).read()
+        except (AccessError, NotFoundError, DataError) as exc:
+            if _concerns_all(exc, self._client.host):
+                raise
+            self._fail(item, exc)
+        else:
+            self._done(
+                RunOutcome(
+                    path=item.path,
+                    rows=coverage.received_rows,
+                    complete=coverage.complete,
+                    reason=coverage.reason,
+                )
+            )
+
+    def _fail(self, item: Item, error: PullLogsError) -> None:
+        self._errors.append(error)
+        self._meter.runs_failed += 1
+        self._done(RunOutcome(path=item.path, rows=0, complete=False, reason=error.message, sealed=False))
+
+    def _done(self, outcome: RunOutcome) -> None:
+        self._outcomes.append(outcome)
+        self._meter.runs_done += 1
+        self._meter.tell()
+
+    async def _at_hand(self, shop: Workshop, found: Found) -> Coverage | None:
+        """The coverage of a run that need not be asked for: an earlier attempt or bundle has it as it is now."""
+        stored = shop.spool.stored.get(found.path)
+        if stored is not None:
+            info = await shop.in_thread(stored.info)
+            if is_current(found, info, stored.coverage):
+                return stored.coverage
+            await shop.in_thread(partial(shop.spool.discard, found.path))
+        for bundle in self._earlier:
+            if str(found.path) in bundle:
+                run = bundle[str(found.path)]
+                if is_current(found, run.info, run.coverage):
+                    return (await shop.in_thread(partial(shop.spool.adopt, run))).coverage
+        return None
+
+
+def is_current(found: Found, info: RunInfo, coverage: Coverage) -> bool:
+    """Whether a run that was pulled earlier is whole, and the server says of it what it said then."""
+    return (
+        coverage.complete
+        and coverage.promised_rows == found.promise.rows
+        and coverage.promised_last_step == found.promise.last_step
+        and info_fields(info) == info_fields(found.info)
+    )
+
+
+def _concerns_all(error: PullLogsError, host: str) -> bool:
+    return isinstance(error, KeyRefusedError) or (isinstance(error, UnreachableError) and error.host == host)
+
+
+def _note_sealed(out: Path, plan: Mapping[str, Any], bundle_id: str) -> None:
+    """Leave a spool that lets the same call go on with what is missing in the sealed bundle."""
+    with Spool.open(out, plan=plan) as spool:
+        note = spool.folder / _SEALED
+        temp = note.with_suffix(".tmp")
+        temp.write_bytes(orjson.dumps({"bundle_id": bundle_id}))
+        temp.replace(note)
+
+
+def _drop_spool(out: Path) -> None:
+    folder = out.with_name(out.name + ".partial")
+    if not (folder / "plan.json").exists():
+        return
+    lock = FolderLock(folder)
+    try:
+        shutil.rmtree(folder)
+    except OSError as exc:
+        raise FileMissingError(f"{str(folder)!r} cannot be deleted: {exc.strerror}") from exc
+    finally:
+        lock.release()

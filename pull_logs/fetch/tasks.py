@@ -1,0 +1,81 @@
+"""Structured concurrency in small: bounded fan-out, errors without groups, the door for synchronous callers."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import anyio
+
+from pull_logs.errors import PullLogsError
+
+T = TypeVar("T")
+
+
+async def for_each(items: Iterable[T], work: Callable[[T], Awaitable[None]], *, workers: int) -> None:
+    """Do `work` for every item, at most `workers` at a time; the items are drawn as they are needed."""
+    source = iter(items)
+
+    async def draw() -> None:
+        for item in source:
+            await work(item)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(workers):
+            group.start_soon(draw)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+@contextmanager
+def flat_errors() -> Iterator[None]:
+    """Let out one plain error instead of a group of them.
+
+    An interruption goes before everything, an unexpected error before ours (it is
+    a defect, and must be seen), and else the first one counts.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        found = list(_leaves(group))
+        found.sort(key=lambda error: (isinstance(error, Exception), isinstance(error, PullLogsError)))
+        raise found[0] from found[0].__cause__
+
+
+def run_async(work: Callable[[], Awaitable[T]]) -> T:
+    """Run `work` to its end and return its result, also where an event loop is already running.
+
+    Inside a running loop (a notebook) it runs in a loop of its own in another thread,
+    and the caller waits; an interruption of the caller cancels it and waits for its clean-up.
+    """
+    if not _loop_is_running():
+        return anyio.run(work)
+    from anyio.from_thread import start_blocking_portal
+
+    with start_blocking_portal() as portal:
+        future = portal.start_task_soon(work)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+
+def _loop_is_running() -> bool:
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        return True
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

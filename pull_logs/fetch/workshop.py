@@ -1,0 +1,67 @@
+"""What reading histories needs, shared by all runs of a pull."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import anyio
+from anyio.to_thread import run_sync
+
+from pull_logs.errors import RunNotFoundError
+from pull_logs.fetch.client import Answer, Client
+from pull_logs.fetch.plan import Lessons
+from pull_logs.fetch.queries import Query
+from pull_logs.fetch.windows import WindowSize
+from pull_logs.runs import RunPath
+from pull_logs.snapshot.spool import Spool
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What reading histories needs, shared by all runs of a pull.
+
+    Attributes:
+        client: Whom to ask.
+        spool: Where rows are kept.
+        threads: Worker threads for decoding and encoding, as many as there are processors.
+        hands: Room for downloads that are not decoded yet.
+        lessons: What the server is known not to do.
+        size: Rows in a live window.
+        keys: The names of the metrics that are kept; None for all.
+        system: Whether system metrics are wanted.
+    """
+
+    client: Client
+    spool: Spool
+    threads: anyio.CapacityLimiter
+    hands: anyio.Semaphore
+    lessons: Lessons
+    size: WindowSize
+    keys: re.Pattern[str] | None = None
+    system: bool = False
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Do work for the processor in one of the worker threads."""
+        return await run_sync(work, limiter=self.threads)
+
+    async def ask_run(
+        self, query: Query, path: RunPath, *, heavy_attempts: int | None = None
+    ) -> Mapping[str, Any]:
+        """What a query about one run answers of it.
+
+        Raises:
+            RunNotFoundError: The run is not there (any more).
+            HeavyRequestError: See `Client.query`.
+            AccessError: The server could not be asked.
+        """
+        answer: Answer = await self.client.query(query, heavy_attempts=heavy_attempts)
+        project = answer.data.get("project")
+        run = project.get("run") if isinstance(project, Mapping) else None
+        if not isinstance(run, Mapping):
+            raise RunNotFoundError(f"run {str(path)!r} was deleted while it was read")
+        return run
