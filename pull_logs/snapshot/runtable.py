@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from threading import Lock
 from typing import Any
 
 import pyarrow as pa
@@ -243,6 +244,7 @@ class RunTable:
         self.paths: tuple[RunPath, ...] = tuple(map(RunPath, *columns))
         if any(left >= right for left, right in zip(self.paths, self.paths[1:], strict=False)):
             raise self._damaged("is not in path order")
+        self._reading = Lock()
         self._group = lru_cache(maxsize=4)(self._read_group)
 
     def _check(self, file: pq.ParquetFile, rows: int) -> None:
@@ -260,7 +262,9 @@ class RunTable:
 
     def _read_group(self, number: int) -> pa.Table:
         try:
-            return _plain(self._file.read_row_group(number, columns=list(DOCUMENTS), use_threads=False))
+            # Two threads that read from one ParquetFile at once crash the process.
+            with self._reading:
+                return _plain(self._file.read_row_group(number, columns=list(DOCUMENTS), use_threads=False))
         except (pa.ArrowException, OSError, ValueError) as exc:
             raise self._damaged(f"cannot be read: {exc}") from exc
 
