@@ -121,21 +121,22 @@ def _from_bundles(sources: Sources, checkpoints: Sequence[CheckpointRun], stack:
 def _look_up(
     bundles: Sequence[Bundle], reference: RunReference, who: str, checkpoint: CheckpointRun | None = None
 ) -> _Found:
-    matches = [
-        _Found(run, str(bundle.path), checkpoint)
-        for bundle in bundles
-        for path, run in bundle.find(reference)
-        if path
-    ]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        paths = ", ".join(str(match.run.path) for match in matches)
-        raise RunNotFoundError(f"{who} fits several runs: {paths}", hint="write its full path")
-    names = ", ".join(repr(str(bundle.path)) for bundle in bundles)
-    nearest = next((text for bundle in bundles for text in bundle.nearest(reference)), None)
-    hint = f"did you mean {nearest}?" if nearest else "`pull-logs info BUNDLE` lists what it holds"
-    raise RunNotFoundError(f"{who} is {reference}, which {names} does not hold", hint=hint)
+    """The one run of these bundles that the reference means; `who` says in an error who named it."""
+    found: list[_Found] = []
+    missed: list[RunNotFoundError] = []
+    for bundle in bundles:
+        try:
+            found.append(_Found(bundle[str(reference)], str(bundle.path), checkpoint))
+        except RunNotFoundError as exc:
+            missed.append(exc)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        places = ", ".join(repr(item.source) for item in found)
+        raise RunNotFoundError(
+            f"{who} is in {len(found)} bundles: {places}", hint="name the bundle it is meant from alone"
+        )
+    raise RunNotFoundError(f"{who}: {missed[0].message}", hint=missed[0].hint)
 
 
 def _from_elsewhere(sources: Sources, checkpoints: Sequence[CheckpointRun], stack: ExitStack) -> list[_Found]:
