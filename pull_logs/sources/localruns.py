@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pull_logs.errors import DamageError, DataError, FileMissingError, FormatTooNewError
+from pull_logs.errors import DamageError, DataError, FormatTooNewError
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.canon import STEP, Lane, canon_row
 from pull_logs.sources.rundirs import find_logs, start_order
@@ -103,15 +103,18 @@ def import_runs(
         on_restart: What to do with a segment that starts over.
 
     Raises:
-        FileMissingError: A path does not exist, or there is no run in it.
+        FileMissingError: A path does not exist, there is no run in it, or no folder to write to.
         DataError: A run starts over and `on_restart` is `error`, or a log names an impossible path.
         DamageError: None of the files is a W&B log.
+        PullLogsError: The disk is full or does not take the file.
     """
     from pull_logs.snapshot.seal import write_bundle
+    from pull_logs.snapshot.stored import disk_errors
 
-    if not out.parent.is_dir():
-        raise FileMissingError(f"no folder {str(out.parent)!r} to write {out.name!r} to")
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.rows-", dir=out.parent) as scratch:
+    with (
+        disk_errors(out, hint="free some space and try again; nothing was changed"),
+        tempfile.TemporaryDirectory(prefix=f".{out.name}.rows-", dir=out.parent) as scratch,
+    ):
         found = read_run_dirs(
             paths, scratch=Path(scratch), entity=entity, project=project, on_restart=on_restart
         )

@@ -14,12 +14,20 @@ from pull_logs.errors import DataError
 from pull_logs.snapshot.canon import MAX_DEPTH, parse_json
 from pull_logs.sources.logschema import Item
 
-Path = tuple[str, ...]
+Path = str | tuple[str, ...]
+"""Where a value stands: nearly always one level, which needs no tuple."""
 
 
 def item_path(item: Item) -> Path:
     """The levels of an item's key, whichever way it is written."""
-    return tuple(item.nested_key) or (item.key,)
+    levels = item.nested_key
+    if len(levels) == 1:
+        return levels[0]
+    return tuple(levels) or item.key
+
+
+def _levels(path: Path) -> tuple[str, ...]:
+    return (path,) if isinstance(path, str) else path
 
 
 def put(target: MutableMapping[str, Any], path: Sequence[str], value: Any) -> None:
@@ -106,7 +114,7 @@ class ItemTree:
         """Take away the value of each item."""
         for item in items:
             self._settle()
-            drop(self._values, item_path(item))
+            drop(self._values, _levels(item_path(item)))
 
     def values(self) -> dict[str, Any]:
         """What stands after all that was applied."""
@@ -115,9 +123,9 @@ class ItemTree:
 
     def _settle(self) -> None:
         for path, text in self._texts.items():
-            value = _parse(text)
-            if value is _UNREAD or len(path) > MAX_DEPTH:
+            value, levels = _parse(text), _levels(path)
+            if value is _UNREAD or len(levels) > MAX_DEPTH:
                 self.unread += 1
             else:
-                put(self._values, path, value)
+                put(self._values, levels, value)
         self._texts.clear()

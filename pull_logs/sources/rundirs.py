@@ -39,9 +39,12 @@ class FoundLogs:
 
 def is_run_folder(path: Path) -> bool:
     """Whether a path is one that `find_logs` finds a run in: a log, a run folder or one that holds some."""
-    if path.is_file():
-        return path.suffix == ".wandb"
-    return path.is_dir() and next(_run_folders(path), None) is not None
+    try:
+        if path.is_file():
+            return path.suffix == ".wandb"
+        return path.is_dir() and next(_run_folders(path), None) is not None
+    except OSError:
+        return False
 
 
 def find_logs(paths: Sequence[Path]) -> FoundLogs:

@@ -382,4 +382,5 @@ def test_an_import_is_a_bundle_with_the_rows_of_the_logs(tmp_path: Path) -> None
 def test_an_import_needs_the_folder_of_its_bundle(tmp_path: Path) -> None:
     with pytest.raises(FileMissingError) as caught:
         import_runs([tmp_path], out=tmp_path / "no" / "out.wandb.zip")
-    assert caught.value.message == f"no folder {str(tmp_path / 'no')!r} to write 'out.wandb.zip' to"
+    out = tmp_path / "no" / "out.wandb.zip"
+    assert caught.value.message == f"{str(out)!r} cannot be written: its folder does not exist"
