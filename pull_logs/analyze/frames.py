@@ -170,7 +170,8 @@ class Frame:
         keys = [
             key for key in run.column_names() if key != STEP and (key != RESIDUAL or key in self._literal)
         ]
-        plain = [key for key in keys if key in self._literal or not self._only_nested(key)]
+        nested_alone = self._nested_alone(keys)
+        plain = [key for key in keys if key not in nested_alone]
         self._keys = _column_names(plain, [join_path(path) for path in self._nested])
         self._nested_by_name = {join_path(path): cells for path, cells in self._nested.items()}
         self.names: tuple[str, ...] = (STEP, *sorted({*self._keys, *self._nested_by_name}))
@@ -223,16 +224,15 @@ class Frame:
         """
         wanted = [name for name in names if name in self and name not in self._cache]
         keys = [self._keys[name] for name in wanted if name in self._keys]
-        table = self._run.table([STEP, *keys]) if keys else None
+        typed: dict[str, pa.ChunkedArray] = {}
+        if keys:
+            table = self._run.table([STEP, *keys])
+            typed = dict(zip(table.column_names, table.columns, strict=True))
+            typed.pop(RESIDUAL, None)  # a key may have the residual's own name, and then it stands in there
         for name in wanted:
             if name in self._keys:
                 key = self._keys[name]
-                assert table is not None  # noqa: S101 - for the type checker: a key was wanted
-                typed = (
-                    key in table.column_names and key != RESIDUAL
-                )  # a key may have the residual's own name
-                base = table.column(key) if typed else None
-                self._cache[name] = _build(base, self._literal.get(key), self.length)
+                self._cache[name] = _build(typed.get(key), self._literal.get(key), self.length)
             else:
                 self._cache[name] = _build(None, self._nested_by_name[name], self.length)
 
@@ -240,12 +240,12 @@ class Frame:
         """Let go of every column that was read, so that many frames fit into memory at once."""
         self._cache = {STEP: self._cache[STEP]}
 
-    def _only_nested(self, key: str) -> bool:
-        """Whether all cells of a key are nested dicts, so that it has dotted columns and none of its own."""
-        return (
-            any(path[0] == key for path in self._nested)
-            and key not in self._run.table([STEP, key]).column_names
-        )
+    def _nested_alone(self, keys: Collection[str]) -> frozenset[str]:
+        """The keys whose cells are nested dicts all, so that they have dotted columns and none of their own."""
+        with_nested = {path[0] for path in self._nested}.intersection(keys).difference(self._literal)
+        if not with_nested:
+            return frozenset()
+        return frozenset(with_nested.difference(self._run.table([STEP, *with_nested]).column_names))
 
 
 class _Vectors(Mapping[str, Vector]):

@@ -7,7 +7,6 @@ in a run that lacks it, it is missing in every row.
 
 from __future__ import annotations
 
-import difflib
 import re
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,14 +16,13 @@ import numpy as np
 
 from pull_logs.analyze.expressions import Expression, compile_expression
 from pull_logs.analyze.frames import Column, Frame, Steps
+from pull_logs.analyze.resolve import nearest_names
 from pull_logs.analyze.tokenizer import is_bare_name
 from pull_logs.analyze.vectors import Vector, missing
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.snapshot.canon import STEP
 
 _INTERNAL = re.compile(r"_runtime|_timestamp|_wandb.*", re.DOTALL)
-
-_NEAREST = 5
 
 
 def is_internal(name: str) -> bool:
@@ -171,9 +169,10 @@ def _check_eval_name(name: str, known: Collection[str]) -> None:
 
 def _matching(pattern: str, names: Collection[str]) -> frozenset[str]:
     metrics = [name for name in names if name != STEP]
-    found = frozenset(filter(compile_pattern(pattern).search, metrics))
-    if not found and pattern != STEP:
-        nearest = difflib.get_close_matches(pattern, metrics, _NEAREST, cutoff=0.0)
+    search = compile_pattern(pattern).search
+    found = frozenset(filter(search, metrics))
+    if not found and not search(STEP):
+        nearest = nearest_names(pattern, metrics)
         raise MetricNotFoundError(
             f"no metric matches --select {pattern!r}",
             hint=f"the nearest are {', '.join(map(repr, nearest))}"

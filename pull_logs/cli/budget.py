@@ -164,7 +164,7 @@ class _Ladder:
                     break
         else:
             if rung.chars < self._full.chars:
-                parts.append(f"{rung.chars} characters of a text")
+                parts.append(f"texts of {rung.chars} characters")
         return f"{', '.join(parts)}; {self._shape.flag}"
 
 

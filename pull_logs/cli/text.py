@@ -119,6 +119,8 @@ def _cell(value: Any) -> str:
 
 def _exact(value: Any) -> str:
     """A value with all its digits."""
+    if type(value) is int:
+        return str(value)
     if isinstance(value, str):
         return value if value in _NONFINITE else json_text(value)
     if isinstance(value, Mapping) and isinstance(value.get("_type"), str):
