@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pull_logs.fetch.cache import open_cached as open_cached
+    from pull_logs.fetch.dryrun import survey as survey
+    from pull_logs.fetch.dryrun import survey_sync as survey_sync
     from pull_logs.fetch.pacing import RetryPolicy as RetryPolicy
     from pull_logs.fetch.pipeline import pull as pull
     from pull_logs.fetch.pipeline import pull_sync as pull_sync
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from pull_logs.fetch.selection import Selection as Selection
     from pull_logs.fetch.settings import Settings as Settings
     from pull_logs.fetch.settings import load_settings as load_settings
-    from pull_logs.fetch.dryrun import survey as survey
-    from pull_logs.fetch.dryrun import survey_sync as survey_sync
 
 __all__ = [
     "PullProgress",

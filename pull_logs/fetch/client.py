@@ -174,9 +174,11 @@ class Client:
         ) as response:
             self._hear_limits(response)
             content = await response.aread()
-            check_length(response, self.host)
+            check_length(response, self.host, read=len(content))
             if response.status_code != 200:
-                raise status_error(response, self._without_secrets(content), host=self.host, wall=self.clock.wall())
+                raise status_error(
+                    response, self._without_secrets(content), host=self.host, wall=self.clock.wall()
+                )
             return content
 
     def _hear_limits(self, response: httpx.Response) -> None:
@@ -184,7 +186,9 @@ class Client:
         remaining = retry_after_seconds(response.headers.get("ratelimit-remaining"), wall=wall)
         reset = retry_after_seconds(response.headers.get("ratelimit-reset"), wall=wall)
         if remaining is not None and reset is not None:
-            self.graphql.limit.quota.hear(remaining, reset, now=self.clock.now())
+            self.graphql.limit.quota.hear(
+                remaining, reset, now=self.clock.now(), refused=response.status_code == 429
+            )
 
     def _read_answer(self, content: bytes, operation: str, *, partial: bool) -> Answer:
         try:

@@ -28,7 +28,7 @@ from pull_logs.fetch.nodes import read_node
 from pull_logs.fetch.pacing import HeavyRequestError
 from pull_logs.fetch.plan import Found, Lessons, Missed
 from pull_logs.fetch.queries import Query, default_entity, list_runs, named_runs, one_run
-from pull_logs.fetch.selection import RunFilter, Selection, split_path
+from pull_logs.fetch.selection import Selection, split_path
 from pull_logs.fetch.tasks import for_each
 from pull_logs.runs import RunPath
 

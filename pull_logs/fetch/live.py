@@ -59,7 +59,7 @@ class LiveReader:
         steps = np.unique(steps_of(batch))
         full = len(texts) >= samples_for(window)
         sampled = window.expected is not None and window.width > EXACT and len(steps) < window.expected
-        if window.width > 1 and (full and window.width > samples_for(window) or sampled):
+        if window.width > 1 and ((full and window.width > samples_for(window)) or sampled):
             await self._read_halves(window, at=int(steps[len(steps) // 2]) if len(steps) else None)
             return
         await self._shop.in_thread(

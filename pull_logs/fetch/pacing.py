@@ -24,6 +24,9 @@ from pull_logs.errors import AccessError
 
 T = TypeVar("T")
 
+_NEXT_LOOK = 0.05
+"""Seconds after which to look again whether the first answer of a new window has come."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
@@ -128,34 +131,44 @@ class Quota:
     """What is left of a rate limit, as RateLimit-Remaining and RateLimit-Reset tell it.
 
     `Remaining` need not count requests (W&B documents a scale of 0 to 1000), so the
-    cost of a request is learned from how it falls. While the window has room for
-    another request there is no wait: it ends where the server's own window ends.
+    cost of a request is learned from how it falls. While the server's window has room
+    for another request there is no wait; a new window is taken to have as much room as
+    the one before, until its first answer tells.
     """
 
     def __init__(self) -> None:
         self._ends = float("-inf")
+        self._room = float("inf")
         self._top = 0.0
         self._remaining = 0.0
         self._heard = 0
         self._cost = 1.0
 
-    def hear(self, remaining: float, reset: float, *, now: float) -> None:
-        """Take in the two headers of an answer; `reset` is in seconds from now."""
+    def hear(self, remaining: float, reset: float, *, now: float, refused: bool = False) -> None:
+        """Take in the two headers of an answer.
+
+        Args:
+            remaining: What is left.
+            reset: Seconds until the window ends.
+            now: The time.
+            refused: Whether the answer was a refusal, which costs nothing.
+        """
         ends = now + reset
-        renewed = remaining > self._remaining and ends > self._ends + 0.5
-        if now >= self._ends or renewed:
-            self._ends, self._top, self._remaining, self._heard = ends, remaining, remaining, 1
-            return
-        self._heard += 1
-        self._remaining = min(self._remaining, remaining)
-        if self._remaining < self._top:
-            self._cost = (self._top - self._remaining) / (self._heard - 1)
+        if now >= self._ends or (remaining > self._remaining and ends > self._ends + 0.5):
+            self._ends, self._top, self._remaining = ends, remaining, remaining
+            self._heard = 0 if refused else 1
+        else:
+            self._heard += not refused
+            self._remaining = min(self._remaining, remaining)
+            if self._remaining < self._top and self._heard > 1:
+                self._cost = (self._top - self._remaining) / (self._heard - 1)
+        self._room = self._top + self._cost
 
     def wait(self, unheard: int, *, now: float) -> float:
-        """Seconds until another request fits, when `unheard` are on their way."""
-        if now >= self._ends or self._remaining >= self._cost * (unheard + 1):
-            return 0.0
-        return self._ends - now
+        """Seconds until another request may fit, when `unheard` are on their way."""
+        if now < self._ends:
+            return 0.0 if self._remaining >= self._cost * (unheard + 1) else self._ends - now
+        return 0.0 if not unheard or self._room >= self._cost * (unheard + 1) else _NEXT_LOOK
 
 
 @dataclass(slots=True)

@@ -141,7 +141,7 @@ async def _read(wire: Wire, response: httpx.Response, folder: Path | None) -> Do
     try:
         async for piece in response.aiter_bytes():
             await found.add(piece)
-        check_length(response, host)
+        check_length(response, host, read=found.size)
         await run_sync(_check_magic, found, host)
     except BaseException:
         with anyio.CancelScope(shield=True):

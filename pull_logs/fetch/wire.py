@@ -96,14 +96,20 @@ class Wire:
             raise NetworkError("the server named an address that is none") from exc
 
 
-def check_length(response: httpx.Response, host: str) -> None:
+def check_length(response: httpx.Response, host: str, *, read: int) -> None:
     """Make sure that a body that was read is as long as its header said.
+
+    Args:
+        response: The answer.
+        host: Who gave it.
+        read: Bytes read from it; they are those on the wire where nothing was decoded, and stand in for
+            them where a transport gives whole bodies and counts nothing.
 
     Raises:
         TransientError: It is shorter or longer.
     """
     promised = response.headers.get("content-length")
-    received = response.num_bytes_downloaded
+    received = response.num_bytes_downloaded or read
     if promised is not None and promised.isdecimal() and int(promised) != received:
         raise TransientError(
             NetworkError(f"{host} sent {received} bytes of {promised}"),
