@@ -348,9 +348,9 @@ def test_tensors_are_never_read(tmp_path: Path, layout: str) -> None:
     else:
         _sparse_archive(file, huge)
     assert file.stat().st_size >= huge
-    started = time.perf_counter()
+    started = time.process_time()
     assert read_checkpoint(file).reference == FULL
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def _sparse_archive(file: Path, size: int) -> None:
