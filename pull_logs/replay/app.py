@@ -142,7 +142,7 @@ class _Service:
         name = request.path_params["name"]
         found = None if run is None else await to_thread.run_sync(self.library.stored, run, name)
         if found is None:
-            _LOG.warning("no object %s", path)
+            _LOG.warning("no object %r", path)
             return error_answer("NoSuchKey", 404)
         return object_answer(found, request.headers.get("range"))
 

@@ -37,7 +37,7 @@ class Catalog:
     def _add(self, run: Run) -> None:
         path = run.path
         if path in self._runs:
-            _LOG.warning("run %s is in several bundles; the first of them serves it", path)
+            _LOG.warning("run %r is in several bundles; the first of them serves it", str(path))
             return
         self._runs[path] = run
         self._projects.setdefault((path.entity, path.project), []).append(path)
@@ -56,7 +56,7 @@ class Catalog:
         key = (entity or self.entity, name or "")
         if key in self._projects:
             return key
-        _LOG.warning("no project %s/%s in the bundle", *key)
+        _LOG.warning("no project %r in the bundle", "/".join(key))
         return None
 
     def run(self, project: ProjectKey, run_id: str) -> Run | None:
@@ -64,7 +64,7 @@ class Catalog:
         path = RunPath(*project, run_id)
         run = self.find(path)
         if run is None:
-            _LOG.warning("no run %s in the bundle", path)
+            _LOG.warning("no run %r in the bundle", str(path))
         return run
 
     def find(self, path: RunPath) -> Run | None:

@@ -185,8 +185,8 @@ async def test_a_miss_is_null_and_a_log_line(app: Starlette, caplog: pytest.LogC
     query = '{ a: project(name: "gone", entityName: "acme") { id } b: project(name: "nano") { run(name: "x") { id } } }'
     assert await ask(app, query) == {"a": None, "b": {"run": None}}
     assert [record.getMessage() for record in caplog.records] == [
-        "no project acme/gone in the bundle",
-        "no run acme/nano/x in the bundle",
+        "no project 'acme/gone' in the bundle",
+        "no run 'acme/nano/x' in the bundle",
     ]
 
 
@@ -482,5 +482,5 @@ async def test_a_run_in_two_bundles_is_served_from_the_first(
         data = await ask(app, query)
     assert data == {"viewer": {"entity": "me"}, "project": {"run": {"displayName": "first"}}}
     assert [record.getMessage() for record in caplog.records] == [
-        "run acme/nano/r1 is in several bundles; the first of them serves it"
+        "run 'acme/nano/r1' is in several bundles; the first of them serves it"
     ]

@@ -16,6 +16,7 @@ from replay_support import Row, bundle_run, plain_rows, world, write_runs
 
 from pull_logs.errors import FileMissingError, NetworkError, UsageError
 from pull_logs.replay.server import serve_bundle
+from pull_logs.snapshot.bundle import open_bundle
 
 FOREVER = """
 import sys
@@ -86,6 +87,16 @@ def test_many_threads_read_different_runs_at_once(tmp_path: Path) -> None:
         (f'{{"k":{{"desc":null,"value":"{name}"}}}}', len(rows), len(rows), b"PAR1")
         for name, rows in list(histories.items()) * 3
     ]
+
+
+def test_many_threads_read_records_of_different_groups(tmp_path: Path) -> None:
+    """Records are stored in groups of 256; reading two of them at once has crashed the process before."""
+    names = [f"r{at:04}" for at in range(1100)]
+    path = write_runs(tmp_path, (bundle_run(f"acme/nano/{name}", [], config={"k": name}) for name in names))
+    with open_bundle(path) as bundle, ThreadPoolExecutor(16) as pool:
+        shuffled = [names[at * 377 % len(names)] for at in range(len(names))]
+        found = list(pool.map(lambda name: bundle[f"acme/nano/{name}"].info.config["k"], shuffled))
+    assert found == shuffled
 
 
 def test_an_address_that_others_reach_has_to_be_allowed(tmp_path: Path) -> None:
