@@ -38,6 +38,8 @@ SECTIONS = (
 _COMPARISONS = frozenset({"comparison", "config_diff", "config_same", "summary_comparison"})
 _SCALARS = frozenset({"number", "bool", "string", "mixed", "empty"})
 _NAMED_AT_MOST = 10
+_ROWS_ANYWAY = 24
+"""Rows of a run that a token budget takes before it comes to cutting columns or runs."""
 BYTES_PER_TOKEN = 3
 
 
@@ -267,8 +269,11 @@ class _Histories:
     def _sample(self, subject: Subject, part: Slice, visible: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
         """Which of the visible rows to show."""
         view, length = self._view, len(visible)
-        # A row takes a digit, a separator for each further column and the end of its line.
-        room = view.max_tokens * BYTES_PER_TOKEN // (len(part.columns) + 2) if view.max_tokens else length
+        room = length
+        if view.max_tokens:
+            # A row takes a digit, a separator for each further column and the end of its line.
+            fitting = view.max_tokens * BYTES_PER_TOKEN // (len(part.columns) + 2)
+            room = max(fitting // len(self._subjects), min(fitting, _ROWS_ANYWAY))
         limit = view.max_rows or length
         if length <= min(limit, room):
             return np.arange(length, dtype=np.intp)
@@ -285,7 +290,7 @@ class _Histories:
         if self._sampled and "history" in self._asked:
             yield (
                 "sampled (first, last, minimum, maximum and non-finite rows of every shown metric kept): "
-                f"{_listed(self._sampled)}; --max-rows 0 takes all rows"
+                f"{_listed(self._sampled)}; --max-rows 0 --max-tokens 0 takes all"
             )
         if self._hidden:
             yield (

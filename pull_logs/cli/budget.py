@@ -89,7 +89,7 @@ def fit_sections(
     Returns:
         The sections, and for those that were cut the words that tell how.
     """
-    full = {name: size(name, value, "") for name, value in sections.items()}
+    full = {name: _full_size(name, value, size, limit=limit) for name, value in sections.items()}
     if not limit or sum(full.values()) + fixed <= limit:
         return dict(sections), {}
     ladders = {name: _Ladder(name, value, size) for name, value in sections.items()}
@@ -107,6 +107,15 @@ def fit_sections(
             fitted[name], cuts[name], taken = ladders[name].highest(allowed)
         spare = allowed - taken
     return {name: fitted[name] for name in sections}, cuts
+
+
+def _full_size(name: str, value: Any, size: Size, *, limit: int) -> int:
+    """The bytes of a section, or, of a history that is too long anyway, at least so many as it has cells."""
+    if limit and name == "history":
+        cells = sum(len(history["rows"]) * len(history["columns"]) for history in value.values())
+        if cells > limit:
+            return cells
+    return size(name, value, "")
 
 
 def _share(wanted: Mapping[str, int], room: int) -> dict[str, int]:

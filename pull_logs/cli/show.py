@@ -33,6 +33,7 @@ def show(sources: Sources, **options: Any) -> None:
         human=options["human"],
         show_all=options["show_all"],
         max_rows=options["max_rows"],
+        max_tokens=options["max_tokens"],
     )
     with open_subjects(sources) as subjects:
         result = answer(subjects, view)

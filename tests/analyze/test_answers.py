@@ -270,7 +270,7 @@ def test_a_sample_is_declared_and_keeps_a_spike_and_the_checkpoints_row() -> Non
     assert (len(steps), found["history"]["A"]["sampling"]) == (20, "extremes 20/1000")
     assert found["runs"][0]["rows_shown"] == 20
     kept = "first, last, minimum, maximum and non-finite rows of every shown metric kept"
-    assert found["notes"] == [f"sampled ({kept}): A 20/1000; --max-rows 0 takes all rows"]
+    assert found["notes"] == [f"sampled ({kept}): A 20/1000; --max-rows 0 --max-tokens 0 takes all"]
 
 
 def test_no_limit_takes_every_row_and_a_token_budget_takes_no_more_than_could_ever_fit() -> None:
@@ -279,6 +279,8 @@ def test_no_limit_takes_every_row_and_a_token_budget_takes_no_more_than_could_ev
     found = history(View(max_rows=0, max_tokens=300), run)
     assert found["rows_shown"] == 300 * 3 // 4
     assert [found["rows"][0][0], found["rows"][-1][0]] == [0, 2999]
+    many = history(View(max_tokens=300), *[run] * 20)
+    assert many["rows_shown"] == 24
 
 
 def test_negative_limits_are_refused() -> None:
