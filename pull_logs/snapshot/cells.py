@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pull_logs.errors import DataError
-from pull_logs.snapshot.canon import INT_LIMIT, INT_MIN, canon_members, canon_text
+from pull_logs.snapshot.canon import INT_LIMIT, INT_MIN, canon_members, canon_text, canonical_text
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -28,6 +28,7 @@ Mask: TypeAlias = NDArray[np.bool_]
 EXACT = 2**53
 """Every integer of at most this magnitude is exactly a double."""
 
+_NAN = pa.scalar(float("nan"))
 _NONFINITE = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
@@ -93,6 +94,13 @@ def exact_doubles(values: Ints) -> Mask:
     back: Ints = np.where(inside, doubles, 0.0).astype(np.int64)
     exact: Mask = inside & (back == values)
     return exact
+
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """A list or dict that stays as it is spelled in a residual column: the canonical JSON of a cell."""
+
+    text: str
 
 
 def cell_kind(value: Any) -> CellKind:
@@ -203,19 +211,35 @@ def canonical_doubles(values: Floats) -> Floats:
 
 def missing(array: pa.Array) -> Mask:
     """Which cells of an array are null."""
-    mask: Mask = array.is_null().to_numpy(zero_copy_only=False)
+    mask: Mask = dense(array.is_null())
     return mask
 
 
 def present_doubles(array: pa.Array) -> Floats:
     """The cells of a double array that are not null."""
-    values: Floats = (array.drop_null() if array.null_count else array).to_numpy(zero_copy_only=False)
+    values: Floats = dense(array.drop_null() if array.null_count else array)
     return values
 
 
 def present_integers(array: pa.Array) -> Ints:
     """The cells of an int64 array that are not null."""
-    values: Ints = (array.drop_null() if array.null_count else array).to_numpy(zero_copy_only=False)
+    values: Ints = dense(array.drop_null() if array.null_count else array)
+    return values
+
+
+def dense(array: pa.Array) -> NDArray[Any]:
+    """The values of an array of numbers or bools without nulls, not to be written to.
+
+    pyarrow's own `to_numpy` imports pandas, and so does `pa.array`: what reads does without both.
+    """
+    if pa.types.is_boolean(array.type):
+        return np.from_dlpack(array.cast(pa.uint8())).view(np.bool_)
+    return np.from_dlpack(array)
+
+
+def doubles_of(array: pa.Array) -> Floats:
+    """The cells of a double array, NaN where it is null."""
+    values: Floats = dense(array.fill_null(_NAN) if array.null_count else array)
     return values
 
 
@@ -248,9 +272,9 @@ def column_of_values(values: Sequence[Any], *, rows: Ints | None, length: int) -
     Raises:
         DataError: A value is not JSON-like, or nested too deep.
     """
-    plain = _plain_array(values)
+    plain = _plain_array(values, rows=rows, length=length)
     if plain is not None:
-        return Column(_spread(plain, rows=rows, length=length))
+        return Column(plain)
     places = range(length) if rows is None else rows.tolist()
     cells = {}
     for row, value in zip(places, values, strict=True):
@@ -317,16 +341,16 @@ def text_array(values: Sequence[str | None]) -> pa.Array:
     return array
 
 
-def _plain_array(values: Sequence[Any]) -> pa.Array | None:
+def _plain_array(values: Sequence[Any], *, rows: Ints | None, length: int) -> pa.Array | None:
     """An array of values that are all doubles, all bools or all text; None when they are anything else."""
     kinds = set(map(type, values))
     if kinds == {bool}:
-        return pa.array(values, pa.bool_())
+        return pa.array(_spread(values, rows, length), pa.bool_())
     if kinds == {str} and _NONFINITE.isdisjoint(values):
-        return text_array([canon_text(text) for text in values])
+        return text_array(_spread([canon_text(text) for text in values], rows, length))
     if kinds and kinds <= {int, float}:
         doubles = _exact(values, integers=int in kinds)
-        return None if doubles is None else pa.array(canonical_doubles(doubles))
+        return None if doubles is None else _double_array(canonical_doubles(doubles), rows, length)
     return None
 
 
@@ -341,15 +365,24 @@ def _exact(values: Sequence[float], *, integers: bool) -> Floats | None:
     return doubles
 
 
-def _spread(array: pa.Array, *, rows: Ints | None, length: int) -> pa.Array:
-    """The array with its cells at these rows, null elsewhere."""
-    if rows is None or len(rows) == length:
-        return array
-    take = np.zeros(length, dtype=np.int64)
+def _spread(values: Sequence[Any], rows: Ints | None, length: int) -> Sequence[Any]:
+    """The values at their rows, None elsewhere."""
+    if rows is None:
+        return values
+    spread: list[Any] = [None] * length
+    for row, value in zip(rows.tolist(), values, strict=True):
+        spread[row] = value
+    return spread
+
+
+def _double_array(values: Floats, rows: Ints | None, length: int) -> pa.Array:
+    if rows is None:
+        return pa.array(values)
+    spread = np.zeros(length, dtype=np.float64)
     absent = np.ones(length, dtype=np.bool_)
-    take[rows] = np.arange(len(rows))
+    spread[rows] = values
     absent[rows] = False
-    return array.take(pa.array(take, mask=absent))
+    return pa.array(spread, mask=absent)
 
 
 def cells_of(typed: pa.Array) -> Iterator[tuple[int, Any]]:
@@ -362,7 +395,7 @@ def python_values(typed: pa.Array) -> list[Any]:
     if not pa.types.is_float64(typed.type):
         values: list[Any] = typed.to_pylist()
         return values
-    doubles: Floats = typed.to_numpy(zero_copy_only=False)
+    doubles = doubles_of(typed)
     whole = _integral(doubles)
     if whole.all():
         return list(doubles.astype(np.int64).tolist())
@@ -374,6 +407,20 @@ def python_values(typed: pa.Array) -> list[Any]:
         for row in np.flatnonzero(missing(typed)).tolist():
             cells[row] = None
     return cells
+
+
+def cell_text(value: Any) -> str:
+    """Canonical JSON of a canonical value.
+
+    Raises:
+        DataError: The value has an integer too long to be written (Python's limit, 4300 digits).
+    """
+    if isinstance(value, Spelled):
+        return value.text
+    try:
+        return canonical_text(value)
+    except ValueError as exc:
+        raise DataError(f"a value cannot be written as JSON: {exc}") from exc
 
 
 def utf8_order(names: Iterable[str]) -> list[str]:

@@ -13,6 +13,7 @@ have no `_step` column.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,16 +29,20 @@ from pull_logs.snapshot.canon import (
     canon_members,
     canon_step,
     canon_text,
+    canon_value,
     canonical_text,
     parse_json,
 )
 from pull_logs.snapshot.cells import (
     Column,
     Ints,
+    Spelled,
+    cell_text,
     column_kind,
     column_of_values,
     flat,
     missing,
+    present_integers,
     python_values,
     text_array,
     utf8_order,
@@ -51,6 +56,7 @@ RESIDUAL_ONLY = frozenset({RESIDUAL, STEP})
 """Keys that never have a typed column of their own but the step itself."""
 
 _ROWS_AT_ONCE = 4096
+_DECODER = json.JSONDecoder(strict=False)
 
 
 def batch_from_rows(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
@@ -167,20 +173,9 @@ def residual_array(rest: Mapping[int, Mapping[str, Any]], *, length: int) -> pa.
     """The residual column of these cells, by row and key."""
     texts: list[str | None] = [None] * length
     for row, members in rest.items():
-        texts[row] = cell_text(members)
+        spelled = (f"{canonical_text(name)}:{cell_text(members[name])}" for name in sorted(members))
+        texts[row] = f"{{{','.join(spelled)}}}"
     return text_array(texts)
-
-
-def cell_text(value: Any) -> str:
-    """Canonical JSON of a canonical value, as the residual column holds it.
-
-    Raises:
-        DataError: The value has an integer too long to be written (Python's limit, 4300 digits).
-    """
-    try:
-        return canonical_text(value)
-    except ValueError as exc:
-        raise DataError(f"a value cannot be written as JSON: {exc}") from exc
 
 
 def sort_by_step(batch: pa.Table) -> pa.Table:
@@ -193,8 +188,7 @@ def sort_by_step(batch: pa.Table) -> pa.Table:
 
 def steps_of(batch: pa.Table) -> Ints:
     """The steps of a history batch."""
-    steps: Ints = flat(batch.column(STEP)).to_numpy(zero_copy_only=False)
-    return steps
+    return present_integers(flat(batch.column(STEP)))
 
 
 def system_batch_from_rows(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
@@ -228,9 +222,8 @@ class BatchCells:
         length: Rows of the batch.
         steps: The steps; None for a system batch.
         typed: Per key, the array of the cells that have a typed column.
-        rest: Per key, the other cells by row.
+        rest: Per key, the other cells by row; lists and dicts as they are spelled.
         residual: The residual column as it stands; None without one.
-        tidy: Whether that column is spelled canonically.
     """
 
     length: int
@@ -238,35 +231,67 @@ class BatchCells:
     typed: Mapping[str, pa.Array]
     rest: Mapping[str, Mapping[int, Any]]
     residual: pa.Array | None
-    tidy: bool
 
 
-def take_apart(batch: pa.Table) -> BatchCells:
+def take_apart(batch: pa.Table, *, parse: bool = True) -> BatchCells:
     """The typed arrays of a batch and the cells of its residual column.
 
+    Args:
+        batch: A batch.
+        parse: Whether the residual column is to be parsed; if not, `rest` is empty.
+
     Raises:
-        DataError: The residual column is not what a batch may hold.
+        DataError: A column is not what a batch may hold.
     """
-    typed = {
-        name: flat(batch.column(place))
-        for place, name in enumerate(batch.column_names)
-        if name not in RESIDUAL_ONLY
-    }
+    typed = {name: flat(batch.column(name)) for name in batch.column_names if name not in RESIDUAL_ONLY}
     for name, array in typed.items():
         if column_kind(array.type) is None:
             raise DataError(f"column {name!r} of type {array.type} has no place in a batch")
     steps = steps_of(batch) if STEP in batch.column_names else None
     residual = flat(batch.column(RESIDUAL)) if RESIDUAL in batch.column_names else None
     rest: dict[str, dict[int, Any]] = {}
-    tidy = True
-    if residual is not None:
-        for row, text, members in residual_rows(residual):
-            tidy = tidy and cell_text(members) == text
-            for name, cell in members.items():
+    if residual is not None and parse:
+        for row, text in enumerate(residual.to_pylist()):
+            for name, cell in _spelled_members(text) if text is not None else ():
                 if (name in typed and typed[name][row].is_valid) or (name == STEP and steps is not None):
                     raise DataError(f"key {name!r} has two values in one row")
                 rest.setdefault(name, {})[row] = cell
-    return BatchCells(batch.num_rows, steps, typed, rest, residual, tidy)
+    return BatchCells(batch.num_rows, steps, typed, rest, residual)
+
+
+def _spelled_members(text: str) -> Iterator[tuple[str, Any]]:
+    """The members of a residual cell, lists and dicts as they are spelled.
+
+    Raises:
+        DataError: The text is not the canonical JSON of an object; what nests in a member is not looked at.
+    """
+    place, last = 0, ""
+    while place < len(text) - 1:
+        name, cell, end = _spelled_member(text, place)
+        if place and name <= last:
+            raise _bad_residual(text)
+        yield name, cell
+        place, last = end, name
+    if not place or text[place:] != "}":
+        raise _bad_residual(text)
+
+
+def _spelled_member(text: str, place: int) -> tuple[str, Any, int]:
+    """Name and cell of the member behind this place, and where it ends."""
+    try:
+        name, colon = _DECODER.raw_decode(text, place + 1)
+        value, end = _DECODER.raw_decode(text, colon + 1)
+    except (ValueError, RecursionError) as exc:
+        raise _bad_residual(text) from exc
+    framed = text[place] == ("," if place else "{") and text[colon] == ":" and isinstance(name, str)
+    if not framed or value is None or value == {}:
+        raise _bad_residual(text)
+    nested = isinstance(value, (list, dict))
+    return name, Spelled(text[colon + 1 : end]) if nested else canon_value(value), end
+
+
+def _bad_residual(text: str) -> DataError:
+    return DataError(f"the residual of a row is not the canonical JSON of an object: {text[:80]!r}")
 
 
 def residual_rows(residual: pa.Array) -> Iterator[tuple[int, str, dict[str, Any]]]:
@@ -276,12 +301,15 @@ def residual_rows(residual: pa.Array) -> Iterator[tuple[int, str, dict[str, Any]
         DataError: A cell is not a JSON object.
     """
     for row, text in enumerate(residual.to_pylist()):
-        if text is None:
-            continue
-        members = parse_json(text)
-        if not isinstance(members, dict):
-            raise DataError(f"the residual of a row is not a JSON object: {text[:80]!r}")
-        yield row, text, canon_members(members)
+        if text is not None:
+            yield row, text, _members(text)
+
+
+def _members(text: str) -> dict[str, Any]:
+    members = parse_json(text)
+    if not isinstance(members, dict):
+        raise _bad_residual(text)
+    return canon_members(members)
 
 
 def batch_rows(batch: pa.Table, columns: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -300,27 +328,33 @@ def batch_rows(batch: pa.Table, columns: Collection[str] | None = None) -> Itera
 
 def _some_rows(batch: pa.Table, columns: Collection[str] | None) -> list[dict[str, Any]]:
     dense: dict[str, list[Any]] = {}
-    sparse: dict[str, list[Any]] = {}
+    sparse: dict[str, pa.Array] = {}
     for place, name in enumerate(batch.column_names):
         if name != RESIDUAL and (columns is None or name in columns):
             array = flat(batch.column(place))
-            (sparse if array.null_count else dense)[name] = python_values(array)
+            if array.null_count:
+                sparse[name] = array
+            else:
+                dense[name] = python_values(array)
     if dense:
         rows = [dict(zip(dense, cells, strict=True)) for cells in zip(*dense.values(), strict=True)]
     else:
         rows = [{} for _ in range(batch.num_rows)]
-    for name, cells in sparse.items():
-        for row, cell in zip(rows, cells, strict=True):
-            if cell is not None:
-                row[name] = cell
+    for name, array in sparse.items():
+        places = np.flatnonzero(~missing(array)).tolist()
+        for place, cell in zip(places, python_values(array.drop_null()), strict=True):
+            rows[place][name] = cell
     if RESIDUAL in batch.column_names:
         _add_residual(rows, flat(batch.column(RESIDUAL)), columns)
     return rows
 
 
 def _add_residual(rows: list[dict[str, Any]], residual: pa.Array, columns: Collection[str] | None) -> None:
-    for place, _, members in residual_rows(residual):
-        for name, cell in members.items():
+    marks = None if columns is None else [f"{canonical_text(canon_text(name))}:" for name in columns]
+    for place, text in enumerate(residual.to_pylist()):
+        if text is None or (marks is not None and not any(mark in text for mark in marks)):
+            continue
+        for name, cell in _members(text).items():
             if columns is None or name in columns:
                 if name in rows[place]:
                     raise DataError(f"key {name!r} has two values in one row")

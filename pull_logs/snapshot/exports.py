@@ -30,11 +30,12 @@ from pull_logs.snapshot.canon import INT_LIMIT, canon_members
 from pull_logs.snapshot.cells import (
     EXACT,
     Column,
-    Floats,
     Ints,
     Mask,
     canonical_doubles,
     column_of_cells,
+    dense,
+    doubles_of,
     exact_doubles,
     flat,
     missing,
@@ -86,7 +87,7 @@ def _unwrapped(array: pa.Array) -> pa.Array:
 
 
 def _doubles(array: pa.Array) -> Column:
-    values: Floats = array.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    values = doubles_of(array.cast(pa.float64()))
     return Column(pa.array(canonical_doubles(values), mask=missing(array) if array.null_count else None))
 
 
@@ -94,7 +95,7 @@ def _integers(array: pa.Array) -> Column:
     if array.type.bit_width <= 32:
         return Column(array.cast(pa.float64()))
     held = array.fill_null(0) if array.null_count else array
-    values = held.to_numpy()
+    values = dense(held)
     low, high = int(values.min()), int(values.max())
     if low >= -EXACT and high <= EXACT:
         return Column(array.cast(pa.float64()))
@@ -228,11 +229,11 @@ def only(array: pa.Array, keep: Mask) -> pa.Array:
 def steps_of_arrow(array: pa.Array) -> Ints | None:
     """Steps, none of them null, as int64; None where they have to be looked at one by one."""
     if types.is_integer(array.type):
-        values = array.to_numpy()
+        values = dense(array)
         if not len(values) or int(values.max()) < INT_LIMIT:
             return np.asarray(values, dtype=np.int64)
     elif types.is_floating(array.type):
-        doubles: Floats = array.cast(pa.float64()).to_numpy()
+        doubles = doubles_of(array.cast(pa.float64()))
         if ((np.abs(doubles) <= EXACT) & (np.floor(doubles) == doubles)).all():
             return doubles.astype(np.int64)
     return None

@@ -35,15 +35,17 @@ from pull_logs.snapshot.cells import (
     Ints,
     canonical_doubles,
     cell_kind,
+    cell_text,
     cells_of,
     column_kind,
+    dense,
     exact_doubles,
     missing,
     present_doubles,
     present_integers,
     utf8_order,
 )
-from pull_logs.snapshot.columns import BatchCells, cell_text, take_apart
+from pull_logs.snapshot.columns import BatchCells, take_apart
 
 _BLANK = bytes(1 << 16)
 
@@ -164,7 +166,7 @@ def _add_typed(streams: _Streams, typed: pa.Array) -> None:
         for value in values[~exact].tolist():
             _add_text(streams, str(value))
     elif kind is ColumnKind.BOOL:
-        truth: NDArray[np.bool_] = typed.fill_null(False).to_numpy(zero_copy_only=False)
+        truth: NDArray[np.bool_] = dense(typed.fill_null(False))
         codes[present] = np.where(truth[present], CellKind.TRUE, CellKind.FALSE)
     else:
         codes[present] = CellKind.STRING

@@ -25,6 +25,7 @@ from pull_logs.snapshot.cells import (
     cell_kind,
     cells_of,
     column_kind,
+    doubles_of,
     exact_doubles,
     missing,
     place,
@@ -63,7 +64,8 @@ class Layout:
         rounded: The double columns whose every value has at most six decimals.
         steps: Whether there is a `_step` column.
         rest: Whether there is a residual column.
-        moves: Whether a batch may have cells elsewhere than this layout has them.
+        moves: Whether a batch may have cells elsewhere than this layout has them. If not, its residual
+            column is taken over as it stands, and need not have been parsed.
     """
 
     kinds: Mapping[str, ColumnKind]
@@ -88,14 +90,14 @@ class Survey:
         self._tallies: dict[str, Tally] = {}
         self._ragged: set[str] = set()
         self._others: set[str] = set()
-        self._untidy = False
+        self._typed: dict[str, set[ColumnKind | None]] = {}
 
     def add(self, cells: BatchCells) -> None:
         """Count the cells of one batch."""
-        self._untidy = self._untidy or not cells.tidy
         for name, typed in cells.typed.items():
             tally = self._tallies.setdefault(name, Tally())
             tally.add_typed(typed)
+            self._typed.setdefault(name, set()).add(column_kind(typed.type))
             if name not in self._ragged and not _rounded_array(typed):
                 self._ragged.add(name)
         for name, rest in cells.rest.items():
@@ -119,7 +121,8 @@ class Survey:
             rounded=frozenset(kinds) - self._ragged,
             steps=self._steps,
             rest=rest or not self._others.isdisjoint(RESIDUAL_ONLY),
-            moves=self._untidy or not self._others.isdisjoint(kinds),
+            moves=not self._others.isdisjoint(kinds)
+            or any(seen != {kinds.get(name)} for name, seen in self._typed.items()),
         )
 
 
@@ -161,22 +164,21 @@ def _canonical(typed: pa.Array) -> pa.Array:
     """A typed array with canonical doubles; one that has them already is not copied by Arrow again."""
     if column_kind(typed.type) is not ColumnKind.DOUBLE:
         return typed
-    values: Floats = typed.to_numpy(zero_copy_only=False)
-    return pa.array(canonical_doubles(values), mask=missing(typed) if typed.null_count else None)
+    return pa.array(canonical_doubles(doubles_of(typed)), mask=missing(typed) if typed.null_count else None)
 
 
 def _laid_residual(cells: BatchCells, layout: Layout, columns: Mapping[str, Column]) -> pa.Array:
-    foreign = [name for name in cells.typed if name not in layout.kinds]
-    if not layout.moves and not foreign and not any(column.rest for column in columns.values()):
+    if not layout.moves:
         return pa.nulls(cells.length, pa.string()) if cells.residual is None else cells.residual
     rest: dict[int, dict[str, Any]] = {}
     for name, others in cells.rest.items():
         if name not in layout.kinds:
             for row, cell in others.items():
                 rest.setdefault(row, {})[name] = cell
-    for name in foreign:
-        for row, cell in cells_of(cells.typed[name]):
-            rest.setdefault(row, {})[name] = cell
+    for name, typed in cells.typed.items():
+        if name not in layout.kinds:
+            for row, cell in cells_of(typed):
+                rest.setdefault(row, {})[name] = cell
     for name, column in columns.items():
         for row, cell in column.rest.items():
             rest.setdefault(row, {})[name] = cell

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pull_logs.snapshot.canon import STEP, Fragment, Lane, merge_rows
-from pull_logs.snapshot.cells import Ints, Mask, flat
+from pull_logs.snapshot.cells import Ints, Mask, dense, flat
 from pull_logs.snapshot.columns import batch_from_rows, batch_rows, steps_of, take_apart
 from pull_logs.snapshot.layout import Survey, lay_out
 
@@ -125,5 +125,5 @@ def _repeats(table: pa.Table) -> Mask:
             nans = pc.is_nan(here).fill_null(False), pc.is_nan(before).fill_null(False)
             equal = pc.or_(equal, pc.and_(*nans))
         both_null = pc.and_(pc.is_null(here), pc.is_null(before))
-        same[1:] &= pc.or_(equal, both_null).to_numpy(zero_copy_only=False)
+        same[1:] &= dense(pc.or_(equal, both_null))
     return same

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -334,6 +336,20 @@ def test_text_that_is_not_utf8_is_refused() -> None:
     data = foreign(stepped(x=pa.array([b"\xff"]).view(pa.string())))
     with pytest.raises(DataError, match=r"^the Parquet data is damaged: Invalid UTF8 sequence"):
         read_table(data)
+
+
+def test_reading_loads_no_pandas(file: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "history.parquet"
+    path.write_bytes(file)
+    program = f"""
+import sys
+from pull_logs.snapshot.columns import batch_rows
+from pull_logs.snapshot.parquet import read_table
+with open({str(path)!r}, "rb") as source:
+    assert len(list(batch_rows(read_table(source)))) == 200
+sys.exit("pandas" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 # Files that ask for more than they may have.
