@@ -95,9 +95,9 @@ def rows(run: Run) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def logged() -> dict[str, list[dict[str, Any]]]:
+def logged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
     """The rows of every recorded run, decoded from its log, by path."""
-    found = read_run_dirs([RECORDED], entity=None, project=None)
+    found = read_run_dirs([RECORDED], scratch=tmp_path_factory.mktemp("scratch"))
     return {
         str(run.info.path): [row for batch in run.batches() for row in batch_rows(batch)]
         for run in found.runs
@@ -150,12 +150,14 @@ def test_the_sdk_reads_one_metric_where_it_is_present(job: Job) -> None:
 IMPORT_IN_ORDER = """
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from pull_logs.sources import read_run_dirs
 from pull_logs.snapshot import write_bundle
-runs = list(read_run_dirs([Path(sys.argv[1])], entity=None, project=None).runs)
-if sys.argv[3] == "reversed":
-    runs.reverse()
-write_bundle(Path(sys.argv[2]), runs)
+with TemporaryDirectory() as scratch:
+    runs = list(read_run_dirs([Path(sys.argv[1])], scratch=Path(scratch)).runs)
+    if sys.argv[3] == "reversed":
+        runs.reverse()
+    write_bundle(Path(sys.argv[2]), runs)
 """
 
 

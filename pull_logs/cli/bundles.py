@@ -16,13 +16,15 @@ BUNDLE = click.Path(path_type=Path)
 
 def say_sealed(report: SealReport) -> None:
     """Tell on stderr what was sealed, and which runs in it are not whole."""
+    from pull_logs.cli.safetext import inline
+
     click.echo(
         f"{report.path}: {report.runs} runs, {report.rows} rows, {report.bytes / 1e6:.2f} MB, verified",
         err=True,
     )
     click.echo(f"bundle id  {report.bundle_id}\ncontent id {report.content_id}", err=True)
     for path, reason in report.incomplete:
-        click.echo(f"pull-logs: incomplete: {path}: {reason}", err=True)
+        click.echo(inline(f"pull-logs: incomplete: {path}: {reason}"), err=True)
 
 
 @click.command("import")
@@ -50,12 +52,13 @@ def import_command(
     strict: bool,
 ) -> None:
     """Make a bundle of local W&B run folders, or of a whole wandb/ folder."""
+    from pull_logs.cli.safetext import inline
     from pull_logs.errors import IncompleteError
     from pull_logs.sources import import_runs
 
     report = import_runs(folders, out=out, entity=entity, project=project, on_restart=on_restart)
     for note in report.notes:
-        click.echo(f"pull-logs: note: {note}", err=True)
+        click.echo(f"pull-logs: note: {inline(note)}", err=True)
     say_sealed(report.seal)
     if strict and report.seal.incomplete:
         raise IncompleteError(f"{len(report.seal.incomplete)} of {report.seal.runs} runs are incomplete")
@@ -87,7 +90,7 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def info(bundle: Path, *, as_json: bool) -> None:
     """Tell what a bundle holds: its identities and its runs."""
-    from pull_logs.cli.text import escape
+    from pull_logs.cli.safetext import escape
     from pull_logs.snapshot import open_bundle
 
     with open_bundle(bundle) as opened:
@@ -111,6 +114,8 @@ def info(bundle: Path, *, as_json: bool) -> None:
 
 
 def _damage_line(damage: Damage) -> str:
+    from pull_logs.cli.safetext import inline
+
     place = [damage.member or "container"]
     if damage.run:
         place.append(f"run {damage.run}")
@@ -118,7 +123,7 @@ def _damage_line(damage: Damage) -> str:
         place.append(f"column {damage.column!r}")
     if damage.byte_range:
         place.append("bytes {}-{}".format(*damage.byte_range))
-    return f"{', '.join(place)}: {damage.reason}"
+    return inline(f"{', '.join(place)}: {damage.reason}")
 
 
 def _verdict(report: VerifyReport) -> dict[str, Any]:

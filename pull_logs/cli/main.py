@@ -17,7 +17,7 @@ import click
 
 from pull_logs.cli import bundles, demo, fetching, serving
 from pull_logs.cli.options import origin_options, output_options, source_options, take_sources, view_options
-from pull_logs.errors import PullLogsError, UsageError
+from pull_logs.errors import ExpressionError, PullLogsError, UnknownNameError, UsageError
 
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
 _CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors", ".bin")
@@ -114,11 +114,19 @@ for _command in (
 
 
 def _say(kind: str, text: str) -> None:
-    click.echo(f"pull-logs: {kind}: {text}", err=True)
+    """One line on stderr, whatever a server or a file has put into the text."""
+    from pull_logs.cli.safetext import inline
+
+    click.echo(f"pull-logs: {kind}: {inline(text)}", err=True)
 
 
 def _fail(exc: BaseException) -> int:
     """Tell an error in one line (an expression's adds its caret) and give the exit code."""
+    if isinstance(exc, (ExpressionError, UnknownNameError)):
+        sentence, *caret = str(exc).rsplit("\n", 2)
+        _say("error", sentence)
+        click.echo("\n".join(caret), err=True)
+        return exc.exit_code
     if isinstance(exc, PullLogsError):
         _say("error", str(exc))
         return exc.exit_code

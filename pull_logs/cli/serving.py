@@ -23,8 +23,9 @@ def _announce(server: ReplayServer) -> None:
 @click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...", type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port; 0 picks a free one.")
-def serve(bundles: tuple[Path, ...], host: str, port: int) -> None:
+@click.option("--allow-remote", is_flag=True, help="Let --host be an address that other machines reach.")
+def serve(bundles: tuple[Path, ...], host: str, port: int, *, allow_remote: bool) -> None:
     """Stand in for W&B: unmodified wandb.Api() code reads these bundles."""
     from pull_logs.replay import serve_forever
 
-    serve_forever(bundles, host=host, port=port, on_ready=_announce)
+    serve_forever(bundles, host=host, port=port, allow_remote=allow_remote, on_ready=_announce)

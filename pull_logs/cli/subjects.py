@@ -136,6 +136,8 @@ def _look_up(
         raise RunNotFoundError(
             f"{who} is in {len(found)} bundles: {places}", hint="name the bundle it is meant from alone"
         )
+    if checkpoint is None:
+        raise missed[0]
     raise RunNotFoundError(f"{who}: {missed[0].message}", hint=missed[0].hint)
 
 
