@@ -208,8 +208,12 @@ class _Evaluation:
     def _power(self, node: Power) -> Vector:
         base = self._numbers(node.base, taker="'**'")
         exponent = self._numbers(node.exponent, taker="'**'")
-        squared = isinstance(node.exponent, Number) and node.exponent.value == 2
-        values = np.square(base.floats()) if squared else np.power(base.floats(), exponent.floats())
+        if isinstance(node.exponent, Number) and node.exponent.value == 2:
+            values = np.square(base.floats())
+        else:
+            # A copy, since numpy takes a root instead where one exponent serves all rows, and
+            # the root of -inf is not its power.
+            values = np.power(base.floats(), exponent.floats().copy())
         return numbers(values, base.present & exponent.present)
 
     def _comparison(self, node: Comparison) -> Mask:

@@ -39,6 +39,7 @@ def value(text: str) -> list[object]:
         ("-1 / (y - y)", [-INF, -INF, -INF, None, -INF]),
         ("y / 0 * 0", [NAN, NAN, NAN, None, NAN]),
         ("y // 2", [1.0, 0.0, 0.0, None, -2.0]),
+        ("_step // 0.1", [0.0, 9.0, 19.0, 29.0, 39.0]),
         ("y % 2", [0.0, 0.0, 1.0, None, 1.0]),
         ("y // 0", [INF, NAN, INF, None, -INF]),
         ("y % 0", [NAN, NAN, NAN, None, NAN]),

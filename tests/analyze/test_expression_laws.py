@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from expression_strategies import (
+    COMPARATORS,
+    PRODUCT_OPERATORS,
     any_trees,
     condition_trees,
+    floats,
     frames,
     numeric_trees,
     texts,
@@ -30,7 +33,13 @@ from pull_logs.analyze.tokenizer import is_bare_name
 from pull_logs.analyze.vectors import Vector, numbers
 from pull_logs.errors import ExpressionError, UnknownNameError
 
-LAW = settings(max_examples=600)
+LAW = settings(max_examples=500)
+SINGLE = [f"x {operator} y" for operator in ["+", "-", "**", *PRODUCT_OPERATORS, *COMPARATORS]] + [
+    *["-y", "x ** 2", "y ** 0.5", "x in [0, 1, -1]", "y not in [0, 1]", "min(x, y)", "max(x, y)"],
+    *["round(y)", "round(x, 2)", "lag(y, 2)", "first(y)", "last(y)"],
+    *["abs(y)", "log(y)", "log10(y)", "exp(y)", "sqrt(y)", "isnan(y)", "isfinite(y)"],
+    *["diff(y)", "cumsum(y)", "cummin(y)", "cummax(y)"],
+]
 KNOWN = ("x", "y", "flag", "kind", "mixed", "image", "empty", "gone")
 
 
@@ -101,6 +110,17 @@ def test_any_text_parses_or_raises_an_error_whose_span_lies_in_it(text: str) -> 
 @given(numeric_trees, frames())
 def test_vectorised_arithmetic_is_the_naive_one(tree: Node, found: tuple[dict[str, Vector], int]) -> None:
     check_against_naive(tree, *found)
+
+
+@pytest.mark.parametrize("text", SINGLE)
+@settings(max_examples=100)
+@given(st.lists(st.tuples(floats, floats, st.booleans()), max_size=12))
+def test_each_operator_and_function_alone_is_the_naive_one(
+    text: str, rows: list[tuple[float, float, bool]]
+) -> None:
+    x, y, present = (np.array([row[place] for row in rows]) for place in range(3))
+    frame = {"x": numbers(x), "y": numbers(y, present.astype(np.bool_))}
+    check_against_naive(parse(text), frame, len(rows))
 
 
 @LAW
