@@ -2,9 +2,9 @@
 
 Opening reads the directory, the manifest and the plain columns of
 `runs.parquet`, all of them checked against their hashes. Everything else waits
-until it is asked for, and is checked then: a history's footer by its hash,
-which the manifest has, and each page by its checksum, which the footer covers.
-`verify_bundle` is the check of every byte.
+until it is asked for, and is checked then: a small history by its hash, a large
+one by that of its footer, and its pages by their checksums. `verify_bundle` is
+the check of every byte.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import difflib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from pull_logs.errors import BundleDamagedError, RunNotFoundError, UnsafeFileError
 from pull_logs.runs import RunPath
@@ -42,6 +42,7 @@ MAX_TABLE = 2 * 2**30
 """Bytes of `runs.parquet` that are read at all."""
 
 _NEAREST = 5
+_Default = TypeVar("_Default")
 
 
 class Bundle(Mapping[str, Run]):
@@ -79,6 +80,17 @@ class Bundle(Mapping[str, Run]):
             RunNotFoundError: The bundle has none, or more than one.
         """
         return self._run(self._place(str(key)))
+
+    @overload
+    def get(self, key: str | RunPath, default: None = None) -> Run | None: ...
+    @overload
+    def get(self, key: str | RunPath, default: _Default) -> Run | _Default: ...
+    def get(self, key: str | RunPath, default: object = None) -> object:
+        """The run of that path or id, or `default` if there is not exactly one."""
+        try:
+            return self[key]
+        except RunNotFoundError:
+            return default
 
     def __contains__(self, key: object) -> bool:
         if not isinstance(key, (str, RunPath)):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pull_logs.errors import BundleDamagedError, DataError, MetricNotFoundError
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.canon import STEP
-from pull_logs.snapshot.columns import RESIDUAL, batch_keys, batch_rows, residual_rows
+from pull_logs.snapshot.columns import RESIDUAL, batch_keys, batch_rows, residual_rows, steps_of
 from pull_logs.snapshot.container import Container, MemberFile
 from pull_logs.snapshot.manifest import Manifest, Resource, sha256
 from pull_logs.snapshot.naming import HISTORY, SYSTEM
@@ -20,6 +20,9 @@ from pull_logs.snapshot.runtable import RunTable, coverage_from_fields
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+WHOLE = 2**20
+"""Bytes of a file that is checked and read whole: that costs less than picking columns from it."""
 
 _NEAREST = 5
 _HINT = "run `pull-logs verify` to see where"
@@ -237,7 +240,7 @@ class Run:
         """
         wanted = None if keys is None else frozenset(keys)
         for batch in self.batches(wanted):
-            steps = batch.column(STEP).to_numpy()
+            steps = steps_of(batch)
             start = int(steps.searchsorted(min_step))
             end = len(steps) if max_step is None else int(steps.searchsorted(max_step))
             for row in batch_rows(batch.slice(start, max(end - start, 0)), wanted):
@@ -334,14 +337,17 @@ class Run:
             return read_footer(file, footer=footer).columns
 
     @contextmanager
-    def _member(self, resource: Resource) -> Iterator[tuple[MemberFile, bytes]]:
-        """A Parquet file and its footer, whose hash is checked; what its pages turn out to be is ours to say."""
+    def _member(self, resource: Resource) -> Iterator[tuple[MemberFile | bytes, bytes]]:
+        """A Parquet file and its footer, checked: a small file by its hash, a large one by its footer's."""
         shown, name = str(self._container.path), resource.path
         try:
             with self._container.open(name) as file:
+                small = file.read() if resource.bytes <= WHOLE else None
+                if small is not None:
+                    _check_hash(small, resource.hash, "it")
                 footer = file.read_at(resource.bytes - resource.footer_bytes, resource.footer_bytes)
-                _check_footer(footer, resource)
-                yield file, footer
+                _check_hash(footer, resource.footer_hash, "its footer")
+                yield file if small is None else small, footer
         except DataError as exc:
             raise BundleDamagedError(
                 f"{shown!r} is damaged: {name.rsplit('/', 1)[1]} of run {str(self.path)!r}: {exc.message}",
@@ -368,9 +374,9 @@ _COVERAGE = (
 )
 
 
-def _check_footer(footer: bytes, resource: Resource) -> None:
-    if sha256(footer) != resource.footer_hash:
-        raise DataError("its footer does not have its hash")
+def _check_hash(data: bytes, expected: str, what: str) -> None:
+    if sha256(data) != expected:
+        raise DataError(f"{what} does not have the hash that the manifest tells")
 
 
 def _listed(columns: Collection[str] | None) -> list[str] | None:
