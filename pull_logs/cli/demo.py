@@ -40,7 +40,7 @@ def demo(out: Path) -> None:
     checked = verify_bundle(out)
     click.echo(f"3. verified {checked.members} members of {out}, {checked.bytes / 1e6:.2f} MB", err=True)
     click.echo("4. comparing", err=True)
-    show_comparison(Sources(bundles=(out,)))
+    show_comparison(Sources(bundles=(out,)), select="^val/(acc|loss)$")
     click.echo("Next:")
     for command in _next(out, report.runs[0].path.run_id):
         click.echo(f"  {command}")

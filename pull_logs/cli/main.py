@@ -122,34 +122,31 @@ def _say(kind: str, text: str) -> None:
 
 def _fail(exc: BaseException) -> int:
     """Tell an error in one line (an expression's adds its caret) and give the exit code."""
-    if isinstance(exc, (ExpressionError, UnknownNameError)):
-        sentence, *caret = str(exc).rsplit("\n", 2)
-        _say("error", sentence)
-        click.echo("\n".join(caret), err=True)
-        return exc.exit_code
+    kind, text, code, caret = "error", str(exc), USAGE, ""
     if isinstance(exc, PullLogsError):
-        _say("error", str(exc))
-        return exc.exit_code
-    if isinstance(exc, click.UsageError):
+        code = exc.exit_code
+        if isinstance(exc, (ExpressionError, UnknownNameError)):
+            text, *lines = text.rsplit("\n", 2)
+            caret = "\n".join(lines)
+    elif isinstance(exc, click.UsageError):
         command = exc.ctx.command_path if exc.ctx else "pull-logs"
-        _say("error", f"{exc.format_message().rstrip('.')}; see `{command} --help`")
-        return USAGE
-    if isinstance(exc, click.ClickException):
-        _say("error", exc.format_message())
-        return exc.exit_code
-    if isinstance(exc, (KeyboardInterrupt, click.Abort)):
-        _say("stopped", "interrupted; the same command goes on where it stopped")
-        return INTERRUPTED
-    if isinstance(exc, OSError) and exc.errno is not None:
-        _say("error", f"{exc.strerror or exc}: {exc.filename or 'no file name'}")
-        return INTERNAL
-    if os.environ.get("PULL_LOGS_DEBUG"):
+        text = f"{exc.format_message().rstrip('.')}; see `{command} --help`"
+    elif isinstance(exc, click.ClickException):
+        text, code = exc.format_message(), exc.exit_code
+    elif isinstance(exc, (KeyboardInterrupt, click.Abort)):
+        kind, code = "stopped", INTERRUPTED
+        text = "interrupted; the same command goes on where it stopped"
+    elif isinstance(exc, OSError) and exc.errno is not None:
+        text, code = f"{exc.strerror}: {exc.filename or 'no file name'}", INTERNAL
+    elif os.environ.get("PULL_LOGS_DEBUG"):
         raise exc
-    _say(
-        "internal error",
-        f"{type(exc).__name__}: {exc}; set PULL_LOGS_DEBUG=1 for the traceback and report it",
-    )
-    return INTERNAL
+    else:
+        kind, code = "internal error", INTERNAL
+        text = f"{type(exc).__name__}: {exc}; set PULL_LOGS_DEBUG=1 for the traceback and report it"
+    _say(kind, text)
+    if caret:
+        click.echo(caret, err=True)
+    return code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -49,13 +49,12 @@ def show(sources: Sources, **options: Any) -> None:
             refuse_incomplete(subjects)
 
 
-def show_comparison(sources: Sources) -> None:
-    """Print runs side by side: what differs in their configs, and how they ended."""
+def show_comparison(sources: Sources, *, select: str) -> None:
+    """Print runs side by side: how these metrics went, and what differs in the configs."""
     from pull_logs.analyze import View, answer
     from pull_logs.cli.text import render_text
 
     with open_subjects(sources) as subjects:
-        result = answer(subjects, View(human=True))
-        for section in ("config", "summary"):
-            result.pop(section, None)
-        click.echo(render_text(result, max_tokens=4000), nl=False)
+        result = answer(subjects, View(human=True, select=select))
+    wanted = ("runs", "comparison", "config_diff")
+    click.echo(render_text({name: result[name] for name in wanted}), nl=False)
