@@ -3,7 +3,8 @@
 A name in backticks means exactly that column. A bare name means the column of
 exactly that name; where there is none, it is read as a division of known
 columns and numbers, split at its slashes as few times as possible: `loss/2`,
-`train/loss/val/loss`. Two readings with equally few splits are an error, and so
+`train/loss/val/loss`. (A slash at the very end belongs to no name: `a/(b)` is a
+division already for the parser.) Two readings with equally few splits are an error, and so
 is a division that its surroundings would tear apart (`2 ** loss/3`). Two
 slashes split as `//` does.
 """
@@ -11,7 +12,7 @@ slashes split as `//` does.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -89,10 +90,10 @@ def resolve(node: Node, columns: Collection[str], *, source: str, what: str = "m
 
 def nearest_names(name: str, names: Iterable[str], *, count: int = 5) -> tuple[str, ...]:
     """Those of the names that look most like a name, the likest first; case is ignored."""
+    whole, last = _likeness(name), _likeness(_last_part(name))
 
     def distance(other: str) -> tuple[float, str]:
-        alike = max(_likeness(name, other), 0.9 * _likeness(_last_part(name), _last_part(other)))
-        return -alike, other
+        return -max(whole(other), 0.9 * last(_last_part(other))), other
 
     return tuple(nsmallest(count, names, key=distance))
 
@@ -101,8 +102,15 @@ def _last_part(name: str) -> str:
     return re.split("[/.]", name)[-1]
 
 
-def _likeness(left: str, right: str) -> float:
-    return SequenceMatcher(None, left[:_COMPARED].lower(), right[:_COMPARED].lower()).ratio()
+def _likeness(name: str) -> Callable[[str], float]:
+    """How much other names look like this one, from 0 to 1; the matcher keeps what it learnt of the name."""
+    matcher = SequenceMatcher(None, b=name[:_COMPARED].lower())
+
+    def ratio(other: str) -> float:
+        matcher.set_seq1(other[:_COMPARED].lower())
+        return matcher.ratio()
+
+    return ratio
 
 
 @dataclass(slots=True)
