@@ -28,7 +28,6 @@ Mask: TypeAlias = NDArray[np.bool_]
 EXACT = 2**53
 """Every integer of at most this magnitude is exactly a double."""
 
-_NAN = pa.scalar(float("nan"))
 _NONFINITE = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
@@ -230,7 +229,7 @@ def present_integers(array: pa.Array) -> Ints:
 def dense(array: pa.Array) -> NDArray[Any]:
     """The values of an array of numbers or bools without nulls, not to be written to.
 
-    pyarrow's own `to_numpy` imports pandas, and so does `pa.array`: what reads does without both.
+    pyarrow's own `to_numpy` imports pandas, and so do `pa.array` and `pa.scalar`: what reads does without both.
     """
     if pa.types.is_boolean(array.type):
         return np.from_dlpack(array.cast(pa.uint8())).view(np.bool_)
@@ -239,8 +238,11 @@ def dense(array: pa.Array) -> NDArray[Any]:
 
 def doubles_of(array: pa.Array) -> Floats:
     """The cells of a double array, NaN where it is null."""
-    values: Floats = dense(array.fill_null(_NAN) if array.null_count else array)
-    return values
+    if not array.null_count:
+        plain: Floats = dense(array)
+        return plain
+    stored = np.frombuffer(array.buffers()[1], np.float64, count=len(array), offset=array.offset * 8)
+    return np.where(dense(array.is_valid()), stored, np.nan)
 
 
 def flat(column: pa.ChunkedArray) -> pa.Array:
