@@ -216,7 +216,8 @@ class Client:
 
     def _without_secrets(self, content: bytes) -> bytes:
         """An error's body, for a message, without the key, should the server repeat it."""
-        for secret in (self.settings.api_key, self._token):
+        key = self.settings.api_key
+        for secret in (key, key and _basic(key), self._token):
             if secret:
                 content = content.replace(secret.encode(), b"(the key)")
         return content
@@ -224,8 +225,7 @@ class Client:
     async def _authorization(self, slot: Slot) -> str:
         """The Authorization header: the key, or an access token for the identity token."""
         if self.settings.api_key:
-            pair = f"api:{self.settings.api_key}".encode()
-            return f"Basic {base64.b64encode(pair).decode()}"
+            return f"Basic {_basic(self.settings.api_key)}"
         async with self._token_lock:
             if self.clock.now() >= self._token_ends - _TOKEN_MARGIN:
                 await self._exchange_token(slot)
@@ -258,6 +258,10 @@ class Client:
         lifetime = answer.get("expires_in")
         seconds = float(lifetime) if isinstance(lifetime, (int, float)) else 0.0
         self._token_ends = self.clock.now() + max(seconds, _TOKEN_MARGIN + 1)
+
+
+def _basic(key: str) -> str:
+    return base64.b64encode(f"api:{key}".encode()).decode()
 
 
 def read_json(content: bytes) -> Any:

@@ -87,4 +87,4 @@ def batches_of_file(file: BinaryIO) -> Iterator[pa.Table]:
             for part in parquet.iter_batches(batch_size=ROWS_IN_A_PART, use_threads=False):
                 yield batch_from_arrow(pa.Table.from_batches([part]))
     except (pa.ArrowException, OSError) as exc:
-        raise FileDamagedError(f"an exported history file cannot be read: {type(exc).__name__}") from exc
+        raise FileDamagedError("an exported history file cannot be read") from exc

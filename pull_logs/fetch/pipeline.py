@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -207,17 +207,16 @@ class _Pull:
 
     async def run(self) -> PullReport:
         send, receive = anyio.create_memory_object_stream[Item](2 * self._workers)
-        async with anyio.create_task_group() as group:
+        seal: SealReport | None = None
+        async with receive, anyio.create_task_group() as group:
             group.start_soon(self._discover, send)
-            async with receive:
-                # The spool is made when there is something to put into it: a misspelt project leaves nothing.
-                try:
-                    first = await receive.receive()
-                except anyio.EndOfStream:
-                    raise RunNotFoundError(
-                        "there is no run to pull", hint="check the project, the sweep and the filter"
-                    ) from None
-                seal = await self._pull(first, receive)
+            # The spool is made when there is something to put into it: a misspelt project leaves nothing.
+            with suppress(anyio.EndOfStream):
+                seal = await self._pull(await receive.receive(), receive)
+        if seal is None:
+            raise RunNotFoundError(
+                "there is no run to pull", hint="check the project, the sweep and the filter"
+            )
         return self._report(seal)
 
     def _report(self, seal: SealReport) -> PullReport:

@@ -83,11 +83,9 @@ def samples_for(window: Window) -> int:
 def gaps(start: int, stop: int, covered: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """The parts of `[start, stop)` that no covered interval holds."""
     for first, end in sorted(covered):
-        if first > start:
+        if first > start and start < stop:
             yield start, min(first, stop)
         start = max(start, end)
-        if start >= stop:
-            return
     if start < stop:
         yield start, stop
 

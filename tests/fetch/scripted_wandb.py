@@ -32,7 +32,11 @@ Fault = Callable[[httpx.Request], httpx.Response | Exception | None]
 def rows_of(steps: Iterable[int], *, metrics: int = 2) -> list[Row]:
     """Plain rows, each different from all others."""
     return [
-        {"_step": step, "_timestamp": 1.7e9 + step, **{f"m{number}": step * 0.5 + number for number in range(metrics)}}
+        {
+            "_step": step,
+            "_timestamp": 1.7e9 + step,
+            **{f"m{number}": step * 0.5 + number for number in range(metrics)},
+        }
         for step in steps
     ]
 
@@ -71,13 +75,19 @@ class FakeRun:
     def exported(cls, run_id: str, rows: Sequence[Row], *, shards: int = 1, **more: Any) -> FakeRun:
         """A finished run whose rows are all in files."""
         size = max(1, -(-len(rows) // shards))
-        files = {f"{run_id}-{at // size}": shard_bytes(rows[at : at + size]) for at in range(0, len(rows), size)}
+        files = {
+            f"{run_id}-{at // size}": shard_bytes(rows[at : at + size]) for at in range(0, len(rows), size)
+        }
         return cls(run_id, files, lines=len(rows), last_step=rows[-1]["_step"] if rows else None, **more)
 
     @classmethod
     def logging(cls, run_id: str, rows: Sequence[Row], **more: Any) -> FakeRun:
         """A run whose rows are all live."""
-        made: dict[str, Any] = {"lines": len(rows), "last_step": rows[-1]["_step"] if rows else None, "state": "running"}
+        made: dict[str, Any] = {
+            "lines": len(rows),
+            "last_step": rows[-1]["_step"] if rows else None,
+            "state": "running",
+        }
         return cls(run_id, live=list(rows), **{**made, **more})
 
 
@@ -133,7 +143,9 @@ class ScriptedWandb:
         body = json.loads(request.content)
         if any(word in body["query"] for word in self.refused_fields):
             return httpx.Response(400, json={"errors": [{"message": "Cannot query field"}], "data": None})
-        return httpx.Response(200, json={"data": self.answer(body["operationName"], body["query"], body["variables"])})
+        return httpx.Response(
+            200, json={"data": self.answer(body["operationName"], body["query"], body["variables"])}
+        )
 
     def storage(self, request: httpx.Request) -> httpx.Response:
         name = request.url.path.rpartition("/")[2]
@@ -152,7 +164,11 @@ class ScriptedWandb:
         if operation == "Runs":
             return {"project": self.listing(query, variables)}
         if operation == "NamedRuns":
-            aliases = {name.replace("name", "r"): value for name, value in variables.items() if name.startswith("name")}
+            aliases = {
+                name.replace("name", "r"): value
+                for name, value in variables.items()
+                if name.startswith("name")
+            }
             return {"project": {alias: self.node(run_id, query) for alias, run_id in aliases.items()}}
         run_id = variables.get("name") or variables.get("runName") or variables.get("run")
         return {"project": {"run": self.node(str(run_id), query, variables)}}
@@ -163,12 +179,15 @@ class ScriptedWandb:
         start = int(variables["cursor"] or 0)
         page = names[start : start + min(self.page_limit, variables["perPage"])]
         edges = [
-            {"node": self.node(name, query), "cursor": str(start + number + 1)} for number, name in enumerate(page)
+            {"node": self.node(name, query), "cursor": str(start + number + 1)}
+            for number, name in enumerate(page)
         ]
         info = {"endCursor": "", "hasNextPage": start + len(page) < len(names)}
         return {"runCount": len(names), "runs": {"edges": edges, "pageInfo": info}}
 
-    def node(self, run_id: str, query: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    def node(
+        self, run_id: str, query: str, variables: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
         run = self.runs.get(run_id)
         if run is None:
             return None
@@ -198,7 +217,9 @@ class ScriptedWandb:
             "summaryMetrics": json.dumps(run.summary),
             "systemMetrics": None,
             "historyLineCount": run.lines,
-            "historyKeys": None if run.last_step is None else {"keys": {}, "sets": [], "lastStep": run.last_step},
+            "historyKeys": None
+            if run.last_step is None
+            else {"keys": {}, "sets": [], "lastStep": run.last_step},
             **run.extra,
         }
 
@@ -227,7 +248,9 @@ class Instant:
     def __init__(self) -> None:
         self.time = 0.0
         self.waits: list[float] = []
-        self.clock = Clock(now=self.now, wall=lambda: 1_700_000_000.0 + self.time, sleep=self.sleep, chance=lambda: 0.0)
+        self.clock = Clock(
+            now=self.now, wall=lambda: 1_700_000_000.0 + self.time, sleep=self.sleep, chance=lambda: 0.0
+        )
 
     def now(self) -> float:
         return self.time
@@ -252,7 +275,9 @@ def to_storage(request: httpx.Request) -> bool:
 
 def asking(operation: str) -> Callable[[httpx.Request], bool]:
     """Whether a request is that GraphQL operation."""
-    return lambda request: request.url.path == "/graphql" and json.loads(request.content)["operationName"] == operation
+    return lambda request: (
+        request.url.path == "/graphql" and json.loads(request.content)["operationName"] == operation
+    )
 
 
 QUICK = RetryPolicy(attempts=6, total_seconds=120.0)

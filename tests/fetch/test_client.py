@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import httpx
 import orjson
 import pytest
-from fetch.scripted_wandb import API, KEY, QUICK, SETTINGS, Fault, Instant, ScriptedWandb, once
+from scripted_wandb import API, KEY, QUICK, SETTINGS, Fault, Instant, ScriptedWandb, once
 
 from pull_logs.errors import NetworkError, PullLogsError, ServerError, SignInError
 from pull_logs.fetch.client import Client
@@ -56,7 +58,9 @@ async def test_a_query_carries_the_key_and_our_name_and_nothing_else() -> None:
 
 async def test_cookies_are_not_kept() -> None:
     server = ScriptedWandb()
-    server.faults = [once(httpx.Response(200, json=GOOD, headers={"Set-Cookie": "a=b; Path=/"}), when=lambda _: True)]
+    server.faults = [
+        once(httpx.Response(200, json=GOOD, headers={"Set-Cookie": "a=b; Path=/"}), when=lambda _: True)
+    ]
     async with client(server) as api:
         await api.query(default_entity())
         await api.query(default_entity())
@@ -73,7 +77,9 @@ async def test_cookies_are_not_kept() -> None:
         httpx.Response(502, html="<html>Bad gateway</html>"),
         httpx.Response(200, html="<html>Please wait</html>"),
         httpx.Response(200, json={"errors": [{"message": "internal error"}], "data": None}),
-        httpx.Response(200, json={"errors": [{"message": "oops", "path": ["viewer"]}], "data": {"viewer": None}}),
+        httpx.Response(
+            200, json={"errors": [{"message": "oops", "path": ["viewer"]}], "data": {"viewer": None}}
+        ),
         httpx.Response(200, json={"data": None}),
         httpx.Response(200, content=b"{}", headers={"Content-Length": "99"}),
         httpx.ConnectError("refused"),
@@ -102,14 +108,14 @@ async def test_what_may_pass_is_asked_again(answer: httpx.Response | Exception) 
         (
             httpx.Response(403, json={"errors": [{"message": "permission denied"}], "data": {"project": None}}),
             SignInError,
-            "no permission at api.test: permission denied;"
-            " check the entity's name, and that the key's user is a member of it",
+            ("no permission at api.test: permission denied;"
+            " check the entity's name, and that the key's user is a member of it"),
         ),
         (
             httpx.Response(200, json={"errors": [{"message": "permission denied"}], "data": {"project": None}}),
             SignInError,
-            "no permission at api.test: permission denied;"
-            " check the entity's name, and that the key's user is a member of it",
+            ("no permission at api.test: permission denied;"
+            " check the entity's name, and that the key's user is a member of it"),
         ),
         (
             httpx.Response(404, html="<html></html>"),
@@ -122,7 +128,7 @@ async def test_what_may_pass_is_asked_again(answer: httpx.Response | Exception) 
             "api.test answered 400: Cannot query field 'x'",
         ),
         (
-            httpx.Response(200, json={"errors": [{"message": "Unknown argument \"liveKeys\""}]}),
+            httpx.Response(200, json={"errors": [{"message": 'Unknown argument "liveKeys"'}]}),
             RejectedQueryError,
             'api.test answered GetDefaultEntity with an error: Unknown argument "liveKeys"',
         ),
@@ -130,8 +136,8 @@ async def test_what_may_pass_is_asked_again(answer: httpx.Response | Exception) 
         (
             httpx.Response(307, headers={"Location": "https://evil.test/graphql"}),
             ServerError,
-            "api.test redirects to evil.test, where the key is not sent;"
-            " set WANDB_BASE_URL to the address of the API itself",
+            ("api.test redirects to evil.test, where the key is not sent;"
+            " set WANDB_BASE_URL to the address of the API itself"),
         ),
     ],
 )  # fmt: skip
@@ -210,7 +216,10 @@ async def test_a_used_up_quota_is_waited_for() -> None:
 
 async def test_partial_data_is_an_answer_where_it_is_asked_for() -> None:
     server = ScriptedWandb()
-    partial = {"data": {"viewer": {"entity": "acme"}}, "errors": [{"message": "oops", "path": ["viewer", "id"]}]}
+    partial = {
+        "data": {"viewer": {"entity": "acme"}},
+        "errors": [{"message": "oops", "path": ["viewer", "id"]}],
+    }
     server.faults = [always(httpx.Response(200, json=partial))]
     async with client(server) as api:
         answer = await api.query(default_entity(), partial=True)
@@ -263,10 +272,8 @@ async def test_without_a_key_nothing_is_sent() -> None:
 
 
 async def test_a_body_that_does_not_end_is_given_up(anyio_backend_name: str) -> None:
-    import anyio
-
     class Endless(httpx.AsyncByteStream):
-        async def __aiter__(self):  # type: ignore[no-untyped-def]
+        async def __aiter__(self) -> AsyncIterator[bytes]:
             yield b"{"
             await anyio.sleep_forever()
 

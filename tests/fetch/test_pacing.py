@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 import anyio
 import anyio.lowlevel
 import pytest
-from fetch.scripted_wandb import Instant
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted_wandb import Instant
 
 from pull_logs.errors import NetworkError
 from pull_logs.fetch.pacing import (
@@ -177,15 +177,14 @@ async def test_a_cancelled_waiter_gives_its_place_away() -> None:
             async with limit.slot():
                 entered.append(name)
 
-    async with anyio.create_task_group() as group:
-        async with limit.slot():
-            scopes = {name: anyio.CancelScope() for name in "abc"}
-            for name, scope in scopes.items():
-                group.start_soon(wait, name, scope)
-                await anyio.lowlevel.checkpoint()
-                await anyio.lowlevel.checkpoint()
-            scopes["b"].cancel()
+    async with anyio.create_task_group() as group, limit.slot():
+        scopes = {name: anyio.CancelScope() for name in "abc"}
+        for name, scope in scopes.items():
+            group.start_soon(wait, name, scope)
             await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
+        scopes["b"].cancel()
+        await anyio.lowlevel.checkpoint()
     assert (entered, limit.in_flight) == (["a", "c"], 0)
 
 

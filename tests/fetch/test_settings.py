@@ -85,9 +85,15 @@ def test_a_key_in_a_settings_file_counts_for_that_files_base_url_alone(tmp_path:
 
 
 @pytest.mark.parametrize("environ", [{"WANDB_API_KEY": KEY}, {"WANDB_IDENTITY_TOKEN_FILE": "token"}])
-def test_a_folders_own_base_url_gets_no_key_from_the_environment(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_a_folders_own_base_url_gets_no_key_from_the_environment(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
     settings = find(tmp_path, environ, local="[default]\nbase_url = https://evil.test\n")
-    assert (settings.base_url, settings.api_key, settings.identity_token_file) == ("https://evil.test", None, None)
+    assert (settings.base_url, settings.api_key, settings.identity_token_file) == (
+        "https://evil.test",
+        None,
+        None,
+    )
     with pytest.raises(SignInError) as caught:
         settings.require_key()
     local = str(tmp_path / "work" / "wandb" / "settings")
@@ -172,8 +178,10 @@ def test_a_base_url_has_one_spelling(url: str, normal: str) -> None:
         ("https://forge.coreweave.com", "base URL 'https://forge.coreweave.com' from x has no API; write https://api.forge.coreweave.com"),
         (
             f"https://api:{KEY}@wb.corp",
-            "base URL 'https://wb.corp' from x must be an address without user, query and fragment;"
-            " put the key into WANDB_API_KEY",
+            (
+                "base URL 'https://wb.corp' from x must be an address without user, query and fragment;"
+                " put the key into WANDB_API_KEY"
+            ),
         ),
     ],
 )  # fmt: skip

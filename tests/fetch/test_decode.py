@@ -1,0 +1,91 @@
+"""Live pages and exported files are read for what they say, or refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted_wandb import rows_of, shard_bytes
+
+from pull_logs.errors import DataError
+from pull_logs.fetch.decode import (
+    ROWS_IN_A_PART,
+    FileDamagedError,
+    batch_of_page,
+    batches_of_file,
+    parse_rows,
+)
+from pull_logs.snapshot.canon import same
+from pull_logs.snapshot.columns import batch_rows
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=8), VALUES, max_size=4), max_size=4))
+def test_rows_are_read_as_pythons_own_json_reads_them(rows: list[dict[str, object]]) -> None:
+    texts = [json.dumps(row) for row in rows]
+    for found, text in zip(parse_rows(texts), texts, strict=True):
+        assert same(found, json.loads(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": NaN}', math.nan),
+        ('{"a": 18446744073709551617}', 18446744073709551617),
+        ('{"a": 9007199254740993}', 9007199254740993),
+        ('{"a": "\\ud800"}', "\ud800"),
+        ('{"a": "tab\there"}', "tab\there"),
+    ],
+)
+def test_what_orjson_rounds_or_refuses_is_read_exactly(text: str, value: object) -> None:
+    found, plain = parse_rows([text, '{"a": 1}'])
+    assert same(found["a"], value)
+    assert plain == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ["[1]", "1", '"a"', "null", 7, None])
+def test_a_row_that_is_no_object_is_refused(text: object) -> None:
+    with pytest.raises(DataError, match=r"^a history row is \w+, not a JSON object$"):
+        parse_rows([text])
+
+
+def test_two_texts_that_only_together_are_json_are_not_rows() -> None:
+    with pytest.raises(DataError, match=r"^not JSON: "):
+        parse_rows(['{"a": [{}', "{}]}"])
+
+
+def test_a_page_is_cut_to_its_window_and_needs_steps() -> None:
+    texts = [
+        json.dumps(row)
+        for row in [{"_step": 4}, {"_step": 5.0, "a": 1}, {"a": 2}, {"_step": None}, {"_step": 6}]
+    ]
+    assert list(batch_rows(batch_of_page(texts, start=5, stop=6))) == [{"_step": 5, "a": 1}]
+
+
+def test_a_large_file_comes_in_parts() -> None:
+    table = pa.table({"_step": pa.array(range(ROWS_IN_A_PART + 5), pa.int64())})
+    parts = list(batches_of_file(io.BytesIO(shard_bytes(table))))
+    assert [part.num_rows for part in parts] == [ROWS_IN_A_PART, 5]
+
+
+def test_steps_may_be_doubles_anywhere_and_null() -> None:
+    table = pa.table({"a": [1.0, 2.0, 3.0], "_step": [4.0, None, 2.0]})
+    (part,) = batches_of_file(io.BytesIO(shard_bytes(table)))
+    assert list(batch_rows(part)) == [{"_step": 2, "a": 3}, {"_step": 4, "a": 1}]
+
+
+@pytest.mark.parametrize("cut", [slice(None, -9), slice(40, None), slice(None, 3), slice(0, 0)])
+def test_a_damaged_file_is_told(cut: slice) -> None:
+    data = shard_bytes(rows_of(range(100)))
+    with pytest.raises(FileDamagedError, match=r"^an exported history file cannot be read$"):
+        list(batches_of_file(io.BytesIO(data[cut])))
