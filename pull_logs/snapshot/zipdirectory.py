@@ -99,7 +99,7 @@ def _read_end(read_at: ReadAt, *, length: int, path: str) -> _End:
     if layout.MAX_16 in (here, count) or layout.MAX_32 in (directory, start):
         count, directory, start, finish = _read_end64(read_at, finish=finish, path=path)
     if count > MAX_MEMBERS or directory > MAX_DIRECTORY:
-        _refuse(path, "", f"claims {count} members and a directory of {directory} bytes")
+        _refuse(path, None, f"claims {count} members and a directory of {directory} bytes")
     if comment or start + directory != finish:
         _damaged(path, "its end record does not fit the file")
     built = layout.directory_end(count=count, size=directory, start=start)
@@ -147,7 +147,7 @@ def _widened(extra: bytes, *fields: int) -> list[int]:
 
 
 def _checked_name(raw: _Raw, path: str) -> str:
-    name = raw.name.decode("ascii", "backslashreplace")
+    name = raw.name.decode("utf-8", "replace")
     if raw.flags & layout.ENCRYPTED_FLAG:
         _refuse(path, name, "is encrypted")
     if raw.method != layout.STORED:
@@ -170,8 +170,8 @@ def _check_place(entry: Entry, expected: int, directory: int, path: str) -> None
         _damaged(path, f"{entry.header - expected} bytes before {entry.name!r} belong to no member")
 
 
-def _refuse(path: str, name: str, reason: str) -> NoReturn:
-    what = f"member {name!r} {reason}" if name else f"it {reason}"
+def _refuse(path: str, name: str | None, reason: str) -> NoReturn:
+    what = f"it {reason}" if name is None else f"member {name!r} {reason}"
     raise UnsafeFileError(f"{path!r} is not safe to use: {what}")
 
 

@@ -26,7 +26,8 @@ SYSTEM_ROWS = ({"_timestamp": 1.0, "system.cpu": 12.5}, {"_timestamp": 2.0, "sys
 
 
 def run_info(path: str = "acme/nano/3fk2a", **facts: Any) -> RunInfo:
-    return RunInfo(**{"path": RunPath(*path.split("/")), "name": "brisk-sun-1", "state": "finished"} | facts)
+    known: dict[str, Any] = {"path": RunPath(*path.split("/")), "name": "brisk-sun-1", "state": "finished"}
+    return RunInfo(**known | facts)
 
 
 def bundle_run(
@@ -93,7 +94,9 @@ class Raw:
         name = self.name if self.local_name is None else self.local_name
         size = len(self.data) if self.size is None else self.size
         sizes = (zlib.crc32(self.data), len(self.data), size)
-        head = struct.pack("<4s5H3I2H", b"PK\x03\x04", 20, self.flags, self.method, 0, 33, *sizes, len(name), 0)
+        head = struct.pack(
+            "<4s5H3I2H", b"PK\x03\x04", 20, self.flags, self.method, 0, 33, *sizes, len(name), 0
+        )
         return head + name + self.data
 
     def central(self, offset: int) -> bytes:

@@ -78,11 +78,11 @@ def test_members_beyond_four_gigabytes_are_found_where_they_are(tmp_path: Path) 
         directory = b"".join(map(ziplayout.central_entry, entries))
         file.seek(start)
         file.write(directory + ziplayout.directory_end(count=5, size=len(directory), start=start))
-    with path.open("rb") as file:
+    with path.open("rb") as source:
 
         def read_at(offset: int, size: int) -> bytes:
-            file.seek(offset)
-            return file.read(size)
+            source.seek(offset)
+            return source.read(size)
 
         found = read_directory(read_at, length=path.stat().st_size, path="sparse.zip")
     assert found == {entry.name: entry for entry in entries}
@@ -122,7 +122,10 @@ def test_a_member_reads_and_seeks_as_a_file_of_its_own(
 
 def test_seeking_before_the_beginning_is_an_error(tmp_path: Path) -> None:
     container = open_container(make_bundle(tmp_path / "a.wandb.zip"))
-    with container.open("FORMAT") as file, pytest.raises(ValueError, match="^seek to -1, before the beginning$"):
+    with (
+        container.open("FORMAT") as file,
+        pytest.raises(ValueError, match=r"^seek to -1, before the beginning$"),
+    ):
         file.seek(-1)
     container.close()
 

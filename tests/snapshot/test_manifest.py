@@ -98,7 +98,11 @@ def _sorted_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "path",
-    ["acme/nano/3fk2a9xz", "my-research-lab-2026/llm-pretraining-ablations/3fk2a9xz", "e/" + "p" * 50 + "/3fk2a9xz"],
+    [
+        "acme/nano/3fk2a9xz",
+        "my-research-lab-2026/llm-pretraining-ablations/3fk2a9xz",
+        "e/" + "p" * 50 + "/3fk2a9xz",
+    ],
 )
 def test_an_entry_takes_450_bytes_at_most_for_ids_as_long_as_people_have_them(path: str) -> None:
     item = resource(history_name(path), bytes=99_999_999, rows=9_999_999, footer_bytes=99_999)
@@ -212,7 +216,9 @@ def test_a_manifest_that_is_no_json_is_refused(data: bytes) -> None:
 def test_a_digest_of_another_manifest_is_refused() -> None:
     with pytest.raises(BundleDamagedError) as caught:
         check_digest(render_digest(b"a"), b"b", path="b.zip")
-    assert str(caught.value) == "'b.zip' is damaged: datapackage.json is not the manifest that its digest names"
+    assert (
+        str(caught.value) == "'b.zip' is damaged: datapackage.json is not the manifest that its digest names"
+    )
 
 
 def test_a_digest_by_another_algorithm_is_refused_by_name() -> None:

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,6 +27,7 @@ from pull_logs.snapshot.bundle import open_bundle
 from pull_logs.snapshot.canon import Lane
 from pull_logs.snapshot.columns import batch_from_rows, batch_rows, system_batch_from_rows
 from pull_logs.snapshot.merging import LanedBatch
+from pull_logs.snapshot.parquet import write_table
 from pull_logs.snapshot.seal import BundleRun, write_bundle
 from pull_logs.snapshot.spool import Spool
 
@@ -43,6 +43,10 @@ def out(tmp_path: Path) -> Path:
 
 def opened(out: Path) -> Spool:
     return Spool.open(out, plan=PLAN)
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 def pages(count: int) -> list[list[dict[str, Any]]]:
@@ -113,7 +117,7 @@ def test_a_sealed_spool_leaves_the_bundle_and_nothing_else(out: Path) -> None:
     with opened(out) as begun:
         begun.store(run_info(), COVERAGE, [LanedBatch(Lane.SHARD, batch_from_rows(ROWS))])
         report = begun.seal()
-    assert os.listdir(out.parent) == [out.name]
+    assert names_in(out.parent) == [out.name]
     assert (report.path, report.bytes, report.runs, report.rows) == (out, out.stat().st_size, 1, 3)
     bundle = open_bundle(out)
     assert (bundle.bundle_id, bundle.content_id) == (report.bundle_id, report.content_id)
@@ -259,11 +263,17 @@ class FullDisk:
 
 
 @pytest.fixture
-def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[FullDisk]:
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> FullDisk:
     disk = FullDisk(10**9)
     for module in (seal, spool, stored):
         monkeypatch.setattr(module, "sync", disk)
-    yield disk
+    return disk
+
+
+def all_the_rest(begun: Spool) -> None:
+    begun.append(RUN, Lane.SHARD, batch_from_rows(ROWS[2:]), key="second")
+    begun.finish(run_info(), COVERAGE)
+    begun.seal()
 
 
 @pytest.mark.parametrize("step", ["append", "finish", "seal"])
@@ -274,9 +284,7 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing_that_was_kept(
         begun.append(RUN, Lane.SHARD, batch_from_rows(ROWS[:2]), key="first")
         full_disk.left = ["append", "finish", "seal"].index(step)
         with pytest.raises(PullLogsError) as caught:
-            begun.append(RUN, Lane.SHARD, batch_from_rows(ROWS[2:]), key="second")
-            begun.finish(run_info(), COVERAGE)
-            begun.seal()
+            all_the_rest(begun)
     assert caught.value.message == f"the disk is full, {str(out)!r} is not finished"
     assert caught.value.hint == (
         f"what arrived is kept in {str(out) + '.partial'!r}: free some space and run the same command again"
@@ -301,12 +309,11 @@ def test_a_full_disk_under_the_encoder_is_the_same_error(out: Path, monkeypatch:
     def encode(batches: stored.Batches, sink: BinaryIO, *, system: bool = False) -> object:
         return write_table(batches, Full(), system=system)  # type: ignore[arg-type]
 
-    write_table = stored.write_table
     monkeypatch.setattr(stored, "write_table", encode)
     with opened(out) as begun, pytest.raises(PullLogsError) as caught:
         begun.store(run_info(), COVERAGE, [LanedBatch(Lane.SHARD, batch_from_rows(ROWS))])
     assert caught.value.message == f"the disk is full, {str(out)!r} is not finished"
-    assert os.listdir(begun.folder / "runs") == []
+    assert names_in(begun.folder / "runs") == []
 
 
 def test_a_folder_that_is_not_there_is_said_so(tmp_path: Path) -> None:
@@ -336,7 +343,7 @@ def test_a_bundle_is_the_same_whatever_order_its_runs_come_in(tmp_path: Path) ->
     for seed in range(3):
         random.Random(seed).shuffle(runs)
         assert make_bundle(tmp_path / "b.wandb.zip", runs).read_bytes() == first
-    assert sorted(os.listdir(tmp_path)) == ["a.wandb.zip", "b.wandb.zip"]
+    assert sorted(names_in(tmp_path)) == ["a.wandb.zip", "b.wandb.zip"]
 
 
 def test_a_bundle_is_the_same_in_any_process(tmp_path: Path) -> None:
@@ -354,7 +361,7 @@ def test_a_run_given_twice_is_a_usage_error(out: Path) -> None:
     with pytest.raises(UsageError) as caught:
         write_bundle(out, [bundle_run(), bundle_run()])
     assert str(caught.value) == "run 'acme/nano/3fk2a' is given twice"
-    assert os.listdir(out.parent) == []
+    assert names_in(out.parent) == []
 
 
 def test_a_run_that_cannot_be_kept_leaves_the_old_bundle_alone(out: Path) -> None:
@@ -368,7 +375,7 @@ def test_a_run_that_cannot_be_kept_leaves_the_old_bundle_alone(out: Path) -> Non
     with pytest.raises(DataError):
         write_bundle(out, [*two_runs(), bad])
     assert out.read_bytes() == before
-    assert os.listdir(out.parent) == [out.name]
+    assert names_in(out.parent) == [out.name]
 
 
 def test_incomplete_runs_are_told(out: Path) -> None:
