@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from pull_logs.analyze.flatten import flatten as flatten
     from pull_logs.analyze.flatten import unflatten as unflatten
     from pull_logs.analyze.frames import Frame as Frame
+    from pull_logs.analyze.runfilter import RunCondition as RunCondition
     from pull_logs.analyze.runfilter import keep_runs as keep_runs
 
 __all__ = [
     "Expression",
     "Frame",
+    "RunCondition",
     "Subject",
     "View",
     "answer",
@@ -38,6 +40,7 @@ __all__ = [
 _HOME = {
     "Expression": "expressions",
     "Frame": "frames",
+    "RunCondition": "runfilter",
     "Subject": "answers",
     "View": "answers",
     "answer": "answers",

@@ -7,12 +7,15 @@ sorted tags joined with commas. A run without the value has it missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
-from pull_logs.analyze.expressions import compile_expression
+from pull_logs.analyze.expressions import Expression, compile_expression
 from pull_logs.analyze.flatten import flatten
+from pull_logs.analyze.parser import parse
+from pull_logs.analyze.prefilter import prefilter
 from pull_logs.analyze.vectors import Vector, from_cells
+from pull_logs.errors import UnknownNameError
 from pull_logs.runs import RunInfo
 
 _FIELDS: Mapping[str, Callable[[RunInfo], object]] = {
@@ -40,6 +43,59 @@ def _cells(info: RunInfo) -> dict[str, Any]:
         **{f"summary.{key}": value for key, value in flatten(info.summary).items()},
         **{name: read(info) for name, read in _FIELDS.items()},
     }
+
+
+class RunCondition:
+    """An expression about runs that are not all known yet, asked of one after the other.
+
+    A name that a run does not have is missing there. The names that no run so far had are kept, so
+    that a filter that keeps nothing can say why.
+
+    Attributes:
+        text: The expression, as `--filter` takes it.
+        prefilter: What W&B's server may be asked for beforehand (`pull_logs.analyze.prefilter`).
+    """
+
+    def __init__(self, text: str) -> None:
+        """Parse the expression.
+
+        Raises:
+            ExpressionError: The text is no expression.
+        """
+        self.text = text
+        self.prefilter = prefilter(parse(text))
+        self._absent: set[str] | None = None
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The names that every run so far lacked."""
+        return tuple(sorted(self._absent or ()))
+
+    def holds(self, info: RunInfo) -> bool:
+        """Whether it holds for this run.
+
+        Raises:
+            ExpressionError: The kinds of values do not fit what is done with them.
+        """
+        cells = _cells(info)
+        expression, lacking = self._compiled(cells.keys())
+        self._absent = lacking if self._absent is None else self._absent & lacking
+        frame = {name: from_cells([cells.get(name)]) for name in expression.names}
+        return bool(expression.condition(frame, 1)[0])
+
+    def _compiled(self, columns: Set[str]) -> tuple[Expression, set[str]]:
+        """The expression over these columns and those that it names besides, and which these are."""
+        lacking: set[str] = set()
+        while True:
+            try:
+                return compile_expression(self.text, columns | lacking, what="run column"), lacking
+            except UnknownNameError as exc:
+                lacking.add(_name_at(exc.source, exc.span))
+
+
+def _name_at(source: str, span: tuple[int, int]) -> str:
+    text = source[slice(*span)]
+    return text[1:-1].replace("``", "`") if text.startswith("`") else text
 
 
 def keep_runs(infos: Sequence[RunInfo], text: str) -> tuple[bool, ...]:
