@@ -312,10 +312,8 @@ def _plain(chunked: pa.ChunkedArray) -> Vector:
     """A bundle's column as a vector, straight from Arrow's buffers."""
     import pyarrow as pa
 
-    array = chunked.combine_chunks()
+    array = flat(chunked)
     length = len(array)
-    if isinstance(array, pa.ChunkedArray):  # what Arrow gives for no chunks at all
-        array = array.chunk(0) if array.num_chunks else pa.nulls(0, chunked.type)
     present = _bits(array.is_valid(), length)
     if pa.types.is_boolean(array.type):
         return Vector("bool", _bits(array, length), present)

@@ -72,7 +72,7 @@ def _arranged(answer: Mapping[str, Any]) -> dict[str, Any]:
     """The sections in the order of the text; with several runs, nothing that another section tells again.
 
     A config key that is the same in all runs stands once in `[CONFIG]`, one that differs in `[CONFIG_DIFF]`;
-    a summary key that is compared stands in `[SUMMARY_COMPARISON]` alone.
+    a summary key that is compared stands in `[SUMMARY_COMPARISON]` alone; why a run is incomplete, in `[RUNS]`.
     """
     sections = {name: answer[name] for name in _RENDERERS if name in answer}
     if "config" in sections and "config_diff" in sections:
@@ -85,8 +85,12 @@ def _arranged(answer: Mapping[str, Any]) -> dict[str, Any]:
             run: {key: value for key, value in summary.items() if key not in compared}
             for run, summary in sections["summary"].items()
         }
-    if not sections.get("notes", True):
-        del sections["notes"]
+    told = {f"{run['label']} is incomplete: {run.get('reason')}" for run in answer["runs"]}
+    notes = [note for note in answer.get("notes", ()) if note not in told]
+    if notes:
+        sections["notes"] = notes
+    else:
+        sections.pop("notes", None)
     return sections
 
 
@@ -111,10 +115,12 @@ def _or_nothing(lines: Sequence[str]) -> Sequence[str]:
 
 
 def _cell(value: Any) -> str:
-    """A value of a table, floats with up to six significant digits."""
+    """A value of a table; a float with six significant digits, or all that stand before the point."""
     if value is None:
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else _exact(value)
+    if not isinstance(value, float):
+        return _exact(value)
+    return f"{value:.0f}" if 1e6 <= abs(value) < 1e16 else f"{value:.6g}"
 
 
 def _exact(value: Any) -> str:

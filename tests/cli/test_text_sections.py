@@ -125,7 +125,6 @@ def test_two_small_runs_look_like_this() -> None:
 [RUNS] runs=2
 A path=acme/nano/r1 name=baseline state=finished rows=2 last_step=5 complete=yes checkpoint=ckpt/a.pt checkpoint_step=3 source=sweep.wandb.zip
 B path=acme/nano/r2 name="try\\n[RUNS]" state=finished rows=2 last_step=5 complete=no reason="8 rows did not arrive" source=sweep.wandb.zip
-# B is incomplete: 8 rows did not arrive
 [CONFIG] run=all keys=1
 opt.name: "adam"
 # 2 more keys differ: [CONFIG_DIFF]
@@ -258,3 +257,23 @@ def test_a_constant_metric_has_no_lines_for_its_range() -> None:
     runs = FakeRun([{"_step": 0, "lr": 1}]), FakeRun([{"_step": 0, "lr": 2}], run_id="r2")
     text = render_text(answer(subjects(*runs), View()))
     assert section(text, "COMPARISON") == ["[COMPARISON] runs=2 metrics=1", "metric,value,A,B", "lr,last,1,2"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (1 / 3, "0.333333"),
+        (1_700_000_000.75, "1700000001"),
+        (123_456.789, "123457"),
+        (-2.5e7 - 0.25, "-25000000"),
+        (1e-7 / 3, "3.33333e-08"),
+        (1e22, "1e+22"),
+        (2**60 + 1, "1152921504606846977"),
+        (-math.inf, "-Infinity"),
+        (True, "true"),
+        ("NaN?", '"NaN?"'),
+    ],
+)
+def test_a_cell_has_six_significant_digits_or_all_before_the_point(value: Any, shown: str) -> None:
+    text = render_text(answer(subjects(FakeRun(summary={"x": value})), View(human=True)))
+    assert section(text, "SUMMARY")[1] == f"x: {shown}"
