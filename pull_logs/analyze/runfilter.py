@@ -7,7 +7,8 @@ sorted tags joined with commas. A run without the value has it missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from pull_logs.analyze.expressions import Expression, compile_expression
@@ -83,7 +84,7 @@ class RunCondition:
         frame = {name: from_cells([cells.get(name)]) for name in expression.names}
         return bool(expression.condition(frame, 1)[0])
 
-    def _compiled(self, columns: Set[str]) -> tuple[Expression, set[str]]:
+    def _compiled(self, columns: AbstractSet[str]) -> tuple[Expression, set[str]]:
         """The expression over these columns and those that it names besides, and which these are."""
         lacking: set[str] = set()
         while True:
