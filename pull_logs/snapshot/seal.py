@@ -117,8 +117,10 @@ def _store_all(folder: Path, runs: Iterable[BundleRun | Run]) -> Iterator[Stored
 
 def _store(file: Path, run: BundleRun | Run) -> StoredRun:
     if isinstance(run, Run):
-        return copy_run(file, run)
-    return store_run(file, info=run.info, coverage=run.coverage, batches=run.batches, system=run.system)
+        return copy_run(file, run, durable=False)
+    return store_run(
+        file, info=run.info, coverage=run.coverage, batches=run.batches, system=run.system, durable=False
+    )
 
 
 def seal_runs(stored: Iterable[StoredRun], *, out: Path, temp: Path) -> SealReport:

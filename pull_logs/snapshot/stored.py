@@ -83,15 +83,29 @@ class StoredRun:
 
 
 def store_run(
-    file: Path, *, info: RunInfo, coverage: Coverage, batches: Batches, system: pa.Table | None = None
+    file: Path,
+    *,
+    info: RunInfo,
+    coverage: Coverage,
+    batches: Batches,
+    system: pa.Table | None = None,
+    durable: bool = True,
 ) -> StoredRun:
     """Encode a run into `file`, whole or not at all. Safe in several threads for several files.
+
+    Args:
+        file: Its name, when it is whole.
+        info: The run's facts.
+        coverage: What of it arrived.
+        batches: Gives its rows in step order, one row a step; called twice.
+        system: Its system metrics as one system batch.
+        durable: Whether it has to outlive a loss of power.
 
     Raises:
         DataError: A value cannot be kept.
         OSError: The disk does not take it.
     """
-    with _whole_file(file) as out:
+    with _whole_file(file, durable=durable) as out:
         history = write_table(batches, out)
         encoded = None
         if system is not None and system.num_rows:
@@ -104,14 +118,14 @@ def store_run(
     return _stored(file, record)
 
 
-def copy_run(file: Path, run: Run) -> StoredRun:
+def copy_run(file: Path, run: Run, *, durable: bool = True) -> StoredRun:
     """Put a run of a bundle into `file` as it is, byte for byte, without decoding it.
 
     Raises:
         BundleDamagedError: The bundle is damaged.
         OSError: The disk does not take it.
     """
-    with _whole_file(file) as out:
+    with _whole_file(file, durable=durable) as out:
         for chunk in run.history_chunks():
             out.write(chunk)
         for chunk in run.system_chunks():
@@ -165,13 +179,14 @@ def sync(file: BinaryIO) -> None:
 
 
 @contextmanager
-def _whole_file(file: Path) -> Iterator[BinaryIO]:
+def _whole_file(file: Path, *, durable: bool) -> Iterator[BinaryIO]:
     """A new file that gets its name when everything is on disk, and leaves nothing behind otherwise."""
     temp = file.with_name(file.name + ".tmp")
     try:
         with temp.open("w+b") as out:
             yield out
-            sync(out)
+            if durable:
+                sync(out)
         temp.replace(file)
     except BaseException:
         temp.unlink(missing_ok=True)
