@@ -1,25 +1,27 @@
-"""The pages of a Parquet column chunk, looked at before anything is decompressed.
+"""The chunks and pages of a Parquet file, looked at before anything is decompressed.
 
-A page's header is a Thrift struct in the compact protocol. Reading it here
-bounds what decoding the page can take, refuses the encodings that this format
-does not use (some let a short page stand for a very long text), and tells which
-page it is whose checksum does not hold: pyarrow names neither column nor place.
+Footer and page headers are Thrift structs. Reading them here bounds what
+decoding can take, refuses the encodings that this format does not use (some let
+a short page stand for a very long text), and tells which page it is whose
+checksum does not hold: pyarrow names neither column nor place, and asking it
+for the chunks of a damaged footer ends the process.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from pull_logs.errors import DataError
+from pull_logs.snapshot.thrift import Struct, read_struct
 
 Read: TypeAlias = Callable[[int, int], bytes]
 """Gives the bytes of the file from an offset, so many of them or fewer at its end."""
 
+_MAGIC = b"PAR1"
 _HEADER_ROOM = 1 << 12
-_MAX_DEPTH = 4
 _DICTIONARY_PAGE = 2
 _DATA_PAGES = {0: (5, 2), 3: (8, 4)}
 """Page type: the field of its own header, and therein that of the encoding."""
@@ -63,6 +65,70 @@ class Page:
     checksum: int
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One row group: its rows, and where each of its columns is."""
+
+    rows: int
+    chunks: tuple[Chunk, ...]
+
+
+def read_groups(footer: bytes, *, size: int | None) -> tuple[Group, ...]:
+    """The row groups that a footer tells of.
+
+    Args:
+        footer: The last bytes of the file, length field and magic included.
+        size: Bytes of the whole file; None when it is not known.
+
+    Raises:
+        DataError: The footer is damaged, or tells of what this format does not have.
+    """
+    if len(footer) < 8 or footer[-4:] != _MAGIC:
+        raise DataError("the Parquet footer does not end in PAR1")
+    length = int.from_bytes(footer[-8:-4], "little")
+    if length > len(footer) - 8:
+        raise DataError(f"the Parquet footer is cut short: {length} bytes of it were expected")
+    try:
+        fields, _ = read_struct(footer[len(footer) - 8 - length : -8])
+        names = [_column_name(element) for element in fields[2][1:]]
+        groups = tuple(_group(group, place, names, size) for place, group in enumerate(fields.get(4, [])))
+        whole = sum(group.rows for group in groups) == fields[3] and fields[2][0].get(5, 0) == len(names)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as exc:
+        if isinstance(exc, DataError):
+            raise
+        raise DataError("the Parquet footer is damaged") from exc
+    if not whole:
+        raise DataError(f"the row groups of the Parquet file do not add up to its {fields[3]} rows")
+    return groups
+
+
+def _column_name(element: Struct) -> str:
+    name: str = element[4].decode()
+    if element.get(5):
+        raise DataError(f"column {name!r} of the Parquet file is nested")
+    return name
+
+
+def _group(fields: Struct, place: int, names: Sequence[str], size: int | None) -> Group:
+    rows, columns = fields[3], fields[1]
+    if rows < 0 or len(columns) != len(names):
+        raise DataError(f"row group {place} of the Parquet file is damaged")
+    return Group(
+        rows, tuple(_chunk(column, place, name, size) for column, name in zip(columns, names, strict=True))
+    )
+
+
+def _chunk(fields: Struct, group: int, name: str, size: int | None) -> Chunk:
+    facts = fields[3]
+    start = min(facts[9], facts.get(11, facts[9]))
+    end = start + facts[7]
+    inside = len(_MAGIC) <= start <= end and (size is None or end <= size)
+    # A chunk in another file (1), or encrypted (8, 9), is none of ours.
+    if not inside or facts[3] != [name.encode()] or not {1, 8, 9}.isdisjoint(fields):
+        raise DataError(f"the footer's entry of column {name!r} in row group {group} is damaged")
+    return Chunk(group, name, start, end)
+
+
 def walk_pages(read: Read, chunk: Chunk) -> Iterator[Page]:
     """The pages of a chunk, in order.
 
@@ -96,7 +162,7 @@ def damaged_part(read: Read, chunk: Chunk) -> tuple[int, int] | None:
 
 def _page(data: bytes, place: int) -> Page:
     try:
-        header, size = _Compact(data).struct()
+        header, size = read_struct(data)
         kind, decoded, packed = header[1], header[2], header[3]
         if kind == _DICTIONARY_PAGE:
             values, encoding = 0, header[7][2]
@@ -104,68 +170,10 @@ def _page(data: bytes, place: int) -> Page:
             own, field = _DATA_PAGES[kind]
             values, encoding = header[own][1], header[own][field]
         checksum = header[4] & 0xFFFFFFFF
-        sound = min(decoded, packed, values) >= 0
+        sound = min(decoded, packed, values) >= 0 and encoding in _ENCODINGS
     except (KeyError, IndexError, TypeError, ValueError) as exc:
         raise DataError(f"the page header at byte {place} is damaged") from exc
-    if not sound or encoding not in _ENCODINGS:
+    if not sound:
         raise DataError(f"the page at byte {place} is not one that this format has")
     body = place + size
     return Page(start=place, body=body, end=body + packed, decoded=decoded, values=values, checksum=checksum)
-
-
-class _Compact:
-    """As much of Thrift's compact protocol as page headers use: structs of numbers, flags and bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._place = 0
-
-    def struct(self, depth: int = 0) -> tuple[Mapping[int, Any], int]:
-        """The fields of a struct by their id, and the offset behind it.
-
-        Raises:
-            ValueError: It is no such struct.
-            IndexError: It is cut short.
-        """
-        if depth > _MAX_DEPTH:
-            raise ValueError("nested too deep")
-        fields: dict[int, Any] = {}
-        last = 0
-        while head := self._byte():
-            delta, kind = head >> 4, head & 0x0F
-            last = last + delta if delta else self._number()
-            fields[last] = self._value(kind, depth)
-        return fields, self._place
-
-    def _value(self, kind: int, depth: int) -> Any:
-        if kind in (1, 2):
-            return kind == 1
-        if kind == 3:
-            return self._byte()
-        if kind in (4, 5, 6):
-            return self._number()
-        if kind == 8:
-            size = self._varint()
-            self._place += size
-            return None
-        if kind == 12:
-            return self.struct(depth + 1)[0]
-        raise ValueError(f"a field of type {kind}")
-
-    def _byte(self) -> int:
-        value = self._data[self._place]
-        self._place += 1
-        return value
-
-    def _varint(self) -> int:
-        value = 0
-        for shift in range(0, 70, 7):
-            part = self._byte()
-            value |= (part & 0x7F) << shift
-            if part < 0x80:
-                return value
-        raise ValueError("a number of more than 64 bits")
-
-    def _number(self) -> int:
-        value = self._varint()
-        return (value >> 1) ^ -(value & 1)

@@ -31,7 +31,7 @@ from pull_logs.snapshot.cells import ColumnKind, column_kind
 from pull_logs.snapshot.columns import RESIDUAL, BatchCells, take_apart
 from pull_logs.snapshot.identity import RowsHasher
 from pull_logs.snapshot.layout import Layout, Survey, lay_out
-from pull_logs.snapshot.pages import Chunk, damaged_part, walk_pages
+from pull_logs.snapshot.pages import Chunk, Group, damaged_part, read_groups, walk_pages
 
 WRITER = f"pyarrow {pa.__version__}"
 """What the bytes of a file depend on besides its rows."""
@@ -267,17 +267,36 @@ class _File:
     native: pa.NativeFile
     metadata: pq.FileMetaData
     schema: pa.Schema
+    groups: tuple[Group, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(group.rows for group in self.groups)
+
+    def chunk(self, group: int, name: str) -> Chunk:
+        place: int = self.schema.get_field_index(name)
+        return self.groups[group].chunks[place]
 
 
 def _open(source: Source, footer: bytes | None) -> _File:
     native = _native(source)
-    metadata = pq.read_metadata(native if footer is None else pa.BufferReader(footer))
+    known = _last_bytes(native) if footer is None else footer
+    # What a chunk is, pyarrow is never asked: on a damaged footer its answer is to abort.
+    groups = read_groups(known, size=native.size() or None)
+    metadata = pq.read_metadata(pa.BufferReader(known))
     schema = metadata.schema.to_arrow_schema()
     _check_schema(schema)
-    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
-    if sum(group.num_rows for group in groups) != metadata.num_rows or any(g.num_rows < 0 for g in groups):
-        raise DataError(f"the row groups of the Parquet file do not add up to its {metadata.num_rows} rows")
-    return _File(native, metadata, schema)
+    names = tuple(schema.names)
+    if any(tuple(chunk.column for chunk in group.chunks) != names for group in groups):
+        raise DataError("the columns of the Parquet file are not those of its schema")
+    return _File(native, metadata, schema, groups)
+
+
+def _last_bytes(native: pa.NativeFile) -> bytes:
+    size = native.size()
+    end = bytes(native.read_at(min(8, size), max(size - 8, 0)))
+    length = min(int.from_bytes(end[:4], "little") + 8, size)
+    return bytes(native.read_at(length, size - length))
 
 
 def _check_schema(schema: pa.Schema) -> None:
@@ -309,18 +328,8 @@ def read_footer(source: Source, *, footer: bytes | None = None) -> FooterInfo:
     """
     with _border():
         file = _open(b"" if footer is not None else source, footer)
-        names = tuple(file.schema.names)
-        groups = range(file.metadata.num_row_groups)
-        chunks = tuple(_chunk(file, group, name) for group in groups for name in names)
-        return FooterInfo(file.metadata.num_rows, names, file.schema, chunks)
-
-
-def _chunk(file: _File, group: int, name: str) -> Chunk:
-    column = file.metadata.row_group(group).column(file.schema.get_field_index(name))
-    start = column.data_page_offset
-    if column.dictionary_page_offset is not None:
-        start = min(start, column.dictionary_page_offset)
-    return Chunk(group, name, start, start + column.total_compressed_size)
+    chunks = tuple(chunk for group in file.groups for chunk in group.chunks)
+    return FooterInfo(file.rows, tuple(file.schema.names), file.schema, chunks)
 
 
 def column_names(source: Source, *, footer: bytes | None = None) -> tuple[str, ...]:
@@ -357,11 +366,11 @@ def read_batches(
     """
     with _border():
         file = _open(source, footer)
-        if expected_rows is not None and file.metadata.num_rows != expected_rows:
-            raise DataError(f"the Parquet file has {file.metadata.num_rows} rows, not {expected_rows}")
+        if expected_rows is not None and file.rows != expected_rows:
+            raise DataError(f"the Parquet file has {file.rows} rows, not {expected_rows}")
         names = _wanted(file, columns)
         reader = _reader(file, names)
-    for group in range(file.metadata.num_row_groups):
+    for group in range(len(file.groups)):
         with _border():
             _check_pages(file, group, names, memory_limit)
             table = _read_group(reader, group, names, memory_limit)
@@ -386,12 +395,12 @@ def _reader(file: _File, names: Sequence[str]) -> pq.ParquetFile:
 
 def _check_pages(file: _File, group: int, names: Sequence[str], limit: int) -> None:
     """Refuse what would take too much memory, by the headers of the pages themselves."""
-    rows = file.metadata.row_group(group).num_rows
+    rows = file.groups[group].rows
     spent = rows * len(names) * 8
     _spend(spent, limit)
     for name in names:
         values = 0
-        for page in walk_pages(_read_at(file.native), _chunk(file, group, name)):
+        for page in walk_pages(_read_at(file.native), file.chunk(group, name)):
             values += page.values
             spent += page.decoded
             _spend(spent, limit)
@@ -446,7 +455,7 @@ def read_table(
     with _border():
         file = _open(source, footer)
         names = _wanted(file, columns)
-        _spend(file.metadata.num_rows * len(names) * 8, memory_limit)
+        _spend(file.rows * len(names) * 8, memory_limit)
     tables = []
     for table in read_batches(
         file.native, columns, footer=footer, expected_rows=expected_rows, memory_limit=memory_limit

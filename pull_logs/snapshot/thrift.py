@@ -1,0 +1,90 @@
+"""As much of Thrift's compact protocol as Parquet's own structs use, for bytes that nobody vouches for."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+Struct: TypeAlias = dict[int, Any]
+"""The fields of a struct by their id."""
+
+_MAX_DEPTH = 12
+_TRUE, _FALSE, _BYTE, _INT16, _INT32, _INT64, _DOUBLE, _BYTES, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
+
+
+def read_struct(data: bytes) -> tuple[Struct, int]:
+    """The struct at the start of these bytes, and the offset behind it.
+
+    Raises:
+        ValueError: It is no such struct, is cut short or nests too deep.
+    """
+    reader = _Reader(data)
+    try:
+        return reader.struct(0), reader.place
+    except IndexError as exc:
+        raise ValueError("a struct is cut short") from exc
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.place = 0
+
+    def struct(self, depth: int) -> Struct:
+        if depth > _MAX_DEPTH:
+            raise ValueError("a struct nests too deep")
+        fields: Struct = {}
+        last = 0
+        while head := self._byte():
+            delta, kind = head >> 4, head & 0x0F
+            last = last + delta if delta else self._number()
+            fields[last] = kind == _TRUE if kind <= _FALSE else self._value(kind, depth)
+        return fields
+
+    def _value(self, kind: int, depth: int) -> Any:
+        if kind in (_INT16, _INT32, _INT64):
+            return self._number()
+        if kind == _BYTES:
+            return self._take(self._varint())
+        if kind == _STRUCT:
+            return self.struct(depth + 1)
+        if kind in (_LIST, _SET):
+            return self._list(depth + 1)
+        if kind == _DOUBLE:
+            return self._take(8)
+        if kind in (_TRUE, _FALSE, _BYTE):
+            return self._byte()
+        raise ValueError(f"a field is of type {kind}")
+
+    def _list(self, depth: int) -> list[Any]:
+        head = self._byte()
+        size, kind = head >> 4, head & 0x0F
+        if size == 0x0F:
+            size = self._varint()
+        if depth > _MAX_DEPTH or size > len(self._data) - self.place:
+            raise ValueError("a list is longer than what holds it, or nests too deep")
+        return [self._value(kind, depth) for _ in range(size)]
+
+    def _take(self, size: int) -> bytes:
+        taken = self._data[self.place : self.place + size]
+        if len(taken) < size:
+            raise ValueError("a field is cut short")
+        self.place += size
+        return taken
+
+    def _byte(self) -> int:
+        value = self._data[self.place]
+        self.place += 1
+        return value
+
+    def _varint(self) -> int:
+        value = 0
+        for shift in range(0, 70, 7):
+            part = self._byte()
+            value |= (part & 0x7F) << shift
+            if part < 0x80:
+                return value
+        raise ValueError("a number has more than 64 bits")
+
+    def _number(self) -> int:
+        value = self._varint()
+        return (value >> 1) ^ -(value & 1)
