@@ -16,6 +16,7 @@ from bundlekit import ROWS, SYSTEM_ROWS, bundle_run, make_bundle, members_of, tw
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pull_logs import snapshot
 from pull_logs.errors import BundleDamagedError, MetricNotFoundError, RunNotFoundError
 from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot import run as run_module
@@ -321,3 +322,21 @@ def test_reading_loads_no_pandas(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_room_gives_out_these_names() -> None:
+    assert snapshot.__all__ == [
+        "Bundle",
+        "BundleRun",
+        "Damage",
+        "Run",
+        "SealReport",
+        "Spool",
+        "VerifyReport",
+        "open_bundle",
+        "verify_bundle",
+        "write_bundle",
+    ]
+    assert all(getattr(snapshot, name).__name__ == name for name in snapshot.__all__)
+    with pytest.raises(AttributeError, match=r"^module 'pull_logs.snapshot' has no attribute 'nothing'$"):
+        _ = snapshot.nothing
