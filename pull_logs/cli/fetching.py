@@ -1,7 +1,9 @@
-"""`fetch`: pull runs from W&B into a bundle."""
+"""`fetch` and `refresh`: runs from W&B into a bundle, and a bundle brought up to date."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,26 +11,57 @@ import click
 
 from pull_logs.cli.bundles import say_sealed
 from pull_logs.cli.options import Sources, source_options, take_sources
-from pull_logs.errors import IncompleteError, UsageError
+from pull_logs.errors import IncompleteError, RunNotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from pull_logs.fetch import PullReport, Selection
+    from pull_logs.analyze import RunCondition
+    from pull_logs.fetch import PullReport, Selection, Survey
+
+FILE = click.Path(path_type=Path)
+_CONCURRENCY = click.option(
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    default=32,
+    show_default=True,
+    help="Most requests in flight.",
+)
+_METRICS = click.option("--metrics", metavar="REGEX", help="Only metrics whose name matches.")
+_STRICT = click.option(
+    "--strict", is_flag=True, help="Incomplete data is an error (exit 4); what is whole is kept."
+)
+_REPORT = click.option(
+    "--report-json", type=FILE, metavar="FILE", help="Write what it brought and took as JSON."
+)
 
 
-def selection_of(sources: Sources) -> Selection:
+def _condition(sources: Sources, states: tuple[str, ...], since: str | None) -> RunCondition | None:
+    """`--filter`, `--state` and `--since` as one condition on runs."""
+    from pull_logs.analyze import RunCondition
+
+    terms = [] if sources.keep is None else [f"({sources.keep})"]
+    if states:
+        terms.append(f"state in [{', '.join(map(json.dumps, states))}]")
+    if since is not None:
+        terms.append(f"created_at >= {json.dumps(since)}")
+    if sources.keep is not None:
+        RunCondition(sources.keep)  # so that an error points into what was typed
+    return RunCondition(" and ".join(terms)) if terms else None
+
+
+def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
     """What to pull, of the sources on the command line.
 
     Raises:
         UsageError: Nothing was named, or a bundle was.
         NotFoundError: A checkpoint is not there, or has no run in it.
     """
-    from pull_logs.fetch import Selection
+    from pull_logs.fetch import RunFilter, Selection
     from pull_logs.runs import RunReference
 
     if sources.bundles:
         raise UsageError(
             "fetch asks W&B and -b names a bundle",
-            hint="leave -b out, or look at the bundle with `pull-logs -b`",
+            hint="leave -b out, or bring the bundle up to date with `pull-logs refresh`",
         )
     sources.check()
     references = [RunReference.parse(text) for text in sources.runs]
@@ -40,56 +73,163 @@ def selection_of(sources: Sources) -> Selection:
             for pattern in sources.checkpoints
             for file in find_checkpoints(pattern)
         ]
-    return Selection(runs=tuple(references), projects=sources.projects, sweeps=sources.sweeps)
+    kept = condition and RunFilter(text=condition.text, holds=condition.holds, prefilter=condition.prefilter)
+    return Selection(
+        runs=tuple(references), projects=sources.projects, sweeps=sources.sweeps, filter=kept or None
+    )
 
 
 def tell_report(report: PullReport) -> None:
     """Tell on stderr what a pull brought, whole or not, and what it took."""
-    if report.seal is not None:
-        say_sealed(report.seal)
-    missing = [outcome for outcome in report.runs if not outcome.complete]
+    from pull_logs.cli.safetext import inline
+
+    say_sealed(report.seal)
+    whole = len(report.runs) - len(report.incomplete)
     click.echo(
-        f"{len(report.runs) - len(missing)} of {len(report.runs)} runs whole; {report.requests} requests,"
+        f"{whole} of {len(report.runs)} runs whole; {report.requests} requests,"
         f" {report.bytes_received / 1e6:.2f} MB received, {report.retries} retries, {report.seconds:.1f} s",
         err=True,
     )
-    for outcome in missing:
-        click.echo(f"pull-logs: not whole: {outcome.path}: {outcome.reason}", err=True)
+    for outcome in report.incomplete:
+        if not outcome.sealed:
+            click.echo(inline(f"pull-logs: not in the bundle: {outcome.path}: {outcome.reason}"), err=True)
+
+
+def _finish(report: PullReport, *, report_json: Path | None, strict: bool) -> None:
+    tell_report(report)
+    if report_json is not None:
+        report_json.write_text(json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n")
+    if strict and report.incomplete:
+        raise IncompleteError(
+            f"{len(report.incomplete)} of {len(report.runs)} runs are not whole",
+            hint="run the same command again",
+        )
+
+
+def _names_in_no_run(selection: Selection, condition: RunCondition | None) -> str:
+    """What a filter that kept nothing asks for in vain; W&B is asked again without the prefilter."""
+    from pull_logs.fetch import survey_sync
+
+    if condition is None or selection.filter is None:
+        return ""
+    if condition.prefilter:
+        survey_sync(replace(selection, filter=replace(selection.filter, prefilter={})))
+    return ", ".join(map(repr, condition.absent))
+
+
+def _tell_survey(found: Survey) -> None:
+    from pull_logs.cli.safetext import inline
+
+    click.echo(
+        f"runs {found.runs}\nrows {found.rows}\nfiles {found.files}\nlive_rows {found.live_rows}\n"
+        f"requests {found.requests}\nlisting_seconds {found.listing_seconds:.1f}"
+    )
+    for path, reason in found.missing:
+        click.echo(inline(f"missing {path}: {reason}"))
 
 
 @click.command()
 @source_options
+@click.option("-o", "--out", type=FILE, metavar="FILE", help="The bundle to write.")
 @click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The bundle to write."
+    "--state", "states", multiple=True, metavar="STATE", help="Only runs in this state, as in 'finished'."
 )
-@click.option("--metrics", metavar="REGEX", help="Only metrics whose name matches.")
+@click.option("--since", metavar="DATE", help="Only runs created on or after DATE (UTC), as in 2026-11-01.")
+@_METRICS
 @click.option("--system", is_flag=True, help="Pull system metrics too.")
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1, 256),
-    default=32,
-    show_default=True,
-    help="Most requests in flight.",
-)
-@click.option("--strict", is_flag=True, help="Incomplete data is an error (exit 4); what is whole is kept.")
+@click.option("--dry-run", is_flag=True, help="Tell what a pull would take; pull nothing.")
+@click.option("--fresh", is_flag=True, help="Forget what an interrupted pull into the same file has left.")
+@_CONCURRENCY
+@_REPORT
+@_STRICT
 def fetch(
-    out: Path, metrics: str | None, concurrency: int, *, system: bool, strict: bool, **options: Any
+    *,
+    out: Path | None,
+    states: tuple[str, ...],
+    since: str | None,
+    metrics: str | None,
+    concurrency: int,
+    report_json: Path | None,
+    system: bool,
+    dry_run: bool,
+    fresh: bool,
+    strict: bool,
+    **options: Any,
 ) -> None:
     """Pull runs from W&B, whole and unsampled, into one verified bundle.
 
     Stopped half way, the same command goes on where it stopped.
     """
-    selection = selection_of(take_sources(options))
+    sources = take_sources(options)
+    condition = _condition(sources, states, since)
+    selection = _selection(sources, condition)
+    if out is None and not dry_run:
+        raise UsageError(
+            "fetch has no file to write", hint="name it with -o FILE.wandb.zip, or ask with --dry-run"
+        )
     from pull_logs.cli.progress import progress_display
-    from pull_logs.fetch import pull_sync
+    from pull_logs.fetch import pull_sync, survey_sync
 
+    try:
+        with progress_display() as hook:
+            if out is None or dry_run:
+                _tell_survey(survey_sync(selection, concurrency=concurrency, progress=hook))
+                return
+            report = pull_sync(
+                selection,
+                out=out,
+                metrics=metrics,
+                system=system,
+                fresh=fresh,
+                concurrency=concurrency,
+                progress=hook,
+            )
+    except RunNotFoundError as exc:
+        names = _names_in_no_run(selection, condition)
+        if not names:
+            raise
+        raise RunNotFoundError(exc.message, hint=f"no run has {names}, which the filter asks for") from exc
+    _finish(report, report_json=report_json, strict=strict)
+
+
+@click.command()
+@click.argument("bundle", type=FILE, metavar="BUNDLE")
+@click.option("-o", "--out", type=FILE, metavar="FILE", help="Write here instead of replacing BUNDLE.")
+@_METRICS
+@_CONCURRENCY
+@_REPORT
+@_STRICT
+def refresh(
+    *,
+    bundle: Path,
+    out: Path | None,
+    metrics: str | None,
+    concurrency: int,
+    report_json: Path | None,
+    strict: bool,
+) -> None:
+    """Ask W&B again for the runs of a bundle; those that did not change are copied.
+
+    Give the --metrics that the bundle was fetched with.
+    """
+    from pull_logs.cli.progress import progress_display
+    from pull_logs.fetch import Selection, pull_sync
+    from pull_logs.runs import RunReference
+    from pull_logs.snapshot import open_bundle
+
+    with open_bundle(bundle) as opened:
+        runs = list(opened.runs())
+        paths = [run.path for run in runs]
+        system = any(run.system_rows_hash is not None for run in runs)
+    references = tuple(RunReference(path.run_id, project=path.project, entity=path.entity) for path in paths)
     with progress_display() as hook:
         report = pull_sync(
-            selection, out=out, metrics=metrics, system=system, concurrency=concurrency, progress=hook
+            Selection(runs=references),
+            out=out or bundle,
+            previous=bundle,
+            metrics=metrics,
+            system=system,
+            concurrency=concurrency,
+            progress=hook,
         )
-    tell_report(report)
-    missing = [outcome for outcome in report.runs if not outcome.complete]
-    if strict and missing:
-        raise IncompleteError(
-            f"{len(missing)} of {len(report.runs)} runs are not whole", hint="run the same command again"
-        )
+    _finish(report, report_json=report_json, strict=strict)

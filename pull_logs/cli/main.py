@@ -104,6 +104,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
 
 for _command in (
     fetching.fetch,
+    fetching.refresh,
     bundles.import_command,
     bundles.info,
     bundles.verify,

@@ -145,6 +145,64 @@ def test_fetch_pulls_a_project_and_info_and_verify_read_it(server: ReplayServer,
     assert checked.stdout.startswith(f"{out}: ok, ")
 
 
+def test_fetch_keeps_the_runs_that_its_filters_name(server: ReplayServer, tmp_path: Path) -> None:
+    out, report = tmp_path / "out.wandb.zip", tmp_path / "report.json"
+    words = [
+        "--filter",
+        "config.lr == 0.1 or summary.val/acc > 0.96",
+        "--state",
+        "finished",
+        "--since",
+        "2026-01-01",
+    ]
+    done = pull_logs(
+        "fetch",
+        "-p",
+        "acme/digits",
+        "-o",
+        out,
+        *words,
+        "--report-json",
+        report,
+        environment=server.environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    kept = [run["path"].rpartition("/")[2] for run in json.loads(report.read_text())["runs"]]
+    assert kept == ["cnn1e1s0", "cnn1e1s1", "cnn1e1s2", "cnn1e1s3", "mlp5e2s0"]
+
+
+def test_a_filter_that_names_nothing_says_so(server: ReplayServer, tmp_path: Path) -> None:
+    words = ["fetch", "-p", "acme/digits", "-o", str(tmp_path / "x.wandb.zip"), "--filter", "config.lrr > 0"]
+    done = pull_logs(*words, environment=server.environment())
+    assert done.returncode == 3
+    assert done.stderr == (
+        "pull-logs: error: there is no run to pull; no run has 'config.lrr', which the filter asks for\n"
+    )
+
+
+def test_a_dry_run_tells_what_a_pull_would_take_and_writes_nothing(
+    server: ReplayServer, tmp_path: Path
+) -> None:
+    done = pull_logs(
+        "fetch", "-p", "acme/digits", "--dry-run", environment=server.environment(), cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    facts = dict(line.split() for line in done.stdout.splitlines())
+    assert (facts["runs"], facts["rows"]) == ("16", "4090")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refresh_copies_what_did_not_change(server: ReplayServer, tmp_path: Path) -> None:
+    out, report = tmp_path / "out.wandb.zip", tmp_path / "report.json"
+    words = ["-p", "acme/digits", "-o", str(out), "--system"]
+    assert pull_logs("fetch", *words, environment=server.environment()).returncode == 0
+    before = out.read_bytes()
+    done = pull_logs("refresh", out, "--report-json", report, environment=server.environment())
+    assert done.returncode == 0, done.stderr
+    assert json.loads(report.read_text())["requests"] == 1
+    assert out.read_bytes() == before
+
+
 def test_import_makes_the_bundle_of_the_fixtures_again(tmp_path: Path) -> None:
     out = tmp_path / "again.wandb.zip"
     done = pull_logs("import", ROOT / "fixtures" / "digits" / "wandb", "-o", out)
