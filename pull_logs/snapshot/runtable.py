@@ -52,6 +52,9 @@ LIGHT = tuple(name for name in SCHEMA.names if name not in DOCUMENTS)
 MAX_TEXT = 4 * 2**30
 """Bytes of text that may be in memory at once."""
 
+_FOREIGN = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)
+"""What pyarrow raises over a file that is not what it should be."""
+
 _TEXT_LEAVES = [
     "tags.list.element" if field.name == "tags" else field.name
     for field in SCHEMA
@@ -239,7 +242,7 @@ class RunTable:
             self._file = pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=_TEXT_LEAVES)
             self._light = _plain(self._file.read(columns=list(LIGHT), use_threads=False))
             columns = [self._light.column(name).to_pylist() for name in ("entity", "project", "run_id")]
-        except (pa.ArrowException, OSError, ValueError) as exc:
+        except _FOREIGN as exc:
             raise self._damaged(f"cannot be read: {exc}") from exc
         self.paths: tuple[RunPath, ...] = tuple(map(RunPath, *columns))
         if any(left >= right for left, right in zip(self.paths, self.paths[1:], strict=False)):
@@ -265,7 +268,7 @@ class RunTable:
             # Two threads that read from one ParquetFile at once crash the process.
             with self._reading:
                 return _plain(self._file.read_row_group(number, columns=list(DOCUMENTS), use_threads=False))
-        except (pa.ArrowException, OSError, ValueError) as exc:
+        except _FOREIGN as exc:
             raise self._damaged(f"cannot be read: {exc}") from exc
 
     def column(self, name: str) -> list[Any]:
