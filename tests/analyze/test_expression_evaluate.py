@@ -130,6 +130,7 @@ def test_a_condition_is_true_or_false_and_never_missing(text: str, expected: lis
         ("sqrt(y)", [math.sqrt(2), 0.0, 1.0, None, NAN]),
         ("round(y / 4)", [0.0, 0.0, 0.0, None, -1.0]),
         ("round(y / 7, 2)", [0.29, 0.0, 0.14, None, -0.43]),
+        ("round(35184372088832.75)", [35184372088833.0] * 5),
         ("round(x * 1e300, 15)", [1e300, None, NAN, 4e300, INF]),
         ("min(x, y)", [1.0, None, NAN, None, -3.0]),
         ("max(x, y, 2)", [2.0, None, NAN, None, INF]),
@@ -149,7 +150,7 @@ def test_a_condition_is_true_or_false_and_never_missing(text: str, expected: lis
         ("rolling_mean(x, 1)", [1.0, None, NAN, 4.0, INF]),
         ("rolling_mean(x, 2)", [None, None, NAN, NAN, INF]),
         ("rolling_mean(y, 5)", [None] * 5),
-        ("rolling_mean(y * 5e307, 2)", [None, 5e307, 2.5e307, None, -5e307]),
+        ("rolling_mean(_step * 0 + 1.5e308, 2)", [None, 1.5e308, 1.5e308, 1.5e308, 1.5e308]),
         ("first(y)", [2.0] * 5),
         ("last(y)", [-3.0] * 5),
         ("first(name)", ["a"] * 5),
@@ -269,6 +270,27 @@ def test_runs_are_filtered_by_the_same_language() -> None:
     }
     text = 'config.lr <= 1e-3 and summary.val/acc > 0.9 and state == "finished"'
     assert compile_expression(text, runs).condition(runs, 4).tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize("alpha", [0.9, 0.5, 0.1, 1e-3, 1e-6])
+def test_ema_forgets_nothing_of_a_long_history_that_weighs_anything(alpha: float) -> None:
+    values = np.zeros(5000)
+    values[[0, 1000, 4321]] = [1.0, -7.0, 3.0]
+    loop = [1.0]
+    for step in range(1, 5000):
+        loop.append(alpha * values[step] + (1 - alpha) * loop[-1])
+    frame = {"x": numbers(values)}
+    found = compile_expression(f"ema(x, {alpha})", frame).evaluate(frame, 5000)
+    assert np.abs(found.floats() - np.array(loop)).max() <= 7e-12
+
+
+def test_rolling_mean_is_not_spoilt_by_what_has_left_the_window() -> None:
+    values = np.ones(3000)
+    values[10] = 1e300
+    frame = {"x": numbers(values)}
+    found = compile_expression("rolling_mean(x, 777)", frame).evaluate(frame, 3000)
+    assert found.count == 3000 - 776
+    assert set(found.values[787:]) == {1.0}
 
 
 def test_an_empty_frame_has_an_empty_answer_and_still_checks_kinds() -> None:

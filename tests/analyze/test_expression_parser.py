@@ -141,6 +141,8 @@ def test_a_string_is_in_either_quotes_with_the_escapes_of_json(text: str, value:
         ("(a*b)*c", "(a * b) * c"),
         ("a**(b**c)", "a ** b ** c"),
         ("(-a)**b", "(-a) ** b"),
+        ("2**(-1)", "2 ** -1"),
+        ("a**(-(b**c))", "a ** -b ** c"),
         ("1e16+1e15+1e-7+0.10", "1e+16 + 1000000000000000 + 1e-07 + 0.1"),
         ("'x'", '"x"'),
         ("`a`", "`a`"),

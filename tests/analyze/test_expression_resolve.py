@@ -74,6 +74,11 @@ def test_a_comparison_with_null_is_noted() -> None:
     )
 
 
+@pytest.mark.parametrize("text", ["2 ** train/loss", "2 / train/loss", "-train/loss"])
+def test_an_exact_name_is_clear_wherever_it_stands(text: str) -> None:
+    assert compile_expression(text, ["train/loss", "train", "loss"]).names == {"train/loss"}
+
+
 def test_fewest_splits_win() -> None:
     expression = compile_expression("a/b/c", ["a", "b", "c", "a/b"])
     assert str(expression.node) == "a/b / c"
