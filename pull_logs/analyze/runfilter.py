@@ -110,6 +110,8 @@ def keep_runs(infos: Sequence[RunInfo], text: str) -> tuple[bool, ...]:
         ExpressionError: The text is no expression, or its kinds do not fit.
         UnknownNameError: A name is in none of the runs; the message names the nearest ones.
     """
+    if not infos:
+        return ()
     rows = [_cells(info) for info in infos]
     columns = sorted({name for row in rows for name in row})
     expression = compile_expression(text, columns, what="run column")
