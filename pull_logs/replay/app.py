@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from pull_logs.errors import UsageError
 from pull_logs.replay.catalog import Catalog
 from pull_logs.replay.counting import RequestCounts
 from pull_logs.replay.documents import DocumentRefusedError, Documents, Prepared
@@ -49,6 +50,7 @@ def build_app(
     hosts: Collection[str] = (),
     signer: LinkSigner | None = None,
     memory: int = MEMORY,
+    shard_rows: int | None = None,
     middleware: Sequence[Middleware] = (),
 ) -> Starlette:
     """A W&B-compatible read server over bundles, which stay the caller's to close.
@@ -64,10 +66,22 @@ def build_app(
         hosts: Names or addresses besides loopback that requests may be sent to.
         signer: Signs links; tests set its clock.
         memory: Bytes that decoded tables, and again encoded exports, may take.
+        shard_rows: Rows that one export has at most: W&B exports a long run in several files. None gives
+            each run one file.
         middleware: More ASGI middleware behind the guard, such as latency or faults for a test.
+
+    Raises:
+        UsageError: `shard_rows` is less than 1.
     """
+    if shard_rows is not None and shard_rows < 1:
+        raise UsageError(f"shard_rows is {shard_rows}, less than 1")
     key = api_key or new_api_key()
-    library = Library(Catalog(bundles, entity=entity), signer=signer or LinkSigner(), memory=memory)
+    library = Library(
+        Catalog(bundles, entity=entity),
+        signer=signer or LinkSigner(),
+        memory=memory,
+        shard_rows=shard_rows,
+    )
     schema = read_schema()
     service = _Service(key, library, Documents(schema), RequestCounts())
     app = Starlette(

@@ -36,29 +36,48 @@ class Stored:
 
 
 class Library:
-    """Reads histories when asked, each once, and forgets the least used ones."""
+    """Reads histories when asked, each once, and forgets the least used ones.
 
-    def __init__(self, catalog: Catalog, *, signer: LinkSigner, memory: int = MEMORY) -> None:
+    Args:
+        catalog: The runs.
+        signer: Signs links to exports.
+        memory: Bytes that decoded tables, and again encoded exports, may take.
+        shard_rows: Rows that one export has at most, the runs longer than that having several; None
+            gives each run one.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        signer: LinkSigner,
+        memory: int = MEMORY,
+        shard_rows: int | None = None,
+    ) -> None:
         self.catalog = catalog
         self.signer = signer
+        self._shard_rows = shard_rows
         self._tables = BoundedCache[RunPath, Table](limit=memory, size=lambda table: table.rows.nbytes)
-        self._exports = BoundedCache[RunPath, Stored](limit=memory, size=lambda stored: len(stored.body))
+        self._exports = BoundedCache[tuple[RunPath, int], Stored](
+            limit=memory, size=lambda stored: len(stored.body)
+        )
         self._exact: dict[RunPath, bool] = {}
 
     def table(self, run: Run) -> Table:
         """The whole history of a run."""
         return self._tables.get(run.path, lambda: Table(run.table()))
 
-    def export_link(self, run: Run, base_url: str) -> str | None:
-        """The link to the run's Parquet file; None for a run that is served live.
+    def export_links(self, run: Run, base_url: str) -> list[str]:
+        """The links to the run's Parquet files; none for a run that is served live.
 
         A run that may still log is live; so is one that plain Parquet would change.
         """
         if run.info.state in LIVE_STATES or run.rows == 0:
-            return None
+            return []
         if run.path not in self._exact:
             self._exact[run.path] = self._is_exact(run)
-        return self.link(run.path, _export_name(run), base_url) if self._exact[run.path] else None
+        names = self._shard_names(run) if self._exact[run.path] else []
+        return [self.link(run.path, name, base_url) for name in names]
 
     def link(self, path: RunPath, name: str, base_url: str) -> str:
         """The signed link to an object of a run."""
@@ -71,9 +90,19 @@ class Library:
             return None
         if name == METADATA and run.info.metadata:
             return _stored(metadata_bytes(run.info), "application/json")
-        if name == _export_name(run):
-            return self._exports.get(run.path, lambda: self._export(run))
+        names = self._shard_names(run)
+        if name in names:
+            number = names.index(name)
+            return self._exports.get((path, number), lambda: self._export(run, number))
         return None
+
+    def _shard_names(self, run: Run) -> list[str]:
+        """Another name for other rows: whoever keeps a file by its link's path keeps it rightly."""
+        stem = run.rows_hash.removeprefix("sha256:")[:16]
+        if self._shard_rows is None or run.rows <= self._shard_rows:
+            return [f"{stem}.runhistory.parquet"]
+        shards = -(-run.rows // self._shard_rows)
+        return [f"{stem}-{number}-of-{shards}.runhistory.parquet" for number in range(shards)]
 
     def _is_exact(self, run: Run) -> bool:
         """Whether plain Parquet carries the run; a look at its first rows tells where nothing is in the way."""
@@ -81,17 +110,13 @@ class Library:
             return True
         return plain_table(self.table(run)) is not None
 
-    def _export(self, run: Run) -> Stored:
+    def _export(self, run: Run, number: int) -> Stored:
         plain = plain_table(self.table(run))
         if plain is None:
             raise NotFoundError(f"run {run.path} has no export")
-        return _stored(encode(plain), "application/octet-stream")
+        rows = self._shard_rows or max(plain.num_rows, 1)
+        return _stored(encode(plain.slice(number * rows, rows)), "application/octet-stream")
 
 
 def _stored(body: bytes, media_type: str) -> Stored:
     return Stored(body, media_type, hashlib.md5(body, usedforsecurity=False).hexdigest())
-
-
-def _export_name(run: Run) -> str:
-    """Another name for other rows: whoever keeps a file by its link's path keeps it rightly."""
-    return run.rows_hash.removeprefix("sha256:")[:16] + ".runhistory.parquet"

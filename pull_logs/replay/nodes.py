@@ -178,10 +178,10 @@ def _run_history(scene: _Scene, run: Run) -> Node:
 
 
 def _parquet_history(scene: _Scene, run: Run, live_keys: Sequence[str]) -> Node:
-    """Either the one export of a run or all its rows as not exported yet, never both."""
-    link = scene.library.export_link(run, scene.base_url)
-    if link is not None:
-        return {"parquet_urls": [link], "live_data": []}
+    """Either the exports of a run or all its rows as not exported yet, never both."""
+    links = scene.library.export_links(run, scene.base_url)
+    if links:
+        return {"parquet_urls": links, "live_data": []}
     rows = live_data(scene.library.table(run), live_keys) if run.rows else []
     return {"parquet_urls": [], "live_data": rows}
 

@@ -19,6 +19,7 @@ from pull_logs.errors import NetworkError, UsageError
 from pull_logs.replay.app import build_app
 from pull_logs.replay.counting import RequestCounts
 from pull_logs.replay.guard import is_loopback
+from pull_logs.replay.library import MEMORY
 from pull_logs.snapshot.bundle import Bundle, open_bundle
 
 StrPath = str | os.PathLike[str]
@@ -99,6 +100,8 @@ def serve_bundle(
     api_key: str | None = None,
     entity: str | None = None,
     hosts: Collection[str] = (),
+    memory: int = MEMORY,
+    shard_rows: int | None = None,
     middleware: Sequence[Middleware] = (),
 ) -> Iterator[ReplayServer]:
     """Serve bundles from a thread while the block runs.
@@ -111,20 +114,31 @@ def serve_bundle(
         api_key: The key that queries must carry; None makes one.
         entity: The default entity; None takes that of the first run.
         hosts: Names besides loopback and `host` by which requests may call this machine.
+        memory: Bytes that decoded histories, and again encoded exports, may take.
+        shard_rows: Rows that one exported file has at most; None exports each run as one file.
         middleware: More ASGI middleware, such as latency or faults for a test.
 
     Yields:
         The server, ready to answer.
 
     Raises:
-        UsageError: No bundle is named, or `host` is not loopback and `allow_remote` is false.
+        UsageError: No bundle is named, `host` is not loopback and `allow_remote` is false, or
+            `shard_rows` is less than 1.
         NetworkError: The address cannot be listened on.
         PullLogsError: A bundle cannot be opened.
     """
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(host, port, allow_remote=allow_remote))
         bundles = _open_all(stack, paths)
-        app = build_app(bundles, api_key=api_key, entity=entity, hosts=(host, *hosts), middleware=middleware)
+        app = build_app(
+            bundles,
+            api_key=api_key,
+            entity=entity,
+            hosts=(host, *hosts),
+            memory=memory,
+            shard_rows=shard_rows,
+            middleware=middleware,
+        )
         server = _describe(stack, app, listening)
         stack.enter_context(_running(app, listening, server.url))
         yield server
