@@ -1,0 +1,225 @@
+"""Processes that are measured: the server's, and one for each side and repeat; none outlives its block."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from workloads import Scenario
+
+HERE = Path(__file__).resolve().parent
+_POLL_SECONDS = 0.02
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One side of one scenario, once.
+
+    Attributes:
+        seconds: What it took.
+        rows: Rows it read.
+        peak: Most bytes of memory of its process and its children together.
+        bundle_bytes: Size of its bundle; 0 for the SDK.
+        requests: Requests that the server saw.
+        graphql: Those of them that asked the API.
+        refused: Those of them that were answered 429.
+        received: Bytes of the answers.
+        busiest: Most requests under way at once.
+        server_seconds: Seconds that the server's processor worked for it.
+        operations: Requests by name.
+    """
+
+    seconds: float
+    rows: int
+    peak: int
+    bundle_bytes: int
+    requests: int
+    graphql: int
+    refused: int
+    received: int
+    busiest: int
+    server_seconds: float
+    operations: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server of a scenario, running."""
+
+    url: str
+    api_key: str
+    process: subprocess.Popen[str]
+
+    def reset(self) -> dict[str, Any]:
+        """What it was asked since the last reset."""
+        _pipe(self.process.stdin).write("reset\n")
+        _pipe(self.process.stdin).flush()
+        return _read_line(self.process)
+
+
+@contextmanager
+def serving(scenario: Scenario, bundle: Path) -> Iterator[Server]:
+    """Serve a bundle from a process of its own while the block runs."""
+    net = scenario.net
+    options = {
+        "latency": net.latency,
+        "quota": net.quota,
+        "window": net.window,
+        "shard_rows": scenario.shard_rows,
+    }
+    command = [sys.executable, str(HERE / "serving.py"), str(bundle), json.dumps(options)]
+    with _child(command, env=_environment({})) as process:
+        ready = _read_line(process)
+        yield Server(ready["url"], ready["api_key"], process)
+        _pipe(process.stdin).close()
+        process.wait(timeout=30)
+
+
+def measure(server: Server, side: str, scenario: Scenario, *, limit: float) -> Measured:
+    """Let one side read everything, in a new process with nothing cached.
+
+    Args:
+        server: Whom it asks.
+        side: `loop` or `pool` (the SDK's), or `ours`.
+        scenario: What there is to read.
+        limit: Seconds after which it is ended.
+    """
+    server.reset()
+    with tempfile.TemporaryDirectory(prefix="pull-logs-bench-") as folder:
+        options = {"out": f"{folder}/out.wandb.zip", "runs": scenario.sdk_runs}
+        command = [sys.executable, str(HERE / "contender.py"), side, json.dumps(options)]
+        variables = {
+            "WANDB_BASE_URL": server.url,
+            "WANDB_API_KEY": server.api_key,
+            "WANDB_ERROR_REPORTING": "false",
+            "WANDB_SILENT": "true",
+            "HOME": folder,
+            **{f"WANDB_{name}_DIR": f"{folder}/{name.lower()}" for name in ("CACHE", "CONFIG", "DATA")},
+        }
+        with _child(command, env=_environment(variables), cwd=folder) as process:
+            timer = threading.Timer(limit, process.kill)
+            timer.start()
+            try:
+                with _watching(process.pid) as watch:
+                    told = _read_line(process)
+                process.wait(timeout=60)
+            finally:
+                timer.cancel()
+    traffic = server.reset()
+    return Measured(
+        seconds=told["seconds"],
+        rows=told["rows"],
+        peak=max(told["peak"], watch.peak),
+        bundle_bytes=told["bundle_bytes"],
+        requests=traffic["requests"],
+        graphql=traffic["graphql"],
+        refused=traffic["refused"],
+        received=traffic["sent"],
+        busiest=traffic["busiest"],
+        server_seconds=traffic["processor_seconds"],
+        operations=traffic["operations"],
+    )
+
+
+@contextmanager
+def _child(command: list[str], *, env: dict[str, str], cwd: str | None = None) -> Iterator[Any]:
+    process = subprocess.Popen(
+        command, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            for pid in _tree(process.pid):
+                _kill(pid)
+            process.wait(timeout=30)
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    """This process's variables without anybody's W&B settings and without proxies."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("WANDB_", "PULL_LOGS_")) and not name.lower().endswith("_proxy")
+    }
+    return {**kept, "NETRC": os.devnull, **more}
+
+
+def _pipe(pipe: IO[str] | None) -> IO[str]:
+    if pipe is None:
+        raise SystemExit("a process without pipes")
+    return pipe
+
+
+def _read_line(process: subprocess.Popen[str]) -> dict[str, Any]:
+    line = _pipe(process.stdout).readline()
+    if not line:
+        raise SystemExit(f"{' '.join(map(str, process.args[1:3]))} ended without an answer")  # type: ignore[index]
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+class _Watch:
+    """Looks again and again at the memory of a process and its children."""
+
+    def __init__(self, pid: int) -> None:
+        self.peak = 0
+        self._pid = pid
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        while not self._ended.wait(_POLL_SECONDS):
+            self.peak = max(self.peak, sum(map(_resident, _tree(self._pid))))
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+@contextmanager
+def _watching(pid: int) -> Iterator[_Watch]:
+    watch = _Watch(pid)
+    try:
+        yield watch
+    finally:
+        watch.end()
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and its children, theirs too; those that ended meanwhile are left out."""
+    found, waiting = [], [pid]
+    while waiting:
+        one = waiting.pop()
+        found.append(one)
+        try:
+            threads = list(Path(f"/proc/{one}/task").iterdir())
+            waiting += [int(child) for task in threads for child in (task / "children").read_text().split()]
+        except OSError:
+            continue
+    return found
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return 0
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, 9)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,177 @@
+"""What the benchmark reads: scenarios, and the seeded bundles that stand for W&B's side of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.snapshot.columns import batch_from_arrow
+from pull_logs.snapshot.seal import BundleRun, write_bundle
+
+ENTITY, PROJECT = "acme", "bench"
+PROJECT_PATH = f"{ENTITY}/{PROJECT}"
+
+_ROWS_IN_A_BATCH = 131_072
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Net:
+    """What is injected between client and server.
+
+    Attributes:
+        latency: Seconds that each request takes longer.
+        quota: GraphQL requests that a window allows; None for no limit.
+        window: Seconds of a window.
+    """
+
+    latency: float = 0.0
+    quota: int | None = None
+    window: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One line of the table.
+
+    Attributes:
+        name: What `--only` takes.
+        runs: Runs of the project.
+        rows: Rows of each.
+        metrics: Metrics of each row, beside `_step`, `_timestamp` and `_runtime`.
+        last_step: The last step of each run; its rows are at seeded steps up to there. None: each step has one.
+        live: Whether the runs are still running, so that nothing of them is exported.
+        shard_rows: Rows that one exported file has at most; None for one file a run.
+        net: What is injected.
+        sdk: The SDK's loop and thread pool that are measured beside ours.
+        sdk_runs: Runs that the SDK reads, its seconds being extrapolated to all; None for all.
+        at_least: What the ratio to the loop and to the pool is meant to be; 0 for no aim.
+        aims: The other aims of the line, for people to read.
+    """
+
+    name: str
+    runs: int
+    rows: int
+    metrics: int = 20
+    last_step: int | None = None
+    live: bool = False
+    shard_rows: int | None = None
+    net: Net = Net()
+    sdk: tuple[str, ...] = ("loop",)
+    sdk_runs: int | None = None
+    at_least: tuple[float, float] = (0.0, 0.0)
+    aims: str = ""
+
+    @property
+    def all_rows(self) -> int:
+        """Rows of all runs."""
+        return self.runs * self.rows
+
+    def bundle_name(self) -> str:
+        """The file name of the scenario's bundle: another one for other data."""
+        state = "live" if self.live else "exported"
+        return f"{self.runs}x{self.rows}x{self.metrics}-{self.last_step or 'dense'}-{state}.wandb.zip"
+
+
+SCENARIOS = (
+    Scenario(name="bulk", runs=200, rows=2_000, sdk=("loop", "pool"), at_least=(10, 10)),
+    Scenario(name="long", runs=1, rows=200_000, at_least=(15, 0)),
+    Scenario(
+        name="latency", runs=100, rows=1_000, net=Net(latency=0.08), sdk=("loop", "pool"), at_least=(18, 4)
+    ),
+    Scenario(
+        name="sparse-live",
+        runs=1,
+        rows=500,
+        last_step=4_999_999,
+        live=True,
+        at_least=(20, 0),
+        aims="<= 8 requests",
+    ),
+    Scenario(name="many", runs=5_000, rows=20, metrics=5, sdk_runs=50, aims="<= 0.1 GraphQL requests a run"),
+    Scenario(
+        name="rate-limit",
+        runs=400,
+        rows=200,
+        metrics=5,
+        live=True,
+        net=Net(quota=100),
+        sdk=(),
+        aims="<= 15% over the limit's own time, < 1% answered 429",
+    ),
+    Scenario(name="memory", runs=1, rows=5_000_000, metrics=5, shard_rows=500_000, sdk=(), aims="<= 500 MB"),
+)
+
+_SMALL = {
+    "bulk": {"runs": 20, "rows": 500},
+    "long": {"rows": 20_000},
+    "latency": {"runs": 20, "rows": 200},
+    "sparse-live": {"last_step": 99_999},
+    "many": {"runs": 300, "sdk_runs": 10},
+    "rate-limit": {"runs": 60, "net": Net(quota=20, window=2.0)},
+    "memory": {"rows": 400_000, "shard_rows": 50_000},
+}
+
+
+def small(scenario: Scenario) -> Scenario:
+    """The scenario at a size that shows whether it works, and nothing else."""
+    return replace(scenario, **_SMALL[scenario.name])  # type: ignore[arg-type]
+
+
+def make_bundle(scenario: Scenario, folder: Path) -> Path:
+    """The scenario's bundle in `folder`, made unless it is there."""
+    out = folder / scenario.bundle_name()
+    if not out.exists():
+        write_bundle(out, (_run(scenario, number) for number in range(scenario.runs)))
+    return out
+
+
+def _run(scenario: Scenario, number: int) -> BundleRun:
+    return BundleRun(
+        info=RunInfo(
+            path=RunPath(ENTITY, PROJECT, f"run{number:05d}"),
+            name=f"eager-fox-{number}",
+            state="running" if scenario.live else "finished",
+            tags=("bench",),
+            created_at=f"2026-11-23T{number // 3600:02d}:{number // 60 % 60:02d}:{number % 60:02d}Z",
+            config={"lr": 10.0 ** -(1 + number % 5), "seed": number, "model": {"width": 256, "depth": 8}},
+            summary={"metric_00": number / 7, "_step": scenario.rows - 1},
+        ),
+        coverage=Coverage(promised_rows=scenario.rows, received_rows=scenario.rows),
+        batches=partial(_batches, scenario, number),
+    )
+
+
+def _batches(scenario: Scenario, number: int) -> Iterator[pa.Table]:
+    steps = _steps(scenario, number)
+    for start in range(0, scenario.rows, _ROWS_IN_A_BATCH):
+        rng = np.random.default_rng([number, start])
+        yield batch_from_arrow(_table(rng, steps[start : start + _ROWS_IN_A_BATCH], metrics=scenario.metrics))
+
+
+def _steps(scenario: Scenario, number: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    if scenario.last_step is None:
+        return np.arange(scenario.rows, dtype=np.int64)
+    inner = np.random.default_rng([number]).choice(scenario.last_step, scenario.rows - 1, replace=False)
+    return np.sort(np.append(inner, scenario.last_step)).astype(np.int64)
+
+
+def _table(
+    rng: np.random.Generator, steps: np.ndarray[tuple[int], np.dtype[np.int64]], *, metrics: int
+) -> pa.Table:
+    """Rows as training logs them: half of the metrics were born as float32, half are full doubles."""
+    count = len(steps)
+    columns: dict[str, object] = {
+        "_step": steps,
+        "_runtime": steps * 0.25,
+        "_timestamp": 1.7e9 + steps * 0.25,
+    }
+    for metric in range(metrics):
+        walk = np.exp(-steps / (steps[-1] + 1)) + rng.standard_normal(count) * 0.05
+        columns[f"metric_{metric:02d}"] = walk if metric % 2 else walk.astype(np.float32).astype(np.float64)
+    return pa.table(columns)
