@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -18,6 +19,11 @@ from pull_logs.runs import RunPath
 from pull_logs.snapshot.columns import steps_of
 
 _HEAVY_ATTEMPTS = 2
+
+_LIGHTER = 5
+"""How often a window is halved because it is too heavy, so that an outage does not become a flood."""
+
+_FEW_STEPS = 10
 _WORKERS = 16
 
 
@@ -45,33 +51,39 @@ class LiveReader:
             DataError: A row cannot be read.
             AccessError: The server could not be asked.
         """
-        await for_each(windows, self._read, workers=_WORKERS)
+        await for_each(windows, partial(self._read, lighter=_LIGHTER), workers=_WORKERS)
 
-    async def _read(self, window: Window) -> None:
-        """Read a window, or its halves where it cannot be known to be whole."""
+    async def _read(self, window: Window, *, lighter: int) -> None:
+        """Read a window, or its halves where it cannot be known to be whole.
+
+        Args:
+            window: What to read.
+            lighter: How often it may still be halved because it is too heavy.
+        """
         try:
-            texts = await self._ask(window)
+            texts = await self._ask(window, may_be_lighter=lighter > 0)
         except HeavyRequestError:
             self._shop.size.shrink()
-            await self._read_halves(window)
+            await self._read_halves(window, lighter=lighter - 1)
             return
         batch = await self._shop.in_thread(lambda: batch_of_page(texts, start=window.start, stop=window.stop))
         steps = np.unique(steps_of(batch))
         full = len(texts) >= samples_for(window)
         sampled = window.expected is not None and window.width > EXACT and len(steps) < window.expected
         if window.width > 1 and ((full and window.width > samples_for(window)) or sampled):
-            await self._read_halves(window, at=int(steps[len(steps) // 2]) if len(steps) else None)
+            middle = int(steps[len(steps) // 2]) if len(steps) else None
+            await self._read_halves(window, at=middle, lighter=lighter)
             return
         await self._shop.in_thread(
             lambda: self._pieces.add_window(batch, start=window.start, stop=window.stop)
         )
         self._arrived()
 
-    async def _read_halves(self, window: Window, *, at: int | None = None) -> None:
+    async def _read_halves(self, window: Window, *, at: int | None = None, lighter: int) -> None:
         for half in window.split(at):
-            await self._read(half)
+            await self._read(half, lighter=lighter)
 
-    async def _ask(self, window: Window) -> Sequence[object]:
+    async def _ask(self, window: Window, *, may_be_lighter: bool) -> Sequence[object]:
         path, clock = self._path, self._shop.client.clock
         query = history_page(
             path.entity,
@@ -82,7 +94,7 @@ class LiveReader:
             samples=samples_for(window),
         )
         began = clock.now()
-        heavy_attempts = _HEAVY_ATTEMPTS if window.width > 1 else None
+        heavy_attempts = _HEAVY_ATTEMPTS if may_be_lighter and window.width > _FEW_STEPS else None
         run = await self._shop.ask_run(query, path, heavy_attempts=heavy_attempts)
         texts = run.get("history")
         if texts is None:

@@ -1,0 +1,133 @@
+"""Every fault alone and mixed at random: surviving runs equal the truth, and what is not whole is named."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pyarrow as pa
+import pytest
+from pulling import pull_from, reasons, rows_in
+from scripted_wandb import FakeRun, Fault, Row, ScriptedWandb, rows_of, shard_bytes, to_storage
+
+from pull_logs.errors import IncompleteError, NetworkError
+from pull_logs.snapshot.canon import canon_row, same
+
+pytestmark = pytest.mark.anyio
+
+HTML = "<!doctype html><html>Something went wrong</html>"
+XML = "<?xml version='1.0'?><Error><Code>ExpiredToken</Code></Error>"
+
+ANYWHERE: dict[str, Callable[[], httpx.Response | Exception]] = {
+    "408": lambda: httpx.Response(408),
+    "429": lambda: httpx.Response(429, headers={"Retry-After": "1.5"}),
+    "500": lambda: httpx.Response(500, json={"error": "oops"}),
+    "503 page": lambda: httpx.Response(503, html=HTML),
+    "reset": lambda: httpx.ReadError("reset by peer"),
+    "refused": lambda: httpx.ConnectError("refused"),
+    "slow": lambda: httpx.ReadTimeout("slow"),
+    "short body": lambda: httpx.Response(200, content=b"PAR1...", headers={"Content-Length": "100000"}),
+    "page with 200": lambda: httpx.Response(200, html=HTML),
+}
+AT_THE_API: dict[str, Callable[[], httpx.Response | Exception]] = {
+    "error with 200": lambda: httpx.Response(200, json={"errors": [{"message": "internal"}], "data": None}),
+    "partial data": lambda: httpx.Response(
+        200, json={"errors": [{"message": "x", "path": ["project"]}], "data": {"project": None}}
+    ),
+    "no data": lambda: httpx.Response(200, json={}),
+}
+AT_STORAGE: dict[str, Callable[[], httpx.Response | Exception]] = {
+    "expired": lambda: httpx.Response(403, text=XML),
+    "bad request": lambda: httpx.Response(400, text="Only one auth mechanism allowed"),
+    "truncated": lambda: httpx.Response(200, content=shard_bytes(rows_of(range(99)))[:-20]),
+    "garbage": lambda: httpx.Response(200, content=b"PAR1" + bytes(200) + b"PAR1"),
+}
+
+
+def project() -> tuple[ScriptedWandb, dict[str, list[Row]]]:
+    """Runs with every trap of the protocol."""
+    truth: dict[str, list[Row]] = {
+        "exported": rows_of(range(90)),
+        "sparse": rows_of(range(61_010, 3_000_000, 9_000)),
+        "both": rows_of(range(0, 200, 2)),
+        "untold": rows_of(range(2500)),
+        "odd": [
+            {"_step": 1, "a": 0.5},
+            {"_step": 2, "a": 7},
+            {"_step": 9, "a": "NaN", "b": {"c": [1, None]}},
+        ],
+        "none": [],
+    }
+    both = {"both-x": shard_bytes(truth["both"][:60]), "both-y": shard_bytes(truth["both"][40:80])}
+    odd = {
+        "odd-x": shard_bytes(pa.table({"a": [0.5], "_step": [1.0]})),
+        "odd-y": shard_bytes(pa.table({"_step": pa.array([2, None], pa.int64()), "a": pa.array([7, 8])})),
+        "odd-empty": shard_bytes(pa.table({})),
+    }
+    return ScriptedWandb(
+        FakeRun.exported("exported", truth["exported"], shards=4),
+        FakeRun.logging("sparse", truth["sparse"]),
+        FakeRun("both", both, live=truth["both"][70:], lines=100, last_step=198, state="running"),
+        FakeRun.logging("untold", truth["untold"], live_data=None),
+        FakeRun("odd", odd, live=truth["odd"][2:], lines=3, last_step=9),
+        FakeRun("none", lines=0),
+    ), truth
+
+
+def assert_true(out: Path, truth: dict[str, list[Row]], whole: set[str]) -> None:
+    """Whole runs equal the truth; of the others, what there is is true, and there once."""
+    for run_id, rows in rows_in(out).items():
+        wanted = {row["_step"]: canon_row(row) for row in truth[run_id]}
+        assert len({row["_step"] for row in rows}) == len(rows)
+        assert all(same(row, wanted[row["_step"]]) for row in rows), run_id
+        assert run_id not in whole or len(rows) == len(wanted), run_id
+
+
+@pytest.mark.parametrize("fault", [*ANYWHERE, *AT_THE_API, *AT_STORAGE])
+async def test_each_fault_alone_is_survived(tmp_path: Path, fault: str) -> None:
+    server, truth = project()
+    seen: dict[str, int] = {}
+
+    def twice(request: httpx.Request) -> httpx.Response | Exception | None:
+        """Each thing that is asked for fails the first two times."""
+        if (fault in AT_STORAGE and not to_storage(request)) or (fault in AT_THE_API and to_storage(request)):
+            return None
+        what = request.url.path if to_storage(request) else request.content.decode()
+        seen[what] = seen.get(what, 0) + 1
+        return (ANYWHERE | AT_THE_API | AT_STORAGE)[fault]() if seen[what] <= 2 else None
+
+    server.faults = [twice]
+    report = await pull_from(server, tmp_path / "b.zip")
+    assert reasons(report) == {}
+    assert_true(tmp_path / "b.zip", truth, set(truth))
+
+
+def at_random(chance: random.Random, share: float) -> Fault:
+    def fault(request: httpx.Request) -> httpx.Response | Exception | None:
+        if chance.random() >= share:
+            return None
+        kinds = ANYWHERE | (AT_STORAGE if to_storage(request) else AT_THE_API)
+        return kinds[chance.choice(sorted(kinds))]()
+
+    return fault
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_faults_mixed_at_random_lose_nothing_and_repeat_nothing(tmp_path: Path, seed: int) -> None:
+    server, truth = project()
+    await pull_from(server, tmp_path / "undisturbed.zip")
+    chance = random.Random(seed)
+    for share in (0.2, 0.4, 0.6):
+        server.faults = [at_random(chance, share)]
+        try:
+            report = await pull_from(server, tmp_path / "b.zip", concurrency=chance.choice([1, 3, 32]))
+        except (NetworkError, IncompleteError):
+            continue
+        assert {str(outcome.path.run_id) for outcome in report.runs} == set(truth)
+        assert all(outcome.complete or outcome.reason for outcome in report.runs)
+        assert_true(tmp_path / "b.zip", truth, set(truth) - set(reasons(report)))
+    server.faults = []
+    await pull_from(server, tmp_path / "b.zip")
+    assert (tmp_path / "b.zip").read_bytes() == (tmp_path / "undisturbed.zip").read_bytes()
