@@ -108,6 +108,9 @@ class RunReference:
 def _parse_url(text: str) -> RunReference:
     url = urlsplit(text)
     parts = [unquote(part) for part in url.path.strip("/").split("/")]
+    if len(parts) >= 5 and parts[0] == "wandb" and parts[2] != "runs" and parts[3] == "runs":
+        # The pages of a Forge host are below /wandb (`wandb.sdk.lib.urls`).
+        parts.pop(0)
     if (
         url.scheme not in ("http", "https")
         or len(parts) < 4

@@ -197,6 +197,13 @@ def test_the_pages_and_the_api_of_wandb_are_one_host(base: str, host: str) -> No
     Settings(base_url=base).check_reference(RunReference.parse(f"https://{host}/acme/nano/runs/r1"))
 
 
+@pytest.mark.parametrize("base", ["https://api.wandb.ai", "https://api.forge.coreweave.com"])
+def test_the_url_that_a_forge_host_shows_for_a_run_names_it(base: str) -> None:
+    reference = RunReference.parse("https://forge.coreweave.com/wandb/acme/nano/runs/r1")
+    assert str(reference) == "acme/nano/r1"
+    Settings(base_url=base).check_reference(reference)
+
+
 def test_a_run_url_on_another_host_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
         Settings(base_url="https://api.wandb.ai").check_reference(
