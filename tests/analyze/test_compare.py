@@ -20,7 +20,9 @@ from pull_logs.analyze.frames import Column
 from pull_logs.analyze.vectors import from_cells
 from pull_logs.snapshot.canon import same
 
-VALUES = st.sampled_from([None, True, False, 0, 1, 1.5, "1", "true", [1], [True], {}, math.nan])
+VALUES: st.SearchStrategy[Any] = st.sampled_from(
+    [None, True, False, 0, 1, 1.5, "1", "true", [1], [True], {}, math.nan]
+)
 CONFIGS = st.lists(st.dictionaries(st.sampled_from("abcd"), VALUES), min_size=1, max_size=4)
 
 

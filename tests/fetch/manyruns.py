@@ -1,0 +1,80 @@
+"""A project of fifty runs of every kind, as it was yesterday and as it is today, to be pulled and interrupted."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.snapshot import BundleRun, write_bundle
+from pull_logs.snapshot.columns import batch_from_rows, system_batch_from_rows
+
+RUNS = 50
+SHARD_ROWS = 6_000
+"""Rows of an exported file: the long run has eight of them."""
+
+SYSTEM_ROWS = tuple({"_timestamp": 1e9 + second, "system.cpu": second / 8} for second in range(90))
+
+
+def write_project(path: Path, *, today: bool) -> Path:
+    """Write the bundle of the project; of yesterday's some runs are shorter or still running."""
+    write_bundle(path, _runs(today=today))
+    return path
+
+
+def _runs(*, today: bool) -> Iterator[BundleRun]:
+    for number in range(30):
+        yield _run(f"done{number:02}", _numbers(100 + 13 * number, 8, seed=number), system=number % 4 == 0)
+    for number in range(8):
+        rows = 300 + 50 * number + (40 if today else 0)
+        yield _run(f"live{number}", _numbers(rows, 5, seed=number, stride=7), state="running")
+    for number in range(6):
+        odd = [_odd_row(step, number) for step in range(60)]
+        yield _run(f"odd{number}", batch_from_rows(odd), system=True)
+    for number in range(3):
+        changed = {"note": "today" if today else "yesterday"}
+        yield _run(f"told{number}", _numbers(50, 3, seed=number), summary=changed, state="crashed")
+    yield _run("empty", batch_from_rows([]))
+    # Longer than what is held in memory, so that their pieces go to the spool as they arrive.
+    yield _run("long", _numbers(8 * SHARD_ROWS, 24, seed=1), system=True)
+    yield _run("longlive", _numbers(6_000 if today else 5_000, 100, seed=2), state="running")
+
+
+def _run(
+    run_id: str,
+    batch: pa.Table,
+    *,
+    state: str = "finished",
+    summary: Mapping[str, Any] | None = None,
+    system: bool = False,
+) -> BundleRun:
+    info = RunInfo(
+        path=RunPath("acme", "many", run_id),
+        name=f"run {run_id}",
+        state=state,
+        tags=("b", "a"),
+        created_at="2026-01-02T03:04:05Z",
+        config={"lr": 0.1, "nested": {"deep": [1, None]}},
+        summary=summary or {"rows": batch.num_rows},
+    )
+    last = batch.column("_step")[-1].as_py() if batch.num_rows else None
+    coverage = Coverage(received_rows=batch.num_rows, received_last_step=last)
+    table = system_batch_from_rows(SYSTEM_ROWS) if system else None
+    return BundleRun(info=info, coverage=coverage, batches=lambda: [batch], system=table)
+
+
+def _numbers(rows: int, columns: int, *, seed: int, stride: int = 1) -> pa.Table:
+    chance = np.random.default_rng(seed)
+    numbers = {f"m{number:03}": chance.integers(0, 999, rows) / 8 for number in range(columns)}
+    return pa.table({"_step": np.arange(rows) * stride, **numbers})
+
+
+def _odd_row(step: int, seed: int) -> dict[str, Any]:
+    chance = random.Random(100 * seed + step)
+    values: Sequence[Any] = (1.5, "text", True, 2**70, float("nan"), {"_type": "histogram", "values": [step]})
+    return {"_step": step, "mixed": chance.choice(values), "loss": step / 4}
