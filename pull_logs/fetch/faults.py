@@ -160,9 +160,10 @@ def transport_error(error: httpx.HTTPError, *, host: str) -> Exception:
         fault = NetworkError(
             f"{host} did not answer in time", hint="WANDB_HTTP_TIMEOUT gives it more seconds"
         )
-        return TransientError(fault, overload=True, heavy=not isinstance(error, httpx.ConnectTimeout))
+        unreached = isinstance(error, httpx.ConnectTimeout)
+        return TransientError(fault, overload=True, heavy=not unreached, unreached=unreached)
     if isinstance(error, (httpx.ConnectError, httpx.ProxyError)):
-        return TransientError(UnreachableError(host), attempts=6)
+        return TransientError(UnreachableError(host), attempts=6, unreached=True)
     if isinstance(error, (httpx.TransportError, httpx.DecodingError)):
         return TransientError(NetworkError(f"the answer of {host} broke off"), overload=True, heavy=True)
     return NetworkError(f"{host} cannot be asked: {type(error).__name__}")

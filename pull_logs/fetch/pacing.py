@@ -24,6 +24,9 @@ from pull_logs.errors import AccessError
 
 T = TypeVar("T")
 
+_UNREACHED_ATTEMPTS = 3
+"""Most attempts at a host that never answered: more likely it is misspelt, or there is no network."""
+
 _NEXT_LOOK = 0.05
 """Seconds after which to look again whether the first answer of a new window has come."""
 
@@ -77,6 +80,7 @@ class TransientError(Exception):
         overload: Whether fewer requests at once might help.
         heavy: Whether asking for less in one request might help.
         attempts: Most attempts for a failure of this kind, where fewer than the policy's make sense.
+        unreached: Whether the host did not even take the connection.
     """
 
     def __init__(
@@ -87,9 +91,11 @@ class TransientError(Exception):
         overload: bool = False,
         heavy: bool = False,
         attempts: int | None = None,
+        unreached: bool = False,
     ) -> None:
         super().__init__(str(error))
         self.error = error
+        self.unreached = unreached
         self.retry_after = retry_after
         self.overload = overload
         self.heavy = heavy
@@ -299,13 +305,14 @@ class Lane:
         self._clock = clock
         self._on_retry = on_retry
         self._lost_in_a_row = 0
+        self._answered = False
 
     async def persist(
         self, attempt: Callable[[Slot], Awaitable[T]], *, heavy_attempts: int | None = None
     ) -> T:
         """The result of `attempt`, tried again while it raises `TransientError`.
 
-        After requests in a row were given up, later ones get fewer attempts, so that an
+        A host that never took a connection gets few attempts. After requests in a row were given up, later ones get fewer attempts, so that an
         outage costs minutes and not hours; the first success restores them.
 
         Args:
@@ -336,16 +343,20 @@ class Lane:
             try:
                 result = await attempt(slot)
             except TransientError as fault:
+                self._answered = self._answered or not fault.unreached
                 if fault.overload:
                     self.limit.overloaded(slot)
                     if fault.retry_after is not None and fault.retry_after <= self._policy.total_seconds:
                         self.limit.pause(fault.retry_after)
                 raise
+            self._answered = True
             self.limit.succeeded(slot)
             return result
 
     async def _wait(self, fault: TransientError, failures: int, began: float) -> None:
         attempts = max(1, self._policy.attempts >> self._lost_in_a_row)
+        if not self._answered:
+            attempts = min(attempts, _UNREACHED_ATTEMPTS)
         if failures >= min(attempts, fault.attempts or attempts):
             self._lost_in_a_row += 1
             raise _after(fault.error, f"{failures} attempts" if failures > 1 else "") from fault

@@ -157,7 +157,7 @@ async def test_what_is_final_is_said_at_once(
     [
         (
             httpx.ConnectError("[Errno 111] refused"),
-            "api.test cannot be reached (gave up after 6 attempts); check the network, the proxy and WANDB_BASE_URL",
+            "api.test cannot be reached (gave up after 3 attempts); check the network, the proxy and WANDB_BASE_URL",
         ),
         (
             httpx.ReadTimeout("t"),
@@ -188,6 +188,16 @@ async def test_an_unreachable_host_is_told_apart() -> None:
     with pytest.raises(UnreachableError) as caught:
         await ask(server)
     assert caught.value.host == "api.test"
+
+
+async def test_a_host_that_answered_before_is_given_more_time_to_come_back() -> None:
+    server = ScriptedWandb()
+    async with client(server, Instant()) as api:
+        await api.query(default_entity())
+        server.faults = [always(httpx.ConnectError("x"))]
+        with pytest.raises(UnreachableError) as caught:
+            await api.query(default_entity())
+    assert caught.value.message == "api.test cannot be reached (gave up after 6 attempts)"
 
 
 async def test_retry_after_and_ratelimit_reset_are_obeyed() -> None:
