@@ -14,7 +14,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -115,7 +115,7 @@ def _damages(container: Container, *, deep: bool) -> Iterator[Damage]:
     with ThreadPoolExecutor(_THREADS) as pool:
         names = [name for name in container.sizes if name not in (MANIFEST, DIGEST)]
         checks = pool.map(lambda name: _check_member(container, name, resources.get(name), deep=deep), names)
-        members = list(chain.from_iterable(checks))
+        members = [_by_known_name(damage, manifest) for damage in chain.from_iterable(checks)]
     yield from members
     if manifest is None or found or members:
         return
@@ -124,6 +124,13 @@ def _damages(container: Container, *, deep: bool) -> Iterator[Damage]:
         yield from _check_index(container, manifest, deep=deep)
     except DamageError as exc:
         yield _told(exc)
+
+
+def _by_known_name(damage: Damage, manifest: Manifest | None) -> Damage:
+    """The damage; the container's where a damaged directory names a file, and so a run, that there is not."""
+    if manifest is None or damage.member == FORMAT or damage.member in manifest.resources:
+        return damage
+    return replace(damage, member=CONTAINER, run=None)
 
 
 def _read_manifest(container: Container) -> tuple[Manifest | None, list[Damage]]:

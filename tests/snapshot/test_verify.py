@@ -64,6 +64,18 @@ def test_every_flipped_byte_is_found_and_its_file_named(path: Path, tmp_path: Pa
             assert named == {owners[place]}, f"byte {place}"
 
 
+def test_a_flipped_name_in_the_directory_accuses_no_run_that_is_not_there(path: Path) -> None:
+    whole = path.read_bytes()
+    place = whole.rindex(b"run=3fk2a/system") + len("run=3fk")
+    path.write_bytes(flipped(whole, place, ord("2") ^ ord("6")))
+    (damage,) = verify_bundle(path).damages
+    name = "runs/entity=acme/project=nano/run=3fk6a/system.parquet"
+    assert damage == Damage(
+        member=CONTAINER,
+        reason=f"{str(path)!r} is damaged: the header of {name!r} and the directory do not agree",
+    )
+
+
 def test_a_bundle_cut_anywhere_is_found(path: Path, tmp_path: Path) -> None:
     whole = path.read_bytes()
     broken = tmp_path / "broken.wandb.zip"
