@@ -16,6 +16,11 @@ from pull_logs.snapshot.columns import batch_from_arrow, batch_from_rows
 
 ROWS_IN_A_PART = 131_072
 
+_GROUP_AT_ONCE = 16 << 20
+"""Bytes of a row group, compressed as it is, up to which it is read at once."""
+
+_LEAST_BUFFER, _MOST_BUFFER = 16 << 10, 1 << 20
+
 _LONG_NUMBER = re.compile(r"\d{19}")
 """A number that orjson might round: it does so silently at and above 2^64."""
 
@@ -83,8 +88,28 @@ def batches_of_file(file: BinaryIO) -> Iterator[pa.Table]:
         DataError: It holds what no history can hold.
     """
     try:
-        with pq.ParquetFile(file, pre_buffer=False) as parquet:
+        metadata = pq.read_metadata(file)
+        file.seek(0)
+        with pq.ParquetFile(
+            file, metadata=metadata, buffer_size=_buffer_size(metadata), pre_buffer=False
+        ) as parquet:
             for part in parquet.iter_batches(batch_size=ROWS_IN_A_PART, use_threads=False):
                 yield batch_from_arrow(pa.Table.from_batches([part]))
     except (pa.ArrowException, OSError) as exc:
         raise FileDamagedError("an exported history file cannot be read") from exc
+
+
+def _buffer_size(metadata: pq.FileMetaData) -> int:
+    """Bytes to read of a column at a time; 0 for a column of a row group at once, which is fastest.
+
+    A file that is one long row group would else be in memory whole, compressed as it is.
+    """
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    sizes = (
+        sum(group.column(place).total_compressed_size for place in range(group.num_columns))
+        for group in groups
+    )
+    if max(sizes, default=0) <= _GROUP_AT_ONCE:
+        return 0
+    share: int = _GROUP_AT_ONCE // metadata.num_columns
+    return max(_LEAST_BUFFER, min(_MOST_BUFFER, share))

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pull_logs.fetch.tally import Lines, Tally
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.canon import TIMESTAMP, Lane
+from pull_logs.snapshot.canon import STEP, TIMESTAMP, Lane
 from pull_logs.snapshot.columns import select_keys
 from pull_logs.snapshot.merging import LanedBatch
 from pull_logs.snapshot.spool import Spool
@@ -63,20 +63,19 @@ class Pieces:
         """Take over what an earlier attempt left in the spool."""
         for frame in self._spool.frames(self._path):
             self._spooled = True
-            self.tally.add(self._note(frame.key), Lines.of(frame.load()))
+            self.tally.add(source_of(frame.key), Lines.of(frame.load((STEP, TIMESTAMP))))
+            if not frame.more:
+                self._note(frame.key)
 
-    def _note(self, key: str) -> str:
-        """Remember a piece and what it completes; its source."""
+    def _note(self, key: str) -> None:
+        """Remember a piece and what it completes."""
         self._known.add(key)
         kind, _, rest = key.partition(":")
         if kind == LIVE:
             start, _, stop = rest.partition(":")
             self.windows_done.append((int(start), int(stop)))
-            return LIVE
-        shard, _, part = rest.rpartition("#")
-        if part.endswith("!"):
-            self.shards_done.add(shard)
-        return shard
+        elif key.endswith("!"):
+            self.shards_done.add(source_of(key))
 
     def add_window(self, batch: pa.Table, *, start: int, stop: int) -> None:
         """Keep all live rows of the steps `start <= step < stop`."""
@@ -93,7 +92,8 @@ class Pieces:
         with self._lock:
             if key in self._known:
                 return
-            self.tally.add(self._note(key), lines)
+            self._note(key)
+            self.tally.add(source_of(key), lines)
             self.rows += batch.num_rows
             self._held.append(_Piece(lane, key, batch))
             self._size += batch.nbytes
@@ -108,6 +108,15 @@ class Pieces:
             self._held.pop(0)
         self._size = 0
 
+    def batches(self) -> list[LanedBatch]:
+        """All that was kept, that of earlier attempts included."""
+        with self._lock:
+            frames = self._spool.frames(self._path) if self._spooled else ()
+            return [
+                *(LanedBatch(frame.lane, frame.load()) for frame in frames),
+                *(LanedBatch(piece.lane, piece.batch) for piece in self._held),
+            ]
+
     def finish(self, info: RunInfo, coverage: Coverage, *, system: pa.Table | None) -> None:
         """Merge and encode the run from its pieces."""
         with self._lock:
@@ -118,6 +127,12 @@ class Pieces:
                 return
             self._flush()
         self._spool.finish(info, coverage, system=system)
+
+
+def source_of(key: str) -> str:
+    """The exported file that a piece is a part of; one for all live pages together."""
+    kind, _, rest = key.partition(":")
+    return LIVE if kind == LIVE else rest.rpartition("#")[0]
 
 
 def keeper(matches: Callable[[str], object]) -> Callable[[str], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,10 @@ from pull_logs.fetch.plan import Steps
 from pull_logs.snapshot.canon import STEP, TIMESTAMP
 
 Stamps = npt.NDArray[np.float64]
+
+_WIDE = 2**32
+_APART = 16_384
+_MARKS_IN_A_RANGE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,47 @@ def _numpy(column: Any) -> Any:
     return column.combine_chunks().to_numpy(zero_copy_only=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """Lines in little memory: steps without a gap take none, others four bytes each where that is enough."""
+
+    source: str
+    first: int
+    last: int
+    offsets: npt.NDArray[np.uint32] | Steps | None
+    stamps: Stamps
+
+    @classmethod
+    def of(cls, source: str, lines: Lines) -> _Packed:
+        steps = lines.steps
+        first, last = int(steps[0]), int(steps[-1])
+        offsets: npt.NDArray[np.uint32] | Steps | None
+        if last - first == len(steps) - 1 and (steps[1:] > steps[:-1]).all():
+            offsets = None
+        elif last - first < _WIDE:
+            offsets = (steps - first).astype(np.uint32)
+        else:
+            offsets = steps.copy()  # a view would keep the batch's own in memory
+        return cls(source, first, last, offsets, lines.stamps)
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+    @property
+    def steps(self) -> Steps:
+        if self.offsets is None:
+            return np.arange(self.first, self.last + 1, dtype=np.int64)
+        if self.offsets.dtype == np.uint32:
+            return self.offsets.astype(np.int64) + self.first
+        return self.offsets.astype(np.int64, copy=False)
+
+    def between(self, low: int, high: int) -> Lines:
+        """The lines with `low <= step <= high`."""
+        steps = self.steps
+        part = slice(int(steps.searchsorted(low)), int(steps.searchsorted(high, "right")))
+        return Lines(steps[part], self.stamps[part])
+
+
 class Tally:
     """Counts the lines of one run that arrived, whichever way and however often.
 
@@ -49,39 +95,70 @@ class Tally:
     is one line; lines that one way delivered repeatedly are that many. So a line counts
     as often as the one source that held it most often did, and a file that overlaps
     another cannot hide that rows are missing.
+
+    It holds 8 to 16 bytes a line.
     """
 
     def __init__(self) -> None:
-        self._pieces: list[tuple[str, Lines]] = []
+        self._pieces: list[_Packed] = []
+        self._counted = 0, 0
 
     def add(self, source: str, lines: Lines) -> None:
         """Count lines that arrived by `source`: one file, or the live pages together."""
         if len(lines.steps):
-            self._pieces.append((source, lines))
+            self._pieces.append(_Packed.of(source, lines))
 
     @property
     def last_step(self) -> int | None:
         """The last step that arrived."""
-        return max((int(lines.steps[-1]) for _, lines in self._pieces), default=None)
+        return max((piece.last for piece in self._pieces), default=None)
 
     def missing(self, steps: Steps) -> int:
-        """How many of the steps did not arrive."""
-        if not self._pieces or not len(steps):
-            return len(steps)
-        arrived = np.concatenate([lines.steps for _, lines in self._pieces])
-        return int(np.count_nonzero(~np.isin(steps, arrived)))
+        """How many of the steps, which ascend, did not arrive."""
+        left = steps
+        for piece in self._pieces:
+            if not len(left):
+                break
+            start, end = left.searchsorted(piece.first), left.searchsorted(piece.last, "right")
+            if start < end:
+                near = left[start:end]
+                left = np.concatenate([left[:start], near[~np.isin(near, piece.steps)], left[end:]])
+        return len(left)
 
     def lines(self) -> int:
         """How many different lines arrived."""
-        total, cluster, end = 0, [], None
-        for piece in sorted(self._pieces, key=lambda piece: int(piece[1].steps[0])):
-            steps = piece[1].steps
-            if end is not None and steps[0] > end:
-                total += _different(cluster)
-                cluster = []
-            cluster.append(piece)
-            end = int(steps[-1]) if end is None else max(end, int(steps[-1]))
-        return total + _different(cluster)
+        pieces = sorted(self._pieces, key=lambda piece: piece.first)
+        if self._counted[0] != len(pieces):
+            self._counted = len(pieces), sum(map(_count, _clusters(pieces)))
+        return self._counted[1]
+
+
+def _clusters(pieces: list[_Packed]) -> Iterator[list[_Packed]]:
+    """Pieces whose steps overlap, together."""
+    cluster: list[_Packed] = []
+    end = 0
+    for piece in pieces:
+        if cluster and piece.first > end:
+            yield cluster
+            cluster = []
+        end = max(end, piece.last) if cluster else piece.last
+        cluster.append(piece)
+    if cluster:
+        yield cluster
+
+
+def _count(cluster: list[_Packed]) -> int:
+    """Different lines of pieces that overlap, counted a range of steps at a time."""
+    if len({piece.source for piece in cluster}) == 1:
+        return sum(map(len, cluster))
+    marks = np.sort(np.concatenate([piece.steps[::_APART] for piece in cluster]))
+    lows = np.unique(marks[::_MARKS_IN_A_RANGE]).tolist()
+    highs = [low - 1 for low in lows[1:]] + [max(piece.last for piece in cluster)]
+    total = 0
+    for low, high in zip(lows, highs, strict=True):
+        near = [piece for piece in cluster if piece.first <= high and piece.last >= low]
+        total += _different([(piece.source, piece.between(low, high)) for piece in near])
+    return total
 
 
 def _different(pieces: list[tuple[str, Lines]]) -> int:

@@ -2,13 +2,14 @@
 
     rows -> canon -> columns -> merging -> parquet -> stored -> seal -> bundle -> run
                                   |                    |
-                                spool (while a pull goes on)
+            frames -> sweep ----- spool (while a pull goes on)
 
 `canon` is the law of a row, `columns` the batches that rows travel in,
 `merging` the law of one row a step, `parquet` the bytes of a history and
 `identity` their hashes. `naming`, `ziplayout`, `zipdirectory` and `container`
 are the ZIP, `manifest` and `runtable` its index. `spool` is a bundle in the
-making, `seal` the moment it becomes one, `bundle` and `run` what readers hold,
+making, `frames` the pages that it keeps, `sweep` their merge in bounded memory,
+`seal` the moment it becomes one, `bundle` and `run` what readers hold,
 and `verify` the check of every byte.
 """
 

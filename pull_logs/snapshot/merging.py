@@ -20,6 +20,9 @@ from pull_logs.snapshot.cells import Ints, Mask, dense, flat
 from pull_logs.snapshot.columns import batch_from_rows, batch_rows, steps_of, take_apart
 from pull_logs.snapshot.layout import Survey, lay_out
 
+_ARGUED = 8192
+"""Rows that disagree which are Python rows at a time, about."""
+
 
 @dataclass(frozen=True, slots=True)
 class LanedBatch:
@@ -90,14 +93,25 @@ def _settle(cluster: Sequence[LanedBatch]) -> pa.Table:
     if not disputed.any():
         return table.filter(pa.array(~follows))
     argued = disputed[group]
-    rows = batch_rows(table.filter(pa.array(argued)))
-    held = lanes[argued].tolist()
-    settled = batch_from_rows(
-        merge_rows([Fragment(Lane(lane), row) for lane, row in zip(held, rows, strict=True)])
-    )
     agreed = table.filter(pa.array(~follows & ~argued))
-    merged, _ = _stack([LanedBatch(Lane.LIVE, agreed), LanedBatch(Lane.LIVE, settled)])
+    settled = _argue(table.filter(pa.array(argued)), lanes[argued])
+    merged, _ = _stack([LanedBatch(Lane.LIVE, batch) for batch in (agreed, *settled)])
     return merged
+
+
+def _argue(table: pa.Table, lanes: Ints) -> Iterator[pa.Table]:
+    """One row per step of rows that disagree; some at a time, for Python's rows take much memory."""
+    steps = steps_of(table)
+    start = 0
+    while start < len(steps):
+        reach = steps[min(start + _ARGUED, len(steps)) - 1]
+        end = int(np.searchsorted(steps, reach, "right"))
+        rows = batch_rows(table.slice(start, end - start))
+        held = lanes[start:end].tolist()
+        yield batch_from_rows(
+            merge_rows([Fragment(Lane(lane), row) for lane, row in zip(held, rows, strict=True)])
+        )
+        start = end
 
 
 def _stack(fragments: Sequence[LanedBatch]) -> tuple[pa.Table, Ints]:

@@ -6,78 +6,50 @@
       frames/KEY.frames   pages of one run as they came, each with a checksum
       runs/KEY.run        a finished run (see `stored`)
 
-KEY is a hash of the run's path. A frame is whole or it is cut off when the
-spool is opened again; a run is finished when its file has its name.
+KEY is a hash of the run's path. A page is whole or it is cut off when the spool
+is opened again (see `frames`); a run is finished when its file has its name.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import shutil
-import struct
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 import pyarrow as pa
 
-from pull_logs.errors import BundleDamagedError, DataError, UsageError
+from pull_logs.errors import BundleDamagedError, UsageError
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.canon import Lane, canon_text
+from pull_logs.snapshot.frames import Frame, cut_torn_tail, read_frames, write_frames
 from pull_logs.snapshot.locking import FolderLock
 from pull_logs.snapshot.merging import LanedBatch, merge_batches
 from pull_logs.snapshot.run import Run
 from pull_logs.snapshot.seal import SealReport, seal_runs
-from pull_logs.snapshot.stored import StoredRun, copy_run, disk_errors, read_stored, store_run, sync
+from pull_logs.snapshot.stored import (
+    Batches,
+    StoredRun,
+    copy_run,
+    disk_errors,
+    read_stored,
+    store_run,
+    sync,
+)
+from pull_logs.snapshot.sweep import settle_frames
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-_HEAD = struct.Struct("<4sIQ16s")  # magic, bytes of the header, bytes of the data, checksum of both
-_MAGIC = b"WPLF"
+_AT_ONCE = 32 << 20
+"""Bytes of rows up to which a run is merged in memory; a longer one is merged part by part."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """A page or shard of a run that arrived.
-
-    Attributes:
-        lane: How it came.
-        key: Which page or shard it is, in the words of whoever appended it.
-        rows: Its rows.
-        file: Where it lies.
-        start: The offset of its data in the file.
-        size: Bytes of its data.
-    """
-
-    lane: Lane
-    key: str
-    rows: int
-    file: Path
-    start: int
-    size: int
-
-    def load(self) -> pa.Table:
-        """The batch.
-
-        Raises:
-            BundleDamagedError: The file was changed since its checksum was looked at.
-        """
-        with self.file.open("rb") as source:
-            source.seek(self.start)
-            data = source.read(self.size)
-        try:
-            return pa.ipc.open_stream(data).read_all()
-        except (pa.ArrowException, OSError) as exc:
-            raise BundleDamagedError(
-                f"a frame in {str(self.file)!r} is damaged", path=str(self.file)
-            ) from exc
+_SCRATCH = ".merged"
 
 
 class Spool:
@@ -139,22 +111,25 @@ class Spool:
             key: Which page it is, to know it again after a crash.
 
         Raises:
+            DataError: A column is of a type that cannot be kept.
             PullLogsError: The disk is full or does not take it; nothing of the page is left.
         """
-        file, data = self._frame_file(path), _encode_frame(lane, batch, key)
-        frames = self._frames_of(path)
-        with self._writing(), file.open("ab") as out:
-            start = out.tell()
+        file, frames = self._frame_file(path), self._frames_of(path)
+        with self._writing():
+            start = file.stat().st_size if file.exists() else 0
             try:
-                out.write(data)
-                sync(out)
+                with file.open("ab") as out:
+                    written = write_frames(out, file, lane, batch, key=key)
+                    sync(out)
             except BaseException:
-                os.truncate(file, start)
+                # Not before it is closed: closing writes what was still buffered.
+                if file.exists():
+                    os.truncate(file, start)
                 raise
-        frames.append(_frame_at(file, data, start))
+        frames.extend(written)
 
     def frames(self, path: RunPath) -> Sequence[Frame]:
-        """The pages of a run that arrived whole, in the order of their arrival."""
+        """The pages of a run that arrived whole, in the order of their arrival, long ones in several parts."""
         return tuple(self._frames_of(path))
 
     def finish(self, info: RunInfo, coverage: Coverage, *, system: pa.Table | None = None) -> StoredRun:
@@ -165,10 +140,32 @@ class Spool:
             PullLogsError: The disk is full or does not take it; its pages are kept.
         """
         pages = self._frames_of(info.path)
-        stored = self.store(
-            info, coverage, [LanedBatch(page.lane, page.load()) for page in pages], system=system
-        )
+        if sum(page.weight for page in pages) <= _AT_ONCE:
+            batches = [LanedBatch(page.lane, page.load()) for page in pages]
+            stored = self.store(info, coverage, batches, system=system)
+        else:
+            stored = self._finish_long(info, coverage, pages, system=system)
         self._drop_frames(info.path)
+        return stored
+
+    def _finish_long(
+        self, info: RunInfo, coverage: Coverage, pages: Sequence[Frame], *, system: pa.Table | None
+    ) -> StoredRun:
+        """Merge and encode pages of which only a few are in memory at a time."""
+        scratch = self._frame_file(info.path).with_suffix(_SCRATCH)
+        try:
+            with self._writing():
+                settled = settle_frames(pages, scratch)
+                stored = store_run(
+                    self._run_file(info.path),
+                    info=info,
+                    coverage=coverage,
+                    batches=lambda: (frame.load() for frame in settled),
+                    system=system,
+                )
+        finally:
+            scratch.unlink(missing_ok=True)
+        self._stored[stored.path] = stored
         return stored
 
     def store(
@@ -195,6 +192,24 @@ class Spool:
                 system=system,
             )
         self._stored[stored.path] = stored
+        return stored
+
+    def store_merged(
+        self, info: RunInfo, coverage: Coverage, batches: Batches, *, system: pa.Table | None = None
+    ) -> StoredRun:
+        """Encode a run whose rows are merged already, a batch at a time; its pages are removed.
+
+        Raises:
+            DataError: A value cannot be kept.
+            BundleDamagedError: The bundle that the rows are read from is damaged.
+            PullLogsError: The disk is full or does not take it; its pages are kept.
+        """
+        with self._writing():
+            stored = store_run(
+                self._run_file(info.path), info=info, coverage=coverage, batches=batches, system=system
+            )
+        self._stored[stored.path] = stored
+        self._drop_frames(info.path)
         return stored
 
     def adopt(self, run: Run) -> StoredRun:
@@ -261,14 +276,17 @@ class Spool:
             self._stored[stored.path] = stored
             (self._frames / f"{file.stem}.frames").unlink(missing_ok=True)
         for file in self._frames.iterdir():
-            _cut_torn_tail(file)
+            if file.suffix == _SCRATCH:
+                file.unlink()
+            else:
+                cut_torn_tail(file)
 
     def _frames_of(self, path: RunPath) -> list[Frame]:
         with self._guard:
             frames = self._known_frames.get(path)
         if frames is None:
             file = self._frame_file(path)
-            found = list(_walk_frames(file)) if file.exists() else []
+            found = read_frames(file) if file.exists() else []
             with self._guard:
                 frames = self._known_frames.setdefault(path, found)
         return frames
@@ -307,65 +325,3 @@ def _key(path: RunPath) -> str:
     return hashlib.sha256(canon_text(f"{path.entity}\n{path.project}\n{path.run_id}").encode()).hexdigest()[
         :32
     ]
-
-
-def _encode_frame(lane: Lane, batch: pa.Table, key: str) -> bytes:
-    header = orjson.dumps({"lane": int(lane), "key": canon_text(key), "rows": batch.num_rows})
-    sink = io.BytesIO()
-    try:
-        with pa.ipc.new_stream(
-            sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")
-        ) as writer:
-            writer.write_table(batch)
-    except pa.ArrowException as exc:
-        raise DataError(f"page {key!r} cannot be kept: {exc}") from exc
-    data = sink.getvalue()
-    return _HEAD.pack(_MAGIC, len(header), len(data), _checksum(header, data)) + header + data
-
-
-def _checksum(header: bytes, data: bytes) -> bytes:
-    digest = hashlib.blake2b(header, digest_size=16)
-    digest.update(data)
-    return digest.digest()
-
-
-def _frame_at(file: Path, data: bytes, start: int) -> Frame:
-    _, named, size, _ = _HEAD.unpack_from(data)
-    header = orjson.loads(data[_HEAD.size : _HEAD.size + named])
-    return Frame(
-        lane=Lane(header["lane"]),
-        key=header["key"],
-        rows=header["rows"],
-        file=file,
-        start=start + _HEAD.size + named,
-        size=size,
-    )
-
-
-def _walk_frames(file: Path) -> Iterator[Frame]:
-    """The frames of a file up to the first that is not whole."""
-    with file.open("rb") as source:
-        while data := _read_frame(source):
-            yield _frame_at(file, data, source.tell() - len(data))
-
-
-def _read_frame(source: BinaryIO) -> bytes:
-    """The bytes of the next frame, or none where there is no whole one."""
-    left = os.fstat(source.fileno()).st_size - source.tell()
-    head = source.read(_HEAD.size)
-    if len(head) < _HEAD.size:
-        return b""
-    magic, named, size, checksum = _HEAD.unpack(head)
-    if magic != _MAGIC or named + size > left:
-        return b""
-    header, data = source.read(named), source.read(size)
-    whole = len(header) == named and len(data) == size and _checksum(header, data) == checksum
-    return head + header + data if whole else b""
-
-
-def _cut_torn_tail(file: Path) -> None:
-    end = 0
-    for frame in _walk_frames(file):
-        end = frame.start + frame.size
-    if end < file.stat().st_size:
-        os.truncate(file, end)
