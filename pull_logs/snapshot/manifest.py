@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from reprlib import Repr
 from typing import Any
 
@@ -32,6 +32,7 @@ MAX_COUNT = 2**48
 """Rows or bytes that a resource may claim."""
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_KIND = re.compile(r"[a-z][a-z-]{0,39}")
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
 _RELEASE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
@@ -69,10 +70,13 @@ class Manifest:
     Attributes:
         content_id: The identity of the content, whichever writer encoded it.
         resources: The Parquet files by name, in the order of their places in the bundle.
+        redacted: Where something was removed before the bundle was made: how many markers of each kind it
+            holds; empty otherwise.
     """
 
     content_id: str
     resources: Mapping[str, Resource]
+    redacted: Mapping[str, int] = field(default_factory=dict)
 
 
 def sha256(data: bytes) -> str:
@@ -88,13 +92,15 @@ def render_manifest(manifest: Manifest) -> bytes:
         orjson.dumps(_entry(number, resource, shared), option=orjson.OPT_SORT_KEYS)
         for number, resource in enumerate(manifest.resources.values())
     ]
-    head = {
+    head: dict[str, Any] = {
         "contentId": manifest.content_id,
         "format": FORMAT_NAME,
         "formatVersion": FORMAT_VERSION,
         "name": "wandb-runs",
         "profile": "data-package",
     }
+    if manifest.redacted:
+        head["redacted"] = dict(sorted(manifest.redacted.items()))
     opening = b",\n".join(orjson.dumps({key: value})[1:-1] for key, value in head.items())
     closing = b'],\n"writer":' + orjson.dumps(shared) + b"\n}\n" if shared else b"]\n}\n"
     return b"{\n" + opening + b',\n"resources":[\n' + b",\n".join(lines) + b"\n" + closing
@@ -202,7 +208,15 @@ def parse_manifest(data: bytes, *, path: str) -> Manifest:
     resources = _parse_resources(
         raw["resources"], writer=writer if isinstance(writer, str) else "", path=path
     )
-    return Manifest(content_id=content, resources=resources)
+    redacted = _parse_redacted(raw.get("redacted", {}), path)
+    return Manifest(content_id=content, resources=resources, redacted=redacted)
+
+
+def _parse_redacted(value: object, path: str) -> dict[str, int]:
+    """How much was removed, by kind; a later release may know kinds that this one does not."""
+    if not isinstance(value, dict) or not all(map(_KIND.fullmatch, value)):
+        raise _damaged(path, f"has {_SHORT.repr(value)} for what was redacted")
+    return {kind: _count(count, "redacted", path) for kind, count in value.items()}
 
 
 def _parse_resources(entries: Sequence[object], *, writer: str, path: str) -> dict[str, Resource]:

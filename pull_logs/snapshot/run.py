@@ -185,13 +185,27 @@ class Run:
         resource = self._system()
         return resource.rows_hash if resource else None
 
+    @property
+    def bundle_path(self) -> str:
+        """The bundle that it is in, as it was opened."""
+        return str(self._container.path)
+
+    def schema(self) -> pa.Schema:
+        """The columns of its batches and their types, the residual column among them.
+
+        Raises:
+            BundleDamagedError: The history is damaged.
+        """
+        with self._member(self._resource(HISTORY)) as (file, footer):
+            return read_footer(file, footer=footer).schema
+
     def column_names(self) -> tuple[str, ...]:
         """Every key of its rows, `_step` first, the others in the order of their UTF-8 bytes.
 
         Raises:
             BundleDamagedError: The history is damaged.
         """
-        names = set(self._file_columns())
+        names = set(self.schema().names)
         if RESIDUAL in names:
             names.discard(RESIDUAL)
             for batch in self.batches(columns=()):
@@ -326,28 +340,45 @@ class Run:
             with self._container.open(resource.path) as file:
                 yield from file.chunks()
 
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns of its history that hold text, the residual one included; reads no more than a footer.
+
+        Raises:
+            BundleDamagedError: The footer is damaged.
+        """
+        return self._text_columns(self._resource(HISTORY))
+
+    def system_text_columns(self) -> tuple[str, ...]:
+        """The same of its system metrics; none without them."""
+        resource = self._system()
+        return self._text_columns(resource) if resource else ()
+
+    def _text_columns(self, resource: Resource) -> tuple[str, ...]:
+        with self._damage_told(resource), self._container.open(resource.path) as file:
+            schema = read_footer(file, footer=_checked_footer(file, resource)).schema
+        return tuple(column.name for column in schema if str(column.type) == "string")
+
     def _resource(self, file: str) -> Resource:
         return self._manifest.resources[f"{self._folder}/{file}"]
 
     def _system(self) -> Resource | None:
         return self._manifest.resources.get(f"{self._folder}/{SYSTEM}")
 
-    def _file_columns(self) -> tuple[str, ...]:
-        with self._member(self._resource(HISTORY)) as (file, footer):
-            return read_footer(file, footer=footer).columns
-
     @contextmanager
     def _member(self, resource: Resource) -> Iterator[tuple[MemberFile | bytes, bytes]]:
         """A Parquet file and its footer, checked: a small file by its hash, a large one by its footer's."""
+        with self._damage_told(resource), self._container.open(resource.path) as file:
+            small = file.read() if resource.bytes <= WHOLE else None
+            if small is not None:
+                _check_hash(small, resource.hash, "it")
+            yield file if small is None else small, _checked_footer(file, resource)
+
+    @contextmanager
+    def _damage_told(self, resource: Resource) -> Iterator[None]:
+        """What is wrong with a Parquet file, told with the names of the bundle, the file and the run."""
         shown, name = str(self._container.path), resource.path
         try:
-            with self._container.open(name) as file:
-                small = file.read() if resource.bytes <= WHOLE else None
-                if small is not None:
-                    _check_hash(small, resource.hash, "it")
-                footer = file.read_at(resource.bytes - resource.footer_bytes, resource.footer_bytes)
-                _check_hash(footer, resource.footer_hash, "its footer")
-                yield file if small is None else small, footer
+            yield
         except DataError as exc:
             raise BundleDamagedError(
                 f"{shown!r} is damaged: {name.rsplit('/', 1)[1]} of run {str(self.path)!r}: {exc.message}",
@@ -377,6 +408,12 @@ _COVERAGE = (
 def _check_hash(data: bytes, expected: str, what: str) -> None:
     if sha256(data) != expected:
         raise DataError(f"{what} does not have the hash that the manifest tells")
+
+
+def _checked_footer(file: MemberFile, resource: Resource) -> bytes:
+    footer = file.read_at(resource.bytes - resource.footer_bytes, resource.footer_bytes)
+    _check_hash(footer, resource.footer_hash, "its footer")
+    return footer
 
 
 def _listed(columns: Collection[str] | None) -> list[str] | None:

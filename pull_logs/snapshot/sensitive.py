@@ -1,0 +1,379 @@
+"""What in a text should not be shared: secrets by their shape or by the key they stand under, and personal data.
+
+Both sides of a mistake are costly: what is missed leaks, and what is flagged
+without need teaches people to look away. So a shape has to be one that its
+issuer chose (`hf_...`, `AKIA...`, a PEM block), or the key has to say what the
+value is (`api_key`, `password`). Forty hex digits alone are a git commit far
+more often than a W&B key, and pass.
+
+Text is looked at between markers (`[redacted: api-key]`), never across one, so
+that what was removed once is not found again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+SECRETS = ("private-key", "api-key", "jwt", "bearer-token", "password", "secret", "signed-url")
+"""Kinds of findings that let somebody in."""
+
+PERSONAL = ("email", "home-path", "user-name", "host-name", "ip-address")
+"""Kinds of findings that tell who or where somebody is."""
+
+KINDS = (*SECRETS, *PERSONAL)
+
+MARKER = re.compile(r"\[redacted: (" + "|".join(KINDS) + r")\]")
+
+HINT = (
+    r"(?i)@|://|home|users|private key|sk-|hf_|api_org_|akia|asia|gh[pousr]_|github_pat_|glpat-|aiza|ya29"
+    r"|gocspx|xox[abeoprs]-|xapp-|slack|npm_|pypi-|[sr]k_live|dapi|eyj|bearer|local-|wandb|pass|pwd|secret|token|key"
+    r"|credential|auth|cookie|sas|login|user|host|node|\d\.\d{1,3}\.\d{1,3}\.\d|[0-9a-f:]:[0-9a-f:]+:|\[redacted: "
+)
+"""A regular expression (RE2 too) that holds for every text, and every JSON text, that has a finding or marker."""
+
+_VENDORS = (
+    r"wandb_v\d_[A-Za-z0-9_-]{20,}",
+    r"local-[0-9a-f]{40}",
+    r"sk-(?:proj|svcacct|admin|ant|or)-[A-Za-z0-9_-]{20,}",
+    r"sk-[A-Za-z0-9]{32,}",
+    r"hf_[A-Za-z0-9]{30,}",
+    r"api_org_[A-Za-z0-9]{30,}",
+    r"(?:AKIA|ASIA)[0-9A-Z]{16}",
+    r"gh[pousr]_[A-Za-z0-9]{36,}",
+    r"github_pat_[A-Za-z0-9_]{30,}",
+    r"glpat-[A-Za-z0-9_-]{20,}",
+    r"AIza[0-9A-Za-z_-]{35}",
+    r"ya29\.[0-9A-Za-z_-]{20,}",
+    r"GOCSPX-[0-9A-Za-z_-]{20,}",
+    r"xox[abeoprs]-[0-9A-Za-z-]{10,}",
+    r"xapp-\d-[0-9A-Za-z-]{10,}",
+    r"npm_[A-Za-z0-9]{36}",
+    r"pypi-[A-Za-z0-9_-]{40,}",
+    r"[sr]k_live_[0-9A-Za-z]{16,}",
+    r"dapi[0-9a-f]{32}",
+)
+_VENDOR = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(_VENDORS)})(?![A-Za-z0-9])")
+_WEBHOOK = re.compile(r"hooks\.slack\.com/services/([A-Za-z0-9/]{20,})")
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----.*?"
+    r"(?:-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----|\Z)",
+    re.DOTALL,
+)
+_JWT = re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}", re.ASCII)
+_BEARER = re.compile(
+    r"\b(?:bearer|authorization[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?:basic|token))\s{1,4}([\w.~+/=-]{16,})",
+    re.IGNORECASE | re.ASCII,
+)
+_NETRC = re.compile(r"\blogin\s{1,9}\S{1,99}\s{1,9}password\s{1,9}(\S{4,})")
+_LOGIN = re.compile(r"\bwandb login (?:--\S{1,40} )*([0-9a-f]{40})(?![0-9a-f])")
+_INLINE = re.compile(
+    r"(?<![\w.-])((?:--)?[\w.-]{0,64}?"
+    r"(?:password|passwd|passphrase|pwd|secret|token|key|credentials?|auth|cookie))"
+    r"[\"']?(\s{0,4}[=:]\s{0,4}|(?<=\w)\s{1,4})[\"']?([^\s\"'&;,<>\[\](){}]{4,512})",
+    re.IGNORECASE | re.ASCII,
+)
+_USERINFO = re.compile(r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'?#]{0,128}:([^\s/@\"'?#]{1,256})@", re.IGNORECASE)
+_USERTOKEN = re.compile(r"[a-z][a-z0-9+.-]{1,20}://([^\s/:@\"'?#]{16,256})@", re.IGNORECASE)
+_QUERY = re.compile(r"[a-z][a-z0-9+.-]{1,20}://[^\s\"'<>?]{1,2048}\?([^\s\"'<>]+)", re.IGNORECASE)
+_SIGNED = re.compile(
+    r"(?:^|[&;])(?:(?:amp;)?X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)=[^&]"
+    r"|(?:signature|sig|token|access_token|auth|api_?key|key|secret|password)=[^&]{16})",
+    re.IGNORECASE,
+)
+_EMAIL = re.compile(
+    r"(?<![\w.%+-])[\w.%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![\w-])", re.ASCII
+)
+_HOME = re.compile(
+    r"(?:(?<![\w./-])|(?<=file://))(?:/[\w.-]{1,64}){0,4}?/(?:home|Users)/([^\s/\\:;,\"'<>|\[\](){}*?$]{1,64})"
+    r"|\b[A-Z]:[\\/]{1,2}Users[\\/]{1,2}([^\s/\\:;,\"'<>|\[\](){}*?$%]{1,64})",
+    re.IGNORECASE,
+)
+_IPV4 = re.compile(r"(?<![\w.=-])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\w|-\w)", re.ASCII)
+_IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]{6,39}(?![\w:])", re.ASCII)
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_PASSWORD_NAME = re.compile(r"(?:^|_)(?:password|passwd|passphrase|passcode)$|_pwd$")
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:secret|token|apikey|credentials?|auth|authorization|bearer|cookie|sas"
+    r"|(?:api|access|secret|private|signing|encryption|auth|account|master|shared|service|client|wandb|openai"
+    r"|anthropic|hf|huggingface|aws|azure|gcp|google|github|license)_key)$"
+)
+_VOCABULARY = re.compile(
+    r"(?:^|_)(?:pad|eos|bos|unk|sep|cls|mask|special|image|video|audio|stop|start|end|begin|additional|extra"
+    r"|tool|think|system|assistant|prompt|class|text|vision|boi|eoi|num|max|min|per|new|next|first|last)_token$"
+)
+_HOST_NAME = re.compile(r"(?:^|_)(?:hostname|host_name|nodename|node_name|submit_host|nodelist|node_list)$")
+_USER_NAME = re.compile(r"(?:^|_)(?:username|user_name|user_login|job_user)$")
+_MACHINE_NAMES = {"host": "host-name", "node": "host-name", "user": "user-name", "login": "user-name"}
+_VERSION_NAME = re.compile(r"(?:^|_)(?:version|versions|ver|cuda|cudnn|driver|nccl|requirements|packages)$")
+
+_PLACEHOLDER = re.compile(
+    r"[$<*{%].*|x{3,}|\.{3,}|-+|(?:none|null|nil|true|false|unset|empty|env|hidden|redacted|changeme|n/a|todo"
+    r"|your[-_].*|my[-_](?:password|token|secret|key))",
+    re.IGNORECASE | re.DOTALL,
+)
+_SECRET_VALUE = re.compile(r"[\w+/=.:~!@#$%^&*-]{16,4096}", re.ASCII)
+_PATH_START = ("/", "./", "../", "~")
+_LOCAL_HOSTS = frozenset({"localhost", "localhost.localdomain", "host", "hostname"})
+_GENERIC_USER = re.compile(
+    r"users?|username|name|me|you|root|admin|ubuntu|debian|centos|runner|runneradmin|jovyan|ec2-user|shared|public"
+    r"|default|vscode|coder|ray|docker|app|appuser|conda|mambauser|sagemaker-user|nonroot|nobody",
+    re.IGNORECASE,
+)
+_NO_PERSON = re.compile(r"git|hg|svn|no-?reply", re.IGNORECASE)
+_EXAMPLE = re.compile(r"(?:.*\.)?example\.(?:com|org|net)|.*\.(?:example|invalid|test)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a text that should not be shared.
+
+    Attributes:
+        start: Offset of its first character.
+        end: Offset behind its last one.
+        kind: One of `KINDS`.
+    """
+
+    start: int
+    end: int
+    kind: str
+
+
+def marker(kind: str) -> str:
+    """What stands where something of that kind was removed."""
+    return f"[redacted: {kind}]"
+
+
+def key_kind(name: str, *, machine: bool = False) -> str | None:
+    """What the value under a key is by the key's name: `password`, `secret`, `host-name`, `user-name`, or None.
+
+    Args:
+        name: The key alone, in any of the usual spellings (`apiKey`, `API_KEY`, `--api-key`).
+        machine: Whether it stands in a document that tells of the machine, where `host` and `user` are names.
+    """
+    words = _spelled(name)
+    if _PASSWORD_NAME.search(words):
+        return "password"
+    if _SECRET_NAME.search(words) and not _VOCABULARY.search(words):
+        return "secret"
+    if _HOST_NAME.search(words):
+        return "host-name"
+    if _USER_NAME.search(words):
+        return "user-name"
+    return _MACHINE_NAMES.get(words) if machine else None
+
+
+def find_spans(
+    text: str, *, key: str = "", machine: bool = False, kinds: Collection[str] = KINDS
+) -> list[Span]:
+    """What in a text should not be shared, in the order of its place, without overlaps.
+
+    Args:
+        text: Any text.
+        key: The key that it stands under, or an empty string.
+        machine: As for `key_kind`.
+        kinds: The kinds to look for.
+    """
+    found: list[Span] = []
+    start = 0
+    for mark in (*MARKER.finditer(text), None):
+        end = len(text) if mark is None else mark.start()
+        if end > start:
+            segment = text[start:end]
+            named = key_kind(key, machine=machine) if key else None
+            found_here = _candidates(segment, key, named, goes_on=start > 0)
+            wanted = (span for span in found_here if span.kind in kinds)
+            found += [Span(span.start + start, span.end + start, span.kind) for span in _apart(wanted)]
+        start = end if mark is None else mark.end()
+    return found
+
+
+def redact_text(text: str, *, key: str = "", machine: bool = False, kinds: Collection[str] = KINDS) -> str:
+    """The text with a marker in place of everything that `find_spans` finds, until it finds nothing."""
+    while spans := find_spans(text, key=key, machine=machine, kinds=kinds):
+        # Every turn replaces characters outside of markers, so their number falls until there is nothing to find.
+        for span in reversed(spans):
+            text = text[: span.start] + marker(span.kind) + text[span.end :]
+    return text
+
+
+def masked(text: str, kind: str) -> str:
+    """A hint at what was found that does not give it away: never more than a prefix that its issuer made public."""
+    if kind in SECRETS:
+        shown = text[:4] if kind == "api-key" and len(text) >= 16 else ""
+        return f"{shown}*** ({len(text)} characters)"
+    if kind == "email":
+        return f"{text[:1]}***@{text.rpartition('@')[2]}"
+    return f"{text[:1] if len(text) > 2 else ''}***"
+
+
+def _apart(candidates: Iterator[Span]) -> list[Span]:
+    """Those of them that do not overlap, in the order of their places; the earlier of two stays."""
+    taken: list[Span] = []
+    for span in candidates:
+        place = bisect_left(taken, span.start, key=lambda other: other.start)
+        free = (place == 0 or taken[place - 1].end <= span.start) and (
+            place == len(taken) or span.end <= taken[place].start
+        )
+        if span.start < span.end and free:
+            taken.insert(place, span)
+    return taken
+
+
+def _candidates(text: str, key: str, named: str | None, *, goes_on: bool) -> Iterator[Span]:
+    """Whatever a rule holds for in a text without markers, secrets first.
+
+    Args:
+        text: The text.
+        key: The key that it stands under.
+        named: What that key tells of it.
+        goes_on: Whether a marker stands before the text, so that a path at its start is the rest of one.
+    """
+    for rule in _ISSUED:
+        yield from _matches(text, rule)
+    if named is not None and _NAMED[named](text):
+        yield Span(0, len(text), named)
+    for rule in _WRITTEN:
+        yield from _matches(text, rule)
+    for found in _INLINE.finditer(text):
+        kind = _inline_kind(found[1], found[2], found[3])
+        if kind is not None:
+            yield Span(*found.span(3), kind)
+    yield from _matches(text, _MAILBOX)
+    for found in _HOME.finditer(text):
+        if not (goes_on and found.start() == 0) and _is_person(found[found.lastindex or 0]):
+            yield Span(*found.span(found.lastindex or 0), "home-path")
+    if not _VERSION_NAME.search(_spelled(key)):
+        for rule in _MACHINES:
+            yield from _matches(text, rule)
+
+
+def _matches(text: str, rule: _Rule) -> Iterator[Span]:
+    for found in rule.pattern.finditer(text):
+        if rule.accepts(found):
+            yield Span(*found.span(found.lastindex or 0), rule.kind)
+
+
+def _spelled(name: str) -> str:
+    """A key in small letters, its words joined by underscores."""
+    return "_".join(word.lower() for word in _WORDS.findall(name))
+
+
+def _inline_kind(name: str, between: str, value: str) -> str | None:
+    """What `name=value`, `name: value` or `--name value` inside a text tells of the value."""
+    if not between.strip() and not name.startswith("-"):
+        return None
+    kind = key_kind(name)
+    if kind == "password":
+        certain = ":" not in between or re.search(r"[^A-Za-z.]", value) is not None
+        return kind if certain and _is_password(value) else None
+    return kind if kind == "secret" and _is_secret(value) else None
+
+
+def _varied(found: re.Match[str]) -> bool:
+    """Whether a key is no placeholder (`sk-xxxx...`) and no word in a long name."""
+    value = found[0]
+    return len(set(value)) >= 8 and any(char.isdigit() or char.isupper() for char in value)
+
+
+def _is_password(value: str) -> bool:
+    return 3 <= len(value) <= 512 and "\n" not in value and not _PLACEHOLDER.fullmatch(value)
+
+
+def _is_secret(value: str) -> bool:
+    """Whether a value under a secret's name looks made by chance, rather than the name of something."""
+    return (
+        _SECRET_VALUE.fullmatch(value) is not None
+        and not value.startswith(_PATH_START)
+        and "://" not in value
+        and not _PLACEHOLDER.fullmatch(value)
+        and any(char.isdigit() for char in value)
+        and any(char.isalpha() for char in value)
+        and _entropy(value) >= 3.0
+    )
+
+
+def _entropy(value: str) -> float:
+    """Bits a character, by how often each occurs."""
+    size = len(value)
+    return -sum(count / size * math.log2(count / size) for count in Counter(value).values())
+
+
+def _is_person(value: str) -> bool:
+    return (
+        any(map(str.isalnum, value))
+        and not _GENERIC_USER.fullmatch(value)
+        and not _PLACEHOLDER.fullmatch(value)
+    )
+
+
+def _is_host(value: str) -> bool:
+    known = value.lower() in _LOCAL_HOSTS or value.startswith("127.") or value in ("0.0.0.0", "::", "::1")  # noqa: S104 - read, not bound
+    return (
+        not known
+        and any(map(str.isalnum, value))
+        and not re.search(r"\s", value)
+        and not _PLACEHOLDER.fullmatch(value)
+    )
+
+
+def _is_mailbox(found: re.Match[str]) -> bool:
+    local, _, domain = found[0].partition("@")
+    label = domain.split(".")[-2]
+    return (
+        any(map(str.isalnum, local))
+        and len(label) > 1
+        and re.fullmatch(r"v?[\d-]+", label) is None
+        and not _NO_PERSON.fullmatch(local)
+        and not _EXAMPLE.fullmatch(domain)
+    )
+
+
+def _is_address(found: re.Match[str]) -> bool:
+    """Whether it is the address of a machine, and not a version or one that every machine has."""
+    text = found[0]
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    if address.is_loopback or address.is_unspecified or address.is_multicast or text.startswith("255."):
+        return False
+    if address.version == 6:
+        return len([group for group in text.split(":") if group]) >= 3
+    octets = [int(part) for part in text.split(".")]
+    return octets[0] == 10 or max(octets) >= 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A shape, of which the last group is what counts, and what else has to hold for a match of it."""
+
+    kind: str
+    pattern: re.Pattern[str]
+    accepts: Callable[[re.Match[str]], bool] = lambda _: True
+
+
+_NAMED: dict[str, Callable[[str], bool]] = {
+    "password": _is_password,
+    "secret": _is_secret,
+    "host-name": _is_host,
+    "user-name": _is_person,
+}
+_ISSUED = (_Rule("private-key", _PRIVATE_KEY), _Rule("api-key", _VENDOR, _varied), _Rule("jwt", _JWT))
+_WRITTEN = (
+    _Rule("api-key", _WEBHOOK),
+    _Rule("bearer-token", _BEARER, lambda found: _is_secret(found[1])),
+    _Rule("password", _NETRC, lambda found: _is_password(found[1])),
+    _Rule("api-key", _LOGIN),
+    _Rule("password", _USERINFO, lambda found: not _PLACEHOLDER.fullmatch(found[1])),
+    _Rule("password", _USERTOKEN, lambda found: _is_secret(found[1])),
+    _Rule("signed-url", _QUERY, lambda found: _SIGNED.search(found[1]) is not None),
+)
+_MAILBOX = _Rule("email", _EMAIL, _is_mailbox)
+_MACHINES = (_Rule("ip-address", _IPV4, _is_address), _Rule("ip-address", _IPV6, _is_address))
