@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,14 @@ from rowkit import canonical, nasty_rows, same_rows, texts, values
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.bundle import Bundle, open_bundle
 from pull_logs.snapshot.columns import batch_from_rows, system_batch_from_rows
-from pull_logs.snapshot.manifest import FORMAT_BYTES, MAX_COUNT, MAX_FORMAT, MAX_MANIFEST
+from pull_logs.snapshot.manifest import (
+    FORMAT_BYTES,
+    MAX_COUNT,
+    MAX_FORMAT,
+    MAX_MANIFEST,
+    parse_manifest,
+    render_manifest,
+)
 from pull_logs.snapshot.naming import _MEMBER
 from pull_logs.snapshot.runtable import SCHEMA
 from pull_logs.snapshot.seal import BundleRun, write_bundle
@@ -119,6 +127,18 @@ def test_the_page_says_what_the_code_does() -> None:
     assert MAX_COUNT == 2**48
     for name in SCHEMA.names:
         assert f"`{name}`" in PAGE
+
+
+def test_the_manifest_on_the_page_is_one_that_the_code_writes() -> None:
+    found = re.search(r"```\n(\{\n\"contentId\".*?\n\}\n)```", PAGE, re.DOTALL)
+    assert found
+    written = re.sub("sha256:(?:<64 hex>|\\.\\.\\.)", "sha256:" + "0" * 64, found[1]).encode()
+    manifest = parse_manifest(written, path="page")
+    assert render_manifest(manifest) == written
+    line = b'"redacted":{"api-key":2},\n'
+    assert line.removesuffix(b"2},\n").decode() in PAGE
+    again = render_manifest(replace(manifest, redacted={"api-key": 2}))
+    assert again == written.replace(b'"resources":[', line + b'"resources":[')
 
 
 def test_the_names_that_the_page_allows_are_those_that_the_code_allows() -> None:
