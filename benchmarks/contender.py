@@ -55,6 +55,10 @@ def _scan(run: Any) -> int:
 
 def pull_ours(out: Path) -> Result:
     """Pull the project into a sealed and verified bundle."""
+    # pyarrow imports pandas, and httpx httpcore, when they are first used: imports all the same.
+    import httpcore  # noqa: F401
+    import pandas as pd  # noqa: F401
+
     from pull_logs.fetch.pipeline import pull_sync
     from pull_logs.fetch.selection import Selection
 
