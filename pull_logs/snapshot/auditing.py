@@ -84,7 +84,7 @@ class Audit:
         bundle_id: Its id.
         runs: How many runs it has.
         findings: By run in path order, then by place and kind.
-        redacted: Markers of what was removed earlier: how many of each kind.
+        redacted: What was removed earlier: how many markers of each kind there are.
     """
 
     path: str
@@ -112,6 +112,7 @@ class Scrubber:
         kinds: The kinds to look for.
 
     Attributes:
+        earlier: Per kind, the markers in what was looked at.
         markers: Per kind, the markers in what was given back.
     """
 
@@ -119,6 +120,7 @@ class Scrubber:
         self._run = run
         self._kinds = frozenset(kinds)
         self._found: dict[tuple[str, str], Finding] = {}
+        self.earlier: Counter[str] = Counter()
         self.markers: Counter[str] = Counter()
 
     @property
@@ -185,8 +187,9 @@ class Scrubber:
         for span in {span.kind: span for span in reversed(spans)}.values():
             excerpt = masked(text[span.start : span.end], span.kind)
             self._note(place, span.kind, excerpt, step=step, cells=cells)
-        for mark in MARKER.finditer(scrubbed):
-            self.markers[mark[1]] += cells
+        for counts, marked in ((self.earlier, text), (self.markers, scrubbed)):
+            for mark in MARKER.finditer(marked):
+                counts[mark[1]] += cells
         return scrubbed
 
     def _note(self, place: str, kind: str, excerpt: str, *, step: int | None, cells: int) -> None:
@@ -254,6 +257,7 @@ class Scrubber:
             row = int(hinted[place])
             inner = Scrubber(self._run, kinds=self._kinds)
             scrubbed = canonical_text(inner.value(members, root))
+            self.earlier += inner.earlier
             self.markers += inner.markers
             for found in inner.findings:
                 step = None if steps is None else int(steps[row])
@@ -323,16 +327,16 @@ def audit_bundle(bundle: Bundle | str | os.PathLike[str], *, kinds: Iterable[str
         with open_bundle(bundle) as opened:
             return audit_bundle(opened, kinds=kinds)
     findings: list[Finding] = []
-    markers: Counter[str] = Counter()
+    earlier: Counter[str] = Counter()
     for run in bundle.runs():
         scrubber = Scrubber(str(run.path), kinds=kinds)
         audit_run(run, scrubber)
         findings += scrubber.findings
-        markers += scrubber.markers
+        earlier += scrubber.earlier
     return Audit(
         path=str(bundle.path),
         bundle_id=bundle.bundle_id,
         runs=len(bundle),
         findings=tuple(findings),
-        redacted=dict(sorted(markers.items())),
+        redacted=dict(sorted(earlier.items())),
     )
