@@ -35,6 +35,7 @@ from pull_logs.snapshot.sensitive import (
     KINDS,
     MARKER,
     SECRETS,
+    TEXT_HINT,
     find_spans,
     key_kind,
     masked,
@@ -225,15 +226,15 @@ class Scrubber:
 
     def _column(self, array: pa.Array, place: str, name: str, steps: Any) -> pa.Array | None:
         """The column without what was found, or None where nothing was."""
-        if key_kind(name) is None and not _hinted(array).any():
-            return None
-        named = key_kind(name) is not None
         coded = array.dictionary_encode()
+        named = key_kind(name) is not None
+        suspects = np.ones(len(coded.dictionary), bool) if named else _hinted(coded.dictionary, TEXT_HINT)
+        if not suspects.any():
+            return None
         codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         rows = np.flatnonzero(codes >= 0)
         present, first, counts = np.unique(codes[rows], return_index=True, return_counts=True)
         texts = coded.dictionary.to_pylist()
-        suspects = np.ones(len(texts), bool) if named else _hinted(coded.dictionary)
         changed = False
         for code, start, count in sorted(
             zip(present.tolist(), first.tolist(), counts.tolist(), strict=True), key=lambda item: item[1]
@@ -249,7 +250,7 @@ class Scrubber:
 
     def _residual(self, array: pa.Array, root: str, steps: Any) -> pa.Array | None:
         """The residual column without what was found, or None where nothing was."""
-        hinted = np.flatnonzero(_hinted(array))
+        hinted = np.flatnonzero(_hinted(array, HINT))
         if not len(hinted):
             return None
         texts: dict[int, str] = {}
@@ -300,9 +301,9 @@ def _joined(place: str, name: str) -> str:
     return f"{place}.{escaped}"
 
 
-def _hinted(array: pa.Array) -> Any:
+def _hinted(array: pa.Array, hint: str) -> Any:
     """Which cells of a text column are worth a look."""
-    return pc.match_substring_regex(array, HINT).fill_null(False).to_numpy(zero_copy_only=False)
+    return pc.match_substring_regex(array, hint).fill_null(False).to_numpy(zero_copy_only=False)
 
 
 def _damaged(run: Run, exc: DataError) -> BundleDamagedError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from pull_logs.snapshot.sensitive import (
     KINDS,
     MARKER,
     SECRETS,
+    TEXT_HINT,
     Span,
     find_spans,
     key_kind,
@@ -195,6 +198,33 @@ def test_what_stays_is_what_was_there(text: str) -> None:
 def test_a_text_without_a_hint_has_nothing_to_find(text: str) -> None:
     if not re.search(HINT, text):
         assert find_spans(text) == []
+
+
+def worth_a_look(text: str) -> bool:
+    """Whether the hint for plain texts holds, in both engines that are asked."""
+    answers = {
+        bool(re.search(TEXT_HINT, text)),
+        pc.match_substring_regex(pa.array([text]), TEXT_HINT)[0].as_py(),
+    }
+    return answers == {True}
+
+
+@given(TEXTS)
+def test_a_text_without_the_narrow_hint_has_nothing_to_find_under_a_key_that_says_nothing(text: str) -> None:
+    if not worth_a_look(text):
+        assert find_spans(text, key="note") == []
+
+
+@pytest.mark.parametrize("text", [text for text, _, _ in FOUND])
+def test_every_known_shape_is_worth_a_look(text: str) -> None:
+    assert worth_a_look(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["user 12 says hi at 12:34:56", "the secret of a token", "mAP@0.5:0.95", "1.2.3"]
+)
+def test_what_texts_usually_say_is_not_looked_at_twice(text: str) -> None:
+    assert not worth_a_look(text)
 
 
 @given(TEXTS, NAMES)
