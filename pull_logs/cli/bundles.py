@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pull_logs.cli.auditing import made_for_sharing, redact_option
+
 if TYPE_CHECKING:
     from pull_logs.snapshot import Bundle, Damage, SealReport, VerifyReport
 
@@ -39,6 +41,7 @@ def say_sealed(report: SealReport) -> None:
     show_default=True,
     help="What to do where a resumed run counts its steps from the start again.",
 )
+@redact_option
 @click.option(
     "--strict", is_flag=True, help="Incomplete data is an error (exit 4); the bundle is written all the same."
 )
@@ -49,6 +52,7 @@ def import_command(
     project: str | None,
     on_restart: Any,
     *,
+    redact: bool,
     strict: bool,
 ) -> None:
     """Make a bundle of local W&B run folders, or of a whole wandb/ folder."""
@@ -59,7 +63,7 @@ def import_command(
     report = import_runs(folders, out=out, entity=entity, project=project, on_restart=on_restart)
     for note in report.notes:
         click.echo(f"pull-logs: note: {inline(note)}", err=True)
-    say_sealed(report.seal)
+    say_sealed(made_for_sharing(report.seal, redact=redact))
     if strict and report.seal.incomplete:
         raise IncompleteError(f"{len(report.seal.incomplete)} of {report.seal.runs} runs are incomplete")
 
@@ -71,6 +75,7 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
         "path": str(bundle.path),
         "bundle_id": bundle.bundle_id,
         "content_id": bundle.content_id,
+        "redacted": dict(bundle.manifest.redacted),
         "runs": [
             {
                 "path": str(run.path),
@@ -103,6 +108,9 @@ def info(bundle: Path, *, as_json: bool) -> None:
         f"[BUNDLE] path={escape(facts['path'])} runs={len(runs)} rows={sum(run['rows'] for run in runs)}"
     )
     click.echo(f"bundle_id {facts['bundle_id']}\ncontent_id {facts['content_id']}")
+    if facts["redacted"]:
+        removed = " ".join(f"{escape(kind)}={count}" for kind, count in facts["redacted"].items())
+        click.echo(f"[REDACTED] {removed}")
     click.echo(f"[RUNS] count={len(runs)}")
     for run in runs:
         whole = "complete" if run["complete"] else "INCOMPLETE"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pull_logs.cli.auditing import made_for_sharing, redact_option
 from pull_logs.cli.bundles import say_sealed
 from pull_logs.cli.options import Sources, source_options, take_sources
 from pull_logs.errors import IncompleteError, RunNotFoundError, UsageError
@@ -95,7 +96,8 @@ def tell_report(report: PullReport) -> None:
             click.echo(inline(f"pull-logs: not in the bundle: {outcome.path}: {outcome.reason}"), err=True)
 
 
-def _finish(report: PullReport, *, report_json: Path | None, strict: bool) -> None:
+def _finish(report: PullReport, *, report_json: Path | None, redact: bool, strict: bool) -> None:
+    report = replace(report, seal=made_for_sharing(report.seal, redact=redact))
     tell_report(report)
     if report_json is not None:
         report_json.write_text(json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n")
@@ -139,6 +141,7 @@ def _tell_survey(found: Survey) -> None:
 @click.option("--system", is_flag=True, help="Pull system metrics too.")
 @click.option("--dry-run", is_flag=True, help="Tell what a pull would take; pull nothing.")
 @click.option("--fresh", is_flag=True, help="Forget what an interrupted pull into the same file has left.")
+@redact_option
 @_CONCURRENCY
 @_REPORT
 @_STRICT
@@ -153,6 +156,7 @@ def fetch(
     system: bool,
     dry_run: bool,
     fresh: bool,
+    redact: bool,
     strict: bool,
     **options: Any,
 ) -> None:
@@ -189,13 +193,14 @@ def fetch(
         if not names:
             raise
         raise RunNotFoundError(exc.message, hint=f"no run has {names}, which the filter asks for") from exc
-    _finish(report, report_json=report_json, strict=strict)
+    _finish(report, report_json=report_json, redact=redact, strict=strict)
 
 
 @click.command()
 @click.argument("bundle", type=FILE, metavar="BUNDLE")
 @click.option("-o", "--out", type=FILE, metavar="FILE", help="Write here instead of replacing BUNDLE.")
 @_METRICS
+@redact_option
 @_CONCURRENCY
 @_REPORT
 @_STRICT
@@ -206,6 +211,7 @@ def refresh(
     metrics: str | None,
     concurrency: int,
     report_json: Path | None,
+    redact: bool,
     strict: bool,
 ) -> None:
     """Ask W&B again for the runs of a bundle; those that did not change are copied.
@@ -232,4 +238,4 @@ def refresh(
             concurrency=concurrency,
             progress=hook,
         )
-    _finish(report, report_json=report_json, strict=strict)
+    _finish(report, report_json=report_json, redact=redact, strict=strict)

@@ -1,0 +1,143 @@
+"""`audit`: what of a bundle should not be shared; and the warning at the end of whatever makes a bundle."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pull_logs.errors import UsageError
+
+if TYPE_CHECKING:
+    from pull_logs.snapshot import SealReport
+    from pull_logs.snapshot.auditing import Audit, Finding
+
+BUNDLE = click.Path(path_type=Path)
+
+redact_option = click.option(
+    "--redact", is_flag=True, help="Remove secrets and personal data from the bundle, as `audit` finds them."
+)
+
+
+def made_for_sharing(report: SealReport, *, redact: bool) -> SealReport:
+    """Look through a bundle that was just sealed: warn in one line of what is in it, or remove it.
+
+    Returns:
+        The report of what now stands under the bundle's name.
+    """
+    from pull_logs.cli.safetext import inline
+    from pull_logs.snapshot.auditing import audit_bundle
+    from pull_logs.snapshot.redaction import redact_bundle
+
+    if redact:
+        redaction = redact_bundle(report.path, report.path)
+        if redaction.findings:
+            click.echo(f"pull-logs: note: removed {_amount(redaction.findings)}", err=True)
+        return redaction.seal
+    findings = audit_bundle(report.path).findings
+    if findings:
+        command = inline(f"pull-logs audit {shlex.quote(str(report.path))}")
+        click.echo(
+            f"pull-logs: warning: the bundle holds {_amount(findings)};"
+            f" `{command}` shows them, --redact removes them",
+            err=True,
+        )
+    return report
+
+
+def _amount(findings: Iterable[Finding]) -> str:
+    """How many secrets and personal details in how many runs, in words."""
+    found = list(findings)
+    secrets = sum(finding.secret for finding in found)
+    counts = ((secrets, "secret", "secrets"), (len(found) - secrets, "personal detail", "personal details"))
+    parts = [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
+    runs = len({finding.run for finding in found})
+    return f"{' and '.join(parts) or 'nothing'} in {runs} {'run' if runs == 1 else 'runs'}"
+
+
+def _audit_object(audit: Audit) -> dict[str, Any]:
+    return {
+        "format": "pull-logs/1",
+        "command": "audit",
+        "path": audit.path,
+        "bundle_id": audit.bundle_id,
+        "runs": audit.runs,
+        "secrets": audit.secrets,
+        "personal": audit.personal,
+        "findings": [
+            {
+                "run": finding.run,
+                "place": finding.place,
+                "kind": finding.kind,
+                "secret": finding.secret,
+                "step": finding.step,
+                "cells": finding.cells,
+                "excerpt": finding.excerpt,
+            }
+            for finding in audit.findings
+        ],
+        "redacted": dict(audit.redacted),
+    }
+
+
+def _audit_text(audit: Audit) -> str:
+    from pull_logs.cli.safetext import escape, json_text
+
+    lines = [
+        f"[AUDIT] path={escape(audit.path)} runs={audit.runs} secrets={audit.secrets} personal={audit.personal}"
+    ]
+    for finding in audit.findings:
+        where = "" if finding.step is None else f" step={finding.step}"
+        cells = "" if finding.cells == 1 else f" cells={finding.cells}"
+        lines.append(
+            f"{escape(finding.run)} {escape(finding.place)} kind={finding.kind}{where}{cells}"
+            f" excerpt={json_text(finding.excerpt)}"
+        )
+    if not audit.findings:
+        lines.append("(none)")
+    if audit.redacted:
+        removed = " ".join(f"{kind}={count}" for kind, count in audit.redacted.items())
+        lines.append(f"[REDACTED] {removed}")
+    return "\n".join(lines) + "\n"
+
+
+def _redact(bundle: Path, out: Path, kinds: tuple[str, ...]) -> None:
+    from pull_logs.cli.bundles import say_sealed
+    from pull_logs.snapshot.redaction import redact_bundle
+
+    redaction = redact_bundle(bundle, out, kinds=kinds)
+    click.echo(f"pull-logs: note: removed {_amount(redaction.findings)}", err=True)
+    say_sealed(redaction.seal)
+
+
+@click.command()
+@click.argument("bundle", type=BUNDLE, metavar="BUNDLE")
+@click.option("--secrets", is_flag=True, help="Only secrets; leave names, addresses and paths of people.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if anything was found.")
+@click.option("--redact", is_flag=True, help="Write the bundle without what was found to -o FILE.")
+@click.option("-o", "--out", type=BUNDLE, metavar="FILE", help="With --redact: the bundle to write.")
+def audit(
+    *, bundle: Path, secrets: bool, as_json: bool, exit_code: bool, redact: bool, out: Path | None
+) -> int:
+    """Find secrets and personal data in a bundle before it is shared.
+
+    Keys, tokens, passwords, signed URLs, e-mail addresses, host and user names,
+    home folders and IP addresses; none of them is printed.
+    """
+    if redact is not (out is not None):
+        given, other = ("--redact", "-o FILE") if redact else ("-o", "--redact")
+        raise UsageError(f"audit has {given} without {other}", hint="write: --redact -o FILE")
+    from pull_logs.cli.safetext import json_text
+    from pull_logs.snapshot.auditing import audit_bundle
+    from pull_logs.snapshot.sensitive import KINDS, SECRETS
+
+    kinds = SECRETS if secrets else KINDS
+    found = audit_bundle(bundle, kinds=kinds)
+    click.echo(json_text(_audit_object(found)) + "\n" if as_json else _audit_text(found), nl=False)
+    if out is not None:
+        _redact(bundle, out, kinds)
+    return int(exit_code and bool(found.findings))
