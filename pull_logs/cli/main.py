@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from pull_logs.cli import bundles, demo, fetching, serving
+from pull_logs.cli import auditing, bundles, demo, fetching, serving
 from pull_logs.cli.options import origin_options, output_options, source_options, take_sources, view_options
 from pull_logs.errors import ExpressionError, PullLogsError, UnknownNameError, UsageError
 
@@ -108,6 +108,7 @@ for _command in (
     bundles.import_command,
     bundles.info,
     bundles.verify,
+    auditing.audit,
     serving.serve,
     demo.demo,
 ):
