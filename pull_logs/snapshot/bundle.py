@@ -30,6 +30,7 @@ from pull_logs.snapshot.manifest import (
 from pull_logs.snapshot.naming import DIGEST, FORMAT, HISTORY, MANIFEST, RUNS, SYSTEM, member_folders
 from pull_logs.snapshot.run import Run
 from pull_logs.snapshot.runtable import LIGHT, RunTable
+from pull_logs.snapshot.urls import is_url
 
 __all__ = ["Bundle", "Run", "open_bundle"]
 
@@ -52,7 +53,7 @@ class Bundle(Mapping[str, Run]):
     Several threads may read from it at once. Close it after use, or use it in `with`.
 
     Attributes:
-        path: The file, or the folder that it was unzipped to.
+        path: The file, or the folder that it was unzipped to; of a URL, what of it may be shown.
         manifest: What `datapackage.json` says.
         bundle_id: SHA-256 of the manifest: the identity of these bytes.
         content_id: The identity of the content, whichever writer encoded it.
@@ -191,18 +192,32 @@ def _listed(names: Sequence[str]) -> str:
 def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     """Open a bundle, or the folder that one was unzipped to.
 
+    Args:
+        path: A path; or, with the extra `remote`, a URL that fsspec opens (`https://...`, `s3://...`): only what
+            is needed is asked for, by requests for ranges, and checked as a local bundle is.
+
     Raises:
         FileMissingError: Nothing can be read there.
+        AccessError: It lies behind a URL that cannot be asked, or not in ranges.
+        UsageError: It is a URL, and fsspec, or what it needs for such a URL, is not installed.
         FormatTooNewError: It is of a version after this one; the hint names the release to install.
         BundleDamagedError: Its bytes are not what they were.
         UnsafeFileError: It is not a bundle, or holds what no bundle holds.
     """
-    container = open_container(Path(path))
+    container = _container(path)
     try:
         return Bundle(container)
     except BaseException:
         container.close()
         raise
+
+
+def _container(path: str | os.PathLike[str]) -> Container:
+    if isinstance(path, str) and is_url(path):
+        from pull_logs.snapshot.remote import RemoteContainer
+
+        return RemoteContainer(path)
+    return open_container(Path(path))
 
 
 def read_manifest_bytes(container: Container) -> bytes:

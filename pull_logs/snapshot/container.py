@@ -15,9 +15,9 @@ import threading
 import weakref
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, Protocol, TypeAlias
 
 from pull_logs.errors import BundleDamagedError, FileMissingError, UnsafeFileError, UsageError
 from pull_logs.snapshot import ziplayout as layout
@@ -31,6 +31,28 @@ if TYPE_CHECKING:
 
 CHUNK = 2**20
 """Bytes that are copied or hashed at a time."""
+
+Span: TypeAlias = tuple[int, int]
+"""Offsets of the first byte and behind the last one."""
+
+
+class Blob(Protocol):
+    """Bytes that several threads read at once.
+
+    Attributes:
+        length: How many there are.
+    """
+
+    length: int
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Exactly `size` bytes at `offset`."""
+
+    def expect(self, spans: Callable[[], Iterable[Span]]) -> None:
+        """Be told what will be read; calling `spans` may cost something, and need not be done."""
+
+    def close(self) -> object:
+        """Give back what is open."""
 
 
 class _File:
@@ -72,6 +94,9 @@ class _File:
             )
         return data
 
+    def expect(self, spans: Callable[[], Iterable[Span]]) -> None:
+        """Nothing: a local file is read as it is needed."""
+
     def _read(self, offset: int, size: int) -> bytes:
         if not self.close.alive:
             raise UsageError(f"{self._shown!r} is closed")
@@ -86,7 +111,7 @@ class _File:
 class MemberFile(io.RawIOBase):
     """One member's bytes as a seekable file, as pyarrow wants one."""
 
-    def __init__(self, file: _File, *, start: int, size: int, owns_file: bool) -> None:
+    def __init__(self, file: Blob, *, start: int, size: int, owns_file: bool) -> None:
         super().__init__()
         self._file, self._start, self._size, self._owns_file = file, start, size, owns_file
         self._place = 0
@@ -98,6 +123,10 @@ class MemberFile(io.RawIOBase):
     def read_at(self, offset: int, size: int) -> bytes:
         """Exactly `size` bytes at `offset` of the member."""
         return self._file.read_at(self._start + offset, size)
+
+    def expect(self, spans: Callable[[], Iterable[Span]]) -> None:
+        """Say which parts of the member will be read, where the way to it is long."""
+        self._file.expect(lambda: [(self._start + start, self._start + end) for start, end in spans()])
 
     def chunks(self) -> Iterator[bytes]:
         """All bytes, a part at a time."""
@@ -154,11 +183,11 @@ class Container(ABC):
     """The members of a bundle by name; close it after use.
 
     Attributes:
-        path: The ZIP file or the folder.
+        path: The ZIP file or the folder; of one behind a URL, the URL as it may be shown.
         sizes: The size of each member, in the order of a bundle.
     """
 
-    path: Path
+    path: Path | str
     sizes: Mapping[str, int]
 
     @abstractmethod
@@ -197,9 +226,9 @@ class Container(ABC):
 class ZipContainer(Container):
     """A bundle as it is shared: one ZIP of stored members."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str, file: Blob | None = None) -> None:
         self.path = path
-        self._file = _File(path, shown=str(path))
+        self._file = _File(Path(path), shown=str(path)) if file is None else file
         try:
             self._refuse_newer()
             self.entries = read_directory(self._file.read_at, length=self._file.length, path=str(path))
@@ -246,6 +275,8 @@ class ZipContainer(Container):
 
 class FolderContainer(Container):
     """A bundle that somebody unzipped."""
+
+    path: Path
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -11,9 +11,10 @@ from pull_logs.errors import BundleDamagedError, DataError, MetricNotFoundError
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.canon import STEP
 from pull_logs.snapshot.columns import RESIDUAL, batch_keys, batch_rows, residual_rows, steps_of
-from pull_logs.snapshot.container import Container, MemberFile
+from pull_logs.snapshot.container import Container, MemberFile, Span
 from pull_logs.snapshot.manifest import Manifest, Resource, sha256
 from pull_logs.snapshot.naming import HISTORY, SYSTEM
+from pull_logs.snapshot.pages import read_groups
 from pull_logs.snapshot.parquet import Encoded, read_batches, read_footer, read_table
 from pull_logs.snapshot.runtable import RunTable, coverage_from_fields
 
@@ -226,6 +227,7 @@ class Run:
         """
         resource = self._resource(HISTORY)
         with self._member(resource) as (file, footer):
+            _announce(file, footer, columns)
             yield from read_batches(file, _listed(columns), footer=footer, expected_rows=resource.rows)
 
     def table(self, columns: Collection[str] | None = None) -> pa.Table:
@@ -236,6 +238,7 @@ class Run:
         """
         resource = self._resource(HISTORY)
         with self._member(resource) as (file, footer):
+            _announce(file, footer, columns)
             return read_table(file, _listed(columns), footer=footer, expected_rows=resource.rows)
 
     def scan_history(
@@ -414,6 +417,19 @@ def _checked_footer(file: MemberFile, resource: Resource) -> bytes:
     footer = file.read_at(resource.bytes - resource.footer_bytes, resource.footer_bytes)
     _check_hash(footer, resource.footer_hash, "its footer")
     return footer
+
+
+def _announce(file: MemberFile | bytes, footer: bytes, columns: Collection[str] | None) -> None:
+    """Say which parts of a file the columns take, each row group's together."""
+    wanted = None if columns is None else {STEP, RESIDUAL, *columns}
+
+    def spans() -> Iterator[Span]:
+        for group in read_groups(footer, size=None):
+            chunks = group.chunks if wanted is None else [it for it in group.chunks if it.column in wanted]
+            yield from ((chunk.start, chunk.end) for chunk in chunks)
+
+    if isinstance(file, MemberFile):
+        file.expect(spans)
 
 
 def _listed(columns: Collection[str] | None) -> list[str] | None:

@@ -118,8 +118,22 @@ def store_run(
     return _stored(file, record)
 
 
-def copy_run(file: Path, run: Run, *, durable: bool = True) -> StoredRun:
-    """Put a run of a bundle into `file` as it is, byte for byte, without decoding it.
+def copy_run(
+    file: Path,
+    run: Run,
+    *,
+    info: RunInfo | None = None,
+    coverage: Coverage | None = None,
+    durable: bool = True,
+) -> StoredRun:
+    """Put a run of a bundle into `file` byte for byte, without decoding it.
+
+    Args:
+        file: Its name, when it is whole.
+        run: The run.
+        info: Facts in place of its own, where only they changed.
+        coverage: What was promised of it and arrived, in place of its own.
+        durable: Whether it has to outlive a loss of power.
 
     Raises:
         BundleDamagedError: The bundle is damaged.
@@ -131,8 +145,8 @@ def copy_run(file: Path, run: Run, *, durable: bool = True) -> StoredRun:
         for chunk in run.system_chunks():
             out.write(chunk)
         record = _record(
-            run.info,
-            coverage=run.coverage,
+            info or run.info,
+            coverage=coverage or run.coverage,
             history=run.history_encoded,
             system=run.system_encoded,
             writer=run.writer,

@@ -60,9 +60,9 @@ def make_bundle(path: Path, runs: Iterable[BundleRun] | None = None) -> Path:
     return path
 
 
-def members_of(path: Path) -> dict[str, bytes]:
+def members_of(path: Path | str) -> dict[str, bytes]:
     """The bytes of every member of a bundle."""
-    container = open_container(path)
+    container = open_container(Path(path))
     try:
         return {name: container.read(name, limit=2**30) for name in container.sizes}
     finally:
