@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from pull_logs.fetch import PullReport, Selection, Survey
 
 FILE = click.Path(path_type=Path)
+_MOST_LINES = 20
+"""Runs of which the end of a refresh tells one by one."""
+
 _CONCURRENCY = click.option(
     "--concurrency",
     type=click.IntRange(1, 256),
@@ -91,9 +95,35 @@ def tell_report(report: PullReport) -> None:
         f" {report.bytes_received / 1e6:.2f} MB received, {report.retries} retries, {report.seconds:.1f} s",
         err=True,
     )
+    _tell_refreshed(report)
     for outcome in report.incomplete:
         if not outcome.sealed:
             click.echo(inline(f"pull-logs: not in the bundle: {outcome.path}: {outcome.reason}"), err=True)
+        elif outcome.how == "kept":
+            click.echo(inline(f"pull-logs: {outcome.path}: {outcome.reason}"), err=True)
+
+
+def _tell_refreshed(report: PullReport) -> None:
+    """Tell how the runs came, where an earlier bundle was at hand: a line for each that was asked for."""
+    from pull_logs.cli.safetext import inline
+
+    sealed = [outcome for outcome in report.runs if outcome.sealed]
+    counts = Counter(outcome.how for outcome in sealed)
+    asked = [outcome for outcome in sealed if outcome.how == "appended" or outcome.note]
+    if counts.keys() <= {"whole"} and not asked:
+        return
+    new = sum(outcome.new_rows for outcome in sealed if outcome.how == "appended")
+    click.echo(
+        f"{counts['copied']} copied, {counts['appended']} appended to ({new} new rows),"
+        f" {counts['whole']} asked for whole, {counts['kept']} kept as they were",
+        err=True,
+    )
+    told = [outcome for outcome in asked if outcome.how != "copied"]
+    for outcome in told[:_MOST_LINES]:
+        how = f"{outcome.new_rows} new rows" if outcome.how == "appended" else "asked for whole"
+        click.echo(inline(f"{outcome.path}: {how}{outcome.note and f': {outcome.note}'}"), err=True)
+    if len(told) > _MOST_LINES:
+        click.echo(f"... and {len(told) - _MOST_LINES} more; --report-json tells of every run", err=True)
 
 
 def _finish(report: PullReport, *, report_json: Path | None, redact: bool, strict: bool) -> None:
@@ -214,9 +244,10 @@ def refresh(
     redact: bool,
     strict: bool,
 ) -> None:
-    """Ask W&B again for the runs of a bundle; those that did not change are copied.
+    """Ask W&B only for what is new in the runs of a bundle; what did not change is copied.
 
-    Give the --metrics that the bundle was fetched with.
+    A run whose history was rewritten is asked for whole, and told; one that cannot be
+    asked for is kept as it was. Give the --metrics that the bundle was fetched with.
     """
     from pull_logs.cli.progress import progress_display
     from pull_logs.fetch import Selection, pull_sync

@@ -3,9 +3,10 @@
     CACHE/wandb-pull-logs/runs/WHO/entity=E/project=P/run=ID.wandb.zip
 
 WHO is a hash of the API's host and the key, so that accounts do not see each other's
-runs. Before a cached run is used, W&B is asked once for all runs together; what it says of
-a run must be what it said when the run was cached, to the last key of its config and
-summary. Offline nothing is asked.
+runs. Before a cached run is used, W&B is asked once for all runs together; where what it
+says of a run is what it said when the run was cached, to the last key of its config and
+summary, nothing else is asked. Of a run that changed only what is new is asked for (see
+`refreshing`). Offline nothing is asked.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -27,11 +29,10 @@ from anyio.to_thread import run_sync
 from pull_logs.errors import DamageError, FileMissingError, RunNotFoundError, UsageError
 from pull_logs.fetch.client import Client
 from pull_logs.fetch.discovery import Discovery
-from pull_logs.fetch.history import HistoryReader
 from pull_logs.fetch.pacing import Clock, RetryPolicy
-from pull_logs.fetch.pipeline import is_current
 from pull_logs.fetch.plan import Found, Lessons, Missed
 from pull_logs.fetch.progress import Meter, ProgressHook
+from pull_logs.fetch.refreshing import bring, is_current
 from pull_logs.fetch.selection import Selection
 from pull_logs.fetch.settings import Settings, load_settings
 from pull_logs.fetch.tasks import flat_errors, for_each, run_async
@@ -65,7 +66,7 @@ def open_cached(
     Args:
         selection: Which runs.
         stack: Closes the runs' bundles.
-        refresh: Whether to ask for all of them again.
+        refresh: Whether to ask for all of them again, whole, whatever is cached.
         offline: Whether to ask nobody: only what is cached is there.
         settings: Which W&B, and as whom; found as the SDK finds them if None.
         folder: The cache; the user's own if None.
@@ -247,34 +248,64 @@ async def _update(
             stale = list(found.values())
             if not refresh:
                 stale = [item for item in stale if not await run_sync(cache.has, item)]
-            threads = anyio.CapacityLimiter(os.cpu_count() or 1)
-            await for_each(stale, partial(_refill, cache, client, threads), workers=_RUNS_AT_ONCE)
+            filler = _Filler(
+                cache=cache,
+                client=client,
+                threads=anyio.CapacityLimiter(os.cpu_count() or 1),
+                lessons=Lessons(),
+                anew=refresh,
+            )
+            await for_each(stale, filler.fill, workers=_RUNS_AT_ONCE)
     rest = sorted(found.keys() - set(discovery.named))
     return [path for path in discovery.named if path in found] + rest
 
 
-async def _refill(cache: Cache, client: Client, threads: anyio.CapacityLimiter, found: Found) -> None:
-    """Pull one run into the cache; other processes may do the same at the same time."""
-    file = cache.file(found.path)
-    place = Path(await run_sync(partial(tempfile.mkdtemp, prefix="new-", dir=cache.prepare())))
-    try:
-        with await run_sync(partial(Spool.open, place / "run.wandb.zip", plan={})) as spool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Filler:
+    """Brings cached runs up to date; other processes may do the same at the same time.
+
+    Attributes:
+        anew: Whether to ask for them whole, whatever is cached.
+    """
+
+    cache: Cache
+    client: Client
+    threads: anyio.CapacityLimiter
+    lessons: Lessons
+    anew: bool
+
+    async def fill(self, found: Found) -> None:
+        """Put a run into the cache as it is now."""
+        prefix = partial(tempfile.mkdtemp, prefix="new-", dir=self.cache.prepare())
+        place = Path(await run_sync(prefix))
+        try:
+            sealed = await self._pull(found, place / "run.wandb.zip")
+            await run_sync(_install, sealed, self.cache.file(found.path))
+        finally:
+            with anyio.CancelScope(shield=True):
+                await run_sync(partial(shutil.rmtree, place, ignore_errors=True))
+        self.client.meter.runs_done += 1
+        self.client.meter.tell()
+
+    async def _pull(self, found: Found, out: Path) -> Path:
+        with ExitStack() as kept, await run_sync(partial(Spool.open, out, plan={})) as spool:
             shop = Workshop(
-                client=client,
+                client=self.client,
                 spool=spool,
-                threads=threads,
+                threads=self.threads,
                 hands=anyio.Semaphore(_RUNS_AT_ONCE),
-                lessons=Lessons(),
+                lessons=self.lessons,
                 size=WindowSize(),
             )
-            await HistoryReader(shop, found).read()
-            report = await run_sync(spool.seal)
-        await run_sync(_install, report.path, file)
-    finally:
-        with anyio.CancelScope(shield=True):
-            await run_sync(partial(shutil.rmtree, place, ignore_errors=True))
-    client.meter.runs_done += 1
-    client.meter.tell()
+            await bring(shop, found, await run_sync(self._earlier, found, kept))
+            return (await run_sync(spool.seal)).path
+
+    def _earlier(self, found: Found, kept: ExitStack) -> Run | None:
+        if self.anew:
+            return None
+        with suppress(FileMissingError, DamageError):
+            return next(kept.enter_context(self.cache.open(found.path)).runs())
+        return None
 
 
 def _install(sealed: Path, file: Path) -> None:

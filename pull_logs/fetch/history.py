@@ -26,7 +26,7 @@ from pull_logs.fetch.queries import system_events
 from pull_logs.fetch.shards import ShardReader
 from pull_logs.fetch.windows import LAST_STEP, windows_of_span, windows_of_steps
 from pull_logs.fetch.workshop import Workshop
-from pull_logs.runs import LIVE_STATES, Coverage
+from pull_logs.runs import LIVE_STATES, Coverage, RunPath
 from pull_logs.snapshot.columns import system_batch_from_rows
 
 SYSTEM_SAMPLES = 10_000
@@ -80,7 +80,7 @@ class HistoryReader:
         if self._shortfall():
             await self._look_again()
         coverage = self._coverage()
-        system = await self._read_system() if self._shop.system else None
+        system = await read_system(self._shop, self._found.path) if self._shop.system else None
         await self._shop.in_thread(lambda: self._pieces.finish(self._found.info, coverage, system=system))
         return coverage
 
@@ -158,8 +158,15 @@ class HistoryReader:
             reason=reason,
         )
 
-    async def _read_system(self) -> pa.Table:
-        path = self._found.path
-        query = system_events(path.entity, path.project, path.run_id, samples=SYSTEM_SAMPLES)
-        events = (await self._shop.ask_run(query, path)).get("events") or ()
-        return await self._shop.in_thread(lambda: system_batch_from_rows(parse_rows(list(events))))
+
+async def read_system(shop: Workshop, path: RunPath) -> pa.Table:
+    """The system metrics of a run, as one system batch.
+
+    Raises:
+        RunNotFoundError: The run was deleted meanwhile.
+        DataError: A row cannot be read.
+        AccessError: The server could not be asked.
+    """
+    query = system_events(path.entity, path.project, path.run_id, samples=SYSTEM_SAMPLES)
+    events = (await shop.ask_run(query, path)).get("events") or ()
+    return await shop.in_thread(lambda: system_batch_from_rows(parse_rows(list(events))))

@@ -2,10 +2,11 @@
 
     discovery -> bounded stream -> workers -> decoding threads -> spool -> seal
 
-A run that fails does not touch the others: its reason is told, and they are sealed. What
-would fail for all of them (the key is refused, the API cannot be reached, the disk is
-full) ends the pull. However it ends before the bundle is sealed, the spool stays, and the
-same call goes on from it; it stays too, as a note of what was sealed, where runs failed.
+A run that fails does not touch the others: its reason is told, and they are sealed; where
+an earlier bundle is at hand that has the run, it is kept as it was there. What would fail
+for all of them (the key is refused, the API cannot be reached, the disk is full) ends the
+pull. However it ends before the bundle is sealed, the spool stays, and the same call goes
+on from it; it stays too, as a note of what was sealed, where runs failed.
 """
 
 from __future__ import annotations
@@ -39,20 +40,20 @@ from pull_logs.errors import (
 from pull_logs.fetch.client import Client
 from pull_logs.fetch.discovery import Discovery
 from pull_logs.fetch.faults import KeyRefusedError, UnreachableError
-from pull_logs.fetch.history import HistoryReader
 from pull_logs.fetch.pacing import Clock, RetryPolicy
 from pull_logs.fetch.plan import Found, Lessons, Missed
 from pull_logs.fetch.progress import Meter, ProgressHook
+from pull_logs.fetch.refreshing import Brought, bring, is_current
 from pull_logs.fetch.reports import PullReport, RunOutcome
 from pull_logs.fetch.selection import Selection
 from pull_logs.fetch.settings import Settings, load_settings
 from pull_logs.fetch.tasks import flat_errors, run_async
 from pull_logs.fetch.windows import WindowSize
 from pull_logs.fetch.workshop import Workshop
-from pull_logs.runs import Coverage, RunInfo
+from pull_logs.runs import RunPath
 from pull_logs.snapshot.bundle import Bundle, open_bundle
 from pull_logs.snapshot.locking import FolderLock
-from pull_logs.snapshot.runtable import info_fields
+from pull_logs.snapshot.run import Run
 from pull_logs.snapshot.seal import SealReport
 from pull_logs.snapshot.spool import Spool
 
@@ -93,7 +94,7 @@ async def pull(
         system: Whether system metrics are pulled too.
         fresh: Whether to forget what an earlier call left in the spool.
         previous: A bundle pulled with the same `metrics` and `system`; its runs that did not change since
-            are copied from it.
+            are copied from it, and of the others only what is new is asked for (see `refreshing`).
         policy: How long to go on asking.
         clock: Where time comes from.
 
@@ -231,6 +232,7 @@ class _Pull:
             throttled=meter.throttled,
             retries=meter.retries,
             bytes_received=meter.bytes_received,
+            rows_received=meter.rows,
             seconds=meter.seconds,
         )
 
@@ -268,7 +270,7 @@ class _Pull:
         return seal
 
     def _open_earlier(self, spool: Spool) -> None:
-        """Open the bundles whose unchanged runs can be copied."""
+        """Open the bundles from which what did not change can be copied."""
         note = spool.folder / _SEALED
         if note.exists() and self._options.out.exists():
             try:
@@ -297,28 +299,44 @@ class _Pull:
     async def _take(self, shop: Workshop, item: Item) -> None:
         """Pull one run, or tell why it cannot be."""
         if isinstance(item, Missed):
-            self._fail(item, item.error)
+            await self._fail(shop, item, item.error)
             return
         try:
             with flat_errors():
-                coverage = await self._at_hand(shop, item)
-                if coverage is None:
-                    coverage = await HistoryReader(shop, item).read()
+                brought = await self._at_hand(shop, item)
+                if brought is None:
+                    brought = await bring(shop, item, self._earlier_run(item.path))
         except (AccessError, NotFoundError, DataError) as exc:
             if _concerns_all(exc, self._client.host):
                 raise
-            self._fail(item, exc)
+            await self._fail(shop, item, exc)
         else:
+            coverage = brought.coverage
             self._done(
                 RunOutcome(
                     path=item.path,
                     rows=coverage.received_rows,
                     complete=coverage.complete,
                     reason=coverage.reason,
+                    how=brought.how,
+                    new_rows=brought.new_rows,
+                    note=brought.note,
                 )
             )
 
-    def _fail(self, item: Item, error: PullLogsError) -> None:
+    async def _fail(self, shop: Workshop, item: Item, error: PullLogsError) -> None:
+        """Tell that a run cannot be pulled; an earlier bundle's is kept in its place."""
+        earlier = self._earlier_run(item.path)
+        if earlier is not None:
+            try:
+                stored = await shop.in_thread(partial(shop.spool.adopt, earlier))
+            except DamageError as exc:
+                error = exc
+            else:
+                reason = f"kept as it was: {error.message}"
+                rows = stored.coverage.received_rows
+                self._done(RunOutcome(path=item.path, rows=rows, complete=False, reason=reason, how="kept"))
+                return
         self._errors.append(error)
         self._meter.runs_failed += 1
         self._done(RunOutcome(path=item.path, rows=0, complete=False, reason=error.message, sealed=False))
@@ -328,30 +346,20 @@ class _Pull:
         self._meter.runs_done += 1
         self._meter.tell()
 
-    async def _at_hand(self, shop: Workshop, found: Found) -> Coverage | None:
-        """The coverage of a run that need not be asked for: an earlier attempt or bundle has it as it is now."""
+    async def _at_hand(self, shop: Workshop, found: Found) -> Brought | None:
+        """A run that need not be asked for, because an earlier attempt has it as it is now."""
         stored = shop.spool.stored.get(found.path)
         if stored is not None:
             info = await shop.in_thread(stored.info)
             if is_current(found, info, stored.coverage):
-                return stored.coverage
+                return Brought(coverage=stored.coverage, how="copied", note="an earlier attempt brought it")
             await shop.in_thread(partial(shop.spool.discard, found.path))
-        for bundle in self._earlier:
-            if str(found.path) in bundle:
-                run = bundle[str(found.path)]
-                if is_current(found, run.info, run.coverage):
-                    return (await shop.in_thread(partial(shop.spool.adopt, run))).coverage
         return None
 
-
-def is_current(found: Found, info: RunInfo, coverage: Coverage) -> bool:
-    """Whether a run that was pulled earlier is whole, and the server says of it what it said then."""
-    return (
-        coverage.complete
-        and coverage.promised_rows == found.promise.rows
-        and coverage.promised_last_step == found.promise.last_step
-        and info_fields(info) == info_fields(found.info)
-    )
+    def _earlier_run(self, path: RunPath) -> Run | None:
+        """The run in the bundle that was pulled last; one that is whole, if there is."""
+        runs = [bundle[path] for bundle in self._earlier if str(path) in bundle]
+        return next((run for run in runs if run.complete), runs[0] if runs else None)
 
 
 def _concerns_all(error: PullLogsError, host: str) -> bool:

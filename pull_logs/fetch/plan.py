@@ -83,9 +83,11 @@ class Lessons:
         exports_ride_along: Whether it takes `parquetHistory` beside a run's other fields.
         prefilter: Whether it takes the caller's filter.
         futile_rereads: Runs in a row whose missing rows were asked for once more, in vain.
+        pages_exported: Whether its history pages have rows that are in exported files too.
     """
 
     batches: bool = True
     exports_ride_along: bool = True
     prefilter: bool = True
     futile_rereads: int = 0
+    pages_exported: bool = True

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.seal import SealReport
+
+How = Literal["whole", "appended", "copied", "kept"]
+"""How a run came into the bundle: asked for whole; from an earlier bundle, with what is new of it; from there
+as it is, because nothing is new; or from there although W&B could not be asked how it is now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +24,9 @@ class RunOutcome:
         complete: Whether all that was promised is there.
         reason: Why not, in one sentence; empty when complete.
         sealed: Whether the bundle holds the run; an incomplete one may be in it, as far as it arrived.
+        how: How it came, if it is sealed.
+        new_rows: Lines of it that an earlier bundle did not have, or was not looked at for.
+        note: Why it came so, where there is something to tell, such as why an earlier bundle was of no use.
     """
 
     path: RunPath
@@ -27,6 +34,9 @@ class RunOutcome:
     complete: bool
     reason: str = ""
     sealed: bool = True
+    how: How = "whole"
+    new_rows: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +52,7 @@ class PullReport:
         throttled: Those of them that were answered 429.
         retries: Requests that had to be sent again.
         bytes_received: Bytes of the answers' bodies, as they came over the wire.
+        rows_received: Rows in the answers, repeats included.
         seconds: Seconds from the first question to the sealed bundle.
     """
 
@@ -53,6 +64,7 @@ class PullReport:
     throttled: int
     retries: int
     bytes_received: int
+    rows_received: int
     seconds: float
 
     @property
@@ -75,6 +87,9 @@ class PullReport:
                     "complete": run.complete,
                     "reason": run.reason,
                     "sealed": run.sealed,
+                    "how": run.how if run.sealed else None,
+                    "new_rows": run.new_rows,
+                    "note": run.note,
                 }
                 for run in self.runs
             ],
@@ -83,6 +98,7 @@ class PullReport:
             "throttled": self.throttled,
             "retries": self.retries,
             "bytes_received": self.bytes_received,
+            "rows_received": self.rows_received,
             "seconds": self.seconds,
         }
 

@@ -212,15 +212,20 @@ class Spool:
         self._drop_frames(info.path)
         return stored
 
-    def adopt(self, run: Run) -> StoredRun:
-        """Take a run of another bundle as it is, byte for byte.
+    def adopt(self, run: Run, *, info: RunInfo | None = None, coverage: Coverage | None = None) -> StoredRun:
+        """Take the histories of a run of another bundle as they are, byte for byte.
+
+        Args:
+            run: The run.
+            info: Its facts, where they are not those of that bundle any more.
+            coverage: What was promised of it and arrived, likewise.
 
         Raises:
             BundleDamagedError: That bundle is damaged.
             PullLogsError: The disk is full or does not take it.
         """
         with self._writing():
-            stored = copy_run(self._run_file(run.path), run)
+            stored = copy_run(self._run_file(run.path), run, info=info, coverage=coverage)
         self._stored[stored.path] = stored
         return stored
 

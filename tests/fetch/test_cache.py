@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -39,21 +40,54 @@ def test_a_run_that_did_not_change_costs_one_request(tmp_path: Path) -> None:
     assert server.operations() == ["NamedRuns", "GET a-0", "NamedRuns"]
 
 
-@pytest.mark.parametrize("change", ["rows", "summary", "tags"])
-def test_a_run_that_changed_is_asked_for(tmp_path: Path, change: str) -> None:
-    server = ScriptedWandb(FakeRun.exported("a", rows_of(range(5)), summary={"loss": float("nan")}))
+LATER = {"heartbeatAt": "2026-01-02T09:00:00Z"}
+
+
+@pytest.mark.parametrize("changed", [{"summary": {"loss": 2}}, {"extra": {"tags": ["b"]}}])
+def test_where_only_facts_changed_one_request_brings_them(tmp_path: Path, changed: dict[str, Any]) -> None:
+    rows = rows_of(range(5))
+    server = ScriptedWandb(FakeRun.exported("a", rows, summary={"loss": float("nan")}))
     look(server, tmp_path, named("a"))
-    changed = {
-        "rows": FakeRun.exported("a", rows_of(range(6)), summary={"loss": float("nan")}),
-        "summary": FakeRun.exported("a", rows_of(range(5)), summary={"loss": 2}),
-        "tags": FakeRun.exported(
-            "a", rows_of(range(5)), summary={"loss": float("nan")}, extra={"tags": ["b"]}
-        ),
-    }
-    server.runs["a"] = changed[change]
+    server.runs["a"] = FakeRun.exported("a", rows, **changed)
     server.requests.clear()
-    assert len(look(server, tmp_path, named("a"))[0]) == (6 if change == "rows" else 5)
+    with ExitStack() as stack:
+        (run,) = open_cached(
+            named("a"), stack=stack, folder=tmp_path, transport=server.transport, settings=SETTINGS
+        )
+        assert (run.summary.get("loss"), run.tags) in ((2, ("a",)), (None, ("b",)))
+        assert list(run.scan_history()) == canonical(rows)
+    assert server.operations() == ["NamedRuns"]
+
+
+def test_an_exported_run_that_changed_is_asked_for(tmp_path: Path) -> None:
+    server = ScriptedWandb(FakeRun.exported("a", rows_of(range(5))))
+    look(server, tmp_path, named("a"))
+    server.runs["a"] = FakeRun.exported("a", rows_of(range(6)), extra=LATER)
+    server.requests.clear()
+    assert len(look(server, tmp_path, named("a"))[0]) == 6
     assert server.operations() == ["NamedRuns", "GET a-0"]
+
+
+def test_an_active_run_asks_for_its_tail_alone(tmp_path: Path) -> None:
+    rows = rows_of(range(9000))
+    run = FakeRun.logging("a", rows[:7000])
+    server = ScriptedWandb(run)
+    look(server, tmp_path, named("a"))
+    for count in (7100, 7100, 9000):
+        run.live, run.lines, run.last_step = rows[:count], count, rows[count - 1]["_step"]
+        run.extra = {"heartbeatAt": f"2026-01-02T09:00:00.{count}Z"}
+        server.requests.clear()
+        assert look(server, tmp_path, named("a")) == [canonical(rows[:count])]
+        asked = [json.loads(request.content)["variables"] for request in server.requests]
+        wanted = {7100: (7000 - 8, 7100), 9000: (7100 - 8, 9000)}[count]
+        pages = [variables for variables in asked if "minStep" in variables]
+        if pages:
+            assert (min(page["minStep"] for page in pages), max(page["maxStep"] for page in pages)) == wanted
+        assert server.operations() == ["NamedRuns", *["HistoryPage"] * len(pages)]
+        assert len(pages) == (0 if server.requests[1:] == [] else 1 if count == 7100 else 2)
+    server.requests.clear()
+    assert look(server, tmp_path, named("a"), offline=True) == [canonical(rows)]
+    assert server.requests == []
 
 
 def test_refresh_asks_again_whatever_is_cached(tmp_path: Path) -> None:
