@@ -24,6 +24,7 @@ from pull_logs.errors import (
     FileMissingError,
     FormatTooNewError,
     IncompleteError,
+    MergeConflictError,
     MetricNotFoundError,
     NetworkError,
     NotFoundError,
@@ -40,7 +41,16 @@ from pull_logs.runs import Coverage, RunInfo, RunPath, RunReference
 
 if TYPE_CHECKING:
     from pull_logs.fetch import PullReport, Selection, pull, pull_sync
-    from pull_logs.snapshot import Bundle, Run, open_bundle, verify_bundle
+    from pull_logs.snapshot import (
+        Bundle,
+        Run,
+        diff_bundles,
+        export_runs,
+        merge_bundles,
+        open_bundle,
+        subset_bundle,
+        verify_bundle,
+    )
 
 __version__ = "0.1.0"
 
@@ -56,6 +66,7 @@ __all__ = [
     "FileMissingError",
     "FormatTooNewError",
     "IncompleteError",
+    "MergeConflictError",
     "MetricNotFoundError",
     "NetworkError",
     "NotFoundError",
@@ -73,9 +84,13 @@ __all__ = [
     "UnknownNameError",
     "UnsafeFileError",
     "UsageError",
+    "diff_bundles",
+    "export_runs",
+    "merge_bundles",
     "open_bundle",
     "pull",
     "pull_sync",
+    "subset_bundle",
     "verify_bundle",
 ]
 
@@ -84,9 +99,13 @@ _HOME = {
     "PullReport": "fetch",
     "Run": "snapshot",
     "Selection": "fetch",
+    "diff_bundles": "snapshot",
+    "export_runs": "snapshot",
+    "merge_bundles": "snapshot",
     "open_bundle": "snapshot",
     "pull": "fetch",
     "pull_sync": "fetch",
+    "subset_bundle": "snapshot",
     "verify_bundle": "snapshot",
 }
 

@@ -3,6 +3,7 @@
     PullLogsError                    exit 1   something inside went wrong
       UsageError                     exit 2   an option or a value is wrong
         ExpressionError              exit 2   an expression does not parse, resolve or type-check
+        MergeConflictError           exit 2   bundles disagree about a run, and nobody said which to prefer
       NotFoundError                  exit 3   a run, metric, project or file is not there
         RunNotFoundError
         MetricNotFoundError
@@ -93,6 +94,18 @@ class ExpressionError(UsageError):
 
     def __str__(self) -> str:
         return super().__str__() + _pointed(self.source, self.span)
+
+
+class MergeConflictError(UsageError):
+    """Bundles that are to be merged disagree about a run.
+
+    Attributes:
+        conflicts: One sentence a run.
+    """
+
+    def __init__(self, message: str, *, conflicts: tuple[str, ...], hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.conflicts = conflicts
 
 
 class NotFoundError(PullLogsError, LookupError):

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from pull_logs.cli import auditing, bundles, demo, fetching, serving
+from pull_logs.cli import auditing, bundles, demo, fetching, operations, serving
 from pull_logs.cli.options import origin_options, output_options, source_options, take_sources, view_options
 from pull_logs.errors import ExpressionError, PullLogsError, UnknownNameError, UsageError
 
@@ -109,6 +109,10 @@ for _command in (
     bundles.info,
     bundles.verify,
     auditing.audit,
+    operations.diff,
+    operations.merge,
+    operations.subset,
+    operations.export,
     serving.serve,
     demo.demo,
 ):

@@ -71,51 +71,54 @@ def _decorate(command: Command, options: tuple[Callable[[Command], Command], ...
     return command
 
 
+_RUN = click.option(
+    "-r",
+    "--run",
+    "runs",
+    multiple=True,
+    metavar="PATH",
+    help="entity/project/run_id, a part of it, a run URL or a local W&B run folder.",
+)
+_CHECKPOINT = click.option(
+    "-c",
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    metavar="FILE",
+    help="A checkpoint that carries its run; globs and folders too.",
+)
+_BUNDLE = click.option(
+    "-b",
+    "--bundle",
+    "bundles",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A bundle; runs named by -r and -c are looked up in it.",
+)
+_PROJECT = click.option(
+    "-p", "--project", "projects", multiple=True, metavar="ENTITY/PROJECT", help="All runs there."
+)
+_SWEEP = click.option("--sweep", "sweeps", multiple=True, metavar="E/P/ID", help="All runs of a sweep.")
+_FILTER = click.option(
+    "--filter",
+    "keep",
+    metavar="EXPR",
+    help="Keep runs for which EXPR holds, as in 'config.lr <= 1e-3 and state == \"finished\"'.",
+)
+_CHECKPOINT_KEY = click.option(
+    "--checkpoint-key", metavar="KEY", help="Where a checkpoint holds its run, as in 'meta.run'."
+)
+
+
 def source_options(command: Command) -> Command:
     """The flags that say which runs: -r -c -b -p --sweep --filter --checkpoint-key."""
-    return _decorate(
-        command,
-        (
-            click.option(
-                "-r",
-                "--run",
-                "runs",
-                multiple=True,
-                metavar="PATH",
-                help="entity/project/run_id, a part of it, a run URL or a local W&B run folder.",
-            ),
-            click.option(
-                "-c",
-                "--checkpoint",
-                "checkpoints",
-                multiple=True,
-                metavar="FILE",
-                help="A checkpoint that carries its run; globs and folders too.",
-            ),
-            click.option(
-                "-b",
-                "--bundle",
-                "bundles",
-                multiple=True,
-                metavar="FILE",
-                type=click.Path(path_type=Path),
-                help="A bundle; runs named by -r and -c are looked up in it.",
-            ),
-            click.option(
-                "-p", "--project", "projects", multiple=True, metavar="ENTITY/PROJECT", help="All runs there."
-            ),
-            click.option("--sweep", "sweeps", multiple=True, metavar="E/P/ID", help="All runs of a sweep."),
-            click.option(
-                "--filter",
-                "keep",
-                metavar="EXPR",
-                help="Keep runs for which EXPR holds, as in 'config.lr <= 1e-3 and state == \"finished\"'.",
-            ),
-            click.option(
-                "--checkpoint-key", metavar="KEY", help="Where a checkpoint holds its run, as in 'meta.run'."
-            ),
-        ),
-    )
+    return _decorate(command, (_RUN, _CHECKPOINT, _BUNDLE, _PROJECT, _SWEEP, _FILTER, _CHECKPOINT_KEY))
+
+
+def pick_options(command: Command) -> Command:
+    """The flags that say which runs of a bundle that is named without a flag: those of sources but -b."""
+    return _decorate(command, (_RUN, _CHECKPOINT, _PROJECT, _SWEEP, _FILTER, _CHECKPOINT_KEY))
 
 
 def origin_options(command: Command) -> Command:

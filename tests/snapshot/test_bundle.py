@@ -327,13 +327,21 @@ def test_reading_loads_no_pandas(tmp_path: Path) -> None:
 def test_the_room_gives_out_these_names() -> None:
     assert snapshot.__all__ == [
         "Bundle",
+        "BundleDifference",
         "BundleRun",
         "Damage",
+        "ExportReport",
+        "MergeReport",
         "Run",
+        "RunDifference",
         "SealReport",
         "Spool",
         "VerifyReport",
+        "diff_bundles",
+        "export_runs",
+        "merge_bundles",
         "open_bundle",
+        "subset_bundle",
         "verify_bundle",
         "write_bundle",
     ]
