@@ -25,9 +25,6 @@ MIN_TOKENS = 300
 _ROUGH = 0.8
 """How much of a quantity one step of cutting leaves."""
 
-_WEIGHTS = {"runs": 12, "history": 3}
-"""Parts of scarce room: labels mean nothing without the legend, and a budget is mostly for the history."""
-
 Size: TypeAlias = Callable[[str, Any, str], int]
 """The bytes that a section takes: its name, its value, and the words that tell its cut (empty without)."""
 
@@ -44,7 +41,7 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shape:
+class Shape:
     """How a section is measured and cut.
 
     Attributes:
@@ -53,6 +50,7 @@ class _Shape:
         plan: What to cut, in order: the field of an extent and how far down.
         words: What the fields are called when a cut is told.
         flag: What shows the rest.
+        weight: Its part of scarce room.
     """
 
     extent: Callable[[Any], Extent]
@@ -60,6 +58,7 @@ class _Shape:
     plan: tuple[tuple[str, int], ...]
     words: Mapping[str, str]
     flag: str = "--max-tokens 0 shows all"
+    weight: int = 1
 
 
 def check_budget(max_tokens: int) -> None:
@@ -76,7 +75,12 @@ def check_budget(max_tokens: int) -> None:
 
 
 def fit_sections(
-    sections: Mapping[str, Any], *, limit: int, fixed: int, size: Size
+    sections: Mapping[str, Any],
+    *,
+    limit: int,
+    fixed: int,
+    size: Size,
+    shapes: Mapping[str, Shape] | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Cut sections until they fit.
 
@@ -85,6 +89,7 @@ def fit_sections(
         limit: The bytes that all may take; 0 is no limit.
         fixed: Bytes that are taken whatever is cut.
         size: How many bytes a section takes.
+        shapes: How the sections of a command of its own are cut; by default, those of the bare view.
 
     Returns:
         The sections, and for those that were cut the words that tell how.
@@ -92,10 +97,11 @@ def fit_sections(
     full = {name: _full_size(name, value, size, limit=limit) for name, value in sections.items()}
     if not limit or sum(full.values()) + fixed <= limit:
         return dict(sections), {}
-    ladders = {name: _Ladder(name, value, size) for name, value in sections.items()}
+    shapes = shapes or _SHAPES
+    ladders = {name: _Ladder(name, value, size, shapes[name]) for name, value in sections.items()}
     least = {name: min(full[name], ladder.least()) for name, ladder in ladders.items()}
     room = max(limit - fixed - sum(least.values()), 0)
-    shares = _share({name: full[name] - least[name] for name in sections}, room)
+    shares = _share({name: (full[name] - least[name], shapes[name].weight) for name in sections}, room)
     fitted: dict[str, Any] = {}
     cuts: dict[str, str] = {}
     spare = 0
@@ -118,12 +124,12 @@ def _full_size(name: str, value: Any, size: Size, *, limit: int) -> int:
     return size(name, value, "")
 
 
-def _share(wanted: Mapping[str, int], room: int) -> dict[str, int]:
-    """Room for each section: what it wants where that is little, a part of the rest otherwise."""
+def _share(wanted: Mapping[str, tuple[int, int]], room: int) -> dict[str, int]:
+    """Room for each section: what it wants where that is little, a part of the rest by weight otherwise."""
     shares: dict[str, int] = {}
-    weights = {name: _WEIGHTS.get(name, 1) for name in wanted}
-    for name in sorted(wanted, key=lambda name: wanted[name] / weights[name]):
-        shares[name] = min(wanted[name], room * weights[name] // sum(weights.values()))
+    weights = {name: weight for name, (_, weight) in wanted.items()}
+    for name in sorted(wanted, key=lambda name: wanted[name][0] / weights[name]):
+        shares[name] = min(wanted[name][0], room * weights[name] // sum(weights.values()))
         room -= shares[name]
         del weights[name]
     return shares
@@ -132,8 +138,7 @@ def _share(wanted: Mapping[str, int], room: int) -> dict[str, int]:
 class _Ladder:
     """The cuts of one section, from none to all."""
 
-    def __init__(self, name: str, value: Any, size: Size) -> None:
-        shape = _SHAPES[name]
+    def __init__(self, name: str, value: Any, size: Size, shape: Shape) -> None:
         self._name, self._shape, self._size = name, shape, size
         self._full = shape.extent(value)
         self._cut = shape.cutter(value)
@@ -383,7 +388,7 @@ def _cut_entries(entries: Sequence[Mapping[str, Any]]) -> Callable[[Extent], Any
     return cut
 
 
-_RECORD = _Shape(
+_RECORD = Shape(
     _records_extent,
     _cut_records,
     (
@@ -403,7 +408,7 @@ _METRICS = replace(
     words={"runs": "runs", "entries": "metrics"},
     flag="--select REGEX or --max-tokens 0 shows more",
 )
-_ENTRIES = _Shape(
+_ENTRIES = Shape(
     _entries_extent,
     _cut_entries,
     (
@@ -418,19 +423,20 @@ _ENTRIES = _Shape(
     ),
     {"entries": "keys", "runs": "runs"},
 )
-_SHAPES: Mapping[str, _Shape] = {
-    "runs": _Shape(
+_SHAPES: Mapping[str, Shape] = {
+    "runs": Shape(
         _list_extent,
         _cut_runs,
         (("chars", 200), ("chars", 60), ("entries", 8), ("chars", 24), ("entries", 1)),
         {"entries": "runs"},
+        weight=12,  # labels mean nothing without the legend
     ),
-    "notes": _Shape(_list_extent, _cut_list, (("chars", 200), ("entries", 1)), {"entries": "notes"}),
+    "notes": Shape(_list_extent, _cut_list, (("chars", 200), ("entries", 1)), {"entries": "notes"}),
     "config": _RECORD,
     "summary": _RECORD,
     "schema": replace(_METRICS, extent=_schema_extent, cutter=_cut_schema),
     "stats": _METRICS,
-    "history": _Shape(
+    "history": Shape(
         _history_extent,
         _cut_history,
         (
@@ -447,6 +453,7 @@ _SHAPES: Mapping[str, _Shape] = {
         ),
         {"runs": "runs", "rows": "rows", "columns": "columns"},
         "--select, --where or --max-tokens 0 shows more",
+        weight=3,  # what a budget is mostly for
     ),
     "comparison": replace(_ENTRIES, words={"entries": "metrics", "runs": "runs"}, flag=_METRICS.flag),
     "config_diff": _ENTRIES,

@@ -23,11 +23,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pull_logs.cli.budget import check_budget, fit_sections
-from pull_logs.cli.safetext import escape, inline, json_text
+from pull_logs.cli.safetext import escape, inline
+from pull_logs.cli.tables import NOTHING, cell, cell_or_null, exact, heading, known, or_nothing, table
 
 __all__ = ["escape", "render_text"]
-
-_NONFINITE = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
 def render_text(answer: Mapping[str, Any], *, max_tokens: int = 0) -> str:
@@ -97,53 +96,13 @@ def _arranged(answer: Mapping[str, Any]) -> dict[str, Any]:
 def _render(name: str, value: Any, cut: str, answer: Mapping[str, Any]) -> str:
     lines = list(_RENDERERS[name](value, _Context(answer, cut=bool(cut))))
     if cut:
-        lines = [line for line in lines if line != _NOTHING]
+        lines = [line for line in lines if line != NOTHING]
         lines.append(f"# cut to {inline(cut)}")
     return "".join(f"{line}\n" for line in lines)
 
 
-_NOTHING = "(none)"
-
-
-def _heading(name: str, **facts: object) -> str:
-    told = (f"{key}={escape(str(fact))}" for key, fact in facts.items() if fact is not None)
-    return " ".join((f"[{name}]", *told))
-
-
-def _or_nothing(lines: Sequence[str]) -> Sequence[str]:
-    return lines or [_NOTHING]
-
-
-def _cell(value: Any) -> str:
-    """A value of a table; a float with six significant digits, or all that stand before the point."""
-    if value is None:
-        return ""
-    if not isinstance(value, float):
-        return _exact(value)
-    return f"{value:.0f}" if 1e6 <= abs(value) < 1e16 else f"{value:.6g}"
-
-
-def _exact(value: Any) -> str:
-    """A value with all its digits."""
-    if type(value) is int:
-        return str(value)
-    if isinstance(value, str):
-        return value if value in _NONFINITE else json_text(value)
-    if isinstance(value, Mapping) and isinstance(value.get("_type"), str):
-        return f"<{escape(value['_type'])}>"
-    return json_text(value)
-
-
-def _row(cells: Iterable[str]) -> str:
-    return ",".join(cells)
-
-
-def _names(names: Iterable[str]) -> str:
-    return _row(map(escape, names))
-
-
 def _runs(runs: Sequence[Mapping[str, Any]], _: _Context) -> Iterable[str]:
-    yield _heading("RUNS", runs=len(runs))
+    yield heading("RUNS", runs=len(runs))
     for run in runs:
         facts = {
             "path": run["path"],
@@ -160,7 +119,7 @@ def _runs(runs: Sequence[Mapping[str, Any]], _: _Context) -> Iterable[str]:
         told = (f"{key}={escape(str(fact))}" for key, fact in facts.items() if fact is not None)
         yield " ".join((run["label"], *told))
     if not runs:
-        yield _NOTHING
+        yield NOTHING
 
 
 def _notes(notes: Sequence[str], _: _Context) -> Iterable[str]:
@@ -168,19 +127,15 @@ def _notes(notes: Sequence[str], _: _Context) -> Iterable[str]:
 
 
 def _config(configs: Mapping[str, Any], context: _Context) -> Iterable[str]:
-    yield from _record("CONFIG", configs, _exact)
+    yield from _record("CONFIG", configs, exact)
     if differing := len(context.answer.get("config_diff", ())):
         yield f"# {differing} more {'key differs' if differing == 1 else 'keys differ'}: [CONFIG_DIFF]"
 
 
 def _summary(summaries: Mapping[str, Any], context: _Context) -> Iterable[str]:
-    yield from _record("SUMMARY", summaries, _cell_or_null)
+    yield from _record("SUMMARY", summaries, cell_or_null)
     if compared := len(context.answer.get("summary_comparison", ())):
         yield f"# {compared} more {'key' if compared == 1 else 'keys'}: [SUMMARY_COMPARISON]"
-
-
-def _cell_or_null(value: Any) -> str:
-    return "null" if value is None else _cell(value)
 
 
 def _record(name: str, records: Mapping[str, Mapping[str, Any]], show: Callable[[Any], str]) -> Iterable[str]:
@@ -188,37 +143,26 @@ def _record(name: str, records: Mapping[str, Mapping[str, Any]], show: Callable[
     keys = list(dict.fromkeys(key for record in records.values() for key in record))
     if len(records) == 1:
         (run,) = records
-        yield _heading(name, run=run, keys=len(keys))
-        yield from _or_nothing([f"{escape(key)}: {show(records[run][key])}" for key in keys])
+        yield heading(name, run=run, keys=len(keys))
+        yield from or_nothing([f"{escape(key)}: {show(records[run][key])}" for key in keys])
         return
-    yield _heading(name, runs=len(records), keys=len(keys))
-    yield from _table(
+    yield heading(name, runs=len(records), keys=len(keys))
+    yield from table(
         ["key", *records],
-        [[escape(key), *(_known(record, key, show) for record in records.values())] for key in keys],
+        [[escape(key), *(known(record, key, show) for record in records.values())] for key in keys],
     )
-
-
-def _known(values: Mapping[str, Any], key: str, show: Callable[[Any], str]) -> str:
-    """The cell of a key: empty where there is none, `null` where its value is null."""
-    if key not in values:
-        return ""
-    return "null" if values[key] is None else show(values[key])
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[str]:
-    return [_names(columns), *map(_row, rows)] if rows else [_NOTHING]
 
 
 def _schema(schemas: Mapping[str, Any], _: _Context) -> Iterable[str]:
     if not schemas:
-        yield from (_heading("SCHEMA", runs=0), _NOTHING)
+        yield from (heading("SCHEMA", runs=0), NOTHING)
     for run, entries in schemas.items():
-        yield _heading("SCHEMA", run=run, columns=len(entries))
+        yield heading("SCHEMA", run=run, columns=len(entries))
         fields = list(entries[0])[1:] if entries else []
-        yield from _table(
+        yield from table(
             ["name", *fields],
             [
-                [escape(entry["name"]), escape(entry["type"]), *(_cell(entry[field]) for field in fields[1:])]
+                [escape(entry["name"]), escape(entry["type"]), *(cell(entry[field]) for field in fields[1:])]
                 for entry in entries
             ],
         )
@@ -226,30 +170,30 @@ def _schema(schemas: Mapping[str, Any], _: _Context) -> Iterable[str]:
 
 def _stats(stats: Mapping[str, Any], _: _Context) -> Iterable[str]:
     if not stats:
-        yield from (_heading("STATS", runs=0), _NOTHING)
+        yield from (heading("STATS", runs=0), NOTHING)
     for run, metrics in stats.items():
-        yield _heading("STATS", run=run, metrics=len(metrics))
+        yield heading("STATS", run=run, metrics=len(metrics))
         fields = list(next(iter(metrics.values()), ()))
-        yield from _table(
+        yield from table(
             ["metric", *fields],
-            [[escape(name), *(_cell(found[field]) for field in fields)] for name, found in metrics.items()],
+            [[escape(name), *(cell(found[field]) for field in fields)] for name, found in metrics.items()],
         )
 
 
 def _history(histories: Mapping[str, Any], _: _Context) -> Iterable[str]:
     if not histories:
-        yield from (_heading("HISTORY", runs=0), _NOTHING)
+        yield from (heading("HISTORY", runs=0), NOTHING)
     for run, history in histories.items():
         counts = ("rows_total", "rows_matched", "rows_shown", "hidden", "sampling")
-        yield _heading("HISTORY", run=run, **{count: history[count] for count in counts})
-        yield from _table(history["columns"], [[_cell(cell) for cell in row] for row in history["rows"]])
+        yield heading("HISTORY", run=run, **{count: history[count] for count in counts})
+        yield from table(history["columns"], [[cell(value) for value in row] for row in history["rows"]])
 
 
 def _comparison(entries: Sequence[Mapping[str, Any]], context: _Context) -> Iterable[str]:
     runs = context.labels(entries, "last")
-    yield _heading("COMPARISON", runs=len(runs), metrics=len(entries))
+    yield heading("COMPARISON", runs=len(runs), metrics=len(entries))
     rows = [[escape(entry["name"]), *row] for entry in entries for row in _compared(entry, runs)]
-    yield from _table(["metric", "value", *runs], rows)
+    yield from table(["metric", "value", *runs], rows)
 
 
 def _compared(entry: Mapping[str, Any], runs: Sequence[str]) -> Iterable[list[str]]:
@@ -258,7 +202,7 @@ def _compared(entry: Mapping[str, Any], runs: Sequence[str]) -> Iterable[list[st
     for field in ("last", "at_checkpoint") if constant else ("last", "min", "max", "at_checkpoint"):
         values, steps = entry.get(field, {}), entry.get(f"{field}_step", {})
         cells = [
-            _cell(values[run]) + (f"@{steps[run]}" if run in steps else "") if run in values else ""
+            cell(values[run]) + (f"@{steps[run]}" if run in steps else "") if run in values else ""
             for run in runs
         ]
         if any(cells):
@@ -267,27 +211,27 @@ def _compared(entry: Mapping[str, Any], runs: Sequence[str]) -> Iterable[list[st
 
 def _config_diff(entries: Sequence[Mapping[str, Any]], context: _Context) -> Iterable[str]:
     runs = context.labels(entries, "values")
-    yield _heading("CONFIG_DIFF", runs=len(runs), differ=len(entries), same=context.answer.get("config_same"))
+    yield heading("CONFIG_DIFF", runs=len(runs), differ=len(entries), same=context.answer.get("config_same"))
     rows = [
-        [escape(entry["key"]), *(_known(entry["values"], run, _exact) for run in runs)] for entry in entries
+        [escape(entry["key"]), *(known(entry["values"], run, exact) for run in runs)] for entry in entries
     ]
-    yield from _table(["key", *runs], rows)
+    yield from table(["key", *runs], rows)
 
 
 def _summary_comparison(entries: Sequence[Mapping[str, Any]], context: _Context) -> Iterable[str]:
     runs = context.labels(entries, "values")
     first = context.answer["runs"][0]["label"] if context.answer["runs"] else None
     others = [run for run in runs if run != first]
-    yield _heading("SUMMARY_COMPARISON", runs=len(runs), keys=len(entries), first=first)
+    yield heading("SUMMARY_COMPARISON", runs=len(runs), keys=len(entries), first=first)
     rows = [
         [
             escape(entry["key"]),
-            *(_known(entry["values"], run, _cell) for run in runs),
-            *(_known(entry["delta"], run, _cell) for run in others),
+            *(known(entry["values"], run, cell) for run in runs),
+            *(known(entry["delta"], run, cell) for run in others),
         ]
         for entry in entries
     ]
-    yield from _table(["key", *runs, *(f"{run}-{first}" for run in others)], rows)
+    yield from table(["key", *runs, *(f"{run}-{first}" for run in others)], rows)
 
 
 _RENDERERS: Mapping[str, Callable[[Any, _Context], Iterable[str]]] = {
