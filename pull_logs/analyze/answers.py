@@ -134,13 +134,14 @@ def answer(subjects: Sequence[Subject], view: View) -> dict[str, Any]:
     notes = [f"{s.label} is incomplete: {s.run.coverage.reason}" for s in subjects if not s.run.complete]
     if asked & {"schema", "stats", "history", "comparison"}:
         notes += _Histories(subjects, view, asked).answer(found)
-    found["runs"] = [_describe_run(subject, found.get("history")) for subject in subjects]
+    found["runs"] = [describe_run(subject, found.get("history")) for subject in subjects]
     _answer_records(subjects, view, found)
     sections = {name: found[name] for name in SECTIONS if name in asked}
     return {"format": FORMAT, "command": "show", **sections, "notes": notes}
 
 
-def _describe_run(subject: Subject, histories: Mapping[str, Any] | None) -> dict[str, Any]:
+def describe_run(subject: Subject, histories: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A run as the legend tells it, with the rows that its history shows, if one does."""
     run, info = subject.run, subject.run.info
     return {
         "label": subject.label,

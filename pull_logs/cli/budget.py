@@ -97,7 +97,7 @@ def fit_sections(
     full = {name: _full_size(name, value, size, limit=limit) for name, value in sections.items()}
     if not limit or sum(full.values()) + fixed <= limit:
         return dict(sections), {}
-    shapes = shapes or _SHAPES
+    shapes = shapes or SHAPES
     ladders = {name: _Ladder(name, value, size, shapes[name]) for name, value in sections.items()}
     least = {name: min(full[name], ladder.least()) for name, ladder in ladders.items()}
     room = max(limit - fixed - sum(least.values()), 0)
@@ -191,32 +191,32 @@ def _rungs(full: Extent, plan: Iterable[tuple[str, int]]) -> Iterator[Extent]:
     yield Extent()
 
 
-def _longest(value: Any) -> int:
+def longest(value: Any) -> int:
     """The longest text in a value, or the length of the JSON of its longest list."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, Mapping):
-        return max((max(len(key), _longest(item)) for key, item in value.items()), default=0)
+        return max((max(len(key), longest(item)) for key, item in value.items()), default=0)
     if isinstance(value, list):
         return len(json.dumps(value))
     return 0
 
 
-def _clip(value: Any, chars: int) -> Any:
+def clip(value: Any, chars: int) -> Any:
     """A value of a record or a cell with its text and its lists cut short."""
     if isinstance(value, str):
         return value if len(value) <= chars else value[: max(chars - 1, 0)] + "…"
     if isinstance(value, list) and len(json.dumps(value)) > chars:
         return _clip_items(value, chars)
     if isinstance(value, Mapping):
-        return {key: _clip(item, chars) for key, item in value.items() if len(key) <= chars}
+        return {key: clip(item, chars) for key, item in value.items() if len(key) <= chars}
     return value
 
 
 def _clip_items(items: Sequence[Any], chars: int) -> list[Any]:
     kept = []
     for item in items:
-        clipped = _clip(item, chars)
+        clipped = clip(item, chars)
         chars -= len(json.dumps(clipped)) + 1
         if chars < 0:
             break
@@ -235,16 +235,16 @@ def _some_runs(mapping: Mapping[str, Any], count: int) -> dict[str, Any]:
 
 
 def _list_extent(entries: Sequence[Any]) -> Extent:
-    return Extent(entries=len(entries), chars=max(map(_longest, entries), default=0))
+    return Extent(entries=len(entries), chars=max(map(longest, entries), default=0))
 
 
 def _cut_list(entries: Sequence[Any]) -> Callable[[Extent], Any]:
-    return lambda to: [_clip(entry, to.chars) for entry in entries[: to.entries]]
+    return lambda to: [clip(entry, to.chars) for entry in entries[: to.entries]]
 
 
 def _cut_runs(runs: Sequence[Mapping[str, Any]]) -> Callable[[Extent], Any]:
     return lambda to: [
-        {key: _clip(value, to.chars) for key, value in run.items()} for run in runs[: to.entries]
+        {key: clip(value, to.chars) for key, value in run.items()} for run in runs[: to.entries]
     ]
 
 
@@ -253,14 +253,14 @@ def _records_extent(records: Mapping[str, Any]) -> Extent:
         runs=len(records),
         entries=max(map(len, records.values()), default=0),
         chars=max(
-            (_longest(record) if isinstance(record, dict) else 0 for record in records.values()), default=0
+            (longest(record) if isinstance(record, dict) else 0 for record in records.values()), default=0
         ),
     )
 
 
 def _cut_records(records: Mapping[str, Mapping[str, Any]]) -> Callable[[Extent], Any]:
     return lambda to: {
-        run: {key: _clip(value, to.chars) for key, value in _first(record, to.entries, to.chars).items()}
+        run: {key: clip(value, to.chars) for key, value in _first(record, to.entries, to.chars).items()}
         for run, record in _some_runs(records, to.runs).items()
     }
 
@@ -275,7 +275,7 @@ def _schema_extent(schemas: Mapping[str, Sequence[Mapping[str, Any]]]) -> Extent
 def _cut_schema(schemas: Mapping[str, Sequence[Mapping[str, Any]]]) -> Callable[[Extent], Any]:
     return lambda to: {
         run: [
-            {**entry, "type": _clip(entry["type"], to.chars)}
+            {**entry, "type": clip(entry["type"], to.chars)}
             for entry in entries
             if len(entry["name"]) <= to.chars
         ][: to.entries]
@@ -285,7 +285,7 @@ def _cut_schema(schemas: Mapping[str, Sequence[Mapping[str, Any]]]) -> Callable[
 
 def _history_extent(histories: Mapping[str, Mapping[str, Any]]) -> Extent:
     texts = (
-        _longest(cell)
+        longest(cell)
         for history in histories.values()
         for row in (history["columns"], *history["rows"])
         for cell in row
@@ -321,7 +321,7 @@ def _cut_table(history: Mapping[str, Any], rank: Sequence[int] | None, to: Exten
     return {
         **history,
         "columns": [names[place] for place in kept],
-        "rows": [[_clip(row[place], to.chars) for place in kept] for row in rows],
+        "rows": [[clip(row[place], to.chars) for place in kept] for row in rows],
         "rows_shown": len(rows),
         "sampling": "none" if len(rows) == visible else f"extremes {len(rows)}/{visible}",
     }
@@ -361,7 +361,7 @@ def _entries_extent(entries: Sequence[Mapping[str, Any]]) -> Extent:
         runs=len({run for table in tables for run in table}),
         entries=len(entries),
         chars=max(
-            map(_longest, (*names, *(value for table in tables for value in table.values()))), default=0
+            map(longest, (*names, *(value for table in tables for value in table.values()))), default=0
         ),
     )
 
@@ -376,7 +376,7 @@ def _cut_entries(entries: Sequence[Mapping[str, Any]]) -> Callable[[Extent], Any
         runs = set(order[: to.runs])
         return [
             {
-                field: {run: _clip(value, to.chars) for run, value in item.items() if run in runs}
+                field: {run: clip(value, to.chars) for run, value in item.items() if run in runs}
                 if isinstance(item, Mapping)
                 else item
                 for field, item in entry.items()
@@ -423,7 +423,7 @@ _ENTRIES = Shape(
     ),
     {"entries": "keys", "runs": "runs"},
 )
-_SHAPES: Mapping[str, Shape] = {
+SHAPES: Mapping[str, Shape] = {
     "runs": Shape(
         _list_extent,
         _cut_runs,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pull_logs.cli.budget import check_budget, fit_sections
+from pull_logs.cli.budget import Shape, check_budget, fit_sections
 from pull_logs.cli.safetext import json_text
 
 _FIXED = frozenset({"format", "command", "config_same"})
 
 
-def fit_json(answer: Mapping[str, Any], *, max_tokens: int = 0) -> str:
+def fit_json(
+    answer: Mapping[str, Any], *, max_tokens: int = 0, shapes: Mapping[str, Shape] | None = None
+) -> str:
     """The JSON of an answer, without the end of the line.
 
     What the budget cuts is told in `notes`; the shape of the object stays. Characters that could forge or
@@ -20,6 +22,7 @@ def fit_json(answer: Mapping[str, Any], *, max_tokens: int = 0) -> str:
     Args:
         answer: What `pull_logs.analyze.answer` returned.
         max_tokens: At three bytes of UTF-8 each, the end of the line counted; 0 is no limit.
+        shapes: How the sections of a command of its own are cut; by default, those of the bare view.
 
     Raises:
         UsageError: The budget is too small for any answer.
@@ -28,7 +31,7 @@ def fit_json(answer: Mapping[str, Any], *, max_tokens: int = 0) -> str:
     sections = {name: value for name, value in answer.items() if name not in _FIXED}
     fixed = {name: value for name, value in answer.items() if name in _FIXED}
     around = len(json_text({**fixed, "notes": []}).encode()) + 1
-    fitted, cuts = fit_sections(sections, limit=max_tokens * 3, fixed=around, size=_size)
+    fitted, cuts = fit_sections(sections, limit=max_tokens * 3, fixed=around, size=_size, shapes=shapes)
     result = {name: fitted.get(name, value) for name, value in answer.items()}
     if cuts:
         result["notes"] = [*result.get("notes", ()), *(_told(name, cut) for name, cut in cuts.items())]

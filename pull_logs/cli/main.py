@@ -15,8 +15,15 @@ from typing import Any, NoReturn
 
 import click
 
-from pull_logs.cli import auditing, bundles, demo, fetching, operations, serving
-from pull_logs.cli.options import origin_options, output_options, source_options, take_sources, view_options
+from pull_logs.cli import auditing, bundles, comparing, demo, fetching, operations, serving
+from pull_logs.cli.options import (
+    origin_options,
+    output_options,
+    source_options,
+    take_sources,
+    typed_words,
+    view_options,
+)
 from pull_logs.errors import ExpressionError, PullLogsError, UnknownNameError, UsageError
 
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
@@ -52,21 +59,6 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _typed(ctx: click.Context) -> list[str]:
-    """The options of the group that were typed, spelled as a subcommand would take them."""
-    words: list[str] = []
-    for param in ctx.command.params:
-        if ctx.get_parameter_source(param.name or "") is not click.core.ParameterSource.COMMANDLINE:
-            continue
-        value = ctx.params[param.name or ""]
-        if value is True:
-            words.append(param.opts[0])
-        else:
-            for item in value if isinstance(value, tuple) else (value,):
-                words += [param.opts[0], str(item)]
-    return words
-
-
 @click.group(
     cls=_Group,
     invoke_without_command=True,
@@ -84,7 +76,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
     Without a command: pull-logs SOURCES [VIEW], as in
     `pull-logs -b sweep.wandb.zip --stats` or `pull-logs -c best.pt --schema`.
     """
-    words = _typed(ctx)
+    words = typed_words(ctx)
     if ctx.invoked_subcommand is not None:
         if words:
             import shlex
@@ -108,6 +100,7 @@ for _command in (
     bundles.import_command,
     bundles.info,
     bundles.verify,
+    comparing.compare,
     auditing.audit,
     operations.diff,
     operations.merge,

@@ -183,6 +183,21 @@ def output_options(command: Command) -> Command:
     )
 
 
+def typed_words(ctx: click.Context) -> list[str]:
+    """The options of a command that were typed, as words that mean the same again."""
+    words: list[str] = []
+    for param in ctx.command.params:
+        if ctx.get_parameter_source(param.name or "") is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        value = ctx.params[param.name or ""]
+        if value is True:
+            words.append(param.opts[0])
+        else:
+            for item in value if isinstance(value, tuple) else (value,):
+                words += [param.opts[0], str(item)]
+    return words
+
+
 def take_sources(options: dict[str, Any]) -> Sources:
     """The sources among a command's options, taken out of them."""
     names = ("runs", "checkpoints", "bundles", "projects", "sweeps", "keep", "checkpoint_key")

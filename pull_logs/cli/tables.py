@@ -62,3 +62,24 @@ def known(values: Mapping[str, Any], key: str, show: Callable[[Any], str]) -> st
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[str]:
     """A line of column names and a line per row; the cells of the rows are text already."""
     return [",".join(map(escape, columns)), *map(",".join, rows)] if rows else [NOTHING]
+
+
+def run_lines(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The legend: a line per run."""
+    lines = []
+    for run in runs:
+        facts = {
+            "path": run["path"],
+            "name": run["name"],
+            "state": run["state"],
+            "rows": run["rows_total"],
+            "last_step": run["last_step"],
+            "complete": "yes" if run["complete"] else "no",
+            "reason": run.get("reason"),
+            "checkpoint": run["checkpoint"],
+            "checkpoint_step": run.get("checkpoint_step"),
+            "source": run["source"] or None,
+        }
+        told = (f"{key}={escape(str(fact))}" for key, fact in facts.items() if fact is not None)
+        lines.append(" ".join((run["label"], *told)))
+    return lines

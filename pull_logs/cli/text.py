@@ -24,7 +24,17 @@ from typing import Any
 
 from pull_logs.cli.budget import check_budget, fit_sections
 from pull_logs.cli.safetext import escape, inline
-from pull_logs.cli.tables import NOTHING, cell, cell_or_null, exact, heading, known, or_nothing, table
+from pull_logs.cli.tables import (
+    NOTHING,
+    cell,
+    cell_or_null,
+    exact,
+    heading,
+    known,
+    or_nothing,
+    run_lines,
+    table,
+)
 
 __all__ = ["escape", "render_text"]
 
@@ -103,23 +113,7 @@ def _render(name: str, value: Any, cut: str, answer: Mapping[str, Any]) -> str:
 
 def _runs(runs: Sequence[Mapping[str, Any]], _: _Context) -> Iterable[str]:
     yield heading("RUNS", runs=len(runs))
-    for run in runs:
-        facts = {
-            "path": run["path"],
-            "name": run["name"],
-            "state": run["state"],
-            "rows": run["rows_total"],
-            "last_step": run["last_step"],
-            "complete": "yes" if run["complete"] else "no",
-            "reason": run.get("reason"),
-            "checkpoint": run["checkpoint"],
-            "checkpoint_step": run.get("checkpoint_step"),
-            "source": run["source"] or None,
-        }
-        told = (f"{key}={escape(str(fact))}" for key, fact in facts.items() if fact is not None)
-        yield " ".join((run["label"], *told))
-    if not runs:
-        yield NOTHING
+    yield from or_nothing(run_lines(runs))
 
 
 def _notes(notes: Sequence[str], _: _Context) -> Iterable[str]:

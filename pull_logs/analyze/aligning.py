@@ -1,0 +1,245 @@
+"""Where along its history a run's metrics are read, so that runs can be compared.
+
+    last         the last number of each metric
+    best         the last number at or before the step at which one metric was best
+    checkpoint   the last number at or before the step that the run's checkpoint tells
+    STEP         the number at that place of the x axis
+
+The x axis is `_step`, any metric, or the one that each metric was defined over
+(`run.define_metric(..., step_metric=...)`). At a place where a metric was not
+logged, its value is interpolated between the neighbours, linearly or by taking
+the previous one, and the answer tells how many were; beyond its first and last
+row there is none. Rows that share a place count as the last of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from pull_logs.analyze.frames import Column, Frame, Steps
+from pull_logs.analyze.schema import extremes
+from pull_logs.errors import UsageError
+from pull_logs.snapshot.canon import STEP, canon_number
+
+Interpolation: TypeAlias = Literal["linear", "previous"]
+Direction: TypeAlias = Literal["min", "max"]
+
+DEFINED = "defined"
+"""The x axis that stands for the one that each metric was defined over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to read: `--at`.
+
+    Attributes:
+        word: `last`, `best`, `checkpoint`, or `step` for a number.
+        where: The place on the x axis, for `step`.
+    """
+
+    word: Literal["last", "best", "checkpoint", "step"] = "last"
+    where: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """What `--at` was given.
+
+        Raises:
+            UsageError: It is none of the words and no finite number.
+        """
+        if text in ("last", "best", "checkpoint"):
+            return cls(text)  # type: ignore[arg-type]  # mypy does not narrow a str by `in`
+        try:
+            where = float(text)
+        except ValueError:
+            where = math.nan
+        if not math.isfinite(where):
+            raise UsageError(
+                f"--at {text!r} is no place to compare at", hint="give a step, or last, best or checkpoint"
+            )
+        return cls("step", where)
+
+    def told(self) -> str | int | float:
+        """The place for an answer."""
+        return canon_number(self.where) if self.word == "step" else self.word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A metric of one run at the place that was asked for, and over its whole history.
+
+    Attributes:
+        value: The number there, exact; None if there is none.
+        x: Where on the x axis the value was logged, or was interpolated for.
+        interpolated: Whether it was.
+        min: The least finite number of the history.
+        min_step: The first step that has it.
+        max: The greatest finite number.
+        max_step: The first step that has it.
+    """
+
+    value: Any = None
+    x: Any = None
+    interpolated: bool = False
+    min: Any = None
+    min_step: int | None = None
+    max: Any = None
+    max_step: int | None = None
+
+    @property
+    def number(self) -> float | None:
+        """The value as a double; an integer beyond all doubles is an infinity."""
+        if self.value is None:
+            return None
+        try:
+            return float(self.value)
+        except OverflowError:
+            return math.inf if self.value > 0 else -math.inf
+
+
+def defined_axes(config_internal: Mapping[str, Any]) -> dict[str, str]:
+    """The metrics that were defined over another one, and over which.
+
+    W&B keeps the definitions in the internal config as `_wandb.m`: a list of `MetricRecord`s whose fields go
+    by their protobuf numbers: 1 the name, 4 the name of the step metric, 5 its place in the list, from 1.
+    """
+    section = config_internal.get("_wandb")
+    records = section.get("m") if isinstance(section, Mapping) else None
+    if not isinstance(records, Sequence) or isinstance(records, str):
+        return {}
+    axes: dict[str, str] = {}
+    for record in records:
+        if isinstance(record, Mapping) and isinstance(name := record.get("1"), str):
+            axis = record.get("4") or _name_at(records, record.get("5"))
+            if isinstance(axis, str) and axis != name:
+                axes[name] = axis
+    return axes
+
+
+def _name_at(records: Sequence[Any], place: object) -> object:
+    if not isinstance(place, int) or not 1 <= place <= len(records):
+        return None
+    record = records[place - 1]
+    return record.get("1") if isinstance(record, Mapping) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """How all metrics of all runs are read.
+
+    Attributes:
+        place: Where.
+        axis: The x axis: `_step`, a metric, or `DEFINED`.
+        interpolation: What to do between two rows.
+        best: For `best`, the metric and which end of it is good.
+        whole: Whether to tell the least and the greatest number of the whole history too.
+    """
+
+    place: Place = Place()
+    axis: str = STEP
+    interpolation: Interpolation = "linear"
+    best: tuple[str, Direction] | None = None
+    whole: bool = True
+
+    def extra_columns(self, axes: Mapping[str, str]) -> list[str]:
+        """The columns that reading takes besides the metrics."""
+        names = {*axes.values()} if self.axis == DEFINED else {self.axis}
+        if self.place.word == "best" and self.best is not None:
+            names.add(self.best[0])
+        return sorted(names - {STEP})
+
+    def read(
+        self,
+        frame: Frame,
+        names: Sequence[str],
+        *,
+        axes: Mapping[str, str],
+        checkpoint_step: int | None,
+    ) -> dict[str, Reading]:
+        """Read metrics of a run; those in which no cell is a number are left out.
+
+        Args:
+            frame: Its history, with these columns loaded.
+            names: The metrics.
+            axes: What `defined_axes` says of the run.
+            checkpoint_step: The step that the run's checkpoint tells, if it does.
+        """
+        until = self._last_row(frame, checkpoint_step)
+        found = {}
+        for name in names:
+            column = frame.column(name)
+            if column.numbers()[1].any():
+                x = self._axis_of(frame, axes.get(name) if self.axis == DEFINED else self.axis)
+                found[name] = self._read(column, x, steps=frame.steps, until=until)
+        return found
+
+    def _last_row(self, frame: Frame, checkpoint_step: int | None) -> int:
+        """The row before which to read, for `best` and `checkpoint`; of the others, the end."""
+        if self.place.word == "checkpoint":
+            return (
+                0
+                if checkpoint_step is None
+                else int(np.searchsorted(frame.steps, checkpoint_step, side="right"))
+            )
+        if self.place.word == "best" and self.best is not None:
+            name, direction = self.best
+            rows = extremes(frame.column(name)) if name in frame else (None, None)
+            row = rows[direction == "max"]
+            return 0 if row is None else row + 1
+        return frame.length
+
+    @staticmethod
+    def _axis_of(frame: Frame, name: str | None) -> Column | None:
+        """The x axis of a metric: a column; None where the run does not have it."""
+        name = name or STEP
+        return frame.column(name) if name in frame else None
+
+    def _read(self, column: Column, x: Column | None, *, steps: Steps, until: int) -> Reading:
+        whole = _whole(column, steps) if self.whole else {}
+        if self.place.word == "step":
+            return Reading(**self._at_place(column, x), **whole)
+        rows = np.flatnonzero(column.numbers()[1][:until])
+        if not len(rows):
+            return Reading(**whole)
+        row = rows[-1:]
+        place = x.cells(row)[0] if x is not None else None
+        return Reading(value=column.cells(row)[0], x=place, **whole)
+
+    def _at_place(self, column: Column, x: Column | None) -> dict[str, Any]:
+        if x is None:
+            return {}
+        where = self.place.where
+        values, numeric = column.numbers()
+        places, there = x.numbers()
+        rows = np.flatnonzero(numeric & there & np.isfinite(places))
+        # A run that was resumed may go back on its axis: what it logged later counts.
+        rows = rows[np.argsort(places[rows], kind="stable")]
+        after = int(np.searchsorted(places[rows], where, side="right"))
+        if not after:
+            return {}
+        before = rows[after - 1]
+        if places[before] == where:
+            return {"value": column.cells(rows[after - 1 : after])[0], "x": canon_number(where)}
+        if after == len(rows):
+            return {}
+        if self.interpolation == "previous":
+            value = column.cells(rows[after - 1 : after])[0]
+        else:
+            low, high = places[before], places[rows[after]]
+            share = (where - low) / (high - low)
+            with np.errstate(all="ignore"):
+                value = canon_number(float(values[before] * (1 - share) + values[rows[after]] * share))
+        return {"value": value, "x": canon_number(where), "interpolated": True}
+
+
+def _whole(column: Column, steps: Steps) -> dict[str, Any]:
+    low, high = extremes(column)
+    if low is None or high is None:
+        return {}
+    least, greatest = column.cells(np.array([low, high]))
+    return {"min": least, "min_step": int(steps[low]), "max": greatest, "max_step": int(steps[high])}

@@ -1,0 +1,355 @@
+"""Many runs compared: the JSON object of `pull-logs compare`, made from subjects and a question.
+
+Runs are read one after the other, each metric at one place of its history
+(`aligning`); what is kept of a run are these numbers. Everything else is over
+them: groups and their statistics (`grouping`, `intervals`), tests between groups
+(`significance`), ranks (`ranking`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pull_logs.analyze.aligning import (
+    DEFINED,
+    Alignment,
+    Direction,
+    Interpolation,
+    Place,
+    Reading,
+    defined_axes,
+)
+from pull_logs.analyze.answers import FORMAT, describe_run
+from pull_logs.analyze.compare import compare_configs, compare_summaries
+from pull_logs.analyze.flatten import flatten
+from pull_logs.analyze.frames import Frame
+from pull_logs.analyze.grouping import Grouping, values_of
+from pull_logs.analyze.groupstats import Groups
+from pull_logs.analyze.intervals import IntervalKind
+from pull_logs.analyze.ranking import Criterion, defined_goal, ranked
+from pull_logs.analyze.resolve import nearest_names
+from pull_logs.analyze.selection import compile_pattern, is_internal
+from pull_logs.errors import MetricNotFoundError, UsageError
+from pull_logs.snapshot.canon import STEP, canon_record, spell
+
+if TYPE_CHECKING:
+    from pull_logs.analyze import Subject
+
+SECTIONS = (
+    "runs", "alignment", "answer", "ranking", "groups", "group_stats", "verdicts", "comparison", "config_diff",
+    "config_same", "summary_comparison",
+)  # fmt: skip
+"""The members of the answer between its format and its notes, in their order."""
+
+_NAMED_AT_MOST = 10
+_LAST = Place()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What to compare, and how; the flags of `pull-logs compare`.
+
+    Attributes:
+        select: A regular expression that is searched for in the names of the metrics.
+        group_by: Names of config keys or fields, or `all-but:` with names (see `grouping`).
+        seeds: The keys that tell the runs of a group apart; found by their names by default.
+        best: The metric by which runs and groups are ranked and tested.
+        sort: The metric by which they are ranked only.
+        top: How many of them to show, the best ones; None for all.
+        at: Where to read the metrics.
+        axis: The x axis: `_step`, a metric, or `defined`.
+        interpolation: What to take at a place between two rows.
+        interval: Which interval to give for the mean of a group.
+    """
+
+    select: str | None = None
+    group_by: tuple[str, ...] = ()
+    seeds: tuple[str, ...] = ()
+    best: Criterion | None = None
+    sort: Criterion | None = None
+    top: int | None = None
+    at: Place = _LAST
+    axis: str = STEP
+    interpolation: Interpolation = "linear"
+    interval: IntervalKind = "t"
+
+    @property
+    def criterion(self) -> Criterion | None:
+        """What ranks the runs."""
+        return self.best or self.sort
+
+    def check(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            UsageError: A flag needs another one that is not there, or excludes it.
+        """
+        if self.best and self.sort:
+            raise UsageError("--best and --sort both rank the runs", hint="leave one of the two out")
+        if self.top is not None and self.criterion is None:
+            raise UsageError("--top needs to know by what", hint="name a metric with --best or --sort")
+        if self.at.word == "best" and self.best is None:
+            raise UsageError(
+                "--at best needs to know by what", hint="name the metric with --best METRIC:min or :max"
+            )
+        if self.seeds and not self.group_by:
+            raise UsageError("--seed is for groups of runs", hint="group them with --group-by KEY")
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """All runs, read.
+
+    Attributes:
+        subjects: The runs.
+        metrics: Of each run, the metrics at the place.
+        axes: Of each run, which metric is defined over which.
+        names: Every metric that some run has numbers of, in order.
+    """
+
+    subjects: Sequence[Subject]
+    metrics: Sequence[Mapping[str, Reading]]
+    axes: Sequence[Mapping[str, str]]
+    names: Sequence[str]
+
+    def number(self, place: int, metric: str) -> float | None:
+        """The number of one run."""
+        reading = self.metrics[place].get(metric)
+        return None if reading is None else reading.number
+
+
+def compare_runs(subjects: Sequence[Subject], question: Comparison) -> dict[str, Any]:
+    """Compare runs.
+
+    Returns:
+        An object for strict JSON, told by `data/schemas/compare.json`: `runs`, `alignment`, `comparison`,
+        `config_diff`, `config_same` and `summary_comparison` always; `ranking` under `best` or `sort`; with
+        groups `groups`, `group_stats` and `verdicts`. Then `notes`, and at most two commands to go on with
+        in `next`.
+
+    Raises:
+        UsageError: Flags contradict each other, or a key or an end of a metric cannot be settled.
+        MetricNotFoundError: A metric that was named is in no run, or `select` matches none.
+        DamageError: A history is damaged.
+    """
+    question.check()
+    direction = _direction(subjects, question)
+    alignment = Alignment(
+        place=question.at,
+        axis=question.axis,
+        interpolation=question.interpolation,
+        best=(question.best.metric, direction) if question.best and direction else None,
+    )
+    read = _read(subjects, question, alignment)
+    values = [values_of(subject.run.info) for subject in subjects]
+    places = list(range(len(subjects)))
+    found: dict[str, Any] = {}
+    notes = [f"{s.label} is incomplete: {s.run.coverage.reason}" for s in subjects if not s.run.complete]
+    groups = None
+    criterion = question.criterion
+    if criterion is not None and direction is not None:
+        places = ranked(places, lambda place: read.number(place, criterion.metric), direction)
+    if question.group_by:
+        groups = Groups.make(
+            [subject.label for subject in subjects],
+            values,
+            read.metrics,
+            grouping=Grouping.settle(values, question.group_by, seed_names=question.seeds),
+            names=read.names,
+            criterion=None if criterion is None or direction is None else (criterion.metric, direction),
+            interval=question.interval,
+            tested=question.sort is None,
+        )
+        found |= groups.told(top=question.top)
+        notes += groups.notes()
+        places = groups.shown_runs(places, top=question.top)
+    elif question.top is not None:
+        places = places[: question.top]
+    if criterion is not None and direction is not None:
+        found["answer"] = groups.answer() if groups else _best_run(read, places, criterion.metric, direction)
+        found["ranking"] = _ranking(read, places, criterion.metric, direction)
+    shown = [read.subjects[place] for place in places]
+    found["runs"] = [describe_run(subject, None) for subject in shown]
+    found["alignment"] = _told_alignment(read, alignment, shown=len(shown))
+    found["comparison"] = _told_metrics(read, places)
+    found |= _records(shown, question)
+    notes += _alignment_notes(read, alignment, places)
+    return {
+        "format": FORMAT,
+        "command": "compare",
+        **{name: found[name] for name in SECTIONS if name in found},
+        "notes": notes,
+    }
+
+
+def _direction(subjects: Sequence[Subject], question: Comparison) -> Direction | None:
+    criterion = question.criterion
+    if criterion is None:
+        return None
+    goals = (defined_goal(subject.run.info.config_internal, criterion.metric) for subject in subjects)
+    option = "--best" if question.best else "--sort"
+    return criterion.settle([goal for goal in goals if goal is not None], option=option)
+
+
+def _read(subjects: Sequence[Subject], question: Comparison, alignment: Alignment) -> _Read:
+    """Read every run, one after the other, and refuse names that none of them has."""
+    named = {question.criterion.metric} if question.criterion else set()
+    pattern = None if question.select is None else compile_pattern(question.select)
+    metrics, all_axes = [], []
+    known: dict[str, None] = {}
+    for subject in subjects:
+        frame = Frame(subject.run)
+        known.update(dict.fromkeys(frame.names))
+        axes = defined_axes(subject.run.info.config_internal)
+        wanted = [
+            name
+            for name in frame.names
+            if name != STEP
+            and (name in named or (pattern.search(name) if pattern else not is_internal(name)))
+        ]
+        extra = [name for name in alignment.extra_columns(axes) if name in frame]
+        frame.load(dict.fromkeys([*wanted, *extra]))
+        metrics.append(alignment.read(frame, wanted, axes=axes, checkpoint_step=subject.checkpoint_step))
+        all_axes.append(axes)
+    names = sorted(
+        {name for readings in metrics for name in readings}, key=lambda name: (name not in named, name)
+    )
+    for name in named:
+        if name not in names:
+            raise _no_metric(f"{'--best' if question.best else '--sort'} {name!r}", name, known)
+    if question.axis not in (STEP, DEFINED) and question.axis not in known:
+        raise _no_metric(f"--x {question.axis!r}", question.axis, known)
+    if pattern is not None and not any(map(pattern.search, names)):
+        raise _no_metric(f"--select {question.select!r}", question.select or "", known)
+    return _Read(subjects, metrics, all_axes, names)
+
+
+def _no_metric(what: str, name: str, known: Mapping[str, None]) -> MetricNotFoundError:
+    nearest = nearest_names(name, [other for other in known if other != STEP])
+    hint = f"the nearest are {', '.join(map(repr, nearest))}" if nearest else "the runs have no metrics"
+    return MetricNotFoundError(f"{what}: no run has numbers of such a metric", hint=hint)
+
+
+def _ranking(read: _Read, places: Sequence[int], metric: str, direction: Direction) -> list[dict[str, Any]]:
+    """The runs in the order of a metric, each with its value there and the best of its whole history."""
+    entries = []
+    for rank, place in enumerate(places, 1):
+        reading = read.metrics[place].get(metric, Reading())
+        least = direction == "min"
+        entries.append(
+            {
+                "rank": rank,
+                "run": read.subjects[place].label,
+                "path": str(read.subjects[place].run.info.path),
+                "metric": metric,
+                "direction": direction,
+                "value": spell(reading.value),
+                "x": spell(reading.x),
+                "best": spell(reading.min if least else reading.max),
+                "best_step": reading.min_step if least else reading.max_step,
+            }
+        )
+    return entries
+
+
+def _best_run(read: _Read, places: Sequence[int], metric: str, direction: Direction) -> str:
+    """Which run is best, in a sentence."""
+    first = places[0]
+    number, subject = read.number(first, metric), read.subjects[first]
+    if number is None or not math.isfinite(number):
+        return f"no run has a finite {metric} there"
+    return (
+        f"best {metric} ({direction}): {subject.label} ({subject.run.info.path}), {number:.6g}; "
+        "single runs say nothing about seed noise: --group-by all-but:SEED"
+    )
+
+
+def _told_alignment(read: _Read, alignment: Alignment, *, shown: int) -> dict[str, Any]:
+    interpolated = sum(reading.interpolated for readings in read.metrics for reading in readings.values())
+    return {
+        "at": alignment.place.told(),
+        "x": alignment.axis,
+        "interpolation": alignment.interpolation if alignment.place.word == "step" else None,
+        "interpolated": interpolated,
+        "best": None if alignment.best is None else ":".join(alignment.best),
+        "runs": len(read.subjects),
+        "shown": shown,
+    }
+
+
+_TOLD = ("value", "x", "min", "min_step", "max", "max_step")
+
+
+def _told_metrics(read: _Read, places: Sequence[int]) -> list[dict[str, Any]]:
+    entries = []
+    for name in read.names:
+        entry: dict[str, Any] = {"name": name, **{field: {} for field in _TOLD}}
+        for place in places:
+            reading = read.metrics[place].get(name)
+            if reading is not None:
+                label = read.subjects[place].label
+                for field in _TOLD:
+                    value = getattr(reading, field)
+                    if value is not None:
+                        entry[field][label] = spell(value)
+        if any(entry[field] for field in _TOLD):
+            entries.append(entry)
+    return entries
+
+
+def _records(shown: Sequence[Subject], question: Comparison) -> dict[str, Any]:
+    """What the configs and summaries of the shown runs have to say."""
+    configs = {s.label: flatten(canon_record(s.run.info.config)) for s in shown}
+    summaries = {s.label: flatten(canon_record(s.run.info.summary), keep_typed=True) for s in shown}
+    differing = compare_configs(configs)
+    pattern = compile_pattern(question.select or "")
+    return {
+        "config_diff": differing,
+        "config_same": len({key for config in configs.values() for key in config}) - len(differing),
+        "summary_comparison": [
+            entry for entry in compare_summaries(summaries) if pattern.search(entry["key"])
+        ],
+    }
+
+
+def _alignment_notes(read: _Read, alignment: Alignment, places: Sequence[int]) -> list[str]:
+    notes = []
+    ends = [read.subjects[place].run.last_step for place in places]
+    known = sorted(step for step in ends if step is not None)
+    if alignment.place.word == "last" and known and known[0] != known[-1]:
+        notes.append(
+            f"the runs end at different steps, {known[0]} to {known[-1]}, and are compared at their ends; "
+            f"--at {known[0]} compares all at one step"
+        )
+    if alignment.place.word == "checkpoint":
+        without = [
+            subject.label
+            for subject in (read.subjects[place] for place in places)
+            if subject.checkpoint_step is None
+        ]
+        if without:
+            notes.append(f"no checkpoint tells a step for {_listed(without)}: no values there")
+    if alignment.place.word == "step":
+        missing = sorted(
+            {
+                read.subjects[place].label
+                for place in places
+                for name, reading in read.metrics[place].items()
+                if reading.value is None
+            },
+            key=lambda label: (len(label), label),
+        )
+        if missing:
+            notes.append(
+                f"metrics of {_listed(missing)} do not reach {alignment.axis} {alignment.place.told()}: "
+                "no value, since nothing is extrapolated"
+            )
+    return notes
+
+
+def _listed(labels: Sequence[str]) -> str:
+    more = len(labels) - _NAMED_AT_MOST
+    return ", ".join(labels[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

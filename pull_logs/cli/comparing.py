@@ -1,0 +1,108 @@
+"""`compare`: many runs side by side, in groups, with statistics and a plain verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pull_logs.cli.options import Command, origin_options, output_options, source_options, take_sources
+
+_OPTIONS = (
+    click.option("--select", metavar="REGEX", help="Only metrics whose name matches."),
+    click.option(
+        "--group-by",
+        multiple=True,
+        metavar="KEY",
+        help="Group runs by a config key (config.lr), or by all that differs but some: all-but:seed.",
+    ),
+    click.option(
+        "--seed",
+        "seeds",
+        multiple=True,
+        metavar="KEY",
+        help="The key that tells the runs of a group apart; by default, keys called like a seed.",
+    ),
+    click.option(
+        "--best", metavar="METRIC[:min|max]", help="Rank runs and groups by it, and test the best one's lead."
+    ),
+    click.option("--sort", metavar="METRIC[:min|max]", help="Rank runs and groups by it, without a test."),
+    click.option("--top", type=click.IntRange(min=1), metavar="N", help="Show the N best alone."),
+    click.option(
+        "--at",
+        default="last",
+        show_default=True,
+        metavar="STEP|last|best|checkpoint",
+        help="Where in its history each run is read; best is where --best was.",
+    ),
+    click.option(
+        "--x",
+        "axis",
+        default="_step",
+        show_default=True,
+        metavar="METRIC|defined",
+        help="The axis of --at; defined is the one that each metric was logged over.",
+    ),
+    click.option(
+        "--interpolation",
+        type=click.Choice(["linear", "previous"]),
+        default="linear",
+        show_default=True,
+        help="What to take between two rows.",
+    ),
+    click.option(
+        "--ci",
+        "interval",
+        type=click.Choice(["t", "bootstrap"]),
+        default="t",
+        show_default=True,
+        help="The 95% interval of a group's mean.",
+    ),
+)
+
+
+def _compare_options(command: Command) -> Command:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@source_options
+@_compare_options
+@origin_options
+@output_options
+def compare(**options: Any) -> None:
+    """Compare runs: metrics, configs, groups over seeds, and whether a difference is real.
+
+    As in `pull-logs compare -b sweep.wandb.zip --group-by config.lr --best val/acc:max`.
+    """
+    from pull_logs.cli.subjects import open_subjects, refuse_incomplete
+
+    sources = take_sources(options)
+    sources.check()
+    as_json, max_tokens, strict = (options.pop(name) for name in ("as_json", "max_tokens", "strict"))
+    from pull_logs.analyze.comparing import compare_runs
+    from pull_logs.cli.comparetext import compare_json, compare_text
+
+    question = _question(options)
+    with open_subjects(sources) as subjects:
+        answer = compare_runs(subjects, question)
+        write = compare_json if as_json else compare_text
+        click.echo(write(answer, max_tokens=max_tokens), nl=False)
+        if strict:
+            refuse_incomplete(subjects)
+
+
+def _question(options: dict[str, Any]) -> Any:
+    from pull_logs.analyze.aligning import Place
+    from pull_logs.analyze.comparing import Comparison
+    from pull_logs.analyze.ranking import Criterion
+
+    best, sort = (options.pop(name) for name in ("best", "sort"))
+    return Comparison(
+        best=None if best is None else Criterion.parse(best),
+        sort=None if sort is None else Criterion.parse(sort),
+        at=Place.parse(options.pop("at")),
+        **options,
+    )
