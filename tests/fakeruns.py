@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pull_logs.analyze import Subject, label
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.columns import batch_from_rows, batch_keys
+from pull_logs.snapshot.columns import batch_from_rows
 
 
 class FakeRun:
@@ -54,8 +54,8 @@ class FakeRun:
     def last_step(self) -> int | None:
         return self.batch.column("_step")[-1].as_py() if self.rows else None
 
-    def column_names(self) -> tuple[str, ...]:
-        return ("_step", *sorted(batch_keys(self.batch) - {"_step"}))
+    def schema(self) -> pa.Schema:
+        return self.batch.schema
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         self.reads.append(None if columns is None else list(columns))

@@ -11,8 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pull_logs.analyze.answers import Subject as Subject
-    from pull_logs.analyze.answers import View as View
     from pull_logs.analyze.answers import answer as answer
     from pull_logs.analyze.compare import label as label
     from pull_logs.analyze.expressions import Expression as Expression
@@ -20,12 +18,16 @@ if TYPE_CHECKING:
     from pull_logs.analyze.flatten import flatten as flatten
     from pull_logs.analyze.flatten import unflatten as unflatten
     from pull_logs.analyze.frames import Frame as Frame
+    from pull_logs.analyze.picking import Picking as Picking
+    from pull_logs.analyze.questions import Subject as Subject
+    from pull_logs.analyze.questions import View as View
     from pull_logs.analyze.runfilter import RunCondition as RunCondition
     from pull_logs.analyze.runfilter import keep_runs as keep_runs
 
 __all__ = [
     "Expression",
     "Frame",
+    "Picking",
     "RunCondition",
     "Subject",
     "View",
@@ -40,9 +42,10 @@ __all__ = [
 _HOME = {
     "Expression": "expressions",
     "Frame": "frames",
+    "Picking": "picking",
     "RunCondition": "runfilter",
-    "Subject": "answers",
-    "View": "answers",
+    "Subject": "questions",
+    "View": "questions",
     "answer": "answers",
     "compile_expression": "expressions",
     "flatten": "flatten",

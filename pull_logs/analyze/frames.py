@@ -75,8 +75,8 @@ class RunLike(Protocol):
     def last_step(self) -> int | None:
         """The step of the last row; None without rows."""
 
-    def column_names(self) -> tuple[str, ...]:
-        """The top-level keys of the history, those that live in the residual included."""
+    def schema(self) -> pa.Schema:
+        """The columns of its batches and their types, the residual column among them."""
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """These columns, and the residual where the history has one; names it lacks are left out."""
@@ -152,32 +152,38 @@ class Frame:
     """One run's history, column by column.
 
     Attributes:
-        steps: `_step` of every row, ascending.
+        length: The number of rows.
         names: All columns: `_step`, then the rest in the order of their names.
         columns: Their vectors by name, read when they are asked for.
     """
 
     def __init__(self, run: RunLike) -> None:
-        """Read the steps of `run` and the names of its columns; `Frame.from_run` reads columns too.
+        """Find out the names of the columns; `Frame.from_run` reads columns too.
+
+        Of a history without a residual column nothing is read but what tells its columns.
 
         Raises:
             DamageError: The history is damaged.
         """
         self._run = run
-        table = run.table([STEP, RESIDUAL])
-        self.steps: Steps = _plain(table.column(STEP)).values.astype(np.int64, copy=False)
-        self._literal, self._nested = _read_residual(table)
-        keys = [
-            key for key in run.column_names() if key != STEP and (key != RESIDUAL or key in self._literal)
-        ]
+        self.length = run.rows
+        self._steps: Steps | None = None
+        self._cache: dict[str, Column] = {}
+        keys = run.schema().names
+        self._literal: dict[str, _Scattered] = {}
+        self._nested: dict[tuple[str, ...], _Scattered] = {}
+        if RESIDUAL in keys:
+            table = run.table([STEP, RESIDUAL])
+            self._take_steps(table)
+            self._literal, self._nested = _read_residual(table)
+            keys = [*{*keys, *self._literal, *(path[0] for path in self._nested)}]
+            keys = keys if RESIDUAL in self._literal else [key for key in keys if key != RESIDUAL]
+        keys = [key for key in keys if key != STEP]
         nested_alone = self._nested_alone(keys)
         plain = [key for key in keys if key not in nested_alone]
         self._keys = _column_names(plain, [join_path(path) for path in self._nested])
         self._nested_by_name = {join_path(path): cells for path, cells in self._nested.items()}
         self.names: tuple[str, ...] = (STEP, *sorted({*self._keys, *self._nested_by_name}))
-        self._cache: dict[str, Column] = {
-            STEP: Column(Vector("number", self.steps, _all(self.length)), "number")
-        }
         self.columns: Mapping[str, Vector] = _Vectors(self)
 
     @classmethod
@@ -196,9 +202,15 @@ class Frame:
         return frame
 
     @property
-    def length(self) -> int:
-        """The number of rows."""
-        return len(self.steps)
+    def steps(self) -> Steps:
+        """`_step` of every row, ascending."""
+        if self._steps is None:
+            self._take_steps(self._run.table([STEP]))
+        return self._steps if self._steps is not None else np.empty(0, np.int64)
+
+    def _take_steps(self, table: pa.Table) -> None:
+        if self._steps is None:
+            self._steps = _plain(table.column(STEP)).values.astype(np.int64, copy=False)
 
     def __contains__(self, name: object) -> bool:
         return name == STEP or name in self._keys or name in self._nested_by_name
@@ -222,11 +234,15 @@ class Frame:
         Raises:
             DamageError: A column is damaged.
         """
-        wanted = [name for name in names if name in self and name not in self._cache]
+        wanted = [name for name in dict.fromkeys(names) if name in self and name not in self._cache]
+        if STEP in wanted:
+            wanted.remove(STEP)
+            self._cache[STEP] = Column(Vector("number", self.steps, _all(self.length)), "number")
         keys = [self._keys[name] for name in wanted if name in self._keys]
         typed: dict[str, pa.ChunkedArray] = {}
         if keys:
             table = self._run.table([STEP, *keys])
+            self._take_steps(table)
             typed = dict(zip(table.column_names, table.columns, strict=True))
             typed.pop(RESIDUAL, None)  # a key may have the residual's own name, and then it stands in there
         for name in wanted:
@@ -238,7 +254,8 @@ class Frame:
 
     def forget(self) -> None:
         """Let go of every column that was read, so that many frames fit into memory at once."""
-        self._cache = {STEP: self._cache[STEP]}
+        self._cache = {}
+        self._steps = None
 
     def _nested_alone(self, keys: Collection[str]) -> frozenset[str]:
         """The keys whose cells are nested dicts all, so that they have dotted columns and none of their own."""

@@ -37,8 +37,8 @@ _FIELDS: Mapping[str, Callable[[RunInfo], object]] = {
 }
 
 
-def _cells(info: RunInfo) -> dict[str, Any]:
-    """All that an expression can ask of one run, by column."""
+def run_cells(info: RunInfo) -> dict[str, Any]:
+    """All that an expression about runs can ask of one run, by column."""
     return {
         **{f"config.{key}": value for key, value in flatten(info.config).items()},
         **{f"summary.{key}": value for key, value in flatten(info.summary).items()},
@@ -78,7 +78,7 @@ class RunCondition:
         Raises:
             ExpressionError: The kinds of values do not fit what is done with them.
         """
-        cells = _cells(info)
+        cells = run_cells(info)
         expression, lacking = self._compiled(cells.keys())
         self._absent = lacking if self._absent is None else self._absent & lacking
         frame = {name: from_cells([cells.get(name)]) for name in expression.names}
@@ -112,7 +112,7 @@ def keep_runs(infos: Sequence[RunInfo], text: str) -> tuple[bool, ...]:
     """
     if not infos:
         return ()
-    rows = [_cells(info) for info in infos]
+    rows = [run_cells(info) for info in infos]
     columns = sorted({name for row in rows for name in row})
     expression = compile_expression(text, columns, what="run column")
     frame: dict[str, Vector] = {

@@ -1,4 +1,4 @@
-"""What the columns of a history are: their types, how much of them is there, and their range."""
+"""What the columns of a history are: their types, how much of them is there, their range and their rhythm."""
 
 from __future__ import annotations
 
@@ -6,31 +6,76 @@ from typing import Any
 
 import numpy as np
 
-from pull_logs.analyze.frames import Column
-from pull_logs.snapshot.canon import spell
+from pull_logs.analyze.frames import Column, Steps
+from pull_logs.analyze.vectors import Floats
+from pull_logs.snapshot.canon import canon_number, spell
 
 
-def describe_column(name: str, column: Column) -> dict[str, Any]:
-    """One entry of the schema, as design section 4 spells it.
+def describe_column(name: str, column: Column, steps: Steps) -> dict[str, Any]:
+    """One entry of the schema, as design section 4 spells it, and where and how often the column was logged.
+
+    Args:
+        name: The column's.
+        column: Its cells.
+        steps: The step of each of them, ascending.
 
     Returns:
-        `name`, `type` (see `Column.type`), `count` of present cells, `missing` cells, `nonfinite` of the
-        present cells (NaN is a value, so it is counted and not missing), and `min` and `max` of the finite
-        numbers, None where there is none.
+        `name`, `type` (see `column_type`), `count` of present cells, `missing` cells, `nonfinite` of the
+        present cells (NaN is a value, so it is counted and not missing), `min` and `max` of the finite
+        numbers, `first_step` and `last_step` with a cell, and `interval`, the median of the steps from one
+        cell to the next; None where there is no such value.
     """
     values, numeric = column.numbers()
     finite = numeric & np.isfinite(values)
     low, high = extremes(column)
-    count = column.vector.count
+    present = np.flatnonzero(column.vector.present)
+    logged = steps[present]
     return {
         "name": name,
-        "type": column.type,
-        "count": count,
-        "missing": len(column.vector) - count,
+        "type": column_type(column),
+        "count": len(present),
+        "missing": len(column.vector) - len(present),
         "nonfinite": int(np.count_nonzero(numeric) - np.count_nonzero(finite)),
         "min": None if low is None else spell(column.cells(np.array([low]))[0]),
         "max": None if high is None else spell(column.cells(np.array([high]))[0]),
+        "first_step": int(logged[0]) if len(logged) else None,
+        "last_step": int(logged[-1]) if len(logged) else None,
+        "interval": logging_interval(logged),
     }
+
+
+def column_type(column: Column) -> str:
+    """`int` for a column of whole numbers alone, else what `Column.type` says."""
+    if column.type != "number":
+        return column.type
+    values = column.vector.values[column.vector.present]
+    whole = values.dtype == np.int64 or bool(np.all(np.isfinite(values) & (values == np.floor(values))))
+    return "int" if whole else "number"
+
+
+def logging_interval(logged: Steps) -> int | float | None:
+    """The median of the differences between these ascending steps; None of fewer than two."""
+    if len(logged) < 2:
+        return None
+    # Steps may lie so far apart that no int64 holds the difference; as doubles they only lose digits.
+    gaps = np.diff(logged) if int(logged[-1]) - int(logged[0]) < 2**63 else np.diff(logged.astype(np.float64))
+    found: int | float = canon_number(float(middle(np.sort(gaps).astype(np.float64), 0.5)))
+    return found
+
+
+def middle(ordered: Floats, share: float) -> float:
+    """The value below which this share of the numbers lies, between two neighbours in proportion.
+
+    Args:
+        ordered: At least one number, ascending.
+        share: From 0 to 1.
+    """
+    place = share * (len(ordered) - 1)
+    before = int(place)
+    low, high = float(ordered[before]), float(ordered[min(before + 1, len(ordered) - 1)])
+    part = place - before
+    # From the nearer end, as numpy does: the answer never leaves the two, and 1 gives exactly the greater.
+    return high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
 
 
 def extremes(column: Column) -> tuple[int | None, int | None]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from pull_logs.analyze.expressions import Expression, compile_expression
 from pull_logs.analyze.frames import Column, Frame, Steps
@@ -38,11 +39,39 @@ class Slice:
         steps: The steps of the rows that `--where` keeps.
         columns: The selected columns of those rows, in the order of their names, computed ones behind them.
         rows_total: The rows of the run.
+        rows: Which rows of the run these are; None for all.
+        computed: What `--eval` computes, for every row of the run.
     """
 
     steps: Steps
     columns: Mapping[str, Column]
     rows_total: int
+    rows: npt.NDArray[np.intp] | None = None
+    computed: Mapping[str, Vector] = field(default_factory=dict)
+
+    def take(self, places: npt.NDArray[np.intp]) -> Slice:
+        """Some of its rows."""
+        return replace(
+            self,
+            steps=self.steps[places],
+            columns={name: column.take(places) for name, column in self.columns.items()},
+            rows=places if self.rows is None else self.rows[places],
+        )
+
+    def vectors(self, frame: Frame, names: Collection[str]) -> dict[str, Vector]:
+        """Any columns of the run for these rows, computed ones too; missing where the run has no such column.
+
+        Args:
+            frame: The history that the slice is of.
+            names: The columns.
+
+        Raises:
+            DamageError: A column is damaged.
+        """
+        frame.load(names)
+        whole = _scope(names, frame, self.computed)
+        rows = self.rows
+        return whole if rows is None else {name: vector.take(rows) for name, vector in whole.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,30 +141,30 @@ class Selection:
             and (name in self.selected if self.selected is not None else internal or not is_internal(name))
         ]
 
-    def apply(self, frame: Frame, *, internal: bool = False) -> Slice:
+    def apply(self, frame: Frame, *, internal: bool = False, columns: bool = True) -> Slice:
         """Compute, filter and select. Computed columns see the whole history, whatever `--where` keeps.
 
         Args:
             frame: A run's history.
             internal: Without a `--select`, take W&B's own columns too.
+            columns: Whether any columns are wanted, or only rows and what is computed.
 
         Raises:
             ExpressionError: An expression does not fit the columns it names.
             DamageError: A column is damaged.
         """
-        names = self.columns_of(frame, internal=internal)
+        names = self.columns_of(frame, internal=internal) if columns else []
         frame.load([*names, *(name for expression in self._expressions() for name in expression.names)])
         computed: dict[str, Vector] = {}
         for name, expression in self.evals:
-            computed[name] = expression.evaluate(_scope(expression, frame, computed), frame.length)
-        columns = {name: frame.column(name) for name in names}
-        columns.update((name, Column.of(vector)) for name, vector in computed.items())
-        steps = frame.steps
-        if self.where is not None:
-            rows = np.flatnonzero(self.where.condition(_scope(self.where, frame, computed), frame.length))
-            columns = {name: column.take(rows) for name, column in columns.items()}
-            steps = steps[rows]
-        return Slice(steps=steps, columns=columns, rows_total=frame.length)
+            computed[name] = expression.evaluate(_scope(expression.names, frame, computed), frame.length)
+        taken = {name: frame.column(name) for name in names}
+        taken.update((name, Column.of(vector)) for name, vector in computed.items())
+        whole = Slice(steps=frame.steps, columns=taken, rows_total=frame.length, computed=computed)
+        if self.where is None:
+            return whole
+        holds = self.where.condition(_scope(self.where.names, frame, computed), frame.length)
+        return whole.take(np.flatnonzero(holds))
 
     def _expressions(self) -> Iterable[Expression]:
         yield from (expression for _, expression in self.evals)
@@ -143,15 +172,15 @@ class Selection:
             yield self.where
 
 
-def _scope(expression: Expression, frame: Frame, computed: Mapping[str, Vector]) -> dict[str, Vector]:
-    """The vectors that an expression names; all missing where this run has no such column."""
+def _scope(names: Collection[str], frame: Frame, computed: Mapping[str, Vector]) -> dict[str, Vector]:
+    """The vectors of these names; all missing where this run has no such column."""
     return {
         name: computed[name]
         if name in computed
         else frame.columns[name]
         if name in frame
         else missing(frame.length)
-        for name in expression.names
+        for name in names
     }
 
 

@@ -1,11 +1,12 @@
-"""Statistics of a metric: percentiles, mean and spread, where it began and where it ended.
+"""Statistics of a metric: percentiles, mean and spread, its extremes, where it began and where it ended.
 
 Percentiles, mean, `std`, `min`, `max` and `count` are over the finite numbers
 alone: one NaN or infinity would otherwise make all of them useless, and the
 schema counts those. `first` and `last` are the first and last cells that are
 present, whatever they are, because a run that ends in NaN must say so.
 Percentiles interpolate linearly between neighbours, as numpy and pandas do;
-`std` is that of a sample (ddof 1) and needs two numbers.
+`std` is that of a sample (ddof 1) and needs two numbers. `min_step` and
+`max_step` are the first steps that have the extremes.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from pull_logs.analyze.frames import Column
-from pull_logs.analyze.schema import extremes
+from pull_logs.analyze.frames import Column, Steps
+from pull_logs.analyze.schema import extremes, middle
 from pull_logs.snapshot.canon import canon_number, spell
 
 PERCENTILES = (10, 25, 50, 75, 90)
 
 STATISTICS = (
     "count", "min", "p10", "p25", "p50", "p75", "p90", "max", "mean", "std", "first", "last",
+    "min_step", "max_step",
 )  # fmt: skip
-"""The statistics of a metric, in the order of design section 4."""
+"""The statistics of a metric, in the order of design section 4, and the steps of its extremes behind them."""
 
 
 def has_numbers(column: Column) -> bool:
@@ -31,10 +33,16 @@ def has_numbers(column: Column) -> bool:
     return bool(column.numbers()[1].any())
 
 
-def describe_numbers(column: Column) -> dict[str, Any]:
-    """The statistics of a column by their names, in the order of `STATISTICS`; None where undefined."""
+def describe_numbers(column: Column, steps: Steps) -> dict[str, Any]:
+    """The statistics of a column by their names, in the order of `STATISTICS`; None where undefined.
+
+    Args:
+        column: The metric.
+        steps: The step of each of its rows.
+    """
     values, numeric = column.numbers()
-    finite = values[numeric & np.isfinite(values)]
+    sound = numeric & np.isfinite(values)
+    finite = values if sound.all() else values[sound]
     present = np.flatnonzero(column.vector.present)
     found: dict[str, Any] = dict.fromkeys(STATISTICS)
     found["count"] = len(finite)
@@ -43,9 +51,11 @@ def describe_numbers(column: Column) -> dict[str, Any]:
     low, high = extremes(column)
     if low is not None and high is not None:
         found["min"], found["max"] = column.cells(np.array([low, high]))
+        found["min_step"], found["max_step"] = int(steps[low]), int(steps[high])
+        ordered = np.sort(finite)
         with np.errstate(all="ignore"):  # sums and differences of huge numbers may overflow, and may say so
-            for percent, value in zip(PERCENTILES, np.percentile(finite, PERCENTILES), strict=True):
-                found[f"p{percent}"] = canon_number(float(value))
+            for percent in PERCENTILES:
+                found[f"p{percent}"] = canon_number(middle(ordered, percent / 100))
             found["mean"] = canon_number(float(finite.mean()))
             found["std"] = canon_number(float(finite.std(ddof=1))) if len(finite) > 1 else None
     return {name: spell(value) for name, value in found.items()}

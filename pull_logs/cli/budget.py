@@ -116,11 +116,14 @@ def fit_sections(
 
 
 def _full_size(name: str, value: Any, size: Size, *, limit: int) -> int:
-    """The bytes of a section, or, of a history that is too long anyway, at least so many as it has cells."""
+    """The bytes of a section, or, of one that is too long anyway, at least so many as it has cells."""
+    cells = 0
     if limit and name == "history":
         cells = sum(len(history["rows"]) * len(history["columns"]) for history in value.values())
-        if cells > limit:
-            return cells
+    elif limit and name in ("stats", "stats_by_metric"):
+        cells = sum(len(found) for entries in value.values() for found in entries.values())
+    if cells > limit:
+        return cells
     return size(name, value, "")
 
 
@@ -317,13 +320,13 @@ def _cut_table(history: Mapping[str, Any], rank: Sequence[int] | None, to: Exten
     kept = [0, *[place for place, name in enumerate(names) if place and len(name) <= to.chars][: to.columns]]
     if rank is not None and to.rows < len(rows):
         rows = [rows[place] for place in sorted(rank[: to.rows])]
-    visible = history["rows_matched"] - history["hidden"]
+    picked = history["rows_picked"]
     return {
         **history,
         "columns": [names[place] for place in kept],
         "rows": [[clip(row[place], to.chars) for place in kept] for row in rows],
         "rows_shown": len(rows),
-        "sampling": "none" if len(rows) == visible else f"extremes {len(rows)}/{visible}",
+        "sampling": "none" if len(rows) == picked else f"extremes {len(rows)}/{picked}",
     }
 
 
@@ -432,10 +435,32 @@ SHAPES: Mapping[str, Shape] = {
         weight=12,  # labels mean nothing without the legend
     ),
     "notes": Shape(_list_extent, _cut_list, (("chars", 200), ("entries", 1)), {"entries": "notes"}),
+    "assertions": Shape(
+        _list_extent,
+        _cut_list,
+        (("chars", 2000), ("chars", 300), ("entries", 8), ("chars", 80), ("entries", 1)),
+        {"entries": "assertions"},
+        weight=3,
+    ),
     "config": _RECORD,
     "summary": _RECORD,
     "schema": replace(_METRICS, extent=_schema_extent, cutter=_cut_schema),
     "stats": _METRICS,
+    "stats_by_metric": replace(
+        _METRICS,
+        plan=(
+            ("chars", 120),
+            ("entries", 40),
+            ("runs", 20),
+            ("entries", 12),
+            ("chars", 40),
+            ("runs", 6),
+            ("entries", 4),
+            ("runs", 1),
+            ("entries", 1),
+        ),
+        words={"runs": "metrics", "entries": "runs"},
+    ),
     "history": Shape(
         _history_extent,
         _cut_history,

@@ -17,6 +17,7 @@ import click
 
 from pull_logs.cli import auditing, bundles, comparing, demo, fetching, operations, serving
 from pull_logs.cli.options import (
+    assert_options,
     origin_options,
     output_options,
     source_options,
@@ -66,6 +67,7 @@ class _Group(click.Group):
 )
 @source_options
 @view_options
+@assert_options
 @origin_options
 @output_options
 @click.version_option(package_name="wandb-pull-logs", prog_name="pull-logs")

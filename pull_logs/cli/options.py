@@ -153,6 +153,16 @@ def view_options(command: Command) -> Command:
             click.option(
                 "--show-all", is_flag=True, help="Show rows in which every selected metric is missing too."
             ),
+            click.option(
+                "--around", type=int, metavar="STEP", help="Only the row nearest to STEP and those beside it."
+            ),
+            click.option(
+                "--window", type=int, metavar="N", help="Rows on each side of --around; 10 by default."
+            ),
+            click.option("--last", type=int, metavar="N", help="Only the last N rows."),
+            click.option(
+                "--every", type=int, metavar="N", help="Only the first row and every N-th after it."
+            ),
             click.option("-H", "--human", is_flag=True, help="Compact, without the history."),
             click.option(
                 "--max-rows",
@@ -160,6 +170,23 @@ def view_options(command: Command) -> Command:
                 default=200,
                 show_default=True,
                 help="History rows a run; 0 for all.",
+            ),
+        ),
+    )
+
+
+def assert_options(command: Command) -> Command:
+    """The flag of gates: --assert."""
+    return _decorate(
+        command,
+        (
+            click.option(
+                "--assert",
+                "asserts",
+                multiple=True,
+                metavar="EXPR",
+                help="Exit 7 where EXPR does not hold: of each run's summary, or of its rows with 'any: EXPR', "
+                "'all: EXPR' or 'step 1000: EXPR'.",
             ),
         ),
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pull_logs.cli.gates import refuse_broken
 from pull_logs.cli.options import Sources, parse_evals
 from pull_logs.cli.subjects import open_subjects, refuse_incomplete
 
@@ -22,7 +23,7 @@ def show(sources: Sources, **options: Any) -> None:
     """
     evals = parse_evals(options["evals"])
     sources.check()
-    from pull_logs.analyze import View, answer
+    from pull_logs.analyze import Picking, View, answer
 
     view = View(
         schema=options["schema"],
@@ -32,6 +33,8 @@ def show(sources: Sources, **options: Any) -> None:
         evals=evals,
         human=options["human"],
         show_all=options["show_all"],
+        picking=Picking(**{name: options[name] for name in ("around", "window", "last", "every")}),
+        asserts=options["asserts"],
         max_rows=options["max_rows"],
         max_tokens=options["max_tokens"],
     )
@@ -47,6 +50,7 @@ def show(sources: Sources, **options: Any) -> None:
             click.echo(render_text(result, max_tokens=options["max_tokens"]), nl=False)
         if options["strict"]:
             refuse_incomplete(subjects)
+        refuse_broken(result.get("assertions", ()))
 
 
 def show_comparison(sources: Sources, *, select: str) -> None:

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pull_logs.cli.budget import check_budget, fit_sections
-from pull_logs.cli.safetext import escape, inline
+from pull_logs.cli.manyruns import ALL_RUNS, MANY_RUNS, schema_of_runs, stats_by_metric, stats_lines
+from pull_logs.cli.safetext import escape, inline, json_text
 from pull_logs.cli.tables import (
     NOTHING,
     cell,
@@ -94,6 +95,11 @@ def _arranged(answer: Mapping[str, Any]) -> dict[str, Any]:
             run: {key: value for key, value in summary.items() if key not in compared}
             for run, summary in sections["summary"].items()
         }
+    if len(answer["runs"]) >= MANY_RUNS:
+        sections = {
+            _BY_METRIC.get(name, (name,))[0]: _BY_METRIC[name][1](value) if name in _BY_METRIC else value
+            for name, value in sections.items()
+        }
     told = {f"{run['label']} is incomplete: {run.get('reason')}" for run in answer["runs"]}
     notes = [note for note in answer.get("notes", ()) if note not in told]
     if notes:
@@ -147,11 +153,12 @@ def _record(name: str, records: Mapping[str, Mapping[str, Any]], show: Callable[
     )
 
 
-def _schema(schemas: Mapping[str, Any], _: _Context) -> Iterable[str]:
+def _schema(schemas: Mapping[str, Any], context: _Context) -> Iterable[str]:
     if not schemas:
         yield from (heading("SCHEMA", runs=0), NOTHING)
     for run, entries in schemas.items():
-        yield heading("SCHEMA", run=run, columns=len(entries))
+        whose = {"runs": len(context.answer["runs"])} if run == ALL_RUNS else {"run": run}
+        yield heading("SCHEMA", **whose, columns=len(entries))
         fields = list(entries[0])[1:] if entries else []
         yield from table(
             ["name", *fields],
@@ -174,12 +181,20 @@ def _stats(stats: Mapping[str, Any], _: _Context) -> Iterable[str]:
         )
 
 
+def _stats_by_metric(metrics: Mapping[str, Any], context: _Context) -> Iterable[str]:
+    return stats_lines(metrics, context.answer["stats"])
+
+
 def _history(histories: Mapping[str, Any], _: _Context) -> Iterable[str]:
     if not histories:
         yield from (heading("HISTORY", runs=0), NOTHING)
     for run, history in histories.items():
-        counts = ("rows_total", "rows_matched", "rows_shown", "hidden", "sampling")
-        yield heading("HISTORY", run=run, **{count: history[count] for count in counts})
+        counts = {
+            name: history[name] for name in ("rows_total", "rows_matched", "rows_shown", "hidden", "sampling")
+        }
+        if history["rows_picked"] < history["rows_matched"] - history["hidden"]:
+            counts["rows_picked"] = history["rows_picked"]
+        yield heading("HISTORY", run=run, **counts)
         yield from table(history["columns"], [[cell(value) for value in row] for row in history["rows"]])
 
 
@@ -228,6 +243,23 @@ def _summary_comparison(entries: Sequence[Mapping[str, Any]], context: _Context)
     yield from table(["key", *runs, *(f"{run}-{first}" for run in others)], rows)
 
 
+def _assertions(verdicts: Sequence[Mapping[str, Any]], context: _Context) -> Iterable[str]:
+    broken = sum(not verdict["holds"] for verdict in context.answer["assertions"])
+    yield heading("ASSERTIONS", asserted=len(context.answer["assertions"]), broken=broken)
+    rows = [
+        [json_text(verdict["assert"]), "yes" if verdict["holds"] else "no", *run]
+        for verdict in verdicts
+        for run in ([[run["run"], json_text(run["told"])] for run in verdict["broken"]] or [["", ""]])
+    ]
+    yield from table(["assert", "holds", "run", "because"], rows)
+
+
+_BY_METRIC: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "schema": ("schema", schema_of_runs),
+    "stats": ("stats_by_metric", stats_by_metric),
+}
+"""What becomes of a section that has a block for each run, where there are many runs."""
+
 _RENDERERS: Mapping[str, Callable[[Any, _Context], Iterable[str]]] = {
     "runs": _runs,
     "notes": _notes,
@@ -235,8 +267,10 @@ _RENDERERS: Mapping[str, Callable[[Any, _Context], Iterable[str]]] = {
     "summary": _summary,
     "schema": _schema,
     "stats": _stats,
+    "stats_by_metric": _stats_by_metric,
     "history": _history,
     "comparison": _comparison,
     "config_diff": _config_diff,
     "summary_comparison": _summary_comparison,
+    "assertions": _assertions,
 }

@@ -12,6 +12,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from pull_logs.errors import DataError
@@ -83,6 +84,15 @@ def read_groups(footer: bytes, *, size: int | None) -> tuple[Group, ...]:
     Raises:
         DataError: The footer is damaged, or tells of what this format does not have.
     """
+    groups = _parsed(footer)
+    for chunk in (chunk for group in groups for chunk in group.chunks):
+        if size is not None and chunk.end > size:
+            raise _damaged(chunk.column, chunk.row_group)
+    return groups
+
+
+@lru_cache(maxsize=2)  # a file is opened several times in a row, and a footer of many columns takes long
+def _parsed(footer: bytes) -> tuple[Group, ...]:
     if len(footer) < 8 or footer[-4:] != _MAGIC:
         raise DataError("the Parquet footer does not end in PAR1")
     length = int.from_bytes(footer[-8:-4], "little")
@@ -91,7 +101,7 @@ def read_groups(footer: bytes, *, size: int | None) -> tuple[Group, ...]:
     try:
         fields, _ = read_struct(footer[len(footer) - 8 - length : -8])
         names = [_column_name(element) for element in fields[2][1:]]
-        groups = tuple(_group(group, place, names, size) for place, group in enumerate(fields.get(4, [])))
+        groups = tuple(_group(group, place, names) for place, group in enumerate(fields.get(4, [])))
         whole = sum(group.rows for group in groups) == fields[3] and fields[2][0].get(5, 0) == len(names)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as exc:
         if isinstance(exc, DataError):
@@ -109,24 +119,28 @@ def _column_name(element: Struct) -> str:
     return name
 
 
-def _group(fields: Struct, place: int, names: Sequence[str], size: int | None) -> Group:
+def _group(fields: Struct, place: int, names: Sequence[str]) -> Group:
     rows, columns = fields[3], fields[1]
     if rows < 0 or len(columns) != len(names):
         raise DataError(f"row group {place} of the Parquet file is damaged")
     return Group(
-        rows, tuple(_chunk(column, place, name, size) for column, name in zip(columns, names, strict=True))
+        rows, tuple(_chunk(column, place, name) for column, name in zip(columns, names, strict=True))
     )
 
 
-def _chunk(fields: Struct, group: int, name: str, size: int | None) -> Chunk:
+def _chunk(fields: Struct, group: int, name: str) -> Chunk:
     facts = fields[3]
     start = min(facts[9], facts.get(11, facts[9]))
     end = start + facts[7]
-    inside = len(_MAGIC) <= start <= end and (size is None or end <= size)
+    inside = len(_MAGIC) <= start <= end
     # A chunk in another file (1), or encrypted (8, 9), is none of ours.
     if not inside or facts[3] != [name.encode()] or not {1, 8, 9}.isdisjoint(fields):
-        raise DataError(f"the footer's entry of column {name!r} in row group {group} is damaged")
+        raise _damaged(name, group)
     return Chunk(group, name, start, end)
+
+
+def _damaged(column: str, group: int) -> DataError:
+    return DataError(f"the footer's entry of column {column!r} in row group {group} is damaged")
 
 
 def walk_pages(read: Read, chunk: Chunk) -> Iterator[Page]:

@@ -278,7 +278,7 @@ class _File:
         return self.groups[group].chunks[place]
 
 
-def _open(source: Source, footer: bytes | None) -> _File:
+def _open(source: Source, footer: bytes | None, expected_rows: int | None = None) -> _File:
     native = _native(source)
     known = _last_bytes(native) if footer is None else footer
     # What a chunk is, pyarrow is never asked: on a damaged footer its answer is to abort.
@@ -289,7 +289,10 @@ def _open(source: Source, footer: bytes | None) -> _File:
     names = tuple(schema.names)
     if any(tuple(chunk.column for chunk in group.chunks) != names for group in groups):
         raise DataError("the columns of the Parquet file are not those of its schema")
-    return _File(native, metadata, schema, groups)
+    file = _File(native, metadata, schema, groups)
+    if expected_rows is not None and file.rows != expected_rows:
+        raise DataError(f"the Parquet file has {file.rows} rows, not {expected_rows}")
+    return file
 
 
 def _last_bytes(native: pa.NativeFile) -> bytes:
@@ -332,15 +335,6 @@ def read_footer(source: Source, *, footer: bytes | None = None) -> FooterInfo:
     return FooterInfo(file.rows, tuple(file.schema.names), file.schema, chunks)
 
 
-def column_names(source: Source, *, footer: bytes | None = None) -> tuple[str, ...]:
-    """The names of a file's columns, `_step` and the residual column among them.
-
-    Raises:
-        DataError: The footer is damaged, or its schema is not that of a batch.
-    """
-    return read_footer(source, footer=footer).columns
-
-
 def read_batches(
     source: Source,
     columns: Sequence[str] | None = None,
@@ -365,10 +359,13 @@ def read_batches(
         DataError: The file is damaged, is not of this format, or would take more than it may.
     """
     with _border():
-        file = _open(source, footer)
-        if expected_rows is not None and file.rows != expected_rows:
-            raise DataError(f"the Parquet file has {file.rows} rows, not {expected_rows}")
+        file = _open(source, footer, expected_rows)
         names = _wanted(file, columns)
+    yield from _read_groups(file, names, memory_limit)
+
+
+def _read_groups(file: _File, names: Sequence[str], memory_limit: int) -> Iterator[pa.Table]:
+    with _border():
         reader = _reader(file, names)
     for group in range(len(file.groups)):
         with _border():
@@ -453,13 +450,11 @@ def read_table(
 ) -> pa.Table:
     """A whole file as one batch; the arguments and errors are those of `read_batches`."""
     with _border():
-        file = _open(source, footer)
+        file = _open(source, footer, expected_rows)
         names = _wanted(file, columns)
         _spend(file.rows * len(names) * 8, memory_limit)
     tables = []
-    for table in read_batches(
-        file.native, columns, footer=footer, expected_rows=expected_rows, memory_limit=memory_limit
-    ):
+    for table in _read_groups(file, names, memory_limit):
         tables.append(table)
         memory_limit -= table.nbytes
     return pa.concat_tables(tables) if tables else pa.schema(map(file.schema.field, names)).empty_table()

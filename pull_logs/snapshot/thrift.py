@@ -9,6 +9,7 @@ Struct: TypeAlias = dict[int, Any]
 
 _MAX_DEPTH = 12
 _TRUE, _FALSE, _BYTE, _INT16, _INT32, _INT64, _DOUBLE, _BYTES, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
+_INTEGERS = frozenset({_INT16, _INT32, _INT64})
 
 
 def read_struct(data: bytes) -> tuple[Struct, int]:
@@ -32,16 +33,29 @@ class _Reader:
     def struct(self, depth: int) -> Struct:
         if depth > _MAX_DEPTH:
             raise ValueError("a struct nests too deep")
+        data, last = self._data, 0
         fields: Struct = {}
-        last = 0
-        while head := self._byte():
+        # The ways that nearly every field takes stand here, since a footer has thousands of fields.
+        while head := data[self.place]:
+            self.place += 1
             delta, kind = head >> 4, head & 0x0F
             last = last + delta if delta else self._number()
-            fields[last] = kind == _TRUE if kind <= _FALSE else self._value(kind, depth)
+            if kind in _INTEGERS:
+                part = data[self.place]
+                if part < 0x80:
+                    self.place += 1
+                    fields[last] = (part >> 1) ^ -(part & 1)
+                else:
+                    fields[last] = self._number()
+            elif kind <= _FALSE:
+                fields[last] = kind == _TRUE
+            else:
+                fields[last] = self._value(kind, depth)
+        self.place += 1
         return fields
 
     def _value(self, kind: int, depth: int) -> Any:
-        if kind in (_INT16, _INT32, _INT64):
+        if kind in _INTEGERS:
             return self._number()
         if kind == _BYTES:
             return self._take(self._varint())
@@ -77,6 +91,10 @@ class _Reader:
         return value
 
     def _varint(self) -> int:
+        value = self._data[self.place]
+        if value < 0x80:
+            self.place += 1
+            return value
         value = 0
         for shift in range(0, 70, 7):
             part = self._byte()

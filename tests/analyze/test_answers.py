@@ -92,6 +92,7 @@ def test_the_object_of_a_plain_view() -> None:
                 "rows": [[0, None, 1.5], [1, None, "NaN"], [2, 1, None]],
                 "rows_total": 3,
                 "rows_matched": 3,
+                "rows_picked": 3,
                 "rows_shown": 3,
                 "hidden": 0,
                 "sampling": "none",
@@ -311,6 +312,8 @@ def test_schema_and_stats_are_of_the_rows_and_columns_that_are_kept_and_of_compu
         "std": pytest.approx(math.sqrt(2)),
         "first": 20,
         "last": 22,
+        "min_step": 10,
+        "max_step": 11,
     }
 
 
@@ -371,7 +374,7 @@ def test_only_selected_columns_are_read() -> None:
     run = training()
     answer(subjects(run), View(select="loss", where="val/acc is missing"))
     read = {name for columns in run.reads for name in columns or ["all"]}
-    assert read == {"_step", "_wpl_rest", "train/loss", "val/acc"}
+    assert read == {"_step", "train/loss", "val/acc"}
 
 
 def test_no_runs_make_an_answer_too() -> None:

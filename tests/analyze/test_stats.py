@@ -17,7 +17,7 @@ CELLS = st.lists(st.none() | st.floats(-1e6, 1e6) | st.sampled_from([math.nan, m
 
 
 def describe(cells: list[Any]) -> dict[str, Any]:
-    return describe_numbers(Column.of(from_cells(cells)))
+    return describe_numbers(Column.of(from_cells(cells)), np.arange(len(cells)) * 2)
 
 
 @given(CELLS)
@@ -32,6 +32,7 @@ def test_statistics_are_those_of_pandas_over_the_finite_numbers(cells: list[floa
     for percent in (10, 25, 50, 75, 90):
         assert found[f"p{percent}"] == pytest.approx(finite.quantile(percent / 100), rel=1e-12, abs=1e-9)
     assert (found["min"], found["max"]) == (finite.min(), finite.max())
+    assert (cells[found["min_step"] // 2], cells[found["max_step"] // 2]) == (finite.min(), finite.max())
     assert found["mean"] == pytest.approx(finite.mean(), rel=1e-12, abs=1e-9)
     if len(finite) == 1:
         assert found["std"] is None

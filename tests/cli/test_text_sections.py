@@ -189,15 +189,15 @@ def test_schema_and_stats_are_tables_of_a_run() -> None:
     text = render_text(answer(subjects(run), View(schema=True, stats=True)))
     assert section(text, "SCHEMA") == [
         "[SCHEMA] run=A columns=3",
-        "name,type,count,missing,nonfinite,min,max",
-        "_step,number,3,0,0,0,2",
-        "loss,number,3,0,1,1,2",
-        "tag,string,1,2,0,,",
+        "name,type,count,missing,nonfinite,min,max,first_step,last_step,interval",
+        "_step,int,3,0,0,0,2,0,2,1",
+        "loss,number,3,0,1,1,2,0,2,1",
+        "tag,string,1,2,0,,,0,0,",
     ]
     assert section(text, "STATS") == [
         "[STATS] run=A metrics=1",
-        "metric,count,min,p10,p25,p50,p75,p90,max,mean,std,first,last",
-        "loss,2,1,1.1,1.25,1.5,1.75,1.9,2,1.5,0.707107,2,1",
+        "metric,count,min,p10,p25,p50,p75,p90,max,mean,std,first,last,min_step,max_step",
+        "loss,2,1,1.1,1.25,1.5,1.75,1.9,2,1.5,0.707107,2,1,2,0",
     ]
 
 

@@ -28,7 +28,6 @@ from pull_logs.snapshot.columns import RESIDUAL, batch_from_rows, batch_rows, sy
 from pull_logs.snapshot.layout import is_rounded
 from pull_logs.snapshot.parquet import (
     Encoded,
-    column_names,
     damaged_chunks,
     read_batches,
     read_footer,
@@ -232,7 +231,7 @@ def test_a_file_is_read_from_whatever_holds_it(file: bytes, tmp_path: Path, how:
     source = opened(file, tmp_path / "history.parquet", how)
     try:
         assert same_rows(batch_rows(read_table(source)), ROWS)
-        assert column_names(source) == tuple(read_table(file).column_names)
+        assert read_footer(source).columns == tuple(read_table(file).column_names)
         assert [batch.num_rows for batch in read_batches(source)] == [200]
     finally:
         if how != "bytes":
@@ -313,7 +312,7 @@ def test_an_error_of_the_source_is_its_own(file: bytes) -> None:
     ],
 )
 def test_a_schema_that_no_batch_has_is_refused(table: pa.Table, message: str) -> None:
-    for read in (read_table, read_footer, column_names, damaged_chunks):
+    for read in (read_table, read_footer, damaged_chunks):
         with pytest.raises(DataError) as caught:
             read(foreign(table))
         assert caught.value.message == message

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from fakeruns import FakeRun, subjects, training
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pull_logs.analyze import Picking, View, answer
+from pull_logs.errors import ExpressionError, UnknownNameError
+
+CELLS = st.none() | st.floats(-3, 3) | st.just(math.nan)
+ROWS = st.lists(st.tuples(CELLS, CELLS), max_size=8)
+
+
+def verdict(text: str, *runs: FakeRun, **view: Any) -> dict[str, Any]:
+    (found,) = answer(subjects(*runs), View(asserts=(text,), **view))["assertions"]
+    assert isinstance(found, dict)
+    return found
+
+
+def told(text: str, *runs: FakeRun, **view: Any) -> list[tuple[str, str]]:
+    return [(broken["run"], broken["told"]) for broken in verdict(text, *runs, **view)["broken"]]
+
+
+def history(rows: list[tuple[float | None, float | None]]) -> FakeRun:
+    return FakeRun({"_step": step, "a": a, "b": b} for step, (a, b) in enumerate(rows))
+
+
+@given(ROWS)
+def test_any_holds_where_one_row_holds_and_all_where_no_row_that_has_the_metrics_breaks_it(
+    rows: list[tuple[float | None, float | None]],
+) -> None:
+    both = [(a, b) for a, b in rows if a is not None and b is not None]
+    known = FakeRun([{"_step": 0, "a": 1, "b": 0}])  # so that the names are known whatever the rows hold
+    run = history(rows)
+    some = [entry[0] for entry in told("any: a > b", run, known)]
+    assert ("A" not in some) == any(a > b for a, b in both)
+    every = [entry[0] for entry in told("all: a > b", run, known)]
+    assert ("A" not in every) == (bool(both) and all(a > b for a, b in both))
+
+
+def test_without_a_word_it_is_about_the_summary_or_else_the_last_value() -> None:
+    run = training(summary={"val/acc": 0.25}, config={"lr": 0.1})
+    assert verdict("val/acc > 0.2", run)["holds"]
+    assert told("val/acc > 0.5", run) == [("A", "val/acc = 0.25")]
+    assert told("summary.val/acc > 0.5 and config.lr == 0.1", run) == [
+        ("A", "config.lr = 0.1, summary.val/acc = 0.25")
+    ]
+    assert told("train/loss < 0.1", run) == [("A", "train/loss = 0.208333")]
+    assert told('state == "crashed"', run) == [("A", "state = 'finished'")]
+
+
+def test_a_computed_column_can_be_asserted() -> None:
+    evals = (("half", "train/loss / 2"),)
+    assert told("half < 0.1", training(), evals=evals) == [("A", "half = 0.104167")]
+    assert verdict("all: half < 2", training(), evals=evals)["holds"]
+
+
+def test_a_missing_value_is_no_reason_to_pass() -> None:
+    runs = training(summary={"acc": 1}), FakeRun([{"_step": 0, "x": 1}], summary={"acc": None})
+    assert told("acc > 0", *runs) == [("B", "acc is missing")]
+    assert told("any: x > 0", *runs) == [("A", "in none of 12 rows: x is missing")]
+    assert told("all: x > 0", *runs) == [("A", "no row has all of its metrics")]
+    assert told("step 3: x > 0", *runs) == [("A", "x is missing"), ("B", "its last step is 0")]
+    assert told("step 0: _step == 0", FakeRun()) == [("A", "it has no rows")]
+
+
+def test_all_names_the_first_row_that_breaks_it_and_counts_the_others() -> None:
+    run = training()
+    (broken,) = verdict("all: val/acc > 0.9", run)["broken"]
+    assert broken == {
+        "run": "A",
+        "path": "acme/nano/r1",
+        "told": "val/acc = 0.833333 at step 2, and 1 more of 4 rows",
+        "step": 2,
+        "values": {"val/acc": 1 - 1 / 6},
+    }
+    assert verdict("all: val/acc is missing or val/acc > 0.8", run)["holds"]
+
+
+def test_a_step_means_the_last_values_until_then() -> None:
+    run = training()
+    assert told("step 7: val/acc > 0.9 and train/loss < 1", run) == [
+        ("A", "train/loss = 0.3125, val/acc = 0.888889")
+    ]
+    assert told("step 20: val/acc > 0.9", run) == [("A", "its last step is 11")]
+    assert verdict("step 11: val/acc > 0.9", run)["holds"]
+
+
+def test_rows_are_those_that_the_view_looks_at() -> None:
+    run = training()
+    assert not verdict("all: train/loss < 0.5", run)["holds"]
+    assert verdict("all: train/loss < 0.5", run, where="_step > 5")["holds"]
+    assert verdict("all: train/loss < 0.5", run, picking=Picking(last=3))["holds"]
+
+
+def test_any_tells_how_far_the_values_went() -> None:
+    assert told("any: val/acc > 1", training()) == [
+        ("A", "in none of 12 rows: val/acc from 0.833333 to 0.933333")
+    ]
+    rows = FakeRun([{"_step": 0, "x": math.nan}, {"_step": 1, "x": math.nan}])
+    assert told("any: x > 1", rows) == [("A", "in none of 2 rows: x has no number")]
+
+
+def test_values_that_json_cannot_hold_are_spelled() -> None:
+    (broken,) = verdict("all: x < 1", FakeRun([{"_step": 4, "x": math.nan}]))["broken"]
+    assert (broken["told"], broken["values"]) == ("x = nan at step 4", {"x": "NaN"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "step ten: a > 1",
+            "'ten' is no step; write it as --assert 'step 1000: val/loss < 2'\n    step ten: a > 1\n         ~~^",
+        ),
+        (
+            "any: train/loss >",
+            "expected a number, a name, a string or '(', found the end\n    any: train/loss >\n                     ^",
+        ),
+    ],
+)
+def test_what_is_no_assertion_is_pointed_at_in_the_whole_text(text: str, message: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        answer(subjects(training()), View(asserts=(text,)))
+    assert str(caught.value) == message
+
+
+def test_an_unknown_name_and_a_wrong_kind_are_pointed_at_behind_the_word() -> None:
+    with pytest.raises(UnknownNameError) as unknown:
+        answer(subjects(training()), View(asserts=("all: val/ac > 1",)))
+    assert unknown.value.span == (5, 11)
+    with pytest.raises(ExpressionError) as wrong:
+        answer(subjects(training()), View(asserts=("all: train/loss",)))
+    assert wrong.value.span == (5, 15)
+
+
+def test_a_name_with_a_colon_is_a_name() -> None:
+    run = FakeRun([{"_step": 0, "step:x": 3, "any": 1}])
+    assert verdict("step:x > 2", run)["holds"]
+    assert verdict("any > 0", run)["holds"]
