@@ -27,6 +27,10 @@ ALLOWED = {
     "fetch": {"snapshot", "runs", "errors"},
     "sources": {"snapshot", "runs", "errors"},
     "replay": {"snapshot", "runs", "errors"},
+    # What a replayed test asks for is pulled: the one place that needs both networks.
+    "recording": {"fetch", "replay", "snapshot", "runs", "errors"},
+    # An edge like the command line, for pytest.
+    "pytest_plugin": {"recording", "fetch", "replay", "snapshot", "runs", "errors"},
     "cli": {"fetch", "replay", "sources", "analyze", "snapshot", "runs", "errors"},
 }
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from pull_logs.cli import auditing, bundles, comparing, demo, fetching, operations, serving
+from pull_logs.cli import auditing, bundles, comparing, demo, executing, fetching, operations, serving
 from pull_logs.cli.options import (
     assert_options,
     origin_options,
@@ -109,6 +109,7 @@ for _command in (
     operations.subset,
     operations.export,
     serving.serve,
+    executing.exec_command,
     demo.demo,
 ):
     cli.add_command(_command)

@@ -6,7 +6,9 @@
 `library` reads their histories once and keeps them in bounds (`bounded`):
 `history` makes live pages of them, `exports` whole Parquet files, which
 `storage` sends to whoever follows a link out of `links`. `records` encodes
-configs and summaries. `server` puts the application on a port.
+configs and summaries. `server` puts the application on a port, `environment`
+leads the SDK there and nowhere else, `sharing` keeps servers for a session, and
+`asking` tells what a query names, for whoever records it.
 """
 
 from __future__ import annotations

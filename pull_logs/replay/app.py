@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import orjson
@@ -22,7 +23,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pull_logs.errors import UsageError
+from pull_logs.errors import PullLogsError, UsageError
+from pull_logs.replay.asking import Named, asked_for
 from pull_logs.replay.catalog import Catalog
 from pull_logs.replay.counting import RequestCounts
 from pull_logs.replay.documents import DocumentRefusedError, Documents, Prepared
@@ -33,6 +35,8 @@ from pull_logs.replay.nodes import query_root
 from pull_logs.replay.schema import read_schema
 from pull_logs.replay.storage import error_answer, object_answer
 from pull_logs.snapshot.bundle import Bundle
+
+OnAsk = Callable[[Collection[Named]], Sequence[Bundle] | None]
 
 _LOG = logging.getLogger("pull_logs.replay")
 
@@ -52,11 +56,13 @@ def build_app(
     memory: int = MEMORY,
     shard_rows: int | None = None,
     middleware: Sequence[Middleware] = (),
+    on_ask: OnAsk | None = None,
 ) -> Starlette:
     """A W&B-compatible read server over bundles, which stay the caller's to close.
 
-    `app.state.api_key` is its key and `app.state.requests` counts what it was
-    asked (`RequestCounts`). Links in its answers lead to the host that the
+    `app.state.api_key` is its key, `app.state.requests` counts what it was
+    asked, and `app.state.refused` the other addresses that it was to be a proxy
+    for (`RequestCounts`). Links in its answers lead to the host that the
     request named.
 
     Args:
@@ -69,6 +75,8 @@ def build_app(
         shard_rows: Rows that one export has at most: W&B exports a long run in several files. None gives
             each run one file.
         middleware: More ASGI middleware behind the guard, such as latency or faults for a test.
+        on_ask: Told what each query asks for before it is answered; it gives the bundles to serve from
+            then on, or None to go on with those there are.
 
     Raises:
         UsageError: `shard_rows` is less than 1.
@@ -76,23 +84,25 @@ def build_app(
     if shard_rows is not None and shard_rows < 1:
         raise UsageError(f"shard_rows is {shard_rows}, less than 1")
     key = api_key or new_api_key()
-    library = Library(
-        Catalog(bundles, entity=entity),
-        signer=signer or LinkSigner(),
-        memory=memory,
-        shard_rows=shard_rows,
-    )
-    schema = read_schema()
-    service = _Service(key, library, Documents(schema), RequestCounts())
+    signer = signer or LinkSigner()
+
+    def open_library(bundles: Sequence[Bundle]) -> Library:
+        catalog = Catalog(bundles, entity=entity)
+        return Library(catalog, signer=signer, memory=memory, shard_rows=shard_rows)
+
+    shelf = _Shelf(open_library(bundles), reopen=open_library, on_ask=on_ask)
+    refused = RequestCounts()
+    service = _Service(key, shelf, Documents(read_schema()), RequestCounts())
     app = Starlette(
         routes=[
             Route("/graphql", service.graphql, methods=["POST"]),
             Route(f"{STORAGE}/{{token}}/{{name}}", service.stored, methods=["GET"]),
         ],
-        middleware=[Middleware(HostGuard, hosts=tuple(hosts)), *middleware],
+        middleware=[Middleware(HostGuard, hosts=tuple(hosts), on_refusal=refused.add), *middleware],
     )
     app.state.api_key = key
     app.state.requests = service.counts
+    app.state.refused = refused
     return app
 
 
@@ -105,10 +115,41 @@ class _Question:
     operation: str | None
 
 
+class _Shelf:
+    """The library that is served now; where `on_ask` has bundles added, the one that has them."""
+
+    def __init__(
+        self, library: Library, *, reopen: Callable[[Sequence[Bundle]], Library], on_ask: OnAsk | None
+    ) -> None:
+        self.library = library
+        self._reopen, self._on_ask = reopen, on_ask
+        self._lock = Lock()
+
+    def library_for(self, question: _Question, prepared: Prepared) -> Library:
+        """The library that answers a question.
+
+        Raises:
+            PullLogsError: `on_ask` raised it.
+        """
+        if self._on_ask is None:
+            return self.library
+        named = asked_for(
+            prepared.document,
+            question.operation,
+            question.variables or {},
+            entity=self.library.catalog.entity,
+        )
+        with self._lock:
+            bundles = self._on_ask(named) if named else None
+            if bundles is not None:
+                self.library = self._reopen(bundles)
+            return self.library
+
+
 @dataclass(frozen=True, slots=True)
 class _Service:
     api_key: str
-    library: Library
+    shelf: _Shelf
     documents: Documents
     counts: RequestCounts
 
@@ -136,10 +177,14 @@ class _Service:
             errors = [error.formatted for error in exc.errors]
             return exc.status, _json({"errors": errors, "data": None})
         self.counts.add(_operation_name(question, prepared))
+        try:
+            library = self.shelf.library_for(question, prepared)
+        except PullLogsError as exc:
+            return 200, _json({"errors": [{"message": str(exc)}], "data": None})
         result = execute_sync(
             self.documents.schema,
             prepared.document,
-            query_root(self.library, base_url),
+            query_root(library, base_url),
             variable_values=dict(question.variables or {}),
             operation_name=question.operation,
         )
@@ -149,12 +194,13 @@ class _Service:
         ranged = "range" in request.headers
         self.counts.add("(object range)" if ranged else "(object)")
         path = request.url.path
-        state = self.library.signer.check(path, request.query_params)
+        library = self.shelf.library
+        state = library.signer.check(path, request.query_params)
         if state is not LinkState.GOOD:
             return error_answer(state.value, 403)
         run = object_run(request.path_params["token"])
         name = request.path_params["name"]
-        found = None if run is None else await to_thread.run_sync(self.library.stored, run, name)
+        found = None if run is None else await to_thread.run_sync(library.stored, run, name)
         if found is None:
             _LOG.warning("no object %r", path)
             return error_answer("NoSuchKey", 404)

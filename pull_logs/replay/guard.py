@@ -12,7 +12,7 @@ import base64
 import binascii
 import hmac
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import aclosing
 from urllib.parse import urlsplit
 
@@ -48,30 +48,80 @@ def host_of(authority: str) -> str:
 
 
 class HostGuard:
-    """ASGI middleware: lets through what was sent to this server, by no foreign page."""
+    """ASGI middleware: lets through what was sent to this server, by no foreign page.
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str] = ()) -> None:
+    A client that takes this server for its proxy names the whole address; what
+    is meant for this server is answered, and everything else is refused here
+    and goes nowhere.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, hosts: Collection[str] = (), on_refusal: Callable[[str], None] | None = None
+    ) -> None:
         self.app = app
         self.hosts = frozenset(host_of(host) or host for host in hosts)
+        self.on_refusal = on_refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 403 to what is not for this server."""
         if scope["type"] == "http":
-            refusal = self._refusal(Headers(scope=scope))
+            authority = _proxied_authority(scope)
+            refusal = self._refusal(scope, authority)
             if refusal:
+                if authority and self.on_refusal:
+                    self.on_refusal(authority)
                 await JSONResponse({"error": refusal}, status_code=403)(scope, receive, send)
                 return
+            if authority:
+                scope = _direct(scope, authority)
         await self.app(scope, receive, send)
 
-    def _refusal(self, headers: Headers) -> str:
-        authority = headers.get("host", "")
+    def _refusal(self, scope: Scope, proxied: str) -> str:
+        headers = Headers(scope=scope)
+        authority = proxied or headers.get("host", "")
         host = host_of(authority)
-        if not (is_loopback(host) or host in self.hosts):
+        server = scope.get("server") or ("", None)
+        elsewhere = bool(proxied) and _port_of(authority) != server[1]
+        if elsewhere or not (is_loopback(host) or host in self.hosts):
             return f"this server does not answer for host {authority!r}"
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != authority.lower():
             return f"this server does not answer pages of {origin!r}"
         return ""
+
+
+def _proxied_authority(scope: Scope) -> str:
+    """The `host:port` that a client asks its proxy for; empty for an ordinary request."""
+    if scope["method"] == "CONNECT":
+        return str(scope["path"])
+    return _authority(scope["path"]) if not scope["path"].startswith("/") else ""
+
+
+def _authority(url: str) -> str:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return url
+
+
+def _port_of(authority: str) -> int | None:
+    try:
+        return urlsplit(f"//{authority}").port or 80
+    except ValueError:
+        return None
+
+
+def _direct(scope: Scope, authority: str) -> Scope:
+    """The request as it would have come without a proxy."""
+    path = scope["path"].partition(authority)[2] or "/"
+    raw_path = scope["raw_path"].partition(authority.encode())[2] or b"/"
+    headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
+    return {
+        **scope,
+        "path": path,
+        "raw_path": raw_path,
+        "headers": [(b"host", authority.encode()), *headers],
+    }
 
 
 def has_key(request: Request, api_key: str) -> bool:

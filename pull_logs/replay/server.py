@@ -16,8 +16,9 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from pull_logs.errors import NetworkError, UsageError
-from pull_logs.replay.app import build_app
+from pull_logs.replay.app import OnAsk, build_app
 from pull_logs.replay.counting import RequestCounts
+from pull_logs.replay.environment import applied, variables
 from pull_logs.replay.guard import is_loopback
 from pull_logs.replay.library import MEMORY
 from pull_logs.snapshot.bundle import Bundle, open_bundle
@@ -37,35 +38,24 @@ class ReplayServer:
         url: What `WANDB_BASE_URL` is to be.
         api_key: What `WANDB_API_KEY` is to be.
         requests: What it was asked so far.
+        refused: The addresses that were asked for by way of it and are not its own, each with how often.
         folder: A temporary folder for the SDK's cache and settings, gone when the server stops.
     """
 
     url: str
     api_key: str = field(repr=False)
     requests: RequestCounts
+    refused: RequestCounts
     folder: Path
 
     def environment(self) -> dict[str, str]:
-        """The variables with which an unmodified `wandb.Api()` reads from this server.
+        """The variables with which an unmodified `wandb.Api()` reads from this server, and from nothing else.
 
-        The cache is this server's own, because the SDK never asks again for
-        what it has cached (read API facts, section 0); its settings and
-        `.netrc` are none of the user's; and loopback is taken out of proxies.
+        Its cache, configuration and data folders are in `folder`, `.netrc` is
+        empty, and W&B's own service process sends everything by way of this
+        server, which refuses any other address (see `environment.variables`).
         """
-        already = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
-        direct = ",".join(filter(None, (already, "127.0.0.1,localhost,::1")))
-        return {
-            "WANDB_BASE_URL": self.url,
-            "WANDB_API_KEY": self.api_key,
-            "WANDB_CACHE_DIR": str(self.folder / "cache"),
-            "WANDB_CONFIG_DIR": str(self.folder / "config"),
-            "WANDB_DATA_DIR": str(self.folder / "data"),
-            "WANDB_ERROR_REPORTING": "false",
-            "WANDB_SILENT": "true",
-            "NETRC": os.devnull,
-            "NO_PROXY": direct,
-            "no_proxy": direct,
-        }
+        return variables(self.url, self.api_key, self.folder, outside=os.environ)
 
 
 class _Server(uvicorn.Server):
@@ -75,6 +65,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http="h11",  # which hands on what a client asks its proxy for
                 lifespan="off",
                 ws="none",
                 log_config=None,
@@ -103,8 +94,12 @@ def serve_bundle(
     memory: int = MEMORY,
     shard_rows: int | None = None,
     middleware: Sequence[Middleware] = (),
+    set_environment: bool = False,
 ) -> Iterator[ReplayServer]:
     """Serve bundles from a thread while the block runs.
+
+        with serve_bundle("runs.wandb.zip", set_environment=True):
+            wandb.Api().runs("acme/nano")
 
     Args:
         paths: Bundles, or their unzipped folders.
@@ -117,6 +112,8 @@ def serve_bundle(
         memory: Bytes that decoded histories, and again encoded exports, may take.
         shard_rows: Rows that one exported file has at most; None exports each run as one file.
         middleware: More ASGI middleware, such as latency or faults for a test.
+        set_environment: Whether `wandb.Api()` in this process reads from the server while the block runs;
+            otherwise `ReplayServer.environment` has what a child process needs.
 
     Yields:
         The server, ready to answer.
@@ -129,9 +126,8 @@ def serve_bundle(
     """
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(host, port, allow_remote=allow_remote))
-        bundles = _open_all(stack, paths)
         app = build_app(
-            bundles,
+            _open_all(stack, paths),
             api_key=api_key,
             entity=entity,
             hosts=(host, *hosts),
@@ -139,6 +135,33 @@ def serve_bundle(
             shard_rows=shard_rows,
             middleware=middleware,
         )
+        server = _describe(stack, app, listening)
+        stack.enter_context(_running(app, listening, server.url))
+        if set_environment:
+            stack.enter_context(applied(server.environment()))
+        yield server
+
+
+@contextmanager
+def serve_asking(
+    bundles: Sequence[Bundle], *, on_ask: OnAsk, entity: str | None = None
+) -> Iterator[ReplayServer]:
+    """Serve open bundles from a thread, and those that `on_ask` gives when something is asked for.
+
+    Args:
+        bundles: There may be none.
+        on_ask: Told what each query asks for before it is answered (see `build_app`).
+        entity: The default entity; None takes that of the first run.
+
+    Yields:
+        The server, ready to answer.
+
+    Raises:
+        NetworkError: No port can be listened on.
+    """
+    with ExitStack() as stack:
+        listening = stack.enter_context(_listen(LOOPBACK, 0, allow_remote=False))
+        app = build_app(bundles, entity=entity, on_ask=on_ask)
         server = _describe(stack, app, listening)
         stack.enter_context(_running(app, listening, server.url))
         yield server
@@ -233,5 +256,6 @@ def _describe(stack: ExitStack, app: Starlette, listening: socket.socket) -> Rep
         url=f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}",
         api_key=app.state.api_key,
         requests=app.state.requests,
+        refused=app.state.refused,
         folder=folder,
     )
