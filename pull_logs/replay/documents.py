@@ -8,6 +8,7 @@ and where they differ the first one simply wins.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -30,6 +31,8 @@ from graphql import (
     validate,
 )
 
+from pull_logs.replay.misses import field_missing
+
 _RULES = tuple(rule for rule in specified_rules if rule is not OverlappingFieldsCanBeMergedRule)
 
 MAX_DEPTH = 24
@@ -37,7 +40,12 @@ MAX_ALIASES = 500
 MAX_FIELDS = 20_000
 MAX_TOKENS = 100_000
 
-READ_ONLY = "this server replays a bundle: it answers queries and changes nothing"
+READ_ONLY = (
+    "this server replays a bundle: it answers queries and changes nothing; "
+    "log with WANDB_MODE=offline, or unset WANDB_BASE_URL to write to W&B itself"
+)
+
+_NO_FIELD = re.compile(r"Cannot query field '(\w+)' on type '(\w+)'")
 
 
 class DocumentRefusedError(Exception):
@@ -45,8 +53,8 @@ class DocumentRefusedError(Exception):
 
     Attributes:
         errors: Why.
-        status: The HTTP status of the answer: 400, but 200 for a mutation, because the SDK shows the errors
-            of a 200 to its user.
+        status: The HTTP status of the answer: 400, but 200 for a mutation and for what no bundle holds,
+            because every SDK shows the errors of a 200 to its user.
     """
 
     def __init__(self, errors: Sequence[GraphQLError], *, status: int = 400) -> None:
@@ -96,8 +104,16 @@ class Documents:
             raise DocumentRefusedError([GraphQLError(refusal)], status=200 if refusal == READ_ONLY else 400)
         errors = validate(self.schema, document, rules=_RULES, max_errors=20)
         if errors:
-            raise DocumentRefusedError(errors)
+            raise _invalid(errors)
         return Prepared(document, tuple(_operation_names(document)))
+
+
+def _invalid(errors: Sequence[GraphQLError]) -> DocumentRefusedError:
+    """Fields that are not in the schema are those of W&B that a bundle does not hold; one is told, not all."""
+    for error in errors:
+        if found := _NO_FIELD.match(error.message):
+            return DocumentRefusedError([GraphQLError(field_missing(found[1], found[2]))], status=200)
+    return DocumentRefusedError(errors)
 
 
 def _operation_names(document: DocumentNode) -> list[str]:

@@ -12,8 +12,12 @@ from typing import Any, Final
 
 from pull_logs.errors import UsageError
 from pull_logs.runs import RunInfo
+from pull_logs.snapshot.bundle import Run
 
-FieldReader = Callable[[RunInfo], Any]
+Facts = Run | RunInfo
+"""What is known of a run; a `Run` of a bundle parses a document when it is asked for."""
+
+FieldReader = Callable[[Facts], Any]
 
 
 class Missing:
@@ -40,7 +44,7 @@ def parse_time(value: object) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _duration(info: RunInfo) -> float | int | None:
+def _duration(info: Facts) -> float | int | None:
     """Seconds that the run took: what it logged last, else from its creation to its last heartbeat."""
     internal = info.summary.get("_wandb")
     nested = internal.get("runtime") if isinstance(internal, Mapping) else None

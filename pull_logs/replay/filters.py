@@ -12,23 +12,23 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pull_logs.errors import DataError, UsageError
-from pull_logs.replay.fields import MISSING, field_reader, is_time, parse_time
-from pull_logs.runs import RunInfo
+from pull_logs.replay.fields import MISSING, Facts, field_reader, is_time, parse_time
 from pull_logs.snapshot.canon import canon_value, parse_json, same
 
-Predicate = Callable[[RunInfo], bool]
+Predicate = Callable[[Facts], bool]
 Order = tuple[tuple[str, bool], ...]
 
 DEFAULT_ORDER = "+created_at"
 MAX_DEPTH = 32
 MAX_PATTERN = 1000
 
+_Run = TypeVar("_Run", bound=Facts)
 _Test = Callable[[Any], bool]
 _NEGATIONS = {"$ne": "$eq", "$nin": "$in"}
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -71,7 +71,7 @@ def compile_order(order: str | None) -> Order:
     return keys
 
 
-def sort_runs(infos: Sequence[RunInfo], order: Order) -> list[RunInfo]:
+def sort_runs(infos: Sequence[_Run], order: Order) -> list[_Run]:
     """Runs in that order; those that miss a field come last, ties go by run path."""
     ordered = sorted(infos, key=lambda info: info.path)
     for name, ascending in reversed(order):

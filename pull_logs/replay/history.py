@@ -54,6 +54,12 @@ class Table:
         texts = flat(self.rows.column(RESIDUAL))
         return {row: members for row, _, members in residual_rows(texts)}
 
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """The keys that at least one row has."""
+        names = {name for name in self.rows.column_names if name != RESIDUAL}
+        return frozenset(names.union(*self.residual.values()))
+
     def window(self, min_step: int | None, stop_step: int | None) -> Places:
         """The places of the rows from `min_step` on and before `stop_step`."""
         first = 0 if min_step is None else int(np.searchsorted(self.steps, min_step))
@@ -111,11 +117,16 @@ def _is_plain_json(rows: pa.Table) -> bool:
 def sampled(table: Table, spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows that one spec of `sampledHistory` asks for, as JSON objects; `maxStep` is inclusive.
 
-    A spec with keys gets only the rows that have all of them.
+    A spec with keys gets only the rows that have all of them. SDKs before 0.26
+    ask for pages of as many steps as samples and take `maxStep` for exclusive:
+    for such a spec it is, so that they see no row twice and miss none.
     """
     keys = list(dict.fromkeys(map(str, spec.get("keys") or ()))) or None
     first, last, samples = (None if value is None else int(value) for value in map(spec.get, _SPEC))
-    places = table.window(first, None if last is None else last + 1)
+    stop = None if last is None else last + 1
+    if first is not None and last is not None and last - first == samples:
+        stop = last
+    places = table.window(first, stop)
     if keys is not None:
         places = table.having(places, keys)
     rows = table.take(thin(places, samples), keys)

@@ -72,7 +72,7 @@ class Library:
 
         A run that may still log is live; so is one that plain Parquet would change.
         """
-        if run.info.state in LIVE_STATES or run.rows == 0:
+        if run.state in LIVE_STATES or run.rows == 0:
             return []
         if run.path not in self._exact:
             self._exact[run.path] = self._is_exact(run)
@@ -83,13 +83,17 @@ class Library:
         """The signed link to an object of a run."""
         return self.signer.link(base_url, object_path(path, name))
 
+    def files(self, run: Run) -> list[str]:
+        """The names of the files of a run: its metadata, where it has some."""
+        return [METADATA] if run.metadata else []
+
     def stored(self, path: RunPath, name: str) -> Stored | None:
         """The object `name` of a run; None if there is no such object."""
         run = self.catalog.find(path)
         if run is None:
             return None
-        if name == METADATA and run.info.metadata:
-            return _stored(metadata_bytes(run.info), "application/json")
+        if name == METADATA and run.metadata:
+            return _stored(metadata_bytes(run), "application/json")
         names = self._shard_names(run)
         if name in names:
             number = names.index(name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -21,8 +21,9 @@ from pull_logs.errors import DataError, UsageError
 from pull_logs.replay.catalog import ProjectKey
 from pull_logs.replay.history import history_keys, live_data, page, sampled, thin_rows
 from pull_logs.replay.library import METADATA, Library
+from pull_logs.replay.misses import files_missing, note_unknown_keys
 from pull_logs.replay.records import config_text, record_text
-from pull_logs.runs import LIVE_STATES, RunInfo
+from pull_logs.runs import LIVE_STATES
 from pull_logs.snapshot.bundle import Run
 from pull_logs.snapshot.canon import canonical_text, parse_json
 
@@ -68,21 +69,33 @@ def _viewer(scene: _Scene) -> Node:
         "admin": False,
         "flags": "{}",
         "entity": catalog.entity,
+        "default_entity": lambda: _entity_node(scene, catalog.entity),
+        "user_entity": None,
         "deleted_at": None,
         "api_keys": {"edges": []},
-        "teams": {"edges": [{"node": _entity(scene, name)} for name in catalog.entities]},
+        "teams": lambda **_: {"edges": [{"node": _entity_node(scene, name)} for name in catalog.entities]},
     }
 
 
-def _entity(scene: _Scene, name: str | None = None) -> Node | None:
-    if name not in scene.library.catalog.entities:
-        return None
-    return {"id": _opaque("Entity", str(name)), "name": name, "available": False}
+def _entity(scene: _Scene, name: str | None = None) -> Node:
+    catalog = scene.library.catalog
+    catalog.projects(name)
+    return _entity_node(scene, name or catalog.entity)
 
 
-def _find_project(scene: _Scene, name: str | None = None, entity_name: str | None = None) -> Node | None:
-    key = scene.library.catalog.project(entity_name, name)
-    return None if key is None else _project(scene, key)
+def _entity_node(scene: _Scene, name: str) -> Node:
+    return {
+        "id": _opaque("Entity", name),
+        "name": name,
+        "available": False,
+        "entity_type": "team",
+        "project_count": lambda: len(scene.library.catalog.projects(name)),
+        "projects": lambda **page: _models(scene, name, page.get("after"), page.get("first")),
+    }
+
+
+def _find_project(scene: _Scene, name: str | None = None, entity_name: str | None = None) -> Node:
+    return _project(scene, scene.library.catalog.project(entity_name, name))
 
 
 def _models(
@@ -94,17 +107,23 @@ def _models(
 
 def _project(scene: _Scene, key: ProjectKey) -> Node:
     catalog = scene.library.catalog
+
+    def run_count(filters: Any = None) -> int:
+        return len(catalog.listed(key, _json_text(filters), None))
+
     return {
         "id": _opaque("Project", "/".join(key)),
         "internal_id": _internal_id(key),
         "entity_name": key[0],
         "name": key[1],
-        "created_at": lambda: _first_moment(list(catalog.infos(key))),
+        "created_at": lambda: _first_moment(catalog.runs(key)),
+        "last_active": lambda: _last_moment(catalog.runs(key)),
         "is_benchmark": False,
         "read_only": True,
         "description": None,
         "user": None,
-        "run_count": lambda filters=None: len(catalog.listed(key, _json_text(filters), None)),
+        "run_count": run_count,
+        "total_runs": run_count,
         "runs": partial(_runs, scene, key),
         "run": partial(_find_run, scene, key),
         "total_sweeps": lambda: len(catalog.sweeps(key)),
@@ -122,44 +141,41 @@ def _runs(
     first: int | None = None,
     order: str | None = None,
 ) -> Node:
-    catalog = scene.library.catalog
-    paths = catalog.listed(key, _json_text(filters), order)
-    return _connection(
-        paths, lambda path: _find_run(scene, key, path.run_id), after=after, first=first, count="total_count"
-    )
+    runs = scene.library.catalog.listed(key, _json_text(filters), order)
+    return _connection(runs, lambda run: _run(scene, key, run), after=after, first=first, count="total_count")
 
 
-def _find_run(scene: _Scene, key: ProjectKey, name: str) -> Node | None:
-    run = scene.library.catalog.run(key, name)
-    return None if run is None else _run(scene, key, run)
+def _find_run(scene: _Scene, key: ProjectKey, name: str) -> Node:
+    return _run(scene, key, scene.library.catalog.run(key, name))
 
 
 def _run(scene: _Scene, key: ProjectKey, run: Run) -> Node:
-    info = scene.library.catalog.info(run.path)
+    """A run of which nothing is parsed that is not asked for."""
     return {
-        "id": _opaque("Run", str(info.path)),
+        "id": _opaque("Run", str(run.path)),
         "project_id": _internal_id(key),
-        "name": info.path.run_id,
-        "display_name": info.name,
-        "state": info.state,
-        "tags": list(info.tags),
-        "group": info.group,
-        "job_type": info.job_type,
-        "sweep_name": info.sweep,
-        "commit": info.commit,
+        "name": run.path.run_id,
+        "display_name": lambda: run.name,
+        "state": lambda: run.state,
+        "tags": lambda: list(run.tags),
+        "group": lambda: run.group,
+        "job_type": lambda: run.job_type,
+        "sweep_name": lambda: run.sweep,
+        "commit": lambda: run.commit,
         "read_only": True,
-        "created_at": info.created_at,
-        "heartbeat_at": info.heartbeat_at,
+        "created_at": lambda: run.created_at,
+        "heartbeat_at": lambda: run.heartbeat_at,
+        "updated_at": lambda: run.heartbeat_at or run.created_at,
         "description": None,
-        "notes": info.notes,
+        "notes": lambda: run.notes,
         # The SDK builds a user out of this whether there is one or not.
-        "user": {"id": None, "name": info.user or "", "username": info.user},
-        "config": lambda: config_text(info),
-        "summary_metrics": lambda: record_text(info.summary),
-        "system_metrics": lambda: record_text(info.system_summary),
+        "user": lambda: {"id": None, "name": run.user or "", "username": run.user},
+        "config": lambda: config_text(run),
+        "summary_metrics": lambda: record_text(run.summary),
+        "system_metrics": lambda: record_text(run.system_summary),
         **_run_history(scene, run),
-        "file_count": int(bool(info.metadata)),
-        "files": partial(_files, scene, info),
+        "file_count": lambda: len(scene.library.files(run)),
+        "files": partial(_files, scene, run),
     }
 
 
@@ -168,13 +184,31 @@ def _run_history(scene: _Scene, run: Run) -> Node:
     return {
         "history_line_count": run.rows,
         "history_keys": lambda: history_keys(library.table(run)) if run.rows else None,
-        "history": lambda min_step=None, max_step=None, samples=DEFAULT_SAMPLES: page(
-            library.table(run), min_step=_step(min_step), stop_step=_step(max_step), samples=samples
-        ),
+        "history": partial(_history, scene, run),
         "events": partial(_events, run),
-        "sampled_history": lambda specs: [sampled(library.table(run), _object(spec)) for spec in specs],
+        "sampled_history": partial(_sampled_history, scene, run),
         "parquet_history": partial(_parquet_history, scene, run),
     }
+
+
+def _history(
+    scene: _Scene,
+    run: Run,
+    min_step: Any = None,
+    max_step: Any = None,
+    samples: int | None = DEFAULT_SAMPLES,
+    **_limits: Any,
+) -> list[str]:
+    table = scene.library.table(run)
+    return page(table, min_step=_step(min_step), stop_step=_step(max_step), samples=samples)
+
+
+def _sampled_history(scene: _Scene, run: Run, specs: Sequence[Any]) -> list[list[dict[str, Any]]]:
+    table = scene.library.table(run)
+    wanted = [_object(spec) for spec in specs]
+    for spec in wanted:
+        note_unknown_keys(run.path, map(str, spec.get("keys") or ()), table.keys)
+    return [sampled(table, spec) for spec in wanted]
 
 
 def _parquet_history(scene: _Scene, run: Run, live_keys: Sequence[str]) -> Node:
@@ -193,33 +227,37 @@ def _events(run: Run, samples: int | None = DEFAULT_SAMPLES, **_steps: Any) -> l
 
 def _files(
     scene: _Scene,
-    info: RunInfo,
+    run: Run,
     *,
     names: Sequence[str] | None = None,
     after: str | None = None,
     first: int | None = None,
     pattern: str | None = None,
 ) -> Node:
-    """The files of a run: its metadata, where it has some."""
-    chosen = [METADATA] if info.metadata and (not names or METADATA in names) else []
-    if pattern and chosen and not pc.match_like(pa.array(chosen), pattern)[0].as_py():
-        chosen = []
-    return _connection(chosen, lambda name: _file(scene, info, name), after=after, first=first)
+    """The files of a run that the bundle holds; `pattern` is one of SQL's LIKE."""
+    held = scene.library.files(run)
+    chosen = [name for name in held if not names or name in names]
+    if names and not chosen and METADATA not in names:
+        raise files_missing(run.path, names, held=scene.library.catalog.held, files=held)
+    if pattern and chosen:
+        matches = pc.match_like(pa.array(chosen), pattern).to_pylist()
+        chosen = [name for name, match in zip(chosen, matches, strict=True) if match]
+    return _connection(chosen, lambda name: _file(scene, run, name), after=after, first=first)
 
 
-def _file(scene: _Scene, info: RunInfo, name: str) -> Node | None:
-    stored = scene.library.stored(info.path, name)
+def _file(scene: _Scene, run: Run, name: str) -> Node | None:
+    stored = scene.library.stored(run.path, name)
     if stored is None:
         return None
-    link = scene.library.link(info.path, name, scene.base_url)
+    link = scene.library.link(run.path, name, scene.base_url)
     return {
-        "id": _opaque("File", f"{info.path}/{name}"),
+        "id": _opaque("File", f"{run.path}/{name}"),
         "name": name,
         "url": lambda **_: link,
         "direct_url": link,
         "size_bytes": len(stored.body),
         "mimetype": stored.media_type,
-        "updated_at": info.heartbeat_at or info.created_at,
+        "updated_at": run.heartbeat_at or run.created_at,
         "md5": base64.b64encode(bytes.fromhex(stored.tag)).decode(),
     }
 
@@ -231,14 +269,14 @@ def _sweeps(
     return _connection(list(found), lambda name: _sweep(key, name, found[name]), after=after, first=first)
 
 
-def _find_sweep(scene: _Scene, key: ProjectKey, sweep_name: str | None = None) -> Node | None:
-    found = scene.library.catalog.sweeps(key).get(sweep_name or "")
-    return None if found is None else _sweep(key, str(sweep_name), found)
+def _find_sweep(scene: _Scene, key: ProjectKey, sweep_name: str | None = None) -> Node:
+    name = sweep_name or ""
+    return _sweep(key, name, scene.library.catalog.sweep(key, name))
 
 
-def _sweep(key: ProjectKey, name: str, infos: Sequence[RunInfo]) -> Node:
+def _sweep(key: ProjectKey, name: str, runs: Sequence[Run]) -> Node:
     """A sweep as its runs tell of it; a bundle does not hold its configuration."""
-    alive = any(info.state in LIVE_STATES for info in infos)
+    alive = any(run.state in LIVE_STATES for run in runs)
     return {
         "id": _opaque("Sweep", f"{'/'.join(key)}/{name}"),
         "name": name,
@@ -248,9 +286,9 @@ def _sweep(key: ProjectKey, name: str, infos: Sequence[RunInfo]) -> Node:
         "description": None,
         "best_loss": None,
         "config": "{}\n",
-        "created_at": _first_moment(infos),
-        "updated_at": max((info.heartbeat_at for info in infos if info.heartbeat_at), default=None),
-        "run_count": len(infos),
+        "created_at": _first_moment(runs),
+        "updated_at": _last_moment(runs),
+        "run_count": len(runs),
         "run_count_expected": None,
     }
 
@@ -294,8 +332,12 @@ def _internal_id(key: ProjectKey) -> str:
     return str(zlib.crc32("/".join(key).encode()))
 
 
-def _first_moment(infos: Sequence[RunInfo]) -> str:
-    return min((info.created_at for info in infos if info.created_at), default=UNKNOWN_TIME)
+def _first_moment(runs: Iterable[Run]) -> str:
+    return min((run.created_at for run in runs if run.created_at), default=UNKNOWN_TIME)
+
+
+def _last_moment(runs: Iterable[Run]) -> str | None:
+    return max((run.heartbeat_at for run in runs if run.heartbeat_at), default=None)
 
 
 def _json_text(value: Any) -> str | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pull_logs.runs import RunInfo
+from pull_logs.snapshot.bundle import Run
 from pull_logs.snapshot.canon import canon_record, canonical_text
 
 
-def config_text(info: RunInfo) -> str:
+def config_text(run: Run) -> str:
     """A config with its internal keys, each value wrapped: `{"lr":{"desc":null,"value":0.1}}`."""
-    entries = {**info.config, **info.config_internal}
+    entries = {**run.config, **run.config_internal}
     return record_text({key: {"value": value, "desc": None} for key, value in entries.items()})
 
 
@@ -20,6 +20,6 @@ def record_text(record: Mapping[str, Any]) -> str:
     return canonical_text(canon_record(record))
 
 
-def metadata_bytes(info: RunInfo) -> bytes:
+def metadata_bytes(run: Run) -> bytes:
     """The content of `wandb-metadata.json`."""
-    return record_text(info.metadata).encode()
+    return record_text(run.metadata).encode()

@@ -17,6 +17,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pull_logs.replay.app import build_app
+from pull_logs.replay.documents import READ_ONLY
 from pull_logs.replay.links import LinkSigner
 from pull_logs.snapshot.bundle import Bundle, open_bundle
 from pull_logs.snapshot.canon import parse_json
@@ -181,26 +182,73 @@ async def test_server_and_sweep_and_project_queries(app: Starlette) -> None:
     assert data["project"]["sweeps"]["edges"] == [{"node": {"name": "sweep1"}}]
 
 
-async def test_a_miss_is_null_and_a_log_line(app: Starlette, caplog: pytest.LogCaptureFixture) -> None:
-    query = '{ a: project(name: "gone", entityName: "acme") { id } b: project(name: "nano") { run(name: "x") { id } } }'
-    assert await ask(app, query) == {"a": None, "b": {"run": None}}
+async def test_a_miss_is_null_an_error_beside_it_and_a_log_line(
+    app: Starlette, caplog: pytest.LogCaptureFixture
+) -> None:
+    query = '{ b: project(name: "nano") { run(name: "x") { id } } }'
+    async with client_of(app) as client:
+        answer = (await client.post("/graphql", json={"query": query})).json()
+    sentence = "the bundle 'runs.wandb.zip' has no run 'acme/nano/x', it has 'empty01', 'hist01', 'live01' and 2 more"
+    adding = (
+        "`pull-logs fetch -r acme/nano/x -o more.wandb.zip` pulls it, to be served beside or merged into this"
+    )
+    assert answer == {
+        "data": {"b": {"run": None}},
+        "errors": [
+            {
+                "message": f"{sentence}; {adding}",
+                "path": ["b", "run"],
+                "extensions": {"code": "NOT_FOUND"},
+            }
+        ],
+    }
+    assert [record.getMessage() for record in caplog.records] == [sentence]
+
+
+async def test_a_miss_under_another_name_is_null_alone(app: Starlette) -> None:
+    query = '{ a: project(name: "gone", entityName: "acme") { id } b: project(name: "nano") { c: run(name: "x") { id } } }'
+    assert await ask(app, query) == {"a": None, "b": {"c": None}}
+
+
+async def test_a_metric_that_no_row_has_is_a_log_line(
+    app: Starlette, caplog: pytest.LogCaptureFixture
+) -> None:
+    query = """query Q($s: JSONString!) { project(name: "nano") { run(name: "hist01") { sampledHistory(specs: [$s]) } } }"""
+    data = await ask(app, query, s='{"keys": ["_step", "losss"]}')
+    assert data["project"]["run"]["sampledHistory"] == [[]]
     assert [record.getMessage() for record in caplog.records] == [
-        "no project 'acme/gone' in the bundle",
-        "no run 'acme/nano/x' in the bundle",
+        "run 'acme/nano/hist01' has no metric 'losss', the nearest of its 5 is 'loss'"
     ]
 
 
-async def test_an_unknown_field_is_a_400_that_names_it(app: Starlette) -> None:
-    status, messages = await refused(app, "{ viewer { shoeSize } }")
-    assert status == 400
-    assert messages == ["Cannot query field 'shoeSize' on type 'User'."]
+async def test_a_very_long_name_of_nothing_is_answered_at_once(app: Starlette) -> None:
+    query = "query Q($n: String!) { project(name: $n) { id } }"
+    status, messages = await refused(app, query, n="x" * 500_000)
+    assert (status, len(messages)) == (200, 1)
+
+
+async def test_a_field_that_no_bundle_holds_is_named_with_what_is_there_instead(app: Starlette) -> None:
+    status, messages = await refused(app, "{ viewer { shoeSize } project(name: 1) { id } }")
+    assert status == 200
+    assert messages == [
+        (
+            "Cannot query field 'shoeSize' on type 'User': this server replays a bundle, which holds runs with "
+            "their config, summary, history, system metrics and metadata; for anything else ask W&B itself, or "
+            "replace this call in the test"
+        )
+    ]
+
+
+async def test_a_wrong_query_is_a_400(app: Starlette) -> None:
+    status, messages = await refused(app, "{ project(name: 1) { id } }")
+    assert (status, messages) == (400, ["String cannot represent a non string value: 1"])
 
 
 @pytest.mark.parametrize(
     ("query", "status", "message"),
     [
-        ("mutation M { deleteRun(id: 1) { ok } }", 200, "this server replays a bundle: it answers queries and changes nothing"),
-        ("subscription S { runs }", 200, "this server replays a bundle: it answers queries and changes nothing"),
+        ("mutation M { deleteRun(id: 1) { ok } }", 200, READ_ONLY),
+        ("subscription S { runs }", 200, READ_ONLY),
         ("{" + "a{" * 30 + "b" + "}" * 31, 400, "the document is nested deeper than 24 levels"),
         ("{" + " ".join(f"a{at}: viewer {{ id }}" for at in range(501)) + "}", 400, "more than 500 aliases"),
         (
@@ -448,7 +496,9 @@ async def test_the_files_of_a_run(app: Starlette) -> None:
         == await names(pattern="wandb-%.json")
         == ["wandb-metadata.json"]
     )
-    assert await names(names=["other"]) == await names(pattern="%.txt") == await names(name="hist01") == []
+    assert await names(pattern="%.txt") == await names(name="hist01") == []
+    assert await names(names=["other", "wandb-metadata.json"]) == ["wandb-metadata.json"]
+    assert await names(names=["wandb-metadata.json"], name="hist01") == []
 
 
 async def test_added_middleware_sees_what_the_guard_lets_through(bundle: Bundle) -> None:

