@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from memory import own_peak
 from workloads import PROJECT_PATH
 
 THREADS = 16
@@ -46,7 +47,7 @@ def read_with_sdk(*, threads: int, runs: int | None) -> Result:
     found = list(wandb.Api(timeout=60).runs(PROJECT_PATH))[:runs]
     with ThreadPoolExecutor(threads) as pool:
         rows = sum(pool.map(_scan, found)) if threads > 1 else sum(map(_scan, found))
-    return Result(rows=rows, seconds=time.perf_counter() - began, peak=_own_peak())
+    return Result(rows=rows, seconds=time.perf_counter() - began, peak=own_peak())
 
 
 def _scan(run: Any) -> int:
@@ -67,15 +68,7 @@ def pull_ours(out: Path) -> Result:
     seconds = time.perf_counter() - began
     if report.incomplete:
         raise SystemExit(f"not whole: {report.incomplete[0]}")
-    return Result(rows=report.seal.rows, seconds=seconds, peak=_own_peak(), bundle_bytes=report.seal.bytes)
-
-
-def _own_peak() -> int:
-    """The high-water mark of this process: `getrusage` would tell that of the parent if that was higher."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    return Result(rows=report.seal.rows, seconds=seconds, peak=own_peak(), bundle_bytes=report.seal.bytes)
 
 
 if __name__ == "__main__":

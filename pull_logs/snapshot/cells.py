@@ -28,6 +28,7 @@ Mask: TypeAlias = NDArray[np.bool_]
 EXACT = 2**53
 """Every integer of at most this magnitude is exactly a double."""
 
+_MINUS_ZERO, _NAN = np.array([-0.0, np.nan]).view(np.int64)
 _NONFINITE = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
@@ -61,12 +62,12 @@ ARROW_TYPES: Mapping[ColumnKind, Any] = {
     ColumnKind.BOOL: pa.bool_(),
     ColumnKind.STRING: pa.string(),
 }
-_KINDS = {str(arrow_type): kind for kind, arrow_type in ARROW_TYPES.items()}
+_KINDS = {arrow_type.id: kind for kind, arrow_type in ARROW_TYPES.items()}
 
 
 def column_kind(arrow_type: pa.DataType) -> ColumnKind | None:
     """The kind whose Arrow type this is; None for a type that no batch has."""
-    return _KINDS.get(str(arrow_type))
+    return _KINDS.get(arrow_type.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ class Tally:
             self.integers += count - exact
         else:
             self.doubles += count
-            self.wide = self.wide or not _integral(present_doubles(typed)).all()
+            self.wide = self.wide or not _all_integral(present_doubles(typed))
 
     def winner(self) -> ColumnKind | None:
         """The kind with the most fitting cells; ties in the order number, bool, string."""
@@ -199,6 +200,11 @@ def _integral(values: Floats) -> Mask:
     return whole
 
 
+def _all_integral(values: Floats) -> bool:
+    """Whether an int64 holds every double; most columns tell by their first one."""
+    return not len(values) or (float(values[0]).is_integer() and bool(_integral(values).all()))
+
+
 def canonical_doubles(values: Floats) -> Floats:
     """A copy in which `-0.0` is `0.0` and every NaN has the same bits."""
     plain: Floats = values + 0.0
@@ -208,8 +214,22 @@ def canonical_doubles(values: Floats) -> Floats:
     return plain
 
 
+def canonical_array(array: pa.Array) -> pa.Array:
+    """A typed array whose doubles are canonical: itself, if they are already."""
+    if not pa.types.is_float64(array.type):
+        return array
+    # What lies under a null counts here as well; that may cost a copy, never a value.
+    stored = _stored_doubles(array)
+    bits, nans = stored.view(np.int64), np.isnan(stored)
+    if not (bits == _MINUS_ZERO).any() and not (nans.any() and (bits[nans] != _NAN).any()):
+        return array
+    return pa.array(canonical_doubles(stored), mask=missing(array) if array.null_count else None)
+
+
 def missing(array: pa.Array) -> Mask:
     """Which cells of an array are null."""
+    if not array.null_count:
+        return np.zeros(len(array), dtype=np.bool_)
     mask: Mask = dense(array.is_null())
     return mask
 
@@ -241,8 +261,14 @@ def doubles_of(array: pa.Array) -> Floats:
     if not array.null_count:
         plain: Floats = dense(array)
         return plain
-    stored = np.frombuffer(array.buffers()[1], np.float64, count=len(array), offset=array.offset * 8)
-    return np.where(dense(array.is_valid()), stored, np.nan)
+    return np.where(dense(array.is_valid()), _stored_doubles(array), np.nan)
+
+
+def _stored_doubles(array: pa.Array) -> Floats:
+    """The numbers that a double array stores, whatever they are where it is null."""
+    if not len(array):
+        return np.zeros(0, dtype=np.float64)
+    return np.frombuffer(array.buffers()[1], np.float64, count=len(array), offset=array.offset * 8)
 
 
 def flat(column: pa.ChunkedArray) -> pa.Array:

@@ -37,6 +37,7 @@ from pull_logs.snapshot.cells import (
     Column,
     Ints,
     Spelled,
+    canonical_array,
     cell_text,
     column_kind,
     column_of_values,
@@ -221,7 +222,7 @@ class BatchCells:
     Attributes:
         length: Rows of the batch.
         steps: The steps; None for a system batch.
-        typed: Per key, the array of the cells that have a typed column.
+        typed: Per key, the array of the cells that have a typed column; its doubles are canonical.
         rest: Per key, the other cells by row; lists and dicts as they are spelled.
         residual: The residual column as it stands; None without one.
     """
@@ -243,10 +244,13 @@ def take_apart(batch: pa.Table, *, parse: bool = True) -> BatchCells:
     Raises:
         DataError: A column is not what a batch may hold.
     """
-    typed = {name: flat(batch.column(name)) for name in batch.column_names if name not in RESIDUAL_ONLY}
-    for name, array in typed.items():
-        if column_kind(array.type) is None:
-            raise DataError(f"column {name!r} of type {array.type} has no place in a batch")
+    typed = {}
+    for name, column in zip(batch.column_names, batch.columns, strict=True):
+        if name in RESIDUAL_ONLY:
+            continue
+        if column_kind(column.type) is None:
+            raise DataError(f"column {name!r} of type {column.type} has no place in a batch")
+        typed[name] = canonical_array(flat(column))
     steps = steps_of(batch) if STEP in batch.column_names else None
     residual = flat(batch.column(RESIDUAL)) if RESIDUAL in batch.column_names else None
     rest: dict[str, dict[int, Any]] = {}

@@ -32,13 +32,12 @@ from pull_logs.snapshot.cells import (
     Column,
     Ints,
     Mask,
-    canonical_doubles,
+    canonical_array,
     column_of_cells,
     dense,
     doubles_of,
     exact_doubles,
     flat,
-    missing,
     present_integers,
 )
 
@@ -87,8 +86,7 @@ def _unwrapped(array: pa.Array) -> pa.Array:
 
 
 def _doubles(array: pa.Array) -> Column:
-    values = doubles_of(array.cast(pa.float64()))
-    return Column(pa.array(canonical_doubles(values), mask=missing(array) if array.null_count else None))
+    return Column(canonical_array(array.cast(pa.float64())))
 
 
 def _integers(array: pa.Array) -> Column:

@@ -157,7 +157,7 @@ def _add_typed(streams: _Streams, typed: pa.Array) -> None:
     codes = np.zeros(len(typed), dtype=np.uint8)
     if kind is ColumnKind.DOUBLE:
         codes[present] = CellKind.DOUBLE
-        streams.doubles.update(canonical_doubles(present_doubles(typed)).astype("<f8", copy=False))
+        streams.doubles.update(present_doubles(typed).astype("<f8", copy=False))
     elif kind is ColumnKind.INTEGER:
         values = present_integers(typed)
         exact = exact_doubles(values)

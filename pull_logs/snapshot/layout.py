@@ -21,13 +21,10 @@ from pull_logs.snapshot.cells import (
     ColumnKind,
     Floats,
     Tally,
-    canonical_doubles,
     cell_kind,
     cells_of,
     column_kind,
-    doubles_of,
     exact_doubles,
-    missing,
     place,
     present_doubles,
     present_integers,
@@ -46,13 +43,19 @@ def is_rounded(values: Floats) -> bool:
     than six decimals, so every one of them is its own rounding. Between the two
     each value is asked for itself.
     """
+    if len(values) and not _is_rounded(values[0]):
+        return False  # most columns tell by their first value
     size = np.abs(values)
     with np.errstate(invalid="ignore"):
         near = values[size < _DIVISION_EXACT]
         if not (np.rint(near * 1e6) / 1e6 == near).all():
             return False
         between = values[(size >= _DIVISION_EXACT) & (size < _ALWAYS_ROUND)]
-    return all(float(f"{value:.6f}") == value for value in between.tolist())
+    return all(map(_is_rounded, between.tolist()))
+
+
+def _is_rounded(value: float) -> bool:
+    return value != value or float(f"{value:.6f}") == value
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +156,11 @@ def _laid_column(cells: BatchCells, name: str, kind: ColumnKind) -> Column:
     if typed is None and not rest:
         return Column(None)
     if typed is not None and not rest and column_kind(typed.type) is kind:
-        return Column(_canonical(typed))
+        return Column(typed)
     found = dict(rest)
     if typed is not None:
         found.update(cells_of(typed))
     return place(found, kind, length=cells.length)
-
-
-def _canonical(typed: pa.Array) -> pa.Array:
-    """A typed array with canonical doubles; one that has them already is not copied by Arrow again."""
-    if column_kind(typed.type) is not ColumnKind.DOUBLE:
-        return typed
-    return pa.array(canonical_doubles(doubles_of(typed)), mask=missing(typed) if typed.null_count else None)
 
 
 def _laid_residual(cells: BatchCells, layout: Layout, columns: Mapping[str, Column]) -> pa.Array:

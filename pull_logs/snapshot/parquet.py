@@ -15,7 +15,6 @@ a batch, and what would be held in memory is bounded before and while it is read
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from pull_logs.snapshot.columns import RESIDUAL, BatchCells, take_apart
 from pull_logs.snapshot.identity import RowsHasher
 from pull_logs.snapshot.layout import Layout, Survey, lay_out
 from pull_logs.snapshot.pages import Chunk, Group, damaged_part, read_groups, walk_pages
+from pull_logs.snapshot.sinks import HashingSink
 
 WRITER = f"pyarrow {pa.__version__}"
 """What the bytes of a file depend on besides its rows."""
@@ -39,6 +39,9 @@ WRITER = f"pyarrow {pa.__version__}"
 ROW_GROUP = 131_072
 MEMORY_LIMIT = 8 << 30
 """Bytes of decoded cells that reading one file may take, unless the caller allows more."""
+
+_BUFFER = 1 << 20
+"""Bytes that are handed to a sink at once."""
 
 _TOGETHER = 16_384
 """Rows up to which small batches are laid out as one."""
@@ -71,40 +74,15 @@ class Encoded:
     footer_hash: str
 
 
-class _Tally(io.RawIOBase):
-    """A sink that hands bytes on, counts and hashes them, and keeps those after `mark`."""
-
-    def __init__(self, sink: BinaryIO) -> None:
-        super().__init__()
-        self._sink = sink
-        self.size = 0
-        self.digest = hashlib.sha256()
-        self.tail: bytearray | None = None
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._sink.write(data)
-        self.digest.update(data)
-        if self.tail is not None:
-            self.tail += data
-        self.size += len(data)
-        return len(data)
-
-    def mark(self) -> None:
-        """Keep what comes from here on: the footer, and what the writer still held."""
-        self.tail = bytearray()
-
-
 def write_table(
     batches: Callable[[], Iterable[pa.Table]], sink: BinaryIO, *, system: bool = False
 ) -> Encoded:
     """Write rows as one Parquet file, in constant memory.
 
     Args:
-        batches: Gives the batches, in step order and one row a step; called twice, and has to give the same
-            rows both times. How rows are cut into batches does not change a byte.
+        batches: Gives the batches, in step order and one row a step; called a second time if they are more
+            than fit together, and has to give the same rows both times. How rows are cut into batches does not
+            change a byte.
         sink: Where the bytes go; left open.
         system: Whether these are system batches, which have no steps.
 
@@ -115,7 +93,9 @@ def write_table(
     survey = Survey(steps=not system)
     hasher = RowsHasher()
     rows, first, last = 0, None, None
+    pieces, cells = 0, None
     for cells in _pieces(batches(), system=system):
+        pieces += 1
         survey.add(cells)
         hasher.update_cells(cells)
         rows += cells.length
@@ -125,8 +105,9 @@ def write_table(
                 raise DataError(f"steps do not ascend between {start if last is None else last} and {end}")
             first, last = start if first is None else first, end
     layout = survey.layout()
-    tally = _Tally(sink)
-    _write(layout, _pieces(batches(), system=system, parse=layout.moves), tally)
+    tally = HashingSink(sink)
+    again = [cells] if cells and pieces == 1 else _pieces(batches(), system=system, parse=layout.moves)
+    _write(layout, again, tally)
     footer = bytes(tally.tail or b"")
     size = int.from_bytes(footer[-8:-4], "little") + 8
     return Encoded(
@@ -164,18 +145,24 @@ def _together(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
             types.get(name, kind) == kind for name, kind in own.items()
         )
         if held and not (fits and count + batch.num_rows <= _TOGETHER):
-            yield pa.concat_tables(held, promote_options="default")
+            yield _joined(held)
             held, types, count = [], {}, 0
         held.append(batch)
         types.update(own)
         count += batch.num_rows
     if held:
-        yield pa.concat_tables(held, promote_options="default")
+        yield _joined(held)
 
 
-def _write(layout: Layout, pieces: Iterable[BatchCells], tally: _Tally) -> None:
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
+
+
+def _write(layout: Layout, pieces: Iterable[BatchCells], tally: HashingSink) -> None:
     """Write the rows in groups of exactly `ROW_GROUP`, but for the last."""
-    writer = pq.ParquetWriter(tally, layout.schema, **_settings(layout))
+    # Each write to a Python sink waits for its turn among the threads.
+    buffered = pa.BufferedOutputStream(pa.PythonFile(tally, mode="w"), _BUFFER)
+    writer = pq.ParquetWriter(buffered, layout.schema, **_settings(layout))
     held: list[pa.Table] = []
     count = 0
     for cells in pieces:
@@ -189,8 +176,10 @@ def _write(layout: Layout, pieces: Iterable[BatchCells], tally: _Tally) -> None:
             count -= ROW_GROUP
     if count:
         writer.write_table(pa.concat_tables(held).combine_chunks(), row_group_size=ROW_GROUP)
-    tally.mark()
+    buffered.flush()
+    tally.mark()  # what follows is the footer
     writer.close()
+    buffered.flush()
 
 
 def _settings(layout: Layout) -> dict[str, Any]:
@@ -361,17 +350,17 @@ def read_batches(
     with _border():
         file = _open(source, footer, expected_rows)
         names = _wanted(file, columns)
-    yield from _read_groups(file, names, memory_limit)
-
-
-def _read_groups(file: _File, names: Sequence[str], memory_limit: int) -> Iterator[pa.Table]:
-    with _border():
         reader = _reader(file, names)
     for group in range(len(file.groups)):
-        with _border():
-            _check_pages(file, group, names, memory_limit)
-            table = _read_group(reader, group, names, memory_limit)
-        yield table
+        yield _group_table(file, reader, group, names, memory_limit)
+
+
+def _group_table(
+    file: _File, reader: pq.ParquetFile, group: int, names: Sequence[str], limit: int
+) -> pa.Table:
+    with _border():
+        _check_pages(file, group, names, limit)
+        return _read_group(reader, group, names, limit)
 
 
 def _wanted(file: _File, columns: Sequence[str] | None) -> list[str]:
@@ -453,10 +442,11 @@ def read_table(
         file = _open(source, footer, expected_rows)
         names = _wanted(file, columns)
         _spend(file.rows * len(names) * 8, memory_limit)
+        reader = _reader(file, names)
     tables = []
-    for table in _read_groups(file, names, memory_limit):
-        tables.append(table)
-        memory_limit -= table.nbytes
+    for group in range(len(file.groups)):
+        tables.append(_group_table(file, reader, group, names, memory_limit))
+        memory_limit -= tables[-1].nbytes
     return pa.concat_tables(tables) if tables else pa.schema(map(file.schema.field, names)).empty_table()
 
 

@@ -281,18 +281,22 @@ class Run:
 
         table = self.table(columns)
         wanted = None if columns is None else {STEP, *columns}
-        series = {name: _series(table.column(name)) for name in table.column_names if name != RESIDUAL}
+        typed = table.select([name for name in table.column_names if name != RESIDUAL])
+        series = {name: _wide_integers(column) for name, column in _columns(typed) if _is_sparse(column)}
         for name, cells in _residual_cells(table).items():
             if wanted is None or name in wanted:
-                typed = table.column(name).to_pylist() if name in series else [None] * table.num_rows
+                held = table.column(name).to_pylist() if name in typed.column_names else [None] * len(table)
                 series[name] = pd.Series(
-                    [cells.get(row, value) for row, value in enumerate(typed)], dtype=object
+                    [cells.get(row, value) for row, value in enumerate(held)], dtype=object
                 )
         for name in wanted or ():
-            if name not in series:
+            if name not in series and name not in typed.column_names:
                 raise self._no_metric(name)
-        order = [STEP, *sorted(set(series) - {STEP})]
-        return pd.DataFrame({name: series[name] for name in order})
+        frame = typed.to_pandas()
+        if not series:
+            return frame
+        order = [STEP, *sorted({*typed.column_names, *series} - {STEP})]
+        return pd.DataFrame({name: series[name] if name in series else frame[name] for name in order})
 
     def system_table(self) -> pa.Table | None:
         """Its system metrics as one system batch, or None if none were pulled.
@@ -371,10 +375,14 @@ class Run:
     def _member(self, resource: Resource) -> Iterator[tuple[MemberFile | bytes, bytes]]:
         """A Parquet file and its footer, checked: a small file by its hash, a large one by its footer's."""
         with self._damage_told(resource), self._container.open(resource.path) as file:
-            small = file.read() if resource.bytes <= WHOLE else None
-            if small is not None:
-                _check_hash(small, resource.hash, "it")
-            yield file if small is None else small, _checked_footer(file, resource)
+            if resource.bytes > WHOLE:
+                yield file, _checked_footer(file, resource)
+                return
+            small = file.read()
+            _check_hash(small, resource.hash, "it")
+            footer = small[resource.bytes - resource.footer_bytes :]
+            _check_hash(footer, resource.footer_hash, "its footer")
+            yield small, footer
 
     @contextmanager
     def _damage_told(self, resource: Resource) -> Iterator[None]:
@@ -449,13 +457,21 @@ def _encoded(resource: Resource, *, first: int | None, last: int | None) -> Enco
     )
 
 
-def _series(column: pa.ChunkedArray) -> pd.Series:
-    import pandas as pd
+def _columns(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    return zip(table.column_names, table.columns, strict=True)
+
+
+def _is_sparse(column: pa.ChunkedArray) -> bool:
+    """Whether these are integers, some of them missing: Arrow would make floats of them."""
     import pyarrow as pa
 
-    if column.type == pa.int64() and column.null_count:
-        return pd.Series(column.to_pylist(), dtype="Int64")
-    return column.to_pandas()
+    return bool(column.type == pa.int64() and column.null_count)
+
+
+def _wide_integers(column: pa.ChunkedArray) -> pd.Series:
+    import pandas as pd
+
+    return pd.Series(column.to_pylist(), dtype="Int64")
 
 
 def _residual_cells(table: pa.Table) -> Mapping[str, Mapping[int, Any]]:

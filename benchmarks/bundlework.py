@@ -1,0 +1,145 @@
+"""One side of one task, in a process of its own; what is needed for it is made before the clock starts.
+
+    python benchmarks/bundlework.py TASK OPTIONS
+
+OPTIONS is JSON: the `set`, the format that is the `side`, the `folder` of its files. Prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from formats import FORMATS, NAME, Read, size_of
+from histories import ENTITY, PROBED, PROJECT, SETS, HistorySet, json_lines
+from memory import bytes_read, own_memory, own_peak
+
+from pull_logs.snapshot.bundle import open_bundle
+from pull_logs.snapshot.verify import verify_bundle
+
+PROBES = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What a side did.
+
+    Attributes:
+        seconds: What it took.
+        bytes: Size of what was written, checked or read.
+        json_bytes: Size of the rows as JSON, where they were made.
+        before: Bytes of memory when the clock started: Python, its modules, and what there is to write.
+        peak: Most bytes of memory.
+    """
+
+    seconds: float
+    bytes: int
+    json_bytes: int = 0
+    before: int
+    peak: int
+
+
+def _timed(work: Callable[[], object]) -> tuple[float, int]:
+    """Seconds that something takes, and the memory there was before."""
+    before, began = own_memory(), time.perf_counter()
+    work()
+    return time.perf_counter() - began, before
+
+
+def write(side: str, histories: HistorySet, folder: Path, *, from_json: bool) -> Done:
+    """Write all runs, from Arrow tables or from JSON texts; the bundle is also checked, as it always is."""
+    kept = FORMATS[side]
+    tables = [histories.table(number) for number in range(histories.runs)]
+    first = _emptied(folder.with_name(f"{folder.name}-first"))
+    kept.write(first, histories, tables[:1])  # whatever is imported on first use is
+    shutil.rmtree(first)
+    json_bytes = 0
+    _emptied(folder)
+    if from_json:
+        lines = [json_lines(table) for table in tables]
+        json_bytes = sum(map(len, lines))
+        runs = [text.decode().splitlines() for text in lines]
+        del tables, lines
+        seconds, before = _timed(lambda: kept.write_json(folder, histories, runs))
+    else:
+        seconds, before = _timed(lambda: kept.write(folder, histories, tables))
+    return Done(seconds=seconds, bytes=size_of(folder), json_bytes=json_bytes, before=before, peak=own_peak())
+
+
+def _emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def load(side: str, histories: HistorySet, folder: Path) -> Done:
+    """Read every run into a frame, and hold them all."""
+    read = FORMATS[side].reader(folder)
+    read(0, None)
+    frames = []
+    seconds, before = _timed(lambda: frames.extend(read(number, None) for number in range(histories.runs)))
+    if sum(map(len, frames)) != histories.all_rows:
+        raise SystemExit(f"{side} gave {sum(map(len, frames))} rows, not {histories.all_rows}")
+    return Done(seconds=seconds, bytes=size_of(folder), before=before, peak=own_peak())
+
+
+def column(side: str, histories: HistorySet, folder: Path) -> Done:
+    """Read one column of one run, of one run after the other; the median."""
+    read = FORMATS[side].reader(folder)
+    read(0, [PROBED])
+    before, start = own_memory(), bytes_read()
+    probes = [number * 7 % histories.runs for number in range(PROBES)]
+    seconds = median(_timed(lambda number=number: _probe(read, number, histories))[0] for number in probes)
+    return Done(seconds=seconds, bytes=(bytes_read() - start) // PROBES, before=before, peak=own_peak())
+
+
+def _probe(read: Read, number: int, histories: HistorySet) -> None:
+    if len(read(number, [PROBED])[PROBED]) != histories.rows:
+        raise SystemExit("a column has not as many rows as its run")
+
+
+def verify(_: str, __: HistorySet, folder: Path, *, deep: bool) -> Done:
+    """Check every byte of the bundle; deep, every row hash too."""
+    bundle = folder / NAME
+    found = []
+    seconds, before = _timed(lambda: found.append(verify_bundle(bundle, deep=deep)))
+    if found[0].damages:
+        raise SystemExit(f"the bundle is damaged: {found[0].damages[0].reason}")
+    return Done(seconds=seconds, bytes=bundle.stat().st_size, before=before, peak=own_peak())
+
+
+def opening(_: str, histories: HistorySet, folder: Path) -> Done:
+    """Open the bundle anew and look up its last run; the bytes are those that were read."""
+    open_bundle(folder / NAME).close()
+    start = bytes_read()
+
+    def work() -> None:
+        with open_bundle(folder / NAME) as bundle:
+            if bundle[f"{ENTITY}/{PROJECT}/run{histories.runs - 1:05d}"].rows != histories.rows:
+                raise SystemExit("the last run is not whole")
+
+    seconds, before = _timed(work)
+    return Done(seconds=seconds, bytes=bytes_read() - start, before=before, peak=own_peak())
+
+
+TASKS: dict[str, Callable[[str, HistorySet, Path], Done]] = {
+    "write": lambda side, histories, folder: write(side, histories, folder, from_json=False),
+    "write-json": lambda side, histories, folder: write(side, histories, folder, from_json=True),
+    "load": load,
+    "column": column,
+    "verify": lambda side, histories, folder: verify(side, histories, folder, deep=True),
+    "verify-quick": lambda side, histories, folder: verify(side, histories, folder, deep=False),
+    "open": opening,
+}
+
+if __name__ == "__main__":
+    options = json.loads(sys.argv[2])
+    chosen = next(histories for histories in SETS if histories.name == options["set"])
+    done = TASKS[sys.argv[1]](options["side"], chosen, Path(options["folder"]))
+    print(json.dumps(asdict(done)), flush=True)
