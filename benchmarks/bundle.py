@@ -297,7 +297,7 @@ def _speed_lines(bench: Bench, figures: Iterable[Figure], *, quick: bool) -> Ite
 
 
 def _seconds(some: Sequence[Mapping[str, Any]]) -> float:
-    return median(one["seconds"] for one in some)
+    return median(float(one["seconds"]) for one in some)
 
 
 def _time(seconds: float) -> str:

@@ -13,9 +13,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
+import pandas as pd
 from formats import FORMATS, NAME, Read, size_of
 from histories import ENTITY, PROBED, PROJECT, SETS, HistorySet, json_lines
 from memory import bytes_read, own_memory, own_peak
@@ -82,10 +84,11 @@ def load(side: str, histories: HistorySet, folder: Path) -> Done:
     """Read every run into a frame, and hold them all."""
     read = FORMATS[side].reader(folder)
     read(0, None)
-    frames = []
+    frames: list[pd.DataFrame] = []
     seconds, before = _timed(lambda: frames.extend(read(number, None) for number in range(histories.runs)))
-    if sum(map(len, frames)) != histories.all_rows:
-        raise SystemExit(f"{side} gave {sum(map(len, frames))} rows, not {histories.all_rows}")
+    rows = sum(len(frame) for frame in frames)
+    if rows != histories.all_rows:
+        raise SystemExit(f"{side} gave {rows} rows, not {histories.all_rows}")
     return Done(seconds=seconds, bytes=size_of(folder), before=before, peak=own_peak())
 
 
@@ -95,7 +98,7 @@ def column(side: str, histories: HistorySet, folder: Path) -> Done:
     read(0, [PROBED])
     before, start = own_memory(), bytes_read()
     probes = [number * 7 % histories.runs for number in range(PROBES)]
-    seconds = median(_timed(lambda number=number: _probe(read, number, histories))[0] for number in probes)
+    seconds = median(_timed(partial(_probe, read, number, histories))[0] for number in probes)
     return Done(seconds=seconds, bytes=(bytes_read() - start) // PROBES, before=before, peak=own_peak())
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -56,9 +57,14 @@ def _seal(folder: Path, histories: HistorySet, batches: Iterable[pa.Table]) -> N
 
 
 def _runs(histories: HistorySet, batches: Iterable[pa.Table]) -> Iterator[BundleRun]:
-    coverage = histories.coverage()
     for number, batch in enumerate(batches):
-        yield BundleRun(info=histories.info(number), coverage=coverage, batches=lambda batch=batch: [batch])
+        yield BundleRun(
+            info=histories.info(number), coverage=histories.coverage(), batches=partial(_only, batch)
+        )
+
+
+def _only(batch: pa.Table) -> list[pa.Table]:
+    return [batch]
 
 
 def _seal_tables(folder: Path, histories: HistorySet, tables: Sequence[pa.Table]) -> None:

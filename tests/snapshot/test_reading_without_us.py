@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import zipfile
 from collections.abc import Sequence
@@ -193,9 +194,10 @@ def run_python(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "zipfile": zipfile,
         "Path": Path,
     }
-    *before, last = code.strip().splitlines()
-    exec("\n".join(before), names)
-    return eval(last, names)
+    *before, last = ast.parse(code).body
+    assert isinstance(last, (ast.Assign, ast.Expr))
+    exec(compile(ast.Module(before, []), "page", "exec"), names)
+    return eval(compile(ast.Expression(last.value), "page", "eval"), names)
 
 
 def test_duckdb_reads_the_histories_of_a_folder(
