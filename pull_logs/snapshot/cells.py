@@ -29,6 +29,8 @@ EXACT = 2**53
 """Every integer of at most this magnitude is exactly a double."""
 
 _MINUS_ZERO, _NAN = np.array([-0.0, np.nan]).view(np.int64)
+"""The bits of the one, which are the least that there are, and of the canonical other."""
+
 _NONFINITE = frozenset({"NaN", "Infinity", "-Infinity"})
 
 
@@ -171,6 +173,8 @@ class Tally:
 
     def winner(self) -> ColumnKind | None:
         """The kind with the most fitting cells; ties in the order number, bool, string."""
+        if self.doubles and not (self.integers or self.bools or self.strings):
+            return ColumnKind.DOUBLE
         number = ColumnKind.INTEGER if self.integers and not self.wide else ColumnKind.DOUBLE
         best = max((number, ColumnKind.BOOL, ColumnKind.STRING), key=lambda kind: (self.fitting(kind), -kind))
         return best if self.fitting(best) else None
@@ -214,14 +218,21 @@ def canonical_doubles(values: Floats) -> Floats:
     return plain
 
 
+def _are_canonical(values: Floats) -> bool:
+    bits = values.view(np.int64)
+    if np.minimum.reduce(bits) == _MINUS_ZERO:
+        return False
+    greatest = np.maximum.reduce(values)
+    return bool(greatest == greatest or (bits[np.isnan(values)] == _NAN).all())
+
+
 def canonical_array(array: pa.Array) -> pa.Array:
     """A typed array whose doubles are canonical: itself, if they are already."""
     if not pa.types.is_float64(array.type):
         return array
     # What lies under a null counts here as well; that may cost a copy, never a value.
     stored = _stored_doubles(array)
-    bits, nans = stored.view(np.int64), np.isnan(stored)
-    if not (bits == _MINUS_ZERO).any() and not (nans.any() and (bits[nans] != _NAN).any()):
+    if not len(stored) or _are_canonical(stored):
         return array
     return pa.array(canonical_doubles(stored), mask=missing(array) if array.null_count else None)
 

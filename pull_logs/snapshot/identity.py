@@ -154,9 +154,9 @@ def _add_text(streams: _Streams, text: str) -> None:
 def _add_typed(streams: _Streams, typed: pa.Array) -> None:
     kind = column_kind(typed.type)
     present = ~missing(typed)
-    codes = np.zeros(len(typed), dtype=np.uint8)
+    codes = present.astype(np.uint8)
     if kind is ColumnKind.DOUBLE:
-        codes[present] = CellKind.DOUBLE
+        codes *= int(CellKind.DOUBLE)
         streams.doubles.update(present_doubles(typed).astype("<f8", copy=False))
     elif kind is ColumnKind.INTEGER:
         values = present_integers(typed)
@@ -169,7 +169,7 @@ def _add_typed(streams: _Streams, typed: pa.Array) -> None:
         truth: NDArray[np.bool_] = dense(typed.fill_null(False))
         codes[present] = np.where(truth[present], CellKind.TRUE, CellKind.FALSE)
     else:
-        codes[present] = CellKind.STRING
+        codes *= int(CellKind.STRING)
         streams.texts.update(_prefixed(typed))
     streams.kinds.update(codes)
 
