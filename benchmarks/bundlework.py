@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 import pandas as pd
 from formats import FORMATS, NAME, Read, size_of
@@ -34,6 +33,7 @@ class Done:
 
     Attributes:
         seconds: What it took.
+        processor: Seconds that the processors worked for it: what a busy machine changes least.
         bytes: Size of what was written, checked or read.
         json_bytes: Size of the rows as JSON, where they were made.
         before: Bytes of memory when the clock started: Python, its modules, and what there is to write.
@@ -41,17 +41,36 @@ class Done:
     """
 
     seconds: float
+    processor: float
     bytes: int
     json_bytes: int = 0
     before: int
     peak: int
 
 
-def _timed(work: Callable[[], object]) -> tuple[float, int]:
-    """Seconds that something takes, and the memory there was before."""
-    before, began = own_memory(), time.perf_counter()
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """Seconds that something took, those of the processors, and the bytes of memory before it."""
+
+    seconds: float
+    processor: float
+    before: int
+
+    def done(self, *, size: int, json_size: int = 0) -> Done:
+        return Done(
+            seconds=self.seconds,
+            processor=self.processor,
+            bytes=size,
+            json_bytes=json_size,
+            before=self.before,
+            peak=own_peak(),
+        )
+
+
+def _timed(work: Callable[[], object]) -> _Clock:
+    before, busy, began = own_memory(), time.process_time(), time.perf_counter()
     work()
-    return time.perf_counter() - began, before
+    return _Clock(time.perf_counter() - began, time.process_time() - busy, before)
 
 
 def write(side: str, histories: HistorySet, folder: Path, *, from_json: bool) -> Done:
@@ -68,10 +87,10 @@ def write(side: str, histories: HistorySet, folder: Path, *, from_json: bool) ->
         json_bytes = sum(map(len, lines))
         runs = [text.decode().splitlines() for text in lines]
         del tables, lines
-        seconds, before = _timed(lambda: kept.write_json(folder, histories, runs))
+        clock = _timed(lambda: kept.write_json(folder, histories, runs))
     else:
-        seconds, before = _timed(lambda: kept.write(folder, histories, tables))
-    return Done(seconds=seconds, bytes=size_of(folder), json_bytes=json_bytes, before=before, peak=own_peak())
+        clock = _timed(lambda: kept.write(folder, histories, tables))
+    return clock.done(size=size_of(folder), json_size=json_bytes)
 
 
 def _emptied(folder: Path) -> Path:
@@ -85,21 +104,22 @@ def load(side: str, histories: HistorySet, folder: Path) -> Done:
     read = FORMATS[side].reader(folder)
     read(0, None)
     frames: list[pd.DataFrame] = []
-    seconds, before = _timed(lambda: frames.extend(read(number, None) for number in range(histories.runs)))
+    clock = _timed(lambda: frames.extend(read(number, None) for number in range(histories.runs)))
     rows = sum(len(frame) for frame in frames)
     if rows != histories.all_rows:
         raise SystemExit(f"{side} gave {rows} rows, not {histories.all_rows}")
-    return Done(seconds=seconds, bytes=size_of(folder), before=before, peak=own_peak())
+    return clock.done(size=size_of(folder))
 
 
 def column(side: str, histories: HistorySet, folder: Path) -> Done:
     """Read one column of one run, of one run after the other; the median."""
     read = FORMATS[side].reader(folder)
     read(0, [PROBED])
-    before, start = own_memory(), bytes_read()
+    start = bytes_read()
     probes = [number * 7 % histories.runs for number in range(PROBES)]
-    seconds = median(_timed(partial(_probe, read, number, histories))[0] for number in probes)
-    return Done(seconds=seconds, bytes=(bytes_read() - start) // PROBES, before=before, peak=own_peak())
+    clocks = [_timed(partial(_probe, read, number, histories)) for number in probes]
+    middle = sorted(clocks, key=lambda clock: clock.seconds)[PROBES // 2]
+    return middle.done(size=(bytes_read() - start) // PROBES)
 
 
 def _probe(read: Read, number: int, histories: HistorySet) -> None:
@@ -111,10 +131,10 @@ def verify(_: str, __: HistorySet, folder: Path, *, deep: bool) -> Done:
     """Check every byte of the bundle; deep, every row hash too."""
     bundle = folder / NAME
     found = []
-    seconds, before = _timed(lambda: found.append(verify_bundle(bundle, deep=deep)))
+    clock = _timed(lambda: found.append(verify_bundle(bundle, deep=deep)))
     if found[0].damages:
         raise SystemExit(f"the bundle is damaged: {found[0].damages[0].reason}")
-    return Done(seconds=seconds, bytes=bundle.stat().st_size, before=before, peak=own_peak())
+    return clock.done(size=bundle.stat().st_size)
 
 
 def opening(_: str, histories: HistorySet, folder: Path) -> Done:
@@ -127,8 +147,8 @@ def opening(_: str, histories: HistorySet, folder: Path) -> Done:
             if bundle[f"{ENTITY}/{PROJECT}/run{histories.runs - 1:05d}"].rows != histories.rows:
                 raise SystemExit("the last run is not whole")
 
-    seconds, before = _timed(work)
-    return Done(seconds=seconds, bytes=bytes_read() - start, before=before, peak=own_peak())
+    clock = _timed(work)
+    return clock.done(size=bytes_read() - start)
 
 
 TASKS: dict[str, Callable[[str, HistorySet, Path], Done]] = {
