@@ -2,7 +2,7 @@
 
 The data flows forward: a run -> `frames` (columns, read when they are used) ->
 `selection` (which columns and rows, with the expression language) -> `schema`,
-`stats`, `sample`, `compare` -> `answers`, which puts them into the one object
+`stats`, `sample`, `compare`, `checkpoints` -> `answers`, which puts them into the one object
 that the command line prints. Nothing here prints, and nothing knows a network.
 """
 
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pull_logs.analyze.answers import answer as answer
+    from pull_logs.analyze.checkpoints import Checkpoint as Checkpoint
+    from pull_logs.analyze.checkpoints import compare_checkpoints as compare_checkpoints
     from pull_logs.analyze.compare import label as label
     from pull_logs.analyze.expressions import Expression as Expression
     from pull_logs.analyze.expressions import compile_expression as compile_expression
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from pull_logs.analyze.runfilter import keep_runs as keep_runs
 
 __all__ = [
+    "Checkpoint",
     "Expression",
     "Frame",
     "Picking",
@@ -32,6 +35,7 @@ __all__ = [
     "Subject",
     "View",
     "answer",
+    "compare_checkpoints",
     "compile_expression",
     "flatten",
     "keep_runs",
@@ -40,6 +44,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Checkpoint": "checkpoints",
     "Expression": "expressions",
     "Frame": "frames",
     "Picking": "picking",
@@ -47,6 +52,7 @@ _HOME = {
     "Subject": "questions",
     "View": "questions",
     "answer": "answers",
+    "compare_checkpoints": "checkpoints",
     "compile_expression": "expressions",
     "flatten": "flatten",
     "keep_runs": "runfilter",

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from pull_logs.analyze.checkpoints import compare_checkpoints
 from pull_logs.analyze.compare import compare_configs, compare_summaries
 from pull_logs.analyze.flatten import flatten
 from pull_logs.analyze.histories import Histories
@@ -22,8 +23,8 @@ from pull_logs.snapshot.canon import canon_record, spell
 FORMAT = "pull-logs/1"
 
 SECTIONS = (
-    "runs", "config", "summary", "schema", "stats", "history", "comparison", "config_diff", "config_same",
-    "summary_comparison", "assertions",
+    "runs", "config", "summary", "schema", "stats", "history", "checkpoints", "comparison", "config_diff",
+    "config_same", "summary_comparison", "assertions",
 )  # fmt: skip
 """The members of an answer between its format and its notes, in their order."""
 
@@ -35,8 +36,8 @@ def answer(subjects: Sequence[Subject], view: View) -> dict[str, Any]:
         The object of design section 4, ready for strict JSON: only the sections asked for, in their order,
         missing cells as None and non-finite numbers as strings. Besides what the design lists it has
         `comparison` (see `compare.compare_metrics`), `config_same` (how many config keys are the same in all
-        runs), `assertions` (see `assertions.Assertions`), and in `runs` the `checkpoint_step` and, for an
-        incomplete run, the `reason`.
+        runs), `checkpoints` where a run has several (see `checkpoints.compare_checkpoints`), `assertions` (see
+        `assertions.Assertions`), and in `runs` the `checkpoint_step` and, for an incomplete run, the `reason`.
 
     Raises:
         UsageError: A flag's value is wrong.
@@ -46,10 +47,17 @@ def answer(subjects: Sequence[Subject], view: View) -> dict[str, Any]:
     """
     view.check()
     asked = view.sections(runs=len(subjects))
+    if not (view.schema or view.stats) and any(subject.checkpoints[1:] for subject in subjects):
+        asked |= {"checkpoints"}
     found: dict[str, Any] = {name: {} for name in asked}
     notes = [f"{s.label} is incomplete: {s.run.coverage.reason}" for s in subjects if not s.run.complete]
     if asked & {"schema", "stats", "history", "comparison", "assertions"}:
         notes += Histories(subjects, view, asked).answer(found)
+    if "checkpoints" in asked:
+        found["checkpoints"], _, more = compare_checkpoints(
+            subjects, select=view.select, where=view.where, evals=view.evals
+        )
+        notes += more
     found["runs"] = [describe_run(subject, found.get("history")) for subject in subjects]
     _answer_records(subjects, view, found)
     sections = {name: found[name] for name in SECTIONS if name in asked}

@@ -23,6 +23,7 @@ from pull_logs.analyze.aligning import (
     defined_axes,
 )
 from pull_logs.analyze.answers import FORMAT, describe_run
+from pull_logs.analyze.checkpoints import compare_checkpoints, steps_of
 from pull_logs.analyze.compare import compare_configs, compare_summaries
 from pull_logs.analyze.flatten import flatten
 from pull_logs.analyze.frames import Frame
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
     from pull_logs.analyze import Subject
 
 SECTIONS = (
-    "runs", "alignment", "answer", "ranking", "groups", "group_stats", "verdicts", "comparison", "config_diff",
-    "config_same", "summary_comparison",
+    "runs", "alignment", "answer", "ranking", "groups", "group_stats", "verdicts", "best_checkpoint", "checkpoints",
+    "comparison", "config_diff", "config_same", "summary_comparison",
 )  # fmt: skip
 """The members of the answer between its format and its notes, in their order."""
 
@@ -127,7 +128,8 @@ def compare_runs(subjects: Sequence[Subject], question: Comparison) -> dict[str,
     Returns:
         An object for strict JSON, told by `data/schemas/compare.json`: `runs`, `alignment`, `comparison`,
         `config_diff`, `config_same` and `summary_comparison` always; `ranking` under `best` or `sort`; with
-        groups `groups`, `group_stats` and `verdicts`. Then `notes`, and at most two commands to go on with
+        groups `groups`, `group_stats` and `verdicts`; with checkpoints `checkpoints`, and under `best` or `sort`
+        `best_checkpoint` (see `checkpoints.compare_checkpoints`). Then `notes`, and at most two commands to go on with
         in `next`.
 
     Raises:
@@ -176,6 +178,11 @@ def compare_runs(subjects: Sequence[Subject], question: Comparison) -> dict[str,
     found["alignment"] = _told_alignment(read, alignment, shown=len(shown))
     found["comparison"] = _told_metrics(read, places)
     found |= _records(shown, question)
+    if any(subject.checkpoints for subject in shown):
+        best = None if criterion is None or direction is None else (criterion.metric, direction)
+        found["checkpoints"], best_one, more = compare_checkpoints(shown, select=question.select, best=best)
+        found |= {} if best_one is None else {"best_checkpoint": best_one}
+        notes += more
     notes += _alignment_notes(read, alignment, places)
     return {
         "format": FORMAT,
@@ -212,7 +219,7 @@ def _read(subjects: Sequence[Subject], question: Comparison, alignment: Alignmen
         ]
         extra = [name for name in alignment.extra_columns(axes) if name in frame]
         frame.load(dict.fromkeys([*wanted, *extra]))
-        metrics.append(alignment.read(frame, wanted, axes=axes, checkpoint_step=subject.checkpoint_step))
+        metrics.append(alignment.read(frame, wanted, axes=axes, checkpoint_step=steps_of(frame, subject)[-1]))
         all_axes.append(axes)
     names = sorted(
         {name for readings in metrics for name in readings}, key=lambda name: (name not in named, name)
@@ -328,7 +335,7 @@ def _alignment_notes(read: _Read, alignment: Alignment, places: Sequence[int]) -
         without = [
             subject.label
             for subject in (read.subjects[place] for place in places)
-            if subject.checkpoint_step is None
+            if subject.checkpoint_step is None and not any(c.epoch is not None for c in subject.checkpoints)
         ]
         if without:
             notes.append(f"no checkpoint tells a step for {_listed(without)}: no values there")

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pull_logs.analyze.assertions import Assertions
+from pull_logs.analyze.checkpoints import steps_of
 from pull_logs.analyze.compare import Ending, compare_metrics, ending
-from pull_logs.analyze.frames import Column, Frame
+from pull_logs.analyze.frames import Column, Frame, Steps
 from pull_logs.analyze.questions import Subject, View
 from pull_logs.analyze.sample import rank_rows, sample_rows
 from pull_logs.analyze.schema import describe_column
@@ -65,24 +66,25 @@ class Histories:
         for number, subject in enumerate(self._subjects):
             frame = frames[id(subject.run)]
             part = selection.apply(frame, internal=view.schema, columns=wanted)
-            part, shown = self._tell(subject, part, selection, found)
+            part, shown = self._tell(subject, frame, part, selection, found)
             assertions.ask(subject, frame, part)
             if "comparison" in self._asked:
+                until = steps_of(frame, subject)[-1]
                 endings[subject.label] = {
-                    name: ending(column, shown.steps, checkpoint_step=subject.checkpoint_step)
+                    name: ending(column, shown.steps, checkpoint_step=until)
                     for name, column in shown.columns.items()
                 }
             if last_use[id(subject.run)] == number:
                 frame.forget()
         if "comparison" in self._asked:
-            checkpoints = any(subject.checkpoint_step is not None for subject in self._subjects)
+            checkpoints = any(subject.checkpoint is not None for subject in self._subjects)
             found["comparison"] = compare_metrics(endings, checkpoints=checkpoints)
         if "assertions" in self._asked:
             found["assertions"] = assertions.verdicts()
         return [*selection.notes, *assertions.notes, *self._notes()]
 
     def _tell(
-        self, subject: Subject, part: Slice, selection: Selection, found: dict[str, Any]
+        self, subject: Subject, frame: Frame, part: Slice, selection: Selection, found: dict[str, Any]
     ) -> tuple[Slice, Slice]:
         """Fill in the sections of one run; returns the rows looked at, and of these what a history shows."""
         view, whole = self._view, part
@@ -94,7 +96,7 @@ class Histories:
                 part, shown = (part.take(rows) if view.picking else part), shown.take(rows)
             if "history" in self._asked:
                 counts = {"rows_matched": len(whole.steps), "hidden": len(whole.steps) - len(visible)}
-                found["history"][subject.label] = self._history(subject, shown, counts)
+                found["history"][subject.label] = self._history(subject, frame, shown, counts)
         if "schema" in self._asked:
             found["schema"][subject.label] = _schema(part)
         if "stats" in self._asked:
@@ -112,8 +114,10 @@ class Histories:
         self._left_out.update(dict.fromkeys(name for name in part.columns if name not in kept))
         return replace(part, columns=kept)
 
-    def _history(self, subject: Subject, part: Slice, counts: Mapping[str, int]) -> dict[str, Any]:
-        rows = self._sample(subject, part)
+    def _history(
+        self, subject: Subject, frame: Frame, part: Slice, counts: Mapping[str, int]
+    ) -> dict[str, Any]:
+        rows = self._sample(subject, frame, part)
         if counts["hidden"]:
             self._hidden.append(f"{subject.label} {counts['hidden']}")
         sampling = "none"
@@ -132,7 +136,7 @@ class Histories:
             "sampling": sampling,
         }
 
-    def _sample(self, subject: Subject, part: Slice) -> npt.NDArray[np.intp]:
+    def _sample(self, subject: Subject, frame: Frame, part: Slice) -> npt.NDArray[np.intp]:
         """Which of the rows to show."""
         view, length = self._view, len(part.steps)
         room = length
@@ -144,9 +148,7 @@ class Histories:
         if length <= min(limit, room):
             return np.arange(length, dtype=np.intp)
         metrics = [column.numbers() for column in part.columns.values()]
-        pinned = []
-        if subject.checkpoint_step is not None:
-            pinned = [int(np.searchsorted(part.steps, subject.checkpoint_step, side="right")) - 1]
+        pinned = _rows_at(part.steps, frame, subject)
         rows = sample_rows(metrics, length=length, limit=limit, pinned=pinned)
         return rows if len(rows) <= room else np.sort(rank_rows(metrics, length=length, pinned=pinned)[:room])
 
@@ -166,6 +168,12 @@ class Histories:
                 f"columns left out because they hold objects or lists: {_listed(list(self._left_out))}; "
                 "--select shows them"
             )
+
+
+def _rows_at(steps: Steps, frame: Frame, subject: Subject) -> list[int]:
+    """The rows at which checkpoints were taken, so that a sample keeps them."""
+    untils = [until for until in steps_of(frame, subject) if until is not None]
+    return sorted({int(np.searchsorted(steps, until, side="right")) - 1 for until in untils} - {-1})
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pull_logs.analyze.checkpoints import Checkpoint
 from pull_logs.analyze.frames import RunLike
 from pull_logs.analyze.picking import Picking
 from pull_logs.errors import UsageError
@@ -19,8 +20,9 @@ class Subject:
     Attributes:
         label: What the answer calls it: A, B, ... Z, AA (`compare.label`).
         run: The run.
-        checkpoint: The checkpoint file that named it, if one did.
-        checkpoint_step: The step that the checkpoint tells, if it does.
+        checkpoint: The checkpoint file that named it, if one did; the furthest where several did.
+        checkpoint_step: The step that this checkpoint tells, if it does.
+        checkpoints: All the checkpoints that named it.
         source: Where the run was read from: a bundle, a folder, `W&B`.
     """
 
@@ -28,6 +30,7 @@ class Subject:
     run: RunLike
     checkpoint: str | None = None
     checkpoint_step: int | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
     source: str = ""
 
 

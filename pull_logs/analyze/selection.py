@@ -127,6 +127,10 @@ class Selection:
             notes=tuple(dict.fromkeys(note for expression in expressions for note in expression.notes)),
         )
 
+    def restricted(self, names: frozenset[str]) -> Selection:
+        """The same with these columns selected, whatever was before."""
+        return replace(self, selected=names)
+
     def columns_of(self, frame: Frame, *, internal: bool) -> list[str]:
         """The columns of a frame that are selected, `_step` and computed ones apart.
 

@@ -480,6 +480,13 @@ SHAPES: Mapping[str, Shape] = {
         "--select, --where or --max-tokens 0 shows more",
         weight=3,  # what a budget is mostly for
     ),
+    "checkpoints": Shape(
+        _list_extent,
+        _cut_list,
+        (("chars", 200), ("entries", 40), ("chars", 60), ("entries", 3), ("chars", 24), ("entries", 1)),
+        {"entries": "checkpoints"},
+        "--select REGEX or --max-tokens 0 shows more",
+    ),
     "comparison": replace(_ENTRIES, words={"entries": "metrics", "runs": "runs"}, flag=_METRICS.flag),
     "config_diff": _ENTRIES,
     "summary_comparison": _ENTRIES,

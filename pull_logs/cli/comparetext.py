@@ -11,39 +11,19 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from pull_logs.cli.budget import SHAPES, Extent, Shape, check_budget, clip, fit_sections, longest
+from pull_logs.cli.checkpointtext import checkpoints_table
 from pull_logs.cli.json_output import fit_json
 from pull_logs.cli.safetext import escape, inline
-from pull_logs.cli.tables import NOTHING, cell, exact, heading, run_lines, table
+from pull_logs.cli.tables import NOTHING, Table, cell, exact, heading, run_lines, table
 
 COLUMNS_AT_MOST = 10
 """Runs that are shown as columns; more become rows."""
 _VALUES_AT_MOST = 10
 _KEYS_BESIDE = 6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A section of text.
-
-    Attributes:
-        facts: What its heading tells.
-        columns: Names of the columns.
-        rows: Cells; `show` makes text of them.
-        show: Per column, how its cells are shown; `cell` for those behind the last.
-        kept: Columns that no budget cuts.
-        lines: What stands above the table: lines of a legend, or sentences.
-    """
-
-    facts: Mapping[str, object] = field(default_factory=dict)
-    columns: Sequence[str] = ()
-    rows: Sequence[Sequence[Any]] = ()
-    show: Sequence[Callable[[Any], str]] = ()
-    kept: int = 1
-    lines: Sequence[str] = ()
 
 
 def compare_json(answer: Mapping[str, Any], *, max_tokens: int) -> str:
@@ -402,13 +382,22 @@ _TABLES: Mapping[str, Callable[[Mapping[str, Any]], Table]] = {
     "group_stats": _group_stats,
     "verdicts": _verdicts,
     "ranking": _ranking,
+    "checkpoints": checkpoints_table,
     "comparison": _comparison,
     "config_diff": _config_diff,
     "summary_comparison": _summary_comparison,
 }
 """The sections in their order; a new one is a member of the answer and a function here."""
 
-_WEIGHTS = {"runs": 3, "answer": 3, "verdicts": 3, "groups": 2, "group_stats": 2, "comparison": 2}
+_WEIGHTS = {
+    "runs": 3,
+    "answer": 3,
+    "verdicts": 3,
+    "groups": 2,
+    "group_stats": 2,
+    "checkpoints": 3,
+    "comparison": 2,
+}
 
 
 def _table_extent(section: Table) -> Extent:
@@ -485,4 +474,6 @@ _JSON_SHAPES: Mapping[str, Shape] = {
     "groups": _entries(2),
     "group_stats": _entries(2),
     "verdicts": _entries(3),
+    "best_checkpoint": _FIELDS,
+    "checkpoints": _entries(3),
 }

@@ -86,8 +86,10 @@ def compare(**options: Any) -> None:
     from pull_logs.cli.comparetext import compare_json, compare_text
 
     question = _question(options)
-    with open_subjects(sources) as subjects:
+    told: list[str] = []
+    with open_subjects(sources, tell=told.append) as subjects:
         answer = compare_runs(subjects, question)
+        answer["notes"] = [*told, *answer["notes"]]
         write = compare_json if as_json else compare_text
         click.echo(write(answer, max_tokens=max_tokens), nl=False)
         if strict:

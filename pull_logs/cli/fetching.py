@@ -13,6 +13,7 @@ import click
 from pull_logs.cli.auditing import made_for_sharing, redact_option
 from pull_logs.cli.bundles import say_sealed
 from pull_logs.cli.options import Sources, source_options, take_sources
+from pull_logs.cli.subjects import read_checkpoints
 from pull_logs.errors import IncompleteError, RunNotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -70,14 +71,8 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
         )
     sources.check()
     references = [RunReference.parse(text) for text in sources.runs]
-    if sources.checkpoints:
-        from pull_logs.sources import find_checkpoints, read_checkpoint
-
-        references += [
-            read_checkpoint(file, key=sources.checkpoint_key).reference
-            for pattern in sources.checkpoints
-            for file in find_checkpoints(pattern)
-        ]
+    if scan := read_checkpoints(sources):
+        references += dict.fromkeys(checkpoint.reference for checkpoint in scan.found)
     kept = condition and RunFilter(text=condition.text, holds=condition.holds, prefilter=condition.prefilter)
     return Selection(
         runs=tuple(references), projects=sources.projects, sweeps=sources.sweeps, filter=kept or None

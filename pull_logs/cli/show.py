@@ -38,8 +38,10 @@ def show(sources: Sources, **options: Any) -> None:
         max_rows=options["max_rows"],
         max_tokens=options["max_tokens"],
     )
-    with open_subjects(sources) as subjects:
+    told: list[str] = []
+    with open_subjects(sources, tell=told.append) as subjects:
         result = answer(subjects, view)
+        result["notes"] = [*told, *result["notes"]]
         if options["as_json"]:
             from pull_logs.cli.json_output import fit_json
 

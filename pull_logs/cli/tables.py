@@ -6,6 +6,7 @@ What `pull_logs.cli.text` says of the layout holds for every command that prints
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pull_logs.cli.safetext import escape, json_text
@@ -14,6 +15,27 @@ NOTHING = "(none)"
 """What stands in a section that was asked for and has nothing."""
 
 _NONFINITE = frozenset({"NaN", "Infinity", "-Infinity"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A section of text.
+
+    Attributes:
+        facts: What its heading tells.
+        columns: Names of the columns.
+        rows: Cells; `show` makes text of them.
+        show: Per column, how its cells are shown; `cell` for those behind the last.
+        kept: Columns that no budget cuts.
+        lines: What stands above the table: lines of a legend, or sentences.
+    """
+
+    facts: Mapping[str, object] = field(default_factory=dict)
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[Any]] = ()
+    show: Sequence[Callable[[Any], str]] = ()
+    kept: int = 1
+    lines: Sequence[str] = ()
 
 
 def heading(name: str, **facts: object) -> str:

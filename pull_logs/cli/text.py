@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pull_logs.cli.budget import check_budget, fit_sections
+from pull_logs.cli.checkpointtext import checkpoint_columns, checkpoint_rows
 from pull_logs.cli.manyruns import ALL_RUNS, MANY_RUNS, schema_of_runs, stats_by_metric, stats_lines
 from pull_logs.cli.safetext import escape, inline, json_text
 from pull_logs.cli.tables import (
@@ -198,6 +199,11 @@ def _history(histories: Mapping[str, Any], _: _Context) -> Iterable[str]:
         yield from table(history["columns"], [[cell(value) for value in row] for row in history["rows"]])
 
 
+def _checkpoints(entries: Sequence[Mapping[str, Any]], _: _Context) -> Iterable[str]:
+    yield heading("CHECKPOINTS", checkpoints=len(entries), runs=len({entry["run"] for entry in entries}))
+    yield from table(checkpoint_columns(entries), checkpoint_rows(entries))
+
+
 def _comparison(entries: Sequence[Mapping[str, Any]], context: _Context) -> Iterable[str]:
     runs = context.labels(entries, "last")
     yield heading("COMPARISON", runs=len(runs), metrics=len(entries))
@@ -269,6 +275,7 @@ _RENDERERS: Mapping[str, Callable[[Any, _Context], Iterable[str]]] = {
     "stats": _stats,
     "stats_by_metric": _stats_by_metric,
     "history": _history,
+    "checkpoints": _checkpoints,
     "comparison": _comparison,
     "config_diff": _config_diff,
     "summary_comparison": _summary_comparison,

@@ -1,11 +1,12 @@
 """Other ways in: which run a checkpoint belongs to, and runs that lie in local W&B folders.
 
-    checkpoint file -> pickles | tensorfiles -> runkeys -> checkpoints -> a reference to a run
+    checkpoint file -> contents | distributed -> layouts -> runkeys -> checkpoints -> a reference to a run
+    patterns of files -> checkpointsearch -> checkpoints
     run folders -> rundirs -> transactionlog -> logschema -> logitems -> runlog -> localruns -> a bundle
 
 `pickles` reads what a pickle holds without running it (`pickleglobals` knows
-which names mean harm), `runkeys` the names under which people write their
-run. `transactionlog` is the framing of a `.wandb` log, `logschema` and
+which names mean harm), `contents` a file of any format, `layouts` how tools lay
+checkpoints out; `runkeys` has the names under which people write their run. `transactionlog` is the framing of a `.wandb` log, `logschema` and
 `logitems` its records, `runlog` one log, and `localruns` puts the logs of a
 run together.
 """
@@ -16,8 +17,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pull_logs.sources.checkpoints import CheckpointRun as CheckpointRun
-    from pull_logs.sources.checkpoints import find_checkpoints as find_checkpoints
     from pull_logs.sources.checkpoints import read_checkpoint as read_checkpoint
+    from pull_logs.sources.checkpointsearch import CheckpointScan as CheckpointScan
+    from pull_logs.sources.checkpointsearch import find_checkpoints as find_checkpoints
+    from pull_logs.sources.checkpointsearch import scan_checkpoints as scan_checkpoints
     from pull_logs.sources.localruns import ImportReport as ImportReport
     from pull_logs.sources.localruns import LocalImport as LocalImport
     from pull_logs.sources.localruns import import_runs as import_runs
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckpointRun",
+    "CheckpointScan",
     "ImportReport",
     "LocalImport",
     "find_checkpoints",
@@ -33,17 +37,20 @@ __all__ = [
     "is_run_folder",
     "read_checkpoint",
     "read_run_dirs",
+    "scan_checkpoints",
 ]
 
 _HOME = {
     "CheckpointRun": "checkpoints",
+    "CheckpointScan": "checkpointsearch",
     "ImportReport": "localruns",
     "LocalImport": "localruns",
-    "find_checkpoints": "checkpoints",
+    "find_checkpoints": "checkpointsearch",
     "import_runs": "localruns",
     "is_run_folder": "rundirs",
     "read_checkpoint": "checkpoints",
     "read_run_dirs": "localruns",
+    "scan_checkpoints": "checkpointsearch",
 }
 
 

@@ -33,13 +33,31 @@ PLAIN_ENTITY_KEYS = ("entity", "team")
 SCOPES = (
     "wandb", "wandb_config", "wandb_run", "wandb_info", "config", "cfg", "args", "hyper_parameters", "hparams",
     "hyperparameters", "train_args", "training_args", "opt", "params", "meta", "metadata", "extra", "extras",
-    "info", "logger", "logging", "trainer", "train", "experiment", "state",
+    "info", "logger", "logging", "trainer", "train", "experiment", "state", "wandb_logger", "client_state",
+    "extra_state", "datamodule_hyper_parameters", "run", "run_config",
 )  # fmt: skip
 """Names under which a run may be named one level deeper."""
 
-STEP_KEYS = ("step", "global_step", "iteration", "iter", "it", "current_step", "completed_steps")
+STEP_KEYS = (
+    "step", "global_step", "global_steps", "iteration", "iter", "iter_num", "it", "current_step", "completed_steps",
+)  # fmt: skip
 EPOCH_KEYS = ("epoch", "current_epoch")
-STEP_SCOPES = ("wandb", "trainer_state", "train_state", "state", "meta", "metadata", "info")
+STEP_SCOPES = (
+    "wandb", "trainer_state", "train_state", "client_state", "extra_state", "state", "meta", "metadata", "info",
+)  # fmt: skip
+
+TOLD_KEYS = frozenset(
+    {
+        *PATH_KEYS, *ID_KEYS, *PROJECT_KEYS, *ENTITY_KEYS, *PLAIN_PATH_KEYS, *PLAIN_ID_KEYS, *PLAIN_PROJECT_KEYS,
+        *PLAIN_ENTITY_KEYS, *SCOPES, *STEP_KEYS, *EPOCH_KEYS, *STEP_SCOPES,
+    }
+)  # fmt: skip
+"""Every name that is looked up."""
+
+_LIGHTNING_VERSION = "pytorch-lightning_version"
+_LIGHTNING_STEPS = ("loops", "fit_loop", "epoch_loop.state_dict", "_batches_that_stepped")
+"""Where Lightning keeps the step that its loggers write as `trainer/global_step`; with several optimizers its
+`global_step` counts more often (`lightning.pytorch.loops.training_epoch_loop`)."""
 
 MAX_DEPTH = 3
 MAX_SCOPES = 200
@@ -72,10 +90,28 @@ class FoundRun:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the training was; None where nothing tells."""
+    """How far the training was; None where nothing tells.
+
+    Attributes:
+        step_key: Where the step was found, levels joined by dots; empty without one.
+        epoch_key: The same of the epoch.
+    """
 
     step: int | None = None
     epoch: float | None = None
+    step_key: str = ""
+    epoch_key: str = ""
+
+    def within(self, part: str) -> Progress:
+        """The same, found in a part of the checkpoint: `trainer_state.json:`."""
+        step_key, epoch_key = (key and f"{part}{key}" for key in (self.step_key, self.epoch_key))
+        return replace(self, step_key=step_key, epoch_key=epoch_key)
+
+    def completed(self, other: Progress) -> Progress:
+        """This, with what it lacks taken from another."""
+        step = self if self.step is not None else other
+        epoch = self if self.epoch is not None else other
+        return Progress(step.step, epoch.epoch, step.step_key, epoch.epoch_key)
 
 
 def find_run(root: object, *, where: str) -> FoundRun | None:
@@ -130,10 +166,23 @@ def run_at(root: object, key: str, *, where: str) -> FoundRun:
 def find_progress(root: object) -> Progress:
     """The step and the epoch that a checkpoint tells, at its top or in what tells of its state."""
     top = members_of(root) or {}
-    places = [top, *(found for name in STEP_SCOPES if (found := members_of(top.get(name))) is not None)]
-    step = next((value for place in places if (value := _first_number(place, STEP_KEYS)) is not None), None)
-    epoch = next((value for place in places if (value := _first_number(place, EPOCH_KEYS)) is not None), None)
-    return Progress(int(step) if step is not None and step == int(step) else None, epoch)
+    places = [("", top)]
+    places += [(name, found) for name in STEP_SCOPES if (found := members_of(top.get(name))) is not None]
+    step, step_key = _lightning_step(top) or _first_number(places, STEP_KEYS)
+    epoch, epoch_key = _first_number(places, EPOCH_KEYS)
+    if step is None or step != int(step):
+        return Progress(None, epoch, "", epoch_key)
+    return Progress(int(step), epoch, step_key, epoch_key)
+
+
+def _lightning_step(top: Mapping[object, object]) -> tuple[float, str] | None:
+    if _LIGHTNING_VERSION not in top:
+        return None
+    value: object = top
+    for level in _LIGHTNING_STEPS:
+        value = (members_of(value) or {}).get(level)
+    number = _number(value)
+    return None if number is None else (number, ".".join(_LIGHTNING_STEPS))
 
 
 def seen_keys(root: object) -> str:
@@ -280,16 +329,23 @@ def _lookup(root: object, key: str) -> object:
     return _lookup(members.get(head), rest) if dot else None
 
 
-def _first_number(members: Mapping[object, object], keys: Sequence[str]) -> float | None:
-    for key in keys:
-        value = plain(members.get(key))
-        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
-            return int(value)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            continue
-        if 0 <= value < 2**63:
-            return int(value) if value == int(value) else value
-    return None
+def _first_number(places: Sequence[Scope], keys: Sequence[str]) -> tuple[float | None, str]:
+    """The first number under these keys, and where it stands."""
+    for name, members in places:
+        for key in keys:
+            number = _number(members.get(key))
+            if number is not None:
+                return number, _join(name, key)
+    return None, ""
+
+
+def _number(value: object) -> float | None:
+    value = plain(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 2**63:
+        return None
+    return int(value) if value == int(value) else value
 
 
 def _json_members(text: str) -> Mapping[object, object] | None:

@@ -98,15 +98,28 @@ def test_a_checkpoint_is_looked_up_in_a_bundle() -> None:
 def test_every_checkpoint_of_a_folder_is_read_without_torch() -> None:
     block = "import sys; sys.modules['torch'] = None; from pull_logs.cli.main import run; run()"
     done = subprocess.run(
-        [sys.executable, "-c", block, "-b", str(BUNDLE), "-c", str(CHECKPOINTS), "-H", "--json"],
+        [
+            sys.executable,
+            "-c",
+            block,
+            "-b",
+            str(BUNDLE),
+            "-c",
+            str(CHECKPOINTS),
+            "-H",
+            "--json",
+            "--max-tokens",
+            "0",
+        ],
         capture_output=True,
         text=True,
         check=False,
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
-    runs = json.loads(done.stdout)["runs"]
-    assert len(runs) == len(list(CHECKPOINTS.rglob("*.pt")))
+    told = json.loads(done.stdout)
+    assert len(told["checkpoints"]) == len(list(CHECKPOINTS.rglob("*.pt")))
+    assert {entry["run"] for entry in told["checkpoints"]} == {run["label"] for run in told["runs"]}
 
 
 def test_online_views_ask_the_server_and_then_the_cache(server: ReplayServer) -> None:

@@ -125,7 +125,9 @@ class DictConfig:
 def test_the_nodes_of_omegaconf_are_looked_into(tmp_path: Path) -> None:
     config = DictConfig(wandb=DictConfig(id="id1", project="proj", entity="team"), lr=0.1)
     file = _save(tmp_path / "model.ckpt", {"cfg": config, "global_step": 12})
-    assert read_checkpoint(file) == CheckpointRun(file=file, reference=FULL, step=12, key="cfg.wandb.id")
+    assert read_checkpoint(file) == CheckpointRun(
+        file=file, reference=FULL, step=12, key="cfg.wandb.id", step_key="global_step"
+    )
 
 
 def test_a_name_of_w_and_bs_goes_before_a_plain_run_id(tmp_path: Path) -> None:
@@ -209,7 +211,9 @@ def test_a_run_path_that_is_none_is_told(tmp_path: Path) -> None:
 def test_the_metadata_of_safetensors(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     save_file(MODEL, file, metadata={"wandb_run_path": "team/proj/id1", "step": "40", "format": "pt"})
-    assert read_checkpoint(file) == CheckpointRun(file=file, reference=FULL, step=40, key="wandb_run_path")
+    assert read_checkpoint(file) == CheckpointRun(
+        file=file, reference=FULL, step=40, key="wandb_run_path", step_key="step"
+    )
     save_file(MODEL, file, metadata={"config": json.dumps({"wandb": {"id": "id1"}}), "epoch": "2"})
     found = read_checkpoint(file)
     assert (found.reference, found.epoch, found.key) == (RunReference("id1"), 2, "config.wandb.id")
@@ -236,7 +240,9 @@ def test_damaged_safetensors(tmp_path: Path, data: bytes, what: str) -> None:
 def test_a_json_sidecar_tells_for_its_file(tmp_path: Path, name: str) -> None:
     file = _save(tmp_path / "model.pt", MODEL)
     (tmp_path / name).write_text('{"wandb": {"path": "team/proj/id1"}, "step": 9}')
-    assert read_checkpoint(file) == CheckpointRun(file=file, reference=FULL, step=9, key=f"{name}:wandb.path")
+    assert read_checkpoint(file) == CheckpointRun(
+        file=file, reference=FULL, step=9, key=f"{name}:wandb.path", step_key=f"{name}:step"
+    )
 
 
 def test_a_text_file_tells_for_its_folder_also_for_a_damaged_file(tmp_path: Path) -> None:
@@ -331,7 +337,7 @@ def test_a_checkpoint_that_would_run_something_is_refused_even_with_a_sidecar(
 def test_an_archive_that_unpacks_without_end_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pull_logs.sources.checkpoints.MAX_INFLATED", 1000)
+    monkeypatch.setattr("pull_logs.sources.contents.MAX_INFLATED", 1000)
     file = tmp_path / "m.pt"
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("m/data.pkl", b"\x80\x02" + bytes(100_000))

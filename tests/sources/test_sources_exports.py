@@ -11,6 +11,7 @@ import pull_logs.sources
 def test_the_public_names_are_these() -> None:
     assert pull_logs.sources.__all__ == [
         "CheckpointRun",
+        "CheckpointScan",
         "ImportReport",
         "LocalImport",
         "find_checkpoints",
@@ -18,6 +19,7 @@ def test_the_public_names_are_these() -> None:
         "is_run_folder",
         "read_checkpoint",
         "read_run_dirs",
+        "scan_checkpoints",
     ]
     assert all(hasattr(pull_logs.sources, name) for name in pull_logs.sources.__all__)
 

@@ -1,0 +1,364 @@
+"""Checkpoints as the tools lay them out: folders, shards, names that tell a step, and hundreds at once.
+
+Folders of `torch.distributed.checkpoint` are written by it. Those of DeepSpeed, Lightning and
+Hugging Face's `Trainer` are written here with the names and members that these give them
+(`deepspeed.runtime.engine._save_checkpoint`, `CheckpointConnector.dump_checkpoint`,
+`Trainer._save_checkpoint`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed.checkpoint as dcp
+from safetensors.torch import save_file
+
+from pull_logs.errors import DamageError, FileMissingError, NotFoundError, UnsafeFileError
+from pull_logs.runs import RunReference
+from pull_logs.sources import CheckpointRun, find_checkpoints, read_checkpoint, scan_checkpoints
+
+FULL = RunReference("id1", "proj", "team")
+MODEL = {"weight": torch.zeros(4, 4), "bias": torch.zeros(4)}
+
+
+def save_distributed(folder: Path, value: dict[str, Any]) -> Path:
+    with warnings.catch_warnings():
+        # It warns that there is one process alone.
+        warnings.simplefilter("ignore")
+        dcp.save(value, checkpoint_id=folder, no_dist=True)
+    return folder
+
+
+def save_trainer(folder: Path, *, step: int, **arguments: object) -> Path:
+    """What `Trainer._save_checkpoint` leaves."""
+    folder.mkdir(parents=True)
+    save_file(MODEL, folder / "model.safetensors", metadata={"format": "pt"})
+    torch.save({"state": {}, "param_groups": [{"lr": 0.1}]}, folder / "optimizer.pt")
+    torch.save(
+        argparse.Namespace(output_dir="out", run_name="mine", **arguments), folder / "training_args.bin"
+    )
+    (folder / "config.json").write_text('{"architectures": ["Bert"], "id2label": {"0": "a"}}')
+    state = {
+        "best_global_step": None,
+        "epoch": step / 400,
+        "global_step": step,
+        "log_history": [{"epoch": 0.1, "loss": 1.0, "step": 10}],
+        "max_steps": 5000,
+        "trial_name": None,
+    }
+    (folder / "trainer_state.json").write_text(json.dumps(state))
+    return folder
+
+
+def save_deepspeed(root: Path, *, step: int, **client_state: object) -> Path:
+    """What `DeepSpeedEngine.save_checkpoint` leaves: the client's state at the top of the model states."""
+    folder = root / f"global_step{step}"
+    folder.mkdir(parents=True)
+    for rank in range(2):
+        state = {"module": MODEL, "optimizer": None, "global_steps": step, "global_samples": 8 * step}
+        torch.save({**state, "ds_config": {}, **client_state}, folder / f"mp_rank_{rank:02d}_model_states.pt")
+        torch.save({"optimizer_state_dict": {}}, folder / f"zero_pp_rank_{rank}_mp_rank_00_optim_states.pt")
+    (root / "latest").write_text(folder.name)
+    return folder
+
+
+def lightning(**members: object) -> dict[str, object]:
+    """What `CheckpointConnector.dump_checkpoint` gives, of a model with two optimizers."""
+    progress = {"total": {"ready": 600, "completed": 600}}
+    return {
+        "epoch": 3,
+        "global_step": 1200,
+        "pytorch-lightning_version": "2.6.6",
+        "state_dict": MODEL,
+        "loops": {
+            "fit_loop": {
+                "state_dict": {},
+                "epoch_loop.state_dict": {"_batches_that_stepped": 600},
+                "epoch_loop.batch_progress": progress,
+            }
+        },
+        "callbacks": {},
+        "optimizer_states": [],
+        "lr_schedulers": [],
+        "hparams_name": "kwargs",
+        **members,
+    }
+
+
+# Folders
+
+
+def test_a_folder_of_torch_distributed_tells_its_values_and_no_tensor_is_read(tmp_path: Path) -> None:
+    value = {
+        "model": MODEL,
+        "config": {"wandb": {"id": "id1", "project": "proj", "entity": "team"}, "layers": [1, 2]},
+        "step": 40,
+        "epoch": 1.5,
+    }
+    folder = save_distributed(tmp_path / "save", value)
+    assert find_checkpoints(str(tmp_path)) == (folder,)
+    assert read_checkpoint(folder) == CheckpointRun(
+        file=folder,
+        reference=FULL,
+        key="config.wandb.id",
+        step=40,
+        epoch=1.5,
+        step_key="step",
+        epoch_key="epoch",
+    )
+
+
+def test_a_key_that_is_named_is_read_from_a_folder_of_torch_distributed(tmp_path: Path) -> None:
+    value = {"model": MODEL, "my": {"own": {"run": "team/proj/id1"}}, "other": argparse.Namespace(name="x/y")}
+    folder = save_distributed(tmp_path / "save", value)
+    assert read_checkpoint(folder, key="my.own.run").reference == FULL
+    assert read_checkpoint(folder, key="other.name").reference == RunReference("y", "x")
+    with pytest.raises(NotFoundError) as caught:
+        read_checkpoint(folder)
+    assert caught.value.message.startswith(f"checkpoint {str(folder)!r} names no run; it holds the keys ")
+    assert all(key in caught.value.message for key in ("'model'", "'my'", "'other'"))
+
+
+class Shell:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("exit 1",)
+
+
+def test_a_folder_of_torch_distributed_that_would_run_something_is_refused(tmp_path: Path) -> None:
+    folder = save_distributed(tmp_path / "save", {"wandb_run_path": "team/proj/id1", "config": Shell()})
+    with pytest.raises(UnsafeFileError) as caught:
+        read_checkpoint(folder)
+    assert str(caught.value) == (
+        f"checkpoint '{folder}:config' would run posix.system when loaded; nothing was run; "
+        "do not load it with torch.load; name the run with -r"
+    )
+
+
+def test_a_folder_of_torch_distributed_never_points_out_of_itself(tmp_path: Path) -> None:
+    folder = save_distributed(tmp_path / "save", {"wandb_run_path": "team/proj/id1"})
+    metadata = (folder / ".metadata").read_bytes()
+    assert metadata.count(b"__0_0.distcp") == 1
+    (folder / ".metadata").write_bytes(metadata.replace(b"__0_0.distcp", b"../../secret"))
+    with pytest.raises(DamageError) as caught:
+        read_checkpoint(folder)
+    assert caught.value.message == (
+        f"{str(folder / '.metadata')!r} points out of its folder, to '../../secret'"
+    )
+    (folder / ".metadata").write_bytes(metadata)
+    os.truncate(folder / "__0_0.distcp", 100)
+    with pytest.raises(DamageError, match=r"__0_0\.distcp' is cut off before byte"):
+        read_checkpoint(folder)
+    (folder / ".metadata").write_bytes(pickle.dumps({"storage_data": 1}))
+    with pytest.raises(DamageError, match="does not say where its values are"):
+        read_checkpoint(folder)
+
+
+def test_a_folder_of_hugging_faces_trainer_is_asked_in_all_its_files(tmp_path: Path) -> None:
+    folder = save_trainer(tmp_path / "out" / "checkpoint-500", step=500, wandb_run_path="team/proj/id1")
+    told = CheckpointRun(
+        file=folder,
+        reference=FULL,
+        key="training_args.bin:wandb_run_path",
+        step=500,
+        epoch=1.25,
+        step_key="trainer_state.json:global_step",
+        epoch_key="trainer_state.json:epoch",
+    )
+    assert read_checkpoint(folder) == told
+    model = read_checkpoint(folder / "model.safetensors")
+    assert (model.reference, model.step) == (FULL, 500)
+    assert model.key == "training_args.bin:wandb_run_path"
+
+
+def test_a_trainers_folders_may_have_one_sidecar_beside_them(tmp_path: Path) -> None:
+    folders = [save_trainer(tmp_path / f"checkpoint-{step}", step=step) for step in (1000, 500)]
+    with pytest.raises(NotFoundError) as caught:
+        read_checkpoint(folders[0])
+    assert caught.value.message.startswith(f"checkpoint {str(folders[0])!r} names no run; it holds the keys ")
+    (tmp_path / "wandb_run_path").write_text("team/proj/id1\n")
+    found = scan_checkpoints([str(tmp_path)]).found
+    assert [(item.file, item.reference, item.step) for item in found] == [
+        (folders[1], FULL, 500),
+        (folders[0], FULL, 1000),
+    ]
+
+
+def test_deepspeeds_ranks_are_one_checkpoint_and_latest_names_it(tmp_path: Path) -> None:
+    first = save_deepspeed(tmp_path / "run", step=100, wandb_run_path="team/proj/id1")
+    second = save_deepspeed(
+        tmp_path / "run", step=1000, wandb={"id": "id1", "project": "proj", "entity": "team"}
+    )
+    for pattern in ("", "run", "run/global_step*", "run/*/*.pt"):
+        assert find_checkpoints(str(tmp_path / pattern)) == (first, second), pattern
+    found = read_checkpoint(first)
+    assert (found.reference, found.step, found.step_key) == (
+        FULL,
+        100,
+        "mp_rank_00_model_states.pt:global_steps",
+    )
+    assert read_checkpoint(tmp_path / "run" / "latest").file == second
+    alone = first / "mp_rank_01_model_states.pt"
+    assert find_checkpoints(str(alone)) == (alone,)
+    assert read_checkpoint(alone).step == 100
+
+
+def test_the_shards_of_a_model_are_one_checkpoint(tmp_path: Path) -> None:
+    names = [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
+    for name in names:
+        save_file(MODEL, tmp_path / name, metadata={"wandb_run_path": "team/proj/id1", "step": "7"})
+    assert find_checkpoints(str(tmp_path)) == (tmp_path / names[0],)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(
+        json.dumps({"metadata": {"total_size": 1}, "weight_map": {"b": names[1], "a": names[0]}})
+    )
+    assert find_checkpoints(str(tmp_path)) == find_checkpoints(str(tmp_path / "*.safetensors")) == (index,)
+    found = read_checkpoint(index)
+    assert (found.reference, found.key, found.step) == (FULL, f"{names[0]}:wandb_run_path", 7)
+    index.write_text(json.dumps({"metadata": {"wandb_run_path": "team/proj/id2"}, "weight_map": {}}))
+    assert read_checkpoint(index).reference.run_id == "id2"
+    index.write_text(json.dumps({"weight_map": {"a": "../model.safetensors"}}))
+    with pytest.raises(DamageError, match=r"points out of its folder, to .\.\./model\.safetensors."):
+        read_checkpoint(index)
+
+
+# Lightning
+
+
+def test_lightnings_step_is_the_one_that_its_loggers_write(tmp_path: Path) -> None:
+    value = lightning(hyper_parameters={"lr": 0.1, "wandb_run_path": "team/proj/id1"})
+    file = tmp_path / "last.ckpt"
+    torch.save(value, file)
+    assert read_checkpoint(file) == CheckpointRun(
+        file=file,
+        reference=FULL,
+        key="hyper_parameters.wandb_run_path",
+        step=600,
+        epoch=3,
+        step_key="loops.fit_loop.epoch_loop.state_dict._batches_that_stepped",
+        epoch_key="epoch",
+    )
+    del value["loops"]
+    torch.save(value, file)
+    found = read_checkpoint(file)
+    assert (found.step, found.step_key) == (1200, "global_step")
+
+
+def test_lightnings_own_folders_name_the_run(tmp_path: Path) -> None:
+    folder = tmp_path / "nano" / "3fk2a9xz" / "checkpoints"
+    folder.mkdir(parents=True)
+    file = folder / "epoch=3-step=1200.ckpt"
+    torch.save(lightning(), file)
+    found = read_checkpoint(file)
+    assert (found.reference, found.key) == (RunReference("3fk2a9xz", "nano"), "folder")
+    # Neither TensorBoard's folders nor files of other tools are taken for it.
+    other = tmp_path / "lightning_logs" / "version_0" / "checkpoints" / file.name
+    other.parent.mkdir(parents=True)
+    torch.save(lightning(), other)
+    torch.save({"state_dict": MODEL}, folder / "plain.ckpt")
+    for path in (other, folder / "plain.ckpt"):
+        with pytest.raises(NotFoundError, match="names no run"):
+            read_checkpoint(path)
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "epoch"),
+    [
+        ("epoch=3-step=1200.ckpt", 1200, 3),
+        ("epoch=03-val_loss=0.12.ckpt", None, 3),
+        ("step_100.pt", 100, None),
+        ("model-iter0000500.pt", 500, None),
+        ("Epoch12.pt", None, 12),
+        ("step-1200-v1.ckpt", 1200, None),
+        ("checkpoint-500/model.pt", 500, None),
+        ("global_step64/model.pt", 64, None),
+        ("epoch-06/step_9.pt", 9, 6),
+        ("step_100k.pt", None, None),
+        ("timestep.pt", None, None),
+        ("misstep5.pt", None, None),
+        ("checkpoint-500.pt", 500, None),
+        ("ckpt-7.pt", None, None),
+        ("last.pt", None, None),
+    ],
+)
+def test_a_name_tells_the_step_where_nothing_else_does(
+    tmp_path: Path, name: str, step: int | None, epoch: float | None
+) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    torch.save({"wandb_run_path": "team/proj/id1"}, file)
+    found = read_checkpoint(file)
+    assert (found.step, found.epoch) == (step, epoch)
+    assert found.step_key == ("" if step is None else "name")
+    assert found.epoch_key == ("" if epoch is None else "name")
+    torch.save({"wandb_run_path": "team/proj/id1", "step": 5, "epoch": 1}, file)
+    told = read_checkpoint(file)
+    assert (told.step, told.epoch, told.step_key, told.epoch_key) == (5, 1, "step", "epoch")
+
+
+# Hundreds
+
+
+def test_what_a_glob_brings_may_be_unreadable_in_part(tmp_path: Path) -> None:
+    for step in range(1, 6):
+        torch.save({"wandb_run_path": "team/proj/id1", "step": step}, tmp_path / f"s{step}.pt")
+    torch.save({"step": 2}, tmp_path / "s2.pt")
+    (tmp_path / "s3.pt").write_bytes(b"PK\x03\x04 cut off")
+    torch.save({"wandb_run_path": "team/proj/id1", "x": Shell()}, tmp_path / "s4.pt")
+    for pattern in (tmp_path, tmp_path / "*.pt"):
+        scan = scan_checkpoints([str(pattern)])
+        assert [item.step for item in scan.found] == [1, 5]
+        assert [file.name for file, _ in scan.passed_over] == ["s2.pt", "s3.pt", "s4.pt"]
+        assert scan.passed_over[0][1].endswith("names no run; it holds the keys 'step'")
+        assert scan.passed_over[2][1].endswith("would run posix.system when loaded; nothing was run")
+    # Named alone each is an error of its own.
+    kinds: dict[str, type[Exception]] = {
+        "s2.pt": NotFoundError,
+        "s3.pt": DamageError,
+        "s4.pt": UnsafeFileError,
+    }
+    for name, kind in kinds.items():
+        with pytest.raises(kind):
+            scan_checkpoints([str(tmp_path), str(tmp_path / name)])
+
+
+def test_a_glob_of_which_nothing_can_be_read_is_the_first_files_error(tmp_path: Path) -> None:
+    for step in (1, 2):
+        torch.save({"step": step}, tmp_path / f"s{step}.pt")
+    with pytest.raises(NotFoundError) as caught:
+        scan_checkpoints([str(tmp_path)])
+    assert caught.value.message == (
+        f"none of the 2 checkpoints of {str(tmp_path)!r} can be used; the first: "
+        f"checkpoint {str(tmp_path / 's1.pt')!r} names no run; it holds the keys 'step'"
+    )
+    (tmp_path / "s2.pt").unlink()
+    with pytest.raises(NotFoundError) as single:
+        scan_checkpoints([str(tmp_path / "*.pt")])
+    assert single.value.message.startswith("checkpoint ")
+
+
+def test_a_checkpoint_that_two_patterns_bring_is_read_once(tmp_path: Path) -> None:
+    file = tmp_path / "s1.pt"
+    torch.save({"wandb_run_path": "team/proj/id1"}, file)
+    assert len(scan_checkpoints([str(tmp_path), str(file), str(tmp_path / "*.pt")]).found) == 1
+
+
+def test_a_broken_link_and_a_folder_without_checkpoints(tmp_path: Path) -> None:
+    (tmp_path / "gone.pt").symlink_to(tmp_path / "nowhere.pt")
+    torch.save({"wandb_run_path": "team/proj/id1"}, tmp_path / "s1.pt")
+    scan = scan_checkpoints([str(tmp_path)])
+    assert [item.file.name for item in scan.found] == ["s1.pt"]
+    assert scan.passed_over == ((tmp_path / "gone.pt", f"no checkpoint {str(tmp_path / 'gone.pt')!r}"),)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileMissingError):
+        scan_checkpoints([str(tmp_path / "empty"), str(tmp_path)])
