@@ -2,26 +2,38 @@
 
 The server's answer is a prefilter: it may keep runs for which the expression
 does not hold, and must keep every run for which it does. So only those parts
-are translated whose meaning there is known (read API facts, section 3.3):
-equality with text, comparison with numbers that both sides hold exactly, and
-lists of them, over the plain fields and the top-level keys of config and
-summary. Everything else asks for nothing. `!=` and `not in` are left out because
-the server matches lists by their elements.
+are translated whose meaning there is known (read API facts, section 3.3), over the
+plain fields and the top-level keys of config and summary:
+
+    name == "text", name == 0.1, name < 0.1, 0.1 < name < 1    numbers that both sides hold exactly
+    name in ["a", "b"]
+    config.key is not missing, not (config.key is missing)
+    config.flag                                                as a condition: the server is asked for true
+    created_at >= "2026-01-31"                                 a whole day: its text orders as the moment does
+    and, or, and not around and, or, not
+
+Everything else asks for nothing. `!=` and `not in` are left out because the server
+matches lists by their elements; `not` around a comparison, because it holds where
+the value is missing.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Final
 
 from pull_logs.analyze.nodes import (
     And,
     Bool,
     Comparison,
+    IsMissing,
     Membership,
     Name,
     Negate,
     Node,
+    Not,
     Number,
     Or,
     String,
@@ -34,6 +46,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "group": "group",
     "job_type": "jobType",
     "name": "displayName",
+    "run_id": "name",
     "state": "state",
     "sweep": "sweep",
     "user": "username",
@@ -44,6 +57,9 @@ _OPERATORS: Final = {"==": "$eq", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$
 _MIRRORED: Final = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _EXACT_BELOW: Final = 2.0**53
 _PREFIXES: Final = ("config.", "summary.")
+_DAY = re.compile(r"(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])")
+_DAYS: Final = {"<": "$lt", "<=": "$lte", ">": "$gte", ">=": "$gte"}
+"""`created_at > "2026-01-31"` holds on that day, since its text is longer than the day's."""
 
 
 def prefilter(node: Node) -> Document:
@@ -55,21 +71,43 @@ def prefilter(node: Node) -> Document:
     return _translate(node) or {}
 
 
-def _translate(node: Node) -> Document | None:
-    """What the server may be asked for; None where that is nothing."""
+def _translate(node: Node, *, denied: bool = False) -> Document | None:
+    """What the server may be asked for; None where that is nothing.
+
+    Args:
+        node: A condition. It either holds or does not, so that `not` can be moved inwards.
+        denied: Whether the opposite is meant.
+    """
     match node:
-        case And():
-            asked = [found for operand in node.operands if (found := _translate(operand))]
-            return _joined("$and", asked)
-        case Or():
-            branches = [_translate(operand) for operand in node.operands]
-            return None if None in branches else _joined("$or", [found for found in branches if found])
+        case Not():
+            return _translate(node.operand, denied=not denied)
+        case And() | Or():
+            parts = [_translate(operand, denied=denied) for operand in node.operands]
+            if isinstance(node, Or) is denied:
+                return _joined("$and", [part for part in parts if part])
+            return None if None in parts else _joined("$or", [part for part in parts if part])
+        case IsMissing():
+            return _asked(node.operand, {"$exists": True}) if node.negated is not denied else None
+        case _:
+            return None if denied else _atom(node)
+
+
+def _atom(node: Node) -> Document | None:
+    match node:
         case Comparison():
             return _comparison(node)
         case Membership():
             return _membership(node)
+        case Name():
+            return _asked(node, {"$eq": True})
         case _:
             return None
+
+
+def _asked(node: Node, condition: Document) -> Document | None:
+    """A condition on a value of the config or the summary."""
+    field = _field(node)
+    return None if field is None or field in FIELDS.values() else {field: condition}
 
 
 def _joined(operator: str, documents: Sequence[Document]) -> Document | None:
@@ -93,6 +131,8 @@ def _comparison(node: Comparison) -> Document | None:
 
 
 def _pair(left: Node, operator: str, right: Node) -> Document | None:
+    if isinstance(left, Name) and left.text == "created_at":
+        return _days(operator, right)
     field, value = _field(left), _literal(right)
     if field is None or value is None or operator not in _OPERATORS:
         return None
@@ -101,6 +141,20 @@ def _pair(left: Node, operator: str, right: Node) -> Document | None:
     if field in FIELDS.values() and not isinstance(value, str):
         return None
     return {field: {_OPERATORS[operator]: value}}
+
+
+def _days(operator: str, right: Node) -> Document | None:
+    """Moments are compared as text here, and text of one form orders as the moments do."""
+    if isinstance(right, String) and operator in _DAYS and _is_day(right.value):
+        return {"createdAt": {_DAYS[operator]: right.value}}
+    return None
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return bool(_DAY.fullmatch(text)) and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def _membership(node: Membership) -> Document | None:

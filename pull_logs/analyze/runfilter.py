@@ -91,11 +91,16 @@ class RunCondition:
             try:
                 return compile_expression(self.text, columns | lacking, what="run column"), lacking
             except UnknownNameError as exc:
-                lacking.add(_name_at(exc.source, exc.span))
+                name = _name_at(exc.source, exc.span)
+                if name in lacking:
+                    raise
+                lacking.add(name)
 
 
 def _name_at(source: str, span: tuple[int, int]) -> str:
     text = source[slice(*span)]
+    while text.startswith("("):
+        text = text[1:-1].strip()
     return text[1:-1].replace("``", "`") if text.startswith("`") else text
 
 

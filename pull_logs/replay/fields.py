@@ -118,6 +118,8 @@ def _config(config: Mapping[str, Any], steps: str) -> Any:
     W&B stores a value as `{"value": ...}`, so that both `lr` and `lr.value`
     name it, and both `opt.lr` and `opt.value.lr` a member of it.
     """
+    if (whole := steps.removesuffix(".value")) != steps and whole in config:
+        return config[whole]
     if steps in config:
         return config[steps]
     for head, rest in _splits(steps):

@@ -84,7 +84,7 @@ def test_a_number_is_no_condition() -> None:
         ("config.lr != 1", {}),
         ("not config.lr == 1", {}),
         ("config.seed == 9007199254740993", {}),
-        ('created_at >= "2026-01-01"', {}),
+        ('heartbeat_at >= "2026-01-01"', {}),
     ],
 )
 def test_only_what_the_server_surely_reads_alike_is_asked_of_it(text: str, document: dict[str, Any]) -> None:
@@ -144,6 +144,15 @@ def test_the_prefilter_never_loses_a_run_that_the_expression_keeps(text: str, in
         return
     if kept:
         assert compile_filter(condition.prefilter)(info)
+
+
+@pytest.mark.parametrize(
+    "text", ["not (config.lrr)", "(( `config.lrr` )) > 1", "not ((config.lrr) is missing)"]
+)
+def test_a_name_in_parentheses_that_a_run_lacks_is_missing_there(text: str) -> None:
+    condition = RunCondition(text)
+    assert [condition.holds(run) for run in RUNS] == [text == "not (config.lrr)"] * 3
+    assert condition.absent == ("config.lrr",)
 
 
 def test_a_condition_knows_which_names_no_run_has() -> None:
