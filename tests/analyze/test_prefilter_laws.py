@@ -95,7 +95,7 @@ CONDITIONS = st.recursive(
 
 
 @given(CONDITIONS, INFOS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @example("config.lr == 0.1", info_of({"lr": 0.1, "lr.value": 3}, {}, name="", state="finished"))
 @example(
     'created_at > "2026-01-31"',
