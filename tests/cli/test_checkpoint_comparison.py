@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import pull_logs as library
+from pull_logs.snapshot.canon import spell
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUNDLE = ROOT / "fixtures" / "digits.wandb.zip"
@@ -51,7 +52,7 @@ def test_compare_names_the_best_of_the_checkpoints_of_a_glob() -> None:
     assert text.returncode == 0, text.stderr
     lines = section(text.stdout, "CHECKPOINTS")
     assert lines[0] == "[CHECKPOINTS] checkpoints=14 runs=14"
-    assert lines[1] == f"# best val/acc (max): {CHECKPOINTS}/cnn-lr0.1-s2.pt of run G, 0.977778@263"
+    assert lines[1] == f"# best val/acc (max): {CHECKPOINTS}/cnn-lr0.1-s2.pt of run H, 0.977778@263"
     assert lines[2] == (
         'checkpoint,run,step,epoch,val/acc,"val/acc final",val/loss,"val/loss final",'
         'val/worst_digit,"val/worst_digit final"'
@@ -75,8 +76,8 @@ def test_the_values_are_those_of_the_history_at_the_checkpoints_steps() -> None:
                 before = [row for row in rows if metric in row and row["_step"] <= entry["step"]]
                 after = [row for row in rows if metric in row]
                 assert entry["at_step"][metric] == before[-1]["_step"]
-                assert entry["at"][metric] == pytest.approx(before[-1][metric], abs=0, rel=0, nan_ok=True)
-                assert entry["final"][metric] == after[-1][metric]
+                assert entry["at"][metric] == spell(before[-1][metric])
+                assert entry["final"][metric] == spell(after[-1][metric])
     by_run: dict[str, list[int]] = {}
     for entry in answer["checkpoints"]:
         by_run.setdefault(entry["run"], []).append(entry["step"])
