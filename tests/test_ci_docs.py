@@ -55,8 +55,9 @@ def test_every_command_of_the_page_parses(line: str) -> None:
     cli.commands[name].make_context(name, words)
 
 
-def test_the_test_of_the_page_passes(pytester: pytest.Pytester) -> None:
+def test_the_test_of_the_page_passes(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the notebook's lines behind it: both with the recorded runs of this repository as the bundle."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     data = pytester.mkdir("data")
     (data / "runs.wandb.zip").write_bytes((ROOT / "fixtures" / "digits.wandb.zip").read_bytes())
     example = next(block for block in blocks("python") if "mark.wandb_bundle" in block)
