@@ -130,10 +130,11 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
             del item.stash[_leaving], item.stash[_active]
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop the servers."""
-    if _servers in config.stash:
-        config.stash[_servers].close()
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the servers: a worker of pytest-xdist may not live to be unconfigured."""
+    if _servers in session.config.stash:
+        session.config.stash[_servers].close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -110,6 +110,7 @@ def test_in_a_hostile_environment_nothing_leaves_loopback(
     pytester.makepyfile(test_inner=INNER.read_text())
     result = pytester.runpytest_subprocess(*PLUGIN, *options, timeout=100)
     result.assert_outcomes(passed=passed)
+    assert result.errlines == []
     assert hostile.caught == []
     # The SDK's service is spoken to over a socket in the file system, the server by the service.
     strangers = [told for told in connections(place) if "wandb-" not in told]
