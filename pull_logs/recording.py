@@ -127,7 +127,7 @@ def _selection(named: Named, held: Callable[[Named], bool]) -> Selection:
     def wanted(info: RunInfo) -> bool:
         return keep(info) and not held(info.path)
 
-    kept = RunFilter(text=filters, holds=wanted, prefilter=json.loads(filters))
+    kept = RunFilter(text=filters, holds=wanted, prefilter=json.loads(filters) or {})
     if isinstance(named, Sweep):
         return Selection(sweeps=(f"{project}/{named.sweep_id}",), filter=kept)
     return Selection(projects=(project,), filter=kept)

@@ -99,6 +99,8 @@ def note_unknown_keys(path: RunPath, keys: Iterable[str], known: Iterable[str]) 
 
 def of_bundles(names: Sequence[str]) -> str:
     """The subject of a miss: the bundles by their file names."""
+    if not names:
+        return "there is no bundle yet: it has"
     if len(names) == 1:
         return f"the bundle {names[0]!r} has"
     return f"the {len(names)} bundles ({_listed(names)}) have"
