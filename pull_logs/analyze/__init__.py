@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pull_logs.analyze.compare import label as label
     from pull_logs.analyze.expressions import Expression as Expression
     from pull_logs.analyze.expressions import compile_expression as compile_expression
+    from pull_logs.analyze.firstlook import overview as overview
     from pull_logs.analyze.flatten import flatten as flatten
     from pull_logs.analyze.flatten import unflatten as unflatten
     from pull_logs.analyze.frames import Frame as Frame
@@ -40,6 +41,7 @@ __all__ = [
     "flatten",
     "keep_runs",
     "label",
+    "overview",
     "unflatten",
 ]
 
@@ -57,6 +59,7 @@ _HOME = {
     "flatten": "flatten",
     "keep_runs": "runfilter",
     "label": "compare",
+    "overview": "firstlook",
     "unflatten": "flatten",
 }
 

@@ -35,7 +35,7 @@ from pull_logs.analyze.selection import Slice
 from pull_logs.analyze.vectors import Vector, from_cells
 from pull_logs.errors import ExpressionError, UnknownNameError
 from pull_logs.runs import RunInfo
-from pull_logs.snapshot.canon import canon_number, spell
+from pull_logs.snapshot.canon import STEP, canon_number, spell
 
 Scope: TypeAlias = Literal["run", "any", "all", "step"]
 
@@ -155,7 +155,7 @@ class Assertions:
             ExpressionError: A text is no assertion, or a name has two readings.
             UnknownNameError: A name is known of none of the runs.
         """
-        rows = dict.fromkeys((*columns, *computed))
+        rows = dict.fromkeys((STEP, *columns, *computed))
         about = dict.fromkeys(name for info in infos for name in _run_scope(info)) if texts else {}
         settled = []
         for text in texts:
@@ -279,7 +279,10 @@ def _listed(cells: Mapping[str, Any]) -> str:
 
 
 def _told(cell: Any) -> str:
-    return f"{cell:.6g}" if isinstance(cell, float) else repr(cell) if isinstance(cell, str) else str(cell)
+    if isinstance(cell, str):
+        return repr(cell)
+    cell = spell(cell)
+    return f"{cell:.6g}" if isinstance(cell, float) else str(cell)
 
 
 def _range(name: str, vector: Vector) -> str:

@@ -15,9 +15,20 @@ from typing import Any, NoReturn
 
 import click
 
-from pull_logs.cli import auditing, bundles, comparing, demo, executing, fetching, operations, serving
+from pull_logs.cli import (
+    auditing,
+    bundles,
+    comparing,
+    demo,
+    executing,
+    fetching,
+    operations,
+    overviewing,
+    serving,
+)
 from pull_logs.cli.options import (
     assert_options,
+    hint_options,
     origin_options,
     output_options,
     source_options,
@@ -70,6 +81,7 @@ class _Group(click.Group):
 @assert_options
 @origin_options
 @output_options
+@hint_options
 @click.version_option(package_name="wandb-pull-logs", prog_name="pull-logs")
 @click.pass_context
 def cli(ctx: click.Context, /, **options: Any) -> None:
@@ -102,6 +114,7 @@ for _command in (
     bundles.import_command,
     bundles.info,
     bundles.verify,
+    overviewing.overview,
     comparing.compare,
     auditing.audit,
     operations.diff,

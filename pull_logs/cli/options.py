@@ -192,6 +192,20 @@ def assert_options(command: Command) -> Command:
     )
 
 
+def hint_options(command: Command) -> Command:
+    """The flag of commands that say what to ask next: --no-hints."""
+    return _decorate(
+        command,
+        (
+            click.option(
+                "--hints/--no-hints",
+                default=True,
+                help="Say on stderr which commands to run next, two at most.",
+            ),
+        ),
+    )
+
+
 def output_options(command: Command) -> Command:
     """The flags of every answer: --json --max-tokens --strict."""
     return _decorate(

@@ -50,6 +50,10 @@ def show(sources: Sources, **options: Any) -> None:
             from pull_logs.cli.text import render_text
 
             click.echo(render_text(result, max_tokens=options["max_tokens"]), nl=False)
+        if options["hints"]:
+            from pull_logs.cli.hints import show_hints, tell_hints
+
+            tell_hints(show_hints(result, sources))
         if options["strict"]:
             refuse_incomplete(subjects)
         refuse_broken(result.get("assertions", ()))

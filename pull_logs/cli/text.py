@@ -190,12 +190,10 @@ def _history(histories: Mapping[str, Any], _: _Context) -> Iterable[str]:
     if not histories:
         yield from (heading("HISTORY", runs=0), NOTHING)
     for run, history in histories.items():
-        counts = {
-            name: history[name] for name in ("rows_total", "rows_matched", "rows_shown", "hidden", "sampling")
-        }
-        if history["rows_picked"] < history["rows_matched"] - history["hidden"]:
-            counts["rows_picked"] = history["rows_picked"]
-        yield heading("HISTORY", run=run, **counts)
+        picked = history["rows_picked"] < history["rows_matched"] - history["hidden"]
+        counts = ["rows_total", "rows_matched", "rows_picked", "rows_shown", "hidden", "sampling"]
+        told = {name: history[name] for name in counts if picked or name != "rows_picked"}
+        yield heading("HISTORY", run=run, **told)
         yield from table(history["columns"], [[cell(value) for value in row] for row in history["rows"]])
 
 

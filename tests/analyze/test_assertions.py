@@ -107,7 +107,7 @@ def test_any_tells_how_far_the_values_went() -> None:
 
 def test_values_that_json_cannot_hold_are_spelled() -> None:
     (broken,) = verdict("all: x < 1", FakeRun([{"_step": 4, "x": math.nan}]))["broken"]
-    assert (broken["told"], broken["values"]) == ("x = nan at step 4", {"x": "NaN"})
+    assert (broken["told"], broken["values"]) == ("x = NaN at step 4", {"x": "NaN"})
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shlex
 import shutil
 import subprocess
 import sys
@@ -350,3 +351,65 @@ def test_the_version_is_told() -> None:
     done = pull_logs("--version")
     assert done.returncode == 0
     assert done.stdout.startswith("pull-logs, version ")
+
+
+def test_an_assertion_that_holds_changes_nothing_and_one_that_does_not_exits_7_behind_the_answer() -> None:
+    plain = pull_logs("-b", BUNDLE, "-r", RUN, "--stats", "--json")
+    held = pull_logs("-b", BUNDLE, "-r", RUN, "--stats", "--json", "--assert", "val/acc > 0.9")
+    broken = pull_logs("-b", BUNDLE, "--stats", "--json", "--max-tokens", "0", "--assert", "val/acc > 0.96")
+    assert (held.returncode, broken.returncode) == (0, 7)
+    assert json.loads(held.stdout)["stats"] == json.loads(plain.stdout)["stats"]
+    answer = json.loads(broken.stdout)
+    assert [len(answer["runs"]), answer["assertions"][0]["holds"]] == [16, False]
+    error = broken.stderr.splitlines()[-1]
+    assert error.startswith(
+        "pull-logs: error: --assert 'val/acc > 0.96' does not hold for E acme/digits/cnn1e2s0 (val/acc = 0.947222), "
+    )
+    assert error.endswith(" more runs; --json lists every run and value under assertions")
+
+
+def test_an_assertion_that_is_none_is_pointed_at_and_nothing_is_printed() -> None:
+    done = pull_logs("-b", BUNDLE, "-r", RUN, "--assert", "step soon: val/acc > 0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "pull-logs: error: 'soon' is no step; write it as --assert 'step 1000: val/loss < 2'",
+        "    step soon: val/acc > 0",
+        "         ~~~^",
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-r", RUN],
+        ["-r", RUN, "--schema"],
+        ["-r", "acme/digits/nan1e6s0", "--stats"],
+        ["--filter", "config.lr == 0.1"],
+        ["overview"],
+    ],
+)
+def test_an_answer_gives_at_most_two_commands_that_run(words: list[str]) -> None:
+    command = words[:1] if words[0] == "overview" else []
+    rest = words[len(command) :]
+    done = pull_logs(*command, "-b", BUNDLE, *rest)
+    hints = done.stderr.splitlines()
+    assert 1 <= len(hints) <= 2
+    for hint in hints:
+        assert hint.startswith("pull-logs: next: pull-logs ")
+        ran = pull_logs(*shlex.split(hint.removeprefix("pull-logs: next: pull-logs ")))
+        assert ran.returncode == 0, ran.stderr
+    quiet = pull_logs(*command, "-b", BUNDLE, *rest, "--no-hints")
+    assert (quiet.stderr, quiet.stdout) == ("", done.stdout)
+
+
+def test_an_overview_of_a_project_and_its_json(server: ReplayServer) -> None:
+    online = pull_logs("overview", "-p", "acme/digits", environment=server.environment())
+    bundled = pull_logs("overview", "-b", BUNDLE)
+    assert online.returncode == 0, online.stderr
+    parts = [text.partition("[STATES]")[2].partition("\n# M ")[0] for text in (online.stdout, bundled.stdout)]
+    assert parts[0] == parts[1] != ""
+    assert headings(bundled.stdout) == ["OVERVIEW", "STATES", "CONFIG_DIFF", "METRICS", "HEALTH"]
+    found = json.loads(pull_logs("overview", "-b", BUNDLE, "--json").stdout)
+    flagged = {entry["flag"]: [one["path"][12:] for one in entry["found"]] for entry in found["health"]}
+    assert flagged["nan"] == ["nan1e6s0"]
+    assert flagged["crashed"] == ["kill1e2s", "nan1e6s0"]

@@ -12,23 +12,32 @@ from hostileruns import NASTY, hostile_subjects
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pull_logs.analyze import Subject, View, answer
+from pull_logs.analyze import Picking, Subject, View, answer, overview
 from pull_logs.cli.budget import MIN_TOKENS
+from pull_logs.cli.overviewing import overview_text
 from pull_logs.cli.safetext import escape, inline, json_text
 from pull_logs.cli.text import render_text
 from pull_logs.errors import UsageError
 from pull_logs.runs import Coverage
 
 VIEWS = st.sampled_from(
-    [View(), View(human=True), View(schema=True, stats=True), View(show_all=True), View(max_rows=2)]
+    [
+        View(),
+        View(human=True),
+        View(schema=True, stats=True),
+        View(show_all=True),
+        View(max_rows=2),
+        View(picking=Picking(last=2), asserts=("any: _step > 3", "_step > 1")),
+    ]
 )
 HEADING = re.compile(
-    r"\[(RUNS|CONFIG|SUMMARY|SCHEMA|STATS|HISTORY|COMPARISON|CONFIG_DIFF|SUMMARY_COMPARISON)\]"
-    r'( [a-z_]+=([^\s"\[\]]+|"extremes \d+/\d+"))*'
+    r"\[(RUNS|CONFIG|SUMMARY|SCHEMA|STATS|HISTORY|COMPARISON|CONFIG_DIFF|SUMMARY_COMPARISON"
+    r"|ASSERTIONS|OVERVIEW|STATES|METRICS|HEALTH)\]"
+    r'( [a-z_]+=([^\s"\[]\S*|"([^"\\]|\\.)*"))*'
 )
 ORDER = (
     "RUNS", "CONFIG", "SUMMARY", "SCHEMA", "STATS", "HISTORY", "COMPARISON", "CONFIG_DIFF",
-    "SUMMARY_COMPARISON",
+    "SUMMARY_COMPARISON", "ASSERTIONS",
 )  # fmt: skip
 
 
@@ -45,8 +54,8 @@ def section(text: str, name: str) -> list[str]:
     return lines[start : ends[0] if ends else None]
 
 
-@given(hostile_subjects(), VIEWS)
-@settings(max_examples=150)
+@given(hostile_subjects() | hostile_subjects(most=5), VIEWS)
+@settings(max_examples=100)
 def test_no_name_key_or_value_forges_a_heading_or_breaks_a_line(runs: list[Subject], view: View) -> None:
     found = answer(runs, view)
     text = render_text(found)
@@ -58,13 +67,25 @@ def test_no_name_key_or_value_forges_a_heading_or_breaks_a_line(runs: list[Subje
     assert names_of(text) == [name for name in ORDER if name.lower() in found]
 
 
-@given(hostile_subjects(), VIEWS, st.integers(MIN_TOKENS, 900))
-@settings(max_examples=150)
+@given(hostile_subjects() | hostile_subjects(most=5), VIEWS, st.integers(MIN_TOKENS, 900))
+@settings(max_examples=100)
 def test_a_text_never_takes_more_than_its_tokens(runs: list[Subject], view: View, tokens: int) -> None:
     found = answer(runs, view)
     text = render_text(found, max_tokens=tokens)
     assert len(text.encode()) <= 3 * tokens
     assert names_of(text) == [name for name in ORDER if name.lower() in found]
+
+
+@given(hostile_subjects(most=4), st.just(0) | st.integers(MIN_TOKENS, 900))
+@settings(max_examples=50)
+def test_an_overview_is_of_its_sections_alone_whatever_was_logged(runs: list[Subject], tokens: int) -> None:
+    text = overview_text(overview(runs), max_tokens=tokens)
+    assert text.splitlines() == text.removesuffix("\n").split("\n")
+    for line in text.splitlines():
+        assert not line.startswith("[") or HEADING.fullmatch(line)
+        assert not any(unicodedata.category(char) in {"Cc", "Cf", "Zl", "Zp", "Cs"} for char in line)
+    assert names_of(text) == ["OVERVIEW", "STATES", "CONFIG_DIFF", "METRICS", "HEALTH"]
+    assert not tokens or len(text.encode()) <= 3 * tokens
 
 
 @given(NASTY)
@@ -175,7 +196,7 @@ def test_the_config_and_summary_of_one_run_are_lines() -> None:
 def test_a_section_that_has_nothing_says_so() -> None:
     text = render_text(answer(subjects(FakeRun(), FakeRun(run_id="r2")), View()))
     for name in ORDER:
-        if name not in ("RUNS", "SCHEMA", "STATS"):
+        if name not in ("RUNS", "SCHEMA", "STATS", "ASSERTIONS"):
             assert section(text, name)[1:] == ["(none)"]
     assert render_text(answer([], View(schema=True, stats=True))) == (
         "[RUNS] runs=0\n(none)\n[SCHEMA] runs=0\n(none)\n[STATS] runs=0\n(none)\n"
@@ -277,3 +298,38 @@ def test_a_constant_metric_has_no_lines_for_its_range() -> None:
 def test_a_cell_has_six_significant_digits_or_all_before_the_point(value: Any, shown: str) -> None:
     text = render_text(answer(subjects(FakeRun(summary={"x": value})), View(human=True)))
     assert section(text, "SUMMARY")[1] == f"x: {shown}"
+
+
+def test_four_runs_or_more_are_told_by_metric_with_the_runs_that_lack_it() -> None:
+    rows = [{"_step": 2 * step, "loss": float(step)} for step in range(3)]
+    runs = [FakeRun(rows, run_id=f"r{number}") for number in range(3)]
+    runs.append(FakeRun([{"_step": 0, "odd, name": 1.5, "loss": 7}], run_id="r3"))
+    text = render_text(answer(subjects(*runs), View(schema=True, stats=True)))
+    assert text.partition("[SCHEMA]")[2] == (
+        """\
+ runs=4 columns=3
+name,type,count,missing,nonfinite,min,max,first_step,last_step,interval,runs,lack
+_step,int,10,0,0,0,4,0,4,2,4,
+loss,int,10,0,0,0,7,0,4,2,4,
+"odd, name",number,1,0,0,1.5,1.5,0,0,,1,"A B C"
+[STATS] metric=loss runs=4
+run,count,min,p10,p25,p50,p75,p90,max,mean,std,first,last,min_step,max_step
+A,3,0,0.2,0.5,1,1.5,1.8,2,1,1,0,2,0,4
+B,3,0,0.2,0.5,1,1.5,1.8,2,1,1,0,2,0,4
+C,3,0,0.2,0.5,1,1.5,1.8,2,1,1,0,2,0,4
+D,1,7,7,7,7,7,7,7,7,,7,7,0,0
+[STATS] metric="odd, name" runs=1 lack="A B C"
+run,count,min,p10,p25,p50,p75,p90,max,mean,std,first,last,min_step,max_step
+D,1,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,,1.5,1.5,0,0
+"""
+    )
+
+
+def test_a_budget_cuts_metrics_and_runs_of_many_and_lists_only_those_that_lack_one() -> None:
+    runs = [FakeRun([{"_step": 0, **{f"m{n}": n / 7 for n in range(30)}}], run_id=f"r{n}") for n in range(40)]
+    text = render_text(answer(subjects(*runs), View(stats=True)), max_tokens=1000)
+    assert len(text.encode()) <= 3000
+    assert "lack" not in text
+    assert re.search(
+        r"\n# cut to \d+ of 30 metrics, \d+ of 40 runs; --select REGEX or --max-tokens 0 shows more\n$", text
+    )

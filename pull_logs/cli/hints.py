@@ -1,0 +1,123 @@
+"""What to ask next: at most two commands on stderr, ready to be run; `--no-hints` leaves them out.
+
+A hint narrows or deepens the question that was asked, over the same sources.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from pull_logs.cli.manyruns import MANY_RUNS
+from pull_logs.cli.options import Sources
+
+_AT_MOST = 2
+_LONGEST = 400
+_GROUPS = re.compile(r"^(train|training|val|valid|validation|eval|test|loss)[/_.]")
+_GOALS = (("acc", "max"), ("accuracy", "max"), ("f1", "max"), ("reward", "max"), ("loss", "min"))
+
+
+def tell_hints(commands: Iterator[Sequence[str]]) -> None:
+    """Print the first commands on stderr; one that would be no line to copy is left out."""
+    import click
+
+    from pull_logs.cli.safetext import inline
+
+    sys.stdout.flush()  # a reader that has seen enough wants no hints either
+    lines = (shlex.join(command) for command in commands)
+    for line in islice((line for line in lines if len(line) <= _LONGEST and line == inline(line)), _AT_MOST):
+        click.echo(f"pull-logs: next: {line}", err=True)
+
+
+def source_words(sources: Sources) -> list[str]:
+    """The flags that name these sources."""
+    words: list[str] = []
+    for flag, values in (
+        ("-b", sources.bundles),
+        ("-r", sources.runs),
+        ("-c", sources.checkpoints),
+        ("-p", sources.projects),
+        ("--sweep", sources.sweeps),
+    ):
+        words += [word for value in values for word in (flag, str(value))]
+    words += ["--filter", sources.keep] if sources.keep is not None else []
+    words += ["--checkpoint-key", sources.checkpoint_key] if sources.checkpoint_key else []
+    return [*words, *(["--offline"] if sources.offline else [])]
+
+
+def show_hints(answer: Mapping[str, Any], sources: Sources) -> Iterator[Sequence[str]]:
+    """What to ask after a bare view."""
+    words = source_words(sources)
+    runs = answer["runs"]
+    if "schema" in answer and "stats" not in answer:
+        names = [entry["name"] for entries in answer["schema"].values() for entry in entries]
+        if pattern := _group_pattern(names):
+            yield ("pull-logs", *words, "--stats", "--select", pattern)
+            yield ("pull-logs", *words, "--select", pattern)
+    elif "stats" in answer:
+        for run, metrics in answer["stats"].items():
+            path = next(item["path"] for item in runs if item["label"] == run)
+            for name, found in metrics.items():
+                if found["last"] in ("NaN", "Infinity", "-Infinity"):
+                    look = ("--select", _exactly(name), "--where", f"not isfinite({_quoted(name)})")
+                    yield ("pull-logs", *_one_run(sources, path), *look)
+    elif len(runs) >= MANY_RUNS and "config" in answer:
+        yield ("pull-logs", "overview", *words)
+        yield ("pull-logs", "compare", *words)
+    elif "history" in answer and "config" in answer:
+        yield ("pull-logs", *words, "--schema")
+        yield ("pull-logs", "overview", *words)
+
+
+def overview_hints(answer: Mapping[str, Any], sources: Sources) -> Iterator[Sequence[str]]:
+    """What to ask after an overview: where the worst begins, and which run is best."""
+    for entry in answer["health"]:
+        for found in entry["found"]:
+            if found["metric"] is not None and found["step"] is not None:
+                look = ("--select", _exactly(found["metric"]), "--around", str(found["step"]))
+                yield ("pull-logs", *_one_run(sources, found["path"]), *look)
+                break
+        else:
+            continue
+        break
+    goal = _goal([entry["name"] for entry in answer["metrics"]])
+    if answer["totals"]["runs"] > 1:
+        best = ("--best", goal) if goal else ()
+        yield ("pull-logs", "compare", *source_words(sources), *best)
+
+
+def _one_run(sources: Sources, path: str) -> list[str]:
+    """The flags that name one of the runs of these sources."""
+    words = [word for bundle in sources.bundles for word in ("-b", str(bundle))]
+    return [*words, "-r", path, *(["--offline"] if sources.offline else [])]
+
+
+def _exactly(name: str) -> str:
+    return f"^{re.escape(name)}$"
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _group_pattern(names: Sequence[str]) -> str | None:
+    """A pattern for the metrics that matter most, validation before training."""
+    found = {match[1] for name in names if (match := _GROUPS.match(name))}
+    for prefix in ("val", "valid", "validation", "eval", "test", "train", "training", "loss"):
+        if prefix in found:
+            return f"^{prefix}[/_.]"
+    return "loss" if any("loss" in name for name in names) else None
+
+
+def _goal(names: Sequence[str]) -> str | None:
+    """The metric by which runs are most likely to be ranked, as `--best` takes it."""
+    for word, way in _GOALS:
+        having = [name for name in names if re.split(r"[/_.]", name)[-1] == word]
+        ranked = sorted(having, key=lambda name: (not name.startswith(("val", "eval", "test")), name))
+        if ranked:
+            return f"{ranked[0]}:{way}"
+    return None
