@@ -105,7 +105,7 @@ class _Curve:
     @property
     def level_noise(self) -> float:
         """The spread of a level."""
-        return self.noise / self.width**0.5
+        return float(self.noise / self.width**0.5)
 
     def shown(self, level: float) -> str:
         """A level as the metric has it."""
