@@ -331,14 +331,15 @@ def _plain(chunked: pa.ChunkedArray) -> Vector:
 
     array = flat(chunked)
     length = len(array)
-    present = _bits(array.is_valid(), length)
+    present = _bits(array.is_valid(), length) if array.null_count else _all(length)
     if pa.types.is_boolean(array.type):
         return Vector("bool", _bits(array, length), present)
     if pa.types.is_int64(array.type):
         return Vector("number", _buffer(array, np.dtype(np.int64), length), present)
     if pa.types.is_floating(array.type):
-        values = _buffer(array.cast(pa.float64()), np.dtype(np.float64), length)
-        return Vector("number", values if present.all() else np.where(present, values, np.nan), present)
+        doubles = array if array.type == pa.float64() else array.cast(pa.float64())
+        values = _buffer(doubles, np.dtype(np.float64), length)
+        return Vector("number", np.where(present, values, np.nan) if array.null_count else values, present)
     return from_cells(array.to_pylist()) if array.null_count == length else _strings(array, present)
 
 

@@ -81,12 +81,13 @@ def middle(ordered: Floats, share: float) -> float:
 def extremes(column: Column) -> tuple[int | None, int | None]:
     """The first rows that hold the least and the greatest finite number; None twice without any."""
     if column.vector.values.dtype == np.int64:
-        found = np.flatnonzero(column.vector.present)
-        exact = column.vector.values[found]
+        exact, sound = column.vector.values, column.vector.present
     else:
-        values, numeric = column.numbers()
-        found = np.flatnonzero(numeric & np.isfinite(values))
-        exact = values[found]
+        exact, numeric = column.numbers()
+        sound = numeric & np.isfinite(exact)
+    if sound.all() and len(sound):
+        return int(np.argmin(exact)), int(np.argmax(exact))
+    found = np.flatnonzero(sound)
     if not len(found):
         return None, None
-    return int(found[np.argmin(exact)]), int(found[np.argmax(exact)])
+    return int(found[np.argmin(exact[found])]), int(found[np.argmax(exact[found])])

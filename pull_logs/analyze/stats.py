@@ -17,6 +17,7 @@ import numpy as np
 
 from pull_logs.analyze.frames import Column, Steps
 from pull_logs.analyze.schema import extremes, middle
+from pull_logs.analyze.vectors import Floats
 from pull_logs.snapshot.canon import canon_number, spell
 
 PERCENTILES = (10, 25, 50, 75, 90)
@@ -42,20 +43,28 @@ def describe_numbers(column: Column, steps: Steps) -> dict[str, Any]:
     """
     values, numeric = column.numbers()
     sound = numeric & np.isfinite(values)
-    finite = values if sound.all() else values[sound]
-    present = np.flatnonzero(column.vector.present)
     found: dict[str, Any] = dict.fromkeys(STATISTICS)
-    found["count"] = len(finite)
-    if len(present):
-        found["first"], found["last"] = column.cells(present[[0, -1]])
+    present = np.flatnonzero(column.vector.present)
+    rows = [*present[[0, -1]].tolist()] if len(present) else []
     low, high = extremes(column)
     if low is not None and high is not None:
-        found["min"], found["max"] = column.cells(np.array([low, high]))
+        rows += [low, high]
         found["min_step"], found["max_step"] = int(steps[low]), int(steps[high])
-        ordered = np.sort(finite)
-        with np.errstate(all="ignore"):  # sums and differences of huge numbers may overflow, and may say so
-            for percent in PERCENTILES:
-                found[f"p{percent}"] = canon_number(middle(ordered, percent / 100))
-            found["mean"] = canon_number(float(finite.mean()))
-            found["std"] = canon_number(float(finite.std(ddof=1))) if len(finite) > 1 else None
+        found |= _describe_finite(values if sound.all() else values[sound])
+    cells = column.cells(np.array(rows, np.intp)) if rows else []
+    found.update(zip(("first", "last", "min", "max"), cells, strict=False))
+    found["count"] = int(np.count_nonzero(sound))
     return {name: spell(value) for name, value in found.items()}
+
+
+def _describe_finite(finite: Floats) -> dict[str, Any]:
+    """The statistics of finite numbers that no single one of them is."""
+    count, ordered = len(finite), np.sort(finite)
+    with np.errstate(all="ignore"):  # sums and differences of huge numbers may overflow, and may say so
+        found = {f"p{percent}": canon_number(middle(ordered, percent / 100)) for percent in PERCENTILES}
+        mean = finite.sum() / count
+        found["mean"] = canon_number(float(mean))
+        if count > 1:
+            apart = finite - mean
+            found["std"] = canon_number(float(np.sqrt((apart * apart).sum() / (count - 1))))
+    return found

@@ -12,12 +12,31 @@ writer how many bytes a section takes.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from pull_logs.cli.cutting import (
+    Extent,
+    clip,
+    cut_entries,
+    cut_history,
+    cut_list,
+    cut_records,
+    cut_runs,
+    cut_schema,
+    cut_stats,
+    entries_extent,
+    history_extent,
+    list_extent,
+    longest,
+    records_extent,
+    schema_extent,
+    stats_extent,
+)
 from pull_logs.errors import UsageError
+
+__all__ = ["MIN_TOKENS", "SHAPES", "Extent", "Shape", "check_budget", "clip", "fit_sections", "longest"]
 
 MIN_TOKENS = 300
 """The smallest budget: enough to name every section and to say that it was cut."""
@@ -27,17 +46,6 @@ _ROUGH = 0.8
 
 Size: TypeAlias = Callable[[str, Any, str], int]
 """The bytes that a section takes: its name, its value, and the words that tell its cut (empty without)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """How much of each kind a section has, or may have."""
-
-    runs: int = 0
-    entries: int = 0
-    rows: int = 0
-    columns: int = 0
-    chars: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,206 +202,9 @@ def _rungs(full: Extent, plan: Iterable[tuple[str, int]]) -> Iterator[Extent]:
     yield Extent()
 
 
-def longest(value: Any) -> int:
-    """The longest text in a value, or the length of the JSON of its longest list."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, Mapping):
-        return max((max(len(key), longest(item)) for key, item in value.items()), default=0)
-    if isinstance(value, list):
-        return len(json.dumps(value))
-    return 0
-
-
-def clip(value: Any, chars: int) -> Any:
-    """A value of a record or a cell with its text and its lists cut short."""
-    if isinstance(value, str):
-        return value if len(value) <= chars else value[: max(chars - 1, 0)] + "…"
-    if isinstance(value, list) and len(json.dumps(value)) > chars:
-        return _clip_items(value, chars)
-    if isinstance(value, Mapping):
-        return {key: clip(item, chars) for key, item in value.items() if len(key) <= chars}
-    return value
-
-
-def _clip_items(items: Sequence[Any], chars: int) -> list[Any]:
-    kept = []
-    for item in items:
-        clipped = clip(item, chars)
-        chars -= len(json.dumps(clipped)) + 1
-        if chars < 0:
-            break
-        kept.append(clipped)
-    return kept
-
-
-def _first(mapping: Mapping[str, Any], count: int, chars: int) -> dict[str, Any]:
-    """The first members whose keys are not too long."""
-    kept = [key for key in mapping if len(key) <= chars][:count]
-    return {key: mapping[key] for key in kept}
-
-
-def _some_runs(mapping: Mapping[str, Any], count: int) -> dict[str, Any]:
-    return dict(list(mapping.items())[:count])
-
-
-def _list_extent(entries: Sequence[Any]) -> Extent:
-    return Extent(entries=len(entries), chars=max(map(longest, entries), default=0))
-
-
-def _cut_list(entries: Sequence[Any]) -> Callable[[Extent], Any]:
-    return lambda to: [clip(entry, to.chars) for entry in entries[: to.entries]]
-
-
-def _cut_runs(runs: Sequence[Mapping[str, Any]]) -> Callable[[Extent], Any]:
-    return lambda to: [
-        {key: clip(value, to.chars) for key, value in run.items()} for run in runs[: to.entries]
-    ]
-
-
-def _records_extent(records: Mapping[str, Any]) -> Extent:
-    return Extent(
-        runs=len(records),
-        entries=max(map(len, records.values()), default=0),
-        chars=max(
-            (longest(record) if isinstance(record, dict) else 0 for record in records.values()), default=0
-        ),
-    )
-
-
-def _cut_records(records: Mapping[str, Mapping[str, Any]]) -> Callable[[Extent], Any]:
-    return lambda to: {
-        run: {key: clip(value, to.chars) for key, value in _first(record, to.entries, to.chars).items()}
-        for run, record in _some_runs(records, to.runs).items()
-    }
-
-
-def _schema_extent(schemas: Mapping[str, Sequence[Mapping[str, Any]]]) -> Extent:
-    names = [len(entry["name"]) for entries in schemas.values() for entry in entries]
-    return Extent(
-        runs=len(schemas), entries=max(map(len, schemas.values()), default=0), chars=max(names, default=0)
-    )
-
-
-def _cut_schema(schemas: Mapping[str, Sequence[Mapping[str, Any]]]) -> Callable[[Extent], Any]:
-    return lambda to: {
-        run: [
-            {**entry, "type": clip(entry["type"], to.chars)}
-            for entry in entries
-            if len(entry["name"]) <= to.chars
-        ][: to.entries]
-        for run, entries in _some_runs(schemas, to.runs).items()
-    }
-
-
-def _history_extent(histories: Mapping[str, Mapping[str, Any]]) -> Extent:
-    texts = (
-        longest(cell)
-        for history in histories.values()
-        for row in (history["columns"], *history["rows"])
-        for cell in row
-        if isinstance(cell, (str, list, dict))
-    )
-    return Extent(
-        runs=len(histories),
-        rows=max((len(history["rows"]) for history in histories.values()), default=0),
-        columns=max((len(history["columns"]) - 1 for history in histories.values()), default=0),
-        chars=max(texts, default=0),
-    )
-
-
-def _cut_history(histories: Mapping[str, Mapping[str, Any]]) -> Callable[[Extent], Any]:
-    ranks: dict[str, list[int]] = {}
-
-    def cut(to: Extent) -> dict[str, Any]:
-        shown = _some_runs(histories, to.runs)
-        for run, history in shown.items():
-            if run not in ranks and to.rows < len(history["rows"]):
-                ranks[run] = _ranked(history["rows"])
-        return {run: _cut_table(history, ranks.get(run), to) for run, history in shown.items()}
-
-    return cut
-
-
-def _cut_table(history: Mapping[str, Any], rank: Sequence[int] | None, to: Extent) -> dict[str, Any]:
-    names, rows = history["columns"], history["rows"]
-    kept = [0, *[place for place, name in enumerate(names) if place and len(name) <= to.chars][: to.columns]]
-    if rank is not None and to.rows < len(rows):
-        rows = [rows[place] for place in sorted(rank[: to.rows])]
-    picked = history["rows_picked"]
-    return {
-        **history,
-        "columns": [names[place] for place in kept],
-        "rows": [[clip(row[place], to.chars) for place in kept] for row in rows],
-        "rows_shown": len(rows),
-        "sampling": "none" if len(rows) == picked else f"extremes {len(rows)}/{picked}",
-    }
-
-
-def _ranked(rows: Sequence[Sequence[Any]]) -> list[int]:
-    """The rows in the order in which a budget takes them."""
-    import numpy as np
-
-    from pull_logs.analyze.sample import rank_rows
-
-    metrics = []
-    for cells in list(zip(*rows, strict=True))[1:]:
-        numbers = [_as_number(cell) for cell in cells]
-        numeric = np.array([number is not None for number in numbers], np.bool_)
-        metrics.append((np.array([number or 0.0 for number in numbers], np.float64), numeric))
-    return [int(row) for row in rank_rows(metrics, length=len(rows))]
-
-
-def _as_number(cell: object) -> float | None:
-    """The number of a cell of an answer, where text is a number only if it spells one that is not finite."""
-    if isinstance(cell, bool) or not isinstance(cell, (int, float, str)):
-        return None
-    if isinstance(cell, str) and cell not in ("NaN", "Infinity", "-Infinity"):
-        return None
-    try:
-        return float(cell)
-    except OverflowError:
-        return float("inf")
-
-
-def _entries_extent(entries: Sequence[Mapping[str, Any]]) -> Extent:
-    """The extent of a comparison: entries that hold mappings from run labels to values."""
-    tables = [item for entry in entries for item in entry.values() if isinstance(item, Mapping)]
-    names = [item for entry in entries for item in entry.values() if isinstance(item, str)]
-    return Extent(
-        runs=len({run for table in tables for run in table}),
-        entries=len(entries),
-        chars=max(
-            map(longest, (*names, *(value for table in tables for value in table.values()))), default=0
-        ),
-    )
-
-
-def _cut_entries(entries: Sequence[Mapping[str, Any]]) -> Callable[[Extent], Any]:
-    order = sorted(
-        {run for entry in entries for item in entry.values() if isinstance(item, Mapping) for run in item},
-        key=lambda run: (len(run), run),
-    )
-
-    def cut(to: Extent) -> list[dict[str, Any]]:
-        runs = set(order[: to.runs])
-        return [
-            {
-                field: {run: clip(value, to.chars) for run, value in item.items() if run in runs}
-                if isinstance(item, Mapping)
-                else item
-                for field, item in entry.items()
-            }
-            for entry in entries
-            if all(len(item) <= to.chars for item in entry.values() if isinstance(item, str))
-        ][: to.entries]
-
-    return cut
-
-
 _RECORD = Shape(
-    _records_extent,
-    _cut_records,
+    records_extent,
+    cut_records,
     (
         ("chars", 500),
         ("chars", 120),
@@ -412,8 +223,8 @@ _METRICS = replace(
     flag="--select REGEX or --max-tokens 0 shows more",
 )
 _ENTRIES = Shape(
-    _entries_extent,
-    _cut_entries,
+    entries_extent,
+    cut_entries,
     (
         ("chars", 500),
         ("chars", 120),
@@ -428,26 +239,28 @@ _ENTRIES = Shape(
 )
 SHAPES: Mapping[str, Shape] = {
     "runs": Shape(
-        _list_extent,
-        _cut_runs,
+        list_extent,
+        cut_runs,
         (("chars", 200), ("chars", 60), ("entries", 8), ("chars", 24), ("entries", 1)),
         {"entries": "runs"},
         weight=12,  # labels mean nothing without the legend
     ),
-    "notes": Shape(_list_extent, _cut_list, (("chars", 200), ("entries", 1)), {"entries": "notes"}),
+    "notes": Shape(list_extent, cut_list, (("chars", 200), ("entries", 1)), {"entries": "notes"}),
     "assertions": Shape(
-        _list_extent,
-        _cut_list,
+        list_extent,
+        cut_list,
         (("chars", 2000), ("chars", 300), ("entries", 8), ("chars", 80), ("entries", 1)),
         {"entries": "assertions"},
         weight=3,
     ),
     "config": _RECORD,
     "summary": _RECORD,
-    "schema": replace(_METRICS, extent=_schema_extent, cutter=_cut_schema),
-    "stats": _METRICS,
+    "schema": replace(_METRICS, extent=schema_extent, cutter=cut_schema),
+    "stats": replace(_METRICS, extent=stats_extent, cutter=cut_stats),
     "stats_by_metric": replace(
         _METRICS,
+        extent=stats_extent,
+        cutter=cut_stats,
         plan=(
             ("chars", 120),
             ("entries", 40),
@@ -462,8 +275,8 @@ SHAPES: Mapping[str, Shape] = {
         words={"runs": "metrics", "entries": "runs"},
     ),
     "history": Shape(
-        _history_extent,
-        _cut_history,
+        history_extent,
+        cut_history,
         (
             ("chars", 300),
             ("rows", 24),

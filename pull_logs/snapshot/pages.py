@@ -23,6 +23,7 @@ Read: TypeAlias = Callable[[int, int], bytes]
 
 _MAGIC = b"PAR1"
 _HEADER_ROOM = 1 << 12
+_SMALL_FOOTER = 1 << 13
 _DICTIONARY_PAGE = 2
 _DATA_PAGES = {0: (5, 2), 3: (8, 4)}
 """Page type: the field of its own header, and therein that of the encoding."""
@@ -84,15 +85,14 @@ def read_groups(footer: bytes, *, size: int | None) -> tuple[Group, ...]:
     Raises:
         DataError: The footer is damaged, or tells of what this format does not have.
     """
-    groups = _parsed(footer)
+    groups = (_parsed_small if len(footer) <= _SMALL_FOOTER else _parsed_large)(footer)
     for chunk in (chunk for group in groups for chunk in group.chunks):
         if size is not None and chunk.end > size:
             raise _damaged(chunk.column, chunk.row_group)
     return groups
 
 
-@lru_cache(maxsize=2)  # a file is opened several times in a row, and a footer of many columns takes long
-def _parsed(footer: bytes) -> tuple[Group, ...]:
+def _parse(footer: bytes) -> tuple[Group, ...]:
     if len(footer) < 8 or footer[-4:] != _MAGIC:
         raise DataError("the Parquet footer does not end in PAR1")
     length = int.from_bytes(footer[-8:-4], "little")
@@ -110,6 +110,11 @@ def _parsed(footer: bytes) -> tuple[Group, ...]:
     if not whole:
         raise DataError(f"the row groups of the Parquet file do not add up to its {fields[3]} rows")
     return groups
+
+
+# A question opens each of its files several times, and parsing a footer takes longer than reading its columns.
+_parsed_small = lru_cache(maxsize=1024)(_parse)
+_parsed_large = lru_cache(maxsize=2)(_parse)
 
 
 def _column_name(element: Struct) -> str:

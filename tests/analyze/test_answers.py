@@ -4,15 +4,21 @@ import json
 import math
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
+import scipy.stats
 from fakeruns import FakeRun, subjects, training
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rowkit import canonical, nasty_rows
 
 from pull_logs.analyze import Subject, View, answer
+from pull_logs.cli.text import render_text
 from pull_logs.errors import MetricNotFoundError, UnknownNameError, UsageError
 from pull_logs.runs import Coverage
+from pull_logs.snapshot.columns import batch_from_arrow
 
 COMPARISONS = ["comparison", "config_diff", "config_same", "summary_comparison"]
 
@@ -387,3 +393,45 @@ def test_no_runs_make_an_answer_too() -> None:
         "history": {},
         "notes": [],
     }
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_planted_spikes_and_nans_of_a_hundred_thousand_rows_are_always_in_the_sample(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = {
+        name: np.linspace(2, 1, 100_000) + rng.standard_normal(100_000) / 50 for name in ("a", "b", "c")
+    }
+    planted: set[int] = {0, 99_999}
+    for column in values.values():
+        places = rng.choice(100_000, 5, replace=False)
+        column[places] = [1e3, -1e3, math.nan, math.inf, -math.inf]
+        planted |= set(places.tolist())
+    steps = np.arange(100_000)
+    run = FakeRun()
+    run.batch = batch_from_arrow(pa.table({"_step": steps, **values}))
+    for max_tokens in (0, 16_000):
+        found = history(View(max_rows=60, max_tokens=max_tokens), run)
+        assert planted <= {row[0] for row in found["rows"]}
+        assert found["rows_shown"] == 60
+    text = render_text(answer(subjects(run), View(max_tokens=600)), max_tokens=600)
+    assert planted <= {int(line.split(",")[0]) for line in text.splitlines() if line[:1].isdigit()}
+
+
+def test_statistics_of_a_million_rows_are_those_of_pandas_and_scipy_to_a_billionth() -> None:
+    values = np.random.default_rng(1).lognormal(3, 2, 1_000_000)
+    values[::7] = math.nan
+    run = FakeRun()
+    run.batch = batch_from_arrow(pa.table({"_step": np.arange(1_000_000), "x": values}))
+    found = answer(subjects(run), View(stats=True))["stats"]["A"]["x"]
+    finite = values[np.isfinite(values)]
+    told = pd.Series(finite).describe(percentiles=[0.1, 0.25, 0.5, 0.75, 0.9])
+    names = {f"p{n}": f"{n}%" for n in (10, 25, 50, 75, 90)} | {
+        "mean": "mean",
+        "std": "std",
+        "min": "min",
+        "max": "max",
+    }
+    for ours, theirs in names.items():
+        assert found[ours] == pytest.approx(told[theirs], rel=1e-9)
+    summary = scipy.stats.describe(finite)
+    assert (found["mean"], found["std"] ** 2) == pytest.approx((summary.mean, summary.variance), rel=1e-9)

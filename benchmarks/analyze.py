@@ -1,0 +1,190 @@
+"""How long answers take: expressions beside pandas, statistics and comparisons of many runs from a bundle.
+
+    python benchmarks/analyze.py                 # all parts, three times each; the median is told
+    python benchmarks/analyze.py --only stats    # one part
+    python benchmarks/analyze.py --quick         # small sizes: shows that it works, not how fast
+
+The parts and their aims:
+
+    expressions   one --where and three --eval over 1,000,000 rows, beside the same written in pandas by hand: at
+                  most 3 times its time
+    stats         `pull-logs --stats` over 200 runs x 2,000 rows x 20 metrics: at most 1.5 s of wall time
+    compare       `pull-logs compare` over 1,000 runs x 20 rows x 5 metrics: at most 3 s
+    memory        the peak of `--stats` over one run of 1,000,000 rows, above what the same command takes for one
+                  row: at most twice the columns in use
+
+Commands run as processes of their own, the start of Python included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+from workloads import Scenario, make_bundle
+
+_EVALS = (
+    ("gap", "val/loss - train/loss"),
+    ("smooth", "ema(train/loss, 0.1)"),
+    ("best", "cummin(val/loss)"),
+)
+_WHERE = "_step >= 1000 and (gap > 0.1 or smooth < best)"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure what is asked for and print it."""
+    options = _options(arguments)
+    with ExitStack() as stack:
+        folder = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, part in _PARTS.items():
+            if not options.only or name in options.only:
+                print(part(folder, options.quick, options.repeats), flush=True)
+    return 0
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--only", action="append", choices=list(_PARTS), help="a part; may be repeated")
+    parser.add_argument("--repeats", type=int, default=3, choices=range(1, 21), metavar="N", help="default 3")
+    parser.add_argument("--quick", action="store_true", help="small sizes")
+    parser.add_argument("--work", type=Path, help="keep the synthetic bundles here for the next time")
+    return parser.parse_args(arguments)
+
+
+def _expressions(_folder: Path, quick: bool, repeats: int) -> str:  # noqa: FBT001 - one shape for all parts
+    import numpy as np
+    import pandas as pd
+
+    from pull_logs.analyze.expressions import compile_expression
+    from pull_logs.analyze.vectors import Vector, numbers
+
+    count = 20_000 if quick else 1_000_000
+    rng = np.random.default_rng(0)
+    steps = np.arange(count, dtype=np.int64)
+    train = np.exp(-steps / count) + rng.standard_normal(count) * 0.05
+    there = rng.random(count) < 0.3
+    validation = np.where(there, train + 0.1, np.nan)
+    columns = {
+        "_step": numbers(steps),
+        "train/loss": numbers(train),
+        "val/loss": Vector("number", validation, there),
+    }
+    frame = pd.DataFrame({"_step": steps, "train/loss": train, "val/loss": validation})
+
+    def ours() -> int:
+        known = dict(columns)
+        for name, text in _EVALS:
+            known[name] = compile_expression(text, known).evaluate(known, count)
+        kept = np.flatnonzero(compile_expression(_WHERE, known).condition(known, count))
+        return min(len(vector.take(kept)) for vector in known.values())
+
+    def theirs() -> int:
+        known = frame.assign(
+            gap=frame["val/loss"] - frame["train/loss"],
+            smooth=frame["train/loss"].ewm(alpha=0.1, adjust=False).mean(),
+            best=frame["val/loss"].cummin(),
+        )
+        kept = (known["_step"] >= 1000) & ((known["gap"] > 0.1) | (known["smooth"] < known["best"]))
+        return len(known[kept])
+
+    if ours() != theirs():
+        raise SystemExit("expressions: the two do not keep the same rows")
+    seconds, other = _seconds(ours, repeats), _seconds(theirs, repeats)
+    ratio = seconds / other
+    return (
+        f"expressions: {count:,} rows, where and three evals: {seconds * 1e3:.0f} ms, "
+        f"pandas {other * 1e3:.0f} ms, {ratio:.2f} times (aim: 3)"
+    )
+
+
+def _stats(folder: Path, quick: bool, repeats: int) -> str:  # noqa: FBT001
+    scenario = Scenario(name="stats", runs=20 if quick else 200, rows=2_000)
+    bundle = make_bundle(scenario, folder)
+    words = ("-b", str(bundle), "--stats", "--no-hints")
+    return f"stats: {_sizes(scenario)}: {_command_seconds(words, repeats)} (aim: 1.5 s)"
+
+
+def _compare(folder: Path, quick: bool, repeats: int) -> str:  # noqa: FBT001
+    scenario = Scenario(name="compare", runs=100 if quick else 1_000, rows=20, metrics=5)
+    bundle = make_bundle(scenario, folder)
+    words = ("compare", "-b", str(bundle), "--group-by", "config.lr", "--best", "metric_00:min")
+    return f"compare: {_sizes(scenario)}: {_command_seconds(words, repeats)} (aim: 3 s)"
+
+
+def _memory(folder: Path, quick: bool, _repeats: int) -> str:  # noqa: FBT001
+    rows, metrics = (50_000 if quick else 1_000_000), 20
+    peaks = []
+    for count in (1, rows):
+        bundle = make_bundle(Scenario(name="memory", runs=1, rows=count, metrics=metrics), folder)
+        peaks.append(_peak(("-b", str(bundle), "--stats", "--no-hints")))
+    columns = rows * (metrics + 1) * 8
+    more = peaks[1] - peaks[0]
+    return (
+        f"memory: --stats of {rows:,} rows x {metrics} metrics takes {more / 1e6:.0f} MB more than of one row, "
+        f"{more / columns:.2f} times the columns in use of {columns / 1e6:.0f} MB (aim: 2)"
+    )
+
+
+def _sizes(scenario: Scenario) -> str:
+    return f"{scenario.runs:,} runs x {scenario.rows:,} rows x {scenario.metrics} metrics"
+
+
+def _seconds(work: Callable[[], object], repeats: int) -> float:
+    def once() -> float:
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+
+    return median(once() for _ in range(repeats))
+
+
+def _command_seconds(words: Iterable[str], repeats: int) -> str:
+    """Wall and processor time of a command, in words: the medians."""
+    walls, processors = [], []
+    for _ in range(repeats):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "pull_logs", *words], check=True, stdout=subprocess.DEVNULL)
+        walls.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        processors.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return (
+        f"{median(walls):.2f} s ({min(walls):.2f}-{max(walls):.2f}), {median(processors):.2f} s of processor"
+    )
+
+
+_PEAK = """
+import resource, sys
+from pull_logs.cli.main import main
+code = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, file=sys.stderr)
+raise SystemExit(code)
+"""
+
+
+def _peak(words: Iterable[str]) -> int:
+    """The most memory that a command held, in bytes."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PEAK, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    return int(done.stderr.split()[-1])
+
+
+_PARTS: dict[str, Callable[[Path, bool, int], str]] = {
+    "expressions": _expressions,
+    "stats": _stats,
+    "compare": _compare,
+    "memory": _memory,
+}
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
