@@ -294,8 +294,8 @@ SHAPES: Mapping[str, Shape] = {
         weight=3,  # what a budget is mostly for
     ),
     "checkpoints": Shape(
-        _list_extent,
-        _cut_list,
+        list_extent,
+        cut_list,
         (("chars", 200), ("entries", 40), ("chars", 60), ("entries", 3), ("chars", 24), ("entries", 1)),
         {"entries": "checkpoints"},
         "--select REGEX or --max-tokens 0 shows more",
