@@ -47,6 +47,9 @@ CASES: dict[str, tuple[str, ...]] = {
     "incomplete-run": (*KILLED, "-H"),
     "checkpoint": (*BUNDLE, "-c", "fixtures/digits/checkpoints/epoch-06/cnn-lr0.1-s0.pt", "-c",
         "fixtures/digits/checkpoints/cnn-lr0.01-s0.pt", "-H", "--select", "^val/"),
+    "checkpoints-of-runs": (
+        *BUNDLE, "-c", "fixtures/digits/checkpoints", "--filter", "config.lr == 0.1", "-H", "--select", "^val/acc$",
+    ),
     "many-runs-human": (*MANY, "-H", "--select", "^val/acc$"),
     "many-runs-schema": (*MANY, "--schema"),
     "many-runs-stats": (*BUNDLE, "--stats", "--select", "^val/acc$|hidden"),
@@ -93,5 +96,5 @@ def test_every_section_is_in_some_golden_file() -> None:
     }
     assert found == {
         "RUNS", "CONFIG", "SUMMARY", "SCHEMA", "STATS", "HISTORY", "COMPARISON", "CONFIG_DIFF",
-        "SUMMARY_COMPARISON", "ASSERTIONS", "OVERVIEW", "STATES", "METRICS", "HEALTH",
+        "SUMMARY_COMPARISON", "CHECKPOINTS", "ASSERTIONS", "OVERVIEW", "STATES", "METRICS", "HEALTH",
     }  # fmt: skip
