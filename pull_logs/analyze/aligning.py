@@ -23,6 +23,7 @@ import numpy as np
 
 from pull_logs.analyze.frames import Column, Frame, Steps
 from pull_logs.analyze.schema import extremes
+from pull_logs.analyze.vectors import Mask
 from pull_logs.errors import UsageError
 from pull_logs.snapshot.canon import STEP, canon_number
 
@@ -173,9 +174,10 @@ class Alignment:
         found = {}
         for name in names:
             column = frame.column(name)
-            if column.numbers()[1].any():
+            numeric = column.numbers()[1]
+            if numeric.any():
                 x = self._axis_of(frame, axes.get(name) if self.axis == DEFINED else self.axis)
-                found[name] = self._read(column, x, steps=frame.steps, until=until)
+                found[name] = self._read(column, numeric[:until], x, steps=frame.steps)
         return found
 
     def _last_row(self, frame: Frame, checkpoint_step: int | None) -> int:
@@ -199,16 +201,14 @@ class Alignment:
         name = name or STEP
         return frame.column(name) if name in frame else None
 
-    def _read(self, column: Column, x: Column | None, *, steps: Steps, until: int) -> Reading:
+    def _read(self, column: Column, numeric: Mask, x: Column | None, *, steps: Steps) -> Reading:
         whole = _whole(column, steps) if self.whole else {}
         if self.place.word == "step":
             return Reading(**self._at_place(column, x), **whole)
-        rows = np.flatnonzero(column.numbers()[1][:until])
-        if not len(rows):
+        if not numeric.any():
             return Reading(**whole)
-        row = rows[-1:]
-        place = x.cells(row)[0] if x is not None else None
-        return Reading(value=column.cells(row)[0], x=place, **whole)
+        row = len(numeric) - 1 - int(numeric[::-1].argmax())
+        return Reading(value=_cell(column, row), x=None if x is None else _cell(x, row), **whole)
 
     def _at_place(self, column: Column, x: Column | None) -> dict[str, Any]:
         if x is None:
@@ -222,13 +222,13 @@ class Alignment:
         after = int(np.searchsorted(places[rows], where, side="right"))
         if not after:
             return {}
-        before = rows[after - 1]
+        before = int(rows[after - 1])
         if places[before] == where:
-            return {"value": column.cells(rows[after - 1 : after])[0], "x": canon_number(where)}
+            return {"value": _cell(column, before), "x": canon_number(where)}
         if after == len(rows):
             return {}
         if self.interpolation == "previous":
-            value = column.cells(rows[after - 1 : after])[0]
+            value = _cell(column, before)
         else:
             low, high = places[before], places[rows[after]]
             share = (where - low) / (high - low)
@@ -241,5 +241,17 @@ def _whole(column: Column, steps: Steps) -> dict[str, Any]:
     low, high = extremes(column)
     if low is None or high is None:
         return {}
-    least, greatest = column.cells(np.array([low, high]))
-    return {"min": least, "min_step": int(steps[low]), "max": greatest, "max_step": int(steps[high])}
+    return {
+        "min": _cell(column, low),
+        "min_step": int(steps[low]),
+        "max": _cell(column, high),
+        "max_step": int(steps[high]),
+    }
+
+
+def _cell(column: Column, row: int) -> Any:
+    """One exact canonical cell; of a column of doubles, without the detour over lists."""
+    vector = column.vector
+    if vector.values.dtype != np.float64 or column.exact:
+        return column.cells(np.array([row]))[0]
+    return canon_number(float(vector.values[row])) if vector.present[row] else None

@@ -27,13 +27,14 @@ from pull_logs.analyze.checkpoints import compare_checkpoints, steps_of
 from pull_logs.analyze.compare import compare_configs, compare_summaries
 from pull_logs.analyze.flatten import flatten
 from pull_logs.analyze.frames import Frame
-from pull_logs.analyze.grouping import Grouping, values_of
+from pull_logs.analyze.grouping import CONFIG, Grouping, is_seed, values_of
 from pull_logs.analyze.groupstats import Groups
 from pull_logs.analyze.intervals import IntervalKind
-from pull_logs.analyze.ranking import Criterion, defined_goal, ranked
+from pull_logs.analyze.ranking import Criterion, deciding_metric, defined_goal, ranked, suggested_end
 from pull_logs.analyze.resolve import nearest_names
 from pull_logs.analyze.selection import compile_pattern, is_internal
 from pull_logs.errors import MetricNotFoundError, UsageError
+from pull_logs.runs import RunInfo
 from pull_logs.snapshot.canon import STEP, canon_record, spell
 
 if TYPE_CHECKING:
@@ -106,12 +107,14 @@ class _Read:
 
     Attributes:
         subjects: The runs.
+        infos: What is known of them.
         metrics: Of each run, the metrics at the place.
         axes: Of each run, which metric is defined over which.
         names: Every metric that some run has numbers of, in order.
     """
 
     subjects: Sequence[Subject]
+    infos: Sequence[RunInfo]
     metrics: Sequence[Mapping[str, Reading]]
     axes: Sequence[Mapping[str, str]]
     names: Sequence[str]
@@ -129,8 +132,8 @@ def compare_runs(subjects: Sequence[Subject], question: Comparison) -> dict[str,
         An object for strict JSON, told by `data/schemas/compare.json`: `runs`, `alignment`, `comparison`,
         `config_diff`, `config_same` and `summary_comparison` always; `ranking` under `best` or `sort`; with
         groups `groups`, `group_stats` and `verdicts`; with checkpoints `checkpoints`, and under `best` or `sort`
-        `best_checkpoint` (see `checkpoints.compare_checkpoints`). Then `notes`, and at most two commands to go on with
-        in `next`.
+        `best_checkpoint` (see `checkpoints.compare_checkpoints`). Then `notes`, and in `next` the flags of at
+        most two questions to go on with, each a list of words.
 
     Raises:
         UsageError: Flags contradict each other, or a key or an end of a metric cannot be settled.
@@ -138,15 +141,16 @@ def compare_runs(subjects: Sequence[Subject], question: Comparison) -> dict[str,
         DamageError: A history is damaged.
     """
     question.check()
-    direction = _direction(subjects, question)
+    infos = [subject.run.info for subject in subjects]
+    direction = _direction(infos, question)
     alignment = Alignment(
         place=question.at,
         axis=question.axis,
         interpolation=question.interpolation,
         best=(question.best.metric, direction) if question.best and direction else None,
     )
-    read = _read(subjects, question, alignment)
-    values = [values_of(subject.run.info) for subject in subjects]
+    read = _read(subjects, infos, question, alignment)
+    values = [values_of(info) for info in infos]
     places = list(range(len(subjects)))
     found: dict[str, Any] = {}
     notes = [f"{s.label} is incomplete: {s.run.coverage.reason}" for s in subjects if not s.run.complete]
@@ -175,9 +179,11 @@ def compare_runs(subjects: Sequence[Subject], question: Comparison) -> dict[str,
         found["ranking"] = _ranking(read, places, criterion.metric, direction)
     shown = [read.subjects[place] for place in places]
     found["runs"] = [describe_run(subject, None) for subject in shown]
-    found["alignment"] = _told_alignment(read, alignment, shown=len(shown))
+    found["alignment"] = _told_alignment(
+        read, alignment, shown=len(shown), interval=question.interval if groups else None
+    )
     found["comparison"] = _told_metrics(read, places)
-    found |= _records(shown, question)
+    found |= _records([subject.label for subject in shown], [infos[place] for place in places], question)
     if any(subject.checkpoints for subject in shown):
         best = None if criterion is None or direction is None else (criterion.metric, direction)
         found["checkpoints"], best_one, more = compare_checkpoints(shown, select=question.select, best=best)
@@ -189,28 +195,31 @@ def compare_runs(subjects: Sequence[Subject], question: Comparison) -> dict[str,
         "command": "compare",
         **{name: found[name] for name in SECTIONS if name in found},
         "notes": notes,
+        "next": _further(read, places, question, found["config_diff"])[:2],
     }
 
 
-def _direction(subjects: Sequence[Subject], question: Comparison) -> Direction | None:
+def _direction(infos: Sequence[RunInfo], question: Comparison) -> Direction | None:
     criterion = question.criterion
     if criterion is None:
         return None
-    goals = (defined_goal(subject.run.info.config_internal, criterion.metric) for subject in subjects)
+    goals = (defined_goal(info.config_internal, criterion.metric) for info in infos)
     option = "--best" if question.best else "--sort"
     return criterion.settle([goal for goal in goals if goal is not None], option=option)
 
 
-def _read(subjects: Sequence[Subject], question: Comparison, alignment: Alignment) -> _Read:
+def _read(
+    subjects: Sequence[Subject], infos: Sequence[RunInfo], question: Comparison, alignment: Alignment
+) -> _Read:
     """Read every run, one after the other, and refuse names that none of them has."""
     named = {question.criterion.metric} if question.criterion else set()
     pattern = None if question.select is None else compile_pattern(question.select)
     metrics, all_axes = [], []
     known: dict[str, None] = {}
-    for subject in subjects:
+    for subject, info in zip(subjects, infos, strict=True):
         frame = Frame(subject.run)
         known.update(dict.fromkeys(frame.names))
-        axes = defined_axes(subject.run.info.config_internal)
+        axes = defined_axes(info.config_internal)
         wanted = [
             name
             for name in frame.names
@@ -231,7 +240,7 @@ def _read(subjects: Sequence[Subject], question: Comparison, alignment: Alignmen
         raise _no_metric(f"--x {question.axis!r}", question.axis, known)
     if pattern is not None and not any(map(pattern.search, names)):
         raise _no_metric(f"--select {question.select!r}", question.select or "", known)
-    return _Read(subjects, metrics, all_axes, names)
+    return _Read(subjects, infos, metrics, all_axes, names)
 
 
 def _no_metric(what: str, name: str, known: Mapping[str, None]) -> MetricNotFoundError:
@@ -250,7 +259,7 @@ def _ranking(read: _Read, places: Sequence[int], metric: str, direction: Directi
             {
                 "rank": rank,
                 "run": read.subjects[place].label,
-                "path": str(read.subjects[place].run.info.path),
+                "path": str(read.infos[place].path),
                 "metric": metric,
                 "direction": direction,
                 "value": spell(reading.value),
@@ -269,12 +278,14 @@ def _best_run(read: _Read, places: Sequence[int], metric: str, direction: Direct
     if number is None or not math.isfinite(number):
         return f"no run has a finite {metric} there"
     return (
-        f"best {metric} ({direction}): {subject.label} ({subject.run.info.path}), {number:.6g}; "
+        f"best {metric} ({direction}): {subject.label} ({read.infos[first].path}), {number:.6g}; "
         "single runs say nothing about seed noise: --group-by all-but:SEED"
     )
 
 
-def _told_alignment(read: _Read, alignment: Alignment, *, shown: int) -> dict[str, Any]:
+def _told_alignment(
+    read: _Read, alignment: Alignment, *, shown: int, interval: IntervalKind | None
+) -> dict[str, Any]:
     interpolated = sum(reading.interpolated for readings in read.metrics for reading in readings.values())
     return {
         "at": alignment.place.told(),
@@ -282,6 +293,7 @@ def _told_alignment(read: _Read, alignment: Alignment, *, shown: int) -> dict[st
         "interpolation": alignment.interpolation if alignment.place.word == "step" else None,
         "interpolated": interpolated,
         "best": None if alignment.best is None else ":".join(alignment.best),
+        "ci": interval,
         "runs": len(read.subjects),
         "shown": shown,
     }
@@ -307,10 +319,11 @@ def _told_metrics(read: _Read, places: Sequence[int]) -> list[dict[str, Any]]:
     return entries
 
 
-def _records(shown: Sequence[Subject], question: Comparison) -> dict[str, Any]:
+def _records(labels: Sequence[str], infos: Sequence[RunInfo], question: Comparison) -> dict[str, Any]:
     """What the configs and summaries of the shown runs have to say."""
-    configs = {s.label: flatten(canon_record(s.run.info.config)) for s in shown}
-    summaries = {s.label: flatten(canon_record(s.run.info.summary), keep_typed=True) for s in shown}
+    shown = dict(zip(labels, infos, strict=True))
+    configs = {run: flatten(canon_record(info.config)) for run, info in shown.items()}
+    summaries = {run: flatten(canon_record(info.summary), keep_typed=True) for run, info in shown.items()}
     differing = compare_configs(configs)
     pattern = compile_pattern(question.select or "")
     return {
@@ -322,14 +335,36 @@ def _records(shown: Sequence[Subject], question: Comparison) -> dict[str, Any]:
     }
 
 
+def _further(
+    read: _Read, places: Sequence[int], question: Comparison, differing: Sequence[Mapping[str, Any]]
+) -> list[list[str]]:
+    """What to ask next: for groups and a verdict if there are none, then for the same step of all runs."""
+    seeds = [entry["key"] for entry in differing if is_seed(CONFIG + entry["key"])]
+    verdict: list[str] = []
+    if not question.group_by and seeds and len(places) > 2:
+        verdict += ["--group-by", f"all-but:{','.join(seeds)}"]
+    metric = deciding_metric(read.names)
+    if question.criterion is None and metric is not None and len(places) > 1:
+        verdict += ["--best", f"{metric}:{suggested_end(metric)}"]
+    common = _common_end(read, places)
+    same_step = ["--at", str(common)] if question.at.word == "last" and common is not None else []
+    return [flags for flags in (verdict, same_step) if flags]
+
+
+def _common_end(read: _Read, places: Sequence[int]) -> int | None:
+    """The step that all runs reach; None if all end there, or a run has no rows."""
+    ends = [read.subjects[place].run.last_step for place in places]
+    known = [step for step in ends if step is not None]
+    return min(known) if known and min(known) < max(known) else None
+
+
 def _alignment_notes(read: _Read, alignment: Alignment, places: Sequence[int]) -> list[str]:
     notes = []
-    ends = [read.subjects[place].run.last_step for place in places]
-    known = sorted(step for step in ends if step is not None)
-    if alignment.place.word == "last" and known and known[0] != known[-1]:
+    common = _common_end(read, places)
+    if alignment.place.word == "last" and common is not None:
         notes.append(
-            f"the runs end at different steps, {known[0]} to {known[-1]}, and are compared at their ends; "
-            f"--at {known[0]} compares all at one step"
+            f"the runs end at different steps, the first at {common}, and are compared at their ends; "
+            f"--at {common} compares all at one step"
         )
     if alignment.place.word == "checkpoint":
         without = [

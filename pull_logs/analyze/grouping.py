@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -124,7 +123,7 @@ class Grouping:
             config = [name for name in names if name.startswith(CONFIG) and name not in {*left_out, *seeds}]
             by += differing_names(runs, config)
         by = list(dict.fromkeys(by))
-        found = seeds or left_out or [name for name in names if _is_seed(name)]
+        found = seeds or left_out or [name for name in names if is_seed(name)]
         return cls(
             by=tuple(by),
             seeds=tuple(name for name in dict.fromkeys(found) if name not in by),
@@ -175,7 +174,8 @@ def _order(values: Values, name: str) -> tuple[int, float, str]:
     return 1, 0.0, json.dumps(value, sort_keys=True)
 
 
-def _is_seed(name: str) -> bool:
+def is_seed(name: str) -> bool:
+    """Whether a config key is called like a seed: `seed`, `data_seed`, `random_state`."""
     return name.startswith(CONFIG) and bool(_SEED.fullmatch(split_path(name)[-1]))
 
 
@@ -209,11 +209,3 @@ def _unknown(what: str, word: str, names: Collection[str]) -> UsageError:
     nearest = nearest_names(word if word.startswith(CONFIG) else CONFIG + word, list(names))
     hint = f"the nearest are {', '.join(map(repr, nearest))}" if nearest else "the runs have no config"
     return UsageError(f"{what}: no run has {word!r}", hint=hint)
-
-
-def most_common(runs: Sequence[Values], name: str) -> list[tuple[Any, int]]:
-    """The values of a name and how many runs have each, the most frequent first; runs without it apart."""
-    known = [values[name] for values in runs if name in values]
-    by_identity = {identity(value): value for value in known}
-    counts = Counter(map(identity, known))
-    return [(by_identity[found], count) for found, count in counts.most_common()]

@@ -150,14 +150,13 @@ class Groups:
         if confounders := self.grouping.confounders(self.values, members):
             notes.append(
                 f"runs of one group differ in more than their seed: {_listed(confounders)}; "
-                "--group-by all-but:SEED takes them apart"
+                f"--group-by all-but:{','.join(self._seed_names()) or 'SEED'} takes them apart"
             )
         if len(members) == len(self.values) > 1 and (unique := self.grouping.unique_keys(self.values)):
             names = [name.removeprefix(CONFIG) for name in unique]
-            seeds = [name.removeprefix(CONFIG) for name in self.grouping.seeds]
             notes.append(
                 f"every group is a single run, since these keys differ in all runs: {_listed(names)}; "
-                f"--group-by all-but:{','.join([*seeds, *names[:_NAMED_AT_MOST]])} looks past them"
+                f"--group-by all-but:{','.join([*self._seed_names(), *names[:_NAMED_AT_MOST]])} looks past them"
             )
         states = Counter(str(values["state"]) for values in self.values if values.get("state") != "finished")
         if states:
@@ -172,6 +171,9 @@ class Groups:
                 "name the one that decides with --best METRIC:min or :max, or fewer with --select"
             )
         return notes
+
+    def _seed_names(self) -> list[str]:
+        return [name.removeprefix(CONFIG) for name in self.grouping.seeds]
 
     def answer(self) -> str | None:
         """The one sentence that says which group is best and whether that is real; None where nothing ranks."""
@@ -201,7 +203,7 @@ class Groups:
         if larger and within:
             return (
                 f"its lead is {LARGER} against {larger} and {WITHIN} against {within} "
-                f"of {larger + within} other groups{untested}"
+                f"of {larger + within} tested groups{untested}"
             )
         return f"its lead is {LARGER if larger else WITHIN} against {_all_of(larger + within)}{untested}"
 
@@ -345,7 +347,7 @@ def _finite(metrics: Sequence[Mapping[str, Reading]], places: Sequence[int], met
 
 
 def _all_of(count: int) -> str:
-    return "the one other group" if count == 1 else f"all {count} other groups"
+    return "the one tested group" if count == 1 else f"all {count} tested groups"
 
 
 def _short(number: float | None) -> str:

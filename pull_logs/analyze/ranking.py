@@ -25,6 +25,7 @@ _SMALL = re.compile(
 _GREAT = re.compile(
     r"(accuracy|acc|f1|auc|auroc|map|iou|dice|bleu|rouge|score|reward|return|precision|recall|psnr|ssim|success|throughput)\d*"
 )
+_HELD_OUT = frozenset({"val", "valid", "validation", "eval", "evaluation", "test", "dev"})
 _GOALS: Mapping[object, Direction] = {1: "min", 2: "max"}
 
 
@@ -63,14 +64,30 @@ class Criterion:
         defined = set(goals)
         if len(defined) == 1:
             return defined.pop()
-        words = re.split(r"[^a-z0-9]+", self.metric.lower())
-        small, great = (any(map(pattern.fullmatch, words)) for pattern in (_SMALL, _GREAT))
-        if small is not great:
-            return "min" if small else "max"
+        if suggested := suggested_end(self.metric):
+            return suggested
         raise UsageError(
             f"{option} {self.metric!r} does not say which end is good",
             hint=f"write: {option} '{self.metric}:min' or {option} '{self.metric}:max'",
         )
+
+
+def suggested_end(metric: str) -> Direction | None:
+    """The end of a metric that its name says is good."""
+    words = _words(metric)
+    small, great = (any(map(pattern.fullmatch, words)) for pattern in (_SMALL, _GREAT))
+    return None if small is great else "min" if small else "max"
+
+
+def deciding_metric(names: Iterable[str]) -> str | None:
+    """Of these metrics, the one that most likely decides: of validation, and with a name that says its end."""
+    ends = [name for name in names if suggested_end(name)]
+    held_out = [name for name in ends if _HELD_OUT.intersection(_words(name))]
+    return next(iter([*held_out, *ends]), None)
+
+
+def _words(metric: str) -> list[str]:
+    return re.split(r"[^a-z0-9]+", metric.lower())
 
 
 def defined_goal(config_internal: Mapping[str, Any], metric: str) -> Direction | None:

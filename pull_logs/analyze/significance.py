@@ -75,7 +75,7 @@ class Difference:
 
 
 def compare_samples(first: Sample, second: Sample) -> Difference | None:
-    """Test the difference of two groups; None if one of them has fewer than two values.
+    """Test the difference of two groups; None if one has fewer than two values, or their spread is no double.
 
     The test is paired if every seed stands once in its group and the smaller group's seeds are all in the
     larger one: what the larger one has besides is then left out of the test.
@@ -84,7 +84,7 @@ def compare_samples(first: Sample, second: Sample) -> Difference | None:
         return None
     pairs = _pairs(first, second)
     found = _paired(pairs) if pairs else _welch(first.values, second.values)
-    return found if math.isfinite(found.difference) and not math.isnan(found.t) else None
+    return found if math.isfinite(found.difference) and not math.isnan(found.p) else None
 
 
 def _pairs(first: Sample, second: Sample) -> list[tuple[float, float]]:

@@ -23,6 +23,7 @@ from pull_logs.cli.tables import NOTHING, Table, cell, exact, heading, run_lines
 COLUMNS_AT_MOST = 10
 """Runs that are shown as columns; more become rows."""
 _VALUES_AT_MOST = 10
+_STRETCHES_AT_MOST = 12
 _KEYS_BESIDE = 6
 
 
@@ -43,8 +44,7 @@ def compare_text(answer: Mapping[str, Any], *, max_tokens: int) -> str:
     """
     check_budget(max_tokens)
     tables = {name: make(answer) for name, make in _TABLES.items() if name in answer}
-    if not answer["notes"]:
-        tables.pop("notes")
+    tables = {name: made for name, made in tables.items() if name not in _BARE or made.lines}
     fitted, cuts = fit_sections(
         tables,
         limit=max_tokens * 3,
@@ -56,7 +56,7 @@ def compare_text(answer: Mapping[str, Any], *, max_tokens: int) -> str:
 
 
 def _render(name: str, section: Table, cut: str) -> str:
-    lines = [] if name == "notes" else [heading(name.upper(), **section.facts)]
+    lines = [] if name in _BARE else [heading(name.upper(), **section.facts)]
     lines += section.lines
     if section.columns:
         show = [*section.show, *[cell] * (len(section.columns) - len(section.show))]
@@ -92,6 +92,10 @@ def _runs(answer: Mapping[str, Any]) -> Table:
 
 def _notes(answer: Mapping[str, Any]) -> Table:
     return Table(lines=[f"# {inline(note)}" for note in answer["notes"]])
+
+
+def _next(answer: Mapping[str, Any]) -> Table:
+    return Table(lines=[f"# next: {inline(command)}" for command in answer["next"]])
 
 
 def _answer(answer: Mapping[str, Any]) -> Table:
@@ -165,7 +169,11 @@ _STATISTICS = ("n", "mean", "std", "ci_low", "ci_high", "median", "iqm", "min", 
 def _group_stats(answer: Mapping[str, Any]) -> Table:
     entries = answer["group_stats"]
     return Table(
-        facts={"metrics": len({entry["metric"] for entry in entries}), **_read_at(answer)},
+        facts={
+            "metrics": len({entry["metric"] for entry in entries}),
+            **_read_at(answer),
+            "ci": answer["alignment"]["ci"],
+        },
         columns=("metric", "group", *_STATISTICS),
         rows=[[entry[name] for name in ("metric", "group", *_STATISTICS)] for entry in entries],
         show=(escape, escape),
@@ -252,7 +260,8 @@ def _runs_as_rows(answer: Mapping[str, Any], facts: Mapping[str, object]) -> Tab
 def _dullness(values: Mapping[str, Any], runs: int) -> tuple[bool, int]:
     """How little a config key tells runs apart: another value in each tells least, then the same in most."""
     counts = Counter(map(exact, values.values()))
-    return len(counts) == runs, max(counts.values())
+    counts["absent"] = runs - len(values)
+    return len(values) == runs == len(counts) - 1, max(counts.values())
 
 
 def _config_diff(answer: Mapping[str, Any]) -> Table:
@@ -297,7 +306,7 @@ def _config_diff(answer: Mapping[str, Any]) -> Table:
 
 
 def label_ranges(labels: Sequence[str]) -> str:
-    """Labels with neighbours drawn together: `A-D F`."""
+    """Labels with neighbours drawn together, and how many stretches more there are: `A-D F +3`."""
     numbers = sorted(map(_label_number, labels))
     by_number = {_label_number(label): label for label in labels}
     stretches: list[list[int]] = []
@@ -306,12 +315,14 @@ def label_ranges(labels: Sequence[str]) -> str:
             stretches[-1].append(number)
         else:
             stretches.append([number])
-    return " ".join(
+    parts = [
         "-".join(by_number[number] for number in (run[0], run[-1]))
         if len(run) > 2
         else " ".join(by_number[number] for number in run)
         for run in stretches
-    )
+    ]
+    more = len(parts) - _STRETCHES_AT_MOST
+    return " ".join(parts[:_STRETCHES_AT_MOST]) + (f" +{more}" if more > 0 else "")
 
 
 def _label_number(label: str) -> int:
@@ -386,8 +397,12 @@ _TABLES: Mapping[str, Callable[[Mapping[str, Any]], Table]] = {
     "comparison": _comparison,
     "config_diff": _config_diff,
     "summary_comparison": _summary_comparison,
+    "next": _next,
 }
 """The sections in their order; a new one is a member of the answer and a function here."""
+
+_BARE = frozenset({"notes", "next"})
+"""What has no heading, and is left out where it has nothing."""
 
 _WEIGHTS = {
     "runs": 3,
@@ -445,7 +460,6 @@ _TABLE = Shape(
         ("entries", 1),
     ),
     {"entries": "rows", "columns": "columns"},
-    "--top, --select, --filter or --max-tokens 0 shows more",
 )
 
 
@@ -467,6 +481,7 @@ _SENTENCE = Shape(
 )
 _JSON_SHAPES: Mapping[str, Shape] = {
     **{name: SHAPES[name] for name in ("notes", "comparison", "config_diff", "summary_comparison")},
+    "next": SHAPES["notes"],
     "runs": _entries(3),
     "alignment": _FIELDS,
     "answer": _SENTENCE,

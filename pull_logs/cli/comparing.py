@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
 
-from pull_logs.cli.options import Command, origin_options, output_options, source_options, take_sources
+from pull_logs.cli.options import (
+    Command,
+    origin_options,
+    output_options,
+    source_options,
+    take_sources,
+    typed_words,
+)
 
 _OPTIONS = (
     click.option("--select", metavar="REGEX", help="Only metrics whose name matches."),
@@ -72,13 +80,15 @@ def _compare_options(command: Command) -> Command:
 @_compare_options
 @origin_options
 @output_options
-def compare(**options: Any) -> None:
+@click.pass_context
+def compare(ctx: click.Context, /, **options: Any) -> None:
     """Compare runs: metrics, configs, groups over seeds, and whether a difference is real.
 
     As in `pull-logs compare -b sweep.wandb.zip --group-by config.lr --best val/acc:max`.
     """
     from pull_logs.cli.subjects import open_subjects, refuse_incomplete
 
+    words = ["pull-logs", "compare", *typed_words(ctx)]
     sources = take_sources(options)
     sources.check()
     as_json, max_tokens, strict = (options.pop(name) for name in ("as_json", "max_tokens", "strict"))
@@ -90,6 +100,7 @@ def compare(**options: Any) -> None:
     with open_subjects(sources, tell=told.append) as subjects:
         answer = compare_runs(subjects, question)
         answer["notes"] = [*told, *answer["notes"]]
+        answer["next"] = [shlex.join([*words, *flags]) for flags in answer["next"]]
         write = compare_json if as_json else compare_text
         click.echo(write(answer, max_tokens=max_tokens), nl=False)
         if strict:
