@@ -1,7 +1,7 @@
 """How often the intervals of `compare` hold the true mean, by simulation.
 
-    python benchmarks/intervals.py                 # the table of docs/statistics.md, about a minute
-    python benchmarks/intervals.py --trials 2000   # roughly, in seconds
+    python benchmarks/intervals.py --trials 4000   # the table of docs/statistics.md, about half a minute
+    python benchmarks/intervals.py --trials 500    # roughly, in seconds
 
 For each number of runs n: draw n values, make the interval, see whether it holds
 the true mean; `--trials` times, seeded. Normal data is where the t interval is

@@ -80,11 +80,6 @@ def middle(ordered: Floats, share: float) -> float:
 
 def extremes(column: Column) -> tuple[int | None, int | None]:
     """The first rows that hold the least and the greatest finite number; None twice without any."""
-    vector = column.vector
-    if vector.kind == "number" and vector.values.dtype == np.float64 and vector.present.all() and len(vector):
-        low, high = int(vector.values.argmin()), int(vector.values.argmax())
-        if np.isfinite(vector.values[low]) and np.isfinite(vector.values[high]):  # a NaN would be both
-            return low, high
     if column.vector.values.dtype == np.int64:
         exact, sound = column.vector.values, column.vector.present
     else:

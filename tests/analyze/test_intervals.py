@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -103,3 +105,13 @@ def test_t_intervals_hold_the_mean_of_normal_data_as_often_as_they_say(n: int) -
         found = describe_sample(values)
         half = t_quantile(0.975, n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
         assert found.ci_high == pytest.approx(float(np.mean(values)) + half, rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_the_bootstrap_falls_short_at_few_runs_by_what_the_page_says(n: int) -> None:
+    page = Path(__file__).resolve().parent.parent.parent / "docs" / "statistics.md"
+    told = re.search(rf"^\| {n} \| [\d.]+% \| ([\d.]+)% ", page.read_text(), re.MULTILINE)
+    assert told
+    drawn = np.random.default_rng(n).standard_normal((1500, n))
+    held = [low <= 0 <= high for low, high in map(bootstrap_interval, drawn)]
+    assert np.mean(held) == pytest.approx(float(told[1]) / 100, abs=0.035)
