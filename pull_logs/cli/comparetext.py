@@ -94,10 +94,6 @@ def _notes(answer: Mapping[str, Any]) -> Table:
     return Table(lines=[f"# {inline(note)}" for note in answer["notes"]])
 
 
-def _next(answer: Mapping[str, Any]) -> Table:
-    return Table(lines=[f"# next: {inline(command)}" for command in answer["next"]])
-
-
 def _answer(answer: Mapping[str, Any]) -> Table:
     return Table(lines=[f"# {inline(answer['answer'])}"])
 
@@ -397,11 +393,10 @@ _TABLES: Mapping[str, Callable[[Mapping[str, Any]], Table]] = {
     "comparison": _comparison,
     "config_diff": _config_diff,
     "summary_comparison": _summary_comparison,
-    "next": _next,
 }
 """The sections in their order; a new one is a member of the answer and a function here."""
 
-_BARE = frozenset({"notes", "next"})
+_BARE = frozenset({"notes"})
 """What has no heading, and is left out where it has nothing."""
 
 _WEIGHTS = {
@@ -481,7 +476,6 @@ _SENTENCE = Shape(
 )
 _JSON_SHAPES: Mapping[str, Shape] = {
     **{name: SHAPES[name] for name in ("notes", "comparison", "config_diff", "summary_comparison")},
-    "next": SHAPES["notes"],
     "runs": _entries(3),
     "alignment": _FIELDS,
     "answer": _SENTENCE,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 import click
 
 from pull_logs.cli.options import (
     Command,
+    hint_options,
     origin_options,
     output_options,
     source_options,
@@ -79,6 +79,7 @@ def _compare_options(command: Command) -> Command:
 @source_options
 @_compare_options
 @origin_options
+@hint_options
 @output_options
 @click.pass_context
 def compare(ctx: click.Context, /, **options: Any) -> None:
@@ -91,18 +92,23 @@ def compare(ctx: click.Context, /, **options: Any) -> None:
     words = ["pull-logs", "compare", *typed_words(ctx)]
     sources = take_sources(options)
     sources.check()
-    as_json, max_tokens, strict = (options.pop(name) for name in ("as_json", "max_tokens", "strict"))
+    as_json, max_tokens, strict, hints = (
+        options.pop(name) for name in ("as_json", "max_tokens", "strict", "hints")
+    )
     from pull_logs.analyze.comparing import compare_runs
     from pull_logs.cli.comparetext import compare_json, compare_text
+    from pull_logs.cli.hints import tell_hints
 
     question = _question(options)
     told: list[str] = []
     with open_subjects(sources, tell=told.append) as subjects:
         answer = compare_runs(subjects, question)
         answer["notes"] = [*told, *answer["notes"]]
-        answer["next"] = [shlex.join([*words, *flags]) for flags in answer["next"]]
+        further = [[*words, *flags] for flags in answer.pop("next")]
         write = compare_json if as_json else compare_text
         click.echo(write(answer, max_tokens=max_tokens), nl=False)
+        if hints:
+            tell_hints(iter(further))
         if strict:
             refuse_incomplete(subjects)
 
