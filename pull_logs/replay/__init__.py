@@ -6,7 +6,7 @@
 `library` reads their histories once and keeps them in bounds (`bounded`):
 `history` makes live pages of them, `exports` whole Parquet files, which
 `storage` sends to whoever follows a link out of `links`. `records` encodes
-configs and summaries. `server` puts the application on a port, `environment`
+configs and summaries, and `misses` what is said of what is not there. `server` puts the application on a port, `environment`
 leads the SDK there and nowhere else, `sharing` keeps servers for a session, and
 `asking` tells what a query names, for whoever records it.
 """

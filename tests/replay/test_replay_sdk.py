@@ -10,13 +10,13 @@ import json
 import os
 import subprocess
 import sys
-import venv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from environments import environment
 from replay_support import Row, histogram_rows, odd_rows, plain_rows, world, write_runs
 
 from pull_logs.replay.server import serve_bundle
@@ -78,22 +78,6 @@ ORDERS: list[tuple[str, list[str]]] = [
 ]
 
 
-def sdk_python(release: str, folder: Path) -> str:
-    """The Python of an environment that has this release, made now unless it is there."""
-    home = folder / f"wandb-{release}"
-    python = home / "bin" / "python"
-    done = home / "complete"
-    if not done.exists():
-        venv.create(home, with_pip=True, clear=True)
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", f"wandb=={release}", "pandas"],
-            check=True,
-            timeout=1500,
-        )
-        done.touch()
-    return str(python)
-
-
 @pytest.fixture(
     scope="module",
     params=[
@@ -106,11 +90,12 @@ def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("replay")
     cache = request.config.cache
     assert cache is not None
-    python = (
-        sys.executable
-        if request.param == "installed"
-        else sdk_python(request.param, cache.mkdir("sdk-releases"))
-    )
+    release = request.param
+    if release == "installed":
+        python = Path(sys.executable)
+    else:
+        folder_of_all = cache.mkdir("sdk-releases")
+        python = environment(folder_of_all, f"wandb-{release}", f"wandb=={release}", "pandas") / "python"
     plan = {
         "paths": list(ROWS),
         "folder": str(folder / "out"),
