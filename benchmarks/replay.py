@@ -26,7 +26,7 @@ from pull_logs.snapshot.columns import batch_from_rows
 from pull_logs.snapshot.seal import BundleRun, write_bundle
 
 ROWS = 20
-READ = 6000
+READ = 3000
 """Runs whose histories are read while memory is watched."""
 
 _PAGE = """

@@ -21,6 +21,9 @@ MEMORY = 256_000_000
 
 METADATA = "wandb-metadata.json"
 
+_COLUMN_COST = 1500
+"""Bytes that a column of a table takes beside its cells."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -57,7 +60,7 @@ class Library:
         self.catalog = catalog
         self.signer = signer
         self._shard_rows = shard_rows
-        self._tables = BoundedCache[RunPath, Table](limit=memory, size=lambda table: table.rows.nbytes)
+        self._tables = BoundedCache[RunPath, Table](limit=memory, size=_table_bytes)
         self._exports = BoundedCache[tuple[RunPath, int], Stored](
             limit=memory, size=lambda stored: len(stored.body)
         )
@@ -120,6 +123,11 @@ class Library:
             raise NotFoundError(f"run {run.path} has no export")
         rows = self._shard_rows or max(plain.num_rows, 1)
         return _stored(encode(plain.slice(number * rows, rows)), "application/octet-stream")
+
+
+def _table_bytes(table: Table) -> int:
+    """What a table takes; of a short one, its columns take more than its cells."""
+    return int(table.rows.nbytes) + _COLUMN_COST * int(table.rows.num_columns)
 
 
 def _stored(body: bytes, media_type: str) -> Stored:
