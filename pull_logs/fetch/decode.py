@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -21,8 +20,16 @@ _GROUP_AT_ONCE = 16 << 20
 
 _LEAST_BUFFER, _MOST_BUFFER = 16 << 10, 1 << 20
 
-_LONG_NUMBER = re.compile(r"\d{19}")
-"""A number that orjson might round: it does so silently at and above 2^64."""
+_SHAPE = bytes(
+    ord("0") if chr(code).isdecimal() else ord(".") if code == ord(".") else ord(" ") for code in range(256)
+)
+"""Makes of text its digits, as zeros, and its points; the rest is blank."""
+
+_LONG_INTEGER = b" " + b"0" * 19
+"""The shape of a number that orjson might round: it does so silently with integers at and above 2^64.
+
+The digits behind a point do not count: a small float has as many.
+"""
 
 
 class FileDamagedError(DataError):
@@ -38,7 +45,7 @@ def parse_rows(texts: Sequence[object]) -> list[dict[str, Any]]:
     whole = [text for text in texts if isinstance(text, str)]
     if len(whole) == len(texts):
         joined = f"[{','.join(whole)}]"
-        if not _LONG_NUMBER.search(joined):
+        if _LONG_INTEGER not in joined.encode(errors="surrogatepass").translate(_SHAPE):
             try:
                 rows = orjson.loads(joined)
             except (orjson.JSONDecodeError, UnicodeEncodeError):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scripted_wandb import rows_of, shard_bytes
 
 from pull_logs.errors import DataError
+from pull_logs.fetch import decode
 from pull_logs.fetch.decode import (
     ROWS_IN_A_PART,
     FileDamagedError,
@@ -35,6 +36,20 @@ def test_rows_are_read_as_pythons_own_json_reads_them(rows: list[dict[str, objec
     texts = [json.dumps(row) for row in rows]
     for found, text in zip(parse_rows(texts), texts, strict=True):
         assert same(found, json.loads(text))
+
+
+def test_small_floats_are_read_as_fast_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "_parse_row", None)
+    texts = ['{"_step":0,"lr":0.00012345678901234567}', '{"_step":1,"lr":-0.00198765432109876543}']
+    assert parse_rows(texts) == [json.loads(text) for text in texts]
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**64), 10**19 + 1, 12345678901234567890123])
+def test_long_integers_keep_every_digit(number: int) -> None:
+    assert parse_rows([f'{{"_step":0,"n":{number}}}', f'{{"n":[{number}]}}']) == [
+        {"_step": 0, "n": number},
+        {"n": [number]},
+    ]
 
 
 @pytest.mark.parametrize(
