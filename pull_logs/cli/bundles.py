@@ -21,7 +21,8 @@ def say_sealed(report: SealReport) -> None:
     from pull_logs.cli.safetext import inline
 
     click.echo(
-        f"{report.path}: {report.runs} runs, {report.rows} rows, {report.bytes / 1e6:.2f} MB, verified",
+        f"{report.path}: {report.runs} run{'s' * (report.runs != 1)}, {report.rows} rows,"
+        f" {report.bytes / 1e6:.2f} MB, verified",
         err=True,
     )
     click.echo(f"bundle id  {report.bundle_id}\ncontent id {report.content_id}", err=True)

@@ -20,9 +20,9 @@ def demo(out: Path) -> None:
     """Serve recorded runs on loopback, pull them all, verify and compare them."""
     from importlib.resources import as_file, files
 
-    from pull_logs.cli.fetching import tell_report
     from pull_logs.cli.options import Sources
     from pull_logs.cli.progress import progress_display
+    from pull_logs.cli.pulled import tell_report
     from pull_logs.cli.show import show_comparison
     from pull_logs.fetch import Selection, load_settings, pull_sync
     from pull_logs.replay import serve_bundle

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pull_logs.cli.auditing import made_for_sharing, redact_option
-from pull_logs.cli.bundles import say_sealed
 from pull_logs.cli.options import Sources, source_options, take_sources
+from pull_logs.cli.pulled import tell_report, tell_survey
 from pull_logs.cli.subjects import read_checkpoints
-from pull_logs.errors import IncompleteError, RunNotFoundError, UsageError
+from pull_logs.errors import FileMissingError, IncompleteError, RunNotFoundError, UsageError
+from pull_logs.runs import STATES
 
 if TYPE_CHECKING:
     from pull_logs.analyze import RunCondition
-    from pull_logs.fetch import PullReport, Selection, Survey
+    from pull_logs.fetch import PullReport, Selection
 
 FILE = click.Path(path_type=Path)
-_MOST_LINES = 20
-"""Runs of which the end of a refresh tells one by one."""
 
 _CONCURRENCY = click.option(
     "--concurrency",
@@ -48,10 +47,26 @@ def _condition(sources: Sources, states: tuple[str, ...], since: str | None) -> 
     if states:
         terms.append(f"state in [{', '.join(map(json.dumps, states))}]")
     if since is not None:
-        terms.append(f"created_at >= {json.dumps(since)}")
+        terms.append(f"created_at >= {json.dumps(_moment(since))}")
     if sources.keep is not None:
         RunCondition(sources.keep)  # so that an error points into what was typed
     return RunCondition(" and ".join(terms)) if terms else None
+
+
+def _moment(text: str) -> str:
+    """A date or a time of `--since` in UTC, to be compared with `created_at`; it has no `Z`, which sorts last.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as exc:
+        raise UsageError(
+            f"--since {text!r} is no date", hint="write it as 2026-11-01 or 2026-11-01T09:30:00+01:00"
+        ) from exc
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.replace(tzinfo=None).isoformat()
 
 
 def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
@@ -69,7 +84,17 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
             "fetch asks W&B and -b names a bundle",
             hint="leave -b out, or bring the bundle up to date with `pull-logs refresh`",
         )
-    sources.check()
+    if not sources.named:
+        raise UsageError(
+            "no source was given",
+            hint="name one with -p ENTITY/PROJECT, -r RUN, -c CHECKPOINT or --sweep E/P/ID",
+        )
+    for text in sources.runs:
+        if Path(text).is_dir():
+            raise UsageError(
+                f"{text!r} is a folder, and fetch asks W&B",
+                hint=f"write: pull-logs import {text} -o FILE.wandb.zip",
+            )
     references = [RunReference.parse(text) for text in sources.runs]
     if scan := read_checkpoints(sources):
         references += dict.fromkeys(checkpoint.reference for checkpoint in scan.found)
@@ -79,53 +104,11 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
     )
 
 
-def tell_report(report: PullReport) -> None:
-    """Tell on stderr what a pull brought, whole or not, and what it took."""
-    from pull_logs.cli.safetext import inline
-
-    say_sealed(report.seal)
-    whole = len(report.runs) - len(report.incomplete)
-    click.echo(
-        f"{whole} of {len(report.runs)} runs whole; {report.requests} requests,"
-        f" {report.bytes_received / 1e6:.2f} MB received, {report.retries} retries, {report.seconds:.1f} s",
-        err=True,
-    )
-    _tell_refreshed(report)
-    for outcome in report.incomplete:
-        if not outcome.sealed:
-            click.echo(inline(f"pull-logs: not in the bundle: {outcome.path}: {outcome.reason}"), err=True)
-        elif outcome.how == "kept":
-            click.echo(inline(f"pull-logs: {outcome.path}: {outcome.reason}"), err=True)
-
-
-def _tell_refreshed(report: PullReport) -> None:
-    """Tell how the runs came, where an earlier bundle was at hand: a line for each that was asked for."""
-    from pull_logs.cli.safetext import inline
-
-    sealed = [outcome for outcome in report.runs if outcome.sealed]
-    counts = Counter(outcome.how for outcome in sealed)
-    asked = [outcome for outcome in sealed if outcome.how == "appended" or outcome.note]
-    if counts.keys() <= {"whole"} and not asked:
-        return
-    new = sum(outcome.new_rows for outcome in sealed if outcome.how == "appended")
-    click.echo(
-        f"{counts['copied']} copied, {counts['appended']} appended to ({new} new rows),"
-        f" {counts['whole']} asked for whole, {counts['kept']} kept as they were",
-        err=True,
-    )
-    told = [outcome for outcome in asked if outcome.how != "copied"]
-    for outcome in told[:_MOST_LINES]:
-        how = f"{outcome.new_rows} new rows" if outcome.how == "appended" else "asked for whole"
-        click.echo(inline(f"{outcome.path}: {how}{outcome.note and f': {outcome.note}'}"), err=True)
-    if len(told) > _MOST_LINES:
-        click.echo(f"... and {len(told) - _MOST_LINES} more; --report-json tells of every run", err=True)
-
-
 def _finish(report: PullReport, *, report_json: Path | None, redact: bool, strict: bool) -> None:
     report = replace(report, seal=made_for_sharing(report.seal, redact=redact))
     tell_report(report)
     if report_json is not None:
-        report_json.write_text(json.dumps(report.to_json(), indent=2, ensure_ascii=False) + "\n")
+        _write_json(report_json, report.to_json())
     if strict and report.incomplete:
         raise IncompleteError(
             f"{len(report.incomplete)} of {len(report.runs)} runs are not whole",
@@ -144,22 +127,47 @@ def _names_in_no_run(selection: Selection, condition: RunCondition | None) -> st
     return ", ".join(map(repr, condition.absent))
 
 
-def _tell_survey(found: Survey) -> None:
-    from pull_logs.cli.safetext import inline
+def _check_output(out: Path | None, report_json: Path | None) -> None:
+    """Make sure that what comes out can be written, before anything is asked for.
 
-    click.echo(
-        f"runs {found.runs}\nrows {found.rows}\nfiles {found.files}\nlive_rows {found.live_rows}\n"
-        f"requests {found.requests}\nlisting_seconds {found.listing_seconds:.1f}"
-    )
-    for path, reason in found.missing:
-        click.echo(inline(f"missing {path}: {reason}"))
+    Raises:
+        FileMissingError: A folder is not there.
+    """
+    for file in (out, report_json):
+        if file is not None and not file.parent.is_dir():
+            raise FileMissingError(
+                f"{str(file)!r} cannot be written: its folder does not exist", hint="make the folder first"
+            )
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    try:
+        file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as exc:
+        raise FileMissingError(f"the report {str(file)!r} cannot be written: {exc.strerror}") from exc
+
+
+def _dry_run(selection: Selection, *, concurrency: int, system: bool, report_json: Path | None) -> None:
+    from pull_logs.cli.progress import progress_display
+    from pull_logs.fetch import survey_sync
+
+    with progress_display() as hook:
+        found = survey_sync(selection, concurrency=concurrency, system=system, progress=hook)
+    tell_survey(found)
+    if report_json is not None:
+        _write_json(report_json, found.to_json())
 
 
 @click.command()
 @source_options
 @click.option("-o", "--out", type=FILE, metavar="FILE", help="The bundle to write.")
 @click.option(
-    "--state", "states", multiple=True, metavar="STATE", help="Only runs in this state, as in 'finished'."
+    "--state",
+    "states",
+    multiple=True,
+    metavar="STATE",
+    type=click.Choice(sorted(STATES)),
+    help="Only runs in this state, as in 'finished'; may be repeated.",
 )
 @click.option("--since", metavar="DATE", help="Only runs created on or after DATE (UTC), as in 2026-11-01.")
 @_METRICS
@@ -196,14 +204,15 @@ def fetch(
         raise UsageError(
             "fetch has no file to write", hint="name it with -o FILE.wandb.zip, or ask with --dry-run"
         )
+    _check_output(out, report_json)
+    if out is None or dry_run:
+        _dry_run(selection, concurrency=concurrency, system=system, report_json=report_json)
+        return
     from pull_logs.cli.progress import progress_display
-    from pull_logs.fetch import pull_sync, survey_sync
+    from pull_logs.fetch import pull_sync
 
     try:
         with progress_display() as hook:
-            if out is None or dry_run:
-                _tell_survey(survey_sync(selection, concurrency=concurrency, progress=hook))
-                return
             report = pull_sync(
                 selection,
                 out=out,
@@ -244,6 +253,7 @@ def refresh(
     A run whose history was rewritten is asked for whole, and told; one that cannot be
     asked for is kept as it was. Give the --metrics that the bundle was fetched with.
     """
+    _check_output(out, report_json)
     from pull_logs.cli.progress import progress_display
     from pull_logs.fetch import Selection, pull_sync
     from pull_logs.runs import RunReference

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 def _describe(state: PullProgress) -> str:
     rate = state.rows / state.seconds if state.seconds > 0 else 0.0
-    retries = f" retries {state.retries}" if state.retries else ""
+    retries = f", {state.retries} retries" if state.retries else ""
+    failed = f"  {state.runs_failed} failed" if state.runs_failed else ""
     return (
         f"{state.rows:,} rows  {state.bytes_received / 1e6:.1f} MB  {rate:,.0f} rows/s"
-        f"  {state.requests} requests at most {state.limit} at a time{retries}"
+        f"  {state.requests} requests, {state.limit} at a time{retries}{failed}"
     )
 
 

@@ -1,4 +1,10 @@
-"""What a pull would take, asked without pulling."""
+"""What a pull would take, asked without pulling.
+
+How long it may take is an estimate from what asking showed: requests take as long as the
+listing's pages did at the most, as many at a time as the limit starts with; rows and runs
+take what they were seen to take on two cores. It leaves out what cannot be known
+beforehand: how the server bears the load, and the bandwidth.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +24,31 @@ from pull_logs.fetch.tasks import flat_errors, run_async
 from pull_logs.fetch.windows import EXACT
 from pull_logs.runs import RunPath
 
+_ROWS_A_SECOND = 100_000
+_RUNS_A_SECOND = 250
+_AT_ONCE = 8
+
 
 async def survey(
     selection: Selection,
     *,
     settings: Settings | None = None,
     concurrency: int = 32,
+    system: bool = False,
     transport: httpx.AsyncBaseTransport | None = None,
     progress: ProgressHook | None = None,
     policy: RetryPolicy | None = None,
 ) -> Survey:
     """Tell what pulling a selection would take.
+
+    Args:
+        selection: Which runs.
+        settings: Which W&B, and as whom; found as the SDK finds them if None.
+        concurrency: Most requests in flight.
+        system: Whether system metrics would be pulled too: a request a run.
+        transport: Replaces the network.
+        progress: Told how it goes.
+        policy: How long to go on asking.
 
     Raises:
         ProjectNotFoundError: A project that was asked for as a whole is not there.
@@ -66,14 +86,17 @@ async def survey(
             meter=meter,
         ) as client:
             await Discovery(client, selection, lessons=Lessons(), emit=count).run()
+    more = files + windows + runs * system
+    waiting = more * meter.seconds / max(1, meter.requests) / min(_AT_ONCE, concurrency)
     return Survey(
         runs=runs,
         missing=tuple(missing),
         rows=rows,
         files=files,
         live_rows=live,
-        requests=meter.requests + files + windows,
+        requests=meter.requests + more,
         listing_seconds=meter.seconds,
+        seconds=meter.seconds + max(waiting, rows / _ROWS_A_SECOND + runs / _RUNS_A_SECOND),
     )
 
 
@@ -82,11 +105,18 @@ def survey_sync(
     *,
     settings: Settings | None = None,
     concurrency: int = 32,
+    system: bool = False,
     transport: httpx.AsyncBaseTransport | None = None,
     progress: ProgressHook | None = None,
 ) -> Survey:
     """`survey` for synchronous callers."""
     work = partial(
-        survey, selection, settings=settings, concurrency=concurrency, transport=transport, progress=progress
+        survey,
+        selection,
+        settings=settings,
+        concurrency=concurrency,
+        system=system,
+        transport=transport,
+        progress=progress,
     )
     return run_async(work)

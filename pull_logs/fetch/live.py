@@ -68,9 +68,10 @@ class LiveReader:
             return
         batch = await self._shop.in_thread(lambda: batch_of_page(texts, start=window.start, stop=window.stop))
         steps = np.unique(steps_of(batch))
-        full = len(texts) >= samples_for(window)
+        # A full answer is whole only where each step came: then nothing but repeated lines can be missing.
+        full = len(texts) >= samples_for(window) and len(steps) < window.width
         sampled = window.expected is not None and window.width > EXACT and len(steps) < window.expected
-        if window.width > 1 and ((full and window.width > samples_for(window)) or sampled):
+        if window.width > 1 and (full or sampled):
             middle = int(steps[len(steps) // 2]) if len(steps) else None
             await self._read_halves(window, at=middle, lighter=lighter)
             return

@@ -6,23 +6,23 @@ A run that fails does not touch the others: its reason is told, and they are sea
 an earlier bundle is at hand that has the run, it is kept as it was there. What would fail
 for all of them (the key is refused, the API cannot be reached, the disk is full) ends the
 pull. However it ends before the bundle is sealed, the spool stays, and the same call goes
-on from it; it stays too, as a note of what was sealed, where runs failed.
+on from it; it stays too, as a note of what was sealed, where runs are not whole (see
+`leftovers`).
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
-import orjson
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from anyio.to_thread import run_sync
 
@@ -30,7 +30,6 @@ from pull_logs.errors import (
     AccessError,
     DamageError,
     DataError,
-    FileMissingError,
     IncompleteError,
     NotFoundError,
     PullLogsError,
@@ -40,6 +39,7 @@ from pull_logs.errors import (
 from pull_logs.fetch.client import Client
 from pull_logs.fetch.discovery import Discovery
 from pull_logs.fetch.faults import KeyRefusedError, UnreachableError
+from pull_logs.fetch.leftovers import Earlier, note_sealed, open_spool
 from pull_logs.fetch.pacing import Clock, RetryPolicy
 from pull_logs.fetch.plan import Found, Lessons, Missed
 from pull_logs.fetch.progress import Meter, ProgressHook
@@ -50,16 +50,10 @@ from pull_logs.fetch.settings import Settings, load_settings
 from pull_logs.fetch.tasks import flat_errors, run_async
 from pull_logs.fetch.windows import WindowSize
 from pull_logs.fetch.workshop import Workshop
-from pull_logs.runs import RunPath
-from pull_logs.snapshot.bundle import Bundle, open_bundle
-from pull_logs.snapshot.locking import FolderLock
-from pull_logs.snapshot.run import Run
 from pull_logs.snapshot.seal import SealReport
 from pull_logs.snapshot.spool import Spool
 
 MOST_CONCURRENCY = 256
-_SEALED = "sealed.json"
-"""Names the bundle that an earlier call with the same plan sealed without some of the runs."""
 
 Item = Found | Missed
 
@@ -112,10 +106,10 @@ async def pull(
     clock = clock or Clock()
     meter = Meter(now=clock.now, hook=progress)
     settings = settings or load_settings()
-    options = _Options(selection, Path(out), settings, metrics=metrics, system=system, previous=previous)
+    options = _Options(
+        selection, Path(out), settings, metrics=metrics, system=system, fresh=fresh, previous=previous
+    )
     with flat_errors():
-        if fresh:
-            await run_sync(_drop_spool, options.out)
         async with Client(
             settings, transport=transport, concurrency=concurrency, policy=policy, clock=clock, meter=meter
         ) as client:
@@ -173,10 +167,12 @@ class _Options:
         *,
         metrics: str | None,
         system: bool,
+        fresh: bool,
         previous: Path | None,
     ) -> None:
         self.selection = selection
         self.out = out
+        self.fresh = fresh
         self.previous = previous
         self.system = system
         try:
@@ -203,8 +199,7 @@ class _Pull:
         self._lessons = Lessons()
         self._outcomes: list[RunOutcome] = []
         self._errors: list[PullLogsError] = []
-        self._kept = ExitStack()
-        self._earlier: list[Bundle] = []
+        self._earlier = Earlier()
 
     async def run(self) -> PullReport:
         send, receive = anyio.create_memory_object_stream[Item](2 * self._workers)
@@ -244,44 +239,42 @@ class _Pull:
 
     async def _pull(self, first: Item, receive: MemoryObjectReceiveStream[Item]) -> SealReport:
         options = self._options
-        spool = await run_sync(partial(Spool.open, options.out, plan=options.plan))
-        with spool, self._kept:
-            await run_sync(self._open_earlier, spool)
-            shop = Workshop(
-                client=self._client,
-                spool=spool,
-                threads=anyio.CapacityLimiter(os.cpu_count() or 1),
-                hands=anyio.Semaphore(self._workers),
-                lessons=self._lessons,
-                size=WindowSize(),
-                keys=options.keys,
-                system=options.system,
-            )
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._take, shop, first)
-                for _ in range(self._workers):
-                    group.start_soon(self._work, shop, receive)
+        spool = await run_sync(partial(open_spool, options.out, plan=options.plan, fresh=options.fresh))
+        with spool:
+            with ExitStack() as stack:
+                await run_sync(partial(self._earlier.open, spool, previous=options.previous, stack=stack))
+                shop = self._workshop(spool)
+                async with anyio.create_task_group() as group:
+                    for number in range(self._workers):
+                        group.start_soon(self._work, shop, receive, None if number else first)
+            self._tell_unlisted(spool)
             if not spool.stored:
                 self._raise_first()
-            self._kept.close()
             seal = await run_sync(spool.seal)
-        if self._errors:
-            await run_sync(partial(_note_sealed, options.out, options.plan, seal.bundle_id))
+        if any(not outcome.complete and outcome.how != "kept" for outcome in self._outcomes):
+            note = partial(note_sealed, options.out, plan=options.plan, bundle_id=seal.bundle_id)
+            await run_sync(note)
         return seal
 
-    def _open_earlier(self, spool: Spool) -> None:
-        """Open the bundles from which what did not change can be copied."""
-        note = spool.folder / _SEALED
-        if note.exists() and self._options.out.exists():
-            try:
-                sealed = open_bundle(self._options.out)
-            except DamageError:
-                return
-            self._kept.enter_context(sealed)
-            if sealed.bundle_id == orjson.loads(note.read_bytes())["bundle_id"]:
-                self._earlier.append(sealed)
-        if self._options.previous is not None:
-            self._earlier.append(self._kept.enter_context(open_bundle(self._options.previous)))
+    def _workshop(self, spool: Spool) -> Workshop:
+        return Workshop(
+            client=self._client,
+            spool=spool,
+            threads=anyio.CapacityLimiter(os.cpu_count() or 1),
+            hands=anyio.Semaphore(self._workers),
+            lessons=self._lessons,
+            size=WindowSize(),
+            keys=self._options.keys,
+            system=self._options.system,
+        )
+
+    def _tell_unlisted(self, spool: Spool) -> None:
+        """Tell of runs that an earlier attempt brought and that are listed no more: they cannot be had again."""
+        told = {outcome.path for outcome in self._outcomes}
+        for path, stored in spool.stored.items():
+            if path not in told:
+                note = "an earlier attempt brought it, and it is not listed any more"
+                self._done(RunOutcome.of(path, stored.coverage, how="kept", note=note))
 
     def _raise_first(self) -> None:
         error = self._errors[0]
@@ -292,7 +285,11 @@ class _Pull:
             hint=error.hint,
         )
 
-    async def _work(self, shop: Workshop, receive: MemoryObjectReceiveStream[Item]) -> None:
+    async def _work(
+        self, shop: Workshop, receive: MemoryObjectReceiveStream[Item], first: Item | None
+    ) -> None:
+        if first is not None:
+            await self._take(shop, first)
         async for item in receive:
             await self._take(shop, item)
 
@@ -305,19 +302,16 @@ class _Pull:
             with flat_errors():
                 brought = await self._at_hand(shop, item)
                 if brought is None:
-                    brought = await bring(shop, item, self._earlier_run(item.path))
+                    brought = await bring(shop, item, self._earlier.run(item.path))
         except (AccessError, NotFoundError, DataError) as exc:
             if _concerns_all(exc, self._client.host):
                 raise
             await self._fail(shop, item, exc)
         else:
-            coverage = brought.coverage
             self._done(
-                RunOutcome(
-                    path=item.path,
-                    rows=coverage.received_rows,
-                    complete=coverage.complete,
-                    reason=coverage.reason,
+                RunOutcome.of(
+                    item.path,
+                    brought.coverage,
                     how=brought.how,
                     new_rows=brought.new_rows,
                     note=brought.note,
@@ -326,16 +320,15 @@ class _Pull:
 
     async def _fail(self, shop: Workshop, item: Item, error: PullLogsError) -> None:
         """Tell that a run cannot be pulled; an earlier bundle's is kept in its place."""
-        earlier = self._earlier_run(item.path)
+        earlier = self._earlier.run(item.path)
         if earlier is not None:
             try:
                 stored = await shop.in_thread(partial(shop.spool.adopt, earlier))
             except DamageError as exc:
                 error = exc
             else:
-                reason = f"kept as it was: {error.message}"
-                rows = stored.coverage.received_rows
-                self._done(RunOutcome(path=item.path, rows=rows, complete=False, reason=reason, how="kept"))
+                kept = RunOutcome.of(item.path, stored.coverage, how="kept")
+                self._done(replace(kept, complete=False, reason=f"kept as it was: {error.message}"))
                 return
         self._errors.append(error)
         self._meter.runs_failed += 1
@@ -352,37 +345,10 @@ class _Pull:
         if stored is not None:
             info = await shop.in_thread(stored.info)
             if is_current(found, info, stored.coverage):
-                return Brought(coverage=stored.coverage, how="copied", note="an earlier attempt brought it")
+                return Brought(coverage=stored.coverage, how="resumed")
             await shop.in_thread(partial(shop.spool.discard, found.path))
         return None
-
-    def _earlier_run(self, path: RunPath) -> Run | None:
-        """The run in the bundle that was pulled last; one that is whole, if there is."""
-        runs = [bundle[path] for bundle in self._earlier if str(path) in bundle]
-        return next((run for run in runs if run.complete), runs[0] if runs else None)
 
 
 def _concerns_all(error: PullLogsError, host: str) -> bool:
     return isinstance(error, KeyRefusedError) or (isinstance(error, UnreachableError) and error.host == host)
-
-
-def _note_sealed(out: Path, plan: Mapping[str, Any], bundle_id: str) -> None:
-    """Leave a spool that lets the same call go on with what is missing in the sealed bundle."""
-    with Spool.open(out, plan=plan) as spool:
-        note = spool.folder / _SEALED
-        temp = note.with_suffix(".tmp")
-        temp.write_bytes(orjson.dumps({"bundle_id": bundle_id}))
-        temp.replace(note)
-
-
-def _drop_spool(out: Path) -> None:
-    folder = out.with_name(out.name + ".partial")
-    if not (folder / "plan.json").exists():
-        return
-    lock = FolderLock(folder)
-    try:
-        shutil.rmtree(folder)
-    except OSError as exc:
-        raise FileMissingError(f"{str(folder)!r} cannot be deleted: {exc.strerror}") from exc
-    finally:
-        lock.release()

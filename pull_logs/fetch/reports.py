@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pull_logs.runs import RunPath
+from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot.seal import SealReport
 
-How = Literal["whole", "appended", "copied", "kept"]
+How = Literal["whole", "appended", "copied", "resumed", "kept"]
 """How a run came into the bundle: asked for whole; from an earlier bundle, with what is new of it; from there
-as it is, because nothing is new; or from there although W&B could not be asked how it is now."""
+as it is, because nothing is new; from an earlier attempt at the same pull; or from an earlier bundle or attempt
+although W&B could not be asked how it is now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,9 @@ class RunOutcome:
     Attributes:
         path: The run.
         rows: Lines that arrived, counted before rows of one step were merged.
+        promised_rows: Lines that W&B promised when the pull was planned; None if it did not say.
+        last_step: The last step that arrived.
+        promised_last_step: The last step that was promised.
         complete: Whether all that was promised is there.
         reason: Why not, in one sentence; empty when complete.
         sealed: Whether the bundle holds the run; an incomplete one may be in it, as far as it arrived.
@@ -32,11 +36,30 @@ class RunOutcome:
     path: RunPath
     rows: int
     complete: bool
+    promised_rows: int | None = None
+    last_step: int | None = None
+    promised_last_step: int | None = None
     reason: str = ""
     sealed: bool = True
     how: How = "whole"
     new_rows: int = 0
     note: str = ""
+
+    @classmethod
+    def of(cls, path: RunPath, coverage: Coverage, *, how: How, new_rows: int = 0, note: str = "") -> Self:
+        """What became of a run that is sealed, by what was promised of it and arrived."""
+        return cls(
+            path=path,
+            rows=coverage.received_rows,
+            complete=coverage.complete,
+            promised_rows=coverage.promised_rows,
+            last_step=coverage.received_last_step,
+            promised_last_step=coverage.promised_last_step,
+            reason=coverage.reason,
+            how=how,
+            new_rows=new_rows,
+            note=note,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +107,9 @@ class PullReport:
                 {
                     "path": str(run.path),
                     "rows": run.rows,
+                    "promised_rows": run.promised_rows,
+                    "last_step": run.last_step,
+                    "promised_last_step": run.promised_last_step,
                     "complete": run.complete,
                     "reason": run.reason,
                     "sealed": run.sealed,
@@ -115,6 +141,7 @@ class Survey:
         live_rows: Rows that are not exported.
         requests: Requests that a pull would send without faults, its own listing included.
         listing_seconds: What asking for all this took.
+        seconds: What a pull may take, very roughly: see `dryrun`.
     """
 
     runs: int
@@ -124,3 +151,17 @@ class Survey:
     live_rows: int
     requests: int
     listing_seconds: float
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The survey as JSON-like values, for machines."""
+        return {
+            "runs": self.runs,
+            "missing": [{"path": str(path), "reason": reason} for path, reason in self.missing],
+            "rows": self.rows,
+            "files": self.files,
+            "live_rows": self.live_rows,
+            "requests": self.requests,
+            "listing_seconds": self.listing_seconds,
+            "expected_seconds": self.seconds,
+        }

@@ -73,11 +73,12 @@ class WindowSize:
 def samples_for(window: Window) -> int:
     """Rows to ask for, so that an answer that is not full holds all rows of the window.
 
-    A server might give fewer than it is asked for, if it has a limit of its own; up to
-    `EXACT` it does not, because the SDK relies on it. Beyond that only windows whose rows
-    are known are asked for, and their answers are checked.
+    More than the window has steps, because a step may have several lines. A server might
+    give fewer than it is asked for, if it has a limit of its own; up to `EXACT` it does
+    not, because the SDK relies on it. Beyond that only windows whose rows are known are
+    asked for, and their answers are checked.
     """
-    return min(window.width, max(EXACT, 2 * (window.expected or 0)))
+    return max(EXACT, 2 * (window.expected or 0))
 
 
 def gaps(start: int, stop: int, covered: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:

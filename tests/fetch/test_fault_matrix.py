@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pyarrow as pa
@@ -65,6 +66,7 @@ def project() -> tuple[ScriptedWandb, dict[str, list[Row]]]:
         "odd-x": shard_bytes(pa.table({"a": [0.5], "_step": [1.0]})),
         "odd-y": shard_bytes(pa.table({"_step": pa.array([2, None], pa.int64()), "a": pa.array([7, 8])})),
         "odd-empty": shard_bytes(pa.table({})),
+        "odd-stepless": shard_bytes(pa.table({"a": [1.0]})),
     }
     return ScriptedWandb(
         FakeRun.exported("exported", truth["exported"], shards=4),
@@ -130,4 +132,75 @@ async def test_faults_mixed_at_random_lose_nothing_and_repeat_nothing(tmp_path: 
         assert_true(tmp_path / "b.zip", truth, set(truth) - set(reasons(report)))
     server.faults = []
     await pull_from(server, tmp_path / "b.zip")
+    assert (tmp_path / "b.zip").read_bytes() == (tmp_path / "undisturbed.zip").read_bytes()
+
+
+class Restless(ScriptedWandb):
+    """A W&B where things happen while it is read, at random.
+
+    Listing pages are short and repeat runs, a run grows, one is deleted, and files are replaced by others.
+    """
+
+    def __init__(self, *runs: FakeRun, chance: random.Random) -> None:
+        super().__init__(*runs)
+        self.chance = chance
+        self.page_limit = 3
+        self.calm = False
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        if not self.calm:
+            self.happen()
+        return super().handle(request)
+
+    def happen(self) -> None:
+        growing = self.runs["growing"]
+        if self.chance.random() < 0.3 and len(growing.live) < len(GROWN):
+            growing.live = GROWN[: len(growing.live) + self.chance.randrange(40)]
+            growing.lines, growing.last_step = len(growing.live), growing.live[-1]["_step"]
+        if self.chance.random() < 0.05:
+            self.runs.pop("doomed", None)
+        if self.chance.random() < 0.1:
+            self.runs["exported"].shards = {
+                f"again-{self.chance.random()}": data for data in self.runs["exported"].shards.values()
+            }
+
+    def listing(self, query: str, variables: Any) -> dict[str, Any]:
+        page = super().listing(query, variables)
+        if not self.calm and page["runs"]["edges"] and self.chance.random() < 0.5:
+            name = self.chance.choice(sorted(self.runs))
+            page["runs"]["edges"].insert(0, {"node": self.node(name, query), "cursor": "0"})
+        return page
+
+
+GROWN = rows_of(range(0, 3000, 3))
+DOOMED = rows_of(range(0, 9000, 2))
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_w_and_b_that_changes_while_it_is_read_mixed_with_faults(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    calm, truth = project()
+    truth |= {"growing": GROWN, "doomed": DOOMED}
+    growing, doomed = FakeRun.logging("growing", GROWN[:100]), FakeRun.logging("doomed", DOOMED)
+    server = Restless(*calm.runs.values(), growing, doomed, chance=chance)
+    for share in (0.0, 0.1, 0.3):
+        server.faults = [at_random(chance, share)]
+        try:
+            report = await pull_from(server, tmp_path / "b.zip", concurrency=chance.choice([1, 3, 32]))
+        except (NetworkError, IncompleteError):
+            continue
+        told = [outcome.path.run_id for outcome in report.runs]
+        assert sorted(told) == sorted({*told, *truth.keys() - {"doomed"}})
+        assert all(outcome.complete or outcome.reason for outcome in report.runs)
+        found = rows_in(tmp_path / "b.zip")
+        assert set(found) == {outcome.path.run_id for outcome in report.runs if outcome.sealed}
+        whole = {outcome.path.run_id: outcome.rows for outcome in report.runs if outcome.complete}
+        assert_true(tmp_path / "b.zip", truth, whole.keys() - {"growing"})
+        if "growing" in whole:
+            # Whole as it was planned: no gap before its last row.
+            assert len(found["growing"]) == whole["growing"] >= 100
+            assert found["growing"][-1]["_step"] == GROWN[whole["growing"] - 1]["_step"]
+    server.calm, server.faults = True, []
+    await pull_from(server, tmp_path / "b.zip", fresh=True)
+    await pull_from(server, tmp_path / "undisturbed.zip")
     assert (tmp_path / "b.zip").read_bytes() == (tmp_path / "undisturbed.zip").read_bytes()

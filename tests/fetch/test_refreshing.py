@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -288,6 +289,14 @@ class Life:
         return Paging(run, rows={"a": rows}) if self.pages_have_all else ScriptedWandb(run)
 
 
+METRICS = {
+    # Of one kind each, as in exported files.
+    "a": st.sampled_from([0.0, 0.5, math.nan]),
+    "b": st.sampled_from(["x", "y"]),
+    "c": st.sampled_from([{"d": 1}, {"d": 2}]),
+}
+
+
 @st.composite
 def lives(draw: st.DrawFn) -> Life:
     def more(start: int, count: int, generation: int) -> list[Row]:
@@ -296,9 +305,7 @@ def lives(draw: st.DrawFn) -> Life:
             step = start + draw(st.integers(1, 3)) if not rows or draw(st.integers(0, 7)) else start
             start = step
             row: Row = {"_step": step, "_timestamp": 100.0 * generation + number}
-            row |= draw(
-                st.dictionaries(st.sampled_from("abc"), st.sampled_from([0, 0.5, "x", "NaN", {"d": 1}]))
-            )
+            row |= draw(st.fixed_dictionaries({}, optional=METRICS))
             rows.append(row)
         return rows
 
