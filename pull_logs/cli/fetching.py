@@ -28,7 +28,7 @@ _CONCURRENCY = click.option(
     type=click.IntRange(1, 256),
     default=32,
     show_default=True,
-    help="Most requests in flight.",
+    help="Most requests in flight, to the API and to storage each.",
 )
 _METRICS = click.option("--metrics", metavar="REGEX", help="Only metrics whose name matches.")
 _STRICT = click.option(

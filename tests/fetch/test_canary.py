@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
+import subprocess
+import sys
 import traceback
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,12 +27,15 @@ from scripted_wandb import (
     rows_of,
     to_storage,
 )
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pull_logs.errors import PullLogsError
 from pull_logs.fetch import PullProgress, open_cached
 from pull_logs.fetch.cache import Cache
 from pull_logs.fetch.client import Client
 from pull_logs.fetch.settings import Settings
+from pull_logs.replay import serve_bundle
 
 pytestmark = pytest.mark.anyio
 
@@ -127,3 +133,61 @@ def test_the_cache_is_keyed_by_it_without_showing_it(tmp_path: Path) -> None:
     assert not any(secret.encode() in files_below(tmp_path) for secret in HIDDEN)
     other = Settings(base_url=API, api_key="o" * 40)
     assert Cache(tmp_path, SETTINGS).prepare() != Cache(tmp_path, other).prepare()
+
+
+class Recorder:
+    """ASGI middleware: remembers every request, to the last byte."""
+
+    def __init__(self, app: ASGIApp, *, seen: list[tuple[str, list[tuple[bytes, bytes]], bytes]]) -> None:
+        self.app, self.seen = app, seen
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = b""
+        target = f"{scope['path']}?{scope['query_string'].decode()}"
+
+        async def heard() -> Message:
+            nonlocal body
+            message = await receive()
+            body += message.get("body", b"")
+            return message
+
+        await self.app(scope, heard, send)
+        self.seen.append((target, list(scope["headers"]), body))
+
+
+def test_in_what_the_command_sends_says_and_writes(tmp_path: Path) -> None:
+    seen: list[tuple[str, list[tuple[bytes, bytes]], bytes]] = []
+    served = Path(__file__).parents[2] / "fixtures" / "digits.wandb.zip"
+    home = tmp_path / "home"
+    home.mkdir()
+    said = ""
+    with serve_bundle(served, api_key=KEY, middleware=[Middleware(Recorder, seen=seen)]) as server:
+        where = {name: str(home) for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TMPDIR")}
+        environment = {**os.environ, **server.environment(), **where, "PYTHONPATH": str(Path.cwd())}
+        for words in (
+            "fetch -p acme/digits -o b.wandb.zip --system --report-json r.json",
+            "refresh b.wandb.zip",
+            "-r acme/digits/cnn1e2s0 --schema",
+            "fetch -p acme/nope -o c.wandb.zip",
+            "fetch -r acme/digits/cnn1e2s0 -r acme/digits/nope -o c.wandb.zip",
+        ):
+            done = subprocess.run(
+                [sys.executable, "-m", "pull_logs", *words.split()],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == (3 if "nope -o c" in words and "-p" in words else 0), done.stderr
+            said += done.stdout + done.stderr
+    assert {target.partition("?")[0] == "/graphql" for target, _, _ in seen} == {True, False}
+    for target, headers, body in seen:
+        sent = [value for name, value in headers if name == b"authorization"]
+        assert sent == ([f"Basic {HIDDEN[1]}".encode()] if target.startswith("/graphql") else [])
+        rest = [pair for pair in headers if pair[0] != b"authorization"]
+        assert_hidden(f"{target} {rest} {body!r}")
+    assert_hidden(said)
+    assert (tmp_path / "c.wandb.zip.partial").is_dir()
+    assert not any(secret.encode() in files_below(tmp_path) for secret in HIDDEN)
+    assert_hidden("".join(str(path) for path in tmp_path.rglob("*")))
