@@ -82,11 +82,11 @@ def test_the_end_is_a_table_of_what_is_whole_and_what_is_not_and_why(
             "content id y\n"
             "1 of 4 runs whole; 1 request, 1.50 MB received, 2 retries, 1.2 s\n"
             "2 asked for whole, 1 kept as they were\n"
-            "RUN                     ROWS  PROMISED  STATE\n"
-            "1 run                  1,000     1,000  whole\n"
-            "acme/nano/b               50     1,200  not whole: W&B promised 1200 rows and 50 arrived\n"
-            "acme/nano/c\\u001b[2J       -         -  not in the bundle: run 'acme/nano/c' is not there\n"
-            "acme/nano/d               50        50  kept as it was: no answer\n"
+            "RUN                    ROWS  PROMISED  STATE\n"
+            "1 run                 1,000     1,000  whole\n"
+            "acme/nano/b              50     1,200  not whole: W&B promised 1200 rows and 50 arrived\n"
+            "acme/nano/c\\u001b[2J      -         -  not in the bundle: run 'acme/nano/c' is not there\n"
+            "acme/nano/d              50        50  kept as it was: no answer\n"
             "the same command asks for what is missing, and for nothing else\n"
         ),
     )

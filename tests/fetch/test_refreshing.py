@@ -329,7 +329,7 @@ GROWN = Life(rows_of(range(20)), rows_of(range(30)), 0, listed=True, pages_have_
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(life=GROWN)
 @given(life=lives())
 def test_whatever_happened_a_refresh_makes_the_bundle_that_a_pull_makes(
