@@ -29,8 +29,8 @@ from pull_logs.fetch.workshop import Workshop
 from pull_logs.runs import LIVE_STATES, Coverage, RunPath
 from pull_logs.snapshot.columns import system_batch_from_rows
 
-SYSTEM_SAMPLES = 10_000
-"""Rows of system metrics to ask for; there is no way to ask for them in pages."""
+SYSTEM_SAMPLES, MOST_SYSTEM_SAMPLES = 10_000, 1_000_000
+"""Rows of system metrics to ask for at first, and at last; there is no way to ask for them in pages."""
 
 REREAD_ROWS = 200_000
 """Lines of a finished run up to which missing ones are looked for among all live rows."""
@@ -160,13 +160,18 @@ class HistoryReader:
 
 
 async def read_system(shop: Workshop, path: RunPath) -> pa.Table:
-    """The system metrics of a run, as one system batch.
+    """The system metrics of a run, as one system batch; asked for again where they may have been sampled.
 
     Raises:
         RunNotFoundError: The run was deleted meanwhile.
         DataError: A row cannot be read.
         AccessError: The server could not be asked.
     """
-    query = system_events(path.entity, path.project, path.run_id, samples=SYSTEM_SAMPLES)
-    events = (await shop.ask_run(query, path)).get("events") or ()
+    samples = SYSTEM_SAMPLES
+    while True:
+        query = system_events(path.entity, path.project, path.run_id, samples=samples)
+        events = (await shop.ask_run(query, path)).get("events") or ()
+        if len(events) < samples or samples >= MOST_SYSTEM_SAMPLES:
+            break
+        samples *= 10
     return await shop.in_thread(lambda: system_batch_from_rows(parse_rows(list(events))))

@@ -198,8 +198,8 @@ class ScriptedWandb:
             told["parquetHistory"] = {"parquetUrls": self.sign(run), "liveData": self.live_data(run)}
         if "history(minStep" in query and variables is not None:
             told["history"] = self.page(run, variables)
-        if "events(" in query:
-            told["events"] = [json.dumps(event) for event in run.events]
+        if "events(" in query and variables is not None:
+            told["events"] = [json.dumps(event) for event in run.events[: variables["samples"]]]
         return told
 
     def facts(self, run: FakeRun) -> dict[str, Any]:

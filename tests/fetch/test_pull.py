@@ -550,6 +550,15 @@ async def test_system_metrics_come_along_when_asked_for(tmp_path: Path) -> None:
         assert list(bundle["acme/nano/a"].system_rows()) == events[::-1]
 
 
+async def test_system_metrics_that_may_have_been_sampled_are_asked_for_again(tmp_path: Path) -> None:
+    events = [{"_timestamp": float(second), "system.cpu": second} for second in range(10_001)]
+    server = ScriptedWandb(FakeRun.exported("a", rows_of(range(2)), events=events))
+    await pull_from(server, tmp_path / "b.zip", system=True)
+    with open_bundle(tmp_path / "b.zip") as bundle:
+        assert list(bundle["acme/nano/a"].system_rows()) == events
+    assert server.count("RunFullHistory") == 2
+
+
 async def test_progress_is_told(tmp_path: Path) -> None:
     states: list[PullProgress] = []
     server = ScriptedWandb(*(FakeRun.exported(f"r{number}", rows_of(range(7))) for number in range(3)))

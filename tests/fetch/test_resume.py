@@ -136,6 +136,49 @@ async def test_a_run_that_failed_is_asked_for_by_the_same_call_and_the_others_ar
     assert not (tmp_path / "b.zip.partial").exists()
 
 
+async def test_a_run_that_is_not_whole_is_asked_for_by_the_same_call_and_the_others_are_copied(
+    tmp_path: Path,
+) -> None:
+    rows = rows_of(range(30))
+    server = ScriptedWandb(FakeRun.exported("a", rows), FakeRun.exported("b", rows, shards=2))
+    server.faults = [lambda request: httpx.Response(500) if request.url.path.endswith("b-1") else None]
+    report = await pull_from(server, tmp_path / "b.zip")
+    assert [(outcome.sealed, outcome.complete) for outcome in report.runs] == [(True, True), (True, False)]
+    server.faults, server.requests = [], []
+    report = await pull_from(server, tmp_path / "b.zip")
+    assert_rows(tmp_path / "b.zip", {"a": rows, "b": rows})
+    assert [outcome.how for outcome in report.runs] == ["copied", "whole"]
+    assert sorted(server.operations()) == ["GET b-0", "GET b-1", "Runs"]
+    assert not (tmp_path / "b.zip.partial").exists()
+
+
+async def test_another_selection_throws_away_the_note_of_what_was_sealed(tmp_path: Path) -> None:
+    rows = rows_of(range(3))
+    server = ScriptedWandb(FakeRun.exported("a", rows))
+    await pull_from(server, tmp_path / "b.zip", named("a", "nope"))
+    assert (tmp_path / "b.zip.partial" / "sealed.json").exists()
+    await pull_from(server, tmp_path / "b.zip", named("a"))
+    assert not (tmp_path / "b.zip.partial").exists()
+
+
+async def test_a_run_that_an_earlier_attempt_brought_and_that_was_deleted_since_is_kept_and_told(
+    tmp_path: Path,
+) -> None:
+    rows = rows_of(range(3))
+    server = ScriptedWandb(FakeRun.exported("a", rows), FakeRun.logging("b", rows))
+    server.faults = [lambda request: httpx.ConnectError("x") if asking("HistoryPage")(request) else None]
+    with pytest.raises(NetworkError):
+        await pull_from(server, tmp_path / "b.zip", concurrency=1)
+    server.faults = []
+    del server.runs["a"]
+    report = await pull_from(server, tmp_path / "b.zip")
+    assert_rows(tmp_path / "b.zip", {"a": rows, "b": rows})
+    assert [(outcome.how, outcome.complete, outcome.note) for outcome in report.runs] == [
+        ("kept", True, "an earlier attempt brought it, and it is not listed any more"),
+        ("whole", True, ""),
+    ]
+
+
 async def test_a_run_that_changed_since_an_earlier_attempt_is_pulled_anew(tmp_path: Path) -> None:
     server = ScriptedWandb(FakeRun.exported("a", rows_of(range(3))), FakeRun.logging("b", rows_of(range(3))))
     server.faults = [lambda request: httpx.ConnectError("x") if asking("HistoryPage")(request) else None]
