@@ -21,7 +21,7 @@ import orjson
 from anyio.to_thread import run_sync
 
 from pull_logs.errors import DataError, ServerError, SignInError
-from pull_logs.fetch.faults import body_text, graphql_error, status_error
+from pull_logs.fetch.faults import body_text, graphql_error, says_missing, status_error
 from pull_logs.fetch.pacing import (
     AdaptiveLimit,
     Clock,
@@ -203,6 +203,8 @@ class Client:
         errors, data = body.get("errors") or (), body.get("data")
         if not isinstance(errors, Sequence) or isinstance(errors, str):
             errors = [str(errors)]
+        if any(map(says_missing, errors)):
+            errors, data = [error for error in errors if not says_missing(error)], data or {}
         useful = isinstance(data, dict) and any(value is not None for value in data.values())
         if errors and not (partial and useful):
             errors = read_json(self._without_secrets(orjson.dumps(errors)))

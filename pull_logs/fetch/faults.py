@@ -134,6 +134,15 @@ def passing_status(response: httpx.Response, error: AccessError, *, wall: float)
     return TransientError(error, retry_after=wait, overload=True, heavy=response.status_code >= 500)
 
 
+def says_missing(error: object) -> bool:
+    """Whether a GraphQL error says no more than the null beside it: that something is not there.
+
+    W&B leaves it at the null (read API facts, section 0); a server that replays a bundle tells what is near.
+    """
+    extensions = error.get("extensions") if isinstance(error, Mapping) else None
+    return isinstance(extensions, Mapping) and extensions.get("code") == "NOT_FOUND"
+
+
 def graphql_error(errors: Sequence[Any], *, host: str, operation: str) -> Exception:
     """The error for a 200 answer that holds GraphQL errors and no data of use."""
     said = "; ".join(messages_in({"errors": errors})) or "an error without a message"

@@ -238,6 +238,18 @@ async def test_partial_data_is_an_answer_where_it_is_asked_for() -> None:
             await api.query(default_entity(), heavy_attempts=2)
 
 
+@pytest.mark.parametrize("data", [{"project": None}, None])
+async def test_an_error_that_says_that_something_is_not_there_is_the_null_beside_it(data: object) -> None:
+    server = ScriptedWandb()
+    missing = {"message": "no project", "path": ["project"], "extensions": {"code": "NOT_FOUND"}}
+    server.faults = [always(httpx.Response(200, json={"data": data, "errors": [missing]}))]
+    assert await ask(server) == (data or {})
+    assert len(server.requests) == 1
+    server.faults = [always(httpx.Response(200, json={"data": data, "errors": [missing, {"message": "x"}]}))]
+    with pytest.raises(NetworkError):
+        await ask(server)
+
+
 async def test_bare_nan_and_lone_surrogates_in_a_body_are_read() -> None:
     server = ScriptedWandb()
     body = b'{"data": {"viewer": {"entity": "a", "x": NaN, "y": "\\ud800"}}}'
