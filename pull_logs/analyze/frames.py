@@ -118,7 +118,9 @@ class Column:
 
     def numbers(self) -> tuple[Floats, Mask]:
         """The cells as float64 and where a cell is a number; a bool is none."""
-        if self.vector.kind in ("bool", "string", "other"):
+        if self.vector.kind == "number":
+            return self.vector.floats(), self.vector.present
+        if self.vector.kind != "mixed":
             length = len(self.vector)
             return np.full(length, np.nan), np.zeros(length, np.bool_)
         vector = self.vector.as_numbers()
