@@ -158,6 +158,8 @@ def test_the_older_ways_to_name_a_global_are_refused_too() -> None:
         b"(cos\nsystem\nS'echo'\no.",  # OBJ
         b"\x80\x02cos\nsystem\n)\x81.",  # NEWOBJ
         b"\x80\x04\x8c\x05torch\x8c\x13nn.Module.__class__\x93.",
+        b"\x80\x04\x8c\x05torch\x8c\x09os.system\x93.",
+        b"ctorch\nos.system\n.",
     ):
         with pytest.raises(UnsafeFileError):
             _read(data)
