@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pull_logs.snapshot.canon import same
+from pull_logs.errors import BundleDamagedError, DataError
+from pull_logs.snapshot.canon import STEP, same
 from pull_logs.snapshot.cells import Ints, Mask, dense, flat, missing, python_values, utf8_order
 from pull_logs.snapshot.columns import RESIDUAL, RESIDUAL_ONLY, batch_rows, steps_of
+from pull_logs.snapshot.run import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,22 @@ class Window:
         return pair[0], pair[1]
 
 
+def compare_runs(old: Run, new: Run) -> Iterator[Window]:
+    """Walk through the histories of two runs at once, as `compare_histories` does.
+
+    Raises:
+        BundleDamagedError: A bundle is damaged.
+    """
+    try:
+        yield from compare_histories(old.batches(), new.batches())
+    except DataError as exc:
+        raise BundleDamagedError(
+            f"the histories of run {str(new.path)!r} cannot be compared: {exc.message}",
+            path=new.bundle_path,
+            hint="run `pull-logs verify` on both bundles",
+        ) from exc
+
+
 def compare_histories(old: Iterable[pa.Table], new: Iterable[pa.Table]) -> Iterator[Window]:
     """Walk through two histories at once.
 
@@ -75,7 +93,7 @@ def compare_histories(old: Iterable[pa.Table], new: Iterable[pa.Table]) -> Itera
         Windows in step order that together cover all rows of both.
 
     Raises:
-        DataError: A residual column is not what a batch may hold.
+        DataError: A residual column is not what a batch may hold, or steps do not ascend.
     """
     left, right = _Side(old), _Side(new)
     while True:
@@ -91,7 +109,8 @@ class _Side:
 
     def __init__(self, batches: Iterable[pa.Table]) -> None:
         self._batches = iter(batches)
-        self._held: pa.Table = pa.schema([pa.field("_step", pa.int64(), nullable=False)]).empty_table()
+        self._held: pa.Table = pa.schema([pa.field(STEP, pa.int64(), nullable=False)]).empty_table()
+        self._before: int | None = None
 
     def fill(self) -> bool:
         """Have rows at hand; False at the end."""
@@ -99,8 +118,18 @@ class _Side:
             batch = next(self._batches, None)
             if batch is None:
                 return False
+            self._check(steps_of(batch))
             self._held = batch
         return True
+
+    def _check(self, steps: Ints) -> None:
+        """Refuse what a bundle of ours never holds: by steps out of order this would walk for ever."""
+        if not len(steps):
+            return
+        behind = self._before is not None and int(steps[0]) <= self._before
+        if behind or (steps[1:] <= steps[:-1]).any():
+            raise DataError("its steps do not ascend")
+        self._before = int(steps[-1])
 
     @property
     def last(self) -> int:

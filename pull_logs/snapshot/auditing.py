@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from pull_logs.runs import RunInfo
 from pull_logs.snapshot.bundle import Bundle, open_bundle
 from pull_logs.snapshot.canon import STEP, canonical_text
 from pull_logs.snapshot.cells import flat
-from pull_logs.snapshot.columns import RESIDUAL, residual_rows, steps_of
+from pull_logs.snapshot.columns import RESIDUAL, residual_rows, select_keys, steps_of
 from pull_logs.snapshot.run import Run
 from pull_logs.snapshot.runtable import DOCUMENTS
 from pull_logs.snapshot.sensitive import (
@@ -293,6 +293,29 @@ def audit_run(run: Run, scrubber: Scrubber) -> bool:
         if system is not None:
             scrubber.batch(system, "system")
     return len(scrubber.findings) > len(before)
+
+
+def earlier_markers(run: Run, keep: Callable[[str], bool] | None = None) -> Counter[str]:
+    """Per kind, the markers in a run of a bundle that says that something was removed from it; else nothing.
+
+    Args:
+        run: The run.
+        keep: Which keys of its history count; all when None.
+
+    Raises:
+        BundleDamagedError: The run is damaged.
+    """
+    scrubber = Scrubber(str(run.path), kinds=())
+    if run.bundle_redacted:
+        if keep is None:
+            audit_run(run, scrubber)
+        else:
+            scrubber.info(run.info)
+            for batch in run.batches():
+                scrubber.batch(select_keys(batch, keep), "history")
+            if (system := run.system_table()) is not None:
+                scrubber.batch(system, "system")
+    return scrubber.earlier
 
 
 def _joined(place: str, name: str) -> str:

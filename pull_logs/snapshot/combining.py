@@ -5,11 +5,12 @@ it has all its rows, with all their cells and the same values, and all its syste
 metrics. The version that holds all others is taken: a run that went on, or one
 pulled with all its metrics. Versions with the same rows and system metrics may
 differ in facts; the one last heard of is taken. If no version holds all others,
-the run is a conflict, unless it was said which version to prefer.
+the run is a conflict, unless it was said which to prefer of those that no other
+one holds.
 
 Nothing of this depends on the order of the bundles (but `prefer="first"`), and
-versions are never mixed, so the result is commutative, associative and
-idempotent, to the byte.
+versions are never mixed, so the result is commutative and idempotent, to the
+byte, and associative where no conflict has to be decided.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pull_logs.errors import MergeConflictError
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.alignment import Window, compare_histories
+from pull_logs.snapshot.alignment import Window, compare_runs
+from pull_logs.snapshot.auditing import earlier_markers
 from pull_logs.snapshot.bundle import Bundle
 from pull_logs.snapshot.canon import canonical_text
 from pull_logs.snapshot.columns import steps_of
@@ -102,7 +104,16 @@ def merge_bundles(bundles: Sequence[Bundle], out: Path, *, prefer: Prefer | None
             conflicts=tuple(conflicts),
             hint="pass --prefer newest, or --prefer first with the bundle to believe named first",
         )
-    return MergeReport(seal=write_bundle(out, taken), choices=tuple(choices))
+    markers: Counter[str] = Counter()
+    seal = write_bundle(out, _counted(taken, markers), redacted=markers)
+    return MergeReport(seal=seal, choices=tuple(choices))
+
+
+def _counted(runs: Iterable[Run], markers: Counter[str]) -> Iterator[Run]:
+    """The runs, and in `markers` what was removed from them before."""
+    for run in runs:
+        markers += earlier_markers(run)
+        yield run
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +158,14 @@ def _decide(versions: Sequence[_Version], prefer: Prefer | None) -> tuple[Run] |
     groups: dict[tuple[str, str | None], list[_Version]] = {}
     for version in versions:
         groups.setdefault(version.data, []).append(version)
-    found = _top([group[0].run for _, group in sorted(groups.items(), key=lambda item: str(item[0]))])
+    ordered = sorted(groups, key=str)
+    found = _top([groups[data][0].run for data in ordered])
     if isinstance(found, str):
         if prefer is None:
             return found
-        best = versions[0] if prefer == "first" else max(versions, key=lambda version: version.rank)
+        unheld = _unheld({data: groups[data][0].run for data in ordered})
+        left = [version for version in versions if version.data in unheld]
+        best = left[0] if prefer == "first" else max(left, key=lambda version: version.rank)
         return best.run, _choice(best, versions, f"{prefer} was preferred; {found}")
     best = max(groups[found.rows_hash, found.system_rows_hash], key=lambda version: version.rank)
     why = (
@@ -179,6 +193,15 @@ def _top(runs: Sequence[Run]) -> Run | str:
     return best
 
 
+def _unheld(runs: Mapping[tuple[str, str | None], Run]) -> set[tuple[str, str | None]]:
+    """Those of some versions with different rows or system metrics that no other of them holds."""
+    return {
+        data
+        for data, run in runs.items()
+        if all(why_not_held(run, other) for other in runs.values() if other is not run)
+    }
+
+
 def why_not_held(less: Run, more: Run) -> str:
     """What one version of a run has that another one lacks or contradicts, in one sentence; empty if nothing.
 
@@ -187,7 +210,7 @@ def why_not_held(less: Run, more: Run) -> str:
     """
     names = repr(less.bundle_path), repr(more.bundle_path)
     if less.rows_hash != more.rows_hash:
-        for window in compare_histories(less.batches(), more.batches()):
+        for window in compare_runs(less, more):
             if reason := _first_loss(window, *names):
                 return reason
     if less.system_rows_hash not in (None, more.system_rows_hash):

@@ -15,7 +15,7 @@ import numpy as np
 
 from pull_logs.errors import BundleDamagedError
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.alignment import Window, compare_histories
+from pull_logs.snapshot.alignment import Window, compare_runs
 from pull_logs.snapshot.bundle import Bundle
 from pull_logs.snapshot.canon import same
 from pull_logs.snapshot.cells import utf8_order
@@ -241,7 +241,7 @@ class _Count:
 
 def _diff_rows(old: Run, new: Run) -> RowsDifference:
     count = _Count(old.last_step)
-    for window in compare_histories(old.batches(), new.batches()):
+    for window in compare_runs(old, new):
         count.add(window)
     if not (count.appended or count.inserted or count.gone or count.rewritten):
         raise BundleDamagedError(

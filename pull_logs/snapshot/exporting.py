@@ -12,6 +12,7 @@ DIR, which gets the name at the end.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -38,7 +39,7 @@ Format = Literal["parquet", "csv", "ndjson"]
 Write = Callable[[pa.Table], None]
 
 _RUNS_AT_ONCE = 256
-_OURS = {"runs", "runs.parquet", "runs.csv", "runs.ndjson"}
+_FILE = re.compile(r"runs/entity=[^/]+/project=[^/]+/run=[^/]+/(?:history|system)")
 _FOLDER = "folder"
 
 
@@ -88,9 +89,7 @@ def export_runs(runs: Iterable[Run], out: Path, *, to: Format, force: bool = Fal
         folder = Path(temp, "new")
         _Export(folder, to).write(held)
         files = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
-        if out.exists():
-            out.rename(Path(temp, "old"))
-        folder.rename(out)
+        _give_name(folder, out, Path(temp, "old"))
     rows = sum(run.rows for run in held)
     return ExportReport(path=out, runs=len(held), rows=rows, files=len(files), bytes=sum(files))
 
@@ -99,13 +98,38 @@ def _check_free(out: Path, *, force: bool) -> None:
     """Refuse to replace what is there, unless it is an export and that was asked for."""
     if not (out.exists() or out.is_symlink()):
         return
-    ours = out.is_dir() and not out.is_symlink() and {item.name for item in out.iterdir()} <= _OURS
-    if not ours:
+    if not _is_export(out):
         raise UsageError(
             f"{str(out)!r} is there and is no export", hint="name a folder that is not there yet"
         )
     if not force and any(out.iterdir()):
         raise UsageError(f"{str(out)!r} is there already", hint="pass --force to replace it")
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether all that is in a folder was written by an export; so too if nothing is."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    top = {item.name for item in folder.iterdir()} - {"runs"}
+    if len(top) != 1:
+        return not any(folder.iterdir())
+    table, to = folder / min(top), min(top).removeprefix("runs.")
+    items = [item for item in folder.rglob("*") if item.is_symlink() or not item.is_dir()]
+    names = (item.relative_to(folder).with_suffix("").as_posix() for item in items if item != table)
+    plain = all(item.is_file() and not item.is_symlink() and item.suffix == f".{to}" for item in items)
+    return to in _WRITERS and plain and all(map(_FILE.fullmatch, names))
+
+
+def _give_name(folder: Path, out: Path, old: Path) -> None:
+    """Let a finished folder take the name `out`; what has it now moves to `old`, and back if that fails."""
+    if out.exists():
+        out.rename(old)
+    try:
+        folder.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
 
 
 class _Export:

@@ -9,23 +9,18 @@ bundle holds.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from pull_logs.snapshot.auditing import Finding, Scrubber, audit_run
-from pull_logs.snapshot.bundle import Bundle, open_bundle, read_manifest_bytes
-from pull_logs.snapshot.container import ContainerWriter, ZipContainer
-from pull_logs.snapshot.manifest import parse_manifest, render_digest, render_manifest, sha256
-from pull_logs.snapshot.naming import DIGEST, MANIFEST
+from pull_logs.snapshot.bundle import Bundle, open_bundle
 from pull_logs.snapshot.run import Run
 from pull_logs.snapshot.seal import BundleRun, SealReport, write_bundle
 from pull_logs.snapshot.sensitive import KINDS
-from pull_logs.snapshot.stored import disk_errors, sync
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,22 +55,12 @@ def redact_bundle(
         UnsafeFileError: It is not a bundle, or holds what no bundle holds.
         PullLogsError: The disk is full or does not take the file.
     """
-    target = Path(out)
-    with (
-        disk_errors(target, hint="free some space and try again; nothing was changed"),
-        tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent) as folder,
-    ):
-        findings: list[Finding] = []
-        markers: Counter[str] = Counter()
-        clean = Path(folder, "clean.zip")
-        with open_bundle(bundle) as opened:
-            report = write_bundle(clean, _scrubbed_runs(opened, frozenset(kinds), findings, markers))
-        if markers:
-            report = _say_redacted(clean, Path(folder, "told.zip"), report, markers)
-        report.path.replace(target)
-    return Redaction(
-        seal=replace(report, path=target), findings=tuple(findings), redacted=dict(sorted(markers.items()))
-    )
+    findings: list[Finding] = []
+    markers: Counter[str] = Counter()
+    with open_bundle(bundle) as opened:
+        runs = _scrubbed_runs(opened, frozenset(kinds), findings, markers)
+        report = write_bundle(Path(out), runs, redacted=markers)
+    return Redaction(seal=report, findings=tuple(findings), redacted=dict(sorted(markers.items())))
 
 
 def _scrubbed_runs(
@@ -106,25 +91,3 @@ def _scrubbed(run: Run, kinds: frozenset[str], *, in_history: bool) -> BundleRun
         batches=batches if in_history else run.batches,
         system=system,
     )
-
-
-def _say_redacted(source: Path, out: Path, report: SealReport, markers: Counter[str]) -> SealReport:
-    """The same bundle with a manifest that tells what was removed from it."""
-    container = ZipContainer(source)
-    try:
-        data = read_manifest_bytes(container)
-        manifest = render_manifest(replace(parse_manifest(data, path=str(source)), redacted=markers))
-        told = {MANIFEST: manifest, DIGEST: render_digest(manifest)}
-        with out.open("w+b") as file:
-            writer = ContainerWriter(file)
-            for name, size in container.sizes.items():
-                if name in told:
-                    writer.add(name, [told[name]], size=len(told[name]))
-                    continue
-                with container.open(name) as member:
-                    writer.add(name, member.chunks(), size=size)
-            size = writer.finish()
-            sync(file)
-    finally:
-        container.close()
-    return replace(report, path=out, bytes=size, bundle_id=sha256(manifest))

@@ -191,6 +191,11 @@ class Run:
         """The bundle that it is in, as it was opened."""
         return str(self._container.path)
 
+    @property
+    def bundle_redacted(self) -> bool:
+        """Whether the bundle that it is in says that something was removed from it."""
+        return bool(self._manifest.redacted)
+
     def schema(self) -> pa.Schema:
         """The columns of its batches and their types, the residual column among them.
 

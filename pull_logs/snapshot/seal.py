@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import pairwise
@@ -88,8 +88,16 @@ class SealReport:
     incomplete: tuple[tuple[RunPath, str], ...]
 
 
-def write_bundle(out: Path, runs: Iterable[BundleRun | Run]) -> SealReport:
+def write_bundle(
+    out: Path, runs: Iterable[BundleRun | Run], *, redacted: Mapping[str, int] | None = None
+) -> SealReport:
     """Make a bundle of runs that are at hand; runs of another bundle are copied byte for byte.
+
+    Args:
+        out: The bundle's name.
+        runs: The runs, in any order.
+        redacted: How many markers of each kind they hold, for the manifest; read when all runs have come, so
+            that what gives them may count on the way.
 
     Raises:
         UsageError: Two runs have one path.
@@ -100,7 +108,8 @@ def write_bundle(out: Path, runs: Iterable[BundleRun | Run]) -> SealReport:
         disk_errors(out, hint="free some space and try again; nothing was changed"),
         tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as folder,
     ):
-        return seal_runs(list(_store_all(Path(folder), runs)), out=out, temp=Path(folder, "bundle.zip"))
+        stored = list(_store_all(Path(folder), runs))
+        return seal_runs(stored, out=out, temp=Path(folder, "bundle.zip"), redacted=redacted)
 
 
 def _store_all(folder: Path, runs: Iterable[BundleRun | Run]) -> Iterator[StoredRun]:
@@ -123,13 +132,16 @@ def _store(file: Path, run: BundleRun | Run) -> StoredRun:
     )
 
 
-def seal_runs(stored: Iterable[StoredRun], *, out: Path, temp: Path) -> SealReport:
+def seal_runs(
+    stored: Iterable[StoredRun], *, out: Path, temp: Path, redacted: Mapping[str, int] | None = None
+) -> SealReport:
     """Make a bundle of stored runs, check it, and give it its name.
 
     Args:
         stored: The runs, in any order.
         out: The bundle's name.
         temp: A file to be, on the same file system as `out`.
+        redacted: How many markers of each kind the runs hold, for the manifest.
 
     Raises:
         UsageError: Two runs have one path.
@@ -146,7 +158,8 @@ def seal_runs(stored: Iterable[StoredRun], *, out: Path, temp: Path) -> SealRepo
     resources = {RUNS: _table_resource(table, rows=len(runs))}
     for name in sorted(members):
         resources[name] = _resource(name, *members[name])
-    manifest = render_manifest(Manifest(content_id=identity, resources=resources))
+    told = Manifest(content_id=identity, resources=resources, redacted=redacted or {})
+    manifest = render_manifest(told)
     size = _write(temp, table=table, members=members, manifest=manifest)
     report = verify_bundle(temp, deep=False)
     if report.damages:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pull_logs.errors import MetricNotFoundError, UsageError
+from pull_logs.snapshot.auditing import earlier_markers
 from pull_logs.snapshot.canon import STEP, TIMESTAMP
 from pull_logs.snapshot.columns import select_keys
 from pull_logs.snapshot.run import Run
@@ -34,12 +36,26 @@ def subset_bundle(runs: Iterable[Run], out: Path, *, metrics: str | None = None)
         BundleDamagedError: A bundle is damaged.
         PullLogsError: The disk is full or does not take the file.
     """
-    if metrics is None:
-        return write_bundle(out, runs)
-    held, search = list(runs), _search(metrics)
-    if not any(search(name) for run in held for name in run.column_names()):
-        raise _no_match(metrics, held)
-    return write_bundle(out, (_thinned(run, search) for run in held))
+    held, markers = list(runs), Counter[str]()
+    keep = None if metrics is None else _keeper(metrics, held)
+    return write_bundle(out, _parts(held, keep, markers), redacted=markers)
+
+
+def _keeper(metrics: str, runs: Sequence[Run]) -> Callable[[str], bool]:
+    """What says of a key whether it stays."""
+    search = _search(metrics)
+    if not any(search(name) for run in runs for name in run.column_names()):
+        raise _no_match(metrics, runs)
+    return lambda key: key == TIMESTAMP or bool(search(key))
+
+
+def _parts(
+    runs: Iterable[Run], keep: Callable[[str], bool] | None, markers: Counter[str]
+) -> Iterator[BundleRun | Run]:
+    """The runs as they are to be, and in `markers` what was removed from them before."""
+    for run in runs:
+        markers += earlier_markers(run, keep)
+        yield run if keep is None else _thinned(run, keep)
 
 
 def _search(metrics: str) -> Callable[[str], object]:
@@ -58,10 +74,7 @@ def _no_match(metrics: str, runs: Sequence[Run]) -> MetricNotFoundError:
     )
 
 
-def _thinned(run: Run, search: Callable[[str], object]) -> BundleRun:
-    def keep(key: str) -> bool:
-        return key == TIMESTAMP or bool(search(key))
-
+def _thinned(run: Run, keep: Callable[[str], bool]) -> BundleRun:
     return BundleRun(
         info=run.info,
         coverage=run.coverage,
