@@ -215,7 +215,7 @@ def test_duckdb_reads_all_files_of_an_export_as_one_table(
 ) -> None:
     reader = {"parquet": "read_parquet", "csv": "read_csv", "ndjson": "read_json"}[to]
     query = f"""SELECT run, _step, "train/loss", "val/acc" FROM {reader}('{exported[to]}/runs/**/history.{to}',
-        hive_partitioning = true, union_by_name = true)"""  # noqa: S608 - a folder of this test
+        hive_partitioning = true, union_by_name = true)"""
     assert same_cells(cells(iter(duckdb.sql(query).fetchall())), recorded)
 
 
