@@ -28,11 +28,15 @@ MAX_FORMAT = 4096
 MAX_MANIFEST = 64 * 2**20
 """Bytes of a manifest that is read at all."""
 
+MAX_VALUES = 32
+"""Values of a manifest for each file of the bundle; the library's own have less than half as many."""
+
 MAX_COUNT = 2**48
 """Rows or bytes that a resource may claim."""
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _KIND = re.compile(r"[a-z][a-z-]{0,39}")
+_FIXED_FILES = 4
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
 _RELEASE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
@@ -188,13 +192,21 @@ def check_digest(digest: bytes, manifest: bytes, *, path: str) -> None:
     )
 
 
-def parse_manifest(data: bytes, *, path: str) -> Manifest:
+def parse_manifest(data: bytes, *, path: str, members: int | None = None) -> Manifest:
     """Read `datapackage.json`, checking every field that is used.
 
+    Args:
+        data: Its bytes.
+        path: The bundle, for errors.
+        members: Files of the bundle. They bound the values that it may have: 64 MiB of empty lists would take
+            gigabytes of memory.
+
     Raises:
-        UnsafeFileError: It names a file or a hash algorithm that no bundle has.
+        UnsafeFileError: It names a file or a hash algorithm that no bundle has, or has too many values.
         BundleDamagedError: It is not JSON, or a field is missing or of the wrong kind.
     """
+    if members is not None:
+        _check_values(data, members, path)
     try:
         raw = orjson.loads(data)
     except orjson.JSONDecodeError as exc:
@@ -210,6 +222,14 @@ def parse_manifest(data: bytes, *, path: str) -> Manifest:
     )
     redacted = _parse_redacted(raw.get("redacted", {}), path)
     return Manifest(content_id=content, resources=resources, redacted=redacted)
+
+
+def _check_values(data: bytes, members: int, path: str) -> None:
+    values = sum(data.count(mark) for mark in (b",", b"[", b"{"))
+    if values > MAX_VALUES * (members + _FIXED_FILES):
+        raise UnsafeFileError(
+            f"{path!r} is not safe to use: {MANIFEST} has {values} values, too many for {members} files"
+        )
 
 
 def _parse_redacted(value: object, path: str) -> dict[str, int]:

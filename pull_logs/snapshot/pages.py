@@ -21,6 +21,9 @@ from pull_logs.snapshot.thrift import Struct, read_struct
 Read: TypeAlias = Callable[[int, int], bytes]
 """Gives the bytes of the file from an offset, so many of them or fewer at its end."""
 
+MAX_GROUP = 131_072
+"""Rows of a row group: what one takes in memory is bounded by its columns, each of which costs bytes of footer."""
+
 _MAGIC = b"PAR1"
 _HEADER_ROOM = 1 << 12
 _SMALL_FOOTER = 1 << 13
@@ -128,6 +131,10 @@ def _group(fields: Struct, place: int, names: Sequence[str]) -> Group:
     rows, columns = fields[3], fields[1]
     if rows < 0 or len(columns) != len(names):
         raise DataError(f"row group {place} of the Parquet file is damaged")
+    if rows > MAX_GROUP:
+        raise DataError(
+            f"row group {place} of the Parquet file has {rows} rows, and {MAX_GROUP} are the most"
+        )
     return Group(
         rows, tuple(_chunk(column, place, name) for column, name in zip(columns, names, strict=True))
     )

@@ -151,7 +151,8 @@ def _read_manifest(container: Container) -> tuple[Manifest | None, list[Damage]]
         reason = f"{MANIFEST} and {DIGEST} do not belong together"
         return None, [Damage(member=name, reason=reason) for name in (MANIFEST, DIGEST)]
     try:
-        return parse_manifest(data[MANIFEST], path=str(container.path)), []
+        path, members = str(container.path), len(container.sizes)
+        return parse_manifest(data[MANIFEST], path=path, members=members), []
     except DamageError as exc:
         return None, [_told(exc)]
 

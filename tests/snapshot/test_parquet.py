@@ -363,7 +363,19 @@ def test_the_number_of_rows_is_checked_before_reading(file: bytes) -> None:
 
 
 def bomb_of_numbers() -> bytes:
-    return foreign(stepped(2_000_000, x=pa.array(np.zeros(2_000_000))), column_encoding=None)
+    rows = 131_072
+    columns = {f"x{place}": pa.array(np.zeros(rows)) for place in range(20)}
+    return foreign(stepped(rows, **columns), column_encoding=None, use_dictionary=list(columns))
+
+
+def test_a_row_group_is_no_larger_than_the_format_has_them() -> None:
+    data = foreign(stepped(131_073))
+    for read in (read_table, read_footer, column_names, damaged_chunks):
+        with pytest.raises(DataError) as caught:
+            read(data)
+        assert caught.value.message == (
+            "row group 0 of the Parquet file has 131073 rows, and 131072 are the most"
+        )
 
 
 def bomb_of_text() -> bytes:
