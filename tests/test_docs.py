@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "fixtures" / "digits.wandb.zip"
 README = (ROOT / "README.md").read_text()
 SKILL = (ROOT / "SKILL.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 
 def commands(text: str) -> list[str]:
@@ -30,7 +31,7 @@ def commands(text: str) -> list[str]:
     return [re.split(r"\s+#|\s+> \w|\s+&", line)[0].strip() for line in found]
 
 
-@pytest.mark.parametrize("line", commands(README))
+@pytest.mark.parametrize("line", commands(README) + commands(OPERATIONS))
 def test_every_command_of_the_readme_parses(line: str) -> None:
     words = shlex.split(line)[1:]
     name = next((word for word in words if word in cli.commands), None)

@@ -53,7 +53,8 @@ def merged(paths: Sequence[Path], out: Path) -> bytes | None:
 def versions(draw: st.DrawFn, of: Rows) -> BundleRun:
     """A pull of a run: of all its rows or the first ones, of all its keys or a part, now and then contradicting."""
     keys = sorted({key for row in of for key in row} - {"_step"})
-    dropped = draw(st.sets(st.sampled_from(keys), max_size=2)) if keys and draw(st.booleans()) else set()
+    thinned = bool(keys) and draw(st.booleans())
+    dropped = draw(st.sets(st.sampled_from(keys), max_size=2)) if thinned else set()
     rows = [{key: cell for key, cell in row.items() if key not in dropped} for row in of]
     rows = rows[: draw(st.integers(0, len(rows)))] if draw(st.booleans()) else rows
     if rows and not draw(st.integers(0, 5)):

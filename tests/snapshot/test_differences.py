@@ -228,7 +228,7 @@ def test_the_edits_of_a_record_lead_from_the_old_one_to_the_new_one(
 
 
 def test_what_a_bundle_says_of_the_pull_is_no_difference_but_completeness_is(tmp_path: Path) -> None:
-    facts = {"host": "api.wandb.ai", "user": "jo", "heartbeat_at": "2026-11-23T10:00:00Z"}
+    facts: dict[str, Any] = {"host": "api.wandb.ai", "user": "jo", "heartbeat_at": "2026-11-23T10:00:00Z"}
     plain = make_bundle(tmp_path / "a.wandb.zip", [bundle_run()])
     other = make_bundle(tmp_path / "b.wandb.zip", [bundle_run(**facts)])
     assert not diff(plain, other)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from pull_logs.snapshot.canon import canon_row, canonical_text, parse_json, same
 from pull_logs.snapshot.exporting import Format
 
 RECORDED = Path(__file__).resolve().parents[2] / "fixtures" / "digits.wandb.zip"
+PAGE = (RECORDED.parents[1] / "docs" / "operations.md").read_text()
 FORMATS: tuple[Format, ...] = ("parquet", "csv", "ndjson")
 
 Rows = list[dict[str, Any]]
@@ -66,7 +68,7 @@ def check_column(kind: str, cells: Sequence[Any], values: Sequence[Any], *, text
     assert same([None if cell is None else canon_row({"_step": 0, "": cell})[""] for cell in cells], values)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(nasty_rows | calm_rows, min_size=1, max_size=3))
 def test_every_row_comes_back_from_parquet_csv_and_ndjson(tmp_path: Path, runs: Sequence[Rows]) -> None:
     bundle = tmp_path / "a.wandb.zip"
@@ -203,7 +205,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Mapping[Format, Path]:
 def cells(rows: Iterator[Sequence[Any]]) -> Cells:
     return {
         (str(run), int(step)): tuple(
-            math.nan if value is None else math.inf if value == "Infinity" else float(value) for value in rest
+            math.nan if value is None else float(value.strip('"') if isinstance(value, str) else value)
+            for value in rest
         )
         for run, step, *rest in rows
     }
@@ -240,12 +243,28 @@ def test_pandas_reads_each_file_of_an_export(
     for file in histories(exported[to], to):
         run = file.parent.name.removeprefix("run=")
         if to == "ndjson":
-            read = pd.read_json(file, lines=True)
+            read = pd.read_json(file, lines=True, precise_float=True)
         else:
             read = pd.read_csv(file) if to == "csv" else pd.read_parquet(file, partitioning=None)
         chosen = read.reindex(columns=["_step", *METRICS])
         found |= cells((run, *row) for row in chosen.itertuples(index=False))
     assert same_cells(found, recorded)
+
+
+def test_the_query_of_the_page_is_so(
+    exported: Mapping[Format, Path], recorded: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (query,) = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+    monkeypatch.chdir(exported["parquet"].parent)
+    exported["parquet"].rename("plain")
+    try:
+        found = dict(duckdb.sql(query).fetchall())
+    finally:
+        Path("plain").rename(exported["parquet"])
+    for run, best in found.items():
+        losses = [float(loss) for (name, _), (loss, _) in recorded.items() if name == run]
+        known = [loss for loss in losses if not math.isnan(loss)]
+        assert best == min(known, default=best)
 
 
 def same_cells(found: Cells, expected: Cells) -> bool:
