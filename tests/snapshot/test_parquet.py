@@ -370,7 +370,7 @@ def bomb_of_numbers() -> bytes:
 
 def test_a_row_group_is_no_larger_than_the_format_has_them() -> None:
     data = foreign(stepped(131_073))
-    for read in (read_table, read_footer, column_names, damaged_chunks):
+    for read in (read_table, read_footer, damaged_chunks):
         with pytest.raises(DataError) as caught:
             read(data)
         assert caught.value.message == (
