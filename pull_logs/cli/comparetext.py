@@ -19,6 +19,10 @@ from pull_logs.cli.checkpointtext import checkpoints_table
 from pull_logs.cli.json_output import fit_json
 from pull_logs.cli.safetext import escape, inline
 from pull_logs.cli.tables import NOTHING, Table, cell, exact, heading, run_lines, table
+from pull_logs.errors import UsageError
+
+LEAST_TOKENS = 600
+"""The smallest budget: enough to name every section of a comparison and to say that it was cut."""
 
 COLUMNS_AT_MOST = 10
 """Runs that are shown as columns; more become rows."""
@@ -33,6 +37,7 @@ def compare_json(answer: Mapping[str, Any], *, max_tokens: int) -> str:
     Raises:
         UsageError: The budget is too small for any answer.
     """
+    _check(max_tokens)
     return fit_json(answer, max_tokens=max_tokens, shapes=_JSON_SHAPES) + "\n"
 
 
@@ -42,7 +47,7 @@ def compare_text(answer: Mapping[str, Any], *, max_tokens: int) -> str:
     Raises:
         UsageError: The budget is too small for any answer.
     """
-    check_budget(max_tokens)
+    _check(max_tokens)
     tables = {name: make(answer) for name, make in _TABLES.items() if name in answer}
     tables = {name: made for name, made in tables.items() if name not in _BARE or made.lines}
     fitted, cuts = fit_sections(
@@ -53,6 +58,15 @@ def compare_text(answer: Mapping[str, Any], *, max_tokens: int) -> str:
         shapes={name: replace(_TABLE, weight=_WEIGHTS.get(name, 1)) for name in tables},
     )
     return "".join(_render(name, value, cuts.get(name, "")) for name, value in fitted.items())
+
+
+def _check(max_tokens: int) -> None:
+    check_budget(max_tokens)
+    if max_tokens and max_tokens < LEAST_TOKENS:
+        raise UsageError(
+            f"--max-tokens {max_tokens} is too small for a comparison",
+            hint=f"give at least {LEAST_TOKENS}, or 0 for no limit",
+        )
 
 
 def _render(name: str, section: Table, cut: str) -> str:
@@ -190,13 +204,9 @@ def _verdicts(answer: Mapping[str, Any]) -> Table:
             ["/".join(map(str, entry["n"])) if name == "n" else entry[name] for name in columns]
             for entry in entries
         ],
-        show=(escape, escape, escape, _words, str, cell, cell, cell, cell, cell, str),
+        show=(escape, escape, escape, lambda text: text or "", str, cell, cell, cell, cell, cell, str),
         kept=len(columns),
     )
-
-
-def _words(text: str | None) -> str:
-    return text or ""
 
 
 def _comparison(answer: Mapping[str, Any]) -> Table:
