@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pull_logs.cli.bundlepaths import OUT, near
 from pull_logs.errors import UsageError
 
 if TYPE_CHECKING:
     from pull_logs.snapshot import SealReport
     from pull_logs.snapshot.auditing import Audit, Finding
-
-BUNDLE = click.Path(path_type=Path)
 
 redact_option = click.option(
     "--redact", is_flag=True, help="Remove secrets and personal data from the bundle, as `audit` finds them."
@@ -114,12 +113,12 @@ def _redact(bundle: Path, out: Path, kinds: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.argument("bundle", type=BUNDLE, metavar="BUNDLE")
+@click.argument("bundle", metavar="BUNDLE", callback=near)
 @click.option("--secrets", is_flag=True, help="Only secrets; leave names, addresses and paths of people.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if anything was found.")
 @click.option("--redact", is_flag=True, help="Write the bundle without what was found to -o FILE.")
-@click.option("-o", "--out", type=BUNDLE, metavar="FILE", help="With --redact: the bundle to write.")
+@click.option("-o", "--out", type=OUT, metavar="FILE", help="With --redact: the bundle to write.")
 def audit(
     *, bundle: Path, secrets: bool, as_json: bool, exit_code: bool, redact: bool, out: Path | None
 ) -> int:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pull_logs.cli.auditing import made_for_sharing, redact_option
+from pull_logs.cli.bundlepaths import OUT, Named, near, near_or_far
 
 if TYPE_CHECKING:
     from pull_logs.snapshot import Bundle, Damage, SealReport, VerifyReport
-
-BUNDLE = click.Path(path_type=Path)
 
 
 def say_sealed(report: SealReport) -> None:
@@ -32,7 +31,7 @@ def say_sealed(report: SealReport) -> None:
 
 @click.command("import")
 @click.argument("folders", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=BUNDLE, metavar="FILE", help="The bundle to write.")
+@click.option("-o", "--out", required=True, type=OUT, metavar="FILE", help="The bundle to write.")
 @click.option("--entity", metavar="E", help="Entity of the runs, in place of the logs' own.")
 @click.option("--project", metavar="P", help="Project of the runs, in place of the logs' own.")
 @click.option(
@@ -92,9 +91,9 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("bundle", type=BUNDLE, metavar="BUNDLE")
+@click.argument("bundle", metavar="BUNDLE", callback=near_or_far)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-def info(bundle: Path, *, as_json: bool) -> None:
+def info(bundle: Named, *, as_json: bool) -> None:
     """Tell what a bundle holds: its identities and its runs."""
     from pull_logs.cli.safetext import escape
     from pull_logs.snapshot import open_bundle
@@ -157,15 +156,20 @@ def _verdict(report: VerifyReport) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("bundle", type=BUNDLE, metavar="BUNDLE")
-@click.option("--quick", is_flag=True, help="Check structure and hashes only, not every row.")
+@click.argument("bundle", metavar="BUNDLE", callback=near)
+@click.option(
+    "--deep/--quick",
+    default=True,
+    show_default=True,
+    help="Decode every row as well, or check structure and hashes only.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-def verify(bundle: Path, *, quick: bool, as_json: bool) -> None:
+def verify(bundle: Path, *, deep: bool, as_json: bool) -> None:
     """Check every byte of a bundle against its manifest; damage is located (exit 6)."""
     from pull_logs.errors import BundleDamagedError
     from pull_logs.snapshot import verify_bundle
 
-    report = verify_bundle(bundle, deep=not quick)
+    report = verify_bundle(bundle, deep=deep)
     if as_json:
         click.echo(json.dumps(_verdict(report), indent=2, ensure_ascii=False))
     elif not report.damages:

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from pull_logs.cli.bundlepaths import near
 from pull_logs.errors import FileMissingError, UsageError
 
 _HANDED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
@@ -26,7 +27,7 @@ _HANDED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
     multiple=True,
     required=True,
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    callback=near,
     help="A bundle to read from; repeatable.",
 )
 @click.argument("command", nargs=-1, required=True, metavar="-- COMMAND...", type=click.UNPROCESSED)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pull_logs.cli.auditing import made_for_sharing, redact_option
+from pull_logs.cli.bundlepaths import near
 from pull_logs.cli.options import Sources, source_options, take_sources
 from pull_logs.cli.pulled import tell_report, tell_survey
 from pull_logs.cli.subjects import read_checkpoints
@@ -231,7 +232,7 @@ def fetch(
 
 
 @click.command()
-@click.argument("bundle", type=FILE, metavar="BUNDLE")
+@click.argument("bundle", metavar="BUNDLE", callback=near)
 @click.option("-o", "--out", type=FILE, metavar="FILE", help="Write here instead of replacing BUNDLE.")
 @_METRICS
 @redact_option

@@ -14,6 +14,7 @@ from typing import Any
 
 from pull_logs.cli.manyruns import MANY_RUNS
 from pull_logs.cli.options import Sources
+from pull_logs.snapshot.urls import is_url, shown_url
 
 _AT_MOST = 2
 _LONGEST = 400
@@ -22,15 +23,20 @@ _GOALS = (("acc", "max"), ("accuracy", "max"), ("f1", "max"), ("reward", "max"),
 
 
 def tell_hints(commands: Iterator[Sequence[str]]) -> None:
-    """Print the first commands on stderr; one that would be no line to copy is left out."""
+    """Print the first commands on stderr; one that would be no line to copy, or show a key, is left out."""
     import click
 
     from pull_logs.cli.safetext import inline
 
     sys.stdout.flush()  # a reader that has seen enough wants no hints either
-    lines = (shlex.join(command) for command in commands)
+    lines = (shlex.join(command) for command in commands if not any(map(_holds_a_key, command)))
     for line in islice((line for line in lines if len(line) <= _LONGEST and line == inline(line)), _AT_MOST):
         click.echo(f"pull-logs: next: {line}", err=True)
+
+
+def _holds_a_key(word: str) -> bool:
+    """Whether a word is the URL of a bundle with more in it than may be shown."""
+    return is_url(word) and shown_url(word) != word
 
 
 def source_words(sources: Sources) -> list[str]:

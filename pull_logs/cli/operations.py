@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pull_logs.cli.auditing import made_for_sharing, redact_option
-from pull_logs.cli.bundles import BUNDLE, say_sealed
+from pull_logs.cli.bundlepaths import OUT, Named, near_or_far
+from pull_logs.cli.bundles import say_sealed
 from pull_logs.cli.options import Sources, pick_options
 
 if TYPE_CHECKING:
@@ -18,18 +19,18 @@ if TYPE_CHECKING:
     from pull_logs.analyze import Subject
     from pull_logs.snapshot import MergeReport, Run
 
-_OUT = click.option("-o", "--out", required=True, type=BUNDLE, metavar="FILE", help="The bundle to write.")
+_OUT = click.option("-o", "--out", required=True, type=OUT, metavar="FILE", help="The bundle to write.")
 
 _TOLD = 20
 """Runs that are told of one by one on stderr."""
 
 
 @click.command()
-@click.argument("old", type=BUNDLE, metavar="OLD")
-@click.argument("new", type=BUNDLE, metavar="NEW")
+@click.argument("old", metavar="OLD", callback=near_or_far)
+@click.argument("new", metavar="NEW", callback=near_or_far)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if anything differs.")
-def diff(old: Path, new: Path, *, as_json: bool, exit_code: bool) -> int:
+def diff(old: Named, new: Named, *, as_json: bool, exit_code: bool) -> int:
     """Tell what changed between two bundles: runs, rows, configs, summaries."""
     from pull_logs.cli.difftext import diff_object, diff_text
     from pull_logs.cli.safetext import json_text
@@ -55,7 +56,7 @@ def _tell_choices(report: MergeReport) -> None:
 
 
 @click.command()
-@click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...", type=BUNDLE)
+@click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...", callback=near_or_far)
 @_OUT
 @click.option(
     "--prefer",
@@ -63,7 +64,7 @@ def _tell_choices(report: MergeReport) -> None:
     help="Where bundles disagree about a run: take the one last heard of, or that of the first bundle.",
 )
 @redact_option
-def merge(bundles: tuple[Path, ...], out: Path, prefer: Any, *, redact: bool) -> None:
+def merge(bundles: tuple[Named, ...], out: Path, prefer: Any, *, redact: bool) -> None:
     """Make one bundle of several; their order does not matter.
 
     A run that is in several is taken from the bundle that has all that the others have of it. If none has,
@@ -85,7 +86,7 @@ def merge(bundles: tuple[Path, ...], out: Path, prefer: Any, *, redact: bool) ->
     say_sealed(made_for_sharing(report.seal, redact=redact))
 
 
-def _picks(bundle: Path, options: dict[str, Any]) -> Sources:
+def _picks(bundle: Named, options: dict[str, Any]) -> Sources:
     """The runs of a bundle that the pick options name."""
     return Sources(bundles=(bundle,), **options)
 
@@ -99,11 +100,11 @@ def _runs(subjects: Iterable[Subject]) -> list[Run]:
 
 
 @click.command()
-@click.argument("bundle", type=BUNDLE, metavar="BUNDLE")
+@click.argument("bundle", metavar="BUNDLE", callback=near_or_far)
 @_OUT
 @pick_options
 @click.option("--metrics", metavar="REGEX", help="Only metrics whose name matches.")
-def subset(*, bundle: Path, out: Path, metrics: str | None, **options: Any) -> None:
+def subset(*, bundle: Named, out: Path, metrics: str | None, **options: Any) -> None:
     """Make a bundle of some runs of another, or of some of their metrics.
 
     Runs that keep all their metrics are copied byte for byte.
@@ -117,7 +118,7 @@ def subset(*, bundle: Path, out: Path, metrics: str | None, **options: Any) -> N
 
 
 @click.command()
-@click.argument("bundle", type=BUNDLE, metavar="BUNDLE")
+@click.argument("bundle", metavar="BUNDLE", callback=near_or_far)
 @click.option(
     "-o",
     "--out",
@@ -136,7 +137,7 @@ def subset(*, bundle: Path, out: Path, metrics: str | None, **options: Any) -> N
 )
 @click.option("--force", is_flag=True, help="Replace an export that is there.")
 @pick_options
-def export(*, bundle: Path, out: Path, to: Any, force: bool, **options: Any) -> None:
+def export(*, bundle: Named, out: Path, to: Any, force: bool, **options: Any) -> None:
     """Write runs as plain Parquet, CSV or NDJSON files in Hive folders, for other tools."""
     from pull_logs.cli.subjects import open_subjects
     from pull_logs.snapshot import export_runs

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
 
+from pull_logs.cli.bundlepaths import Named, near_or_far
 from pull_logs.errors import UsageError
 
 Command = Callable[..., Any]
@@ -25,7 +25,7 @@ class Sources:
     Attributes:
         runs: Run paths, run URLs or local W&B run folders (`-r`).
         checkpoints: Checkpoint files, folders or globs (`-c`).
-        bundles: Bundle files or unzipped bundles (`-b`).
+        bundles: Bundle files, unzipped bundles or URLs of bundles (`-b`).
         projects: `entity/project` (`-p`).
         sweeps: `entity/project/sweep` (`--sweep`).
         keep: A run expression (`--filter`).
@@ -36,7 +36,7 @@ class Sources:
 
     runs: tuple[str, ...] = ()
     checkpoints: tuple[str, ...] = ()
-    bundles: tuple[Path, ...] = ()
+    bundles: tuple[Named, ...] = ()
     projects: tuple[str, ...] = ()
     sweeps: tuple[str, ...] = ()
     keep: str | None = None
@@ -93,8 +93,8 @@ _BUNDLE = click.option(
     "bundles",
     multiple=True,
     metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="A bundle; runs named by -r and -c are looked up in it.",
+    callback=near_or_far,
+    help="A bundle, or the URL of one; runs named by -r and -c are looked up in it.",
 )
 _PROJECT = click.option(
     "-p", "--project", "projects", multiple=True, metavar="ENTITY/PROJECT", help="All runs there."

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pull_logs.cli.bundlepaths import near
+
 if TYPE_CHECKING:
     from pull_logs.replay import ReplayServer
 
@@ -20,7 +22,7 @@ def _announce(server: ReplayServer) -> None:
 
 
 @click.command()
-@click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...", type=click.Path(path_type=Path))
+@click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...", callback=near)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port; 0 picks a free one.")
 @click.option("--allow-remote", is_flag=True, help="Let --host be an address that other machines reach.")

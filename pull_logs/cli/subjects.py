@@ -178,7 +178,7 @@ def _from_bundles(
     if not found:
         named = ", ".join([*sorted(wanted), *sorted(sweeps)]) or "any run"
         raise RunNotFoundError(
-            f"{', '.join(map(repr, map(str, sources.bundles)))} does not hold {named}",
+            f"{', '.join(repr(str(bundle.path)) for bundle in bundles)} does not hold {named}",
             hint="`pull-logs info BUNDLE` lists what it holds",
         )
     return found

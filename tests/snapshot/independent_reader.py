@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import pyarrow.parquet as pq
 
 Row = dict[str, Any]
 FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-FACTS = ("created_at", "group", "job_type", "name", "notes", "state", "sweep")
 
 
 def is_double(whole: int) -> bool:
@@ -34,42 +32,8 @@ def value(raw: Any) -> Any:  # section 7
     return int(raw) if raw == math.floor(raw) else raw
 
 
-def canonical(raw: Any) -> bytes:
-    return json.dumps(raw, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-
-
-def framed(data: bytes) -> bytes:
-    return struct.pack("<Q", len(data)) + data
-
-
-def streams(name: str, raw: Any) -> tuple[int, bytes, bytes]:  # section 8: kind, doubles, texts of one cell
-    cell = value(raw)
-    if name == "_step":
-        return 7, struct.pack("<q", cell), b""
-    if isinstance(cell, bool):
-        return 3 if cell else 4, b"", b""
-    if isinstance(cell, str):
-        return 5, b"", framed(cell.encode())
-    if isinstance(cell, (dict, list)):
-        return 6, b"", framed(canonical(raw))
-    if isinstance(cell, int) and not is_double(cell):
-        return 2, b"", framed(canonical(cell))
-    return 1, struct.pack("<d", math.nan if cell != cell else cell), b""
-
-
-def rows_hash(rows: list[Row]) -> str:  # section 8; of histories
-    whole = hashlib.sha256(struct.pack("<Q", len(rows)))
-    for name in sorted({name for row in rows for name in row}, key=str.encode):
-        cells = [streams(name, row[name]) if name in row else (0, b"", b"") for row in rows]
-        kinds, doubles, texts = zip(*cells, strict=True)
-        whole.update(framed(name.encode()))
-        for stream in (bytes(kinds), b"".join(doubles), b"".join(texts)):
-            whole.update(hashlib.sha256(stream).digest())
-    return f"sha256:{whole.hexdigest()}"
-
-
 def stands_for(segment: str, name: str) -> bool:  # section 1
-    text, _, mark = segment.partition("~")
+    text, _, mark = segment.partition("=")[2].partition("~")
     return hashlib.sha256(name.encode()).hexdigest()[:8] == mark if mark else unquote(text) == name
 
 
@@ -84,19 +48,12 @@ class Reader:
         assert json.loads(self.zip.read("datapackage-digest.json"))["hash"] == self.bundle_id
         self.resources = {entry["path"]: entry for entry in json.loads(data)["resources"]}
         self.runs = self.table("runs.parquet")
-        self.folders = {self.path(run): self.folder(run) for run in self.runs}
-
-    def path(self, run: Row) -> str:
-        return f"{run['entity']}/{run['project']}/{run['run_id']}"
-
-    def folder(self, run: Row) -> str:
-        names, folders = (
-            (run["entity"], run["project"], run["run_id"]),
-            self.resources.keys() - {"runs.parquet"},
-        )
-        parts = {name: [part.partition("=")[2] for part in name.split("/")[1:-1]] for name in folders}
-        found = {name.rpartition("/")[0] for name in folders if all(map(stands_for, parts[name], names))}
-        return str(*found)
+        known = {name.rpartition("/")[0] for name in self.resources.keys() - {"runs.parquet"}}
+        self.folders: dict[str, str] = {}
+        for run in self.runs:
+            names = run["entity"], run["project"], run["run_id"]
+            fits = (place for place in known if all(map(stands_for, place.split("/")[1:], names)))
+            self.folders["/".join(names)] = next(fits)
 
     def table(self, name: str) -> list[Row]:
         entry, data = self.resources[name], self.zip.read(name)
@@ -105,27 +62,12 @@ class Reader:
         assert len(rows) == entry["rows"]
         return rows
 
-    def raw_rows(self, name: str) -> list[Row]:  # section 6
-        rows = self.table(name)
+    def raw_rows(self, path: str, file: str) -> list[Row]:  # section 6
+        name = f"{self.folders[path]}/{file}"
+        rows = self.table(name) if name in self.resources else []
         rest = [json.loads(row.pop("_wpl_rest", None) or "{}") for row in rows]
         typed = [{key: cell for key, cell in row.items() if cell is not None} for row in rows]
         return [row | more for row, more in zip(typed, rest, strict=True)]
 
     def rows(self, path: str, file: str = "history.parquet") -> list[Row]:
-        name = f"{self.folders[path]}/{file}"
-        return [value(row) for row in self.raw_rows(name)] if name in self.resources else []
-
-    def rows_hash(self, path: str) -> str:
-        return rows_hash(self.raw_rows(f"{self.folders[path]}/history.parquet"))
-
-    def content_id(self) -> str:  # section 8
-        whole = hashlib.sha256()
-        for run in self.runs:
-            facts = {name: run[name] for name in FACTS} | {
-                "path": self.path(run),
-                "tags": sorted(run["tags"]),
-            }
-            for text in (canonical(facts), run["config"].encode(), run["summary"].encode()):
-                whole.update(framed(text))
-            whole.update(framed(self.rows_hash(self.path(run)).encode()))
-        return f"sha256:{whole.hexdigest()}"
+        return [value(row) for row in self.raw_rows(path, file)]
