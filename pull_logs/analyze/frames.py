@@ -26,6 +26,7 @@ import numpy.typing as npt
 from pull_logs.analyze.flatten import escape_key, is_typed, join_path
 from pull_logs.analyze.vectors import Floats, Mask, Vector, from_cells
 from pull_logs.runs import Coverage, RunInfo
+from pull_logs.snapshot.buffers import present_rows, truths
 from pull_logs.snapshot.canon import STEP, canon_number
 from pull_logs.snapshot.cells import flat
 from pull_logs.snapshot.columns import RESIDUAL, residual_rows
@@ -333,9 +334,9 @@ def _plain(chunked: pa.ChunkedArray) -> Vector:
 
     array = flat(chunked)
     length = len(array)
-    present = _bits(array.is_valid(), length) if array.null_count else _all(length)
+    present = present_rows(array)
     if pa.types.is_boolean(array.type):
-        return Vector("bool", _bits(array, length), present)
+        return Vector("bool", truths(array), present)
     if pa.types.is_int64(array.type):
         return Vector("number", _buffer(array, np.dtype(np.int64), length), present)
     if pa.types.is_floating(array.type):
@@ -356,12 +357,6 @@ def _buffer(array: pa.Array, dtype: np.dtype[Any], length: int) -> npt.NDArray[A
         return np.empty(0, dtype)
     data = array.buffers()[1]
     return np.frombuffer(data, dtype, count=length, offset=array.offset * dtype.itemsize)
-
-
-def _bits(array: pa.Array, length: int) -> Mask:
-    import pyarrow as pa
-
-    return _buffer(array.cast(pa.uint8()), np.dtype(np.uint8), length).astype(np.bool_)
 
 
 def _build(base: pa.ChunkedArray | None, extra: _Scattered | None, length: int) -> Column:

@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import types
 
 from pull_logs.errors import DataError
@@ -81,6 +80,8 @@ def _unwrapped(array: pa.Array) -> pa.Array:
     if types.is_dictionary(array.type):
         return _unwrapped(array.dictionary_decode())
     if types.is_run_end_encoded(array.type):
+        import pyarrow.compute as pc
+
         return _unwrapped(pc.run_end_decode(array))
     return array
 
@@ -116,6 +117,8 @@ def _is_binary(kind: pa.DataType) -> bool:
 def _texts(array: pa.Array) -> Column:
     text = array if types.is_string(array.type) else array.cast(pa.string())
     text.validate(full=True)
+    import pyarrow.compute as pc
+
     if pc.any(pc.is_in(text, value_set=pa.array(_NONFINITE))).as_py():
         return _by_cell(text, lambda value: value)
     return Column(text)

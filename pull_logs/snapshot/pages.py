@@ -24,9 +24,11 @@ Read: TypeAlias = Callable[[int, int], bytes]
 MAX_GROUP = 131_072
 """Rows of a row group: what one takes in memory is bounded by its columns, each of which costs bytes of footer."""
 
+SMALL_FOOTER = 1 << 13
+"""Bytes of a footer up to which what it says is kept for the next time that its file is opened."""
+
 _MAGIC = b"PAR1"
 _HEADER_ROOM = 1 << 12
-_SMALL_FOOTER = 1 << 13
 _DICTIONARY_PAGE = 2
 _DATA_PAGES = {0: (5, 2), 3: (8, 4)}
 """Page type: the field of its own header, and therein that of the encoding."""
@@ -88,7 +90,7 @@ def read_groups(footer: bytes, *, size: int | None) -> tuple[Group, ...]:
     Raises:
         DataError: The footer is damaged, or tells of what this format does not have.
     """
-    groups = (_parsed_small if len(footer) <= _SMALL_FOOTER else _parsed_large)(footer)
+    groups = (_parsed_small if len(footer) <= SMALL_FOOTER else _parsed_large)(footer)
     for chunk in (chunk for group in groups for chunk in group.chunks):
         if size is not None and chunk.end > size:
             raise _damaged(chunk.column, chunk.row_group)

@@ -18,19 +18,20 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, BinaryIO, TypeAlias
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
+from pull_logs.snapshot.buffers import decoded_size, written_out
 from pull_logs.snapshot.canon import STEP
 from pull_logs.snapshot.cells import ColumnKind, column_kind
 from pull_logs.snapshot.columns import RESIDUAL, BatchCells, take_apart
 from pull_logs.snapshot.identity import RowsHasher
 from pull_logs.snapshot.layout import Layout, Survey, lay_out
-from pull_logs.snapshot.pages import Chunk, Group, damaged_part, read_groups, walk_pages
+from pull_logs.snapshot.pages import SMALL_FOOTER, Chunk, Group, damaged_part, read_groups, walk_pages
 from pull_logs.snapshot.sinks import HashingSink
 
 WRITER = f"pyarrow {pa.__version__}"
@@ -272,9 +273,7 @@ def _open(source: Source, footer: bytes | None, expected_rows: int | None = None
     known = _last_bytes(native) if footer is None else footer
     # What a chunk is, pyarrow is never asked: on a damaged footer its answer is to abort.
     groups = read_groups(known, size=native.size() or None)
-    metadata = pq.read_metadata(pa.BufferReader(known))
-    schema = metadata.schema.to_arrow_schema()
-    _check_schema(schema)
+    metadata, schema = (_described_small if len(known) <= SMALL_FOOTER else _described_large)(known)
     names = tuple(schema.names)
     if any(tuple(chunk.column for chunk in group.chunks) != names for group in groups):
         raise DataError("the columns of the Parquet file are not those of its schema")
@@ -282,6 +281,18 @@ def _open(source: Source, footer: bytes | None, expected_rows: int | None = None
     if expected_rows is not None and file.rows != expected_rows:
         raise DataError(f"the Parquet file has {file.rows} rows, not {expected_rows}")
     return file
+
+
+def _describe(footer: bytes) -> tuple[pq.FileMetaData, pa.Schema]:
+    metadata = pq.read_metadata(pa.BufferReader(footer))
+    schema = metadata.schema.to_arrow_schema()
+    _check_schema(schema)
+    return metadata, schema
+
+
+# As with the chunks: a question opens each of its files several times.
+_described_small = lru_cache(maxsize=1024)(_describe)
+_described_large = lru_cache(maxsize=2)(_describe)
 
 
 def _last_bytes(native: pa.NativeFile) -> bytes:
@@ -405,7 +416,8 @@ def _read_group(reader: pq.ParquetFile, group: int, names: Sequence[str], limit:
     for name, column in zip(names, table.columns, strict=True):
         array = column
         if pa.types.is_dictionary(column.type):
-            spent += sum(map(_decoded_size, column.chunks))
+            # A short file can stand for a great deal of text.
+            spent += sum(map(decoded_size, column.chunks))
             _spend(spent, limit)
             array = pa.chunked_array([_decoded(chunk) for chunk in column.chunks], pa.string())
         arrays.append(array)
@@ -418,15 +430,9 @@ def _spend(size: int, limit: int) -> None:
         raise DataError(f"the Parquet data would take {size} bytes of memory, more than the {limit} allowed")
 
 
-def _decoded_size(chunk: pa.DictionaryArray) -> int:
-    """The bytes of text that a dictionary column stands for: a short file can stand for a great deal."""
-    lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)  # numpy's way would import pandas
-    return pc.sum(lengths).as_py() or 0
-
-
 def _decoded(chunk: pa.DictionaryArray) -> pa.Array:
     chunk.dictionary.validate(full=True)
-    return chunk.dictionary_decode()
+    return written_out(chunk)
 
 
 def read_table(

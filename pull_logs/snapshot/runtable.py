@@ -16,11 +16,11 @@ from threading import Lock
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.snapshot.buffers import decoded_size, written_out
 from pull_logs.snapshot.canon import canon_record, canon_text, canonical_text, parse_json
 from pull_logs.snapshot.naming import RUNS
 
@@ -216,10 +216,15 @@ def _plain(table: pa.Table) -> pa.Table:
         for chunk in column.chunks:
             texts = chunk.values if pa.types.is_list(chunk.type) else chunk
             if pa.types.is_dictionary(texts.type):
-                size += pc.sum(pc.take(pc.binary_length(texts.dictionary), texts.indices)).as_py() or 0
+                size += decoded_size(texts)
     if size > MAX_TEXT:
         raise ValueError(f"its text would take {size} bytes of memory, and {MAX_TEXT} are the most")
-    return table.cast(pa.schema([SCHEMA.field(name) for name in table.column_names]))
+    schema = pa.schema([SCHEMA.field(name) for name in table.column_names])
+    columns = [
+        pa.chunked_array(map(written_out, column.chunks), field.type)
+        for column, field in zip(table.columns, schema, strict=True)
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 class RunTable:
@@ -249,6 +254,7 @@ class RunTable:
             raise self._damaged("is not in path order")
         self._reading = Lock()
         self._group = lru_cache(maxsize=4)(self._read_group)
+        self._plain_group = lru_cache(maxsize=4)(self._list_group)
 
     def _check(self, file: pq.ParquetFile, rows: int) -> None:
         metadata = file.metadata
@@ -262,6 +268,10 @@ class RunTable:
 
     def _damaged(self, reason: str) -> BundleDamagedError:
         return BundleDamagedError(f"{self._path!r} is damaged: {RUNS} {reason}", path=self._path, member=RUNS)
+
+    def _list_group(self, number: int) -> dict[str, list[Any]]:
+        listed: dict[str, list[Any]] = self._light.slice(number * GROUP_ROWS, GROUP_ROWS).to_pydict()
+        return listed
 
     def _read_group(self, number: int) -> pa.Table:
         try:
@@ -278,7 +288,7 @@ class RunTable:
 
     def value(self, name: str, index: int) -> Any:
         """A plain column's value for one run."""
-        return self._light.column(name)[index].as_py()
+        return self._plain_group(index // GROUP_ROWS)[name][index % GROUP_ROWS]
 
     def document(self, name: str, index: int) -> dict[str, Any]:
         """One of `DOCUMENTS` of one run, parsed anew each time.
@@ -298,9 +308,10 @@ class RunTable:
         Raises:
             BundleDamagedError: A document of it cannot be read.
         """
-        light = {name: self.value(name, index) for name in LIGHT}
-        group, place = self._group(index // GROUP_ROWS), index % GROUP_ROWS
-        texts = {name: group.column(name)[place].as_py() for name in DOCUMENTS}
+        group, place = index // GROUP_ROWS, index % GROUP_ROWS
+        light = {name: values[place] for name, values in self._plain_group(group).items()}
+        documents = self._group(group)
+        texts = {name: documents.column(name)[place].as_py() for name in DOCUMENTS}
         try:
             info = info_from_fields(light | texts)
         except DataError as exc:
