@@ -32,7 +32,7 @@ def pull_logs(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def told(*words: str | Path) -> dict[str, Any]:
-    done = pull_logs(*words, "--json", "--max-tokens", "0")
+    done = pull_logs(*words, "--json", "--max-tokens", "0", "--no-hints")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     answer: dict[str, Any] = json.loads(done.stdout)
@@ -137,7 +137,7 @@ def test_a_file_name_cannot_forge_a_section(tmp_path: Path) -> None:
 
 
 def test_a_small_budget_is_kept(tmp_path: Path) -> None:
-    for tokens in (400, 1000, 3000):
+    for tokens in (600, 1000, 3000):
         for words in ((), ("--json",)):
             done = pull_logs("compare", "-c", CHECKPOINTS, "-b", BUNDLE, "--max-tokens", str(tokens), *words)
             assert done.returncode == 0, done.stderr

@@ -243,7 +243,7 @@ def test_some_runs_and_some_metrics_are_a_bundle(call: Call) -> None:
         "subset", "old.zip", "-r", "acme/nano/a", "-r", "a", "--metrics", "^loss$", "-o", "part.zip"
     )
     size = Path("part.zip").stat().st_size / 1e6
-    told = f"part.zip: 1 runs, 3 rows, {size:.2f} MB, verified\n{identities('part.zip')}"
+    told = f"part.zip: 1 run, 3 rows, {size:.2f} MB, verified\n{identities('part.zip')}"
     assert (code, out, err) == (0, "", told)
     with open_bundle("part.zip") as bundle:
         assert bundle.run_paths == ("acme/nano/a",)
