@@ -64,9 +64,18 @@ def answer(subjects: Sequence[Subject], view: View) -> dict[str, Any]:
     return {"format": FORMAT, "command": "show", **sections, "notes": notes}
 
 
-def describe_run(subject: Subject, histories: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A run as the legend tells it, with the rows that its history shows, if one does."""
-    run, info = subject.run, subject.run.info
+def describe_run(
+    subject: Subject, histories: Mapping[str, Any] | None, *, info: RunInfo | None = None
+) -> dict[str, Any]:
+    """A run as the legend tells it, with the rows that its history shows, if one does.
+
+    Args:
+        subject: The run.
+        histories: The histories of an answer, if it has any.
+        info: What is known of the run, where that has been read already.
+    """
+    run = subject.run
+    info = info or run.info
     return {
         "label": subject.label,
         "path": str(info.path),

@@ -21,7 +21,7 @@ from pull_logs.analyze.questions import Subject, View
 from pull_logs.analyze.sample import rank_rows, sample_rows
 from pull_logs.analyze.schema import describe_column
 from pull_logs.analyze.selection import Selection, Slice, is_internal
-from pull_logs.analyze.stats import describe_numbers, has_numbers
+from pull_logs.analyze.stats import describe_all, has_numbers
 from pull_logs.analyze.vectors import numbers
 from pull_logs.snapshot.canon import STEP, spell
 
@@ -212,8 +212,9 @@ def _schema(part: Slice) -> list[dict[str, Any]]:
 
 
 def _stats(part: Slice, *, internal: bool) -> dict[str, dict[str, Any]]:
-    return {
-        name: describe_numbers(column, part.steps)
+    metrics = {
+        name: column
         for name, column in part.columns.items()
         if (internal or not is_internal(name)) and has_numbers(column)
     }
+    return describe_all(metrics, part.steps)

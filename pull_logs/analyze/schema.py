@@ -63,19 +63,24 @@ def logging_interval(logged: Steps) -> int | float | None:
     return found
 
 
-def middle(ordered: Floats, share: float) -> float:
+def middle(ordered: Floats, share: float) -> Floats:
     """The value below which this share of the numbers lies, between two neighbours in proportion.
 
     Args:
-        ordered: At least one number, ascending.
+        ordered: At least one number, ascending along the last axis.
         share: From 0 to 1.
+
+    Returns:
+        One value for each row of the other axes.
     """
-    place = share * (len(ordered) - 1)
+    length = ordered.shape[-1]
+    place = share * (length - 1)
     before = int(place)
-    low, high = float(ordered[before]), float(ordered[min(before + 1, len(ordered) - 1)])
+    low, high = ordered[..., before], ordered[..., min(before + 1, length - 1)]
     part = place - before
     # From the nearer end, as numpy does: the answer never leaves the two, and 1 gives exactly the greater.
-    return high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
+    found: Floats = high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
+    return found
 
 
 def extremes(column: Column) -> tuple[int | None, int | None]:

@@ -11,6 +11,7 @@ Percentiles interpolate linearly between neighbours, as numpy and pandas do;
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,61 @@ STATISTICS = (
 )  # fmt: skip
 """The statistics of a metric, in the order of design section 4, and the steps of its extremes behind them."""
 
+_TOGETHER = 1 << 18
+"""Cells that are looked at together at most: more would not fit beside each other into a processor's cache."""
+
 
 def has_numbers(column: Column) -> bool:
     """Whether any cell is a number, finite or not."""
     return bool(column.numbers()[1].any())
+
+
+def describe_all(columns: Mapping[str, Column], steps: Steps) -> dict[str, dict[str, Any]]:
+    """What `describe_numbers` says of each of these columns, found at once of those that are dense.
+
+    Args:
+        columns: The metrics by their names.
+        steps: The step of each of their rows.
+    """
+    dense = [name for name, column in columns.items() if _is_dense(column)] if len(steps) else []
+    together = max(_TOGETHER // max(len(steps), 1), 1)
+    told: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(dense), together):
+        names = dense[start : start + together]
+        told.update(zip(names, _describe_dense([columns[name] for name in names], steps), strict=True))
+    return {
+        name: told[name] if name in told else describe_numbers(column, steps)
+        for name, column in columns.items()
+    }
+
+
+def _is_dense(column: Column) -> bool:
+    """Whether a column is of doubles alone, finite and all there."""
+    values = column.vector.values
+    return bool(
+        column.vector.kind == "number"
+        and values.dtype == np.float64
+        and not column.exact
+        and column.vector.present.all()
+        and np.isfinite(values).all()
+    )
+
+
+def _describe_dense(columns: Sequence[Column], steps: Steps) -> list[dict[str, Any]]:
+    """The statistics of dense columns of one length, each as `describe_numbers` says it."""
+    matrix = np.stack([column.vector.floats() for column in columns])
+    lows, highs = matrix.argmin(axis=1), matrix.argmax(axis=1)
+    each = np.arange(len(columns))
+    ends = (matrix[:, 0], matrix[:, -1], matrix[each, lows], matrix[each, highs])
+    facts = dict(zip(("first", "last", "min", "max"), ends, strict=True)) | _finite(matrix)
+    spelled = {
+        name: [spell(canon_number(value)) for value in found.tolist()] for name, found in facts.items()
+    }
+    counts = [matrix.shape[1]] * len(columns)
+    spelled |= {"count": counts, "min_step": steps[lows].tolist(), "max_step": steps[highs].tolist()}
+    return [
+        {name: spelled[name][place] if name in spelled else None for name in STATISTICS} for place in each
+    ]
 
 
 def describe_numbers(column: Column, steps: Steps) -> dict[str, Any]:
@@ -50,21 +102,21 @@ def describe_numbers(column: Column, steps: Steps) -> dict[str, Any]:
     if low is not None and high is not None:
         rows += [low, high]
         found["min_step"], found["max_step"] = int(steps[low]), int(steps[high])
-        found |= _describe_finite(values if sound.all() else values[sound])
+        finite = values if sound.all() else values[sound]
+        found |= {name: canon_number(float(told[0])) for name, told in _finite(finite[np.newaxis]).items()}
     cells = column.cells(np.array(rows, np.intp)) if rows else []
     found.update(zip(("first", "last", "min", "max"), cells, strict=False))
     found["count"] = int(np.count_nonzero(sound))
     return {name: spell(value) for name, value in found.items()}
 
 
-def _describe_finite(finite: Floats) -> dict[str, Any]:
-    """The statistics of finite numbers that no single one of them is."""
-    count, ordered = len(finite), np.sort(finite)
+def _finite(matrix: Floats) -> dict[str, Floats]:
+    """The statistics, row by row, of finite numbers that no single one of them is."""
+    count, ordered = matrix.shape[1], np.sort(matrix, axis=1)
     with np.errstate(all="ignore"):  # sums and differences of huge numbers may overflow, and may say so
-        found = {f"p{percent}": canon_number(middle(ordered, percent / 100)) for percent in PERCENTILES}
-        mean = finite.sum() / count
-        found["mean"] = canon_number(float(mean))
+        found = {f"p{percent}": middle(ordered, percent / 100) for percent in PERCENTILES}
+        found["mean"] = matrix.sum(axis=1) / count
         if count > 1:
-            apart = finite - mean
-            found["std"] = canon_number(float(np.sqrt((apart * apart).sum() / (count - 1))))
+            apart = matrix - found["mean"][:, np.newaxis]
+            found["std"] = np.sqrt((apart * apart).sum(axis=1) / (count - 1))
     return found

@@ -47,6 +47,9 @@ _BUFFER = 1 << 20
 _TOGETHER = 16_384
 """Rows up to which small batches are laid out as one."""
 
+_ALONE = 16_384
+"""Rows up to which one thread reads a row group sooner than several, which have to be told what to do."""
+
 Source: TypeAlias = "bytes | BinaryIO | pa.NativeFile"
 
 
@@ -411,7 +414,8 @@ def _read_at(native: pa.NativeFile) -> Callable[[int, int], bytes]:
 
 def _read_group(reader: pq.ParquetFile, group: int, names: Sequence[str], limit: int) -> pa.Table:
     # pyarrow takes a name as a prefix too: asked for "a" it also reads "a.b".
-    table = reader.read_row_group(group, columns=list(names)).select(list(names))
+    many = reader.metadata.row_group(group).num_rows > _ALONE
+    table = reader.read_row_group(group, columns=list(names), use_threads=many).select(list(names))
     arrays, fields, spent = [], [], table.num_rows * len(names) * 8
     for name, column in zip(names, table.columns, strict=True):
         array = column

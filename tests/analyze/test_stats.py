@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pull_logs.analyze import stats
 from pull_logs.analyze.frames import Column
-from pull_logs.analyze.stats import STATISTICS, describe_numbers, has_numbers
-from pull_logs.analyze.vectors import from_cells
+from pull_logs.analyze.stats import STATISTICS, describe_all, describe_numbers, has_numbers
+from pull_logs.analyze.vectors import from_cells, numbers
 
 CELLS = st.lists(st.none() | st.floats(-1e6, 1e6) | st.sampled_from([math.nan, math.inf, -math.inf]))
 
@@ -38,6 +40,37 @@ def test_statistics_are_those_of_pandas_over_the_finite_numbers(cells: list[floa
         assert found["std"] is None
     else:
         assert found["std"] == pytest.approx(finite.std(ddof=1), rel=1e-9, abs=1e-6)
+
+
+@given(
+    st.integers(0, 9).flatmap(
+        lambda rows: st.lists(
+            st.lists(
+                st.floats(-1e6, 1e6) | st.sampled_from([0.1, -0.0, 1.7e308]), min_size=rows, max_size=rows
+            )
+            | st.lists(st.none() | st.floats(), min_size=rows, max_size=rows),
+            max_size=6,
+        )
+    ),
+    st.integers(1, 20),
+)
+def test_metrics_together_are_described_as_each_alone(lists: list[list[float | None]], together: int) -> None:
+    columns = {str(place): Column.of(from_cells(cells)) for place, cells in enumerate(lists)}
+    steps = np.arange(max(map(len, lists), default=0)) * 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stats, "_TOGETHER", together)
+        found = describe_all(columns, steps)
+    alone = {name: describe_numbers(column, steps) for name, column in columns.items()}
+    assert json.dumps(found) == json.dumps(alone)
+
+
+def test_long_metrics_together_are_described_to_the_last_digit() -> None:
+    matrix = np.random.default_rng(0).standard_normal((7, 3_001)) * 1e3
+    columns = {str(place): Column.of(numbers(row)) for place, row in enumerate(matrix)}
+    steps = np.arange(3_001)
+    assert describe_all(columns, steps) == {
+        name: describe_numbers(column, steps) for name, column in columns.items()
+    }
 
 
 def test_first_and_last_are_the_present_cells_at_the_ends_whatever_they_are() -> None:
