@@ -18,15 +18,17 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from pull_logs.analyze.aligning import Direction
 from pull_logs.analyze.frames import Column, Frame, RunLike, Steps
 from pull_logs.analyze.selection import Selection, Slice, is_internal
 from pull_logs.errors import MetricNotFoundError
 from pull_logs.snapshot.canon import STEP, spell
+
+if TYPE_CHECKING:
+    from pull_logs.analyze.aligning import Direction
 
 STEP_AXES = ("trainer/global_step", "train/global_step")
 """Columns that Lightning and Hugging Face's `Trainer` write the step on; nothing else is called so."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pull_logs.analyze.assertions import Assertions
 from pull_logs.analyze.checkpoints import steps_of
 from pull_logs.analyze.compare import Ending, compare_metrics, ending
 from pull_logs.analyze.frames import Column, Frame, Steps
@@ -24,6 +23,9 @@ from pull_logs.analyze.selection import Selection, Slice, is_internal
 from pull_logs.analyze.stats import describe_all, has_numbers
 from pull_logs.analyze.vectors import numbers
 from pull_logs.snapshot.canon import STEP, spell
+
+if TYPE_CHECKING:
+    from pull_logs.analyze.assertions import Assertions
 
 BYTES_PER_TOKEN = 3
 
@@ -54,12 +56,7 @@ class Histories:
             where=view.where,
             evals=view.evals,
         )
-        assertions = Assertions.settle(
-            view.asserts,
-            infos=[subject.run.info for subject in self._subjects],
-            columns=[name for frame in frames.values() for name in frame.names],
-            computed=[name for name, _ in view.evals],
-        )
+        assertions = self._assertions(frames.values()) if view.asserts else None
         endings: dict[str, dict[str, Ending]] = {}
         last_use = {id(subject.run): number for number, subject in enumerate(self._subjects)}
         wanted = bool(view.picking or self._asked & {"schema", "stats", "history", "comparison"})
@@ -67,7 +64,8 @@ class Histories:
             frame = frames[id(subject.run)]
             part = selection.apply(frame, internal=view.schema, columns=wanted)
             part, shown = self._tell(subject, frame, part, selection, found)
-            assertions.ask(subject, frame, part)
+            if assertions is not None:
+                assertions.ask(subject, frame, part)
             if "comparison" in self._asked:
                 until = steps_of(frame, subject)[-1]
                 endings[subject.label] = {
@@ -79,9 +77,20 @@ class Histories:
         if "comparison" in self._asked:
             checkpoints = any(subject.checkpoint is not None for subject in self._subjects)
             found["comparison"] = compare_metrics(endings, checkpoints=checkpoints)
-        if "assertions" in self._asked:
-            found["assertions"] = assertions.verdicts()
+        if assertions is None:
+            return [*selection.notes, *self._notes()]
+        found["assertions"] = assertions.verdicts()
         return [*selection.notes, *assertions.notes, *self._notes()]
+
+    def _assertions(self, frames: Iterable[Frame]) -> Assertions:
+        from pull_logs.analyze.assertions import Assertions
+
+        return Assertions.settle(
+            self._view.asserts,
+            infos=[subject.run.info for subject in self._subjects],
+            columns=[name for frame in frames for name in frame.names],
+            computed=[name for name, _ in self._view.evals],
+        )
 
     def _tell(
         self, subject: Subject, frame: Frame, part: Slice, selection: Selection, found: dict[str, Any]

@@ -11,17 +11,18 @@ import re
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from pull_logs.analyze.expressions import Expression, compile_expression
 from pull_logs.analyze.frames import Column, Frame, Steps
-from pull_logs.analyze.resolve import nearest_names
-from pull_logs.analyze.tokenizer import is_bare_name
 from pull_logs.analyze.vectors import Vector, missing
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.snapshot.canon import STEP
+
+if TYPE_CHECKING:
+    from pull_logs.analyze.expressions import Expression
 
 _INTERNAL = re.compile(r"_runtime|_timestamp|_wandb.*", re.DOTALL)
 
@@ -113,6 +114,12 @@ class Selection:
             MetricNotFoundError: `select` matches no column.
         """
         known = dict.fromkeys(names)
+        if not evals and where is None:
+            return cls(
+                selected=None if select is None else _matching(select, known), evals=(), where=None, notes=()
+            )
+        from pull_logs.analyze.expressions import compile_expression
+
         compiled = []
         for name, text in evals:
             _check_eval_name(name, known)
@@ -189,6 +196,8 @@ def _scope(names: Collection[str], frame: Frame, computed: Mapping[str, Vector])
 
 
 def _check_eval_name(name: str, known: Collection[str]) -> None:
+    from pull_logs.analyze.tokenizer import is_bare_name
+
     if not is_bare_name(name):
         raise UsageError(
             f"--eval cannot name a column {name!r}",
@@ -205,6 +214,8 @@ def _matching(pattern: str, names: Collection[str]) -> frozenset[str]:
     search = compile_pattern(pattern).search
     found = frozenset(filter(search, metrics))
     if not found and not search(STEP):
+        from pull_logs.analyze.resolve import nearest_names
+
         nearest = nearest_names(pattern, metrics)
         raise MetricNotFoundError(
             f"no metric matches --select {pattern!r}",
