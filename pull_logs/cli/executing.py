@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pull_logs.cli.bundlepaths import near
 from pull_logs.errors import FileMissingError, UsageError
+
+if TYPE_CHECKING:
+    import subprocess
 
 _HANDED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 
@@ -50,6 +52,8 @@ def exec_command(bundles: tuple[Path, ...], command: tuple[str, ...]) -> int:
 
 def _run(command: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a command to its end and give its exit code."""
+    import subprocess
+
     with _handing_on_signals() as started:
         try:
             process = subprocess.Popen(command, env=environ)  # noqa: S603 - to run what was typed is the point

@@ -7,7 +7,6 @@ local cache, and a local W&B run folder is read where it lies.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -258,6 +257,8 @@ def _from_elsewhere(sources: Sources, checkpoints: Sequence[CheckpointRun], stac
 def _from_folders(folders: Sequence[str], stack: ExitStack) -> list[_Found]:
     if not folders:
         return []
+    import tempfile
+
     from pull_logs.snapshot import open_bundle
     from pull_logs.sources import import_runs
 
