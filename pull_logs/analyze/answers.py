@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from pull_logs.analyze.checkpoints import compare_checkpoints
 from pull_logs.analyze.compare import compare_configs, compare_summaries
 from pull_logs.analyze.flatten import flatten
 from pull_logs.analyze.histories import Histories
@@ -54,6 +53,8 @@ def answer(subjects: Sequence[Subject], view: View) -> dict[str, Any]:
     if asked & {"schema", "stats", "history", "comparison", "assertions"}:
         notes += Histories(subjects, view, asked).answer(found)
     if "checkpoints" in asked:
+        from pull_logs.analyze.checkpoints import compare_checkpoints
+
         found["checkpoints"], _, more = compare_checkpoints(
             subjects, select=view.select, where=view.where, evals=view.evals
         )

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pull_logs.analyze.checkpoints import steps_of
 from pull_logs.analyze.compare import Ending, compare_metrics, ending
 from pull_logs.analyze.frames import Column, Frame, Steps
 from pull_logs.analyze.questions import Subject, View
@@ -67,6 +66,8 @@ class Histories:
             if assertions is not None:
                 assertions.ask(subject, frame, part)
             if "comparison" in self._asked:
+                from pull_logs.analyze.checkpoints import steps_of
+
                 until = steps_of(frame, subject)[-1]
                 endings[subject.label] = {
                     name: ending(column, shown.steps, checkpoint_step=until)
@@ -181,6 +182,8 @@ class Histories:
 
 def _rows_at(steps: Steps, frame: Frame, subject: Subject) -> list[int]:
     """The rows at which checkpoints were taken, so that a sample keeps them."""
+    from pull_logs.analyze.checkpoints import steps_of
+
     untils = [until for until in steps_of(frame, subject) if until is not None]
     return sorted({int(np.searchsorted(steps, until, side="right")) - 1 for until in untils} - {-1})
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from pull_logs.analyze.checkpoints import Checkpoint
 from pull_logs.analyze.frames import RunLike
 from pull_logs.analyze.picking import Picking
 from pull_logs.errors import UsageError
+
+if TYPE_CHECKING:
+    from pull_logs.analyze.checkpoints import Checkpoint
 
 COMPARISONS = frozenset({"comparison", "config_diff", "config_same", "summary_comparison"})
 """The sections that two runs or more add."""

@@ -1,7 +1,8 @@
 """The `pull-logs` command: its group, its bare view and its one error edge.
 
-Everything heavy is imported by the command that needs it, so that `--help` and
-usage errors cost no more than click.
+A command is imported when it is asked for, and everything heavy by the command that
+needs it, so that `--help` and usage errors cost no more than click, and a view no more
+than it needs.
 """
 
 from __future__ import annotations
@@ -9,23 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from pull_logs.cli import (
-    auditing,
-    bundles,
-    comparing,
-    demo,
-    executing,
-    fetching,
-    operations,
-    overviewing,
-    serving,
-)
 from pull_logs.cli.options import (
     assert_options,
     hint_options,
@@ -39,6 +30,25 @@ from pull_logs.cli.options import (
 from pull_logs.errors import ExpressionError, PullLogsError, UnknownNameError, UsageError
 
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
+_COMMANDS: Mapping[str, tuple[str, str]] = {
+    "audit": ("auditing", "audit"),
+    "compare": ("comparing", "compare"),
+    "demo": ("demo", "demo"),
+    "diff": ("operations", "diff"),
+    "exec": ("executing", "exec_command"),
+    "export": ("operations", "export"),
+    "fetch": ("fetching", "fetch"),
+    "import": ("bundles", "import_command"),
+    "info": ("bundles", "info"),
+    "merge": ("operations", "merge"),
+    "overview": ("overviewing", "overview"),
+    "refresh": ("fetching", "refresh"),
+    "serve": ("serving", "serve"),
+    "subset": ("operations", "subset"),
+    "verify": ("bundles", "verify"),
+}
+"""The module of this folder that each command is in, and its name there."""
+
 _CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors", ".bin")
 
 
@@ -56,6 +66,15 @@ def _spelling(name: str) -> str | None:
 
 class _Group(click.Group):
     """A group whose bare form is a view, and which says where a misplaced word belongs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _COMMANDS and cmd_name not in self.commands:
+            module, name = _COMMANDS[cmd_name]
+            self.add_command(getattr(import_module(f"pull_logs.cli.{module}"), name))
+        return super().get_command(ctx, cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -106,26 +125,6 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
     from pull_logs.cli.show import show
 
     show(take_sources(options), **options)
-
-
-for _command in (
-    fetching.fetch,
-    fetching.refresh,
-    bundles.import_command,
-    bundles.info,
-    bundles.verify,
-    overviewing.overview,
-    comparing.compare,
-    auditing.audit,
-    operations.diff,
-    operations.merge,
-    operations.subset,
-    operations.export,
-    serving.serve,
-    executing.exec_command,
-    demo.demo,
-):
-    cli.add_command(_command)
 
 
 def _say(kind: str, text: str) -> None:
