@@ -29,20 +29,23 @@ from pull_logs.analyze.flatten import flatten
 from pull_logs.analyze.frames import Frame
 from pull_logs.analyze.grouping import CONFIG, Grouping, is_seed, values_of
 from pull_logs.analyze.groupstats import Groups
+from pull_logs.analyze.histories import settle_assertions
 from pull_logs.analyze.intervals import IntervalKind
 from pull_logs.analyze.ranking import Criterion, deciding_metric, defined_goal, ranked, suggested_end
 from pull_logs.analyze.resolve import nearest_names
-from pull_logs.analyze.selection import compile_pattern, is_internal
+from pull_logs.analyze.selection import Slice, compile_pattern, is_internal
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.runs import RunInfo
 from pull_logs.snapshot.canon import STEP, canon_record, spell
 
 if TYPE_CHECKING:
     from pull_logs.analyze import Subject
+    from pull_logs.analyze.assertions import Assertions
 
 SECTIONS = (
     "runs", "alignment", "answer", "ranking", "groups", "group_stats", "verdicts", "best_checkpoint", "checkpoints",
     "comparison", "config_diff", "config_same", "summary_comparison",
+    "assertions",
 )  # fmt: skip
 """The members of the answer between its format and its notes, in their order."""
 
@@ -65,6 +68,7 @@ class Comparison:
         axis: The x axis: `_step`, a metric, or `defined`.
         interpolation: What to take at a place between two rows.
         interval: Which interval to give for the mean of a group.
+        asserts: What must hold of every run and of all its rows (see `assertions`).
     """
 
     select: str | None = None
@@ -77,6 +81,7 @@ class Comparison:
     axis: str = STEP
     interpolation: Interpolation = "linear"
     interval: IntervalKind = "t"
+    asserts: tuple[str, ...] = ()
 
     @property
     def criterion(self) -> Criterion | None:
@@ -111,6 +116,7 @@ class _Read:
         metrics: Of each run, the metrics at the place.
         axes: Of each run, which metric is defined over which.
         names: Every metric that some run has numbers of, in order.
+        assertions: What was asserted, asked of all; None where nothing was.
     """
 
     subjects: Sequence[Subject]
@@ -118,6 +124,7 @@ class _Read:
     metrics: Sequence[Mapping[str, Reading]]
     axes: Sequence[Mapping[str, str]]
     names: Sequence[str]
+    assertions: Assertions | None
 
     def number(self, place: int, metric: str) -> float | None:
         """The number of one run."""
@@ -132,12 +139,14 @@ def compare_runs(subjects: Sequence[Subject], question: Comparison) -> dict[str,
         An object for strict JSON, told by `data/schemas/compare.json`: `runs`, `alignment`, `comparison`,
         `config_diff`, `config_same` and `summary_comparison` always; `ranking` under `best` or `sort`; with
         groups `groups`, `group_stats` and `verdicts`; with checkpoints `checkpoints`, and under `best` or `sort`
-        `best_checkpoint` (see `checkpoints.compare_checkpoints`). Then `notes`, and in `next` the flags of at
+        `best_checkpoint` (see `checkpoints.compare_checkpoints`); with assertions `assertions`, about all runs
+        whichever are shown. Then `notes`, and in `next` the flags of at
         most two questions to go on with, each a list of words.
 
     Raises:
         UsageError: Flags contradict each other, or a key or an end of a metric cannot be settled.
         MetricNotFoundError: A metric that was named is in no run, or `select` matches none.
+        ExpressionError: An assertion does not parse, resolve or fit its columns.
         DamageError: A history is damaged.
     """
     question.check()
@@ -190,6 +199,9 @@ def compare_runs(subjects: Sequence[Subject], question: Comparison) -> dict[str,
         found |= {} if best_one is None else {"best_checkpoint": best_one}
         notes += more
     notes += _alignment_notes(read, alignment, places)
+    if read.assertions is not None:
+        found["assertions"] = read.assertions.verdicts()
+        notes += read.assertions.notes
     return {
         "format": FORMAT,
         "command": "compare",
@@ -216,6 +228,10 @@ def _read(
     pattern = None if question.select is None else compile_pattern(question.select)
     metrics, all_axes = [], []
     known: dict[str, None] = {}
+    assertions = None
+    if question.asserts:
+        columns = dict.fromkeys(name for subject in subjects for name in Frame(subject.run).names)
+        assertions = settle_assertions(question.asserts, subjects, columns)
     for subject, info in zip(subjects, infos, strict=True):
         frame = Frame(subject.run)
         known.update(dict.fromkeys(frame.names))
@@ -230,6 +246,8 @@ def _read(
         frame.load(dict.fromkeys([*wanted, *extra]))
         metrics.append(alignment.read(frame, wanted, axes=axes, checkpoint_step=steps_of(frame, subject)[-1]))
         all_axes.append(axes)
+        if assertions is not None:
+            assertions.ask(subject, frame, Slice.whole(frame))
     names = sorted(
         {name for readings in metrics for name in readings}, key=lambda name: (name not in named, name)
     )
@@ -240,7 +258,7 @@ def _read(
         raise _no_metric(f"--x {question.axis!r}", question.axis, known)
     if pattern is not None and not any(map(pattern.search, names)):
         raise _no_metric(f"--select {question.select!r}", question.select or "", known)
-    return _Read(subjects, infos, metrics, all_axes, names)
+    return _Read(subjects, infos, metrics, all_axes, names, assertions)
 
 
 def _no_metric(what: str, name: str, known: Mapping[str, None]) -> MetricNotFoundError:

@@ -17,9 +17,10 @@ from pull_logs.analyze.answers import FORMAT
 from pull_logs.analyze.flatten import flatten
 from pull_logs.analyze.frames import Column, Frame
 from pull_logs.analyze.health import FLAGS, Finding, find_flags
+from pull_logs.analyze.histories import settle_assertions
 from pull_logs.analyze.questions import Subject
 from pull_logs.analyze.schema import column_type
-from pull_logs.analyze.selection import Selection, is_internal
+from pull_logs.analyze.selection import Selection, Slice, is_internal
 from pull_logs.snapshot.canon import canon_number, canon_record, canonical_text, spell
 
 _VALUES_SHOWN = 8
@@ -74,22 +75,27 @@ class _Metric:
         return dict(zip(METRIC_FIELDS, (name, *facts, *rest, *cells), strict=True))
 
 
-def overview(subjects: Sequence[Subject], *, select: str | None = None) -> dict[str, Any]:
+def overview(
+    subjects: Sequence[Subject], *, select: str | None = None, asserts: Sequence[str] = ()
+) -> dict[str, Any]:
     """A first look at runs.
 
     Args:
         subjects: The runs.
         select: A regular expression that is searched for in the names of the metrics.
+        asserts: What must hold of the runs and all of their rows (see `assertions`).
 
     Returns:
         `format` and `command`; `totals` (`runs`, `rows`, `complete`, `healthy` and `projects`); `states`, each
         with its runs, rows and the least and greatest last step; `config`, the keys that differ with how many
         values they have and the most frequent, and `config_same`, how many do not; `metrics`, each with what it
         is in all runs together and the range of its last finite values; `health`, each flag with the runs that
-        have it and, of each, where it begins; `notes`.
+        have it and, of each, where it begins; `notes`; and
+        with `asserts`, `assertions` (see `assertions.Assertions`).
 
     Raises:
         UsageError: `select` is no regular expression.
+        ExpressionError: An assertion does not parse, resolve or fit its columns.
         MetricNotFoundError: `select` matches nothing.
         DamageError: A history is damaged.
     """
@@ -101,6 +107,7 @@ def overview(subjects: Sequence[Subject], *, select: str | None = None) -> dict[
         for name in sorted(names)
         if name != "_step" and (select is not None or not is_internal(name))
     }
+    assertions = settle_assertions(asserts, subjects, names)
     findings: list[tuple[Subject, Finding]] = []
     healthy = 0
     for subject, frame in zip(subjects, frames, strict=True):
@@ -113,6 +120,8 @@ def overview(subjects: Sequence[Subject], *, select: str | None = None) -> dict[
         found = find_flags(subject.run.info, read, frame.steps, stamps)
         healthy += not found
         findings += [(subject, finding) for finding in found]
+        if assertions is not None:
+            assertions.ask(subject, frame, Slice.whole(frame))
         frame.forget()
     config, same = _differing([canon_record(subject.run.info.config) for subject in subjects])
     return {
@@ -128,7 +137,9 @@ def overview(subjects: Sequence[Subject], *, select: str | None = None) -> dict[
             f"{subject.label} {subject.run.info.path} is incomplete: {subject.run.coverage.reason}"
             for subject in subjects
             if not subject.run.complete
-        ],
+        ]
+        + list(assertions.notes if assertions else ()),
+        **({"assertions": assertions.verdicts()} if assertions else {}),
     }
 
 

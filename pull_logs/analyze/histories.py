@@ -55,7 +55,12 @@ class Histories:
             where=view.where,
             evals=view.evals,
         )
-        assertions = self._assertions(frames.values()) if view.asserts else None
+        assertions = settle_assertions(
+            view.asserts,
+            self._subjects,
+            [name for frame in frames.values() for name in frame.names] if view.asserts else (),
+            computed=[name for name, _ in view.evals],
+        )
         endings: dict[str, dict[str, Ending]] = {}
         last_use = {id(subject.run): number for number, subject in enumerate(self._subjects)}
         wanted = bool(view.picking or self._asked & {"schema", "stats", "history", "comparison"})
@@ -82,16 +87,6 @@ class Histories:
             return [*selection.notes, *self._notes()]
         found["assertions"] = assertions.verdicts()
         return [*selection.notes, *assertions.notes, *self._notes()]
-
-    def _assertions(self, frames: Iterable[Frame]) -> Assertions:
-        from pull_logs.analyze.assertions import Assertions
-
-        return Assertions.settle(
-            self._view.asserts,
-            infos=[subject.run.info for subject in self._subjects],
-            columns=[name for frame in frames for name in frame.names],
-            computed=[name for name, _ in self._view.evals],
-        )
 
     def _tell(
         self, subject: Subject, frame: Frame, part: Slice, selection: Selection, found: dict[str, Any]
@@ -178,6 +173,26 @@ class Histories:
                 f"columns left out because they hold objects or lists: {_listed(list(self._left_out))}; "
                 "--select shows them"
             )
+
+
+def settle_assertions(
+    texts: Sequence[str],
+    subjects: Sequence[Subject],
+    columns: Iterable[str],
+    *,
+    computed: Sequence[str] = (),
+) -> Assertions | None:
+    """What must hold of these runs (see `assertions.Assertions.settle`); None where nothing was asserted."""
+    if not texts:
+        return None
+    from pull_logs.analyze.assertions import Assertions
+
+    return Assertions.settle(
+        texts,
+        infos=[subject.run.info for subject in subjects],
+        columns=tuple(columns),
+        computed=computed,
+    )
 
 
 def _rows_at(steps: Steps, frame: Frame, subject: Subject) -> list[int]:

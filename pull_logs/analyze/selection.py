@@ -50,6 +50,11 @@ class Slice:
     rows: npt.NDArray[np.intp] | None = None
     computed: Mapping[str, Vector] = field(default_factory=dict)
 
+    @classmethod
+    def whole(cls, frame: Frame) -> Slice:
+        """All rows of a run, with no column selected."""
+        return cls(steps=frame.steps, columns={}, rows_total=frame.length)
+
     def take(self, places: npt.NDArray[np.intp]) -> Slice:
         """Some of its rows."""
         return replace(

@@ -1,34 +1,36 @@
 """The answer of `compare` as sections or as JSON, within a token budget.
 
-Up to ten runs stand in columns, as in the bare view. More stand in rows, the
-best first where a metric ranks them, with the config keys that differ beside
-their metrics; what differs in configs is then told value by value with the runs
-that have it, and summaries by their spread.
+The sections that put runs side by side are in `sidebyside`; here are those about
+groups and ranks, the order of all, and how each is cut.
 """
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from pull_logs.cli.budget import SHAPES, Extent, Shape, check_budget, clip, fit_sections, longest
 from pull_logs.cli.checkpointtext import checkpoints_table
+from pull_logs.cli.gates import assertions_table
 from pull_logs.cli.json_output import fit_json
 from pull_logs.cli.safetext import escape, inline
-from pull_logs.cli.tables import NOTHING, Table, cell, exact, heading, run_lines, table
+from pull_logs.cli.sidebyside import (
+    ABSENT,
+    COLUMNS_AT_MOST,
+    comparison_table,
+    config_diff_table,
+    known_value,
+    label_ranges,
+    read_at,
+    summary_comparison_table,
+)
+from pull_logs.cli.tables import NOTHING, Table, cell, heading, run_lines, table
 from pull_logs.errors import UsageError
 
 LEAST_TOKENS = 600
 """The smallest budget: enough to name every section of a comparison and to say that it was cut."""
-
-COLUMNS_AT_MOST = 10
-"""Runs that are shown as columns; more become rows."""
-_VALUES_AT_MOST = 10
-_STRETCHES_AT_MOST = 12
-_KEYS_BESIDE = 6
 
 
 def compare_json(answer: Mapping[str, Any], *, max_tokens: int) -> str:
@@ -116,7 +118,7 @@ def _ranking(answer: Mapping[str, Any]) -> Table:
     entries = answer["ranking"]
     first = entries[0]
     return Table(
-        facts={"metric": first["metric"], "direction": first["direction"], **_read_at(answer)},
+        facts={"metric": first["metric"], "direction": first["direction"], **read_at(answer)},
         columns=("rank", "run", "path", "value", "x", "best", "best_step"),
         rows=[
             [entry[name] for name in ("rank", "run", "path", "value", "x", "best", "best_step")]
@@ -125,16 +127,6 @@ def _ranking(answer: Mapping[str, Any]) -> Table:
         show=(cell, escape, escape),
         kept=4,
     )
-
-
-def _read_at(answer: Mapping[str, Any]) -> dict[str, object]:
-    told = answer["alignment"]
-    return {
-        "at": told["at"],
-        "x": told["x"],
-        "interpolation": told["interpolation"],
-        "interpolated": told["interpolated"] or None,
-    }
 
 
 def _groups(answer: Mapping[str, Any]) -> Table:
@@ -148,25 +140,15 @@ def _groups(answer: Mapping[str, Any]) -> Table:
             [
                 entry["group"],
                 entry["n"],
-                *(entry["by"].get(key, _ABSENT) for key in keys),
+                *(entry["by"].get(key, ABSENT) for key in keys),
                 *([_states(entry["states"])] if unfinished else []),
                 label_ranges(entry["runs"]),
             ]
             for entry in entries
         ],
-        show=(escape, cell, *[_known] * len(keys), *([escape] if unfinished else []), str),
+        show=(escape, cell, *[known_value] * len(keys), *([escape] if unfinished else []), str),
         kept=3,
     )
-
-
-_ABSENT = object()
-
-
-def _known(value: Any) -> str:
-    """A config's value with all its digits; empty where there is no such key."""
-    if value is _ABSENT:
-        return ""
-    return "null" if value is None else exact(value)
 
 
 def _states(states: Mapping[str, int]) -> str:
@@ -181,7 +163,7 @@ def _group_stats(answer: Mapping[str, Any]) -> Table:
     return Table(
         facts={
             "metrics": len({entry["metric"] for entry in entries}),
-            **_read_at(answer),
+            **read_at(answer),
             "ci": answer["alignment"]["ci"],
         },
         columns=("metric", "group", *_STATISTICS),
@@ -209,188 +191,6 @@ def _verdicts(answer: Mapping[str, Any]) -> Table:
     )
 
 
-def _comparison(answer: Mapping[str, Any]) -> Table:
-    labels = [run["label"] for run in answer["runs"]]
-    entries = answer["comparison"]
-    facts = {"runs": len(labels), "metrics": len(entries), **_read_at(answer)}
-    if len(labels) > COLUMNS_AT_MOST:
-        return _runs_as_rows(answer, facts)
-    rows = []
-    for entry in entries:
-        for name in ("value",) if entry["min"] == entry["max"] else ("value", "min", "max"):
-            steps = entry["x"] if name == "value" and answer["alignment"]["at"] != "last" else {}
-            steps = entry.get(f"{name}_step", steps)
-            rows.append([entry["name"], name, *((entry[name].get(run), steps.get(run)) for run in labels)])
-    return Table(
-        facts=facts,
-        columns=("metric", "value", *labels),
-        rows=rows,
-        show=(escape, str, *[_stepped] * len(labels)),
-        kept=2,
-    )
-
-
-def _stepped(value: tuple[Any, Any]) -> str:
-    number, step = value
-    return "" if number is None else cell(number) + ("" if step is None else f"@{cell(step)}")
-
-
-def _runs_as_rows(answer: Mapping[str, Any], facts: Mapping[str, object]) -> Table:
-    """The runs one below the other: the metric that ranks them, the keys that differ most plainly, the rest."""
-    projects = {run["path"].rpartition("/")[0] for run in answer["runs"]}
-    beside = sorted(answer["config_diff"], key=lambda entry: _dullness(entry["values"], len(answer["runs"])))
-    beside = beside[:_KEYS_BESIDE]
-    entries = answer["comparison"]
-    first, rest = (entries[:1], entries[1:]) if "ranking" in answer else ([], entries)
-    rows = [
-        [
-            run["label"],
-            run["path"].rpartition("/")[2] if len(projects) == 1 else run["path"],
-            *(entry["value"].get(run["label"]) for entry in first),
-            *(entry["values"].get(run["label"], _ABSENT) for entry in beside),
-            *(entry["value"].get(run["label"]) for entry in rest),
-        ]
-        for run in answer["runs"]
-    ]
-    columns = [
-        "run",
-        "id" if len(projects) == 1 else "path",
-        *(entry["name"] for entry in first),
-        *(f"config.{entry['key']}" for entry in beside),
-        *(entry["name"] for entry in rest),
-    ]
-    show = (escape, escape, *[cell] * len(first), *[_known] * len(beside))
-    return Table(facts=facts, columns=columns, rows=rows, show=show, kept=2 + len(first))
-
-
-def _dullness(values: Mapping[str, Any], runs: int) -> tuple[bool, int]:
-    """How little a config key tells runs apart: another value in each tells least, then the same in most."""
-    counts = Counter(map(exact, values.values()))
-    counts["absent"] = runs - len(values)
-    return len(values) == runs == len(counts) - 1, max(counts.values())
-
-
-def _config_diff(answer: Mapping[str, Any]) -> Table:
-    labels = [run["label"] for run in answer["runs"]]
-    entries = answer["config_diff"]
-    facts = {"runs": len(labels), "differ": len(entries), "same": answer["config_same"]}
-    if len(labels) <= COLUMNS_AT_MOST:
-        return Table(
-            facts=facts,
-            columns=("key", *labels),
-            rows=[
-                [entry["key"], *(entry["values"].get(run, _ABSENT) for run in labels)] for entry in entries
-            ],
-            show=(escape, *[_known] * len(labels)),
-            kept=2,
-        )
-    rows: list[list[Any]] = []
-    for entry in entries:
-        by_value: dict[str, list[str]] = {}
-        for run in labels:
-            by_value.setdefault(_known(entry["values"].get(run, _ABSENT)), []).append(run)
-        if len(by_value) > _VALUES_AT_MOST:
-            rows.append([entry["key"], len(by_value), _ABSENT, len(labels), ""])
-        else:
-            rows += [
-                [
-                    entry["key"],
-                    len(by_value),
-                    entry["values"].get(runs[0], _ABSENT),
-                    len(runs),
-                    label_ranges(runs),
-                ]
-                for runs in by_value.values()
-            ]
-    return Table(
-        facts=facts,
-        columns=("key", "distinct", "value", "n", "runs"),
-        rows=rows,
-        show=(escape, cell, _known, cell, str),
-        kept=4,
-    )
-
-
-def label_ranges(labels: Sequence[str]) -> str:
-    """Labels with neighbours drawn together, and how many stretches more there are: `A-D F +3`."""
-    numbers = sorted(map(_label_number, labels))
-    by_number = {_label_number(label): label for label in labels}
-    stretches: list[list[int]] = []
-    for number in numbers:
-        if stretches and number == stretches[-1][-1] + 1:
-            stretches[-1].append(number)
-        else:
-            stretches.append([number])
-    parts = [
-        "-".join(by_number[number] for number in (run[0], run[-1]))
-        if len(run) > 2
-        else " ".join(by_number[number] for number in run)
-        for run in stretches
-    ]
-    more = len(parts) - _STRETCHES_AT_MOST
-    return " ".join(parts[:_STRETCHES_AT_MOST]) + (f" +{more}" if more > 0 else "")
-
-
-def _label_number(label: str) -> int:
-    number = 0
-    for letter in label:
-        number = number * 26 + ord(letter) - ord("A") + 1
-    return number
-
-
-def _summary_comparison(answer: Mapping[str, Any]) -> Table:
-    labels = [run["label"] for run in answer["runs"]]
-    entries = answer["summary_comparison"]
-    first = labels[0] if labels else None
-    facts = {"runs": len(labels), "keys": len(entries)}
-    if len(labels) > COLUMNS_AT_MOST:
-        return Table(
-            facts=facts,
-            columns=("key", "n", "min", "min_run", "median", "max", "max_run"),
-            rows=[_spread(entry) for entry in entries],
-            show=(escape, cell, cell, str, cell, cell, str),
-            kept=3,
-        )
-    others = labels[1:]
-    return Table(
-        facts={**facts, "first": first},
-        columns=("key", *labels, *(f"{run}-{first}" for run in others)),
-        rows=[
-            [
-                entry["key"],
-                *(entry["values"].get(run, _ABSENT) for run in labels),
-                *(entry["delta"].get(run, _ABSENT) for run in others),
-            ]
-            for entry in entries
-        ],
-        show=(escape, *[_summary_cell] * (len(labels) + len(others))),
-        kept=2,
-    )
-
-
-def _summary_cell(value: Any) -> str:
-    if value is _ABSENT:
-        return ""
-    return "null" if value is None else cell(value)
-
-
-def _spread(entry: Mapping[str, Any]) -> list[Any]:
-    """The least, the middle and the greatest of the finite numbers of a summary key, and where they are."""
-    numbers = {
-        run: value
-        for run, value in entry["values"].items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-    }
-    if not numbers:
-        return [entry["key"], 0, None, "", None, None, ""]
-    low, high = min(numbers, key=numbers.__getitem__), max(numbers, key=numbers.__getitem__)
-    try:
-        median = statistics.median(numbers.values())
-    except OverflowError:  # halfway between two whole numbers beyond all doubles
-        median = statistics.median_low(numbers.values())
-    return [entry["key"], len(numbers), numbers[low], low, median, numbers[high], high]
-
-
 _TABLES: Mapping[str, Callable[[Mapping[str, Any]], Table]] = {
     "runs": _runs,
     "notes": _notes,
@@ -400,9 +200,10 @@ _TABLES: Mapping[str, Callable[[Mapping[str, Any]], Table]] = {
     "verdicts": _verdicts,
     "ranking": _ranking,
     "checkpoints": checkpoints_table,
-    "comparison": _comparison,
-    "config_diff": _config_diff,
-    "summary_comparison": _summary_comparison,
+    "comparison": comparison_table,
+    "config_diff": config_diff_table,
+    "summary_comparison": summary_comparison_table,
+    "assertions": assertions_table,
 }
 """The sections in their order; a new one is a member of the answer and a function here."""
 
@@ -417,6 +218,7 @@ _WEIGHTS = {
     "group_stats": 2,
     "checkpoints": 3,
     "comparison": 2,
+    "assertions": 3,
 }
 
 
@@ -485,7 +287,10 @@ _SENTENCE = Shape(
     {},
 )
 _JSON_SHAPES: Mapping[str, Shape] = {
-    **{name: SHAPES[name] for name in ("notes", "comparison", "config_diff", "summary_comparison")},
+    **{
+        name: SHAPES[name]
+        for name in ("notes", "comparison", "config_diff", "summary_comparison", "assertions")
+    },
     "runs": _entries(3),
     "alignment": _FIELDS,
     "answer": _SENTENCE,

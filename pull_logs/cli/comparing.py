@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
+from pull_logs.cli.gates import refuse_broken
 from pull_logs.cli.options import (
     Command,
+    assert_options,
     hint_options,
     origin_options,
     output_options,
@@ -78,6 +80,7 @@ def _compare_options(command: Command) -> Command:
 @click.command()
 @source_options
 @_compare_options
+@assert_options
 @origin_options
 @hint_options
 @output_options
@@ -111,6 +114,7 @@ def compare(ctx: click.Context, /, **options: Any) -> None:
             tell_hints(iter(further))
         if strict:
             refuse_incomplete(subjects)
+        refuse_broken(answer.get("assertions", ()))
 
 
 def _question(options: dict[str, Any]) -> Any:

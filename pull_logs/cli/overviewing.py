@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.options import hint_options, origin_options, output_options, source_options, take_sources
+from pull_logs.cli.gates import assertion_facts, assertion_lines, refuse_broken
+from pull_logs.cli.options import (
+    assert_options,
+    hint_options,
+    origin_options,
+    output_options,
+    source_options,
+    take_sources,
+)
 
 _METRICS_SHOWN = 30
 _KEYS_SHOWN = 12
@@ -18,6 +26,7 @@ _FOUND_SHOWN = 5
 @click.command()
 @source_options
 @click.option("--select", metavar="REGEX", help="Only metrics whose name matches.")
+@assert_options
 @origin_options
 @output_options
 @hint_options
@@ -35,13 +44,14 @@ def overview(**options: Any) -> None:
     from pull_logs.cli.hints import overview_hints, tell_hints
 
     with open_subjects(sources) as subjects:
-        answer = look(subjects, select=options["select"])
+        answer = look(subjects, select=options["select"], asserts=options["asserts"])
         write = overview_json if options["as_json"] else overview_text
         click.echo(write(answer, max_tokens=options["max_tokens"]), nl=False)
         if options["hints"]:
             tell_hints(overview_hints(answer, sources))
         if options["strict"]:
             refuse_incomplete(subjects)
+        refuse_broken(answer.get("assertions", ()))
 
 
 def overview_json(answer: Mapping[str, Any], *, max_tokens: int) -> str:
@@ -68,7 +78,7 @@ def overview_text(answer: Mapping[str, Any], *, max_tokens: int) -> str:
     def size(name: str, value: Any, cut: str) -> int:
         return len(_rendered(name, value, cut, answer).encode())
 
-    sections = {name: answer[name] for name in _RENDERERS if answer[name] or name != "notes"}
+    sections = {name: answer[name] for name in _RENDERERS if answer.get(name) or name not in _LEFT_OUT}
     fitted, cuts = fit_sections(sections, limit=max_tokens * 3, fixed=0, size=size, shapes=_shapes())
     return "".join(_rendered(name, value, cuts.get(name, ""), answer) for name, value in fitted.items())
 
@@ -99,6 +109,7 @@ def _shapes() -> Mapping[str, Any]:
         "metrics": shape("metrics", flag="--select REGEX or --max-tokens 0 shows more"),
         "health": shape("flags", weight=3),
         "notes": lists,
+        "assertions": SHAPES["assertions"],
     }
 
 
@@ -189,6 +200,13 @@ def _notes(notes: Sequence[str], _: Mapping[str, Any]) -> Iterable[str]:
     yield from _more(len(notes) - _FOUND_SHOWN, "notes", "--json lists all")
 
 
+def _assertions(verdicts: Sequence[Mapping[str, Any]], answer: Mapping[str, Any]) -> Iterable[str]:
+    from pull_logs.cli.tables import heading
+
+    yield heading("ASSERTIONS", **assertion_facts(answer["assertions"]))
+    yield from assertion_lines(verdicts, answer["assertions"])
+
+
 def _more(count: int, what: str, where: str) -> Iterable[str]:
     if count > 0:
         yield f"# {count} more {what}; {where}"
@@ -201,4 +219,8 @@ _RENDERERS: Mapping[str, Callable[[Any, Mapping[str, Any]], Iterable[str]]] = {
     "metrics": _metrics,
     "health": _health,
     "notes": _notes,
+    "assertions": _assertions,
 }
+
+_LEFT_OUT = frozenset({"notes", "assertions"})
+"""What is not there where it has nothing."""

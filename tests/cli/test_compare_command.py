@@ -24,8 +24,9 @@ from pull_logs.analyze import Subject, label
 from pull_logs.analyze.aligning import DEFINED, Place
 from pull_logs.analyze.comparing import Comparison, compare_runs
 from pull_logs.analyze.ranking import Criterion
-from pull_logs.cli.comparetext import LEAST_TOKENS, compare_json, compare_text, label_ranges
+from pull_logs.cli.comparetext import LEAST_TOKENS, compare_json, compare_text
 from pull_logs.cli.main import main
+from pull_logs.cli.sidebyside import label_ranges
 from pull_logs.errors import PullLogsError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -48,8 +49,13 @@ CASES: dict[str, tuple[str, ...]] = {
         *BUNDLE, "-c", "fixtures/digits/checkpoints/epoch-06", "--at", "checkpoint", "--best", "val/acc:max",
         "--top", "5", "--select", "^val/acc$",
     ),
+    "compare-assertions": (
+        *BUNDLE, *BY_LR, "--top", "1", "--select", "^val/acc$", "--assert", "all: val/acc > 0", "--assert",
+        "val/acc > 0.97", "--assert", "step 100: train/loss < 3",
+    ),
     "compare-budget": (*BUNDLE, *BY_LR, "--max-tokens", "900"),
 }  # fmt: skip
+CODES = {"compare-assertions": 7}
 
 
 def schema() -> Draft202012Validator:
@@ -67,7 +73,7 @@ def test_a_comparison_is_what_it_was(
     name: str, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
-    assert main(["compare", *CASES[name], *(["--json"] if kind == "json" else [])]) == 0
+    assert main(["compare", *CASES[name], *(["--json"] if kind == "json" else [])]) == CODES.get(name, 0)
     found = capsys.readouterr().out
     if kind == "json":
         SCHEMA.validate(json.loads(found))
@@ -119,6 +125,51 @@ def test_incomplete_runs_are_told_and_an_error_under_strict() -> None:
     assert "incomplete under --strict: M" in done.stderr
 
 
+def test_a_gate_is_exit_7_and_names_run_and_value_shown_or_not() -> None:
+    gate = ("--assert", "val/acc > 0.974", "--assert", "any: val/acc > 0.5")
+    done = run(*BUNDLE, "--filter", "config.lr == 0.1", "--best", "val/acc:max", "--top", "1", *gate)
+    assert done.returncode == 7
+    assert done.stdout.endswith(
+        "[ASSERTIONS] asserted=2 broken=1\n"
+        "assert,holds,run,path,because\n"
+        '"val/acc > 0.974",no,B,acme/digits/cnn1e1s1,"val/acc = 0.972222"\n'
+        '"val/acc > 0.974",no,D,acme/digits/cnn1e1s3,"val/acc = 0.972222"\n'
+        '"any: val/acc > 0.5",yes,,,\n'
+    )
+    assert done.stderr.splitlines()[-1] == (
+        "pull-logs: error: --assert 'val/acc > 0.974' does not hold for B acme/digits/cnn1e1s1 "
+        "(val/acc = 0.972222), D acme/digits/cnn1e1s3 (val/acc = 0.972222); --json lists every run and value under assertions"
+    )
+
+
+def test_a_gate_that_holds_is_exit_0() -> None:
+    done = run(*BUNDLE, "--filter", "config.lr == 0.1", "--assert", "val/acc > 0.9", "--no-hints")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(
+        '[ASSERTIONS] asserted=1 broken=0\nassert,holds,run,path,because\n"val/acc > 0.9",yes,,,\n'
+    )
+
+
+def test_a_gate_over_an_unknown_name_is_pointed_at() -> None:
+    done = run(*BUNDLE, "--assert", "all: val/ac > 0.9")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(
+        "pull-logs: error: no metric or run column is named 'val/ac'; the nearest are val/acc"
+    )
+    assert done.stderr.endswith("\n    all: val/ac > 0.9\n         ~~~~~^\n")
+
+
+def test_a_gate_reads_what_no_metric_of_the_comparison_is() -> None:
+    runs = subjects(training(), training(run_id="r2", config={"lr": 1}))
+    found = asked(runs, Comparison(select="val/acc", asserts=("all: train/loss < 0.5", "config.lr == 1")))
+    assert found is not None
+    told = [
+        [(broken["run"], broken["told"]) for broken in verdict["broken"]] for verdict in found["assertions"]
+    ]
+    assert told[0] == [(run, "train/loss = 2.5 at step 0, and 4 more of 12 rows") for run in "AB"]
+    assert told[1] == [("A", "config.lr is missing")]
+
+
 def test_at_most_two_commands_to_go_on_with_stand_on_stderr_and_run() -> None:
     done = run(*BUNDLE, "--select", "^val/acc$")
     commands = re.findall(r"`?(pull-logs compare [^`\n]+)", done.stderr)
@@ -138,10 +189,11 @@ QUESTIONS = st.sampled_from(
         Comparison(group_by=("name",), sort=Criterion("1,2", "min"), top=2),
         Comparison(group_by=("name",), best=Criterion("null", "max")),
         Comparison(best=Criterion("[RUNS] runs=9", "max"), at=Place("best")),
+        Comparison(asserts=("any: _step > 3", 'state == "[RUNS]\\n"', "step 2: _step == 2"), top=None),
     ]
 )
 HEADING = re.compile(
-    r"\[(RUNS|ANSWER|GROUPS|GROUP_STATS|VERDICTS|RANKING|COMPARISON|CONFIG_DIFF|SUMMARY_COMPARISON)\]"
+    r"\[(RUNS|ANSWER|GROUPS|GROUP_STATS|VERDICTS|RANKING|COMPARISON|CONFIG_DIFF|SUMMARY_COMPARISON|ASSERTIONS)\]"
     r'( [a-z_]+=([^\s"\[\]]+|"([^"\\]|\\.)*"))*'
 )
 

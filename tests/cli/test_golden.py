@@ -60,8 +60,11 @@ CASES: dict[str, tuple[str, ...]] = {
     "budget": (*BUNDLE, "--max-tokens", "900"),
     "overview": ("overview", *BUNDLE),
     "overview-of-one-run": ("overview", *BUNDLE, "-r", "nan1e6s0", "--select", "^(train|val)/"),
+    "overview-assertions": (
+        "overview", *BUNDLE, "--select", "^val/acc$", "--assert", "val/acc > 0.97", "--assert", "any: val/acc > 0",
+    ),
 }  # fmt: skip
-CODES = {"assertions": 7}
+CODES = {"assertions": 7, "overview-assertions": 7}
 
 
 @pytest.mark.parametrize("kind", ["txt", "json"])

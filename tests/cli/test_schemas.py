@@ -17,7 +17,7 @@ from test_golden import CASES, GOLDEN
 from pull_logs.analyze import Picking, Subject, View, answer, overview
 from pull_logs.cli.budget import MIN_TOKENS
 from pull_logs.cli.json_output import fit_json
-from pull_logs.cli.overviewing import overview_json
+from pull_logs.cli.overviewing import overview_json, overview_text
 
 VIEWS = st.sampled_from(
     [
@@ -48,13 +48,21 @@ def test_any_answer_of_the_bare_view_is_valid(runs: list[Subject], view: View, t
     SHOW.validate(json.loads(fit_json(answer(runs, view), max_tokens=tokens)))
 
 
-@given(hostile_subjects(), st.just(0) | st.integers(MIN_TOKENS, 900))
+@given(
+    hostile_subjects(),
+    st.just(0) | st.integers(MIN_TOKENS, 900),
+    st.sampled_from([(), ("any: _step > 3", 'state == "[RUNS]\\n"', "step 2: _step == 2")]),
+)
 @settings(max_examples=50)
-def test_any_overview_is_valid_and_never_takes_more_than_its_tokens(runs: list[Subject], tokens: int) -> None:
-    text = overview_json(overview(runs), max_tokens=tokens)
+def test_any_overview_is_valid_and_never_takes_more_than_its_tokens(
+    runs: list[Subject], tokens: int, asserts: tuple[str, ...]
+) -> None:
+    found = overview(runs, asserts=asserts if runs else ())
+    text = overview_json(found, max_tokens=tokens)
     OVERVIEW.validate(json.loads(text))
     assert text.count("\n") == 1
-    assert not tokens or len(text.encode()) <= 3 * tokens
+    told = overview_text(found, max_tokens=tokens)
+    assert not tokens or max(len(text.encode()), len(told.encode())) <= 3 * tokens
 
 
 @pytest.mark.parametrize("name", CASES)
