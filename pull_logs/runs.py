@@ -141,6 +141,7 @@ class RunInfo:
         summary: Nested as logged, floats for the strings "NaN" and "Infinity".
         system_summary: The last system metrics.
         metadata: What `wandb-metadata.json` holds.
+        sweep_config: The config of its sweep; None without a sweep, and where it is not known.
     """
 
     path: RunPath
@@ -161,6 +162,7 @@ class RunInfo:
     summary: Mapping[str, Any] = field(default_factory=dict)
     system_summary: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    sweep_config: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,8 @@ def tell_report(report: PullReport) -> None:
         err=True,
     )
     _tell_refreshed(report)
+    for note in report.notes:
+        click.echo(inline(f"pull-logs: note: {note}"), err=True)
     if report.incomplete:
         _tell_table(whole, report.incomplete)
 

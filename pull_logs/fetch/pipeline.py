@@ -47,11 +47,15 @@ from pull_logs.fetch.refreshing import Brought, bring, is_current
 from pull_logs.fetch.reports import PullReport, RunOutcome
 from pull_logs.fetch.selection import Selection
 from pull_logs.fetch.settings import Settings, load_settings
+from pull_logs.fetch.sweeps import SweepConfigs
 from pull_logs.fetch.tasks import flat_errors, run_async
 from pull_logs.fetch.windows import WindowSize
 from pull_logs.fetch.workshop import Workshop
+from pull_logs.runs import RunInfo
+from pull_logs.snapshot.run import Run
 from pull_logs.snapshot.seal import SealReport
 from pull_logs.snapshot.spool import Spool
+from pull_logs.snapshot.stored import StoredRun
 
 MOST_CONCURRENCY = 256
 
@@ -200,6 +204,7 @@ class _Pull:
         self._outcomes: list[RunOutcome] = []
         self._errors: list[PullLogsError] = []
         self._earlier = Earlier()
+        self._sweeps = SweepConfigs(client)
 
     async def run(self) -> PullReport:
         send, receive = anyio.create_memory_object_stream[Item](2 * self._workers)
@@ -229,6 +234,10 @@ class _Pull:
             bytes_received=meter.bytes_received,
             rows_received=meter.rows,
             seconds=meter.seconds,
+            notes=tuple(
+                f"the config of sweep {sweep} could not be had: {reason}"
+                for sweep, reason in sorted(self._sweeps.lost.items())
+            ),
         )
 
     async def _discover(self, send: MemoryObjectSendStream[Item]) -> None:
@@ -300,9 +309,7 @@ class _Pull:
             return
         try:
             with flat_errors():
-                brought = await self._at_hand(shop, item)
-                if brought is None:
-                    brought = await bring(shop, item, self._earlier.run(item.path))
+                brought = await self._bring(shop, item)
         except (AccessError, NotFoundError, DataError) as exc:
             if _concerns_all(exc, self._client.host):
                 raise
@@ -317,6 +324,14 @@ class _Pull:
                     note=brought.note,
                 )
             )
+
+    async def _bring(self, shop: Workshop, found: Found) -> Brought:
+        stored, earlier = shop.spool.stored.get(found.path), self._earlier.run(found.path)
+        if found.info.sweep is not None:
+            info = await shop.in_thread(partial(_facts, stored or earlier))
+            found = await self._sweeps.complete(found, earlier=info)
+        brought = await self._at_hand(shop, found)
+        return brought or await bring(shop, found, earlier)
 
     async def _fail(self, shop: Workshop, item: Item, error: PullLogsError) -> None:
         """Tell that a run cannot be pulled; an earlier bundle's is kept in its place."""
@@ -347,6 +362,16 @@ class _Pull:
             if is_current(found, info, stored.coverage):
                 return Brought(coverage=stored.coverage, how="resumed")
             await shop.in_thread(partial(shop.spool.discard, found.path))
+        return None
+
+
+def _facts(run: StoredRun | Run | None) -> RunInfo | None:
+    """What is known of a run that was pulled earlier; None where there is none, or it is damaged."""
+    if run is None:
+        return None
+    try:
+        return run.info() if isinstance(run, StoredRun) else run.info
+    except DamageError:
         return None
 
 

@@ -129,3 +129,18 @@ def system_events(entity: str, project: str, run_id: str, *, samples: int) -> Qu
         text,
         {"project": project, "entity": entity, "name": run_id, "samples": samples},
     )
+
+
+def sweep_config(entity: str, project: str, sweep: str, *, legacy: bool = False) -> Query:
+    """A sweep's config, by the fields that the SDK asks for, or by those of its query for older servers."""
+    fields = "id name state bestLoss config" if legacy else "id name displayName method state config"
+    text = (
+        "query GetSweep($name: String!, $project: String!, $entity: String!)"
+        " { project(name: $project, entityName: $entity) { sweep(sweepName: $name) {"
+        f" {fields} }} }} }}"
+    )
+    return Query(
+        "GetSweepLegacy" if legacy else "GetSweep",
+        text.replace("GetSweep", "GetSweepLegacy", 1) if legacy else text,
+        {"name": sweep, "project": project, "entity": entity},
+    )

@@ -77,6 +77,7 @@ class PullReport:
         bytes_received: Bytes of the answers' bodies, as they came over the wire.
         rows_received: Rows in the answers, repeats included.
         seconds: Seconds from the first question to the sealed bundle.
+        notes: What else there is to tell, a sentence each.
     """
 
     out: Path
@@ -89,6 +90,7 @@ class PullReport:
     bytes_received: int
     rows_received: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
     @property
     def incomplete(self) -> tuple[RunOutcome, ...]:
@@ -126,6 +128,7 @@ class PullReport:
             "bytes_received": self.bytes_received,
             "rows_received": self.rows_received,
             "seconds": self.seconds,
+            "notes": list(self.notes),
         }
 
 

@@ -22,7 +22,7 @@ from pull_logs.replay.catalog import ProjectKey
 from pull_logs.replay.history import history_keys, live_data, page, sampled, thin_rows
 from pull_logs.replay.library import METADATA, Library
 from pull_logs.replay.misses import files_missing, note_unknown_keys
-from pull_logs.replay.records import config_text, record_text
+from pull_logs.replay.records import config_text, record_text, sweep_text
 from pull_logs.runs import LIVE_STATES
 from pull_logs.snapshot.bundle import Run
 from pull_logs.snapshot.canon import canonical_text, parse_json
@@ -275,21 +275,23 @@ def _find_sweep(scene: _Scene, key: ProjectKey, sweep_name: str | None = None) -
 
 
 def _sweep(key: ProjectKey, name: str, runs: Sequence[Run]) -> Node:
-    """A sweep as its runs tell of it; a bundle does not hold its configuration."""
+    """A sweep as its runs tell of it; its config is there where it was pulled with one of them."""
     alive = any(run.state in LIVE_STATES for run in runs)
+    config = next((swept for run in runs if (swept := run.sweep_config) is not None), {})
+    method, cap = config.get("method"), config.get("run_cap")
     return {
         "id": _opaque("Sweep", f"{'/'.join(key)}/{name}"),
         "name": name,
         "display_name": None,
-        "method": "unknown",
+        "method": method if isinstance(method, str) else "unknown",
         "state": "RUNNING" if alive else "FINISHED",
         "description": None,
         "best_loss": None,
-        "config": "{}\n",
+        "config": lambda: sweep_text(config),
         "created_at": _first_moment(runs),
         "updated_at": _last_moment(runs),
         "run_count": len(runs),
-        "run_count_expected": None,
+        "run_count_expected": cap if type(cap) is int and 0 <= cap < 2**31 else None,
     }
 
 

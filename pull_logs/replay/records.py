@@ -20,6 +20,14 @@ def record_text(record: Mapping[str, Any]) -> str:
     return canonical_text(canon_record(record))
 
 
+def sweep_text(config: Mapping[str, Any] | None) -> str:
+    """The config of a sweep in YAML, as W&B keeps it; an empty one where it is not known."""
+    import yaml
+
+    text: str = yaml.safe_dump(dict(config or {}), sort_keys=True)
+    return text
+
+
 def metadata_bytes(run: Run) -> bytes:
     """The content of `wandb-metadata.json`."""
     return record_text(run.metadata).encode()

@@ -136,6 +136,7 @@ class Scrubber:
         facts["user"] = self._optional(info.user, "user", machine=True)
         for name in DOCUMENTS:
             facts[name] = self.value(getattr(info, name), name, machine=name in _MACHINE)
+        facts["sweep_config"] = self.value(info.sweep_config, "sweep_config")
         return replace(info, **facts)
 
     def _optional(self, text: str | None, name: str, *, machine: bool = False) -> str | None:

@@ -136,7 +136,8 @@ class _Version:
         last = -sys.maxsize if run.last_step is None else run.last_step
         encoded = run.system_encoded
         files = (run.history_encoded.hash, encoded.hash if encoded else "", run.writer)
-        return (heard, last, run.rows, run.complete, self.facts, *files)
+        swept = run.sweep_config is not None
+        return (heard, last, run.rows, run.complete, swept, self.facts, *files)
 
 
 def _distinct(runs: Sequence[Run]) -> list[_Version]:

@@ -86,7 +86,8 @@ class RunDifference:
 
     Attributes:
         path: The run.
-        facts: What changed of its name, state, tags, group, job type, notes, sweep, creation and completeness.
+        facts: What changed of its name, state, tags, group, job type, notes, sweep, its sweep's config, creation
+            and completeness.
         config: What changed in its config.
         summary: What changed in its summary.
         rows: How its rows changed; None if they did not.
@@ -164,7 +165,8 @@ def diff_runs(old: Run, new: Run) -> RunDifference:
 
 def _facts(run: Run) -> dict[str, Any]:
     facts = {name: getattr(run, name) for name in _FACTS}
-    return facts | {"tags": sorted(run.tags)}
+    swept = run.sweep_config
+    return facts | {"tags": sorted(run.tags)} | ({} if swept is None else {"sweep_config": swept})
 
 
 def record_edits(

@@ -32,7 +32,7 @@ from pull_logs.snapshot.columns import batch_rows
 from pull_logs.snapshot.naming import member_folders
 from pull_logs.snapshot.plaincolumns import PlainPlan
 from pull_logs.snapshot.run import Run
-from pull_logs.snapshot.runtable import DOCUMENTS, SCHEMA, coverage_fields, info_fields
+from pull_logs.snapshot.runtable import DOCUMENTS, SCHEMA, SWEEP_CONFIG, coverage_fields, info_fields
 from pull_logs.snapshot.stored import disk_errors
 
 Format = Literal["parquet", "csv", "ndjson"]
@@ -164,6 +164,8 @@ class _Export:
     def _write_runs(self, runs: Sequence[Run], folders: dict[RunPath, str]) -> None:
         file = self._folder / f"runs.{self._to}"
         schema = _TABLES[self._to]
+        if any(run.sweep_config is not None for run in runs):
+            schema = schema.append(pa.field(SWEEP_CONFIG, pa.string()))
         remaining = iter(runs)
         if self._to == "ndjson":
             with file.open("w", encoding="utf-8", newline="\n") as out:
@@ -209,7 +211,10 @@ def _run_fields(run: Run, folder: str) -> dict[str, Any]:
 
 
 def _run_object(run: Run, folder: str) -> dict[str, Any]:
-    documents = {name: getattr(run, name) for name in DOCUMENTS}
+    documents: dict[str, Any] = {name: getattr(run, name) for name in DOCUMENTS}
+    swept = run.sweep_config
+    if swept is not None:
+        documents[SWEEP_CONFIG] = swept
     return _run_fields(run, folder) | documents
 
 

@@ -144,6 +144,11 @@ class Run:
         return self._table.document("metadata", self._place)
 
     @property
+    def sweep_config(self) -> dict[str, Any] | None:
+        """The config of its sweep; None without a sweep, and where it was not pulled."""
+        return self._table.sweep_config(self._place)
+
+    @property
     def info(self) -> RunInfo:
         """All facts together."""
         return self._table.row(self._place).info

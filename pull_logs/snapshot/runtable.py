@@ -46,6 +46,11 @@ SCHEMA = pa.schema(
         *(pa.field(name, pa.string(), nullable=False) for name in DOCUMENTS),
     ]
 )
+SWEEP_CONFIG = "sweep_config"
+"""A last column, of JSON text like the documents, that a table has only where a run has the config of its sweep."""
+
+SWEPT_SCHEMA = SCHEMA.append(pa.field(SWEEP_CONFIG, pa.string()))
+
 LIGHT = tuple(name for name in SCHEMA.names if name not in DOCUMENTS)
 """The columns that are read when a bundle is opened."""
 
@@ -60,6 +65,7 @@ _TEXT_LEAVES = [
     for field in SCHEMA
     if field.type == pa.string() or field.name == "tags"
 ]
+_DICTIONARIES = ["host", "entity", "project", "state", "group", "job_type", "sweep", "user"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +95,7 @@ def canon_info(info: RunInfo) -> RunInfo:
 
 
 def info_fields(info: RunInfo) -> dict[str, Any]:
-    """The columns of a run's facts, by name.
+    """The columns of a run's facts, by name; `SWEEP_CONFIG` only where there is one.
 
     Raises:
         DataError: A document is not JSON-like.
@@ -108,7 +114,8 @@ def info_fields(info: RunInfo) -> dict[str, Any]:
         fields[name] = _text(getattr(info, name))
     for name in DOCUMENTS:
         fields[name] = _document_text(getattr(info, name), name, path)
-    return fields
+    swept = info.sweep_config
+    return fields if swept is None else fields | {SWEEP_CONFIG: _document_text(swept, "sweep config", path)}
 
 
 def info_from_fields(fields: Mapping[str, Any]) -> RunInfo:
@@ -119,12 +126,14 @@ def info_from_fields(fields: Mapping[str, Any]) -> RunInfo:
     """
     rest: dict[str, Any] = {name: fields[name] for name in _TEXTS}
     rest |= {name: document_from_text(fields[name]) for name in DOCUMENTS}
+    swept = fields.get(SWEEP_CONFIG)
     return RunInfo(
         path=RunPath(fields["entity"], fields["project"], fields["run_id"]),
         name=fields["name"],
         state=fields["state"],
         tags=tuple(fields["tags"] or ()),
         host=fields["host"],
+        sweep_config=None if swept is None else document_from_text(swept),
         **rest,
     )
 
@@ -172,31 +181,36 @@ def coverage_from_fields(fields: Mapping[str, Any]) -> Coverage:
     )
 
 
-def encode_runs(rows: Iterable[RunRow]) -> bytes:
-    """The bytes of `runs.parquet`; the rows must come in path order. Same rows, same bytes.
+def encode_runs(rows: Iterable[RunRow], *, sweep_configs: bool = False) -> bytes:
+    """The bytes of `runs.parquet`. Same rows, same bytes.
+
+    Args:
+        rows: The runs, in path order.
+        sweep_configs: Whether one of them has the config of its sweep: then the table has the column for it.
 
     Raises:
         DataError: A document is not JSON-like, or a number does not fit into 64 bits.
     """
     sink, source = io.BytesIO(), iter(rows)
+    schema = SWEPT_SCHEMA if sweep_configs else SCHEMA
     with pq.ParquetWriter(
         sink,
-        SCHEMA,
+        schema,
         version="2.6",
         data_page_version="2.0",
         compression="zstd",
         compression_level=9,
-        use_dictionary=["host", "entity", "project", "state", "group", "job_type", "sweep", "user"],
+        use_dictionary=[*_DICTIONARIES, SWEEP_CONFIG] if sweep_configs else _DICTIONARIES,
         write_statistics=["entity", "project", "run_id"],
         write_page_checksum=True,
         store_schema=False,
     ) as writer:
         while group := list(islice(source, GROUP_ROWS)):
-            writer.write_table(_group_table(group), row_group_size=GROUP_ROWS)
+            writer.write_table(_group_table(group, schema), row_group_size=GROUP_ROWS)
     return sink.getvalue()
 
 
-def _group_table(rows: Sequence[RunRow]) -> pa.Table:
+def _group_table(rows: Sequence[RunRow], schema: pa.Schema) -> pa.Table:
     records = [
         info_fields(row.info)
         | coverage_fields(row.coverage)
@@ -204,7 +218,7 @@ def _group_table(rows: Sequence[RunRow]) -> pa.Table:
         for row in rows
     ]
     try:
-        return pa.Table.from_pylist(records, schema=SCHEMA)
+        return pa.Table.from_pylist(records, schema=schema)
     except (pa.ArrowException, OverflowError, UnicodeError) as exc:
         raise DataError(f"a run near {str(rows[0].info.path)!r} cannot be kept: {exc}") from exc
 
@@ -219,7 +233,7 @@ def _plain(table: pa.Table) -> pa.Table:
                 size += decoded_size(texts)
     if size > MAX_TEXT:
         raise ValueError(f"its text would take {size} bytes of memory, and {MAX_TEXT} are the most")
-    schema = pa.schema([SCHEMA.field(name) for name in table.column_names])
+    schema = pa.schema([SWEPT_SCHEMA.field(name) for name in table.column_names])
     columns = [
         pa.chunked_array(map(written_out, column.chunks), field.type)
         for column, field in zip(table.columns, schema, strict=True)
@@ -244,7 +258,8 @@ class RunTable:
         try:
             source = pa.BufferReader(data)
             self._check(pq.ParquetFile(source), rows)
-            self._file = pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=_TEXT_LEAVES)
+            leaves = [*_TEXT_LEAVES, SWEEP_CONFIG] if self._swept else _TEXT_LEAVES
+            self._file = pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=leaves)
             self._light = _plain(self._file.read(columns=list(LIGHT), use_threads=False))
             columns = [self._light.column(name).to_pylist() for name in ("entity", "project", "run_id")]
         except _FOREIGN as exc:
@@ -260,7 +275,8 @@ class RunTable:
         metadata = file.metadata
         if metadata.num_rows != rows:
             raise self._damaged(f"has {metadata.num_rows} runs and the manifest {rows}")
-        if not file.schema_arrow.equals(SCHEMA, check_metadata=False):
+        self._swept = file.schema_arrow.equals(SWEPT_SCHEMA, check_metadata=False)
+        if not self._swept and not file.schema_arrow.equals(SCHEMA, check_metadata=False):
             raise self._damaged("has other columns than a bundle's")
         groups = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
         if any(size != GROUP_ROWS for size in groups[:-1]) or any(size > GROUP_ROWS for size in groups[-1:]):
@@ -277,7 +293,8 @@ class RunTable:
         try:
             # Two threads that read from one ParquetFile at once crash the process.
             with self._reading:
-                return _plain(self._file.read_row_group(number, columns=list(DOCUMENTS), use_threads=False))
+                columns = [*DOCUMENTS, SWEEP_CONFIG] if self._swept else list(DOCUMENTS)
+                return _plain(self._file.read_row_group(number, columns=columns, use_threads=False))
         except _FOREIGN as exc:
             raise self._damaged(f"cannot be read: {exc}") from exc
 
@@ -291,7 +308,7 @@ class RunTable:
         return self._plain_group(index // GROUP_ROWS)[name][index % GROUP_ROWS]
 
     def document(self, name: str, index: int) -> dict[str, Any]:
-        """One of `DOCUMENTS` of one run, parsed anew each time.
+        """One of `DOCUMENTS` of one run, parsed anew each time; `SWEEP_CONFIG` where it has one.
 
         Raises:
             BundleDamagedError: It cannot be read.
@@ -302,6 +319,17 @@ class RunTable:
         except DataError as exc:
             raise self._damaged(f"holds a {name} that cannot be read: {exc.message}") from exc
 
+    def sweep_config(self, index: int) -> dict[str, Any] | None:
+        """The config of one run's sweep, parsed anew each time; None where there is none.
+
+        Raises:
+            BundleDamagedError: It cannot be read.
+        """
+        held = (
+            self._swept and self._group(index // GROUP_ROWS).column(SWEEP_CONFIG)[index % GROUP_ROWS].is_valid
+        )
+        return self.document(SWEEP_CONFIG, index) if held else None
+
     def row(self, index: int) -> RunRow:
         """All of one run.
 
@@ -311,7 +339,7 @@ class RunTable:
         group, place = index // GROUP_ROWS, index % GROUP_ROWS
         light = {name: values[place] for name, values in self._plain_group(group).items()}
         documents = self._group(group)
-        texts = {name: documents.column(name)[place].as_py() for name in DOCUMENTS}
+        texts = {name: documents.column(name)[place].as_py() for name in documents.column_names}
         try:
             info = info_from_fields(light | texts)
         except DataError as exc:

@@ -152,7 +152,7 @@ def seal_runs(
     for left, right in pairwise(runs):
         if left.path == right.path:
             raise UsageError(f"run {str(left.path)!r} is given twice")
-    table = encode_runs(map(_row, runs))
+    table = encode_runs(map(_row, runs), sweep_configs=any(run.swept for run in runs))
     identity = content_id((run.info(), run.history.rows_hash) for run in runs)
     members = _members(runs)
     resources = {RUNS: _table_resource(table, rows=len(runs))}

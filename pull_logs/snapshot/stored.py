@@ -28,6 +28,7 @@ from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.container import CHUNK
 from pull_logs.snapshot.parquet import WRITER, Encoded, write_table
 from pull_logs.snapshot.runtable import (
+    SWEEP_CONFIG,
     coverage_fields,
     coverage_from_fields,
     info_fields,
@@ -56,6 +57,7 @@ class StoredRun:
         history: Size, hashes and rows of its `history.parquet`.
         system: The same of its `system.parquet`, or None without system metrics.
         writer: The library that encoded them.
+        swept: Whether its facts have the config of its sweep.
     """
 
     file: Path
@@ -64,6 +66,7 @@ class StoredRun:
     history: Encoded
     system: Encoded | None
     writer: str
+    swept: bool = False
 
     def info(self) -> RunInfo:
         """Its facts, read from the file so that ten thousand configs need not be in memory.
@@ -233,6 +236,7 @@ def _stored(file: Path, record: dict[str, Any]) -> StoredRun:
         history=Encoded(**record["history"]),
         system=Encoded(**system) if system else None,
         writer=record["writer"],
+        swept=SWEEP_CONFIG in info,
     )
 
 

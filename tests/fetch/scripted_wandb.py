@@ -99,6 +99,7 @@ class ScriptedWandb:
         refused_fields: Words in a query that get HTTP 400.
         most_samples: Rows that a history page has at most, whatever was asked for.
         valid: The signatures that storage takes; None takes all.
+        sweeps: The YAML of sweeps' configs, by id.
     """
 
     def __init__(self, *runs: FakeRun, entity: str = "acme", project: str = "nano") -> None:
@@ -111,6 +112,7 @@ class ScriptedWandb:
         self.page_limit = 10**9
         self.valid: set[str] | None = None
         self.signed = 0
+        self.sweeps: dict[str, str] = {}
 
     @property
     def transport(self) -> httpx.AsyncBaseTransport:
@@ -163,6 +165,9 @@ class ScriptedWandb:
             return {"project": None}
         if operation == "Runs":
             return {"project": self.listing(query, variables)}
+        if operation.startswith("GetSweep"):
+            config = self.sweeps.get(variables["name"])
+            return {"project": {"sweep": None if config is None else {"id": "1", "config": config}}}
         if operation == "NamedRuns":
             aliases = {
                 name.replace("name", "r"): value

@@ -81,6 +81,20 @@ def odd_rows(count: int) -> list[Row]:
     return [{"_step": at, "loss": at / 8, "odd": odd[at % len(odd)]} for at in range(count)]
 
 
+SWEEP_CONFIG: Row = {
+    "name": "lr hunt",
+    "method": "bayes",
+    "metric": {"name": "loss", "goal": "minimize"},
+    "parameters": {
+        "lr": {"min": 1e-05, "max": 1.0, "distribution": "log_uniform_values"},
+        "opt": {"values": ["adam", None, "1e-5", True, 3]},
+        "größe": {"value": math.inf},
+    },
+    "run_cap": 20,
+}
+"""A config with what YAML and JSON spell in different ways."""
+
+
 def world() -> list[BundleRun]:
     """Runs of three projects of two entities: exported, live, odd and empty ones."""
     common: dict[str, Any] = {"user": "ada", "heartbeat_at": "2026-11-23T12:00:00Z"}
@@ -93,6 +107,7 @@ def world() -> list[BundleRun]:
             group="g1",
             job_type="train",
             sweep="sweep1",
+            sweep_config=SWEEP_CONFIG,
             notes="a note",
             commit="abc123",
             created_at="2026-11-23T10:00:00Z",

@@ -104,6 +104,12 @@ def read_listings(api: wandb.Api, plan: dict[str, Any]) -> dict[str, Any]:
         "project": [api.project("nano", "acme").name, api.project("nano", "acme").url],
         "sweeps": [found.id for found in api.project("nano", "acme").sweeps()],
         "sweep": [sweep.id, sweep.state, sweep.entity, sweep.project],
+        "sweep_config": [sweep.config, sweep.name, sweep.order],
+        "sweep_of_a_run": next(
+            run.sweep.config for run in api.runs("acme/nano", include_sweeps=True) if run.id == "hist01"
+        ),
+        "sweep_told": attempt(lambda: [sweep.method, sweep.expected_run_count]),
+        "best_run_by_config": sweep.best_run().id,
         "sweep_runs": [run.id for run in sweep.runs],
         "best_run": sweep.best_run(order="+summary_metrics.loss").id,
         "worst_run": sweep.best_run(order="-summary_metrics.loss").id,

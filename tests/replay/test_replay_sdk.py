@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from environments import environment
-from replay_support import Row, histogram_rows, odd_rows, plain_rows, world, write_runs
+from replay_support import SWEEP_CONFIG, Row, histogram_rows, odd_rows, plain_rows, world, write_runs
 
 from pull_logs.replay.server import serve_bundle
 from pull_logs.snapshot.canon import canon_record, canon_row, same
@@ -273,6 +273,17 @@ def test_projects_and_sweeps(seen: Mapping[str, Any]) -> None:
     assert listings["sweep_runs"] == ["plain01", "hist01"]
     assert listings["sweeps_along"] == ["sweep1", "sweep1", None, None, None]
     assert (listings["best_run"], listings["worst_run"]) == ("plain01", "hist01")
+
+
+def test_the_config_of_a_sweep(seen: Mapping[str, Any]) -> None:
+    listings = seen["listings"]
+    config, name, order = listings["sweep_config"]
+    assert same(canon_record(config), canon_record(SWEEP_CONFIG))
+    assert listings["sweep_of_a_run"] == config
+    assert (name, order) == ("lr hunt", "+summary_metrics.loss")
+    assert listings["best_run_by_config"] == "plain01"
+    if not older_than(seen, 0, 23):
+        assert listings["sweep_told"] == ["bayes", 20]
 
 
 def test_histories_of_a_whole_project(seen: Mapping[str, Any]) -> None:

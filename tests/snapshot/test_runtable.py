@@ -35,6 +35,7 @@ TEXTS = ("group", "job_type", "sweep", "notes", "user", "commit", "created_at", 
 def infos(draw: st.DrawFn) -> RunInfo:
     facts: dict[str, Any] = {name: draw(optional) for name in TEXTS}
     facts |= {name: draw(documents) for name in runtable.DOCUMENTS}
+    facts["sweep_config"] = draw(st.none() | documents)
     path = RunPath(draw(texts), draw(texts), draw(texts))
     tags = tuple(draw(st.lists(texts, max_size=3)))
     return RunInfo(path=path, name=draw(texts), state=draw(texts), tags=tags, **facts)
@@ -55,7 +56,11 @@ run_rows = st.builds(
 
 
 def opened(rows: list[RunRow]) -> RunTable:
-    return RunTable(encode_runs(rows), rows=len(rows), path="b.zip")
+    return RunTable(encoded(rows), rows=len(rows), path="b.zip")
+
+
+def encoded(rows: list[RunRow]) -> bytes:
+    return encode_runs(rows, sweep_configs=any(row.info.sweep_config is not None for row in rows))
 
 
 def plain_row(number: int, **facts: Any) -> RunRow:
@@ -80,13 +85,16 @@ def test_a_row_is_read_back_as_the_canonical_form_of_what_was_written(row: RunRo
     assert info.tags == tuple(map(canon_text, given_info.tags))
     for name in runtable.DOCUMENTS:
         assert same(getattr(info, name), canon_record(getattr(given_info, name)))
+    swept = given_info.sweep_config
+    assert (info.sweep_config is None) is (swept is None)
+    assert swept is None or same(info.sweep_config, canon_record(swept))
 
 
 @settings(max_examples=60)
 @given(run_rows)
 def test_reading_what_was_read_changes_nothing_more(row: RunRow) -> None:
     once = opened([row]).row(0)
-    assert encode_runs([once]) == encode_runs([row])
+    assert encoded([once]) == encoded([row])
     assert repr(canon_info(row.info)) == repr(once.info)
 
 
@@ -122,6 +130,21 @@ def test_the_columns_are_those_that_tools_are_told_of() -> None:
         " heartbeat_at rows first_step last_step promised_rows promised_last_step received_rows"
         " received_last_step complete incomplete_reason config config_internal summary system_summary metadata"
     )
+
+
+def test_the_configs_of_sweeps_are_a_last_column_where_there_are_some() -> None:
+    rows = [plain_row(number) for number in range(300)]
+    without = pq.read_schema(pa.BufferReader(encoded(rows)))
+    rows[280] = plain_row(280, sweep="s1", sweep_config={"method": "grid", "none": None})
+    swept = RunTable(encoded(rows), rows=300, path="b.zip")
+    assert pq.read_schema(pa.BufferReader(encoded(rows))).names == [*without.names, "sweep_config"]
+    assert [swept.sweep_config(number) for number in (0, 279, 280)] == [
+        None,
+        None,
+        {"method": "grid", "none": None},
+    ]
+    assert [row.info.sweep_config is not None for row in swept.rows()].index(True) == 280
+    assert opened(rows[:10]).sweep_config(3) is None
 
 
 def test_a_config_that_is_not_json_names_its_run() -> None:
