@@ -114,7 +114,6 @@ class _Read:
         subjects: The runs.
         infos: What is known of them.
         metrics: Of each run, the metrics at the place.
-        axes: Of each run, which metric is defined over which.
         names: Every metric that some run has numbers of, in order.
         assertions: What was asserted, asked of all; None where nothing was.
     """
@@ -122,7 +121,6 @@ class _Read:
     subjects: Sequence[Subject]
     infos: Sequence[RunInfo]
     metrics: Sequence[Mapping[str, Reading]]
-    axes: Sequence[Mapping[str, str]]
     names: Sequence[str]
     assertions: Assertions | None
 
@@ -226,7 +224,7 @@ def _read(
     """Read every run, one after the other, and refuse names that none of them has."""
     named = {question.criterion.metric} if question.criterion else set()
     pattern = None if question.select is None else compile_pattern(question.select)
-    metrics, all_axes = [], []
+    metrics = []
     known: dict[str, None] = {}
     assertions = None
     if question.asserts:
@@ -235,7 +233,7 @@ def _read(
     for subject, info in zip(subjects, infos, strict=True):
         frame = Frame(subject.run)
         known.update(dict.fromkeys(frame.names))
-        axes = defined_axes(info.config_internal)
+        axes = defined_axes(info.config_internal, frame.names)
         wanted = [
             name
             for name in frame.names
@@ -245,7 +243,6 @@ def _read(
         extra = [name for name in alignment.extra_columns(axes) if name in frame]
         frame.load(dict.fromkeys([*wanted, *extra]))
         metrics.append(alignment.read(frame, wanted, axes=axes, checkpoint_step=steps_of(frame, subject)[-1]))
-        all_axes.append(axes)
         if assertions is not None:
             assertions.ask(subject, frame, Slice.whole(frame))
     names = sorted(
@@ -258,7 +255,7 @@ def _read(
         raise _no_metric(f"--x {question.axis!r}", question.axis, known)
     if pattern is not None and not any(map(pattern.search, names)):
         raise _no_metric(f"--select {question.select!r}", question.select or "", known)
-    return _Read(subjects, infos, metrics, all_axes, names, assertions)
+    return _Read(subjects, infos, metrics, names, assertions)
 
 
 def _no_metric(what: str, name: str, known: Mapping[str, None]) -> MetricNotFoundError:

@@ -7,7 +7,7 @@
 `pickles` reads what a pickle holds without running it (`pickleglobals` knows
 which names mean harm), `contents` a file of any format, `layouts` how tools lay
 checkpoints out; `runkeys` has the names under which people write their run. `transactionlog` is the framing of a `.wandb` log, `logschema` and
-`logitems` its records, `runlog` one log, and `localruns` puts the logs of a
+`logitems` its records, `metricdefs` the metrics that it defines, `runlog` one log, and `localruns` puts the logs of a
 run together.
 """
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -361,11 +361,24 @@ def _run_info(path: RunPath, segments: Sequence[_Segment]) -> RunInfo:
         created_at=next((log.started_at for log in logs if log.started_at), None),
         heartbeat_at=known("ended_at"),
         config=merged("config"),
-        config_internal=merged("config_internal"),
+        config_internal=_merged_internal([log.config_internal for log in logs]),
         summary=summary,
         system_summary=merged("system_summary"),
         metadata=known("metadata") or {},
     )
+
+
+def _merged_internal(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """W&B's own part of the config; of its sections too, one that the latest segment lacks stays."""
+    merged: dict[str, Any] = {}
+    for part in parts:
+        for key, value in part.items():
+            known = merged.get(key)
+            if isinstance(known, Mapping) and isinstance(value, Mapping):
+                merged[key] = {**known, **value}
+            else:
+                merged[key] = value
+    return merged
 
 
 def _batches(segments: Sequence[_Segment]) -> Callable[[], Iterator[pa.Table]]:

@@ -72,6 +72,34 @@ class Stats(Protocol):
     item: Sequence[Item]
 
 
+class MetricControl(Protocol):
+    """How a definition of a metric meets a former one."""
+
+    overwrite: bool
+
+
+class Flags(Protocol):
+    """A message of nothing but booleans."""
+
+    def ListFields(self) -> Sequence[tuple[FieldDescriptor, Any]]:  # noqa: N802 - protobuf's name
+        """The fields that are set, with their values."""
+
+
+class Metric(Protocol):
+    """What `define_metric` said of a metric, or of all that a glob matches."""
+
+    name: str
+    glob_name: str
+    step_metric: str
+    options: Flags
+    summary: Flags
+    goal: int
+    control: MetricControl
+
+    def HasField(self, name: str, /) -> bool:  # noqa: N802 - protobuf's name
+        """Whether a message field is there."""
+
+
 class Git(Protocol):
     """Where the code came from."""
 
@@ -121,6 +149,7 @@ class Record(Protocol):
     summary: Items
     config: Items
     stats: Stats
+    metric: Metric
     run: RunHeader
     exit: Exit
     environment: Environment
@@ -135,6 +164,7 @@ _MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
         "summary": (3, "SummaryRecord"),
         "config": (5, "ConfigRecord"),
         "stats": (7, "StatsRecord"),
+        "metric": (12, "MetricRecord"),
         "run": (17, "RunRecord"),
         "exit": (18, "RunExitRecord"),
         "preempting": (23, "RunPreemptingRecord"),
@@ -146,6 +176,27 @@ _MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
     "SummaryRecord": {"update": (1, "Item*"), "remove": (2, "Item*")},
     "ConfigRecord": {"update": (1, "Item*"), "remove": (2, "Item*")},
     "StatsRecord": {"timestamp": (2, "Timestamp"), "item": (3, "Item*")},
+    "MetricRecord": {
+        "name": (1, "string"),
+        "glob_name": (2, "string"),
+        "step_metric": (4, "string"),
+        "options": (6, "MetricOptions"),
+        "summary": (7, "MetricSummary"),
+        "goal": (8, "int32"),
+        "control": (9, "MetricControl"),
+    },
+    "MetricOptions": {"step_sync": (1, "bool"), "hidden": (2, "bool"), "defined": (3, "bool")},
+    "MetricSummary": {
+        "min": (1, "bool"),
+        "max": (2, "bool"),
+        "mean": (3, "bool"),
+        "best": (4, "bool"),
+        "last": (5, "bool"),
+        "none": (6, "bool"),
+        "copy": (7, "bool"),
+        "first": (8, "bool"),
+    },
+    "MetricControl": {"overwrite": (1, "bool")},
     "Timestamp": {"seconds": (1, "int64"), "nanos": (2, "int32")},
     "RunRecord": {
         "run_id": (1, "string"),
@@ -242,10 +293,10 @@ _MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
 
 An item of a config, a summary, a history and the system metrics (which use no
 nested key) has the same fields at the same numbers; a repeated `...Entry` is a
-map, which has the same bytes.
+map, which has the same bytes; the goal of a metric is an enum, which has those of a number.
 """
 
-_SCALARS = {"string": 9, "int64": 3, "int32": 5, "uint32": 13, "uint64": 4}
+_SCALARS = {"string": 9, "int64": 3, "int32": 5, "uint32": 13, "uint64": 4, "bool": 8}
 _MESSAGE_TYPE = 11
 _OPTIONAL, _REPEATED = 1, 3
 

@@ -37,6 +37,7 @@ from pull_logs.sources.logschema import (
     record_parser,
     utc_text,
 )
+from pull_logs.sources.metricdefs import MetricDefinitions
 from pull_logs.sources.transactionlog import LogDamage, LogReader
 
 INTERNAL_KEYS = frozenset({"_wandb", "wandb_version"})
@@ -150,6 +151,7 @@ class _Decoder:
         self._ended = 0.0
         self._config = ItemTree()
         self._summary = ItemTree()
+        self._metrics = MetricDefinitions()
         self._system: list[dict[str, Any]] = []
         self._environment = message_class("EnvironmentRecord")()
         self._run = message_class("RunRecord")()
@@ -172,8 +174,15 @@ class _Decoder:
         elif kind == "config":
             self._config.update(record.config.update)
             self._config.remove(record.config.remove)
-        elif kind == "run":
+        else:
+            self._take_fact(kind, record)
+
+    def _take_fact(self, kind: str | None, record: Record) -> None:
+        """Take over what a record says of the run as a whole."""
+        if kind == "run":
             self._take_run(record.run)
+        elif kind == "metric":
+            self._metrics.take(record.metric)
         elif kind == "environment":
             # W&B writes the environment in parts, each a record of its own.
             self._environment.MergeFrom(record.environment)
@@ -263,7 +272,7 @@ class _Decoder:
             started_at=utc_text(run.start_time.seconds, run.start_time.nanos),
             ended_at=utc_text(int(self._ended), int(self._ended % 1 * 1e9)),
             config={key: value for key, value in config.items() if key not in INTERNAL_KEYS},
-            config_internal={key: value for key, value in config.items() if key in INTERNAL_KEYS},
+            config_internal=self._internal(config),
             summary=self._whole_summary(summary),
             metadata=environment,
             system_rows=self._system,
@@ -274,6 +283,14 @@ class _Decoder:
             reason=reason,
             notes=tuple(self._notes(reason, empty=empty)),
         )
+
+    def _internal(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """W&B's own part of the config, with the defined metrics where W&B's server has them."""
+        internal = {key: value for key, value in config.items() if key in INTERNAL_KEYS}
+        if defined := self._metrics.encoded():
+            own = internal.get("_wandb")
+            internal["_wandb"] = {**(own if isinstance(own, Mapping) else {}), "m": defined}
+        return internal
 
     def _state(self) -> str:
         if self._exit is not None and self._exit.exit_code == 0:

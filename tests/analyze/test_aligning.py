@@ -132,14 +132,36 @@ def test_axes_are_read_from_the_definitions_that_the_sdk_stores() -> None:
             ]
         }
     }
-    assert defined_axes(internal) == {"val/loss": "epoch", "train/loss": "examples"}
+    assert defined_axes(internal, ()) == {"val/loss": "epoch", "train/loss": "examples"}
+
+
+def test_globs_are_the_axes_of_what_they_match_and_no_more() -> None:
+    internal = {
+        "_wandb": {
+            "m": [
+                {"2": "train/*", "5": 3, "6": [1], "7": []},
+                {"2": "train/slow/*", "4": "hour"},
+                {"1": "step", "6": [], "7": []},
+                {"1": "train/own", "4": "epoch"},
+                {"1": "train/none", "6": [3]},
+                {"2": "*", "5": 3},
+            ]
+        }
+    }
+    names = ("train/loss", "train/slow/loss", "train/own", "train/none", "trained", "step", "_runtime")
+    assert defined_axes(internal, names) == {
+        "train/own": "epoch",
+        "train/loss": "step",
+        "train/slow/loss": "hour",
+        "trained": "step",
+    }
 
 
 @pytest.mark.parametrize(
     "internal", [{}, {"_wandb": {}}, {"_wandb": {"m": "x"}}, {"_wandb": 3}, {"_wandb": {"m": [None]}}]
 )
 def test_a_run_without_definitions_has_no_axes(internal: dict[str, Any]) -> None:
-    assert defined_axes(internal) == {}
+    assert defined_axes(internal, ("loss",)) == {}
 
 
 @pytest.mark.parametrize("text", ["", "first", "nan", "inf", "1e999", "3 4"])

@@ -1,7 +1,8 @@
 """Runs that W&B's own SDK records offline, and what is logged in them.
 
 Run as a script, in a process of its own, it records one of `RUNS` below the
-folder that is given; imported, it tells what is logged.
+folder that is given; imported, it tells what is logged. `defined` is recorded as an
+online run, for the server that `WANDB_BASE_URL` names.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ def _start(folder: str, run_id: str, **options: Any) -> Any:
         id=run_id,
         dir=folder,
         settings=wandb.Settings(
-            mode="offline", console="off", silent=True, x_disable_stats=not options.pop("stats", False)
+            mode=options.pop("mode", "offline"),
+            console="off",
+            silent=True,
+            x_disable_stats=not options.pop("stats", False),
         ),
         **options,
     )
@@ -80,6 +84,20 @@ def _segments(folder: str) -> None:
             time.sleep(0.02)
 
 
+def _defined(folder: str) -> None:
+    run = _start(folder, "defined", mode="online")
+    run.define_metric("epoch")
+    run.define_metric("val/acc", step_metric="epoch", summary="max")
+    run.define_metric("val/acc", summary="last,mean", hidden=True)
+    run.define_metric("train/*", step_metric="batch")
+    run.define_metric("quiet", step_metric="epoch", step_sync=False, summary="none")
+    run.define_metric("over", step_metric="epoch", summary="max")
+    run.define_metric("over", summary="min", overwrite=True)
+    for step in range(6):
+        run.log({"epoch": step // 2, "batch": 2 * step, "train/loss": 1 / (step + 1), "val/acc": 0.1 * step})
+    run.finish()
+
+
 def _failed(folder: str) -> None:
     run = _start(folder, "failed")
     run.log({"x": 1})
@@ -112,6 +130,7 @@ def _stillborn(folder: str) -> None:
 
 RUNS = {
     "kinds": _kinds,
+    "defined": _defined,
     "segments": _segments,
     "failed": _failed,
     "preempted": _preempted,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import sdkruns
+from uploads import uploads
 
 from pull_logs.snapshot.canon import canon_record, canon_row, same
 from pull_logs.snapshot.columns import batch_rows
@@ -34,12 +35,12 @@ def record_run(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
     return recorded
 
 
-def _record(name: str, folder: Path) -> None:
+def _record(name: str, folder: Path, **more: str) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
     # A session of its own, so that a run that kills its process group kills nobody else.
     done = subprocess.run(
         [sys.executable, sdkruns.__file__, name, str(folder)],
-        env=environment | {"HOME": str(folder), "WANDB_ERROR_REPORTING": "false"},
+        env=environment | {"HOME": str(folder), "WANDB_ERROR_REPORTING": "false"} | more,
         cwd=folder,
         start_new_session=True,
         capture_output=True,
@@ -92,6 +93,27 @@ def test_config_summary_and_facts_of_an_offline_run(record_run: Recorder, tmp_pa
     assert info.created_at is not None
     assert info.heartbeat_at is not None
     assert info.created_at < info.heartbeat_at
+
+
+def _without_order(definitions: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Definitions by name, their step metrics by name too: the SDK lists them as its hash tables fall."""
+    names = [entry.get("1") for entry in definitions]
+    return {
+        entry.get("1") or entry["2"]: {
+            **{key: sorted(value) if isinstance(value, list) else value for key, value in entry.items()},
+            **({"5": names[entry["5"] - 1]} if "5" in entry else {}),
+        }
+        for entry in definitions
+    }
+
+
+def test_defined_metrics_are_what_the_sdk_uploads_of_the_same_run(tmp_path: Path) -> None:
+    with uploads() as (address, configs):
+        _record("defined", tmp_path, WANDB_BASE_URL=address, WANDB_API_KEY="a" * 40)
+    uploaded = _without_order(configs[-1]["_wandb"]["value"]["m"])
+    (run,) = _read(tmp_path, tmp_path).runs
+    assert _without_order(run.info.config_internal["_wandb"]["m"]) == uploaded
+    assert set(uploaded) == {"epoch", "val/acc", "train/*", "batch", "quiet", "over"}
 
 
 def test_system_metrics_get_the_names_that_the_api_gives_them(record_run: Recorder, tmp_path: Path) -> None:
