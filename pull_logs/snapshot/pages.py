@@ -9,6 +9,7 @@ for the chunks of a damaged footer ends the process.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from pull_logs.errors import DataError
-from pull_logs.snapshot.thrift import Struct, read_struct
+from pull_logs.snapshot.thrift import NUMBER, Struct, number, read_struct
 
 Read: TypeAlias = Callable[[int, int], bytes]
 """Gives the bytes of the file from an offset, so many of them or fewer at its end."""
@@ -34,6 +35,26 @@ _DATA_PAGES = {0: (5, 2), 3: (8, 4)}
 """Page type: the field of its own header, and therein that of the encoding."""
 
 _ENCODINGS = {0: "PLAIN", 3: "RLE", 5: "DELTA_BINARY_PACKED", 8: "RLE_DICTIONARY", 9: "BYTE_STREAM_SPLIT"}
+
+
+def _form(pattern: bytes) -> re.Pattern[bytes]:
+    return re.compile(pattern.replace(b" ", b"").replace(b"N", NUMBER), re.DOTALL)
+
+
+# What nearly all structs of a file are, so that they need not be read field by field: each column of the schema,
+# each chunk without statistics, each data page. Behind the length of a name stands the name; that the one is
+# the length of the other is looked at when both are found.
+_USUAL_COLUMN = _form(rb"\x15N \x25N \x18([\x00-\x7f])(.{0,127}?) (?:\x25N (?:\x4c\x1c\x00\x00)?)? \x00")
+_USUAL_CHUNK = _form(
+    rb"\x26N \x1c \x15N \x19(?:\x15N|\x25NN|\x35NNN) \x19\x18([\x00-\x7f])(.{0,127}?)"
+    rb"\x15N \x16N \x16N \x16(N) \x26(N) (?:\x26(N)\x29|\x49)"
+    rb"(?:\x1c\x15N\x15N\x15N\x00|\x2c(?:\x15N\x15N\x15N\x00){2})"
+    rb"\x3c (?:\x16N\x19|\x29)\x06 \x19(?:\x06|\x16N|\x26NN) \x00 \x00 \x00"
+)
+_USUAL_ORDER = b"\x1c\x00\x00"
+_USUAL_PAGE = _form(
+    rb"\x15\x06 \x15(N) \x15(N) \x15(N) \x4c \x15(N)\x15N\x15N\x15(N)\x15N\x15N [\x11\x12] \x1c\x00 \x00 \x00"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +125,7 @@ def _parse(footer: bytes) -> tuple[Group, ...]:
     if length > len(footer) - 8:
         raise DataError(f"the Parquet footer is cut short: {length} bytes of it were expected")
     try:
-        fields, _ = read_struct(footer[len(footer) - 8 - length : -8])
+        fields, _ = read_struct(footer[len(footer) - 8 - length : -8], shortcut=_usual)
         names = [_column_name(element) for element in fields[2][1:]]
         groups = tuple(_group(group, place, names) for place, group in enumerate(fields.get(4, [])))
         whole = sum(group.rows for group in groups) == fields[3] and fields[2][0].get(5, 0) == len(names)
@@ -120,6 +141,21 @@ def _parse(footer: bytes) -> tuple[Group, ...]:
 # A question opens each of its files several times, and parsing a footer takes longer than reading its columns.
 _parsed_small = lru_cache(maxsize=1024)(_parse)
 _parsed_large = lru_cache(maxsize=2)(_parse)
+
+
+def _usual(data: bytes, place: int) -> tuple[Struct, int] | None:
+    """A struct of the usual form: what is used of it, and where it ends."""
+    if found := _USUAL_COLUMN.match(data, place):
+        length, name = found.groups()
+        return ({4: name}, found.end()) if len(name) == length[0] else None
+    if found := _USUAL_CHUNK.match(data, place):
+        length, name, size, start, dictionary = found.groups()
+        facts = {3: [name], 7: number(size), 9: number(start)}
+        if dictionary is not None:
+            facts[11] = number(dictionary)
+        return ({3: facts}, found.end()) if len(name) == length[0] else None
+    # How a column is ordered is of no use here.
+    return ({}, place + len(_USUAL_ORDER)) if data.startswith(_USUAL_ORDER, place) else None
 
 
 def _column_name(element: Struct) -> str:
@@ -190,18 +226,30 @@ def damaged_part(read: Read, chunk: Chunk) -> tuple[int, int] | None:
 
 def _page(data: bytes, place: int) -> Page:
     try:
-        header, size = read_struct(data)
-        kind, decoded, packed = header[1], header[2], header[3]
-        if kind == _DICTIONARY_PAGE:
-            values, encoding = 0, header[7][2]
-        else:
-            own, field = _DATA_PAGES[kind]
-            values, encoding = header[own][1], header[own][field]
-        checksum = header[4] & 0xFFFFFFFF
-        sound = min(decoded, packed, values) >= 0 and encoding in _ENCODINGS
+        decoded, packed, checksum, values, encoding, size = _header(data)
     except (KeyError, IndexError, TypeError, ValueError) as exc:
         raise DataError(f"the page header at byte {place} is damaged") from exc
-    if not sound:
+    if min(decoded, packed, values) < 0 or encoding not in _ENCODINGS:
         raise DataError(f"the page at byte {place} is not one that this format has")
     body = place + size
-    return Page(start=place, body=body, end=body + packed, decoded=decoded, values=values, checksum=checksum)
+    return Page(
+        start=place,
+        body=body,
+        end=body + packed,
+        decoded=decoded,
+        values=values,
+        checksum=checksum & 0xFFFFFFFF,
+    )
+
+
+def _header(data: bytes) -> tuple[int, int, int, int, int, int]:
+    """Bytes decoded and packed, checksum, values and encoding as a page's header has them, and its own bytes."""
+    if found := _USUAL_PAGE.match(data):
+        decoded, packed, checksum, values, encoding = map(number, found.groups())
+        return decoded, packed, checksum, values, encoding, found.end()
+    header, size = read_struct(data)
+    kind, decoded, packed, checksum = header[1], header[2], header[3], header[4]
+    if kind == _DICTIONARY_PAGE:
+        return decoded, packed, checksum, 0, header[7][2], size
+    own, field = _DATA_PAGES[kind]
+    return decoded, packed, checksum, header[own][1], header[own][field], size

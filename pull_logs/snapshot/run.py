@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pull_logs.errors import BundleDamagedError, DataError, MetricNotFoundError
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.canon import STEP
-from pull_logs.snapshot.columns import RESIDUAL, batch_keys, batch_rows, residual_rows, steps_of
+from pull_logs.snapshot.columns import RESIDUAL, batch_keys, batch_rows, steps_of
 from pull_logs.snapshot.container import Container, MemberFile, Span
 from pull_logs.snapshot.manifest import Manifest, Resource, sha256
 from pull_logs.snapshot.naming import HISTORY, SYSTEM
 from pull_logs.snapshot.pages import read_groups
-from pull_logs.snapshot.parquet import Encoded, read_batches, read_footer, read_table
+from pull_logs.snapshot.parquet import Encoded
+from pull_logs.snapshot.parquetreading import read_batches, read_schema, read_table
 from pull_logs.snapshot.runtable import RunTable, coverage_from_fields
 
 if TYPE_CHECKING:
@@ -207,8 +208,7 @@ class Run:
         Raises:
             BundleDamagedError: The history is damaged.
         """
-        with self._member(self._resource(HISTORY)) as (file, footer):
-            return read_footer(file, footer=footer).schema
+        return self._schema(self._resource(HISTORY))
 
     def column_names(self) -> tuple[str, ...]:
         """Every key of its rows, `_step` first, the others in the order of their UTF-8 bytes.
@@ -238,7 +238,13 @@ class Run:
         resource = self._resource(HISTORY)
         with self._member(resource) as (file, footer):
             _announce(file, footer, columns)
-            yield from read_batches(file, _listed(columns), footer=footer, expected_rows=resource.rows)
+            yield from read_batches(
+                file,
+                _listed(columns),
+                footer=footer,
+                expected_rows=resource.rows,
+                checked=isinstance(file, bytes),
+            )
 
     def table(self, columns: Collection[str] | None = None) -> pa.Table:
         """All its rows as one batch; as `batches` otherwise.
@@ -246,10 +252,18 @@ class Run:
         Raises:
             BundleDamagedError: The history is damaged.
         """
-        resource = self._resource(HISTORY)
+        return self._table_of(self._resource(HISTORY), columns)
+
+    def _table_of(self, resource: Resource, columns: Collection[str] | None) -> pa.Table:
         with self._member(resource) as (file, footer):
             _announce(file, footer, columns)
-            return read_table(file, _listed(columns), footer=footer, expected_rows=resource.rows)
+            return read_table(
+                file,
+                _listed(columns),
+                footer=footer,
+                expected_rows=resource.rows,
+                checked=isinstance(file, bytes),
+            )
 
     def scan_history(
         self, keys: Collection[str] | None = None, min_step: int = 0, max_step: int | None = None
@@ -287,26 +301,13 @@ class Run:
             MetricNotFoundError: A column that was asked for is in no row.
             BundleDamagedError: The history is damaged.
         """
-        import pandas as pd
+        from pull_logs.snapshot.dataframe import to_frame
 
-        table = self.table(columns)
-        wanted = None if columns is None else {STEP, *columns}
-        typed = table.select([name for name in table.column_names if name != RESIDUAL])
-        series = {name: _wide_integers(column) for name, column in _columns(typed) if _is_sparse(column)}
-        for name, cells in _residual_cells(table).items():
-            if wanted is None or name in wanted:
-                held = table.column(name).to_pylist() if name in typed.column_names else [None] * len(table)
-                series[name] = pd.Series(
-                    [cells.get(row, value) for row, value in enumerate(held)], dtype=object
-                )
-        for name in wanted or ():
-            if name not in series and name not in typed.column_names:
+        frame = to_frame(self.table(columns), columns)
+        for name in columns or ():
+            if name not in frame.columns:
                 raise self._no_metric(name)
-        frame = typed.to_pandas()
-        if not series:
-            return frame
-        order = [STEP, *sorted({*typed.column_names, *series} - {STEP})]
-        return pd.DataFrame({name: series[name] if name in series else frame[name] for name in order})
+        return frame
 
     def system_table(self) -> pa.Table | None:
         """Its system metrics as one system batch, or None if none were pulled.
@@ -315,10 +316,7 @@ class Run:
             BundleDamagedError: They are damaged.
         """
         resource = self._system()
-        if resource is None:
-            return None
-        with self._member(resource) as (file, footer):
-            return read_table(file, footer=footer, expected_rows=resource.rows)
+        return None if resource is None else self._table_of(resource, None)
 
     def system_rows(self) -> Iterator[dict[str, Any]]:
         """Its system metrics row by row, in the order of their time.
@@ -363,17 +361,17 @@ class Run:
         Raises:
             BundleDamagedError: The footer is damaged.
         """
-        return self._text_columns(self._resource(HISTORY))
+        return _text_columns(self.schema())
 
     def system_text_columns(self) -> tuple[str, ...]:
         """The same of its system metrics; none without them."""
         resource = self._system()
-        return self._text_columns(resource) if resource else ()
+        return _text_columns(self._schema(resource)) if resource else ()
 
-    def _text_columns(self, resource: Resource) -> tuple[str, ...]:
+    def _schema(self, resource: Resource) -> pa.Schema:
+        """The columns of a file, of which nothing is read but its footer."""
         with self._damage_told(resource), self._container.open(resource.path) as file:
-            schema = read_footer(file, footer=_checked_footer(file, resource)).schema
-        return tuple(column.name for column in schema if str(column.type) == "string")
+            return read_schema(_checked_footer(file, resource))
 
     def _resource(self, file: str) -> Resource:
         return self._manifest.resources[f"{self._folder}/{file}"]
@@ -450,6 +448,10 @@ def _announce(file: MemberFile | bytes, footer: bytes, columns: Collection[str] 
         file.expect(spans)
 
 
+def _text_columns(schema: pa.Schema) -> tuple[str, ...]:
+    return tuple(column.name for column in schema if str(column.type) == "string")
+
+
 def _listed(columns: Collection[str] | None) -> list[str] | None:
     return None if columns is None else list(columns)
 
@@ -465,32 +467,3 @@ def _encoded(resource: Resource, *, first: int | None, last: int | None) -> Enco
         footer_bytes=resource.footer_bytes,
         footer_hash=resource.footer_hash,
     )
-
-
-def _columns(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
-    return zip(table.column_names, table.columns, strict=True)
-
-
-def _is_sparse(column: pa.ChunkedArray) -> bool:
-    """Whether these are integers, some of them missing: Arrow would make floats of them."""
-    import pyarrow as pa
-
-    return bool(column.type == pa.int64() and column.null_count)
-
-
-def _wide_integers(column: pa.ChunkedArray) -> pd.Series:
-    import pandas as pd
-
-    return pd.Series(column.to_pylist(), dtype="Int64")
-
-
-def _residual_cells(table: pa.Table) -> Mapping[str, Mapping[int, Any]]:
-    """The cells of the residual column: key, then row, then value."""
-    cells: dict[str, dict[int, Any]] = {}
-    if RESIDUAL in table.column_names:
-        from pull_logs.snapshot.cells import flat
-
-        for row, _, members in residual_rows(flat(table.column(RESIDUAL))):
-            for name, value in members.items():
-                cells.setdefault(name, {})[row] = value
-    return cells

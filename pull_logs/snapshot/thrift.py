@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 Struct: TypeAlias = dict[int, Any]
 """The fields of a struct by their id."""
+
+Shortcut: TypeAlias = Callable[[bytes, int], tuple[Struct, int] | None]
+"""Tells of the struct at an offset what is used of it, and where it ends; None where it is none that it knows."""
+
+NUMBER = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
+"""What a number looks like, as a regular expression."""
 
 _MAX_DEPTH = 12
 _TRUE, _FALSE, _BYTE, _INT16, _INT32, _INT64, _DOUBLE, _BYTES, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
 _INTEGERS = frozenset({_INT16, _INT32, _INT64})
 
 
-def read_struct(data: bytes) -> tuple[Struct, int]:
+def read_struct(data: bytes, *, shortcut: Shortcut = lambda _, __: None) -> tuple[Struct, int]:
     """The struct at the start of these bytes, and the offset behind it.
+
+    Args:
+        data: The bytes.
+        shortcut: Asked of each struct in a list before it is read field by field.
 
     Raises:
         ValueError: It is no such struct, is cut short or nests too deep.
     """
-    reader = _Reader(data)
+    reader = _Reader(data, shortcut)
     try:
         return reader.struct(0), reader.place
     except IndexError as exc:
         raise ValueError("a struct is cut short") from exc
 
 
+def number(data: bytes) -> int:
+    """The number that these bytes, in the form of `NUMBER`, are."""
+    value = 0
+    for part in reversed(data):
+        value = value << 7 | part & 0x7F
+    return (value >> 1) ^ -(value & 1)
+
+
 class _Reader:
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    def __init__(self, data: bytes, shortcut: Shortcut) -> None:
+        self._data, self._shortcut = data, shortcut
         self.place = 0
 
     def struct(self, depth: int) -> Struct:
@@ -76,7 +95,16 @@ class _Reader:
             size = self._varint()
         if depth > _MAX_DEPTH or size > len(self._data) - self.place:
             raise ValueError("a list is longer than what holds it, or nests too deep")
+        if kind == _STRUCT:
+            return [self._listed_struct(depth + 1) for _ in range(size)]
         return [self._value(kind, depth) for _ in range(size)]
+
+    def _listed_struct(self, depth: int) -> Struct:
+        known = self._shortcut(self._data, self.place)
+        if known is None:
+            return self.struct(depth)
+        fields, self.place = known
+        return fields
 
     def _take(self, size: int) -> bytes:
         taken = self._data[self.place : self.place + size]

@@ -31,7 +31,7 @@ from pull_logs.snapshot.manifest import (
     render_digest,
 )
 from pull_logs.snapshot.naming import DIGEST, FORMAT, MANIFEST, RUNS, run_of_member
-from pull_logs.snapshot.parquet import damaged_chunks, read_batches
+from pull_logs.snapshot.parquetreading import damaged_chunks, read_batches
 
 CONTAINER = "container"
 """What a damage names as its member when it is not in one of the files."""

@@ -17,7 +17,7 @@ from pull_logs.snapshot import open_bundle, verify_bundle
 from pull_logs.snapshot.auditing import Finding, audit_bundle
 from pull_logs.snapshot.bundle import Bundle
 from pull_logs.snapshot.canon import canon_row, canonical_text
-from pull_logs.snapshot.parquet import read_batches
+from pull_logs.snapshot.parquetreading import read_batches
 from pull_logs.snapshot.redaction import redact_bundle
 from pull_logs.snapshot.sensitive import KINDS, SECRETS, marker
 

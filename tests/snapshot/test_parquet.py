@@ -27,14 +27,8 @@ from pull_logs.errors import DataError
 from pull_logs.snapshot import parquet
 from pull_logs.snapshot.columns import RESIDUAL, batch_from_rows, batch_rows, system_batch_from_rows
 from pull_logs.snapshot.layout import is_rounded
-from pull_logs.snapshot.parquet import (
-    Encoded,
-    damaged_chunks,
-    read_batches,
-    read_footer,
-    read_table,
-    write_table,
-)
+from pull_logs.snapshot.parquet import Encoded, write_table
+from pull_logs.snapshot.parquetreading import damaged_chunks, read_batches, read_footer, read_table
 
 ROWS = canonical(
     {
@@ -345,7 +339,7 @@ def test_reading_loads_no_pandas(file: bytes, tmp_path: Path) -> None:
     program = f"""
 import sys
 from pull_logs.snapshot.columns import batch_rows
-from pull_logs.snapshot.parquet import read_table
+from pull_logs.snapshot.parquetreading import read_table
 with open({str(path)!r}, "rb") as source:
     assert len(list(batch_rows(read_table(source)))) == 200
 sys.exit("pandas" in sys.modules)

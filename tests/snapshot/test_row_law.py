@@ -18,7 +18,8 @@ from pull_logs.snapshot import parquet
 from pull_logs.snapshot.canon import STEP, Lane, canon_members, canonical_text
 from pull_logs.snapshot.columns import RESIDUAL, batch_from_rows, batch_rows, system_batch_from_rows
 from pull_logs.snapshot.merging import LanedBatch, merge_batches
-from pull_logs.snapshot.parquet import read_batches, read_table, write_table
+from pull_logs.snapshot.parquet import write_table
+from pull_logs.snapshot.parquetreading import read_batches, read_table
 
 
 def written(batches: Sequence[pa.Table], *, system: bool = False) -> bytes:

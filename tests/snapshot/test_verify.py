@@ -12,7 +12,7 @@ from bundlekit import Raw as RawMember
 from pull_logs.errors import FileMissingError, FormatTooNewError
 from pull_logs.snapshot.container import ZipContainer
 from pull_logs.snapshot.manifest import FORMAT_BYTES, render_digest
-from pull_logs.snapshot.parquet import read_footer
+from pull_logs.snapshot.parquetreading import read_footer
 from pull_logs.snapshot.verify import CONTAINER, Damage, verify_bundle
 
 RUN = "acme/nano/3fk2a"
