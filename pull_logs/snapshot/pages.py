@@ -227,9 +227,10 @@ def damaged_part(read: Read, chunk: Chunk) -> tuple[int, int] | None:
 def _page(data: bytes, place: int) -> Page:
     try:
         decoded, packed, checksum, values, encoding, size = _header(data)
+        sound = min(decoded, packed, values) >= 0 and encoding in _ENCODINGS
     except (KeyError, IndexError, TypeError, ValueError) as exc:
         raise DataError(f"the page header at byte {place} is damaged") from exc
-    if min(decoded, packed, values) < 0 or encoding not in _ENCODINGS:
+    if not sound:
         raise DataError(f"the page at byte {place} is not one that this format has")
     body = place + size
     return Page(
@@ -238,7 +239,7 @@ def _page(data: bytes, place: int) -> Page:
         end=body + packed,
         decoded=decoded,
         values=values,
-        checksum=checksum & 0xFFFFFFFF,
+        checksum=checksum,
     )
 
 
@@ -246,9 +247,9 @@ def _header(data: bytes) -> tuple[int, int, int, int, int, int]:
     """Bytes decoded and packed, checksum, values and encoding as a page's header has them, and its own bytes."""
     if found := _USUAL_PAGE.match(data):
         decoded, packed, checksum, values, encoding = map(number, found.groups())
-        return decoded, packed, checksum, values, encoding, found.end()
+        return decoded, packed, checksum & 0xFFFFFFFF, values, encoding, found.end()
     header, size = read_struct(data)
-    kind, decoded, packed, checksum = header[1], header[2], header[3], header[4]
+    kind, decoded, packed, checksum = header[1], header[2], header[3], header[4] & 0xFFFFFFFF
     if kind == _DICTIONARY_PAGE:
         return decoded, packed, checksum, 0, header[7][2], size
     own, field = _DATA_PAGES[kind]
