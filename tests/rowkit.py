@@ -88,6 +88,20 @@ def row_strategy(cells: st.SearchStrategy[Any] = values) -> st.SearchStrategy[di
 
 
 nasty_rows = st.lists(row_strategy(), max_size=12)
+
+
+@st.composite
+def square_rows(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Raw rows that all have the same keys, each in an order of its own: nearly every page is of this kind."""
+    keys = draw(st.lists(st.sampled_from(KEYS), unique=True, max_size=4))
+    kind = draw(st.sampled_from([values, scalars, numbers, calm_values]))
+    columns = dict.fromkeys(keys, kind) | {"_step": steps}
+    row = st.permutations(list(columns)).flatmap(
+        lambda names: st.fixed_dictionaries({name: columns[name] for name in names})
+    )
+    return draw(st.lists(row, max_size=8))
+
+
 """No row, one row, rows of one step, mixed kinds."""
 
 calm_rows = st.lists(row_strategy(calm_values), max_size=12)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
 from pull_logs.snapshot.canon import STEP, parse_json
-from pull_logs.snapshot.columns import batch_from_arrow, batch_from_rows
+from pull_logs.snapshot.cells import flat, present_doubles
+from pull_logs.snapshot.columns import RESIDUAL, batch_from_arrow, batch_from_rows
 
 ROWS_IN_A_PART = 131_072
 
@@ -32,6 +34,10 @@ The digits behind a point do not count: a small float has as many.
 """
 
 
+_ROUNDED = 2.0**63
+"""The least magnitude of a number that orjson has rounded."""
+
+
 class FileDamagedError(DataError):
     """An exported history file that cannot be read."""
 
@@ -42,17 +48,26 @@ def parse_rows(texts: Sequence[object]) -> list[dict[str, Any]]:
     Raises:
         DataError: One is no JSON object.
     """
-    whole = [text for text in texts if isinstance(text, str)]
-    if len(whole) == len(texts):
-        joined = f"[{','.join(whole)}]"
-        if _LONG_INTEGER not in joined.encode(errors="surrogatepass").translate(_SHAPE):
-            try:
-                rows = orjson.loads(joined)
-            except (orjson.JSONDecodeError, UnicodeEncodeError):
-                rows = None
-            if rows is not None and len(rows) == len(texts) and all(type(row) is dict for row in rows):
-                return list(rows)
-    return [_parse_row(text) for text in texts]
+    rows = None if _has_long_integers(texts) else _quick_rows(texts)
+    return [_parse_row(text) for text in texts] if rows is None else rows
+
+
+def _quick_rows(texts: Sequence[object]) -> list[dict[str, Any]] | None:
+    """The rows as orjson reads them, which rounds long integers; None where it does not read them."""
+    if not all(type(text) is str for text in texts):
+        return None
+    try:
+        rows = orjson.loads(f"[{','.join(texts)}]")  # type: ignore[arg-type] # all are str, as was just asked
+    except (orjson.JSONDecodeError, UnicodeEncodeError):
+        return None
+    if len(rows) != len(texts) or not all(type(row) is dict for row in rows):
+        return None
+    return list(rows)
+
+
+def _has_long_integers(texts: Sequence[object]) -> bool:
+    joined = ",".join(text for text in texts if isinstance(text, str))
+    return _LONG_INTEGER in joined.encode(errors="surrogatepass").translate(_SHAPE)
 
 
 def _parse_row(text: object) -> dict[str, Any]:
@@ -71,8 +86,24 @@ def batch_of_page(texts: Sequence[object], *, start: int, stop: int) -> pa.Table
     Raises:
         DataError: A row cannot be read.
     """
-    rows = [row for row in parse_rows(texts) if row.get(STEP) is not None]
-    return clip(batch_from_rows(rows), start=start, stop=stop)
+    quick = _quick_rows(texts)
+    batch = None if quick is None else _batch_of(quick)
+    # To look at the numbers takes a tenth of the time that it takes to look for their digits in the texts.
+    if batch is None or (_has_large_numbers(batch) and _has_long_integers(texts)):
+        batch = _batch_of([_parse_row(text) for text in texts])
+    return clip(batch, start=start, stop=stop)
+
+
+def _batch_of(rows: Iterable[dict[str, Any]]) -> pa.Table:
+    return batch_from_rows([row for row in rows if row.get(STEP) is not None])
+
+
+def _has_large_numbers(batch: pa.Table) -> bool:
+    """Whether some number of a batch may be an integer that orjson has rounded."""
+    if RESIDUAL in batch.column_names:
+        return True
+    doubles = (flat(column) for column in batch.columns if pa.types.is_float64(column.type))
+    return any((np.abs(present_doubles(cells)) >= _ROUNDED).any() for cells in doubles)
 
 
 def clip(batch: pa.Table, *, start: int | None, stop: int | None) -> pa.Table:

@@ -9,7 +9,7 @@ gives `[1.5, 1.0]`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypeAlias
@@ -30,6 +30,9 @@ EXACT = 2**53
 
 _MINUS_ZERO, _NAN = np.array([-0.0, np.nan]).view(np.int64)
 """The bits of the one, which are the least that there are, and of the canonical other."""
+
+_AT_A_GLANCE = 1 << 20
+"""Doubles up to which several arrays are looked at together."""
 
 _NONFINITE = frozenset({"NaN", "Infinity", "-Infinity"})
 
@@ -155,21 +158,16 @@ class Tally:
         else:
             self.bools += 1
 
-    def add_typed(self, typed: pa.Array) -> None:
-        """Count the cells of a typed array."""
-        count = len(typed) - typed.null_count
-        kind = column_kind(typed.type)
-        if kind is ColumnKind.STRING:
-            self.strings += count
-        elif kind is ColumnKind.BOOL:
-            self.bools += count
-        elif kind is ColumnKind.INTEGER:
-            exact = int(exact_doubles(present_integers(typed)).sum())
-            self.doubles += exact
-            self.integers += count - exact
-        else:
-            self.doubles += count
-            self.wide = self.wide or not _all_integral(present_doubles(typed))
+    def add_integers(self, values: Ints, exact: Mask) -> None:
+        """Count integers, by which of them are exactly a double."""
+        found = int(exact.sum())
+        self.doubles += found
+        self.integers += len(values) - found
+
+    def add_doubles(self, values: Floats) -> None:
+        """Count doubles."""
+        self.doubles += len(values)
+        self.wide = self.wide or not _all_integral(values)
 
     def winner(self) -> ColumnKind | None:
         """The kind with the most fitting cells; ties in the order number, bool, string."""
@@ -224,6 +222,15 @@ def _are_canonical(values: Floats) -> bool:
         return False
     greatest = np.maximum.reduce(values)
     return bool(greatest == greatest or (bits[np.isnan(values)] == _NAN).all())
+
+
+def canonical_arrays(arrays: Sequence[pa.Array]) -> list[pa.Array]:
+    """The arrays with canonical doubles, each of them itself if they are already."""
+    stored = [_stored_doubles(array) for array in arrays if pa.types.is_float64(array.type)]
+    # One look at all of them costs less than one at each, as long as it copies little.
+    if 0 < sum(map(len, stored)) <= _AT_A_GLANCE and _are_canonical(np.concatenate(stored)):
+        return list(arrays)
+    return [canonical_array(array) for array in arrays]
 
 
 def canonical_array(array: pa.Array) -> pa.Array:
@@ -300,18 +307,21 @@ def flat(column: pa.ChunkedArray) -> pa.Array:
     return array
 
 
-def column_of_values(values: Sequence[Any], *, rows: Ints | None, length: int) -> Column:
+def column_of_values(
+    values: Sequence[Any], *, rows: Ints | None, length: int, kinds: Collection[type]
+) -> Column:
     """The column of raw values of one key.
 
     Args:
         values: The values, none of them None.
         rows: The row of each value, ascending; None when every row has one.
         length: Rows of the batch.
+        kinds: The types of the values.
 
     Raises:
         DataError: A value is not JSON-like, or nested too deep.
     """
-    plain = _plain_array(values, rows=rows, length=length)
+    plain = _plain_array(values, set(kinds), rows=rows, length=length)
     if plain is not None:
         return Column(plain)
     places = range(length) if rows is None else rows.tolist()
@@ -380,9 +390,10 @@ def text_array(values: Sequence[str | None]) -> pa.Array:
     return array
 
 
-def _plain_array(values: Sequence[Any], *, rows: Ints | None, length: int) -> pa.Array | None:
+def _plain_array(
+    values: Sequence[Any], kinds: set[type], *, rows: Ints | None, length: int
+) -> pa.Array | None:
     """An array of values that are all doubles, all bools or all text; None when they are anything else."""
-    kinds = set(map(type, values))
     if kinds == {bool}:
         return pa.array(_spread(values, rows, length), pa.bool_())
     if kinds == {str} and _NONFINITE.isdisjoint(values):

@@ -31,7 +31,6 @@ from pull_logs.snapshot.cells import (
     Column,
     Ints,
     Mask,
-    canonical_array,
     column_of_cells,
     dense,
     doubles_of,
@@ -87,7 +86,7 @@ def _unwrapped(array: pa.Array) -> pa.Array:
 
 
 def _doubles(array: pa.Array) -> Column:
-    return Column(canonical_array(array.cast(pa.float64())))
+    return Column(array if types.is_float64(array.type) else array.cast(pa.float64()))
 
 
 def _integers(array: pa.Array) -> Column:

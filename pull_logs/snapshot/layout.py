@@ -46,6 +46,8 @@ def is_rounded(values: Floats) -> bool:
     if len(values) and not _is_rounded(values[0]):
         return False  # most columns tell by their first value
     size = np.abs(values)
+    if len(size) and np.maximum.reduce(size) < _DIVISION_EXACT:
+        return bool((np.rint(values * 1e6) / 1e6 == values).all())
     with np.errstate(invalid="ignore"):
         near = values[size < _DIVISION_EXACT]
         if not (np.rint(near * 1e6) / 1e6 == near).all():
@@ -98,11 +100,7 @@ class Survey:
     def add(self, cells: BatchCells) -> None:
         """Count the cells of one batch."""
         for name, typed in cells.typed.items():
-            tally = self._tallies.setdefault(name, Tally())
-            tally.add_typed(typed)
-            self._typed.setdefault(name, set()).add(column_kind(typed.type))
-            if name not in self._ragged and not _rounded_array(typed):
-                self._ragged.add(name)
+            self._add_typed(name, typed)
         for name, rest in cells.rest.items():
             self._others.add(name)
             if name in RESIDUAL_ONLY:
@@ -113,6 +111,27 @@ class Survey:
             numbers = [float(value) for value in rest.values() if cell_kind(value) is CellKind.DOUBLE]
             if name not in self._ragged and not is_rounded(np.array(numbers, dtype=np.float64)):
                 self._ragged.add(name)
+
+    def _add_typed(self, name: str, typed: pa.Array) -> None:
+        tally = self._tallies.setdefault(name, Tally())
+        kind = column_kind(typed.type)
+        self._typed.setdefault(name, set()).add(kind)
+        if kind is ColumnKind.DOUBLE:
+            doubles = present_doubles(typed)
+            tally.add_doubles(doubles)
+        elif kind is ColumnKind.INTEGER:
+            integers = present_integers(typed)
+            exact = exact_doubles(integers)
+            tally.add_integers(integers, exact)
+            doubles = integers[exact].astype(np.float64)
+        elif kind is ColumnKind.BOOL:
+            tally.bools += len(typed) - typed.null_count
+            return
+        else:
+            tally.strings += len(typed) - typed.null_count
+            return
+        if name not in self._ragged and not is_rounded(doubles):
+            self._ragged.add(name)
 
     def layout(self) -> Layout:
         """The layout of all that was counted."""
@@ -127,16 +146,6 @@ class Survey:
             moves=not self._others.isdisjoint(kinds)
             or any(seen != {kinds.get(name)} for name, seen in self._typed.items()),
         )
-
-
-def _rounded_array(typed: pa.Array) -> bool:
-    kind = column_kind(typed.type)
-    if kind is ColumnKind.DOUBLE:
-        return is_rounded(present_doubles(typed))
-    if kind is ColumnKind.INTEGER:
-        values = present_integers(typed)
-        return is_rounded(values[exact_doubles(values)].astype(np.float64))
-    return True
 
 
 def lay_out(cells: BatchCells, layout: Layout) -> pa.Table:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from pull_logs.errors import BundleDamagedError, UsageError
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.container import ContainerWriter
-from pull_logs.snapshot.identity import content_id
+from pull_logs.snapshot.identity import ContentHasher
 from pull_logs.snapshot.manifest import (
     FORMAT_BYTES,
     Manifest,
@@ -152,8 +152,9 @@ def seal_runs(
     for left, right in pairwise(runs):
         if left.path == right.path:
             raise UsageError(f"run {str(left.path)!r} is given twice")
-    table = encode_runs(map(_row, runs), sweep_configs=any(run.swept for run in runs))
-    identity = content_id((run.info(), run.history.rows_hash) for run in runs)
+    hasher = ContentHasher()
+    table = encode_runs(_rows(runs, hasher), sweep_configs=any(run.swept for run in runs))
+    identity = hasher.content_id()
     members = _members(runs)
     resources = {RUNS: _table_resource(table, rows=len(runs))}
     for name in sorted(members):
@@ -182,14 +183,18 @@ def seal_runs(
     )
 
 
-def _row(run: StoredRun) -> RunRow:
-    return RunRow(
-        info=run.info(),
-        coverage=run.coverage,
-        rows=run.history.rows,
-        first_step=run.history.first_step,
-        last_step=run.history.last_step,
-    )
+def _rows(runs: Iterable[StoredRun], hasher: ContentHasher) -> Iterator[RunRow]:
+    """The row of each run; on the way it is added to the identity, so that its facts are read once."""
+    for run in runs:
+        info = run.info()
+        hasher.add(info, run.history.rows_hash)
+        yield RunRow(
+            info=info,
+            coverage=run.coverage,
+            rows=run.history.rows,
+            first_step=run.history.first_step,
+            last_step=run.history.last_step,
+        )
 
 
 def _members(runs: Iterable[StoredRun]) -> dict[str, tuple[StoredRun, Encoded]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import math
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rowkit import calm_rows, nasty_rows, same_rows, square_rows
 from scripted_wandb import rows_of, shard_bytes
 
 from pull_logs.errors import DataError
@@ -21,7 +23,7 @@ from pull_logs.fetch.decode import (
     batches_of_file,
     parse_rows,
 )
-from pull_logs.snapshot.canon import same
+from pull_logs.snapshot.canon import canon_row, same
 from pull_logs.snapshot.columns import batch_rows
 
 VALUES = st.recursive(
@@ -85,6 +87,22 @@ def test_a_page_is_cut_to_its_window_and_needs_steps() -> None:
         for row in [{"_step": 4}, {"_step": 5.0, "a": 1}, {"a": 2}, {"_step": None}, {"_step": 6}]
     ]
     assert list(batch_rows(batch_of_page(texts, start=5, stop=6))) == [{"_step": 5, "a": 1}]
+
+
+@given(nasty_rows | calm_rows | square_rows())
+def test_a_page_holds_the_canonical_rows_of_its_texts(rows: list[dict[str, Any]]) -> None:
+    texts = [json.dumps(row) for row in rows]
+    expected = sorted(map(canon_row, map(json.loads, texts)), key=lambda row: int(row["_step"]))
+    kept = [row for row in expected if row["_step"] < 2**63 - 1]
+    assert same_rows(batch_rows(batch_of_page(texts, start=-(2**63), stop=2**63 - 1)), kept)
+
+
+@pytest.mark.parametrize("number", ["18446744073709551617", "-9223372036854775809", "1e400", "-0", "1e19"])
+@pytest.mark.parametrize("others", ["1", "0.5", "null", '"text"', "[18446744073709551617]", "true"])
+def test_a_page_rounds_no_integer(number: str, others: str) -> None:
+    texts = [f'{{"_step":0,"n":{others}}}', f'{{"_step":1,"n":{number}}}']
+    expected = [canon_row(json.loads(text)) for text in texts]
+    assert same_rows(batch_rows(batch_of_page(texts, start=0, stop=2)), expected)
 
 
 def test_a_large_file_comes_in_parts() -> None:

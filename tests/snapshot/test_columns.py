@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rowkit import calm_rows, nasty_rows, same_rows
+from rowkit import calm_rows, nasty_rows, same_rows, square_rows
 
 from pull_logs.errors import DataError
 from pull_logs.snapshot.canon import canon_row, same
@@ -37,7 +37,7 @@ def kinds(batch: pa.Table) -> dict[str, str]:
     return {field.name: str(field.type) for field in batch.schema}
 
 
-@given(nasty_rows | calm_rows)
+@given(nasty_rows | calm_rows | square_rows())
 def test_rows_of_a_batch_are_the_canonical_rows_in_step_order(rows: list[dict[str, Any]]) -> None:
     expected = sorted(map(canon_row, rows), key=lambda row: int(row["_step"]))
     batch = batch_from_rows(rows)
