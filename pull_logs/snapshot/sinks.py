@@ -22,14 +22,23 @@ class HashingSink(io.RawIOBase):
         self.size = 0
         self.digest = hashlib.sha256()
         self.tail: bytearray | None = None
+        self._given_up = False
 
     def writable(self) -> bool:
         """True."""
         return True
 
     def write(self, data: Any) -> int:
-        """Take some bytes, all of them."""
+        """Take some bytes, all of them.
+
+        Once that has failed, what comes is dropped: pyarrow's buffers try again when they are let go, and
+        complain on stderr.
+        """
+        if self._given_up:
+            return len(data)
+        self._given_up = True
         self._sink.write(data)
+        self._given_up = False
         self.digest.update(data)
         if self.tail is not None:
             self.tail += data
