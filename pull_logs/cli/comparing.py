@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.gates import refuse_broken
+from pull_logs.cli.gates import gate
 from pull_logs.cli.options import (
     Command,
     assert_options,
@@ -109,12 +109,12 @@ def compare(ctx: click.Context, /, **options: Any) -> None:
         answer["notes"] = [*told, *answer["notes"]]
         further = [[*words, *flags] for flags in answer.pop("next")]
         write = compare_json if as_json else compare_text
-        click.echo(write(answer, max_tokens=max_tokens), nl=False)
-        if hints:
-            tell_hints(iter(further))
-        if strict:
-            refuse_incomplete(subjects)
-        refuse_broken(answer.get("assertions", ()))
+        with gate(answer.get("assertions", ())):
+            click.echo(write(answer, max_tokens=max_tokens), nl=False)
+            if hints:
+                tell_hints(iter(further))
+            if strict:
+                refuse_incomplete(subjects)
 
 
 def _question(options: dict[str, Any]) -> Any:

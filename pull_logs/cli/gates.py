@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pull_logs.cli.safetext import escape, json_text
@@ -63,6 +64,21 @@ def _rows(verdict: Mapping[str, Any]) -> list[list[Any]]:
     return [[*told, run["run"], run["path"], run["told"]] for run in verdict["broken"]] or [
         [*told, "", "", ""]
     ]
+
+
+@contextmanager
+def gate(verdicts: Sequence[Mapping[str, Any]]) -> Iterator[None]:
+    """Print an answer, then refuse what is broken, even where its reader has gone before it was all said.
+
+    Raises:
+        AssertionNotHeldError: As `refuse_broken`.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        refuse_broken(verdicts)
+        raise
+    refuse_broken(verdicts)
 
 
 def refuse_broken(verdicts: Sequence[Mapping[str, Any]]) -> None:

@@ -173,8 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result = cli.main(args=arguments, prog_name="pull-logs", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has seen enough; what Python still holds for it goes nowhere.
+    except (BrokenPipeError, SystemExit):
+        # The reader has seen enough (click makes a SystemExit of that); what Python still holds goes nowhere.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

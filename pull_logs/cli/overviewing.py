@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.gates import assertion_facts, assertion_lines, refuse_broken
+from pull_logs.cli.gates import assertion_facts, assertion_lines, gate
 from pull_logs.cli.options import (
     assert_options,
     hint_options,
@@ -46,12 +46,12 @@ def overview(**options: Any) -> None:
     with open_subjects(sources) as subjects:
         answer = look(subjects, select=options["select"], asserts=options["asserts"])
         write = overview_json if options["as_json"] else overview_text
-        click.echo(write(answer, max_tokens=options["max_tokens"]), nl=False)
-        if options["hints"]:
-            tell_hints(overview_hints(answer, sources))
-        if options["strict"]:
-            refuse_incomplete(subjects)
-        refuse_broken(answer.get("assertions", ()))
+        with gate(answer.get("assertions", ())):
+            click.echo(write(answer, max_tokens=options["max_tokens"]), nl=False)
+            if options["hints"]:
+                tell_hints(overview_hints(answer, sources))
+            if options["strict"]:
+                refuse_incomplete(subjects)
 
 
 def overview_json(answer: Mapping[str, Any], *, max_tokens: int) -> str:

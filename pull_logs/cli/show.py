@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.gates import refuse_broken
+from pull_logs.cli.gates import gate
 from pull_logs.cli.options import Sources, parse_evals
 from pull_logs.cli.subjects import open_subjects, refuse_incomplete
 
@@ -42,21 +42,21 @@ def show(sources: Sources, **options: Any) -> None:
     with open_subjects(sources, tell=told.append) as subjects:
         result = answer(subjects, view)
         result["notes"] = [*told, *result["notes"]]
-        if options["as_json"]:
-            from pull_logs.cli.json_output import fit_json
+        with gate(result.get("assertions", ())):
+            if options["as_json"]:
+                from pull_logs.cli.json_output import fit_json
 
-            click.echo(fit_json(result, max_tokens=options["max_tokens"]))
-        else:
-            from pull_logs.cli.text import render_text
+                click.echo(fit_json(result, max_tokens=options["max_tokens"]))
+            else:
+                from pull_logs.cli.text import render_text
 
-            click.echo(render_text(result, max_tokens=options["max_tokens"]), nl=False)
-        if options["hints"]:
-            from pull_logs.cli.hints import show_hints, tell_hints
+                click.echo(render_text(result, max_tokens=options["max_tokens"]), nl=False)
+            if options["hints"]:
+                from pull_logs.cli.hints import show_hints, tell_hints
 
-            tell_hints(show_hints(result, sources))
-        if options["strict"]:
-            refuse_incomplete(subjects)
-        refuse_broken(result.get("assertions", ()))
+                tell_hints(show_hints(result, sources))
+            if options["strict"]:
+                refuse_incomplete(subjects)
 
 
 def show_comparison(sources: Sources, *, select: str) -> None:

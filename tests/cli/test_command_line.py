@@ -339,6 +339,41 @@ def test_a_closed_pipe_ends_quietly() -> None:
     assert done.stdout.startswith("[RUNS]")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--help",), ("compare", "--help"), ("--version",), ("info", str(BUNDLE)), ("verify", str(BUNDLE)),
+        ("audit", str(BUNDLE)), ("diff", str(BUNDLE), str(BUNDLE)), ("overview", "-b", str(BUNDLE)),
+        ("compare", "-b", str(BUNDLE)), ("-b", str(BUNDLE), "--json"),
+    ],
+    ids=lambda words: words[0],
+)  # fmt: skip
+def test_a_reader_that_was_never_there_is_no_error(words: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "pull_logs", *words],
+        stdout=writer, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", [(), ("compare",), ("overview",)])
+def test_a_gate_is_heeded_even_where_nobody_reads_the_answer(command: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "pull_logs", *command, "-b", str(BUNDLE), "-r", "cnn1e3s3", "--assert", "val/acc > 0.5"],
+        stdout=writer, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    os.close(writer)
+    assert done.returncode == 7
+    assert done.stderr.startswith(
+        "pull-logs: error: --assert 'val/acc > 0.5' does not hold for A acme/digits/cnn1e3s3"
+    )
+
+
 def test_a_folder_that_was_unzipped_reads_like_the_bundle(tmp_path: Path) -> None:
     shutil.unpack_archive(BUNDLE, tmp_path / "unzipped", "zip")
     done = pull_logs("-b", tmp_path / "unzipped", "-r", RUN, "--stats")
