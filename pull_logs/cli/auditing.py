@@ -98,7 +98,7 @@ def _audit_text(audit: Audit) -> str:
     if not audit.findings:
         lines.append("(none)")
     if audit.redacted:
-        removed = " ".join(f"{kind}={count}" for kind, count in audit.redacted.items())
+        removed = " ".join(f"{escape(kind)}={count}" for kind, count in audit.redacted.items())
         lines.append(f"[REDACTED] {removed}")
     return "\n".join(lines) + "\n"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,13 +94,13 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def info(bundle: Named, *, as_json: bool) -> None:
     """Tell what a bundle holds: its identities and its runs."""
-    from pull_logs.cli.safetext import escape
+    from pull_logs.cli.safetext import escape, json_lines
     from pull_logs.snapshot import open_bundle
 
     with open_bundle(bundle) as opened:
         facts = _facts(opened)
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        click.echo(json_lines(facts))
         return
     runs = facts["runs"]
     click.echo(
@@ -116,7 +115,7 @@ def info(bundle: Named, *, as_json: bool) -> None:
         whole = "complete" if run["complete"] else "INCOMPLETE"
         last = "-" if run["last_step"] is None else run["last_step"]
         click.echo(
-            f"{escape(run['path'])} name={escape(run['name'])} state={run['state']}"
+            f"{escape(run['path'])} name={escape(run['name'])} state={escape(run['state'])}"
             f" rows={run['rows']} last_step={last} {whole}"
         )
 
@@ -166,14 +165,15 @@ def _verdict(report: VerifyReport) -> dict[str, Any]:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def verify(bundle: Path, *, deep: bool, as_json: bool) -> None:
     """Check every byte of a bundle against its manifest; damage is located (exit 6)."""
+    from pull_logs.cli.safetext import inline, json_lines
     from pull_logs.errors import BundleDamagedError
     from pull_logs.snapshot import verify_bundle
 
     report = verify_bundle(bundle, deep=deep)
     if as_json:
-        click.echo(json.dumps(_verdict(report), indent=2, ensure_ascii=False))
+        click.echo(json_lines(_verdict(report)))
     elif not report.damages:
-        click.echo(f"{bundle}: ok, {report.members} members, {report.bytes / 1e6:.2f} MB")
+        click.echo(f"{inline(str(bundle))}: ok, {report.members} members, {report.bytes / 1e6:.2f} MB")
     else:
         for damage in report.damages:
             click.echo(_damage_line(damage))

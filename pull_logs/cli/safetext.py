@@ -48,6 +48,16 @@ def json_text(value: Any) -> str:
     return inline(json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")))
 
 
+def json_lines(value: Any) -> str:
+    """Indented strict JSON, with what is unsafe in its strings escaped.
+
+    Raises:
+        ValueError: A number in it is not finite.
+    """
+    lines = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=2).split("\n")
+    return "\n".join(map(inline, lines))
+
+
 def escape(text: str) -> str:
     """A name: itself where it is one harmless word, else a JSON string.
 
