@@ -401,10 +401,14 @@ def _alignment_notes(read: _Read, alignment: Alignment, places: Sequence[int]) -
         )
         if missing:
             notes.append(
-                f"metrics of {_listed(missing)} do not reach {alignment.axis} {alignment.place.told()}: "
-                "no value, since nothing is extrapolated"
+                f"metrics of {_listed(missing)} have no value at {_axis_told(alignment)} {alignment.place.told()}: "
+                "it is not between their first and last one, and nothing is extrapolated"
             )
     return notes
+
+
+def _axis_told(alignment: Alignment) -> str:
+    return "the axis that each was defined over," if alignment.axis == DEFINED else alignment.axis
 
 
 def _listed(labels: Sequence[str]) -> str:

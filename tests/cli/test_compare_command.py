@@ -179,6 +179,20 @@ def test_at_most_two_commands_to_go_on_with_stand_on_stderr_and_run() -> None:
     assert run(*BUNDLE, "--select", "^val/acc$", "--no-hints").stderr == ""
 
 
+def test_a_place_before_the_first_row_is_not_called_too_far() -> None:
+    late = FakeRun([{"_step": step, "loss": 1.0, "epoch": step} for step in (5, 6)])
+    for question, where in (
+        (Comparison(at=Place("step", 2.0)), "_step 2"),
+        (Comparison(at=Place("step", 2.0), axis=DEFINED), "the axis that each was defined over, 2"),
+    ):
+        found = asked(subjects(late), question)
+        assert found is not None
+        assert found["notes"] == [
+            f"metrics of A have no value at {where}: "
+            "it is not between their first and last one, and nothing is extrapolated"
+        ]
+
+
 QUESTIONS = st.sampled_from(
     [
         Comparison(),
