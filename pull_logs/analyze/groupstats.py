@@ -191,6 +191,8 @@ class Groups:
         )
         if found.n < 2:
             return f"{told}; a single run says nothing about seed noise"
+        if not self.tested:
+            return f"{told}; its lead is not tested, since --sort only ranks: --best tests it"
         return f"{told}; {self._lead(metric)}"
 
     def _lead(self, metric: str) -> str:

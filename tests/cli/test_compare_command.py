@@ -179,6 +179,16 @@ def test_at_most_two_commands_to_go_on_with_stand_on_stderr_and_run() -> None:
     assert run(*BUNDLE, "--select", "^val/acc$", "--no-hints").stderr == ""
 
 
+def test_a_rank_without_a_test_claims_nothing() -> None:
+    words = (*BUNDLE, "--group-by", "config.lr", "--select", "^val/acc$", "--filter", 'state == "finished"')
+    done = run(*words, "--sort", "val/acc:max", "--no-hints")
+    assert "[VERDICTS] tests=0 alpha=0.05\n(none)\n" in done.stdout
+    assert (
+        "[ANSWER]\n# best val/acc (max): G1 (config.lr=0.1), mean 0.9743 over n=4; "
+        "its lead is not tested, since --sort only ranks: --best tests it\n"
+    ) in done.stdout
+
+
 def test_a_place_before_the_first_row_is_not_called_too_far() -> None:
     late = FakeRun([{"_step": step, "loss": 1.0, "epoch": step} for step in (5, 6)])
     for question, where in (
@@ -187,10 +197,11 @@ def test_a_place_before_the_first_row_is_not_called_too_far() -> None:
     ):
         found = asked(subjects(late), question)
         assert found is not None
-        assert found["notes"] == [
+        (note,) = found["notes"]
+        assert note == (
             f"metrics of A have no value at {where}: "
             "it is not between their first and last one, and nothing is extrapolated"
-        ]
+        )
 
 
 QUESTIONS = st.sampled_from(
