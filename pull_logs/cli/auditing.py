@@ -15,6 +15,10 @@ from pull_logs.errors import UsageError
 if TYPE_CHECKING:
     from pull_logs.snapshot import SealReport
     from pull_logs.snapshot.auditing import Audit, Finding
+    from pull_logs.snapshot.redaction import Redaction
+
+_TOLD = 20
+"""Files that are told of one by one."""
 
 redact_option = click.option(
     "--redact", is_flag=True, help="Remove secrets and personal data from the bundle, as `audit` finds them."
@@ -35,6 +39,7 @@ def made_for_sharing(report: SealReport, *, redact: bool) -> SealReport:
         redaction = redact_bundle(report.path, report.path)
         if redaction.findings:
             click.echo(f"pull-logs: note: removed {_amount(redaction.findings)}", err=True)
+        _tell_left_out(redaction)
         return redaction.seal
     findings = audit_bundle(report.path).findings
     if findings:
@@ -45,6 +50,18 @@ def made_for_sharing(report: SealReport, *, redact: bool) -> SealReport:
             err=True,
         )
     return report
+
+
+def _tell_left_out(redaction: Redaction) -> None:
+    """Tell which files are not in the bundle because nobody could look through them."""
+    from pull_logs.cli.safetext import inline
+
+    for run, name in redaction.left_out[:_TOLD]:
+        click.echo(
+            inline(f"pull-logs: note: left out {name!r} of {run}: too long a text to look at"), err=True
+        )
+    if len(redaction.left_out) > _TOLD:
+        click.echo(f"pull-logs: note: and {len(redaction.left_out) - _TOLD} more such files", err=True)
 
 
 def _amount(findings: Iterable[Finding]) -> str:
@@ -79,6 +96,7 @@ def _audit_object(audit: Audit) -> dict[str, Any]:
             for finding in audit.findings
         ],
         "redacted": dict(audit.redacted),
+        "unread": [{"run": run, "file": name} for run, name in audit.unread],
     }
 
 
@@ -97,6 +115,9 @@ def _audit_text(audit: Audit) -> str:
         )
     if not audit.findings:
         lines.append("(none)")
+    if audit.unread:
+        lines.append(f"[UNREAD] files={len(audit.unread)}")
+        lines += [f"{escape(run)} {escape(name)}" for run, name in audit.unread]
     if audit.redacted:
         removed = " ".join(f"{escape(kind)}={count}" for kind, count in audit.redacted.items())
         lines.append(f"[REDACTED] {removed}")
@@ -109,6 +130,7 @@ def _redact(bundle: Path, out: Path, kinds: tuple[str, ...]) -> None:
 
     redaction = redact_bundle(bundle, out, kinds=kinds)
     click.echo(f"pull-logs: note: removed {_amount(redaction.findings)}", err=True)
+    _tell_left_out(redaction)
     say_sealed(redaction.seal)
 
 

@@ -83,6 +83,10 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
                 "rows": run.rows,
                 "last_step": run.last_step,
                 "complete": run.complete,
+                "files": [
+                    {"name": file.name, "bytes": file.size, "sha256": file.sha256, "md5": file.md5}
+                    for file in run.files.values()
+                ],
             }
             for run in bundle.runs()
         ],
@@ -114,9 +118,11 @@ def info(bundle: Named, *, as_json: bool) -> None:
     for run in runs:
         whole = "complete" if run["complete"] else "INCOMPLETE"
         last = "-" if run["last_step"] is None else run["last_step"]
+        size = sum(file["bytes"] for file in run["files"])
+        files = f" files={len(run['files'])} file_bytes={size}" if run["files"] else ""
         click.echo(
             f"{escape(run['path'])} name={escape(run['name'])} state={escape(run['state'])}"
-            f" rows={run['rows']} last_step={last} {whole}"
+            f" rows={run['rows']} last_step={last}{files} {whole}"
         )
 
 

@@ -65,6 +65,9 @@ def _changed(run: RunDifference) -> dict[str, Any]:
             {"step": cell.step, "key": cell.key, "old": spell(cell.old), "new": spell(cell.new)}
             for cell in run.rows.examples
         ]
+    told["files"] = [
+        {"name": edit.path[0], "change": edit.change, "old": edit.old, "new": edit.new} for edit in run.files
+    ]
     return told | {"system": run.system}
 
 
@@ -85,6 +88,9 @@ def diff_text(told: dict[str, Any]) -> str:
         sums = {name: sum(counts[name] for _, counts in rows) for name in _COUNTS}
         lines.append(f"[ROWS] {' '.join(f'{name}={count}' for name, count in sums.items())}")
         lines += _cut([line for path, counts in rows for line in _row_lines(path, counts)])
+    files = [_file_line(run["path"], edit) for run in told["changed"] for edit in run["files"]]
+    if files:
+        lines += [f"[FILES] edits={len(files)}", *_cut(files)]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -105,6 +111,7 @@ def _run_lines(told: dict[str, Any]) -> Iterator[str]:
         parts = [f"{name}={len(run[name])}" for name in ("facts", "config", "summary") if run[name]]
         parts += [f"{name}={run['rows'][name]}" for name in _COUNTS if run["rows"] and run["rows"][name]]
         parts += ["system_metrics"] if run["system"] else []
+        parts += [f"files={len(run['files'])}"] if run["files"] else []
         yield f"changed {escape(run['path'])} {' '.join(parts)}"
 
 
@@ -115,6 +122,11 @@ def _edit_line(path: str, edit: dict[str, Any]) -> str:
     if edit["change"] == "removed":
         return f"{place}: removed {_value(edit['old'])}"
     return f"{place}: {_value(edit['old'])} -> {_value(edit['new'])}"
+
+
+def _file_line(path: str, edit: dict[str, Any]) -> str:
+    sizes = [f"{edit[side]['bytes']} bytes" for side in ("old", "new") if edit[side] is not None]
+    return f"{escape(path)} {escape(edit['name'])}: {edit['change']} {' -> '.join(sizes)}"
 
 
 def _row_lines(path: str, rows: dict[str, Any]) -> Iterator[str]:

@@ -1,15 +1,13 @@
 """The configs of sweeps: each asked for once in a pull, however many runs belong to the sweep.
 
 W&B keeps a config as the YAML text that somebody wrote (read API facts, section 3.8). What is
-kept of it is what the SDK makes of that text, as JSON-like values: dates and times, which
-YAML knows and JSON does not, are their text in ISO 8601.
+kept of it is what the SDK makes of that text, as JSON-like values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
 from typing import Any
 
 import anyio
@@ -22,14 +20,7 @@ from pull_logs.fetch.plan import Found
 from pull_logs.fetch.queries import sweep_config
 from pull_logs.runs import RunInfo
 from pull_logs.snapshot.canon import canon_record
-
-MOST_TEXT = 256 * 2**10
-"""Characters of a config that is read at all."""
-
-MOST_VALUES = 100_000
-"""Values of a config, counted where they stand: a few aliases in YAML can stand for any number of them."""
-
-_DEEPEST = 100
+from pull_logs.snapshot.yamlvalues import read_yaml
 
 _Key = tuple[str, str, str]
 
@@ -100,42 +91,4 @@ def read_sweep_config(text: str) -> dict[str, Any]:
     Raises:
         DataError: It is not YAML, no mapping, or too large.
     """
-    import yaml
-
-    if len(text) > MOST_TEXT:
-        raise DataError(f"a sweep's config has {len(text)} characters, and {MOST_TEXT} are the most")
-    try:
-        config = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:
-        raise DataError("a sweep's config is not YAML") from exc
-    if not isinstance(config, Mapping):
-        raise DataError("a sweep's config is not a YAML mapping")
-    return canon_record(_Plain().of(config))
-
-
-class _Plain:
-    """JSON-like values out of YAML's, counted."""
-
-    def __init__(self) -> None:
-        self._values = 0
-
-    def of(self, value: object, depth: int = 0) -> Any:
-        self._values += 1
-        if self._values > MOST_VALUES or depth > _DEEPEST:
-            raise DataError("a sweep's config has too many values, or they are nested too deeply")
-        if isinstance(value, Mapping):
-            return {_key(key): self.of(item, depth + 1) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self.of(item, depth + 1) for item in value]
-        if isinstance(value, set):
-            return {_key(item): None for item in value}
-        if isinstance(value, date):
-            return value.isoformat()
-        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def _key(key: object) -> str:
-    """A key of a mapping as JSON has it."""
-    if isinstance(key, bool) or key is None:
-        return {True: "true", False: "false", None: "null"}[key]
-    return key.isoformat() if isinstance(key, date) else str(key)
+    return canon_record(read_yaml(text, what="a sweep's config"))

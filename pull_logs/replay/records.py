@@ -7,6 +7,7 @@ from typing import Any
 
 from pull_logs.snapshot.bundle import Run
 from pull_logs.snapshot.canon import canon_record, canonical_text
+from pull_logs.snapshot.yamlvalues import write_yaml
 
 
 def config_text(run: Run) -> str:
@@ -22,10 +23,7 @@ def record_text(record: Mapping[str, Any]) -> str:
 
 def sweep_text(config: Mapping[str, Any] | None) -> str:
     """The config of a sweep in YAML, as W&B keeps it; an empty one where it is not known."""
-    import yaml
-
-    text: str = yaml.safe_dump(dict(config or {}), sort_keys=True)
-    return text
+    return write_yaml(config or {})
 
 
 def metadata_bytes(run: Run) -> bytes:

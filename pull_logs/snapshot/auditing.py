@@ -1,7 +1,7 @@
 """Find what should not be shared in a bundle: every text of every run, looked at once.
 
-Texts are names, notes, tags, the nested documents and the string columns of
-histories; numbers, keys, run paths and the API's host are not looked at. Which
+Texts are names, notes, tags, the nested documents, the string columns of
+histories and the text files among those that a run logged (`filetexts`); numbers, keys, run paths and the API's host are not looked at. Which
 columns hold text the footer tells, so a history of numbers costs a footer; of
 a text column each distinct value is looked at once, and only where a cheap
 search over the whole column gives a reason to.
@@ -28,6 +28,7 @@ from pull_logs.snapshot.bundle import Bundle, open_bundle
 from pull_logs.snapshot.canon import STEP, canonical_text
 from pull_logs.snapshot.cells import flat
 from pull_logs.snapshot.columns import RESIDUAL, residual_rows, select_keys, steps_of
+from pull_logs.snapshot.filetexts import scrub_files
 from pull_logs.snapshot.run import Run
 from pull_logs.snapshot.runtable import DOCUMENTS
 from pull_logs.snapshot.sensitive import (
@@ -86,6 +87,7 @@ class Audit:
         runs: How many runs it has.
         findings: By run in path order, then by place and kind.
         redacted: What was removed earlier: how many markers of each kind there are.
+        unread: The files that are text too long to be looked at, each with its run.
     """
 
     path: str
@@ -93,6 +95,7 @@ class Audit:
     runs: int
     findings: tuple[Finding, ...]
     redacted: Mapping[str, int]
+    unread: tuple[tuple[str, str], ...] = ()
 
     @property
     def secrets(self) -> int:
@@ -115,6 +118,7 @@ class Scrubber:
     Attributes:
         earlier: Per kind, the markers in what was looked at.
         markers: Per kind, the markers in what was given back.
+        unread: The files that are text too long to be looked at.
     """
 
     def __init__(self, run: str, *, kinds: Iterable[str] = KINDS) -> None:
@@ -123,6 +127,7 @@ class Scrubber:
         self._found: dict[tuple[str, str], Finding] = {}
         self.earlier: Counter[str] = Counter()
         self.markers: Counter[str] = Counter()
+        self.unread: list[str] = []
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -293,7 +298,9 @@ def audit_run(run: Run, scrubber: Scrubber) -> bool:
         system = run.system_table()
         if system is not None:
             scrubber.batch(system, "system")
-    return len(scrubber.findings) > len(before)
+    in_histories = len(scrubber.findings) > len(before)
+    scrub_files(run, scrubber)
+    return in_histories
 
 
 def earlier_markers(run: Run, keep: Callable[[str], bool] | None = None) -> Counter[str]:
@@ -316,6 +323,7 @@ def earlier_markers(run: Run, keep: Callable[[str], bool] | None = None) -> Coun
                 scrubber.batch(select_keys(batch, keep), "history")
             if (system := run.system_table()) is not None:
                 scrubber.batch(system, "system")
+            scrub_files(run, scrubber)
     return scrubber.earlier
 
 
@@ -353,9 +361,11 @@ def audit_bundle(bundle: Bundle | str | os.PathLike[str], *, kinds: Iterable[str
             return audit_bundle(opened, kinds=kinds)
     findings: list[Finding] = []
     earlier: Counter[str] = Counter()
+    unread: list[tuple[str, str]] = []
     for run in bundle.runs():
         scrubber = Scrubber(str(run.path), kinds=kinds)
         audit_run(run, scrubber)
+        unread += [(str(run.path), name) for name in scrubber.unread]
         findings += scrubber.findings
         earlier += scrubber.earlier
     return Audit(
@@ -364,4 +374,5 @@ def audit_bundle(bundle: Bundle | str | os.PathLike[str], *, kinds: Iterable[str
         runs=len(bundle),
         findings=tuple(findings),
         redacted=dict(sorted(earlier.items())),
+        unread=tuple(unread),
     )

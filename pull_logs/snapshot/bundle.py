@@ -15,19 +15,29 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from pull_logs.errors import BundleDamagedError, RunNotFoundError, UnsafeFileError
+from pull_logs.errors import BundleDamagedError, DataError, RunNotFoundError, UnsafeFileError
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.container import Container, open_container
 from pull_logs.snapshot.manifest import (
     MAX_FORMAT,
     MAX_MANIFEST,
+    FileResource,
     Manifest,
     check_digest,
     check_format,
     parse_manifest,
     sha256,
 )
-from pull_logs.snapshot.naming import DIGEST, FORMAT, HISTORY, MANIFEST, RUNS, SYSTEM, member_folders
+from pull_logs.snapshot.naming import (
+    DIGEST,
+    FORMAT,
+    HISTORY,
+    MANIFEST,
+    RUNS,
+    SYSTEM,
+    file_members,
+    member_folders,
+)
 from pull_logs.snapshot.run import Run
 from pull_logs.snapshot.runtable import LIGHT, RunTable
 from pull_logs.snapshot.urls import is_url
@@ -244,13 +254,14 @@ def check_members(container: Container, manifest: Manifest) -> None:
     path, sizes = str(container.path), dict(container.sizes)
     for name in (FORMAT, MANIFEST, DIGEST):
         sizes.pop(name, None)
-    for name, resource in manifest.resources.items():
+    for name, resource in manifest.members().items():
+        told = resource.record.bytes if isinstance(resource, FileResource) else resource.bytes
         size = sizes.pop(name, None)
         if size is None:
             raise BundleDamagedError(f"{path!r} is damaged: {name!r} is missing", path=path, member=name)
-        if size != resource.bytes:
+        if size != told:
             raise BundleDamagedError(
-                f"{path!r} is damaged: {name!r} has {size} bytes and should have {resource.bytes}",
+                f"{path!r} is damaged: {name!r} has {size} bytes and should have {told}",
                 path=path,
                 member=name,
             )
@@ -279,9 +290,10 @@ def check_runs(table: RunTable, manifest: Manifest, *, path: str) -> Iterator[st
 
     Raises:
         BundleDamagedError: The runs and the files do not fit together.
+        UnsafeFileError: A file does not lie where its name belongs.
     """
     folders = member_folders(table.paths)
-    resources, known = manifest.resources, 1
+    resources, known, with_files = manifest.resources, 1, 0
     for run, rows in zip(table.paths, table.column("rows"), strict=True):
         folder = folders[run]
         history = resources.get(f"{folder}/{HISTORY}")
@@ -292,10 +304,26 @@ def check_runs(table: RunTable, manifest: Manifest, *, path: str) -> Iterator[st
                 member=RUNS,
             )
         known += 1 + (f"{folder}/{SYSTEM}" in resources)
+        if folder in manifest.files:
+            with_files += 1
+            _check_places(folder, manifest.files[folder], path=path)
         yield folder
-    if known != len(resources):
+    lost = len(resources) - known + len(manifest.files) - with_files
+    if lost:
         raise BundleDamagedError(
-            f"{path!r} is damaged: {len(resources) - known} files belong to no run",
-            path=path,
-            member=MANIFEST,
+            f"{path!r} is damaged: {lost} files belong to no run", path=path, member=MANIFEST
         )
+
+
+def _check_places(folder: str, files: Sequence[FileResource], *, path: str) -> None:
+    """Make sure that each file of a run lies where its name belongs, so that no name can stand for another."""
+    try:
+        places = file_members(folder, [file.record.name for file in files])
+    except DataError as exc:
+        raise UnsafeFileError(f"{path!r} is not safe to use: {exc.message}") from exc
+    for file in files:
+        if places[file.record.name] != file.path:
+            raise UnsafeFileError(
+                f"{path!r} is not safe to use: member {file.path!r} is not where the file"
+                f" {file.record.name[:80]!r} belongs"
+            )

@@ -1,8 +1,9 @@
 """Several bundles as one: every run of any of them, each as one bundle has it, byte for byte.
 
 Where bundles have different versions of a run, one version *holds* another when
-it has all its rows, with all their cells and the same values, and all its system
-metrics. The version that holds all others is taken: a run that went on, or one
+it has all its rows, with all their cells and the same values, all its system
+metrics, and files of all the names that it has files of; where such a file has other
+bytes, it must have been heard of later, for logs grow while a run goes on. The version that holds all others is taken: a run that went on, or one
 pulled with all its metrics. Versions with the same rows and system metrics may
 differ in facts; the one last heard of is taken. If no version holds all others,
 the run is a conflict, unless it was said which to prefer of those that no other
@@ -116,6 +117,14 @@ def _counted(runs: Iterable[Run], markers: Counter[str]) -> Iterator[Run]:
         yield run
 
 
+_Data = tuple[str, str | None, str | None]
+
+
+def _heard(run: Run) -> str:
+    """When a run was last heard of, in the order of time: "00.5Z" is after "00Z"."""
+    return (run.heartbeat_at or "").removesuffix("Z")
+
+
 @dataclass(frozen=True, slots=True)
 class _Version:
     """A version of a run, and what ranks it among others."""
@@ -124,20 +133,20 @@ class _Version:
     facts: str
 
     @property
-    def data(self) -> tuple[str, str | None]:
-        """What its rows and system metrics are."""
-        return self.run.rows_hash, self.run.system_rows_hash
+    def data(self) -> _Data:
+        """What its rows, system metrics and files are."""
+        return self.run.rows_hash, self.run.system_rows_hash, self.run.files_hash
 
     @property
     def rank(self) -> tuple[object, ...]:
         """Greater for the version that was heard of later; a total order, so that no tie is left to chance."""
         run = self.run
-        heard = (run.heartbeat_at or "").removesuffix("Z")  # "00.5Z" is after "00Z"
+        heard = _heard(run)
         last = -sys.maxsize if run.last_step is None else run.last_step
         encoded = run.system_encoded
         files = (run.history_encoded.hash, encoded.hash if encoded else "", run.writer)
         swept = run.sweep_config is not None
-        return (heard, last, run.rows, run.complete, swept, self.facts, *files)
+        return (heard, last, run.rows, run.complete, swept, self.facts, *files, run.files_hash or "")
 
 
 def _distinct(runs: Sequence[Run]) -> list[_Version]:
@@ -156,8 +165,8 @@ def _decide(versions: Sequence[_Version], prefer: Prefer | None) -> tuple[Run] |
     """The version to take and what to tell of it; or why there is none."""
     if len(versions) == 1:
         return (versions[0].run,)
-    groups: dict[tuple[str, str | None], list[_Version]] = {}
-    for version in versions:
+    groups: dict[_Data, list[_Version]] = {}
+    for version in sorted(versions, key=lambda version: version.rank, reverse=True):
         groups.setdefault(version.data, []).append(version)
     ordered = sorted(groups, key=str)
     found = _top([groups[data][0].run for data in ordered])
@@ -168,7 +177,7 @@ def _decide(versions: Sequence[_Version], prefer: Prefer | None) -> tuple[Run] |
         left = [version for version in versions if version.data in unheld]
         best = left[0] if prefer == "first" else max(left, key=lambda version: version.rank)
         return best.run, _choice(best, versions, f"{prefer} was preferred; {found}")
-    best = max(groups[found.rows_hash, found.system_rows_hash], key=lambda version: version.rank)
+    best = groups[found.rows_hash, found.system_rows_hash, found.files_hash][0]
     why = (
         "it has all that the others have"
         if len(groups) > 1
@@ -194,8 +203,8 @@ def _top(runs: Sequence[Run]) -> Run | str:
     return best
 
 
-def _unheld(runs: Mapping[tuple[str, str | None], Run]) -> set[tuple[str, str | None]]:
-    """Those of some versions with different rows or system metrics that no other of them holds."""
+def _unheld(runs: Mapping[_Data, Run]) -> set[_Data]:
+    """Those of some versions with different rows, system metrics or files that no other of them holds."""
     return {
         data
         for data, run in runs.items()
@@ -218,6 +227,21 @@ def why_not_held(less: Run, more: Run) -> str:
         here, there = (Counter(map(canonical_text, run.system_rows())) for run in (less, more))
         if here - there:
             return f"{names[0]} has system metrics that {names[1]} has not"
+    return _why_files_not_held(less, more)
+
+
+def _why_files_not_held(less: Run, more: Run) -> str:
+    if less.files_hash in (None, more.files_hash):
+        return ""
+    kept = more.files
+    for name, file in less.files.items():
+        if name not in kept:
+            return f"{less.bundle_path!r} has file {name!r} and {more.bundle_path!r} has not"
+        if file.sha256 != kept[name].sha256 and _heard(less) >= _heard(more):
+            return (
+                f"file {name!r} differs between {less.bundle_path!r} and {more.bundle_path!r}, and the latter was"
+                " not heard of later"
+            )
     return ""
 
 

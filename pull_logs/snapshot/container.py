@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn, Protocol, TypeAlias
 from pull_logs.errors import BundleDamagedError, FileMissingError, UnsafeFileError, UsageError
 from pull_logs.snapshot import ziplayout as layout
 from pull_logs.snapshot.manifest import MAX_FORMAT, refuse_newer_format
-from pull_logs.snapshot.naming import FORMAT, is_member_name, member_order, why_refused
+from pull_logs.snapshot.naming import FILES, FORMAT, is_member_name, member_order, why_refused
 from pull_logs.snapshot.zipdirectory import MAX_MEMBERS, read_directory
 from pull_logs.snapshot.ziplayout import Entry
 
@@ -290,7 +290,7 @@ class FolderContainer(Container):
         self.sizes = {name: sizes[name] for name in member_order(sizes) if name in sizes}
 
     def _walk(self) -> Iterator[tuple[str, int]]:
-        """Names and sizes of all files; a name of more than five parts is no member's, so depth is bounded."""
+        """Names and sizes of all files; a name of more than six parts is no member's, so depth is bounded."""
         folders, found = [""], 0
         while folders:
             prefix = folders.pop()
@@ -300,7 +300,8 @@ class FolderContainer(Container):
                     found += 1
                     if found > 4 * MAX_MEMBERS:
                         self._refuse(f"it holds more than {found - 1} files")
-                    if entry.is_dir(follow_symlinks=False) and name.count("/") <= 3:
+                    deepest = 4 if entry.name == FILES else 3
+                    if entry.is_dir(follow_symlinks=False) and name.count("/") <= deepest:
                         folders.append(name + "/")
                     else:
                         yield name, self._checked_size(entry, name)

@@ -1,4 +1,4 @@
-"""What changed between two bundles: runs, rows, configs, summaries.
+"""What changed between two bundles: runs, rows, configs, summaries, files.
 
 Runs whose rows hash is the same are not read; of the others a row group of
 each side is in memory. What a bundle says of the time, host and user of a pull
@@ -92,6 +92,7 @@ class RunDifference:
         summary: What changed in its summary.
         rows: How its rows changed; None if they did not.
         system: Whether its system metrics changed.
+        files: What changed of its files, by name: each value has the size and the SHA-256.
     """
 
     path: RunPath
@@ -100,10 +101,11 @@ class RunDifference:
     summary: tuple[Edit, ...] = ()
     rows: RowsDifference | None = None
     system: bool = False
+    files: tuple[Edit, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether anything changed."""
-        return bool(self.facts or self.config or self.summary or self.rows or self.system)
+        return bool(self.facts or self.config or self.summary or self.rows or self.system or self.files)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +162,22 @@ def diff_runs(old: Run, new: Run) -> RunDifference:
         summary=tuple(record_edits(old.summary, new.summary)),
         rows=None if old.rows_hash == new.rows_hash else _diff_rows(old, new),
         system=old.system_rows_hash != new.system_rows_hash,
+        files=tuple(_file_edits(_files(old), _files(new))),
     )
+
+
+def _files(run: Run) -> dict[str, dict[str, Any]]:
+    return {file.name: {"bytes": file.size, "sha256": file.sha256} for file in run.files.values()}
+
+
+def _file_edits(old: Mapping[str, dict[str, Any]], new: Mapping[str, dict[str, Any]]) -> Iterator[Edit]:
+    for name in utf8_order({*old, *new}):
+        here, there = old.get(name), new.get(name)
+        if here != there:
+            change: Literal["added", "removed", "changed"] = (
+                "added" if here is None else "removed" if there is None else "changed"
+            )
+            yield Edit(path=(name,), change=change, old=here, new=there)
 
 
 def _facts(run: Run) -> dict[str, Any]:

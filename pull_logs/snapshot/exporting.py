@@ -3,6 +3,7 @@
     DIR/runs.FORMAT                                            a row a run
     DIR/runs/entity=E/project=P/run=ID/history.FORMAT          its rows
     DIR/runs/entity=E/project=P/run=ID/system.FORMAT           its system metrics, where it has some
+    DIR/runs/entity=E/project=P/run=ID/files/NAME              the files that it logged, where it has some
 
 The folders are those of a bundle. Parquet and CSV have the columns of
 `plaincolumns`; a line of NDJSON is the canonical JSON of a row, nesting and all,
@@ -29,7 +30,7 @@ from pull_logs.errors import BundleDamagedError, DataError, UsageError
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.canon import canonical_text
 from pull_logs.snapshot.columns import batch_rows
-from pull_logs.snapshot.naming import member_folders
+from pull_logs.snapshot.naming import file_members, member_folders
 from pull_logs.snapshot.plaincolumns import PlainPlan
 from pull_logs.snapshot.run import Run
 from pull_logs.snapshot.runtable import DOCUMENTS, SCHEMA, SWEEP_CONFIG, coverage_fields, info_fields
@@ -39,7 +40,7 @@ Format = Literal["parquet", "csv", "ndjson"]
 Write = Callable[[pa.Table], None]
 
 _RUNS_AT_ONCE = 256
-_FILE = re.compile(r"runs/entity=[^/]+/project=[^/]+/run=[^/]+/(?:history|system)")
+_FILE = re.compile(r"runs/entity=[^/]+/project=[^/]+/run=[^/]+/(?:(?:history|system)\.(\w+)|files/[^/]+)")
 _FOLDER = "folder"
 
 
@@ -115,9 +116,10 @@ def _is_export(folder: Path) -> bool:
         return not any(folder.iterdir())
     table, to = folder / min(top), min(top).removeprefix("runs.")
     items = [item for item in folder.rglob("*") if item.is_symlink() or not item.is_dir()]
-    names = (item.relative_to(folder).with_suffix("").as_posix() for item in items if item != table)
-    plain = all(item.is_file() and not item.is_symlink() and item.suffix == f".{to}" for item in items)
-    return to in _WRITERS and plain and all(map(_FILE.fullmatch, names))
+    names = (item.relative_to(folder).as_posix() for item in items if item != table)
+    plain = table.is_file() and all(item.is_file() and not item.is_symlink() for item in items)
+    found = [_FILE.fullmatch(name) for name in names]
+    return to in _WRITERS and plain and all(match and match[1] in (to, None) for match in found)
 
 
 def _give_name(folder: Path, out: Path, old: Path) -> None:
@@ -155,6 +157,7 @@ class _Export:
                 if system_keys is not None:
                     schema = systems.schema(system_keys, steps=False)
                     self._write(place / "system", _systems(run), plan=systems, schema=schema)
+            _copy_files(run, folders[run.path], self._folder)
 
     def _write(self, file: Path, batches: Iterable[pa.Table], *, plan: PlainPlan, schema: pa.Schema) -> None:
         with self._open(file.with_suffix(f".{self._to}"), schema) as write:
@@ -174,6 +177,15 @@ class _Export:
         with self._open(file, schema) as write:
             while group := list(islice(remaining, _RUNS_AT_ONCE)):
                 write(_run_table(group, folders, schema))
+
+
+def _copy_files(run: Run, folder: str, out: Path) -> None:
+    """Write the files of a run where its bundle has them."""
+    files = run.files
+    for name, member in (file_members(folder, files) if files else {}).items():
+        place = out / member
+        place.parent.mkdir(exist_ok=True)
+        files[name].save(place)
 
 
 def _look_at(

@@ -13,11 +13,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from reprlib import Repr
 from typing import Any
+from urllib.parse import quote, unquote
 
 import orjson
 
 from pull_logs.errors import BundleDamagedError, FormatTooNewError, UnsafeFileError
-from pull_logs.snapshot.naming import MANIFEST, RUNS, is_member_name, why_refused
+from pull_logs.snapshot.filerecords import MAX_NAME, FileRecord, is_mediatype
+from pull_logs.snapshot.naming import (
+    MANIFEST,
+    RUNS,
+    file_name_of,
+    folder_of_file,
+    is_member_name,
+    why_refused,
+)
 
 FORMAT_NAME = "wandb-pull-logs/snapshot"
 FORMAT_VERSION = 1
@@ -35,6 +44,7 @@ MAX_COUNT = 2**48
 """Rows or bytes that a resource may claim."""
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_MD5 = re.compile(r"[0-9a-f]{32}")
 _KIND = re.compile(r"[a-z][a-z-]{0,39}")
 _FIXED_FILES = 4
 _SHORT = Repr()
@@ -68,6 +78,19 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileResource:
+    """A file that a run logged.
+
+    Attributes:
+        path: Its member's name.
+        record: What is known of it.
+    """
+
+    path: str
+    record: FileRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """What `datapackage.json` says.
 
@@ -76,11 +99,22 @@ class Manifest:
         resources: The Parquet files by name, in the order of their places in the bundle.
         redacted: Where something was removed before the bundle was made: how many markers of each kind it
             holds; empty otherwise.
+        files: The files that runs logged, by the folder of the run; only runs that have some.
     """
 
     content_id: str
     resources: Mapping[str, Resource]
     redacted: Mapping[str, int] = field(default_factory=dict)
+    files: Mapping[str, Sequence[FileResource]] = field(default_factory=dict)
+
+    def members(self) -> dict[str, Resource | FileResource]:
+        """Everything that it names, in the order of the bundle."""
+        named: dict[str, Resource | FileResource] = dict(self.resources)
+        if not self.files:
+            return named
+        table = named.pop(RUNS)
+        named |= {file.path: file for files in self.files.values() for file in files}
+        return {RUNS: table, **dict(sorted(named.items()))}
 
 
 def sha256(data: bytes) -> str:
@@ -94,7 +128,7 @@ def render_manifest(manifest: Manifest) -> bytes:
     shared = writers.pop() if len(writers) == 1 else None
     lines = [
         orjson.dumps(_entry(number, resource, shared), option=orjson.OPT_SORT_KEYS)
-        for number, resource in enumerate(manifest.resources.values())
+        for number, resource in enumerate(manifest.members().values())
     ]
     head: dict[str, Any] = {
         "contentId": manifest.content_id,
@@ -110,7 +144,9 @@ def render_manifest(manifest: Manifest) -> bytes:
     return b"{\n" + opening + b',\n"resources":[\n' + b",\n".join(lines) + b"\n" + closing
 
 
-def _entry(number: int, resource: Resource, shared_writer: str | None) -> dict[str, Any]:
+def _entry(number: int, resource: Resource | FileResource, shared_writer: str | None) -> dict[str, Any]:
+    if isinstance(resource, FileResource):
+        return _file_entry(number, resource)
     entry: dict[str, Any] = {
         "bytes": resource.bytes,
         "footer": {"bytes": resource.footer_bytes, "hash": resource.footer_hash},
@@ -124,6 +160,23 @@ def _entry(number: int, resource: Resource, shared_writer: str | None) -> dict[s
         entry["rowsHash"] = resource.rows_hash
     if resource.writer != shared_writer:
         entry["writer"] = resource.writer
+    return entry
+
+
+def _file_entry(number: int, file: FileResource) -> dict[str, Any]:
+    record = file.record
+    entry: dict[str, Any] = {
+        "bytes": record.bytes,
+        "hash": record.hash,
+        "md5": record.md5,
+        "name": f"r{number}",
+        "path": file.path,
+    }
+    if record.mediatype is not None:
+        entry["mediatype"] = record.mediatype
+    if file_name_of(file.path) is None:
+        # As a segment is, because commas are counted before a manifest is parsed (`_check_values`).
+        entry["file"] = quote(record.name, safe="")
     return entry
 
 
@@ -217,11 +270,11 @@ def parse_manifest(data: bytes, *, path: str, members: int | None = None) -> Man
         raise _damaged(path, f"is not of {FORMAT_NAME} version {FORMAT_VERSION}")
     content = _hash(raw.get("contentId"), "contentId", path)
     writer = raw.get("writer", "")
-    resources = _parse_resources(
+    resources, files = _parse_resources(
         raw["resources"], writer=writer if isinstance(writer, str) else "", path=path
     )
     redacted = _parse_redacted(raw.get("redacted", {}), path)
-    return Manifest(content_id=content, resources=resources, redacted=redacted)
+    return Manifest(content_id=content, resources=resources, redacted=redacted, files=files)
 
 
 def _check_values(data: bytes, members: int, path: str) -> None:
@@ -239,18 +292,49 @@ def _parse_redacted(value: object, path: str) -> dict[str, int]:
     return {kind: _count(count, "redacted", path) for kind, count in value.items()}
 
 
-def _parse_resources(entries: Sequence[object], *, writer: str, path: str) -> dict[str, Resource]:
+def _parse_resources(
+    entries: Sequence[object], *, writer: str, path: str
+) -> tuple[dict[str, Resource], dict[str, Sequence[FileResource]]]:
     resources: dict[str, Resource] = {}
+    files: dict[str, dict[str, FileResource]] = {}
     for entry in entries:
         if not isinstance(entry, dict):
             raise _damaged(path, "has a resource that is no object")
+        name = entry.get("path")
+        folder = folder_of_file(name) if isinstance(name, str) else None
+        if isinstance(name, str) and folder is not None:
+            if name in files.setdefault(folder, {}):
+                raise _damaged(path, f"names {name!r} twice")
+            files[folder][name] = _parse_file(entry, name, path)
+            continue
         resource = _parse_resource(entry, writer=writer, path=path)
         if resource.path in resources:
             raise _damaged(path, f"names {resource.path!r} twice")
         resources[resource.path] = resource
     if RUNS not in resources:
         raise _damaged(path, f"does not name {RUNS}")
-    return resources
+    return resources, {folder: tuple(found.values()) for folder, found in files.items()}
+
+
+def _parse_file(entry: Mapping[str, Any], name: str, path: str) -> FileResource:
+    told, md5, mediatype = file_name_of(name), entry.get("md5"), entry.get("mediatype")
+    if told is None:
+        spelt = entry.get("file")
+        told = unquote(spelt, errors="replace") if isinstance(spelt, str) else ""
+    if not 0 < len(told.encode(errors="replace")) <= MAX_NAME:
+        raise _damaged(path, f"tells no name of {name!r}")
+    if not isinstance(md5, str) or not _MD5.fullmatch(md5):
+        raise _damaged(path, f"has {_SHORT.repr(md5)} for a hash of {name!r}")
+    if mediatype is not None and not (isinstance(mediatype, str) and is_mediatype(mediatype)):
+        raise _damaged(path, f"has {_SHORT.repr(mediatype)} for the media type of {name!r}")
+    record = FileRecord(
+        name=told,
+        bytes=_count(entry.get("bytes"), name, path),
+        hash=_hash(entry.get("hash"), name, path),
+        md5=md5,
+        mediatype=mediatype,
+    )
+    return FileResource(path=name, record=record)
 
 
 def _parse_resource(entry: Mapping[str, Any], *, writer: str, path: str) -> Resource:

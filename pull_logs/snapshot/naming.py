@@ -4,6 +4,10 @@ A run's files lie in `runs/entity=E/project=P/run=ID/`, so that tools that know
 Hive partitions give the three as columns. Whatever is not `A-Z a-z 0-9 . _ -`
 is percent-encoded; names that macOS or Windows would take for one another, and
 names too long for a file system, end in `~` and eight hex digits.
+
+The files that a run logged lie in `files/` below its folder, each under its
+whole name encoded as one segment, slashes and all (`media%2Fa.png`). So no name,
+whatever it says, is ever a path.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ MANIFEST = "datapackage.json"
 DIGEST = "datapackage-digest.json"
 HISTORY = "history.parquet"
 SYSTEM = "system.parquet"
+FILES = "files"
 
 MAX_SEGMENT = 160
 """Longest encoded id: with its prefix and suffix it stays under the 255 bytes of a file name."""
@@ -30,10 +35,21 @@ MAX_SEGMENT = 160
 _PLAIN = re.compile(r"[A-Za-z0-9._-]*[A-Za-z0-9_-]")
 _SEGMENT = r"(?:[A-Za-z0-9._-]|%[0-9A-F]{2})+(?:~[0-9a-f]{8})?"
 _FOLDER = rf"runs/entity={_SEGMENT}/project={_SEGMENT}/run={_SEGMENT}"
-_MEMBER = re.compile(
-    rf"FORMAT|runs\.parquet|datapackage\.json|datapackage-digest\.json|{_FOLDER}/(?:history|system)\.parquet"
+_FILE = (
+    rf"{FILES}/(?:[A-Za-z0-9._-]|%[0-9A-F]{{2}}){{0,160}}(?:[A-Za-z0-9_-]|%[0-9A-F]{{2}})(?:~[0-9a-f]{{8}})?"
 )
-_RUN_FILE = re.compile(rf"runs/entity=({_SEGMENT})/project=({_SEGMENT})/run=({_SEGMENT})/[a-z]+\.parquet")
+_MEMBER = re.compile(
+    r"FORMAT|runs\.parquet|datapackage\.json|datapackage-digest\.json"
+    rf"|{_FOLDER}/(?:(?:history|system)\.parquet|{_FILE})"
+)
+_RUN_MEMBER = re.compile(
+    rf"runs/entity=({_SEGMENT})/project=({_SEGMENT})/run=({_SEGMENT})/(?:[a-z]+\.parquet|{_FILE})"
+)
+_FILE_MEMBER = re.compile(rf"({_FOLDER})/({_FILE})")
+_RESERVED = re.compile(
+    r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?|(?:history|system|runs)\.parquet", re.IGNORECASE
+)
+"""Names that Windows takes for devices, and those that `runs/**/history.parquet` and the like must not find."""
 
 
 def is_member_name(name: str) -> bool:
@@ -64,7 +80,7 @@ def member_order(names: Iterable[str]) -> list[str]:
 
 def run_of_member(name: str) -> str | None:
     """`entity/project/run_id` as the name of a run's file tells it, or None for any other file."""
-    found = _RUN_FILE.fullmatch(name)
+    found = _RUN_MEMBER.fullmatch(name)
     if found is None:
         return None
     return "/".join(unquote(segment.split("~")[0]) for segment in found.groups())
@@ -90,6 +106,35 @@ def member_folders(paths: Iterable[RunPath]) -> dict[RunPath, str]:
             for run_id, run in _segments(runs[entity, project]).items():
                 folders[RunPath(entity, project, run_id)] = f"{parent}/run={run}"
     return {path: folders[path] for path in paths}
+
+
+def folder_of_file(name: str) -> str | None:
+    """The run's folder that holds a file of that run; None for any other member."""
+    found = _FILE_MEMBER.fullmatch(name)
+    return found and found[1]
+
+
+def file_members(folder: str, names: Iterable[str]) -> dict[str, str]:
+    """The member that holds each of the files of a run; it depends on the names of all of them.
+
+    Args:
+        folder: The run's folder.
+        names: The names of its files, no two the same.
+
+    Raises:
+        DataError: A name is empty, or two cannot be told apart.
+    """
+    members = {}
+    for name, segment in _segments(set(names)).items():
+        safe = f"%{ord(segment[0]):02X}{segment[1:]}" if _RESERVED.fullmatch(segment) else segment
+        members[name] = f"{folder}/{FILES}/{safe}"
+    return members
+
+
+def file_name_of(member: str) -> str | None:
+    """The name that a file's member stands for; None where its name was cut or marked, and is told elsewhere."""
+    segment = member.rpartition("/")[2]
+    return None if "~" in segment else unquote(segment, errors="replace")
 
 
 def _segments(texts: set[str]) -> dict[str, str]:

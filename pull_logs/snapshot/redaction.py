@@ -2,7 +2,9 @@
 
 What was removed depends on the bundle alone, so the same bundle gives the same
 bytes, and a bundle that nothing is found in gives itself. Runs without findings
-are copied byte for byte. The manifest says how many markers of each kind the
+are copied byte for byte. Text files that a run logged lose what is found in them too
+(JSON and YAML are then written anew, in canonical order); text that is too long to be
+looked at is left out, and told; other files stay as they are. The manifest says how many markers of each kind the
 bundle holds.
 """
 
@@ -18,6 +20,7 @@ import pyarrow as pa
 
 from pull_logs.snapshot.auditing import Finding, Scrubber, audit_run
 from pull_logs.snapshot.bundle import Bundle, open_bundle
+from pull_logs.snapshot.filetexts import scrub_files
 from pull_logs.snapshot.run import Run
 from pull_logs.snapshot.seal import BundleRun, SealReport, write_bundle
 from pull_logs.snapshot.sensitive import KINDS
@@ -31,11 +34,13 @@ class Redaction:
         seal: The bundle it made.
         findings: What it removed.
         redacted: The markers in the bundle, as its manifest tells them.
+        left_out: The files that are text too long to be looked at, each with its run.
     """
 
     seal: SealReport
     findings: tuple[Finding, ...]
     redacted: dict[str, int]
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def redact_bundle(
@@ -57,22 +62,34 @@ def redact_bundle(
     """
     findings: list[Finding] = []
     markers: Counter[str] = Counter()
+    left_out: list[tuple[str, str]] = []
     with open_bundle(bundle) as opened:
-        runs = _scrubbed_runs(opened, frozenset(kinds), findings, markers)
+        runs = _scrubbed_runs(opened, frozenset(kinds), findings, markers, left_out)
         report = write_bundle(Path(out), runs, redacted=markers)
-    return Redaction(seal=report, findings=tuple(findings), redacted=dict(sorted(markers.items())))
+    return Redaction(
+        seal=report,
+        findings=tuple(findings),
+        redacted=dict(sorted(markers.items())),
+        left_out=tuple(left_out),
+    )
 
 
 def _scrubbed_runs(
-    bundle: Bundle, kinds: frozenset[str], findings: list[Finding], markers: Counter[str]
+    bundle: Bundle,
+    kinds: frozenset[str],
+    findings: list[Finding],
+    markers: Counter[str],
+    left_out: list[tuple[str, str]],
 ) -> Iterator[BundleRun | Run]:
-    """The runs of a bundle without what was found in them, which is told in `findings` and `markers`."""
+    """The runs of a bundle without what was found in them, which is told in the last three arguments."""
     for run in bundle.runs():
         scrubber = Scrubber(str(run.path), kinds=kinds)
         in_history = audit_run(run, scrubber)
         findings += scrubber.findings
         markers += scrubber.markers
-        yield _scrubbed(run, kinds, in_history=in_history) if scrubber.findings else run
+        left_out += [(str(run.path), name) for name in scrubber.unread]
+        clean = not scrubber.findings and not scrubber.unread
+        yield run if clean else _scrubbed(run, kinds, in_history=in_history)
 
 
 def _scrubbed(run: Run, kinds: frozenset[str], *, in_history: bool) -> BundleRun:
@@ -90,4 +107,5 @@ def _scrubbed(run: Run, kinds: frozenset[str], *, in_history: bool) -> BundleRun
         coverage=run.coverage,
         batches=batches if in_history else run.batches,
         system=system,
+        files=scrub_files(run, scrubber()),
     )

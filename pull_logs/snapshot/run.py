@@ -12,11 +12,13 @@ from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.canon import STEP
 from pull_logs.snapshot.columns import RESIDUAL, batch_keys, batch_rows, steps_of
 from pull_logs.snapshot.container import Container, MemberFile, Span
+from pull_logs.snapshot.filerecords import files_hash
 from pull_logs.snapshot.manifest import Manifest, Resource, sha256
 from pull_logs.snapshot.naming import HISTORY, SYSTEM
 from pull_logs.snapshot.pages import read_groups
 from pull_logs.snapshot.parquet import Encoded
 from pull_logs.snapshot.parquetreading import read_batches, read_schema, read_table
+from pull_logs.snapshot.runfiles import RunFiles
 from pull_logs.snapshot.runtable import RunTable, coverage_from_fields
 
 if TYPE_CHECKING:
@@ -148,6 +150,17 @@ class Run:
     def sweep_config(self) -> dict[str, Any] | None:
         """The config of its sweep; None without a sweep, and where it was not pulled."""
         return self._table.sweep_config(self._place)
+
+    @property
+    def files(self) -> RunFiles:
+        """The files that it logged and that were pulled (`fetch --files`), by name."""
+        held = self._manifest.files.get(self._folder, ())
+        return RunFiles(self._container, held, run=str(self.path))
+
+    @property
+    def files_hash(self) -> str | None:
+        """The identity of its files, by names and bytes alone: `sha256:<hex>`; None without files."""
+        return files_hash(file.record for file in self._manifest.files.get(self._folder, ()))
 
     @property
     def info(self) -> RunInfo:

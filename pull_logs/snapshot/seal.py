@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,9 +20,11 @@ import pyarrow as pa
 from pull_logs.errors import BundleDamagedError, UsageError
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.container import ContainerWriter
+from pull_logs.snapshot.filerecords import FileSource
 from pull_logs.snapshot.identity import ContentHasher
 from pull_logs.snapshot.manifest import (
     FORMAT_BYTES,
+    FileResource,
     Manifest,
     Resource,
     render_digest,
@@ -36,6 +38,8 @@ from pull_logs.snapshot.naming import (
     MANIFEST,
     RUNS,
     SYSTEM,
+    file_members,
+    folder_of_file,
     member_folders,
     member_order,
 )
@@ -57,12 +61,14 @@ class BundleRun:
         coverage: What of it arrived.
         batches: Gives its rows in step order, one row a step, as batches; called twice, in any thread.
         system: Its system metrics as one system batch.
+        files: The files that it logged.
     """
 
     info: RunInfo
     coverage: Coverage
     batches: Batches
     system: pa.Table | None = None
+    files: Sequence[FileSource] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +134,13 @@ def _store(file: Path, run: BundleRun | Run) -> StoredRun:
     if isinstance(run, Run):
         return copy_run(file, run, durable=False)
     return store_run(
-        file, info=run.info, coverage=run.coverage, batches=run.batches, system=run.system, durable=False
+        file,
+        info=run.info,
+        coverage=run.coverage,
+        batches=run.batches,
+        system=run.system,
+        files=run.files,
+        durable=False,
     )
 
 
@@ -156,10 +168,8 @@ def seal_runs(
     table = encode_runs(_rows(runs, hasher), sweep_configs=any(run.swept for run in runs))
     identity = hasher.content_id()
     members = _members(runs)
-    resources = {RUNS: _table_resource(table, rows=len(runs))}
-    for name in sorted(members):
-        resources[name] = _resource(name, *members[name])
-    told = Manifest(content_id=identity, resources=resources, redacted=redacted or {})
+    table_resource = _table_resource(table, rows=len(runs))
+    told = _manifest(members, table_resource, content=identity, redacted=redacted or {})
     manifest = render_manifest(told)
     size = _write(temp, table=table, members=members, manifest=manifest)
     report = verify_bundle(temp, deep=False)
@@ -197,15 +207,43 @@ def _rows(runs: Iterable[StoredRun], hasher: ContentHasher) -> Iterator[RunRow]:
         )
 
 
-def _members(runs: Iterable[StoredRun]) -> dict[str, tuple[StoredRun, Encoded]]:
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A file of a run that is to be in the bundle."""
+
+    resource: Resource | FileResource
+    size: int
+    chunks: Callable[[], Iterator[bytes]]
+
+
+def _members(runs: Iterable[StoredRun]) -> dict[str, _Member]:
+    """The files of all runs by their members' names, in the order of a bundle."""
     by_path = {run.path: run for run in runs}
-    members: dict[str, tuple[StoredRun, Encoded]] = {}
+    members: dict[str, _Member] = {}
     for path, folder in member_folders(by_path).items():
         run = by_path[path]
-        members[f"{folder}/{HISTORY}"] = (run, run.history)
+        parts = [(f"{folder}/{HISTORY}", run.history, run.history_chunks)]
         if run.system is not None:
-            members[f"{folder}/{SYSTEM}"] = (run, run.system)
-    return members
+            parts.append((f"{folder}/{SYSTEM}", run.system, run.system_chunks))
+        for name, encoded, chunks in parts:
+            members[name] = _Member(_resource(name, run, encoded), encoded.bytes, chunks)
+        places = file_members(folder, [record.name for record in run.files]) if run.files else {}
+        for record, chunks in run.file_chunks():
+            name = places[record.name]
+            members[name] = _Member(FileResource(path=name, record=record), record.bytes, chunks)
+    return dict(sorted(members.items()))
+
+
+def _manifest(
+    members: Mapping[str, _Member], table: Resource, *, content: str, redacted: Mapping[str, int]
+) -> Manifest:
+    resources, files = {RUNS: table}, dict[str, list[FileResource]]()
+    for name, member in members.items():
+        if isinstance(member.resource, FileResource):
+            files.setdefault(folder_of_file(name) or "", []).append(member.resource)
+        else:
+            resources[name] = member.resource
+    return Manifest(content_id=content, resources=resources, redacted=redacted, files=files)
 
 
 def _resource(name: str, run: StoredRun, encoded: Encoded) -> Resource:
@@ -235,9 +273,7 @@ def _table_resource(table: bytes, *, rows: int) -> Resource:
     )
 
 
-def _write(
-    temp: Path, *, table: bytes, members: dict[str, tuple[StoredRun, Encoded]], manifest: bytes
-) -> int:
+def _write(temp: Path, *, table: bytes, members: Mapping[str, _Member], manifest: bytes) -> int:
     """Write the ZIP and wait until it is on disk; returns its size in bytes."""
     parts = {FORMAT: FORMAT_BYTES, RUNS: table, MANIFEST: manifest, DIGEST: render_digest(manifest)}
     with temp.open("w+b") as file:
@@ -246,9 +282,7 @@ def _write(
             if name in parts:
                 writer.add(name, [parts[name]], size=len(parts[name]))
                 continue
-            run, encoded = members[name]
-            chunks = run.system_chunks() if encoded is run.system else run.history_chunks()
-            writer.add(name, chunks, size=encoded.bytes)
+            writer.add(name, members[name].chunks(), size=members[name].size)
         size = writer.finish()
         sync(file)
     return size

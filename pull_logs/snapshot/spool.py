@@ -4,6 +4,7 @@
       plan.json           what is being pulled; another plan is another spool
       lock                held by the process that pulls
       frames/KEY.frames   pages of one run as they came, each with a checksum
+      files/KEY/          files that a run logged, as they come: whoever fetches them names them
       runs/KEY.run        a finished run (see `stored`)
 
 KEY is a hash of the run's path. A page is whole or it is cut off when the spool
@@ -27,6 +28,7 @@ import pyarrow as pa
 from pull_logs.errors import BundleDamagedError, UsageError
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.canon import Lane, canon_text
+from pull_logs.snapshot.filerecords import FileSource
 from pull_logs.snapshot.frames import Frame, cut_torn_tail, read_frames, write_frames
 from pull_logs.snapshot.locking import FolderLock
 from pull_logs.snapshot.merging import LanedBatch, merge_batches
@@ -65,7 +67,7 @@ class Spool:
 
     def __init__(self, out: Path, folder: Path, lock: FolderLock) -> None:
         self.out, self.folder, self._lock = out, folder, lock
-        self._runs, self._frames = folder / "runs", folder / "frames"
+        self._runs, self._frames, self._files = folder / "runs", folder / "frames", folder / "files"
         self._stored: dict[RunPath, StoredRun] = {}
         self._known_frames: dict[RunPath, list[Frame]] = {}
         self._guard = threading.Lock()
@@ -132,7 +134,14 @@ class Spool:
         """The pages of a run that arrived whole, in the order of their arrival, long ones in several parts."""
         return tuple(self._frames_of(path))
 
-    def finish(self, info: RunInfo, coverage: Coverage, *, system: pa.Table | None = None) -> StoredRun:
+    def finish(
+        self,
+        info: RunInfo,
+        coverage: Coverage,
+        *,
+        system: pa.Table | None = None,
+        files: Sequence[FileSource] = (),
+    ) -> StoredRun:
         """Merge and encode the pages of a run; it is finished when this returns, and its pages are removed.
 
         Raises:
@@ -142,14 +151,20 @@ class Spool:
         pages = self._frames_of(info.path)
         if sum(page.weight for page in pages) <= _AT_ONCE:
             batches = [LanedBatch(page.lane, page.load()) for page in pages]
-            stored = self.store(info, coverage, batches, system=system)
+            stored = self.store(info, coverage, batches, system=system, files=files)
         else:
-            stored = self._finish_long(info, coverage, pages, system=system)
+            stored = self._finish_long(info, coverage, pages, system=system, files=files)
         self._drop_frames(info.path)
         return stored
 
     def _finish_long(
-        self, info: RunInfo, coverage: Coverage, pages: Sequence[Frame], *, system: pa.Table | None
+        self,
+        info: RunInfo,
+        coverage: Coverage,
+        pages: Sequence[Frame],
+        *,
+        system: pa.Table | None,
+        files: Sequence[FileSource],
     ) -> StoredRun:
         """Merge and encode pages of which only a few are in memory at a time."""
         scratch = self._frame_file(info.path).with_suffix(_SCRATCH)
@@ -162,6 +177,7 @@ class Spool:
                     coverage=coverage,
                     batches=lambda: (frame.load() for frame in settled),
                     system=system,
+                    files=files,
                 )
         finally:
             scratch.unlink(missing_ok=True)
@@ -175,6 +191,7 @@ class Spool:
         batches: Sequence[LanedBatch],
         *,
         system: pa.Table | None = None,
+        files: Sequence[FileSource] = (),
     ) -> StoredRun:
         """Merge and encode a run that is at hand whole; it is finished when this returns.
 
@@ -190,12 +207,20 @@ class Spool:
                 coverage=coverage,
                 batches=lambda: merged,
                 system=system,
+                files=files,
             )
         self._stored[stored.path] = stored
+        self._drop_files(info.path)
         return stored
 
     def store_merged(
-        self, info: RunInfo, coverage: Coverage, batches: Batches, *, system: pa.Table | None = None
+        self,
+        info: RunInfo,
+        coverage: Coverage,
+        batches: Batches,
+        *,
+        system: pa.Table | None = None,
+        files: Sequence[FileSource] = (),
     ) -> StoredRun:
         """Encode a run whose rows are merged already, a batch at a time; its pages are removed.
 
@@ -206,28 +231,53 @@ class Spool:
         """
         with self._writing():
             stored = store_run(
-                self._run_file(info.path), info=info, coverage=coverage, batches=batches, system=system
+                self._run_file(info.path),
+                info=info,
+                coverage=coverage,
+                batches=batches,
+                system=system,
+                files=files,
             )
         self._stored[stored.path] = stored
         self._drop_frames(info.path)
         return stored
 
-    def adopt(self, run: Run, *, info: RunInfo | None = None, coverage: Coverage | None = None) -> StoredRun:
-        """Take the histories of a run of another bundle as they are, byte for byte.
+    def adopt(
+        self,
+        run: Run,
+        *,
+        info: RunInfo | None = None,
+        coverage: Coverage | None = None,
+        files: Sequence[FileSource] | None = None,
+    ) -> StoredRun:
+        """Take the histories of a run of another bundle as they are, byte for byte, and its files.
 
         Args:
             run: The run.
             info: Its facts, where they are not those of that bundle any more.
             coverage: What was promised of it and arrived, likewise.
+            files: Its files, where they are not those of that bundle any more.
 
         Raises:
             BundleDamagedError: That bundle is damaged.
             PullLogsError: The disk is full or does not take it.
         """
         with self._writing():
-            stored = copy_run(self._run_file(run.path), run, info=info, coverage=coverage)
+            stored = copy_run(self._run_file(run.path), run, info=info, coverage=coverage, files=files)
         self._stored[stored.path] = stored
+        self._drop_files(run.path)
         return stored
+
+    def files_folder(self, path: RunPath) -> Path:
+        """A folder for the files of a run while they come; it goes when the run is finished or forgotten.
+
+        Raises:
+            PullLogsError: The disk does not take it.
+        """
+        folder = self._files / _key(path)
+        with self._writing():
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def discard(self, path: RunPath) -> None:
         """Forget a run, finished or not."""
@@ -247,6 +297,7 @@ class Spool:
         # A plan without runs is no spool, so the plan goes last: killed here, the next one starts anew.
         shutil.rmtree(self._runs, ignore_errors=True)
         shutil.rmtree(self._frames, ignore_errors=True)
+        shutil.rmtree(self._files, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.close()
         return report
@@ -280,6 +331,7 @@ class Spool:
                 continue
             self._stored[stored.path] = stored
             (self._frames / f"{file.stem}.frames").unlink(missing_ok=True)
+            shutil.rmtree(self._files / file.stem, ignore_errors=True)
         for file in self._frames.iterdir():
             if file.suffix == _SCRATCH:
                 file.unlink()
@@ -300,6 +352,10 @@ class Spool:
         with self._guard:
             self._known_frames.pop(path, None)
         self._frame_file(path).unlink(missing_ok=True)
+        self._drop_files(path)
+
+    def _drop_files(self, path: RunPath) -> None:
+        shutil.rmtree(self._files / _key(path), ignore_errors=True)
 
     def _run_file(self, path: RunPath) -> Path:
         return self._runs / f"{_key(path)}.run"

@@ -4,7 +4,7 @@ One file holds its Parquet bytes and, behind them, the record that makes them
 usable: so a small run costs one write, one fsync and one rename, and the
 file's name is the mark that it is whole.
 
-    history.parquet bytes | system.parquet bytes | record (JSON) | trailer
+    history.parquet bytes | system.parquet bytes | its files' bytes | record (JSON) | trailer
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ import hashlib
 import io
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
 import pyarrow as pa
 
-from pull_logs.errors import BundleDamagedError, FileMissingError, PullLogsError
+from pull_logs.errors import BundleDamagedError, DataError, FileMissingError, PullLogsError
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.container import CHUNK
+from pull_logs.snapshot.filerecords import FileRecord, FileSource, in_order
 from pull_logs.snapshot.parquet import WRITER, Encoded, write_table
 from pull_logs.snapshot.runtable import (
     SWEEP_CONFIG,
@@ -58,6 +60,7 @@ class StoredRun:
         system: The same of its `system.parquet`, or None without system metrics.
         writer: The library that encoded them.
         swept: Whether its facts have the config of its sweep.
+        files: The files that it logged, in the order in which their bytes lie.
     """
 
     file: Path
@@ -67,6 +70,7 @@ class StoredRun:
     system: Encoded | None
     writer: str
     swept: bool = False
+    files: tuple[FileRecord, ...] = ()
 
     def info(self) -> RunInfo:
         """Its facts, read from the file so that ten thousand configs need not be in memory.
@@ -84,6 +88,13 @@ class StoredRun:
         """The bytes of its `system.parquet`, a part at a time."""
         return _chunks(self.file, self.history.bytes, self.system.bytes if self.system else 0)
 
+    def file_chunks(self) -> Iterator[tuple[FileRecord, Callable[[], Iterator[bytes]]]]:
+        """Each of its files, and what gives its bytes a part at a time."""
+        start = self.history.bytes + (self.system.bytes if self.system else 0)
+        for record in self.files:
+            yield record, partial(_chunks, self.file, start, record.bytes)
+            start += record.bytes
+
 
 def store_run(
     file: Path,
@@ -92,6 +103,7 @@ def store_run(
     coverage: Coverage,
     batches: Batches,
     system: pa.Table | None = None,
+    files: Sequence[FileSource] = (),
     durable: bool = True,
 ) -> StoredRun:
     """Encode a run into `file`, whole or not at all. Safe in several threads for several files.
@@ -102,10 +114,11 @@ def store_run(
         coverage: What of it arrived.
         batches: Gives its rows in step order, one row a step; called twice.
         system: Its system metrics as one system batch.
+        files: The files that it logged, in any order.
         durable: Whether it has to outlive a loss of power.
 
     Raises:
-        DataError: A value cannot be kept.
+        DataError: A value cannot be kept, or two files have one name.
         OSError: The disk does not take it.
     """
     with _whole_file(file, durable=durable) as out:
@@ -116,7 +129,8 @@ def store_run(
             sink = io.BytesIO()
             encoded = write_table(lambda: [system], sink, system=True)
             out.write(sink.getbuffer())
-        record = _record(info, coverage=coverage, history=history, system=encoded, writer=WRITER)
+        kept = _write_files(out, files)
+        record = _record(info, coverage=coverage, history=history, system=encoded, writer=WRITER, files=kept)
         _finish(out, record)
     return _stored(file, record)
 
@@ -127,6 +141,7 @@ def copy_run(
     *,
     info: RunInfo | None = None,
     coverage: Coverage | None = None,
+    files: Sequence[FileSource] | None = None,
     durable: bool = True,
 ) -> StoredRun:
     """Put a run of a bundle into `file` byte for byte, without decoding it.
@@ -136,6 +151,7 @@ def copy_run(
         run: The run.
         info: Facts in place of its own, where only they changed.
         coverage: What was promised of it and arrived, in place of its own.
+        files: Files in place of its own.
         durable: Whether it has to outlive a loss of power.
 
     Raises:
@@ -147,12 +163,14 @@ def copy_run(
             out.write(chunk)
         for chunk in run.system_chunks():
             out.write(chunk)
+        kept = _write_files(out, list(run.files.values()) if files is None else files)
         record = _record(
             info or run.info,
             coverage=coverage or run.coverage,
             history=run.history_encoded,
             system=run.system_encoded,
             writer=run.writer,
+            files=kept,
         )
         _finish(out, record)
     return _stored(file, record)
@@ -166,7 +184,8 @@ def read_stored(file: Path) -> StoredRun:
     """
     record = _read_record(file)
     stored = _stored(file, record)
-    if stored.history.bytes + (stored.system.bytes if stored.system else 0) != record["bytes"]:
+    told = stored.history.bytes + (stored.system.bytes if stored.system else 0)
+    if told + sum(kept.bytes for kept in stored.files) != record["bytes"]:
         raise _damaged(file)
     return stored
 
@@ -210,8 +229,30 @@ def _whole_file(file: Path, *, durable: bool) -> Iterator[BinaryIO]:
         raise
 
 
+def _write_files(out: BinaryIO, files: Sequence[FileSource]) -> list[FileRecord]:
+    """Append the bytes of files, in the order of their names.
+
+    Raises:
+        DataError: Two have one name, or one has another size than it is said to have.
+    """
+    sources = {source.record.name: source for source in files}
+    records = in_order(source.record for source in files)
+    for record in records:
+        before = out.tell()
+        out.writelines(sources[record.name].chunks())
+        if out.tell() - before != record.bytes:
+            raise DataError(f"file {record.name!r} has {out.tell() - before} bytes, not {record.bytes}")
+    return records
+
+
 def _record(
-    info: RunInfo, *, coverage: Coverage, history: Encoded, system: Encoded | None, writer: str
+    info: RunInfo,
+    *,
+    coverage: Coverage,
+    history: Encoded,
+    system: Encoded | None,
+    writer: str,
+    files: Sequence[FileRecord],
 ) -> dict[str, Any]:
     return {
         "info": info_fields(info),
@@ -219,6 +260,7 @@ def _record(
         "history": asdict(history),
         "system": asdict(system) if system else None,
         "writer": writer,
+        "files": [asdict(record) for record in files],
     }
 
 
@@ -237,6 +279,7 @@ def _stored(file: Path, record: dict[str, Any]) -> StoredRun:
         system=Encoded(**system) if system else None,
         writer=record["writer"],
         swept=SWEEP_CONFIG in info,
+        files=tuple(FileRecord(**kept) for kept in record.get("files", ())),
     )
 
 

@@ -22,8 +22,8 @@ def subset_bundle(runs: Iterable[Run], out: Path, *, metrics: str | None = None)
     """Make a bundle of these runs.
 
     Without `metrics` the runs are copied byte for byte. With it they are what a pull with the same metrics
-    would have brought: every row stays, with `_step`, `_timestamp` and the metrics that match; summary and
-    system metrics stay whole.
+    would have brought: every row stays, with `_step`, `_timestamp` and the metrics that match; summary,
+    system metrics and files stay whole.
 
     Args:
         runs: Runs of open bundles.
@@ -80,4 +80,5 @@ def _thinned(run: Run, keep: Callable[[str], bool]) -> BundleRun:
         coverage=run.coverage,
         batches=lambda: (select_keys(batch, keep) for batch in run.batches()),
         system=run.system_table(),
+        files=tuple(run.files.values()),
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -25,6 +25,7 @@ from pull_logs.snapshot.identity import content_id, rows_hash
 from pull_logs.snapshot.manifest import (
     FORMAT_BYTES,
     MAX_MANIFEST,
+    FileResource,
     Manifest,
     Resource,
     parse_manifest,
@@ -111,11 +112,11 @@ def _told(error: DamageError) -> Damage:
 def _damages(container: Container, *, deep: bool) -> Iterator[Damage]:
     manifest, found = _read_manifest(container)
     yield from found
-    resources = manifest.resources if manifest else {}
+    resources = manifest.members() if manifest else {}
     with ThreadPoolExecutor(_THREADS) as pool:
         names = [name for name in container.sizes if name not in (MANIFEST, DIGEST)]
         checks = pool.map(lambda name: _check_member(container, name, resources.get(name), deep=deep), names)
-        members = [_by_known_name(damage, manifest) for damage in chain.from_iterable(checks)]
+        members = [_by_known_name(damage, resources) for damage in chain.from_iterable(checks)]
     yield from members
     if manifest is None or found or members:
         return
@@ -126,9 +127,9 @@ def _damages(container: Container, *, deep: bool) -> Iterator[Damage]:
         yield _told(exc)
 
 
-def _by_known_name(damage: Damage, manifest: Manifest | None) -> Damage:
+def _by_known_name(damage: Damage, known: Collection[str]) -> Damage:
     """The damage; the container's where a damaged directory names a file, and so a run, that there is not."""
-    if manifest is None or damage.member == FORMAT or damage.member in manifest.resources:
+    if not known or damage.member == FORMAT or damage.member in known:
         return damage
     return replace(damage, member=CONTAINER, run=None)
 
@@ -162,26 +163,33 @@ def _checksum_holds(container: Container, name: str, crc: int) -> bool:
     return not isinstance(container, ZipContainer) or container.entries[name].crc == crc
 
 
-def _check_member(container: Container, name: str, resource: Resource | None, *, deep: bool) -> list[Damage]:
+def _check_member(
+    container: Container, name: str, resource: Resource | FileResource | None, *, deep: bool
+) -> list[Damage]:
     """What is wrong with a member that is not the manifest; without a manifest its checksum is all there is."""
     try:
         with container.open(name) as file:
-            crc, digest = 0, hashlib.sha256()
+            crc, digest, md5 = 0, hashlib.sha256(), hashlib.md5(usedforsecurity=False)
             for chunk in file.chunks():
                 crc = zlib.crc32(chunk, crc)
                 digest.update(chunk)
+                if isinstance(resource, FileResource):
+                    md5.update(chunk)
             whole = _checksum_holds(container, name, crc)
             if resource is not None:
-                whole = whole and resource.hash == f"sha256:{digest.hexdigest()}"
-                whole = whole and resource.bytes == file.size()
+                told = resource.record if isinstance(resource, FileResource) else resource
+                whole = whole and told.hash == f"sha256:{digest.hexdigest()}"
+                whole = whole and told.bytes == file.size()
+            if isinstance(resource, FileResource):
+                whole = whole and resource.record.md5 == md5.hexdigest()
+                resource = None
             if name == FORMAT:
                 whole = whole and container.read(FORMAT, limit=len(FORMAT_BYTES)) == FORMAT_BYTES
             if not whole:
                 return list(_locate(file, name, resource))
             return _check_rows(file, resource) if deep and resource and resource.rows_hash else []
     except DamageError as exc:
-        told = _told(exc)
-        return [Damage(member=name, reason=told.reason, run=run_of_member(name))]
+        return [replace(_told(exc), member=name, run=run_of_member(name))]
 
 
 def _locate(file: MemberFile, name: str, resource: Resource | None) -> Iterator[Damage]:

@@ -110,6 +110,7 @@ def test_the_json_of_an_audit_is_one_object(call: Call, leaky: Path) -> None:
             },
         ],
         "redacted": {},
+        "unread": [],
     }
 
 

@@ -160,6 +160,7 @@ def test_the_json_of_a_difference_is_one_object(call: Call) -> None:
                 "summary": [{"key": "loss", "change": "changed", "old": 1, "new": "NaN"}],
                 "rows": rows,
                 "system": True,
+                "files": [],
             }
         ],
         "unchanged": 1,

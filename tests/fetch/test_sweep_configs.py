@@ -17,13 +17,14 @@ from scripted_wandb import FakeRun, ScriptedWandb, asking, once, rows_of
 from wandb.util import load_yaml
 
 from pull_logs.errors import DataError
-from pull_logs.fetch.sweeps import MOST_TEXT, read_sweep_config
+from pull_logs.fetch.sweeps import read_sweep_config
 from pull_logs.replay.records import sweep_text
 from pull_logs.snapshot import diff_bundles, export_runs, merge_bundles, open_bundle, subset_bundle
 from pull_logs.snapshot.auditing import audit_bundle
 from pull_logs.snapshot.canon import canon_record, same
 from pull_logs.snapshot.exporting import Format
 from pull_logs.snapshot.runtable import SCHEMA
+from pull_logs.snapshot.yamlvalues import MOST_TEXT
 
 pytestmark = pytest.mark.anyio
 

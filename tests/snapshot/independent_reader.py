@@ -48,7 +48,7 @@ class Reader:
         assert json.loads(self.zip.read("datapackage-digest.json"))["hash"] == self.bundle_id
         self.resources = {entry["path"]: entry for entry in json.loads(data)["resources"]}
         self.runs = self.table("runs.parquet")
-        known = {name.rpartition("/")[0] for name in self.resources.keys() - {"runs.parquet"}}
+        known = {name.rpartition("/")[0] for name in self.resources if name.endswith("/history.parquet")}
         self.folders: dict[str, str] = {}
         for run in self.runs:
             names = run["entity"], run["project"], run["run_id"]

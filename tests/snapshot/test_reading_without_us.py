@@ -143,16 +143,34 @@ def test_the_manifest_on_the_page_is_one_that_the_code_writes() -> None:
     assert again == written.replace(b'"resources":[', line + b'"resources":[')
 
 
+FILES = "runs/entity=a/project=b/run=c/files"
+FILE_NAMES = [
+    f"{FILES}/{name}"
+    for name in ("a", "..", ".", "a.", "%2E", "x" * 161, "x" * 162, "a~0", "~00ff00ff", "a/b")
+]
+
+
 def test_the_names_that_the_page_allows_are_those_that_the_code_allows() -> None:
-    found = re.search(r"```\n(FORMAT\|.*)\nwith S = (.*)\n```", PAGE)
+    found = re.search(r"```\n(FORMAT\|.*)\nwith S = (.*)\nand F = (.*)\n```", PAGE)
     assert found
-    told = re.compile(found[1].replace("=S", f"=({found[2]})"))
+    told = re.compile(found[1].replace("=S", f"=({found[2]})").replace("/F)", f"/{found[3]})"))
     with open_bundle(RECORDED) as bundle:
         names = [*bundle.manifest.resources, "FORMAT", "datapackage.json", "datapackage-digest.json"]
+    names.append("runs/entity=e/project=p/run=r/files/media%2Fa.b_c-d.png~00ff00ff")
     changed = [
-        name.replace(old, new) for name in names for old in "rk.=/s" for new in ("..", "%2F", "%2f", "~", "")
+        name.replace(old, new)
+        for name in names
+        for old in "rk.=/s%~"
+        for new in ("..", "%2F", "%2f", "~", "")
     ]
-    for name in [*names, *changed, "runs/entity=a/project=b~00ff00ff/run=%2E/system.parquet", "FORMAT\n", ""]:
+    for name in [
+        *names,
+        *changed,
+        "runs/entity=a/project=b~00ff00ff/run=%2E/system.parquet",
+        "FORMAT\n",
+        "",
+        *FILE_NAMES,
+    ]:
         assert bool(told.fullmatch(name)) is bool(_MEMBER.fullmatch(name)), name
 
 
