@@ -146,8 +146,13 @@ def strict_json(row: Mapping[str, Any]) -> dict[str, Any]:
     return spelled
 
 
-def history_keys(table: Table) -> dict[str, Any] | None:
-    """What a run's `historyKeys` tells of each key; None for a run without rows."""
+def history_keys(table: Table, *, last_step: int | None = None) -> dict[str, Any] | None:
+    """What a run's `historyKeys` tells of each key; None for a run without rows.
+
+    Args:
+        table: Its rows.
+        last_step: The step that it is told to go to, where that is behind its last row.
+    """
     if not len(table.steps):
         return None
     counts = {name: _column_counts(table, name) for name in table.rows.column_names if name != RESIDUAL}
@@ -160,7 +165,8 @@ def history_keys(table: Table) -> dict[str, Any] | None:
         name: {"typeCounts": [{"type": kind, "count": count} for kind, count in kinds.items() if count]}
         for name, kinds in sorted(counts.items())
     }
-    return {"keys": keys, "sets": [], "lastStep": int(table.steps[-1])}
+    end = int(table.steps[-1])
+    return {"keys": keys, "sets": [], "lastStep": end if last_step is None else max(end, last_step)}
 
 
 def _column_counts(table: Table, name: str) -> dict[str, int]:

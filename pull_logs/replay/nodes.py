@@ -23,7 +23,7 @@ from pull_logs.replay.history import history_keys, live_data, page, sampled, thi
 from pull_logs.replay.library import METADATA, Library
 from pull_logs.replay.misses import files_missing, note_unknown_keys
 from pull_logs.replay.records import config_text, record_text, sweep_text
-from pull_logs.runs import LIVE_STATES
+from pull_logs.runs import LIVE_STATES, Coverage
 from pull_logs.snapshot.bundle import Run
 from pull_logs.snapshot.canon import canonical_text, parse_json
 
@@ -181,9 +181,12 @@ def _run(scene: _Scene, key: ProjectKey, run: Run) -> Node:
 
 def _run_history(scene: _Scene, run: Run) -> Node:
     library = scene.library
+    # Of a run that did not arrive whole: what W&B promised, so that who reads it here also sees that it is not whole.
+    promised = Coverage() if run.complete else run.coverage
+    last = promised.promised_last_step
     return {
-        "history_line_count": run.rows,
-        "history_keys": lambda: history_keys(library.table(run)) if run.rows else None,
+        "history_line_count": max(run.rows, promised.promised_rows or 0),
+        "history_keys": lambda: history_keys(library.table(run), last_step=last) if run.rows else None,
         "history": partial(_history, scene, run),
         "events": partial(_events, run),
         "sampled_history": partial(_sampled_history, scene, run),

@@ -88,6 +88,35 @@ def test_over_a_real_connection_as_well(served: Bundle, tmp_path: Path) -> None:
         assert (report.incomplete, report.seal.content_id) == ((), served.content_id)
 
 
+@pytest.mark.parametrize(
+    ("promised", "last", "reason"),
+    [
+        (9, 2, "W&B promised 9 rows and 3 arrived"),
+        (3, 7, "W&B promised rows up to step 7 and they end at step 2"),
+    ],
+)
+async def test_a_run_that_did_not_arrive_whole_is_not_whole_when_it_is_pulled_again(
+    tmp_path: Path, promised: int, last: int, reason: str
+) -> None:
+    batch = batch_from_rows([{"_step": step, "loss": step / 7} for step in range(3)])
+    short = BundleRun(
+        info=RunInfo(path=RunPath("acme", "nano", "short"), name="short", state="finished"),
+        coverage=Coverage(
+            promised_rows=promised,
+            promised_last_step=last,
+            received_rows=3,
+            received_last_step=2,
+            complete=False,
+            reason=reason,
+        ),
+        batches=lambda: [batch],
+    )
+    write_bundle(tmp_path / "short.zip", [short])
+    with open_bundle(tmp_path / "short.zip") as bundle:
+        report = await pull_through(bundle, tmp_path / "pulled.zip")
+    assert [outcome.reason for outcome in report.incomplete] == [reason]
+
+
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_nothing_blocks_the_event_loop(served: Bundle, tmp_path: Path) -> None:
     with served:
