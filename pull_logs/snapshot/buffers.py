@@ -55,7 +55,8 @@ def decoded_size(array: pa.DictionaryArray) -> int:
 def _present_indices(array: pa.DictionaryArray) -> NDArray[Any]:
     """Which text each cell that is not null stands for."""
     indices = array.indices
-    cells = _numbers(indices, np.dtype(indices.type.to_pandas_dtype()), len(indices))
+    # `to_pandas_dtype` of older releases imports pandas.
+    cells = _numbers(indices, np.dtype(str(indices.type)), len(indices))
     if indices.null_count:
         cells = cells[present_rows(indices)]
     if len(cells) and not 0 <= int(cells.min()) <= int(cells.max()) < len(array.dictionary):
