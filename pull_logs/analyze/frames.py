@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Steps = npt.NDArray[np.int64]
 
+_DOUBLE, _INTEGER = np.dtype(np.float64), np.dtype(np.int64)
+
 _TYPE_WORDS = {
     "histogram": "histogram",
     "image-file": "image",
@@ -100,7 +102,7 @@ class Column:
     @classmethod
     def of(cls, vector: Vector) -> Column:
         """A computed column."""
-        if not vector.present.any():
+        if not vector.count:
             return cls(vector, "empty")
         if vector.kind != "other":
             return cls(vector, vector.kind)
@@ -333,17 +335,15 @@ def _plain(chunked: pa.ChunkedArray) -> Vector:
     import pyarrow as pa
 
     array = flat(chunked)
-    length = len(array)
-    present = present_rows(array)
-    if pa.types.is_boolean(array.type):
-        return Vector("bool", truths(array), present)
-    if pa.types.is_int64(array.type):
-        return Vector("number", _buffer(array, np.dtype(np.int64), length), present)
-    if pa.types.is_floating(array.type):
-        doubles = array if array.type == pa.float64() else array.cast(pa.float64())
-        values = _buffer(doubles, np.dtype(np.float64), length)
+    kind, present = array.type, present_rows(array)
+    if pa.types.is_floating(kind):
+        values = _buffer(array if kind == pa.float64() else array.cast(pa.float64()), _DOUBLE)
         return Vector("number", np.where(present, values, np.nan) if array.null_count else values, present)
-    return from_cells(array.to_pylist()) if array.null_count == length else _strings(array, present)
+    if pa.types.is_int64(kind):
+        return Vector("number", _buffer(array, _INTEGER), present)
+    if pa.types.is_boolean(kind):
+        return Vector("bool", truths(array), present)
+    return from_cells(array.to_pylist()) if array.null_count == len(array) else _strings(array, present)
 
 
 def _strings(array: pa.Array, present: Mask) -> Vector:
@@ -352,11 +352,10 @@ def _strings(array: pa.Array, present: Mask) -> Vector:
     return Vector("string", values, present)
 
 
-def _buffer(array: pa.Array, dtype: np.dtype[Any], length: int) -> npt.NDArray[Any]:
-    if not length:
+def _buffer(array: pa.Array, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    if not len(array):
         return np.empty(0, dtype)
-    data = array.buffers()[1]
-    return np.frombuffer(data, dtype, count=length, offset=array.offset * dtype.itemsize)
+    return np.frombuffer(array.buffers()[1], dtype, count=len(array), offset=array.offset * dtype.itemsize)
 
 
 def _build(base: pa.ChunkedArray | None, extra: _Scattered | None, length: int) -> Column:

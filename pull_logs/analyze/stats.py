@@ -11,7 +11,8 @@ Percentiles interpolate linearly between neighbours, as numpy and pandas do;
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ _TOGETHER = 1 << 18
 
 def has_numbers(column: Column) -> bool:
     """Whether any cell is a number, finite or not."""
-    return bool(column.numbers()[1].any())
+    vector = column.vector
+    return bool(vector.count if vector.kind == "number" else column.numbers()[1].any())
 
 
 def describe_all(columns: Mapping[str, Column], steps: Steps) -> dict[str, dict[str, Any]]:
@@ -50,7 +52,11 @@ def describe_all(columns: Mapping[str, Column], steps: Steps) -> dict[str, dict[
     told: dict[str, dict[str, Any]] = {}
     for start in range(0, len(dense), together):
         names = dense[start : start + together]
-        told.update(zip(names, _describe_dense([columns[name] for name in names], steps), strict=True))
+        matrix = np.stack([columns[name].vector.floats() for name in names])
+        finite = np.isfinite(matrix).all(axis=1)
+        if not finite.all():
+            names, matrix = list(compress(names, finite)), matrix[finite]
+        told.update(zip(names, _describe_dense(matrix, steps), strict=True))
     return {
         name: told[name] if name in told else describe_numbers(column, steps)
         for name, column in columns.items()
@@ -58,32 +64,36 @@ def describe_all(columns: Mapping[str, Column], steps: Steps) -> dict[str, dict[
 
 
 def _is_dense(column: Column) -> bool:
-    """Whether a column is of doubles alone, finite and all there."""
-    values = column.vector.values
-    return bool(
-        column.vector.kind == "number"
-        and values.dtype == np.float64
+    """Whether a column is of doubles alone, and all there."""
+    vector = column.vector
+    return (
+        vector.kind == "number"
+        and vector.values.dtype == np.float64
         and not column.exact
-        and column.vector.present.all()
-        and np.isfinite(values).all()
+        and vector.count == len(vector)
     )
 
 
-def _describe_dense(columns: Sequence[Column], steps: Steps) -> list[dict[str, Any]]:
-    """The statistics of dense columns of one length, each as `describe_numbers` says it."""
-    matrix = np.stack([column.vector.floats() for column in columns])
+def _describe_dense(matrix: Floats, steps: Steps) -> list[dict[str, Any]]:
+    """The statistics of dense columns of one length, a row each, as `describe_numbers` says them."""
     lows, highs = matrix.argmin(axis=1), matrix.argmax(axis=1)
-    each = np.arange(len(columns))
-    ends = (matrix[:, 0], matrix[:, -1], matrix[each, lows], matrix[each, highs])
+    each = np.arange(len(matrix))
+    ends = (matrix[:, 0].copy(), matrix[:, -1].copy(), matrix[each, lows], matrix[each, highs])
     facts = dict(zip(("first", "last", "min", "max"), ends, strict=True)) | _finite(matrix)
-    spelled = {
-        name: [spell(canon_number(value)) for value in found.tolist()] for name, found in facts.items()
-    }
-    counts = [matrix.shape[1]] * len(columns)
-    spelled |= {"count": counts, "min_step": steps[lows].tolist(), "max_step": steps[highs].tolist()}
-    return [
-        {name: spelled[name][place] if name in spelled else None for name in STATISTICS} for place in each
-    ]
+    told: dict[str, list[Any]] = {name: _spelled(found) for name, found in facts.items()}
+    told["count"] = [matrix.shape[1]] * len(matrix)
+    told |= {"min_step": steps[lows].tolist(), "max_step": steps[highs].tolist()}
+    nothing = [None] * len(matrix)
+    cells = zip(*(told.get(name, nothing) for name in STATISTICS), strict=True)
+    return [dict(zip(STATISTICS, found, strict=True)) for found in cells]
+
+
+def _spelled(found: Floats) -> list[Any]:
+    """Numbers as an answer tells them."""
+    told: list[Any] = found.tolist()
+    for place in np.flatnonzero(~np.isfinite(found) | (found == np.floor(found))).tolist():
+        told[place] = spell(canon_number(told[place]))
+    return told
 
 
 def describe_numbers(column: Column, steps: Steps) -> dict[str, Any]:
@@ -102,8 +112,8 @@ def describe_numbers(column: Column, steps: Steps) -> dict[str, Any]:
     if low is not None and high is not None:
         rows += [low, high]
         found["min_step"], found["max_step"] = int(steps[low]), int(steps[high])
-        finite = values if sound.all() else values[sound]
-        found |= {name: canon_number(float(told[0])) for name, told in _finite(finite[np.newaxis]).items()}
+        finite = _finite(values[np.newaxis, sound])
+        found |= {name: canon_number(float(told[0])) for name, told in finite.items()}
     cells = column.cells(np.array(rows, np.intp)) if rows else []
     found.update(zip(("first", "last", "min", "max"), cells, strict=False))
     found["count"] = int(np.count_nonzero(sound))
@@ -111,12 +121,13 @@ def describe_numbers(column: Column, steps: Steps) -> dict[str, Any]:
 
 
 def _finite(matrix: Floats) -> dict[str, Floats]:
-    """The statistics, row by row, of finite numbers that no single one of them is."""
+    """The statistics, row by row, of finite numbers that no single one of them is; the matrix is used up by it."""
     count, ordered = matrix.shape[1], np.sort(matrix, axis=1)
     with np.errstate(all="ignore"):  # sums and differences of huge numbers may overflow, and may say so
         found = {f"p{percent}": middle(ordered, percent / 100) for percent in PERCENTILES}
         found["mean"] = matrix.sum(axis=1) / count
         if count > 1:
-            apart = matrix - found["mean"][:, np.newaxis]
-            found["std"] = np.sqrt((apart * apart).sum(axis=1) / (count - 1))
+            matrix -= found["mean"][:, np.newaxis]
+            matrix *= matrix
+            found["std"] = np.sqrt(matrix.sum(axis=1) / (count - 1))
     return found
