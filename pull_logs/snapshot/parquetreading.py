@@ -7,7 +7,7 @@ bounded before and while it is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -88,9 +88,12 @@ class _File:
     def rows(self) -> int:
         return sum(group.rows for group in self.groups)
 
-    def chunk(self, group: int, name: str) -> Chunk:
-        place: int = self.schema.get_field_index(name)
-        return self.groups[group].chunks[place]
+    def chunks(self, group: int, names: Sequence[str]) -> list[Chunk]:
+        chunks = self.groups[group].chunks
+        return [chunks[place] for place in map(self.schema.get_field_index, names)]
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        return bytes(self.native.read_at(size, offset))
 
 
 def _open(source: Source, footer: bytes | None, expected_rows: int | None = None) -> _File:
@@ -232,6 +235,7 @@ def _reader(file: _File, wanted: pa.Schema, *, checked: bool = False) -> pq.Parq
         metadata=file.metadata,
         read_dictionary=text or None,
         page_checksum_verification=not checked,
+        pre_buffer=not checked,  # what is checked is in memory
     )
 
 
@@ -240,18 +244,14 @@ def _check_pages(file: _File, group: int, names: Sequence[str], limit: int) -> N
     rows = file.groups[group].rows
     spent = rows * len(names) * 8
     _spend(spent, limit)
-    for name in names:
+    for chunk in file.chunks(group, names):
         values = 0
-        for page in walk_pages(_read_at(file.native), file.chunk(group, name)):
+        for page in walk_pages(file.read_at, chunk):
             values += page.values
             spent += page.decoded
             _spend(spent, limit)
         if values != rows:
-            raise DataError(f"column {name!r} has {values} values in row group {group}, not {rows}")
-
-
-def _read_at(native: pa.NativeFile) -> Callable[[int, int], bytes]:
-    return lambda offset, size: bytes(native.read_at(size, offset))
+            raise DataError(f"column {chunk.column!r} has {values} values in row group {group}, not {rows}")
 
 
 def _read_group(reader: pq.ParquetFile, group: int, wanted: pa.Schema, limit: int) -> pa.Table:
@@ -322,7 +322,7 @@ def damaged_chunks(source: Source, *, footer: bytes | None = None) -> tuple[Chun
     damaged = []
     for chunk in read_footer(file.native, footer=footer).chunks:
         with _border():
-            part = damaged_part(_read_at(file.native), chunk)
+            part = damaged_part(file.read_at, chunk)
         if part is None and not _readable(file, chunk):
             part = chunk.start, chunk.end
         if part is not None:
