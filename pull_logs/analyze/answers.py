@@ -16,7 +16,7 @@ from pull_logs.analyze.flatten import flatten
 from pull_logs.analyze.histories import Histories
 from pull_logs.analyze.questions import Subject, View
 from pull_logs.analyze.selection import compile_pattern
-from pull_logs.runs import RunInfo
+from pull_logs.runs import RunPath
 from pull_logs.snapshot.canon import canon_record, spell
 
 FORMAT = "pull-logs/1"
@@ -65,24 +65,20 @@ def answer(subjects: Sequence[Subject], view: View) -> dict[str, Any]:
     return {"format": FORMAT, "command": "show", **sections, "notes": notes}
 
 
-def describe_run(
-    subject: Subject, histories: Mapping[str, Any] | None, *, info: RunInfo | None = None
-) -> dict[str, Any]:
+def describe_run(subject: Subject, histories: Mapping[str, Any] | None) -> dict[str, Any]:
     """A run as the legend tells it, with the rows that its history shows, if one does.
 
     Args:
         subject: The run.
         histories: The histories of an answer, if it has any.
-        info: What is known of the run, where that has been read already.
     """
     run = subject.run
-    info = info or run.info
     return {
         "label": subject.label,
-        "path": str(info.path),
-        "name": info.name,
-        "state": info.state,
-        "url": run_url(info),
+        "path": str(run.path),
+        "name": run.name,
+        "state": run.state,
+        "url": _url(run.path, run.host),
         "checkpoint": subject.checkpoint,
         "checkpoint_step": subject.checkpoint_step,
         "rows_total": run.rows,
@@ -94,12 +90,11 @@ def describe_run(
     }
 
 
-def run_url(info: RunInfo) -> str | None:
+def _url(path: RunPath, api_host: str | None) -> str | None:
     """The page of a run, or None for one that never was on a server."""
-    if info.host is None:
+    if api_host is None:
         return None
-    host = "wandb.ai" if info.host == "api.wandb.ai" else info.host
-    path = info.path
+    host = "wandb.ai" if api_host == "api.wandb.ai" else api_host
     return f"https://{host}/{quote(path.entity)}/{quote(path.project)}/runs/{quote(path.run_id)}"
 
 

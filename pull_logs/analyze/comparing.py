@@ -185,7 +185,7 @@ def compare_runs(subjects: Sequence[Subject], question: Comparison) -> dict[str,
         found["answer"] = groups.answer() if groups else _best_run(read, places, criterion.metric, direction)
         found["ranking"] = _ranking(read, places, criterion.metric, direction)
     shown = [read.subjects[place] for place in places]
-    found["runs"] = [describe_run(subjects[place], None, info=infos[place]) for place in places]
+    found["runs"] = [describe_run(subjects[place], None) for place in places]
     found["alignment"] = _told_alignment(
         read, alignment, shown=len(shown), interval=question.interval if groups else None
     )

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from pull_logs.analyze.flatten import escape_key, is_typed, join_path
 from pull_logs.analyze.vectors import Floats, Mask, Vector, from_cells
-from pull_logs.runs import Coverage, RunInfo
+from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.buffers import present_rows, truths
 from pull_logs.snapshot.canon import STEP, canon_number
 from pull_logs.snapshot.cells import flat
@@ -58,9 +58,23 @@ _TYPE_WORDS = {
 class RunLike(Protocol):
     """What answers need of a run; `pull_logs.snapshot.Run` is one."""
 
+    path: RunPath
+
+    @property
+    def name(self) -> str:
+        """The display name."""
+
+    @property
+    def state(self) -> str:
+        """Its state when it was pulled."""
+
+    @property
+    def host(self) -> str | None:
+        """The host of the API it was read from."""
+
     @property
     def info(self) -> RunInfo:
-        """All that is known of it but its history."""
+        """All that is known of it but its history; parsed anew each time."""
 
     @property
     def coverage(self) -> Coverage:

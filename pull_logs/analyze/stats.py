@@ -12,7 +12,6 @@ Percentiles interpolate linearly between neighbours, as numpy and pandas do;
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -53,9 +52,9 @@ def describe_all(columns: Mapping[str, Column], steps: Steps) -> dict[str, dict[
     for start in range(0, len(dense), together):
         names = dense[start : start + together]
         matrix = np.stack([columns[name].vector.floats() for name in names])
-        finite = np.isfinite(matrix).all(axis=1)
-        if not finite.all():
-            names, matrix = list(compress(names, finite)), matrix[finite]
+        finite = np.flatnonzero(np.isfinite(matrix).all(axis=1))
+        if len(finite) < len(names):
+            names, matrix = [names[place] for place in finite.tolist()], matrix[finite]
         told.update(zip(names, _describe_dense(matrix, steps), strict=True))
     return {
         name: told[name] if name in told else describe_numbers(column, steps)
@@ -80,7 +79,7 @@ def _describe_dense(matrix: Floats, steps: Steps) -> list[dict[str, Any]]:
     each = np.arange(len(matrix))
     ends = (matrix[:, 0].copy(), matrix[:, -1].copy(), matrix[each, lows], matrix[each, highs])
     facts = dict(zip(("first", "last", "min", "max"), ends, strict=True)) | _finite(matrix)
-    told: dict[str, list[Any]] = {name: _spelled(found) for name, found in facts.items()}
+    told: dict[str, list[Any]] = dict(zip(facts, _spelled(np.stack(list(facts.values()))), strict=True))
     told["count"] = [matrix.shape[1]] * len(matrix)
     told |= {"min_step": steps[lows].tolist(), "max_step": steps[highs].tolist()}
     nothing = [None] * len(matrix)
@@ -88,11 +87,12 @@ def _describe_dense(matrix: Floats, steps: Steps) -> list[dict[str, Any]]:
     return [dict(zip(STATISTICS, found, strict=True)) for found in cells]
 
 
-def _spelled(found: Floats) -> list[Any]:
-    """Numbers as an answer tells them."""
-    told: list[Any] = found.tolist()
-    for place in np.flatnonzero(~np.isfinite(found) | (found == np.floor(found))).tolist():
-        told[place] = spell(canon_number(told[place]))
+def _spelled(found: Floats) -> list[list[Any]]:
+    """Numbers, row by row, as an answer tells them."""
+    told: list[list[Any]] = found.tolist()
+    whole_or_endless = ~np.isfinite(found) | (found == np.floor(found))
+    for row, place in np.argwhere(whole_or_endless).tolist():
+        told[row][place] = spell(canon_number(told[row][place]))
     return told
 
 

@@ -6,6 +6,7 @@ What pyarrow itself offers for this (`cast`, `is_valid`, `take`) imports
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -19,11 +20,16 @@ _FEW = 20_000
 
 
 def present_rows(array: pa.Array) -> NDArray[np.bool_]:
-    """Where an array is not null."""
-    validity = array.buffers()[0]
-    if validity is None or not array.null_count:
-        return np.ones(len(array), np.bool_)
-    return _bits(validity, array)
+    """Where an array is not null; not to be written to."""
+    return _bits(array.buffers()[0], array) if array.null_count else _everywhere(len(array))
+
+
+@lru_cache(maxsize=4)
+def _everywhere(length: int) -> NDArray[np.bool_]:
+    """What most columns of a history have, so that they have it together."""
+    mask = np.ones(length, np.bool_)
+    mask.flags.writeable = False
+    return mask
 
 
 def truths(array: pa.BooleanArray) -> NDArray[np.bool_]:
