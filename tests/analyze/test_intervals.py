@@ -89,6 +89,17 @@ def test_a_bootstrap_of_few_numbers_is_that_of_all_resamples() -> None:
     assert bootstrap_interval(values) == pytest.approx((low, high), abs=1e-12)
 
 
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=12))
+def test_a_bootstrap_is_the_percentile_bootstrap_of_scipy(values: list[float]) -> None:
+    ordered = np.sort(values)
+    theirs = scipy.stats.bootstrap(
+        (ordered,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    low, high = bootstrap_interval(np.array(values))
+    assert close(low, theirs.low, values)
+    assert close(high, theirs.high, values)
+
+
 def test_a_bootstrap_of_many_numbers_is_about_as_wide_as_the_t_interval() -> None:
     values = np.random.default_rng(1).standard_normal(5000)
     found = describe_sample(values.tolist())
