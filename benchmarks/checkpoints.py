@@ -1,6 +1,7 @@
 """How long it takes to know the runs and steps of checkpoints: this package beside `torch.load`.
 
     python benchmarks/checkpoints.py [--repeats N]
+    python benchmarks/checkpoints.py --quick       # a few checkpoints, each side once: shows that it works
 
 Two sets, written by `torch.save` into a temporary folder: 300 checkpoints of a
 small transformer, and one of 10 GB whose tensors are a hole in the file
@@ -20,13 +21,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-COUNT = 300
+COUNT, QUICK_COUNT = 300, 6
 SPARSE_BYTES = 10 * 2**30
 
 
-def write_many(folder: Path) -> None:
+def write_many(folder: Path, count: int = COUNT) -> None:
     """The checkpoints of five runs, each of a model with 74 tensors and its optimizer."""
     import torch
 
@@ -37,7 +39,7 @@ def write_many(folder: Path) -> None:
     for weights in model.parameters():
         weights.grad = torch.zeros_like(weights)
     optimizer.step()
-    for number in range(COUNT):
+    for number in range(count):
         content = {
             "wandb_run_path": f"acme/nano/run{number % 5}",
             "step": 100 * (number // 5),
@@ -105,9 +107,10 @@ def measure(side: str, folder: Path, repeats: int) -> tuple[list[float], list[fl
     return sorted(clock), sorted(work), found
 
 
-def report(repeats: int) -> None:
+def report(repeats: int, count: int = COUNT) -> None:
     """Write, read and print a line per set and side: milliseconds, the median and the range."""
-    for name, write in (("300 checkpoints", write_many), ("one of 10 GB", write_sparse)):
+    many = partial(write_many, count=count)
+    for name, write in ((f"{count} checkpoints", many), ("one of 10 GB", write_sparse)):
         with tempfile.TemporaryDirectory(prefix="pull-logs-bench-") as place:
             folder = Path(place)
             write(folder)
@@ -133,11 +136,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, or be one side."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_COUNT} checkpoints, each side once")
     parser.add_argument("--side", choices=["ours", "torch"])
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args(arguments)
     if options.side is None:
-        report(options.repeats)
+        report(*((1, QUICK_COUNT) if options.quick else (options.repeats,)))
     else:
         print(json.dumps(read(options.side, options.folder)))
 

@@ -232,9 +232,12 @@ class Alignment:
         values, numeric = column.numbers()
         places, there = x.numbers()
         rows = np.flatnonzero(numeric & there & np.isfinite(places))
-        # A run that was resumed may go back on its axis: what it logged later counts.
-        rows = rows[np.argsort(places[rows], kind="stable")]
-        after = int(np.searchsorted(places[rows], where, side="right"))
+        along = places[rows]
+        if (along[1:] < along[:-1]).any():
+            # A run that was resumed may go back on its axis: what it logged later counts.
+            order = np.argsort(along, kind="stable")
+            rows, along = rows[order], along[order]
+        after = int(np.searchsorted(along, where, side="right"))
         if not after:
             return {}
         before = int(rows[after - 1])

@@ -245,6 +245,7 @@ def _read(
         metrics.append(alignment.read(frame, wanted, axes=axes, checkpoint_step=steps_of(frame, subject)[-1]))
         if assertions is not None:
             assertions.ask(subject, frame, Slice.whole(frame))
+        frame.forget()
     names = sorted(
         {name for readings in metrics for name in readings}, key=lambda name: (name not in named, name)
     )

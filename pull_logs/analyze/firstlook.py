@@ -111,13 +111,7 @@ def overview(
     findings: list[tuple[Subject, Finding]] = []
     healthy = 0
     for subject, frame in zip(subjects, frames, strict=True):
-        columns = selection.columns_of(frame, internal=False)
-        frame.load([*columns, _TIMESTAMP])
-        read = {name: frame.column(name) for name in columns if name in metrics}
-        for name, column in read.items():
-            metrics[name].add(column, frame.steps)
-        stamps = frame.column(_TIMESTAMP) if _TIMESTAMP in frame else None
-        found = find_flags(subject.run.info, read, frame.steps, stamps)
+        found = _read(subject, frame, selection, metrics)
         healthy += not found
         findings += [(subject, finding) for finding in found]
         if assertions is not None:
@@ -141,6 +135,19 @@ def overview(
         + list(assertions.notes if assertions else ()),
         **({"assertions": assertions.verdicts()} if assertions else {}),
     }
+
+
+def _read(
+    subject: Subject, frame: Frame, selection: Selection, metrics: Mapping[str, _Metric]
+) -> Sequence[Finding]:
+    """Read one run, add what it logged to the metrics, and give what is wrong with it."""
+    columns = selection.columns_of(frame, internal=False)
+    frame.load([*columns, _TIMESTAMP])
+    read = {name: frame.column(name) for name in columns if name in metrics}
+    for name, column in read.items():
+        metrics[name].add(column, frame.steps)
+    stamps = frame.column(_TIMESTAMP) if _TIMESTAMP in frame else None
+    return find_flags(subject.run.info, read, frame.steps, stamps)
 
 
 def _totals(subjects: Sequence[Subject], *, healthy: int) -> dict[str, Any]:

@@ -173,7 +173,6 @@ class Frame:
     Attributes:
         length: The number of rows.
         names: All columns: `_step`, then the rest in the order of their names.
-        columns: Their vectors by name, read when they are asked for.
     """
 
     def __init__(self, run: RunLike) -> None:
@@ -203,7 +202,6 @@ class Frame:
         self._keys = _column_names(plain, [join_path(path) for path in self._nested])
         self._nested_by_name = {join_path(path): cells for path, cells in self._nested.items()}
         self.names: tuple[str, ...] = (STEP, *sorted({*self._keys, *self._nested_by_name}))
-        self.columns: Mapping[str, Vector] = _Vectors(self)
 
     @classmethod
     def from_run(cls, run: RunLike, columns: Collection[str] | None = None) -> Frame:
@@ -219,6 +217,11 @@ class Frame:
         frame = cls(run)
         frame.load(columns or ())
         return frame
+
+    @property
+    def columns(self) -> Mapping[str, Vector]:
+        """The vectors of all columns by name, read when they are asked for."""
+        return _Vectors(self)  # made anew, since a frame that held it would hold itself
 
     @property
     def steps(self) -> Steps:
@@ -263,11 +266,12 @@ class Frame:
             table = self._run.table([STEP, *keys])
             self._take_steps(table)
             typed = dict(zip(table.column_names, table.columns, strict=True))
+            del table  # so that what a column was made of goes when the column is made
             typed.pop(RESIDUAL, None)  # a key may have the residual's own name, and then it stands in there
         for name in wanted:
             if name in self._keys:
                 key = self._keys[name]
-                self._cache[name] = _build(typed.get(key), self._literal.get(key), self.length)
+                self._cache[name] = _build(typed.pop(key, None), self._literal.get(key), self.length)
             else:
                 self._cache[name] = _build(None, self._nested_by_name[name], self.length)
 

@@ -1,0 +1,44 @@
+"""`benchmarks/analyze.py` and `benchmarks/checkpoints.py` run: small sizes, each part once."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def said(name: str, *words: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / name), "--quick", *words],
+        capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_benchmark_of_answers_tells_every_part_beside_its_aim(tmp_path: Path) -> None:
+    expressions, stats, compare, memory = said("analyze.py", "--repeats", "1", "--work", str(tmp_path))
+    number = r"[0-9.]+"
+    assert re.fullmatch(
+        rf"expressions: 20,000 rows, where and three evals: {number} ms, pandas {number} ms, {number} times \(aim: 3\)",
+        expressions,
+    )
+    clock = rf"{number} s \({number}-{number}\), {number} s of processor"
+    assert re.fullmatch(rf"stats: 20 runs x 2,000 rows x 20 metrics: {clock} \(aim: 1.5 s\)", stats)
+    assert re.fullmatch(rf"compare: 100 runs x 20 rows x 5 metrics: {clock} \(aim: 3 s\)", compare)
+    assert re.fullmatch(
+        "memory: for 50,000 rows x 20 metrics more than for one row, beside the columns in use of 8 MB: "
+        rf"--stats {number} MB, {number} times; compare {number} MB, {number} times \(aim: 2\)",
+        memory,
+    )
+
+
+def test_the_benchmark_of_checkpoints_reads_the_same_runs_by_both_ways() -> None:
+    lines = said("checkpoints.py")
+    assert [re.sub(r" \([0-9.]+ GB\)|: .*", "", line) for line in lines] == [
+        "6 checkpoints, ours", "6 checkpoints, torch", "one of 10 GB, ours", "one of 10 GB, torch",
+    ]  # fmt: skip
