@@ -18,8 +18,11 @@ def say_sealed(report: SealReport) -> None:
     """Tell on stderr what was sealed, and which runs in it are not whole."""
     from pull_logs.cli.safetext import inline
 
+    files = ""
+    if report.files:
+        files = f" {report.files} file{'s' * (report.files != 1)} of {report.file_bytes / 1e6:.2f} MB,"
     click.echo(
-        f"{report.path}: {report.runs} run{'s' * (report.runs != 1)}, {report.rows} rows,"
+        f"{report.path}: {report.runs} run{'s' * (report.runs != 1)}, {report.rows} rows,{files}"
         f" {report.bytes / 1e6:.2f} MB, verified",
         err=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from pull_logs.runs import STATES
 if TYPE_CHECKING:
     from pull_logs.analyze import RunCondition
     from pull_logs.fetch import PullReport, Selection
+    from pull_logs.fetch.wantedfiles import WantedFiles
 
 FILE = click.Path(path_type=Path)
 
@@ -32,6 +34,18 @@ _CONCURRENCY = click.option(
     help="Most requests in flight, to the API and to storage each.",
 )
 _METRICS = click.option("--metrics", metavar="REGEX", help="Only metrics whose name matches.")
+_FILES = click.option(
+    "--files",
+    multiple=True,
+    metavar="GLOB",
+    help="Run files whose name matches, as in '*.log'; may be repeated. '*' matches slashes too.",
+)
+_MAX_FILE_SIZE = click.option(
+    "--max-file-size",
+    metavar="SIZE",
+    callback=lambda _context, _option, text: None if text is None else size_in_bytes(text),
+    help="With --files: leave out files larger than this, as in 500kB, 20MB or 1GiB.",
+)
 _STRICT = click.option(
     "--strict", is_flag=True, help="Incomplete data is an error (exit 4); what is whole is kept."
 )
@@ -52,6 +66,29 @@ def _condition(sources: Sources, states: tuple[str, ...], since: str | None) -> 
     if sources.keep is not None:
         RunCondition(sources.keep)  # so that an error points into what was typed
     return RunCondition(" and ".join(terms)) if terms else None
+
+
+def size_in_bytes(text: str) -> int:
+    """A size of `--max-file-size` in bytes.
+
+    Raises:
+        UsageError: It is none.
+    """
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([kKMGT]?)(i?)B?", text.strip())
+    if found is None:
+        raise UsageError(f"--max-file-size {text!r} is no size", hint="write it as 500kB, 20MB or 1GiB")
+    base = 1024 if found[3] else 1000
+    return int(float(found[1]) * base ** " KMGT".index(found[2].upper() or " "))
+
+
+def _wanted(files: tuple[str, ...], most_bytes: int | None) -> WantedFiles | None:
+    from pull_logs.fetch.wantedfiles import WantedFiles
+
+    if most_bytes is not None and not files:
+        raise UsageError(
+            "--max-file-size is for files, and none were asked for", hint="ask with --files GLOB"
+        )
+    return WantedFiles(files, most_bytes) if files else None
 
 
 def _moment(text: str) -> str:
@@ -148,12 +185,19 @@ def _write_json(file: Path, content: dict[str, Any]) -> None:
         raise FileMissingError(f"the report {str(file)!r} cannot be written: {exc.strerror}") from exc
 
 
-def _dry_run(selection: Selection, *, concurrency: int, system: bool, report_json: Path | None) -> None:
+def _dry_run(
+    selection: Selection,
+    *,
+    concurrency: int,
+    system: bool,
+    wanted: WantedFiles | None,
+    report_json: Path | None,
+) -> None:
     from pull_logs.cli.progress import progress_display
     from pull_logs.fetch import survey_sync
 
     with progress_display() as hook:
-        found = survey_sync(selection, concurrency=concurrency, system=system, progress=hook)
+        found = survey_sync(selection, concurrency=concurrency, system=system, wanted=wanted, progress=hook)
     tell_survey(found)
     if report_json is not None:
         _write_json(report_json, found.to_json())
@@ -173,6 +217,8 @@ def _dry_run(selection: Selection, *, concurrency: int, system: bool, report_jso
 @click.option("--since", metavar="DATE", help="Only runs created on or after DATE (UTC), as in 2026-11-01.")
 @_METRICS
 @click.option("--system", is_flag=True, help="Pull system metrics too.")
+@_FILES
+@_MAX_FILE_SIZE
 @click.option("--dry-run", is_flag=True, help="Tell what a pull would take; pull nothing.")
 @click.option("--fresh", is_flag=True, help="Forget what an interrupted pull into the same file has left.")
 @redact_option
@@ -188,6 +234,8 @@ def fetch(
     concurrency: int,
     report_json: Path | None,
     system: bool,
+    files: tuple[str, ...],
+    max_file_size: int | None,
     dry_run: bool,
     fresh: bool,
     redact: bool,
@@ -206,8 +254,9 @@ def fetch(
             "fetch has no file to write", hint="name it with -o FILE.wandb.zip, or ask with --dry-run"
         )
     _check_output(out, report_json)
+    wanted = _wanted(files, max_file_size)
     if out is None or dry_run:
-        _dry_run(selection, concurrency=concurrency, system=system, report_json=report_json)
+        _dry_run(selection, concurrency=concurrency, system=system, wanted=wanted, report_json=report_json)
         return
     from pull_logs.cli.progress import progress_display
     from pull_logs.fetch import pull_sync
@@ -219,6 +268,8 @@ def fetch(
                 out=out,
                 metrics=metrics,
                 system=system,
+                files=files,
+                max_file_size=max_file_size,
                 fresh=fresh,
                 concurrency=concurrency,
                 progress=hook,
@@ -235,6 +286,8 @@ def fetch(
 @click.argument("bundle", metavar="BUNDLE", callback=near)
 @click.option("-o", "--out", type=FILE, metavar="FILE", help="Write here instead of replacing BUNDLE.")
 @_METRICS
+@_FILES
+@_MAX_FILE_SIZE
 @redact_option
 @_CONCURRENCY
 @_REPORT
@@ -244,6 +297,8 @@ def refresh(
     bundle: Path,
     out: Path | None,
     metrics: str | None,
+    files: tuple[str, ...],
+    max_file_size: int | None,
     concurrency: int,
     report_json: Path | None,
     redact: bool,
@@ -252,8 +307,10 @@ def refresh(
     """Ask W&B only for what is new in the runs of a bundle; what did not change is copied.
 
     A run whose history was rewritten is asked for whole, and told; one that cannot be
-    asked for is kept as it was. Give the --metrics that the bundle was fetched with.
+    asked for is kept as it was. Give the --metrics that the bundle was fetched with. Files
+    that the bundle has of a run that went on are brought up to date; --files adds others.
     """
+    _wanted(files, max_file_size)
     _check_output(out, report_json)
     from pull_logs.cli.progress import progress_display
     from pull_logs.fetch import Selection, pull_sync
@@ -272,6 +329,8 @@ def refresh(
             previous=bundle,
             metrics=metrics,
             system=system,
+            files=files,
+            max_file_size=max_file_size,
             concurrency=concurrency,
             progress=hook,
         )

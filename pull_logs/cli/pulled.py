@@ -115,5 +115,9 @@ def tell_survey(found: Survey) -> None:
         f"requests {found.requests}\nlisting_seconds {found.listing_seconds:.1f}\n"
         f"expected_seconds {found.seconds:.0f}"
     )
+    if found.run_files is not None:
+        click.echo(f"run_files {found.run_files}\nrun_file_bytes {found.run_file_bytes}")
+    for note in found.notes:
+        click.echo(inline(f"pull-logs: note: {note}"), err=True)
     for path, reason in found.missing:
         click.echo(inline(f"missing {path}: {reason}"))

@@ -224,6 +224,13 @@ class Client:
                 content = content.replace(secret.encode(), b"(the key)")
         return content
 
+    async def key_for(self, url: str, slot: Slot) -> dict[str, str]:
+        """The header with which a file of the API's own origin is asked for; none for any other address."""
+        here, there = urlsplit(self.settings.base_url), urlsplit(url)
+        if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+            return {}
+        return {"Authorization": await self._authorization(slot)}
+
     async def _authorization(self, slot: Slot) -> str:
         """The Authorization header: the key, or an access token for the identity token."""
         if self.settings.api_key:

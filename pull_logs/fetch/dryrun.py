@@ -14,6 +14,7 @@ import httpx
 
 from pull_logs.fetch.client import Client
 from pull_logs.fetch.discovery import Discovery
+from pull_logs.fetch.filelists import list_files
 from pull_logs.fetch.pacing import Clock, RetryPolicy
 from pull_logs.fetch.plan import Found, Lessons, Missed
 from pull_logs.fetch.progress import Meter, ProgressHook
@@ -21,6 +22,7 @@ from pull_logs.fetch.reports import Survey
 from pull_logs.fetch.selection import Selection
 from pull_logs.fetch.settings import Settings, load_settings
 from pull_logs.fetch.tasks import flat_errors, run_async
+from pull_logs.fetch.wantedfiles import FileTally, WantedFiles
 from pull_logs.fetch.windows import EXACT
 from pull_logs.runs import RunPath
 
@@ -35,6 +37,7 @@ async def survey(
     settings: Settings | None = None,
     concurrency: int = 32,
     system: bool = False,
+    wanted: WantedFiles | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     progress: ProgressHook | None = None,
     policy: RetryPolicy | None = None,
@@ -46,6 +49,7 @@ async def survey(
         settings: Which W&B, and as whom; found as the SDK finds them if None.
         concurrency: Most requests in flight.
         system: Whether system metrics would be pulled too: a request a run.
+        wanted: Which files of the runs would be pulled too; those are listed now.
         transport: Replaces the network.
         progress: Told how it goes.
         policy: How long to go on asking.
@@ -58,6 +62,7 @@ async def survey(
     meter = Meter(now=clock.now, hook=progress)
     rows = files = live = windows = runs = 0
     missing: list[tuple[RunPath, str]] = []
+    listing = None if wanted is None else _Listing(wanted)
 
     async def count(item: Found | Missed) -> None:
         nonlocal rows, files, live, windows, runs
@@ -66,6 +71,8 @@ async def survey(
             return
         runs += 1
         rows += item.promise.rows or 0
+        if listing is not None:
+            await listing.add(client, item.path)
         if item.exports is None:
             windows += 1
             return
@@ -86,7 +93,8 @@ async def survey(
             meter=meter,
         ) as client:
             await Discovery(client, selection, lessons=Lessons(), emit=count).run()
-    more = files + windows + runs * system
+    run_files = listing.files if listing else 0
+    more = files + windows + runs * system + run_files
     waiting = more * meter.seconds / max(1, meter.requests) / min(_AT_ONCE, concurrency)
     return Survey(
         runs=runs,
@@ -97,7 +105,34 @@ async def survey(
         requests=meter.requests + more,
         listing_seconds=meter.seconds,
         seconds=meter.seconds + max(waiting, rows / _ROWS_A_SECOND + runs / _RUNS_A_SECOND),
+        run_files=None if listing is None else run_files,
+        run_file_bytes=listing.bytes if listing else 0,
+        notes=tuple(listing.tally.notes(listing.wanted)) if listing else (),
     )
+
+
+class _Listing:
+    """Counts the files that runs have and that are wanted."""
+
+    def __init__(self, wanted: WantedFiles) -> None:
+        self.wanted = wanted
+        self.tally = FileTally()
+        self.files = self.bytes = 0
+
+    async def add(self, client: Client, path: RunPath) -> None:
+        matched = 0
+        async for listed in list_files(client, path, names=self.wanted.names()):
+            if not self.wanted.matches(listed.name):
+                continue
+            matched += 1
+            size = listed.size or 0
+            if self.wanted.most_bytes is not None and size > self.wanted.most_bytes:
+                self.tally.left_out.append((path, listed.name, size))
+                continue
+            self.files += 1
+            self.bytes += size
+        self.tally.asked += 1
+        self.tally.without += not matched
 
 
 def survey_sync(
@@ -106,6 +141,7 @@ def survey_sync(
     settings: Settings | None = None,
     concurrency: int = 32,
     system: bool = False,
+    wanted: WantedFiles | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     progress: ProgressHook | None = None,
 ) -> Survey:
@@ -116,6 +152,7 @@ def survey_sync(
         settings=settings,
         concurrency=concurrency,
         system=system,
+        wanted=wanted,
         transport=transport,
         progress=progress,
     )

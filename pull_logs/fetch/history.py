@@ -1,4 +1,4 @@
-"""One run's history, whole: exported files, live windows, and a count of what was promised.
+"""One run, whole: its history out of exported files, live windows, and a count of what was promised.
 
 **When is a run complete?** Three things are compared with what the server said in the
 answer that named the files (`Promise`): the last step that arrived with
@@ -15,10 +15,14 @@ was logged after the plan was made is not asked for: it waits for a refresh.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
 import anyio
 import pyarrow as pa
 
 from pull_logs.fetch.decode import parse_rows
+from pull_logs.fetch.files import read_files
 from pull_logs.fetch.live import LiveReader
 from pull_logs.fetch.pieces import Pieces, keeper
 from pull_logs.fetch.plan import Found, Steps
@@ -28,6 +32,7 @@ from pull_logs.fetch.windows import LAST_STEP, windows_of_span, windows_of_steps
 from pull_logs.fetch.workshop import Workshop
 from pull_logs.runs import LIVE_STATES, Coverage, RunPath
 from pull_logs.snapshot.columns import system_batch_from_rows
+from pull_logs.snapshot.runfiles import RunFile
 
 SYSTEM_SAMPLES, MOST_SYSTEM_SAMPLES = 10_000, 1_000_000
 """Rows of system metrics to ask for at first, and at last; there is no way to ask for them in pages."""
@@ -45,10 +50,12 @@ class HistoryReader:
     Args:
         shop: What reading needs.
         found: The run, and what was promised of it.
+        earlier: Its files in an earlier bundle, which are brought up to date.
     """
 
-    def __init__(self, shop: Workshop, found: Found) -> None:
+    def __init__(self, shop: Workshop, found: Found, *, earlier: Mapping[str, RunFile] | None = None) -> None:
         self._shop = shop
+        self._earlier = earlier
         self._found = found
         keep = None if shop.keys is None else keeper(shop.keys.search)
         self._pieces = Pieces(shop.spool, found.path, keep=keep)
@@ -81,7 +88,10 @@ class HistoryReader:
             await self._look_again()
         coverage = self._coverage()
         system = await read_system(self._shop, self._found.path) if self._shop.system else None
-        await self._shop.in_thread(lambda: self._pieces.finish(self._found.info, coverage, system=system))
+        files = await read_files(self._shop, self._found.path, earlier=self._earlier)
+        coverage = files.judge(coverage)
+        finish = partial(self._pieces.finish, self._found.info, coverage, system=system, files=files.sources)
+        await self._shop.in_thread(finish)
         return coverage
 
     def _report(self) -> None:

@@ -106,7 +106,7 @@ def _folder(out: Path) -> Path:
 
 def _only_noted(folder: Path) -> bool:
     """Whether nothing that arrived is in a spool but a note."""
-    parts = ("runs/*", "frames/*")
+    parts = ("runs/*", "frames/*", "files/*")
     return (folder / _SEALED).exists() and not any(any(folder.glob(part)) for part in parts)
 
 

@@ -12,6 +12,7 @@ from pull_logs.fetch.tally import Lines, Tally
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.canon import STEP, TIMESTAMP, Lane
 from pull_logs.snapshot.columns import select_keys
+from pull_logs.snapshot.filerecords import FileSource
 from pull_logs.snapshot.merging import LanedBatch
 from pull_logs.snapshot.spool import Spool
 
@@ -117,16 +118,23 @@ class Pieces:
                 *(LanedBatch(piece.lane, piece.batch) for piece in self._held),
             ]
 
-    def finish(self, info: RunInfo, coverage: Coverage, *, system: pa.Table | None) -> None:
+    def finish(
+        self,
+        info: RunInfo,
+        coverage: Coverage,
+        *,
+        system: pa.Table | None,
+        files: Sequence[FileSource] = (),
+    ) -> None:
         """Merge and encode the run from its pieces."""
         with self._lock:
             if not self._spooled:
                 batches: Sequence[LanedBatch] = [LanedBatch(piece.lane, piece.batch) for piece in self._held]
-                self._spool.store(info, coverage, batches, system=system)
+                self._spool.store(info, coverage, batches, system=system, files=files)
                 self._held.clear()
                 return
             self._flush()
-        self._spool.finish(info, coverage, system=system)
+        self._spool.finish(info, coverage, system=system, files=files)
 
 
 def source_of(key: str) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
@@ -49,6 +49,7 @@ from pull_logs.fetch.selection import Selection
 from pull_logs.fetch.settings import Settings, load_settings
 from pull_logs.fetch.sweeps import SweepConfigs
 from pull_logs.fetch.tasks import flat_errors, run_async
+from pull_logs.fetch.wantedfiles import FileTally, WantedFiles
 from pull_logs.fetch.windows import WindowSize
 from pull_logs.fetch.workshop import Workshop
 from pull_logs.runs import RunInfo
@@ -73,6 +74,8 @@ async def pull(
     strict: bool = False,
     metrics: str | None = None,
     system: bool = False,
+    files: Sequence[str] = (),
+    max_file_size: int | None = None,
     fresh: bool = False,
     previous: Path | None = None,
     policy: RetryPolicy | None = None,
@@ -90,6 +93,8 @@ async def pull(
         strict: Whether an incomplete or missing run is an error, raised after the others are sealed.
         metrics: A regular expression; only metrics in whose name it is found are kept, and `_timestamp`.
         system: Whether system metrics are pulled too.
+        files: Patterns of names (`*.log`; `*` matches slashes too): the run files that match one are pulled too.
+        max_file_size: Bytes of the largest file that is pulled; a larger one is left out, and told.
         fresh: Whether to forget what an earlier call left in the spool.
         previous: A bundle pulled with the same `metrics` and `system`; its runs that did not change since
             are copied from it, and of the others only what is new is asked for (see `refreshing`).
@@ -111,7 +116,14 @@ async def pull(
     meter = Meter(now=clock.now, hook=progress)
     settings = settings or load_settings()
     options = _Options(
-        selection, Path(out), settings, metrics=metrics, system=system, fresh=fresh, previous=previous
+        selection,
+        Path(out),
+        settings,
+        metrics=metrics,
+        system=system,
+        files=WantedFiles(tuple(files), max_file_size) if files else None,
+        fresh=fresh,
+        previous=previous,
     )
     with flat_errors():
         async with Client(
@@ -138,6 +150,8 @@ def pull_sync(
     strict: bool = False,
     metrics: str | None = None,
     system: bool = False,
+    files: Sequence[str] = (),
+    max_file_size: int | None = None,
     fresh: bool = False,
     previous: Path | None = None,
 ) -> PullReport:
@@ -154,6 +168,8 @@ def pull_sync(
             strict=strict,
             metrics=metrics,
             system=system,
+            files=files,
+            max_file_size=max_file_size,
             fresh=fresh,
             previous=previous,
         )
@@ -171,6 +187,7 @@ class _Options:
         *,
         metrics: str | None,
         system: bool,
+        files: WantedFiles | None,
         fresh: bool,
         previous: Path | None,
     ) -> None:
@@ -179,6 +196,7 @@ class _Options:
         self.fresh = fresh
         self.previous = previous
         self.system = system
+        self.files = files
         try:
             self.keys = None if metrics is None else re.compile(metrics)
         except re.error as exc:
@@ -192,6 +210,8 @@ class _Options:
             "metrics": metrics or "",
             "system": system,
         }
+        if files is not None:
+            self.plan = {**self.plan, "files": files.describe()}
 
 
 class _Pull:
@@ -205,6 +225,7 @@ class _Pull:
         self._errors: list[PullLogsError] = []
         self._earlier = Earlier()
         self._sweeps = SweepConfigs(client)
+        self._file_tally = FileTally()
 
     async def run(self) -> PullReport:
         send, receive = anyio.create_memory_object_stream[Item](2 * self._workers)
@@ -234,10 +255,17 @@ class _Pull:
             bytes_received=meter.bytes_received,
             rows_received=meter.rows,
             seconds=meter.seconds,
-            notes=tuple(
+            notes=self._notes(),
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        files = self._options.files
+        return (
+            *(
                 f"the config of sweep {sweep} could not be had: {reason}"
                 for sweep, reason in sorted(self._sweeps.lost.items())
             ),
+            *([] if files is None else self._file_tally.notes(files)),
         )
 
     async def _discover(self, send: MemoryObjectSendStream[Item]) -> None:
@@ -275,6 +303,8 @@ class _Pull:
             size=WindowSize(),
             keys=self._options.keys,
             system=self._options.system,
+            files=self._options.files,
+            file_tally=self._file_tally,
         )
 
     def _tell_unlisted(self, spool: Spool) -> None:

@@ -144,3 +144,36 @@ def sweep_config(entity: str, project: str, sweep: str, *, legacy: bool = False)
         text.replace("GetSweep", "GetSweepLegacy", 1) if legacy else text,
         {"name": sweep, "project": project, "entity": entity},
     )
+
+
+def run_files(
+    entity: str, project: str, run_id: str, *, names: Sequence[str], cursor: str | None, page: int
+) -> Query:
+    """A page of the files of a run, as the SDK asks for them.
+
+    Args:
+        entity: The run's entity.
+        project: Its project.
+        run_id: The run.
+        names: Only files of these names; all where there are none.
+        cursor: The last edge's cursor of the page before; None for the first.
+        page: Files wanted.
+    """
+    text = (
+        "query RunFiles($project: String!, $entity: String!, $name: String!, $fileCursor: String,"
+        " $fileLimit: Int = 50, $fileNames: [String] = [], $upload: Boolean = false)"
+        " { project(name: $project, entityName: $entity) { run(name: $name) {"
+        " files(names: $fileNames, after: $fileCursor, first: $fileLimit) { edges { node {"
+        " id name url(upload: $upload) directUrl sizeBytes mimetype md5 } cursor }"
+        " pageInfo { endCursor hasNextPage } } } } }"
+    )
+    variables = {
+        "project": project,
+        "entity": entity,
+        "name": run_id,
+        "fileCursor": cursor,
+        "fileLimit": page,
+        "fileNames": list(names),
+        "upload": False,
+    }
+    return Query("RunFiles", text, variables)

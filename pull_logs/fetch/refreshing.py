@@ -11,6 +11,10 @@ lines that were kept and those that arrived must be as many as promised, and end
 promised. Whatever does not fit, the run is asked for whole, and the reason is told: what
 comes out is what a pull without the earlier bundle would bring.
 
+The files of a run that is copied are copied with it, and W&B is not asked about them, unless
+files are wanted by pattern. Of any other run, those that the earlier bundle has are brought up
+to date, beside those that are wanted.
+
 An exported file does not tell its steps. So where the old end was exported meanwhile, the
 history pages are tried, which may have exported rows too (read API facts, section 3.5);
 where they have none the files are downloaded, and the server is not tried again.
@@ -29,6 +33,7 @@ import pyarrow as pa
 
 from pull_logs.errors import BundleDamagedError
 from pull_logs.fetch.decode import clip
+from pull_logs.fetch.files import read_files
 from pull_logs.fetch.history import HistoryReader, read_system
 from pull_logs.fetch.live import LiveReader
 from pull_logs.fetch.pieces import Pieces, keeper
@@ -42,6 +47,7 @@ from pull_logs.snapshot.canon import STEP, TIMESTAMP, Lane, same
 from pull_logs.snapshot.columns import batch_rows, steps_of
 from pull_logs.snapshot.merging import merge_batches
 from pull_logs.snapshot.run import Run
+from pull_logs.snapshot.runfiles import RunFiles
 from pull_logs.snapshot.runtable import info_fields
 
 OVERLAP = 8
@@ -92,8 +98,20 @@ async def bring(shop: Workshop, found: Found, earlier: Run | None) -> Brought:
         if isinstance(brought, Brought):
             return brought
         why = brought
-    coverage = await HistoryReader(shop, found).read()
+    files = None if earlier is None else await shop.in_thread(partial(_files_of, earlier))
+    coverage = await HistoryReader(shop, found, earlier=files).read()
     return Brought(coverage=coverage, how="whole", new_rows=coverage.received_rows, note=why)
+
+
+def _files_of(run: Run) -> RunFiles | None:
+    """The files of a run of an earlier bundle; None where there are none, or they are damaged."""
+    files = run.files
+    try:
+        for file in files.values():
+            file.check()
+    except BundleDamagedError:
+        return None
+    return files or None
 
 
 def is_current(found: Found, info: RunInfo, coverage: Coverage) -> bool:
@@ -203,8 +221,7 @@ class _Refresh:
         shop, found, earlier = self._shop, self._found, self._earlier
         info, coverage, rows = await shop.in_thread(lambda: (earlier.info, earlier.coverage, earlier.rows))
         if is_current(found, info, coverage):
-            await shop.in_thread(partial(shop.spool.adopt, earlier))
-            return Brought(coverage=coverage, how="copied")
+            return await self._adopt(coverage)
         if was_silent(found, info, coverage):
             return await self._copy(coverage)
         why = why_whole(found, info, coverage, rows=rows)
@@ -299,13 +316,24 @@ class _Refresh:
         coverage = self._coverage()
         if alike and not shop.system:
             return await self._copy(coverage)
+        files = await read_files(
+            shop, self._found.path, earlier=await shop.in_thread(partial(_files_of, earlier))
+        )
+        coverage = files.judge(coverage)
         system = await read_system(shop, self._found.path) if shop.system else None
 
         def batches() -> Iterator[pa.Table]:
             yield from (clip(batch, start=None, stop=start) for batch in earlier.batches())
             yield from tail
 
-        store = partial(shop.spool.store_merged, self._found.info, coverage, batches, system=system)
+        store = partial(
+            shop.spool.store_merged,
+            self._found.info,
+            coverage,
+            batches,
+            system=system,
+            files=files.sources,
+        )
         await shop.in_thread(store)
         return Brought(coverage=coverage, how="copied" if alike else "appended", new_rows=new)
 
@@ -314,9 +342,18 @@ class _Refresh:
         coverage = replace(
             coverage, promised_rows=self._promise.rows, promised_last_step=self._promise.last_step
         )
-        adopt = self._shop.spool.adopt
-        await self._shop.in_thread(lambda: adopt(self._earlier, info=self._found.info, coverage=coverage))
-        return Brought(coverage=coverage, how="copied", note="only its facts changed")
+        return await self._adopt(coverage, info=self._found.info, note="only its facts changed")
+
+    async def _adopt(self, coverage: Coverage, *, info: RunInfo | None = None, note: str = "") -> Brought:
+        """Take the run as it was, with the files that are wanted now."""
+        shop, files = self._shop, None
+        if shop.files is not None:
+            kept = await shop.in_thread(partial(_files_of, self._earlier))
+            gathered = await read_files(shop, self._found.path, earlier=kept)
+            coverage, files = gathered.judge(coverage), gathered.sources
+        adopt = partial(shop.spool.adopt, self._earlier, info=info, coverage=coverage, files=files)
+        await shop.in_thread(adopt)
+        return Brought(coverage=coverage, how="copied", note=note)
 
     def _coverage(self) -> Coverage:
         promise = self._promise

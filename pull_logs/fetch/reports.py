@@ -105,6 +105,8 @@ class PullReport:
             "content_id": self.seal.content_id,
             "bytes": self.seal.bytes,
             "rows": self.seal.rows,
+            "files": self.seal.files,
+            "file_bytes": self.seal.file_bytes,
             "runs": [
                 {
                     "path": str(run.path),
@@ -145,6 +147,9 @@ class Survey:
         requests: Requests that a pull would send without faults, its own listing included.
         listing_seconds: What asking for all this took.
         seconds: What a pull may take, very roughly: see `dryrun`.
+        run_files: Files that runs logged and that would be pulled; None where none were asked for.
+        run_file_bytes: Their bytes, as far as W&B tells.
+        notes: What else there is to tell, a sentence each.
     """
 
     runs: int
@@ -155,6 +160,9 @@ class Survey:
     requests: int
     listing_seconds: float
     seconds: float
+    run_files: int | None = None
+    run_file_bytes: int = 0
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The survey as JSON-like values, for machines."""
@@ -167,4 +175,7 @@ class Survey:
             "requests": self.requests,
             "listing_seconds": self.listing_seconds,
             "expected_seconds": self.seconds,
+            "run_files": self.run_files,
+            "run_file_bytes": self.run_file_bytes,
+            "notes": list(self.notes),
         }

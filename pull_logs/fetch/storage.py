@@ -1,9 +1,11 @@
-"""Downloads of exported history files: without the key, checked before they are used."""
+"""Downloads from storage: without the key, redirects followed, history files checked before they are used."""
 
 from __future__ import annotations
 
 import io
 import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urljoin, urlsplit
@@ -110,33 +112,63 @@ async def download(wire: Wire, lane: Lane, url: str, *, folder: Path | None = No
 
 
 async def _attempt(wire: Wire, url: str, slot: Slot, folder: Path | None) -> Download:
+    headers = {"Accept-Encoding": "identity"}
+    async with following(wire, url, headers=headers, slot=slot, seconds=MOST_SECONDS) as response:
+        return await _read(wire, response, folder)
+
+
+@asynccontextmanager
+async def following(
+    wire: Wire,
+    url: str,
+    *,
+    headers: dict[str, str],
+    slot: Slot,
+    seconds: float,
+    first: Mapping[str, str] | None = None,
+) -> AsyncIterator[httpx.Response]:
+    """The answer to a GET, redirects followed; its body is unread inside the block.
+
+    Args:
+        wire: Keyless connections.
+        url: Where to.
+        headers: Sent to every address on the way.
+        slot: Leave to send it.
+        seconds: What each exchange may take.
+        first: Headers for `url` alone, such as a key: never sent along a redirect.
+
+    Raises:
+        TransientError: No answer came, or it broke off.
+        NetworkError: An address is none, not secure, or leads in circles.
+    """
+    sent = headers | dict(first or {})
     for _ in range(MOST_REDIRECTS):
         _check_scheme(url)
-        async with wire.exchange(
-            "GET", url, headers={"Accept-Encoding": "identity"}, slot=slot, seconds=MOST_SECONDS
-        ) as response:
+        async with wire.exchange("GET", url, headers=sent, slot=slot, seconds=seconds) as response:
             if not response.has_redirect_location:
-                return await _read(wire, response, folder)
+                yield response
+                return
             target = urljoin(url, response.headers["location"])
             if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-                raise NetworkError(f"{_host(url)} redirects to an address that is not secure")
-            url = target
-    raise NetworkError(f"{_host(url)} redirects without end")
+                raise NetworkError(f"{host_of(url)} redirects to an address that is not secure")
+            url, sent = target, headers
+    raise NetworkError(f"{host_of(url)} redirects without end")
 
 
 def _check_scheme(url: str) -> None:
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise NetworkError("the server named a history file that is not at an http(s) address")
+        raise NetworkError("the server named a file that is not at an http(s) address")
 
 
-def _host(url: str) -> str:
+def host_of(url: str) -> str:
+    """The host and port of a URL, as errors name it."""
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
 async def _read(wire: Wire, response: httpx.Response, folder: Path | None) -> Download:
-    host = _host(str(response.url))
+    host = host_of(str(response.url))
     if response.status_code != 200:
-        raise await _refusal(wire, response, host)
+        raise await refusal(wire, response, host)
     found = Download(folder)
     try:
         async for piece in response.aiter_bytes():
@@ -150,7 +182,8 @@ async def _read(wire: Wire, response: httpx.Response, folder: Path | None) -> Do
     return found
 
 
-async def _refusal(wire: Wire, response: httpx.Response, host: str) -> Exception:
+async def refusal(wire: Wire, response: httpx.Response, host: str) -> Exception:
+    """The error for an answer of storage that is no success: another URL, another attempt, or the end."""
     said = body_text(await response.aread())
     status = response.status_code
     error = ServerError(f"{host} answered {status}" + (f": {said}" if said else ""), status=status)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import anyio
@@ -14,6 +14,7 @@ from pull_logs.errors import RunNotFoundError
 from pull_logs.fetch.client import Answer, Client
 from pull_logs.fetch.plan import Lessons
 from pull_logs.fetch.queries import Query
+from pull_logs.fetch.wantedfiles import FileTally, WantedFiles
 from pull_logs.fetch.windows import WindowSize
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.spool import Spool
@@ -34,6 +35,8 @@ class Workshop:
         size: Rows in a live window.
         keys: The names of the metrics that are kept; None for all.
         system: Whether system metrics are wanted.
+        files: Which files of the runs are wanted; None for no more than an earlier bundle has.
+        file_tally: Counts what became of them.
     """
 
     client: Client
@@ -44,6 +47,8 @@ class Workshop:
     size: WindowSize
     keys: re.Pattern[str] | None = None
     system: bool = False
+    files: WantedFiles | None = None
+    file_tally: FileTally = field(default_factory=FileTally)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Do work for the processor in one of the worker threads."""
@@ -59,9 +64,22 @@ class Workshop:
             HeavyRequestError: See `Client.query`.
             AccessError: The server could not be asked.
         """
-        answer: Answer = await self.client.query(query, heavy_attempts=heavy_attempts)
-        project = answer.data.get("project")
-        run = project.get("run") if isinstance(project, Mapping) else None
-        if not isinstance(run, Mapping):
-            raise RunNotFoundError(f"run {str(path)!r} was deleted while it was read")
-        return run
+        return await ask_run(self.client, query, path, heavy_attempts=heavy_attempts)
+
+
+async def ask_run(
+    client: Client, query: Query, path: RunPath, *, heavy_attempts: int | None = None
+) -> Mapping[str, Any]:
+    """What a query about one run answers of it.
+
+    Raises:
+        RunNotFoundError: The run is not there (any more).
+        HeavyRequestError: See `Client.query`.
+        AccessError: The server could not be asked.
+    """
+    answer: Answer = await client.query(query, heavy_attempts=heavy_attempts)
+    project = answer.data.get("project")
+    run = project.get("run") if isinstance(project, Mapping) else None
+    if not isinstance(run, Mapping):
+        raise RunNotFoundError(f"run {str(path)!r} was deleted while it was read")
+    return run

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pull_logs.errors import PullLogsError, UsageError
+from pull_logs.errors import DamageError, PullLogsError, UsageError
 from pull_logs.replay.asking import Named, asked_for
 from pull_logs.replay.catalog import Catalog
 from pull_logs.replay.counting import RequestCounts
@@ -200,7 +200,11 @@ class _Service:
             return error_answer(state.value, 403)
         run = object_run(request.path_params["token"])
         name = request.path_params["name"]
-        found = None if run is None else await to_thread.run_sync(library.stored, run, name)
+        try:
+            found = None if run is None else await to_thread.run_sync(library.stored, run, name)
+        except DamageError as exc:
+            _LOG.error("%s", exc.message)
+            return error_answer("ObjectDamaged", 410)
         if found is None:
             _LOG.warning("no object %r", path)
             return error_answer("NoSuchKey", 404)

@@ -22,7 +22,7 @@ _CLOSE = 0.6
 _COMPARED = 200
 """Characters of an asked-for name that are compared with others; the rest only costs time."""
 
-HELD = "runs with their config, summary, history, system metrics and metadata"
+HELD = "runs with their config, summary, history, system metrics, metadata and files"
 
 
 def run_missing(path: RunPath, *, held: str, runs: Sequence[RunPath], named: RunPath | None) -> NotFoundError:
@@ -72,8 +72,12 @@ def files_missing(path: RunPath, names: Sequence[str], *, held: str, files: Sequ
     """The error for files that were named, none of which is there."""
     asked = ", ".join(map(repr, names[:_NEAREST]))
     near = _near(names[0], files, what=f"of the run's {len(files)}")
+    command = f"pull-logs fetch -r {shlex.quote(str(path))} --files {shlex.quote(names[0])} -o more.wandb.zip"
     return _told(
-        NotFoundError(f"{held} no file {asked} of run {str(path)!r}, {near}", hint="W&B itself may have it")
+        NotFoundError(
+            f"{held} no file {asked} of run {str(path)!r}, {near}",
+            hint=f"`{command}` pulls it, to be merged into this",
+        )
     )
 
 

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from pull_logs.errors import DataError, UsageError
 from pull_logs.replay.catalog import ProjectKey
 from pull_logs.replay.history import history_keys, live_data, page, sampled, thin_rows
-from pull_logs.replay.library import METADATA, Library
+from pull_logs.replay.library import METADATA, FileNode, Library
 from pull_logs.replay.misses import files_missing, note_unknown_keys
 from pull_logs.replay.records import config_text, record_text, sweep_text
 from pull_logs.runs import LIVE_STATES, Coverage
@@ -239,29 +239,28 @@ def _files(
 ) -> Node:
     """The files of a run that the bundle holds; `pattern` is one of SQL's LIKE."""
     held = scene.library.files(run)
-    chosen = [name for name in held if not names or name in names]
+    wanted = None if not names else frozenset(names)
+    chosen = [file for file in held if wanted is None or file.name in wanted]
     if names and not chosen and METADATA not in names:
-        raise files_missing(run.path, names, held=scene.library.catalog.held, files=held)
+        known = [file.name for file in held]
+        raise files_missing(run.path, names, held=scene.library.catalog.held, files=known)
     if pattern and chosen:
-        matches = pc.match_like(pa.array(chosen), pattern).to_pylist()
-        chosen = [name for name, match in zip(chosen, matches, strict=True) if match]
-    return _connection(chosen, lambda name: _file(scene, run, name), after=after, first=first)
+        matches = pc.match_like(pa.array([file.name for file in chosen]), pattern).to_pylist()
+        chosen = [file for file, match in zip(chosen, matches, strict=True) if match]
+    return _connection(chosen, lambda file: _file(scene, run, file), after=after, first=first)
 
 
-def _file(scene: _Scene, run: Run, name: str) -> Node | None:
-    stored = scene.library.stored(run.path, name)
-    if stored is None:
-        return None
-    link = scene.library.link(run.path, name, scene.base_url)
+def _file(scene: _Scene, run: Run, file: FileNode) -> Node:
+    link = scene.library.link(run.path, file.object_name, scene.base_url)
     return {
-        "id": _opaque("File", f"{run.path}/{name}"),
-        "name": name,
+        "id": _opaque("File", f"{run.path}/{file.name}"),
+        "name": file.name,
         "url": lambda **_: link,
         "direct_url": link,
-        "size_bytes": len(stored.body),
-        "mimetype": stored.media_type,
+        "size_bytes": file.size,
+        "mimetype": file.mediatype,
         "updated_at": run.heartbeat_at or run.created_at,
-        "md5": base64.b64encode(bytes.fromhex(stored.tag)).decode(),
+        "md5": base64.b64encode(bytes.fromhex(file.md5)).decode(),
     }
 
 

@@ -3,37 +3,56 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from xml.sax.saxutils import escape
 
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
-from pull_logs.replay.library import Stored
+from pull_logs.replay.library import Stored, StoredFile
+from pull_logs.snapshot.container import CHUNK
+from pull_logs.snapshot.runfiles import RunFile
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _MESSAGES = {
     "SignatureDoesNotMatch": "The signature of this link is not one that this server made",
     "AccessDenied": "Request has expired",
     "NoSuchKey": "The specified key does not exist",
+    "ObjectDamaged": "The bytes of this object are not what they were when its bundle was made",
     "InvalidRange": "The requested range is not satisfiable",
 }
 
 
-def object_answer(stored: Stored, range_header: str | None) -> Response:
+def object_answer(stored: Stored | StoredFile, range_header: str | None) -> Response:
     """The object, or the one range of its bytes that was asked for.
 
     A header that is no single range of bytes is ignored, as HTTP has it.
     """
-    size = len(stored.body)
+    size = stored.file.size if isinstance(stored, StoredFile) else len(stored.body)
     headers = {"Accept-Ranges": "bytes", "ETag": f'"{stored.tag}"'}
     span = _span(range_header, size)
     if span is None:
-        return Response(stored.body, headers=headers, media_type=stored.media_type)
+        return _body(stored, 0, size, status=200, headers=headers)
     first, stop = span
     if first >= stop:
         return error_answer("InvalidRange", 416, headers={"Content-Range": f"bytes */{size}"})
     headers["Content-Range"] = f"bytes {first}-{stop - 1}/{size}"
-    return Response(stored.body[first:stop], 206, headers=headers, media_type=stored.media_type)
+    return _body(stored, first, stop, status=206, headers=headers)
+
+
+def _body(
+    stored: Stored | StoredFile, first: int, stop: int, *, status: int, headers: Mapping[str, str]
+) -> Response:
+    """The bytes from `first` up to `stop`: those of a run's file a part at a time."""
+    if isinstance(stored, Stored):
+        return Response(stored.body[first:stop], status, headers=headers, media_type=stored.media_type)
+    told = {**headers, "Content-Length": str(stop - first), "Content-Type": stored.media_type}
+    return StreamingResponse(_parts(stored.file, first, stop), status, headers=told)
+
+
+def _parts(file: RunFile, first: int, stop: int) -> Iterator[bytes]:
+    with file.open() as opened:
+        for offset in range(first, stop, CHUNK):
+            yield opened.read_at(offset, min(CHUNK, stop - offset))
 
 
 def error_answer(code: str, status: int, *, headers: Mapping[str, str] | None = None) -> Response:

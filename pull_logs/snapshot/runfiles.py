@@ -7,7 +7,7 @@ import hashlib
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from pull_logs.errors import BundleDamagedError, FileMissingError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pull_logs.snapshot.manifest import FileResource
 
 _NEAREST = 5
+_Default = TypeVar("_Default")
 
 
 class RunFile:
@@ -154,6 +155,14 @@ class RunFiles(Mapping[str, RunFile]):
             f"run {self._run!r} has no file {name!r}",
             hint=f"the nearest are {listed}" if near else "`pull-logs fetch --files` pulls files",
         )
+
+    @overload
+    def get(self, key: str, default: None = None) -> RunFile | None: ...
+    @overload
+    def get(self, key: str, default: _Default) -> RunFile | _Default: ...
+    def get(self, key: str, default: object = None) -> object:
+        """The file of that name, or `default` if there is none."""
+        return self._files.get(key, default)
 
     def __contains__(self, name: object) -> bool:
         return name in self._files

@@ -83,6 +83,8 @@ class SealReport:
         bundle_id: SHA-256 of its manifest, `sha256:<hex>`.
         content_id: The identity of its content, whichever writer encoded it.
         incomplete: The runs that are not whole, and why.
+        files: Files that runs logged.
+        file_bytes: Their bytes together.
     """
 
     path: Path
@@ -92,6 +94,8 @@ class SealReport:
     bundle_id: str
     content_id: str
     incomplete: tuple[tuple[RunPath, str], ...]
+    files: int = 0
+    file_bytes: int = 0
 
 
 def write_bundle(
@@ -190,6 +194,8 @@ def seal_runs(
         bundle_id=sha256(manifest),
         content_id=identity,
         incomplete=tuple((run.path, run.coverage.reason) for run in runs if not run.coverage.complete),
+        files=sum(len(run.files) for run in runs),
+        file_bytes=sum(record.bytes for run in runs for record in run.files),
     )
 
 

@@ -5,6 +5,8 @@ The API is at `https://api.test`, exported files are at `https://storage.test` b
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import json
 import math
@@ -56,7 +58,10 @@ def _filled(rows: Sequence[Row]) -> list[Row]:
 
 @dataclass
 class FakeRun:
-    """A run of the scripted W&B; `lines` and `last_step` are what it promises."""
+    """A run of the scripted W&B; `lines` and `last_step` are what it promises.
+
+    `files` are what it logged; `told` is what is told of one otherwise than it is.
+    """
 
     run_id: str
     shards: dict[str, bytes] = field(default_factory=dict)
@@ -70,6 +75,8 @@ class FakeRun:
     events: list[Row] = field(default_factory=list)
     sweep: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    told: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def exported(cls, run_id: str, rows: Sequence[Row], *, shards: int = 1, **more: Any) -> FakeRun:
@@ -142,6 +149,10 @@ class ScriptedWandb:
             return self.storage(request)
         if "authorization" not in request.headers:
             return httpx.Response(401, json={"error": "user is not logged in"})
+        if request.method == "GET":
+            return httpx.Response(
+                302, headers={"Location": f"{STORAGE}{request.url.raw_path.decode()}?sig=redirected"}
+            )
         body = json.loads(request.content)
         if any(word in body["query"] for word in self.refused_fields):
             return httpx.Response(400, json={"errors": [{"message": "Cannot query field"}], "data": None})
@@ -153,10 +164,52 @@ class ScriptedWandb:
         name = request.url.path.rpartition("/")[2]
         if self.valid is not None and request.url.params["sig"] not in self.valid:
             return httpx.Response(403, text="<?xml version='1.0'?><Error><Code>ExpiredToken</Code></Error>")
+        if request.url.path.startswith("/files/"):
+            return self.stored_file(request)
         for run in self.runs.values():
             if name in run.shards:
                 return httpx.Response(200, content=run.shards[name])
         return httpx.Response(404, text="<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>")
+
+    def stored_file(self, request: httpx.Request) -> httpx.Response:
+        _, _, run_id, name = request.url.raw_path.decode().partition("?")[0].split("/")
+        data = self.runs[run_id].files.get(bytes.fromhex(name).decode())
+        if data is None:
+            return httpx.Response(404, text="<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>")
+        asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+        if asked is None:
+            return httpx.Response(200, content=data)
+        start = int(asked[1])
+        return httpx.Response(
+            206,
+            content=data[start:],
+            headers={"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"},
+        )
+
+    def files_page(self, run: FakeRun, variables: Mapping[str, Any]) -> dict[str, Any]:
+        names = [name for name in run.files if not variables["fileNames"] or name in variables["fileNames"]]
+        start = int(variables["fileCursor"] or 0)
+        page = names[start : start + min(self.page_limit, variables["fileLimit"])]
+        edges = [
+            {"node": self.file_node(run, name), "cursor": str(start + number + 1)}
+            for number, name in enumerate(page)
+        ]
+        return {"edges": edges, "pageInfo": {"hasNextPage": start + len(page) < len(names)}}
+
+    def file_node(self, run: FakeRun, name: str) -> dict[str, Any]:
+        data, place = run.files[name], f"/files/{run.run_id}/{name.encode().hex()}"
+        self.signed += 1
+        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        return {
+            "id": name,
+            "name": name,
+            "url": f"{API}{place}",
+            "directUrl": f"{STORAGE}{place}?sig={self.signed}",
+            "sizeBytes": str(len(data)),
+            "mimetype": "text/plain",
+            "md5": md5,
+            **run.told.get(name, {}),
+        }
 
     def answer(self, operation: str, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         if operation == "GetDefaultEntity":
@@ -203,6 +256,8 @@ class ScriptedWandb:
             told["parquetHistory"] = {"parquetUrls": self.sign(run), "liveData": self.live_data(run)}
         if "history(minStep" in query and variables is not None:
             told["history"] = self.page(run, variables)
+        if "files(names" in query and variables is not None:
+            told["files"] = self.files_page(run, variables)
         if "events(" in query and variables is not None:
             told["events"] = [json.dumps(event) for event in run.events[: variables["samples"]]]
         return told

@@ -5,17 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.columns import batch_from_rows, system_batch_from_rows
+from pull_logs.snapshot.filerecords import record_of
+from pull_logs.snapshot.filetexts import TextFile
 from pull_logs.snapshot.seal import BundleRun, write_bundle
 
 Row = dict[str, Any]
 
 
 def bundle_run(
-    path: str, rows: Sequence[Mapping[str, Any]], *, system: Iterable[Mapping[str, Any]] = (), **facts: Any
+    path: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    system: Iterable[Mapping[str, Any]] = (),
+    files: Mapping[str, tuple[str | None, bytes]] = MappingProxyType({}),
+    **facts: Any,
 ) -> BundleRun:
     facts = {"name": f"run {path}", "state": "finished", **facts}
     batch = batch_from_rows(rows)
@@ -25,6 +33,10 @@ def bundle_run(
         coverage=Coverage(received_rows=len(rows), received_last_step=rows[-1]["_step"] if rows else None),
         batches=lambda: [batch],
         system=system_batch_from_rows(events) if events else None,
+        files=[
+            TextFile(record_of(name, [data], mediatype=mediatype), data)
+            for name, (mediatype, data) in files.items()
+        ],
     )
 
 
@@ -81,6 +93,14 @@ def odd_rows(count: int) -> list[Row]:
     return [{"_step": at, "loss": at / 8, "odd": odd[at % len(odd)]} for at in range(count)]
 
 
+FILES: Mapping[str, tuple[str | None, bytes]] = {
+    "output.log": ("text/plain; charset=utf-8", "époque 0\n".encode() * 9),
+    "media/images/a b%2F.png": ("image/png", bytes(range(256)) * 9),
+    "wandb-metadata.json": ("application/json", b'{"host": "box9",   "os": "Linux"}\n'),
+    "empty.txt": (None, b""),
+}
+"""Files that a run logged, with their media types."""
+
 SWEEP_CONFIG: Row = {
     "name": "lr hunt",
     "method": "bayes",
@@ -127,6 +147,8 @@ def world() -> list[BundleRun]:
             config={"lr": 0.01},
             summary={"loss": 0.5},
             sweep="sweep1",
+            metadata={"host": "as the record has it"},
+            files=FILES,
             **common,
         ),
         bundle_run(

@@ -69,8 +69,32 @@ def plain(summary: Any) -> Any:
 
 
 def read_file(file: Any, folder: str) -> dict[str, Any]:
-    with file.download(root=folder, replace=True) as opened:
-        return {"name": file.name, "size": file.size, "content": opened.read()}
+    with file.download(root=folder, replace=True) as opened, open(opened.name, "rb") as whole:  # noqa: PTH123
+        content = whole.read().decode("latin-1")
+    return {
+        "name": file.name,
+        "size": file.size,
+        "content": content,
+        "md5": file.md5,
+        "mimetype": file.mimetype,
+        "url": file.url,
+    }
+
+
+def read_file_queries(api: wandb.Api) -> dict[str, Any]:
+    run = api.run("acme/nano/hist01")
+
+    def names(**options: Any) -> list[str]:
+        return [file.name for file in run.files(**options)]
+
+    return {
+        "length": len(run.files()),
+        "paged": names(per_page=1),
+        "names": names(names=["output.log", "none.txt", "empty.txt"]),
+        "pattern": attempt(lambda: names(pattern="%.log")),
+        "one": run.file("media/images/a b%2F.png").size,
+        "metadata": run.metadata,
+    }
 
 
 def frame(data: Any) -> Any:
@@ -171,6 +195,7 @@ def main() -> None:
         "listings": read_listings(api, plan),
         "account": read_account(api),
         "misses": read_misses(api),
+        "files": read_file_queries(api),
         "columns": list(api.run("acme/nano/hist01").scan_history(keys=["_step", "weights", "opt.lr"])),
         "exports": attempt(
             lambda: [str(path) for path in export.download_history_exports(f"{plan['folder']}/exports").paths]

@@ -233,7 +233,7 @@ async def test_a_field_that_no_bundle_holds_is_named_with_what_is_there_instead(
     assert messages == [
         (
             "Cannot query field 'shoeSize' on type 'User': this server replays a bundle, which holds runs with "
-            "their config, summary, history, system metrics and metadata; for anything else ask W&B itself, or "
+            "their config, summary, history, system metrics, metadata and files; for anything else ask W&B itself, or "
             "replace this call in the test"
         )
     ]
@@ -496,9 +496,9 @@ async def test_the_files_of_a_run(app: Starlette) -> None:
         == await names(pattern="wandb-%.json")
         == ["wandb-metadata.json"]
     )
-    assert await names(pattern="%.txt") == await names(name="hist01") == []
+    assert await names(pattern="%.txt") == await names(name="odd01") == []
     assert await names(names=["other", "wandb-metadata.json"]) == ["wandb-metadata.json"]
-    assert await names(names=["wandb-metadata.json"], name="hist01") == []
+    assert await names(names=["wandb-metadata.json"], name="odd01") == []
 
 
 async def test_added_middleware_sees_what_the_guard_lets_through(bundle: Bundle) -> None:

@@ -6,6 +6,8 @@ too, each in an environment of its own that is made once, in pytest's cache.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -17,7 +19,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from environments import environment
-from replay_support import SWEEP_CONFIG, Row, histogram_rows, odd_rows, plain_rows, world, write_runs
+from replay_support import FILES, SWEEP_CONFIG, Row, histogram_rows, odd_rows, plain_rows, world, write_runs
 
 from pull_logs.replay.server import serve_bundle
 from pull_logs.snapshot.canon import canon_record, canon_row, same
@@ -193,7 +195,8 @@ def test_a_short_history_is_not_sampled(seen: Mapping[str, Any]) -> None:
 
 @pytest.mark.parametrize("path", ROWS)
 def test_the_facts_of_a_run_are_those_of_its_record(seen: Mapping[str, Any], path: str) -> None:
-    info = {str(run.info.path): run.info for run in world()}[path]
+    given = {str(run.info.path): run for run in world()}[path]
+    info, files = given.info, [source.record.name for source in given.files]
     run = seen["runs"][path]
     entity, project, run_id = path.split("/")
     told: dict[str, Any] = {
@@ -214,8 +217,8 @@ def test_the_facts_of_a_run_are_those_of_its_record(seen: Mapping[str, Any], pat
         "user": info.user,
         "sweep": info.sweep,
         "last_step": ROWS[path][-1]["_step"] if ROWS[path] else -1,
-        "metadata": info.metadata or None,
-        "files": ["wandb-metadata.json"] if info.metadata else [],
+        "metadata": json.loads(FILES["wandb-metadata.json"][1]) if files else info.metadata or None,
+        "files": sorted(files) or (["wandb-metadata.json"] if info.metadata else []),
     }
     assert {fact: run[fact] for fact in told} == told
     assert same(canon_record(run["config"]), canon_record(info.config))
@@ -235,6 +238,30 @@ def test_a_file_is_downloaded_whole(seen: Mapping[str, Any]) -> None:
     (file,) = seen["runs"]["acme/nano/plain01"]["downloads"]
     assert json.loads(file["content"]) == {"host": "node7", "gpu": None, "python": "3.11.7"}
     assert file["size"] == len(file["content"])
+
+
+def test_the_files_of_a_run_are_those_that_it_logged(seen: Mapping[str, Any]) -> None:
+    found = {file["name"]: file for file in seen["runs"]["acme/nano/hist01"]["downloads"]}
+    assert found.keys() == FILES.keys()
+    for name, (mediatype, data) in FILES.items():
+        md5 = hashlib.md5(data, usedforsecurity=False).digest()
+        told = (found[name]["content"].encode("latin-1"), found[name]["size"], found[name]["mimetype"])
+        assert told == (data, len(data), mediatype)
+        assert found[name]["md5"] == base64.b64encode(md5).decode()
+        assert found[name]["url"].startswith(f"{seen['server']}/storage/")
+
+
+def test_files_are_found_by_name_and_by_pattern(seen: Mapping[str, Any]) -> None:
+    files = seen["files"]
+    assert (files["length"], files["paged"]) == (4, sorted(FILES))
+    assert files["names"] == ["empty.txt", "output.log"]
+    assert files["one"] == 256 * 9
+    # The file itself goes before what the run's record says of it.
+    assert files["metadata"] == {"host": "box9", "os": "Linux"}
+    if older_than(seen, 0, 20):
+        assert "unexpected keyword argument 'pattern'" in files["pattern"]["error"]
+    else:
+        assert files["pattern"] == ["output.log"]
 
 
 def test_a_run_without_rows_or_facts(seen: Mapping[str, Any]) -> None:
@@ -323,9 +350,10 @@ ADDING = "-o more.wandb.zip` pulls it, to be served beside or merged into this"
         ("sweep", ("the bundle 'runs.wandb.zip' has no run of sweep 'acme/nano/sweep9', the nearest of the project's "
                   f"1 is 'sweep1'; `pull-logs fetch --sweep acme/nano/sweep9 {ADDING}")),
         ("file", ("the bundle 'runs.wandb.zip' has no file 'model.pt' of run 'acme/nano/plain01', it has "
-                 "'wandb-metadata.json'; W&B itself may have it")),
+                 "'wandb-metadata.json'; `pull-logs fetch -r acme/nano/plain01 --files model.pt -o more.wandb.zip` pulls "
+                 "it, to be merged into this")),
         ("artifacts", ("on type 'Run': this server replays a bundle, which holds runs with their config, summary, "
-                      "history, system metrics and metadata; for anything else ask W&B itself, or replace this "
+                      "history, system metrics, metadata and files; for anything else ask W&B itself, or replace this "
                       "call in the test")),
         ("team", "on type 'Entity': this server replays a bundle, which holds runs with"),
         ("filter", "runs have no field 'colour'; write config.<key>, summary_metrics.<key>, displayName"),
