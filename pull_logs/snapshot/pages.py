@@ -34,7 +34,8 @@ _DICTIONARY_PAGE = 2
 _DATA_PAGES = {0: (5, 2), 3: (8, 4)}
 """Page type: the field of its own header, and therein that of the encoding."""
 
-_ENCODINGS = {0: "PLAIN", 3: "RLE", 5: "DELTA_BINARY_PACKED", 8: "RLE_DICTIONARY", 9: "BYTE_STREAM_SPLIT"}
+_ENCODINGS = frozenset({0, 3, 5, 8, 9})
+"""PLAIN, RLE, DELTA_BINARY_PACKED, RLE_DICTIONARY and BYTE_STREAM_SPLIT."""
 
 
 def _form(pattern: bytes) -> re.Pattern[bytes]:
@@ -42,8 +43,8 @@ def _form(pattern: bytes) -> re.Pattern[bytes]:
 
 
 # What nearly all structs of a file are, so that they need not be read field by field: each column of the schema,
-# each chunk without statistics, each data page. Behind the length of a name stands the name; that the one is
-# the length of the other is looked at when both are found.
+# each chunk without statistics, each data page in one of the encodings. Behind the length of a name stands the
+# name; that the one is the length of the other is looked at when both are found.
 _USUAL_COLUMN = _form(rb"\x15N \x25N \x18([\x00-\x7f])(.{0,127}?) (?:\x25N (?:\x4c\x1c\x00\x00)?)? \x00")
 _USUAL_CHUNK = _form(
     rb"\x26N \x1c \x15N \x19(?:\x15|\x25N|\x35NN)N \x19\x18([\x00-\x7f])(.{0,127}?)"
@@ -52,7 +53,8 @@ _USUAL_CHUNK = _form(
 )
 _USUAL_ORDER = b"\x1c\x00\x00"
 _USUAL_PAGE = _form(
-    rb"\x15\x06 \x15(N) \x15(N) \x15(N) \x4c \x15(N) (?:\x15N){2} \x15(N) (?:\x15N){2} [\x11\x12] \x1c\x00 \x00 \x00"
+    rb"\x15\x06 \x15(N) \x15(N) \x15N"
+    rb"\x4c \x15(N) (?:\x15N){2} \x15[\x00\x06\x0a\x10\x12] (?:\x15N){2} [\x11\x12] \x1c\x00 \x00 \x00"
 )
 
 
@@ -79,7 +81,6 @@ class Page(NamedTuple):
         end: Offset behind its last byte.
         decoded: Bytes of the body once decompressed, as the header claims.
         values: Values in it; 0 for a dictionary.
-        checksum: CRC-32 of the body.
     """
 
     start: int
@@ -87,7 +88,6 @@ class Page(NamedTuple):
     end: int
     decoded: int
     values: int
-    checksum: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,8 @@ def damaged_part(read: Read, chunk: Chunk) -> tuple[int, int] | None:
     place = chunk.start
     try:
         for page in walk_pages(read, chunk):
-            if zlib.crc32(read(page.body, page.end - page.body)) != page.checksum:
+            header, _ = read_struct(read(page.start, page.body - page.start))
+            if zlib.crc32(read(page.body, page.end - page.body)) != _checksum(header):
                 return page.start, page.end
             place = page.end
     except DataError:
@@ -223,24 +224,34 @@ def damaged_part(read: Read, chunk: Chunk) -> tuple[int, int] | None:
 
 def _page(data: bytes, place: int) -> Page:
     try:
-        decoded, packed, checksum, values, encoding, size = _header(data)
-        sound = min(decoded, packed, values) >= 0 and encoding in _ENCODINGS
+        decoded, packed, values, known, size = _header(data)
+        sound = known and min(decoded, packed, values) >= 0
     except (KeyError, IndexError, TypeError, ValueError) as exc:
         raise DataError(f"the page header at byte {place} is damaged") from exc
     if not sound:
         raise DataError(f"the page at byte {place} is not one that this format has")
     body = place + size
-    return Page(place, body, body + packed, decoded, values, checksum)
+    return Page(place, body, body + packed, decoded, values)
 
 
-def _header(data: bytes) -> tuple[int, int, int, int, int, int]:
-    """Bytes decoded and packed, checksum, values and encoding as a page's header has them, and its own bytes."""
+def _header(data: bytes) -> tuple[int, int, int, bool, int]:
+    """What a page's header says, and its own bytes.
+
+    Returns:
+        Bytes of the page decoded and packed, its values, whether its encoding is of this format, and the bytes.
+    """
     if found := _USUAL_PAGE.match(data):
-        decoded, packed, checksum, values, encoding = map(number, found.groups())
-        return decoded, packed, checksum & 0xFFFFFFFF, values, encoding, found.end()
+        decoded, packed, values = map(number, found.groups())
+        return decoded, packed, values, True, found.end()
     header, size = read_struct(data)
-    kind, decoded, packed, checksum = header[1], header[2], header[3], header[4] & 0xFFFFFFFF
+    kind, decoded, packed = header[1], header[2], header[3]
+    _checksum(header)
     if kind == _DICTIONARY_PAGE:
-        return decoded, packed, checksum, 0, header[7][2], size
+        return decoded, packed, 0, header[7][2] in _ENCODINGS, size
     own, field = _DATA_PAGES[kind]
-    return decoded, packed, checksum, header[own][1], header[own][field], size
+    return decoded, packed, header[own][1], header[own][field] in _ENCODINGS, size
+
+
+def _checksum(header: Struct) -> int:
+    checksum: int = header[4] & 0xFFFFFFFF
+    return checksum

@@ -7,7 +7,7 @@ bounded before and while it is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +21,15 @@ from pull_logs.snapshot.buffers import decoded_size, written_out
 from pull_logs.snapshot.canon import STEP
 from pull_logs.snapshot.cells import column_kind
 from pull_logs.snapshot.columns import RESIDUAL
-from pull_logs.snapshot.pages import SMALL_FOOTER, Chunk, Group, damaged_part, read_groups, walk_pages
+from pull_logs.snapshot.pages import (
+    SMALL_FOOTER,
+    Chunk,
+    Group,
+    Read,
+    damaged_part,
+    read_groups,
+    walk_pages,
+)
 
 MEMORY_LIMIT = 8 << 30
 """Bytes of decoded cells that reading one file may take, unless the caller allows more."""
@@ -75,14 +83,45 @@ def _native(source: Source) -> pa.NativeFile:
     return source if isinstance(source, pa.NativeFile) else pa.PythonFile(source, mode="r")
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """An open file, whose schema is that of a batch."""
+def _reading(source: Source, native: pa.NativeFile) -> Read:
+    if isinstance(source, bytes):
+        return lambda offset, size: source[offset : offset + size]
+    return lambda offset, size: bytes(native.read_at(size, offset))
 
-    native: pa.NativeFile
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """What a footer says of the columns, which are those of a batch.
+
+    Attributes:
+        metadata: The footer as pyarrow knows it.
+        schema: As batches read from the file have it.
+        fields: The same, by name.
+        text: The names of those that are text.
+    """
+
     metadata: pq.FileMetaData
     schema: pa.Schema
+    fields: Mapping[str, pa.Field]
+    text: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """An open file.
+
+    Attributes:
+        read_at: Its bytes from an offset, so many of them or fewer at its end.
+    """
+
+    native: pa.NativeFile
+    read_at: Read
+    columns: _Columns
     groups: tuple[Group, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.columns.schema
 
     @property
     def rows(self) -> int:
@@ -92,31 +131,30 @@ class _File:
         chunks = self.groups[group].chunks
         return [chunks[place] for place in map(self.schema.get_field_index, names)]
 
-    def read_at(self, offset: int, size: int) -> bytes:
-        return bytes(self.native.read_at(size, offset))
-
 
 def _open(source: Source, footer: bytes | None, expected_rows: int | None = None) -> _File:
     native = _native(source)
     known = _last_bytes(native) if footer is None else footer
     # What a chunk is, pyarrow is never asked: on a damaged footer its answer is to abort.
     groups = read_groups(known, size=native.size() or None)
-    metadata, schema = _described(known)
-    names = tuple(schema.names)
+    columns = _described(known)
+    names = tuple(columns.fields)
     if any(tuple(chunk.column for chunk in group.chunks) != names for group in groups):
         raise DataError("the columns of the Parquet file are not those of its schema")
-    file = _File(native, metadata, schema, groups)
+    file = _File(native, _reading(source, native), columns, groups)
     if expected_rows is not None and file.rows != expected_rows:
         raise DataError(f"the Parquet file has {file.rows} rows, not {expected_rows}")
     return file
 
 
-def _describe(footer: bytes) -> tuple[pq.FileMetaData, pa.Schema]:
+def _describe(footer: bytes) -> _Columns:
     metadata = pq.read_metadata(pa.BufferReader(footer))
     told = metadata.schema.to_arrow_schema()
-    _check_schema(told)
-    kinds = zip(told.names, told.types, strict=True)
-    return metadata, pa.schema([pa.field(name, kind, nullable=name != STEP) for name, kind in kinds])
+    kinds = dict(zip(told.names, told.types, strict=True))
+    _check_schema(told, kinds)
+    fields = {name: pa.field(name, kind, nullable=name != STEP) for name, kind in kinds.items()}
+    text = frozenset(name for name, kind in kinds.items() if kind == pa.string())
+    return _Columns(metadata, pa.schema(fields.values()), fields, text)
 
 
 # As with the chunks: a question opens each of its files several times.
@@ -124,7 +162,7 @@ _described_small = lru_cache(maxsize=1024)(_describe)
 _described_large = lru_cache(maxsize=2)(_describe)
 
 
-def _described(footer: bytes) -> tuple[pq.FileMetaData, pa.Schema]:
+def _described(footer: bytes) -> _Columns:
     return (_described_small if len(footer) <= SMALL_FOOTER else _described_large)(footer)
 
 
@@ -138,7 +176,7 @@ def read_schema(footer: bytes) -> pa.Schema:
         DataError: The footer is damaged, or its schema is not that of a batch.
     """
     with _border():
-        return _described(footer)[1]
+        return _described(footer).schema
 
 
 def _last_bytes(native: pa.NativeFile) -> bytes:
@@ -148,11 +186,10 @@ def _last_bytes(native: pa.NativeFile) -> bytes:
     return bytes(native.read_at(length, size - length))
 
 
-def _check_schema(schema: pa.Schema) -> None:
-    names = schema.names
-    if len(set(names)) < len(names):
+def _check_schema(schema: pa.Schema, kinds: Mapping[str, pa.DataType]) -> None:
+    if len(kinds) < len(schema):
         raise DataError("two columns of the Parquet file have one name")
-    for place, (name, kind) in enumerate(zip(names, schema.types, strict=True)):
+    for place, (name, kind) in enumerate(kinds.items()):
         if name == STEP:
             if place or schema.field(place).nullable or kind != pa.int64():
                 raise DataError(
@@ -224,16 +261,15 @@ def _wanted(file: _File, columns: Sequence[str] | None) -> pa.Schema:
     if columns is None:
         return file.schema
     asked = {STEP, RESIDUAL, *columns}
-    return pa.schema([file.schema.field(name) for name in file.schema.names if name in asked])
+    return pa.schema([field for name, field in file.columns.fields.items() if name in asked])
 
 
 def _reader(file: _File, wanted: pa.Schema, *, checked: bool = False) -> pq.ParquetFile:
     # Text is read as a dictionary, whose size is known before it is written out row by row.
-    text = [name for name, kind in zip(wanted.names, wanted.types, strict=True) if kind == pa.string()]
     return pq.ParquetFile(
         file.native,
-        metadata=file.metadata,
-        read_dictionary=text or None,
+        metadata=file.columns.metadata,
+        read_dictionary=file.columns.text.intersection(wanted.names) or None,
         page_checksum_verification=not checked,
         pre_buffer=not checked,  # what is checked is in memory
     )
@@ -258,9 +294,10 @@ def _read_group(reader: pq.ParquetFile, group: int, wanted: pa.Schema, limit: in
     names = wanted.names
     many = reader.metadata.row_group(group).num_rows > _ALONE
     table = reader.read_row_group(group, columns=names, use_threads=many)
-    if table.column_names != names:
-        # pyarrow takes a name as a prefix too: asked for "a" it also reads "a.b".
-        table = table.select(names)
+    if table.schema.equals(wanted, check_metadata=True):
+        return table
+    # pyarrow takes a name as a prefix too: asked for "a" it also reads "a.b".
+    table = table.select(names)
     spent = table.num_rows * len(names) * 8
     for place, kind in enumerate(table.schema.types):
         if pa.types.is_dictionary(kind):
@@ -270,8 +307,6 @@ def _read_group(reader: pq.ParquetFile, group: int, wanted: pa.Schema, limit: in
             _spend(spent, limit)
             text = pa.chunked_array([_decoded(chunk) for chunk in chunks], pa.string())
             table = table.set_column(place, wanted.field(place), text)
-    if table.schema.equals(wanted, check_metadata=True):
-        return table
     return pa.Table.from_arrays(table.columns, schema=wanted)
 
 
