@@ -75,7 +75,7 @@ class Bundle(Mapping[str, Run]):
         self._container = container
         data = read_manifest_bytes(container)
         self.bundle_id = sha256(data)
-        self.manifest = parse_manifest(data, path=str(self.path), members=len(container.sizes))
+        self.manifest = parse_manifest(data, path=str(self.path), members=container.sizes)
         self.content_id = self.manifest.content_id
         check_members(container, self.manifest)
         self._table = read_run_table(container, self.manifest)

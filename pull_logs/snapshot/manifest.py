@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from reprlib import Repr
 from typing import Any
@@ -245,21 +245,21 @@ def check_digest(digest: bytes, manifest: bytes, *, path: str) -> None:
     )
 
 
-def parse_manifest(data: bytes, *, path: str, members: int | None = None) -> Manifest:
+def parse_manifest(data: bytes, *, path: str, members: Collection[str] | None = None) -> Manifest:
     """Read `datapackage.json`, checking every field that is used.
 
     Args:
         data: Its bytes.
         path: The bundle, for errors.
-        members: Files of the bundle. They bound the values that it may have: 64 MiB of empty lists would take
-            gigabytes of memory.
+        members: The names of the files in the bundle, which may be there. They bound the values that it may
+            have: 64 MiB of empty lists would take gigabytes of memory.
 
     Raises:
         UnsafeFileError: It names a file or a hash algorithm that no bundle has, or has too many values.
         BundleDamagedError: It is not JSON, or a field is missing or of the wrong kind.
     """
     if members is not None:
-        _check_values(data, members, path)
+        _check_values(data, len(members), path)
     try:
         raw = orjson.loads(data)
     except orjson.JSONDecodeError as exc:
@@ -271,7 +271,7 @@ def parse_manifest(data: bytes, *, path: str, members: int | None = None) -> Man
     content = _hash(raw.get("contentId"), "contentId", path)
     writer = raw.get("writer", "")
     resources, files = _parse_resources(
-        raw["resources"], writer=writer if isinstance(writer, str) else "", path=path
+        raw["resources"], writer=writer if isinstance(writer, str) else "", path=path, sound=members or ()
     )
     redacted = _parse_redacted(raw.get("redacted", {}), path)
     return Manifest(content_id=content, resources=resources, redacted=redacted, files=files)
@@ -293,7 +293,7 @@ def _parse_redacted(value: object, path: str) -> dict[str, int]:
 
 
 def _parse_resources(
-    entries: Sequence[object], *, writer: str, path: str
+    entries: Sequence[object], *, writer: str, path: str, sound: Collection[str]
 ) -> tuple[dict[str, Resource], dict[str, Sequence[FileResource]]]:
     resources: dict[str, Resource] = {}
     files: dict[str, dict[str, FileResource]] = {}
@@ -307,7 +307,7 @@ def _parse_resources(
                 raise _damaged(path, f"names {name!r} twice")
             files[folder][name] = _parse_file(entry, name, path)
             continue
-        resource = _parse_resource(entry, writer=writer, path=path)
+        resource = _parse_resource(entry, writer=writer, path=path, sound=sound)
         if resource.path in resources:
             raise _damaged(path, f"names {resource.path!r} twice")
         resources[resource.path] = resource
@@ -337,9 +337,11 @@ def _parse_file(entry: Mapping[str, Any], name: str, path: str) -> FileResource:
     return FileResource(path=name, record=record)
 
 
-def _parse_resource(entry: Mapping[str, Any], *, writer: str, path: str) -> Resource:
+def _parse_resource(entry: Mapping[str, Any], *, writer: str, path: str, sound: Collection[str]) -> Resource:
+    """The resource of an entry; a name that is among the `sound` ones has been looked at before."""
     name, footer = entry.get("path"), entry.get("footer")
-    if not isinstance(name, str) or not name.endswith(".parquet") or not is_member_name(name):
+    known = isinstance(name, str) and name.endswith(".parquet") and (name in sound or is_member_name(name))
+    if not isinstance(name, str) or not known:
         reason = why_refused(name) if isinstance(name, str) else "is not text"
         raise UnsafeFileError(
             f"{path!r} is not safe to use: the path {_SHORT.repr(name)} in its manifest {reason}"

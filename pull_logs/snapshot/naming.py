@@ -93,24 +93,24 @@ def member_folders(paths: Iterable[RunPath]) -> dict[RunPath, str]:
         DataError: A part of a path is empty, or two paths cannot be told apart.
     """
     paths = list(paths)
-    entities = _segments({path.entity for path in paths})
-    projects: dict[str, set[str]] = {}
-    runs: dict[tuple[str, str], set[str]] = {}
+    projects: dict[str, dict[str, set[str]]] = {}
     for path in paths:
-        projects.setdefault(path.entity, set()).add(path.project)
-        runs.setdefault((path.entity, path.project), set()).add(path.run_id)
-    folders = {}
-    for entity, its_projects in projects.items():
-        for project, segment in _segments(its_projects).items():
+        projects.setdefault(path.entity, {}).setdefault(path.project, set()).add(path.run_id)
+    entities = _segments(set(projects))
+    folders: dict[str, dict[str, dict[str, str]]] = {}
+    for entity, runs in projects.items():
+        parents = folders[entity] = {}
+        for project, segment in _segments(set(runs)).items():
             parent = f"runs/entity={entities[entity]}/project={segment}"
-            for run_id, run in _segments(runs[entity, project]).items():
-                folders[RunPath(entity, project, run_id)] = f"{parent}/run={run}"
-    return {path: folders[path] for path in paths}
+            parents[project] = {
+                run_id: f"{parent}/run={run}" for run_id, run in _segments(runs[project]).items()
+            }
+    return {path: folders[path.entity][path.project][path.run_id] for path in paths}
 
 
 def folder_of_file(name: str) -> str | None:
     """The run's folder that holds a file of that run; None for any other member."""
-    found = _FILE_MEMBER.fullmatch(name)
+    found = _FILE_MEMBER.fullmatch(name) if f"/{FILES}/" in name else None
     return found and found[1]
 
 

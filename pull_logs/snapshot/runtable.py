@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from operator import ge
 from threading import Lock
 from typing import Any
 
@@ -265,7 +266,8 @@ class RunTable:
         except _FOREIGN as exc:
             raise self._damaged(f"cannot be read: {exc}") from exc
         self.paths: tuple[RunPath, ...] = tuple(map(RunPath, *columns))
-        if any(left >= right for left, right in zip(self.paths, self.paths[1:], strict=False)):
+        keys = list(zip(*columns, strict=True))
+        if any(map(ge, keys, keys[1:])):
             raise self._damaged("is not in path order")
         self._reading = Lock()
         self._group = lru_cache(maxsize=4)(self._read_group)

@@ -152,8 +152,7 @@ def _read_manifest(container: Container) -> tuple[Manifest | None, list[Damage]]
         reason = f"{MANIFEST} and {DIGEST} do not belong together"
         return None, [Damage(member=name, reason=reason) for name in (MANIFEST, DIGEST)]
     try:
-        path, members = str(container.path), len(container.sizes)
-        return parse_manifest(data[MANIFEST], path=path, members=members), []
+        return parse_manifest(data[MANIFEST], path=str(container.path), members=container.sizes), []
     except DamageError as exc:
         return None, [_told(exc)]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from pull_logs.errors import BundleDamagedError, UnsafeFileError
 from pull_logs.snapshot import ziplayout as layout
@@ -35,8 +35,7 @@ class _End:
     start: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Raw:
+class _Raw(NamedTuple):
     """An entry as it stands in the directory."""
 
     name: bytes
@@ -70,11 +69,11 @@ def read_directory(read_at: ReadAt, *, length: int, path: str) -> dict[str, Entr
         if other != name:
             _refuse(path, name, f"and {other!r} are one file where case does not count")
         entry = Entry(name, raw.size, raw.crc, raw.header)
-        _check_place(entry, expected, end.start, path)
+        until = _checked_end(entry, expected, end.start, path)
         if layout.central_entry(entry) != raw.data:
             _damaged(path, f"the directory entry of {name!r} is not as it was written")
         entries[name] = entry
-        expected = entry.end
+        expected = until
     if expected != end.start:
         _damaged(path, f"{end.start - expected} bytes before the directory belong to no member")
     if list(entries) != member_order(entries):
@@ -163,11 +162,13 @@ def _checked_name(raw: _Raw, path: str) -> str:
     return name
 
 
-def _check_place(entry: Entry, expected: int, directory: int, path: str) -> None:
-    if entry.header < expected or entry.end > directory:
+def _checked_end(entry: Entry, expected: int, directory: int, path: str) -> int:
+    until = entry.end
+    if entry.header < expected or until > directory:
         _refuse(path, entry.name, "overlaps what stands beside it")
     if entry.header > expected:
         _damaged(path, f"{entry.header - expected} bytes before {entry.name!r} belong to no member")
+    return until
 
 
 def _refuse(path: str, name: str | None, reason: str) -> NoReturn:

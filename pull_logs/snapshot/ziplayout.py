@@ -73,20 +73,15 @@ def local_header(entry: Entry) -> bytes:
 
 def central_entry(entry: Entry) -> bytes:
     """A member's entry in the directory."""
-    name, wide = entry.name.encode("ascii"), []
-    if entry.size >= MAX_32:
-        wide += [entry.size, entry.size]
-    if entry.header >= MAX_32:
-        wide.append(entry.header)
-    extra = struct.pack(f"<2H{len(wide)}Q", 1, 8 * len(wide), *wide) if wide else b""
-    version = _VERSION_64 if wide else _VERSION
-    size, header = min(entry.size, MAX_32), min(entry.header, MAX_32)
+    name, size, header, extra = entry.name.encode("ascii"), entry.size, entry.header, b""
+    if large := size >= MAX_32 or header >= MAX_32:
+        wide = [size, size] * (size >= MAX_32) + [header] * (header >= MAX_32)
+        extra = struct.pack(f"<2H{len(wide)}Q", 1, 8 * len(wide), *wide)
+        size, header = min(size, MAX_32), min(header, MAX_32)
+    version = _VERSION_64 if large else _VERSION
     fields = (_UNIX | version, version, 0, STORED, _TIME, _DATE, entry.crc, size, size)
-    return (
-        CENTRAL.pack(CENTRAL_SIGNATURE, *fields, len(name), len(extra), 0, 0, 0, MODE << 16, header)
-        + name
-        + extra
-    )
+    fixed = CENTRAL.pack(CENTRAL_SIGNATURE, *fields, len(name), len(extra), 0, 0, 0, MODE << 16, header)
+    return fixed + name + extra
 
 
 def directory_end(*, count: int, size: int, start: int) -> bytes:
