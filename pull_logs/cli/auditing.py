@@ -33,14 +33,9 @@ def made_for_sharing(report: SealReport, *, redact: bool) -> SealReport:
     """
     from pull_logs.cli.safetext import inline
     from pull_logs.snapshot.auditing import audit_bundle
-    from pull_logs.snapshot.redaction import redact_bundle
 
     if redact:
-        redaction = redact_bundle(report.path, report.path)
-        if redaction.findings:
-            click.echo(f"pull-logs: note: removed {_amount(redaction.findings)}", err=True)
-        _tell_left_out(redaction)
-        return redaction.seal
+        return redacted(report.path, report.path)
     findings = audit_bundle(report.path).findings
     if findings:
         command = inline(f"pull-logs audit {shlex.quote(str(report.path))}")
@@ -50,6 +45,24 @@ def made_for_sharing(report: SealReport, *, redact: bool) -> SealReport:
             err=True,
         )
     return report
+
+
+def redacted(bundle: Path, out: Path, *, kinds: Iterable[str] | None = None) -> SealReport:
+    """Write a bundle without secrets and personal data, and tell how much was removed.
+
+    Args:
+        bundle: What it is made of.
+        out: The bundle to write.
+        kinds: What to remove; all that is known if None.
+    """
+    from pull_logs.snapshot.redaction import redact_bundle
+    from pull_logs.snapshot.sensitive import KINDS
+
+    redaction = redact_bundle(bundle, out, kinds=KINDS if kinds is None else kinds)
+    if redaction.findings:
+        click.echo(f"pull-logs: note: removed {_amount(redaction.findings)}", err=True)
+    _tell_left_out(redaction)
+    return redaction.seal
 
 
 def _tell_left_out(redaction: Redaction) -> None:

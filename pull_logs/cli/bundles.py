@@ -77,6 +77,7 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
         "path": str(bundle.path),
         "bundle_id": bundle.bundle_id,
         "content_id": bundle.content_id,
+        "metrics": bundle.manifest.metrics,
         "redacted": dict(bundle.manifest.redacted),
         "runs": [
             {
@@ -114,6 +115,8 @@ def info(bundle: Named, *, as_json: bool) -> None:
         f"[BUNDLE] path={escape(facts['path'])} runs={len(runs)} rows={sum(run['rows'] for run in runs)}"
     )
     click.echo(f"bundle_id {facts['bundle_id']}\ncontent_id {facts['content_id']}")
+    if facts["metrics"] is not None:
+        click.echo(f"[METRICS] matching={escape(facts['metrics'])}")
     if facts["redacted"]:
         removed = " ".join(f"{escape(kind)}={count}" for kind, count in facts["redacted"].items())
         click.echo(f"[REDACTED] {removed}")

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs.cli.auditing import made_for_sharing, redact_option
+from pull_logs.cli.auditing import made_for_sharing, redact_option, redacted
 from pull_logs.cli.bundlepaths import near
 from pull_logs.cli.options import Sources, source_options, take_sources
 from pull_logs.cli.pulled import tell_report, tell_survey
-from pull_logs.cli.subjects import read_checkpoints
+from pull_logs.cli.subjects import read_checkpoints, warn
 from pull_logs.errors import FileMissingError, IncompleteError, RunNotFoundError, UsageError
 from pull_logs.runs import STATES
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pull_logs.analyze import RunCondition
     from pull_logs.fetch import PullReport, Selection
     from pull_logs.fetch.wantedfiles import WantedFiles
+    from pull_logs.snapshot import Bundle
 
 FILE = click.Path(path_type=Path)
 
@@ -307,8 +308,9 @@ def refresh(
     """Ask W&B only for what is new in the runs of a bundle; what did not change is copied.
 
     A run whose history was rewritten is asked for whole, and told; one that cannot be
-    asked for is kept as it was. Give the --metrics that the bundle was fetched with. Files
-    that the bundle has of a run that went on are brought up to date; --files adds others.
+    asked for is kept as it was. The bundle keeps to the metrics that it was fetched with,
+    and from one that something was removed from it is removed again. Files that the bundle
+    has of a run that went on are brought up to date; --files adds others.
     """
     _wanted(files, max_file_size)
     _check_output(out, report_json)
@@ -321,11 +323,16 @@ def refresh(
         runs = list(opened.runs())
         paths = [run.path for run in runs]
         system = any(run.system_rows_hash is not None for run in runs)
+        metrics = _same_metrics(opened, metrics)
+        kinds = _same_kinds(opened, redact=redact)
     references = tuple(RunReference(path.run_id, project=path.project, entity=path.entity) for path in paths)
+    target = out or bundle
+    # What is to be removed never stands under the bundle's name, whenever this is interrupted.
+    place = target if kinds is None else target.with_name(f".{target.name}.unredacted")
     with progress_display() as hook:
         report = pull_sync(
             Selection(runs=references),
-            out=out or bundle,
+            out=place,
             previous=bundle,
             metrics=metrics,
             system=system,
@@ -334,4 +341,41 @@ def refresh(
             concurrency=concurrency,
             progress=hook,
         )
-    _finish(report, report_json=report_json, redact=redact, strict=strict)
+    if kinds is not None:
+        try:
+            report = replace(report, out=target, seal=redacted(place, target, kinds=kinds))
+        finally:
+            place.unlink(missing_ok=True)
+    _finish(report, report_json=report_json, redact=False, strict=strict)
+
+
+def _same_metrics(bundle: Bundle, metrics: str | None) -> str | None:
+    """The metrics to ask for: those that the bundle was made with.
+
+    Raises:
+        UsageError: Others were asked for.
+    """
+    known = bundle.manifest.metrics
+    if known is not None and metrics is None:
+        warn(f"keeping to the metrics that match {known!r}, as the bundle does")
+    if known is None or metrics in (None, known):
+        return metrics or known
+    raise UsageError(
+        f"--metrics {metrics!r}: {str(bundle.path)!r} was made with --metrics {known!r}, and a refresh keeps to it",
+        hint="leave --metrics out, or fetch the runs anew with others",
+    )
+
+
+def _same_kinds(bundle: Bundle, *, redact: bool) -> frozenset[str] | None:
+    """What to remove from a bundle that is brought up to date; None for nothing.
+
+    From one that something was removed from, all is removed again but the kinds that were left in it.
+    """
+    from pull_logs.snapshot.auditing import audit_bundle
+    from pull_logs.snapshot.sensitive import KINDS
+
+    removed = bundle.manifest.redacted
+    if redact or not removed:
+        return frozenset(KINDS) if redact else None
+    left = {finding.kind for finding in audit_bundle(bundle).findings}
+    return frozenset(KINDS) - (left - set(removed))

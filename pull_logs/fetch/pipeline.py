@@ -287,7 +287,7 @@ class _Pull:
             self._tell_unlisted(spool)
             if not spool.stored:
                 self._raise_first()
-            seal = await run_sync(spool.seal)
+            seal = await run_sync(partial(spool.seal, metrics=options.plan["metrics"] or None))
         if any(not outcome.complete and outcome.how != "kept" for outcome in self._outcomes):
             note = partial(note_sealed, options.out, plan=options.plan, bundle_id=seal.bundle_id)
             await run_sync(note)

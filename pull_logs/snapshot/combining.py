@@ -34,6 +34,7 @@ from pull_logs.snapshot.columns import steps_of
 from pull_logs.snapshot.run import Run
 from pull_logs.snapshot.runtable import coverage_fields, info_fields
 from pull_logs.snapshot.seal import SealReport, write_bundle
+from pull_logs.snapshot.subsetting import metrics_of
 
 Prefer = Literal["newest", "first"]
 """Which version of a run to take in a conflict: the one last heard of, or that of the first bundle."""
@@ -106,7 +107,7 @@ def merge_bundles(bundles: Sequence[Bundle], out: Path, *, prefer: Prefer | None
             hint="pass --prefer newest, or --prefer first with the bundle to believe named first",
         )
     markers: Counter[str] = Counter()
-    seal = write_bundle(out, _counted(taken, markers), redacted=markers)
+    seal = write_bundle(out, _counted(taken, markers), redacted=markers, metrics=metrics_of(taken))
     return MergeReport(seal=seal, choices=tuple(choices))
 
 

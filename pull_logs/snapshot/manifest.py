@@ -43,6 +43,9 @@ MAX_VALUES = 32
 MAX_COUNT = 2**48
 """Rows or bytes that a resource may claim."""
 
+MAX_METRICS = 2**20
+"""Characters of the metrics that were kept."""
+
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _KIND = re.compile(r"[a-z][a-z-]{0,39}")
@@ -100,12 +103,15 @@ class Manifest:
         redacted: Where something was removed before the bundle was made: how many markers of each kind it
             holds; empty otherwise.
         files: The files that runs logged, by the folder of the run; only runs that have some.
+        metrics: The regular expression that was to be found in the names of the metrics that were kept; None
+            where all were.
     """
 
     content_id: str
     resources: Mapping[str, Resource]
     redacted: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, Sequence[FileResource]] = field(default_factory=dict)
+    metrics: str | None = None
 
     def members(self) -> dict[str, Resource | FileResource]:
         """Everything that it names, in the order of the bundle."""
@@ -134,6 +140,12 @@ def render_manifest(manifest: Manifest) -> bytes:
         "contentId": manifest.content_id,
         "format": FORMAT_NAME,
         "formatVersion": FORMAT_VERSION,
+        # Spelt as a segment is, because commas are counted before a manifest is parsed (`_check_values`).
+        **(
+            {}
+            if manifest.metrics is None
+            else {"metrics": quote(manifest.metrics, safe="", errors="replace")}
+        ),
         "name": "wandb-runs",
         "profile": "data-package",
     }
@@ -274,7 +286,21 @@ def parse_manifest(data: bytes, *, path: str, members: Collection[str] | None = 
         raw["resources"], writer=writer if isinstance(writer, str) else "", path=path, sound=members or ()
     )
     redacted = _parse_redacted(raw.get("redacted", {}), path)
-    return Manifest(content_id=content, resources=resources, redacted=redacted, files=files)
+    return Manifest(
+        content_id=content,
+        resources=resources,
+        redacted=redacted,
+        files=files,
+        metrics=_parse_metrics(raw.get("metrics"), path),
+    )
+
+
+def _parse_metrics(value: object, path: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value or len(value) > MAX_METRICS:
+        raise _damaged(path, f"has {_SHORT.repr(value)} for the metrics that were kept")
+    return unquote(value, errors="replace")
 
 
 def _check_values(data: bytes, members: int, path: str) -> None:

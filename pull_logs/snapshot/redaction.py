@@ -65,7 +65,7 @@ def redact_bundle(
     left_out: list[tuple[str, str]] = []
     with open_bundle(bundle) as opened:
         runs = _scrubbed_runs(opened, frozenset(kinds), findings, markers, left_out)
-        report = write_bundle(Path(out), runs, redacted=markers)
+        report = write_bundle(Path(out), runs, redacted=markers, metrics=opened.manifest.metrics)
     return Redaction(
         seal=report,
         findings=tuple(findings),

@@ -211,6 +211,11 @@ class Run:
         return str(self._container.path)
 
     @property
+    def bundle_metrics(self) -> str | None:
+        """The regular expression of the metrics that were kept in its bundle; None if all were."""
+        return self._manifest.metrics
+
+    @property
     def bundle_redacted(self) -> bool:
         """Whether the bundle that it is in says that something was removed from it."""
         return bool(self._manifest.redacted)

@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -99,7 +99,11 @@ class SealReport:
 
 
 def write_bundle(
-    out: Path, runs: Iterable[BundleRun | Run], *, redacted: Mapping[str, int] | None = None
+    out: Path,
+    runs: Iterable[BundleRun | Run],
+    *,
+    redacted: Mapping[str, int] | None = None,
+    metrics: str | None = None,
 ) -> SealReport:
     """Make a bundle of runs that are at hand; runs of another bundle are copied byte for byte.
 
@@ -108,6 +112,7 @@ def write_bundle(
         runs: The runs, in any order.
         redacted: How many markers of each kind they hold, for the manifest; read when all runs have come, so
             that what gives them may count on the way.
+        metrics: Which metrics were kept, for the manifest; None for all.
 
     Raises:
         UsageError: Two runs have one path.
@@ -119,7 +124,7 @@ def write_bundle(
         tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as folder,
     ):
         stored = list(_store_all(Path(folder), runs))
-        return seal_runs(stored, out=out, temp=Path(folder, "bundle.zip"), redacted=redacted)
+        return seal_runs(stored, out=out, temp=Path(folder, "bundle.zip"), redacted=redacted, metrics=metrics)
 
 
 def _store_all(folder: Path, runs: Iterable[BundleRun | Run]) -> Iterator[StoredRun]:
@@ -149,7 +154,12 @@ def _store(file: Path, run: BundleRun | Run) -> StoredRun:
 
 
 def seal_runs(
-    stored: Iterable[StoredRun], *, out: Path, temp: Path, redacted: Mapping[str, int] | None = None
+    stored: Iterable[StoredRun],
+    *,
+    out: Path,
+    temp: Path,
+    redacted: Mapping[str, int] | None = None,
+    metrics: str | None = None,
 ) -> SealReport:
     """Make a bundle of stored runs, check it, and give it its name.
 
@@ -158,6 +168,7 @@ def seal_runs(
         out: The bundle's name.
         temp: A file to be, on the same file system as `out`.
         redacted: How many markers of each kind the runs hold, for the manifest.
+        metrics: Which metrics were kept, for the manifest; None for all.
 
     Raises:
         UsageError: Two runs have one path.
@@ -174,7 +185,7 @@ def seal_runs(
     members = _members(runs)
     table_resource = _table_resource(table, rows=len(runs))
     told = _manifest(members, table_resource, content=identity, redacted=redacted or {})
-    manifest = render_manifest(told)
+    manifest = render_manifest(replace(told, metrics=metrics or None))
     size = _write(temp, table=table, members=members, manifest=manifest)
     report = verify_bundle(temp, deep=False)
     if report.damages:

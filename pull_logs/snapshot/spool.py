@@ -285,15 +285,20 @@ class Spool:
         self._run_file(path).unlink(missing_ok=True)
         self._drop_frames(path)
 
-    def seal(self) -> SealReport:
+    def seal(self, *, metrics: str | None = None) -> SealReport:
         """Make the bundle of the finished runs, check it, give it its name, and remove the spool.
+
+        Args:
+            metrics: Which metrics were kept, for the manifest; None for all.
 
         Raises:
             BundleDamagedError: What was written is not what can be read; the spool is kept.
             PullLogsError: The disk is full or does not take it; the spool is kept.
         """
         with self._writing():
-            report = seal_runs(self._stored.values(), out=self.out, temp=self.folder / "bundle.zip")
+            report = seal_runs(
+                self._stored.values(), out=self.out, temp=self.folder / "bundle.zip", metrics=metrics
+            )
         # A plan without runs is no spool, so the plan goes last: killed here, the next one starts anew.
         shutil.rmtree(self._runs, ignore_errors=True)
         shutil.rmtree(self._frames, ignore_errors=True)

@@ -38,7 +38,32 @@ def subset_bundle(runs: Iterable[Run], out: Path, *, metrics: str | None = None)
     """
     held, markers = list(runs), Counter[str]()
     keep = None if metrics is None else _keeper(metrics, held)
-    return write_bundle(out, _parts(held, keep, markers), redacted=markers)
+    return write_bundle(
+        out, _parts(held, keep, markers), redacted=markers, metrics=_kept_metrics(held, metrics)
+    )
+
+
+def metrics_of(runs: Iterable[Run]) -> str | None:
+    """Which metrics were kept of these runs when they were pulled; None for all, or where they do not agree."""
+    rules = {run.bundle_metrics for run in runs}
+    return rules.pop() if len(rules) == 1 else None
+
+
+def _kept_metrics(runs: Sequence[Run], metrics: str | None) -> str | None:
+    """The regular expression of the metrics that are left when of these runs those are kept that match."""
+    before = metrics_of(runs)
+    if before is None or metrics is None or before == metrics:
+        return before if metrics is None else metrics
+    both = rf"\A(?s:(?=.*?(?:{before}))(?=.*?(?:{metrics})))"
+    names = sorted({name for run in runs for name in run.column_names()} - {STEP, TIMESTAMP})
+    left = list(filter(_search(metrics), names))
+    try:
+        if left == list(filter(re.compile(both).search, names)):
+            return both
+    except re.error:
+        pass
+    # Numbered groups and flags are not the same behind one another: then the names say it.
+    return rf"\A(?:{'|'.join(map(re.escape, left))})\Z"
 
 
 def _keeper(metrics: str, runs: Sequence[Run]) -> Callable[[str], bool]:

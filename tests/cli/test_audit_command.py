@@ -273,7 +273,7 @@ def test_a_redacted_bundle_is_refreshed_as_if_it_were_fetched_again(
     assert audit_bundle(out).redacted == {"api-key": 2, "email": 2, "password": 1}
 
 
-def test_a_refresh_without_redact_warns_of_what_it_brought_back(
+def test_a_refresh_without_a_flag_removes_again_what_was_removed(
     call: Call, leaky: Path, tmp_path: Path
 ) -> None:
     grown = make_bundle(
@@ -286,4 +286,73 @@ def test_a_refresh_without_redact_warns_of_what_it_brought_back(
     with online(grown):
         code, _, err = call("refresh", out)
     assert code == 0
-    assert "pull-logs: warning: the bundle holds 2 secrets and 1 personal detail in 1 run; `" in err
+    assert "pull-logs: note: removed 2 secrets and 1 personal detail in 1 run\n" in err
+    assert audit_bundle(out).findings == ()
+    assert audit_bundle(out).redacted == {"api-key": 2, "email": 1, "password": 1}
+
+
+def test_a_refresh_leaves_in_what_was_left_in(call: Call, leaky: Path, tmp_path: Path) -> None:
+    grown = make_bundle(
+        tmp_path / "grown.wandb.zip",
+        [bundle_run("acme/nano/leaky", [*ROWS, {"_step": 9, "note": f"from {MAIL}"}], config=CONFIG)],
+    )
+    out = tmp_path / "out.wandb.zip"
+    with online(leaky):
+        assert call("fetch", "-r", "acme/nano/leaky", "-o", out)[0] == 0
+    assert call("audit", out, "--secrets", "--redact", "-o", out)[0] == 0
+    with online(grown):
+        assert call("refresh", out)[0] == 0
+    assert {finding.kind for finding in audit_bundle(out).findings} == {"email"}
+    assert set(audit_bundle(out).redacted) == {"api-key", "password"}
+
+
+def test_what_a_refresh_brings_back_never_stands_under_the_bundle_s_name(
+    call: Call, leaky: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown = make_bundle(
+        tmp_path / "grown.wandb.zip",
+        [bundle_run("acme/nano/leaky", [*ROWS, {"_step": 9, "loss": 0.0}], config=CONFIG)],
+    )
+    folder = tmp_path / "own"
+    folder.mkdir()
+    out = folder / "out.wandb.zip"
+    with online(leaky):
+        assert call("fetch", "-r", "acme/nano/leaky", "-o", out, "--redact")[0] == 0
+    before = out.read_bytes()
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with online(grown), monkeypatch.context() as patch:
+        patch.setattr("pull_logs.snapshot.redaction.redact_bundle", interrupted)
+        assert call("refresh", out)[0] == 130
+    assert out.read_bytes() == before
+    assert list(folder.iterdir()) == [out]
+
+
+def test_a_refresh_keeps_to_the_metrics_that_the_bundle_has(call: Call, tmp_path: Path) -> None:
+    rows = [{"_step": step, "loss": 1 / (step + 1), "val/acc": step, "val/loss": 1} for step in range(40)]
+    small, large = (
+        make_bundle(tmp_path / f"{count}.wandb.zip", [bundle_run("acme/nano/a", rows[:count], state=state)])
+        for count, state in ((30, "running"), (40, "finished"))
+    )
+    out, again = tmp_path / "out.wandb.zip", tmp_path / "again.wandb.zip"
+    with online(small):
+        assert call("fetch", "-p", "acme/nano", "-o", out, "--metrics", "^val/")[0] == 0
+    assert "\n[METRICS] matching=^val/\n" in call("info", out)[1]
+    with online(large):
+        code, _, err = call("refresh", out, "--metrics", "loss")
+        assert code == 2
+        assert err == (
+            f"pull-logs: error: --metrics 'loss': {str(out)!r} was made with --metrics '^val/', and a refresh "
+            "keeps to it; leave --metrics out, or fetch the runs anew with others\n"
+        )
+        code, _, err = call("refresh", out)
+        assert (code, err.splitlines()[0]) == (
+            0,
+            "pull-logs: note: keeping to the metrics that match '^val/', as the bundle does",
+        )
+        assert call("fetch", "-p", "acme/nano", "-o", again, "--metrics", "^val/")[0] == 0
+    assert out.read_bytes() == again.read_bytes()
+    with open_bundle(out) as bundle:
+        assert set(bundle["a"].column_names()) == {"_step", "val/acc", "val/loss"}

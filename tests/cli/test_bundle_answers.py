@@ -26,7 +26,7 @@ from pull_logs.snapshot.seal import BundleRun, write_bundle
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECORDED = ROOT / "fixtures" / "digits.wandb.zip"
 HEADING = re.compile(
-    r"\[(BUNDLE|REDACTED|RUNS|AUDIT|DIFF|FACTS|CONFIG|SUMMARY|ROWS)\]"
+    r"\[(BUNDLE|METRICS|REDACTED|RUNS|AUDIT|DIFF|FACTS|CONFIG|SUMMARY|ROWS)\]"
     r'( [a-z_-]+=([^\s"\[\]]+|"([^"\\]|\\.)*"))*'
 )
 UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200b\u202e\U000e0041]")

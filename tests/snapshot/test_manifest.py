@@ -72,7 +72,11 @@ def manifests(draw: st.DrawFn) -> Manifest:
                 writer=draw(writers),
             )
         )
-    return Manifest(content_id=draw(hashes), resources={item.path: item for item in items})
+    return Manifest(
+        content_id=draw(hashes),
+        resources={item.path: item for item in items},
+        metrics=draw(st.none() | st.text(st.characters(codec="utf-8"), min_size=1)),
+    )
 
 
 @given(manifests())

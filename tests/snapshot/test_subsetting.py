@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from rowkit import KEYS, canonical, nasty_rows
 
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.runs import Coverage
-from pull_logs.snapshot import open_bundle, subset_bundle, verify_bundle, write_bundle
+from pull_logs.snapshot import merge_bundles, open_bundle, subset_bundle, verify_bundle, write_bundle
 from pull_logs.snapshot.redaction import redact_bundle
 
 
@@ -45,7 +46,8 @@ def test_some_metrics_are_the_bundle_of_the_filtered_rows_to_the_byte(
 
     counts = list(map(len, histories))
     write_bundle(whole, [made(rows, number, counts[number]) for number, rows in enumerate(histories)])
-    write_bundle(expected, [made(rows, number, counts[number]) for number, rows in enumerate(kept)])
+    thinned = [made(rows, number, counts[number]) for number, rows in enumerate(kept)]
+    write_bundle(expected, thinned, metrics=pattern)
     with open_bundle(whole) as bundle:
         if not any(search(name) for rows in histories for row in rows for name in row) and not search(
             "_step"
@@ -55,6 +57,49 @@ def test_some_metrics_are_the_bundle_of_the_filtered_rows_to_the_byte(
             return
         subset_bundle(bundle.runs(), part, metrics=pattern)
     assert part.read_bytes() == expected.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("^val/", "loss"),
+        ("loss$", "^(val|train)/"),
+        ("(v)al|t(r)ain", r"(l)oss.*|(.)cc|\\/(.)\\1"),
+        ("(?i)VAL", "ACC|acc"),
+        ("loss", "(?x) ^ val  # of validation\n"),
+        ("l.", "l."),
+    ],
+)
+def test_a_part_of_a_part_knows_which_metrics_both_left(tmp_path: Path, first: str, second: str) -> None:
+    names = ["val/acc", "val/loss", "train/acc", "train/loss", "lr", "x\ny"]
+    row = {"_step": 0, "_timestamp": 1.0, **dict.fromkeys(names, 1)}
+    make_bundle(tmp_path / "0.zip", [bundle_run("acme/nano/a", [row])])
+    for number, pattern in enumerate((first, second)):
+        with open_bundle(tmp_path / f"{number}.zip") as bundle:
+            subset_bundle(bundle.runs(), tmp_path / f"{number + 1}.zip", metrics=pattern)
+    with open_bundle(tmp_path / "2.zip") as bundle:
+        rule = bundle.manifest.metrics
+        kept = set(bundle["a"].column_names()) - {"_step", "_timestamp"}
+    assert rule is not None
+    assert kept == {name for name in names if re.search(rule, name)}
+    assert kept == {name for name in names if re.search(first, name) and re.search(second, name)}
+
+
+def test_a_merge_keeps_to_the_metrics_that_all_its_bundles_have(tmp_path: Path) -> None:
+    row = {"_step": 0, "loss": 1, "acc": 2}
+    made = {name: tmp_path / f"{name}.zip" for name in ("whole", "a", "b", "c", "both", "mixed")}
+    make_bundle(made["whole"], [bundle_run(f"acme/nano/{name}", [row]) for name in "abc"])
+    with open_bundle(made["whole"]) as bundle:
+        for name, metrics in (("a", "loss"), ("b", "loss"), ("c", "acc")):
+            subset_bundle([bundle[name]], made[name], metrics=metrics)
+    for out, names in (("both", "ab"), ("mixed", "abc")):
+        with ExitStack() as stack:
+            merge_bundles([stack.enter_context(open_bundle(made[name])) for name in names], made[out])
+    told = []
+    for out in ("both", "mixed"):
+        with open_bundle(made[out]) as bundle:
+            told.append(bundle.manifest.metrics)
+    assert told == ["loss", None]
 
 
 def test_some_runs_are_copied_byte_for_byte(tmp_path: Path) -> None:
