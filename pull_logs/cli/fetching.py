@@ -21,8 +21,7 @@ from pull_logs.runs import STATES
 
 if TYPE_CHECKING:
     from pull_logs.analyze import RunCondition
-    from pull_logs.fetch import PullReport, Selection
-    from pull_logs.fetch.wantedfiles import WantedFiles
+    from pull_logs.fetch import PullReport, Selection, WantedFiles
     from pull_logs.snapshot import Bundle
 
 FILE = click.Path(path_type=Path)
@@ -83,7 +82,7 @@ def size_in_bytes(text: str) -> int:
 
 
 def _wanted(files: tuple[str, ...], most_bytes: int | None) -> WantedFiles | None:
-    from pull_logs.fetch.wantedfiles import WantedFiles
+    from pull_logs.fetch import WantedFiles
 
     if most_bytes is not None and not files:
         raise UsageError(

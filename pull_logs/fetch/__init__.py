@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pull_logs.fetch.selection import Selection as Selection
     from pull_logs.fetch.settings import Settings as Settings
     from pull_logs.fetch.settings import load_settings as load_settings
+    from pull_logs.fetch.wantedfiles import WantedFiles as WantedFiles
 
 __all__ = [
     "PullProgress",
@@ -43,6 +44,7 @@ __all__ = [
     "Selection",
     "Settings",
     "Survey",
+    "WantedFiles",
     "load_settings",
     "open_cached",
     "pull",
@@ -60,6 +62,7 @@ _HOME = {
     "Selection": "selection",
     "Settings": "settings",
     "Survey": "reports",
+    "WantedFiles": "wantedfiles",
     "load_settings": "settings",
     "open_cached": "cache",
     "pull": "pipeline",

@@ -10,7 +10,9 @@
 are the ZIP, `manifest` and `runtable` its index. `spool` is a bundle in the
 making, `frames` the pages that it keeps, `sweep` their merge in bounded memory,
 `seal` the moment it becomes one, `bundle` and `run` what readers hold,
-and `verify` the check of every byte. Of whole bundles, `differences` tells what
+and `verify` the check of every byte. `filerecords` are what is known of the files
+that runs logged, `runfiles` those files, `filetexts` what of them should not be
+shared. Of whole bundles, `differences` tells what
 changed, `combining` makes one of several, `subsetting` takes a part, and
 `exporting` writes plain files; `alignment` walks through two histories at once.
 """
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pull_logs.snapshot.exporting import ExportReport as ExportReport
     from pull_logs.snapshot.exporting import export_runs as export_runs
     from pull_logs.snapshot.run import Run as Run
+    from pull_logs.snapshot.runfiles import RunFile as RunFile
     from pull_logs.snapshot.seal import BundleRun as BundleRun
     from pull_logs.snapshot.seal import SealReport as SealReport
     from pull_logs.snapshot.seal import write_bundle as write_bundle
@@ -48,6 +51,7 @@ __all__ = [
     "MergeReport",
     "Run",
     "RunDifference",
+    "RunFile",
     "SealReport",
     "Spool",
     "VerifyReport",
@@ -69,6 +73,7 @@ _HOME = {
     "MergeReport": "combining",
     "Run": "run",
     "RunDifference": "differences",
+    "RunFile": "runfiles",
     "SealReport": "seal",
     "Spool": "spool",
     "VerifyReport": "verify",

@@ -120,6 +120,7 @@ class RunFile:
     def chunks(self) -> Iterator[bytes]:
         """Its bytes, a part at a time, **not checked**: see `check`."""
         with self.open() as file:
+            file.expect(lambda: [(0, self.size)])
             yield from file.chunks()
 
     def _check(self, digest: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import pyarrow as pa
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot import BundleRun, write_bundle
 from pull_logs.snapshot.columns import batch_from_rows, system_batch_from_rows
+from pull_logs.snapshot.filerecords import record_of
+from pull_logs.snapshot.filetexts import TextFile
 
 RUNS = 50
 SHARD_ROWS = 6_000
@@ -29,10 +32,17 @@ def write_project(path: Path, *, today: bool) -> Path:
 
 def _runs(*, today: bool) -> Iterator[BundleRun]:
     for number in range(30):
-        yield _run(f"done{number:02}", _numbers(100 + 13 * number, 8, seed=number), system=number % 4 == 0)
+        files = {"output.log": b"done\n" * number, "media/a b.png": bytes([number]) * 900}
+        yield _run(
+            f"done{number:02}",
+            _numbers(100 + 13 * number, 8, seed=number),
+            system=number % 4 == 0,
+            files=files if number % 3 == 0 else {},
+        )
     for number in range(8):
         rows = 300 + 50 * number + (40 if today else 0)
-        yield _run(f"live{number}", _numbers(rows, 5, seed=number, stride=7), state="running")
+        log = {"output.log": b"row\n" * rows}
+        yield _run(f"live{number}", _numbers(rows, 5, seed=number, stride=7), state="running", files=log)
     for number in range(6):
         odd = [_odd_row(step, number) for step in range(60)]
         yield _run(f"odd{number}", batch_from_rows(odd), system=True)
@@ -41,7 +51,8 @@ def _runs(*, today: bool) -> Iterator[BundleRun]:
         yield _run(f"told{number}", _numbers(50, 3, seed=number), summary=changed, state="crashed")
     yield _run("empty", batch_from_rows([]))
     # Longer than what is held in memory, so that their pieces go to the spool as they arrive.
-    yield _run("long", _numbers(8 * SHARD_ROWS, 24, seed=1), system=True)
+    weights = {"weights.bin": random.Random(5).randbytes(3_000_000)}
+    yield _run("long", _numbers(8 * SHARD_ROWS, 24, seed=1), system=True, files=weights)
     yield _run("longlive", _numbers(6_000 if today else 5_000, 100, seed=2), state="running")
 
 
@@ -52,6 +63,7 @@ def _run(
     state: str = "finished",
     summary: Mapping[str, Any] | None = None,
     system: bool = False,
+    files: Mapping[str, bytes] = MappingProxyType({}),
 ) -> BundleRun:
     info = RunInfo(
         path=RunPath("acme", "many", run_id),
@@ -65,7 +77,8 @@ def _run(
     last = batch.column("_step")[-1].as_py() if batch.num_rows else None
     coverage = Coverage(received_rows=batch.num_rows, received_last_step=last)
     table = system_batch_from_rows(SYSTEM_ROWS) if system else None
-    return BundleRun(info=info, coverage=coverage, batches=lambda: [batch], system=table)
+    logged = [TextFile(record_of(name, [data]), data) for name, data in files.items()]
+    return BundleRun(info=info, coverage=coverage, batches=lambda: [batch], system=table, files=logged)
 
 
 def _numbers(rows: int, columns: int, *, seed: int, stride: int = 1) -> pa.Table:

@@ -88,7 +88,7 @@ class Place:
 
     folder: Path
     calm: Calm
-    command: tuple[str, ...] = ("fetch", "-p", "acme/many", "-o", OUT, "--system")
+    command: tuple[str, ...] = ("fetch", "-p", "acme/many", "-o", OUT, "--system", "--files", "*")
     renewed: bool = False
     _seen: tuple[int, int] | None = field(default=None)
 
@@ -189,7 +189,14 @@ def strike(place: Place, kind: str, chance: random.Random) -> bool:
         "time": lambda: time.monotonic() - began > share * calm.seconds,
         "stored": lambda: count_of(place.spool, "runs/*.run") > share * (RUNS - 1),
         "spooled": lambda: (
-            max([0, *map(size_of, place.spool.glob("frames/*.frames"))]) > share * share * 1_000_000
+            max(
+                [
+                    0,
+                    *map(size_of, place.spool.glob("f*/*.frames")),
+                    *map(size_of, place.spool.glob("files/*/*")),
+                ]
+            )
+            > share * share * 1_000_000
         ),
         "sealing": lambda: size_of(place.spool / "bundle.zip") >= share * len(calm.new),
         "sealed": lambda: place.renewed and (not renewed or not place.spool.exists()),
@@ -248,6 +255,9 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calm]:
         with open_bundle(folder / "new.zip") as pulled, open_bundle(today) as served:
             assert pulled.content_id == served.content_id
             assert all(run.complete for run in pulled.runs())
+            assert {run.path: run.files_hash for run in pulled.runs()} == {
+                run.path: run.files_hash for run in served.runs()
+            }
         yield Calm(server, bell, old, new, bell.requests, seconds)
 
 

@@ -132,7 +132,8 @@ def read_listings(api: wandb.Api, plan: dict[str, Any]) -> dict[str, Any]:
         "sweep_of_a_run": next(
             run.sweep.config for run in api.runs("acme/nano", include_sweeps=True) if run.id == "hist01"
         ),
-        "sweep_told": attempt(lambda: [sweep.method, sweep.expected_run_count]),
+        "sweep_method": attempt(lambda: sweep.method),
+        "sweep_expected": sweep.expected_run_count,
         "best_run_by_config": sweep.best_run().id,
         "sweep_runs": [run.id for run in sweep.runs],
         "best_run": sweep.best_run(order="+summary_metrics.loss").id,

@@ -334,6 +334,7 @@ def test_the_room_gives_out_these_names() -> None:
         "MergeReport",
         "Run",
         "RunDifference",
+        "RunFile",
         "SealReport",
         "Spool",
         "VerifyReport",
