@@ -226,6 +226,7 @@ def _read(
     pattern = None if question.select is None else compile_pattern(question.select)
     metrics = []
     known: dict[str, None] = {}
+    goes_by = question.axis in (STEP, DEFINED)
     assertions = None
     if question.asserts:
         columns = dict.fromkeys(name for subject in subjects for name in Frame(subject.run).names)
@@ -245,6 +246,7 @@ def _read(
         metrics.append(alignment.read(frame, wanted, axes=axes, checkpoint_step=steps_of(frame, subject)[-1]))
         if assertions is not None:
             assertions.ask(subject, frame, Slice.whole(frame))
+        goes_by = goes_by or (question.axis in frame and bool(frame.column(question.axis).numbers()[1].any()))
         frame.forget()
     names = sorted(
         {name for readings in metrics for name in readings}, key=lambda name: (name not in named, name)
@@ -252,7 +254,7 @@ def _read(
     for name in named:
         if name not in names:
             raise _no_metric(f"{'--best' if question.best else '--sort'} {name!r}", name, known)
-    if question.axis not in (STEP, DEFINED) and question.axis not in known:
+    if not goes_by:
         raise _no_metric(f"--x {question.axis!r}", question.axis, known)
     if pattern is not None and not any(map(pattern.search, names)):
         raise _no_metric(f"--select {question.select!r}", question.select or "", known)

@@ -84,6 +84,17 @@ def test_a_comparison_is_what_it_was(
     assert found == file.read_text()
 
 
+def test_every_section_of_a_comparison_is_in_some_golden_file() -> None:
+    texts = [file.read_text() for file in GOLDEN.glob("compare-*.txt")]
+    found = {line[1 : line.index("]")] for text in texts for line in text.splitlines() if line[:1] == "["}
+    assert found == {
+        "RUNS", "ANSWER", "RANKING", "GROUPS", "GROUP_STATS", "VERDICTS", "CHECKPOINTS", "COMPARISON",
+        "CONFIG_DIFF", "SUMMARY_COMPARISON", "ASSERTIONS",
+    }  # fmt: skip
+    answers = [json.loads(file.read_text()) for file in GOLDEN.glob("compare-*.json")]
+    assert {name for answer in answers for name in answer} == set(SCHEMA.schema["properties"])
+
+
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pull_logs", "compare", *words],
@@ -108,6 +119,7 @@ def test_which_lr_is_best_over_seeds_and_whether_it_is_real_is_one_command() -> 
         (("--at", "then"), 2, "--at 'then' is no place to compare at; give a step, or last, best or checkpoint"),
         (("--group-by", "config.lrr"), 2, "--group-by 'config.lrr': no run has 'config.lrr'; the nearest are"),
         (("--best", "val/ac:max"), 3, "--best 'val/ac': no run has numbers of such a metric; the nearest are 'val/acc'"),
+        (("--x", "phase", "--at", "3"), 3, "--x 'phase': no run has numbers of such a metric; the nearest are"),
         (("--max-tokens", "5"), 2, "--max-tokens 5 is too small for any answer"),
     ],
 )  # fmt: skip
