@@ -159,6 +159,17 @@ def size_of(path: Path) -> int:
         return -1
 
 
+def largest_in(spool: Path) -> int:
+    """The bytes of the largest file in which rows, or a run's file, arrive; folders may go meanwhile."""
+    found = [
+        Path(folder, name)
+        for folder, _, names in os.walk(spool)
+        for name in names
+        if name.endswith(".frames") or Path(folder).parent.name == "files"
+    ]
+    return max([0, *map(size_of, found)])
+
+
 def count_of(folder: Path, pattern: str) -> int:
     return len(list(folder.glob(pattern)))
 
@@ -188,16 +199,7 @@ def strike(place: Place, kind: str, chance: random.Random) -> bool:
     until: dict[str, Callable[[], bool]] = {
         "time": lambda: time.monotonic() - began > share * calm.seconds,
         "stored": lambda: count_of(place.spool, "runs/*.run") > share * (RUNS - 1),
-        "spooled": lambda: (
-            max(
-                [
-                    0,
-                    *map(size_of, place.spool.glob("f*/*.frames")),
-                    *map(size_of, place.spool.glob("files/*/*")),
-                ]
-            )
-            > share * share * 1_000_000
-        ),
+        "spooled": lambda: largest_in(place.spool) > share * share * 1_000_000,
         "sealing": lambda: size_of(place.spool / "bundle.zip") >= share * len(calm.new),
         "sealed": lambda: place.renewed and (not renewed or not place.spool.exists()),
     }

@@ -1,4 +1,4 @@
-"""A spool and its bundle through a life of crashes, against a dict of rows believed perfect."""
+"""A spool and its bundle through a life of crashes, against a dict of rows, and files, believed perfect."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ from pull_logs.snapshot import frames, spool, sweep
 from pull_logs.snapshot.bundle import open_bundle
 from pull_logs.snapshot.canon import Fragment, Lane, canon_row, merge_rows, same
 from pull_logs.snapshot.columns import batch_from_rows
+from pull_logs.snapshot.filerecords import record_of
+from pull_logs.snapshot.filetexts import TextFile
 from pull_logs.snapshot.identity import rows_hash
 from pull_logs.snapshot.merging import LanedBatch
 from pull_logs.snapshot.seal import BundleRun, seal_runs, write_bundle
@@ -131,7 +133,12 @@ class BundleMachine(RuleBasedStateMachine):
         self.append(path, last)
         if path not in self.done:
             rows = believed(self.pages.pop(path, []))
-            stored = self.spool.finish(info_of(path, rows), Coverage(received_rows=len(rows)))
+            folder = self.spool.files_folder(path)
+            (folder / "arriving").write_bytes(b"a file on its way")
+            stored = self.spool.finish(
+                info_of(path, rows), Coverage(received_rows=len(rows)), files=files_of(rows)
+            )
+            assert not folder.exists()
             assert stored.history.rows_hash == rows_hash([batch_from_rows(rows)])
             self.done[path] = rows
 
@@ -161,7 +168,9 @@ class BundleMachine(RuleBasedStateMachine):
         path = self.chance.choice(sorted(path for path, known in self.pages.items() if known))
         rows = believed(self.pages.pop(path))
         batches = [LanedBatch(page.lane, page.load()) for page in self.spool.frames(path)]
-        self.spool.store(info_of(path, rows), Coverage(received_rows=len(rows)), batches)
+        self.spool.store(
+            info_of(path, rows), Coverage(received_rows=len(rows)), batches, files=files_of(rows)
+        )
         self.crash()
         self.done[path] = rows
         self.resume()
@@ -253,6 +262,7 @@ class BundleMachine(RuleBasedStateMachine):
                 assert [(str(run.path), run.rows_hash) for run in runs] == [
                     (str(run.path), run.rows_hash) for run in new.runs()
                 ]
+                assert [run.files_hash for run in runs] == [run.files_hash for run in new.runs()]
         less.unlink()
 
     @invariant()
@@ -267,6 +277,16 @@ class BundleMachine(RuleBasedStateMachine):
                 run = bundle[path]
                 assert same(run.summary, dict(rows[-1]) if rows else {})
                 assert same_rows(run.scan_history(min_step=-(2**63)), rows)
+                logged = {file.record.name: file.data for file in files_of(rows)}
+                assert {name: file.read() for name, file in run.files.items()} == logged
+
+
+def files_of(rows: Sequence[Mapping[str, Any]]) -> list[TextFile]:
+    """What a run of these rows logged: nothing, or files of which some share a place but for case."""
+    contents = {f"log/{row['_step']}": repr(row).encode("utf-8", "replace") for row in rows[:2]}
+    if len(rows) > 1:
+        contents |= {"A": b"upper", "a": b"lower", "..": b"", "n" * 300: b"long"}
+    return [TextFile(record_of(name, [data]), data) for name, data in contents.items()]
 
 
 def info_of(path: RunPath, rows: Sequence[Mapping[str, Any]]) -> RunInfo:
@@ -277,7 +297,10 @@ def info_of(path: RunPath, rows: Sequence[Mapping[str, Any]]) -> RunInfo:
 def bundle_run(path: RunPath, rows: Sequence[Mapping[str, Any]]) -> BundleRun:
     batch = batch_from_rows(rows)
     return BundleRun(
-        info=info_of(path, rows), coverage=Coverage(received_rows=len(rows)), batches=lambda: [batch]
+        info=info_of(path, rows),
+        coverage=Coverage(received_rows=len(rows)),
+        batches=lambda: [batch],
+        files=files_of(rows),
     )
 
 
