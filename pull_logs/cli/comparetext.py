@@ -39,7 +39,7 @@ def compare_json(answer: Mapping[str, Any], *, max_tokens: int) -> str:
     Raises:
         UsageError: The budget is too small for any answer.
     """
-    _check(max_tokens)
+    check_tokens(max_tokens)
     return fit_json(answer, max_tokens=max_tokens, shapes=_JSON_SHAPES) + "\n"
 
 
@@ -49,7 +49,7 @@ def compare_text(answer: Mapping[str, Any], *, max_tokens: int) -> str:
     Raises:
         UsageError: The budget is too small for any answer.
     """
-    _check(max_tokens)
+    check_tokens(max_tokens)
     tables = {name: make(answer) for name, make in _TABLES.items() if name in answer}
     tables = {name: made for name, made in tables.items() if name not in _BARE or made.lines}
     fitted, cuts = fit_sections(
@@ -62,7 +62,12 @@ def compare_text(answer: Mapping[str, Any], *, max_tokens: int) -> str:
     return "".join(_render(name, value, cuts.get(name, "")) for name, value in fitted.items())
 
 
-def _check(max_tokens: int) -> None:
+def check_tokens(max_tokens: int) -> None:
+    """Refuse a budget that no comparison fits into.
+
+    Raises:
+        UsageError: It is neither 0, which is no limit, nor at least `LEAST_TOKENS`.
+    """
     check_budget(max_tokens)
     if max_tokens and max_tokens < LEAST_TOKENS:
         raise UsageError(

@@ -99,9 +99,10 @@ def compare(ctx: click.Context, /, **options: Any) -> None:
         options.pop(name) for name in ("as_json", "max_tokens", "strict", "hints")
     )
     from pull_logs.analyze.comparing import compare_runs
-    from pull_logs.cli.comparetext import compare_json, compare_text
+    from pull_logs.cli.comparetext import check_tokens, compare_json, compare_text
     from pull_logs.cli.hints import tell_hints
 
+    check_tokens(max_tokens)
     question = _question(options)
     told: list[str] = []
     with open_subjects(sources, tell=told.append) as subjects:

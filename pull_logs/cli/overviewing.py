@@ -41,8 +41,10 @@ def overview(**options: Any) -> None:
     sources = take_sources(options)
     sources.check()
     from pull_logs.analyze import overview as look
+    from pull_logs.cli.budget import check_budget
     from pull_logs.cli.hints import overview_hints, tell_hints
 
+    check_budget(options["max_tokens"])
     with open_subjects(sources) as subjects:
         answer = look(subjects, select=options["select"], asserts=options["asserts"])
         write = overview_json if options["as_json"] else overview_text

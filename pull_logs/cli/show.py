@@ -24,7 +24,9 @@ def show(sources: Sources, **options: Any) -> None:
     evals = parse_evals(options["evals"])
     sources.check()
     from pull_logs.analyze import Picking, View, answer
+    from pull_logs.cli.budget import check_budget
 
+    check_budget(options["max_tokens"])
     view = View(
         schema=options["schema"],
         stats=options["stats"],

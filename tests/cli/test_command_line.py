@@ -360,6 +360,17 @@ def test_a_reader_that_was_never_there_is_no_error(words: tuple[str, ...]) -> No
 
 
 @pytest.mark.parametrize("command", [(), ("compare",), ("overview",)])
+def test_a_budget_that_is_too_small_is_refused_before_anything_is_read(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = pull_logs(*command, "-b", tmp_path / "none.wandb.zip", "--max-tokens", "9")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "pull-logs: error: --max-tokens 9 is too small for any answer; give at least 300, or 0 for no limit\n"
+    )
+
+
+@pytest.mark.parametrize("command", [(), ("compare",), ("overview",)])
 def test_a_gate_is_heeded_even_where_nobody_reads_the_answer(command: tuple[str, ...]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
