@@ -177,7 +177,7 @@ class Client:
             check_length(response, self.host, read=len(content))
             if response.status_code != 200:
                 raise status_error(
-                    response, self._without_secrets(content), host=self.host, wall=self.clock.wall()
+                    response, self.without_secrets(content), host=self.host, wall=self.clock.wall()
                 )
             return content
 
@@ -207,7 +207,7 @@ class Client:
             errors, data = [error for error in errors if not says_missing(error)], data or {}
         useful = isinstance(data, dict) and any(value is not None for value in data.values())
         if errors and not (partial and useful):
-            errors = read_json(self._without_secrets(orjson.dumps(errors)))
+            errors = read_json(self.without_secrets(orjson.dumps(errors)))
             raise graphql_error(errors, host=self.host, operation=operation)
         if not isinstance(data, dict):
             said = body_text(content) or "an answer without data"
@@ -216,7 +216,7 @@ class Client:
             )
         return Answer(data, errors)
 
-    def _without_secrets(self, content: bytes) -> bytes:
+    def without_secrets(self, content: bytes) -> bytes:
         """An error's body, for a message, without the key, should the server repeat it."""
         key = self.settings.api_key
         for secret in (key, key and _basic(key), self._token):

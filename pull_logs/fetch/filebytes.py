@@ -99,7 +99,7 @@ async def _attempt(
             await run_sync(lambda: place.unlink(missing_ok=True))
             raise FileChangedError("the rest of it could not be had")
         else:
-            raise await refusal(client.wire, response, host)
+            raise await refusal(client.wire, response, host, clean=client.without_secrets)
 
 
 def _held(listed: ListedFile, place: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -182,9 +182,18 @@ async def _read(wire: Wire, response: httpx.Response, folder: Path | None) -> Do
     return found
 
 
-async def refusal(wire: Wire, response: httpx.Response, host: str) -> Exception:
-    """The error for an answer of storage that is no success: another URL, another attempt, or the end."""
-    said = body_text(await response.aread())
+async def refusal(
+    wire: Wire, response: httpx.Response, host: str, *, clean: Callable[[bytes], bytes] = bytes
+) -> Exception:
+    """The error for an answer of storage that is no success: another URL, another attempt, or the end.
+
+    Args:
+        wire: The connections that it came over.
+        response: The answer, its body unread.
+        host: Who gave it.
+        clean: Takes out of a body what no error may hold.
+    """
+    said = body_text(clean(await response.aread()))
     status = response.status_code
     error = ServerError(f"{host} answered {status}" + (f": {said}" if said else ""), status=status)
     if status in FINAL_STATUSES and status != 501:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bundlekit import bundle_run
+from test_fetch_command import pull_logs
 
 from pull_logs.cli.main import main
 from pull_logs.replay import ReplayServer, serve_bundle
@@ -21,23 +19,11 @@ from pull_logs.snapshot.filerecords import record_of
 from pull_logs.snapshot.filetexts import TextFile
 from pull_logs.snapshot.seal import BundleRun
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 FILES = {
     "output.log": b"saved to /home/ada/run\n",
     "media/a.png": b"\x89PNG" * 100,
     "config.yaml": b"lr:\n  value: 1\n",
 }
-
-
-def pull_logs(*words: str | Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pull_logs", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-    )
 
 
 @pytest.fixture(scope="module")

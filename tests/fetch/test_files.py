@@ -14,7 +14,7 @@ import anyio
 import httpx
 import pytest
 from pulling import PROJECT, named, pull_from, reasons
-from scripted_wandb import API, QUICK, SETTINGS, FakeRun, ScriptedWandb, once, rows_of
+from scripted_wandb import API, KEY, QUICK, SETTINGS, FakeRun, ScriptedWandb, once, rows_of
 
 from pull_logs.errors import UsageError
 from pull_logs.fetch import files, pull, survey
@@ -156,6 +156,19 @@ async def test_the_key_goes_to_the_api_and_never_along_a_redirect(tmp_path: Path
     for request in server.requests:
         assert ("authorization" in request.headers) == (request.url.host == "api.test")
     assert any(of_file(request) and request.url.host == "api.test" for request in server.requests)
+
+
+async def test_an_api_that_repeats_the_key_does_not_get_it_into_a_report(tmp_path: Path) -> None:
+    run = a_run(told={"output.log": {"directUrl": None}})
+    server = ScriptedWandb(run)
+    server.faults.append(
+        lambda request: httpx.Response(404, json={"error": f"not for {KEY}"}) if of_file(request) else None
+    )
+    report = await pull_from(server, tmp_path / "b.zip", files=("output.log",))
+    assert reasons(report) == {
+        "r": "file 'output.log' could not be had: api.test answered 404: not for (the key)"
+    }
+    assert KEY not in json.dumps(report.to_json())
 
 
 async def test_a_file_at_another_host_never_gets_the_key(tmp_path: Path) -> None:
