@@ -90,7 +90,7 @@ def extremes(column: Column) -> tuple[int | None, int | None]:
     else:
         exact, numeric = column.numbers()
         sound = numeric & np.isfinite(exact)
-    if sound.all() and len(sound):
+    if len(sound) and np.count_nonzero(sound) == len(sound):
         return int(np.argmin(exact)), int(np.argmax(exact))
     found = np.flatnonzero(sound)
     if not len(found):

@@ -29,7 +29,7 @@ _INTERNAL = re.compile(r"_runtime|_timestamp|_wandb.*", re.DOTALL)
 
 def is_internal(name: str) -> bool:
     """Whether W&B writes a column of this name into every row; it is shown only where `--select` names it."""
-    return bool(_INTERNAL.fullmatch(name))
+    return name.startswith("_") and _INTERNAL.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

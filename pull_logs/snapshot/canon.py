@@ -81,14 +81,15 @@ def _canon(value: Any, *, keep_null: bool, depth: int) -> Any:
         return canon_number(value)
     if depth >= MAX_DEPTH:
         raise DataError(f"a value is nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, Mapping):
+    # That a dict is one, the abstract class takes long to say.
+    if isinstance(value, (dict, Mapping)):
         members = {}
         for key, item in value.items():
             inner = _canon(item, keep_null=keep_null, depth=depth + 1)
             if inner is not None or keep_null:
                 members[canon_text(str(key))] = inner
         return members if members or keep_null else None
-    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+    if isinstance(value, (list, Sequence)) and not isinstance(value, (bytes, bytearray)):
         return [_canon(item, keep_null=keep_null, depth=depth + 1) for item in value]
     raise DataError(f"a value of type {type(value).__name__} is not JSON")
 
@@ -174,6 +175,9 @@ def canonical_text(value: Any) -> str:
         )
 
 
+_LENIENT = json.JSONDecoder(strict=False)
+
+
 def parse_json(text: str | bytes) -> Any:
     """Read JSON as W&B writes it: bare NaN tokens, control characters and big integers included.
 
@@ -181,7 +185,7 @@ def parse_json(text: str | bytes) -> Any:
         DataError: The text is not JSON.
     """
     try:
-        return json.loads(text, strict=False)
+        return _LENIENT.decode(text) if isinstance(text, str) else json.loads(text, strict=False)
     except (ValueError, RecursionError) as exc:
         raise DataError(f"not JSON: {exc}") from exc
 
