@@ -52,27 +52,28 @@ def size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
-def _seal(folder: Path, histories: HistorySet, batches: Iterable[pa.Table]) -> None:
-    write_bundle(folder / NAME, _runs(histories, batches))
-
-
-def _runs(histories: HistorySet, batches: Iterable[pa.Table]) -> Iterator[BundleRun]:
-    for number, batch in enumerate(batches):
-        yield BundleRun(
-            info=histories.info(number), coverage=histories.coverage(), batches=partial(_only, batch)
-        )
-
-
-def _only(batch: pa.Table) -> list[pa.Table]:
-    return [batch]
+def _seal(folder: Path, histories: HistorySet, batches: Iterable[Callable[[], Iterator[pa.Table]]]) -> None:
+    runs = (
+        BundleRun(info=histories.info(number), coverage=histories.coverage(), batches=give)
+        for number, give in enumerate(batches)
+    )
+    write_bundle(folder / NAME, runs)
 
 
 def _seal_tables(folder: Path, histories: HistorySet, tables: Sequence[pa.Table]) -> None:
-    _seal(folder, histories, map(batch_from_arrow, tables))
+    _seal(folder, histories, (partial(_from_table, table) for table in tables))
+
+
+def _from_table(table: pa.Table) -> Iterator[pa.Table]:
+    yield batch_from_arrow(table)
 
 
 def _seal_json(folder: Path, histories: HistorySet, runs: Sequence[Sequence[str]]) -> None:
-    _seal(folder, histories, (batch_of_page(texts, start=0, stop=_LAST) for texts in runs))
+    _seal(folder, histories, (partial(_from_page, texts) for texts in runs))
+
+
+def _from_page(texts: Sequence[str]) -> Iterator[pa.Table]:
+    yield batch_of_page(texts, start=0, stop=_LAST)
 
 
 def _read_bundle(folder: Path) -> Read:

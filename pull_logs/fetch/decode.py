@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
 from pull_logs.snapshot.canon import STEP, parse_json
-from pull_logs.snapshot.cells import flat, present_doubles
-from pull_logs.snapshot.columns import RESIDUAL, batch_from_arrow, batch_from_rows
+from pull_logs.snapshot.cells import EXACT, flat, present_doubles
+from pull_logs.snapshot.columns import batch_from_arrow, batch_from_rows
 
 ROWS_IN_A_PART = 131_072
 
@@ -34,8 +34,11 @@ The digits behind a point do not count: a small float has as many.
 """
 
 
-_ROUNDED = 2.0**63
-"""The least magnitude of a number that orjson has rounded."""
+_PLAIN = (pa.int64(), pa.float64(), pa.bool_(), pa.string(), pa.null())
+"""What Arrow makes of plain JSON; texts that look like times it makes times of."""
+
+_LARGE, _MOST_AT_ONCE = 128 << 10, 1 << 30
+"""Bytes of a page from which on Arrow reads it nearly as fast, while other threads go on; and most of them at once."""
 
 
 class FileDamagedError(DataError):
@@ -48,26 +51,17 @@ def parse_rows(texts: Sequence[object]) -> list[dict[str, Any]]:
     Raises:
         DataError: One is no JSON object.
     """
-    rows = None if _has_long_integers(texts) else _quick_rows(texts)
-    return [_parse_row(text) for text in texts] if rows is None else rows
-
-
-def _quick_rows(texts: Sequence[object]) -> list[dict[str, Any]] | None:
-    """The rows as orjson reads them, which rounds long integers; None where it does not read them."""
-    if not all(type(text) is str for text in texts):
-        return None
-    try:
-        rows = orjson.loads(f"[{','.join(texts)}]")  # type: ignore[arg-type] # all are str, as was just asked
-    except (orjson.JSONDecodeError, UnicodeEncodeError):
-        return None
-    if len(rows) != len(texts) or not all(type(row) is dict for row in rows):
-        return None
-    return list(rows)
-
-
-def _has_long_integers(texts: Sequence[object]) -> bool:
-    joined = ",".join(text for text in texts if isinstance(text, str))
-    return _LONG_INTEGER in joined.encode(errors="surrogatepass").translate(_SHAPE)
+    whole = [text for text in texts if isinstance(text, str)]
+    if len(whole) == len(texts):
+        joined = f"[{','.join(whole)}]"
+        if _LONG_INTEGER not in joined.encode(errors="surrogatepass").translate(_SHAPE):
+            try:
+                rows = orjson.loads(joined)
+            except (orjson.JSONDecodeError, UnicodeEncodeError):
+                rows = None
+            if rows is not None and len(rows) == len(texts) and all(type(row) is dict for row in rows):
+                return list(rows)
+    return [_parse_row(text) for text in texts]
 
 
 def _parse_row(text: object) -> dict[str, Any]:
@@ -86,24 +80,54 @@ def batch_of_page(texts: Sequence[object], *, start: int, stop: int) -> pa.Table
     Raises:
         DataError: A row cannot be read.
     """
-    quick = _quick_rows(texts)
-    batch = None if quick is None else _batch_of(quick)
-    # To look at the numbers takes a tenth of the time that it takes to look for their digits in the texts.
-    if batch is None or (_has_large_numbers(batch) and _has_long_integers(texts)):
-        batch = _batch_of([_parse_row(text) for text in texts])
+    table = _flat_table(texts)
+    if table is None:
+        batch = batch_from_rows([row for row in parse_rows(texts) if row.get(STEP) is not None])
+    else:
+        batch = batch_from_arrow(table)
     return clip(batch, start=start, stop=stop)
 
 
-def _batch_of(rows: Iterable[dict[str, Any]]) -> pa.Table:
-    return batch_from_rows([row for row in rows if row.get(STEP) is not None])
+def _flat_table(texts: Sequence[object]) -> pa.Table | None:
+    """A large page as Arrow reads it, without the interpreter; None unless that is the same as its rows.
+
+    Nearly every page is such a one: objects without lists and objects in them, each key's values of one kind.
+    """
+    data = _lines(texts)
+    if data is None:
+        return None
+    from pyarrow import json
+
+    whole = json.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    try:
+        table = json.read_json(pa.BufferReader(data), read_options=whole)
+    except (pa.ArrowException, UnicodeDecodeError):
+        return None
+    known = all(column.type in _PLAIN and _exact(column) for column in table.columns)
+    return table if known and table.num_rows == len(texts) else None
 
 
-def _has_large_numbers(batch: pa.Table) -> bool:
-    """Whether some number of a batch may be an integer that orjson has rounded."""
-    if RESIDUAL in batch.column_names:
+def _lines(texts: Sequence[object]) -> bytes | None:
+    """The texts as lines, if there are many and each can only be one object with nothing nested in it.
+
+    Arrow takes several objects of a text for several rows, and nests as deep in its own calls as a text does.
+    """
+    whole = [text for text in texts if type(text) is str and text.startswith("{")]
+    if len(whole) != len(texts):
+        return None
+    try:
+        data = "\n".join(whole).encode()
+    except UnicodeEncodeError:
+        return None
+    flat_ones = data.count(b"{") == len(texts) and b"[" not in data
+    return data if flat_ones and _LARGE <= len(data) <= _MOST_AT_ONCE else None
+
+
+def _exact(column: pa.ChunkedArray) -> bool:
+    """Whether no number of a column may be an integer that became a double, and is none exactly."""
+    if not pa.types.is_float64(column.type):
         return True
-    doubles = (flat(column) for column in batch.columns if pa.types.is_float64(column.type))
-    return any((np.abs(present_doubles(cells)) >= _ROUNDED).any() for cells in doubles)
+    return not (np.abs(present_doubles(flat(column))) >= EXACT).any()
 
 
 def clip(batch: pa.Table, *, start: int | None, stop: int | None) -> pa.Table:

@@ -89,20 +89,77 @@ def test_a_page_is_cut_to_its_window_and_needs_steps() -> None:
     assert list(batch_rows(batch_of_page(texts, start=5, stop=6))) == [{"_step": 5, "a": 1}]
 
 
-@given(nasty_rows | calm_rows | square_rows())
-def test_a_page_holds_the_canonical_rows_of_its_texts(rows: list[dict[str, Any]]) -> None:
-    texts = [json.dumps(row) for row in rows]
+def assert_page(texts: list[str]) -> None:
+    """A page holds the canonical rows of its texts, read by either reader."""
     expected = sorted(map(canon_row, map(json.loads, texts)), key=lambda row: int(row["_step"]))
     kept = [row for row in expected if row["_step"] < 2**63 - 1]
-    assert same_rows(batch_rows(batch_of_page(texts, start=-(2**63), stop=2**63 - 1)), kept)
+    for least in (0, 2**40):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(decode, "_LARGE", least)
+            assert same_rows(batch_rows(batch_of_page(texts, start=-(2**63), stop=2**63 - 1)), kept)
 
 
-@pytest.mark.parametrize("number", ["18446744073709551617", "-9223372036854775809", "1e400", "-0", "1e19"])
-@pytest.mark.parametrize("others", ["1", "0.5", "null", '"text"', "[18446744073709551617]", "true"])
-def test_a_page_rounds_no_integer(number: str, others: str) -> None:
-    texts = [f'{{"_step":0,"n":{others}}}', f'{{"_step":1,"n":{number}}}']
-    expected = [canon_row(json.loads(text)) for text in texts]
-    assert same_rows(batch_rows(batch_of_page(texts, start=0, stop=2)), expected)
+@given(nasty_rows | calm_rows | square_rows())
+def test_a_page_holds_the_canonical_rows_of_its_texts(rows: list[dict[str, Any]]) -> None:
+    assert_page([json.dumps(row) for row in rows])
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["18446744073709551617", "-9223372036854775809", "9007199254740993", "1e400", "-0", "1e19", "NaN"],
+)
+@pytest.mark.parametrize(
+    "others", ["1", "0.5", "null", '"text"', '"NaN"', "[18446744073709551617]", "true", '"2026-01-02"', "{}"]
+)
+def test_a_page_keeps_every_digit_beside_whatever_it_stands(number: str, others: str) -> None:
+    assert_page([f'{{"_step":0,"n":{others}}}', f'{{"_step":1,"n":{number}}}', f'{{"n":{others},"_step":2}}'])
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ['{"_step":0,"at":"2026-01-02"}', '{"_step":1,"at":"2026-01-03T04:05:06Z"}'],
+        ['{"_step":0,"a":1,"a":2}', '{"_step":1}'],
+        ['{"_step":0,"a":"{"}', '{"_step":1,"a":"["}', '{"_step":2,"a":"}{"}'],
+        ['{"_step":0,\n"a":1}', ' {"_step":1}'],
+        ['{"_step":0,"a":"\\ud800"}', '{"_step":1,"\\ud800":1}'],
+        ['{"_step":0,"a\\u0000b":"\\u0007"}', '{"_step":1,"":"","_wpl_rest":1}'],
+        ['{"_step":0.0,"a":true}', '{"_step":1e0,"a":null}'],
+        ['{"_step":0,"a":0.1,"b":5e-324,"c":1.7976931348623157e308}', '{"_step":1,"a":0.30000000000000004}'],
+    ],
+)
+def test_what_arrow_reads_in_another_way_is_read_as_json_says(texts: list[str]) -> None:
+    assert_page(texts)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ['{"_step":0}{"_step":1}', ""],
+        ['{"_step":0}{"_step":1}', '{"_step":2'],
+        ['{"_step":', '{"_step":1}}'],
+        ['{"_step":0,"a":01}', '{"_step":1}'],
+        ['{"_step":0,"a":"', '{"}'],
+        ["[" * 100_000],
+        ['{"a":' * 100_000],
+    ],
+)
+def test_a_page_that_is_not_json_is_refused_by_either_reader(
+    texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "_LARGE", 0)
+    with pytest.raises(DataError, match=r"^not JSON: "):
+        batch_of_page(texts, start=0, stop=9)
+
+
+def test_the_usual_page_is_read_without_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "parse_rows", None)
+    rows = [
+        {"_step": step, "x": step / 7, "n": step, "ok": step % 2 == 0, "s": f"{step}"} for step in range(999)
+    ]
+    texts = [json.dumps(row if row["_step"] != 5 else {"_step": 5, "x": None}) for row in rows]
+    found = list(batch_rows(batch_of_page(texts, start=0, stop=999)))
+    assert same_rows(found, [canon_row(json.loads(text)) for text in texts])
 
 
 def test_a_large_file_comes_in_parts() -> None:
