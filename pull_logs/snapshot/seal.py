@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from threading import Event, Lock
 
 import pyarrow as pa
 
@@ -109,7 +110,7 @@ def write_bundle(
 
     Args:
         out: The bundle's name.
-        runs: The runs, in any order.
+        runs: The runs, in any order; asked for one at a time, in other threads than the caller's.
         redacted: How many markers of each kind they hold, for the manifest; read when all runs have come, so
             that what gives them may count on the way.
         metrics: Which metrics were kept, for the manifest; None for all.
@@ -123,20 +124,33 @@ def write_bundle(
         disk_errors(out, hint="free some space and try again; nothing was changed"),
         tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as folder,
     ):
-        stored = list(_store_all(Path(folder), runs))
+        stored = _store_all(Path(folder), runs)
         return seal_runs(stored, out=out, temp=Path(folder, "bundle.zip"), redacted=redacted, metrics=metrics)
 
 
-def _store_all(folder: Path, runs: Iterable[BundleRun | Run]) -> Iterator[StoredRun]:
-    """Encode runs in a few threads, with no more of them in memory than there are threads and one."""
+def _store_all(folder: Path, runs: Iterable[BundleRun | Run]) -> list[StoredRun]:
+    """Encode runs in a few threads, each of which asks for the next run when it has stored one."""
+    source, turn, ended = enumerate(runs), Lock(), Event()
+    stored: list[StoredRun] = []
+
+    def work() -> None:
+        try:
+            while not ended.is_set():
+                with turn:
+                    number, run = next(source, (0, None))
+                if run is None:
+                    return
+                stored.append(_store(folder / f"{number}.run", run))
+        finally:
+            ended.set()
+
     with ThreadPoolExecutor(_THREADS) as pool:
-        waiting: set[Future[StoredRun]] = set()
-        for number, run in enumerate(runs):
-            waiting.add(pool.submit(_store, folder / f"{number}.run", run))
-            if len(waiting) > _THREADS:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        yield from (future.result() for future in waiting)
+        try:
+            for future in as_completed([pool.submit(work) for _ in range(_THREADS)]):
+                future.result()
+        finally:
+            ended.set()
+    return stored
 
 
 def _store(file: Path, run: BundleRun | Run) -> StoredRun:
@@ -187,7 +201,10 @@ def seal_runs(
     told = _manifest(members, table_resource, content=identity, redacted=redacted or {})
     manifest = render_manifest(replace(told, metrics=metrics or None))
     size = _write(temp, table=table, members=members, manifest=manifest)
-    report = verify_bundle(temp, deep=False)
+    with ThreadPoolExecutor(1) as pool:
+        durable = pool.submit(_sync_file, temp)
+        report = verify_bundle(temp, deep=False)
+        durable.result()
     if report.damages:
         raise BundleDamagedError(
             f"the new bundle {str(out)!r} was not written as it should be: {report.damages[0].reason}",
@@ -291,7 +308,7 @@ def _table_resource(table: bytes, *, rows: int) -> Resource:
 
 
 def _write(temp: Path, *, table: bytes, members: Mapping[str, _Member], manifest: bytes) -> int:
-    """Write the ZIP and wait until it is on disk; returns its size in bytes."""
+    """Write the ZIP; returns its size in bytes."""
     parts = {FORMAT: FORMAT_BYTES, RUNS: table, MANIFEST: manifest, DIGEST: render_digest(manifest)}
     with temp.open("w+b") as file:
         writer = ContainerWriter(file)
@@ -300,9 +317,13 @@ def _write(temp: Path, *, table: bytes, members: Mapping[str, _Member], manifest
                 writer.add(name, [parts[name]], size=len(parts[name]))
                 continue
             writer.add(name, members[name].chunks(), size=members[name].size)
-        size = writer.finish()
-        sync(file)
-    return size
+        return writer.finish()
+
+
+def _sync_file(file: Path) -> None:
+    """Wait until the disk has the bytes of a file, whoever wrote them."""
+    with file.open("r+b") as opened:
+        sync(opened)
 
 
 def _sync_folder(folder: Path) -> None:
