@@ -5,8 +5,11 @@
 Each reader is a `wandb.Api()` in a thread of its own, ten to a process (the SDK's
 service takes ten requests of a process at a time). It reads runs in a random
 order, by whole scans, scans of two keys and listings, without the SDK's cache,
-and compares what it got with the bundle's own rows. The server runs in this
-process. Exits with 1 where a row was wrong, an error came, or memory grew.
+and compares what it got with the bundle's own rows. The SDK downloads an export
+to one file a run in its cache folder, and writes it over where another scan
+still reads it: so each process has a folder of its own, and in it no two
+threads scan one run at a time. The server runs in this process. Exits with 1
+where a row was wrong, an error came, or memory grew.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -86,6 +90,9 @@ class Seen:
     wrong: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    turns: Mapping[str, threading.Lock] = field(
+        default_factory=lambda: defaultdict(threading.Lock), repr=False
+    )
 
     def note(self, *, rows: int, fault: str) -> None:
         """Count one read."""
@@ -123,7 +130,8 @@ def read_once(api: Any, expected: Mapping[str, Sequence[Row]], chance: random.Ra
     run_id = chance.choice(sorted(expected))
     run = api.run(f"{ENTITY}/{PROJECT}/{run_id}")
     keys = ["_step", f"m{chance.randrange(20)}"] if kind == "keys" else None
-    rows = [canon_row(row) for row in run.scan_history(keys=keys, use_cache=False)]
+    with seen.turns[run_id]:
+        rows = [canon_row(row) for row in run.scan_history(keys=keys, use_cache=False)]
     whole = expected[run_id]
     right_rows = [{key: row[key] for key in keys} for row in whole] if keys else list(whole)
     fine = same(rows, right_rows) and run.config == {"number": int(run_id[3:])}
@@ -193,11 +201,16 @@ def run_readers(
         processes = []
         for seed, first in enumerate(range(0, readers, PER_PROCESS)):
             count = min(PER_PROCESS, readers - first)
+            cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-soak-cache-"))
             words = [sys.executable, __file__, "--reader", str(bundle), str(count), str(seconds), str(seed)]
             processes.append(
                 stack.enter_context(
                     subprocess.Popen(
-                        words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                        words,
+                        env=environment | {"WANDB_CACHE_DIR": cache},
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        text=True,
                     )
                 )
             )
