@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import time
 from pathlib import Path
 
 import httpx
+from memory import own_peak
 
 from pull_logs.replay import ReplayServer, serve_bundle
 from pull_logs.runs import Coverage, RunInfo, RunPath
@@ -75,7 +75,7 @@ def ask(server: ReplayServer, client: httpx.Client, query: str, **variables: obj
 
 def peak() -> float:
     """Most megabytes that this process has had so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return own_peak() / 1e6
 
 
 def measure_server(path: str) -> None:
