@@ -155,10 +155,12 @@ def test_a_page_that_is_not_json_is_refused_by_either_reader(
 def test_the_usual_page_is_read_without_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "parse_rows", None)
     rows = [
-        {"_step": step, "x": step / 7, "n": step, "ok": step % 2 == 0, "s": f"{step}"} for step in range(999)
+        {"_step": step, "x": step / 7, "n": step, "ok": step % 2 == 0, "s": f"{step}"}
+        for step in range(3_000)
     ]
     texts = [json.dumps(row if row["_step"] != 5 else {"_step": 5, "x": None}) for row in rows]
-    found = list(batch_rows(batch_of_page(texts, start=0, stop=999)))
+    assert sum(map(len, texts)) > decode._LARGE
+    found = list(batch_rows(batch_of_page(texts, start=0, stop=3_000)))
     assert same_rows(found, [canon_row(json.loads(text)) for text in texts])
 
 
