@@ -9,7 +9,7 @@ gives `[1.5, 1.0]`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypeAlias
@@ -230,10 +230,10 @@ def canonical_arrays(arrays: Sequence[pa.Array]) -> list[pa.Array]:
     # One look at all of them costs less than one at each, as long as it copies little.
     if 0 < sum(map(len, stored)) <= _AT_A_GLANCE and _are_canonical(np.concatenate(stored)):
         return list(arrays)
-    return [canonical_array(array) for array in arrays]
+    return [_canonical_array(array) for array in arrays]
 
 
-def canonical_array(array: pa.Array) -> pa.Array:
+def _canonical_array(array: pa.Array) -> pa.Array:
     """A typed array whose doubles are canonical: itself, if they are already."""
     if not pa.types.is_float64(array.type):
         return array
@@ -307,21 +307,18 @@ def flat(column: pa.ChunkedArray) -> pa.Array:
     return array
 
 
-def column_of_values(
-    values: Sequence[Any], *, rows: Ints | None, length: int, kinds: Collection[type]
-) -> Column:
+def column_of_values(values: Sequence[Any], *, rows: Ints | None, length: int) -> Column:
     """The column of raw values of one key.
 
     Args:
         values: The values, none of them None.
         rows: The row of each value, ascending; None when every row has one.
         length: Rows of the batch.
-        kinds: The types of the values.
 
     Raises:
         DataError: A value is not JSON-like, or nested too deep.
     """
-    plain = _plain_array(values, set(kinds), rows=rows, length=length)
+    plain = _plain_array(values, rows=rows, length=length)
     if plain is not None:
         return Column(plain)
     places = range(length) if rows is None else rows.tolist()
@@ -390,10 +387,9 @@ def text_array(values: Sequence[str | None]) -> pa.Array:
     return array
 
 
-def _plain_array(
-    values: Sequence[Any], kinds: set[type], *, rows: Ints | None, length: int
-) -> pa.Array | None:
+def _plain_array(values: Sequence[Any], *, rows: Ints | None, length: int) -> pa.Array | None:
     """An array of values that are all doubles, all bools or all text; None when they are anything else."""
+    kinds = set(map(type, values))
     if kinds == {bool}:
         return pa.array(_spread(values, rows, length), pa.bool_())
     if kinds == {str} and _NONFINITE.isdisjoint(values):

@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
-from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -72,11 +70,17 @@ def batch_from_rows(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """
     held = rows if isinstance(rows, list) else list(rows)
     gathered = _gather(held)
-    stepped = gathered.pop(STEP, _NOTHING)
-    if len(stepped.values) != len(held):
+    places, values = gathered.pop(STEP, ([], []))
+    if len(places) != len(held):
         canon_step(None)
-    columns = {name: found.column(len(held)) for name, found in gathered.items()}
-    return sort_by_step(assemble(columns, steps=_steps_of(stepped.values), length=len(held)))
+    steps = _steps_of(values)
+    columns = {
+        name: column_of_values(
+            cells, rows=None if len(at) == len(held) else np.array(at, dtype=np.int64), length=len(held)
+        )
+        for name, (at, cells) in gathered.items()
+    }
+    return sort_by_step(assemble(columns, steps=steps, length=len(held)))
 
 
 def batch_from_arrow(table: pa.Table) -> pa.Table:
@@ -103,76 +107,25 @@ def batch_from_arrow(table: pa.Table) -> pa.Table:
     return sort_by_step(assemble(columns, steps=steps, length=len(steps)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Gathered:
-    """The raw values of one key, none of them None.
-
-    Attributes:
-        values: The values, in row order.
-        rows: The row of each; None when every row has one.
-        kinds: The types of the values.
-    """
-
-    values: Sequence[Any]
-    rows: Sequence[int] | None
-    kinds: Collection[type]
-
-    def column(self, length: int) -> Column:
-        """The column of these values in a batch of so many rows."""
-        rows = None if self.rows is None else np.array(self.rows, dtype=np.int64)
-        return column_of_values(self.values, rows=rows, length=length, kinds=self.kinds)
-
-
-_NOTHING = _Gathered((), None, ())
-
-
-def _gather(rows: Sequence[Mapping[str, Any]]) -> dict[str, _Gathered]:
+def _gather(rows: list[Mapping[str, Any]]) -> dict[str, tuple[list[int], list[Any]]]:
     """Per canonical key, the rows that have a value and these values."""
-    found = _gather_table(rows) or _gather_cells(rows)
-    if all(type(key) is str and canon_text(key) == key for key in found):
-        return found
-    # Two keys may be one after canon: let it decide row by row which of them stays.
-    return _gather_cells([canon_members(members) for members in rows])
-
-
-def _gather_table(rows: Sequence[Mapping[str, Any]]) -> dict[Any, _Gathered] | None:
-    """What `_gather_cells` finds, in half the time; None unless every row has the same keys, as most do."""
-    names = tuple(rows[0]) if rows else ()
-    if len(names) < 2 or set(map(len, rows)) != {len(names)}:
-        return None
-    try:
-        columns = zip(*map(itemgetter(*names), rows), strict=True)
-        return {name: _present(values) for name, values in zip(names, columns, strict=True)}
-    except KeyError:
-        return None
-
-
-def _present(values: Sequence[Any]) -> _Gathered:
-    kinds = set(map(type, values))
-    if NoneType not in kinds:
-        return _Gathered(values, None, kinds)
-    rows = [row for row, value in enumerate(values) if value is not None]
-    return _Gathered([values[row] for row in rows], rows, kinds - {NoneType})
-
-
-def _gather_cells(rows: Sequence[Mapping[str, Any]]) -> dict[Any, _Gathered]:
-    places: dict[Any, tuple[list[int], list[Any]]] = {}
+    found: dict[Any, tuple[list[int], list[Any]]] = {}
     for row, members in enumerate(rows):
         for key, value in members.items():
             if value is None:
                 continue
-            pair = places.get(key)
+            pair = found.get(key)
             if pair is None:
-                pair = places[key] = ([], [])
+                pair = found[key] = ([], [])
             pair[0].append(row)
             pair[1].append(value)
-    return {
-        key: _Gathered(values, None if len(at) == len(rows) else at, set(map(type, values)))
-        for key, (at, values) in places.items()
-    }
+    if all(type(key) is str and canon_text(key) == key for key in found):
+        return found
+    # Two keys may be one after canon: let it decide row by row which of them stays.
+    return _gather([canon_members(members) for members in rows])
 
 
-def _steps_of(values: Sequence[Any]) -> Ints:
+def _steps_of(values: list[Any]) -> Ints:
     if set(map(type, values)) <= {int}:
         try:
             return np.array(values, dtype=np.int64)
@@ -249,7 +202,10 @@ def system_batch_from_rows(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """
     held = [row for row in map(canon_members, rows) if row]
     held.sort(key=_system_rank)
-    columns = {name: found.column(len(held)) for name, found in _gather(held).items()}
+    columns = {
+        name: column_of_values(cells, rows=np.array(at, dtype=np.int64), length=len(held))
+        for name, (at, cells) in _gather(list(held)).items()
+    }
     return assemble(columns, steps=None, length=len(held))
 
 
