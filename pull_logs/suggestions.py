@@ -1,0 +1,1 @@
+"""Names that are near what was written, for messages that say "did you mean"."""
