@@ -27,7 +27,7 @@ def _audit_object(audit: Audit) -> dict[str, Any]:
         "findings": [
             {
                 "run": finding.run,
-                "place": finding.place,
+                "place": finding.location,
                 "kind": finding.kind,
                 "secret": finding.secret,
                 "step": finding.step,
@@ -51,7 +51,7 @@ def _audit_text(audit: Audit) -> str:
         where = "" if finding.step is None else f" step={finding.step}"
         cells = "" if finding.cells == 1 else f" cells={finding.cells}"
         lines.append(
-            f"{escape(finding.run)} {escape(finding.place)} kind={finding.kind}{where}{cells}"
+            f"{escape(finding.run)} {escape(finding.location)} kind={finding.kind}{where}{cells}"
             f" excerpt={json_text(finding.excerpt)}"
         )
     if not audit.findings:

@@ -495,7 +495,7 @@ def test_an_export_has_them_where_the_bundle_has_them(good: Path, tmp_path: Path
         assert found == {name: data for name, data in members_of(good).items() if "/files/" in name}
     (tmp_path / "plain" / FOLDER / "files" / "deep").mkdir()
     (tmp_path / "plain" / FOLDER / "files" / "deep" / "thesis.txt").write_text("mine")
-    with open_bundle(good) as bundle, pytest.raises(Exception, match="is there and is no export"):
+    with open_bundle(good) as bundle, pytest.raises(Exception, match="exists and is not an export"):
         export_runs(bundle.runs(), tmp_path / "plain", to="csv", force=True)
 
 
@@ -527,7 +527,7 @@ LEAKY: Contents = {
 
 def test_text_files_are_looked_through_and_cleaned(tmp_path: Path) -> None:
     leaky = make_bundle(tmp_path / "leaky.wandb.zip", [with_files(LEAKY)])
-    found = {(finding.place, finding.kind) for finding in audit_bundle(leaky).findings}
+    found = {(finding.location, finding.kind) for finding in audit_bundle(leaky).findings}
     assert found == {
         ("files/output.log", "api-key"),
         ("files/output.log", "home-path"),
