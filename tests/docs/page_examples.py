@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from pull_logs.replay import serve_bundle
+from pull_logs.snapshot import BundleRun, open_bundle, write_bundle
+from pull_logs.snapshot.filerecords import FileRecord, record_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECORDED = ROOT / "fixtures" / "digits.wandb.zip"
@@ -38,14 +43,16 @@ _SETUP = re.compile(r"^<!-- setup\n(?P<text>.*?)^-->$", re.MULTILINE | re.DOTALL
 _VOLATILE = (
     (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
     (r"\b\d+(?:\.\d+)? ms\b", "N ms"),
-    (r"\b\d+(?:\.\d+)? s\b", "N s"),
+    (r"\b\d+(?:\.\d+)? ?s\b", "N s"),
+    (r"(?m)^(\w+_seconds) [\d.]+$", r"\1 N"),
     (r"\b\d+(?:\.\d+)? ([kM]B)\b", r"N \1"),
     (r"\bbundle[_ ]id +sha256:[0-9a-f]{64}", "bundle_id sha256:HEX"),
     (r"(?m)[ \t]+$", ""),
 )
 """What differs from run to run, or from one version of pyarrow to the next."""
 
-_SECONDS = 60
+EXAMPLE_PORT = "8321"
+"""The port that pages write where a program should listen; each page gets a free one instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +187,16 @@ class Shell:
             start_new_session=True,
         )
         self._code = 0
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = str(free.getsockname()[1])
 
     def run(self, command: str) -> tuple[int, str]:
         """Run one command; its exit code and what it wrote."""
         pipe = self._process
         assert pipe.stdin is not None
         assert pipe.stdout is not None
+        command = command.replace(EXAMPLE_PORT, self._port)
         pipe.stdin.write(
             f"(exit {self._code}); eval {shlex.quote(command)} < /dev/null; printf '\\n{self._MARK} %d\\n' $?\n"
         )
@@ -347,13 +358,51 @@ def _run_console(block: Block, shell: Shell) -> Iterator[tuple[Block, Step | Non
         yield block, step, fault, output
 
 
+@dataclass(frozen=True, slots=True)
+class LoggedFile:
+    """A file that a run logged.
+
+    Attributes:
+        record: Its name, size and hashes.
+        data: Its bytes.
+    """
+
+    record: FileRecord
+    data: bytes
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its bytes."""
+        yield self.data
+
+
+def write_runs_with_files(path: Path) -> None:
+    """Write the recorded runs with the files that the pages speak of."""
+    with open_bundle(RECORDED) as bundle:
+        runs = []
+        for run in bundle.runs():
+            log = "".join(f"epoch {epoch} done\n" for epoch in range(1, 13)).encode()
+            config = "".join(f"{key}:\n  value: {json.dumps(value)}\n" for key, value in run.config.items()).encode()
+            files = [("output.log", log, "text/plain"), ("config.yaml", config, "application/yaml")]
+            runs.append(
+                BundleRun(
+                    info=run.info,
+                    coverage=run.coverage,
+                    batches=run.batches,
+                    system=run.system_table(),
+                    files=[LoggedFile(record_of(name, [data], mediatype=kind), data) for name, data, kind in files],
+                )
+            )
+        write_bundle(path, runs)
+
+
 @contextmanager
 def served() -> Iterator[dict[str, str]]:
     """The variables with which the recorded runs are W&B."""
-    from pull_logs.replay import serve_bundle
-
-    with serve_bundle(RECORDED) as server:
-        yield dict(server.environment())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recorded.wandb.zip"
+        write_runs_with_files(path)
+        with serve_bundle(path) as server:
+            yield dict(server.environment())
 
 
 def difference(step: Step, output: str) -> str:

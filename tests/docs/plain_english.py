@@ -26,7 +26,7 @@ _PER = "run|row|key|metric|group|line|file|page|column|checkpoint|shard|step|bun
 
 PHRASES: dict[str, str] = {
     "told, tells": r"\b(?:un)?told\b|\btell(?:s|ing)?\b",
-    "whole": r"\bwhole\b(?! numbers?\b)",
+    "whole": r"\bwhole\b(?! numbers?\b| buffer\b)",
     "wholly": r"\bwholly\b",
     "place": r"(?<!\bin )(?<!\btakes )(?<!\btake )(?<!\btaken )(?<!\btook )(?<!\btaking )(?<!\bdecimal )\bplaces?\b"
     r"|\bin places\b|\bplaceless\b",
