@@ -25,9 +25,9 @@ from bundlework import TASKS
 from formats import FORMATS, NAME, NDJSON, OURS, PARQUET
 from histories import SETS, HistorySet, small
 
-from pull_logs.snapshot.bundle import open_bundle
-from pull_logs.snapshot.canon import canonical_text
-from pull_logs.snapshot.naming import MANIFEST
+from pull_logs.rows.canonical import canonical_text
+from pull_logs.snapshot.format.names import MANIFEST
+from pull_logs.snapshot.read.bundle import open_bundle
 
 HERE = Path(__file__).resolve().parent
 RECORDED = HERE.parent / "fixtures" / "digits.wandb.zip"

@@ -21,8 +21,8 @@ from formats import FORMATS, NAME, Read, size_of
 from histories import ENTITY, PROBED, PROJECT, SETS, HistorySet, json_lines
 from memory import bytes_read, own_memory, own_peak
 
-from pull_logs.snapshot.bundle import open_bundle
-from pull_logs.snapshot.verify import verify_bundle
+from pull_logs.snapshot.read.bundle import open_bundle
+from pull_logs.snapshot.read.verify import verify_bundle
 
 PROBES = 50
 

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import zstandard
 from histories import ENTITY, PROJECT, HistorySet, json_lines
 
-from pull_logs.fetch.decode import batch_of_page
-from pull_logs.snapshot.bundle import open_bundle
-from pull_logs.snapshot.columns import batch_from_arrow
-from pull_logs.snapshot.seal import BundleRun, write_bundle
+from pull_logs.fetch.history.decode import batch_of_page
+from pull_logs.rows.batches import batch_from_arrow
+from pull_logs.snapshot.read.bundle import open_bundle
+from pull_logs.snapshot.write.seal import BundleRun, write_bundle
 
 OURS, NDJSON, PARQUET, PICKLE = "bundle", "NDJSON zstd-3", "Parquet", "pandas pickle"
 NAME = "all.wandb.zip"

@@ -19,8 +19,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from pull_logs.analyze.distributions import t_quantile
-from pull_logs.analyze.intervals import LEVEL, bootstrap_interval
+from pull_logs.analyze.statistics.intervals import LEVEL, bootstrap_interval
+from pull_logs.analyze.statistics.student_t import t_quantile
 
 SIZES = (2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 50)
 MUST = range(3, 11)

@@ -20,10 +20,10 @@ import httpx
 from memory import own_peak
 
 from pull_logs.replay import ReplayServer, serve_bundle
+from pull_logs.rows.batches import batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.bundle import open_bundle
-from pull_logs.snapshot.columns import batch_from_rows
-from pull_logs.snapshot.seal import BundleRun, write_bundle
+from pull_logs.snapshot.read.bundle import open_bundle
+from pull_logs.snapshot.write.seal import BundleRun, write_bundle
 
 ROWS = 20
 READ = 3000

@@ -34,10 +34,10 @@ from typing import Any
 
 from pull_logs.replay import ReplayServer, serve_bundle
 from pull_logs.replay.environment import without_wandb
+from pull_logs.rows.batches import batch_from_rows
+from pull_logs.rows.canonical import canon_row, same
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot import BundleRun, open_bundle, write_bundle
-from pull_logs.snapshot.canon import canon_row, same
-from pull_logs.snapshot.columns import batch_from_rows
 
 RUNS, ROWS = 60, 400
 ENTITY, PROJECT = "acme", "soak"

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from pull_logs.rows.batches import batch_from_arrow
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.columns import batch_from_arrow
-from pull_logs.snapshot.seal import BundleRun, write_bundle
+from pull_logs.snapshot.write.seal import BundleRun, write_bundle
 
 ENTITY, PROJECT = "acme", "bench"
 PROJECT_PATH = f"{ENTITY}/{PROJECT}"

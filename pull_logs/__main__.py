@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pull_logs.cli.main import run
+from pull_logs.cli import run
 
 if __name__ == "__main__":
     run()

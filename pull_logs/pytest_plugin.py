@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pull_logs.replay import ReplayServer
-    from pull_logs.replay.asking import Named
-    from pull_logs.replay.sharing import SharedServers
+    from pull_logs.replay import ReplayServer, SharedServers
+    from pull_logs.replay.graphql import Named
     from pull_logs.runs import RunPath
 
 MARKER = "wandb_bundle"
@@ -77,7 +76,7 @@ class _Recording:
     def server(self, paths: Sequence[Path]) -> Iterator[ReplayServer]:
         """A server over bundles that adds to the first of them what is asked for."""
         from pull_logs.recording import Recorder
-        from pull_logs.replay.server import serve_asking
+        from pull_logs.replay import serve_asking
 
         into, *others = paths
         with Recorder(into, others, settings=self.settings, asked=self.asked) as recorder:
@@ -150,7 +149,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def _enter(item: pytest.Item, marker: pytest.Mark) -> None:
     from pull_logs.errors import PullLogsError
-    from pull_logs.replay.environment import applied
+    from pull_logs.replay import applied
 
     paths = _paths(item, marker)
     recording = item.config.stash.get(_recording, None)
@@ -171,7 +170,7 @@ def _enter(item: pytest.Item, marker: pytest.Mark) -> None:
 
 def _shared(config: pytest.Config) -> SharedServers:
     """The servers of this session, none until a marked test needs one."""
-    from pull_logs.replay.sharing import SharedServers
+    from pull_logs.replay import SharedServers
 
     return config.stash.setdefault(_servers, SharedServers())
 

@@ -17,17 +17,12 @@ from types import TracebackType
 from typing import Self
 
 from pull_logs.errors import NotFoundError
-from pull_logs.fetch.client import Client
-from pull_logs.fetch.pipeline import pull_sync
-from pull_logs.fetch.queries import default_entity
-from pull_logs.fetch.selection import RunFilter, Selection
-from pull_logs.fetch.settings import Settings
-from pull_logs.fetch.tasks import run_async
-from pull_logs.replay.asking import Listing, Named, Sweep
-from pull_logs.replay.filters import compile_filter
+from pull_logs.fetch import RunFilter, Selection, Settings, pull_sync, run_async
+from pull_logs.fetch.api import Client, default_entity
+from pull_logs.replay.data import compile_filter
+from pull_logs.replay.graphql import Listing, Named, Sweep
 from pull_logs.runs import RunInfo, RunPath, RunReference
-from pull_logs.snapshot.bundle import Bundle, open_bundle
-from pull_logs.snapshot.combining import merge_bundles
+from pull_logs.snapshot import Bundle, merge_bundles, open_bundle
 
 
 class Recorder:

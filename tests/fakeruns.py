@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from pull_logs.analyze import Subject, label
+from pull_logs.rows.batches import batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.columns import batch_from_rows
 
 
 class FakeRun:

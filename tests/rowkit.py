@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from pull_logs.snapshot.canon import Fragment, Lane, canon_row, merge_rows, same
+from pull_logs.rows.canonical import Fragment, Lane, canon_row, merge_rows, same
 
 KEYS = [
     "loss",

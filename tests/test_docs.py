@@ -11,12 +11,12 @@ import click
 import duckdb
 import polars as pl
 import pytest
+from checkout import RECORDED, ROOT
 
 import pull_logs
 from pull_logs.cli.main import cli
 
-ROOT = Path(__file__).resolve().parent.parent
-BUNDLE = ROOT / "fixtures" / "digits.wandb.zip"
+BUNDLE = RECORDED
 README = (ROOT / "README.md").read_text()
 SKILL = (ROOT / "SKILL.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -107,4 +107,4 @@ def test_the_python_of_the_readme_says_what_the_library_has() -> None:
     found = re.search(r"```python\nimport pull_logs\n(.*?)```", README, re.DOTALL)
     assert found
     for name in re.findall(r"pull_logs\.(\w+)", found[1]):
-        assert name in pull_logs.__all__
+        assert name in dir(pull_logs)

@@ -12,16 +12,16 @@ from random import Random
 from typing import Any
 
 import pytest
+from checkout import ROOT
 
 from pull_logs import open_bundle, verify_bundle
 from pull_logs.fetch import Selection, load_settings, pull_sync
 from pull_logs.replay import serve_bundle
+from pull_logs.rows.batches import batch_rows
+from pull_logs.rows.canonical import canon_record, canon_row, same
 from pull_logs.snapshot import Run
-from pull_logs.snapshot.canon import canon_record, canon_row, same
-from pull_logs.snapshot.columns import batch_rows
 from pull_logs.sources import import_runs, read_run_dirs
 
-ROOT = Path(__file__).resolve().parent.parent
 RECORDED = ROOT / "fixtures" / "digits" / "wandb"
 PROJECT = "acme/digits"
 

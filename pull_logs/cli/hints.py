@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from pull_logs.cli.manyruns import MANY_RUNS
 from pull_logs.cli.options import Sources
-from pull_logs.snapshot.urls import is_url, shown_url
+from pull_logs.cli.render import MANY_RUNS
+from pull_logs.snapshot.format import is_url, shown_url
 
 _AT_MOST = 2
 _LONGEST = 400
@@ -26,7 +26,7 @@ def tell_hints(commands: Iterator[Sequence[str]]) -> None:
     """Print the first commands on stderr; one that would be no line to copy, or show a key, is left out."""
     import click
 
-    from pull_logs.cli.safetext import inline
+    from pull_logs.cli.render import inline
 
     sys.stdout.flush()  # a reader that has seen enough wants no hints either
     lines = (shlex.join(command) for command in commands if not any(map(_holds_a_key, command)))

@@ -32,19 +32,19 @@ from pull_logs.errors import ExpressionError, PullLogsError, UnknownNameError, U
 
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
 _COMMANDS: Mapping[str, tuple[str, str]] = {
-    "audit": ("auditing", "audit"),
-    "compare": ("comparing", "compare"),
+    "audit": ("audit", "audit"),
+    "compare": ("compare", "compare"),
     "demo": ("demo", "demo"),
     "diff": ("operations", "diff"),
-    "exec": ("executing", "exec_command"),
+    "exec": ("exec", "exec_command"),
     "export": ("operations", "export"),
-    "fetch": ("fetching", "fetch"),
+    "fetch": ("fetch", "fetch"),
     "import": ("bundles", "import_command"),
     "info": ("bundles", "info"),
     "merge": ("operations", "merge"),
-    "overview": ("overviewing", "overview"),
-    "refresh": ("fetching", "refresh"),
-    "serve": ("serving", "serve"),
+    "overview": ("overview", "overview"),
+    "refresh": ("fetch", "refresh"),
+    "serve": ("serve", "serve"),
     "subset": ("operations", "subset"),
     "verify": ("bundles", "verify"),
 }
@@ -74,7 +74,7 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in _COMMANDS and cmd_name not in self.commands:
             module, name = _COMMANDS[cmd_name]
-            self.add_command(getattr(import_module(f"pull_logs.cli.{module}"), name))
+            self.add_command(getattr(import_module(f"pull_logs.cli.commands.{module}"), name))
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(
@@ -123,14 +123,14 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
     if not words:
         click.echo(ctx.get_help())
         return
-    from pull_logs.cli.show import show
+    from pull_logs.cli.commands import show
 
     show(take_sources(options), **options)
 
 
 def _say(kind: str, text: str) -> None:
     """One line on stderr, whatever a server or a file has put into the text."""
-    from pull_logs.cli.safetext import inline
+    from pull_logs.cli.render import inline
 
     click.echo(f"pull-logs: {kind}: {inline(text)}", err=True)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.bundlepaths import Named, near_or_far
+from pull_logs.cli.bundle_paths import Named, near_or_far
 from pull_logs.errors import UsageError
 
 Command = Callable[..., Any]

@@ -14,67 +14,6 @@ brings a run up to date that an earlier bundle has, one of those that `leftovers
 and `progress` and `reports` are what is told meanwhile and at the end.
 """
 
-from __future__ import annotations
+from lazy_loader import attach_stub
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pull_logs.fetch.cache import open_cached as open_cached
-    from pull_logs.fetch.dryrun import survey as survey
-    from pull_logs.fetch.dryrun import survey_sync as survey_sync
-    from pull_logs.fetch.pacing import RetryPolicy as RetryPolicy
-    from pull_logs.fetch.pipeline import pull as pull
-    from pull_logs.fetch.pipeline import pull_sync as pull_sync
-    from pull_logs.fetch.progress import PullProgress as PullProgress
-    from pull_logs.fetch.reports import PullReport as PullReport
-    from pull_logs.fetch.reports import RunOutcome as RunOutcome
-    from pull_logs.fetch.reports import Survey as Survey
-    from pull_logs.fetch.selection import RunFilter as RunFilter
-    from pull_logs.fetch.selection import Selection as Selection
-    from pull_logs.fetch.settings import Settings as Settings
-    from pull_logs.fetch.settings import load_settings as load_settings
-    from pull_logs.fetch.wantedfiles import WantedFiles as WantedFiles
-
-__all__ = [
-    "PullProgress",
-    "PullReport",
-    "RetryPolicy",
-    "RunFilter",
-    "RunOutcome",
-    "Selection",
-    "Settings",
-    "Survey",
-    "WantedFiles",
-    "load_settings",
-    "open_cached",
-    "pull",
-    "pull_sync",
-    "survey",
-    "survey_sync",
-]
-
-_HOME = {
-    "PullProgress": "progress",
-    "PullReport": "reports",
-    "RetryPolicy": "pacing",
-    "RunFilter": "selection",
-    "RunOutcome": "reports",
-    "Selection": "selection",
-    "Settings": "settings",
-    "Survey": "reports",
-    "WantedFiles": "wantedfiles",
-    "load_settings": "settings",
-    "open_cached": "cache",
-    "pull": "pipeline",
-    "pull_sync": "pipeline",
-    "survey": "dryrun",
-    "survey_sync": "dryrun",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -27,21 +27,16 @@ import httpx
 from anyio.to_thread import run_sync
 
 from pull_logs.errors import DamageError, FileMissingError, RunNotFoundError, UsageError
-from pull_logs.fetch.client import Client
-from pull_logs.fetch.discovery import Discovery
-from pull_logs.fetch.pacing import Clock, RetryPolicy
-from pull_logs.fetch.plan import Found, Lessons, Missed
+from pull_logs.fetch.api import Client, Clock, RetryPolicy, Settings, load_settings
+from pull_logs.fetch.concurrency import flat_errors, for_each, run_async
+from pull_logs.fetch.context import Workshop
+from pull_logs.fetch.discovery import Discovery, Found, Lessons, Missed
+from pull_logs.fetch.history import bring, is_current
 from pull_logs.fetch.progress import Meter, ProgressHook
-from pull_logs.fetch.refreshing import bring, is_current
 from pull_logs.fetch.selection import Selection
-from pull_logs.fetch.settings import Settings, load_settings
-from pull_logs.fetch.tasks import flat_errors, for_each, run_async
 from pull_logs.fetch.windows import WindowSize
-from pull_logs.fetch.workshop import Workshop
 from pull_logs.runs import RunPath, RunReference
-from pull_logs.snapshot.bundle import Bundle, open_bundle
-from pull_logs.snapshot.run import Run
-from pull_logs.snapshot.spool import Spool
+from pull_logs.snapshot import Bundle, Run, Spool, open_bundle
 
 _RUNS_AT_ONCE = 8
 

@@ -36,27 +36,28 @@ from pull_logs.errors import (
     RunNotFoundError,
     UsageError,
 )
-from pull_logs.fetch.client import Client
-from pull_logs.fetch.discovery import Discovery
-from pull_logs.fetch.faults import KeyRefusedError, UnreachableError
-from pull_logs.fetch.leftovers import Earlier, note_sealed, open_spool
-from pull_logs.fetch.pacing import Clock, RetryPolicy
-from pull_logs.fetch.plan import Found, Lessons, Missed
+from pull_logs.fetch.api import (
+    Client,
+    Clock,
+    KeyRefusedError,
+    RetryPolicy,
+    Settings,
+    UnreachableError,
+    load_settings,
+)
+from pull_logs.fetch.concurrency import flat_errors, run_async
+from pull_logs.fetch.context import Workshop
+from pull_logs.fetch.discovery import Discovery, Found, Lessons, Missed, SweepConfigs
+from pull_logs.fetch.history import Brought, bring, is_current
 from pull_logs.fetch.progress import Meter, ProgressHook
-from pull_logs.fetch.refreshing import Brought, bring, is_current
 from pull_logs.fetch.reports import PullReport, RunOutcome
+from pull_logs.fetch.resume import Earlier, note_sealed, open_spool
 from pull_logs.fetch.selection import Selection
-from pull_logs.fetch.settings import Settings, load_settings
-from pull_logs.fetch.sweeps import SweepConfigs
-from pull_logs.fetch.tasks import flat_errors, run_async
 from pull_logs.fetch.wantedfiles import FileTally, WantedFiles
 from pull_logs.fetch.windows import WindowSize
-from pull_logs.fetch.workshop import Workshop
 from pull_logs.runs import RunInfo
-from pull_logs.snapshot.run import Run
-from pull_logs.snapshot.seal import SealReport
-from pull_logs.snapshot.spool import Spool
-from pull_logs.snapshot.stored import StoredRun
+from pull_logs.snapshot import Run, SealReport, Spool
+from pull_logs.snapshot.write import StoredRun
 
 MOST_CONCURRENCY = 256
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pull_logs.runs import Coverage, RunPath
-from pull_logs.snapshot.seal import SealReport
+from pull_logs.snapshot import SealReport
 
 How = Literal["whole", "appended", "copied", "resumed", "kept"]
 """How a run came into the bundle: asked for whole; from an earlier bundle, with what is new of it; from there

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from pull_logs.fetch.plan import Steps
+from pull_logs.fetch.discovery import Steps
 
 EXACT = 1000
 """Steps in a window of the SDK, which asks for as many rows: nothing can be sampled away from it."""

@@ -16,12 +16,10 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from pull_logs.errors import NetworkError, UsageError
-from pull_logs.replay.app import OnAsk, build_app
-from pull_logs.replay.counting import RequestCounts
+from pull_logs.replay.data import MEMORY
 from pull_logs.replay.environment import applied, variables
-from pull_logs.replay.guard import is_loopback
-from pull_logs.replay.library import MEMORY
-from pull_logs.snapshot.bundle import Bundle, open_bundle
+from pull_logs.replay.http import OnAsk, RequestCounts, build_app, is_loopback
+from pull_logs.snapshot import Bundle, open_bundle
 
 StrPath = str | os.PathLike[str]
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from checkout import ROOT
 
 
 def said(name: str, *words: str) -> list[str]:

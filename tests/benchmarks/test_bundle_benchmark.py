@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from checkout import ROOT
+
 BENCHMARKS = ROOT / "benchmarks"
 
 ALL = {"bundle", "NDJSON zstd-3", "Parquet", "pandas pickle"}

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from checkout import ROOT
 
 
 def test_the_benchmark_of_the_pull_measures_both_sides_and_prints_its_table(tmp_path: Path) -> None:

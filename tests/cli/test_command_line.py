@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from checkout import RECORDED, ROOT
 
 from pull_logs.replay import ReplayServer, serve_bundle
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-BUNDLE = ROOT / "fixtures" / "digits.wandb.zip"
+BUNDLE = RECORDED
 CHECKPOINTS = ROOT / "fixtures" / "digits" / "checkpoints"
 RUN = "acme/digits/cnn1e2s0"
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 from pull_logs.cli.main import main
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs" / "questions.md").read_text()
 ROWS = re.findall(r"^\| (.+?) \| `(pull-logs .+?)` \| `(.+?)` \|$", PAGE, re.MULTILINE)
 

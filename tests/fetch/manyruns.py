@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pull_logs.rows.batches import batch_from_rows, system_batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot import BundleRun, write_bundle
-from pull_logs.snapshot.columns import batch_from_rows, system_batch_from_rows
-from pull_logs.snapshot.filerecords import record_of
-from pull_logs.snapshot.filetexts import TextFile
+from pull_logs.snapshot.format.file_record import record_of
+from pull_logs.snapshot.privacy.file_scrubber import TextFile
 
 RUNS = 50
 SHARD_ROWS = 6_000

@@ -9,9 +9,9 @@ from typing import Any
 from scripted_wandb import QUICK, SETTINGS, Instant, Row, ScriptedWandb
 
 from pull_logs.fetch import PullReport, Selection, pull
+from pull_logs.rows.canonical import canon_row, same
 from pull_logs.runs import RunReference
 from pull_logs.snapshot import open_bundle
-from pull_logs.snapshot.canon import canon_row, same
 
 PROJECT = Selection(projects=("acme/nano",))
 

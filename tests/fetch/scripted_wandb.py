@@ -19,8 +19,8 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pull_logs.fetch.pacing import Clock, RetryPolicy
-from pull_logs.fetch.settings import Settings
+from pull_logs.fetch.api.pacing import Clock, RetryPolicy
+from pull_logs.fetch.api.settings import Settings
 
 API = "https://api.test"
 STORAGE = "https://storage.test"

@@ -32,9 +32,11 @@ from rowkit import canonical, same_rows
 from scripted_wandb import FakeRun, Row, ScriptedWandb
 
 from pull_logs.errors import MergeConflictError, NetworkError
-from pull_logs.fetch import PullReport, pieces, refreshing
+from pull_logs.fetch import PullReport
+from pull_logs.fetch.history import pieces
+from pull_logs.fetch.history import refresh as refreshing
+from pull_logs.rows.canonical import same
 from pull_logs.snapshot import merge_bundles, open_bundle, subset_bundle, verify_bundle
-from pull_logs.snapshot.canon import same
 
 Rows = list[Row]
 IDS = ("a", "b", "c")

@@ -14,8 +14,8 @@ from scripted_wandb import QUICK, SETTINGS, FakeRun, ScriptedWandb, rows_of
 
 from pull_logs.errors import NetworkError, RunNotFoundError, UsageError
 from pull_logs.fetch import Selection, Settings, open_cached
+from pull_logs.rows.canonical import canon_row
 from pull_logs.runs import RunReference
-from pull_logs.snapshot.canon import canon_row
 
 
 def look(

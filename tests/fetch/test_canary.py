@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from checkout import ROOT
 from pulling import PROJECT, pull_from
 from scripted_wandb import (
     API,
@@ -32,9 +33,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pull_logs.errors import PullLogsError
 from pull_logs.fetch import PullProgress, open_cached
+from pull_logs.fetch.api.client import Client
+from pull_logs.fetch.api.settings import Settings
 from pull_logs.fetch.cache import Cache
-from pull_logs.fetch.client import Client
-from pull_logs.fetch.settings import Settings
 from pull_logs.replay import serve_bundle
 
 pytestmark = pytest.mark.anyio
@@ -119,7 +120,7 @@ async def test_storage_on_the_apis_own_origin_is_not_told_either() -> None:
         lambda request: httpx.Response(200, content=b"PAR1PAR1") if request.method == "GET" else None
     ]
     async with Client(SETTINGS, transport=server.transport, clock=Instant().clock) as client:
-        from pull_logs.fetch.storage import download
+        from pull_logs.fetch.api.downloads import download
 
         (await download(client.wire, client.storage, f"{API}/storage/x?sig=1")).close()
     assert "authorization" not in server.requests[0].headers
@@ -157,7 +158,7 @@ class Recorder:
 
 def test_in_what_the_command_sends_says_and_writes(tmp_path: Path) -> None:
     seen: list[tuple[str, list[tuple[bytes, bytes]], bytes]] = []
-    served = Path(__file__).parents[2] / "fixtures" / "digits.wandb.zip"
+    served = ROOT / "fixtures" / "digits.wandb.zip"
     home = tmp_path / "home"
     home.mkdir()
     said = ""

@@ -14,7 +14,7 @@ from pulling import pull_from, reasons, rows_in
 from scripted_wandb import FakeRun, Fault, Row, ScriptedWandb, rows_of, shard_bytes, to_storage
 
 from pull_logs.errors import IncompleteError, NetworkError
-from pull_logs.snapshot.canon import canon_row, same
+from pull_logs.rows.canonical import canon_row, same
 
 pytestmark = pytest.mark.anyio
 

@@ -32,7 +32,7 @@ from pull_logs.errors import (
     UsageError,
 )
 from pull_logs.fetch import PullProgress, RunFilter, Selection, pull_sync
-from pull_logs.fetch.settings import Settings
+from pull_logs.fetch.api.settings import Settings
 from pull_logs.runs import RunReference
 from pull_logs.snapshot import open_bundle, verify_bundle
 

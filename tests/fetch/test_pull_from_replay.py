@@ -12,9 +12,9 @@ from blockbuster import blockbuster_ctx
 
 from pull_logs.fetch import PullReport, Selection, Settings, pull, pull_sync
 from pull_logs.replay import build_app, serve_bundle
+from pull_logs.rows.batches import batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot import Bundle, BundleRun, open_bundle, write_bundle
-from pull_logs.snapshot.columns import batch_from_rows
 
 pytestmark = pytest.mark.anyio
 

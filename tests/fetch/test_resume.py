@@ -13,7 +13,8 @@ from pulling import PROJECT, assert_rows, named, pull_from, reasons
 from scripted_wandb import FakeRun, ScriptedWandb, asking, rows_of, shard_bytes, to_storage
 
 from pull_logs.errors import IncompleteError, NetworkError, UsageError
-from pull_logs.fetch import Selection, pieces
+from pull_logs.fetch import Selection
+from pull_logs.fetch.history import pieces
 from pull_logs.snapshot import open_bundle
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,7 @@ from scripted_wandb import API, FakeRun, Row, ScriptedWandb, asking, once, rows_
 
 from pull_logs.errors import IncompleteError, ProjectNotFoundError
 from pull_logs.fetch import Selection
-from pull_logs.fetch import pieces as pieces_module
+from pull_logs.fetch.history import pieces as pieces_module
 
 pytestmark = pytest.mark.anyio
 

@@ -19,12 +19,13 @@ from typing import Any
 
 import pytest
 import torch
+from checkout import ROOT
 from google.protobuf.message import Message
 from wandb.proto import wandb_internal_pb2
 
-from pull_logs.sources.transactionlog import BLOCK_SIZE, LogDamage, LogReader
+from pull_logs.sources.wandb_folders.log_framing import BLOCK_SIZE, LogDamage, LogReader
 
-FIXTURES = Path(__file__).parents[2] / "fixtures"
+FIXTURES = ROOT / "fixtures"
 DIGITS = FIXTURES / "digits"
 
 GRID = {f"cnn{rate}s{seed}" for rate in ("1e1", "1e2", "1e3") for seed in range(4)}

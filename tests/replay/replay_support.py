@@ -8,11 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from pull_logs.rows.batches import batch_from_rows, system_batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.columns import batch_from_rows, system_batch_from_rows
-from pull_logs.snapshot.filerecords import record_of
-from pull_logs.snapshot.filetexts import TextFile
-from pull_logs.snapshot.seal import BundleRun, write_bundle
+from pull_logs.snapshot.format.file_record import record_of
+from pull_logs.snapshot.privacy.file_scrubber import TextFile
+from pull_logs.snapshot.write.seal import BundleRun, write_bundle
 
 Row = dict[str, Any]
 

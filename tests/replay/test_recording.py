@@ -20,7 +20,7 @@ from trap import trap
 from pull_logs.fetch import Settings
 from pull_logs.recording import Recorder
 from pull_logs.replay import ReplayServer, serve_bundle
-from pull_logs.replay.asking import Listing, Named, Sweep, asked_for
+from pull_logs.replay.graphql.query_names import Listing, Named, Sweep, asked_for
 from pull_logs.replay.server import serve_asking
 from pull_logs.runs import RunPath
 from pull_logs.snapshot import open_bundle

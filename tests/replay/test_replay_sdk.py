@@ -22,8 +22,8 @@ from environments import environment
 from replay_support import FILES, SWEEP_CONFIG, Row, histogram_rows, odd_rows, plain_rows, world, write_runs
 
 from pull_logs.replay.server import serve_bundle
-from pull_logs.snapshot.canon import canon_record, canon_row, same
-from pull_logs.snapshot.columns import batch_from_arrow, batch_from_rows, batch_rows
+from pull_logs.rows.batches import batch_from_arrow, batch_from_rows, batch_rows
+from pull_logs.rows.canonical import canon_record, canon_row, same
 
 OLDER = ("0.28.0", "0.22.3", "0.19.11")
 """Releases of three lines: through wandb-core, through `requests` with lazy runs, and without."""

@@ -16,7 +16,7 @@ from replay_support import Row, bundle_run, plain_rows, world, write_runs
 
 from pull_logs.errors import FileMissingError, NetworkError, UsageError
 from pull_logs.replay.server import serve_bundle
-from pull_logs.snapshot.bundle import open_bundle
+from pull_logs.snapshot.read.bundle import open_bundle
 
 FOREVER = """
 import sys

@@ -16,7 +16,7 @@ from environments import environment
 from replay_support import histogram_rows, odd_rows, plain_rows, world, write_runs
 
 from pull_logs.replay.server import ReplayServer, serve_bundle
-from pull_logs.snapshot.canon import canon_row, same
+from pull_logs.rows.canonical import canon_row, same
 
 HERE = Path(__file__).parent
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
-SOAK = Path(__file__).resolve().parent.parent.parent / "benchmarks" / "soak.py"
+SOAK = ROOT / "benchmarks" / "soak.py"
 
 
 @pytest.mark.slow

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pull_logs.rows.batches import batch_from_rows, system_batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.columns import batch_from_rows, system_batch_from_rows
-from pull_logs.snapshot.container import open_container
-from pull_logs.snapshot.seal import BundleRun, write_bundle
+from pull_logs.snapshot.format.container import open_container
+from pull_logs.snapshot.write.seal import BundleRun, write_bundle
 
 ROWS: tuple[dict[str, Any], ...] = (
     {"_step": 0, "_timestamp": 1.5, "loss": 2.25, "note": "start"},

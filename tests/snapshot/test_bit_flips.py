@@ -18,17 +18,17 @@ from typing import TypeAlias
 
 import pyarrow as pa
 import pytest
+from checkout import RECORDED
 
 from pull_logs.errors import PullLogsError
-from pull_logs.snapshot import run as run_module
-from pull_logs.snapshot.bundle import Bundle, open_bundle
-from pull_logs.snapshot.container import ZipContainer
-from pull_logs.snapshot.naming import run_of_member
-from pull_logs.snapshot.run import Run
-from pull_logs.snapshot.seal import write_bundle
-from pull_logs.snapshot.verify import CONTAINER, Damage, verify_bundle
+from pull_logs.snapshot.format.container import ZipContainer
+from pull_logs.snapshot.format.names import run_of_member
+from pull_logs.snapshot.read import run as run_module
+from pull_logs.snapshot.read.bundle import Bundle, open_bundle
+from pull_logs.snapshot.read.run import Run
+from pull_logs.snapshot.read.verify import CONTAINER, Damage, verify_bundle
+from pull_logs.snapshot.write.seal import write_bundle
 
-RECORDED = Path(__file__).resolve().parents[2] / "fixtures" / "digits.wandb.zip"
 RUNS = ("kill1e2s", "mlp5e2s0", "nan1e6s0")
 """A run that was killed, one of another model, and one whose loss became NaN: mixed columns and media in each."""
 

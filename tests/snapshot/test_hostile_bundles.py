@@ -12,10 +12,10 @@ import pytest
 from bundlekit import Raw, forge, forged_from, make_bundle, members_of, unzipped
 
 from pull_logs.errors import BundleDamagedError, DamageError, FormatTooNewError, UnsafeFileError
-from pull_logs.snapshot import manifest as manifest_module
-from pull_logs.snapshot.bundle import open_bundle
-from pull_logs.snapshot.manifest import render_digest
-from pull_logs.snapshot.verify import verify_bundle
+from pull_logs.snapshot.format import manifest as manifest_module
+from pull_logs.snapshot.format.manifest import render_digest
+from pull_logs.snapshot.read.bundle import open_bundle
+from pull_logs.snapshot.read.verify import verify_bundle
 
 PLACE = "runs/entity=acme/project=nano/run=3fk2a"
 HISTORY, SYSTEM = f"{PLACE}/history.parquet", f"{PLACE}/system.parquet"
@@ -276,8 +276,8 @@ def with_manifest(good: Path, data: bytes) -> DamageError:
 
 
 def test_a_huge_manifest_is_refused_before_it_is_read(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pull_logs.snapshot.bundle.MAX_MANIFEST", 10_000)
-    monkeypatch.setattr("pull_logs.snapshot.verify.MAX_MANIFEST", 10_000)
+    monkeypatch.setattr("pull_logs.snapshot.read.bundle.MAX_MANIFEST", 10_000)
+    monkeypatch.setattr("pull_logs.snapshot.read.verify.MAX_MANIFEST", 10_000)
     reason = "datapackage.json claims 20000 bytes, and 10000 are the most"
     assert with_manifest(good, b"[" * 20_000).message == unsafe(good, reason)
     assert manifest_module.MAX_MANIFEST == 64 * 2**20

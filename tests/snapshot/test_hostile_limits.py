@@ -21,12 +21,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from bundlekit import Raw, bundle_run, forge, forged_from, make_bundle, members_of
+from checkout import ROOT
 
-from pull_logs.snapshot import stored
-from pull_logs.snapshot.manifest import render_digest
-from pull_logs.snapshot.parquet import Encoded
+from pull_logs.snapshot.format.manifest import render_digest
+from pull_logs.snapshot.format.parquet_write import Encoded
+from pull_logs.snapshot.write import stored_run as stored
 
-ROOT = Path(__file__).resolve().parents[2]
 SECONDS, BYTES = 1.0, 300_000_000
 
 MEASURED = r"""

@@ -1,0 +1,15 @@
+from .answers import answer as answer
+from .answers import compare_checkpoints as compare_checkpoints
+from .answers import label as label
+from .answers import overview as overview
+from .expressions import Expression as Expression
+from .expressions import compile_expression as compile_expression
+from .frames import Frame as Frame
+from .frames import flatten as flatten
+from .frames import unflatten as unflatten
+from .questions import Checkpoint as Checkpoint
+from .questions import Picking as Picking
+from .questions import RunCondition as RunCondition
+from .questions import Subject as Subject
+from .questions import View as View
+from .questions import keep_runs as keep_runs

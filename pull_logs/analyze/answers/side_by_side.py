@@ -1,0 +1,167 @@
+"""Runs side by side: how their metrics ended, where their configs differ, how far their summaries are apart.
+
+Every table is keyed by run labels. A label that a run's entry lacks means that
+the run has no such key; None means that it has the key and the value is null.
+Values are compared with their kinds: `1` is neither `"1"` nor `true`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pull_logs.analyze.frames import Column, Steps
+from pull_logs.analyze.statistics import extremes
+from pull_logs.rows.canonical import canon_number, same, spell
+
+_UNCOMPARED = ("_timestamp", "_wandb")
+"""Top-level summary keys whose difference says nothing about the runs."""
+
+
+def label(index: int) -> str:
+    """The label of the run at a place, counted from 0: A, B, ... Z, AA, AB, ..."""
+    letters = ""
+    index += 1
+    while index:
+        index, digit = divmod(index - 1, 26)
+        letters = chr(ord("A") + digit) + letters
+    return letters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a metric of one run ended, and its best and worst: None where there is no such value.
+
+    Attributes:
+        last: The last cell that is present.
+        min: The least finite number; `min_step` is the first step that has it.
+        max: The greatest finite number; `max_step` is the first step that has it.
+        at_checkpoint: The last cell that is present at or before the checkpoint's step; metrics that are
+            logged less often than checkpoints are saved have their last value then, not none.
+        at_checkpoint_step: The step of that cell.
+    """
+
+    last: Any = None
+    min: Any = None
+    min_step: int | None = None
+    max: Any = None
+    max_step: int | None = None
+    at_checkpoint: Any = None
+    at_checkpoint_step: int | None = None
+
+
+def ending(column: Column, steps: Steps, *, checkpoint_step: int | None) -> Ending:
+    """How a metric ended in one run.
+
+    Args:
+        column: The metric.
+        steps: The step of each of its rows, ascending.
+        checkpoint_step: The step that the run's checkpoint tells, if it does.
+    """
+    present = np.flatnonzero(column.vector.present)
+    if not len(present):
+        return Ending()
+    low, high = extremes(column)
+    until = 0 if checkpoint_step is None else int(np.searchsorted(steps, checkpoint_step, side="right"))
+    before = present[: np.searchsorted(present, until)]
+    rows = {
+        "last": int(present[-1]),
+        "min": low,
+        "max": high,
+        "at_checkpoint": int(before[-1]) if len(before) else None,
+    }
+    found = {name: row for name, row in rows.items() if row is not None}
+    cells = dict(zip(found, column.cells(np.array(list(found.values()))), strict=True))
+    stepped = {f"{name}_step": int(steps[row]) for name, row in found.items() if name != "last"}
+    return Ending(**{name: spell(cell) for name, cell in cells.items()}, **stepped)
+
+
+def compare_metrics(
+    endings: Mapping[str, Mapping[str, Ending]], *, checkpoints: bool
+) -> list[dict[str, Any]]:
+    """The comparison: an entry per metric.
+
+    Args:
+        endings: By run label, how each of its metrics ended; runs and metrics in the order to show.
+        checkpoints: Whether to tell the values at the checkpoints' steps.
+    """
+    names = list(dict.fromkeys(name for metrics in endings.values() for name in metrics))
+    fields = ["last", "min", "min_step", "max", "max_step"]
+    fields += ["at_checkpoint", "at_checkpoint_step"] if checkpoints else []
+    return [
+        {
+            "name": name,
+            **{
+                field: {
+                    run: value
+                    for run, metrics in endings.items()
+                    if name in metrics and (value := getattr(metrics[name], field)) is not None
+                }
+                for field in fields
+            },
+        }
+        for name in names
+    ]
+
+
+def compare_configs(configs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The keys whose values are not the same in all runs, in the order of their names.
+
+    Args:
+        configs: Flat canonical configs by run label.
+    """
+    return [
+        {"key": key, "values": {run: spell(config[key]) for run, config in configs.items() if key in config}}
+        for key in _all_keys(configs.values())
+        if not _same_everywhere(key, list(configs.values()))
+    ]
+
+
+def _same_everywhere(key: str, configs: Sequence[Mapping[str, Any]]) -> bool:
+    return all(key in config for config in configs) and all(
+        same(config[key], configs[0][key]) for config in configs[1:]
+    )
+
+
+def compare_summaries(summaries: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The keys that hold a number in some run, with each other run's difference to the first run.
+
+    Args:
+        summaries: Flat canonical summaries by run label, the first run first.
+    """
+    entries = []
+    for key in _all_keys(summaries.values()):
+        values = {run: summary[key] for run, summary in summaries.items() if key in summary}
+        if key.startswith(_UNCOMPARED) or not any(map(_is_number, values.values())):
+            continue
+        first = values.get(next(iter(summaries)))
+        deltas = {
+            run: spell(_difference(value, first))
+            for run, value in list(values.items())[1:]
+            if _is_number(value) and _is_number(first)
+        }
+        entries.append({"key": key, "values": {run: spell(v) for run, v in values.items()}, "delta": deltas})
+    return entries
+
+
+def _all_keys(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    return sorted({key for record in records for key in record})
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _difference(value: Any, first: Any) -> Any:
+    try:
+        return canon_number(value - first)
+    except OverflowError:  # one is a whole number beyond all doubles, the other a fraction or an infinity
+        if isinstance(value, float) and not math.isfinite(value):
+            return value
+        if isinstance(first, float) and not math.isfinite(first):
+            return -first
+        return int(value) - int(first)

@@ -1,0 +1,334 @@
+"""What a resolved expression is worth in every row of a frame.
+
+*Arithmetic* is that of float64: a division by zero is an infinity or NaN, `//`
+is the floor of the quotient and `%` has the sign of the divisor, as for Python's
+floats where Python answers (`x // 0` is as `x / 0`, `x % 0` is NaN). It is
+missing where an operand is missing. A bool is never a number.
+
+*Conditions* know true and false only. A comparison with a missing value is
+false, `!=` and `not in` included. NaN equals nothing, not even itself, so `!=`
+is true of it and all else false. Strings are compared by code points, and bools
+are equal or not but have no order. A missing bool is false as a condition, so
+`not` of it is true.
+
+*Kinds* are checked for whole columns: a column of bools or strings in
+arithmetic, of numbers where a condition is needed, or of another kind than
+what it is compared with, is an error that points at it. In a column of mixed
+kinds each cell counts for itself: in arithmetic a cell that is no number is
+missing; compared with another kind it is unequal, and in no order; as a
+condition it is false unless it is true. JSON values (dicts, lists) are unequal
+to everything.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from itertools import zip_longest
+from typing import Any, Final, assert_never
+
+import numpy as np
+
+from pull_logs.analyze.expressions.functions import FUNCTIONS, Constant
+from pull_logs.analyze.expressions.nodes import (
+    And,
+    Bool,
+    Call,
+    Comparator,
+    Comparison,
+    IsMissing,
+    Membership,
+    Name,
+    Negate,
+    Node,
+    Not,
+    Null,
+    Number,
+    Or,
+    Power,
+    Product,
+    String,
+    Sum,
+    operands,
+)
+from pull_logs.analyze.expressions.tokenizer import stack_bounded
+from pull_logs.analyze.frames import (
+    Array,
+    Floats,
+    Kind,
+    Mask,
+    Vector,
+    bools,
+    cell_kind,
+    cell_number,
+    constant,
+    missing,
+    numbers,
+)
+from pull_logs.errors import ExpressionError
+
+_ARITHMETIC: Final[Mapping[str, Callable[[Floats, Floats], Floats]]] = {
+    "+": np.add,
+    "-": np.subtract,
+    "*": np.multiply,
+    "/": np.divide,
+    "//": np.floor_divide,
+    "%": np.remainder,
+}
+_ARRAYS: Final[Mapping[Comparator, Callable[[Array, Array], Mask]]] = {
+    "==": np.equal,
+    "!=": np.not_equal,
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+}
+_CELLS: Final[Mapping[Comparator, Callable[[Any, Any], bool]]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_A_KIND: Final[Mapping[Kind, str]] = {
+    "number": "a number",
+    "bool": "a bool",
+    "string": "a string",
+    "mixed": "of mixed kinds",
+    "other": "a JSON value",
+}
+
+
+def evaluate(node: Node, frame: Mapping[str, Vector], *, length: int, source: str = "") -> Vector:
+    """The value of an expression in every row.
+
+    Args:
+        node: A tree that `resolve` gave.
+        frame: Columns by name, each of `length` cells in row order; a name that is not there is
+            missing in every row, as a column that one of several runs lacks.
+        length: Rows of the frame.
+        source: The text of the expression, for messages.
+
+    Raises:
+        ExpressionError: The kinds of columns do not fit what is done with them.
+    """
+    with np.errstate(all="ignore"), stack_bounded(source):
+        return _Evaluation(frame, length, source).vector(node)
+
+
+def condition(node: Node, frame: Mapping[str, Vector], *, length: int, source: str = "") -> Mask:
+    """Where an expression holds; missing is false. The arguments are those of `evaluate`.
+
+    Raises:
+        ExpressionError: As `evaluate`; also where the expression is no condition.
+    """
+    with np.errstate(all="ignore"), stack_bounded(source):
+        return _Evaluation(frame, length, source).condition(node)
+
+
+@dataclass(slots=True)
+class _Evaluation:
+    frame: Mapping[str, Vector]
+    length: int
+    source: str
+    loaded: dict[str, Vector] = field(default_factory=dict)
+
+    def vector(self, node: Node) -> Vector:
+        match node:
+            case Number() | String() | Bool():
+                return constant(node.value, self.length)
+            case Null():
+                return missing(self.length)
+            case Name():
+                return self._column(node.text)
+            case Call():
+                return self._call(node)
+            case Negate() | Power() | Product() | Sum():
+                return self._arithmetic(node)
+            case _:
+                return bools(self.condition(node))
+
+    def condition(self, node: Node) -> Mask:
+        match node:
+            case And() | Or():
+                join = operator.and_ if isinstance(node, And) else operator.or_
+                holds = reduce(join, map(self.condition, node.operands))
+            case Not():
+                holds = ~self.condition(node.operand)
+            case IsMissing():
+                present = self.vector(node.operand).present
+                holds = present.copy() if node.negated else ~present
+            case Comparison():
+                holds = self._comparison(node)
+            case Membership():
+                holds = self._membership(node)
+            case _:
+                holds = self._truth(node)
+        return holds
+
+    def _truth(self, node: Node) -> Mask:
+        vector = self.vector(node)
+        if vector.kind not in {"bool", "mixed"}:
+            message = f"a condition is needed here, and this is {_A_KIND[vector.kind]}"
+            raise self._error(message, node, hint="compare it with something")
+        return vector.as_truth()
+
+    def _column(self, name: str) -> Vector:
+        if name not in self.loaded:
+            self.loaded[name] = self.frame[name] if name in self.frame else missing(self.length)
+        return self.loaded[name]
+
+    def _numbers(self, node: Node, *, taker: str) -> Vector:
+        vector = self.vector(node)
+        if vector.kind not in {"number", "mixed"}:
+            raise self._error(f"{taker} needs a number here, and this is {_A_KIND[vector.kind]}", node)
+        return vector.as_numbers()
+
+    def _arithmetic(self, node: Negate | Power | Product | Sum) -> Vector:
+        match node:
+            case Negate():
+                operand = self._numbers(node.operand, taker="'-'")
+                return numbers(np.negative(operand.floats()), operand.present)
+            case Power():
+                return self._power(node)
+            case Product() | Sum():
+                total = self._numbers(node.first, taker=f"'{node.rest[0][0]}'")
+                values, present = total.floats(), total.present
+                for sign, operand_node in node.rest:
+                    operand = self._numbers(operand_node, taker=f"'{sign}'")
+                    values = _ARITHMETIC[sign](values, operand.floats())
+                    present = present & operand.present
+                return numbers(values, present)
+            case _:
+                assert_never(node)
+
+    def _power(self, node: Power) -> Vector:
+        base = self._numbers(node.base, taker="'**'")
+        exponent = self._numbers(node.exponent, taker="'**'")
+        if isinstance(node.exponent, Number) and node.exponent.value == 2:
+            values = np.square(base.floats())
+        else:
+            # A copy, since numpy takes a root instead where one exponent serves all rows, and
+            # the root of -inf is not its power.
+            values = np.power(base.floats(), exponent.floats().copy())
+        return numbers(values, base.present & exponent.present)
+
+    def _comparison(self, node: Comparison) -> Mask:
+        holds: Mask | None = None
+        left_node, left = node.first, self.vector(node.first)
+        for sign, right_node in node.rest:
+            right = self.vector(right_node)
+            span = (left_node.span[0], right_node.span[1])
+            compared = self._compare(left, sign, right, span=span)
+            holds = compared if holds is None else holds & compared
+            left_node, left = right_node, right
+        assert holds is not None  # noqa: S101 - for the type checker: a comparison compares
+        return holds
+
+    def _compare(self, left: Vector, sign: Comparator, right: Vector, *, span: tuple[int, int]) -> Mask:
+        if "mixed" in {left.kind, right.kind}:
+            return _compare_cells(left, sign, right)
+        if left.kind != right.kind or left.kind == "other":
+            message = f"{_A_KIND[left.kind]} cannot be compared with {_A_KIND[right.kind]}"
+            raise ExpressionError(message, source=self.source, span=span)
+        if left.kind == "bool" and sign not in {"==", "!="}:
+            raise ExpressionError("bools have no order", source=self.source, span=span)
+        present = left.present & right.present
+        if left.kind == "number":
+            return _ARRAYS[sign](left.floats(), right.floats()) & present
+        if left.kind == "bool" or present.all():
+            return _ARRAYS[sign](left.values, right.values).astype(np.bool_, copy=False) & present
+        holds = np.zeros(self.length, np.bool_)
+        holds[present] = _ARRAYS[sign](left.values[present], right.values[present])
+        return holds
+
+    def _membership(self, node: Membership) -> Mask:
+        vector = self.vector(node.operand)
+        items = {(cell_kind(value), value) for value in map(_literal, node.items)}
+        fitting = {kind for kind, _ in items}
+        if vector.kind == "other" or (vector.kind != "mixed" and fitting and vector.kind not in fitting):
+            message = f"{_A_KIND[vector.kind]} cannot be in a list without any of its kind"
+            raise self._error(message, node)
+        if vector.kind == "number":
+            wanted = [value for kind, value in items if kind == "number"]
+            found = np.isin(vector.floats(), np.array(wanted, np.float64))
+        elif vector.kind == "string":
+            texts = {value for kind, value in items if kind == "string"}
+            found = np.zeros(self.length, np.bool_)
+            found[vector.present] = list(map(texts.__contains__, vector.values[vector.present].tolist()))
+        else:
+            cells = (_comparable(cell) for cell in vector.to_list())
+            found = np.fromiter((cell in items for cell in cells), np.bool_, self.length)
+        return (~found if node.negated else found) & vector.present
+
+    def _call(self, node: Call) -> Vector:
+        function = FUNCTIONS[node.function]
+        taken = len(node.arguments)
+        if function.columns[1] is not None:
+            taken = min(taken, function.columns[1])
+        columns = [
+            self.vector(argument)
+            if function.any_kind
+            else self._numbers(argument, taker=f"{function.name}(...)")
+            for argument in node.arguments[:taken]
+        ]
+        given = zip_longest(function.constants, node.arguments[taken:])
+        constants = [
+            wanted.default if argument is None else self._constant(argument, wanted, function.signature)
+            for wanted, argument in given
+        ]
+        return function.apply(columns, constants)
+
+    def _constant(self, node: Node, wanted: Constant, signature: str) -> float:
+        if not _is_constant(node):
+            message = (
+                f"{wanted.name} in {signature} is {wanted.wanted}, written out and the same for every row"
+            )
+            raise self._error(message, node)
+        value = float(_Evaluation({}, 1, self.source).vector(node).floats()[0])
+        if not wanted.fits(value):
+            raise self._error(f"{wanted.name} in {signature} is {wanted.wanted}, not {value:.17g}", node)
+        return value
+
+    def _error(self, message: str, node: Node, *, hint: str = "") -> ExpressionError:
+        return ExpressionError(message, source=self.source, span=node.span, hint=hint)
+
+
+def _is_constant(node: Node) -> bool:
+    """Whether a node is arithmetic over nothing but numbers that are written out."""
+    arithmetic = isinstance(node, (Number, Negate, Power, Product, Sum))
+    return arithmetic and all(map(_is_constant, operands(node)))
+
+
+def _literal(item: Number | Negate | String | Bool) -> float | str | bool:
+    if isinstance(item, Negate):
+        assert isinstance(item.operand, Number)  # noqa: S101 - for the type checker: the grammar says so
+        return -item.operand.value
+    return item.value
+
+
+def _comparable(cell: object) -> tuple[Kind | None, object]:
+    """A cell with its kind, so that a bool is no number; JSON values are stood for by None."""
+    kind = cell_kind(cell)
+    return kind, cell_number(cell) if kind == "number" else None if kind == "other" else cell
+
+
+def _compare_cells(left: Vector, sign: Comparator, right: Vector) -> Mask:
+    if not (left.present & right.present).any():
+        return np.zeros(len(left), np.bool_)
+    pairs = zip(map(_comparable, left.to_list()), map(_comparable, right.to_list()), strict=True)
+    return np.array([_cells_compare(*one, sign, *other) for one, other in pairs], np.bool_)
+
+
+def _cells_compare(
+    left_kind: Kind | None, left: object, sign: Comparator, right_kind: Kind | None, right: object
+) -> bool:
+    if left_kind is None or right_kind is None:
+        return False
+    ordered = sign not in {"==", "!="}
+    if left_kind != right_kind or left_kind == "other" or (ordered and left_kind == "bool"):
+        return sign == "!="
+    return bool(_CELLS[sign](left, right))

@@ -1,0 +1,266 @@
+"""The functions of expressions, and what each means for missing cells and for NaN.
+
+*Cell by cell* functions (`abs log log10 exp sqrt round min max`) give a missing
+cell where an argument is missing, and follow IEEE 754 elsewhere: the logarithm
+of 0 is -inf, that of a negative number NaN. `isnan` and `isfinite` are
+conditions and false where their argument is missing.
+
+*Row order* functions pass over missing cells: those stay missing in the answer,
+and what is carried from cell to cell is carried across them. "Previous" always
+means the previous present cell. `first` and `last` fill every row.
+
+NaN is a value. It stays NaN in `diff` where it takes part, in `rolling_mean` in
+every window that holds it, and in `cumsum` and `ema` from there on; `cummin` and
+`cummax` pass over it, since it is neither smaller nor greater than anything.
+
+A cell of a mixed column that is no number counts as missing, except in `first`,
+`last` and `lag`, which take cells of any kind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import accumulate
+from operator import and_
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from pull_logs.analyze.frames import Floats, Mask, Vector, bools, numbers
+
+Kernel: TypeAlias = Callable[[Floats], Floats]
+Implementation: TypeAlias = Callable[[Sequence[Vector], Sequence[float]], Vector]
+
+_LARGEST = float(np.finfo(np.float64).max)
+_INTEGRAL_FROM = 2.0**52
+_NO_WEIGHT = 1e-18
+_MAX_DIGITS = 15
+_MAX_ROWS = 2**31
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constant:
+    """A plain number that a function wants after its columns.
+
+    Attributes:
+        name: What the signature calls it.
+        wanted: What it must be, in English.
+        fits: Whether a number is that.
+        default: What stands for it where it is left out; NaN where it must be given.
+    """
+
+    name: str
+    wanted: str
+    fits: Callable[[float], bool]
+    default: float = math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A function that expressions can call.
+
+    Attributes:
+        name: Its name.
+        signature: How it is called.
+        columns: The fewest and the most columns that it takes; None for any number of them.
+        constants: The numbers that follow the columns.
+        any_kind: Whether it takes columns of every kind, not of numbers only.
+        apply: What it does to its columns, numbers as float64, and its constants.
+    """
+
+    name: str
+    signature: str
+    columns: tuple[int, int | None] = (1, 1)
+    constants: tuple[Constant, ...] = ()
+    any_kind: bool = False
+    apply: Implementation
+
+    @property
+    def arity(self) -> tuple[int, int | None]:
+        """The fewest and the most arguments; None for any number of them."""
+        least, most = self.columns
+        needed = sum(math.isnan(constant.default) for constant in self.constants)
+        return least + needed, None if most is None else most + len(self.constants)
+
+
+def _whole(least: int, most: int) -> Callable[[float], bool]:
+    return lambda value: least <= value <= most and value == int(value)
+
+
+def _each(kernel: Kernel) -> Implementation:
+    def apply(columns: Sequence[Vector], _constants: Sequence[float]) -> Vector:
+        return numbers(kernel(columns[0].floats()), columns[0].present)
+
+    return apply
+
+
+def _together(kernel: Callable[[Floats, Floats], Floats]) -> Implementation:
+    """Of several columns, cell by cell; NaN where any of them is NaN, missing where any is missing.
+
+    Adding 0 makes -0.0 a 0, of which numpy would choose either.
+    """
+
+    def apply(columns: Sequence[Vector], _constants: Sequence[float]) -> Vector:
+        values = reduce(kernel, [column.floats() for column in columns]) + 0.0
+        return numbers(values, reduce(and_, [column.present for column in columns]))
+
+    return apply
+
+
+def _asked(kernel: Callable[[Floats], Mask]) -> Implementation:
+    def apply(columns: Sequence[Vector], _constants: Sequence[float]) -> Vector:
+        return bools(kernel(columns[0].floats()) & columns[0].present)
+
+    return apply
+
+
+def _along(vector: Vector, kernel: Kernel, *, unfilled: int = 0) -> Vector:
+    """A kernel over the present cells alone, of whose results the first `unfilled` are missing."""
+    rows = np.flatnonzero(vector.present)
+    whole = len(rows) == len(vector)
+    results = kernel(vector.floats() if whole else vector.floats()[rows])
+    values = results
+    if not whole:
+        values = np.full(len(vector), np.nan)
+        values[rows] = results
+    present = vector.present.copy()
+    present[rows[:unfilled]] = False
+    return numbers(values, present)
+
+
+def _in_order(kernel: Kernel, *, unfilled: int = 0) -> Implementation:
+    def apply(columns: Sequence[Vector], _constants: Sequence[float]) -> Vector:
+        return _along(columns[0], kernel, unfilled=unfilled)
+
+    return apply
+
+
+def _diff(values: Floats) -> Floats:
+    """Each value less the previous one; the first has none and is left out."""
+    return np.diff(values, prepend=np.nan)
+
+
+def _round(columns: Sequence[Vector], constants: Sequence[float]) -> Vector:
+    """To the nearest multiple of 10 ** -digits, halves to the even one: rint(x * 10 ** digits) / 10 ** digits."""
+    values, scale = columns[0].floats(), 10.0 ** constants[0]
+    rounded = np.where(np.abs(values) < _INTEGRAL_FROM, np.rint(values * scale) / scale, values)
+    return numbers(rounded, columns[0].present)
+
+
+def _ema(columns: Sequence[Vector], constants: Sequence[float]) -> Vector:
+    """The first value, then `alpha * value + (1 - alpha) * average so far`.
+
+    Within 1e-12 of the greatest magnitude so far, as against the loop that this says.
+    """
+    alpha = constants[0]
+    return _along(columns[0], lambda values: _smoothed(values, alpha))
+
+
+def _smoothed(values: Floats, alpha: float) -> Floats:
+    """The recurrence by doubling: sums over 1, 2, 4 ... values back, until their weight is gone."""
+    unusable = np.flatnonzero(~np.isfinite(values))
+    finite = int(unusable[0]) if len(unusable) else len(values)
+    sums = alpha * values[:finite]
+    sums[:1] = values[:1][:finite]
+    reach, weight = 1, 1 - alpha
+    while reach < finite and weight > _NO_WEIGHT:
+        sums[reach:] += weight * sums[:-reach]
+        reach, weight = 2 * reach, weight * weight
+    if finite == len(values):
+        return sums
+    # An infinity or NaN never leaves the average again: from there on there is nothing to double.
+    carried = [*sums[-1:].tolist(), *values[finite:].tolist()]
+    rest = list(accumulate(carried, lambda average, value: alpha * value + (1 - alpha) * average))
+    return np.concatenate([sums, np.array(rest[-(len(values) - finite) :])])
+
+
+def _rolling_mean(columns: Sequence[Vector], constants: Sequence[float]) -> Vector:
+    """The mean of the last n present values, this one included; missing until there are n of them.
+
+    Within 1e-12 of the greatest magnitude in the window, as against an exact sum.
+    """
+    size = int(constants[0])
+    return _along(columns[0], lambda values: _window_means(values, size), unfilled=size - 1)
+
+
+def _window_means(values: Floats, size: int) -> Floats:
+    """Window sums out of sums of 1, 2, 4 ... values: no running total that old values could spoil."""
+    if size > len(values):
+        return np.full(len(values), np.nan)
+    greatest = float(np.abs(values[np.isfinite(values)]).max(initial=0))
+    divisor = 1 if greatest > _LARGEST / size else size
+    blocks = values / size if divisor == 1 else values
+    covered, sums, block = 0, np.zeros(len(values) + 1), 1
+    while covered < size:
+        if size & block:
+            starts = len(values) - covered - block + 1
+            sums = sums[:starts] + blocks[covered : covered + starts]
+            covered += block
+        if covered < size:
+            blocks = blocks[:-block] + blocks[block:]
+            block *= 2
+    return np.concatenate([np.full(size - 1, np.nan), sums / divisor])
+
+
+def _end(position: int) -> Implementation:
+    """The first or the last present cell, in every row; missing everywhere where there is none."""
+
+    def apply(columns: Sequence[Vector], _constants: Sequence[float]) -> Vector:
+        vector, length = columns[0], len(columns[0])
+        rows = np.flatnonzero(vector.present)
+        if not len(rows):
+            return vector
+        cell = vector.values[rows[position] : rows[position] + 1]
+        return Vector(vector.kind, np.repeat(cell, length), np.ones(length, np.bool_))
+
+    return apply
+
+
+def _lag(columns: Sequence[Vector], constants: Sequence[float]) -> Vector:
+    """The cell that is n present cells before this one; missing in the first n present cells."""
+    vector, back = columns[0], int(constants[0])
+    rows = np.flatnonzero(vector.present)
+    values, present = vector.values.copy(), vector.present.copy()
+    values[rows[back:]] = vector.values[rows[:-back]]
+    present[rows[:back]] = False
+    return Vector(vector.kind, values, present)
+
+
+_ALPHA = Constant(name="alpha", wanted="a number above 0 and at most 1", fits=lambda value: 0 < value <= 1)
+_SIZE = Constant(name="n", wanted="a whole number from 1", fits=_whole(1, _MAX_ROWS))
+_BACK = Constant(name="n", wanted="a whole number from 1", fits=_whole(1, _MAX_ROWS), default=1)
+_DIGITS = Constant(
+    name="digits", wanted=f"a whole number from 0 to {_MAX_DIGITS}", fits=_whole(0, _MAX_DIGITS), default=0
+)
+
+_ALL: Final = (
+    Function(name="abs", signature="abs(x)", apply=_each(np.abs)),
+    Function(name="log", signature="log(x)", apply=_each(np.log)),
+    Function(name="log10", signature="log10(x)", apply=_each(np.log10)),
+    Function(name="exp", signature="exp(x)", apply=_each(np.exp)),
+    Function(name="sqrt", signature="sqrt(x)", apply=_each(np.sqrt)),
+    Function(name="round", signature="round(x, digits=0)", constants=(_DIGITS,), apply=_round),
+    Function(name="min", signature="min(x, y, ...)", columns=(2, None), apply=_together(np.minimum)),
+    Function(name="max", signature="max(x, y, ...)", columns=(2, None), apply=_together(np.maximum)),
+    Function(name="isnan", signature="isnan(x)", apply=_asked(np.isnan)),
+    Function(name="isfinite", signature="isfinite(x)", apply=_asked(np.isfinite)),
+    Function(name="diff", signature="diff(x)", apply=_in_order(_diff, unfilled=1)),
+    Function(name="cumsum", signature="cumsum(x)", apply=_in_order(np.cumsum)),
+    Function(
+        name="cummin", signature="cummin(x)", apply=_in_order(lambda values: np.fmin.accumulate(values) + 0.0)
+    ),
+    Function(
+        name="cummax", signature="cummax(x)", apply=_in_order(lambda values: np.fmax.accumulate(values) + 0.0)
+    ),
+    Function(name="ema", signature="ema(x, alpha)", constants=(_ALPHA,), apply=_ema),
+    Function(name="rolling_mean", signature="rolling_mean(x, n)", constants=(_SIZE,), apply=_rolling_mean),
+    Function(name="first", signature="first(x)", any_kind=True, apply=_end(0)),
+    Function(name="last", signature="last(x)", any_kind=True, apply=_end(-1)),
+    Function(name="lag", signature="lag(x, n=1)", constants=(_BACK,), any_kind=True, apply=_lag),
+)
+
+FUNCTIONS: Final[Mapping[str, Function]] = {function.name: function for function in _ALL}
+"""All functions by their names."""

@@ -1,0 +1,277 @@
+"""From the names of an expression to the columns that there are.
+
+A name in backticks means exactly that column. A bare name means the column of
+exactly that name; where there is none, it is read as a division of known
+columns and numbers, split at its slashes as few times as possible: `loss/2`,
+`train/loss/val/loss`. (A slash at the very end belongs to no name: `a/(b)` is a
+division already for the parser.) Two readings with equally few splits are an error, and so
+is a division that its surroundings would tear apart (`2 ** loss/3`). Two
+slashes split as `//` does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from heapq import nsmallest
+from typing import Final, NoReturn, cast
+
+from pull_logs.analyze.expressions.functions import FUNCTIONS
+from pull_logs.analyze.expressions.nodes import (
+    Call,
+    Comparison,
+    Name,
+    Negate,
+    Node,
+    Null,
+    Number,
+    Power,
+    Product,
+    ProductOperator,
+    with_operands,
+)
+from pull_logs.analyze.expressions.tokenizer import is_bare_name, is_number, quote_name, shown, stack_bounded
+from pull_logs.errors import ExpressionError, UnknownNameError
+
+MAX_SLASHES: Final = 50
+"""Slashes up to which a bare name is tried as a division."""
+
+_COMPARED = 64
+_ELSEWHERE = {
+    "True": "write 'true'",
+    "False": "write 'false'",
+    "None": "write 'null', or ask with 'is missing'",
+    "nan": "ask with 'isnan(x)'",
+    "NaN": "ask with 'isnan(x)'",
+    "inf": "ask with 'isfinite(x)'",
+    "AND": "write 'and'",
+    "OR": "write 'or'",
+    "NOT": "write 'not'",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """An expression whose every name is a column.
+
+    Attributes:
+        node: The tree, with the divisions that names turned out to be.
+        names: The columns that it reads.
+        notes: What a reader of the answer should know, such as a name with two readings.
+    """
+
+    node: Node
+    names: frozenset[str]
+    notes: tuple[str, ...]
+
+
+def resolve(node: Node, columns: Collection[str], *, source: str, what: str = "metric") -> Resolved:
+    """Find the columns of an expression and check its calls.
+
+    Args:
+        node: The tree, as `parse` gave it.
+        columns: The names that there are.
+        source: The text of the expression, for messages.
+        what: What a column is to the user, for messages.
+
+    Raises:
+        UnknownNameError: A name is no column, nor a division of columns; the message names the nearest.
+        ExpressionError: A name can be read in two ways, or a call names no function or does not fit it.
+    """
+    known = columns if isinstance(columns, AbstractSet) else frozenset(columns)
+    resolver = _Resolver(known, source, what)
+    with stack_bounded(source):
+        found = resolver.node(node)
+    return Resolved(found, frozenset(resolver.names), tuple(dict.fromkeys(resolver.notes)))
+
+
+def nearest_names(name: str, names: Iterable[str], *, count: int = 5) -> tuple[str, ...]:
+    """Those of the names that look most like a name, the likest first; case is ignored."""
+    whole, last = _likeness(name), _likeness(_last_part(name))
+
+    def distance(other: str) -> tuple[float, str]:
+        return -max(whole(other), 0.9 * last(_last_part(other))), other
+
+    return tuple(nsmallest(count, names, key=distance))
+
+
+def _last_part(name: str) -> str:
+    return re.split("[/.]", name)[-1]
+
+
+def _likeness(name: str) -> Callable[[str], float]:
+    """How much other names look like this one, from 0 to 1; the matcher keeps what it learnt of the name."""
+    matcher = SequenceMatcher(None, b=name[:_COMPARED].lower())
+
+    def ratio(other: str) -> float:
+        matcher.set_seq1(other[:_COMPARED].lower())
+        return matcher.ratio()
+
+    return ratio
+
+
+@dataclass(slots=True)
+class _Resolver:
+    known: AbstractSet[str]
+    source: str
+    what: str
+    names: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+    def node(self, node: Node) -> Node:
+        match node:
+            case Name():
+                return self._name(node)
+            case Call():
+                self._check_call(node)
+            case Power():
+                self._check_whole(node.base, beside="**")
+                self._check_whole(node.exponent, beside="**")
+            case Product():
+                for operator, operand in node.rest:
+                    self._check_whole(operand, beside=operator)
+            case Negate():
+                self._check_whole(node.operand, beside="-")
+            case Comparison():
+                self._note_null(node)
+            case _:
+                pass
+        return with_operands(node, self.node)
+
+    def _name(self, name: Name) -> Node:
+        readings = [] if name.quoted else self._divisions(name)
+        if name.text in self.known:
+            self.names.add(name.text)
+            if readings:
+                self.notes.append(
+                    f"{shown(name.text)} is read as the {self.what} of that name; "
+                    f"write {shown(str(readings[0]))} for the division"
+                )
+            return name
+        if not readings:
+            self._fail_unknown(name)
+        if len(readings) > 1:
+            first, second = (shown(str(reading)) for reading in readings)
+            message = f"{shown(name.text)} can be read as {first} and as {second}"
+            raise self._error(message, name, hint="put spaces around the slash that divides")
+        parts = [readings[0].first, *(operand for _, operand in readings[0].rest)]
+        self.names.update(part.text for part in parts if isinstance(part, Name))
+        return readings[0]
+
+    def _divisions(self, name: Name) -> list[Product]:
+        """The readings of a bare name with the fewest splits, two at most.
+
+        Works up from the start of the text: what is best up to one slash is
+        what is best up to an earlier one, and a single operand behind it.
+        """
+        slashes = list(re.finditer("/+", name.text))
+        if not slashes or len(slashes) > MAX_SLASHES:
+            return []
+        starts = [0, *(slash.end() for slash in slashes)]
+        ends = [*(slash.start() for slash in slashes), len(name.text)]
+        best: list[list[tuple[int, ...]]] = [[()]]
+        for stop, end in enumerate(ends):
+            ways = [
+                (*way, begin)
+                for begin in range(stop + 1)
+                if (begin, stop) != (0, len(slashes))
+                and (begin == 0 or len(slashes[begin - 1][0]) <= len("//"))
+                and self._is_operand(name.text[starts[begin] : end], begins=begin == 0)
+                for way in best[begin]
+            ]
+            fewest = min(map(len, ways), default=0)
+            best.append([way for way in ways if len(way) == fewest][:2])
+        return [self._division(name, [starts[begin] for begin in way]) for way in best[-1]]
+
+    def _is_operand(self, text: str, *, begins: bool) -> bool:
+        return (text in self.known and is_bare_name(text)) or (not begins and is_number(text))
+
+    def _division(self, name: Name, starts: list[int]) -> Product:
+        operands: list[Node] = []
+        operators: list[str] = []
+        for start, following in zip(starts, [*starts[1:], len(name.text)], strict=True):
+            piece = name.text[start:following]
+            text = piece.rstrip("/")
+            operators.append(piece[len(text) :])
+            offset = name.span[0] + start
+            span = (offset, offset + len(text))
+            number = is_number(text)
+            operands.append(Number(float(text), span=span) if number else Name(text, span=span))
+        pairs = zip(operators, operands[1:], strict=False)
+        rest = tuple([(cast("ProductOperator", operator), operand) for operator, operand in pairs])
+        return Product(operands[0], rest, span=name.span)
+
+    def _check_whole(self, operand: Node, *, beside: str) -> None:
+        """Refuse a name that is a division where written-out spaces would bind otherwise.
+
+        `2 ** a/b` would be `(2 ** a) / b` with spaces, and `c / a/b` would be `(c / a) / b`.
+        """
+        while isinstance(operand, Negate):
+            operand = operand.operand
+        if not isinstance(operand, Name) or operand.quoted or operand.text in self.known:
+            return
+        for reading in self._divisions(operand):
+            floors = any(operator == "//" for operator, _ in reading.rest)
+            if beside in {"**", "/", "//", "%"} or floors:
+                message = (
+                    f"{shown(operand.text)} is {shown(str(reading))}, which is unclear beside '{beside}'"
+                )
+                hint = "put spaces around the slash that divides, and parentheses where they belong"
+                raise self._error(message, operand, hint=hint)
+
+    def _check_call(self, call: Call) -> None:
+        function = FUNCTIONS.get(call.function)
+        span = (call.span[0], call.span[0] + len(call.function))
+        if function is None:
+            nearest = nearest_names(call.function, FUNCTIONS, count=3)
+            hint = f"the nearest are {', '.join(nearest)}"
+            if "/" in call.function:
+                hint = "put spaces around a slash that divides"
+            message = f"there is no function {shown(call.function)}"
+            raise ExpressionError(message, source=self.source, span=span, hint=hint)
+        least, most = function.arity
+        if len(call.arguments) < least or (most is not None and len(call.arguments) > most):
+            takes = (
+                f"{least} or more" if most is None else str(least) if least == most else f"{least} or {most}"
+            )
+            plural = "" if takes == "1" else "s"
+            message = f"{function.signature} takes {takes} argument{plural}, not {len(call.arguments)}"
+            raise self._error(message, call)
+
+    def _note_null(self, comparison: Comparison) -> None:
+        if any(
+            isinstance(operand, Null)
+            for operand in (comparison.first, *(each for _, each in comparison.rest))
+        ):
+            self.notes.append(
+                "a comparison with null is always false; ask with 'is missing' or 'is not missing'"
+            )
+
+    def _fail_unknown(self, name: Name) -> NoReturn:
+        nearest = [
+            near if is_bare_name(near) else quote_name(near) for near in nearest_names(name.text, self.known)
+        ]
+        message = f"no {self.what} is named {shown(name.text)}"
+        if nearest:
+            message += f"; the nearest are {', '.join(map(_one_line, nearest))}"
+        hint = "" if name.quoted else self._hint(name.text)
+        raise UnknownNameError(message, source=self.source, span=name.span, hint=hint)
+
+    def _hint(self, text: str) -> str:
+        if text in _ELSEWHERE:
+            return _ELSEWHERE[text]
+        if text in FUNCTIONS:
+            return f"the function is written {FUNCTIONS[text].signature}"
+        parts = text.split("/")
+        divides = any(self._is_operand(part, begins=False) for part in parts[1:]) or parts[0] in self.known
+        return "put spaces around a slash that divides" if len(parts) > 1 and divides else ""
+
+    def _error(self, message: str, node: Node, *, hint: str = "") -> ExpressionError:
+        return ExpressionError(message, source=self.source, span=node.span, hint=hint)
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape", "replace").decode("ascii")

@@ -1,0 +1,5 @@
+"""The columns of a run as vectors with masks, and flat names for nested values."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -1,0 +1,292 @@
+"""What must hold of runs: `--assert`, for gates in CI.
+
+    val/acc > 0.9               of the run: the value of its summary, or else the last one of its history
+    any: val/acc > 0.9          of at least one row
+    all: train/loss < 10        of every row that has the metrics
+    step 1000: val/loss < 2     of the metrics' last values at or before step 1000
+
+After the word stands an expression (`pull_logs.analyze.expressions.compile`); without
+one it is about the run, and may name `config.lr`, `summary.val/acc`, `state` and
+all else that `--filter` knows too. The rows are those that a view looks at:
+`--where` and `--last` narrow them, and `--eval` adds columns.
+
+A value that is missing is no reason to pass. A comparison with it is false; `any`
+and `all` do not hold over no row at all; and a run that ended before the step of
+`step` fails. `all` leaves out rows in which a metric is missing, since few
+metrics are in every row, but for metrics that are asked about with `is missing`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from pull_logs.analyze.expressions import Expression, IsMissing, Name, Node, compile_expression, operands
+from pull_logs.analyze.frames import Column, Frame, Vector, from_cells
+from pull_logs.analyze.questions.request import Subject
+from pull_logs.analyze.questions.run_filter import run_cells
+from pull_logs.analyze.questions.selection import Slice
+from pull_logs.errors import ExpressionError, UnknownNameError
+from pull_logs.rows.canonical import STEP, canon_number, spell
+from pull_logs.runs import RunInfo
+
+Scope: TypeAlias = Literal["run", "any", "all", "step"]
+
+_SCOPE = re.compile(r"\s*(?:(any|all)|step\s+([^\s:]+))\s*:")
+_SHOWN_VALUES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """One run of which an assertion does not hold.
+
+    Attributes:
+        subject: The run.
+        told: The values that broke it, in words.
+        step: The step of the row that broke it; None where it is about the run or no row at all.
+        values: What the names of the expression were there.
+    """
+
+    subject: Subject
+    told: str
+    step: int | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Assertion:
+    text: str
+    scope: Scope
+    step: int
+    expression: Expression
+    offset: int
+    broken: list[Broken] = field(default_factory=list)
+
+    def ask(self, subject: Subject, frame: Frame, part: Slice) -> None:
+        with _placed(self.text, self.offset):
+            ask = {"run": self._run, "any": self._any, "all": self._all, "step": self._step}[self.scope]
+            if found := ask(subject, frame, part):
+                self.broken.append(found)
+
+    def _run(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
+        cells = _run_scope(subject.run.info)
+        other = [name for name in self.expression.names if name not in cells]
+        vectors = part.vectors(frame, other)
+        cells |= {name: _last(vector) for name, vector in vectors.items()}
+        return self._over_one_row(subject, {name: cells[name] for name in self.expression.names}, step=None)
+
+    def _step(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
+        if not len(part.steps) or int(part.steps[-1]) < self.step:
+            ended = f"its last step is {int(part.steps[-1])}" if len(part.steps) else "it has no rows"
+            return Broken(subject, ended)
+        until = int(np.searchsorted(part.steps, self.step, side="right"))
+        before = part.take(np.arange(until, dtype=np.intp))
+        vectors = before.vectors(frame, self.expression.names)
+        return self._over_one_row(
+            subject, {name: _last(vector) for name, vector in vectors.items()}, step=self.step
+        )
+
+    def _over_one_row(self, subject: Subject, cells: Mapping[str, Any], *, step: int | None) -> Broken | None:
+        row = {name: from_cells([cell]) for name, cell in cells.items()}
+        if self.expression.condition(row, 1)[0]:
+            return None
+        return Broken(subject, _listed(cells), step, {name: spell(cell) for name, cell in cells.items()})
+
+    def _any(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
+        vectors = part.vectors(frame, self.expression.names)
+        if self.expression.condition(vectors, len(part.steps)).any():
+            return None
+        ranges = [_range(name, vector) for name, vector in sorted(vectors.items())]
+        return Broken(subject, f"in none of {len(part.steps)} rows: {', '.join(ranges[:_SHOWN_VALUES])}")
+
+    def _all(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
+        vectors = part.vectors(frame, self.expression.names)
+        counted = np.ones(len(part.steps), np.bool_)
+        for name in _required(self.expression.node):
+            counted &= vectors[name].present
+        if not counted.any():
+            return Broken(subject, "no row has all of its metrics")
+        failing = np.flatnonzero(counted & ~self.expression.condition(vectors, len(part.steps)))
+        if not len(failing):
+            return None
+        first = int(failing[0])
+        cells = {name: _cell(vector, first) for name, vector in vectors.items()}
+        more = f", and {len(failing) - 1} more of {int(counted.sum())} rows" if len(failing) > 1 else ""
+        step = int(part.steps[first])
+        return Broken(
+            subject,
+            f"{_listed(cells)} at step {step}{more}",
+            step,
+            {name: spell(cell) for name, cell in cells.items()},
+        )
+
+
+class Assertions:
+    """The assertions of a view, asked of one run after the other."""
+
+    def __init__(self, assertions: Sequence[_Assertion]) -> None:
+        self._assertions = assertions
+
+    @classmethod
+    def settle(
+        cls,
+        texts: Sequence[str],
+        *,
+        infos: Sequence[RunInfo],
+        columns: Collection[str],
+        computed: Collection[str],
+    ) -> Assertions:
+        """Compile what must hold.
+
+        Args:
+            texts: As `--assert` takes them.
+            infos: The runs that will be asked.
+            columns: The columns of their histories.
+            computed: The columns that `--eval` adds.
+
+        Raises:
+            ExpressionError: A text is no assertion, or a name has two readings.
+            UnknownNameError: A name is known of none of the runs.
+        """
+        rows = dict.fromkeys((STEP, *columns, *computed))
+        about = dict.fromkeys(name for info in infos for name in _run_scope(info)) if texts else {}
+        settled = []
+        for text in texts:
+            scope, step, offset = _scope_of(text)
+            known = rows if scope != "run" else {**about, **rows}
+            with _placed(text, offset):
+                expression = compile_expression(text[offset:], known, what="metric or run column")
+            settled.append(_Assertion(text, scope, step, expression, offset))
+        return cls(settled)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the expressions were read, where there are two readings."""
+        return tuple(dict.fromkeys(note for item in self._assertions for note in item.expression.notes))
+
+    def ask(self, subject: Subject, frame: Frame, part: Slice) -> None:
+        """Ask all of one run.
+
+        Args:
+            subject: The run.
+            frame: Its history.
+            part: The rows of it that the view looks at.
+
+        Raises:
+            ExpressionError: The kinds of values do not fit what is done with them.
+            DamageError: A column is damaged.
+        """
+        for assertion in self._assertions:
+            assertion.ask(subject, frame, part)
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """An entry per assertion: `assert`, its text; `holds`; and `broken`, the runs that broke it.
+
+        Each of these has the run's label and path, `told` in words, and where one row or value broke it, its
+        `step` and `values`.
+        """
+        return [
+            {
+                "assert": item.text,
+                "holds": not item.broken,
+                "broken": [
+                    {
+                        "run": broken.subject.label,
+                        "path": str(broken.subject.run.info.path),
+                        "told": broken.told,
+                        "step": broken.step,
+                        "values": dict(broken.values),
+                    }
+                    for broken in item.broken
+                ],
+            }
+            for item in self._assertions
+        ]
+
+
+def _scope_of(text: str) -> tuple[Scope, int, int]:
+    """What an assertion is about, the step that it names, and where its expression begins."""
+    found = _SCOPE.match(text)
+    if found is None:
+        return "run", 0, 0
+    if found[1]:
+        return ("any" if found[1] == "any" else "all"), 0, found.end()
+    try:
+        return "step", int(found[2]), found.end()
+    except ValueError:
+        raise ExpressionError(
+            f"{found[2]!r} is no step",
+            source=text,
+            span=found.span(2),
+            hint="write it as --assert 'step 1000: val/loss < 2'",
+        ) from None
+
+
+@contextmanager
+def _placed(text: str, offset: int) -> Iterator[None]:
+    """Errors of an expression that starts at this offset, told in the whole text."""
+    try:
+        yield
+    except (ExpressionError, UnknownNameError) as exc:
+        span = exc.span[0] + offset, exc.span[1] + offset
+        raise type(exc)(exc.message, source=text, span=span, hint=exc.hint) from exc
+
+
+def _run_scope(info: RunInfo) -> dict[str, Any]:
+    """What an assertion about a run can name: the columns of `--filter`, and summary keys by their names."""
+    cells = run_cells(info)
+    prefix = "summary."
+    bare = {
+        name.removeprefix(prefix): value
+        for name, value in cells.items()
+        if name.startswith(prefix) and value is not None
+    }
+    return {**bare, **cells}
+
+
+def _required(node: Node) -> frozenset[str]:
+    """The names of an expression that stand elsewhere than in `is missing`."""
+    if isinstance(node, Name):
+        return frozenset({node.text})
+    if isinstance(node, IsMissing):
+        return frozenset()
+    return frozenset().union(*map(_required, operands(node)))
+
+
+def _cell(vector: Vector, row: int) -> Any:
+    return Column.of(vector).cells(np.array([row]))[0]
+
+
+def _last(vector: Vector) -> Any:
+    present = np.flatnonzero(vector.present)
+    return _cell(vector, int(present[-1])) if len(present) else None
+
+
+def _listed(cells: Mapping[str, Any]) -> str:
+    told = [
+        f"{name} = {_told(cell)}" if cell is not None else f"{name} is missing"
+        for name, cell in cells.items()
+    ]
+    more = len(told) - _SHOWN_VALUES
+    return ", ".join(sorted(told)[:_SHOWN_VALUES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _told(cell: Any) -> str:
+    if isinstance(cell, str):
+        return repr(cell)
+    cell = spell(cell)
+    return f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+
+
+def _range(name: str, vector: Vector) -> str:
+    values, numeric = Column.of(vector).numbers()
+    finite = values[numeric & np.isfinite(values)]
+    if not len(finite):
+        return f"{name} has no number" if vector.present.any() else f"{name} is missing"
+    low, high = canon_number(float(finite.min())), canon_number(float(finite.max()))
+    return f"{name} = {_told(low)}" if low == high else f"{name} from {_told(low)} to {_told(high)}"

@@ -1,0 +1,118 @@
+"""What can be asked of runs: which runs, by which labels, and what to tell of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pull_logs.analyze.frames import RunLike
+from pull_logs.analyze.questions.row_picking import Picking
+from pull_logs.errors import UsageError
+
+COMPARISONS = frozenset({"comparison", "config_diff", "config_same", "summary_comparison"})
+"""The sections that two runs or more add."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint of a run.
+
+    Attributes:
+        file: What the user calls it.
+        step: The step that it tells.
+        epoch: The epoch that it tells.
+        step_key: Where it tells the step; `name` where only a file name does.
+        epoch_key: The same of the epoch.
+    """
+
+    file: str
+    step: int | None = None
+    epoch: float | None = None
+    step_key: str = ""
+    epoch_key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A run that a question is about.
+
+    Attributes:
+        label: What the answer calls it: A, B, ... Z, AA (`compare.label`).
+        run: The run.
+        checkpoint: The checkpoint file that named it, if one did; the furthest where several did.
+        checkpoint_step: The step that this checkpoint tells, if it does.
+        checkpoints: All the checkpoints that named it.
+        source: Where the run was read from: a bundle, a folder, `W&B`.
+    """
+
+    label: str
+    run: RunLike
+    checkpoint: str | None = None
+    checkpoint_step: int | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What to tell of runs; the flags of design section 3.
+
+    Attributes:
+        schema: Names, types, counts and ranges of the columns.
+        stats: Statistics of the metrics.
+        select: A regular expression that is searched for in the names of the metrics.
+        where: An expression that a row must meet.
+        evals: Names and expressions of columns to compute; a later one may use an earlier one.
+        human: No history.
+        picking: Which of the rows to look at at all: those around a step, the last, every n-th.
+        asserts: What must hold (see `pull_logs.analyze.questions.assertions`).
+        show_all: Show rows in which every shown metric is missing.
+        max_rows: History rows of a run; 0 is all.
+        max_tokens: No more rows than can fit into this many tokens of three bytes; 0 is no limit. The rows
+            of a longer history are then not even put into the answer.
+    """
+
+    schema: bool = False
+    stats: bool = False
+    select: str | None = None
+    where: str | None = None
+    evals: tuple[tuple[str, str], ...] = ()
+    human: bool = False
+    picking: Picking = field(default_factory=Picking)
+    asserts: tuple[str, ...] = ()
+    show_all: bool = False
+    max_rows: int = 200
+    max_tokens: int = 0
+
+    def sections(self, *, runs: int) -> frozenset[str]:
+        """The sections that this view asks for.
+
+        `--schema` and `--stats` ask for themselves alone. A view of the history (`--select`, `--where`,
+        `--eval`, `--show-all`, `--around`, `--last`, `--every`) asks for no config or summary. Two runs or more add the comparisons to any
+        view but `--schema` and `--stats`.
+        """
+        always = {"runs", "assertions"} if self.asserts else {"runs"}
+        if self.schema or self.stats:
+            asked = {"schema": self.schema, "stats": self.stats}
+            return frozenset({*always, *(name for name, wanted in asked.items() if wanted)})
+        narrowed = bool(
+            self.select is not None or self.where is not None or self.evals or self.show_all or self.picking
+        )
+        asked_for = {*always}
+        if self.human or not narrowed:
+            asked_for |= {"config", "summary"}
+        if not self.human:
+            asked_for.add("history")
+        return frozenset(asked_for | (COMPARISONS if runs > 1 else frozenset()))
+
+    def check(self) -> None:
+        """Refuse values that no view can have.
+
+        Raises:
+            UsageError: A flag's value is wrong.
+        """
+        if self.max_rows < 0 or self.max_tokens < 0:
+            raise UsageError(
+                f"--max-rows {self.max_rows} --max-tokens {self.max_tokens}: neither can be negative",
+                hint="0 is no limit",
+            )
+        self.picking.check()

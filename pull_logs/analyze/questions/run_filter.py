@@ -1,0 +1,124 @@
+"""Which runs an expression keeps: `config.lr <= 1e-3 and summary.val/acc > 0.9 and state == "finished"`.
+
+The columns are the leaves of the configs (`config.*`) and of the summaries
+(`summary.*`) by their flat keys, and the fields of `_FIELDS`; `tags` is the
+sorted tags joined with commas. A run without the value has it missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from pull_logs.analyze.expressions import Expression, compile_expression, parse
+from pull_logs.analyze.frames import Vector, flatten, from_cells
+from pull_logs.analyze.questions.server_filter import prefilter
+from pull_logs.errors import UnknownNameError
+from pull_logs.runs import RunInfo
+
+_FIELDS: Mapping[str, Callable[[RunInfo], object]] = {
+    "commit": lambda info: info.commit,
+    "created_at": lambda info: info.created_at,
+    "entity": lambda info: info.path.entity,
+    "group": lambda info: info.group,
+    "heartbeat_at": lambda info: info.heartbeat_at,
+    "job_type": lambda info: info.job_type,
+    "name": lambda info: info.name,
+    "notes": lambda info: info.notes,
+    "project": lambda info: info.path.project,
+    "run_id": lambda info: info.path.run_id,
+    "state": lambda info: info.state,
+    "sweep": lambda info: info.sweep,
+    "tags": lambda info: ",".join(sorted(info.tags)),
+    "user": lambda info: info.user,
+}
+
+
+def run_cells(info: RunInfo) -> dict[str, Any]:
+    """All that an expression about runs can ask of one run, by column."""
+    return {
+        **{f"config.{key}": value for key, value in flatten(info.config).items()},
+        **{f"summary.{key}": value for key, value in flatten(info.summary).items()},
+        **{name: read(info) for name, read in _FIELDS.items()},
+    }
+
+
+class RunCondition:
+    """An expression about runs that are not all known yet, asked of one after the other.
+
+    A name that a run does not have is missing there. The names that no run so far had are kept, so
+    that a filter that keeps nothing can say why.
+
+    Attributes:
+        text: The expression, as `--filter` takes it.
+        prefilter: What W&B's server may be asked for beforehand (`pull_logs.analyze.questions.server_filter`).
+    """
+
+    def __init__(self, text: str) -> None:
+        """Parse the expression.
+
+        Raises:
+            ExpressionError: The text is no expression.
+        """
+        self.text = text
+        self.prefilter = prefilter(parse(text))
+        self._absent: set[str] | None = None
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The names that every run so far lacked."""
+        return tuple(sorted(self._absent or ()))
+
+    def holds(self, info: RunInfo) -> bool:
+        """Whether it holds for this run.
+
+        Raises:
+            ExpressionError: The kinds of values do not fit what is done with them.
+        """
+        cells = run_cells(info)
+        expression, lacking = self._compiled(cells.keys())
+        self._absent = lacking if self._absent is None else self._absent & lacking
+        frame = {name: from_cells([cells.get(name)]) for name in expression.names}
+        return bool(expression.condition(frame, 1)[0])
+
+    def _compiled(self, columns: AbstractSet[str]) -> tuple[Expression, set[str]]:
+        """The expression over these columns and those that it names besides, and which these are."""
+        lacking: set[str] = set()
+        while True:
+            try:
+                return compile_expression(self.text, columns | lacking, what="run column"), lacking
+            except UnknownNameError as exc:
+                name = _name_at(exc.source, exc.span)
+                if name in lacking:
+                    raise
+                lacking.add(name)
+
+
+def _name_at(source: str, span: tuple[int, int]) -> str:
+    text = source[slice(*span)]
+    while text.startswith("("):
+        text = text[1:-1].strip()
+    return text[1:-1].replace("``", "`") if text.startswith("`") else text
+
+
+def keep_runs(infos: Sequence[RunInfo], text: str) -> tuple[bool, ...]:
+    """Which of these runs the expression holds for, in their order.
+
+    Args:
+        infos: The runs.
+        text: The expression, as `--filter` takes it.
+
+    Raises:
+        ExpressionError: The text is no expression, or its kinds do not fit.
+        UnknownNameError: A name is in none of the runs; the message names the nearest ones.
+    """
+    if not infos:
+        return ()
+    rows = [run_cells(info) for info in infos]
+    columns = sorted({name for row in rows for name in row})
+    expression = compile_expression(text, columns, what="run column")
+    frame: dict[str, Vector] = {
+        name: from_cells([row.get(name) for row in rows]) for name in expression.names
+    }
+    return tuple(expression.condition(frame, len(rows)).tolist())

@@ -1,0 +1,252 @@
+"""What a view asks of histories - which columns, which rows, which computed ones - applied to a frame.
+
+Names are settled once, over the columns of all runs together, so that an
+expression means the same in every run and a metric need be in one of them only;
+in a run that lacks it, it is missing in every row.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from pull_logs.analyze.frames import Column, Frame, Steps, Vector, missing
+from pull_logs.errors import MetricNotFoundError, UsageError
+from pull_logs.rows.canonical import STEP
+
+if TYPE_CHECKING:
+    from pull_logs.analyze.expressions import Expression
+
+_INTERNAL = re.compile(r"_runtime|_timestamp|_wandb.*", re.DOTALL)
+
+
+def is_internal(name: str) -> bool:
+    """Whether W&B writes a column of this name into every row; it is shown only where `--select` names it."""
+    return name.startswith("_") and _INTERNAL.fullmatch(name) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """The rows and columns of one run that a view asks for.
+
+    Attributes:
+        steps: The steps of the rows that `--where` keeps.
+        columns: The selected columns of those rows, in the order of their names, computed ones behind them.
+        rows_total: The rows of the run.
+        rows: Which rows of the run these are; None for all.
+        computed: What `--eval` computes, for every row of the run.
+    """
+
+    steps: Steps
+    columns: Mapping[str, Column]
+    rows_total: int
+    rows: npt.NDArray[np.intp] | None = None
+    computed: Mapping[str, Vector] = field(default_factory=dict)
+
+    @classmethod
+    def whole(cls, frame: Frame) -> Slice:
+        """All rows of a run, with no column selected."""
+        return cls(steps=frame.steps, columns={}, rows_total=frame.length)
+
+    def take(self, places: npt.NDArray[np.intp]) -> Slice:
+        """Some of its rows."""
+        return replace(
+            self,
+            steps=self.steps[places],
+            columns={name: column.take(places) for name, column in self.columns.items()},
+            rows=places if self.rows is None else self.rows[places],
+        )
+
+    def vectors(self, frame: Frame, names: Collection[str]) -> dict[str, Vector]:
+        """Any columns of the run for these rows, computed ones too; missing where the run has no such column.
+
+        Args:
+            frame: The history that the slice is of.
+            names: The columns.
+
+        Raises:
+            DamageError: A column is damaged.
+        """
+        frame.load(names)
+        whole = _scope(names, frame, self.computed)
+        rows = self.rows
+        return whole if rows is None else {name: vector.take(rows) for name, vector in whole.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """A view's `--select`, `--where` and `--eval`, settled over the columns of all runs.
+
+    Attributes:
+        selected: The columns that `--select` matches; None without it.
+        evals: The computed columns in order.
+        where: The condition that a row must meet.
+        notes: What the user ought to know about how the expressions were read.
+    """
+
+    selected: frozenset[str] | None
+    evals: tuple[tuple[str, Expression], ...]
+    where: Expression | None
+    notes: tuple[str, ...]
+
+    @classmethod
+    def settle(
+        cls,
+        names: Collection[str],
+        *,
+        select: str | None,
+        where: str | None,
+        evals: Sequence[tuple[str, str]],
+    ) -> Selection:
+        """Compile what a view asks for.
+
+        Args:
+            names: The columns of all runs.
+            select: A regular expression, searched for in the names.
+            where: An expression.
+            evals: Names and expressions; a later one may use an earlier one.
+
+        Raises:
+            UsageError: The regular expression is none, or the name of a computed column cannot be one.
+            ExpressionError: An expression does not parse or names no column.
+            MetricNotFoundError: `select` matches no column.
+        """
+        known = dict.fromkeys(names)
+        if not evals and where is None:
+            return cls(
+                selected=None if select is None else _matching(select, known), evals=(), where=None, notes=()
+            )
+        from pull_logs.analyze.expressions import compile_expression
+
+        compiled = []
+        for name, text in evals:
+            _check_eval_name(name, known)
+            compiled.append((name, compile_expression(text, known)))
+            known[name] = None
+        condition = compile_expression(where, known) if where is not None else None
+        expressions = [*(expression for _, expression in compiled), *([condition] if condition else [])]
+        return cls(
+            selected=None if select is None else _matching(select, known),
+            evals=tuple(compiled),
+            where=condition,
+            notes=tuple(dict.fromkeys(note for expression in expressions for note in expression.notes)),
+        )
+
+    def restricted(self, names: frozenset[str]) -> Selection:
+        """The same with these columns selected, whatever was before."""
+        return replace(self, selected=names)
+
+    def columns_of(self, frame: Frame, *, internal: bool) -> list[str]:
+        """The columns of a frame that are selected, `_step` and computed ones apart.
+
+        Args:
+            frame: A run's history.
+            internal: Without a `--select`, take W&B's own columns too.
+        """
+        return [
+            name
+            for name in frame.names
+            if name != STEP
+            and (name in self.selected if self.selected is not None else internal or not is_internal(name))
+        ]
+
+    def apply(self, frame: Frame, *, internal: bool = False, columns: bool = True) -> Slice:
+        """Compute, filter and select. Computed columns see the whole history, whatever `--where` keeps.
+
+        Args:
+            frame: A run's history.
+            internal: Without a `--select`, take W&B's own columns too.
+            columns: Whether any columns are wanted, or only rows and what is computed.
+
+        Raises:
+            ExpressionError: An expression does not fit the columns it names.
+            DamageError: A column is damaged.
+        """
+        names = self.columns_of(frame, internal=internal) if columns else []
+        frame.load([*names, *(name for expression in self._expressions() for name in expression.names)])
+        computed: dict[str, Vector] = {}
+        for name, expression in self.evals:
+            computed[name] = expression.evaluate(_scope(expression.names, frame, computed), frame.length)
+        taken = {name: frame.column(name) for name in names}
+        taken.update((name, Column.of(vector)) for name, vector in computed.items())
+        whole = Slice(steps=frame.steps, columns=taken, rows_total=frame.length, computed=computed)
+        if self.where is None:
+            return whole
+        holds = self.where.condition(_scope(self.where.names, frame, computed), frame.length)
+        return whole.take(np.flatnonzero(holds))
+
+    def _expressions(self) -> Iterable[Expression]:
+        yield from (expression for _, expression in self.evals)
+        if self.where is not None:
+            yield self.where
+
+
+def _scope(names: Collection[str], frame: Frame, computed: Mapping[str, Vector]) -> dict[str, Vector]:
+    """The vectors of these names; all missing where this run has no such column."""
+    return {
+        name: computed[name]
+        if name in computed
+        else frame.columns[name]
+        if name in frame
+        else missing(frame.length)
+        for name in names
+    }
+
+
+def _check_eval_name(name: str, known: Collection[str]) -> None:
+    from pull_logs.analyze.expressions import is_bare_name
+
+    if not is_bare_name(name):
+        raise UsageError(
+            f"--eval cannot name a column {name!r}",
+            hint="a name is a letter or _, then letters, digits and _ . : /",
+        )
+    if name in known:
+        raise UsageError(
+            f"--eval {name!r} is the name of a column already", hint="choose a name that no metric has"
+        )
+
+
+def _matching(pattern: str, names: Collection[str]) -> frozenset[str]:
+    metrics = [name for name in names if name != STEP]
+    search = compile_pattern(pattern).search
+    found = frozenset(filter(search, metrics))
+    if not found and not search(STEP):
+        from pull_logs.analyze.expressions import nearest_names
+
+        nearest = nearest_names(pattern, metrics)
+        raise MetricNotFoundError(
+            f"no metric matches --select {pattern!r}",
+            hint=f"the nearest are {', '.join(map(repr, nearest))}"
+            if nearest
+            else "the runs have no metrics",
+        )
+    return found
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """The regular expression of a `--select`.
+
+    Raises:
+        UsageError: It is none; the message tells the position.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a later Python may read differently is no fault of today
+            return re.compile(pattern)
+    except re.error as exc:
+        place = "" if exc.pos is None else f" at position {exc.pos}"
+        raise UsageError(
+            f"--select {pattern!r} is no regular expression: {exc.msg}{place}",
+            hint="escape special characters with a backslash",
+        ) from exc
+    except (RecursionError, OverflowError) as exc:
+        raise UsageError(
+            f"--select {pattern[:40]!r}... is too deep for a regular expression", hint="make it simpler"
+        ) from exc

@@ -1,0 +1,205 @@
+"""A run expression as a filter that W&B's server applies, as far as it surely means the same there.
+
+The server's answer is a prefilter: it may keep runs for which the expression
+does not hold, and must keep every run for which it does. So only those parts
+are translated whose meaning there is known (read API facts, section 3.3), over the
+plain fields and the top-level keys of config and summary:
+
+    name == "text", name == 0.1, name < 0.1, 0.1 < name < 1    numbers that both sides hold exactly
+    name in ["a", "b"]
+    config.key is not missing, not (config.key is missing)
+    config.flag                                                as a condition: the server is asked for true
+    created_at >= "2026-01-31"                                 a whole day: its text orders as the moment does
+    and, or, and not around and, or, not
+
+Everything else asks for nothing. `!=` and `not in` are left out because the server
+matches lists by their elements; `not` around a comparison, because it holds where
+the value is missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, Final
+
+from pull_logs.analyze.expressions import (
+    And,
+    Bool,
+    Comparison,
+    IsMissing,
+    Membership,
+    Name,
+    Negate,
+    Node,
+    Not,
+    Number,
+    Or,
+    String,
+    is_number,
+)
+
+Document = dict[str, Any]
+
+FIELDS: Final[Mapping[str, str]] = {
+    "group": "group",
+    "job_type": "jobType",
+    "name": "displayName",
+    "run_id": "name",
+    "state": "state",
+    "sweep": "sweep",
+    "user": "username",
+}
+"""The fields of a run whose text the server compares as we do, and their names there."""
+
+_OPERATORS: Final = {"==": "$eq", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
+_MIRRORED: Final = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_EXACT_BELOW: Final = 2.0**53
+_PREFIXES: Final = ("config.", "summary.")
+_DAY = re.compile(r"(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])")
+_DAYS: Final = {"<": "$lt", "<=": "$lte", ">": "$gte", ">=": "$gte"}
+"""`created_at > "2026-01-31"` holds on that day, since its text is longer than the day's."""
+
+
+def prefilter(node: Node) -> Document:
+    """The Mongo-like document of a parsed run expression; empty where nothing can be asked.
+
+    Args:
+        node: The tree as `parse` gives it, its names not resolved.
+    """
+    return _translate(node) or {}
+
+
+def _translate(node: Node, *, denied: bool = False) -> Document | None:
+    """What the server may be asked for; None where that is nothing.
+
+    Args:
+        node: A condition. It either holds or does not, so that `not` can be moved inwards.
+        denied: Whether the opposite is meant.
+    """
+    match node:
+        case Not():
+            return _translate(node.operand, denied=not denied)
+        case And() | Or():
+            parts = [_translate(operand, denied=denied) for operand in node.operands]
+            if isinstance(node, Or) is denied:
+                return _joined("$and", [part for part in parts if part])
+            return None if None in parts else _joined("$or", [part for part in parts if part])
+        case IsMissing():
+            return _asked(node.operand, {"$exists": True}) if node.negated is not denied else None
+        case _:
+            return None if denied else _atom(node)
+
+
+def _atom(node: Node) -> Document | None:
+    match node:
+        case Comparison():
+            return _comparison(node)
+        case Membership():
+            return _membership(node)
+        case Name():
+            return _asked(node, {"$eq": True})
+        case _:
+            return None
+
+
+def _asked(node: Node, condition: Document) -> Document | None:
+    """A condition on a value of the config or the summary."""
+    field = _field(node)
+    return None if field is None or field in FIELDS.values() else {field: condition}
+
+
+def _joined(operator: str, documents: Sequence[Document]) -> Document | None:
+    if len(documents) <= 1:
+        return documents[0] if documents else None
+    return {operator: list(documents)}
+
+
+def _comparison(node: Comparison) -> Document | None:
+    """A chain holds where each of its pairs does, so each that can be told is asked for."""
+    asked: list[Document] = []
+    left = node.first
+    for operator, right in node.rest:
+        pair = _pair(left, operator, right)
+        if pair is None and operator in _MIRRORED:
+            pair = _pair(right, _MIRRORED[operator], left)
+        if pair is not None:
+            asked.append(pair)
+        left = right
+    return _joined("$and", asked)
+
+
+def _pair(left: Node, operator: str, right: Node) -> Document | None:
+    if isinstance(left, Name) and left.text == "created_at":
+        return _days(operator, right)
+    field, value = _field(left), _literal(right)
+    if field is None or value is None or operator not in _OPERATORS:
+        return None
+    if operator != "==" and not _is_quantity(value):
+        return None
+    if field in FIELDS.values() and not isinstance(value, str):
+        return None
+    return {field: {_OPERATORS[operator]: value}}
+
+
+def _days(operator: str, right: Node) -> Document | None:
+    """Moments are compared as text here, and text of one form orders as the moments do."""
+    if isinstance(right, String) and operator in _DAYS and _is_day(right.value):
+        return {"createdAt": {_DAYS[operator]: right.value}}
+    return None
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return bool(_DAY.fullmatch(text)) and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _membership(node: Membership) -> Document | None:
+    field = _field(node.operand)
+    values = [_literal(item) for item in node.items]
+    if node.negated or field is None or not values or None in values:
+        return None
+    if field in FIELDS.values() and not all(isinstance(value, str) for value in values):
+        return None
+    return {field: {"$in": values}}
+
+
+def _is_quantity(value: object) -> bool:
+    return isinstance(value, float) and not isinstance(value, bool)
+
+
+def _literal(node: Node) -> float | str | bool | None:
+    match node:
+        case Number() if node.value < _EXACT_BELOW:
+            return node.value
+        case Negate(operand=Number() as number) if number.value < _EXACT_BELOW:
+            return -number.value
+        case String() | Bool():
+            return node.value
+        case _:
+            return None
+
+
+def _field(node: Node) -> str | None:
+    """What the server calls this name, where there is no doubt what it means."""
+    if not isinstance(node, Name):
+        return None
+    if node.text in FIELDS:
+        return FIELDS[node.text]
+    section, _, key = node.text.partition(".")
+    if not key or "." in key or "\\" in key or not (node.quoted or _is_one_name(key)):
+        return None
+    if section == "config":
+        return f"config.{key}.value"
+    return f"summary_metrics.{key}" if section == "summary" else None
+
+
+def _is_one_name(key: str) -> bool:
+    """Whether no slash in a bare name can be the division that the resolver might read it as."""
+    return not any(
+        not piece or is_number(piece) or piece in FIELDS or piece.startswith(_PREFIXES)
+        for piece in key.split("/")[1:]
+    )

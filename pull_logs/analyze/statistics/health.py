@@ -1,0 +1,301 @@
+"""What went wrong in a run, and from which step on: the flags of `pull-logs overview`.
+
+    nan           a number of a metric is NaN or infinite
+    divergence    a loss has lost all that it had won, and stays there
+    overfitting   a validation metric gets worse while its training metric gets better
+    plateau       a metric has not got better for the last third of its values
+    stalled       no row came for long, while the run went on or was said to go on
+    crashed       the run ended as crashed, failed, killed or preempted
+
+`docs/health.md` has the definitions with their numbers; the constants here are those. A metric
+is judged by its *levels*: its finite values in stretches of a few, of each stretch the median, so
+that single spikes count for nothing. Its *noise* is the spread of the differences from value to
+value. Whether less is better is told by its name; metrics of other names can only be `nan`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from pull_logs.analyze.frames import Column, Floats, Steps
+from pull_logs.runs import RunInfo
+
+Flag: TypeAlias = Literal["nan", "divergence", "overfitting", "plateau", "stalled", "crashed"]
+
+FLAGS: tuple[Flag, ...] = ("nan", "divergence", "overfitting", "plateau", "stalled", "crashed")
+"""All flags, in the order in which they are told."""
+
+_LESS = frozenset({"loss", "nll", "ppl", "perplexity", "err", "error", "mse", "mae", "rmse", "wer", "cer"})
+_MORE = frozenset({"acc", "accuracy", "auc", "auroc", "f1", "iou", "miou", "map", "bleu", "reward", "return"})
+_TRAINING = frozenset({"train", "training", "trn"})
+_VALIDATION = frozenset({"val", "valid", "validation", "eval", "evaluation", "dev", "test"})
+_WORDS = re.compile(r"[^A-Za-z0-9]+")
+
+_FEWEST = 10
+"""Values that a metric must have before it can diverge or be on a plateau."""
+_FEWEST_VALIDATED = 6
+"""Values that a validation metric must have before it can overfit."""
+_LEVELS = 100
+_NOISY = 6.0
+_STALL_SECONDS = 600.0
+_STALL_INTERVALS = 50.0
+_ENDED_BADLY = frozenset({"crashed", "failed", "killed", "preempted"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A flag of a run.
+
+    Attributes:
+        flag: Which.
+        step: The step where it begins; None of a run without rows.
+        metric: The metric that shows it, the one with the earliest step where several do.
+        told: What was found there, in words.
+        metrics: How many metrics show it.
+    """
+
+    flag: Flag
+    step: int | None
+    metric: str | None
+    told: str
+    metrics: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """A metric whose name tells which way is better; its numbers turned so that less is better.
+
+    Attributes:
+        sign: 1 where less is better, -1 where more is.
+        levels: The medians of its stretches, times `sign`.
+        starts: The step of the first value of each stretch.
+        noise: The spread of a single value around its level.
+        width: Values in a stretch.
+        count: All finite values.
+    """
+
+    sign: int
+    levels: Floats
+    starts: Steps
+    noise: float
+    width: int
+    count: int
+
+    @classmethod
+    def of(cls, name: str, steps: Steps, values: Floats) -> _Curve | None:
+        """The curve of these finite values; None where nothing can be judged."""
+        sign = _direction(name)
+        count = len(values)
+        if not sign or count < _FEWEST_VALIDATED:
+            return None
+        width = max(1, min(5, count // 20), -(-count // _LEVELS))
+        whole = values[: count // width * width].reshape(-1, width)
+        levels = sign * np.median(whole, axis=1)
+        changes = np.diff(values)
+        noise = 1.4826 * float(np.median(np.abs(changes - np.median(changes)))) / 2**0.5
+        return cls(sign, levels, steps[: len(levels) * width : width], noise, width, count)
+
+    @property
+    def level_noise(self) -> float:
+        """The spread of a level."""
+        return float(self.noise / self.width**0.5)
+
+    def shown(self, level: float) -> str:
+        """A level as the metric has it."""
+        return f"{self.sign * level:.4g}"
+
+
+def find_flags(
+    info: RunInfo, metrics: Mapping[str, Column], steps: Steps, timestamps: Column | None
+) -> tuple[Finding, ...]:
+    """What is wrong with a run, at most one finding of each flag, in the order of `FLAGS`.
+
+    Args:
+        info: The run.
+        metrics: Its metrics by name; columns that hold no numbers are passed over.
+        steps: The step of each row.
+        timestamps: Its `_timestamp`, in seconds.
+    """
+    with np.errstate(all="ignore"):  # sums and differences of huge numbers may overflow, and then say nothing
+        return tuple(_earliest(_findings(info, metrics, steps, timestamps)))
+
+
+def _findings(
+    info: RunInfo, metrics: Mapping[str, Column], steps: Steps, timestamps: Column | None
+) -> list[Finding]:
+    found: list[Finding] = []
+    curves: dict[str, _Curve] = {}
+    for name, column in metrics.items():
+        values, numeric = column.numbers()
+        finite = np.isfinite(values)
+        found += _not_finite(name, steps, values, numeric & ~finite)
+        kept = numeric & finite
+        if curve := _Curve.of(name, steps[kept], values[kept]):
+            curves[name] = curve
+    diverged = {name: one for name, curve in curves.items() if (one := _divergence(name, curve))}
+    overfitted = {one.metric: one for one in _overfitting(curves) if one.metric not in diverged}
+    found += [*diverged.values(), *overfitted.values()]
+    found += [
+        one
+        for name, curve in curves.items()
+        if name not in diverged and name not in overfitted and (one := _plateau(name, curve))
+    ]
+    found += _stalled(info, steps, timestamps)
+    if info.state in _ENDED_BADLY:
+        step = int(steps[-1]) if len(steps) else None
+        found.append(Finding(flag="crashed", step=step, metric=None, told=f"it ended as {info.state}"))
+    return found
+
+
+def _earliest(found: Iterable[Finding]) -> Iterator[Finding]:
+    by_flag: dict[Flag, list[Finding]] = {}
+    for finding in found:
+        by_flag.setdefault(finding.flag, []).append(finding)
+    for flag in FLAGS:
+        if several := by_flag.get(flag):
+            first = min(several, key=lambda one: (one.step is None, one.step or 0, one.metric or ""))
+            yield Finding(
+                flag=flag, step=first.step, metric=first.metric, told=first.told, metrics=len(several)
+            )
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORDS.split(name) if word]
+
+
+def _direction(name: str) -> int:
+    """1 where less is better, -1 where more is, 0 where the name does not tell: the last word that tells counts."""
+    for word in reversed(_words(name)):
+        if word in _LESS or word.endswith("loss"):
+            return 1
+        if word in _MORE:
+            return -1
+    return 0
+
+
+def _not_finite(name: str, steps: Steps, values: Floats, lost: np.ndarray) -> Iterator[Finding]:
+    rows = np.flatnonzero(lost)
+    if not len(rows):
+        return
+    value = float(values[rows[0]])
+    word = "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    more = f", and {len(rows) - 1} more values are not finite" if len(rows) > 1 else ""
+    yield Finding(flag="nan", step=int(steps[rows[0]]), metric=name, told=f"{word}{more}")
+
+
+def _divergence(name: str, curve: _Curve) -> Finding | None:
+    if curve.sign < 0 or curve.count < _FEWEST:
+        return None
+    levels = curve.levels
+    place = int(np.argmin(levels))
+    start, best, end = float(levels[0]), float(levels[place]), float(levels[-2:].min())
+    lost = end - best
+    if not lost > max(start - best, abs(start) / 2, _NOISY * curve.noise):
+        return None
+    begin = min(int(np.flatnonzero(levels <= best + lost / 10)[-1]) + 1, len(levels) - 1)
+    return Finding(
+        flag="divergence",
+        step=int(curve.starts[begin]),
+        metric=name,
+        told=f"{curve.shown(best)} at its best, {curve.shown(end)} at the end",
+    )
+
+
+def _overfitting(curves: Mapping[str, _Curve]) -> Iterator[Finding]:
+    for name, curve in curves.items():
+        partner = next((other for other in curves if _is_training_of(other, name)), None)
+        if partner is None or curves[partner].sign != curve.sign:
+            continue
+        levels = curve.levels
+        best = int(np.argmin(levels))
+        won = float(levels[0] - levels[best])
+        end = float(np.median(levels[-max(2, len(levels) // 10) :]))
+        rise = end - float(levels[best])
+        enough = max(won / 20, 3 * curve.level_noise)
+        if len(levels) - 1 - best < max(2, len(levels) * 0.15) or won <= 0 or not rise > enough:
+            continue
+        begin = int(curve.starts[best])
+        if _still_better(curves[partner], begin):
+            yield Finding(
+                flag="overfitting",
+                step=begin,
+                metric=name,
+                told=f"{curve.shown(float(levels[best]))} at its best, {curve.shown(end)} at the end, "
+                f"while {partner} still got better",
+            )
+
+
+def _is_training_of(other: str, name: str) -> bool:
+    """Whether a metric is what another one is on training data: `train/loss` of `val/loss`, `loss` of `val_loss`."""
+    words, others = _words(name), _words(other)
+    if not _VALIDATION.intersection(words) or _VALIDATION.intersection(others):
+        return False
+    return [word for word in words if word not in _VALIDATION] == [
+        word for word in others if word not in _TRAINING
+    ]
+
+
+def _still_better(training: _Curve, step: int) -> bool:
+    """Whether a training metric is clearly better at the end than it was at this step."""
+    until = max(int(np.searchsorted(training.starts, step, side="right")), 1)
+    then = float(np.median(training.levels[max(until - 3, 0) : until]))
+    now = float(np.median(training.levels[-max(2, len(training.levels) // 10) :]))
+    return then - now > 2 * training.level_noise
+
+
+def _plateau(name: str, curve: _Curve) -> Finding | None:
+    if curve.count < _FEWEST:
+        return None
+    levels = curve.levels
+    best = float(levels.min())
+    won = float(levels[0]) - best
+    if won <= 4 * curve.level_noise:
+        begin, told = 0, f"it never got better than {curve.shown(float(levels[0]))}"
+    else:
+        near = best + max(won / 50, curve.level_noise)
+        begin = int(np.flatnonzero(np.minimum.accumulate(levels) <= near)[0])
+        told = f"{curve.shown(float(levels[begin]))}, and {curve.shown(best)} at its best since"
+    if len(levels) - begin < len(levels) / 3:
+        return None
+    return Finding(flag="plateau", step=int(curve.starts[begin]), metric=name, told=told)
+
+
+def _stalled(info: RunInfo, steps: Steps, timestamps: Column | None) -> Iterator[Finding]:
+    if timestamps is None:
+        return
+    values, numeric = timestamps.numbers()
+    kept = numeric & np.isfinite(values)
+    times, steps = values[kept], steps[kept]
+    if len(times) < 2:
+        return
+    gaps = np.diff(times)
+    limit = max(_STALL_SECONDS, _STALL_INTERVALS * float(np.median(gaps)))
+    beat = _seconds(info.heartbeat_at)
+    if info.state == "running" and beat is not None and beat - float(times[-1]) > limit:
+        silent = beat - float(times[-1])
+        yield Finding(
+            flag="stalled", step=int(steps[-1]), metric=None, told=f"no row for {silent:.0f} s since"
+        )
+    place = int(np.argmax(gaps))
+    if float(gaps[place]) > limit:
+        yield Finding(
+            flag="stalled",
+            step=int(steps[place]),
+            metric=None,
+            told=f"{float(gaps[place]):.0f} s until the next row",
+        )
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None

@@ -1,0 +1,53 @@
+"""`demo`: the whole way from a server to an answer, without an account or a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("demo.wandb.zip"),
+    show_default=True,
+    help="The bundle to write.",
+)
+def demo(out: Path) -> None:
+    """Serve recorded runs on loopback, pull them all, verify and compare them."""
+    from importlib.resources import as_file, files
+
+    from pull_logs.cli.commands.show import show_comparison
+    from pull_logs.cli.options import Sources
+    from pull_logs.cli.render import progress_display, tell_report
+    from pull_logs.fetch import Selection, load_settings, pull_sync
+    from pull_logs.replay import serve_bundle
+    from pull_logs.snapshot import open_bundle, verify_bundle
+
+    with as_file(files("pull_logs") / "data" / "digits.wandb.zip") as recorded:
+        with open_bundle(recorded) as bundle:
+            projects = sorted({run.path.project_path for run in bundle.runs()})
+        click.echo(f"1. serving {len(projects)} project of recorded runs on loopback", err=True)
+        with serve_bundle(recorded) as server, progress_display() as hook:
+            settings = load_settings(environ=server.environment())
+            click.echo(f"2. pulling every run of {', '.join(projects)} from {server.url}", err=True)
+            report = pull_sync(Selection(projects=tuple(projects)), out=out, settings=settings, progress=hook)
+    tell_report(report)
+    checked = verify_bundle(out)
+    click.echo(f"3. verified {checked.members} members of {out}, {checked.bytes / 1e6:.2f} MB", err=True)
+    click.echo("4. comparing", err=True)
+    show_comparison(Sources(bundles=(out,)), select="^val/(acc|loss)$")
+    click.echo("Next:")
+    for command in _next(out, report.runs[0].path.run_id):
+        click.echo(f"  {command}")
+
+
+def _next(out: Path, run_id: str) -> tuple[str, ...]:
+    return (
+        f"pull-logs -b {out} -r {run_id} --schema",
+        f"pull-logs -b {out} --select '^val/' --filter 'summary.val/acc > 0.9'",
+        f"pull-logs serve {out}",
+    )

@@ -1,0 +1,259 @@
+"""How much sections have, and what is left of them where they have to be shorter.
+
+An *extent* says how much of each kind a section has. A *cutter* takes a section and gives a function from
+extents to what is left of it. Which of these a section uses, and in which order it is cut, is said in
+`pull_logs.cli.render.budget`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much of each kind a section has, or may have."""
+
+    runs: int = 0
+    entries: int = 0
+    rows: int = 0
+    columns: int = 0
+    chars: int = 0
+
+
+def longest(value: Any) -> int:
+    """The longest text in a value, or the length of the JSON of its longest list."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return max((max(len(key), longest(item)) for key, item in value.items()), default=0)
+    if isinstance(value, list):
+        return len(json.dumps(value))
+    return 0
+
+
+def clip(value: Any, chars: int) -> Any:
+    """A value of a record or a cell with its text and its lists cut short."""
+    if isinstance(value, str):
+        return value if len(value) <= chars else value[: max(chars - 1, 0)] + "…"
+    if isinstance(value, list) and len(json.dumps(value)) > chars:
+        return _clip_items(value, chars)
+    if isinstance(value, Mapping):
+        return {key: clip(item, chars) for key, item in value.items() if len(key) <= chars}
+    return value
+
+
+def _clip_items(items: Sequence[Any], chars: int) -> list[Any]:
+    kept = []
+    for item in items:
+        clipped = clip(item, chars)
+        chars -= len(json.dumps(clipped)) + 1
+        if chars < 0:
+            break
+        kept.append(clipped)
+    return kept
+
+
+def _first(mapping: Mapping[str, Any], count: int, chars: int) -> dict[str, Any]:
+    """The first members whose keys are not too long."""
+    kept = [key for key in mapping if len(key) <= chars][:count]
+    return {key: mapping[key] for key in kept}
+
+
+def _some_runs(mapping: Mapping[str, Any], count: int) -> dict[str, Any]:
+    return dict(list(mapping.items())[:count])
+
+
+def list_extent(entries: Sequence[Any]) -> Extent:
+    """How many entries a list has, and its longest text."""
+    return Extent(entries=len(entries), chars=max(map(longest, entries), default=0))
+
+
+def cut_list(entries: Sequence[Any]) -> Callable[[Extent], Any]:
+    """A list with fewer entries, texts and lists in them cut short."""
+    return lambda to: [clip(entry, to.chars) for entry in entries[: to.entries]]
+
+
+def cut_runs(runs: Sequence[Mapping[str, Any]]) -> Callable[[Extent], Any]:
+    """A legend with fewer runs."""
+    return lambda to: [
+        {key: clip(value, to.chars) for key, value in run.items()} for run in runs[: to.entries]
+    ]
+
+
+def records_extent(records: Mapping[str, Any]) -> Extent:
+    """The extent of records by run: runs, keys of the largest record, longest text."""
+    return Extent(
+        runs=len(records),
+        entries=max(map(len, records.values()), default=0),
+        chars=max(
+            (longest(record) if isinstance(record, dict) else 0 for record in records.values()), default=0
+        ),
+    )
+
+
+def cut_records(records: Mapping[str, Mapping[str, Any]]) -> Callable[[Extent], Any]:
+    """Fewer runs, of each fewer keys."""
+    return lambda to: {
+        run: {key: clip(value, to.chars) for key, value in _first(record, to.entries, to.chars).items()}
+        for run, record in _some_runs(records, to.runs).items()
+    }
+
+
+def schema_extent(schemas: Mapping[str, Sequence[Mapping[str, Any]]]) -> Extent:
+    """The extent of schemas by run: runs, columns, longest name."""
+    names = [len(entry["name"]) for entries in schemas.values() for entry in entries]
+    return Extent(
+        runs=len(schemas), entries=max(map(len, schemas.values()), default=0), chars=max(names, default=0)
+    )
+
+
+def cut_schema(schemas: Mapping[str, Sequence[Mapping[str, Any]]]) -> Callable[[Extent], Any]:
+    """Fewer runs, of each fewer columns."""
+    return lambda to: {
+        run: [
+            {**entry, "type": clip(entry["type"], to.chars)}
+            for entry in entries
+            if len(entry["name"]) <= to.chars
+        ][: to.entries]
+        for run, entries in _some_runs(schemas, to.runs).items()
+    }
+
+
+_TEXTS = ("first", "last")
+"""The statistics that may be texts, and so may be long."""
+
+
+def stats_extent(stats: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Extent:
+    """The extent of statistics by run and metric, or by metric and run."""
+    names = [len(name) for entries in stats.values() for name in entries] + [len(name) for name in stats]
+    texts = [
+        longest(found[name]) for entries in stats.values() for found in entries.values() for name in _TEXTS
+    ]
+    return Extent(
+        runs=len(stats),
+        entries=max(map(len, stats.values()), default=0),
+        chars=max((*names, *texts), default=0),
+    )
+
+
+def cut_stats(stats: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Callable[[Extent], Any]:
+    """Fewer of either; numbers are never cut."""
+    return lambda to: {
+        outer: {
+            inner: {**found, **{name: clip(found[name], to.chars) for name in _TEXTS}}
+            for inner, found in _first(entries, to.entries, to.chars).items()
+        }
+        for outer, entries in _first(stats, to.runs, to.chars).items()
+    }
+
+
+def history_extent(histories: Mapping[str, Mapping[str, Any]]) -> Extent:
+    """The extent of histories by run: runs, rows, columns, longest text."""
+    texts = (
+        longest(cell)
+        for history in histories.values()
+        for row in (history["columns"], *history["rows"])
+        for cell in row
+        if isinstance(cell, (str, list, dict))
+    )
+    return Extent(
+        runs=len(histories),
+        rows=max((len(history["rows"]) for history in histories.values()), default=0),
+        columns=max((len(history["columns"]) - 1 for history in histories.values()), default=0),
+        chars=max(texts, default=0),
+    )
+
+
+def cut_history(histories: Mapping[str, Mapping[str, Any]]) -> Callable[[Extent], Any]:
+    """Fewer runs, of each fewer rows and columns; rows go in the order of `sample.rank_rows`."""
+    ranks: dict[str, list[int]] = {}
+
+    def cut(to: Extent) -> dict[str, Any]:
+        shown = _some_runs(histories, to.runs)
+        for run, history in shown.items():
+            if run not in ranks and to.rows < len(history["rows"]):
+                ranks[run] = _ranked(history["rows"])
+        return {run: _cut_table(history, ranks.get(run), to) for run, history in shown.items()}
+
+    return cut
+
+
+def _cut_table(history: Mapping[str, Any], rank: Sequence[int] | None, to: Extent) -> dict[str, Any]:
+    names, rows = history["columns"], history["rows"]
+    kept = [0, *[place for place, name in enumerate(names) if place and len(name) <= to.chars][: to.columns]]
+    if rank is not None and to.rows < len(rows):
+        rows = [rows[place] for place in sorted(rank[: to.rows])]
+    picked = history["rows_picked"]
+    return {
+        **history,
+        "columns": [names[place] for place in kept],
+        "rows": [[clip(row[place], to.chars) for place in kept] for row in rows],
+        "rows_shown": len(rows),
+        "sampling": "none" if len(rows) == picked else f"extremes {len(rows)}/{picked}",
+    }
+
+
+def _ranked(rows: Sequence[Sequence[Any]]) -> list[int]:
+    """The rows in the order in which a budget takes them."""
+    import numpy as np
+
+    from pull_logs.analyze.statistics import rank_rows
+
+    metrics = []
+    for cells in list(zip(*rows, strict=True))[1:]:
+        numbers = [_as_number(cell) for cell in cells]
+        numeric = np.array([number is not None for number in numbers], np.bool_)
+        metrics.append((np.array([number or 0.0 for number in numbers], np.float64), numeric))
+    return [int(row) for row in rank_rows(metrics, length=len(rows))]
+
+
+def _as_number(cell: object) -> float | None:
+    """The number of a cell of an answer, where text is a number only if it spells one that is not finite."""
+    if isinstance(cell, bool) or not isinstance(cell, (int, float, str)):
+        return None
+    if isinstance(cell, str) and cell not in ("NaN", "Infinity", "-Infinity"):
+        return None
+    try:
+        return float(cell)
+    except OverflowError:
+        return float("inf")
+
+
+def entries_extent(entries: Sequence[Mapping[str, Any]]) -> Extent:
+    """The extent of a comparison: entries that hold mappings from run labels to values."""
+    tables = [item for entry in entries for item in entry.values() if isinstance(item, Mapping)]
+    names = [item for entry in entries for item in entry.values() if isinstance(item, str)]
+    return Extent(
+        runs=len({run for table in tables for run in table}),
+        entries=len(entries),
+        chars=max(
+            map(longest, (*names, *(value for table in tables for value in table.values()))), default=0
+        ),
+    )
+
+
+def cut_entries(entries: Sequence[Mapping[str, Any]]) -> Callable[[Extent], Any]:
+    """Fewer entries, of each fewer runs."""
+    order = sorted(
+        {run for entry in entries for item in entry.values() if isinstance(item, Mapping) for run in item},
+        key=lambda run: (len(run), run),
+    )
+
+    def cut(to: Extent) -> list[dict[str, Any]]:
+        runs = set(order[: to.runs])
+        return [
+            {
+                field: {run: clip(value, to.chars) for run, value in item.items() if run in runs}
+                if isinstance(item, Mapping)
+                else item
+                for field, item in entry.items()
+            }
+            for entry in entries
+            if all(len(item) <= to.chars for item in entry.values() if isinstance(item, str))
+        ][: to.entries]
+
+    return cut

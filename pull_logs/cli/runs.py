@@ -1,0 +1,287 @@
+"""From the sources on a command line to labelled runs, wherever they are kept.
+
+With `-b` everything is looked up in the bundles and the network is never
+touched. Without it, checkpoints and run paths are asked of W&B through the
+local cache, and a local W&B run folder is read where it lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pull_logs.cli.options import Sources
+from pull_logs.errors import RunNotFoundError
+from pull_logs.runs import RunPath, RunReference
+
+if TYPE_CHECKING:
+    from pull_logs.analyze import Checkpoint, Subject
+    from pull_logs.snapshot import Bundle, Run
+    from pull_logs.sources import CheckpointRun, CheckpointScan
+
+Tell = Callable[[str], None]
+
+_TOLD_AT_MOST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A run, what it was read from, and the checkpoints that named it."""
+
+    run: Run
+    source: str
+    checkpoints: tuple[CheckpointRun, ...] = ()
+
+
+def warn(text: str) -> None:
+    """Tell on stderr what a user ought to know of an answer that has no place for it."""
+    import click
+
+    from pull_logs.cli.render import inline
+
+    click.echo(f"pull-logs: note: {inline(text)}", err=True)
+
+
+@contextmanager
+def open_subjects(sources: Sources, *, tell: Tell = warn) -> Iterator[tuple[Subject, ...]]:
+    """The runs of `sources`, labelled in the order they were named; closed on leaving.
+
+    A run that is named several times, as by the checkpoints of a folder, is there once.
+
+    Args:
+        sources: Which runs.
+        tell: Told which checkpoints of a folder or a glob were passed over.
+
+    Raises:
+        UsageError: Nothing was named, or the flags contradict each other.
+        NotFoundError: A file, checkpoint or run is not there.
+        AccessError: W&B had to be asked and could not be.
+        DamageError: A bundle or a checkpoint is damaged or unsafe.
+    """
+    sources.check()
+    with ExitStack() as stack:
+        scan = read_checkpoints(sources, tell=tell)
+        found = _merged(
+            _from_bundles(sources, scan, stack, tell)
+            if sources.bundles
+            else _from_elsewhere(sources, scan.found if scan else (), stack)
+        )
+        if sources.keep is not None:
+            found = _filtered(found, sources.keep)
+        yield _labelled(found)
+
+
+def _merged(found: Sequence[_Found]) -> list[_Found]:
+    """Each run of each place once, with all of its checkpoints, in the order in which they were named."""
+    merged: dict[tuple[str, RunPath], _Found] = {}
+    for item in found:
+        place = item.source, item.run.path
+        known = merged.get(place)
+        merged[place] = replace(known, checkpoints=(*known.checkpoints, *item.checkpoints)) if known else item
+    return list(merged.values())
+
+
+def _labelled(found: Sequence[_Found]) -> tuple[Subject, ...]:
+    from pull_logs.analyze import Subject, label
+
+    subjects = []
+    for index, item in enumerate(found):
+        checkpoints = _by_progress(item.checkpoints)
+        furthest = checkpoints[-1] if checkpoints else None
+        subjects.append(
+            Subject(
+                label=label(index),
+                run=item.run,
+                checkpoint=furthest.file if furthest else None,
+                checkpoint_step=furthest.step if furthest else None,
+                checkpoints=checkpoints,
+                source=item.source,
+            )
+        )
+    return tuple(subjects)
+
+
+def _by_progress(found: Sequence[CheckpointRun]) -> tuple[Checkpoint, ...]:
+    """Checkpoints of one run as answers know them, the furthest last."""
+    from pull_logs.analyze import Checkpoint
+    from pull_logs.analyze.answers import progress_of
+
+    checkpoints = [
+        Checkpoint(
+            file=str(told.file),
+            step=told.step,
+            epoch=told.epoch,
+            step_key=told.step_key,
+            epoch_key=told.epoch_key,
+        )
+        for told in found
+    ]
+    return tuple(sorted(checkpoints, key=progress_of))
+
+
+def _filtered(found: Sequence[_Found], text: str) -> list[_Found]:
+    from pull_logs.analyze import keep_runs
+
+    kept = keep_runs([item.run.info for item in found], text)
+    if not any(kept):
+        raise RunNotFoundError(
+            f"none of the {len(found)} runs holds for --filter {text!r}",
+            hint="look at the runs without --filter first",
+        )
+    return [item for item, keep in zip(found, kept, strict=True) if keep]
+
+
+def read_checkpoints(sources: Sources, *, tell: Tell = warn) -> CheckpointScan | None:
+    """The checkpoints that were named; None when none were.
+
+    Raises:
+        NotFoundError: A checkpoint is not there, or has no run in it.
+        DamageError: It is damaged or unsafe.
+    """
+    if not sources.checkpoints:
+        return None
+    from pull_logs.sources import scan_checkpoints
+
+    scan = scan_checkpoints(sources.checkpoints, key=sources.checkpoint_key)
+    if scan.passed_over:
+        _tell_passed_over([why for _, why in scan.passed_over], tell)
+    return scan
+
+
+def _tell_passed_over(reasons: Sequence[str], tell: Tell) -> None:
+    more = len(reasons) - _TOLD_AT_MOST
+    count = "1 checkpoint was" if len(reasons) == 1 else f"{len(reasons)} checkpoints were"
+    told = "; ".join(reasons[:_TOLD_AT_MOST])
+    tell(f"{count} passed over: {told}{f'; and {more} more' if more > 0 else ''}")
+
+
+def _from_bundles(
+    sources: Sources, scan: CheckpointScan | None, stack: ExitStack, tell: Tell
+) -> list[_Found]:
+    from pull_logs.snapshot import open_bundle
+
+    bundles = [stack.enter_context(open_bundle(path)) for path in sources.bundles]
+    found = _of_checkpoints(bundles, scan, tell) if scan else []
+    found += [_look_up(bundles, RunReference.parse(text), f"run {text!r}") for text in sources.runs]
+    wanted = {*sources.projects}
+    sweeps = {*sources.sweeps}
+    everything = not (scan or sources.runs or wanted or sweeps)
+    for bundle in bundles:
+        for run in bundle.runs():
+            sweep = f"{run.path.project_path}/{run.sweep}"
+            if everything or run.path.project_path in wanted or sweep in sweeps:
+                found.append(_Found(run, str(bundle.path)))
+    if not found:
+        named = ", ".join([*sorted(wanted), *sorted(sweeps)]) or "any run"
+        raise RunNotFoundError(
+            f"{', '.join(repr(str(bundle.path)) for bundle in bundles)} does not hold {named}",
+            hint="`pull-logs info BUNDLE` lists what it holds",
+        )
+    return found
+
+
+def _of_checkpoints(bundles: Sequence[Bundle], scan: CheckpointScan, tell: Tell) -> list[_Found]:
+    """The runs of checkpoints; one that no bundle holds is passed over where another's is held.
+
+    A checkpoint that was named by itself must have its run.
+    """
+    found: list[_Found] = []
+    missed: list[RunNotFoundError] = []
+    looked_up: dict[RunReference, _Found | RunNotFoundError] = {}
+    for checkpoint in scan.found:
+        who = f"checkpoint {str(checkpoint.file)!r}"
+        known = looked_up.get(checkpoint.reference)
+        if known is None or isinstance(known, RunNotFoundError):
+            try:
+                known = _look_up(bundles, checkpoint.reference, who)
+            except RunNotFoundError as exc:
+                known = RunNotFoundError(
+                    exc.message if exc.message.startswith(who) else f"{who}: {exc.message}", hint=exc.hint
+                )
+                missed.append(known)
+                if checkpoint.file in scan.alone:
+                    raise known from exc
+        looked_up[checkpoint.reference] = known
+        if isinstance(known, _Found):
+            found.append(replace(known, checkpoints=(checkpoint,)))
+    if missed and not found:
+        raise missed[0]
+    if missed:
+        _tell_passed_over([exc.message for exc in missed], tell)
+    return found
+
+
+def _look_up(bundles: Sequence[Bundle], reference: RunReference, who: str) -> _Found:
+    """The one run of these bundles that the reference means; `who` says in an error who named it."""
+    found: list[_Found] = []
+    missed: list[RunNotFoundError] = []
+    for bundle in bundles:
+        try:
+            found.append(_Found(bundle[str(reference)], str(bundle.path)))
+        except RunNotFoundError as exc:
+            missed.append(exc)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        places = ", ".join(repr(item.source) for item in found)
+        raise RunNotFoundError(
+            f"{who} is in {len(found)} bundles: {places}", hint="name the bundle it is meant from alone"
+        )
+    raise missed[0]
+
+
+def _from_elsewhere(sources: Sources, checkpoints: Sequence[CheckpointRun], stack: ExitStack) -> list[_Found]:
+    folders = [text for text in sources.runs if Path(text).is_dir()]
+    named: dict[RunReference, list[CheckpointRun]] = {}
+    for checkpoint in checkpoints:
+        named.setdefault(checkpoint.reference, []).append(checkpoint)
+    references = [*named, *(RunReference.parse(text) for text in sources.runs if text not in folders)]
+    found = _from_folders(folders, stack)
+    if references or sources.projects or sources.sweeps:
+        from pull_logs.fetch import Selection, open_cached
+
+        runs = open_cached(
+            Selection(runs=tuple(references), projects=sources.projects, sweeps=sources.sweeps),
+            refresh=sources.refresh,
+            offline=sources.offline,
+            stack=stack,
+        )
+        brought = [*map(tuple, named.values()), *[()] * (len(runs) - len(named))]
+        found += [_Found(run, "W&B", told) for run, told in zip(runs, brought, strict=True)]
+    return found
+
+
+def _from_folders(folders: Sequence[str], stack: ExitStack) -> list[_Found]:
+    if not folders:
+        return []
+    import tempfile
+
+    from pull_logs.snapshot import open_bundle
+    from pull_logs.sources import import_runs
+
+    found = []
+    for folder in folders:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-")))
+        import_runs([Path(folder)], out=place / "run.wandb.zip", entity=None, project=None)
+        bundle = stack.enter_context(open_bundle(place / "run.wandb.zip"))
+        found += [_Found(run, folder) for run in bundle.runs()]
+    return found
+
+
+def refuse_incomplete(subjects: Sequence[Subject]) -> None:
+    """Make incomplete runs an error, for `--strict`.
+
+    Raises:
+        IncompleteError: A run is not complete.
+    """
+    from pull_logs.errors import IncompleteError
+
+    missing = [f"{item.label} ({item.run.coverage.reason})" for item in subjects if not item.run.complete]
+    if missing:
+        raise IncompleteError(
+            f"incomplete under --strict: {', '.join(missing)}",
+            hint="ask again with --refresh, or without --strict",
+        )

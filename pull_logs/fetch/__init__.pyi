@@ -1,0 +1,16 @@
+from .api import RetryPolicy as RetryPolicy
+from .api import Settings as Settings
+from .api import load_settings as load_settings
+from .cache import open_cached as open_cached
+from .concurrency import run_async as run_async
+from .dry_run import survey as survey
+from .dry_run import survey_sync as survey_sync
+from .pipeline import pull as pull
+from .pipeline import pull_sync as pull_sync
+from .progress import PullProgress as PullProgress
+from .reports import PullReport as PullReport
+from .reports import RunOutcome as RunOutcome
+from .reports import Survey as Survey
+from .selection import RunFilter as RunFilter
+from .selection import Selection as Selection
+from .wantedfiles import WantedFiles as WantedFiles

@@ -1,0 +1,5 @@
+"""Finding runs: the queries, what a run node says, and the configs of sweeps."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

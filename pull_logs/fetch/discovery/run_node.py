@@ -1,0 +1,129 @@
+"""Runs as GraphQL gives them, turned into ours (read API facts, sections 3.4, 3.5 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from pull_logs.errors import DataError
+from pull_logs.fetch.api import shard_key
+from pull_logs.fetch.discovery.found import Exports, Found, Promise, Steps
+from pull_logs.rows.canonical import canon_record, canon_step, parse_json
+from pull_logs.runs import RunInfo, RunPath
+
+_INTERNAL = frozenset({"_wandb", "wandb_version"})
+
+
+def read_node(node: Mapping[str, Any], *, entity: str, project: str, host: str, now: float) -> Found:
+    """A run of a listing or of a query by name.
+
+    Args:
+        node: The GraphQL object.
+        entity: The entity it was asked for under.
+        project: The project it was asked for under.
+        host: The host that the run is known by.
+        now: The time on the client's clock, from which its URLs age.
+
+    Raises:
+        DataError: It has no name, or a part of it is not JSON.
+    """
+    run_id = node.get("name")
+    if not isinstance(run_id, str) or not run_id:
+        raise DataError(f"W&B listed a run of {entity}/{project} without a name")
+    config, internal = _config(_record(node.get("config")))
+    user = node.get("user")
+    info = RunInfo(
+        path=RunPath(entity, project, run_id),
+        name=_text(node.get("displayName")) or run_id,
+        state=_text(node.get("state")) or "finished",
+        tags=tuple(tag for tag in node.get("tags") or () if isinstance(tag, str)),
+        group=_text(node.get("group")),
+        job_type=_text(node.get("jobType")),
+        sweep=_text(node.get("sweepName")),
+        notes=_text(node.get("notes")),
+        user=_text(user.get("username")) or _text(user.get("name")) if isinstance(user, Mapping) else None,
+        commit=_text(node.get("commit")),
+        created_at=utc_text(node.get("createdAt")),
+        heartbeat_at=utc_text(node.get("heartbeatAt")),
+        host=host,
+        config=config,
+        config_internal=internal,
+        summary=_record(node.get("summaryMetrics")),
+        system_summary=_record(node.get("systemMetrics")),
+    )
+    exports = read_exports(node["parquetHistory"], now=now) if "parquetHistory" in node else None
+    return Found(info, _promise(node), exports)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _record(value: object) -> dict[str, Any]:
+    """A config or summary: a JSON string, an object already, or null."""
+    if isinstance(value, str):
+        value = parse_json(value) if value.strip() else None
+    return canon_record(value) if isinstance(value, Mapping) else {}
+
+
+def _config(raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The config unwrapped, its internal keys apart; an entry without a "value" is one itself."""
+    plain: dict[str, Any] = {}
+    internal: dict[str, Any] = {}
+    for key, entry in raw.items():
+        value = entry["value"] if isinstance(entry, Mapping) and "value" in entry else entry
+        (internal if key in _INTERNAL else plain)[key] = value
+    return plain, internal
+
+
+def _promise(node: Mapping[str, Any]) -> Promise:
+    keys = _record(node.get("historyKeys"))
+    return Promise(rows=_count(node.get("historyLineCount")), last_step=_count(keys.get("lastStep")))
+
+
+def _count(value: object) -> int | None:
+    """A count or a step that may be absent, negative for none, or a float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or value < 0:
+        return None
+    return int(value)
+
+
+def read_exports(value: object, *, now: float) -> Exports | None:
+    """The `parquetHistory` of a run; None where the server gave null for it."""
+    if not isinstance(value, Mapping):
+        return None
+    urls = {shard_key(url): url for url in value.get("parquetUrls") or () if isinstance(url, str) and url}
+    return Exports(urls=urls, live_steps=_live_steps(value.get("liveData")), asked_at=now)
+
+
+def _live_steps(value: object) -> Steps | None:
+    """The steps in `liveData`, whose numbers may be floats; None for null and for what is no list of rows."""
+    if not isinstance(value, list):
+        return None
+    steps: list[int] = []
+    for row in value:
+        if isinstance(row, Mapping) and row.get("_step") is not None:
+            try:
+                steps.append(canon_step(row["_step"]))
+            except DataError:
+                return None
+    return np.unique(np.array(steps, dtype=np.int64))
+
+
+def utc_text(value: object) -> str | None:
+    """A time as W&B writes it, in UTC with a `Z`, with a fraction of a second only where there is some.
+
+    W&B leaves the time zone out where it means UTC.
+    """
+    if not isinstance(value, str) or not value.strip():
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except ValueError:
+        return value
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    text = moment.replace(tzinfo=None).isoformat(timespec="microseconds").rstrip("0").removesuffix(".")
+    return f"{text}Z"

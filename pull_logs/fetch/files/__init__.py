@@ -1,0 +1,5 @@
+"""The files that a run logged: listing, choosing and downloading them."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

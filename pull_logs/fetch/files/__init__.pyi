@@ -1,0 +1,2 @@
+from .listing import list_files as list_files
+from .run_files import read_files as read_files

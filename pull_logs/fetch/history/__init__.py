@@ -1,0 +1,5 @@
+"""The history of one run: exported shards, live pages, decoding and refreshing."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

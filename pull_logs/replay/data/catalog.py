@@ -1,0 +1,132 @@
+"""Which projects and runs the open bundles hold together.
+
+Only run paths are read at the start. Listing a project reads the columns that
+its filter and its order name; a config or a summary is parsed where one of
+them asks for it, or where it is answered.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+
+from pull_logs.replay import not_found as misses
+from pull_logs.replay.data.filters import compile_filter, compile_order, sort_runs
+from pull_logs.runs import RunPath
+from pull_logs.snapshot import Bundle, Run
+
+_LOG = logging.getLogger("pull_logs.replay")
+
+ProjectKey = tuple[str, str]
+
+
+class Catalog:
+    """The runs of several bundles by entity and project; the first bundle that holds a run serves it.
+
+    Attributes:
+        entity: The default entity.
+        held: The subject of every sentence about what is not there.
+    """
+
+    def __init__(self, bundles: Sequence[Bundle], *, entity: str | None = None) -> None:
+        self._runs: dict[RunPath, Run] = {}
+        self._projects: dict[ProjectKey, list[RunPath]] = {}
+        for bundle in bundles:
+            for run in bundle.runs():
+                self._add(run)
+        self.entity = entity or next((path.entity for path in self._runs), "local")
+        self.held = misses.of_bundles([str(bundle.path).rpartition("/")[2] for bundle in bundles])
+        # Listings are paged: the pages of one listing come from one sorted list, and its order is not that of
+        # the records in the bundle.
+        self._listed = lru_cache(maxsize=16)(self._list)
+
+    def _add(self, run: Run) -> None:
+        path = run.path
+        if path in self._runs:
+            _LOG.warning("run %r is in several bundles; the first of them serves it", str(path))
+            return
+        self._runs[path] = run
+        self._projects.setdefault((path.entity, path.project), []).append(path)
+
+    @property
+    def entities(self) -> tuple[str, ...]:
+        """All entities, the default one first."""
+        return tuple(dict.fromkeys((self.entity, *(entity for entity, _ in self._projects))))
+
+    def projects(self, entity: str | None) -> list[ProjectKey]:
+        """The projects of an entity (the default one for None), by name.
+
+        Raises:
+            NotFoundError: There is nothing of that entity.
+        """
+        owner = entity or self.entity
+        if owner not in self.entities:
+            raise misses.entity_missing(owner, held=self.held, entities=self.entities)
+        return sorted(key for key in self._projects if key[0] == owner)
+
+    def project(self, entity: str | None, name: str | None) -> ProjectKey:
+        """A project by its entity (the default one for None) and name.
+
+        Raises:
+            ProjectNotFoundError: It is not there.
+        """
+        key = (entity or self.entity, name or "")
+        if key not in self._projects:
+            known = map("/".join, self._projects)
+            raise misses.project_missing(*key, held=self.held, projects=known)
+        return key
+
+    def run(self, project: ProjectKey, run_id: str) -> Run:
+        """A run by its id.
+
+        Raises:
+            RunNotFoundError: It is not there.
+        """
+        path = RunPath(*project, run_id)
+        run = self.find(path)
+        if run is None:
+            paths = self._projects[project]
+            named = next((other for other in paths if self._runs[other].name == run_id), None)
+            raise misses.run_missing(path, held=self.held, runs=paths, named=named)
+        return run
+
+    def find(self, path: RunPath) -> Run | None:
+        """A run by its path."""
+        return self._runs.get(path)
+
+    def runs(self, project: ProjectKey) -> Iterator[Run]:
+        """A project's runs, by path."""
+        return (self._runs[path] for path in sorted(self._projects[project]))
+
+    def listed(self, project: ProjectKey, filters: str | None, order: str | None) -> tuple[Run, ...]:
+        """The runs that a filter keeps, in order.
+
+        Raises:
+            UsageError: The filter or the order says nothing.
+        """
+        return self._listed(project, filters, order)
+
+    def _list(self, project: ProjectKey, filters: str | None, order: str | None) -> tuple[Run, ...]:
+        keep, sorting = compile_filter(filters), compile_order(order)
+        kept = [run for run in self.runs(project) if keep(run)]
+        return tuple(sort_runs(kept, sorting))
+
+    def sweeps(self, project: ProjectKey) -> Mapping[str, list[Run]]:
+        """The sweeps that runs of a project belong to, by id, each with its runs."""
+        found: dict[str, list[Run]] = {}
+        for run in self.runs(project):
+            if run.sweep:
+                found.setdefault(run.sweep, []).append(run)
+        return dict(sorted(found.items()))
+
+    def sweep(self, project: ProjectKey, name: str) -> list[Run]:
+        """The runs of a sweep.
+
+        Raises:
+            NotFoundError: No run of it is there.
+        """
+        sweeps = self.sweeps(project)
+        if name not in sweeps:
+            raise misses.sweep_missing("/".join(project), name, held=self.held, sweeps=sweeps)
+        return sweeps[name]

@@ -1,0 +1,152 @@
+"""The fields of a run that a filter or an order can name.
+
+W&B takes camel case and snake case (`createdAt`, `created_at`), and reaches
+into the config and the summary with dots (read API facts, section 3.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pull_logs.errors import UsageError
+from pull_logs.runs import RunInfo
+from pull_logs.snapshot import Run
+
+Facts = Run | RunInfo
+"""What is known of a run; a `Run` of a bundle parses a document when it is asked for."""
+
+FieldReader = Callable[[Facts], Any]
+
+
+class Missing:
+    """The type of `MISSING`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = Missing()
+"""What a run has in a field that it does not have; null is a value of its own."""
+
+
+def parse_time(value: object) -> datetime | None:
+    """A moment from ISO 8601 text, UTC unless it says otherwise; None for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _duration(info: Facts) -> float | int | None:
+    """Seconds that the run took: what it logged last, else from its creation to its last heartbeat."""
+    internal = info.summary.get("_wandb")
+    nested = internal.get("runtime") if isinstance(internal, Mapping) else None
+    for seconds in (nested, info.summary.get("_runtime")):
+        if isinstance(seconds, (int, float)):
+            return seconds
+    created, beat = parse_time(info.created_at), parse_time(info.heartbeat_at)
+    return (beat - created).total_seconds() if created and beat else None
+
+
+_COLUMNS: Mapping[str, FieldReader] = {
+    "name": lambda info: info.path.run_id,
+    "displayname": lambda info: info.name,
+    "state": lambda info: info.state,
+    "tags": lambda info: list(info.tags),
+    "group": lambda info: info.group,
+    "jobtype": lambda info: info.job_type,
+    "sweep": lambda info: info.sweep,
+    "sweepname": lambda info: info.sweep,
+    "notes": lambda info: info.notes,
+    "user": lambda info: info.user,
+    "username": lambda info: info.user,
+    "commit": lambda info: info.commit,
+    "entity": lambda info: info.path.entity,
+    "project": lambda info: info.path.project,
+    "host": lambda info: info.metadata.get("host"),
+    "createdat": lambda info: info.created_at,
+    "heartbeatat": lambda info: info.heartbeat_at,
+    "updatedat": lambda info: info.heartbeat_at,
+    "duration": _duration,
+}
+_TIMES = frozenset({"createdat", "heartbeatat", "updatedat"})
+
+
+def field_reader(name: str) -> FieldReader:
+    """How to read the field `name` of a run; `MISSING` where a run has none.
+
+    Raises:
+        UsageError: No run has a field of that name.
+    """
+    section, _, steps = name.partition(".")
+    if section == "config" and steps:
+        return lambda info: _config(info.config, steps)
+    if _plain(section) == "summarymetrics" and steps:
+        return lambda info: _member(info.summary, steps)
+    column = _COLUMNS.get(_plain(name))
+    if column is None:
+        raise UsageError(
+            f"runs have no field {name!r}",
+            hint="write config.<key>, summary_metrics.<key>, displayName, state, createdAt, tags, group, jobType, sweep, username, host, duration or name",
+        )
+    return lambda info: _absent_if_null(column(info))
+
+
+def is_time(name: str) -> bool:
+    """Whether the field `name` holds a moment, to be compared as such."""
+    return _plain(name) in _TIMES
+
+
+def _absent_if_null(value: Any) -> Any:
+    return MISSING if value is None else value
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _config(config: Mapping[str, Any], steps: str) -> Any:
+    """The config value at dotted `steps`.
+
+    W&B stores a value as `{"value": ...}`, so that both `lr` and `lr.value`
+    name it, and both `opt.lr` and `opt.value.lr` a member of it.
+    """
+    if (whole := steps.removesuffix(".value")) != steps and whole in config:
+        return config[whole]
+    if steps in config:
+        return config[steps]
+    for head, rest in _splits(steps):
+        if head in config:
+            if rest == "value":
+                return config[head]
+            for tail in (rest, rest.removeprefix("value.")):
+                found = _member(config[head], tail)
+                if found is not MISSING:
+                    return found
+    return MISSING
+
+
+def _member(value: object, steps: str) -> Any:
+    """The member at dotted `steps`; a literal key with dots wins over nesting."""
+    if not isinstance(value, Mapping):
+        return MISSING
+    if steps in value:
+        return value[steps]
+    for head, rest in _splits(steps):
+        found = _member(value.get(head), rest)
+        if found is not MISSING:
+            return found
+    return MISSING
+
+
+def _splits(steps: str) -> Iterator[tuple[str, str]]:
+    parts = steps.split(".")
+    for count in range(1, len(parts)):
+        yield ".".join(parts[:count]), ".".join(parts[count:])

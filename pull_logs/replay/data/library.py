@@ -1,0 +1,214 @@
+"""What the server reads of its bundles, kept in bounds: tables, exports, their links."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+from pull_logs.errors import NotFoundError
+from pull_logs.replay.data.bounded_cache import BoundedCache
+from pull_logs.replay.data.catalog import Catalog
+from pull_logs.replay.data.exports import encode, plain_table
+from pull_logs.replay.data.history import Table
+from pull_logs.replay.data.json_text import metadata_bytes
+from pull_logs.replay.data.links import LinkSigner, object_path
+from pull_logs.rows.batches import RESIDUAL
+from pull_logs.runs import LIVE_STATES, RunPath
+from pull_logs.snapshot import Run, RunFile
+from pull_logs.snapshot.read import RunFiles
+
+MEMORY = 256_000_000
+"""Bytes that tables, and again exports, may take by default."""
+
+METADATA = "wandb-metadata.json"
+_FILE = "file-"
+
+_COLUMN_COST = 1500
+"""Bytes that a column of a table takes beside its cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileNode:
+    """What is told of a file of a run.
+
+    Attributes:
+        md5: In hex.
+        object_name: The name of the object that has its bytes.
+    """
+
+    name: str
+    size: int
+    md5: str
+    mediatype: str | None
+    object_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object that a link leads to.
+
+    Attributes:
+        tag: Its ETag, without quotes.
+    """
+
+    body: bytes
+    media_type: str
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of a run that a link leads to; its bytes are sent out of the bundle, and were checked."""
+
+    file: RunFile
+
+    @property
+    def media_type(self) -> str:
+        """What it is."""
+        return self.file.mediatype or "application/octet-stream"
+
+    @property
+    def tag(self) -> str:
+        """Its ETag, without quotes."""
+        return self.file.md5
+
+
+class Library:
+    """Reads histories when asked, each once, and forgets the least used ones.
+
+    Args:
+        catalog: The runs.
+        signer: Signs links to exports.
+        memory: Bytes that decoded tables, and again encoded exports, may take.
+        shard_rows: Rows that one export has at most, the runs longer than that having several; None
+            gives each run one.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        signer: LinkSigner,
+        memory: int = MEMORY,
+        shard_rows: int | None = None,
+    ) -> None:
+        self.catalog = catalog
+        self.signer = signer
+        self._shard_rows = shard_rows
+        self._tables = BoundedCache[RunPath, Table](limit=memory, size=_table_bytes)
+        self._exports = BoundedCache[tuple[RunPath, int], Stored](
+            limit=memory, size=lambda stored: len(stored.body)
+        )
+        self._exact: dict[RunPath, bool] = {}
+        self._checked: set[tuple[RunPath, str]] = set()
+        self._run_files = lru_cache(maxsize=64)(self._files_of)
+
+    def table(self, run: Run) -> Table:
+        """The whole history of a run."""
+        return self._tables.get(run.path, lambda: Table(run.table()))
+
+    def export_links(self, run: Run, base_url: str) -> list[str]:
+        """The links to the run's Parquet files; none for a run that is served live.
+
+        A run that may still log is live; so is one that plain Parquet would change.
+        """
+        if run.state in LIVE_STATES or run.rows == 0:
+            return []
+        if run.path not in self._exact:
+            self._exact[run.path] = self._is_exact(run)
+        names = self._shard_names(run) if self._exact[run.path] else []
+        return [self.link(run.path, name, base_url) for name in names]
+
+    def link(self, path: RunPath, name: str, base_url: str) -> str:
+        """The signed link to an object of a run."""
+        return self.signer.link(base_url, object_path(path, name))
+
+    def files(self, run: Run) -> list[FileNode]:
+        """The files of a run: those that were pulled, and its metadata where only its record has them."""
+        told = [
+            FileNode(file.name, file.size, file.md5, file.mediatype, _file_object(file.name))
+            for file in self._run_files(run.path).values()
+        ]
+        if run.metadata and METADATA not in self._run_files(run.path):
+            made = _stored(metadata_bytes(run), "application/json")
+            told.append(FileNode(METADATA, len(made.body), made.tag, made.media_type, METADATA))
+        return sorted(told, key=lambda file: file.name.encode())
+
+    def stored(self, path: RunPath, name: str) -> Stored | StoredFile | None:
+        """The object `name` of a run; None if there is no such object.
+
+        Raises:
+            BundleDamagedError: It is a file whose bytes are not what they were.
+        """
+        run = self.catalog.find(path)
+        if run is None:
+            return None
+        if name == METADATA and run.metadata:
+            return _stored(metadata_bytes(run), "application/json")
+        if name.startswith(_FILE):
+            return self._stored_file(run, name)
+        names = self._shard_names(run)
+        if name in names:
+            number = names.index(name)
+            return self._exports.get((path, number), lambda: self._export(run, number))
+        return None
+
+    def _files_of(self, path: RunPath) -> RunFiles:
+        run = self.catalog.find(path)
+        assert run is not None  # noqa: S101 - for the type checker: its caller has it
+        return run.files
+
+    def _stored_file(self, run: Run, name: str) -> StoredFile | None:
+        file = self._run_files(run.path).get(_file_of_object(name))
+        if file is None:
+            return None
+        if (run.path, name) not in self._checked:
+            file.check()
+            self._checked.add((run.path, name))
+        return StoredFile(file)
+
+    def _shard_names(self, run: Run) -> list[str]:
+        """Another name for other rows: whoever keeps a file by its link's path keeps it rightly."""
+        stem = run.rows_hash.removeprefix("sha256:")[:16]
+        if self._shard_rows is None or run.rows <= self._shard_rows:
+            return [f"{stem}.runhistory.parquet"]
+        shards = -(-run.rows // self._shard_rows)
+        return [f"{stem}-{number}-of-{shards}.runhistory.parquet" for number in range(shards)]
+
+    def _is_exact(self, run: Run) -> bool:
+        """Whether plain Parquet carries the run; a look at its first rows tells where nothing is in the way."""
+        if RESIDUAL not in next(run.batches(columns=())).column_names:
+            return True
+        return plain_table(self.table(run)) is not None
+
+    def _export(self, run: Run, number: int) -> Stored:
+        plain = plain_table(self.table(run))
+        if plain is None:
+            raise NotFoundError(f"run {run.path} has no export")
+        rows = self._shard_rows or max(plain.num_rows, 1)
+        return _stored(encode(plain.slice(number * rows, rows)), "application/octet-stream")
+
+
+def _table_bytes(table: Table) -> int:
+    """What a table takes; of a short one, its columns take more than its cells."""
+    return int(table.rows.nbytes) + _COLUMN_COST * int(table.rows.num_columns)
+
+
+def _file_object(name: str) -> str:
+    """The name of the object that has a file's bytes: whatever the file is called, it is one segment of a URL."""
+    return _FILE + base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+
+
+def _file_of_object(name: str) -> str:
+    """The file that an object has the bytes of; empty, which no file is called, for an object of no file."""
+    text = name.removeprefix(_FILE)
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except ValueError:
+        return ""
+
+
+def _stored(body: bytes, media_type: str) -> Stored:
+    return Stored(body, media_type, hashlib.md5(body, usedforsecurity=False).hexdigest())

@@ -1,0 +1,5 @@
+"""The GraphQL side of replay: documents, the schema, and its resolvers."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -1,0 +1,414 @@
+"""The manifest of a bundle: a Frictionless data package, written so that the same bundle has the same bytes.
+
+One resource stands on a line, keys are sorted, and nothing in it tells when,
+where or by whom the bundle was made. `datapackage-digest.json` holds the
+SHA-256 of the manifest, which is the bundle's id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from reprlib import Repr
+from typing import Any
+from urllib.parse import quote, unquote
+
+import orjson
+
+from pull_logs.errors import BundleDamagedError, FormatTooNewError, UnsafeFileError
+from pull_logs.snapshot.format.file_record import MAX_NAME, FileRecord, is_mediatype
+from pull_logs.snapshot.format.names import (
+    MANIFEST,
+    RUNS,
+    file_name_of,
+    folder_of_file,
+    is_member_name,
+    why_refused,
+)
+
+FORMAT_NAME = "wandb-pull-logs/snapshot"
+FORMAT_VERSION = 1
+FORMAT_BYTES = b'{"format":"wandb-pull-logs/snapshot","reader":"0.1.0","version":1}\n'
+"""The member FORMAT of this version; `reader` is the first release that can read it."""
+
+MAX_FORMAT = 4096
+MAX_MANIFEST = 64 * 2**20
+"""Bytes of a manifest that is read at all."""
+
+MAX_VALUES = 32
+"""Values of a manifest for each file of the bundle; the library's own have less than half as many."""
+
+MAX_COUNT = 2**48
+"""Rows or bytes that a resource may claim."""
+
+MAX_METRICS = 2**20
+"""Characters of the metrics that were kept."""
+
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_KIND = re.compile(r"[a-z][a-z-]{0,39}")
+_FIXED_FILES = 4
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+_RELEASE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A Parquet file of the bundle.
+
+    Attributes:
+        path: Its member's name.
+        bytes: Its size.
+        hash: `sha256:` and the hex digest of its bytes.
+        rows: Its rows.
+        rows_hash: The rows hash of a history or of system metrics; None for `runs.parquet`.
+        footer_bytes: Size of the Parquet footer, in bytes at the end of the file.
+        footer_hash: The hash of these bytes.
+        writer: The library that encoded it.
+    """
+
+    path: str
+    bytes: int
+    hash: str
+    rows: int
+    rows_hash: str | None
+    footer_bytes: int
+    footer_hash: str
+    writer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileResource:
+    """A file that a run logged.
+
+    Attributes:
+        path: Its member's name.
+        record: What is known of it.
+    """
+
+    path: str
+    record: FileRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What `datapackage.json` says.
+
+    Attributes:
+        content_id: The identity of the content, whichever writer encoded it.
+        resources: The Parquet files by name, in the order of their places in the bundle.
+        redacted: Where something was removed before the bundle was made: how many markers of each kind it
+            holds; empty otherwise.
+        files: The files that runs logged, by the folder of the run; only runs that have some.
+        metrics: The regular expression that was to be found in the names of the metrics that were kept; None
+            where all were.
+    """
+
+    content_id: str
+    resources: Mapping[str, Resource]
+    redacted: Mapping[str, int] = field(default_factory=dict)
+    files: Mapping[str, Sequence[FileResource]] = field(default_factory=dict)
+    metrics: str | None = None
+
+    def members(self) -> dict[str, Resource | FileResource]:
+        """Everything that it names, in the order of the bundle."""
+        named: dict[str, Resource | FileResource] = dict(self.resources)
+        if not self.files:
+            return named
+        table = named.pop(RUNS)
+        named |= {file.path: file for files in self.files.values() for file in files}
+        return {RUNS: table, **dict(sorted(named.items()))}
+
+
+def sha256(data: bytes) -> str:
+    """`sha256:` and the hex digest."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def render_manifest(manifest: Manifest) -> bytes:
+    """The bytes of `datapackage.json`."""
+    writers = {resource.writer for resource in manifest.resources.values()}
+    shared = writers.pop() if len(writers) == 1 else None
+    lines = [
+        orjson.dumps(_entry(number, resource, shared), option=orjson.OPT_SORT_KEYS)
+        for number, resource in enumerate(manifest.members().values())
+    ]
+    head: dict[str, Any] = {
+        "contentId": manifest.content_id,
+        "format": FORMAT_NAME,
+        "formatVersion": FORMAT_VERSION,
+        # Spelt as a segment is, because commas are counted before a manifest is parsed (`_check_values`).
+        **(
+            {}
+            if manifest.metrics is None
+            else {"metrics": quote(manifest.metrics, safe="", errors="replace")}
+        ),
+        "name": "wandb-runs",
+        "profile": "data-package",
+    }
+    if manifest.redacted:
+        head["redacted"] = dict(sorted(manifest.redacted.items()))
+    opening = b",\n".join(orjson.dumps({key: value})[1:-1] for key, value in head.items())
+    closing = b'],\n"writer":' + orjson.dumps(shared) + b"\n}\n" if shared else b"]\n}\n"
+    return b"{\n" + opening + b',\n"resources":[\n' + b",\n".join(lines) + b"\n" + closing
+
+
+def _entry(number: int, resource: Resource | FileResource, shared_writer: str | None) -> dict[str, Any]:
+    if isinstance(resource, FileResource):
+        return _file_entry(number, resource)
+    entry: dict[str, Any] = {
+        "bytes": resource.bytes,
+        "footer": {"bytes": resource.footer_bytes, "hash": resource.footer_hash},
+        "format": "parquet",
+        "hash": resource.hash,
+        "name": "runs" if resource.path == RUNS else f"r{number}",
+        "path": resource.path,
+        "rows": resource.rows,
+    }
+    if resource.rows_hash is not None:
+        entry["rowsHash"] = resource.rows_hash
+    if resource.writer != shared_writer:
+        entry["writer"] = resource.writer
+    return entry
+
+
+def _file_entry(number: int, file: FileResource) -> dict[str, Any]:
+    record = file.record
+    entry: dict[str, Any] = {
+        "bytes": record.bytes,
+        "hash": record.hash,
+        "md5": record.md5,
+        "name": f"r{number}",
+        "path": file.path,
+    }
+    if record.mediatype is not None:
+        entry["mediatype"] = record.mediatype
+    if file_name_of(file.path) is None:
+        # As a segment is, because commas are counted before a manifest is parsed (`_check_values`).
+        entry["file"] = quote(record.name, safe="")
+    return entry
+
+
+def render_digest(manifest: bytes) -> bytes:
+    """The bytes of `datapackage-digest.json`, in the manner of WACZ 1.1.1."""
+    return f'{{"path":"{MANIFEST}","hash":"{sha256(manifest)}"}}\n'.encode()
+
+
+def refuse_newer_format(data: bytes, *, path: str) -> None:
+    """Refuse a bundle whose FORMAT names a version after this one; any other fault is found elsewhere.
+
+    Raises:
+        FormatTooNewError: It does; the hint names the release to install.
+    """
+    try:
+        mark = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return
+    if not isinstance(mark, dict) or mark.get("format") != FORMAT_NAME:
+        return
+    version, reader = mark.get("version"), mark.get("reader")
+    if type(version) is not int or version <= FORMAT_VERSION:
+        return
+    known = isinstance(reader, str) and _RELEASE.fullmatch(reader)
+    raise FormatTooNewError(
+        f"{path!r} has format version {version}, and this release reads versions up to {FORMAT_VERSION}",
+        hint=f"install wandb-pull-logs {reader} or later" if known else "install a newer wandb-pull-logs",
+    )
+
+
+def check_format(data: bytes, *, path: str) -> None:
+    """Check the bytes of the member FORMAT.
+
+    Raises:
+        FormatTooNewError: It is of a version after this one.
+        BundleDamagedError: It is not what this version writes.
+    """
+    refuse_newer_format(data, path=path)
+    if data != FORMAT_BYTES:
+        raise BundleDamagedError(
+            f"{path!r} is damaged: FORMAT does not say {FORMAT_NAME} version {FORMAT_VERSION}",
+            path=path,
+            member="FORMAT",
+        )
+
+
+def check_digest(digest: bytes, manifest: bytes, *, path: str) -> None:
+    """Check that the digest is that of the manifest.
+
+    Raises:
+        UnsafeFileError: It was made with another algorithm.
+        BundleDamagedError: It is another manifest's.
+    """
+    if digest == render_digest(manifest):
+        return
+    told = digest.split(b'"hash":"', 1)[-1].split(b'"', 1)[0]
+    if b":" in told and not told.startswith(b"sha256:") and len(told) < 200:
+        algorithm = told.split(b":", 1)[0].decode("ascii", "backslashreplace")
+        raise UnsafeFileError(
+            f"{path!r} is not safe to use: its manifest is hashed with {_SHORT.repr(algorithm)}, not sha256"
+        )
+    raise BundleDamagedError(
+        f"{path!r} is damaged: {MANIFEST} is not the manifest that its digest names",
+        path=path,
+        member=MANIFEST,
+    )
+
+
+def parse_manifest(data: bytes, *, path: str, members: Collection[str] | None = None) -> Manifest:
+    """Read `datapackage.json`, checking every field that is used.
+
+    Args:
+        data: Its bytes.
+        path: The bundle, for errors.
+        members: The names of the files in the bundle, which may be there. They bound the values that it may
+            have: 64 MiB of empty lists would take gigabytes of memory.
+
+    Raises:
+        UnsafeFileError: It names a file or a hash algorithm that no bundle has, or has too many values.
+        BundleDamagedError: It is not JSON, or a field is missing or of the wrong kind.
+    """
+    if members is not None:
+        _check_values(data, len(members), path)
+    try:
+        raw = orjson.loads(data)
+    except orjson.JSONDecodeError as exc:
+        raise _damaged(path, f"is not JSON: {exc}") from exc
+    if not isinstance(raw, dict) or not isinstance(raw.get("resources"), list):
+        raise _damaged(path, "lists no resources")
+    if raw.get("format") != FORMAT_NAME or raw.get("formatVersion") != FORMAT_VERSION:
+        raise _damaged(path, f"is not of {FORMAT_NAME} version {FORMAT_VERSION}")
+    content = _hash(raw.get("contentId"), "contentId", path)
+    writer = raw.get("writer", "")
+    resources, files = _parse_resources(
+        raw["resources"], writer=writer if isinstance(writer, str) else "", path=path, sound=members or ()
+    )
+    redacted = _parse_redacted(raw.get("redacted", {}), path)
+    return Manifest(
+        content_id=content,
+        resources=resources,
+        redacted=redacted,
+        files=files,
+        metrics=_parse_metrics(raw.get("metrics"), path),
+    )
+
+
+def _parse_metrics(value: object, path: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value or len(value) > MAX_METRICS:
+        raise _damaged(path, f"has {_SHORT.repr(value)} for the metrics that were kept")
+    return unquote(value, errors="replace")
+
+
+def _check_values(data: bytes, members: int, path: str) -> None:
+    values = sum(data.count(mark) for mark in (b",", b"[", b"{"))
+    if values > MAX_VALUES * (members + _FIXED_FILES):
+        raise UnsafeFileError(
+            f"{path!r} is not safe to use: {MANIFEST} has {values} values, too many for {members} files"
+        )
+
+
+def _parse_redacted(value: object, path: str) -> dict[str, int]:
+    """How much was removed, by kind; a later release may know kinds that this one does not."""
+    if not isinstance(value, dict) or not all(map(_KIND.fullmatch, value)):
+        raise _damaged(path, f"has {_SHORT.repr(value)} for what was redacted")
+    return {kind: _count(count, "redacted", path) for kind, count in value.items()}
+
+
+def _parse_resources(
+    entries: Sequence[object], *, writer: str, path: str, sound: Collection[str]
+) -> tuple[dict[str, Resource], dict[str, Sequence[FileResource]]]:
+    resources: dict[str, Resource] = {}
+    files: dict[str, dict[str, FileResource]] = {}
+    for entry in entries:
+        if not isinstance(entry, dict):
+            raise _damaged(path, "has a resource that is no object")
+        name = entry.get("path")
+        folder = folder_of_file(name) if isinstance(name, str) else None
+        if isinstance(name, str) and folder is not None:
+            if name in files.setdefault(folder, {}):
+                raise _damaged(path, f"names {name!r} twice")
+            files[folder][name] = _parse_file(entry, name, path)
+            continue
+        resource = _parse_resource(entry, writer=writer, path=path, sound=sound)
+        if resource.path in resources:
+            raise _damaged(path, f"names {resource.path!r} twice")
+        resources[resource.path] = resource
+    if RUNS not in resources:
+        raise _damaged(path, f"does not name {RUNS}")
+    return resources, {folder: tuple(found.values()) for folder, found in files.items()}
+
+
+def _parse_file(entry: Mapping[str, Any], name: str, path: str) -> FileResource:
+    told, md5, mediatype = file_name_of(name), entry.get("md5"), entry.get("mediatype")
+    if told is None:
+        spelt = entry.get("file")
+        told = unquote(spelt, errors="replace") if isinstance(spelt, str) else ""
+    if not 0 < len(told.encode(errors="replace")) <= MAX_NAME:
+        raise _damaged(path, f"tells no name of {name!r}")
+    if not isinstance(md5, str) or not _MD5.fullmatch(md5):
+        raise _damaged(path, f"has {_SHORT.repr(md5)} for a hash of {name!r}")
+    if mediatype is not None and not (isinstance(mediatype, str) and is_mediatype(mediatype)):
+        raise _damaged(path, f"has {_SHORT.repr(mediatype)} for the media type of {name!r}")
+    record = FileRecord(
+        name=told,
+        bytes=_count(entry.get("bytes"), name, path),
+        hash=_hash(entry.get("hash"), name, path),
+        md5=md5,
+        mediatype=mediatype,
+    )
+    return FileResource(path=name, record=record)
+
+
+def _parse_resource(entry: Mapping[str, Any], *, writer: str, path: str, sound: Collection[str]) -> Resource:
+    """The resource of an entry; a name that is among the `sound` ones has been looked at before."""
+    name, footer = entry.get("path"), entry.get("footer")
+    known = isinstance(name, str) and name.endswith(".parquet") and (name in sound or is_member_name(name))
+    if not isinstance(name, str) or not known:
+        reason = why_refused(name) if isinstance(name, str) else "is not text"
+        raise UnsafeFileError(
+            f"{path!r} is not safe to use: the path {_SHORT.repr(name)} in its manifest {reason}"
+        )
+    if not isinstance(footer, dict):
+        raise _damaged(path, f"tells no footer of {name!r}")
+    own = entry.get("writer", writer)
+    rows_hash = entry.get("rowsHash")
+    if (rows_hash is None) is not (name == RUNS):
+        raise _damaged(path, f"has the wrong hashes for {name!r}")
+    size, footer_size = _count(entry.get("bytes"), name, path), _count(footer.get("bytes"), name, path)
+    if footer_size > size:
+        raise _damaged(path, f"tells a footer of {footer_size} bytes in {name!r}, which has {size}")
+    return Resource(
+        path=name,
+        bytes=size,
+        hash=_hash(entry.get("hash"), name, path),
+        rows=_count(entry.get("rows"), name, path),
+        rows_hash=None if rows_hash is None else _hash(rows_hash, name, path),
+        footer_bytes=footer_size,
+        footer_hash=_hash(footer.get("hash"), name, path),
+        writer=own if isinstance(own, str) else "",
+    )
+
+
+def _count(value: object, name: str, path: str) -> int:
+    if type(value) is int and 0 <= value <= MAX_COUNT:
+        return value
+    raise _damaged(path, f"has {_SHORT.repr(value)} for a count of {name!r}")
+
+
+def _hash(value: object, name: str, path: str) -> str:
+    if isinstance(value, str) and _HASH.fullmatch(value):
+        return value
+    if isinstance(value, str) and ":" in value and not value.startswith("sha256:"):
+        algorithm = value.split(":", 1)[0]
+        raise UnsafeFileError(
+            f"{path!r} is not safe to use: {name!r} is hashed with {_SHORT.repr(algorithm)}, not sha256"
+        )
+    raise _damaged(path, f"has {_SHORT.repr(value)} for a hash of {name!r}")
+
+
+def _damaged(path: str, reason: str) -> BundleDamagedError:
+    return BundleDamagedError(f"{path!r} is damaged: {MANIFEST} {reason}", path=path, member=MANIFEST)

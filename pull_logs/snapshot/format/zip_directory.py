@@ -1,0 +1,180 @@
+"""Read the directory of a ZIP that a stranger may have made, and believe none of it unchecked.
+
+The checks stand in the order of bundle format facts, section 5 ("Reader
+safety"): the end of the file and its counts, each entry's kind and name, then
+the places of the members, which must follow one another without a gap. Only
+stored members pass, so nothing can inflate. No member's bytes are read here.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, NoReturn
+
+from pull_logs.errors import BundleDamagedError, UnsafeFileError
+from pull_logs.snapshot.format import zip_layout as layout
+from pull_logs.snapshot.format.names import is_member_name, member_order, why_refused
+from pull_logs.snapshot.format.zip_layout import Entry
+
+MAX_MEMBERS = 2_000_004
+"""A million runs with a history and system metrics each."""
+
+MAX_DIRECTORY = 512 * 2**20
+"""Bytes of a directory that is read at all."""
+
+ReadAt = Callable[[int, int], bytes]
+"""Reads that many bytes at that offset, or raises when they are not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    count: int
+    size: int
+    start: int
+
+
+class _Raw(NamedTuple):
+    """An entry as it stands in the directory."""
+
+    name: bytes
+    flags: int
+    method: int
+    crc: int
+    packed: int
+    size: int
+    mode: int
+    header: int
+    data: bytes
+
+
+def read_directory(read_at: ReadAt, *, length: int, path: str) -> dict[str, Entry]:
+    """The members of a ZIP of `length` bytes, in their order, checked as far as that goes without their bytes.
+
+    Raises:
+        BundleDamagedError: The file is cut short or its directory is damaged.
+        UnsafeFileError: It holds what no bundle holds.
+    """
+    end = _read_end(read_at, length=length, path=path)
+    data = read_at(end.start, end.size)
+    entries: dict[str, Entry] = {}
+    folded: dict[str, str] = {}
+    expected = 0
+    for raw in _raw_entries(data, end, path):
+        name = _checked_name(raw, path)
+        other = folded.setdefault(name.lower(), name)
+        if name in entries:
+            _refuse(path, name, "is in it twice")
+        if other != name:
+            _refuse(path, name, f"and {other!r} are one file where case does not count")
+        entry = Entry(name, raw.size, raw.crc, raw.header)
+        until = _checked_end(entry, expected, end.start, path)
+        if layout.central_entry(entry) != raw.data:
+            _damaged(path, f"the directory entry of {name!r} is not as it was written")
+        entries[name] = entry
+        expected = until
+    if expected != end.start:
+        _damaged(path, f"{end.start - expected} bytes before the directory belong to no member")
+    if list(entries) != member_order(entries):
+        _damaged(path, "its members are incomplete or out of order")
+    return entries
+
+
+def _read_end(read_at: ReadAt, *, length: int, path: str) -> _End:
+    if length == 0:
+        _damaged(path, "the file is empty")
+    if not read_at(0, min(4, length)).startswith(b"PK"):
+        raise UnsafeFileError(
+            f"{path!r} is not a bundle: it does not begin as a ZIP file does",
+            hint="a bundle is made by `pull-logs fetch` and named NAME.wandb.zip",
+        )
+    size = layout.END.size
+    record = read_at(length - size, size) if length >= size else b""
+    if not record.startswith(layout.END_SIGNATURE):
+        _damaged(path, "the file does not end as it was written: it is cut short, or bytes were added")
+    _, _, _, here, count, directory, start, comment = layout.END.unpack(record)
+    finish = length - size
+    if layout.MAX_16 in (here, count) or layout.MAX_32 in (directory, start):
+        count, directory, start, finish = _read_end64(read_at, finish=finish, path=path)
+    if count > MAX_MEMBERS or directory > MAX_DIRECTORY:
+        _refuse(path, None, f"claims {count} members and a directory of {directory} bytes")
+    if comment or start + directory != finish:
+        _damaged(path, "its end record does not fit the file")
+    built = layout.directory_end(count=count, size=directory, start=start)
+    if read_at(finish, length - finish) != built:
+        _damaged(path, "its end record is not as it was written")
+    return _End(count, directory, start)
+
+
+def _read_end64(read_at: ReadAt, *, finish: int, path: str) -> tuple[int, int, int, int]:
+    before = finish - layout.LOCATOR64.size - layout.END64.size
+    if before < 0:
+        _damaged(path, "its end record does not fit the file")
+    record = read_at(before, layout.END64.size)
+    if not record.startswith(layout.END64_SIGNATURE):
+        _damaged(path, "its ZIP64 end record is not where it belongs")
+    *_, count, directory, start = layout.END64.unpack(record)
+    return count, directory, start, before
+
+
+def _raw_entries(data: bytes, end: _End, path: str) -> Iterator[_Raw]:
+    offset, fixed = 0, layout.CENTRAL.size
+    unpack = layout.CENTRAL.unpack_from
+    for _ in range(end.count):
+        if offset + fixed > len(data) or data[offset : offset + 4] != layout.CENTRAL_SIGNATURE:
+            _damaged(path, "its directory is not as it was written")
+        fields = unpack(data, offset)
+        _, _, _, flags, method, _, _, crc, packed, size, named, extra, comment, _, _, mode, header = fields
+        until = offset + fixed + named + extra + comment
+        if until > len(data):
+            _damaged(path, "its directory is not as it was written")
+        name = data[offset + fixed : offset + fixed + named]
+        if extra:
+            wide = data[offset + fixed + named : offset + fixed + named + extra]
+            packed, size, header = _widened(wide, packed, size, header)
+        yield _Raw(name, flags, method, crc, packed, size, mode >> 16, header, data[offset:until])
+        offset = until
+    if offset != len(data):
+        _damaged(path, f"{len(data) - offset} bytes of its directory belong to no member")
+
+
+def _widened(extra: bytes, *fields: int) -> list[int]:
+    """The fields with those that did not fit into 32 bits taken from a ZIP64 extra field."""
+    numbers = [int.from_bytes(extra[place : place + 8], "little") for place in range(4, len(extra) - 7, 8)]
+    return [numbers.pop(0) if field == layout.MAX_32 and numbers else field for field in fields]
+
+
+def _checked_name(raw: _Raw, path: str) -> str:
+    name = raw.name.decode("utf-8", "replace")
+    if raw.flags & layout.ENCRYPTED_FLAG:
+        _refuse(path, name, "is encrypted")
+    if raw.method != layout.STORED:
+        _refuse(path, name, "is compressed by the ZIP, which bundles never are")
+    if stat.S_ISLNK(raw.mode):
+        _refuse(path, name, "is a symbolic link")
+    if raw.mode and not stat.S_ISREG(raw.mode):
+        _refuse(path, name, "is not a regular file")
+    if not is_member_name(name):
+        _refuse(path, name, why_refused(name))
+    if raw.packed != raw.size:
+        _refuse(path, name, f"is stored in {raw.packed} bytes but claims to hold {raw.size}")
+    return name
+
+
+def _checked_end(entry: Entry, expected: int, directory: int, path: str) -> int:
+    until = entry.end
+    if entry.header < expected or until > directory:
+        _refuse(path, entry.name, "overlaps what stands beside it")
+    if entry.header > expected:
+        _damaged(path, f"{entry.header - expected} bytes before {entry.name!r} belong to no member")
+    return until
+
+
+def _refuse(path: str, name: str | None, reason: str) -> NoReturn:
+    what = f"it {reason}" if name is None else f"member {name!r} {reason}"
+    raise UnsafeFileError(f"{path!r} is not safe to use: {what}")
+
+
+def _damaged(path: str, reason: str) -> NoReturn:
+    raise BundleDamagedError(f"{path!r} is damaged: {reason}", path=path)

@@ -1,0 +1,5 @@
+"""Operations on complete bundles: diff, merge, subset and export."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

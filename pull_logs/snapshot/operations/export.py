@@ -1,0 +1,282 @@
+"""Runs of a bundle as plain files: Parquet, CSV or NDJSON in Hive folders.
+
+    DIR/runs.FORMAT                                            a row a run
+    DIR/runs/entity=E/project=P/run=ID/history.FORMAT          its rows
+    DIR/runs/entity=E/project=P/run=ID/system.FORMAT           its system metrics, where it has some
+    DIR/runs/entity=E/project=P/run=ID/files/NAME              the files that it logged, where it has some
+
+The folders are those of a bundle. Parquet and CSV have the columns of
+`plaincolumns`; a line of NDJSON is the canonical JSON of a row, nesting and all,
+without the keys that the row lacks. Everything is written into a folder beside
+DIR, which gets the name at the end.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from pull_logs.errors import BundleDamagedError, DataError, UsageError
+from pull_logs.rows.batches import batch_rows
+from pull_logs.rows.canonical import canonical_text
+from pull_logs.runs import RunPath
+from pull_logs.snapshot.disk import disk_errors
+from pull_logs.snapshot.format import (
+    DOCUMENTS,
+    SCHEMA,
+    SWEEP_CONFIG,
+    coverage_fields,
+    file_members,
+    info_fields,
+    member_folders,
+)
+from pull_logs.snapshot.operations.plain_columns import PlainPlan
+from pull_logs.snapshot.read import Run
+
+Format = Literal["parquet", "csv", "ndjson"]
+Write = Callable[[pa.Table], None]
+
+_RUNS_AT_ONCE = 256
+_FILE = re.compile(r"runs/entity=[^/]+/project=[^/]+/run=[^/]+/(?:(?:history|system)\.(\w+)|files/[^/]+)")
+_FOLDER = "folder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportReport:
+    """An export.
+
+    Attributes:
+        path: The folder.
+        runs: Its runs.
+        rows: Rows of all histories together.
+        files: The files that were written.
+        bytes: Their size together.
+    """
+
+    path: Path
+    runs: int
+    rows: int
+    files: int
+    bytes: int
+
+
+def export_runs(runs: Iterable[Run], out: Path, *, to: Format, force: bool = False) -> ExportReport:
+    """Write runs as plain files.
+
+    Args:
+        runs: Runs of open bundles.
+        out: The folder to make.
+        to: The format of the files.
+        force: Replace `out` if it is an export; anything else is never replaced.
+
+    Raises:
+        UsageError: `out` is there already, or a run is given twice.
+        BundleDamagedError: A bundle is damaged.
+        PullLogsError: The disk is full or does not take the files.
+    """
+    held = sorted(runs, key=lambda run: run.path)
+    twice = [left.path for left, right in pairwise(held) if left.path == right.path]
+    if twice:
+        raise UsageError(f"run {str(twice[0])!r} is given twice")
+    out = out.absolute()
+    _check_free(out, force=force)
+    with (
+        disk_errors(out, hint="free some space and try again; nothing was changed"),
+        tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as temp,
+    ):
+        folder = Path(temp, "new")
+        _Export(folder, to).write(held)
+        files = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
+        _give_name(folder, out, Path(temp, "old"))
+    rows = sum(run.rows for run in held)
+    return ExportReport(path=out, runs=len(held), rows=rows, files=len(files), bytes=sum(files))
+
+
+def _check_free(out: Path, *, force: bool) -> None:
+    """Refuse to replace what is there, unless it is an export and that was asked for."""
+    if not (out.exists() or out.is_symlink()):
+        return
+    if not _is_export(out):
+        raise UsageError(
+            f"{str(out)!r} is there and is no export", hint="name a folder that is not there yet"
+        )
+    if not force and any(out.iterdir()):
+        raise UsageError(f"{str(out)!r} is there already", hint="pass --force to replace it")
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether all that is in a folder was written by an export; so too if nothing is."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    top = {item.name for item in folder.iterdir()} - {"runs"}
+    if len(top) != 1:
+        return not any(folder.iterdir())
+    table, to = folder / min(top), min(top).removeprefix("runs.")
+    items = [item for item in folder.rglob("*") if item.is_symlink() or not item.is_dir()]
+    names = (item.relative_to(folder).as_posix() for item in items if item != table)
+    plain = table.is_file() and all(item.is_file() and not item.is_symlink() for item in items)
+    found = [_FILE.fullmatch(name) for name in names]
+    return to in _WRITERS and plain and all(match and match[1] in (to, None) for match in found)
+
+
+def _give_name(folder: Path, out: Path, old: Path) -> None:
+    """Let a finished folder take the name `out`; what has it now moves to `old`, and back if that fails."""
+    if out.exists():
+        out.rename(old)
+    try:
+        folder.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
+
+
+class _Export:
+    """An export that is being written."""
+
+    def __init__(self, folder: Path, to: Format) -> None:
+        self._folder, self._to = folder, to
+        self._open = _WRITERS[to]
+
+    def write(self, runs: Sequence[Run]) -> None:
+        """Write the files of these runs, which are in path order."""
+        folders = member_folders(run.path for run in runs)
+        self._folder.mkdir()
+        self._write_runs(runs, folders)
+        histories, systems = PlainPlan(), PlainPlan()
+        keys = [_look_at(run, histories, systems) for run in runs]
+        for run, (its_keys, system_keys) in zip(runs, keys, strict=True):
+            place = self._folder / folders[run.path]
+            place.mkdir(parents=True)
+            with _of_run(run):
+                schema = histories.schema(its_keys, steps=True)
+                self._write(place / "history", run.batches(), plan=histories, schema=schema)
+                if system_keys is not None:
+                    schema = systems.schema(system_keys, steps=False)
+                    self._write(place / "system", _systems(run), plan=systems, schema=schema)
+            _copy_files(run, folders[run.path], self._folder)
+
+    def _write(self, file: Path, batches: Iterable[pa.Table], *, plan: PlainPlan, schema: pa.Schema) -> None:
+        with self._open(file.with_suffix(f".{self._to}"), schema) as write:
+            for batch in batches:
+                write(batch if self._to == "ndjson" else plan.table(batch, schema))
+
+    def _write_runs(self, runs: Sequence[Run], folders: dict[RunPath, str]) -> None:
+        file = self._folder / f"runs.{self._to}"
+        schema = _TABLES[self._to]
+        if any(run.sweep_config is not None for run in runs):
+            schema = schema.append(pa.field(SWEEP_CONFIG, pa.string()))
+        remaining = iter(runs)
+        if self._to == "ndjson":
+            with file.open("w", encoding="utf-8", newline="\n") as out:
+                out.writelines(f"{canonical_text(_run_object(run, folders[run.path]))}\n" for run in runs)
+            return
+        with self._open(file, schema) as write:
+            while group := list(islice(remaining, _RUNS_AT_ONCE)):
+                write(_run_table(group, folders, schema))
+
+
+def _copy_files(run: Run, folder: str, out: Path) -> None:
+    """Write the files of a run where its bundle has them."""
+    files = run.files
+    for name, member in (file_members(folder, files) if files else {}).items():
+        place = out / member
+        place.parent.mkdir(exist_ok=True)
+        files[name].save(place)
+
+
+def _look_at(
+    run: Run, histories: PlainPlan, systems: PlainPlan
+) -> tuple[frozenset[str], frozenset[str] | None]:
+    """The keys of a run's rows and of its system metrics (None without), counted in the plans."""
+    with _of_run(run):
+        keys = histories.add(run.schema(), run.batches(columns=()))
+        system = run.system_table()
+        return keys, None if system is None else systems.add(system.schema, [system])
+
+
+def _systems(run: Run) -> Iterator[pa.Table]:
+    system = run.system_table()
+    if system is not None:
+        yield system
+
+
+@contextmanager
+def _of_run(run: Run) -> Iterator[None]:
+    """What cannot be decoded is damage of the run's bundle."""
+    try:
+        yield
+    except DataError as exc:
+        path = run.bundle_path
+        raise BundleDamagedError(
+            f"{path!r} is damaged: run {str(run.path)!r}: {exc.message}", path=path
+        ) from exc
+
+
+def _run_fields(run: Run, folder: str) -> dict[str, Any]:
+    """The columns of `runs.parquet`, and where the run's files are."""
+    spans = {"rows": run.rows, "first_step": run.first_step, "last_step": run.last_step}
+    return info_fields(run.info) | coverage_fields(run.coverage) | spans | {_FOLDER: folder}
+
+
+def _run_object(run: Run, folder: str) -> dict[str, Any]:
+    documents: dict[str, Any] = {name: getattr(run, name) for name in DOCUMENTS}
+    swept = run.sweep_config
+    if swept is not None:
+        documents[SWEEP_CONFIG] = swept
+    return _run_fields(run, folder) | documents
+
+
+_PLAIN_RUNS = SCHEMA.append(pa.field(_FOLDER, pa.string(), nullable=False))
+_TABLES = {
+    "parquet": _PLAIN_RUNS,
+    # CSV has no lists: tags are a JSON list there.
+    "csv": _PLAIN_RUNS.set(_PLAIN_RUNS.get_field_index("tags"), pa.field("tags", pa.string())),
+    "ndjson": _PLAIN_RUNS,
+}
+
+
+def _run_table(runs: Iterable[Run], folders: dict[RunPath, str], schema: pa.Schema) -> pa.Table:
+    records = [_run_fields(run, folders[run.path]) for run in runs]
+    if schema.field("tags").type == pa.string():
+        records = [record | {"tags": canonical_text(record["tags"])} for record in records]
+    return pa.Table.from_pylist(records, schema=schema)
+
+
+@contextmanager
+def _parquet(file: Path, schema: pa.Schema) -> Iterator[Write]:
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        yield writer.write_table
+
+
+@contextmanager
+def _csv(file: Path, schema: pa.Schema) -> Iterator[Write]:
+    with pacsv.CSVWriter(str(file), schema) as writer:
+        yield writer.write_table
+
+
+@contextmanager
+def _ndjson(file: Path, _: pa.Schema) -> Iterator[Write]:
+    with file.open("w", encoding="utf-8", newline="\n") as out:
+
+        def write(batch: pa.Table) -> None:
+            out.writelines(f"{canonical_text(row)}\n" for row in batch_rows(batch))
+
+        yield write
+
+
+_WRITERS: dict[Format, Callable[[Path, pa.Schema], AbstractContextManager[Write]]] = {
+    "parquet": _parquet,
+    "csv": _csv,
+    "ndjson": _ndjson,
+}

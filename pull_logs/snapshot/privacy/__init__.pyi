@@ -1,0 +1,8 @@
+from .audit import Audit as Audit
+from .audit import audit_bundle as audit_bundle
+from .audit import earlier_markers as earlier_markers
+from .patterns import KINDS as KINDS
+from .patterns import SECRETS as SECRETS
+from .redact import Redaction as Redaction
+from .redact import redact_bundle as redact_bundle
+from .scrubber import Finding as Finding

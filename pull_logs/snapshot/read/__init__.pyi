@@ -1,0 +1,9 @@
+from .bundle import Bundle as Bundle
+from .bundle import open_bundle as open_bundle
+from .run import Run as Run
+from .run_diff import walk_runs as walk_runs
+from .run_files import RunFile as RunFile
+from .run_files import RunFiles as RunFiles
+from .verify import Damage as Damage
+from .verify import VerifyReport as VerifyReport
+from .verify import verify_bundle as verify_bundle

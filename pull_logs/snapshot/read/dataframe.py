@@ -1,0 +1,56 @@
+"""A batch as a pandas frame: what `Run.history` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from pull_logs.rows.batches import RESIDUAL, residual_rows
+from pull_logs.rows.canonical import STEP
+from pull_logs.rows.cells import flat
+
+
+def to_frame(table: pa.Table, columns: Collection[str] | None = None) -> pd.DataFrame:
+    """A column per key, `_step` first, with the kinds of cells that `Run.history` tells.
+
+    Args:
+        table: The batch, the residual column among its columns where the history has one.
+        columns: The keys wanted besides `_step`; all when None.
+    """
+    typed = table.select([name for name in table.column_names if name != RESIDUAL])
+    series = {name: _wide_integers(column) for name, column in _columns(typed) if _is_sparse(column)}
+    for name, cells in _residual_cells(table).items():
+        if columns is None or name == STEP or name in columns:
+            held = table.column(name).to_pylist() if name in typed.column_names else [None] * len(table)
+            series[name] = pd.Series([cells.get(row, value) for row, value in enumerate(held)], dtype=object)
+    frame = typed.to_pandas()
+    if not series:
+        return frame
+    order = [STEP, *sorted({*typed.column_names, *series} - {STEP})]
+    return pd.DataFrame({name: series[name] if name in series else frame[name] for name in order})
+
+
+def _columns(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    return zip(table.column_names, table.columns, strict=True)
+
+
+def _is_sparse(column: pa.ChunkedArray) -> bool:
+    """Whether these are integers, some of them missing: Arrow would make floats of them."""
+    return bool(column.type == pa.int64() and column.null_count)
+
+
+def _wide_integers(column: pa.ChunkedArray) -> pd.Series:
+    return pd.Series(column.to_pylist(), dtype="Int64")
+
+
+def _residual_cells(table: pa.Table) -> Mapping[str, Mapping[int, Any]]:
+    """The cells of the residual column: key, then row, then value."""
+    cells: dict[str, dict[int, Any]] = {}
+    if RESIDUAL in table.column_names:
+        for row, _, members in residual_rows(flat(table.column(RESIDUAL))):
+            for name, value in members.items():
+                cells.setdefault(name, {})[row] = value
+    return cells

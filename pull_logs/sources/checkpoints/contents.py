@@ -1,0 +1,136 @@
+"""What a checkpoint file holds by name: of PyTorch's formats, safetensors, JSON and plain pickles.
+
+No tensor is read and no code in a file is run. A file of tens of gigabytes costs
+its directory and the pickle that describes it.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+from pull_logs.errors import DamageError, DataError, UnsafeFileError
+from pull_logs.rows.canonical import parse_json
+from pull_logs.sources.checkpoints.pickles import read_pickle
+from pull_logs.sources.checkpoints.safetensors import looks_like_safetensors, read_safetensors_metadata
+
+MAX_TEXT_FILE = 1 << 26
+"""Bytes that a JSON file or a text beside a checkpoint may have; Hugging Face's `Trainer` keeps its log in one."""
+
+MAX_INFLATED = 1 << 28
+"""Bytes that a compressed archive member may unpack to."""
+
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
+_BUFFER = 1 << 16
+
+
+def read_contents(path: Path) -> object:
+    """What a file holds by name.
+
+    Raises:
+        OSError: It cannot be read.
+        UnsafeFileError: Loading it would run code, or it is larger than the caps.
+        DamageError: It is no checkpoint, or damaged.
+    """
+    if path.suffix == ".json":
+        return read_json(path)
+    with path.open("rb", buffering=_BUFFER) as source:
+        return read_stream(source, name=str(path), safetensors=path.suffix == ".safetensors")
+
+
+def read_stream(source: BinaryIO, *, name: str, safetensors: bool = False) -> object:
+    """What a buffered file holds by name.
+
+    Args:
+        source: The file, at its start; it must be able to seek.
+        name: What to call it in an error.
+        safetensors: Whether it is called one, so that a damaged header is told as such.
+
+    Raises:
+        UnsafeFileError: Loading it would run code, or it is larger than the caps.
+        DamageError: It is no checkpoint, or damaged.
+    """
+    start = source.read(16)
+    source.seek(0)
+    if start.startswith(b"PK\x03\x04"):
+        return _archive_contents(source, name)
+    if safetensors or looks_like_safetensors(start):
+        return read_safetensors_metadata(source, name=name)
+    if start[:1] in (b"\x80", b"}", b"(", b"]", b"c"):
+        return _pickle_contents(source, name)
+    raise DamageError(
+        f"{name!r} is no checkpoint that can be read",
+        hint="PyTorch and safetensors files are; name the run of another with -r or a sidecar",
+    )
+
+
+def read_json(file: Path) -> object:
+    """The value of a JSON file.
+
+    Raises:
+        OSError: It cannot be read.
+        DamageError: It is no JSON, or too large.
+    """
+    try:
+        value: object = parse_json(read_text(file))
+    except DataError as exc:
+        raise DamageError(f"{str(file)!r} is {exc.message}") from exc
+    return value
+
+
+def read_text(file: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        OSError: It cannot be read.
+        DamageError: It is too large.
+    """
+    with file.open("rb") as source:
+        data = source.read(MAX_TEXT_FILE + 1)
+    if len(data) > MAX_TEXT_FILE:
+        raise DamageError(f"{str(file)!r} is larger than the {MAX_TEXT_FILE} bytes that a sidecar may have")
+    return data.decode("utf-8", "replace")
+
+
+def _archive_contents(source: BinaryIO, name: str) -> object:
+    """The value in the `data.pkl` of a file that `torch.save` wrote."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            members = [info for info in archive.infolist() if Path(info.filename).name == "data.pkl"]
+            if not members:
+                raise DamageError(f"{name!r} is an archive, but none of PyTorch's: it has no data.pkl")
+            member = min(members, key=lambda info: info.filename.count("/"))
+            if member.compress_type != zipfile.ZIP_STORED and member.file_size > MAX_INFLATED:
+                raise UnsafeFileError(
+                    f"checkpoint {name!r} holds a data.pkl that unpacks to {member.file_size} bytes",
+                    hint="name the run with -r",
+                )
+            with archive.open(member) as stream:
+                return _checked_pickle(stream, name)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as exc:
+        raise DamageError(f"checkpoint {name!r} is a damaged archive: {exc}") from exc
+
+
+def _checked_pickle(stream: IO[bytes], name: str) -> object:
+    buffered = io.BufferedReader(cast("io.RawIOBase", stream), _BUFFER)
+    value = read_pickle(buffered, name=name)
+    # The member's checksum is compared at its end.
+    while buffered.read(_BUFFER):
+        pass
+    return value
+
+
+def _pickle_contents(source: BinaryIO, name: str) -> object:
+    """The value of a plain pickle, or that of PyTorch's old format: magic, protocol, machine, value."""
+    value = read_pickle(source, name=name)
+    if value != _LEGACY_MAGIC:
+        return value
+    protocol = read_pickle(source, name=name)
+    if protocol != _LEGACY_PROTOCOL:
+        raise DamageError(f"{name!r} is of version {protocol!r} of PyTorch's old format, which is unknown")
+    read_pickle(source, name=name)
+    return read_pickle(source, name=name)

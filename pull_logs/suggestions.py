@@ -1,0 +1,68 @@
+"""Names near one that was not found, and short lists of names, for messages that say what to write instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from difflib import SequenceMatcher
+from heapq import nsmallest
+
+MOST_NAMES = 5
+"""Names that a message lists at most."""
+
+_COMPARED = 200
+"""Characters of a name that are compared, so that a very long one costs no more than the others."""
+
+_LAST_PART = 0.9
+"""How much it counts that the last parts are alike: `acc` may be meant as `val/acc`."""
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.4, most: int = MOST_NAMES) -> list[str]:
+    """Return the known names most like `name`, the nearest first; case is ignored.
+
+    Args:
+        name: The name that was not found.
+        known: The names that exist.
+        cutoff: The similarity, from 0 to 1, below which a name is not near.
+        most: How many names to return at most.
+    """
+    complete, last = _likeness(name, cutoff), _likeness(_last_part(name), cutoff)
+    scored = [(max(complete(other), _LAST_PART * last(_last_part(other))), other) for other in known]
+    best = nsmallest(most, ((-score, other) for score, other in scored if score >= cutoff))
+    return [other for _, other in best]
+
+
+def _last_part(name: str) -> str:
+    return re.split("[/.]", name)[-1]
+
+
+def _likeness(name: str, cutoff: float) -> Callable[[str], float]:
+    """Return a function that gives how much another name is like this one, and 0 below the cutoff."""
+    matcher = SequenceMatcher(None, b=name[:_COMPARED].lower())
+
+    def ratio(other: str) -> float:
+        matcher.set_seq1(other[:_COMPARED].lower())
+        if matcher.real_quick_ratio() < cutoff or matcher.quick_ratio() < cutoff:
+            return 0.0
+        return matcher.ratio()
+
+    return ratio
+
+
+def did_you_mean(name: str, known: Iterable[str], *, otherwise: str = "", cutoff: float = 0.4) -> str:
+    """Return the hint of an error about an unknown name: the nearest names, or `otherwise` where none is near."""
+    near = nearest(name, known, cutoff=cutoff)
+    if not near:
+        return otherwise
+    return f"the nearest {'is' if len(near) == 1 else 'are'} {listed(near)}"
+
+
+def listed(names: Collection[str], *, most: int = MOST_NAMES) -> str:
+    """Return quoted names for a message: all of them, or the first `most` and how many more there are."""
+    shown = ", ".join(repr(name) for name, _ in zip(names, range(most), strict=False))
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 run`, `2 runs`, `12,000 rows`."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"

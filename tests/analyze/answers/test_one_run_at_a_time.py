@@ -1,0 +1,69 @@
+"""Questions about many runs hold the columns of one at a time, however many there are."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from fakeruns import FakeRun, subjects
+
+from pull_logs.analyze import Subject, overview
+from pull_logs.analyze.answers.comparison import Comparison, compare_runs
+from pull_logs.analyze.frames.frame import Frame
+from pull_logs.analyze.questions.alignment import Place
+
+ROWS = 1000
+
+
+class Watched(FakeRun):
+    """A run whose columns are made anew for each read, and which notes how many are still held then."""
+
+    held: list[weakref.ref[np.ndarray]]
+    counts: list[int]
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        self.counts.append(sum(array() is not None for array in self.held))
+        found = super().table(columns)
+        arrays = [np.array(column.to_numpy()) for column in found.columns]
+        self.held += map(weakref.ref, arrays)
+        return pa.table(list(map(pa.array, arrays)), names=found.column_names)
+
+
+def watched(count: int) -> tuple[Sequence[Subject], list[int]]:
+    """Runs, and how many columns were held at each read of one of them."""
+    rows = [{"_step": step, "loss": 1 / (step + 1), "acc": step / ROWS} for step in range(ROWS)]
+    runs = [Watched(rows, run_id=f"r{number}") for number in range(count)]
+    held: list[weakref.ref[np.ndarray]] = []
+    counts: list[int] = []
+    for run in runs:
+        run.held, run.counts = held, counts
+    return subjects(*runs), counts
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda runs: compare_runs(runs, Comparison()),
+        lambda runs: compare_runs(runs, Comparison(at=Place("step", 7.5), asserts=("all: loss < 2",))),
+        overview,
+    ],
+    ids=["compare", "compare with a gate", "overview"],
+)
+def test_a_run_is_let_go_of_before_the_next_is_read(ask: Callable[[Sequence[Subject]], Any]) -> None:
+    runs, counts = watched(5)
+    ask(runs)
+    assert len(counts) >= 5
+    assert max(counts) <= 1  # the steps of the very run
+
+
+def test_a_frame_goes_when_nobody_has_it_without_a_look_for_garbage() -> None:
+    runs, _ = watched(1)
+    frame = Frame.from_run(runs[0].run, ["loss"])
+    assert len(frame.columns) == 3
+    gone = weakref.ref(frame)
+    del frame
+    assert gone() is None

@@ -1,0 +1,179 @@
+"""Each flag of docs/health.md, planted in series: it is found, at its step, and no other is."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from fakeruns import FakeRun
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pull_logs.analyze import Frame
+from pull_logs.analyze.statistics.health import FLAGS, Finding, find_flags
+from pull_logs.runs import RunInfo, RunPath
+
+
+def flags_of(
+    rows: list[dict[str, Any]], *, state: str = "finished", heartbeat: str | None = None
+) -> list[Finding]:
+    frame = Frame(FakeRun(rows))
+    info = RunInfo(path=RunPath("a", "b", "c"), name="n", state=state, heartbeat_at=heartbeat)
+    metrics = {name: frame.column(name) for name in frame.names if name not in ("_step", "_timestamp")}
+    stamps = frame.column("_timestamp") if "_timestamp" in frame else None
+    return list(find_flags(info, metrics, frame.steps, stamps))
+
+
+def series(name: str, values: Any, *, every: int = 1) -> list[dict[str, Any]]:
+    return [{"_step": place * every, name: float(value)} for place, value in enumerate(values)]
+
+
+def together(*several: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    rows: dict[int, dict[str, Any]] = {}
+    for one in several:
+        for row in one:
+            rows.setdefault(row["_step"], {}).update(row)
+    return [rows[step] for step in sorted(rows)]
+
+
+def falling(count: int, *, noise: float = 0.0, seed: int = 0) -> np.ndarray:
+    """A loss that falls all the time, evenly."""
+    return np.linspace(2.5, 0.2, count) + noise * np.random.default_rng(seed).standard_normal(count)
+
+
+def names(found: list[Finding]) -> list[str]:
+    return [finding.flag for finding in found]
+
+
+@pytest.mark.parametrize("count", [10, 40, 300, 5000])
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_a_healthy_run_has_no_flag(count: int, noise: float) -> None:
+    rows = together(
+        series("train/loss", falling(count, noise=noise)),
+        series("val/loss", falling(count, noise=noise, seed=1) + 0.1),
+        series("val/acc", 1 - falling(count, noise=noise, seed=2) / 3),
+    )
+    assert flags_of(rows) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "word"), [(math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity")]
+)
+@pytest.mark.parametrize("place", [0, 7, 99_999])
+def test_a_single_value_that_is_not_finite_is_found(value: float, word: str, place: int) -> None:
+    values = falling(100_000)
+    values[place] = value
+    (finding,) = flags_of(series("train/loss", values, every=3))
+    assert finding == Finding(flag="nan", step=place * 3, metric="train/loss", told=word)
+
+
+def test_not_a_number_is_told_of_the_first_metric_that_has_it_and_counted() -> None:
+    rows = [{"_step": step, "b": 1.0, "a": math.nan if step > 4 else 1.0} for step in range(9)]
+    rows[3]["b"] = math.inf
+    (finding,) = flags_of(rows)
+    assert (finding.step, finding.metric, finding.metrics, finding.told) == (3, "b", 2, "Infinity")
+
+
+@pytest.mark.parametrize("count", [40, 600, 20_000])
+def test_a_loss_that_blows_up_and_stays_up_diverges_where_it_left(count: int) -> None:
+    values = falling(count, noise=0.02)
+    turn = count * 3 // 5
+    values[turn:] = 5.0
+    (finding,) = [one for one in flags_of(series("train/loss", values)) if one.flag == "divergence"]
+    assert finding.metric == "train/loss"
+    assert abs((finding.step or 0) - turn) <= max(5, count // 100 + 1)
+
+
+def test_a_spike_is_no_divergence() -> None:
+    values = falling(500)
+    values[300:302] = 1e6
+    assert flags_of(series("train/loss", values)) == []
+
+
+def test_a_metric_of_which_more_is_better_never_diverges() -> None:
+    assert "divergence" not in names(flags_of(series("reward", np.linspace(0, 100, 200))))
+
+
+@pytest.mark.parametrize(
+    "names_of", [("train/loss", "val/loss"), ("loss", "val_loss"), ("train.loss", "eval.loss")]
+)
+@pytest.mark.parametrize("count", [10, 200])
+def test_a_validation_loss_that_rises_while_training_goes_on_overfits_from_its_best(
+    names_of: tuple[str, str], count: int
+) -> None:
+    turn = count // 2
+    validation = np.concatenate([np.linspace(2.5, 1.0, turn), np.linspace(1.0, 1.8, count - turn + 1)[1:]])
+    rows = together(series(names_of[0], falling(count), every=10), series(names_of[1], validation, every=10))
+    (finding,) = flags_of(rows)
+    assert (finding.flag, finding.metric) == ("overfitting", names_of[1])
+    assert abs((finding.step or 0) - 10 * (turn - 1)) <= 10 * max(1, count // 20)
+
+
+def test_an_accuracy_that_falls_while_training_goes_on_overfits_too() -> None:
+    validation = np.concatenate([np.linspace(0.1, 0.9, 30), np.linspace(0.9, 0.6, 30)])
+    rows = together(series("train/acc", np.linspace(0.1, 0.99, 60)), series("val/acc", validation))
+    assert names(flags_of(rows)) == ["overfitting"]
+
+
+def test_without_a_training_metric_that_gets_better_nothing_overfits() -> None:
+    validation = np.concatenate([np.linspace(2.5, 1.0, 30), np.linspace(1.0, 1.8, 30)])
+    assert "overfitting" not in names(flags_of(series("val/loss", validation)))
+    both = together(series("train/loss", validation - 0.1), series("val/loss", validation))
+    assert "overfitting" not in names(flags_of(both))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_a_metric_that_stops_getting_better_is_on_a_plateau_from_there(noise: float) -> None:
+    values = np.concatenate([np.linspace(2.5, 0.5, 100), np.full(200, 0.5)])
+    values = values + noise * np.random.default_rng(3).standard_normal(300)
+    (finding,) = flags_of(series("val/loss", values, every=5))
+    assert (finding.flag, finding.metric) == ("plateau", "val/loss")
+    assert abs((finding.step or 0) - 500) <= 60
+
+
+def test_a_metric_that_never_got_better_is_on_a_plateau_from_the_start() -> None:
+    values = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(100)
+    (finding,) = flags_of(series("train/loss", values))
+    assert (finding.flag, finding.step) == ("plateau", 0)
+
+
+def test_a_gap_between_rows_stalls_at_the_row_before_it() -> None:
+    rows = [{"_step": step, "_timestamp": 1000.0 + step + (3600 if step > 40 else 0)} for step in range(100)]
+    assert flags_of(rows) == [Finding(flag="stalled", step=40, metric=None, told="3601 s until the next row")]
+
+
+def test_rows_that_are_slow_all_the_time_are_no_stall() -> None:
+    assert flags_of([{"_step": step, "_timestamp": 900.0 * step} for step in range(50)]) == []
+
+
+def test_a_running_run_whose_heart_beats_on_without_rows_stalls_at_its_last_row() -> None:
+    rows = [{"_step": step, "_timestamp": float(step)} for step in range(10)]
+    (finding,) = flags_of(rows, state="running", heartbeat="1970-01-01T01:00:09Z")
+    assert (finding.flag, finding.step, finding.told) == ("stalled", 9, "no row for 3600 s since")
+    assert flags_of(rows, state="finished", heartbeat="1970-01-01T01:00:09Z") == []
+    assert flags_of(rows, state="running", heartbeat="no time") == []
+
+
+@pytest.mark.parametrize("state", ["crashed", "failed", "killed", "preempted"])
+def test_a_run_that_ended_badly_crashed_at_its_last_row(state: str) -> None:
+    (finding,) = flags_of([{"_step": 17, "x": 1}], state=state)
+    assert finding == Finding(flag="crashed", step=17, metric=None, told=f"it ended as {state}")
+    assert flags_of([], state=state)[0].step is None
+
+
+CELLS = st.none() | st.floats() | st.sampled_from([1e308, -1e308, 0.0, True, "x"])
+
+
+@given(st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=25))
+@settings(max_examples=60)
+def test_any_series_gets_each_flag_once_in_order_with_a_step_that_it_has(rows: list[tuple[Any, ...]]) -> None:
+    history = [
+        {"_step": step, "train/loss": a, "val/loss": b, "_timestamp": c}
+        for step, (a, b, c) in enumerate(rows)
+    ]
+    found = flags_of(history, state="running", heartbeat="2026-01-01T00:00:00Z")
+    order = [FLAGS.index(finding.flag) for finding in found]
+    assert order == sorted(set(order))
+    assert all(finding.step is not None and 0 <= finding.step < len(rows) for finding in found)

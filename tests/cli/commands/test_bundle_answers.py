@@ -1,0 +1,120 @@
+"""`info`, `verify`, `audit` and `diff`: no stranger forges a line of them, and their JSON is as the schemas say."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from contextlib import redirect_stdout
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import pytest
+from bundlekit import bundle_run
+from checkout import RECORDED
+from hostileruns import NASTY, RECORDS, ROWS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from rowkit import canonical
+
+from pull_logs.cli.main import cli, main
+from pull_logs.runs import Coverage
+from pull_logs.snapshot.write.seal import BundleRun, write_bundle
+
+HEADING = re.compile(
+    r"\[(BUNDLE|METRICS|REDACTED|RUNS|AUDIT|DIFF|FACTS|CONFIG|SUMMARY|ROWS)\]"
+    r'( [a-z_-]+=([^\s"\[\]]+|"([^"\\]|\\.)*"))*'
+)
+UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200b\u202e\U000e0041]")
+
+
+def schema(command: str) -> Draft202012Validator:
+    found = json.loads((files("pull_logs") / "data" / "schemas" / f"{command}.json").read_text())
+    Draft202012Validator.check_schema(found)
+    return Draft202012Validator(found)
+
+
+SCHEMAS = {command: schema(command) for command in ("info", "verify", "audit", "diff")}
+
+
+@st.composite
+def hostile_runs(draw: st.DrawFn) -> list[BundleRun]:
+    return [
+        bundle_run(
+            f"acme/nano/r{place}",
+            canonical(draw(ROWS)),
+            coverage=Coverage(complete=draw(st.booleans()), reason=draw(NASTY)),
+            name=draw(NASTY),
+            state=draw(NASTY),
+            notes=draw(NASTY),
+            tags=(draw(NASTY),),
+            config=draw(RECORDS),
+            summary=draw(RECORDS),
+        )
+        for place in range(draw(st.integers(0, 2)))
+    ]
+
+
+def said(*words: object, code: int = 0) -> str:
+    out = io.StringIO()
+    with redirect_stdout(out):
+        assert main([str(word) for word in words]) == code
+    return out.getvalue()
+
+
+@given(hostile_runs(), hostile_runs())
+@settings(max_examples=25)
+def test_no_bundle_forges_a_heading_or_breaks_the_json(old: list[BundleRun], new: list[BundleRun]) -> None:
+    with TemporaryDirectory() as folder:
+        one, two = (Path(folder) / name for name in ("old.zip", "new.zip"))
+        write_bundle(one, old)
+        write_bundle(two, new)
+        for words in (("info", one), ("verify", one), ("audit", one), ("diff", one, two)):
+            text = said(*words)
+            assert not UNSAFE.search(text)
+            for line in text.split("\n"):
+                assert not line.startswith("[") or HEADING.fullmatch(line)
+            answer = said(*words, "--json")
+            assert not UNSAFE.search(answer)
+            SCHEMAS[str(words[0])].validate(json.loads(answer))
+
+
+def test_a_state_is_text_like_any_other(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b.zip", [bundle_run("acme/nano/r1", name="r1", state="x\n[RUNS] count=9")])
+    assert said("info", tmp_path / "b.zip").splitlines()[-1] == (
+        'acme/nano/r1 name=r1 state="x\\n[RUNS] count=9" rows=3 last_step=4 complete'
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [("info", RECORDED), ("verify", RECORDED), ("audit", RECORDED), ("diff", RECORDED, RECORDED)]
+)
+def test_what_is_said_of_the_recorded_runs_is_valid(words: tuple[object, ...]) -> None:
+    SCHEMAS[str(words[0])].validate(json.loads(said(*words, "--json")))
+
+
+def test_damage_is_told_as_the_schema_says(tmp_path: Path) -> None:
+    bundle = tmp_path / "damaged.zip"
+    bytes_ = bytearray(RECORDED.read_bytes())
+    bytes_[3000] ^= 255
+    bundle.write_bytes(bytes_)
+    found = json.loads(said("verify", bundle, "--json", code=6))
+    SCHEMAS["verify"].validate(found)
+    assert not found["ok"]
+
+
+def test_every_command_with_json_ships_its_schema_and_no_schema_is_without_a_command() -> None:
+    context = click.Context(cli)
+    commands = {name: cli.get_command(context, name) for name in cli.list_commands(context)} | {"show": cli}
+    having = {
+        name
+        for name, command in commands.items()
+        if command is not None and any("--json" in option.opts for option in command.params)
+    }
+    shipped = {
+        file.name.removesuffix(".json") for file in (files("pull_logs") / "data" / "schemas").iterdir()
+    }
+    assert having == shipped

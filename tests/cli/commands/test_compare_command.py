@@ -1,0 +1,330 @@
+"""`compare` as a user runs it: text, JSON, budgets, and what strangers may have written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from checkout import ROOT
+from fakeruns import FakeRun, subjects, training
+from hostileruns import hostile_subjects
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from pull_logs.analyze import Subject, label
+from pull_logs.analyze.answers.comparison import Comparison, compare_runs
+from pull_logs.analyze.questions.alignment import DEFINED, Place
+from pull_logs.analyze.statistics.ranking import Criterion
+from pull_logs.cli.main import main
+from pull_logs.cli.render.compare import LEAST_TOKENS, compare_json, compare_text
+from pull_logs.cli.render.side_by_side import label_ranges
+from pull_logs.errors import PullLogsError
+
+GOLDEN = ROOT / "tests" / "cli" / "render" / "golden"
+WRITE = bool(os.environ.get("PULL_LOGS_WRITE_GOLDEN"))
+BUNDLE = ("-b", "fixtures/digits.wandb.zip")
+BY_LR = ("--group-by", "config.lr", "--best", "val/acc:max")
+
+CASES: dict[str, tuple[str, ...]] = {
+    "compare-two": (*BUNDLE, "-r", "cnn1e1s0", "-r", "mlp5e2s0", "--select", "^val/"),
+    "compare-all": (*BUNDLE, "--select", "^val/(acc|loss)$"),
+    "compare-groups": (*BUNDLE, *BY_LR, "--select", "^val/(acc|loss)$"),
+    "compare-groups-at-epoch": (*BUNDLE, *BY_LR, "--at", "6.5", "--x", "epoch", "--select", "^val/acc$"),
+    "compare-groups-bootstrap": (
+        *BUNDLE, "--group-by", "all-but:seed", "--best", "val/loss", "--ci", "bootstrap", "--top", "3",
+        "--select", "^val/loss$", "--filter", 'state == "finished"',
+    ),
+    "compare-at-best": (*BUNDLE, "--best", "val/acc:max", "--at", "best", "--top", "4", "--select", "loss"),
+    "compare-checkpoints": (
+        *BUNDLE, "-c", "fixtures/digits/checkpoints/epoch-06", "--at", "checkpoint", "--best", "val/acc:max",
+        "--top", "5", "--select", "^val/acc$",
+    ),
+    "compare-assertions": (
+        *BUNDLE, *BY_LR, "--top", "1", "--select", "^val/acc$", "--assert", "all: val/acc > 0", "--assert",
+        "val/acc > 0.97", "--assert", "step 100: train/loss < 3",
+    ),
+    "compare-budget": (*BUNDLE, *BY_LR, "--max-tokens", "900"),
+}  # fmt: skip
+CODES = {"compare-assertions": 7}
+
+
+def schema() -> Draft202012Validator:
+    found = json.loads((files("pull_logs") / "data" / "schemas" / "compare.json").read_text())
+    Draft202012Validator.check_schema(found)
+    return Draft202012Validator(found)
+
+
+SCHEMA = schema()
+
+
+@pytest.mark.parametrize("kind", ["txt", "json"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_comparison_is_what_it_was(
+    name: str, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main(["compare", *CASES[name], *(["--json"] if kind == "json" else [])]) == CODES.get(name, 0)
+    found = capsys.readouterr().out
+    if kind == "json":
+        SCHEMA.validate(json.loads(found))
+        found = json.dumps(json.loads(found), indent=1, ensure_ascii=False) + "\n"
+    file = GOLDEN / f"{name}.{kind}"
+    if WRITE:
+        file.write_text(found)
+    assert found == file.read_text()
+
+
+def test_every_section_of_a_comparison_is_in_some_golden_file() -> None:
+    texts = [file.read_text() for file in GOLDEN.glob("compare-*.txt")]
+    found = {line[1 : line.index("]")] for text in texts for line in text.splitlines() if line[:1] == "["}
+    assert found == {
+        "RUNS", "ANSWER", "RANKING", "GROUPS", "GROUP_STATS", "VERDICTS", "CHECKPOINTS", "COMPARISON",
+        "CONFIG_DIFF", "SUMMARY_COMPARISON", "ASSERTIONS",
+    }  # fmt: skip
+    answers = [json.loads(file.read_text()) for file in GOLDEN.glob("compare-*.json")]
+    assert {name for answer in answers for name in answer} == set(SCHEMA.schema["properties"])
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pull_logs", "compare", *words],
+        capture_output=True, text=True, check=False, timeout=60, cwd=ROOT,
+    )  # fmt: skip
+
+
+def test_which_lr_is_best_over_seeds_and_whether_it_is_real_is_one_command() -> None:
+    done = run(*BUNDLE, *BY_LR)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[lines.index("[ANSWER]") + 1] == (
+        "# best val/acc (max): G1 (config.lr=0.1), mean 0.9743 over n=4; "
+        "its lead is larger than seed noise against all 2 tested groups; 2 not tested (n < 2)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--top", "3"), 2, "--top needs to know by what; name a metric with --best or --sort"),
+        (("--at", "then"), 2, "--at 'then' is no place to compare at; give a step, or last, best or checkpoint"),
+        (("--group-by", "config.lrr"), 2, "--group-by 'config.lrr': no run has 'config.lrr'; the nearest are"),
+        (("--best", "val/ac:max"), 3, "--best 'val/ac': no run has numbers of such a metric; the nearest are 'val/acc'"),
+        (("--x", "phase", "--at", "3"), 3, "--x 'phase': no run has numbers of such a metric; the nearest are"),
+        (("--max-tokens", "5"), 2, "--max-tokens 5 is too small for any answer"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_with_the_next_step(words: tuple[str, ...], code: int, message: str) -> None:
+    done = run(*BUNDLE, *words)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"pull-logs: error: {message}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_incomplete_runs_are_told_and_an_error_under_strict() -> None:
+    done = run(*BUNDLE, "--select", "^val/acc$", "--strict")
+    assert done.returncode == 4
+    assert "# M is incomplete: " in done.stdout
+    assert "incomplete under --strict: M" in done.stderr
+
+
+def test_a_gate_is_exit_7_and_names_run_and_value_shown_or_not() -> None:
+    gate = ("--assert", "val/acc > 0.974", "--assert", "any: val/acc > 0.5")
+    done = run(*BUNDLE, "--filter", "config.lr == 0.1", "--best", "val/acc:max", "--top", "1", *gate)
+    assert done.returncode == 7
+    assert done.stdout.endswith(
+        "[ASSERTIONS] asserted=2 broken=1\n"
+        "assert,holds,run,path,because\n"
+        '"val/acc > 0.974",no,B,acme/digits/cnn1e1s1,"val/acc = 0.972222"\n'
+        '"val/acc > 0.974",no,D,acme/digits/cnn1e1s3,"val/acc = 0.972222"\n'
+        '"any: val/acc > 0.5",yes,,,\n'
+    )
+    assert done.stderr.splitlines()[-1] == (
+        "pull-logs: error: --assert 'val/acc > 0.974' does not hold for B acme/digits/cnn1e1s1 "
+        "(val/acc = 0.972222), D acme/digits/cnn1e1s3 (val/acc = 0.972222); --json lists every run and value under assertions"
+    )
+
+
+def test_a_gate_that_holds_is_exit_0() -> None:
+    done = run(*BUNDLE, "--filter", "config.lr == 0.1", "--assert", "val/acc > 0.9", "--no-hints")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(
+        '[ASSERTIONS] asserted=1 broken=0\nassert,holds,run,path,because\n"val/acc > 0.9",yes,,,\n'
+    )
+
+
+def test_a_gate_over_an_unknown_name_is_pointed_at() -> None:
+    done = run(*BUNDLE, "--assert", "all: val/ac > 0.9")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(
+        "pull-logs: error: no metric or run column is named 'val/ac'; the nearest are val/acc"
+    )
+    assert done.stderr.endswith("\n    all: val/ac > 0.9\n         ~~~~~^\n")
+
+
+def test_a_gate_reads_what_no_metric_of_the_comparison_is() -> None:
+    runs = subjects(training(), training(run_id="r2", config={"lr": 1}))
+    found = asked(runs, Comparison(select="val/acc", asserts=("all: train/loss < 0.5", "config.lr == 1")))
+    assert found is not None
+    told = [
+        [(broken["run"], broken["told"]) for broken in verdict["broken"]] for verdict in found["assertions"]
+    ]
+    assert told[0] == [(run, "train/loss = 2.5 at step 0, and 4 more of 12 rows") for run in "AB"]
+    assert told[1] == [("A", "config.lr is missing")]
+
+
+def test_at_most_two_commands_to_go_on_with_stand_on_stderr_and_run() -> None:
+    done = run(*BUNDLE, "--select", "^val/acc$")
+    commands = re.findall(r"`?(pull-logs compare [^`\n]+)", done.stderr)
+    assert len(commands) == 2
+    for command in commands:
+        assert run(*shlex.split(command)[2:]).returncode == 0
+    assert run(*BUNDLE, "--select", "^val/acc$", "--no-hints").stderr == ""
+
+
+def test_a_rank_without_a_test_claims_nothing() -> None:
+    words = (*BUNDLE, "--group-by", "config.lr", "--select", "^val/acc$", "--filter", 'state == "finished"')
+    done = run(*words, "--sort", "val/acc:max", "--no-hints")
+    assert "[VERDICTS] tests=0 alpha=0.05\n(none)\n" in done.stdout
+    assert (
+        "[ANSWER]\n# best val/acc (max): G1 (config.lr=0.1), mean 0.9743 over n=4; "
+        "its lead is not tested, since --sort only ranks: --best tests it\n"
+    ) in done.stdout
+
+
+def test_a_place_before_the_first_row_is_not_called_too_far() -> None:
+    late = FakeRun([{"_step": step, "loss": 1.0, "epoch": step} for step in (5, 6)])
+    for question, where in (
+        (Comparison(at=Place("step", 2.0)), "_step 2"),
+        (Comparison(at=Place("step", 2.0), axis=DEFINED), "the axis that each was defined over, 2"),
+    ):
+        found = asked(subjects(late), question)
+        assert found is not None
+        (note,) = found["notes"]
+        assert note == (
+            f"metrics of A have no value at {where}: "
+            "it is not between their first and last one, and nothing is extrapolated"
+        )
+
+
+QUESTIONS = st.sampled_from(
+    [
+        Comparison(),
+        Comparison(group_by=("state",)),
+        Comparison(group_by=("tags",), interval="bootstrap"),
+        Comparison(at=Place("step", 3.0), interpolation="previous"),
+        Comparison(at=Place("checkpoint"), axis=DEFINED, select="."),
+        Comparison(group_by=("name",), sort=Criterion("1,2", "min"), top=2),
+        Comparison(group_by=("name",), best=Criterion("null", "max")),
+        Comparison(best=Criterion("[RUNS] runs=9", "max"), at=Place("best")),
+        Comparison(asserts=("any: _step > 3", 'state == "[RUNS]\\n"', "step 2: _step == 2"), top=None),
+    ]
+)
+HEADING = re.compile(
+    r"\[(RUNS|ANSWER|GROUPS|GROUP_STATS|VERDICTS|RANKING|COMPARISON|CONFIG_DIFF|SUMMARY_COMPARISON|ASSERTIONS)\]"
+    r'( [a-z_]+=([^\s"\[\]]+|"([^"\\]|\\.)*"))*'
+)
+
+
+@st.composite
+def many_hostile_subjects(draw: st.DrawFn) -> list[Subject]:
+    """A few nasty runs, or so many of the same that they become rows."""
+    runs = draw(hostile_subjects(most=4)) * draw(st.sampled_from([1, 4]))
+    return [replace(subject, label=label(place)) for place, subject in enumerate(runs)]
+
+
+def asked(runs: list[Subject], question: Comparison) -> dict[str, Any] | None:
+    """The answer, or None where the drawn runs have no such metric."""
+    try:
+        found = compare_runs(runs, question)
+    except PullLogsError:
+        return None
+    found.pop("next")
+    return found
+
+
+@given(many_hostile_subjects(), QUESTIONS)
+@settings(max_examples=30)
+def test_no_name_key_or_value_forges_a_heading_or_breaks_a_line(
+    runs: list[Subject], question: Comparison
+) -> None:
+    found = asked(runs, question)
+    if found is None:
+        return
+    text = compare_text(found, max_tokens=0)
+    assert text.splitlines() == text.removesuffix("\n").split("\n")
+    for line in text.splitlines():
+        assert not line.startswith("[") or HEADING.fullmatch(line)
+    answer = json.loads(compare_json(found, max_tokens=0))
+    assert answer == found
+    SCHEMA.validate(answer)
+
+
+@given(many_hostile_subjects(), QUESTIONS, st.integers(LEAST_TOKENS, 1200))
+@settings(max_examples=30)
+def test_an_answer_never_takes_more_than_its_tokens_and_keeps_its_shape(
+    runs: list[Subject], question: Comparison, tokens: int
+) -> None:
+    found = asked(runs, question)
+    if found is None:
+        return
+    assert len(compare_text(found, max_tokens=tokens).encode()) <= 3 * tokens
+    text = compare_json(found, max_tokens=tokens)
+    assert len(text.encode()) <= 3 * tokens
+    SCHEMA.validate(json.loads(text))
+
+
+@pytest.mark.parametrize("tokens", [LEAST_TOKENS, 2000, 16000])
+def test_a_thousand_runs_are_groups_and_rows_within_the_budget(tokens: int) -> None:
+    one = training(3)
+    runs = [Subject(label=label(place), run=_like(one, place), source="test") for place in range(1000)]
+    found = asked(runs, Comparison(group_by=("config.lr",), best=Criterion("val/acc")))
+    assert found is not None
+    text = compare_text(found, max_tokens=tokens)
+    assert len(text.encode()) <= 3 * tokens
+    assert (
+        tokens == LEAST_TOKENS
+        or "[ANSWER]\n# best val/acc (max): G1 (config.lr=0), mean 0.8333 over n=200; " in text
+    )
+    assert "# cut to" in text
+    assert len(compare_json(found, max_tokens=tokens).encode()) <= 3 * tokens
+
+
+def _like(one: FakeRun, place: int) -> FakeRun:
+    run = FakeRun(run_id=f"r{place}", config={"lr": place % 5, "seed": place // 5})
+    run.batch = one.batch
+    return run
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ([], ""),
+        (["A"], "A"),
+        (["B", "A"], "A B"),
+        (["A", "B", "C", "E"], "A-C E"),
+        (["Y", "Z", "AA", "AB"], "Y-AB"),
+        ([label(place) for place in range(0, 40, 2)], "A C E G I K M O Q S U W +8"),
+    ],
+)
+def test_neighbouring_labels_are_drawn_together(labels: list[str], told: str) -> None:
+    assert label_ranges(labels) == told
+
+
+def test_ten_runs_are_columns_and_eleven_are_rows() -> None:
+    def comparison(count: int) -> str:
+        runs = [training(3, run_id=f"r{place}", config={"seed": place}) for place in range(count)]
+        found = asked(subjects(*runs), Comparison(select="val/acc"))
+        assert found is not None
+        return compare_text(found, max_tokens=0)
+
+    assert "\nmetric,value,A,B,C,D,E,F,G,H,I,J\n" in comparison(10)
+    assert "\nrun,id,config.seed,val/acc\nA,r0,0,0.833333\n" in comparison(11)

@@ -1,0 +1,249 @@
+"""`fetch` and `refresh` as a user meets them: what is told at the end, and what is refused at the beginning."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checkout import ROOT
+
+from pull_logs.cli.render.pull import tell_report
+from pull_logs.fetch import PullReport, RunOutcome
+from pull_logs.replay import ReplayServer, serve_bundle
+from pull_logs.runs import RunPath
+from pull_logs.snapshot import SealReport
+
+NOWHERE = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "k" * 40}
+
+
+def pull_logs(*words: str | Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pull_logs", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReplayServer]:
+    with serve_bundle(ROOT / "fixtures" / "digits.wandb.zip") as serving:
+        yield serving
+
+
+def outcome(run_id: str, *, rows: int = 0, complete: bool = False, **more: object) -> RunOutcome:
+    path = RunPath("acme", "nano", run_id)
+    return RunOutcome(path=path, rows=rows, complete=complete, **more)  # type: ignore[arg-type]
+
+
+def report(*runs: RunOutcome) -> PullReport:
+    out = Path("b.wandb.zip")
+    seal = SealReport(
+        path=out, bytes=2_000_000, runs=3, rows=1100, bundle_id="x", content_id="y", incomplete=()
+    )
+    return PullReport(
+        out=out,
+        seal=seal,
+        runs=runs,
+        requests=1,
+        graphql_requests=1,
+        throttled=0,
+        retries=2,
+        bytes_received=1_500_000,
+        rows_received=1100,
+        seconds=1.25,
+    )
+
+
+def test_the_end_is_a_table_of_what_is_whole_and_what_is_not_and_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tell_report(
+        report(
+            outcome("a", rows=1000, complete=True, promised_rows=1000),
+            outcome("b", rows=50, promised_rows=1200, reason="W&B promised 1200 rows and 50 arrived"),
+            outcome("c\x1b[2J", reason="run 'acme/nano/c' is not there", sealed=False),
+            outcome("d", rows=50, promised_rows=50, how="kept", reason="kept as it was: no answer"),
+        )
+    )
+    assert capsys.readouterr() == (
+        "",
+        (
+            "b.wandb.zip: 3 runs, 1100 rows, 2.00 MB, verified\n"
+            "bundle id  x\n"
+            "content id y\n"
+            "1 of 4 runs whole; 1 request, 1.50 MB received, 2 retries, 1.2 s\n"
+            "2 asked for whole, 1 kept as they were\n"
+            "RUN                    ROWS  PROMISED  STATE\n"
+            "1 run                 1,000     1,000  whole\n"
+            "acme/nano/b              50     1,200  not whole: W&B promised 1200 rows and 50 arrived\n"
+            "acme/nano/c\\u001b[2J      -         -  not in the bundle: run 'acme/nano/c' is not there\n"
+            "acme/nano/d              50        50  kept as it was: no answer\n"
+            "the same command asks for what is missing, and for nothing else\n"
+        ),
+    )
+
+
+def test_where_everything_is_whole_no_table_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_report(report(outcome("a", rows=1100, complete=True)))
+    assert capsys.readouterr().err.splitlines()[-1].startswith("1 of 1 run whole; ")
+
+
+def test_a_resumed_or_refreshed_pull_tells_how_the_runs_came(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_report(
+        report(
+            outcome("a", complete=True, how="resumed"),
+            outcome("b", complete=True, how="appended", new_rows=1),
+            outcome("c", complete=True, note="history was rewritten: step 4 differs"),
+        )
+    )
+    assert capsys.readouterr().err.splitlines()[-3:] == [
+        "1 there from an earlier attempt, 1 appended to (1 new row), 1 asked for whole",
+        "acme/nano/b: 1 new row",
+        "acme/nano/c: asked for whole: history was rewritten: step 4 differs",
+    ]
+
+
+def test_a_run_that_is_not_there_is_in_the_table_and_strict_makes_it_an_error(
+    server: ReplayServer, tmp_path: Path
+) -> None:
+    out = str(tmp_path / "b.wandb.zip")
+    words = ["fetch", "-r", "acme/digits/nope", "-r", "acme/digits/cnn1e1s0", "-o", out]
+    table = [
+        "RUN               ROWS  PROMISED  STATE",
+        "1 run              264       264  whole",
+        "acme/digits/nope     -         -  not in the bundle: run 'acme/digits/nope' is not there",
+        "the same command asks for what is missing, and for nothing else",
+    ]
+    done = pull_logs(*words, environment=server.environment())
+    assert (done.returncode, done.stdout, done.stderr.splitlines()[-4:]) == (0, "", table)
+    told = tmp_path / "report.json"
+    done = pull_logs(*words, "--strict", "--report-json", told, environment=server.environment())
+    error = "pull-logs: error: 1 of 2 runs are not whole; run the same command again"
+    assert (done.returncode, done.stderr.splitlines()[-5:]) == (4, [*table, error])
+    runs = json.loads(told.read_text())["runs"]
+    assert [(run["rows"], run["promised_rows"], run["last_step"], run["how"]) for run in runs] == [
+        (264, 264, 263, "copied"),
+        (0, None, None, None),
+    ]
+    # Another selection into the same file is no reason to stop: nothing that arrived is only in the spool.
+    done = pull_logs(
+        "fetch",
+        "-r",
+        "acme/digits/cnn1e1s1",
+        "-o",
+        tmp_path / "b.wandb.zip",
+        environment=server.environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "b.wandb.zip.partial").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (
+            ["-p", "a/b", "--since", "yesterday"],
+            2,
+            "--since 'yesterday' is no date; write it as 2026-11-01 or 2026-11-01T09:30:00+01:00",
+        ),
+        (
+            ["-p", "a/b", "--state", "finishd"],
+            2,
+            (
+                "Invalid value for '--state': 'finishd' is not one of 'crashed', 'failed', 'finished', 'killed',"
+                " 'pending', 'preempted', 'preempting', 'running'; see `pull-logs fetch --help`"
+            ),
+        ),
+        (
+            [],
+            2,
+            "no source was given; name one with -p ENTITY/PROJECT, -r RUN, -c CHECKPOINT or --sweep E/P/ID",
+        ),
+        (
+            ["-r", "{tmp}"],
+            2,
+            "'{tmp}' is a folder, and fetch asks W&B; write: pull-logs import {tmp} -o FILE.wandb.zip",
+        ),
+        (
+            ["-p", "a/b", "--report-json", "{tmp}/no/r.json"],
+            3,
+            "'{tmp}/no/r.json' cannot be written: its folder does not exist; make the folder first",
+        ),
+        (
+            ["-p", "a/b"],
+            5,
+            "127.0.0.1:9 cannot be reached (gave up after 3 attempts); check the network, the proxy and WANDB_BASE_URL",
+        ),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_line(tmp_path: Path, words: list[str], code: int, said: str) -> None:
+    words = [word.replace("{tmp}", str(tmp_path)) for word in words]
+    done = pull_logs("fetch", *words, "-o", tmp_path / "b.wandb.zip", environment=NOWHERE)
+    wanted = f"pull-logs: error: {said.replace('{tmp}', str(tmp_path))}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", wanted)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_since_is_compared_in_utc(server: ReplayServer, tmp_path: Path) -> None:
+    dry = pull_logs("fetch", "-p", "acme/digits", "--dry-run", environment=server.environment())
+    facts = dict(line.split() for line in dry.stdout.splitlines())
+    assert set(facts) == {
+        "runs", "rows", "files", "live_rows", "requests", "listing_seconds", "expected_seconds"
+    }  # fmt: skip
+    told = tmp_path / "r.json"
+    late = ["--since", "2999-01-01T00:00:00+02:00"]
+    done = pull_logs(
+        "fetch",
+        "-p",
+        "acme/digits",
+        "--dry-run",
+        "--report-json",
+        told,
+        *late,
+        environment=server.environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(told.read_text())["runs"] == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
+def test_people_see_how_it_goes_and_pipes_do_not(server: ReplayServer, tmp_path: Path) -> None:
+    import pty
+
+    leader, follower = pty.openpty()
+    words = ["fetch", "-p", "acme/digits", "-o", str(tmp_path / "b.wandb.zip")]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pull_logs", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=follower,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "TERM": "xterm",
+            "COLUMNS": "140",
+            **server.environment(),
+        },
+    )
+    os.close(follower)
+    shown = b""
+    try:
+        while piece := os.read(leader, 65536):
+            shown += piece
+    except OSError:
+        pass  # what Linux says when the other end is closed
+    finally:
+        os.close(leader)
+    assert child.wait(timeout=60) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert re.search(r"16/16 .*4,090 rows  [0-9.]+ MB  [0-9,]+ rows/s  17 requests, \d+ at a time", text)
+    assert "16 of 16 runs whole" in text

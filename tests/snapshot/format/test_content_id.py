@@ -1,0 +1,150 @@
+"""The rows hash and the content id: the same for the same content, and for nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from rowkit import KEYS, calm_rows, canonical, nasty_rows, same_rows, values
+
+from pull_logs.rows.batches import RESIDUAL, batch_from_rows
+from pull_logs.rows.canonical import canon_members, canonical_text
+from pull_logs.runs import RunInfo, RunPath
+from pull_logs.snapshot.format.content_id import content_id, rows_hash
+
+
+def residual_batch(rows: list[dict[str, Any]]) -> pa.Table:
+    """The rows with every cell in the residual column."""
+    rest = [canonical_text({key: row[key] for key in row if key != "_step"}) for row in rows]
+    return pa.table(
+        {
+            "_step": pa.array([row["_step"] for row in rows], pa.int64()),
+            RESIDUAL: pa.array([None if text == "{}" else text for text in rest], pa.string()),
+        }
+    )
+
+
+@given(nasty_rows | calm_rows, st.lists(st.integers(0, 12), max_size=4))
+def test_the_rows_hash_does_not_depend_on_cuts_or_layout(
+    rows: list[dict[str, Any]], places: list[int]
+) -> None:
+    expected = canonical(rows)
+    whole = rows_hash([batch_from_rows(expected)])
+    bounds = [0, *sorted(min(place, len(expected)) for place in places), len(expected)]
+    assert rows_hash(batch_from_rows(expected[start:end]) for start, end in pairwise(bounds)) == whole
+    assert rows_hash([residual_batch(expected)]) == whole
+
+
+@given(nasty_rows, nasty_rows)
+def test_different_rows_have_different_hashes(
+    left: list[dict[str, Any]], right: list[dict[str, Any]]
+) -> None:
+    one, other = canonical(left), canonical(right)
+    hashes = {rows_hash([batch_from_rows(rows)]) for rows in (one, other)}
+    assert len(hashes) == (1 if same_rows(one, other) else 2)
+
+
+@given(nasty_rows.filter(bool), st.integers(0, 11), st.sampled_from(KEYS), values)
+def test_one_changed_cell_changes_the_hash(
+    rows: list[dict[str, Any]], place: int, key: str, value: object
+) -> None:
+    before = canonical(rows)
+    row = before[place % len(before)]
+    after = [{**row, **canon_members({key: value})} if other is row else other for other in before]
+    assume(not same_rows(before, after))
+    assert rows_hash([batch_from_rows(before)]) != rows_hash([batch_from_rows(after)])
+
+
+def test_the_rows_hash_is_what_its_definition_says() -> None:
+    rows: list[dict[str, Any]] = [
+        {"_step": 1, "x": 1.5, "y": "é", "z": True},
+        {"_step": 4, "x": 2**53 + 1, "z": False},
+        {"_step": 9, "x": float("nan"), "y": [1, None]},
+    ]
+
+    def sized(data: bytes) -> bytes:
+        return struct.pack("<Q", len(data)) + data
+
+    columns = [
+        ("_step", bytes([7, 7, 7]), struct.pack("<3q", 1, 4, 9), b""),
+        ("x", bytes([1, 2, 1]), struct.pack("<dQ", 1.5, 0x7FF8000000000000), sized(b"9007199254740993")),
+        ("y", bytes([5, 0, 6]), b"", sized("é".encode()) + sized(b"[1,null]")),
+        ("z", bytes([3, 4, 0]), b"", b""),
+    ]
+    whole = hashlib.sha256(struct.pack("<Q", 3))
+    for name, *streams in columns:
+        whole.update(sized(name.encode()))
+        for stream in streams:
+            whole.update(hashlib.sha256(stream).digest())
+    assert rows_hash([batch_from_rows(rows)]) == f"sha256:{whole.hexdigest()}"
+    assert rows_hash([batch_from_rows(rows[:1]), batch_from_rows(rows[1:])]) == f"sha256:{whole.hexdigest()}"
+
+
+def test_no_rows_have_a_hash_of_their_own() -> None:
+    empty = rows_hash([])
+    assert rows_hash([batch_from_rows([])]) == empty
+    assert rows_hash([batch_from_rows([{"_step": 0}])]) != empty
+
+
+BASE = RunInfo(
+    path=RunPath("acme", "nano", "a1"),
+    name="first",
+    state="finished",
+    tags=("b", "a"),
+    created_at="2026-11-23T10:00:00Z",
+    config={"lr": 0.1, "empty": None},
+    summary={"loss": float("nan")},
+)
+OTHER = replace(BASE, path=RunPath("acme", "nano", "a2"))
+
+
+def test_the_content_id_does_not_depend_on_order_or_on_what_is_no_content() -> None:
+    whole = content_id([(BASE, "sha256:1"), (OTHER, "sha256:2")])
+    assert content_id(iter([(OTHER, "sha256:2"), (BASE, "sha256:1")])) == whole
+    same = replace(
+        BASE,
+        tags=("a", "b"),
+        config={"empty": None, "lr": 0.1},
+        summary={"loss": "NaN"},
+        host="api.wandb.ai",
+        user="me",
+        commit="c0ffee",
+        heartbeat_at="2026-11-23T11:00:00Z",
+        metadata={"os": "Linux"},
+        system_summary={"cpu": 1},
+        config_internal={"_wandb": {}},
+    )
+    assert content_id([(same, "sha256:1"), (OTHER, "sha256:2")]) == whole
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"path": RunPath("acme", "nano", "a3")},
+        {"name": "second"},
+        {"state": "failed"},
+        {"tags": ("a",)},
+        {"group": ""},
+        {"job_type": "train"},
+        {"notes": "n"},
+        {"sweep": "s"},
+        {"created_at": "2026-11-23T10:00:01Z"},
+        {"config": {"lr": 0.1}},
+        {"config": {"lr": True, "empty": None}},
+        {"summary": {}},
+    ],
+)
+def test_the_content_id_tells_runs_apart(change: dict[str, Any]) -> None:
+    assert content_id([(replace(BASE, **change), "sha256:1")]) != content_id([(BASE, "sha256:1")])
+
+
+def test_the_content_id_tells_rows_apart() -> None:
+    assert content_id([(BASE, "sha256:1")]) != content_id([(BASE, "sha256:2")])
+    assert content_id([]) != content_id([(BASE, "sha256:1")])

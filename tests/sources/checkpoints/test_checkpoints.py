@@ -1,0 +1,413 @@
+"""Which run a checkpoint names: real files, every spelling, sidecars, and files that are none."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import struct
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pull_logs.errors import DamageError, FileMissingError, NotFoundError, UnsafeFileError
+from pull_logs.runs import RunReference
+from pull_logs.sources import CheckpointRun, find_checkpoints, read_checkpoint
+
+FULL = RunReference("id1", "proj", "team")
+MODEL = {"weight": torch.zeros(4, 4), "bias": torch.zeros(4)}
+
+
+@dataclass
+class TrainConfig:
+    wandb_run_id: str
+    wandb_project: str
+    wandb_entity: str
+
+
+class AttributeDict(dict[str, Any]):
+    pass
+
+
+class Slotted:
+    __slots__ = ("project", "wandb_id")
+
+    def __init__(self) -> None:
+        self.wandb_id, self.project = "id1", "proj"
+
+
+def _save(path: Path, value: object, *, layout: str = "zip") -> Path:
+    torch.save(value, path, _use_new_zipfile_serialization=layout == "zip")
+    return path
+
+
+@pytest.fixture(params=["zip", "legacy"])
+def layout(request: pytest.FixtureRequest) -> str:
+    """The two formats that `torch.save` has had."""
+    return str(request.param)
+
+
+# Spellings
+
+
+@pytest.mark.parametrize(
+    ("value", "reference", "key"),
+    [
+        ({"wandb_run_path": "team/proj/id1"}, FULL, "wandb_run_path"),
+        ({"wandb_run_path": "proj/id1"}, RunReference("id1", "proj"), "wandb_run_path"),
+        (
+            {"wandb_url": "https://wandb.ai/team/proj/runs/id1?nw=x"},
+            RunReference("id1", "proj", "team", "wandb.ai"),
+            "wandb_url",
+        ),
+        ({"wandb_run_id": "id1"}, RunReference("id1"), "wandb_run_id"),
+        ({"wandb_id": "id1", "wandb_project": "proj", "wandb_entity": "team"}, FULL, "wandb_id"),
+        ({"wandb_id": "id1", "project": "proj", "entity": "team"}, FULL, "wandb_id"),
+        ({"wandb_id": "id1", "config": {"wandb_project": "proj", "wandb_entity": "team"}}, FULL, "wandb_id"),
+        ({"run_id": "id1", "config": {"wandb": {"project": "proj", "entity": "team"}}}, FULL, "run_id"),
+        ({"wandb": {"id": "id1", "project": "proj", "entity": "team"}}, FULL, "wandb.id"),
+        ({"wandb": {"run_path": "team/proj/id1"}}, FULL, "wandb.run_path"),
+        ({"wandb": {"path": "/home/me/x", "id": "id1"}}, RunReference("id1"), "wandb.id"),
+        ({"config": {"wandb": {"run_id": "team/proj/id1"}}}, FULL, "config.wandb.run_id"),
+        ({"hyper_parameters": AttributeDict(wandb_id="proj/id1")}, RunReference("id1", "proj"),
+         "hyper_parameters.wandb_id"),
+        ({"args": argparse.Namespace(wandb_run_id="id1", wandb_project="proj", wandb_entity="team")}, FULL,
+         "args.wandb_run_id"),
+        ({"cfg": TrainConfig("id1", "proj", "team")}, FULL, "cfg.wandb_run_id"),
+        ({"opt": Slotted()}, RunReference("id1", "proj"), "opt.wandb_id"),
+        ({"hparams": collections.OrderedDict(wandb_id="id1")}, RunReference("id1"), "hparams.wandb_id"),
+        ({"training_args": collections.UserDict(wandb_id="id1")}, None, ""),
+        (argparse.Namespace(wandb_run_path="team/proj/id1"), FULL, "wandb_run_path"),
+    ],
+)  # fmt: skip
+def test_the_spellings_that_people_use(
+    tmp_path: Path,
+    layout: str,
+    value: Any,
+    reference: RunReference | None,
+    key: str,
+) -> None:
+    if isinstance(value, dict):
+        value = {"state_dict": MODEL, **value}
+    file = _save(tmp_path / "model.pt", value, layout=layout)
+    if reference is None:
+        with pytest.raises(NotFoundError):
+            read_checkpoint(file)
+        return
+    assert read_checkpoint(file) == CheckpointRun(file=file, reference=reference, key=key)
+
+
+class AnyNode:
+    """Pickles as OmegaConf's leaf does."""
+
+    def __init__(self, value: object) -> None:
+        self._val = value
+
+
+class DictConfig:
+    """Pickles as OmegaConf's dict does."""
+
+    def __init__(self, **members: object) -> None:
+        self._content = {
+            name: member if isinstance(member, DictConfig) else AnyNode(member)
+            for name, member in members.items()
+        }
+
+
+def test_the_nodes_of_omegaconf_are_looked_into(tmp_path: Path) -> None:
+    config = DictConfig(wandb=DictConfig(id="id1", project="proj", entity="team"), lr=0.1)
+    file = _save(tmp_path / "model.ckpt", {"cfg": config, "global_step": 12})
+    assert read_checkpoint(file) == CheckpointRun(
+        file=file, reference=FULL, step=12, key="cfg.wandb.id", step_key="global_step"
+    )
+
+
+def test_a_name_of_w_and_bs_goes_before_a_plain_run_id(tmp_path: Path) -> None:
+    value = {"run_id": "mlflow1", "config": {"wandb_run_id": "id1"}}
+    assert read_checkpoint(_save(tmp_path / "m.pt", value)).reference.run_id == "id1"
+
+
+def test_the_key_that_is_named_goes_before_all_others(tmp_path: Path) -> None:
+    value = {
+        "wandb_run_path": "team/proj/old",
+        "my": {"run": "team/proj/id1", "nested.key": {"id": "id2"}, "n": 5},
+        "a.b": "id3",
+        "wandb_project": "proj",
+    }
+    file = _save(tmp_path / "m.pt", value)
+    assert read_checkpoint(file, key="my.run").reference == FULL
+    assert read_checkpoint(file, key="my.nested.key").reference == RunReference("id2", "proj")
+    assert read_checkpoint(file, key="a.b").reference == RunReference("id3", "proj")
+    with pytest.raises(NotFoundError) as caught:
+        read_checkpoint(file, key="my.other")
+    assert str(caught.value) == (
+        f"{str(file)!r} has no key 'my.other'; it holds the keys 'wandb_run_path', 'my', 'a.b', "
+        "'wandb_project'; choose one with --checkpoint-key"
+    )
+    with pytest.raises(NotFoundError) as caught:
+        read_checkpoint(file, key="my.n")
+    assert caught.value.message == f"{str(file)!r} names no run at the key 'my.n'"
+
+
+@pytest.mark.parametrize(
+    ("told", "step", "epoch"),
+    [
+        ({"step": 5, "epoch": 2}, 5, 2),
+        ({"global_step": 7}, 7, None),
+        ({"iteration": 1.0, "epoch": 0.5}, 1, 0.5),
+        ({"iter": 3}, 3, None),
+        ({"it": np.int64(11), "epoch": np.float32(1.5)}, 11, 1.5),
+        ({"step": torch.tensor(5)}, None, None),
+        ({"step": True, "iter": -1, "it": "nine"}, None, None),
+        ({"trainer_state": {"global_step": 8, "epoch": 1}}, 8, 1),
+        ({"config": {"step": 5}}, None, None),
+        ({"step": float("nan"), "epoch": float("inf")}, None, None),
+    ],
+)
+def test_the_step_and_the_epoch(
+    tmp_path: Path,
+    layout: str,
+    told: dict[str, Any],
+    step: int | None,
+    epoch: float | None,
+) -> None:
+    file = _save(tmp_path / "m.pt", {"wandb_id": "id1", **told}, layout=layout)
+    found = read_checkpoint(file)
+    assert (found.step, found.epoch) == (step, epoch)
+
+
+def test_a_checkpoint_that_names_no_run_tells_what_it_holds(tmp_path: Path, layout: str) -> None:
+    value = {"state_dict": MODEL, "epoch": 3} | {f"k{n}": n for n in range(20)}
+    file = _save(tmp_path / "m.pt", value, layout=layout)
+    with pytest.raises(NotFoundError) as caught:
+        read_checkpoint(file)
+    keys = ", ".join(map(repr, ["state_dict", "epoch", *(f"k{n}" for n in range(10))]))
+    assert str(caught.value) == (
+        f"checkpoint {str(file)!r} names no run; it holds the keys {keys} and 10 more; "
+        "name the run with -r, or the key that holds it with --checkpoint-key"
+    )
+
+
+def test_a_run_path_that_is_none_is_told(tmp_path: Path) -> None:
+    file = _save(tmp_path / "m.pt", {"wandb_run_path": "a/b/c/d/e"})
+    with pytest.raises(NotFoundError) as caught:
+        read_checkpoint(file)
+    assert caught.value.message == (
+        f"{str(file)!r} names the run 'a/b/c/d/e' at 'wandb_run_path', which is no run path"
+    )
+
+
+# Other formats
+
+
+def test_the_metadata_of_safetensors(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    save_file(MODEL, file, metadata={"wandb_run_path": "team/proj/id1", "step": "40", "format": "pt"})
+    assert read_checkpoint(file) == CheckpointRun(
+        file=file, reference=FULL, step=40, key="wandb_run_path", step_key="step"
+    )
+    save_file(MODEL, file, metadata={"config": json.dumps({"wandb": {"id": "id1"}}), "epoch": "2"})
+    found = read_checkpoint(file)
+    assert (found.reference, found.epoch, found.key) == (RunReference("id1"), 2, "config.wandb.id")
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"\x10\0", "{} is cut off inside the length of its header"),
+        (struct.pack("<Q", 100) + b"{", "{} is cut off inside its header"),
+        (struct.pack("<Q", 2**60) + b"{", "{} claims a header of 1152921504606846976 bytes, more than the format allows"),
+        (struct.pack("<Q", 2) + b"[]", "the header of {} is no safetensors header"),
+    ],
+)  # fmt: skip
+def test_damaged_safetensors(tmp_path: Path, data: bytes, what: str) -> None:
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(data)
+    with pytest.raises(DamageError) as caught:
+        read_checkpoint(file)
+    assert str(caught.value) == what.format(repr(str(file)))
+
+
+@pytest.mark.parametrize("name", ["model.pt.json", "model.json"])
+def test_a_json_sidecar_tells_for_its_file(tmp_path: Path, name: str) -> None:
+    file = _save(tmp_path / "model.pt", MODEL)
+    (tmp_path / name).write_text('{"wandb": {"path": "team/proj/id1"}, "step": 9}')
+    assert read_checkpoint(file) == CheckpointRun(
+        file=file, reference=FULL, step=9, key=f"{name}:wandb.path", step_key=f"{name}:step"
+    )
+
+
+def test_a_text_file_tells_for_its_folder_also_for_a_damaged_file(tmp_path: Path) -> None:
+    file = tmp_path / "model.pt"
+    file.write_bytes(b"\x80\x02}q")
+    with pytest.raises(DamageError):
+        read_checkpoint(file)
+    (tmp_path / "wandb_run_path").write_text("team/proj/id1\n")
+    assert read_checkpoint(file) == CheckpointRun(file=file, reference=FULL, key="wandb_run_path:")
+
+
+def test_a_folder_of_hugging_faces_trainer(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint-500"
+    folder.mkdir()
+    save_file(MODEL, folder / "model.safetensors")
+    _save(folder / "optimizer.pt", {"state": {}})
+    (folder / "trainer_state.json").write_text('{"global_step": 500, "epoch": 1.25}')
+    (folder / "wandb_run_path").write_text("team/proj/id1")
+    assert find_checkpoints(str(tmp_path)) == (folder,)
+    for path in (folder, folder / "model.safetensors"):
+        found = read_checkpoint(path)
+        assert (found.reference, found.step, found.epoch) == (FULL, 500, 1.25)
+
+
+# Files that are none, or harmful
+
+
+def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
+    file = tmp_path / "notes.pt"
+    file.write_text("just text")
+    with pytest.raises(DamageError) as caught:
+        read_checkpoint(file)
+    assert caught.value.message == f"{str(file)!r} is no checkpoint that can be read"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.txt", "text")
+    with pytest.raises(DamageError) as caught:
+        read_checkpoint(file)
+    assert str(caught.value) == f"{str(file)!r} is an archive, but none of PyTorch's: it has no data.pkl"
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileMissingError) as caught:
+        read_checkpoint(tmp_path / "no.pt")
+    assert str(caught.value) == f"no checkpoint {str(tmp_path / 'no.pt')!r}"
+    with pytest.raises(NotFoundError) as missing:
+        read_checkpoint(tmp_path)
+    assert missing.value.message == f"the folder {str(tmp_path)!r} is no checkpoint"
+
+
+def test_every_cut_of_a_checkpoint_is_refused_with_our_errors(tmp_path: Path, layout: str) -> None:
+    file = _save(tmp_path / "m.pt", {"wandb_run_path": "team/proj/id1", "x": {"y": [1, 2]}}, layout=layout)
+    whole = file.read_bytes()
+    for cut in range(0, len(whole), max(len(whole) // 60, 1)):
+        file.write_bytes(whole[:cut])
+        try:
+            found = read_checkpoint(file)
+        except DamageError:
+            continue
+        # The tensors of the old format lie behind what is read.
+        assert layout == "legacy"
+        assert found.reference == FULL
+
+
+def test_a_flipped_byte_in_the_archive_is_noticed(tmp_path: Path) -> None:
+    file = _save(tmp_path / "m.pt", {"wandb_run_path": "team/proj/id1"})
+    data = file.read_bytes()
+    file.write_bytes(data.replace(b"team/proj/id1", b"team/proj/id2"))
+    with pytest.raises(DamageError) as caught:
+        read_checkpoint(file)
+    assert caught.value.message.startswith(f"checkpoint {str(file)!r} is a damaged archive: Bad CRC-32")
+
+
+class Shell:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("exit 1",)
+
+
+def test_a_checkpoint_that_would_run_something_is_refused_even_with_a_sidecar(
+    tmp_path: Path,
+    layout: str,
+) -> None:
+    file = _save(tmp_path / "m.pt", {"wandb_run_path": "team/proj/id1", "x": Shell()}, layout=layout)
+    (tmp_path / "wandb_run_path").write_text("team/proj/id1")
+    with pytest.raises(UnsafeFileError) as caught:
+        read_checkpoint(file)
+    assert str(caught.value) == (
+        f"checkpoint {str(file)!r} would run posix.system when loaded; nothing was run; "
+        "do not load it with torch.load; name the run with -r"
+    )
+
+
+def test_an_archive_that_unpacks_without_end_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pull_logs.sources.checkpoints.contents.MAX_INFLATED", 1000)
+    file = tmp_path / "m.pt"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m/data.pkl", b"\x80\x02" + bytes(100_000))
+    with pytest.raises(UnsafeFileError) as caught:
+        read_checkpoint(file)
+    assert caught.value.message == f"checkpoint {str(file)!r} holds a data.pkl that unpacks to 100002 bytes"
+
+
+def test_tensors_are_never_read(tmp_path: Path, layout: str) -> None:
+    file = _save(tmp_path / "m.pt", {"wandb_run_path": "team/proj/id1", **MODEL}, layout=layout)
+    huge = 10 * 2**30
+    if layout == "legacy":
+        os.truncate(file, huge)
+    else:
+        _sparse_archive(file, huge)
+    assert file.stat().st_size >= huge
+    started = time.process_time()
+    assert read_checkpoint(file).reference == FULL
+    assert time.process_time() - started < 1
+
+
+def _sparse_archive(file: Path, size: int) -> None:
+    """Move the end of an archive, its directory, behind a hole; nothing in between is ever looked at."""
+    data = bytearray(file.read_bytes())
+    end = data.rindex(b"PK\x05\x06")
+    directory, length = (
+        struct.unpack_from("<I", data, end + 16)[0],
+        struct.unpack_from("<I", data, end + 12)[0],
+    )
+    count = struct.unpack_from("<H", data, end + 10)[0]
+    with file.open("r+b") as sink:
+        sink.truncate(directory)
+        sink.seek(size)
+        sink.write(data[directory : directory + length])
+        sink.write(struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 45, 45, 0, 0, count, count, length, size))
+        sink.write(struct.pack("<IIQI", 0x07064B50, 0, size + length, 1))
+        sink.write(struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0))
+
+
+# Finding
+
+
+def test_globs_and_folders_give_known_files_in_number_order(tmp_path: Path) -> None:
+    names = ["step_10.pt", "step_9.pt", "a/step_1.ckpt", "a/b/x.safetensors", "a/notes.txt", ".hidden/y.pt"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "loop").symlink_to(tmp_path)
+
+    def found(pattern: str) -> list[str]:
+        return [str(path.relative_to(tmp_path)) for path in find_checkpoints(str(tmp_path / pattern))]
+
+    assert found("") == ["a/b/x.safetensors", "a/step_1.ckpt", "step_9.pt", "step_10.pt"]
+    assert found("*.pt") == ["step_9.pt", "step_10.pt"]
+    assert found("**/step_1*") == ["a/step_1.ckpt", "step_10.pt"]
+    assert found("a") == ["a/b/x.safetensors", "a/step_1.ckpt"]
+    assert found("step_9.pt") == ["step_9.pt"]
+    odd = tmp_path / "run[1].pt"
+    odd.touch()
+    assert found("run[1].pt") == ["run[1].pt"]
+
+
+def test_a_pattern_that_matches_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileMissingError) as caught:
+        find_checkpoints(str(tmp_path / "*.pt"))
+    assert str(caught.value) == (
+        f"no checkpoint {str(tmp_path / '*.pt')!r}; "
+        "files called .ckpt, .pt, .pth, .safetensors are looked for in a folder"
+    )
+    with pytest.raises(FileMissingError) as caught:
+        find_checkpoints(str(tmp_path / "empty"))
+    assert caught.value.message == f"no checkpoint in {str(tmp_path / 'empty')!r}"

@@ -1,0 +1,281 @@
+"""The inert reader: what `pickle` would build is built, what it would run is named, nothing is run."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import io
+import pathlib
+import pickle
+import pickletools
+import struct
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pull_logs.errors import DamageError, UnsafeFileError
+from pull_logs.rows.canonical import same
+from pull_logs.sources.checkpoints import pickles
+from pull_logs.sources.checkpoints.pickle_globals import is_dangerous
+from pull_logs.sources.checkpoints.pickles import Inert, read_pickle
+
+_PLAIN = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(allow_nan=False),
+        st.text(st.characters(exclude_categories=["Cs"])),
+        st.sampled_from([2**31, -(2**31), 2**63, 255, 256, 65536, "x" * 300, "\n'\\"]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=5),
+        st.dictionaries(st.one_of(st.text("ab\n", max_size=3), st.integers(-9, 9)), inner, max_size=5),
+        st.tuples(inner, inner),
+    ),
+    max_leaves=20,
+)
+
+
+def _read(data: bytes) -> Any:
+    return read_pickle(io.BytesIO(data), name="x.pt")
+
+
+@given(_PLAIN, st.integers(0, 5))
+def test_plain_values_are_what_pickle_makes_of_them(value: object, protocol: int) -> None:
+    data = pickle.dumps(value, protocol)
+    assert same(_read(data), pickle.loads(data))
+    assert same(_read(pickletools.optimize(data)), value)
+
+
+@given(_PLAIN, st.data())
+def test_bytes_cut_or_flipped_are_read_or_refused_with_our_errors(value: object, data: st.DataObject) -> None:
+    whole = bytearray(pickle.dumps(value, data.draw(st.integers(0, 5))))
+    place = data.draw(st.integers(0, len(whole) - 1))
+    whole[place] ^= data.draw(st.integers(1, 255))
+    for attempt in (bytes(whole), bytes(whole[:place])):
+        try:
+            _read(attempt)
+        except DamageError:
+            continue
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_read_or_refused_with_our_errors(data: bytes) -> None:
+    for attempt in (data, b"\x80\x04" + data, data + b"."):
+        try:
+            _read(attempt)
+        except DamageError:
+            continue
+
+
+class _Thing:
+    pass
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_objects_are_names_with_their_state(protocol: int) -> None:
+    thing = _Thing()
+    vars(thing).update(run="abc")
+    found = _read(pickle.dumps([thing, argparse.Namespace(a=1), pathlib.PurePosixPath("a/b")], protocol))
+    assert [type(one) for one in found] == [Inert] * 3
+    assert found[0].state == {"run": "abc"}
+    assert found[1].state == {"a": 1}
+    if protocol >= 2:
+        assert found[0].name.endswith("test_pickles._Thing")
+        assert found[1].name == "argparse.Namespace"
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_dicts_of_other_kinds_keep_their_items(protocol: int) -> None:
+    value = [collections.OrderedDict(a=1), collections.defaultdict(int, b=2), collections.Counter("c")]
+    ordered, default, counter = _read(pickle.dumps(value, protocol))
+    assert ordered == {"a": 1}
+    assert default.items == {"b": 2}
+    assert counter.args == ({"c": 1},)
+
+
+def test_a_value_that_holds_itself_is_read() -> None:
+    value: dict[str, object] = {}
+    value["self"] = value
+    found = _read(pickle.dumps(value))
+    assert found["self"] is found
+
+
+class _Call:
+    """Pickles as a call of any global."""
+
+    def __init__(self, dotted: str, *args: object) -> None:
+        self.dotted, self.args = dotted, args
+
+    def pickle(self, protocol: int) -> bytes:
+        module, _, name = self.dotted.rpartition(".")
+        if protocol >= 4:
+            head = b"\x80\x04" + b"".join(
+                b"\x8c" + bytes([len(part)]) + part.encode() for part in (module, name)
+            )
+            target = head + b"\x93"
+        else:
+            target = f"c{module}\n{name}\n".encode()
+        return target + pickle.dumps(self.args, 0)[:-1] + b"R."
+
+
+@pytest.mark.parametrize("protocol", [0, 4])
+@pytest.mark.parametrize(
+    ("dotted", "told"),
+    [
+        ("os.system", "os.system"),
+        ("posix.system", "posix.system"),
+        ("nt.system", "nt.system"),
+        ("subprocess.Popen", "subprocess.Popen"),
+        ("builtins.eval", "builtins.eval"),
+        ("__builtin__.eval", "builtins.eval"),
+        ("builtins.getattr", "builtins.getattr"),
+        ("importlib.import_module", "importlib.import_module"),
+        ("runpy.run_path", "runpy.run_path"),
+        ("socket.create_connection", "socket.create_connection"),
+        ("torch.hub.load", "torch.hub.load"),
+        ("torch.serialization.load", "torch.serialization.load"),
+        ("numpy.testing._private.utils.runstring", "numpy.testing._private.utils.runstring"),
+        ("operator.attrgetter", "operator.attrgetter"),
+    ],
+)
+def test_a_pickle_that_would_run_something_is_refused_by_name(dotted: str, told: str, protocol: int) -> None:
+    with pytest.raises(UnsafeFileError) as caught:
+        _read(_Call(dotted, "echo").pickle(protocol))
+    assert str(caught.value) == (
+        f"checkpoint 'x.pt' would run {told} when loaded; nothing was run; "
+        "do not load it with torch.load; name the run with -r"
+    )
+
+
+def test_the_older_ways_to_name_a_global_are_refused_too() -> None:
+    for data in (
+        b"(S'echo'\nios\nsystem\n.",  # INST
+        b"(cos\nsystem\nS'echo'\no.",  # OBJ
+        b"\x80\x02cos\nsystem\n)\x81.",  # NEWOBJ
+        b"\x80\x04\x8c\x05torch\x8c\x13nn.Module.__class__\x93.",
+        b"\x80\x04\x8c\x05torch\x8c\x09os.system\x93.",
+        b"ctorch\nos.system\n.",
+    ):
+        with pytest.raises(UnsafeFileError):
+            _read(data)
+
+
+@pytest.mark.parametrize(
+    "dotted",
+    [
+        "torch._utils._rebuild_tensor_v2", "torch.FloatStorage", "collections.OrderedDict", "numpy.dtype",
+        "numpy._core.multiarray.scalar", "argparse.Namespace", "__main__.Config", "pkg.__main__.Config",
+        "__torch__.Model", "omegaconf.dictconfig.DictConfig", "pathlib.PosixPath", "_codecs.encode",
+        "code.model.Net", "builtins.set", "transformers.training_args.TrainingArguments", "osgeo.thing",
+    ],
+)  # fmt: skip
+def test_names_of_data_are_no_danger(dotted: str) -> None:
+    assert not is_dangerous(dotted)
+
+
+def test_the_same_name_is_told_whatever_stands_around_it(tmp_path: pathlib.Path) -> None:
+    marker = tmp_path / "ran"
+
+    class Payload:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return pathlib.Path.touch, (str(marker),)
+
+    class Shell:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            import os
+
+            return os.system, (f"touch {marker}",)
+
+    assert _read(pickle.dumps({"a": Payload(), "wandb_run_path": "a/b/c"}))["wandb_run_path"] == "a/b/c"
+    with pytest.raises(UnsafeFileError):
+        _read(pickle.dumps({"wandb_run_path": "a/b/c", "b": [Shell()]}))
+    assert not marker.exists()
+
+
+# Bombs
+
+
+def test_a_pickle_of_too_many_opcodes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickles, "MAX_OPCODES", 10_000)
+    with pytest.raises(UnsafeFileError) as caught:
+        _read(b"]" + b"0]" * 20_000 + b".")
+    assert caught.value.message == "checkpoint 'x.pt' holds a pickle of more than 10000 opcodes"
+
+
+def test_a_pickle_that_fills_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickles, "MAX_SLOTS", 10_000)
+    for fill in (b"]", b"(", b"]\x94"):
+        with pytest.raises(UnsafeFileError) as caught:
+            _read(fill * 20_000 + b".")
+        assert caught.value.message == (
+            "checkpoint 'x.pt' holds a pickle that needs more than 10000 values at once"
+        )
+
+
+def test_doubling_structures_cost_what_they_hold() -> None:
+    # 60 levels, each twice the one below: 2**60 leaves, if anything walked or hashed them.
+    tuples = b")" + b"2\x86" * 60
+    assert isinstance(_read(b"}" + tuples + b"K\x01s."), dict)
+    # The same with lists: each is put twice into the next.
+    lists = b"]" + b"".join(b"q\x00]h\x00ah\x00a" for _ in range(60))
+    _read(lists + b".")
+
+
+def test_values_nested_without_end_are_read_and_forgotten() -> None:
+    _read(b")" + b"\x85" * 300_000 + b".")
+    _read(b"]\x94" + b"]\x94h\x00a" * 100_000 + b".")
+
+
+def test_keys_made_to_collide_do_not() -> None:
+    prime = 2**61 - 1
+    keys = b"".join(
+        b"\x8a\x0a" + (prime * n).to_bytes(10, "little", signed=True) + b"N" for n in range(1, 3000)
+    )
+    found = _read(b"\x80\x02}(" + keys + b"u.")
+    assert len(found) == 2999
+
+
+class _Unseekable(io.BytesIO):
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *_: int) -> int:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("stream", [io.BytesIO, _Unseekable])
+def test_long_strings_are_skipped_not_read(stream: type[io.BytesIO]) -> None:
+    size = 1 << 24
+    data = b"\x80\x04]\x94(B" + struct.pack("<I", size) + bytes(size) + b"K\x07e."
+    source = stream(data)
+    tracemalloc.start()
+    try:
+        found: Any = read_pickle(source, name="x.pt")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [type(found[0]), found[1]] == [Inert, 7]
+    assert peak < size // 4
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"", "it is cut off, at opcode 0"),
+        (b"\x80", "it is cut off, at opcode 1"),
+        (b"\x80\x04]\x94", "it is cut off, at opcode 3"),
+        (b"\xff.", "the opcode b'\\xff' is unknown, at opcode 1"),
+        (b".", "it uses a value that is not there, at opcode 0"),
+        (b"h\x05.", "it uses a value that is not there, at opcode 1"),
+        (b"\x8e" + b"\xff" * 8, "a length of 18446744073709551615 bytes is impossible, at opcode 1"),
+    ],
+)
+def test_what_is_damaged_is_told(data: bytes, what: str) -> None:
+    with pytest.raises(DamageError) as caught:
+        _read(data)
+    assert str(caught.value) == f"'x.pt' holds a damaged pickle: {what}"
