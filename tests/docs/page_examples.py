@@ -24,14 +24,14 @@ from typing import Self
 
 from pull_logs.replay import serve_bundle
 from pull_logs.snapshot import BundleRun, open_bundle, write_bundle
-from pull_logs.snapshot.filerecords import FileRecord, record_of
+from pull_logs.snapshot.format import FileRecord, record_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECORDED = ROOT / "fixtures" / "digits.wandb.zip"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 CHECKED_ELSEWHERE = {
-    "docs/bundle-format.md": ("python", "sql"),  # tests/snapshot/test_reading_without_us.py compares the answers
-    "docs/operations.md": ("sql",),  # tests/snapshot/test_exporting.py
+    "docs/bundle-format.md": ("python", "sql"),  # tests/snapshot/format/test_reading_without_us.py compares answers
+    "docs/operations.md": ("sql",),  # tests/snapshot/operations/test_export.py compares the answer
 }
 """Pages whose blocks of these languages another test runs, with more than this one checks."""
 

@@ -106,7 +106,7 @@ def phrases_in_file(path: Path, *, phrases: dict[str, str] | None = None, names:
         if path.name == "CONTRIBUTING.md":
             readable = _without_glossary(readable)
         return list(_search(readable, str(path), lines, chosen))
-    found = [item for chunk in _prose(source) for item in _search(chunk, str(path), lines, chosen)]
+    found = [item for chunk in prose_of(source) for item in _search(chunk, str(path), lines, chosen)]
     if names:
         found += _names(source, str(path), lines)
     return sorted(found, key=lambda item: item.line)
@@ -140,7 +140,7 @@ def _search(
             yield Finding(path, number, phrase, lines[number - 1].strip())
 
 
-def _prose(source: str) -> Iterator[list[tuple[int, str]]]:
+def prose_of(source: str) -> Iterator[list[tuple[int, str]]]:
     """The strings and comments of a Python source; adjacent ones are one text."""
     chunk: list[tuple[int, str]] = []
     kind: str | None = None
