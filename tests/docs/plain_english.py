@@ -31,7 +31,7 @@ PHRASES: dict[str, str] = {
     "place": r"(?<!\bin )(?<!\btakes )(?<!\btake )(?<!\btaken )(?<!\btook )(?<!\btaking )(?<!\bdecimal )\bplaces?\b"
     r"|\bin places\b|\bplaceless\b",
     "behind": r"\bbehind\b(?! a(?: reverse)? proxy)",
-    "stands": r"\bstands?\b(?!-| for\b)|\bstood\b|\bstanding\b",
+    "stands": r"\bstands?\b(?!-| for\b| in for\b)|\bstood\b|\bstanding\b",
     "lies, lay": r"\blies?\b|\blay\b(?! out\b)|\blain\b|\blying\b",
     "anew": r"\banew\b",
     "in vain": r"\bin vain\b",
@@ -48,7 +48,7 @@ PHRASES: dict[str, str] = {
     "door": r"\bdoors?\b",
     "floor": r"\bfloors?\b(?! of\b| division\b|\()",
     "house": r"\bhouses?\b|\bhouse rules?\b",
-    "thence, therein, whence": r"\bthence\b|\btherein\b|\bthereof\b|\bwherein\b|\bwhereof\b|\bthereupon\b",
+    "therein, thereof, wherein": r"\btherein\b|\bthereof\b|\bwherein\b|\bwhereof\b|\bthereupon\b",
     "for ever": r"\bfor ever\b",
     "nobody": r"\bnobody\b",
 }
