@@ -98,7 +98,8 @@ def build(dist: Path, *options: str) -> list[Path]:
         dist: The folder.
         options: More options of `python -m build`.
     """
-    subprocess.run([sys.executable, "-m", "build", "--outdir", str(dist), *options, str(ROOT)], check=True)
+    command = [sys.executable, "-m", "build", "--outdir", str(dist), *options, str(ROOT)]
+    subprocess.run(command, check=True)  # noqa: S603 - the tools of this environment
     return sorted(dist.iterdir())
 
 
@@ -109,7 +110,8 @@ def main() -> int:
     try:
         version = current_version()
         files = build(dist)
-        subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *map(str, files)], check=True)
+        command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, files)]
+        subprocess.run(command, check=True)  # noqa: S603 - the tools of this environment
         for file in files:
             (check_wheel if file.suffix == ".whl" else check_sdist)(file)
     except (ReleaseError, subprocess.CalledProcessError) as exc:

@@ -1,7 +1,7 @@
 """Reads the code blocks of the documentation and runs them; CONTRIBUTING.md describes the notation.
 
-    python tests/docs/page_examples.py [PAGE...]            # run, and show what differs
-    python tests/docs/page_examples.py --update [PAGE...]   # write the real output into the pages
+python tests/docs/page_examples.py [PAGE...]            # run, and show what differs
+python tests/docs/page_examples.py --update [PAGE...]   # write the real output into the pages
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 RECORDED = ROOT / "fixtures" / "digits.wandb.zip"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 CHECKED_ELSEWHERE = {
-    "docs/bundle-format.md": ("python", "sql"),  # tests/snapshot/format/test_reading_without_us.py compares answers
+    "docs/bundle-format.md": (
+        "python",
+        "sql",
+    ),  # tests/snapshot/format/test_reading_without_us.py compares answers
     "docs/operations.md": ("sql",),  # tests/snapshot/operations/test_export.py compares the answer
 }
 """Pages whose blocks of these languages another test runs, with more than this one checks."""
@@ -297,7 +300,9 @@ class Interpreter:
 
 def environment(folder: Path, replay: Mapping[str, str]) -> dict[str, str]:
     """The variables that commands of the pages see: a home of their own, and the recorded runs as W&B."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "PULL_LOGS_"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "PULL_LOGS_"))
+    }
     kept.pop("PYTEST_ADDOPTS", None)
     scripts = str(Path(sys.executable).parent)
     home = folder / ".home"
@@ -324,7 +329,9 @@ def prepare(folder: Path) -> None:
     (folder / ".home").mkdir()
 
 
-def results(path: Path, folder: Path, replay: Mapping[str, str]) -> Iterator[tuple[Block, Step | None, str, str]]:
+def results(
+    path: Path, folder: Path, replay: Mapping[str, str]
+) -> Iterator[tuple[Block, Step | None, str, str]]:
     """Run a page in a folder; its blocks and steps, each with what is wrong (or nothing) and the real output."""
     prepare(folder)
     variables = environment(folder, replay)
@@ -381,7 +388,9 @@ def write_runs_with_files(path: Path) -> None:
         runs = []
         for run in bundle.runs():
             log = "".join(f"epoch {epoch} done\n" for epoch in range(1, 13)).encode()
-            config = "".join(f"{key}:\n  value: {json.dumps(value)}\n" for key, value in run.config.items()).encode()
+            config = "".join(
+                f"{key}:\n  value: {json.dumps(value)}\n" for key, value in run.config.items()
+            ).encode()
             files = [("output.log", log, "text/plain"), ("config.yaml", config, "application/yaml")]
             runs.append(
                 BundleRun(
@@ -389,7 +398,10 @@ def write_runs_with_files(path: Path) -> None:
                     coverage=run.coverage,
                     batches=run.batches,
                     system=run.system_table(),
-                    files=[LoggedFile(record_of(name, [data], mediatype=kind), data) for name, data, kind in files],
+                    files=[
+                        LoggedFile(record_of(name, [data], mediatype=kind), data)
+                        for name, data, kind in files
+                    ],
                 )
             )
         write_bundle(path, runs)

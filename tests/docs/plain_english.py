@@ -65,7 +65,9 @@ ADVICE: dict[str, str] = {
 }
 """Words that are ordinary English in some sentences and a habit in others."""
 
-_NAMES = re.compile(r"(?:^|_)(?:un)?(?:told|tells?|whole|places?|behind|stands?|lies|anew|heed|floor|door|house|nobody)(?:_|$)")
+_NAMES = re.compile(
+    r"(?:^|_)(?:un)?(?:told|tells?|whole|places?|behind|stands?|lies|anew|heed|floor|door|house|nobody)(?:_|$)"
+)
 _SUFFIXES = (".py", ".pyi", ".md", ".json")
 
 
@@ -96,7 +98,9 @@ def phrases_in(text: str, *, path: str = "", phrases: dict[str, str] | None = No
     return list(_search(list(enumerate(lines, 1)), path, lines, PHRASES if phrases is None else phrases))
 
 
-def phrases_in_file(path: Path, *, phrases: dict[str, str] | None = None, names: bool = False) -> list[Finding]:
+def phrases_in_file(
+    path: Path, *, phrases: dict[str, str] | None = None, names: bool = False
+) -> list[Finding]:
     """Find the phrases in one file; of a Python file, its strings and comments are read."""
     source = path.read_text(encoding="utf-8")
     lines = source.splitlines()
@@ -191,7 +195,9 @@ def _text_of(item: tokenize.TokenInfo, name: str) -> str | None:
     quote = 3 if text[:3] in {'"""', "'''"} else 1
     text = text[quote:-quote]
     if prefix and "f" in prefix.group().lower():
-        text = re.sub(r"\{\{|\}\}|\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}", lambda m: "\n" * m.group().count("\n") + "X", text)
+        text = re.sub(
+            r"\{\{|\}\}|\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}", lambda m: "\n" * m.group().count("\n") + "X", text
+        )
     return text
 
 
@@ -201,7 +207,9 @@ def _names(source: str, path: str, lines: list[str]) -> list[Finding]:
     for item in tokenize.generate_tokens(io.StringIO(source).readline):
         if item.type == token.NAME and _NAMES.search(item.string):
             number = item.start[0]
-            seen[number, item.string] = Finding(path, number, f"name {item.string}", lines[number - 1].strip())
+            seen[number, item.string] = Finding(
+                path, number, f"name {item.string}", lines[number - 1].strip()
+            )
     return list(seen.values())
 
 
@@ -210,7 +218,9 @@ def files_under(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
             yield from sorted(
-                file for file in path.rglob("*") if file.suffix in _SUFFIXES and "__pycache__" not in file.parts
+                file
+                for file in path.rglob("*")
+                if file.suffix in _SUFFIXES and "__pycache__" not in file.parts
             )
         else:
             yield path

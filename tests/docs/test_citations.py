@@ -54,7 +54,9 @@ CITED = [
 
 def test_every_citation_resolves() -> None:
     wrong = [
-        f"{path}:{line}: docs/{page} has no heading {heading!r}" if heading else f"{path}:{line}: no docs/{page}"
+        f"{path}:{line}: docs/{page} has no heading {heading!r}"
+        if heading
+        else f"{path}:{line}: no docs/{page}"
         for path, line, page, heading in CITED
         if (heading or "") not in headings(page) | ({""} if headings(page) else set())
     ]

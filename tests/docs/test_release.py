@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -11,14 +12,25 @@ import tarfile
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from checkout import ROOT
 
 import pull_logs
 
-sys.path.insert(0, str(ROOT / "scripts"))
-import release
+
+def script(path: Path) -> Any:
+    """A script as a module; its folder is not searched, since it has a `pull_logs.py` too."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+release = script(ROOT / "scripts" / "release.py")
 
 PACKAGE_FILES = sorted(
     path.relative_to(ROOT).as_posix()
@@ -36,7 +48,9 @@ def test_the_changelog_has_the_form_of_one() -> None:
     text = release.CHANGELOG.read_text()
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert headings[0] == "[Unreleased]"
-    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - (\d{4}-\d\d-\d\d|unreleased)", heading) for heading in headings[1:])
+    assert all(
+        re.fullmatch(r"\[\d+\.\d+\.\d+\] - (\d{4}-\d\d-\d\d|unreleased)", heading) for heading in headings[1:]
+    )
     kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
     assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= kinds
     for heading in re.findall(r"^## \[(.+?)\]", text, re.MULTILINE):
@@ -64,7 +78,7 @@ def test_a_release_whose_versions_differ_is_refused(
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The wheel and the source archive, built by the backend that is installed here."""
-    files = release.build(tmp_path_factory.mktemp("dist"), "--no-isolation")
+    files: list[Path] = release.build(tmp_path_factory.mktemp("dist"), "--no-isolation")
     return {"sdist" if file.suffix == ".gz" else "wheel": file for file in files}
 
 
@@ -107,12 +121,20 @@ def test_an_archive_that_lacks_or_adds_something_is_refused(dist: dict[str, Path
 def run_demo(python: Path, folder: Path) -> str:
     """Run the demo with an environment's own command, away from the checkout."""
     environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "PYTHON", "PULL_LOGS_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("WANDB_", "PYTHON", "PULL_LOGS_"))
     }
     environment["HOME"] = str(folder)
     command = python.parent / "pull-logs"
     result = subprocess.run(
-        [str(command), "demo"], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=110
+        [str(command), "demo"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
     )
     assert result.returncode == 0, result.stderr
     assert (folder / "demo.wandb.zip").is_file()
@@ -132,7 +154,17 @@ def test_the_demo_runs_from_an_installed_wheel(dist: dict[str, Path], tmp_path: 
     # A path in a .pth file is searched, but the .pth files in it, such as that of this checkout, are not read.
     others = [path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}]
     (site / "dependencies.pth").write_text("\n".join(others) + "\n")
-    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", "--quiet"]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--quiet",
+    ]
     subprocess.run([*install, str(dist["wheel"])], check=True)
     where = subprocess.run(
         [str(python), "-c", "import pull_logs; print(pull_logs.__file__)"],

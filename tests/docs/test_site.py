@@ -67,7 +67,7 @@ def test_every_public_name_is_in_the_reference(site: Path) -> None:
     page = read(site, "python")
     missing = [
         name
-        for name in pull_logs.__all__
+        for name in vars(pull_logs)["__all__"]
         if not name.startswith("_")
         and f'id="pull_logs.{name}"' not in page
         and f'id="pull_logs.errors.{name}"' not in page
@@ -86,7 +86,9 @@ def test_the_picture_names_the_packages_and_modules_that_exist() -> None:
     assert layers == ["cli", "sources", "fetch", "replay", "analyze", "snapshot", "rows"]
     items = re.findall(r'class="item"[^>]*>(\w+)<', svg)
     for item in items:
-        assert list((ROOT / "pull_logs").glob(f"*/{item}")) + list((ROOT / "pull_logs").glob(f"*/{item}.py")), item
+        assert list((ROOT / "pull_logs").glob(f"*/{item}")) + list(
+            (ROOT / "pull_logs").glob(f"*/{item}.py")
+        ), item
     for package in sorted((ROOT / "pull_logs").glob("*/*/__init__.py")):
         assert package.parent.name in items, package
 
