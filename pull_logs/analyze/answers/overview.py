@@ -202,7 +202,7 @@ def _health(findings: Iterable[tuple[Subject, Finding]]) -> list[dict[str, Any]]
                 "path": str(subject.run.info.path),
                 "metric": finding.metric,
                 "step": finding.step,
-                "told": finding.told,
+                "message": finding.message,
                 "metrics": finding.metrics,
             }
         )

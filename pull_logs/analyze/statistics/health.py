@@ -56,14 +56,14 @@ class Finding:
         flag: Which.
         step: The step where it begins; None of a run without rows.
         metric: The metric that shows it, the one with the earliest step where several do.
-        told: What was found there, in words.
+        message: What was found there, in words.
         metrics: How many metrics show it.
     """
 
     flag: Flag
     step: int | None
     metric: str | None
-    told: str
+    message: str
     metrics: int = 1
 
 
@@ -149,7 +149,7 @@ def _findings(
     found += _stalled(info, steps, timestamps)
     if info.state in _ENDED_BADLY:
         step = int(steps[-1]) if len(steps) else None
-        found.append(Finding(flag="crashed", step=step, metric=None, told=f"it ended as {info.state}"))
+        found.append(Finding(flag="crashed", step=step, metric=None, message=f"it ended as {info.state}"))
     return found
 
 
@@ -161,7 +161,7 @@ def _earliest(found: Iterable[Finding]) -> Iterator[Finding]:
         if several := by_flag.get(flag):
             first = min(several, key=lambda one: (one.step is None, one.step or 0, one.metric or ""))
             yield Finding(
-                flag=flag, step=first.step, metric=first.metric, told=first.told, metrics=len(several)
+                flag=flag, step=first.step, metric=first.metric, message=first.message, metrics=len(several)
             )
 
 
@@ -186,7 +186,7 @@ def _not_finite(name: str, steps: Steps, values: Floats, lost: np.ndarray) -> It
     value = float(values[rows[0]])
     word = "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
     more = f", and {len(rows) - 1} more values are not finite" if len(rows) > 1 else ""
-    yield Finding(flag="nan", step=int(steps[rows[0]]), metric=name, told=f"{word}{more}")
+    yield Finding(flag="nan", step=int(steps[rows[0]]), metric=name, message=f"{word}{more}")
 
 
 def _divergence(name: str, curve: _Curve) -> Finding | None:
@@ -203,7 +203,7 @@ def _divergence(name: str, curve: _Curve) -> Finding | None:
         flag="divergence",
         step=int(curve.starts[begin]),
         metric=name,
-        told=f"{curve.shown(best)} at its best, {curve.shown(end)} at the end",
+        message=f"{curve.shown(best)} at its best, {curve.shown(end)} at the end",
     )
 
 
@@ -226,7 +226,7 @@ def _overfitting(curves: Mapping[str, _Curve]) -> Iterator[Finding]:
                 flag="overfitting",
                 step=begin,
                 metric=name,
-                told=f"{curve.shown(float(levels[best]))} at its best, {curve.shown(end)} at the end, "
+                message=f"{curve.shown(float(levels[best]))} at its best, {curve.shown(end)} at the end, "
                 f"while {partner} still got better",
             )
 
@@ -263,7 +263,7 @@ def _plateau(name: str, curve: _Curve) -> Finding | None:
         told = f"{curve.shown(float(levels[begin]))}, and {curve.shown(best)} at its best since"
     if len(levels) - begin < len(levels) / 3:
         return None
-    return Finding(flag="plateau", step=int(curve.starts[begin]), metric=name, told=told)
+    return Finding(flag="plateau", step=int(curve.starts[begin]), metric=name, message=told)
 
 
 def _stalled(info: RunInfo, steps: Steps, timestamps: Column | None) -> Iterator[Finding]:
@@ -280,7 +280,7 @@ def _stalled(info: RunInfo, steps: Steps, timestamps: Column | None) -> Iterator
     if info.state == "running" and beat is not None and beat - float(times[-1]) > limit:
         silent = beat - float(times[-1])
         yield Finding(
-            flag="stalled", step=int(steps[-1]), metric=None, told=f"no row for {silent:.0f} s since"
+            flag="stalled", step=int(steps[-1]), metric=None, message=f"no row for {silent:.0f} s since"
         )
     place = int(np.argmax(gaps))
     if float(gaps[place]) > limit:
@@ -288,7 +288,7 @@ def _stalled(info: RunInfo, steps: Steps, timestamps: Column | None) -> Iterator
             flag="stalled",
             step=int(steps[place]),
             metric=None,
-            told=f"{float(gaps[place]):.0f} s until the next row",
+            message=f"{float(gaps[place]):.0f} s until the next row",
         )
 
 
