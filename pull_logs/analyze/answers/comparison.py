@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.checkpoints import compare_checkpoints, steps_of
 from pull_logs.analyze.answers.groups import Groups
 from pull_logs.analyze.answers.histories import settle_assertions
 from pull_logs.analyze.answers.side_by_side import compare_configs, compare_summaries
-from pull_logs.analyze.answers.view import FORMAT, describe_run
+from pull_logs.analyze.answers.view import describe_run
 from pull_logs.analyze.expressions import nearest_names
 from pull_logs.analyze.frames import Frame, flatten
 from pull_logs.analyze.questions import (

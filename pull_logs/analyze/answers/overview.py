@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
-from pull_logs.analyze.answers.view import FORMAT
 from pull_logs.analyze.frames import Column, Frame, flatten
 from pull_logs.analyze.questions import Selection, Slice, Subject, is_internal
 from pull_logs.analyze.statistics import FLAGS, Finding, column_type, find_flags
