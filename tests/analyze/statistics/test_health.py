@@ -141,7 +141,9 @@ def test_a_metric_that_never_got_better_is_on_a_plateau_from_the_start() -> None
 
 def test_a_gap_between_rows_stalls_at_the_row_before_it() -> None:
     rows = [{"_step": step, "_timestamp": 1000.0 + step + (3600 if step > 40 else 0)} for step in range(100)]
-    assert flags_of(rows) == [Finding(flag="stalled", step=40, metric=None, message="3601 s until the next row")]
+    assert flags_of(rows) == [
+        Finding(flag="stalled", step=40, metric=None, message="3601 s until the next row")
+    ]
 
 
 def test_rows_that_are_slow_all_the_time_are_no_stall() -> None:
