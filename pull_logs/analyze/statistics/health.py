@@ -15,7 +15,6 @@ value. Whether less is better is told by its name; metrics of other names can on
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,18 +23,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from pull_logs.analyze.frames import Column, Floats, Steps
+from pull_logs.analyze.statistics.metric_names import is_training_partner, outcome_end
 from pull_logs.runs import RunInfo
 
 Flag: TypeAlias = Literal["nan", "divergence", "overfitting", "plateau", "stalled", "crashed"]
 
 FLAGS: tuple[Flag, ...] = ("nan", "divergence", "overfitting", "plateau", "stalled", "crashed")
 """All flags, in the order in which they are told."""
-
-_LESS = frozenset({"loss", "nll", "ppl", "perplexity", "err", "error", "mse", "mae", "rmse", "wer", "cer"})
-_MORE = frozenset({"acc", "accuracy", "auc", "auroc", "f1", "iou", "miou", "map", "bleu", "reward", "return"})
-_TRAINING = frozenset({"train", "training", "trn"})
-_VALIDATION = frozenset({"val", "valid", "validation", "eval", "evaluation", "dev", "test"})
-_WORDS = re.compile(r"[^A-Za-z0-9]+")
 
 _FEWEST = 10
 """Values that a metric must have before it can diverge or be on a plateau."""
@@ -90,10 +84,11 @@ class _Curve:
     @classmethod
     def of(cls, name: str, steps: Steps, values: Floats) -> _Curve | None:
         """The curve of these finite values; None where nothing can be judged."""
-        sign = _direction(name)
+        end = outcome_end(name)
         count = len(values)
-        if not sign or count < _FEWEST_VALIDATED:
+        if end is None or count < _FEWEST_VALIDATED:
             return None
+        sign = 1 if end == "min" else -1
         width = max(1, min(5, count // 20), -(-count // _LEVELS))
         whole = values[: count // width * width].reshape(-1, width)
         levels = sign * np.median(whole, axis=1)
@@ -165,20 +160,6 @@ def _earliest(found: Iterable[Finding]) -> Iterator[Finding]:
             )
 
 
-def _words(name: str) -> list[str]:
-    return [word.lower() for word in _WORDS.split(name) if word]
-
-
-def _direction(name: str) -> int:
-    """1 where less is better, -1 where more is, 0 where the name does not tell: the last word that tells counts."""
-    for word in reversed(_words(name)):
-        if word in _LESS or word.endswith("loss"):
-            return 1
-        if word in _MORE:
-            return -1
-    return 0
-
-
 def _not_finite(name: str, steps: Steps, values: Floats, lost: np.ndarray) -> Iterator[Finding]:
     rows = np.flatnonzero(lost)
     if not len(rows):
@@ -209,7 +190,7 @@ def _divergence(name: str, curve: _Curve) -> Finding | None:
 
 def _overfitting(curves: Mapping[str, _Curve]) -> Iterator[Finding]:
     for name, curve in curves.items():
-        partner = next((other for other in curves if _is_training_of(other, name)), None)
+        partner = next((other for other in curves if is_training_partner(other, name)), None)
         if partner is None or curves[partner].sign != curve.sign:
             continue
         levels = curve.levels
@@ -229,16 +210,6 @@ def _overfitting(curves: Mapping[str, _Curve]) -> Iterator[Finding]:
                 message=f"{curve.shown(float(levels[best]))} at its best, {curve.shown(end)} at the end, "
                 f"while {partner} still got better",
             )
-
-
-def _is_training_of(other: str, name: str) -> bool:
-    """Whether a metric is what another one is on training data: `train/loss` of `val/loss`, `loss` of `val_loss`."""
-    words, others = _words(name), _words(other)
-    if not _VALIDATION.intersection(words) or _VALIDATION.intersection(others):
-        return False
-    return [word for word in words if word not in _VALIDATION] == [
-        word for word in others if word not in _TRAINING
-    ]
 
 
 def _still_better(training: _Curve, step: int) -> bool:
