@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pull_logs._version import FORMAT
 from pull_logs.cli.bundle_paths import OUT, Named, near, near_or_far
 from pull_logs.cli.render import say_sealed
 from pull_logs.cli.sharing import made_for_sharing, redact_option
@@ -56,7 +57,7 @@ def import_command(
 
 def _facts(bundle: Bundle) -> dict[str, Any]:
     return {
-        "format": "pull-logs/1",
+        "format": FORMAT,
         "command": "info",
         "path": str(bundle.path),
         "bundle_id": bundle.bundle_id,
@@ -131,7 +132,7 @@ def _damage_line(damage: Damage) -> str:
 
 def _verdict(report: VerifyReport) -> dict[str, Any]:
     return {
-        "format": "pull-logs/1",
+        "format": FORMAT,
         "command": "verify",
         "path": str(report.path),
         "ok": not report.damages,
