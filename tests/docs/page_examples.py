@@ -33,7 +33,7 @@ CHECKED_ELSEWHERE = {
     "docs/bundle-format.md": (
         "python",
         "sql",
-    ),  # tests/snapshot/format/test_reading_without_us.py compares answers
+    ),  # tests/snapshot/read/test_reading_without_us.py compares answers
     "docs/operations.md": ("sql",),  # tests/snapshot/operations/test_export.py compares the answer
 }
 """Pages whose blocks of these languages another test runs, with more than this one checks."""

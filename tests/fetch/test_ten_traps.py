@@ -1,4 +1,4 @@
-"""The ten things that break naive clients (read API facts, section 0), one test for each."""
+"""The ten things that break a naive client, one test for each. See docs/protocol.md, "Ten traps"."""
 
 from __future__ import annotations
 
