@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from pull_logs.cli.options import Sources
 from pull_logs.cli.render import MANY_RUNS
+from pull_logs.cli.sources import Sources
 from pull_logs.snapshot.format import is_url, shown_url
 
 _AT_MOST = 2
