@@ -9,15 +9,9 @@ from typing import Any
 import click
 
 from pull_logs.cli.gate import gate
-from pull_logs.cli.options import (
-    assert_options,
-    hint_options,
-    origin_options,
-    output_options,
-    source_options,
-    take_sources,
-)
+from pull_logs.cli.options import assert_options, hint_options, origin_options, output_options, source_options
 from pull_logs.cli.render import assertion_facts, assertion_lines
+from pull_logs.cli.sources import take_sources
 
 _METRICS_SHOWN = 30
 _KEYS_SHOWN = 12
