@@ -13,7 +13,7 @@ import click
 
 from pull_logs.cli.bundle_paths import near
 from pull_logs.cli.options import Sources, source_options, take_sources
-from pull_logs.cli.render import tell_report, tell_survey
+from pull_logs.cli.render import tell_estimate, tell_report
 from pull_logs.cli.runs import read_checkpoints, warn
 from pull_logs.cli.sharing import made_for_sharing, redact_option, redacted
 from pull_logs.errors import FileMissingError, IncompleteError, RunNotFoundError, UsageError
@@ -21,7 +21,7 @@ from pull_logs.runs import STATES
 
 if TYPE_CHECKING:
     from pull_logs.analyze import RunCondition
-    from pull_logs.fetch import PullReport, Selection, WantedFiles
+    from pull_logs.fetch import PullOptions, PullReport, Selection
     from pull_logs.snapshot import Bundle
 
 FILE = click.Path(path_type=Path)
@@ -81,14 +81,12 @@ def size_in_bytes(text: str) -> int:
     return int(float(found[1]) * base ** " KMGT".index(found[2].upper() or " "))
 
 
-def _wanted(files: tuple[str, ...], most_bytes: int | None) -> WantedFiles | None:
-    from pull_logs.fetch import WantedFiles
-
-    if most_bytes is not None and not files:
+def _check_files(files: tuple[str, ...], max_file_size: int | None) -> None:
+    """Refuse `--max-file-size` without `--files`."""
+    if max_file_size is not None and not files:
         raise UsageError(
             "--max-file-size is for files, and none were asked for", hint="ask with --files GLOB"
         )
-    return WantedFiles(files, most_bytes) if files else None
 
 
 def _moment(text: str) -> str:
@@ -156,12 +154,12 @@ def _finish(report: PullReport, *, report_json: Path | None, redact: bool, stric
 
 def _names_in_no_run(selection: Selection, condition: RunCondition | None) -> str:
     """What a filter that kept nothing asks for in vain; W&B is asked again without the prefilter."""
-    from pull_logs.fetch import survey_sync
+    from pull_logs.fetch import estimate_pull_sync
 
     if condition is None or selection.filter is None:
         return ""
     if condition.prefilter:
-        survey_sync(replace(selection, filter=replace(selection.filter, prefilter={})))
+        estimate_pull_sync(replace(selection, filter=replace(selection.filter, prefilter={})))
     return ", ".join(map(repr, condition.absent))
 
 
@@ -185,20 +183,13 @@ def _write_json(file: Path, content: dict[str, Any]) -> None:
         raise FileMissingError(f"the report {str(file)!r} cannot be written: {exc.strerror}") from exc
 
 
-def _dry_run(
-    selection: Selection,
-    *,
-    concurrency: int,
-    system: bool,
-    wanted: WantedFiles | None,
-    report_json: Path | None,
-) -> None:
+def _dry_run(selection: Selection, options: PullOptions, *, report_json: Path | None) -> None:
     from pull_logs.cli.render import progress_display
-    from pull_logs.fetch import survey_sync
+    from pull_logs.fetch import estimate_pull_sync
 
     with progress_display() as hook:
-        found = survey_sync(selection, concurrency=concurrency, system=system, wanted=wanted, progress=hook)
-    tell_survey(found)
+        found = estimate_pull_sync(selection, options=options, progress=hook)
+    tell_estimate(found)
     if report_json is not None:
         _write_json(report_json, found.to_json())
 
@@ -254,26 +245,24 @@ def fetch(
             "fetch has no file to write", hint="name it with -o FILE.wandb.zip, or ask with --dry-run"
         )
     _check_output(out, report_json)
-    wanted = _wanted(files, max_file_size)
-    if out is None or dry_run:
-        _dry_run(selection, concurrency=concurrency, system=system, wanted=wanted, report_json=report_json)
-        return
+    _check_files(files, max_file_size)
     from pull_logs.cli.render import progress_display
-    from pull_logs.fetch import pull_sync
+    from pull_logs.fetch import PullOptions, pull_sync
 
+    pull_options = PullOptions(
+        metrics=metrics,
+        system=system,
+        files=files,
+        max_file_size=max_file_size,
+        fresh=fresh,
+        concurrency=concurrency,
+    )
+    if out is None or dry_run:
+        _dry_run(selection, pull_options, report_json=report_json)
+        return
     try:
         with progress_display() as hook:
-            report = pull_sync(
-                selection,
-                out=out,
-                metrics=metrics,
-                system=system,
-                files=files,
-                max_file_size=max_file_size,
-                fresh=fresh,
-                concurrency=concurrency,
-                progress=hook,
-            )
+            report = pull_sync(selection, out=out, options=pull_options, progress=hook)
     except RunNotFoundError as exc:
         names = _names_in_no_run(selection, condition)
         if not names:
@@ -311,10 +300,10 @@ def refresh(
     and from one that something was removed from it is removed again. Files that the bundle
     has of a run that went on are brought up to date; --files adds others.
     """
-    _wanted(files, max_file_size)
+    _check_files(files, max_file_size)
     _check_output(out, report_json)
     from pull_logs.cli.render import progress_display
-    from pull_logs.fetch import Selection, pull_sync
+    from pull_logs.fetch import PullOptions, Selection, pull_sync
     from pull_logs.runs import RunReference
     from pull_logs.snapshot import open_bundle
 
@@ -328,18 +317,16 @@ def refresh(
     target = out or bundle
     # What is to be removed never stands under the bundle's name, whenever this is interrupted.
     place = target if kinds is None else target.with_name(f".{target.name}.unredacted")
+    options = PullOptions(
+        previous=bundle,
+        metrics=metrics,
+        system=system,
+        files=files,
+        max_file_size=max_file_size,
+        concurrency=concurrency,
+    )
     with progress_display() as hook:
-        report = pull_sync(
-            Selection(runs=references),
-            out=place,
-            previous=bundle,
-            metrics=metrics,
-            system=system,
-            files=files,
-            max_file_size=max_file_size,
-            concurrency=concurrency,
-            progress=hook,
-        )
+        report = pull_sync(Selection(runs=references), out=place, options=options, progress=hook)
     if kinds is not None:
         try:
             report = replace(report, out=target, seal=redacted(place, target, kinds=kinds))
