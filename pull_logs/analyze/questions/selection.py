@@ -193,7 +193,7 @@ def _scope(names: Collection[str], frame: Frame, computed: Mapping[str, Vector])
     return {
         name: computed[name]
         if name in computed
-        else frame.columns[name]
+        else frame.column(name).vector
         if name in frame
         else missing(frame.length)
         for name in names
