@@ -55,7 +55,7 @@ def test_netrc_gives_the_key_and_a_forge_host_falls_back_to_wandb(tmp_path: Path
     assert settings.key_origin.endswith(".netrc")
 
 
-def test_netrc_machines_are_told_apart_by_port(tmp_path: Path) -> None:
+def test_netrc_machines_are_reported_apart_by_port(tmp_path: Path) -> None:
     netrc = f"machine wb.corp login user password {OTHER}\nmachine wb.corp:8080 login user password {KEY}\n"
     assert find(tmp_path, {"WANDB_BASE_URL": "http://wb.corp:8080"}, netrc=netrc).api_key == KEY
     assert find(tmp_path, {"WANDB_BASE_URL": "http://wb.corp:9"}, netrc=netrc).api_key is None
@@ -111,7 +111,7 @@ def test_a_folders_own_base_url_gets_the_key_that_netrc_has_for_it(tmp_path: Pat
     assert settings.api_key == KEY
 
 
-def test_told_by_the_environment_the_folders_base_url_is_trusted(tmp_path: Path) -> None:
+def test_reported_by_the_environment_the_folders_base_url_is_trusted(tmp_path: Path) -> None:
     environ = {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": "https://wb.corp"}
     assert find(tmp_path, environ, local="[default]\nbase_url = https://wb.corp\n").api_key == KEY
 
@@ -124,7 +124,7 @@ def test_a_key_and_a_token_file_exclude_each_other(tmp_path: Path) -> None:
     )
 
 
-def test_a_malformed_key_is_told_without_showing_it(tmp_path: Path) -> None:
+def test_a_malformed_key_is_reported_without_showing_it(tmp_path: Path) -> None:
     with pytest.raises(SignInError) as caught:
         find(tmp_path, {"WANDB_API_KEY": "hunter2"}).require_key()
     assert str(caught.value) == (
