@@ -25,10 +25,9 @@ import numpy.typing as npt
 
 from pull_logs.analyze.frames.flatten import escape_key, is_typed, join_path
 from pull_logs.analyze.frames.vector import Floats, Mask, Vector, from_cells
-from pull_logs.rows.arrays import present_rows, truths
+from pull_logs.rows.arrays import flat, present_rows, truths
 from pull_logs.rows.batches import RESIDUAL, residual_rows
 from pull_logs.rows.canonical import STEP, canon_number
-from pull_logs.rows.cells import flat
 from pull_logs.runs import Coverage, RunInfo, RunPath
 
 if TYPE_CHECKING:

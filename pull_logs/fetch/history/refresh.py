@@ -43,8 +43,8 @@ from pull_logs.fetch.history.whole_run import HistoryReader, read_system
 from pull_logs.fetch.reports import How
 from pull_logs.fetch.windows import Window, windows_of_span, windows_of_steps
 from pull_logs.rows.batches import batch_rows, steps_of
-from pull_logs.rows.canonical import STEP, TIMESTAMP, Lane, same
-from pull_logs.rows.merge import merge_batches
+from pull_logs.rows.canonical import STEP, TIMESTAMP, same
+from pull_logs.rows.merge import Lane, merge_batches
 from pull_logs.runs import Coverage, RunInfo
 from pull_logs.snapshot import Run
 from pull_logs.snapshot.format import info_fields
