@@ -24,10 +24,10 @@ from pull_logs.cli.options import (
     origin_options,
     output_options,
     source_options,
-    take_sources,
     typed_words,
     view_options,
 )
+from pull_logs.cli.sources import take_sources
 from pull_logs.errors import ExpressionError, PullLogsError, UnknownNameError, UsageError
 
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
@@ -35,18 +35,18 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "audit": ("audit", "audit"),
     "compare": ("compare", "compare"),
     "demo": ("demo", "demo"),
-    "diff": ("operations", "diff"),
+    "diff": ("diff", "diff"),
     "exec": ("exec", "exec_command"),
-    "export": ("operations", "export"),
+    "export": ("export", "export"),
     "fetch": ("fetch", "fetch"),
-    "import": ("bundles", "import_command"),
-    "info": ("bundles", "info"),
-    "merge": ("operations", "merge"),
+    "import": ("import_runs", "import_command"),
+    "info": ("info", "info"),
+    "merge": ("merge", "merge"),
     "overview": ("overview", "overview"),
-    "refresh": ("fetch", "refresh"),
+    "refresh": ("refresh", "refresh"),
     "serve": ("serve", "serve"),
-    "subset": ("operations", "subset"),
-    "verify": ("bundles", "verify"),
+    "subset": ("subset", "subset"),
+    "verify": ("verify", "verify"),
 }
 """The module of this folder that each command is in, and its name there."""
 
@@ -123,7 +123,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
     if not words:
         click.echo(ctx.get_help())
         return
-    from pull_logs.cli.commands import show
+    from pull_logs.cli.show import show
 
     show(take_sources(options), **options)
 

@@ -7,62 +7,14 @@ what to show of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from pull_logs.cli.bundle_paths import Named, near_or_far
+from pull_logs.cli.bundle_paths import OUT, near_or_far
 from pull_logs.errors import UsageError
 
 Command = Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """Which runs a command is about, as the user wrote them.
-
-    Attributes:
-        runs: Run paths, run URLs or local W&B run folders (`-r`).
-        checkpoints: Checkpoint files, folders or globs (`-c`).
-        bundles: Bundle files, unzipped bundles or URLs of bundles (`-b`).
-        projects: `entity/project` (`-p`).
-        sweeps: `entity/project/sweep` (`--sweep`).
-        keep: A run expression (`--filter`).
-        checkpoint_key: Where a checkpoint holds its run (`--checkpoint-key`).
-        refresh: Ask W&B again instead of the local cache.
-        offline: Never touch the network.
-    """
-
-    runs: tuple[str, ...] = ()
-    checkpoints: tuple[str, ...] = ()
-    bundles: tuple[Named, ...] = ()
-    projects: tuple[str, ...] = ()
-    sweeps: tuple[str, ...] = ()
-    keep: str | None = None
-    checkpoint_key: str | None = None
-    refresh: bool = False
-    offline: bool = False
-
-    @property
-    def named(self) -> bool:
-        """Whether any source was given at all."""
-        return bool(self.runs or self.checkpoints or self.bundles or self.projects or self.sweeps)
-
-    def check(self) -> None:
-        """Refuse combinations that contradict themselves.
-
-        Raises:
-            UsageError: No source at all, or `--refresh` where nothing may be asked.
-        """
-        if not self.named:
-            raise UsageError(
-                "no source was given",
-                hint="name one with -b BUNDLE, -c CHECKPOINT, -r RUN or -p ENTITY/PROJECT",
-            )
-        if self.refresh and (self.offline or self.bundles):
-            other = "-b" if self.bundles else "--offline"
-            raise UsageError(f"--refresh asks W&B and {other} never does", hint="leave one of the two out")
 
 
 def _decorate(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
@@ -239,13 +191,6 @@ def typed_words(ctx: click.Context) -> list[str]:
     return words
 
 
-def take_sources(options: dict[str, Any]) -> Sources:
-    """The sources among a command's options, taken out of them."""
-    names = ("runs", "checkpoints", "bundles", "projects", "sweeps", "keep", "checkpoint_key")
-    given = {name: options.pop(name) for name in names}
-    return Sources(**given, refresh=options.pop("refresh", False), offline=options.pop("offline", False))
-
-
 def parse_evals(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """`NAME=EXPR` texts as pairs.
 
@@ -261,3 +206,8 @@ def parse_evals(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
             )
         pairs.append((name.strip(), expression.strip()))
     return tuple(pairs)
+
+
+bundle_out_option = click.option(
+    "-o", "--out", required=True, type=OUT, metavar="FILE", help="The bundle to write."
+)

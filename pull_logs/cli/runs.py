@@ -7,13 +7,18 @@ local cache, and a local W&B run folder is read where it lies.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pull_logs.cli.options import Sources
+from pull_logs.cli.sources import Sources
 from pull_logs.errors import RunNotFoundError
 from pull_logs.runs import RunPath, RunReference
 
@@ -285,3 +290,11 @@ def refuse_incomplete(subjects: Sequence[Subject]) -> None:
             f"incomplete under --strict: {', '.join(missing)}",
             hint="ask again with --refresh, or without --strict",
         )
+
+
+def distinct_runs(subjects: Iterable[Subject]) -> list[Run]:
+    """Each run once, however often it was named."""
+    from pull_logs.snapshot import Run
+
+    runs = [subject.run for subject in subjects]
+    return list({run.path: run for run in runs if isinstance(run, Run)}.values())

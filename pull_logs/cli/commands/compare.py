@@ -14,9 +14,9 @@ from pull_logs.cli.options import (
     origin_options,
     output_options,
     source_options,
-    take_sources,
     typed_words,
 )
+from pull_logs.cli.sources import take_sources
 
 _OPTIONS = (
     click.option("--select", metavar="REGEX", help="Only metrics whose name matches."),

@@ -20,9 +20,9 @@ def demo(out: Path) -> None:
     """Serve recorded runs on loopback, pull them all, verify and compare them."""
     from importlib.resources import as_file, files
 
-    from pull_logs.cli.commands.show import show_comparison
-    from pull_logs.cli.options import Sources
     from pull_logs.cli.render import progress_display, tell_report
+    from pull_logs.cli.show import show_comparison
+    from pull_logs.cli.sources import Sources
     from pull_logs.fetch import Selection, load_settings, pull_sync
     from pull_logs.replay import serve_bundle
     from pull_logs.snapshot import open_bundle, verify_bundle

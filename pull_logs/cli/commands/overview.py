@@ -9,15 +9,9 @@ from typing import Any
 import click
 
 from pull_logs.cli.gate import gate
-from pull_logs.cli.options import (
-    assert_options,
-    hint_options,
-    origin_options,
-    output_options,
-    source_options,
-    take_sources,
-)
+from pull_logs.cli.options import assert_options, hint_options, origin_options, output_options, source_options
 from pull_logs.cli.render import assertion_facts, assertion_lines
+from pull_logs.cli.sources import take_sources
 
 _METRICS_SHOWN = 30
 _KEYS_SHOWN = 12
@@ -182,7 +176,7 @@ def _health(entries: Sequence[Mapping[str, Any]], answer: Mapping[str, Any]) -> 
         for found in entry["found"][:_FOUND_SHOWN]:
             metric = escape(found["metric"]) if found.get("metric") else ""
             facts = (entry["flag"], str(entry["runs"]), found["run"], escape(found["path"]), metric)
-            rows.append([*facts, cell(found["step"]), json_text(found["told"])])
+            rows.append([*facts, cell(found["step"]), json_text(found["message"])])
         if not entry["found"]:
             rows.append([entry["flag"], str(entry["runs"]), "", "", "", "", ""])
     yield from table(["flag", "runs", "run", "path", "metric", "from_step", "because"], rows)

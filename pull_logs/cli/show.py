@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from pull_logs.cli.gate import gate
-from pull_logs.cli.options import Sources, parse_evals
+from pull_logs.cli.options import parse_evals
 from pull_logs.cli.runs import open_subjects, refuse_incomplete
+from pull_logs.cli.sources import Sources
 
 
 def show(sources: Sources, **options: Any) -> None:

@@ -1,0 +1,24 @@
+"""`diff`: what changed between two bundles."""
+
+from __future__ import annotations
+
+import click
+
+from pull_logs.cli.bundle_paths import Named, near_or_far
+
+
+@click.command()
+@click.argument("old", metavar="OLD", callback=near_or_far)
+@click.argument("new", metavar="NEW", callback=near_or_far)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if anything differs.")
+def diff(old: Named, new: Named, *, as_json: bool, exit_code: bool) -> int:
+    """Tell what changed between two bundles: runs, rows, configs, summaries."""
+    from pull_logs.cli.render import diff_object, diff_text, json_text
+    from pull_logs.snapshot import diff_bundles, open_bundle
+
+    with open_bundle(old) as before, open_bundle(new) as after:
+        difference = diff_bundles(before, after)
+        told = diff_object(before, after, difference)
+    click.echo(json_text(told) + "\n" if as_json else diff_text(told), nl=False)
+    return int(exit_code and bool(difference))
