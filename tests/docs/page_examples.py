@@ -24,7 +24,7 @@ from typing import Self
 
 from pull_logs.replay import serve_bundle
 from pull_logs.snapshot import BundleRun, open_bundle, write_bundle
-from pull_logs.snapshot.format import FileRecord, record_of
+from pull_logs.snapshot.format.file_record import FileRecord, record_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECORDED = ROOT / "fixtures" / "digits.wandb.zip"

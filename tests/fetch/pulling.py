@@ -9,7 +9,7 @@ from typing import Any
 from scripted_wandb import QUICK, SETTINGS, Instant, Row, ScriptedWandb
 
 from pull_logs.fetch import PullOptions, PullProgress, PullReport, Selection, Settings, pull
-from pull_logs.fetch.api import Clock
+from pull_logs.fetch.api.clock import Clock
 from pull_logs.rows.canonical import canon_row, same
 from pull_logs.runs import RunReference
 from pull_logs.snapshot import open_bundle

@@ -1,4 +1,3 @@
-from .answers import Answer as Answer
 from .answers import failed_items as failed_items
 from .capabilities import Capabilities as Capabilities
 from .client import Client as Client

@@ -16,12 +16,7 @@ import httpx
 import orjson
 
 from pull_logs.errors import AccessError, NetworkError, ServerError, SignInError
-from pull_logs.fetch.api.errors import (
-    KeyRefusedError,
-    RejectedQueryError,
-    TransientError,
-    UnreachableError,
-)
+from pull_logs.fetch.api.errors import KeyRefusedError, RejectedQueryError, TransientError, UnreachableError
 from pull_logs.fetch.api.rate_limit import retry_after_seconds
 from pull_logs.fetch.api.urls import split_url
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
+from pull_logs.rows.arrays import MAX_EXACT_INTEGER, flat, present_doubles
 from pull_logs.rows.batches import batch_from_arrow, batch_from_rows
 from pull_logs.rows.canonical import STEP, parse_json
-from pull_logs.rows.cells import EXACT, flat, present_doubles
 
 ROWS_IN_A_PART = 131_072
 
@@ -127,7 +127,7 @@ def _exact(column: pa.ChunkedArray) -> bool:
     """Return whether no number of a column may be an integer that a double does not hold exactly."""
     if not pa.types.is_float64(column.type):
         return True
-    return not (np.abs(present_doubles(flat(column))) >= EXACT).any()
+    return not (np.abs(present_doubles(flat(column))) >= MAX_EXACT_INTEGER).any()
 
 
 def clip(batch: pa.Table, *, start: int | None, stop: int | None) -> pa.Table:

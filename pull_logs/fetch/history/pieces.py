@@ -12,8 +12,8 @@ import pyarrow as pa
 from pull_logs.fetch.history.received_lines import Lines, ReceivedLines
 from pull_logs.fetch.progress import Meter
 from pull_logs.rows.batches import select_keys
-from pull_logs.rows.canonical import STEP, TIMESTAMP, Lane
-from pull_logs.rows.merge import LanedBatch
+from pull_logs.rows.canonical import STEP, TIMESTAMP
+from pull_logs.rows.merge import Lane, LanedBatch
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot import Spool
 from pull_logs.snapshot.format import FileSource

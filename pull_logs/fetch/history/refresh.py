@@ -43,8 +43,8 @@ from pull_logs.fetch.history.pieces import Pieces, RowProgress, metric_filter
 from pull_logs.fetch.outcomes import FetchedRun
 from pull_logs.fetch.windows import Window, windows_of_span, windows_of_steps
 from pull_logs.rows.batches import batch_rows, steps_of
-from pull_logs.rows.canonical import STEP, Lane, same
-from pull_logs.rows.merge import merge_batches
+from pull_logs.rows.canonical import STEP, same
+from pull_logs.rows.merge import Lane, merge_batches
 from pull_logs.runs import Coverage, RunInfo
 from pull_logs.snapshot import Run
 from pull_logs.snapshot.read import RunFiles

@@ -11,8 +11,8 @@ from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from pull_logs.errors import DataError
-from pull_logs.rows.canonical import MAX_DEPTH, parse_json
-from pull_logs.sources.wandb_folders.log_messages import Item
+from pull_logs.rows.canonical import MAX_VALUE_DEPTH, parse_json
+from pull_logs.sources.wandb_folders.log_messages import FlatItem, Item
 
 Path = str | tuple[str, ...]
 """Where a value stands: nearly always one level, which needs no tuple."""
@@ -57,7 +57,7 @@ def item_values(items: Sequence[Item]) -> tuple[dict[str, Any], int]:
     unread = 0
     for item, value in zip(items, _parse_all(items), strict=True):
         path = item.nested_key
-        if value is _UNREAD or len(path) > MAX_DEPTH:
+        if value is _UNREAD or len(path) > MAX_VALUE_DEPTH:
             unread += 1
         elif len(path) > 1:
             put(values, path, value)
@@ -66,10 +66,17 @@ def item_values(items: Sequence[Item]) -> tuple[dict[str, Any], int]:
     return values, unread
 
 
+def flat_values(items: Sequence[FlatItem]) -> tuple[dict[str, Any], int]:
+    """Return the values of items without nested keys, and how many of the items could not be read."""
+    parsed = _parse_all(items)
+    values = {item.key: value for item, value in zip(items, parsed, strict=True) if value is not _UNREAD}
+    return values, sum(value is _UNREAD for value in parsed)
+
+
 _UNREAD = object()
 
 
-def _parse_all(items: Sequence[Item]) -> Sequence[Any]:
+def _parse_all(items: Sequence[FlatItem]) -> Sequence[Any]:
     # One call of the JSON reader for a whole row costs a third of one per value.
     texts = [item.value_json for item in items]
     try:
@@ -124,7 +131,7 @@ class ItemTree:
     def _settle(self) -> None:
         for path, text in self._texts.items():
             value, levels = _parse(text), _levels(path)
-            if value is _UNREAD or len(levels) > MAX_DEPTH:
+            if value is _UNREAD or len(levels) > MAX_VALUE_DEPTH:
                 self.unread += 1
             else:
                 put(self._values, levels, value)

@@ -64,7 +64,8 @@ class MetricDefinitions:
         """Take over the next definition; one that names no metric defines none."""
         known, key = (self._named, record.name) if record.name else (self._globs, record.glob_name)
         if key:
-            former = _Definition() if record.control.overwrite else known.get(key, _Definition())
+            overwrite = record._control.overwrite  # noqa: SLF001 - the name of the protobuf field
+            former = _Definition() if overwrite else known.get(key, _Definition())
             known[key] = former.with_record(record)
 
     def encoded(self) -> list[dict[str, Any]]:

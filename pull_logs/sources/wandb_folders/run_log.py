@@ -25,7 +25,7 @@ from typing import Any, Protocol
 from pull_logs.errors import DataError, FileMissingError
 from pull_logs.rows.canonical import STEP, TIMESTAMP, canon_members, canon_record, canon_step
 from pull_logs.sources.wandb_folders.log_framing import LogDamage, LogReader
-from pull_logs.sources.wandb_folders.log_items import ItemTree, item_values
+from pull_logs.sources.wandb_folders.log_items import ItemTree, flat_values, item_values
 from pull_logs.sources.wandb_folders.log_messages import (
     Exit,
     History,
@@ -34,7 +34,7 @@ from pull_logs.sources.wandb_folders.log_messages import (
     Stats,
     environment_dict,
     kind_of,
-    message_class,
+    record_class,
     record_parser,
     utc_text,
 )
@@ -119,7 +119,7 @@ def read_run_log(file: Path, *, sink: RowSink) -> RunLog:
     Raises:
         FileMissingError: There is no such file, or it cannot be read.
         DamageError: The file is no transaction log, or one of a later version.
-        PullLogsError: protobuf is not installed.
+        PullLogsError: wandb is not installed.
     """
     parse = record_parser()
     decoder = _Decoder(sink)
@@ -153,8 +153,8 @@ class _Decoder:
         self._summary = ItemTree()
         self._metrics = MetricDefinitions()
         self._system: list[dict[str, Any]] = []
-        self._environment = message_class("EnvironmentRecord")()
-        self._run = message_class("RunRecord")()
+        self._environment = record_class("EnvironmentRecord")()
+        self._run = record_class("RunRecord")()
         self._exit: Exit | None = None
         self._preempting = False
 
@@ -230,7 +230,7 @@ class _Decoder:
         self._batch, self._batch_bytes = [], 0
 
     def _take_stats(self, stats: Stats) -> None:
-        values, unread = item_values(stats.item)
+        values, unread = flat_values(stats.item)
         self._unread += unread
         stamp = stats.timestamp.seconds + stats.timestamp.nanos / 1e9
         row = {SYSTEM_PREFIX + key: value for key, value in values.items()}

@@ -20,7 +20,7 @@ from pull_logs.snapshot.write.seal import BundleRun
 from pull_logs.sources import LocalImport, import_runs, is_run_folder, read_run_dirs
 from pull_logs.sources.wandb_folders.import_runs import OnRestart
 from pull_logs.sources.wandb_folders.log_items import ItemTree
-from pull_logs.sources.wandb_folders.log_messages import message_class, utc_text
+from pull_logs.sources.wandb_folders.log_messages import record_class, utc_text
 from pull_logs.sources.wandb_folders.run_log import read_run_log
 
 EXIT = record(exit={"exit_code": 0, "runtime": 7})
@@ -247,7 +247,7 @@ _UPDATES = st.tuples(_PATHS, st.sampled_from(["1", "2", '{"a":3}', '{"b":{"c":4}
 @given(st.lists(st.one_of(_UPDATES, _PATHS), max_size=12))
 def test_putting_off_the_updates_of_a_summary_changes_nothing(changes: list[Any]) -> None:
     lazy, eager = ItemTree(), ItemTree()
-    make = message_class("Item")
+    make = record_class("HistoryItem")
     for change in changes:
         if isinstance(change, tuple):
             lazy.update([make(nested_key=change[0], value_json=change[1])])
