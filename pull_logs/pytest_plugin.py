@@ -20,7 +20,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pull_logs.replay import ReplayServer, SharedServers
-    from pull_logs.replay.graphql import Named
+    from pull_logs.replay.graphql import QueryTarget
     from pull_logs.runs import RunPath
 
 MARKER = "wandb_bundle"
@@ -69,18 +69,20 @@ class _Recording:
             self.settings.require_key()
         except PullLogsError as exc:
             raise pytest.UsageError(f"--wandb-record: {exc}") from None
-        self.asked: set[tuple[Path, Named]] = set()
+        self.asked: set[tuple[Path, QueryTarget]] = set()
         self.added: dict[Path, list[RunPath]] = {}
 
     @contextmanager
     def server(self, paths: Sequence[Path]) -> Iterator[ReplayServer]:
         """A server over bundles that adds to the first of them what is asked for."""
         from pull_logs.recording import Recorder
-        from pull_logs.replay import serve_asking
+        from pull_logs.replay import serve_open_bundles
 
         into, *others = paths
         with Recorder(into, others, settings=self.settings, asked=self.asked) as recorder:
-            with serve_asking(recorder.bundles, on_ask=recorder.record, entity=recorder.entity()) as server:
+            with serve_open_bundles(
+                recorder.bundles, on_query=recorder.record, entity=recorder.entity()
+            ) as server:
                 yield server
             if recorder.added:
                 self.added.setdefault(into, []).extend(recorder.added)

@@ -20,7 +20,7 @@ from pull_logs.errors import NotFoundError
 from pull_logs.fetch import RunFilter, Selection, Settings, pull_sync, run_async
 from pull_logs.fetch.api import Client, default_entity
 from pull_logs.replay.data import compile_filter
-from pull_logs.replay.graphql import Listing, Named, Sweep
+from pull_logs.replay.graphql import Listing, QueryTarget, Sweep
 from pull_logs.runs import RunInfo, RunPath, RunReference
 from pull_logs.snapshot import Bundle, merge_bundles, open_bundle
 
@@ -38,7 +38,7 @@ class Recorder:
     """
 
     def __init__(
-        self, into: Path, others: Sequence[Path], *, settings: Settings, asked: set[tuple[Path, Named]]
+        self, into: Path, others: Sequence[Path], *, settings: Settings, asked: set[tuple[Path, QueryTarget]]
     ) -> None:
         self._into, self._others = into, others
         self._settings = settings
@@ -67,7 +67,7 @@ class Recorder:
             return None
         return self._settings.entity or run_async(partial(_ask_entity, self._settings))
 
-    def record(self, named: Collection[Named]) -> Sequence[Bundle] | None:
+    def record(self, named: Collection[QueryTarget]) -> Sequence[Bundle] | None:
         """Pull what of this is neither there nor was asked for before; the bundles to serve, if they changed.
 
         Raises:
@@ -80,7 +80,7 @@ class Recorder:
             self._asked.add((self._into, one))
         return self.bundles if changed else None
 
-    def _holds(self, named: Named) -> bool:
+    def _holds(self, named: QueryTarget) -> bool:
         return isinstance(named, RunPath) and any(str(named) in bundle for bundle in self.bundles)
 
     def _pull(self, selection: Selection) -> bool:
@@ -107,7 +107,7 @@ class Recorder:
         self.bundles = tuple([self._stack.enter_context(open_bundle(path)) for path in paths])
 
 
-def _selection(named: Named, held: Callable[[Named], bool]) -> Selection:
+def _selection(named: QueryTarget, held: Callable[[QueryTarget], bool]) -> Selection:
     """What to pull: of a listing or a sweep the runs that are not there yet.
 
     Raises:
