@@ -86,8 +86,8 @@ def field_reader(name: str) -> FieldReader:
     if column is None:
         raise UsageError(
             f"runs have no field {name!r}",
-            hint="write config.<key>, summary_metrics.<key>, displayName, state, createdAt, tags, group, jobType, "
-            "sweep, username, host, duration or name",
+            hint="write config.<key>, summary_metrics.<key>, displayName, state, createdAt, tags, group, "
+            "jobType, sweep, username, host, duration or name",
         )
     return lambda info: _absent_if_null(column(info))
 
