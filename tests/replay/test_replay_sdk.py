@@ -335,29 +335,29 @@ def test_who_is_signed_in_and_how_runs_may_be_named(seen: Mapping[str, Any]) -> 
     assert account["without_entity"] == account["by_id"] == account["by_url"] == path
 
 
-ADDING = "-o more.wandb.zip` pulls it, to be served beside or merged into this"
+NO = "the bundle 'runs.wandb.zip' has no"
+ADDING = "-o more.wandb.zip` downloads it, to be served with this bundle or merged into it"
 
 
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        ("run", ("the bundle 'runs.wandb.zip' has no run 'acme/nano/plain1', the nearest of the project's 5 is "
-                f"'plain01'; `pull-logs fetch -r acme/nano/plain1 {ADDING}")),
-        ("display_name", ("the bundle 'runs.wandb.zip' has no run 'acme/nano/eager-fox-1', but 'acme/nano/plain01' "
-                         "has that display name: ask for it by its id; "
-                         f"`pull-logs fetch -r acme/nano/eager-fox-1 {ADDING}")),
-        ("project", ("the bundle 'runs.wandb.zip' has no project 'acme/nan', the nearest of its 3 is 'acme/nano'; "
+        ("run", (f"{NO} run 'acme/nano/plain1', the nearest are 'plain01', 'live01'; "
+                f"`pull-logs fetch -r acme/nano/plain1 {ADDING}")),
+        ("display_name", (f"{NO} run 'acme/nano/eager-fox-1', but 'acme/nano/plain01' has that display name: "
+                         f"request it by its id; `pull-logs fetch -r acme/nano/eager-fox-1 {ADDING}")),
+        ("project", (f"{NO} project 'acme/nan', the nearest are 'acme/nano', 'beta/nano', 'acme/other'; "
                     f"`pull-logs fetch -p acme/nan {ADDING}")),
-        ("entity", ("the bundle 'runs.wandb.zip' has nothing of entity 'acne', the nearest of its 2 is 'acme'; "
+        ("entity", (f"{NO} run of entity 'acne', the nearest is 'acme'; "
                    f"`pull-logs fetch -p acne/PROJECT {ADDING}")),
-        ("sweep", ("the bundle 'runs.wandb.zip' has no run of sweep 'acme/nano/sweep9', the nearest of the project's "
-                  f"1 is 'sweep1'; `pull-logs fetch --sweep acme/nano/sweep9 {ADDING}")),
-        ("file", ("the bundle 'runs.wandb.zip' has no file 'model.pt' of run 'acme/nano/plain01', it has "
-                 "'wandb-metadata.json'; `pull-logs fetch -r acme/nano/plain01 --files model.pt -o more.wandb.zip` pulls "
-                 "it, to be merged into this")),
-        ("artifacts", ("on type 'Run': this server replays a bundle, which holds runs with their config, summary, "
-                      "history, system metrics, metadata and files; for anything else ask W&B itself, or replace this "
-                      "call in the test")),
+        ("sweep", (f"{NO} run of sweep 'acme/nano/sweep9', the nearest is 'sweep1'; "
+                  f"`pull-logs fetch --sweep acme/nano/sweep9 {ADDING}")),
+        ("file", (f"{NO} file 'model.pt' of run 'acme/nano/plain01', it has 'wandb-metadata.json'; "
+                 "`pull-logs fetch -r acme/nano/plain01 --files model.pt -o more.wandb.zip` downloads it, "
+                 "to be merged into this bundle")),
+        ("artifacts", ("on type 'Run': this server replays a bundle, which holds runs with their config, "
+                      "summary, history, system metrics, metadata and files; for anything else use W&B itself, "
+                      "or replace this call in the test")),
         ("team", "on type 'Entity': this server replays a bundle, which holds runs with"),
         ("filter", "runs have no field 'colour'; write config.<key>, summary_metrics.<key>, displayName"),
         ("operator", "'$near' is not an operator of W&B's filters"),

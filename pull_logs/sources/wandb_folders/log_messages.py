@@ -23,7 +23,7 @@ _INTEGERS_OF_64_BITS = (2, 4)
 
 
 class Timestamp(Protocol):
-    """A moment in UTC."""
+    """A time in UTC."""
 
     seconds: int
     nanos: int
@@ -62,7 +62,7 @@ class History(Protocol):
     step: HistoryStep
 
     def HasField(self, name: str, /) -> bool:  # noqa: N802 - protobuf's name
-        """Whether a message field is there."""
+        """Return whether a message field is set."""
 
 
 class Stats(Protocol):
@@ -73,7 +73,7 @@ class Stats(Protocol):
 
 
 class MetricControl(Protocol):
-    """How a definition of a metric meets a former one."""
+    """How a definition of a metric changes an earlier one."""
 
     overwrite: bool
 
@@ -82,11 +82,11 @@ class Flags(Protocol):
     """A message of nothing but booleans."""
 
     def ListFields(self) -> Sequence[tuple[FieldDescriptor, Any]]:  # noqa: N802 - protobuf's name
-        """The fields that are set, with their values."""
+        """Return the fields that are set, with their values."""
 
 
 class Metric(Protocol):
-    """What `define_metric` said of a metric, or of all that a glob matches."""
+    """A call of `define_metric`, for one metric or for all that match a glob."""
 
     name: str
     glob_name: str
@@ -97,18 +97,18 @@ class Metric(Protocol):
     _control: MetricControl
 
     def HasField(self, name: str, /) -> bool:  # noqa: N802 - protobuf's name
-        """Whether a message field is there."""
+        """Return whether a message field is set."""
 
 
 class Git(Protocol):
-    """Where the code came from."""
+    """The repository and commit of the code."""
 
     remote_url: str
     commit: str
 
 
 class RunHeader(Protocol):
-    """What is known of a run when it starts."""
+    """The record that a run starts with."""
 
     run_id: str
     entity: str
@@ -125,7 +125,7 @@ class RunHeader(Protocol):
     git: Git
 
     def HasField(self, name: str, /) -> bool:  # noqa: N802 - protobuf's name
-        """Whether a message field is there."""
+        """Return whether a message field is set."""
 
 
 class Exit(Protocol):
@@ -136,14 +136,14 @@ class Exit(Protocol):
 
 
 class Environment(Protocol):
-    """A part of what `wandb-metadata.json` holds."""
+    """A part of `wandb-metadata.json`."""
 
     def MergeFrom(self, other: Environment, /) -> None:  # noqa: N802 - protobuf's name
-        """Take over what `other` holds."""
+        """Add the values of `other`."""
 
 
 class Record(Protocol):
-    """One record: the message that `WhichOneof` names, the others are empty."""
+    """One record; only the message that `WhichOneof` names is set."""
 
     history: History
     summary: Items
@@ -155,7 +155,7 @@ class Record(Protocol):
     environment: Environment
 
     def WhichOneof(self, group: str, /) -> str | None:  # noqa: N802 - protobuf's name
-        """The name of the message that the record holds."""
+        """Return the name of the message that is set."""
 
 
 def record_class(name: str) -> Any:
@@ -176,7 +176,7 @@ def record_class(name: str) -> Any:
 
 
 def record_parser() -> Callable[[bytes], Record | None]:
-    """A function that reads one record; it gives None for bytes that are no record.
+    """Return a function that parses one record, or gives None for bytes that are not a record.
 
     Raises:
         PullLogsError: wandb is not installed, or its release no longer has the class.
@@ -199,7 +199,7 @@ def kind_of(record: Record) -> str | None:
 
 
 def utc_text(seconds: int, nanos: int = 0) -> str | None:
-    """Format a time since 1970 as `2026-11-23T10:00:00.25Z`; None for 0 and for times outside the calendar."""
+    """Format a time since 1970 as `2026-11-23T10:00:00.25Z`; None for 0 and for years above 9999."""
     if not seconds:
         return None
     try:

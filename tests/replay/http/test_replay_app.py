@@ -188,9 +188,13 @@ async def test_a_miss_is_null_an_error_beside_it_and_a_log_line(
     query = '{ b: project(name: "nano") { run(name: "x") { id } } }'
     async with client_of(app) as client:
         answer = (await client.post("/graphql", json={"query": query})).json()
-    sentence = "the bundle 'runs.wandb.zip' has no run 'acme/nano/x', it has 'empty01', 'hist01', 'live01' and 2 more"
+    sentence = (
+        "the bundle 'runs.wandb.zip' has no run 'acme/nano/x', "
+        "it has 'empty01', 'hist01', 'live01', 'odd01', 'plain01'"
+    )
     adding = (
-        "`pull-logs fetch -r acme/nano/x -o more.wandb.zip` pulls it, to be served beside or merged into this"
+        "`pull-logs fetch -r acme/nano/x -o more.wandb.zip` downloads it, "
+        "to be served with this bundle or merged into it"
     )
     assert answer == {
         "data": {"b": {"run": None}},
@@ -217,7 +221,7 @@ async def test_a_metric_that_no_row_has_is_a_log_line(
     data = await ask(app, query, s='{"keys": ["_step", "losss"]}')
     assert data["project"]["run"]["sampledHistory"] == [[]]
     assert [record.getMessage() for record in caplog.records] == [
-        "run 'acme/nano/hist01' has no metric 'losss', the nearest of its 5 is 'loss'"
+        "run 'acme/nano/hist01' has no metric 'losss', the nearest is 'loss'"
     ]
 
 
@@ -233,8 +237,8 @@ async def test_a_field_that_no_bundle_holds_is_named_with_what_is_there_instead(
     assert messages == [
         (
             "Cannot query field 'shoeSize' on type 'User': this server replays a bundle, which holds runs with "
-            "their config, summary, history, system metrics, metadata and files; for anything else ask W&B itself, or "
-            "replace this call in the test"
+            "their config, summary, history, system metrics, metadata and files; for anything else use W&B "
+            "itself, or replace this call in the test"
         )
     ]
 
@@ -372,7 +376,7 @@ async def test_what_a_form_can_send_is_not_taken(app: Starlette) -> None:
         (b"[" * 100_000, 400, "the body is not JSON"),
         (b"[]", 400, "the body has no query"),
         (b'{"query": 3}', 400, "the body has no query"),
-        (b'{"query": "", "variables": []}', 400, "variables are an object and operationName is text"),
+        (b'{"query": "", "variables": []}', 400, "variables must be an object and operationName a string"),
         (b" " * 1_000_001, 413, "a query has at most 1000000 bytes"),
     ],
 )
