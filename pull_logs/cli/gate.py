@@ -41,7 +41,7 @@ def refuse_broken(verdicts: Sequence[Mapping[str, Any]]) -> None:
 
 def _told(verdict: Mapping[str, Any]) -> str:
     broken = verdict["broken"]
-    named = [f"{run['run']} {run['path']} ({run['told']})" for run in broken[:NAMED_AT_MOST]]
+    named = [f"{run['run']} {run['path']} ({run['message']})" for run in broken[:NAMED_AT_MOST]]
     more = len(broken) - len(named)
     return f"--assert {verdict['assert']!r} does not hold for {', '.join(named)}" + (
         f" and {more} more runs" if more > 0 else ""

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from pull_logs.analyze.statistics import HELD_OUT_WORDS, TRAINING_WORDS, deciding_metric, outcome_end
 from pull_logs.cli.render import MANY_RUNS
 from pull_logs.cli.sources import Sources
 from pull_logs.snapshot.format import is_url, shown_url
 
 _AT_MOST = 2
 _LONGEST = 400
-_GROUPS = re.compile(r"^(train|training|val|valid|validation|eval|test|loss)[/_.]")
-_GOALS = (("acc", "max"), ("accuracy", "max"), ("f1", "max"), ("reward", "max"), ("loss", "min"))
+_LEADING_WORD = re.compile(r"([^/_.]+)[/_.]")
 
 
 def tell_hints(commands: Iterator[Sequence[str]]) -> None:
@@ -90,9 +90,9 @@ def overview_hints(answer: Mapping[str, Any], sources: Sources) -> Iterator[Sequ
         else:
             continue
         break
-    goal = _goal([entry["name"] for entry in answer["metrics"]])
+    metric = deciding_metric(entry["name"] for entry in answer["metrics"])
     if answer["totals"]["runs"] > 1:
-        best = ("--best", goal) if goal else ()
+        best = () if metric is None else ("--best", f"{metric}:{outcome_end(metric)}")
         yield ("pull-logs", "compare", *source_words(sources), *best)
 
 
@@ -112,18 +112,8 @@ def _quoted(name: str) -> str:
 
 def _group_pattern(names: Sequence[str]) -> str | None:
     """A pattern for the metrics that matter most, validation before training."""
-    found = {match[1] for name in names if (match := _GROUPS.match(name))}
-    for prefix in ("val", "valid", "validation", "eval", "test", "train", "training", "loss"):
-        if prefix in found:
-            return f"^{prefix}[/_.]"
+    found = {match[1] for name in names if (match := _LEADING_WORD.match(name))}
+    for word in (*HELD_OUT_WORDS, *TRAINING_WORDS, "loss"):
+        if word in found:
+            return f"^{word}[/_.]"
     return "loss" if any("loss" in name for name in names) else None
-
-
-def _goal(names: Sequence[str]) -> str | None:
-    """The metric by which runs are most likely to be ranked, as `--best` takes it."""
-    for word, way in _GOALS:
-        having = [name for name in names if re.split(r"[/_.]", name)[-1] == word]
-        ranked = sorted(having, key=lambda name: (not name.startswith(("val", "eval", "test")), name))
-        if ranked:
-            return f"{ranked[0]}:{way}"
-    return None

@@ -82,7 +82,7 @@ def test_two_runs_are_compared() -> None:
 def test_json_is_one_object_with_the_asked_for_sections() -> None:
     done = pull_logs("-b", BUNDLE, "-r", RUN, "--schema", "--json")
     answer = json.loads(done.stdout)
-    assert (answer["format"], answer["command"]) == ("pull-logs/1", "show")
+    assert (answer["format"], answer["command"]) == ("pull-logs/2", "show")
     assert answer["runs"][0]["path"] == RUN
     assert {"history", "config", "stats"}.isdisjoint(answer)
     assert "train/loss" in [column["name"] for column in answer["schema"]["A"]]

@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.checkpoints import compare_checkpoints, steps_of
 from pull_logs.analyze.answers.groups import Groups
 from pull_logs.analyze.answers.histories import settle_assertions
 from pull_logs.analyze.answers.side_by_side import compare_configs, compare_summaries
-from pull_logs.analyze.answers.view import FORMAT, describe_run
+from pull_logs.analyze.answers.view import describe_run
 from pull_logs.analyze.expressions import nearest_names
 from pull_logs.analyze.frames import Frame, flatten
 from pull_logs.analyze.questions import (
@@ -30,7 +31,6 @@ from pull_logs.analyze.questions import (
     Reading,
     Slice,
     compile_pattern,
-    defined_axes,
     is_internal,
     is_seed,
     values_of,
@@ -39,10 +39,10 @@ from pull_logs.analyze.statistics import (
     Criterion,
     Direction,
     IntervalKind,
+    RunDefinitions,
     deciding_metric,
-    defined_goal,
+    outcome_end,
     ranked,
-    suggested_end,
 )
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.rows.canonical import STEP, canon_record, spell
@@ -222,7 +222,7 @@ def _direction(infos: Sequence[RunInfo], question: Comparison) -> Direction | No
     criterion = question.criterion
     if criterion is None:
         return None
-    goals = (defined_goal(info.config_internal, criterion.metric) for info in infos)
+    goals = (RunDefinitions.read(info.config_internal).goal_of(criterion.metric) for info in infos)
     option = "--best" if question.best else "--sort"
     return criterion.settle([goal for goal in goals if goal is not None], option=option)
 
@@ -243,7 +243,7 @@ def _read(
     for subject, info in zip(subjects, infos, strict=True):
         frame = Frame(subject.run)
         known.update(dict.fromkeys(frame.names))
-        axes = defined_axes(info.config_internal, frame.names)
+        axes = RunDefinitions.read(info.config_internal).step_metrics(frame.names)
         wanted = [
             name
             for name in frame.names
@@ -372,7 +372,7 @@ def _further(
         verdict += ["--group-by", f"all-but:{','.join(seeds)}"]
     metric = deciding_metric(read.names)
     if question.criterion is None and metric is not None and len(places) > 1:
-        verdict += ["--best", f"{metric}:{suggested_end(metric)}"]
+        verdict += ["--best", f"{metric}:{outcome_end(metric)}"]
     common = _common_end(read, places)
     same_step = ["--at", str(common)] if question.at.word == "last" and common is not None else []
     return [flags for flags in (verdict, same_step) if flags]

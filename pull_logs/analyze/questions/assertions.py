@@ -47,13 +47,13 @@ class Broken:
 
     Attributes:
         subject: The run.
-        told: The values that broke it, in words.
+        message: The values that broke it, in words.
         step: The step of the row that broke it; None where it is about the run or no row at all.
         values: What the names of the expression were there.
     """
 
     subject: Subject
-    told: str
+    message: str
     step: int | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
 
@@ -187,7 +187,7 @@ class Assertions:
     def verdicts(self) -> list[dict[str, Any]]:
         """An entry per assertion: `assert`, its text; `holds`; and `broken`, the runs that broke it.
 
-        Each of these has the run's label and path, `told` in words, and where one row or value broke it, its
+        Each of these has the run's label and path, a `message`, and where one row or value broke it, its
         `step` and `values`.
         """
         return [
@@ -198,7 +198,7 @@ class Assertions:
                     {
                         "run": broken.subject.label,
                         "path": str(broken.subject.run.info.path),
-                        "told": broken.told,
+                        "message": broken.message,
                         "step": broken.step,
                         "values": dict(broken.values),
                     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pull_logs._version import FORMAT
 from pull_logs.cli.bundle_paths import OUT, near
 from pull_logs.cli.sharing import amount, tell_left_out
 from pull_logs.errors import UsageError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def _audit_object(audit: Audit) -> dict[str, Any]:
     return {
-        "format": "pull-logs/1",
+        "format": FORMAT,
         "command": "audit",
         "path": audit.path,
         "bundle_id": audit.bundle_id,

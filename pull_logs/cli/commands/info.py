@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pull_logs._version import FORMAT
 from pull_logs.cli.bundle_paths import Named, near_or_far
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def _facts(bundle: Bundle) -> dict[str, Any]:
     return {
-        "format": "pull-logs/1",
+        "format": FORMAT,
         "command": "info",
         "path": str(bundle.path),
         "bundle_id": bundle.bundle_id,

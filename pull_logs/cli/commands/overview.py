@@ -176,7 +176,7 @@ def _health(entries: Sequence[Mapping[str, Any]], answer: Mapping[str, Any]) -> 
         for found in entry["found"][:_FOUND_SHOWN]:
             metric = escape(found["metric"]) if found.get("metric") else ""
             facts = (entry["flag"], str(entry["runs"]), found["run"], escape(found["path"]), metric)
-            rows.append([*facts, cell(found["step"]), json_text(found["told"])])
+            rows.append([*facts, cell(found["step"]), json_text(found["message"])])
         if not entry["found"]:
             rows.append([entry["flag"], str(entry["runs"]), "", "", "", "", ""])
     yield from table(["flag", "runs", "run", "path", "metric", "from_step", "because"], rows)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pull_logs._version import FORMAT
 from pull_logs.cli.bundle_paths import near
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def _damage_line(damage: Damage) -> str:
 
 def _verdict(report: VerifyReport) -> dict[str, Any]:
     return {
-        "format": "pull-logs/1",
+        "format": FORMAT,
         "command": "verify",
         "path": str(report.path),
         "ok": not report.damages,

@@ -61,6 +61,6 @@ def assertion_lines(shown: Sequence[Mapping[str, Any]], whole: Sequence[Mapping[
 
 def _rows(verdict: Mapping[str, Any]) -> list[list[Any]]:
     told = [verdict["assert"], "yes" if verdict["holds"] else "no"]
-    return [[*told, run["run"], run["path"], run["told"]] for run in verdict["broken"]] or [
+    return [[*told, run["run"], run["path"], run["message"]] for run in verdict["broken"]] or [
         [*told, "", "", ""]
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pull_logs._version import FORMAT
 from pull_logs.cli.render.escape import escape, json_text
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _WIDTH = 120
 def diff_object(old: Bundle, new: Bundle, difference: BundleDifference) -> dict[str, Any]:
     """The JSON object of a difference; numbers that are not finite are strings."""
     return {
-        "format": "pull-logs/1",
+        "format": FORMAT,
         "command": "diff",
         "old": _identity(old),
         "new": _identity(new),

@@ -253,7 +253,7 @@ def _assertions(verdicts: Sequence[Mapping[str, Any]], context: _Context) -> Ite
     rows = [
         [json_text(verdict["assert"]), "yes" if verdict["holds"] else "no", *run]
         for verdict in verdicts
-        for run in ([[run["run"], json_text(run["told"])] for run in verdict["broken"]] or [["", ""]])
+        for run in ([[run["run"], json_text(run["message"])] for run in verdict["broken"]] or [["", ""]])
     ]
     yield from table(["assert", "holds", "run", "because"], rows)
 

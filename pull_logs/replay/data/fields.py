@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from pull_logs.errors import UsageError
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
 from pull_logs.snapshot import Run
 
@@ -55,28 +56,19 @@ def _duration(info: Facts) -> float | int | None:
     return (beat - created).total_seconds() if created and beat else None
 
 
-_COLUMNS: Mapping[str, FieldReader] = {
-    "name": lambda info: info.path.run_id,
-    "displayname": lambda info: info.name,
-    "state": lambda info: info.state,
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+_COLUMNS: Final[Mapping[str, FieldReader]] = {
+    **{_plain(name): field.reader for field in RUN_FIELDS for name in field.server_names},
     "tags": lambda info: list(info.tags),
-    "group": lambda info: info.group,
-    "jobtype": lambda info: info.job_type,
-    "sweep": lambda info: info.sweep,
-    "sweepname": lambda info: info.sweep,
-    "notes": lambda info: info.notes,
-    "user": lambda info: info.user,
-    "username": lambda info: info.user,
-    "commit": lambda info: info.commit,
-    "entity": lambda info: info.path.entity,
-    "project": lambda info: info.path.project,
-    "host": lambda info: info.metadata.get("host"),
-    "createdat": lambda info: info.created_at,
-    "heartbeatat": lambda info: info.heartbeat_at,
-    "updatedat": lambda info: info.heartbeat_at,
+    "host": lambda info: info.metadata.get("host"),  # the machine; `RunInfo.host` is the API's
     "duration": _duration,
 }
-_TIMES = frozenset({"createdat", "heartbeatat", "updatedat"})
+_TIMES: Final = frozenset(
+    _plain(name) for field in RUN_FIELDS if field.kind == "time" for name in field.server_names
+)
 
 
 def field_reader(name: str) -> FieldReader:
@@ -106,10 +98,6 @@ def is_time(name: str) -> bool:
 
 def _absent_if_null(value: Any) -> Any:
     return MISSING if value is None else value
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", "").lower()
 
 
 def _config(config: Mapping[str, Any], steps: str) -> Any:

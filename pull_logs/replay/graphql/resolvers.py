@@ -32,8 +32,10 @@ from pull_logs.replay.data import (
     sweep_text,
     thin_rows,
 )
+from pull_logs.replay.graphql.schema import snake_case
 from pull_logs.replay.not_found import files_missing, note_unknown_keys
 from pull_logs.rows.canonical import canonical_text, parse_json
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import LIVE_STATES, Coverage
 from pull_logs.snapshot import Run
 
@@ -43,6 +45,13 @@ MAX_PAGE = 1000
 DEFAULT_PAGE = 50
 DEFAULT_SAMPLES = 500
 UNKNOWN_TIME = "1970-01-01T00:00:00Z"
+
+_RUN_FIELDS = {
+    snake_case(field.graphql): field.reader
+    for field in RUN_FIELDS
+    if field.graphql and field.kind in ("text", "time")
+}
+"""The fields of a run that are answered as they are, by their names in the schema in snake case."""
 
 Node = Mapping[str, Any]
 T = TypeVar("T")
@@ -164,20 +173,11 @@ def _run(scene: _Scene, key: ProjectKey, run: Run) -> Node:
     return {
         "id": _opaque("Run", str(run.path)),
         "project_id": _internal_id(key),
-        "name": run.path.run_id,
-        "display_name": lambda: run.name,
-        "state": lambda: run.state,
+        **{name: partial(read, run) for name, read in _RUN_FIELDS.items()},
         "tags": lambda: list(run.tags),
-        "group": lambda: run.group,
-        "job_type": lambda: run.job_type,
-        "sweep_name": lambda: run.sweep,
-        "commit": lambda: run.commit,
         "read_only": True,
-        "created_at": lambda: run.created_at,
-        "heartbeat_at": lambda: run.heartbeat_at,
         "updated_at": lambda: run.heartbeat_at or run.created_at,
         "description": None,
-        "notes": lambda: run.notes,
         # The SDK builds a user out of this whether there is one or not.
         "user": lambda: {"id": None, "name": run.user or "", "username": run.user},
         "config": lambda: config_text(run),

@@ -114,13 +114,14 @@ def read_schema() -> GraphQLSchema:
     for kind in schema.type_map.values():
         if isinstance(kind, GraphQLObjectType) and not kind.name.startswith("__"):
             for name, field in kind.fields.items():
-                field.resolve = partial(_resolve, attribute=_snake(name))
+                field.resolve = partial(_resolve, attribute=snake_case(name))
                 for argument_name, argument in field.args.items():
-                    argument.out_name = _snake(argument_name)
+                    argument.out_name = snake_case(argument_name)
     return schema
 
 
-def _snake(name: str) -> str:
+def snake_case(name: str) -> str:
+    """Return the snake case of a name in camel case."""
     return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
 
 

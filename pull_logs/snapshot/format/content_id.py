@@ -46,10 +46,13 @@ from pull_logs.rows.cells import (
     present_integers,
     utf8_order,
 )
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
 
 _BLANK = bytes(1 << 16)
 _LOCKED, _SHORT = 2_000, 1 << 16
+
+_FACTS = {field.name: field.reader for field in RUN_FIELDS if field.identified}
 
 
 def _length(size: int) -> bytes:
@@ -240,17 +243,8 @@ class ContentHasher:
         Raises:
             DataError: A config or summary holds a value that is not JSON-like.
         """
-        facts = {
-            "path": str(info.path),
-            "name": info.name,
-            "state": info.state,
-            "tags": sorted(info.tags),
-            "group": info.group,
-            "job_type": info.job_type,
-            "notes": info.notes,
-            "sweep": info.sweep,
-            "created_at": info.created_at,
-        }
+        facts = {name: read(info) for name, read in _FACTS.items()}
+        facts |= {"path": str(info.path), "tags": sorted(info.tags)}
         for value in (canon_record(facts), canon_record(info.config), canon_record(info.summary)):
             encoded = cell_text(value).encode()
             self._whole.update(_length(len(encoded)) + encoded)

@@ -18,13 +18,14 @@ from pull_logs.rows.batches import steps_of
 from pull_logs.rows.canonical import same
 from pull_logs.rows.cells import utf8_order
 from pull_logs.rows.diff import Window
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.read import Bundle, Run, walk_runs
 
 EXAMPLES = 5
 """Cells of a run that are shown as examples of what was rewritten."""
 
-_FACTS = ("name", "state", "tags", "group", "job_type", "notes", "sweep", "created_at", "complete")
+_FACTS = (*(field.name for field in RUN_FIELDS if field.identified), "complete")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

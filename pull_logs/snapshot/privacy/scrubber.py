@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from pull_logs.rows.batches import RESIDUAL, residual_rows, steps_of
 from pull_logs.rows.canonical import STEP, canonical_text
 from pull_logs.rows.cells import flat
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
-from pull_logs.snapshot.format import DOCUMENTS
 from pull_logs.snapshot.privacy.patterns import (
     HINT,
     KINDS,
@@ -28,11 +28,7 @@ from pull_logs.snapshot.privacy.patterns import (
     redact_text,
 )
 
-_TEXTS = ("name", "group", "job_type", "notes")
-
-
-_MACHINE = frozenset({"metadata", "config_internal"})
-"""The documents that tell of the machine and of who sat at it."""
+_SCRUBBED = tuple(field for field in RUN_FIELDS if field.scrubbed)
 
 
 _INHERITED = frozenset({"value", "default"})
@@ -104,16 +100,15 @@ class Scrubber:
 
     def info(self, info: RunInfo) -> RunInfo:
         """A run's facts, each text of them looked at; the path, the commit and the API's host stay as they are."""
-        facts: dict[str, Any] = {name: self._optional(getattr(info, name), name) for name in _TEXTS}
-        facts["tags"] = tuple(self.text(tag, f"tags[{place}]") for place, tag in enumerate(info.tags))
-        facts["user"] = self._optional(info.user, "user", machine=True)
-        for name in DOCUMENTS:
-            facts[name] = self.value(getattr(info, name), name, machine=name in _MACHINE)
-        facts["sweep_config"] = self.value(info.sweep_config, "sweep_config")
+        facts: dict[str, Any] = {}
+        for field in _SCRUBBED:
+            name, value, machine = field.name, field.reader(info), field.scrubbed == "machine"
+            if field.kind == "tags":
+                facts[name] = tuple(self.text(tag, f"{name}[{index}]") for index, tag in enumerate(value))
+            else:
+                key = name if machine and field.kind == "text" else ""
+                facts[name] = self.value(value, name, key=key, machine=machine)
         return replace(info, **facts)
-
-    def _optional(self, text: str | None, name: str, *, machine: bool = False) -> str | None:
-        return None if text is None else self.text(text, name, key=name if machine else "", machine=machine)
 
     def value(self, value: Any, place: str, *, key: str = "", machine: bool = False) -> Any:
         """A JSON-like value, every text in it looked at under the key that it stands under."""

@@ -1,14 +1,7 @@
 """The metrics that a run defined, in the shape in which W&B keeps them in the run's config.
 
 A log has a `MetricRecord` for each call of `define_metric`; W&B's server gets all of them together, in the
-config as `_wandb.m`: a list of `MetricRecord`s whose fields go by their protobuf numbers. As W&B's SDK makes
-that list (0.31.0, seen in what it uploads):
-
-    "1"  the name of the metric, or "2" the glob, whose only wildcard is a `*` at its end
-    "5"  the place of its step metric in the list, from 1; a step metric that was not defined itself has an entry
-    "6"  the numbers of the options that are set: 1 step_sync, 2 hidden, 3 defined by the run
-    "7"  the numbers of the summaries it keeps: 1 min, 2 max, 3 mean, 4 best, 5 last, 6 none, 7 copy, 8 first
-    "8"  its goal: 1 minimize, 2 maximize; absent without one
+config as `_wandb.m`; `pull_logs.analyze.statistics.metric_definitions` describes the fields of that list.
 
 A later definition adds to a former one of the same name, unless it overwrites it. The SDK lists them in no
 particular order; here they stand in the order in which they were defined.
@@ -19,10 +12,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pull_logs.analyze.statistics import (
+    DEFINED_OPTION,
+    GLOB_FIELD,
+    GOAL_FIELD,
+    NAME_FIELD,
+    NO_SUMMARY,
+    OPTIONS_FIELD,
+    STEP_INDEX_FIELD,
+    SUMMARY_FIELD,
+)
 from pull_logs.sources.wandb_folders.log_messages import Flags, Metric
-
-_DEFINED = 3
-_NONE = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,15 @@ class _Definition:
     goal: int = 0
 
     def with_record(self, record: Metric) -> _Definition:
-        options = self.options | (_numbers(record.options) - {_DEFINED})
+        options = self.options | (_numbers(record.options) - {DEFINED_OPTION})
         summary = self.summary
         if record.HasField("summary"):
             # Whether there is to be none is what the latest definition says; all others add up.
-            summary = (summary - {_NONE}) | _numbers(record.summary)
+            summary = (summary - {NO_SUMMARY}) | _numbers(record.summary)
         return replace(
             self,
             step=record.step_metric or self.step,
-            options=options | {_DEFINED} if record.name else options,
+            options=options | {DEFINED_OPTION} if record.name else options,
             summary=summary,
             goal=record.goal or self.goal,
         )
@@ -74,10 +74,10 @@ class MetricDefinitions:
         for name in self._named:
             self._add(name, entries, places)
         for glob, definition in self._globs.items():
-            entry = _entry("2", glob, definition)
+            entry = _entry(GLOB_FIELD, glob, definition)
             entries.append(entry)
             if definition.step:
-                entry["5"] = self._add(definition.step, entries, places)
+                entry[STEP_INDEX_FIELD] = self._add(definition.step, entries, places)
         return entries
 
     def _add(self, name: str, entries: list[dict[str, Any]], places: dict[str, int]) -> int:
@@ -87,10 +87,10 @@ class MetricDefinitions:
         while name:
             known = name in places
             if not known:
-                entries.append(_entry("1", name, self._named.get(name, _Definition())))
+                entries.append(_entry(NAME_FIELD, name, self._named.get(name, _Definition())))
                 places[name] = len(entries)
             for entry in waiting:
-                entry["5"] = places[name]
+                entry[STEP_INDEX_FIELD] = places[name]
             if known:
                 break
             waiting, name = [entries[-1]], self._named.get(name, _Definition()).step
@@ -98,5 +98,9 @@ class MetricDefinitions:
 
 
 def _entry(key: str, name: str, definition: _Definition) -> dict[str, Any]:
-    entry: dict[str, Any] = {key: name, "6": sorted(definition.options), "7": sorted(definition.summary)}
-    return {**entry, "8": definition.goal} if definition.goal else entry
+    entry: dict[str, Any] = {
+        key: name,
+        OPTIONS_FIELD: sorted(definition.options),
+        SUMMARY_FIELD: sorted(definition.summary),
+    }
+    return {**entry, GOAL_FIELD: definition.goal} if definition.goal else entry

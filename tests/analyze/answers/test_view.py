@@ -71,7 +71,7 @@ def test_the_object_of_a_plain_view() -> None:
     )
     subject = Subject(label="A", run=run, checkpoint="best.pt", checkpoint_step=1, source="b.wandb.zip")
     assert answer([subject], View()) == {
-        "format": "pull-logs/1",
+        "format": "pull-logs/2",
         "command": "show",
         "runs": [
             {
@@ -385,7 +385,7 @@ def test_only_selected_columns_are_read() -> None:
 
 def test_no_runs_make_an_answer_too() -> None:
     assert answer([], View()) == {
-        "format": "pull-logs/1",
+        "format": "pull-logs/2",
         "command": "show",
         "runs": [],
         "config": {},

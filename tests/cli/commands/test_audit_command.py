@@ -82,7 +82,7 @@ def test_the_json_of_an_audit_is_one_object(call: Call, leaky: Path) -> None:
     common = {"run": "acme/nano/leaky", "step": None, "cells": 1}
     assert (code, err) == (0, "")
     assert json.loads(out) == {
-        "format": "pull-logs/1",
+        "format": "pull-logs/2",
         "command": "audit",
         "path": str(leaky),
         "bundle_id": bundle_id(leaky),

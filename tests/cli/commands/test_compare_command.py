@@ -175,7 +175,8 @@ def test_a_gate_reads_what_no_metric_of_the_comparison_is() -> None:
     found = asked(runs, Comparison(select="val/acc", asserts=("all: train/loss < 0.5", "config.lr == 1")))
     assert found is not None
     told = [
-        [(broken["run"], broken["told"]) for broken in verdict["broken"]] for verdict in found["assertions"]
+        [(broken["run"], broken["message"]) for broken in verdict["broken"]]
+        for verdict in found["assertions"]
     ]
     assert told[0] == [(run, "train/loss = 2.5 at step 0, and 4 more of 12 rows") for run in "AB"]
     assert told[1] == [("A", "config.lr is missing")]

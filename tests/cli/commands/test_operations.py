@@ -142,7 +142,7 @@ def test_the_json_of_a_difference_is_one_object(call: Call) -> None:
         "examples": [{"step": 1, "key": "loss", "old": "NaN", "new": 0.5}],
     }
     assert answer == {
-        "format": "pull-logs/1",
+        "format": "pull-logs/2",
         "command": "diff",
         "same_content": False,
         "added": [

@@ -74,7 +74,7 @@ def test_every_golden_answer_is_valid(name: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": "pull-logs/2"},
+        {"format": "pull-logs/1"},
         {"notes": None},
         {"more": 1},
         {"history": {"A": {}}},
