@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SCALE = 1000
-"""What `RateLimit-Remaining` counts from at the start of a window (read API facts, section 5)."""
+"""What `RateLimit-Remaining` counts from at the start of a window (docs/protocol.md, "Errors, retries and limits")."""
 
 
 @dataclass(slots=True)

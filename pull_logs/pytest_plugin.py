@@ -79,7 +79,7 @@ class _Recording:
         from pull_logs.replay import serve_asking
 
         into, *others = paths
-        with Recorder(into, others, settings=self.settings, asked=self.asked) as recorder:
+        with Recorder(into, others, settings=self.settings, requested=self.asked) as recorder:
             with serve_asking(recorder.bundles, on_ask=recorder.record, entity=recorder.entity()) as server:
                 yield server
             if recorder.added:

@@ -19,7 +19,8 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pull_logs.fetch.api.pacing import Clock, RetryPolicy
+from pull_logs.fetch.api.clock import Clock
+from pull_logs.fetch.api.retry import RetryPolicy
 from pull_logs.fetch.api.settings import Settings
 
 API = "https://api.test"

@@ -88,7 +88,7 @@ class BundleLife(RuleBasedStateMachine):
         self.server = ScriptedWandb()
         self.moment = 0
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(refreshing, "WORTH_A_TRY", 1)
+        self.patch.setattr(refreshing, "LONG_HISTORY", 1)
         self.patch.setattr(refreshing, "OVERLAP", 2)
         self.patch.setattr(pieces, "_IN_MEMORY", 1)
 

@@ -116,7 +116,7 @@ def test_offline_nobody_is_asked(tmp_path: Path) -> None:
 def test_refresh_and_offline_exclude_each_other(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         look(ScriptedWandb(), tmp_path, named("a"), offline=True, refresh=True)
-    assert str(caught.value) == "refresh asks W&B and offline asks nobody; leave one of them out"
+    assert str(caught.value) == "refresh needs W&B and offline excludes it; omit one of them"
 
 
 def test_runs_come_in_the_order_they_were_named_then_those_of_projects(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_runs_come_in_the_order_they_were_named_then_those_of_projects(tmp_path:
 
 
 def test_a_missing_run_is_an_error_of_its_own(tmp_path: Path) -> None:
-    with pytest.raises(RunNotFoundError, match=r"^run 'acme/nano/x' is not there"):
+    with pytest.raises(RunNotFoundError, match=r"^run 'acme/nano/x' does not exist"):
         look(ScriptedWandb(FakeRun.exported("a", rows_of(range(2)))), tmp_path, named("a", "x"))
 
 

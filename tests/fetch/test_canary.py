@@ -122,7 +122,7 @@ async def test_storage_on_the_apis_own_origin_is_not_told_either() -> None:
     async with Client(SETTINGS, transport=server.transport, clock=Instant().clock) as client:
         from pull_logs.fetch.api.downloads import download
 
-        (await download(client.wire, client.storage, f"{API}/storage/x?sig=1")).close()
+        (await download(client.pool, client.storage, f"{API}/storage/x?sig=1")).close()
     assert "authorization" not in server.requests[0].headers
 
 

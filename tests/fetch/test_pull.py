@@ -1,4 +1,4 @@
-"""A whole pull against a scripted W&B: what arrives, in how many requests, and what is said of the rest."""
+"""A complete pull from a scripted W&B: what arrives, in how many requests, and what is reported."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ async def test_a_file_that_cannot_be_had_is_named(tmp_path: Path) -> None:
     report = await pull_from(server, tmp_path / "b.zip")
     assert_rows(tmp_path / "b.zip", {"good": good, "bad": bad[:20]})
     assert reasons(report) == {
-        "bad": "exported file 'bad-1' could not be had: storage.test answered 500 (gave up after 6 attempts)"
+        "bad": "exported file 'bad-1' could not be downloaded: storage.test answered 500 (gave up after 6 attempts)"
     }
 
 
@@ -350,7 +350,8 @@ async def test_a_promise_that_is_not_kept_is_said_and_strict_makes_it_an_error(t
     with pytest.raises(IncompleteError) as caught:
         await pull_from(server, tmp_path / "b.zip", strict=True)
     assert str(caught.value) == (
-        f"1 of 1 runs are not whole; the first, acme/nano/r: {reason}; the others are sealed; run the same command again"
+        f"1 of 1 runs are incomplete; the first, acme/nano/r: {reason};"
+        " the others are sealed; run the same command again"
     )
 
 
@@ -368,7 +369,8 @@ async def test_a_project_that_is_not_there_leaves_nothing_behind(tmp_path: Path)
     with pytest.raises(ProjectNotFoundError) as caught:
         await pull_from(ScriptedWandb(), tmp_path / "b.zip", Selection(projects=("acme/nanoo",)))
     assert str(caught.value) == (
-        "project 'acme/nanoo' is not there, or not to be seen with this key; check the spelling, and whose key it is"
+        "project 'acme/nanoo' does not exist, or this key has no access to it;"
+        " check the spelling, and which account the key belongs to"
     )
     assert not any((tmp_path / name).exists() for name in ("b.zip", "b.zip.partial"))
 
@@ -377,7 +379,7 @@ async def test_a_run_that_is_not_there_tells_how_to_list_them(tmp_path: Path) ->
     with pytest.raises(RunNotFoundError) as caught:
         await pull_from(ScriptedWandb(), tmp_path / "b.zip", named("nope"))
     assert str(caught.value) == (
-        "run 'acme/nano/nope' is not there; `pull-logs overview -p acme/nano` lists the project's runs"
+        "run 'acme/nano/nope' does not exist; `pull-logs overview -p acme/nano` lists the project's runs"
     )
 
 
@@ -386,7 +388,10 @@ async def test_named_runs_are_asked_for_together_and_missing_ones_are_told(tmp_p
     server = ScriptedWandb(*(FakeRun.exported(run_id, rows) for run_id, rows in truth.items()))
     report = await pull_from(server, tmp_path / "b.zip", named(*truth, "nope", "r1"))
     assert_rows(tmp_path / "b.zip", truth)
-    assert (server.count("NamedRuns"), reasons(report)) == (3, {"nope": "run 'acme/nano/nope' is not there"})
+    assert (server.count("NamedRuns"), reasons(report)) == (
+        3,
+        {"nope": "run 'acme/nano/nope' does not exist"},
+    )
 
 
 async def test_an_empty_project_is_said_to_be_one(tmp_path: Path) -> None:
@@ -400,7 +405,7 @@ async def test_where_nothing_can_be_pulled_the_first_reason_is_told(tmp_path: Pa
     with pytest.raises(IncompleteError) as caught:
         await pull_from(server, tmp_path / "b.zip", named("a", "b"))
     assert str(caught.value) == (
-        "none of 2 runs could be pulled; the first, acme/nano/a: run 'acme/nano/a' is not there;"
+        "none of 2 runs could be pulled; the first, acme/nano/a: run 'acme/nano/a' does not exist;"
         " `pull-logs overview -p acme/nano` lists the project's runs"
     )
 
@@ -486,7 +491,7 @@ async def test_a_sweep_is_its_runs(tmp_path: Path) -> None:
     assert_rows(tmp_path / "b.zip", {"a": rows})
     with pytest.raises(RunNotFoundError) as caught:
         await pull_from(server, tmp_path / "c.zip", Selection(sweeps=("acme/nano/s9",)))
-    assert str(caught.value) == "sweep acme/nano/s9 has no runs, or is not there; check the sweep's id"
+    assert str(caught.value) == "sweep acme/nano/s9 has no runs, or does not exist; check the sweep's id"
 
 
 async def test_a_filter_is_given_to_the_server_and_applied_again(tmp_path: Path) -> None:
@@ -538,7 +543,7 @@ async def test_only_the_metrics_that_match_are_kept_and_counted_all_the_same(tmp
     wanted = [{key: row[key] for key in ("_step", "_timestamp", "m1")} for row in rows]
     assert_rows(tmp_path / "b.zip", {"a": wanted})
     assert report.incomplete == ()
-    with pytest.raises(UsageError, match=r"^metrics '\(' is not a regular expression: "):
+    with pytest.raises(UsageError, match=r"^metrics '\(' is not a valid regular expression: "):
         await pull_from(server, tmp_path / "b.zip", metrics="(")
 
 

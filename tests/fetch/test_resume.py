@@ -148,7 +148,7 @@ async def test_a_run_that_is_not_whole_is_asked_for_by_the_same_call_and_the_oth
     server.faults, server.requests = [], []
     report = await pull_from(server, tmp_path / "b.zip")
     assert_rows(tmp_path / "b.zip", {"a": rows, "b": rows})
-    assert [outcome.how for outcome in report.runs] == ["copied", "whole"]
+    assert [outcome.how for outcome in report.runs] == ["copied", "complete"]
     assert sorted(server.operations()) == ["GET b-0", "GET b-1", "Runs"]
     assert not (tmp_path / "b.zip.partial").exists()
 
@@ -175,8 +175,8 @@ async def test_a_run_that_an_earlier_attempt_brought_and_that_was_deleted_since_
     report = await pull_from(server, tmp_path / "b.zip")
     assert_rows(tmp_path / "b.zip", {"a": rows, "b": rows})
     assert [(outcome.how, outcome.complete, outcome.note) for outcome in report.runs] == [
-        ("kept", True, "an earlier attempt brought it, and it is not listed any more"),
-        ("whole", True, ""),
+        ("kept", True, "an earlier attempt pulled it, and it is no longer listed"),
+        ("complete", True, ""),
     ]
 
 

@@ -17,7 +17,7 @@ from pulling import pull_from
 from rowkit import KEYS, calm_rows, canonical, nasty_rows, same_rows
 from scripted_wandb import FakeRun, Row, ScriptedWandb
 
-from pull_logs.rows.canonical import Lane
+from pull_logs.rows.merge import Lane
 from pull_logs.snapshot import open_bundle, write_bundle
 from pull_logs.snapshot.write.seal import BundleRun
 from pull_logs.sources import import_runs

@@ -106,7 +106,7 @@ def recording(
     settings = Settings(base_url=real.url, api_key=key)
     known = set() if asked is None else asked
     with (
-        Recorder(into, (), settings=settings, asked=known) as recorder,
+        Recorder(into, (), settings=settings, requested=known) as recorder,
         serve_asking(recorder.bundles, on_ask=recorder.record, entity=recorder.entity()) as server,
     ):
         yield Recorded(server, recorder)

@@ -160,7 +160,7 @@ def test_a_projection_of_histograms_and_dotted_keys(seen: Mapping[str, Any]) -> 
     rows = ROWS["acme/nano/hist01"]
     projected = [{key: row[key] for key in ("_step", "weights", "opt.lr")} for row in rows]
     if seen["version"].startswith("0.28."):
-        # It takes places among the top-level columns for places among the leaves (read API facts, section 6),
+        # It takes places among the top-level columns for places among the leaves (docs/protocol.md, "Exported Parquet files"),
         # and gives other columns than were asked for: from W&B too.
         assert [set(row) for row in seen["columns"]] == [{"_step", "opt.lr", "nested"}] * 30
         return

@@ -19,8 +19,8 @@ from .escape import json_lines as json_lines
 from .escape import json_text as json_text
 from .json_answer import fit_json as fit_json
 from .progress import progress_display as progress_display
+from .pull import tell_estimate as tell_estimate
 from .pull import tell_report as tell_report
-from .pull import tell_survey as tell_survey
 from .sealed import say_sealed as say_sealed
 from .section import Column as Column
 from .section import Nouns as Nouns

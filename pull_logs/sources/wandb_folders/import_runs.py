@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pull_logs.errors import DamageError, DataError, FormatTooNewError
-from pull_logs.rows.canonical import STEP, Lane, canon_row
+from pull_logs.rows.canonical import STEP, canon_row
+from pull_logs.rows.merge import Lane
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.sources.wandb_folders.find import find_logs, start_order
 from pull_logs.sources.wandb_folders.run_log import RunLog, read_run_log, run_id_of

@@ -15,8 +15,12 @@ from scripted_wandb import API, KEY, QUICK, SETTINGS, Fault, Instant, ScriptedWa
 
 from pull_logs.errors import NetworkError, PullLogsError, ServerError, SignInError
 from pull_logs.fetch.api.client import Client
-from pull_logs.fetch.api.failures import KeyRefusedError, RejectedQueryError, UnreachableError
-from pull_logs.fetch.api.pacing import HeavyRequestError
+from pull_logs.fetch.api.errors import (
+    HeavyRequestError,
+    KeyRefusedError,
+    RejectedQueryError,
+    UnreachableError,
+)
 from pull_logs.fetch.api.queries import default_entity
 from pull_logs.fetch.api.settings import Settings
 

@@ -98,7 +98,7 @@ def test_a_folders_own_base_url_gets_no_key_from_the_environment(
         settings.require_key()
     local = str(tmp_path / "work" / "wandb" / "settings")
     assert str(caught.value) == (
-        f"settings file {local!r} names 'evil.test', which gets no key that was not made for it;"
+        f"settings file {local!r} names 'evil.test', and no key was stored for that host;"
         " set WANDB_BASE_URL=https://evil.test if you trust it"
     )
 
@@ -120,7 +120,7 @@ def test_a_key_and_a_token_file_exclude_each_other(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         find(tmp_path, {"WANDB_API_KEY": KEY, "WANDB_IDENTITY_TOKEN_FILE": "token"})
     assert str(caught.value) == (
-        "both WANDB_API_KEY and WANDB_IDENTITY_TOKEN_FILE are set; unset the one that is not meant"
+        "both WANDB_API_KEY and WANDB_IDENTITY_TOKEN_FILE are set; unset one of them"
     )
 
 

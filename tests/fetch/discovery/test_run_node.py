@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from pull_logs.errors import DataError
-from pull_logs.fetch.discovery.found import Found, Promise
 from pull_logs.fetch.discovery.run_node import read_exports, read_node, utc_text
+from pull_logs.fetch.discovery.run_plan import FoundRun, Promise
 
 
-def read(**node: Any) -> Found:
+def read(**node: Any) -> FoundRun:
     return read_node({"name": "r1", **node}, entity="acme", project="nano", host="api.test", now=5.0)
 
 

@@ -98,14 +98,14 @@ async def test_a_config_that_cannot_be_had_is_told_and_nothing_else_is_lost(tmp_
     server = swept("s1", "s1", "s2", s1=CONFIG, s2="[1, 2]")
     first = await pull_from(server, out)
     assert first.notes == (
-        "the config of sweep acme/nano/s2 could not be had: a sweep's config is not a YAML mapping",
+        "the config of sweep acme/nano/s2 could not be downloaded: a sweep's config is not a YAML mapping",
     )
     server.faults.append(
         lambda request: httpx.Response(403, json={"error": "no"}) if b"GetSweep" in request.content else None
     )
     again = await pull_from(server, out, previous=out)
     assert again.notes[0] == (
-        "the config of sweep acme/nano/s1 could not be had: no permission at api.test: no"
+        "the config of sweep acme/nano/s1 could not be downloaded: no permission at api.test: no"
     )
     assert [outcome.how for outcome in again.runs] == ["copied"] * 3
     assert configs_in(out) == {"r0": READ, "r1": READ, "r2": None}

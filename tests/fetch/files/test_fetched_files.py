@@ -17,9 +17,8 @@ from pulling import PROJECT, named, pull_from, reasons
 from scripted_wandb import API, KEY, QUICK, SETTINGS, FakeRun, ScriptedWandb, once, rows_of
 
 from pull_logs.errors import UsageError
-from pull_logs.fetch import pull, survey
+from pull_logs.fetch import PullOptions, estimate_pull, pull
 from pull_logs.fetch.files import run_files as files
-from pull_logs.fetch.wantedfiles import WantedFiles
 from pull_logs.snapshot import open_bundle, verify_bundle
 
 pytestmark = pytest.mark.anyio
@@ -121,7 +120,7 @@ async def test_what_has_no_match_and_what_is_too_large_is_told_once(tmp_path: Pa
     report = await pull_from(server, tmp_path / "b.zip", files=("*.log", "x.*"), max_file_size=450)
     assert report.notes == (
         "1 of 3 runs have no file that matches '*.log' or 'x.*'",
-        "1 files of more than 450 bytes were left out, 500 bytes together; the first, 'x.bin' of acme/nano/c, has 500",
+        "omitted 1 file of more than 450 bytes, 500 bytes in total; the first, 'x.bin' of acme/nano/c, has 500",
     )
     assert report.incomplete == ()
     with open_bundle(tmp_path / "b.zip") as bundle:
@@ -130,14 +129,14 @@ async def test_what_has_no_match_and_what_is_too_large_is_told_once(tmp_path: Pa
 
 async def test_a_dry_run_counts_them(tmp_path: Path) -> None:
     server = ScriptedWandb(a_run("a"), a_run("b", {}))
-    wanted = WantedFiles(("*",), 1000)
-    found = await survey(PROJECT, settings=SETTINGS, wanted=wanted, transport=server.transport)
+    options = PullOptions(files=("*",), max_file_size=1000)
+    found = await estimate_pull(PROJECT, options=options, settings=SETTINGS, transport=server.transport)
     assert (found.run_files, found.run_file_bytes) == (4, 400 + 17 + 10)
     assert found.notes[0] == "1 of 2 runs have no file that matches '*'"
     assert found.requests == len(server.requests) + 2 + 4
     assert downloads(server) == []
     assert names_in(tmp_path) == []
-    plain = await survey(PROJECT, settings=SETTINGS, transport=server.transport)
+    plain = await estimate_pull(PROJECT, settings=SETTINGS, transport=server.transport)
     assert (plain.run_files, plain.to_json()["run_files"]) == (None, None)
 
 
@@ -167,7 +166,7 @@ async def test_an_api_that_repeats_the_key_does_not_get_it_into_a_report(tmp_pat
     )
     report = await pull_from(server, tmp_path / "b.zip", files=("output.log",))
     assert reasons(report) == {
-        "r": "file 'output.log' could not be had: api.test answered 404: not for (the key)"
+        "r": "file 'output.log' could not be downloaded: api.test answered 404: not for (the key)"
     }
     assert KEY not in json.dumps(report.to_json())
 
@@ -251,9 +250,9 @@ async def test_a_log_that_is_written_anew_meanwhile_is_listed_again(tmp_path: Pa
 @pytest.mark.parametrize(
     ("told", "reason"),
     [
-        ({"md5": base64.b64encode(b"x" * 16).decode()}, "it does not have the MD5 that W&B told"),
-        ({"md5": None, "sizeBytes": 401}, "it has 400 bytes and W&B told 401"),
-        ({"sizeBytes": 399}, "it has more than the 399 bytes that W&B told"),
+        ({"md5": base64.b64encode(b"x" * 16).decode()}, "it does not have the MD5 that W&B reports"),
+        ({"md5": None, "sizeBytes": 401}, "it has 400 bytes and W&B reports 401"),
+        ({"sizeBytes": 399}, "it has more than the 399 bytes that W&B reports"),
         ({"directUrl": None, "url": None}, "W&B names no address for it"),
         (
             {"directUrl": "ftp://x/y", "url": None},
@@ -271,7 +270,7 @@ async def test_a_file_that_cannot_be_had_makes_its_run_not_whole(
     out, run = tmp_path / "b.zip", a_run(told={"output.log": told})
     server = ScriptedWandb(run, a_run("s"))
     report = await pull_from(server, out, files=("*.log", "*.yaml"))
-    assert reasons(report) == {"r": f"file 'output.log' could not be had: {reason}"}
+    assert reasons(report) == {"r": f"file 'output.log' could not be downloaded: {reason}"}
     assert files_in(out) == {"config.yaml": FILES["config.yaml"]}
     run.told.clear()
     before = len(downloads(server))
@@ -284,7 +283,9 @@ async def test_a_file_that_cannot_be_had_makes_its_run_not_whole(
 async def test_a_name_that_no_bundle_can_hold_is_told(tmp_path: Path) -> None:
     server = ScriptedWandb(a_run(files={"x" * 1025: b"1", "a": b"2"}))
     report = await pull_from(server, tmp_path / "b.zip", files=("*",))
-    assert reasons(report)["r"].endswith("could not be had: a file's name has 1025 bytes, not 1 to 1024")
+    assert reasons(report)["r"].endswith(
+        "could not be downloaded: a file's name has 1025 bytes, not 1 to 1024"
+    )
     assert files_in(tmp_path / "b.zip") == {"a": b"2"}
 
 
@@ -355,7 +356,9 @@ async def test_storage_that_cannot_be_reached_is_told_and_the_same_call_asks_for
     out, server = tmp_path / "b.zip", ScriptedWandb(a_run())
     server.faults = [lambda request: httpx.ConnectError("unplugged") if downloads(server)[2:] else None]
     report = await pull_from(server, out, files=("*",))
-    assert reasons(report)["r"].endswith("could not be had: storage.test cannot be reached, nor 2 more")
+    assert reasons(report)["r"].endswith(
+        "could not be downloaded: storage.test cannot be reached, nor 2 more"
+    )
     server.faults, before = [], len(downloads(server))
     await pull_from(server, out, files=("*",))
     assert len(downloads(server)[before:]) == 3
@@ -407,7 +410,7 @@ async def test_a_file_that_cannot_be_had_any_more_stays_as_it_was_and_is_told(tm
     run.files["output.log"] = b"other"
     server.faults.append(lambda request: httpx.Response(404) if of_file(request) else None)
     report = await pull_from(server, out, named("r"), previous=out, files=("*.log",))
-    assert reasons(report) == {"r": "file 'output.log' could not be had: api.test answered 404"}
+    assert reasons(report) == {"r": "file 'output.log' could not be downloaded: api.test answered 404"}
     assert files_in(out) == {"output.log": FILES["output.log"]}
 
 
@@ -435,9 +438,8 @@ async def test_a_large_file_is_never_in_memory_whole(tmp_path: Path) -> None:
     server = ScriptedWandb(run)
     tracemalloc.start()
     try:
-        await pull(
-            PROJECT, out=tmp_path / "b.zip", files=("*",), settings=SETTINGS, policy=QUICK, transport=Large()
-        )
+        options = PullOptions(files=("*",), policy=QUICK)
+        await pull(PROJECT, out=tmp_path / "b.zip", options=options, settings=SETTINGS, transport=Large())
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -23,7 +23,8 @@ from pull_logs.errors import IncompleteError, NetworkError
 from pull_logs.fetch import PullReport, RunOutcome
 from pull_logs.fetch.history import pieces
 from pull_logs.fetch.history import refresh as refreshing
-from pull_logs.fetch.history.refresh import OVERLAP, first_difference
+from pull_logs.fetch.history.changes import first_difference
+from pull_logs.fetch.history.refresh import OVERLAP
 
 pytestmark = pytest.mark.anyio
 
@@ -139,7 +140,7 @@ REWRITTEN: dict[str, tuple[Callable[[list[Row]], list[Row]], str]] = {
     ),
     "a step before the old end is new": (
         lambda rows: [*rows[:7], {"_step": 7, "late": 1}, *rows[7:]],
-        "history was rewritten: 24 rows before step 24 and 16 from it on are not the 41 that W&B promised",
+        "history was rewritten: W&B promised 41 rows, and there are 24 before step 24 and 16 from it on",
     ),
     "a step before the old end is gone": (
         lambda rows: [*rows[:7], *rows[8:]],
@@ -160,7 +161,7 @@ async def test_a_history_that_was_rewritten_is_asked_for_whole_and_told(tmp_path
     await pull_from(server, tmp_path / "old.zip")
     server.runs["a"] = FakeRun.logging("a", change(rows), extra=at(9))
     report = await refresh(server, tmp_path)
-    assert how(report.runs[0]) == ("whole", len(change(rows)), note)
+    assert how(report.runs[0]) == ("complete", len(change(rows)), note)
 
 
 async def test_the_end_of_a_long_exported_run_is_asked_for_where_pages_have_it(tmp_path: Path) -> None:
@@ -183,21 +184,21 @@ async def test_where_pages_have_no_exported_rows_files_are_downloaded_and_pages_
     for name in "abc":
         server.runs[name] = FakeRun.exported(name, rows, extra=at(9))
     report = await refresh(server, tmp_path, concurrency=1)
-    note = "its earlier rows are in exported files, which come whole"
-    assert [how(outcome) for outcome in report.runs] == [("whole", 9000, note)] * 3
+    note = "its earlier rows are in exported files, which can only be downloaded completely"
+    assert [how(outcome) for outcome in report.runs] == [("complete", 9000, note)] * 3
     assert sorted(server.operations()) == sorted(
         ["Runs", "HistoryPage", "HistoryPage", "GET a-0", "GET b-0", "GET c-0"]
     )
 
 
 WHY_WHOLE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "not whole": ({"lines": 50}, {"lines": 40}, "it was not whole"),
+    "incomplete": ({"lines": 50}, {"lines": 40}, "it was incomplete"),
     "another run": (
         {},
         {"extra": {"createdAt": "2026-02-02T00:00:00"}},
         "another run has its name now",
     ),
-    "no promise": ({}, {"lines": None}, "W&B does not tell how many rows it has, or where they end"),
+    "no promise": ({}, {"lines": None}, "W&B does not report how many rows it has, or its last step"),
 }
 
 
@@ -209,7 +210,7 @@ async def test_what_is_no_beginning_is_asked_for_whole(tmp_path: Path, case: str
     await pull_from(server, tmp_path / "old.zip")
     server.runs["a"] = FakeRun.logging("a", rows, **after)
     report = await refresh(server, tmp_path)
-    assert how(report.runs[0]) == ("whole", 40, note)
+    assert how(report.runs[0]) == ("complete", 40, note)
 
 
 async def test_merged_lines_cannot_be_counted_again(tmp_path: Path) -> None:
@@ -218,8 +219,8 @@ async def test_merged_lines_cannot_be_counted_again(tmp_path: Path) -> None:
     await pull_from(server, tmp_path / "old.zip")
     server.runs["a"] = FakeRun.logging("a", rows, extra=at(9))
     report = await refresh(server, tmp_path)
-    note = "lines of one step had been merged in it, and cannot be counted again"
-    assert how(report.runs[0]) == ("whole", 40, note)
+    note = "it had several lines of one step, which were merged and cannot be counted again"
+    assert how(report.runs[0]) == ("complete", 40, note)
 
 
 async def test_a_run_that_cannot_be_asked_for_is_kept_as_it_was(tmp_path: Path) -> None:
@@ -337,7 +338,7 @@ GROWN = Life(rows_of(range(20)), rows_of(range(30)), 0, listed=True, pages_have_
 def test_whatever_happened_a_refresh_makes_the_bundle_that_a_pull_makes(
     backend: str, monkeypatch: pytest.MonkeyPatch, life: Life
 ) -> None:
-    monkeypatch.setattr(refreshing, "WORTH_A_TRY", 1)
+    monkeypatch.setattr(refreshing, "LONG_HISTORY", 1)
     monkeypatch.setattr(refreshing, "OVERLAP", 3)
 
     async def story() -> None:

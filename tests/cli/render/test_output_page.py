@@ -1,4 +1,4 @@
-"""docs/sections.md lists every section, and each is printed with the columns it names."""
+"""docs/output.md lists every section, and each is printed with the columns it names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from checkout import ROOT
 
-PAGE = (ROOT / "docs" / "sections.md").read_text()
+PAGE = (ROOT / "docs" / "output.md").read_text()
 GOLDEN = ROOT / "tests" / "cli" / "render" / "golden"
 ROWS = re.findall(r"^\| `\[([A-Z_]+)\]` \| (.+?) \| (.+) \|$", PAGE, re.MULTILINE)
 

@@ -12,23 +12,16 @@ from hypothesis import strategies as st
 from scripted_wandb import Instant
 
 from pull_logs.errors import NetworkError
-from pull_logs.fetch.api.pacing import (
-    AdaptiveLimit,
-    HeavyRequestError,
-    Lane,
-    Quota,
-    RetryPolicy,
-    Slot,
-    TransientError,
-    retry_after_seconds,
-)
+from pull_logs.fetch.api.errors import HeavyRequestError, TransientError
+from pull_logs.fetch.api.rate_limit import AdaptiveLimit, Quota, Slot, retry_after_seconds
+from pull_logs.fetch.api.retry import Retrier, RetryPolicy
 
 pytestmark = pytest.mark.anyio
 
 
-def lane(instant: Instant, *, ceiling: int = 8, start: int = 8, **policy: float) -> Lane:
+def retrier(instant: Instant, *, ceiling: int = 8, start: int = 8, **policy: float) -> Retrier:
     limit = AdaptiveLimit(ceiling=ceiling, start=start, clock=instant.clock)
-    return Lane(limit=limit, policy=RetryPolicy(**policy), clock=instant.clock)  # type: ignore[arg-type]
+    return Retrier(limit=limit, policy=RetryPolicy(**policy), clock=instant.clock)  # type: ignore[arg-type]
 
 
 def failing(times: int, fault: Callable[[], TransientError]) -> Callable[[Slot], Awaitable[str]]:
@@ -49,14 +42,14 @@ def fault(**more: object) -> TransientError:
 
 async def test_waits_double_up_to_the_longest() -> None:
     instant = Instant()
-    assert await lane(instant, first_wait=1, longest_wait=6).persist(failing(5, fault)) == "done"
+    assert await retrier(instant, first_wait=1, longest_wait=6).run(failing(5, fault)) == "done"
     assert instant.waits == [1, 2, 4, 6, 6]
 
 
 async def test_attempts_are_bounded() -> None:
     instant = Instant()
     with pytest.raises(NetworkError) as caught:
-        await lane(instant, attempts=3).persist(failing(9, fault))
+        await retrier(instant, attempts=3).run(failing(9, fault))
     assert str(caught.value) == "it broke (gave up after 3 attempts)"
     assert instant.waits == [1, 2]
 
@@ -64,21 +57,21 @@ async def test_attempts_are_bounded() -> None:
 async def test_total_time_is_bounded() -> None:
     instant = Instant()
     with pytest.raises(NetworkError) as caught:
-        await lane(instant, attempts=99, total_seconds=10).persist(failing(99, fault))
+        await retrier(instant, attempts=99, total_seconds=10).run(failing(99, fault))
     assert str(caught.value) == "it broke (gave up after 7 s)"
     assert instant.time == 7
 
 
 async def test_retry_after_goes_before_the_backoff() -> None:
     instant = Instant()
-    await lane(instant).persist(failing(2, lambda: fault(retry_after=17.5)))
+    await retrier(instant).run(failing(2, lambda: fault(retry_after=17.5)))
     assert instant.waits == [17.5, 17.5]
 
 
 async def test_a_retry_after_beyond_the_total_time_is_not_waited_for() -> None:
     instant = Instant()
     with pytest.raises(NetworkError) as caught:
-        await lane(instant, total_seconds=60).persist(failing(1, lambda: fault(retry_after=3600)))
+        await retrier(instant, total_seconds=60).run(failing(1, lambda: fault(retry_after=3600)))
     assert str(caught.value) == "it broke (gave up after 0 s; it asks to wait 3600 s)"
     assert instant.waits == []
 
@@ -86,27 +79,27 @@ async def test_a_retry_after_beyond_the_total_time_is_not_waited_for() -> None:
 async def test_a_kind_of_failure_may_allow_fewer_attempts() -> None:
     instant = Instant()
     with pytest.raises(NetworkError):
-        await lane(instant).persist(failing(9, lambda: fault(attempts=2)))
+        await retrier(instant).run(failing(9, lambda: fault(attempts=2)))
     assert len(instant.waits) == 1
 
 
 async def test_a_heavy_request_is_handed_back_to_be_made_lighter() -> None:
     instant = Instant()
     with pytest.raises(HeavyRequestError):
-        await lane(instant).persist(failing(9, lambda: fault(heavy=True)), heavy_attempts=2)
+        await retrier(instant).run(failing(9, lambda: fault(heavy=True)), heavy_attempts=2)
     assert len(instant.waits) == 1
 
 
 async def test_in_an_outage_later_requests_get_fewer_attempts_until_one_succeeds() -> None:
     instant = Instant()
-    here = lane(instant, attempts=8)
+    here = retrier(instant, attempts=8)
     for waits in (7, 3, 1, 0, 0):
         instant.waits.clear()
         with pytest.raises(NetworkError):
-            await here.persist(failing(99, fault))
+            await here.run(failing(99, fault))
         assert len(instant.waits) == waits
-    await here.persist(failing(0, fault))
-    assert await here.persist(failing(7, fault)) == "done"
+    await here.run(failing(0, fault))
+    assert await here.run(failing(7, fault)) == "done"
 
 
 async def test_other_errors_pass_at_once() -> None:
@@ -115,7 +108,7 @@ async def test_other_errors_pass_at_once() -> None:
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        await lane(Instant()).persist(attempt)
+        await retrier(Instant()).run(attempt)
 
 
 async def test_never_more_in_flight_than_the_ceiling_and_the_limit_reaches_it() -> None:
@@ -160,11 +153,11 @@ async def test_one_burst_of_refusals_halves_the_limit_once() -> None:
 
 async def test_a_pause_holds_everybody() -> None:
     instant = Instant()
-    here = lane(instant)
-    await here.persist(failing(1, lambda: fault(retry_after=30, overload=True)))
+    here = retrier(instant)
+    await here.run(failing(1, lambda: fault(retry_after=30, overload=True)))
     assert instant.time == 30
     here.limit.pause(5)
-    await here.persist(failing(0, fault))
+    await here.run(failing(0, fault))
     assert instant.time == 35
 
 
@@ -209,7 +202,7 @@ def test_a_quota_is_used_up_and_not_overdrawn(limit: int, cost: float, at_once: 
             refused += not fits
             answers.append((left, not fits))
         for remaining, no in answers:
-            quota.hear(remaining, ends - now, now=now, refused=no)
+            quota.update(remaining, ends - now, now=now, refused=no)
         now += 0.01
     assert refused <= at_once
     assert sent >= limit
