@@ -49,7 +49,7 @@ _VOLATILE = (
     (r"\b\d+(?:\.\d+)? ?s\b", "N s"),
     (r"(?m)^(\w+_seconds) [\d.]+$", r"\1 N"),
     (r"\b\d+(?:\.\d+)? ([kM]B)\b", r"N \1"),
-    (r"\bbundle[_ ]id +sha256:[0-9a-f]{64}", "bundle_id sha256:HEX"),
+    (r"\b(bundle[_ ]id:? +sha256:)[0-9a-f]{64}", r"\1HEX"),
     (r"(?m)[ \t]+$", ""),
 )
 """What differs from run to run, or from one version of pyarrow to the next."""
