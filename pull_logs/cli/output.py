@@ -1,4 +1,4 @@
-"""How a command prints its answer: as sections or as JSON, then hints, then the errors that the answer stands for."""
+"""Prints the answer of a command, then hints, then raises the errors of `--assert` and `--strict`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Output:
 
     Attributes:
         as_json: Print one JSON object instead of sections (`--json`).
-        max_tokens: The budget of the answer; 0 is no limit (`--max-tokens`).
+        max_tokens: The budget of the answer; 0 for no limit (`--max-tokens`).
         strict: Incomplete runs are an error (`--strict`).
         hints: Print which commands to run next (`--hints`).
     """
@@ -35,7 +35,7 @@ class Output:
 
 
 def take_output(options: dict[str, Any]) -> Output:
-    """Return the output options of a command, taken out of its options."""
+    """Remove the output options from the options of a command and return them."""
     return Output(**{name: options.pop(name) for name in ("as_json", "max_tokens", "strict", "hints")})
 
 
@@ -82,7 +82,7 @@ def print_answer(
 
 @contextmanager
 def gate(verdicts: Sequence[Mapping[str, Any]]) -> Iterator[None]:
-    """Print an answer, then raise for assertions that do not hold, even where its reader closed the pipe early.
+    """Raise for assertions that do not hold after the answer was printed, even if its reader closed the pipe.
 
     Raises:
         AssertionNotHeldError: As `refuse_broken`.
@@ -130,5 +130,5 @@ def refuse_incomplete(subjects: Sequence[Subject]) -> None:
     if missing:
         raise IncompleteError(
             f"incomplete under --strict: {', '.join(missing)}",
-            hint="ask again with --refresh, or without --strict",
+            hint="run it again with --refresh, or without --strict",
         )

@@ -1,4 +1,4 @@
-"""Which runs a command is about, as the user named them."""
+"""Which runs a command is about, as the command line names them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pull_logs.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Which runs a command is about, as the user wrote them.
+    """Which runs a command is about, as the command line names them.
 
     Attributes:
         runs: Run paths, run URLs or local W&B run folders (`-r`).
@@ -20,9 +20,9 @@ class Sources:
         projects: `entity/project` (`-p`).
         sweeps: `entity/project/sweep` (`--sweep`).
         keep: A run expression (`--filter`).
-        checkpoint_key: Where a checkpoint holds its run (`--checkpoint-key`).
-        refresh: Ask W&B again instead of the local cache.
-        offline: Never touch the network.
+        checkpoint_key: The key of the run path in a checkpoint (`--checkpoint-key`).
+        refresh: Download again what the cache has.
+        offline: Never use the network.
     """
 
     runs: tuple[str, ...] = ()
@@ -37,14 +37,14 @@ class Sources:
 
     @property
     def named(self) -> bool:
-        """Whether any source was given at all."""
+        """Whether any source was given."""
         return bool(self.runs or self.checkpoints or self.bundles or self.projects or self.sweeps)
 
     def check(self) -> None:
-        """Refuse combinations that contradict themselves.
+        """Refuse contradictory combinations.
 
         Raises:
-            UsageError: No source at all, or `--refresh` where nothing may be asked.
+            UsageError: No source was given, or `--refresh` with an option that excludes the network.
         """
         if not self.named:
             raise UsageError(
@@ -53,16 +53,16 @@ class Sources:
             )
         if self.refresh and (self.offline or self.bundles):
             other = "-b" if self.bundles else "--offline"
-            raise UsageError(f"--refresh asks W&B and {other} never does", hint="leave one of the two out")
+            raise UsageError(f"--refresh uses the network and {other} never does", hint="omit one of the two")
 
 
 def take_sources(options: dict[str, Any]) -> Sources:
-    """The sources among a command's options, taken out of them."""
+    """Remove the sources from the options of a command and return them."""
     names = ("runs", "checkpoints", "bundles", "projects", "sweeps", "keep", "checkpoint_key")
     given = {name: options.pop(name) for name in names}
     return Sources(**given, refresh=options.pop("refresh", False), offline=options.pop("offline", False))
 
 
 def bundle_sources(bundle: Named, options: dict[str, Any]) -> Sources:
-    """The runs of a bundle that the pick options name."""
+    """Return the runs of a bundle that the options of `pick_options` name."""
     return Sources(bundles=(bundle,), **options)

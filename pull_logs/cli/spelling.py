@@ -17,7 +17,7 @@ _MOST = 2
 
 
 def unknown_command(name: str, commands: Sequence[str]) -> UsageError:
-    """Return the error about a word that is not a command: a source without its option, or a mistyped command.
+    """Return the error about a word that is not a command: a source without its option, or a typing error.
 
     Args:
         name: The word.
@@ -33,7 +33,7 @@ def unknown_command(name: str, commands: Sequence[str]) -> UsageError:
 
 
 def _source_option(name: str) -> str | None:
-    """Return the option that a bundle, checkpoint or run needs before it; None if the word looks like neither."""
+    """Return the option that a word needs before it if it is a bundle, a checkpoint or a run."""
     path = Path(name)
     if name.endswith((".wandb.zip", ".zip")) or (path / "datapackage.json").is_file():
         return "-b"

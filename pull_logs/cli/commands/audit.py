@@ -1,4 +1,4 @@
-"""`audit`: what of a bundle should not be shared; and the warning at the end of whatever makes a bundle."""
+"""`audit`: find secrets and personal data in a bundle."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from pathlib import Path
 import click
 
 from pull_logs.cli.bundle_paths import OUT, near
-from pull_logs.cli.sharing import amount, tell_left_out
+from pull_logs.cli.sharing import amount, print_left_out
 from pull_logs.errors import UsageError
 
 
 def _redact(bundle: Path, out: Path, kinds: tuple[str, ...]) -> None:
-    from pull_logs.cli.render import say_sealed
+    from pull_logs.cli.render import print_seal_report
     from pull_logs.snapshot.privacy import redact_bundle
 
     redaction = redact_bundle(bundle, out, kinds=kinds)
     click.echo(f"pull-logs: note: removed {amount(redaction.findings)}", err=True)
-    tell_left_out(redaction)
-    say_sealed(redaction.seal)
+    print_left_out(redaction)
+    print_seal_report(redaction.seal)
 
 
 @click.command()
 @click.argument("bundle", metavar="BUNDLE", callback=near)
-@click.option("--secrets", is_flag=True, help="Only secrets; leave names, addresses and paths of people.")
+@click.option("--secrets", is_flag=True, help="Only secrets, not names, addresses and paths of people.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if anything was found.")
-@click.option("--redact", is_flag=True, help="Write the bundle without what was found to -o FILE.")
-@click.option("-o", "--out", type=OUT, metavar="FILE", help="With --redact: the bundle to write.")
+@click.option("--redact", is_flag=True, help="Write the bundle without what was found to FILE (-o).")
+@click.option("-o", "--out", type=OUT, metavar="FILE", help="The bundle that --redact writes.")
 def audit(
     *, bundle: Path, secrets: bool, as_json: bool, exit_code: bool, redact: bool, out: Path | None
 ) -> int:
     """Find secrets and personal data in a bundle before it is shared.
 
     Keys, tokens, passwords, signed URLs, e-mail addresses, host and user names,
-    home folders and IP addresses; none of them is printed.
+    home folders and IP addresses are found; none of them is printed.
     """
     if redact is not (out is not None):
         given, other = ("--redact", "-o FILE") if redact else ("-o", "--redact")

@@ -13,7 +13,7 @@ from pull_logs.cli.bundle_paths import Named, near_or_far
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if anything differs.")
 def diff(old: Named, new: Named, *, as_json: bool, exit_code: bool) -> int:
-    """Tell what changed between two bundles: runs, rows, configs, summaries."""
+    """Show what changed between two bundles: runs, rows, configs, summaries, files."""
     from pull_logs.cli.render import json_text, render_text
     from pull_logs.cli.sections import diff_object, diff_sections
     from pull_logs.snapshot import diff_bundles, open_bundle

@@ -21,7 +21,7 @@ from pull_logs.cli.sources import bundle_sources
     required=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="The folder to make.",
+    help="The folder to create.",
 )
 @click.option(
     "--format",
@@ -31,7 +31,7 @@ from pull_logs.cli.sources import bundle_sources
     show_default=True,
     help="The format of the files.",
 )
-@click.option("--force", is_flag=True, help="Replace an export that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing export.")
 @pick_options
 def export(*, bundle: Named, out: Path, to: Any, force: bool, **options: Any) -> None:
     """Write runs as plain Parquet, CSV or NDJSON files in Hive folders, for other tools."""

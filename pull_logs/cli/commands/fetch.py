@@ -1,4 +1,4 @@
-"""`fetch`: pull runs from W&B into a bundle."""
+"""`fetch`: download runs from W&B into a bundle."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from pull_logs.cli.pull_options import (
     METRICS,
     REPORT,
     STRICT,
-    check_files,
     check_output,
     finish_pull,
+    take_pull_options,
     write_json,
 )
-from pull_logs.cli.render import tell_estimate
+from pull_logs.cli.render import print_estimate
 from pull_logs.cli.runs import read_checkpoints
 from pull_logs.cli.sharing import redact_option
 from pull_logs.cli.sources import Sources, take_sources
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def _condition(sources: Sources, states: tuple[str, ...], since: str | None) -> RunCondition | None:
-    """`--filter`, `--state` and `--since` as one condition on runs."""
+    """Combine `--filter`, `--state` and `--since` into one condition on runs."""
     from pull_logs.analyze import RunCondition
 
     terms = [] if sources.keep is None else [f"({sources.keep})"]
@@ -46,40 +46,40 @@ def _condition(sources: Sources, states: tuple[str, ...], since: str | None) -> 
     if since is not None:
         terms.append(f"created_at >= {json.dumps(_moment(since))}")
     if sources.keep is not None:
-        RunCondition(sources.keep)  # so that an error points into what was typed
+        RunCondition(sources.keep)  # so that an error points into the text that was typed
     return RunCondition(" and ".join(terms)) if terms else None
 
 
 def _moment(text: str) -> str:
-    """A date or a time of `--since` in UTC, to be compared with `created_at`; it has no `Z`, which sorts last.
+    """Convert a date or time of `--since` to the form of `created_at`, without the `Z`, which sorts last.
 
     Raises:
-        UsageError: It is neither.
+        UsageError: The text is neither a date nor a time.
     """
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError as exc:
         raise UsageError(
-            f"--since {text!r} is no date", hint="write it as 2026-11-01 or 2026-11-01T09:30:00+01:00"
+            f"--since {text!r} is not a date", hint="write it as 2026-11-01 or 2026-11-01T09:30:00+01:00"
         ) from exc
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return moment.replace(tzinfo=None).isoformat()
 
 
 def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
-    """What to pull, of the sources on the command line.
+    """Return the runs to download.
 
     Raises:
-        UsageError: Nothing was named, or a bundle was.
-        NotFoundError: A checkpoint is not there, or has no run in it.
+        UsageError: No source was given, or a bundle or a folder was.
+        NotFoundError: A checkpoint does not exist, or names no run.
     """
     from pull_logs.fetch import RunFilter, Selection
     from pull_logs.runs import RunReference
 
     if sources.bundles:
         raise UsageError(
-            "fetch asks W&B and -b names a bundle",
-            hint="leave -b out, or bring the bundle up to date with `pull-logs refresh`",
+            "fetch downloads from W&B and -b names a bundle",
+            hint="omit -b, or bring the bundle up to date with `pull-logs refresh`",
         )
     if not sources.named:
         raise UsageError(
@@ -89,7 +89,7 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
     for text in sources.runs:
         if Path(text).is_dir():
             raise UsageError(
-                f"{text!r} is a folder, and fetch asks W&B",
+                f"{text!r} is a folder, and fetch downloads from W&B",
                 hint=f"write: pull-logs import {text} -o FILE.wandb.zip",
             )
     references = [RunReference.parse(text) for text in sources.runs]
@@ -102,7 +102,7 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
 
 
 def _names_in_no_run(selection: Selection, condition: RunCondition | None) -> str:
-    """What a filter that kept nothing asks for in vain; W&B is asked again without the prefilter."""
+    """Return the names in a filter that no run has; the runs are listed without the prefilter to see."""
     from pull_logs.fetch import estimate_pull_sync
 
     if condition is None or selection.filter is None:
@@ -118,7 +118,7 @@ def _dry_run(selection: Selection, options: PullOptions, *, report_json: Path | 
 
     with progress_display() as hook:
         found = estimate_pull_sync(selection, options=options, progress=hook)
-    tell_estimate(found)
+    print_estimate(found)
     if report_json is not None:
         write_json(report_json, found.to_json())
 
@@ -132,15 +132,19 @@ def _dry_run(selection: Selection, options: PullOptions, *, report_json: Path | 
     multiple=True,
     metavar="STATE",
     type=click.Choice(sorted(STATES)),
-    help="Only runs in this state, as in 'finished'; may be repeated.",
+    help="Only runs in this state, for example 'finished'; repeatable.",
 )
-@click.option("--since", metavar="DATE", help="Only runs created on or after DATE (UTC), as in 2026-11-01.")
+@click.option(
+    "--since", metavar="DATE", help="Only runs created on or after DATE (UTC), for example 2026-11-01."
+)
 @METRICS
-@click.option("--system", is_flag=True, help="Pull system metrics too.")
+@click.option("--system", is_flag=True, help="Download system metrics too.")
 @FILES
 @MAX_FILE_SIZE
-@click.option("--dry-run", is_flag=True, help="Tell what a pull would take; pull nothing.")
-@click.option("--fresh", is_flag=True, help="Forget what an interrupted pull into the same file has left.")
+@click.option("--dry-run", is_flag=True, help="Estimate the download; download nothing.")
+@click.option(
+    "--fresh", is_flag=True, help="Discard what an interrupted fetch into the same file has downloaded."
+)
 @redact_option
 @CONCURRENCY
 @REPORT
@@ -150,45 +154,31 @@ def fetch(
     out: Path | None,
     states: tuple[str, ...],
     since: str | None,
-    metrics: str | None,
-    concurrency: int,
-    report_json: Path | None,
-    system: bool,
-    files: tuple[str, ...],
-    max_file_size: int | None,
     dry_run: bool,
-    fresh: bool,
+    report_json: Path | None,
     redact: bool,
     strict: bool,
     **options: Any,
 ) -> None:
-    """Pull runs from W&B, whole and unsampled, into one verified bundle.
+    """Download runs from W&B, complete and unsampled, into one verified bundle.
 
-    Stopped half way, the same command goes on where it stopped.
+    If it is interrupted, the same command continues where it stopped.
     """
     sources = take_sources(options)
     condition = _condition(sources, states, since)
     selection = _selection(sources, condition)
     if out is None and not dry_run:
         raise UsageError(
-            "fetch has no file to write", hint="name it with -o FILE.wandb.zip, or ask with --dry-run"
+            "fetch has no file to write", hint="name it with -o FILE.wandb.zip, or use --dry-run"
         )
     check_output(out, report_json)
-    check_files(files, max_file_size)
-    from pull_logs.cli.render import progress_display
-    from pull_logs.fetch import PullOptions, pull_sync
-
-    pull_options = PullOptions(
-        metrics=metrics,
-        system=system,
-        files=files,
-        max_file_size=max_file_size,
-        fresh=fresh,
-        concurrency=concurrency,
-    )
+    pull_options = take_pull_options(options)
     if out is None or dry_run:
         _dry_run(selection, pull_options, report_json=report_json)
         return
+    from pull_logs.cli.render import progress_display
+    from pull_logs.fetch import pull_sync
+
     try:
         with progress_display() as hook:
             report = pull_sync(selection, out=out, options=pull_options, progress=hook)
@@ -196,5 +186,5 @@ def fetch(
         names = _names_in_no_run(selection, condition)
         if not names:
             raise
-        raise RunNotFoundError(exc.message, hint=f"no run has {names}, which the filter asks for") from exc
+        raise RunNotFoundError(exc.message, hint=f"no run has {names}, which the filter uses") from exc
     finish_pull(report, report_json=report_json, redact=redact, strict=strict)

@@ -11,7 +11,7 @@ from pull_logs.cli.bundle_paths import Named, near_or_far
 @click.argument("bundle", metavar="BUNDLE", callback=near_or_far)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def info(bundle: Named, *, as_json: bool) -> None:
-    """Tell what a bundle holds: its identities and its runs."""
+    """Show the identities and the runs of a bundle."""
     from pull_logs.cli.render import json_lines, render_text
     from pull_logs.cli.sections import info_object, info_sections
     from pull_logs.snapshot import open_bundle

@@ -10,27 +10,29 @@ import click
 
 from pull_logs.cli.bundle_paths import Named, near_or_far
 from pull_logs.cli.options import bundle_out_option
-from pull_logs.cli.render import say_sealed
-from pull_logs.cli.sharing import made_for_sharing, redact_option
+from pull_logs.cli.render import print_seal_report
+from pull_logs.cli.sharing import check_for_sharing, redact_option
+from pull_logs.suggestions import counted
 
 if TYPE_CHECKING:
     from pull_logs.snapshot import MergeReport
 
 
-MOST_LINES = 20
-"""Runs that are told of one by one on stderr."""
+_MOST_LINES = 20
+"""The runs that are reported one by one on stderr."""
 
 
-def _tell_choices(report: MergeReport) -> None:
+def _print_choices(report: MergeReport) -> None:
     from pull_logs.cli.render import inline
 
-    for choice in report.choices[:MOST_LINES]:
+    for choice in report.choices[:_MOST_LINES]:
         left = ", ".join(map(repr, choice.left))
         click.echo(
             inline(f"pull-logs: note: {choice.path}: {choice.kept!r} over {left}: {choice.reason}"), err=True
         )
-    if len(report.choices) > MOST_LINES:
-        click.echo(f"pull-logs: note: the same of {len(report.choices) - MOST_LINES} more runs", err=True)
+    if len(report.choices) > _MOST_LINES:
+        more = counted(len(report.choices) - _MOST_LINES, "more run")
+        click.echo(f"pull-logs: note: {more} likewise", err=True)
 
 
 @click.command()
@@ -39,14 +41,14 @@ def _tell_choices(report: MergeReport) -> None:
 @click.option(
     "--prefer",
     type=click.Choice(["newest", "first"]),
-    help="Where bundles disagree about a run: take the one last heard of, or that of the first bundle.",
+    help="If bundles disagree about a run: take the one last seen by W&B, or that of the first bundle.",
 )
 @redact_option
 def merge(bundles: tuple[Named, ...], out: Path, prefer: Any, *, redact: bool) -> None:
     """Make one bundle of several; their order does not matter.
 
-    A run that is in several is taken from the bundle that has all that the others have of it. If none has,
-    nothing is written (exit 2), unless --prefer says which to take.
+    A run that is in several is taken from the bundle that has everything the others have of it. If there is
+    none, nothing is written (exit 2), unless --prefer says which to take.
     """
     from pull_logs.cli.render import inline
     from pull_logs.errors import MergeConflictError
@@ -57,8 +59,8 @@ def merge(bundles: tuple[Named, ...], out: Path, prefer: Any, *, redact: bool) -
         try:
             report = merge_bundles(opened, out, prefer=prefer)
         except MergeConflictError as exc:
-            for conflict in exc.conflicts[:MOST_LINES]:
+            for conflict in exc.conflicts[:_MOST_LINES]:
                 click.echo(inline(f"pull-logs: conflict: {conflict}"), err=True)
             raise
-    _tell_choices(report)
-    say_sealed(made_for_sharing(report.seal, redact=redact))
+    _print_choices(report)
+    print_seal_report(check_for_sharing(report.seal, redact=redact))

@@ -1,4 +1,4 @@
-"""`overview`: the first look at runs, on one screen however many there are."""
+"""`overview`: a summary of any number of runs on one screen."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from pull_logs.cli.sources import take_sources
 @output_options
 @hint_options
 def overview(**options: Any) -> None:
-    """First look at runs: states, config keys, metrics, and what went wrong from which step on.
+    """Summarize runs: states, config keys, metrics, and what went wrong at which step.
 
-    As in `pull-logs overview -b sweep.wandb.zip`. Health flags: nan, divergence, overfitting, plateau, stalled,
-    crashed; docs/health.md defines them.
+    For example `pull-logs overview -b sweep.wandb.zip`. The flags are nan, divergence, overfitting, plateau,
+    stalled and crashed; docs/health.md defines them.
     """
     from pull_logs.cli.runs import open_subjects
 

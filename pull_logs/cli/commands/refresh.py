@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,12 +16,12 @@ from pull_logs.cli.pull_options import (
     METRICS,
     REPORT,
     STRICT,
-    check_files,
     check_output,
     finish_pull,
+    take_pull_options,
 )
 from pull_logs.cli.runs import warn
-from pull_logs.cli.sharing import redact_option, redacted
+from pull_logs.cli.sharing import redact_option, write_redacted
 from pull_logs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,77 +42,67 @@ def refresh(
     *,
     bundle: Path,
     out: Path | None,
-    metrics: str | None,
-    files: tuple[str, ...],
-    max_file_size: int | None,
-    concurrency: int,
     report_json: Path | None,
     redact: bool,
     strict: bool,
+    **options: Any,
 ) -> None:
-    """Ask W&B only for what is new in the runs of a bundle; what did not change is copied.
+    """Download what is new in the runs of a bundle, and copy what did not change.
 
-    A run whose history was rewritten is asked for whole, and told; one that cannot be
-    asked for is kept as it was. The bundle keeps to the metrics that it was fetched with,
-    and from one that something was removed from it is removed again. Files that the bundle
-    has of a run that went on are brought up to date; --files adds others.
+    A run whose history was rewritten is downloaded completely, and reported; one that cannot be downloaded is
+    kept as it was. The bundle keeps the metrics that it was fetched with, and what was removed from it is
+    removed again. Files in the bundle are brought up to date if their run has new rows; --files adds others.
     """
-    check_files(files, max_file_size)
+    asked = take_pull_options(options)
     check_output(out, report_json)
     from pull_logs.cli.render import progress_display
-    from pull_logs.fetch import PullOptions, Selection, pull_sync
+    from pull_logs.fetch import Selection, pull_sync
     from pull_logs.runs import RunReference
     from pull_logs.snapshot import open_bundle
 
     with open_bundle(bundle) as opened:
-        runs = list(opened.runs())
-        paths = [run.path for run in runs]
-        system = any(run.system_rows_hash is not None for run in runs)
-        metrics = _same_metrics(opened, metrics)
+        paths = [run.path for run in opened.runs()]
+        system = any(run.system_rows_hash is not None for run in opened.runs())
+        metrics = _same_metrics(opened, asked.metrics)
         kinds = _same_kinds(opened, redact=redact)
     references = tuple(RunReference(path.run_id, project=path.project, entity=path.entity) for path in paths)
     target = out or bundle
-    # What is to be removed never stands under the bundle's name, whenever this is interrupted.
-    place = target if kinds is None else target.with_name(f".{target.name}.unredacted")
-    options = PullOptions(
-        previous=bundle,
-        metrics=metrics,
-        system=system,
-        files=files,
-        max_file_size=max_file_size,
-        concurrency=concurrency,
-    )
+    # Data that is to be removed is never under the bundle's name, whenever this is interrupted.
+    written = target if kinds is None else target.with_name(f".{target.name}.unredacted")
+    pull_options = replace(asked, previous=bundle, metrics=metrics, system=system)
     with progress_display() as hook:
-        report = pull_sync(Selection(runs=references), out=place, options=options, progress=hook)
+        report = pull_sync(Selection(runs=references), out=written, options=pull_options, progress=hook)
     if kinds is not None:
         try:
-            report = replace(report, out=target, seal=redacted(place, target, kinds=kinds))
+            report = replace(report, out=target, seal=write_redacted(written, target, kinds=kinds))
         finally:
-            place.unlink(missing_ok=True)
+            written.unlink(missing_ok=True)
     finish_pull(report, report_json=report_json, redact=False, strict=strict)
 
 
 def _same_metrics(bundle: Bundle, metrics: str | None) -> str | None:
-    """The metrics to ask for: those that the bundle was made with.
+    """Return the metrics to download: those that the bundle was fetched with.
 
     Raises:
         UsageError: Others were asked for.
     """
     known = bundle.manifest.metrics
     if known is not None and metrics is None:
-        warn(f"keeping to the metrics that match {known!r}, as the bundle does")
+        warn(f"only metrics that match {known!r} are downloaded, as the bundle has no others")
     if known is None or metrics in (None, known):
         return metrics or known
     raise UsageError(
-        f"--metrics {metrics!r}: {str(bundle.path)!r} was made with --metrics {known!r}, and a refresh keeps to it",
-        hint="leave --metrics out, or fetch the runs anew with others",
+        f"--metrics {metrics!r}: {str(bundle.path)!r} was fetched with --metrics {known!r},"
+        " which a refresh keeps",
+        hint="omit --metrics, or fetch the runs again with other metrics",
     )
 
 
 def _same_kinds(bundle: Bundle, *, redact: bool) -> frozenset[str] | None:
-    """What to remove from a bundle that is brought up to date; None for nothing.
+    """Return the kinds of data to remove from a bundle that is brought up to date; None for none.
 
-    From one that something was removed from, all is removed again but the kinds that were left in it.
+    If something was removed from the bundle before, all kinds are removed again except those that were left
+    in it.
     """
     from pull_logs.snapshot.privacy import KINDS, audit_bundle
 

@@ -9,7 +9,7 @@ import click
 
 from pull_logs.cli.bundle_paths import Named, near_or_far
 from pull_logs.cli.options import bundle_out_option, pick_options
-from pull_logs.cli.render import say_sealed
+from pull_logs.cli.render import print_seal_report
 from pull_logs.cli.runs import distinct_runs
 from pull_logs.cli.sources import bundle_sources
 
@@ -29,4 +29,4 @@ def subset(*, bundle: Named, out: Path, metrics: str | None, **options: Any) -> 
 
     with open_subjects(bundle_sources(bundle, options)) as subjects:
         report = subset_bundle(distinct_runs(subjects), out, metrics=metrics)
-    say_sealed(report)
+    print_seal_report(report)

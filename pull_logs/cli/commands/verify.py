@@ -15,7 +15,7 @@ from pull_logs.cli.bundle_paths import near
     "--deep/--quick",
     default=True,
     show_default=True,
-    help="Decode every row as well, or check structure and hashes only.",
+    help="Decode every row, or check only structure and hashes.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def verify(bundle: Path, *, deep: bool, as_json: bool) -> None:

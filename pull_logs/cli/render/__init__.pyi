@@ -19,9 +19,9 @@ from .escape import json_lines as json_lines
 from .escape import json_text as json_text
 from .json_answer import fit_json as fit_json
 from .progress import progress_display as progress_display
-from .pull import tell_estimate as tell_estimate
-from .pull import tell_report as tell_report
-from .sealed import say_sealed as say_sealed
+from .pull_report import print_estimate as print_estimate
+from .pull_report import print_report as print_report
+from .seal_report import print_seal_report as print_seal_report
 from .section import Column as Column
 from .section import Nouns as Nouns
 from .section import Section as Section

@@ -1,11 +1,12 @@
-"""Fitting an answer into a token budget: which parts of it to leave out, and how to say so.
+"""Fits an answer into a token budget: what is left out, and how that is reported.
 
-A token is counted as three bytes of UTF-8, which no tokenizer exceeds by much on text like this. Small sections stay
-complete; the large ones share the space that is left. A section is cut in steps, the least important first: long
-text, then rows, then columns, then runs.
+A token is counted as three bytes of UTF-8, which no tokenizer exceeds by much on such text. Small sections
+stay complete; the large ones share the remaining space. A section is cut in steps, the least important first:
+long text, then rows, then columns, then runs.
 
-Text and JSON are cut by the same code. It is given a shape, which measures a section and cuts it, and a function that
-counts the bytes that a section takes. The shapes of JSON answers are in `shapes`, that of text sections is in `text`.
+Text and JSON are cut by the same code. It is given a shape, which measures a section and cuts it, and a
+function that counts the bytes that a section takes. The shapes of JSON answers are in `shapes`, that of text
+sections is in `text`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _KEPT = 0.8
 """The part of a quantity that one step of cutting leaves."""
 
 Size: TypeAlias = Callable[[str, Any, str], int]
-"""Counts the bytes of a section, given its name, its value and the words about its cut (empty without one)."""
+"""Counts the bytes of a section, given its name, its value and the note about its cut, which may be empty."""
 
 LowerBound: TypeAlias = Callable[[str, Any], int]
 """Gives a number of bytes that a section takes at least, without writing it."""
@@ -58,7 +59,7 @@ def check_budget(max_tokens: int, *, least: int = MIN_TOKENS, answer: str = "any
     """Refuse a budget that no answer fits into.
 
     Args:
-        max_tokens: The budget; 0 is no limit.
+        max_tokens: The budget; 0 for no limit.
         least: The smallest budget that the command accepts.
         answer: What the command answers with, for the message.
 
@@ -85,7 +86,7 @@ def fit_sections(
 
     Args:
         sections: Values by section name.
-        limit: The bytes that all may take; 0 is no limit.
+        limit: The bytes that all may take; 0 for no limit.
         fixed: The bytes that are taken whatever is cut.
         size: Counts the bytes of a section.
         shapes: How each section is cut.
@@ -122,7 +123,7 @@ def _full_size(name: str, value: Any, size: Size, lower_bound: LowerBound, limit
 
 
 def _share(wanted: Mapping[str, tuple[int, int]], free: int) -> dict[str, int]:
-    """The space of each section: what it wants where that is little, else its part of the rest by weight."""
+    """Return the space of each section: all it needs if that is little, else a part of the rest by weight."""
     shares: dict[str, int] = {}
     weights = {name: weight for name, (_, weight) in wanted.items()}
     for name in sorted(wanted, key=lambda name: wanted[name][0] / weights[name]):
@@ -142,11 +143,11 @@ class _Ladder:
         self._rungs = list(_rungs(self._full, shape.plan))
 
     def least(self) -> int:
-        """The bytes of the section with all cut away."""
+        """Return the bytes of the section with all cut away."""
         return self._at(len(self._rungs) - 1)[2]
 
     def mildest(self, allowed: int) -> tuple[Any, str, int]:
-        """The mildest cut that fits, the words about it, and its bytes; the last cut where none fits."""
+        """Return the mildest cut that fits, the words about it, and its bytes; the last cut if none fits."""
         low, high = 0, len(self._rungs) - 1
         while low < high:
             middle = (low + high) // 2

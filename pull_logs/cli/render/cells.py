@@ -33,7 +33,7 @@ class At:
 
 
 def cell(value: Any) -> str:
-    """A value of a table: empty for None, a float with six significant digits or all digits before the point."""
+    """Show a value: nothing for None, a float with six significant digits or all digits before the point."""
     if value is None or value is ABSENT:
         return ""
     if not isinstance(value, float):
@@ -42,7 +42,7 @@ def cell(value: Any) -> str:
 
 
 def exact(value: Any) -> str:
-    """A value with all its digits."""
+    """Show a value with all its digits."""
     if type(value) is int:
         return str(value)
     if isinstance(value, str):
@@ -53,33 +53,33 @@ def exact(value: Any) -> str:
 
 
 def known(value: Any) -> str:
-    """A value of a table that tells null from a missing key."""
+    """Show a value of a summary: null is distinct from a missing key."""
     return "null" if value is None else cell(value)
 
 
 def known_exact(value: Any) -> str:
-    """A value of a config: all its digits, and null is not a missing key."""
+    """Show a value of a config with all its digits: null is distinct from a missing key."""
     if value is ABSENT:
         return ""
     return "null" if value is None else exact(value)
 
 
 def at_cell(value: At) -> str:
-    """A value and its step as `VALUE@STEP`; empty where there is no value."""
+    """Show a value and its step as `VALUE@STEP`; nothing if there is no value."""
     shown = cell(value.value)
     return shown if not shown or value.step is None else f"{shown}@{cell(value.step)}"
 
 
 def name_cell(name: str | None) -> str:
-    """A name: bare where it is one harmless word, else a JSON string; empty for None and for an empty name."""
+    """Show a name: bare if it is one harmless word, else as a JSON string; nothing for None or no text."""
     return escape(name) if name else ""
 
 
 def text_cell(text: str | None) -> str:
-    """A sentence as a JSON string; empty for None and for an empty one."""
+    """Show a sentence as a JSON string; nothing for None or no text."""
     return json_text(text) if text else ""
 
 
 def yes_no(value: bool) -> str:  # noqa: FBT001 - the value of a cell
-    """A truth value as a word."""
+    """Show a truth value as a word."""
     return "yes" if value else "no"

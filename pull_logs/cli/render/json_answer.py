@@ -1,4 +1,4 @@
-"""An answer as one line of strict JSON, fitted into a token budget."""
+"""Writes an answer as one line of strict JSON, fitted into a token budget."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ _FIXED = frozenset({"format", "command", "config_same"})
 def fit_json(answer: Mapping[str, Any], shapes: Mapping[str, Shape], *, max_tokens: int = 0) -> str:
     """Return the JSON of an answer, without the end of the line.
 
-    What the budget cuts is reported in `notes`; the shape of the object stays. Characters that could forge or hide
-    text are escaped, so that the value is the same and the line is harmless.
+    What the budget cuts is reported in `notes`; the shape of the object stays. Characters that could forge or
+    hide text are escaped, so that the value is the same and the line is harmless.
 
     Args:
         answer: The answer of a command.
         shapes: How its sections are cut.
-        max_tokens: The budget, at three bytes of UTF-8 per token, the end of the line included; 0 is no limit.
+        max_tokens: The budget, at three bytes of UTF-8 per token, the end of the line included; 0 is no
+            limit.
 
     Raises:
         UsageError: The budget is too small for any answer.
@@ -45,7 +46,7 @@ def _note(name: str, cut: str) -> str:
 
 
 def _size(name: str, value: Any, cut: str) -> int:
-    """The bytes of a section with its name and the note about its cut; of the notes, the items alone."""
+    """Count the bytes of a section with its name and the note about its cut; of `notes`, only the items."""
     note = len(json_text(_note(name, cut)).encode()) + 1 if cut else 0
     if name == "notes":
         return note + sum(len(json_text(item).encode()) + 1 for item in value)
@@ -53,7 +54,7 @@ def _size(name: str, value: Any, cut: str) -> int:
 
 
 def _cells(name: str, value: Any) -> int:
-    """The number of cells of the sections that can be very large; each takes at least a byte."""
+    """Count the cells of the sections that can be very large; each takes at least a byte."""
     if name == "history":
         return sum(len(history["rows"]) * len(history["columns"]) for history in value.values())
     if name == "stats":
@@ -62,7 +63,7 @@ def _cells(name: str, value: Any) -> int:
 
 
 def _recounted(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer with `rows_shown` of its runs brought in line with its history."""
+    """Return the answer with `rows_shown` of its runs as in its history."""
     if "history" not in answer or "runs" not in answer:
         return dict(answer)
     shown = {run: history["rows_shown"] for run, history in answer["history"].items()}

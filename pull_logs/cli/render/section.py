@@ -1,8 +1,8 @@
-"""What a section of a text answer is: a heading with facts, rows under columns, and notes.
+"""A section of a text answer: a heading with facts, rows under columns, and notes.
 
-A command turns its answer into a list of sections (`pull_logs.cli.sections`), and `pull_logs.cli.render.text` writes
-them. Rows hold plain values: they are cut before they become text, so a cut never meets a half-written cell, and a
-value never depends on the names of an answer's members.
+A command turns its answer into a list of sections (`pull_logs.cli.sections`), and `pull_logs.cli.render.text`
+writes them. Rows hold plain values: they are cut before they become text, so a cut never meets a half-written
+cell, and a value never depends on the names of an answer's members.
 """
 
 from __future__ import annotations
@@ -59,20 +59,22 @@ class Section:
     """A section of a text answer.
 
     Attributes:
-        name: What its heading calls it; sections of one name follow each other and are cut together. A section
-            without a name has no heading.
+        name: What its heading calls it; sections of one name follow each other and are cut together. A
+            section without a name has no heading.
         facts: What its heading says; facts that are None are left out.
         columns: Its columns; a section without columns is its heading alone, one without rows has nothing.
-        rows: Rows of values, one value per column; the first is a name or a number, which no heading looks like.
+        rows: Rows of values, one value per column; the first is a name or a number, which no heading looks
+            like.
         notes: Sentences after the rows.
-        layout: `table` has a line of column names and a line per row; `records` has a line `name: value` per row;
-            `legend` has a line `label name=value ...` per row; `sentences` has a line `# sentence` per row.
+        layout: `table` has a line of column names and a line per row; `records` has a line `name: value` per
+            row; `legend` has a line `label name=value ...` per row; `sentences` has a line `# sentence` per
+            row.
         kept: How many of the first columns are never cut.
         nouns: What a note about a cut calls its parts.
         remedy: What shows the parts that were cut.
         weight: Its part of scarce space, relative to other sections.
-        sampled: How many rows there were before sampling, where the rows are a sample; a cut then keeps the ends
-            and the extremes, and `rows_shown` and `sampling` of the facts follow it.
+        sampled: How many rows there were before sampling, where the rows are a sample; a cut then keeps the
+            ends and the extremes, and `rows_shown` and `sampling` of the facts follow it.
     """
 
     name: str

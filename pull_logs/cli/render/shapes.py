@@ -115,7 +115,7 @@ VIEW_SHAPES: Mapping[str, Shape] = {
 
 
 def _entries(weight: int) -> Shape:
-    """A list of records, cut from its end."""
+    """Return the shape of a list of records, cut from its end."""
     return replace(VIEW_SHAPES["runs"], words={"entries": "entries"}, weight=weight)
 
 
@@ -149,7 +149,7 @@ COMPARISON_SHAPES: Mapping[str, Shape] = {
 
 
 def _listed(words: str, *, weight: int = 1, remedy: str = VIEW_SHAPES["notes"].remedy) -> Shape:
-    """A list of an overview, cut from its end."""
+    """Return the shape of a list of an overview, cut from its end."""
     plan = (("chars", 400), ("entries", 20), ("chars", 120), ("entries", 6), ("chars", 60), ("entries", 1))
     return replace(VIEW_SHAPES["notes"], plan=plan, words={"entries": words}, weight=weight, remedy=remedy)
 

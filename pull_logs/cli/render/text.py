@@ -1,16 +1,18 @@
-"""Sections as compact text that a person reads and a program can take apart, fitted into a token budget.
+"""Writes sections as compact text for people and programs, fitted into a token budget.
 
-A section starts with a heading `[NAME] key=value ...` on a line of its own; no other line starts with `[`. Under it are
+A section starts with a heading `[NAME] key=value ...` on a line of its own; no other line starts with `[`.
+Under it are
 
     name,name,...           a table: a line of column names, then a line per row, cells separated by commas;
     name: value             records, such as the config of one run, values as JSON;
     LABEL key=value ...     a legend, such as the runs in [RUNS];
     # sentence              what a reader must know: notes, and what a token budget cut;
-    (none)                  when the section has nothing.
+    (none)                  if the section has nothing.
 
-A cell is empty where there is no value. Text is a JSON string; names are bare where they are one harmless word, else
-JSON strings too. Floats have up to six significant digits (`--json` has them all), but values of configs have all
-their digits, because two that differ must not look the same. Histograms, images and tables are shown as `<histogram>`.
+A cell is empty if there is no value. Text is a JSON string; names are bare if they are one harmless word,
+else JSON strings too. Floats have up to six significant digits (`--json` has them all), but values of configs
+have all their digits, because two that differ must not look the same. Histograms, images and tables are shown
+as `<histogram>`.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def render_text(sections: Iterable[Section], *, max_tokens: int = 0) -> str:
 
     Args:
         sections: The sections, in order.
-        max_tokens: The budget, at three bytes of UTF-8 per token; 0 is no limit.
+        max_tokens: The budget, at three bytes of UTF-8 per token; 0 for no limit.
 
     Raises:
         UsageError: The budget is too small for any answer.
@@ -86,7 +88,7 @@ def _size(name: str, group: Group, cut: str) -> int:
 
 
 def _cells(_name: str, group: Group) -> int:
-    """The number of cells, each of which takes at least a byte."""
+    """Count the cells, each of which takes at least a byte."""
     return sum(len(section.rows) * len(section.columns) for section in group)
 
 
@@ -142,7 +144,7 @@ _LAYOUTS: Mapping[str, Callable[[Sequence[Column], Sequence[Sequence[Any]]], Ite
 
 
 def _shape(group: Group) -> Shape:
-    """How the sections of one name are measured and cut."""
+    """Return how sections of one name are measured and cut."""
     nouns = group[0].nouns
     words = {"sections": nouns.sections} if len(group) > 1 else {}
     return Shape(
@@ -165,14 +167,14 @@ def _extent(group: Group) -> Extent:
 
 
 def _longest(section: Section) -> int:
-    """The length of the longest text in a section."""
+    """Return the length of the longest text in a section."""
     texts = [*(column.name for column in section.columns), *section.notes, *section.facts.values()]
     longest_cell = max((longest(_bare(value)) for row in section.rows for value in row), default=0)
     return max(longest_cell, *map(longest, texts), 0)
 
 
 def _cutter(group: Group) -> Callable[[Extent], Group]:
-    """Return the function that cuts a group to an extent; nothing but headings is left of it without sections."""
+    """Return the function that cuts a group to an extent; of no sections only the heading is left."""
     ranks: dict[int, list[int]] = {}
 
     def cut(to: Extent) -> Group:
@@ -204,7 +206,7 @@ def _cut(section: Section, to: Extent, rank: Sequence[int] | None) -> Section:
 
 
 def sample_facts(shown: int, picked: int) -> dict[str, object]:
-    """What a heading says about a sample of rows.
+    """Return what a heading says about a sample of rows.
 
     Args:
         shown: The rows that are shown.

@@ -21,7 +21,7 @@ _COLUMNS = (
 
 
 def assertions_section(verdicts: Sequence[Mapping[str, Any]]) -> Section:
-    """Return a row for each assertion that holds, and one for each run that breaks one, up to `MOST_NAMED` runs."""
+    """Return a row for each assertion that holds, and for each run that breaks one, at most `MOST_NAMED`."""
     notes = []
     for verdict in verdicts:
         more = len(verdict["broken"]) - MOST_NAMED

@@ -1,4 +1,4 @@
-"""The `[CHECKPOINTS]` section: a row for each checkpoint, with metrics at its step and at the end of its run."""
+"""The `[CHECKPOINTS]` section: a row for each checkpoint, with metrics at its step and at the end."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ def diff_sections(diff: Diff) -> list[Section]:
 
 
 def _runs(diff: Diff) -> Section:
-    """The runs that were added, are gone or changed, with how many changes of each kind there are."""
+    """Return the runs that were added, are gone or changed, with the number of changes of each kind."""
     names = ("facts", "config", "summary", *_COUNTS, "files")
     rows: list[list[Any]] = []
     for change, runs in (("added", diff["added"]), ("gone", diff["gone"])):
@@ -255,7 +255,7 @@ def _edits_section(name: str, edits: Iterable[tuple[str, Sequence[DiffEdit]]]) -
 
 
 def _sides(edit: DiffEdit) -> tuple[Any, Any]:
-    """The old and the new value; a value that was not there is absent, which is not null."""
+    """Return the old and the new value; one that did not exist is absent, which is not null."""
     return (
         ABSENT if edit["change"] == "added" else edit["old"],
         ABSENT if edit["change"] == "removed" else edit["new"],
@@ -287,7 +287,7 @@ def _rows_section(changed: Sequence[DiffChange]) -> Section:
 
 
 def _keys(counts: Mapping[str, int]) -> str:
-    """The keys of the cells that were rewritten, each with the number of cells."""
+    """Return the keys of the cells that were rewritten, each with the number of cells."""
     shown = [f"{escape(key)}:{count}" for key, count in counts.items()]
     more = len(shown) - _MOST_ROWS
     return " ".join([*shown[:_MOST_ROWS], *([f"+{more}"] if more > 0 else [])])
@@ -308,7 +308,7 @@ def _cells_section(changed: Sequence[DiffChange]) -> Section:
 
 
 def _missing(value: Any) -> Any:
-    """A cell of a history, which is never null: None stands for a missing one."""
+    """Return a cell of a history, where None means a missing one."""
     return ABSENT if value is None else value
 
 
@@ -343,7 +343,7 @@ def _section(
     *,
     layout: Any = "table",
 ) -> Section:
-    """A section with the first rows, and how many more there are."""
+    """Return a section with the first rows, and a note about the others."""
     more = len(rows) - _MOST_ROWS
     return Section(
         name=name,

@@ -1,4 +1,4 @@
-"""The sections about groups and ranks: `[ANSWER]`, `[GROUPS]`, `[GROUP_STATS]`, `[VERDICTS]` and `[RANKING]`."""
+"""The sections `[ANSWER]`, `[GROUPS]`, `[GROUP_STATS]`, `[VERDICTS]` and `[RANKING]`."""
 
 from __future__ import annotations
 

@@ -33,8 +33,10 @@ def runs_section(
     Args:
         runs: Runs by the names of the columns; a fact that a run does not have is missing or None.
         of: How many runs were asked about, if not all of them are shown.
-        counted: Whether the runs are counted in the heading and not listed, because `[COMPARISON]` lists them.
-        weight: The section's part of scarce space: much, because labels mean nothing without the legend.
+        counted: Whether the runs are counted in the heading and not listed, because `[COMPARISON]` lists
+            them.
+        weight: The section's part of scarce space; by default large, because labels mean nothing without the
+            legend.
     """
     facts: dict[str, object] = {"runs": len(runs), "of": of}
     return Section(
@@ -51,7 +53,7 @@ def runs_section(
 
 
 def _counts(runs: Sequence[Mapping[str, Any]]) -> dict[str, object]:
-    """What runs have in common, and how many are in each state and incomplete."""
+    """Return what runs have in common, and how many are in each state and incomplete."""
     states = Counter(run["state"] for run in runs).most_common()
     projects = {run["path"].rpartition("/")[0] for run in runs}
     sources = {run["source"] for run in runs}

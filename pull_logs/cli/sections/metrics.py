@@ -1,7 +1,8 @@
 """The `[SCHEMA]` and `[STATS]` sections: of few runs one for each run, of many runs by metric.
 
-From `MANY_RUNS` runs on, `[SCHEMA]` is one table with a row for each column of the histories, and `[STATS]` a table
-for each metric with a row for each run. Both name the runs that lack the metric. The JSON keeps its form, run by run.
+From `MANY_RUNS` runs on, `[SCHEMA]` is one table with a row for each column of the histories, and `[STATS]` a
+table for each metric with a row for each run. Both name the runs that lack the metric. The JSON keeps its
+form, run by run.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def _schema(
 
 
 def _joined_schemas(schemas: Schemas) -> list[dict[str, Any]]:
-    """One schema of several runs: counts are summed, ranges and steps joined, and `lack` names runs without it."""
+    """Join schemas: counts are summed, ranges and steps combined, and `lack` names runs without a metric."""
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for run, entries in schemas.items():
         for entry in entries:
@@ -123,7 +124,7 @@ def _stats(
 
 
 def lacking(having: Iterable[str], runs: Iterable[str]) -> str | None:
-    """Return the labels of the runs that do not have something, the first few by name; None where all have it."""
+    """Return the labels of the runs without something, a few of them by name; None if all have it."""
     had = frozenset(having)
     absent = [run for run in runs if run not in had]
     more = len(absent) - _MOST_NAMED

@@ -15,7 +15,8 @@ _MOST_FOUND = 5
 
 _STATES = ("state", "runs", "rows", "last_step_min", "last_step_max")
 _METRICS = (
-    "name", "type", "runs", "count", "nonfinite", "first_step", "last_step", "last_min", "last_median", "last_max",
+    "name", "type", "runs", "count", "nonfinite", "first_step", "last_step",
+    "last_min", "last_median", "last_max",
 )  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def _config(entries: Sequence[Mapping[str, Any]], *, same: int) -> Section:
 
 
 def _values(entry: Mapping[str, Any]) -> str:
-    """The most frequent values of a config key, each with how many runs have it."""
+    """Return the most frequent values of a config key, each with the number of runs that have it."""
     shown = [f"{exact(item['value'])}:{item['runs']}" for item in entry["shown"]]
     more = entry["values"] - len(shown)
     return " ".join([*shown, *([f"+{more}"] if more > 0 else [])])

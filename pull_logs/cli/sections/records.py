@@ -1,4 +1,4 @@
-"""The `[CONFIG]` and `[SUMMARY]` sections: a record of one run, or a table with a column for each of several."""
+"""The `[CONFIG]` and `[SUMMARY]` sections: a record of one run, or a table with a column for each."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def config_section(configs: Mapping[str, Mapping[str, Any]], differing: Collecti
 
     Args:
         configs: Flat configs by run label.
-        differing: The keys that are in `[CONFIG_DIFF]`, if the answer has it; one record is left of the others,
-            which are the same in all runs.
+        differing: The keys that are in `[CONFIG_DIFF]`, if the answer has it; one record is left of the
+            others, which are the same in all runs.
     """
     notes = []
     if differing is not None:

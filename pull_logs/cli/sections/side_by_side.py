@@ -1,7 +1,7 @@
 """The sections that put runs side by side: `[COMPARISON]`, `[CONFIG_DIFF]` and `[SUMMARY_COMPARISON]`.
 
-Up to ten runs are columns. More are rows, with the config keys that differ beside their metrics; what differs in
-configs is then shown value by value with the runs that have it, and summaries by their spread.
+Up to ten runs are columns. More are rows, with the config keys that differ beside their metrics; what differs
+in configs is then shown value by value with the runs that have it, and summaries by their spread.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _runs_as_rows(
     *,
     first: str | None,
 ) -> Section:
-    """The runs one below the other: the first metric, the config keys that tell them apart best, the other metrics."""
+    """Return a row for each run: a metric, the config keys that differ most clearly, the other metrics."""
     from pull_logs.analyze.statistics import deciding_metric
 
     first = first or deciding_metric(entry["name"] for entry in entries)
@@ -151,7 +151,7 @@ def _runs_as_rows(
 
 
 def _dullness(values: Mapping[str, Any], runs: int) -> tuple[bool, int]:
-    """How little a config key tells runs apart: another value in each tells least, then the same in most."""
+    """Return how little a config key distinguishes runs: least if all differ, then if most are the same."""
     counts = Counter(map(exact, values.values()))
     counts["absent"] = runs - len(values)
     return len(values) == runs == len(counts) - 1, max(counts.values())
@@ -191,7 +191,7 @@ def config_diff_section(entries: Entries, labels: Sequence[str], *, same: int) -
 
 
 def _values(entry: Mapping[str, Any], labels: Sequence[str]) -> list[list[Any]]:
-    """A row for each value of a config key; one row for a key with very many values."""
+    """Return a row for each value of a config key; one row for a key with very many values."""
     by_value: dict[str, list[str]] = {}
     for run in labels:
         by_value.setdefault(known_exact(entry["values"].get(run, ABSENT)), []).append(run)
@@ -240,7 +240,7 @@ def summary_comparison_section(entries: Entries, labels: Sequence[str]) -> Secti
 
 
 def _spread(entry: Mapping[str, Any]) -> list[Any]:
-    """The least, the median and the greatest of the finite numbers of a summary key, and whose they are."""
+    """Return the least, the median and the greatest finite number of a summary key, and whose they are."""
     numbers = {
         run: value
         for run, value in entry["values"].items()

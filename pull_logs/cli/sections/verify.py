@@ -87,7 +87,7 @@ def verify_sections(result: Verification) -> list[Section]:
                     for damage in damages
                 ],
                 kept=len(names),
-                nouns=Nouns(rows="places"),
+                nouns=Nouns(rows="damages"),
             )
         )
     return sections

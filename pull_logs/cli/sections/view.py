@@ -29,8 +29,8 @@ _READINGS = (
 def view_sections(answer: Mapping[str, Any]) -> list[Section]:
     """Return the sections of an answer in order; with several runs, nothing that another section shows too.
 
-    A config key that is the same in all runs is once in `[CONFIG]`, one that differs in `[CONFIG_DIFF]`; a summary
-    key that is compared is in `[SUMMARY_COMPARISON]` alone; why a run is incomplete is in `[RUNS]`.
+    A config key that is the same in all runs is once in `[CONFIG]`, one that differs in `[CONFIG_DIFF]`; a
+    summary key that is compared is in `[SUMMARY_COMPARISON]` alone; why a run is incomplete is in `[RUNS]`.
 
     Args:
         answer: The answer of `pull_logs.analyze.answer`, or some of its members.
@@ -42,7 +42,7 @@ def view_sections(answer: Mapping[str, Any]) -> list[Section]:
 
 
 def _notes(answer: Mapping[str, Any]) -> list[str]:
-    """The notes, without those about incomplete runs, whose reasons are in the legend."""
+    """Return the notes, without those about incomplete runs, whose reasons are in the legend."""
     shown = {f"{run['label']} is incomplete: {run.get('reason')}" for run in answer["runs"]}
     return [note for note in answer.get("notes", ()) if note not in shown]
 
@@ -102,7 +102,7 @@ def _history(run: str, history: Mapping[str, Any]) -> Section:
         rows=history["rows"],
         nouns=Nouns(),
         remedy="--select, --where or --max-tokens 0 shows more",
-        weight=3,  # what a budget is mostly for
+        weight=3,
         sampled=picked,
     )
 

@@ -1,4 +1,4 @@
-"""What every command that writes a bundle reports of it on stderr."""
+"""The report on stderr of every command that writes a bundle."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 import click
 
 from pull_logs.cli.render.escape import inline
+from pull_logs.suggestions import counted
 
 if TYPE_CHECKING:
     from pull_logs.snapshot import SealReport
 
 
-def say_sealed(report: SealReport) -> None:
-    """Tell on stderr what was sealed, and which runs in it are not whole."""
+def print_seal_report(report: SealReport) -> None:
+    """Print what was written, and which of its runs are incomplete."""
     files = ""
     if report.files:
-        files = f" {report.files} file{'s' * (report.files != 1)} of {report.file_bytes / 1e6:.2f} MB,"
+        files = f" {counted(report.files, 'file')} of {report.file_bytes / 1e6:.2f} MB,"
     click.echo(
-        f"{report.path}: {report.runs} run{'s' * (report.runs != 1)}, {report.rows} rows,{files}"
+        f"{report.path}: {counted(report.runs, 'run')}, {report.rows} rows,{files}"
         f" {report.bytes / 1e6:.2f} MB, verified",
         err=True,
     )
