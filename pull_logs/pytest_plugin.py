@@ -78,7 +78,7 @@ class _Recording:
         from pull_logs.replay import serve_open_bundles
 
         into, *others = paths
-        with Recorder(into, others, settings=self.settings, asked=self.asked) as recorder:
+        with Recorder(into, others, settings=self.settings, requested=self.asked) as recorder:
             with serve_open_bundles(
                 recorder.bundles, on_query=recorder.record, entity=recorder.entity()
             ) as server:

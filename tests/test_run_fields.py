@@ -12,13 +12,14 @@ from graphql import GraphQLObjectType
 
 from pull_logs.analyze.questions.grouping import values_of
 from pull_logs.analyze.questions.run_filter import run_cells
-from pull_logs.fetch.api import one_run
+from pull_logs.fetch.api.queries import one_run
 from pull_logs.replay.data.fields import field_reader
 from pull_logs.replay.graphql.schema import read_schema, snake_case
 from pull_logs.run_fields import RUN_FIELDS, RunField
 from pull_logs.runs import RunInfo, RunPath
 from pull_logs.snapshot import Run
-from pull_logs.snapshot.format import SCHEMA, content_id
+from pull_logs.snapshot.format.content_id import content_id
+from pull_logs.snapshot.format.runs_table import SCHEMA
 from pull_logs.snapshot.privacy.scrubber import Scrubber
 
 INFO = RunInfo(path=RunPath("acme", "nano", "r1"), name="n", state="finished")

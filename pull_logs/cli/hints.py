@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from pull_logs.analyze.statistics import HELD_OUT_WORDS, TRAINING_WORDS, deciding_metric, outcome_end
-from pull_logs.cli.render import MANY_RUNS
+from pull_logs.cli.sections import MANY_RUNS
 from pull_logs.cli.sources import Sources
 from pull_logs.snapshot.format import is_url, shown_url
 
@@ -22,7 +22,7 @@ _LONGEST = 400
 _LEADING_WORD = re.compile(r"([^/_.]+)[/_.]")
 
 
-def tell_hints(commands: Iterator[Sequence[str]]) -> None:
+def print_hints(commands: Iterable[Sequence[str]]) -> None:
     """Print the first commands on stderr; one that would be no line to copy, or show a key, is left out."""
     import click
 

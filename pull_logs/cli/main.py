@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -28,6 +27,7 @@ from pull_logs.cli.options import (
     view_options,
 )
 from pull_logs.cli.sources import take_sources
+from pull_logs.cli.spelling import unknown_command, unknown_option
 from pull_logs.errors import ExpressionError, PullLogsError, UnknownNameError, UsageError
 
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
@@ -50,20 +50,6 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 """The module of this folder that each command is in, and its name there."""
 
-_CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors", ".bin")
-
-
-def _spelling(name: str) -> str | None:
-    """What a bare argument was most likely meant to be, with the flag that belongs before it."""
-    path = Path(name)
-    if name.endswith((".wandb.zip", ".zip")) or (path / "datapackage.json").is_file():
-        return f"-b {name}"
-    if path.suffix in _CHECKPOINTS:
-        return f"-c {name}"
-    if "/" in name or path.is_dir():
-        return f"-r {name}"
-    return None
-
 
 class _Group(click.Group):
     """A group whose bare form is a view, and which says where a misplaced word belongs."""
@@ -82,12 +68,7 @@ class _Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
-            meant = _spelling(name)
-            if meant is not None:
-                raise UsageError(f"{name!r} is no command", hint=f"write: pull-logs {meant}")
-            raise UsageError(
-                f"{name!r} is no command", hint=f"the commands are {', '.join(self.list_commands(ctx))}"
-            )
+            raise unknown_command(name, self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
 
@@ -116,7 +97,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
             import shlex
 
             raise UsageError(
-                f"{words[0]} stands before the command {ctx.invoked_subcommand!r}",
+                f"{words[0]} is before the command {ctx.invoked_subcommand!r}",
                 hint=f"write: pull-logs {ctx.invoked_subcommand} {shlex.join(words)}",
             )
         return
@@ -143,6 +124,8 @@ def _fail(exc: BaseException) -> int:
         if isinstance(exc, (ExpressionError, UnknownNameError)):
             text, *lines = text.rsplit("\n", 2)
             caret = "\n".join(lines)
+    elif isinstance(exc, click.NoSuchOption) and exc.ctx is not None:
+        text = str(unknown_option(exc.option_name, exc.ctx))
     elif isinstance(exc, click.UsageError):
         command = exc.ctx.command_path if exc.ctx else "pull-logs"
         text = f"{exc.format_message().rstrip('.')}; see `{command} --help`"

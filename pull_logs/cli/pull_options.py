@@ -16,7 +16,7 @@ from pull_logs.cli.sharing import made_for_sharing
 from pull_logs.errors import FileMissingError, IncompleteError, UsageError
 
 if TYPE_CHECKING:
-    from pull_logs.fetch import PullReport, WantedFiles
+    from pull_logs.fetch import PullReport
 
 
 CONCURRENCY = click.option(
@@ -70,19 +70,16 @@ def size_in_bytes(text: str) -> int:
     return int(float(found[1]) * base ** " KMGT".index(found[2].upper() or " "))
 
 
-def wanted_files(files: tuple[str, ...], most_bytes: int | None) -> WantedFiles | None:
-    """The run files that `--files` and `--max-file-size` ask for; None for none.
+def check_files(files: tuple[str, ...], max_file_size: int | None) -> None:
+    """Refuse `--max-file-size` without `--files`.
 
     Raises:
         UsageError: A size was given without `--files`.
     """
-    from pull_logs.fetch import WantedFiles
-
-    if most_bytes is not None and not files:
+    if max_file_size is not None and not files:
         raise UsageError(
             "--max-file-size is for files, and none were asked for", hint="ask with --files GLOB"
         )
-    return WantedFiles(files, most_bytes) if files else None
 
 
 def finish_pull(report: PullReport, *, report_json: Path | None, redact: bool, strict: bool) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pull_logs.snapshot import Bundle, Run
     from pull_logs.sources import CheckpointRun, CheckpointScan
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 _TOLD_AT_MOST = 3
 
@@ -51,14 +51,14 @@ def warn(text: str) -> None:
 
 
 @contextmanager
-def open_subjects(sources: Sources, *, tell: Tell = warn) -> Iterator[tuple[Subject, ...]]:
+def open_subjects(sources: Sources, *, report: Report = warn) -> Iterator[tuple[Subject, ...]]:
     """The runs of `sources`, labelled in the order they were named; closed on leaving.
 
     A run that is named several times, as by the checkpoints of a folder, is there once.
 
     Args:
         sources: Which runs.
-        tell: Told which checkpoints of a folder or a glob were passed over.
+        report: Called with a sentence about checkpoints of a folder or a glob were passed over.
 
     Raises:
         UsageError: Nothing was named, or the flags contradict each other.
@@ -68,9 +68,9 @@ def open_subjects(sources: Sources, *, tell: Tell = warn) -> Iterator[tuple[Subj
     """
     sources.check()
     with ExitStack() as stack:
-        scan = read_checkpoints(sources, tell=tell)
+        scan = read_checkpoints(sources, report=report)
         found = _merged(
-            _from_bundles(sources, scan, stack, tell)
+            _from_bundles(sources, scan, stack, report)
             if sources.bundles
             else _from_elsewhere(sources, scan.found if scan else (), stack)
         )
@@ -139,7 +139,7 @@ def _filtered(found: Sequence[_Found], text: str) -> list[_Found]:
     return [item for item, keep in zip(found, kept, strict=True) if keep]
 
 
-def read_checkpoints(sources: Sources, *, tell: Tell = warn) -> CheckpointScan | None:
+def read_checkpoints(sources: Sources, *, report: Report = warn) -> CheckpointScan | None:
     """The checkpoints that were named; None when none were.
 
     Raises:
@@ -152,24 +152,24 @@ def read_checkpoints(sources: Sources, *, tell: Tell = warn) -> CheckpointScan |
 
     scan = scan_checkpoints(sources.checkpoints, key=sources.checkpoint_key)
     if scan.passed_over:
-        _tell_passed_over([why for _, why in scan.passed_over], tell)
+        _report_passed_over([why for _, why in scan.passed_over], report)
     return scan
 
 
-def _tell_passed_over(reasons: Sequence[str], tell: Tell) -> None:
+def _report_passed_over(reasons: Sequence[str], report: Report) -> None:
     more = len(reasons) - _TOLD_AT_MOST
     count = "1 checkpoint was" if len(reasons) == 1 else f"{len(reasons)} checkpoints were"
     told = "; ".join(reasons[:_TOLD_AT_MOST])
-    tell(f"{count} passed over: {told}{f'; and {more} more' if more > 0 else ''}")
+    report(f"{count} passed over: {told}{f'; and {more} more' if more > 0 else ''}")
 
 
 def _from_bundles(
-    sources: Sources, scan: CheckpointScan | None, stack: ExitStack, tell: Tell
+    sources: Sources, scan: CheckpointScan | None, stack: ExitStack, report: Report
 ) -> list[_Found]:
     from pull_logs.snapshot import open_bundle
 
     bundles = [stack.enter_context(open_bundle(path)) for path in sources.bundles]
-    found = _of_checkpoints(bundles, scan, tell) if scan else []
+    found = _of_checkpoints(bundles, scan, report) if scan else []
     found += [_look_up(bundles, RunReference.parse(text), f"run {text!r}") for text in sources.runs]
     wanted = {*sources.projects}
     sweeps = {*sources.sweeps}
@@ -188,7 +188,7 @@ def _from_bundles(
     return found
 
 
-def _of_checkpoints(bundles: Sequence[Bundle], scan: CheckpointScan, tell: Tell) -> list[_Found]:
+def _of_checkpoints(bundles: Sequence[Bundle], scan: CheckpointScan, report: Report) -> list[_Found]:
     """The runs of checkpoints; one that no bundle holds is passed over where another's is held.
 
     A checkpoint that was named by itself must have its run.
@@ -215,7 +215,7 @@ def _of_checkpoints(bundles: Sequence[Bundle], scan: CheckpointScan, tell: Tell)
     if missed and not found:
         raise missed[0]
     if missed:
-        _tell_passed_over([exc.message for exc in missed], tell)
+        _report_passed_over([exc.message for exc in missed], report)
     return found
 
 
@@ -274,22 +274,6 @@ def _from_folders(folders: Sequence[str], stack: ExitStack) -> list[_Found]:
         bundle = stack.enter_context(open_bundle(place / "run.wandb.zip"))
         found += [_Found(run, folder) for run in bundle.runs()]
     return found
-
-
-def refuse_incomplete(subjects: Sequence[Subject]) -> None:
-    """Make incomplete runs an error, for `--strict`.
-
-    Raises:
-        IncompleteError: A run is not complete.
-    """
-    from pull_logs.errors import IncompleteError
-
-    missing = [f"{item.label} ({item.run.coverage.reason})" for item in subjects if not item.run.complete]
-    if missing:
-        raise IncompleteError(
-            f"incomplete under --strict: {', '.join(missing)}",
-            hint="ask again with --refresh, or without --strict",
-        )
 
 
 def distinct_runs(subjects: Iterable[Subject]) -> list[Run]:

@@ -1,4 +1,4 @@
-"""The bare view: runs in, sections or one JSON object out."""
+"""The bare view: the runs that were named, as sections or as one JSON object."""
 
 from __future__ import annotations
 
@@ -6,68 +6,54 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.gate import gate
 from pull_logs.cli.options import parse_evals
-from pull_logs.cli.runs import open_subjects, refuse_incomplete
+from pull_logs.cli.output import print_answer, take_output
+from pull_logs.cli.runs import open_subjects
 from pull_logs.cli.sources import Sources
 
 
 def show(sources: Sources, **options: Any) -> None:
-    """Print what the view options ask for of the runs that the sources name.
+    """Print what the view options ask for about the runs that the sources name.
 
     Args:
         sources: Which runs.
         **options: The view and output options of the command line, by their names in `cli.options`.
 
     Raises:
-        PullLogsError: As told by `open_subjects` and `pull_logs.analyze.answer`.
+        PullLogsError: As described in `open_subjects` and `pull_logs.analyze.answer`.
     """
-    evals = parse_evals(options["evals"])
+    evals = parse_evals(options.pop("evals"))
     sources.check()
     from pull_logs.analyze import Picking, View, answer
-    from pull_logs.cli.render import check_budget
+    from pull_logs.cli.hints import show_hints
+    from pull_logs.cli.render import VIEW_SHAPES, check_budget
+    from pull_logs.cli.sections import view_sections
 
-    check_budget(options["max_tokens"])
-    view = View(
-        schema=options["schema"],
-        stats=options["stats"],
-        select=options["select"],
-        where=options["where"],
-        evals=evals,
-        human=options["human"],
-        show_all=options["show_all"],
-        picking=Picking(**{name: options[name] for name in ("around", "window", "last", "every")}),
-        asserts=options["asserts"],
-        max_rows=options["max_rows"],
-        max_tokens=options["max_tokens"],
-    )
-    told: list[str] = []
-    with open_subjects(sources, tell=told.append) as subjects:
-        result = answer(subjects, view)
-        result["notes"] = [*told, *result["notes"]]
-        with gate(result.get("assertions", ())):
-            if options["as_json"]:
-                from pull_logs.cli.render import fit_json
-
-                click.echo(fit_json(result, max_tokens=options["max_tokens"]))
-            else:
-                from pull_logs.cli.render import render_text
-
-                click.echo(render_text(result, max_tokens=options["max_tokens"]), nl=False)
-            if options["hints"]:
-                from pull_logs.cli.hints import show_hints, tell_hints
-
-                tell_hints(show_hints(result, sources))
-            if options["strict"]:
-                refuse_incomplete(subjects)
+    output = take_output(options)
+    check_budget(output.max_tokens)
+    picking = Picking(**{name: options.pop(name) for name in ("around", "window", "last", "every")})
+    view = View(evals=evals, picking=picking, max_tokens=output.max_tokens, **options)
+    notes: list[str] = []
+    with open_subjects(sources, report=notes.append) as subjects:
+        found = answer(subjects, view)
+        found["notes"] = [*notes, *found["notes"]]
+        print_answer(
+            found,
+            subjects,
+            output,
+            sections=view_sections,
+            shapes=VIEW_SHAPES,
+            hints=show_hints(found, sources),
+        )
 
 
 def show_comparison(sources: Sources, *, select: str) -> None:
-    """Print runs side by side: how these metrics went, and what differs in the configs."""
+    """Print runs side by side: how these metrics went, and how the configs differ."""
     from pull_logs.analyze import View, answer
     from pull_logs.cli.render import render_text
+    from pull_logs.cli.sections import view_sections
 
     with open_subjects(sources) as subjects:
-        result = answer(subjects, View(human=True, select=select))
-    wanted = ("runs", "comparison", "config_diff")
-    click.echo(render_text({name: result[name] for name in wanted}), nl=False)
+        found = answer(subjects, View(human=True, select=select))
+    members = ("runs", "comparison", "config_diff", "config_same")
+    click.echo(render_text(view_sections({name: found[name] for name in members})), nl=False)

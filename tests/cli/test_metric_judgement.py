@@ -8,9 +8,9 @@ from fakeruns import FakeRun, subjects
 from pull_logs.analyze import overview
 from pull_logs.analyze.answers.checkpoints import compare_checkpoints
 from pull_logs.analyze.answers.comparison import Comparison, compare_runs
-from pull_logs.analyze.questions import Checkpoint, Subject
-from pull_logs.analyze.statistics import Criterion
+from pull_logs.analyze.questions.request import Checkpoint, Subject
 from pull_logs.analyze.statistics.metric_names import Direction, Split, better_end, outcome_end, split_of
+from pull_logs.analyze.statistics.ranking import Criterion
 from pull_logs.cli.hints import overview_hints
 from pull_logs.cli.sources import Sources
 from pull_logs.errors import UsageError

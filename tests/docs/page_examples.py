@@ -24,7 +24,7 @@ from typing import Self
 
 from pull_logs.replay import serve_bundle
 from pull_logs.snapshot import BundleRun, open_bundle, write_bundle
-from pull_logs.snapshot.format import FileRecord, record_of
+from pull_logs.snapshot.format.file_record import FileRecord, record_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECORDED = ROOT / "fixtures" / "digits.wandb.zip"
@@ -33,7 +33,7 @@ CHECKED_ELSEWHERE = {
     "docs/bundle-format.md": (
         "python",
         "sql",
-    ),  # tests/snapshot/format/test_reading_without_us.py compares answers
+    ),  # tests/snapshot/read/test_reading_without_us.py compares answers
     "docs/operations.md": ("sql",),  # tests/snapshot/operations/test_export.py compares the answer
 }
 """Pages whose blocks of these languages another test runs, with more than this one checks."""
@@ -49,7 +49,7 @@ _VOLATILE = (
     (r"\b\d+(?:\.\d+)? ?s\b", "N s"),
     (r"(?m)^(\w+_seconds) [\d.]+$", r"\1 N"),
     (r"\b\d+(?:\.\d+)? ([kM]B)\b", r"N \1"),
-    (r"\bbundle[_ ]id +sha256:[0-9a-f]{64}", "bundle_id sha256:HEX"),
+    (r"\b(bundle[_ ]id:? +sha256:)[0-9a-f]{64}", r"\1HEX"),
     (r"(?m)[ \t]+$", ""),
 )
 """What differs from run to run, or from one version of pyarrow to the next."""

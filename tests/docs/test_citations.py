@@ -119,3 +119,19 @@ def test_links_of_a_page_lead_to_a_file_and_a_heading(page: Path) -> None:
         if anchor and path.suffix == ".md":
             anchors = {slug(heading) for heading in re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)}
             assert anchor in anchors, f"{target}#{anchor}"
+
+
+PATHS = re.compile(r"`((?:tests|pull_logs|benchmarks|fixtures|scripts|docs|\.github)/[\w./-]+)`")
+EXAMPLES = frozenset({"tests/test_report.py"})
+"""Paths of a reader's own project."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*/README.md"))],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+def test_files_of_this_repository_that_a_page_names_exist(page: Path) -> None:
+    named = set(PATHS.findall(page.read_text())) - EXAMPLES
+    missing = [path for path in sorted(named) if "PAGE" not in path and not (ROOT / path).exists()]
+    assert missing == []

@@ -38,7 +38,8 @@ def test_runs_by_name_and_a_listing():
     api = wandb.Api()
     assert api.run("nano/plain01").config["lr"] == 0.1  # of the default entity
     assert len(list(api.run("acme/nano/plain01").scan_history())) == 2500
-    assert [row["loss"] for row in api.run("acme/nano/hist01").scan_history(keys=["_step", "loss"])][:2] == [0, 0.25]
+    rows = api.run("acme/nano/hist01").scan_history(keys=["_step", "loss"])
+    assert [row["loss"] for row in rows][:2] == [0, 0.25]
     with pytest.raises(Exception, match="gone"):
         api.run("acme/nano/gone")
     runs = api.runs("acme/nano", filters={"config.lr": {"$lte": 0.01}})
@@ -106,7 +107,7 @@ def recording(
     settings = Settings(base_url=real.url, api_key=key)
     known = set() if asked is None else asked
     with (
-        Recorder(into, (), settings=settings, asked=known) as recorder,
+        Recorder(into, (), settings=settings, requested=known) as recorder,
         serve_open_bundles(recorder.bundles, on_query=recorder.record, entity=recorder.entity()) as server,
     ):
         yield Recorded(server, recorder)
@@ -202,7 +203,10 @@ def test_what_cannot_be_pulled_is_an_error_that_says_so(tmp_path: Path, real: Re
         (
             (),
             "",
-            "--wandb-record: no API key for http://127.0.0.1:9; sign in with `wandb login` or set WANDB_API_KEY",
+            (
+                "--wandb-record: no API key for http://127.0.0.1:9;"
+                " sign in with `wandb login` or set WANDB_API_KEY"
+            ),
         ),
     ],
 )
@@ -231,22 +235,26 @@ P = 'project(name: "nano", entityName: "acme")'
         ('{ project(name: "nano") { run(name: "r1") { id } } }', {}, {RunPath("me", "nano", "r1")}),
         (
             (
-                "query Q($p: String!, $e: String, $n: String!) { project(name: $p, entityName: $e) { a: run(name: $n) { id }"
+                "query Q($p: String!, $e: String, $n: String!)"
+                " { project(name: $p, entityName: $e) { a: run(name: $n) { id }"
                 ' b: run(name: "r2") { id } } }'
             ),
             {"p": "nano", "n": "r1"},
             {RunPath("me", "nano", "r1"), RunPath("me", "nano", "r2")},
         ),
         (
-            f"query Q($f: JSONString) {{ {P} {{ runCount(filters: $f) runs(filters: $f) {{ totalCount }} }} }}",
+            (
+                f"query Q($f: JSONString) {{ {P}"
+                " { runCount(filters: $f) runs(filters: $f) { totalCount } } }"
+            ),
             {"f": '{"state":"finished"}'},
             {Listing("acme", "nano", '{"state":"finished"}')},
         ),
         (f"{{ {P} {{ runs {{ totalCount }} }} }}", {}, {Listing("acme", "nano")}),
         (
             (
-                f'query Q($s: String = "s1") {{ {P} {{ ...F }} }} fragment F on Project {{ ... on Project {{ sweep(sweepName: $s)'
-                " { id } } }"
+                f'query Q($s: String = "s1") {{ {P} {{ ...F }} }}'
+                " fragment F on Project { ... on Project { sweep(sweepName: $s) { id } } }"
             ),
             {},
             {Sweep("acme", "nano", "s1")},

@@ -25,10 +25,10 @@ from rowkit import calm_rows, nasty_rows, same_rows
 
 from pull_logs.errors import UsageError
 from pull_logs.rows.batches import batch_from_rows
-from pull_logs.rows.canonical import Fragment, Lane, canon_row, merge_rows, same
-from pull_logs.rows.merge import LanedBatch
+from pull_logs.rows.canonical import canon_row, same
+from pull_logs.rows.hashing import rows_hash
+from pull_logs.rows.merge import Fragment, Lane, LanedBatch, merge_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.format.content_id import rows_hash
 from pull_logs.snapshot.format.file_record import record_of
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
 from pull_logs.snapshot.read.bundle import open_bundle

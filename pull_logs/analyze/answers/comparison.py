@@ -19,7 +19,6 @@ from pull_logs.analyze.answers.groups import Groups
 from pull_logs.analyze.answers.histories import settle_assertions
 from pull_logs.analyze.answers.side_by_side import compare_configs, compare_summaries
 from pull_logs.analyze.answers.view import describe_run
-from pull_logs.analyze.expressions import nearest_names
 from pull_logs.analyze.frames import Frame, flatten
 from pull_logs.analyze.questions import (
     CONFIG,
@@ -47,6 +46,7 @@ from pull_logs.analyze.statistics import (
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.rows.canonical import STEP, canon_record, spell
 from pull_logs.runs import RunInfo
+from pull_logs.suggestions import did_you_mean, joined
 
 if TYPE_CHECKING:
     from pull_logs.analyze.questions import Assertions, Subject
@@ -58,7 +58,7 @@ SECTIONS = (
 )  # fmt: skip
 """The members of the answer between its format and its notes, in their order."""
 
-_NAMED_AT_MOST = 10
+_MOST_NAMED = 10
 _LAST = Place()
 
 
@@ -271,8 +271,8 @@ def _read(
 
 
 def _no_metric(what: str, name: str, known: Mapping[str, None]) -> MetricNotFoundError:
-    nearest = nearest_names(name, [other for other in known if other != STEP])
-    hint = f"the nearest are {', '.join(map(repr, nearest))}" if nearest else "the runs have no metrics"
+    metrics = [other for other in known if other != STEP]
+    hint = did_you_mean(name, metrics, otherwise="the runs have no metrics", cutoff=0)
     return MetricNotFoundError(f"{what}: no run has numbers of such a metric", hint=hint)
 
 
@@ -400,7 +400,9 @@ def _alignment_notes(read: _Read, alignment: Alignment, places: Sequence[int]) -
             if subject.checkpoint_step is None and not any(c.epoch is not None for c in subject.checkpoints)
         ]
         if without:
-            notes.append(f"no checkpoint tells a step for {_listed(without)}: no values there")
+            notes.append(
+                f"no checkpoint tells a step for {joined(without, most=_MOST_NAMED)}: no values there"
+            )
     if alignment.place.word == "step":
         missing = sorted(
             {
@@ -413,7 +415,7 @@ def _alignment_notes(read: _Read, alignment: Alignment, places: Sequence[int]) -
         )
         if missing:
             notes.append(
-                f"metrics of {_listed(missing)} have no value at {_axis_told(alignment)} {alignment.place.told()}: "
+                f"metrics of {joined(missing, most=_MOST_NAMED)} have no value at {_axis_told(alignment)} {alignment.place.told()}: "
                 "it is not between their first and last one, and nothing is extrapolated"
             )
     return notes
@@ -421,8 +423,3 @@ def _alignment_notes(read: _Read, alignment: Alignment, places: Sequence[int]) -
 
 def _axis_told(alignment: Alignment) -> str:
     return "the axis that each was defined over," if alignment.axis == DEFINED else alignment.axis
-
-
-def _listed(labels: Sequence[str]) -> str:
-    more = len(labels) - _NAMED_AT_MOST
-    return ", ".join(labels[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

@@ -180,7 +180,7 @@ class Alignment:
         if not numeric.any():
             return Reading(**whole)
         row = len(numeric) - 1 - int(numeric[::-1].argmax())
-        return Reading(value=_cell(column, row), x=None if x is None else _cell(x, row), **whole)
+        return Reading(value=column.cell(row), x=None if x is None else x.cell(row), **whole)
 
     def _at_place(self, column: Column, x: Column | None) -> dict[str, Any]:
         if x is None:
@@ -199,11 +199,11 @@ class Alignment:
             return {}
         before = int(rows[after - 1])
         if places[before] == where:
-            return {"value": _cell(column, before), "x": canon_number(where)}
+            return {"value": column.cell(before), "x": canon_number(where)}
         if after == len(rows):
             return {}
         if self.interpolation == "previous":
-            value = _cell(column, before)
+            value = column.cell(before)
         else:
             low, high = places[before], places[rows[after]]
             share = (where - low) / (high - low)
@@ -217,16 +217,8 @@ def _whole(column: Column, steps: Steps) -> dict[str, Any]:
     if low is None or high is None:
         return {}
     return {
-        "min": _cell(column, low),
+        "min": column.cell(low),
         "min_step": int(steps[low]),
-        "max": _cell(column, high),
+        "max": column.cell(high),
         "max_step": int(steps[high]),
     }
-
-
-def _cell(column: Column, row: int) -> Any:
-    """One exact canonical cell; of a column of doubles, without the detour over lists."""
-    vector = column.vector
-    if vector.values.dtype != np.float64 or column.exact:
-        return column.cells(np.array([row]))[0]
-    return canon_number(float(vector.values[row])) if vector.present[row] else None

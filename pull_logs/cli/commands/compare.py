@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.gate import gate
 from pull_logs.cli.options import (
     Command,
     assert_options,
@@ -16,6 +15,7 @@ from pull_logs.cli.options import (
     source_options,
     typed_words,
 )
+from pull_logs.cli.output import print_answer, take_output
 from pull_logs.cli.sources import take_sources
 
 _OPTIONS = (
@@ -90,32 +90,27 @@ def compare(ctx: click.Context, /, **options: Any) -> None:
 
     As in `pull-logs compare -b sweep.wandb.zip --group-by config.lr --best val/acc:max`.
     """
-    from pull_logs.cli.runs import open_subjects, refuse_incomplete
+    from pull_logs.cli.runs import open_subjects
 
     words = ["pull-logs", "compare", *typed_words(ctx)]
     sources = take_sources(options)
     sources.check()
-    as_json, max_tokens, strict, hints = (
-        options.pop(name) for name in ("as_json", "max_tokens", "strict", "hints")
-    )
+    output = take_output(options)
     from pull_logs.analyze.answers import compare_runs
-    from pull_logs.cli.hints import tell_hints
-    from pull_logs.cli.render import check_tokens, compare_json, compare_text
+    from pull_logs.cli.render import COMPARISON_SHAPES, COMPARISON_TOKENS, check_budget
+    from pull_logs.cli.sections import compare_sections
 
-    check_tokens(max_tokens)
+    check_budget(output.max_tokens)
+    check_budget(output.max_tokens, least=COMPARISON_TOKENS, answer="a comparison")
     question = _question(options)
-    told: list[str] = []
-    with open_subjects(sources, tell=told.append) as subjects:
+    notes: list[str] = []
+    with open_subjects(sources, report=notes.append) as subjects:
         answer = compare_runs(subjects, question)
-        answer["notes"] = [*told, *answer["notes"]]
+        answer["notes"] = [*notes, *answer["notes"]]
         further = [[*words, *flags] for flags in answer.pop("next")]
-        write = compare_json if as_json else compare_text
-        with gate(answer.get("assertions", ())):
-            click.echo(write(answer, max_tokens=max_tokens), nl=False)
-            if hints:
-                tell_hints(iter(further))
-            if strict:
-                refuse_incomplete(subjects)
+        print_answer(
+            answer, subjects, output, sections=compare_sections, shapes=COMPARISON_SHAPES, hints=further
+        )
 
 
 def _question(options: dict[str, Any]) -> Any:

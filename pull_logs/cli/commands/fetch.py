@@ -19,12 +19,12 @@ from pull_logs.cli.pull_options import (
     METRICS,
     REPORT,
     STRICT,
+    check_files,
     check_output,
     finish_pull,
-    wanted_files,
     write_json,
 )
-from pull_logs.cli.render import tell_survey
+from pull_logs.cli.render import tell_estimate
 from pull_logs.cli.runs import read_checkpoints
 from pull_logs.cli.sharing import redact_option
 from pull_logs.cli.sources import Sources, take_sources
@@ -33,7 +33,7 @@ from pull_logs.runs import STATES
 
 if TYPE_CHECKING:
     from pull_logs.analyze import RunCondition
-    from pull_logs.fetch import Selection, WantedFiles
+    from pull_logs.fetch import PullOptions, Selection
 
 
 def _condition(sources: Sources, states: tuple[str, ...], since: str | None) -> RunCondition | None:
@@ -103,29 +103,22 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
 
 def _names_in_no_run(selection: Selection, condition: RunCondition | None) -> str:
     """What a filter that kept nothing asks for in vain; W&B is asked again without the prefilter."""
-    from pull_logs.fetch import survey_sync
+    from pull_logs.fetch import estimate_pull_sync
 
     if condition is None or selection.filter is None:
         return ""
     if condition.prefilter:
-        survey_sync(replace(selection, filter=replace(selection.filter, prefilter={})))
+        estimate_pull_sync(replace(selection, filter=replace(selection.filter, prefilter={})))
     return ", ".join(map(repr, condition.absent))
 
 
-def _dry_run(
-    selection: Selection,
-    *,
-    concurrency: int,
-    system: bool,
-    wanted: WantedFiles | None,
-    report_json: Path | None,
-) -> None:
+def _dry_run(selection: Selection, options: PullOptions, *, report_json: Path | None) -> None:
     from pull_logs.cli.render import progress_display
-    from pull_logs.fetch import survey_sync
+    from pull_logs.fetch import estimate_pull_sync
 
     with progress_display() as hook:
-        found = survey_sync(selection, concurrency=concurrency, system=system, wanted=wanted, progress=hook)
-    tell_survey(found)
+        found = estimate_pull_sync(selection, options=options, progress=hook)
+    tell_estimate(found)
     if report_json is not None:
         write_json(report_json, found.to_json())
 
@@ -181,26 +174,24 @@ def fetch(
             "fetch has no file to write", hint="name it with -o FILE.wandb.zip, or ask with --dry-run"
         )
     check_output(out, report_json)
-    wanted = wanted_files(files, max_file_size)
-    if out is None or dry_run:
-        _dry_run(selection, concurrency=concurrency, system=system, wanted=wanted, report_json=report_json)
-        return
+    check_files(files, max_file_size)
     from pull_logs.cli.render import progress_display
-    from pull_logs.fetch import pull_sync
+    from pull_logs.fetch import PullOptions, pull_sync
 
+    pull_options = PullOptions(
+        metrics=metrics,
+        system=system,
+        files=files,
+        max_file_size=max_file_size,
+        fresh=fresh,
+        concurrency=concurrency,
+    )
+    if out is None or dry_run:
+        _dry_run(selection, pull_options, report_json=report_json)
+        return
     try:
         with progress_display() as hook:
-            report = pull_sync(
-                selection,
-                out=out,
-                metrics=metrics,
-                system=system,
-                files=files,
-                max_file_size=max_file_size,
-                fresh=fresh,
-                concurrency=concurrency,
-                progress=hook,
-            )
+            report = pull_sync(selection, out=out, options=pull_options, progress=hook)
     except RunNotFoundError as exc:
         names = _names_in_no_run(selection, condition)
         if not names:

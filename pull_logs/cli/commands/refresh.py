@@ -16,9 +16,9 @@ from pull_logs.cli.pull_options import (
     METRICS,
     REPORT,
     STRICT,
+    check_files,
     check_output,
     finish_pull,
-    wanted_files,
 )
 from pull_logs.cli.runs import warn
 from pull_logs.cli.sharing import redact_option, redacted
@@ -57,10 +57,10 @@ def refresh(
     and from one that something was removed from it is removed again. Files that the bundle
     has of a run that went on are brought up to date; --files adds others.
     """
-    wanted_files(files, max_file_size)
+    check_files(files, max_file_size)
     check_output(out, report_json)
     from pull_logs.cli.render import progress_display
-    from pull_logs.fetch import Selection, pull_sync
+    from pull_logs.fetch import PullOptions, Selection, pull_sync
     from pull_logs.runs import RunReference
     from pull_logs.snapshot import open_bundle
 
@@ -74,18 +74,16 @@ def refresh(
     target = out or bundle
     # What is to be removed never stands under the bundle's name, whenever this is interrupted.
     place = target if kinds is None else target.with_name(f".{target.name}.unredacted")
+    options = PullOptions(
+        previous=bundle,
+        metrics=metrics,
+        system=system,
+        files=files,
+        max_file_size=max_file_size,
+        concurrency=concurrency,
+    )
     with progress_display() as hook:
-        report = pull_sync(
-            Selection(runs=references),
-            out=place,
-            previous=bundle,
-            metrics=metrics,
-            system=system,
-            files=files,
-            max_file_size=max_file_size,
-            concurrency=concurrency,
-            progress=hook,
-        )
+        report = pull_sync(Selection(runs=references), out=place, options=options, progress=hook)
     if kinds is not None:
         try:
             report = replace(report, out=target, seal=redacted(place, target, kinds=kinds))

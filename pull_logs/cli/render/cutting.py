@@ -17,6 +17,7 @@ from typing import Any
 class Extent:
     """How much of each kind a section has, or may have."""
 
+    sections: int = 0
     runs: int = 0
     entries: int = 0
     rows: int = 0
@@ -176,7 +177,7 @@ def cut_history(histories: Mapping[str, Mapping[str, Any]]) -> Callable[[Extent]
         shown = _some_runs(histories, to.runs)
         for run, history in shown.items():
             if run not in ranks and to.rows < len(history["rows"]):
-                ranks[run] = _ranked(history["rows"])
+                ranks[run] = ranked_rows(history["rows"])
         return {run: _cut_table(history, ranks.get(run), to) for run, history in shown.items()}
 
     return cut
@@ -197,8 +198,8 @@ def _cut_table(history: Mapping[str, Any], rank: Sequence[int] | None, to: Exten
     }
 
 
-def _ranked(rows: Sequence[Sequence[Any]]) -> list[int]:
-    """The rows in the order in which a budget takes them."""
+def ranked_rows(rows: Sequence[Sequence[Any]]) -> list[int]:
+    """Return the indexes of rows in the order in which a budget keeps them: the ends and the extremes first."""
     import numpy as np
 
     from pull_logs.analyze.statistics import rank_rows

@@ -13,7 +13,7 @@ from pull_logs.cli.render.escape import inline
 from pull_logs.cli.render.sealed import say_sealed
 
 if TYPE_CHECKING:
-    from pull_logs.fetch import PullReport, RunOutcome, Survey
+    from pull_logs.fetch import PullEstimate, PullReport, RunOutcome
 
 _MOST_LINES = 50
 """Runs that are told one by one."""
@@ -80,14 +80,14 @@ def _tell_refreshed(report: PullReport) -> None:
         outcome for outcome in sealed if outcome.how == "appended" or (outcome.note and not _at_hand(outcome))
     ]
     counts: Counter[str] = Counter(outcome.how for outcome in sealed)
-    if counts.keys() <= {"whole"} and not told:
+    if counts.keys() <= {"complete"} and not told:
         return
     new = sum(outcome.new_rows for outcome in sealed if outcome.how == "appended")
     ways = {
         "resumed": "there from an earlier attempt",
         "copied": "copied",
         "appended": f"appended to ({count(new, 'new row')})",
-        "whole": "asked for whole",
+        "complete": "asked for whole",
         "kept": "kept as they were",
     }
     click.echo(", ".join(f"{counts[how]:,} {way}" for how, way in ways.items() if counts[how]), err=True)
@@ -108,7 +108,7 @@ def _how(outcome: RunOutcome) -> str:
     return inline(f"{outcome.path}: {how}{outcome.note and f': {outcome.note}'}")
 
 
-def tell_survey(found: Survey) -> None:
+def tell_estimate(found: PullEstimate) -> None:
     """Tell on stdout what a pull would take."""
     click.echo(
         f"runs {found.runs}\nrows {found.rows}\nfiles {found.files}\nlive_rows {found.live_rows}\n"

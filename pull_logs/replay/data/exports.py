@@ -16,7 +16,7 @@ from pull_logs.errors import DataError
 from pull_logs.replay.data.history import Table
 from pull_logs.rows.batches import RESIDUAL, batch_from_arrow
 from pull_logs.rows.canonical import STEP
-from pull_logs.snapshot.format import rows_hash
+from pull_logs.rows.hashing import rows_hash
 
 ROW_GROUP = 65_536
 MAX_MEMBERS = 256

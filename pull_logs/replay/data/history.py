@@ -18,9 +18,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pull_logs.rows.arrays import flat
 from pull_logs.rows.batches import RESIDUAL, batch_rows, residual_rows
 from pull_logs.rows.canonical import STEP, canonical_text
-from pull_logs.rows.cells import flat
 
 Indices = npt.NDArray[np.int64]
 T = TypeVar("T")

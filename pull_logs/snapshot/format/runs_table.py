@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
-from pull_logs.rows.arrays import decoded_size, written_out
+from pull_logs.rows.arrays import decoded, decoded_size
 from pull_logs.rows.canonical import canon_record, canon_text, canonical_text, parse_json
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import Coverage, RunInfo, RunPath
@@ -241,7 +241,7 @@ def _plain(table: pa.Table) -> pa.Table:
         raise ValueError(f"its text would take {size} bytes of memory, and {MAX_TEXT} are the most")
     schema = pa.schema([SWEPT_SCHEMA.field(name) for name in table.column_names])
     columns = [
-        pa.chunked_array(map(written_out, column.chunks), field.type)
+        pa.chunked_array(map(decoded, column.chunks), field.type)
         for column, field in zip(table.columns, schema, strict=True)
     ]
     return pa.Table.from_arrays(columns, schema=schema)

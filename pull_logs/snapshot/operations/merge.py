@@ -27,7 +27,7 @@ from typing import Literal
 from pull_logs.errors import MergeConflictError
 from pull_logs.rows.batches import steps_of
 from pull_logs.rows.canonical import canonical_text
-from pull_logs.rows.diff import Window
+from pull_logs.rows.diff import HistoryDiff
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import coverage_fields, info_fields
 from pull_logs.snapshot.operations.subset import metrics_of
@@ -245,7 +245,7 @@ def _why_files_not_held(less: Run, more: Run) -> str:
     return ""
 
 
-def _first_loss(window: Window, less: str, more: str) -> str:
+def _first_loss(window: HistoryDiff, less: str, more: str) -> str:
     """The first row or cell of a window that the new history does not have as the old one has it."""
     steps = steps_of(window.old)
     losses = [(int(window.gone[0]), "")] if len(window.gone) else []

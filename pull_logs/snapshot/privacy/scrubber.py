@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pull_logs.rows.arrays import flat
 from pull_logs.rows.batches import RESIDUAL, residual_rows, steps_of
 from pull_logs.rows.canonical import STEP, canonical_text
-from pull_logs.rows.cells import flat
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
 from pull_logs.snapshot.privacy.patterns import (

@@ -26,8 +26,8 @@ import orjson
 import pyarrow as pa
 
 from pull_logs.errors import BundleDamagedError, UsageError
-from pull_logs.rows.canonical import Lane, canon_text
-from pull_logs.rows.merge import LanedBatch, merge_batches
+from pull_logs.rows.canonical import canon_text
+from pull_logs.rows.merge import Lane, LanedBatch, merge_batches
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.disk import disk_errors, sync
 from pull_logs.snapshot.format import FileSource

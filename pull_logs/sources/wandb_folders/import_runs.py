@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pull_logs.rows.canonical import STEP, Lane
+from pull_logs.rows.canonical import STEP
+from pull_logs.rows.merge import Lane
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.sources.wandb_folders.find import find_logs
 from pull_logs.sources.wandb_folders.run_log import RunLog

@@ -11,7 +11,7 @@ from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from pull_logs.errors import DataError
-from pull_logs.rows.canonical import MAX_DEPTH, parse_json
+from pull_logs.rows.canonical import MAX_VALUE_DEPTH, parse_json
 from pull_logs.sources.wandb_folders.log_messages import FlatItem, Item
 
 Path = str | tuple[str, ...]
@@ -57,7 +57,7 @@ def item_values(items: Sequence[Item]) -> tuple[dict[str, Any], int]:
     unread = 0
     for item, value in zip(items, _parse_all(items), strict=True):
         path = item.nested_key
-        if value is _UNREAD or len(path) > MAX_DEPTH:
+        if value is _UNREAD or len(path) > MAX_VALUE_DEPTH:
             unread += 1
         elif len(path) > 1:
             put(values, path, value)
@@ -130,7 +130,7 @@ class ItemTree:
     def _settle(self) -> None:
         for path, text in self._texts.items():
             value, levels = _parse(text), _levels(path)
-            if value is _UNREAD or len(levels) > MAX_DEPTH:
+            if value is _UNREAD or len(levels) > MAX_VALUE_DEPTH:
                 self.unread += 1
             else:
                 put(self._values, levels, value)

@@ -99,5 +99,5 @@ def test_every_section_is_in_some_golden_file() -> None:
     }
     assert found == {
         "RUNS", "CONFIG", "SUMMARY", "SCHEMA", "STATS", "HISTORY", "COMPARISON", "CONFIG_DIFF",
-        "SUMMARY_COMPARISON", "CHECKPOINTS", "ASSERTIONS", "OVERVIEW", "STATES", "METRICS", "HEALTH",
+        "SUMMARY_COMPARISON", "CHECKPOINTS", "ASSERTIONS", "OVERVIEW", "STATES", "CONFIG_VALUES", "METRICS", "HEALTH",
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What arrived of a history, counted before rows of one step are merged."""
+"""The lines of a history that arrived, counted before rows of one step are merged."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _MARKS_IN_A_RANGE = 16
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """The lines of a piece of history, each known by its step and its time.
+    """The lines of a part of a history, each identified by its step and its time.
 
     Attributes:
-        steps: Their steps, ascending.
-        stamps: Their `_timestamp`, -inf where there is none.
+        steps: The steps, ascending.
+        stamps: The `_timestamp` of each line, -inf where it has none.
     """
 
     steps: Steps
@@ -34,12 +34,12 @@ class Lines:
 
     @classmethod
     def of(cls, batch: pa.Table) -> Lines:
-        """The lines of a batch, before any of its columns are left out."""
+        """Return the lines of a batch; call it before columns are removed."""
         steps: Steps = _numpy(batch.column(STEP))
         stamps = np.full(len(steps), -np.inf)
         if TIMESTAMP in batch.column_names and pa.types.is_floating(batch.schema.field(TIMESTAMP).type):
-            told: Stamps = _numpy(batch.column(TIMESTAMP))
-            stamps = np.where(np.isnan(told), -np.inf, told)
+            logged: Stamps = _numpy(batch.column(TIMESTAMP))
+            stamps = np.where(np.isnan(logged), -np.inf, logged)
         return cls(steps, stamps)
 
 
@@ -49,7 +49,7 @@ def _numpy(column: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Packed:
-    """Lines in little memory: steps without a gap take none, others four bytes each where that is enough."""
+    """Lines in little memory: steps without gaps need none, others four bytes each where that suffices."""
 
     source: str
     first: int
@@ -67,7 +67,7 @@ class _Packed:
         elif last - first < _WIDE:
             offsets = (steps - first).astype(np.uint32)
         else:
-            offsets = steps.copy()  # a view would keep the batch's own in memory
+            offsets = steps.copy()  # a view would keep the column of the batch in memory
         return cls(source, first, last, offsets, lines.stamps)
 
     def __len__(self) -> int:
@@ -82,21 +82,21 @@ class _Packed:
         return self.offsets.astype(np.int64, copy=False)
 
     def between(self, low: int, high: int) -> Lines:
-        """The lines with `low <= step <= high`."""
+        """Return the lines with `low <= step <= high`."""
         steps = self.steps
         part = slice(int(steps.searchsorted(low)), int(steps.searchsorted(high, "right")))
         return Lines(steps[part], self.stamps[part])
 
 
-class Tally:
-    """Counts the lines of one run that arrived, whichever way and however often.
+class ReceivedLines:
+    """Counts the lines of one run that arrived, independent of the source and of repeated downloads.
 
-    A line that came by several ways (an exported file and the live pages, or two files)
-    is one line; lines that one way delivered repeatedly are that many. So a line counts
-    as often as the one source that held it most often did, and a file that overlaps
-    another cannot hide that rows are missing.
+    A line that arrived from several sources (an exported file and the live pages, or two files)
+    is one line. Lines that one source holds several times are that many. So a line counts as
+    often as the source that has it most often, and a file that overlaps another cannot hide
+    that rows are missing.
 
-    It holds 8 to 16 bytes a line.
+    It needs 8 to 16 bytes per line.
     """
 
     def __init__(self) -> None:
@@ -104,17 +104,17 @@ class Tally:
         self._counted = 0, 0
 
     def add(self, source: str, lines: Lines) -> None:
-        """Count lines that arrived by `source`: one file, or the live pages together."""
+        """Count lines from `source`: one file, or all live pages together."""
         if len(lines.steps):
             self._pieces.append(_Packed.of(source, lines))
 
     @property
     def last_step(self) -> int | None:
-        """The last step that arrived."""
+        """The last step that arrived; None without lines."""
         return max((piece.last for piece in self._pieces), default=None)
 
     def missing(self, steps: Steps) -> int:
-        """How many of the steps, which ascend, did not arrive."""
+        """Return how many of the steps, which must ascend, did not arrive."""
         left = steps
         for piece in self._pieces:
             if not len(left):
@@ -125,8 +125,8 @@ class Tally:
                 left = np.concatenate([left[:start], near[~np.isin(near, piece.steps)], left[end:]])
         return len(left)
 
-    def lines(self) -> int:
-        """How many different lines arrived."""
+    def count(self) -> int:
+        """Return how many different lines arrived."""
         pieces = sorted(self._pieces, key=lambda piece: piece.first)
         if self._counted[0] != len(pieces):
             self._counted = len(pieces), sum(map(_count, _clusters(pieces)))
@@ -134,7 +134,7 @@ class Tally:
 
 
 def _clusters(pieces: list[_Packed]) -> Iterator[list[_Packed]]:
-    """Pieces whose steps overlap, together."""
+    """Yield groups of pieces whose steps overlap."""
     cluster: list[_Packed] = []
     end = 0
     for piece in pieces:
@@ -148,7 +148,7 @@ def _clusters(pieces: list[_Packed]) -> Iterator[list[_Packed]]:
 
 
 def _count(cluster: list[_Packed]) -> int:
-    """Different lines of pieces that overlap, counted a range of steps at a time."""
+    """Return the number of different lines of overlapping pieces, counted in ranges of steps."""
     if len({piece.source for piece in cluster}) == 1:
         return sum(map(len, cluster))
     marks = np.sort(np.concatenate([piece.steps[::_APART] for piece in cluster]))
@@ -162,7 +162,7 @@ def _count(cluster: list[_Packed]) -> int:
 
 
 def _different(pieces: list[tuple[str, Lines]]) -> int:
-    """Different lines of pieces that overlap: per line, the most that one source held."""
+    """Return the number of different lines: for each line, the maximum number in one source."""
     names = {source: number for number, source in enumerate(sorted({source for source, _ in pieces}))}
     if len(names) <= 1:
         return sum(len(lines.steps) for _, lines in pieces)
