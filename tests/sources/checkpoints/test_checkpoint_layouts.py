@@ -1,4 +1,4 @@
-"""Checkpoints as the tools lay them out: folders, shards, names that tell a step, and hundreds at once.
+"""Layouts of checkpoints: folders, shards, names that contain a step, and hundreds at once.
 
 Folders of `torch.distributed.checkpoint` are written by it. Those of DeepSpeed, Lightning and
 Hugging Face's `Trainer` are written here with the names and members that these give them

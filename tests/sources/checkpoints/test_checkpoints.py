@@ -224,7 +224,10 @@ def test_the_metadata_of_safetensors(tmp_path: Path) -> None:
     [
         (b"\x10\0", "{} is cut off inside the length of its header"),
         (struct.pack("<Q", 100) + b"{", "{} is cut off inside its header"),
-        (struct.pack("<Q", 2**60) + b"{", "{} claims a header of 1152921504606846976 bytes, more than the format allows"),
+        (
+            struct.pack("<Q", 2**60) + b"{",
+            "{} claims a header of 1152921504606846976 bytes, more than the format allows",
+        ),
         (struct.pack("<Q", 2) + b"[]", "the header of {} is not a safetensors header"),
     ],
 )  # fmt: skip
@@ -301,7 +304,7 @@ def test_every_cut_of_a_checkpoint_is_refused_with_our_errors(tmp_path: Path, la
             found = read_checkpoint(file)
         except DamageError:
             continue
-        # The tensors of the old format lie behind what is read.
+        # The tensors of the old format are stored after the part that is read.
         assert layout == "legacy"
         assert found.reference == FULL
 
@@ -360,7 +363,7 @@ def test_tensors_are_never_read(tmp_path: Path, layout: str) -> None:
 
 
 def _sparse_archive(file: Path, size: int) -> None:
-    """Move the end of an archive, its directory, behind a hole; nothing in between is ever looked at."""
+    """Move the end of an archive, its directory, after a hole, which is never read."""
     data = bytearray(file.read_bytes())
     end = data.rindex(b"PK\x05\x06")
     directory, length = (

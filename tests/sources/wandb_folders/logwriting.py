@@ -42,7 +42,7 @@ def _write_record(out: bytearray, record: bytes) -> None:
 
 
 def item(key: str | Sequence[str], text: str) -> dict[str, object]:
-    """An item of a record: its key whole, or split at its levels."""
+    """An item of a record, with a plain or a nested key."""
     return (
         {"key": key, "value_json": text} if isinstance(key, str) else {"nested_key": key, "value_json": text}
     )

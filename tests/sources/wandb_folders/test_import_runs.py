@@ -77,7 +77,8 @@ def test_overwrite_keeps_the_last_attempt_alone_and_tells_what_went(tmp_path: Pa
     assert _steps(found.runs[0]) == [(0, "1:0"), (1, "1:1"), (2, "2:2")]
     assert found.runs[0].coverage.received_rows == 3
     assert found.notes[0] == (
-        "local/proj/abc: offline-run-20260101_000001-abc: starts over at step 0; 3 rows before it are left out"
+        "local/proj/abc: offline-run-20260101_000001-abc: starts over at step 0; "
+        "3 rows before it are left out"
     )
 
 
@@ -302,7 +303,7 @@ def test_moments_as_w_and_b_writes_them() -> None:
     assert utc_text(2**62) is None
 
 
-# Places
+# Paths
 
 
 def test_a_log_a_run_folder_a_wandb_folder_and_one_around_it_are_the_same_run(
