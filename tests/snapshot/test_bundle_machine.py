@@ -25,9 +25,10 @@ from rowkit import calm_rows, nasty_rows, same_rows
 
 from pull_logs.errors import UsageError
 from pull_logs.rows.batches import batch_from_rows
-from pull_logs.rows.canonical import Fragment, Lane, canon_row, merge_rows, same
+from pull_logs.rows.canonical import canon_row, same
+from pull_logs.rows.hashing import rows_hash
+from pull_logs.rows.merge import Fragment, Lane, merge_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.format.content_id import rows_hash
 from pull_logs.snapshot.format.file_record import record_of
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
 from pull_logs.snapshot.read.bundle import open_bundle
@@ -35,10 +36,10 @@ from pull_logs.snapshot.read.verify import verify_bundle
 from pull_logs.snapshot.write import page_file as frames
 from pull_logs.snapshot.write import page_merge as sweep
 from pull_logs.snapshot.write import spool
-from pull_logs.snapshot.write.seal import BundleRun, seal_runs, write_bundle
+from pull_logs.snapshot.write.seal import seal_runs, write_bundle
 from pull_logs.snapshot.write.spool import Spool
 from pull_logs.snapshot.write.spool_folder import SpoolFolder
-from pull_logs.snapshot.write.stored_run import store_run
+from pull_logs.snapshot.write.stored_run import BundleRun, store_run
 
 PATHS = [RunPath("acme", "nano", "a"), RunPath("acme", "nano", "A"), RunPath("\u00e9/b", "x y", "~")]
 """Two runs that a file system may take for one, and one whose every part is encoded."""

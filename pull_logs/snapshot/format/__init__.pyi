@@ -7,7 +7,6 @@ from .container import ZipContainer as ZipContainer
 from .container import open_container as open_container
 from .content_id import ContentHasher as ContentHasher
 from .content_id import content_id as content_id
-from .content_id import rows_hash as rows_hash
 from .file_record import FileRecord as FileRecord
 from .file_record import FileSource as FileSource
 from .file_record import check_name as check_name

@@ -20,25 +20,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
-from pull_logs.rows.arrays import decoded_size, written_out
+from pull_logs.rows.arrays import decoded, decoded_size
 from pull_logs.rows.canonical import canon_record, canon_text, canonical_text, parse_json
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format.names import RUNS
 
 GROUP_ROWS = 256
 
-DOCUMENTS = ("config", "config_internal", "summary", "system_summary", "metadata")
+DOCUMENTS = tuple(field.name for field in RUN_FIELDS if field.kind == "document" and field.required)
 """The columns of JSON text."""
 
-_TEXTS = ("group", "job_type", "sweep", "notes", "user", "commit", "created_at", "heartbeat_at")
+_REQUIRED = tuple(field.name for field in RUN_FIELDS if field.kind == "text" and field.required)
+_TEXTS = tuple(
+    field.name
+    for field in RUN_FIELDS
+    if field.kind in ("text", "time") and not field.required and field.name != "host"
+)
 _COUNTS = ("promised_rows", "promised_last_step", "received_rows", "received_last_step")
 _NUMBERS = ("rows", "first_step", "last_step", *_COUNTS)
 
 SCHEMA = pa.schema(
     [
         pa.field("host", pa.string()),
-        *(pa.field(name, pa.string(), nullable=False) for name in ("entity", "project", "run_id")),
-        *(pa.field(name, pa.string(), nullable=False) for name in ("name", "state")),
+        *(pa.field(name, pa.string(), nullable=False) for name in _REQUIRED),
         pa.field("tags", pa.list_(pa.field("element", pa.string()))),
         *(pa.field(name, pa.string()) for name in _TEXTS),
         *(pa.field(name, pa.int64()) for name in _NUMBERS),
@@ -66,7 +71,7 @@ _TEXT_LEAVES = [
     for field in SCHEMA
     if field.type == pa.string() or field.name == "tags"
 ]
-_DICTIONARIES = ["host", "entity", "project", "state", "group", "job_type", "sweep", "user"]
+_DICTIONARIES = [field.name for field in RUN_FIELDS if field.repetitive and field.kind != "document"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +241,7 @@ def _plain(table: pa.Table) -> pa.Table:
         raise ValueError(f"its text would take {size} bytes of memory, and {MAX_TEXT} are the most")
     schema = pa.schema([SWEPT_SCHEMA.field(name) for name in table.column_names])
     columns = [
-        pa.chunked_array(map(written_out, column.chunks), field.type)
+        pa.chunked_array(map(decoded, column.chunks), field.type)
         for column, field in zip(table.columns, schema, strict=True)
     ]
     return pa.Table.from_arrays(columns, schema=schema)

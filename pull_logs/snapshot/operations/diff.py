@@ -16,14 +16,15 @@ from pull_logs.errors import BundleDamagedError
 from pull_logs.rows.batches import steps_of
 from pull_logs.rows.canonical import same
 from pull_logs.rows.cells import utf8_order
-from pull_logs.rows.diff import Window
+from pull_logs.rows.diff import HistoryDiff
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.read import Bundle, Run, walk_runs
 
 EXAMPLES = 5
 """The most cells of a run that are shown as examples of what was rewritten."""
 
-_FACTS = ("name", "state", "tags", "group", "job_type", "notes", "sweep", "created_at", "complete")
+_FACTS = (*(field.name for field in RUN_FIELDS if field.identified), "complete")
 
 
 Change = Literal["added", "removed", "changed"]
@@ -245,7 +246,7 @@ class _RowCounts:
     keys: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[CellEdit]] = field(default_factory=dict)
 
-    def add(self, window: Window) -> None:
+    def add(self, window: HistoryDiff) -> None:
         """Count the changes of one window."""
         appended = len(window.added) if self.last is None else int((window.added > self.last).sum())
         self.appended += appended

@@ -25,7 +25,7 @@ from typing import Literal, TypeAlias
 from pull_logs.errors import MergeConflictError
 from pull_logs.rows.batches import steps_of
 from pull_logs.rows.canonical import canonical_text
-from pull_logs.rows.diff import Window
+from pull_logs.rows.diff import HistoryDiff
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import coverage_fields, info_fields
 from pull_logs.snapshot.operations.subset import metrics_of
@@ -275,7 +275,7 @@ def _why_files_not_covered(less: Run, more: Run) -> str | None:
     return None
 
 
-def _first_loss(window: Window, less: str, more: str) -> str | None:
+def _first_loss(window: HistoryDiff, less: str, more: str) -> str | None:
     """Return the first row or cell of the old rows that the new rows do not have, as a sentence."""
     steps = steps_of(window.old)
     losses = [(int(window.gone[0]), "")] if len(window.gone) else []

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pull_logs.rows.arrays import text_array
 from pull_logs.rows.batches import RESIDUAL, RESIDUAL_ONLY, BatchCells, take_apart
 from pull_logs.rows.canonical import INT_LIMIT, INT_MIN, STEP
 from pull_logs.rows.cells import (
@@ -25,8 +26,7 @@ from pull_logs.rows.cells import (
     cell_text,
     cells_of,
     column_kind,
-    place,
-    text_array,
+    column_of_kind,
     utf8_order,
 )
 
@@ -127,7 +127,7 @@ class PlainPlan:
             return text_array(
                 [cell_text(found[row]) if row in found else None for row in range(cells.length)]
             )
-        array = place(found, kind.value, length=cells.length).typed
+        array = column_of_kind(found, kind.value, length=cells.length).typed
         return pa.nulls(cells.length, kind.arrow) if array is None else array
 
 

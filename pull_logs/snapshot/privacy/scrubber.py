@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pull_logs.rows.arrays import flat
 from pull_logs.rows.batches import RESIDUAL, residual_rows, steps_of
 from pull_logs.rows.canonical import STEP, canonical_text
-from pull_logs.rows.cells import flat
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
-from pull_logs.snapshot.format import DOCUMENTS
 from pull_logs.snapshot.privacy.patterns import (
     HINT,
     KINDS,
@@ -31,10 +31,7 @@ from pull_logs.snapshot.privacy.patterns import (
 
 Steps: TypeAlias = NDArray[np.int64]
 
-_TEXTS = ("name", "group", "job_type", "notes")
-
-_MACHINE = frozenset({"metadata", "config_internal"})
-"""The documents that describe the machine and its user."""
+_SCRUBBED = tuple(field for field in RUN_FIELDS if field.scrubbed)
 
 _TRANSPARENT = frozenset({"value", "default"})
 """Keys that do not describe their value: W&B wraps the values of a config in them."""
@@ -108,16 +105,15 @@ class Scrubber:
 
     def info(self, info: RunInfo) -> RunInfo:
         """Scrub the facts of a run; the path, the commit and the host of the API are not changed."""
-        facts: dict[str, Any] = {name: self._optional(getattr(info, name), name) for name in _TEXTS}
-        facts["tags"] = tuple(self.text(tag, f"tags[{index}]") for index, tag in enumerate(info.tags))
-        facts["user"] = self._optional(info.user, "user", machine=True)
-        for name in DOCUMENTS:
-            facts[name] = self.value(getattr(info, name), name, machine=name in _MACHINE)
-        facts["sweep_config"] = self.value(info.sweep_config, "sweep_config")
+        facts: dict[str, Any] = {}
+        for field in _SCRUBBED:
+            name, value, machine = field.name, field.reader(info), field.scrubbed == "machine"
+            if field.kind == "tags":
+                facts[name] = tuple(self.text(tag, f"{name}[{index}]") for index, tag in enumerate(value))
+            else:
+                key = name if machine and field.kind == "text" else ""
+                facts[name] = self.value(value, name, key=key, machine=machine)
         return replace(info, **facts)
-
-    def _optional(self, text: str | None, name: str, *, machine: bool = False) -> str | None:
-        return None if text is None else self.text(text, name, key=name if machine else "", machine=machine)
 
     def value(self, value: Any, location: str, *, key: str = "", machine: bool = False) -> Any:
         """Scrub every text in a JSON-like value, each with the key that it is stored under.

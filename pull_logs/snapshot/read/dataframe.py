@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from pull_logs.rows.arrays import flat
 from pull_logs.rows.batches import RESIDUAL, residual_rows
 from pull_logs.rows.canonical import STEP
-from pull_logs.rows.cells import flat
 
 
 def to_frame(table: pa.Table, columns: Collection[str] | None = None) -> pd.DataFrame:

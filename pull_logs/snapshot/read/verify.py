@@ -19,6 +19,7 @@ from itertools import chain
 from pathlib import Path
 
 from pull_logs.errors import BundleDamagedError, DamageError, DataError, FormatTooNewError
+from pull_logs.rows.hashing import rows_hash
 from pull_logs.snapshot.format import (
     DIGEST,
     FORMAT,
@@ -38,7 +39,6 @@ from pull_logs.snapshot.format import (
     parse_manifest,
     read_batches,
     render_digest,
-    rows_hash,
     run_of_member,
 )
 from pull_logs.snapshot.read.bundle import Bundle, check_members

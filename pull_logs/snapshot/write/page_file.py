@@ -30,7 +30,8 @@ import pyarrow as pa
 
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.rows.batches import steps_of
-from pull_logs.rows.canonical import Lane, canon_text
+from pull_logs.rows.canonical import canon_text
+from pull_logs.rows.merge import Lane
 
 FRAME_ROWS = 131_072
 FRAME_BYTES = 16 << 20

@@ -15,8 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pull_logs.rows.batches import steps_of
-from pull_logs.rows.canonical import Lane
-from pull_logs.rows.merge import LanedBatch, merge_batches
+from pull_logs.rows.merge import Lane, LanedBatch, merge_batches
 from pull_logs.snapshot.write.page_file import PageFrame, write_frames
 
 RANGE_BYTES = 16 << 20

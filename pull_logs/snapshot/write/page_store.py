@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pull_logs.rows.canonical import Lane
+from pull_logs.rows.merge import Lane
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.disk import sync
 from pull_logs.snapshot.write.page_file import PageFrame, cut_torn_tail, read_frames, write_frames

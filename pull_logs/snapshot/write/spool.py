@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 
 from pull_logs.errors import BundleDamagedError
-from pull_logs.rows.canonical import Lane
-from pull_logs.rows.merge import LanedBatch, merge_batches
+from pull_logs.rows.merge import Lane, LanedBatch, merge_batches
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.disk import disk_errors
 from pull_logs.snapshot.format import FileSource

@@ -103,7 +103,7 @@ def test_the_exit_code_is_that_of_the_command(script: str, code: int) -> None:
         (
             [*EXEC[:3], "-b", str(BUNDLE), "exec", "--", "true"],
             2,
-            f"-b stands before the command 'exec'; write: pull-logs exec -b {BUNDLE}",
+            f"-b is before the command 'exec'; write: pull-logs exec -b {BUNDLE}",
         ),
     ],
 )

@@ -20,8 +20,8 @@ from pull_logs import snapshot
 from pull_logs.errors import BundleDamagedError, MetricNotFoundError, RunNotFoundError
 from pull_logs.rows.batches import RESIDUAL, batch_rows
 from pull_logs.rows.canonical import canon_row, same
+from pull_logs.rows.hashing import rows_hash
 from pull_logs.runs import Coverage, RunPath
-from pull_logs.snapshot.format.content_id import rows_hash
 from pull_logs.snapshot.read import run as run_module
 from pull_logs.snapshot.read.bundle import Bundle, open_bundle
 from pull_logs.snapshot.write.seal import write_bundle

@@ -406,12 +406,13 @@ def test_a_difference_names_the_files(good: Path, tmp_path: Path, capsys: pytest
         assert not diff_bundles(after, after)
     assert main(["diff", str(good), str(other)]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
-        "[RUNS] added=0 gone=0 changed=1 unchanged=1",
-        "changed acme/nano/3fk2a files=3",
-        "[FILES] edits=3",
-        "acme/nano/3fk2a ..: removed 2 bytes",
-        'acme/nano/3fk2a "new\\n.txt": added 2 bytes',
-        "acme/nano/3fk2a output.log: changed 16 bytes -> 8 bytes",
+        "[CHANGES] added=0 gone=0 changed=1 unchanged=1",
+        "changed path=acme/nano/3fk2a files=3",
+        "[FILE_CHANGES] changes=3",
+        "run,file,change,old_bytes,new_bytes",
+        "acme/nano/3fk2a,..,removed,2,",
+        'acme/nano/3fk2a,"new\\n.txt",added,,2',
+        "acme/nano/3fk2a,output.log,changed,16,8",
     ]
     assert main(["diff", str(good), str(other), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -503,7 +504,7 @@ def test_info_tells_of_them(good: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["info", str(good)]) == 0
     lines = capsys.readouterr().out.splitlines()[-2:]
     size = sum(map(len, CONTENTS.values()))
-    assert f"last_step=4 files={len(CONTENTS)} file_bytes={size} complete" in lines[0]
+    assert f"last_step=4 complete=yes files={len(CONTENTS)} file_bytes={size}" in lines[0]
     assert "files=" not in lines[1]
     assert main(["info", str(good), "--json"]) == 0
     runs = json.loads(capsys.readouterr().out)["runs"]
@@ -571,7 +572,8 @@ def test_text_that_is_too_long_is_told_and_left_out(
     assert capsys.readouterr().out.splitlines()[1:] == [
         "(none)",
         "[UNREAD] files=1",
-        "acme/nano/3fk2a long.log",
+        "run,file",
+        "acme/nano/3fk2a,long.log",
     ]
     out = tmp_path / "out.wandb.zip"
     assert main(["audit", str(long), "--redact", "-o", str(out)]) == 0

@@ -18,8 +18,7 @@ from bundlekit import ROWS, SYSTEM_ROWS, bundle_run, make_bundle, run_info, two_
 
 from pull_logs.errors import BundleDamagedError, DataError, FileMissingError, PullLogsError, UsageError
 from pull_logs.rows.batches import batch_from_rows, batch_rows, system_batch_from_rows
-from pull_logs.rows.canonical import Lane
-from pull_logs.rows.merge import LanedBatch
+from pull_logs.rows.merge import Lane, LanedBatch
 from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot import disk as disk_module
 from pull_logs.snapshot.format.parquet_write import write_table
