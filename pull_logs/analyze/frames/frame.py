@@ -90,9 +90,10 @@ class Frame:
         self._cache: dict[str, Column] = {}
         self._residual: Residual | None = None
         keys = run.schema().names
+        residual = Residual()
         if RESIDUAL in keys:
-            self._take(run.table([STEP, RESIDUAL]), residual=True)
-        residual = self._residual or Residual()
+            table = run.table([STEP, RESIDUAL])
+            self._steps, self._residual = read_steps(table), (residual := Residual.read(table))
         self._nested = {join_path(path): path for path in residual.by_path}
         self._literal = frozenset(residual.by_key)
         keys = self._own_keys(keys)

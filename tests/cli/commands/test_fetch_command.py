@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from checkout import ROOT
 
-from pull_logs.cli.render.pull import tell_report
+from pull_logs.cli.render.pull_report import print_report
 from pull_logs.fetch import PullReport, RunOutcome
 from pull_logs.replay import ReplayServer, serve_bundle
 from pull_logs.runs import RunPath
@@ -66,7 +66,7 @@ def report(*runs: RunOutcome) -> PullReport:
 def test_the_end_is_a_table_of_what_is_whole_and_what_is_not_and_why(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    tell_report(
+    print_report(
         report(
             outcome("a", rows=1000, complete=True, promised_rows=1000),
             outcome("b", rows=50, promised_rows=1200, reason="W&B promised 1200 rows and 50 arrived"),
@@ -93,12 +93,12 @@ def test_the_end_is_a_table_of_what_is_whole_and_what_is_not_and_why(
 
 
 def test_where_everything_is_whole_no_table_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
-    tell_report(report(outcome("a", rows=1100, complete=True)))
+    print_report(report(outcome("a", rows=1100, complete=True)))
     assert capsys.readouterr().err.splitlines()[-1].startswith("1 of 1 run whole; ")
 
 
 def test_a_resumed_or_refreshed_pull_tells_how_the_runs_came(capsys: pytest.CaptureFixture[str]) -> None:
-    tell_report(
+    print_report(
         report(
             outcome("a", complete=True, how="resumed"),
             outcome("b", complete=True, how="appended", new_rows=1),
