@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pull_logs.cli.render import COMPARISON_SHAPES, OVERVIEW_SHAPES, VIEW_SHAPES, fit_json, render_text
-from pull_logs.cli.sections import compare_sections, overview_sections, view_sections
+from pull_logs.cli.render.json_answer import fit_json
+from pull_logs.cli.render.shapes import COMPARISON_SHAPES, OVERVIEW_SHAPES, VIEW_SHAPES
+from pull_logs.cli.render.text import render_text
+from pull_logs.cli.sections.compare import compare_sections
+from pull_logs.cli.sections.overview import overview_sections
+from pull_logs.cli.sections.view import view_sections
 
 
 def view_text(answer: Mapping[str, Any], *, max_tokens: int = 0) -> str:

@@ -6,13 +6,7 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.options import (
-    assert_options,
-    hint_options,
-    origin_options,
-    output_options,
-    source_options,
-)
+from pull_logs.cli.options import assert_options, hint_options, origin_options, output_options, source_options
 from pull_logs.cli.output import print_answer, take_output
 from pull_logs.cli.sources import take_sources
 

@@ -1,5 +1,4 @@
 from .budget import COMPARISON_TOKENS as COMPARISON_TOKENS
-from .budget import MIN_TOKENS as MIN_TOKENS
 from .budget import Shape as Shape
 from .budget import check_budget as check_budget
 from .cells import ABSENT as ABSENT

@@ -1,4 +1,3 @@
-from .assertions import MOST_NAMED as MOST_NAMED
 from .audit import audit_object as audit_object
 from .audit import audit_sections as audit_sections
 from .compare import compare_sections as compare_sections

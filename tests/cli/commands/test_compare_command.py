@@ -26,7 +26,7 @@ from pull_logs.analyze.answers.comparison import Comparison, compare_runs
 from pull_logs.analyze.questions.alignment import DEFINED, Place
 from pull_logs.analyze.statistics.ranking import Criterion
 from pull_logs.cli.main import main
-from pull_logs.cli.render import COMPARISON_TOKENS
+from pull_logs.cli.render.budget import COMPARISON_TOKENS
 from pull_logs.cli.sections.side_by_side import label_ranges
 from pull_logs.errors import PullLogsError
 

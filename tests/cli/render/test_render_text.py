@@ -12,24 +12,21 @@ from hostileruns import NASTY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.cli.render import (
+from pull_logs.cli.render.budget import MIN_TOKENS
+from pull_logs.cli.render.cells import (
     ABSENT,
-    MIN_TOKENS,
     At,
-    Column,
-    Section,
     at_cell,
     cell,
-    escape,
     exact,
-    inline,
     known,
     known_exact,
     name_cell,
-    render_text,
     text_cell,
 )
-from pull_logs.cli.render.section import Layout
+from pull_logs.cli.render.escape import escape, inline
+from pull_logs.cli.render.section import Column, Layout, Section
+from pull_logs.cli.render.text import render_text
 from pull_logs.errors import UsageError
 
 NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)

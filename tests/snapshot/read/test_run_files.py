@@ -577,7 +577,10 @@ def test_text_that_is_too_long_is_told_and_left_out(
     ]
     out = tmp_path / "out.wandb.zip"
     assert main(["audit", str(long), "--redact", "-o", str(out)]) == 0
-    assert "left out 'long.log' of acme/nano/3fk2a: too long a text to look at" in capsys.readouterr().err
+    assert (
+        "left out 'long.log' of acme/nano/3fk2a: the text is too long to be searched"
+        in capsys.readouterr().err
+    )
     assert list(contents_in(out)) == ["a.bin", "a.log"]
 
 
