@@ -20,7 +20,7 @@ from pull_logs.errors import NotFoundError
 from pull_logs.fetch import RunFilter, Selection, Settings, pull_sync, run_async
 from pull_logs.fetch.api import Client
 from pull_logs.replay.data import compile_filter
-from pull_logs.replay.graphql import Listing, Named, Sweep
+from pull_logs.replay.graphql import Listing, QueryTarget, Sweep
 from pull_logs.runs import RunInfo, RunPath, RunReference
 from pull_logs.snapshot import Bundle, merge_bundles, open_bundle
 
@@ -43,7 +43,12 @@ class Recorder:
     """
 
     def __init__(
-        self, into: Path, others: Sequence[Path], *, settings: Settings, requested: set[tuple[Path, Named]]
+        self,
+        into: Path,
+        others: Sequence[Path],
+        *,
+        settings: Settings,
+        requested: set[tuple[Path, QueryTarget]],
     ) -> None:
         self._into, self._others = into, others
         self._settings = settings
@@ -72,7 +77,7 @@ class Recorder:
             return None
         return self._settings.entity or run_async(partial(_default_entity, self._settings))
 
-    def record(self, named: Collection[Named]) -> Sequence[Bundle] | None:
+    def record(self, named: Collection[QueryTarget]) -> Sequence[Bundle] | None:
         """Pull what is neither in a bundle nor was requested before.
 
         Returns:
@@ -88,7 +93,7 @@ class Recorder:
             self._requested.add((self._into, one))
         return self.bundles if changed else None
 
-    def _holds(self, named: Named) -> bool:
+    def _holds(self, named: QueryTarget) -> bool:
         return isinstance(named, RunPath) and any(str(named) in bundle for bundle in self.bundles)
 
     def _pull(self, selection: Selection) -> bool:
@@ -115,7 +120,7 @@ class Recorder:
         self.bundles = tuple([self._stack.enter_context(open_bundle(path)) for path in paths])
 
 
-def _selection(named: Named, held: Callable[[Named], bool]) -> Selection:
+def _selection(named: QueryTarget, held: Callable[[QueryTarget], bool]) -> Selection:
     """Return the runs to pull; of a listing or a sweep only those that are not held.
 
     Raises:

@@ -19,20 +19,19 @@ class RunField:
 
     Attributes:
         name: Its name in expressions, in `runs.parquet` and in the content id.
-        kind: `text`; `time`, text that is ordered as a moment; `tags`, a list of texts; or `document`, a JSON
-            object.
+        kind: `text`; `time`, an ISO 8601 time as text; `tags`, a list of texts; or `document`, a JSON object.
         required: Whether every run has it.
         attribute: The attribute of a `RunInfo` that holds it, dotted; its name where this is empty.
         graphql: The field of W&B's GraphQL type `Run`; empty where that has none.
         server_names: Its names in W&B's filters and orders, the usual one first.
-        prefiltered: Whether W&B's server compares its text exactly as this package does, so that a condition on
-            it can be sent.
+        prefiltered: Whether W&B's server compares its text as this package does, so that it can check a
+            condition on it.
         filtered: Whether run expressions (`--filter`) know it by its name.
         grouped: Whether runs can be grouped by it.
         identified: Whether it is part of the content id and of the differences between bundles. Config and
             summary are too, each as a document of its own.
         repetitive: Whether many runs share a value, so that its column is encoded with a dictionary.
-        scrubbed: How audits look at its texts: as `text`, as `machine` where they describe the machine and its
+        scrubbed: How audits search its texts: as `text`, as `machine` if they describe the machine and its
             user, or not at all (None).
     """
 

@@ -38,7 +38,7 @@ class ReleaseError(Exception):
 
 
 def current_version() -> str:
-    """The version of the package, which the changelog must name as its newest.
+    """Return the version of the package, which must be the newest in the changelog.
 
     Raises:
         ReleaseError: They differ, or one of them has none.
@@ -56,7 +56,7 @@ def check_wheel(wheel: Path) -> None:
     """Verify that a wheel has what an installed package needs.
 
     Raises:
-        ReleaseError: It has not, or it has something else.
+        ReleaseError: Files are missing, or it has others.
     """
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -70,10 +70,10 @@ def check_wheel(wheel: Path) -> None:
 
 
 def check_sdist(sdist: Path) -> None:
-    """Verify that a source archive has the sources alone.
+    """Verify that a source archive has the sources only.
 
     Raises:
-        ReleaseError: It has more, or no tests.
+        ReleaseError: It has other files, or lacks some.
     """
     with tarfile.open(sdist) as archive:
         names = [name.partition("/")[2] for name in archive.getnames()]
@@ -104,7 +104,7 @@ def build(dist: Path, *options: str) -> list[Path]:
 
 
 def main() -> int:
-    """Build and check; 1 if something is wrong."""
+    """Build and check a release; return 1 if something is wrong."""
     dist = ROOT / "dist"
     shutil.rmtree(dist, ignore_errors=True)
     try:

@@ -3,7 +3,7 @@
     settings -> client -> discovery -> history (exported files, live rows) -> pieces -> spool -> bundle
 
 `api` sends requests: `settings` finds the address and the credentials, `client` sends GraphQL queries with
-the key and `downloads` files without it, both over `connection`; `failures` separates passing from final
+the key and `downloads` files without it, both over `connection`; `failures` separates temporary from final
 errors, `retry` repeats requests and `rate_limit` bounds them. `discovery` finds the runs of a `selection`
 and reads them into `run_plan`. `history` reads one run from its exported files and live rows, or updates it
 from an earlier bundle, and `files` downloads the files that it logged. `pipeline` is a complete pull with its

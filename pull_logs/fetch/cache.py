@@ -49,7 +49,6 @@ def open_cached(
     folder: Path | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     progress: ProgressHook | None = None,
-    concurrency: int = 32,
     policy: RetryPolicy | None = None,
 ) -> list[Run]:
     """Open the current state of the runs of a selection, from the cache where they are unchanged.
@@ -65,7 +64,6 @@ def open_cached(
         folder: The folder of the cache; that of the user if None.
         transport: Replaces the network.
         progress: Receives the progress of the downloads.
-        concurrency: The maximum number of requests in flight.
         policy: How often and how long a failed request is sent again.
 
     Returns:
@@ -82,15 +80,8 @@ def open_cached(
     if offline:
         paths = cache.find_all(selection)
     else:
-        client_factory = partial(
-            Client,
-            cache.settings,
-            transport=transport,
-            concurrency=concurrency,
-            policy=policy,
-            progress=progress,
-        )
-        paths = run_async(partial(_update, cache, selection, client_factory, refresh=refresh))
+        client = partial(Client, cache.settings, transport=transport, policy=policy, progress=progress)
+        paths = run_async(partial(_update, cache, selection, client, refresh=refresh))
     return [next(stack.enter_context(cache.open(path)).runs()) for path in paths]
 
 

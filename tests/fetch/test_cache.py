@@ -97,7 +97,7 @@ def test_refresh_asks_again_whatever_is_cached(tmp_path: Path) -> None:
     assert server.count("GET a-0") == 2
 
 
-def test_offline_nobody_is_asked(tmp_path: Path) -> None:
+def test_offline_nothing_is_requested(tmp_path: Path) -> None:
     server = ScriptedWandb(FakeRun.exported("a", rows_of(range(5))))
     online = look(server, tmp_path, named("a"))
     server.requests.clear()
@@ -131,7 +131,7 @@ def test_a_missing_run_is_an_error_of_its_own(tmp_path: Path) -> None:
         look(ScriptedWandb(FakeRun.exported("a", rows_of(range(2)))), tmp_path, named("a", "x"))
 
 
-def test_a_damaged_cache_is_filled_anew(tmp_path: Path) -> None:
+def test_a_damaged_cache_is_filled_again(tmp_path: Path) -> None:
     rows = rows_of(range(5))
     server = ScriptedWandb(FakeRun.exported("a", rows))
     look(server, tmp_path, named("a"))

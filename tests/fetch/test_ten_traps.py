@@ -45,8 +45,8 @@ async def test_1_signed_urls_are_fetched_without_the_key(tmp_path: Path, kind: t
     server = kind(FakeRun.exported("r", rows, shards=2))
     await pull_from(server, tmp_path / "b.zip")
     assert_rows(tmp_path / "b.zip", {"r": rows})
-    told = {"authorization" in request.headers for request in server.requests if request.method == "GET"}
-    assert told == {False}
+    sent = {"authorization" in request.headers for request in server.requests if request.method == "GET"}
+    assert sent == {False}
 
 
 @pytest.mark.parametrize(

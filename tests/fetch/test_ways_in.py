@@ -86,7 +86,7 @@ def test_live_pages(rows: Rows) -> None:
 shard_cells: Mapping[str, st.SearchStrategy[Any]] = {
     "number": st.floats(),
     "half": st.floats(width=16),
-    "whole": st.integers(-(2**63), 2**63 - 1),
+    "integer": st.integers(-(2**63), 2**63 - 1),
     "flag": st.booleans(),
     "text": st.text(max_size=4) | st.sampled_from(["NaN", "Infinity", ""]),
     "list": st.lists(st.floats() | st.none(), max_size=3),

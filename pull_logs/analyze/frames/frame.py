@@ -88,14 +88,15 @@ class Frame:
         self.length = run.rows
         self._steps: Steps | None = None
         self._cache: dict[str, Column] = {}
-        self._residual = Residual()
+        self._residual: Residual | None = None
         keys = run.schema().names
+        residual = Residual()
         if RESIDUAL in keys:
             table = run.table([STEP, RESIDUAL])
-            self._steps = read_steps(table)
-            self._residual = Residual.read(table)
-            keys = self._keys_with_residual(keys)
-        self._nested = {join_path(path): cells for path, cells in self._residual.by_path.items()}
+            self._steps, self._residual = read_steps(table), (residual := Residual.read(table))
+        self._nested = {join_path(path): path for path in residual.by_path}
+        self._literal = frozenset(residual.by_key)
+        keys = self._own_keys(keys)
         self._keys = _column_names([key for key in keys if key != STEP], self._nested)
         self.names: tuple[str, ...] = (STEP, *sorted({*self._keys, *self._nested}))
 
@@ -132,18 +133,23 @@ class Frame:
         if STEP in wanted:
             wanted.remove(STEP)
             self._cache[STEP] = Column(numbers(self.steps), "number")
-        keys = [self._keys[name] for name in wanted if name in self._keys]
-        typed = self._read_typed(keys) if keys else {}
+        typed = self._read(wanted)
+        residual = self._residual or Residual()
         for name in wanted:
-            key = self._keys.get(name)
-            residual = self._nested[name] if key is None else self._residual.by_key.get(key)
+            key, path = self._keys.get(name), self._nested.get(name, ())
             # An array is dropped as soon as its column is made, so that both are in memory for one column only.
-            self._cache[name] = read_column(typed.pop(key, None), residual, length=self.length)
+            array = None if key is None else typed.pop(key, None)
+            cells = residual.by_path.get(path) if key is None else residual.by_key.get(key)
+            self._cache[name] = read_column(array, cells, length=self.length)
 
-    def _read_typed(self, keys: Sequence[str]) -> dict[str | None, pa.ChunkedArray]:
+    def _read(self, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+        """Read the typed cells of columns, by their keys, and the residual if any of them has cells in it."""
+        keys = [self._keys[name] for name in names if name in self._keys]
+        in_residual = any(name in self._nested or self._keys[name] in self._literal for name in names)
+        if not keys and (self._residual is not None or not in_residual):
+            return {}
         table = self._run.table([STEP, *keys])
-        if self._steps is None:
-            self._steps = read_steps(table)
+        self._take(table, residual=in_residual)
         # A key may have the name of the residual column; its cells are then in the residual.
         return {
             name: array
@@ -151,22 +157,45 @@ class Frame:
             if name not in (STEP, RESIDUAL)
         }
 
+    def _take(self, table: pa.Table, *, residual: bool) -> None:
+        """Keep the steps of a table that was read, and its residual, unless they are known."""
+        if self._steps is None:
+            self._steps = read_steps(table)
+        if residual and self._residual is None:
+            self._residual = Residual.read(table)
+
     def forget(self) -> None:
-        """Drop every column that was read, so that the frames of many runs fit into memory together."""
+        """Drop everything that was read but the names, so that the frames of many runs fit into memory together."""
         self._cache = {}
         self._steps = None
+        self._residual = None
 
-    def _keys_with_residual(self, typed: Collection[str]) -> list[str]:
-        """Return the keys that have a column of their own: typed ones, and those of the residual."""
-        literal, parents = self._residual.by_key, {path[0] for path in self._residual.by_path}
-        keys = {*typed, *literal, *parents}
-        if RESIDUAL not in literal:
+    def _own_keys(self, typed: Collection[str]) -> list[str]:
+        """Return the keys of the history that have a column of their own name."""
+        parents = {path[0] for path in self._nested.values()}
+        keys = {*typed, *self._literal, *parents}
+        if RESIDUAL not in self._literal:
             keys.discard(RESIDUAL)
         # A key all of whose values are nested has dotted columns only.
-        only_nested = parents & keys - literal.keys()
+        only_nested = parents - self._literal
         if only_nested:
             only_nested -= set(self._run.table([STEP, *only_nested]).column_names)
         return [key for key in keys if key not in only_nested]
+
+
+def open_frames(runs: Sequence[RunLike]) -> list[Frame]:
+    """Return the frames of runs; of several runs, nothing but the names of their columns is kept.
+
+    Raises:
+        DamageError: A history is damaged.
+    """
+    frames = []
+    for run in runs:
+        frame = Frame(run)
+        if len(runs) > 1:
+            frame.forget()
+        frames.append(frame)
+    return frames
 
 
 def _column_names(keys: Sequence[str], nested: Collection[str]) -> dict[str, str]:

@@ -33,7 +33,7 @@ def read_answer(content: bytes, *, operation: str, host: str, partial: bool, sec
         secrets: What is removed from the texts of errors.
 
     Raises:
-        TransientError: The body is not a GraphQL answer, or its errors may pass.
+        TransientError: The body is not a GraphQL answer, or its errors may be temporary.
         SignInError: The key has no permission.
         RejectedQueryError: The server does not accept a query of this form.
     """

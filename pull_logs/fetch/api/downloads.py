@@ -16,7 +16,7 @@ from anyio.to_thread import run_sync
 from pull_logs.errors import NetworkError, ServerError
 from pull_logs.fetch.api.connection import ConnectionPool, check_length
 from pull_logs.fetch.api.errors import TransientError, UrlRefusedError
-from pull_logs.fetch.api.failures import FINAL_STATUSES, Secrets, body_text, passing_status
+from pull_logs.fetch.api.failures import FINAL_STATUSES, Secrets, body_text, temporary_status
 from pull_logs.fetch.api.rate_limit import Slot
 from pull_logs.fetch.api.retry import Retrier
 from pull_logs.fetch.api.urls import host_of, join_url, split_url
@@ -180,7 +180,7 @@ async def refusal(
         return UrlRefusedError(error)
     if status in FINAL_STATUSES or status < 400:
         return error
-    return passing_status(response, error, wall=pool.clock.wall())
+    return temporary_status(response, error, wall=pool.clock.wall())
 
 
 def _check_magic(found: Download, host: str) -> None:

@@ -1,9 +1,9 @@
-"""What an unsuccessful answer means: which failures may pass, which are final, and the text of each.
+"""What an unsuccessful answer means: which failures are temporary, which are final, and the text of each.
 
 The rules are those of the SDK (docs/protocol.md, "Errors, retries and limits"): 408, 429, 5xx except 501 and
-other 4xx may pass; 400, 401, 403, 404, 409, 410, 413, 422 and 501 are final. More patient than the SDK, this
-package repeats a query that got a GraphQL error in a 200 answer a few times, unless the text of the error
-shows that a repetition cannot help.
+other 4xx are temporary; 400, 401, 403, 404, 409, 410, 413, 422 and 501 are final. More patient than the SDK,
+this package repeats a query that got a GraphQL error in a 200 answer a few times, unless the text of the
+error shows that a repetition cannot help.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def status_error(response: httpx.Response, content: bytes, *, host: str, wall: f
     else:
         error = ServerError(f"{host} answered {status}{suffix}", status=status)
         if status >= 400 and status not in FINAL_STATUSES:
-            return passing_status(response, error, wall=wall)
+            return temporary_status(response, error, wall=wall)
     return error
 
 
@@ -133,8 +133,8 @@ def _redirect_target(response: httpx.Response) -> str:
         return "a malformed address"
 
 
-def passing_status(response: httpx.Response, error: AccessError, *, wall: float) -> TransientError:
-    """Return the error for a status that may pass, with the wait that the server asks for."""
+def temporary_status(response: httpx.Response, error: AccessError, *, wall: float) -> TransientError:
+    """Return the error for a temporary status, with the wait that the server requests."""
     headers = response.headers
     wait = retry_after_seconds(headers.get("retry-after"), wall=wall)
     if wait is None and response.status_code == 429:

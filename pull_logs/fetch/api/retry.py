@@ -1,4 +1,4 @@
-"""Retries: requests that fail in a passing way are sent again, within bounds of attempts and time.
+"""Retries: requests that fail temporarily are sent again, within bounds of attempts and time.
 
 A request that may succeed later raises `TransientError`, and `Retrier.run` sends it again. A retrier
 serves one kind of request (GraphQL or storage) and has an adaptive limit of concurrent requests.

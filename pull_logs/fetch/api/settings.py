@@ -319,5 +319,5 @@ def _checked(found: _Key) -> _Key:
         return found
     return _Key(
         refusal=f"the API key in {found.origin} is malformed",
-        hint="a key has 40 letters, digits and underscores or more; `wandb login` stores one",
+        hint="a key has at least 40 letters, digits and underscores; `wandb login` stores one",
     )

@@ -162,7 +162,7 @@ def batches_of_file(file: BinaryIO) -> Iterator[pa.Table]:
 
 
 def _buffer_size(metadata: pq.FileMetaData) -> int:
-    """Return the bytes of a column to read at a time; 0 for a complete column of a row group, the fastest way.
+    """Return the bytes of a column to read at a time; 0 for all of a row group, which is fastest.
 
     Without a limit, a file that is one long row group would be in memory completely, in its compressed form.
     """

@@ -1,7 +1,7 @@
 """The fields of a run that a filter or an order can name.
 
-W&B takes camel case and snake case (`createdAt`, `created_at`), and reaches
-into the config and the summary with dots (read API facts, section 3.3).
+W&B accepts camel case and snake case (`createdAt`, `created_at`), and dotted paths into the config and the
+summary. See docs/protocol.md, "Filters and orders".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pull_logs.runs import RunInfo
 from pull_logs.snapshot import Run
 
 Facts = Run | RunInfo
-"""What is known of a run; a `Run` of a bundle parses a document when it is asked for."""
+"""The record of a run; a `Run` of a bundle parses a document only when it is read."""
 
 FieldReader = Callable[[Facts], Any]
 
@@ -31,11 +31,11 @@ class Missing:
 
 
 MISSING: Final = Missing()
-"""What a run has in a field that it does not have; null is a value of its own."""
+"""The value of a field that a run does not have; null is a different value."""
 
 
 def parse_time(value: object) -> datetime | None:
-    """A moment from ISO 8601 text, UTC unless it says otherwise; None for anything else."""
+    """Parse a time in ISO 8601, in UTC unless it has an offset; None for anything else."""
     if not isinstance(value, str):
         return None
     try:
@@ -46,7 +46,7 @@ def parse_time(value: object) -> datetime | None:
 
 
 def _duration(info: Facts) -> float | int | None:
-    """Seconds that the run took: what it logged last, else from its creation to its last heartbeat."""
+    """Return the run time in seconds: as last logged, else from creation to last heartbeat."""
     internal = info.summary.get("_wandb")
     nested = internal.get("runtime") if isinstance(internal, Mapping) else None
     for seconds in (nested, info.summary.get("_runtime")):
@@ -72,10 +72,10 @@ _TIMES: Final = frozenset(
 
 
 def field_reader(name: str) -> FieldReader:
-    """How to read the field `name` of a run; `MISSING` where a run has none.
+    """Return a function that reads the field `name` of a run, or gives `MISSING` where the run has none.
 
     Raises:
-        UsageError: No run has a field of that name.
+        UsageError: Runs have no field of that name.
     """
     section, _, steps = name.partition(".")
     if section == "config" and steps:
@@ -86,13 +86,14 @@ def field_reader(name: str) -> FieldReader:
     if column is None:
         raise UsageError(
             f"runs have no field {name!r}",
-            hint="write config.<key>, summary_metrics.<key>, displayName, state, createdAt, tags, group, jobType, sweep, username, host, duration or name",
+            hint="write config.<key>, summary_metrics.<key>, displayName, state, createdAt, tags, group, "
+            "jobType, sweep, username, host, duration or name",
         )
     return lambda info: _absent_if_null(column(info))
 
 
 def is_time(name: str) -> bool:
-    """Whether the field `name` holds a moment, to be compared as such."""
+    """Return whether the field `name` holds a time."""
     return _plain(name) in _TIMES
 
 
@@ -101,13 +102,13 @@ def _absent_if_null(value: Any) -> Any:
 
 
 def _config(config: Mapping[str, Any], steps: str) -> Any:
-    """The config value at dotted `steps`.
+    """Return the config value at a dotted path.
 
-    W&B stores a value as `{"value": ...}`, so that both `lr` and `lr.value`
-    name it, and both `opt.lr` and `opt.value.lr` a member of it.
+    W&B stores a value as `{"value": ...}`, so both `lr` and `lr.value` name it, and both `opt.lr` and
+    `opt.value.lr` name a member of it.
     """
-    if (whole := steps.removesuffix(".value")) != steps and whole in config:
-        return config[whole]
+    if (key := steps.removesuffix(".value")) != steps and key in config:
+        return config[key]
     if steps in config:
         return config[steps]
     for head, rest in _splits(steps):
@@ -122,7 +123,7 @@ def _config(config: Mapping[str, Any], steps: str) -> Any:
 
 
 def _member(value: object, steps: str) -> Any:
-    """The member at dotted `steps`; a literal key with dots wins over nesting."""
+    """Return the member at a dotted path; a key that contains dots wins over nesting."""
     if not isinstance(value, Mapping):
         return MISSING
     if steps in value:

@@ -1,8 +1,7 @@
-"""Which names in a pickle mean that loading it would do more than build data.
+"""The names in a pickle which mean that loading it would do more than build data.
 
-Reading here never runs anything, so this list guards nobody from this package:
-it lets it say that a file is an attack, instead of answering a question about
-it and leaving the user to load it next. What is on no list is taken for data.
+Nothing in a pickle is run here, so this list is not needed to read one safely. It lets the reader report a
+file as an attack, so that the user does not load it afterwards. Names that are not listed count as data.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ _MODULES = frozenset(
     multiprocessing nt os paramiko pdb pickle pip pkg_resources pkgutil popen2 poplib posix pty pydoc
     requests runpy setuptools shelve shutil smtplib socket socketserver sqlite3 ssl subprocess sys
     telnetlib tempfile timeit urllib urllib2 urllib3 venv webbrowser winreg xmlrpc zipimport
-    """.split()  # noqa: SIM905 - a list of sixty quoted words is read by nobody
+    """.split()  # noqa: SIM905 - a list of sixty quoted words is hard to read
 )
-"""Top-level modules of which nothing belongs in a checkpoint."""
+"""Top-level modules that no checkpoint needs."""
 
 _NAMES = frozenset(
     """
@@ -36,28 +35,28 @@ _NAMES = frozenset(
     torch.fx.graph_module.reduce_deploy_graph_module torch.utils.cpp_extension.load
     torch.utils.cpp_extension.load_inline torch._dynamo.guards.GuardBuilder.get
     types.CodeType types.FunctionType types.LambdaType
-    """.split()  # noqa: SIM905 - a list of sixty quoted words is read by nobody
+    """.split()  # noqa: SIM905 - a list of sixty quoted words is hard to read
 )
 
 _PREFIXES = ("numpy.testing.", "torch.utils.bottleneck.", "torch.utils.collect_env.", "torch._inductor.")
 """Modules of known packages that run commands or code for their callers."""
 
 _OLD_NAMES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-"""What Python 2 called modules; unpickling translates them."""
+"""The names of modules in Python 2, which unpickling translates."""
 
 
 def global_name(module: str, name: str) -> str:
-    """The dotted name of a global, under the module's present name."""
+    """Return the dotted name of a global, with the present name of its module."""
     return f"{_OLD_NAMES.get(module, module)}.{name}"
 
 
 def is_dangerous(dotted: str) -> bool:
-    """Whether a pickle that names this global is made to run something when it is loaded."""
+    """Return whether a pickle that names this global would run something when it is loaded."""
     root, *rest = dotted.split(".")
     return (
         dotted in _NAMES
         or root in _MODULES
         or dotted.startswith(_PREFIXES)
-        # A name such as "Linear.forward.__globals__" walks from a harmless object to any other.
+        # A name such as "Linear.forward.__globals__" reaches any object from a harmless one.
         or any(part.startswith("__") and part != "__main__" for part in rest)
     )

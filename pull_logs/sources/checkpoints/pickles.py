@@ -1,15 +1,13 @@
-"""Read what a pickle holds without doing what it says.
+"""A reader of pickles that runs nothing.
 
-A pickle is a program for a stack machine whose opcodes may import and call
-anything. This machine builds dicts, lists, tuples, strings and numbers; what
-would be an import, a call or a persistent object (a tensor's storage) becomes
-an `Inert`: a name and arguments, with nothing behind it. Opcodes are those of
-Python's `pickletools`, protocols 0 to 5.
+A pickle is a program for a stack machine whose opcodes may import and call anything. This machine builds
+dicts, lists, tuples, strings and numbers; an import, a call or a persistent object (the storage of a tensor)
+becomes an `Inert`, which has a name and arguments only. The opcodes are those of Python's `pickletools`,
+protocols 0 to 5.
 
-Hostile input costs bounded time and memory: opcodes, stack and memo are
-capped, long strings and byte strings (arrays that were pickled by value) are
-skipped without being read, nothing is copied or hashed more than once an
-opcode, and nothing recurses.
+Hostile input takes bounded time and memory: opcodes, stack and memo are limited, long strings and byte
+strings (arrays pickled by value) are skipped without being read, nothing is copied or hashed more than once
+per opcode, and nothing recurses.
 """
 
 from __future__ import annotations
@@ -24,13 +22,13 @@ from pull_logs.sources.checkpoints.pickle_globals import global_name, is_dangero
 
 MAX_OPCODES = 10_000_000
 MAX_SLOTS = 4_000_000
-"""Values that the stack and the memo may hold together."""
+"""The most values in the stack and the memo together."""
 
 MAX_TEXT = 1 << 20
-"""Bytes of a string; a longer one is skipped and stands as an `Inert`."""
+"""The most bytes of a string; a longer one is skipped and becomes an `Inert`."""
 
 MAX_KEPT = 1 << 28
-"""Bytes of all strings together; what comes after them is skipped."""
+"""The most bytes of all strings together; later ones are skipped."""
 
 MAX_LINE = 1 << 16
 _MAX_SIZE = 1 << 62
@@ -40,14 +38,14 @@ _SMALL_INT = 2**60
 
 @dataclass(slots=True, eq=False)
 class Inert:
-    """What stands for an object that would have been imported, called or fetched.
+    """A placeholder for an object that loading the pickle would import, call or fetch.
 
     Attributes:
         name: The dotted name of the global; empty for a persistent object.
-        args: What it would have been called with; None for the global itself.
-        state: What would have been given to its `__setstate__`.
-        items: What would have been set by key (subclasses of dict).
-        elements: What would have been appended (subclasses of list).
+        args: The arguments of the call; None for the global itself.
+        state: The argument of its `__setstate__`.
+        items: The items set by key (subclasses of dict).
+        elements: The appended elements (subclasses of list).
     """
 
     name: str
@@ -58,15 +56,15 @@ class Inert:
 
 
 def read_pickle(source: BinaryIO, *, name: str) -> object:
-    """The value of the pickle that starts at the source's position; the source ends up behind it.
+    """Read the pickle at the position of the source, which is after the pickle in the end.
 
     Args:
-        source: A buffered file; it is read forward, and seeks where it can.
-        name: What to call the file in an error.
+        source: A buffered file; it is read forward, and seeks if it can.
+        name: The name of the file, for errors.
 
     Raises:
-        DamageError: The bytes are no pickle, or it is cut off.
-        UnsafeFileError: The pickle would run something when it is loaded, or is larger than the caps.
+        DamageError: The bytes are not a pickle, or it is cut off.
+        UnsafeFileError: The pickle would run something when it is loaded, or exceeds the limits.
     """
     machine = _Machine(_Source(source), name)
     try:
@@ -76,7 +74,7 @@ def read_pickle(source: BinaryIO, *, name: str) -> object:
 
 
 class _Source:
-    """The bytes of a pickle, in the pieces that opcodes ask for."""
+    """The bytes of a pickle, in the pieces that opcodes need."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -95,7 +93,7 @@ class _Source:
         return data[:-1]
 
     def sized(self, prefix: struct.Struct) -> bytes | None:
-        """The bytes behind a length; None where there are too many to be worth reading."""
+        """Return the bytes after their length; None if they are too many, which are skipped."""
         (size,) = prefix.unpack(self.take(prefix.size))
         if not 0 <= size <= _MAX_SIZE:
             raise ValueError(f"a length of {size} bytes is impossible")
@@ -107,7 +105,7 @@ class _Source:
 
     def _skip(self, size: int) -> None:
         if self._stream.seekable():
-            # The last byte is read, because a seek beyond the end of a file succeeds.
+            # The last byte is read because a seek past the end of a file succeeds.
             self._stream.seek(size - 1, 1)
             self.take(1)
             return
@@ -120,7 +118,7 @@ _F64 = struct.Struct(">d")
 
 
 class _Machine:
-    """The stack machine; `run` is its loop, `_ACTIONS` its opcodes."""
+    """The stack machine; `run` is its loop and `_ACTIONS` has its opcodes."""
 
     def __init__(self, source: _Source, name: str) -> None:
         self.source = source
@@ -153,8 +151,8 @@ class _Machine:
         raise UnsafeFileError(f"checkpoint {self._name!r} holds {what}", hint="name the run with -r")
 
     def where(self, exc: Exception) -> str:
-        """What was wrong and at which opcode."""
-        what = exc if isinstance(exc, (ValueError, EOFError)) else "it uses a value that is not there"
+        """Describe an error and the opcode at which it occurred."""
+        what = exc if isinstance(exc, (ValueError, EOFError)) else "it uses a value that does not exist"
         return f"{what}, at opcode {self._count}"
 
     # Values
@@ -239,7 +237,7 @@ class _Machine:
         if not isinstance(module, str) or not isinstance(name, str):
             raise TypeError
         dotted = global_name(module, name)
-        # `torch` and `os.system` is `os.system`, by way of a module that imports it.
+        # The module `torch` and the name `os.system` mean `os.system`, through a module that imports it.
         if is_dangerous(dotted) or is_dangerous(name):
             raise UnsafeFileError(
                 f"checkpoint {self._name!r} would run {dotted} when loaded; nothing was run",
@@ -260,7 +258,7 @@ class _Machine:
 
     def call(self, target: object, args: object) -> None:
         name = target.name if isinstance(target, Inert) else ""
-        # The one call that is made, because nearly every checkpoint holds it: an empty dict.
+        # The only call that is made, because nearly every checkpoint has it: an empty dict.
         self.push({} if name == "collections.OrderedDict" and args == () else Inert(name, args))
 
     def reduce(self) -> None:
@@ -304,7 +302,7 @@ class _Machine:
 
 
 def _dict_key(key: object) -> object:
-    """A key that is cheap to hash: nested tuples and colliding big numbers are made for the contrary."""
+    """Return a key that is cheap to hash; nested tuples and huge integers can be made expensive."""
     if key is None or isinstance(key, (str, bytes, float)):
         return key
     if isinstance(key, int) and -_SMALL_INT < key < _SMALL_INT:
@@ -317,7 +315,7 @@ def _push(value: object) -> Callable[[_Machine], None]:
 
 
 _ACTIONS: Mapping[bytes, Callable[[_Machine], None]] = {
-    # PROTO and FRAME say nothing that is needed here, READONLY_BUFFER nothing about the value.
+    # PROTO and FRAME are not needed to read a pickle, and READONLY_BUFFER does not change the value.
     b"\x80": lambda machine: machine.skip(1),
     b"\x95": lambda machine: machine.skip(8),
     b"\x98": lambda _: None,
@@ -335,7 +333,7 @@ _ACTIONS: Mapping[bytes, Callable[[_Machine], None]] = {
     b"F": lambda machine: machine.push(float(machine.source.line())),
     b"S": _Machine.string_line,
     b"V": lambda machine: machine.push(machine.source.line().decode("raw_unicode_escape")),
-    # Byte strings of Python 2 are text to everybody who wrote them.
+    # Byte strings of Python 2 are meant as text.
     b"U": lambda machine: machine.sized_text(_U8),
     b"T": lambda machine: machine.sized_text(_I32),
     b"\x8c": lambda machine: machine.sized_text(_U8),
@@ -352,7 +350,7 @@ _ACTIONS: Mapping[bytes, Callable[[_Machine], None]] = {
     b"\x85": lambda machine: machine.tuple_(1),
     b"\x86": lambda machine: machine.tuple_(2),
     b"\x87": lambda machine: machine.tuple_(3),
-    # Sets are lists here: their elements need not be hashed to be looked at.
+    # Sets become lists, so that their elements need not be hashed.
     b"]": lambda machine: machine.push([]),
     b"\x8f": lambda machine: machine.push([]),
     b"l": lambda machine: machine.push(machine.from_mark()),

@@ -13,7 +13,7 @@ from hypothesis import given
 from rowkit import canonical, nasty_rows
 
 from pull_logs.analyze.frames.flatten import escape_key, is_typed, join_path
-from pull_logs.analyze.frames.frame import Frame
+from pull_logs.analyze.frames.frame import Frame, open_frames
 from pull_logs.rows.batches import batch_from_rows
 from pull_logs.rows.canonical import same
 from pull_logs.runs import Coverage, RunInfo, RunPath
@@ -200,3 +200,26 @@ def test_a_run_of_a_bundle_makes_the_frame_of_its_rows(tmp_path: Path) -> None:
 def test_schema_stats_and_expressions_of_a_bundle_need_neither_pandas_nor_wandb(tmp_path: Path) -> None:
     path = write_one_run(tmp_path / "one.wandb.zip")
     subprocess.run([sys.executable, "-c", PANDAS_FREE, str(path)], check=True)
+
+
+@given(nasty_rows)
+def test_a_frame_that_forgot_what_it_read_reads_the_same_again(rows: list[dict[str, Any]]) -> None:
+    run = FakeRun(canonical(rows))
+    once, again = Frame(run), open_frames([run, run])[0]
+    for name in once.names:
+        assert same(cells_of(once, name), cells_of(again, name))
+        again.forget()
+    assert again.names == once.names
+
+
+def test_of_several_runs_one_residual_is_in_memory_and_each_is_read_with_its_columns() -> None:
+    rows = [{"_step": step, "loss": 0.5, "opt": {"lr": 0.1}, "hist": [1, 2]} for step in range(3)]
+    run = FakeRun(rows)
+    frame, _ = open_frames([run, run])
+    run.reads.clear()
+    frame.load(["loss", "hist", "opt.lr"])
+    assert run.reads == [["_step", "loss", "hist"]]
+    assert cells_of(frame, "opt.lr") == [0.1] * 3
+    frame.forget()
+    assert cells_of(frame, "opt.lr") == [0.1] * 3
+    assert run.reads[1:] == [["_step"]]

@@ -120,7 +120,7 @@ def test_a_run_that_is_not_there_is_in_the_table_and_strict_makes_it_an_error(
     table = [
         "RUN               ROWS  PROMISED  STATE",
         "1 run              264       264  complete",
-        "acme/digits/nope     -         -  not in the bundle: run 'acme/digits/nope' is not there",
+        "acme/digits/nope     -         -  not in the bundle: run 'acme/digits/nope' does not exist",
         "the same command downloads only what is missing",
     ]
     done = pull_logs(*words, environment=server.environment())

@@ -85,7 +85,7 @@ def test_a_dry_run_tells_how_many_and_how_large(server: ReplayServer, tmp_path: 
     done = pull_logs(*words, environment=server.environment())
     assert done.returncode == 0
     assert done.stdout.splitlines()[-2:] == ["run_files 2", "run_file_bytes 38"]
-    assert "pull-logs: note: 1 files of more than 100 bytes were left out" in done.stderr
+    assert "pull-logs: note: omitted 1 file of more than 100 bytes" in done.stderr
     assert json.loads(told.read_text())["run_file_bytes"] == 38
     assert not (tmp_path / "b.wandb.zip").exists()
 
@@ -105,7 +105,7 @@ def test_refresh_copies_files_and_adds_those_that_are_asked_for(server: ReplaySe
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--files", ""], "a pattern for files is empty; '*' is every file"),
+        (["--files", ""], "a pattern for files is empty; write '*' for every file"),
         (
             ["--files", "*", "--max-file-size", "big"],
             "--max-file-size 'big' is not a size; write it as 500kB, 20MB or 1GiB",

@@ -45,14 +45,14 @@ def at(moment: int) -> dict[str, Any]:
 
 
 async def refresh(server: ScriptedWandb, folder: Path, **options: Any) -> PullReport:
-    """Refresh `folder/old.zip`, and hold the result against a pull that knows nothing of it."""
+    """Refresh `folder/old.zip`, and compare the result with a pull without the earlier bundle."""
     server.requests.clear()
     report = await pull_from(server, folder / "new.zip", previous=folder / "old.zip", **options)
     asked, faults = list(server.requests), server.faults
     server.faults = []
-    await pull_from(server, folder / "anew.zip", **options)
+    await pull_from(server, folder / "complete.zip", **options)
     server.requests, server.faults = asked, faults
-    assert (folder / "new.zip").read_bytes() == (folder / "anew.zip").read_bytes()
+    assert (folder / "new.zip").read_bytes() == (folder / "complete.zip").read_bytes()
     return report
 
 
@@ -105,7 +105,7 @@ async def test_where_a_run_lived_on_without_rows_its_end_is_looked_at(tmp_path: 
     assert (spans(server), report.rows_received) == ([(32, 40)], OVERLAP)
 
 
-async def test_system_metrics_are_asked_for_again_where_a_run_lived_on(tmp_path: Path) -> None:
+async def test_system_metrics_are_requested_again_where_a_run_lived_on(tmp_path: Path) -> None:
     rows, events = (
         rows_of(range(40)),
         [{"_timestamp": float(second), "system.cpu": 2.0} for second in range(9)],
@@ -154,7 +154,9 @@ REWRITTEN: dict[str, tuple[Callable[[list[Row]], list[Row]], str]] = {
 
 
 @pytest.mark.parametrize("case", REWRITTEN)
-async def test_a_history_that_was_rewritten_is_asked_for_whole_and_told(tmp_path: Path, case: str) -> None:
+async def test_a_history_that_was_rewritten_is_requested_complete_and_reported(
+    tmp_path: Path, case: str
+) -> None:
     change, note = REWRITTEN[case]
     rows = rows_of(range(40))
     server = ScriptedWandb(FakeRun.logging("a", rows[:32]))
@@ -164,7 +166,7 @@ async def test_a_history_that_was_rewritten_is_asked_for_whole_and_told(tmp_path
     assert how(report.runs[0]) == ("complete", len(change(rows)), note)
 
 
-async def test_the_end_of_a_long_exported_run_is_asked_for_where_pages_have_it(tmp_path: Path) -> None:
+async def test_the_end_of_a_long_exported_run_is_requested_where_pages_have_it(tmp_path: Path) -> None:
     rows = rows_of(range(9000))
     server = Paging(FakeRun.logging("a", rows[:8000]), rows={"a": rows})
     await pull_from(server, tmp_path / "old.zip")
@@ -203,7 +205,7 @@ WHY_WHOLE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", WHY_WHOLE)
-async def test_what_is_no_beginning_is_asked_for_whole(tmp_path: Path, case: str) -> None:
+async def test_what_is_no_beginning_is_requested_complete(tmp_path: Path, case: str) -> None:
     before, after, note = WHY_WHOLE[case]
     rows = rows_of(range(40))
     server = ScriptedWandb(FakeRun.logging("a", rows, **before))
@@ -223,7 +225,7 @@ async def test_merged_lines_cannot_be_counted_again(tmp_path: Path) -> None:
     assert how(report.runs[0]) == ("complete", 40, note)
 
 
-async def test_a_run_that_cannot_be_asked_for_is_kept_as_it_was(tmp_path: Path) -> None:
+async def test_a_run_that_cannot_be_requested_is_kept_as_it_was(tmp_path: Path) -> None:
     rows = rows_of(range(40))
     server = ScriptedWandb(FakeRun.logging("a", rows[:20]), FakeRun.exported("b", rows))
     await pull_from(server, tmp_path / "b.zip")
@@ -270,7 +272,7 @@ def unplugged_after(requests: int) -> Callable[[httpx.Request], Exception | None
 
 @dataclass(frozen=True)
 class Life:
-    """A run's history then and now, and where its rows lie."""
+    """A run's history then and now, and where its rows are."""
 
     then: list[Row]
     now: list[Row]

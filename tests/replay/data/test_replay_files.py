@@ -22,7 +22,9 @@ from pull_logs.snapshot.read import run_files as runfiles
 pytestmark = pytest.mark.anyio
 
 KEY = "k" * 40
-QUERY = """query RunFiles($name: String!, $names: [String] = [], $pattern: String, $first: Int, $after: String) {
+QUERY = """query RunFiles(
+  $name: String!, $names: [String] = [], $pattern: String, $first: Int, $after: String
+) {
   project(name: "nano", entityName: "acme") { run(name: $name) { fileCount
     files(names: $names, first: $first, after: $after, pattern: $pattern) {
       edges { cursor node { id name url(upload: false) directUrl sizeBytes mimetype updatedAt md5 } }

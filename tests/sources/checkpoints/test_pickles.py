@@ -270,8 +270,8 @@ def test_long_strings_are_skipped_not_read(stream: type[io.BytesIO]) -> None:
         (b"\x80", "it is cut off, at opcode 1"),
         (b"\x80\x04]\x94", "it is cut off, at opcode 3"),
         (b"\xff.", "the opcode b'\\xff' is unknown, at opcode 1"),
-        (b".", "it uses a value that is not there, at opcode 0"),
-        (b"h\x05.", "it uses a value that is not there, at opcode 1"),
+        (b".", "it uses a value that does not exist, at opcode 0"),
+        (b"h\x05.", "it uses a value that does not exist, at opcode 1"),
         (b"\x8e" + b"\xff" * 8, "a length of 18446744073709551615 bytes is impossible, at opcode 1"),
     ],
 )

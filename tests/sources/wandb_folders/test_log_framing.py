@@ -104,7 +104,8 @@ def test_a_file_of_another_kind_is_refused() -> None:
     with pytest.raises(DamageError) as caught:
         _read(b"PK\x03\x04" + bytes(100))
     assert str(caught.value) == (
-        "'run-x.wandb' is not a W&B transaction log; a log is called run-ID.wandb and starts with ':W&B'"
+        "'run-x.wandb' is not a W&B transaction log; "
+        "the name of a log is run-ID.wandb, and it starts with ':W&B'"
     )
 
 
@@ -121,7 +122,7 @@ def test_zeros_behind_a_crash_are_told() -> None:
     log, _ = write_log([b"one"])
     assert _read(log + bytes(100)) == (
         [b"one"],
-        [LogDamage(len(log), 100, "zeros stand where records should be")],
+        [LogDamage(len(log), 100, "there are zeros instead of records")],
     )
 
 
