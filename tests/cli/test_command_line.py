@@ -150,7 +150,7 @@ def test_fetch_pulls_a_project_and_info_and_verify_read_it(server: ReplayServer,
     fetched = pull_logs("fetch", "-p", "acme/digits", "-o", out, environment=server.environment())
     assert fetched.returncode == 0, fetched.stderr
     assert fetched.stdout == ""
-    assert "16 of 16 runs whole" in fetched.stderr
+    assert "16 of 16 runs complete" in fetched.stderr
     told = pull_logs("info", out, "--json")
     kept = pull_logs("info", BUNDLE, "--json")
     assert json.loads(told.stdout)["content_id"] == json.loads(kept.stdout)["content_id"]
@@ -190,7 +190,7 @@ def test_a_filter_that_names_nothing_says_so(server: ReplayServer, tmp_path: Pat
     done = pull_logs(*words, environment=server.environment())
     assert done.returncode == 3
     assert done.stderr == (
-        "pull-logs: error: there is no run to pull; no run has 'config.lrr', which the filter asks for\n"
+        "pull-logs: error: there is no run to pull; no run has 'config.lrr', which the filter uses\n"
     )
 
 

@@ -144,7 +144,7 @@ class Place:
         self.watch(child, lambda: False)
         said = child.communicate()[0]
         assert child.returncode == 0, said
-        assert f"{RUNS} of {RUNS} runs whole" in said
+        assert f"{RUNS} of {RUNS} runs complete" in said
         assert self.renewed
         assert self.out.read_bytes() == self.calm.new
         left = [path for path in self.folder.rglob("*") if not path.is_dir()]

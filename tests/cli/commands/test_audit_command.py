@@ -195,7 +195,7 @@ def test_import_warns_of_what_it_brought(call: Call, folder: Path, tmp_path: Pat
     code, told, err = call("import", folder, "-o", out)
     assert (code, told) == (0, "")
     assert err.splitlines()[0] == (
-        "pull-logs: warning: the bundle holds 1 secret in 1 run;"
+        "pull-logs: warning: the bundle contains 1 secret in 1 run;"
         f" `pull-logs audit '{out}'` shows them, --redact removes them"
     )
 
@@ -211,7 +211,7 @@ def test_import_and_merge_with_redact_make_clean_bundles(
     code, _, err = call("merge", imported, leaky, "-o", merged)
     assert code == 0
     assert err.splitlines()[0] == (
-        "pull-logs: warning: the bundle holds 2 secrets and 1 personal detail in 1 run;"
+        "pull-logs: warning: the bundle contains 2 secrets and 1 personal detail in 1 run;"
         f" `pull-logs audit {merged}` shows them, --redact removes them"
     )
     code, _, err = call("merge", imported, leaky, "-o", merged, "--redact")
@@ -241,7 +241,7 @@ def test_fetch_warns_and_redacts_and_goes_on_from_what_it_redacted(
     with online(leaky):
         code, told, err = call(*words)
         assert (code, told) == (0, "")
-        assert "pull-logs: warning: the bundle holds 2 secrets and 1 personal detail in 1 run; `" in err
+        assert "pull-logs: warning: the bundle contains 2 secrets and 1 personal detail in 1 run; `" in err
         code, told, err = call(*words, "--redact")
         assert (code, told) == (0, "")
         assert "pull-logs: note: removed 2 secrets and 1 personal detail in 1 run\n" in err
@@ -346,13 +346,13 @@ def test_a_refresh_keeps_to_the_metrics_that_the_bundle_has(call: Call, tmp_path
         code, _, err = call("refresh", out, "--metrics", "loss")
         assert code == 2
         assert err == (
-            f"pull-logs: error: --metrics 'loss': {str(out)!r} was made with --metrics '^val/', and a refresh "
-            "keeps to it; leave --metrics out, or fetch the runs anew with others\n"
+            f"pull-logs: error: --metrics 'loss': {str(out)!r} was fetched with --metrics '^val/', which a refresh "
+            "keeps; omit --metrics, or fetch the runs again with other metrics\n"
         )
         code, _, err = call("refresh", out)
         assert (code, err.splitlines()[0]) == (
             0,
-            "pull-logs: note: keeping to the metrics that match '^val/', as the bundle does",
+            "pull-logs: note: only metrics that match '^val/' are downloaded, as the bundle has no others",
         )
         assert call("fetch", "-p", "acme/nano", "-o", again, "--metrics", "^val/")[0] == 0
     assert out.read_bytes() == again.read_bytes()

@@ -108,11 +108,11 @@ def test_refresh_copies_files_and_adds_those_that_are_asked_for(server: ReplaySe
         (["--files", ""], "a pattern for files is empty; write '*' for every file"),
         (
             ["--files", "*", "--max-file-size", "big"],
-            "--max-file-size 'big' is no size; write it as 500kB, 20MB or 1GiB",
+            "--max-file-size 'big' is not a size; write it as 500kB, 20MB or 1GiB",
         ),
         (
             ["--max-file-size", "1MB"],
-            "--max-file-size is for files, and none were asked for; ask with --files GLOB",
+            "--max-file-size is given without --files; name files with --files GLOB",
         ),
     ],
 )

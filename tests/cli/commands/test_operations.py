@@ -237,7 +237,7 @@ def test_merge_warns_of_secrets_and_removes_them_when_told_to() -> None:
     code, out, err = process("merge", "leaky.zip", "old.zip", "-o", "all.zip")
     assert (code, out) == (0, "")
     assert err.splitlines()[0] == (
-        "pull-logs: warning: the bundle holds 1 secret in 1 run; `pull-logs audit all.zip` shows them,"
+        "pull-logs: warning: the bundle contains 1 secret in 1 run; `pull-logs audit all.zip` shows them,"
         " --redact removes them"
     )
     code, out, err = process("merge", "leaky.zip", "old.zip", "-o", "all.zip", "--redact")
@@ -283,7 +283,7 @@ def test_some_runs_and_some_metrics_are_a_bundle(call: Call) -> None:
         (
             "subset old.zip --filter config.lr>5 -o part.zip",
             3,
-            "none of the 3 runs holds for --filter 'config.lr>5'; look at the runs without --filter first",
+            "--filter 'config.lr>5' holds for none of the 3 runs; run the command without --filter to see the runs",
         ),
         ("diff old.zip nope.zip", 3, "no file or folder at 'nope.zip'"),
         ("diff old.zip", 2, "Missing argument 'NEW'; see `pull-logs diff --help`"),
