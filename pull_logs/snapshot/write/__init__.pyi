@@ -4,5 +4,4 @@ from .seal import write_bundle as write_bundle
 from .spool import Spool as Spool
 from .stored_run import BundleRun as BundleRun
 from .stored_run import CopiedRun as CopiedRun
-from .stored_run import EncodedRun as EncodedRun
 from .stored_run import StoredRun as StoredRun

@@ -18,11 +18,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from pull_logs.errors import DamageError, UnsafeFileError
 from pull_logs.sources.checkpoints.calls import Inert, Judged, judged, reaches_unknown
-from pull_logs.sources.checkpoints.pickle_globals import (
-    JUDGED_BY_CALL,
-    global_name,
-    is_dangerous_global,
-)
+from pull_logs.sources.checkpoints.pickle_globals import JUDGED_BY_CALL, global_name, is_dangerous_global
 
 MAX_OPCODES = 10_000_000
 MAX_SLOTS = 4_000_000

@@ -267,7 +267,7 @@ def test_some_runs_and_some_metrics_are_a_bundle(call: Call) -> None:
         (
             "subset old.zip -r nope -o part.zip",
             3,
-            "no run 'nope' in 'old.zip'; the nearest are 'gone'",
+            "no run 'nope' in 'old.zip'; the nearest is 'gone'",
         ),
         (
             "subset old.zip --metrics ( -o part.zip",

@@ -25,8 +25,9 @@ from pull_logs.snapshot.format.parquet_write import write_table
 from pull_logs.snapshot.read.bundle import open_bundle
 from pull_logs.snapshot.write import page_store, spool_folder
 from pull_logs.snapshot.write import stored_run as stored
-from pull_logs.snapshot.write.seal import BundleRun, write_bundle
+from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.spool import Spool
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 RUN = RunPath("acme", "nano", "3fk2a")
 PLAN = {"runs": ["acme/nano/3fk2a"], "system": False}
