@@ -158,7 +158,7 @@ def test_the_key_that_is_named_goes_before_all_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "step", "epoch"),
+    ("named", "step", "epoch"),
     [
         ({"step": 5, "epoch": 2}, 5, 2),
         ({"global_step": 7}, 7, None),
@@ -175,11 +175,11 @@ def test_the_key_that_is_named_goes_before_all_others(tmp_path: Path) -> None:
 def test_the_step_and_the_epoch(
     tmp_path: Path,
     layout: str,
-    told: dict[str, Any],
+    named: dict[str, Any],
     step: int | None,
     epoch: float | None,
 ) -> None:
-    file = _save(tmp_path / "m.pt", {"wandb_id": "id1", **told}, layout=layout)
+    file = _save(tmp_path / "m.pt", {"wandb_id": "id1", **named}, layout=layout)
     found = read_checkpoint(file)
     assert (found.step, found.epoch) == (step, epoch)
 

@@ -136,7 +136,7 @@ class _Call:
 
 @pytest.mark.parametrize("protocol", [0, 4])
 @pytest.mark.parametrize(
-    ("dotted", "told"),
+    ("dotted", "reported"),
     [
         ("os.system", "os.system"),
         ("posix.system", "posix.system"),
@@ -154,11 +154,13 @@ class _Call:
         ("operator.attrgetter", "operator.attrgetter"),
     ],
 )
-def test_a_pickle_that_would_run_something_is_refused_by_name(dotted: str, told: str, protocol: int) -> None:
+def test_a_pickle_that_would_run_something_is_refused_by_name(
+    dotted: str, reported: str, protocol: int
+) -> None:
     with pytest.raises(UnsafeFileError) as caught:
         _read(_Call(dotted, "echo").pickle(protocol))
     assert str(caught.value) == (
-        f"checkpoint 'x.pt' would run {told} when loaded; nothing was run; "
+        f"checkpoint 'x.pt' would run {reported} when loaded; nothing was run; "
         "do not load it with torch.load; name the run with -r"
     )
 
