@@ -1,4 +1,4 @@
-"""The layouts of checkpoints: folders that are one checkpoint, sets of shards, names that contain a step.
+"""The layouts of checkpoints: folders that are one checkpoint, sets of shards.
 
     checkpoint-500/trainer_state.json ...            Hugging Face's `Trainer`
     global_step500/mp_rank_00_model_states.pt ...    DeepSpeed; a file `latest` next to it names the folder
@@ -21,11 +21,11 @@ from pull_logs.errors import DamageError, UsageError
 from pull_logs.runs import RunReference
 from pull_logs.sources.checkpoints.contents import read_contents, read_json, read_text
 from pull_logs.sources.checkpoints.distributed import METADATA, read_distributed
-from pull_logs.sources.checkpoints.run_keys import FoundRun, Progress
+from pull_logs.sources.checkpoints.run_keys import FoundRun
 from pull_logs.sources.checkpoints.values import members_of
 
-SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
-"""The suffixes of checkpoints in a folder."""
+SUFFIXES = (".ckpt", ".pt", ".pth", ".pth.tar", ".safetensors")
+"""The suffixes of checkpoints in a folder; `.tar` after `.pth` is a name that PyTorch's examples use."""
 
 TRAINER_STATE = "trainer_state.json"
 LATEST = "latest"
@@ -46,11 +46,6 @@ _DEEPSPEED_RANK = re.compile(r"(?:(?:bf16_|fp16_)?zero_pp_rank_\d+_)?mp_rank_\d+
 _SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-\d{5}(?P<suffix>\.safetensors|\.bin)")
 _MAX_NAME = 255
 
-_STEP_NAME = re.compile(
-    r"(?<![a-z])(?:global[-_]?)?(?:step|iteration|iter)s?[-_=]?(\d{1,18})(?![\da-z])", re.IGNORECASE
-)
-_EPOCH_NAME = re.compile(r"(?<![a-z])(?:epochs?|ep)[-_=]?(\d{1,9})(?![\da-z])", re.IGNORECASE)
-_TRAINER_NAME = re.compile(r"checkpoint-(\d{1,18})")
 _GENERATED_ID = re.compile(r"[a-z0-9]{8}")
 
 
@@ -147,24 +142,6 @@ def trainer_state(path: Path) -> Mapping[object, object]:
     """
     file = path.parent / TRAINER_STATE
     return members_of(read_json(file)) or {} if file.is_file() else {}
-
-
-def progress_by_name(path: Path) -> Progress:
-    """Return the step and epoch in the name of a file or its folder, as in `epoch=3-step=1200`."""
-    step: int | None = None
-    epoch: float | None = None
-    for name in (path.name if path.is_dir() else path.stem, path.absolute().parent.name):
-        if step is None:
-            found = _TRAINER_NAME.fullmatch(name) or _STEP_NAME.search(name)
-            step = int(found[1]) if found else None
-        if epoch is None:
-            found = _EPOCH_NAME.search(name)
-            epoch = int(found[1]) if found else None
-    return Progress(step, epoch, BY_NAME if step is not None else "", BY_NAME if epoch is not None else "")
-
-
-BY_NAME = "name"
-"""The key of a step or an epoch that only a name contains."""
 
 
 def run_by_folder(path: Path, root: object) -> FoundRun | None:

@@ -19,11 +19,11 @@ from pull_logs.sources.checkpoints.contents import read_json, read_text
 from pull_logs.sources.checkpoints.layouts import (
     followed,
     is_checkpoint_folder,
-    progress_by_name,
     read_parts,
     run_by_folder,
     trainer_state,
 )
+from pull_logs.sources.checkpoints.names import progress_by_name
 from pull_logs.sources.checkpoints.run_keys import FoundRun, Progress, find_progress, find_run, run_at
 from pull_logs.sources.checkpoints.values import seen_keys
 
@@ -91,7 +91,7 @@ def _read(path: Path, key: str | None) -> CheckpointRun:
     progress = search.progress
     if not path.is_dir():
         progress = progress.completed(_beside(path))
-    progress = progress.completed(progress_by_name(path))
+    progress = progress.completed(progress_by_name(path, progress))
     return CheckpointRun(
         file=path,
         reference=search.found.reference,

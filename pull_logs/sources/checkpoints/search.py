@@ -105,7 +105,7 @@ def find_checkpoints(pattern: str) -> tuple[Path, ...]:
     if not found:
         raise FileMissingError(
             f"no checkpoint {pattern!r}" if not matches else f"no checkpoint in {pattern!r}",
-            hint=f"in a folder, files with the suffixes {', '.join(sorted(SUFFIXES))} are found",
+            hint=f"in a folder, files with the suffixes {', '.join(SUFFIXES)} are found",
         )
     return tuple(sorted(found.values(), key=_natural))
 
@@ -118,7 +118,7 @@ def _below(folder: Path) -> Iterator[Path]:
         if entry.is_dir():
             if not entry.is_symlink() and not entry.name.startswith("."):
                 yield from _below(entry)
-        elif entry.suffix in SUFFIXES:
+        elif entry.name.endswith(SUFFIXES):
             yield complete_checkpoint(entry)
 
 

@@ -283,7 +283,40 @@ def test_lightnings_own_folders_name_the_run(tmp_path: Path) -> None:
         ("checkpoint-500/model.pt", 500, None),
         ("global_step64/model.pt", 64, None),
         ("epoch-06/step_9.pt", 9, 6),
-        ("step_100k.pt", None, None),
+        ("step_100k.pt", 100_000, None),
+        ("ckpt-100k.pt", 100_000, None),
+        ("step_1.5k.pt", 1500, None),
+        ("step_0.1k.pth.tar", 100, None),
+        ("step_50000.pt", 50_000, None),
+        ("steps_500.pt", 500, None),
+        ("epoch_2.pth.tar", None, 2),
+        ("resnet50_epoch_12.pth", None, 12),
+        ("iter_0100000/mp_rank_00/model_optim_rng.pt", 100_000, None),
+        ("rl_model_10000_steps.pt", 10_000, None),
+        ("ckpt_epoch_7_step_900.pt", 900, 7),
+        ("update_step_30.pt", 30, None),
+        ("warmup_steps_50/epoch_2.pt", None, 2),
+        ("warmup_steps_50/last.pt", None, None),
+        ("steps_per_epoch_500.pt", None, None),
+        ("max_steps_100.pt", None, None),
+        ("max_step_100.pt", None, None),
+        ("num_epochs_90.pt", None, None),
+        ("lr_step_30.pt", None, None),
+        ("time_step_8.pt", None, None),
+        ("unet_4step.safetensors.pt", None, None),
+        ("lora_4_steps.pt", None, None),
+        ("100k.pt", None, None),
+        ("model_100k.pt", None, None),
+        ("0.1k.pt", None, None),
+        ("tokens_100k.pt", None, None),
+        ("step_100k_tokens.pt", None, None),
+        ("seed_3.pt", None, None),
+        ("step_3_of_9.pt", None, None),
+        ("step_0.15.pt", None, None),
+        ("step_1.23456k.pt", None, None),
+        ("epochs_100/last.pt", None, None),
+        ("sweep-epoch_9/last.pt", None, None),
+        ("step_7/deeper/last.pt", None, None),
         ("timestep.pt", None, None),
         ("misstep5.pt", None, None),
         ("checkpoint-500.pt", 500, None),
@@ -295,7 +328,7 @@ def test_a_name_tells_the_step_where_nothing_else_does(
     tmp_path: Path, name: str, step: int | None, epoch: float | None
 ) -> None:
     file = tmp_path / name
-    file.parent.mkdir(exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"wandb_run_path": "team/proj/id1"}, file)
     found = read_checkpoint(file)
     assert (found.step, found.epoch) == (step, epoch)
@@ -304,6 +337,29 @@ def test_a_name_tells_the_step_where_nothing_else_does(
     torch.save({"wandb_run_path": "team/proj/id1", "step": 5, "epoch": 1}, file)
     told = read_checkpoint(file)
     assert (told.step, told.epoch, told.step_key, told.epoch_key) == (5, 1, "step", "epoch")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "step", "epoch"),
+    [
+        ("checkpoint-2.pth", {"epoch": 2}, None, 2),
+        ("checkpoint-2.pth.tar", {"epoch": 3}, None, 3),
+        ("checkpoint-2/model.pt", {"epoch": 1}, None, 1),
+        ("checkpoint-5000.pth", {"epoch": 2}, 5000, 2),
+        ("checkpoint-2.pth", {"epoch": 2, "step": 900}, 900, 2),
+        ("step_2.pth", {"epoch": 2}, 2, 2),
+        ("epoch_9.pth", {"epoch": 2, "global_step": 4}, 4, 2),
+        ("epoch_9.pth", {"step": 4}, 4, 9),
+    ],
+)
+def test_what_a_file_contains_outranks_its_name(
+    tmp_path: Path, name: str, value: dict[str, int], step: int | None, epoch: int
+) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    torch.save({"wandb_run_path": "team/proj/id1", **value}, file)
+    found = read_checkpoint(file)
+    assert (found.step, found.epoch) == (step, epoch)
 
 
 # Hundreds

@@ -384,7 +384,8 @@ def _sparse_archive(file: Path, size: int) -> None:
 
 
 def test_globs_and_folders_give_known_files_in_number_order(tmp_path: Path) -> None:
-    names = ["step_10.pt", "step_9.pt", "a/step_1.ckpt", "a/b/x.safetensors", "a/notes.txt", ".hidden/y.pt"]
+    names = ["step_10.pt", "step_9.pt", "a/step_1.ckpt", "a/b/x.safetensors", "a/notes.txt", ".hidden/y.pt",
+             "best.pth.tar", "data.tar"]  # fmt: skip
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -393,7 +394,7 @@ def test_globs_and_folders_give_known_files_in_number_order(tmp_path: Path) -> N
     def found(pattern: str) -> list[str]:
         return [str(path.relative_to(tmp_path)) for path in find_checkpoints(str(tmp_path / pattern))]
 
-    assert found("") == ["a/b/x.safetensors", "a/step_1.ckpt", "step_9.pt", "step_10.pt"]
+    assert found("") == ["a/b/x.safetensors", "a/step_1.ckpt", "best.pth.tar", "step_9.pt", "step_10.pt"]
     assert found("*.pt") == ["step_9.pt", "step_10.pt"]
     assert found("**/step_1*") == ["a/step_1.ckpt", "step_10.pt"]
     assert found("a") == ["a/b/x.safetensors", "a/step_1.ckpt"]
@@ -409,7 +410,7 @@ def test_a_pattern_that_matches_nothing(tmp_path: Path) -> None:
         find_checkpoints(str(tmp_path / "*.pt"))
     assert str(caught.value) == (
         f"no checkpoint {str(tmp_path / '*.pt')!r}; "
-        "in a folder, files with the suffixes .ckpt, .pt, .pth, .safetensors are found"
+        "in a folder, files with the suffixes .ckpt, .pt, .pth, .pth.tar, .safetensors are found"
     )
     with pytest.raises(FileMissingError) as caught:
         find_checkpoints(str(tmp_path / "empty"))
