@@ -1,26 +1,34 @@
-"""Finding W&B's logs in run folders, `wandb/` folders and folders that contain one.
+"""Finding W&B's logs in run folders and in folders above them, at any depth.
 
     wandb/offline-run-20261123_103448-3fk2a/run-3fk2a.wandb
     wandb/run-20261123_103448-3fk2a/run-3fk2a.wandb
     wandb/latest-run -> one of them
+    outputs/2026-11-23/10-34-48/wandb/run-20261123_103448-3fk2a/run-3fk2a.wandb
 
 Each start of a run, a resume included, has its own folder, named by the local time and the run id. See
-docs/protocol.md, "Local run logs". A log that is found twice, through `latest-run` or through two arguments,
-counts once.
+docs/protocol.md, "Local run logs". A folder is searched to its end, even below a run folder: people set the
+folder of the SDK to any place. Symbolic links are followed after the real folders, and a folder or log that
+was reached before, through `latest-run` or through another argument, counts once. What looks like a run and
+is left out is reported.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pull_logs.errors import FileMissingError
 
 _RUN_FOLDER = re.compile(r"(?:offline-)?run-(\d{8}_\d{6})-.+", re.DOTALL)
-_WANDB_FOLDERS = ("wandb", ".wandb")
-"""W&B writes to the second folder if the first is the source of its package."""
+_OLD_RUN_FOLDER = re.compile(r"(?:dry)?run-\d{8}_\d{6}-.+", re.DOTALL)
+_OLD_HISTORY = "wandb-history.jsonl"
+"""The history that SDKs before 0.10 kept in the run folder, instead of a log."""
+
+_LATEST_RUN = "latest-run"
+_HINT = "name a run folder (offline-run-DATE-ID, run-DATE-ID) or a folder above one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +37,8 @@ class FoundLogs:
 
     Attributes:
         files: The logs, sorted by the names of their folders, which begin with the time of the start.
-        notes: The run folders without a log, one sentence each.
+        notes: How many logs were found below a folder if they are spread over several, and what looks like
+            a run and was left out; one sentence each.
     """
 
     files: tuple[Path, ...]
@@ -37,17 +46,19 @@ class FoundLogs:
 
 
 def is_run_folder(path: Path) -> bool:
-    """Return whether `find_logs` finds a run in a path: a log, a run folder or a folder that contains one."""
+    """Return whether `find_logs` finds a run in a path: a log, a run folder or a folder above one."""
     try:
         if path.is_file():
             return path.suffix == ".wandb"
-        return path.is_dir() and next(_run_folders(path), None) is not None
+        return path.is_dir() and any(
+            folder.logs or _RUN_FOLDER.fullmatch(folder.path.resolve().name) for folder in _Walk().walk(path)
+        )
     except OSError:
         return False
 
 
 def find_logs(paths: Sequence[Path]) -> FoundLogs:
-    """Find the logs in run folders, `wandb/` folders and folders that contain one; a log may be given itself.
+    """Find the logs in run folders and in folders above them; a log may be given itself.
 
     Raises:
         FileMissingError: A path does not exist, or there is no run in it.
@@ -64,7 +75,7 @@ def find_logs(paths: Sequence[Path]) -> FoundLogs:
         if not found.files:
             raise FileMissingError(
                 f"no W&B run in {str(path)!r}",
-                hint="name a run folder (offline-run-DATE-ID, run-DATE-ID) or the wandb/ folder around it",
+                hint="; ".join([*found.notes, _HINT]),
             )
         files.update(found.files)
         notes += found.notes
@@ -90,24 +101,93 @@ def start_order(file: Path, started_at: str | None = None) -> tuple[str, int, st
 def _logs_in(path: Path) -> FoundLogs:
     if path.is_file():
         return FoundLogs((path.resolve(),) if path.suffix == ".wandb" else (), ())
-    files: list[Path] = []
-    notes: list[str] = []
-    for folder in _run_folders(path):
-        logs = sorted(file.resolve() for file in folder.glob("*.wandb") if file.is_file())
-        if not logs:
-            notes.append(f"{str(folder)!r} holds no log (run-ID.wandb) and was left out")
-        files += logs
-    return FoundLogs(tuple(files), tuple(notes))
+    files: set[Path] = set()
+    parents: set[Path] = set()
+    walk = _Walk()
+    for folder in walk.walk(path):
+        name = folder.path.resolve().name
+        if folder.logs:
+            files.update(folder.logs)
+            parents.add(folder.path.parent)
+        elif folder.has_old_history and _OLD_RUN_FOLDER.fullmatch(name):
+            walk.notes.append(
+                f"{str(folder.path)!r} holds no log (run-ID.wandb), because an SDK before 0.10 wrote it, "
+                "and was left out"
+            )
+        elif _RUN_FOLDER.fullmatch(name):
+            walk.notes.append(f"{str(folder.path)!r} holds no log (run-ID.wandb) and was left out")
+    count = [f"{len(files)} logs in {len(parents)} folders below {str(path)!r}"] if len(parents) > 1 else []
+    return FoundLogs(tuple(files), (*count, *walk.notes))
 
 
-def _run_folders(path: Path) -> Iterator[Path]:
-    if _RUN_FOLDER.fullmatch(path.resolve().name) or any(path.glob("*.wandb")):
-        yield path
-        return
-    inner = [folder for folder in path.iterdir() if _RUN_FOLDER.fullmatch(folder.name) and folder.is_dir()]
-    if inner:
-        yield from sorted(inner)
-        return
-    for name in _WANDB_FOLDERS:
-        if path.name != name and (path / name).is_dir():
-            yield from _run_folders(path / name)
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder that was searched.
+
+    Attributes:
+        path: The folder, as it was reached.
+        logs: The logs in it, with links resolved.
+        has_old_history: Whether it has the history of an SDK that wrote no logs.
+    """
+
+    path: Path
+    logs: tuple[Path, ...]
+    has_old_history: bool
+
+
+@dataclass(slots=True)
+class _Walk:
+    """A search of a folder, which visits each folder below it once.
+
+    Attributes:
+        notes: The folders that could not be read and the links that lead to nothing, one sentence each.
+    """
+
+    notes: list[str] = field(default_factory=list)
+    _seen: set[tuple[int, int]] = field(default_factory=set)
+    _inner: list[Path] = field(default_factory=list)
+    _links: list[Path] = field(default_factory=list)
+
+    def walk(self, top: Path) -> Iterator[_Folder]:
+        """Yield a folder and all folders below it, real ones before those that symbolic links lead to.
+
+        Raises:
+            OSError: `top` cannot be read. A folder below it that cannot be read becomes a note.
+        """
+        self._inner.append(top)
+        while self._inner or self._links:
+            path = self._inner.pop() if self._inner else self._links.pop(0)
+            try:
+                folder = self._visit(path)
+            except OSError as exc:
+                if path is top:
+                    raise
+                self.notes.append(f"{str(path)!r} cannot be read ({exc.strerror or exc}) and was left out")
+                continue
+            if folder is not None:
+                yield folder
+
+    def _visit(self, path: Path) -> _Folder | None:
+        """Read a folder and queue the folders in it; None if it was visited before."""
+        status = path.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in self._seen:
+            return None
+        self._seen.add(identity)
+        with os.scandir(path) as found:
+            entries = sorted(found, key=lambda entry: entry.name, reverse=True)
+        logs = []
+        for entry in entries:
+            inner = path / entry.name
+            if entry.is_dir():
+                (self._links if entry.is_symlink() else self._inner).append(inner)
+            elif inner.suffix == ".wandb" and entry.is_file():
+                logs.append(inner.resolve())
+            elif entry.is_symlink() and not inner.exists() and _may_lead_to_a_run(inner):
+                self.notes.append(f"{str(inner)!r} is a link to nothing and was left out")
+        old = any(entry.name == _OLD_HISTORY for entry in entries)
+        return _Folder(path, tuple(sorted(logs)), old)
+
+
+def _may_lead_to_a_run(link: Path) -> bool:
+    return link.suffix == ".wandb" or link.name == _LATEST_RUN or bool(_RUN_FOLDER.fullmatch(link.name))
