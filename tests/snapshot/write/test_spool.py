@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
 from bundlekit import ROWS, SYSTEM_ROWS, bundle_run, make_bundle, run_info, two_runs
+from filelock import FileLock, Timeout
 
 from pull_logs.errors import BundleDamagedError, DataError, FileMissingError, PullLogsError, UsageError
 from pull_logs.rows.batches import batch_from_rows, batch_rows, system_batch_from_rows
@@ -23,11 +25,11 @@ from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot import disk as disk_module
 from pull_logs.snapshot.format.parquet_write import write_table
 from pull_logs.snapshot.read.bundle import open_bundle
-from pull_logs.snapshot.write import page_store, spool_folder
+from pull_logs.snapshot.write import CopiedRun, FolderLock, page_store, spool_folder
 from pull_logs.snapshot.write import stored_run as stored
 from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.spool import Spool
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.stored_run import BundleRun, read_stored, store_run
 
 RUN = RunPath("acme", "nano", "3fk2a")
 PLAN = {"runs": ["acme/nano/3fk2a"], "system": False}
@@ -157,6 +159,16 @@ def test_a_crash_between_finishing_and_tidying_leaves_no_pages_behind(out: Path)
         assert list(again.stored) == [RUN]
 
 
+def test_a_run_under_a_temporary_name_is_not_finished(out: Path) -> None:
+    """Killed before the renaming, the file is complete; but a run that is discarded must not come back from it."""
+    with opened(out) as begun:
+        file = begun.store(run_info(), COVERAGE, [LanedBatch(Lane.SHARD, batch_from_rows(ROWS))]).file
+    file.rename(file.with_name(file.name + ".tmp"))
+    with opened(out) as again:
+        assert dict(again.stored) == {}
+        assert names_in(file.parent) == []
+
+
 def test_another_plan_is_refused_and_told_the_way_out(out: Path) -> None:
     filled(out, 1)
     with pytest.raises(UsageError) as caught:
@@ -187,6 +199,14 @@ sys.stdin.read()
 """
 
 
+FORK = """
+import os
+if os.fork() == 0:
+    print("forked", flush=True)
+sys.stdin.read()
+"""
+
+
 def test_the_lock_of_a_killed_process_is_taken_over(out: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -207,6 +227,70 @@ def test_a_lock_whose_folder_was_removed_meanwhile_is_not_one(out: Path) -> None
     with opened(out) as again:
         assert (again.folder / "lock").exists()
     begun.close()
+
+
+def test_a_lock_is_taken_when_its_last_holder_removes_the_folder_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    last = FolderLock(folder)
+    acquire = FileLock.acquire
+
+    def acquire_while_it_is_removed(self: FileLock, *args: Any, **options: Any) -> object:
+        try:
+            return acquire(self, *args, **options)
+        except Timeout:
+            if folder.exists():
+                shutil.rmtree(folder)
+                last.release()
+            raise
+
+    monkeypatch.setattr(FileLock, "acquire", acquire_while_it_is_removed)
+    lock = FolderLock(folder)
+    assert (folder / "lock.pid").read_text() == str(os.getpid())
+    lock.release()
+
+
+def test_a_lock_is_released_in_any_thread_and_only_once(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lock.release).result()
+    other = FolderLock(tmp_path)
+    lock.release()
+    with pytest.raises(UsageError):
+        FolderLock(tmp_path)
+    other.release()
+
+
+@pytest.mark.parametrize("text", [None, "", "a process\n", "\u00e9"])
+def test_a_holder_that_left_no_process_id_is_another_process(tmp_path: Path, text: str | None) -> None:
+    lock = FolderLock(tmp_path)
+    file = tmp_path / "lock.pid"
+    file.unlink()
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        FolderLock(tmp_path)
+    assert caught.value.message == f"{str(tmp_path)!r} is in use by another process"
+    lock.release()
+
+
+def test_a_process_that_was_forked_does_not_keep_the_lock(out: Path) -> None:
+    """A worker that outlives the process that downloads must not keep others out."""
+    code = HOLDER.replace("sys.stdin.read()", FORK)
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code, str(out)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert holder.stdout.readline() == "forked\n"
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        opened(out).close()
 
 
 def test_many_runs_finish_at_once_in_threads(out: Path) -> None:
@@ -365,6 +449,35 @@ def test_a_bundle_is_the_same_in_any_process(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", code, str(path)], env=environment, check=True)
         made.append(path.read_bytes())
     assert made[0] == made[1] == make_bundle(tmp_path / "0.wandb.zip").read_bytes()
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_each_run_brings_its_redaction_counts_and_the_manifest_has_their_sum(
+    tmp_path: Path, *, copied: bool
+) -> None:
+    counts = [{"email": 2, "api-key": 1}, {}, {"email": 3}]
+    runs = [
+        replace(bundle_run(f"acme/nano/r{number}"), redacted=redacted)
+        for number, redacted in enumerate(counts)
+    ]
+    out = tmp_path / "a.wandb.zip"
+    write_bundle(out, runs)
+    if copied:
+        with open_bundle(out) as bundle:
+            copies = [
+                CopiedRun(run=run, redacted=redacted)
+                for run, redacted in zip(bundle.runs(), counts, strict=True)
+            ]
+            write_bundle(out, copies)
+    with open_bundle(out) as bundle:
+        assert bundle.manifest.redacted == {"api-key": 1, "email": 5}
+
+
+def test_a_stored_run_keeps_its_redaction_counts(tmp_path: Path) -> None:
+    run = replace(bundle_run(), redacted={"email": 2})
+    first = store_run(tmp_path / "a.run", run)
+    assert first.redacted == {"email": 2}
+    assert read_stored(first.file) == first
 
 
 def test_a_run_given_twice_is_a_usage_error(out: Path) -> None:
