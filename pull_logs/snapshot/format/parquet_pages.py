@@ -1,10 +1,9 @@
-"""The chunks and pages of a Parquet file, looked at before anything is decompressed.
+"""The chunks and pages of a Parquet file, checked before anything is decompressed.
 
-Footer and page headers are Thrift structs. Reading them here bounds what
-decoding can take, refuses the encodings that this format does not use (some let
-a short page stand for a very long text), and tells which page it is whose
-checksum does not hold: pyarrow names neither column nor place, and asking it
-for the chunks of a damaged footer ends the process.
+Footer and page headers are Thrift structs. Reading them here limits the memory that decoding can take,
+refuses the encodings that this format does not use (with some, a short page expands to a very long text), and
+finds the page whose checksum is wrong: pyarrow names neither column nor offset, and asking it for the chunks
+of a damaged footer ends the process.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ from pull_logs.errors import DataError
 from pull_logs.snapshot.format.thrift import NUMBER, Struct, number, read_struct
 
 Read: TypeAlias = Callable[[int, int], bytes]
-"""Gives the bytes of the file from an offset, so many of them or fewer at its end."""
+"""Returns bytes of the file from an offset, fewer than requested only at the end."""
 
 MAX_GROUP = 131_072
-"""Rows of a row group: what one takes in memory is bounded by its columns, each of which costs bytes of footer."""
+"""Most rows of a row group, which limits its memory: each of its columns takes bytes of the footer."""
 
 SMALL_FOOTER = 1 << 13
-"""Bytes of a footer up to which what it says is kept for the next time that its file is opened."""
+"""Up to this many bytes, many parsed footers are cached for the next time their files are opened."""
 
 _MAGIC = b"PAR1"
 _HEADER_ROOM = 1 << 12
 _DICTIONARY_PAGE = 2
 _DATA_PAGES = {0: (5, 2), 3: (8, 4)}
-"""Page type: the field of its own header, and therein that of the encoding."""
+"""By page type: the field of its header, and in that header the field of the encoding."""
 
 _ENCODINGS = frozenset({0, 3, 5, 8, 9})
 """PLAIN, RLE, DELTA_BINARY_PACKED, RLE_DICTIONARY and BYTE_STREAM_SPLIT."""
@@ -59,11 +58,13 @@ _USUAL_PAGE = _form(
 
 
 class Chunk(NamedTuple):
-    """The bytes of one column in one row group; a tuple, because a question meets tens of thousands.
+    """The byte range of one column in one row group; a tuple for speed, as there may be tens of thousands.
 
     Attributes:
+        row_group: The number of the row group.
+        column: The name of the column.
         start: Offset in the file of its first byte.
-        end: Offset behind its last byte.
+        end: Offset past its last byte.
     """
 
     row_group: int
@@ -73,13 +74,13 @@ class Chunk(NamedTuple):
 
 
 class Page(NamedTuple):
-    """One page; a tuple as well.
+    """One page; a tuple for speed.
 
     Attributes:
         start: Offset in the file of its header.
-        body: Offset of what comes behind the header.
-        end: Offset behind its last byte.
-        decoded: Bytes of the body once decompressed, as the header claims.
+        body: Offset of the first byte after the header.
+        end: Offset past its last byte.
+        decoded: Size of the decompressed body, according to the header.
         values: Values in it; 0 for a dictionary.
     """
 
@@ -92,21 +93,21 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One row group: its rows, and where each of its columns is."""
+    """One row group: its rows, and the byte range of each of its columns."""
 
     rows: int
     chunks: tuple[Chunk, ...]
 
 
 def read_groups(footer: bytes, *, size: int | None) -> tuple[Group, ...]:
-    """The row groups that a footer tells of.
+    """Return the row groups that a footer describes.
 
     Args:
-        footer: The last bytes of the file, length field and magic included.
-        size: Bytes of the whole file; None when it is not known.
+        footer: The last bytes of the file, including length field and magic.
+        size: Size of the file; None when it is not known.
 
     Raises:
-        DataError: The footer is damaged, or tells of what this format does not have.
+        DataError: The footer is damaged, or describes something that this format does not have.
     """
     groups = (_parsed_small if len(footer) <= SMALL_FOOTER else _parsed_large)(footer)
     for chunk in (chunk for group in groups for chunk in group.chunks):
@@ -135,7 +136,7 @@ def _parse(footer: bytes) -> tuple[Group, ...]:
     return groups
 
 
-# A question opens each of its files several times, and parsing a footer takes longer than reading its columns.
+# A command opens each of its files several times, and parsing a footer takes longer than reading its columns.
 _parsed_small = lru_cache(maxsize=1024)(_parse)
 _parsed_large = lru_cache(maxsize=2)(_parse)
 
@@ -180,7 +181,7 @@ def _chunk(fields: Struct, group: int, name: str) -> Chunk:
     start = min(facts[9], facts.get(11, facts[9]))
     end = start + facts[7]
     inside = len(_MAGIC) <= start <= end
-    # A chunk in another file (1), or encrypted (8, 9), is none of ours.
+    # This format has no chunks in other files (1), and no encrypted ones (8, 9).
     if not inside or facts[3] != [name.encode()] or not {1, 8, 9}.isdisjoint(fields):
         raise _damaged(name, group)
     return Chunk(group, name, start, end)
@@ -191,10 +192,10 @@ def _damaged(column: str, group: int) -> DataError:
 
 
 def walk_pages(read: Read, chunk: Chunk) -> Iterator[Page]:
-    """The pages of a chunk, in order.
+    """Iterate over the pages of a chunk, in order.
 
     Raises:
-        DataError: A header is damaged, or is one that this format has no use for.
+        DataError: A header is damaged, or describes a page that this format does not have.
     """
     place = chunk.start
     while place < chunk.end:
@@ -206,9 +207,9 @@ def walk_pages(read: Read, chunk: Chunk) -> Iterator[Page]:
 
 
 def damaged_part(read: Read, chunk: Chunk) -> tuple[int, int] | None:
-    """The byte range of the first page whose checksum does not hold; None when all do.
+    """Return the byte range of the first page whose checksum is wrong; None if there is none.
 
-    When a page's header is damaged, the range is all from there to the end of the chunk.
+    If the header of a page is damaged, the range extends to the end of the chunk.
     """
     place = chunk.start
     try:

@@ -1,4 +1,4 @@
-"""As much of Thrift's compact protocol as Parquet's own structs use, for bytes that nobody vouches for."""
+"""The part of Thrift's compact protocol that Parquet's structs use, for untrusted bytes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _INTEGERS = frozenset({_INT16, _INT32, _INT64})
 
 
 def read_struct(data: bytes, *, shortcut: Shortcut = lambda _, __: None) -> tuple[Struct, int]:
-    """The struct at the start of these bytes, and the offset behind it.
+    """Return the struct at the start of these bytes, and the offset past it.
 
     Args:
         data: The bytes.
         shortcut: Asked of each struct in a list before it is read field by field.
 
     Raises:
-        ValueError: It is no such struct, is cut short or nests too deep.
+        ValueError: It is not such a struct, is cut short or nested too deep.
     """
     reader = _Reader(data, shortcut)
     try:
