@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from difflib import SequenceMatcher
 from heapq import nsmallest
+from itertools import islice
 
 MOST_NAMES = 5
 """Names that a message lists at most."""
@@ -49,9 +50,11 @@ def _likeness(name: str, cutoff: float) -> Callable[[str], float]:
     return ratio
 
 
-def did_you_mean(name: str, known: Iterable[str], *, otherwise: str = "", cutoff: float = 0.4) -> str:
+def did_you_mean(
+    name: str, known: Iterable[str], *, otherwise: str = "", cutoff: float = 0.4, most: int = MOST_NAMES
+) -> str:
     """Return the hint of an error about an unknown name: the nearest names, or `otherwise` where none is near."""
-    near = nearest(name, known, cutoff=cutoff)
+    near = nearest(name, known, cutoff=cutoff, most=most)
     if not near:
         return otherwise
     return f"the nearest {'is' if len(near) == 1 else 'are'} {listed(near)}"
@@ -59,8 +62,13 @@ def did_you_mean(name: str, known: Iterable[str], *, otherwise: str = "", cutoff
 
 def listed(names: Collection[str], *, most: int = MOST_NAMES) -> str:
     """Return quoted names for a message: all of them, or the first `most` and how many more there are."""
-    shown = ", ".join(repr(name) for name, _ in zip(names, range(most), strict=False))
-    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
+    return joined([repr(name) for name in names], most=most)
+
+
+def joined(words: Collection[str], *, most: int = MOST_NAMES) -> str:
+    """Return words for a message as they are: all of them, or the first `most` and how many more there are."""
+    shown = ", ".join(islice(words, most))
+    return shown if len(words) <= most else f"{shown} and {len(words) - most:,} more"
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

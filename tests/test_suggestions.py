@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.suggestions import MOST_NAMES, counted, did_you_mean, listed, nearest
+from pull_logs.suggestions import MOST_NAMES, counted, did_you_mean, joined, listed, nearest
 
 names = st.text("abcABC/._1", max_size=8)
 
@@ -64,3 +64,10 @@ def test_a_list_of_names_is_short_and_says_how_many_more(count: int, text: str) 
 def test_a_number_has_its_noun() -> None:
     assert [counted(number, "run") for number in (0, 1, 12_000)] == ["0 runs", "1 run", "12,000 runs"]
     assert counted(2, "entry", "entries") == "2 entries"
+
+
+@given(st.lists(st.text(max_size=3), max_size=12), st.integers(1, 6))
+def test_words_are_joined_as_they_are(words: list[str], most: int) -> None:
+    more = len(words) - most
+    assert joined(words, most=most) == ", ".join(words[:most]) + (f" and {more} more" if more > 0 else "")
+    assert listed(words, most=most) == joined(list(map(repr, words)), most=most)

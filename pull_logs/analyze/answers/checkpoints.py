@@ -15,7 +15,6 @@ often than checkpoints are saved; the `_step` that it is from is told with it.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,6 +23,7 @@ import numpy as np
 
 from pull_logs.analyze.frames import Column, Frame, RunLike, Steps
 from pull_logs.analyze.questions import Checkpoint, Selection, Slice, is_internal
+from pull_logs.analyze.statistics import is_held_out, outcome_end
 from pull_logs.errors import MetricNotFoundError
 from pull_logs.rows.canonical import STEP, spell
 
@@ -37,9 +37,6 @@ EPOCH_AXES = ("epoch", "train/epoch", "trainer/epoch")
 
 MAX_METRICS = 6
 """Metrics that are shown where nobody chose any."""
-
-_OUTCOME = re.compile(r"loss|acc|error|reward|score|perplexity|ppl", re.IGNORECASE)
-_HELD_OUT = re.compile(r"(?:^|[/_.:-])(?:val|valid|validation|eval|test|dev)(?:$|[/_.:-])", re.IGNORECASE)
 
 
 class CheckpointedRun(Protocol):
@@ -181,9 +178,9 @@ def _shown(
     names = dict.fromkeys(name for frame in frames for name in frame.names)
     dull = {STEP, *STEP_AXES, *EPOCH_AXES}
     metrics = [name for name in names if name not in dull and not is_internal(name)]
-    telling = [name for name in metrics if _HELD_OUT.search(name)] or [
-        name for name in metrics if _OUTCOME.search(name)
-    ]
+    held_out = [name for name in metrics if is_held_out(name)]
+    telling = [name for name in held_out or metrics if outcome_end(name)]
+    telling += [name for name in held_out if not outcome_end(name)]
     room = max(MAX_METRICS - len(selection.evals), len(named))
     chosen: dict[str, None] = {}
     for name in [*named, *(telling or metrics)]:

@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.checkpoints import compare_checkpoints, steps_of
 from pull_logs.analyze.answers.groups import Groups
 from pull_logs.analyze.answers.histories import settle_assertions
 from pull_logs.analyze.answers.side_by_side import compare_configs, compare_summaries
-from pull_logs.analyze.answers.view import FORMAT, describe_run
-from pull_logs.analyze.expressions import nearest_names
+from pull_logs.analyze.answers.view import describe_run
 from pull_logs.analyze.frames import Frame, flatten
 from pull_logs.analyze.questions import (
     CONFIG,
@@ -30,7 +30,6 @@ from pull_logs.analyze.questions import (
     Reading,
     Slice,
     compile_pattern,
-    defined_axes,
     is_internal,
     is_seed,
     values_of,
@@ -39,14 +38,15 @@ from pull_logs.analyze.statistics import (
     Criterion,
     Direction,
     IntervalKind,
+    RunDefinitions,
     deciding_metric,
-    defined_goal,
+    outcome_end,
     ranked,
-    suggested_end,
 )
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.rows.canonical import STEP, canon_record, spell
 from pull_logs.runs import RunInfo
+from pull_logs.suggestions import did_you_mean, joined
 
 if TYPE_CHECKING:
     from pull_logs.analyze.questions import Assertions, Subject
@@ -58,7 +58,7 @@ SECTIONS = (
 )  # fmt: skip
 """The members of the answer between its format and its notes, in their order."""
 
-_NAMED_AT_MOST = 10
+_MOST_NAMED = 10
 _LAST = Place()
 
 
@@ -222,7 +222,7 @@ def _direction(infos: Sequence[RunInfo], question: Comparison) -> Direction | No
     criterion = question.criterion
     if criterion is None:
         return None
-    goals = (defined_goal(info.config_internal, criterion.metric) for info in infos)
+    goals = (RunDefinitions.read(info.config_internal).goal_of(criterion.metric) for info in infos)
     option = "--best" if question.best else "--sort"
     return criterion.settle([goal for goal in goals if goal is not None], option=option)
 
@@ -243,7 +243,7 @@ def _read(
     for subject, info in zip(subjects, infos, strict=True):
         frame = Frame(subject.run)
         known.update(dict.fromkeys(frame.names))
-        axes = defined_axes(info.config_internal, frame.names)
+        axes = RunDefinitions.read(info.config_internal).step_metrics(frame.names)
         wanted = [
             name
             for name in frame.names
@@ -271,8 +271,8 @@ def _read(
 
 
 def _no_metric(what: str, name: str, known: Mapping[str, None]) -> MetricNotFoundError:
-    nearest = nearest_names(name, [other for other in known if other != STEP])
-    hint = f"the nearest are {', '.join(map(repr, nearest))}" if nearest else "the runs have no metrics"
+    metrics = [other for other in known if other != STEP]
+    hint = did_you_mean(name, metrics, otherwise="the runs have no metrics", cutoff=0)
     return MetricNotFoundError(f"{what}: no run has numbers of such a metric", hint=hint)
 
 
@@ -372,7 +372,7 @@ def _further(
         verdict += ["--group-by", f"all-but:{','.join(seeds)}"]
     metric = deciding_metric(read.names)
     if question.criterion is None and metric is not None and len(places) > 1:
-        verdict += ["--best", f"{metric}:{suggested_end(metric)}"]
+        verdict += ["--best", f"{metric}:{outcome_end(metric)}"]
     common = _common_end(read, places)
     same_step = ["--at", str(common)] if question.at.word == "last" and common is not None else []
     return [flags for flags in (verdict, same_step) if flags]
@@ -400,7 +400,9 @@ def _alignment_notes(read: _Read, alignment: Alignment, places: Sequence[int]) -
             if subject.checkpoint_step is None and not any(c.epoch is not None for c in subject.checkpoints)
         ]
         if without:
-            notes.append(f"no checkpoint tells a step for {_listed(without)}: no values there")
+            notes.append(
+                f"no checkpoint tells a step for {joined(without, most=_MOST_NAMED)}: no values there"
+            )
     if alignment.place.word == "step":
         missing = sorted(
             {
@@ -413,7 +415,7 @@ def _alignment_notes(read: _Read, alignment: Alignment, places: Sequence[int]) -
         )
         if missing:
             notes.append(
-                f"metrics of {_listed(missing)} have no value at {_axis_told(alignment)} {alignment.place.told()}: "
+                f"metrics of {joined(missing, most=_MOST_NAMED)} have no value at {_axis_told(alignment)} {alignment.place.told()}: "
                 "it is not between their first and last one, and nothing is extrapolated"
             )
     return notes
@@ -421,8 +423,3 @@ def _alignment_notes(read: _Read, alignment: Alignment, places: Sequence[int]) -
 
 def _axis_told(alignment: Alignment) -> str:
     return "the axis that each was defined over," if alignment.axis == DEFINED else alignment.axis
-
-
-def _listed(labels: Sequence[str]) -> str:
-    more = len(labels) - _NAMED_AT_MOST
-    return ", ".join(labels[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

@@ -33,12 +33,13 @@ from pull_logs.analyze.statistics import (
     ranked,
 )
 from pull_logs.rows.canonical import canon_number, spell
+from pull_logs.suggestions import joined
 
 MOST_TESTED = 200
 """Groups between which all pairs are tested; more take too long, and so large a family finds nothing."""
 _METRICS_TESTED = 10
 _NAME_LENGTH = 80
-_NAMED_AT_MOST = 10
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +152,14 @@ class Groups:
             )
         if confounders := self.grouping.confounders(self.values, members):
             notes.append(
-                f"runs of one group differ in more than their seed: {_listed(confounders)}; "
+                f"runs of one group differ in more than their seed: {joined(confounders, most=_MOST_NAMED)}; "
                 f"--group-by all-but:{','.join(self._seed_names()) or 'SEED'} takes them apart"
             )
         if len(members) == len(self.values) > 1 and (unique := self.grouping.unique_keys(self.values)):
             names = [name.removeprefix(CONFIG) for name in unique]
             notes.append(
-                f"every group is a single run, since these keys differ in all runs: {_listed(names)}; "
-                f"--group-by all-but:{','.join([*self._seed_names(), *names[:_NAMED_AT_MOST]])} looks past them"
+                f"every group is a single run, since these keys differ in all runs: {joined(names, most=_MOST_NAMED)}; "
+                f"--group-by all-but:{','.join([*self._seed_names(), *names[:_MOST_NAMED]])} looks past them"
             )
         states = Counter(str(values["state"]) for values in self.values if values.get("state") != "finished")
         if states:
@@ -356,8 +357,3 @@ def _all_of(count: int) -> str:
 
 def _short(number: float | None) -> str:
     return "none" if number is None else f"{number:.4g}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED_AT_MOST
-    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

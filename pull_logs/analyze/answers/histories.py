@@ -18,6 +18,7 @@ from pull_logs.analyze.frames import Column, Frame, Steps, numbers
 from pull_logs.analyze.questions import Selection, Slice, Subject, View, is_internal
 from pull_logs.analyze.statistics import describe_all, describe_column, has_numbers, rank_rows, sample_rows
 from pull_logs.rows.canonical import STEP, spell
+from pull_logs.suggestions import joined
 
 if TYPE_CHECKING:
     from pull_logs.analyze.questions import Assertions
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 BYTES_PER_TOKEN = 3
 
 _SCALARS = frozenset({"number", "bool", "string", "mixed", "empty"})
-_NAMED_AT_MOST = 10
+_MOST_NAMED = 10
 _ROWS_ANYWAY = 24
 """Rows of a run that a token budget takes before it comes to cutting columns or runs."""
 
@@ -157,16 +158,16 @@ class Histories:
         if self._sampled and "history" in self._asked:
             yield (
                 "sampled (first, last, minimum, maximum and non-finite rows of every shown metric kept): "
-                f"{_listed(self._sampled)}; --max-rows 0 --max-tokens 0 takes all"
+                f"{joined(self._sampled, most=_MOST_NAMED)}; --max-rows 0 --max-tokens 0 takes all"
             )
         if self._hidden:
             yield (
                 "rows hidden because every shown metric is missing in them: "
-                f"{_listed(self._hidden)}; --show-all shows them"
+                f"{joined(self._hidden, most=_MOST_NAMED)}; --show-all shows them"
             )
         if self._left_out and "history" in self._asked:
             yield (
-                f"columns left out because they hold objects or lists: {_listed(list(self._left_out))}; "
+                f"columns left out because they hold objects or lists: {joined(self._left_out, most=_MOST_NAMED)}; "
                 "--select shows them"
             )
 
@@ -197,11 +198,6 @@ def _rows_at(steps: Steps, frame: Frame, subject: Subject) -> list[int]:
 
     untils = [until for until in steps_of(frame, subject) if until is not None]
     return sorted({int(np.searchsorted(steps, until, side="right")) - 1 for until in untils} - {-1})
-
-
-def _listed(items: Sequence[str]) -> str:
-    more = len(items) - _NAMED_AT_MOST
-    return ", ".join(items[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
 def _spelled(cells: list[Any]) -> list[Any]:

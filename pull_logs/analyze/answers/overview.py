@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
-from pull_logs.analyze.answers.view import FORMAT
 from pull_logs.analyze.frames import Column, Frame, flatten
 from pull_logs.analyze.questions import Selection, Slice, Subject, is_internal
 from pull_logs.analyze.statistics import FLAGS, Finding, column_type, find_flags
@@ -202,7 +202,7 @@ def _health(findings: Iterable[tuple[Subject, Finding]]) -> list[dict[str, Any]]
                 "path": str(subject.run.info.path),
                 "metric": finding.metric,
                 "step": finding.step,
-                "told": finding.told,
+                "message": finding.message,
                 "metrics": finding.metrics,
             }
         )

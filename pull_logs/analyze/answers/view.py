@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import Histories
 from pull_logs.analyze.answers.side_by_side import compare_configs, compare_summaries
 from pull_logs.analyze.frames import flatten
 from pull_logs.analyze.questions import Subject, View, compile_pattern
 from pull_logs.rows.canonical import canon_record, spell
 from pull_logs.runs import RunPath
-
-FORMAT = "pull-logs/1"
 
 SECTIONS = (
     "runs", "config", "summary", "schema", "stats", "history", "checkpoints", "comparison", "config_diff",

@@ -12,11 +12,9 @@ slashes split as `//` does.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
-from heapq import nsmallest
 from typing import Final, NoReturn, cast
 
 from pull_logs.analyze.expressions.functions import FUNCTIONS
@@ -35,11 +33,12 @@ from pull_logs.analyze.expressions.nodes import (
 )
 from pull_logs.analyze.expressions.tokenizer import is_bare_name, is_number, quote_name, shown, stack_bounded
 from pull_logs.errors import ExpressionError, UnknownNameError
+from pull_logs.suggestions import nearest
 
 MAX_SLASHES: Final = 50
 """Slashes up to which a bare name is tried as a division."""
 
-_COMPARED = 64
+_FUNCTIONS_NAMED = 3
 _ELSEWHERE = {
     "True": "write 'true'",
     "False": "write 'false'",
@@ -86,31 +85,6 @@ def resolve(node: Node, columns: Collection[str], *, source: str, what: str = "m
     with stack_bounded(source):
         found = resolver.node(node)
     return Resolved(found, frozenset(resolver.names), tuple(dict.fromkeys(resolver.notes)))
-
-
-def nearest_names(name: str, names: Iterable[str], *, count: int = 5) -> tuple[str, ...]:
-    """Those of the names that look most like a name, the likest first; case is ignored."""
-    whole, last = _likeness(name), _likeness(_last_part(name))
-
-    def distance(other: str) -> tuple[float, str]:
-        return -max(whole(other), 0.9 * last(_last_part(other))), other
-
-    return tuple(nsmallest(count, names, key=distance))
-
-
-def _last_part(name: str) -> str:
-    return re.split("[/.]", name)[-1]
-
-
-def _likeness(name: str) -> Callable[[str], float]:
-    """How much other names look like this one, from 0 to 1; the matcher keeps what it learnt of the name."""
-    matcher = SequenceMatcher(None, b=name[:_COMPARED].lower())
-
-    def ratio(other: str) -> float:
-        matcher.set_seq1(other[:_COMPARED].lower())
-        return matcher.ratio()
-
-    return ratio
 
 
 @dataclass(slots=True)
@@ -226,8 +200,8 @@ class _Resolver:
         function = FUNCTIONS.get(call.function)
         span = (call.span[0], call.span[0] + len(call.function))
         if function is None:
-            nearest = nearest_names(call.function, FUNCTIONS, count=3)
-            hint = f"the nearest are {', '.join(nearest)}"
+            near = nearest(call.function, FUNCTIONS, cutoff=0, most=_FUNCTIONS_NAMED)
+            hint = f"the nearest are {', '.join(near)}"
             if "/" in call.function:
                 hint = "put spaces around a slash that divides"
             message = f"there is no function {shown(call.function)}"
@@ -251,12 +225,13 @@ class _Resolver:
             )
 
     def _fail_unknown(self, name: Name) -> NoReturn:
-        nearest = [
-            near if is_bare_name(near) else quote_name(near) for near in nearest_names(name.text, self.known)
+        near = [
+            other if is_bare_name(other) else quote_name(other)
+            for other in nearest(name.text, self.known, cutoff=0)
         ]
         message = f"no {self.what} is named {shown(name.text)}"
-        if nearest:
-            message += f"; the nearest are {', '.join(map(_one_line, nearest))}"
+        if near:
+            message += f"; the nearest {'are' if near[1:] else 'is'} {', '.join(map(_one_line, near))}"
         hint = "" if name.quoted else self._hint(name.text)
         raise UnknownNameError(message, source=self.source, span=name.span, hint=hint)
 

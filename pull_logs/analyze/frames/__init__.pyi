@@ -1,11 +1,11 @@
+from .column import Column as Column
 from .flatten import flatten as flatten
 from .flatten import join_path as join_path
 from .flatten import split_path as split_path
 from .flatten import unflatten as unflatten
-from .frame import Column as Column
 from .frame import Frame as Frame
 from .frame import RunLike as RunLike
-from .frame import Steps as Steps
+from .from_arrow import Steps as Steps
 from .vector import Array as Array
 from .vector import Floats as Floats
 from .vector import Kind as Kind

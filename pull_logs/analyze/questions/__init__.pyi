@@ -3,7 +3,6 @@ from .alignment import Alignment as Alignment
 from .alignment import Interpolation as Interpolation
 from .alignment import Place as Place
 from .alignment import Reading as Reading
-from .alignment import defined_axes as defined_axes
 from .assertions import Assertions as Assertions
 from .grouping import CONFIG as CONFIG
 from .grouping import Grouping as Grouping

@@ -15,7 +15,7 @@ row there is none. Rows that share a place count as the last of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -101,47 +101,6 @@ class Reading:
             return math.inf if self.value > 0 else -math.inf
 
 
-def defined_axes(config_internal: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
-    """The metrics that were defined over another one, and over which.
-
-    W&B keeps the definitions in the internal config as `_wandb.m`: a list of `MetricRecord`s whose fields go
-    by their protobuf numbers: 1 the name, or 2 a glob with a `*` at its end, 4 the name of the step metric,
-    5 its place in the list, from 1. A metric with a definition of its own heeds no glob; of several globs
-    the longest counts; W&B's own metrics, which start with an underscore, heed none.
-
-    Args:
-        config_internal: The internal config of a run.
-        names: The metrics that the run has, which globs are held against.
-    """
-    section = config_internal.get("_wandb")
-    records = section.get("m") if isinstance(section, Mapping) else None
-    if not isinstance(records, Sequence) or isinstance(records, str):
-        return {}
-    exact: dict[str, str | None] = {}
-    prefixes: dict[str, str | None] = {}
-    for record in records:
-        if isinstance(record, Mapping):
-            axis = record.get("4") or _name_at(records, record.get("5"))
-            known = axis if isinstance(axis, str) else None
-            if isinstance(name := record.get("1"), str):
-                exact[name] = known
-            elif isinstance(glob := record.get("2"), str):
-                prefixes[glob.removesuffix("*")] = known
-    longest_first = sorted(prefixes, key=len, reverse=True)
-    for name in names if prefixes else ():
-        if name not in exact and not name.startswith("_"):
-            prefix = next((prefix for prefix in longest_first if name.startswith(prefix)), None)
-            exact[name] = None if prefix is None else prefixes[prefix]
-    return {name: axis for name, axis in exact.items() if axis is not None and axis != name}
-
-
-def _name_at(records: Sequence[Any], place: object) -> object:
-    if not isinstance(place, int) or not 1 <= place <= len(records):
-        return None
-    record = records[place - 1]
-    return record.get("1") if isinstance(record, Mapping) else None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alignment:
     """How all metrics of all runs are read.
@@ -180,7 +139,7 @@ class Alignment:
         Args:
             frame: Its history, with these columns loaded.
             names: The metrics.
-            axes: What `defined_axes` says of the run.
+            axes: The step metrics that the run defined (see `RunDefinitions.step_metrics`).
             checkpoint_step: The step that the run's checkpoint tells, if it does.
         """
         until = self._last_row(frame, checkpoint_step)
@@ -221,7 +180,7 @@ class Alignment:
         if not numeric.any():
             return Reading(**whole)
         row = len(numeric) - 1 - int(numeric[::-1].argmax())
-        return Reading(value=_cell(column, row), x=None if x is None else _cell(x, row), **whole)
+        return Reading(value=column.cell(row), x=None if x is None else x.cell(row), **whole)
 
     def _at_place(self, column: Column, x: Column | None) -> dict[str, Any]:
         if x is None:
@@ -240,11 +199,11 @@ class Alignment:
             return {}
         before = int(rows[after - 1])
         if places[before] == where:
-            return {"value": _cell(column, before), "x": canon_number(where)}
+            return {"value": column.cell(before), "x": canon_number(where)}
         if after == len(rows):
             return {}
         if self.interpolation == "previous":
-            value = _cell(column, before)
+            value = column.cell(before)
         else:
             low, high = places[before], places[rows[after]]
             share = (where - low) / (high - low)
@@ -258,16 +217,8 @@ def _whole(column: Column, steps: Steps) -> dict[str, Any]:
     if low is None or high is None:
         return {}
     return {
-        "min": _cell(column, low),
+        "min": column.cell(low),
         "min_step": int(steps[low]),
-        "max": _cell(column, high),
+        "max": column.cell(high),
         "max_step": int(steps[high]),
     }
-
-
-def _cell(column: Column, row: int) -> Any:
-    """One exact canonical cell; of a column of doubles, without the detour over lists."""
-    vector = column.vector
-    if vector.values.dtype != np.float64 or column.exact:
-        return column.cells(np.array([row]))[0]
-    return canon_number(float(vector.values[row])) if vector.present[row] else None

@@ -34,6 +34,7 @@ from pull_logs.analyze.questions.selection import Slice
 from pull_logs.errors import ExpressionError, UnknownNameError
 from pull_logs.rows.canonical import STEP, canon_number, spell
 from pull_logs.runs import RunInfo
+from pull_logs.suggestions import joined
 
 Scope: TypeAlias = Literal["run", "any", "all", "step"]
 
@@ -47,13 +48,13 @@ class Broken:
 
     Attributes:
         subject: The run.
-        told: The values that broke it, in words.
+        message: The values that broke it, in words.
         step: The step of the row that broke it; None where it is about the run or no row at all.
         values: What the names of the expression were there.
     """
 
     subject: Subject
-    told: str
+    message: str
     step: int | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
 
@@ -95,7 +96,7 @@ class _Assertion:
         row = {name: from_cells([cell]) for name, cell in cells.items()}
         if self.expression.condition(row, 1)[0]:
             return None
-        return Broken(subject, _listed(cells), step, {name: spell(cell) for name, cell in cells.items()})
+        return Broken(subject, _named_cells(cells), step, {name: spell(cell) for name, cell in cells.items()})
 
     def _any(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
         vectors = part.vectors(frame, self.expression.names)
@@ -120,7 +121,7 @@ class _Assertion:
         step = int(part.steps[first])
         return Broken(
             subject,
-            f"{_listed(cells)} at step {step}{more}",
+            f"{_named_cells(cells)} at step {step}{more}",
             step,
             {name: spell(cell) for name, cell in cells.items()},
         )
@@ -187,7 +188,7 @@ class Assertions:
     def verdicts(self) -> list[dict[str, Any]]:
         """An entry per assertion: `assert`, its text; `holds`; and `broken`, the runs that broke it.
 
-        Each of these has the run's label and path, `told` in words, and where one row or value broke it, its
+        Each of these has the run's label and path, a `message`, and where one row or value broke it, its
         `step` and `values`.
         """
         return [
@@ -198,7 +199,7 @@ class Assertions:
                     {
                         "run": broken.subject.label,
                         "path": str(broken.subject.run.info.path),
-                        "told": broken.told,
+                        "message": broken.message,
                         "step": broken.step,
                         "values": dict(broken.values),
                     }
@@ -267,16 +268,16 @@ def _last(vector: Vector) -> Any:
     return _cell(vector, int(present[-1])) if len(present) else None
 
 
-def _listed(cells: Mapping[str, Any]) -> str:
-    told = [
-        f"{name} = {_told(cell)}" if cell is not None else f"{name} is missing"
+def _named_cells(cells: Mapping[str, Any]) -> str:
+    """Return the names and values of cells for a message, in the order of the names."""
+    words = [
+        f"{name} = {_cell_text(cell)}" if cell is not None else f"{name} is missing"
         for name, cell in cells.items()
     ]
-    more = len(told) - _SHOWN_VALUES
-    return ", ".join(sorted(told)[:_SHOWN_VALUES]) + (f" and {more} more" if more > 0 else "")
+    return joined(sorted(words), most=_SHOWN_VALUES)
 
 
-def _told(cell: Any) -> str:
+def _cell_text(cell: Any) -> str:
     if isinstance(cell, str):
         return repr(cell)
     cell = spell(cell)
@@ -289,4 +290,8 @@ def _range(name: str, vector: Vector) -> str:
     if not len(finite):
         return f"{name} has no number" if vector.present.any() else f"{name} is missing"
     low, high = canon_number(float(finite.min())), canon_number(float(finite.max()))
-    return f"{name} = {_told(low)}" if low == high else f"{name} from {_told(low)} to {_told(high)}"
+    return (
+        f"{name} = {_cell_text(low)}"
+        if low == high
+        else f"{name} from {_cell_text(low)} to {_cell_text(high)}"
+    )

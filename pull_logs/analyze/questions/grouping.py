@@ -17,29 +17,21 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from dataclasses import dataclass
 from typing import Any
 
-from pull_logs.analyze.expressions import nearest_names
 from pull_logs.analyze.frames import flatten, split_path
 from pull_logs.errors import UsageError
 from pull_logs.rows.canonical import canon_record, spell
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
+from pull_logs.suggestions import did_you_mean, listed
 
 CONFIG = "config."
 _ALL_BUT = "all-but:"
 _SEED = re.compile(r"(.*[_-])?(seed|random[_-]?state)", re.IGNORECASE)
 
-FIELDS: Mapping[str, Callable[[RunInfo], Any]] = {
-    "commit": lambda info: info.commit,
-    "entity": lambda info: info.path.entity,
-    "group": lambda info: info.group,
-    "job_type": lambda info: info.job_type,
-    "name": lambda info: info.name,
-    "project": lambda info: info.path.project,
-    "state": lambda info: info.state,
-    "sweep": lambda info: info.sweep,
-    "tags": lambda info: sorted(info.tags),
-    "user": lambda info: info.user,
+_FIELDS: Mapping[str, Callable[[object], Any]] = {
+    field.name: field.reader for field in RUN_FIELDS if field.grouped
 }
-"""What else than its config a run can be grouped by."""
+"""The fields of a run, besides its config, that runs can be grouped by."""
 
 Values = Mapping[str, Any]
 """What is known of a run, by `config.KEY` or the name of a field; canonical values."""
@@ -49,7 +41,8 @@ def values_of(info: RunInfo) -> dict[str, Any]:
     """Everything that a run can be grouped by."""
     config = flatten(canon_record(info.config))
     return {
-        **{name: read(info) for name, read in FIELDS.items()},
+        **{name: read(info) for name, read in _FIELDS.items()},
+        "tags": sorted(info.tags),
         **{f"{CONFIG}{key}": value for key, value in config.items()},
     }
 
@@ -199,13 +192,11 @@ def _one(word: str, names: Collection[str], *, option: str) -> str:
     if not found:
         raise _unknown(f"{option} {word!r}", word, names)
     if len(found) > 1:
-        raise UsageError(
-            f"{option} {word!r} may be any of {', '.join(map(repr, found[:5]))}", hint="write the whole name"
-        )
+        raise UsageError(f"{option} {word!r} may be any of {listed(found)}", hint="write the complete name")
     return found[0]
 
 
 def _unknown(what: str, word: str, names: Collection[str]) -> UsageError:
-    nearest = nearest_names(word if word.startswith(CONFIG) else CONFIG + word, list(names))
-    hint = f"the nearest are {', '.join(map(repr, nearest))}" if nearest else "the runs have no config"
+    name = word if word.startswith(CONFIG) else CONFIG + word
+    hint = did_you_mean(name, names, otherwise="the runs have no config", cutoff=0)
     return UsageError(f"{what}: no run has {word!r}", hint=hint)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from pull_logs.analyze.frames import Column, Frame, Steps, Vector, missing
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.rows.canonical import STEP
+from pull_logs.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from pull_logs.analyze.expressions import Expression
@@ -192,7 +193,7 @@ def _scope(names: Collection[str], frame: Frame, computed: Mapping[str, Vector])
     return {
         name: computed[name]
         if name in computed
-        else frame.columns[name]
+        else frame.column(name).vector
         if name in frame
         else missing(frame.length)
         for name in names
@@ -218,14 +219,9 @@ def _matching(pattern: str, names: Collection[str]) -> frozenset[str]:
     search = compile_pattern(pattern).search
     found = frozenset(filter(search, metrics))
     if not found and not search(STEP):
-        from pull_logs.analyze.expressions import nearest_names
-
-        nearest = nearest_names(pattern, metrics)
         raise MetricNotFoundError(
             f"no metric matches --select {pattern!r}",
-            hint=f"the nearest are {', '.join(map(repr, nearest))}"
-            if nearest
-            else "the runs have no metrics",
+            hint=did_you_mean(pattern, metrics, otherwise="the runs have no metrics", cutoff=0),
         )
     return found
 

@@ -15,7 +15,6 @@ value. Whether less is better is told by its name; metrics of other names can on
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,18 +23,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from pull_logs.analyze.frames import Column, Floats, Steps
+from pull_logs.analyze.statistics.metric_names import is_training_partner, outcome_end
 from pull_logs.runs import RunInfo
 
 Flag: TypeAlias = Literal["nan", "divergence", "overfitting", "plateau", "stalled", "crashed"]
 
 FLAGS: tuple[Flag, ...] = ("nan", "divergence", "overfitting", "plateau", "stalled", "crashed")
 """All flags, in the order in which they are told."""
-
-_LESS = frozenset({"loss", "nll", "ppl", "perplexity", "err", "error", "mse", "mae", "rmse", "wer", "cer"})
-_MORE = frozenset({"acc", "accuracy", "auc", "auroc", "f1", "iou", "miou", "map", "bleu", "reward", "return"})
-_TRAINING = frozenset({"train", "training", "trn"})
-_VALIDATION = frozenset({"val", "valid", "validation", "eval", "evaluation", "dev", "test"})
-_WORDS = re.compile(r"[^A-Za-z0-9]+")
 
 _FEWEST = 10
 """Values that a metric must have before it can diverge or be on a plateau."""
@@ -56,14 +50,14 @@ class Finding:
         flag: Which.
         step: The step where it begins; None of a run without rows.
         metric: The metric that shows it, the one with the earliest step where several do.
-        told: What was found there, in words.
+        message: What was found there, in words.
         metrics: How many metrics show it.
     """
 
     flag: Flag
     step: int | None
     metric: str | None
-    told: str
+    message: str
     metrics: int = 1
 
 
@@ -90,10 +84,11 @@ class _Curve:
     @classmethod
     def of(cls, name: str, steps: Steps, values: Floats) -> _Curve | None:
         """The curve of these finite values; None where nothing can be judged."""
-        sign = _direction(name)
+        end = outcome_end(name)
         count = len(values)
-        if not sign or count < _FEWEST_VALIDATED:
+        if end is None or count < _FEWEST_VALIDATED:
             return None
+        sign = 1 if end == "min" else -1
         width = max(1, min(5, count // 20), -(-count // _LEVELS))
         whole = values[: count // width * width].reshape(-1, width)
         levels = sign * np.median(whole, axis=1)
@@ -149,7 +144,7 @@ def _findings(
     found += _stalled(info, steps, timestamps)
     if info.state in _ENDED_BADLY:
         step = int(steps[-1]) if len(steps) else None
-        found.append(Finding(flag="crashed", step=step, metric=None, told=f"it ended as {info.state}"))
+        found.append(Finding(flag="crashed", step=step, metric=None, message=f"it ended as {info.state}"))
     return found
 
 
@@ -161,22 +156,8 @@ def _earliest(found: Iterable[Finding]) -> Iterator[Finding]:
         if several := by_flag.get(flag):
             first = min(several, key=lambda one: (one.step is None, one.step or 0, one.metric or ""))
             yield Finding(
-                flag=flag, step=first.step, metric=first.metric, told=first.told, metrics=len(several)
+                flag=flag, step=first.step, metric=first.metric, message=first.message, metrics=len(several)
             )
-
-
-def _words(name: str) -> list[str]:
-    return [word.lower() for word in _WORDS.split(name) if word]
-
-
-def _direction(name: str) -> int:
-    """1 where less is better, -1 where more is, 0 where the name does not tell: the last word that tells counts."""
-    for word in reversed(_words(name)):
-        if word in _LESS or word.endswith("loss"):
-            return 1
-        if word in _MORE:
-            return -1
-    return 0
 
 
 def _not_finite(name: str, steps: Steps, values: Floats, lost: np.ndarray) -> Iterator[Finding]:
@@ -186,7 +167,7 @@ def _not_finite(name: str, steps: Steps, values: Floats, lost: np.ndarray) -> It
     value = float(values[rows[0]])
     word = "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
     more = f", and {len(rows) - 1} more values are not finite" if len(rows) > 1 else ""
-    yield Finding(flag="nan", step=int(steps[rows[0]]), metric=name, told=f"{word}{more}")
+    yield Finding(flag="nan", step=int(steps[rows[0]]), metric=name, message=f"{word}{more}")
 
 
 def _divergence(name: str, curve: _Curve) -> Finding | None:
@@ -203,13 +184,13 @@ def _divergence(name: str, curve: _Curve) -> Finding | None:
         flag="divergence",
         step=int(curve.starts[begin]),
         metric=name,
-        told=f"{curve.shown(best)} at its best, {curve.shown(end)} at the end",
+        message=f"{curve.shown(best)} at its best, {curve.shown(end)} at the end",
     )
 
 
 def _overfitting(curves: Mapping[str, _Curve]) -> Iterator[Finding]:
     for name, curve in curves.items():
-        partner = next((other for other in curves if _is_training_of(other, name)), None)
+        partner = next((other for other in curves if is_training_partner(other, name)), None)
         if partner is None or curves[partner].sign != curve.sign:
             continue
         levels = curve.levels
@@ -226,19 +207,9 @@ def _overfitting(curves: Mapping[str, _Curve]) -> Iterator[Finding]:
                 flag="overfitting",
                 step=begin,
                 metric=name,
-                told=f"{curve.shown(float(levels[best]))} at its best, {curve.shown(end)} at the end, "
+                message=f"{curve.shown(float(levels[best]))} at its best, {curve.shown(end)} at the end, "
                 f"while {partner} still got better",
             )
-
-
-def _is_training_of(other: str, name: str) -> bool:
-    """Whether a metric is what another one is on training data: `train/loss` of `val/loss`, `loss` of `val_loss`."""
-    words, others = _words(name), _words(other)
-    if not _VALIDATION.intersection(words) or _VALIDATION.intersection(others):
-        return False
-    return [word for word in words if word not in _VALIDATION] == [
-        word for word in others if word not in _TRAINING
-    ]
 
 
 def _still_better(training: _Curve, step: int) -> bool:
@@ -263,7 +234,7 @@ def _plateau(name: str, curve: _Curve) -> Finding | None:
         told = f"{curve.shown(float(levels[begin]))}, and {curve.shown(best)} at its best since"
     if len(levels) - begin < len(levels) / 3:
         return None
-    return Finding(flag="plateau", step=int(curve.starts[begin]), metric=name, told=told)
+    return Finding(flag="plateau", step=int(curve.starts[begin]), metric=name, message=told)
 
 
 def _stalled(info: RunInfo, steps: Steps, timestamps: Column | None) -> Iterator[Finding]:
@@ -280,7 +251,7 @@ def _stalled(info: RunInfo, steps: Steps, timestamps: Column | None) -> Iterator
     if info.state == "running" and beat is not None and beat - float(times[-1]) > limit:
         silent = beat - float(times[-1])
         yield Finding(
-            flag="stalled", step=int(steps[-1]), metric=None, told=f"no row for {silent:.0f} s since"
+            flag="stalled", step=int(steps[-1]), metric=None, message=f"no row for {silent:.0f} s since"
         )
     place = int(np.argmax(gaps))
     if float(gaps[place]) > limit:
@@ -288,7 +259,7 @@ def _stalled(info: RunInfo, steps: Steps, timestamps: Column | None) -> Iterator
             flag="stalled",
             step=int(steps[place]),
             metric=None,
-            told=f"{float(gaps[place]):.0f} s until the next row",
+            message=f"{float(gaps[place]):.0f} s until the next row",
         )
 
 

@@ -9,25 +9,14 @@ about. Runs whose value is missing or not finite come last, whatever the end.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import TypeVar
 
+from pull_logs.analyze.statistics.metric_names import Direction, better_end
 from pull_logs.errors import UsageError
 
 T = TypeVar("T")
-
-Direction: TypeAlias = Literal["min", "max"]
-
-_SMALL = re.compile(
-    r"(loss|error|err|perplexity|ppl|nll|bpb|bpc|mse|rmse|mae|wer|cer|fid|kl|regret|latency|time|seconds)\d*"
-)
-_GREAT = re.compile(
-    r"(accuracy|acc|f1|auc|auroc|map|iou|dice|bleu|rouge|score|reward|return|precision|recall|psnr|ssim|success|throughput)\d*"
-)
-_HELD_OUT = frozenset({"val", "valid", "validation", "eval", "evaluation", "test", "dev"})
-_GOALS: Mapping[object, Direction] = {1: "min", 2: "max"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,41 +54,12 @@ class Criterion:
         defined = set(goals)
         if len(defined) == 1:
             return defined.pop()
-        if suggested := suggested_end(self.metric):
+        if suggested := better_end(self.metric):
             return suggested
         raise UsageError(
             f"{option} {self.metric!r} does not say which end is good",
             hint=f"write: {option} '{self.metric}:min' or {option} '{self.metric}:max'",
         )
-
-
-def suggested_end(metric: str) -> Direction | None:
-    """The end of a metric that its name says is good."""
-    words = _words(metric)
-    small, great = (any(map(pattern.fullmatch, words)) for pattern in (_SMALL, _GREAT))
-    return None if small is great else "min" if small else "max"
-
-
-def deciding_metric(names: Iterable[str]) -> str | None:
-    """Of these metrics, the one that most likely decides: of validation, and with a name that says its end."""
-    ends = [name for name in names if suggested_end(name)]
-    held_out = [name for name in ends if _HELD_OUT.intersection(_words(name))]
-    return next(iter([*held_out, *ends]), None)
-
-
-def _words(metric: str) -> list[str]:
-    return re.split(r"[^a-z0-9]+", metric.lower())
-
-
-def defined_goal(config_internal: Mapping[str, Any], metric: str) -> Direction | None:
-    """The goal that a run defined for a metric: field 8 of its `MetricRecord` (see `aligning.defined_axes`)."""
-    section = config_internal.get("_wandb")
-    records = section.get("m") if isinstance(section, Mapping) else None
-    for record in records if isinstance(records, list) else []:
-        if isinstance(record, Mapping) and record.get("1") == metric:
-            goal = record.get("8")
-            return _GOALS.get(goal) if isinstance(goal, int) else None
-    return None
 
 
 def ranked(items: Sequence[T], number: Callable[[T], float | None], direction: Direction) -> list[T]:

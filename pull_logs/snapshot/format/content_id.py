@@ -13,7 +13,10 @@ from collections.abc import Iterable
 from pull_logs.rows.canonical import canon_record
 from pull_logs.rows.cells import cell_text
 from pull_logs.rows.hashing import framed
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
+
+_FACTS = {field.name: field.reader for field in RUN_FIELDS if field.identified}
 
 
 class ContentHasher:
@@ -28,17 +31,8 @@ class ContentHasher:
         Raises:
             DataError: A config or summary holds a value that is not JSON-like.
         """
-        fields = {
-            "path": str(info.path),
-            "name": info.name,
-            "state": info.state,
-            "tags": sorted(info.tags),
-            "group": info.group,
-            "job_type": info.job_type,
-            "notes": info.notes,
-            "sweep": info.sweep,
-            "created_at": info.created_at,
-        }
+        fields = {name: read(info) for name, read in _FACTS.items()}
+        fields |= {"path": str(info.path), "tags": sorted(info.tags)}
         for value in (canon_record(fields), canon_record(info.config), canon_record(info.summary)):
             self._digest.update(framed(cell_text(value).encode()))
         self._digest.update(framed(rows.encode()))

@@ -22,16 +22,22 @@ import pyarrow.parquet as pq
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.rows.arrays import decoded, decoded_size
 from pull_logs.rows.canonical import canon_record, canon_text, canonical_text, parse_json
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format.names import RUNS
 
 GROUP_ROWS = 256
 
-DOCUMENTS = ("config", "config_internal", "summary", "system_summary", "metadata")
+DOCUMENTS = tuple(field.name for field in RUN_FIELDS if field.kind == "document" and field.required)
 """The columns of JSON text."""
 
-_TEXTS = ("group", "job_type", "sweep", "notes", "user", "commit", "created_at", "heartbeat_at")
 _KEYS = ("entity", "project", "run_id")
+_REQUIRED = tuple(field.name for field in RUN_FIELDS if field.kind == "text" and field.required)
+_TEXTS = tuple(
+    field.name
+    for field in RUN_FIELDS
+    if field.kind in ("text", "time") and not field.required and field.name != "host"
+)
 _COUNTS = ("promised_rows", "promised_last_step", "received_rows", "received_last_step")
 COVERAGE = (*_COUNTS, "complete", "incomplete_reason")
 """The columns of a run's coverage."""
@@ -40,8 +46,7 @@ _NUMBERS = ("rows", "first_step", "last_step", *_COUNTS)
 SCHEMA = pa.schema(
     [
         pa.field("host", pa.string()),
-        *(pa.field(name, pa.string(), nullable=False) for name in _KEYS),
-        *(pa.field(name, pa.string(), nullable=False) for name in ("name", "state")),
+        *(pa.field(name, pa.string(), nullable=False) for name in _REQUIRED),
         pa.field("tags", pa.list_(pa.field("element", pa.string()))),
         *(pa.field(name, pa.string()) for name in _TEXTS),
         *(pa.field(name, pa.int64()) for name in _NUMBERS),
@@ -69,7 +74,7 @@ _TEXT_LEAVES = [
     for field in SCHEMA
     if field.type == pa.string() or field.name == "tags"
 ]
-_DICTIONARIES = ["host", "entity", "project", "state", "group", "job_type", "sweep", "user"]
+_DICTIONARIES = [field.name for field in RUN_FIELDS if field.repetitive and field.kind != "document"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,9 @@ from pull_logs.rows.arrays import flat
 from pull_logs.rows.batches import RESIDUAL, residual_rows
 from pull_logs.rows.canonical import STEP
 
+_ALONE = 16_384
+"""Rows up to which one thread makes a frame sooner than several, which have to be told what to do."""
+
 
 def to_frame(table: pa.Table, columns: Collection[str] | None = None) -> pd.DataFrame:
     """Return a data frame with one column per key, `_step` first; `Run.history` describes the types.
@@ -26,7 +29,7 @@ def to_frame(table: pa.Table, columns: Collection[str] | None = None) -> pd.Data
         if columns is None or name == STEP or name in columns:
             held = table.column(name).to_pylist() if name in typed.column_names else [None] * len(table)
             series[name] = pd.Series([cells.get(row, value) for row, value in enumerate(held)], dtype=object)
-    frame = typed.to_pandas()
+    frame = typed.to_pandas(use_threads=len(typed) > _ALONE)
     if not series:
         return frame
     order = [STEP, *sorted({*typed.column_names, *series} - {STEP})]

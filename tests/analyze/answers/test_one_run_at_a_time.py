@@ -62,8 +62,9 @@ def test_a_run_is_let_go_of_before_the_next_is_read(ask: Callable[[Sequence[Subj
 
 def test_a_frame_goes_when_nobody_has_it_without_a_look_for_garbage() -> None:
     runs, _ = watched(1)
-    frame = Frame.from_run(runs[0].run, ["loss"])
-    assert len(frame.columns) == 3
+    frame = Frame(runs[0].run)
+    frame.load(["loss"])
+    assert len(frame.names) == 3
     gone = weakref.ref(frame)
     del frame
     assert gone() is None

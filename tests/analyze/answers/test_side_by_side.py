@@ -16,7 +16,7 @@ from pull_logs.analyze.answers.side_by_side import (
     ending,
     label,
 )
-from pull_logs.analyze.frames.frame import Column
+from pull_logs.analyze.frames.column import Column
 from pull_logs.analyze.frames.vector import from_cells
 from pull_logs.rows.canonical import same
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pull_logs.analyze.expressions.compile import compile_expression
-from pull_logs.analyze.expressions.functions import FUNCTIONS
 from pull_logs.analyze.expressions.nodes import Name, Number, Product, Sum
 from pull_logs.analyze.expressions.parser import parse
-from pull_logs.analyze.expressions.resolver import MAX_SLASHES, nearest_names, resolve
+from pull_logs.analyze.expressions.resolver import MAX_SLASHES, resolve
 from pull_logs.errors import ExpressionError, MetricNotFoundError, UnknownNameError
 
 METRICS = ["_step", "train/loss", "val/loss", "val/acc", "loss", "lr", "grad-norm", "a b"]
@@ -228,7 +227,7 @@ def test_an_unknown_name_among_no_columns_names_none() -> None:
 def test_a_name_with_control_characters_stays_on_its_line() -> None:
     with pytest.raises(UnknownNameError) as caught:
         compile_expression("los", ["loss\n\x1b[31m"])
-    assert caught.value.message == r"no metric is named 'los'; the nearest are `loss\n\x1b[31m`"
+    assert caught.value.message == r"no metric is named 'los'; the nearest is `loss\n\x1b[31m`"
 
 
 def test_a_name_of_very_many_slashes_is_no_division() -> None:
@@ -240,32 +239,3 @@ def test_a_name_of_very_many_slashes_is_no_division() -> None:
 def test_a_part_that_no_float64_holds_is_no_number() -> None:
     with pytest.raises(UnknownNameError):
         compile_expression("loss/1e999", METRICS)
-
-
-def test_nearest_names_ignore_case_and_look_at_the_last_part() -> None:
-    assert nearest_names("LOSS", METRICS, count=3) == ("loss", "train/loss", "val/loss")
-    assert nearest_names("x", []) == ()
-
-
-def test_the_functions_are_those_of_the_design() -> None:
-    assert list(FUNCTIONS) == [
-        "abs",
-        "log",
-        "log10",
-        "exp",
-        "sqrt",
-        "round",
-        "min",
-        "max",
-        "isnan",
-        "isfinite",
-        "diff",
-        "cumsum",
-        "cummin",
-        "cummax",
-        "ema",
-        "rolling_mean",
-        "first",
-        "last",
-        "lag",
-    ]

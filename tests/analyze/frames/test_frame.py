@@ -13,12 +13,13 @@ from hypothesis import given
 from rowkit import canonical, nasty_rows
 
 from pull_logs.analyze.frames.flatten import escape_key, is_typed, join_path
-from pull_logs.analyze.frames.frame import Frame
+from pull_logs.analyze.frames.frame import Frame, open_frames
 from pull_logs.rows.batches import batch_from_rows
 from pull_logs.rows.canonical import same
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot import open_bundle
-from pull_logs.snapshot.write.seal import BundleRun, write_bundle
+from pull_logs.snapshot.write.seal import write_bundle
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 PANDAS_FREE = """
 import sys
@@ -77,7 +78,8 @@ def test_names_are_unique_and_sorted_behind_the_step(rows: list[dict[str, Any]])
 @given(nasty_rows)
 def test_vectors_are_the_cells_as_numbers_compute(rows: list[dict[str, Any]]) -> None:
     frame = Frame(FakeRun(canonical(rows)))
-    for name, vector in frame.columns.items():
+    for name in frame.names:
+        vector = frame.column(name).vector
         assert vector.present.tolist() == [cell is not None for cell in cells_of(frame, name)]
 
 
@@ -142,7 +144,7 @@ def test_whole_numbers_that_no_double_holds_keep_their_digits() -> None:
 
 def test_not_a_number_is_a_value_and_not_missing() -> None:
     frame = Frame(FakeRun([{"_step": 0, "x": math.nan}, {"_step": 1}, {"_step": 2, "x": math.inf}]))
-    assert frame.columns["x"].present.tolist() == [True, False, True]
+    assert frame.column("x").vector.present.tolist() == [True, False, True]
     cells = cells_of(frame, "x")
     assert math.isnan(cells[0])
     assert cells[1:] == [None, math.inf]
@@ -150,15 +152,16 @@ def test_not_a_number_is_a_value_and_not_missing() -> None:
 
 def test_only_the_columns_that_are_looked_at_are_read_and_only_once() -> None:
     run = training()
-    frame = Frame.from_run(run, ["train/loss", "no such column"])
+    frame = Frame(run)
+    frame.load(["train/loss", "no such column"])
     run.reads.clear()
-    assert frame.columns["train/loss"].count == 12
+    assert frame.column("train/loss").vector.count == 12
     assert run.reads == []
-    assert frame.columns["val/acc"].count == 4
+    assert frame.column("val/acc").vector.count == 4
     frame.load(["val/acc", "train/loss"])
     assert run.reads == [["_step", "val/acc"]]
     frame.forget()
-    assert frame.columns["train/loss"].count == 12
+    assert frame.column("train/loss").vector.count == 12
     assert run.reads == [["_step", "val/acc"], ["_step", "train/loss"]]
 
 
@@ -171,7 +174,7 @@ def test_an_unknown_column_is_a_key_error() -> None:
 
 def test_a_run_without_rows_has_its_step_column_alone() -> None:
     frame = Frame(FakeRun())
-    assert (frame.names, frame.length, len(frame.columns)) == (("_step",), 0, 1)
+    assert (frame.names, frame.length, len(frame.steps)) == (("_step",), 0, 0)
 
 
 def write_one_run(path: Path) -> Path:
@@ -190,7 +193,7 @@ def test_a_run_of_a_bundle_makes_the_frame_of_its_rows(tmp_path: Path) -> None:
     with open_bundle(write_one_run(tmp_path / "one.wandb.zip")) as bundle:
         frame = Frame(next(bundle.runs()))
         assert frame.names == ("_step", "flag", "loss", "opt.lr", "tag")
-        assert frame.columns["flag"].to_list() == [True, False] * 10
+        assert frame.column("flag").vector.to_list() == [True, False] * 10
         assert cells_of(frame, "loss")[:3] == [3, 1.5, 1]
         assert cells_of(frame, "tag") == ["x"] * 20
 
@@ -198,3 +201,26 @@ def test_a_run_of_a_bundle_makes_the_frame_of_its_rows(tmp_path: Path) -> None:
 def test_schema_stats_and_expressions_of_a_bundle_need_neither_pandas_nor_wandb(tmp_path: Path) -> None:
     path = write_one_run(tmp_path / "one.wandb.zip")
     subprocess.run([sys.executable, "-c", PANDAS_FREE, str(path)], check=True)
+
+
+@given(nasty_rows)
+def test_a_frame_that_forgot_what_it_read_reads_the_same_again(rows: list[dict[str, Any]]) -> None:
+    run = FakeRun(canonical(rows))
+    once, again = Frame(run), open_frames([run, run])[0]
+    for name in once.names:
+        assert same(cells_of(once, name), cells_of(again, name))
+        again.forget()
+    assert again.names == once.names
+
+
+def test_of_several_runs_one_residual_is_in_memory_and_each_is_read_with_its_columns() -> None:
+    rows = [{"_step": step, "loss": 0.5, "opt": {"lr": 0.1}, "hist": [1, 2]} for step in range(3)]
+    run = FakeRun(rows)
+    frame, _ = open_frames([run, run])
+    run.reads.clear()
+    frame.load(["loss", "hist", "opt.lr"])
+    assert run.reads == [["_step", "loss", "hist"]]
+    assert cells_of(frame, "opt.lr") == [0.1] * 3
+    frame.forget()
+    assert cells_of(frame, "opt.lr") == [0.1] * 3
+    assert run.reads[1:] == [["_step"]]

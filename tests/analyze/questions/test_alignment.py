@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pull_logs.analyze.frames.frame import Frame
-from pull_logs.analyze.questions.alignment import DEFINED, Alignment, Place, Reading, defined_axes
+from pull_logs.analyze.questions.alignment import DEFINED, Alignment, Place, Reading
 from pull_logs.errors import UsageError
 
 SERIES = st.dictionaries(st.integers(0, 50), st.floats(-1e3, 1e3), min_size=1, max_size=12)
@@ -117,51 +117,6 @@ def test_a_resumed_axis_that_goes_back_counts_what_was_logged_later() -> None:
     found = read(rows, "loss", place=Place("step", 2.0), axis="epoch")
     assert found is not None
     assert (found.value, found.interpolated) == (5, False)
-
-
-def test_axes_are_read_from_the_definitions_that_the_sdk_stores() -> None:
-    internal = {
-        "_wandb": {
-            "m": [
-                {"1": "epoch", "6": [3]},
-                {"1": "val/loss", "5": 1, "6": [1], "8": 1},
-                {"1": "train/loss", "4": "examples"},
-                {"1": "bad", "5": 99},
-                {"1": "none"},
-                "odd",
-            ]
-        }
-    }
-    assert defined_axes(internal, ()) == {"val/loss": "epoch", "train/loss": "examples"}
-
-
-def test_globs_are_the_axes_of_what_they_match_and_no_more() -> None:
-    internal = {
-        "_wandb": {
-            "m": [
-                {"2": "train/*", "5": 3, "6": [1], "7": []},
-                {"2": "train/slow/*", "4": "hour"},
-                {"1": "step", "6": [], "7": []},
-                {"1": "train/own", "4": "epoch"},
-                {"1": "train/none", "6": [3]},
-                {"2": "*", "5": 3},
-            ]
-        }
-    }
-    names = ("train/loss", "train/slow/loss", "train/own", "train/none", "trained", "step", "_runtime")
-    assert defined_axes(internal, names) == {
-        "train/own": "epoch",
-        "train/loss": "step",
-        "train/slow/loss": "hour",
-        "trained": "step",
-    }
-
-
-@pytest.mark.parametrize(
-    "internal", [{}, {"_wandb": {}}, {"_wandb": {"m": "x"}}, {"_wandb": 3}, {"_wandb": {"m": [None]}}]
-)
-def test_a_run_without_definitions_has_no_axes(internal: dict[str, Any]) -> None:
-    assert defined_axes(internal, ("loss",)) == {}
 
 
 @pytest.mark.parametrize("text", ["", "first", "nan", "inf", "1e999", "3 4"])

@@ -22,7 +22,7 @@ def verdict(text: str, *runs: FakeRun, **view: Any) -> dict[str, Any]:
 
 
 def told(text: str, *runs: FakeRun, **view: Any) -> list[tuple[str, str]]:
-    return [(broken["run"], broken["told"]) for broken in verdict(text, *runs, **view)["broken"]]
+    return [(broken["run"], broken["message"]) for broken in verdict(text, *runs, **view)["broken"]]
 
 
 def history(rows: list[tuple[float | None, float | None]]) -> FakeRun:
@@ -74,7 +74,7 @@ def test_all_names_the_first_row_that_breaks_it_and_counts_the_others() -> None:
     assert broken == {
         "run": "A",
         "path": "acme/nano/r1",
-        "told": "val/acc = 0.833333 at step 2, and 1 more of 4 rows",
+        "message": "val/acc = 0.833333 at step 2, and 1 more of 4 rows",
         "step": 2,
         "values": {"val/acc": 1 - 1 / 6},
     }
@@ -107,7 +107,7 @@ def test_any_tells_how_far_the_values_went() -> None:
 
 def test_values_that_json_cannot_hold_are_spelled() -> None:
     (broken,) = verdict("all: x < 1", FakeRun([{"_step": 4, "x": math.nan}]))["broken"]
-    assert (broken["told"], broken["values"]) == ("x = NaN at step 4", {"x": "NaN"})
+    assert (broken["message"], broken["values"]) == ("x = NaN at step 4", {"x": "NaN"})
 
 
 @pytest.mark.parametrize(

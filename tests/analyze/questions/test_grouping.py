@@ -121,7 +121,7 @@ def test_a_name_that_may_be_several_keys_is_refused() -> None:
         groups([{"a": {"lr": 1}, "b": {"lr": 1}}], "lr")
     assert (
         str(caught.value)
-        == "--group-by 'lr' may be any of 'config.a.lr', 'config.b.lr'; write the whole name"
+        == "--group-by 'lr' may be any of 'config.a.lr', 'config.b.lr'; write the complete name"
     )
 
 

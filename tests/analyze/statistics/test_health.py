@@ -66,14 +66,14 @@ def test_a_single_value_that_is_not_finite_is_found(value: float, word: str, pla
     values = falling(100_000)
     values[place] = value
     (finding,) = flags_of(series("train/loss", values, every=3))
-    assert finding == Finding(flag="nan", step=place * 3, metric="train/loss", told=word)
+    assert finding == Finding(flag="nan", step=place * 3, metric="train/loss", message=word)
 
 
 def test_not_a_number_is_told_of_the_first_metric_that_has_it_and_counted() -> None:
     rows = [{"_step": step, "b": 1.0, "a": math.nan if step > 4 else 1.0} for step in range(9)]
     rows[3]["b"] = math.inf
     (finding,) = flags_of(rows)
-    assert (finding.step, finding.metric, finding.metrics, finding.told) == (3, "b", 2, "Infinity")
+    assert (finding.step, finding.metric, finding.metrics, finding.message) == (3, "b", 2, "Infinity")
 
 
 @pytest.mark.parametrize("count", [40, 600, 20_000])
@@ -141,7 +141,9 @@ def test_a_metric_that_never_got_better_is_on_a_plateau_from_the_start() -> None
 
 def test_a_gap_between_rows_stalls_at_the_row_before_it() -> None:
     rows = [{"_step": step, "_timestamp": 1000.0 + step + (3600 if step > 40 else 0)} for step in range(100)]
-    assert flags_of(rows) == [Finding(flag="stalled", step=40, metric=None, told="3601 s until the next row")]
+    assert flags_of(rows) == [
+        Finding(flag="stalled", step=40, metric=None, message="3601 s until the next row")
+    ]
 
 
 def test_rows_that_are_slow_all_the_time_are_no_stall() -> None:
@@ -151,7 +153,7 @@ def test_rows_that_are_slow_all_the_time_are_no_stall() -> None:
 def test_a_running_run_whose_heart_beats_on_without_rows_stalls_at_its_last_row() -> None:
     rows = [{"_step": step, "_timestamp": float(step)} for step in range(10)]
     (finding,) = flags_of(rows, state="running", heartbeat="1970-01-01T01:00:09Z")
-    assert (finding.flag, finding.step, finding.told) == ("stalled", 9, "no row for 3600 s since")
+    assert (finding.flag, finding.step, finding.message) == ("stalled", 9, "no row for 3600 s since")
     assert flags_of(rows, state="finished", heartbeat="1970-01-01T01:00:09Z") == []
     assert flags_of(rows, state="running", heartbeat="no time") == []
 
@@ -159,7 +161,7 @@ def test_a_running_run_whose_heart_beats_on_without_rows_stalls_at_its_last_row(
 @pytest.mark.parametrize("state", ["crashed", "failed", "killed", "preempted"])
 def test_a_run_that_ended_badly_crashed_at_its_last_row(state: str) -> None:
     (finding,) = flags_of([{"_step": 17, "x": 1}], state=state)
-    assert finding == Finding(flag="crashed", step=17, metric=None, told=f"it ended as {state}")
+    assert finding == Finding(flag="crashed", step=17, metric=None, message=f"it ended as {state}")
     assert flags_of([], state=state)[0].step is None
 
 

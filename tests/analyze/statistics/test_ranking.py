@@ -6,14 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.analyze.statistics.ranking import (
-    Criterion,
-    Direction,
-    deciding_metric,
-    defined_goal,
-    ranked,
-    suggested_end,
-)
+from pull_logs.analyze.statistics.metric_names import Direction
+from pull_logs.analyze.statistics.ranking import Criterion, ranked
 from pull_logs.errors import UsageError
 
 
@@ -32,17 +26,6 @@ def test_the_end_stands_behind_the_last_colon(text: str, metric: str, direction:
     assert Criterion.parse(text) == Criterion(metric, direction)
 
 
-@pytest.mark.parametrize(
-    ("metric", "end"),
-    [
-        ("val/loss", "min"), ("perplexity", "min"), ("top1_acc", "max"), ("eval/mean_reward", "max"),
-        ("grad/norm", None), ("accuracy_loss", None), ("glossary", None), ("F1", "max"),
-    ],
-)  # fmt: skip
-def test_a_name_suggests_an_end_where_its_words_do(metric: str, end: Direction | None) -> None:
-    assert suggested_end(metric) == end
-
-
 def test_what_the_user_says_counts_before_what_was_defined_before_what_the_name_suggests() -> None:
     assert Criterion("loss", "max").settle(["min"], option="--best") == "max"
     assert Criterion("loss").settle(["max", "max"], option="--best") == "max"
@@ -58,11 +41,6 @@ def test_a_name_that_suggests_nothing_is_asked_about() -> None:
     )
 
 
-def test_goals_are_read_from_the_definitions_that_the_sdk_stores() -> None:
-    internal = {"_wandb": {"m": [{"1": "a", "8": 1}, {"1": "b", "8": 2}, {"1": "c"}, {"1": "d", "8": [1]}]}}
-    assert [defined_goal(internal, name) for name in "abcde"] == ["min", "max", None, None, None]
-
-
 @given(st.lists(st.none() | st.floats(allow_nan=True)), st.sampled_from(["min", "max"]))
 def test_the_best_is_first_and_what_is_no_finite_number_last(
     numbers: list[float | None], direction: Direction
@@ -74,9 +52,3 @@ def test_the_best_is_first_and_what_is_no_finite_number_last(
     assert finite == sorted(finite, reverse=direction == "max")
     lost = [place for place in order if (number := numbers[place]) is None or not math.isfinite(number)]
     assert lost == order[len(finite) :] == sorted(lost)
-
-
-def test_the_deciding_metric_is_one_of_validation_whose_name_says_its_end() -> None:
-    assert deciding_metric(["train/loss", "val/acc", "val/x"]) == "val/acc"
-    assert deciding_metric(["lr", "train/loss"]) == "train/loss"
-    assert deciding_metric(["lr"]) is None

@@ -9,7 +9,8 @@ from fakeruns import FakeRun
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.analyze.frames.frame import Column, Frame
+from pull_logs.analyze.frames.column import Column
+from pull_logs.analyze.frames.frame import Frame
 from pull_logs.analyze.frames.vector import from_cells, numbers
 from pull_logs.analyze.statistics.schema import describe_column, extremes, middle
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.analyze.frames.frame import Column
+from pull_logs.analyze.frames.column import Column
 from pull_logs.analyze.frames.vector import from_cells, numbers
 from pull_logs.analyze.statistics import summary as stats
 from pull_logs.analyze.statistics.summary import STATISTICS, describe_all, describe_numbers, has_numbers

@@ -220,9 +220,7 @@ def test_a_manifest_that_is_no_json_is_refused(data: bytes) -> None:
 def test_a_digest_of_another_manifest_is_refused() -> None:
     with pytest.raises(BundleDamagedError) as caught:
         check_digest(render_digest(b"a"), b"b", path="b.zip")
-    assert (
-        str(caught.value) == "'b.zip' is damaged: datapackage.json does not have the hash in its digest"
-    )
+    assert str(caught.value) == "'b.zip' is damaged: datapackage.json does not have the hash in its digest"
 
 
 def test_a_digest_by_another_algorithm_is_refused_by_name() -> None:

@@ -1,0 +1,383 @@
+"""The types of the answers: the JSON objects that `show`, `compare` and `overview` print.
+
+Each class has the members of one object of the schemas in `pull_logs/data/schemas`. A missing cell is None, and a
+number that is not finite is the string `"NaN"`, `"Infinity"` or `"-Infinity"`. See docs/output.md, "JSON".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+
+Cell: TypeAlias = Any
+"""Any JSON value: what a run logged or configured."""
+
+Number: TypeAlias = int | float | str | None
+"""A number, exact; a string where it is not finite."""
+
+Direction: TypeAlias = Literal["min", "max"]
+"""The better end of a metric."""
+
+RunLabel: TypeAlias = str
+"""The label of a run in one answer: A, B, C, ..."""
+
+
+class RunResult(TypedDict):
+    """A run in the legend of an answer; `reason` says why its history is incomplete."""
+
+    label: RunLabel
+    path: str
+    name: str
+    state: str
+    url: str | None
+    checkpoint: str | None
+    checkpoint_step: int | None
+    rows_total: int
+    rows_shown: int | None
+    last_step: int | None
+    complete: bool
+    reason: str | None
+    source: str
+
+
+class ColumnResult(TypedDict):
+    """A column in the schema of a run.
+
+    NaN is a value: it counts in `nonfinite`, not in `missing`. `interval` is the median of the steps from one cell
+    to the next.
+    """
+
+    name: str
+    type: str
+    count: int
+    missing: int
+    nonfinite: int
+    min: Number
+    max: Number
+    first_step: int | None
+    last_step: int | None
+    interval: float | None
+
+
+class StatisticsResult(TypedDict):
+    """The statistics of a metric of a run, over its finite numbers; `first` and `last` are cells of any kind."""
+
+    count: int
+    min: Number
+    p10: Number
+    p25: Number
+    p50: Number
+    p75: Number
+    p90: Number
+    max: Number
+    mean: Number
+    std: Number
+    first: Cell
+    last: Cell
+    min_step: int | None
+    max_step: int | None
+
+
+class HistoryResult(TypedDict):
+    """The rows of a run that a view shows, and how many it does not show."""
+
+    columns: list[str]
+    rows: list[list[Cell]]
+    rows_total: int
+    rows_matched: int
+    rows_picked: int
+    rows_shown: int
+    hidden: int
+    sampling: str
+
+
+class EndingResult(TypedDict):
+    """How one metric ended in each run; a run without such a value is left out of a member."""
+
+    name: str
+    last: dict[RunLabel, Cell]
+    min: dict[RunLabel, Number]
+    min_step: dict[RunLabel, int]
+    max: dict[RunLabel, Number]
+    max_step: dict[RunLabel, int]
+    at_checkpoint: NotRequired[dict[RunLabel, Cell]]
+    at_checkpoint_step: NotRequired[dict[RunLabel, int]]
+
+
+class ConfigDifference(TypedDict):
+    """A config key whose value is not the same in all runs; a run without the key is left out."""
+
+    key: str
+    values: dict[RunLabel, Cell]
+
+
+class SummaryDifference(TypedDict):
+    """A summary key that holds a number in some run, and the difference of each run to the first."""
+
+    key: str
+    values: dict[RunLabel, Cell]
+    delta: dict[RunLabel, Number]
+
+
+class BrokenResult(TypedDict):
+    """A run of which an assertion does not hold; `step` is that of the row that broke it, if one did."""
+
+    run: RunLabel
+    path: str
+    message: str
+    step: int | None
+    values: dict[str, Cell]
+
+
+AssertionResult = TypedDict(
+    "AssertionResult", {"assert": str, "holds": bool, "broken": list[BrokenResult]}, total=True
+)
+"""An assertion and the runs that broke it."""
+
+
+class CheckpointResult(TypedDict):
+    """A checkpoint with the metrics of its run at its step.
+
+    Attributes:
+        axis: The column on which its step or epoch was found.
+        at: By metric, the last value at or before it; `at_step` is the `_step` of that value.
+        final: By metric, the last value of the run.
+    """
+
+    file: str
+    run: RunLabel
+    step: int | None
+    epoch: Number
+    step_key: str | None
+    epoch_key: str | None
+    axis: str | None
+    at: dict[str, Cell]
+    at_step: dict[str, int]
+    final: dict[str, Cell]
+
+
+class BestCheckpoint(TypedDict):
+    """The checkpoint with the best finite value of a metric."""
+
+    file: str
+    run: RunLabel
+    step: int | None
+    metric: str
+    direction: Direction
+    value: Number
+    at_step: int
+
+
+class ShowResult(TypedDict):
+    """The answer of the bare view; only the sections that were asked for are members."""
+
+    format: str
+    command: Literal["show"]
+    runs: list[RunResult]
+    config: NotRequired[dict[RunLabel, dict[str, Cell]]]
+    summary: NotRequired[dict[RunLabel, dict[str, Cell]]]
+    schema: NotRequired[dict[RunLabel, list[ColumnResult]]]
+    stats: NotRequired[dict[RunLabel, dict[str, StatisticsResult]]]
+    history: NotRequired[dict[RunLabel, HistoryResult]]
+    checkpoints: NotRequired[list[CheckpointResult]]
+    comparison: NotRequired[list[EndingResult]]
+    config_diff: NotRequired[list[ConfigDifference]]
+    config_same: NotRequired[int]
+    summary_comparison: NotRequired[list[SummaryDifference]]
+    assertions: NotRequired[list[AssertionResult]]
+    notes: list[str]
+
+
+class TotalsResult(TypedDict):
+    """All runs of an overview together."""
+
+    runs: int
+    rows: int
+    complete: int
+    healthy: int
+    projects: list[str]
+
+
+class StateResult(TypedDict):
+    """The runs of an overview that ended in one state."""
+
+    state: str
+    runs: int
+    rows: int
+    last_step_min: int | None
+    last_step_max: int | None
+
+
+class ConfigValue(TypedDict):
+    """A value of a config key, and how many runs have it."""
+
+    value: Cell
+    runs: int
+
+
+class ConfigValues(TypedDict):
+    """A config key that differs: how many values it has, and the most frequent ones."""
+
+    key: str
+    values: int
+    missing: int
+    shown: list[ConfigValue]
+
+
+class MetricTotals(TypedDict):
+    """A metric over all runs of an overview, and the range of its last finite values."""
+
+    name: str
+    type: str
+    runs: int
+    count: int
+    nonfinite: int
+    first_step: int | None
+    last_step: int | None
+    last_min: float | None
+    last_median: float | None
+    last_max: float | None
+
+
+class FlaggedRun(TypedDict):
+    """A run that has a health flag, the first metric that shows it and the step where it begins."""
+
+    run: RunLabel
+    path: str
+    metric: str | None
+    step: int | None
+    message: str
+    metrics: int
+
+
+class HealthResult(TypedDict):
+    """A health flag and the runs that have it."""
+
+    flag: str
+    runs: int
+    found: list[FlaggedRun]
+
+
+class OverviewResult(TypedDict):
+    """The answer of `overview`."""
+
+    format: str
+    command: Literal["overview"]
+    totals: TotalsResult
+    states: list[StateResult]
+    config: list[ConfigValues]
+    config_same: int
+    metrics: list[MetricTotals]
+    health: list[HealthResult]
+    notes: list[str]
+    assertions: NotRequired[list[AssertionResult]]
+
+
+class AlignmentResult(TypedDict):
+    """Where the metrics of a comparison were read."""
+
+    at: str | int | float
+    x: str
+    interpolation: Literal["linear", "previous"] | None
+    interpolated: int
+    best: str | None
+    ci: Literal["t", "bootstrap"] | None
+    runs: int
+    shown: int
+
+
+class RankingResult(TypedDict):
+    """A run in the order of a metric, with its value there and the best of its complete history."""
+
+    rank: int
+    run: RunLabel
+    path: str
+    metric: str
+    direction: Direction
+    value: Number
+    x: Number
+    best: Number
+    best_step: int | None
+
+
+class GroupResult(TypedDict):
+    """A group of runs and the values that its runs have in common."""
+
+    group: str
+    by: dict[str, Cell]
+    n: int
+    runs: list[RunLabel]
+    states: dict[str, int]
+
+
+class GroupStatistics(TypedDict):
+    """A metric over the finite values of a group; `n` counts these."""
+
+    metric: str
+    group: str
+    n: int
+    mean: Number
+    std: Number
+    ci_low: Number
+    ci_high: Number
+    median: Number
+    iqm: Number
+    min: Number
+    max: Number
+    missing: int
+    nonfinite: int
+
+
+class VerdictResult(TypedDict):
+    """The test of the difference between two groups, and what it means in a sentence."""
+
+    metric: str
+    first: str
+    second: str
+    n: Sequence[int]
+    test: Literal["paired t", "Welch t"] | None
+    difference: Number
+    ci_low: Number
+    ci_high: Number
+    t: Number
+    df: Number
+    p: Number
+    p_holm: Number
+    family: int
+    verdict: str
+    sentence: str
+
+
+class MetricComparison(TypedDict):
+    """A metric of all runs where they were read, and over their complete histories."""
+
+    name: str
+    value: dict[RunLabel, Number]
+    x: dict[RunLabel, Number]
+    min: dict[RunLabel, Number]
+    min_step: dict[RunLabel, int]
+    max: dict[RunLabel, Number]
+    max_step: dict[RunLabel, int]
+
+
+class CompareResult(TypedDict):
+    """The answer of `compare`; `next` has the flags of further questions, each a list of words."""
+
+    format: str
+    command: Literal["compare"]
+    runs: list[RunResult]
+    alignment: AlignmentResult
+    answer: NotRequired[str]
+    ranking: NotRequired[list[RankingResult]]
+    groups: NotRequired[list[GroupResult]]
+    group_stats: NotRequired[list[GroupStatistics]]
+    verdicts: NotRequired[list[VerdictResult]]
+    best_checkpoint: NotRequired[BestCheckpoint]
+    checkpoints: NotRequired[list[CheckpointResult]]
+    comparison: list[MetricComparison]
+    config_diff: list[ConfigDifference]
+    config_same: int
+    summary_comparison: list[SummaryDifference]
+    assertions: NotRequired[list[AssertionResult]]
+    notes: list[str]
+    next: NotRequired[list[list[str]]]

@@ -1,0 +1,115 @@
+"""What the name of a metric says: which end is better, and whether it is of training or of held-out data.
+
+Names are read word by word: `eval/mean_reward` has the words `eval`, `mean` and `reward`. The last word, or
+phrase of words, with a known meaning counts, so that `accuracy_loss` is a loss. Digits after a word do not
+matter (`mAP50`, `acc1`).
+
+An outcome is what a run is trained for, such as a loss or an accuracy. Times and speeds have a better end as
+well, but nobody judges a model by them: they are ranked where somebody asks for it, and never proposed or
+flagged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+Direction: TypeAlias = Literal["min", "max"]
+"""The better end of a metric."""
+
+Split: TypeAlias = Literal["training", "validation", "test"]
+"""The part of the data that a metric is computed on."""
+
+TRAINING_WORDS = ("train", "training", "trn")
+VALIDATION_WORDS = ("val", "valid", "validation", "eval", "evaluation", "dev", "holdout", "heldout")
+TEST_WORDS = ("test",)
+HELD_OUT_WORDS = (*VALIDATION_WORDS, *TEST_WORDS)
+
+_WORD_BREAK = re.compile(r"[^a-z0-9]+")
+_HELD_OUT = frozenset(HELD_OUT_WORDS)
+_TRAINING = frozenset(TRAINING_WORDS)
+
+_COST = r"latency|run ?time|time(?: elapsed)?|seconds"
+_SPEED = r"throughput|fps|mfu|per (?:sec|seconds?)|(?:tokens|samples|steps|images|examples|it) (?:sec|s)"
+_LESS = (
+    r"[a-z]*loss(?:es)?|[a-z]*errors?|err|perplexity|ppl|nll|bpb|bpc|bits per (?:byte|char|dim)|[rn]*mse|[rn]*mae|"
+    r"s?mape|wer|cer|s?fid|kid|lpips|kl|regret|ece"
+)
+_MORE = (
+    r"accuracy|accuracies|acc|f1|auc|auroc|auprc|top ?\d|m?ap|m?iou|dice|[a-z]*bleu|rouge(?:lsum|l)?|chrf|meteor|"
+    r"exact match|em|rew|[a-z]*rewards?|returns?|[a-z]*scores?|precision|recall|psnr|ssim|success|win rate|"
+    r"explained variance|r2|ndcg|mrr|hits ?\d|pass(?: at)? \d"
+)
+_NOT_ITSELF = r"std|stddev|stderr|var|variance|coeff?|weight|scale|scaler|scaling|count"
+"""Words after a telling one that make it the name of something else, as in `loss_scale` or `reward_std`."""
+_TELLING = re.compile(
+    rf"\b(?:(?P<other>time ?steps|(?:{_COST}|{_SPEED}|{_LESS}|{_MORE})\d* (?:{_NOT_ITSELF}))|(?P<cost>{_COST})"
+    rf"|(?P<speed>{_SPEED})|(?P<less>{_LESS})|(?P<more>{_MORE}))\d*\b"
+)
+_DIRECTIONS: dict[str, Direction] = {"cost": "min", "less": "min", "speed": "max", "more": "max"}
+_NAMES_REMEMBERED = 10_000
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of a name in lower case."""
+    return [word for word in _WORD_BREAK.split(name.lower()) if word]
+
+
+@lru_cache(maxsize=_NAMES_REMEMBERED)
+def _meaning(name: str) -> str | None:
+    """Return which kind of telling word the name has last."""
+    found = None
+    for found in _TELLING.finditer(" ".join(words_of(name))):  # noqa: B007 - the last one counts
+        pass
+    return None if found is None else found.lastgroup
+
+
+def better_end(name: str) -> Direction | None:
+    """Return the better end of a metric as far as its name says it, times and speeds included."""
+    return _DIRECTIONS.get(_meaning(name) or "")
+
+
+def outcome_end(name: str) -> Direction | None:
+    """Return the better end of an outcome; None for any other metric, times and speeds included."""
+    meaning = _meaning(name)
+    return _DIRECTIONS[meaning] if meaning in ("less", "more") else None
+
+
+def split_of(name: str) -> Split | None:
+    """Return the part of the data that the name of a metric mentions; held-out data count before training."""
+    words = set(words_of(name))
+    if words & _HELD_OUT:
+        return "test" if words.isdisjoint(VALIDATION_WORDS) else "validation"
+    return None if words.isdisjoint(_TRAINING) else "training"
+
+
+def is_held_out(name: str) -> bool:
+    """Whether a metric is of validation or test data."""
+    return split_of(name) in ("validation", "test")
+
+
+def is_training_partner(other: str, name: str) -> bool:
+    """Whether `other` is on training data what `name` is on held-out data.
+
+    `train/loss` is the partner of `val/loss`, and `loss` that of `val_loss`.
+    """
+    if not is_held_out(name) or is_held_out(other):
+        return False
+    return [word for word in words_of(name) if word not in _HELD_OUT] == [
+        word for word in words_of(other) if word not in _TRAINING
+    ]
+
+
+def deciding_metric(names: Iterable[str]) -> str | None:
+    """Return the outcome by which runs are most likely to be ranked.
+
+    Validation is preferred to test data, these to metrics that do not say, and those to training; then a
+    metric of which more is better to a loss; then the earlier name.
+    """
+    order = ("validation", "test", None, "training")
+    outcomes = [name for name in names if outcome_end(name)]
+    return min(
+        outcomes, key=lambda name: (order.index(split_of(name)), outcome_end(name) == "min"), default=None
+    )

@@ -1,0 +1,93 @@
+"""What names of metrics say; `tests/cli/test_metric_judgement.py` has a list of real names."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pull_logs.analyze.statistics.metric_names import (
+    HELD_OUT_WORDS,
+    TRAINING_WORDS,
+    Direction,
+    better_end,
+    deciding_metric,
+    is_held_out,
+    is_training_partner,
+    outcome_end,
+    split_of,
+    words_of,
+)
+
+WORDS = st.sampled_from(
+    [*HELD_OUT_WORDS, *TRAINING_WORDS, "loss", "acc", "x", "kl", "coef", "time", "mean", "95"]
+)
+
+
+@pytest.mark.parametrize(
+    ("metric", "end"),
+    [
+        ("val/loss", "min"), ("perplexity", "min"), ("top1_acc", "max"), ("eval/mean_reward", "max"),
+        ("grad/norm", None), ("accuracy_loss", "min"), ("loss_accuracy", "max"), ("glossary", None), ("F1", "max"),
+        ("valloss", "min"), ("attention", None), ("", None), ("loss weight", None),
+    ],
+)  # fmt: skip
+def test_the_last_telling_word_of_a_name_says_the_better_end(metric: str, end: Direction | None) -> None:
+    assert better_end(metric) == outcome_end(metric) == end
+
+
+@given(st.lists(WORDS, max_size=6), st.sampled_from("/_.:- "), st.booleans())
+def test_separators_and_case_do_not_matter(words: list[str], separator: str, upper: bool) -> None:  # noqa: FBT001
+    name = separator.join(words)
+    changed = name.upper() if upper else name
+    assert words_of(changed) == words
+    assert (better_end(changed), split_of(changed)) == (
+        better_end("/".join(words)),
+        split_of("/".join(words)),
+    )
+
+
+@given(st.text())
+def test_an_outcome_has_the_end_of_its_name_and_every_text_is_a_name(name: str) -> None:
+    assert outcome_end(name) in {better_end(name), None}
+    assert is_held_out(name) == (split_of(name) in {"validation", "test"})
+
+
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        ("train/loss", "val/loss"),
+        ("loss", "val_loss"),
+        ("Train-Acc", "test/acc"),
+        ("loss/train", "loss/eval"),
+    ],
+)
+def test_a_training_metric_belongs_to_the_one_of_held_out_data(other: str, name: str) -> None:
+    assert is_training_partner(other, name)
+    assert not is_training_partner(name, other)
+    assert not is_training_partner(name, name)
+
+
+@pytest.mark.parametrize(
+    ("other", "name"), [("train/acc", "val/loss"), ("loss", "loss"), ("test/x", "val/x")]
+)
+def test_metrics_of_two_names_or_of_one_split_are_no_partners(other: str, name: str) -> None:
+    assert not is_training_partner(other, name)
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["train/loss", "val/acc", "val/x"], "val/acc"),
+        (["val/loss", "val/acc", "test/acc"], "val/acc"),
+        (["test/acc", "loss", "val/loss"], "val/loss"),
+        (["train/acc", "loss"], "loss"),
+        (["lr", "train/loss"], "train/loss"),
+        (["time", "val/runtime", "lr"], None),
+        ([], None),
+    ],
+)
+def test_the_deciding_metric_is_an_outcome_of_validation_if_there_is_one(
+    names: list[str], found: str | None
+) -> None:
+    assert deciding_metric(names) == found
