@@ -214,7 +214,7 @@ def _canonical_array(array: pa.Array) -> pa.Array:
 
 
 def double_array(values: Floats, rows: Ints | None, length: int) -> pa.Array:
-    """Return a double array of `length` cells with the values at these rows; at all of them if `rows` is None."""
+    """Return a double array of `length` cells with the values at these rows; at all rows if None."""
     if rows is None:
         return pa.array(values)
     spread = np.zeros(length, dtype=np.float64)

@@ -53,7 +53,7 @@ RESIDUAL = "_wpl_rest"
 """The column of cells that do not fit; a logged key of this name is stored in it too."""
 
 RESIDUAL_ONLY = frozenset({RESIDUAL, STEP})
-"""Keys that never have a typed column of their own; the column `_step` holds steps only."""
+"""Keys whose cells are never in a typed column; the column `_step` holds steps only."""
 
 _ROWS_AT_ONCE = 4096
 _DECODER = json.JSONDecoder(strict=False)

@@ -34,7 +34,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def canon_number(value: float) -> int | float:
-    """Return a number by its value: an int where integral in [-2^63, 2^63), else a double, else an exact int."""
+    """Return the canonical number: an int if integral in [-2^63, 2^63), else a double, else an exact int."""
     if isinstance(value, int):
         if INT_MIN <= value < INT_LIMIT:
             return int(value)

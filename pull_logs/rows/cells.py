@@ -116,7 +116,7 @@ class KindCounts:
         wide: Whether there is a number that no int64 holds.
         bools: True and false.
         strings: Text.
-        others: Cells that fit no type: lists, dicts, and integers beyond 64 bits that are not exactly a double.
+        others: Cells that fit no type: lists, dicts, and integers beyond 64 bits that are not a double.
     """
 
     doubles: int = 0

@@ -1,20 +1,12 @@
-"""Disk: rows, columns, Parquet, the bundle and its checks; knows no network.
+"""Bundles on disk: their format, reading, writing, privacy, and operations on complete bundles.
 
-    rows -> canon -> columns -> merging -> parquet -> stored -> seal -> bundle -> run
-                                  |                    |
-            frames -> sweep ----- spool (while a pull goes on)
+    format      the bytes: names, manifest, table of runs, identities, ZIP, Parquet
+    read        open a bundle, read its runs and files, verify it
+    write       the spool of an unfinished pull, and the seal that makes a bundle of it
+    privacy     secrets and personal data: audit and redaction
+    operations  diff, merge, subset and export
 
-`canon` is the law of a row, `columns` the batches that rows travel in,
-`merging` the law of one row a step, `parquet` the bytes of a history and
-`identity` their hashes. `naming`, `ziplayout`, `zipdirectory` and `container`
-are the ZIP, `manifest` and `runtable` its index. `spool` is a bundle in the
-making, `frames` the pages that it keeps, `sweep` their merge in bounded memory,
-`seal` the moment it becomes one, `bundle` and `run` what readers hold,
-and `verify` the check of every byte. `filerecords` are what is known of the files
-that runs logged, `runfiles` those files, `filetexts` what of them should not be
-shared. Of whole bundles, `differences` tells what
-changed, `combining` makes one of several, `subsetting` takes a part, and
-`exporting` writes plain files; `alignment` walks through two histories at once.
+Nothing here uses the network, except for bundles that are opened by URL (`format.remote`).
 """
 
 from lazy_loader import attach_stub

@@ -1,4 +1,4 @@
-"""Writing to the disk: one error border, and waiting until the bytes are there."""
+"""Write to the disk: its errors as our own, and `fsync` of files and folders."""
 
 from __future__ import annotations
 
@@ -15,40 +15,44 @@ _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 @contextmanager
-def disk_errors(place: Path, *, hint: str) -> Iterator[None]:
-    """Turn what the file system says while `place` is written into one clear error.
+def disk_errors(path: Path, *, hint: str) -> Iterator[None]:
+    """Raise errors of the file system, while `path` is written, as our own.
+
+    Args:
+        path: The file that is written.
+        hint: What to do if the disk is full.
 
     Raises:
-        PullLogsError: The disk is full or does not take the file.
-        FileMissingError: The folder is not there.
+        PullLogsError: The disk is full, or the file cannot be written.
+        FileMissingError: The folder does not exist.
     """
     try:
         yield
     except FileNotFoundError as exc:
-        raise FileMissingError(f"{str(place)!r} cannot be written: its folder does not exist") from exc
+        raise FileMissingError(f"{str(path)!r} cannot be written: its folder does not exist") from exc
     except OSError as exc:
         if exc.errno in _FULL:
-            raise PullLogsError(f"the disk is full, {str(place)!r} is not finished", hint=hint) from exc
-        raise PullLogsError(f"{str(place)!r} cannot be written: {exc.strerror or exc}") from exc
+            raise PullLogsError(f"the disk is full, {str(path)!r} is not finished", hint=hint) from exc
+        raise PullLogsError(f"{str(path)!r} cannot be written: {exc.strerror or exc}") from exc
 
 
 def sync(file: BinaryIO) -> None:
-    """Wait until the disk has what was written."""
+    """Wait until the written bytes of an open file are on the disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def sync_file(file: Path) -> None:
-    """Wait until the disk has the bytes of a file, whoever wrote them."""
+    """Wait until the bytes of a file are on the disk, even if another process wrote them."""
     with file.open("r+b") as opened:
         sync(opened)
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the new name; Windows has no such call."""
+    """Wait until a new name in the folder is on the disk; Windows has no such call."""
     if os.name == "posix":
-        place = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(place)
+            os.fsync(descriptor)
         finally:
-            os.close(place)
+            os.close(descriptor)

@@ -314,7 +314,7 @@ def test_a_manifest_without_its_digest_is_refused(good: Path) -> None:
     def change(members: dict[str, Raw]) -> None:
         members["datapackage.json"].data += b" "
 
-    reason = "datapackage.json is not the manifest that its digest names"
+    reason = "datapackage.json does not have the hash in its digest"
     assert refusal_of(good, change).message == damaged(good, reason)
 
 

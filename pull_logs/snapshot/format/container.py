@@ -123,7 +123,7 @@ class MemberFile(io.RawIOBase):
         return self._file.read_at(self._start + offset, size)
 
     def expect(self, ranges: Callable[[], Iterable[ByteRange]]) -> None:
-        """Announce which parts of the member will be read, so that a remote file is requested in few parts."""
+        """Announce which parts of the member will be read, so that few requests are made for them."""
         self._file.expect(lambda: [(self._start + start, self._start + end) for start, end in ranges()])
 
     def chunks(self) -> Iterator[bytes]:

@@ -1,24 +1,24 @@
-"""What is known of a run's file: its name, its bytes' size and hashes, and what kind of file it is said to be.
+"""The record of a file that a run logged: its name, size, hashes and media type.
 
-Names and media types are a stranger's text. A name is kept as it is and never
-used as a path: where its bytes lie is for `naming` to say. A media type that is
-not plainly one is not kept.
+Names and media types are untrusted text. A name is kept unchanged and never used as a path: `names` gives the
+member that holds the file. An invalid media type is dropped.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
 from pull_logs.errors import DataError
 from pull_logs.rows.canonical import canon_text
+from pull_logs.rows.hashing import framed
 
 MAX_NAME = 1024
-"""Bytes of a name in UTF-8."""
+"""Most bytes of a name in UTF-8."""
 
 _WORD = r"[A-Za-z0-9!#$&^_.+-]{1,64}"
 _MEDIATYPE = re.compile(rf"{_WORD}/{_WORD}(?:; ?{_WORD}={_WORD})*")
@@ -27,14 +27,14 @@ _LONGEST_MEDIATYPE = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRecord:
-    """What is known of a run's file.
+    """A file that a run logged.
 
     Attributes:
         name: Its name in the run, `media/images/a.png`; untrusted text.
         bytes: Its size.
         hash: `sha256:` and the hex digest of its bytes.
-        md5: The MD5 of its bytes in hex, as W&B tells it; it checks nothing here that `hash` does not.
-        mediatype: What W&B says that it is, `text/plain`; None if it does not say.
+        md5: The MD5 of its bytes in hex, which W&B reports; the check is by `hash`.
+        mediatype: Its media type according to W&B, `text/plain`; None if W&B reported none.
     """
 
     name: str
@@ -45,21 +45,21 @@ class FileRecord:
 
 
 class FileSource(Protocol):
-    """A file to be put into a bundle."""
+    """A file to be added to a bundle."""
 
     @property
     def record(self) -> FileRecord:
-        """What is known of it."""
+        """Its record."""
 
     def chunks(self) -> Iterable[bytes]:
-        """Its bytes, a part at a time, anew each time."""
+        """Iterate over its bytes in parts; each call starts again."""
 
 
 def check_name(name: str) -> str:
-    """The name of a file as it is kept.
+    """Return the name of a file as it is stored.
 
     Raises:
-        DataError: It has no or too many characters.
+        DataError: It is empty or too long.
     """
     name = canon_text(name)
     size = len(name.encode())
@@ -69,15 +69,15 @@ def check_name(name: str) -> str:
 
 
 def is_mediatype(text: str) -> bool:
-    """Whether a text is plainly a media type, and may stand in a header."""
+    """Return whether a text is a valid media type, which can be used in a header."""
     return len(text) <= _LONGEST_MEDIATYPE and _MEDIATYPE.fullmatch(text) is not None
 
 
 def record_of(name: str, chunks: Iterable[bytes], *, mediatype: str | None = None) -> FileRecord:
-    """What is known of a file once its bytes are there.
+    """Return the record of a file with these bytes.
 
     Raises:
-        DataError: Its name cannot be kept.
+        DataError: Its name is empty or too long.
     """
     digest, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
     for chunk in chunks:
@@ -94,28 +94,23 @@ def record_of(name: str, chunks: Iterable[bytes], *, mediatype: str | None = Non
 
 
 def in_order(records: Iterable[FileRecord]) -> list[FileRecord]:
-    """Records in the order of their names' UTF-8 bytes.
+    """Return the records in the order of their names' UTF-8 bytes.
 
     Raises:
-        DataError: Two have one name.
+        DataError: Two records have the same name.
     """
     ordered = sorted(records, key=lambda record: record.name.encode())
     for left, right in pairwise(ordered):
         if left.name == right.name:
-            raise DataError(f"a run has two files of the name {left.name!r}")
+            raise DataError(f"a run has two files named {left.name!r}")
     return ordered
 
 
 def files_hash(records: Iterable[FileRecord]) -> str | None:
-    """The identity of a run's files, by names and bytes alone: `sha256:<hex>`; None without files."""
-    whole, count = hashlib.sha256(), 0
-    for part in _parts(records):
-        whole.update(part)
-        count += 1
-    return f"sha256:{whole.hexdigest()}" if count else None
-
-
-def _parts(records: Iterable[FileRecord]) -> Iterator[bytes]:
+    """Return the identity of a run's files, by names and bytes alone: `sha256:<hex>`; None without files."""
+    digest, count = hashlib.sha256(), 0
     for record in in_order(records):
-        name = record.name.encode()
-        yield len(name).to_bytes(8, "little") + name + bytes.fromhex(record.hash.removeprefix("sha256:"))
+        digest.update(framed(record.name.encode()))
+        digest.update(bytes.fromhex(record.hash.removeprefix("sha256:")))
+        count += 1
+    return f"sha256:{digest.hexdigest()}" if count else None

@@ -1,8 +1,8 @@
 """The manifest of a bundle: a Frictionless data package, written so that the same bundle has the same bytes.
 
-One resource stands on a line, keys are sorted, and nothing in it tells when,
-where or by whom the bundle was made. `datapackage-digest.json` holds the
-SHA-256 of the manifest, which is the bundle's id.
+Each resource is on one line, keys are sorted, and it does not record when, where or by whom the bundle was
+made. `datapackage-digest.json` holds the SHA-256 of the manifest, which is the bundle's id. See
+docs/bundle-format.md, "The manifest".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from reprlib import Repr
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 from urllib.parse import quote, unquote
 
 import orjson
@@ -35,16 +35,16 @@ FORMAT_BYTES = b'{"format":"wandb-pull-logs/snapshot","reader":"0.1.0","version"
 
 MAX_FORMAT = 4096
 MAX_MANIFEST = 64 * 2**20
-"""Bytes of a manifest that is read at all."""
+"""Most bytes of a manifest."""
 
 MAX_VALUES = 32
-"""Values of a manifest for each file of the bundle; the library's own have less than half as many."""
+"""Most values of a manifest per file of the bundle; those of this library have less than half as many."""
 
 MAX_COUNT = 2**48
-"""Rows or bytes that a resource may claim."""
+"""Most rows or bytes of a resource."""
 
 MAX_METRICS = 2**20
-"""Characters of the metrics that were kept."""
+"""Most characters of the regular expression of metrics."""
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -60,13 +60,13 @@ class Resource:
     """A Parquet file of the bundle.
 
     Attributes:
-        path: Its member's name.
+        path: The name of its member.
         bytes: Its size.
         hash: `sha256:` and the hex digest of its bytes.
         rows: Its rows.
         rows_hash: The rows hash of a history or of system metrics; None for `runs.parquet`.
-        footer_bytes: Size of the Parquet footer, in bytes at the end of the file.
-        footer_hash: The hash of these bytes.
+        footer_bytes: Size of the Parquet footer at the end of the file.
+        footer_hash: `sha256:` and the hex digest of the footer.
         writer: The library that encoded it.
     """
 
@@ -85,8 +85,8 @@ class FileResource:
     """A file that a run logged.
 
     Attributes:
-        path: Its member's name.
-        record: What is known of it.
+        path: The name of its member.
+        record: Its name, size, hashes and media type.
     """
 
     path: str
@@ -95,16 +95,15 @@ class FileResource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What `datapackage.json` says.
+    """The content of `datapackage.json`.
 
     Attributes:
         content_id: The identity of the content, whichever writer encoded it.
-        resources: The Parquet files by name, in the order of their places in the bundle.
-        redacted: Where something was removed before the bundle was made: how many markers of each kind it
-            holds; empty otherwise.
-        files: The files that runs logged, by the folder of the run; only runs that have some.
-        metrics: The regular expression that was to be found in the names of the metrics that were kept; None
-            where all were.
+        resources: The Parquet files by name, in their order in the bundle.
+        redacted: If values were removed before the bundle was made, the number of markers of each kind;
+            empty otherwise.
+        files: The files that runs logged, by the folder of the run; only runs that have files.
+        metrics: The regular expression that selected the metrics by name; None if all were kept.
     """
 
     content_id: str
@@ -114,7 +113,7 @@ class Manifest:
     metrics: str | None = None
 
     def members(self) -> dict[str, Resource | FileResource]:
-        """Everything that it names, in the order of the bundle."""
+        """Return all its members, in the order of the bundle."""
         named: dict[str, Resource | FileResource] = dict(self.resources)
         if not self.files:
             return named
@@ -124,12 +123,12 @@ class Manifest:
 
 
 def sha256(data: bytes) -> str:
-    """`sha256:` and the hex digest."""
+    """Return `sha256:` and the hex digest."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def render_manifest(manifest: Manifest) -> bytes:
-    """The bytes of `datapackage.json`."""
+    """Return the bytes of `datapackage.json`."""
     writers = {resource.writer for resource in manifest.resources.values()}
     shared = writers.pop() if len(writers) == 1 else None
     lines = [
@@ -140,15 +139,11 @@ def render_manifest(manifest: Manifest) -> bytes:
         "contentId": manifest.content_id,
         "format": FORMAT_NAME,
         "formatVersion": FORMAT_VERSION,
-        # Spelt as a segment is, because commas are counted before a manifest is parsed (`_check_values`).
-        **(
-            {}
-            if manifest.metrics is None
-            else {"metrics": quote(manifest.metrics, safe="", errors="replace")}
-        ),
-        "name": "wandb-runs",
-        "profile": "data-package",
     }
+    if manifest.metrics is not None:
+        # Percent-encoded, because commas are counted before a manifest is parsed (`_check_values`).
+        head["metrics"] = quote(manifest.metrics, safe="", errors="replace")
+    head |= {"name": "wandb-runs", "profile": "data-package"}
     if manifest.redacted:
         head["redacted"] = dict(sorted(manifest.redacted.items()))
     opening = b",\n".join(orjson.dumps({key: value})[1:-1] for key, value in head.items())
@@ -156,10 +151,43 @@ def render_manifest(manifest: Manifest) -> bytes:
     return b"{\n" + opening + b',\n"resources":[\n' + b",\n".join(lines) + b"\n" + closing
 
 
-def _entry(number: int, resource: Resource | FileResource, shared_writer: str | None) -> dict[str, Any]:
+class _FooterEntry(TypedDict):
+    bytes: int
+    hash: str
+
+
+class _ParquetEntry(TypedDict):
+    """The entry of a Parquet file."""
+
+    bytes: int
+    footer: _FooterEntry
+    format: str
+    hash: str
+    name: str
+    path: str
+    rows: int
+    rowsHash: NotRequired[str]
+    writer: NotRequired[str]
+
+
+class _FileEntry(TypedDict):
+    """The entry of a file that a run logged."""
+
+    bytes: int
+    file: NotRequired[str]
+    hash: str
+    md5: str
+    mediatype: NotRequired[str]
+    name: str
+    path: str
+
+
+def _entry(
+    number: int, resource: Resource | FileResource, shared_writer: str | None
+) -> _ParquetEntry | _FileEntry:
     if isinstance(resource, FileResource):
         return _file_entry(number, resource)
-    entry: dict[str, Any] = {
+    entry: _ParquetEntry = {
         "bytes": resource.bytes,
         "footer": {"bytes": resource.footer_bytes, "hash": resource.footer_hash},
         "format": "parquet",
@@ -175,9 +203,9 @@ def _entry(number: int, resource: Resource | FileResource, shared_writer: str | 
     return entry
 
 
-def _file_entry(number: int, file: FileResource) -> dict[str, Any]:
+def _file_entry(number: int, file: FileResource) -> _FileEntry:
     record = file.record
-    entry: dict[str, Any] = {
+    entry: _FileEntry = {
         "bytes": record.bytes,
         "hash": record.hash,
         "md5": record.md5,
@@ -187,21 +215,21 @@ def _file_entry(number: int, file: FileResource) -> dict[str, Any]:
     if record.mediatype is not None:
         entry["mediatype"] = record.mediatype
     if file_name_of(file.path) is None:
-        # As a segment is, because commas are counted before a manifest is parsed (`_check_values`).
+        # Percent-encoded, because commas are counted before a manifest is parsed (`_check_values`).
         entry["file"] = quote(record.name, safe="")
     return entry
 
 
 def render_digest(manifest: bytes) -> bytes:
-    """The bytes of `datapackage-digest.json`, in the manner of WACZ 1.1.1."""
+    """Return the bytes of `datapackage-digest.json`, as in WACZ 1.1.1."""
     return f'{{"path":"{MANIFEST}","hash":"{sha256(manifest)}"}}\n'.encode()
 
 
 def refuse_newer_format(data: bytes, *, path: str) -> None:
-    """Refuse a bundle whose FORMAT names a version after this one; any other fault is found elsewhere.
+    """Refuse a bundle with a later format version; other faults of FORMAT are found by `check_format`.
 
     Raises:
-        FormatTooNewError: It does; the hint names the release to install.
+        FormatTooNewError: The version is later; the hint names the release to install.
     """
     try:
         mark = orjson.loads(data)
@@ -223,13 +251,13 @@ def check_format(data: bytes, *, path: str) -> None:
     """Check the bytes of the member FORMAT.
 
     Raises:
-        FormatTooNewError: It is of a version after this one.
-        BundleDamagedError: It is not what this version writes.
+        FormatTooNewError: It has a later format version.
+        BundleDamagedError: It is not the FORMAT of this version.
     """
     refuse_newer_format(data, path=path)
     if data != FORMAT_BYTES:
         raise BundleDamagedError(
-            f"{path!r} is damaged: FORMAT does not say {FORMAT_NAME} version {FORMAT_VERSION}",
+            f"{path!r} is damaged: FORMAT is not that of {FORMAT_NAME} version {FORMAT_VERSION}",
             path=path,
             member="FORMAT",
         )
@@ -239,19 +267,19 @@ def check_digest(digest: bytes, manifest: bytes, *, path: str) -> None:
     """Check that the digest is that of the manifest.
 
     Raises:
-        UnsafeFileError: It was made with another algorithm.
-        BundleDamagedError: It is another manifest's.
+        UnsafeFileError: It uses another algorithm.
+        BundleDamagedError: It is the digest of another manifest.
     """
     if digest == render_digest(manifest):
         return
-    told = digest.split(b'"hash":"', 1)[-1].split(b'"', 1)[0]
-    if b":" in told and not told.startswith(b"sha256:") and len(told) < 200:
-        algorithm = told.split(b":", 1)[0].decode("ascii", "backslashreplace")
+    found = digest.split(b'"hash":"', 1)[-1].split(b'"', 1)[0]
+    if b":" in found and not found.startswith(b"sha256:") and len(found) < 200:
+        algorithm = found.split(b":", 1)[0].decode("ascii", "backslashreplace")
         raise UnsafeFileError(
             f"{path!r} is not safe to use: its manifest is hashed with {_SHORT.repr(algorithm)}, not sha256"
         )
     raise BundleDamagedError(
-        f"{path!r} is damaged: {MANIFEST} is not the manifest that its digest names",
+        f"{path!r} is damaged: {MANIFEST} does not have the hash in its digest",
         path=path,
         member=MANIFEST,
     )
@@ -263,12 +291,12 @@ def parse_manifest(data: bytes, *, path: str, members: Collection[str] | None = 
     Args:
         data: Its bytes.
         path: The bundle, for errors.
-        members: The names of the files in the bundle, which may be there. They bound the values that it may
-            have: 64 MiB of empty lists would take gigabytes of memory.
+        members: The names of the files in the bundle, already checked. Their number limits that of the
+            values: 64 MiB of empty lists would take gigabytes of memory.
 
     Raises:
         UnsafeFileError: It names a file or a hash algorithm that no bundle has, or has too many values.
-        BundleDamagedError: It is not JSON, or a field is missing or of the wrong kind.
+        BundleDamagedError: It is not JSON, or a field is missing or of the wrong type.
     """
     if members is not None:
         _check_values(data, len(members), path)
@@ -283,7 +311,7 @@ def parse_manifest(data: bytes, *, path: str, members: Collection[str] | None = 
     content = _hash(raw.get("contentId"), "contentId", path)
     writer = raw.get("writer", "")
     resources, files = _parse_resources(
-        raw["resources"], writer=writer if isinstance(writer, str) else "", path=path, sound=members or ()
+        raw["resources"], writer=writer if isinstance(writer, str) else "", path=path, known=members or ()
     )
     redacted = _parse_redacted(raw.get("redacted", {}), path)
     return Manifest(
@@ -299,7 +327,7 @@ def _parse_metrics(value: object, path: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not value or len(value) > MAX_METRICS:
-        raise _damaged(path, f"has {_SHORT.repr(value)} for the metrics that were kept")
+        raise _damaged(path, f"has {_SHORT.repr(value)} for the selected metrics")
     return unquote(value, errors="replace")
 
 
@@ -312,20 +340,20 @@ def _check_values(data: bytes, members: int, path: str) -> None:
 
 
 def _parse_redacted(value: object, path: str) -> dict[str, int]:
-    """How much was removed, by kind; a later release may know kinds that this one does not."""
+    """Parse the number of removed values by kind; a later release may have other kinds."""
     if not isinstance(value, dict) or not all(map(_KIND.fullmatch, value)):
-        raise _damaged(path, f"has {_SHORT.repr(value)} for what was redacted")
+        raise _damaged(path, f"has {_SHORT.repr(value)} for the number of redacted values")
     return {kind: _count(count, "redacted", path) for kind, count in value.items()}
 
 
 def _parse_resources(
-    entries: Sequence[object], *, writer: str, path: str, sound: Collection[str]
+    entries: Sequence[object], *, writer: str, path: str, known: Collection[str]
 ) -> tuple[dict[str, Resource], dict[str, Sequence[FileResource]]]:
     resources: dict[str, Resource] = {}
     files: dict[str, dict[str, FileResource]] = {}
     for entry in entries:
         if not isinstance(entry, dict):
-            raise _damaged(path, "has a resource that is no object")
+            raise _damaged(path, "has a resource that is not an object")
         name = entry.get("path")
         folder = folder_of_file(name) if isinstance(name, str) else None
         if isinstance(name, str) and folder is not None:
@@ -333,7 +361,7 @@ def _parse_resources(
                 raise _damaged(path, f"names {name!r} twice")
             files[folder][name] = _parse_file(entry, name, path)
             continue
-        resource = _parse_resource(entry, writer=writer, path=path, sound=sound)
+        resource = _parse_resource(entry, writer=writer, path=path, known=known)
         if resource.path in resources:
             raise _damaged(path, f"names {resource.path!r} twice")
         resources[resource.path] = resource
@@ -343,18 +371,18 @@ def _parse_resources(
 
 
 def _parse_file(entry: Mapping[str, Any], name: str, path: str) -> FileResource:
-    told, md5, mediatype = file_name_of(name), entry.get("md5"), entry.get("mediatype")
-    if told is None:
-        spelt = entry.get("file")
-        told = unquote(spelt, errors="replace") if isinstance(spelt, str) else ""
-    if not 0 < len(told.encode(errors="replace")) <= MAX_NAME:
-        raise _damaged(path, f"tells no name of {name!r}")
+    logged_name, md5, mediatype = file_name_of(name), entry.get("md5"), entry.get("mediatype")
+    if logged_name is None:
+        encoded = entry.get("file")
+        logged_name = unquote(encoded, errors="replace") if isinstance(encoded, str) else ""
+    if not 0 < len(logged_name.encode(errors="replace")) <= MAX_NAME:
+        raise _damaged(path, f"has no valid file name for {name!r}")
     if not isinstance(md5, str) or not _MD5.fullmatch(md5):
         raise _damaged(path, f"has {_SHORT.repr(md5)} for a hash of {name!r}")
     if mediatype is not None and not (isinstance(mediatype, str) and is_mediatype(mediatype)):
         raise _damaged(path, f"has {_SHORT.repr(mediatype)} for the media type of {name!r}")
     record = FileRecord(
-        name=told,
+        name=logged_name,
         bytes=_count(entry.get("bytes"), name, path),
         hash=_hash(entry.get("hash"), name, path),
         md5=md5,
@@ -363,24 +391,24 @@ def _parse_file(entry: Mapping[str, Any], name: str, path: str) -> FileResource:
     return FileResource(path=name, record=record)
 
 
-def _parse_resource(entry: Mapping[str, Any], *, writer: str, path: str, sound: Collection[str]) -> Resource:
-    """The resource of an entry; a name that is among the `sound` ones has been looked at before."""
+def _parse_resource(entry: Mapping[str, Any], *, writer: str, path: str, known: Collection[str]) -> Resource:
+    """Parse the entry of a Parquet file; the `known` names have been checked before."""
     name, footer = entry.get("path"), entry.get("footer")
-    known = isinstance(name, str) and name.endswith(".parquet") and (name in sound or is_member_name(name))
-    if not isinstance(name, str) or not known:
+    valid = isinstance(name, str) and name.endswith(".parquet") and (name in known or is_member_name(name))
+    if not isinstance(name, str) or not valid:
         reason = why_refused(name) if isinstance(name, str) else "is not text"
         raise UnsafeFileError(
             f"{path!r} is not safe to use: the path {_SHORT.repr(name)} in its manifest {reason}"
         )
     if not isinstance(footer, dict):
-        raise _damaged(path, f"tells no footer of {name!r}")
+        raise _damaged(path, f"has no footer for {name!r}")
     own = entry.get("writer", writer)
     rows_hash = entry.get("rowsHash")
     if (rows_hash is None) is not (name == RUNS):
         raise _damaged(path, f"has the wrong hashes for {name!r}")
     size, footer_size = _count(entry.get("bytes"), name, path), _count(footer.get("bytes"), name, path)
     if footer_size > size:
-        raise _damaged(path, f"tells a footer of {footer_size} bytes in {name!r}, which has {size}")
+        raise _damaged(path, f"has a footer of {footer_size} bytes for {name!r}, which has {size}")
     return Resource(
         path=name,
         bytes=size,

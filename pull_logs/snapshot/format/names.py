@@ -1,25 +1,26 @@
-"""The names that files have inside a bundle, and the law by which a stranger's names are refused.
+"""The names of files inside a bundle, and the check of untrusted names.
 
-A run's files lie in `runs/entity=E/project=P/run=ID/`, so that tools that know
-Hive partitions give the three as columns. Whatever is not `A-Z a-z 0-9 . _ -`
-is percent-encoded; names that macOS or Windows would take for one another, and
-names too long for a file system, end in `~` and eight hex digits.
+The files of a run are in `runs/entity=E/project=P/run=ID/`, so that tools that support Hive partitions return
+the three as columns. All characters except `A-Z a-z 0-9 . _ -` are percent-encoded. Names that macOS or
+Windows would confuse, and names too long for a file system, end in `~` and eight hex digits.
 
-The files that a run logged lie in `files/` below its folder, each under its
-whole name encoded as one segment, slashes and all (`media%2Fa.png`). So no name,
-whatever it says, is ever a path.
+The files that a run logged are in `files/` in its folder, each under its complete name encoded as one
+segment, slashes included (`media%2Fa.png`), so that no name is ever used as a path. See
+docs/bundle-format.md, "Files".
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
 from pull_logs.errors import DataError
 from pull_logs.rows.canonical import canon_text
 from pull_logs.runs import RunPath
+from pull_logs.suggestions import listed
 
 FORMAT = "FORMAT"
 RUNS = "runs.parquet"
@@ -30,7 +31,7 @@ SYSTEM = "system.parquet"
 FILES = "files"
 
 MAX_SEGMENT = 160
-"""Longest encoded id: with its prefix and suffix it stays under the 255 bytes of a file name."""
+"""Longest encoded id: with prefix and suffix it is below 255 bytes, the limit of a file name."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]*[A-Za-z0-9_-]")
 _SEGMENT = r"(?:[A-Za-z0-9._-]|%[0-9A-F]{2})+(?:~[0-9a-f]{8})?"
@@ -49,16 +50,16 @@ _FILE_MEMBER = re.compile(rf"({_FOLDER})/({_FILE})")
 _RESERVED = re.compile(
     r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?|(?:history|system|runs)\.parquet", re.IGNORECASE
 )
-"""Names that Windows takes for devices, and those that `runs/**/history.parquet` and the like must not find."""
+"""Names of devices on Windows, and those that patterns like `runs/**/history.parquet` must not match."""
 
 
 def is_member_name(name: str) -> bool:
-    """Whether a bundle may hold a file of that name at all."""
+    """Return whether a bundle can have a file of this name."""
     return _MEMBER.fullmatch(name) is not None
 
 
 def why_refused(name: str) -> str:
-    """What is wrong with a name that no bundle has: the end of a sentence."""
+    """Return what is wrong with a name that no bundle has, as the end of a sentence."""
     if "\x00" in name:
         return "holds a NUL"
     if "\\" in name:
@@ -73,13 +74,13 @@ def why_refused(name: str) -> str:
 
 
 def member_order(names: Iterable[str]) -> list[str]:
-    """The names of a bundle's members in the order of their places in the ZIP."""
+    """Return the names of a bundle's members in their order in the ZIP."""
     first, last = (FORMAT, RUNS), (MANIFEST, DIGEST)
     return [*first, *sorted(set(names).difference(first, last)), *last]
 
 
 def run_of_member(name: str) -> str | None:
-    """`entity/project/run_id` as the name of a run's file tells it, or None for any other file."""
+    """Return `entity/project/run_id` according to the name of a run's file, or None for any other file."""
     found = _RUN_MEMBER.fullmatch(name)
     if found is None:
         return None
@@ -87,10 +88,10 @@ def run_of_member(name: str) -> str | None:
 
 
 def member_folders(paths: Iterable[RunPath]) -> dict[RunPath, str]:
-    """The folder of each run, by the law of this module; it depends on the set of runs alone.
+    """Return the folder of each run; it depends only on the set of runs.
 
     Raises:
-        DataError: A part of a path is empty, or two paths cannot be told apart.
+        DataError: A part of a path is empty, or two paths would have the same folder.
     """
     paths = list(paths)
     projects: dict[str, dict[str, set[str]]] = {}
@@ -109,20 +110,20 @@ def member_folders(paths: Iterable[RunPath]) -> dict[RunPath, str]:
 
 
 def folder_of_file(name: str) -> str | None:
-    """The run's folder that holds a file of that run; None for any other member."""
+    """Return the folder of the run that a logged file belongs to; None for any other member."""
     found = _FILE_MEMBER.fullmatch(name) if f"/{FILES}/" in name else None
     return found and found[1]
 
 
 def file_members(folder: str, names: Iterable[str]) -> dict[str, str]:
-    """The member that holds each of the files of a run; it depends on the names of all of them.
+    """Return the member of each file of a run; it depends on the names of all of them.
 
     Args:
         folder: The run's folder.
-        names: The names of its files, no two the same.
+        names: The names of its files, all different.
 
     Raises:
-        DataError: A name is empty, or two cannot be told apart.
+        DataError: A name is empty, or two would have the same member.
     """
     members = {}
     for name, segment in _segments(set(names)).items():
@@ -132,25 +133,22 @@ def file_members(folder: str, names: Iterable[str]) -> dict[str, str]:
 
 
 def file_name_of(member: str) -> str | None:
-    """The name that a file's member stands for; None where its name was cut or marked, and is told elsewhere."""
+    """Return the name of the file in a member; None if it was shortened or marked, and is in the manifest."""
     segment = member.rpartition("/")[2]
     return None if "~" in segment else unquote(segment, errors="replace")
 
 
 def _segments(texts: set[str]) -> dict[str, str]:
-    """The encoded form of each of the names that share a folder."""
+    """Return the encoded form of each of the names in one folder."""
     encoded = {text: _encode(text) for text in texts}
-    spellings: dict[str, int] = {}
-    for segment in encoded.values():
-        folded = segment.lower()
-        spellings[folded] = spellings.get(folded, 0) + 1
-    if len(spellings) == len(encoded):
+    counts = Counter(segment.lower() for segment in encoded.values())
+    if len(counts) == len(encoded):
         return encoded
     for text, segment in encoded.items():
-        if spellings[segment.lower()] > 1:
+        if counts[segment.lower()] > 1:
             encoded[text] = _marked(segment, text)
     if len({segment.lower() for segment in encoded.values()}) != len(encoded):
-        raise DataError(f"among {sorted(texts)[:5]!r} are names that no file system can tell apart")
+        raise DataError(f"two of the names {listed(sorted(texts))} would be the same file")
     return encoded
 
 
@@ -159,15 +157,14 @@ def _encode(text: str) -> str:
         raise DataError("a run's path has an empty part")
     if len(text) <= MAX_SEGMENT and _PLAIN.fullmatch(text):
         return text
-    # quote() lets "~" pass, which marks the suffix here; Windows drops a full stop at the end of a name.
+    # quote() keeps "~", which marks the suffix here; Windows drops a full stop at the end of a name.
     pieces = [quote(char, safe="").replace("~", "%7E") for char in canon_text(text)]
     if pieces[-1] == ".":
         pieces[-1] = "%2E"
     segment = "".join(pieces)
     if len(segment) <= MAX_SEGMENT:
         return segment
-    room = MAX_SEGMENT - 9
-    while len(segment) > room:
+    while len(segment) > MAX_SEGMENT - 9:  # the length of the suffix
         segment = segment[: -len(pieces.pop())]
     return _marked(segment, text)
 

@@ -1,10 +1,9 @@
-"""The chunks and pages of a Parquet file, looked at before anything is decompressed.
+"""The chunks and pages of a Parquet file, checked before anything is decompressed.
 
-Footer and page headers are Thrift structs. Reading them here bounds what
-decoding can take, refuses the encodings that this format does not use (some let
-a short page stand for a very long text), and tells which page it is whose
-checksum does not hold: pyarrow names neither column nor place, and asking it
-for the chunks of a damaged footer ends the process.
+Footer and page headers are Thrift structs. Reading them here limits the memory that decoding can take,
+refuses the encodings that this format does not use (with some, a short page expands to a very long text), and
+finds the page whose checksum is wrong: pyarrow names neither column nor offset, and asking it for the chunks
+of a damaged footer ends the process.
 """
 
 from __future__ import annotations
@@ -19,40 +18,41 @@ from pull_logs.errors import DataError
 from pull_logs.snapshot.format.thrift import Struct, Wanted, read_struct
 
 Read: TypeAlias = Callable[[int, int], bytes]
-"""Gives the bytes of the file from an offset, so many of them or fewer at its end."""
+"""Returns bytes of the file from an offset, fewer than requested only at the end."""
 
 MAX_GROUP = 131_072
-"""Rows of a row group: what one takes in memory is bounded by its columns, each of which costs bytes of footer."""
+"""Most rows of a row group, which limits its memory: each of its columns takes bytes of the footer."""
 
 SMALL_FOOTER = 1 << 13
-"""Bytes of a footer up to which what it says is kept for the next time that its file is opened."""
+"""Up to this many bytes, many parsed footers are cached for the next time their files are opened."""
 
 _MAGIC = b"PAR1"
-_HEADER_ROOM = 1 << 12
+_MAX_HEADER = 1 << 12
 _DICTIONARY_PAGE = 2
 _DATA_PAGES = {0: (5, 2), 3: (8, 4)}
-"""Page type: the field of its own header, and therein that of the encoding."""
+"""By page type: the field of its header, and in that header the field of the encoding."""
 
 _ENCODINGS = frozenset({0, 3, 5, 8, 9})
 """PLAIN, RLE, DELTA_BINARY_PACKED, RLE_DICTIONARY and BYTE_STREAM_SPLIT."""
 
-
 _CHUNK: Wanted = {1: {}, 3: {3: {}, 7: {}, 9: {}, 11: {}}, 8: {}, 9: {}}
-"""Of a chunk: the file it is in; of its metadata its path, its bytes and where pages and dictionary start; its keys."""
+"""A chunk: its file (1); the path (3), size (7) and offsets (9, 11) of its metadata; its encryption (8, 9)."""
 
 _FOOTER: Wanted = {2: {4: {}, 5: {}}, 3: {}, 4: {1: _CHUNK, 3: {}}}
-"""Of each column of the schema its name and children, the rows, and of each row group its chunks and its rows."""
+"""A footer: name (4) and children (5) of each column; the rows; chunks (1) and rows (3) of each row group."""
 
 _PAGE: Wanted = {1: {}, 2: {}, 3: {}, 4: {}, 5: {1: {}, 2: {}}, 7: {2: {}}, 8: {1: {}, 4: {}}}
-"""Of a page its type, its bytes decoded and packed, its checksum; of its own header, values and encoding."""
+"""A page: type, sizes decoded and packed, checksum; values and encoding of the header of its type."""
 
 
 class Chunk(NamedTuple):
-    """The bytes of one column in one row group; a tuple, because a question meets tens of thousands.
+    """The byte range of one column in one row group; a tuple for speed, as there may be tens of thousands.
 
     Attributes:
+        row_group: The number of the row group.
+        column: The name of the column.
         start: Offset in the file of its first byte.
-        end: Offset behind its last byte.
+        end: Offset past its last byte.
     """
 
     row_group: int
@@ -62,15 +62,15 @@ class Chunk(NamedTuple):
 
 
 class Page(NamedTuple):
-    """One page; a tuple as well.
+    """One page; a tuple for speed.
 
     Attributes:
         start: Offset in the file of its header.
-        body: Offset of what comes behind the header.
-        end: Offset behind its last byte.
-        decoded: Bytes of the body once decompressed, as the header claims.
+        body: Offset of the first byte after the header.
+        end: Offset past its last byte.
+        decoded: Size of the decompressed body, according to the header.
         values: Values in it; 0 for a dictionary.
-        checksum: CRC-32 that the body has to have.
+        checksum: CRC-32 of the body, according to the header.
     """
 
     start: int
@@ -83,21 +83,21 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One row group: its rows, and where each of its columns is."""
+    """One row group: its rows, and the byte range of each of its columns."""
 
     rows: int
     chunks: tuple[Chunk, ...]
 
 
 def read_groups(footer: bytes, *, size: int | None) -> tuple[Group, ...]:
-    """The row groups that a footer tells of.
+    """Return the row groups that a footer describes.
 
     Args:
-        footer: The last bytes of the file, length field and magic included.
-        size: Bytes of the whole file; None when it is not known.
+        footer: The last bytes of the file, including length field and magic.
+        size: Size of the file; None when it is not known.
 
     Raises:
-        DataError: The footer is damaged, or tells of what this format does not have.
+        DataError: The footer is damaged, or describes something that this format does not have.
     """
     groups = (_parsed_small if len(footer) <= SMALL_FOOTER else _parsed_large)(footer)
     for chunk in (chunk for group in groups for chunk in group.chunks):
@@ -115,19 +115,19 @@ def _parse(footer: bytes) -> tuple[Group, ...]:
     try:
         fields, _ = read_struct(footer[len(footer) - 8 - length : -8], _FOOTER)
         names = [_column_name(element) for element in fields[2][1:]]
-        groups = tuple(_group(group, place, names) for place, group in enumerate(fields.get(4, [])))
+        groups = tuple(_group(group, number, names) for number, group in enumerate(fields.get(4, [])))
         rows = _integer(fields[3])
-        whole = sum(group.rows for group in groups) == rows and fields[2][0].get(5, 0) == len(names)
+        complete = sum(group.rows for group in groups) == rows and fields[2][0].get(5, 0) == len(names)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as exc:
         if isinstance(exc, DataError):
             raise
         raise DataError("the Parquet footer is damaged") from exc
-    if not whole:
+    if not complete:
         raise DataError(f"the row groups of the Parquet file do not add up to its {rows} rows")
     return groups
 
 
-# A question opens each of its files several times, and parsing a footer takes longer than reading its columns.
+# A command opens each of its files several times, and parsing a footer takes longer than reading its columns.
 _parsed_small = lru_cache(maxsize=1024)(_parse)
 _parsed_large = lru_cache(maxsize=2)(_parse)
 
@@ -145,16 +145,16 @@ def _column_name(element: Struct) -> str:
     return name
 
 
-def _group(fields: Struct, place: int, names: Sequence[str]) -> Group:
+def _group(fields: Struct, number: int, names: Sequence[str]) -> Group:
     rows, columns = fields[3], fields[1]
     if rows < 0 or len(columns) != len(names):
-        raise DataError(f"row group {place} of the Parquet file is damaged")
+        raise DataError(f"row group {number} of the Parquet file is damaged")
     if rows > MAX_GROUP:
         raise DataError(
-            f"row group {place} of the Parquet file has {rows} rows, and {MAX_GROUP} are the most"
+            f"row group {number} of the Parquet file has {rows} rows, and {MAX_GROUP} are the most"
         )
     return Group(
-        rows, tuple(_chunk(column, place, name) for column, name in zip(columns, names, strict=True))
+        rows, tuple(_chunk(column, number, name) for column, name in zip(columns, names, strict=True))
     )
 
 
@@ -165,7 +165,7 @@ def _chunk(fields: Struct, group: int, name: str) -> Chunk:
         start = min(start, facts[11])
     end = start + facts[7]
     inside = len(_MAGIC) <= start <= end
-    # A chunk in another file (1), or encrypted (8, 9), is not one of this format.
+    # This format has no chunks in other files (1), and no encrypted ones (8, 9).
     if not inside or facts[3] != [name.encode()] or len(fields) > 1:
         raise _damaged(name, group)
     return Chunk(group, name, start, end)
@@ -176,37 +176,37 @@ def _damaged(column: str, group: int) -> DataError:
 
 
 def walk_pages(read: Read, chunk: Chunk) -> Iterator[Page]:
-    """The pages of a chunk, in order.
+    """Iterate over the pages of a chunk, in order.
 
     Raises:
-        DataError: A header is damaged, or is one that this format has no use for.
+        DataError: A header is damaged, or describes a page that this format does not have.
     """
-    place = chunk.start
-    while place < chunk.end:
-        page = _page(read(place, min(_HEADER_ROOM, chunk.end - place)), place)
+    offset = chunk.start
+    while offset < chunk.end:
+        page = _page(read(offset, min(_MAX_HEADER, chunk.end - offset)), offset)
         if page.end > chunk.end:
-            raise DataError(f"the page at byte {place} reaches beyond its column chunk")
+            raise DataError(f"the page at byte {offset} reaches beyond its column chunk")
         yield page
-        place = page.end
+        offset = page.end
 
 
 def damaged_part(read: Read, chunk: Chunk) -> tuple[int, int] | None:
-    """The byte range of the first page whose checksum does not hold; None when all do.
+    """Return the byte range of the first page whose checksum is wrong; None if there is none.
 
-    When a page's header is damaged, the range is all from there to the end of the chunk.
+    If the header of a page is damaged, the range extends to the end of the chunk.
     """
-    place = chunk.start
+    offset = chunk.start
     try:
         for page in walk_pages(read, chunk):
             if zlib.crc32(read(page.body, page.end - page.body)) != page.checksum:
                 return page.start, page.end
-            place = page.end
+            offset = page.end
     except DataError:
-        return place, chunk.end
+        return offset, chunk.end
     return None
 
 
-def _page(data: bytes, place: int) -> Page:
+def _page(data: bytes, offset: int) -> Page:
     try:
         header, size = read_struct(data, _PAGE)
         kind, decoded, packed, checksum = header[1], header[2], header[3], header[4] & 0xFFFFFFFF
@@ -215,10 +215,10 @@ def _page(data: bytes, place: int) -> Page:
         else:
             own, field = _DATA_PAGES[kind]
             values, encoding = header[own][1], header[own][field]
-        sound = encoding in _ENCODINGS and decoded >= 0 and packed >= 0 and values >= 0
+        valid = encoding in _ENCODINGS and decoded >= 0 and packed >= 0 and values >= 0
     except (KeyError, IndexError, TypeError, ValueError) as exc:
-        raise DataError(f"the page header at byte {place} is damaged") from exc
-    if not sound:
-        raise DataError(f"the page at byte {place} is not one that this format has")
-    body = place + size
-    return Page(place, body, body + packed, decoded, values, checksum)
+        raise DataError(f"the page header at byte {offset} is damaged") from exc
+    if not valid:
+        raise DataError(f"the page at byte {offset} is not one that this format has")
+    body = offset + size
+    return Page(offset, body, body + packed, decoded, values, checksum)

@@ -1,8 +1,8 @@
-"""The border to Parquet, the other way: batches out of `history.parquet` and `system.parquet`.
+"""Read batches from `history.parquet` and `system.parquet`.
 
-Reading trusts nothing: page checksums are checked unless the bytes have been,
-the schema has to be that of a batch, and what would be held in memory is
-bounded before and while it is read.
+The files are untrusted: page checksums are verified unless the bytes have been checked, the schema has to be
+that of a batch, and memory is bounded before and during reading. See docs/bundle-format.md, "What a reader
+checks".
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from pull_logs.snapshot.format.parquet_pages import (
 )
 
 MEMORY_LIMIT = 8 << 30
-"""Bytes of decoded cells that reading one file may take, unless the caller allows more."""
+"""Most bytes of decoded cells of one file, unless the caller allows more."""
 
-_ALONE = 16_384
-"""Rows up to which one thread reads a row group sooner than several, which have to be told what to do."""
+_ONE_THREAD = 16_384
+"""Up to this many rows, one thread reads a row group faster than several."""
 
 Source: TypeAlias = "bytes | BinaryIO | pa.NativeFile"
 
 
 @dataclass(frozen=True, slots=True)
 class FooterInfo:
-    """What the footer of a file says of it.
+    """The footer of a file.
 
     Attributes:
         rows: Rows of the file.
-        columns: The names, in order, `_step` and the residual column among them.
-        schema: As batches read from it have it.
-        chunks: Where the bytes of each column are, by row group and column.
+        columns: The names, in order, including `_step` and the residual column.
+        schema: The schema of the batches read from the file.
+        chunks: The byte range of each column, by row group and column.
     """
 
     rows: int
@@ -58,14 +58,14 @@ class FooterInfo:
 
 
 @contextmanager
-def _border() -> Iterator[None]:
-    """What pyarrow raises, as ours; an error of the file under it passes."""
+def _parquet_errors() -> Iterator[None]:
+    """Raise pyarrow's errors as our own; errors of the underlying file pass unchanged."""
     try:
         yield
     except DataError:
         raise
     except OSError as exc:
-        # pyarrow's own are OSErrors without a number: a checksum, a page cut short.
+        # pyarrow's own errors (a checksum, a page cut short) are OSErrors without a number.
         if exc.errno is not None:
             raise
         raise DataError(f"the Parquet data is damaged: {_first_line(exc)}") from exc
@@ -91,13 +91,13 @@ def _reading(source: Source, native: pa.NativeFile) -> Read:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """What a footer says of the columns, which are those of a batch.
+    """The columns of a file, checked to be those of a batch.
 
     Attributes:
-        metadata: The footer as pyarrow knows it.
-        schema: As batches read from the file have it.
-        fields: The same, by name.
-        text: The names of those that are text.
+        metadata: The footer as pyarrow parses it.
+        schema: The schema of the batches read from the file.
+        fields: The fields of the schema, by name.
+        text: The names of the columns of text.
     """
 
     metadata: pq.FileMetaData
@@ -111,7 +111,10 @@ class _File:
     """An open file.
 
     Attributes:
-        read_at: Its bytes from an offset, so many of them or fewer at its end.
+        native: The file, for pyarrow.
+        read_at: Returns bytes from an offset, fewer than requested only at the end.
+        columns: Its columns.
+        groups: Its row groups.
     """
 
     native: pa.NativeFile
@@ -129,13 +132,13 @@ class _File:
 
     def chunks(self, group: int, names: Sequence[str]) -> list[Chunk]:
         chunks = self.groups[group].chunks
-        return [chunks[place] for place in map(self.schema.get_field_index, names)]
+        return [chunks[index] for index in map(self.schema.get_field_index, names)]
 
 
 def _open(source: Source, footer: bytes | None, expected_rows: int | None = None) -> _File:
     native = _native(source)
     known = _last_bytes(native) if footer is None else footer
-    # What a chunk is, pyarrow is never asked: on a damaged footer its answer is to abort.
+    # pyarrow is not asked for the chunks: on a damaged footer it ends the process.
     groups = read_groups(known, size=native.size() or None)
     columns = _described(known)
     names = tuple(columns.fields)
@@ -149,15 +152,15 @@ def _open(source: Source, footer: bytes | None, expected_rows: int | None = None
 
 def _describe(footer: bytes) -> _Columns:
     metadata = pq.read_metadata(pa.BufferReader(footer))
-    told = metadata.schema.to_arrow_schema()
-    kinds = dict(zip(told.names, told.types, strict=True))
-    _check_schema(told, kinds)
+    schema = metadata.schema.to_arrow_schema()
+    kinds = dict(zip(schema.names, schema.types, strict=True))
+    _check_schema(schema, kinds)
     fields = {name: pa.field(name, kind, nullable=name != STEP) for name, kind in kinds.items()}
     text = frozenset(name for name, kind in kinds.items() if kind == pa.string())
     return _Columns(metadata, pa.schema(fields.values()), fields, text)
 
 
-# As with the chunks: a question opens each of its files several times.
+# A command opens each of its files several times.
 _described_small = lru_cache(maxsize=1024)(_describe)
 _described_large = lru_cache(maxsize=2)(_describe)
 
@@ -167,15 +170,15 @@ def _described(footer: bytes) -> _Columns:
 
 
 def read_schema(footer: bytes) -> pa.Schema:
-    """The columns of a file, as batches read from it have them.
+    """Return the schema of the batches read from a file.
 
     Args:
-        footer: The last bytes of the file, length field and magic included.
+        footer: The last bytes of the file, including length field and magic.
 
     Raises:
         DataError: The footer is damaged, or its schema is not that of a batch.
     """
-    with _border():
+    with _parquet_errors():
         return _described(footer).schema
 
 
@@ -189,12 +192,10 @@ def _last_bytes(native: pa.NativeFile) -> bytes:
 def _check_schema(schema: pa.Schema, kinds: Mapping[str, pa.DataType]) -> None:
     if len(kinds) < len(schema):
         raise DataError("two columns of the Parquet file have one name")
-    for place, (name, kind) in enumerate(kinds.items()):
+    for index, (name, kind) in enumerate(kinds.items()):
         if name == STEP:
-            if place or schema.field(place).nullable or kind != pa.int64():
-                raise DataError(
-                    "the _step column of the Parquet file is not a required int64 in the first place"
-                )
+            if index or schema.field(index).nullable or kind != pa.int64():
+                raise DataError("the _step column of the Parquet file is not a required int64 and the first")
         elif name == RESIDUAL:
             if kind != pa.string():
                 raise DataError(f"the {RESIDUAL} column of the Parquet file is not text")
@@ -203,16 +204,16 @@ def _check_schema(schema: pa.Schema, kinds: Mapping[str, pa.DataType]) -> None:
 
 
 def read_footer(source: Source, *, footer: bytes | None = None) -> FooterInfo:
-    """What a file says of itself.
+    """Read the footer of a file.
 
     Args:
         source: The file.
-        footer: Its last bytes, when they have been read already: nothing else of it is read then.
+        footer: Its last bytes, if they have been read already: then nothing else is read.
 
     Raises:
         DataError: The footer is damaged, or its schema is not that of a batch.
     """
-    with _border():
+    with _parquet_errors():
         file = _open(b"" if footer is not None else source, footer)
     chunks = tuple(chunk for group in file.groups for chunk in group.chunks)
     return FooterInfo(file.rows, tuple(file.schema.names), file.schema, chunks)
@@ -227,23 +228,23 @@ def read_batches(
     memory_limit: int = MEMORY_LIMIT,
     checked: bool = False,
 ) -> Iterator[pa.Table]:
-    """The batches of a file, one a row group.
+    """Iterate over the batches of a file, one per row group.
 
-    `_step` and the residual column are read whenever the file has them: a key that was asked for may have
-    cells in the residual column, and a batch without steps is none.
+    `_step` and the residual column are read whenever the file has them: a requested key may have cells in
+    the residual column, and a batch without steps is not valid.
 
     Args:
         source: The file.
-        columns: The keys wanted; names that the file has no column of are passed over. All when None.
-        footer: Its last bytes, when they have been read already.
-        expected_rows: The rows it has to have.
-        memory_limit: Bytes of decoded cells that it may take.
-        checked: Whether its bytes are known to be the right ones, so that its checksums say nothing more.
+        columns: The keys wanted; names without a column are ignored. All when None.
+        footer: Its last bytes, if they have been read already.
+        expected_rows: The number of rows that it must have.
+        memory_limit: Most bytes of its decoded cells.
+        checked: Whether its bytes have been compared with a hash, so that its checksums need not be verified.
 
     Raises:
-        DataError: The file is damaged, is not of this format, or would take more than it may.
+        DataError: The file is damaged, is not of this format, or exceeds the memory limit.
     """
-    with _border():
+    with _parquet_errors():
         file = _open(source, footer, expected_rows)
         wanted = _wanted(file, columns)
         reader = _reader(file, wanted, checked=checked)
@@ -252,7 +253,7 @@ def read_batches(
 
 
 def _group_table(file: _File, reader: pq.ParquetFile, group: int, wanted: pa.Schema, limit: int) -> pa.Table:
-    with _border():
+    with _parquet_errors():
         _check_pages(file, group, wanted.names, limit)
         return _read_group(reader, group, wanted, limit)
 
@@ -260,23 +261,23 @@ def _group_table(file: _File, reader: pq.ParquetFile, group: int, wanted: pa.Sch
 def _wanted(file: _File, columns: Sequence[str] | None) -> pa.Schema:
     if columns is None:
         return file.schema
-    asked = {STEP, RESIDUAL, *columns}
-    return pa.schema([field for name, field in file.columns.fields.items() if name in asked])
+    names = {STEP, RESIDUAL, *columns}
+    return pa.schema([field for name, field in file.columns.fields.items() if name in names])
 
 
 def _reader(file: _File, wanted: pa.Schema, *, checked: bool = False) -> pq.ParquetFile:
-    # Text is read as a dictionary, whose size is known before it is written out row by row.
+    # Text is read as a dictionary, whose decoded size is known before it is decoded.
     return pq.ParquetFile(
         file.native,
         metadata=file.columns.metadata,
         read_dictionary=file.columns.text.intersection(wanted.names) or None,
         page_checksum_verification=not checked,
-        pre_buffer=not checked,  # what is checked is in memory
+        pre_buffer=not checked,  # checked bytes are in memory already
     )
 
 
 def _check_pages(file: _File, group: int, names: Sequence[str], limit: int) -> None:
-    """Refuse what would take too much memory, by the headers of the pages themselves."""
+    """Refuse a row group that would take too much memory according to the headers of its pages."""
     rows = file.groups[group].rows
     spent = rows * len(names) * 8
     _spend(spent, limit)
@@ -292,21 +293,21 @@ def _check_pages(file: _File, group: int, names: Sequence[str], limit: int) -> N
 
 def _read_group(reader: pq.ParquetFile, group: int, wanted: pa.Schema, limit: int) -> pa.Table:
     names = wanted.names
-    many = reader.metadata.row_group(group).num_rows > _ALONE
-    table = reader.read_row_group(group, columns=names, use_threads=many)
+    several = reader.metadata.row_group(group).num_rows > _ONE_THREAD
+    table = reader.read_row_group(group, columns=names, use_threads=several)
     if table.schema.equals(wanted, check_metadata=True):
         return table
-    # pyarrow takes a name as a prefix too: asked for "a" it also reads "a.b".
+    # pyarrow also takes a name as a prefix: for "a" it also reads "a.b".
     table = table.select(names)
     spent = table.num_rows * len(names) * 8
-    for place, kind in enumerate(table.schema.types):
+    for index, kind in enumerate(table.schema.types):
         if pa.types.is_dictionary(kind):
-            # A short file can stand for a great deal of text.
-            chunks = table.column(place).chunks
+            # A short file can expand to a great deal of text.
+            chunks = table.column(index).chunks
             spent += sum(map(decoded_size, chunks))
             _spend(spent, limit)
             text = pa.chunked_array([_decoded(chunk) for chunk in chunks], pa.string())
-            table = table.set_column(place, wanted.field(place), text)
+            table = table.set_column(index, wanted.field(index), text)
     return pa.Table.from_arrays(table.columns, schema=wanted)
 
 
@@ -329,8 +330,8 @@ def read_table(
     memory_limit: int = MEMORY_LIMIT,
     checked: bool = False,
 ) -> pa.Table:
-    """A whole file as one batch; the arguments and errors are those of `read_batches`."""
-    with _border():
+    """Read a complete file as one batch; the arguments and errors are those of `read_batches`."""
+    with _parquet_errors():
         file = _open(source, footer, expected_rows)
         wanted = _wanted(file, columns)
         _spend(file.rows * len(wanted) * 8, memory_limit)
@@ -344,19 +345,19 @@ def read_table(
 
 
 def damaged_chunks(source: Source, *, footer: bytes | None = None) -> tuple[Chunk, ...]:
-    """Where a file is damaged: per damaged column chunk, the bytes of its first page whose checksum fails.
+    """Locate the damage in a file: per damaged column chunk, the first page whose checksum is wrong.
 
-    Where a page's header is at fault, it is the bytes from there, or all of the chunk.
+    If the header of a page is damaged, the range extends to the end of the chunk, or is the entire chunk.
 
     Raises:
-        DataError: The footer is damaged, so nothing can be told of the rest.
-        OSError: The source's own.
+        DataError: The footer is damaged, so that damage of the rest cannot be located.
+        OSError: The source cannot be read.
     """
-    with _border():
+    with _parquet_errors():
         file = _open(source, footer)
     damaged = []
     for chunk in read_footer(file.native, footer=footer).chunks:
-        with _border():
+        with _parquet_errors():
             part = damaged_part(file.read_at, chunk)
         if part is None and not _readable(file, chunk):
             part = chunk.start, chunk.end
@@ -366,10 +367,10 @@ def damaged_chunks(source: Source, *, footer: bytes | None = None) -> tuple[Chun
 
 
 def _readable(file: _File, chunk: Chunk) -> bool:
-    """Whether a chunk can be decoded: no checksum covers the headers of its pages."""
+    """Return whether a chunk can be decoded: no checksum covers the headers of its pages."""
     wanted = pa.schema([file.schema.field(chunk.column)])
     try:
-        with _border():
+        with _parquet_errors():
             _group_table(file, _reader(file, wanted), chunk.row_group, wanted, MEMORY_LIMIT)
     except DataError:
         return False

@@ -200,7 +200,7 @@ def _expect_index(file: RemoteFile) -> None:
 
 
 def _end_record(tail: bytes) -> tuple[int, int]:
-    """Return the number of members and the offset of the directory in the end record of a ZIP; zeros without one."""
+    """Return the number of members and the offset of the directory; zeros without an end record."""
     offset = len(tail) - layout.END.size
     if offset < 0 or tail[offset : offset + 4] != layout.END_SIGNATURE:
         return 0, 0
@@ -250,7 +250,10 @@ def _open_url(url: str) -> Any:
 
 
 def _http_options(url: str) -> dict[str, Any]:
-    """Return time limits, and the proxy of the environment: aiohttp's `trust_env` would also send netrc's passwords."""
+    """Return time limits, and the proxy of the environment.
+
+    aiohttp's own `trust_env` would also send the passwords of netrc.
+    """
     from urllib.request import getproxies, proxy_bypass
 
     import aiohttp

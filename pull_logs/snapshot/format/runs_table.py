@@ -235,7 +235,10 @@ def _group_table(rows: Sequence[RunRow], schema: pa.Schema) -> pa.Table:
 
 
 def _decode_texts(table: pa.Table) -> pa.Table:
-    """Return the table without dictionaries, after a check of its size: a few bytes can expand to a lot of text."""
+    """Return the table without dictionaries, after a check of its size.
+
+    A few bytes of a dictionary column can expand to a great deal of text.
+    """
     size = 0
     for column in table.columns:
         for chunk in column.chunks:

@@ -1,10 +1,10 @@
-"""As much of Thrift's compact protocol as Parquet's own structs use, for untrusted bytes.
+"""The part of Thrift's compact protocol that Parquet's structs use, for untrusted bytes.
 
-The caller says which fields of a struct are wanted. The others are skipped: their form is
-checked all the same, but no values are made of them, which is a third quicker.
+The caller names the fields of a struct that it wants. The others are skipped: their form is checked too, but
+no values are made of them, which takes a third less time.
 
-A footer has thousands of fields. Therefore types are literals here, and integers, which most
-fields are, are read where they are met instead of in a function of their own. The types are
+A footer has thousands of fields. For speed, types are literals here, and integers, which most fields are,
+are read inline instead of by a function. The types are
 
     1 true, 2 false, 3 byte, 4 to 6 integers, 7 double, 8 bytes, 9 list, 10 set, 12 struct.
 
@@ -22,18 +22,18 @@ Struct: TypeAlias = dict[int, Any]
 """The fields of a struct by their id."""
 
 Wanted: TypeAlias = Mapping[int, "Wanted"]
-"""The ids of the fields to read, each with those to read of the structs that the field holds."""
+"""The ids of the fields to read; for each, the fields to read of the structs in it."""
 
 _MAX_DEPTH = 12
 _MAX_BITS = 70
-"""Bits that the bytes of a number of 64 bits have at most, at 7 a byte."""
+"""Most bits in the bytes of a number of 64 bits, with 7 bits per byte."""
 
 
 def read_struct(data: bytes, wanted: Wanted) -> tuple[Struct, int]:
-    """The wanted fields of the struct at the start of these bytes, and the offset after it.
+    """Return the wanted fields of the struct at the start of these bytes, and the offset past it.
 
     Raises:
-        ValueError: It is not a valid struct, is cut short or nests too deep.
+        ValueError: It is not a valid struct, is cut short or nested too deep.
     """
     rest = iter(data)
     try:
@@ -71,7 +71,7 @@ def _struct(rest: Iterator[int], wanted: Wanted, depth: int) -> Struct:
 
 
 def _value(rest: Iterator[int], kind: int, wanted: Wanted, depth: int) -> Any:
-    """A field that is not short, or an item of a list."""
+    """Read a field that has bytes, or an item of a list."""
     if kind == 12:
         return _struct(rest, wanted, depth + 1)
     if kind in (9, 10):
@@ -89,7 +89,7 @@ def _value(rest: Iterator[int], kind: int, wanted: Wanted, depth: int) -> Any:
 
 
 def _skip(rest: Iterator[int], kind: int, depth: int) -> None:
-    """Pass over what `_value` would read."""
+    """Skip what `_value` would read."""
     if kind == 12:
         _skip_struct(rest, depth + 1)
     elif kind in (9, 10):
@@ -122,14 +122,14 @@ def _skip_struct(rest: Iterator[int], depth: int) -> None:
 
 
 def _short(rest: Iterator[int], kind: int) -> int:
-    """A field whose type is its value, or that is one byte."""
+    """Read a field whose type is its value, or that is one byte."""
     if not kind:
         raise ValueError("a field has no type")
     return kind == 1 if kind < 3 else next(rest)
 
 
 def _list_head(rest: Iterator[int], depth: int) -> tuple[int, int]:
-    """The type of the items of a list, and how many there are."""
+    """Read the type of the items of a list, and their number."""
     head = next(rest)
     size = head >> 4
     if size == 0x0F:
@@ -156,7 +156,7 @@ def _varint(rest: Iterator[int]) -> int:
 
 
 def _long(rest: Iterator[int], first: int) -> int:
-    """A number of several bytes, the first of which has been read."""
+    """Read a number of several bytes, the first of which has been read."""
     value, shift = first & 0x7F, 7
     for part in rest:
         value |= (part & 0x7F) << shift

@@ -111,7 +111,7 @@ def _checked_folders(table: RunTable, manifest: Manifest, *, path: str) -> Itera
 
 
 def _check_file_members(folder: str, files: Sequence[FileResource], *, path: str) -> None:
-    """Check that each file of a run has the member that belongs to its name, so that no name has another's."""
+    """Check that each file of a run has the member that belongs to its name."""
     try:
         members = file_members(folder, [file.record.name for file in files])
     except DataError as exc:

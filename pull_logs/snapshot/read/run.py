@@ -165,7 +165,7 @@ class Run(RunFacts):
         return self._system.chunks() if self._system else iter(())
 
     def text_columns(self) -> tuple[str, ...]:
-        """Return the columns of its history that hold text, including the residual one; reads the footer only.
+        """Return the text columns of its history, including the residual one; reads the footer only.
 
         Raises:
             BundleDamagedError: The footer is damaged.
@@ -173,7 +173,7 @@ class Run(RunFacts):
         return self._history.text_columns()
 
     def system_text_columns(self) -> tuple[str, ...]:
-        """Return the columns of its system metrics that hold text; empty without system metrics.
+        """Return the text columns of its system metrics; empty without them.
 
         Raises:
             BundleDamagedError: The footer is damaged.

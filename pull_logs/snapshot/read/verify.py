@@ -235,7 +235,8 @@ def _locate(file: MemberFile, name: str, resource: Resource | None) -> Iterator[
     for chunk in chunks:
         yield Damage(
             member=name,
-            reason=f"column {chunk.column!r} in {where} is damaged between bytes {chunk.start} and {chunk.end}",
+            reason=f"column {chunk.column!r} in {where} is damaged between"
+            f" bytes {chunk.start} and {chunk.end}",
             run=run,
             column=chunk.column,
             byte_range=(chunk.start, chunk.end),

@@ -146,7 +146,7 @@ def test_a_bundle_s_manifest_is_a_frictionless_data_package(tmp_path: Path) -> N
         ({"formatVersion": 0}, "is not of wandb-pull-logs/snapshot version 1"),
         ({"contentId": 5}, "has 5 for a hash of 'contentId'"),
         ({"resources": {}}, "lists no resources"),
-        ({"resources": [1]}, "has a resource that is no object"),
+        ({"resources": [1]}, "has a resource that is not an object"),
         ({"resources": []}, "does not name runs.parquet"),
     ],
 )
@@ -167,10 +167,10 @@ def test_a_manifest_without_what_it_needs_is_refused(change: dict[str, Any], rea
         ({"rows": 1.0}, "has 1.0 for a count of 'runs.parquet'"),
         ({"hash": "0f"}, "has '0f' for a hash of 'runs.parquet'"),
         ({"hash": None}, "has None for a hash of 'runs.parquet'"),
-        ({"footer": None}, "tells no footer of 'runs.parquet'"),
+        ({"footer": None}, "has no footer for 'runs.parquet'"),
         (
             {"footer": {"bytes": 9001, "hash": HASH}},
-            "tells a footer of 9001 bytes in 'runs.parquet', which has 9000",
+            "has a footer of 9001 bytes for 'runs.parquet', which has 9000",
         ),
         ({"rowsHash": HASH}, "has the wrong hashes for 'runs.parquet'"),
     ],
@@ -220,9 +220,7 @@ def test_a_manifest_that_is_no_json_is_refused(data: bytes) -> None:
 def test_a_digest_of_another_manifest_is_refused() -> None:
     with pytest.raises(BundleDamagedError) as caught:
         check_digest(render_digest(b"a"), b"b", path="b.zip")
-    assert (
-        str(caught.value) == "'b.zip' is damaged: datapackage.json is not the manifest that its digest names"
-    )
+    assert str(caught.value) == "'b.zip' is damaged: datapackage.json does not have the hash in its digest"
 
 
 def test_a_digest_by_another_algorithm_is_refused_by_name() -> None:
@@ -251,5 +249,5 @@ def test_a_newer_format_names_the_release_to_install(reader: str, hint: str) -> 
 def test_a_format_mark_that_is_not_ours_is_refused(data: bytes) -> None:
     with pytest.raises(BundleDamagedError) as caught:
         check_format(data, path="b.zip")
-    assert str(caught.value) == "'b.zip' is damaged: FORMAT does not say wandb-pull-logs/snapshot version 1"
+    assert str(caught.value) == "'b.zip' is damaged: FORMAT is not that of wandb-pull-logs/snapshot version 1"
     check_format(FORMAT_BYTES, path="b.zip")

@@ -298,7 +298,7 @@ def test_an_error_of_the_source_is_its_own(file: bytes) -> None:
         (stepped(**{RESIDUAL: pa.array([1.5])}), f"the {RESIDUAL} column of the Parquet file is not text"),
         (
             pa.table({"_step": [1]}),
-            "the _step column of the Parquet file is not a required int64 in the first place",
+            "the _step column of the Parquet file is not a required int64 and the first",
         ),
         (
             pa.table([[1], [2]], names=["x", "x"]),

@@ -260,7 +260,7 @@ def test_only_columns_of_text_are_read(leaky: Path, monkeypatch: pytest.MonkeyPa
         read.append(columns)
         return read_batches(source, columns, **options)
 
-    monkeypatch.setattr("pull_logs.snapshot.read.run.read_batches", noted)
+    monkeypatch.setattr("pull_logs.snapshot.read.parquet_member.read_batches", noted)
     audit_bundle(leaky)
     # The calm run has a cell of another kind, and so a residual column; none of them has numbers read.
     assert read == [["auth_token", "calm", "note", "_wpl_rest"], ["note", "_wpl_rest"]]

@@ -232,7 +232,7 @@ def test_a_list_of_files_is_checked_before_it_is_stored() -> None:
     record = record_of("a", [b"x"])
     with pytest.raises(DataError) as caught:
         files_hash([record, record])
-    assert str(caught.value) == "a run has two files of the name 'a'"
+    assert str(caught.value) == "a run has two files named 'a'"
 
 
 # Damage and hostile bundles
@@ -312,7 +312,7 @@ LOG = f"{FOLDER}/files/output.log"
         (moved(LOG, f"{FOLDER}/files/%FF"), UnsafeFileError, "is not where the file '\ufffd' belongs"),
         (moved(LOG, f"{FOLDER}/files/EMPTY.txt"), UnsafeFileError, "differ only in case"),
         (moved(LOG, LOG.replace("run=3fk2a", "run=none")), BundleDamagedError, "1 files belong to no run"),
-        (moved(LOG, f"{LOG}~00000000"), BundleDamagedError, "tells no name of"),
+        (moved(LOG, f"{LOG}~00000000"), BundleDamagedError, "has no valid file name for"),
         (edit_manifest(lambda entry: entry.update(md5="x")), BundleDamagedError, "has 'x' for a hash of"),
         (edit_manifest(lambda entry: entry.pop("md5")), BundleDamagedError, "has None for a hash of"),
         (edit_manifest(lambda entry: entry.update(hash="md5:1")), UnsafeFileError, "is hashed with 'md5', not sha256"),
