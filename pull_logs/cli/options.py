@@ -146,8 +146,8 @@ def assert_options(command: Command) -> Command:
                 "asserts",
                 multiple=True,
                 metavar="EXPR",
-                help="Exit with 7 unless EXPR holds for each run's summary, or for its rows with 'any: EXPR', "
-                "'all: EXPR' or 'step 1000: EXPR'.",
+                help="Exit with 7 unless EXPR holds for each run's summary, or for its rows "
+                "with 'any: EXPR', 'all: EXPR' or 'step 1000: EXPR'.",
             ),
         ),
     )

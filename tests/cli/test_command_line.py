@@ -118,9 +118,9 @@ def test_every_checkpoint_of_a_folder_is_read_without_torch() -> None:
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert len(told["checkpoints"]) == len(list(CHECKPOINTS.rglob("*.pt")))
-    assert {entry["run"] for entry in told["checkpoints"]} == {run["label"] for run in told["runs"]}
+    reported = json.loads(done.stdout)
+    assert len(reported["checkpoints"]) == len(list(CHECKPOINTS.rglob("*.pt")))
+    assert {entry["run"] for entry in reported["checkpoints"]} == {run["label"] for run in reported["runs"]}
 
 
 def test_online_views_ask_the_server_and_then_the_cache(server: ReplayServer) -> None:
@@ -151,9 +151,9 @@ def test_fetch_pulls_a_project_and_info_and_verify_read_it(server: ReplayServer,
     assert fetched.returncode == 0, fetched.stderr
     assert fetched.stdout == ""
     assert "16 of 16 runs complete" in fetched.stderr
-    told = pull_logs("info", out, "--json")
+    reported = pull_logs("info", out, "--json")
     kept = pull_logs("info", BUNDLE, "--json")
-    assert json.loads(told.stdout)["content_id"] == json.loads(kept.stdout)["content_id"]
+    assert json.loads(reported.stdout)["content_id"] == json.loads(kept.stdout)["content_id"]
     checked = pull_logs("verify", out)
     assert (checked.returncode, checked.stderr) == (0, "")
     assert checked.stdout.startswith(f"[VERIFY] path={out} ok=yes members=")
@@ -194,9 +194,7 @@ def test_a_filter_that_names_nothing_says_so(server: ReplayServer, tmp_path: Pat
     )
 
 
-def test_a_dry_run_tells_what_a_pull_would_take_and_writes_nothing(
-    server: ReplayServer, tmp_path: Path
-) -> None:
+def test_a_dry_run_estimates_a_pull_and_writes_nothing(server: ReplayServer, tmp_path: Path) -> None:
     done = pull_logs(
         "fetch", "-p", "acme/digits", "--dry-run", environment=server.environment(), cwd=tmp_path
     )
@@ -371,11 +369,14 @@ def test_a_budget_that_is_too_small_is_refused_before_anything_is_read(
 
 
 @pytest.mark.parametrize("command", [(), ("compare",), ("overview",)])
-def test_a_gate_is_heeded_even_where_nobody_reads_the_answer(command: tuple[str, ...]) -> None:
+def test_a_broken_assertion_is_reported_even_if_the_pipe_is_closed(command: tuple[str, ...]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-m", "pull_logs", *command, "-b", str(BUNDLE), "-r", "cnn1e3s3", "--assert", "val/acc > 0.5"],
+        [
+            sys.executable, "-m", "pull_logs", *command, "-b", str(BUNDLE), "-r", "cnn1e3s3",
+            "--assert", "val/acc > 0.5",
+        ],
         stdout=writer, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
     os.close(writer)
@@ -393,13 +394,13 @@ def test_a_folder_that_was_unzipped_reads_like_the_bundle(tmp_path: Path) -> Non
     assert done.stdout.partition("[STATS]")[2] == kept.stdout.partition("[STATS]")[2]
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_shown() -> None:
     done = pull_logs("--version")
     assert done.returncode == 0
     assert done.stdout.startswith("pull-logs, version ")
 
 
-def test_an_assertion_that_holds_changes_nothing_and_one_that_does_not_exits_7_behind_the_answer() -> None:
+def test_an_assertion_that_holds_changes_nothing_and_one_that_does_not_exits_7_after_the_answer() -> None:
     plain = pull_logs("-b", BUNDLE, "-r", RUN, "--stats", "--json")
     held = pull_logs("-b", BUNDLE, "-r", RUN, "--stats", "--json", "--assert", "val/acc > 0.9")
     broken = pull_logs("-b", BUNDLE, "--stats", "--json", "--max-tokens", "0", "--assert", "val/acc > 0.96")
@@ -409,7 +410,8 @@ def test_an_assertion_that_holds_changes_nothing_and_one_that_does_not_exits_7_b
     assert [len(answer["runs"]), answer["assertions"][0]["holds"]] == [16, False]
     error = broken.stderr.splitlines()[-1]
     assert error.startswith(
-        "pull-logs: error: --assert 'val/acc > 0.96' does not hold for E acme/digits/cnn1e2s0 (val/acc = 0.947222), "
+        "pull-logs: error: --assert 'val/acc > 0.96' does not hold for E "
+        "acme/digits/cnn1e2s0 (val/acc = 0.947222), "
     )
     assert error.endswith(" more runs; --json lists every run and value under assertions")
 

@@ -93,7 +93,7 @@ COSTS: list[tuple[str, Direction]] = [
     ("eval/samples_per_second", "max"),
     ("perf/tokens_per_sec", "max"),
 ]
-"""Times and speeds: they have a better end, and nobody proposes or flags them."""
+"""Times and speeds: they have a better end, and are never proposed or flagged."""
 
 CASES = [(name, end, end) for name, end, _ in NAMES] + [(name, end, None) for name, end in COSTS]
 

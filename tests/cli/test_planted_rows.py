@@ -1,4 +1,4 @@
-"""Single rows planted into 100,000 are in the answer of the real command, in text and in JSON, within its budget."""
+"""Single rows planted into 100,000 are in the answer, in text and in JSON, within its budget."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def said(bundle: Path, *words: str) -> str:
 
 
 @pytest.mark.parametrize("words", [(), ("--max-rows", "10"), ("--max-tokens", "1000"), ("--max-rows", "0")])
-def test_no_planted_row_is_missing_and_the_sample_is_told(bundle: Path, words: tuple[str, ...]) -> None:
+def test_no_planted_row_is_missing_and_the_sample_is_declared(bundle: Path, words: tuple[str, ...]) -> None:
     steps = {step for cells in PLANTED.values() for step in cells} | {0, ROWS - 1}
     history = json.loads(said(bundle, "--json", *words))["history"]["A"]
     shown = {row[0]: dict(zip(history["columns"], row, strict=True)) for row in history["rows"]}

@@ -1,4 +1,4 @@
-"""A mistyped command or option gets the right spelling, a misplaced one its place."""
+"""A mistyped command or option gets the right spelling, a misplaced one its index."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ EVERY = ", ".join(COMMANDS)
         ),
         (
             "--redact",
-            "`pull-logs` has no option '--redact'; it is an option of 'audit', 'fetch', 'import', 'merge', 'refresh'",
+            (
+                "`pull-logs` has no option '--redact'; it is an option of 'audit', 'fetch', "
+                "'import', 'merge', 'refresh'"
+            ),
         ),
         ("-b x compare", "-b is before the command 'compare'; write: pull-logs compare -b x"),
     ],

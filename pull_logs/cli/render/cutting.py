@@ -48,10 +48,14 @@ def clip(value: Any, chars: int) -> Any:
 
 
 def _clip_items(items: Sequence[Any], chars: int) -> list[Any]:
+    """Return the first items that fit; a record among them keeps all its keys."""
     kept = []
     for item in items:
-        clipped = clip(item, chars)
-        chars -= len(json.dumps(clipped)) + 1
+        if isinstance(item, Mapping):
+            clipped: Any = {key: clip(value, chars) for key, value in item.items()}
+        else:
+            clipped = clip(item, chars)
+        chars -= len(json.dumps(clipped)) + 2  # with the comma after it
         if chars < 0:
             break
         kept.append(clipped)

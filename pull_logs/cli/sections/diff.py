@@ -79,13 +79,20 @@ class DiffRows(TypedDict):
     examples: list[DiffCell]
 
 
+class DiffContent(TypedDict):
+    """The content of a file."""
+
+    bytes: int
+    sha256: str
+
+
 class DiffFile(TypedDict):
-    """A file that was added, removed or changed, with its size and its hash on either side."""
+    """A file that was added, removed or changed; the content is None where it does not exist."""
 
     name: str
     change: str
-    old: dict[str, Any] | None
-    new: dict[str, Any] | None
+    old: DiffContent | None
+    new: DiffContent | None
 
 
 class DiffChange(TypedDict):

@@ -39,18 +39,18 @@ Call = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
     """Runs a command in this process; none of them may print what was planted."""
-    told = ""
+    reported = ""
 
     def run_command(*words: str | Path) -> tuple[int, str, str]:
-        nonlocal told
+        nonlocal reported
         code = main(list(map(str, words)))
         done = capsys.readouterr()
-        told += done.out + done.err
+        reported += done.out + done.err
         return code, done.out, done.err
 
     yield run_command
     for secret in (KEY, MAIL, PASSWORD):
-        assert secret not in told
+        assert secret not in reported
 
 
 def bundle_id(path: Path) -> str:
@@ -59,14 +59,14 @@ def bundle_id(path: Path) -> str:
 
 
 def test_the_text_of_an_audit_is_a_line_a_finding_and_no_name_forges_one(call: Call, leaky: Path) -> None:
-    told = (
+    reported = (
         f"[AUDIT] path={leaky} runs=2 secrets=2 personal=1\n"
         "run,place,kind,step,cells,excerpt\n"
         'acme/nano/leaky,"config.odd\\nkey",email,,1,"j***@corp.co.uk"\n'
         'acme/nano/leaky,config.password,password,,1,"*** (13 characters)"\n'
         f'acme/nano/leaky,history.note,api-key,1,2,"hf_q*** ({len(KEY)} characters)"\n'
     )
-    assert call("audit", leaky) == (0, told, "")
+    assert call("audit", leaky) == (0, reported, "")
 
 
 def test_an_audit_that_finds_nothing_says_so(call: Call, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_the_json_of_an_audit_is_one_object(call: Call, leaky: Path) -> None:
     }
 
 
-def test_exit_code_tells_of_findings_and_of_the_kinds_that_count(call: Call, tmp_path: Path) -> None:
+def test_exit_code_reports_findings_of_the_kinds_that_count(call: Call, tmp_path: Path) -> None:
     runs = [bundle_run("acme/nano/x", config={"by": MAIL})]
     personal = make_bundle(tmp_path / "personal.wandb.zip", runs)
     assert call("audit", personal)[0] == 0
@@ -124,7 +124,9 @@ def test_exit_code_tells_of_findings_and_of_the_kinds_that_count(call: Call, tmp
     assert call("audit", personal, "--exit-code", "--json")[0] == 1
 
 
-def test_redact_writes_a_clean_bundle_of_which_info_tells(call: Call, leaky: Path, tmp_path: Path) -> None:
+def test_redact_writes_a_clean_bundle_and_info_shows_what_was_removed(
+    call: Call, leaky: Path, tmp_path: Path
+) -> None:
     out, before = tmp_path / "clean.wandb.zip", leaky.read_bytes()
     code, _, err = call("audit", leaky, "--redact", "-o", out)
     with open_bundle(out) as opened:
@@ -141,9 +143,9 @@ def test_redact_writes_a_clean_bundle_of_which_info_tells(call: Call, leaky: Pat
         f"[AUDIT] path={out} runs=2 secrets=0 personal=0\n(none)\n[REDACTED] removed=4\n{kinds}",
         "",
     )
-    told = call("info", out)[1].splitlines()
-    assert told[0] == f"[BUNDLE] path={out} runs=2 rows=4"
-    assert told[3:8] == ["[REDACTED] removed=4", "kind,count", "api-key,2", "email,1", "password,1"]
+    reported = call("info", out)[1].splitlines()
+    assert reported[0] == f"[BUNDLE] path={out} runs=2 rows=4"
+    assert reported[3:8] == ["[REDACTED] removed=4", "kind,count", "api-key,2", "email,1", "password,1"]
     assert json.loads(call("info", out, "--json")[1])["redacted"] == {"api-key": 2, "email": 1, "password": 1}
     assert json.loads(call("info", leaky, "--json")[1])["redacted"] == {}
     assert "[REDACTED]" not in call("info", leaky)[1]
@@ -158,24 +160,22 @@ def test_secrets_alone_are_removed_where_only_they_are_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "reported"),
     [
         (["--redact"], "audit has --redact without -o FILE; write: --redact -o FILE"),
         (["-o", "x.wandb.zip"], "audit has -o without --redact; write: --redact -o FILE"),
         (["--json", "more"], "Got unexpected extra argument (more); see `pull-logs audit --help`"),
     ],
 )
-def test_wrong_usages_are_told_and_write_nothing(
-    call: Call, leaky: Path, words: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+def test_wrong_usages_are_reported_and_write_nothing(
+    call: Call, leaky: Path, words: list[str], reported: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(leaky.parent)
-    assert call("audit", leaky, *words) == (2, "", f"pull-logs: error: {told}\n")
+    assert call("audit", leaky, *words) == (2, "", f"pull-logs: error: {reported}\n")
     assert [path.name for path in leaky.parent.iterdir()] == [leaky.name]
 
 
-def test_a_bundle_that_is_not_there_and_a_folder_that_is_not_there_are_told(
-    call: Call, leaky: Path, tmp_path: Path
-) -> None:
+def test_a_missing_bundle_and_a_missing_folder_are_reported(call: Call, leaky: Path, tmp_path: Path) -> None:
     missing = tmp_path / "no.wandb.zip"
     assert call("audit", missing) == (3, "", f"pull-logs: error: no file or folder at {str(missing)!r}\n")
     code, _, err = call("audit", leaky, "--redact", "-o", tmp_path / "no" / "out.wandb.zip")
@@ -192,8 +192,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_import_warns_of_what_it_brought(call: Call, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out of it.wandb.zip"
-    code, told, err = call("import", folder, "-o", out)
-    assert (code, told) == (0, "")
+    code, reported, err = call("import", folder, "-o", out)
+    assert (code, reported) == (0, "")
     assert err.splitlines()[0] == (
         "pull-logs: warning: the bundle contains 1 secret in 1 run;"
         f" `pull-logs audit '{out}'` shows them, --redact removes them"
@@ -239,11 +239,11 @@ def test_fetch_warns_and_redacts_and_goes_on_from_what_it_redacted(
     out, report = tmp_path / "out.wandb.zip", tmp_path / "report.json"
     words = ("fetch", "-p", "acme/nano", "-o", out, "--report-json", report)
     with online(leaky):
-        code, told, err = call(*words)
-        assert (code, told) == (0, "")
+        code, reported, err = call(*words)
+        assert (code, reported) == (0, "")
         assert "pull-logs: warning: the bundle contains 2 secrets and 1 personal detail in 1 run; `" in err
-        code, told, err = call(*words, "--redact")
-        assert (code, told) == (0, "")
+        code, reported, err = call(*words, "--redact")
+        assert (code, reported) == (0, "")
         assert "pull-logs: note: removed 2 secrets and 1 personal detail in 1 run\n" in err
         assert json.loads(report.read_text())["bundle_id"] == bundle_id(out)
         redacted = out.read_bytes()
@@ -308,7 +308,7 @@ def test_a_refresh_leaves_in_what_was_left_in(call: Call, leaky: Path, tmp_path:
     assert set(audit_bundle(out).redacted) == {"api-key", "password"}
 
 
-def test_what_a_refresh_brings_back_never_stands_under_the_bundle_s_name(
+def test_what_a_refresh_downloads_again_is_never_under_the_bundle_s_name(
     call: Call, leaky: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grown = make_bundle(
@@ -346,7 +346,8 @@ def test_a_refresh_keeps_to_the_metrics_that_the_bundle_has(call: Call, tmp_path
         code, _, err = call("refresh", out, "--metrics", "loss")
         assert code == 2
         assert err == (
-            f"pull-logs: error: --metrics 'loss': {str(out)!r} was fetched with --metrics '^val/', which a refresh "
+            f"pull-logs: error: --metrics 'loss': {str(out)!r} was fetched with --metrics "
+            "'^val/', which a refresh "
             "keeps; omit --metrics, or fetch the runs again with other metrics\n"
         )
         code, _, err = call("refresh", out)

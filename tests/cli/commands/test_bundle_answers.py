@@ -1,4 +1,4 @@
-"""`info`, `verify`, `audit` and `diff`: no stranger forges a line of them, and their JSON is as the schemas say."""
+"""`info`, `verify`, `audit` and `diff`: no run forges a line, and the JSON is as the schemas say."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SCHEMAS = {command: schema(command) for command in ("info", "verify", "audit", "
 def hostile_runs(draw: st.DrawFn) -> list[BundleRun]:
     return [
         bundle_run(
-            f"acme/nano/r{place}",
+            f"acme/nano/r{index}",
             canonical(draw(ROWS)),
             coverage=Coverage(complete=draw(st.booleans()), reason=draw(NASTY)),
             name=draw(NASTY),
@@ -55,7 +55,7 @@ def hostile_runs(draw: st.DrawFn) -> list[BundleRun]:
             config=draw(RECORDS),
             summary=draw(RECORDS),
         )
-        for place in range(draw(st.integers(0, 2)))
+        for index in range(draw(st.integers(0, 2)))
     ]
 
 
@@ -97,7 +97,7 @@ def test_what_is_said_of_the_recorded_runs_is_valid(words: tuple[object, ...]) -
     SCHEMAS[str(words[0])].validate(json.loads(said(*words, "--json")))
 
 
-def test_damage_is_told_as_the_schema_says(tmp_path: Path) -> None:
+def test_damage_is_reported_as_the_schema_says(tmp_path: Path) -> None:
     bundle = tmp_path / "damaged.zip"
     bytes_ = bytearray(RECORDED.read_bytes())
     bytes_[3000] ^= 255

@@ -57,13 +57,15 @@ def test_a_view_of_a_url_is_that_of_the_file(url: str, capsys: pytest.CaptureFix
 
 def test_a_key_in_a_url_is_not_in_a_hint(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-b", f"{url}?token=canary", "-r", "cnn1e1s0", "--schema"]) == 0
-    told = capsys.readouterr()
-    assert "canary" not in told.out + told.err
+    reported = capsys.readouterr()
+    assert "canary" not in reported.out + reported.err
     assert main(["-b", url, "-r", "cnn1e1s0", "--schema"]) == 0
     assert f"pull-logs: next: pull-logs -b {url} -r cnn1e1s0 " in capsys.readouterr().err
 
 
-def test_a_run_that_a_url_lacks_is_told_without_the_key(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_a_url_lacks_is_reported_without_the_key(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["-b", f"{url}?token=canary", "-p", "acme/other"]) == 3
     assert capsys.readouterr().err == (
         f"pull-logs: error: '{url}' does not contain acme/other; `pull-logs info BUNDLE` lists its runs\n"
@@ -85,7 +87,8 @@ def test_where_all_of_a_bundle_is_needed_a_url_is_refused(
 ) -> None:
     assert main([*words, "https://host.invalid/b.wandb.zip?token=canary"]) == 2
     assert capsys.readouterr().err == (
-        "pull-logs: error: 'https://host.invalid/b.wandb.zip' is a URL, and this command needs the complete bundle;"
+        "pull-logs: error: 'https://host.invalid/b.wandb.zip' is a URL, and this command "
+        "needs the complete bundle;"
         " download it and give the path of the file\n"
     )
 

@@ -31,7 +31,7 @@ def pull_logs(*words: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def told(*words: str | Path) -> dict[str, Any]:
+def reported(*words: str | Path) -> dict[str, Any]:
     done = pull_logs(*words, "--json", "--max-tokens", "0", "--no-hints")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -41,8 +41,8 @@ def told(*words: str | Path) -> dict[str, Any]:
 
 def section(text: str, name: str) -> list[str]:
     lines = text.splitlines()
-    start = next(place for place, line in enumerate(lines) if line.startswith(f"[{name}]"))
-    end = next((place for place in range(start + 1, len(lines)) if lines[place].startswith("[")), None)
+    start = next(index for index, line in enumerate(lines) if line.startswith(f"[{name}]"))
+    end = next((index for index in range(start + 1, len(lines)) if lines[index].startswith("[")), None)
     return lines[start:end]
 
 
@@ -58,7 +58,7 @@ def test_compare_names_the_best_of_the_checkpoints_of_a_glob() -> None:
         'val/worst_digit,"val/worst_digit final"'
     )
     assert len(lines) == 3 + 14
-    answer = told(*words)
+    answer = reported(*words)
     assert answer["best_checkpoint"]["file"] == f"{CHECKPOINTS}/cnn-lr0.1-s2.pt"
     assert answer["best_checkpoint"]["value"] == max(
         entry["at"]["val/acc"] for entry in answer["checkpoints"]
@@ -66,7 +66,7 @@ def test_compare_names_the_best_of_the_checkpoints_of_a_glob() -> None:
 
 
 def test_the_values_are_those_of_the_history_at_the_checkpoints_steps() -> None:
-    answer = told("compare", "-c", CHECKPOINTS, "-b", BUNDLE, "--select", "^val/acc$|^train/loss$")
+    answer = reported("compare", "-c", CHECKPOINTS, "-b", BUNDLE, "--select", "^val/acc$|^train/loss$")
     paths = {run["label"]: run["path"] for run in answer["runs"]}
     assert len(answer["checkpoints"]) == len(list(CHECKPOINTS.rglob("*.pt"))) == 30
     with library.open_bundle(BUNDLE) as bundle:
@@ -86,7 +86,7 @@ def test_the_values_are_those_of_the_history_at_the_checkpoints_steps() -> None:
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> Path:
-    """A folder of two good checkpoints, one that names no run, one damaged, one of a run that is elsewhere."""
+    """A folder of two good checkpoints, one without a run, one damaged, one of a run that is elsewhere."""
     for name in ("cnn-lr0.1-s0.pt", "epoch-06/cnn-lr0.1-s0.pt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(CHECKPOINTS / name, tmp_path / name)
@@ -96,9 +96,9 @@ def mixed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_cannot_be_read_in_a_folder_is_told_and_does_not_spoil_the_rest(mixed: Path) -> None:
+def test_what_cannot_be_read_in_a_folder_is_reported_and_does_not_spoil_the_rest(mixed: Path) -> None:
     for pattern in (mixed, mixed / "**" / "*.pt"):
-        answer = told("compare", "-c", pattern, "-b", BUNDLE)
+        answer = reported("compare", "-c", pattern, "-b", BUNDLE)
         assert [(entry["run"], entry["step"]) for entry in answer["checkpoints"]] == [("A", 131), ("A", 263)]
         assert answer["notes"][0] == (
             f"2 checkpoints were skipped: checkpoint '{mixed}/damaged.pt' is a damaged archive: "

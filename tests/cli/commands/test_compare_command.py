@@ -116,10 +116,14 @@ def test_which_lr_is_best_over_seeds_and_whether_it_is_real_is_one_command() -> 
     ("words", "code", "message"),
     [
         (("--top", "3"), 2, "--top needs to know by what; name a metric with --best or --sort"),
-        (("--at", "then"), 2, "--at 'then' is no place to compare at; give a step, or last, best or checkpoint"),
-        (("--group-by", "config.lrr"), 2, "--group-by 'config.lrr': no run has 'config.lrr'; the nearest are"),
-        (("--best", "val/ac:max"), 3, "--best 'val/ac': no run has numbers of such a metric; the nearest are 'val/acc'"),
-        (("--x", "phase", "--at", "3"), 3, "--x 'phase': no run has numbers of such a metric; the nearest are"),
+        (("--at", "then"), 2,
+         "--at 'then' is no place to compare at; give a step, or last, best or checkpoint"),
+        (("--group-by", "config.lrr"), 2,
+         "--group-by 'config.lrr': no run has 'config.lrr'; the nearest are"),
+        (("--best", "val/ac:max"), 3,
+         "--best 'val/ac': no run has numbers of such a metric; the nearest are 'val/acc'"),
+        (("--x", "phase", "--at", "3"), 3,
+         "--x 'phase': no run has numbers of such a metric; the nearest are"),
         (("--max-tokens", "5"), 2, "--max-tokens 5 is too small for any answer"),
     ],
 )  # fmt: skip
@@ -130,7 +134,7 @@ def test_a_mistake_is_one_line_with_the_next_step(words: tuple[str, ...], code: 
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_incomplete_runs_are_told_and_an_error_under_strict() -> None:
+def test_incomplete_runs_are_reported_and_an_error_under_strict() -> None:
     done = run(*BUNDLE, "--select", "^val/acc$", "--strict")
     assert done.returncode == 4
     assert "# M is incomplete: " in done.stdout
@@ -150,7 +154,8 @@ def test_a_gate_is_exit_7_and_names_run_and_value_shown_or_not() -> None:
     )
     assert done.stderr.splitlines()[-1] == (
         "pull-logs: error: --assert 'val/acc > 0.974' does not hold for B acme/digits/cnn1e1s1 "
-        "(val/acc = 0.972222), D acme/digits/cnn1e1s3 (val/acc = 0.972222); --json lists every run and value under assertions"
+        "(val/acc = 0.972222), D acme/digits/cnn1e1s3 (val/acc = 0.972222); --json lists "
+        "every run and value under assertions"
     )
 
 
@@ -175,15 +180,15 @@ def test_a_gate_reads_what_no_metric_of_the_comparison_is() -> None:
     runs = subjects(training(), training(run_id="r2", config={"lr": 1}))
     found = asked(runs, Comparison(select="val/acc", asserts=("all: train/loss < 0.5", "config.lr == 1")))
     assert found is not None
-    told = [
+    reported = [
         [(broken["run"], broken["message"]) for broken in verdict["broken"]]
         for verdict in found["assertions"]
     ]
-    assert told[0] == [(run, "train/loss = 2.5 at step 0, and 4 more of 12 rows") for run in "AB"]
-    assert told[1] == [("A", "config.lr is missing")]
+    assert reported[0] == [(run, "train/loss = 2.5 at step 0, and 4 more of 12 rows") for run in "AB"]
+    assert reported[1] == [("A", "config.lr is missing")]
 
 
-def test_at_most_two_commands_to_go_on_with_stand_on_stderr_and_run() -> None:
+def test_at_most_two_hints_are_on_stderr_and_they_run() -> None:
     done = run(*BUNDLE, "--select", "^val/acc$")
     commands = re.findall(r"`?(pull-logs compare [^`\n]+)", done.stderr)
     assert len(commands) == 2
@@ -202,7 +207,7 @@ def test_a_rank_without_a_test_claims_nothing() -> None:
     ) in done.stdout
 
 
-def test_a_place_before_the_first_row_is_not_called_too_far() -> None:
+def test_a_step_before_the_first_row_is_not_called_too_far() -> None:
     late = FakeRun([{"_step": step, "loss": 1.0, "epoch": step} for step in (5, 6)])
     for question, where in (
         (Comparison(at=Place("step", 2.0)), "_step 2"),
@@ -240,7 +245,7 @@ HEADING = re.compile(
 def many_hostile_subjects(draw: st.DrawFn) -> list[Subject]:
     """A few nasty runs, or so many of the same that they become rows."""
     runs = draw(hostile_subjects(most=4)) * draw(st.sampled_from([1, 4]))
-    return [replace(subject, label=label(place)) for place, subject in enumerate(runs)]
+    return [replace(subject, label=label(index)) for index, subject in enumerate(runs)]
 
 
 def asked(runs: list[Subject], question: Comparison) -> dict[str, Any] | None:
@@ -287,7 +292,7 @@ def test_an_answer_never_takes_more_than_its_tokens_and_keeps_its_shape(
 @pytest.mark.parametrize("tokens", [COMPARISON_TOKENS, 2000, 16000])
 def test_a_thousand_runs_are_groups_and_rows_within_the_budget(tokens: int) -> None:
     one = training(3)
-    runs = [Subject(label=label(place), run=_like(one, place), source="test") for place in range(1000)]
+    runs = [Subject(label=label(index), run=_like(one, index), source="test") for index in range(1000)]
     found = asked(runs, Comparison(group_by=("config.lr",), best=Criterion("val/acc")))
     assert found is not None
     text = compare_text(found, max_tokens=tokens)
@@ -300,30 +305,30 @@ def test_a_thousand_runs_are_groups_and_rows_within_the_budget(tokens: int) -> N
     assert len(compare_json(found, max_tokens=tokens).encode()) <= 3 * tokens
 
 
-def _like(one: FakeRun, place: int) -> FakeRun:
-    run = FakeRun(run_id=f"r{place}", config={"lr": place % 5, "seed": place // 5})
+def _like(one: FakeRun, index: int) -> FakeRun:
+    run = FakeRun(run_id=f"r{index}", config={"lr": index % 5, "seed": index // 5})
     run.batch = one.batch
     return run
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "reported"),
     [
         ([], ""),
         (["A"], "A"),
         (["B", "A"], "A B"),
         (["A", "B", "C", "E"], "A-C E"),
         (["Y", "Z", "AA", "AB"], "Y-AB"),
-        ([label(place) for place in range(0, 40, 2)], "A C E G I K M O Q S U W +8"),
+        ([label(index) for index in range(0, 40, 2)], "A C E G I K M O Q S U W +8"),
     ],
 )
-def test_neighbouring_labels_are_drawn_together(labels: list[str], told: str) -> None:
-    assert label_ranges(labels) == told
+def test_neighbouring_labels_are_drawn_together(labels: list[str], reported: str) -> None:
+    assert label_ranges(labels) == reported
 
 
 def test_ten_runs_are_columns_and_eleven_are_rows() -> None:
     def comparison(count: int) -> str:
-        runs = [training(3, run_id=f"r{place}", config={"seed": place}) for place in range(count)]
+        runs = [training(3, run_id=f"r{index}", config={"seed": index}) for index in range(count)]
         found = asked(subjects(*runs), Comparison(select="val/acc"))
         assert found is not None
         return compare_text(found, max_tokens=0)

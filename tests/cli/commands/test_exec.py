@@ -64,9 +64,9 @@ def test_the_sdk_of_a_command_reads_the_bundle_and_everything_passes_through() -
     }
     done = run(*EXEC, "--", sys.executable, "-c", READ, "-b", "x", "--json", **hostile)
     assert (done.returncode, done.stderr) == (7, "")
-    told = json.loads(done.stdout)
-    assert (told["argv"], told["runs"], told["rows"]) == (["-b", "x", "--json"], 16, 264)
-    environment = told["environment"]
+    reported = json.loads(done.stdout)
+    assert (reported["argv"], reported["runs"], reported["rows"]) == (["-b", "x", "--json"], 16, 264)
+    environment = reported["environment"]
     assert environment["WANDB_BASE_URL"].startswith("http://127.0.0.1:")
     assert environment["WANDB_BASE_URL"] != hostile["WANDB_BASE_URL"]
     assert environment["WANDB_API_KEY"] != hostile["WANDB_API_KEY"]
@@ -86,7 +86,10 @@ def test_the_exit_code_is_that_of_the_command(script: str, code: int) -> None:
         (
             [*EXEC, "--", "no-such-command"],
             3,
-            "the command 'no-such-command' does not exist; write: pull-logs exec -b BUNDLE -- COMMAND ARGUMENTS",
+            (
+                "the command 'no-such-command' does not exist; write: pull-logs exec -b BUNDLE "
+                "-- COMMAND ARGUMENTS"
+            ),
         ),
         ([*EXEC, "--", "./README.md"], 2, "'./README.md' cannot be run: Permission denied"),
         (
@@ -112,7 +115,7 @@ def test_what_cannot_be_run_is_one_line(words: list[str], code: int, message: st
     assert (done.returncode, done.stdout, done.stderr) == (code, "", f"pull-logs: error: {message}\n")
 
 
-def test_where_else_a_command_wanted_to_go_is_told_at_its_end() -> None:
+def test_other_addresses_that_a_command_asked_for_are_reported_at_its_end() -> None:
     script = (
         "import httpx, os; print(httpx.get('http://api.example/', proxy=os.environ['WANDB_HTTP_PROXY']).text)"
     )

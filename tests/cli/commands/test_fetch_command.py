@@ -1,4 +1,4 @@
-"""`fetch` and `refresh` as a user meets them: what is told at the end, and what is refused at the beginning."""
+"""`fetch` and `refresh` as a user runs them: what is reported at the end and refused at the beginning."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def report(*runs: RunOutcome) -> PullReport:
     )
 
 
-def test_the_end_is_a_table_of_what_is_whole_and_what_is_not_and_why(
+def test_the_report_is_a_table_of_complete_and_incomplete_runs_with_reasons(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     print_report(
@@ -92,12 +92,14 @@ def test_the_end_is_a_table_of_what_is_whole_and_what_is_not_and_why(
     )
 
 
-def test_where_everything_is_whole_no_table_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_if_everything_is_complete_there_is_no_table(capsys: pytest.CaptureFixture[str]) -> None:
     print_report(report(outcome("a", rows=1100, complete=True)))
     assert capsys.readouterr().err.splitlines()[-1].startswith("1 of 1 run complete; ")
 
 
-def test_a_resumed_or_refreshed_pull_tells_how_the_runs_came(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_resumed_or_refreshed_pull_shows_where_the_runs_came_from(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     print_report(
         report(
             outcome("a", complete=True, how="resumed"),
@@ -125,16 +127,16 @@ def test_a_run_that_is_not_there_is_in_the_table_and_strict_makes_it_an_error(
     ]
     done = pull_logs(*words, environment=server.environment())
     assert (done.returncode, done.stdout, done.stderr.splitlines()[-4:]) == (0, "", table)
-    told = tmp_path / "report.json"
-    done = pull_logs(*words, "--strict", "--report-json", told, environment=server.environment())
+    reported = tmp_path / "report.json"
+    done = pull_logs(*words, "--strict", "--report-json", reported, environment=server.environment())
     error = "pull-logs: error: 1 of 2 runs are incomplete; run the same command again"
     assert (done.returncode, done.stderr.splitlines()[-5:]) == (4, [*table, error])
-    runs = json.loads(told.read_text())["runs"]
+    runs = json.loads(reported.read_text())["runs"]
     assert [(run["rows"], run["promised_rows"], run["last_step"], run["how"]) for run in runs] == [
         (264, 264, 263, "copied"),
         (0, None, None, None),
     ]
-    # Another selection into the same file is no reason to stop: nothing that arrived is only in the spool.
+    # Another selection into the same file does not stop it: nothing that was downloaded is only in the spool.
     done = pull_logs(
         "fetch",
         "-r",
@@ -159,7 +161,8 @@ def test_a_run_that_is_not_there_is_in_the_table_and_strict_makes_it_an_error(
             ["-p", "a/b", "--state", "finishd"],
             2,
             (
-                "Invalid value for '--state': 'finishd' is not one of 'crashed', 'failed', 'finished', 'killed',"
+                "Invalid value for '--state': 'finishd' is not one of 'crashed', 'failed', "
+                "'finished', 'killed',"
                 " 'pending', 'preempted', 'preempting', 'running'; see `pull-logs fetch --help`"
             ),
         ),
@@ -171,7 +174,10 @@ def test_a_run_that_is_not_there_is_in_the_table_and_strict_makes_it_an_error(
         (
             ["-r", "{tmp}"],
             2,
-            "'{tmp}' is a folder, and fetch downloads from W&B; write: pull-logs import {tmp} -o FILE.wandb.zip",
+            (
+                "'{tmp}' is a folder, and fetch downloads from W&B; write: pull-logs import "
+                "{tmp} -o FILE.wandb.zip"
+            ),
         ),
         (
             ["-p", "a/b", "--report-json", "{tmp}/no/r.json"],
@@ -181,7 +187,10 @@ def test_a_run_that_is_not_there_is_in_the_table_and_strict_makes_it_an_error(
         (
             ["-p", "a/b"],
             5,
-            "127.0.0.1:9 cannot be reached (gave up after 3 attempts); check the network, the proxy and WANDB_BASE_URL",
+            (
+                "127.0.0.1:9 cannot be reached (gave up after 3 attempts); check the network, "
+                "the proxy and WANDB_BASE_URL"
+            ),
         ),
     ],
 )
@@ -199,7 +208,7 @@ def test_since_is_compared_in_utc(server: ReplayServer, tmp_path: Path) -> None:
     assert set(facts) == {
         "runs", "rows", "files", "live_rows", "requests", "listing_seconds", "expected_seconds"
     }  # fmt: skip
-    told = tmp_path / "r.json"
+    reported = tmp_path / "r.json"
     late = ["--since", "2999-01-01T00:00:00+02:00"]
     done = pull_logs(
         "fetch",
@@ -207,12 +216,12 @@ def test_since_is_compared_in_utc(server: ReplayServer, tmp_path: Path) -> None:
         "acme/digits",
         "--dry-run",
         "--report-json",
-        told,
+        reported,
         *late,
         environment=server.environment(),
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(told.read_text())["runs"] == 0
+    assert json.loads(reported.read_text())["runs"] == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")

@@ -1,4 +1,4 @@
-"""`fetch --files` as a user meets it: what comes, what is told, what is refused."""
+"""`fetch --files` as a user runs it: what is downloaded, what is reported, what is refused."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def test_a_user_pulls_files_and_unzip_shows_them(server: ReplayServer, tmp_path:
         assert bundle["a"].files["media/a.png"].read() == FILES["media/a.png"]
 
 
-def test_a_dry_run_tells_how_many_and_how_large(server: ReplayServer, tmp_path: Path) -> None:
-    told = tmp_path / "told.json"
+def test_a_dry_run_shows_how_many_files_there_are_and_how_large(server: ReplayServer, tmp_path: Path) -> None:
+    reported = tmp_path / "report.json"
     words: list[str | Path] = [
         "fetch",
         "-p",
@@ -80,13 +80,13 @@ def test_a_dry_run_tells_how_many_and_how_large(server: ReplayServer, tmp_path: 
         "--max-file-size",
         "100B",
         "--report-json",
-        told,
+        reported,
     ]
     done = pull_logs(*words, environment=server.environment())
     assert done.returncode == 0
     assert done.stdout.splitlines()[-2:] == ["run_files 2", "run_file_bytes 38"]
     assert "pull-logs: note: omitted 1 file of more than 100 bytes" in done.stderr
-    assert json.loads(told.read_text())["run_file_bytes"] == 38
+    assert json.loads(reported.read_text())["run_file_bytes"] == 38
     assert not (tmp_path / "b.wandb.zip").exists()
 
 

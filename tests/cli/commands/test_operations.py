@@ -1,4 +1,4 @@
-"""`diff`, `merge`, `subset` and `export` as a user meets them: the two streams, word for word, and the exit code."""
+"""`diff`, `merge`, `subset` and `export` as a user runs them: both streams and the exit code."""
 
 from __future__ import annotations
 
@@ -103,14 +103,17 @@ acme/nano/a,1,loss,NaN,0.5
 """
 
 
-def test_a_difference_is_told_in_sections_that_no_name_can_forge() -> None:
+def test_a_difference_is_shown_in_sections_that_no_name_can_forge() -> None:
     assert process("diff", "old.zip", "new.zip") == (0, DIFFERENCE, "")
 
 
 def test_exit_code_says_whether_anything_differs(call: Call) -> None:
     assert call("diff", "old.zip", "new.zip", "--exit-code") == (1, DIFFERENCE, "")
-    told = "[DIFF] old=new.zip new=new.zip same_content=yes\n[CHANGES] added=0 gone=0 changed=0 unchanged=3\n(none)\n"
-    assert call("diff", "new.zip", "new.zip", "--exit-code") == (0, told, "")
+    reported = (
+        "[DIFF] old=new.zip new=new.zip same_content=yes\n"
+        "[CHANGES] added=0 gone=0 changed=0 unchanged=3\n(none)\n"
+    )
+    assert call("diff", "new.zip", "new.zip", "--exit-code") == (0, reported, "")
 
 
 def test_the_other_way_round_rows_are_gone_and_values_removed(call: Call) -> None:
@@ -177,7 +180,7 @@ def test_the_json_of_a_difference_is_one_object(call: Call) -> None:
     }
 
 
-def test_long_differences_are_cut_in_text_and_whole_in_json(call: Call) -> None:
+def test_long_differences_are_cut_in_text_and_complete_in_json(call: Call) -> None:
     many = {f"key{number:03}": number for number in range(80)}
     make_bundle(Path("a.zip"), [bundle_run(config={"note": "x" * 200})])
     make_bundle(Path("b.zip"), [bundle_run(config=many)])
@@ -209,7 +212,7 @@ def test_a_conflict_is_exit_2_and_writes_nothing() -> None:
     assert not Path("all.zip").exists()
 
 
-def test_what_is_preferred_is_told(call: Call) -> None:
+def test_what_is_preferred_is_reported(call: Call) -> None:
     code, out, err = call("merge", "old.zip", "new.zip", "--prefer", "first", "-o", "all.zip")
     assert (code, out) == (0, "")
     size = Path("all.zip").stat().st_size / 1e6
@@ -232,7 +235,7 @@ def test_bundles_that_agree_are_one_in_any_order_and_over_one_of_them(call: Call
     assert verify_bundle("part.zip").damages == ()
 
 
-def test_merge_warns_of_secrets_and_removes_them_when_told_to() -> None:
+def test_merge_warns_of_secrets_and_removes_them_with_redact() -> None:
     make_bundle(Path("leaky.zip"), [bundle_run("acme/nano/leaky", config={"token": SECRET})])
     code, out, err = process("merge", "leaky.zip", "old.zip", "-o", "all.zip")
     assert (code, out) == (0, "")
@@ -254,15 +257,15 @@ def test_some_runs_and_some_metrics_are_a_bundle(call: Call) -> None:
         "subset", "old.zip", "-r", "acme/nano/a", "-r", "a", "--metrics", "^loss$", "-o", "part.zip"
     )
     size = Path("part.zip").stat().st_size / 1e6
-    told = f"part.zip: 1 run, 3 rows, {size:.2f} MB, verified\n{identities('part.zip')}"
-    assert (code, out, err) == (0, "", told)
+    reported = f"part.zip: 1 run, 3 rows, {size:.2f} MB, verified\n{identities('part.zip')}"
+    assert (code, out, err) == (0, "", reported)
     with open_bundle("part.zip") as bundle:
         assert bundle.run_paths == ("acme/nano/a",)
         assert bundle["a"].column_names() == ("_step", "_timestamp", "loss")
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "reported"),
     [
         (
             "subset old.zip -r nope -o part.zip",
@@ -283,7 +286,10 @@ def test_some_runs_and_some_metrics_are_a_bundle(call: Call) -> None:
         (
             "subset old.zip --filter config.lr>5 -o part.zip",
             3,
-            "--filter 'config.lr>5' holds for none of the 3 runs; run the command without --filter to see the runs",
+            (
+                "--filter 'config.lr>5' holds for none of the 3 runs; run the command without "
+                "--filter to see the runs"
+            ),
         ),
         ("diff old.zip nope.zip", 3, "no file or folder at 'nope.zip'"),
         ("diff old.zip", 2, "Missing argument 'NEW'; see `pull-logs diff --help`"),
@@ -305,10 +311,10 @@ def test_some_runs_and_some_metrics_are_a_bundle(call: Call) -> None:
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_writes_nothing(
-    call: Call, words: str, code: int, told: str
+    call: Call, words: str, code: int, reported: str
 ) -> None:
     before = {path: path.read_bytes() for path in Path().iterdir()}
-    assert call(*words.split()) == (code, "", f"pull-logs: error: {told}\n")
+    assert call(*words.split()) == (code, "", f"pull-logs: error: {reported}\n")
     assert {path: path.read_bytes() for path in Path().iterdir()} == before
 
 
@@ -340,8 +346,12 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_bundle(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("pull_logs.snapshot.disk.sync", full)
-    told = "'out.zip' is not finished; free some space and try again; nothing was changed"
-    assert call(*words.split(), "-o", "out.zip") == (1, "", f"pull-logs: error: the disk is full, {told}\n")
+    reported = "'out.zip' is not finished; free some space and try again; nothing was changed"
+    assert call(*words.split(), "-o", "out.zip") == (
+        1,
+        "",
+        f"pull-logs: error: the disk is full, {reported}\n",
+    )
     assert Path("out.zip").read_bytes() == before
     assert sorted(path.name for path in Path().iterdir()) == ["new.zip", "old.zip", "out.zip"]
 
@@ -361,7 +371,7 @@ def test_a_full_disk_leaves_the_old_export(call: Call, monkeypatch: pytest.Monke
     assert sorted(path.name for path in Path().iterdir()) == ["new.zip", "old.zip", "out"]
 
 
-def test_an_export_is_written_told_and_replaced_only_when_told_to() -> None:
+def test_an_export_is_written_reported_and_replaced_only_with_force() -> None:
     code, out, err = process("export", "old.zip", "-o", "plain", "--format", "csv")
     size = sum(path.stat().st_size for path in Path("plain").rglob("*.csv")) / 1e6
     assert (code, out, err) == (0, "", f"plain: 3 runs, 7 rows, 4 files, {size:.2f} MB\n")
@@ -369,8 +379,8 @@ def test_an_export_is_written_told_and_replaced_only_when_told_to() -> None:
     assert read.columns.tolist() == ["_step", "_timestamp", "acc", "loss", "note", "pics"]
     assert read["pics"].tolist()[2] == '{"_type":"image-file","n":[1,null]}'
     shown = str(Path("plain").absolute())
-    told = f"pull-logs: error: {shown!r} already exists; pass --force to replace it\n"
-    assert process("export", "old.zip", "-o", "plain") == (2, "", told)
+    reported = f"pull-logs: error: {shown!r} already exists; pass --force to replace it\n"
+    assert process("export", "old.zip", "-o", "plain") == (2, "", reported)
     code, out, err = process("export", "old.zip", "-r", "a", "-o", "plain", "--force")
     assert (code, out) == (0, "")
     assert err.startswith("plain: 1 runs, 3 rows, 2 files, ")
@@ -381,6 +391,6 @@ def test_force_replaces_nothing_but_an_export(call: Call) -> None:
     Path("plain/runs/exp1").mkdir(parents=True)
     Path("plain/runs/exp1/events.out").write_text("precious")
     shown = str(Path("plain").absolute())
-    told = f"pull-logs: error: {shown!r} exists and is not an export; name a folder that does not exist\n"
-    assert call("export", "old.zip", "-o", "plain", "--force") == (2, "", told)
+    reported = f"pull-logs: error: {shown!r} exists and is not an export; name a folder that does not exist\n"
+    assert call("export", "old.zip", "-o", "plain", "--force") == (2, "", reported)
     assert Path("plain/runs/exp1/events.out").read_text() == "precious"

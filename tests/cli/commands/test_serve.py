@@ -1,4 +1,4 @@
-"""`pull-logs serve`: what it prints is all that an unmodified `wandb.Api()` needs, and keeps it to this machine."""
+"""`pull-logs serve`: what it prints is all that an unmodified `wandb.Api()` needs to stay on this machine."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def test_what_it_prints_points_the_sdk_at_it_with_a_cache_of_its_own(clean_envir
         assert (done.returncode, done.stdout) == (0, "16\n"), done.stderr
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
-    told = f"serving on {printed['WANDB_BASE_URL']}; set these where wandb.Api() runs, stop with Ctrl-C\n"
-    assert (process.returncode, out, err) == (0, "", told)
+    reported = f"serving on {printed['WANDB_BASE_URL']}; set these where wandb.Api() runs, stop with Ctrl-C\n"
+    assert (process.returncode, out, err) == (0, "", reported)
     assert not cache.parent.exists()
 
 

@@ -1,6 +1,6 @@
-"""Whole answers over the recorded runs, as text and as JSON, exactly as they stand in `golden/`.
+"""Complete answers over the recorded runs, as text and as JSON, exactly as they are in `golden/`.
 
-`PULL_LOGS_WRITE_GOLDEN=1 pytest tests/cli/render/test_golden.py` writes the files anew; look at the diff
+`PULL_LOGS_WRITE_GOLDEN=1 pytest tests/cli/render/test_golden.py` writes the files again; look at the diff
 before committing it.
 """
 
@@ -48,20 +48,23 @@ CASES: dict[str, tuple[str, ...]] = {
     "checkpoint": (*BUNDLE, "-c", "fixtures/digits/checkpoints/epoch-06/cnn-lr0.1-s0.pt", "-c",
         "fixtures/digits/checkpoints/cnn-lr0.01-s0.pt", "-H", "--select", "^val/"),
     "checkpoints-of-runs": (
-        *BUNDLE, "-c", "fixtures/digits/checkpoints", "--filter", "config.lr == 0.1", "-H", "--select", "^val/acc$",
+        *BUNDLE, "-c", "fixtures/digits/checkpoints", "--filter", "config.lr == 0.1", "-H",
+        "--select", "^val/acc$",
     ),
     "many-runs-human": (*MANY, "-H", "--select", "^val/acc$"),
     "many-runs-schema": (*MANY, "--schema"),
     "many-runs-stats": (*BUNDLE, "--stats", "--select", "^val/acc$|hidden"),
     "assertions": (
-        *BUNDLE, "--stats", "--select", "^val/acc$", "--filter", 'config.model.kind == "mlp" or config.lr > 1',
-        "--assert", "val/acc > 0.5", "--assert", "any: val/acc > 0.99", "--assert", "step 100: train/loss < 3",
+        *BUNDLE, "--stats", "--select", "^val/acc$", "--filter",
+        'config.model.kind == "mlp" or config.lr > 1', "--assert", "val/acc > 0.5",
+        "--assert", "any: val/acc > 0.99", "--assert", "step 100: train/loss < 3",
     ),
     "budget": (*BUNDLE, "--max-tokens", "900"),
     "overview": ("overview", *BUNDLE),
     "overview-of-one-run": ("overview", *BUNDLE, "-r", "nan1e6s0", "--select", "^(train|val)/"),
     "overview-assertions": (
-        "overview", *BUNDLE, "--select", "^val/acc$", "--assert", "val/acc > 0.97", "--assert", "any: val/acc > 0",
+        "overview", *BUNDLE, "--select", "^val/acc$", "--assert", "val/acc > 0.97",
+        "--assert", "any: val/acc > 0",
     ),
 }  # fmt: skip
 CODES = {"assertions": 7, "overview-assertions": 7}
@@ -99,5 +102,6 @@ def test_every_section_is_in_some_golden_file() -> None:
     }
     assert found == {
         "RUNS", "CONFIG", "SUMMARY", "SCHEMA", "STATS", "HISTORY", "COMPARISON", "CONFIG_DIFF",
-        "SUMMARY_COMPARISON", "CHECKPOINTS", "ASSERTIONS", "OVERVIEW", "STATES", "CONFIG_VALUES", "METRICS", "HEALTH",
+        "SUMMARY_COMPARISON", "CHECKPOINTS", "ASSERTIONS", "OVERVIEW", "STATES", "CONFIG_VALUES", "METRICS",
+        "HEALTH",
     }  # fmt: skip

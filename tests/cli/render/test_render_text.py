@@ -1,4 +1,4 @@
-"""The one renderer of sections: whatever they hold, their text is harmless, complete without a budget and within one."""
+"""The renderer of sections: its text is harmless, complete without a budget, and within a budget."""
 
 from __future__ import annotations
 

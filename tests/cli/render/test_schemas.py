@@ -60,8 +60,8 @@ def test_any_overview_is_valid_and_never_takes_more_than_its_tokens(
     text = overview_json(found, max_tokens=tokens)
     OVERVIEW.validate(json.loads(text))
     assert text.count("\n") == 1
-    told = overview_text(found, max_tokens=tokens)
-    assert not tokens or max(len(text.encode()), len(told.encode())) <= 3 * tokens
+    reported = overview_text(found, max_tokens=tokens)
+    assert not tokens or max(len(text.encode()), len(reported.encode())) <= 3 * tokens
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -41,15 +41,15 @@ ORDER = (
 
 
 def names_of(text: str) -> list[str]:
-    """The sections in the order they stand, each once."""
+    """The sections in their order, each once."""
     found = [line[1:].split("]")[0] for line in text.splitlines() if line.startswith("[")]
-    return [name for place, name in enumerate(found) if place == 0 or found[place - 1] != name]
+    return [name for index, name in enumerate(found) if index == 0 or found[index - 1] != name]
 
 
 def section(text: str, name: str) -> list[str]:
     lines = text.splitlines()
-    start = next(place for place, line in enumerate(lines) if line.startswith(f"[{name}]"))
-    ends = [place for place, line in enumerate(lines) if place > start and line.startswith("[")]
+    start = next(index for index, line in enumerate(lines) if line.startswith(f"[{name}]"))
+    ends = [index for index, line in enumerate(lines) if index > start and line.startswith("[")]
     return lines[start : ends[0] if ends else None]
 
 
@@ -125,7 +125,7 @@ def test_two_small_runs_look_like_this() -> None:
             ),
             checkpoint="ckpt/a.pt",
             checkpoint_step=3,
-            source="sweep.wandb.zip",
+            source="s.zip",
         ),
         Subject(
             label="B",
@@ -137,14 +137,16 @@ def test_two_small_runs_look_like_this() -> None:
                 summary={"loss": 0.7},
                 coverage=Coverage(complete=False, reason="8 rows did not arrive"),
             ),
-            source="sweep.wandb.zip",
+            source="s.zip",
         ),
     ]
     assert view_text(answer(runs, View())) == (
         """\
 [RUNS] runs=2
-A path=acme/nano/r1 name=baseline state=finished rows=2 last_step=5 complete=yes checkpoint=ckpt/a.pt checkpoint_step=3 source=sweep.wandb.zip
-B path=acme/nano/r2 name="try\\n[RUNS]" state=finished rows=2 last_step=5 complete=no reason="8 rows did not arrive" source=sweep.wandb.zip
+A path=acme/nano/r1 name=baseline state=finished rows=2 last_step=5 complete=yes \
+checkpoint=ckpt/a.pt checkpoint_step=3 source=s.zip
+B path=acme/nano/r2 name="try\\n[RUNS]" state=finished rows=2 last_step=5 complete=no \
+reason="8 rows did not arrive" source=s.zip
 [CONFIG] run=all keys=1
 opt.name: "adam"
 # 2 more keys differ: [CONFIG_DIFF]
@@ -299,7 +301,7 @@ def test_a_cell_has_six_significant_digits_or_all_before_the_point(value: Any, s
     assert section(text, "SUMMARY")[1] == f"x: {shown}"
 
 
-def test_four_runs_or_more_are_told_by_metric_with_the_runs_that_lack_it() -> None:
+def test_four_runs_or_more_are_shown_by_metric_with_the_runs_that_lack_it() -> None:
     rows = [{"_step": 2 * step, "loss": float(step)} for step in range(3)]
     runs = [FakeRun(rows, run_id=f"r{number}") for number in range(3)]
     runs.append(FakeRun([{"_step": 0, "odd, name": 1.5, "loss": 7}], run_id="r3"))
