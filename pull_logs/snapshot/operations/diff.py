@@ -1,7 +1,7 @@
 """Compare two bundles: their runs, rows, configs, summaries and files.
 
-Runs with the same rows hash are not read; of the others, one row group of each side is in memory at a time. The
-time, host and user of a download do not count as differences.
+Runs with the same rows hash are not read; of the others, one row group of each side is in memory at a time.
+The time, host and user of a download do not count as differences.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ class BundleDifference:
 def diff_bundles(old: Bundle, new: Bundle) -> BundleDifference:
     """Compare two bundles.
 
-    If nothing changed, both have the same `content_id`. The hashes in the manifests are trusted: verify bundles
-    from untrusted sources with `verify_bundle` first.
+    If nothing changed, both have the same `content_id`. The hashes in the manifests are trusted: verify
+    bundles from untrusted sources with `verify_bundle` first.
 
     Args:
         old: The old bundle, open.

@@ -5,9 +5,9 @@
     DIR/runs/entity=E/project=P/run=ID/system.FORMAT           its system metrics, if there are any
     DIR/runs/entity=E/project=P/run=ID/files/NAME              the files that it logged, if there are any
 
-The folders are those of a bundle. Parquet and CSV have the columns of `plain_columns`; a line of NDJSON is the
-canonical JSON of a row, with its nesting and without the keys that the row lacks. Everything is written to a
-temporary folder next to DIR, which gets its name at the end.
+The folders are those of a bundle. Parquet and CSV have the columns of `plain_columns`; a line of NDJSON is
+the canonical JSON of a row, with its nesting and without the keys that the row lacks. Everything is written
+to a temporary folder next to DIR, which gets its name at the end.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """Merge several bundles into one that has every run of each of them.
 
-Each run is copied byte for byte from one of the bundles. Where bundles have different versions of a run, one
-version covers another if it has all rows of it with all cells and the same values, all its system metrics, and
-all its files; a file may differ if the covering version has a later heartbeat, because logs grow while a run is
-active. The version that covers all others is taken: a run that continued, or one that was downloaded with all
-its metrics. Versions with the same rows, system metrics and files may differ in their facts; then the one with
-the latest heartbeat is taken. If no version covers all others, the run is a conflict, unless the caller says
-which one to prefer of those that no other version covers.
+Each run is copied byte for byte from one of the bundles. Where bundles have different versions of a run,
+one version covers another if it has all rows of it with all cells and the same values, all its system
+metrics, and all its files; a file may differ if the covering version has a later heartbeat, because logs
+grow while a run is active. The version that covers all others is taken: a run that continued, or one that
+was downloaded with all its metrics. Versions with the same rows, system metrics and files may differ in
+their facts; then the one with the latest heartbeat is taken. If no version covers all others, the run is a
+conflict, unless the caller says which one to prefer of those that no other version covers.
 
-The order of the bundles does not matter, except to `prefer="first"`, and versions are never mixed. So merging is
-commutative and idempotent, to the byte, and associative as long as there is no conflict.
+The order of the bundles does not matter, except to `prefer="first"`, and versions are never mixed. So
+merging is commutative and idempotent, to the byte, and associative as long as there is no conflict.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pull_logs.snapshot.write import CopiedRun, SealReport, write_bundle
 from pull_logs.suggestions import counted
 
 Prefer = Literal["newest", "first"]
-"""The version of a run to take in a conflict: the one with the latest heartbeat, or that of the first bundle."""
+"""The version to take in a conflict: the one with the latest heartbeat, or that of the first bundle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
 """Batches as plain tables, for readers that do not know the residual column.
 
-Every key is a column. If the values of a key are of one kind, the column has that kind. If they are of several
-kinds, or do not fit a type (lists, dicts, integers beyond 64 bits), it is a text column in which each cell is
-canonical JSON: `1.5`, `true`, `"text"`, `{"_type":"histogram",...}`, and `"NaN"` for a NaN. Kinds are decided
-over all runs together, so that the files of one export have the same types.
+Every key is a column. If the values of a key are of one kind, the column has that kind. If they are of
+several kinds, or do not fit a type (lists, dicts, integers beyond 64 bits), it is a text column in which
+each cell is canonical JSON: `1.5`, `true`, `"text"`, `{"_type":"histogram",...}`, and `"NaN"` for a NaN.
+Kinds are decided over all runs together, so that the files of one export have the same types.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Find secrets and personal data in a bundle.
 
 Every text of every run is looked through once: the name, notes and tags, the nested documents, the string
-columns of histories, and the text files that the run logged (see `file_scrubber`). Numbers, keys, run paths and
-the host of the API are not looked at. The footer of a history says which columns hold text, so a history of
-numbers costs no more than reading its footer. Each distinct value of a text column is looked at once, and only
-if a cheap search over the column finds a reason to.
+columns of histories, and the text files that the run logged (see `file_scrubber`). Numbers, keys, run paths
+and the host of the API are not looked at. The footer of a history says which columns hold text, so a
+history of numbers costs no more than reading its footer. Each distinct value of a text column is looked at
+once, and only if a cheap search over the column finds a reason to.
 """
 
 from __future__ import annotations

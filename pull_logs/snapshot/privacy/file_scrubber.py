@@ -1,9 +1,9 @@
 """Find and replace secrets and personal data in the files that a run logged.
 
-A file is text if it is valid UTF-8 without a NUL character. Text up to `MAX_SCANNED` bytes is scrubbed: JSON and
-YAML by their keys and values, like the documents of a run; other text line by line, or at once if it contains a
-private key, which has several lines. Longer text is not scrubbed, and is reported as unread. Other files, such
-as images and weights, are not looked into.
+A file is text if it is valid UTF-8 without a NUL character. Text up to `MAX_SCANNED` bytes is scrubbed:
+JSON and YAML by their keys and values, like the documents of a run; other text line by line, or at once if
+it contains a private key, which has several lines. Longer text is not scrubbed, and is reported as unread.
+Other files, such as images and weights, are not looked into.
 """
 
 from __future__ import annotations

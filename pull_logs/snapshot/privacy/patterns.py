@@ -1,12 +1,12 @@
 """Find secrets and personal data in a text, by the shape of the text or by the key that it is stored under.
 
-Both kinds of mistakes are costly: what is missed leaks, and needless findings teach people to ignore all of them.
-So a shape counts only if its issuer chose it to be recognizable (`hf_...`, `AKIA...`, a PEM block), or if the
-key says what the value is (`api_key`, `password`). Forty hexadecimal digits alone are far more often a git
-commit than a W&B key, and are not reported.
+Both kinds of mistakes are costly: what is missed leaks, and needless findings teach people to ignore all of
+them. So a shape counts only if its issuer chose it to be recognizable (`hf_...`, `AKIA...`, a PEM block),
+or if the key says what the value is (`api_key`, `password`). Forty hexadecimal digits alone are far more
+often a git commit than a W&B key, and are not reported.
 
-The text between markers (`[redacted: api-key]`) is searched, never across one, so what was replaced once is not
-found again.
+The text between markers (`[redacted: api-key]`) is searched, never across one, so what was replaced once is
+not found again.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ HINT = (
     r"|token|key|credential|auth|cookie|sas|login|user|host|node|\d\.\d{1,3}\.\d{1,3}\.\d"
     r"|[0-9a-f:]:[0-9a-f:]+:|\[redacted: "
 )
-"""A regular expression, also valid for RE2, that matches every text and JSON text with a finding or a marker."""
+"""A regular expression (RE2 too) that matches every text and JSON text with a finding or a marker."""
 
 TEXT_HINT = (
-    r"(?i)\[redacted: |private key|wandb_v\d_|wandb login |local-[0-9a-f]{40}|sk-[a-z0-9_-]{20}|hf_[a-z0-9]{30}"
-    r"|api_org_|a[ks]ia[0-9a-z]{16}|gh[pousr]_[a-z0-9]{36}|github_pat_|glpat-|aiza[\w-]{35}|ya29\.|gocspx-"
+    r"(?i)\[redacted: |private key|wandb_v\d_|wandb login |local-[0-9a-f]{40}|sk-[a-z0-9_-]{20}"
+    r"|hf_[a-z0-9]{30}|api_org_|a[ks]ia[0-9a-z]{16}|gh[pousr]_[a-z0-9]{36}|github_pat_|glpat-|aiza[\w-]{35}|ya29\.|gocspx-"
     r"|xox[abeoprs]-|xapp-|hooks\.slack|npm_[a-z0-9]{36}|pypi-[\w-]{40}|[sr]k_live_|dapi[0-9a-f]{32}"
     r"|eyj[\w-]{8,}\.eyj|authorization|(?:bearer|password)\W|://[^\s/@]+@|://[^\s?]+\?"
     r"|[\w.%+-]@[a-z0-9.-]+\.[a-z]{2}|[/\\](?:home|users)[/\\]"

@@ -1,10 +1,10 @@
 """Make a copy of a bundle in which markers replace secrets and personal data.
 
-What `audit` finds is replaced. What is removed depends on the bundle alone, so the same bundle gives the same
-bytes, and a bundle without findings gives itself. Runs without findings are copied byte for byte. In text files
-that a run logged, findings are replaced too, and JSON and YAML files are then written in canonical form; text
-files that are too long to be looked through are left out and reported; other files are copied. The manifest
-says how many markers of each kind the bundle holds.
+What `audit` finds is replaced. What is removed depends on the bundle alone, so the same bundle gives the
+same bytes, and a bundle without findings gives itself. Runs without findings are copied byte for byte. In
+text files that a run logged, findings are replaced too, and JSON and YAML files are then written in
+canonical form; text files that are too long to be looked through are left out and reported; other files are
+copied. The manifest says how many markers of each kind the bundle holds.
 """
 
 from __future__ import annotations

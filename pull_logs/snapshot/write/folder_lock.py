@@ -1,4 +1,4 @@
-"""A lock on a folder, which the operating system releases when the process that holds it ends for any reason."""
+"""A lock on a folder, which the system releases when the process that holds it ends for any reason."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from pull_logs.errors import UsageError
 class FolderLock:
     """Holds the file `lock` in a folder.
 
-    `filelock` takes the lock, on Windows as well, and closes it in processes that were forked meanwhile. What
-    it does not do is done here: it does not record who holds a lock, so the process id is in `lock.pid`; and it
-    gives up, rather than try again, when the last holder removed the folder at the moment of the attempt.
+    `filelock` takes the lock, also on Windows, and closes it in processes that are forked meanwhile (since
+    version 3.32), so that a worker that outlives a killed download does not keep the lock. Two things are
+    added: the process id of the holder is in `lock.pid`, because `filelock` does not record it; and another
+    attempt is made if the last holder removed the folder during the first one, because `filelock` gives up.
 
     Raises:
         UsageError: Another process, or another part of this one, holds the lock.

@@ -1,12 +1,13 @@
 """The file that keeps the pages of one run while it is downloaded.
 
-A page is written as one or more frames with the same key; every frame but the last one of a page says that
+A page is written as one or more frames with the same key; each frame except the last one says that
 more follow. Each frame has a checksum:
 
     magic | size of the header | size of the data | checksum of both | header (JSON) | data (Arrow IPC)
 
-A file is read up to the end of its last complete page, so the incomplete frame that a crash leaves at the end
-is ignored. The header describes the steps of a frame well enough to plan a merge without loading its rows.
+A file is read up to the end of its last complete page, so the incomplete frame that a crash leaves at the
+end is ignored. The header describes the steps of a frame well enough to plan a merge without loading its
+rows.
 
 The data is compressed by Arrow, which uses zstandard for each buffer. Compressing a complete frame at once
 with the `zstandard` package (level 1 or 3) was measured and gains nothing: the files get 6 % larger or 1 %

@@ -1,9 +1,9 @@
 """Merge the pages of a run whose steps overlap, in bounded memory.
 
 A frame that overlaps no other one is used as it is. Frames that overlap are merged one range of steps at a
-time, by the rules of `pull_logs.rows.merge`, and the result is written to a scratch file: a run is encoded in
-two passes, and this way it is merged only once. All rows of a step are in one range, so the result is the same
-as that of merging everything at once.
+time, by the rules of `pull_logs.rows.merge`, and the result is written to a scratch file: a run is encoded
+in two passes, and this way it is merged only once. All rows of a step are in one range, so the result is
+the same as that of merging everything at once.
 """
 
 from __future__ import annotations

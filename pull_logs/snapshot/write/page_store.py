@@ -1,4 +1,4 @@
-"""The pages of unfinished runs, each run in a file of its own."""
+"""The pages of unfinished runs, in one file per run."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Make a bundle from runs.
 
-A bundle is written to a temporary file in the same file system, flushed to the disk and verified before it gets
-its name. If the process is killed at any moment, there is either the old file or the new one. The bytes depend
-on the runs alone, not on the order in which they are given.
+A bundle is written to a temporary file in the same file system, flushed to the disk and verified before it
+gets its name. If the process is killed at any moment, there is either the old file or the new one. The
+bytes depend on the runs alone, not on the order in which they are given.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ def _report(
 
 
 def _rows(runs: Iterable[StoredRun], hasher: ContentHasher) -> Iterator[RunRow]:
-    """Read the facts of each run for the table of runs, and add them to the content id, so they are read once."""
+    """Return the row of each run in the table of runs, and add its facts to the content id as well."""
     for run in runs:
         info = run.info()
         hasher.add(info, run.history.rows_hash)

@@ -1,8 +1,8 @@
 """An unfinished download on disk, which a crash interrupts without loss.
 
-What arrived is stored in the folder `OUT.partial` (see `spool_folder`). A page that is incomplete because of a
-crash is cut off when the spool is opened again (see `page_file`). A run is finished when its file has its final
-name (see `stored_run`).
+What arrived is stored in the folder `OUT.partial` (see `spool_folder`). A page that is incomplete because
+of a crash is cut off when the spool is opened again (see `page_file`). A run is finished when its file has
+its final name (see `stored_run`).
 """
 
 from __future__ import annotations
@@ -124,11 +124,11 @@ class Spool:
             self._pages.append(path, lane, batch, key=key)
 
     def frames(self, path: RunPath) -> Sequence[PageFrame]:
-        """Return the complete pages of a run in the order of their arrival; a long page has several frames."""
+        """Return the complete pages of a run in the order of arrival; a long page has several frames."""
         return self._pages.frames(path)
 
     def files_folder(self, path: RunPath) -> Path:
-        """Create the folder for the logged files of a run; it is removed when the run is finished or discarded.
+        """Create the folder for the logged files of a run, which is removed when the run is finished.
 
         Raises:
             PullLogsError: The folder cannot be written.

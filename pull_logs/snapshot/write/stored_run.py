@@ -1,7 +1,7 @@
 """A finished run on disk, before it is sealed into a bundle.
 
-One file holds the Parquet bytes of a run and, after them, the record that describes them. So a small run costs
-one write, one fsync and one rename, and a file that has its final name is complete.
+One file holds the Parquet bytes of a run and, after them, the record that describes them. So a small run
+costs one write, one fsync and one rename, and a file that has its final name is complete.
 
     history.parquet | system.parquet | the files that the run logged | record (JSON) | trailer
 """
@@ -206,7 +206,7 @@ def store_run(file: Path, run: BundleRun, *, durable: bool = True) -> StoredRun:
         history = write_table(run.batches, out)
         system = None
         if run.system is not None and run.system.num_rows:
-            # Offsets in a Parquet file count from the beginning of the sink, so this one needs a sink of its own.
+            # Offsets in a Parquet file count from the beginning of the sink, so this one has a separate sink.
             sink = io.BytesIO()
             system = write_table(lambda: [run.system], sink, system=True)
             out.write(sink.getbuffer())

@@ -50,8 +50,8 @@ def histories(draw: st.DrawFn) -> tuple[Rows, Rows]:
 
 
 def cut(rows: Rows, size: int) -> list[pa.Table]:
-    places = [*range(0, len(rows), size), len(rows)]
-    return [batch_from_rows(rows[start:end]) for start, end in pairwise(places)]
+    cuts = [*range(0, len(rows), size), len(rows)]
+    return [batch_from_rows(rows[start:end]) for start, end in pairwise(cuts)]
 
 
 def by_step(rows: Rows) -> dict[int, dict[str, Any]]:
@@ -67,7 +67,7 @@ def changed_keys(here: Mapping[str, Any], there: Mapping[str, Any]) -> set[str]:
 
 
 @given(histories(), st.integers(1, 5), st.integers(1, 5))
-def test_windows_cover_both_histories_and_tell_every_cell_that_differs(
+def test_windows_cover_both_histories_and_report_every_cell_that_differs(
     pair: tuple[Rows, Rows], left: int, right: int
 ) -> None:
     old, new = pair
@@ -115,7 +115,7 @@ def rows_oracle(old: Rows, new: Rows) -> dict[str, Any] | None:
     }
 
 
-def told(rows: RowsDifference | None) -> dict[str, Any] | None:
+def fields_of(rows: RowsDifference | None) -> dict[str, Any] | None:
     if rows is None:
         return None
     names = ("appended", "inserted", "gone", "rewritten", "first_step", "last_step")
@@ -169,7 +169,7 @@ def test_a_difference_is_what_the_dicts_say(
         return
     (found,) = difference.changed
     assert difference.unchanged == 0
-    assert told(found.rows) == rows
+    assert fields_of(found.rows) == rows
     if found.rows is not None:
         check_examples(found.rows, old, new)
     assert bool(found.config) is not same_config
@@ -204,16 +204,16 @@ documents = st.dictionaries(st.sampled_from("abc"), nested, max_size=3)
 
 def patched(record: dict[str, Any], edits: Sequence[Edit]) -> dict[str, Any]:
     for edit in edits:
-        place = record
+        parent = record
         for key in edit.path[:-1]:
-            place = place[key]
+            parent = parent[key]
         last = edit.path[-1]
-        assert (last in place) is (edit.change != "added")
-        assert edit.change == "added" or same(place[last], edit.old)
+        assert (last in parent) is (edit.change != "added")
+        assert edit.change == "added" or same(parent[last], edit.old)
         if edit.change == "removed":
-            del place[last]
+            del parent[last]
         else:
-            place[last] = edit.new
+            parent[last] = edit.new
     return record
 
 
@@ -227,7 +227,7 @@ def test_the_edits_of_a_record_lead_from_the_old_one_to_the_new_one(
     assert len({edit.path for edit in edits}) == len(edits)
 
 
-def test_what_a_bundle_says_of_the_pull_is_no_difference_but_completeness_is(tmp_path: Path) -> None:
+def test_the_download_is_not_compared_but_completeness_is(tmp_path: Path) -> None:
     facts: dict[str, Any] = {"host": "api.wandb.ai", "user": "jo", "heartbeat_at": "2026-11-23T10:00:00Z"}
     plain = make_bundle(tmp_path / "a.wandb.zip", [bundle_run()])
     other = make_bundle(tmp_path / "b.wandb.zip", [bundle_run(**facts)])
@@ -257,7 +257,7 @@ def test_the_examples_are_of_as_many_keys_as_there_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("steps", [[[5, 4]], [[3, 3]], [[1, 2], [2, 3]], [[0, 7], [5, 9]]])
-def test_steps_that_do_not_ascend_are_an_error_and_no_walk_without_end(steps: list[list[int]]) -> None:
+def test_steps_that_do_not_ascend_are_an_error_and_not_an_endless_loop(steps: list[list[int]]) -> None:
     bad = [pa.table({"_step": pa.array(some, pa.int64())}) for some in steps]
     good = [batch_from_rows([{"_step": step} for step in range(10)])]
     for pair in ((bad, good), (good, bad)):
@@ -265,7 +265,7 @@ def test_steps_that_do_not_ascend_are_an_error_and_no_walk_without_end(steps: li
             list(compare_histories(*pair))
 
 
-def test_a_rows_hash_that_lies_is_told(tmp_path: Path) -> None:
+def test_a_wrong_rows_hash_is_reported(tmp_path: Path) -> None:
     good = make_bundle(tmp_path / "good.wandb.zip", [bundle_run()])
 
     def lie(members: dict[str, Raw]) -> None:
@@ -278,5 +278,6 @@ def test_a_rows_hash_that_lies_is_told(tmp_path: Path) -> None:
     with pytest.raises(BundleDamagedError) as caught:
         diff(good, bad)
     assert str(caught.value) == (
-        "run 'acme/nano/3fk2a' has two different rows hashes for the same rows; run `pull-logs verify` on both bundles"
+        "run 'acme/nano/3fk2a' has two different rows hashes for the same rows;"
+        " run `pull-logs verify` on both bundles"
     )

@@ -88,17 +88,17 @@ def test_every_row_comes_back_from_parquet_csv_and_ndjson(tmp_path: Path, runs: 
         assert table.column_names == ["_step", *keys]
         read = csv_columns(histories(folders["csv"], "csv")[number])
         assert list(read) == table.column_names
-        for place, key in enumerate(table.column_names):
+        for index, key in enumerate(table.column_names):
             values = [row.get(key) for row in rows]
-            text = table.schema.field(place).type == pa.string()
-            check_column(kinds.get(key, "number"), table.column(place).to_pylist(), values, text=text)
-            check_csv(read[key], table.column(place).to_pylist())
+            text = table.schema.field(index).type == pa.string()
+            check_column(kinds.get(key, "number"), table.column(index).to_pylist(), values, text=text)
+            check_csv(read[key], table.column(index).to_pylist())
 
 
 def csv_columns(file: Path) -> Read:
     with file.open(encoding="utf-8", newline="") as source:
         header, *lines = csv.reader(source)
-    return {name: [line[place] for line in lines] for place, name in enumerate(header)}
+    return {name: [line[index] for line in lines] for index, name in enumerate(header)}
 
 
 def check_csv(cells: Sequence[str], plain: Sequence[Any]) -> None:
@@ -169,7 +169,7 @@ def test_the_table_of_runs_names_the_folder_of_each(tmp_path: Path, to: Format) 
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_system_metrics_are_a_file_beside_the_history(tmp_path: Path, to: Format) -> None:
+def test_system_metrics_are_a_file_next_to_the_history(tmp_path: Path, to: Format) -> None:
     out = tmp_path / "out"
     report = export(make_bundle(tmp_path / "a.wandb.zip"), out, to)
     (file,) = out.rglob(f"system.{to}")
@@ -217,8 +217,9 @@ def test_duckdb_reads_all_files_of_an_export_as_one_table(
     exported: Mapping[Format, Path], recorded: Cells, to: Format
 ) -> None:
     reader = {"parquet": "read_parquet", "csv": "read_csv", "ndjson": "read_json"}[to]
-    query = f"""SELECT run, _step, "train/loss", "val/acc" FROM {reader}('{exported[to]}/runs/**/history.{to}',
-        hive_partitioning = true, union_by_name = true)"""
+    files = f"{exported[to]}/runs/**/history.{to}"
+    query = f"""SELECT run, _step, "train/loss", "val/acc"
+        FROM {reader}('{files}', hive_partitioning = true, union_by_name = true)"""
     assert same_cells(cells(iter(duckdb.sql(query).fetchall())), recorded)
 
 
@@ -268,11 +269,11 @@ def test_the_query_of_the_page_is_so(
 
 
 def same_cells(found: Cells, expected: Cells) -> bool:
-    floats = {place: tuple(map(float, values)) for place, values in expected.items()}
+    floats = {cell: tuple(map(float, values)) for cell, values in expected.items()}
     return found.keys() == floats.keys() and all(
         left == right or (left != left and right != right)
-        for place, values in found.items()
-        for left, right in zip(values, floats[place], strict=True)
+        for cell, values in found.items()
+        for left, right in zip(values, floats[cell], strict=True)
     )
 
 
@@ -359,7 +360,7 @@ def test_an_export_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch:
     assert {path.name for path in tmp_path.iterdir()} == {"a.wandb.zip", "out"}
 
 
-def test_a_folder_that_is_not_there_and_a_run_given_twice_are_told(tmp_path: Path) -> None:
+def test_a_missing_folder_and_a_run_given_twice_are_reported(tmp_path: Path) -> None:
     bundle, out = make_bundle(tmp_path / "a.wandb.zip", two_runs()), tmp_path / "no" / "out"
     with pytest.raises(FileMissingError) as missing:
         export(bundle, out, "csv")

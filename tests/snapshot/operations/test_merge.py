@@ -51,7 +51,7 @@ def merged(paths: Sequence[Path], out: Path) -> bytes | None:
 
 @st.composite
 def versions(draw: st.DrawFn, of: Rows) -> BundleRun:
-    """A pull of a run: of all its rows or the first ones, of all its keys or a part, now and then contradicting."""
+    """Draw a version of a run: all rows or the first ones, all keys or some, sometimes with another value."""
     keys = sorted({key for row in of for key in row} - {"_step"})
     thinned = bool(keys) and draw(st.booleans())
     dropped = draw(st.sets(st.sampled_from(keys), max_size=2)) if thinned else set()
@@ -60,16 +60,16 @@ def versions(draw: st.DrawFn, of: Rows) -> BundleRun:
     if rows and not draw(st.integers(0, 5)):
         rows[-1] = rows[-1] | {"loss": draw(st.integers(0, 1))}
     system: Rows = [{"_timestamp": float(number), "gpu": number} for number in range(draw(st.integers(0, 2)))]
-    heard = draw(st.sampled_from([None, "2026-11-23T10:00:00Z", "2026-11-23T10:00:00.5Z"]))
+    heartbeat = draw(st.sampled_from([None, "2026-11-23T10:00:00Z", "2026-11-23T10:00:00.5Z"]))
     state = draw(st.sampled_from(["finished", "running"]))
-    return bundle_run(PATH, rows, system=system, heartbeat_at=heard, state=state)
+    return bundle_run(PATH, rows, system=system, heartbeat_at=heartbeat, state=state)
 
 
 bundle_sets = nasty_rows.map(canonical).flatmap(lambda rows: st.lists(versions(rows), min_size=3, max_size=3))
 
 
-def holds(more: BundleRun, less: BundleRun) -> bool:
-    """Whether one version has all that another has, looked at cell by cell."""
+def covers(more: BundleRun, less: BundleRun) -> bool:
+    """Return whether one version has all that another has, compared cell by cell."""
     here, there = ({row["_step"]: row for row in rows_of(run)} for run in (less, more))
     cells = all(
         step in there
@@ -96,38 +96,38 @@ def test_merge_is_commutative_associative_and_idempotent_to_the_byte(
     for number, (path, run) in enumerate(zip(paths, runs, strict=True)):
         write_bundle(path, [run, bundle_run(f"acme/nano/only-{number}")])
     out, half = tmp_path / "out.wandb.zip", tmp_path / "half.wandb.zip"
-    whole = merged(paths, out)
+    expected = merged(paths, out)
     orders = list(itertools.permutations(paths))
-    assert merged(chance.choice(orders), out) == whole
-    assert (whole is None) is not any(all(holds(more, less) for less in runs) for more in runs)
+    assert merged(chance.choice(orders), out) == expected
+    assert (expected is None) is not any(all(covers(more, less) for less in runs) for more in runs)
     for path in paths:
         assert merged([path, path], out) == path.read_bytes()
     left, right, other = chance.choice(orders)
     first = merged([left, right], half)
     if first is not None:
         assert merged([half, right], out) == first
-        assert merged([half, other], out) == whole
+        assert merged([half, other], out) == expected
 
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(bundle_sets)
-def test_what_is_preferred_is_one_of_the_versions_that_no_other_holds(
+def test_what_is_preferred_is_one_of_the_versions_that_no_other_covers(
     tmp_path: Path, runs: list[BundleRun]
 ) -> None:
     paths = [tmp_path / f"{number}.wandb.zip" for number in range(3)]
     for path, run in zip(paths, runs, strict=True):
         write_bundle(path, [run])
-    unheld = [
+    uncovered = [
         path
         for path, run in zip(paths, runs, strict=True)
-        if all(holds(run, more) for more in runs if holds(more, run))
+        if all(covers(run, more) for more in runs if covers(more, run))
     ]
     first, newest = tmp_path / "first.wandb.zip", tmp_path / "newest.wandb.zip"
     merge(paths, first, "first")
     merge(paths, newest, "newest")
-    assert newest.read_bytes() in {path.read_bytes() for path in unheld}
+    assert newest.read_bytes() in {path.read_bytes() for path in uncovered}
     if merged(paths, tmp_path / "plain.wandb.zip") is None:
-        assert first.read_bytes() == unheld[0].read_bytes()
+        assert first.read_bytes() == uncovered[0].read_bytes()
     merge(paths[::-1], first, "newest")
     assert first.read_bytes() == newest.read_bytes()
 
@@ -139,7 +139,7 @@ def bundles_of(folder: Path, *runs: BundleRun) -> list[Path]:
     return [make_bundle(folder / f"{name}.wandb.zip", [run]) for name, run in zip("abc", runs, strict=False)]
 
 
-def test_a_run_that_went_on_is_taken_whole_and_told(tmp_path: Path) -> None:
+def test_a_run_that_continued_is_taken_completely_and_reported(tmp_path: Path) -> None:
     paths = bundles_of(tmp_path, bundle_run(PATH, GROWING[:3], state="running"), bundle_run(PATH, GROWING))
     report = merge(paths, tmp_path / "out.wandb.zip")
     (choice,) = report.choices
@@ -148,7 +148,7 @@ def test_a_run_that_went_on_is_taken_whole_and_told(tmp_path: Path) -> None:
     assert members_of(report.seal.path) == members_of(paths[1])
 
 
-def test_of_the_same_rows_the_facts_heard_of_last_are_taken(tmp_path: Path) -> None:
+def test_of_the_same_rows_the_facts_with_the_latest_heartbeat_are_taken(tmp_path: Path) -> None:
     late, later = "2026-11-23T10:00:00Z", "2026-11-23T10:00:00.5Z"
     paths = bundles_of(
         tmp_path,
@@ -176,8 +176,8 @@ def test_a_conflict_names_the_first_cell_that_one_lacks(tmp_path: Path, rows: Ro
     out = tmp_path / "out.wandb.zip"
     with pytest.raises(MergeConflictError) as caught:
         merge(paths, out)
-    versions_told = [sentence.format(a=paths[0], b=paths[1]), sentence.format(a=paths[1], b=paths[0])]
-    shown = [f"run {PATH!r}: {text}" for text in versions_told]
+    sentences = [sentence.format(a=paths[0], b=paths[1]), sentence.format(a=paths[1], b=paths[0])]
+    shown = [f"run {PATH!r}: {text}" for text in sentences]
     if caught.value.conflicts[0] not in shown:
         # Which of two is asked first depends on their hashes; the other one lacks what this one adds.
         assert caught.value.conflicts[0].startswith(f"run {PATH!r}: '{paths[1]}' has step ")
@@ -188,7 +188,7 @@ def test_a_conflict_names_the_first_cell_that_one_lacks(tmp_path: Path, rows: Ro
     assert not out.exists()
 
 
-def test_a_version_that_another_holds_is_never_preferred(tmp_path: Path) -> None:
+def test_a_version_that_another_covers_is_never_preferred(tmp_path: Path) -> None:
     """The newest is a part of a fuller one: what it lacks must not be lost to its being newer."""
     paths = bundles_of(
         tmp_path,
@@ -214,15 +214,15 @@ def test_out_may_be_one_of_the_bundles(tmp_path: Path) -> None:
     assert paths[0].read_bytes() == apart.path.read_bytes()
 
 
-def test_what_was_removed_from_the_parts_is_told_of_the_whole(tmp_path: Path) -> None:
+def test_the_markers_of_the_parts_are_counted_in_the_merged_bundle(tmp_path: Path) -> None:
     secret = "hf_q7Zt3KpX9vLm2RbN8sYc5WdHx4Gf6JaT1eUo"
     leaky = make_bundle(tmp_path / "leaky.wandb.zip", [bundle_run(PATH, config={"a": secret, "b": secret})])
     clean = tmp_path / "clean.wandb.zip"
     redact_bundle(leaky, clean)
     other = make_bundle(tmp_path / "other.wandb.zip", [bundle_run("acme/nano/other")])
-    whole = merge([clean, other], tmp_path / "whole.wandb.zip").seal.path
-    with open_bundle(whole) as bundle:
+    both = merge([clean, other], tmp_path / "merged.wandb.zip").seal.path
+    with open_bundle(both) as bundle:
         assert dict(bundle.manifest.redacted) == {"api-key": 2}
-    assert audit_bundle(whole).redacted == {"api-key": 2}
+    assert audit_bundle(both).redacted == {"api-key": 2}
     merge([clean, clean], tmp_path / "again.wandb.zip")
     assert (tmp_path / "again.wandb.zip").read_bytes() == clean.read_bytes()

@@ -28,7 +28,7 @@ def test_some_metrics_are_the_bundle_of_the_filtered_rows_to_the_byte(
     key: str,
     prefix: bool,  # noqa: FBT001 - hypothesis passes it by position
 ) -> None:
-    whole, part, expected = (tmp_path / f"{name}.wandb.zip" for name in ("whole", "part", "expected"))
+    complete, part, expected = (tmp_path / f"{name}.wandb.zip" for name in ("complete", "part", "expected"))
     histories = [canonical(rows) for rows in runs]
     pattern = "^" + re.escape(key.encode(errors="replace").decode()[:2]) + ("" if prefix else "$")
     search = re.compile(pattern).search
@@ -45,10 +45,10 @@ def test_some_metrics_are_the_bundle_of_the_filtered_rows_to_the_byte(
         return replace(run, coverage=Coverage(received_rows=total))
 
     counts = list(map(len, histories))
-    write_bundle(whole, [made(rows, number, counts[number]) for number, rows in enumerate(histories)])
+    write_bundle(complete, [made(rows, number, counts[number]) for number, rows in enumerate(histories)])
     thinned = [made(rows, number, counts[number]) for number, rows in enumerate(kept)]
     write_bundle(expected, thinned, metrics=pattern)
-    with open_bundle(whole) as bundle:
+    with open_bundle(complete) as bundle:
         if not any(search(name) for rows in histories for row in rows for name in row) and not search(
             "_step"
         ):
@@ -87,28 +87,28 @@ def test_a_part_of_a_part_knows_which_metrics_both_left(tmp_path: Path, first: s
 
 def test_a_merge_keeps_to_the_metrics_that_all_its_bundles_have(tmp_path: Path) -> None:
     row = {"_step": 0, "loss": 1, "acc": 2}
-    made = {name: tmp_path / f"{name}.zip" for name in ("whole", "a", "b", "c", "both", "mixed")}
-    make_bundle(made["whole"], [bundle_run(f"acme/nano/{name}", [row]) for name in "abc"])
-    with open_bundle(made["whole"]) as bundle:
+    made = {name: tmp_path / f"{name}.zip" for name in ("complete", "a", "b", "c", "both", "mixed")}
+    make_bundle(made["complete"], [bundle_run(f"acme/nano/{name}", [row]) for name in "abc"])
+    with open_bundle(made["complete"]) as bundle:
         for name, metrics in (("a", "loss"), ("b", "loss"), ("c", "acc")):
             subset_bundle([bundle[name]], made[name], metrics=metrics)
     for out, names in (("both", "ab"), ("mixed", "abc")):
         with ExitStack() as stack:
             merge_bundles([stack.enter_context(open_bundle(made[name])) for name in names], made[out])
-    told = []
+    found = []
     for out in ("both", "mixed"):
         with open_bundle(made[out]) as bundle:
-            told.append(bundle.manifest.metrics)
-    assert told == ["loss", None]
+            found.append(bundle.manifest.metrics)
+    assert found == ["loss", None]
 
 
 def test_some_runs_are_copied_byte_for_byte(tmp_path: Path) -> None:
-    whole, part = make_bundle(tmp_path / "whole.wandb.zip"), tmp_path / "part.wandb.zip"
-    with open_bundle(whole) as bundle:
+    complete, part = make_bundle(tmp_path / "complete.wandb.zip"), tmp_path / "part.wandb.zip"
+    with open_bundle(complete) as bundle:
         report = subset_bundle([bundle["3fk2a"]], part)
     assert (report.runs, report.rows) == (1, 3)
     assert verify_bundle(part).damages == ()
-    members, all_members = members_of(part), members_of(whole)
+    members, all_members = members_of(part), members_of(complete)
     files = [name for name in members if name.startswith("runs/")]
     assert len(files) == 2
     assert all(members[name] == all_members[name] for name in files)
@@ -116,47 +116,47 @@ def test_some_runs_are_copied_byte_for_byte(tmp_path: Path) -> None:
     assert part.read_bytes() == alone.read_bytes()
 
 
-def test_a_bundle_may_be_made_smaller_in_its_place(tmp_path: Path) -> None:
-    whole = make_bundle(tmp_path / "a.wandb.zip")
-    with open_bundle(whole) as bundle:
-        subset_bundle([bundle["b"]], whole)
-    with open_bundle(whole) as bundle:
+def test_a_bundle_may_be_replaced_by_its_subset(tmp_path: Path) -> None:
+    complete = make_bundle(tmp_path / "a.wandb.zip")
+    with open_bundle(complete) as bundle:
+        subset_bundle([bundle["b"]], complete)
+    with open_bundle(complete) as bundle:
         assert bundle.run_paths == ("acme/nano/b",)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wandb.zip"]
 
 
-def test_a_metric_that_nobody_has_names_the_nearest(tmp_path: Path) -> None:
-    whole, part = make_bundle(tmp_path / "whole.wandb.zip"), tmp_path / "part.wandb.zip"
-    with open_bundle(whole) as bundle, pytest.raises(MetricNotFoundError) as caught:
+def test_a_pattern_that_matches_no_metric_names_the_nearest(tmp_path: Path) -> None:
+    complete, part = make_bundle(tmp_path / "complete.wandb.zip"), tmp_path / "part.wandb.zip"
+    with open_bundle(complete) as bundle, pytest.raises(MetricNotFoundError) as caught:
         subset_bundle(bundle.runs(), part, metrics="los$")
     assert str(caught.value) == "no metric matches 'los$'; the nearest is 'loss'"
     assert not part.exists()
 
 
-def test_a_pattern_that_is_none_is_told_with_its_place(tmp_path: Path) -> None:
-    whole, part = make_bundle(tmp_path / "whole.wandb.zip"), tmp_path / "part.wandb.zip"
-    with open_bundle(whole) as bundle, pytest.raises(UsageError) as caught:
+def test_an_invalid_pattern_is_reported_with_its_position(tmp_path: Path) -> None:
+    complete, part = make_bundle(tmp_path / "complete.wandb.zip"), tmp_path / "part.wandb.zip"
+    with open_bundle(complete) as bundle, pytest.raises(UsageError) as caught:
         subset_bundle(bundle.runs(), part, metrics="val/(")
     assert str(caught.value) == (
         "metrics 'val/(' is not a valid regular expression: missing ), unterminated subpattern at position 4"
     )
 
 
-def test_a_part_tells_of_what_was_removed_only_where_it_has_it(tmp_path: Path) -> None:
+def test_a_part_counts_the_markers_that_it_has(tmp_path: Path) -> None:
     secret = "hf_q7Zt3KpX9vLm2RbN8sYc5WdHx4Gf6JaT1eUo"
     rows = [{"_step": 0, "note": secret, "odd": [secret], "loss": 1}]
     runs = [bundle_run("acme/nano/a", rows), bundle_run("acme/nano/b", config={"key": secret})]
     leaky, clean = make_bundle(tmp_path / "leaky.wandb.zip", runs), tmp_path / "clean.wandb.zip"
     redact_bundle(leaky, clean)
 
-    def told(ids: str, metrics: str | None) -> dict[str, int]:
+    def redacted(ids: str, metrics: str | None) -> dict[str, int]:
         with open_bundle(clean) as bundle:
             subset_bundle([bundle[run_id] for run_id in ids], tmp_path / "part.wandb.zip", metrics=metrics)
         with open_bundle(tmp_path / "part.wandb.zip") as part:
             return dict(part.manifest.redacted)
 
-    assert told("ab", None) == {"api-key": 3}
-    assert told("a", None) == {"api-key": 2}
-    assert told("a", "note") == {"api-key": 1}
-    assert told("a", "loss") == {}
-    assert told("ab", "loss") == {"api-key": 1}
+    assert redacted("ab", None) == {"api-key": 3}
+    assert redacted("a", None) == {"api-key": 2}
+    assert redacted("a", "note") == {"api-key": 1}
+    assert redacted("a", "loss") == {}
+    assert redacted("ab", "loss") == {"api-key": 1}

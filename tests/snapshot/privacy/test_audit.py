@@ -1,4 +1,4 @@
-"""What an audit finds in a whole bundle, what a redaction leaves of it, and what it does not touch."""
+"""What an audit finds in a bundle, what a redaction leaves of it, and what it does not touch."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def everything(bundle: Path) -> bytes:
         return repr([[run.info for run in opened.runs()], rows]).encode() + bundle.read_bytes()
 
 
-def test_each_planted_secret_is_found_once_where_it_stands_with_the_first_step_and_the_cells(
+def test_each_planted_secret_is_found_once_at_its_location_with_the_first_step_and_the_cells(
     leaky: Path,
 ) -> None:
     audit = audit_bundle(leaky)
@@ -103,9 +103,9 @@ def test_each_planted_secret_is_found_once_where_it_stands_with_the_first_step_a
 
 
 def test_no_finding_gives_away_what_was_found(leaky: Path) -> None:
-    told = repr(audit_bundle(leaky))
+    text = repr(audit_bundle(leaky))
     for secret in (*PLANTED, RANDOM[:8], USER):
-        assert secret not in told
+        assert secret not in text
 
 
 def test_a_finding_shows_the_start_of_a_key_that_its_issuer_made_public(leaky: Path) -> None:
@@ -122,16 +122,16 @@ def test_a_bundle_of_numbers_and_plain_words_is_calm(tmp_path: Path) -> None:
 
 
 def test_an_unzipped_bundle_and_an_open_one_are_audited_too(leaky: Path, tmp_path: Path) -> None:
-    whole = audit_bundle(leaky)
+    audit = audit_bundle(leaky)
     folder = unzipped(leaky, tmp_path / "folder")
-    assert audit_bundle(folder) == replace(whole, path=str(folder))
+    assert audit_bundle(folder) == replace(audit, path=str(folder))
     with open_bundle(leaky) as opened:
-        assert audit_bundle(opened) == whole
+        assert audit_bundle(opened) == audit
 
 
-def test_only_the_kinds_that_were_asked_for_are_found_and_removed(leaky: Path, tmp_path: Path) -> None:
+def test_only_the_given_kinds_are_found_and_removed(leaky: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.wandb.zip"
-    secrets = {place for place in FOUND if place[1] in SECRETS}
+    secrets = {found for found in FOUND if found[1] in SECRETS}
     assert {(item.location, item.kind) for item in audit_bundle(leaky, kinds=SECRETS).findings} == secrets
     redact_bundle(leaky, out, kinds=SECRETS)
     assert {(item.location, item.kind) for item in audit_bundle(out).findings} == FOUND.keys() - secrets
@@ -145,13 +145,13 @@ def test_nothing_of_what_was_found_is_left_in_a_redacted_bundle(leaky: Path, tmp
     assert audit.findings == ()
     assert audit.redacted == redaction.redacted
     assert verify_bundle(out).damages == ()
-    told = everything(out)
+    text = everything(out)
     for secret in PLANTED:
         assert secret.encode() in everything(leaky)
-        assert secret.encode() not in told
+        assert secret.encode() not in text
 
 
-def test_the_manifest_tells_how_many_markers_of_each_kind_there_are(leaky: Path, tmp_path: Path) -> None:
+def test_the_manifest_says_how_many_markers_of_each_kind_there_are(leaky: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.wandb.zip"
     redaction = redact_bundle(leaky, out)
     counts = dict.fromkeys(sorted({kind for _, kind in FOUND}), 0)
@@ -166,7 +166,7 @@ def test_the_manifest_tells_how_many_markers_of_each_kind_there_are(leaky: Path,
         assert (redaction.seal.path, redaction.seal.bytes) == (out, out.stat().st_size)
 
 
-def test_markers_stand_where_something_was_and_all_else_is_as_it_was(leaky: Path, tmp_path: Path) -> None:
+def test_markers_replace_findings_and_all_else_is_as_it_was(leaky: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.wandb.zip"
     redact_bundle(leaky, out)
     expected = [canon_row(row) for row in ROWS]
@@ -209,7 +209,7 @@ def test_a_run_without_findings_is_copied_byte_for_byte(leaky: Path, tmp_path: P
         assert before[name] == after[name]
 
 
-def test_the_same_bundle_gives_the_same_bytes_whether_zipped_unzipped_or_in_place(
+def test_the_same_bundle_gives_the_same_bytes_whether_zipped_unzipped_or_replaced(
     leaky: Path, tmp_path: Path
 ) -> None:
     first, second, third = (tmp_path / f"{name}.wandb.zip" for name in "abc")
@@ -236,8 +236,8 @@ def test_a_bundle_in_which_nothing_is_found_gives_itself(tmp_path: Path) -> None
 
 def test_a_damaged_bundle_is_neither_cleared_nor_written(leaky: Path, tmp_path: Path) -> None:
     data = bytearray(leaky.read_bytes())
-    place = data.index(b"PAR1", data.index(f"run={RUN.rpartition('/')[2]}".encode()))
-    data[place + 40] ^= 1
+    offset = data.index(b"PAR1", data.index(f"run={RUN.rpartition('/')[2]}".encode()))
+    data[offset + 40] ^= 1
     leaky.write_bytes(data)
     out = tmp_path / "out.wandb.zip"
     with pytest.raises(BundleDamagedError):
@@ -247,7 +247,7 @@ def test_a_damaged_bundle_is_neither_cleared_nor_written(leaky: Path, tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == [leaky.name]
 
 
-def test_a_folder_that_is_not_there_is_told(leaky: Path, tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(leaky: Path, tmp_path: Path) -> None:
     out = tmp_path / "none" / "out.wandb.zip"
     with pytest.raises(FileMissingError):
         redact_bundle(leaky, out)
@@ -294,35 +294,37 @@ def test_a_redacted_bundle_audits_clean_and_only_cells_with_findings_differ(
     assert audit_bundle(out).findings == ()
     assert verify_bundle(out).damages == ()
     with open_bundle(source) as before, open_bundle(out) as after:
-        places = {item.location for item in redaction.findings}
-        assert_alike(before, after, places)
+        locations = {item.location for item in redaction.findings}
+        assert_alike(before, after, locations)
 
 
-def assert_alike(before: Bundle, after: Bundle, places: set[str]) -> None:
-    """The runs are alike but at those places, where a marker stands."""
+def assert_alike(before: Bundle, after: Bundle, locations: set[str]) -> None:
+    """Check that the runs differ only at these locations, where they have a marker."""
     old, new = before[RUN], after[RUN]
-    assert_values_alike(old.config, new.config, "config", places)
+    assert_values_alike(old.config, new.config, "config", locations)
     rows = zip(old.scan_history(), new.scan_history(), strict=True)
     for then, now in rows:
-        assert_values_alike(then, now, "history", places)
+        assert_values_alike(then, now, "history", locations)
 
 
-def assert_values_alike(old: Any, new: Any, place: str, places: set[str]) -> None:
+def assert_values_alike(old: Any, new: Any, location: str, locations: set[str]) -> None:
     assert type(old) is type(new)
     if isinstance(old, Mapping):
         assert old.keys() == new.keys()
         for key in old:
-            assert_values_alike(old[key], new[key], f"{place}.{key.replace('.', chr(92) + '.')}", places)
+            assert_values_alike(
+                old[key], new[key], f"{location}.{key.replace('.', chr(92) + '.')}", locations
+            )
     elif isinstance(old, list):
         assert len(old) == len(new)
         for number, (then, now) in enumerate(zip(old, new, strict=True)):
-            assert_values_alike(then, now, f"{place}[{number}]", places)
+            assert_values_alike(then, now, f"{location}[{number}]", locations)
     elif old != new:
-        assert place in places
+        assert location in locations
         assert any(marker(kind) in new for kind in KINDS)
 
 
-def test_a_finding_says_whether_it_lets_somebody_in() -> None:
+def test_a_finding_says_whether_it_is_a_secret() -> None:
     known = {"run": RUN, "location": "notes", "step": None, "cells": 1, "excerpt": "***"}
     assert Finding(kind="password", **known).secret  # type: ignore[arg-type]
     assert not Finding(kind="email", **known).secret  # type: ignore[arg-type]

@@ -179,7 +179,7 @@ def test_after_redaction_nothing_is_found_and_nothing_changes_again(
 
 
 @given(TEXTS, NAMES, st.sets(st.sampled_from(KINDS)))
-def test_spans_are_apart_in_order_and_of_the_kinds_asked_for(text: str, key: str, kinds: set[str]) -> None:
+def test_spans_are_apart_in_order_and_of_the_given_kinds(text: str, key: str, kinds: set[str]) -> None:
     spans = find_spans(text, key=key, kinds=kinds)
     ends = [0, *(span.end for span in spans)]
     for span, before in zip(spans, ends, strict=False):
@@ -210,7 +210,7 @@ def worth_a_look(text: str) -> bool:
 
 
 @given(TEXTS)
-def test_a_text_without_the_narrow_hint_has_nothing_to_find_under_a_key_that_says_nothing(text: str) -> None:
+def test_a_text_without_the_narrow_hint_has_nothing_to_find_under_a_key_without_a_kind(text: str) -> None:
     if not worth_a_look(text):
         assert find_spans(text, key="note") == []
 
@@ -255,11 +255,11 @@ def test_a_key_that_only_sounds_secret_hides_nothing(key: str, value: str) -> No
 
 
 @pytest.mark.parametrize(("key", "value", "kind"), FOUND_KEYS)
-def test_a_key_tells_what_stands_under_it(key: str, value: str, kind: str) -> None:
+def test_a_key_says_what_its_value_is(key: str, value: str, kind: str) -> None:
     assert find_spans(value, key=key) == [Span(0, len(value), kind)]
 
 
-def test_host_and_user_are_names_only_where_a_machine_is_told_of() -> None:
+def test_host_and_user_are_names_only_in_documents_of_a_machine() -> None:
     assert key_kind("host") is None
     assert key_kind("host", machine=True) == "host-name"
     assert find_spans("gpu-07", key="host", machine=True) == [Span(0, 6, "host-name")]

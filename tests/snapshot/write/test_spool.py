@@ -54,7 +54,7 @@ def pages(count: int) -> list[list[dict[str, Any]]]:
 
 
 def filled(out: Path, count: int) -> Path:
-    """A spool with that many pages of a run, closed; returns the file they are in."""
+    """Create a spool with that many pages of a run, close it, and return the file of the pages."""
     with opened(out) as begun:
         for number, page in enumerate(pages(count)):
             begun.append(RUN, Lane.SHARD, batch_from_rows(page), key=f"shard:{number}")
@@ -74,13 +74,13 @@ def test_pages_are_there_again_after_a_crash(out: Path) -> None:
         assert again.frames(RunPath("acme", "nano", "other")) == ()
 
 
-def test_a_torn_tail_costs_the_page_that_was_on_its_way_and_no_other(out: Path, tmp_path: Path) -> None:
+def test_a_torn_tail_costs_the_page_that_was_written_and_no_other(out: Path, tmp_path: Path) -> None:
     file = filled(out, 3)
-    whole = file.read_bytes()
+    data = file.read_bytes()
     with opened(out) as begun:
         ends = [frame.start + frame.size for frame in begun.frames(RUN)]
-    for cut in [*ends, *random.Random(1).sample(range(len(whole)), 40)]:
-        file.write_bytes(whole[:cut])
+    for cut in [*ends, *random.Random(1).sample(range(len(data)), 40)]:
+        file.write_bytes(data[:cut])
         with opened(out) as again:
             expected = sum(end <= cut for end in ends)
             assert len(again.frames(RUN)) == expected
@@ -89,15 +89,15 @@ def test_a_torn_tail_costs_the_page_that_was_on_its_way_and_no_other(out: Path, 
             assert [frame.key for frame in later.frames(RUN)][expected:] == ["live"]
 
 
-def test_a_flipped_byte_in_a_page_ends_what_is_believed(out: Path) -> None:
+def test_a_flipped_byte_in_a_page_ends_what_is_read(out: Path) -> None:
     file = filled(out, 3)
-    whole = file.read_bytes()
+    data = file.read_bytes()
     with opened(out) as begun:
         ends = [0, *(frame.start + frame.size for frame in begun.frames(RUN))]
-    for place in random.Random(2).sample(range(len(whole)), 60):
-        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0x40]) + whole[place + 1 :])
+    for offset in random.Random(2).sample(range(len(data)), 60):
+        file.write_bytes(data[:offset] + bytes([data[offset] ^ 0x40]) + data[offset + 1 :])
         with opened(out) as again:
-            assert len(again.frames(RUN)) == sum(end <= place for end in ends) - 1
+            assert len(again.frames(RUN)) == sum(end <= offset for end in ends) - 1
 
 
 def test_pages_in_any_order_and_lane_become_one_history(out: Path) -> None:
@@ -140,15 +140,15 @@ def test_a_run_that_was_finished_earlier_is_used_again(out: Path) -> None:
 def test_a_finished_run_that_is_damaged_is_fetched_again(out: Path) -> None:
     with opened(out) as begun:
         file = begun.store(run_info(), COVERAGE, [LanedBatch(Lane.SHARD, batch_from_rows(ROWS))]).file
-    whole = file.read_bytes()
-    for broken in (b"", whole[:-1], whole[:50], whole[:-60] + bytes(1) + whole[-59:], whole[1:]):
+    data = file.read_bytes()
+    for broken in (b"", data[:-1], data[:50], data[:-60] + bytes(1) + data[-59:], data[1:]):
         file.write_bytes(broken)
         with opened(out) as again:
             assert not again.stored
             assert not file.exists()
 
 
-def test_a_crash_between_finishing_and_tidying_leaves_no_pages_behind(out: Path) -> None:
+def test_a_crash_between_finishing_and_tidying_leaves_no_pages(out: Path) -> None:
     file = filled(out, 2)
     data = file.read_bytes()
     with opened(out) as begun:
@@ -160,7 +160,7 @@ def test_a_crash_between_finishing_and_tidying_leaves_no_pages_behind(out: Path)
 
 
 def test_a_run_under_a_temporary_name_is_not_finished(out: Path) -> None:
-    """Killed before the renaming, the file is complete; but a run that is discarded must not come back from it."""
+    """A process killed before the renaming leaves a complete file, but a discarded run must not come back."""
     with opened(out) as begun:
         file = begun.store(run_info(), COVERAGE, [LanedBatch(Lane.SHARD, batch_from_rows(ROWS))]).file
     file.rename(file.with_name(file.name + ".tmp"))
@@ -169,7 +169,7 @@ def test_a_run_under_a_temporary_name_is_not_finished(out: Path) -> None:
         assert names_in(file.parent) == []
 
 
-def test_another_plan_is_refused_and_told_the_way_out(out: Path) -> None:
+def test_another_plan_is_refused_with_the_next_step(out: Path) -> None:
     filled(out, 1)
     with pytest.raises(UsageError) as caught:
         Spool.open(out, plan={"runs": ["acme/nano/other"]})
@@ -221,7 +221,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(out: Path) -> None:
     opened(out).close()
 
 
-def test_a_lock_whose_folder_was_removed_meanwhile_is_not_one(out: Path) -> None:
+def test_a_lock_whose_folder_was_removed_does_not_count(out: Path) -> None:
     begun = opened(out)
     shutil.rmtree(begun.folder)
     with opened(out) as again:
@@ -410,7 +410,7 @@ def test_a_full_disk_under_the_encoder_is_the_same_error(out: Path, monkeypatch:
     assert names_in(begun.folder / "runs") == []
 
 
-def test_a_folder_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FileMissingError) as caught:
         opened(tmp_path / "none" / "a.wandb.zip")
     folder = str(tmp_path / "none" / "a.wandb.zip.partial")
@@ -487,7 +487,7 @@ def test_a_run_given_twice_is_a_usage_error(out: Path) -> None:
     assert names_in(out.parent) == []
 
 
-def test_a_run_that_cannot_be_kept_leaves_the_old_bundle_alone(out: Path) -> None:
+def test_a_run_that_cannot_be_stored_leaves_the_old_bundle_alone(out: Path) -> None:
     make_bundle(out)
     before = out.read_bytes()
     bad = BundleRun(
@@ -501,7 +501,7 @@ def test_a_run_that_cannot_be_kept_leaves_the_old_bundle_alone(out: Path) -> Non
     assert names_in(out.parent) == [out.name]
 
 
-def test_incomplete_runs_are_told(out: Path) -> None:
+def test_incomplete_runs_are_reported(out: Path) -> None:
     short = Coverage(promised_rows=9, received_rows=3, complete=False, reason="6 rows did not arrive")
     report = write_bundle(out, [bundle_run(coverage=short)])
     assert report.incomplete == ((RUN, "6 rows did not arrive"),)
