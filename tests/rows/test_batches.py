@@ -1,4 +1,4 @@
-"""Rows and W&B's exports into batches, and batches back into rows."""
+"""Batches of rows and of W&B's exports, and the rows of batches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pull_logs.rows.canonical import canon_row, same
 
 
 def column(*cells: object) -> pa.Table:
-    """A batch of one logged key, `x`."""
+    """Return the batch of one logged key, `x`."""
     return batch_from_rows([{"_step": step, "x": cell} for step, cell in enumerate(cells)])
 
 
@@ -46,7 +46,7 @@ def test_rows_of_a_batch_are_the_canonical_rows_in_step_order(rows: list[dict[st
 
 
 @given(nasty_rows)
-def test_columns_stand_in_bundle_order(rows: list[dict[str, Any]]) -> None:
+def test_columns_are_in_bundle_order(rows: list[dict[str, Any]]) -> None:
     names = batch_from_rows(rows).column_names
     inner = [name for name in names[1:] if name != RESIDUAL]
     assert names == ["_step", *sorted(inner, key=str.encode), *([RESIDUAL] if RESIDUAL in names else [])]
@@ -182,7 +182,7 @@ def test_a_residual_spelled_in_another_way_is_not_hashed_or_written(text: str) -
     assert caught.value.message == f"the residual of a row is not the canonical JSON of an object: {text!r}"
 
 
-def test_system_rows_have_no_steps_and_stand_in_timestamp_order() -> None:
+def test_system_rows_have_no_steps_and_are_in_timestamp_order() -> None:
     rows: list[dict[str, Any]] = [
         {"_timestamp": 2, "system.cpu": 1},
         {"system.cpu": "NaN", "_step": 3},

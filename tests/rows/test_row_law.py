@@ -1,4 +1,4 @@
-"""Law 1, `rows(write(rows)) == canon(rows)`, and law 3, the same rows give the same bytes."""
+"""Guarantee 1, `rows(write(rows)) == canon(rows)`, and 3, the same rows give the same bytes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def written(batches: Sequence[pa.Table], *, system: bool = False) -> bytes:
     return sink.getvalue()
 
 
-def cut(rows: Sequence[Mapping[str, Any]], places: Sequence[int]) -> list[pa.Table]:
-    bounds = [0, *sorted(place % (len(rows) + 1) for place in places), len(rows)]
+def cut(rows: Sequence[Mapping[str, Any]], cuts: Sequence[int]) -> list[pa.Table]:
+    bounds = [0, *sorted(bound % (len(rows) + 1) for bound in cuts), len(rows)]
     return [batch_from_rows(rows[start:end]) for start, end in pairwise(bounds)]
 
 
@@ -48,21 +48,21 @@ def test_raw_rows_pass_through_batch_merge_and_file(rows: list[dict[str, Any]]) 
 
 @given(nasty_rows | calm_rows, st.lists(st.integers(0, 20), max_size=4), st.randoms(use_true_random=False))
 def test_same_rows_give_the_same_bytes_however_cut_ordered_or_merged(
-    rows: list[dict[str, Any]], places: list[int], chance: random.Random
+    rows: list[dict[str, Any]], cuts: list[int], chance: random.Random
 ) -> None:
     expected = canonical(rows)
-    whole = written([batch_from_rows(expected)])
-    assert written(cut(expected, places)) == whole
+    uncut = written([batch_from_rows(expected)])
+    assert written(cut(expected, cuts)) == uncut
 
     shuffled = [dict(chance.sample(list(row.items()), len(row))) for row in expected]
-    fragments = [LanedBatch(Lane.LIVE, batch) for batch in cut(shuffled, places)]
+    fragments = [LanedBatch(Lane.LIVE, batch) for batch in cut(shuffled, cuts)]
     chance.shuffle(fragments)
-    assert written(list(merge_batches(fragments))) == whole
+    assert written(list(merge_batches(fragments))) == uncut
 
 
 @given(nasty_rows, st.lists(st.integers(0, 20), max_size=4))
-def test_a_file_read_and_written_again_keeps_its_bytes(rows: list[dict[str, Any]], places: list[int]) -> None:
-    first = written(cut(canonical(rows), places))
+def test_a_file_read_and_written_again_keeps_its_bytes(rows: list[dict[str, Any]], cuts: list[int]) -> None:
+    first = written(cut(canonical(rows), cuts))
     assert written(list(read_batches(first))) == first
 
 

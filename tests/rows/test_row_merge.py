@@ -1,4 +1,4 @@
-"""Law 2: one row per step, whatever the fragments and the order in which they came."""
+"""Guarantee 2: one row per step, whatever the fragments and the order in which they arrive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small bundles, and ZIP files of the kinds that nobody should open."""
+"""Small bundles, and hostile ZIP files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def make_bundle(path: Path, runs: Iterable[BundleRun] | None = None) -> Path:
 
 
 def members_of(path: Path | str) -> dict[str, bytes]:
-    """The bytes of every member of a bundle."""
+    """Return the bytes of every member of a bundle."""
     container = open_container(Path(path))
     try:
         return {name: container.read(name, limit=2**30) for name in container.sizes}
@@ -79,7 +79,7 @@ def unzipped(bundle: Path, folder: Path) -> Path:
 
 @dataclass
 class Raw:
-    """A member of a ZIP as a forger writes it; what is None is as it should be."""
+    """A member of a forged ZIP; fields that are None are correct."""
 
     name: bytes
     data: bytes = b""
@@ -103,17 +103,17 @@ class Raw:
     def central(self, offset: int) -> bytes:
         size = len(self.data) if self.size is None else self.size
         sizes = (zlib.crc32(self.data), len(self.data), size)
-        place = offset if self.offset is None else self.offset
+        claimed = offset if self.offset is None else self.offset
         head = struct.pack(
             "<4s6H3I5H2I",
             *(b"PK\x01\x02", 3 << 8 | 20, 20, self.flags, self.method, 0, 33, *sizes),
-            *(len(self.name), len(self.extra), 0, 0, 0, self.mode << 16, place),
+            *(len(self.name), len(self.extra), 0, 0, 0, self.mode << 16, claimed),
         )
         return head + self.name + self.extra
 
 
 def forge(path: Path, members: Sequence[Raw], *, comment: bytes = b"") -> Path:
-    """Write a ZIP whose fields say whatever the members say."""
+    """Write a ZIP with the fields of the members, correct or not."""
     body, directory = b"", b""
     for member in members:
         directory += member.central(len(body))
@@ -124,7 +124,7 @@ def forge(path: Path, members: Sequence[Raw], *, comment: bytes = b"") -> Path:
 
 
 def forged_from(bundle: Path, out: Path, change: Callable[[dict[str, Raw]], None]) -> Path:
-    """A bundle with some of its members changed, in the order they then have."""
+    """Write a bundle with some of its members changed, in their new order."""
     members = {name: Raw(name.encode(), data) for name, data in members_of(bundle).items()}
     change(members)
     return forge(out, list(members.values()))

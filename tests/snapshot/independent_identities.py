@@ -1,4 +1,7 @@
-"""The hashes of a bundle's content, over the reader of the page. See docs/bundle-format.md, "Identities"."""
+"""The hashes of a bundle's content, computed by the independent reader.
+
+See docs/bundle-format.md, "Identities".
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def framed(data: bytes) -> bytes:
 
 
 def streams(name: str, raw: Any) -> tuple[int, bytes, bytes]:
-    """Kind, doubles and texts of one cell."""
+    """Return kind, doubles and texts of one cell."""
     cell = value(raw)
     if name == "_step":
         return 7, struct.pack("<q", cell), b""
@@ -38,14 +41,14 @@ def streams(name: str, raw: Any) -> tuple[int, bytes, bytes]:
 
 
 def hash_of_rows(rows: list[Row]) -> str:
-    whole = hashlib.sha256(struct.pack("<Q", len(rows)))
+    hasher = hashlib.sha256(struct.pack("<Q", len(rows)))
     for name in sorted({name for row in rows for name in row}, key=str.encode):
         cells = [streams(name, row[name]) if name in row else (0, b"", b"") for row in rows]
         kinds, doubles, texts = zip(*cells, strict=True)
-        whole.update(framed(name.encode()))
+        hasher.update(framed(name.encode()))
         for stream in (bytes(kinds), b"".join(doubles), b"".join(texts)):
-            whole.update(hashlib.sha256(stream).digest())
-    return f"sha256:{whole.hexdigest()}"
+            hasher.update(hashlib.sha256(stream).digest())
+    return f"sha256:{hasher.hexdigest()}"
 
 
 def rows_hash(reader: Reader, path: str) -> str:
@@ -53,10 +56,10 @@ def rows_hash(reader: Reader, path: str) -> str:
 
 
 def content_id(reader: Reader) -> str:
-    whole = hashlib.sha256()
+    hasher = hashlib.sha256()
     for path, run in zip(reader.folders, reader.runs, strict=True):
         facts = {name: run[name] for name in FACTS} | {"path": path, "tags": sorted(run["tags"])}
         for text in (canonical(facts), run["config"].encode(), run["summary"].encode()):
-            whole.update(framed(text))
-        whole.update(framed(rows_hash(reader, path).encode()))
-    return f"sha256:{whole.hexdigest()}"
+            hasher.update(framed(text))
+        hasher.update(framed(rows_hash(reader, path).encode()))
+    return f"sha256:{hasher.hexdigest()}"

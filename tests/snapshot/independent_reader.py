@@ -1,4 +1,4 @@
-"""A reader written from docs/bundle-format.md alone: the standard library and pyarrow.parquet, nothing of ours."""
+"""A reader written from docs/bundle-format.md alone, with the standard library and pyarrow.parquet."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Row = dict[str, Any]
 FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
-def is_double(whole: int) -> bool:
-    return whole.bit_length() - (whole & -whole).bit_length() < 53 and whole.bit_length() <= 1024
+def is_double(number: int) -> bool:
+    return number.bit_length() - (number & -number).bit_length() < 53 and number.bit_length() <= 1024
 
 
 def value(raw: Any) -> Any:  # docs/bundle-format.md, "Values"
@@ -32,7 +32,7 @@ def value(raw: Any) -> Any:  # docs/bundle-format.md, "Values"
     return int(raw) if raw == math.floor(raw) else raw
 
 
-def stands_for(segment: str, name: str) -> bool:  # docs/bundle-format.md, "Names"
+def encodes(segment: str, name: str) -> bool:  # docs/bundle-format.md, "Names"
     text, _, mark = segment.partition("=")[2].partition("~")
     return hashlib.sha256(name.encode()).hexdigest()[:8] == mark if mark else unquote(text) == name
 
@@ -52,7 +52,7 @@ class Reader:
         self.folders: dict[str, str] = {}
         for run in self.runs:
             names = run["entity"], run["project"], run["run_id"]
-            fits = (place for place in known if all(map(stands_for, place.split("/")[1:], names)))
+            fits = (folder for folder in known if all(map(encodes, folder.split("/")[1:], names)))
             self.folders["/".join(names)] = next(fits)
 
     def table(self, name: str) -> list[Row]:

@@ -1,8 +1,7 @@
-"""The damage proof: whatever happens to the bytes of a recorded bundle is found, located, and never read as rows.
+"""Every change of the bytes of a recorded bundle is found and located, and never read as rows.
 
-Edits are random but seeded. Half of their places are drawn from all bytes, half
-from the parts of the ZIP (each header, each file, each directory entry alike),
-so that the small parts are hit as well as the large ones.
+Edits are random but seeded. Half of the offsets are drawn from all bytes, half from the parts of the
+ZIP (each header, each file, each directory entry with the same weight), so that small parts are changed too.
 """
 
 from __future__ import annotations
@@ -30,24 +29,24 @@ from pull_logs.snapshot.read.verify import CONTAINER, Damage, verify_bundle
 from pull_logs.snapshot.write.seal import write_bundle
 
 RUNS = ("kill1e2s", "mlp5e2s0", "nan1e6s0")
-"""A run that was killed, one of another model, and one whose loss became NaN: mixed columns and media in each."""
+"""A killed run, one of another model, and one whose loss became NaN; each has mixed columns and media."""
 
 SLOW = (pytest.mark.slow, pytest.mark.timeout(1200))
 
 
 def counts(sample: int, full: int, *, parts: int) -> pytest.MarkDecorator:
-    """A sample for every day, and all in parts of a few minutes; each part draws changes of its own."""
+    """A sample for every day, and the rest in parts of a few minutes; each part draws different changes."""
     every = [pytest.param(full // parts, part, id=f"part-{part}", marks=SLOW) for part in range(parts)]
     return pytest.mark.parametrize(("count", "seed"), [pytest.param(sample, -1, id="sample"), *every])
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some bytes of the ZIP: a file's own, the header before it, its directory entry, or the end record.
+    """A part of the ZIP: the content of a file, the header before it, its directory entry, or the end record.
 
     Attributes:
-        member: The file they speak of; "container" for the end record.
-        content: Whether they are the file's own bytes.
+        member: The file that it belongs to; "container" for the end record.
+        content: Whether it is the content of the file.
     """
 
     start: int
@@ -62,20 +61,20 @@ class Whole:
 
     Attributes:
         data: Its bytes.
-        parts: Them again, part by part.
-        told: Per run, what reading it gives.
-        tables: Per run, the same as the tables that its rows are made of.
+        parts: The parts of the ZIP.
+        readings: Per run, all that reading it returns.
+        tables: Per run, its facts and the tables of its rows.
     """
 
     data: bytes
     parts: tuple[Part, ...]
-    told: dict[str, str]
+    readings: dict[str, str]
     tables: dict[str, bytes]
 
-    def around(self, place: int) -> Part:
-        return next(part for part in self.parts if part.start <= place < part.end)
+    def around(self, position: int) -> Part:
+        return next(part for part in self.parts if part.start <= position < part.end)
 
-    def place(self, chance: random.Random) -> int:
+    def position(self, chance: random.Random) -> int:
         if chance.random() < 0.5:
             return chance.randrange(len(self.data))
         part = chance.choice(self.parts)
@@ -84,24 +83,24 @@ class Whole:
 
 def parts_of(path: Path) -> Iterator[Part]:
     container = ZipContainer(path)
-    entries, place = container.entries, 0
+    entries, position = container.entries, 0
     for name, entry in entries.items():
         yield Part(entry.header, entry.start, name, content=False)
         yield Part(entry.start, entry.end, name, content=True)
-        place = entry.end
+        position = entry.end
     for name in entries:
-        yield Part(place, place := place + 46 + len(name), name, content=False)
-    yield Part(place, container.length, CONTAINER, content=False)
+        yield Part(position, position := position + 46 + len(name), name, content=False)
+    yield Part(position, container.length, CONTAINER, content=False)
     container.close()
 
 
-def told_by(run: Run) -> str:
-    """All that a run says, kinds and NaN included."""
+def reading_of(run: Run) -> str:
+    """Return all content of a run, including kinds and NaN."""
     return repr((run.info, run.coverage, list(run.scan_history()), list(run.system_rows())))
 
 
 def tables_of(run: Run) -> bytes:
-    """Facts and tables of a run: where these are the same bytes, so are the rows that are made of them."""
+    """Return facts and tables of a run as bytes: if they are equal, the rows are."""
     digest = hashlib.sha256(repr((run.info, run.coverage)).encode())
     system = run.system_table()
     for table in [*run.batches(), *([] if system is None else [system])]:
@@ -112,14 +111,14 @@ def tables_of(run: Run) -> bytes:
     return digest.digest()
 
 
-def says_the_same(run: Run, whole: Whole) -> bool:
+def says_the_same(run: Run, intact: Whole) -> bool:
     name = str(run.path)
-    return tables_of(run) == whole.tables[name] or told_by(run) == whole.told[name]
+    return tables_of(run) == intact.tables[name] or reading_of(run) == intact.readings[name]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    path = tmp_path_factory.mktemp("whole") / "a.wandb.zip"
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    path = tmp_path_factory.mktemp("intact") / "a.wandb.zip"
     with open_bundle(RECORDED) as recorded:
         write_bundle(path, [recorded[run_id] for run_id in RUNS])
     assert verify_bundle(path).damages == ()
@@ -127,33 +126,33 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     assert parts[0].start == 0
     assert all(left.end == right.start for left, right in pairwise(parts))
     with open_bundle(path) as bundle:
-        told = {str(run.path): told_by(run) for run in bundle.runs()}
+        readings = {str(run.path): reading_of(run) for run in bundle.runs()}
         tables = {str(run.path): tables_of(run) for run in bundle.runs()}
-        assert len(set(tables.values())) == len(told)
-        return Whole(path.read_bytes(), parts, told, tables)
+        assert len(set(tables.values())) == len(readings)
+        return Whole(path.read_bytes(), parts, readings, tables)
 
 
-def silently_wrong(path: Path, whole: Whole) -> list[str]:
-    """The runs that read otherwise than they were written, without an error."""
+def silently_wrong(path: Path, intact: Whole) -> list[str]:
+    """Return the runs that are read with other content than was written, without an error."""
     try:
         bundle = open_bundle(path)
     except PullLogsError:
         return []
     with bundle:
-        if bundle.run_paths != tuple(whole.told):
+        if bundle.run_paths != tuple(intact.readings):
             return ["run_paths"]
-        return [name for name in whole.told if reads_wrong(bundle, name, whole)]
+        return [name for name in intact.readings if reads_wrong(bundle, name, intact)]
 
 
-def reads_wrong(bundle: Bundle, name: str, whole: Whole) -> bool:
+def reads_wrong(bundle: Bundle, name: str, intact: Whole) -> bool:
     try:
-        return not says_the_same(bundle[name], whole)
+        return not says_the_same(bundle[name], intact)
     except PullLogsError:
         return False
 
 
-def readable(path: Path, whole: Whole) -> set[str]:
-    """The runs that can be read still, the way large files are: page by page, not hashed whole before."""
+def readable(path: Path, intact: Whole) -> set[str]:
+    """Return the runs that can still be read as large files are: by page, without a hash of the file."""
     try:
         bundle = open_bundle(path)
     except PullLogsError:
@@ -161,9 +160,9 @@ def readable(path: Path, whole: Whole) -> set[str]:
     with bundle, pytest.MonkeyPatch.context() as patch:
         patch.setattr(parquet_member, "SMALL_FILE", 0)
         found = set()
-        for name in whole.told:
+        for name in intact.readings:
             try:
-                assert says_the_same(bundle[name], whole), name
+                assert says_the_same(bundle[name], intact), name
             except PullLogsError:
                 continue
             found.add(name)
@@ -171,7 +170,7 @@ def readable(path: Path, whole: Whole) -> set[str]:
 
 
 def check_location(damages: tuple[Damage, ...], part: Part, offset: int) -> None:
-    """A flip is told where it is; `offset` counts from the beginning of the part."""
+    """Check that a flip is located; `offset` counts from the beginning of the part."""
     assert damages
     if not part.content:
         assert {damage.member for damage in damages} <= {part.member, CONTAINER}
@@ -183,7 +182,7 @@ def check_location(damages: tuple[Damage, ...], part: Part, offset: int) -> None
 
 
 def sharpness(damages: tuple[Damage, ...], part: Part) -> str:
-    """How closely a damage was located."""
+    """Return how exactly damage was located."""
     if not part.content or run_of_member(part.member) is None:
         return "member"
     if damages[0].column:
@@ -193,49 +192,51 @@ def sharpness(damages: tuple[Damage, ...], part: Part) -> str:
 
 @counts(50, 10_000, parts=20)
 def test_every_flipped_bit_is_found_and_located_and_never_read_as_rows(
-    whole: Whole, tmp_path: Path, count: int, seed: int
+    intact: Whole, tmp_path: Path, count: int, seed: int
 ) -> None:
     chance, path, located = random.Random(seed), tmp_path / "a.wandb.zip", Counter[str]()
-    path.write_bytes(whole.data)
+    path.write_bytes(intact.data)
     for _ in range(count):
-        place, bit = whole.place(chance), chance.randrange(8)
-        part = whole.around(place)
+        position, bit = intact.position(chance), chance.randrange(8)
+        part = intact.around(position)
         with path.open("r+b") as file:
-            file.seek(place)
-            file.write(bytes([whole.data[place] ^ 1 << bit]))
-        where = f"bit {bit} of byte {place - part.start} of {part}"
+            file.seek(position)
+            file.write(bytes([intact.data[position] ^ 1 << bit]))
+        where = f"bit {bit} of byte {position - part.start} of {part}"
         damages = verify_bundle(path).damages
-        check_location(damages, part, place - part.start)
+        check_location(damages, part, position - part.start)
         located[sharpness(damages, part)] += 1
-        assert silently_wrong(path, whole) == [], where
-        left = readable(path, whole)
+        assert silently_wrong(path, intact) == [], where
+        left = readable(path, intact)
         if part.content and (hurt := run_of_member(part.member)):
-            assert left >= whole.told.keys() - {hurt}, where
+            assert left >= intact.readings.keys() - {hurt}, where
         with path.open("r+b") as file:
-            file.seek(place)
-            file.write(whole.data[place : place + 1])
-    assert path.read_bytes() == whole.data
-    print(dict(located))  # noqa: T201 - `pytest -s` tells how closely
+            file.seek(position)
+            file.write(intact.data[position : position + 1])
+    assert path.read_bytes() == intact.data
+    print(dict(located))  # noqa: T201 - `pytest -s` shows how exactly
 
 
-def cut(whole: Whole, chance: random.Random) -> tuple[bytes, int, int]:
-    """The bundle without its end, or without some bytes in the middle; and where these were."""
-    start = whole.place(chance)
+def cut(intact: Whole, chance: random.Random) -> tuple[bytes, int, int]:
+    """Return the bundle without its end or without some bytes inside, and their range."""
+    start = intact.position(chance)
     end = (
-        len(whole.data) if chance.random() < 0.5 else min(start + chance.randrange(1, 5000), len(whole.data))
+        len(intact.data)
+        if chance.random() < 0.5
+        else min(start + chance.randrange(1, 5000), len(intact.data))
     )
-    return whole.data[:start] + whole.data[end:], start, end
+    return intact.data[:start] + intact.data[end:], start, end
 
 
-def edited(whole: Whole, chance: random.Random) -> tuple[bytes, int, int]:
-    """The bundle with up to 512 bytes zeroed, replaced at random or by those of another place; and where."""
+def edited(intact: Whole, chance: random.Random) -> tuple[bytes, int, int]:
+    """Return the bundle with up to 512 bytes zeroed, random or copied from elsewhere, and their range."""
     while True:
-        start = whole.place(chance)
-        size = min(chance.choice([2, 3, 8, 64, 512]), len(whole.data) - start)
-        other = chance.randrange(len(whole.data) - size)
-        new = chance.choice([bytes(size), chance.randbytes(size), whole.data[other : other + size]])
-        data = whole.data[:start] + new + whole.data[start + size :]
-        if data != whole.data:
+        start = intact.position(chance)
+        size = min(chance.choice([2, 3, 8, 64, 512]), len(intact.data) - start)
+        other = chance.randrange(len(intact.data) - size)
+        new = chance.choice([bytes(size), chance.randbytes(size), intact.data[other : other + size]])
+        data = intact.data[:start] + new + intact.data[start + size :]
+        if data != intact.data:
             return data, start, start + size
 
 
@@ -245,28 +246,28 @@ Change: TypeAlias = Callable[[Whole, random.Random], tuple[bytes, int, int]]
 @pytest.mark.parametrize("change", [cut, edited])
 @counts(20, 1_000, parts=2)
 def test_every_cut_and_edit_is_found_and_located_and_never_read_as_rows(
-    whole: Whole, tmp_path: Path, count: int, seed: int, change: Change
+    intact: Whole, tmp_path: Path, count: int, seed: int, change: Change
 ) -> None:
     chance, path = random.Random(seed), tmp_path / "a.wandb.zip"
     for number in range(count):
-        data, start, end = change(whole, chance)
+        data, start, end = change(intact, chance)
         path.write_bytes(data)
-        touched = {part.member for part in whole.parts if part.start < end and start < part.end}
+        touched = {part.member for part in intact.parts if part.start < end and start < part.end}
         where = f"{number}: bytes {start} to {end}, of {sorted(touched)}"
         named = {damage.member for damage in verify_bundle(path).damages}
         assert named, where
         assert named <= {*touched, CONTAINER}, where
         if change is edited and CONTAINER not in named:
-            assert named >= {member for member in touched if differs(whole, data, member)}, where
-        assert silently_wrong(path, whole) == [], where
-        readable(path, whole)
+            assert named >= {member for member in touched if differs(intact, data, member)}, where
+        assert silently_wrong(path, intact) == [], where
+        readable(path, intact)
     print({change.__name__: count})  # noqa: T201
 
 
-def differs(whole: Whole, data: bytes, member: str) -> bool:
-    """Whether a file's own bytes are others in `data`."""
+def differs(intact: Whole, data: bytes, member: str) -> bool:
+    """Return whether the content of a file differs in `data`."""
     return any(
-        whole.data[part.start : part.end] != data[part.start : part.end]
-        for part in whole.parts
+        intact.data[part.start : part.end] != data[part.start : part.end]
+        for part in intact.parts
         if part.content and part.member == member
     )

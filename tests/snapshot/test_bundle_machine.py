@@ -1,4 +1,4 @@
-"""A spool and its bundle through a life of crashes, against a dict of rows, and files, believed perfect."""
+"""A spool and its bundle through many crashes, compared with a model of dicts."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ pages = st.tuples(st.sampled_from(Lane), st.one_of(small_rows, nasty_rows, small
 
 
 def believed(pages: Sequence[Page]) -> Rows:
-    """The rows of a run whose pages these are."""
+    """Return the rows of a run with these pages."""
     return merge_rows([Fragment(lane, canon_row(row)) for lane, rows in pages for row in rows])
 
 
 class BundleMachine(RuleBasedStateMachine):
-    """What happens to a pull.
+    """The events of a pull.
 
-    `pages` are those that must be in the spool, `done` the rows of the runs that are finished in it, and
-    `sealed` those of every run of the bundle.
+    `pages` are the pages that must be in the spool, `done` the rows of its finished runs, and `sealed` the
+    rows of every run of the bundle.
     """
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class BundleMachine(RuleBasedStateMachine):
 
     @initialize(seed=st.integers(0, 2**32), parts=st.booleans())
     def begin(self, seed: int, parts: bool) -> None:  # noqa: FBT001 - hypothesis passes it by name
-        """With `parts` every page is as a long one: in several frames, and merged a part at a time."""
+        """With `parts`, every page is stored like a long one: in several frames, merged in parts."""
         self.chance = random.Random(seed)
         if parts:
             self.patch.setattr(frames, "FRAME_ROWS", 2)
@@ -102,7 +102,7 @@ class BundleMachine(RuleBasedStateMachine):
             self.patch.setattr(sweep, "CACHE_BYTES", 0)
 
     def crash(self) -> None:
-        """The process is gone with its lock, nothing is sealed."""
+        """The process ends and releases its lock; nothing is sealed."""
         self.spool.close()
 
     def resume(self) -> None:
@@ -155,7 +155,7 @@ class BundleMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(self.pages.values()))
     @rule(torn=st.floats(0, 1, exclude_max=True), page=pages)
     def crash_while_a_page_is_written(self, torn: float, page: Page) -> None:
-        """The page that was on its way is lost, and another comes in its place."""
+        """The page that was being written is lost, and another one follows."""
         path = self.chance.choice(sorted(path for path, known in self.pages.items() if known))
         found, key = self.spool.frames(path), f"page:{len(self.pages[path]) - 1}"
         start = max((frame.start + frame.size for frame in found if frame.key != key), default=0)
@@ -179,7 +179,7 @@ class BundleMachine(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.done))
     @rule(torn=st.floats(0, 1, exclude_max=True))
     def a_finished_run_is_cut_short_by_a_bad_disk(self, torn: float) -> None:
-        """It is as if it had never come: its pages are gone, so it has to come again."""
+        """Its pages are deleted, so the run has to be pulled again."""
         path = self.chance.choice(sorted(self.done))
         file = self.spool.stored[path].file
         self.crash()
@@ -196,7 +196,7 @@ class BundleMachine(RuleBasedStateMachine):
 
     @rule()
     def crash_when_the_bundle_has_its_name(self) -> None:
-        """The bundle is there and the spool still is: the next seal makes the same."""
+        """Both the bundle and the spool exist: the next seal gives the same bundle."""
         temp = self.spool.folder / "bundle.zip"
         self.bundle_id = seal_runs(self.spool.stored.values(), out=self.out, temp=temp).bundle_id
         self.sealed = dict(self.done)
@@ -206,7 +206,7 @@ class BundleMachine(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.sealed))
     @rule(paths=st.sets(run_paths))
     def adopt(self, paths: set[RunPath]) -> None:
-        """A refresh takes over the runs that have not changed."""
+        """A refresh copies the runs that have not changed."""
         assert self.sealed is not None
         with open_bundle(self.out) as old:
             for path in sorted(paths & self.sealed.keys()):
@@ -227,7 +227,7 @@ class BundleMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sealed is not None)
     @rule()
     def made_at_once_it_is_the_same_bundle(self) -> None:
-        """No history of appends, crashes and refreshes shows in the bytes."""
+        """The bytes do not depend on the order of appends, crashes and refreshes."""
         assert self.sealed is not None
         again = self.folder / "b.wandb.zip"
         runs = [bundle_run(path, rows) for path, rows in self.sealed.items()]
@@ -244,16 +244,16 @@ class BundleMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sealed is not None)
     @rule(bit=st.integers(0, 7))
     def a_flipped_bit_is_found_and_mended(self, bit: int) -> None:
-        whole = self.out.read_bytes()
-        place = self.chance.randrange(len(whole))
-        self.out.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+        intact = self.out.read_bytes()
+        offset = self.chance.randrange(len(intact))
+        self.out.write_bytes(intact[:offset] + bytes([intact[offset] ^ 1 << bit]) + intact[offset + 1 :])
         assert verify_bundle(self.out).damages
-        self.out.write_bytes(whole)
+        self.out.write_bytes(intact)
 
     @precondition(lambda self: self.sealed is not None)
     @rule(keep=st.sets(run_paths))
     def subset(self, keep: set[RunPath]) -> None:
-        """Some runs of a bundle are a bundle, with the same rows hashes."""
+        """A subset of a bundle is a bundle with the same rows hashes."""
         assert self.sealed is not None
         less = self.folder / "less.wandb.zip"
         with open_bundle(self.out) as old:
@@ -283,7 +283,7 @@ class BundleMachine(RuleBasedStateMachine):
 
 
 def files_of(rows: Sequence[Mapping[str, Any]]) -> list[TextFile]:
-    """What a run of these rows logged: nothing, or files of which some share a place but for case."""
+    """Return the files of a run of these rows: none, or some whose names differ only in case."""
     contents = {f"log/{row['_step']}": repr(row).encode("utf-8", "replace") for row in rows[:2]}
     if len(rows) > 1:
         contents |= {"A": b"upper", "a": b"lower", "..": b"", "n" * 300: b"long"}
@@ -291,7 +291,7 @@ def files_of(rows: Sequence[Mapping[str, Any]]) -> list[TextFile]:
 
 
 def info_of(path: RunPath, rows: Sequence[Mapping[str, Any]]) -> RunInfo:
-    """A run whose summary is its last row, as W&B's is."""
+    """Return a run whose summary is its last row, as in W&B."""
     return RunInfo(path=path, name="r", state="finished", summary=dict(rows[-1]) if rows else {})
 
 

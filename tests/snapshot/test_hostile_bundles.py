@@ -1,4 +1,4 @@
-"""Bundles as strangers may make them: each is refused with its reason, and nothing is written anywhere."""
+"""Hostile bundles: each is refused with the reason, and nothing is written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def everything_under(folder: Path) -> set[str]:
 
 
 def refusal(path: Path) -> DamageError:
-    """How a bundle is refused; `verify_bundle` tells the same, and neither leaves anything behind."""
+    """Return the refusal of a bundle; `verify_bundle` reports the same, and neither leaves a file."""
     before = everything_under(path.parent)
     with pytest.raises(DamageError) as caught:
         open_bundle(path)
@@ -160,7 +160,7 @@ def test_many_members_in_the_same_bytes_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [10**6, 2**32 - 2])
-def test_a_size_that_lies_is_refused(good: Path, size: int) -> None:
+def test_a_wrong_size_is_refused(good: Path, size: int) -> None:
     def change(members: dict[str, Raw]) -> None:
         members[HISTORY].size = size
 
@@ -214,7 +214,7 @@ def test_a_comment_is_refused(good: Path) -> None:
         ((0, 0, 0, 0, 0, 4, 0), "4 bytes before the directory belong to no member"),
     ],
 )
-def test_an_end_record_that_lies_is_refused(good: Path, fields: tuple[int, ...], reason: str) -> None:
+def test_a_wrong_end_record_is_refused(good: Path, fields: tuple[int, ...], reason: str) -> None:
     path = good.parent / "bad.wandb.zip"
     path.write_bytes(b"PK\x03\x04" + struct.pack("<4s4H2IH", b"PK\x05\x06", *fields))
     message = refusal(path).message
@@ -266,7 +266,7 @@ def test_members_out_of_order_are_refused(good: Path) -> None:
 
 
 def with_manifest(good: Path, data: bytes) -> DamageError:
-    """The refusal of a bundle with that manifest, and the digest that belongs to it."""
+    """Return the refusal of a bundle with this manifest and its digest."""
 
     def change(members: dict[str, Raw]) -> None:
         members["datapackage.json"].data = data
@@ -371,7 +371,7 @@ def test_a_folder_with_another_file_is_refused(good: Path) -> None:
     assert folder_refusal(good, lambda folder: (folder / "notes.txt").touch()) == unsafe(good, reason)
 
 
-def test_a_folder_with_a_run_of_nobody_is_refused(good: Path) -> None:
+def test_a_folder_with_a_run_that_is_not_in_the_manifest_is_refused(good: Path) -> None:
     def add(folder: Path) -> None:
         (folder / PLACE / "history.parquet").rename(
             folder / "runs/entity=acme/project=nano/run=b/system.parquet"

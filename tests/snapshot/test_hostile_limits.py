@@ -1,7 +1,7 @@
-"""Bundles that ask for more than they may have are refused in under a second and 300 MB, whatever they claim.
+"""Bundles that exceed limits are refused within a second and 300 MB.
 
-What is refused by its names and fields is in `test_hostile_bundles.py`; these are the heavy ones. Each is
-opened, read and verified in a process of its own that measures itself.
+Bundles refused for names and fields are in `test_hostile_bundles.py`; these are the large ones. Each is
+opened, read and verified in a separate process that measures its own time and memory.
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ def check(path):
     if damages:
         raise DamageError(damages[0].reason)
 
-told = []
+found = []
 for use in (read, check):
     start = time.process_time()
     try:
         use(sys.argv[1])
-        told.append("not refused")
+        found.append("not refused")
     except DamageError as exc:
-        told.append(exc.message)
-    told.append(time.process_time() - start)
+        found.append(exc.message)
+    found.append(time.process_time() - start)
 status = Path("/proc/self/status")
 peak = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1] if status.exists() else 0
-print(json.dumps([*told, int(peak) * 1024]))
+print(json.dumps([*found, int(peak) * 1024]))
 """
 
 
 def refusal(path: Path) -> tuple[str, str]:
-    """How reading and verifying a bundle are refused, by a process that stays within its limits."""
+    """Return the refusals of reading and of verifying a bundle, by a process within its limits."""
     before = sorted(path.parent.iterdir())
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, str(path)],
@@ -103,21 +103,21 @@ def zeros(rows: int) -> pa.Array:
 
 
 def bomb_of_rows() -> bytes:
-    """A row group larger than any of the format: a few hundred bytes a column stand for any number of cells."""
+    """A row group larger than the format allows: a few hundred bytes per column give any number of cells."""
     return parquet(stepped(400_000, x=zeros(400_000)), row_group_size=400_000)
 
 
 def bomb_of_text() -> bytes:
-    """13 GB of text out of one dictionary entry."""
+    """13 GB of text from one dictionary entry."""
     rows = 131_072
     text = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows), ["x" * 100_000])
     return parquet(stepped(rows, x=text), use_dictionary=["x"], row_group_size=rows)
 
 
 def bomb_of_zstd() -> bytes:
-    """Pages of zstd that grow ten thousandfold, in one column after the other: 12 GB together."""
+    """Pages of zstd that expand ten thousandfold, in one column after the other: 12 GB in total."""
     text = pa.array(["y" * 500_000_000])
-    columns = dict.fromkeys((f"x{place}" for place in range(24)), text)
+    columns = dict.fromkeys((f"x{index}" for index in range(24)), text)
     return parquet(stepped(1, **columns), use_dictionary=False, write_statistics=False)
 
 
@@ -130,7 +130,7 @@ def nested() -> bytes:
 
 
 def with_history(path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A bundle whose hashes are all right and whose history is what somebody else made."""
+    """A bundle with correct hashes whose history another program wrote."""
     metadata = pq.read_metadata(io.BytesIO(data))
     footer = data[-8 - int.from_bytes(data[-8:-4], "little") :]
     digests = [f"sha256:{hashlib.sha256(part).hexdigest()}" for part in (data, footer)]
@@ -170,17 +170,17 @@ def with_history(path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch) -> Pa
         (nested, "column 'x' of the Parquet file is nested"),
     ],
 )
-def test_a_history_that_stands_for_too_much_or_is_of_another_kind(
+def test_a_history_that_expands_to_too_much_or_is_of_another_kind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Callable[[], bytes], reason: str
 ) -> None:
     data = made()
     assert len(data) < 2_000_000
     path = with_history(tmp_path / "bad.wandb.zip", data, monkeypatch)
     reading, verifying = refusal(path)
-    place = "runs/entity=acme/project=nano/run=3fk2a/history.parquet"
+    index = "runs/entity=acme/project=nano/run=3fk2a/history.parquet"
     assert reading.startswith(f"{str(path)!r} is damaged: history.parquet of run 'acme/nano/3fk2a': ")
     assert reading.endswith(reason)
-    assert verifying.startswith(f"{place!r} cannot be read: ")
+    assert verifying.startswith(f"{index!r} cannot be read: ")
     assert verifying.endswith(reason)
 
 
@@ -216,14 +216,14 @@ HUGE: Mapping[str, tuple[Callable[[], bytes], str]] = {
 def test_a_huge_manifest(tmp_path: Path, kind: str) -> None:
     made, reason = HUGE[kind]
     path = with_manifest(tmp_path, made())
-    told = f"{str(path)!r} {reason}"
+    message = f"{str(path)!r} {reason}"
     reading, verifying = refusal(path)
-    assert told in {reading, verifying}
-    assert reading == told
+    assert message in {reading, verifying}
+    assert reading == message
 
 
 def test_a_manifest_of_the_library_is_far_from_its_limit(tmp_path: Path) -> None:
-    path = make_bundle(tmp_path / "a.wandb.zip", [bundle_run(f"a/b/{place}") for place in range(40)])
+    path = make_bundle(tmp_path / "a.wandb.zip", [bundle_run(f"a/b/{index}") for index in range(40)])
     data = members_of(path)["datapackage.json"]
     assert sum(data.count(mark) for mark in (b",", b"[", b"{")) < 15 * (40 + 4)
 
@@ -231,10 +231,10 @@ def test_a_manifest_of_the_library_is_far_from_its_limit(tmp_path: Path) -> None
 def test_thousands_of_members_in_the_same_bytes(tmp_path: Path) -> None:
     first = Raw(b"runs/entity=e/project=p/run=r/history.parquet", b"x" * 1000)
     rest = [
-        Raw(f"runs/entity=e/project=p/run=r{place}/history.parquet".encode(), size=0, offset=0)
-        for place in range(3_000)
+        Raw(f"runs/entity=e/project=p/run=r{index}/history.parquet".encode(), size=0, offset=0)
+        for index in range(3_000)
     ]
     path = forge(tmp_path / "bad.wandb.zip", [first, *rest])
     name = "runs/entity=e/project=p/run=r0/history.parquet"
-    told = f"{str(path)!r} is not safe to use: member {name!r} overlaps its neighbour"
-    assert refusal(path) == (told, told)
+    message = f"{str(path)!r} is not safe to use: member {name!r} overlaps its neighbour"
+    assert refusal(path) == (message, message)

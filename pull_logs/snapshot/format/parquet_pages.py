@@ -36,7 +36,7 @@ _ENCODINGS = frozenset({0, 3, 5, 8, 9})
 """PLAIN, RLE, DELTA_BINARY_PACKED, RLE_DICTIONARY and BYTE_STREAM_SPLIT."""
 
 _CHUNK: Wanted = {1: {}, 3: {3: {}, 7: {}, 9: {}, 11: {}}, 8: {}, 9: {}}
-"""A chunk: its file (1); the path (3), size (7) and offsets (9, 11) of its metadata; its encryption (8, 9)."""
+"""A chunk: its file (1); path (3), size (7) and offsets (9, 11) in its metadata; its encryption (8, 9)."""
 
 _FOOTER: Wanted = {2: {4: {}, 5: {}}, 3: {}, 4: {1: _CHUNK, 3: {}}}
 """A footer: name (4) and children (5) of each column; the rows; chunks (1) and rows (3) of each row group."""

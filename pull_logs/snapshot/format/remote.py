@@ -4,8 +4,8 @@ It is known in advance what is read of a bundle: its index at both ends, then th
 and the requested columns. These byte ranges are announced (`RemoteFile.expect`), and each is requested as a
 unit when its first byte is needed. Every byte is checked as in a local bundle.
 
-fsspec's own `cat_ranges` is not used: it sends one request for each range at once, without joining ranges
-that are close together (4 requests instead of 1 for two columns of a run), and for HTTP it accepts the
+fsspec's own `cat_ranges` is not used: it sends one request per range without joining those that are close
+together (101 requests instead of 7 for a run of 400,000 rows and 24 metrics), and for HTTP it accepts the
 complete file from a server that ignores ranges.
 
 A URL may contain a signature or a password. Errors and `Bundle.path` show it without query and user.

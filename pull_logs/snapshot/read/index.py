@@ -27,6 +27,7 @@ from pull_logs.snapshot.format import (
     parse_manifest,
     sha256,
 )
+from pull_logs.suggestions import counted
 
 MAX_RUNS_TABLE = 2 * 2**30
 """Most bytes of `runs.parquet`."""
@@ -107,7 +108,7 @@ def _checked_folders(table: RunTable, manifest: Manifest, *, path: str) -> Itera
         yield folder
     orphans = len(resources) - known + len(manifest.files) - with_files
     if orphans:
-        raise _damaged(path, f"{orphans} files belong to no run", MANIFEST)
+        raise _damaged(path, f"{counted(orphans, 'file')} without a run", MANIFEST)
 
 
 def _check_file_members(folder: str, files: Sequence[FileResource], *, path: str) -> None:

@@ -180,7 +180,7 @@ def test_a_container_that_was_closed_says_so(tmp_path: Path) -> None:
     assert str(caught.value) == f"{str(container.path)!r} is closed"
 
 
-def test_chunks_that_are_not_of_the_size_told_are_refused(tmp_path: Path) -> None:
+def test_chunks_of_another_size_than_announced_are_refused(tmp_path: Path) -> None:
     with (tmp_path / "a.zip").open("w+b") as file, pytest.raises(BundleDamagedError) as caught:
         ContainerWriter(file).add("FORMAT", [b"abc"], size=4)
     assert str(caught.value) == "'FORMAT' has 3 bytes and should have 4"

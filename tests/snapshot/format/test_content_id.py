@@ -1,4 +1,4 @@
-"""The rows hash and the content id: the same for the same content, and for nothing else."""
+"""The rows hash and the content id: equal if and only if the content is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pull_logs.snapshot.format.content_id import content_id
 
 
 def residual_batch(rows: list[dict[str, Any]]) -> pa.Table:
-    """The rows with every cell in the residual column."""
+    """Return the rows with every cell in the residual column."""
     rest = [canonical_text({key: row[key] for key in row if key != "_step"}) for row in rows]
     return pa.table(
         {
@@ -33,14 +33,12 @@ def residual_batch(rows: list[dict[str, Any]]) -> pa.Table:
 
 
 @given(nasty_rows | calm_rows, st.lists(st.integers(0, 12), max_size=4))
-def test_the_rows_hash_does_not_depend_on_cuts_or_layout(
-    rows: list[dict[str, Any]], places: list[int]
-) -> None:
+def test_the_rows_hash_does_not_depend_on_cuts_or_layout(rows: list[dict[str, Any]], cuts: list[int]) -> None:
     expected = canonical(rows)
-    whole = rows_hash([batch_from_rows(expected)])
-    bounds = [0, *sorted(min(place, len(expected)) for place in places), len(expected)]
-    assert rows_hash(batch_from_rows(expected[start:end]) for start, end in pairwise(bounds)) == whole
-    assert rows_hash([residual_batch(expected)]) == whole
+    expected_hash = rows_hash([batch_from_rows(expected)])
+    bounds = [0, *sorted(min(cut, len(expected)) for cut in cuts), len(expected)]
+    assert rows_hash(batch_from_rows(expected[start:end]) for start, end in pairwise(bounds)) == expected_hash
+    assert rows_hash([residual_batch(expected)]) == expected_hash
 
 
 @given(nasty_rows, nasty_rows)
@@ -54,10 +52,10 @@ def test_different_rows_have_different_hashes(
 
 @given(nasty_rows.filter(bool), st.integers(0, 11), st.sampled_from(KEYS), values)
 def test_one_changed_cell_changes_the_hash(
-    rows: list[dict[str, Any]], place: int, key: str, value: object
+    rows: list[dict[str, Any]], cut: int, key: str, value: object
 ) -> None:
     before = canonical(rows)
-    row = before[place % len(before)]
+    row = before[cut % len(before)]
     after = [{**row, **canon_members({key: value})} if other is row else other for other in before]
     assume(not same_rows(before, after))
     assert rows_hash([batch_from_rows(before)]) != rows_hash([batch_from_rows(after)])
@@ -79,13 +77,16 @@ def test_the_rows_hash_is_what_its_definition_says() -> None:
         ("y", bytes([5, 0, 6]), b"", sized("é".encode()) + sized(b"[1,null]")),
         ("z", bytes([3, 4, 0]), b"", b""),
     ]
-    whole = hashlib.sha256(struct.pack("<Q", 3))
+    expected_hash = hashlib.sha256(struct.pack("<Q", 3))
     for name, *streams in columns:
-        whole.update(sized(name.encode()))
+        expected_hash.update(sized(name.encode()))
         for stream in streams:
-            whole.update(hashlib.sha256(stream).digest())
-    assert rows_hash([batch_from_rows(rows)]) == f"sha256:{whole.hexdigest()}"
-    assert rows_hash([batch_from_rows(rows[:1]), batch_from_rows(rows[1:])]) == f"sha256:{whole.hexdigest()}"
+            expected_hash.update(hashlib.sha256(stream).digest())
+    assert rows_hash([batch_from_rows(rows)]) == f"sha256:{expected_hash.hexdigest()}"
+    assert (
+        rows_hash([batch_from_rows(rows[:1]), batch_from_rows(rows[1:])])
+        == f"sha256:{expected_hash.hexdigest()}"
+    )
 
 
 def test_no_rows_have_a_hash_of_their_own() -> None:
@@ -107,8 +108,8 @@ OTHER = replace(BASE, path=RunPath("acme", "nano", "a2"))
 
 
 def test_the_content_id_does_not_depend_on_order_or_on_what_is_no_content() -> None:
-    whole = content_id([(BASE, "sha256:1"), (OTHER, "sha256:2")])
-    assert content_id(iter([(OTHER, "sha256:2"), (BASE, "sha256:1")])) == whole
+    expected_hash = content_id([(BASE, "sha256:1"), (OTHER, "sha256:2")])
+    assert content_id(iter([(OTHER, "sha256:2"), (BASE, "sha256:1")])) == expected_hash
     same = replace(
         BASE,
         tags=("a", "b"),
@@ -122,7 +123,7 @@ def test_the_content_id_does_not_depend_on_order_or_on_what_is_no_content() -> N
         system_summary={"cpu": 1},
         config_internal={"_wandb": {}},
     )
-    assert content_id([(same, "sha256:1"), (OTHER, "sha256:2")]) == whole
+    assert content_id([(same, "sha256:1"), (OTHER, "sha256:2")]) == expected_hash
 
 
 @pytest.mark.parametrize(
@@ -142,10 +143,10 @@ def test_the_content_id_does_not_depend_on_order_or_on_what_is_no_content() -> N
         {"summary": {}},
     ],
 )
-def test_the_content_id_tells_runs_apart(change: dict[str, Any]) -> None:
+def test_the_content_id_depends_on_the_runs(change: dict[str, Any]) -> None:
     assert content_id([(replace(BASE, **change), "sha256:1")]) != content_id([(BASE, "sha256:1")])
 
 
-def test_the_content_id_tells_rows_apart() -> None:
+def test_the_content_id_depends_on_the_rows() -> None:
     assert content_id([(BASE, "sha256:1")]) != content_id([(BASE, "sha256:2")])
     assert content_id([]) != content_id([(BASE, "sha256:1")])

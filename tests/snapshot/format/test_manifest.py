@@ -80,15 +80,15 @@ def manifests(draw: st.DrawFn) -> Manifest:
 
 
 @given(manifests())
-def test_a_manifest_is_read_back_as_it_was(told: Manifest) -> None:
-    data = render_manifest(told)
-    assert parse_manifest(data, path="b") == told
+def test_a_manifest_is_read_back_as_it_was(original: Manifest) -> None:
+    data = render_manifest(original)
+    assert parse_manifest(data, path="b") == original
     assert render_manifest(parse_manifest(data, path="b")) == data
 
 
 @given(manifests())
-def test_a_manifest_is_sorted_json_with_a_resource_on_a_line(told: Manifest) -> None:
-    text = render_manifest(told).decode()
+def test_a_manifest_is_sorted_json_with_a_resource_on_a_line(original: Manifest) -> None:
+    text = render_manifest(original).decode()
     assert text.endswith("}\n")
     assert "\r" not in text
     parsed = json.loads(text, object_pairs_hook=_sorted_object)
@@ -116,7 +116,7 @@ def test_an_entry_takes_450_bytes_at_most_for_ids_as_long_as_people_have_them(pa
     assert len(longest) + 1 <= 450
 
 
-def test_the_writer_stands_once_when_it_is_the_same_for_all() -> None:
+def test_the_writer_is_stored_once_when_it_is_the_same_for_all() -> None:
     text = render_manifest(manifest(resource(history_name("e/p/r"))))
     assert text.count(b"pyarrow 26.0.1") == 1
     mixed = render_manifest(manifest(resource(history_name("e/p/r"), writer="pyarrow 27.0.0")))
@@ -136,8 +136,8 @@ def test_a_bundle_s_manifest_is_a_frictionless_data_package(tmp_path: Path) -> N
         footer = data[-item["footer"]["bytes"] :]
         assert item["footer"]["hash"] == "sha256:" + hashlib.sha256(footer).hexdigest()
     digest = json.loads(members["datapackage-digest.json"])
-    told = "sha256:" + hashlib.sha256(members["datapackage.json"]).hexdigest()
-    assert digest == {"path": "datapackage.json", "hash": told}
+    original = "sha256:" + hashlib.sha256(members["datapackage.json"]).hexdigest()
+    assert digest == {"path": "datapackage.json", "hash": original}
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_an_id_is_encoded_outside_of_plain_letters(run_id: str, segment: str) ->
     assert unquote(segment) == run_id
 
 
-def test_ids_that_differ_in_case_alone_are_told_apart() -> None:
+def test_ids_that_differ_only_in_case_have_different_folders() -> None:
     lower, upper, other = (RunPath("e", "p", run_id) for run_id in ("ab", "AB", "c"))
     folders = member_folders([lower, upper, other])
     assert folders == {
@@ -73,7 +73,7 @@ def test_ids_that_differ_in_case_alone_are_told_apart() -> None:
     }
 
 
-def test_projects_that_differ_in_case_alone_are_told_apart_for_all_their_runs() -> None:
+def test_projects_that_differ_only_in_case_have_different_folders_for_all_their_runs() -> None:
     runs = [RunPath("e", "P", "a"), RunPath("e", "p", "b"), RunPath("f", "p", "b")]
     projects = [folder.split("/")[2] for folder in member_folders(runs).values()]
     assert projects[2] == "project=p"
@@ -95,7 +95,7 @@ def test_an_empty_part_of_a_path_is_refused() -> None:
     assert str(caught.value) == "a run's path has an empty part"
 
 
-def test_members_stand_in_one_order() -> None:
+def test_members_are_in_one_order() -> None:
     run = "runs/entity=e/project=p/run=r"
     names = {f"{run}/system.parquet", "datapackage.json", f"{run}/history.parquet"}
     assert member_order(names) == [

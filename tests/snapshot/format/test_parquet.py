@@ -1,4 +1,4 @@
-"""The Parquet border: what is written, and what is refused on reading."""
+"""Parquet files: what is written, and what is refused on reading."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def file() -> bytes:
 
 
 def foreign(table: pa.Table, **settings: Any) -> bytes:
-    """A file by another hand."""
+    """Return a file that another program wrote."""
     sink = io.BytesIO()
     defaults: dict[str, Any] = {
         "data_page_version": "2.0",
@@ -82,27 +82,27 @@ def stepped(count: int = 1, **columns: pa.Array) -> pa.Table:
 # Writing.
 
 
-def test_what_was_written_is_told(file: bytes) -> None:
-    again, told = write(batch_from_rows(ROWS))
+def test_the_result_describes_the_written_file(file: bytes) -> None:
+    again, result = write(batch_from_rows(ROWS))
     size = int.from_bytes(file[-8:-4], "little") + 8
     assert again == file
-    assert (told.rows, told.first_step, told.last_step) == (200, 0, 597)
-    assert (told.bytes, told.footer_bytes) == (len(file), size)
-    assert told.hash == f"sha256:{hashlib.sha256(file).hexdigest()}"
-    assert told.footer_hash == f"sha256:{hashlib.sha256(file[-size:]).hexdigest()}"
+    assert (result.rows, result.first_step, result.last_step) == (200, 0, 597)
+    assert (result.bytes, result.footer_bytes) == (len(file), size)
+    assert result.hash == f"sha256:{hashlib.sha256(file).hexdigest()}"
+    assert result.footer_hash == f"sha256:{hashlib.sha256(file[-size:]).hexdigest()}"
     assert read_footer(b"", footer=file[-size:]) == read_footer(file)
 
 
 def test_nothing_written_has_no_steps() -> None:
     for system in (False, True):
-        _, told = write(system=system)
-        assert (told.rows, told.first_step, told.last_step) == (0, None, None)
+        _, result = write(system=system)
+        assert (result.rows, result.first_step, result.last_step) == (0, None, None)
 
 
 def test_the_settings_are_those_of_the_format(file: bytes) -> None:
     metadata = pq.read_metadata(io.BytesIO(file))
     group = metadata.row_group(0)
-    columns = [group.column(place) for place in range(group.num_columns)]
+    columns = [group.column(index) for index in range(group.num_columns)]
     assert {column.path_in_schema: set(column.encodings) for column in columns} == {
         "_step": {"RLE", "DELTA_BINARY_PACKED"},
         "a": {"RLE", "BYTE_STREAM_SPLIT"},
@@ -120,7 +120,7 @@ def test_the_settings_are_those_of_the_format(file: bytes) -> None:
     assert metadata.format_version == "2.6"
 
 
-def test_the_encoding_is_decided_by_the_whole_column(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_encoding_is_decided_by_all_values_of_a_column(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet, "ROW_GROUP", 2)
     data, _ = write(
         *(batch_from_rows([{"_step": step, "x": x}]) for step, x in enumerate([0.5, 0.25, 1 / 3]))
@@ -247,15 +247,15 @@ def test_a_footer_at_hand_is_not_read_again(file: bytes) -> None:
     assert same_rows(batch_rows(read_table(without, footer=file[-size:])), ROWS)
 
 
-def test_no_flipped_bit_in_the_pages_goes_unseen_and_the_place_is_told(file: bytes) -> None:
+def test_every_flipped_bit_in_the_pages_is_found_and_located(file: bytes) -> None:
     expected = read_table(file)
     footer = int.from_bytes(file[-8:-4], "little") + 8
     chunks = read_footer(file).chunks
     assert chunks[0].start == 4
-    for place in range(4, len(file) - footer, 7):
+    for index in range(4, len(file) - footer, 7):
         torn = bytearray(file)
-        torn[place] ^= 1 << (place % 8)
-        home = next(chunk for chunk in chunks if chunk.start <= place < chunk.end)
+        torn[index] ^= 1 << (index % 8)
+        home = next(chunk for chunk in chunks if chunk.start <= index < chunk.end)
         try:
             unharmed = read_table(bytes(torn)).equals(expected)
         except DataError:
@@ -264,12 +264,12 @@ def test_no_flipped_bit_in_the_pages_goes_unseen_and_the_place_is_told(file: byt
             with pytest.raises(DataError):
                 read_table(bytes(torn))
         found = damaged_chunks(bytes(torn))
-        # A flip in the statistics or the like of a page's header may harm no cell; a checksum finds the rest.
+        # A flip in the statistics of a page's header may change no cell; a checksum finds every other one.
         assert unharmed or [(part.row_group, part.column) for part in found] == [(0, home.column)]
-        assert all(part.start <= place < part.end for part in found)
+        assert all(part.start <= index < part.end for part in found)
 
 
-def test_a_whole_file_has_no_damage(file: bytes) -> None:
+def test_an_intact_file_has_no_damage(file: bytes) -> None:
     assert damaged_chunks(file) == ()
 
 
@@ -347,7 +347,7 @@ sys.exit("pandas" in sys.modules)
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-# Files that ask for more than they may have.
+# Files that exceed limits.
 
 
 def test_the_number_of_rows_is_checked_before_reading(file: bytes) -> None:
@@ -358,7 +358,7 @@ def test_the_number_of_rows_is_checked_before_reading(file: bytes) -> None:
 
 def bomb_of_numbers() -> bytes:
     rows = 131_072
-    columns = {f"x{place}": pa.array(np.zeros(rows)) for place in range(20)}
+    columns = {f"x{index}": pa.array(np.zeros(rows)) for index in range(20)}
     return foreign(stepped(rows, **columns), column_encoding=None, use_dictionary=list(columns))
 
 
@@ -384,7 +384,7 @@ def bomb_of_one_page() -> bytes:
 
 @pytest.mark.parametrize("bomb", [bomb_of_numbers, bomb_of_text, bomb_of_one_page])
 @pytest.mark.parametrize("read", [read_table, lambda *args, **limit: list(read_batches(*args, **limit))])
-def test_a_short_file_that_stands_for_much_is_refused(bomb: Callable[[], bytes], read: Any) -> None:
+def test_a_short_file_that_expands_to_much_is_refused(bomb: Callable[[], bytes], read: Any) -> None:
     data = bomb()
     assert len(data) < 200_000 or bomb is bomb_of_numbers
     before = pa.total_allocated_bytes()
@@ -394,7 +394,7 @@ def test_a_short_file_that_stands_for_much_is_refused(bomb: Callable[[], bytes],
 
 
 def test_a_text_encoding_that_repeats_itself_is_refused() -> None:
-    table = stepped(1000, x=pa.array([("x" * 1000) + str(place) for place in range(1000)]))
+    table = stepped(1000, x=pa.array([("x" * 1000) + str(index) for index in range(1000)]))
     data = foreign(table, use_dictionary=False, column_encoding={"x": "DELTA_BYTE_ARRAY"})
     with pytest.raises(DataError, match=r"^the page at byte \d+ is not one that this format has$"):
         read_table(data)
@@ -409,8 +409,8 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4))
 def test_a_damaged_footer_is_an_error_of_ours_or_harmless(flips: Sequence[tuple[int, int]]) -> None:
     torn = bytearray(write(batch_from_rows(ROWS[:30]))[0])
-    for place, value in flips:
-        torn[len(torn) - 1 - place % (len(torn) - 4)] = value
+    for index, value in flips:
+        torn[len(torn) - 1 - index % (len(torn) - 4)] = value
     try:
         table = read_table(bytes(torn), memory_limit=10_000_000)
         assert list(batch_rows(table))
@@ -421,10 +421,10 @@ def test_a_damaged_footer_is_an_error_of_ours_or_harmless(flips: Sequence[tuple[
 
 @pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF])
 def test_no_damaged_byte_of_a_footer_ends_the_process(mask: int) -> None:
-    data, told = write(batch_from_rows(ROWS[:3]))
-    for place in range(told.bytes - told.footer_bytes, told.bytes):
+    data, result = write(batch_from_rows(ROWS[:3]))
+    for index in range(result.bytes - result.footer_bytes, result.bytes):
         torn = bytearray(data)
-        torn[place] ^= mask
+        torn[index] ^= mask
         for read in (read_table, read_footer, damaged_chunks):
             with suppress(DataError):
                 read(bytes(torn))

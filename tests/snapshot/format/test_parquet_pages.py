@@ -1,4 +1,4 @@
-"""Footers and page headers: what a writer meant, and what is refused in damaged ones."""
+"""Footers and page headers: read as they were written, and refused where they are damaged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROWS = [
 
 
 def written(rows: list[dict[str, Any]]) -> tuple[bytes, bytes]:
-    """A file, and its footer."""
+    """Return a file and its footer."""
     sink = io.BytesIO()
     encoded = write_table(lambda: [batch_from_rows(rows)], sink)
     return sink.getvalue(), sink.getvalue()[-encoded.footer_bytes :]
@@ -46,8 +46,8 @@ edits = st.lists(
 
 
 def edited(data: bytes, changes: list[tuple[int, bytes]]) -> bytes:
-    for place, new in changes:
-        start = place % len(data)
+    for index, new in changes:
+        start = index % len(data)
         data = data[:start] + new + data[start + max(len(new), 1) :]
     return data
 
@@ -67,7 +67,7 @@ def test_a_footer_means_what_pyarrow_reads_in_it(rows: list[dict[str, Any]]) -> 
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     meant = []
     for number, group in enumerate(groups):
-        columns = [group.column(place) for place in range(group.num_columns)]
+        columns = [group.column(index) for index in range(group.num_columns)]
         starts = [column.dictionary_page_offset or column.data_page_offset for column in columns]
         ends = [start + column.total_compressed_size for start, column in zip(starts, columns, strict=True)]
         names = [column.path_in_schema for column in columns]
@@ -83,9 +83,9 @@ def test_the_pages_of_a_chunk_fill_it_and_have_the_values_and_bytes_that_it_says
     file, footer = written(canonical(rows))
     metadata = pq.read_metadata(pa.BufferReader(file))
     for number, group in enumerate(pages.read_groups(footer, size=len(file))):
-        for place, chunk in enumerate(group.chunks):
+        for index, chunk in enumerate(group.chunks):
             found = read_pages(file, chunk)
-            meant = metadata.row_group(number).column(place)
+            meant = metadata.row_group(number).column(index)
             assert [page.start for page in found] == [chunk.start, *[page.end for page in found[:-1]]]
             assert found[-1].end == chunk.end
             assert sum(page.values for page in found) == meant.num_values
@@ -107,7 +107,7 @@ REFUSED_PAGE = re.compile(
 
 
 def result_or_message(read: Callable[[], Result]) -> Result | str:
-    """What is read, or why it is refused."""
+    """Return what is read, or the message of the refusal."""
     try:
         return read()
     except DataError as exc:
@@ -131,7 +131,7 @@ def test_a_damaged_footer_is_refused_or_has_chunks_inside_the_file(changes: list
 def test_a_damaged_page_is_refused_or_inside_its_chunk(changes: list[tuple[int, bytes]], column: int) -> None:
     chunks = pages.read_groups(FOOTER, size=len(FILE))[0].chunks
     chunk = chunks[column % len(chunks)]
-    data = edited(FILE, [(chunk.start + place % 40, new) for place, new in changes])
+    data = edited(FILE, [(chunk.start + index % 40, new) for index, new in changes])
     found = result_or_message(lambda: read_pages(data, chunk))
     if isinstance(found, str):
         assert REFUSED_PAGE.fullmatch(found)

@@ -1,4 +1,4 @@
-"""A bundle behind a URL: few requests, the same answers, and every fault of the way told as ours."""
+"""Remote bundles: few requests, the same answers, and our own errors for every fault of the network."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ from pull_logs.snapshot.format.urls import is_url, shown_url
 from pull_logs.snapshot.write.stored_run import BundleRun
 
 MOST_REQUESTS = 6
-Mode = Literal["ranges", "whole", "short", "lost"]
+Mode = Literal["ranges", "complete", "short", "lost"]
 
 
 class Served:
-    """Files on loopback, and what was asked of them.
+    """A server of files on loopback, and the requests it received.
 
     Attributes:
-        url: Where `files` are.
+        url: The URL of the files.
         files: Bytes by name, or the status to answer with.
-        mode: How well ranges are served: as they should be, not at all, cut short, or not after the first.
+        mode: How ranges are served: correctly, not at all, cut short, or not after the first.
         asked: `HEAD`, or the first and last byte of each range.
     """
 
@@ -68,7 +68,7 @@ class Served:
             request.end_headers()
             return
         body, status = found, 200
-        if ranged and self.mode != "whole":
+        if ranged and self.mode != "complete":
             body, status = found[int(ranged[1]) : int(ranged[2]) + 1], 206
         if ranged and self.mode == "short":
             body = body[:-1]
@@ -123,7 +123,7 @@ def opened(served: Served, bundle: Path | bytes, query: str = "") -> Iterator[Bu
 
 def wide_run(path: str, rows: int, columns: int, *, residual: bool = False) -> BundleRun:
     rng = np.random.default_rng(7)
-    cells = {f"m/{place:02}": pa.array(rng.normal(size=rows)) for place in range(columns)}
+    cells = {f"m/{number:02}": pa.array(rng.normal(size=rows)) for number in range(columns)}
     table: dict[str, Any] = {"_step": pa.array(np.cumsum(rng.integers(1, 1000, rows)))} | cells
     if residual:
         table["nested"] = pa.array([{"a": f"{value}"} if value % 9 == 0 else None for value in range(rows)])
@@ -151,7 +151,7 @@ def test_a_column_of_one_of_200_runs_is_within_the_requests(
 ) -> None:
     path = tmp_path / "b.wandb.zip"
     write_bundle(
-        path, [wide_run(f"acme/nano/r{place:03}", 500, 20, residual=residual) for place in range(200)]
+        path, [wide_run(f"acme/nano/r{number:03}", 500, 20, residual=residual) for number in range(200)]
     )
     with opened(served, path) as remote, open_bundle(path) as local:
         assert served.requests <= 3
@@ -165,7 +165,7 @@ def test_a_column_of_a_large_run_is_within_the_requests_and_the_others_are_not_r
     served: Served, tmp_path: Path, *, residual: bool
 ) -> None:
     path = tmp_path / "b.wandb.zip"
-    runs = [wide_run(f"acme/nano/r{place}", 100_000, 24, residual=residual) for place in range(2)]
+    runs = [wide_run(f"acme/nano/r{number}", 100_000, 24, residual=residual) for number in range(2)]
     write_bundle(path, runs)
     with opened(served, path) as remote, open_bundle(path) as local:
         assert remote["r1"].table(["m/13"]).equals(local["r1"].table(["m/13"]))
@@ -178,7 +178,7 @@ def test_a_column_of_one_of_thousands_of_runs_is_within_the_requests(
     served: Served, tmp_path: Path, count: int
 ) -> None:
     path = tmp_path / "b.wandb.zip"
-    runs = [bundle_run(f"acme/nano/r{place:05}", ROWS, config={"seed": place}) for place in range(count)]
+    runs = [bundle_run(f"acme/nano/r{number:05}", ROWS, config={"seed": number}) for number in range(count)]
     write_bundle(path, runs)
     with opened(served, path) as remote:
         assert len(remote) == count
@@ -203,7 +203,7 @@ def test_a_run_of_many_row_groups_is_read_in_few_spans_and_again_from_what_is_ke
 
 def test_several_threads_read_from_one_bundle(served: Served, tmp_path: Path) -> None:
     path = tmp_path / "b.wandb.zip"
-    write_bundle(path, [wide_run(f"acme/nano/r{place}", 2_000, 8) for place in range(24)])
+    write_bundle(path, [wide_run(f"acme/nano/r{number}", 2_000, 8) for number in range(24)])
     with opened(served, path) as remote, open_bundle(path) as local, ThreadPoolExecutor(8) as pool:
         tables = pool.map(lambda name: remote[name].table(), remote)
         assert all(table.equals(local[name].table()) for name, table in zip(local, tables, strict=True))
@@ -214,7 +214,7 @@ def test_memory_is_bounded_by_what_is_kept(
 ) -> None:
     monkeypatch.setattr(remote_module, "_CACHED_BYTES", 2**20)
     path = tmp_path / "b.wandb.zip"
-    write_bundle(path, [wide_run(f"acme/nano/r{place}", 5_000, 8) for place in range(12)])
+    write_bundle(path, [wide_run(f"acme/nano/r{number}", 5_000, 8) for number in range(12)])
     with opened(served, path) as remote, open_bundle(path) as local:
         file = remote._container._file  # type: ignore[attr-defined]
         for name in local:
@@ -266,13 +266,13 @@ def test_without_the_library_of_a_protocol_the_error_names_it(monkeypatch: pytes
         open_bundle("https://example.com/b")
 
 
-def test_a_protocol_that_nobody_knows_is_refused() -> None:
+def test_an_unknown_protocol_is_refused() -> None:
     with pytest.raises(UsageError, match=r"^fsspec does not support the kind of URL of 'nosuch://x/b'"):
         open_bundle("nosuch://x/b")
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "told"),
+    ("status", "kind", "message"),
     [
         (404, FileMissingError, "there is no file at {!r}"),
         (410, FileMissingError, "there is no file at {!r}"),
@@ -281,28 +281,28 @@ def test_a_protocol_that_nobody_knows_is_refused() -> None:
         (500, ServerError, "{!r} cannot be read: the server answered 500"),
     ],
 )
-def test_what_the_server_answers_is_told_as_ours_without_the_query(
-    served: Served, status: int, kind: type[Exception], told: str
+def test_errors_of_the_server_are_ours_and_show_no_query(
+    served: Served, status: int, kind: type[Exception], message: str
 ) -> None:
     served.files["b.wandb.zip"] = status
     url = f"{served.url}/b.wandb.zip"
     with pytest.raises(kind) as caught:
         open_bundle(f"{url}?X-Amz-Signature=hidden")
-    assert str(caught.value).split(";")[0] == told.format(url)
+    assert str(caught.value).split(";")[0] == message.format(url)
 
 
-def test_a_host_that_does_not_answer_is_told_as_ours(served: Served) -> None:
+def test_a_host_that_does_not_answer_is_a_network_error(served: Served) -> None:
     with pytest.raises(NetworkError) as caught:
         open_bundle("http://127.0.0.1:9/b.wandb.zip")
     assert str(caught.value).startswith("'http://127.0.0.1:9/b.wandb.zip' cannot be read: ")
 
 
-def test_a_server_without_ranges_is_refused_before_the_whole_file_is_read(
+def test_a_server_without_ranges_is_refused_before_the_complete_file_is_read(
     served: Served, tmp_path: Path
 ) -> None:
     path = tmp_path / "b.wandb.zip"
     write_bundle(path, [wide_run("acme/nano/x", 50_000, 8)])
-    served.mode = "whole"
+    served.mode = "complete"
     refused = pytest.raises(
         NetworkError, match=r"is not served in ranges; download the bundle and open the file$"
     )
@@ -311,7 +311,7 @@ def test_a_server_without_ranges_is_refused_before_the_whole_file_is_read(
     assert served.requests == 2
 
 
-def test_a_file_that_is_not_there_any_more_when_it_is_read_is_told(served: Served, tmp_path: Path) -> None:
+def test_a_file_that_disappears_before_it_is_read_is_reported(served: Served, tmp_path: Path) -> None:
     path = tmp_path / "b.wandb.zip"
     write_bundle(path, [wide_run("acme/nano/x", 50_000, 8)])
     served.mode = "lost"
@@ -319,7 +319,7 @@ def test_a_file_that_is_not_there_any_more_when_it_is_read_is_told(served: Serve
         pass
 
 
-def test_an_answer_that_is_too_short_is_told(served: Served, tmp_path: Path) -> None:
+def test_an_answer_that_is_too_short_is_reported(served: Served, tmp_path: Path) -> None:
     path = make_bundle(tmp_path / "b.wandb.zip")
     size = path.stat().st_size
     served.mode = "short"
@@ -328,7 +328,7 @@ def test_an_answer_that_is_too_short_is_told(served: Served, tmp_path: Path) -> 
         pass
 
 
-def test_a_closed_bundle_is_told(served: Served, tmp_path: Path) -> None:
+def test_a_closed_bundle_is_reported(served: Served, tmp_path: Path) -> None:
     with opened(served, make_bundle(tmp_path / "b.wandb.zip")) as bundle:
         pass
     with pytest.raises(UsageError, match=r"/b.wandb.zip' is closed$"):
@@ -336,8 +336,8 @@ def test_a_closed_bundle_is_told(served: Served, tmp_path: Path) -> None:
 
 
 def _flipped(data: bytes) -> bytes:
-    place = data.index(b"PAR1", data.index(b"run=3fk2a")) + 40
-    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    number = data.index(b"PAR1", data.index(b"run=3fk2a")) + 40
+    return data[:number] + bytes([data[number] ^ 1]) + data[number + 1 :]
 
 
 @pytest.mark.parametrize(

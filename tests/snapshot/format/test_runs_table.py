@@ -105,7 +105,7 @@ def test_reading_what_was_read_changes_nothing_more(row: RunRow) -> None:
     assert repr(canon_info(row.info)) == repr(once.info)
 
 
-def test_rows_stand_in_groups_of_256_and_each_is_found() -> None:
+def test_rows_are_in_groups_of_256_and_each_is_found() -> None:
     rows = [plain_row(number, config={"n": number}) for number in range(600)]
     data = encode_runs(rows)
     metadata = pq.ParquetFile(pa.BufferReader(data)).metadata
@@ -131,11 +131,12 @@ def test_documents_are_given_out_as_dicts_of_the_caller_s_own() -> None:
     assert table.document("config", 0) == {"a": {"b": 1}}
 
 
-def test_the_columns_are_those_that_tools_are_told_of() -> None:
+def test_the_columns_are_those_of_the_documentation() -> None:
     assert " ".join(SCHEMA.names) == (
         "host entity project run_id name state tags group job_type sweep notes user commit created_at"
         " heartbeat_at rows first_step last_step promised_rows promised_last_step received_rows"
-        " received_last_step complete incomplete_reason config config_internal summary system_summary metadata"
+        " received_last_step complete incomplete_reason"
+        " config config_internal summary system_summary metadata"
     )
 
 
@@ -200,7 +201,7 @@ def test_a_table_that_is_not_ours_is_refused() -> None:
     assert refusal(data[:-1], 3).startswith("'b.zip' is damaged: runs.parquet cannot be read: ")
 
 
-def test_a_few_bytes_that_stand_for_much_text_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_few_bytes_that_expand_to_much_text_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtable, "MAX_TEXT", 10_000)
     notes = encode_runs([plain_row(number, notes="x" * 500) for number in range(50)])
     tags = encode_runs([plain_row(number, tags=("x" * 500,)) for number in range(50)])
@@ -214,9 +215,9 @@ def test_a_few_bytes_that_stand_for_much_text_are_refused(monkeypatch: pytest.Mo
 def test_a_document_that_is_no_object_is_said_to_be_damaged() -> None:
     data = encode_runs([plain_row(1)])
     table = pq.read_table(pa.BufferReader(data)).cast(SCHEMA)
-    place = SCHEMA.get_field_index("summary")
+    index = SCHEMA.get_field_index("summary")
     forged = load_runs_table(
-        other_table(table.set_column(place, SCHEMA.field(place), [["[1]"]])), rows=1, path="b.zip"
+        other_table(table.set_column(index, SCHEMA.field(index), [["[1]"]])), rows=1, path="b.zip"
     )
     with pytest.raises(BundleDamagedError) as caught:
         forged.document("summary", 0)
@@ -229,12 +230,12 @@ def test_a_document_that_is_no_object_is_said_to_be_damaged() -> None:
 
 
 def test_a_table_that_a_stranger_broke_is_read_or_refused_and_nothing_else() -> None:
-    """Its hash may be right all the same: whoever broke it can write a manifest."""
+    """Its hash may be right: an attacker can also write the manifest."""
     data, chance = encode_runs([plain_row(number, tags=("a",)) for number in range(3)]), random.Random(8)
     footer = 8 + int.from_bytes(data[-8:-4], "little")
     for first in (len(data) - footer, 0):
         for _ in range(100):
-            place = chance.randrange(first, len(data))
-            broken = data[:place] + bytes([data[place] ^ chance.randrange(1, 256)]) + data[place + 1 :]
+            index = chance.randrange(first, len(data))
+            broken = data[:index] + bytes([data[index] ^ chance.randrange(1, 256)]) + data[index + 1 :]
             with suppress(BundleDamagedError):
                 assert len(list(load_runs_table(broken, rows=3, path="b.zip").rows())) == 3

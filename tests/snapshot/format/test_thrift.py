@@ -1,4 +1,4 @@
-"""Structs: what was encoded is read, what is not wanted is skipped, what is no struct is refused."""
+"""Structs: encoded fields are read, unwanted ones are skipped, and other bytes are refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Everything(dict[int, Wanted]):
 
 
 def wanted_of(fields: object) -> Wanted:
-    """The fields that a picture of a struct has, at every depth."""
+    """Return the wanted fields of a struct given by its values, at every depth."""
     if isinstance(fields, list):
         return {key: found for item in fields for key, found in wanted_of(item).items()}
     return {key: wanted_of(value) for key, value in fields.items()} if isinstance(fields, dict) else {}
@@ -96,14 +96,14 @@ def encoded(kind: int, value: Any) -> bytes:
 
 
 def plain(kind: int, value: Any) -> Any:
-    """What is to be read."""
+    """Return the value that is to be read."""
     if kind == 12:
         return {key: plain(*item) for key, item in value.items()}
     return [plain(value[0], item) for item in value[1]] if kind in (9, 10) else value
 
 
 def picked(value: Any, wanted: Wanted) -> Any:
-    """The wanted fields of what is to be read."""
+    """Return the wanted fields of the value that is to be read."""
     if isinstance(value, list):
         return [picked(item, wanted) for item in value]
     if isinstance(value, dict):
@@ -138,8 +138,8 @@ def test_what_is_skipped_is_as_valid_as_what_is_read(
     meant: tuple[int, Any], edits: list[tuple[int, bytes]]
 ) -> None:
     data = encoded(*meant)
-    for place, new in edits:
-        start = place % (len(data) + 1)
+    for offset, new in edits:
+        start = offset % (len(data) + 1)
         data = data[:start] + new + data[start + max(len(new), 1) :]
     assert end_of(data, {}) == end_of(data, Everything())
 

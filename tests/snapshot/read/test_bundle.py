@@ -109,7 +109,7 @@ def test_a_run_that_is_not_there_names_the_nearest(bundle: Bundle, key: str, hin
     assert bundle.get(key) is None
 
 
-def test_a_run_tells_its_facts(bundle: Bundle) -> None:
+def test_a_run_has_its_facts(bundle: Bundle) -> None:
     run = bundle["3fk2a"]
     for name, value in FACTS.items():
         if not isinstance(value, dict):
@@ -206,7 +206,7 @@ def test_integers_that_no_float_holds_stay_what_they_are(tmp_path: Path) -> None
     assert frame["n"].tolist()[::2] == [2**53 + 1, 3]
 
 
-def test_system_metrics_stand_beside_the_history(bundle: Bundle) -> None:
+def test_system_metrics_are_stored_next_to_the_history(bundle: Bundle) -> None:
     run = bundle["3fk2a"]
     assert list(run.system_rows()) == [
         {"_timestamp": 1, "system.cpu": 12.5},
@@ -238,14 +238,14 @@ def test_several_threads_read_at_once(tmp_path: Path) -> None:
 
 
 def test_runs_of_a_bundle_make_another_without_being_decoded(bundle: Bundle, tmp_path: Path) -> None:
-    whole = tmp_path / "copy.wandb.zip"
-    report = write_bundle(whole, bundle.runs())
+    copy = tmp_path / "copy.wandb.zip"
+    report = write_bundle(copy, bundle.runs())
     assert (report.bundle_id, report.content_id) == (bundle.bundle_id, bundle.content_id)
     write_bundle(tmp_path / "part.wandb.zip", [bundle["3fk2a"]])
     with open_bundle(tmp_path / "part.wandb.zip") as part:
         assert part["3fk2a"].rows_hash == bundle["3fk2a"].rows_hash
         assert (
-            members_of(part.path)[f"{PLACE}/history.parquet"] == members_of(whole)[f"{PLACE}/history.parquet"]
+            members_of(part.path)[f"{PLACE}/history.parquet"] == members_of(copy)[f"{PLACE}/history.parquet"]
         )
 
 
@@ -272,14 +272,15 @@ def test_a_history_whose_footer_was_changed_is_refused_before_it_is_used(
             opened["3fk2a"].table()
         assert opened["nano/b"].table().num_rows == 1
     assert caught.value.message == (
-        f"{str(folder)!r} is damaged: history.parquet of run 'acme/nano/3fk2a': its footer does not have the hash in the manifest"
+        f"{str(folder)!r} is damaged: history.parquet of run 'acme/nano/3fk2a':"
+        " its footer does not have the hash in the manifest"
     )
     assert caught.value.hint == "run `pull-logs verify` to see where"
     assert caught.value.member == f"{PLACE}/history.parquet"
 
 
 def test_no_flipped_bit_of_a_history_goes_by_unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where only pages are checked, as in a large file: an error, or the very rows."""
+    """An error or the same rows, even where only pages are checked, as in a large file."""
     folder = unzipped(make_bundle(tmp_path / "a.wandb.zip"), tmp_path / "a")
     file = folder / PLACE / "history.parquet"
     data = file.read_bytes()
@@ -287,11 +288,11 @@ def test_no_flipped_bit_of_a_history_goes_by_unseen(tmp_path: Path, monkeypatch:
         run = opened["3fk2a"]
         for limit in (parquet_member.SMALL_FILE, 0):
             monkeypatch.setattr(parquet_member, "SMALL_FILE", limit)
-            for place in range(0, len(data), 7):
-                file.write_bytes(data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :])
+            for offset in range(0, len(data), 7):
+                file.write_bytes(data[:offset] + bytes([data[offset] ^ 0x10]) + data[offset + 1 :])
                 with suppress(BundleDamagedError):
                     assert rows_hash([run.table()]) == run.rows_hash
-                    assert limit == 0, "a small file is checked whole"
+                    assert limit == 0, "a small file is checked completely"
 
 
 def test_plain_tools_read_an_unzipped_bundle(tmp_path: Path) -> None:

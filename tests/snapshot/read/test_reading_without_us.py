@@ -1,4 +1,4 @@
-"""A bundle is readable without us: from the page that tells its format, and with DuckDB, polars and pandas."""
+"""A bundle is readable without this library: by the page of its format, and by DuckDB, polars and pandas."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from pull_logs.snapshot.write.stored_run import BundleRun
 
 PAGE = (ROOT / "docs" / "bundle-format.md").read_text()
 
-# What may stand in a path, and what file systems, URLs and our own escaping could stumble over.
+# Characters that are valid in a path, and those that file systems, URLs and our escaping treat specially.
 PARTS = [
     "a",
     "A",
@@ -61,7 +61,7 @@ PARTS = [
 
 
 def check_same(path: Path) -> None:
-    """Whether the reader of the page and ours tell the same."""
+    """Check that the reader of the page and ours return the same."""
     theirs = Reader(path)
     with open_bundle(path) as ours:
         assert tuple(theirs.folders) == ours.run_paths
@@ -153,7 +153,7 @@ FILE_NAMES = [
 def test_the_names_that_the_page_allows_are_those_that_the_code_allows() -> None:
     found = re.search(r"```\n(FORMAT\|.*)\nwith S = (.*)\nand F = (.*)\n```", PAGE)
     assert found
-    told = re.compile(found[1].replace("=S", f"=({found[2]})").replace("/F)", f"/{found[3]})"))
+    documented = re.compile(found[1].replace("=S", f"=({found[2]})").replace("/F)", f"/{found[3]})"))
     with open_bundle(RECORDED) as bundle:
         names = [*bundle.manifest.resources, "FORMAT", "datapackage.json", "datapackage-digest.json"]
     names.append("runs/entity=e/project=p/run=r/files/media%2Fa.b_c-d.png~00ff00ff")
@@ -171,7 +171,7 @@ def test_the_names_that_the_page_allows_are_those_that_the_code_allows() -> None
         "",
         *FILE_NAMES,
     ]:
-        assert bool(told.fullmatch(name)) is bool(_MEMBER.fullmatch(name)), name
+        assert bool(documented.fullmatch(name)) is bool(_MEMBER.fullmatch(name)), name
 
 
 def snippets(language: str) -> list[str]:
@@ -180,22 +180,22 @@ def snippets(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("reading")
-    unzipped(RECORDED, place / "sweep")
-    (place / "sweep.wandb.zip").write_bytes(RECORDED.read_bytes())
-    return place
+    base = tmp_path_factory.mktemp("reading")
+    unzipped(RECORDED, base / "sweep")
+    (base / "sweep.wandb.zip").write_bytes(RECORDED.read_bytes())
+    return base
 
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, list[dict[str, Any]]]:
-    """The rows of each recorded run by its id, as we read them."""
+    """Return the rows of each recorded run by its id, as this library reads them."""
     with open_bundle(RECORDED) as bundle:
         return {run.path.run_id: list(run.scan_history()) for run in bundle.runs()}
 
 
 @pytest.fixture(scope="module")
 def losses(recorded: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
-    """The least `train/loss` of each run that is a number."""
+    """Return the least `train/loss` of each run that is a number."""
     found = {
         run: [row["train/loss"] for row in rows if row.get("train/loss") == row.get("train/loss", 0.0)]
         for run, rows in recorded.items()

@@ -1,4 +1,4 @@
-"""The files that a run logged: kept byte for byte under names that are never paths, through whatever is done to a bundle."""
+"""The files that a run logged: kept byte for byte in every operation, under names that are never paths."""
 
 from __future__ import annotations
 
@@ -116,19 +116,19 @@ def good(tmp_path: Path) -> Path:
 
 
 @given(st.sets(names, min_size=1, max_size=8))
-def test_every_name_has_a_place_of_its_own_on_any_file_system(found: set[str]) -> None:
+def test_every_name_has_its_own_member_on_any_file_system(found: set[str]) -> None:
     texts = {name.encode("utf-8", "replace").decode() for name in found}
-    places = file_members(FOLDER, texts)
-    assert places.keys() == texts
-    folded = {place.lower() for place in places.values()}
+    located = file_members(FOLDER, texts)
+    assert located.keys() == texts
+    folded = {position.lower() for position in located.values()}
     assert len(folded) == len(texts)
-    for name, place in places.items():
-        assert is_member_name(place)
-        assert folder_of_file(place) == FOLDER
-        assert run_of_member(place) == "acme/nano/3fk2a"
-        assert file_name_of(place) in (name, None)
-        assert PurePosixPath(place).parent == PurePosixPath(FOLDER, "files")
-        segment = PurePosixPath(place).name
+    for name, position in located.items():
+        assert is_member_name(position)
+        assert folder_of_file(position) == FOLDER
+        assert run_of_member(position) == "acme/nano/3fk2a"
+        assert file_name_of(position) in (name, None)
+        assert PurePosixPath(position).parent == PurePosixPath(FOLDER, "files")
+        segment = PurePosixPath(position).name
         assert len(segment) < 200
         assert segment not in (".", "..", "history.parquet", "system.parquet", "runs.parquet")
         assert not segment.endswith(".")
@@ -147,7 +147,7 @@ def test_every_name_has_a_place_of_its_own_on_any_file_system(found: set[str]) -
         ("x" * 161, "x" * 151 + "~" + hashlib.sha256(b"x" * 161).hexdigest()[:8]),
     ],
 )
-def test_the_place_of_a_name(name: str, segment: str) -> None:
+def test_the_member_of_a_name(name: str, segment: str) -> None:
     assert file_members(FOLDER, [name]) == {name: f"{FOLDER}/files/{segment}"}
 
 
@@ -167,8 +167,8 @@ def test_files_are_read_as_they_were_and_by_name(good: Path, tmp_path: Path) -> 
             assert {name: file.read() for name, file in run.files.items()} == CONTENTS
             assert list(run.files) == sorted(CONTENTS, key=str.encode)
             log = run.files["output.log"]
-            told = (log.name, log.size, log.mediatype)
-            assert told == ("output.log", 16, "text/plain")
+            reported = (log.name, log.size, log.mediatype)
+            assert reported == ("output.log", 16, "text/plain")
             assert (log.sha256, log.md5) == tuple(
                 hashlib.new(kind, CONTENTS["output.log"]).hexdigest() for kind in ("sha256", "md5")
             )
@@ -205,11 +205,11 @@ def test_files_are_no_part_of_the_content_and_have_a_hash_of_their_own(good: Pat
     with open_bundle(good) as full, open_bundle(bare) as empty:
         assert full.content_id == empty.content_id
         assert full.bundle_id != empty.bundle_id
-        whole = hashlib.sha256()
+        hasher = hashlib.sha256()
         for name in sorted(CONTENTS, key=str.encode):
-            whole.update(len(name.encode()).to_bytes(8, "little") + name.encode())
-            whole.update(hashlib.sha256(CONTENTS[name]).digest())
-        assert full["3fk2a"].files_hash == f"sha256:{whole.hexdigest()}"
+            hasher.update(len(name.encode()).to_bytes(8, "little") + name.encode())
+            hasher.update(hashlib.sha256(CONTENTS[name]).digest())
+        assert full["3fk2a"].files_hash == f"sha256:{hasher.hexdigest()}"
 
 
 def test_a_bundle_without_files_has_the_bytes_that_it_had(tmp_path: Path) -> None:
@@ -244,8 +244,10 @@ def test_every_flipped_bit_of_a_file_is_found_and_named(good: Path, tmp_path: Pa
     start = data.index(CONTENTS["media/images/a b.png"])
     hurt = tmp_path / "hurt.wandb.zip"
     for _ in range(40):
-        place = start + chance.randrange(1800)
-        hurt.write_bytes(data[:place] + bytes([data[place] ^ 1 << chance.randrange(8)]) + data[place + 1 :])
+        position = start + chance.randrange(1800)
+        hurt.write_bytes(
+            data[:position] + bytes([data[position] ^ 1 << chance.randrange(8)]) + data[position + 1 :]
+        )
         for deep in (True, False):
             (damage,) = verify_bundle(hurt, deep=deep).damages
             assert (damage.member, damage.run) == (member, "acme/nano/3fk2a")
@@ -260,7 +262,7 @@ def test_every_flipped_bit_of_a_file_is_found_and_named(good: Path, tmp_path: Pa
 
 
 def edit_manifest(change: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Raw]], None]:
-    """Change the manifest's entry of `output.log`, or `CON.txt`, and make the digest fit."""
+    """Change the manifest's entry of `output.log`, or `CON.txt`, and adapt the digest."""
 
     def forge(members: dict[str, Raw]) -> None:
         manifest = members["datapackage.json"]
@@ -279,7 +281,7 @@ def edit_manifest(change: Callable[[dict[str, Any]], None]) -> Callable[[dict[st
 
 
 def moved(old: str, new: str) -> Callable[[dict[str, Raw]], None]:
-    """Rename a member in the ZIP and in the manifest alike."""
+    """Rename a member in the ZIP and in the manifest."""
 
     def forge(members: dict[str, Raw]) -> None:
         members[old].name = new.encode()
@@ -307,25 +309,41 @@ LOG = f"{FOLDER}/files/output.log"
         (moved(LOG, f"{FOLDER}/files/dot."), UnsafeFileError, "is not the name of a file in a bundle"),
         (moved(LOG, f"{FOLDER}/files/a\\b"), UnsafeFileError, "holds a backslash"),
         (moved(LOG, f"{FOLDER}/files/NUL"), UnsafeFileError, "is not where the file 'NUL' belongs"),
-        (moved(LOG, f"{FOLDER}/files/history.parquet"), UnsafeFileError, "is not where the file 'history.parquet'"),
-        (moved(LOG, f"{FOLDER}/files/%6Futput.log"), UnsafeFileError, "is not where the file 'output.log' belongs"),
+        (
+            moved(LOG, f"{FOLDER}/files/history.parquet"),
+            UnsafeFileError,
+            "is not where the file 'history.parquet'",
+        ),
+        (
+            moved(LOG, f"{FOLDER}/files/%6Futput.log"),
+            UnsafeFileError,
+            "is not where the file 'output.log' belongs",
+        ),
         (moved(LOG, f"{FOLDER}/files/%FF"), UnsafeFileError, "is not where the file '\ufffd' belongs"),
         (moved(LOG, f"{FOLDER}/files/EMPTY.txt"), UnsafeFileError, "differ only in case"),
-        (moved(LOG, LOG.replace("run=3fk2a", "run=none")), BundleDamagedError, "1 files belong to no run"),
+        (moved(LOG, LOG.replace("run=3fk2a", "run=none")), BundleDamagedError, "1 file without a run"),
         (moved(LOG, f"{LOG}~00000000"), BundleDamagedError, "has no valid file name for"),
         (edit_manifest(lambda entry: entry.update(md5="x")), BundleDamagedError, "has 'x' for a hash of"),
         (edit_manifest(lambda entry: entry.pop("md5")), BundleDamagedError, "has None for a hash of"),
-        (edit_manifest(lambda entry: entry.update(hash="md5:1")), UnsafeFileError, "is hashed with 'md5', not sha256"),
+        (
+            edit_manifest(lambda entry: entry.update(hash="md5:1")),
+            UnsafeFileError,
+            "is hashed with 'md5', not sha256",
+        ),
         (edit_manifest(lambda entry: entry.update(bytes=-1)), BundleDamagedError, "has -1 for a count of"),
-        (edit_manifest(lambda entry: entry.update(bytes=17)), BundleDamagedError, "has 16 bytes and should have 17"),
+        (
+            edit_manifest(lambda entry: entry.update(bytes=17)),
+            BundleDamagedError,
+            "has 16 bytes and should have 17",
+        ),
         (
             edit_manifest(lambda entry: entry.update(mediatype="text/html\r\nX-Evil: 1")),
             BundleDamagedError,
             "for the media type of",
         ),
     ],
-)  # fmt: skip
-def test_a_stranger_s_bundle_with_files_is_refused(
+)
+def test_a_hostile_bundle_with_files_is_refused(
     good: Path, change: Callable[[dict[str, Raw]], None], kind: type[DamageError], reason: str
 ) -> None:
     bad = forged_from(good, good.parent / "bad.wandb.zip", change)
@@ -347,7 +365,7 @@ def test_a_file_that_the_manifest_does_not_name_is_refused(good: Path, tmp_path:
         open_bundle(folder)
 
 
-def test_an_md5_that_lies_is_found_by_verify(good: Path) -> None:
+def test_a_wrong_md5_is_found_by_verify(good: Path) -> None:
     bad = forged_from(
         good, good.parent / "bad.wandb.zip", edit_manifest(lambda entry: entry.update(md5="0" * 32))
     )
@@ -361,10 +379,10 @@ def test_an_md5_that_lies_is_found_by_verify(good: Path) -> None:
 def test_a_finished_run_keeps_its_files_over_a_crash(tmp_path: Path) -> None:
     out, run = tmp_path / "b.wandb.zip", with_files()
     with Spool.open(out, plan={}) as spool:
-        place = spool.files_folder(run.info.path)
-        (place / "half").write_bytes(b"x")
+        position = spool.files_folder(run.info.path)
+        (position / "half").write_bytes(b"x")
         spool.store_merged(run.info, run.coverage, run.batches, files=run.files)
-        assert not place.exists()
+        assert not position.exists()
     with Spool.open(out, plan={}) as spool:
         (stored,) = spool.stored.values()
         assert [record.name for record in stored.files] == sorted(CONTENTS, key=str.encode)
@@ -388,7 +406,7 @@ def test_a_file_of_another_size_than_it_says_is_not_stored(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
-# Whole bundles
+# Complete bundles
 
 
 def test_a_difference_names_the_files(good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -415,9 +433,9 @@ def test_a_difference_names_the_files(good: Path, tmp_path: Path, capsys: pytest
         "acme/nano/3fk2a,output.log,changed,16,8",
     ]
     assert main(["diff", str(good), str(other), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["same_content"] is True
-    assert told["changed"][0]["files"][1] == {
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["same_content"] is True
+    assert reported["changed"][0]["files"][1] == {
         "name": "new\n.txt",
         "change": "added",
         "old": None,
@@ -456,10 +474,18 @@ def test_a_merge_takes_the_version_that_has_all_files_and_of_grown_logs_the_late
 @pytest.mark.parametrize(
     ("left", "right", "reason"),
     [
-        (with_files({"a": b"1"}, heartbeat_at=LATE), with_files({"b": b"1"}, heartbeat_at=EARLY), "has file 'a' and"),
-        (with_files({"a": b"1"}, heartbeat_at=EARLY), with_files({"a": b"2"}, heartbeat_at=EARLY), "file 'a' differs"),
+        (
+            with_files({"a": b"1"}, heartbeat_at=LATE),
+            with_files({"b": b"1"}, heartbeat_at=EARLY),
+            "has file 'a' and",
+        ),
+        (
+            with_files({"a": b"1"}, heartbeat_at=EARLY),
+            with_files({"a": b"2"}, heartbeat_at=EARLY),
+            "file 'a' differs",
+        ),
     ],
-)  # fmt: skip
+)
 def test_files_that_no_version_has_all_of_are_a_conflict(
     tmp_path: Path, left: BundleRun, right: BundleRun, reason: str
 ) -> None:
@@ -500,7 +526,7 @@ def test_an_export_has_them_where_the_bundle_has_them(good: Path, tmp_path: Path
         export_runs(bundle.runs(), tmp_path / "plain", to="csv", force=True)
 
 
-def test_info_tells_of_them(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_lists_them(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(good)]) == 0
     lines = capsys.readouterr().out.splitlines()[-2:]
     size = sum(map(len, CONTENTS.values()))
@@ -518,7 +544,10 @@ KEY = "sk-ant-0123456789abcdefghijABCD"
 LEAKY: Contents = {
     "output.log": f"start\nusing key {KEY}\nsaved to /home/ada/run1\n".encode(),
     "wandb-metadata.json": json.dumps({"host": "box-17.corp", "gpu": 1, "email": "ada@corp.io"}).encode(),
-    "config.yaml": b"lr:\n  value: 0.1\n_wandb:\n  value:\n    host: box-17.corp\nsecret_token:\n  value: aB3dE5gH7jK9mN1pQ3rS5t\n",
+    "config.yaml": (
+        b"lr:\n  value: 0.1\n_wandb:\n  value:\n    host: box-17.corp\n"
+        b"secret_token:\n  value: aB3dE5gH7jK9mN1pQ3rS5t\n"
+    ),
     "broken.json": b'{"email": "ada@corp.io"',
     "pem.txt": b"-----BEGIN PRIVATE KEY-----\nabc\ndef\n-----END PRIVATE KEY-----\nrest\n",
     "clean.json": b'{ "b": 1,  "a": 2 }',
@@ -542,14 +571,14 @@ def test_text_files_are_looked_through_and_cleaned(tmp_path: Path) -> None:
     clean, again = tmp_path / "clean.wandb.zip", tmp_path / "again.wandb.zip"
     redaction = redact_bundle(leaky, clean)
     assert (sum(redaction.redacted.values()), redaction.left_out) == (8, ())
-    told = contents_in(clean)
-    assert told["output.log"] == (
+    reported = contents_in(clean)
+    assert reported["output.log"] == (
         b"start\nusing key [redacted: api-key]\nsaved to /home/[redacted: home-path]/run1\n"
     )
-    assert json.loads(told["wandb-metadata.json"])["gpu"] == 1
-    assert told["pem.txt"] == b"[redacted: private-key]\nrest\n"
+    assert json.loads(reported["wandb-metadata.json"])["gpu"] == 1
+    assert reported["pem.txt"] == b"[redacted: private-key]\nrest\n"
     for name in ("clean.json", "weights.bin"):
-        assert told[name] == LEAKY[name]
+        assert reported[name] == LEAKY[name]
     audit = audit_bundle(clean)
     assert (audit.findings, audit.redacted) == ((), redaction.redacted)
     redact_bundle(clean, again)
@@ -560,7 +589,7 @@ def test_text_files_are_looked_through_and_cleaned(tmp_path: Path) -> None:
     assert not verify_bundle(clean).damages
 
 
-def test_text_that_is_too_long_is_told_and_left_out(
+def test_text_that_is_too_long_is_reported_and_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(filetexts, "MAX_SCANNED", 100)
@@ -592,14 +621,14 @@ def test_a_long_log_is_looked_through_in_blocks(tmp_path: Path) -> None:
     assert contents_in(leaky) == {"output.log": log.replace(KEY.encode(), b"[redacted: api-key]")}
 
 
-def test_md5_is_what_wandb_tells() -> None:
+def test_md5_is_that_of_wandb() -> None:
     record = record_of("a", [b"ab", b"c"])
     assert base64.b64encode(bytes.fromhex(record.md5)) == b"kAFQmDzST7DWlj99KOF/cg=="
     assert (record.bytes, record.hash) == (3, f"sha256:{hashlib.sha256(b'abc').hexdigest()}")
 
 
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("reported", "kept"),
     [
         ("text/plain; charset=utf-8", "text/plain; charset=utf-8"),
         ("image/png", "image/png"),
@@ -609,5 +638,5 @@ def test_md5_is_what_wandb_tells() -> None:
         ("a/" + "b" * 200, None),
     ],
 )
-def test_a_media_type_is_kept_where_it_is_plainly_one(told: str, kept: str | None) -> None:
-    assert record_of("a", [], mediatype=told).mediatype == kept
+def test_a_media_type_is_kept_where_it_is_plainly_one(reported: str, kept: str | None) -> None:
+    assert record_of("a", [], mediatype=reported).mediatype == kept

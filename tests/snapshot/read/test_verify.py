@@ -25,12 +25,12 @@ def path(tmp_path: Path) -> Path:
     return make_bundle(tmp_path / "a.wandb.zip")
 
 
-def flipped(data: bytes, place: int, bits: int = 0x10) -> bytes:
-    return data[:place] + bytes([data[place] ^ bits]) + data[place + 1 :]
+def flipped(data: bytes, offset: int, bits: int = 0x10) -> bytes:
+    return data[:offset] + bytes([data[offset] ^ bits]) + data[offset + 1 :]
 
 
-def places(path: Path) -> dict[int, str]:
-    """For each byte of a bundle the member whose content it is; a byte of the ZIP's own has the container."""
+def offsets(path: Path) -> dict[int, str]:
+    """Return the member of each byte of a bundle; bytes of ZIP headers belong to the container."""
     container = ZipContainer(path)
     owners = dict.fromkeys(range(container.length), CONTAINER)
     for name, entry in container.entries.items():
@@ -41,33 +41,35 @@ def places(path: Path) -> dict[int, str]:
 
 @pytest.mark.parametrize("deep", [True, False])
 def test_a_bundle_as_it_was_written_has_no_damage(path: Path, tmp_path: Path, deep: bool) -> None:  # noqa: FBT001
-    for place in (path, unzipped(path, tmp_path / "a")):
-        report = verify_bundle(place, deep=deep)
-        assert (report.path, report.members, report.damages) == (place, 7, ())
+    for offset in (path, unzipped(path, tmp_path / "a")):
+        report = verify_bundle(offset, deep=deep)
+        assert (report.path, report.members, report.damages) == (offset, 7, ())
         assert report.bytes == sum(map(len, members_of(path).values()))
 
 
 def test_every_flipped_byte_is_found_and_its_file_named(path: Path, tmp_path: Path) -> None:
-    whole, owners = path.read_bytes(), places(path)
+    intact, owners = path.read_bytes(), offsets(path)
     chance = random.Random(5)
-    small = [place for place, owner in owners.items() if owner in SMALL]
-    parquet = [place for place, owner in owners.items() if owner not in SMALL]
+    small = [offset for offset, owner in owners.items() if owner in SMALL]
+    parquet = [offset for offset, owner in owners.items() if owner not in SMALL]
     broken = tmp_path / "broken.wandb.zip"
-    for place in [*small, *chance.sample(parquet, 250)]:
-        broken.write_bytes(flipped(whole, place, chance.randrange(1, 256)))
+    for offset in [*small, *chance.sample(parquet, 250)]:
+        broken.write_bytes(flipped(intact, offset, chance.randrange(1, 256)))
         damages = verify_bundle(broken, deep=False).damages
-        assert damages, f"byte {place} of {owners[place]}"
+        assert damages, f"byte {offset} of {owners[offset]}"
         named = {damage.member for damage in damages}
-        if owners[place] == CONTAINER:
-            assert len(named) == 1  # the ZIP's own bytes are the container's, or stand before one member
+        if owners[offset] == CONTAINER:
+            assert (
+                len(named) == 1
+            )  # bytes of ZIP headers belong to the container, or to the member after them
         else:
-            assert named == {owners[place]}, f"byte {place}"
+            assert named == {owners[offset]}, f"byte {offset}"
 
 
 def test_a_flipped_name_in_the_directory_accuses_no_run_that_is_not_there(path: Path) -> None:
-    whole = path.read_bytes()
-    place = whole.rindex(b"run=3fk2a/system") + len("run=3fk")
-    path.write_bytes(flipped(whole, place, ord("2") ^ ord("6")))
+    intact = path.read_bytes()
+    offset = intact.rindex(b"run=3fk2a/system") + len("run=3fk")
+    path.write_bytes(flipped(intact, offset, ord("2") ^ ord("6")))
     (damage,) = verify_bundle(path).damages
     name = "runs/entity=acme/project=nano/run=3fk6a/system.parquet"
     assert damage == Damage(
@@ -77,17 +79,23 @@ def test_a_flipped_name_in_the_directory_accuses_no_run_that_is_not_there(path: 
 
 
 def test_a_bundle_cut_anywhere_is_found(path: Path, tmp_path: Path) -> None:
-    whole = path.read_bytes()
+    intact = path.read_bytes()
     broken = tmp_path / "broken.wandb.zip"
-    for size in [0, 1, 3, 4, 21, 22, *random.Random(6).sample(range(len(whole)), 150), len(whole) - 1]:
-        broken.write_bytes(whole[:size])
+    for size in [0, 1, 3, 4, 21, 22, *random.Random(6).sample(range(len(intact)), 150), len(intact) - 1]:
+        broken.write_bytes(intact[:size])
         (damage,) = verify_bundle(broken).damages
         assert damage.member == CONTAINER
 
 
 def test_bytes_added_to_a_bundle_are_found(path: Path) -> None:
-    whole = path.read_bytes()
-    for more in (whole + b"\0", b"\0" + whole, b"PK" + whole, whole[:500] + b"\0" + whole[500:], whole * 2):
+    intact = path.read_bytes()
+    for more in (
+        intact + b"\0",
+        b"\0" + intact,
+        b"PK" + intact,
+        intact[:500] + b"\0" + intact[500:],
+        intact * 2,
+    ):
         path.write_bytes(more)
         assert verify_bundle(path).damages
 
@@ -95,10 +103,10 @@ def test_bytes_added_to_a_bundle_are_found(path: Path) -> None:
 def test_every_flipped_byte_of_a_folder_is_found_and_its_file_named(path: Path, tmp_path: Path) -> None:
     folder, chance = unzipped(path, tmp_path / "a"), random.Random(7)
     for name, data in members_of(path).items():
-        for place in chance.sample(range(len(data)), min(len(data), 60)):
-            (folder / name).write_bytes(flipped(data, place))
+        for offset in chance.sample(range(len(data)), min(len(data), 60)):
+            (folder / name).write_bytes(flipped(data, offset))
             named = {damage.member for damage in verify_bundle(folder, deep=False).damages}
-            # Without the ZIP's checksums the manifest and its digest can only accuse each other.
+            # Without the ZIP's checksums either the manifest or its digest may be damaged.
             assert name in named
             assert named <= (
                 {name} if name not in SMALL else {name, "datapackage.json", "datapackage-digest.json"}
@@ -107,7 +115,7 @@ def test_every_flipped_byte_of_a_folder_is_found_and_its_file_named(path: Path, 
     assert verify_bundle(folder).damages == ()
 
 
-def test_a_damaged_column_is_told_with_its_run_and_bytes(tmp_path: Path) -> None:
+def test_a_damaged_column_is_reported_with_its_run_and_bytes(tmp_path: Path) -> None:
     rows = [{"_step": step, "train/loss": step / 7, "acc": step / 3} for step in range(3000)]
     path = make_bundle(tmp_path / "a.wandb.zip", [bundle_run(rows=rows), bundle_run("acme/nano/b")])
     data = members_of(path)[HISTORY]
@@ -128,7 +136,7 @@ def test_a_damaged_column_is_told_with_its_run_and_bytes(tmp_path: Path) -> None
     )
 
 
-def test_a_damaged_footer_is_told_with_its_bytes(path: Path, tmp_path: Path) -> None:
+def test_a_damaged_footer_is_reported_with_its_bytes(path: Path, tmp_path: Path) -> None:
     folder = unzipped(path, tmp_path / "a")
     data = members_of(path)[HISTORY]
     size = 8 + int.from_bytes(data[-8:-4], "little")
@@ -143,7 +151,7 @@ def test_a_damaged_footer_is_told_with_its_bytes(path: Path, tmp_path: Path) -> 
     )
 
 
-def test_several_damages_are_all_told(path: Path, tmp_path: Path) -> None:
+def test_several_damages_are_all_reported(path: Path, tmp_path: Path) -> None:
     folder = unzipped(path, tmp_path / "a")
     for name, data in members_of(path).items():
         if name.endswith(".parquet"):
@@ -160,11 +168,14 @@ def test_several_damages_are_all_told(path: Path, tmp_path: Path) -> None:
         (b"P", "{path!r} is not a bundle: it does not begin as a ZIP file does"),
         (
             b"PK\x03\x04",
-            "{path!r} is damaged: the file does not end as it was written: it is cut short, or bytes were added",
+            (
+                "{path!r} is damaged: the file does not end as it was written: "
+                "it is cut short, or bytes were added"
+            ),
         ),
     ],
 )
-def test_a_file_that_is_no_bundle_is_told_so(tmp_path: Path, data: bytes, reason: str) -> None:
+def test_a_file_that_is_not_a_bundle_is_reported(tmp_path: Path, data: bytes, reason: str) -> None:
     path = tmp_path / "a.wandb.zip"
     path.write_bytes(data)
     report = verify_bundle(path)
@@ -186,14 +197,14 @@ def test_a_newer_format_is_an_error_and_no_damage(path: Path, tmp_path: Path) ->
     forged = forged_from(path, tmp_path / "new.wandb.zip", change)
     folder = unzipped(path, tmp_path / "a")
     (folder / "FORMAT").write_bytes(newer)
-    for place in (forged, folder):
+    for offset in (forged, folder):
         with pytest.raises(FormatTooNewError) as caught:
-            verify_bundle(place)
+            verify_bundle(offset)
         assert caught.value.hint == "install wandb-pull-logs 4.2.0 or later"
 
 
 def lie(path: Path, out: Path, before: bytes, after: bytes) -> Path:
-    """A bundle whose manifest was changed by somebody who knows how to make its digest again."""
+    """Write a bundle whose manifest and digest were both changed."""
 
     def change(members: dict[str, RawMember]) -> None:
         manifest = members["datapackage.json"]
@@ -204,7 +215,7 @@ def lie(path: Path, out: Path, before: bytes, after: bytes) -> Path:
     return forged_from(path, out, change)
 
 
-def test_a_manifest_that_lies_about_rows_is_found_by_the_deep_check(path: Path, tmp_path: Path) -> None:
+def test_a_manifest_with_a_wrong_rows_hash_is_found_by_the_deep_check(path: Path, tmp_path: Path) -> None:
     package = json.loads(members_of(path)["datapackage.json"])
     entry = next(item for item in package["resources"] if item["path"] == HISTORY)
     other = "sha256:" + hashlib.sha256(b"other").hexdigest()
@@ -220,7 +231,7 @@ def test_a_manifest_that_lies_about_rows_is_found_by_the_deep_check(path: Path, 
     )
 
 
-def test_a_manifest_that_lies_about_a_count_is_found(path: Path, tmp_path: Path) -> None:
+def test_a_manifest_with_a_wrong_count_is_found(path: Path, tmp_path: Path) -> None:
     count = f'"rows":{len(ROWS)},"rowsHash"'.encode()
     forged = lie(path, tmp_path / "b.zip", count, b'"rows":9,"rowsHash"')
     reason = f"{str(forged)!r} is damaged: runs.parquet and the manifest disagree about run {RUN!r}"
