@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from pull_logs.rows.batches import batch_from_arrow
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.write.seal import BundleRun, write_bundle
+from pull_logs.snapshot.write.seal import write_bundle
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 ENTITY, PROJECT = "acme", "bench"
 PROJECT_PATH = f"{ENTITY}/{PROJECT}"

@@ -59,7 +59,7 @@ def audit_object(audit: Audit) -> AuditResult:
         "findings": [
             {
                 "run": finding.run,
-                "place": finding.place,
+                "place": finding.location,
                 "kind": finding.kind,
                 "secret": finding.secret,
                 "step": finding.step,

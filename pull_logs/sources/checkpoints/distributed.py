@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pull_logs.errors import DamageError
+from pull_logs.sources.checkpoints.calls import Inert
 from pull_logs.sources.checkpoints.contents import read_stream
-from pull_logs.sources.checkpoints.pickles import Inert, read_pickle
+from pull_logs.sources.checkpoints.pickles import read_pickle
 from pull_logs.sources.checkpoints.run_keys import RUN_KEYS
 
 METADATA = ".metadata"

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
 from pull_logs.errors import DamageError, UnsafeFileError
-from pull_logs.sources.checkpoints.pickle_globals import global_name, is_dangerous
+from pull_logs.sources.checkpoints.calls import Inert, Judged, judged, reaches_unknown
+from pull_logs.sources.checkpoints.pickle_globals import JUDGED_BY_CALL, global_name, is_dangerous_global
 
 MAX_OPCODES = 10_000_000
 MAX_SLOTS = 4_000_000
@@ -34,25 +34,6 @@ MAX_LINE = 1 << 16
 _MAX_SIZE = 1 << 62
 _CHUNK = 1 << 20
 _SMALL_INT = 2**60
-
-
-@dataclass(slots=True, eq=False)
-class Inert:
-    """A placeholder for an object that loading the pickle would import, call or fetch.
-
-    Attributes:
-        name: The dotted name of the global; empty for a persistent object.
-        args: The arguments of the call; None for the global itself.
-        state: The argument of its `__setstate__`.
-        items: The items set by key (subclasses of dict).
-        elements: The appended elements (subclasses of list).
-    """
-
-    name: str
-    args: object = None
-    state: object = None
-    items: dict[object, object] | None = None
-    elements: list[object] | None = None
 
 
 def read_pickle(source: BinaryIO, *, name: str) -> object:
@@ -126,6 +107,9 @@ class _Machine:
         self.stack: list[object] = []
         self.marks: list[int] = []
         self.memo: dict[int, object] = {}
+        # The functions on the stack that are judged where they are called: how many, and the last one.
+        self.uncalled = 0
+        self.judged_name = ""
         self._count = 0
 
     def run(self) -> object:
@@ -139,6 +123,9 @@ class _Machine:
             if not self._count & 0xFFF:
                 self.check_size()
         self.check_size()
+        if self.uncalled:
+            # A function that is not called here may be called by another that it is passed to.
+            self.refuse_global(self.judged_name)
         return self.stack.pop()
 
     def check_size(self) -> None:
@@ -237,13 +224,25 @@ class _Machine:
         if not isinstance(module, str) or not isinstance(name, str):
             raise TypeError
         dotted = global_name(module, name)
-        # The module `torch` and the name `os.system` mean `os.system`, through a module that imports it.
-        if is_dangerous(dotted) or is_dangerous(name):
-            raise UnsafeFileError(
-                f"checkpoint {self._name!r} would run {dotted} when loaded; nothing was run",
-                hint="do not load it with torch.load; name the run with -r",
-            )
+        if dotted in JUDGED_BY_CALL:
+            self.uncalled += 1
+            self.judged_name = dotted
+            return Judged(dotted)
+        if is_dangerous_global(module, name):
+            self.refuse_global(dotted)
         return Inert(dotted)
+
+    def refuse_global(self, dotted: str) -> NoReturn:
+        raise UnsafeFileError(
+            f"checkpoint {self._name!r} would run {dotted} when loaded; nothing was run",
+            hint="do not load it with torch.load; name the run with -r",
+        )
+
+    def recall(self, value: object) -> None:
+        if type(value) is Judged:
+            self.uncalled += 1
+            self.judged_name = value.name
+        self.stack.append(value)
 
     def global_line(self) -> Inert:
         module = self.source.line().decode("utf-8")
@@ -256,7 +255,18 @@ class _Machine:
     def extension(self, prefix: struct.Struct) -> None:
         self.push(Inert(f"copyreg extension {self.fixed(prefix)}"))
 
-    def call(self, target: object, args: object) -> None:
+    def call(self, target: object, args: object, *, builds: bool = False) -> None:
+        if type(target) is Judged and not builds:
+            self.uncalled -= 1
+            result = judged(target, args)
+            if isinstance(result, str):
+                self.refuse_global(result)
+            self.push(result)
+            return
+        if type(target) is not Inert or target.args is not None:
+            unknown = reaches_unknown(target, builds=builds)
+            if unknown is not None:
+                self.refuse_global(unknown)
         name = target.name if isinstance(target, Inert) else ""
         # The only call that is made, because nearly every checkpoint has it: an empty dict.
         self.push({} if name == "collections.OrderedDict" and args == () else Inert(name, args))
@@ -265,9 +275,13 @@ class _Machine:
         args, target = self.stack.pop(), self.stack.pop()
         self.call(target, args)
 
+    def new(self) -> None:
+        args, target = self.stack.pop(), self.stack.pop()
+        self.call(target, args, builds=True)
+
     def new_with_keywords(self) -> None:
         keywords, args, target = self.stack.pop(), self.stack.pop(), self.stack.pop()
-        self.call(target, (args, keywords))
+        self.call(target, (args, keywords), builds=True)
 
     def object_(self) -> None:
         target, *args = self.from_mark()
@@ -364,21 +378,21 @@ _ACTIONS: Mapping[bytes, Callable[[_Machine], None]] = {
     b"u": lambda machine: machine.set_items(machine.from_mark()),
     b"0": _Machine.pop,
     b"1": _Machine.pop_mark,
-    b"2": lambda machine: machine.push(machine.stack[-1]),
+    b"2": lambda machine: machine.recall(machine.stack[-1]),
     b"p": lambda machine: machine.put(int(machine.source.line())),
     b"q": lambda machine: machine.put(machine.fixed(_U8)),
     b"r": lambda machine: machine.put(machine.fixed(_U32)),
     b"\x94": lambda machine: machine.put(len(machine.memo)),
-    b"g": lambda machine: machine.push(machine.memo[int(machine.source.line())]),
-    b"h": lambda machine: machine.push(machine.memo[machine.fixed(_U8)]),
-    b"j": lambda machine: machine.push(machine.memo[machine.fixed(_U32)]),
+    b"g": lambda machine: machine.recall(machine.memo[int(machine.source.line())]),
+    b"h": lambda machine: machine.recall(machine.memo[machine.fixed(_U8)]),
+    b"j": lambda machine: machine.recall(machine.memo[machine.fixed(_U32)]),
     b"c": lambda machine: machine.push(machine.global_line()),
     b"\x93": _Machine.stack_global,
     b"\x82": lambda machine: machine.extension(_U8),
     b"\x83": lambda machine: machine.extension(_U16),
     b"\x84": lambda machine: machine.extension(_I32),
     b"R": _Machine.reduce,
-    b"\x81": _Machine.reduce,
+    b"\x81": _Machine.new,
     b"\x92": _Machine.new_with_keywords,
     b"o": _Machine.object_,
     b"i": _Machine.instance,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from pull_logs.errors import DataError
 from pull_logs.rows.canonical import parse_json
-from pull_logs.sources.checkpoints.pickles import Inert
+from pull_logs.sources.checkpoints.calls import Inert
 from pull_logs.suggestions import listed
 
 _MOST_KEYS = 12

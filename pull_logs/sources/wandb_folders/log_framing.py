@@ -1,9 +1,10 @@
 """The framing of a `.wandb` transaction log: blocks, chunks, records.
 
 The format is LevelDB's log with W&B's own header and checksum (docs/protocol.md, "Local run logs"). A file
-is a 7-byte header followed by chunks, in blocks of 32 KiB counted from the start of the file, so the header
-takes 7 bytes of the first block. A chunk never crosses a block. A record is one chunk, or a first, any number
-of middle and a last chunk. If fewer than 7 bytes are left in a block, they are padding.
+is a 7-byte header followed by chunks, in blocks of 32 KiB. Nearly all SDKs count the blocks from the start of
+the file, so the header takes 7 bytes of the first block; the Go core before 0.17.6 counts them from the end
+of the header. A chunk never crosses a block. A record is one chunk, or a first, any number of middle and a
+last chunk. If fewer than 7 bytes are left in a block, they are padding.
 
 There are two kinds of damage: a run that was killed leaves a torn last record, and storage flips or loses
 bytes. Either costs the damaged records and at most the rest of their blocks, because reading continues at the
@@ -90,20 +91,22 @@ class LogReader:
             DamageError: The file is not a transaction log.
             FormatTooNewError: This release cannot read the version of the log.
         """
-        offset = 0
-        while block := self._source.read(BLOCK_SIZE):
+        self._check_header(self._source.read(2 * BLOCK_SIZE))
+        origin = _find_origin(self._source)
+        self._source.seek(0)
+        offset, limit, start = 0, origin + BLOCK_SIZE, len(HEADER)
+        while block := self._source.read(limit):
             self.size = offset + len(block)
-            start = self._check_header(block) if offset == 0 else 0
-            yield from self._block_records(block, offset=offset, start=start)
-            offset += BLOCK_SIZE
+            yield from self._block_records(block, offset=offset, start=start, limit=limit)
+            offset, limit, start = offset + limit, BLOCK_SIZE, 0
         if self._parts:
             self._lose(self._start, "the last record is torn off")
         self._settle(self.size)
 
-    def _check_header(self, block: bytes) -> int:
-        header = block[: len(HEADER)]
-        if header == HEADER or (len(block) < len(HEADER) and HEADER.startswith(header)):
-            return len(header)
+    def _check_header(self, start: bytes) -> None:
+        header = start[: len(HEADER)]
+        if header == HEADER or (len(start) < len(HEADER) and HEADER.startswith(header)):
+            return
         if header[: len(MAGIC)] == MAGIC:
             raise FormatTooNewError(
                 f"{self._name!r} is a transaction log of version {header[len(MAGIC)]}, "
@@ -111,20 +114,20 @@ class LogReader:
                 hint="update wandb-pull-logs",
             )
         # A damaged byte in the header must not cost the run: a valid chunk after it is proof enough.
-        if _chunk_end(block, len(HEADER)) is None:
+        if _chunk_end(start, len(HEADER)) is None:
             raise DamageError(
                 f"{self._name!r} is not a W&B transaction log",
                 hint="the name of a log is run-ID.wandb, and it starts with ':W&B'",
             )
         self.damages.append(LogDamage(0, 0, "the file header is damaged"))
-        return len(HEADER)
 
-    def _block_records(self, block: bytes, *, offset: int, start: int) -> Iterator[bytes]:
-        view, position, limit = memoryview(block), start, len(block)
-        while position + CHUNK_HEADER.size <= limit:
+    def _block_records(self, block: bytes, *, offset: int, start: int, limit: int) -> Iterator[bytes]:
+        """Yield the records that end in a block, which has `limit` bytes unless the file ends in it."""
+        view, position, size = memoryview(block), start, len(block)
+        while position + CHUNK_HEADER.size <= size:
             end = _chunk_end(block, position)
             if end is None:
-                self._lose(offset + position, _fault(block, position))
+                self._lose(offset + position, _fault(block, position, torn=size < limit))
                 return
             payload = view[position + CHUNK_HEADER.size : end]
             record = self._take(block[position + CHUNK_HEADER.size - 1], payload, offset + position)
@@ -132,7 +135,7 @@ class LogReader:
                 yield record
             position = end
         # Bytes too close to the end of a block for a chunk are padding, cut off or not.
-        if position < limit and BLOCK_SIZE - position >= CHUNK_HEADER.size:
+        if position < size and limit - position >= CHUNK_HEADER.size:
             self._lose(offset + position, "the file ends inside a chunk's header")
 
     def _take(self, kind: int, payload: memoryview, offset: int) -> bytes | None:
@@ -173,6 +176,33 @@ class LogReader:
             self._lost_from = None
 
 
+def _find_origin(source: BinaryIO) -> int:
+    """Return the position from which a log counts its blocks: 0, or the end of the header.
+
+    Only a chunk with a valid checksum decides: one that crosses the end of the first block counted from 0, or
+    one at the start of a later block. A chunk without payload at the start of a block counted from 0 does not
+    decide, because it also fills the 7 bytes before a block counted from the end of the header. A log in
+    which nothing decides reads the same either way, up to damage.
+    """
+    source.seek(0)
+    block, position = source.read(BLOCK_SIZE + len(HEADER)), len(HEADER)
+    while position < BLOCK_SIZE and (end := _chunk_end(block, position)) is not None:
+        position = end
+    if position > BLOCK_SIZE:
+        return len(HEADER)
+    offset = BLOCK_SIZE
+    while block:
+        source.seek(offset)
+        block = source.read(BLOCK_SIZE + len(HEADER))
+        end = _chunk_end(block[:BLOCK_SIZE], 0)
+        if end is None and _chunk_end(block, len(HEADER)) is not None:
+            return len(HEADER)
+        if end is not None and end > CHUNK_HEADER.size:
+            return 0
+        offset += BLOCK_SIZE
+    return 0
+
+
 def _chunk_end(block: bytes, position: int) -> int | None:
     """Return the end of the chunk at `position` in its block; None if there is no valid chunk."""
     if position + CHUNK_HEADER.size > len(block):
@@ -185,12 +215,12 @@ def _chunk_end(block: bytes, position: int) -> int | None:
     return end if crc32(body) == checksum else None
 
 
-def _fault(block: bytes, position: int) -> str:
-    """Return why there is no valid chunk at `position`."""
+def _fault(block: bytes, position: int, *, torn: bool) -> str:
+    """Return why there is no valid chunk at `position`; `torn` means that the file ends in this block."""
     _, length, kind = CHUNK_HEADER.unpack_from(block, position)
     if not any(block[position:]):
         return "there are zeros instead of records"
-    if position + CHUNK_HEADER.size + length > len(block) < BLOCK_SIZE:
+    if torn and position + CHUNK_HEADER.size + length > len(block):
         return "the file ends inside a record"
     if kind not in _KINDS:
         return f"a chunk has the unknown kind {kind}"

@@ -203,7 +203,7 @@ CONFLICT = (
 def test_a_conflict_is_exit_2_and_writes_nothing() -> None:
     code, out, err = process("merge", "old.zip", "new.zip", "-o", "all.zip")
     assert (code, out) == (2, "")
-    hint = "pass --prefer newest, or --prefer first with the bundle to believe named first"
+    hint = "pass --prefer newest, or --prefer first with the preferred bundle named first"
     assert err in {
         f"pull-logs: conflict: run 'acme/nano/a': {reason}\n"
         f"pull-logs: error: the bundles disagree about run 'acme/nano/a': {reason}; {hint}\n"
@@ -270,18 +270,18 @@ def test_some_runs_and_some_metrics_are_a_bundle(call: Call) -> None:
         (
             "subset old.zip -r nope -o part.zip",
             3,
-            "no run 'nope' in 'old.zip'; the nearest are 'gone'",
+            "no run 'nope' in 'old.zip'; the nearest is 'gone'",
         ),
         (
             "subset old.zip --metrics ( -o part.zip",
             2,
-            "metrics '(' is not a regular expression: missing ), unterminated subpattern at position 0",
+            "metrics '(' is not a valid regular expression: missing ), unterminated subpattern at position 0",
         ),
         ("subset old.zip --metrics zzz -o part.zip", 3, "no metric matches 'zzz'"),
         (
             "subset old.zip --metrics loos -o part.zip",
             3,
-            "no metric matches 'loos'; the nearest are 'loss'",
+            "no metric matches 'loos'; the nearest is 'loss'",
         ),
         (
             "subset old.zip --filter config.lr>5 -o part.zip",
@@ -379,11 +379,11 @@ def test_an_export_is_written_reported_and_replaced_only_with_force() -> None:
     assert read.columns.tolist() == ["_step", "_timestamp", "acc", "loss", "note", "pics"]
     assert read["pics"].tolist()[2] == '{"_type":"image-file","n":[1,null]}'
     shown = str(Path("plain").absolute())
-    reported = f"pull-logs: error: {shown!r} is there already; pass --force to replace it\n"
+    reported = f"pull-logs: error: {shown!r} already exists; pass --force to replace it\n"
     assert process("export", "old.zip", "-o", "plain") == (2, "", reported)
     code, out, err = process("export", "old.zip", "-r", "a", "-o", "plain", "--force")
     assert (code, out) == (0, "")
-    assert err.startswith("plain: 1 runs, 3 rows, 2 files, ")
+    assert err.startswith("plain: 1 run, 3 rows, 2 files, ")
     assert {path.name for path in Path("plain").rglob("*.*")} == {"runs.parquet", "history.parquet"}
 
 
@@ -391,6 +391,6 @@ def test_force_replaces_nothing_but_an_export(call: Call) -> None:
     Path("plain/runs/exp1").mkdir(parents=True)
     Path("plain/runs/exp1/events.out").write_text("precious")
     shown = str(Path("plain").absolute())
-    reported = f"pull-logs: error: {shown!r} is there and is no export; name a folder that is not there yet\n"
+    reported = f"pull-logs: error: {shown!r} exists and is not an export; name a folder that does not exist\n"
     assert call("export", "old.zip", "-o", "plain", "--force") == (2, "", reported)
     assert Path("plain/runs/exp1/events.out").read_text() == "precious"

@@ -155,7 +155,7 @@ async def test_what_should_not_be_shared_is_found_in_it(tmp_path: Path) -> None:
     await pull_from(
         swept("s1", s1="command: [python, --api-key, sk-ant-0123456789abcdefghijABCD]"), tmp_path / "b.zip"
     )
-    found = {finding.place: finding.kind for finding in audit_bundle(tmp_path / "b.zip").findings}
+    found = {finding.location: finding.kind for finding in audit_bundle(tmp_path / "b.zip").findings}
     assert found == {"sweep_config.command[2]": "api-key", "user": "user-name"}
 
 

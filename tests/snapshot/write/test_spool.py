@@ -23,10 +23,11 @@ from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot import disk as disk_module
 from pull_logs.snapshot.format.parquet_write import write_table
 from pull_logs.snapshot.read.bundle import open_bundle
-from pull_logs.snapshot.write import spool
+from pull_logs.snapshot.write import page_store, spool_folder
 from pull_logs.snapshot.write import stored_run as stored
-from pull_logs.snapshot.write.seal import BundleRun, write_bundle
+from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.spool import Spool
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 RUN = RunPath("acme", "nano", "3fk2a")
 PLAN = {"runs": ["acme/nano/3fk2a"], "system": False}
@@ -262,7 +263,7 @@ class FullDisk:
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> FullDisk:
     disk = FullDisk(10**9)
-    for module in (disk_module, spool, stored):
+    for module in (disk_module, page_store, spool_folder, stored):
         monkeypatch.setattr(module, "sync", disk)
     return disk
 
