@@ -42,6 +42,7 @@ def export(*, bundle: Named, out: Path, to: Any, force: bool, **options: Any) ->
     with open_subjects(bundle_sources(bundle, options)) as subjects:
         report = export_runs(distinct_runs(subjects), out, to=to, force=force)
     click.echo(
-        f"{out}: {counted(report.runs, 'run')}, {report.rows} rows, {counted(report.files, 'file')}, {report.bytes / 1e6:.2f} MB",
+        f"{out}: {counted(report.runs, 'run')}, {report.rows} rows, {counted(report.files, 'file')},"
+        f" {report.bytes / 1e6:.2f} MB",
         err=True,
     )
