@@ -85,55 +85,49 @@ def origin_options(command: Command) -> Command:
     )
 
 
+_VIEW = (
+    click.option("--schema", is_flag=True, help="Show names, types, counts and ranges of the metrics."),
+    click.option(
+        "--stats", is_flag=True, help="Show percentiles, mean, first and last value of the metrics."
+    ),
+    click.option("--select", metavar="REGEX", help="Only metrics whose name matches."),
+    click.option("--where", metavar="EXPR", help="Only rows for which EXPR holds."),
+    click.option(
+        "--eval",
+        "evals",
+        multiple=True,
+        metavar="NAME=EXPR",
+        help="Add a computed column; it may use columns added before it.",
+    ),
+    click.option("--show-all", is_flag=True, help="Show rows in which every selected metric is missing."),
+    click.option(
+        "--around",
+        type=int,
+        metavar="STEP",
+        help="Only the row nearest to STEP and rows before and after it.",
+    ),
+    click.option(
+        "--window",
+        type=int,
+        metavar="N",
+        help="Number of rows before and after --around; 10 by default.",
+    ),
+    click.option("--last", type=int, metavar="N", help="Only the last N rows."),
+    click.option("--every", type=int, metavar="N", help="Only every N-th row, starting with the first."),
+    click.option("-H", "--human", is_flag=True, help="Show a short overview without the history."),
+    click.option(
+        "--max-rows",
+        type=click.IntRange(min=0),
+        default=200,
+        show_default=True,
+        help="Most rows of history per run; 0 for all.",
+    ),
+)
+
+
 def view_options(command: Command) -> Command:
     """Add the options that say what to show, and how many rows."""
-    return _decorate(
-        command,
-        (
-            click.option(
-                "--schema", is_flag=True, help="Show names, types, counts and ranges of the metrics."
-            ),
-            click.option(
-                "--stats", is_flag=True, help="Show percentiles, mean, first and last value of the metrics."
-            ),
-            click.option("--select", metavar="REGEX", help="Only metrics whose name matches."),
-            click.option("--where", metavar="EXPR", help="Only rows for which EXPR holds."),
-            click.option(
-                "--eval",
-                "evals",
-                multiple=True,
-                metavar="NAME=EXPR",
-                help="Add a computed column; it may use columns added before it.",
-            ),
-            click.option(
-                "--show-all", is_flag=True, help="Show rows in which every selected metric is missing."
-            ),
-            click.option(
-                "--around",
-                type=int,
-                metavar="STEP",
-                help="Only the row nearest to STEP and rows before and after it.",
-            ),
-            click.option(
-                "--window",
-                type=int,
-                metavar="N",
-                help="Number of rows before and after --around; 10 by default.",
-            ),
-            click.option("--last", type=int, metavar="N", help="Only the last N rows."),
-            click.option(
-                "--every", type=int, metavar="N", help="Only every N-th row, starting with the first."
-            ),
-            click.option("-H", "--human", is_flag=True, help="Show a short overview without the history."),
-            click.option(
-                "--max-rows",
-                type=click.IntRange(min=0),
-                default=200,
-                show_default=True,
-                help="Most rows of history per run; 0 for all.",
-            ),
-        ),
-    )
+    return _decorate(command, _VIEW)
 
 
 def assert_options(command: Command) -> Command:

@@ -24,7 +24,7 @@ def _redact(bundle: Path, out: Path, kinds: tuple[str, ...]) -> None:
 @click.command()
 @click.argument("bundle", metavar="BUNDLE", callback=near)
 @click.option("--secrets", is_flag=True, help="Only secrets, not names, addresses and paths of people.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if anything was found.")
 @click.option("--redact", is_flag=True, help="Write the bundle without what was found to FILE (-o).")
 @click.option("-o", "--out", type=OUT, metavar="FILE", help="The bundle that --redact writes.")

@@ -10,7 +10,7 @@ from pull_logs.cli.bundle_paths import Named, near_or_far
 @click.command()
 @click.argument("old", metavar="OLD", callback=near_or_far)
 @click.argument("new", metavar="NEW", callback=near_or_far)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if anything differs.")
 def diff(old: Named, new: Named, *, as_json: bool, exit_code: bool) -> int:
     """Show what changed between two bundles: runs, rows, configs, summaries, files."""

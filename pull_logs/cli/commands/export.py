@@ -11,6 +11,7 @@ from pull_logs.cli.bundle_paths import Named, near_or_far
 from pull_logs.cli.options import pick_options
 from pull_logs.cli.runs import distinct_runs
 from pull_logs.cli.sources import bundle_sources
+from pull_logs.suggestions import counted
 
 
 @click.command()
@@ -41,6 +42,7 @@ def export(*, bundle: Named, out: Path, to: Any, force: bool, **options: Any) ->
     with open_subjects(bundle_sources(bundle, options)) as subjects:
         report = export_runs(distinct_runs(subjects), out, to=to, force=force)
     click.echo(
-        f"{out}: {report.runs} runs, {report.rows} rows, {report.files} files, {report.bytes / 1e6:.2f} MB",
+        f"{out}: {counted(report.runs, 'run')}, {report.rows} rows, {counted(report.files, 'file')},"
+        f" {report.bytes / 1e6:.2f} MB",
         err=True,
     )

@@ -9,7 +9,7 @@ from pull_logs.cli.bundle_paths import Named, near_or_far
 
 @click.command()
 @click.argument("bundle", metavar="BUNDLE", callback=near_or_far)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def info(bundle: Named, *, as_json: bool) -> None:
     """Show the identities and the runs of a bundle."""
     from pull_logs.cli.render import json_lines, render_text

@@ -17,7 +17,7 @@ from pull_logs.cli.bundle_paths import near
     show_default=True,
     help="Decode every row, or check only structure and hashes.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def verify(bundle: Path, *, deep: bool, as_json: bool) -> None:
     """Check every byte of a bundle against its manifest; damage is located (exit 6)."""
     from pull_logs.cli.render import json_lines, render_text

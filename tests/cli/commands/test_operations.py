@@ -383,7 +383,7 @@ def test_an_export_is_written_reported_and_replaced_only_with_force() -> None:
     assert process("export", "old.zip", "-o", "plain") == (2, "", reported)
     code, out, err = process("export", "old.zip", "-r", "a", "-o", "plain", "--force")
     assert (code, out) == (0, "")
-    assert err.startswith("plain: 1 runs, 3 rows, 2 files, ")
+    assert err.startswith("plain: 1 run, 3 rows, 2 files, ")
     assert {path.name for path in Path("plain").rglob("*.*")} == {"runs.parquet", "history.parquet"}
 
 
