@@ -14,18 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pull_logs.rows.canonical import STEP
 from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.sources.wandb_folders.arrangement import Arrangement, Arranger, OnRestart
 from pull_logs.sources.wandb_folders.find import find_logs
+from pull_logs.sources.wandb_folders.last_values import merge_summaries
 from pull_logs.sources.wandb_folders.run_log import RunLog
-from pull_logs.sources.wandb_folders.segments import (
-    OnRestart,
-    Segment,
-    arrange,
-    group_segments,
-    last_step,
-    read_segments,
-)
+from pull_logs.sources.wandb_folders.segments import Segment, group_segments, last_step, read_segments
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -120,24 +114,28 @@ def read_run_dirs(
     logs = find_logs(paths)
     notes = list(logs.notes)
     grouped = group_segments(read_segments(logs.files, scratch), entity=entity, project=project)
+    notes += grouped.notes
+    arranger = Arranger(grouped.runs, on_restart)
     runs = []
-    for path, segments in sorted(grouped.items()):
-        arranged = arrange(path, segments, on_restart)
-        runs.append(_bundle_run(path, arranged.segments))
+    for path in sorted(grouped.runs):
+        arranged = arranger.arrange(path)
+        runs.append(_bundle_run(path, arranged))
         notes += (f"{path}: {note}" for note in arranged.notes)
-        if len(arranged.segments) > 1:
-            notes.append(f"{path}: put together from {len(arranged.segments)} folders")
+        if len(arranged.own) > 1:
+            notes.append(f"{path}: put together from {len(arranged.own)} folders")
     return LocalImport(tuple(runs), tuple(notes))
 
 
-def _bundle_run(path: RunPath, segments: Sequence[Segment]) -> BundleRun:
+def _bundle_run(path: RunPath, arranged: Arrangement) -> BundleRun:
     from pull_logs.rows.batches import system_batch_from_rows
     from pull_logs.snapshot import BundleRun
 
+    segments = arranged.segments
     reasons = [f"{segment.folder}: {segment.log.reason}" for segment in segments if segment.log.reason]
-    system_rows = [row for segment in segments for row in segment.log.system_rows]
+    reasons += arranged.reasons
+    system_rows = [row for segment in arranged.own for row in segment.log.system_rows]
     return BundleRun(
-        info=_run_info(path, segments),
+        info=_run_info(path, arranged),
         coverage=Coverage(
             received_rows=sum(segment.log.rows for segment in segments),
             received_last_step=last_step(segments),
@@ -160,9 +158,9 @@ def _merged_batches(segments: Sequence[Segment]) -> Callable[[], Iterator[pa.Tab
     return batches
 
 
-def _run_info(path: RunPath, segments: Sequence[Segment]) -> RunInfo:
+def _run_info(path: RunPath, arranged: Arrangement) -> RunInfo:
     """Return the record of a run: each value from the latest segment that has one."""
-    logs = [segment.log for segment in segments]
+    logs = [segment.log for segment in arranged.own]
     # A log without records does not show how the run ended.
     latest = next((log for log in reversed(logs) if log.started_at or log.rows), logs[-1])
 
@@ -183,7 +181,7 @@ def _run_info(path: RunPath, segments: Sequence[Segment]) -> RunInfo:
         heartbeat_at=known("ended_at"),
         config=_merged(logs, "config"),
         config_internal=_merged_internal([log.config_internal for log in logs]),
-        summary=_merged_summary(segments),
+        summary=merge_summaries(segment.summary_part for segment in arranged.segments),
         system_summary=_merged(logs, "system_summary"),
         metadata=known("metadata") or {},
     )
@@ -191,17 +189,6 @@ def _run_info(path: RunPath, segments: Sequence[Segment]) -> RunInfo:
 
 def _merged(logs: Sequence[RunLog], name: str) -> dict[str, Any]:
     return {key: value for log in logs for key, value in getattr(log, name).items()}
-
-
-def _merged_summary(segments: Sequence[Segment]) -> dict[str, Any]:
-    """Return the summary with its `_step` offset like the segment that it comes from."""
-    summary = _merged([segment.log for segment in segments], "summary")
-    for segment in reversed(segments):
-        if STEP in segment.log.summary:
-            if isinstance(step := segment.log.summary[STEP], int):
-                summary[STEP] = step + segment.offset
-            break
-    return summary
 
 
 def _merged_internal(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

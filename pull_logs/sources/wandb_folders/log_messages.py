@@ -107,6 +107,14 @@ class Git(Protocol):
     commit: str
 
 
+class Branch(Protocol):
+    """A point in the history of a run."""
+
+    run: str
+    metric: str
+    value: float
+
+
 class RunHeader(Protocol):
     """The record that a run starts with."""
 
@@ -123,6 +131,7 @@ class RunHeader(Protocol):
     sweep_id: str
     start_time: Timestamp
     git: Git
+    branch_point: Branch
 
     def HasField(self, name: str, /) -> bool:  # noqa: N802 - protobuf's name
         """Return whether a message field is set."""

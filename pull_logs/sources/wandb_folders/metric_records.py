@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from pull_logs.analyze.statistics import (
@@ -68,6 +69,13 @@ class MetricDefinitions:
             overwrite = record._control.overwrite  # noqa: SLF001 - the name of the protobuf field
             former = _Definition() if overwrite else known.get(key, _Definition())
             known[key] = former.with_record(record)
+
+    def sets_summary(self, name: str) -> bool:
+        """Return whether a definition says what the summary of a metric is, be it nothing."""
+        definition = self._named.get(name)
+        found = [definition] if definition is not None else []
+        found += (one for glob, one in self._globs.items() if fnmatchcase(name, glob))
+        return any(one.summary for one in found)
 
     def encoded(self) -> list[dict[str, Any]]:
         """Return the list for a config's `_wandb.m`; empty if nothing was defined."""

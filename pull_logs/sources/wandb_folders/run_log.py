@@ -13,7 +13,6 @@ is torn, that has only a header, or that lost bytes is incomplete.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, Protocol
 
 from pull_logs.errors import DataError, FileMissingError
 from pull_logs.rows.canonical import STEP, TIMESTAMP, canon_members, canon_record, canon_step
+from pull_logs.sources.wandb_folders.last_values import INTERNAL, LastRows, LastValue, row_time
 from pull_logs.sources.wandb_folders.log_framing import LogDamage, LogReader
 from pull_logs.sources.wandb_folders.log_items import ItemTree, flat_values, item_values
 from pull_logs.sources.wandb_folders.log_messages import (
@@ -53,6 +53,19 @@ class RowSink(Protocol):
         """Take `rows` and return how many of them were refused, because no history can hold them."""
 
 
+@dataclass(frozen=True, slots=True)
+class BranchPoint:
+    """The point at which a run was rewound (`resume_from`) or forked from another (`fork_from`).
+
+    Attributes:
+        run_id: The run whose rows come before the point: its own id for a rewind.
+        step: The last step of these rows.
+    """
+
+    run_id: str
+    step: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLog:
     """The run in a log, without its rows.
@@ -70,6 +83,11 @@ class RunLog:
         rows: The number of history rows that the sink kept.
         first_step: The least step of the rows.
         last_step: The greatest step of the rows.
+        first_time: The least `_timestamp` of the rows.
+        last_time: The greatest `_timestamp` of the rows.
+        last_values: The last value of each metric.
+        derived: The keys of the summary whose values are last values of the history, because the log has none.
+        branch: The point at which the run was rewound or forked, if it was.
         reason: Why the history is incomplete; empty if it is complete.
         notes: Notes for a reader of the run, one sentence each.
     """
@@ -97,6 +115,11 @@ class RunLog:
     rows: int = 0
     first_step: int | None = None
     last_step: int | None = None
+    first_time: float | None = None
+    last_time: float | None = None
+    last_values: Mapping[str, LastValue] = field(default_factory=dict)
+    derived: frozenset[str] = frozenset()
+    branch: BranchPoint | None = None
     reason: str = ""
     notes: tuple[str, ...] = ()
 
@@ -139,16 +162,20 @@ class _History:
         unread: The values that could not be read.
         first_step: The least step of the rows so far.
         last_step: The greatest step of the rows so far.
+        first_time: The least `_timestamp` of the rows so far, in seconds since 1970.
+        last_time: The greatest `_timestamp` of the rows so far.
         last_row: The last row.
-        ended: The latest `_timestamp` at the end of a batch, in seconds since 1970.
+        last_rows: The last row of each metric.
     """
 
     def __init__(self, sink: RowSink) -> None:
         self.rows = self.rows_lost = self.unread = 0
         self.first_step: int | None = None
         self.last_step: int | None = None
+        self.first_time: float | None = None
+        self.last_time: float | None = None
         self.last_row: Mapping[str, Any] = {}
-        self.ended = 0.0
+        self.last_rows = LastRows()
         self._sink = sink
         self._batch: list[dict[str, Any]] = []
         self._batch_bytes = 0
@@ -172,6 +199,10 @@ class _History:
         self.first_step = min(self.first_step, step)
         self.last_step = max(self.last_step, step)
         self.last_row = row
+        self.last_rows.take(row)
+        if (time := row_time(row)) is not None:
+            self.first_time = time if self.first_time is None else min(self.first_time, time)
+            self.last_time = time if self.last_time is None else max(self.last_time, time)
         self._batch.append(row)
         self._batch_bytes += size
         if len(self._batch) >= BATCH_ROWS or self._batch_bytes >= BATCH_BYTES:
@@ -183,15 +214,7 @@ class _History:
             refused = self._sink(self._batch)
             self.rows += len(self._batch) - refused
             self.rows_lost += refused
-            self.ended = _later(self.ended, self._batch[-1].get(TIMESTAMP))
         self._batch, self._batch_bytes = [], 0
-
-
-def _later(time: float, stamp: object) -> float:
-    """Return the later of a time and a timestamp, which may be any value."""
-    if isinstance(stamp, (int, float)) and not isinstance(stamp, bool) and math.isfinite(stamp):
-        return max(time, stamp)
-    return time
 
 
 class _Decoder:
@@ -264,17 +287,19 @@ class _Decoder:
             self._system.append(canon_members(row))
         except DataError:
             self._unread += 1
-        self._ended = _later(self._ended, stamp)
+        self._ended = max(self._ended, stamp)
 
     def result(self, file: Path, *, damages: Sequence[LogDamage], empty: bool) -> RunLog:
         """Return the run, after the last record."""
         self._history.flush()
-        history, ended = self._history, max(self._ended, self._history.ended)
+        history, ended = self._history, max(self._ended, self._history.last_time or 0.0)
         run, environment = self._run, environment_dict(self._environment)
         config, config_unread = _record(self._config)
         summary, summary_unread = _record(self._summary)
         self._unread += history.unread + config_unread + summary_unread
         reason = self._reason(damages, empty=empty)
+        last_values = history.last_rows.values()
+        derived = self._derived(summary, last_values)
         return RunLog(
             file=file,
             run_id=run.run_id or run_id_of(file),
@@ -292,16 +317,35 @@ class _Decoder:
             ended_at=utc_text(int(ended), int(ended % 1 * 1e9)),
             config={key: value for key, value in config.items() if key not in INTERNAL_KEYS},
             config_internal=self._internal(config),
-            summary=self._completed(summary),
+            summary=self._completed({**summary, **derived}),
             metadata=environment,
             system_rows=self._system,
             system_summary=_last_values(self._system),
             rows=history.rows,
             first_step=history.first_step,
             last_step=history.last_step,
+            first_time=history.first_time,
+            last_time=history.last_time,
+            last_values=last_values,
+            derived=frozenset(derived),
+            branch=_branch_point(run, config.get(INTERNAL)),
             reason=reason,
-            notes=tuple(self._notes(reason, empty=empty)),
+            notes=tuple(self._notes(reason, derived=derived, empty=empty)),
         )
+
+    def _derived(self, summary: Mapping[str, Any], last: Mapping[str, LastValue]) -> dict[str, Any]:
+        """Return the last values of metrics that an interrupted run has no summary of.
+
+        Older SDKs write the summary when the run ends. A metric whose definition asks for another summary
+        than the last value, or for none, has no value here.
+        """
+        if self._exit is not None:
+            return {}
+        return {
+            key: value.value
+            for key, value in last.items()
+            if key not in summary and not key.startswith("_") and not self._metrics.sets_summary(key)
+        }
 
     def _internal(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return the internal config, with the defined metrics as W&B's server stores them."""
@@ -338,11 +382,31 @@ class _Decoder:
             return f"{self._unread} records or values of the log could not be read"
         return "the log holds nothing but its header: W&B was stopped before it wrote" if empty else ""
 
-    def _notes(self, reason: str, *, empty: bool) -> Iterable[str]:
+    def _notes(self, reason: str, *, derived: Iterable[str], empty: bool) -> Iterable[str]:
         if reason:
             yield reason
+        if names := sorted(derived):
+            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            yield (
+                f"the log has no summary of {shown}: the last values of the history stand in, "
+                "and are listed in summary._wandb.derived"
+            )
         if self._exit is None and not empty:
             yield "the log ends without an exit record: the run was interrupted, or is still running"
+
+
+def _branch_point(run: RunHeader, internal: object) -> BranchPoint | None:
+    """Return the branch point in the run's record, or in its internal config."""
+    if run.HasField("branch_point"):
+        point = run.branch_point
+        if point.run and point.metric == STEP:
+            return BranchPoint(point.run, int(point.value))
+    recorded = internal.get("branch_point") if isinstance(internal, Mapping) else None
+    if isinstance(recorded, Mapping):
+        run_id, step = recorded.get("run_id"), recorded.get("step")
+        if isinstance(run_id, str) and run_id and type(step) is int:
+            return BranchPoint(run_id, step)
+    return None
 
 
 def _record(tree: ItemTree) -> tuple[dict[str, Any], int]:

@@ -1,30 +1,25 @@
 """The segments of runs: one log per start of a run, its rows in scratch files, and its offset of steps.
 
-The logs of one run id are the segments of one run, in order of time. A segment starts over if its first
-step is not after the first step of the attempt before it: the run was restarted under its old id without its
-old steps. `arrange` keeps such a segment after the earlier ones, with its steps offset, or lets it replace
-them. Later segments belong to the same attempt.
+The logs of one run id are the segments of one run, in order of time. `arrangement` puts them together.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pull_logs.errors import DamageError, DataError, FormatTooNewError
 from pull_logs.rows.canonical import STEP, canon_row
 from pull_logs.runs import RunPath
 from pull_logs.sources.wandb_folders.find import start_order
+from pull_logs.sources.wandb_folders.last_values import LastRows, LastValue, SummaryPart
 from pull_logs.sources.wandb_folders.run_log import RunLog, read_run_log, run_id_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-OnRestart = Literal["offset", "overwrite", "error"]
-"""How to treat a segment that starts over: keep it after the others, replace them by it, or refuse it."""
 
 DEFAULT_ENTITY = "local"
 DEFAULT_PROJECT = "uncategorized"
@@ -41,11 +36,17 @@ class Segment:
         log: The log without its rows.
         files: The files with its rows.
         offset: The number that is added to its steps.
+        until: The last step that is kept, before `offset` is added; None keeps all.
+        inherited: Whether it is a segment of the run that this run was forked from.
+        kept: The last value of each metric up to `until`; None if all rows are kept.
     """
 
     log: RunLog
     files: tuple[Path, ...]
     offset: int = 0
+    until: int | None = None
+    inherited: bool = False
+    kept: Mapping[str, LastValue] | None = None
 
     @property
     def folder(self) -> str:
@@ -59,21 +60,54 @@ class Segment:
             return None
         return self.log.first_step + self.offset, self.log.last_step + self.offset
 
+    def cut(self, until: int) -> Segment:
+        """Return the segment with its rows up to a step (before `offset` is added).
+
+        The log then has the counts, steps and last values of these rows, and its summary values are still
+        those of all rows.
+        """
+        from pull_logs.rows.batches import batch_rows
+
+        if self.log.last_step is None or self.log.last_step <= until:
+            return self
+        shorter = replace(self, until=until)
+        steps: list[int] = []
+        last = LastRows()
+        for batch in replace(shorter, offset=0).batches():
+            for row in batch_rows(batch):
+                last.take(row)
+                steps.append(row[STEP])
+        log = replace(
+            self.log,
+            rows=len(steps),
+            first_step=min(steps, default=None),
+            last_step=max(steps, default=None),
+        )
+        return replace(shorter, log=log, kept=last.values())
+
+    @property
+    def summary_part(self) -> SummaryPart:
+        """The summary of the log and what is needed to merge it with others."""
+        log, kept = self.log, self.log.last_values if self.kept is None else self.kept
+        return SummaryPart(log.summary, log.last_values, kept, log.derived, self.offset, self.inherited)
+
     def batches(self) -> Iterable[pa.Table]:
         """Read its rows, batch by batch, with their steps offset.
 
         Raises:
             DataError: An offset step does not fit into 64 bits.
         """
-        return (_load(file, offset=self.offset) for file in self.files)
+        return (_load(file, offset=self.offset, until=self.until) for file in self.files)
 
 
-def _load(file: Path, *, offset: int) -> pa.Table:
+def _load(file: Path, *, offset: int, until: int | None) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     with pa.memory_map(str(file)) as source:
         batch = pa.ipc.open_file(source).read_all()
+    if until is not None:
+        batch = batch.filter(pc.less_equal(batch[STEP], until))
     if not offset:
         return batch
     try:
@@ -152,10 +186,25 @@ def _fits(row: dict[str, Any]) -> bool:
     return True
 
 
-def group_segments(
-    segments: Sequence[Segment], *, entity: str | None, project: str | None
-) -> dict[RunPath, list[Segment]]:
-    """Return the segments of each run, in the given order.
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """The segments of each run.
+
+    Attributes:
+        runs: The segments by run, in the given order.
+        notes: The logs that were joined with others although they do not name the entity, one sentence each.
+    """
+
+    runs: Mapping[RunPath, Sequence[Segment]]
+    notes: tuple[str, ...]
+
+
+def group_segments(segments: Sequence[Segment], *, entity: str | None, project: str | None) -> Grouping:
+    """Return the segments of each run.
+
+    A log that names no entity belongs to the run of its project and id whose entity another log names, if
+    all such logs name the same. A log that ends before it names its project belongs to the only run of its
+    id.
 
     Args:
         segments: The segments of all runs.
@@ -165,22 +214,35 @@ def group_segments(
     Raises:
         DataError: A log names an entity, project or run id that no run path can have.
     """
-    grouped: dict[RunPath, list[Segment]] = {}
     homes: dict[str, set[tuple[str | None, str | None]]] = {}
     for segment in segments:
         if segment.log.project:
             homes.setdefault(segment.log.run_id, set()).add((segment.log.entity, segment.log.project))
+    grouped: dict[RunPath, list[Segment]] = {}
+    notes: list[str] = []
     for segment in segments:
         log = segment.log
-        known = homes.get(log.run_id, set())
-        # A log that ends before it names its project belongs to the only run with its id, if there is one.
-        named = next(iter(known)) if not log.project and len(known) == 1 else (log.entity, log.project)
+        named = _home(log, homes.get(log.run_id, set()))
         path = RunPath(
             entity or named[0] or DEFAULT_ENTITY, project or named[1] or DEFAULT_PROJECT, log.run_id
         )
         _check_path(path, log.file)
+        if log.project and not log.entity and not entity and named[0]:
+            notes.append(
+                f"{path}: {segment.folder}: its log names no entity, and it was joined with {path}, "
+                "which has the same project and id"
+            )
         grouped.setdefault(path, []).append(segment)
-    return grouped
+    return Grouping(grouped, tuple(notes))
+
+
+def _home(log: RunLog, homes: set[tuple[str | None, str | None]]) -> tuple[str | None, str | None]:
+    """Return the entity and project of a log, from the logs of its run id if it does not name them."""
+    if log.entity and log.project:
+        return log.entity, log.project
+    complete = {home for home in homes if home[0] and log.project in (None, home[1])}
+    known = complete or {home for home in homes if log.project in (None, home[1])}
+    return next(iter(known)) if len(known) == 1 else (log.entity, log.project)
 
 
 def _check_path(path: RunPath, file: Path) -> None:
@@ -191,97 +253,6 @@ def _check_path(path: RunPath, file: Path) -> None:
                 f"{str(file)!r} gives the {what} {part!r}, which no run path can hold",
                 hint="choose others with --entity and --project",
             )
-
-
-@dataclass(frozen=True, slots=True)
-class Arrangement:
-    """The segments of one run, each with its offset.
-
-    Attributes:
-        segments: The segments that are kept.
-        notes: What was damaged, offset or left out, one sentence each.
-    """
-
-    segments: tuple[Segment, ...]
-    notes: tuple[str, ...]
-
-
-def arrange(path: RunPath, segments: Sequence[Segment], on_restart: OnRestart) -> Arrangement:
-    """Give each segment of a run its offset, and leave out those that were overwritten.
-
-    Args:
-        path: The run.
-        segments: Its segments, in order of time.
-        on_restart: How to treat a segment that starts over.
-
-    Raises:
-        DataError: A segment starts over and `on_restart` is `error`.
-    """
-    arranger = _Arranger(path, on_restart)
-    for segment in segments:
-        arranger.add(segment)
-    return Arrangement(tuple(arranger.kept), tuple(arranger.notes))
-
-
-class _Arranger:
-    """The arrangement of the segments so far."""
-
-    def __init__(self, path: RunPath, on_restart: OnRestart) -> None:
-        self.kept: list[Segment] = []
-        self.notes: list[str] = []
-        self._path, self._on_restart = path, on_restart
-        self._attempt_first: int | None = None
-        self._last: int | None = None
-        self._offset = 0
-
-    def add(self, segment: Segment) -> None:
-        """Add the next segment."""
-        self.notes += (f"{segment.folder}: {note}" for note in segment.log.notes)
-        first = segment.log.first_step
-        if first is None:
-            self.kept.append(replace(segment, offset=self._offset))
-            return
-        if self._attempt_first is None or first <= self._attempt_first:
-            if self._last is not None:
-                self._start_over(segment, first, self._last)
-            self._attempt_first = first
-        segment = replace(segment, offset=self._offset)
-        self.notes += _step_notes(segment, self._last)
-        self.kept.append(segment)
-        self._last = last_step([segment], self._last)
-
-    def _start_over(self, segment: Segment, first: int, last: int) -> None:
-        if self._on_restart == "error":
-            raise DataError(
-                f"run {str(self._path)!r} starts over at step {first} in {segment.folder!r}",
-                hint="keep both with --on-restart offset, or the later with --on-restart overwrite",
-            )
-        note = f"{segment.folder}: starts over at step {first}"
-        if self._on_restart == "overwrite":
-            dropped = sum(former.log.rows for former in self.kept)
-            self.notes.append(f"{note}; {dropped} rows before it are left out")
-            self.kept = []
-            self._last = None
-        else:
-            self._offset = last + 1 - first
-            self.notes.append(note)
-
-
-def _step_notes(segment: Segment, last: int | None) -> list[str]:
-    """Return notes about the offset of a segment, and about steps that earlier segments have too."""
-    if segment.span is None or last is None:
-        return []
-    first, end = segment.span
-    notes = []
-    if segment.offset:
-        steps = f"{segment.log.first_step} to {segment.log.last_step}"
-        notes.append(f"{segment.folder}: its steps {steps} are kept as {first} to {end}")
-    if first <= last:
-        notes.append(
-            f"{segment.folder}: steps {first} to {min(last, end)} may be logged twice; "
-            "of two values the later is kept"
-        )
-    return notes
 
 
 def last_step(segments: Iterable[Segment], last: int | None = None) -> int | None:

@@ -18,10 +18,10 @@ from pull_logs.rows.canonical import canon_record, same
 from pull_logs.snapshot import open_bundle
 from pull_logs.snapshot.write.stored_run import BundleRun
 from pull_logs.sources import LocalImport, import_runs, is_run_folder, read_run_dirs
+from pull_logs.sources.wandb_folders.arrangement import OnRestart
 from pull_logs.sources.wandb_folders.log_items import ItemTree
 from pull_logs.sources.wandb_folders.log_messages import record_class, utc_text
 from pull_logs.sources.wandb_folders.run_log import read_run_log
-from pull_logs.sources.wandb_folders.segments import OnRestart
 
 EXIT = record(exit={"exit_code": 0, "runtime": 7})
 

@@ -1,4 +1,7 @@
-"""Logs that older SDKs wrote, kept compressed in `recorded/`: `run-core175` by the Go core of 0.17.5."""
+"""Logs that older SDKs wrote, kept compressed in `recorded/`.
+
+`run-core175` is by the Go core of 0.17.5; `run-kill166` is by the Python code of 0.16.6, which was killed.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from pull_logs.analyze import keep_runs
 from pull_logs.rows.batches import batch_rows
 from pull_logs.sources import LocalImport, read_run_dirs
 
@@ -38,3 +42,11 @@ def test_a_log_of_the_go_core_of_0_17_5_counts_its_blocks_from_the_header(
     ]
     assert (run.info.state, run.info.summary["acc"], run.info.config) == ("finished", 2.49, {"lr": 0.1})
     assert (run.coverage.complete, found.notes) == (True, ())
+
+
+def test_a_killed_run_of_an_old_sdk_is_kept_by_a_filter_on_its_summary(tmp_path: Path, scratch: Path) -> None:
+    found = _read("run-kill166.wandb", tmp_path, scratch)
+    (run,) = found.runs
+    assert keep_runs([run.info], "summary.acc > .5 and summary.n.x == 74") == (True,)
+    assert run.info.state == "crashed"
+    assert run.info.summary["_wandb"]["derived"] == ["acc", "loss", "n"]
