@@ -204,7 +204,7 @@ def _of_checkpoints(bundles: Sequence[Bundle], scan: CheckpointScan, report: Rep
         known = looked_up.get(checkpoint.reference)
         if known is None or isinstance(known, RunNotFoundError):
             try:
-                known = _look_up(bundles, checkpoint.reference, who)
+                known = _of_checkpoint(bundles, checkpoint, who, report)
             except RunNotFoundError as exc:
                 known = RunNotFoundError(
                     exc.message if exc.message.startswith(who) else f"{who}: {exc.message}", hint=exc.hint
@@ -219,6 +219,26 @@ def _of_checkpoints(bundles: Sequence[Bundle], scan: CheckpointScan, report: Rep
         raise missed[0]
     if missed:
         _report_skipped([exc.message for exc in missed], report)
+    return found
+
+
+def _of_checkpoint(bundles: Sequence[Bundle], checkpoint: CheckpointRun, who: str, report: Report) -> _Found:
+    """Look up the run of a checkpoint; a project or entity that is only a guess never hides a unique id.
+
+    Raises:
+        RunNotFoundError: No bundle contains it, or several do.
+    """
+    try:
+        return _look_up(bundles, checkpoint.reference, who)
+    except RunNotFoundError:
+        if not checkpoint.guessed:
+            raise
+    found = _look_up(bundles, checkpoint.certain, who)
+    keys = " and ".join(map(repr, checkpoint.guessed))
+    report(
+        f"{who} names the run {checkpoint.reference.run_id!r}; no run {str(checkpoint.reference)!r} was found, so"
+        f" {keys} in it was ignored and the run was looked up by its id: {str(found.run.path)!r}"
+    )
     return found
 
 
@@ -237,7 +257,7 @@ def _look_up(bundles: Sequence[Bundle], reference: RunReference, who: str) -> _F
     missed: list[RunNotFoundError] = []
     for bundle in bundles:
         try:
-            found.append(_Found(bundle[str(reference)], str(bundle.path)))
+            found.append(_Found(_in_bundle(bundle, reference), str(bundle.path)))
         except RunNotFoundError as exc:
             missed.append(exc)
     if len(found) == 1:
@@ -246,6 +266,25 @@ def _look_up(bundles: Sequence[Bundle], reference: RunReference, who: str) -> _F
         sources = ", ".join(repr(item.source) for item in found)
         raise RunNotFoundError(f"{who} is in {len(found)} bundles: {sources}", hint="name only one of them")
     raise missed[0]
+
+
+def _in_bundle(bundle: Bundle, reference: RunReference) -> Run:
+    """Return the run of a bundle that a reference means.
+
+    Raises:
+        RunNotFoundError: The bundle has no such run, or more than one.
+    """
+    if reference.entity is None or reference.project is not None:
+        return bundle[str(reference)]
+    # `entity/run_id` has the form of `project/run_id`.
+    paths = [path for path in bundle.run_paths if reference.matches(RunPath(*path.split("/")))]
+    if len(paths) == 1:
+        return bundle[paths[0]]
+    many = f"{len(paths)} runs" if paths else "no run"
+    raise RunNotFoundError(
+        f"{str(bundle.path)!r} has {many} with the id {reference.run_id!r} of the entity {reference.entity!r}",
+        hint="write entity/project/run_id",
+    )
 
 
 def _from_elsewhere(sources: Sources, checkpoints: Sequence[CheckpointRun], stack: ExitStack) -> list[_Found]:

@@ -10,7 +10,7 @@ or a text file `wandb_run_path` in its folder.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pull_logs.errors import DamageError, FileMissingError, NotFoundError, UnsafeFileError
@@ -24,7 +24,15 @@ from pull_logs.sources.checkpoints.layouts import (
     trainer_state,
 )
 from pull_logs.sources.checkpoints.names import progress_by_name
-from pull_logs.sources.checkpoints.run_keys import FoundRun, Progress, find_progress, find_run, run_at
+from pull_logs.sources.checkpoints.run_keys import (
+    PLAIN_ENTITY_KEYS,
+    PLAIN_PROJECT_KEYS,
+    FoundRun,
+    Progress,
+    find_progress,
+    find_run,
+    run_at,
+)
 from pull_logs.sources.checkpoints.values import seen_keys
 
 RUN_PATH_FILE = "wandb_run_path"
@@ -44,6 +52,8 @@ class CheckpointRun:
         step_key: The key of the step, in the same form; `name` if only the name of the file or its folder
             has the step, empty without a step.
         epoch_key: The key of the epoch, in the same form.
+        guessed: The keys of the project and the entity, where these keys may be of something else than the
+            run, such as `cfg.project`. If there is no such run, `certain` is the reference without them.
     """
 
     file: Path
@@ -53,6 +63,17 @@ class CheckpointRun:
     key: str
     step_key: str = ""
     epoch_key: str = ""
+    guessed: tuple[str, ...] = ()
+
+    @property
+    def certain(self) -> RunReference:
+        """The reference without a guessed project or entity."""
+        last = {key.rpartition(".")[2] for key in self.guessed}
+        return replace(
+            self.reference,
+            project=None if last & {*PLAIN_PROJECT_KEYS} else self.reference.project,
+            entity=None if last & {*PLAIN_ENTITY_KEYS} else self.reference.entity,
+        )
 
 
 def read_checkpoint(path: Path, *, key: str | None = None) -> CheckpointRun:
@@ -100,6 +121,7 @@ def _read(path: Path, key: str | None) -> CheckpointRun:
         key=search.found.key,
         step_key=progress.step_key,
         epoch_key=progress.epoch_key,
+        guessed=search.found.guessed,
     )
 
 
@@ -154,7 +176,7 @@ class _Search:
             return None
         if found is None and self._key is None and not part:
             found = run_by_folder(self._path, root)
-        return FoundRun(found.reference, f"{part}{found.key}") if found else None
+        return replace(found, key=f"{part}{found.key}") if found else None
 
     def sidecars(self) -> None:
         """Search the files next to the checkpoint."""
@@ -163,7 +185,7 @@ class _Search:
             if self.found is not None:
                 text = file.name == RUN_PATH_FILE
                 key = "" if text else self.found.key
-                self.found = FoundRun(self.found.reference, f"{file.name}:{key}")
+                self.found = replace(self.found, key=f"{file.name}:{key}")
                 if not text:
                     self.progress = self.progress.completed(find_progress(contents).within(f"{file.name}:"))
                 return

@@ -73,10 +73,12 @@ class FoundRun:
     Attributes:
         reference: The run; its project and entity may be missing.
         key: The key that names it, levels joined by dots.
+        guessed: The keys of its project and entity that may be of something else, such as `cfg.project`.
     """
 
     reference: RunReference
     key: str
+    guessed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +127,11 @@ def find_run(root: object, *, where: str) -> FoundRun | None:
             return FoundRun(_parse(text, key=key, where=where), key)
     for keys, only_wandb in ((ID_KEYS, False), (PLAIN_ID_KEYS, True)):
         for key, text, members in _texts(scopes, keys, only_wandb=only_wandb):
-            return FoundRun(_with_home(_parse(text, key=key, where=where), members, scopes), key)
+            return _with_home(_parse(text, key=key, where=where), key, members, scopes)
     for key, text, members in _texts(scopes, ("run_id",)):
         # Other trackers use this key too; a value that is not a valid run id of W&B is theirs.
         with suppress(UsageError):
-            return FoundRun(_with_home(RunReference.parse(text), members, scopes), key)
+            return _with_home(RunReference.parse(text), key, members, scopes)
     return None
 
 
@@ -147,10 +149,10 @@ def run_at(root: object, key: str, *, where: str) -> FoundRun:
         )
     if isinstance(value, str) and value.strip() and members_of(value) is None:
         reference = _parse(value.strip(), key=key, where=where)
-        return FoundRun(_with_home(reference, {}, list(_scopes(root))), key)
+        return _with_home(reference, key, {}, list(_scopes(root)))
     run = find_run({"wandb": value}, where=where)
     if run is not None:
-        return FoundRun(_with_home(run.reference, {}, list(_scopes(root))), key)
+        return _with_home(run.reference, key, {}, list(_scopes(root)))
     raise NotFoundError(
         f"{where!r} names no run at the key {key!r}", hint="name the run with -r, or another --checkpoint-key"
     )
@@ -211,34 +213,43 @@ def _texts(
 
 def _with_home(
     reference: RunReference,
+    key: str,
     members: Mapping[object, object],
     scopes: Sequence[Scope],
-) -> RunReference:
-    """Return the reference with its project and entity, from the same dict or from another."""
-    project = reference.project or _home(PROJECT_KEYS, PLAIN_PROJECT_KEYS, members, scopes)
-    entity = reference.entity or _home(ENTITY_KEYS, PLAIN_ENTITY_KEYS, members, scopes)
-    return replace(reference, project=project, entity=entity)
+) -> FoundRun:
+    """Return the run with its project and entity, from the same dict or from another.
 
-
-def _home(
-    keys: Sequence[str],
-    plain_keys: Sequence[str],
-    members: Mapping[object, object],
-    scopes: Sequence[Scope],
-) -> str | None:
-    in_wandb = [found for name, found in scopes if _is_wandb(name)]
-    everywhere = [found for _, found in scopes]
-    for dicts, names in (
-        ((members,), (*keys, *plain_keys)),
-        (everywhere, keys),
-        (in_wandb, plain_keys),
-        (everywhere, plain_keys),
+    Args:
+        reference: The run.
+        key: The key that names it.
+        members: The dict that has this key.
+        scopes: All dicts.
+    """
+    own = [(key.rpartition(".")[0], members)]
+    guessed: list[str] = []
+    found: dict[str, str] = {}
+    for name, keys, plain_keys in (
+        ("project", PROJECT_KEYS, PLAIN_PROJECT_KEYS),
+        ("entity", ENTITY_KEYS, PLAIN_ENTITY_KEYS),
     ):
-        for found in dicts:
+        in_wandb = [scope for scope in scopes if _is_wandb(scope[0])]
+        own_plain = [scope for scope in own if _is_wandb(scope[0])]
+        certain = _first_text((own, keys), (own_plain, plain_keys), (scopes, keys), (in_wandb, plain_keys))
+        home = certain or _first_text((own, plain_keys), (scopes, plain_keys))
+        if getattr(reference, name) is None and home is not None:
+            found[name] = home[1]
+            guessed += [] if certain else [home[0]]
+    return FoundRun(replace(reference, **found), key, tuple(guessed))
+
+
+def _first_text(*searched: tuple[Sequence[Scope], Sequence[str]]) -> tuple[str, str] | None:
+    """Return the path and the text of the first of these keys that has the name of a project or an entity."""
+    for scopes, names in searched:
+        for scope, members in scopes:
             for name in names:
-                text = plain(found.get(name))
+                text = plain(members.get(name))
                 if isinstance(text, str) and text and "/" not in text:
-                    return text
+                    return _join(scope, name), text
     return None
 
 

@@ -140,3 +140,52 @@ def test_a_small_budget_is_kept(tmp_path: Path) -> None:
             done = pull_logs("compare", "-c", CHECKPOINTS, "-b", BUNDLE, "--max-tokens", str(tokens), *words)
             assert done.returncode == 0, done.stderr
             assert len(done.stdout.encode()) <= 3 * tokens
+
+
+@pytest.mark.parametrize(
+    ("scope", "keys"),
+    [
+        ({"cfg": {"project": "detector-paper"}}, "'cfg.project'"),
+        ({"project": "detector-paper"}, "'project'"),
+        ({"cfg": {"project": "detector-paper", "entity": "lab"}}, "'cfg.project' and 'cfg.entity'"),
+        ({"args": {"team": "red"}}, "'args.team'"),
+    ],
+)
+def test_a_guessed_project_never_hides_a_unique_id(tmp_path: Path, scope: dict[str, Any], keys: str) -> None:
+    with library.open_bundle(BUNDLE) as bundle:
+        run = next(bundle.runs()).path
+    file = tmp_path / "last.pt"
+    torch.save({"wandb_id": run.run_id, **scope}, file)
+    done = pull_logs("-c", file, "-b", BUNDLE, "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert [entry["path"] for entry in answer["runs"]] == [str(run)]
+    notes = [note["message"] if isinstance(note, dict) else note for note in answer["notes"]]
+    note = next(
+        note for note in [*notes, *done.stderr.splitlines()] if f"checkpoint {str(file)!r} names" in note
+    )
+    assert f"{keys} in it was ignored and the run was looked up by its id: {str(run)!r}" in note
+
+
+def test_a_project_that_is_certain_is_not_ignored(tmp_path: Path) -> None:
+    with library.open_bundle(BUNDLE) as bundle:
+        run = next(bundle.runs()).path
+    for scope in ({"wandb_project": "other"}, {"wandb": {"project": "other"}}):
+        file = tmp_path / "last.pt"
+        torch.save({"wandb_id": run.run_id, **scope}, file)
+        done = pull_logs("-c", file, "-b", BUNDLE)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert f"no run 'other/{run.run_id}'" in done.stderr
+
+
+def test_an_entity_without_a_project_is_an_entity(tmp_path: Path) -> None:
+    with library.open_bundle(BUNDLE) as bundle:
+        run = next(bundle.runs()).path
+    file = tmp_path / "last.pt"
+    torch.save({"wandb_id": run.run_id, "wandb_entity": run.entity}, file)
+    done = pull_logs("-c", file, "-b", BUNDLE)
+    assert done.returncode == 0, done.stderr
+    torch.save({"wandb_id": run.run_id, "wandb_entity": "lab"}, file)
+    done = pull_logs("-c", file, "-b", BUNDLE)
+    assert done.returncode == 3
+    assert f"has no run with the id {run.run_id!r} of the entity 'lab'" in done.stderr

@@ -102,7 +102,35 @@ def test_the_spellings_that_people_use(
         with pytest.raises(NotFoundError):
             read_checkpoint(file)
         return
-    assert read_checkpoint(file) == CheckpointRun(file=file, reference=reference, key=key)
+    found = read_checkpoint(file)
+    assert found == CheckpointRun(file=file, reference=reference, key=key, guessed=found.guessed)
+
+
+@pytest.mark.parametrize(
+    ("value", "guessed", "certain"),
+    [
+        (
+            {"wandb_id": "id1", "project": "proj", "entity": "team"},
+            ("project", "entity"),
+            RunReference("id1"),
+        ),
+        ({"wandb_id": "id1", "cfg": {"project": "proj"}}, ("cfg.project",), RunReference("id1")),
+        (
+            {"wandb_id": "id1", "wandb_project": "proj", "cfg": {"team": "team"}},
+            ("cfg.team",),
+            RunReference("id1", "proj"),
+        ),
+        ({"wandb_id": "id1", "wandb_project": "proj", "wandb_entity": "team"}, (), FULL),
+        ({"wandb": {"id": "id1", "project": "proj", "entity": "team"}, "project": "x"}, (), FULL),
+        ({"wandb_id": "id1", "wandb": {"project": "proj", "entity": "team"}, "entity": "x"}, (), FULL),
+        ({"wandb_run_path": "team/proj/id1", "cfg": {"project": "x"}}, (), FULL),
+    ],
+)
+def test_a_project_next_to_an_id_is_a_guess_unless_it_is_one_of_wandb(
+    tmp_path: Path, value: dict[str, Any], guessed: tuple[str, ...], certain: RunReference
+) -> None:
+    found = read_checkpoint(_save(tmp_path / "model.pt", value))
+    assert (found.guessed, found.certain) == (guessed, certain)
 
 
 class AnyNode:
