@@ -69,4 +69,4 @@ def show_comparison(sources: Sources, *, select: str) -> None:
     with open_subjects(sources) as subjects:
         result = answer(subjects, View(human=True, select=select))
     wanted = ("runs", "comparison", "config_diff")
-    click.echo(render_text({name: result[name] for name in wanted}), nl=False)
+    click.echo(render_text({name: value for name, value in result.items() if name in wanted}), nl=False)
