@@ -1,19 +1,19 @@
-"""How long answers take: expressions beside pandas, statistics and comparisons of many runs from a bundle.
+"""Measure how long answers take: expressions next to pandas, statistics and comparisons of many runs.
 
-    python benchmarks/analyze.py                 # all parts, three times each; the median is told
+    python benchmarks/analyze.py                 # all parts, three times each; prints medians
     python benchmarks/analyze.py --only stats    # one part
-    python benchmarks/analyze.py --quick         # small sizes: shows that it works, not how fast
+    python benchmarks/analyze.py --quick         # small sizes: checks that it works, not how fast
 
 The parts and their aims:
 
-    expressions   one --where and three --eval over 1,000,000 rows, beside the same written in pandas by hand: at
-                  most 3 times its time
+    expressions   one --where and three --eval over 1,000,000 rows, next to the same in hand-written pandas:
+                  at most 3 times its time
     stats         `pull-logs --stats` over 200 runs x 2,000 rows x 20 metrics: at most 1.5 s of wall time
     compare       `pull-logs compare` over 1,000 runs x 20 rows x 5 metrics: at most 3 s
-    memory        the peak of `--stats` and of `compare` over one run of 1,000,000 rows, above what the same command
-                  takes for one row: at most twice the columns in use
+    memory        the peak of `--stats` and of `compare` over one run of 1,000,000 rows, minus the peak of the
+                  same command for one row: at most twice the columns in use
 
-Commands run as processes of their own, the start of Python included.
+Each command is a process of its own, and the start of Python counts.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _WHERE = "_step >= 1000 and (gap > 0.1 or smooth < best)"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure what is asked for and print it."""
+    """Measure the chosen parts and print the results."""
     options = _options(arguments)
     with ExitStack() as stack:
         folder = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-")))
@@ -56,11 +56,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=list(_PARTS), help="a part; may be repeated")
     parser.add_argument("--repeats", type=int, default=3, choices=range(1, 21), metavar="N", help="default 3")
     parser.add_argument("--quick", action="store_true", help="small sizes")
-    parser.add_argument("--work", type=Path, help="keep the synthetic bundles here for the next time")
+    parser.add_argument("--work", type=Path, help="keep the synthetic bundles here for the next run")
     return parser.parse_args(arguments)
 
 
-def _expressions(_folder: Path, quick: bool, repeats: int) -> str:  # noqa: FBT001 - one shape for all parts
+def _expressions(_folder: Path, quick: bool, repeats: int) -> str:  # noqa: FBT001 - all parts have one signature
     import numpy as np
     import pandas as pd
 
@@ -71,12 +71,12 @@ def _expressions(_folder: Path, quick: bool, repeats: int) -> str:  # noqa: FBT0
     rng = np.random.default_rng(0)
     steps = np.arange(count, dtype=np.int64)
     train = np.exp(-steps / count) + rng.standard_normal(count) * 0.05
-    there = rng.random(count) < 0.3
-    validation = np.where(there, train + 0.1, np.nan)
+    present = rng.random(count) < 0.3
+    validation = np.where(present, train + 0.1, np.nan)
     columns = {
         "_step": numbers(steps),
         "train/loss": numbers(train),
-        "val/loss": Vector("number", validation, there),
+        "val/loss": Vector("number", validation, present),
     }
     frame = pd.DataFrame({"_step": steps, "train/loss": train, "val/loss": validation})
 
@@ -97,7 +97,7 @@ def _expressions(_folder: Path, quick: bool, repeats: int) -> str:  # noqa: FBT0
         return len(known[kept])
 
     if ours() != theirs():
-        raise SystemExit("expressions: the two do not keep the same rows")
+        raise SystemExit("expressions: both sides must keep the same rows")
     seconds, other = _seconds(ours, repeats), _seconds(theirs, repeats)
     ratio = seconds / other
     return (
@@ -127,13 +127,13 @@ def _memory(folder: Path, quick: bool, _repeats: int) -> str:  # noqa: FBT001
         for count in (1, rows)
     )
     columns = rows * (metrics + 1) * 8
-    told = []
+    peaks = []
     for name, words in (("--stats", ("--stats",)), ("compare", ("compare",))):
         more = _peak((*words, "-b", str(many), "--no-hints")) - _peak((*words, "-b", str(one), "--no-hints"))
-        told.append(f"{name} {more / 1e6:.0f} MB, {more / columns:.2f} times")
+        peaks.append(f"{name} {more / 1e6:.0f} MB, {more / columns:.2f} times")
     return (
-        f"memory: for {rows:,} rows x {metrics} metrics more than for one row, "
-        f"beside the columns in use of {columns / 1e6:.0f} MB: {'; '.join(told)} (aim: 2)"
+        f"memory: {rows:,} rows x {metrics} metrics, minus the memory for one row, "
+        f"next to the columns in use of {columns / 1e6:.0f} MB: {'; '.join(peaks)} (aim: 2)"
     )
 
 
@@ -151,7 +151,7 @@ def _seconds(work: Callable[[], object], repeats: int) -> float:
 
 
 def _command_seconds(words: Iterable[str], repeats: int) -> str:
-    """Wall and processor time of a command, in words: the medians."""
+    """Run a command and return its median wall and processor time as text."""
     walls, processors = [], []
     for _ in range(repeats):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -172,11 +172,11 @@ code = main(sys.argv[1:])
 print(1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]), file=sys.stderr)
 raise SystemExit(code)
 """
-"""A command that ends by telling the most memory it held; `ru_maxrss` would tell its parent's, if that is more."""
+"""Prints the peak memory of a command; `ru_maxrss` would be that of its parent if that is more."""
 
 
 def _peak(words: Iterable[str]) -> int:
-    """The most memory that a command held, in bytes."""
+    """Run a command and return its peak memory in bytes."""
     done = subprocess.run(
         [sys.executable, "-c", _PEAK, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )

@@ -1,9 +1,9 @@
-"""How small a bundle is and how fast, beside other ways to keep the same rows: prints the tables.
+"""Measure size and speed of a bundle next to other formats for the same rows, and print the tables.
 
     python benchmarks/bundle.py [--only PART] [--repeats 3] [--quick] [--work DIR] [--json FILE]
 
-Each side of each task runs in a process of its own (in one for all with `--quick`), in turns, as often as
-`--repeats` says; what is printed are medians. See `benchmarks/README.md` for what is measured and how.
+Each side of each task runs in a process of its own (all in this one with `--quick`), in turns, `--repeats`
+times; medians are printed. `benchmarks/README.md` describes what is measured.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ _SPEED_TITLES = (
 )
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
-"""What each side of a task did, each time."""
+"""The measurements of each side of a task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A line of the table: a task, and what is aimed at.
+    """A line of the table: a task and its aim.
 
     Attributes:
-        part: The part of the table that it is in.
-        what: What the table calls it.
+        part: The part of the table.
+        what: The title of the line.
         task: The task of `bundlework`.
-        histories: The set that it is done with.
-        sides: Who does it.
-        seconds: The most that the bundle may take; 0 for no aim.
-        of_parquet: The most that it may take of what plain Parquet takes; 0 for no aim.
-        rate: The fewest bytes of the bundle a second; 0 for no aim.
+        histories: The set of histories.
+        sides: The formats that are measured.
+        seconds: The most seconds for the bundle; 0 for no aim.
+        of_parquet: The most time for the bundle as a multiple of that for plain Parquet; 0 for no aim.
+        rate: The fewest bytes of the bundle per second; 0 for no aim.
     """
 
     part: str
@@ -78,14 +78,14 @@ class Figure:
     rate: float = 0.0
 
     def aim(self) -> str:
-        """What is aimed at, for people to read."""
+        """Return the aim as text."""
         aims = [f"<= {_time(self.seconds)}"] if self.seconds else []
         aims += [f"<= {self.of_parquet} x {PARQUET}"] if self.of_parquet else []
         aims += [f">= {self.rate / 1e6:.0f} MB/s"] if self.rate else []
         return ", ".join(aims)
 
     def verdict(self, results: Results) -> str:
-        """Whether it was reached, and by how much."""
+        """Return whether the aim was reached, and by how much it was missed."""
         ours = _seconds(results[OURS])
         if self.seconds:
             return _reached(ours / self.seconds)
@@ -115,15 +115,15 @@ FIGURES = (
 )
 
 _LEAST_RATIO = {"float32": 8.0, "float64": 4.0}
-"""How many times smaller than JSON a bundle is to be."""
+"""How many times smaller than JSON a bundle should be."""
 
 
 class Bench:
-    """Runs tasks, and keeps what they wrote for those that read it.
+    """Runs tasks, and keeps written files for tasks that read them.
 
     Args:
-        folder: Where the files go.
-        quick: Whether to take small sizes.
+        folder: The folder for the files.
+        quick: Whether to use small sizes.
         repeats: How often each side does a task.
     """
 
@@ -132,20 +132,20 @@ class Bench:
         self.found: dict[str, Results] = {}
 
     def histories(self, name: str) -> HistorySet:
-        """The set of that name, in the size asked for."""
+        """Return the set of that name, in the chosen size."""
         chosen = next(histories for histories in SETS if histories.name == name)
         return small(chosen) if self._quick else chosen
 
-    def place(self, name: str, side: str) -> Path:
-        """Where the files of a side are."""
+    def folder(self, name: str, side: str) -> Path:
+        """Return the folder for the files of a side."""
         return self._folder / f"{name}-{'quick-' if self._quick else ''}{side.replace(' ', '-')}"
 
     def written(self, name: str, side: str) -> Path:
-        """The same, with the files in it."""
-        place = self.place(name, side)
-        if not place.exists():
+        """Return the folder of a side with its files, which are written if they are missing."""
+        folder = self.folder(name, side)
+        if not folder.exists():
             self._work("write", name, side)
-        return place
+        return folder
 
     def measure(self, figure: Figure) -> Results:
         """Let each side do a task, in turns."""
@@ -162,20 +162,20 @@ class Bench:
     def _work(self, task: str, name: str, side: str) -> Mapping[str, Any]:
         print(f"{name}: {task}, {side}", file=sys.stderr, flush=True)
         if self._quick:
-            return asdict(TASKS[task](side, self.histories(name), self.place(name, side)))
-        options = {"set": name, "side": side, "folder": str(self.place(name, side))}
+            return asdict(TASKS[task](side, self.histories(name), self.folder(name, side)))
+        options = {"set": name, "side": side, "folder": str(self.folder(name, side))}
         done = subprocess.run(
             [sys.executable, str(HERE / "bundlework.py"), task, json.dumps(options)],
             stdout=subprocess.PIPE,
             check=True,
             timeout=_LIMIT_SECONDS,
         )
-        told: Mapping[str, Any] = json.loads(done.stdout)
-        return told
+        measured: Mapping[str, Any] = json.loads(done.stdout)
+        return measured
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure what is asked for and print it."""
+    """Measure the chosen parts and print the tables."""
     options = _options(arguments)
     parts = options.only or PARTS
     with ExitStack() as stack:
@@ -198,9 +198,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--only", action="append", choices=PARTS, help="a part of the table; may be repeated")
     parser.add_argument("--repeats", type=int, default=3, choices=range(1, 21), metavar="N", help="default 3")
-    parser.add_argument("--quick", action="store_true", help="small sizes: shows that it works, not how fast")
-    parser.add_argument("--work", type=Path, help="keep what was written here for the next time")
-    parser.add_argument("--json", type=Path, help="write every single measurement here")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes: checks that it works, not how fast"
+    )
+    parser.add_argument("--work", type=Path, help="keep written files here for the next run")
+    parser.add_argument("--json", type=Path, help="write every measurement here")
     return parser.parse_args(arguments)
 
 
@@ -229,7 +231,7 @@ def _size_lines(bench: Bench, *, quick: bool) -> Iterable[Sequence[str]]:
         )
         entry = _manifest_entry(bench.written(name, OURS) / NAME)
         yield (
-            f"{name}: the manifest's bytes an entry",
+            f"{name}: bytes per entry of the manifest",
             *[""] * (len(FORMATS) + 1),
             f"{entry:.0f}",
             f"<= {_MANIFEST_ENTRY}",
@@ -243,17 +245,17 @@ def _size(folder: Path) -> int:
 
 
 def _json_size(folder: Path) -> int:
-    """Bytes of the JSON that NDJSON files hold."""
+    """Return the bytes of the JSON in NDJSON files."""
     return sum(int(zstandard.frame_content_size(file.read_bytes()[:32])) for file in folder.iterdir())
 
 
 def _manifest_entry(bundle: Path) -> float:
     with open_bundle(bundle) as opened:
-        return opened._container.sizes[MANIFEST] / len(opened.manifest.resources)  # noqa: SLF001 - measured from inside
+        return opened._container.sizes[MANIFEST] / len(opened.manifest.resources)  # noqa: SLF001 - the size is not public
 
 
 def _recorded() -> Sequence[str]:
-    """The recorded runs: config, summary and system metrics are in the bundle as well, so all are in the JSON."""
+    """Return the line of the recorded runs, whose JSON includes configs, summaries and system metrics."""
     packer = zstandard.ZstdCompressor(level=3)
     rows = packed = 0
     with open_bundle(RECORDED) as bundle:
@@ -307,7 +309,7 @@ def _time(seconds: float) -> str:
 
 
 def _reached(share: float) -> str:
-    """What a figure came to, as a share of the most that it may be."""
+    """Return the verdict for a figure, given as a share of its limit."""
     return "reached" if share <= 1 else f"missed by {share - 1:.0%}"
 
 

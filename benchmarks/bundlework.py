@@ -1,15 +1,15 @@
-"""One side of one task, in a process of its own; what is needed for it is made before the clock starts.
+"""One side of one task, in a process of its own; its input is made before the clock starts.
 
     python benchmarks/bundlework.py TASK OPTIONS
 
-OPTIONS is JSON: the `set`, the format that is the `side`, the `folder` of its files. Prints one line of JSON.
+OPTIONS is JSON: the `set`, the format as `side`, and the `folder` of its files. Prints one line of JSON.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -29,15 +29,15 @@ PROBES = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What a side did.
+    """The measurements of one side.
 
     Attributes:
-        seconds: What it took.
-        processor: Seconds that the processors worked for it: what a busy machine changes least.
-        bytes: Size of what was written, checked or read.
-        json_bytes: Size of the rows as JSON, where they were made.
-        before: Bytes of memory when the clock started: Python, its modules, and what there is to write.
-        peak: Most bytes of memory.
+        seconds: The wall time.
+        processor: The processor time in seconds, which a busy machine changes least.
+        bytes: The bytes that were written, checked or read.
+        json_bytes: The bytes of the rows as JSON, if they were made.
+        before: The bytes of memory when the clock started: Python, its modules and the input.
+        peak: The peak memory in bytes.
     """
 
     seconds: float
@@ -50,7 +50,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class _Clock:
-    """Seconds that something took, those of the processors, and the bytes of memory before it."""
+    """The wall and processor time of a piece of work, and the bytes of memory before it."""
 
     seconds: float
     processor: float
@@ -74,11 +74,11 @@ def _timed(work: Callable[[], object]) -> _Clock:
 
 
 def write(side: str, histories: HistorySet, folder: Path, *, from_json: bool) -> Done:
-    """Write all runs, from Arrow tables or from JSON texts; the bundle is also checked, as it always is."""
+    """Write all runs, from Arrow tables or from JSON texts; a bundle is always verified too."""
     kept = FORMATS[side]
     tables = [histories.table(number) for number in range(histories.runs)]
     first = _emptied(folder.with_name(f"{folder.name}-first"))
-    kept.write(first, histories, tables[:1])  # whatever is imported on first use is
+    kept.write(first, histories, tables[:1])  # imports what is imported on first use
     shutil.rmtree(first)
     json_bytes = 0
     _emptied(folder)
@@ -100,7 +100,7 @@ def _emptied(folder: Path) -> Path:
 
 
 def load(side: str, histories: HistorySet, folder: Path) -> Done:
-    """Read every run into a frame, and hold them all."""
+    """Read every run into a frame, and keep all frames."""
     read = FORMATS[side].reader(folder)
     read(0, None)
     frames: list[pd.DataFrame] = []
@@ -112,7 +112,7 @@ def load(side: str, histories: HistorySet, folder: Path) -> Done:
 
 
 def column(side: str, histories: HistorySet, folder: Path) -> Done:
-    """Read one column of one run, of one run after the other; the median."""
+    """Read one column of one run at a time, and return the median."""
     read = FORMATS[side].reader(folder)
     read(0, [PROBED])
     start = bytes_read()
@@ -124,11 +124,11 @@ def column(side: str, histories: HistorySet, folder: Path) -> Done:
 
 def _probe(read: Read, number: int, histories: HistorySet) -> None:
     if len(read(number, [PROBED])[PROBED]) != histories.rows:
-        raise SystemExit("a column has not as many rows as its run")
+        raise SystemExit("a column has fewer or more rows than its run")
 
 
 def verify(_: str, __: HistorySet, folder: Path, *, deep: bool) -> Done:
-    """Check every byte of the bundle; deep, every row hash too."""
+    """Verify every byte of the bundle; with `deep`, every rows hash too."""
     bundle = folder / NAME
     found = []
     clock = _timed(lambda: found.append(verify_bundle(bundle, deep=deep)))
@@ -138,14 +138,14 @@ def verify(_: str, __: HistorySet, folder: Path, *, deep: bool) -> Done:
 
 
 def opening(_: str, histories: HistorySet, folder: Path) -> Done:
-    """Open the bundle anew and look up its last run; the bytes are those that were read."""
+    """Open the bundle and look up its last run; `bytes` is what was read."""
     open_bundle(folder / NAME).close()
     start = bytes_read()
 
     def work() -> None:
         with open_bundle(folder / NAME) as bundle:
             if bundle[f"{ENTITY}/{PROJECT}/run{histories.runs - 1:05d}"].rows != histories.rows:
-                raise SystemExit("the last run is not whole")
+                raise SystemExit("the last run is not complete")
 
     clock = _timed(work)
     return clock.done(size=bytes_read() - start)
@@ -162,7 +162,11 @@ TASKS: dict[str, Callable[[str, HistorySet, Path], Done]] = {
 }
 
 if __name__ == "__main__":
-    options = json.loads(sys.argv[2])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", choices=list(TASKS))
+    parser.add_argument("options", type=json.loads)
+    arguments = parser.parse_args()
+    options = arguments.options
     chosen = next(histories for histories in SETS if histories.name == options["set"])
-    done = TASKS[sys.argv[1]](options["side"], chosen, Path(options["folder"]))
+    done = TASKS[arguments.task](options["side"], chosen, Path(options["folder"]))
     print(json.dumps(asdict(done)), flush=True)

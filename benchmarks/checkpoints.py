@@ -1,12 +1,11 @@
-"""How long it takes to know the runs and steps of checkpoints: this package beside `torch.load`.
+"""Measure how long it takes to find the runs and steps of checkpoints: this package and `torch.load`.
 
     python benchmarks/checkpoints.py [--repeats N]
-    python benchmarks/checkpoints.py --quick       # a few checkpoints, each side once: shows that it works
+    python benchmarks/checkpoints.py --quick       # a few checkpoints, each side once: checks that it works
 
-Two sets, written by `torch.save` into a temporary folder: 300 checkpoints of a
-small transformer, and one of 10 GB whose tensors are a hole in the file
-(`torch.serialization.skip_data`). Each side reads in a process of its own that
-has imported what it needs before the clock starts:
+Two sets are written by `torch.save` to a temporary folder: 300 checkpoints of a small transformer, and one
+of 10 GB whose tensors are a hole in the file (`torch.serialization.skip_data`). Each side reads in a process
+of its own, which imports its modules before the clock starts:
 
     ours    `pull_logs.sources.scan_checkpoints`: every run, step and epoch
     torch   `torch.load(weights_only=True, mmap=True)` and a look at three keys
@@ -29,7 +28,7 @@ SPARSE_BYTES = 10 * 2**30
 
 
 def write_many(folder: Path, count: int = COUNT) -> None:
-    """The checkpoints of five runs, each of a model with 74 tensors and its optimizer."""
+    """Write checkpoints of five runs, each of a model with 74 tensors and its optimizer."""
     import torch
 
     model = torch.nn.TransformerEncoder(
@@ -52,7 +51,7 @@ def write_many(folder: Path, count: int = COUNT) -> None:
 
 
 def write_sparse(folder: Path) -> None:
-    """One checkpoint of 10 GB in 200 tensors, none of which takes room on the disk."""
+    """Write one checkpoint of 10 GB in 200 tensors, which take no space on the disk."""
     import torch
 
     rows = SPARSE_BYTES // 200 // 4
@@ -66,14 +65,14 @@ def write_sparse(folder: Path) -> None:
 
 
 def read_ours(folder: Path) -> list[object]:
-    """The run and the step of every checkpoint."""
+    """Return the run and the step of every checkpoint."""
     from pull_logs.sources import scan_checkpoints
 
     return [[str(item.reference), item.step] for item in scan_checkpoints([str(folder)]).found]
 
 
 def read_torch(folder: Path) -> list[object]:
-    """The same by loading."""
+    """Return the run and the step of every checkpoint by loading it."""
     import torch
 
     found: list[object] = []
@@ -84,7 +83,7 @@ def read_torch(folder: Path) -> list[object]:
 
 
 def read(side: str, folder: Path) -> tuple[float, float, list[object]]:
-    """Seconds by the clock and of the processor for one side, and what it found."""
+    """Let one side read, and return wall time, processor time and what it found."""
     if side == "ours":
         from pull_logs.sources import scan_checkpoints  # noqa: F401 - imported before the clock starts
     else:
@@ -95,7 +94,7 @@ def read(side: str, folder: Path) -> tuple[float, float, list[object]]:
 
 
 def measure(side: str, folder: Path, repeats: int) -> tuple[list[float], list[float], list[object]]:
-    """What `read` gives, each time in a new process: the seconds ascending."""
+    """Call `read` in new processes, and return the sorted times and what was found."""
     clock, work = [], []
     found: list[object] = []
     for _ in range(repeats):
@@ -108,11 +107,11 @@ def measure(side: str, folder: Path, repeats: int) -> tuple[list[float], list[fl
 
 
 def report(repeats: int, count: int = COUNT) -> None:
-    """Write, read and print a line per set and side: milliseconds, the median and the range."""
+    """Write, read, and print one line per set and side: median and range in milliseconds."""
     many = partial(write_many, count=count)
     for name, write in ((f"{count} checkpoints", many), ("one of 10 GB", write_sparse)):
-        with tempfile.TemporaryDirectory(prefix="pull-logs-bench-") as place:
-            folder = Path(place)
+        with tempfile.TemporaryDirectory(prefix="pull-logs-bench-") as temporary:
+            folder = Path(temporary)
             write(folder)
             size = sum(file.stat().st_size for file in folder.iterdir()) / 1e9
             answers = []
@@ -120,20 +119,20 @@ def report(repeats: int, count: int = COUNT) -> None:
                 clock, work, found = measure(side, folder, repeats)
                 answers.append(found)
                 print(
-                    f"{name} ({size:.2f} GB), {side}: clock {_told(clock)}, processor {_told(work)}",
+                    f"{name} ({size:.2f} GB), {side}: clock {_times(clock)}, processor {_times(work)}",
                     flush=True,
                 )
             if answers[0] != answers[1]:
                 raise SystemExit(f"{name}: the two sides disagree")
 
 
-def _told(seconds: Sequence[float]) -> str:
-    middle, least, most = (1000 * seconds[place] for place in (len(seconds) // 2, 0, -1))
+def _times(seconds: Sequence[float]) -> str:
+    middle, least, most = (1000 * seconds[index] for index in (len(seconds) // 2, 0, -1))
     return f"{middle:.1f} ms ({least:.1f} to {most:.1f})"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, or be one side."""
+    """Measure both sides, or run as one side."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_COUNT} checkpoints, each side once")

@@ -1,15 +1,15 @@
-"""One side of a comparison, in a process of its own, which the environment leads to the server.
+"""One side of a comparison, in a process of its own; the environment names the server.
 
     python benchmarks/contender.py loop|pool|ours OPTIONS
 
-OPTIONS is JSON. Prints one line of JSON: rows read, seconds it took and memory it had at most. Imports come
-before the clock starts, on every side.
+OPTIONS is JSON. Prints one line of JSON: rows read, seconds, and peak memory. Each side imports its modules
+before the clock starts.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -24,13 +24,13 @@ THREADS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a side did.
+    """The measurements of one side.
 
     Attributes:
-        rows: Rows that were read.
-        seconds: From the first question to the last row, or to the sealed bundle.
-        peak: Most bytes of memory that this process had, its children not counted.
-        bundle_bytes: Size of the bundle; 0 for the SDK, which makes none.
+        rows: The rows that were read.
+        seconds: The time from the first request to the last row, or to the sealed bundle.
+        peak: The peak memory of this process in bytes, without its children.
+        bundle_bytes: The size of the bundle; 0 for the SDK, which makes none.
     """
 
     rows: int
@@ -40,7 +40,7 @@ class Result:
 
 
 def read_with_sdk(*, threads: int, runs: int | None) -> Result:
-    """Scan the runs with `scan_history`, and drop the rows."""
+    """Scan the runs with `scan_history`, and discard the rows."""
     import wandb
 
     began = time.perf_counter()
@@ -55,8 +55,8 @@ def _scan(run: Any) -> int:
 
 
 def pull_ours(out: Path) -> Result:
-    """Pull the project into a sealed and verified bundle."""
-    # pyarrow imports pandas, and httpx httpcore, when they are first used: imports all the same.
+    """Download the project into a sealed and verified bundle."""
+    # pyarrow imports pandas, and httpx imports httpcore, on first use; these count as imports too.
     import httpcore  # noqa: F401
     import pandas as pd  # noqa: F401
 
@@ -67,12 +67,16 @@ def pull_ours(out: Path) -> Result:
     report = pull_sync(Selection(projects=(PROJECT_PATH,)), out=out)
     seconds = time.perf_counter() - began
     if report.incomplete:
-        raise SystemExit(f"not whole: {report.incomplete[0]}")
+        raise SystemExit(f"incomplete: {report.incomplete[0]}")
     return Result(rows=report.seal.rows, seconds=seconds, peak=own_peak(), bundle_bytes=report.seal.bytes)
 
 
 if __name__ == "__main__":
-    side, options = sys.argv[1], json.loads(sys.argv[2])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("side", choices=("loop", "pool", "ours"))
+    parser.add_argument("options", type=json.loads)
+    arguments = parser.parse_args()
+    side, options = arguments.side, arguments.options
     if side == "ours":
         result = pull_ours(Path(options["out"]))
     else:

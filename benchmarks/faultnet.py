@@ -1,4 +1,4 @@
-"""What lies between client and server: latency, a rate limit, and a count of bytes. ASGI middleware."""
+"""ASGI middleware between client and server: latency, a rate limit, and counts of traffic."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SCALE = 1000
-"""What `RateLimit-Remaining` counts from at the start of a window (read API facts, section 5)."""
+"""The value of `RateLimit-Remaining` at the start of a window.
+
+See docs/protocol.md, "Errors, retries and limits".
+"""
 
 
 @dataclass(slots=True)
 class Traffic:
-    """What passed since it was last reset.
+    """The traffic since the last reset.
 
     Attributes:
         requests: All requests, refused ones included.
-        graphql: Those of them that asked the API.
-        refused: Those of them that were answered 429.
-        sent: Bytes of the answers' bodies.
-        busiest: Most requests under way at once.
+        graphql: The GraphQL requests.
+        refused: The requests that were answered 429.
+        sent: The bytes of the answers' bodies.
+        busiest: The most requests in progress at once.
     """
 
     requests: int = 0
@@ -38,10 +41,10 @@ class Traffic:
 class FaultNet:
     """Delays and refuses requests, and counts them.
 
-    The limit is that of W&B as far as it is documented: so many GraphQL requests in a fixed window, for all
-    connections together; a request beyond it is answered 429 and costs nothing; each answer tells what is
-    left, on a scale of `SCALE`, and in how many whole seconds the window ends. Windows follow each other
-    without a gap, the first beginning with the first request after a reset.
+    The limit is like W&B's, as far as that is documented: a number of GraphQL requests in a fixed window, for
+    all connections together. A request beyond it is answered 429 and does not count. Each answer has the
+    remaining requests, on a scale of `SCALE`, and the seconds to the end of the window, rounded up. Windows
+    follow each other without a gap; the first begins with the first request after a reset.
     """
 
     def __init__(
@@ -103,13 +106,13 @@ class TrafficMeter:
         self._spent = 0
 
     def reset(self) -> dict[str, int]:
-        """Start again from zero; what was counted."""
+        """Return the counts and start again from zero."""
         counted, self.traffic = asdict(self.traffic), Traffic()
         self._began, self._window = None, -1
         return counted
 
     def charge(self, quota: int, seconds: float) -> tuple[bool, dict[str, str]]:
-        """Whether the window has room for a request, which it then takes, and the headers that tell."""
+        """Count a request if the window allows it; return whether it does, and the headers of the answer."""
         now = time.monotonic()
         if self._began is None:
             self._began = now

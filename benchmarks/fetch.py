@@ -1,9 +1,9 @@
-"""How fast a pull is beside the wandb SDK, against one replay server: prints the table.
+"""Measure how fast a pull is next to the wandb SDK, from one replay server, and print the table.
 
     python benchmarks/fetch.py [--only NAME] [--repeats 3] [--quick] [--work DIR] [--json FILE]
 
-Each side runs in a process of its own with nothing cached, in turns, as often as `--repeats` says; what is
-printed are medians. See `benchmarks/README.md` for what each scenario is.
+Each side runs in a process of its own with nothing cached, in turns, `--repeats` times; medians are printed.
+`benchmarks/README.md` describes the scenarios.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Results = Mapping[str, Sequence[Measured]]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure what is asked for and print it; 1 if something was not read whole."""
+    """Measure the chosen scenarios and print the tables."""
     options = _options(arguments)
     chosen = [scenario for scenario in SCENARIOS if not options.only or scenario.name in options.only]
     table: dict[str, Results] = {}
@@ -54,22 +54,24 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     names = [scenario.name for scenario in SCENARIOS]
     parser.add_argument("--only", action="append", choices=names, help="a scenario; may be repeated")
     parser.add_argument("--repeats", type=int, default=3, choices=range(1, 21), metavar="N", help="default 3")
-    parser.add_argument("--quick", action="store_true", help="small sizes: shows that it works, not how fast")
-    parser.add_argument("--work", type=Path, help="keep the synthetic bundles here for the next time")
-    parser.add_argument("--json", type=Path, help="write every single measurement here")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes: checks that it works, not how fast"
+    )
+    parser.add_argument("--work", type=Path, help="keep the synthetic bundles here for the next run")
+    parser.add_argument("--json", type=Path, help="write every measurement here")
     parser.add_argument("--side", dest="sides", action="append", choices=("loop", "pool", OURS))
     return parser.parse_args(arguments)
 
 
 def _measure(scenario: Scenario, folder: Path, *, sides: Sequence[str] | None, repeats: int) -> Results:
-    _tell(f"{scenario.name}: making the bundle")
+    _log(f"{scenario.name}: making the bundle")
     bundle = make_bundle(scenario, folder)
     wanted = [side for side in (*scenario.sdk, OURS) if not sides or side in sides]
     found: dict[str, list[Measured]] = {side: [] for side in wanted}
     with serving(scenario, bundle) as server:
         for repeat in range(repeats):
             for side in wanted:
-                _tell(f"{scenario.name}: {side}, {repeat + 1} of {repeats}")
+                _log(f"{scenario.name}: {side}, {repeat + 1} of {repeats}")
                 one = measure(server, side, scenario, limit=_LIMIT_SECONDS)
                 _check(scenario, side, one)
                 found[side].append(one)
@@ -83,7 +85,7 @@ def _check(scenario: Scenario, side: str, one: Measured) -> None:
 
 
 def _lines(scenario: Scenario, results: Results) -> Iterable[str]:
-    """The part of the table that a scenario is, as Markdown."""
+    """Yield the table of a scenario, as Markdown."""
     ours = results.get(OURS)
     yield f"\n### {scenario.name}: {_describe(scenario)}\n"
     yield f"| {' | '.join(_TITLES)} |"
@@ -128,7 +130,7 @@ def _line(side: str, some: Sequence[Measured], *, ours: Sequence[Measured] | Non
 
 
 def _verdict(scenario: Scenario, results: Results) -> str:
-    """What was aimed at, and what came."""
+    """Return the results next to their aims."""
     ours = results[OURS]
     parts = []
     for side, aim in zip(("loop", "pool"), scenario.at_least, strict=True):
@@ -137,15 +139,15 @@ def _verdict(scenario: Scenario, results: Results) -> str:
             parts.append(f"{ratio:.1f} times faster than the SDK's {side} (aim: {aim:g})")
     requests = max(one.requests for one in ours)
     graphql = max(one.graphql for one in ours)
-    parts.append(f"{requests:,} requests, {graphql / scenario.runs:.3f} GraphQL requests a run")
+    parts.append(f"{requests:,} requests, {graphql / scenario.runs:.3f} GraphQL requests per run")
     parts.append(f"at most {max(one.peak for one in ours) / 1e6:.0f} MB (aim: 500)")
     parts.append(f"bundle {ours[0].bundle_bytes / 1e6:.1f} MB")
     quota = scenario.net.quota
     if quota:
-        floors = [(one.graphql - one.refused - 1) // quota * scenario.net.window for one in ours]
-        over = median(one.seconds / floor - 1 for one, floor in zip(ours, floors, strict=True) if floor)
+        limits = [(one.graphql - one.refused - 1) // quota * scenario.net.window for one in ours]
+        over = median(one.seconds / limit - 1 for one, limit in zip(ours, limits, strict=True) if limit)
         share = max(one.refused / one.requests for one in ours)
-        parts.append(f"{over:.1%} over the {floors[0]:g} s that the limit takes, {share:.2%} answered 429")
+        parts.append(f"{over:.1%} over the {limits[0]:g} s that the limit takes, {share:.2%} answered 429")
     parts += [f"aims: {scenario.aims}"] if scenario.aims else []
     return "; ".join(parts)
 
@@ -154,7 +156,7 @@ def _seconds(some: Sequence[Measured]) -> float:
     return median(one.seconds for one in some)
 
 
-def _tell(text: str) -> None:
+def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

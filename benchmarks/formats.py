@@ -1,4 +1,4 @@
-"""A bundle and its rivals: ways to keep the histories of many runs, and to have them as pandas frames again."""
+"""A bundle and other formats for the histories of many runs, each with a writer and a reader to pandas."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from histories import ENTITY, PROJECT, HistorySet, json_lines
 from pull_logs.fetch.history.decode import batch_of_page
 from pull_logs.rows.batches import batch_from_arrow
 from pull_logs.snapshot.read.bundle import open_bundle
-from pull_logs.snapshot.write.seal import BundleRun, write_bundle
+from pull_logs.snapshot.write.seal import write_bundle
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 OURS, NDJSON, PARQUET, PICKLE = "bundle", "NDJSON zstd-3", "Parquet", "pandas pickle"
 NAME = "all.wandb.zip"
@@ -29,16 +30,16 @@ _LAST = 2**62
 
 Columns: TypeAlias = "list[str] | None"
 Read: TypeAlias = Callable[[int, Columns], pd.DataFrame]
-"""The frame of a run by its number: `_step` and these columns, or all."""
+"""Reads a run by its number into a frame: `_step` and the given columns, or all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A way to keep runs.
+    """A format for runs.
 
     Attributes:
-        write: Puts runs that are Arrow tables into an empty folder.
-        write_json: Puts runs that are JSON texts, one a row, into an empty folder.
+        write: Writes runs given as Arrow tables to an empty folder.
+        write_json: Writes runs given as JSON texts, one per row, to an empty folder.
         reader: Opens the folder.
     """
 
@@ -48,7 +49,7 @@ class Format:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of the files in a folder."""
+    """Return the bytes of the files in a folder."""
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
@@ -84,7 +85,7 @@ def _read_bundle(folder: Path) -> Read:
 def _each(
     write: Callable[[Path, pa.Table], object], ending: str
 ) -> Callable[[Path, HistorySet, Sequence[pa.Table]], None]:
-    """A writer of one file a run, in as many threads as there are processors."""
+    """Return a writer of one file per run, with as many threads as processors."""
 
     def write_all(folder: Path, _: HistorySet, tables: Sequence[pa.Table]) -> None:
         files = [folder / f"{number}{ending}" for number in range(len(tables))]

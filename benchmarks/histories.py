@@ -1,4 +1,4 @@
-"""The histories that bundles are measured on: seeded runs of 20 metrics, as Arrow tables and as JSON rows."""
+"""The histories for benchmarks of bundles: seeded runs of 20 metrics, as Arrow tables and as JSON rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Doubles: TypeAlias = NDArray[np.float64]
 
 ENTITY, PROJECT = "acme", "sweep"
 PROBED = "train/loss"
-"""The metric that is read alone."""
+"""The metric that the task for one column reads."""
 
 NOISY = (
     *("train/loss", "train/accuracy", "train/perplexity", "train/grad_norm", "train/param_norm"),
@@ -31,10 +31,10 @@ NOISY = (
         "loss/aux",
     ),
 )
-"""What a tensor's `item()` gives."""
+"""Metrics with values as from `item()` of a float32 tensor."""
 
 PLAIN = ("lr", "throughput", "gpu/util", "gpu/memory", "val/top1", "val/top5")
-"""What Python computes: full doubles, values rounded to four decimals, and shares of 1,024 samples; two each."""
+"""Metrics computed in Python: full doubles, values of four decimals, shares of 1,024; two of each."""
 
 COUNTS = ("epoch", "samples")
 
@@ -44,10 +44,10 @@ class HistorySet:
     """Runs of one kind.
 
     Attributes:
-        name: What the table calls it.
-        runs: How many.
-        rows: Rows of each.
-        doubles: Whether every metric that is no count is a full double; else 12 of 20 were born as float32.
+        name: The name in the table.
+        runs: The number of runs.
+        rows: The rows of each run.
+        doubles: Whether every metric except counts is a full double; otherwise 12 of 20 are float32 values.
     """
 
     name: str
@@ -61,7 +61,7 @@ class HistorySet:
         return self.runs * self.rows
 
     def table(self, number: int) -> pa.Table:
-        """The rows of one run in the columns of an export."""
+        """Return the rows of one run in the columns of an export."""
         rng = np.random.default_rng([number, self.runs, self.rows, self.doubles])
         columns: dict[str, Any] = dict(_clock(rng, self.rows))
         for name in NOISY:
@@ -73,7 +73,7 @@ class HistorySet:
         return pa.table(columns)
 
     def info(self, number: int) -> RunInfo:
-        """The facts of one run."""
+        """Return the record of one run."""
         return RunInfo(
             path=RunPath(ENTITY, PROJECT, f"run{number:05d}"),
             name=f"eager-fox-{number}",
@@ -85,12 +85,12 @@ class HistorySet:
         )
 
     def coverage(self) -> Coverage:
-        """All of it arrived."""
+        """Return the coverage of a complete run."""
         return Coverage(promised_rows=self.rows, received_rows=self.rows, received_last_step=self.rows - 1)
 
 
 def json_lines(table: pa.Table) -> bytes:
-    """Rows as W&B's API tells them: a JSON object each, on a line of its own."""
+    """Return rows as W&B's API sends them: one JSON object per line."""
     rows: Iterator[tuple[Any, ...]] = zip(*(column.to_pylist() for column in table.columns), strict=True)
     names = table.column_names
     return b"".join(
@@ -108,7 +108,7 @@ def _clock(rng: np.random.Generator, rows: int) -> dict[str, NDArray[Any]]:
 
 
 def _walk(rng: np.random.Generator, rows: int) -> Doubles:
-    """A curve that falls and flattens, under noise of a twentieth."""
+    """Return a curve that falls and flattens, with 5 % noise."""
     falling: Doubles = 0.1 + 2.0 * np.exp(-np.arange(rows) / (0.3 * rows + 1))
     return falling * (1.0 + 0.05 * rng.standard_normal(rows))
 
@@ -145,5 +145,5 @@ SETS = (
 
 
 def small(histories: HistorySet) -> HistorySet:
-    """The set at a size that shows whether it works, and nothing else."""
+    """Return the set in a small size, to check that the benchmark works."""
     return replace(histories, runs=max(2, histories.runs // 100), rows=max(5, histories.rows // 10))

@@ -1,13 +1,12 @@
-"""How often the intervals of `compare` hold the true mean, by simulation.
+"""Simulate how often the intervals of `compare` contain the true mean.
 
     python benchmarks/intervals.py --trials 4000   # the table of docs/statistics.md, about half a minute
     python benchmarks/intervals.py --trials 500    # roughly, in seconds
 
-For each number of runs n: draw n values, make the interval, see whether it holds
-the true mean; `--trials` times, seeded. Normal data is where the t interval is
-exact; exponential data is skewed as losses can be. The bootstrap is the very
-function that `--ci bootstrap` calls. Exits with 1 if a t interval on normal data
-is more than 1.5 points off 95% at n = 3 to 10.
+For each number of runs n, n values are drawn and the interval of their mean is computed, `--trials` times,
+seeded. For normal data the t interval is exact; exponential data is skewed, as losses can be. The bootstrap
+is the function that `--ci bootstrap` calls. Exits with 1 if a t interval of normal data is more than 1.5
+points off 95% at n = 3 to 10.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ SOURCES: dict[str, Draw] = {
 
 
 def t_coverage(drawn: Floats) -> float:
-    """The share of t intervals that hold 0."""
+    """Return the share of t intervals that contain 0."""
     n = drawn.shape[1]
     half = t_quantile((1 + LEVEL) / 2, n - 1) * drawn.std(axis=1, ddof=1) / math.sqrt(n)
     return float((np.abs(drawn.mean(axis=1)) <= half).mean())
 
 
 def bootstrap_coverage(drawn: Floats) -> float:
-    """The share of bootstrap intervals that hold 0."""
+    """Return the share of bootstrap intervals that contain 0."""
     held = 0
     for values in drawn:
         low, high = bootstrap_interval(values)
@@ -52,7 +51,7 @@ def bootstrap_coverage(drawn: Floats) -> float:
 
 
 def main() -> int:
-    """Print the table; 1 if the t intervals do not hold what they promise."""
+    """Print the table; return 1 if the coverage of t intervals is off."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=20_000, help="intervals of each kind")
     parser.add_argument("--seed", type=int, default=1)

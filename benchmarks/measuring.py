@@ -1,4 +1,4 @@
-"""Processes that are measured: the server's, and one for each side and repeat; none outlives its block."""
+"""The processes of a measurement: the server, and one per side and repeat; none outlives its block."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One side of one scenario, once.
+    """One measurement of one side of a scenario.
 
     Attributes:
-        seconds: What it took.
-        rows: Rows it read.
-        peak: Most bytes of memory of its process and its children together.
-        bundle_bytes: Size of its bundle; 0 for the SDK.
-        requests: Requests that the server saw.
-        graphql: Those of them that asked the API.
-        refused: Those of them that were answered 429.
-        received: Bytes of the answers.
-        busiest: Most requests under way at once.
-        server_seconds: Seconds that the server's processor worked for it.
-        operations: Requests by name.
+        seconds: The wall time.
+        rows: The rows that were read.
+        peak: The peak memory in bytes of its process and its children together.
+        bundle_bytes: The size of its bundle; 0 for the SDK.
+        requests: The requests to the server.
+        graphql: The GraphQL requests.
+        refused: The requests that were answered 429.
+        received: The bytes of the answers.
+        busiest: The most requests in progress at once.
+        server_seconds: The processor time of the server.
+        operations: The requests by operation.
     """
 
     seconds: float
@@ -54,14 +54,14 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server of a scenario, running."""
+    """The running server of a scenario."""
 
     url: str
     api_key: str
     process: subprocess.Popen[str]
 
     def reset(self) -> dict[str, Any]:
-        """What it was asked since the last reset."""
+        """Return the counts of requests since the last reset."""
         _pipe(self.process.stdin).write("reset\n")
         _pipe(self.process.stdin).flush()
         return _read_line(self.process)
@@ -89,10 +89,10 @@ def measure(server: Server, side: str, scenario: Scenario, *, limit: float) -> M
     """Let one side read everything, in a new process with nothing cached.
 
     Args:
-        server: Whom it asks.
-        side: `loop` or `pool` (the SDK's), or `ours`.
-        scenario: What there is to read.
-        limit: Seconds after which it is ended.
+        server: The server to read from.
+        side: `loop` or `pool` of the SDK, or `ours`.
+        scenario: The scenario.
+        limit: Seconds after which the process is killed.
     """
     server.reset()
     with tempfile.TemporaryDirectory(prefix="pull-logs-bench-") as folder:
@@ -111,16 +111,16 @@ def measure(server: Server, side: str, scenario: Scenario, *, limit: float) -> M
             timer.start()
             try:
                 with _watching(process.pid) as watch:
-                    told = _read_line(process)
+                    result = _read_line(process)
                 process.wait(timeout=60)
             finally:
                 timer.cancel()
     traffic = server.reset()
     return Measured(
-        seconds=told["seconds"],
-        rows=told["rows"],
-        peak=max(told["peak"], watch.peak),
-        bundle_bytes=told["bundle_bytes"],
+        seconds=result["seconds"],
+        rows=result["rows"],
+        peak=max(result["peak"], watch.peak),
+        bundle_bytes=result["bundle_bytes"],
         requests=traffic["requests"],
         graphql=traffic["graphql"],
         refused=traffic["refused"],
@@ -146,7 +146,7 @@ def _child(command: list[str], *, env: dict[str, str], cwd: str | None = None) -
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    """This process's variables without anybody's W&B settings and without proxies."""
+    """Return the variables of this process without settings of W&B and without proxies."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -170,16 +170,16 @@ def _read_line(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 class _Watch:
-    """Looks again and again at the memory of a process and its children."""
+    """Samples the memory of a process and its children."""
 
     def __init__(self, pid: int) -> None:
         self.peak = 0
         self._pid = pid
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         while not self._ended.wait(_POLL_SECONDS):
             self.peak = max(self.peak, sum(map(_resident, _tree(self._pid))))
 
@@ -198,7 +198,7 @@ def _watching(pid: int) -> Iterator[_Watch]:
 
 
 def _tree(pid: int) -> list[int]:
-    """A process and its children, theirs too; those that ended meanwhile are left out."""
+    """Return a process and all its descendants that have not ended yet."""
     found, waiting = [], [pid]
     while waiting:
         one = waiting.pop()

@@ -1,4 +1,4 @@
-"""What a process says of its own memory."""
+"""The memory and the input of the own process."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from pathlib import Path
 
 
 def own_peak() -> int:
-    """Most bytes that this process had: `getrusage` would tell those of the parent if they were more."""
-    return _told("VmHWM")
+    """Return the peak memory of this process in bytes; that of `getrusage` may be its parent's."""
+    return _status_bytes("VmHWM")
 
 
 def own_memory() -> int:
-    """Bytes that this process has now."""
-    return _told("VmRSS")
+    """Return the memory of this process in bytes."""
+    return _status_bytes("VmRSS")
 
 
 def bytes_read() -> int:
-    """Bytes that this process has asked the system for so far, from files that were in memory as well."""
+    """Return the bytes that this process has read so far, from cached files too."""
     return _number(Path("/proc/self/io"), "rchar")
 
 
-def _told(name: str) -> int:
+def _status_bytes(name: str) -> int:
     return _number(Path("/proc/self/status"), name) * 1024
 
 

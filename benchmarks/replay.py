@@ -1,9 +1,9 @@
-"""What it costs to put 10,000 runs behind `wandb.Api()`: the start, listings, and memory while runs are read.
+"""Measure a replay server with 10,000 runs: its start, listings, and memory while runs are read.
 
     python benchmarks/replay.py [--runs 10000]
 
-Each side runs in a process of its own. The rival of the start is the plain way: reading the record of every
-run before the first question is answered. Prints a line of JSON a measurement.
+Each side runs in a process of its own. The start is compared with the simple approach: reading the record of
+every run before the first answer. Prints one line of JSON per measurement.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ from pull_logs.replay import ReplayServer, serve_bundle
 from pull_logs.rows.batches import batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.read.bundle import open_bundle
-from pull_logs.snapshot.write.seal import BundleRun, write_bundle
+from pull_logs.snapshot.write.seal import write_bundle
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 ROWS = 20
 READ = 3000
-"""Runs whose histories are read while memory is watched."""
+"""The number of runs whose histories are read while memory is measured."""
 
 _PAGE = """
 query Runs($filters: JSONString, $order: String, $first: Int) {
   project(name: "big", entityName: "acme") {
-    runCount(filters: $filters) runs(filters: $filters, order: $order, first: $first) { edges { node { name state } } }
+    runCount(filters: $filters)
+    runs(filters: $filters, order: $order, first: $first) { edges { node { name state } } }
   }
 }
 """
@@ -44,7 +46,7 @@ query Run($name: String!) {
 
 
 def make_bundle(path: Path, runs: int) -> None:
-    """A project of small runs with configs of thirty keys."""
+    """Write a project of small runs with configs of thirty keys."""
     write_bundle(path, (_small_run(at, runs) for at in range(runs)))
 
 
@@ -65,7 +67,7 @@ def _small_run(at: int, runs: int) -> BundleRun:
 
 
 def ask(server: ReplayServer, client: httpx.Client, query: str, **variables: object) -> float:
-    """Seconds until the answer was there."""
+    """Send a query and return the seconds until its answer."""
     began = time.perf_counter()
     body = {"query": query, "variables": variables}
     answer = client.post(f"{server.url}/graphql", json=body)
@@ -74,53 +76,53 @@ def ask(server: ReplayServer, client: httpx.Client, query: str, **variables: obj
 
 
 def peak() -> float:
-    """Most megabytes that this process has had so far."""
+    """Return the peak memory of this process so far, in megabytes."""
     return own_peak() / 1e6
 
 
 def measure_server(path: str) -> None:
-    """Start, list in three ways, then read many runs."""
+    """Measure the start, three listings, and the memory while many runs are read."""
     began, worked = time.perf_counter(), time.process_time()
     with serve_bundle(path, memory=16_000_000) as server:
         started, worked = time.perf_counter() - began, time.process_time() - worked
         with httpx.Client(auth=("api", server.api_key), timeout=600, trust_env=False) as client:
-            told: dict[str, object] = {"side": "serve", "start_seconds": round(started, 3)}
-            told["start_processor_seconds"] = round(worked, 3)
-            told["start_megabytes"] = round(peak())
-            told["first_page_seconds"] = round(ask(server, client, _PAGE, first=50), 3)
+            figures: dict[str, object] = {"side": "serve", "start_seconds": round(started, 3)}
+            figures["start_processor_seconds"] = round(worked, 3)
+            figures["start_megabytes"] = round(peak())
+            figures["first_page_seconds"] = round(ask(server, client, _PAGE, first=50), 3)
             wanted = '{"config.lr": {"$lt": 0.5}, "summary_metrics.loss": {"$gt": 0}}'
-            told["filtered_seconds"] = round(ask(server, client, _PAGE, first=50, filters=wanted), 3)
-            told["ordered_seconds"] = round(ask(server, client, _PAGE, first=50, order="-config.lr"), 3)
+            figures["filtered_seconds"] = round(ask(server, client, _PAGE, first=50, filters=wanted), 3)
+            figures["ordered_seconds"] = round(ask(server, client, _PAGE, first=50, order="-config.lr"), 3)
             ask(server, client, _RUN, name="r00000")
-            told["megabytes_after_1_run"] = round(peak())
+            figures["megabytes_after_1_run"] = round(peak())
             for at in range(1, READ + 1):
                 ask(server, client, _RUN, name=f"r{at:05}")
                 if at in (READ // 3, READ * 2 // 3, READ):
-                    told[f"megabytes_after_{at}_runs"] = round(peak())
-    sys.stdout.write(json.dumps(told) + "\n")
+                    figures[f"megabytes_after_{at}_runs"] = round(peak())
+    sys.stdout.write(json.dumps(figures) + "\n")
 
 
 def measure_records(path: str) -> None:
-    """The rival: every record is read before anything is answered."""
+    """Measure reading every record first."""
     began, worked = time.perf_counter(), time.process_time()
     with open_bundle(path) as bundle:
         records = [run.info for run in bundle.runs()]
         seconds, worked = time.perf_counter() - began, time.process_time() - worked
-    told = {
+    figures = {
         "side": "all records first",
         "runs": len(records),
         "start_seconds": round(seconds, 3),
         "start_processor_seconds": round(worked, 3),
         "start_megabytes": round(peak()),
     }
-    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.write(json.dumps(figures) + "\n")
 
 
 def main() -> None:
     """Make the bundle, then measure each side."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=10_000)
-    parser.add_argument("--bundle", default="", help="a bundle that an earlier run kept")
+    parser.add_argument("--bundle", default="", help="a bundle from an earlier run")
     parser.add_argument("--side", choices=["serve", "records"])
     options = parser.parse_args()
     if options.side:

@@ -1,13 +1,14 @@
-"""The server of a scenario, in a process of its own: answers clients over HTTP and its parent over pipes.
+"""The server of a scenario, in a process of its own; it answers clients by HTTP and its parent by pipes.
 
     python benchmarks/serving.py BUNDLE OPTIONS
 
-OPTIONS is JSON. Prints one line with its address and key, then answers each line `reset` with what was
-counted since the last one, until its input ends.
+OPTIONS is JSON. Prints one line with its address and key, then answers each line `reset` with the counts
+since the last one, until its input ends.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import sys
@@ -21,7 +22,7 @@ from workloads import ENTITY, PROJECT
 from pull_logs.replay import ReplayServer, serve_bundle
 
 MEMORY = 4 << 30
-"""All that is served stays encoded in memory, so that what is measured is the client."""
+"""Enough for all encoded exports to stay in memory, so that the client is measured and not the server."""
 
 _LISTING = """
 query Warm($entity: String!, $project: String!, $cursor: String) {
@@ -37,7 +38,7 @@ _MOST_PAGES = 1000
 
 
 def serve(bundle: str, options: dict[str, Any]) -> None:
-    """Serve until the parent has nothing more to say."""
+    """Serve until the parent closes the pipe."""
     meter = TrafficMeter()
     net = Middleware(
         FaultNet,
@@ -50,7 +51,7 @@ def serve(bundle: str, options: dict[str, Any]) -> None:
         if options["quota"] is None:
             _warm(server)
         meter.reset()
-        _say({"url": server.url, "api_key": server.api_key})
+        _send({"url": server.url, "api_key": server.api_key})
         spent = _processor_seconds()
         for line in sys.stdin:
             if line.strip() != "reset":
@@ -58,11 +59,11 @@ def serve(bundle: str, options: dict[str, Any]) -> None:
             before, spent = spent, _processor_seconds()
             counts = server.requests.as_dict()
             server.requests.clear()
-            _say({**meter.reset(), "operations": counts, "processor_seconds": spent - before})
+            _send({**meter.reset(), "operations": counts, "processor_seconds": spent - before})
 
 
 def _warm(server: ReplayServer) -> None:
-    """Ask for everything once, so that nothing is decoded or encoded while a client is measured."""
+    """Request everything once, so that nothing is decoded or encoded while a client is measured."""
     cursor = None
     with httpx.Client(auth=("api", server.api_key), timeout=600, trust_env=False) as client:
         for _ in range(_MOST_PAGES):
@@ -82,9 +83,13 @@ def _processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _say(content: dict[str, Any]) -> None:
+def _send(content: dict[str, Any]) -> None:
     print(json.dumps(content), flush=True)
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], json.loads(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle")
+    parser.add_argument("options", type=json.loads)
+    arguments = parser.parse_args()
+    serve(arguments.bundle, arguments.options)

@@ -1,15 +1,13 @@
-"""Many `wandb.Api()` readers of one replay server at once, for a while: every row is compared, memory is watched.
+"""Let many `wandb.Api()` readers use one replay server at once; compare every row and watch memory.
 
     python benchmarks/soak.py --readers 50 --seconds 60
 
-Each reader is a `wandb.Api()` in a thread of its own, ten to a process (the SDK's
-service takes ten requests of a process at a time). It reads runs in a random
-order, by whole scans, scans of two keys and listings, without the SDK's cache,
-and compares what it got with the bundle's own rows. The SDK downloads an export
-to one file a run in its cache folder, and writes it over where another scan
-still reads it: so each process has a folder of its own, and in it no two
-threads scan one run at a time. The server runs in this process. Exits with 1
-where a row was wrong, an error came, or memory grew.
+Each reader is a `wandb.Api()` in a thread of its own, ten per process (the SDK's service handles ten requests
+of a process at a time). It reads runs in random order, by complete scans, scans of two keys and listings,
+without the SDK's cache, and compares the answers with the rows of the bundle. The SDK downloads an exported
+file to one file per run in its cache folder and overwrites it while another scan still reads it; so each
+process has its own folder, in which no two threads scan one run at a time. The server runs in this process.
+Exits with 1 if a row was wrong, an error occurred, or memory grew.
 """
 
 from __future__ import annotations
@@ -42,10 +40,10 @@ from pull_logs.snapshot import BundleRun, open_bundle, write_bundle
 RUNS, ROWS = 60, 400
 ENTITY, PROJECT = "acme", "soak"
 MEMORY = 16_000_000
-"""Bytes for decoded histories, and again for exports: too few for all runs, so that they come and go."""
+"""Bytes for decoded histories, and for exports: too few for all runs, so that entries are dropped."""
 PER_PROCESS = 10
 _SETTLED = 0.25
-"""The part of the time after which memory counts as settled."""
+"""The share of the time after which memory counts as settled."""
 MOST_GROWTH = 1.10
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -53,7 +51,7 @@ Row = dict[str, Any]
 
 
 def rows_of(number: int) -> list[Row]:
-    """The history of a run, different from every other; each third one has to be served live."""
+    """Return the unique history of a run; every third one has to be served live."""
     rows: list[Row] = []
     for step in range(ROWS):
         row: Row = {"_step": step, "_timestamp": 1.7e9 + step, "loss": number + 1 / (step + 1)}
@@ -65,7 +63,7 @@ def rows_of(number: int) -> list[Row]:
 
 
 def write(path: Path) -> None:
-    """The bundle that is read."""
+    """Write the bundle that is read."""
     runs = []
     for number in range(RUNS):
         info = RunInfo(
@@ -83,7 +81,7 @@ def write(path: Path) -> None:
 
 @dataclass(slots=True)
 class Seen:
-    """What one process of readers saw."""
+    """The results of one process of readers."""
 
     reads: int = 0
     rows: int = 0
@@ -104,7 +102,7 @@ class Seen:
 
 
 def as_the_sdk_gives(row: Mapping[str, Any]) -> Row:
-    """The row with integers beyond 64 bits as floats, as the SDK decodes them."""
+    """Return a row with integers beyond 64 bits as floats, as the SDK decodes them."""
     return canon_row(
         {
             key: float(value) if isinstance(value, int) and abs(value) >= 2**63 else value
@@ -132,14 +130,14 @@ def read_once(api: Any, expected: Mapping[str, Sequence[Row]], chance: random.Ra
     keys = ["_step", f"m{chance.randrange(20)}"] if kind == "keys" else None
     with seen.turns[run_id]:
         rows = [canon_row(row) for row in run.scan_history(keys=keys, use_cache=False)]
-    whole = expected[run_id]
-    right_rows = [{key: row[key] for key in keys} for row in whole] if keys else list(whole)
+    complete = expected[run_id]
+    right_rows = [{key: row[key] for key in keys} for row in complete] if keys else list(complete)
     fine = same(rows, right_rows) and run.config == {"number": int(run_id[3:])}
     seen.note(rows=len(rows), fault="" if fine else f"{kind} of {run_id}: {len(rows)} rows")
 
 
 def reader_process(bundle: str, readers: int, seconds: float, seed: int) -> None:
-    """Read from several threads until the time is over, and print what was seen."""
+    """Read from several threads until the time is over, and print the results."""
     import wandb
 
     with open_bundle(bundle) as opened:
@@ -151,12 +149,12 @@ def reader_process(bundle: str, readers: int, seconds: float, seed: int) -> None
     sys.stdin.readline()
     seen, end = Seen(), time.monotonic() + seconds
 
-    def work(place: int) -> None:
-        chance = random.Random(seed * 1000 + place)
+    def work(index: int) -> None:
+        chance = random.Random(seed * 1000 + index)
         while time.monotonic() < end:
             try:
-                read_once(apis[place], expected, chance, seen)
-            except Exception as exc:  # noqa: BLE001 - any error is what the soak looks for
+                read_once(apis[index], expected, chance, seen)
+            except Exception as exc:  # noqa: BLE001 - the soak counts every error
                 with seen.lock:
                     seen.errors.append(f"{type(exc).__name__}: {exc}"[:300])
 
@@ -170,13 +168,13 @@ def reader_process(bundle: str, readers: int, seconds: float, seed: int) -> None
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds."""
+    """Return the memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
 
 
 @contextmanager
 def watched(every: float) -> Iterator[list[int]]:
-    """The memory of this process while the block runs, once in a while."""
+    """Sample the memory of this process while the block runs."""
     samples, over = [resident()], threading.Event()
 
     def watch() -> None:
@@ -195,7 +193,7 @@ def watched(every: float) -> Iterator[list[int]]:
 def run_readers(
     server: ReplayServer, bundle: Path, readers: int, seconds: float
 ) -> tuple[dict[str, Any], list[int]]:
-    """Let all readers go at once; what they saw together, and the memory of the server meanwhile."""
+    """Start all readers at once; return their results and samples of the server's memory."""
     environment = {**without_wandb(os.environ), **server.environment()}
     with ExitStack() as stack:
         processes = []
@@ -223,18 +221,18 @@ def run_readers(
                 assert process.stdin
                 process.stdin.write("go\n")
                 process.stdin.flush()
-            told = [json.loads(process.communicate()[0]) for process in processes]
+            results = [json.loads(process.communicate()[0]) for process in processes]
     together = {
-        "reads": sum(one["reads"] for one in told),
-        "rows": sum(one["rows"] for one in told),
-        "wrong": [text for one in told for text in one["wrong"]],
-        "errors": [text for one in told for text in one["errors"]],
+        "reads": sum(one["reads"] for one in results),
+        "rows": sum(one["rows"] for one in results),
+        "wrong": [text for one in results for text in one["wrong"]],
+        "errors": [text for one in results for text in one["errors"]],
     }
     return together, samples
 
 
 def main() -> int:
-    """Run the soak and print its figures; 0 if nothing was wrong."""
+    """Run the soak and print its figures; return 0 if nothing was wrong."""
     parser = argparse.ArgumentParser(description="Many wandb.Api() readers of one replay server.")
     parser.add_argument("--readers", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
@@ -243,7 +241,7 @@ def main() -> int:
         bundle = Path(folder) / "soak.wandb.zip"
         write(bundle)
         with serve_bundle(bundle, memory=MEMORY) as server:
-            told, samples = run_readers(server, bundle, options.readers, options.seconds)
+            results, samples = run_readers(server, bundle, options.readers, options.seconds)
             requests = server.requests.total
     settled = samples[int(len(samples) * _SETTLED) :]
     half = len(settled) // 2
@@ -252,12 +250,12 @@ def main() -> int:
         "readers": options.readers,
         "seconds": options.seconds,
         "requests": requests,
-        **told,
+        **results,
         "server_mb_each_5s": [round(size / 1e6) for size in samples[::5]],
         "growth": round(growth, 3),
     }
     print(json.dumps(figures, indent=1))
-    fine = not told["wrong"] and not told["errors"] and told["reads"] > 0 and growth <= MOST_GROWTH
+    fine = not results["wrong"] and not results["errors"] and results["reads"] > 0 and growth <= MOST_GROWTH
     return 0 if fine else 1
 
 

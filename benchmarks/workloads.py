@@ -1,4 +1,4 @@
-"""What the benchmark reads: scenarios, and the seeded bundles that stand for W&B's side of them."""
+"""The scenarios of the benchmark, and the seeded bundles that are served for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from pull_logs.rows.batches import batch_from_arrow
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.write.seal import BundleRun, write_bundle
+from pull_logs.snapshot.write.seal import write_bundle
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 ENTITY, PROJECT = "acme", "bench"
 PROJECT_PATH = f"{ENTITY}/{PROJECT}"
@@ -22,12 +23,12 @@ _ROWS_IN_A_BATCH = 131_072
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Net:
-    """What is injected between client and server.
+    """The latency and rate limit between client and server.
 
     Attributes:
-        latency: Seconds that each request takes longer.
-        quota: GraphQL requests that a window allows; None for no limit.
-        window: Seconds of a window.
+        latency: Seconds added to each request.
+        quota: The GraphQL requests allowed in a window; None for no limit.
+        window: The seconds of a window.
     """
 
     latency: float = 0.0
@@ -40,18 +41,18 @@ class Scenario:
     """One line of the table.
 
     Attributes:
-        name: What `--only` takes.
-        runs: Runs of the project.
-        rows: Rows of each.
-        metrics: Metrics of each row, beside `_step`, `_timestamp` and `_runtime`.
-        last_step: The last step of each run; its rows are at seeded steps up to there. None: each step has one.
+        name: The name for `--only`.
+        runs: The runs of the project.
+        rows: The rows of each run.
+        metrics: The metrics of each row, besides `_step`, `_timestamp` and `_runtime`.
+        last_step: The last step of each run, whose rows are at random steps up to it; None for dense steps.
         live: Whether the runs are still running, so that nothing of them is exported.
-        shard_rows: Rows that one exported file has at most; None for one file a run.
-        net: What is injected.
-        sdk: The SDK's loop and thread pool that are measured beside ours.
-        sdk_runs: Runs that the SDK reads, its seconds being extrapolated to all; None for all.
-        at_least: What the ratio to the loop and to the pool is meant to be; 0 for no aim.
-        aims: The other aims of the line, for people to read.
+        shard_rows: The most rows of one exported file; None for one file per run.
+        net: The latency and rate limit.
+        sdk: The ways of reading with the SDK that are measured: loop and thread pool.
+        sdk_runs: The runs that the SDK reads, its time being extrapolated to all; None for all.
+        at_least: The aimed ratios to the loop and to the pool; 0 for no aim.
+        aims: The other aims, as text.
     """
 
     name: str
@@ -73,7 +74,7 @@ class Scenario:
         return self.runs * self.rows
 
     def bundle_name(self) -> str:
-        """The file name of the scenario's bundle: another one for other data."""
+        """Return the file name of the scenario's bundle, which differs for other data."""
         state = "live" if self.live else "exported"
         return f"{self.runs}x{self.rows}x{self.metrics}-{self.last_step or 'dense'}-{state}.wandb.zip"
 
@@ -93,7 +94,9 @@ SCENARIOS = (
         at_least=(20, 0),
         aims="<= 8 requests",
     ),
-    Scenario(name="many", runs=5_000, rows=20, metrics=5, sdk_runs=50, aims="<= 0.1 GraphQL requests a run"),
+    Scenario(
+        name="many", runs=5_000, rows=20, metrics=5, sdk_runs=50, aims="<= 0.1 GraphQL requests per run"
+    ),
     Scenario(
         name="rate-limit",
         runs=400,
@@ -119,12 +122,12 @@ _SMALL = {
 
 
 def small(scenario: Scenario) -> Scenario:
-    """The scenario at a size that shows whether it works, and nothing else."""
+    """Return the scenario in a small size, to check that the benchmark works."""
     return replace(scenario, **_SMALL[scenario.name])  # type: ignore[arg-type]
 
 
 def make_bundle(scenario: Scenario, folder: Path) -> Path:
-    """The scenario's bundle in `folder`, made unless it is there."""
+    """Return the scenario's bundle in `folder`, which is made if it is missing."""
     out = folder / scenario.bundle_name()
     if not out.exists():
         write_bundle(out, (_run(scenario, number) for number in range(scenario.runs)))
@@ -164,7 +167,7 @@ def _steps(scenario: Scenario, number: int) -> np.ndarray[tuple[int], np.dtype[n
 def _table(
     rng: np.random.Generator, steps: np.ndarray[tuple[int], np.dtype[np.int64]], *, metrics: int
 ) -> pa.Table:
-    """Rows as training logs them: half of the metrics were born as float32, half are full doubles."""
+    """Return rows as in training: half of the metrics are float32 values, half are full doubles."""
     count = len(steps)
     columns: dict[str, object] = {
         "_step": steps,

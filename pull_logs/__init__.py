@@ -1,4 +1,4 @@
-"""Pull many Weights & Biases runs, whole and unsampled, into one verified file; read it anywhere.
+"""Download many Weights & Biases runs, complete and unsampled, into one verified file; read it anywhere.
 
     import pull_logs
 
@@ -6,8 +6,8 @@
     run = bundle["acme/nano/3fk2a"]
     run.config, run.summary, run.history(columns=["train/loss"])
 
-Names are loaded when they are first used, so that importing the package, and
-every command that does not need them, stays free of pandas, pyarrow and httpx.
+Names are loaded when they are first used. Importing the package, and commands that do not need them, do not
+import pandas, pyarrow or httpx.
 """
 
 from lazy_loader import attach_stub

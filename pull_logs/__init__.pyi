@@ -20,6 +20,7 @@ from .errors import SignInError as SignInError
 from .errors import UnknownNameError as UnknownNameError
 from .errors import UnsafeFileError as UnsafeFileError
 from .errors import UsageError as UsageError
+from .fetch import PullOptions as PullOptions
 from .fetch import PullReport as PullReport
 from .fetch import Selection as Selection
 from .fetch import pull as pull

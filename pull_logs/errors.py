@@ -1,29 +1,29 @@
-"""Every error that a caller can meet, in one tree.
+"""Every error of this package, in one tree.
 
-    PullLogsError                    exit 1   something inside went wrong
-      UsageError                     exit 2   an option or a value is wrong
+    PullLogsError                    exit 1   an internal error
+      UsageError                     exit 2   an option or a value is not valid
         ExpressionError              exit 2   an expression does not parse, resolve or type-check
-        MergeConflictError           exit 2   bundles disagree about a run, and nobody said which to prefer
-      NotFoundError                  exit 3   a run, metric, project or file is not there
+        MergeConflictError           exit 2   bundles disagree about a run, and none of them is preferred
+      NotFoundError                  exit 3   a run, metric, project or file does not exist
         RunNotFoundError
         MetricNotFoundError
-          UnknownNameError                    an expression names a metric that is not there
+          UnknownNameError                    an expression names a metric that does not exist
         ProjectNotFoundError
         FileMissingError
-      IncompleteError                exit 4   data is incomplete and `--strict` was asked for
-      AccessError                    exit 5   W&B could not be asked
+      IncompleteError                exit 4   data is incomplete, and `--strict` is set
+      AccessError                    exit 5   W&B could not be reached
         SignInError                           no key, a wrong key, or no permission
-        NetworkError                          no answer, or none that makes sense
+        NetworkError                          no answer, or not a valid one
           ServerError                         the server answered with an error
-      DamageError                    exit 6   a file is damaged, or not safe to use
+      DamageError                    exit 6   a file is damaged or unsafe
         BundleDamagedError
         UnsafeFileError
         FormatTooNewError
         DataError                             a row or value that the format cannot hold
-      AssertionNotHeldError          exit 7   an `--assert` did not hold
+      AssertionNotHeldError          exit 7   an `--assert` does not hold
 
-A message says what was wrong and where; `hint` says what to do next. The
-command line prints both on one line and exits with `exit_code`.
+A message says what is wrong and where; `hint` names the next step. The command line prints both on one line
+and exits with `exit_code`.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class PullLogsError(Exception):
     """The base of every error of this package.
 
     Attributes:
-        message: What was wrong, and where: one sentence without a full stop.
+        message: What is wrong, and where: one sentence without a full stop.
         hint: The next step for the user, or an empty string.
-        exit_code: What the command line exits with.
+        exit_code: The exit code of the command line.
     """
 
     exit_code: ClassVar[int] = 1
@@ -56,7 +56,7 @@ class PullLogsError(Exception):
 
 
 class UsageError(PullLogsError, ValueError):
-    """An option or a value that was passed is wrong."""
+    """An option or a value is not valid."""
 
     exit_code = 2
 
@@ -69,7 +69,7 @@ def _width(text: str) -> int:
 
 
 def _pointed(source: str, span: tuple[int, int]) -> str:
-    """Two indented lines: the source, cut around the fault where it is long, and a caret under the span."""
+    """Return two indented lines: the source, cut around the span if it is long, and a caret below it."""
     shown = "".join(char if char.isprintable() else " " for char in source)
     first = max(0, span[0] - _SHOWN_BEFORE) if len(source) > _SHOWN else 0
     last = min(len(source), first + _SHOWN)
@@ -80,11 +80,11 @@ def _pointed(source: str, span: tuple[int, int]) -> str:
 
 
 class ExpressionError(UsageError):
-    """An expression does not parse, name known columns, or fit its types.
+    """An expression does not parse, names an unknown column, or has operands of the wrong type.
 
     Attributes:
-        source: The whole text of the expression.
-        span: Start and end of the fault, as offsets in characters into `source`.
+        source: The complete text of the expression.
+        span: Start and end of the error, as offsets in characters in `source`.
     """
 
     def __init__(self, message: str, *, source: str, span: tuple[int, int], hint: str = "") -> None:
@@ -97,10 +97,10 @@ class ExpressionError(UsageError):
 
 
 class MergeConflictError(UsageError):
-    """Bundles that are to be merged disagree about a run.
+    """Bundles disagree about a run while they are merged.
 
     Attributes:
-        conflicts: One sentence a run.
+        conflicts: One sentence per run.
     """
 
     def __init__(self, message: str, *, conflicts: tuple[str, ...], hint: str = "") -> None:
@@ -109,25 +109,25 @@ class MergeConflictError(UsageError):
 
 
 class NotFoundError(PullLogsError, LookupError):
-    """Something that was named is not there."""
+    """Something that was named does not exist."""
 
     exit_code = 3
 
 
 class RunNotFoundError(NotFoundError):
-    """No such run, in W&B or in a bundle."""
+    """A run does not exist, in W&B or in a bundle."""
 
 
 class MetricNotFoundError(NotFoundError):
-    """No metric of a run has that name."""
+    """No metric of a run has the given name."""
 
 
 class UnknownNameError(MetricNotFoundError):
-    """An expression names a metric that is not there.
+    """An expression names a metric that does not exist.
 
     Attributes:
-        source: The whole text of the expression.
-        span: Start and end of the name, as offsets in characters into `source`.
+        source: The complete text of the expression.
+        span: Start and end of the name, as offsets in characters in `source`.
     """
 
     def __init__(self, message: str, *, source: str, span: tuple[int, int], hint: str = "") -> None:
@@ -140,38 +140,38 @@ class UnknownNameError(MetricNotFoundError):
 
 
 class ProjectNotFoundError(NotFoundError):
-    """No such project, or it cannot be seen with this key."""
+    """A project does not exist, or the API key has no access to it."""
 
 
 class FileMissingError(NotFoundError):
-    """No file or folder at that path."""
+    """There is no file or folder at a path."""
 
 
 class IncompleteError(PullLogsError):
-    """Some data is incomplete, and `--strict` makes that an error."""
+    """Data is incomplete, and `--strict` makes that an error."""
 
     exit_code = 4
 
 
 class AccessError(PullLogsError):
-    """W&B could not be asked."""
+    """W&B could not be reached."""
 
     exit_code = 5
 
 
 class SignInError(AccessError):
-    """No key, a wrong key, or a key without permission."""
+    """There is no API key, or it is wrong or lacks permission."""
 
 
 class NetworkError(AccessError):
-    """No answer came, or none that makes sense."""
+    """The server did not answer, or not with a valid answer."""
 
 
 class ServerError(NetworkError):
     """The server answered with an error.
 
     Attributes:
-        status: The HTTP status, or None for an error inside a 200 answer.
+        status: The HTTP status; None for an error in a 200 answer.
     """
 
     def __init__(self, message: str, *, hint: str = "", status: int | None = None) -> None:
@@ -180,17 +180,17 @@ class ServerError(NetworkError):
 
 
 class DamageError(PullLogsError):
-    """A file is damaged, or not safe to use."""
+    """A file is damaged or unsafe."""
 
     exit_code = 6
 
 
 class BundleDamagedError(DamageError):
-    """A bundle whose bytes are not what its manifest says.
+    """The bytes of a bundle differ from its manifest.
 
     Attributes:
         path: The bundle.
-        member: The file inside it, or an empty string for the container itself.
+        member: The damaged file in it; empty for the container itself.
     """
 
     def __init__(self, message: str, *, path: str, member: str = "", hint: str = "") -> None:
@@ -200,18 +200,18 @@ class BundleDamagedError(DamageError):
 
 
 class UnsafeFileError(DamageError):
-    """A file that is refused because using it could do harm."""
+    """A file is refused because using it could do harm."""
 
 
 class FormatTooNewError(DamageError):
-    """A bundle of a format version that this release cannot read."""
+    """A file has a format version that this release cannot read."""
 
 
 class DataError(DamageError, ValueError):
-    """A row or value that no history can hold."""
+    """The format cannot hold a row or value."""
 
 
 class AssertionNotHeldError(PullLogsError):
-    """An `--assert` did not hold."""
+    """An `--assert` does not hold."""
 
     exit_code = 7

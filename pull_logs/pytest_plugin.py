@@ -1,11 +1,10 @@
-"""The pytest plugin: `@pytest.mark.wandb_bundle("runs.wandb.zip")` lets a bundle answer `wandb.Api()`.
+"""The pytest plugin: with `@pytest.mark.wandb_bundle("runs.wandb.zip")`, a bundle answers `wandb.Api()`.
 
-pytest loads this module in every session of an environment that has this
-package, so it imports nothing that a session without the marker does not need.
+pytest loads this module in every session of an environment that has this package, so it imports nothing that
+a session without the marker does not need.
 
-A bundle is named relative to the folder of the test file. From before the
-fixtures of a marked test until after them, the environment names a replay
-server over its bundles; servers are kept for the session, one a set of bundles.
+A bundle is named relative to the folder of the test file. While a marked test and its fixtures run, the
+environment names a replay server over its bundles. Servers are kept for the session, one per set of bundles.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pull_logs.replay import ReplayServer, SharedServers
-    from pull_logs.replay.graphql import Named
+    from pull_logs.replay.graphql import QueryTarget
     from pull_logs.runs import RunPath
 
 MARKER = "wandb_bundle"
@@ -32,7 +31,7 @@ _leaving = pytest.StashKey[ExitStack]()
 _recording = pytest.StashKey["_Recording"]()
 
 _PATIENCE = "600"
-"""Seconds that the SDK waits for an answer while a run is pulled, where it would wait 19."""
+"""Seconds that the SDK waits for an answer while a run is downloaded; its default is 19."""
 _SHOWN = 5
 
 
@@ -41,12 +40,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("wandb bundles").addoption(
         "--wandb-record",
         action="store_true",
-        help="Pull the runs that marked tests ask for, and their bundles lack, with your W&B credentials.",
+        help="Download runs that marked tests request and their bundles lack, with your W&B credentials.",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker, and see to it that runs can be recorded before any test changes the environment."""
+    """Register the marker; read the W&B credentials for recording before a test changes the environment."""
     config.addinivalue_line(
         "markers",
         f"{MARKER}(*paths): wandb.Api() reads these bundles, named relative to the test file's folder.",
@@ -56,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _Recording:
-    """What a session that records knows: whom to ask, what was asked for, what was added to which bundle."""
+    """The state of a session that records: settings, past requests, and the runs added to each bundle."""
 
     def __init__(self, config: pytest.Config) -> None:
         from pull_logs.errors import PullLogsError
@@ -69,18 +68,20 @@ class _Recording:
             self.settings.require_key()
         except PullLogsError as exc:
             raise pytest.UsageError(f"--wandb-record: {exc}") from None
-        self.asked: set[tuple[Path, Named]] = set()
+        self.asked: set[tuple[Path, QueryTarget]] = set()
         self.added: dict[Path, list[RunPath]] = {}
 
     @contextmanager
     def server(self, paths: Sequence[Path]) -> Iterator[ReplayServer]:
-        """A server over bundles that adds to the first of them what is asked for."""
+        """Run a server over bundles that adds requested runs to the first of them."""
         from pull_logs.recording import Recorder
-        from pull_logs.replay import serve_asking
+        from pull_logs.replay import serve_open_bundles
 
         into, *others = paths
-        with Recorder(into, others, settings=self.settings, asked=self.asked) as recorder:
-            with serve_asking(recorder.bundles, on_ask=recorder.record, entity=recorder.entity()) as server:
+        with Recorder(into, others, settings=self.settings, requested=self.asked) as recorder:
+            with serve_open_bundles(
+                recorder.bundles, on_query=recorder.record, entity=recorder.entity()
+            ) as server:
                 yield server
             if recorder.added:
                 self.added.setdefault(into, []).extend(recorder.added)
@@ -88,7 +89,7 @@ class _Recording:
 
 @pytest.fixture
 def wandb_bundle(request: pytest.FixtureRequest) -> ReplayServer:
-    """The server that answers `wandb.Api()` in a marked test: its address, key and what it was asked."""
+    """Return the server that answers `wandb.Api()` in a marked test: its address, key and request counts."""
     server: ReplayServer | None = request.node.stash.get(_active, None)
     if server is None:
         raise _refusal(f"the fixture wandb_bundle names no bundle by itself; mark the test with {_FORM}")
@@ -96,7 +97,7 @@ def wandb_bundle(request: pytest.FixtureRequest) -> ReplayServer:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let the bundles answer before any fixture of the test is set up, also those of its module."""
+    """Set the environment before any fixture of the test is set up, those of its module included."""
     marker = item.get_closest_marker(MARKER)
     if marker is not None:
         _enter(item, marker)
@@ -104,7 +105,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Tell, in the report of a test that fails, where W&B's code wanted to go besides the bundles."""
+    """Add the addresses that W&B's code tried to reach besides the server to the report of a failed test."""
     server = item.stash.get(_active, None)
     if server is None:
         return (yield)
@@ -114,13 +115,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     finally:
         for address, times in server.refused.as_dict().items():
             if times > before.get(address, 0):
-                told = f"refused: W&B at {address}; while {MARKER} is active only bundles answer"
-                item.add_report_section("call", MARKER, told)
+                section = f"refused: W&B at {address}; while {MARKER} is active only bundles answer"
+                item.add_report_section("call", MARKER, section)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
-    """Put everything back after the last fixture of the test is torn down."""
+    """Restore the environment after the last fixture of the test is torn down."""
     try:
         return (yield)
     finally:
@@ -131,13 +132,13 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Stop the servers: a worker of pytest-xdist may not live to be unconfigured."""
+    """Stop the servers; a worker of pytest-xdist may end before `pytest_unconfigure`."""
     if _servers in session.config.stash:
         session.config.stash[_servers].close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Tell which runs were recorded."""
+    """List the runs that were recorded."""
     recording = config.stash.get(_recording, None)
     for path, added in sorted(recording.added.items()) if recording else ():
         shown = ", ".join(map(str, added[:_SHOWN])) + (", ..." if len(added) > _SHOWN else "")
@@ -169,14 +170,14 @@ def _enter(item: pytest.Item, marker: pytest.Mark) -> None:
 
 
 def _shared(config: pytest.Config) -> SharedServers:
-    """The servers of this session, none until a marked test needs one."""
+    """Return the servers of this session, created when a marked test first needs one."""
     from pull_logs.replay import SharedServers
 
     return config.stash.setdefault(_servers, SharedServers())
 
 
 def _paths(item: pytest.Item, marker: pytest.Mark) -> tuple[Path, ...]:
-    """The bundles that a marker names."""
+    """Return the bundles that a marker names."""
     names = marker.args
     if not names or marker.kwargs or not all(isinstance(name, str | os.PathLike) for name in names):
         raise _refusal(f"the marker {MARKER} takes paths of bundles and nothing else: {_FORM}")
@@ -184,5 +185,5 @@ def _paths(item: pytest.Item, marker: pytest.Mark) -> tuple[Path, ...]:
 
 
 def _refusal(message: str) -> BaseException:
-    """What ends the set-up of a test with one line."""
+    """Return the exception that ends the set-up of a test with one line."""
     return pytest.fail.Exception(f"{MARKER}: {message}", pytrace=False)

@@ -1,8 +1,8 @@
-"""Recording: what a test asks for and its bundle lacks is pulled into the bundle, once.
+"""Recording: runs that a test requests and its bundle lacks are pulled into the bundle, once.
 
-The replay server tells what a query names; runs that are not there are pulled
-from W&B as `fetch` pulls them, whole, and added. What is there stays as it is,
-byte for byte. The next query, and every later session, is answered by the bundle.
+The replay server reports what a query names. Runs that are missing are pulled
+from W&B completely, as `fetch` pulls them, and added. Existing runs are unchanged,
+byte for byte. The next query, and every later session, is answered from the bundle.
 """
 
 from __future__ import annotations
@@ -18,37 +18,47 @@ from typing import Self
 
 from pull_logs.errors import NotFoundError
 from pull_logs.fetch import RunFilter, Selection, Settings, pull_sync, run_async
-from pull_logs.fetch.api import Client, default_entity
+from pull_logs.fetch.api import Client
 from pull_logs.replay.data import compile_filter
-from pull_logs.replay.graphql import Listing, Named, Sweep
+from pull_logs.replay.graphql import Listing, QueryTarget, Sweep
 from pull_logs.runs import RunInfo, RunPath, RunReference
 from pull_logs.snapshot import Bundle, merge_bundles, open_bundle
 
 
 class Recorder:
-    """Adds to a bundle the runs that are asked for and that neither it nor the others hold.
+    """Adds requested runs to a bundle, unless it or another served bundle has them.
 
-    Use it in a `with` block; one at a time for a bundle.
+    Use it in a `with` block, and use only one per bundle at a time.
 
     Args:
-        into: The bundle that runs are added to; it need not be there yet.
-        others: Bundles that are served with it.
-        settings: Which W&B, and as whom.
-        asked: What was asked for already; it is not asked for again, and what is asked for is added.
+        into: The bundle to which runs are added; it need not exist.
+        others: Bundles that are served together with it.
+        settings: The address of the API and the credentials.
+        requested: What was requested before, with the bundle. It is not requested again, and new requests
+            are added to it.
+
+    Attributes:
+        bundles: The bundles to serve.
+        added: The paths of the runs that were added.
     """
 
     def __init__(
-        self, into: Path, others: Sequence[Path], *, settings: Settings, asked: set[tuple[Path, Named]]
+        self,
+        into: Path,
+        others: Sequence[Path],
+        *,
+        settings: Settings,
+        requested: set[tuple[Path, QueryTarget]],
     ) -> None:
         self._into, self._others = into, others
         self._settings = settings
-        self._asked = asked
+        self._requested = requested
         self._stack = ExitStack()
         self.bundles: tuple[Bundle, ...] = ()
         self.added: list[RunPath] = []
 
     def __enter__(self) -> Self:
-        """Open the bundles that are there."""
+        """Open the bundles that exist."""
         with ExitStack() as stack:
             self._stack = stack
             self._open()
@@ -62,36 +72,39 @@ class Recorder:
         self._stack.close()
 
     def entity(self) -> str | None:
-        """The default entity for a server over bundles that hold no run to take it from."""
+        """Return the default entity for a server; None if a bundle has a run, whose entity is used then."""
         if any(len(bundle) for bundle in self.bundles):
             return None
-        return self._settings.entity or run_async(partial(_ask_entity, self._settings))
+        return self._settings.entity or run_async(partial(_default_entity, self._settings))
 
-    def record(self, named: Collection[Named]) -> Sequence[Bundle] | None:
-        """Pull what of this is neither there nor was asked for before; the bundles to serve, if they changed.
+    def record(self, named: Collection[QueryTarget]) -> Sequence[Bundle] | None:
+        """Pull what is neither in a bundle nor was requested before.
+
+        Returns:
+            The bundles to serve from now on; None if they did not change.
 
         Raises:
-            PullLogsError: W&B could not be asked, or the bundle could not be written.
+            PullLogsError: A request failed, or the bundle could not be written.
         """
-        fresh = {one for one in named if (self._into, one) not in self._asked and not self._holds(one)}
+        new = {one for one in named if (self._into, one) not in self._requested and not self._holds(one)}
         changed = False
-        for one in sorted(fresh, key=str):
+        for one in sorted(new, key=str):
             changed |= self._pull(_selection(one, self._holds))
-            self._asked.add((self._into, one))
+            self._requested.add((self._into, one))
         return self.bundles if changed else None
 
-    def _holds(self, named: Named) -> bool:
+    def _holds(self, named: QueryTarget) -> bool:
         return isinstance(named, RunPath) and any(str(named) in bundle for bundle in self.bundles)
 
     def _pull(self, selection: Selection) -> bool:
-        """Whether the bundle has more runs now."""
+        """Pull runs into the bundle, and return whether it changed."""
         self._into.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".wandb-record-", dir=self._into.parent) as folder:
             pulled = Path(folder) / "pulled.wandb.zip"
             try:
                 report = pull_sync(selection, out=pulled, settings=self._settings)
             except NotFoundError:
-                return False  # a miss here as well, of which the server tells
+                return False  # the server reports that they do not exist
             if self._into.exists():
                 with open_bundle(self._into) as old, open_bundle(pulled) as new:
                     merge_bundles([old, new], self._into)
@@ -102,16 +115,16 @@ class Recorder:
         return True
 
     def _open(self) -> None:
-        """Open the bundles as they are now; those that were served stay open for queries under way."""
+        """Open the bundles in their current state; the earlier ones stay open for queries under way."""
         paths = [*([self._into] if self._into.exists() else []), *self._others]
         self.bundles = tuple([self._stack.enter_context(open_bundle(path)) for path in paths])
 
 
-def _selection(named: Named, held: Callable[[Named], bool]) -> Selection:
-    """What to pull: of a listing or a sweep the runs that are not there yet.
+def _selection(named: QueryTarget, held: Callable[[QueryTarget], bool]) -> Selection:
+    """Return the runs to pull; of a listing or a sweep only those that are not held.
 
     Raises:
-        UsageError: A listing's filter is none of W&B's.
+        UsageError: The filter of a listing is not a W&B filter.
     """
     if isinstance(named, RunPath):
         return Selection(runs=(RunReference(named.run_id, project=named.project, entity=named.entity),))
@@ -128,9 +141,6 @@ def _selection(named: Named, held: Callable[[Named], bool]) -> Selection:
     return Selection(projects=(project,), filter=kept)
 
 
-async def _ask_entity(settings: Settings) -> str | None:
+async def _default_entity(settings: Settings) -> str | None:
     async with Client(settings) as client:
-        answer = await client.query(default_entity())
-    viewer = answer.data.get("viewer")
-    entity = viewer.get("entity") if isinstance(viewer, dict) else None
-    return entity if isinstance(entity, str) and entity else None
+        return await client.default_entity()

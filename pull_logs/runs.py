@@ -1,4 +1,4 @@
-"""The values that every other room speaks about: run paths, run records, coverage."""
+"""Values that every package uses: run paths, run records, coverage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pull_logs.errors import UsageError
 STATES = frozenset(
     {"running", "finished", "crashed", "failed", "killed", "preempting", "preempted", "pending"}
 )
-"""The states that W&B gives a run (read API facts, section 3.4)."""
+"""The states of a run in W&B. See docs/protocol.md, "A single run"."""
 
 LIVE_STATES = frozenset({"running", "pending", "preempting"})
 """The states in which a run may still log rows."""
@@ -23,10 +23,9 @@ _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f/\\#?%:]")
 
 @dataclass(frozen=True, slots=True, order=True)
 class RunPath:
-    """`entity/project/run_id`: the name of a run, and its place in every order.
+    """The unique path of a run, `entity/project/run_id`, by which runs are ordered.
 
-    The run id is what W&B's API calls `name`; the name that people see is
-    `RunInfo.name` and need not be unique.
+    W&B's API calls the run id `name`; the display name is `RunInfo.name` and need not be unique.
     """
 
     entity: str
@@ -44,10 +43,13 @@ class RunPath:
 
 @dataclass(frozen=True, slots=True)
 class RunReference:
-    """A run as a user wrote it: any part may be missing but the run id.
+    """A run as a user wrote it: all parts but the run id may be missing.
 
     Attributes:
-        host: The host of a run URL, or None when a path was given.
+        run_id: The run id.
+        project: The project, if it is given.
+        entity: The entity, if it is given.
+        host: The host of a run URL; None for a path.
     """
 
     run_id: str
@@ -57,10 +59,10 @@ class RunReference:
 
     @classmethod
     def parse(cls, text: str) -> RunReference:
-        """Read `entity/project/run_id`, `project/run_id`, `run_id` or the URL of a run.
+        """Parse `entity/project/run_id`, `project/run_id`, `run_id` or the URL of a run.
 
         Raises:
-            UsageError: The text is none of these.
+            UsageError: The text has none of these forms.
         """
         if "://" in text:
             return _parse_url(text)
@@ -80,7 +82,7 @@ class RunReference:
         return "/".join(part for part in (self.entity, self.project, self.run_id) if part)
 
     def complete(self, *, entity: str | None, project: str | None) -> RunPath:
-        """The full path, with defaults for the parts that were left out.
+        """Return the full path, with defaults for missing parts.
 
         Raises:
             UsageError: A part is missing and has no default.
@@ -97,7 +99,7 @@ class RunReference:
         return RunPath(entity, project, self.run_id)
 
     def matches(self, path: RunPath) -> bool:
-        """Whether the parts that were given are those of `path`."""
+        """Return whether the given parts are those of `path`."""
         return (
             self.run_id == path.run_id
             and self.project in (None, path.project)
@@ -109,7 +111,7 @@ def _parse_url(text: str) -> RunReference:
     url = urlsplit(text)
     parts = [unquote(part) for part in url.path.strip("/").split("/")]
     if len(parts) >= 5 and parts[0] == "wandb" and parts[2] != "runs" and parts[3] == "runs":
-        # The pages of a Forge host are below /wandb (`wandb.sdk.lib.urls`).
+        # A Forge host serves its pages below /wandb (`wandb.sdk.lib.urls`).
         parts.pop(0)
     if (
         url.scheme not in ("http", "https")
@@ -126,22 +128,31 @@ def _parse_url(text: str) -> RunReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
-    """All that is known of a run but its histories.
+    """The record of a run, without its histories.
+
+    `pull_logs.run_fields.RUN_FIELDS` describes how each field is used.
 
     Attributes:
         path: Its path.
         name: The display name; untrusted text, not unique.
         state: One of `STATES`.
+        tags: Its tags.
+        group: Its group.
+        job_type: Its job type.
         sweep: The id of its sweep.
-        created_at: UTC, `2026-11-23T10:00:00Z`, with fractional seconds only where there are some.
-        heartbeat_at: As `created_at`.
-        host: The host of the API it was read from, `api.wandb.ai`; None for a local run folder.
-        config: Unwrapped (`{"lr": 0.1}`, never `{"lr": {"value": 0.1}}`), without internal keys.
-        config_internal: The internal keys (`_wandb`, `wandb_version`), unwrapped as well.
-        summary: Nested as logged, floats for the strings "NaN" and "Infinity".
-        system_summary: The last system metrics.
-        metadata: What `wandb-metadata.json` holds.
-        sweep_config: The config of its sweep; None without a sweep, and where it is not known.
+        notes: Its notes; untrusted text.
+        user: The name of the user who logged it.
+        commit: The commit of the code that logged it.
+        created_at: The time of its creation in UTC, `2026-11-23T10:00:00Z`, with fractional seconds only if
+            they are not zero.
+        heartbeat_at: The time when it was last seen, in the same form.
+        host: The host of the API that it was read from, `api.wandb.ai`; None for a local run folder.
+        config: Its config, unwrapped (`{"lr": 0.1}`, never `{"lr": {"value": 0.1}}`), without internal keys.
+        config_internal: The internal keys of its config (`_wandb`, `wandb_version`), also unwrapped.
+        summary: Its summary, nested as logged, with floats for the strings "NaN" and "Infinity".
+        system_summary: Its last system metrics.
+        metadata: The content of its `wandb-metadata.json`.
+        sweep_config: The config of its sweep; None without a sweep, and if it is unknown.
     """
 
     path: RunPath
@@ -167,15 +178,15 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """What a run's history was to hold, and what of it arrived.
+    """The rows that the source promised for a run's history, and the rows that arrived.
 
     Attributes:
-        promised_rows: Rows that the source promised when the pull was planned; None if it promised none.
-        promised_last_step: The last step it promised; None if it promised none (or -1: no rows).
-        received_rows: Rows that arrived, counted before rows of one step were merged.
+        promised_rows: The rows that the source promised when the pull was planned; None if it promised none.
+        promised_last_step: The last step that it promised; None if it promised none (or -1: no rows).
+        received_rows: The rows that arrived, counted before rows of one step were merged.
         received_last_step: The last step that arrived; None without rows.
-        complete: Whether all that was promised is there.
-        reason: Why not, in one sentence; empty when complete.
+        complete: Whether everything that was promised arrived.
+        reason: Why the history is incomplete, in one sentence; empty if it is complete.
     """
 
     promised_rows: int | None = None

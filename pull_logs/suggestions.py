@@ -50,9 +50,11 @@ def _likeness(name: str, cutoff: float) -> Callable[[str], float]:
     return ratio
 
 
-def did_you_mean(name: str, known: Iterable[str], *, otherwise: str = "", cutoff: float = 0.4) -> str:
+def did_you_mean(
+    name: str, known: Iterable[str], *, otherwise: str = "", cutoff: float = 0.4, most: int = MOST_NAMES
+) -> str:
     """Return the hint of an error about an unknown name: the nearest names, or `otherwise` where none is near."""
-    near = nearest(name, known, cutoff=cutoff)
+    near = nearest(name, known, cutoff=cutoff, most=most)
     if not near:
         return otherwise
     return f"the nearest {'is' if len(near) == 1 else 'are'} {listed(near)}"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The skill's entry point: `python scripts/pull_logs.py -c checkpoints/best.pt --schema`.
+"""The entry point of the skill: `python scripts/pull_logs.py -c checkpoints/best.pt --schema`.
 
-It is the `pull-logs` command, run from the repository without installing it;
-the packages it needs must be there (`uv run` sees to that by itself).
+It runs the `pull-logs` command from the repository without installing it; its dependencies must be
+installed (`uv run` does that).
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from pull_logs.rows.canonical import Fragment, Lane, canon_row, merge_rows, same
+from pull_logs.rows.canonical import canon_row, same
+from pull_logs.rows.merge import Fragment, Lane, merge_rows
 
 KEYS = [
     "loss",

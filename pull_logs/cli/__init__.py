@@ -1,4 +1,4 @@
-"""The edge: arguments in, sections or JSON out; the only place that prints."""
+"""The command line: arguments in, sections or JSON out; no other package prints."""
 
 from lazy_loader import attach_stub
 

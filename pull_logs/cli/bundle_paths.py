@@ -15,12 +15,12 @@ Named = Path | str
 
 
 def near_or_far(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
-    """The callback of a parameter that takes bundles to read, paths and URLs alike."""
+    """Convert a parameter that takes bundles to read, by path or by URL."""
     return tuple(map(_named, value)) if isinstance(value, tuple) else _named(value)
 
 
 def near(_ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """The callback of a parameter that takes bundles of which every byte is needed.
+    """Convert a parameter that takes bundles to read completely, which a URL cannot name.
 
     Raises:
         UsageError: One is a URL.
@@ -32,8 +32,8 @@ def near(_ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     for item in named if isinstance(named, tuple) else (named,):
         if isinstance(item, str):
             raise UsageError(
-                f"{shown_url(item)!r} is a URL, and all of the bundle is needed",
-                hint="download it and name the file",
+                f"{shown_url(item)!r} is a URL, and this command needs the complete bundle",
+                hint="download it and give the path of the file",
             )
     return named
 

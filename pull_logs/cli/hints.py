@@ -1,4 +1,4 @@
-"""What to ask next: at most two commands on stderr, ready to be run; `--no-hints` leaves them out.
+"""Hints: at most two commands to run next, printed on stderr; `--no-hints` turns them off.
 
 A hint narrows or deepens the question that was asked, over the same sources.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from pull_logs.analyze.statistics import HELD_OUT_WORDS, TRAINING_WORDS, deciding_metric, outcome_end
-from pull_logs.cli.options import Sources
-from pull_logs.cli.render import MANY_RUNS
+from pull_logs.cli.sections import MANY_RUNS
+from pull_logs.cli.sources import Sources
 from pull_logs.snapshot.format import is_url, shown_url
 
 _AT_MOST = 2
@@ -22,25 +22,25 @@ _LONGEST = 400
 _LEADING_WORD = re.compile(r"([^/_.]+)[/_.]")
 
 
-def tell_hints(commands: Iterator[Sequence[str]]) -> None:
-    """Print the first commands on stderr; one that would be no line to copy, or show a key, is left out."""
+def print_hints(commands: Iterable[Sequence[str]]) -> None:
+    """Print the first commands on stderr, without those that are not one line to copy, or contain a key."""
     import click
 
     from pull_logs.cli.render import inline
 
-    sys.stdout.flush()  # a reader that has seen enough wants no hints either
+    sys.stdout.flush()  # a reader that closed the pipe gets no hints
     lines = (shlex.join(command) for command in commands if not any(map(_holds_a_key, command)))
     for line in islice((line for line in lines if len(line) <= _LONGEST and line == inline(line)), _AT_MOST):
         click.echo(f"pull-logs: next: {line}", err=True)
 
 
 def _holds_a_key(word: str) -> bool:
-    """Whether a word is the URL of a bundle with more in it than may be shown."""
+    """Return whether a word is the URL of a bundle with a key in it."""
     return is_url(word) and shown_url(word) != word
 
 
 def source_words(sources: Sources) -> list[str]:
-    """The flags that name these sources."""
+    """Return the options that name these sources."""
     words: list[str] = []
     for flag, values in (
         ("-b", sources.bundles),
@@ -56,7 +56,7 @@ def source_words(sources: Sources) -> list[str]:
 
 
 def show_hints(answer: Mapping[str, Any], sources: Sources) -> Iterator[Sequence[str]]:
-    """What to ask after a bare view."""
+    """Yield commands to run after a view."""
     words = source_words(sources)
     runs = answer["runs"]
     if "schema" in answer and "stats" not in answer:
@@ -80,7 +80,7 @@ def show_hints(answer: Mapping[str, Any], sources: Sources) -> Iterator[Sequence
 
 
 def overview_hints(answer: Mapping[str, Any], sources: Sources) -> Iterator[Sequence[str]]:
-    """What to ask after an overview: where the worst begins, and which run is best."""
+    """Yield commands to run after an overview: where the first problem begins, and which run is best."""
     for entry in answer["health"]:
         for found in entry["found"]:
             if found["metric"] is not None and found["step"] is not None:
@@ -97,7 +97,7 @@ def overview_hints(answer: Mapping[str, Any], sources: Sources) -> Iterator[Sequ
 
 
 def _one_run(sources: Sources, path: str) -> list[str]:
-    """The flags that name one of the runs of these sources."""
+    """Return the options that name one of the runs of these sources."""
     words = [word for bundle in sources.bundles for word in ("-b", str(bundle))]
     return [*words, "-r", path, *(["--offline"] if sources.offline else [])]
 
@@ -111,7 +111,7 @@ def _quoted(name: str) -> str:
 
 
 def _group_pattern(names: Sequence[str]) -> str | None:
-    """A pattern for the metrics that matter most, validation before training."""
+    """Return a pattern for the most important metrics: validation before training."""
     found = {match[1] for name in names if (match := _LEADING_WORD.match(name))}
     for word in (*HELD_OUT_WORDS, *TRAINING_WORDS, "loss"):
         if word in found:

@@ -1,8 +1,7 @@
-"""The `pull-logs` command: its group, its bare view and its one error edge.
+"""The `pull-logs` command: the group of commands, the view without a command, and error reporting.
 
-A command is imported when it is asked for, and everything heavy by the command that
-needs it, so that `--help` and usage errors cost no more than click, and a view no more
-than it needs.
+A command is imported when it is run, and heavy modules by the command that needs them, so that `--help` and
+usage errors cost no more than click.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -24,10 +23,10 @@ from pull_logs.cli.options import (
     origin_options,
     output_options,
     source_options,
-    take_sources,
     typed_words,
     view_options,
 )
+from pull_logs.cli.sources import take_sources
 from pull_logs.errors import ExpressionError, PullLogsError, UnknownNameError, UsageError
 
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
@@ -35,38 +34,24 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "audit": ("audit", "audit"),
     "compare": ("compare", "compare"),
     "demo": ("demo", "demo"),
-    "diff": ("operations", "diff"),
+    "diff": ("diff", "diff"),
     "exec": ("exec", "exec_command"),
-    "export": ("operations", "export"),
+    "export": ("export", "export"),
     "fetch": ("fetch", "fetch"),
-    "import": ("bundles", "import_command"),
-    "info": ("bundles", "info"),
-    "merge": ("operations", "merge"),
+    "import": ("import_runs", "import_command"),
+    "info": ("info", "info"),
+    "merge": ("merge", "merge"),
     "overview": ("overview", "overview"),
-    "refresh": ("fetch", "refresh"),
+    "refresh": ("refresh", "refresh"),
     "serve": ("serve", "serve"),
-    "subset": ("operations", "subset"),
-    "verify": ("bundles", "verify"),
+    "subset": ("subset", "subset"),
+    "verify": ("verify", "verify"),
 }
-"""The module of this folder that each command is in, and its name there."""
-
-_CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors", ".bin")
-
-
-def _spelling(name: str) -> str | None:
-    """What a bare argument was most likely meant to be, with the flag that belongs before it."""
-    path = Path(name)
-    if name.endswith((".wandb.zip", ".zip")) or (path / "datapackage.json").is_file():
-        return f"-b {name}"
-    if path.suffix in _CHECKPOINTS:
-        return f"-c {name}"
-    if "/" in name or path.is_dir():
-        return f"-r {name}"
-    return None
+"""The module of `commands` that defines each command, and its name there."""
 
 
 class _Group(click.Group):
-    """A group whose bare form is a view, and which says where a misplaced word belongs."""
+    """A group that imports commands on demand and suggests the right spelling of one."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return sorted(_COMMANDS)
@@ -82,12 +67,9 @@ class _Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
-            meant = _spelling(name)
-            if meant is not None:
-                raise UsageError(f"{name!r} is no command", hint=f"write: pull-logs {meant}")
-            raise UsageError(
-                f"{name!r} is no command", hint=f"the commands are {', '.join(self.list_commands(ctx))}"
-            )
+            from pull_logs.cli.spelling import unknown_command
+
+            raise unknown_command(name, self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
 
@@ -105,7 +87,7 @@ class _Group(click.Group):
 @click.version_option(package_name="wandb-pull-logs", prog_name="pull-logs")
 @click.pass_context
 def cli(ctx: click.Context, /, **options: Any) -> None:
-    """Show Weights & Biases runs, or work on them with a command.
+    """Show Weights & Biases runs, or process them with a command.
 
     Without a command: pull-logs SOURCES [VIEW], as in
     `pull-logs -b sweep.wandb.zip --stats` or `pull-logs -c best.pt --schema`.
@@ -116,56 +98,79 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
             import shlex
 
             raise UsageError(
-                f"{words[0]} stands before the command {ctx.invoked_subcommand!r}",
+                f"{words[0]} is before the command {ctx.invoked_subcommand!r}",
                 hint=f"write: pull-logs {ctx.invoked_subcommand} {shlex.join(words)}",
             )
         return
     if not words:
         click.echo(ctx.get_help())
         return
-    from pull_logs.cli.commands import show
+    from pull_logs.cli.show import show
 
     show(take_sources(options), **options)
 
 
-def _say(kind: str, text: str) -> None:
-    """One line on stderr, whatever a server or a file has put into the text."""
-    from pull_logs.cli.render import inline
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """How an error is reported.
 
-    click.echo(f"pull-logs: {kind}: {inline(text)}", err=True)
+    Attributes:
+        text: The message.
+        code: The exit code.
+        kind: What comes before the message.
+        caret: Lines after it: an expression and a caret under the part that is wrong.
+    """
+
+    text: str
+    code: int
+    kind: str = "error"
+    caret: str = ""
 
 
 def _fail(exc: BaseException) -> int:
-    """Tell an error in one line (an expression's adds its caret) and give the exit code."""
-    kind, text, code, caret = "error", str(exc), USAGE, ""
+    """Report an error on stderr and return the exit code."""
+    from pull_logs.cli.render import inline
+
+    failure = _describe(exc)
+    click.echo(f"pull-logs: {failure.kind}: {inline(failure.text)}", err=True)
+    if failure.caret:
+        click.echo(failure.caret, err=True)
+    return failure.code
+
+
+def _describe(exc: BaseException) -> _Failure:
+    """Return how an error is reported; a fault of this program is raised again where that is asked for."""
+    if isinstance(exc, (ExpressionError, UnknownNameError)):
+        text, *lines = str(exc).rsplit("\n", 2)
+        return _Failure(text, exc.exit_code, caret="\n".join(lines))
     if isinstance(exc, PullLogsError):
-        code = exc.exit_code
-        if isinstance(exc, (ExpressionError, UnknownNameError)):
-            text, *lines = text.rsplit("\n", 2)
-            caret = "\n".join(lines)
-    elif isinstance(exc, click.UsageError):
-        command = exc.ctx.command_path if exc.ctx else "pull-logs"
-        text = f"{exc.format_message().rstrip('.')}; see `{command} --help`"
-    elif isinstance(exc, click.ClickException):
-        text, code = exc.format_message(), exc.exit_code
-    elif isinstance(exc, (KeyboardInterrupt, click.Abort)):
-        kind, code = "stopped", INTERRUPTED
-        text = "interrupted; the same command goes on where it stopped"
-    elif isinstance(exc, OSError) and exc.errno is not None:
-        text, code = f"{exc.strerror}: {exc.filename or 'no file name'}", INTERNAL
-    elif os.environ.get("PULL_LOGS_DEBUG"):
+        return _Failure(str(exc), exc.exit_code)
+    if isinstance(exc, click.ClickException):
+        return _describe_click(exc)
+    if isinstance(exc, (KeyboardInterrupt, click.Abort)):
+        return _Failure("interrupted; the same command continues where it stopped", INTERRUPTED, "stopped")
+    if isinstance(exc, OSError) and exc.errno is not None:
+        return _Failure(f"{exc.strerror}: {exc.filename or 'no file name'}", INTERNAL)
+    if os.environ.get("PULL_LOGS_DEBUG"):
         raise exc
-    else:
-        kind, code = "internal error", INTERNAL
-        text = f"{type(exc).__name__}: {exc}; set PULL_LOGS_DEBUG=1 for the traceback and report it"
-    _say(kind, text)
-    if caret:
-        click.echo(caret, err=True)
-    return code
+    text = f"{type(exc).__name__}: {exc}; set PULL_LOGS_DEBUG=1 for the traceback and report it"
+    return _Failure(text, INTERNAL, "internal error")
+
+
+def _describe_click(exc: click.ClickException) -> _Failure:
+    """Return how an error of click is reported."""
+    if isinstance(exc, click.NoSuchOption) and exc.ctx is not None:
+        from pull_logs.cli.spelling import unknown_option
+
+        return _Failure(str(unknown_option(exc.option_name, exc.ctx)), USAGE)
+    if isinstance(exc, click.UsageError):
+        command = exc.ctx.command_path if exc.ctx else "pull-logs"
+        return _Failure(f"{exc.format_message().rstrip('.')}; see `{command} --help`", USAGE)
+    return _Failure(exc.format_message(), exc.exit_code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and give its exit code; the only place that catches everything.
+    """Run one command line and return its exit code; every error is caught and reported here.
 
     Args:
         arguments: The words after the program's name; those of the process by default.
@@ -174,18 +179,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = cli.main(args=arguments, prog_name="pull-logs", standalone_mode=False)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):
-        # The reader has seen enough (click makes a SystemExit of that); what Python still holds goes nowhere.
+        # The reader closed the pipe, which click turns into a SystemExit; output that is left is discarded.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except BaseException as exc:  # noqa: BLE001 - the error edge
+    except BaseException as exc:  # noqa: BLE001 - errors end here
         return _fail(exc)
     return result if isinstance(result, int) else 0
 
 
 def run() -> NoReturn:
-    """The console script."""
+    """Run the command line of the process and exit."""
     code = main()
-    # Nothing is left to be freed but by the end of the process; looking for it would take a tenth of a view.
+    # The end of the process frees all memory; a last collection would take a tenth of a view's time.
     gc.freeze()
     raise SystemExit(code)

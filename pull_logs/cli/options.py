@@ -1,68 +1,19 @@
-"""The flags that several commands share, and the values they become.
+"""The options that several commands share (docs/cli.md, "Options shared by the commands").
 
-The names are those of design section 3: sources say which runs, the view says
-what to show of them.
+Sources say which runs a command is about, views what is shown of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from pull_logs.cli.bundle_paths import Named, near_or_far
+from pull_logs.cli.bundle_paths import OUT, near_or_far
 from pull_logs.errors import UsageError
 
 Command = Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """Which runs a command is about, as the user wrote them.
-
-    Attributes:
-        runs: Run paths, run URLs or local W&B run folders (`-r`).
-        checkpoints: Checkpoint files, folders or globs (`-c`).
-        bundles: Bundle files, unzipped bundles or URLs of bundles (`-b`).
-        projects: `entity/project` (`-p`).
-        sweeps: `entity/project/sweep` (`--sweep`).
-        keep: A run expression (`--filter`).
-        checkpoint_key: Where a checkpoint holds its run (`--checkpoint-key`).
-        refresh: Ask W&B again instead of the local cache.
-        offline: Never touch the network.
-    """
-
-    runs: tuple[str, ...] = ()
-    checkpoints: tuple[str, ...] = ()
-    bundles: tuple[Named, ...] = ()
-    projects: tuple[str, ...] = ()
-    sweeps: tuple[str, ...] = ()
-    keep: str | None = None
-    checkpoint_key: str | None = None
-    refresh: bool = False
-    offline: bool = False
-
-    @property
-    def named(self) -> bool:
-        """Whether any source was given at all."""
-        return bool(self.runs or self.checkpoints or self.bundles or self.projects or self.sweeps)
-
-    def check(self) -> None:
-        """Refuse combinations that contradict themselves.
-
-        Raises:
-            UsageError: No source at all, or `--refresh` where nothing may be asked.
-        """
-        if not self.named:
-            raise UsageError(
-                "no source was given",
-                hint="name one with -b BUNDLE, -c CHECKPOINT, -r RUN or -p ENTITY/PROJECT",
-            )
-        if self.refresh and (self.offline or self.bundles):
-            other = "-b" if self.bundles else "--offline"
-            raise UsageError(f"--refresh asks W&B and {other} never does", hint="leave one of the two out")
 
 
 def _decorate(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
@@ -85,7 +36,7 @@ _CHECKPOINT = click.option(
     "checkpoints",
     multiple=True,
     metavar="FILE",
-    help="A checkpoint that carries its run; globs and folders too.",
+    help="A checkpoint that names its run; also a glob or a folder.",
 )
 _BUNDLE = click.option(
     "-b",
@@ -94,53 +45,57 @@ _BUNDLE = click.option(
     multiple=True,
     metavar="FILE",
     callback=near_or_far,
-    help="A bundle, or the URL of one; runs named by -r and -c are looked up in it.",
+    help="A bundle, or the URL of one; runs of -r and -c are looked up in it.",
 )
 _PROJECT = click.option(
-    "-p", "--project", "projects", multiple=True, metavar="ENTITY/PROJECT", help="All runs there."
+    "-p", "--project", "projects", multiple=True, metavar="ENTITY/PROJECT", help="All runs of a project."
 )
 _SWEEP = click.option("--sweep", "sweeps", multiple=True, metavar="E/P/ID", help="All runs of a sweep.")
 _FILTER = click.option(
     "--filter",
     "keep",
     metavar="EXPR",
-    help="Keep runs for which EXPR holds, as in 'config.lr <= 1e-3 and state == \"finished\"'.",
+    help="Only runs for which EXPR holds, for example 'config.lr <= 1e-3 and state == \"finished\"'.",
 )
 _CHECKPOINT_KEY = click.option(
-    "--checkpoint-key", metavar="KEY", help="Where a checkpoint holds its run, as in 'meta.run'."
+    "--checkpoint-key", metavar="KEY", help="The key of the run path in a checkpoint, for example 'meta.run'."
 )
 
 
 def source_options(command: Command) -> Command:
-    """The flags that say which runs: -r -c -b -p --sweep --filter --checkpoint-key."""
+    """Add the options that name runs: -r -c -b -p --sweep --filter --checkpoint-key."""
     return _decorate(command, (_RUN, _CHECKPOINT, _BUNDLE, _PROJECT, _SWEEP, _FILTER, _CHECKPOINT_KEY))
 
 
 def pick_options(command: Command) -> Command:
-    """The flags that say which runs of a bundle that is named without a flag: those of sources but -b."""
+    """Add the options that name runs of a bundle given as an argument: those of sources without -b."""
     return _decorate(command, (_RUN, _CHECKPOINT, _PROJECT, _SWEEP, _FILTER, _CHECKPOINT_KEY))
 
 
 def origin_options(command: Command) -> Command:
-    """The flags that say where an answer may come from: --refresh --offline."""
+    """Add the options about the cache and the network: --refresh --offline."""
     return _decorate(
         command,
         (
-            click.option("--refresh", is_flag=True, help="Ask W&B again instead of the local cache."),
+            click.option("--refresh", is_flag=True, help="Download again what the cache has."),
             click.option(
-                "--offline", is_flag=True, envvar="PULL_LOGS_OFFLINE", help="Never touch the network."
+                "--offline", is_flag=True, envvar="PULL_LOGS_OFFLINE", help="Never use the network."
             ),
         ),
     )
 
 
 def view_options(command: Command) -> Command:
-    """The flags that say what to show: the seed skill's, and the budgets."""
+    """Add the options that say what to show, and how many rows."""
     return _decorate(
         command,
         (
-            click.option("--schema", is_flag=True, help="Names, types, counts and ranges of the metrics."),
-            click.option("--stats", is_flag=True, help="Percentiles, mean, first and last of the metrics."),
+            click.option(
+                "--schema", is_flag=True, help="Show names, types, counts and ranges of the metrics."
+            ),
+            click.option(
+                "--stats", is_flag=True, help="Show percentiles, mean, first and last value of the metrics."
+            ),
             click.option("--select", metavar="REGEX", help="Only metrics whose name matches."),
             click.option("--where", metavar="EXPR", help="Only rows for which EXPR holds."),
             click.option(
@@ -148,35 +103,41 @@ def view_options(command: Command) -> Command:
                 "evals",
                 multiple=True,
                 metavar="NAME=EXPR",
-                help="Add a column; a later one may use an earlier one.",
+                help="Add a computed column; it may use columns added before it.",
             ),
             click.option(
-                "--show-all", is_flag=True, help="Show rows in which every selected metric is missing too."
+                "--show-all", is_flag=True, help="Show rows in which every selected metric is missing."
             ),
             click.option(
-                "--around", type=int, metavar="STEP", help="Only the row nearest to STEP and those beside it."
+                "--around",
+                type=int,
+                metavar="STEP",
+                help="Only the row nearest to STEP and rows before and after it.",
             ),
             click.option(
-                "--window", type=int, metavar="N", help="Rows on each side of --around; 10 by default."
+                "--window",
+                type=int,
+                metavar="N",
+                help="Number of rows before and after --around; 10 by default.",
             ),
             click.option("--last", type=int, metavar="N", help="Only the last N rows."),
             click.option(
-                "--every", type=int, metavar="N", help="Only the first row and every N-th after it."
+                "--every", type=int, metavar="N", help="Only every N-th row, starting with the first."
             ),
-            click.option("-H", "--human", is_flag=True, help="Compact, without the history."),
+            click.option("-H", "--human", is_flag=True, help="Show a short overview without the history."),
             click.option(
                 "--max-rows",
                 type=click.IntRange(min=0),
                 default=200,
                 show_default=True,
-                help="History rows a run; 0 for all.",
+                help="Most rows of history per run; 0 for all.",
             ),
         ),
     )
 
 
 def assert_options(command: Command) -> Command:
-    """The flag of gates: --assert."""
+    """Add the option that checks conditions: --assert."""
     return _decorate(
         command,
         (
@@ -185,7 +146,7 @@ def assert_options(command: Command) -> Command:
                 "asserts",
                 multiple=True,
                 metavar="EXPR",
-                help="Exit 7 where EXPR does not hold: of each run's summary, or of its rows with 'any: EXPR', "
+                help="Exit with 7 unless EXPR holds for each run's summary, or for its rows with 'any: EXPR', "
                 "'all: EXPR' or 'step 1000: EXPR'.",
             ),
         ),
@@ -193,39 +154,41 @@ def assert_options(command: Command) -> Command:
 
 
 def hint_options(command: Command) -> Command:
-    """The flag of commands that say what to ask next: --no-hints."""
+    """Add the option that turns off hints: --no-hints."""
     return _decorate(
         command,
         (
             click.option(
                 "--hints/--no-hints",
                 default=True,
-                help="Say on stderr which commands to run next, two at most.",
+                help="Print on stderr which commands to run next, at most two.",
             ),
         ),
     )
 
 
 def output_options(command: Command) -> Command:
-    """The flags of every answer: --json --max-tokens --strict."""
+    """Add the options about the output: --json --max-tokens --strict."""
     return _decorate(
         command,
         (
-            click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text sections."),
+            click.option(
+                "--json", "as_json", is_flag=True, help="Print one JSON object instead of text sections."
+            ),
             click.option(
                 "--max-tokens",
                 type=click.IntRange(min=0),
                 default=16000,
                 show_default=True,
-                help="Length of the answer, at 3 bytes a token; 0 for no limit.",
+                help="Most tokens of the answer, counted as 3 bytes each; 0 for no limit.",
             ),
-            click.option("--strict", is_flag=True, help="Incomplete data is an error (exit 4)."),
+            click.option("--strict", is_flag=True, help="Exit with 4 if data is incomplete."),
         ),
     )
 
 
 def typed_words(ctx: click.Context) -> list[str]:
-    """The options of a command that were typed, as words that mean the same again."""
+    """Return the options that were typed, as words of an equivalent command line."""
     words: list[str] = []
     for param in ctx.command.params:
         if ctx.get_parameter_source(param.name or "") is not click.core.ParameterSource.COMMANDLINE:
@@ -239,15 +202,8 @@ def typed_words(ctx: click.Context) -> list[str]:
     return words
 
 
-def take_sources(options: dict[str, Any]) -> Sources:
-    """The sources among a command's options, taken out of them."""
-    names = ("runs", "checkpoints", "bundles", "projects", "sweeps", "keep", "checkpoint_key")
-    given = {name: options.pop(name) for name in names}
-    return Sources(**given, refresh=options.pop("refresh", False), offline=options.pop("offline", False))
-
-
 def parse_evals(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """`NAME=EXPR` texts as pairs.
+    """Split `NAME=EXPR` texts into pairs.
 
     Raises:
         UsageError: A text has no name or no expression.
@@ -261,3 +217,8 @@ def parse_evals(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
             )
         pairs.append((name.strip(), expression.strip()))
     return tuple(pairs)
+
+
+bundle_out_option = click.option(
+    "-o", "--out", required=True, type=OUT, metavar="FILE", help="The bundle to write."
+)

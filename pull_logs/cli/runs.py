@@ -1,11 +1,15 @@
-"""From the sources on a command line to labelled runs, wherever they are kept.
+"""Opens the runs that the sources of a command line name.
 
-With `-b` everything is looked up in the bundles and the network is never
-touched. Without it, checkpoints and run paths are asked of W&B through the
-local cache, and a local W&B run folder is read where it lies.
+With `-b`, runs are looked up in the bundles and the network is not used. Without it, the runs of run paths
+and checkpoints are downloaded from W&B through the local cache, and a local W&B run folder is read directly.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,23 +17,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pull_logs.cli.options import Sources
+from pull_logs.cli.sources import Sources
 from pull_logs.errors import RunNotFoundError
 from pull_logs.runs import RunPath, RunReference
+from pull_logs.suggestions import counted
 
 if TYPE_CHECKING:
     from pull_logs.analyze import Checkpoint, Subject
     from pull_logs.snapshot import Bundle, Run
     from pull_logs.sources import CheckpointRun, CheckpointScan
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
-_TOLD_AT_MOST = 3
+_MOST_REASONS = 3
+"""The skipped checkpoints that are reported one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A run, what it was read from, and the checkpoints that named it."""
+    """A run, its source, and the checkpoints that name it."""
 
     run: Run
     source: str
@@ -37,7 +43,7 @@ class _Found:
 
 
 def warn(text: str) -> None:
-    """Tell on stderr what a user ought to know of an answer that has no place for it."""
+    """Print a note on stderr, for commands whose answer has no notes."""
     import click
 
     from pull_logs.cli.render import inline
@@ -46,26 +52,26 @@ def warn(text: str) -> None:
 
 
 @contextmanager
-def open_subjects(sources: Sources, *, tell: Tell = warn) -> Iterator[tuple[Subject, ...]]:
-    """The runs of `sources`, labelled in the order they were named; closed on leaving.
+def open_subjects(sources: Sources, *, report: Report = warn) -> Iterator[tuple[Subject, ...]]:
+    """Open the runs that the sources name, labelled in the order of the sources; they are closed on leaving.
 
-    A run that is named several times, as by the checkpoints of a folder, is there once.
+    A run that is named several times, for example by checkpoints of a folder, is returned once.
 
     Args:
         sources: Which runs.
-        tell: Told which checkpoints of a folder or a glob were passed over.
+        report: Called with a sentence about checkpoints of a folder or a glob that were skipped.
 
     Raises:
-        UsageError: Nothing was named, or the flags contradict each other.
-        NotFoundError: A file, checkpoint or run is not there.
-        AccessError: W&B had to be asked and could not be.
+        UsageError: No source was given, or options contradict each other.
+        NotFoundError: A file, checkpoint or run does not exist.
+        AccessError: W&B could not be reached, or refused access.
         DamageError: A bundle or a checkpoint is damaged or unsafe.
     """
     sources.check()
     with ExitStack() as stack:
-        scan = read_checkpoints(sources, tell=tell)
+        scan = read_checkpoints(sources, report=report)
         found = _merged(
-            _from_bundles(sources, scan, stack, tell)
+            _from_bundles(sources, scan, stack, report)
             if sources.bundles
             else _from_elsewhere(sources, scan.found if scan else (), stack)
         )
@@ -75,12 +81,12 @@ def open_subjects(sources: Sources, *, tell: Tell = warn) -> Iterator[tuple[Subj
 
 
 def _merged(found: Sequence[_Found]) -> list[_Found]:
-    """Each run of each place once, with all of its checkpoints, in the order in which they were named."""
+    """Merge repeated runs of one source, with all of their checkpoints, in the order they were named."""
     merged: dict[tuple[str, RunPath], _Found] = {}
     for item in found:
-        place = item.source, item.run.path
-        known = merged.get(place)
-        merged[place] = replace(known, checkpoints=(*known.checkpoints, *item.checkpoints)) if known else item
+        key = item.source, item.run.path
+        known = merged.get(key)
+        merged[key] = replace(known, checkpoints=(*known.checkpoints, *item.checkpoints)) if known else item
     return list(merged.values())
 
 
@@ -105,19 +111,19 @@ def _labelled(found: Sequence[_Found]) -> tuple[Subject, ...]:
 
 
 def _by_progress(found: Sequence[CheckpointRun]) -> tuple[Checkpoint, ...]:
-    """Checkpoints of one run as answers know them, the furthest last."""
+    """Return the checkpoints of one run as answers use them, the furthest last."""
     from pull_logs.analyze import Checkpoint
     from pull_logs.analyze.answers import progress_of
 
     checkpoints = [
         Checkpoint(
-            file=str(told.file),
-            step=told.step,
-            epoch=told.epoch,
-            step_key=told.step_key,
-            epoch_key=told.epoch_key,
+            file=str(item.file),
+            step=item.step,
+            epoch=item.epoch,
+            step_key=item.step_key,
+            epoch_key=item.epoch_key,
         )
-        for told in found
+        for item in found
     ]
     return tuple(sorted(checkpoints, key=progress_of))
 
@@ -128,17 +134,17 @@ def _filtered(found: Sequence[_Found], text: str) -> list[_Found]:
     kept = keep_runs([item.run.info for item in found], text)
     if not any(kept):
         raise RunNotFoundError(
-            f"none of the {len(found)} runs holds for --filter {text!r}",
-            hint="look at the runs without --filter first",
+            f"--filter {text!r} holds for none of the {len(found)} runs",
+            hint="run the command without --filter to see the runs",
         )
     return [item for item, keep in zip(found, kept, strict=True) if keep]
 
 
-def read_checkpoints(sources: Sources, *, tell: Tell = warn) -> CheckpointScan | None:
-    """The checkpoints that were named; None when none were.
+def read_checkpoints(sources: Sources, *, report: Report = warn) -> CheckpointScan | None:
+    """Read the checkpoints that the sources name; return None if they name none.
 
     Raises:
-        NotFoundError: A checkpoint is not there, or has no run in it.
+        NotFoundError: A checkpoint does not exist, or names no run.
         DamageError: It is damaged or unsafe.
     """
     if not sources.checkpoints:
@@ -147,24 +153,24 @@ def read_checkpoints(sources: Sources, *, tell: Tell = warn) -> CheckpointScan |
 
     scan = scan_checkpoints(sources.checkpoints, key=sources.checkpoint_key)
     if scan.passed_over:
-        _tell_passed_over([why for _, why in scan.passed_over], tell)
+        _report_skipped([why for _, why in scan.passed_over], report)
     return scan
 
 
-def _tell_passed_over(reasons: Sequence[str], tell: Tell) -> None:
-    more = len(reasons) - _TOLD_AT_MOST
-    count = "1 checkpoint was" if len(reasons) == 1 else f"{len(reasons)} checkpoints were"
-    told = "; ".join(reasons[:_TOLD_AT_MOST])
-    tell(f"{count} passed over: {told}{f'; and {more} more' if more > 0 else ''}")
+def _report_skipped(reasons: Sequence[str], report: Report) -> None:
+    more = len(reasons) - _MOST_REASONS
+    verb = "was" if len(reasons) == 1 else "were"
+    shown = [*reasons[:_MOST_REASONS], *([f"and {more} more"] if more > 0 else [])]
+    report(f"{counted(len(reasons), 'checkpoint')} {verb} skipped: {'; '.join(shown)}")
 
 
 def _from_bundles(
-    sources: Sources, scan: CheckpointScan | None, stack: ExitStack, tell: Tell
+    sources: Sources, scan: CheckpointScan | None, stack: ExitStack, report: Report
 ) -> list[_Found]:
     from pull_logs.snapshot import open_bundle
 
     bundles = [stack.enter_context(open_bundle(path)) for path in sources.bundles]
-    found = _of_checkpoints(bundles, scan, tell) if scan else []
+    found = _of_checkpoints(bundles, scan, report) if scan else []
     found += [_look_up(bundles, RunReference.parse(text), f"run {text!r}") for text in sources.runs]
     wanted = {*sources.projects}
     sweeps = {*sources.sweeps}
@@ -177,16 +183,18 @@ def _from_bundles(
     if not found:
         named = ", ".join([*sorted(wanted), *sorted(sweeps)]) or "any run"
         raise RunNotFoundError(
-            f"{', '.join(repr(str(bundle.path)) for bundle in bundles)} does not hold {named}",
-            hint="`pull-logs info BUNDLE` lists what it holds",
+            f"{', '.join(repr(str(bundle.path)) for bundle in bundles)} does not contain {named}",
+            hint="`pull-logs info BUNDLE` lists its runs",
         )
     return found
 
 
-def _of_checkpoints(bundles: Sequence[Bundle], scan: CheckpointScan, tell: Tell) -> list[_Found]:
-    """The runs of checkpoints; one that no bundle holds is passed over where another's is held.
+def _of_checkpoints(bundles: Sequence[Bundle], scan: CheckpointScan, report: Report) -> list[_Found]:
+    """Look up the runs of checkpoints; those of folders and globs are skipped if no bundle contains the run.
 
-    A checkpoint that was named by itself must have its run.
+    Raises:
+        RunNotFoundError: No bundle contains the run of a checkpoint that was named by itself, or any of the
+            runs.
     """
     found: list[_Found] = []
     missed: list[RunNotFoundError] = []
@@ -210,12 +218,21 @@ def _of_checkpoints(bundles: Sequence[Bundle], scan: CheckpointScan, tell: Tell)
     if missed and not found:
         raise missed[0]
     if missed:
-        _tell_passed_over([exc.message for exc in missed], tell)
+        _report_skipped([exc.message for exc in missed], report)
     return found
 
 
 def _look_up(bundles: Sequence[Bundle], reference: RunReference, who: str) -> _Found:
-    """The one run of these bundles that the reference means; `who` says in an error who named it."""
+    """Return the run that a reference means.
+
+    Args:
+        bundles: The bundles to look in.
+        reference: The reference.
+        who: What named the run, for the message.
+
+    Raises:
+        RunNotFoundError: No bundle contains it, or several do.
+    """
     found: list[_Found] = []
     missed: list[RunNotFoundError] = []
     for bundle in bundles:
@@ -226,10 +243,8 @@ def _look_up(bundles: Sequence[Bundle], reference: RunReference, who: str) -> _F
     if len(found) == 1:
         return found[0]
     if found:
-        places = ", ".join(repr(item.source) for item in found)
-        raise RunNotFoundError(
-            f"{who} is in {len(found)} bundles: {places}", hint="name the bundle it is meant from alone"
-        )
+        sources = ", ".join(repr(item.source) for item in found)
+        raise RunNotFoundError(f"{who} is in {len(found)} bundles: {sources}", hint="name only one of them")
     raise missed[0]
 
 
@@ -249,8 +264,8 @@ def _from_elsewhere(sources: Sources, checkpoints: Sequence[CheckpointRun], stac
             offline=sources.offline,
             stack=stack,
         )
-        brought = [*map(tuple, named.values()), *[()] * (len(runs) - len(named))]
-        found += [_Found(run, "W&B", told) for run, told in zip(runs, brought, strict=True)]
+        named_by = [*map(tuple, named.values()), *[()] * (len(runs) - len(named))]
+        found += [_Found(run, "W&B", checkpoints) for run, checkpoints in zip(runs, named_by, strict=True)]
     return found
 
 
@@ -264,24 +279,16 @@ def _from_folders(folders: Sequence[str], stack: ExitStack) -> list[_Found]:
 
     found = []
     for folder in folders:
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-")))
-        import_runs([Path(folder)], out=place / "run.wandb.zip", entity=None, project=None)
-        bundle = stack.enter_context(open_bundle(place / "run.wandb.zip"))
+        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-")))
+        import_runs([Path(folder)], out=temporary / "run.wandb.zip", entity=None, project=None)
+        bundle = stack.enter_context(open_bundle(temporary / "run.wandb.zip"))
         found += [_Found(run, folder) for run in bundle.runs()]
     return found
 
 
-def refuse_incomplete(subjects: Sequence[Subject]) -> None:
-    """Make incomplete runs an error, for `--strict`.
+def distinct_runs(subjects: Iterable[Subject]) -> list[Run]:
+    """Return each run once."""
+    from pull_logs.snapshot import Run
 
-    Raises:
-        IncompleteError: A run is not complete.
-    """
-    from pull_logs.errors import IncompleteError
-
-    missing = [f"{item.label} ({item.run.coverage.reason})" for item in subjects if not item.run.complete]
-    if missing:
-        raise IncompleteError(
-            f"incomplete under --strict: {', '.join(missing)}",
-            hint="ask again with --refresh, or without --strict",
-        )
+    runs = [subject.run for subject in subjects]
+    return list({run.path: run for run in runs if isinstance(run, Run)}.values())

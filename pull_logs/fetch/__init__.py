@@ -1,17 +1,14 @@
-"""Network in: runs of W&B, whole, into a bundle.
+"""Downloads from W&B: complete runs, into a bundle.
 
-    settings -> client -> discovery -> history (shards, live) -> pieces -> spool -> bundle
+    settings -> client -> discovery -> history (exported files, live rows) -> pieces -> spool -> bundle
 
-`settings` finds whom to ask and as whom. `client` asks GraphQL with the key and `storage`
-downloads without it, over `wire`, at the pace of `pacing`; `faults` tells what may pass
-from what is final. `discovery` finds runs by `queries`, `nodes` reads them into `plan`.
-`history` reads one run by way of `shards` and `live` (`windows` cuts its steps into
-requests, `decode` makes batches, `tally` counts lines, `pieces` keeps them), and `sweeps`
-the config of each sweep. `files` brings the files that a run logged: `wantedfiles` says
-which, `filelists` what W&B tells of them, `filebytes` downloads one. `refreshing`
-brings a run up to date that an earlier bundle has, one of those that `leftovers` finds.
-`pipeline` is the whole pull, `dryrun` tells what one would take, `cache` keeps single runs for views,
-and `progress` and `reports` are what is told meanwhile and at the end.
+`api` sends requests: `settings` finds the address and the credentials, `client` sends GraphQL queries with
+the key and `downloads` files without it, both over `connection`; `failures` separates temporary from final
+errors, `retry` repeats requests and `rate_limit` bounds them. `discovery` finds the runs of a `selection`
+and reads them into `run_plan`. `history` reads one run from its exported files and live rows, or updates it
+from an earlier bundle, and `files` downloads the files that it logged. `pipeline` is a complete pull with its
+`options` and `outcomes`, `resume` continues an interrupted one, `dry_run` estimates one, and `cache` stores
+single runs for views. `progress` and `reports` hold what is reported during a pull and at its end.
 """
 
 from lazy_loader import attach_stub

@@ -1,21 +1,19 @@
-"""The local cache behind views of single runs: a bundle per run, asked for again only when it changed.
+"""The local cache for views of single runs: one bundle per run, downloaded again only when the run changed.
 
-    CACHE/wandb-pull-logs/runs/WHO/entity=E/project=P/run=ID.wandb.zip
+    CACHE/wandb-pull-logs/runs/ACCOUNT/entity=E/project=P/run=ID.wandb.zip
 
-WHO is a hash of the API's host and the key, so that accounts do not see each other's
-runs. Before a cached run is used, W&B is asked once for all runs together; where what it
-says of a run is what it said when the run was cached, to the last key of its config and
-summary, nothing else is asked. Of a run that changed only what is new is asked for (see
-`refreshing`). Offline nothing is asked.
+ACCOUNT is a hash of the API's host and the key, so that accounts do not see each other's runs. Before
+cached runs are used, their current facts are requested, for all of them together. A run whose facts
+are unchanged, including every key of its config and summary, causes no further request. Of a run
+that changed, only what is new is requested (see `history.refresh`). Offline, nothing is requested.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -27,18 +25,18 @@ import httpx
 from anyio.to_thread import run_sync
 
 from pull_logs.errors import DamageError, FileMissingError, RunNotFoundError, UsageError
-from pull_logs.fetch.api import Client, Clock, RetryPolicy, Settings, load_settings
+from pull_logs.fetch.api import Capabilities, Client, RetryPolicy, Settings, load_settings
 from pull_logs.fetch.concurrency import flat_errors, for_each, run_async
-from pull_logs.fetch.context import Workshop
-from pull_logs.fetch.discovery import Discovery, Found, Lessons, Missed
-from pull_logs.fetch.history import bring, is_current
-from pull_logs.fetch.progress import Meter, ProgressHook
+from pull_logs.fetch.context import PullContext, cpu_limiter
+from pull_logs.fetch.discovery import FoundRun, MissedRun, find_runs
+from pull_logs.fetch.history import fetch_run, is_current
+from pull_logs.fetch.progress import ProgressHook
 from pull_logs.fetch.selection import Selection
-from pull_logs.fetch.windows import WindowSize
 from pull_logs.runs import RunPath, RunReference
 from pull_logs.snapshot import Bundle, Run, Spool, open_bundle
+from pull_logs.suggestions import listed
 
-_RUNS_AT_ONCE = 8
+_CONCURRENT_RUNS = 8
 
 
 def open_cached(
@@ -51,57 +49,44 @@ def open_cached(
     folder: Path | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     progress: ProgressHook | None = None,
-    concurrency: int = 32,
     policy: RetryPolicy | None = None,
 ) -> list[Run]:
-    """The runs of a selection, from the cache where it has them as they are now.
+    """Open the current state of the runs of a selection, from the cache where they are unchanged.
 
-    Works inside a running event loop too.
+    It also works inside a running event loop.
 
     Args:
-        selection: Which runs.
-        stack: Closes the runs' bundles.
-        refresh: Whether to ask for all of them again, whole, whatever is cached.
-        offline: Whether to ask nobody: only what is cached is there.
-        settings: Which W&B, and as whom; found as the SDK finds them if None.
-        folder: The cache; the user's own if None.
+        selection: The runs.
+        stack: Closes the bundles of the runs.
+        refresh: Whether to download all runs again, completely, even if they are cached.
+        offline: Whether to use only cached runs, without any request.
+        settings: The address of the API and the credentials; found as the SDK finds them if None.
+        folder: The folder of the cache; that of the user if None.
         transport: Replaces the network.
-        progress: Told how it goes.
-        concurrency: Most requests in flight.
-        policy: How long to go on asking.
+        progress: Receives the progress of the downloads.
+        policy: How often and how long a failed request is sent again.
 
     Returns:
         A run for each of `selection.runs`, in order, then those of its projects and sweeps in path order.
 
     Raises:
-        UsageError: `refresh` and `offline` were both asked for, or a project offline.
-        RunNotFoundError: A run is not there, or not cached when offline.
-        AccessError: W&B could not be asked.
+        UsageError: Both `refresh` and `offline` are set, or `offline` is set for a project.
+        RunNotFoundError: A run does not exist, or is not cached when offline.
+        AccessError: A request failed.
     """
     if refresh and offline:
-        raise UsageError("refresh asks W&B and offline asks nobody", hint="leave one of them out")
+        raise UsageError("refresh needs W&B and offline excludes it", hint="omit one of them")
     cache = Cache(folder or default_folder(), settings or load_settings())
-    paths = (
-        cache.find_all(selection)
-        if offline
-        else run_async(
-            partial(
-                _update,
-                cache,
-                selection,
-                refresh=refresh,
-                transport=transport,
-                meter_hook=progress,
-                concurrency=concurrency,
-                policy=policy,
-            )
-        )
-    )
+    if offline:
+        paths = cache.find_all(selection)
+    else:
+        client = partial(Client, cache.settings, transport=transport, policy=policy, progress=progress)
+        paths = run_async(partial(_update, cache, selection, client, refresh=refresh))
     return [next(stack.enter_context(cache.open(path)).runs()) for path in paths]
 
 
 def default_folder() -> Path:
-    """The user's own cache folder for this program."""
+    """Return the cache folder of the user for this program."""
     from platformdirs import user_cache_path
 
     return user_cache_path("wandb-pull-logs", appauthor=False)
@@ -111,15 +96,15 @@ class Cache:
     """The cached runs of one account.
 
     Attributes:
-        settings: Whose.
+        settings: The settings of the account.
     """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
-        """Name a cache; nothing is made yet.
+        """Describe a cache, without creating it.
 
         Args:
-            folder: Where all caches are.
-            settings: Whose it is.
+            folder: The folder of all caches.
+            settings: The settings of the account.
         """
         self.settings = settings
         user = settings.api_key or str(settings.identity_token_file or "")
@@ -128,10 +113,10 @@ class Cache:
         self._folder = folder / "runs" / hashlib.sha256(account.encode()).hexdigest()[:24]
 
     def prepare(self) -> Path:
-        """Make the folder, for its owner's eyes alone.
+        """Create the folder, readable only for its owner.
 
         Raises:
-            FileMissingError: It cannot be made.
+            FileMissingError: It cannot be created.
         """
         try:
             for folder in (self._root, self._folder.parent, self._folder):
@@ -145,21 +130,21 @@ class Cache:
         return self._folder
 
     def file(self, path: RunPath) -> Path:
-        """Where a run is cached, or would be."""
+        """Return the path at which a run is cached, or would be."""
         entity, project, run_id = (quote(part, safe="") for part in (path.entity, path.project, path.run_id))
         return self._folder / f"entity={entity}" / f"project={project}" / f"run={run_id}.wandb.zip"
 
     def open(self, path: RunPath) -> Bundle:
-        """The bundle of a cached run.
+        """Open the bundle of a cached run.
 
         Raises:
-            FileMissingError: It is not cached.
-            DamageError: It was damaged.
+            FileMissingError: The run is not cached.
+            DamageError: The bundle is damaged.
         """
         return open_bundle(self.file(path))
 
-    def has(self, found: Found) -> bool:
-        """Whether a run is cached as it is now. Reads files: call it in a worker thread."""
+    def has(self, found: FoundRun) -> bool:
+        """Return whether the current state of a run is cached. It reads files: call it in a worker thread."""
         try:
             with self.open(found.path) as bundle:
                 run = next(bundle.runs())
@@ -168,16 +153,16 @@ class Cache:
             return False
 
     def find_all(self, selection: Selection) -> list[RunPath]:
-        """The cached runs that were named.
+        """Return the paths of the cached runs that were named.
 
         Raises:
-            UsageError: A project or sweep was named: what belongs to it is not known here.
-            RunNotFoundError: One is not cached.
+            UsageError: A project or sweep was named, whose runs are not known offline.
+            RunNotFoundError: A run is not cached.
         """
-        whole = [*selection.projects, *selection.sweeps]
-        if whole:
+        listings = [*selection.projects, *selection.sweeps]
+        if listings:
             raise UsageError(
-                f"the runs of {whole[0]!r} cannot be listed offline",
+                f"the runs of {listings[0]!r} cannot be listed offline",
                 hint="`pull-logs fetch` makes a bundle of them",
             )
         return [self._find(reference) for reference in selection.runs]
@@ -193,9 +178,9 @@ class Cache:
         if len(found) == 1:
             return found[0]
         if found:
-            several = ", ".join(map(str, found))
             raise RunNotFoundError(
-                f"{str(reference)!r} fits several cached runs: {several}", hint="write its full path"
+                f"{str(reference)!r} fits several cached runs: {listed([str(path) for path in found])}",
+                hint="write its full path",
             )
         raise RunNotFoundError(
             f"run {str(wanted)!r} is not in the cache", hint="show it once without --offline"
@@ -209,97 +194,78 @@ class Cache:
 
 
 async def _update(
-    cache: Cache,
-    selection: Selection,
-    *,
-    refresh: bool,
-    transport: httpx.AsyncBaseTransport | None,
-    meter_hook: ProgressHook | None,
-    concurrency: int,
-    policy: RetryPolicy | None,
+    cache: Cache, selection: Selection, client_factory: Callable[[], Client], *, refresh: bool
 ) -> list[RunPath]:
-    """Bring the cache up to date with the selection; the runs' paths, in the order they were named."""
-    clock = Clock()
-    meter = Meter(now=clock.now, hook=meter_hook)
-    found: dict[RunPath, Found] = {}
+    """Update the cached runs of a selection and return their paths, in the order of `open_cached`."""
+    found: dict[RunPath, FoundRun] = {}
+    capabilities = Capabilities()
 
-    async def collect(item: Found | Missed) -> None:
-        if isinstance(item, Missed):
+    async def collect(item: FoundRun | MissedRun) -> None:
+        if isinstance(item, MissedRun):
             raise item.error
         found[item.path] = item
 
     with flat_errors():
-        async with Client(
-            cache.settings,
-            transport=transport,
-            concurrency=concurrency,
-            policy=policy,
-            clock=clock,
-            meter=meter,
-        ) as client:
-            discovery = Discovery(client, selection, lessons=Lessons(), emit=collect)
-            await discovery.run()
+        async with client_factory() as client:
+            named = await find_runs(client, selection, capabilities=capabilities, emit=collect)
             await run_sync(cache.prepare)
             stale = list(found.values())
             if not refresh:
                 stale = [item for item in stale if not await run_sync(cache.has, item)]
-            filler = _Filler(
+            updater = _Updater(
                 cache=cache,
                 client=client,
-                threads=anyio.CapacityLimiter(os.cpu_count() or 1),
-                lessons=Lessons(),
-                anew=refresh,
+                threads=cpu_limiter(),
+                capabilities=capabilities,
+                use_cached=not refresh,
             )
-            await for_each(stale, filler.fill, workers=_RUNS_AT_ONCE)
-    rest = sorted(found.keys() - set(discovery.named))
-    return [path for path in discovery.named if path in found] + rest
+            await for_each(stale, updater.update, workers=_CONCURRENT_RUNS)
+    rest = sorted(found.keys() - set(named))
+    return [path for path in named if path in found] + rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Filler:
-    """Brings cached runs up to date; other processes may do the same at the same time.
+class _Updater:
+    """Updates cached runs; other processes may do the same at the same time.
 
     Attributes:
-        anew: Whether to ask for them whole, whatever is cached.
+        use_cached: Whether only what is new in a cached run is downloaded.
     """
 
     cache: Cache
     client: Client
     threads: anyio.CapacityLimiter
-    lessons: Lessons
-    anew: bool
+    capabilities: Capabilities
+    use_cached: bool
 
-    async def fill(self, found: Found) -> None:
-        """Put a run into the cache as it is now."""
-        prefix = partial(tempfile.mkdtemp, prefix="new-", dir=self.cache.prepare())
-        place = Path(await run_sync(prefix))
+    async def update(self, found: FoundRun) -> None:
+        """Store the current state of a run in the cache."""
+        create = partial(tempfile.mkdtemp, prefix="new-", dir=self.cache.prepare())
+        folder = Path(await run_sync(create))
         try:
-            sealed = await self._pull(found, place / "run.wandb.zip")
+            sealed = await self._pull(found, folder / "run.wandb.zip")
             await run_sync(_install, sealed, self.cache.file(found.path))
         finally:
             with anyio.CancelScope(shield=True):
-                await run_sync(partial(shutil.rmtree, place, ignore_errors=True))
-        self.client.meter.runs_done += 1
-        self.client.meter.tell()
+                await run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
+        self.client.meter.finish_run()
 
-    async def _pull(self, found: Found, out: Path) -> Path:
-        with ExitStack() as kept, await run_sync(partial(Spool.open, out, plan={})) as spool:
-            shop = Workshop(
+    async def _pull(self, found: FoundRun, out: Path) -> Path:
+        with ExitStack() as stack, await run_sync(partial(Spool.open, out, plan={})) as spool:
+            context = PullContext(
                 client=self.client,
                 spool=spool,
                 threads=self.threads,
-                hands=anyio.Semaphore(_RUNS_AT_ONCE),
-                lessons=self.lessons,
-                size=WindowSize(),
+                downloads=anyio.Semaphore(_CONCURRENT_RUNS),
+                capabilities=self.capabilities,
             )
-            await bring(shop, found, await run_sync(self._earlier, found, kept))
+            await fetch_run(context, found, await run_sync(self._cached, found, stack))
             return (await run_sync(spool.seal)).path
 
-    def _earlier(self, found: Found, kept: ExitStack) -> Run | None:
-        if self.anew:
-            return None
-        with suppress(FileMissingError, DamageError):
-            return next(kept.enter_context(self.cache.open(found.path)).runs())
+    def _cached(self, found: FoundRun, stack: ExitStack) -> Run | None:
+        if self.use_cached:
+            with suppress(FileMissingError, DamageError):
+                return next(stack.enter_context(self.cache.open(found.path)).runs())
         return None
 
 

@@ -1,4 +1,4 @@
-"""Structured concurrency in small: bounded fan-out, errors without groups, the door for synchronous callers."""
+"""Structured concurrency: bounded fan-out, plain errors, and an entry point for synchronous callers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ T = TypeVar("T")
 
 
 async def for_each(items: Iterable[T], work: Callable[[T], Awaitable[None]], *, workers: int) -> None:
-    """Do `work` for every item, at most `workers` at a time; the items are drawn as they are needed."""
+    """Call `work` for every item, at most `workers` at a time; an item is taken when a worker is free."""
     source = iter(items)
 
-    async def draw() -> None:
+    async def take() -> None:
         for item in source:
             await work(item)
 
     async with anyio.create_task_group() as group:
         for _ in range(workers):
-            group.start_soon(draw)
+            group.start_soon(take)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
@@ -38,10 +38,10 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 
 @contextmanager
 def flat_errors() -> Iterator[None]:
-    """Let out one plain error instead of a group of them.
+    """Raise one plain error instead of a group of them.
 
-    An interruption goes before everything, an unexpected error before ours (it is
-    a defect, and must be seen), and else the first one counts.
+    An interruption takes precedence over everything, and an unexpected error over those of
+    this package (it is a defect and must be seen). Otherwise the first error is raised.
     """
     try:
         yield
@@ -52,10 +52,10 @@ def flat_errors() -> Iterator[None]:
 
 
 def run_async(work: Callable[[], Awaitable[T]]) -> T:
-    """Run `work` to its end and return its result, also where an event loop is already running.
+    """Run `work` to completion and return its result, also where an event loop is already running.
 
-    Inside a running loop (a notebook) it runs in a loop of its own in another thread,
-    and the caller waits; an interruption of the caller cancels it and waits for its clean-up.
+    Inside a running loop (for example in a notebook) it runs in a second loop in another thread,
+    and the caller waits. An interruption of the caller cancels it and waits for its clean-up.
     """
     if not _loop_is_running():
         return anyio.run(work)

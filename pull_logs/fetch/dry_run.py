@@ -1,9 +1,9 @@
-"""What a pull would take, asked without pulling.
+"""What a pull would download and need, without pulling.
 
-How long it may take is an estimate from what asking showed: requests take as long as the
-listing's pages did at the most, as many at a time as the limit starts with; rows and runs
-take what they were seen to take on two cores. It leaves out what cannot be known
-beforehand: how the server bears the load, and the bandwidth.
+The time is estimated from the requests for the estimate: each request of the pull takes as long as a
+page of the listing, with as many at a time as the limit begins with. Rows and runs take the time
+that they took in measurements on two cores. Unknown and therefore not included are the load of
+the server and the bandwidth.
 """
 
 from __future__ import annotations
@@ -12,145 +12,165 @@ from functools import partial
 
 import httpx
 
-from pull_logs.fetch.api import Client, Clock, RetryPolicy, Settings, load_settings
+from pull_logs.fetch.api import Capabilities, Client, Settings, load_settings
 from pull_logs.fetch.concurrency import flat_errors, run_async
-from pull_logs.fetch.discovery import Discovery, Found, Lessons, Missed
+from pull_logs.fetch.discovery import FoundRun, MissedRun, find_runs
 from pull_logs.fetch.files import list_files
-from pull_logs.fetch.progress import Meter, ProgressHook
-from pull_logs.fetch.reports import Survey
-from pull_logs.fetch.selection import Selection
-from pull_logs.fetch.wantedfiles import FileTally, WantedFiles
+from pull_logs.fetch.options import PullOptions
+from pull_logs.fetch.outcomes import FileCounts
+from pull_logs.fetch.progress import ProgressHook
+from pull_logs.fetch.reports import PullEstimate
+from pull_logs.fetch.selection import FileSelection, Selection
 from pull_logs.fetch.windows import EXACT
 from pull_logs.runs import RunPath
 
-_ROWS_A_SECOND = 100_000
-_RUNS_A_SECOND = 250
-_AT_ONCE = 8
+_ROWS_PER_SECOND = 100_000
+_RUNS_PER_SECOND = 250
+_CONCURRENT_REQUESTS = 8
 
 
-async def survey(
+async def estimate_pull(
     selection: Selection,
     *,
+    options: PullOptions | None = None,
     settings: Settings | None = None,
-    concurrency: int = 32,
-    system: bool = False,
-    wanted: WantedFiles | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     progress: ProgressHook | None = None,
-    policy: RetryPolicy | None = None,
-) -> Survey:
-    """Tell what pulling a selection would take.
+) -> PullEstimate:
+    """Estimate what the pull of a selection would download and need.
 
     Args:
-        selection: Which runs.
-        settings: Which W&B, and as whom; found as the SDK finds them if None.
-        concurrency: Most requests in flight.
-        system: Whether system metrics would be pulled too: a request a run.
-        wanted: Which files of the runs would be pulled too; those are listed now.
+        selection: The runs.
+        options: The options of the pull; the selected files of the runs are listed for the estimate.
+        settings: The address of the API and the credentials; found as the SDK finds them if None.
         transport: Replaces the network.
-        progress: Told how it goes.
-        policy: How long to go on asking.
+        progress: Receives the progress of the estimate.
 
     Raises:
-        ProjectNotFoundError: A project that was asked for as a whole is not there.
-        AccessError: W&B could not be asked.
+        ProjectNotFoundError: A project does not exist.
+        AccessError: A request failed.
     """
-    clock = Clock()
-    meter = Meter(now=clock.now, hook=progress)
-    rows = files = live = windows = runs = 0
-    missing: list[tuple[RunPath, str]] = []
-    listing = None if wanted is None else _Listing(wanted)
-
-    async def count(item: Found | Missed) -> None:
-        nonlocal rows, files, live, windows, runs
-        if isinstance(item, Missed):
-            missing.append((item.path, item.error.message))
-            return
-        runs += 1
-        rows += item.promise.rows or 0
-        if listing is not None:
-            await listing.add(client, item.path)
-        if item.exports is None:
-            windows += 1
-            return
-        files += len(item.exports.urls)
-        here = 0 if item.exports.live_steps is None else len(item.exports.live_steps)
-        if not here and not item.exports.urls:
-            here = item.promise.rows or 0
-        live += here
-        windows += -(-here // EXACT)
-
+    options = options or PullOptions()
     with flat_errors():
         async with Client(
             settings or load_settings(),
             transport=transport,
-            concurrency=concurrency,
-            policy=policy,
-            clock=clock,
-            meter=meter,
+            concurrency=options.concurrency,
+            policy=options.policy,
+            progress=progress,
         ) as client:
-            await Discovery(client, selection, lessons=Lessons(), emit=count).run()
-    run_files = listing.files if listing else 0
-    more = files + windows + runs * system + run_files
-    waiting = more * meter.seconds / max(1, meter.requests) / min(_AT_ONCE, concurrency)
-    return Survey(
-        runs=runs,
-        missing=tuple(missing),
-        rows=rows,
-        files=files,
-        live_rows=live,
-        requests=meter.requests + more,
-        listing_seconds=meter.seconds,
-        seconds=meter.seconds + max(waiting, rows / _ROWS_A_SECOND + runs / _RUNS_A_SECOND),
-        run_files=None if listing is None else run_files,
-        run_file_bytes=listing.bytes if listing else 0,
-        notes=tuple(listing.tally.notes(listing.wanted)) if listing else (),
-    )
+            estimator = _Estimator(client, options)
+            await find_runs(client, selection, capabilities=Capabilities(), emit=estimator.add)
+            return estimator.estimate()
 
 
-class _Listing:
-    """Counts the files that runs have and that are wanted."""
-
-    def __init__(self, wanted: WantedFiles) -> None:
-        self.wanted = wanted
-        self.tally = FileTally()
-        self.files = self.bytes = 0
-
-    async def add(self, client: Client, path: RunPath) -> None:
-        matched = 0
-        async for listed in list_files(client, path, names=self.wanted.names()):
-            if not self.wanted.matches(listed.name):
-                continue
-            matched += 1
-            size = listed.size or 0
-            if self.wanted.most_bytes is not None and size > self.wanted.most_bytes:
-                self.tally.left_out.append((path, listed.name, size))
-                continue
-            self.files += 1
-            self.bytes += size
-        self.tally.asked += 1
-        self.tally.without += not matched
-
-
-def survey_sync(
+def estimate_pull_sync(
     selection: Selection,
     *,
+    options: PullOptions | None = None,
     settings: Settings | None = None,
-    concurrency: int = 32,
-    system: bool = False,
-    wanted: WantedFiles | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     progress: ProgressHook | None = None,
-) -> Survey:
-    """`survey` for synchronous callers."""
-    work = partial(
-        survey,
-        selection,
-        settings=settings,
-        concurrency=concurrency,
-        system=system,
-        wanted=wanted,
-        transport=transport,
-        progress=progress,
+) -> PullEstimate:
+    """Estimate as `estimate_pull` does, for synchronous callers."""
+    return run_async(
+        partial(
+            estimate_pull,
+            selection,
+            options=options,
+            settings=settings,
+            transport=transport,
+            progress=progress,
+        )
     )
-    return run_async(work)
+
+
+class _Estimator:
+    """Counts what the pull of each run would download."""
+
+    def __init__(self, client: Client, options: PullOptions) -> None:
+        self._client = client
+        self._options = options
+        selection = options.file_selection
+        self._files = None if selection is None else _FileEstimator(client, selection)
+        self._missing: list[tuple[RunPath, str]] = []
+        self._runs = 0
+        self._rows = 0
+        self._exported_files = 0
+        self._live_rows = 0
+        self._windows = 0
+
+    async def add(self, item: FoundRun | MissedRun) -> None:
+        """Count a run."""
+        if isinstance(item, MissedRun):
+            self._missing.append((item.path, item.error.message))
+            return
+        self._runs += 1
+        self._rows += item.promise.rows or 0
+        if self._files is not None:
+            await self._files.add(item.path)
+        if item.exports is None:
+            self._windows += 1
+            return
+        self._exported_files += len(item.exports.urls)
+        live = 0 if item.exports.live_steps is None else len(item.exports.live_steps)
+        if not live and not item.exports.urls:
+            live = item.promise.rows or 0
+        self._live_rows += live
+        self._windows += -(-live // EXACT)
+
+    def estimate(self) -> PullEstimate:
+        """Return the estimate."""
+        files, meter, concurrency = self._files, self._client.meter, self._options.concurrency
+        further = self._exported_files + self._windows + self._runs * self._options.system
+        further += files.files if files else 0
+        listing = meter.seconds
+        waiting = further * listing / max(1, meter.requests) / min(_CONCURRENT_REQUESTS, concurrency)
+        processing = self._rows / _ROWS_PER_SECOND + self._runs / _RUNS_PER_SECOND
+        return PullEstimate(
+            runs=self._runs,
+            missing=tuple(self._missing),
+            rows=self._rows,
+            files=self._exported_files,
+            live_rows=self._live_rows,
+            requests=meter.requests + further,
+            listing_seconds=listing,
+            seconds=listing + max(waiting, processing),
+            run_files=files.files if files else None,
+            run_file_bytes=files.bytes if files else 0,
+            notes=files.notes() if files else (),
+        )
+
+
+class _FileEstimator:
+    """Counts the selected files of runs.
+
+    Attributes:
+        files: The number of files to download.
+        bytes: Their size.
+    """
+
+    def __init__(self, client: Client, selection: FileSelection) -> None:
+        self._client = client
+        self._selection = selection
+        self._counts = FileCounts()
+        self.files = 0
+        self.bytes = 0
+
+    async def add(self, path: RunPath) -> None:
+        """List and count the selected files of a run."""
+        selection, matched = self._selection, False
+        async for listed in list_files(self._client, path, names=selection.literal_names()):
+            if not selection.matches(listed.name):
+                continue
+            matched = True
+            if not selection.allows_size(listed.size):
+                self._counts.omit(path, listed.name, listed.size or 0)
+                continue
+            self.files += 1
+            self.bytes += listed.size or 0
+        self._counts.add_run(matched=matched)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return remarks about the files."""
+        return tuple(self._counts.notes(self._selection))

@@ -1,4 +1,4 @@
-"""How a pull is going, as values handed to a hook: the library itself shows nothing."""
+"""The progress of a pull, as values passed to a hook; the library itself displays nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 ProgressHook = Callable[["PullProgress"], None]
-"""Called on the event loop after every request and every finished run; it must be quick."""
+"""Called on the event loop after every request and every finished run, so it must be quick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,12 +14,12 @@ class PullProgress:
     """The state of a pull at one moment.
 
     Attributes:
-        runs_done: Runs that are finished: whole, incomplete or failed.
-        runs_failed: Those of them that will not be in the bundle.
-        runs_total: Runs to be pulled, as far as known; None before the first listing page.
-        rows: Rows received, repeats included.
-        bytes_received: Bytes of answers as they came over the wire, bodies only.
-        requests: Requests sent, retries included.
+        runs_done: Runs that are finished: complete, incomplete or failed.
+        runs_failed: Finished runs that will not be in the bundle.
+        runs_total: Runs to be pulled, as far as known; None before the first page of a listing.
+        rows: Rows received, including repeated ones.
+        bytes_received: Bytes of the bodies of answers, as received.
+        requests: Requests sent, including retries.
         retries: Requests that had to be sent again.
         limit: Requests that may be in flight at the moment, GraphQL and storage together.
         seconds: Seconds since the pull began.
@@ -38,13 +38,22 @@ class PullProgress:
 
 @dataclass(slots=True, kw_only=True)
 class Meter:
-    """The counters of one pull, which its parts add to.
+    """The counters of one pull, which its parts update.
 
     Attributes:
-        now: Seconds on a clock that only goes forward.
-        limits: Tells how many requests may be in flight, per kind of request.
-        graphql_requests: Of `requests`, those that asked the GraphQL API.
-        throttled: Of `requests`, those that were answered 429.
+        now: Returns seconds on a monotonic clock.
+        hook: Receives the state of the counters; None for no hook.
+        limits: Functions that return how many requests may be in flight, one per kind of request.
+        started: When the meter was created.
+        runs_done: See `PullProgress`.
+        runs_failed: See `PullProgress`.
+        runs_total: See `PullProgress`.
+        rows: See `PullProgress`.
+        bytes_received: See `PullProgress`.
+        requests: See `PullProgress`.
+        graphql_requests: Those of `requests` that were GraphQL queries.
+        throttled: Those of `requests` that were answered with 429.
+        retries: See `PullProgress`.
     """
 
     now: Callable[[], float]
@@ -66,11 +75,25 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the meter was made."""
+        """The seconds since the meter was created."""
         return self.now() - self.started
 
+    def expect_runs(self, number: int) -> None:
+        """Add to the number of runs to be pulled."""
+        self.runs_total = (self.runs_total or 0) + number
+
+    def finish_run(self) -> None:
+        """Count a finished run."""
+        self.runs_done += 1
+        self.notify()
+
+    def count_retry(self) -> None:
+        """Count a request that is sent again."""
+        self.retries += 1
+        self.notify()
+
     def state(self) -> PullProgress:
-        """The counters as a value."""
+        """Return the counters as a value."""
         return PullProgress(
             runs_done=self.runs_done,
             runs_failed=self.runs_failed,
@@ -83,7 +106,7 @@ class Meter:
             seconds=self.seconds,
         )
 
-    def tell(self) -> None:
-        """Hand the state to the hook, if there is one."""
+    def notify(self) -> None:
+        """Pass the state to the hook, if there is one."""
         if self.hook is not None:
             self.hook(self.state())

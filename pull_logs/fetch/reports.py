@@ -1,83 +1,33 @@
-"""What a pull says when it has ended."""
+"""The report of a pull, and the estimate of one that was not made."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any
 
-from pull_logs.runs import Coverage, RunPath
+from pull_logs.errors import IncompleteError
+from pull_logs.fetch.outcomes import RunOutcome
+from pull_logs.runs import RunPath
 from pull_logs.snapshot import SealReport
-
-How = Literal["whole", "appended", "copied", "resumed", "kept"]
-"""How a run came into the bundle: asked for whole; from an earlier bundle, with what is new of it; from there
-as it is, because nothing is new; from an earlier attempt at the same pull; or from an earlier bundle or attempt
-although W&B could not be asked how it is now."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOutcome:
-    """What became of one run.
-
-    Attributes:
-        path: The run.
-        rows: Lines that arrived, counted before rows of one step were merged.
-        promised_rows: Lines that W&B promised when the pull was planned; None if it did not say.
-        last_step: The last step that arrived.
-        promised_last_step: The last step that was promised.
-        complete: Whether all that was promised is there.
-        reason: Why not, in one sentence; empty when complete.
-        sealed: Whether the bundle holds the run; an incomplete one may be in it, as far as it arrived.
-        how: How it came, if it is sealed.
-        new_rows: Lines of it that an earlier bundle did not have, or was not looked at for.
-        note: Why it came so, where there is something to tell, such as why an earlier bundle was of no use.
-    """
-
-    path: RunPath
-    rows: int
-    complete: bool
-    promised_rows: int | None = None
-    last_step: int | None = None
-    promised_last_step: int | None = None
-    reason: str = ""
-    sealed: bool = True
-    how: How = "whole"
-    new_rows: int = 0
-    note: str = ""
-
-    @classmethod
-    def of(cls, path: RunPath, coverage: Coverage, *, how: How, new_rows: int = 0, note: str = "") -> Self:
-        """What became of a run that is sealed, by what was promised of it and arrived."""
-        return cls(
-            path=path,
-            rows=coverage.received_rows,
-            complete=coverage.complete,
-            promised_rows=coverage.promised_rows,
-            last_step=coverage.received_last_step,
-            promised_last_step=coverage.promised_last_step,
-            reason=coverage.reason,
-            how=how,
-            new_rows=new_rows,
-            note=note,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullReport:
-    """What a pull brought and what it took.
+    """What a pull downloaded, and the requests and time it needed.
 
     Attributes:
-        out: The bundle.
-        seal: What was sealed.
-        runs: What became of each run, in path order.
-        requests: Requests sent, retries included.
-        graphql_requests: Those of them that asked the GraphQL API.
-        throttled: Those of them that were answered 429.
+        out: The path of the bundle.
+        seal: The contents of the bundle.
+        runs: The outcome of each run, in path order.
+        requests: Requests sent, including retries.
+        graphql_requests: Those of `requests` that were GraphQL queries.
+        throttled: Those of `requests` that were answered with 429.
         retries: Requests that had to be sent again.
-        bytes_received: Bytes of the answers' bodies, as they came over the wire.
-        rows_received: Rows in the answers, repeats included.
-        seconds: Seconds from the first question to the sealed bundle.
-        notes: What else there is to tell, a sentence each.
+        bytes_received: Bytes of the bodies of answers, as received.
+        rows_received: Rows in the answers, including repeated ones.
+        seconds: Seconds from the first request to the sealed bundle.
+        notes: Other remarks, as sentences.
     """
 
     out: Path
@@ -94,11 +44,26 @@ class PullReport:
 
     @property
     def incomplete(self) -> tuple[RunOutcome, ...]:
-        """The runs that are not whole."""
+        """The outcomes of the incomplete runs."""
         return tuple(outcome for outcome in self.runs if not outcome.complete)
 
+    def require_complete(self) -> None:
+        """Make sure that every run is complete.
+
+        Raises:
+            IncompleteError: A run is incomplete or missing.
+        """
+        if not self.incomplete:
+            return
+        first = self.incomplete[0]
+        raise IncompleteError(
+            f"{len(self.incomplete)} of {len(self.runs)} runs are incomplete; the first, {first.path}:"
+            f" {first.reason}",
+            hint="the others are sealed; run the same command again",
+        )
+
     def to_json(self) -> dict[str, Any]:
-        """The report as JSON-like values, for machines."""
+        """Return the report as JSON-like values, for programs."""
         return {
             "out": str(self.out),
             "bundle_id": self.seal.bundle_id,
@@ -135,21 +100,21 @@ class PullReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What a pull would take, as far as the server says beforehand.
+class PullEstimate:
+    """What a pull would download and need, as far as the server knows in advance.
 
     Attributes:
         runs: Runs that would be pulled.
-        missing: Runs that were named and are not there, and why.
-        rows: Lines promised; runs that promise none count 0.
+        missing: Runs that were named and do not exist, with the reason.
+        rows: Rows promised; a run that promises none counts 0.
         files: Exported files to be downloaded.
         live_rows: Rows that are not exported.
-        requests: Requests that a pull would send without faults, its own listing included.
-        listing_seconds: What asking for all this took.
-        seconds: What a pull may take, very roughly: see `dryrun`.
-        run_files: Files that runs logged and that would be pulled; None where none were asked for.
-        run_file_bytes: Their bytes, as far as W&B tells.
-        notes: What else there is to tell, a sentence each.
+        requests: Requests that a pull would send without faults, including its listings.
+        listing_seconds: Seconds that the requests for this estimate took.
+        seconds: Seconds that a pull may take, very roughly (see the module `dry_run`).
+        run_files: Files of runs that would be pulled; None where none were selected.
+        run_file_bytes: The size of these files, as far as W&B reports it.
+        notes: Other remarks, as sentences.
     """
 
     runs: int
@@ -165,7 +130,7 @@ class Survey:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The survey as JSON-like values, for machines."""
+        """Return the estimate as JSON-like values, for programs."""
         return {
             "runs": self.runs,
             "missing": [{"path": str(path), "reason": reason} for path, reason in self.missing],

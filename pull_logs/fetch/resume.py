@@ -1,8 +1,8 @@
 """What earlier calls left: the spool of an interrupted pull, and bundles from which runs can be copied.
 
-Where a pull sealed a bundle in which runs are not whole, it leaves a spool with nothing in
-it but the note `sealed.json`. The same call then takes the whole runs from that bundle and
-asks for the others alone; another selection into the same file throws the note away.
+A pull that sealed a bundle with incomplete or missing runs leaves a spool that holds only the note
+`sealed.json`. The same call then copies the complete runs from that bundle and requests only the others.
+A pull of another selection into the same file discards the note.
 """
 
 from __future__ import annotations
@@ -23,41 +23,38 @@ from pull_logs.snapshot.write import FolderLock
 Plan = Mapping[str, Any]
 
 _SEALED = "sealed.json"
-"""Names the bundle that an earlier call with the same plan sealed without some of the runs, or with parts of them."""
+"""Names the bundle that an earlier call with the same plan sealed with incomplete or missing runs."""
 
 
-class Earlier:
-    """The bundles that were pulled earlier, for as long as the stack is open."""
+class EarlierBundles:
+    """The bundles that were pulled earlier.
 
-    def __init__(self) -> None:
+    Args:
+        spool: The spool of the pull, whose note may name a bundle.
+        previous: The bundle to update; None if there is none.
+        stack: Closes the bundles.
+
+    Raises:
+        FileMissingError: `previous` does not exist.
+        DamageError: `previous` is damaged.
+    """
+
+    def __init__(self, spool: Spool, *, previous: Path | None, stack: ExitStack) -> None:
         self._bundles: list[Bundle] = []
-
-    def open(self, spool: Spool, *, previous: Path | None, stack: ExitStack) -> None:
-        """Open the bundle that the spool's note names, and the one that is brought up to date.
-
-        Args:
-            spool: The spool of the pull.
-            previous: The bundle that is brought up to date; None if none is.
-            stack: Closes them.
-
-        Raises:
-            FileMissingError: `previous` is not there.
-            DamageError: It is damaged.
-        """
-        sealed = _noted(spool)
+        sealed = _noted_bundle(spool)
         if sealed is not None:
             self._bundles.append(stack.enter_context(sealed))
         if previous is not None:
             self._bundles.append(stack.enter_context(open_bundle(previous)))
 
     def run(self, path: RunPath) -> Run | None:
-        """The run in the bundle that was pulled last; one that is whole, if there is."""
+        """Return the run in the first bundle that has it complete, or in the first that has it at all."""
         runs = [bundle[path] for bundle in self._bundles if str(path) in bundle]
         return next((run for run in runs if run.complete), runs[0] if runs else None)
 
 
-def _noted(spool: Spool) -> Bundle | None:
-    """The bundle at `out`, if it is the one that the spool's note names."""
+def _noted_bundle(spool: Spool) -> Bundle | None:
+    """Return the bundle at `out`, if it is the one that the note in the spool names."""
     note = spool.folder / _SEALED
     if not note.exists() or not spool.out.exists():
         return None
@@ -72,25 +69,25 @@ def _noted(spool: Spool) -> Bundle | None:
 
 
 def open_spool(out: Path, *, plan: Plan, fresh: bool) -> Spool:
-    """Begin the spool of a pull, or go on with it.
+    """Create the spool of a pull, or open the one that an earlier call left.
 
     Args:
-        out: The bundle to be.
-        plan: What is being pulled.
-        fresh: Whether to forget what an earlier call left.
+        out: The bundle to write.
+        plan: The description of the pull.
+        fresh: Whether to discard what an earlier call left.
 
     Raises:
-        UsageError: The spool holds data of another plan, or another process works on it.
+        UsageError: The spool holds data of another plan, or another process uses it.
         FileMissingError: The folder of `out` does not exist.
-        PullLogsError: The disk does not take it.
+        PullLogsError: The disk does not accept it.
     """
-    if fresh or _only_noted(_folder(out)):
-        _drop(_folder(out), unless=None if fresh else plan)
+    if fresh or _holds_only_note(_folder(out)):
+        _remove(_folder(out), unless=None if fresh else plan)
     return Spool.open(out, plan=plan)
 
 
 def note_sealed(out: Path, *, plan: Plan, bundle_id: str) -> None:
-    """Leave a spool that lets the same call go on with what is not whole in the sealed bundle."""
+    """Leave a spool with which the same call can complete what is incomplete in the sealed bundle."""
     with Spool.open(out, plan=plan) as spool:
         note = spool.folder / _SEALED
         temp = note.with_suffix(".tmp")
@@ -102,13 +99,13 @@ def _folder(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
 
-def _only_noted(folder: Path) -> bool:
-    """Whether nothing that arrived is in a spool but a note."""
+def _holds_only_note(folder: Path) -> bool:
+    """Return whether a spool holds a note and no data."""
     parts = ("runs/*", "frames/*", "files/*")
     return (folder / _SEALED).exists() and not any(any(folder.glob(part)) for part in parts)
 
 
-def _drop(folder: Path, *, unless: Plan | None) -> None:
+def _remove(folder: Path, *, unless: Plan | None) -> None:
     """Delete a spool, unless it is that of a plan."""
     file = folder / "plan.json"
     if not file.exists() or (unless is not None and orjson.loads(file.read_bytes()) == unless):

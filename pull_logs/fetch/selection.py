@@ -1,24 +1,28 @@
-"""What to pull: runs by name, whole projects, sweeps, and which of their runs to keep."""
+"""What to pull: runs by name, projects and sweeps, the filter of runs, and the files of runs."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from pull_logs.errors import UsageError
 from pull_logs.runs import RunInfo, RunReference
 
+_WILDCARD = re.compile(r"[*?\[]")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
-    """Which of the selected runs are kept.
+    """A filter that keeps some of the selected runs.
 
     Attributes:
-        text: The filter as its author wrote it; it tells one pull from another when a pull is resumed.
-        holds: Whether a run is kept.
-        prefilter: A Mongo-like filter that the server may use to leave runs out beforehand (read API
-            facts, section 3.3). It must hold for every run that `holds` holds for, and may for others.
+        text: The filter as the user wrote it. It distinguishes one pull from another when a pull is resumed.
+        holds: Returns whether a run is kept.
+        prefilter: A Mongo-like filter with which the server may omit runs (docs/protocol.md, "Filters and
+            orders"). It must hold for every run for which `holds` holds, and may hold for others.
     """
 
     text: str
@@ -28,13 +32,13 @@ class RunFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What to pull.
+    """The runs to pull.
 
     Attributes:
         runs: Runs by name.
-        projects: `entity/project`, or `project` with a default entity: all runs there.
-        sweeps: `entity/project/sweep_id`, or with less where there are defaults: all runs there.
-        filter: Which runs of projects and sweeps to keep, and of `runs` as well.
+        projects: All runs of each `entity/project`, or `project` with a default entity.
+        sweeps: All runs of each `entity/project/sweep_id`, or less where there are defaults.
+        filter: Keeps some of the runs of projects and sweeps, and of `runs` too; None keeps all.
     """
 
     runs: tuple[RunReference, ...] = ()
@@ -43,7 +47,7 @@ class Selection:
     filter: RunFilter | None = None
 
     def describe(self) -> dict[str, object]:
-        """The selection as JSON, equal for equal selections."""
+        """Return the selection as JSON, equal for equal selections."""
         return {
             "runs": sorted({str(reference) for reference in self.runs}),
             "projects": sorted(set(self.projects)),
@@ -52,16 +56,51 @@ class Selection:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class FileSelection:
+    """The files of each run to pull.
+
+    Attributes:
+        globs: Patterns, of which one must match the complete name; `*` matches slashes too, and case counts.
+        max_bytes: The size of the largest file to pull; None for any size.
+    """
+
+    globs: tuple[str, ...]
+    max_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if not all(self.globs):
+            raise UsageError("a pattern for files is empty", hint="write '*' for every file")
+        if self.max_bytes is not None and self.max_bytes < 0:
+            raise UsageError(f"the largest file size is {self.max_bytes} bytes, which is negative")
+
+    def matches(self, name: str) -> bool:
+        """Return whether a file of that name is selected."""
+        return any(fnmatchcase(name, glob) for glob in self.globs)
+
+    def allows_size(self, size: int | None) -> bool:
+        """Return whether a file of that size is selected; one of unknown size is."""
+        return self.max_bytes is None or (size or 0) <= self.max_bytes
+
+    def literal_names(self) -> tuple[str, ...] | None:
+        """Return the names of the files if no pattern has a wildcard, otherwise None."""
+        return None if any(map(_WILDCARD.search, self.globs)) else self.globs
+
+    def describe(self) -> dict[str, Any]:
+        """Return the selection as JSON, equal for equal selections."""
+        return {"globs": sorted(set(self.globs)), "most_bytes": self.max_bytes}
+
+
 def split_path(text: str, *, form: str, defaults: tuple[str | None, ...]) -> tuple[str, ...]:
-    """The parts of a path, whose first parts may be left out where there are defaults for them.
+    """Return the parts of a path whose first parts may be omitted where they have defaults.
 
     Args:
-        text: `a/b/c`, `b/c` or `c`.
-        form: What it should look like, for the error; its slashes tell the number of parts.
-        defaults: For each part, what it is when left out.
+        text: The path: `a/b/c`, `b/c` or `c`.
+        form: The expected form, for the error.
+        defaults: The default of each part; None where it has none.
 
     Raises:
-        UsageError: It has another form, or a part without a default is missing.
+        UsageError: The path has another form, or a part without a default is missing.
     """
     parts = text.strip("/").split("/")
     missing = len(defaults) - len(parts)
@@ -70,6 +109,7 @@ def split_path(text: str, *, form: str, defaults: tuple[str | None, ...]) -> tup
     known = defaults[:missing]
     if not all(known):
         raise UsageError(
-            f"{text!r} is not of the form {form}", hint="set WANDB_ENTITY and WANDB_PROJECT, or write it out"
+            f"{text!r} is not of the form {form}",
+            hint="set WANDB_ENTITY and WANDB_PROJECT, or write the full path",
         )
     return (*(part for part in known if part), *parts)

@@ -1,4 +1,4 @@
-"""Windows of steps: how a live history is cut into requests, by rows expected and not by steps."""
+"""Windows of steps: how a live history is divided into requests, by the expected rows and not by steps."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from pull_logs.fetch.discovery import Steps
 
 EXACT = 1000
-"""Steps in a window of the SDK, which asks for as many rows: nothing can be sampled away from it."""
+"""The steps of a window of the SDK, which requests as many rows, so that none are sampled away."""
 
 LAST_STEP = 2**53
-"""A step beyond all others, for a history whose end is not known."""
+"""A step after all others, for a history whose end is not known."""
 
 _FILL = 0.7
-"""How full a window is meant to be, so that an uneven history does not fill it."""
+"""The intended fraction of rows in a window, so that an uneven history does not fill it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,7 +25,9 @@ class Window:
     """The steps `start <= step < stop`.
 
     Attributes:
-        expected: Steps in it that are known to have rows; None if that is not known.
+        start: The first step.
+        stop: The step after the last.
+        expected: The number of steps in it that have rows; None if that is not known.
     """
 
     start: int
@@ -34,15 +36,15 @@ class Window:
 
     @property
     def width(self) -> int:
-        """Steps in it."""
+        """The number of steps."""
         return self.stop - self.start
 
     def split(self, at: int | None = None) -> tuple[Window, Window]:
-        """Two parts of it, which must have two steps at least.
+        """Return two parts of the window, which must have at least two steps.
 
         Args:
-            at: The first step of the second part, such as the middle one of the rows that came; the
-                middle of the window if None, or if it is no step inside.
+            at: The first step of the second part, for example the middle one of the received rows. The
+                middle of the window is used if it is None or not inside the window.
         """
         middle = at if at is not None and self.start < at < self.stop else self.start + self.width // 2
         return Window(self.start, middle), Window(middle, self.stop)
@@ -50,39 +52,39 @@ class Window:
 
 @dataclass(slots=True)
 class WindowSize:
-    """Rows to ask for in a window, learned from how the answers come.
+    """The number of rows to request in a window, adapted to the answers.
 
     Attributes:
-        rows: As of now.
-        most: What it may grow to.
+        rows: The current number.
+        most: The maximum.
     """
 
     rows: int = EXACT
     most: int = 5000
 
-    def learn(self, *, rows: int, size: int, seconds: float) -> None:
-        """Take in an answer: its rows, its size in bytes and its seconds."""
+    def update(self, *, rows: int, size: int, seconds: float) -> None:
+        """Adapt to an answer with this number of rows and bytes, which took that many seconds."""
         if rows >= self.rows // 2 and size < 2 * 2**20 and seconds < 2:
             self.rows = min(self.most, self.rows * 3 // 2)
 
     def shrink(self) -> None:
-        """An answer was too heavy."""
+        """Request fewer rows, because an answer was too large or too slow."""
         self.rows = max(50, self.rows // 2)
 
 
 def samples_for(window: Window) -> int:
-    """Rows to ask for, so that an answer that is not full holds all rows of the window.
+    """Return the number of rows to request, so that an answer with fewer rows has all rows of the window.
 
-    More than the window has steps, because a step may have several lines. A server might
-    give fewer than it is asked for, if it has a limit of its own; up to `EXACT` it does
-    not, because the SDK relies on it. Beyond that only windows whose rows are known are
-    asked for, and their answers are checked.
+    It is larger than the number of steps, because a step may have several rows. A server may
+    have a lower limit and send fewer rows than requested; up to `EXACT` it does not, because
+    the SDK relies on that. Larger requests are only made for windows whose rows are known,
+    and their answers are checked.
     """
     return max(EXACT, 2 * (window.expected or 0))
 
 
 def gaps(start: int, stop: int, covered: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The parts of `[start, stop)` that no covered interval holds."""
+    """Yield the parts of `[start, stop)` that are in no covered interval."""
     for first, end in sorted(covered):
         if first > start and start < stop:
             yield start, min(first, stop)
@@ -94,7 +96,7 @@ def gaps(start: int, stop: int, covered: Iterable[tuple[int, int]]) -> Iterator[
 def windows_of_steps(
     steps: Steps, *, stop: int, covered: Iterable[tuple[int, int]], size: WindowSize
 ) -> Iterator[Window]:
-    """Windows over the steps that are known to have rows; the last one ends at `stop`."""
+    """Yield windows over steps that are known to have rows; the last window ends at `stop`."""
     for first, end in gaps(int(steps[0]), stop, covered):
         inside = steps[np.searchsorted(steps, first) : np.searchsorted(steps, end)]
         at = 0
@@ -108,13 +110,13 @@ def windows_of_steps(
 def windows_of_span(
     start: int, stop: int, *, rows: int | None, covered: Iterable[tuple[int, int]]
 ) -> Iterator[Window]:
-    """Windows over steps of which it is not known which have rows.
+    """Yield windows over a span of steps where it is not known which steps have rows.
 
     Args:
         start: The first step.
         stop: The step after the last.
-        rows: Rows that are expected in all of it; None if that is not known.
-        covered: What need not be asked for.
+        rows: The number of rows expected in the span; None if that is not known.
+        covered: Intervals of steps that need not be requested.
     """
     for first, end in gaps(start, stop, covered):
         width = end - first

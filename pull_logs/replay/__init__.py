@@ -1,14 +1,11 @@
-"""Network out: a read server that an unmodified `wandb.Api()` takes for W&B, over bundles.
+"""A read server over bundles that an unmodified `wandb.Api()` uses like W&B.
 
-    request -> guard -> app -> documents -> schema -> nodes -> catalog, library -> bundles
+    request -> http.guard -> http.app -> graphql.documents -> graphql.resolvers -> data.catalog, data.library
 
-`catalog` knows which runs there are (filters and orders over `fields`);
-`library` reads their histories once and keeps them in bounds (`bounded`):
-`history` makes live pages of them, `exports` whole Parquet files, which
-`storage` sends to whoever follows a link out of `links`. `records` encodes
-configs and summaries, and `misses` what is said of what is not there. `server` puts the application on a port, `environment`
-leads the SDK there and nowhere else, `sharing` keeps servers for a session, and
-`asking` tells what a query names, for whoever records it.
+`http` receives requests and sends stored files, `graphql` parses queries and resolves their fields, and
+`data` reads runs, histories and exported files from the bundles. `not_found` has the messages about what
+the bundles do not hold, `server` puts the application on a port, `environment` points the SDK at it, and
+`shared_servers` keeps servers for a test session.
 """
 
 from lazy_loader import attach_stub

@@ -3,7 +3,7 @@ from .environment import without_wandb as without_wandb
 from .http import RequestCounts as RequestCounts
 from .http import build_app as build_app
 from .server import ReplayServer as ReplayServer
-from .server import serve_asking as serve_asking
 from .server import serve_bundle as serve_bundle
 from .server import serve_forever as serve_forever
+from .server import serve_open_bundles as serve_open_bundles
 from .shared_servers import SharedServers as SharedServers

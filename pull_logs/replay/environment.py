@@ -1,10 +1,9 @@
-"""The variables that make a replay server all of W&B there is, for a child process or for this one.
+"""Environment variables that make the W&B SDK use a replay server only, in this process or a child.
 
-The SDK asks whom the environment names, and its settings files after that. What
-it could still find elsewhere is closed off: its cache, configuration and data
-folders are the server's own, `.netrc` is empty, and everything that its service
-process sends goes by way of the server as a proxy, which answers for itself and
-refuses any other address.
+The SDK reads its server and key from the environment first and from its settings files second. Its other
+ways out are closed: its cache, configuration and data folders belong to the server, `.netrc` is empty,
+and its service process uses the server as its proxy, which answers requests for itself and refuses any
+other address.
 """
 
 from __future__ import annotations
@@ -16,22 +15,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _KEPT = frozenset({"WANDB_MODE"})
-"""Variables of W&B that stay as they are: they lead nowhere."""
+"""Variables of W&B that are left as they are: they name no server, user or folder."""
 _OTHERS = ("NETRC", "NO_PROXY", "no_proxy")
 
 
 def variables(url: str, api_key: str, folder: Path, *, outside: Mapping[str, str]) -> dict[str, str]:
-    """What to set so that an unmodified `wandb.Api()` reads from the server at `url`, and from nothing else.
+    """Return the variables with which an unmodified `wandb.Api()` reads from the server at `url` only.
 
-    The cache is the server's own, because the SDK never asks again for what
-    it has cached (read API facts, section 0). Loopback is taken out of the
-    proxies of `outside`, which go on serving everything but W&B.
+    The cache folder is the server's, because the SDK never revalidates what it has cached
+    (docs/protocol.md, "Ten traps"). Loopback is exempted from the proxies in `outside`; for everything but
+    W&B they stay in use.
 
     Args:
-        url: Where the server listens.
+        url: The address of the server.
         api_key: Its key.
-        folder: Where the SDK may keep files.
-        outside: The environment that these are added to.
+        folder: A folder for the files of the SDK.
+        outside: The environment that the variables are added to.
     """
     already = outside.get("NO_PROXY") or outside.get("no_proxy")
     direct = ",".join(filter(None, (already, "127.0.0.1,localhost,::1")))
@@ -43,7 +42,7 @@ def variables(url: str, api_key: str, folder: Path, *, outside: Mapping[str, str
         "WANDB_DATA_DIR": str(folder / "data"),
         "WANDB_HTTP_PROXY": url,
         "WANDB_HTTPS_PROXY": url,
-        # A refused address is asked for once more and then told, where it would be 20 seconds of trying.
+        # A refused address is retried once, then reported; the SDK would otherwise retry for 20 seconds.
         "WANDB_X_GRAPHQL_RETRY_MAX": "1",
         "WANDB_ERROR_REPORTING": "false",
         "WANDB_SILENT": "true",
@@ -54,19 +53,17 @@ def variables(url: str, api_key: str, folder: Path, *, outside: Mapping[str, str
 
 
 def without_wandb(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment without the variables that say which W&B, who, and where its files are."""
+    """Return an environment without the variables that name W&B's server, its user and its folders."""
     return {name: value for name, value in environ.items() if name in _KEPT or not name.startswith("WANDB_")}
 
 
 @contextmanager
 def applied(settings: Mapping[str, str]) -> Iterator[None]:
-    """Set variables in this process while the block runs, then put everything back as it was.
+    """Set variables in this process while the block runs, then restore the environment.
 
-    An SDK that is loaded forgets its settings and credentials and ends its
-    service process at both ends: it reads the environment once, and its
-    service keeps the environment that it was started with. `wandb.Api()`
-    objects made outside the block cannot be used inside it, and the other way
-    round.
+    A loaded SDK is reset at both ends, which ends its service process: it reads the environment only once,
+    and the service keeps the environment that it was started with. A `wandb.Api()` object made outside the
+    block cannot be used inside it, nor one made inside it afterwards.
     """
     _reset_sdk()
     before = {name: value for name, value in os.environ.items() if _is_ours(name)}
@@ -87,7 +84,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _reset_sdk() -> None:
-    """Let an SDK that is loaded start anew; one that is not loaded stays so."""
+    """Reset the SDK if it is loaded."""
     teardown = getattr(sys.modules.get("wandb"), "teardown", None)
     if teardown is not None:
         teardown()

@@ -1,132 +1,122 @@
-"""What the server says of what the bundles do not hold: what was asked, what is near, how to add it.
+"""Messages about what the bundles do not hold: what was requested, which names are near, how to add it.
 
-The SDK shows the message of a GraphQL error to its user, so that whoever reads
-a failed test finds the next command in it.
+The SDK shows the message of a GraphQL error to its user, so the reader of a failed test finds the next
+command in it.
 """
 
 from __future__ import annotations
 
-import difflib
 import logging
 import shlex
 from collections.abc import Iterable, Sequence
-from itertools import islice
 
 from pull_logs.errors import NotFoundError, ProjectNotFoundError, RunNotFoundError
 from pull_logs.runs import RunPath
+from pull_logs.suggestions import did_you_mean, listed
 
 _LOG = logging.getLogger("pull_logs.replay")
 
-_NEAREST = 3
-_CLOSE = 0.6
-_COMPARED = 200
-"""Characters of an asked-for name that are compared with others; the rest only costs time."""
+_MOST_BUNDLES = 3
 
 HELD = "runs with their config, summary, history, system metrics, metadata and files"
 
 
-def run_missing(path: RunPath, *, held: str, runs: Sequence[RunPath], named: RunPath | None) -> NotFoundError:
-    """The error for a run that is not there.
+def run_missing(
+    path: RunPath, *, subject: str, runs: Sequence[RunPath], named: RunPath | None
+) -> NotFoundError:
+    """Return the error for a run that no bundle holds.
 
     Args:
-        path: What was asked for.
-        held: The bundles, as `of_bundles` says it.
+        path: The requested run.
+        subject: The bundles, as `of_bundles` describes them.
         runs: The runs of its project.
-        named: A run of the project that has the asked-for id as its display name.
+        named: A run of the project whose display name is the requested id.
     """
     if named is not None:
-        near = f"but {str(named)!r} has that display name: ask for it by its id"
+        near = f"but {str(named)!r} has that display name: request it by its id"
     else:
-        near = _near(path.run_id, [run.run_id for run in runs], what=f"of the project's {len(runs)}")
-    return _told(
-        RunNotFoundError(f"{held} no run {str(path)!r}, {near}", hint=_adding(f"-r {shlex.quote(str(path))}"))
-    )
+        near = _near(path.run_id, [run.run_id for run in runs])
+    hint = _fetch_hint(f"-r {shlex.quote(str(path))}")
+    return _logged(RunNotFoundError(f"{subject} no run {str(path)!r}, {near}", hint=hint))
 
 
-def project_missing(entity: str, name: str, *, held: str, projects: Iterable[str]) -> NotFoundError:
-    """The error for a project that is not there; `projects` are those that are, as `entity/project`."""
-    asked, known = f"{entity}/{name}", sorted(projects)
-    near = _near(asked, known, what=f"of its {len(known)}")
-    return _told(
-        ProjectNotFoundError(f"{held} no project {asked!r}, {near}", hint=_adding(f"-p {shlex.quote(asked)}"))
-    )
+def project_missing(entity: str, name: str, *, subject: str, projects: Iterable[str]) -> NotFoundError:
+    """Return the error for a project that no bundle holds; `projects` has the others, as `entity/project`."""
+    project = f"{entity}/{name}"
+    near = _near(project, sorted(projects))
+    hint = _fetch_hint(f"-p {shlex.quote(project)}")
+    return _logged(ProjectNotFoundError(f"{subject} no project {project!r}, {near}", hint=hint))
 
 
-def entity_missing(name: str, *, held: str, entities: Iterable[str]) -> NotFoundError:
-    """The error for an entity of which nothing is there."""
-    known = sorted(entities)
-    near = _near(name, known, what=f"of its {len(known)}")
-    adding = _adding(f"-p {shlex.quote(name)}/PROJECT")
-    return _told(NotFoundError(f"{held} nothing of entity {name!r}, {near}", hint=adding))
+def entity_missing(name: str, *, subject: str, entities: Iterable[str]) -> NotFoundError:
+    """Return the error for an entity that has no run in the bundles."""
+    near = _near(name, sorted(entities))
+    hint = _fetch_hint(f"-p {shlex.quote(name)}/PROJECT")
+    return _logged(NotFoundError(f"{subject} no run of entity {name!r}, {near}", hint=hint))
 
 
-def sweep_missing(project: str, name: str, *, held: str, sweeps: Iterable[str]) -> NotFoundError:
-    """The error for a sweep of which no run is there."""
-    asked, known = f"{project}/{name}", sorted(sweeps)
-    near = _near(name, known, what=f"of the project's {len(known)}")
-    adding = _adding(f"--sweep {shlex.quote(asked)}")
-    return _told(NotFoundError(f"{held} no run of sweep {asked!r}, {near}", hint=adding))
+def sweep_missing(project: str, name: str, *, subject: str, sweeps: Iterable[str]) -> NotFoundError:
+    """Return the error for a sweep that has no run in the bundles."""
+    sweep = f"{project}/{name}"
+    near = _near(name, sorted(sweeps))
+    hint = _fetch_hint(f"--sweep {shlex.quote(sweep)}")
+    return _logged(NotFoundError(f"{subject} no run of sweep {sweep!r}, {near}", hint=hint))
 
 
-def files_missing(path: RunPath, names: Sequence[str], *, held: str, files: Sequence[str]) -> NotFoundError:
-    """The error for files that were named, none of which is there."""
-    asked = ", ".join(map(repr, names[:_NEAREST]))
-    near = _near(names[0], files, what=f"of the run's {len(files)}")
+def files_missing(
+    path: RunPath, names: Sequence[str], *, subject: str, files: Sequence[str]
+) -> NotFoundError:
+    """Return the error for files requested by name, none of which the run has in its bundle."""
+    near = _near(names[0], files)
     command = f"pull-logs fetch -r {shlex.quote(str(path))} --files {shlex.quote(names[0])} -o more.wandb.zip"
-    return _told(
+    return _logged(
         NotFoundError(
-            f"{held} no file {asked} of run {str(path)!r}, {near}",
-            hint=f"`{command}` pulls it, to be merged into this",
+            f"{subject} no file {listed(names)} of run {str(path)!r}, {near}",
+            hint=f"`{command}` downloads it, to be merged into this bundle",
         )
     )
 
 
 def field_missing(field: str, kind: str) -> str:
-    """What is said of a field of W&B's schema that no bundle can answer."""
+    """Return the message for a field of W&B's schema that no bundle can answer."""
     return (
         f"Cannot query field {field!r} on type {kind!r}: this server replays a bundle, which holds {HELD}; "
-        "for anything else ask W&B itself, or replace this call in the test"
+        "for anything else use W&B itself, or replace this call in the test"
     )
 
 
 def note_unknown_keys(path: RunPath, keys: Iterable[str], known: Iterable[str]) -> None:
-    """Log the metrics that were asked for and that no row of the run has.
+    """Log each requested metric that no row of the run has.
 
-    W&B answers such a question with no rows, and so does the server.
+    W&B answers such a request with no rows, and so does the server.
     """
     names = list(known)
     for key in keys:
         if key not in names:
-            near = _near(key, names, what=f"of its {len(names)}")
-            _LOG.warning("run %r has no metric %r, %s", str(path), key, near)
+            _LOG.warning("run %r has no metric %r, %s", str(path), key, _near(key, names))
 
 
 def of_bundles(names: Sequence[str]) -> str:
-    """The subject of a miss: the bundles by their file names."""
+    """Return the beginning of a message about something missing: the bundles by their file names."""
     if not names:
         return "there is no bundle yet: it has"
     if len(names) == 1:
         return f"the bundle {names[0]!r} has"
-    return f"the {len(names)} bundles ({_listed(names)}) have"
+    return f"the {len(names)} bundles ({listed(names, most=_MOST_BUNDLES)}) have"
 
 
-def _near(asked: str, known: Sequence[str], *, what: str) -> str:
-    """What is held that is like what was asked for, else the first of all there is."""
-    near = difflib.get_close_matches(asked[:_COMPARED], known, n=_NEAREST, cutoff=_CLOSE)
-    if near:
-        return f"the nearest {what} {'is' if len(near) == 1 else 'are'} {_listed(near)}"
-    return f"it has {_listed(known)}" if known else "and none at all"
+def _near(requested: str, known: Sequence[str]) -> str:
+    """Return the names most like the requested one, or the first of all names where none is like it."""
+    return did_you_mean(requested, known, otherwise=f"it has {listed(known)}" if known else "and none at all")
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, islice(names, _NEAREST)))
-    return shown if len(names) <= _NEAREST else f"{shown} and {len(names) - _NEAREST} more"
+def _fetch_hint(source: str) -> str:
+    return (
+        f"`pull-logs fetch {source} -o more.wandb.zip` downloads it, to be served with this bundle "
+        "or merged into it"
+    )
 
 
-def _adding(source: str) -> str:
-    return f"`pull-logs fetch {source} -o more.wandb.zip` pulls it, to be served beside or merged into this"
-
-
-def _told(error: NotFoundError) -> NotFoundError:
+def _logged(error: NotFoundError) -> NotFoundError:
     _LOG.warning("%s", error.message)
     return error

@@ -1,4 +1,4 @@
-"""The replay server on a port of its own: for a `with` block, or until Ctrl-C."""
+"""The replay server on a port of its own, for a `with` block or until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import os
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Unpack
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 
 from pull_logs.errors import NetworkError, UsageError
-from pull_logs.replay.data import MEMORY
 from pull_logs.replay.environment import applied, variables
-from pull_logs.replay.http import OnAsk, RequestCounts, build_app, is_loopback
+from pull_logs.replay.http import AppOptions, OnQuery, RequestCounts, build_app, is_loopback
 from pull_logs.snapshot import Bundle, open_bundle
 
 StrPath = str | os.PathLike[str]
@@ -33,11 +32,11 @@ class ReplayServer:
     """A server that is listening.
 
     Attributes:
-        url: What `WANDB_BASE_URL` is to be.
-        api_key: What `WANDB_API_KEY` is to be.
-        requests: What it was asked so far.
-        refused: The addresses that were asked for by way of it and are not its own, each with how often.
-        folder: A temporary folder for the SDK's cache and settings, gone when the server stops.
+        url: The value for `WANDB_BASE_URL`.
+        api_key: The value for `WANDB_API_KEY`.
+        requests: The requests so far, by operation.
+        refused: How often clients tried to reach each other address with this server as their proxy.
+        folder: A temporary folder for the SDK's cache and settings, removed when the server stops.
     """
 
     url: str
@@ -47,23 +46,23 @@ class ReplayServer:
     folder: Path
 
     def environment(self) -> dict[str, str]:
-        """The variables with which an unmodified `wandb.Api()` reads from this server, and from nothing else.
+        """Return the variables with which an unmodified `wandb.Api()` reads from this server only.
 
-        Its cache, configuration and data folders are in `folder`, `.netrc` is
-        empty, and W&B's own service process sends everything by way of this
-        server, which refuses any other address (see `environment.variables`).
+        The SDK's cache, configuration and data folders are in `folder`, `.netrc` is empty, and the SDK's
+        service process uses this server as its proxy, which refuses any other address
+        (see `environment.variables`).
         """
         return variables(self.url, self.api_key, self.folder, outside=os.environ)
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that says when it answers."""
+    """A uvicorn server that calls `on_start` when it is ready."""
 
     def __init__(self, app: Starlette, *, on_start: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http="h11",  # which hands on what a client asks its proxy for
+                http="h11",  # it passes on the address that a client requests of its proxy
                 lifespan="off",
                 ws="none",
                 log_config=None,
@@ -75,7 +74,7 @@ class _Server(uvicorn.Server):
         self._on_start = on_start
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then tell."""
+        """Start, then call `on_start`."""
         await super().startup(sockets=sockets)
         self._on_start()
 
@@ -86,13 +85,8 @@ def serve_bundle(
     host: str = LOOPBACK,
     port: int = 0,
     allow_remote: bool = False,
-    api_key: str | None = None,
-    entity: str | None = None,
-    hosts: Collection[str] = (),
-    memory: int = MEMORY,
-    shard_rows: int | None = None,
-    middleware: Sequence[Middleware] = (),
     set_environment: bool = False,
+    **options: Unpack[AppOptions],
 ) -> Iterator[ReplayServer]:
     """Serve bundles from a thread while the block runs.
 
@@ -102,37 +96,25 @@ def serve_bundle(
     Args:
         paths: Bundles, or their unzipped folders.
         host: The address to listen on.
-        port: 0 takes a free one.
-        allow_remote: Whether `host` may be one that other machines reach.
-        api_key: The key that queries must carry; None makes one.
-        entity: The default entity; None takes that of the first run.
-        hosts: Names besides loopback and `host` by which requests may call this machine.
-        memory: Bytes that decoded histories, and again encoded exports, may take.
-        shard_rows: Rows that one exported file has at most; None exports each run as one file.
-        middleware: More ASGI middleware, such as latency or faults for a test.
+        port: The port; 0 picks a free one.
+        allow_remote: Whether `host` may be an address that other machines can reach.
         set_environment: Whether `wandb.Api()` in this process reads from the server while the block runs;
-            otherwise `ReplayServer.environment` has what a child process needs.
+            otherwise `ReplayServer.environment` returns the variables for a child process.
+        options: See `AppOptions`; requests may always be sent to `host`.
 
     Yields:
         The server, ready to answer.
 
     Raises:
-        UsageError: No bundle is named, `host` is not loopback and `allow_remote` is false, or
+        UsageError: There are no paths, `host` is not loopback and `allow_remote` is false, or
             `shard_rows` is less than 1.
-        NetworkError: The address cannot be listened on.
+        NetworkError: The server cannot listen on the address.
         PullLogsError: A bundle cannot be opened.
     """
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(host, port, allow_remote=allow_remote))
-        app = build_app(
-            _open_all(stack, paths),
-            api_key=api_key,
-            entity=entity,
-            hosts=(host, *hosts),
-            memory=memory,
-            shard_rows=shard_rows,
-            middleware=middleware,
-        )
+        options["hosts"] = (host, *options.get("hosts", ()))
+        app = build_app(_open_all(stack, paths), **options)
         server = _describe(stack, app, listening)
         stack.enter_context(_running(app, listening, server.url))
         if set_environment:
@@ -141,25 +123,25 @@ def serve_bundle(
 
 
 @contextmanager
-def serve_asking(
-    bundles: Sequence[Bundle], *, on_ask: OnAsk, entity: str | None = None
+def serve_open_bundles(
+    bundles: Sequence[Bundle], *, on_query: OnQuery, entity: str | None = None
 ) -> Iterator[ReplayServer]:
-    """Serve open bundles from a thread, and those that `on_ask` gives when something is asked for.
+    """Serve bundles that are already open, and those that `on_query` returns, from a thread.
 
     Args:
-        bundles: There may be none.
-        on_ask: Told what each query asks for before it is answered (see `build_app`).
-        entity: The default entity; None takes that of the first run.
+        bundles: The bundles; possibly none at first.
+        on_query: Called with the targets of each query before it is answered (see `build_app`).
+        entity: The default entity; None uses the entity of the first run.
 
     Yields:
         The server, ready to answer.
 
     Raises:
-        NetworkError: No port can be listened on.
+        NetworkError: The server cannot listen on a port.
     """
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(LOOPBACK, 0, allow_remote=False))
-        app = build_app(bundles, entity=entity, on_ask=on_ask)
+        app = build_app(bundles, entity=entity, on_query=on_query)
         server = _describe(stack, app, listening)
         stack.enter_context(_running(app, listening, server.url))
         yield server
@@ -174,19 +156,19 @@ def serve_forever(
     entity: str | None = None,
     on_ready: Callable[[ReplayServer], None],
 ) -> None:
-    """Serve bundles until Ctrl-C, which ends it quietly.
+    """Serve bundles until Ctrl-C.
 
     Args:
         paths: Bundles, or their unzipped folders.
         host: The address to listen on.
-        port: 0 takes a free one.
-        allow_remote: Whether `host` may be one that other machines reach.
-        entity: The default entity; None takes that of the first run.
-        on_ready: Called once, when the server answers.
+        port: The port; 0 picks a free one.
+        allow_remote: Whether `host` may be an address that other machines can reach.
+        entity: The default entity; None uses the entity of the first run.
+        on_ready: Called once, when the server is ready.
 
     Raises:
-        UsageError: No bundle is named, or `host` is not loopback and `allow_remote` is false.
-        NetworkError: The address cannot be listened on.
+        UsageError: There are no paths, or `host` is not loopback and `allow_remote` is false.
+        NetworkError: The server cannot listen on the address.
         PullLogsError: A bundle cannot be opened.
     """
     with ExitStack() as stack:
@@ -226,7 +208,7 @@ def _listen(host: str, port: int, *, allow_remote: bool) -> socket.socket:
             f"{host!r} is not a loopback address",
             hint="other machines could read the bundle; allow that explicitly",
         )
-    # Of the TCP protocol by name: asyncio only then sends small answers without delay.
+    # The protocol is given because asyncio disables Nagle's algorithm only on sockets that name TCP.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -248,7 +230,7 @@ def _open_all(stack: ExitStack, paths: Sequence[StrPath]) -> list[Bundle]:
 
 def _describe(stack: ExitStack, app: Starlette, listening: socket.socket) -> ReplayServer:
     host, port = listening.getsockname()[:2]
-    shown = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - the address that stands for all
+    shown = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - the address for all interfaces
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-replay-")))
     return ReplayServer(
         url=f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}",

@@ -1,4 +1,4 @@
-"""Servers that are kept: one a set of bundles, started when the first asks for it."""
+"""Replay servers shared by several users: one per set of bundles, started when first requested."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _Identity = tuple[str, int, int, int]
 
 
 class SharedServers:
-    """Gives the same server for the same bundles until it is closed."""
+    """Starts one server per set of bundles and keeps it running until `close`."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._running: dict[tuple[_Identity, ...], ReplayServer] = {}
 
     def serve(self, paths: Sequence[Path]) -> ReplayServer:
-        """A server over these bundles as they are now; a file that was replaced gets a new one.
+        """Return the server over these bundles; a file that was replaced since gets a new server.
 
         Raises:
             PullLogsError: A bundle cannot be opened or served.

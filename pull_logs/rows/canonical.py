@@ -1,16 +1,15 @@
-"""The law of a row: what a raw row means, whichever way it came in.
+"""The canonical form of a row: the same for equal rows, whichever source they came from.
 
-A raw row is a dict of JSON-like values as a parquet shard, a live page, a
-local log or another bundle delivers it. `canon_row` gives its one canonical
-form; two raw rows say the same if and only if their canonical forms are the
-same, kinds compared (`same`). `canon_record` does it for configs and
-summaries, where null is a value of its own and stays.
+A raw row is a dict of JSON-like values as a Parquet shard, a live page, a local log or another bundle
+delivers it. `canon_row` returns its canonical form; two raw rows are equal if and only if their canonical
+forms are, kinds compared (`same`). `canon_record` does the same for configs and summaries, where null is a
+value and is kept.
 
-In text, canonical JSON is strict JSON: members sorted by code point, no
-spaces, no escapes but the required ones, floats in Python's shortest spelling,
-and NaN and the infinities as the strings "NaN", "Infinity" and "-Infinity".
-Those strings and the floats are the same value under the law, so nothing is
-lost by it.
+Canonical JSON text is strict JSON: members sorted by code point, no spaces, only the required escapes, floats
+as Python's `repr` writes them, and NaN and the infinities as the strings "NaN", "Infinity" and "-Infinity".
+These strings and the floats have the same canonical form, so nothing is lost.
+
+See docs/concepts/rows.md, "Canonical rows".
 """
 
 from __future__ import annotations
@@ -18,9 +17,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pull_logs.errors import DataError
@@ -29,30 +26,15 @@ STEP = "_step"
 TIMESTAMP = "_timestamp"
 
 INT_MIN, INT_LIMIT = -(2**63), 2**63
-MAX_DEPTH = 200
-"""Nesting that a value may have; W&B's own interface flattens far earlier."""
+MAX_VALUE_DEPTH = 200
+"""Greatest nesting of a value; W&B's own interface flattens far earlier."""
 
 _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class Lane(IntEnum):
-    """Where a row came from; on a conflict the greater lane wins."""
-
-    SHARD = 1
-    LIVE = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Fragment:
-    """A canonical row, or a part of one, and the lane it came by."""
-
-    lane: Lane
-    row: Mapping[str, Any]
-
-
 def canon_number(value: float) -> int | float:
-    """A number by its value: an int where integral in [-2^63, 2^63), else a double, else an exact int."""
+    """Return a number by its value: an int where integral in [-2^63, 2^63), else a double, else an exact int."""
     if isinstance(value, int):
         if INT_MIN <= value < INT_LIMIT:
             return int(value)
@@ -67,21 +49,21 @@ def canon_number(value: float) -> int | float:
 
 
 def canon_text(value: str) -> str:
-    """Text with each lone surrogate replaced by U+FFFD, otherwise untouched."""
+    """Return text with each lone surrogate replaced by U+FFFD, otherwise unchanged."""
     return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
 
 
 def _canon(value: Any, *, keep_null: bool, depth: int) -> Any:
-    """The canonical value, or None both for null and, in rows, for a dict that ends up empty."""
+    """Return the canonical value; None for null and, in rows, for a dict that has no members left."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
         return _NONFINITE[value] if value in _NONFINITE else canon_text(value)
     if isinstance(value, (int, float)):
         return canon_number(value)
-    if depth >= MAX_DEPTH:
-        raise DataError(f"a value is nested deeper than {MAX_DEPTH} levels")
-    # That a dict is one, the abstract class takes long to say.
+    if depth >= MAX_VALUE_DEPTH:
+        raise DataError(f"a value is nested deeper than {MAX_VALUE_DEPTH} levels")
+    # `isinstance` is much slower for the abstract class alone.
     if isinstance(value, (dict, Mapping)):
         members = {}
         for key, item in value.items():
@@ -95,7 +77,7 @@ def _canon(value: Any, *, keep_null: bool, depth: int) -> Any:
 
 
 def canon_value(value: Any) -> Any:
-    """The canonical form of one cell of a row; None where the cell is absent.
+    """Return the canonical form of one cell of a row; None where the cell is absent.
 
     Raises:
         DataError: The value is not JSON-like, or nested too deep.
@@ -104,7 +86,7 @@ def canon_value(value: Any) -> Any:
 
 
 def canon_members(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The canonical form of a row's members, `_step` asked for by nobody (system metrics have none).
+    """Return the canonical form of a row's members; `_step` is not required (system metrics have none).
 
     Raises:
         DataError: A value is not JSON-like, or nested too deep.
@@ -113,10 +95,10 @@ def canon_members(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def canon_step(value: Any) -> int:
-    """A step: an integral number in [-2^63, 2^63), of whatever type.
+    """Return a step: an integral number in [-2^63, 2^63), given in any numeric type.
 
     Raises:
-        DataError: It is no such number.
+        DataError: It is not such a number.
     """
     step = canon_value(value)
     if isinstance(step, int) and not isinstance(step, bool) and INT_MIN <= step < INT_LIMIT:
@@ -125,10 +107,10 @@ def canon_step(value: Any) -> int:
 
 
 def canon_row(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The canonical form of a raw row, with `_step` an int.
+    """Return the canonical form of a raw row, with `_step` as an int.
 
     Raises:
-        DataError: `_step` is absent or no whole number, or a value is not JSON-like.
+        DataError: `_step` is absent or not a whole number, or a value is not JSON-like.
     """
     row = canon_members(raw)
     row[STEP] = canon_step(row.get(STEP))
@@ -136,7 +118,7 @@ def canon_row(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def canon_record(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The canonical form of a config or a summary: as a row's, but nulls and empty dicts stay.
+    """Return the canonical form of a config or a summary: as of a row, but nulls and empty dicts are kept.
 
     Raises:
         DataError: A value is not JSON-like, or nested too deep.
@@ -147,17 +129,13 @@ def canon_record(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def spell(value: Any) -> Any:
-    """A canonical value for strict JSON: NaN and the infinities, at every depth, as their strings."""
+    """Return a canonical value for strict JSON: NaN and the infinities, at every depth, as their strings."""
     if isinstance(value, float):
-        return (
-            value
-            if math.isfinite(value)
-            else "NaN"
-            if value != value
-            else "Infinity"
-            if value > 0
-            else "-Infinity"
-        )
+        if math.isfinite(value):
+            return value
+        if value != value:
+            return "NaN"
+        return "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, dict):
         return {key: spell(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -166,7 +144,7 @@ def spell(value: Any) -> Any:
 
 
 def canonical_text(value: Any) -> str:
-    """Canonical JSON of a canonical value."""
+    """Return the canonical JSON of a canonical value."""
     try:
         return json.dumps(value, allow_nan=False, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     except ValueError:
@@ -191,7 +169,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether two canonical values are the same, kinds compared: `1` is not `True`, NaN is NaN."""
+    """Return whether two canonical values are the same, kinds compared: `1` is not `True`, NaN is NaN."""
     if type(left) is not type(right):
         return False
     if isinstance(left, dict):
@@ -199,31 +177,3 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, list):
         return len(left) == len(right) and all(map(same, left, right))
     return bool(left == right) or (left != left and right != right)
-
-
-def merge_rows(fragments: Iterable[Fragment]) -> list[dict[str, Any]]:
-    """One row per step, in step order, of canonical fragments in any order.
-
-    Where fragments of a step conflict on a key, the greater lane wins, then the
-    greater `_timestamp` of the fragment, then the greater canonical text (its
-    UTF-8 bytes).
-    """
-    steps: dict[int, list[Fragment]] = {}
-    for fragment in fragments:
-        steps.setdefault(fragment.row[STEP], []).append(fragment)
-    return [
-        dict(found[0].row) if len(found) == 1 else _merge_step(found) for _, found in sorted(steps.items())
-    ]
-
-
-def _merge_step(fragments: Sequence[Fragment]) -> dict[str, Any]:
-    ranked: dict[str, tuple[tuple[int, float, bytes], Any]] = {}
-    for fragment in fragments:
-        stamp = fragment.row.get(TIMESTAMP)
-        if isinstance(stamp, bool) or not isinstance(stamp, (int, float)) or stamp != stamp:
-            stamp = -math.inf
-        for key, value in fragment.row.items():
-            rank = (int(fragment.lane), stamp, canonical_text(value).encode())
-            if key not in ranked or rank > ranked[key][0]:
-                ranked[key] = (rank, value)
-    return {key: value for key, (_, value) in ranked.items()}

@@ -1,10 +1,8 @@
-"""One column of a batch: what kind each cell is, and which Arrow array holds it.
+"""One column of a batch: the kind of each cell, and the Arrow array that holds it.
 
-A cell is the canonical value of one key in one row (`canon`). A `Column` keeps
-the cells that fit one Arrow type in an array and the rest by row; the rest
-goes to the residual column of the batch. What fits is decided here, by looking
-at the kinds of the values before Arrow does: `pa.array([1.5, True])` silently
-gives `[1.5, 1.0]`.
+A cell is the canonical value of one key in one row (`canonical`). A `Column` keeps the cells that fit one
+Arrow type in an array and the others by row; these go to the residual column of the batch. The kinds of the
+values decide what fits, before Arrow sees them: `pa.array([1.5, True])` silently gives `[1.5, 1.0]`.
 """
 
 from __future__ import annotations
@@ -12,33 +10,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from pull_logs.errors import DataError
+from pull_logs.rows.arrays import (
+    MAX_EXACT_INTEGER,
+    Floats,
+    Ints,
+    Mask,
+    all_integral,
+    canonical_doubles,
+    double_array,
+    python_values,
+    text_array,
+)
 from pull_logs.rows.canonical import INT_LIMIT, INT_MIN, canon_members, canon_text, canonical_text
 
-Floats: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
-Mask: TypeAlias = NDArray[np.bool_]
-
-EXACT = 2**53
-"""Every integer of at most this magnitude is exactly a double."""
-
-_MINUS_ZERO, _NAN = np.array([-0.0, np.nan]).view(np.int64)
-"""The bits of the one, which are the least that there are, and of the canonical other."""
-
-_AT_A_GLANCE = 1 << 20
-"""Doubles up to which several arrays are looked at together."""
-
-_NONFINITE = frozenset({"NaN", "Infinity", "-Infinity"})
+NONFINITE = ("NaN", "Infinity", "-Infinity")
+"""Texts that stand for floats."""
 
 
 class CellKind(IntEnum):
-    """What one cell is: the byte that stands for it in the rows hash."""
+    """The kind of one cell: the byte that represents it in the rows hash."""
 
     MISSING = 0
     DOUBLE = 1
@@ -71,7 +67,7 @@ _KINDS = {arrow_type.id: kind for kind, arrow_type in ARROW_TYPES.items()}
 
 
 def column_kind(arrow_type: pa.DataType) -> ColumnKind | None:
-    """The kind whose Arrow type this is; None for a type that no batch has."""
+    """Return the kind of column that has this Arrow type; None for a type that no batch has."""
     return _KINDS.get(arrow_type.id)
 
 
@@ -89,48 +85,38 @@ class Column:
     rest: Mapping[int, Any] = field(default_factory=dict)
 
 
-def exact_doubles(values: Ints) -> Mask:
-    """Which integers are exactly a double."""
-    if not len(values) or (values.min() >= -EXACT and values.max() <= EXACT):
-        return np.ones(len(values), dtype=np.bool_)
-    doubles = values.astype(np.float64)
-    # 2**63 - 1 rounds up to 2**63, which no int64 holds.
-    inside = doubles < float(INT_LIMIT)
-    back: Ints = np.where(inside, doubles, 0.0).astype(np.int64)
-    exact: Mask = inside & (back == values)
-    return exact
-
-
 @dataclass(frozen=True, slots=True)
-class Spelled:
-    """A list or dict that stays as it is spelled in a residual column: the canonical JSON of a cell."""
+class JsonText:
+    """A list or dict of a residual column, kept as the canonical JSON text that it has there."""
 
     text: str
 
 
 def cell_kind(value: Any) -> CellKind:
-    """The kind of a canonical value."""
+    """Return the kind of a canonical value."""
     if isinstance(value, bool):
         return CellKind.TRUE if value else CellKind.FALSE
     if isinstance(value, float):
         return CellKind.DOUBLE
     if isinstance(value, int):
-        exact = -EXACT <= value <= EXACT or (INT_MIN <= value < INT_LIMIT and int(float(value)) == value)
+        exact = -MAX_EXACT_INTEGER <= value <= MAX_EXACT_INTEGER or (
+            INT_MIN <= value < INT_LIMIT and int(float(value)) == value
+        )
         return CellKind.DOUBLE if exact else CellKind.INTEGER
     return CellKind.STRING if isinstance(value, str) else CellKind.OTHER
 
 
 @dataclass(slots=True)
-class Tally:
-    """How many cells of a column are of which kind.
+class KindCounts:
+    """The number of cells of a column by kind.
 
     Attributes:
         doubles: Numbers that are exactly a double.
         integers: Integers that are not, within 64 bits.
-        wide: Whether a number is there that no int64 holds.
+        wide: Whether there is a number that no int64 holds.
         bools: True and false.
         strings: Text.
-        others: What no type holds: lists, dicts, and integers beyond 64 bits that are not exactly a double.
+        others: Cells that fit no type: lists, dicts, and integers beyond 64 bits that are not exactly a double.
     """
 
     doubles: int = 0
@@ -159,7 +145,7 @@ class Tally:
             self.bools += 1
 
     def add_integers(self, values: Ints, exact: Mask) -> None:
-        """Count integers, by which of them are exactly a double."""
+        """Count integers, of which those in the mask are exactly a double."""
         found = int(exact.sum())
         self.doubles += found
         self.integers += len(values) - found
@@ -167,10 +153,10 @@ class Tally:
     def add_doubles(self, values: Floats) -> None:
         """Count doubles."""
         self.doubles += len(values)
-        self.wide = self.wide or not _all_integral(values)
+        self.wide = self.wide or not all_integral(values)
 
     def winner(self) -> ColumnKind | None:
-        """The kind with the most fitting cells; ties in the order number, bool, string."""
+        """Return the kind with the most fitting cells; ties in the order number, bool, string."""
         if self.doubles and not (self.integers or self.bools or self.strings):
             return ColumnKind.DOUBLE
         number = ColumnKind.INTEGER if self.integers and not self.wide else ColumnKind.DOUBLE
@@ -178,7 +164,7 @@ class Tally:
         return best if self.fitting(best) else None
 
     def fitting(self, kind: ColumnKind) -> int:
-        """How many cells a column of this kind holds."""
+        """Return how many of the cells fit a column of this kind."""
         match kind:
             case ColumnKind.DOUBLE:
                 return self.doubles
@@ -190,125 +176,14 @@ class Tally:
                 return self.strings
 
     def spills(self) -> bool:
-        """Whether some cell does not fit the kind that wins."""
+        """Return whether some cell does not fit the winning kind."""
         kind = self.winner()
         held = 0 if kind is None else self.fitting(kind)
         return self.doubles + self.integers + self.bools + self.strings + self.others > held
 
 
-def _integral(values: Floats) -> Mask:
-    """Which doubles an int64 holds."""
-    whole: Mask = (np.floor(values) == values) & (values >= float(INT_MIN)) & (values < float(INT_LIMIT))
-    return whole
-
-
-def _all_integral(values: Floats) -> bool:
-    """Whether an int64 holds every double; most columns tell by their first one."""
-    return not len(values) or (float(values[0]).is_integer() and bool(_integral(values).all()))
-
-
-def canonical_doubles(values: Floats) -> Floats:
-    """A copy in which `-0.0` is `0.0` and every NaN has the same bits."""
-    plain: Floats = values + 0.0
-    nans = np.isnan(plain)
-    if nans.any():
-        plain[nans] = np.nan
-    return plain
-
-
-def _are_canonical(values: Floats) -> bool:
-    bits = values.view(np.int64)
-    if np.minimum.reduce(bits) == _MINUS_ZERO:
-        return False
-    greatest = np.maximum.reduce(values)
-    return bool(greatest == greatest or (bits[np.isnan(values)] == _NAN).all())
-
-
-def canonical_arrays(arrays: Sequence[pa.Array]) -> list[pa.Array]:
-    """The arrays with canonical doubles, each of them itself if they are already."""
-    stored = [_stored_doubles(array) for array in arrays if pa.types.is_float64(array.type)]
-    # One look at all of them costs less than one at each, as long as it copies little.
-    if 0 < sum(map(len, stored)) <= _AT_A_GLANCE and _are_canonical(np.concatenate(stored)):
-        return list(arrays)
-    return [_canonical_array(array) for array in arrays]
-
-
-def _canonical_array(array: pa.Array) -> pa.Array:
-    """A typed array whose doubles are canonical: itself, if they are already."""
-    if not pa.types.is_float64(array.type):
-        return array
-    # What lies under a null counts here as well; that may cost a copy, never a value.
-    stored = _stored_doubles(array)
-    if not len(stored) or _are_canonical(stored):
-        return array
-    return pa.array(canonical_doubles(stored), mask=missing(array) if array.null_count else None)
-
-
-def missing(array: pa.Array) -> Mask:
-    """Which cells of an array are null."""
-    if not array.null_count:
-        return np.zeros(len(array), dtype=np.bool_)
-    mask: Mask = dense(array.is_null())
-    return mask
-
-
-def present_doubles(array: pa.Array) -> Floats:
-    """The cells of a double array that are not null."""
-    values: Floats = dense(array.drop_null() if array.null_count else array)
-    return values
-
-
-def present_integers(array: pa.Array) -> Ints:
-    """The cells of an int64 array that are not null."""
-    values: Ints = dense(array.drop_null() if array.null_count else array)
-    return values
-
-
-def dense(array: pa.Array) -> NDArray[Any]:
-    """The values of an array of numbers or bools without nulls, not to be written to.
-
-    pyarrow's own `to_numpy` imports pandas, and so do `pa.array` and `pa.scalar`: what reads does without both.
-    """
-    if pa.types.is_boolean(array.type):
-        return np.from_dlpack(array.cast(pa.uint8())).view(np.bool_)
-    return np.from_dlpack(array)
-
-
-def doubles_of(array: pa.Array) -> Floats:
-    """The cells of a double array, NaN where it is null."""
-    if not array.null_count:
-        plain: Floats = dense(array)
-        return plain
-    return np.where(dense(array.is_valid()), _stored_doubles(array), np.nan)
-
-
-def _stored_doubles(array: pa.Array) -> Floats:
-    """The numbers that a double array stores, whatever they are where it is null."""
-    if not len(array):
-        return np.zeros(0, dtype=np.float64)
-    return np.frombuffer(array.buffers()[1], np.float64, count=len(array), offset=array.offset * 8)
-
-
-def flat(column: pa.ChunkedArray) -> pa.Array:
-    """A column of a table as one array.
-
-    Raises:
-        DataError: It holds more text than one array can.
-    """
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        if array.num_chunks == 1:
-            return array.chunk(0)
-        if array.num_chunks:
-            raise DataError("a column of one batch holds more than 2 GiB of text")
-        return pa.array([], type=column.type)
-    return array
-
-
 def column_of_values(values: Sequence[Any], *, rows: Ints | None, length: int) -> Column:
-    """The column of raw values of one key.
+    """Return the column of raw values of one key.
 
     Args:
         values: The values, none of them None.
@@ -321,9 +196,8 @@ def column_of_values(values: Sequence[Any], *, rows: Ints | None, length: int) -
     plain = _plain_array(values, rows=rows, length=length)
     if plain is not None:
         return Column(plain)
-    places = range(length) if rows is None else rows.tolist()
     cells = {}
-    for row, value in zip(places, values, strict=True):
+    for row, value in zip(range(length) if rows is None else rows.tolist(), values, strict=True):
         # Under a key, as in a row: a value may nest one level less than a row does.
         cell = canon_members({"": value}).get("")
         if cell is not None:
@@ -332,15 +206,15 @@ def column_of_values(values: Sequence[Any], *, rows: Ints | None, length: int) -
 
 
 def column_of_cells(cells: Mapping[int, Any], *, length: int) -> Column:
-    """The column of canonical cells by row, typed by what most of them are."""
-    tally = Tally()
+    """Return the column of canonical cells by row, of the kind that most of them have."""
+    counts = KindCounts()
     for value in cells.values():
-        tally.add(value)
-    return place(cells, tally.winner(), length=length)
+        counts.add(value)
+    return column_of_kind(cells, counts.winner(), length=length)
 
 
-def place(cells: Mapping[int, Any], kind: ColumnKind | None, *, length: int) -> Column:
-    """The column of canonical cells by row, typed as asked; what does not fit is its rest."""
+def column_of_kind(cells: Mapping[int, Any], kind: ColumnKind | None, *, length: int) -> Column:
+    """Return the column of canonical cells by row, of the given kind; cells that do not fit are its rest."""
     if kind is None:
         return Column(None, cells)
     fitting: dict[int, Any] = {}
@@ -349,16 +223,15 @@ def place(cells: Mapping[int, Any], kind: ColumnKind | None, *, length: int) -> 
         (fitting if _fits(value, kind) else rest)[row] = value
     if not fitting:
         return Column(None, rest)
-    dense: list[Any] = [None] * length
+    values: list[Any] = [None] * length
     if kind is ColumnKind.DOUBLE:
         for row, value in fitting.items():
-            dense[row] = float(value)
+            values[row] = float(value)
     else:
         for row, value in fitting.items():
-            dense[row] = value
-    return Column(
-        text_array(dense) if kind is ColumnKind.STRING else pa.array(dense, ARROW_TYPES[kind]), rest
-    )
+            values[row] = value
+    typed = text_array(values) if kind is ColumnKind.STRING else pa.array(values, ARROW_TYPES[kind])
+    return Column(typed, rest)
 
 
 def _fits(value: Any, kind: ColumnKind) -> bool:
@@ -375,44 +248,32 @@ def _fits(value: Any, kind: ColumnKind) -> bool:
             return False
 
 
-def text_array(values: Sequence[str | None]) -> pa.Array:
-    """A string array.
-
-    Raises:
-        DataError: It would hold more text than one array can.
-    """
-    array = pa.array(values, pa.string())
-    if isinstance(array, pa.ChunkedArray):
-        raise DataError("a column of one batch holds more than 2 GiB of text")
-    return array
-
-
 def _plain_array(values: Sequence[Any], *, rows: Ints | None, length: int) -> pa.Array | None:
-    """An array of values that are all doubles, all bools or all text; None when they are anything else."""
+    """Return the array of values that are all doubles, all bools or all text; None for any other values."""
     kinds = set(map(type, values))
     if kinds == {bool}:
         return pa.array(_spread(values, rows, length), pa.bool_())
-    if kinds == {str} and _NONFINITE.isdisjoint(values):
+    if kinds == {str} and set(NONFINITE).isdisjoint(values):
         return text_array(_spread([canon_text(text) for text in values], rows, length))
     if kinds and kinds <= {int, float}:
         doubles = _exact(values, integers=int in kinds)
-        return None if doubles is None else _double_array(canonical_doubles(doubles), rows, length)
+        return None if doubles is None else double_array(canonical_doubles(doubles), rows, length)
     return None
 
 
 def _exact(values: Sequence[float], *, integers: bool) -> Floats | None:
-    """The numbers as doubles; None when an integer among them may not be exactly one."""
+    """Return the numbers as doubles; None when an integer among them may not be exactly one."""
     try:
         doubles: Floats = np.array(values, dtype=np.float64)
     except OverflowError:
         return None
-    if integers and not (np.abs(doubles[np.isfinite(doubles)]) < EXACT).all():
+    if integers and not (np.abs(doubles[np.isfinite(doubles)]) < MAX_EXACT_INTEGER).all():
         return None
     return doubles
 
 
 def _spread(values: Sequence[Any], rows: Ints | None, length: int) -> Sequence[Any]:
-    """The values at their rows, None elsewhere."""
+    """Return `length` values: the given ones at their rows, None elsewhere."""
     if rows is None:
         return values
     spread: list[Any] = [None] * length
@@ -421,47 +282,18 @@ def _spread(values: Sequence[Any], rows: Ints | None, length: int) -> Sequence[A
     return spread
 
 
-def _double_array(values: Floats, rows: Ints | None, length: int) -> pa.Array:
-    if rows is None:
-        return pa.array(values)
-    spread = np.zeros(length, dtype=np.float64)
-    absent = np.ones(length, dtype=np.bool_)
-    spread[rows] = values
-    absent[rows] = False
-    return pa.array(spread, mask=absent)
-
-
 def cells_of(typed: pa.Array) -> Iterator[tuple[int, Any]]:
-    """The canonical cells of a typed array, with their rows."""
+    """Iterate over the canonical cells of a typed array, with their rows."""
     return ((row, value) for row, value in enumerate(python_values(typed)) if value is not None)
 
 
-def python_values(typed: pa.Array) -> list[Any]:
-    """The canonical values of a typed array, None where it is null."""
-    if not pa.types.is_float64(typed.type):
-        values: list[Any] = typed.to_pylist()
-        return values
-    doubles = doubles_of(typed)
-    whole = _integral(doubles)
-    if whole.all():
-        return list(doubles.astype(np.int64).tolist())
-    cells: list[Any] = doubles.tolist()
-    rows = np.flatnonzero(whole)
-    for row, value in zip(rows.tolist(), doubles[rows].astype(np.int64).tolist(), strict=True):
-        cells[row] = value
-    if typed.null_count:
-        for row in np.flatnonzero(missing(typed)).tolist():
-            cells[row] = None
-    return cells
-
-
 def cell_text(value: Any) -> str:
-    """Canonical JSON of a canonical value.
+    """Return the canonical JSON of a canonical value.
 
     Raises:
         DataError: The value has an integer too long to be written (Python's limit, 4300 digits).
     """
-    if isinstance(value, Spelled):
+    if isinstance(value, JsonText):
         return value.text
     try:
         return canonical_text(value)
@@ -470,5 +302,5 @@ def cell_text(value: Any) -> str:
 
 
 def utf8_order(names: Iterable[str]) -> list[str]:
-    """Names sorted by their UTF-8 bytes."""
+    """Return the names sorted by their UTF-8 bytes."""
     return sorted(names, key=str.encode)

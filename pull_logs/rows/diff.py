@@ -1,8 +1,7 @@
-"""Two histories side by side, step by step, with a row group of each in memory.
+"""Compare two histories step by step, with one row group of each in memory.
 
-Most cells are in typed columns and are compared by Arrow. Python looks only at
-the rows whose residual texts differ, and at keys that have one type here and
-another there.
+Arrow compares the cells of typed columns, which are most of them. Python compares the rows whose residual
+texts differ, and the keys that have different types in the two histories.
 """
 
 from __future__ import annotations
@@ -13,22 +12,31 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pull_logs.errors import DataError
+from pull_logs.rows.arrays import (
+    Ints,
+    Mask,
+    flat,
+    null_rows,
+    present_rows,
+    python_values,
+    same_cells,
+    take_rows,
+)
 from pull_logs.rows.batches import RESIDUAL, RESIDUAL_ONLY, batch_rows, steps_of
 from pull_logs.rows.canonical import STEP, same
-from pull_logs.rows.cells import Ints, Mask, dense, flat, missing, python_values, utf8_order
+from pull_logs.rows.cells import utf8_order
 
 
 @dataclass(frozen=True, slots=True)
 class KeyChanges:
-    """Which of the rows that both histories have differ in one key.
+    """The rows, of those that both histories have, that differ in one key.
 
     Attributes:
-        lost: The old row has the key and the new one has not.
-        gained: The new row has the key and the old one has not.
-        changed: Both have it, with other values.
+        lost: The old row has the key and the new one does not.
+        gained: The new row has the key and the old one does not.
+        changed: Both have it, with different values.
     """
 
     lost: Mask
@@ -42,15 +50,15 @@ class KeyChanges:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """What two histories have between the same steps.
+class HistoryDiff:
+    """The difference of two histories within one range of steps.
 
     Attributes:
-        old: The rows of the old history whose steps the new one has too.
-        new: These rows as the new history has them.
+        old: The rows of the old history whose steps are in both.
+        new: The rows of the new history with the same steps.
         gone: The steps that only the old history has, ascending.
         added: The steps that only the new history has, ascending.
-        keys: Per key in which `old` and `new` differ, where; in the order of the keys' UTF-8 bytes.
+        keys: For each key in which `old` and `new` differ, the rows; in the order of the keys' UTF-8 bytes.
     """
 
     old: pa.Table
@@ -60,35 +68,35 @@ class Window:
     keys: Mapping[str, KeyChanges]
 
     def values(self, key: str, row: int) -> tuple[Any, Any]:
-        """The canonical values of a key in a row of `old` and of `new`; None where it has none."""
+        """Return the canonical values of a key in a row of `old` and of `new`; None where a row lacks it."""
         pair = [next(batch_rows(table.slice(row, 1), {key})).get(key) for table in (self.old, self.new)]
         return pair[0], pair[1]
 
 
-def compare_histories(old: Iterable[pa.Table], new: Iterable[pa.Table]) -> Iterator[Window]:
-    """Walk through two histories at once.
+def compare_histories(old: Iterable[pa.Table], new: Iterable[pa.Table]) -> Iterator[HistoryDiff]:
+    """Compare two histories, reading both at once.
 
     Args:
-        old: Batches in step order, one row a step, as `Run.batches` gives them.
-        new: The other ones.
+        old: Batches in step order, one row per step, as `Run.batches` gives them.
+        new: The batches of the other history.
 
     Yields:
-        Windows in step order that together cover all rows of both.
+        The differences of consecutive ranges of steps that together cover all rows of both.
 
     Raises:
-        DataError: A residual column is not what a batch may hold, or steps do not ascend.
+        DataError: A residual column is not valid, or steps do not ascend.
     """
-    left, right = _Side(old), _Side(new)
+    left, right = _History(old), _History(new)
     while True:
-        filled = [side for side in (left, right) if side.fill()]
+        filled = [history for history in (left, right) if history.fill()]
         if not filled:
             return
-        limit = min(side.last for side in filled)
+        limit = min(history.last for history in filled)
         yield _compare(left.take(limit), right.take(limit))
 
 
-class _Side:
-    """A history that is read up to a step at a time."""
+class _History:
+    """A history that is read up to one step at a time."""
 
     def __init__(self, batches: Iterable[pa.Table]) -> None:
         self._batches = iter(batches)
@@ -96,7 +104,7 @@ class _Side:
         self._before: int | None = None
 
     def fill(self) -> bool:
-        """Have rows at hand; False at the end."""
+        """Make sure that rows are available; return False at the end."""
         while not self._held.num_rows:
             batch = next(self._batches, None)
             if batch is None:
@@ -106,49 +114,49 @@ class _Side:
         return True
 
     def _check(self, steps: Ints) -> None:
-        """Refuse what a bundle of ours never holds: by steps out of order this would walk for ever."""
+        """Refuse steps out of order, which no bundle has and with which the comparison would never end."""
         if not len(steps):
             return
-        behind = self._before is not None and int(steps[0]) <= self._before
-        if behind or (steps[1:] <= steps[:-1]).any():
+        repeated = self._before is not None and int(steps[0]) <= self._before
+        if repeated or (steps[1:] <= steps[:-1]).any():
             raise DataError("its steps do not ascend")
         self._before = int(steps[-1])
 
     @property
     def last(self) -> int:
-        """The last step at hand."""
+        """The last step that is available."""
         return int(steps_of(self._held)[-1])
 
     def take(self, limit: int) -> pa.Table:
-        """The rows at hand up to this step, it included."""
+        """Take the available rows up to and including this step."""
         count = int(np.searchsorted(steps_of(self._held), limit, "right"))
         taken, self._held = self._held.slice(0, count), self._held.slice(count)
         return taken
 
 
-def _compare(old: pa.Table, new: pa.Table) -> Window:
+def _compare(old: pa.Table, new: pa.Table) -> HistoryDiff:
     here, there = steps_of(old), steps_of(new)
     _, rows, others = np.intersect1d(here, there, assume_unique=True, return_indices=True)
     gone, added = np.delete(here, rows), np.delete(there, others)
     old, new = _picked(old, rows), _picked(new, others)
-    return Window(old=old, new=new, gone=gone, added=added, keys=_key_changes(old, new))
+    return HistoryDiff(old=old, new=new, gone=gone, added=added, keys=_key_changes(old, new))
 
 
 def _picked(table: pa.Table, rows: Ints) -> pa.Table:
-    return table if len(rows) == table.num_rows else table.take(pa.array(rows))
+    return table if len(rows) == table.num_rows else take_rows(table, rows)
 
 
 def _key_changes(old: pa.Table, new: pa.Table) -> dict[str, KeyChanges]:
-    """What differs between two tables of the same steps, by key."""
-    odd = _odd_residuals(old, new)
+    """Return what differs between two tables of the same steps, by key."""
+    uneven = _uneven_residuals(old, new)
     found: dict[str, KeyChanges] = {}
     for name in {*old.column_names, *new.column_names} - RESIDUAL_ONLY:
         changes = _typed_changes(_column(old, name), _column(new, name), old.num_rows)
         for mask in (changes.lost, changes.gained, changes.changed):
-            mask[odd] = False
+            mask[uneven] = False
         if changes.rows.any():
             found[name] = changes
-    for row, name, kind in _odd_changes(old, new, odd):
+    for row, name, kind in _row_changes(old, new, uneven):
         changes = found.get(name) or found.setdefault(name, _no_changes(old.num_rows))
         getattr(changes, kind)[row] = True
     return {name: found[name] for name in utf8_order(found)}
@@ -163,20 +171,19 @@ def _no_changes(length: int) -> KeyChanges:
     return KeyChanges(lost, gained, changed)
 
 
-def _odd_residuals(old: pa.Table, new: pa.Table) -> Mask:
-    """The rows whose residual texts are not the same."""
+def _uneven_residuals(old: pa.Table, new: pa.Table) -> Mask:
+    """Return the rows whose residual texts differ."""
     here, there = _column(old, RESIDUAL), _column(new, RESIDUAL)
-    if here is None or there is None:
-        only = there if here is None else here
-        return np.zeros(old.num_rows, dtype=np.bool_) if only is None else ~missing(only)
-    odd: Mask = missing(here) != missing(there)
-    return odd | dense(pc.not_equal(here, there).fill_null(False)).astype(np.bool_)
+    if here is not None and there is not None:
+        return ~same_cells(here, there)
+    only = there if here is None else here
+    return np.zeros(old.num_rows, dtype=np.bool_) if only is None else present_rows(only)
 
 
 def _typed_changes(here: pa.Array | None, there: pa.Array | None, length: int) -> KeyChanges:
     nothing = np.zeros(length, dtype=np.bool_)
-    had = nothing if here is None else ~missing(here)
-    has = nothing if there is None else ~missing(there)
+    had = nothing if here is None else ~null_rows(here)
+    has = nothing if there is None else ~null_rows(there)
     changed = nothing.copy()
     if here is not None and there is not None:
         both = had & has
@@ -185,28 +192,24 @@ def _typed_changes(here: pa.Array | None, there: pa.Array | None, length: int) -
 
 
 def _unequal(here: pa.Array, there: pa.Array) -> Mask:
-    """Where two arrays have different values; what it says of cells that are null means nothing."""
+    """Return where two arrays have different values; the result for null cells is arbitrary."""
     if here.type != there.type:
         pairs = zip(python_values(here), python_values(there), strict=True)
         return np.array([not same(*pair) for pair in pairs], dtype=np.bool_)
-    unequal: Mask = dense(pc.not_equal(here, there).fill_null(False)).copy()
-    if pa.types.is_floating(here.type):
-        unequal &= ~dense(pc.and_(pc.is_nan(here), pc.is_nan(there)).fill_null(False))
-    return unequal
+    return ~same_cells(here, there)
 
 
-def _odd_changes(old: pa.Table, new: pa.Table, odd: Mask) -> Iterator[tuple[int, str, str]]:
-    """Row, key and kind of every difference in these rows, whole rows compared in Python."""
-    places = np.flatnonzero(odd)
-    if not len(places):
+def _row_changes(old: pa.Table, new: pa.Table, chosen: Mask) -> Iterator[tuple[int, str, str]]:
+    """Compare the chosen rows in Python; yield row, key and kind of every difference."""
+    rows = np.flatnonzero(chosen)
+    if not len(rows):
         return
-    chosen = pa.array(places)
-    pairs = zip(batch_rows(old.take(chosen)), batch_rows(new.take(chosen)), strict=True)
-    for place, (here, there) in zip(places.tolist(), pairs, strict=True):
+    pairs = zip(batch_rows(take_rows(old, rows)), batch_rows(take_rows(new, rows)), strict=True)
+    for row, (here, there) in zip(rows.tolist(), pairs, strict=True):
         for key in here.keys() | there.keys():
             if key not in there:
-                yield place, key, "lost"
+                yield row, key, "lost"
             elif key not in here:
-                yield place, key, "gained"
+                yield row, key, "gained"
             elif not same(here[key], there[key]):
-                yield place, key, "changed"
+                yield row, key, "changed"

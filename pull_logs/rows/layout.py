@@ -1,7 +1,7 @@
-"""The columns of a whole run: which type each has, and batches brought into them.
+"""The layout of a complete history: the type of each of its columns, and batches converted to them.
 
-A batch decides its columns by its own rows. A file, and a merge of batches,
-decide by all rows, so the same rows give the same columns however they were cut.
+The columns of a batch depend on its own rows. Those of a file, and of merged batches, depend on all rows, so
+that the same rows give the same columns however they were divided into batches.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pull_logs.rows.arrays import Floats, exact_doubles, integer_array, present_doubles, present_integers
 from pull_logs.rows.batches import RESIDUAL, RESIDUAL_ONLY, BatchCells, residual_array
 from pull_logs.rows.canonical import STEP
 from pull_logs.rows.cells import (
@@ -20,15 +21,11 @@ from pull_logs.rows.cells import (
     CellKind,
     Column,
     ColumnKind,
-    Floats,
-    Tally,
+    KindCounts,
     cell_kind,
     cells_of,
     column_kind,
-    exact_doubles,
-    place,
-    present_doubles,
-    present_integers,
+    column_of_kind,
     utf8_order,
 )
 
@@ -36,15 +33,14 @@ _DIVISION_EXACT, _ALWAYS_ROUND = 2.0**32, 2.0**33
 
 
 def is_rounded(values: Floats) -> bool:
-    """Whether `float(f"{v:.6f}") == v` for every value that is not NaN.
+    """Return whether `float(f"{v:.6f}") == v` for every value that is not NaN.
 
-    Below 2^32 rounding `v * 10^6` and dividing gives that decimal's double, for
-    the product is off by less than half. From 2^33 on doubles are further apart
-    than six decimals, so every one of them is its own rounding. Between the two
-    each value is asked for itself.
+    Below 2^32, rounding `v * 10^6` and dividing gives the double of that decimal, because the error of the
+    product is less than a half. From 2^33 on, the distance between doubles is greater than 10^-6, so each of
+    them is its own rounding. Between the two, each value is formatted.
     """
     if len(values) and not _is_rounded(values[0]):
-        return False  # most columns tell by their first value
+        return False  # for most columns the first value decides
     size = np.abs(values)
     if len(size) and np.maximum.reduce(size) < _DIVISION_EXACT:
         return bool((np.rint(values * 1e6) / 1e6 == values).all())
@@ -62,15 +58,15 @@ def _is_rounded(value: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The columns that rows are laid out in.
+    """The columns of a history.
 
     Attributes:
-        kinds: The type of each typed column, in bundle order, `_step` left out.
-        rounded: The double columns whose every value has at most six decimals.
+        kinds: The type of each typed column, in bundle order, without `_step`.
+        rounded: The double columns in which every value has at most six decimals.
         steps: Whether there is a `_step` column.
         rest: Whether there is a residual column.
-        moves: Whether a batch may have cells elsewhere than this layout has them. If not, its residual
-            column is taken over as it stands, and need not have been parsed.
+        moves: Whether cells of some batch move between typed columns and the residual one. If not, the
+            residual column of a batch is used unchanged, and need not be parsed.
     """
 
     kinds: Mapping[str, ColumnKind]
@@ -87,13 +83,13 @@ class Layout:
         return pa.schema([*fields, pa.field(RESIDUAL, pa.string())] if self.rest else fields)
 
 
-class Survey:
-    """Counts the cells of batches, to lay them out as their rows are as a whole."""
+class LayoutBuilder:
+    """Counts the cells of batches, and decides the layout of all their rows."""
 
     def __init__(self, *, steps: bool) -> None:
         self._steps = steps
-        self._tallies: dict[str, Tally] = {}
-        self._ragged: set[str] = set()
+        self._counts: dict[str, KindCounts] = {}
+        self._unrounded: set[str] = set()
         self._others: set[str] = set()
         self._typed: dict[str, set[ColumnKind | None]] = {}
 
@@ -105,42 +101,42 @@ class Survey:
             self._others.add(name)
             if name in RESIDUAL_ONLY:
                 continue
-            tally = self._tallies.setdefault(name, Tally())
+            counts = self._counts.setdefault(name, KindCounts())
             for value in rest.values():
-                tally.add(value)
+                counts.add(value)
             numbers = [float(value) for value in rest.values() if cell_kind(value) is CellKind.DOUBLE]
-            if name not in self._ragged and not is_rounded(np.array(numbers, dtype=np.float64)):
-                self._ragged.add(name)
+            if name not in self._unrounded and not is_rounded(np.array(numbers, dtype=np.float64)):
+                self._unrounded.add(name)
 
     def _add_typed(self, name: str, typed: pa.Array) -> None:
-        tally = self._tallies.setdefault(name, Tally())
+        counts = self._counts.setdefault(name, KindCounts())
         kind = column_kind(typed.type)
         self._typed.setdefault(name, set()).add(kind)
         if kind is ColumnKind.DOUBLE:
             doubles = present_doubles(typed)
-            tally.add_doubles(doubles)
+            counts.add_doubles(doubles)
         elif kind is ColumnKind.INTEGER:
             integers = present_integers(typed)
             exact = exact_doubles(integers)
-            tally.add_integers(integers, exact)
+            counts.add_integers(integers, exact)
             doubles = integers[exact].astype(np.float64)
         elif kind is ColumnKind.BOOL:
-            tally.bools += len(typed) - typed.null_count
+            counts.bools += len(typed) - typed.null_count
             return
         else:
-            tally.strings += len(typed) - typed.null_count
+            counts.strings += len(typed) - typed.null_count
             return
-        if name not in self._ragged and not is_rounded(doubles):
-            self._ragged.add(name)
+        if name not in self._unrounded and not is_rounded(doubles):
+            self._unrounded.add(name)
 
     def layout(self) -> Layout:
-        """The layout of all that was counted."""
-        winners = {name: self._tallies[name].winner() for name in utf8_order(self._tallies)}
+        """Return the layout of all batches that were added."""
+        winners = {name: self._counts[name].winner() for name in utf8_order(self._counts)}
         kinds = {name: kind for name, kind in winners.items() if kind is not None}
-        rest = any(tally.spills() for tally in self._tallies.values())
+        rest = any(counts.spills() for counts in self._counts.values())
         return Layout(
             kinds=kinds,
-            rounded=frozenset(kinds) - self._ragged,
+            rounded=frozenset(kinds) - self._unrounded,
             steps=self._steps,
             rest=rest or not self._others.isdisjoint(RESIDUAL_ONLY),
             moves=not self._others.isdisjoint(kinds)
@@ -149,8 +145,8 @@ class Survey:
 
 
 def lay_out(cells: BatchCells, layout: Layout) -> pa.Table:
-    """The rows of a batch in the columns of a layout."""
-    arrays: list[Any] = [] if cells.steps is None else [pa.array(cells.steps, pa.int64())]
+    """Return the rows of a batch in the columns of a layout."""
+    arrays: list[Any] = [] if cells.steps is None else [integer_array(cells.steps)]
     columns = {name: _laid_column(cells, name, kind) for name, kind in layout.kinds.items()}
     for name, kind in layout.kinds.items():
         typed = columns[name].typed
@@ -169,7 +165,7 @@ def _laid_column(cells: BatchCells, name: str, kind: ColumnKind) -> Column:
     found = dict(rest)
     if typed is not None:
         found.update(cells_of(typed))
-    return place(found, kind, length=cells.length)
+    return column_of_kind(found, kind, length=cells.length)
 
 
 def _laid_residual(cells: BatchCells, layout: Layout, columns: Mapping[str, Column]) -> pa.Array:

@@ -1,17 +1,18 @@
-"""Columns of W&B's parquet exports, of whatever Arrow type, as columns of a batch.
+"""Columns of W&B's Parquet exports, of any Arrow type, as columns of a batch.
 
-What a type means (read API facts, sections 4 and 6; the SDK's own reader does
-the same unless told otherwise here):
+The SDK's own reader treats the types in the same way, except where noted:
 
 - integers, half and single floats are numbers by their value, bools are bools;
 - dictionary and run-end encoded columns, and every layout of text, are plain text, in which the cells
   "NaN", "Infinity" and "-Infinity" are those floats;
-- binary is text: old writers leave strings without the mark that makes them so. A byte that is not UTF-8
-  becomes U+FFFD (the SDK hands the bytes on);
+- binary is text, because old writers omit the annotation that makes a column text. A byte that is not
+  UTF-8 becomes U+FFFD (the SDK returns the bytes unchanged);
 - lists are lists, structs and maps are dicts; a null key of a map is the empty key;
-- null columns and types that JSON has no value for (timestamps, dates, times, durations, decimals) are
+- null columns and types for which JSON has no value (timestamps, dates, times, durations, decimals) are
   missing, alone or nested;
 - extension types are refused.
+
+See docs/protocol.md, "Exported Parquet files".
 """
 
 from __future__ import annotations
@@ -20,42 +21,37 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import types
 
 from pull_logs.errors import DataError
-from pull_logs.rows.canonical import INT_LIMIT, canon_members
-from pull_logs.rows.cells import (
-    EXACT,
-    Column,
-    Ints,
+from pull_logs.rows.arrays import (
+    MAX_EXACT_INTEGER,
     Mask,
-    column_of_cells,
     dense,
-    doubles_of,
     exact_doubles,
+    filter_cells,
     flat,
     present_integers,
 )
-
-_NONFINITE = ["NaN", "Infinity", "-Infinity"]
+from pull_logs.rows.canonical import INT_LIMIT, canon_members
+from pull_logs.rows.cells import NONFINITE, Column, column_of_cells
 
 
 def column_of_arrow(column: pa.ChunkedArray, *, name: str, keep: Mask | None) -> Column:
-    """The cells of one column of an export.
+    """Return the cells of one column of an export.
 
     Args:
-        column: Of any type that W&B's exports have.
+        column: A column of any type that W&B's exports have.
         name: Its key, for the error.
         keep: The rows wanted; all when None.
 
     Raises:
-        DataError: It is of an extension type, or holds something that is not what its type says.
+        DataError: The column has an extension type, or its content is not valid for its type.
     """
     try:
         array = flat(column)
-        return _column(array if keep is None else only(array, keep))
+        return _column(array if keep is None else filter_cells(array, keep))
     except (pa.ArrowException, ValueError, OverflowError, OSError) as exc:
         if isinstance(exc, DataError):
             raise DataError(f"column {name!r} of type {column.type}: {exc.message}") from exc
@@ -73,7 +69,7 @@ def _column(array: pa.Array) -> Column:
 
 
 def _unwrapped(array: pa.Array) -> pa.Array:
-    """The array with dictionary and run-end encoding taken off."""
+    """Return the array without dictionary and run-end encoding."""
     if isinstance(array.type, pa.BaseExtensionType):
         raise DataError("extension types are refused")
     if types.is_dictionary(array.type):
@@ -95,7 +91,7 @@ def _integers(array: pa.Array) -> Column:
     held = array.fill_null(0) if array.null_count else array
     values = dense(held)
     low, high = int(values.min()), int(values.max())
-    if low >= -EXACT and high <= EXACT:
+    if low >= -MAX_EXACT_INTEGER and high <= MAX_EXACT_INTEGER:
         return Column(array.cast(pa.float64()))
     if high >= INT_LIMIT:
         return _by_cell(array, lambda value: value)
@@ -118,7 +114,7 @@ def _texts(array: pa.Array) -> Column:
     text.validate(full=True)
     import pyarrow.compute as pc
 
-    if pc.any(pc.is_in(text, value_set=pa.array(_NONFINITE))).as_py():
+    if pc.any(pc.is_in(text, value_set=pa.array(NONFINITE))).as_py():
         return _by_cell(text, lambda value: value)
     return Column(text)
 
@@ -160,11 +156,11 @@ _READERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], Column
     (types.is_list_view, _nested),
     (types.is_large_list_view, _nested),
 )
-"""What reads an array, by its type; types that are not here are missing."""
+"""The function that reads an array, by its type; cells of all other types are missing."""
 
 
 def _plain(kind: pa.DataType) -> Callable[[Any], Any]:
-    """What turns Arrow's Python value of a type into a raw JSON-like one."""
+    """Return the function that turns Arrow's Python values of a type into raw JSON-like ones."""
     if isinstance(kind, pa.BaseExtensionType):
         raise DataError("extension types are refused")
     if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
@@ -181,7 +177,7 @@ def _plain(kind: pa.DataType) -> Callable[[Any], Any]:
 
 
 def _plain_struct(kind: pa.DataType) -> Callable[[Any], Any]:
-    members = [(kind.field(place).name, _plain(kind.field(place).type)) for place in range(kind.num_fields)]
+    members = [(kind.field(index).name, _plain(kind.field(index).type)) for index in range(kind.num_fields)]
     return lambda value: value if value is None else {key: plain(value[key]) for key, plain in members}
 
 
@@ -203,7 +199,7 @@ def _map_key(key: Any) -> str:
 
 
 def columns_by_name(table: pa.Table) -> Mapping[str, pa.ChunkedArray]:
-    """The columns of an export by name.
+    """Return the columns of an export by name.
 
     Raises:
         DataError: Two columns have one name, or a name is not UTF-8.
@@ -212,28 +208,7 @@ def columns_by_name(table: pa.Table) -> Mapping[str, pa.ChunkedArray]:
         names = table.column_names
     except UnicodeDecodeError as exc:
         raise DataError(f"a column's name is not UTF-8: {exc}") from exc
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise DataError(f"two columns are named {min(twice)!r}")
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise DataError(f"two columns are named {min(repeated)!r}")
     return dict(zip(names, table.columns, strict=True))
-
-
-def only(array: pa.Array, keep: Mask) -> pa.Array:
-    """The cells of an array that are to be kept; Arrow's own filter does not know every type."""
-    try:
-        return array.filter(pa.array(keep))
-    except pa.ArrowNotImplementedError:
-        return pa.array([array[row].as_py() for row in np.flatnonzero(keep).tolist()], array.type)
-
-
-def steps_of_arrow(array: pa.Array) -> Ints | None:
-    """Steps, none of them null, as int64; None where they have to be looked at one by one."""
-    if types.is_integer(array.type):
-        values = dense(array)
-        if not len(values) or int(values.max()) < INT_LIMIT:
-            return np.asarray(values, dtype=np.int64)
-    elif types.is_floating(array.type):
-        doubles = doubles_of(array.cast(pa.float64()))
-        if ((np.abs(doubles) <= EXACT) & (np.floor(doubles) == doubles)).all():
-            return doubles.astype(np.int64)
-    return None

@@ -1,7 +1,7 @@
-"""YAML that a stranger wrote, as JSON-like values; sizes and depths are bounded, and nothing in it is executed.
+"""Untrusted YAML as JSON-like values; size and depth are bounded, and nothing in it is executed.
 
-What comes out is what the SDK makes of the same text (`yaml.safe_load`), but for
-dates and times, which JSON does not know: they are their text in ISO 8601.
+The values are those of the SDK (`yaml.safe_load`), except for dates and times, which JSON lacks: they become
+ISO 8601 text.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any
 from pull_logs.errors import DataError
 
 MOST_TEXT = 256 * 2**10
-"""Characters that are read at all."""
+"""Most characters of a text."""
 
 MOST_VALUES = 100_000
-"""Values, counted where they stand: a few aliases can stand for any number of them."""
+"""Most values, those of each alias counted again: a few aliases can represent any number of them."""
 
-_DEEPEST = 100
+_MAX_YAML_DEPTH = 100
 
 
 def read_yaml(text: str, *, what: str) -> dict[str, Any]:
-    """The mapping that a YAML text is.
+    """Read a YAML mapping.
 
     Args:
         text: The text.
         what: What it is, for errors: "a sweep's config".
 
     Raises:
-        DataError: It is not YAML, no mapping, or too large.
+        DataError: It is not YAML, not a mapping, or too large.
     """
     import yaml
 
@@ -46,7 +46,7 @@ def read_yaml(text: str, *, what: str) -> dict[str, Any]:
 
 
 def write_yaml(value: Mapping[str, Any]) -> str:
-    """JSON-like values as YAML that `read_yaml` gives back: ASCII, keys in order."""
+    """Write JSON-like values as YAML that `read_yaml` reads back: ASCII, keys in order."""
     import yaml
 
     text: str = yaml.safe_dump(dict(value), sort_keys=True)
@@ -54,7 +54,7 @@ def write_yaml(value: Mapping[str, Any]) -> str:
 
 
 class _Plain:
-    """JSON-like values out of YAML's, counted."""
+    """Converts YAML values to JSON-like ones, and counts them."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -62,7 +62,7 @@ class _Plain:
 
     def of(self, value: object, depth: int = 0) -> Any:
         self._values += 1
-        if self._values > MOST_VALUES or depth > _DEEPEST:
+        if self._values > MOST_VALUES or depth > _MAX_YAML_DEPTH:
             raise DataError(f"{self._what} has too many values, or they are nested too deeply")
         if isinstance(value, Mapping):
             return {_key(key): self.of(item, depth + 1) for key, item in value.items()}
@@ -76,7 +76,7 @@ class _Plain:
 
 
 def _key(key: object) -> str:
-    """A key of a mapping as JSON has it."""
+    """Return a key of a mapping as JSON text has it."""
     if isinstance(key, bool) or key is None:
         return {True: "true", False: "false", None: "null"}[key]
     return key.isoformat() if isinstance(key, date) else str(key)

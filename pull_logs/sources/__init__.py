@@ -1,14 +1,11 @@
-"""Other ways in: which run a checkpoint belongs to, and runs that lie in local W&B folders.
+"""Other sources of runs: checkpoints, which name a run, and local W&B folders.
 
-    checkpoint file -> contents | distributed -> layouts -> runkeys -> checkpoints -> a reference to a run
-    patterns of files -> checkpointsearch -> checkpoints
-    run folders -> rundirs -> transactionlog -> logschema -> logitems -> runlog -> localruns -> a bundle
+    checkpoints/    a checkpoint file, folder or glob -> a reference to its run
+    wandb_folders/  run folders and `.wandb` logs -> a bundle
 
-`pickles` reads what a pickle holds without running it (`pickleglobals` knows
-which names mean harm), `contents` a file of any format, `layouts` how tools lay
-checkpoints out; `runkeys` has the names under which people write their run. `transactionlog` is the framing of a `.wandb` log, `logschema` and
-`logitems` its records, `metricdefs` the metrics that it defines, `runlog` one log, and `localruns` puts the logs of a
-run together.
+`checkpoints.read` finds the run that a checkpoint names, without running code in it; `checkpoints.search`
+matches patterns. `wandb_folders.find` finds logs, `wandb_folders.run_log` reads one, and
+`wandb_folders.import_runs` joins the logs of each run in a bundle.
 """
 
 from lazy_loader import attach_stub

@@ -11,7 +11,7 @@ from pathlib import Path
 from checkout import ROOT
 
 
-def said(name: str, *words: str) -> list[str]:
+def output(name: str, *words: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / name), "--quick", *words],
         capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -20,25 +20,26 @@ def said(name: str, *words: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_the_benchmark_of_answers_tells_every_part_beside_its_aim(tmp_path: Path) -> None:
-    expressions, stats, compare, memory = said("analyze.py", "--repeats", "1", "--work", str(tmp_path))
+def test_the_benchmark_of_answers_prints_every_part_with_its_aim(tmp_path: Path) -> None:
+    expressions, stats, compare, memory = output("analyze.py", "--repeats", "1", "--work", str(tmp_path))
     number = r"[0-9.]+"
     assert re.fullmatch(
-        rf"expressions: 20,000 rows, where and three evals: {number} ms, pandas {number} ms, {number} times \(aim: 3\)",
+        rf"expressions: 20,000 rows, where and three evals: {number} ms, pandas {number} ms, "
+        rf"{number} times \(aim: 3\)",
         expressions,
     )
     clock = rf"{number} s \({number}-{number}\), {number} s of processor"
     assert re.fullmatch(rf"stats: 20 runs x 2,000 rows x 20 metrics: {clock} \(aim: 1.5 s\)", stats)
     assert re.fullmatch(rf"compare: 100 runs x 20 rows x 5 metrics: {clock} \(aim: 3 s\)", compare)
     assert re.fullmatch(
-        "memory: for 50,000 rows x 20 metrics more than for one row, beside the columns in use of 8 MB: "
+        "memory: 50,000 rows x 20 metrics, minus the memory for one row, next to the columns in use of 8 MB: "
         rf"--stats {number} MB, {number} times; compare {number} MB, {number} times \(aim: 2\)",
         memory,
     )
 
 
 def test_the_benchmark_of_checkpoints_reads_the_same_runs_by_both_ways() -> None:
-    lines = said("checkpoints.py")
+    lines = output("checkpoints.py")
     assert [re.sub(r" \([0-9.]+ GB\)|: .*", "", line) for line in lines] == [
         "6 checkpoints, ours", "6 checkpoints, torch", "one of 10 GB, ours", "one of 10 GB, torch",
     ]  # fmt: skip

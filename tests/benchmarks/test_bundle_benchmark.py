@@ -26,14 +26,14 @@ FIGURES = {
 
 
 def test_the_quick_benchmark_prints_every_line_of_its_tables(tmp_path: Path) -> None:
-    told = tmp_path / "told.json"
+    figures = tmp_path / "figures.json"
     done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "bundle.py"), "--quick", "--repeats", "1", "--json", str(told)],
+        [sys.executable, str(BENCHMARKS / "bundle.py"), "--quick", "--repeats", "1", "--json", str(figures)],
         capture_output=True,
         text=True,
         check=True,
     )
-    found = json.loads(told.read_text())
+    found = json.loads(figures.read_text())
     assert {name: set(sides) for name, sides in found.items()} == FIGURES
     assert all(one["seconds"] > 0 < one["bytes"] for sides in found.values() for (one,) in sides.values())
     lines = done.stdout.splitlines()
@@ -48,7 +48,7 @@ def test_the_quick_benchmark_prints_every_line_of_its_tables(tmp_path: Path) -> 
     assert {line.count(" | ") for line in tables if not line.startswith("|---")} == {8, 9}
 
 
-def test_a_side_in_a_process_of_its_own_tells_what_it_did(tmp_path: Path) -> None:
+def test_a_side_in_a_process_of_its_own_prints_its_measurements(tmp_path: Path) -> None:
     shutil.copy(ROOT / "fixtures" / "digits.wandb.zip", tmp_path / "all.wandb.zip")
     options = json.dumps({"set": "float32", "side": "bundle", "folder": str(tmp_path)})
     command = [sys.executable, str(BENCHMARKS / "bundlework.py"), "verify", options]

@@ -150,13 +150,13 @@ def test_fetch_pulls_a_project_and_info_and_verify_read_it(server: ReplayServer,
     fetched = pull_logs("fetch", "-p", "acme/digits", "-o", out, environment=server.environment())
     assert fetched.returncode == 0, fetched.stderr
     assert fetched.stdout == ""
-    assert "16 of 16 runs whole" in fetched.stderr
+    assert "16 of 16 runs complete" in fetched.stderr
     told = pull_logs("info", out, "--json")
     kept = pull_logs("info", BUNDLE, "--json")
     assert json.loads(told.stdout)["content_id"] == json.loads(kept.stdout)["content_id"]
     checked = pull_logs("verify", out)
     assert (checked.returncode, checked.stderr) == (0, "")
-    assert checked.stdout.startswith(f"{out}: ok, ")
+    assert checked.stdout.startswith(f"[VERIFY] path={out} ok=yes members=")
 
 
 def test_fetch_keeps_the_runs_that_its_filters_name(server: ReplayServer, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_filter_that_names_nothing_says_so(server: ReplayServer, tmp_path: Pat
     done = pull_logs(*words, environment=server.environment())
     assert done.returncode == 3
     assert done.stderr == (
-        "pull-logs: error: there is no run to pull; no run has 'config.lrr', which the filter asks for\n"
+        "pull-logs: error: there is no run to pull; no run has 'config.lrr', which the filter uses\n"
     )
 
 
@@ -457,7 +457,7 @@ def test_an_overview_of_a_project_and_its_json(server: ReplayServer) -> None:
         for text in (online.stdout, bundled.stdout)
     ]
     assert parts[0] == parts[1] != ""
-    assert headings(bundled.stdout) == ["OVERVIEW", "STATES", "CONFIG_DIFF", "METRICS", "HEALTH"]
+    assert headings(bundled.stdout) == ["OVERVIEW", "STATES", "CONFIG_VALUES", "METRICS", "HEALTH"]
     found = json.loads(pull_logs("overview", "-b", BUNDLE, "--json").stdout)
     flagged = {entry["flag"]: [one["path"][12:] for one in entry["found"]] for entry in found["health"]}
     assert flagged["nan"] == ["nan1e6s0"]

@@ -12,7 +12,7 @@ from pull_logs.analyze.questions.request import Checkpoint, Subject
 from pull_logs.analyze.statistics.metric_names import Direction, Split, better_end, outcome_end, split_of
 from pull_logs.analyze.statistics.ranking import Criterion
 from pull_logs.cli.hints import overview_hints
-from pull_logs.cli.options import Sources
+from pull_logs.cli.sources import Sources
 from pull_logs.errors import UsageError
 
 NAMES: list[tuple[str, Direction | None, Split | None]] = [

@@ -1,4 +1,4 @@
-"""A project of fifty runs of every kind, as it was yesterday and as it is today, to be pulled and interrupted."""
+"""A project of fifty runs of every kind, in the states of yesterday and today, to pull and interrupt."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _runs(*, today: bool) -> Iterator[BundleRun]:
         yield _run(f"odd{number}", batch_from_rows(odd), system=True)
     for number in range(3):
         changed = {"note": "today" if today else "yesterday"}
-        yield _run(f"told{number}", _numbers(50, 3, seed=number), summary=changed, state="crashed")
+        yield _run(f"noted{number}", _numbers(50, 3, seed=number), summary=changed, state="crashed")
     yield _run("empty", batch_from_rows([]))
     # Longer than what is held in memory, so that their pieces go to the spool as they arrive.
     weights = {"weights.bin": random.Random(5).randbytes(3_000_000)}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from scripted_wandb import QUICK, SETTINGS, Instant, Row, ScriptedWandb
 
-from pull_logs.fetch import PullReport, Selection, pull
+from pull_logs.fetch import PullOptions, PullProgress, PullReport, Selection, Settings, pull
+from pull_logs.fetch.api.clock import Clock
 from pull_logs.rows.canonical import canon_row, same
 from pull_logs.runs import RunReference
 from pull_logs.snapshot import open_bundle
@@ -21,11 +22,25 @@ def named(*run_ids: str) -> Selection:
 
 
 async def pull_from(
-    server: ScriptedWandb, out: Path, selection: Selection = PROJECT, **options: Any
+    server: ScriptedWandb,
+    out: Path,
+    selection: Selection = PROJECT,
+    *,
+    settings: Settings = SETTINGS,
+    clock: Clock | None = None,
+    progress: Callable[[PullProgress], None] | None = None,
+    **options: Any,
 ) -> PullReport:
-    """Pull on a clock on which waiting takes no time."""
-    options = {"settings": SETTINGS, "policy": QUICK, "clock": Instant().clock, **options}
-    return await pull(selection, out=out, transport=server.transport, **options)
+    """Pull with these `PullOptions`, on a clock on which waiting takes no time."""
+    return await pull(
+        selection,
+        out=out,
+        options=PullOptions(**{"policy": QUICK, **options}),
+        settings=settings,
+        transport=server.transport,
+        progress=progress,
+        clock=clock or Instant().clock,
+    )
 
 
 def rows_in(out: Path) -> dict[str, list[Row]]:
@@ -45,7 +60,7 @@ def assert_rows(out: Path, truth: Mapping[str, Iterable[Row]]) -> None:
 
 
 def reasons(report: PullReport) -> dict[str, str]:
-    """Why runs are not whole, by run id."""
+    """Why runs are incomplete, by run id."""
     return {outcome.path.run_id: outcome.reason for outcome in report.incomplete}
 
 

@@ -1,6 +1,6 @@
-"""A small W&B to test against: a handler for `httpx.MockTransport` that remembers what it was asked, and errs on demand.
+"""A small W&B for tests: a handler for `httpx.MockTransport` that records requests, and fails on demand.
 
-The API is at `https://api.test`, exported files are at `https://storage.test` behind signed URLs.
+The API is at `https://api.test`, and exported files have signed URLs at `https://storage.test`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pull_logs.fetch.api.pacing import Clock, RetryPolicy
+from pull_logs.fetch.api.clock import Clock
+from pull_logs.fetch.api.retry import RetryPolicy
 from pull_logs.fetch.api.settings import Settings
 
 API = "https://api.test"
@@ -60,7 +61,7 @@ def _filled(rows: Sequence[Row]) -> list[Row]:
 class FakeRun:
     """A run of the scripted W&B; `lines` and `last_step` are what it promises.
 
-    `files` are what it logged; `told` is what is told of one otherwise than it is.
+    `files` are what it logged; `reported` replaces fields of a file in listings.
     """
 
     run_id: str
@@ -76,7 +77,7 @@ class FakeRun:
     sweep: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
-    told: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    reported: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def exported(cls, run_id: str, rows: Sequence[Row], *, shards: int = 1, **more: Any) -> FakeRun:
@@ -197,18 +198,18 @@ class ScriptedWandb:
         return {"edges": edges, "pageInfo": {"hasNextPage": start + len(page) < len(names)}}
 
     def file_node(self, run: FakeRun, name: str) -> dict[str, Any]:
-        data, place = run.files[name], f"/files/{run.run_id}/{name.encode().hex()}"
+        data, path = run.files[name], f"/files/{run.run_id}/{name.encode().hex()}"
         self.signed += 1
         md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
         return {
             "id": name,
             "name": name,
-            "url": f"{API}{place}",
-            "directUrl": f"{STORAGE}{place}?sig={self.signed}",
+            "url": f"{API}{path}",
+            "directUrl": f"{STORAGE}{path}?sig={self.signed}",
             "sizeBytes": str(len(data)),
             "mimetype": "text/plain",
             "md5": md5,
-            **run.told.get(name, {}),
+            **run.reported.get(name, {}),
         }
 
     def answer(self, operation: str, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,18 +250,18 @@ class ScriptedWandb:
         run = self.runs.get(run_id)
         if run is None:
             return None
-        told: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         if "displayName" in query:
-            told = self.facts(run)
+            fields = self.facts(run)
         if "parquetHistory" in query:
-            told["parquetHistory"] = {"parquetUrls": self.sign(run), "liveData": self.live_data(run)}
+            fields["parquetHistory"] = {"parquetUrls": self.sign(run), "liveData": self.live_data(run)}
         if "history(minStep" in query and variables is not None:
-            told["history"] = self.page(run, variables)
+            fields["history"] = self.page(run, variables)
         if "files(names" in query and variables is not None:
-            told["files"] = self.files_page(run, variables)
+            fields["files"] = self.files_page(run, variables)
         if "events(" in query and variables is not None:
-            told["events"] = [json.dumps(event) for event in run.events[: variables["samples"]]]
-        return told
+            fields["events"] = [json.dumps(event) for event in run.events[: variables["samples"]]]
+        return fields
 
     def facts(self, run: FakeRun) -> dict[str, Any]:
         return {

@@ -88,7 +88,7 @@ class BundleLife(RuleBasedStateMachine):
         self.server = ScriptedWandb()
         self.moment = 0
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(refreshing, "WORTH_A_TRY", 1)
+        self.patch.setattr(refreshing, "LONG_HISTORY", 1)
         self.patch.setattr(refreshing, "OVERLAP", 2)
         self.patch.setattr(pieces, "_IN_MEMORY", 1)
 
@@ -101,11 +101,13 @@ class BundleLife(RuleBasedStateMachine):
         self.log("a", rows, exported=False)
 
     def publish(self, run_id: str, *, exported: bool) -> None:
-        """Let W&B have the rows of a run, and have heard of it now."""
+        """Give W&B the rows of a run, with the current time as its heartbeat."""
         self.moment += 1
-        told: dict[str, Any] = {"heartbeatAt": f"2026-01-02T{self.moment // 60:02}:{self.moment % 60:02}:00Z"}
+        extra: dict[str, Any] = {
+            "heartbeatAt": f"2026-01-02T{self.moment // 60:02}:{self.moment % 60:02}:00Z"
+        }
         make = FakeRun.exported if exported else FakeRun.logging
-        self.server.runs[run_id] = make(run_id, self.logged[run_id], extra=told)
+        self.server.runs[run_id] = make(run_id, self.logged[run_id], extra=extra)
 
     @rule(run_id=run_ids, rows=added, exported=st.booleans())
     def log(self, run_id: str, rows: list[tuple[int, Row]], *, exported: bool) -> None:
@@ -118,13 +120,13 @@ class BundleLife(RuleBasedStateMachine):
     @precondition(lambda self: any(self.logged.values()))
     @rule(run_id=run_ids, exported=st.booleans())
     def rewrite(self, run_id: str, *, exported: bool) -> None:
-        """Somebody logged the run anew: every row is another."""
+        """Log the run again, with other rows."""
         self.logged[run_id] = [
             row | {"_timestamp": row["_timestamp"] + 0.25} for row in self.logged.get(run_id, [])
         ]
         self.publish(run_id, exported=exported)
 
-    def asked(self, crash: int | None, **options: Any) -> PullReport:
+    def request(self, crash: int | None, **options: Any) -> PullReport:
         """Pull; after a crash the same command goes on."""
 
         async def story() -> PullReport:
@@ -142,12 +144,12 @@ class BundleLife(RuleBasedStateMachine):
 
     @rule(crash=crash_after)
     def pull(self, crash: int | None) -> None:
-        assert self.asked(crash).incomplete == ()
+        assert self.request(crash).incomplete == ()
 
     @precondition(lambda self: self.sealed is not None)
     @rule(crash=crash_after)
     def refresh(self, crash: int | None) -> None:
-        assert self.asked(crash, previous=self.out).incomplete == ()
+        assert self.request(crash, previous=self.out).incomplete == ()
 
     @precondition(lambda self: self.sealed is not None)
     @rule()

@@ -97,7 +97,7 @@ def test_refresh_asks_again_whatever_is_cached(tmp_path: Path) -> None:
     assert server.count("GET a-0") == 2
 
 
-def test_offline_nobody_is_asked(tmp_path: Path) -> None:
+def test_offline_nothing_is_requested(tmp_path: Path) -> None:
     server = ScriptedWandb(FakeRun.exported("a", rows_of(range(5))))
     online = look(server, tmp_path, named("a"))
     server.requests.clear()
@@ -116,7 +116,7 @@ def test_offline_nobody_is_asked(tmp_path: Path) -> None:
 def test_refresh_and_offline_exclude_each_other(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         look(ScriptedWandb(), tmp_path, named("a"), offline=True, refresh=True)
-    assert str(caught.value) == "refresh asks W&B and offline asks nobody; leave one of them out"
+    assert str(caught.value) == "refresh needs W&B and offline excludes it; omit one of them"
 
 
 def test_runs_come_in_the_order_they_were_named_then_those_of_projects(tmp_path: Path) -> None:
@@ -127,11 +127,11 @@ def test_runs_come_in_the_order_they_were_named_then_those_of_projects(tmp_path:
 
 
 def test_a_missing_run_is_an_error_of_its_own(tmp_path: Path) -> None:
-    with pytest.raises(RunNotFoundError, match=r"^run 'acme/nano/x' is not there"):
+    with pytest.raises(RunNotFoundError, match=r"^run 'acme/nano/x' does not exist"):
         look(ScriptedWandb(FakeRun.exported("a", rows_of(range(2)))), tmp_path, named("a", "x"))
 
 
-def test_a_damaged_cache_is_filled_anew(tmp_path: Path) -> None:
+def test_a_damaged_cache_is_filled_again(tmp_path: Path) -> None:
     rows = rows_of(range(5))
     server = ScriptedWandb(FakeRun.exported("a", rows))
     look(server, tmp_path, named("a"))

@@ -114,7 +114,7 @@ async def test_a_redirect_of_the_api_is_not_followed(tmp_path: Path) -> None:
     assert [request.url.host for request in server.requests] == ["api.test"]
 
 
-async def test_storage_on_the_apis_own_origin_is_not_told_either() -> None:
+async def test_storage_on_the_apis_own_origin_is_not_reported_either() -> None:
     server = ScriptedWandb()
     server.faults = [
         lambda request: httpx.Response(200, content=b"PAR1PAR1") if request.method == "GET" else None
@@ -122,7 +122,7 @@ async def test_storage_on_the_apis_own_origin_is_not_told_either() -> None:
     async with Client(SETTINGS, transport=server.transport, clock=Instant().clock) as client:
         from pull_logs.fetch.api.downloads import download
 
-        (await download(client.wire, client.storage, f"{API}/storage/x?sig=1")).close()
+        (await download(client.pool, client.storage, f"{API}/storage/x?sig=1")).close()
     assert "authorization" not in server.requests[0].headers
 
 

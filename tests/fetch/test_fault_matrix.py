@@ -1,4 +1,4 @@
-"""Every fault alone and mixed at random: surviving runs equal the truth, and what is not whole is named."""
+"""Every fault alone and mixed at random: complete runs equal the truth, and incomplete ones are named."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def project() -> tuple[ScriptedWandb, dict[str, list[Row]]]:
         "exported": rows_of(range(90)),
         "sparse": rows_of(range(61_010, 3_000_000, 9_000)),
         "both": rows_of(range(0, 200, 2)),
-        "untold": rows_of(range(2500)),
+        "unlisted": rows_of(range(2500)),
         "odd": [
             {"_step": 1, "a": 0.5},
             {"_step": 2, "a": 7},
@@ -72,14 +72,14 @@ def project() -> tuple[ScriptedWandb, dict[str, list[Row]]]:
         FakeRun.exported("exported", truth["exported"], shards=4),
         FakeRun.logging("sparse", truth["sparse"]),
         FakeRun("both", both, live=truth["both"][70:], lines=100, last_step=198, state="running"),
-        FakeRun.logging("untold", truth["untold"], live_data=None),
+        FakeRun.logging("unlisted", truth["unlisted"], live_data=None),
         FakeRun("odd", odd, live=truth["odd"][2:], lines=3, last_step=9),
         FakeRun("none", lines=0),
     ), truth
 
 
 def assert_true(out: Path, truth: dict[str, list[Row]], whole: set[str]) -> None:
-    """Whole runs equal the truth; of the others, what there is is true, and there once."""
+    """Complete runs equal the truth; rows of the others are true, and there once."""
     for run_id, rows in rows_in(out).items():
         wanted = {row["_step"]: canon_row(row) for row in truth[run_id]}
         assert len({row["_step"] for row in rows}) == len(rows)
@@ -189,15 +189,15 @@ async def test_a_w_and_b_that_changes_while_it_is_read_mixed_with_faults(tmp_pat
             report = await pull_from(server, tmp_path / "b.zip", concurrency=chance.choice([1, 3, 32]))
         except (NetworkError, IncompleteError):
             continue
-        told = [outcome.path.run_id for outcome in report.runs]
-        assert sorted(told) == sorted({*told, *truth.keys() - {"doomed"}})
+        paths = [outcome.path.run_id for outcome in report.runs]
+        assert sorted(paths) == sorted({*paths, *truth.keys() - {"doomed"}})
         assert all(outcome.complete or outcome.reason for outcome in report.runs)
         found = rows_in(tmp_path / "b.zip")
         assert set(found) == {outcome.path.run_id for outcome in report.runs if outcome.sealed}
         whole = {outcome.path.run_id: outcome.rows for outcome in report.runs if outcome.complete}
         assert_true(tmp_path / "b.zip", truth, whole.keys() - {"growing"})
         if "growing" in whole:
-            # Whole as it was planned: no gap before its last row.
+            # Complete as planned: no gap before its last row.
             assert len(found["growing"]) == whole["growing"] >= 100
             assert found["growing"][-1]["_step"] == GROWN[whole["growing"] - 1]["_step"]
     server.calm, server.faults = True, []

@@ -35,7 +35,7 @@ class Bell:
     requests: int = 0
 
     def listen(self, ring: Callable[[int, bool], None] | None = None) -> None:
-        """Count from one again, and tell `ring`."""
+        """Count from one again, and report to `ring`."""
         self.requests, self.ring = 0, ring
 
     def tell(self, number: int, *, answered: bool) -> None:
@@ -55,12 +55,12 @@ class Slow:
         self.bell.tell(number, answered=False)
         await anyio.sleep(LATENCY)
 
-        async def told(message: Message) -> None:
+        async def send_and_count(message: Message) -> None:
             await send(message)
             if message["type"] == "http.response.body":
                 self.bell.tell(number, answered=True)
 
-        await self.app(scope, receive, told)
+        await self.app(scope, receive, send_and_count)
 
 
 @dataclass(frozen=True)
@@ -115,14 +115,14 @@ class Place:
         )
 
     def watch(self, child: subprocess.Popen[str], until: Callable[[], bool]) -> None:
-        """Look at what stands at `out` until something is so, or the command ended."""
+        """Look at the file at `out` until a condition holds, or the command ended."""
         while child.poll() is None and not until():
             self.look()
             time.sleep(0.0005)
         self.look()
 
     def look(self) -> None:
-        """Whatever stands at `out` is whole: nothing or yesterday's bundle before, today's from then on."""
+        """The file at `out` is complete: none or yesterday's bundle before, today's from then on."""
         try:
             status = self.out.stat()
         except FileNotFoundError:
@@ -144,7 +144,7 @@ class Place:
         self.watch(child, lambda: False)
         said = child.communicate()[0]
         assert child.returncode == 0, said
-        assert f"{RUNS} of {RUNS} runs whole" in said
+        assert f"{RUNS} of {RUNS} runs complete" in said
         assert self.renewed
         assert self.out.read_bytes() == self.calm.new
         left = [path for path in self.folder.rglob("*") if not path.is_dir()]
@@ -220,7 +220,7 @@ MODES = ("fetch", "fetch over a bundle", "refresh")
 
 
 def a_story(place: Place, mode: str, kinds: list[str], chance: random.Random) -> Counter[str]:
-    """Kill a pull at each of these kinds of moments, one after the other, then let it end; the kills that hit."""
+    """Kill a pull at each of these kinds of moments, then let it end; return the kills that hit."""
     if mode != "fetch":
         place.out.write_bytes(place.calm.old)
     if mode == "refresh":

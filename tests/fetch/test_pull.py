@@ -1,4 +1,4 @@
-"""A whole pull against a scripted W&B: what arrives, in how many requests, and what is said of the rest."""
+"""A complete pull from a scripted W&B: what arrives, in how many requests, and what is reported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from pull_logs.snapshot import open_bundle, verify_bundle
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_project_comes_whole_in_few_requests(tmp_path: Path) -> None:
+async def test_a_project_comes_complete_in_few_requests(tmp_path: Path) -> None:
     truth = {f"r{number}": rows_of(range(number, number + 40)) for number in range(60)}
     server = ScriptedWandb(*(FakeRun.exported(run_id, rows) for run_id, rows in truth.items()))
     report = await pull_from(server, tmp_path / "b.zip")
@@ -97,7 +97,7 @@ async def test_live_rows_without_any_promise_of_their_end_are_found(tmp_path: Pa
     assert len(server.requests) < 30
 
 
-async def test_an_active_run_whose_live_rows_are_not_told_is_read_behind_its_files(tmp_path: Path) -> None:
+async def test_an_active_run_whose_live_rows_are_not_reported_is_read_after_its_files(tmp_path: Path) -> None:
     rows = rows_of(range(300))
     run = FakeRun.exported("r", rows[:200])
     run.live, run.live_data, run.lines, run.last_step, run.state = rows[200:], None, 300, 299, "running"
@@ -162,14 +162,14 @@ async def test_live_steps_that_are_floats_are_steps(tmp_path: Path) -> None:
     assert [row["_step"] for row in rows_in(tmp_path / "b.zip")["r"]] == [0, 1, 2, 3, 4]
 
 
-async def test_a_run_without_rows_is_whole(tmp_path: Path) -> None:
+async def test_a_run_without_rows_is_complete(tmp_path: Path) -> None:
     server = ScriptedWandb(FakeRun("r", lines=0), FakeRun("q", live_data=None, last_step=-1))
     report = await pull_from(server, tmp_path / "b.zip")
     assert_rows(tmp_path / "b.zip", {"r": [], "q": []})
     assert (report.incomplete, server.operations()) == ((), ["Runs"])
 
 
-async def test_urls_that_expired_are_asked_for_again(tmp_path: Path) -> None:
+async def test_urls_that_expired_are_requested_again(tmp_path: Path) -> None:
     rows = rows_of(range(100))
     server = ScriptedWandb(FakeRun.exported("r", rows, shards=5))
     server.valid = {"2"}
@@ -204,18 +204,23 @@ async def test_a_download_that_fails_twice_is_tried_again(tmp_path: Path, bad: A
     assert report.incomplete == ()
 
 
-async def test_a_file_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_downloaded_is_named(tmp_path: Path) -> None:
     good, bad = rows_of(range(20)), rows_of(range(40))
     server = ScriptedWandb(FakeRun.exported("good", good), FakeRun.exported("bad", bad, shards=2))
     server.faults = [lambda request: httpx.Response(500) if request.url.path.endswith("bad-1") else None]
     report = await pull_from(server, tmp_path / "b.zip")
     assert_rows(tmp_path / "b.zip", {"good": good, "bad": bad[:20]})
     assert reasons(report) == {
-        "bad": "exported file 'bad-1' could not be had: storage.test answered 500 (gave up after 6 attempts)"
+        "bad": (
+            "exported file 'bad-1' could not be downloaded:"
+            " storage.test answered 500 (gave up after 6 attempts)"
+        )
     }
 
 
-async def test_a_file_that_cannot_be_had_does_not_matter_where_its_rows_are_live(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_downloaded_does_not_matter_where_its_rows_are_live(
+    tmp_path: Path,
+) -> None:
     rows = rows_of(range(40))
     run = FakeRun.exported("r", rows, shards=2)
     run.live, run.live_data = rows, None
@@ -226,18 +231,18 @@ async def test_a_file_that_cannot_be_had_does_not_matter_where_its_rows_are_live
     assert report.incomplete == ()
 
 
-async def test_files_that_are_replaced_while_they_are_read_are_read_anew(tmp_path: Path) -> None:
+async def test_files_that_are_replaced_while_they_are_read_are_read_again(tmp_path: Path) -> None:
     rows = rows_of(range(60))
     run = FakeRun.exported("r", rows[:40], shards=2)
 
     def compact(request: httpx.Request) -> None:
         if to_storage(request):
-            run.shards = {"whole": shard_bytes(rows)}
+            run.shards = {"all": shard_bytes(rows)}
 
     server = ScriptedWandb(run)
     server.faults = [compact]
     report = await pull_from(server, tmp_path / "b.zip")
-    # Rows behind the promised last step were logged after the plan was made.
+    # Rows after the promised last step were logged after the plan was made.
     assert_rows(tmp_path / "b.zip", {"r": rows[:40]})
     assert report.incomplete == ()
 
@@ -276,7 +281,7 @@ async def test_full_windows_are_split_until_nothing_is_sampled_away(tmp_path: Pa
     assert server.count("HistoryPage") < 30
 
 
-async def test_a_server_that_gives_fewer_rows_than_it_is_asked_for_is_noticed(tmp_path: Path) -> None:
+async def test_a_server_that_gives_fewer_rows_than_it_is_requested_is_noticed(tmp_path: Path) -> None:
     rows = rows_of(range(0, 40_000, 3))
     server = ScriptedWandb(FakeRun.logging("r", rows))
     server.most_samples = 1000
@@ -350,11 +355,12 @@ async def test_a_promise_that_is_not_kept_is_said_and_strict_makes_it_an_error(t
     with pytest.raises(IncompleteError) as caught:
         await pull_from(server, tmp_path / "b.zip", strict=True)
     assert str(caught.value) == (
-        f"1 of 1 runs are not whole; the first, acme/nano/r: {reason}; the others are sealed; run the same command again"
+        f"1 of 1 runs are incomplete; the first, acme/nano/r: {reason};"
+        " the others are sealed; run the same command again"
     )
 
 
-async def test_looking_again_in_vain_stops_after_a_few_runs(tmp_path: Path) -> None:
+async def test_looking_again_without_success_stops_after_a_few_runs(tmp_path: Path) -> None:
     runs = [FakeRun.exported(f"r{number}", rows_of(range(10))) for number in range(20)]
     for run in runs:
         run.lines = 11
@@ -368,25 +374,29 @@ async def test_a_project_that_is_not_there_leaves_nothing_behind(tmp_path: Path)
     with pytest.raises(ProjectNotFoundError) as caught:
         await pull_from(ScriptedWandb(), tmp_path / "b.zip", Selection(projects=("acme/nanoo",)))
     assert str(caught.value) == (
-        "project 'acme/nanoo' is not there, or not to be seen with this key; check the spelling, and whose key it is"
+        "project 'acme/nanoo' does not exist, or this key has no access to it;"
+        " check the spelling, and which account the key belongs to"
     )
     assert not any((tmp_path / name).exists() for name in ("b.zip", "b.zip.partial"))
 
 
-async def test_a_run_that_is_not_there_tells_how_to_list_them(tmp_path: Path) -> None:
+async def test_a_run_that_is_not_there_reports_how_to_list_them(tmp_path: Path) -> None:
     with pytest.raises(RunNotFoundError) as caught:
         await pull_from(ScriptedWandb(), tmp_path / "b.zip", named("nope"))
     assert str(caught.value) == (
-        "run 'acme/nano/nope' is not there; `pull-logs overview -p acme/nano` lists the project's runs"
+        "run 'acme/nano/nope' does not exist; `pull-logs overview -p acme/nano` lists the project's runs"
     )
 
 
-async def test_named_runs_are_asked_for_together_and_missing_ones_are_told(tmp_path: Path) -> None:
+async def test_named_runs_are_requested_together_and_missing_ones_are_reported(tmp_path: Path) -> None:
     truth = {f"r{number}": rows_of(range(3)) for number in range(45)}
     server = ScriptedWandb(*(FakeRun.exported(run_id, rows) for run_id, rows in truth.items()))
     report = await pull_from(server, tmp_path / "b.zip", named(*truth, "nope", "r1"))
     assert_rows(tmp_path / "b.zip", truth)
-    assert (server.count("NamedRuns"), reasons(report)) == (3, {"nope": "run 'acme/nano/nope' is not there"})
+    assert (server.count("NamedRuns"), reasons(report)) == (
+        3,
+        {"nope": "run 'acme/nano/nope' does not exist"},
+    )
 
 
 async def test_an_empty_project_is_said_to_be_one(tmp_path: Path) -> None:
@@ -395,12 +405,12 @@ async def test_an_empty_project_is_said_to_be_one(tmp_path: Path) -> None:
     assert str(caught.value) == "there is no run to pull; check the project, the sweep and the filter"
 
 
-async def test_where_nothing_can_be_pulled_the_first_reason_is_told(tmp_path: Path) -> None:
+async def test_where_nothing_can_be_pulled_the_first_reason_is_reported(tmp_path: Path) -> None:
     server = ScriptedWandb()
     with pytest.raises(IncompleteError) as caught:
         await pull_from(server, tmp_path / "b.zip", named("a", "b"))
     assert str(caught.value) == (
-        "none of 2 runs could be pulled; the first, acme/nano/a: run 'acme/nano/a' is not there;"
+        "none of 2 runs could be pulled; the first, acme/nano/a: run 'acme/nano/a' does not exist;"
         " `pull-logs overview -p acme/nano` lists the project's runs"
     )
 
@@ -415,7 +425,7 @@ async def test_a_server_that_refuses_batches_is_asked_as_the_sdk_asks(tmp_path: 
     assert (server.count("Run"), server.count("RunParquetHistory")) == (25, 25)
 
 
-async def test_a_server_that_refuses_exports_in_a_listing_is_asked_for_them_run_by_run(
+async def test_a_server_that_refuses_exports_in_a_listing_is_requested_them_run_by_run(
     tmp_path: Path,
 ) -> None:
     truth = {f"r{number}": rows_of(range(3)) for number in range(4)}
@@ -457,7 +467,7 @@ async def test_a_listing_that_repeats_runs_gives_each_once(tmp_path: Path) -> No
     assert len(report.runs) == 6
 
 
-async def test_a_run_whose_part_of_a_page_failed_is_asked_for_alone(tmp_path: Path) -> None:
+async def test_a_run_whose_part_of_a_page_failed_is_requested_alone(tmp_path: Path) -> None:
     rows = rows_of(range(2))
     server = ScriptedWandb(FakeRun.exported("a", rows), FakeRun.exported("b", rows))
     plain = server.handle
@@ -486,7 +496,7 @@ async def test_a_sweep_is_its_runs(tmp_path: Path) -> None:
     assert_rows(tmp_path / "b.zip", {"a": rows})
     with pytest.raises(RunNotFoundError) as caught:
         await pull_from(server, tmp_path / "c.zip", Selection(sweeps=("acme/nano/s9",)))
-    assert str(caught.value) == "sweep acme/nano/s9 has no runs, or is not there; check the sweep's id"
+    assert str(caught.value) == "sweep acme/nano/s9 has no runs, or does not exist; check the sweep's id"
 
 
 async def test_a_filter_is_given_to_the_server_and_applied_again(tmp_path: Path) -> None:
@@ -504,7 +514,7 @@ async def test_a_filter_is_given_to_the_server_and_applied_again(tmp_path: Path)
     assert json.loads(json.loads(server.requests[0].content)["variables"]["filters"]) == kept.prefilter
 
 
-async def test_the_default_entity_is_asked_for_only_where_it_is_needed(tmp_path: Path) -> None:
+async def test_the_default_entity_is_requested_only_where_it_is_needed(tmp_path: Path) -> None:
     server = ScriptedWandb(FakeRun.exported("a", rows_of(range(2))))
     settings = Settings(base_url=SETTINGS.base_url, api_key=SETTINGS.api_key, project="nano")
     selection = Selection(runs=(RunReference("a"),), projects=("nano",))
@@ -538,7 +548,7 @@ async def test_only_the_metrics_that_match_are_kept_and_counted_all_the_same(tmp
     wanted = [{key: row[key] for key in ("_step", "_timestamp", "m1")} for row in rows]
     assert_rows(tmp_path / "b.zip", {"a": wanted})
     assert report.incomplete == ()
-    with pytest.raises(UsageError, match=r"^metrics '\(' is not a regular expression: "):
+    with pytest.raises(UsageError, match=r"^metrics '\(' is not a valid regular expression: "):
         await pull_from(server, tmp_path / "b.zip", metrics="(")
 
 
@@ -550,7 +560,7 @@ async def test_system_metrics_come_along_when_asked_for(tmp_path: Path) -> None:
         assert list(bundle["acme/nano/a"].system_rows()) == events[::-1]
 
 
-async def test_system_metrics_that_may_have_been_sampled_are_asked_for_again(tmp_path: Path) -> None:
+async def test_system_metrics_that_may_have_been_sampled_are_requested_again(tmp_path: Path) -> None:
     events = [{"_timestamp": float(second), "system.cpu": second} for second in range(10_001)]
     server = ScriptedWandb(FakeRun.exported("a", rows_of(range(2)), events=events))
     await pull_from(server, tmp_path / "b.zip", system=True)
@@ -559,7 +569,7 @@ async def test_system_metrics_that_may_have_been_sampled_are_asked_for_again(tmp
     assert server.count("RunFullHistory") == 2
 
 
-async def test_progress_is_told(tmp_path: Path) -> None:
+async def test_progress_is_reported(tmp_path: Path) -> None:
     states: list[PullProgress] = []
     server = ScriptedWandb(*(FakeRun.exported(f"r{number}", rows_of(range(7))) for number in range(3)))
     await pull_from(server, tmp_path / "b.zip", progress=states.append)
@@ -599,14 +609,14 @@ async def test_no_more_requests_are_in_flight_than_allowed(tmp_path: Path) -> No
     assert 1 < most <= 6
 
 
-async def test_the_sync_door_opens_inside_a_running_loop(tmp_path: Path) -> None:
+async def test_the_sync_entry_works_inside_a_running_loop(tmp_path: Path) -> None:
     rows = rows_of(range(5))
     server = ScriptedWandb(FakeRun.exported("a", rows))
     pull_sync(PROJECT, out=tmp_path / "b.zip", settings=SETTINGS, transport=server.transport)
     assert_rows(tmp_path / "b.zip", {"a": rows})
 
 
-def test_the_sync_door_opens_without_a_loop_and_lets_plain_errors_out(tmp_path: Path) -> None:
+def test_the_sync_entry_works_without_a_loop_and_lets_plain_errors_out(tmp_path: Path) -> None:
     server = ScriptedWandb(FakeRun.exported("a", rows_of(range(5))))
     server.faults = [lambda _: httpx.Response(501)]
     with pytest.raises(ServerError, match=r"^api.test answered 501$"):

@@ -1,4 +1,4 @@
-"""What the replay server serves comes back as it was: the same content, from another origin, by another way."""
+"""A pull from the replay server gives the content that it serves, from another origin."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_over_a_real_connection_as_well(served: Bundle, tmp_path: Path) -> None:
         (3, 7, "W&B promised rows up to step 7 and they end at step 2"),
     ],
 )
-async def test_a_run_that_did_not_arrive_whole_is_not_whole_when_it_is_pulled_again(
+async def test_a_run_that_did_not_arrive_complete_is_incomplete_when_it_is_pulled_again(
     tmp_path: Path, promised: int, last: int, reason: str
 ) -> None:
     batch = batch_from_rows([{"_step": step, "loss": step / 7} for step in range(3)])

@@ -78,7 +78,7 @@ async def test_unplugged_again_and_again_the_bundle_comes_out_byte_for_byte(
 
 
 @pytest.mark.usefixtures("small_pieces")
-async def test_what_arrived_is_not_asked_for_again(tmp_path: Path) -> None:
+async def test_what_arrived_is_not_requested_again(tmp_path: Path) -> None:
     rows = rows_of(range(4000))
     run = FakeRun.exported("r", rows[:2000], shards=4)
     run.live, run.lines, run.last_step = rows[2000:], 4000, 3999
@@ -102,7 +102,7 @@ async def test_what_arrived_is_not_asked_for_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_pieces")
-async def test_cancelled_the_spool_stays_and_the_same_call_goes_on(tmp_path: Path) -> None:
+async def test_cancelled_the_spool_stays_and_the_same_call_continues(tmp_path: Path) -> None:
     wanted = await undisturbed(tmp_path)
     server, _ = project()
     with anyio.CancelScope() as scope:
@@ -121,7 +121,7 @@ async def test_cancelled_the_spool_stays_and_the_same_call_goes_on(tmp_path: Pat
     assert (tmp_path / "b.zip").read_bytes() == wanted
 
 
-async def test_a_run_that_failed_is_asked_for_by_the_same_call_and_the_others_are_kept(
+async def test_a_run_that_failed_is_requested_by_the_same_call_and_the_others_are_kept(
     tmp_path: Path,
 ) -> None:
     rows = rows_of(range(30))
@@ -137,7 +137,7 @@ async def test_a_run_that_failed_is_asked_for_by_the_same_call_and_the_others_ar
     assert not (tmp_path / "b.zip.partial").exists()
 
 
-async def test_a_run_that_is_not_whole_is_asked_for_by_the_same_call_and_the_others_are_copied(
+async def test_a_run_that_is_incomplete_is_requested_by_the_same_call_and_the_others_are_copied(
     tmp_path: Path,
 ) -> None:
     rows = rows_of(range(30))
@@ -148,7 +148,7 @@ async def test_a_run_that_is_not_whole_is_asked_for_by_the_same_call_and_the_oth
     server.faults, server.requests = [], []
     report = await pull_from(server, tmp_path / "b.zip")
     assert_rows(tmp_path / "b.zip", {"a": rows, "b": rows})
-    assert [outcome.how for outcome in report.runs] == ["copied", "whole"]
+    assert [outcome.how for outcome in report.runs] == ["copied", "complete"]
     assert sorted(server.operations()) == ["GET b-0", "GET b-1", "Runs"]
     assert not (tmp_path / "b.zip.partial").exists()
 
@@ -162,7 +162,7 @@ async def test_another_selection_throws_away_the_note_of_what_was_sealed(tmp_pat
     assert not (tmp_path / "b.zip.partial").exists()
 
 
-async def test_a_run_that_an_earlier_attempt_brought_and_that_was_deleted_since_is_kept_and_told(
+async def test_a_run_that_an_earlier_attempt_brought_and_that_was_deleted_since_is_kept_and_reported(
     tmp_path: Path,
 ) -> None:
     rows = rows_of(range(3))
@@ -175,12 +175,12 @@ async def test_a_run_that_an_earlier_attempt_brought_and_that_was_deleted_since_
     report = await pull_from(server, tmp_path / "b.zip")
     assert_rows(tmp_path / "b.zip", {"a": rows, "b": rows})
     assert [(outcome.how, outcome.complete, outcome.note) for outcome in report.runs] == [
-        ("kept", True, "an earlier attempt brought it, and it is not listed any more"),
-        ("whole", True, ""),
+        ("kept", True, "an earlier attempt pulled it, and it is no longer listed"),
+        ("complete", True, ""),
     ]
 
 
-async def test_a_run_that_changed_since_an_earlier_attempt_is_pulled_anew(tmp_path: Path) -> None:
+async def test_a_run_that_changed_since_an_earlier_attempt_is_pulled_again(tmp_path: Path) -> None:
     server = ScriptedWandb(FakeRun.exported("a", rows_of(range(3))), FakeRun.logging("b", rows_of(range(3))))
     server.faults = [lambda request: httpx.ConnectError("x") if asking("HistoryPage")(request) else None]
     with pytest.raises(NetworkError):

@@ -1,4 +1,4 @@
-"""The ten things that break naive clients (read API facts, section 0), one test for each."""
+"""The ten things that break a naive client, one test for each. See docs/protocol.md, "Ten traps"."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ async def test_1_signed_urls_are_fetched_without_the_key(tmp_path: Path, kind: t
     server = kind(FakeRun.exported("r", rows, shards=2))
     await pull_from(server, tmp_path / "b.zip")
     assert_rows(tmp_path / "b.zip", {"r": rows})
-    told = {"authorization" in request.headers for request in server.requests if request.method == "GET"}
-    assert told == {False}
+    sent = {"authorization" in request.headers for request in server.requests if request.method == "GET"}
+    assert sent == {False}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ async def test_2_what_is_no_file_is_never_kept_for_one(tmp_path: Path, body: byt
         lambda request: httpx.Response(status, content=body) if request.url.path.endswith("/r-0") else None
     ]
     report = await pull_from(server, tmp_path / "b.zip")
-    assert reasons(report)["r"].startswith("exported file 'r-0' could not be had: ")
+    assert reasons(report)["r"].startswith("exported file 'r-0' could not be downloaded: ")
     server.faults = []
     report = await pull_from(server, tmp_path / "b.zip")
     assert report.incomplete == ()
@@ -178,7 +178,7 @@ async def test_9_what_is_missing_is_null_with_status_200(tmp_path: Path) -> None
     with pytest.raises(ProjectNotFoundError):
         await pull_from(server, tmp_path / "b.zip", Selection(projects=("acme/other",)))
     report = await pull_from(server, tmp_path / "b.zip", named("r", "s"))
-    assert reasons(report) == {"s": "run 'acme/nano/s' is not there"}
+    assert reasons(report) == {"s": "run 'acme/nano/s' does not exist"}
     with pytest.raises(IncompleteError):
         await pull_from(server, tmp_path / "b.zip", named("r", "s"), strict=True)
 

@@ -17,9 +17,9 @@ from pulling import pull_from
 from rowkit import KEYS, calm_rows, canonical, nasty_rows, same_rows
 from scripted_wandb import FakeRun, Row, ScriptedWandb
 
-from pull_logs.rows.canonical import Lane
+from pull_logs.rows.merge import Lane
 from pull_logs.snapshot import open_bundle, write_bundle
-from pull_logs.snapshot.write.seal import BundleRun
+from pull_logs.snapshot.write.stored_run import BundleRun
 from pull_logs.sources import import_runs
 
 Rows = list[Row]
@@ -86,7 +86,7 @@ def test_live_pages(rows: Rows) -> None:
 shard_cells: Mapping[str, st.SearchStrategy[Any]] = {
     "number": st.floats(),
     "half": st.floats(width=16),
-    "whole": st.integers(-(2**63), 2**63 - 1),
+    "integer": st.integers(-(2**63), 2**63 - 1),
     "flag": st.booleans(),
     "text": st.text(max_size=4) | st.sampled_from(["NaN", "Infinity", ""]),
     "list": st.lists(st.floats() | st.none(), max_size=3),

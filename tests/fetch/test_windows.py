@@ -94,11 +94,11 @@ def test_both_parts_of_a_split_window_have_steps(start: int, width: int, at: int
 
 def test_the_size_grows_with_quick_full_answers_and_shrinks_with_heavy_ones() -> None:
     size = WindowSize()
-    size.learn(rows=1000, size=100_000, seconds=0.1)
+    size.update(rows=1000, size=100_000, seconds=0.1)
     assert size.rows == 1500
-    size.learn(rows=10, size=100, seconds=0.1)
-    size.learn(rows=1500, size=10**8, seconds=0.1)
-    size.learn(rows=1500, size=100, seconds=9.0)
+    size.update(rows=10, size=100, seconds=0.1)
+    size.update(rows=1500, size=10**8, seconds=0.1)
+    size.update(rows=1500, size=100, seconds=9.0)
     assert size.rows == 1500
     for _ in range(9):
         size.shrink()

@@ -1,4 +1,4 @@
-"""The recordings under `fixtures/digits` are what `fixtures/README.md` says, and tell nothing private."""
+"""The recordings under `fixtures/digits` are as `fixtures/README.md` describes them, with nothing private."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def _strings(message: Message) -> Iterator[str]:
 
 
 def _contents(file: Path) -> Iterator[bytes]:
-    """The bytes of a file as they lie there, and those that a reader makes of them."""
+    """The bytes of a file as stored, and those that a reader decodes from them."""
     content = file.read_bytes()
     yield content
     if zipfile.is_zipfile(io.BytesIO(content)):

@@ -1,4 +1,4 @@
-"""Tests that the tests of the pytest plugin run: each sees the bundles it names, and nothing of the user's."""
+"""Tests for the tests of the pytest plugin: each sees the bundles it names, and no settings of the user."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from pull_logs.rows.batches import batch_from_rows, system_batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format.file_record import record_of
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
-from pull_logs.snapshot.write.seal import BundleRun, write_bundle
+from pull_logs.snapshot.write.seal import write_bundle
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 Row = dict[str, Any]
 

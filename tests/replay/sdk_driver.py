@@ -64,7 +64,7 @@ def read_run(api: wandb.Api, path: str, folder: str) -> dict[str, Any]:
 
 
 def plain(summary: Any) -> Any:
-    """A summary, which is no dict, as dicts."""
+    """Return a summary, which the SDK does not keep as a dict, as nested dicts."""
     return {key: plain(summary[key]) for key in list(summary.keys())} if hasattr(summary, "keys") else summary
 
 

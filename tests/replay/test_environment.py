@@ -1,4 +1,4 @@
-"""The server as all of W&B there is: as a proxy it refuses others, and a process gets its environment back."""
+"""The server replaces W&B: as a proxy it refuses other hosts, and a process gets its environment back."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def test_by_way_of_itself_it_answers_for_itself(tmp_path: Path) -> None:
         with httpx.Client(proxy=server.url, trust_env=False) as client:
             answer = client.post(f"{server.url}/graphql?a=%2F", json=ASK, auth=auth)
             assert answer.json() == {"data": {"project": {"runCount": 5}}}
-            link = '{ project(name: "nano") { run(name: "plain01") { parquetHistory(liveKeys: []) { parquetUrls } } } }'
+            link = """{
+              project(name: "nano") { run(name: "plain01") { parquetHistory(liveKeys: []) { parquetUrls } } }
+            }"""
             found = client.post(f"{server.url}/graphql", json={"query": link}, auth=auth).json()["data"]
             (url,) = found["project"]["run"]["parquetHistory"]["parquetUrls"]
             assert url.startswith(f"{server.url}/storage/")
@@ -79,7 +81,7 @@ def test_the_environment_is_set_while_the_block_runs_and_put_back_after_it(
             assert os.environ["WANDB_MODE"] == "offline"
             assert "WANDB_ENTITY" not in os.environ
             assert os.environ["NO_PROXY"] == "intranet,127.0.0.1,localhost,::1"
-            os.environ["WANDB_PROJECT"] = "left behind"
+            os.environ["WANDB_PROJECT"] = "from before"
             del os.environ["WANDB_API_KEY"]
             raise ZeroDivisionError
 

@@ -1,4 +1,4 @@
-"""The pytest plugin, run as its users run it: in a session of its own, also in parallel, also where all is hostile."""
+"""The pytest plugin in sessions of its own: alone, in parallel, and in a hostile environment."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ import json, os, sys
 
 def watch(event, arguments):
     if event == "socket.connect":
-        told = arguments[1]
+        sent = arguments[1]
     elif event == "socket.getaddrinfo":
-        told = arguments[0]
+        sent = arguments[0]
     else:
         return
     with open(os.environ["CONNECTIONS"], "a") as file:
-        print(json.dumps(str(told)), file=file)
+        print(json.dumps(str(sent)), file=file)
 
 sys.addaudithook(watch)
 """
@@ -55,7 +55,7 @@ def place(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def hostile(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trap]:
-    """All that can lead W&B's code elsewhere leads into a trap: variables, settings files, netrc, proxies, a cache."""
+    """All that can lead W&B's code elsewhere leads to a trap: variables, settings, netrc, proxies, cache."""
     home = place / "home"
     cache = home / "cache"
     (home / ".config" / "wandb").mkdir(parents=True)
@@ -200,7 +200,10 @@ def test_what_is_wrong_is_told_in_one_line_and_a_replaced_bundle_answers_anew(
 
 
 def test_unused_it_costs_nothing_to_load() -> None:
-    code = "import pytest, sys; before = set(sys.modules); import pull_logs.pytest_plugin; print(*set(sys.modules) - before)"
+    code = (
+        "import pytest, sys; before = set(sys.modules); "
+        "import pull_logs.pytest_plugin; print(*set(sys.modules) - before)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ}
     )

@@ -20,8 +20,8 @@ from trap import trap
 from pull_logs.fetch import Settings
 from pull_logs.recording import Recorder
 from pull_logs.replay import ReplayServer, serve_bundle
-from pull_logs.replay.graphql.query_names import Listing, Named, Sweep, asked_for
-from pull_logs.replay.server import serve_asking
+from pull_logs.replay.graphql.query_names import Listing, QueryTarget, Sweep, query_targets
+from pull_logs.replay.server import serve_open_bundles
 from pull_logs.runs import RunPath
 from pull_logs.snapshot import open_bundle
 
@@ -38,7 +38,8 @@ def test_runs_by_name_and_a_listing():
     api = wandb.Api()
     assert api.run("nano/plain01").config["lr"] == 0.1  # of the default entity
     assert len(list(api.run("acme/nano/plain01").scan_history())) == 2500
-    assert [row["loss"] for row in api.run("acme/nano/hist01").scan_history(keys=["_step", "loss"])][:2] == [0, 0.25]
+    rows = api.run("acme/nano/hist01").scan_history(keys=["_step", "loss"])
+    assert [row["loss"] for row in rows][:2] == [0, 0.25]
     with pytest.raises(Exception, match="gone"):
         api.run("acme/nano/gone")
     runs = api.runs("acme/nano", filters={"config.lr": {"$lte": 0.01}})
@@ -101,13 +102,13 @@ class Recorded:
 
 @contextmanager
 def recording(
-    into: Path, real: ReplayServer, *, key: str = KEY, asked: set[tuple[Path, Named]] | None = None
+    into: Path, real: ReplayServer, *, key: str = KEY, asked: set[tuple[Path, QueryTarget]] | None = None
 ) -> Iterator[Recorded]:
     settings = Settings(base_url=real.url, api_key=key)
     known = set() if asked is None else asked
     with (
-        Recorder(into, (), settings=settings, asked=known) as recorder,
-        serve_asking(recorder.bundles, on_ask=recorder.record, entity=recorder.entity()) as server,
+        Recorder(into, (), settings=settings, requested=known) as recorder,
+        serve_open_bundles(recorder.bundles, on_query=recorder.record, entity=recorder.entity()) as server,
     ):
         yield Recorded(server, recorder)
 
@@ -141,7 +142,7 @@ def test_runs_that_are_there_stay_as_they_are_to_the_byte(tmp_path: Path, real: 
 
 
 def test_nothing_is_asked_for_twice(tmp_path: Path, real: ReplayServer) -> None:
-    into, asked = tmp_path / "new" / "recorded.zip", set[tuple[Path, Named]]()
+    into, asked = tmp_path / "new" / "recorded.zip", set[tuple[Path, QueryTarget]]()
     questions: list[tuple[str, dict[str, str]]] = [
         (ONE, {"n": "plain01"}),
         (ONE, {"n": "gone"}),
@@ -202,7 +203,10 @@ def test_what_cannot_be_pulled_is_an_error_that_says_so(tmp_path: Path, real: Re
         (
             (),
             "",
-            "--wandb-record: no API key for http://127.0.0.1:9; sign in with `wandb login` or set WANDB_API_KEY",
+            (
+                "--wandb-record: no API key for http://127.0.0.1:9;"
+                " sign in with `wandb login` or set WANDB_API_KEY"
+            ),
         ),
     ],
 )
@@ -231,22 +235,26 @@ P = 'project(name: "nano", entityName: "acme")'
         ('{ project(name: "nano") { run(name: "r1") { id } } }', {}, {RunPath("me", "nano", "r1")}),
         (
             (
-                "query Q($p: String!, $e: String, $n: String!) { project(name: $p, entityName: $e) { a: run(name: $n) { id }"
+                "query Q($p: String!, $e: String, $n: String!)"
+                " { project(name: $p, entityName: $e) { a: run(name: $n) { id }"
                 ' b: run(name: "r2") { id } } }'
             ),
             {"p": "nano", "n": "r1"},
             {RunPath("me", "nano", "r1"), RunPath("me", "nano", "r2")},
         ),
         (
-            f"query Q($f: JSONString) {{ {P} {{ runCount(filters: $f) runs(filters: $f) {{ totalCount }} }} }}",
+            (
+                f"query Q($f: JSONString) {{ {P}"
+                " { runCount(filters: $f) runs(filters: $f) { totalCount } } }"
+            ),
             {"f": '{"state":"finished"}'},
             {Listing("acme", "nano", '{"state":"finished"}')},
         ),
         (f"{{ {P} {{ runs {{ totalCount }} }} }}", {}, {Listing("acme", "nano")}),
         (
             (
-                f'query Q($s: String = "s1") {{ {P} {{ ...F }} }} fragment F on Project {{ ... on Project {{ sweep(sweepName: $s)'
-                " { id } } }"
+                f'query Q($s: String = "s1") {{ {P} {{ ...F }} }}'
+                " fragment F on Project { ... on Project { sweep(sweepName: $s) { id } } }"
             ),
             {},
             {Sweep("acme", "nano", "s1")},
@@ -255,10 +263,10 @@ P = 'project(name: "nano", entityName: "acme")'
         ("{ project { run(name: 3) { id } } }", {"name": 3}, set()),
     ],
 )
-def test_what_a_query_asks_for(query: str, variables: Mapping[str, Any], expected: set[Named]) -> None:
-    assert asked_for(parse(query), None, variables, entity="me") == expected
+def test_what_a_query_asks_for(query: str, variables: Mapping[str, Any], expected: set[QueryTarget]) -> None:
+    assert query_targets(parse(query), None, variables, entity="me") == expected
 
 
 def test_only_the_operation_that_is_run_counts() -> None:
     one, two = (f'query Q{name} {{ {P} {{ run(name: "{name}") {{ id }} }} }}' for name in "ab")
-    assert asked_for(parse(one + two), "Qb", {}, entity="me") == {RunPath("acme", "nano", "b")}
+    assert query_targets(parse(one + two), "Qb", {}, entity="me") == {RunPath("acme", "nano", "b")}

@@ -160,7 +160,8 @@ def test_a_projection_of_histograms_and_dotted_keys(seen: Mapping[str, Any]) -> 
     rows = ROWS["acme/nano/hist01"]
     projected = [{key: row[key] for key in ("_step", "weights", "opt.lr")} for row in rows]
     if seen["version"].startswith("0.28."):
-        # It takes places among the top-level columns for places among the leaves (read API facts, section 6),
+        # It confuses indices of top-level columns with indices of leaves
+        # (docs/protocol.md, "Exported Parquet files"),
         # and gives other columns than were asked for: from W&B too.
         assert [set(row) for row in seen["columns"]] == [{"_step", "opt.lr", "nested"}] * 30
         return
@@ -270,14 +271,14 @@ def test_a_run_without_rows_or_facts(seen: Mapping[str, Any]) -> None:
     assert run["scan"] == run["history"] == run["events"] == run["history_keys"] == []
 
 
-@pytest.mark.parametrize("place", range(len(FILTERS)), ids=[json.dumps(wanted) for wanted, _ in FILTERS])
-def test_a_filter(seen: Mapping[str, Any], place: int) -> None:
-    assert seen["listings"]["filters"][place] == FILTERS[place][1]
+@pytest.mark.parametrize("index", range(len(FILTERS)), ids=[json.dumps(wanted) for wanted, _ in FILTERS])
+def test_a_filter(seen: Mapping[str, Any], index: int) -> None:
+    assert seen["listings"]["filters"][index] == FILTERS[index][1]
 
 
-@pytest.mark.parametrize("place", range(len(ORDERS)), ids=[order for order, _ in ORDERS])
-def test_an_order(seen: Mapping[str, Any], place: int) -> None:
-    assert seen["listings"]["orders"][place] == ORDERS[place][1]
+@pytest.mark.parametrize("index", range(len(ORDERS)), ids=[order for order, _ in ORDERS])
+def test_an_order(seen: Mapping[str, Any], index: int) -> None:
+    assert seen["listings"]["orders"][index] == ORDERS[index][1]
 
 
 def test_listings(seen: Mapping[str, Any]) -> None:
@@ -335,29 +336,29 @@ def test_who_is_signed_in_and_how_runs_may_be_named(seen: Mapping[str, Any]) -> 
     assert account["without_entity"] == account["by_id"] == account["by_url"] == path
 
 
-ADDING = "-o more.wandb.zip` pulls it, to be served beside or merged into this"
+NO = "the bundle 'runs.wandb.zip' has no"
+ADDING = "-o more.wandb.zip` downloads it, to be served with this bundle or merged into it"
 
 
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        ("run", ("the bundle 'runs.wandb.zip' has no run 'acme/nano/plain1', the nearest of the project's 5 is "
-                f"'plain01'; `pull-logs fetch -r acme/nano/plain1 {ADDING}")),
-        ("display_name", ("the bundle 'runs.wandb.zip' has no run 'acme/nano/eager-fox-1', but 'acme/nano/plain01' "
-                         "has that display name: ask for it by its id; "
-                         f"`pull-logs fetch -r acme/nano/eager-fox-1 {ADDING}")),
-        ("project", ("the bundle 'runs.wandb.zip' has no project 'acme/nan', the nearest of its 3 is 'acme/nano'; "
+        ("run", (f"{NO} run 'acme/nano/plain1', the nearest are 'plain01', 'live01'; "
+                f"`pull-logs fetch -r acme/nano/plain1 {ADDING}")),
+        ("display_name", (f"{NO} run 'acme/nano/eager-fox-1', but 'acme/nano/plain01' has that display name: "
+                         f"request it by its id; `pull-logs fetch -r acme/nano/eager-fox-1 {ADDING}")),
+        ("project", (f"{NO} project 'acme/nan', the nearest are 'acme/nano', 'beta/nano', 'acme/other'; "
                     f"`pull-logs fetch -p acme/nan {ADDING}")),
-        ("entity", ("the bundle 'runs.wandb.zip' has nothing of entity 'acne', the nearest of its 2 is 'acme'; "
+        ("entity", (f"{NO} run of entity 'acne', the nearest is 'acme'; "
                    f"`pull-logs fetch -p acne/PROJECT {ADDING}")),
-        ("sweep", ("the bundle 'runs.wandb.zip' has no run of sweep 'acme/nano/sweep9', the nearest of the project's "
-                  f"1 is 'sweep1'; `pull-logs fetch --sweep acme/nano/sweep9 {ADDING}")),
-        ("file", ("the bundle 'runs.wandb.zip' has no file 'model.pt' of run 'acme/nano/plain01', it has "
-                 "'wandb-metadata.json'; `pull-logs fetch -r acme/nano/plain01 --files model.pt -o more.wandb.zip` pulls "
-                 "it, to be merged into this")),
-        ("artifacts", ("on type 'Run': this server replays a bundle, which holds runs with their config, summary, "
-                      "history, system metrics, metadata and files; for anything else ask W&B itself, or replace this "
-                      "call in the test")),
+        ("sweep", (f"{NO} run of sweep 'acme/nano/sweep9', the nearest is 'sweep1'; "
+                  f"`pull-logs fetch --sweep acme/nano/sweep9 {ADDING}")),
+        ("file", (f"{NO} file 'model.pt' of run 'acme/nano/plain01', it has 'wandb-metadata.json'; "
+                 "`pull-logs fetch -r acme/nano/plain01 --files model.pt -o more.wandb.zip` downloads it, "
+                 "to be merged into this bundle")),
+        ("artifacts", ("on type 'Run': this server replays a bundle, which holds runs with their config, "
+                      "summary, history, system metrics, metadata and files; for anything else use W&B "
+                      "itself, or replace this call in the test")),
         ("team", "on type 'Entity': this server replays a bundle, which holds runs with"),
         ("filter", "runs have no field 'colour'; write config.<key>, summary_metrics.<key>, displayName"),
         ("operator", "'$near' is not an operator of W&B's filters"),
@@ -392,7 +393,7 @@ def test_the_downloaded_export_is_the_whole_run(seen: Mapping[str, Any]) -> None
 def test_exported_runs_are_not_paged(seen: Mapping[str, Any]) -> None:
     """Pages are for the two runs that are served live, and exports for the two that are not."""
     if seen["installed"] != "installed":
-        pytest.skip("which requests are sent is told for the installed release alone")
+        pytest.skip("the requests are known for the installed release only")
     counts = seen["counts"]
     live_pages = 4 + 1  # 3,598 steps of live01 in thousands, and 40 of odd01
     small_pages = 6 + 1

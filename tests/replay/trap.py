@@ -1,4 +1,4 @@
-"""A server on loopback that nobody should ever reach: it counts who does."""
+"""A server on loopback that no client should reach; it counts those that do."""
 
 from __future__ import annotations
 

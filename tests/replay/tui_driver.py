@@ -1,4 +1,4 @@
-"""Drives the data layer of wandb-tui against the address in the first argument; prints what it found, as JSON.
+"""Drive the data layer of wandb-tui against the address in the first argument; print its data as JSON.
 
 wandb-tui has W&B's address as a constant: it is set from here, and nothing else of it is changed.
 """

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from rowkit import KEYS, calm_rows, canonical, nasty_rows, same_rows
 
 from pull_logs.rows.batches import RESIDUAL, batch_from_rows, batch_rows, system_batch_from_rows
-from pull_logs.rows.canonical import STEP, Lane, canon_members, canonical_text
-from pull_logs.rows.merge import LanedBatch, merge_batches
+from pull_logs.rows.canonical import STEP, canon_members, canonical_text
+from pull_logs.rows.merge import Lane, LanedBatch, merge_batches
 from pull_logs.snapshot.format import parquet_write as parquet
 from pull_logs.snapshot.format.parquet_read import read_batches, read_table
 from pull_logs.snapshot.format.parquet_write import write_table

@@ -13,8 +13,8 @@ from rowkit import calm_values, row_strategy, same_rows
 
 from pull_logs.rows import merge as merging
 from pull_logs.rows.batches import batch_from_rows, batch_rows
-from pull_logs.rows.canonical import Fragment, Lane, canon_row, merge_rows
-from pull_logs.rows.merge import LanedBatch, merge_batches
+from pull_logs.rows.canonical import canon_row
+from pull_logs.rows.merge import Fragment, Lane, LanedBatch, merge_batches, merge_rows
 
 lanes = st.sampled_from(list(Lane))
 fragments_strategy = st.lists(

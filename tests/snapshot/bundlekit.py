@@ -13,7 +13,8 @@ from typing import Any
 from pull_logs.rows.batches import batch_from_rows, system_batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format.container import open_container
-from pull_logs.snapshot.write.seal import BundleRun, write_bundle
+from pull_logs.snapshot.write.seal import write_bundle
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 ROWS: tuple[dict[str, Any], ...] = (
     {"_step": 0, "_timestamp": 1.5, "loss": 2.25, "note": "start"},

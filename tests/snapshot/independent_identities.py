@@ -1,4 +1,4 @@
-"""The hashes of a bundle's content, written from section 8 of docs/bundle-format.md, over the reader of the page."""
+"""The hashes of a bundle's content, over the reader of the page. See docs/bundle-format.md, "Identities"."""
 
 from __future__ import annotations
 

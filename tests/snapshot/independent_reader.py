@@ -20,7 +20,7 @@ def is_double(whole: int) -> bool:
     return whole.bit_length() - (whole & -whole).bit_length() < 53 and whole.bit_length() <= 1024
 
 
-def value(raw: Any) -> Any:  # section 7
+def value(raw: Any) -> Any:  # docs/bundle-format.md, "Values"
     if isinstance(raw, dict):
         return {name: value(item) for name, item in raw.items()}
     if isinstance(raw, list):
@@ -32,7 +32,7 @@ def value(raw: Any) -> Any:  # section 7
     return int(raw) if raw == math.floor(raw) else raw
 
 
-def stands_for(segment: str, name: str) -> bool:  # section 1
+def stands_for(segment: str, name: str) -> bool:  # docs/bundle-format.md, "Names"
     text, _, mark = segment.partition("=")[2].partition("~")
     return hashlib.sha256(name.encode()).hexdigest()[:8] == mark if mark else unquote(text) == name
 
@@ -62,7 +62,7 @@ class Reader:
         assert len(rows) == entry["rows"]
         return rows
 
-    def raw_rows(self, path: str, file: str) -> list[Row]:  # section 6
+    def raw_rows(self, path: str, file: str) -> list[Row]:  # docs/bundle-format.md, "Cells"
         name = f"{self.folders[path]}/{file}"
         rows = self.table(name) if name in self.resources else []
         rest = [json.loads(row.pop("_wpl_rest", None) or "{}") for row in rows]

@@ -23,7 +23,7 @@ from checkout import RECORDED
 from pull_logs.errors import PullLogsError
 from pull_logs.snapshot.format.container import ZipContainer
 from pull_logs.snapshot.format.names import run_of_member
-from pull_logs.snapshot.read import run as run_module
+from pull_logs.snapshot.read import parquet_member
 from pull_logs.snapshot.read.bundle import Bundle, open_bundle
 from pull_logs.snapshot.read.run import Run
 from pull_logs.snapshot.read.verify import CONTAINER, Damage, verify_bundle
@@ -159,7 +159,7 @@ def readable(path: Path, whole: Whole) -> set[str]:
     except PullLogsError:
         return set()
     with bundle, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "WHOLE", 0)
+        patch.setattr(parquet_member, "SMALL_FILE", 0)
         found = set()
         for name in whole.told:
             try:

@@ -25,10 +25,10 @@ from rowkit import calm_rows, nasty_rows, same_rows
 
 from pull_logs.errors import UsageError
 from pull_logs.rows.batches import batch_from_rows
-from pull_logs.rows.canonical import Fragment, Lane, canon_row, merge_rows, same
-from pull_logs.rows.merge import LanedBatch
+from pull_logs.rows.canonical import canon_row, same
+from pull_logs.rows.hashing import rows_hash
+from pull_logs.rows.merge import Fragment, Lane, merge_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.format.content_id import rows_hash
 from pull_logs.snapshot.format.file_record import record_of
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
 from pull_logs.snapshot.read.bundle import open_bundle
@@ -36,8 +36,10 @@ from pull_logs.snapshot.read.verify import verify_bundle
 from pull_logs.snapshot.write import page_file as frames
 from pull_logs.snapshot.write import page_merge as sweep
 from pull_logs.snapshot.write import spool
-from pull_logs.snapshot.write.seal import BundleRun, seal_runs, write_bundle
+from pull_logs.snapshot.write.seal import seal_runs, write_bundle
 from pull_logs.snapshot.write.spool import Spool
+from pull_logs.snapshot.write.spool_folder import SpoolFolder
+from pull_logs.snapshot.write.stored_run import BundleRun, store_run
 
 PATHS = [RunPath("acme", "nano", "a"), RunPath("acme", "nano", "A"), RunPath("\u00e9/b", "x y", "~")]
 """Two runs that a file system may take for one, and one whose every part is encoded."""
@@ -95,9 +97,9 @@ class BundleMachine(RuleBasedStateMachine):
         self.chance = random.Random(seed)
         if parts:
             self.patch.setattr(frames, "FRAME_ROWS", 2)
-            self.patch.setattr(spool, "_AT_ONCE", 0)
+            self.patch.setattr(spool, "_MAX_IN_MEMORY", 0)
             self.patch.setattr(sweep, "RANGE_BYTES", 1)
-            self.patch.setattr(sweep, "HELD_BYTES", 0)
+            self.patch.setattr(sweep, "CACHE_BYTES", 0)
 
     def crash(self) -> None:
         """The process is gone with its lock, nothing is sealed."""
@@ -169,10 +171,7 @@ class BundleMachine(RuleBasedStateMachine):
     def crash_between_a_run_s_end_and_the_removal_of_its_pages(self) -> None:
         path = self.chance.choice(sorted(path for path, known in self.pages.items() if known))
         rows = believed(self.pages.pop(path))
-        batches = [LanedBatch(page.lane, page.load()) for page in self.spool.frames(path)]
-        self.spool.store(
-            info_of(path, rows), Coverage(received_rows=len(rows)), batches, files=files_of(rows)
-        )
+        store_run(SpoolFolder(self.spool.folder).run_file(path), bundle_run(path, rows))
         self.crash()
         self.done[path] = rows
         self.resume()

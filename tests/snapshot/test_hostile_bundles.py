@@ -69,14 +69,14 @@ def test_a_forged_bundle_that_changes_nothing_is_a_bundle(good: Path) -> None:
         (b"..\\..\\evil", "holds a backslash"),
         (b"C:/evil", "names a drive"),
         (b"FORMAT\x00.txt", "holds a NUL"),
-        (b"runs/entity=e/project=p/run=r/", "is no name that a bundle gives its files"),
-        (b"runs/entity=e/project=p/run=r/model.pt", "is no name that a bundle gives its files"),
-        (b"runs/entity=e/project=p/run=/history.parquet", "is no name that a bundle gives its files"),
+        (b"runs/entity=e/project=p/run=r/", "is not the name of a file in a bundle"),
+        (b"runs/entity=e/project=p/run=r/model.pt", "is not the name of a file in a bundle"),
+        (b"runs/entity=e/project=p/run=/history.parquet", "is not the name of a file in a bundle"),
         (
             "runs/entity=\xe9/project=p/run=r/history.parquet".encode(),
-            "is no name that a bundle gives its files",
+            "is not the name of a file in a bundle",
         ),
-        (b"", "is no name that a bundle gives its files"),
+        (b"", "is not the name of a file in a bundle"),
     ],
 )
 def test_a_name_that_could_lead_elsewhere_is_refused(good: Path, name: bytes, reason: str) -> None:
@@ -136,7 +136,7 @@ def test_members_that_differ_in_case_alone_are_refused(good: Path) -> None:
     def change(members: dict[str, Raw]) -> None:
         members["again"] = Raw(other.encode(), b"x")
 
-    reason = f"member {other!r} and {HISTORY!r} are one file where case does not count"
+    reason = f"member {other!r} and {HISTORY!r} differ only in case"
     assert refusal_of(good, change).message == unsafe(good, reason)
 
 
@@ -144,7 +144,7 @@ def test_members_that_overlap_are_refused(good: Path) -> None:
     def change(members: dict[str, Raw]) -> None:
         members[SYSTEM].offset = 0
 
-    reason = f"member {SYSTEM!r} overlaps what stands beside it"
+    reason = f"member {SYSTEM!r} overlaps its neighbour"
     assert refusal_of(good, change).message == unsafe(good, reason)
 
 
@@ -155,7 +155,7 @@ def test_many_members_in_the_same_bytes_are_refused(tmp_path: Path) -> None:
         member.data, member.size = b"", 0
     assert refusal(forge(tmp_path / "bomb.zip", bomb)).message == (
         f"{str(tmp_path / 'bomb.zip')!r} is not safe to use: "
-        "member 'runs/entity=e/project=p/run=r1/history.parquet' overlaps what stands beside it"
+        "member 'runs/entity=e/project=p/run=r1/history.parquet' overlaps its neighbour"
     )
 
 
@@ -175,7 +175,7 @@ def test_a_member_that_claims_to_reach_beyond_the_file_is_refused(good: Path) ->
     entry = data.rfind(b"datapackage-digest.json") - 46
     data[entry + 20 : entry + 28] = struct.pack("<2I", 10**8, 10**8)
     path.write_bytes(data)
-    reason = "member 'datapackage-digest.json' overlaps what stands beside it"
+    reason = "member 'datapackage-digest.json' overlaps its neighbour"
     assert refusal(path).message == unsafe(good, reason)
 
 
@@ -276,7 +276,7 @@ def with_manifest(good: Path, data: bytes) -> DamageError:
 
 
 def test_a_huge_manifest_is_refused_before_it_is_read(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pull_logs.snapshot.read.bundle.MAX_MANIFEST", 10_000)
+    monkeypatch.setattr("pull_logs.snapshot.read.index.MAX_MANIFEST", 10_000)
     monkeypatch.setattr("pull_logs.snapshot.read.verify.MAX_MANIFEST", 10_000)
     reason = "datapackage.json claims 20000 bytes, and 10000 are the most"
     assert with_manifest(good, b"[" * 20_000).message == unsafe(good, reason)
@@ -367,7 +367,7 @@ def test_a_folder_with_a_pipe_is_refused(good: Path) -> None:
 
 
 def test_a_folder_with_another_file_is_refused(good: Path) -> None:
-    reason = "member 'notes.txt' is no name that a bundle gives its files"
+    reason = "member 'notes.txt' is not the name of a file in a bundle"
     assert folder_refusal(good, lambda folder: (folder / "notes.txt").touch()) == unsafe(good, reason)
 
 
@@ -394,7 +394,7 @@ def test_a_folder_whose_names_differ_in_case_alone_is_refused(good: Path) -> Non
         other.mkdir()
         (other / "history.parquet").touch()
 
-    assert folder_refusal(good, add) == unsafe(good, "two names differ in case alone")
+    assert folder_refusal(good, add) == unsafe(good, "two names differ only in case")
 
 
 @pytest.mark.parametrize(

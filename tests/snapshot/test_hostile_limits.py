@@ -236,5 +236,5 @@ def test_thousands_of_members_in_the_same_bytes(tmp_path: Path) -> None:
     ]
     path = forge(tmp_path / "bad.wandb.zip", [first, *rest])
     name = "runs/entity=e/project=p/run=r0/history.parquet"
-    told = f"{str(path)!r} is not safe to use: member {name!r} overlaps what stands beside it"
+    told = f"{str(path)!r} is not safe to use: member {name!r} overlaps its neighbour"
     assert refusal(path) == (told, told)

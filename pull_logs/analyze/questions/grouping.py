@@ -20,6 +20,7 @@ from typing import Any
 from pull_logs.analyze.frames import flatten, split_path
 from pull_logs.errors import UsageError
 from pull_logs.rows.canonical import canon_record, spell
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
 from pull_logs.suggestions import did_you_mean, listed
 
@@ -27,19 +28,10 @@ CONFIG = "config."
 _ALL_BUT = "all-but:"
 _SEED = re.compile(r"(.*[_-])?(seed|random[_-]?state)", re.IGNORECASE)
 
-FIELDS: Mapping[str, Callable[[RunInfo], Any]] = {
-    "commit": lambda info: info.commit,
-    "entity": lambda info: info.path.entity,
-    "group": lambda info: info.group,
-    "job_type": lambda info: info.job_type,
-    "name": lambda info: info.name,
-    "project": lambda info: info.path.project,
-    "state": lambda info: info.state,
-    "sweep": lambda info: info.sweep,
-    "tags": lambda info: sorted(info.tags),
-    "user": lambda info: info.user,
+_FIELDS: Mapping[str, Callable[[object], Any]] = {
+    field.name: field.reader for field in RUN_FIELDS if field.grouped
 }
-"""What else than its config a run can be grouped by."""
+"""The fields of a run, besides its config, that runs can be grouped by."""
 
 Values = Mapping[str, Any]
 """What is known of a run, by `config.KEY` or the name of a field; canonical values."""
@@ -49,7 +41,8 @@ def values_of(info: RunInfo) -> dict[str, Any]:
     """Everything that a run can be grouped by."""
     config = flatten(canon_record(info.config))
     return {
-        **{name: read(info) for name, read in FIELDS.items()},
+        **{name: read(info) for name, read in _FIELDS.items()},
+        "tags": sorted(info.tags),
         **{f"{CONFIG}{key}": value for key, value in config.items()},
     }
 

@@ -1,7 +1,8 @@
 """Which runs an expression keeps: `config.lr <= 1e-3 and summary.val/acc > 0.9 and state == "finished"`.
 
 The columns are the leaves of the configs (`config.*`) and of the summaries
-(`summary.*`) by their flat keys, and the fields of `_FIELDS`; `tags` is the
+(`summary.*`) by their flat keys, and the fields of a run
+that are `filtered` in `RUN_FIELDS`; `tags` is the
 sorted tags joined with commas. A run without the value has it missing.
 """
 
@@ -15,23 +16,11 @@ from pull_logs.analyze.expressions import Expression, compile_expression, parse
 from pull_logs.analyze.frames import Vector, flatten, from_cells
 from pull_logs.analyze.questions.server_filter import prefilter
 from pull_logs.errors import UnknownNameError
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
 
-_FIELDS: Mapping[str, Callable[[RunInfo], object]] = {
-    "commit": lambda info: info.commit,
-    "created_at": lambda info: info.created_at,
-    "entity": lambda info: info.path.entity,
-    "group": lambda info: info.group,
-    "heartbeat_at": lambda info: info.heartbeat_at,
-    "job_type": lambda info: info.job_type,
-    "name": lambda info: info.name,
-    "notes": lambda info: info.notes,
-    "project": lambda info: info.path.project,
-    "run_id": lambda info: info.path.run_id,
-    "state": lambda info: info.state,
-    "sweep": lambda info: info.sweep,
-    "tags": lambda info: ",".join(sorted(info.tags)),
-    "user": lambda info: info.user,
+_FIELDS: Mapping[str, Callable[[object], Any]] = {
+    field.name: field.reader for field in RUN_FIELDS if field.filtered
 }
 
 
@@ -41,6 +30,7 @@ def run_cells(info: RunInfo) -> dict[str, Any]:
         **{f"config.{key}": value for key, value in flatten(info.config).items()},
         **{f"summary.{key}": value for key, value in flatten(info.summary).items()},
         **{name: read(info) for name, read in _FIELDS.items()},
+        "tags": ",".join(sorted(info.tags)),
     }
 
 

@@ -39,20 +39,16 @@ from pull_logs.analyze.expressions import (
     String,
     is_number,
 )
+from pull_logs.run_fields import RUN_FIELDS
 
 Document = dict[str, Any]
 
 FIELDS: Final[Mapping[str, str]] = {
-    "group": "group",
-    "job_type": "jobType",
-    "name": "displayName",
-    "run_id": "name",
-    "state": "state",
-    "sweep": "sweep",
-    "user": "username",
+    field.name: field.server_names[0] for field in RUN_FIELDS if field.prefiltered
 }
 """The fields of a run whose text the server compares as we do, and their names there."""
 
+_CREATED_AT: Final = next(field.server_names[0] for field in RUN_FIELDS if field.name == "created_at")
 _OPERATORS: Final = {"==": "$eq", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
 _MIRRORED: Final = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _EXACT_BELOW: Final = 2.0**53
@@ -146,7 +142,7 @@ def _pair(left: Node, operator: str, right: Node) -> Document | None:
 def _days(operator: str, right: Node) -> Document | None:
     """Moments are compared as text here, and text of one form orders as the moments do."""
     if isinstance(right, String) and operator in _DAYS and _is_day(right.value):
-        return {"createdAt": {_DAYS[operator]: right.value}}
+        return {_CREATED_AT: {_DAYS[operator]: right.value}}
     return None
 
 

@@ -1,105 +1,52 @@
-"""`audit`: what of a bundle should not be shared; and the warning at the end of whatever makes a bundle."""
+"""`audit`: find secrets and personal data in a bundle."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs._version import FORMAT
 from pull_logs.cli.bundle_paths import OUT, near
-from pull_logs.cli.sharing import amount, tell_left_out
+from pull_logs.cli.sharing import amount, print_left_out
 from pull_logs.errors import UsageError
-
-if TYPE_CHECKING:
-    from pull_logs.snapshot.privacy import Audit
-
-
-def _audit_object(audit: Audit) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "command": "audit",
-        "path": audit.path,
-        "bundle_id": audit.bundle_id,
-        "runs": audit.runs,
-        "secrets": audit.secrets,
-        "personal": audit.personal,
-        "findings": [
-            {
-                "run": finding.run,
-                "place": finding.place,
-                "kind": finding.kind,
-                "secret": finding.secret,
-                "step": finding.step,
-                "cells": finding.cells,
-                "excerpt": finding.excerpt,
-            }
-            for finding in audit.findings
-        ],
-        "redacted": dict(audit.redacted),
-        "unread": [{"run": run, "file": name} for run, name in audit.unread],
-    }
-
-
-def _audit_text(audit: Audit) -> str:
-    from pull_logs.cli.render import escape, json_text
-
-    lines = [
-        f"[AUDIT] path={escape(audit.path)} runs={audit.runs} secrets={audit.secrets} personal={audit.personal}"
-    ]
-    for finding in audit.findings:
-        where = "" if finding.step is None else f" step={finding.step}"
-        cells = "" if finding.cells == 1 else f" cells={finding.cells}"
-        lines.append(
-            f"{escape(finding.run)} {escape(finding.place)} kind={finding.kind}{where}{cells}"
-            f" excerpt={json_text(finding.excerpt)}"
-        )
-    if not audit.findings:
-        lines.append("(none)")
-    if audit.unread:
-        lines.append(f"[UNREAD] files={len(audit.unread)}")
-        lines += [f"{escape(run)} {escape(name)}" for run, name in audit.unread]
-    if audit.redacted:
-        removed = " ".join(f"{escape(kind)}={count}" for kind, count in audit.redacted.items())
-        lines.append(f"[REDACTED] {removed}")
-    return "\n".join(lines) + "\n"
 
 
 def _redact(bundle: Path, out: Path, kinds: tuple[str, ...]) -> None:
-    from pull_logs.cli.render import say_sealed
+    from pull_logs.cli.render import print_seal_report
     from pull_logs.snapshot.privacy import redact_bundle
 
     redaction = redact_bundle(bundle, out, kinds=kinds)
     click.echo(f"pull-logs: note: removed {amount(redaction.findings)}", err=True)
-    tell_left_out(redaction)
-    say_sealed(redaction.seal)
+    print_left_out(redaction)
+    print_seal_report(redaction.seal)
 
 
 @click.command()
 @click.argument("bundle", metavar="BUNDLE", callback=near)
-@click.option("--secrets", is_flag=True, help="Only secrets; leave names, addresses and paths of people.")
+@click.option("--secrets", is_flag=True, help="Only secrets, not names, addresses and paths of people.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if anything was found.")
-@click.option("--redact", is_flag=True, help="Write the bundle without what was found to -o FILE.")
-@click.option("-o", "--out", type=OUT, metavar="FILE", help="With --redact: the bundle to write.")
+@click.option("--redact", is_flag=True, help="Write the bundle without what was found to FILE (-o).")
+@click.option("-o", "--out", type=OUT, metavar="FILE", help="The bundle that --redact writes.")
 def audit(
     *, bundle: Path, secrets: bool, as_json: bool, exit_code: bool, redact: bool, out: Path | None
 ) -> int:
     """Find secrets and personal data in a bundle before it is shared.
 
     Keys, tokens, passwords, signed URLs, e-mail addresses, host and user names,
-    home folders and IP addresses; none of them is printed.
+    home folders and IP addresses are found; none of them is printed.
     """
     if redact is not (out is not None):
         given, other = ("--redact", "-o FILE") if redact else ("-o", "--redact")
         raise UsageError(f"audit has {given} without {other}", hint="write: --redact -o FILE")
-    from pull_logs.cli.render import json_text
+    from pull_logs.cli.render import json_text, render_text
+    from pull_logs.cli.sections import audit_object, audit_sections
     from pull_logs.snapshot.privacy import KINDS, SECRETS, audit_bundle
 
     kinds = SECRETS if secrets else KINDS
     found = audit_bundle(bundle, kinds=kinds)
-    click.echo(json_text(_audit_object(found)) + "\n" if as_json else _audit_text(found), nl=False)
+    result = audit_object(found)
+    click.echo(json_text(result) + "\n" if as_json else render_text(audit_sections(result)), nl=False)
     if out is not None:
         _redact(bundle, out, kinds)
     return int(exit_code and bool(found.findings))

@@ -1,4 +1,4 @@
-"""`compare`: many runs side by side, in groups, with statistics and a plain verdict."""
+"""`compare`: many runs side by side, in groups, with statistics and a verdict."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.gate import gate
 from pull_logs.cli.options import (
     Command,
     assert_options,
@@ -14,9 +13,10 @@ from pull_logs.cli.options import (
     origin_options,
     output_options,
     source_options,
-    take_sources,
     typed_words,
 )
+from pull_logs.cli.output import print_answer, take_output
+from pull_logs.cli.sources import take_sources
 
 _OPTIONS = (
     click.option("--select", metavar="REGEX", help="Only metrics whose name matches."),
@@ -24,26 +24,32 @@ _OPTIONS = (
         "--group-by",
         multiple=True,
         metavar="KEY",
-        help="Group runs by a config key (config.lr), or by all that differs but some: all-but:seed.",
+        help="Group runs by a config key (config.lr), or by all keys that differ but some (all-but:seed).",
     ),
     click.option(
         "--seed",
         "seeds",
         multiple=True,
         metavar="KEY",
-        help="The key that tells the runs of a group apart; by default, keys called like a seed.",
+        help="The key in which the runs of a group differ; by default, keys named like a seed.",
     ),
     click.option(
-        "--best", metavar="METRIC[:min|max]", help="Rank runs and groups by it, and test the best one's lead."
+        "--best",
+        metavar="METRIC[:min|max]",
+        help="Rank runs and groups by METRIC, and test the lead of the best.",
     ),
-    click.option("--sort", metavar="METRIC[:min|max]", help="Rank runs and groups by it, without a test."),
-    click.option("--top", type=click.IntRange(min=1), metavar="N", help="Show the N best alone."),
+    click.option(
+        "--sort", metavar="METRIC[:min|max]", help="Rank runs and groups by METRIC, without a test."
+    ),
+    click.option(
+        "--top", type=click.IntRange(min=1), metavar="N", help="Show only the N best runs or groups."
+    ),
     click.option(
         "--at",
         default="last",
         show_default=True,
         metavar="STEP|last|best|checkpoint",
-        help="Where in its history each run is read; best is where --best was.",
+        help="Where in its history each run is read; best is where the metric of --best was best.",
     ),
     click.option(
         "--x",
@@ -51,14 +57,14 @@ _OPTIONS = (
         default="_step",
         show_default=True,
         metavar="METRIC|defined",
-        help="The axis of --at; defined is the one that each metric was logged over.",
+        help="The axis of --at; defined is the axis that each metric was defined over.",
     ),
     click.option(
         "--interpolation",
         type=click.Choice(["linear", "previous"]),
         default="linear",
         show_default=True,
-        help="What to take between two rows.",
+        help="How values between two rows are computed.",
     ),
     click.option(
         "--ci",
@@ -66,7 +72,7 @@ _OPTIONS = (
         type=click.Choice(["t", "bootstrap"]),
         default="t",
         show_default=True,
-        help="The 95% interval of a group's mean.",
+        help="How the 95% interval of a group's mean is computed.",
     ),
 )
 
@@ -88,34 +94,29 @@ def _compare_options(command: Command) -> Command:
 def compare(ctx: click.Context, /, **options: Any) -> None:
     """Compare runs: metrics, configs, groups over seeds, and whether a difference is real.
 
-    As in `pull-logs compare -b sweep.wandb.zip --group-by config.lr --best val/acc:max`.
+    For example `pull-logs compare -b sweep.wandb.zip --group-by config.lr --best val/acc:max`.
     """
-    from pull_logs.cli.runs import open_subjects, refuse_incomplete
+    from pull_logs.cli.runs import open_subjects
 
     words = ["pull-logs", "compare", *typed_words(ctx)]
     sources = take_sources(options)
     sources.check()
-    as_json, max_tokens, strict, hints = (
-        options.pop(name) for name in ("as_json", "max_tokens", "strict", "hints")
-    )
+    output = take_output(options)
     from pull_logs.analyze.answers import compare_runs
-    from pull_logs.cli.hints import tell_hints
-    from pull_logs.cli.render import check_tokens, compare_json, compare_text
+    from pull_logs.cli.render import COMPARISON_SHAPES, COMPARISON_TOKENS, check_budget
+    from pull_logs.cli.sections import compare_sections
 
-    check_tokens(max_tokens)
+    check_budget(output.max_tokens)
+    check_budget(output.max_tokens, least=COMPARISON_TOKENS, answer="a comparison")
     question = _question(options)
-    told: list[str] = []
-    with open_subjects(sources, tell=told.append) as subjects:
+    notes: list[str] = []
+    with open_subjects(sources, report=notes.append) as subjects:
         answer = compare_runs(subjects, question)
-        answer["notes"] = [*told, *answer["notes"]]
+        answer["notes"] = [*notes, *answer["notes"]]
         further = [[*words, *flags] for flags in answer.pop("next")]
-        write = compare_json if as_json else compare_text
-        with gate(answer.get("assertions", ())):
-            click.echo(write(answer, max_tokens=max_tokens), nl=False)
-            if hints:
-                tell_hints(iter(further))
-            if strict:
-                refuse_incomplete(subjects)
+        print_answer(
+            answer, subjects, output, sections=compare_sections, shapes=COMPARISON_SHAPES, hints=further
+        )
 
 
 def _question(options: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""`demo`: the whole way from a server to an answer, without an account or a network."""
+"""`demo`: every step from a server to an answer, without an account or a network."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import click
     help="The bundle to write.",
 )
 def demo(out: Path) -> None:
-    """Serve recorded runs on loopback, pull them all, verify and compare them."""
+    """Serve recorded runs on loopback, download them, verify and compare them."""
     from importlib.resources import as_file, files
 
-    from pull_logs.cli.commands.show import show_comparison
-    from pull_logs.cli.options import Sources
-    from pull_logs.cli.render import progress_display, tell_report
+    from pull_logs.cli.render import print_report, progress_display
+    from pull_logs.cli.show import show_comparison
+    from pull_logs.cli.sources import Sources
     from pull_logs.fetch import Selection, load_settings, pull_sync
     from pull_logs.replay import serve_bundle
     from pull_logs.snapshot import open_bundle, verify_bundle
@@ -33,9 +33,9 @@ def demo(out: Path) -> None:
         click.echo(f"1. serving {len(projects)} project of recorded runs on loopback", err=True)
         with serve_bundle(recorded) as server, progress_display() as hook:
             settings = load_settings(environ=server.environment())
-            click.echo(f"2. pulling every run of {', '.join(projects)} from {server.url}", err=True)
+            click.echo(f"2. downloading every run of {', '.join(projects)} from {server.url}", err=True)
             report = pull_sync(Selection(projects=tuple(projects)), out=out, settings=settings, progress=hook)
-    tell_report(report)
+    print_report(report)
     checked = verify_bundle(out)
     click.echo(f"3. verified {checked.members} members of {out}, {checked.bytes / 1e6:.2f} MB", err=True)
     click.echo("4. comparing", err=True)

@@ -1,4 +1,4 @@
-"""`exec`: a command for which bundles are all of W&B there is."""
+"""`exec`: run a command whose requests to W&B are answered from bundles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pull_logs.errors import FileMissingError, UsageError
 if TYPE_CHECKING:
     import subprocess
 
-_HANDED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+_FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -30,7 +30,7 @@ _HANDED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
     required=True,
     metavar="FILE",
     callback=near,
-    help="A bundle to read from; repeatable.",
+    help="A bundle to read; repeatable.",
 )
 @click.argument("command", nargs=-1, required=True, metavar="-- COMMAND...", type=click.UNPROCESSED)
 def exec_command(bundles: tuple[Path, ...], command: tuple[str, ...]) -> int:
@@ -50,15 +50,15 @@ def exec_command(bundles: tuple[Path, ...], command: tuple[str, ...]) -> int:
 
 
 def _run(command: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run a command to its end and give its exit code."""
+    """Run a command to its end and return its exit code."""
     import subprocess
 
-    with _handing_on_signals() as started:
+    with _forwarding_signals() as started:
         try:
-            process = subprocess.Popen(command, env=environ)  # noqa: S603 - to run what was typed is the point
+            process = subprocess.Popen(command, env=environ)  # noqa: S603 - running what was typed is the purpose
         except FileNotFoundError as exc:
             raise FileMissingError(
-                f"there is no command {command[0]!r}",
+                f"the command {command[0]!r} does not exist",
                 hint="write: pull-logs exec -b BUNDLE -- COMMAND ARGUMENTS",
             ) from exc
         except OSError as exc:
@@ -70,16 +70,15 @@ def _run(command: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 @contextmanager
-def _handing_on_signals() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
-    """Hand signals on while the block runs, so that whoever stops this process stops the command.
+def _forwarding_signals() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+    """Forward signals to the command while the block runs, so that stopping this process stops the command.
 
-    Yields a function to call with the process once it is started; signals that
-    came before go to it then.
+    Yields a function to call with the process once it is started; signals received before are forwarded then.
     """
     processes: list[subprocess.Popen[bytes]] = []
     early: list[int] = []
 
-    def hand_on(number: int, _frame: Any) -> None:
+    def forward(number: int, _frame: Any) -> None:
         if number == signal.SIGINT and _in_foreground():
             return
         if processes:
@@ -92,8 +91,8 @@ def _handing_on_signals() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]
         for number in early:
             process.send_signal(number)
 
-    numbers = [getattr(signal, name) for name in _HANDED_ON if hasattr(signal, name)]
-    before = {number: signal.signal(number, hand_on) for number in numbers}
+    numbers = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
+    before = {number: signal.signal(number, forward) for number in numbers}
     try:
         yield started
     finally:
@@ -102,7 +101,7 @@ def _handing_on_signals() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]
 
 
 def _in_foreground() -> bool:
-    """Whether Ctrl-C in a terminal reaches the command by itself, as it does all of the foreground group."""
+    """Return whether Ctrl-C in a terminal reaches the command by itself, as part of the foreground group."""
     if sys.platform == "win32":
         return True
     try:

@@ -1,8 +1,8 @@
-"""How much sections have, and what is left of them where they have to be shorter.
+"""Measures sections of answers and cuts them shorter.
 
-An *extent* says how much of each kind a section has. A *cutter* takes a section and gives a function from
-extents to what is left of it. Which of these a section uses, and in which order it is cut, is said in
-`pull_logs.cli.render.budget`.
+An *extent* counts the parts of a section. A *cutter* takes a section and returns a function from an extent to
+the shortened section. `pull_logs.cli.render.shapes` says which of these a section uses, and in which order it
+is cut.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much of each kind a section has, or may have."""
+    """How many parts of each kind a section has, or may have."""
 
+    sections: int = 0
     runs: int = 0
     entries: int = 0
     rows: int = 0
@@ -25,7 +26,7 @@ class Extent:
 
 
 def longest(value: Any) -> int:
-    """The longest text in a value, or the length of the JSON of its longest list."""
+    """Return the length of the longest text in a value, or of the JSON of its longest list."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, Mapping):
@@ -36,7 +37,7 @@ def longest(value: Any) -> int:
 
 
 def clip(value: Any, chars: int) -> Any:
-    """A value of a record or a cell with its text and its lists cut short."""
+    """Return a value of a record or a cell with its texts and lists cut to a length."""
     if isinstance(value, str):
         return value if len(value) <= chars else value[: max(chars - 1, 0)] + "…"
     if isinstance(value, list) and len(json.dumps(value)) > chars:
@@ -58,7 +59,7 @@ def _clip_items(items: Sequence[Any], chars: int) -> list[Any]:
 
 
 def _first(mapping: Mapping[str, Any], count: int, chars: int) -> dict[str, Any]:
-    """The first members whose keys are not too long."""
+    """Return the first members whose keys are not too long."""
     kept = [key for key in mapping if len(key) <= chars][:count]
     return {key: mapping[key] for key in kept}
 
@@ -68,24 +69,24 @@ def _some_runs(mapping: Mapping[str, Any], count: int) -> dict[str, Any]:
 
 
 def list_extent(entries: Sequence[Any]) -> Extent:
-    """How many entries a list has, and its longest text."""
+    """Measure a list: its entries, and its longest text."""
     return Extent(entries=len(entries), chars=max(map(longest, entries), default=0))
 
 
 def cut_list(entries: Sequence[Any]) -> Callable[[Extent], Any]:
-    """A list with fewer entries, texts and lists in them cut short."""
+    """Cut a list to fewer entries, and the texts and lists in them."""
     return lambda to: [clip(entry, to.chars) for entry in entries[: to.entries]]
 
 
 def cut_runs(runs: Sequence[Mapping[str, Any]]) -> Callable[[Extent], Any]:
-    """A legend with fewer runs."""
+    """Cut a legend to fewer runs."""
     return lambda to: [
         {key: clip(value, to.chars) for key, value in run.items()} for run in runs[: to.entries]
     ]
 
 
 def records_extent(records: Mapping[str, Any]) -> Extent:
-    """The extent of records by run: runs, keys of the largest record, longest text."""
+    """Measure records by run: runs, keys of the largest record, longest text."""
     return Extent(
         runs=len(records),
         entries=max(map(len, records.values()), default=0),
@@ -96,7 +97,7 @@ def records_extent(records: Mapping[str, Any]) -> Extent:
 
 
 def cut_records(records: Mapping[str, Mapping[str, Any]]) -> Callable[[Extent], Any]:
-    """Fewer runs, of each fewer keys."""
+    """Cut records to fewer runs, each with fewer keys."""
     return lambda to: {
         run: {key: clip(value, to.chars) for key, value in _first(record, to.entries, to.chars).items()}
         for run, record in _some_runs(records, to.runs).items()
@@ -104,7 +105,7 @@ def cut_records(records: Mapping[str, Mapping[str, Any]]) -> Callable[[Extent], 
 
 
 def schema_extent(schemas: Mapping[str, Sequence[Mapping[str, Any]]]) -> Extent:
-    """The extent of schemas by run: runs, columns, longest name."""
+    """Measure schemas by run: runs, columns, longest name."""
     names = [len(entry["name"]) for entries in schemas.values() for entry in entries]
     return Extent(
         runs=len(schemas), entries=max(map(len, schemas.values()), default=0), chars=max(names, default=0)
@@ -112,7 +113,7 @@ def schema_extent(schemas: Mapping[str, Sequence[Mapping[str, Any]]]) -> Extent:
 
 
 def cut_schema(schemas: Mapping[str, Sequence[Mapping[str, Any]]]) -> Callable[[Extent], Any]:
-    """Fewer runs, of each fewer columns."""
+    """Cut schemas to fewer runs, each with fewer columns."""
     return lambda to: {
         run: [
             {**entry, "type": clip(entry["type"], to.chars)}
@@ -124,11 +125,11 @@ def cut_schema(schemas: Mapping[str, Sequence[Mapping[str, Any]]]) -> Callable[[
 
 
 _TEXTS = ("first", "last")
-"""The statistics that may be texts, and so may be long."""
+"""The statistics that may be long texts."""
 
 
 def stats_extent(stats: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Extent:
-    """The extent of statistics by run and metric, or by metric and run."""
+    """Measure statistics by run and metric."""
     names = [len(name) for entries in stats.values() for name in entries] + [len(name) for name in stats]
     texts = [
         longest(found[name]) for entries in stats.values() for found in entries.values() for name in _TEXTS
@@ -141,7 +142,7 @@ def stats_extent(stats: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Extent
 
 
 def cut_stats(stats: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Callable[[Extent], Any]:
-    """Fewer of either; numbers are never cut."""
+    """Cut statistics to fewer runs and metrics; numbers are never cut."""
     return lambda to: {
         outer: {
             inner: {**found, **{name: clip(found[name], to.chars) for name in _TEXTS}}
@@ -152,7 +153,7 @@ def cut_stats(stats: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Callable[
 
 
 def history_extent(histories: Mapping[str, Mapping[str, Any]]) -> Extent:
-    """The extent of histories by run: runs, rows, columns, longest text."""
+    """Measure histories by run: runs, rows, columns, longest text."""
     texts = (
         longest(cell)
         for history in histories.values()
@@ -169,14 +170,14 @@ def history_extent(histories: Mapping[str, Mapping[str, Any]]) -> Extent:
 
 
 def cut_history(histories: Mapping[str, Mapping[str, Any]]) -> Callable[[Extent], Any]:
-    """Fewer runs, of each fewer rows and columns; rows go in the order of `sample.rank_rows`."""
+    """Cut histories to fewer runs, rows and columns; the ends and the extremes are kept longest."""
     ranks: dict[str, list[int]] = {}
 
     def cut(to: Extent) -> dict[str, Any]:
         shown = _some_runs(histories, to.runs)
         for run, history in shown.items():
             if run not in ranks and to.rows < len(history["rows"]):
-                ranks[run] = _ranked(history["rows"])
+                ranks[run] = ranked_rows(history["rows"])
         return {run: _cut_table(history, ranks.get(run), to) for run, history in shown.items()}
 
     return cut
@@ -184,21 +185,21 @@ def cut_history(histories: Mapping[str, Mapping[str, Any]]) -> Callable[[Extent]
 
 def _cut_table(history: Mapping[str, Any], rank: Sequence[int] | None, to: Extent) -> dict[str, Any]:
     names, rows = history["columns"], history["rows"]
-    kept = [0, *[place for place, name in enumerate(names) if place and len(name) <= to.chars][: to.columns]]
+    kept = [0, *[index for index, name in enumerate(names) if index and len(name) <= to.chars][: to.columns]]
     if rank is not None and to.rows < len(rows):
-        rows = [rows[place] for place in sorted(rank[: to.rows])]
+        rows = [rows[index] for index in sorted(rank[: to.rows])]
     picked = history["rows_picked"]
     return {
         **history,
-        "columns": [names[place] for place in kept],
-        "rows": [[clip(row[place], to.chars) for place in kept] for row in rows],
+        "columns": [names[index] for index in kept],
+        "rows": [[clip(row[index], to.chars) for index in kept] for row in rows],
         "rows_shown": len(rows),
         "sampling": "none" if len(rows) == picked else f"extremes {len(rows)}/{picked}",
     }
 
 
-def _ranked(rows: Sequence[Sequence[Any]]) -> list[int]:
-    """The rows in the order in which a budget takes them."""
+def ranked_rows(rows: Sequence[Sequence[Any]]) -> list[int]:
+    """Return the indexes of rows in the order in which they are kept: the ends and the extremes first."""
     import numpy as np
 
     from pull_logs.analyze.statistics import rank_rows
@@ -212,7 +213,7 @@ def _ranked(rows: Sequence[Sequence[Any]]) -> list[int]:
 
 
 def _as_number(cell: object) -> float | None:
-    """The number of a cell of an answer, where text is a number only if it spells one that is not finite."""
+    """Return the number of a cell; of texts, only the names of non-finite numbers are numbers."""
     if isinstance(cell, bool) or not isinstance(cell, (int, float, str)):
         return None
     if isinstance(cell, str) and cell not in ("NaN", "Infinity", "-Infinity"):
@@ -224,7 +225,7 @@ def _as_number(cell: object) -> float | None:
 
 
 def entries_extent(entries: Sequence[Mapping[str, Any]]) -> Extent:
-    """The extent of a comparison: entries that hold mappings from run labels to values."""
+    """Measure a comparison: entries with mappings from run labels to values."""
     tables = [item for entry in entries for item in entry.values() if isinstance(item, Mapping)]
     names = [item for entry in entries for item in entry.values() if isinstance(item, str)]
     return Extent(
@@ -237,7 +238,7 @@ def entries_extent(entries: Sequence[Mapping[str, Any]]) -> Extent:
 
 
 def cut_entries(entries: Sequence[Mapping[str, Any]]) -> Callable[[Extent], Any]:
-    """Fewer entries, of each fewer runs."""
+    """Cut a comparison to fewer entries, each with fewer runs."""
     order = sorted(
         {run for entry in entries for item in entry.values() if isinstance(item, Mapping) for run in item},
         key=lambda run: (len(run), run),

@@ -1,8 +1,7 @@
-r"""Text of runs made harmless for a terminal, a log and a reader that takes lines for headings.
+r"""Makes text of runs harmless for terminals, logs and programs that look for headings.
 
-Names, notes, keys and values come from strangers. Whatever could break a line,
-move a cursor, turn the direction of writing or hide is written as a JSON escape
-(`\n`, `\u202e`), in text and in JSON alike.
+Names, notes, keys and values are untrusted. Characters that could break a line, move a cursor, change the
+direction of writing or be invisible are written as JSON escapes (`\n`, `\u202e`), in text and in JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ _UNSAFE = re.compile(
     "\x00-\x1f\x7f-\x9f"  # controls
     "\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     "\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"  # zero width, bidi, separators
-    "\ud800-\udfff"  # lone surrogates, which no encoder takes
+    "\ud800-\udfff"  # lone surrogates, which cannot be encoded
     "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff"  # tags and variation selectors, which carry hidden text
     "]"
@@ -35,12 +34,12 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def inline(text: str) -> str:
-    """A sentence on one line: what is unsafe is escaped, all else is as it was."""
+    """Return text on one line: unsafe characters are escaped, all others are unchanged."""
     return _UNSAFE.sub(_escaped, text)
 
 
 def json_text(value: Any) -> str:
-    """Compact strict JSON on one line, with what is unsafe in its strings escaped.
+    """Return compact strict JSON on one line, with unsafe characters escaped.
 
     Raises:
         ValueError: A number in it is not finite.
@@ -49,7 +48,7 @@ def json_text(value: Any) -> str:
 
 
 def json_lines(value: Any) -> str:
-    """Indented strict JSON, with what is unsafe in its strings escaped.
+    """Return indented strict JSON, with unsafe characters escaped.
 
     Raises:
         ValueError: A number in it is not finite.
@@ -59,7 +58,7 @@ def json_lines(value: Any) -> str:
 
 
 def escape(text: str) -> str:
-    """A name: itself where it is one harmless word, else a JSON string.
+    """Return a name: unchanged if it is one harmless word, else as a JSON string.
 
     A word has no space, comma, equals sign, quote or backslash, does not start with a bracket or `#`, and is
     not what a value without quotes looks like (`null`, `NaN`).

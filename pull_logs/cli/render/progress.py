@@ -1,4 +1,4 @@
-"""A live line on stderr for people, and nothing at all where nobody looks."""
+"""A progress bar on stderr, if stderr is a terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _describe(state: PullProgress) -> str:
 
 @contextmanager
 def progress_display() -> Iterator[Callable[[PullProgress], None] | None]:
-    """A hook for `pull` that draws a progress bar, or None where stderr is no terminal."""
+    """Yield a hook for `pull` that draws a progress bar, or None if stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -38,7 +38,7 @@ def progress_display() -> Iterator[Callable[[PullProgress], None] | None]:
         TextColumn("{task.description}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("asking for runs", total=None)
+        task = bar.add_task("finding runs", total=None)
 
         def draw(state: PullProgress) -> None:
             bar.update(task, total=state.runs_total, completed=state.runs_done, description=_describe(state))

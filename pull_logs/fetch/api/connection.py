@@ -1,7 +1,7 @@
-"""The httpx border: requests out, answers in, and httpx's errors turned into ours.
+"""The boundary to httpx: requests out, answers in, and the errors of httpx turned into those of this package.
 
-Nothing here knows the key. A wire follows no redirects, keeps no cookies, and counts
-what it sends and receives.
+A pool follows no redirects, keeps no cookies, and counts what it sends and receives. It does not know
+the API key, which the caller passes with each request to the API.
 """
 
 from __future__ import annotations
@@ -15,21 +15,23 @@ import anyio
 import httpx
 
 from pull_logs._version import __version__
-from pull_logs.errors import NetworkError
-from pull_logs.fetch.api.failures import transport_error
-from pull_logs.fetch.api.pacing import Clock, Slot, TransientError
+from pull_logs.errors import NetworkError, UsageError
+from pull_logs.fetch.api.clock import Clock
+from pull_logs.fetch.api.errors import TransientError
+from pull_logs.fetch.api.failures import Secrets, status_error, transport_error
+from pull_logs.fetch.api.rate_limit import Quota, Slot, retry_after_seconds
 from pull_logs.fetch.progress import Meter
 
 USER_AGENT = f"wandb-pull-logs/{__version__}"
 
 
-class Wire:
-    """One pool of connections to hosts of one kind; an async context manager by `opened`.
+class ConnectionPool:
+    """Connections for one kind of request.
 
     Attributes:
-        clock: Where time comes from.
+        clock: The source of time.
         meter: Counts requests and bytes.
-        timeout: Seconds that connecting, or the next piece of an answer, may take.
+        timeout: The seconds that connecting, or the next part of an answer, may take.
     """
 
     def __init__(self, client: httpx.AsyncClient, *, clock: Clock, meter: Meter, timeout: float) -> None:
@@ -49,18 +51,18 @@ class Wire:
         seconds: float,
         content: bytes | None = None,
     ) -> AsyncIterator[httpx.Response]:
-        """Send a request; its answer is open, its body unread, inside the block.
+        """Send a request; inside the block its answer is open and the body unread.
 
         Args:
             method: The HTTP method.
-            url: Where to.
-            headers: The only headers but `Host`, `User-Agent` and those of the body.
-            slot: Leave to send it; learns when the headers came.
-            seconds: What all of it may take, reading the body in the block included.
+            url: The address.
+            headers: All headers except `Host`, `User-Agent` and those of the body.
+            slot: The permission to send it, which records when the headers arrived.
+            seconds: The maximum duration, including reading the body inside the block.
             content: The body.
 
         Raises:
-            TransientError: No answer came, or it broke off.
+            TransientError: No answer arrived, or it broke off.
             NetworkError: The request cannot be sent at all.
         """
         request = self._request(method, url, headers=headers, content=content)
@@ -83,7 +85,7 @@ class Wire:
         except TimeoutError:
             raise transport_error(httpx.ReadTimeout(""), host=host) from None
         finally:
-            self.meter.tell()
+            self.meter.notify()
 
     def _request(
         self, method: str, url: str, *, headers: dict[str, str], content: bytes | None
@@ -93,49 +95,132 @@ class Wire:
                 method, url, headers={"User-Agent": USER_AGENT, **headers}, content=content
             )
         except (httpx.InvalidURL, ValueError) as exc:
-            raise NetworkError("the server named an address that is none") from exc
+            raise NetworkError("the server named a malformed address") from exc
+
+
+class ApiEndpoint:
+    """Sends POST requests to the API's own origin, the only one that receives credentials.
+
+    Attributes:
+        host: The host of the API, for errors.
+    """
+
+    def __init__(self, pool: ConnectionPool, base_url: str, *, quota: Quota, secrets: Secrets) -> None:
+        """Create an endpoint.
+
+        Args:
+            pool: The connections.
+            base_url: The address of the API, without a trailing slash.
+            quota: Records what the answers report of the server's rate limit.
+            secrets: What is removed from the texts of errors.
+        """
+        # The host of an `UnreachableError` is written the same way.
+        self.host = httpx.URL(base_url).netloc.decode("ascii", "replace")
+        self._pool = pool
+        self._base_url = base_url
+        self._quota = quota
+        self._secrets = secrets
+
+    async def post(self, path: str, body: bytes, *, headers: dict[str, str], slot: Slot) -> bytes:
+        """Send one request and return the body of its 200 answer.
+
+        Raises:
+            TransientError: There was no answer, or one that may be different later.
+            AccessError: The answer is an error.
+        """
+        pool = self._pool
+        async with pool.exchange(
+            "POST",
+            self._base_url + path,
+            headers=headers,
+            slot=slot,
+            seconds=3 * pool.timeout,
+            content=body,
+        ) as response:
+            self._update_quota(response)
+            content = await response.aread()
+            check_length(response, self.host, read=len(content))
+            if response.status_code != 200:
+                raise status_error(
+                    response, self._secrets.remove_from(content), host=self.host, wall=pool.clock.wall()
+                )
+            return content
+
+    def _update_quota(self, response: httpx.Response) -> None:
+        clock = self._pool.clock
+        remaining = retry_after_seconds(response.headers.get("ratelimit-remaining"), wall=clock.wall())
+        reset = retry_after_seconds(response.headers.get("ratelimit-reset"), wall=clock.wall())
+        if remaining is not None and reset is not None:
+            self._quota.update(remaining, reset, now=clock.now(), refused=response.status_code == 429)
 
 
 def check_length(response: httpx.Response, host: str, *, read: int) -> None:
-    """Make sure that a body that was read is as long as its header said.
+    """Make sure that a body that was read is as long as its header announced.
 
     Args:
         response: The answer.
-        host: Who gave it.
-        read: Bytes read from it; they are those on the wire where nothing was decoded, and stand in for
-            them where a transport gives whole bodies and counts nothing.
+        host: The host that sent it.
+        read: The number of bytes read. It equals the number of bytes received where nothing was decoded,
+            and is used where a transport passes complete bodies and counts nothing.
 
     Raises:
-        TransientError: It is shorter or longer.
+        TransientError: The body is shorter or longer.
     """
-    promised = response.headers.get("content-length")
+    announced = response.headers.get("content-length")
     received = response.num_bytes_downloaded or read
-    if promised is not None and promised.isdecimal() and int(promised) != received:
+    if announced is not None and announced.isdecimal() and int(announced) != received:
         raise TransientError(
-            NetworkError(f"{host} sent {received} bytes of {promised}"),
-            overload=received < int(promised),
+            NetworkError(f"{host} sent {received} bytes of {announced}"),
+            overload=received < int(announced),
             heavy=True,
         )
 
 
-def http_client(
-    transport: httpx.AsyncBaseTransport | None, *, tls: ssl.SSLContext | None, timeout: float
-) -> httpx.AsyncClient:
-    """A client that follows nothing, keeps nothing, and adds no header of its own but `Host`.
+def http_clients(
+    number: int, transport: httpx.AsyncBaseTransport | None, *, timeout: float
+) -> list[httpx.AsyncClient]:
+    """Return HTTP clients that follow no redirects, keep no cookies, and add no header except `Host`.
 
     Args:
-        transport: Replaces the network; proxies and certificates of the environment then do not count.
-        tls: Certificates to trust, so that they are loaded once for all clients.
-        timeout: Seconds that connecting, or the next piece of an answer, may take.
+        number: The number of clients.
+        transport: Replaces the network; proxies and certificates of the environment then have no effect.
+        timeout: The seconds that connecting, or the next part of an answer, may take.
+
+    Raises:
+        UsageError: The certificates or a proxy in the environment cannot be used.
     """
-    client = httpx.AsyncClient(
+    # Certificates are loaded once, because that takes longer than everything else here.
+    tls: ssl.SSLContext | bool = True
+    if transport is None:
+        try:
+            tls = httpx.create_ssl_context()
+        except OSError as exc:
+            raise UsageError(
+                f"the certificates to trust cannot be read: {exc.strerror or exc}",
+                hint="check SSL_CERT_FILE and SSL_CERT_DIR",
+            ) from exc
+    try:
+        clients = [_http_client(transport, tls=tls, timeout=timeout) for _ in range(number)]
+    except (ValueError, ImportError, httpx.InvalidURL) as exc:
+        # The text of `exc` is not passed on: the address of a proxy may contain a password.
+        raise UsageError(
+            "a proxy in the environment cannot be used",
+            hint="write HTTP_PROXY, HTTPS_PROXY and ALL_PROXY as http://HOST:PORT",
+        ) from exc
+    for client in clients:
+        client.headers.clear()
+    return clients
+
+
+def _http_client(
+    transport: httpx.AsyncBaseTransport | None, *, tls: ssl.SSLContext | bool, timeout: float
+) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
         transport=transport,
-        verify=True if tls is None else tls,
+        verify=tls,
         http2=False,
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
         follow_redirects=False,
         timeout=httpx.Timeout(timeout, pool=None),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
     )
-    client.headers.clear()
-    return client

@@ -1,52 +1,42 @@
-"""Downloads from storage: without the key, redirects followed, history files checked before they are used."""
+"""Downloads from storage, without the key; redirects are followed and history files are checked."""
 
 from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urljoin, urlsplit
 
 import anyio
 import httpx
 from anyio.to_thread import run_sync
 
 from pull_logs.errors import NetworkError, ServerError
-from pull_logs.fetch.api.connection import Wire, check_length
-from pull_logs.fetch.api.failures import FINAL_STATUSES, body_text, passing_status
-from pull_logs.fetch.api.pacing import Lane, Slot, TransientError
+from pull_logs.fetch.api.connection import ConnectionPool, check_length
+from pull_logs.fetch.api.errors import TransientError, UrlRefusedError
+from pull_logs.fetch.api.failures import FINAL_STATUSES, Secrets, body_text, temporary_status
+from pull_logs.fetch.api.rate_limit import Slot
+from pull_logs.fetch.api.retry import Retrier
+from pull_logs.fetch.api.urls import host_of, join_url, split_url
 
 MAGIC = b"PAR1"
 MOST_REDIRECTS = 5
 MOST_SECONDS = 600.0
-"""What one download may take, however steadily it trickles."""
+"""The maximum duration of one download, however steadily it progresses."""
 
 _IN_MEMORY = 4 * 2**20
-"""Bytes of a file that are kept in memory; a longer one goes to an unnamed file on disk."""
+"""Bytes of a file that are kept in memory; a larger one goes to an unnamed file on disk."""
 
 _BAD_FILE_ATTEMPTS = 3
 
 
-class UrlRefusedError(Exception):
-    """Storage refused a URL; a fresh one may do (signed URLs expire: read API facts, section 3.5).
-
-    Attributes:
-        error: What to raise when it does not.
-    """
-
-    def __init__(self, error: ServerError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
 class Download:
-    """The bytes of a file that was downloaded, in memory or on disk; a context manager.
+    """The bytes of a downloaded file, in memory or on disk.
 
     Attributes:
-        size: How many there are.
+        size: The number of bytes.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -72,7 +62,7 @@ class Download:
         self._held = 0
 
     def open(self) -> BinaryIO:
-        """The bytes as a file, at its beginning; it stays the download's."""
+        """Return the bytes as a file, at its beginning; `close` closes it."""
         if self._file is None:
             return io.BytesIO(b"".join(self._pieces))
         self._spill()
@@ -80,46 +70,39 @@ class Download:
         return self._file
 
     def close(self) -> None:
-        """Let the bytes go."""
+        """Release the bytes."""
         self._pieces.clear()
         if self._file is not None:
             self._file.close()
 
 
-def shard_key(url: str) -> str:
-    """What identifies an exported file: its URL without the query, which holds the signature.
-
-    The order of the URLs changes from call to call (read API facts, section 0, trap 3).
-    """
-    parts = urlsplit(url)
-    return f"{parts.netloc}{parts.path}"
-
-
-async def download(wire: Wire, lane: Lane, url: str, *, folder: Path | None = None) -> Download:
-    """Download an exported history file, again if need be; the caller closes it.
+async def download(
+    pool: ConnectionPool, retrier: Retrier, url: str, *, folder: Path | None = None
+) -> Download:
+    """Download an exported history file, with retries; the caller closes it.
 
     Args:
-        wire: Keyless connections.
-        lane: The pace of storage requests.
+        pool: Connections without the key.
+        retrier: Limits and retries downloads.
         url: A signed URL, used as it is.
-        folder: Where a large file is kept meanwhile.
+        folder: The folder for the temporary file of a large download.
 
     Raises:
-        UrlRefusedError: Storage does not take the URL (any more).
-        NetworkError: The file could not be had.
+        UrlRefusedError: Storage does not accept the URL (any more).
+        NetworkError: The file could not be downloaded.
     """
-    return await lane.persist(lambda slot: _attempt(wire, url, slot, folder))
+    return await retrier.run(lambda slot: _attempt(pool, url, slot, folder))
 
 
-async def _attempt(wire: Wire, url: str, slot: Slot, folder: Path | None) -> Download:
+async def _attempt(pool: ConnectionPool, url: str, slot: Slot, folder: Path | None) -> Download:
     headers = {"Accept-Encoding": "identity"}
-    async with following(wire, url, headers=headers, slot=slot, seconds=MOST_SECONDS) as response:
-        return await _read(wire, response, folder)
+    async with following(pool, url, headers=headers, slot=slot, seconds=MOST_SECONDS) as response:
+        return await _read(pool, response, folder)
 
 
 @asynccontextmanager
 async def following(
-    wire: Wire,
+    pool: ConnectionPool,
     url: str,
     *,
     headers: dict[str, str],
@@ -127,48 +110,44 @@ async def following(
     seconds: float,
     first: Mapping[str, str] | None = None,
 ) -> AsyncIterator[httpx.Response]:
-    """The answer to a GET, redirects followed; its body is unread inside the block.
+    """Send a GET request and follow redirects; inside the block the body is unread.
 
     Args:
-        wire: Keyless connections.
-        url: Where to.
-        headers: Sent to every address on the way.
-        slot: Leave to send it.
-        seconds: What each exchange may take.
-        first: Headers for `url` alone, such as a key: never sent along a redirect.
+        pool: Connections without the key.
+        url: The address.
+        headers: Sent to every address, also after a redirect.
+        slot: The permission to send it.
+        seconds: The maximum duration of each exchange.
+        first: Headers for `url` alone, for example a key, which are never sent after a redirect.
 
     Raises:
-        TransientError: No answer came, or it broke off.
-        NetworkError: An address is none, not secure, or leads in circles.
+        TransientError: No answer arrived, or it broke off.
+        NetworkError: An address is malformed, not secure, or part of endless redirects.
     """
     sent = headers | dict(first or {})
     for _ in range(MOST_REDIRECTS):
         _check_scheme(url)
-        async with wire.exchange("GET", url, headers=sent, slot=slot, seconds=seconds) as response:
+        async with pool.exchange("GET", url, headers=sent, slot=slot, seconds=seconds) as response:
             if not response.has_redirect_location:
                 yield response
                 return
-            target = urljoin(url, response.headers["location"])
-            if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+            target = join_url(url, response.headers["location"])
+            if split_url(url).scheme == "https" and split_url(target).scheme != "https":
                 raise NetworkError(f"{host_of(url)} redirects to an address that is not secure")
             url, sent = target, headers
     raise NetworkError(f"{host_of(url)} redirects without end")
 
 
 def _check_scheme(url: str) -> None:
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+    parts = split_url(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise NetworkError("the server named a file that is not at an http(s) address")
 
 
-def host_of(url: str) -> str:
-    """The host and port of a URL, as errors name it."""
-    return urlsplit(url).netloc.rpartition("@")[2]
-
-
-async def _read(wire: Wire, response: httpx.Response, folder: Path | None) -> Download:
+async def _read(pool: ConnectionPool, response: httpx.Response, folder: Path | None) -> Download:
     host = host_of(str(response.url))
     if response.status_code != 200:
-        raise await refusal(wire, response, host)
+        raise await refusal(pool, response, host)
     found = Download(folder)
     try:
         async for piece in response.aiter_bytes():
@@ -183,28 +162,29 @@ async def _read(wire: Wire, response: httpx.Response, folder: Path | None) -> Do
 
 
 async def refusal(
-    wire: Wire, response: httpx.Response, host: str, *, clean: Callable[[bytes], bytes] = bytes
+    pool: ConnectionPool, response: httpx.Response, host: str, *, secrets: Secrets | None = None
 ) -> Exception:
-    """The error for an answer of storage that is no success: another URL, another attempt, or the end.
+    """Return the error for an unsuccessful answer: a new URL may help, another attempt may help, or nothing.
 
     Args:
-        wire: The connections that it came over.
+        pool: The connections that it arrived on.
         response: The answer, its body unread.
-        host: Who gave it.
-        clean: Takes out of a body what no error may hold.
+        host: The host that sent it.
+        secrets: What is removed from the text of the error.
     """
-    said = body_text(clean(await response.aread()))
+    content = await response.aread()
+    text = body_text(secrets.remove_from(content) if secrets else content)
     status = response.status_code
-    error = ServerError(f"{host} answered {status}" + (f": {said}" if said else ""), status=status)
+    error = ServerError(f"{host} answered {status}" + (f": {text}" if text else ""), status=status)
     if status in FINAL_STATUSES and status != 501:
         return UrlRefusedError(error)
     if status in FINAL_STATUSES or status < 400:
         return error
-    return passing_status(response, error, wall=wire.clock.wall())
+    return temporary_status(response, error, wall=pool.clock.wall())
 
 
 def _check_magic(found: Download, host: str) -> None:
-    """A 200 answer may still be an error page, or a file that was cut where it is stored."""
+    """Make sure that a 200 answer is neither an error page nor a file that is truncated in storage."""
     file = found.open()
     start = file.read(4096)
     end = b""

@@ -1,9 +1,9 @@
-"""What an answer that is no success means: which failures pass, which are final, and how they read.
+"""What an unsuccessful answer means: which failures are temporary, which are final, and the text of each.
 
-The sorting is the SDK's own (read API facts, section 5): 408, 429, 5xx except 501 and
-odd 4xx may pass; 400, 401, 403, 404, 409, 410, 413, 422 and 501 are final. Stricter than
-the SDK, a GraphQL error in a 200 answer is asked again a few times unless its text says
-that asking again is of no use.
+The rules are those of the SDK (docs/protocol.md, "Errors, retries and limits"): 408, 429, 5xx except 501 and
+other 4xx are temporary; 400, 401, 403, 404, 409, 410, 413, 422 and 501 are final. More patient than the SDK,
+this package repeats a query that got a GraphQL error in a 200 answer a few times, unless the text of the
+error shows that a repetition cannot help.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ import httpx
 import orjson
 
 from pull_logs.errors import AccessError, NetworkError, ServerError, SignInError
-from pull_logs.fetch.api.pacing import TransientError, retry_after_seconds
+from pull_logs.fetch.api.errors import KeyRefusedError, RejectedQueryError, TransientError, UnreachableError
+from pull_logs.fetch.api.rate_limit import retry_after_seconds
+from pull_logs.fetch.api.urls import split_url
 
 FINAL_STATUSES = frozenset({400, 401, 403, 404, 409, 410, 413, 422, 501})
 REJECTED_STATUSES = frozenset({400, 413, 422})
 GRAPHQL_ERROR_ATTEMPTS = 4
+
+_UNREACHED_ATTEMPTS = 6
 
 _DENIED = re.compile(
     r"permission denied|not authori[sz]ed|unauthori[sz]ed|forbidden|access denied", re.IGNORECASE
@@ -35,34 +39,32 @@ _LONGEST_MESSAGE = 300
 _NO_PERMISSION = "check the entity's name, and that the key's user is a member of it"
 
 
-class RejectedQueryError(ServerError):
-    """The server does not take a query in this form: a field, an argument or its size."""
+class Secrets:
+    """Credentials that no error may repeat."""
 
+    def __init__(self) -> None:
+        self._secrets: dict[bytes, None] = {}
 
-class KeyRefusedError(SignInError):
-    """The server does not know the key: nothing else can be asked with it either."""
+    def add(self, secret: str) -> None:
+        """Remember a secret."""
+        if secret:
+            self._secrets[secret.encode()] = None
 
-
-class UnreachableError(NetworkError):
-    """No connection to a host comes about.
-
-    Attributes:
-        host: The host.
-    """
-
-    def __init__(self, host: str) -> None:
-        super().__init__(f"{host} cannot be reached", hint="check the network, the proxy and WANDB_BASE_URL")
-        self.host = host
+    def remove_from(self, content: bytes) -> bytes:
+        """Return the body of an error without the secrets, in case the server repeats one."""
+        for secret in self._secrets:
+            content = content.replace(secret, b"(the key)")
+        return content
 
 
 def shorten(text: str) -> str:
-    """Text of a server on one line, cut to a readable length, without control characters."""
+    """Return the text of a server on one line, shortened, without control characters."""
     line = "".join(char if char.isprintable() else " " for char in " ".join(text.split()))
     return line if len(line) <= _LONGEST_MESSAGE else f"{line[: _LONGEST_MESSAGE - 3]}..."
 
 
 def messages_in(body: object) -> list[str]:
-    """The messages in an error body of any of W&B's three shapes (read API facts, section 1)."""
+    """Return the messages in an error body of any of W&B's three shapes (docs/protocol.md, "Transport")."""
     if not isinstance(body, Mapping):
         return []
     found: list[object] = []
@@ -74,7 +76,7 @@ def messages_in(body: object) -> list[str]:
 
 
 def body_text(content: bytes) -> str:
-    """What an error body says, in short: its messages, or what kind of page it is."""
+    """Return a short description of an error body: its messages, or the kind of page it is."""
     try:
         messages = messages_in(orjson.loads(content))
     except orjson.JSONDecodeError:
@@ -91,42 +93,48 @@ def body_text(content: bytes) -> str:
 
 
 def status_error(response: httpx.Response, content: bytes, *, host: str, wall: float) -> Exception:
-    """The error for a GraphQL answer whose status is not 200.
+    """Return the error to raise for a GraphQL answer whose status is not 200.
 
     Args:
         response: The answer.
         content: Its body.
-        host: Who was asked.
-        wall: The time, in seconds since 1970, for Retry-After.
+        host: The host that sent it.
+        wall: The current time, in seconds since 1970, for Retry-After.
     """
     status = response.status_code
-    said = body_text(content)
-    colon = f": {said}" if said else ""
+    text = body_text(content)
+    suffix = f": {text}" if text else ""
     error: AccessError
     if status == 401:
         hint = "sign in with `wandb login` or set WANDB_API_KEY"
-        error = KeyRefusedError(f"W&B at {host} refused the key{colon}", hint=hint)
+        error = KeyRefusedError(f"W&B at {host} refused the key{suffix}", hint=hint)
     elif status == 403:
-        error = SignInError(f"no permission at {host}{colon}", hint=_NO_PERMISSION)
+        error = SignInError(f"no permission at {host}{suffix}", hint=_NO_PERMISSION)
     elif 300 <= status < 400:
-        target = httpx.URL(response.headers.get("location", "")).host or "somewhere else"
-        message = f"{host} redirects to {target}, where the key is not sent"
+        message = f"{host} redirects to {_redirect_target(response)}, where the key is not sent"
         hint = "set WANDB_BASE_URL to the address of the API itself"
         error = ServerError(message, hint=hint, status=status)
     elif status == 404:
         hint = "check WANDB_BASE_URL, which is the API's address"
         error = ServerError(f"{host} has no GraphQL API", hint=hint, status=status)
     elif status in REJECTED_STATUSES:
-        error = RejectedQueryError(f"{host} answered {status}{colon}", status=status)
+        error = RejectedQueryError(f"{host} answered {status}{suffix}", status=status)
     else:
-        error = ServerError(f"{host} answered {status}{colon}", status=status)
+        error = ServerError(f"{host} answered {status}{suffix}", status=status)
         if status >= 400 and status not in FINAL_STATUSES:
-            return passing_status(response, error, wall=wall)
+            return temporary_status(response, error, wall=wall)
     return error
 
 
-def passing_status(response: httpx.Response, error: AccessError, *, wall: float) -> TransientError:
-    """A status that may pass, with what the server says of when."""
+def _redirect_target(response: httpx.Response) -> str:
+    try:
+        return split_url(response.headers.get("location", "")).hostname or "somewhere else"
+    except NetworkError:
+        return "a malformed address"
+
+
+def temporary_status(response: httpx.Response, error: AccessError, *, wall: float) -> TransientError:
+    """Return the error for a temporary status, with the wait that the server requests."""
     headers = response.headers
     wait = retry_after_seconds(headers.get("retry-after"), wall=wall)
     if wait is None and response.status_code == 429:
@@ -134,24 +142,25 @@ def passing_status(response: httpx.Response, error: AccessError, *, wall: float)
     return TransientError(error, retry_after=wait, overload=True, heavy=response.status_code >= 500)
 
 
-def says_missing(error: object) -> bool:
-    """Whether a GraphQL error says no more than the null beside it: that something is not there.
+def means_missing(error: object) -> bool:
+    """Return whether a GraphQL error only repeats what the null next to it means: something does not exist.
 
-    W&B leaves it at the null (read API facts, section 0); a server that replays a bundle tells what is near.
+    W&B sends the null alone (docs/protocol.md, "Ten traps"); a server that replays a bundle adds an error
+    with the nearest names.
     """
     extensions = error.get("extensions") if isinstance(error, Mapping) else None
     return isinstance(extensions, Mapping) and extensions.get("code") == "NOT_FOUND"
 
 
 def graphql_error(errors: Sequence[Any], *, host: str, operation: str) -> Exception:
-    """The error for a 200 answer that holds GraphQL errors and no data of use."""
-    said = "; ".join(messages_in({"errors": errors})) or "an error without a message"
-    message = f"{host} answered {operation} with an error: {said}"
-    if _DENIED.search(said):
-        return SignInError(f"no permission at {host}: {said}", hint=_NO_PERMISSION)
-    if _REJECTED.search(said):
+    """Return the error to raise for a 200 answer that holds GraphQL errors and no useful data."""
+    text = "; ".join(messages_in({"errors": errors})) or "an error without a message"
+    message = f"{host} answered {operation} with an error: {text}"
+    if _DENIED.search(text):
+        return SignInError(f"no permission at {host}: {text}", hint=_NO_PERMISSION)
+    if _REJECTED.search(text):
         return RejectedQueryError(message)
-    limited = bool(_LIMITED.search(said))
+    limited = bool(_LIMITED.search(text))
     return TransientError(
         ServerError(message),
         overload=limited,
@@ -161,7 +170,7 @@ def graphql_error(errors: Sequence[Any], *, host: str, operation: str) -> Except
 
 
 def transport_error(error: httpx.HTTPError, *, host: str) -> Exception:
-    """The error for a request that got no answer, or a broken one.
+    """Return the error to raise for a request that got no answer, or an incomplete one.
 
     The text of `error` is not passed on: it may quote a signed URL.
     """
@@ -172,7 +181,7 @@ def transport_error(error: httpx.HTTPError, *, host: str) -> Exception:
         unreached = isinstance(error, httpx.ConnectTimeout)
         return TransientError(fault, overload=True, heavy=not unreached, unreached=unreached)
     if isinstance(error, (httpx.ConnectError, httpx.ProxyError)):
-        return TransientError(UnreachableError(host), attempts=6, unreached=True)
+        return TransientError(UnreachableError(host), attempts=_UNREACHED_ATTEMPTS, unreached=True)
     if isinstance(error, (httpx.TransportError, httpx.DecodingError)):
         return TransientError(NetworkError(f"the answer of {host} broke off"), overload=True, heavy=True)
-    return NetworkError(f"{host} cannot be asked: {type(error).__name__}")
+    return NetworkError(f"the request to {host} failed: {type(error).__name__}")

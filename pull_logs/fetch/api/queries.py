@@ -1,4 +1,4 @@
-"""The GraphQL texts that are sent, and what of a run they ask for (read API facts, section 3)."""
+"""The GraphQL queries, with the fields that each requests (docs/protocol.md, "Queries")."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _INFO = (
     "id name displayName state tags group jobType sweepName notes commit createdAt heartbeatAt"
     " user { name username } config summaryMetrics systemMetrics historyKeys historyLineCount"
 )
-"""The SDK's own `RunFragment`, so that every server that serves the SDK serves it."""
+"""The fields of the SDK's `RunFragment`, so that every server that serves the SDK has them."""
 
 _EXPORTS = 'parquetHistory(liveKeys: ["_step"]) { parquetUrls liveData }'
 
@@ -20,9 +20,9 @@ class Query:
     """A GraphQL request.
 
     Attributes:
-        operation: The operation's name.
+        operation: The name of the operation.
         text: The document.
-        variables: Values of its variables; all that users wrote travels here.
+        variables: The values of its variables; text from users is only here.
     """
 
     operation: str
@@ -31,22 +31,22 @@ class Query:
 
 
 def default_entity() -> Query:
-    """The user's own entity, for runs named without one."""
+    """Return the query for the default entity of the user."""
     return Query("GetDefaultEntity", "query GetDefaultEntity { viewer { id entity } }", {})
 
 
 def list_runs(
     *, entity: str, project: str, filters: str, cursor: str | None, page: int, exports: bool
 ) -> Query:
-    """A page of a project's runs, oldest first, with all that can ride along.
+    """Return the query for a page of a project's runs, oldest first, with all fields of each run.
 
     Args:
-        entity: The project's entity.
-        project: Its name.
+        entity: The entity of the project.
+        project: The name of the project.
         filters: A Mongo-like filter as JSON.
-        cursor: The last edge's cursor of the page before; None for the first.
-        page: Runs wanted.
-        exports: Whether to ask for the parquet URLs too; a server may refuse that in a listing.
+        cursor: The cursor of the last edge of the previous page; None for the first page.
+        page: The number of runs in the page.
+        exports: Whether to request the Parquet URLs too; a server may refuse that in a listing.
     """
     text = (
         "query Runs($project: String!, $entity: String!, $cursor: String, $perPage: Int = 50,"
@@ -68,12 +68,13 @@ def list_runs(
 
 
 def named_runs(entity: str, project: str, run_ids: Sequence[str], *, exports: bool) -> Query:
-    """Several runs of one project in one request, under the aliases `r0`, `r1`, ..."""
+    """Return the query for several runs of one project, under the aliases `r0`, `r1`, ..."""
     names = [f"$name{number}" for number in range(len(run_ids))]
-    asked = f"{_INFO} {_EXPORTS}" if exports else _INFO
-    runs = " ".join(f"r{number}: run(name: {name}) {{ {asked} }}" for number, name in enumerate(names))
+    fields = f"{_INFO} {_EXPORTS}" if exports else _INFO
+    runs = " ".join(f"r{number}: run(name: {name}) {{ {fields} }}" for number, name in enumerate(names))
+    declared = ", ".join(f"{name}: String!" for name in names)
     text = (
-        f"query NamedRuns($project: String!, $entity: String!, {', '.join(f'{name}: String!' for name in names)})"
+        f"query NamedRuns($project: String!, $entity: String!, {declared})"
         f" {{ project(name: $project, entityName: $entity) {{ {runs} }} }}"
     )
     variables = {f"name{number}": run_id for number, run_id in enumerate(run_ids)}
@@ -81,7 +82,7 @@ def named_runs(entity: str, project: str, run_ids: Sequence[str], *, exports: bo
 
 
 def one_run(entity: str, project: str, run_id: str) -> Query:
-    """One run, as the SDK asks for it."""
+    """Return the SDK's query for one run."""
     text = (
         "query Run($project: String!, $entity: String!, $name: String!)"
         f" {{ project(name: $project, entityName: $entity) {{ run(name: $name) {{ {_INFO} }} }} }}"
@@ -90,10 +91,10 @@ def one_run(entity: str, project: str, run_id: str) -> Query:
 
 
 def run_exports(entity: str, project: str, run_id: str) -> Query:
-    """The parquet URLs and live steps of one run, as the SDK asks for them."""
+    """Return the SDK's query for the Parquet URLs and live steps of one run."""
     text = (
-        "query RunParquetHistory($entity: String!, $project: String!, $runName: String!, $liveKeys: [String!]!)"
-        " { project(name: $project, entityName: $entity) { run(name: $runName) {"
+        "query RunParquetHistory($entity: String!, $project: String!, $runName: String!,"
+        " $liveKeys: [String!]!) { project(name: $project, entityName: $entity) { run(name: $runName) {"
         " parquetHistory(liveKeys: $liveKeys) { parquetUrls liveData } } } }"
     )
     variables = {"entity": entity, "project": project, "runName": run_id, "liveKeys": ["_step"]}
@@ -101,7 +102,7 @@ def run_exports(entity: str, project: str, run_id: str) -> Query:
 
 
 def history_page(entity: str, project: str, run_id: str, *, start: int, stop: int, samples: int) -> Query:
-    """The live rows with `start <= _step < stop`, as JSON strings, not sampled up to `samples` rows."""
+    """Return the query for the live rows with `start <= _step < stop`, unsampled up to `samples` rows."""
     text = (
         "query HistoryPage($entity: String!, $project: String!, $run: String!, $minStep: Int64!,"
         " $maxStep: Int64!, $pageSize: Int!) { project(name: $project, entityName: $entity) {"
@@ -119,7 +120,7 @@ def history_page(entity: str, project: str, run_id: str, *, start: int, stop: in
 
 
 def system_events(entity: str, project: str, run_id: str, *, samples: int) -> Query:
-    """The system metrics of one run, as JSON strings."""
+    """Return the query for the system metrics of one run, as JSON strings."""
     text = (
         "query RunFullHistory($project: String!, $entity: String!, $name: String!, $samples: Int)"
         " { project(name: $project, entityName: $entity) { run(name: $name) { events(samples: $samples) } } }"
@@ -132,7 +133,7 @@ def system_events(entity: str, project: str, run_id: str, *, samples: int) -> Qu
 
 
 def sweep_config(entity: str, project: str, sweep: str, *, legacy: bool = False) -> Query:
-    """A sweep's config, by the fields that the SDK asks for, or by those of its query for older servers."""
+    """Return the SDK's query for the config of a sweep, or its query for older servers."""
     fields = "id name state bestLoss config" if legacy else "id name displayName method state config"
     text = (
         "query GetSweep($name: String!, $project: String!, $entity: String!)"
@@ -149,15 +150,15 @@ def sweep_config(entity: str, project: str, sweep: str, *, legacy: bool = False)
 def run_files(
     entity: str, project: str, run_id: str, *, names: Sequence[str], cursor: str | None, page: int
 ) -> Query:
-    """A page of the files of a run, as the SDK asks for them.
+    """Return the SDK's query for a page of the files of a run.
 
     Args:
-        entity: The run's entity.
-        project: Its project.
-        run_id: The run.
-        names: Only files of these names; all where there are none.
-        cursor: The last edge's cursor of the page before; None for the first.
-        page: Files wanted.
+        entity: The entity of the run.
+        project: The project of the run.
+        run_id: The id of the run.
+        names: The names of the files; all files where it is empty.
+        cursor: The cursor of the last edge of the previous page; None for the first page.
+        page: The number of files in the page.
     """
     text = (
         "query RunFiles($project: String!, $entity: String!, $name: String!, $fileCursor: String,"

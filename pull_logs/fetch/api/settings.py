@@ -1,10 +1,10 @@
-"""Which W&B to ask, as whom, and with which defaults: what the SDK would use, found the same way.
+"""The address of the API, the credentials and the defaults: those that the SDK would use, found the same way.
 
-The order is the SDK's (read API facts, section 2): the environment, then
+The order is that of the SDK (docs/protocol.md, "Authentication"): the environment, then
 `./wandb/settings`, then the settings file in W&B's configuration folder, then the
-defaults; for the key the environment, then netrc, then a settings file. One thing
-is stricter here: a folder's own settings file may point anywhere, so a base URL
-from `./wandb/settings` gets no key that was not made for that very host.
+defaults. For the key it is the environment, then netrc, then a settings file. One thing
+is stricter here: the settings file of a folder may name any host, so a base URL
+from `./wandb/settings` gets no key except one that was stored for that host.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DEFAULT_BASE_URL = "https://api.forge.coreweave.com"
 """The default of the SDK since 0.31; it serves the same runs as `https://api.wandb.ai`."""
 
 DEFAULT_TIMEOUT = 19.0
-"""Seconds an answer may take, as in the SDK's public API."""
+"""The seconds that an answer may take, as in the SDK's public API."""
 
 _FORGE_HOSTS = {"forge.coreweave.com": "api.wandb.ai", "qa.forge.coreweave.com": "api.qa.wandb.ai"}
 _JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
@@ -33,18 +33,18 @@ _JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Which W&B to ask, and how.
+    """The address of the API, the credentials and the defaults.
 
     Attributes:
-        base_url: The API's address without a trailing slash; only its origin is ever sent the key.
-        api_key: The key, hidden in every repr.
-        identity_token_file: A file with a JWT that the API exchanges for an access token, instead of a key.
-        key_origin: Where the key was found, for people to read.
-        no_key_reason: Why there is no key where one might have been used; empty otherwise.
-        no_key_hint: What to do about it.
-        entity: For runs named without one; None asks W&B for the user's default.
-        project: For runs named without one.
-        timeout: Seconds an answer to a query, or the next piece of a file, may take.
+        base_url: The API's address without a trailing slash; only its origin receives the key.
+        api_key: The key; no repr shows it.
+        identity_token_file: A file with a JWT to exchange for an access token; used instead of a key.
+        key_origin: Where the key was found, for messages.
+        no_key_reason: Why a key that was found is not used; empty otherwise.
+        no_key_hint: The next step for the user in that case.
+        entity: The entity of runs named without one; None for the user's default, which W&B knows.
+        project: The project of runs named without one.
+        timeout: The seconds that an answer to a query, or the next part of a file, may take.
     """
 
     base_url: str = DEFAULT_BASE_URL
@@ -59,15 +59,15 @@ class Settings:
 
     @property
     def host(self) -> str:
-        """The host (with its port, if it names one) that runs of this W&B are known by: `api.wandb.ai`.
+        """The host that identifies runs of this W&B, for example `api.wandb.ai`, with its port if it has one.
 
-        A Forge address gives the host of the W&B behind it, so that runs pulled by
+        A Forge address gives the host of the W&B that it serves, so that runs pulled from
         either address are the same runs.
         """
         return _upstream(urlsplit(self.base_url).netloc)
 
     def require_key(self) -> None:
-        """Make sure that there is something to sign in with.
+        """Make sure that there are credentials.
 
         Raises:
             SignInError: There is neither a key nor an identity token file.
@@ -81,15 +81,16 @@ class Settings:
         )
 
     def check_reference(self, reference: RunReference) -> None:
-        """Refuse the URL of a run on another host than the configured one.
+        """Refuse the URL of a run on a host other than the configured one.
 
         Raises:
-            UsageError: It is on another host.
+            UsageError: The run is on another host.
         """
         if reference.host is None or _site(reference.host) == _site(urlsplit(self.base_url).netloc):
             return
         raise UsageError(
-            f"run {str(reference)!r} is on {reference.host!r}, and {urlsplit(self.base_url).netloc!r} is configured",
+            f"run {str(reference)!r} is on {reference.host!r},"
+            f" and {urlsplit(self.base_url).netloc!r} is configured",
             hint="set WANDB_BASE_URL to the API of that host, and sign in there",
         )
 
@@ -102,7 +103,7 @@ def _upstream(netloc: str) -> str:
 
 
 def _site(netloc: str) -> str:
-    """What the API's and the pages' host have in common: `api.wandb.ai` and `wandb.ai` are one."""
+    """Return what the hosts of API and web pages share: `api.wandb.ai` and `wandb.ai` are one site."""
     host = _upstream(netloc.lower())
     for prefix in ("api.", "app.", "www."):
         host = host.removeprefix(prefix)
@@ -110,16 +111,20 @@ def _site(netloc: str) -> str:
 
 
 def normal_base_url(url: str, *, origin: str) -> str:
-    """The address in the one spelling that is compared and used.
+    """Return the address in its normal spelling.
 
     Args:
-        url: As the user wrote it.
+        url: The address that the user wrote.
         origin: Where it was written, for the error.
 
     Raises:
-        UsageError: It is no http(s) address, holds a password, or is a W&B address that has no API.
+        UsageError: The address is not an http(s) address, holds a password, or has no API.
     """
-    parts = urlsplit(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+        _ = parts.port  # raises where it is not a number
+    except ValueError:
+        parts = urlsplit("")
     host = (parts.hostname or "").lower()
     fault = hint = ""
     if parts.scheme not in ("http", "https") or not host:
@@ -152,15 +157,15 @@ class _Layer:
 def load_settings(
     *, environ: Mapping[str, str] | None = None, cwd: Path | None = None, home: Path | None = None
 ) -> Settings:
-    """Find the settings as the SDK finds them; nothing is asked of a server.
+    """Find the settings as the SDK finds them, without a request to a server.
 
     Args:
-        environ: The environment; the process's own if None.
-        cwd: The folder whose `wandb/settings` counts; the current one if None.
-        home: The home folder; the user's own if None.
+        environ: The environment; that of the process if None.
+        cwd: The folder with `wandb/settings`; the current one if None.
+        home: The home folder; that of the user if None.
 
     Raises:
-        UsageError: A setting is malformed, or two exclude each other.
+        UsageError: A setting is malformed, or two settings exclude each other.
     """
     environ = os.environ if environ is None else environ
     cwd = Path.cwd() if cwd is None else cwd
@@ -253,9 +258,7 @@ def _find_key(base_url: str, layers: tuple[_Layer, ...], environ: Mapping[str, s
     key = environ.get("WANDB_API_KEY", "").strip()
     token_file = environ.get("WANDB_IDENTITY_TOKEN_FILE", "").strip()
     if key and token_file:
-        raise UsageError(
-            "both WANDB_API_KEY and WANDB_IDENTITY_TOKEN_FILE are set", hint="unset the one that is not meant"
-        )
+        raise UsageError("both WANDB_API_KEY and WANDB_IDENTITY_TOKEN_FILE are set", hint="unset one of them")
     if key:
         return _Key(key, "WANDB_API_KEY")
     if token_file:
@@ -266,29 +269,29 @@ def _find_key(base_url: str, layers: tuple[_Layer, ...], environ: Mapping[str, s
 def _key_made_for_host(
     base_url: str, layers: tuple[_Layer, ...], environ: Mapping[str, str], home: Path, *, origin: str
 ) -> _Key:
-    """The key for a base URL that a folder's own settings file names: none that is for any host."""
+    """Return the key for a base URL from the settings file of a folder: only one stored for that host."""
     found = _from_netrc(base_url, environ, home) or _from_settings_file(base_url, layers)
     if found is not None:
         return found
     host = urlsplit(base_url).netloc
     return _Key(
-        refusal=f"settings file {origin!r} names {host!r}, which gets no key that was not made for it",
+        refusal=f"settings file {origin!r} names {host!r}, and no key was stored for that host",
         hint=f"set WANDB_BASE_URL={base_url} if you trust it",
     )
 
 
 def _from_netrc(base_url: str, environ: Mapping[str, str], home: Path) -> _Key | None:
     named = environ.get("NETRC", "").strip()
-    places = [Path(named).expanduser()] if named else [home / ".netrc", home / "_netrc"]
-    path = next((place for place in places if place.exists()), places[0])
+    candidates = [Path(named).expanduser()] if named else [home / ".netrc", home / "_netrc"]
+    path = next((file for file in candidates if file.exists()), candidates[0])
     try:
         entries = netrc.netrc(path)
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
-        # As the SDK does: a netrc file is shared with other programs, and a fault in it is not ours to judge.
+        # The SDK ignores a bad netrc file too: other programs share it.
         return None
     netloc = urlsplit(base_url).netloc
     for machine in dict.fromkeys((netloc, _upstream(netloc))):
-        # `default` entries are for any host: a key must be for this one.
+        # A `default` entry is for any host, and a key must be for this one.
         entry = entries.hosts.get(machine)
         if entry and entry[2]:
             return _Key(entry[2], str(path))
@@ -296,7 +299,7 @@ def _from_netrc(base_url: str, environ: Mapping[str, str], home: Path) -> _Key |
 
 
 def _from_settings_file(base_url: str, layers: tuple[_Layer, ...]) -> _Key | None:
-    """A key in a settings file counts for the base URL that holds when only this file and those below are read."""
+    """Return the key of the first settings file that, read with the later ones, gives this base URL."""
     for index, layer in enumerate(layers):
         key = layer.get("api_key")
         if key and _find_base_url(layers[index:])[0] == base_url:
@@ -305,7 +308,10 @@ def _from_settings_file(base_url: str, layers: tuple[_Layer, ...]) -> _Key | Non
 
 
 def _checked(found: _Key) -> _Key:
-    """The key, or the reason why it cannot be one (the SDK's rule: 40 characters at least, or a JWT)."""
+    """Return the key, or the reason why it is malformed.
+
+    The rule is that of the SDK: at least 40 characters, or a JWT.
+    """
     if found.key is None or _JWT.fullmatch(found.key):
         return found
     secret = found.key.partition("-")[2] if "-" in found.key else found.key
@@ -313,5 +319,5 @@ def _checked(found: _Key) -> _Key:
         return found
     return _Key(
         refusal=f"the API key in {found.origin} is malformed",
-        hint="a key has 40 letters, digits and underscores or more; `wandb login` stores one",
+        hint="a key has at least 40 letters, digits and underscores; `wandb login` stores one",
     )

@@ -1,4 +1,4 @@
-"""Finding runs: the queries, what a run node says, and the configs of sweeps."""
+"""Finding runs: the queries, the facts of each run, and the configs of sweeps."""
 
 from lazy_loader import attach_stub
 

@@ -1,8 +1,7 @@
-from .find_runs import Discovery as Discovery
-from .found import Exports as Exports
-from .found import Found as Found
-from .found import Lessons as Lessons
-from .found import Missed as Missed
-from .found import Steps as Steps
+from .find_runs import find_runs as find_runs
 from .run_node import read_exports as read_exports
+from .run_plan import ExportedHistory as ExportedHistory
+from .run_plan import FoundRun as FoundRun
+from .run_plan import MissedRun as MissedRun
+from .run_plan import Steps as Steps
 from .sweep_configs import SweepConfigs as SweepConfigs

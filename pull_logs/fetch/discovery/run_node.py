@@ -1,4 +1,7 @@
-"""Runs as GraphQL gives them, turned into ours (read API facts, sections 3.4, 3.5 and 4)."""
+"""Runs in GraphQL answers, converted to the values of this package.
+
+See docs/protocol.md, "A single run" and docs/protocol.md, "Values and encodings".
+"""
 
 from __future__ import annotations
 
@@ -8,27 +11,27 @@ from typing import Any
 
 import numpy as np
 
-from pull_logs.errors import DataError
+from pull_logs.errors import DataError, NetworkError
 from pull_logs.fetch.api import shard_key
-from pull_logs.fetch.discovery.found import Exports, Found, Promise, Steps
+from pull_logs.fetch.discovery.run_plan import ExportedHistory, FoundRun, Promise, Steps
 from pull_logs.rows.canonical import canon_record, canon_step, parse_json
 from pull_logs.runs import RunInfo, RunPath
 
 _INTERNAL = frozenset({"_wandb", "wandb_version"})
 
 
-def read_node(node: Mapping[str, Any], *, entity: str, project: str, host: str, now: float) -> Found:
-    """A run of a listing or of a query by name.
+def read_node(node: Mapping[str, Any], *, entity: str, project: str, host: str, now: float) -> FoundRun:
+    """Return the run in a listing or in the answer to a query by name.
 
     Args:
         node: The GraphQL object.
-        entity: The entity it was asked for under.
-        project: The project it was asked for under.
-        host: The host that the run is known by.
-        now: The time on the client's clock, from which its URLs age.
+        entity: The entity in the request.
+        project: The project in the request.
+        host: The host that identifies the run.
+        now: The time on the clock of the client, for the age of the URLs.
 
     Raises:
-        DataError: It has no name, or a part of it is not JSON.
+        DataError: The run has no name, or a part of it is not JSON.
     """
     run_id = node.get("name")
     if not isinstance(run_id, str) or not run_id:
@@ -55,7 +58,7 @@ def read_node(node: Mapping[str, Any], *, entity: str, project: str, host: str, 
         system_summary=_record(node.get("systemMetrics")),
     )
     exports = read_exports(node["parquetHistory"], now=now) if "parquetHistory" in node else None
-    return Found(info, _promise(node), exports)
+    return FoundRun(info, _promise(node), exports)
 
 
 def _text(value: object) -> str | None:
@@ -63,14 +66,14 @@ def _text(value: object) -> str | None:
 
 
 def _record(value: object) -> dict[str, Any]:
-    """A config or summary: a JSON string, an object already, or null."""
+    """Return a config or summary, which is a JSON string, an object or null."""
     if isinstance(value, str):
         value = parse_json(value) if value.strip() else None
     return canon_record(value) if isinstance(value, Mapping) else {}
 
 
 def _config(raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The config unwrapped, its internal keys apart; an entry without a "value" is one itself."""
+    """Return the unwrapped config and its internal keys; an entry without "value" is itself the value."""
     plain: dict[str, Any] = {}
     internal: dict[str, Any] = {}
     for key, entry in raw.items():
@@ -85,22 +88,30 @@ def _promise(node: Mapping[str, Any]) -> Promise:
 
 
 def _count(value: object) -> int | None:
-    """A count or a step that may be absent, negative for none, or a float."""
+    """Return a count or a step, which may be absent, negative for none, or a float."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or value < 0:
         return None
     return int(value)
 
 
-def read_exports(value: object, *, now: float) -> Exports | None:
-    """The `parquetHistory` of a run; None where the server gave null for it."""
+def read_exports(value: object, *, now: float) -> ExportedHistory | None:
+    """Return the `parquetHistory` of a run; None where the server sent null.
+
+    Raises:
+        DataError: A URL is malformed.
+    """
     if not isinstance(value, Mapping):
         return None
-    urls = {shard_key(url): url for url in value.get("parquetUrls") or () if isinstance(url, str) and url}
-    return Exports(urls=urls, live_steps=_live_steps(value.get("liveData")), asked_at=now)
+    found = [url for url in value.get("parquetUrls") or () if isinstance(url, str) and url]
+    try:
+        urls = {shard_key(url): url for url in found}
+    except NetworkError as exc:
+        raise DataError("W&B listed an exported history file at a malformed address") from exc
+    return ExportedHistory(urls=urls, live_steps=_live_steps(value.get("liveData")), requested_at=now)
 
 
 def _live_steps(value: object) -> Steps | None:
-    """The steps in `liveData`, whose numbers may be floats; None for null and for what is no list of rows."""
+    """Return the steps in `liveData`, which may be floats; None where it is not a list of rows."""
     if not isinstance(value, list):
         return None
     steps: list[int] = []
@@ -114,9 +125,9 @@ def _live_steps(value: object) -> Steps | None:
 
 
 def utc_text(value: object) -> str | None:
-    """A time as W&B writes it, in UTC with a `Z`, with a fraction of a second only where there is some.
+    """Return a time in UTC with a `Z`, and with a fraction of a second only where it has one.
 
-    W&B leaves the time zone out where it means UTC.
+    W&B omits the time zone where it means UTC.
     """
     if not isinstance(value, str) or not value.strip():
         return None

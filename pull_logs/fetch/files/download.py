@@ -1,7 +1,7 @@
-"""The bytes of one file of a run, from the network to the spool, a part in memory at a time.
+"""The bytes of one file of a run, from the network to the spool, with only a part in memory.
 
-A download that broke off goes on where it ended, where W&B told the file's MD5: that proves
-at the end that both parts belong together. Without one it begins anew.
+An interrupted download continues where it ended if W&B reports the MD5 of the file, which proves
+at the end that both parts belong together. Without an MD5 it begins again.
 """
 
 from __future__ import annotations
@@ -20,63 +20,68 @@ from pull_logs.fetch.files.listing import ListedFile
 from pull_logs.snapshot.format import CHUNK, FileRecord, record_of
 
 _SLOWEST = 100_000
-"""Bytes a second at which a large file may come, beyond the time that any download has."""
+"""The minimum bytes per second for a large file, in addition to the time that any download has."""
 
 
 class FileChangedError(Exception):
-    """What came is not what was listed: the file was written anew meanwhile, or came damaged."""
+    """The bytes are not those of the listed file, which was written again, or arrived damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpooledFile:
-    """A file that lies in the spool."""
+    """A file in the spool.
+
+    Attributes:
+        record: Its name, size and hashes.
+        path: Its path in the spool.
+    """
 
     record: FileRecord
-    place: Path
+    path: Path
 
     def chunks(self) -> Iterator[bytes]:
-        """Its bytes, a part at a time."""
-        return _chunks(self.place)
+        """Yield the bytes, a part at a time."""
+        return _chunks(self.path)
 
 
-def _chunks(place: Path) -> Iterator[bytes]:
-    with place.open("rb") as source:
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as source:
         while chunk := source.read(CHUNK):
             yield chunk
 
 
-async def fetch_file(
-    client: Client, listed: ListedFile, url: str, *, place: Path, signed: bool
+async def download_file(
+    client: Client, listed: ListedFile, url: str, *, path: Path, signed: bool
 ) -> SpooledFile:
-    """Download a file, again if need be.
+    """Download a file, with retries.
 
     Args:
-        client: Connections, and the pace of storage requests.
-        listed: What is known of the file.
-        url: Where it is.
-        place: Where to put it; what an earlier attempt left lies there.
-        signed: Whether the URL lets in by itself. Else, if it is on the API's own origin, the key goes with the
-            first request, and never along a redirect.
+        client: The connections, and the limit and retries of downloads.
+        listed: The file as W&B lists it.
+        url: The address.
+        path: The path in the spool, where an earlier attempt may have left a part.
+        signed: Whether the URL is signed. If it is not and is on the API's own origin, the key is sent with
+            the first request, and never after a redirect.
 
     Raises:
-        FileChangedError: What came is another file than was listed; nothing is left.
-        UrlRefusedError: The URL does not let in (any more).
-        NetworkError: It could not be had.
+        FileChangedError: The bytes are not those of the listed file; none are kept.
+        UrlRefusedError: The URL is not accepted (any more).
+        NetworkError: The file could not be downloaded.
     """
     if listed.size != 0 or listed.md5 is not None:
 
         async def attempt(slot: Slot) -> None:
-            await _attempt(client, listed, url, slot, place=place, signed=signed)
+            await _attempt(client, listed, url, slot, path=path, signed=signed)
 
-        await client.storage.persist(attempt)
-    return await run_sync(_finished, listed, place)
+        await client.storage.run(attempt)
+    return await run_sync(_checked, listed, path)
 
 
 async def _attempt(
-    client: Client, listed: ListedFile, url: str, slot: Slot, *, place: Path, signed: bool
+    client: Client, listed: ListedFile, url: str, slot: Slot, *, path: Path, signed: bool
 ) -> None:
-    key = {} if signed else await client.key_for(url, slot)
-    start = await run_sync(_held, listed, place)
+    key = {} if signed else await client.authorization.for_file(url, slot)
+    start = await run_sync(_usable_bytes, listed, path)
     if listed.size is not None and start == listed.size > 0:
         return
     headers = {"Accept-Encoding": "identity"}
@@ -84,38 +89,38 @@ async def _attempt(
         headers["Range"] = f"bytes={start}-"
     seconds = MOST_SECONDS + (listed.size or 0) / _SLOWEST
     async with following(
-        client.wire, url, headers=headers, first=key, slot=slot, seconds=seconds
+        client.pool, url, headers=headers, first=key, slot=slot, seconds=seconds
     ) as response:
         host = host_of(str(response.url))
         if response.status_code == 206 and start and _continues(response, start):
-            await _receive(response, listed, place, start=start, host=host)
+            await _receive(response, listed, path, start=start, host=host)
         elif response.status_code == 200:
-            await _receive(response, listed, place, start=0, host=host)
+            await _receive(response, listed, path, start=0, host=host)
         elif response.status_code in (206, 416):
-            await run_sync(lambda: place.unlink(missing_ok=True))
-            raise FileChangedError("the rest of it could not be had")
+            await run_sync(lambda: path.unlink(missing_ok=True))
+            raise FileChangedError("the rest of it could not be downloaded")
         else:
-            raise await refusal(client.wire, response, host, clean=client.without_secrets)
+            raise await refusal(client.pool, response, host, secrets=client.secrets)
 
 
-def _held(listed: ListedFile, place: Path) -> int:
-    """Bytes of an earlier attempt that may be gone on from."""
-    size = place.stat().st_size if place.exists() else 0
+def _usable_bytes(listed: ListedFile, path: Path) -> int:
+    """Return the number of bytes of an earlier attempt after which the download can continue."""
+    size = path.stat().st_size if path.exists() else 0
     usable = listed.md5 is not None and listed.size is not None and size <= listed.size
     return size if usable else 0
 
 
 def _continues(response: httpx.Response, start: int) -> bool:
-    told: str = response.headers.get("content-range", "")
-    return told.startswith(f"bytes {start}-")
+    content_range: str = response.headers.get("content-range", "")
+    return content_range.startswith(f"bytes {start}-")
 
 
 async def _receive(
-    response: httpx.Response, listed: ListedFile, place: Path, *, start: int, host: str
+    response: httpx.Response, listed: ListedFile, path: Path, *, start: int, host: str
 ) -> None:
     held, size, got = [], 0, 0
-    await run_sync(_write, place, b"", start)
-    # httpx says that it is an iterator; it is a generator, and to be closed where it is left early.
+    await run_sync(_truncate, path, start)
+    # httpx declares an iterator. It is a generator, which must be closed when the loop ends early.
     body = cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
     async with aclosing(body) as pieces:
         async for piece in pieces:
@@ -123,47 +128,46 @@ async def _receive(
             size += len(piece)
             got += len(piece)
             if listed.size is not None and start + got > listed.size:
-                raise FileChangedError(f"it has more than the {listed.size} bytes that W&B told")
+                raise FileChangedError(f"it has more than the {listed.size} bytes that W&B reports")
             if size >= CHUNK:
-                await run_sync(_append, place, b"".join(held))
+                await run_sync(_append, path, b"".join(held))
                 held, size = [], 0
-    await run_sync(_append, place, b"".join(held))
+    await run_sync(_append, path, b"".join(held))
     check_length(response, host, read=got)
 
 
-def _write(place: Path, data: bytes, start: int) -> None:
-    """Cut what is there to `start` bytes."""
-    with place.open("ab") as out:
-        out.truncate(start)
+def _truncate(path: Path, size: int) -> None:
+    """Reduce a file, which need not exist, to its first bytes."""
+    with path.open("ab") as out:
+        out.truncate(size)
+
+
+def _append(path: Path, data: bytes) -> None:
+    with path.open("ab") as out:
         out.write(data)
 
 
-def _append(place: Path, data: bytes) -> None:
-    with place.open("ab") as out:
-        out.write(data)
-
-
-def _finished(listed: ListedFile, place: Path) -> SpooledFile:
-    """The file, compared with what was listed; removed if it is another one."""
-    if not place.exists():
-        place.touch()
-    record = record_of(listed.name, _chunks(place), mediatype=listed.mediatype)
-    wrong = ""
+def _checked(listed: ListedFile, path: Path) -> SpooledFile:
+    """Return the file if it has the listed size and MD5, and remove it otherwise."""
+    if not path.exists():
+        path.touch()
+    record = record_of(listed.name, _chunks(path), mediatype=listed.mediatype)
+    difference = ""
     if listed.size is not None and record.bytes != listed.size:
-        wrong = f"it has {record.bytes} bytes and W&B told {listed.size}"
+        difference = f"it has {record.bytes} bytes and W&B reports {listed.size}"
     elif listed.md5 is not None and record.md5 != listed.md5:
-        wrong = "it does not have the MD5 that W&B told"
-    if wrong:
-        place.unlink()
-        raise FileChangedError(wrong)
-    return SpooledFile(record, place)
+        difference = "it does not have the MD5 that W&B reports"
+    if difference:
+        path.unlink()
+        raise FileChangedError(difference)
+    return SpooledFile(record, path)
 
 
-def at_hand(listed: ListedFile, place: Path) -> SpooledFile | None:
-    """The file as an earlier attempt brought it, if its MD5 proves that it is whole and the one that is listed."""
-    if listed.md5 is None or not place.exists() or place.stat().st_size != listed.size:
+def spooled_file(listed: ListedFile, path: Path) -> SpooledFile | None:
+    """Return the file of an earlier attempt, if its MD5 proves that it is complete and the listed one."""
+    if listed.md5 is None or not path.exists() or path.stat().st_size != listed.size:
         return None
     try:
-        return _finished(listed, place)
+        return _checked(listed, path)
     except FileChangedError:
         return None

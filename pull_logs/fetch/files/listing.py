@@ -1,4 +1,4 @@
-"""What W&B tells of the files of a run (read API facts, section 3.7)."""
+"""The files of a run as W&B lists them (docs/protocol.md, "Files")."""
 
 from __future__ import annotations
 
@@ -8,32 +8,29 @@ import re
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin
 
-from pull_logs.errors import DataError, ServerError
-from pull_logs.fetch.api import Client, RejectedQueryError, run_files
-from pull_logs.fetch.context import ask_run
+from pull_logs.errors import NetworkError, ServerError
+from pull_logs.fetch.api import Client, RejectedQueryError, join_url, run_files
 from pull_logs.rows.canonical import canon_text
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.format import check_name
 
 PAGES = (200, 50)
-"""Files in a page: as many as are asked for first, and as the SDK asks for."""
+"""The files in a page: the first number is tried first, the second is that of the SDK."""
 
 _HEX = re.compile(r"[0-9a-fA-F]{32}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedFile:
-    """What W&B tells of a file.
+    """A file as W&B lists it.
 
     Attributes:
-        name: Its name; untrusted text.
-        size: Its bytes; None if it does not say.
-        md5: The MD5 of its bytes in hex; None if it does not say.
-        mediatype: What it says that it is.
-        direct_url: Where storage has it: a signed URL, to be asked without the key.
-        url: Where the API has it.
+        name: The name; untrusted text.
+        size: The size in bytes; None if it is not reported.
+        md5: The MD5 of its bytes in hex; None if it is not reported.
+        mediatype: The reported media type; None if there is none.
+        direct_url: Its address in storage: a signed URL, to be requested without the key.
+        url: Its address at the API.
     """
 
     name: str
@@ -47,16 +44,16 @@ class ListedFile:
 async def list_files(
     client: Client, path: RunPath, *, names: Collection[str] | None = None
 ) -> AsyncIterator[ListedFile]:
-    """The files of a run, page by page, each name once.
+    """Yield the files of a run, page by page, each name once.
 
     Args:
-        client: Whom to ask.
-        path: The run.
-        names: Only these; None for all.
+        client: Sends the requests.
+        path: The path of the run.
+        names: The names of the files; None for all files.
 
     Raises:
-        RunNotFoundError: The run was deleted meanwhile.
-        AccessError: The server could not be asked.
+        RunNotFoundError: The run was deleted in the meantime.
+        AccessError: A request failed.
     """
     seen: set[str] = set()
     cursor: str | None = None
@@ -66,7 +63,7 @@ async def list_files(
             path.entity, path.project, path.run_id, names=sorted(names or ()), cursor=cursor, page=page
         )
         try:
-            run = await ask_run(client, query, path)
+            run = await client.query_run(query, path)
         except RejectedQueryError:
             if page == PAGES[-1]:
                 raise
@@ -85,7 +82,9 @@ async def list_files(
             return
         following = edges[-1].get("cursor") if edges else None
         if not isinstance(following, str) or following == cursor:
-            raise ServerError(f"{client.host} lists the files of run {path} without a way to go on")
+            raise ServerError(
+                f"{client.host} lists the files of run {path} without a cursor for the next page"
+            )
         cursor = following
 
 
@@ -103,24 +102,15 @@ def _read(node: object, *, base_url: str) -> ListedFile | None:
     )
 
 
-def why_unkept(listed: ListedFile) -> str:
-    """Why no bundle can hold a file of that name; empty if one can."""
-    try:
-        check_name(listed.name)
-    except DataError as exc:
-        return exc.message
-    return ""
-
-
 def _size(value: object) -> int | None:
-    """A size, which may be text (read API facts, section 3.7)."""
+    """Return a size, which may be text (docs/protocol.md, "Files")."""
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 19:
         return int(value)
     return value if type(value) is int and value >= 0 else None
 
 
 def _md5(value: object) -> str | None:
-    """An MD5 in base64, as it is believed to come, or in hex."""
+    """Return the hex form of an MD5 in base64, the expected form, or in hex."""
     if not isinstance(value, str):
         return None
     if _HEX.fullmatch(value):
@@ -133,4 +123,10 @@ def _md5(value: object) -> str | None:
 
 
 def _url(value: object, base_url: str) -> str | None:
-    return urljoin(base_url + "/", value) if isinstance(value, str) and value else None
+    """Return an address, which may be relative; None where it is missing or malformed."""
+    if not isinstance(value, str) or not value:
+        return None
+    try:
+        return join_url(base_url + "/", value)
+    except NetworkError:
+        return None

@@ -1,80 +1,85 @@
-"""The files of one run: listed, left out where they are not wanted, downloaded side by side.
+"""The files of one run: listed, selected, and downloaded concurrently.
 
-A file that an earlier bundle has with the MD5 that W&B tells is taken from there. One whose
-size or MD5 is another than told is listed again, for a run that goes on writes its logs anew;
-after some attempts it is told as lost, with the reason, and the run is not whole.
+A file that an earlier bundle has with the MD5 that W&B reports is copied from there. One whose size or
+MD5 differs from the listed one is listed again, because an active run writes its logs again. After a few
+attempts it is reported as lost, with the reason, and the run is incomplete.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from pull_logs.errors import AccessError
-from pull_logs.fetch.api import KeyRefusedError, UnreachableError, UrlRefusedError
+from pull_logs.errors import AccessError, DataError
+from pull_logs.fetch.api import UrlRefusedError, affects_all_runs
 from pull_logs.fetch.concurrency import for_each
-from pull_logs.fetch.context import Workshop
-from pull_logs.fetch.files.download import FileChangedError, at_hand, fetch_file
-from pull_logs.fetch.files.listing import ListedFile, list_files, why_unkept
+from pull_logs.fetch.context import PullContext
+from pull_logs.fetch.files.download import FileChangedError, SpooledFile, download_file, spooled_file
+from pull_logs.fetch.files.listing import ListedFile, list_files
 from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot import RunFile
-from pull_logs.snapshot.format import FileSource
+from pull_logs.snapshot.format import FileSource, check_name
 
 _WORKERS = 8
 _ATTEMPTS = 4
 
 
+class FileLostError(Exception):
+    """A file could not be downloaded; the message is the reason."""
+
+
 @dataclass(frozen=True, slots=True)
-class Gathered:
+class FetchedFiles:
     """The files of a run that arrived.
 
     Attributes:
         sources: Their bytes.
-        lost: Why files could not be had, by name.
+        lost: Why files could not be downloaded, by name.
     """
 
-    sources: tuple[FileSource, ...]
-    lost: Mapping[str, str]
+    sources: tuple[FileSource, ...] = ()
+    lost: Mapping[str, str] = field(default_factory=dict)
 
-    def judge(self, coverage: Coverage) -> Coverage:
-        """What of the run arrived, files considered: without one of them it is not whole."""
+    def apply_to(self, coverage: Coverage) -> Coverage:
+        """Return the coverage of a run, which is incomplete if a file is missing."""
         if not self.lost or not coverage.complete:
             return coverage
         name = min(self.lost)
-        more = f", nor {len(self.lost) - 1} more" if len(self.lost) > 1 else ""
+        others = f", nor {len(self.lost) - 1} more" if len(self.lost) > 1 else ""
         return replace(
-            coverage, complete=False, reason=f"file {name!r} could not be had: {self.lost[name]}{more}"
+            coverage,
+            complete=False,
+            reason=f"file {name!r} could not be downloaded: {self.lost[name]}{others}",
         )
 
 
-NOTHING = Gathered((), {})
-
-
 async def read_files(
-    shop: Workshop, path: RunPath, *, earlier: Mapping[str, RunFile] | None = None
-) -> Gathered:
-    """Bring the files of a run that are wanted into the spool, and those that an earlier bundle has of it.
+    context: PullContext, path: RunPath, *, earlier: Mapping[str, RunFile] | None = None
+) -> FetchedFiles:
+    """Store the selected files of a run in the spool, and those that an earlier bundle has of it.
 
     Args:
-        shop: What reading needs; which files are wanted.
-        path: The run.
-        earlier: Its files in an earlier bundle: those are brought up to date, whatever is wanted.
+        context: What the download needs, including the selection of files.
+        path: The path of the run.
+        earlier: The files of the run in an earlier bundle, which are updated whether selected or not.
 
     Raises:
-        RunNotFoundError: The run was deleted meanwhile.
-        AccessError: The API could not be asked.
+        RunNotFoundError: The run was deleted in the meantime.
+        AccessError: The key was refused, or the API could not be reached.
     """
-    if shop.files is None and not earlier:
-        return NOTHING
-    return await _FileReader(shop, path, earlier or {}).read()
+    if context.files is None and not earlier:
+        return FetchedFiles()
+    return await _FileReader(context, path, earlier or {}).read()
 
 
 class _FileReader:
-    def __init__(self, shop: Workshop, path: RunPath, earlier: Mapping[str, RunFile]) -> None:
-        self._shop = shop
+    """Downloads the files of one run."""
+
+    def __init__(self, context: PullContext, path: RunPath, earlier: Mapping[str, RunFile]) -> None:
+        self._context = context
         self._path = path
         self._earlier = earlier
         self._found: dict[str, FileSource] = {}
@@ -82,94 +87,86 @@ class _FileReader:
         self._folder = Path()
         self._matched = 0
 
-    async def read(self) -> Gathered:
-        wanted = await self._list()
-        if self._shop.files is not None:
-            self._shop.file_tally.asked += 1
-            self._shop.file_tally.without += not self._matched
-        if wanted:
-            self._folder = await self._shop.in_thread(partial(self._shop.spool.files_folder, self._path))
-            await for_each(wanted, self._bring, workers=_WORKERS)
+    async def read(self) -> FetchedFiles:
+        context = self._context
+        selected = await self._list()
+        if context.files is not None:
+            context.file_counts.add_run(matched=self._matched > 0)
+        if selected:
+            self._folder = await context.in_thread(partial(context.spool.files_folder, self._path))
+            await for_each(selected, self._fetch, workers=_WORKERS)
         for name in self._lost.keys() & self._earlier.keys():
             self._found[name] = self._earlier[name]
-        return Gathered(tuple(self._found.values()), dict(self._lost))
+        return FetchedFiles(tuple(self._found.values()), dict(self._lost))
 
     async def _list(self) -> list[ListedFile]:
-        files = self._shop.files
+        selection = self._context.files
         names: set[str] | None = set(self._earlier)
-        if files is not None:
-            literal = files.names()
+        if selection is not None:
+            literal = selection.literal_names()
             names = None if literal is None else {*literal, *self._earlier}
         return [
             listed
-            async for listed in list_files(self._shop.client, self._path, names=names)
-            if self._is_wanted(listed)
+            async for listed in list_files(self._context.client, self._path, names=names)
+            if self._is_selected(listed)
         ]
 
-    def _is_wanted(self, listed: ListedFile) -> bool:
-        files = self._shop.files
-        matches = files is not None and files.matches(listed.name)
+    def _is_selected(self, listed: ListedFile) -> bool:
+        selection = self._context.files
+        matches = selection is not None and selection.matches(listed.name)
         self._matched += matches
         if not matches and listed.name not in self._earlier:
             return False
-        limit = files.most_bytes if files else None
-        if limit is not None and (listed.size or 0) > limit:
-            self._shop.file_tally.left_out.append((self._path, listed.name, listed.size or 0))
+        if selection is not None and not selection.allows_size(listed.size):
+            self._context.file_counts.omit(self._path, listed.name, listed.size or 0)
             return False
-        reason = why_unkept(listed)
-        if reason:
-            self._lost[listed.name[:80]] = reason
-        return not reason
+        try:
+            check_name(listed.name)
+        except DataError as exc:
+            self._lost[listed.name[:80]] = exc.message
+            return False
+        return True
 
-    async def _bring(self, listed: ListedFile) -> None:
+    async def _fetch(self, listed: ListedFile) -> None:
+        """Copy a file from the earlier bundle or attempt where it is the same, and download it otherwise."""
         kept = self._earlier.get(listed.name)
         if kept is not None and listed.md5 == kept.md5 and listed.size in (None, kept.size):
             self._found[listed.name] = kept
             return
-        place = self._folder / hashlib.sha256(listed.name.encode()).hexdigest()[:32]
-        there = await self._shop.in_thread(partial(at_hand, listed, place))
-        if there is not None:
-            self._found[listed.name] = there
-            return
-        reason = await self._download(listed, place)
-        if reason:
-            self._lost[listed.name] = reason
+        path = self._folder / hashlib.sha256(listed.name.encode()).hexdigest()[:32]
+        try:
+            spooled = await self._context.in_thread(partial(spooled_file, listed, path))
+            self._found[listed.name] = spooled or await self._download(listed, path)
+        except FileLostError as exc:
+            self._lost[listed.name] = str(exc)
 
-    async def _download(self, listed: ListedFile, place: Path) -> str:
-        """Put a file into the spool; why that cannot be, if it cannot."""
+    async def _download(self, listed: ListedFile, path: Path) -> SpooledFile:
+        """Download a file, and list it again after each failure that a new listing may cure.
+
+        Raises:
+            FileLostError: It could not be downloaded.
+            AccessError: The key was refused, or the API could not be reached.
+        """
+        client = self._context.client
         reason = "W&B names no address for it"
         for number in range(_ATTEMPTS):
-            # Storage knows its signed URLs without a key; where it takes none, the API's own address may do.
+            # Storage accepts its signed URLs without a key. If it refuses, the API's own address may work.
             direct = listed.direct_url if listed.url is None or not number % 2 else None
             url = direct or listed.url
             if url is None:
-                return reason
+                break
             try:
-                reason = await self._try(listed, url, place, signed=direct is not None)
+                return await download_file(client, listed, url, path=path, signed=direct is not None)
+            except UrlRefusedError as exc:
+                reason = exc.error.message
+            except FileChangedError as exc:
+                reason = str(exc)
             except AccessError as exc:
-                if _concerns_the_api(exc, self._shop.client.host):
+                if affects_all_runs(exc, api_host=client.host):
                     raise
-                return exc.message
-            if not reason:
-                return ""
-            again = [found async for found in list_files(self._shop.client, self._path, names={listed.name})]
+                raise FileLostError(exc.message) from exc
+            again = [found async for found in list_files(client, self._path, names={listed.name})]
             if not again:
-                return "it is no longer listed"
+                raise FileLostError("it is no longer listed")
             listed = again[0]
-        return reason
-
-    async def _try(self, listed: ListedFile, url: str, place: Path, *, signed: bool) -> str:
-        """Download a file; why it has to be listed again, if it has."""
-        client = self._shop.client
-        try:
-            found = await fetch_file(client, listed, url, place=place, signed=signed)
-        except UrlRefusedError as exc:
-            return exc.error.message
-        except FileChangedError as exc:
-            return str(exc)
-        self._found[listed.name] = found
-        return ""
-
-
-def _concerns_the_api(error: AccessError, host: str) -> bool:
-    return isinstance(error, KeyRefusedError) or (isinstance(error, UnreachableError) and error.host == host)
+        raise FileLostError(reason)

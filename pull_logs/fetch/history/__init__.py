@@ -1,4 +1,4 @@
-"""The history of one run: exported shards, live pages, decoding and refreshing."""
+"""The history of one run: exported files, live rows, decoding and refreshing."""
 
 from lazy_loader import attach_stub
 

@@ -1,3 +1,2 @@
-from .refresh import Brought as Brought
-from .refresh import bring as bring
-from .refresh import is_current as is_current
+from .changes import is_current as is_current
+from .refresh import fetch_run as fetch_run

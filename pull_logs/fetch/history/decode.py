@@ -1,4 +1,4 @@
-"""Bytes and texts of a history to batches: work for worker threads, and the border to pyarrow's errors."""
+"""Bytes and texts of a history converted to batches, for worker threads; the boundary to pyarrow's errors."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
+from pull_logs.rows.arrays import MAX_EXACT_INTEGER, flat, present_doubles
 from pull_logs.rows.batches import batch_from_arrow, batch_from_rows
 from pull_logs.rows.canonical import STEP, parse_json
-from pull_logs.rows.cells import EXACT, flat, present_doubles
 
 ROWS_IN_A_PART = 131_072
 
 _GROUP_AT_ONCE = 16 << 20
-"""Bytes of a row group, compressed as it is, up to which it is read at once."""
+"""The maximum compressed size in bytes of a row group that is read at once."""
 
 _LEAST_BUFFER, _MOST_BUFFER = 16 << 10, 1 << 20
 
 _SHAPE = bytes(
     ord("0") if chr(code).isdecimal() else ord(".") if code == ord(".") else ord(" ") for code in range(256)
 )
-"""Makes of text its digits, as zeros, and its points; the rest is blank."""
+"""Translates text: digits to zeros, points to points, everything else to spaces."""
 
 _LONG_INTEGER = b" " + b"0" * 19
-"""The shape of a number that orjson might round: it does so silently with integers at and above 2^64.
+"""The shape of a number that orjson may round: it silently rounds integers at and above 2^64.
 
-The digits behind a point do not count: a small float has as many.
+Digits after a point do not count: a small float has as many.
 """
 
 
 _PLAIN = (pa.int64(), pa.float64(), pa.bool_(), pa.string(), pa.null())
-"""What Arrow makes of plain JSON; texts that look like times it makes times of."""
+"""The types that Arrow gives plain JSON; it converts texts that look like times to times."""
 
 _LARGE, _MOST_AT_ONCE = 128 << 10, 1 << 30
-"""Bytes of a page from which on Arrow reads it nearly as fast, while other threads go on; and most of them at once."""
+"""The bytes of a page from and up to which Arrow reads it, nearly as fast, without blocking other threads."""
 
 
 class FileDamagedError(DataError):
@@ -46,14 +46,14 @@ class FileDamagedError(DataError):
 
 
 def parse_rows(texts: Sequence[object]) -> list[dict[str, Any]]:
-    """The rows of a live page: JSON strings, or objects already.
+    """Return the rows of a live page, which are JSON strings or objects.
 
     Raises:
-        DataError: One is no JSON object.
+        DataError: A row is not a JSON object.
     """
-    whole = [text for text in texts if isinstance(text, str)]
-    if len(whole) == len(texts):
-        joined = f"[{','.join(whole)}]"
+    strings = [text for text in texts if isinstance(text, str)]
+    if len(strings) == len(texts):
+        joined = f"[{','.join(strings)}]"
         if _LONG_INTEGER not in joined.encode(errors="surrogatepass").translate(_SHAPE):
             try:
                 rows = orjson.loads(joined)
@@ -72,10 +72,10 @@ def _parse_row(text: object) -> dict[str, Any]:
 
 
 def batch_of_page(texts: Sequence[object], *, start: int, stop: int) -> pa.Table:
-    """The batch of a live page, with the rows of `start <= _step < stop` only.
+    """Return the batch of a live page, with the rows of `start <= _step < stop` only.
 
-    Rows without a `_step` belong nowhere and are left out, as the SDK leaves them out of
-    exported files; servers have been seen to treat the end of a window either way.
+    Rows without a `_step` are omitted, as the SDK omits them from exported files. Some
+    servers include the end of a window and others do not.
 
     Raises:
         DataError: A row cannot be read.
@@ -89,18 +89,18 @@ def batch_of_page(texts: Sequence[object], *, start: int, stop: int) -> pa.Table
 
 
 def _flat_table(texts: Sequence[object]) -> pa.Table | None:
-    """A large page as Arrow reads it, without the interpreter; None unless that is the same as its rows.
+    """Return a large page as Arrow reads it, without the interpreter; None where it may differ from the rows.
 
-    Nearly every page is such a one: objects without lists and objects in them, each key's values of one kind.
+    It is possible for nearly every page: flat objects in which the values of each key have one type.
     """
     data = _lines(texts)
     if data is None:
         return None
     from pyarrow import json
 
-    whole = json.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    options = json.ReadOptions(use_threads=False, block_size=len(data) + 1)
     try:
-        table = json.read_json(pa.BufferReader(data), read_options=whole)
+        table = json.read_json(pa.BufferReader(data), read_options=options)
     except (pa.ArrowException, UnicodeDecodeError):
         return None
     known = all(column.type in _PLAIN and _exact(column) for column in table.columns)
@@ -108,30 +108,30 @@ def _flat_table(texts: Sequence[object]) -> pa.Table | None:
 
 
 def _lines(texts: Sequence[object]) -> bytes | None:
-    """The texts as lines, if there are many and each can only be one object with nothing nested in it.
+    """Return the texts as lines, if there are many and each is certainly one flat object.
 
-    Arrow takes several objects of a text for several rows, and nests as deep in its own calls as a text does.
+    Arrow reads several objects in a text as several rows, and recurses as deep as a text is nested.
     """
-    whole = [text for text in texts if type(text) is str and text.startswith("{")]
-    if len(whole) != len(texts):
+    lines = [text for text in texts if type(text) is str and text.startswith("{")]
+    if len(lines) != len(texts):
         return None
     try:
-        data = "\n".join(whole).encode()
+        data = "\n".join(lines).encode()
     except UnicodeEncodeError:
         return None
-    flat_ones = data.count(b"{") == len(texts) and b"[" not in data
-    return data if flat_ones and _LARGE <= len(data) <= _MOST_AT_ONCE else None
+    flat_objects = data.count(b"{") == len(texts) and b"[" not in data
+    return data if flat_objects and _LARGE <= len(data) <= _MOST_AT_ONCE else None
 
 
 def _exact(column: pa.ChunkedArray) -> bool:
-    """Whether no number of a column may be an integer that became a double, and is none exactly."""
+    """Return whether no number of a column may be an integer that a double does not hold exactly."""
     if not pa.types.is_float64(column.type):
         return True
-    return not (np.abs(present_doubles(flat(column))) >= EXACT).any()
+    return not (np.abs(present_doubles(flat(column))) >= MAX_EXACT_INTEGER).any()
 
 
 def clip(batch: pa.Table, *, start: int | None, stop: int | None) -> pa.Table:
-    """The rows of a batch, sorted by step, with `start <= _step < stop`."""
+    """Return the rows of a batch, sorted by step, with `start <= _step < stop`."""
     if not batch.num_rows:
         return batch
     steps = batch.column(STEP).combine_chunks().to_numpy(zero_copy_only=False)
@@ -141,13 +141,13 @@ def clip(batch: pa.Table, *, start: int | None, stop: int | None) -> pa.Table:
 
 
 def batches_of_file(file: BinaryIO) -> Iterator[pa.Table]:
-    """The batches of an exported file, part by part, so that memory stays bounded.
+    """Yield the batches of an exported file, part by part, so that memory stays bounded.
 
-    The parts are the same each time a file is read. A file without rows gives none.
+    The parts are the same each time a file is read. A file without rows has none.
 
     Raises:
-        FileDamagedError: It cannot be read.
-        DataError: It holds what no history can hold.
+        FileDamagedError: The file cannot be read.
+        DataError: It holds a value that no history can hold.
     """
     try:
         metadata = pq.read_metadata(file)
@@ -162,13 +162,13 @@ def batches_of_file(file: BinaryIO) -> Iterator[pa.Table]:
 
 
 def _buffer_size(metadata: pq.FileMetaData) -> int:
-    """Bytes to read of a column at a time; 0 for a column of a row group at once, which is fastest.
+    """Return the bytes of a column to read at a time; 0 for all of a row group, which is fastest.
 
-    A file that is one long row group would else be in memory whole, compressed as it is.
+    Without a limit, a file that is one long row group would be in memory completely, in its compressed form.
     """
     groups = map(metadata.row_group, range(metadata.num_row_groups))
     sizes = (
-        sum(group.column(place).total_compressed_size for place in range(group.num_columns))
+        sum(group.column(index).total_compressed_size for index in range(group.num_columns))
         for group in groups
     )
     if max(sizes, default=0) <= _GROUP_AT_ONCE:

@@ -1,4 +1,4 @@
-"""The exported files of one run: downloaded side by side, with new URLs where old ones are refused."""
+"""The exported files of one run: downloaded concurrently, with new URLs where old ones are refused."""
 
 from __future__ import annotations
 
@@ -8,40 +8,46 @@ import anyio
 from anyio.from_thread import check_cancelled
 
 from pull_logs.errors import AccessError
-from pull_logs.fetch.api import Download, UnreachableError, UrlRefusedError, download, run_exports
+from pull_logs.fetch.api import Download, UrlRefusedError, affects_all_runs, download, run_exports
 from pull_logs.fetch.concurrency import for_each
-from pull_logs.fetch.context import Workshop
-from pull_logs.fetch.discovery import Exports, Found, read_exports
+from pull_logs.fetch.context import PullContext
+from pull_logs.fetch.discovery import ExportedHistory, FoundRun, read_exports
 from pull_logs.fetch.history.decode import FileDamagedError, batches_of_file, clip
 from pull_logs.fetch.history.pieces import Pieces
 from pull_logs.rows.batches import batch_from_rows
 
-URLS_LAST = 600.0
-"""Seconds for which URLs are used without asking for new ones; how long they last is not documented."""
+URL_SECONDS = 600.0
+"""Seconds for which URLs are used before new ones are requested; their lifetime is not documented."""
 
 _FILE_ATTEMPTS = 4
 _WORKERS = 16
 _ROUNDS = 3
 
 
+class _FileLostError(Exception):
+    """An exported file could not be downloaded; the message is the reason."""
+
+
 class ShardReader:
     """Reads the exported files of one run into its pieces.
 
     Attributes:
-        lost: The files that could not be had, and why.
+        lost: Why files could not be downloaded, by file.
     """
 
-    def __init__(self, shop: Workshop, found: Found, pieces: Pieces, *, arrived: Callable[[], None]) -> None:
+    def __init__(
+        self, context: PullContext, found: FoundRun, pieces: Pieces, *, arrived: Callable[[], None]
+    ) -> None:
         """Read the files of a run.
 
         Args:
-            shop: What reading needs.
+            context: What the download needs.
             found: The run.
-            pieces: Where its rows go.
-            arrived: Called when some did.
+            pieces: Receives the rows.
+            arrived: Called after rows arrived.
         """
         self.lost: dict[str, str] = {}
-        self._shop = shop
+        self._context = context
         self._path = found.path
         self._pieces = pieces
         self._arrived = arrived
@@ -50,39 +56,39 @@ class ShardReader:
         self._last_step = found.promise.last_step
         self._renewing = anyio.Lock()
 
-    async def exports(self) -> Exports:
-        """Where the history lies; asked for if discovery did not bring it.
+    async def exports(self) -> ExportedHistory:
+        """Return where the rows of the history are, which is requested if discovery did not.
 
         Raises:
-            RunNotFoundError: The run was deleted meanwhile.
-            AccessError: The server could not be asked.
+            RunNotFoundError: The run was deleted in the meantime.
+            AccessError: The request failed.
         """
         if self._exports is None:
-            self._exports = self._planned = await self._ask()
+            self._exports = self._planned = await self._request()
         return self._exports
 
-    async def _ask(self) -> Exports:
-        path, now = self._path, self._shop.client.clock.now()
-        run = await self._shop.ask_run(run_exports(path.entity, path.project, path.run_id), path)
-        told = read_exports(run.get("parquetHistory"), now=now)
-        return told or Exports(urls={}, live_steps=None, asked_at=now)
+    async def _request(self) -> ExportedHistory:
+        path, now = self._path, self._context.client.clock.now()
+        run = await self._context.query_run(run_exports(path.entity, path.project, path.run_id), path)
+        exports = read_exports(run.get("parquetHistory"), now=now)
+        return exports or ExportedHistory(urls={}, live_steps=None, requested_at=now)
 
-    async def _renew(self, old: Exports) -> None:
-        """Ask for new URLs, once for all files that wait for them."""
+    async def _renew(self, old: ExportedHistory) -> None:
+        """Request new URLs, once for all files that wait for them."""
         async with self._renewing:
             if self._exports is old:
-                self._exports = await self._ask()
+                self._exports = await self._request()
 
     async def read(self) -> None:
         """Read all files that are not in the pieces yet.
 
         Raises:
-            RunNotFoundError: The run was deleted meanwhile.
-            DataError: A file holds what no history can hold.
-            AccessError: The API could not be asked.
+            RunNotFoundError: The run was deleted in the meantime.
+            DataError: A file holds a value that no history can hold.
+            AccessError: The key was refused, or the API could not be reached.
         """
         for _ in range(_ROUNDS):
-            # Files may be replaced by others while they are read: then the others are read too.
+            # Files may be replaced by others while they are read. Then the others are read too.
             urls = (await self.exports()).urls
             todo = [
                 shard for shard in urls if shard not in self._pieces.shards_done and shard not in self.lost
@@ -94,50 +100,58 @@ class ShardReader:
         self.lost = {shard: reason for shard, reason in self.lost.items() if shard in listed}
 
     async def _read_one(self, shard: str) -> None:
-        reason = ""
+        try:
+            await self._fetch(shard)
+        except _FileLostError as exc:
+            self.lost[shard] = str(exc)
+
+    async def _fetch(self, shard: str) -> None:
+        """Download and decode one file, with new URLs where old ones are refused.
+
+        Raises:
+            _FileLostError: It could not be downloaded.
+        """
+        client, reason = self._context.client, ""
         for _ in range(_FILE_ATTEMPTS):
             exports = await self.exports()
-            if self._shop.client.clock.now() - exports.asked_at > URLS_LAST:
+            if client.clock.now() - exports.requested_at > URL_SECONDS:
                 await self._renew(exports)
                 exports = await self.exports()
             url = exports.urls.get(shard)
             if url is None:
-                reason = reason or "it is no longer listed"
-                break
+                raise _FileLostError(reason or "it is no longer listed")
             try:
-                await self._fetch(shard, url)
+                await self._download(shard, url)
             except UrlRefusedError as exc:
                 reason = str(exc.error)
             except FileDamagedError as exc:
                 reason = exc.message
-            except UnreachableError as exc:
-                if exc.host == self._shop.client.host:
-                    raise
-                reason = exc.message
-                break
             except AccessError as exc:
-                reason = exc.message
-                break
+                if affects_all_runs(exc, api_host=client.host):
+                    raise
+                raise _FileLostError(exc.message) from exc
             else:
                 return
             await self._renew(exports)
-        self.lost[shard] = reason
+        raise _FileLostError(reason)
 
-    async def _fetch(self, shard: str, url: str) -> None:
-        client = self._shop.client
-        async with self._shop.hands:
-            file = await download(client.wire, client.storage, url, folder=self._shop.spool.folder)
+    async def _download(self, shard: str, url: str) -> None:
+        context = self._context
+        async with context.downloads:
+            file = await download(
+                context.client.pool, context.client.storage, url, folder=context.spool.folder
+            )
             try:
-                await self._shop.in_thread(lambda: self._decode(shard, file))
+                await context.in_thread(lambda: self._decode(shard, file))
             finally:
                 file.close()
         self._arrived()
 
     def _decode(self, shard: str, file: Download) -> None:
-        """Keep the parts of a file; the last one says that it is the last."""
+        """Keep the parts of a file, and mark the last one as such."""
         stop = None
         if self._planned is not None and shard not in self._planned.urls and self._last_step is not None:
-            # Exported after the plan was made: rows that were logged after it wait for a refresh.
+            # The file was exported after the plan was made. Rows logged after the plan wait for a refresh.
             stop = self._last_step + 1
         held, number = None, 0
         for batch in batches_of_file(file.open()):

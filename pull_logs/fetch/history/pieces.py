@@ -1,23 +1,25 @@
-"""The pieces of one run as they arrive: in memory while they are few, in the spool from then on."""
+"""The pieces of one run as they arrive: in memory while they are small, afterwards in the spool."""
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pull_logs.fetch.history.line_count import Lines, Tally
+from pull_logs.fetch.history.received_lines import Lines, ReceivedLines
+from pull_logs.fetch.progress import Meter
 from pull_logs.rows.batches import select_keys
-from pull_logs.rows.canonical import STEP, TIMESTAMP, Lane
-from pull_logs.rows.merge import LanedBatch
+from pull_logs.rows.canonical import STEP, TIMESTAMP
+from pull_logs.rows.merge import Lane, LanedBatch
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot import Spool
 from pull_logs.snapshot.format import FileSource
 
 _IN_MEMORY = 4 * 2**20
-"""Bytes of a run that may be lost to a crash: a smaller run is asked for anew, and costs one file."""
+"""Bytes of a run that a crash may lose: a smaller run is downloaded again, and is one file in the spool."""
 
 LIVE = "live"
 
@@ -30,22 +32,22 @@ class _Piece:
 
 
 class Pieces:
-    """Keeps the pieces of one run. Its methods work: call them in a worker thread.
+    """Keeps the pieces of one run. Its methods need the processor or the disk: call them in a worker thread.
 
     Attributes:
-        tally: Counts what arrived, before columns are left out.
-        rows: Rows that this attempt brought, repeats included.
-        shards_done: The exported files that are whole.
-        windows_done: The windows of live rows that are whole.
+        received: Counts the lines that arrived, before columns are removed.
+        rows: Rows that this attempt downloaded, including repeated ones.
+        shards_done: The exported files that are complete.
+        windows_done: The windows of live rows that are complete.
     """
 
     def __init__(self, spool: Spool, path: RunPath, *, keep: Callable[[str], bool] | None) -> None:
         """Keep pieces.
 
         Args:
-            spool: Where they go when there are many.
-            path: The run.
-            keep: Which keys are kept; None for all.
+            spool: Stores pieces that are too large for memory.
+            path: The path of the run.
+            keep: Returns whether a key is kept; None for all keys.
         """
         self._spool = spool
         self._path = path
@@ -55,16 +57,16 @@ class Pieces:
         self._known: set[str] = set()
         self._spooled = False
         self._lock = threading.Lock()
-        self.tally = Tally()
+        self.received = ReceivedLines()
         self.rows = 0
         self.shards_done: set[str] = set()
         self.windows_done: list[tuple[int, int]] = []
 
     def recover(self) -> None:
-        """Take over what an earlier attempt left in the spool."""
+        """Load the pieces that an earlier attempt left in the spool."""
         for frame in self._spool.frames(self._path):
             self._spooled = True
-            self.tally.add(source_of(frame.key), Lines.of(frame.load((STEP, TIMESTAMP))))
+            self.received.add(source_of(frame.key), Lines.of(frame.load((STEP, TIMESTAMP))))
             if not frame.more:
                 self._note(frame.key)
 
@@ -79,11 +81,11 @@ class Pieces:
             self.shards_done.add(source_of(key))
 
     def add_window(self, batch: pa.Table, *, start: int, stop: int) -> None:
-        """Keep all live rows of the steps `start <= step < stop`."""
+        """Keep the live rows of a window, all those with `start <= step < stop`."""
         self._add(Lane.LIVE, f"{LIVE}:{start}:{stop}", batch)
 
     def add_part(self, batch: pa.Table, *, shard: str, number: int, last: bool) -> None:
-        """Keep a part of an exported file, unless an earlier attempt did."""
+        """Keep a part of an exported file, unless an earlier attempt kept it."""
         self._add(Lane.SHARD, f"shard:{shard}#{number}{'!' if last else ''}", batch)
 
     def _add(self, lane: Lane, key: str, batch: pa.Table) -> None:
@@ -94,7 +96,7 @@ class Pieces:
             if key in self._known:
                 return
             self._note(key)
-            self.tally.add(source_of(key), lines)
+            self.received.add(source_of(key), lines)
             self.rows += batch.num_rows
             self._held.append(_Piece(lane, key, batch))
             self._size += batch.nbytes
@@ -110,7 +112,7 @@ class Pieces:
         self._size = 0
 
     def batches(self) -> list[LanedBatch]:
-        """All that was kept, that of earlier attempts included."""
+        """Return all batches, including those of earlier attempts."""
         with self._lock:
             frames = self._spool.frames(self._path) if self._spooled else ()
             return [
@@ -138,11 +140,32 @@ class Pieces:
 
 
 def source_of(key: str) -> str:
-    """The exported file that a piece is a part of; one for all live pages together."""
+    """Return the source of a piece: its exported file, or one source for all live pages."""
     kind, _, rest = key.partition(":")
     return LIVE if kind == LIVE else rest.rpartition("#")[0]
 
 
-def keeper(matches: Callable[[str], object]) -> Callable[[str], bool]:
-    """Which keys are kept for `--metrics`: those that match, and the time by which lines are told apart."""
-    return lambda key: key == TIMESTAMP or bool(matches(key))
+def metric_filter(pattern: re.Pattern[str] | None) -> Callable[[str], bool] | None:
+    """Return a function that selects the keys of `--metrics`; None for all keys.
+
+    The time is always kept, because it distinguishes the lines of one step.
+    """
+    if pattern is None:
+        return None
+    return lambda key: key == TIMESTAMP or pattern.search(key) is not None
+
+
+class RowProgress:
+    """Adds the rows that arrive in the pieces of one run to the counters of the pull."""
+
+    def __init__(self, pieces: Pieces, meter: Meter) -> None:
+        self._pieces = pieces
+        self._meter = meter
+        self._counted = 0
+
+    def update(self) -> None:
+        """Count the rows that arrived since the last call."""
+        rows = self._pieces.rows
+        self._meter.rows += rows - self._counted
+        self._counted = rows
+        self._meter.notify()

@@ -1,4 +1,4 @@
-"""A cache bounded by bytes that makes each entry once, whoever asks at the same time."""
+"""A cache bounded by bytes that makes each entry once, also when several threads request it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ V = TypeVar("V")
 
 
 class BoundedCache(Generic[K, V]):
-    """The most recently used entries whose sizes fit into `limit` bytes together.
+    """Keeps the most recently used entries within `limit` bytes.
 
-    The newest entry is kept even where it is larger than the limit: a client
-    reads a large shard in many ranges, and each would make it anew.
+    The newest entry is kept even if it is larger than the limit: a client reads a large shard in many
+    ranges, and each of them would make it again.
     """
 
     def __init__(self, *, limit: int, size: Callable[[V], int]) -> None:
@@ -26,7 +26,7 @@ class BoundedCache(Generic[K, V]):
         self._held = 0
 
     def get(self, key: K, make: Callable[[], V]) -> V:
-        """The entry of `key`, made now unless it is there; what `make` raises goes through."""
+        """Return the entry of `key`, calling `make` if it is missing; errors of `make` propagate."""
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)

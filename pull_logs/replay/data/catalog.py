@@ -1,8 +1,7 @@
-"""Which projects and runs the open bundles hold together.
+"""The projects and runs of several open bundles together.
 
-Only run paths are read at the start. Listing a project reads the columns that
-its filter and its order name; a config or a summary is parsed where one of
-them asks for it, or where it is answered.
+Only run paths are read at the start. Listing a project reads the columns that its filter and its order
+name; a config or a summary is parsed where one of them names it, or where an answer includes it.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
-from pull_logs.replay import not_found as misses
+from pull_logs.replay import not_found
 from pull_logs.replay.data.filters import compile_filter, compile_order, sort_runs
 from pull_logs.runs import RunPath
 from pull_logs.snapshot import Bundle, Run
@@ -26,7 +25,7 @@ class Catalog:
 
     Attributes:
         entity: The default entity.
-        held: The subject of every sentence about what is not there.
+        subject: The beginning of every message about something missing: `the bundle 'a.wandb.zip' has`.
     """
 
     def __init__(self, bundles: Sequence[Bundle], *, entity: str | None = None) -> None:
@@ -36,9 +35,8 @@ class Catalog:
             for run in bundle.runs():
                 self._add(run)
         self.entity = entity or next((path.entity for path in self._runs), "local")
-        self.held = misses.of_bundles([str(bundle.path).rpartition("/")[2] for bundle in bundles])
-        # Listings are paged: the pages of one listing come from one sorted list, and its order is not that of
-        # the records in the bundle.
+        self.subject = not_found.of_bundles([str(bundle.path).rpartition("/")[2] for bundle in bundles])
+        # The pages of one listing come from one sorted list; its order differs from that of the bundle.
         self._listed = lru_cache(maxsize=16)(self._list)
 
     def _add(self, run: Run) -> None:
@@ -55,55 +53,55 @@ class Catalog:
         return tuple(dict.fromkeys((self.entity, *(entity for entity, _ in self._projects))))
 
     def projects(self, entity: str | None) -> list[ProjectKey]:
-        """The projects of an entity (the default one for None), by name.
+        """Return the projects of an entity (the default one for None), sorted by name.
 
         Raises:
-            NotFoundError: There is nothing of that entity.
+            NotFoundError: The bundles hold no run of that entity.
         """
         owner = entity or self.entity
         if owner not in self.entities:
-            raise misses.entity_missing(owner, held=self.held, entities=self.entities)
+            raise not_found.entity_missing(owner, subject=self.subject, entities=self.entities)
         return sorted(key for key in self._projects if key[0] == owner)
 
     def project(self, entity: str | None, name: str | None) -> ProjectKey:
-        """A project by its entity (the default one for None) and name.
+        """Return a project by its entity (the default one for None) and name.
 
         Raises:
-            ProjectNotFoundError: It is not there.
+            ProjectNotFoundError: No bundle holds it.
         """
         key = (entity or self.entity, name or "")
         if key not in self._projects:
             known = map("/".join, self._projects)
-            raise misses.project_missing(*key, held=self.held, projects=known)
+            raise not_found.project_missing(*key, subject=self.subject, projects=known)
         return key
 
     def run(self, project: ProjectKey, run_id: str) -> Run:
-        """A run by its id.
+        """Return a run by its id.
 
         Raises:
-            RunNotFoundError: It is not there.
+            RunNotFoundError: No bundle holds it.
         """
         path = RunPath(*project, run_id)
         run = self.find(path)
         if run is None:
             paths = self._projects[project]
             named = next((other for other in paths if self._runs[other].name == run_id), None)
-            raise misses.run_missing(path, held=self.held, runs=paths, named=named)
+            raise not_found.run_missing(path, subject=self.subject, runs=paths, named=named)
         return run
 
     def find(self, path: RunPath) -> Run | None:
-        """A run by its path."""
+        """Return a run by its path; None if no bundle holds it."""
         return self._runs.get(path)
 
     def runs(self, project: ProjectKey) -> Iterator[Run]:
-        """A project's runs, by path."""
+        """Iterate over the runs of a project, sorted by path."""
         return (self._runs[path] for path in sorted(self._projects[project]))
 
     def listed(self, project: ProjectKey, filters: str | None, order: str | None) -> tuple[Run, ...]:
-        """The runs that a filter keeps, in order.
+        """Return the runs that pass a filter, in order.
 
         Raises:
-            UsageError: The filter or the order says nothing.
+            UsageError: The filter or the order is not valid.
         """
         return self._listed(project, filters, order)
 
@@ -113,7 +111,7 @@ class Catalog:
         return tuple(sort_runs(kept, sorting))
 
     def sweeps(self, project: ProjectKey) -> Mapping[str, list[Run]]:
-        """The sweeps that runs of a project belong to, by id, each with its runs."""
+        """Return the sweeps that runs of a project belong to, by id, each with its runs."""
         found: dict[str, list[Run]] = {}
         for run in self.runs(project):
             if run.sweep:
@@ -121,12 +119,12 @@ class Catalog:
         return dict(sorted(found.items()))
 
     def sweep(self, project: ProjectKey, name: str) -> list[Run]:
-        """The runs of a sweep.
+        """Return the runs of a sweep.
 
         Raises:
-            NotFoundError: No run of it is there.
+            NotFoundError: No bundle holds a run of it.
         """
         sweeps = self.sweeps(project)
         if name not in sweeps:
-            raise misses.sweep_missing("/".join(project), name, held=self.held, sweeps=sweeps)
+            raise not_found.sweep_missing("/".join(project), name, subject=self.subject, sweeps=sweeps)
         return sweeps[name]

@@ -1,9 +1,8 @@
-"""Runs as W&B exports them: one plain Parquet file, where plain Parquet carries the run exactly.
+"""Runs as W&B exports them: plain Parquet files, where plain Parquet can hold the run exactly.
 
-The columns are INT64, DOUBLE, UTF8, BOOLEAN, LIST and STRUCT and nothing else,
-`_step` is INT64 without nulls and ascending: what the SDK's readers take (read
-API facts, section 4). A run with a value that such a file would change, such
-as a column of both numbers and text, has no export and is served live.
+The columns are INT64, DOUBLE, UTF8, BOOLEAN, LIST and STRUCT only; `_step` is INT64, without nulls and
+ascending. The SDK's readers accept no more (docs/protocol.md, "Exported Parquet files"). A run with a value
+that such a file would change, such as a column of both numbers and text, is not exported and is served live.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from pull_logs.errors import DataError
 from pull_logs.replay.data.history import Table
 from pull_logs.rows.batches import RESIDUAL, batch_from_arrow
 from pull_logs.rows.canonical import STEP
-from pull_logs.snapshot.format import rows_hash
+from pull_logs.rows.hashing import rows_hash
 
 ROW_GROUP = 65_536
 MAX_MEMBERS = 256
-"""Members that the dicts of one column may have together; a STRUCT spends a column on each."""
+"""The most members that the dicts of one column may have together; a STRUCT has a column for each."""
 MAX_CELLS = 64_000_000
-"""Cells that the columns made out of the residual may have together."""
+"""The most cells that the columns made from the residual may have together."""
 
 
 def plain_table(table: Table) -> pa.Table | None:
-    """The history without a residual column; None where plain Parquet cannot carry it exactly."""
+    """Return the history without a residual column; None where plain Parquet cannot hold it exactly."""
     rows = table.rows
     fields = [rows.schema.field(name) for name in rows.column_names if name != RESIDUAL]
     columns = [rows.column(field.name) for field in fields]
@@ -44,7 +43,7 @@ def plain_table(table: Table) -> pa.Table | None:
             columns.append(column)
     schema = pa.schema([field.with_nullable(field.name != STEP) for field in fields])
     plain = pa.table(columns, schema=schema)
-    # Typed columns are in the file as they are here; values out of the residual may not be.
+    # Typed columns are written to the file unchanged; values from the residual may change.
     exact = RESIDUAL not in rows.column_names or _same_rows(plain, rows)
     return plain if exact else None
 
@@ -57,7 +56,7 @@ def _same_rows(plain: pa.Table, rows: pa.Table) -> bool:
 
 
 def encode(plain: pa.Table) -> bytes:
-    """The Parquet file of a plain table."""
+    """Encode a plain table as a Parquet file."""
     sink = pa.BufferOutputStream()
     pq.write_table(plain, sink, compression="snappy", row_group_size=ROW_GROUP, store_schema=False)
     encoded: bytes = sink.getvalue().to_pybytes()
@@ -67,9 +66,9 @@ def encode(plain: pa.Table) -> bytes:
 def _column(table: Table, key: str) -> pa.ChunkedArray | None:
     values: list[Any] = [None] * len(table.steps)
     members: set[str] = set()
-    for place, found in table.residual.items():
+    for row, found in table.residual.items():
         if key in found:
-            values[place] = found[key]
+            values[row] = found[key]
             _add_members(found[key], "", members)
             if len(members) > MAX_MEMBERS:
                 return None
@@ -80,15 +79,15 @@ def _column(table: Table, key: str) -> pa.ChunkedArray | None:
     return column if _is_plain(column.type) else None
 
 
-def _add_members(value: Any, place: str, found: set[str]) -> None:
-    """Add the place of each dict member inside a value; those of a list's elements share one."""
+def _add_members(value: Any, path: str, found: set[str]) -> None:
+    """Add the path of each dict member inside a value; the elements of a list share one path."""
     if isinstance(value, dict):
         for key, item in value.items():
-            found.add(f"{place}/{key}")
-            _add_members(item, f"{place}/{key}", found)
+            found.add(f"{path}/{key}")
+            _add_members(item, f"{path}/{key}", found)
     elif isinstance(value, list):
         for item in value:
-            _add_members(item, place, found)
+            _add_members(item, path, found)
 
 
 def _is_plain(kind: pa.DataType) -> bool:

@@ -1,7 +1,7 @@
 """The fields of a run that a filter or an order can name.
 
-W&B takes camel case and snake case (`createdAt`, `created_at`), and reaches
-into the config and the summary with dots (read API facts, section 3.3).
+W&B accepts camel case and snake case (`createdAt`, `created_at`), and dotted paths into the config and the
+summary. See docs/protocol.md, "Filters and orders".
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from pull_logs.errors import UsageError
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
 from pull_logs.snapshot import Run
 
 Facts = Run | RunInfo
-"""What is known of a run; a `Run` of a bundle parses a document when it is asked for."""
+"""The record of a run; a `Run` of a bundle parses a document only when it is read."""
 
 FieldReader = Callable[[Facts], Any]
 
@@ -30,11 +31,11 @@ class Missing:
 
 
 MISSING: Final = Missing()
-"""What a run has in a field that it does not have; null is a value of its own."""
+"""The value of a field that a run does not have; null is a different value."""
 
 
 def parse_time(value: object) -> datetime | None:
-    """A moment from ISO 8601 text, UTC unless it says otherwise; None for anything else."""
+    """Parse a time in ISO 8601, in UTC unless it has an offset; None for anything else."""
     if not isinstance(value, str):
         return None
     try:
@@ -45,7 +46,7 @@ def parse_time(value: object) -> datetime | None:
 
 
 def _duration(info: Facts) -> float | int | None:
-    """Seconds that the run took: what it logged last, else from its creation to its last heartbeat."""
+    """Return the run time in seconds: as last logged, else from creation to last heartbeat."""
     internal = info.summary.get("_wandb")
     nested = internal.get("runtime") if isinstance(internal, Mapping) else None
     for seconds in (nested, info.summary.get("_runtime")):
@@ -55,35 +56,26 @@ def _duration(info: Facts) -> float | int | None:
     return (beat - created).total_seconds() if created and beat else None
 
 
-_COLUMNS: Mapping[str, FieldReader] = {
-    "name": lambda info: info.path.run_id,
-    "displayname": lambda info: info.name,
-    "state": lambda info: info.state,
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+_COLUMNS: Final[Mapping[str, FieldReader]] = {
+    **{_plain(name): field.reader for field in RUN_FIELDS for name in field.server_names},
     "tags": lambda info: list(info.tags),
-    "group": lambda info: info.group,
-    "jobtype": lambda info: info.job_type,
-    "sweep": lambda info: info.sweep,
-    "sweepname": lambda info: info.sweep,
-    "notes": lambda info: info.notes,
-    "user": lambda info: info.user,
-    "username": lambda info: info.user,
-    "commit": lambda info: info.commit,
-    "entity": lambda info: info.path.entity,
-    "project": lambda info: info.path.project,
-    "host": lambda info: info.metadata.get("host"),
-    "createdat": lambda info: info.created_at,
-    "heartbeatat": lambda info: info.heartbeat_at,
-    "updatedat": lambda info: info.heartbeat_at,
+    "host": lambda info: info.metadata.get("host"),  # the machine; `RunInfo.host` is the API's
     "duration": _duration,
 }
-_TIMES = frozenset({"createdat", "heartbeatat", "updatedat"})
+_TIMES: Final = frozenset(
+    _plain(name) for field in RUN_FIELDS if field.kind == "time" for name in field.server_names
+)
 
 
 def field_reader(name: str) -> FieldReader:
-    """How to read the field `name` of a run; `MISSING` where a run has none.
+    """Return a function that reads the field `name` of a run, or gives `MISSING` where the run has none.
 
     Raises:
-        UsageError: No run has a field of that name.
+        UsageError: Runs have no field of that name.
     """
     section, _, steps = name.partition(".")
     if section == "config" and steps:
@@ -94,13 +86,14 @@ def field_reader(name: str) -> FieldReader:
     if column is None:
         raise UsageError(
             f"runs have no field {name!r}",
-            hint="write config.<key>, summary_metrics.<key>, displayName, state, createdAt, tags, group, jobType, sweep, username, host, duration or name",
+            hint="write config.<key>, summary_metrics.<key>, displayName, state, createdAt, tags, group, "
+            "jobType, sweep, username, host, duration or name",
         )
     return lambda info: _absent_if_null(column(info))
 
 
 def is_time(name: str) -> bool:
-    """Whether the field `name` holds a moment, to be compared as such."""
+    """Return whether the field `name` holds a time."""
     return _plain(name) in _TIMES
 
 
@@ -108,18 +101,14 @@ def _absent_if_null(value: Any) -> Any:
     return MISSING if value is None else value
 
 
-def _plain(name: str) -> str:
-    return name.replace("_", "").lower()
-
-
 def _config(config: Mapping[str, Any], steps: str) -> Any:
-    """The config value at dotted `steps`.
+    """Return the config value at a dotted path.
 
-    W&B stores a value as `{"value": ...}`, so that both `lr` and `lr.value`
-    name it, and both `opt.lr` and `opt.value.lr` a member of it.
+    W&B stores a value as `{"value": ...}`, so both `lr` and `lr.value` name it, and both `opt.lr` and
+    `opt.value.lr` name a member of it.
     """
-    if (whole := steps.removesuffix(".value")) != steps and whole in config:
-        return config[whole]
+    if (key := steps.removesuffix(".value")) != steps and key in config:
+        return config[key]
     if steps in config:
         return config[steps]
     for head, rest in _splits(steps):
@@ -134,7 +123,7 @@ def _config(config: Mapping[str, Any], steps: str) -> Any:
 
 
 def _member(value: object, steps: str) -> Any:
-    """The member at dotted `steps`; a literal key with dots wins over nesting."""
+    """Return the member at a dotted path; a key that contains dots wins over nesting."""
     if not isinstance(value, Mapping):
         return MISSING
     if steps in value:

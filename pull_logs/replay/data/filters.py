@@ -1,10 +1,9 @@
 """W&B's filters and orders over runs: a MongoDB query in JSON, and `+created_at`.
 
-A filter is compiled once into a predicate. A condition on a list holds when it
-holds for one of its elements, a missing field is null to `$eq` and no match
-for the comparisons, and values of different kinds never compare: MongoDB's
-rules, as far as the operators that W&B documents go (read API facts, section
-3.3). `$regex` goes to RE2, which matches in linear time whatever the pattern.
+A filter is compiled once into a predicate. As in MongoDB, a condition on a list holds if it holds for one of
+its elements, a missing field equals null and matches no comparison, and values of different types never
+compare. The operators are those that W&B documents (docs/protocol.md, "Filters and orders"). `$regex` uses
+RE2, which matches in linear time.
 """
 
 from __future__ import annotations
@@ -40,10 +39,10 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 def compile_filter(filters: str | Mapping[str, Any] | None) -> Predicate:
-    """The predicate that a filter says; without one, every run passes.
+    """Compile a filter into a predicate; without a filter, every run passes.
 
     Raises:
-        UsageError: The filter is no JSON object, or names an unknown field or operator.
+        UsageError: The filter is not a JSON object, or names an unknown field or operator.
     """
     if filters is None or filters == "":
         return lambda _: True
@@ -57,12 +56,12 @@ def compile_filter(filters: str | Mapping[str, Any] | None) -> Predicate:
 
 
 def compile_order(order: str | None) -> Order:
-    """The fields to sort by, each with whether it ascends.
+    """Return the fields to sort by, each with whether it ascends.
 
-    Several are written one after the other, `-summary_metrics.acc,+created_at`.
+    An order names one or several fields: `-summary_metrics.acc,+created_at`.
 
     Raises:
-        UsageError: It names an unknown field.
+        UsageError: The order names an unknown field.
     """
     parts = re.split(r",(?=[+-])", order or DEFAULT_ORDER)
     keys = tuple((part.lstrip("+-"), not part.startswith("-")) for part in parts if part)
@@ -72,22 +71,22 @@ def compile_order(order: str | None) -> Order:
 
 
 def sort_runs(infos: Sequence[_Run], order: Order) -> list[_Run]:
-    """Runs in that order; those that miss a field come last, ties go by run path."""
+    """Sort runs; those without a field come last, and ties are ordered by run path."""
     ordered = sorted(infos, key=lambda info: info.path)
     for name, ascending in reversed(order):
         read = field_reader(name)
-        moments = is_time(name)
-        keyed = [(info, _rank(read(info), moments=moments)) for info in ordered]
+        times = is_time(name)
+        keyed = [(info, _rank(read(info), times=times)) for info in ordered]
         present = [pair for pair in keyed if pair[1] is not None]
         present.sort(key=lambda pair: pair[1] or (), reverse=not ascending)
         ordered = [info for info, _ in present] + [info for info, rank in keyed if rank is None]
     return ordered
 
 
-def _rank(value: Any, *, moments: bool) -> tuple[int, Any] | None:
-    """A sortable key of a value: numbers before text before the rest; None for one that is missing."""
-    if moments and (moment := parse_time(value)) is not None:
-        return (0, moment.timestamp())
+def _rank(value: Any, *, times: bool) -> tuple[int, Any] | None:
+    """Return a sort key: numbers before text before other values; None for a missing value."""
+    if times and (time := parse_time(value)) is not None:
+        return (0, time.timestamp())
     if isinstance(value, str):
         return (1, value)
     if isinstance(value, (bool, int, float)):
@@ -112,34 +111,34 @@ def _clause(key: str, value: Any, *, depth: int) -> Predicate:
         return lambda info: not any(part(info) for part in parts)
     if key.startswith("$"):
         raise UsageError(f"{key!r} is not an operator of W&B's filters")
-    read, test = field_reader(key), _condition(value, moments=is_time(key), depth=depth)
+    read, test = field_reader(key), _condition(value, times=is_time(key), depth=depth)
     return lambda info: test(read(info))
 
 
-def _condition(value: Any, *, moments: bool, depth: int) -> _Test:
+def _condition(value: Any, *, times: bool, depth: int) -> _Test:
     if not isinstance(value, Mapping) or not any(name.startswith("$") for name in value):
-        return _operator("$eq", value, moments=moments, depth=depth)
-    tests = [_operator(name, operand, moments=moments, depth=depth) for name, operand in value.items()]
+        return _operator("$eq", value, times=times, depth=depth)
+    tests = [_operator(name, operand, times=times, depth=depth) for name, operand in value.items()]
     return lambda found: all(test(found) for test in tests)
 
 
-def _operator(name: str, operand: Any, *, moments: bool, depth: int) -> _Test:
+def _operator(name: str, operand: Any, *, times: bool, depth: int) -> _Test:
     if name == "$not" or name in _NEGATIONS:
         if name == "$not":
-            inner = _condition(operand, moments=moments, depth=_deeper(depth))
+            inner = _condition(operand, times=times, depth=_deeper(depth))
         else:
-            inner = _operator(_NEGATIONS[name], operand, moments=moments, depth=depth)
+            inner = _operator(_NEGATIONS[name], operand, times=times, depth=depth)
         return lambda found: not inner(found)
     if name == "$exists":
         return lambda found: (found is not MISSING) == bool(operand)
     if name == "$regex":
         return _any_of(_regex(operand))
     if name == "$in":
-        equals = [_equals(item, moments=moments) for item in _list_of(name, operand)]
+        equals = [_equals(item, times=times) for item in _list_of(name, operand)]
         return lambda found: any(test(found) for test in equals)
     if name == "$eq":
-        return _equals(operand, moments=moments)
-    return _any_of(_comparison(name, operand, moments=moments))
+        return _equals(operand, times=times)
+    return _any_of(_comparison(name, operand, times=times))
 
 
 def _deeper(depth: int) -> int:
@@ -158,43 +157,43 @@ def _any_of(test: _Test) -> _Test:
     return lambda found: any(map(test, found)) if isinstance(found, list) else test(found)
 
 
-def _equals(operand: Any, *, moments: bool) -> _Test:
-    wanted = _comparable(operand, moments=moments)
+def _equals(operand: Any, *, times: bool) -> _Test:
+    wanted = _comparable(operand, times=times)
     if wanted is None:
         return lambda found: found is MISSING or found is None
 
     def equal(found: Any) -> bool:
         if found is MISSING:
             return False
-        value = _comparable(found, moments=moments)
+        value = _comparable(found, times=times)
         return same(value, wanted) or (isinstance(value, list) and any(same(item, wanted) for item in value))
 
     return equal
 
 
-def _comparable(value: Any, *, moments: bool) -> Any:
-    """A value in the form in which equal ones are equal: canonical, moments as such."""
-    return (parse_time(value) if moments else None) or canon_value(value)
+def _comparable(value: Any, *, times: bool) -> Any:
+    """Return a value in canonical form, or as a datetime in a field of times."""
+    return (parse_time(value) if times else None) or canon_value(value)
 
 
-def _comparison(name: str, operand: Any, *, moments: bool) -> _Test:
+def _comparison(name: str, operand: Any, *, times: bool) -> _Test:
     compare = _COMPARISONS.get(name)
     if compare is None:
         raise UsageError(f"{name!r} is not an operator of W&B's filters")
-    limit = _comparable(operand, moments=moments)
+    limit = _comparable(operand, times=times)
     kind = _kind(limit)
 
     def holds(found: Any) -> bool:
         if found is MISSING or kind is None:
             return False
-        value = _comparable(found, moments=moments)
+        value = _comparable(found, times=times)
         return _kind(value) is kind and compare(value, limit)
 
     return holds
 
 
 def _kind(value: object) -> type | None:
-    """What a value can be compared with; None if with nothing."""
+    """Return the type of values that a value can be compared with; None if it has no order."""
     if isinstance(value, bool):
         return bool
     if isinstance(value, (int, float)):
@@ -204,7 +203,7 @@ def _kind(value: object) -> type | None:
 
 def _regex(pattern: Any) -> _Test:
     if not isinstance(pattern, str) or len(pattern) > MAX_PATTERN:
-        raise UsageError(f"$regex in a filter has no text of at most {MAX_PATTERN} characters")
+        raise UsageError(f"$regex in a filter must be a string of at most {MAX_PATTERN} characters")
 
     def matches(found: Any) -> bool:
         if not isinstance(found, str):

@@ -1,8 +1,7 @@
-"""Histories as the live side of W&B's API gives them: pages, samples, keys.
+"""Histories as the live side of W&B's API serves them: pages, samples, keys.
 
-A window is two steps, the first inclusive; where it holds more rows than were
-asked for, rows are taken out of it evenly, its first and last among them (read
-API facts, section 3.5).
+A window is given by two steps, the first inclusive. Where it holds more rows than requested, rows are picked
+at even distances, its first and last row among them. See docs/protocol.md, "History".
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pull_logs.rows.arrays import flat
 from pull_logs.rows.batches import RESIDUAL, batch_rows, residual_rows
 from pull_logs.rows.canonical import STEP, canonical_text
-from pull_logs.rows.cells import flat
 
-Places = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 T = TypeVar("T")
 
 _SPEC = ("minStep", "maxStep", "samples")
@@ -32,23 +31,23 @@ _KIND_NAMES = {bool: "boolean", int: "number", float: "number", str: "string", l
 
 @dataclass(frozen=True)
 class Table:
-    """The whole history of a run in bundle shape, and what is asked of it again and again.
+    """The complete history of a run, with the lookups that answers share.
 
     Attributes:
-        rows: Columns as `batch_from_rows` gives them, sorted by `_step`.
+        rows: Columns in the layout of `batch_from_rows`, sorted by `_step`.
     """
 
     rows: pa.Table
 
     @cached_property
-    def steps(self) -> Places:
+    def steps(self) -> Indices:
         """The step of each row."""
-        steps: Places = self.rows.column(STEP).to_numpy()
+        steps: Indices = self.rows.column(STEP).to_numpy()
         return steps
 
     @cached_property
     def residual(self) -> Mapping[int, Mapping[str, Any]]:
-        """What does not fit a column, by row: canonical members."""
+        """The canonical values that do not fit a column, by row."""
         if RESIDUAL not in self.rows.column_names:
             return {}
         texts = flat(self.rows.column(RESIDUAL))
@@ -60,46 +59,46 @@ class Table:
         names = {name for name in self.rows.column_names if name != RESIDUAL}
         return frozenset(names.union(*self.residual.values()))
 
-    def window(self, min_step: int | None, stop_step: int | None) -> Places:
-        """The places of the rows from `min_step` on and before `stop_step`."""
+    def window(self, min_step: int | None, stop_step: int | None) -> Indices:
+        """Return the indices of the rows from `min_step` on and before `stop_step`."""
         first = 0 if min_step is None else int(np.searchsorted(self.steps, min_step))
         stop = len(self.steps) if stop_step is None else int(np.searchsorted(self.steps, stop_step))
         return np.arange(first, max(first, stop), dtype=np.int64)
 
-    def having(self, places: Places, keys: Sequence[str]) -> Places:
-        """Those of the places whose rows have all the keys."""
+    def having(self, indices: Indices, keys: Sequence[str]) -> Indices:
+        """Return those of the indices whose rows have all the keys."""
         for key in keys:
             has = np.zeros(len(self.steps), dtype=bool)
             if key in self.rows.column_names and key != RESIDUAL:
                 has |= self.rows.column(key).is_valid().to_numpy()
-            has[[place for place, members in self.residual.items() if key in members]] = True
-            places = places[has[places]]
-        return places
+            has[[row for row, members in self.residual.items() if key in members]] = True
+            indices = indices[has[indices]]
+        return indices
 
-    def take(self, places: Places, keys: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """The rows at these places, with only those keys if any are named."""
+    def take(self, indices: Indices, keys: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """Return the rows at these indices, with only the given keys if there are any."""
         if keys is None:
-            return list(batch_rows(self.rows.take(places)))
+            return list(batch_rows(self.rows.take(indices)))
         columns = [name for name in self.rows.column_names if name == RESIDUAL or name in keys]
         if not columns:
-            return [{} for _ in places]
-        return list(batch_rows(self.rows.select(columns).take(places), keys))
+            return [{} for _ in indices]
+        return list(batch_rows(self.rows.select(columns).take(indices), keys))
 
 
-def thin(places: Places, samples: int | None) -> Places:
-    """At most `samples` of the places, evenly; all of them without a number."""
-    if samples is None or len(places) <= samples:
-        return places
-    return places[np.linspace(0, len(places) - 1, max(samples, 0)).round().astype(np.int64)]
+def thin(indices: Indices, samples: int | None) -> Indices:
+    """Return at most `samples` of the indices, evenly spaced; all of them for None."""
+    if samples is None or len(indices) <= samples:
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, max(samples, 0)).round().astype(np.int64)]
 
 
 def thin_rows(rows: Sequence[T], samples: int | None) -> list[T]:
-    """At most `samples` of the rows, evenly."""
+    """Return at most `samples` of the rows, evenly spaced."""
     return [rows[at] for at in thin(np.arange(len(rows)), samples).tolist()]
 
 
 def page(table: Table, *, min_step: int | None, stop_step: int | None, samples: int | None) -> list[str]:
-    """The rows from `min_step` on and before `stop_step`, as JSON strings."""
+    """Return the rows from `min_step` on and before `stop_step`, as JSON strings."""
     chosen = table.rows.take(thin(table.window(min_step, stop_step), samples))
     if _is_plain_json(chosen):
         return [orjson.dumps(row, option=orjson.OPT_SORT_KEYS).decode() for row in batch_rows(chosen)]
@@ -107,7 +106,7 @@ def page(table: Table, *, min_step: int | None, stop_step: int | None, samples: 
 
 
 def _is_plain_json(rows: pa.Table) -> bool:
-    """Whether the quick encoder may write the rows: it makes null of NaN and does not know huge integers."""
+    """Return whether orjson can write the rows: it writes NaN as null and rejects huge integers."""
     columns = [column for column in rows.columns if pa.types.is_float64(column.type)]
     return RESIDUAL not in rows.column_names and all(
         pc.all(pc.is_finite(column), min_count=0).as_py() for column in columns
@@ -115,43 +114,43 @@ def _is_plain_json(rows: pa.Table) -> bool:
 
 
 def sampled(table: Table, spec: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows that one spec of `sampledHistory` asks for, as JSON objects; `maxStep` is inclusive.
+    """Return the rows for one spec of `sampledHistory` as JSON objects; `maxStep` is inclusive.
 
-    A spec with keys gets only the rows that have all of them. SDKs before 0.26
-    ask for pages of as many steps as samples and take `maxStep` for exclusive:
-    for such a spec it is, so that they see no row twice and miss none.
+    A spec with keys gets only the rows that have all of them. SDKs before 0.26 request pages of as many
+    steps as samples and treat `maxStep` as exclusive; it is exclusive for such a spec, so that they read
+    each row once.
     """
     keys = list(dict.fromkeys(map(str, spec.get("keys") or ()))) or None
     first, last, samples = (None if value is None else int(value) for value in map(spec.get, _SPEC))
     stop = None if last is None else last + 1
     if first is not None and last is not None and last - first == samples:
         stop = last
-    places = table.window(first, stop)
+    indices = table.window(first, stop)
     if keys is not None:
-        places = table.having(places, keys)
-    rows = table.take(thin(places, samples), keys)
+        indices = table.having(indices, keys)
+    rows = table.take(thin(indices, samples), keys)
     return [strict_json(row) for row in rows]
 
 
 def live_data(table: Table, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """The given keys of every row, as JSON objects."""
+    """Return the given keys of every row, as JSON objects."""
     if list(keys) == [STEP]:
         return [{STEP: step} for step in table.steps.tolist()]
     return [strict_json(row) for row in table.take(table.window(None, None), keys)]
 
 
 def strict_json(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A canonical row with NaN and the infinities as the strings that W&B sends for them."""
+    """Return a canonical row with NaN and the infinities as the strings that W&B sends for them."""
     spelled: dict[str, Any] = json.loads(canonical_text(row))
     return spelled
 
 
 def history_keys(table: Table, *, last_step: int | None = None) -> dict[str, Any] | None:
-    """What a run's `historyKeys` tells of each key; None for a run without rows.
+    """Return a run's `historyKeys`: the types and counts of each key; None for a run without rows.
 
     Args:
-        table: Its rows.
-        last_step: The step that it is told to go to, where that is behind its last row.
+        table: The rows of the run.
+        last_step: The last step that W&B promised, where that is after the last row.
     """
     if not len(table.steps):
         return None

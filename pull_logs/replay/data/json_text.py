@@ -1,4 +1,4 @@
-"""The JSON that W&B's GraphQL answers carry inside strings (read API facts, section 4)."""
+"""The JSON texts inside W&B's GraphQL answers. See docs/protocol.md, "Values and encodings"."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pull_logs.snapshot import Run
 
 
 def config_text(run: Run) -> str:
-    """A config with its internal keys, each value wrapped: `{"lr":{"desc":null,"value":0.1}}`."""
+    """Encode a config with its internal keys, each value wrapped: `{"lr":{"desc":null,"value":0.1}}`."""
     entries = {**run.config, **run.config_internal}
     return record_text({key: {"value": value, "desc": None} for key, value in entries.items()})
 
 
 def record_text(record: Mapping[str, Any]) -> str:
-    """A summary or the like, nested as it is, with NaN and the infinities as strings."""
+    """Encode a summary or another nested record, with NaN and the infinities as strings."""
     return canonical_text(canon_record(record))
 
 
 def sweep_text(config: Mapping[str, Any] | None) -> str:
-    """The config of a sweep in YAML, as W&B keeps it; an empty one where it is not known."""
+    """Encode the config of a sweep in YAML, as W&B stores it; empty where it is unknown."""
     return write_yaml(config or {})
 
 
 def metadata_bytes(run: Run) -> bytes:
-    """The content of `wandb-metadata.json`."""
+    """Return the content of `wandb-metadata.json`."""
     return record_text(run.metadata).encode()

@@ -1,4 +1,4 @@
-"""What the server reads of its bundles, kept in bounds: tables, exports, their links."""
+"""Histories, exported files and run files of the bundles, read when requested and cached within bounds."""
 
 from __future__ import annotations
 
@@ -20,22 +20,25 @@ from pull_logs.snapshot import Run, RunFile
 from pull_logs.snapshot.read import RunFiles
 
 MEMORY = 256_000_000
-"""Bytes that tables, and again exports, may take by default."""
+"""Bytes that decoded tables may take by default, and encoded exports as many again."""
 
 METADATA = "wandb-metadata.json"
 _FILE = "file-"
 
 _COLUMN_COST = 1500
-"""Bytes that a column of a table takes beside its cells."""
+"""Bytes that a column of a table takes in addition to its cells."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileNode:
-    """What is told of a file of a run.
+    """A file of a run, as listed.
 
     Attributes:
-        md5: In hex.
-        object_name: The name of the object that has its bytes.
+        name: Its name, with slashes for folders.
+        size: Its size in bytes.
+        md5: The MD5 of its bytes in hex.
+        mediatype: Its media type; None where it is unknown.
+        object_name: The name of the stored object with its bytes.
     """
 
     name: str
@@ -47,9 +50,11 @@ class FileNode:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An object that a link leads to.
+    """A stored object that a link leads to.
 
     Attributes:
+        body: Its bytes.
+        media_type: Its media type.
         tag: Its ETag, without quotes.
     """
 
@@ -60,13 +65,13 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file of a run that a link leads to; its bytes are sent out of the bundle, and were checked."""
+    """A file of a run that a link leads to; its checked bytes are sent from the bundle."""
 
     file: RunFile
 
     @property
     def media_type(self) -> str:
-        """What it is."""
+        """Its media type."""
         return self.file.mediatype or "application/octet-stream"
 
     @property
@@ -76,14 +81,14 @@ class StoredFile:
 
 
 class Library:
-    """Reads histories when asked, each once, and forgets the least used ones.
+    """Reads each history once when it is requested, and drops the least recently used ones.
 
     Args:
         catalog: The runs.
-        signer: Signs links to exports.
-        memory: Bytes that decoded tables, and again encoded exports, may take.
-        shard_rows: Rows that one export has at most, the runs longer than that having several; None
-            gives each run one.
+        signer: Signs links to stored objects.
+        memory: Bytes that decoded tables may take, and encoded exports as many again.
+        shard_rows: The most rows of one exported file; longer runs have several. None exports each run as
+            one file.
     """
 
     def __init__(
@@ -106,13 +111,13 @@ class Library:
         self._run_files = lru_cache(maxsize=64)(self._files_of)
 
     def table(self, run: Run) -> Table:
-        """The whole history of a run."""
+        """Return the complete history of a run."""
         return self._tables.get(run.path, lambda: Table(run.table()))
 
     def export_links(self, run: Run, base_url: str) -> list[str]:
-        """The links to the run's Parquet files; none for a run that is served live.
+        """Return the links to a run's exported Parquet files; none for a run that is served live.
 
-        A run that may still log is live; so is one that plain Parquet would change.
+        A run that may still log is live, and so is a run with values that plain Parquet would change.
         """
         if run.state in LIVE_STATES or run.rows == 0:
             return []
@@ -122,25 +127,25 @@ class Library:
         return [self.link(run.path, name, base_url) for name in names]
 
     def link(self, path: RunPath, name: str, base_url: str) -> str:
-        """The signed link to an object of a run."""
+        """Return the signed link to a stored object of a run."""
         return self.signer.link(base_url, object_path(path, name))
 
     def files(self, run: Run) -> list[FileNode]:
-        """The files of a run: those that were pulled, and its metadata where only its record has them."""
-        told = [
+        """Return the files of a run, with a metadata file made from its record if the bundle has none."""
+        nodes = [
             FileNode(file.name, file.size, file.md5, file.mediatype, _file_object(file.name))
             for file in self._run_files(run.path).values()
         ]
         if run.metadata and METADATA not in self._run_files(run.path):
             made = _stored(metadata_bytes(run), "application/json")
-            told.append(FileNode(METADATA, len(made.body), made.tag, made.media_type, METADATA))
-        return sorted(told, key=lambda file: file.name.encode())
+            nodes.append(FileNode(METADATA, len(made.body), made.tag, made.media_type, METADATA))
+        return sorted(nodes, key=lambda file: file.name.encode())
 
     def stored(self, path: RunPath, name: str) -> Stored | StoredFile | None:
-        """The object `name` of a run; None if there is no such object.
+        """Return the stored object `name` of a run; None if there is no such object.
 
         Raises:
-            BundleDamagedError: It is a file whose bytes are not what they were.
+            BundleDamagedError: It is a run file whose bytes do not match their hash.
         """
         run = self.catalog.find(path)
         if run is None:
@@ -157,7 +162,7 @@ class Library:
 
     def _files_of(self, path: RunPath) -> RunFiles:
         run = self.catalog.find(path)
-        assert run is not None  # noqa: S101 - for the type checker: its caller has it
+        assert run is not None  # noqa: S101 - for the type checker: the caller has found it
         return run.files
 
     def _stored_file(self, run: Run, name: str) -> StoredFile | None:
@@ -170,7 +175,7 @@ class Library:
         return StoredFile(file)
 
     def _shard_names(self, run: Run) -> list[str]:
-        """Another name for other rows: whoever keeps a file by its link's path keeps it rightly."""
+        """Return the names of its exported files, which change with its rows: clients cache by name."""
         stem = run.rows_hash.removeprefix("sha256:")[:16]
         if self._shard_rows is None or run.rows <= self._shard_rows:
             return [f"{stem}.runhistory.parquet"]
@@ -178,7 +183,7 @@ class Library:
         return [f"{stem}-{number}-of-{shards}.runhistory.parquet" for number in range(shards)]
 
     def _is_exact(self, run: Run) -> bool:
-        """Whether plain Parquet carries the run; a look at its first rows tells where nothing is in the way."""
+        """Return whether plain Parquet can hold the run; its first rows suffice where it has no residual."""
         if RESIDUAL not in next(run.batches(columns=())).column_names:
             return True
         return plain_table(self.table(run)) is not None
@@ -192,17 +197,17 @@ class Library:
 
 
 def _table_bytes(table: Table) -> int:
-    """What a table takes; of a short one, its columns take more than its cells."""
+    """Return the memory that a table takes; in a short one, columns take more than their cells."""
     return int(table.rows.nbytes) + _COLUMN_COST * int(table.rows.num_columns)
 
 
 def _file_object(name: str) -> str:
-    """The name of the object that has a file's bytes: whatever the file is called, it is one segment of a URL."""
+    """Return the object name of a run file: one segment of a URL, whatever the name of the file."""
     return _FILE + base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
 
 
 def _file_of_object(name: str) -> str:
-    """The file that an object has the bytes of; empty, which no file is called, for an object of no file."""
+    """Return the name of the run file of an object; empty, which no file is called, if it has none."""
     text = name.removeprefix(_FILE)
     try:
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()

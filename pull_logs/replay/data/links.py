@@ -1,8 +1,7 @@
-"""Links to stored objects, signed and limited in time the way an object store's are.
+"""Signed links to stored objects, with a time limit, as object stores use them.
 
-A link's path without its query identifies the object; the query carries a
-signature of the path and of when it ends. Nothing else protects an object:
-links are fetched without a key (read API facts, sections 0 and 1).
+The path of a link identifies the object; the query has a signature of the path and the time limit. Nothing
+else protects an object: clients follow links without a key. See docs/protocol.md, "Transport".
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 
 
 class LinkState(Enum):
-    """Whether a link may be followed, named as an object store's error codes."""
+    """Whether a link is valid; the values are the error codes of object stores."""
 
     GOOD = ""
     SIGNATURE_WRONG = "SignatureDoesNotMatch"
@@ -35,11 +34,12 @@ class LinkState(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkSigner:
-    """Makes links, and knows its own.
+    """Makes links and verifies them.
 
     Attributes:
-        seconds: How long a link is good for.
-        clock: Seconds since 1970.
+        seconds: How long a link is valid.
+        clock: Returns the time in seconds since 1970.
+        secret: The key of the signatures.
     """
 
     seconds: int = 3600
@@ -47,7 +47,7 @@ class LinkSigner:
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     def link(self, base_url: str, path: str) -> str:
-        """The signed link to the object at `path` on the server at `base_url`."""
+        """Return the signed link to the object at `path` on the server at `base_url`."""
         stamp = datetime.fromtimestamp(self.clock(), UTC).strftime(_STAMP)
         query = {
             "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
@@ -59,7 +59,7 @@ class LinkSigner:
         return f"{base_url.rstrip('/')}{path}?{urlencode(query)}"
 
     def check(self, path: str, query: Mapping[str, str]) -> LinkState:
-        """Whether the query is one that this server signed for `path`, and still good."""
+        """Return whether this server signed the query for `path`, and whether the link is still valid."""
         stamp, seconds = query.get("X-Amz-Date", ""), query.get("X-Amz-Expires", "")
         signature = self._signature(path, stamp, seconds)
         if not hmac.compare_digest(signature.encode(), query.get("X-Amz-Signature", "").encode()):
@@ -72,13 +72,13 @@ class LinkSigner:
 
 
 def object_path(path: RunPath, name: str) -> str:
-    """The URL path of the object `name` of a run; any run path fits, whatever its characters."""
+    """Return the URL path of the object `name` of a run; a run path may have any characters."""
     token = base64.urlsafe_b64encode(str(path).encode())
     return f"{STORAGE}/{token.decode().rstrip('=')}/{name}"
 
 
 def object_run(token: str) -> RunPath | None:
-    """The run of an object from its path's token; None for a token that no run has."""
+    """Return the run named by the token in an object's path; None for an invalid token."""
     try:
         padded = token + "=" * (-len(token) % 4)
         entity, project, run_id = base64.urlsafe_b64decode(padded).decode().split("/")

@@ -2,8 +2,8 @@ from .documents import DocumentRefusedError as DocumentRefusedError
 from .documents import Documents as Documents
 from .documents import Prepared as Prepared
 from .query_names import Listing as Listing
-from .query_names import Named as Named
+from .query_names import QueryTarget as QueryTarget
 from .query_names import Sweep as Sweep
-from .query_names import asked_for as asked_for
+from .query_names import query_targets as query_targets
 from .resolvers import query_root as query_root
 from .schema import read_schema as read_schema

@@ -1,9 +1,8 @@
-"""GraphQL documents as they arrive: parsed, bounded and validated before anything runs.
+"""GraphQL documents, parsed, measured and validated before they are executed.
 
-Fragments multiply, so that a short hostile document can stand for millions of
-fields; the limits are checked first, on the syntax alone. Whether equal names
-of one selection agree is not checked: that costs the square of their number,
-and where they differ the first one simply wins.
+Fragments multiply, so a short hostile document can expand to millions of fields; the limits are checked
+first, on the syntax alone. Whether fields of the same name in one selection can be merged is not checked:
+that takes time proportional to the square of their number, and the first of them is used where they differ.
 """
 
 from __future__ import annotations
@@ -49,12 +48,12 @@ _NO_FIELD = re.compile(r"Cannot query field '(\w+)' on type '(\w+)'")
 
 
 class DocumentRefusedError(Exception):
-    """A document that is not run.
+    """A document is refused before it is executed.
 
     Attributes:
-        errors: Why.
-        status: The HTTP status of the answer: 400, but 200 for a mutation and for what no bundle holds,
-            because every SDK shows the errors of a 200 to its user.
+        errors: The reasons.
+        status: The HTTP status of the answer: 200 for a mutation and for a field that no bundle can answer,
+            because every SDK shows the errors of a 200 to its user; otherwise 400.
     """
 
     def __init__(self, errors: Sequence[GraphQLError], *, status: int = 400) -> None:
@@ -65,9 +64,10 @@ class DocumentRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A document that may be run.
+    """A document that can be executed.
 
     Attributes:
+        document: The parsed document.
         names: The names of its operations, for counting.
     """
 
@@ -76,18 +76,18 @@ class Prepared:
 
 
 class Documents:
-    """Prepares documents for a schema, remembering the last ones: clients repeat themselves."""
+    """Prepares documents for a schema and caches the last ones, because clients repeat themselves."""
 
     def __init__(self, schema: GraphQLSchema) -> None:
         self.schema = schema
         self._prepared = lru_cache(maxsize=64)(self._prepare)
 
     def prepare(self, text: str) -> Prepared:
-        """Parse, bound and validate.
+        """Parse, measure and validate a document.
 
         Raises:
-            DocumentRefusedError: The text is no GraphQL, does not fit the schema, would change something, or is
-                too large.
+            DocumentRefusedError: The text is not valid GraphQL, does not fit the schema, has a mutation, or
+                is too large.
         """
         try:
             return self._prepared(text)
@@ -109,7 +109,7 @@ class Documents:
 
 
 def _invalid(errors: Sequence[GraphQLError]) -> DocumentRefusedError:
-    """Fields that are not in the schema are those of W&B that a bundle does not hold; one is told, not all."""
+    """Return the error for an invalid document; of fields that no bundle can answer, it names the first."""
     for error in errors:
         if found := _NO_FIELD.match(error.message):
             return DocumentRefusedError([GraphQLError(field_missing(found[1], found[2]))], status=200)
@@ -161,7 +161,7 @@ class _Size:
 
 @dataclass(slots=True)
 class _Meter:
-    """Measures selections with their fragments filled in, each fragment once."""
+    """Measures selections with their fragments expanded, each fragment once."""
 
     definitions: dict[str, FragmentDefinitionNode]
     too_deep: bool = False
@@ -169,7 +169,7 @@ class _Meter:
 
     def fragment(self, name: str, *, depth: int = 1) -> _Size:
         if name not in self.known:
-            # A fragment inside itself finds this; validation says what is wrong with it.
+            # A fragment that contains itself finds this entry; validation reports it.
             self.known[name] = _Size()
             if name in self.definitions:
                 self.known[name] = self.selections(self.definitions[name].selection_set, depth=depth)

@@ -1,4 +1,4 @@
-"""What a query asks for by name: runs, listings of runs, sweeps."""
+"""The targets that a query names: runs, listings of runs, sweeps."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from pull_logs.runs import RunPath
 
 @dataclass(frozen=True, slots=True, order=True)
 class Listing:
-    """The runs of a project that a filter keeps.
+    """The runs of a project that pass a filter.
 
     Attributes:
-        filters: W&B's filter as JSON text.
+        entity: The entity of the project.
+        project: The name of the project.
+        filters: A filter of W&B as JSON text.
     """
 
     entity: str
@@ -36,34 +38,36 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Sweep:
-    """A sweep, with its runs."""
+    """A sweep and its runs."""
 
     entity: str
     project: str
     sweep_id: str
 
 
-Named = RunPath | Listing | Sweep
+QueryTarget = RunPath | Listing | Sweep
 
 
-def asked_for(
+def query_targets(
     document: DocumentNode, operation: str | None, variables: Mapping[str, Any], *, entity: str
-) -> frozenset[Named]:
-    """What a document asks for, each once.
+) -> frozenset[QueryTarget]:
+    """Return the targets that a document names.
 
     Args:
-        document: A valid one.
-        operation: Which of its operations is run; None for its only one.
-        variables: Their values.
-        entity: Whose project is meant where none is named.
+        document: A valid document.
+        operation: The name of the operation that is run; None for its only one.
+        variables: The values of its variables.
+        entity: The default entity, for projects named without one.
     """
     walk = _Walk(document, operation, variables)
     return frozenset(
-        named for project in walk.fields(walk.root, "project") for named in _of_project(walk, project, entity)
+        target
+        for project in walk.fields(walk.root, "project")
+        for target in _of_project(walk, project, entity)
     )
 
 
-def _of_project(walk: _Walk, node: FieldNode, entity: str) -> Iterator[Named]:
+def _of_project(walk: _Walk, node: FieldNode, entity: str) -> Iterator[QueryTarget]:
     given = walk.arguments(node)
     owner, project = given.get("entityName") or entity, given.get("name")
     if not isinstance(owner, str) or not isinstance(project, str) or not project:
@@ -79,7 +83,7 @@ def _of_project(walk: _Walk, node: FieldNode, entity: str) -> Iterator[Named]:
 
 
 class _Walk:
-    """The fields of one operation, with fragments filled in and variables in place."""
+    """The fields of one operation, with fragments and variables resolved."""
 
     def __init__(self, document: DocumentNode, operation: str | None, variables: Mapping[str, Any]) -> None:
         self._fragments: dict[str, FragmentDefinitionNode] = {}
@@ -97,7 +101,7 @@ class _Walk:
                 } | dict(variables)
 
     def fields(self, chosen: SelectionSetNode | None, *names: str) -> Iterator[FieldNode]:
-        """The fields of these names, directly or by way of fragments; a valid document has no endless ones."""
+        """Yield the fields of these names, those in fragments included; fragments of a valid document end."""
         for node in chosen.selections if chosen else ():
             if isinstance(node, FieldNode):
                 if node.name.value in names:
@@ -108,7 +112,7 @@ class _Walk:
                 yield from self.fields(self._fragments[node.name.value].selection_set, *names)
 
     def arguments(self, node: FieldNode) -> Mapping[str, Any]:
-        """The arguments of a field by name; a variable without a value leaves its argument out."""
+        """Return the arguments of a field by name, without those whose variable has no value."""
         values = {
             argument.name.value: value_from_ast_untyped(argument.value, self._variables)
             for argument in node.arguments or ()

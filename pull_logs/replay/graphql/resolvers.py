@@ -1,8 +1,7 @@
-"""The objects behind the GraphQL schema: what each field of a query answers.
+"""The objects of the GraphQL schema and the values of their fields.
 
-An object is a mapping from field names, in snake case, to answers; an answer
-that costs something or takes arguments is a function. `query_root` is where
-every query begins.
+An object is a mapping from field names, in snake case, to values; a value that takes work or arguments is a
+function. `query_root` is the root of every query.
 """
 
 from __future__ import annotations
@@ -32,45 +31,54 @@ from pull_logs.replay.data import (
     sweep_text,
     thin_rows,
 )
+from pull_logs.replay.graphql.schema import snake_case
 from pull_logs.replay.not_found import files_missing, note_unknown_keys
 from pull_logs.rows.canonical import canonical_text, parse_json
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import LIVE_STATES, Coverage
 from pull_logs.snapshot import Run
 
 MAX_PAGE = 1000
-"""Edges that a page has at most; a client that asks for more finds the rest on the next page."""
+"""The most edges of one page; a client that requests more finds the rest on the next page."""
 
 DEFAULT_PAGE = 50
 DEFAULT_SAMPLES = 500
 UNKNOWN_TIME = "1970-01-01T00:00:00Z"
+
+_RUN_FIELDS = {
+    snake_case(field.graphql): field.reader
+    for field in RUN_FIELDS
+    if field.graphql and field.kind in ("text", "time")
+}
+"""The fields of a run that are answered as they are, by their names in the schema in snake case."""
 
 Node = Mapping[str, Any]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
-    """What every answer of one request is made from."""
+class _Context:
+    """The data and the address that the answers of one request are made from."""
 
     library: Library
     base_url: str
 
 
 def query_root(library: Library, base_url: str) -> Node:
-    """The root object of a query; links in its answers begin with `base_url`."""
-    scene = _Scene(library, base_url)
+    """Return the root object of a query; links in its answers begin with `base_url`."""
+    context = _Context(library, base_url)
     return {
-        "viewer": lambda: _viewer(scene),
+        "viewer": lambda: _viewer(context),
         "server_info": {"cli_version_info": {}, "latest_local_version_info": None, "features": []},
-        "project": partial(_find_project, scene),
-        "models": partial(_models, scene),
-        "entity": partial(_entity, scene),
+        "project": partial(_find_project, context),
+        "models": partial(_models, context),
+        "entity": partial(_entity, context),
     }
 
 
-def _viewer(scene: _Scene) -> Node:
-    """The one user there is, whose default entity is that of the first run."""
-    catalog = scene.library.catalog
+def _viewer(context: _Context) -> Node:
+    """Return the only user, whose default entity is the entity of the first run."""
+    catalog = context.library.catalog
     return {
         "id": _opaque("User", "replay"),
         "name": "replay",
@@ -79,44 +87,44 @@ def _viewer(scene: _Scene) -> Node:
         "admin": False,
         "flags": "{}",
         "entity": catalog.entity,
-        "default_entity": lambda: _entity_node(scene, catalog.entity),
+        "default_entity": lambda: _entity_node(context, catalog.entity),
         "user_entity": None,
         "deleted_at": None,
         "api_keys": {"edges": []},
-        "teams": lambda **_: {"edges": [{"node": _entity_node(scene, name)} for name in catalog.entities]},
+        "teams": lambda **_: {"edges": [{"node": _entity_node(context, name)} for name in catalog.entities]},
     }
 
 
-def _entity(scene: _Scene, name: str | None = None) -> Node:
-    catalog = scene.library.catalog
+def _entity(context: _Context, name: str | None = None) -> Node:
+    catalog = context.library.catalog
     catalog.projects(name)
-    return _entity_node(scene, name or catalog.entity)
+    return _entity_node(context, name or catalog.entity)
 
 
-def _entity_node(scene: _Scene, name: str) -> Node:
+def _entity_node(context: _Context, name: str) -> Node:
     return {
         "id": _opaque("Entity", name),
         "name": name,
         "available": False,
         "entity_type": "team",
-        "project_count": lambda: len(scene.library.catalog.projects(name)),
-        "projects": lambda **page: _models(scene, name, page.get("after"), page.get("first")),
+        "project_count": lambda: len(context.library.catalog.projects(name)),
+        "projects": lambda **page: _models(context, name, page.get("after"), page.get("first")),
     }
 
 
-def _find_project(scene: _Scene, name: str | None = None, entity_name: str | None = None) -> Node:
-    return _project(scene, scene.library.catalog.project(entity_name, name))
+def _find_project(context: _Context, name: str | None = None, entity_name: str | None = None) -> Node:
+    return _project(context, context.library.catalog.project(entity_name, name))
 
 
 def _models(
-    scene: _Scene, entity_name: str | None = None, after: str | None = None, first: int | None = None
+    context: _Context, entity_name: str | None = None, after: str | None = None, first: int | None = None
 ) -> Node:
-    keys = scene.library.catalog.projects(entity_name)
-    return _connection(keys, lambda key: _project(scene, key), after=after, first=first)
+    keys = context.library.catalog.projects(entity_name)
+    return _connection(keys, lambda key: _project(context, key), after=after, first=first)
 
 
-def _project(scene: _Scene, key: ProjectKey) -> Node:
-    catalog = scene.library.catalog
+def _project(context: _Context, key: ProjectKey) -> Node:
+    catalog = context.library.catalog
 
     def run_count(filters: Any = None) -> int:
         return len(catalog.listed(key, _json_text(filters), None))
@@ -126,24 +134,24 @@ def _project(scene: _Scene, key: ProjectKey) -> Node:
         "internal_id": _internal_id(key),
         "entity_name": key[0],
         "name": key[1],
-        "created_at": lambda: _first_moment(catalog.runs(key)),
-        "last_active": lambda: _last_moment(catalog.runs(key)),
+        "created_at": lambda: _first_time(catalog.runs(key)),
+        "last_active": lambda: _last_time(catalog.runs(key)),
         "is_benchmark": False,
         "read_only": True,
         "description": None,
         "user": None,
         "run_count": run_count,
         "total_runs": run_count,
-        "runs": partial(_runs, scene, key),
-        "run": partial(_find_run, scene, key),
+        "runs": partial(_runs, context, key),
+        "run": partial(_find_run, context, key),
         "total_sweeps": lambda: len(catalog.sweeps(key)),
-        "sweeps": partial(_sweeps, scene, key),
-        "sweep": partial(_find_sweep, scene, key),
+        "sweeps": partial(_sweeps, context, key),
+        "sweep": partial(_find_sweep, context, key),
     }
 
 
 def _runs(
-    scene: _Scene,
+    context: _Context,
     key: ProjectKey,
     *,
     filters: Any = None,
@@ -151,95 +159,88 @@ def _runs(
     first: int | None = None,
     order: str | None = None,
 ) -> Node:
-    runs = scene.library.catalog.listed(key, _json_text(filters), order)
-    return _connection(runs, lambda run: _run(scene, key, run), after=after, first=first, count="total_count")
+    runs = context.library.catalog.listed(key, _json_text(filters), order)
+    return _connection(
+        runs, lambda run: _run(context, key, run), after=after, first=first, count="total_count"
+    )
 
 
-def _find_run(scene: _Scene, key: ProjectKey, name: str) -> Node:
-    return _run(scene, key, scene.library.catalog.run(key, name))
+def _find_run(context: _Context, key: ProjectKey, name: str) -> Node:
+    return _run(context, key, context.library.catalog.run(key, name))
 
 
-def _run(scene: _Scene, key: ProjectKey, run: Run) -> Node:
-    """A run of which nothing is parsed that is not asked for."""
+def _run(context: _Context, key: ProjectKey, run: Run) -> Node:
+    """Return a run; nothing of it is parsed until its field is requested."""
     return {
         "id": _opaque("Run", str(run.path)),
         "project_id": _internal_id(key),
-        "name": run.path.run_id,
-        "display_name": lambda: run.name,
-        "state": lambda: run.state,
+        **{name: partial(read, run) for name, read in _RUN_FIELDS.items()},
         "tags": lambda: list(run.tags),
-        "group": lambda: run.group,
-        "job_type": lambda: run.job_type,
-        "sweep_name": lambda: run.sweep,
-        "commit": lambda: run.commit,
         "read_only": True,
-        "created_at": lambda: run.created_at,
-        "heartbeat_at": lambda: run.heartbeat_at,
         "updated_at": lambda: run.heartbeat_at or run.created_at,
         "description": None,
-        "notes": lambda: run.notes,
-        # The SDK builds a user out of this whether there is one or not.
+        # The SDK builds a user from this even where the run has none.
         "user": lambda: {"id": None, "name": run.user or "", "username": run.user},
         "config": lambda: config_text(run),
         "summary_metrics": lambda: record_text(run.summary),
         "system_metrics": lambda: record_text(run.system_summary),
-        **_run_history(scene, run),
-        "file_count": lambda: len(scene.library.files(run)),
-        "files": partial(_files, scene, run),
+        **_run_history(context, run),
+        "file_count": lambda: len(context.library.files(run)),
+        "files": partial(_files, context, run),
     }
 
 
-def _run_history(scene: _Scene, run: Run) -> Node:
-    library = scene.library
-    # Of a run that did not arrive whole: what W&B promised, so that who reads it here also sees that it is not whole.
+def _run_history(context: _Context, run: Run) -> Node:
+    library = context.library
+    # An incomplete run shows the rows that W&B promised, so that its reader sees that rows are missing.
     promised = Coverage() if run.complete else run.coverage
     last = promised.promised_last_step
     return {
         "history_line_count": max(run.rows, promised.promised_rows or 0),
         "history_keys": lambda: history_keys(library.table(run), last_step=last) if run.rows else None,
-        "history": partial(_history, scene, run),
+        "history": partial(_history, context, run),
         "events": partial(_events, run),
-        "sampled_history": partial(_sampled_history, scene, run),
-        "parquet_history": partial(_parquet_history, scene, run),
+        "sampled_history": partial(_sampled_history, context, run),
+        "parquet_history": partial(_parquet_history, context, run),
     }
 
 
 def _history(
-    scene: _Scene,
+    context: _Context,
     run: Run,
     min_step: Any = None,
     max_step: Any = None,
     samples: int | None = DEFAULT_SAMPLES,
     **_limits: Any,
 ) -> list[str]:
-    table = scene.library.table(run)
+    table = context.library.table(run)
     return page(table, min_step=_step(min_step), stop_step=_step(max_step), samples=samples)
 
 
-def _sampled_history(scene: _Scene, run: Run, specs: Sequence[Any]) -> list[list[dict[str, Any]]]:
-    table = scene.library.table(run)
+def _sampled_history(context: _Context, run: Run, specs: Sequence[Any]) -> list[list[dict[str, Any]]]:
+    table = context.library.table(run)
     wanted = [_object(spec) for spec in specs]
     for spec in wanted:
         note_unknown_keys(run.path, map(str, spec.get("keys") or ()), table.keys)
     return [sampled(table, spec) for spec in wanted]
 
 
-def _parquet_history(scene: _Scene, run: Run, live_keys: Sequence[str]) -> Node:
-    """Either the exports of a run or all its rows as not exported yet, never both."""
-    links = scene.library.export_links(run, scene.base_url)
+def _parquet_history(context: _Context, run: Run, live_keys: Sequence[str]) -> Node:
+    """Return either the exported files of a run or all its rows as live data, never both."""
+    links = context.library.export_links(run, context.base_url)
     if links:
         return {"parquet_urls": links, "live_data": []}
-    rows = live_data(scene.library.table(run), live_keys) if run.rows else []
+    rows = live_data(context.library.table(run), live_keys) if run.rows else []
     return {"parquet_urls": [], "live_data": rows}
 
 
 def _events(run: Run, samples: int | None = DEFAULT_SAMPLES, **_steps: Any) -> list[str]:
-    """System metrics; they have no steps to be asked for by."""
+    """Return the system metrics; they have no steps, so limits on steps do not apply."""
     return [canonical_text(row) for row in thin_rows(list(run.system_rows()), samples)]
 
 
 def _files(
-    scene: _Scene,
+    context: _Context,
     run: Run,
     *,
     names: Sequence[str] | None = None,
@@ -247,21 +248,21 @@ def _files(
     first: int | None = None,
     pattern: str | None = None,
 ) -> Node:
-    """The files of a run that the bundle holds; `pattern` is one of SQL's LIKE."""
-    held = scene.library.files(run)
+    """Return the files of a run in its bundle; `pattern` is a pattern for SQL's LIKE."""
+    held = context.library.files(run)
     wanted = None if not names else frozenset(names)
     chosen = [file for file in held if wanted is None or file.name in wanted]
     if names and not chosen and METADATA not in names:
         known = [file.name for file in held]
-        raise files_missing(run.path, names, held=scene.library.catalog.held, files=known)
+        raise files_missing(run.path, names, subject=context.library.catalog.subject, files=known)
     if pattern and chosen:
         matches = pc.match_like(pa.array([file.name for file in chosen]), pattern).to_pylist()
         chosen = [file for file, match in zip(chosen, matches, strict=True) if match]
-    return _connection(chosen, lambda file: _file(scene, run, file), after=after, first=first)
+    return _connection(chosen, lambda file: _file(context, run, file), after=after, first=first)
 
 
-def _file(scene: _Scene, run: Run, file: FileNode) -> Node:
-    link = scene.library.link(run.path, file.object_name, scene.base_url)
+def _file(context: _Context, run: Run, file: FileNode) -> Node:
+    link = context.library.link(run.path, file.object_name, context.base_url)
     return {
         "id": _opaque("File", f"{run.path}/{file.name}"),
         "name": file.name,
@@ -275,19 +276,19 @@ def _file(scene: _Scene, run: Run, file: FileNode) -> Node:
 
 
 def _sweeps(
-    scene: _Scene, key: ProjectKey, after: str | None = None, first: int | None = None, **_filters: Any
+    context: _Context, key: ProjectKey, after: str | None = None, first: int | None = None, **_filters: Any
 ) -> Node:
-    found = scene.library.catalog.sweeps(key)
+    found = context.library.catalog.sweeps(key)
     return _connection(list(found), lambda name: _sweep(key, name, found[name]), after=after, first=first)
 
 
-def _find_sweep(scene: _Scene, key: ProjectKey, sweep_name: str | None = None) -> Node:
+def _find_sweep(context: _Context, key: ProjectKey, sweep_name: str | None = None) -> Node:
     name = sweep_name or ""
-    return _sweep(key, name, scene.library.catalog.sweep(key, name))
+    return _sweep(key, name, context.library.catalog.sweep(key, name))
 
 
 def _sweep(key: ProjectKey, name: str, runs: Sequence[Run]) -> Node:
-    """A sweep as its runs tell of it; its config is there where it was pulled with one of them."""
+    """Return a sweep from the records of its runs; one of them may have the sweep's config."""
     alive = any(run.state in LIVE_STATES for run in runs)
     config = next((swept for run in runs if (swept := run.sweep_config) is not None), {})
     method, cap = config.get("method"), config.get("run_cap")
@@ -300,8 +301,8 @@ def _sweep(key: ProjectKey, name: str, runs: Sequence[Run]) -> Node:
         "description": None,
         "best_loss": None,
         "config": lambda: sweep_text(config),
-        "created_at": _first_moment(runs),
-        "updated_at": _last_moment(runs),
+        "created_at": _first_time(runs),
+        "updated_at": _last_time(runs),
         "run_count": len(runs),
         "run_count_expected": cap if type(cap) is int and 0 <= cap < 2**31 else None,
     }
@@ -315,8 +316,8 @@ def _connection(
     first: int | None,
     count: str = "",
 ) -> Node:
-    """A page of items, as edges with cursors; a cursor is the place of an item in the whole list."""
-    start = 0 if not after else _place(after) + 1
+    """Return a page of items as edges with cursors; a cursor has the index of an item in the list."""
+    start = 0 if not after else _index(after) + 1
     stop = start + min(max(DEFAULT_PAGE if first is None else first, 0), MAX_PAGE)
     shown = range(start, min(stop, len(items)))
     edges = [{"cursor": _opaque("Cursor", str(at)), "node": node(items[at])} for at in shown]
@@ -327,11 +328,11 @@ def _connection(
     return {"edges": edges, "page_info": info, **({count: len(items)} if count else {})}
 
 
-def _place(cursor: str) -> int:
+def _index(cursor: str) -> int:
     try:
-        kind, _, place = base64.b64decode(cursor, validate=True).decode().partition(":")
+        kind, _, index = base64.b64decode(cursor, validate=True).decode().partition(":")
         if kind == "Cursor":
-            return max(int(place), 0)
+            return max(int(index), 0)
     except ValueError:
         pass
     raise UsageError(f"{cursor!r} is not a cursor of this server")
@@ -342,20 +343,20 @@ def _opaque(kind: str, text: str) -> str:
 
 
 def _internal_id(key: ProjectKey) -> str:
-    """A number of the project's own, as the SDK wants one: the same in every process."""
+    """Return a number for the project, which the SDK requires; it is the same in every process."""
     return str(zlib.crc32("/".join(key).encode()))
 
 
-def _first_moment(runs: Iterable[Run]) -> str:
+def _first_time(runs: Iterable[Run]) -> str:
     return min((run.created_at for run in runs if run.created_at), default=UNKNOWN_TIME)
 
 
-def _last_moment(runs: Iterable[Run]) -> str | None:
+def _last_time(runs: Iterable[Run]) -> str | None:
     return max((run.heartbeat_at for run in runs if run.heartbeat_at), default=None)
 
 
 def _json_text(value: Any) -> str | None:
-    """A JSON argument as text, whether it came as text or as the object itself."""
+    """Return a JSON argument as text, whether it was sent as text or as an object."""
     return value if value is None or isinstance(value, str) else canonical_text(value)
 
 
@@ -365,11 +366,11 @@ def _step(value: Any) -> int | None:
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError) as exc:
-        raise UsageError(f"a step is {value!r}, not a whole number") from exc
+        raise UsageError(f"a step is {value!r}, not an integer") from exc
 
 
 def _object(spec: Any) -> Mapping[str, Any]:
-    """A sampling spec, which is JSON text of an object."""
+    """Parse a sampling spec, a JSON object."""
     try:
         found = parse_json(spec) if isinstance(spec, str) else spec
     except DataError as exc:

@@ -1,7 +1,7 @@
-"""The part of W&B's GraphQL schema that reading needs (read API facts, section 3).
+"""The part of W&B's GraphQL schema that reading needs. See docs/protocol.md, "Queries".
 
-A field is answered by the attribute or method of the object behind it whose
-name is the field's in snake case (`nodes`), with the field's arguments.
+A field is resolved by the entry of its object (`resolvers`) with the field's name in snake case: a value, or
+a function of the field's arguments.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ type File {
   updatedAt: DateTime md5: String
 }
 
-# What SDKs up to 0.22 look for before they ask for artifacts or delete files, to be told that there are none.
+# SDKs up to 0.22 look for these types before they request artifacts or delete files.
 type Artifact { id: ID! }
 input DeleteFilesInput { files: [ID!]! }
 
@@ -109,18 +109,19 @@ type Sweep {
 
 
 def read_schema() -> GraphQLSchema:
-    """The executable schema; its root value is a `nodes.Query`."""
+    """Return the executable schema; its root value is `resolvers.query_root`."""
     schema = build_schema(SDL)
     for kind in schema.type_map.values():
         if isinstance(kind, GraphQLObjectType) and not kind.name.startswith("__"):
             for name, field in kind.fields.items():
-                field.resolve = partial(_resolve, attribute=_snake(name))
+                field.resolve = partial(_resolve, attribute=snake_case(name))
                 for argument_name, argument in field.args.items():
-                    argument.out_name = _snake(argument_name)
+                    argument.out_name = snake_case(argument_name)
     return schema
 
 
-def _snake(name: str) -> str:
+def snake_case(name: str) -> str:
+    """Return the snake case of a name in camel case."""
     return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
 
 
@@ -130,7 +131,7 @@ def _resolve(source: object, info: GraphQLResolveInfo, *, attribute: str, **argu
         return value(**arguments) if callable(value) else value
     except NotFoundError as exc:
         if info.path.key != info.field_name:
-            # W&B answers null. Whoever renames a field asks for many things at once and looks at each answer.
+            # W&B answers null. A client that uses aliases requests many objects at once and checks each.
             return None
         raise GraphQLError(str(exc), extensions={"code": "NOT_FOUND"}) from exc
     except PullLogsError as exc:

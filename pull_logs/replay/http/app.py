@@ -1,7 +1,7 @@
-"""The replay server as an ASGI application: GraphQL, links to exports, and nothing that changes anything.
+"""The replay server as a read-only ASGI application: GraphQL and links to exported files.
 
-POST /graphql -> guard -> documents -> schema and nodes -> catalog, library -> bundles
-GET /storage/... -> links -> library
+POST /graphql     -> guard -> documents -> schema, resolvers -> catalog, library -> bundles
+GET /storage/...  -> links -> library
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import orjson
 from anyio import to_thread
@@ -28,10 +28,10 @@ from pull_logs.replay.data import MEMORY, STORAGE, Catalog, Library, LinkSigner,
 from pull_logs.replay.graphql import (
     DocumentRefusedError,
     Documents,
-    Named,
     Prepared,
-    asked_for,
+    QueryTarget,
     query_root,
+    query_targets,
     read_schema,
 )
 from pull_logs.replay.http.guard import MAX_BODY, BodyTooLargeError, HostGuard, has_key, read_body
@@ -39,63 +39,79 @@ from pull_logs.replay.http.objects import error_answer, object_answer
 from pull_logs.replay.http.request_counts import RequestCounts
 from pull_logs.snapshot import Bundle
 
-OnAsk = Callable[[Collection[Named]], Sequence[Bundle] | None]
+OnQuery = Callable[[Collection[QueryTarget]], Sequence[Bundle] | None]
+"""Takes the targets of a query and returns the bundles to serve from then on, or None to keep them."""
 
 _LOG = logging.getLogger("pull_logs.replay")
 
 
 def new_api_key() -> str:
-    """A key of the form that the SDK takes: 40 hexadecimal digits."""
+    """Return a new key in the form that the SDK accepts: 40 hexadecimal digits."""
     return secrets.token_hex(20)
+
+
+class AppOptions(TypedDict, total=False):
+    """How bundles are served; every option may be left out.
+
+    Attributes:
+        api_key: The key that queries must carry; None generates one.
+        entity: The default entity; None uses the entity of the first run.
+        hosts: Names or addresses besides loopback that requests may be sent to.
+        memory: Bytes that decoded histories may take, and encoded exports as many again.
+        shard_rows: The most rows of one exported file, at least 1: W&B exports a long run in several files.
+            None exports each run as one file.
+        middleware: More ASGI middleware, applied after the guard, such as latency or faults for a test.
+    """
+
+    api_key: str | None
+    entity: str | None
+    hosts: Collection[str]
+    memory: int
+    shard_rows: int | None
+    middleware: Sequence[Middleware]
 
 
 def build_app(
     bundles: Sequence[Bundle],
     *,
-    api_key: str | None = None,
-    entity: str | None = None,
-    hosts: Collection[str] = (),
     signer: LinkSigner | None = None,
-    memory: int = MEMORY,
-    shard_rows: int | None = None,
-    middleware: Sequence[Middleware] = (),
-    on_ask: OnAsk | None = None,
+    on_query: OnQuery | None = None,
+    **options: Unpack[AppOptions],
 ) -> Starlette:
-    """A W&B-compatible read server over bundles, which stay the caller's to close.
+    """Build a W&B-compatible read server over open bundles; the caller closes them.
 
-    `app.state.api_key` is its key, `app.state.requests` counts what it was
-    asked, and `app.state.refused` the other addresses that it was to be a proxy
-    for (`RequestCounts`). Links in its answers lead to the host that the
-    request named.
+    `app.state.api_key` is its key, `app.state.requests` counts its requests by operation, and
+    `app.state.refused` counts the other addresses that clients tried to reach with it as their proxy
+    (both `RequestCounts`). Links in its answers lead to the host that the request named.
 
     Args:
-        bundles: A run that several of them hold is served from the first.
-        api_key: The key that queries must carry; None makes one.
-        entity: The default entity; None takes that of the first run.
-        hosts: Names or addresses besides loopback that requests may be sent to.
+        bundles: The bundles. A run that several of them hold is served from the first.
         signer: Signs links; tests set its clock.
-        memory: Bytes that decoded tables, and again encoded exports, may take.
-        shard_rows: Rows that one export has at most: W&B exports a long run in several files. None gives
-            each run one file.
-        middleware: More ASGI middleware behind the guard, such as latency or faults for a test.
-        on_ask: Told what each query asks for before it is answered; it gives the bundles to serve from
-            then on, or None to go on with those there are.
+        on_query: Called with the targets of each query before it is answered. It returns the bundles to
+            serve from then on, or None to keep the present ones.
+        options: See `AppOptions`.
 
     Raises:
         UsageError: `shard_rows` is less than 1.
     """
+    shard_rows = options.get("shard_rows")
     if shard_rows is not None and shard_rows < 1:
         raise UsageError(f"shard_rows is {shard_rows}, less than 1")
-    key = api_key or new_api_key()
     signer = signer or LinkSigner()
 
     def open_library(bundles: Sequence[Bundle]) -> Library:
-        catalog = Catalog(bundles, entity=entity)
+        catalog = Catalog(bundles, entity=options.get("entity"))
+        memory = options.get("memory", MEMORY)
         return Library(catalog, signer=signer, memory=memory, shard_rows=shard_rows)
 
-    shelf = _Shelf(open_library(bundles), reopen=open_library, on_ask=on_ask)
+    served = _ServedLibrary(open_library(bundles), reopen=open_library, on_query=on_query)
+    key = options.get("api_key") or new_api_key()
+    service = _Service(key, served, Documents(read_schema()), RequestCounts())
+    return _application(service, hosts=options.get("hosts", ()), middleware=options.get("middleware", ()))
+
+
+def _application(service: _Service, *, hosts: Collection[str], middleware: Sequence[Middleware]) -> Starlette:
     refused = RequestCounts()
-    service = _Service(key, shelf, Documents(read_schema()), RequestCounts())
     app = Starlette(
         routes=[
             Route("/graphql", service.graphql, methods=["POST"]),
@@ -103,47 +119,47 @@ def build_app(
         ],
         middleware=[Middleware(HostGuard, hosts=tuple(hosts), on_refusal=refused.add), *middleware],
     )
-    app.state.api_key = key
+    app.state.api_key = service.api_key
     app.state.requests = service.counts
     app.state.refused = refused
     return app
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
+class _GraphQLRequest:
     """The body of a GraphQL request."""
 
-    query: str
+    text: str
     variables: Mapping[str, Any] | None
     operation: str | None
 
 
-class _Shelf:
-    """The library that is served now; where `on_ask` has bundles added, the one that has them."""
+class _ServedLibrary:
+    """The library that is served now; `on_query` may replace it by one with more bundles."""
 
     def __init__(
-        self, library: Library, *, reopen: Callable[[Sequence[Bundle]], Library], on_ask: OnAsk | None
+        self, library: Library, *, reopen: Callable[[Sequence[Bundle]], Library], on_query: OnQuery | None
     ) -> None:
         self.library = library
-        self._reopen, self._on_ask = reopen, on_ask
+        self._reopen, self._on_query = reopen, on_query
         self._lock = Lock()
 
-    def library_for(self, question: _Question, prepared: Prepared) -> Library:
-        """The library that answers a question.
+    def library_for(self, query: _GraphQLRequest, prepared: Prepared) -> Library:
+        """Return the library that answers a query.
 
         Raises:
-            PullLogsError: `on_ask` raised it.
+            PullLogsError: `on_query` raised it.
         """
-        if self._on_ask is None:
+        if self._on_query is None:
             return self.library
-        named = asked_for(
+        targets = query_targets(
             prepared.document,
-            question.operation,
-            question.variables or {},
+            query.operation,
+            query.variables or {},
             entity=self.library.catalog.entity,
         )
         with self._lock:
-            bundles = self._on_ask(named) if named else None
+            bundles = self._on_query(targets) if targets else None
             if bundles is not None:
                 self.library = self._reopen(bundles)
             return self.library
@@ -151,8 +167,10 @@ class _Shelf:
 
 @dataclass(frozen=True, slots=True)
 class _Service:
+    """The two endpoints of the application."""
+
     api_key: str
-    shelf: _Shelf
+    served: _ServedLibrary
     documents: Documents
     counts: RequestCounts
 
@@ -161,35 +179,35 @@ class _Service:
             self.counts.add("(signed out)")
             return JSONResponse({"error": "user is not logged in"}, 401)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            return JSONResponse({"error": "a query is sent as application/json"}, 415)
+            return JSONResponse({"error": "send a query as application/json"}, 415)
         try:
-            question = _question(await read_body(request))
+            query = _parse_body(await read_body(request))
         except BodyTooLargeError:
             return JSONResponse({"error": f"a query has at most {MAX_BODY} bytes"}, 413)
-        if isinstance(question, str):
-            return JSONResponse({"error": question}, 400)
-        status, body = await to_thread.run_sync(self._answer, question, str(request.base_url))
+        except _BadBodyError as exc:
+            return JSONResponse({"error": str(exc)}, 400)
+        status, body = await to_thread.run_sync(self._answer, query, str(request.base_url))
         return Response(body, status, media_type="application/json")
 
-    def _answer(self, question: _Question, base_url: str) -> tuple[int, bytes]:
-        """Status and body of the answer. Reads files: call it in a worker thread."""
+    def _answer(self, query: _GraphQLRequest, base_url: str) -> tuple[int, bytes]:
+        """Return status and body of the answer. This reads files: call it in a worker thread."""
         try:
-            prepared = self.documents.prepare(question.query)
+            prepared = self.documents.prepare(query.text)
         except DocumentRefusedError as exc:
             self.counts.add("(refused)")
             errors = [error.formatted for error in exc.errors]
             return exc.status, _json({"errors": errors, "data": None})
-        self.counts.add(_operation_name(question, prepared))
+        self.counts.add(_operation_name(query, prepared))
         try:
-            library = self.shelf.library_for(question, prepared)
+            library = self.served.library_for(query, prepared)
         except PullLogsError as exc:
             return 200, _json({"errors": [{"message": str(exc)}], "data": None})
         result = execute_sync(
             self.documents.schema,
             prepared.document,
             query_root(library, base_url),
-            variable_values=dict(question.variables or {}),
-            operation_name=question.operation,
+            variable_values=dict(query.variables or {}),
+            operation_name=query.operation,
         )
         return 200, _json(result.formatted)
 
@@ -197,7 +215,7 @@ class _Service:
         ranged = "range" in request.headers
         self.counts.add("(object range)" if ranged else "(object)")
         path = request.url.path
-        library = self.shelf.library
+        library = self.served.library
         state = library.signer.check(path, request.query_params)
         if state is not LinkState.GOOD:
             return error_answer(state.value, 403)
@@ -214,27 +232,34 @@ class _Service:
         return object_answer(found, request.headers.get("range"))
 
 
-def _question(body: bytes) -> _Question | str:
-    """What a request's body asks, or what is wrong with it.
+class _BadBodyError(Exception):
+    """The body of a request is not a GraphQL request."""
 
-    The SDK sends an empty operation name for queries that come from Python
-    (read API facts, section 1): it stands for none.
+
+def _parse_body(body: bytes) -> _GraphQLRequest:
+    """Read the body of a GraphQL request.
+
+    The SDK sends an empty operation name with queries from Python code; it means the same as none.
+    See docs/protocol.md, "Transport".
+
+    Raises:
+        _BadBodyError: The body is something else.
     """
     try:
         content = json.loads(body)
-    except (ValueError, RecursionError):
-        return "the body is not JSON"
+    except (ValueError, RecursionError) as exc:
+        raise _BadBodyError("the body is not JSON") from exc
     if not isinstance(content, dict) or not isinstance(content.get("query"), str):
-        return "the body has no query"
+        raise _BadBodyError("the body has no query")
     variables, operation = content.get("variables"), content.get("operationName")
     if not isinstance(variables, (dict, type(None))) or not isinstance(operation, (str, type(None))):
-        return "variables are an object and operationName is text"
-    return _Question(content["query"], variables, operation or None)
+        raise _BadBodyError("variables must be an object and operationName a string")
+    return _GraphQLRequest(content["query"], variables, operation or None)
 
 
-def _operation_name(question: _Question, prepared: Prepared) -> str:
+def _operation_name(query: _GraphQLRequest, prepared: Prepared) -> str:
     names = prepared.names
-    return question.operation or (names[0] if len(names) == 1 else "") or "(unnamed)"
+    return query.operation or (names[0] if len(names) == 1 else "") or "(unnamed)"
 
 
 def _json(answer: Mapping[str, Any]) -> bytes:

@@ -1,9 +1,8 @@
-"""What the replay server refuses before it reads anything of a request.
+"""The checks that the replay server makes before it reads the body of a request.
 
-A web page that a user happens to visit must not read a bundle through the
-server on the same machine: the `Host` must be this server's (no rebinding of
-names), a foreign `Origin` is turned away, and a query needs the server's own
-key in JSON, which no HTML form can send (design, section 10).
+A web page that a user visits must not read a bundle through the server on the same machine. So the `Host`
+must be this server's (against DNS rebinding), a foreign `Origin` is refused, and a query must be JSON, which
+no HTML form can send, and carry the server's own key. See docs/replay.md, "Security".
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 MAX_BODY = 1_000_000
-"""Bytes that a request's body may have."""
+"""The most bytes of the body of a request."""
 
 _LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
 
@@ -32,7 +31,7 @@ class BodyTooLargeError(Exception):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, as in `Host` but without its port, is this machine as it calls itself."""
+    """Return whether a host, given without its port, is a loopback address or name."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -40,7 +39,7 @@ def is_loopback(host: str) -> bool:
 
 
 def host_of(authority: str) -> str:
-    """The host of `host:port`, in lower case and without brackets; empty when there is none."""
+    """Return the host of `host:port`, in lower case and without brackets; empty if there is none."""
     try:
         return urlsplit(f"//{authority}").hostname or ""
     except ValueError:
@@ -48,11 +47,10 @@ def host_of(authority: str) -> str:
 
 
 class HostGuard:
-    """ASGI middleware: lets through what was sent to this server, by no foreign page.
+    """ASGI middleware that refuses requests for other servers and from foreign web pages.
 
-    A client that takes this server for its proxy names the whole address; what
-    is meant for this server is answered, and everything else is refused here
-    and goes nowhere.
+    A client that uses this server as its proxy sends the complete URL; requests for this server are
+    answered, and all others are refused and never forwarded.
     """
 
     def __init__(
@@ -63,7 +61,7 @@ class HostGuard:
         self.on_refusal = on_refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 403 to what is not for this server."""
+        """Answer 403 to a request that is not for this server."""
         if scope["type"] == "http":
             authority = _proxied_authority(scope)
             refusal = self._refusal(scope, authority)
@@ -91,7 +89,7 @@ class HostGuard:
 
 
 def _proxied_authority(scope: Scope) -> str:
-    """The `host:port` that a client asks its proxy for; empty for an ordinary request."""
+    """Return the `host:port` that a client requests of its proxy; empty for an ordinary request."""
     if scope["method"] == "CONNECT":
         return str(scope["path"])
     return _authority(scope["path"]) if not scope["path"].startswith("/") else ""
@@ -112,7 +110,7 @@ def _port_of(authority: str) -> int | None:
 
 
 def _direct(scope: Scope, authority: str) -> Scope:
-    """The request as it would have come without a proxy."""
+    """Return the request as it would be sent without a proxy."""
     path = scope["path"].partition(authority)[2] or "/"
     raw_path = scope["raw_path"].partition(authority.encode())[2] or b"/"
     headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
@@ -125,7 +123,7 @@ def _direct(scope: Scope, authority: str) -> Scope:
 
 
 def has_key(request: Request, api_key: str) -> bool:
-    """Whether a request carries the key, as Basic (any user name) or Bearer authorization."""
+    """Return whether a request carries the key, as Basic (any user name) or Bearer authorization."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     offered = credentials.strip()
     if scheme.lower() == "basic":
@@ -139,10 +137,10 @@ def has_key(request: Request, api_key: str) -> bool:
 
 
 async def read_body(request: Request) -> bytes:
-    """The body of a request.
+    """Read the body of a request.
 
     Raises:
-        BodyTooLargeError: It has, or says that it has, more than `MAX_BODY` bytes; the rest is not read.
+        BodyTooLargeError: It has, or declares, more than `MAX_BODY` bytes; the rest is not read.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > MAX_BODY):

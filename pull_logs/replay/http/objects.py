@@ -1,4 +1,4 @@
-"""Answers for stored objects: byte ranges of them, and an object store's errors."""
+"""HTTP answers for stored objects: complete objects, byte ranges, and the errors of object stores."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pull_logs.snapshot.format import CHUNK
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _MESSAGES = {
-    "SignatureDoesNotMatch": "The signature of this link is not one that this server made",
+    "SignatureDoesNotMatch": "The signature of this link was not made by this server",
     "AccessDenied": "Request has expired",
     "NoSuchKey": "The specified key does not exist",
-    "ObjectDamaged": "The bytes of this object are not what they were when its bundle was made",
+    "ObjectDamaged": "The bytes of this object have changed since its bundle was made",
     "InvalidRange": "The requested range is not satisfiable",
 }
 
 
 def object_answer(stored: Stored | StoredFile, range_header: str | None) -> Response:
-    """The object, or the one range of its bytes that was asked for.
+    """Return the object, or the requested range of its bytes.
 
-    A header that is no single range of bytes is ignored, as HTTP has it.
+    A header that is not a single range of bytes is ignored, as HTTP allows.
     """
     size = stored.file.size if isinstance(stored, StoredFile) else len(stored.body)
     headers = {"Accept-Ranges": "bytes", "ETag": f'"{stored.tag}"'}
@@ -42,11 +42,11 @@ def object_answer(stored: Stored | StoredFile, range_header: str | None) -> Resp
 def _body(
     stored: Stored | StoredFile, first: int, stop: int, *, status: int, headers: Mapping[str, str]
 ) -> Response:
-    """The bytes from `first` up to `stop`: those of a run's file a part at a time."""
+    """Return the bytes from `first` up to `stop`; a run file is streamed in parts."""
     if isinstance(stored, Stored):
         return Response(stored.body[first:stop], status, headers=headers, media_type=stored.media_type)
-    told = {**headers, "Content-Length": str(stop - first), "Content-Type": stored.media_type}
-    return StreamingResponse(_parts(stored.file, first, stop), status, headers=told)
+    described = {**headers, "Content-Length": str(stop - first), "Content-Type": stored.media_type}
+    return StreamingResponse(_parts(stored.file, first, stop), status, headers=described)
 
 
 def _parts(file: RunFile, first: int, stop: int) -> Iterator[bytes]:
@@ -56,7 +56,7 @@ def _parts(file: RunFile, first: int, stop: int) -> Iterator[bytes]:
 
 
 def error_answer(code: str, status: int, *, headers: Mapping[str, str] | None = None) -> Response:
-    """An error in XML, as object stores write them."""
+    """Return an error in XML, as object stores write them."""
     text = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f"<Error><Code>{escape(code)}</Code><Message>{escape(_MESSAGES[code])}</Message></Error>"
@@ -65,7 +65,7 @@ def error_answer(code: str, status: int, *, headers: Mapping[str, str] | None = 
 
 
 def _span(header: str | None, size: int) -> tuple[int, int] | None:
-    """Start and stop of the range; an empty one where it lies outside; None to send everything."""
+    """Return start and stop of the range, empty if it is outside the object; None to send everything."""
     match = _RANGE.fullmatch((header or "").strip())
     if match is None or not any(match.groups()) or max(map(len, match.groups())) > 18:
         return None

@@ -1,4 +1,4 @@
-"""Counters of what a replay server was asked, for tests and benchmarks."""
+"""Counts of the requests to a replay server, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ MAX_NAMES = 256
 
 
 class RequestCounts:
-    """How often each operation was asked, by its name; safe to read from any thread.
+    """Counts requests by the name of their operation; safe to use from any thread.
 
-    Operation names come from the client, so that only the first `MAX_NAMES`
-    different ones are kept apart; later ones count as `(other)`.
+    Operation names come from the client, so only the first `MAX_NAMES` different names are counted
+    separately; later ones count as `(other)`.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class RequestCounts:
             return self._counts.total()
 
     def as_dict(self) -> dict[str, int]:
-        """A copy of the counts, the most frequent first."""
+        """Return a copy of the counts, the most frequent first."""
         with self._lock:
             return dict(self._counts.most_common())
 

@@ -1,13 +1,11 @@
 from .container import CHUNK as CHUNK
+from .container import ByteRange as ByteRange
 from .container import Container as Container
-from .container import ContainerWriter as ContainerWriter
 from .container import MemberFile as MemberFile
-from .container import Span as Span
 from .container import ZipContainer as ZipContainer
 from .container import open_container as open_container
 from .content_id import ContentHasher as ContentHasher
 from .content_id import content_id as content_id
-from .content_id import rows_hash as rows_hash
 from .file_record import FileRecord as FileRecord
 from .file_record import FileSource as FileSource
 from .file_record import check_name as check_name
@@ -46,6 +44,7 @@ from .parquet_write import WRITER as WRITER
 from .parquet_write import Encoded as Encoded
 from .parquet_write import write_table as write_table
 from .remote import RemoteContainer as RemoteContainer
+from .runs_table import COVERAGE as COVERAGE
 from .runs_table import DOCUMENTS as DOCUMENTS
 from .runs_table import LIGHT as LIGHT
 from .runs_table import SCHEMA as SCHEMA
@@ -57,5 +56,7 @@ from .runs_table import coverage_from_fields as coverage_from_fields
 from .runs_table import encode_runs as encode_runs
 from .runs_table import info_fields as info_fields
 from .runs_table import info_from_fields as info_from_fields
+from .runs_table import load_runs_table as load_runs_table
 from .urls import is_url as is_url
 from .urls import shown_url as shown_url
+from .zip_write import ContainerWriter as ContainerWriter

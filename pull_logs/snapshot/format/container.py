@@ -1,8 +1,7 @@
-"""The files of a bundle, read from a ZIP or from the folder that it was unzipped to, and written to a ZIP.
+"""Read the files of a bundle from a ZIP, or from the folder that it was unzipped to.
 
-A container gives out no byte of a member that has not been found where the
-directory says, under a header that is as it was written. Whether the bytes are
-the right ones is the manifest's to say (see `bundle` and `verify`).
+A member is readable only if it is where the directory says, after a header that is as it was written. Its
+content is not checked here: the hashes are in the manifest.
 """
 
 from __future__ import annotations
@@ -17,14 +16,13 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NoReturn, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias
 
 from pull_logs.errors import BundleDamagedError, FileMissingError, UnsafeFileError, UsageError
 from pull_logs.snapshot.format import zip_layout as layout
 from pull_logs.snapshot.format.manifest import MAX_FORMAT, refuse_newer_format
 from pull_logs.snapshot.format.names import FILES, FORMAT, is_member_name, member_order, why_refused
 from pull_logs.snapshot.format.zip_directory import MAX_MEMBERS, read_directory
-from pull_logs.snapshot.format.zip_layout import Entry
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -32,34 +30,34 @@ if TYPE_CHECKING:
 CHUNK = 2**20
 """Bytes that are copied or hashed at a time."""
 
-Span: TypeAlias = tuple[int, int]
-"""Offsets of the first byte and behind the last one."""
+ByteRange: TypeAlias = tuple[int, int]
+"""Offsets of the first byte and past the last one."""
 
 
 class Blob(Protocol):
-    """Bytes that several threads read at once.
+    """Bytes that several threads can read at once.
 
     Attributes:
-        length: How many there are.
+        length: The number of bytes.
     """
 
     length: int
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Exactly `size` bytes at `offset`."""
+        """Return exactly `size` bytes at `offset`."""
 
-    def expect(self, spans: Callable[[], Iterable[Span]]) -> None:
-        """Be told what will be read; calling `spans` may cost something, and need not be done."""
+    def expect(self, ranges: Callable[[], Iterable[ByteRange]]) -> None:
+        """Announce what will be read; `ranges` may be expensive, and is called only where that helps."""
 
     def close(self) -> object:
-        """Give back what is open."""
+        """Close what is open."""
 
 
 class _File:
-    """A file that several threads read at once, each at places of its own; closed when nobody has it any more."""
+    """A local file that several threads can read at once; closed when it is no longer referenced."""
 
     def __init__(self, path: Path, *, shown: str) -> None:
-        # O_NONBLOCK: opening a FIFO that took the file's place must not wait for its writer.
+        # O_NONBLOCK: opening a FIFO that replaced the file must not wait for its writer.
         flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
         try:
             self._descriptor = os.open(path, flags)
@@ -75,7 +73,7 @@ class _File:
         self._lock = threading.Lock()
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Exactly `size` bytes at `offset`."""
+        """Return exactly `size` bytes at `offset`."""
         try:
             data = self._read(offset, size)
             while len(data) < size:
@@ -89,13 +87,13 @@ class _File:
             ) from exc
         if len(data) < size:
             raise BundleDamagedError(
-                f"{self._shown!r} is damaged: it was cut short and has no byte {offset + len(data)} any more",
+                f"{self._shown!r} is damaged: it was cut short and no longer has byte {offset + len(data)}",
                 path=self._shown,
             )
         return data
 
-    def expect(self, spans: Callable[[], Iterable[Span]]) -> None:
-        """Nothing: a local file is read as it is needed."""
+    def expect(self, ranges: Callable[[], Iterable[ByteRange]]) -> None:
+        """Do nothing: a local file is read as needed."""
 
     def _read(self, offset: int, size: int) -> bytes:
         if not self.close.alive:
@@ -109,71 +107,71 @@ class _File:
 
 
 class MemberFile(io.RawIOBase):
-    """One member's bytes as a seekable file, as pyarrow wants one."""
+    """The bytes of one member as a seekable file, as pyarrow needs it."""
 
     def __init__(self, file: Blob, *, start: int, size: int, owns_file: bool) -> None:
         super().__init__()
         self._file, self._start, self._size, self._owns_file = file, start, size, owns_file
-        self._place = 0
+        self._position = 0
 
     def size(self) -> int:
-        """The member's bytes."""
+        """Return the size of the member."""
         return self._size
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Exactly `size` bytes at `offset` of the member."""
+        """Return exactly `size` bytes at `offset` of the member."""
         return self._file.read_at(self._start + offset, size)
 
-    def expect(self, spans: Callable[[], Iterable[Span]]) -> None:
-        """Say which parts of the member will be read, where the way to it is long."""
-        self._file.expect(lambda: [(self._start + start, self._start + end) for start, end in spans()])
+    def expect(self, ranges: Callable[[], Iterable[ByteRange]]) -> None:
+        """Announce which parts of the member will be read, so that a remote file is requested in few parts."""
+        self._file.expect(lambda: [(self._start + start, self._start + end) for start, end in ranges()])
 
     def chunks(self) -> Iterator[bytes]:
-        """All bytes, a part at a time."""
+        """Iterate over all bytes, in parts."""
         for offset in range(0, self._size, CHUNK):
             yield self.read_at(offset, min(CHUNK, self._size - offset))
 
     def readable(self) -> bool:
-        """True."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """True."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """The place of the next byte to read."""
-        return self._place
+        """Return the offset of the next byte to read."""
+        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move the place; it may lie behind the end, where nothing is read."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        """Change the offset of the next byte to read; past the end nothing is read."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         if base + offset < 0:
             raise ValueError(f"seek to {base + offset}, before the beginning")
-        self._place = base + offset
-        return self._place
+        self._position = base + offset
+        return self._position
 
     def read(self, size: int | None = -1) -> bytes:
-        """The next bytes: all that were asked for, unless the member ends."""
-        left = max(self._size - self._place, 0)
+        """Return the next `size` bytes, or fewer at the end of the member."""
+        left = max(self._size - self._position, 0)
         wanted = left if size is None or size < 0 else min(size, left)
-        data = self.read_at(self._place, wanted)
-        self._place += wanted
+        data = self.read_at(self._position, wanted)
+        self._position += wanted
         return data
 
     def readall(self) -> bytes:
-        """The bytes from here to the end."""
+        """Return the bytes up to the end."""
         return self.read()
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill a buffer; returns how many bytes it got."""
+        """Fill a buffer; return the number of bytes."""
         view = memoryview(buffer).cast("B")
         data = self.read(len(view))
         view[: len(data)] = data
         return len(data)
 
     def close(self) -> None:
-        """Close the file below where it is this member's alone."""
+        """Close the member, and its file if no other member is in it."""
         if self._owns_file and not self.closed:
             self._file.close()
         super().close()
@@ -183,7 +181,7 @@ class Container(ABC):
     """The members of a bundle by name; close it after use.
 
     Attributes:
-        path: The ZIP file or the folder; of one behind a URL, the URL as it may be shown.
+        path: The ZIP file or the folder; for a URL, the part of it that may be shown.
         sizes: The size of each member, in the order of a bundle.
     """
 
@@ -192,23 +190,23 @@ class Container(ABC):
 
     @abstractmethod
     def open(self, name: str) -> MemberFile:
-        """A member as a file.
+        """Open a member as a file.
 
         Raises:
-            BundleDamagedError: It is not there, or its header is damaged.
+            BundleDamagedError: It is missing, or its header is damaged.
             UnsafeFileError: It is not a regular file.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what is open."""
+        """Close what is open."""
 
     def read(self, name: str, *, limit: int) -> bytes:
-        """All bytes of a member of at most `limit` bytes.
+        """Return all bytes of a member of at most `limit` bytes.
 
         Raises:
-            BundleDamagedError: It is not there, or its header is damaged.
-            UnsafeFileError: It is larger than that.
+            BundleDamagedError: It is missing, or its header is damaged.
+            UnsafeFileError: It is larger.
         """
         size = self.sizes.get(name, 0)
         if size > limit:
@@ -239,11 +237,11 @@ class ZipContainer(Container):
 
     @property
     def length(self) -> int:
-        """Bytes of the whole file."""
+        """Bytes of the file."""
         return self._file.length
 
     def _refuse_newer(self) -> None:
-        """Look at FORMAT, whose place is fixed for ever, before anything that a newer version may do otherwise."""
+        """Check FORMAT, whose position never changes, before anything that may differ in a later version."""
         head = self._file.read_at(0, min(self._file.length, layout.LOCAL.size + len(FORMAT) + MAX_FORMAT))
         if not head.startswith(layout.LOCAL_SIGNATURE) or len(head) < layout.LOCAL.size:
             return
@@ -254,7 +252,7 @@ class ZipContainer(Container):
             refuse_newer_format(data, path=str(self.path))
 
     def open(self, name: str) -> MemberFile:
-        """A member as a file, its header compared with the directory."""
+        """Open a member as a file, after comparing its header with the directory."""
         entry = self.entries.get(name)
         if entry is None:
             raise self._missing(name)
@@ -269,12 +267,12 @@ class ZipContainer(Container):
         return MemberFile(self._file, start=entry.start, size=entry.size, owns_file=False)
 
     def close(self) -> None:
-        """Close the ZIP; members that are open can be read no more."""
+        """Close the ZIP; open members can no longer be read."""
         self._file.close()
 
 
 class FolderContainer(Container):
-    """A bundle that somebody unzipped."""
+    """A bundle that was unzipped to a folder."""
 
     path: Path
 
@@ -286,11 +284,11 @@ class FolderContainer(Container):
         sizes = dict(self._walk())
         folded = {name.lower() for name in sizes}
         if len(folded) != len(sizes):
-            raise UnsafeFileError(f"{str(path)!r} is not safe to use: two names differ in case alone")
+            raise UnsafeFileError(f"{str(path)!r} is not safe to use: two names differ only in case")
         self.sizes = {name: sizes[name] for name in member_order(sizes) if name in sizes}
 
     def _walk(self) -> Iterator[tuple[str, int]]:
-        """Names and sizes of all files; a name of more than six parts is no member's, so depth is bounded."""
+        """Iterate over names and sizes of all files; members have at most six parts, so depth is bounded."""
         folders, found = [""], 0
         while folders:
             prefix = folders.pop()
@@ -323,7 +321,7 @@ class FolderContainer(Container):
         return MemberFile(file, start=0, size=file.length, owns_file=True)
 
     def open(self, name: str) -> MemberFile:
-        """A member as a file, looked at again for what may have taken its place."""
+        """Open a member as a file, after checking again that it is not a link."""
         if name not in self.sizes:
             raise self._missing(name)
         if (self.path / name).is_symlink():
@@ -331,17 +329,17 @@ class FolderContainer(Container):
         return self._open_file(name)
 
     def close(self) -> None:
-        """Nothing is open: each member is a file of its own."""
+        """Do nothing: each member is a separate file."""
 
 
 def open_container(path: Path) -> Container:
     """Open a bundle's ZIP, or the folder that it was unzipped to.
 
     Raises:
-        FileMissingError: Nothing can be read there.
-        FormatTooNewError: It is of a version after this one.
+        FileMissingError: There is no readable file or folder.
+        FormatTooNewError: It has a later format version.
         BundleDamagedError: Its directory is damaged.
-        UnsafeFileError: It is not a bundle, or holds what no bundle holds.
+        UnsafeFileError: It is not a bundle, or has members, names or sizes that no bundle has.
     """
     if not path.exists():
         raise FileMissingError(f"no file or folder at {str(path)!r}")
@@ -351,45 +349,3 @@ def open_container(path: Path) -> Container:
         return FolderContainer(path)
     except OSError as exc:
         raise FileMissingError(f"{str(path)!r} cannot be read: {exc.strerror}") from exc
-
-
-class ContainerWriter:
-    """Writes the ZIP of a bundle from its beginning: members in order, then `finish`.
-
-    Args:
-        file: Open for writing, empty, seekable; the caller closes it.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._entries: list[Entry] = []
-        self._place = 0
-
-    def add(self, name: str, chunks: Iterable[bytes], *, size: int) -> None:
-        """Append a member of `size` bytes.
-
-        Raises:
-            BundleDamagedError: The chunks hold another number of bytes.
-        """
-        entry = Entry(name, size, 0, self._place)
-        self._file.write(layout.local_header(entry))
-        crc = written = 0
-        for chunk in chunks:
-            self._file.write(chunk)
-            crc, written = zlib.crc32(chunk, crc), written + len(chunk)
-        if written != size:
-            raise BundleDamagedError(
-                f"{name!r} has {written} bytes and should have {size}", path=str(self._file.name), member=name
-            )
-        self._file.seek(self._place + layout.CRC_OFFSET)
-        self._file.write(crc.to_bytes(4, "little"))
-        self._place = entry.end
-        self._file.seek(self._place)
-        self._entries.append(Entry(name, size, crc, entry.header))
-
-    def finish(self) -> int:
-        """Write the directory; returns the size of the whole file in bytes."""
-        directory = b"".join(map(layout.central_entry, self._entries))
-        end = layout.directory_end(count=len(self._entries), size=len(directory), start=self._place)
-        self._file.write(directory + end)
-        return self._place + len(directory) + len(end)

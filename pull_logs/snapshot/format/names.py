@@ -69,7 +69,7 @@ def why_refused(name: str) -> str:
         return "names a drive"
     if ".." in name.split("/"):
         return "climbs out of the bundle"
-    return "is no name that a bundle gives its files"
+    return "is not the name of a file in a bundle"
 
 
 def member_order(names: Iterable[str]) -> list[str]:

@@ -9,7 +9,6 @@ for the chunks of a damaged footer ends the process.
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from pull_logs.errors import DataError
-from pull_logs.snapshot.format.thrift import NUMBER, Struct, number, read_struct
+from pull_logs.snapshot.format.thrift import Struct, Wanted, read_struct
 
 Read: TypeAlias = Callable[[int, int], bytes]
 """Gives the bytes of the file from an offset, so many of them or fewer at its end."""
@@ -38,24 +37,14 @@ _ENCODINGS = frozenset({0, 3, 5, 8, 9})
 """PLAIN, RLE, DELTA_BINARY_PACKED, RLE_DICTIONARY and BYTE_STREAM_SPLIT."""
 
 
-def _form(pattern: bytes) -> re.Pattern[bytes]:
-    return re.compile(pattern.replace(b" ", b"").replace(b"N", NUMBER), re.DOTALL)
+_CHUNK: Wanted = {1: {}, 3: {3: {}, 7: {}, 9: {}, 11: {}}, 8: {}, 9: {}}
+"""Of a chunk: the file it is in; of its metadata its path, its bytes and where pages and dictionary start; its keys."""
 
+_FOOTER: Wanted = {2: {4: {}, 5: {}}, 3: {}, 4: {1: _CHUNK, 3: {}}}
+"""Of each column of the schema its name and children, the rows, and of each row group its chunks and its rows."""
 
-# What nearly all structs of a file are, so that they need not be read field by field: each column of the schema,
-# each chunk without statistics, each data page in one of the encodings. Behind the length of a name stands the
-# name; that the one is the length of the other is looked at when both are found.
-_USUAL_COLUMN = _form(rb"\x15N \x25N \x18([\x00-\x7f])(.{0,127}?) (?:\x25N (?:\x4c\x1c\x00\x00)?)? \x00")
-_USUAL_CHUNK = _form(
-    rb"\x26N \x1c \x15N \x19(?:\x15|\x25N|\x35NN)N \x19\x18([\x00-\x7f])(.{0,127}?)"
-    rb"\x15N (?:\x16N){2} \x16(N) \x26(N) (?:\x26(N)\x29|\x49) (?:\x1c|\x2c(?:\x15N){3}\x00)(?:\x15N){3}\x00"
-    rb"\x3c (?:\x16N\x19|\x29)\x06 \x19(?:\x06|(?:\x16|\x26N)N) \x00 \x00 \x00"
-)
-_USUAL_ORDER = b"\x1c\x00\x00"
-_USUAL_PAGE = _form(
-    rb"\x15\x06 \x15(N) \x15(N) \x15N"
-    rb"\x4c \x15(N) (?:\x15N){2} \x15[\x00\x06\x0a\x10\x12] (?:\x15N){2} [\x11\x12] \x1c\x00 \x00 \x00"
-)
+_PAGE: Wanted = {1: {}, 2: {}, 3: {}, 4: {}, 5: {1: {}, 2: {}}, 7: {2: {}}, 8: {1: {}, 4: {}}}
+"""Of a page its type, its bytes decoded and packed, its checksum; of its own header, values and encoding."""
 
 
 class Chunk(NamedTuple):
@@ -81,6 +70,7 @@ class Page(NamedTuple):
         end: Offset behind its last byte.
         decoded: Bytes of the body once decompressed, as the header claims.
         values: Values in it; 0 for a dictionary.
+        checksum: CRC-32 that the body has to have.
     """
 
     start: int
@@ -88,6 +78,7 @@ class Page(NamedTuple):
     end: int
     decoded: int
     values: int
+    checksum: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +113,17 @@ def _parse(footer: bytes) -> tuple[Group, ...]:
     if length > len(footer) - 8:
         raise DataError(f"the Parquet footer is cut short: {length} bytes of it were expected")
     try:
-        fields, _ = read_struct(footer[len(footer) - 8 - length : -8], shortcut=_usual)
+        fields, _ = read_struct(footer[len(footer) - 8 - length : -8], _FOOTER)
         names = [_column_name(element) for element in fields[2][1:]]
         groups = tuple(_group(group, place, names) for place, group in enumerate(fields.get(4, [])))
-        whole = sum(group.rows for group in groups) == fields[3] and fields[2][0].get(5, 0) == len(names)
+        rows = _integer(fields[3])
+        whole = sum(group.rows for group in groups) == rows and fields[2][0].get(5, 0) == len(names)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as exc:
         if isinstance(exc, DataError):
             raise
         raise DataError("the Parquet footer is damaged") from exc
     if not whole:
-        raise DataError(f"the row groups of the Parquet file do not add up to its {fields[3]} rows")
+        raise DataError(f"the row groups of the Parquet file do not add up to its {rows} rows")
     return groups
 
 
@@ -140,19 +132,10 @@ _parsed_small = lru_cache(maxsize=1024)(_parse)
 _parsed_large = lru_cache(maxsize=2)(_parse)
 
 
-def _usual(data: bytes, place: int) -> tuple[Struct, int] | None:
-    """A struct of the usual form: what is used of it, and where it ends."""
-    if found := _USUAL_COLUMN.match(data, place):
-        length, name = found.groups()
-        return ({4: name}, found.end()) if len(name) == length[0] else None
-    if found := _USUAL_CHUNK.match(data, place):
-        length, name, size, start, dictionary = found.groups()
-        facts = {3: [name], 7: number(size), 9: number(start)}
-        if dictionary is not None:
-            facts[11] = number(dictionary)
-        return ({3: facts}, found.end()) if len(name) == length[0] else None
-    # How a column is ordered is of no use here.
-    return ({}, place + len(_USUAL_ORDER)) if data.startswith(_USUAL_ORDER, place) else None
+def _integer(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError("a field is not an integer")
+    return value
 
 
 def _column_name(element: Struct) -> str:
@@ -177,11 +160,13 @@ def _group(fields: Struct, place: int, names: Sequence[str]) -> Group:
 
 def _chunk(fields: Struct, group: int, name: str) -> Chunk:
     facts = fields[3]
-    start = min(facts[9], facts.get(11, facts[9]))
+    start = facts[9]
+    if 11 in facts:
+        start = min(start, facts[11])
     end = start + facts[7]
     inside = len(_MAGIC) <= start <= end
-    # A chunk in another file (1), or encrypted (8, 9), is none of ours.
-    if not inside or facts[3] != [name.encode()] or not {1, 8, 9}.isdisjoint(fields):
+    # A chunk in another file (1), or encrypted (8, 9), is not one of this format.
+    if not inside or facts[3] != [name.encode()] or len(fields) > 1:
         raise _damaged(name, group)
     return Chunk(group, name, start, end)
 
@@ -213,8 +198,7 @@ def damaged_part(read: Read, chunk: Chunk) -> tuple[int, int] | None:
     place = chunk.start
     try:
         for page in walk_pages(read, chunk):
-            header, _ = read_struct(read(page.start, page.body - page.start))
-            if zlib.crc32(read(page.body, page.end - page.body)) != _checksum(header):
+            if zlib.crc32(read(page.body, page.end - page.body)) != page.checksum:
                 return page.start, page.end
             place = page.end
     except DataError:
@@ -224,34 +208,17 @@ def damaged_part(read: Read, chunk: Chunk) -> tuple[int, int] | None:
 
 def _page(data: bytes, place: int) -> Page:
     try:
-        decoded, packed, values, known, size = _header(data)
-        sound = known and min(decoded, packed, values) >= 0
+        header, size = read_struct(data, _PAGE)
+        kind, decoded, packed, checksum = header[1], header[2], header[3], header[4] & 0xFFFFFFFF
+        if kind == _DICTIONARY_PAGE:
+            values, encoding = 0, header[7][2]
+        else:
+            own, field = _DATA_PAGES[kind]
+            values, encoding = header[own][1], header[own][field]
+        sound = encoding in _ENCODINGS and decoded >= 0 and packed >= 0 and values >= 0
     except (KeyError, IndexError, TypeError, ValueError) as exc:
         raise DataError(f"the page header at byte {place} is damaged") from exc
     if not sound:
         raise DataError(f"the page at byte {place} is not one that this format has")
     body = place + size
-    return Page(place, body, body + packed, decoded, values)
-
-
-def _header(data: bytes) -> tuple[int, int, int, bool, int]:
-    """What a page's header says, and its own bytes.
-
-    Returns:
-        Bytes of the page decoded and packed, its values, whether its encoding is of this format, and the bytes.
-    """
-    if found := _USUAL_PAGE.match(data):
-        decoded, packed, values = map(number, found.groups())
-        return decoded, packed, values, True, found.end()
-    header, size = read_struct(data)
-    kind, decoded, packed = header[1], header[2], header[3]
-    _checksum(header)
-    if kind == _DICTIONARY_PAGE:
-        return decoded, packed, 0, header[7][2] in _ENCODINGS, size
-    own, field = _DATA_PAGES[kind]
-    return decoded, packed, header[own][1], header[own][field] in _ENCODINGS, size
-
-
-def _checksum(header: Struct) -> int:
-    checksum: int = header[4] & 0xFFFFFFFF
-    return checksum
+    return Page(place, body, body + packed, decoded, values, checksum)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
-from pull_logs.rows.arrays import decoded_size, written_out
+from pull_logs.rows.arrays import decoded, decoded_size
 from pull_logs.rows.batches import RESIDUAL
 from pull_logs.rows.canonical import STEP
 from pull_logs.rows.cells import column_kind
@@ -317,7 +317,7 @@ def _spend(size: int, limit: int) -> None:
 
 def _decoded(chunk: pa.DictionaryArray) -> pa.Array:
     chunk.dictionary.validate(full=True)
-    return written_out(chunk)
+    return decoded(chunk)
 
 
 def read_table(

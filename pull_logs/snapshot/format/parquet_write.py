@@ -1,52 +1,53 @@
-"""The border to Parquet, one way: batches into `history.parquet` and `system.parquet`.
+"""Write batches as `history.parquet` and `system.parquet`.
 
-The writer's settings are frozen for the format version (bundle format facts,
-section 5), so that the same rows give the same bytes for one pyarrow version:
-zstd at level 3, data pages of version 2 with checksums, row groups of 131,072
-rows, statistics on `_step` alone, no Arrow schema in the metadata. A double
-column is PLAIN if each of its values has at most six decimals, else
-BYTE_STREAM_SPLIT; int64 is DELTA_BINARY_PACKED, text a dictionary, bools RLE,
-the residual column PLAIN. `parquetreading` is the way back.
+The writer's settings are fixed for the format version, so that the same rows give the same bytes for one
+pyarrow version: zstd at level 3, data pages of version 2 with checksums, row groups of 131,072 rows,
+statistics on `_step` alone, no Arrow schema in the metadata. A double column is PLAIN if each of its values
+has at most six decimals, else BYTE_STREAM_SPLIT; int64 is DELTA_BINARY_PACKED, text a dictionary, bools RLE,
+the residual column PLAIN. `parquet_read` reads the files.
+
+See docs/bundle-format.md, "Parquet settings".
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypedDict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
+from pull_logs.rows.arrays import Ints
 from pull_logs.rows.batches import RESIDUAL, BatchCells, take_apart
 from pull_logs.rows.canonical import STEP
 from pull_logs.rows.cells import ColumnKind
-from pull_logs.rows.layout import Layout, Survey, lay_out
-from pull_logs.snapshot.format.content_id import RowsHasher
-from pull_logs.snapshot.format.sinks import HashingSink
+from pull_logs.rows.hashing import RowsHasher
+from pull_logs.rows.layout import Layout, LayoutBuilder, lay_out
 
 WRITER = f"pyarrow {pa.__version__}"
-"""What the bytes of a file depend on besides its rows."""
+"""The library that writes the files: their bytes depend on it and on the rows."""
 
 ROW_GROUP = 131_072
 _BUFFER = 1 << 20
-"""Bytes that are handed to a sink at once."""
+"""Bytes that are written to a sink at once."""
 
-_TOGETHER = 16_384
-"""Rows up to which small batches are laid out as one."""
+_MAX_JOINED = 16_384
+"""Most rows of small batches that are laid out as one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """What `write_table` has written.
+    """A file that `write_table` has written.
 
     Attributes:
         rows: Rows.
         first_step: The first step; None without rows, and for system metrics.
-        last_step: The last step, likewise.
-        rows_hash: `sha256:` and the hash of the rows (`identity`).
+        last_step: The last step; None as above.
+        rows_hash: `sha256:` and the hash of the rows (`rows.hashing`).
         bytes: Size of the file.
         hash: `sha256:` and the hash of the file.
         footer_bytes: Size of the footer: the last bytes of the file, its length field and magic included.
@@ -63,67 +64,131 @@ class Encoded:
     footer_hash: str
 
 
+class HashingSink(io.RawIOBase):
+    """Passes bytes on to a file, counts and hashes them, and keeps those written after `mark`.
+
+    Attributes:
+        size: Bytes so far.
+        digest: Their SHA-256 so far.
+        tail: The bytes since `mark`; None before.
+    """
+
+    def __init__(self, sink: BinaryIO) -> None:
+        super().__init__()
+        self._sink = sink
+        self.size = 0
+        self.digest = hashlib.sha256()
+        self.tail: bytearray | None = None
+        self._failed = False
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write all of some bytes.
+
+        After a failure, further bytes are dropped: pyarrow's buffers write again when they are released, and
+        report a second failure on stderr.
+        """
+        if self._failed:
+            return len(data)
+        self._failed = True
+        self._sink.write(data)
+        self._failed = False
+        self.digest.update(data)
+        if self.tail is not None:
+            self.tail += data
+        self.size += len(data)
+        return len(data)
+
+    def mark(self) -> None:
+        """Keep the bytes written from now on."""
+        self.tail = bytearray()
+
+
+@dataclass(slots=True)
+class _StepRange:
+    """The steps of batches, which have to ascend.
+
+    Attributes:
+        first: The first step; None without rows.
+        last: The last step; None without rows.
+    """
+
+    first: int | None = None
+    last: int | None = None
+
+    def extend(self, steps: Ints) -> None:
+        """Add the steps of the next batch.
+
+        Raises:
+            DataError: The steps do not ascend.
+        """
+        if not len(steps):
+            return
+        start, end = int(steps[0]), int(steps[-1])
+        if (self.last is not None and start <= self.last) or not (steps[1:] > steps[:-1]).all():
+            before = start if self.last is None else self.last
+            raise DataError(f"steps do not ascend between {before} and {end}")
+        self.first, self.last = start if self.first is None else self.first, end
+
+
 def write_table(
     batches: Callable[[], Iterable[pa.Table]], sink: BinaryIO, *, system: bool = False
 ) -> Encoded:
     """Write rows as one Parquet file, in constant memory.
 
     Args:
-        batches: Gives the batches, in step order and one row a step; called a second time if they are more
-            than fit together, and has to give the same rows both times. How rows are cut into batches does not
-            change a byte.
-        sink: Where the bytes go; left open.
+        batches: Returns the batches, in step order and with one row per step. It is called a second time if
+            they do not fit together in one piece, and has to return the same rows both times. How rows are
+            divided into batches does not change a byte.
+        sink: The file to write to; left open.
         system: Whether these are system batches, which have no steps.
 
     Raises:
-        DataError: The steps do not ascend, or a batch is not what a batch may be.
-        OSError: The sink's own.
+        DataError: The steps do not ascend, or a batch is not valid.
+        OSError: The sink cannot be written.
     """
-    survey = Survey(steps=not system)
-    hasher = RowsHasher()
-    rows, first, last = 0, None, None
-    pieces, cells = 0, None
+    builder, hasher, steps = LayoutBuilder(steps=not system), RowsHasher(), _StepRange()
+    rows, pieces, cells = 0, 0, None
     for cells in _pieces(batches(), system=system):
         pieces += 1
-        survey.add(cells)
+        builder.add(cells)
         hasher.update_cells(cells)
         rows += cells.length
-        if cells.steps is not None and cells.length:
-            start, end = int(cells.steps[0]), int(cells.steps[-1])
-            if (last is not None and start <= last) or not (cells.steps[1:] > cells.steps[:-1]).all():
-                raise DataError(f"steps do not ascend between {start if last is None else last} and {end}")
-            first, last = start if first is None else first, end
-    layout = survey.layout()
-    tally = HashingSink(sink)
+        if cells.steps is not None:
+            steps.extend(cells.steps)
+    layout, output = builder.layout(), HashingSink(sink)
     again = [cells] if cells and pieces == 1 else _pieces(batches(), system=system, parse=layout.moves)
-    _write(layout, again, tally)
-    footer = bytes(tally.tail or b"")
+    _write(layout, again, output)
+    footer = bytes(output.tail or b"")
     size = int.from_bytes(footer[-8:-4], "little") + 8
     return Encoded(
         rows=rows,
-        first_step=first,
-        last_step=last,
+        first_step=steps.first,
+        last_step=steps.last,
         rows_hash=f"sha256:{hasher.hexdigest()}",
-        bytes=tally.size,
-        hash=f"sha256:{tally.digest.hexdigest()}",
+        bytes=output.size,
+        hash=f"sha256:{output.digest.hexdigest()}",
         footer_bytes=size,
         footer_hash=f"sha256:{hashlib.sha256(footer[-size:]).hexdigest()}",
     )
 
 
 def _pieces(batches: Iterable[pa.Table], *, system: bool, parse: bool = True) -> Iterator[BatchCells]:
-    """The batches taken apart, small ones together, none longer than a row group."""
-    for batch in _together(batches):
+    """Take the batches apart, small ones joined, none longer than a row group."""
+    for batch in _join_small(batches):
         if (STEP in batch.column_names) is system:
             raise DataError("a system batch has a _step column" if system else "a batch has no _step column")
         for start in range(0, batch.num_rows, ROW_GROUP):
             yield take_apart(batch.slice(start, ROW_GROUP), parse=parse)
 
 
-def _together(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Small batches that follow each other as one, where their columns have the same types.
+def _join_small(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Join consecutive small batches whose columns have the same types.
 
-    A run of thousands of keys that come in hundreds of pages is laid out ten times as fast by it.
+    It makes the layout of a run with thousands of keys in hundreds of pages ten times as fast.
     """
     held: list[pa.Table] = []
     types: dict[str, pa.DataType] = {}
@@ -133,7 +198,7 @@ def _together(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
         fits = (STEP in own) is (STEP in types) and all(
             types.get(name, kind) == kind for name, kind in own.items()
         )
-        if held and not (fits and count + batch.num_rows <= _TOGETHER):
+        if held and not (fits and count + batch.num_rows <= _MAX_JOINED):
             yield _joined(held)
             held, types, count = [], {}, 0
         held.append(batch)
@@ -147,11 +212,11 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
 
 
-def _write(layout: Layout, pieces: Iterable[BatchCells], tally: HashingSink) -> None:
-    """Write the rows in groups of exactly `ROW_GROUP`, but for the last."""
-    # Each write to a Python sink waits for its turn among the threads.
-    buffered = pa.BufferedOutputStream(pa.PythonFile(tally, mode="w"), _BUFFER)
-    writer = pq.ParquetWriter(buffered, layout.schema, **_settings(layout))
+def _write(layout: Layout, pieces: Iterable[BatchCells], output: HashingSink) -> None:
+    """Write the rows in groups of exactly `ROW_GROUP`, except for the last group."""
+    # Each write to a Python sink waits for the interpreter's lock.
+    buffered = pa.BufferedOutputStream(pa.PythonFile(output, mode="w"), _BUFFER)
+    writer = pq.ParquetWriter(buffered, layout.schema, **_options(layout))
     held: list[pa.Table] = []
     count = 0
     for cells in pieces:
@@ -159,19 +224,33 @@ def _write(layout: Layout, pieces: Iterable[BatchCells], tally: HashingSink) -> 
         count += cells.length
         while count >= ROW_GROUP:
             table = pa.concat_tables(held)
-            # One chunk a column: where chunks end would show in the pages.
+            # One chunk per column: pages would end where chunks end.
             writer.write_table(table.slice(0, ROW_GROUP).combine_chunks(), row_group_size=ROW_GROUP)
             held = [table.slice(ROW_GROUP)]
             count -= ROW_GROUP
     if count:
         writer.write_table(pa.concat_tables(held).combine_chunks(), row_group_size=ROW_GROUP)
     buffered.flush()
-    tally.mark()  # what follows is the footer
+    output.mark()  # what follows is the footer
     writer.close()
     buffered.flush()
 
 
-def _settings(layout: Layout) -> dict[str, Any]:
+class _WriterOptions(TypedDict):
+    """The options of `ParquetWriter`."""
+
+    compression: str
+    compression_level: int
+    version: str
+    data_page_version: str
+    use_dictionary: list[str]
+    column_encoding: dict[str, str]
+    write_statistics: list[str] | bool
+    write_page_checksum: bool
+    store_schema: bool
+
+
+def _options(layout: Layout) -> _WriterOptions:
     encodings = {STEP: "DELTA_BINARY_PACKED"} if layout.steps else {}
     for name, kind in layout.kinds.items():
         if kind is ColumnKind.DOUBLE:

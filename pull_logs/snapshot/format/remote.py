@@ -1,12 +1,14 @@
-"""A bundle that lies elsewhere: `https://`, `s3://` and whatever else fsspec reaches, by requests for ranges.
+"""A remote bundle: `https://`, `s3://` and every other URL that fsspec opens, read by range requests.
 
-What is read of a bundle is known before it is read: its index at both ends, then
-of a run its footer, its steps and the columns asked for. `RemoteFile` is told so
-(`expect`) and asks for each such span at once, when the first byte of it is
-needed. Every byte is checked as those of a local bundle are.
+It is known in advance what is read of a bundle: its index at both ends, then the footer of a run, its steps
+and the requested columns. These byte ranges are announced (`RemoteFile.expect`), and each is requested as a
+unit when its first byte is needed. Every byte is checked as in a local bundle.
 
-A URL may carry a signature or a password. It is never shown whole: errors and
-`Bundle.path` have it without its query and its user.
+fsspec's own `cat_ranges` is not used: it sends one request for each range at once, without joining ranges
+that are close together (4 requests instead of 1 for two columns of a run), and for HTTP it accepts the
+complete file from a server that ignores ranges.
+
+A URL may contain a signature or a password. Errors and `Bundle.path` show it without query and user.
 """
 
 from __future__ import annotations
@@ -33,71 +35,72 @@ from pull_logs.snapshot.format.names import FORMAT, RUNS
 from pull_logs.snapshot.format.urls import shown_url
 
 if TYPE_CHECKING:
-    from pull_logs.snapshot.format.container import Span
+    from pull_logs.snapshot.format.container import ByteRange
 
-WHOLE = 2 * 2**20
-"""Bytes of a member that is asked for at once: the time of another request is worth more."""
+SMALL_MEMBER = 2 * 2**20
+"""Up to this many bytes, a member is requested completely: another request would take longer."""
 
-_TAIL, _MOST_TAIL = 512 * 2**10, 8 * 2**20
-_EDGE, _MOST_EDGE = 256 * 2**10, 2 * 2**20
-"""Bytes at both ends of a large member that are asked for at once: its steps; its footer, and the residual column."""
+_TAIL, _MAX_TAIL = 512 * 2**10, 8 * 2**20
+_EDGE, _MAX_EDGE = 256 * 2**10, 2 * 2**20
+"""Bytes requested at both ends of a large member: its steps; its footer and the residual column."""
 
-_LEAST, _MOST = 64 * 2**10, 16 * 2**20
-"""Bytes that are asked for at once, whatever was announced."""
+_MIN_REQUEST, _MAX_REQUEST = 64 * 2**10, 16 * 2**20
+"""Fewest and most bytes of a request, whatever was announced."""
 
 _GAP = 2**20
-"""Bytes between two spans that are not worth a request of their own."""
+"""Up to this many bytes between two ranges, one request is made for both."""
 
-_KEPT = 64 * 2**20
-_MOST_EXPECTED = 4096
+_CACHED_BYTES = 64 * 2**20
+_MAX_EXPECTED = 4096
 _ENTRY_BYTES = 450
-"""Most bytes of a manifest's entry (design, section 6)."""
+"""Most bytes of an entry of the manifest (docs/bundle-format.md, "The manifest")."""
 
 _RANGES_HINT = "download the bundle and open the file"
 
 
 class RemoteFile:
-    """The bytes of a URL, asked for in spans and kept for a while; several threads may read at once.
+    """The bytes of a URL, requested in ranges and cached for a while; several threads can read at once.
 
     Args:
         url: Any URL that fsspec opens.
 
     Attributes:
-        shown: The URL as it may be shown.
-        length: Its bytes.
+        shown: The part of the URL that may be shown.
+        length: The size of the file.
 
     Raises:
-        UsageError: fsspec, or what it needs for such a URL, is not installed; or it knows no such URL.
-        FileMissingError: Nothing is there.
+        UsageError: fsspec, or a library it needs for such a URL, is not installed; or fsspec does not
+            support this kind of URL.
+        FileMissingError: There is no such file.
         SignInError: It may not be read.
-        NetworkError: It cannot be asked for, or not in ranges.
+        NetworkError: The server cannot be reached, or does not support range requests.
     """
 
     def __init__(self, url: str) -> None:
         self.shown = shown_url(url)
         self._lock = threading.Lock()
         self._blocks: deque[tuple[int, bytes]] = deque()
-        self._expected: deque[Span] = deque(maxlen=_MOST_EXPECTED)
-        with _border(self.shown):
+        self._expected: deque[ByteRange] = deque(maxlen=_MAX_EXPECTED)
+        with _network_errors(self.shown):
             self._file = _open_url(url)
             size = getattr(self._file, "size", None)
         if not isinstance(size, int):
             raise NetworkError(
-                f"{self.shown!r} is not served in ranges, or its size is not told", hint=_RANGES_HINT
+                f"{self.shown!r} is not served in ranges, or its size is unknown", hint=_RANGES_HINT
             )
         self.length = size
         self._closed = False
 
-    def expect(self, spans: Callable[[], Iterable[Span]]) -> None:
-        """Be told what will be read: each span is asked for at once when a byte of it is needed."""
+    def expect(self, ranges: Callable[[], Iterable[ByteRange]]) -> None:
+        """Announce what will be read; each range is requested as a unit when a byte of it is needed."""
         with self._lock:
-            self._expected.extend(_joined(spans()))
+            self._expected.extend(_joined(ranges()))
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Exactly `size` bytes at `offset`.
+        """Return exactly `size` bytes at `offset`.
 
         Raises:
-            AccessError: They cannot be asked for.
+            AccessError: They cannot be downloaded.
         """
         end, parts = offset + size, []
         with self._lock:
@@ -109,54 +112,54 @@ class RemoteFile:
         return b"".join(parts)
 
     def close(self) -> None:
-        """Forget what is kept; nothing can be read any more."""
+        """Close the file and drop its cache; nothing can be read any longer."""
         with self._lock:
             self._closed = True
             self._blocks.clear()
             self._file.close()
 
     def _block(self, offset: int, end: int) -> tuple[int, bytes]:
-        """A block that has the byte at `offset`, kept or asked for now."""
-        for place, (start, data) in enumerate(self._blocks):
+        """Return a block that has the byte at `offset`, from the cache or by a request."""
+        for index, (start, data) in enumerate(self._blocks):
             if start <= offset < start + len(data):
-                del self._blocks[place]
+                del self._blocks[index]
                 self._blocks.append((start, data))
                 return start, data
-        start, stop = self._span(offset, end)
-        data = self._ask(start, min(stop, self.length))
+        start, stop = self._range_to_request(offset, end)
+        data = self._request(start, min(stop, self.length))
         self._blocks.append((start, data))
-        while len(self._blocks) > 1 and sum(len(kept) for _, kept in self._blocks) > _KEPT:
+        while len(self._blocks) > 1 and sum(len(block) for _, block in self._blocks) > _CACHED_BYTES:
             self._blocks.popleft()
         return start, data
 
-    def _span(self, offset: int, end: int) -> Span:
-        """What to ask for where the byte at `offset` is needed, and up to `end` more."""
+    def _range_to_request(self, offset: int, end: int) -> ByteRange:
+        """Return the range to request when the byte at `offset` is needed, and probably those up to `end`."""
         for start, stop in self._expected:
             if start <= offset < stop:
-                if stop - start <= _MOST:
+                if stop - start <= _MAX_REQUEST:
                     self._expected.remove((start, stop))
                     return start, stop
-                return offset, min(stop, offset + _MOST)
-        return offset, min(max(end, offset + _LEAST), offset + _MOST)
+                return offset, min(stop, offset + _MAX_REQUEST)
+        return offset, min(max(end, offset + _MIN_REQUEST), offset + _MAX_REQUEST)
 
-    def _ask(self, start: int, stop: int) -> bytes:
+    def _request(self, start: int, stop: int) -> bytes:
         if self._closed:
             raise UsageError(f"{self.shown!r} is closed")
         if stop <= start:
             raise NetworkError(f"{self.shown!r} has no byte {start}")
-        with _border(self.shown):
+        with _network_errors(self.shown):
             self._file.seek(start)
             data = bytes(self._file.read(stop - start))
         if len(data) != stop - start:
             raise NetworkError(
-                f"{self.shown!r} gave {len(data)} bytes where {stop - start} were asked for",
+                f"{self.shown!r} returned {len(data)} bytes instead of {stop - start}",
                 hint=_RANGES_HINT,
             )
         return data
 
 
 class RemoteContainer(ZipContainer):
-    """A bundle's ZIP behind a URL: opened by three requests, four where it has thousands of runs.
+    """The ZIP of a bundle at a URL: opened by three requests, four if it has thousands of runs.
 
     Args:
         url: Any URL that fsspec opens.
@@ -172,24 +175,24 @@ class RemoteContainer(ZipContainer):
         super().__init__(file.shown, file)
 
     def open(self, name: str) -> MemberFile:
-        """A member as a file: a small one is asked for whole, a large one at its edges first."""
+        """Open a member as a file; a small one is requested completely, a large one at both ends first."""
         entry = self.entries.get(name)
         if entry is not None:
-            small, edge = entry.size <= WHOLE, max(_EDGE, min(entry.size >> 4, _MOST_EDGE))
-            spans = [(entry.header, entry.start + _EDGE), (entry.end - edge, entry.end)]
-            self._file.expect(lambda: [(entry.header, entry.end)] if small else spans)
+            small, edge = entry.size <= SMALL_MEMBER, max(_EDGE, min(entry.size >> 4, _MAX_EDGE))
+            edges = [(entry.header, entry.start + _EDGE), (entry.end - edge, entry.end)]
+            self._file.expect(lambda: [(entry.header, entry.end)] if small else edges)
         return super().open(name)
 
 
 def _expect_index(file: RemoteFile) -> None:
-    """Say where the index lies, as far as the end of the file tells; whether that is true is checked later."""
+    """Announce the ranges of the index according to the end of the file, which is checked later."""
     length = file.length
-    tail = min(length, max(_TAIL, min(length >> 10, _MOST_TAIL)))
+    tail = min(length, max(_TAIL, min(length >> 10, _MAX_TAIL)))
     file.expect(lambda: [(length - tail, length)])
     count, start = _end_record(file.read_at(length - tail, tail)) if tail else (0, 0)
     if not 0 < start < length:
         return
-    before = min(_ENTRY_BYTES * count + 2 * _LEAST, _MOST)
+    before = min(_ENTRY_BYTES * count + 2 * _MIN_REQUEST, _MAX_REQUEST)
     file.expect(lambda: [(max(start - before, 0), length - tail)])
     head = file.read_at(start, min(4 * layout.CENTRAL.size, length - start))
     until = _end_of_runs(head)
@@ -197,35 +200,35 @@ def _expect_index(file: RemoteFile) -> None:
 
 
 def _end_record(tail: bytes) -> tuple[int, int]:
-    """How many members the end of a ZIP claims, and where its directory starts; zeros where it is no end."""
-    place = len(tail) - layout.END.size
-    if place < 0 or tail[place : place + 4] != layout.END_SIGNATURE:
+    """Return the number of members and the offset of the directory in the end record of a ZIP; zeros without one."""
+    offset = len(tail) - layout.END.size
+    if offset < 0 or tail[offset : offset + 4] != layout.END_SIGNATURE:
         return 0, 0
-    *_, count, _, start, _ = layout.END.unpack_from(tail, place)
-    place -= layout.LOCATOR64.size + layout.END64.size
-    if place >= 0 and tail[place : place + 4] == layout.END64_SIGNATURE:
-        *_, count, _, start = layout.END64.unpack_from(tail, place)
+    *_, count, _, start, _ = layout.END.unpack_from(tail, offset)
+    offset -= layout.LOCATOR64.size + layout.END64.size
+    if offset >= 0 and tail[offset : offset + 4] == layout.END64_SIGNATURE:
+        *_, count, _, start = layout.END64.unpack_from(tail, offset)
     return count, start
 
 
 def _end_of_runs(directory: bytes) -> int:
-    """Where `runs.parquet`, the second member, ends, as the directory claims."""
-    place = layout.CENTRAL.size + len(FORMAT)
+    """Return the offset past `runs.parquet`, the second member, according to the directory."""
+    offset = layout.CENTRAL.size + len(FORMAT)
     if (
-        directory[place : place + 4] != layout.CENTRAL_SIGNATURE
-        or len(directory) < place + layout.CENTRAL.size
+        directory[offset : offset + 4] != layout.CENTRAL_SIGNATURE
+        or len(directory) < offset + layout.CENTRAL.size
     ):
-        return _LEAST
-    fields = layout.CENTRAL.unpack_from(directory, place)
+        return _MIN_REQUEST
+    fields = layout.CENTRAL.unpack_from(directory, offset)
     size, header = fields[9], fields[-1]
     return int(header + layout.LOCAL.size + len(RUNS) + size)
 
 
-def _joined(spans: Iterable[Span]) -> list[Span]:
-    """The spans in order, those that lie close together as one."""
-    joined: list[Span] = []
-    for start, stop in sorted(span for span in spans if span[0] < span[1]):
-        if joined and start - joined[-1][1] <= _GAP and stop - joined[-1][0] <= _MOST:
+def _joined(ranges: Iterable[ByteRange]) -> list[ByteRange]:
+    """Return the ranges in order, those that are close together joined."""
+    joined: list[ByteRange] = []
+    for start, stop in sorted(given for given in ranges if given[0] < given[1]):
+        if joined and start - joined[-1][1] <= _GAP and stop - joined[-1][0] <= _MAX_REQUEST:
             joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
         else:
             joined.append((start, stop))
@@ -233,7 +236,7 @@ def _joined(spans: Iterable[Span]) -> list[Span]:
 
 
 def _open_url(url: str) -> Any:
-    """The file behind a URL; what it is asked for, it asks for, and no more."""
+    """Open the file at a URL, without fsspec's own caching and read-ahead."""
     try:
         from fsspec.core import url_to_fs
     except ImportError as exc:
@@ -247,7 +250,7 @@ def _open_url(url: str) -> Any:
 
 
 def _http_options(url: str) -> dict[str, Any]:
-    """A time limit, and the proxy of the environment: aiohttp's own way to it would send what netrc holds."""
+    """Return time limits, and the proxy of the environment: aiohttp's `trust_env` would also send netrc's passwords."""
     from urllib.request import getproxies, proxy_bypass
 
     import aiohttp
@@ -266,8 +269,8 @@ def _http_options(url: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _border(shown: str) -> Iterator[None]:
-    """What fsspec and the library below it raise, as ours; their texts may hold the URL, and are not told."""
+def _network_errors(shown: str) -> Iterator[None]:
+    """Raise errors of fsspec and its libraries as our own, without their texts, which may contain the URL."""
     try:
         yield
     except PullLogsError:
@@ -277,23 +280,23 @@ def _border(shown: str) -> Iterator[None]:
             f"{shown!r} needs a library that is not installed: {exc}",
             hint="install it, or pip install 'wandb-pull-logs[remote]' for https",
         ) from exc
-    except Exception as exc:  # every library below fsspec has a tree of its own
-        raise _told(shown, exc) from exc
+    except Exception as exc:  # every library that fsspec uses has its own errors
+        raise _translated(shown, exc) from exc
 
 
-def _told(shown: str, exc: Exception) -> PullLogsError:
-    # fsspec says of every HTTP error that the file was not found; its cause knows.
+def _translated(shown: str, exc: Exception) -> PullLogsError:
+    # fsspec reports every HTTP error as a missing file; the cause has the status.
     cause = exc.__cause__ if isinstance(exc, FileNotFoundError) and exc.__cause__ else exc
     status = getattr(cause, "status", None)
     if status in (401, 403) or isinstance(cause, PermissionError):
-        return SignInError(f"{shown!r} may not be read", hint="its link may have run out, or needs a sign-in")
+        return SignInError(f"{shown!r} may not be read", hint="its link may have expired, or needs a sign-in")
     if status in (404, 410) or isinstance(cause, FileNotFoundError):
-        return FileMissingError(f"nothing is at {shown!r}")
+        return FileMissingError(f"there is no file at {shown!r}")
     if isinstance(cause, ValueError) and "Protocol not known" in str(cause):
-        return UsageError(f"{shown!r} is no kind of URL that fsspec knows", hint=_RANGES_HINT)
+        return UsageError(f"fsspec does not support the kind of URL of {shown!r}", hint=_RANGES_HINT)
     if isinstance(cause, ValueError) and "range requests" in str(cause):
         return NetworkError(f"{shown!r} is not served in ranges", hint=_RANGES_HINT)
     if isinstance(status, int):
         return ServerError(f"{shown!r} cannot be read: the server answered {status}", status=status)
-    reason = "no answer came in time" if isinstance(cause, TimeoutError) else type(cause).__name__
+    reason = "the server did not answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__
     return NetworkError(f"{shown!r} cannot be read: {reason}")

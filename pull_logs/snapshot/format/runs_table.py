@@ -1,17 +1,17 @@
-"""`runs.parquet`: all that is known of each run but its histories, a row a run in path order.
+"""`runs.parquet`: one row per run in path order, with all that is stored about it except its histories.
 
-Columns that tools want to filter by are plain ones; the nested documents
-(config, summary, metadata) are canonical JSON text. Row groups are small, so
-that one run's config can be had without reading ten thousand.
+Columns that tools filter by are plain; the nested documents (config, summary, metadata) are canonical JSON
+text. Row groups are small, so that the config of one run is read without those of ten thousand others. See
+docs/bundle-format.md, "The table of runs".
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import islice
+from functools import lru_cache, partial
+from itertools import islice, starmap
 from operator import ge
 from threading import Lock
 from typing import Any
@@ -20,25 +20,33 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
-from pull_logs.rows.arrays import decoded_size, written_out
+from pull_logs.rows.arrays import decoded, decoded_size
 from pull_logs.rows.canonical import canon_record, canon_text, canonical_text, parse_json
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format.names import RUNS
 
 GROUP_ROWS = 256
 
-DOCUMENTS = ("config", "config_internal", "summary", "system_summary", "metadata")
+DOCUMENTS = tuple(field.name for field in RUN_FIELDS if field.kind == "document" and field.required)
 """The columns of JSON text."""
 
-_TEXTS = ("group", "job_type", "sweep", "notes", "user", "commit", "created_at", "heartbeat_at")
+_REQUIRED = tuple(field.name for field in RUN_FIELDS if field.kind == "text" and field.required)
+_TEXTS = tuple(
+    field.name
+    for field in RUN_FIELDS
+    if field.kind in ("text", "time") and not field.required and field.name != "host"
+)
+_KEYS = ("entity", "project", "run_id")
 _COUNTS = ("promised_rows", "promised_last_step", "received_rows", "received_last_step")
+COVERAGE = (*_COUNTS, "complete", "incomplete_reason")
+"""The columns of a run's coverage."""
 _NUMBERS = ("rows", "first_step", "last_step", *_COUNTS)
 
 SCHEMA = pa.schema(
     [
         pa.field("host", pa.string()),
-        *(pa.field(name, pa.string(), nullable=False) for name in ("entity", "project", "run_id")),
-        *(pa.field(name, pa.string(), nullable=False) for name in ("name", "state")),
+        *(pa.field(name, pa.string(), nullable=False) for name in _REQUIRED),
         pa.field("tags", pa.list_(pa.field("element", pa.string()))),
         *(pa.field(name, pa.string()) for name in _TEXTS),
         *(pa.field(name, pa.int64()) for name in _NUMBERS),
@@ -48,7 +56,7 @@ SCHEMA = pa.schema(
     ]
 )
 SWEEP_CONFIG = "sweep_config"
-"""A last column, of JSON text like the documents, that a table has only where a run has the config of its sweep."""
+"""A last column of JSON text, which a table has only if a run has the config of its sweep."""
 
 SWEPT_SCHEMA = SCHEMA.append(pa.field(SWEEP_CONFIG, pa.string()))
 
@@ -56,24 +64,26 @@ LIGHT = tuple(name for name in SCHEMA.names if name not in DOCUMENTS)
 """The columns that are read when a bundle is opened."""
 
 MAX_TEXT = 4 * 2**30
-"""Bytes of text that may be in memory at once."""
+"""Most bytes of text in memory at once."""
 
 _FOREIGN = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)
-"""What pyarrow raises over a file that is not what it should be."""
+"""The errors that pyarrow raises about a file that is not valid."""
 
 _TEXT_LEAVES = [
     "tags.list.element" if field.name == "tags" else field.name
     for field in SCHEMA
     if field.type == pa.string() or field.name == "tags"
 ]
-_DICTIONARIES = ["host", "entity", "project", "state", "group", "job_type", "sweep", "user"]
+_DICTIONARIES = [field.name for field in RUN_FIELDS if field.repetitive and field.kind != "document"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
-    """What the table holds of one run.
+    """The row of one run.
 
     Attributes:
+        info: The run.
+        coverage: What W&B promised of its history, and what arrived.
         rows: Rows of its history.
         first_step: The first step, or None without rows.
         last_step: The last step, or None without rows.
@@ -87,7 +97,7 @@ class RunRow:
 
 
 def canon_info(info: RunInfo) -> RunInfo:
-    """A run's facts as a bundle gives them back: documents canonical, text without lone surrogates.
+    """Return a run as a bundle returns it: documents canonical, text without lone surrogates.
 
     Raises:
         DataError: A document is not JSON-like.
@@ -96,7 +106,7 @@ def canon_info(info: RunInfo) -> RunInfo:
 
 
 def info_fields(info: RunInfo) -> dict[str, Any]:
-    """The columns of a run's facts, by name; `SWEEP_CONFIG` only where there is one.
+    """Return the columns that describe a run, by name; `SWEEP_CONFIG` only where there is one.
 
     Raises:
         DataError: A document is not JSON-like.
@@ -120,7 +130,7 @@ def info_fields(info: RunInfo) -> dict[str, Any]:
 
 
 def info_from_fields(fields: Mapping[str, Any]) -> RunInfo:
-    """The inverse of `info_fields`.
+    """Return the run described by these columns: the inverse of `info_fields`.
 
     Raises:
         DataError: A document is not a JSON object.
@@ -140,7 +150,7 @@ def info_from_fields(fields: Mapping[str, Any]) -> RunInfo:
 
 
 def document_from_text(text: str) -> dict[str, Any]:
-    """A config, summary or the like from its JSON text, as a dict of the caller's own.
+    """Parse the JSON text of a config, summary or the like into a new dict.
 
     Raises:
         DataError: It is not a JSON object.
@@ -165,13 +175,13 @@ def _document_text(value: Mapping[str, Any], name: str, path: RunPath) -> str:
 
 
 def coverage_fields(coverage: Coverage) -> dict[str, Any]:
-    """The columns of a run's coverage, by name."""
+    """Return the columns of a run's coverage, by name."""
     fields: dict[str, Any] = {name: getattr(coverage, name) for name in _COUNTS}
     return fields | {"complete": coverage.complete, "incomplete_reason": canon_text(coverage.reason)}
 
 
 def coverage_from_fields(fields: Mapping[str, Any]) -> Coverage:
-    """The inverse of `coverage_fields`."""
+    """Return the coverage in these columns: the inverse of `coverage_fields`."""
     return Coverage(
         promised_rows=fields["promised_rows"],
         promised_last_step=fields["promised_last_step"],
@@ -183,11 +193,11 @@ def coverage_from_fields(fields: Mapping[str, Any]) -> Coverage:
 
 
 def encode_runs(rows: Iterable[RunRow], *, sweep_configs: bool = False) -> bytes:
-    """The bytes of `runs.parquet`. Same rows, same bytes.
+    """Return the bytes of `runs.parquet`; the same rows give the same bytes.
 
     Args:
         rows: The runs, in path order.
-        sweep_configs: Whether one of them has the config of its sweep: then the table has the column for it.
+        sweep_configs: Whether one of them has the config of its sweep, so that the table has a column for it.
 
     Raises:
         DataError: A document is not JSON-like, or a number does not fit into 64 bits.
@@ -224,8 +234,8 @@ def _group_table(rows: Sequence[RunRow], schema: pa.Schema) -> pa.Table:
         raise DataError(f"a run near {str(rows[0].info.path)!r} cannot be kept: {exc}") from exc
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    """The table with its texts written out, once it is known that they fit: a few bytes can stand for a lot."""
+def _decode_texts(table: pa.Table) -> pa.Table:
+    """Return the table without dictionaries, after a check of its size: a few bytes can expand to a lot of text."""
     size = 0
     for column in table.columns:
         for chunk in column.chunks:
@@ -236,116 +246,77 @@ def _plain(table: pa.Table) -> pa.Table:
         raise ValueError(f"its text would take {size} bytes of memory, and {MAX_TEXT} are the most")
     schema = pa.schema([SWEPT_SCHEMA.field(name) for name in table.column_names])
     columns = [
-        pa.chunked_array(map(written_out, column.chunks), field.type)
+        pa.chunked_array(map(decoded, column.chunks), field.type)
         for column, field in zip(table.columns, schema, strict=True)
     ]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class RunTable:
-    """An opened `runs.parquet`: plain columns at hand, documents read when they are asked for.
+    """An opened `runs.parquet`: plain columns in memory, documents read on request.
 
-    Args:
-        data: The whole file, its hash already checked.
-        rows: The runs that the manifest promises.
+    Attributes:
         path: The bundle, for messages.
-
-    Raises:
-        BundleDamagedError: It is no such table.
+        paths: The path of each run, ascending.
+        light: The plain columns.
+        light_group: Returns the plain columns of one row group, as lists.
+        documents: Returns the documents of one row group.
     """
 
-    def __init__(self, data: bytes, *, rows: int, path: str) -> None:
-        self._path = path
-        try:
-            source = pa.BufferReader(data)
-            self._check(pq.ParquetFile(source), rows)
-            leaves = [*_TEXT_LEAVES, SWEEP_CONFIG] if self._swept else _TEXT_LEAVES
-            self._file = pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=leaves)
-            self._light = _plain(self._file.read(columns=list(LIGHT), use_threads=False))
-            columns = [self._light.column(name).to_pylist() for name in ("entity", "project", "run_id")]
-        except _FOREIGN as exc:
-            raise self._damaged(f"cannot be read: {exc}") from exc
-        self.paths: tuple[RunPath, ...] = tuple(map(RunPath, *columns))
-        keys = list(zip(*columns, strict=True))
-        if any(map(ge, keys, keys[1:])):
-            raise self._damaged("is not in path order")
-        self._reading = Lock()
-        self._group = lru_cache(maxsize=4)(self._read_group)
-        self._plain_group = lru_cache(maxsize=4)(self._list_group)
-
-    def _check(self, file: pq.ParquetFile, rows: int) -> None:
-        metadata = file.metadata
-        if metadata.num_rows != rows:
-            raise self._damaged(f"has {metadata.num_rows} runs and the manifest {rows}")
-        self._swept = file.schema_arrow.equals(SWEPT_SCHEMA, check_metadata=False)
-        if not self._swept and not file.schema_arrow.equals(SCHEMA, check_metadata=False):
-            raise self._damaged("has other columns than a bundle's")
-        groups = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
-        if any(size != GROUP_ROWS for size in groups[:-1]) or any(size > GROUP_ROWS for size in groups[-1:]):
-            raise self._damaged(f"is not in groups of {GROUP_ROWS} runs")
-
-    def _damaged(self, reason: str) -> BundleDamagedError:
-        return BundleDamagedError(f"{self._path!r} is damaged: {RUNS} {reason}", path=self._path, member=RUNS)
-
-    def _list_group(self, number: int) -> dict[str, list[Any]]:
-        listed: dict[str, list[Any]] = self._light.slice(number * GROUP_ROWS, GROUP_ROWS).to_pydict()
-        return listed
-
-    def _read_group(self, number: int) -> pa.Table:
-        try:
-            # Two threads that read from one ParquetFile at once crash the process.
-            with self._reading:
-                columns = [*DOCUMENTS, SWEEP_CONFIG] if self._swept else list(DOCUMENTS)
-                return _plain(self._file.read_row_group(number, columns=columns, use_threads=False))
-        except _FOREIGN as exc:
-            raise self._damaged(f"cannot be read: {exc}") from exc
+    path: str
+    paths: tuple[RunPath, ...]
+    light: pa.Table
+    light_group: Callable[[int], Mapping[str, Sequence[Any]]]
+    documents: Callable[[int], pa.Table]
 
     def column(self, name: str) -> list[Any]:
-        """A plain column's values, one a run."""
-        values: list[Any] = self._light.column(name).to_pylist()
+        """Return the values of a plain column, one per run."""
+        values: list[Any] = self.light.column(name).to_pylist()
         return values
 
     def value(self, name: str, index: int) -> Any:
-        """A plain column's value for one run."""
-        return self._plain_group(index // GROUP_ROWS)[name][index % GROUP_ROWS]
+        """Return the value of a plain column for one run."""
+        return self.light_group(index // GROUP_ROWS)[name][index % GROUP_ROWS]
 
     def document(self, name: str, index: int) -> dict[str, Any]:
-        """One of `DOCUMENTS` of one run, parsed anew each time; `SWEEP_CONFIG` where it has one.
+        """Parse one of `DOCUMENTS` of one run, or its `SWEEP_CONFIG`, into a new dict.
 
         Raises:
             BundleDamagedError: It cannot be read.
         """
-        text = self._group(index // GROUP_ROWS).column(name)[index % GROUP_ROWS].as_py()
+        text = self.documents(index // GROUP_ROWS).column(name)[index % GROUP_ROWS].as_py()
         try:
             return document_from_text(text)
         except DataError as exc:
-            raise self._damaged(f"holds a {name} that cannot be read: {exc.message}") from exc
+            raise _damaged(self.path, f"holds a {name} that cannot be read: {exc.message}") from exc
 
     def sweep_config(self, index: int) -> dict[str, Any] | None:
-        """The config of one run's sweep, parsed anew each time; None where there is none.
+        """Parse the config of one run's sweep into a new dict; None where there is none.
 
         Raises:
             BundleDamagedError: It cannot be read.
         """
-        held = (
-            self._swept and self._group(index // GROUP_ROWS).column(SWEEP_CONFIG)[index % GROUP_ROWS].is_valid
-        )
-        return self.document(SWEEP_CONFIG, index) if held else None
+        group = self.documents(index // GROUP_ROWS)
+        if SWEEP_CONFIG not in group.column_names:
+            return None
+        present = group.column(SWEEP_CONFIG)[index % GROUP_ROWS].is_valid
+        return self.document(SWEEP_CONFIG, index) if present else None
 
     def row(self, index: int) -> RunRow:
-        """All of one run.
+        """Return everything about one run.
 
         Raises:
             BundleDamagedError: A document of it cannot be read.
         """
-        group, place = index // GROUP_ROWS, index % GROUP_ROWS
-        light = {name: values[place] for name, values in self._plain_group(group).items()}
-        documents = self._group(group)
-        texts = {name: documents.column(name)[place].as_py() for name in documents.column_names}
+        group, offset = divmod(index, GROUP_ROWS)
+        light = {name: values[offset] for name, values in self.light_group(group).items()}
+        documents = self.documents(group)
+        texts = {name: documents.column(name)[offset].as_py() for name in documents.column_names}
         try:
             info = info_from_fields(light | texts)
         except DataError as exc:
-            raise self._damaged(f"holds a document that cannot be read: {exc.message}") from exc
+            raise _damaged(self.path, f"holds a document that cannot be read: {exc.message}") from exc
         return RunRow(
             info=info,
             coverage=coverage_from_fields(light),
@@ -355,5 +326,70 @@ class RunTable:
         )
 
     def rows(self) -> Iterator[RunRow]:
-        """All runs in path order, one group in memory at a time."""
+        """Iterate over the runs in path order, with one row group in memory at a time."""
         return map(self.row, range(len(self.paths)))
+
+
+def load_runs_table(data: bytes, *, rows: int, path: str) -> RunTable:
+    """Open `runs.parquet`.
+
+    Args:
+        data: The complete file, its hash already checked.
+        rows: The number of runs in the manifest.
+        path: The bundle, for messages.
+
+    Raises:
+        BundleDamagedError: It is not a table of that many runs.
+    """
+    try:
+        source = pa.BufferReader(data)
+        documents = _checked_documents(pq.ParquetFile(source), rows=rows, path=path)
+        leaves = [*_TEXT_LEAVES, SWEEP_CONFIG] if SWEEP_CONFIG in documents else _TEXT_LEAVES
+        file = pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=leaves)
+        light = _decode_texts(file.read(columns=list(LIGHT), use_threads=False))
+        keys = list(zip(*(light.column(name).to_pylist() for name in _KEYS), strict=True))
+    except _FOREIGN as exc:
+        raise _damaged(path, f"cannot be read: {exc}") from exc
+    if any(map(ge, keys, keys[1:])):
+        raise _damaged(path, "is not in path order")
+    return RunTable(
+        path=path,
+        paths=tuple(starmap(RunPath, keys)),
+        light=light,
+        light_group=lru_cache(maxsize=4)(partial(_light_group, light)),
+        documents=lru_cache(maxsize=4)(partial(_read_group, file, Lock(), documents, path)),
+    )
+
+
+def _checked_documents(file: pq.ParquetFile, *, rows: int, path: str) -> list[str]:
+    """Check rows, columns and row groups of a table of runs, and return its columns of documents."""
+    metadata, schema = file.metadata, file.schema_arrow
+    if metadata.num_rows != rows:
+        raise _damaged(path, f"has {metadata.num_rows} runs and the manifest {rows}")
+    swept = schema.equals(SWEPT_SCHEMA, check_metadata=False)
+    if not swept and not schema.equals(SCHEMA, check_metadata=False):
+        raise _damaged(path, "has other columns than a bundle's")
+    groups = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    if any(size != GROUP_ROWS for size in groups[:-1]) or any(size > GROUP_ROWS for size in groups[-1:]):
+        raise _damaged(path, f"is not in groups of {GROUP_ROWS} runs")
+    return [*DOCUMENTS, SWEEP_CONFIG] if swept else list(DOCUMENTS)
+
+
+def _light_group(light: pa.Table, number: int) -> Mapping[str, Sequence[Any]]:
+    values: Mapping[str, Sequence[Any]] = light.slice(number * GROUP_ROWS, GROUP_ROWS).to_pydict()
+    return values
+
+
+def _read_group(
+    file: pq.ParquetFile, reading: Lock, columns: Sequence[str], path: str, number: int
+) -> pa.Table:
+    try:
+        # Two threads that read from one ParquetFile at once crash the process.
+        with reading:
+            return _decode_texts(file.read_row_group(number, columns=columns, use_threads=False))
+    except _FOREIGN as exc:
+        raise _damaged(path, f"cannot be read: {exc}") from exc
+
+
+def _damaged(path: str, reason: str) -> BundleDamagedError:
+    return BundleDamagedError(f"{path!r} is damaged: {RUNS} {reason}", path=path, member=RUNS)

@@ -1,9 +1,8 @@
-"""Read the directory of a ZIP that a stranger may have made, and believe none of it unchecked.
+"""Read the directory of an untrusted ZIP, and check everything in it.
 
-The checks stand in the order of bundle format facts, section 5 ("Reader
-safety"): the end of the file and its counts, each entry's kind and name, then
-the places of the members, which must follow one another without a gap. Only
-stored members pass, so nothing can inflate. No member's bytes are read here.
+The checks are in the order of docs/bundle-format.md, "What a reader checks": the end of the file and its
+counts, each entry's type and name, then the offsets of the members, which must follow each other without a
+gap. Only stored members are accepted, so nothing can expand. No member's bytes are read here.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ MAX_MEMBERS = 2_000_004
 """A million runs with a history and system metrics each."""
 
 MAX_DIRECTORY = 512 * 2**20
-"""Bytes of a directory that is read at all."""
+"""Most bytes of a directory."""
 
 ReadAt = Callable[[int, int], bytes]
-"""Reads that many bytes at that offset, or raises when they are not there."""
+"""Returns the bytes at an offset, exactly as many as requested, or raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class _End:
 
 
 class _Raw(NamedTuple):
-    """An entry as it stands in the directory."""
+    """An entry as it is in the directory."""
 
     name: bytes
     flags: int
@@ -50,11 +49,11 @@ class _Raw(NamedTuple):
 
 
 def read_directory(read_at: ReadAt, *, length: int, path: str) -> dict[str, Entry]:
-    """The members of a ZIP of `length` bytes, in their order, checked as far as that goes without their bytes.
+    """Return the members of a ZIP of `length` bytes, in their order, all checked except for their content.
 
     Raises:
         BundleDamagedError: The file is cut short or its directory is damaged.
-        UnsafeFileError: It holds what no bundle holds.
+        UnsafeFileError: It has members, names or sizes that no bundle has.
     """
     end = _read_end(read_at, length=length, path=path)
     data = read_at(end.start, end.size)
@@ -67,7 +66,7 @@ def read_directory(read_at: ReadAt, *, length: int, path: str) -> dict[str, Entr
         if name in entries:
             _refuse(path, name, "is in it twice")
         if other != name:
-            _refuse(path, name, f"and {other!r} are one file where case does not count")
+            _refuse(path, name, f"and {other!r} differ only in case")
         entry = Entry(name, raw.size, raw.crc, raw.header)
         until = _checked_end(entry, expected, end.start, path)
         if layout.central_entry(entry) != raw.data:
@@ -140,8 +139,8 @@ def _raw_entries(data: bytes, end: _End, path: str) -> Iterator[_Raw]:
 
 
 def _widened(extra: bytes, *fields: int) -> list[int]:
-    """The fields with those that did not fit into 32 bits taken from a ZIP64 extra field."""
-    numbers = [int.from_bytes(extra[place : place + 8], "little") for place in range(4, len(extra) - 7, 8)]
+    """Return the fields, those that do not fit into 32 bits taken from a ZIP64 extra field."""
+    numbers = [int.from_bytes(extra[start : start + 8], "little") for start in range(4, len(extra) - 7, 8)]
     return [numbers.pop(0) if field == layout.MAX_32 and numbers else field for field in fields]
 
 
@@ -165,7 +164,7 @@ def _checked_name(raw: _Raw, path: str) -> str:
 def _checked_end(entry: Entry, expected: int, directory: int, path: str) -> int:
     until = entry.end
     if entry.header < expected or until > directory:
-        _refuse(path, entry.name, "overlaps what stands beside it")
+        _refuse(path, entry.name, "overlaps its neighbour")
     if entry.header > expected:
         _damaged(path, f"{entry.header - expected} bytes before {entry.name!r} belong to no member")
     return until

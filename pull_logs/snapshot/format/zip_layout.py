@@ -1,8 +1,7 @@
-"""The ZIP of a bundle, byte for byte: every field that is not a name, a size or a checksum is fixed.
+"""The headers of a bundle's ZIP: every field that is not a name, a size or a checksum is fixed.
 
-Because nothing is left to choice, a reader can build each header again and
-compare: a header that differs in one bit is damage, or not a bundle's.
-The fields are those of bundle format facts, section 5 ("ZIP fields").
+So a reader can build each header again and compare: a header that differs in one bit is damaged, or not that
+of a bundle. See docs/bundle-format.md, "The ZIP".
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ STORED = 0
 ENCRYPTED_FLAG = 0x1
 MODE = 0o100644
 CRC_OFFSET = 14
-"""Where the checksum lies in a local header."""
+"""Offset of the checksum in a local header."""
 
 MAX_16, MAX_32 = 0xFFFF, 0xFFFFFFFF
 _UNIX = 3 << 8
 _VERSION, _VERSION_64 = 20, 45
-_TIME, _DATE = 0, 1 << 5 | 1  # 1980-01-01 00:00, the first moment that a ZIP can name
+_TIME, _DATE = 0, 1 << 5 | 1  # 1980-01-01 00:00, the earliest time of a ZIP
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A member as the directory tells it.
+    """A member as the directory describes it.
 
     Attributes:
         name: Its name.
-        size: Its bytes, which a stored member has on disk as well.
+        size: Its size, which for a stored member is also the size on disk.
         crc: The CRC-32 of its bytes.
-        header: Where its local header begins in the file.
+        header: Offset of its local header in the file.
     """
 
     name: str
@@ -52,17 +51,17 @@ class Entry:
 
     @property
     def start(self) -> int:
-        """Where its bytes begin in the file."""
+        """Offset of its first byte in the file."""
         return self.header + LOCAL.size + len(self.name) + (20 if self.size >= MAX_32 else 0)
 
     @property
     def end(self) -> int:
-        """Where its bytes end in the file."""
+        """Offset past its last byte in the file."""
         return self.start + self.size
 
 
 def local_header(entry: Entry) -> bytes:
-    """The header that stands before a member's bytes."""
+    """Return the header before a member's bytes."""
     name, large = entry.name.encode("ascii"), entry.size >= MAX_32
     extra = struct.pack("<2H2Q", 1, 16, entry.size, entry.size) if large else b""
     size = MAX_32 if large else entry.size
@@ -72,7 +71,7 @@ def local_header(entry: Entry) -> bytes:
 
 
 def central_entry(entry: Entry) -> bytes:
-    """A member's entry in the directory."""
+    """Return a member's entry in the directory."""
     name, size, header, extra = entry.name.encode("ascii"), entry.size, entry.header, b""
     if large := size >= MAX_32 or header >= MAX_32:
         wide = [size, size] * (size >= MAX_32) + [header] * (header >= MAX_32)
@@ -85,7 +84,7 @@ def central_entry(entry: Entry) -> bytes:
 
 
 def directory_end(*, count: int, size: int, start: int) -> bytes:
-    """What closes the file: the end record, and before it those of ZIP64 where the numbers demand it."""
+    """Return the end record, preceded by those of ZIP64 where the numbers require them."""
     end = END.pack(
         END_SIGNATURE,
         *(0, 0, min(count, MAX_16), min(count, MAX_16), min(size, MAX_32), min(start, MAX_32), 0),

@@ -1,15 +1,14 @@
-"""What changed between two bundles: runs, rows, configs, summaries, files.
+"""Compare two bundles: their runs, rows, configs, summaries and files.
 
-Runs whose rows hash is the same are not read; of the others a row group of
-each side is in memory. What a bundle says of the time, host and user of a pull
-is no difference.
+Runs with the same rows hash are not read; of the others, one row group of each side is in memory at a time. The
+time, host and user of a download do not count as differences.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -17,36 +16,40 @@ from pull_logs.errors import BundleDamagedError
 from pull_logs.rows.batches import steps_of
 from pull_logs.rows.canonical import same
 from pull_logs.rows.cells import utf8_order
-from pull_logs.rows.diff import Window
+from pull_logs.rows.diff import HistoryDiff
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.read import Bundle, Run, walk_runs
 
 EXAMPLES = 5
-"""Cells of a run that are shown as examples of what was rewritten."""
+"""The most cells of a run that are shown as examples of what was rewritten."""
 
-_FACTS = ("name", "state", "tags", "group", "job_type", "notes", "sweep", "created_at", "complete")
+_FACTS = (*(field.name for field in RUN_FIELDS if field.identified), "complete")
+
+
+Change = Literal["added", "removed", "changed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """A value of a config, a summary or the facts of a run that changed.
+    """A change of a value in the config, the summary or the facts of a run.
 
     Attributes:
-        path: The keys that lead to it.
-        change: What happened to it.
-        old: What it was; None if it was not there.
-        new: What it is; None if it is gone.
+        path: The keys that lead to the value.
+        change: What happened to the value.
+        old: The old value; None if there was none.
+        new: The new value; None if there is none.
     """
 
     path: tuple[str, ...]
-    change: Literal["added", "removed", "changed"]
+    change: Change
     old: Any = None
     new: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellEdit:
-    """A cell of a row that was rewritten; None stands for a cell that is not there."""
+    """A cell of a row that was rewritten; None means that there is no cell."""
 
     step: int
     key: str
@@ -59,14 +62,14 @@ class RowsDifference:
     """How the rows of a run changed.
 
     Attributes:
-        appended: New rows behind the last step of the old ones.
-        inserted: New rows before it.
-        gone: Old rows whose steps are there no more.
-        rewritten: Rows of a step that both have, with other values.
+        appended: The number of new rows after the last step of the old rows.
+        inserted: The number of new rows before that step.
+        gone: The number of old rows whose steps no longer exist.
+        rewritten: The number of rows with the same step and other values.
         first_step: The first step that was rewritten; None if none was.
-        last_step: The last one.
-        keys: Per key in which rows were rewritten, in how many.
-        examples: The first cells that were, `EXAMPLES` at most and of as many keys as there are.
+        last_step: The last step that was rewritten; None if none was.
+        keys: The number of rewritten rows by key.
+        examples: The first rewritten cells, at most `EXAMPLES`, of as many different keys as possible.
     """
 
     appended: int
@@ -85,13 +88,13 @@ class RunDifference:
 
     Attributes:
         path: The run.
-        facts: What changed of its name, state, tags, group, job type, notes, sweep, its sweep's config, creation
-            and completeness.
-        config: What changed in its config.
-        summary: What changed in its summary.
+        facts: Changes of its name, state, tags, group, job type, notes, sweep, the config of its sweep, its
+            creation and its completeness.
+        config: Changes of its config.
+        summary: Changes of its summary.
         rows: How its rows changed; None if they did not.
         system: Whether its system metrics changed.
-        files: What changed of its files, by name: each value has the size and the SHA-256.
+        files: Changes of its files; a path is the name of a file, and a value is a `FileState`.
     """
 
     path: RunPath
@@ -109,13 +112,13 @@ class RunDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleDifference:
-    """How one bundle differs from another.
+    """How a new bundle differs from an old one.
 
     Attributes:
-        added: The runs that only the new one has, in path order.
-        gone: The runs that only the old one has.
-        changed: The runs that both have and that changed.
-        unchanged: How many runs both have and did not change.
+        added: The runs that only the new bundle has, in path order.
+        gone: The runs that only the old bundle has, in path order.
+        changed: The runs that both have and that changed, in path order.
+        unchanged: The number of runs that both have and that did not change.
     """
 
     added: tuple[RunPath, ...]
@@ -129,13 +132,17 @@ class BundleDifference:
 
 
 def diff_bundles(old: Bundle, new: Bundle) -> BundleDifference:
-    """What changed from one bundle to another.
+    """Compare two bundles.
 
-    Where nothing did, both have the same `content_id`. The hashes of the manifests are believed: see
-    `verify_bundle` for bundles from strangers.
+    If nothing changed, both have the same `content_id`. The hashes in the manifests are trusted: verify bundles
+    from untrusted sources with `verify_bundle` first.
+
+    Args:
+        old: The old bundle, open.
+        new: The new bundle, open.
 
     Raises:
-        BundleDamagedError: One of them is damaged.
+        BundleDamagedError: A bundle is damaged.
     """
     before, after = ({run.path: run for run in bundle.runs()} for bundle in (old, new))
     common = sorted(before.keys() & after.keys())
@@ -149,7 +156,11 @@ def diff_bundles(old: Bundle, new: Bundle) -> BundleDifference:
 
 
 def diff_runs(old: Run, new: Run) -> RunDifference:
-    """What changed from one state of a run to another; false if nothing did.
+    """Compare two states of a run; the difference is false if nothing changed.
+
+    Args:
+        old: The old state.
+        new: The new state.
 
     Raises:
         BundleDamagedError: A bundle is damaged.
@@ -165,18 +176,28 @@ def diff_runs(old: Run, new: Run) -> RunDifference:
     )
 
 
-def _files(run: Run) -> dict[str, dict[str, Any]]:
-    return {file.name: {"bytes": file.size, "sha256": file.sha256} for file in run.files.values()}
+class FileState(TypedDict):
+    """The size and the SHA-256 of a file."""
+
+    bytes: int
+    sha256: str
 
 
-def _file_edits(old: Mapping[str, dict[str, Any]], new: Mapping[str, dict[str, Any]]) -> Iterator[Edit]:
+def _files(run: Run) -> dict[str, FileState]:
+    return {file.name: FileState(bytes=file.size, sha256=file.sha256) for file in run.files.values()}
+
+
+def _file_edits(old: Mapping[str, FileState], new: Mapping[str, FileState]) -> Iterator[Edit]:
     for name in utf8_order({*old, *new}):
-        here, there = old.get(name), new.get(name)
-        if here != there:
-            change: Literal["added", "removed", "changed"] = (
-                "added" if here is None else "removed" if there is None else "changed"
-            )
-            yield Edit(path=(name,), change=change, old=here, new=there)
+        before, after = old.get(name), new.get(name)
+        if before != after:
+            yield Edit(path=(name,), change=_change(before, after), old=before, new=after)
+
+
+def _change(before: FileState | None, after: FileState | None) -> Change:
+    if before is None:
+        return "added"
+    return "removed" if after is None else "changed"
 
 
 def _facts(run: Run) -> dict[str, Any]:
@@ -188,28 +209,32 @@ def _facts(run: Run) -> dict[str, Any]:
 def record_edits(
     old: Mapping[str, Any], new: Mapping[str, Any], path: tuple[str, ...] = ()
 ) -> Iterator[Edit]:
-    """What changed between two canonical records, in the order of the keys' UTF-8 bytes.
+    """Compare two canonical records; the changes are in the order of the UTF-8 bytes of the keys.
 
     Args:
-        old: The record as it was.
-        new: The record as it is.
-        path: The keys that lead to it.
+        old: The old record.
+        new: The new record.
+        path: The keys that lead to the records.
     """
     for key in utf8_order({*old, *new}):
-        here, there, place = old.get(key), new.get(key), (*path, key)
+        before, after, keys = old.get(key), new.get(key), (*path, key)
         if key not in new:
-            yield Edit(path=place, change="removed", old=here)
+            yield Edit(path=keys, change="removed", old=before)
         elif key not in old:
-            yield Edit(path=place, change="added", new=there)
-        elif isinstance(here, Mapping) and isinstance(there, Mapping):
-            yield from record_edits(here, there, place)
-        elif not same(here, there):
-            yield Edit(path=place, change="changed", old=here, new=there)
+            yield Edit(path=keys, change="added", new=after)
+        elif isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from record_edits(before, after, keys)
+        elif not same(before, after):
+            yield Edit(path=keys, change="changed", old=before, new=after)
 
 
 @dataclass(slots=True)
-class _Count:
-    """The running count of what changed in the rows of a run."""
+class _RowCounts:
+    """Counts the changes of the rows of a run, one window after another.
+
+    Attributes:
+        last: The last step of the old rows; the others are those of `RowsDifference`.
+    """
 
     last: int | None
     appended: int = 0
@@ -221,11 +246,11 @@ class _Count:
     keys: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[CellEdit]] = field(default_factory=dict)
 
-    def add(self, window: Window) -> None:
+    def add(self, window: HistoryDiff) -> None:
         """Count the changes of one window."""
-        behind = len(window.added) if self.last is None else int((window.added > self.last).sum())
-        self.appended += behind
-        self.inserted += len(window.added) - behind
+        appended = len(window.added) if self.last is None else int((window.added > self.last).sum())
+        self.appended += appended
+        self.inserted += len(window.added) - appended
         self.gone += len(window.gone)
         if not window.keys:
             return
@@ -247,9 +272,9 @@ class _Count:
         self.last_step = int(steps[touched][-1])
 
     def chosen(self) -> tuple[CellEdit, ...]:
-        """The examples to show: the first of each key, then the second ones."""
+        """Return the examples to show: the first one of each key, then the second ones, and so on."""
         ranked = [
-            (place, edit.step, edit) for edits in self.examples.values() for place, edit in enumerate(edits)
+            (rank, edit.step, edit) for edits in self.examples.values() for rank, edit in enumerate(edits)
         ]
         ranked.sort(key=lambda item: item[:2])
         return tuple(
@@ -258,22 +283,22 @@ class _Count:
 
 
 def _diff_rows(old: Run, new: Run) -> RowsDifference:
-    count = _Count(old.last_step)
+    counts = _RowCounts(old.last_step)
     for window in walk_runs(old, new):
-        count.add(window)
-    if not (count.appended or count.inserted or count.gone or count.rewritten):
+        counts.add(window)
+    if not (counts.appended or counts.inserted or counts.gone or counts.rewritten):
         raise BundleDamagedError(
-            f"run {str(new.path)!r} has two rows hashes for the same rows",
+            f"run {str(new.path)!r} has two different rows hashes for the same rows",
             path=new.bundle_path,
             hint="run `pull-logs verify` on both bundles",
         )
     return RowsDifference(
-        appended=count.appended,
-        inserted=count.inserted,
-        gone=count.gone,
-        rewritten=count.rewritten,
-        first_step=count.first_step,
-        last_step=count.last_step,
-        keys={key: count.keys[key] for key in utf8_order(count.keys)},
-        examples=count.chosen(),
+        appended=counts.appended,
+        inserted=counts.inserted,
+        gone=counts.gone,
+        rewritten=counts.rewritten,
+        first_step=counts.first_step,
+        last_step=counts.last_step,
+        keys={key: counts.keys[key] for key in utf8_order(counts.keys)},
+        examples=counts.chosen(),
     )

@@ -1,14 +1,13 @@
-"""Runs of a bundle as plain files: Parquet, CSV or NDJSON in Hive folders.
+"""Export runs of a bundle as plain files: Parquet, CSV or NDJSON in Hive folders.
 
-    DIR/runs.FORMAT                                            a row a run
-    DIR/runs/entity=E/project=P/run=ID/history.FORMAT          its rows
-    DIR/runs/entity=E/project=P/run=ID/system.FORMAT           its system metrics, where it has some
-    DIR/runs/entity=E/project=P/run=ID/files/NAME              the files that it logged, where it has some
+    DIR/runs.FORMAT                                            one row per run
+    DIR/runs/entity=E/project=P/run=ID/history.FORMAT          the rows of the run
+    DIR/runs/entity=E/project=P/run=ID/system.FORMAT           its system metrics, if there are any
+    DIR/runs/entity=E/project=P/run=ID/files/NAME              the files that it logged, if there are any
 
-The folders are those of a bundle. Parquet and CSV have the columns of
-`plaincolumns`; a line of NDJSON is the canonical JSON of a row, nesting and all,
-without the keys that the row lacks. Everything is written into a folder beside
-DIR, which gets the name at the end.
+The folders are those of a bundle. Parquet and CSV have the columns of `plain_columns`; a line of NDJSON is the
+canonical JSON of a row, with its nesting and without the keys that the row lacks. Everything is written to a
+temporary folder next to DIR, which gets its name at the end.
 """
 
 from __future__ import annotations
@@ -57,10 +56,10 @@ class ExportReport:
 
     Attributes:
         path: The folder.
-        runs: Its runs.
-        rows: Rows of all histories together.
-        files: The files that were written.
-        bytes: Their size together.
+        runs: The number of runs.
+        rows: The number of rows of all histories.
+        files: The number of files that were written.
+        bytes: The total size of these files.
     """
 
     path: Path
@@ -74,15 +73,15 @@ def export_runs(runs: Iterable[Run], out: Path, *, to: Format, force: bool = Fal
     """Write runs as plain files.
 
     Args:
-        runs: Runs of open bundles.
-        out: The folder to make.
+        runs: The runs of open bundles.
+        out: The folder to create.
         to: The format of the files.
-        force: Replace `out` if it is an export; anything else is never replaced.
+        force: Whether to replace `out` if it is an export; anything else is never replaced.
 
     Raises:
-        UsageError: `out` is there already, or a run is given twice.
+        UsageError: `out` already exists, or a run is given twice.
         BundleDamagedError: A bundle is damaged.
-        PullLogsError: The disk is full or does not take the files.
+        PullLogsError: The disk is full, or a file cannot be written.
     """
     held = sorted(runs, key=lambda run: run.path)
     twice = [left.path for left, right in pairwise(held) if left.path == right.path]
@@ -103,19 +102,19 @@ def export_runs(runs: Iterable[Run], out: Path, *, to: Format, force: bool = Fal
 
 
 def _check_free(out: Path, *, force: bool) -> None:
-    """Refuse to replace what is there, unless it is an export and that was asked for."""
+    """Refuse to replace an existing folder, unless it is an export and `force` is set."""
     if not (out.exists() or out.is_symlink()):
         return
     if not _is_export(out):
         raise UsageError(
-            f"{str(out)!r} is there and is no export", hint="name a folder that is not there yet"
+            f"{str(out)!r} exists and is not an export", hint="name a folder that does not exist"
         )
     if not force and any(out.iterdir()):
-        raise UsageError(f"{str(out)!r} is there already", hint="pass --force to replace it")
+        raise UsageError(f"{str(out)!r} already exists", hint="pass --force to replace it")
 
 
 def _is_export(folder: Path) -> bool:
-    """Whether all that is in a folder was written by an export; so too if nothing is."""
+    """Return whether an export wrote everything in a folder; true for an empty folder."""
     if folder.is_symlink() or not folder.is_dir():
         return False
     top = {item.name for item in folder.iterdir()} - {"runs"}
@@ -130,7 +129,7 @@ def _is_export(folder: Path) -> bool:
 
 
 def _give_name(folder: Path, out: Path, old: Path) -> None:
-    """Let a finished folder take the name `out`; what has it now moves to `old`, and back if that fails."""
+    """Rename a finished folder to `out`; an existing `out` moves to `old`, and back if the renaming fails."""
     if out.exists():
         out.rename(old)
     try:
@@ -149,21 +148,21 @@ class _Export:
         self._open = _WRITERS[to]
 
     def write(self, runs: Sequence[Run]) -> None:
-        """Write the files of these runs, which are in path order."""
+        """Write the files of runs that are in path order."""
         folders = member_folders(run.path for run in runs)
         self._folder.mkdir()
         self._write_runs(runs, folders)
         histories, systems = PlainPlan(), PlainPlan()
-        keys = [_look_at(run, histories, systems) for run in runs]
-        for run, (its_keys, system_keys) in zip(runs, keys, strict=True):
-            place = self._folder / folders[run.path]
-            place.mkdir(parents=True)
-            with _of_run(run):
-                schema = histories.schema(its_keys, steps=True)
-                self._write(place / "history", run.batches(), plan=histories, schema=schema)
+        keys = [(_add_history(run, histories), _add_system(run, systems)) for run in runs]
+        for run, (row_keys, system_keys) in zip(runs, keys, strict=True):
+            folder = self._folder / folders[run.path]
+            folder.mkdir(parents=True)
+            with _decoding(run):
+                schema = histories.schema(row_keys, steps=True)
+                self._write(folder / "history", run.batches(), plan=histories, schema=schema)
                 if system_keys is not None:
                     schema = systems.schema(system_keys, steps=False)
-                    self._write(place / "system", _systems(run), plan=systems, schema=schema)
+                    self._write(folder / "system", _system_batches(run), plan=systems, schema=schema)
             _copy_files(run, folders[run.path], self._folder)
 
     def _write(self, file: Path, batches: Iterable[pa.Table], *, plan: PlainPlan, schema: pa.Schema) -> None:
@@ -187,33 +186,36 @@ class _Export:
 
 
 def _copy_files(run: Run, folder: str, out: Path) -> None:
-    """Write the files of a run where its bundle has them."""
+    """Write the logged files of a run under the names of the members of its bundle."""
     files = run.files
     for name, member in (file_members(folder, files) if files else {}).items():
-        place = out / member
-        place.parent.mkdir(exist_ok=True)
-        files[name].save(place)
+        target = out / member
+        target.parent.mkdir(exist_ok=True)
+        files[name].save(target)
 
 
-def _look_at(
-    run: Run, histories: PlainPlan, systems: PlainPlan
-) -> tuple[frozenset[str], frozenset[str] | None]:
-    """The keys of a run's rows and of its system metrics (None without), counted in the plans."""
-    with _of_run(run):
-        keys = histories.add(run.schema(), run.batches(columns=()))
+def _add_history(run: Run, plan: PlainPlan) -> frozenset[str]:
+    """Add the history of a run to a plan, and return its keys."""
+    with _decoding(run):
+        return plan.add(run.schema(), run.batches(columns=()))
+
+
+def _add_system(run: Run, plan: PlainPlan) -> frozenset[str] | None:
+    """Add the system metrics of a run to a plan, and return their keys; None if there are none."""
+    with _decoding(run):
         system = run.system_table()
-        return keys, None if system is None else systems.add(system.schema, [system])
+        return None if system is None else plan.add(system.schema, [system])
 
 
-def _systems(run: Run) -> Iterator[pa.Table]:
+def _system_batches(run: Run) -> Iterator[pa.Table]:
     system = run.system_table()
     if system is not None:
         yield system
 
 
 @contextmanager
-def _of_run(run: Run) -> Iterator[None]:
-    """What cannot be decoded is damage of the run's bundle."""
+def _decoding(run: Run) -> Iterator[None]:
+    """Report rows that cannot be decoded as damage of the bundle of the run."""
     try:
         yield
     except DataError as exc:
@@ -224,7 +226,7 @@ def _of_run(run: Run) -> Iterator[None]:
 
 
 def _run_fields(run: Run, folder: str) -> dict[str, Any]:
-    """The columns of `runs.parquet`, and where the run's files are."""
+    """Return the columns of `runs.parquet` for a run, and the folder of its files."""
     spans = {"rows": run.rows, "first_step": run.first_step, "last_step": run.last_step}
     return info_fields(run.info) | coverage_fields(run.coverage) | spans | {_FOLDER: folder}
 
@@ -240,7 +242,7 @@ def _run_object(run: Run, folder: str) -> dict[str, Any]:
 _PLAIN_RUNS = SCHEMA.append(pa.field(_FOLDER, pa.string(), nullable=False))
 _TABLES = {
     "parquet": _PLAIN_RUNS,
-    # CSV has no lists: tags are a JSON list there.
+    # CSV has no lists, so tags are a JSON list.
     "csv": _PLAIN_RUNS.set(_PLAIN_RUNS.get_field_index("tags"), pa.field("tags", pa.string())),
     "ndjson": _PLAIN_RUNS,
 }

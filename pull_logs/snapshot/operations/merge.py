@@ -1,17 +1,15 @@
-"""Several bundles as one: every run of any of them, each as one bundle has it, byte for byte.
+"""Merge several bundles into one that has every run of each of them.
 
-Where bundles have different versions of a run, one version *holds* another when
-it has all its rows, with all their cells and the same values, all its system
-metrics, and files of all the names that it has files of; where such a file has other
-bytes, it must have been heard of later, for logs grow while a run goes on. The version that holds all others is taken: a run that went on, or one
-pulled with all its metrics. Versions with the same rows and system metrics may
-differ in facts; the one last heard of is taken. If no version holds all others,
-the run is a conflict, unless it was said which to prefer of those that no other
-one holds.
+Each run is copied byte for byte from one of the bundles. Where bundles have different versions of a run, one
+version covers another if it has all rows of it with all cells and the same values, all its system metrics, and
+all its files; a file may differ if the covering version has a later heartbeat, because logs grow while a run is
+active. The version that covers all others is taken: a run that continued, or one that was downloaded with all
+its metrics. Versions with the same rows, system metrics and files may differ in their facts; then the one with
+the latest heartbeat is taken. If no version covers all others, the run is a conflict, unless the caller says
+which one to prefer of those that no other version covers.
 
-Nothing of this depends on the order of the bundles (but `prefer="first"`), and
-versions are never mixed, so the result is commutative and idempotent, to the
-byte, and associative where no conflict has to be decided.
+The order of the bundles does not matter, except to `prefer="first"`, and versions are never mixed. So merging is
+commutative and idempotent, to the byte, and associative as long as there is no conflict.
 """
 
 from __future__ import annotations
@@ -19,34 +17,35 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pull_logs.errors import MergeConflictError
 from pull_logs.rows.batches import steps_of
 from pull_logs.rows.canonical import canonical_text
-from pull_logs.rows.diff import Window
+from pull_logs.rows.diff import HistoryDiff
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import coverage_fields, info_fields
 from pull_logs.snapshot.operations.subset import metrics_of
-from pull_logs.snapshot.privacy import earlier_markers
+from pull_logs.snapshot.privacy import markers_in
 from pull_logs.snapshot.read import Bundle, Run, walk_runs
-from pull_logs.snapshot.write import SealReport, write_bundle
+from pull_logs.snapshot.write import CopiedRun, SealReport, write_bundle
+from pull_logs.suggestions import counted
 
 Prefer = Literal["newest", "first"]
-"""Which version of a run to take in a conflict: the one last heard of, or that of the first bundle."""
+"""The version of a run to take in a conflict: the one with the latest heartbeat, or that of the first bundle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A run of which the bundles had several versions.
+    """The choice among several versions of a run.
 
     Attributes:
         path: The run.
         kept: The bundle whose version was taken.
-        left: The bundles whose versions were not.
+        left: The bundles whose versions were not taken.
         reason: Why, as the end of a sentence.
     """
 
@@ -61,7 +60,7 @@ class MergeReport:
     """A merged bundle.
 
     Attributes:
-        seal: What was sealed.
+        seal: The new bundle.
         choices: The runs of which there were several versions, in path order.
     """
 
@@ -70,87 +69,99 @@ class MergeReport:
 
 
 def merge_bundles(bundles: Sequence[Bundle], out: Path, *, prefer: Prefer | None = None) -> MergeReport:
-    """Make one bundle of the runs of several.
+    """Make one bundle of the runs of several bundles.
 
     Args:
-        bundles: Open ones; their order matters to `prefer="first"` alone.
+        bundles: The open bundles; their order matters to `prefer="first"` alone.
         out: The bundle to write; it may be one of them.
-        prefer: Which version to take in a conflict.
+        prefer: The version to take in a conflict; None makes a conflict an error.
 
     Raises:
         MergeConflictError: The bundles disagree about a run and `prefer` is None; nothing is written.
-        BundleDamagedError: One of them is damaged.
-        PullLogsError: The disk is full or does not take the file.
+        BundleDamagedError: A bundle is damaged.
+        PullLogsError: The disk is full, or the file cannot be written.
     """
+    decisions: list[_Decision] = []
+    conflicts: list[str] = []
+    for path, runs in _runs_by_path(bundles).items():
+        try:
+            decisions.append(_decide(_distinct(runs), prefer))
+        except MergeConflictError as exc:
+            conflicts.append(f"run {str(path)!r}: {exc.message}")
+    if conflicts:
+        more = f", and {counted(len(conflicts) - 1, 'more run')}" if len(conflicts) > 1 else ""
+        raise MergeConflictError(
+            f"the bundles disagree about {conflicts[0]}{more}",
+            conflicts=tuple(conflicts),
+            hint="pass --prefer newest, or --prefer first with the preferred bundle named first",
+        )
+    taken = [decision.run for decision in decisions]
+    copies = (CopiedRun(run=run, redacted=markers_in(run)) for run in taken)
+    seal = write_bundle(out, copies, metrics=metrics_of(taken))
+    choices = tuple(decision.choice for decision in decisions if decision.choice is not None)
+    return MergeReport(seal=seal, choices=choices)
+
+
+def _runs_by_path(bundles: Sequence[Bundle]) -> dict[RunPath, list[Run]]:
+    """Collect the versions of each run, in path order; those of one run are in the order of the bundles."""
     versions: dict[RunPath, list[Run]] = {}
     for bundle in {bundle.bundle_id: bundle for bundle in reversed(bundles)}.values():
         for run in bundle.runs():
             versions.setdefault(run.path, []).append(run)
-    order = {str(bundle.path): place for place, bundle in reversed(list(enumerate(bundles)))}
-    taken: list[Run] = []
-    choices: list[Choice] = []
-    conflicts: list[str] = []
-    for path in sorted(versions):
-        runs = sorted(versions[path], key=lambda run: order[run.bundle_path])
-        decided = _decide(_distinct(runs), prefer)
-        if isinstance(decided, str):
-            conflicts.append(f"run {str(path)!r}: {decided}")
-            continue
-        taken.append(decided[0])
-        choices += decided[1:]
-    if conflicts:
-        more = f", and {len(conflicts) - 1} more runs" if len(conflicts) > 1 else ""
-        raise MergeConflictError(
-            f"the bundles disagree about {conflicts[0]}{more}",
-            conflicts=tuple(conflicts),
-            hint="pass --prefer newest, or --prefer first with the bundle to believe named first",
-        )
-    markers: Counter[str] = Counter()
-    seal = write_bundle(out, _counted(taken, markers), redacted=markers, metrics=metrics_of(taken))
-    return MergeReport(seal=seal, choices=tuple(choices))
+    order = {str(bundle.path): index for index, bundle in reversed(list(enumerate(bundles)))}
+    return {path: sorted(versions[path], key=lambda run: order[run.bundle_path]) for path in sorted(versions)}
 
 
-def _counted(runs: Iterable[Run], markers: Counter[str]) -> Iterator[Run]:
-    """The runs, and in `markers` what was removed from them before."""
-    for run in runs:
-        markers += earlier_markers(run)
-        yield run
+_Data: TypeAlias = tuple[str, str | None, str | None]
 
 
-_Data = tuple[str, str | None, str | None]
-
-
-def _heard(run: Run) -> str:
-    """When a run was last heard of, in the order of time: "00.5Z" is after "00Z"."""
+def _heartbeat(run: Run) -> str:
+    """Return the last heartbeat of a run so that it sorts by time: "00.5Z" is after "00Z"."""
     return (run.heartbeat_at or "").removesuffix("Z")
 
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """A version of a run, and what ranks it among others."""
+    """A version of a run.
+
+    Attributes:
+        run: The run.
+        facts: Its facts as JSON, to compare them.
+    """
 
     run: Run
     facts: str
 
     @property
     def data(self) -> _Data:
-        """What its rows, system metrics and files are."""
+        """The hashes of its rows, system metrics and files."""
         return self.run.rows_hash, self.run.system_rows_hash, self.run.files_hash
 
     @property
     def rank(self) -> tuple[object, ...]:
-        """Greater for the version that was heard of later; a total order, so that no tie is left to chance."""
+        """A key that is greater for a later heartbeat; a total order, so that no tie is decided by chance."""
         run = self.run
-        heard = _heard(run)
         last = -sys.maxsize if run.last_step is None else run.last_step
         encoded = run.system_encoded
-        files = (run.history_encoded.hash, encoded.hash if encoded else "", run.writer)
+        hashes = (run.history_encoded.hash, encoded.hash if encoded else "", run.writer)
         swept = run.sweep_config is not None
-        return (heard, last, run.rows, run.complete, swept, self.facts, *files, run.files_hash or "")
+        return (
+            *(_heartbeat(run), last, run.rows, run.complete, swept, self.facts),
+            *hashes,
+            run.files_hash or "",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """The version of a run that is taken, and the choice if there were several versions."""
+
+    run: Run
+    choice: Choice | None = None
 
 
 def _distinct(runs: Sequence[Run]) -> list[_Version]:
-    """The different versions among these, each as the first of them has it."""
+    """Return the different versions of a run; of equal ones, the first."""
     if len(runs) == 1:
         return [_Version(runs[0], "")]
     found: dict[tuple[object, ...], _Version] = {}
@@ -161,99 +172,118 @@ def _distinct(runs: Sequence[Run]) -> list[_Version]:
     return list(found.values())
 
 
-def _decide(versions: Sequence[_Version], prefer: Prefer | None) -> tuple[Run] | tuple[Run, Choice] | str:
-    """The version to take and what to tell of it; or why there is none."""
+def _decide(versions: Sequence[_Version], prefer: Prefer | None) -> _Decision:
+    """Choose a version of a run.
+
+    Raises:
+        MergeConflictError: No version covers all others, and `prefer` is None.
+    """
     if len(versions) == 1:
-        return (versions[0].run,)
-    groups: dict[_Data, list[_Version]] = {}
-    for version in sorted(versions, key=lambda version: version.rank, reverse=True):
-        groups.setdefault(version.data, []).append(version)
-    ordered = sorted(groups, key=str)
-    found = _top([groups[data][0].run for data in ordered])
-    if isinstance(found, str):
+        return _Decision(versions[0].run)
+    newest_first = sorted(versions, key=lambda version: version.rank, reverse=True)
+    newest: dict[_Data, _Version] = {}
+    for version in newest_first:
+        newest.setdefault(version.data, version)
+    different = {data: newest[data].run for data in sorted(newest, key=str)}
+    try:
+        covering = _covering(list(different.values()))
+    except MergeConflictError as exc:
         if prefer is None:
-            return found
-        unheld = _unheld({data: groups[data][0].run for data in ordered})
-        left = [version for version in versions if version.data in unheld]
-        best = left[0] if prefer == "first" else max(left, key=lambda version: version.rank)
-        return best.run, _choice(best, versions, f"{prefer} was preferred; {found}")
-    best = groups[found.rows_hash, found.system_rows_hash, found.files_hash][0]
-    why = (
+            raise
+        uncovered = _uncovered(different)
+        candidates = [
+            version
+            for version in (versions if prefer == "first" else newest_first)
+            if version.data in uncovered
+        ]
+        return _decision(candidates[0], versions, f"{prefer} was preferred; {exc.message}")
+    reason = (
         "it has all that the others have"
-        if len(groups) > 1
-        else "the rows are the same, and it was heard of last"
+        if len(different) > 1
+        else "the rows are the same, and its heartbeat is the latest"
     )
-    return best.run, _choice(best, versions, why)
+    best = next(version for version in newest.values() if version.run is covering)
+    return _decision(best, versions, reason)
 
 
-def _choice(best: _Version, versions: Iterable[_Version], reason: str) -> Choice:
+def _decision(best: _Version, versions: Iterable[_Version], reason: str) -> _Decision:
     left = tuple(version.run.bundle_path for version in versions if version is not best)
-    return Choice(path=best.run.path, kept=best.run.bundle_path, left=left, reason=reason)
+    choice = Choice(path=best.run.path, kept=best.run.bundle_path, left=left, reason=reason)
+    return _Decision(best.run, choice)
 
 
-def _top(runs: Sequence[Run]) -> Run | str:
-    """The one that holds all others, or why none does."""
+def _covering(runs: Sequence[Run]) -> Run:
+    """Return the run that covers all others.
+
+    Raises:
+        MergeConflictError: There is none; the message says what one has and another has not.
+    """
     best = runs[0]
     for run in runs[1:]:
-        if not why_not_held(best, run):
+        if why_not_covered(best, run) is None:
             best = run
     for run in runs:
-        if run is not best and (reason := why_not_held(run, best)):
-            return reason
+        if run is not best and (reason := why_not_covered(run, best)) is not None:
+            raise MergeConflictError(reason, conflicts=(reason,))
     return best
 
 
-def _unheld(runs: Mapping[_Data, Run]) -> set[_Data]:
-    """Those of some versions with different rows, system metrics or files that no other of them holds."""
+def _uncovered(runs: Mapping[_Data, Run]) -> set[_Data]:
+    """Return those of the different versions that no other one covers."""
     return {
         data
         for data, run in runs.items()
-        if all(why_not_held(run, other) for other in runs.values() if other is not run)
+        if all(why_not_covered(run, other) is not None for other in runs.values() if other is not run)
     }
 
 
-def why_not_held(less: Run, more: Run) -> str:
-    """What one version of a run has that another one lacks or contradicts, in one sentence; empty if nothing.
+def why_not_covered(less: Run, more: Run) -> str | None:
+    """Return what one version of a run has and another has not, as a sentence; None if it is covered.
+
+    Args:
+        less: The version that may be covered.
+        more: The version that may cover it.
 
     Raises:
         BundleDamagedError: A bundle is damaged.
     """
-    names = repr(less.bundle_path), repr(more.bundle_path)
+    less_path, more_path = repr(less.bundle_path), repr(more.bundle_path)
     if less.rows_hash != more.rows_hash:
         for window in walk_runs(less, more):
-            if reason := _first_loss(window, *names):
+            if reason := _first_loss(window, less_path, more_path):
                 return reason
     if less.system_rows_hash not in (None, more.system_rows_hash):
         here, there = (Counter(map(canonical_text, run.system_rows())) for run in (less, more))
         if here - there:
-            return f"{names[0]} has system metrics that {names[1]} has not"
-    return _why_files_not_held(less, more)
+            return f"{less_path} has system metrics that {more_path} has not"
+    return _why_files_not_covered(less, more)
 
 
-def _why_files_not_held(less: Run, more: Run) -> str:
+def _why_files_not_covered(less: Run, more: Run) -> str | None:
     if less.files_hash in (None, more.files_hash):
-        return ""
+        return None
+    less_path, more_path = repr(less.bundle_path), repr(more.bundle_path)
     kept = more.files
     for name, file in less.files.items():
         if name not in kept:
-            return f"{less.bundle_path!r} has file {name!r} and {more.bundle_path!r} has not"
-        if file.sha256 != kept[name].sha256 and _heard(less) >= _heard(more):
+            return f"{less_path} has file {name!r} and {more_path} has not"
+        if file.sha256 != kept[name].sha256 and _heartbeat(less) >= _heartbeat(more):
             return (
-                f"file {name!r} differs between {less.bundle_path!r} and {more.bundle_path!r}, and the latter was"
-                " not heard of later"
+                f"file {name!r} differs between {less_path} and {more_path}, and the heartbeat of the latter"
+                " is not later"
             )
-    return ""
+    return None
 
 
-def _first_loss(window: Window, less: str, more: str) -> str:
-    """The first row or cell of a window that the new history does not have as the old one has it."""
+def _first_loss(window: HistoryDiff, less: str, more: str) -> str | None:
+    """Return the first row or cell of the old rows that the new rows do not have, as a sentence."""
     steps = steps_of(window.old)
     losses = [(int(window.gone[0]), "")] if len(window.gone) else []
     for key, changes in window.keys.items():
         rows = (changes.lost | changes.changed).nonzero()[0]
         losses += [(int(steps[rows[0]]), key)] if len(rows) else []
     if not losses:
-        return ""
+        return None
     step, key = min(losses)
     if not key:
         return f"{less} has step {step} and {more} has not"

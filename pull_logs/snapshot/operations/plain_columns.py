@@ -1,11 +1,9 @@
-"""Batches as plain tables, for readers that know nothing of a residual column.
+"""Batches as plain tables, for readers that do not know the residual column.
 
-Every key is a column of its own. A key whose values are of one kind has a
-column of that kind. One whose values are of several kinds, or that do not fit a
-type (lists, dicts, integers beyond 64 bits), is a text column in which each
-cell is canonical JSON: `1.5`, `true`, `"text"`, `{"_type":"histogram",...}`,
-and `"NaN"` for a NaN. Kinds are decided over all runs together, so that the
-files of one export have the same types.
+Every key is a column. If the values of a key are of one kind, the column has that kind. If they are of several
+kinds, or do not fit a type (lists, dicts, integers beyond 64 bits), it is a text column in which each cell is
+canonical JSON: `1.5`, `true`, `"text"`, `{"_type":"histogram",...}`, and `"NaN"` for a NaN. Kinds are decided
+over all runs together, so that the files of one export have the same types.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pull_logs.rows.arrays import text_array
 from pull_logs.rows.batches import RESIDUAL, RESIDUAL_ONLY, BatchCells, take_apart
 from pull_logs.rows.canonical import INT_LIMIT, INT_MIN, STEP
 from pull_logs.rows.cells import (
@@ -27,14 +26,13 @@ from pull_logs.rows.cells import (
     cell_text,
     cells_of,
     column_kind,
-    place,
-    text_array,
+    column_of_kind,
     utf8_order,
 )
 
 
 class PlainKind(Enum):
-    """The type of a plain column; all but the last are those of `ColumnKind`."""
+    """The type of a plain column; all but the last one are those of `ColumnKind`."""
 
     DOUBLE = ColumnKind.DOUBLE
     INTEGER = ColumnKind.INTEGER
@@ -44,7 +42,7 @@ class PlainKind(Enum):
 
     @property
     def arrow(self) -> pa.DataType:
-        """The Arrow type of such a column."""
+        """The Arrow type of the column."""
         return pa.string() if self.value is None else ARROW_TYPES[self.value]
 
 
@@ -58,19 +56,23 @@ _CELL_KINDS = {
 
 @dataclass(slots=True)
 class PlainPlan:
-    """Which kind each key has, over all histories that were looked at."""
+    """Decides the kind of each key over all histories that were added.
+
+    Attributes:
+        kinds: The kind of each key.
+    """
 
     kinds: dict[str, PlainKind] = field(default_factory=dict)
 
     def add(self, schema: pa.Schema, residuals: Iterable[pa.Table]) -> frozenset[str]:
-        """Look at one history; its keys.
+        """Add a history, and return its keys.
 
         Args:
-            schema: Of its file.
-            residuals: Its batches, the residual column at least; asked for only if there is one.
+            schema: The schema of its file.
+            residuals: Its batches, with at least the residual column; read only if there is one.
 
         Raises:
-            DataError: The residual column is not what a batch may hold.
+            DataError: The residual column holds what a batch may not hold.
         """
         names = set()
         for column in schema:
@@ -91,20 +93,24 @@ class PlainPlan:
             self.kinds[name] = PlainKind.JSON
 
     def schema(self, names: Iterable[str], *, steps: bool) -> pa.Schema:
-        """The plain columns of a history with these keys.
+        """Return the plain columns of a history.
 
         Args:
-            names: Its keys.
+            names: The keys of the history.
             steps: Whether it has a `_step` column.
         """
         fields = [pa.field(STEP, pa.int64(), nullable=False)] if steps else []
         return pa.schema([*fields, *(pa.field(name, self.kinds[name].arrow) for name in utf8_order(names))])
 
     def table(self, batch: pa.Table, schema: pa.Schema) -> pa.Table:
-        """A batch in plain columns.
+        """Convert a batch to plain columns.
+
+        Args:
+            batch: The batch.
+            schema: The plain columns.
 
         Raises:
-            DataError: The residual column is not what a batch may hold, or a column has too much text.
+            DataError: The residual column holds what a batch may not hold, or a column has too much text.
         """
         cells = take_apart(batch)
         arrays = [] if cells.steps is None else [pa.array(cells.steps, pa.int64())]
@@ -121,7 +127,7 @@ class PlainPlan:
             return text_array(
                 [cell_text(found[row]) if row in found else None for row in range(cells.length)]
             )
-        array = place(found, kind.value, length=cells.length).typed
+        array = column_of_kind(found, kind.value, length=cells.length).typed
         return pa.nulls(cells.length, kind.arrow) if array is None else array
 
 

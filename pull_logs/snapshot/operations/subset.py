@@ -1,56 +1,55 @@
-"""Some runs of a bundle, or some of their metrics, as a bundle of its own."""
+"""Make a bundle of some runs of a bundle, or of some of their metrics."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.rows.batches import select_keys
 from pull_logs.rows.canonical import STEP, TIMESTAMP
-from pull_logs.snapshot.privacy import earlier_markers
+from pull_logs.snapshot.privacy import markers_in
 from pull_logs.snapshot.read import Run
-from pull_logs.snapshot.write import BundleRun, SealReport, write_bundle
-
-_NEAREST = 5
+from pull_logs.snapshot.write import BundleRun, CopiedRun, SealReport, write_bundle
+from pull_logs.suggestions import did_you_mean
 
 
 def subset_bundle(runs: Iterable[Run], out: Path, *, metrics: str | None = None) -> SealReport:
-    """Make a bundle of these runs.
+    """Make a bundle of runs of other bundles.
 
-    Without `metrics` the runs are copied byte for byte. With it they are what a pull with the same metrics
-    would have brought: every row stays, with `_step`, `_timestamp` and the metrics that match; summary,
-    system metrics and files stay whole.
+    Without `metrics`, the runs are copied byte for byte. With it, they are what a download with the same
+    `metrics` gives: every row is kept, with `_step`, `_timestamp` and the matching metrics; summary, system
+    metrics and files are kept completely.
 
     Args:
-        runs: Runs of open bundles.
-        out: The bundle to write; it may be the one they are from.
-        metrics: A regular expression; only metrics in whose name it is found are kept.
+        runs: The runs of open bundles.
+        out: The bundle to write; it may be the one that the runs are from.
+        metrics: A regular expression; a metric is kept if it is found in its name.
 
     Raises:
-        UsageError: `metrics` is no regular expression, or a run is given twice.
-        MetricNotFoundError: No run has a metric that matches.
+        UsageError: `metrics` is not a valid regular expression, or a run is given twice.
+        MetricNotFoundError: No metric of any run matches.
         BundleDamagedError: A bundle is damaged.
-        PullLogsError: The disk is full or does not take the file.
+        PullLogsError: The disk is full, or the file cannot be written.
     """
-    held, markers = list(runs), Counter[str]()
+    held = list(runs)
     keep = None if metrics is None else _keeper(metrics, held)
-    return write_bundle(
-        out, _parts(held, keep, markers), redacted=markers, metrics=_kept_metrics(held, metrics)
-    )
+    parts = (_part(run, keep) for run in held)
+    return write_bundle(out, parts, metrics=_kept_metrics(held, metrics))
 
 
 def metrics_of(runs: Iterable[Run]) -> str | None:
-    """Which metrics were kept of these runs when they were pulled; None for all, or where they do not agree."""
-    rules = {run.bundle_metrics for run in runs}
-    return rules.pop() if len(rules) == 1 else None
+    """Return the regular expression of the metrics that the bundles of these runs kept.
+
+    None means that all were kept, or that the bundles differ.
+    """
+    patterns = {run.bundle_metrics for run in runs}
+    return patterns.pop() if len(patterns) == 1 else None
 
 
 def _kept_metrics(runs: Sequence[Run], metrics: str | None) -> str | None:
-    """The regular expression of the metrics that are left when of these runs those are kept that match."""
+    """Return the regular expression that matches the metrics of these runs that are left by `metrics`."""
     before = metrics_of(runs)
     if before is None or metrics is None or before == metrics:
         return before if metrics is None else metrics
@@ -62,48 +61,36 @@ def _kept_metrics(runs: Sequence[Run], metrics: str | None) -> str | None:
             return both
     except re.error:
         pass
-    # Numbered groups and flags are not the same behind one another: then the names say it.
+    # Numbered groups and flags may change their meaning in a longer pattern: then the names are listed.
     return rf"\A(?:{'|'.join(map(re.escape, left))})\Z"
 
 
 def _keeper(metrics: str, runs: Sequence[Run]) -> Callable[[str], bool]:
-    """What says of a key whether it stays."""
+    """Return a function that says whether a key of a row is kept."""
     search = _search(metrics)
     if not any(search(name) for run in runs for name in run.column_names()):
-        raise _no_match(metrics, runs)
+        names = sorted({name for run in runs for name in run.column_names()} - {STEP})
+        raise MetricNotFoundError(f"no metric matches {metrics!r}", hint=did_you_mean(metrics, names))
     return lambda key: key == TIMESTAMP or bool(search(key))
-
-
-def _parts(
-    runs: Iterable[Run], keep: Callable[[str], bool] | None, markers: Counter[str]
-) -> Iterator[BundleRun | Run]:
-    """The runs as they are to be, and in `markers` what was removed from them before."""
-    for run in runs:
-        markers += earlier_markers(run, keep)
-        yield run if keep is None else _thinned(run, keep)
 
 
 def _search(metrics: str) -> Callable[[str], object]:
     try:
         return re.compile(metrics).search
     except re.error as exc:
-        raise UsageError(f"metrics {metrics!r} is not a regular expression: {exc}") from exc
+        raise UsageError(f"metrics {metrics!r} is not a valid regular expression: {exc}") from exc
 
 
-def _no_match(metrics: str, runs: Sequence[Run]) -> MetricNotFoundError:
-    names = sorted({name for run in runs for name in run.column_names()} - {STEP})
-    near = difflib.get_close_matches(metrics, names, n=_NEAREST, cutoff=0.4)
-    return MetricNotFoundError(
-        f"no metric matches {metrics!r}",
-        hint=f"the nearest are {', '.join(map(repr, near))}" if near else "",
-    )
-
-
-def _thinned(run: Run, keep: Callable[[str], bool]) -> BundleRun:
+def _part(run: Run, keep: Callable[[str], bool] | None) -> BundleRun | CopiedRun:
+    """Return a run with the keys that are kept; None keeps all."""
+    redacted = markers_in(run, keep)
+    if keep is None:
+        return CopiedRun(run=run, redacted=redacted)
     return BundleRun(
         info=run.info,
         coverage=run.coverage,
         batches=lambda: (select_keys(batch, keep) for batch in run.batches()),
         system=run.system_table(),
         files=tuple(run.files.values()),
+        redacted=redacted,
     )

@@ -1,6 +1,6 @@
 from .audit import Audit as Audit
 from .audit import audit_bundle as audit_bundle
-from .audit import earlier_markers as earlier_markers
+from .audit import markers_in as markers_in
 from .patterns import KINDS as KINDS
 from .patterns import SECRETS as SECRETS
 from .redact import Redaction as Redaction

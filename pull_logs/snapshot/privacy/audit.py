@@ -1,13 +1,10 @@
-"""Find what should not be shared in a bundle: every text of every run, looked at once.
+"""Find secrets and personal data in a bundle.
 
-Texts are names, notes, tags, the nested documents, the string columns of
-histories and the text files among those that a run logged (`filetexts`); numbers, keys, run paths and the API's host are not looked at. Which
-columns hold text the footer tells, so a history of numbers costs a footer; of
-a text column each distinct value is looked at once, and only where a cheap
-search over the whole column gives a reason to.
-
-`Scrubber` does it for one run. It finds and it replaces in one walk, so that
-what is removed (`redaction`) is what was found.
+Every text of every run is looked through once: the name, notes and tags, the nested documents, the string
+columns of histories, and the text files that the run logged (see `file_scrubber`). Numbers, keys, run paths and
+the host of the API are not looked at. The footer of a history says which columns hold text, so a history of
+numbers costs no more than reading its footer. Each distinct value of a text column is looked at once, and only
+if a cheap search over the column finds a reason to.
 """
 
 from __future__ import annotations
@@ -26,16 +23,35 @@ from pull_logs.snapshot.read import Bundle, Run, open_bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunAudit:
+    """What was found in one run.
+
+    Attributes:
+        findings: The findings, by location and kind.
+        in_histories: Whether there are findings in its history or its system metrics.
+        earlier: The number of markers of each kind that the run has.
+        markers: The number of markers of each kind that the run has once the findings are replaced.
+        unread: The names of its files that are text too long to be looked through.
+    """
+
+    findings: tuple[Finding, ...]
+    in_histories: bool
+    earlier: Mapping[str, int]
+    markers: Mapping[str, int]
+    unread: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What `audit_bundle` found.
+    """What was found in a bundle.
 
     Attributes:
         path: The bundle.
-        bundle_id: Its id.
-        runs: How many runs it has.
-        findings: By run in path order, then by place and kind.
-        redacted: What was removed earlier: how many markers of each kind there are.
-        unread: The files that are text too long to be looked at, each with its run.
+        bundle_id: The id of the bundle.
+        runs: The number of its runs.
+        findings: The findings, by run, location and kind.
+        redacted: The number of markers of each kind, which earlier redactions left.
+        unread: The files that are text too long to be looked through, each as its run and its name.
     """
 
     path: str
@@ -47,98 +63,98 @@ class Audit:
 
     @property
     def secrets(self) -> int:
-        """How many findings are secrets."""
+        """The number of findings that are secrets."""
         return sum(finding.secret for finding in self.findings)
 
     @property
     def personal(self) -> int:
-        """How many findings are personal data."""
+        """The number of findings that are personal data."""
         return len(self.findings) - self.secrets
 
 
-def audit_run(run: Run, scrubber: Scrubber) -> bool:
-    """Look through all of a run; returns whether its histories have anything to remove.
-
-    Raises:
-        BundleDamagedError: The run is damaged.
-    """
-    scrubber.info(run.info)
-    before = scrubber.findings
-    columns = run.text_columns()
-    if columns:
-        try:
-            for batch in run.batches(columns):
-                scrubber.batch(batch, "history")
-        except DataError as exc:
-            raise _damaged(run, exc) from exc
-    if run.system_text_columns():
-        system = run.system_table()
-        if system is not None:
-            scrubber.batch(system, "system")
-    in_histories = len(scrubber.findings) > len(before)
-    scrub_files(run, scrubber)
-    return in_histories
-
-
-def earlier_markers(run: Run, keep: Callable[[str], bool] | None = None) -> Counter[str]:
-    """Per kind, the markers in a run of a bundle that says that something was removed from it; else nothing.
-
-    Args:
-        run: The run.
-        keep: Which keys of its history count; all when None.
-
-    Raises:
-        BundleDamagedError: The run is damaged.
-    """
-    scrubber = Scrubber(str(run.path), kinds=())
-    if run.bundle_redacted:
-        if keep is None:
-            audit_run(run, scrubber)
-        else:
-            scrubber.info(run.info)
-            for batch in run.batches():
-                scrubber.batch(select_keys(batch, keep), "history")
-            if (system := run.system_table()) is not None:
-                scrubber.batch(system, "system")
-            scrub_files(run, scrubber)
-    return scrubber.earlier
-
-
-def _damaged(run: Run, exc: DataError) -> BundleDamagedError:
-    return BundleDamagedError(
-        f"the history of run {str(run.path)!r} is damaged: {exc.message}", path=str(run.path)
-    )
-
-
 def audit_bundle(bundle: Bundle | str | os.PathLike[str], *, kinds: Iterable[str] = KINDS) -> Audit:
-    """Find what should not be shared in a bundle.
+    """Find secrets and personal data in a bundle.
 
     Args:
-        bundle: An open bundle, a file, or the folder that one was unzipped to.
-        kinds: The kinds to look for, of `sensitive.KINDS`.
+        bundle: An open bundle, a bundle file, or the folder of an unzipped bundle.
+        kinds: The kinds to look for, of `KINDS`.
 
     Raises:
-        FileMissingError: Nothing can be read there.
-        BundleDamagedError: It is damaged.
-        UnsafeFileError: It is not a bundle, or holds what no bundle holds.
+        FileMissingError: The file does not exist or cannot be read.
+        BundleDamagedError: The bundle is damaged.
+        UnsafeFileError: The file is not a bundle, or has members that no bundle has.
     """
     if not isinstance(bundle, Bundle):
         with open_bundle(bundle) as opened:
             return audit_bundle(opened, kinds=kinds)
-    findings: list[Finding] = []
-    earlier: Counter[str] = Counter()
-    unread: list[tuple[str, str]] = []
-    for run in bundle.runs():
-        scrubber = Scrubber(str(run.path), kinds=kinds)
-        audit_run(run, scrubber)
-        unread += [(str(run.path), name) for name in scrubber.unread]
-        findings += scrubber.findings
-        earlier += scrubber.earlier
+    kinds = frozenset(kinds)
+    audits = [(str(run.path), audit_run(run, kinds=kinds)) for run in bundle.runs()]
+    redacted: Counter[str] = Counter()
+    for _, audit in audits:
+        redacted.update(audit.earlier)
     return Audit(
         path=str(bundle.path),
         bundle_id=bundle.bundle_id,
         runs=len(bundle),
-        findings=tuple(findings),
-        redacted=dict(sorted(earlier.items())),
-        unread=tuple(unread),
+        findings=tuple(finding for _, audit in audits for finding in audit.findings),
+        redacted=dict(sorted(redacted.items())),
+        unread=tuple((run, name) for run, audit in audits for name in audit.unread),
     )
+
+
+def audit_run(run: Run, *, kinds: Iterable[str] = KINDS) -> RunAudit:
+    """Find secrets and personal data in a run.
+
+    Args:
+        run: The run.
+        kinds: The kinds to look for, of `KINDS`.
+
+    Raises:
+        BundleDamagedError: The run is damaged.
+    """
+    scrubber = Scrubber(str(run.path), kinds=kinds)
+    scrubber.info(run.info)
+    in_facts = len(scrubber.findings)
+    if columns := run.text_columns():
+        try:
+            for batch in run.batches(columns):
+                scrubber.batch(batch, "history")
+        except DataError as exc:
+            raise BundleDamagedError(
+                f"the history of run {str(run.path)!r} is damaged: {exc.message}", path=str(run.path)
+            ) from exc
+    if run.system_text_columns() and (system := run.system_table()) is not None:
+        scrubber.batch(system, "system")
+    in_histories = len(scrubber.findings) > in_facts
+    unread = scrub_files(run, scrubber).unread
+    return RunAudit(
+        findings=scrubber.findings,
+        in_histories=in_histories,
+        earlier=scrubber.earlier,
+        markers=scrubber.markers,
+        unread=unread,
+    )
+
+
+def markers_in(run: Run, keep: Callable[[str], bool] | None = None) -> Mapping[str, int]:
+    """Count the markers of each kind in a run; a run of a bundle without redactions has none.
+
+    Args:
+        run: The run.
+        keep: Whether a key of its history counts; None counts all.
+
+    Raises:
+        BundleDamagedError: The run is damaged.
+    """
+    if not run.bundle_redacted:
+        return {}
+    if keep is None:
+        return audit_run(run, kinds=()).earlier
+    scrubber = Scrubber(str(run.path), kinds=())
+    scrubber.info(run.info)
+    for batch in run.batches():
+        scrubber.batch(select_keys(batch, keep), "history")
+    if (system := run.system_table()) is not None:
+        scrubber.batch(system, "system")
+    scrub_files(run, scrubber)
+    return scrubber.earlier

@@ -1,13 +1,12 @@
-"""What in a text should not be shared: secrets by their shape or by the key they stand under, and personal data.
+"""Find secrets and personal data in a text, by the shape of the text or by the key that it is stored under.
 
-Both sides of a mistake are costly: what is missed leaks, and what is flagged
-without need teaches people to look away. So a shape has to be one that its
-issuer chose (`hf_...`, `AKIA...`, a PEM block), or the key has to say what the
-value is (`api_key`, `password`). Forty hex digits alone are a git commit far
-more often than a W&B key, and pass.
+Both kinds of mistakes are costly: what is missed leaks, and needless findings teach people to ignore all of them.
+So a shape counts only if its issuer chose it to be recognizable (`hf_...`, `AKIA...`, a PEM block), or if the
+key says what the value is (`api_key`, `password`). Forty hexadecimal digits alone are far more often a git
+commit than a W&B key, and are not reported.
 
-Text is looked at between markers (`[redacted: api-key]`), never across one, so
-that what was removed once is not found again.
+The text between markers (`[redacted: api-key]`) is searched, never across one, so what was replaced once is not
+found again.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 SECRETS = ("private-key", "api-key", "jwt", "bearer-token", "password", "secret", "signed-url")
-"""Kinds of findings that let somebody in."""
+"""Kinds of findings that give access to something."""
 
 PERSONAL = ("email", "home-path", "user-name", "host-name", "ip-address")
-"""Kinds of findings that tell who or where somebody is."""
+"""Kinds of findings that identify a person, an account or a machine."""
 
 KINDS = (*SECRETS, *PERSONAL)
 
@@ -32,21 +31,23 @@ MARKER = re.compile(r"\[redacted: (" + "|".join(KINDS) + r")\]")
 
 HINT = (
     r"(?i)@|://|home|users|private key|sk-|hf_|api_org_|akia|asia|gh[pousr]_|github_pat_|glpat-|aiza|ya29"
-    r"|gocspx|xox[abeoprs]-|xapp-|slack|npm_|pypi-|[sr]k_live|dapi|eyj|bearer|local-|wandb|pass|pwd|secret|token|key"
-    r"|credential|auth|cookie|sas|login|user|host|node|\d\.\d{1,3}\.\d{1,3}\.\d|[0-9a-f:]:[0-9a-f:]+:|\[redacted: "
+    r"|gocspx|xox[abeoprs]-|xapp-|slack|npm_|pypi-|[sr]k_live|dapi|eyj|bearer|local-|wandb|pass|pwd|secret"
+    r"|token|key|credential|auth|cookie|sas|login|user|host|node|\d\.\d{1,3}\.\d{1,3}\.\d"
+    r"|[0-9a-f:]:[0-9a-f:]+:|\[redacted: "
 )
-"""A regular expression (RE2 too) that holds for every text, and every JSON text, that has a finding or marker."""
+"""A regular expression, also valid for RE2, that matches every text and JSON text with a finding or a marker."""
 
 TEXT_HINT = (
     r"(?i)\[redacted: |private key|wandb_v\d_|wandb login |local-[0-9a-f]{40}|sk-[a-z0-9_-]{20}|hf_[a-z0-9]{30}"
     r"|api_org_|a[ks]ia[0-9a-z]{16}|gh[pousr]_[a-z0-9]{36}|github_pat_|glpat-|aiza[\w-]{35}|ya29\.|gocspx-"
-    r"|xox[abeoprs]-|xapp-|hooks\.slack|npm_[a-z0-9]{36}|pypi-[\w-]{40}|[sr]k_live_|dapi[0-9a-f]{32}|eyj[\w-]{8,}\.eyj"
-    r"|authorization|(?:bearer|password)\W|://[^\s/@]+@|://[^\s?]+\?|[\w.%+-]@[a-z0-9.-]+\.[a-z]{2}|[/\\](?:home|users)[/\\]"
+    r"|xox[abeoprs]-|xapp-|hooks\.slack|npm_[a-z0-9]{36}|pypi-[\w-]{40}|[sr]k_live_|dapi[0-9a-f]{32}"
+    r"|eyj[\w-]{8,}\.eyj|authorization|(?:bearer|password)\W|://[^\s/@]+@|://[^\s?]+\?"
+    r"|[\w.%+-]@[a-z0-9.-]+\.[a-z]{2}|[/\\](?:home|users)[/\\]"
     r"|(?:password|passwd|passphrase|pwd|secret|token|key|credentials?|auth|cookie)[\"']?\s*[=:]"
     r"|--[\w.-]*(?:password|passwd|passphrase|pwd|secret|token|key|credentials?|auth|cookie)[\"']?\W"
     r"|\d\.\d{1,3}\.\d{1,3}\.\d|[0-9a-f]::|::[0-9a-f]|(?:[0-9a-f]{1,4}:){7}"
 )
-"""The same for texts under a key that says nothing of them: fewer are worth a look, and it takes 15 us each."""
+"""The same for texts whose key does not describe them. It matches fewer texts; searching one takes 15 us."""
 
 _VENDORS = (
     r"wandb_v\d_[A-Za-z0-9_-]{20,}",
@@ -143,11 +144,11 @@ _EXAMPLE = re.compile(r"(?:.*\.)?example\.(?:com|org|net)|.*\.(?:example|invalid
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of a text that should not be shared.
+    """A part of a text that is a secret or personal data.
 
     Attributes:
-        start: Offset of its first character.
-        end: Offset behind its last one.
+        start: The offset of its first character.
+        end: The offset after its last character.
         kind: One of `KINDS`.
     """
 
@@ -157,16 +158,16 @@ class Span:
 
 
 def marker(kind: str) -> str:
-    """What stands where something of that kind was removed."""
+    """Return the marker that replaces a finding of a kind."""
     return f"[redacted: {kind}]"
 
 
 def key_kind(name: str, *, machine: bool = False) -> str | None:
-    """What the value under a key is by the key's name: `password`, `secret`, `host-name`, `user-name`, or None.
+    """Return the kind of a value by its key: `password`, `secret`, `host-name`, `user-name`, or None.
 
     Args:
-        name: The key alone, in any of the usual spellings (`apiKey`, `API_KEY`, `--api-key`).
-        machine: Whether it stands in a document that tells of the machine, where `host` and `user` are names.
+        name: The last key, in any of the usual spellings (`apiKey`, `API_KEY`, `--api-key`).
+        machine: Whether the document describes a machine, so that `host` and `user` are names.
     """
     words = _spelled(name)
     if _PASSWORD_NAME.search(words):
@@ -183,11 +184,11 @@ def key_kind(name: str, *, machine: bool = False) -> str | None:
 def find_spans(
     text: str, *, key: str = "", machine: bool = False, kinds: Collection[str] = KINDS
 ) -> list[Span]:
-    """What in a text should not be shared, in the order of its place, without overlaps.
+    """Return the secrets and personal data in a text, in order and without overlaps.
 
     Args:
-        text: Any text.
-        key: The key that it stands under, or an empty string.
+        text: The text.
+        key: The key that the text is stored under, or an empty string.
         machine: As for `key_kind`.
         kinds: The kinds to look for.
     """
@@ -198,24 +199,26 @@ def find_spans(
         if end > start:
             segment = text[start:end]
             named = key_kind(key, machine=machine) if key else None
-            found_here = _candidates(segment, key, named, goes_on=start > 0)
-            wanted = (span for span in found_here if span.kind in kinds)
-            found += [Span(span.start + start, span.end + start, span.kind) for span in _apart(wanted)]
+            candidates = _candidates(segment, key, named, after_marker=start > 0)
+            wanted = (span for span in candidates if span.kind in kinds)
+            found += [
+                Span(span.start + start, span.end + start, span.kind) for span in _without_overlaps(wanted)
+            ]
         start = end if mark is None else mark.end()
     return found
 
 
 def redact_text(text: str, *, key: str = "", machine: bool = False, kinds: Collection[str] = KINDS) -> str:
-    """The text with a marker in place of everything that `find_spans` finds, until it finds nothing."""
+    """Replace everything that `find_spans` finds by markers, until it finds nothing."""
     while spans := find_spans(text, key=key, machine=machine, kinds=kinds):
-        # Every turn replaces characters outside of markers, so their number falls until there is nothing to find.
+        # Each pass replaces characters outside of markers, so their number decreases and the loop ends.
         for span in reversed(spans):
             text = text[: span.start] + marker(span.kind) + text[span.end :]
     return text
 
 
 def masked(text: str, kind: str) -> str:
-    """A hint at what was found that does not give it away: never more than a prefix that its issuer made public."""
+    """Return a masked form of a finding: at most a prefix that is public, because its issuer chose it."""
     if kind in SECRETS:
         shown = text[:4] if kind == "api-key" and len(text) >= 16 else ""
         return f"{shown}*** ({len(text)} characters)"
@@ -224,27 +227,27 @@ def masked(text: str, kind: str) -> str:
     return f"{text[:1] if len(text) > 2 else ''}***"
 
 
-def _apart(candidates: Iterator[Span]) -> list[Span]:
-    """Those of them that do not overlap, in the order of their places; the earlier of two stays."""
+def _without_overlaps(candidates: Iterator[Span]) -> list[Span]:
+    """Leave out each candidate that overlaps an earlier one, and sort the others by their start."""
     taken: list[Span] = []
     for span in candidates:
-        place = bisect_left(taken, span.start, key=lambda other: other.start)
-        free = (place == 0 or taken[place - 1].end <= span.start) and (
-            place == len(taken) or span.end <= taken[place].start
+        index = bisect_left(taken, span.start, key=lambda other: other.start)
+        free = (index == 0 or taken[index - 1].end <= span.start) and (
+            index == len(taken) or span.end <= taken[index].start
         )
         if span.start < span.end and free:
-            taken.insert(place, span)
+            taken.insert(index, span)
     return taken
 
 
-def _candidates(text: str, key: str, named: str | None, *, goes_on: bool) -> Iterator[Span]:
-    """Whatever a rule holds for in a text without markers, secrets first.
+def _candidates(text: str, key: str, named: str | None, *, after_marker: bool) -> Iterator[Span]:
+    """Return everything that a rule finds in a text without markers, secrets first.
 
     Args:
         text: The text.
-        key: The key that it stands under.
-        named: What that key tells of it.
-        goes_on: Whether a marker stands before the text, so that a path at its start is the rest of one.
+        key: The key that the text is stored under.
+        named: The kind of the value, by its key.
+        after_marker: Whether a marker precedes the text, so that a path at its start is the rest of one.
     """
     for rule in _ISSUED:
         yield from _matches(text, rule)
@@ -258,7 +261,7 @@ def _candidates(text: str, key: str, named: str | None, *, goes_on: bool) -> Ite
             yield Span(*found.span(3), kind)
     yield from _matches(text, _MAILBOX)
     for found in _HOME.finditer(text):
-        if not (goes_on and found.start() == 0) and _is_person(found[found.lastindex or 0]):
+        if not (after_marker and found.start() == 0) and _is_person(found[found.lastindex or 0]):
             yield Span(*found.span(found.lastindex or 0), "home-path")
     if not _VERSION_NAME.search(_spelled(key)):
         for rule in _MACHINES:
@@ -272,12 +275,12 @@ def _matches(text: str, rule: _Rule) -> Iterator[Span]:
 
 
 def _spelled(name: str) -> str:
-    """A key in small letters, its words joined by underscores."""
+    """Return a key in lower case, with its words joined by underscores."""
     return "_".join(word.lower() for word in _WORDS.findall(name))
 
 
 def _inline_kind(name: str, between: str, value: str) -> str | None:
-    """What `name=value`, `name: value` or `--name value` inside a text tells of the value."""
+    """Return the kind of the value in `name=value`, `name: value` or `--name value` inside a text."""
     if not between.strip() and not name.startswith("-"):
         return None
     kind = key_kind(name)
@@ -288,7 +291,7 @@ def _inline_kind(name: str, between: str, value: str) -> str | None:
 
 
 def _varied(found: re.Match[str]) -> bool:
-    """Whether a key is no placeholder (`sk-xxxx...`) and no word in a long name."""
+    """Return whether an API key is neither a placeholder (`sk-xxxx...`) nor a word in a long name."""
     value = found[0]
     return len(set(value)) >= 8 and any(char.isdigit() or char.isupper() for char in value)
 
@@ -298,7 +301,7 @@ def _is_password(value: str) -> bool:
 
 
 def _is_secret(value: str) -> bool:
-    """Whether a value under a secret's name looks made by chance, rather than the name of something."""
+    """Return whether a value under the name of a secret looks random, and not like the name of something."""
     return (
         _SECRET_VALUE.fullmatch(value) is not None
         and not value.startswith(_PATH_START)
@@ -311,7 +314,7 @@ def _is_secret(value: str) -> bool:
 
 
 def _entropy(value: str) -> float:
-    """Bits a character, by how often each occurs."""
+    """Return the entropy in bits per character, from the frequency of each character."""
     size = len(value)
     return -sum(count / size * math.log2(count / size) for count in Counter(value).values())
 
@@ -347,7 +350,7 @@ def _is_mailbox(found: re.Match[str]) -> bool:
 
 
 def _is_address(found: re.Match[str]) -> bool:
-    """Whether it is the address of a machine, and not a version or one that every machine has."""
+    """Return whether it is the address of a machine, and neither a version nor one that every machine has."""
     text = found[0]
     try:
         address = ipaddress.ip_address(text)
@@ -363,7 +366,13 @@ def _is_address(found: re.Match[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """A shape, of which the last group is what counts, and what else has to hold for a match of it."""
+    """A kind of finding with a recognizable shape.
+
+    Attributes:
+        kind: One of `KINDS`.
+        pattern: The shape; its last group is the finding.
+        accepts: Returns whether a match is a finding.
+    """
 
     kind: str
     pattern: re.Pattern[str]

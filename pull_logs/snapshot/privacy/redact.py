@@ -1,98 +1,85 @@
-"""A bundle without what should not be shared: what `auditing` finds, replaced by markers, and sealed anew.
+"""Make a copy of a bundle in which markers replace secrets and personal data.
 
-What was removed depends on the bundle alone, so the same bundle gives the same
-bytes, and a bundle that nothing is found in gives itself. Runs without findings
-are copied byte for byte. Text files that a run logged lose what is found in them too
-(JSON and YAML are then written anew, in canonical order); text that is too long to be
-looked at is left out, and told; other files stay as they are. The manifest says how many markers of each kind the
-bundle holds.
+What `audit` finds is replaced. What is removed depends on the bundle alone, so the same bundle gives the same
+bytes, and a bundle without findings gives itself. Runs without findings are copied byte for byte. In text files
+that a run logged, findings are replaced too, and JSON and YAML files are then written in canonical form; text
+files that are too long to be looked through are left out and reported; other files are copied. The manifest
+says how many markers of each kind the bundle holds.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
-from pull_logs.snapshot.privacy.audit import audit_run
+from pull_logs.snapshot.privacy.audit import RunAudit, audit_run
 from pull_logs.snapshot.privacy.file_scrubber import scrub_files
 from pull_logs.snapshot.privacy.patterns import KINDS
 from pull_logs.snapshot.privacy.scrubber import Finding, Scrubber
-from pull_logs.snapshot.read import Bundle, Run, open_bundle
-from pull_logs.snapshot.write import BundleRun, SealReport, write_bundle
+from pull_logs.snapshot.read import Run, open_bundle
+from pull_logs.snapshot.write import BundleRun, CopiedRun, SealReport, write_bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redaction:
-    """What `redact_bundle` did.
+    """A redacted bundle.
 
     Attributes:
-        seal: The bundle it made.
-        findings: What it removed.
-        redacted: The markers in the bundle, as its manifest tells them.
-        left_out: The files that are text too long to be looked at, each with its run.
+        seal: The new bundle.
+        findings: What was replaced.
+        redacted: The number of markers of each kind in the new bundle, as its manifest says.
+        left_out: The files that are text too long to be looked through, each as its run and its name.
     """
 
     seal: SealReport
     findings: tuple[Finding, ...]
-    redacted: dict[str, int]
+    redacted: Mapping[str, int]
     left_out: tuple[tuple[str, str], ...] = ()
 
 
 def redact_bundle(
     bundle: str | os.PathLike[str], out: str | os.PathLike[str], *, kinds: Iterable[str] = KINDS
 ) -> Redaction:
-    """Make a bundle of another one, with markers in place of what `audit_bundle` finds in it.
+    """Make a copy of a bundle with markers in place of what `audit_bundle` finds in it.
 
     Args:
-        bundle: A file, or the folder that one was unzipped to.
-        out: The bundle to write; it may be `bundle` itself. There is the old file or the new one, whenever
-            this is interrupted.
-        kinds: The kinds to remove, of `sensitive.KINDS`.
+        bundle: A bundle file, or the folder of an unzipped bundle.
+        out: The bundle to write; it may be `bundle` itself. If this is interrupted, there is either the old
+            file or the new one.
+        kinds: The kinds to replace, of `KINDS`.
 
     Raises:
-        FileMissingError: Nothing can be read there, or the folder of `out` does not exist.
+        FileMissingError: The file does not exist or cannot be read, or the folder of `out` does not exist.
         BundleDamagedError: The bundle is damaged.
-        UnsafeFileError: It is not a bundle, or holds what no bundle holds.
-        PullLogsError: The disk is full or does not take the file.
+        UnsafeFileError: The file is not a bundle, or has members that no bundle has.
+        PullLogsError: The disk is full, or the file cannot be written.
     """
-    findings: list[Finding] = []
-    markers: Counter[str] = Counter()
-    left_out: list[tuple[str, str]] = []
+    kinds = frozenset(kinds)
     with open_bundle(bundle) as opened:
-        runs = _scrubbed_runs(opened, frozenset(kinds), findings, markers, left_out)
-        report = write_bundle(Path(out), runs, redacted=markers, metrics=opened.manifest.metrics)
+        audits = [(run, audit_run(run, kinds=kinds)) for run in opened.runs()]
+        runs = (_redacted(run, audit, kinds) for run, audit in audits)
+        report = write_bundle(Path(out), runs, metrics=opened.manifest.metrics)
+    markers: Counter[str] = Counter()
+    for _, audit in audits:
+        markers.update(audit.markers)
     return Redaction(
         seal=report,
-        findings=tuple(findings),
+        findings=tuple(finding for _, audit in audits for finding in audit.findings),
         redacted=dict(sorted(markers.items())),
-        left_out=tuple(left_out),
+        left_out=tuple((str(run.path), name) for run, audit in audits for name in audit.unread),
     )
 
 
-def _scrubbed_runs(
-    bundle: Bundle,
-    kinds: frozenset[str],
-    findings: list[Finding],
-    markers: Counter[str],
-    left_out: list[tuple[str, str]],
-) -> Iterator[BundleRun | Run]:
-    """The runs of a bundle without what was found in them, which is told in the last three arguments."""
-    for run in bundle.runs():
-        scrubber = Scrubber(str(run.path), kinds=kinds)
-        in_history = audit_run(run, scrubber)
-        findings += scrubber.findings
-        markers += scrubber.markers
-        left_out += [(str(run.path), name) for name in scrubber.unread]
-        clean = not scrubber.findings and not scrubber.unread
-        yield run if clean else _scrubbed(run, kinds, in_history=in_history)
+def _redacted(run: Run, audit: RunAudit, kinds: frozenset[str]) -> BundleRun | CopiedRun:
+    """Return a run without what was found in it; without findings, the run is copied."""
+    if not audit.findings and not audit.unread:
+        return CopiedRun(run=run, redacted=audit.markers)
 
-
-def _scrubbed(run: Run, kinds: frozenset[str], *, in_history: bool) -> BundleRun:
     def scrubber() -> Scrubber:
         return Scrubber(str(run.path), kinds=kinds)
 
@@ -105,7 +92,8 @@ def _scrubbed(run: Run, kinds: frozenset[str], *, in_history: bool) -> BundleRun
     return BundleRun(
         info=scrubber().info(run.info),
         coverage=run.coverage,
-        batches=batches if in_history else run.batches,
+        batches=batches if audit.in_histories else run.batches,
         system=system,
-        files=scrub_files(run, scrubber()),
+        files=scrub_files(run, scrubber()).files,
+        redacted=audit.markers,
     )

@@ -1,4 +1,4 @@
-"""Reading a bundle: the bundle, its runs and files, data frames, and verification."""
+"""Reading a bundle: the bundle, its index, runs and files, data frames, and verification."""
 
 from lazy_loader import attach_stub
 

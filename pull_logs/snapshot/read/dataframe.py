@@ -1,4 +1,4 @@
-"""A batch as a pandas frame: what `Run.history` gives."""
+"""Batches as pandas data frames, for `Run.history`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from pull_logs.rows.arrays import flat
 from pull_logs.rows.batches import RESIDUAL, residual_rows
 from pull_logs.rows.canonical import STEP
-from pull_logs.rows.cells import flat
+
+_ALONE = 16_384
+"""Rows up to which one thread makes a frame sooner than several, which have to be told what to do."""
 
 
 def to_frame(table: pa.Table, columns: Collection[str] | None = None) -> pd.DataFrame:
-    """A column per key, `_step` first, with the kinds of cells that `Run.history` tells.
+    """Return a data frame with one column per key, `_step` first; `Run.history` describes the types.
 
     Args:
-        table: The batch, the residual column among its columns where the history has one.
+        table: The batch, including the residual column where the history has one.
         columns: The keys wanted besides `_step`; all when None.
     """
     typed = table.select([name for name in table.column_names if name != RESIDUAL])
@@ -26,7 +29,7 @@ def to_frame(table: pa.Table, columns: Collection[str] | None = None) -> pd.Data
         if columns is None or name == STEP or name in columns:
             held = table.column(name).to_pylist() if name in typed.column_names else [None] * len(table)
             series[name] = pd.Series([cells.get(row, value) for row, value in enumerate(held)], dtype=object)
-    frame = typed.to_pandas()
+    frame = typed.to_pandas(use_threads=len(typed) > _ALONE)
     if not series:
         return frame
     order = [STEP, *sorted({*typed.column_names, *series} - {STEP})]
@@ -38,7 +41,7 @@ def _columns(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
 
 
 def _is_sparse(column: pa.ChunkedArray) -> bool:
-    """Whether these are integers, some of them missing: Arrow would make floats of them."""
+    """Return whether these are integers, some of them missing: Arrow would convert them to floats."""
     return bool(column.type == pa.int64() and column.null_count)
 
 
@@ -47,7 +50,7 @@ def _wide_integers(column: pa.ChunkedArray) -> pd.Series:
 
 
 def _residual_cells(table: pa.Table) -> Mapping[str, Mapping[int, Any]]:
-    """The cells of the residual column: key, then row, then value."""
+    """Return the cells of the residual column: key, then row, then value."""
     cells: dict[str, dict[int, Any]] = {}
     if RESIDUAL in table.column_names:
         for row, _, members in residual_rows(flat(table.column(RESIDUAL))):

@@ -1,16 +1,16 @@
-"""The histories of two stored runs, walked through side by side."""
+"""Compare the histories of two stored runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from pull_logs.errors import BundleDamagedError, DataError
-from pull_logs.rows.diff import Window, compare_histories
+from pull_logs.rows.diff import HistoryDiff, compare_histories
 from pull_logs.snapshot.read.run import Run
 
 
-def walk_runs(old: Run, new: Run) -> Iterator[Window]:
-    """Walk through the histories of two runs at once, as `compare_histories` does.
+def walk_runs(old: Run, new: Run) -> Iterator[HistoryDiff]:
+    """Compare the histories of two runs as `compare_histories` does.
 
     Raises:
         BundleDamagedError: A bundle is damaged.

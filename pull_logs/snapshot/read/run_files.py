@@ -1,8 +1,7 @@
-"""The files that a run of a bundle logged: `output.log`, a config, images, whatever was pulled with it."""
+"""The files that a run of a bundle logged: `output.log`, configs, images and others."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,22 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from pull_logs.errors import BundleDamagedError, FileMissingError
+from pull_logs.snapshot.disk import disk_errors
+from pull_logs.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from pull_logs.snapshot.format import Container, FileRecord, FileResource, MemberFile
 
-_NEAREST = 5
 _Default = TypeVar("_Default")
 
 
 class RunFile:
     """A file that a run logged; the bundle has to stay open.
 
-    Its name is untrusted text. `save` takes a path of the caller's own, and nothing is ever written to one
-    that the name says.
+    Its name is untrusted text and is never used as a path: `save` takes a path from the caller.
 
     Attributes:
-        record: What is known of it.
+        record: Its name, size, hashes and media type.
     """
 
     __slots__ = ("_container", "_member", "record")
@@ -54,29 +53,29 @@ class RunFile:
 
     @property
     def md5(self) -> str:
-        """The MD5 of its bytes in hex, which is what W&B tells of its files."""
+        """The MD5 of its bytes in hex, which W&B reports for its files."""
         return self.record.md5
 
     @property
     def mediatype(self) -> str | None:
-        """What W&B said that it is, `text/plain`; None if it did not say."""
+        """Its media type according to W&B, `text/plain`; None if W&B reported none."""
         return self.record.mediatype
 
     def read(self) -> bytes:
-        """All its bytes, checked against their hash.
+        """Return all its bytes, checked against their hash.
 
         Raises:
-            BundleDamagedError: They are not what they were.
+            BundleDamagedError: They are not those that were written.
         """
         data = b"".join(self.chunks())
         self._check(hashlib.sha256(data).hexdigest())
         return data
 
     def check(self) -> None:
-        """Read it once, a part at a time.
+        """Check its hash, reading it once in parts.
 
         Raises:
-            BundleDamagedError: Its bytes are not what they were.
+            BundleDamagedError: Its bytes are not those that were written.
         """
         digest = hashlib.sha256()
         for chunk in self.chunks():
@@ -84,14 +83,12 @@ class RunFile:
         self._check(digest.hexdigest())
 
     def save(self, path: Path | str) -> None:
-        """Write it to a file of that path, which gets its name when every byte is there and checked.
+        """Write it to a file, which gets its name once all bytes are written and checked.
 
         Raises:
-            BundleDamagedError: Its bytes are not what they were; nothing is left.
-            PullLogsError: The disk is full or does not take it.
+            BundleDamagedError: Its bytes are not those in the manifest; no file is left.
+            PullLogsError: The disk is full or the file cannot be written.
         """
-        from pull_logs.snapshot.disk import disk_errors
-
         path = Path(path)
         temp = path.with_name(f".saving-{secrets.token_hex(8)}")
         digest = hashlib.sha256()
@@ -108,15 +105,15 @@ class RunFile:
                 raise
 
     def open(self) -> MemberFile:
-        """Its bytes as a seekable file, **not checked**: see `check`.
+        """Return its bytes as a seekable file, **not checked**: see `check`.
 
         Raises:
-            BundleDamagedError: It is not there any more.
+            BundleDamagedError: It no longer exists.
         """
         return self._container.open(self._member)
 
     def chunks(self) -> Iterator[bytes]:
-        """Its bytes, a part at a time, **not checked**: see `check`."""
+        """Iterate over its bytes in parts, **not checked**: see `check`."""
         with self.open() as file:
             file.expect(lambda: [(0, self.size)])
             yield from file.chunks()
@@ -141,18 +138,16 @@ class RunFiles(Mapping[str, RunFile]):
         self._run = run
 
     def __getitem__(self, name: str) -> RunFile:
-        """The file of that name.
+        """Return the file with this name.
 
         Raises:
-            FileMissingError: The bundle has none.
+            FileMissingError: The run has no such file.
         """
         if name in self._files:
             return self._files[name]
-        near = difflib.get_close_matches(name, self._files, n=_NEAREST, cutoff=0.4)
-        listed = ", ".join(map(repr, near))
         raise FileMissingError(
             f"run {self._run!r} has no file {name!r}",
-            hint=f"the nearest are {listed}" if near else "`pull-logs fetch --files` pulls files",
+            hint=did_you_mean(name, self._files, otherwise="`pull-logs fetch --files` pulls files"),
         )
 
     @overload
@@ -160,7 +155,7 @@ class RunFiles(Mapping[str, RunFile]):
     @overload
     def get(self, key: str, default: _Default) -> RunFile | _Default: ...
     def get(self, key: str, default: object = None) -> object:
-        """The file of that name, or `default` if there is none."""
+        """Return the file with this name, or `default` if there is none."""
         return self._files.get(key, default)
 
     def __contains__(self, name: object) -> bool:

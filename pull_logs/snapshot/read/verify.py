@@ -1,10 +1,9 @@
-"""Check every byte of a bundle, and say where it is damaged.
+"""Check every byte of a bundle, and locate damage.
 
-A bundle has no byte that is not told elsewhere: the ZIP's fields are fixed or
-in the directory twice, each file's SHA-256 is in the manifest, the manifest's in
-its digest, and both in a checksum of the ZIP. So whatever flips is found, and
-named: the member, or "container"; in a history the run, the column and the
-bytes.
+Every byte of a bundle can be checked: the ZIP's fields are fixed or stored twice, each file's SHA-256 is in
+the manifest, the manifest's is in its digest, and both have a checksum in the ZIP. So every changed bit is
+found and located: by the member, or as "container"; in a history by run, column and byte range. See
+docs/bundle-format.md, "What a reader checks".
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from itertools import chain
 from pathlib import Path
 
 from pull_logs.errors import BundleDamagedError, DamageError, DataError, FormatTooNewError
+from pull_logs.rows.hashing import rows_hash
 from pull_logs.snapshot.format import (
     DIGEST,
     FORMAT,
@@ -38,27 +38,28 @@ from pull_logs.snapshot.format import (
     parse_manifest,
     read_batches,
     render_digest,
-    rows_hash,
     run_of_member,
+    sha256,
 )
-from pull_logs.snapshot.read.bundle import Bundle, check_members
+from pull_logs.snapshot.read.bundle import Bundle
+from pull_logs.snapshot.read.index import load_index
 
 CONTAINER = "container"
-"""What a damage names as its member when it is not in one of the files."""
+"""The member of damage that is not in one of the files."""
 
 _THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
-    """A place where a bundle is not as it was written.
+    """A part of a bundle that is not as it was written.
 
     Attributes:
         member: The file inside, or "container".
-        reason: What is wrong, one sentence.
-        run: `entity/project/run_id` when the file is a run's.
-        column: The column of its history, where it could be told.
-        byte_range: First byte and the one behind the last, counted in the member, where it could be told.
+        reason: What is wrong, in one sentence.
+        run: `entity/project/run_id` of the run that the file belongs to, if any.
+        column: The column of its history, where it is known.
+        byte_range: Offsets in the member of the first byte and past the last, where they are known.
     """
 
     member: str
@@ -70,13 +71,13 @@ class Damage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """What was checked, and what was found.
+    """The result of a check.
 
     Attributes:
         path: The bundle.
         members: Files that were checked.
-        bytes: Their bytes.
-        damages: Nothing, when the bundle is as it was written.
+        bytes: Bytes of these files.
+        damages: What is damaged; empty when the bundle is as it was written.
     """
 
     path: Path
@@ -90,12 +91,11 @@ def verify_bundle(path: str | os.PathLike[str], *, deep: bool = True) -> VerifyR
 
     Args:
         path: The bundle.
-        deep: Decode the histories as well and compare their rows hashes and the content id: whether the
-            manifest tells the truth about what the files mean.
+        deep: Also decode the histories and compare their rows hashes and the content id with the manifest.
 
     Raises:
-        FileMissingError: Nothing can be read there.
-        FormatTooNewError: It is of a version after this one.
+        FileMissingError: There is no readable file or folder.
+        FormatTooNewError: The bundle has a later format version.
     """
     path = Path(path)
     try:
@@ -103,7 +103,7 @@ def verify_bundle(path: str | os.PathLike[str], *, deep: bool = True) -> VerifyR
     except FormatTooNewError:
         raise
     except DamageError as exc:
-        return VerifyReport(path=path, members=0, bytes=0, damages=(_told(exc),))
+        return VerifyReport(path=path, members=0, bytes=0, damages=(_damage(exc),))
     try:
         damages = tuple(_damages(container, deep=deep))
     finally:
@@ -113,7 +113,7 @@ def verify_bundle(path: str | os.PathLike[str], *, deep: bool = True) -> VerifyR
     )
 
 
-def _told(error: DamageError) -> Damage:
+def _damage(error: DamageError) -> Damage:
     member = error.member if isinstance(error, BundleDamagedError) and error.member else CONTAINER
     return Damage(member=member, reason=error.message, run=run_of_member(member))
 
@@ -125,33 +125,32 @@ def _damages(container: Container, *, deep: bool) -> Iterator[Damage]:
     with ThreadPoolExecutor(_THREADS) as pool:
         names = [name for name in container.sizes if name not in (MANIFEST, DIGEST)]
         checks = pool.map(lambda name: _check_member(container, name, resources.get(name), deep=deep), names)
-        members = [_by_known_name(damage, resources) for damage in chain.from_iterable(checks)]
+        members = [_with_known_member(damage, resources) for damage in chain.from_iterable(checks)]
     yield from members
     if manifest is None or found or members:
         return
     try:
-        check_members(container, manifest)
-        yield from _check_index(container, manifest, deep=deep)
+        yield from _check_index(container, deep=deep)
     except DamageError as exc:
-        yield _told(exc)
+        yield _damage(exc)
 
 
-def _by_known_name(damage: Damage, known: Collection[str]) -> Damage:
-    """The damage; the container's where a damaged directory names a file, and so a run, that there is not."""
+def _with_known_member(damage: Damage, known: Collection[str]) -> Damage:
+    """Attribute damage to the container if a damaged directory names a file that the manifest does not."""
     if not known or damage.member == FORMAT or damage.member in known:
         return damage
     return replace(damage, member=CONTAINER, run=None)
 
 
 def _read_manifest(container: Container) -> tuple[Manifest | None, list[Damage]]:
-    """The manifest, if it can be trusted, and what is wrong with it and its digest."""
+    """Return the manifest, if it can be trusted, and what is wrong with it and its digest."""
     found = []
     data = {}
     for name in (MANIFEST, DIGEST):
         try:
             data[name] = container.read(name, limit=MAX_MANIFEST)
         except DamageError as exc:
-            found.append(_told(exc))
+            found.append(_damage(exc))
             continue
         if not _checksum_holds(container, name, zlib.crc32(data[name])):
             found.append(Damage(member=name, reason=f"{name} does not have its checksum"))
@@ -163,61 +162,74 @@ def _read_manifest(container: Container) -> tuple[Manifest | None, list[Damage]]
     try:
         return parse_manifest(data[MANIFEST], path=str(container.path), members=container.sizes), []
     except DamageError as exc:
-        return None, [_told(exc)]
+        return None, [_damage(exc)]
 
 
 def _checksum_holds(container: Container, name: str, crc: int) -> bool:
-    """Whether the ZIP has that checksum for a member; a folder has none."""
+    """Return whether the ZIP has this checksum for a member; a folder has none."""
     return not isinstance(container, ZipContainer) or container.entries[name].crc == crc
 
 
 def _check_member(
     container: Container, name: str, resource: Resource | FileResource | None, *, deep: bool
 ) -> list[Damage]:
-    """What is wrong with a member that is not the manifest; without a manifest its checksum is all there is."""
+    """Return what is wrong with a member other than the manifest.
+
+    Args:
+        container: The bundle.
+        name: The member.
+        resource: Its entry of the manifest; without one only its checksum in the ZIP is compared.
+        deep: Whether to decode a history.
+    """
     try:
         with container.open(name) as file:
-            crc, digest, md5 = 0, hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-            for chunk in file.chunks():
-                crc = zlib.crc32(chunk, crc)
-                digest.update(chunk)
-                if isinstance(resource, FileResource):
-                    md5.update(chunk)
-            whole = _checksum_holds(container, name, crc)
-            if resource is not None:
-                told = resource.record if isinstance(resource, FileResource) else resource
-                whole = whole and told.hash == f"sha256:{digest.hexdigest()}"
-                whole = whole and told.bytes == file.size()
-            if isinstance(resource, FileResource):
-                whole = whole and resource.record.md5 == md5.hexdigest()
-                resource = None
-            if name == FORMAT:
-                whole = whole and container.read(FORMAT, limit=len(FORMAT_BYTES)) == FORMAT_BYTES
-            if not whole:
-                return list(_locate(file, name, resource))
-            return _check_rows(file, resource) if deep and resource and resource.rows_hash else []
+            if not _bytes_are_right(container, name, file, resource):
+                parquet = None if isinstance(resource, FileResource) else resource
+                return list(_locate(file, name, parquet))
+            if deep and isinstance(resource, Resource) and resource.rows_hash:
+                return _check_rows(file, resource)
+            return []
     except DamageError as exc:
-        return [replace(_told(exc), member=name, run=run_of_member(name))]
+        return [replace(_damage(exc), member=name, run=run_of_member(name))]
+
+
+def _bytes_are_right(
+    container: Container, name: str, file: MemberFile, resource: Resource | FileResource | None
+) -> bool:
+    """Compare the bytes of a member with all that is known about them."""
+    logged = isinstance(resource, FileResource)
+    crc, digest, md5 = 0, hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    for chunk in file.chunks():
+        crc = zlib.crc32(chunk, crc)
+        digest.update(chunk)
+        if logged:
+            md5.update(chunk)
+    if not _checksum_holds(container, name, crc):
+        return False
+    if name == FORMAT and container.read(FORMAT, limit=len(FORMAT_BYTES)) != FORMAT_BYTES:
+        return False
+    if resource is None:
+        return True
+    expected = resource.record if isinstance(resource, FileResource) else resource
+    return (
+        expected.hash == f"sha256:{digest.hexdigest()}"
+        and expected.bytes == file.size()
+        and (not isinstance(resource, FileResource) or resource.record.md5 == md5.hexdigest())
+    )
 
 
 def _locate(file: MemberFile, name: str, resource: Resource | None) -> Iterator[Damage]:
-    """Where a member is damaged, as far as its own checksums tell."""
+    """Locate the damage in a member, as exactly as its own checksums allow."""
     run = run_of_member(name)
-    short = name.rsplit("/", 1)[-1]
-    where = f"{short} of run {run!r}" if run else name
+    where = f"{name.rsplit('/', 1)[-1]} of run {run!r}" if run else name
     unknown = Damage(member=name, reason=f"{where} does not have its hash", run=run)
     if run is None or resource is None or resource.bytes != file.size():
         yield unknown
         return
     start = resource.bytes - resource.footer_bytes
     footer = file.read_at(start, resource.footer_bytes)
-    if f"sha256:{hashlib.sha256(footer).hexdigest()}" != resource.footer_hash:
-        yield Damage(
-            member=name,
-            reason=f"the footer of {where} is damaged",
-            run=run,
-            byte_range=(start, resource.bytes),
-        )
+    if sha256(footer) != resource.footer_hash:
+        yield replace(unknown, reason=f"the footer of {where} is damaged", byte_range=(start, resource.bytes))
         return
     chunks = damaged_chunks(file, footer=footer)
     for chunk in chunks:
@@ -233,7 +245,7 @@ def _locate(file: MemberFile, name: str, resource: Resource | None) -> Iterator[
 
 
 def _check_rows(file: MemberFile, resource: Resource) -> list[Damage]:
-    """Whether a whole file means what the manifest says."""
+    """Compare the rows of a file whose bytes are right with the rows hash in the manifest."""
     run = run_of_member(resource.path)
     try:
         found = rows_hash(read_batches(file, expected_rows=resource.rows))
@@ -246,11 +258,11 @@ def _check_rows(file: MemberFile, resource: Resource) -> list[Damage]:
     return [Damage(member=resource.path, reason=reason, run=run)]
 
 
-def _check_index(container: Container, manifest: Manifest, *, deep: bool) -> Iterable[Damage]:
-    """Whether `runs.parquet` and the manifest fit together, once every byte is known to be right."""
-    bundle = Bundle(container)
+def _check_index(container: Container, *, deep: bool) -> Iterable[Damage]:
+    """Check that the parts of the index agree, once every byte is known to be right."""
+    bundle = Bundle(container, load_index(container))
     if not deep:
         return
     found = content_id((run.info, run.rows_hash) for run in bundle.runs())
-    if found != manifest.content_id:
+    if found != bundle.content_id:
         yield Damage(member=RUNS, reason="the content is not that of the content id")

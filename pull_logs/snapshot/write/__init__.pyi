@@ -1,6 +1,7 @@
 from .folder_lock import FolderLock as FolderLock
-from .seal import BundleRun as BundleRun
 from .seal import SealReport as SealReport
 from .seal import write_bundle as write_bundle
 from .spool import Spool as Spool
+from .stored_run import BundleRun as BundleRun
+from .stored_run import CopiedRun as CopiedRun
 from .stored_run import StoredRun as StoredRun

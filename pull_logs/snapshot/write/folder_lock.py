@@ -1,65 +1,58 @@
-"""A lock on a folder that the system gives back when its holder dies, however it dies."""
+"""A lock on a folder, which the operating system releases when the process that holds it ends for any reason."""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from pull_logs.errors import UsageError
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
-
 
 class FolderLock:
-    """Holds the file `lock` in a folder for itself.
+    """Holds the file `lock` in a folder.
+
+    `filelock` takes the lock, on Windows as well, and closes it in processes that were forked meanwhile. What
+    it does not do is done here: it does not record who holds a lock, so the process id is in `lock.pid`; and it
+    gives up, rather than try again, when the last holder removed the folder at the moment of the attempt.
 
     Raises:
-        UsageError: Another process, or another part of this one, holds it.
+        UsageError: Another process, or another part of this one, holds the lock.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "lock"
-        self._file = self._acquire(folder)
-
-    def _acquire(self, folder: Path) -> int:
-        while True:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                _lock(file)
-            except OSError as exc:
-                holder = os.pread(file, 32, 1).decode("ascii", "replace") if hasattr(os, "pread") else ""
-                os.close(file)
-                who = f"process {holder}" if holder else "another process"
-                raise UsageError(
-                    f"{str(folder)!r} is in use by {who}", hint="wait for it to end, or choose another name"
-                ) from exc
-            if self._is_ours(file):
-                # The first byte is the one that Windows locks, so others read from the second on.
-                os.ftruncate(file, 0)
-                os.write(file, b" " + str(os.getpid()).encode())
-                return file
-            os.close(file)  # its last holder removed the folder while we waited for the lock
-
-    def _is_ours(self, file: int) -> bool:
+        self._holder = folder / "lock.pid"
+        # The lock may be released by another thread than the one that took it.
+        self._lock = FileLock(folder / "lock", timeout=0, mode=0o600, thread_local=False)
+        self._acquire(folder)
         try:
-            return os.path.samestat(os.fstat(file), self._path.stat())
-        except FileNotFoundError:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            return False
+            self._holder.write_text(str(os.getpid()), encoding="ascii")
+        except BaseException:
+            self.release()
+            raise
+
+    def _acquire(self, folder: Path) -> None:
+        while True:
+            try:
+                self._lock.acquire()
+            except Timeout as exc:
+                if not Path(self._lock.lock_file).exists():
+                    continue
+                raise UsageError(
+                    f"{str(folder)!r} is in use by {self._holder_name()}",
+                    hint="wait for it to end, or choose another name",
+                ) from exc
+            return
+
+    def _holder_name(self) -> str:
+        try:
+            return f"process {int(self._holder.read_text(encoding='ascii'))}"
+        except (OSError, ValueError):
+            return "another process"
 
     def release(self) -> None:
-        """Let others have it."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-
-def _lock(file: int) -> None:
-    if sys.platform == "win32":
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        """Let others take the lock; releasing it again does nothing."""
+        if self._lock.is_locked:
+            self._holder.unlink(missing_ok=True)
+            self._lock.release()

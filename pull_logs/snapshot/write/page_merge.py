@@ -1,9 +1,9 @@
-"""Frames that overlap into frames that do not, in bounded memory.
+"""Merge the pages of a run whose steps overlap, in bounded memory.
 
-What overlaps nothing stays where it is. What overlaps is merged a range of
-steps at a time, by the law of `merging`, and lies in a scratch file then: so it
-is merged once, though it is read twice. All rows of a step are in one range, so
-the rows are those of a merge of everything at once.
+A frame that overlaps no other one is used as it is. Frames that overlap are merged one range of steps at a
+time, by the rules of `pull_logs.rows.merge`, and the result is written to a scratch file: a run is encoded in
+two passes, and this way it is merged only once. All rows of a step are in one range, so the result is the same
+as that of merging everything at once.
 """
 
 from __future__ import annotations
@@ -15,51 +15,50 @@ import numpy as np
 import pyarrow as pa
 
 from pull_logs.rows.batches import steps_of
-from pull_logs.rows.canonical import Lane
-from pull_logs.rows.merge import LanedBatch, merge_batches
-from pull_logs.snapshot.write.page_file import Frame, write_frames
+from pull_logs.rows.merge import Lane, LanedBatch, merge_batches
+from pull_logs.snapshot.write.page_file import PageFrame, write_frames
 
 RANGE_BYTES = 16 << 20
-"""What the rows of a range take in memory, about; merging takes a few times that."""
+"""The approximate size in memory of the rows of one range; merging takes a few times as much."""
 
-HELD_BYTES = 64 << 20
-"""What frames that reach into the next range may take until then; the others are loaded again."""
+CACHE_BYTES = 64 << 20
+"""The most memory for frames that are needed again for the next range; the others are loaded again."""
 
 
-def settle_frames(frames: Sequence[Frame], scratch: Path) -> list[Frame]:
-    """Frames with the same rows, one per step, in step order.
+def settle_frames(frames: Sequence[PageFrame], scratch: Path) -> list[PageFrame]:
+    """Return frames that hold the same rows, merged to one row per step, in step order.
 
     Args:
-        frames: Of one history, in any order, each in step order; their steps may overlap.
-        scratch: A file to be, for the rows of frames that overlap.
+        frames: The frames of one history, in any order, each in step order; their steps may overlap.
+        scratch: A new file, for the rows of frames that overlap.
 
     Raises:
         BundleDamagedError: A frame is damaged.
-        DataError: A residual column is not what a batch may hold.
-        OSError: The disk does not take it.
+        DataError: A residual column holds what a batch may not hold.
+        OSError: The file cannot be written.
     """
-    settled: list[Frame] = []
+    settled: list[PageFrame] = []
     with scratch.open("wb") as out:
         for cluster in _clusters(frames):
             if len(cluster) == 1 and cluster[0].distinct:
                 settled += cluster
                 continue
-            for batch in _sweep(cluster):
+            for batch in _merge(cluster):
                 settled += write_frames(out, scratch, Lane.LIVE, batch, key="merged")
     return settled
 
 
-def _reach(frame: Frame) -> tuple[int, int]:
-    """The first and the last step of a frame that has rows."""
+def _step_range(frame: PageFrame) -> tuple[int, int]:
+    """Return the first and the last step of a frame that has rows."""
     return frame.marks[0], frame.last if frame.last is not None else frame.marks[-1]
 
 
-def _clusters(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
-    """Frames whose steps overlap, together; frames without rows are left out."""
-    cluster: list[Frame] = []
+def _clusters(frames: Sequence[PageFrame]) -> Iterator[list[PageFrame]]:
+    """Group frames whose steps overlap; frames without rows are left out."""
+    cluster: list[PageFrame] = []
     end = 0
-    for frame in sorted((frame for frame in frames if frame.rows), key=_reach):
-        first, last = _reach(frame)
+    for frame in sorted((frame for frame in frames if frame.rows), key=_step_range):
+        first, last = _step_range(frame)
         if cluster and first > end:
             yield cluster
             cluster = []
@@ -69,20 +68,20 @@ def _clusters(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
         yield cluster
 
 
-def _sweep(cluster: Sequence[Frame]) -> Iterator[pa.Table]:
-    """The rows of a cluster, one per step, in step order."""
-    shelf = _Shelf()
+def _merge(cluster: Sequence[PageFrame]) -> Iterator[pa.Table]:
+    """Merge the rows of a cluster to one row per step, in step order."""
+    cache = _FrameCache()
     waiting = list(reversed(cluster))
-    active: list[Frame] = []
+    active: list[PageFrame] = []
     for low, high in _ranges(cluster):
         while waiting and waiting[-1].marks[0] <= high:
             active.append(waiting.pop())
-        yield from merge_batches([LanedBatch(frame.lane, shelf.part(frame, low, high)) for frame in active])
-        active = [frame for frame in active if _reach(frame)[1] > high]
+        yield from merge_batches([LanedBatch(frame.lane, cache.rows(frame, low, high)) for frame in active])
+        active = [frame for frame in active if _step_range(frame)[1] > high]
 
 
-def _ranges(cluster: Sequence[Frame]) -> Iterator[tuple[int, int]]:
-    """First and last step of each range: together all steps of the cluster, none in two of them."""
+def _ranges(cluster: Sequence[PageFrame]) -> Iterator[tuple[int, int]]:
+    """Divide the steps of a cluster into ranges, each given by its first and last step."""
     marks = sorted((mark, frame.weight // len(frame.marks)) for frame in cluster for mark in frame.marks)
     low, weight = marks[0][0], 0
     for mark, share in marks:
@@ -90,19 +89,19 @@ def _ranges(cluster: Sequence[Frame]) -> Iterator[tuple[int, int]]:
             yield low, mark - 1
             low, weight = mark, 0
         weight += share
-    yield low, max(_reach(frame)[1] for frame in cluster)
+    yield low, max(_step_range(frame)[1] for frame in cluster)
 
 
-class _Shelf:
-    """Loads frames, and holds some of those that will be asked for again."""
+class _FrameCache:
+    """Loads frames, and keeps those in memory that the next range needs again."""
 
     def __init__(self) -> None:
-        self._held: dict[int, pa.Table] = {}
+        self._tables: dict[int, pa.Table] = {}
         self._weight = 0
 
-    def part(self, frame: Frame, low: int, high: int) -> pa.Table:
-        """The rows of a frame with `low <= step <= high`; ranges are asked for in ascending order."""
-        table = self._held.pop(frame.start, None)
+    def rows(self, frame: PageFrame, low: int, high: int) -> pa.Table:
+        """Return the rows with `low <= step <= high`; the ranges of a frame are read in ascending order."""
+        table = self._tables.pop(frame.start, None)
         if table is None:
             table = frame.load()
         else:
@@ -110,10 +109,10 @@ class _Shelf:
         steps = steps_of(table)
         start, end = int(np.searchsorted(steps, low)), int(np.searchsorted(steps, high, "right"))
         part = table.slice(start, end - start)
-        if _reach(frame)[1] > high:
-            if self._weight + frame.weight > HELD_BYTES:
-                # A copy: a slice would keep all of the frame in memory.
+        if _step_range(frame)[1] > high:
+            if self._weight + frame.weight > CACHE_BYTES:
+                # A copy: a slice would keep the complete frame in memory.
                 return part.take(pa.array(np.arange(part.num_rows)))
-            self._held[frame.start] = table
+            self._tables[frame.start] = table
             self._weight += frame.weight
         return part

@@ -1,25 +1,24 @@
-"""From finished runs to a bundle: the one place where a bundle's file comes to be.
+"""Make a bundle from runs.
 
-A bundle is written beside its name, flushed to disk, checked, and only then
-given the name; killed at any instant, there is the old file or the new one.
-What it holds depends on the runs alone, not on the order in which they came.
+A bundle is written to a temporary file in the same file system, flushed to the disk and verified before it gets
+its name. If the process is killed at any moment, there is either the old file or the new one. The bytes depend
+on the runs alone, not on the order in which they are given.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from threading import Event, Lock
 
-import pyarrow as pa
-
 from pull_logs.errors import BundleDamagedError, UsageError
-from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.runs import RunPath
 from pull_logs.snapshot.disk import disk_errors, sync_file, sync_folder
 from pull_logs.snapshot.format import (
     DIGEST,
@@ -34,7 +33,6 @@ from pull_logs.snapshot.format import (
     ContentHasher,
     Encoded,
     FileResource,
-    FileSource,
     Manifest,
     Resource,
     RunRow,
@@ -47,45 +45,38 @@ from pull_logs.snapshot.format import (
     render_manifest,
     sha256,
 )
-from pull_logs.snapshot.read import Run, verify_bundle
-from pull_logs.snapshot.write.stored_run import Batches, StoredRun, copy_run, store_run
+from pull_logs.snapshot.read import verify_bundle
+from pull_logs.snapshot.write.stored_run import (
+    BundleRun,
+    CopiedRun,
+    EncodedRun,
+    StoredRun,
+    copy_run,
+    store_run,
+)
+
+__all__ = ["BundleRun", "SealReport", "seal_runs", "write_bundle"]
 
 _THREADS = min(4, os.cpu_count() or 1)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BundleRun:
-    """A run to put into a bundle.
-
-    Attributes:
-        info: Its facts.
-        coverage: What of it arrived.
-        batches: Gives its rows in step order, one row a step, as batches; called twice, in any thread.
-        system: Its system metrics as one system batch.
-        files: The files that it logged.
-    """
-
-    info: RunInfo
-    coverage: Coverage
-    batches: Batches
-    system: pa.Table | None = None
-    files: Sequence[FileSource] = ()
+Source = BundleRun | CopiedRun | EncodedRun
+"""A run to encode, a run to copy with some changes, or a run of a bundle to copy as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealReport:
-    """A sealed bundle.
+    """A new bundle.
 
     Attributes:
-        path: Where it is.
-        bytes: Its size.
-        runs: Its runs.
-        rows: Rows of all histories together.
-        bundle_id: SHA-256 of its manifest, `sha256:<hex>`.
-        content_id: The identity of its content, whichever writer encoded it.
-        incomplete: The runs that are not whole, and why.
-        files: Files that runs logged.
-        file_bytes: Their bytes together.
+        path: The file.
+        bytes: The size of the file.
+        runs: The number of runs.
+        rows: The number of rows of all histories.
+        bundle_id: SHA-256 of the manifest, `sha256:<hex>`.
+        content_id: The identity of the content, which does not depend on the library that encoded it.
+        incomplete: The runs that are incomplete, each with the reason.
+        files: The number of files that the runs logged.
+        file_bytes: The total size of these files.
     """
 
     path: Path
@@ -99,95 +90,74 @@ class SealReport:
     file_bytes: int = 0
 
 
-def write_bundle(
-    out: Path,
-    runs: Iterable[BundleRun | Run],
-    *,
-    redacted: Mapping[str, int] | None = None,
-    metrics: str | None = None,
-) -> SealReport:
-    """Make a bundle of runs that are at hand; runs of another bundle are copied byte for byte.
+def write_bundle(out: Path, runs: Iterable[Source], *, metrics: str | None = None) -> SealReport:
+    """Make a bundle of runs; runs of another bundle are copied byte for byte.
 
     Args:
-        out: The bundle's name.
-        runs: The runs, in any order; asked for one at a time, in other threads than the caller's.
-        redacted: How many markers of each kind they hold, for the manifest; read when all runs have come, so
-            that what gives them may count on the way.
-        metrics: Which metrics were kept, for the manifest; None for all.
+        out: The bundle.
+        runs: The runs, in any order. They are taken from the iterable one at a time, in other threads.
+        metrics: The regular expression of the metrics that were kept, for the manifest; None for all.
 
     Raises:
-        UsageError: Two runs have one path.
-        DataError: A value cannot be kept.
-        PullLogsError: The disk is full or does not take the file.
+        UsageError: Two runs have the same path.
+        DataError: A value cannot be stored.
+        PullLogsError: The disk is full, or the file cannot be written.
     """
     with (
         disk_errors(out, hint="free some space and try again; nothing was changed"),
         tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as folder,
     ):
         stored = _store_all(Path(folder), runs)
-        return seal_runs(stored, out=out, temp=Path(folder, "bundle.zip"), redacted=redacted, metrics=metrics)
+        return seal_runs(stored, out=out, temp=Path(folder, "bundle.zip"), metrics=metrics)
 
 
-def _store_all(folder: Path, runs: Iterable[BundleRun | Run]) -> list[StoredRun]:
-    """Encode runs in a few threads, each of which asks for the next run when it has stored one."""
+def _store_all(folder: Path, runs: Iterable[Source]) -> list[StoredRun]:
+    """Store runs in several threads; each takes the next run when it has stored one."""
     source, turn, ended = enumerate(runs), Lock(), Event()
-    stored: list[StoredRun] = []
 
-    def work() -> None:
+    def work() -> list[StoredRun]:
+        stored: list[StoredRun] = []
         try:
             while not ended.is_set():
                 with turn:
                     number, run = next(source, (0, None))
                 if run is None:
-                    return
+                    break
                 stored.append(_store(folder / f"{number}.run", run))
         finally:
             ended.set()
+        return stored
 
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
-            for future in as_completed([pool.submit(work) for _ in range(_THREADS)]):
-                future.result()
+            futures = [pool.submit(work) for _ in range(_THREADS)]
+            return [stored for future in as_completed(futures) for stored in future.result()]
         finally:
             ended.set()
-    return stored
 
 
-def _store(file: Path, run: BundleRun | Run) -> StoredRun:
-    if isinstance(run, Run):
-        return copy_run(file, run, durable=False)
-    return store_run(
-        file,
-        info=run.info,
-        coverage=run.coverage,
-        batches=run.batches,
-        system=run.system,
-        files=run.files,
-        durable=False,
-    )
+def _store(file: Path, run: Source) -> StoredRun:
+    if isinstance(run, BundleRun):
+        return store_run(file, run, durable=False)
+    copied = run if isinstance(run, CopiedRun) else CopiedRun(run=run)
+    return copy_run(file, copied, durable=False)
 
 
 def seal_runs(
-    stored: Iterable[StoredRun],
-    *,
-    out: Path,
-    temp: Path,
-    redacted: Mapping[str, int] | None = None,
-    metrics: str | None = None,
+    stored: Iterable[StoredRun], *, out: Path, temp: Path, metrics: str | None = None
 ) -> SealReport:
-    """Make a bundle of stored runs, check it, and give it its name.
+    """Make a bundle of stored runs, verify it, and give it its name.
 
     Args:
         stored: The runs, in any order.
-        out: The bundle's name.
-        temp: A file to be, on the same file system as `out`.
-        redacted: How many markers of each kind the runs hold, for the manifest.
-        metrics: Which metrics were kept, for the manifest; None for all.
+        out: The bundle.
+        temp: A new file in the same file system as `out`.
+        metrics: The regular expression of the metrics that were kept, for the manifest; None for all.
 
     Raises:
-        UsageError: Two runs have one path.
-        BundleDamagedError: What was written is not what can be read: a stored run or the disk is damaged.
-        OSError: The disk does not take it.
+        UsageError: Two runs have the same path.
+        BundleDamagedError: The file was not written correctly: a stored run or the disk is damaged.
+        OSError: The file cannot be written.
     """
     runs = sorted(stored, key=lambda run: run.path)
     for left, right in pairwise(runs):
@@ -195,12 +165,35 @@ def seal_runs(
             raise UsageError(f"run {str(left.path)!r} is given twice")
     hasher = ContentHasher()
     table = encode_runs(_rows(runs, hasher), sweep_configs=any(run.swept for run in runs))
-    identity = hasher.content_id()
+    content_id = hasher.content_id()
     members = _members(runs)
-    table_resource = _table_resource(table, rows=len(runs))
-    told = _manifest(members, table_resource, content=identity, redacted=redacted or {})
-    manifest = render_manifest(replace(told, metrics=metrics or None))
+    resources, files = _resources(members)
+    manifest = render_manifest(
+        Manifest(
+            content_id=content_id,
+            resources={RUNS: _table_resource(table, rows=len(runs))} | resources,
+            redacted=_redacted(runs),
+            files=files,
+            metrics=metrics or None,
+        )
+    )
     size = _write(temp, table=table, members=members, manifest=manifest)
+    _verify(temp, out)
+    temp.replace(out)
+    sync_folder(out.parent)
+    return _report(out, runs, size=size, bundle_id=sha256(manifest), content_id=content_id)
+
+
+def _redacted(runs: Iterable[StoredRun]) -> Mapping[str, int]:
+    """Count the redaction markers of all runs by kind."""
+    counts: Counter[str] = Counter()
+    for run in runs:
+        counts.update(run.redacted)
+    return counts
+
+
+def _verify(temp: Path, out: Path) -> None:
+    """Wait until a new bundle is on the disk, and verify it meanwhile."""
     with ThreadPoolExecutor(1) as pool:
         durable = pool.submit(sync_file, temp)
         report = verify_bundle(temp, deep=False)
@@ -212,15 +205,18 @@ def seal_runs(
             member=report.damages[0].member,
             hint="remove what was spooled and try again",
         )
-    temp.replace(out)
-    sync_folder(out.parent)
+
+
+def _report(
+    out: Path, runs: Sequence[StoredRun], *, size: int, bundle_id: str, content_id: str
+) -> SealReport:
     return SealReport(
         path=out,
         bytes=size,
         runs=len(runs),
         rows=sum(run.history.rows for run in runs),
-        bundle_id=sha256(manifest),
-        content_id=identity,
+        bundle_id=bundle_id,
+        content_id=content_id,
         incomplete=tuple((run.path, run.coverage.reason) for run in runs if not run.coverage.complete),
         files=sum(len(run.files) for run in runs),
         file_bytes=sum(record.bytes for run in runs for record in run.files),
@@ -228,7 +224,7 @@ def seal_runs(
 
 
 def _rows(runs: Iterable[StoredRun], hasher: ContentHasher) -> Iterator[RunRow]:
-    """The row of each run; on the way it is added to the identity, so that its facts are read once."""
+    """Read the facts of each run for the table of runs, and add them to the content id, so they are read once."""
     for run in runs:
         info = run.info()
         hasher.add(info, run.history.rows_hash)
@@ -243,7 +239,7 @@ def _rows(runs: Iterable[StoredRun], hasher: ContentHasher) -> Iterator[RunRow]:
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A file of a run that is to be in the bundle."""
+    """A member of the bundle that belongs to a run."""
 
     resource: Resource | FileResource
     size: int
@@ -251,7 +247,7 @@ class _Member:
 
 
 def _members(runs: Iterable[StoredRun]) -> dict[str, _Member]:
-    """The files of all runs by their members' names, in the order of a bundle."""
+    """Return the members of all runs by name, in the order of a bundle."""
     by_path = {run.path: run for run in runs}
     members: dict[str, _Member] = {}
     for path, folder in member_folders(by_path).items():
@@ -261,23 +257,24 @@ def _members(runs: Iterable[StoredRun]) -> dict[str, _Member]:
             parts.append((f"{folder}/{SYSTEM}", run.system, run.system_chunks))
         for name, encoded, chunks in parts:
             members[name] = _Member(_resource(name, run, encoded), encoded.bytes, chunks)
-        places = file_members(folder, [record.name for record in run.files]) if run.files else {}
+        names = file_members(folder, [record.name for record in run.files]) if run.files else {}
         for record, chunks in run.file_chunks():
-            name = places[record.name]
+            name = names[record.name]
             members[name] = _Member(FileResource(path=name, record=record), record.bytes, chunks)
     return dict(sorted(members.items()))
 
 
-def _manifest(
-    members: Mapping[str, _Member], table: Resource, *, content: str, redacted: Mapping[str, int]
-) -> Manifest:
-    resources, files = {RUNS: table}, dict[str, list[FileResource]]()
+def _resources(
+    members: Mapping[str, _Member],
+) -> tuple[dict[str, Resource], dict[str, list[FileResource]]]:
+    """Return the resources of the manifest: those of histories by member, those of files by folder."""
+    resources, files = dict[str, Resource](), dict[str, list[FileResource]]()
     for name, member in members.items():
         if isinstance(member.resource, FileResource):
             files.setdefault(folder_of_file(name) or "", []).append(member.resource)
         else:
             resources[name] = member.resource
-    return Manifest(content_id=content, resources=resources, redacted=redacted, files=files)
+    return resources, files
 
 
 def _resource(name: str, run: StoredRun, encoded: Encoded) -> Resource:
@@ -308,7 +305,7 @@ def _table_resource(table: bytes, *, rows: int) -> Resource:
 
 
 def _write(temp: Path, *, table: bytes, members: Mapping[str, _Member], manifest: bytes) -> int:
-    """Write the ZIP; returns its size in bytes."""
+    """Write the ZIP file and return its size in bytes."""
     parts = {FORMAT: FORMAT_BYTES, RUNS: table, MANIFEST: manifest, DIGEST: render_digest(manifest)}
     with temp.open("w+b") as file:
         writer = ContainerWriter(file)

@@ -1,10 +1,9 @@
-"""A finished run on disk, waiting to be sealed into a bundle.
+"""A finished run on disk, before it is sealed into a bundle.
 
-One file holds its Parquet bytes and, behind them, the record that makes them
-usable: so a small run costs one write, one fsync and one rename, and the
-file's name is the mark that it is whole.
+One file holds the Parquet bytes of a run and, after them, the record that describes them. So a small run costs
+one write, one fsync and one rename, and a file that has its final name is complete.
 
-    history.parquet bytes | system.parquet bytes | its files' bytes | record (JSON) | trailer
+    history.parquet | system.parquet | the files that the run logged | record (JSON) | trailer
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ import hashlib
 import io
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO, NotRequired, Protocol, TypedDict
 
 import orjson
 import pyarrow as pa
@@ -41,29 +40,105 @@ from pull_logs.snapshot.format import (
     write_table,
 )
 
-if TYPE_CHECKING:
-    from pull_logs.snapshot.read import Run
-
 Batches = Callable[[], Iterable[pa.Table]]
-"""Gives the batches of a run in step order, anew each time it is called."""
+"""Returns the batches of a run in step order, from the first one on each time it is called."""
 
-_TRAILER = struct.Struct("<Q32s8s")
+_TRAILER = struct.Struct("<Q32s8s")  # size of the record, its SHA-256, magic
 _MAGIC = b"WPL-RUN1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredRun:
-    """A run whose histories are encoded.
+class BundleRun:
+    """A run to encode into a bundle.
 
     Attributes:
-        file: Where it lies.
-        path: The run.
-        coverage: What of it arrived.
-        history: Size, hashes and rows of its `history.parquet`.
-        system: The same of its `system.parquet`, or None without system metrics.
+        info: The facts of the run.
+        coverage: What the server promised and what arrived.
+        batches: Returns the rows as batches in step order, one row per step; called twice, in any thread.
+        system: The system metrics as one system batch.
+        files: The files that the run logged, in any order.
+        redacted: The number of redaction markers of each kind in the run, for the manifest.
+    """
+
+    info: RunInfo
+    coverage: Coverage
+    batches: Batches
+    system: pa.Table | None = None
+    files: Sequence[FileSource] = ()
+    redacted: Mapping[str, int] = field(default_factory=dict)
+
+
+class EncodedRun(Protocol):
+    """A run whose histories are encoded: a run of a bundle."""
+
+    @property
+    def path(self) -> RunPath:
+        """The path of the run."""
+
+    @property
+    def info(self) -> RunInfo:
+        """The facts of the run."""
+
+    @property
+    def coverage(self) -> Coverage:
+        """What the server promised and what arrived."""
+
+    @property
+    def history_encoded(self) -> Encoded:
+        """Size, hashes and number of rows of `history.parquet`."""
+
+    @property
+    def system_encoded(self) -> Encoded | None:
+        """The same for `system.parquet`; None without system metrics."""
+
+    @property
+    def writer(self) -> str:
+        """The library that encoded the histories."""
+
+    @property
+    def files(self) -> Mapping[str, FileSource]:
+        """The files that the run logged, by name."""
+
+    def history_chunks(self) -> Iterator[bytes]:
+        """Return the bytes of `history.parquet` in chunks."""
+
+    def system_chunks(self) -> Iterator[bytes]:
+        """Return the bytes of `system.parquet` in chunks; none without system metrics."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopiedRun:
+    """A run of another bundle, to copy byte for byte.
+
+    Attributes:
+        run: The run.
+        info: Facts that replace those of the run, where only they changed.
+        coverage: A coverage that replaces that of the run.
+        files: Files that replace those of the run.
+        redacted: The number of redaction markers of each kind in the run, for the manifest.
+    """
+
+    run: EncodedRun
+    info: RunInfo | None = None
+    coverage: Coverage | None = None
+    files: Sequence[FileSource] | None = None
+    redacted: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """A run whose encoded histories are in a file of the spool.
+
+    Attributes:
+        file: The file.
+        path: The path of the run.
+        coverage: What the server promised and what arrived.
+        history: Size, hashes and number of rows of its `history.parquet`.
+        system: The same for its `system.parquet`; None without system metrics.
         writer: The library that encoded them.
-        swept: Whether its facts have the config of its sweep.
-        files: The files that it logged, in the order in which their bytes lie.
+        swept: Whether its facts include the config of its sweep.
+        files: The files that it logged, in the order of their bytes.
+        redacted: The number of redaction markers of each kind in it.
     """
 
     file: Path
@@ -72,130 +147,131 @@ class StoredRun:
     history: Encoded
     system: Encoded | None
     writer: str
-    swept: bool = False
-    files: tuple[FileRecord, ...] = ()
+    swept: bool
+    files: tuple[FileRecord, ...]
+    redacted: Mapping[str, int]
 
     def info(self) -> RunInfo:
-        """Its facts, read from the file so that ten thousand configs need not be in memory.
+        """Read its facts from the file, so that the configs of many runs need not be in memory.
 
         Raises:
             BundleDamagedError: The file is damaged.
         """
-        return info_from_fields(_read_record(self.file)["info"])
+        record, _ = _read_record(self.file)
+        return info_from_fields(record["info"])
 
     def history_chunks(self) -> Iterator[bytes]:
-        """The bytes of its `history.parquet`, a part at a time."""
+        """Return the bytes of its `history.parquet` in chunks."""
         return _chunks(self.file, 0, self.history.bytes)
 
     def system_chunks(self) -> Iterator[bytes]:
-        """The bytes of its `system.parquet`, a part at a time."""
+        """Return the bytes of its `system.parquet` in chunks."""
         return _chunks(self.file, self.history.bytes, self.system.bytes if self.system else 0)
 
     def file_chunks(self) -> Iterator[tuple[FileRecord, Callable[[], Iterator[bytes]]]]:
-        """Each of its files, and what gives its bytes a part at a time."""
+        """Return each of its files with a function that returns the bytes in chunks."""
         start = self.history.bytes + (self.system.bytes if self.system else 0)
         for record in self.files:
             yield record, partial(_chunks, self.file, start, record.bytes)
             start += record.bytes
 
 
-def store_run(
-    file: Path,
-    *,
-    info: RunInfo,
-    coverage: Coverage,
-    batches: Batches,
-    system: pa.Table | None = None,
-    files: Sequence[FileSource] = (),
-    durable: bool = True,
-) -> StoredRun:
-    """Encode a run into `file`, whole or not at all. Safe in several threads for several files.
+class _Record(TypedDict):
+    """The JSON object after the bytes of a stored run."""
+
+    info: dict[str, Any]
+    coverage: dict[str, Any]
+    history: dict[str, Any]
+    system: dict[str, Any] | None
+    writer: str
+    files: NotRequired[list[dict[str, Any]]]
+    redacted: NotRequired[dict[str, int]]
+
+
+def store_run(file: Path, run: BundleRun, *, durable: bool = True) -> StoredRun:
+    """Encode a run into a file, which appears only when it is complete.
+
+    Several threads may store runs at once, each into its own file.
 
     Args:
-        file: Its name, when it is whole.
-        info: The run's facts.
-        coverage: What of it arrived.
-        batches: Gives its rows in step order, one row a step; called twice.
-        system: Its system metrics as one system batch.
-        files: The files that it logged, in any order.
-        durable: Whether it has to outlive a loss of power.
+        file: The new file.
+        run: The run.
+        durable: Whether the file has to survive a loss of power.
 
     Raises:
-        DataError: A value cannot be kept, or two files have one name.
-        OSError: The disk does not take it.
+        DataError: A value cannot be stored, or two files of the run have the same name.
+        OSError: The file cannot be written.
     """
-    with _whole_file(file, durable=durable) as out:
-        history = write_table(batches, out)
-        encoded = None
-        if system is not None and system.num_rows:
-            # Parquet's offsets count from the beginning of the sink, so this one needs a sink of its own.
+    with _atomic_file(file, durable=durable) as out:
+        history = write_table(run.batches, out)
+        system = None
+        if run.system is not None and run.system.num_rows:
+            # Offsets in a Parquet file count from the beginning of the sink, so this one needs a sink of its own.
             sink = io.BytesIO()
-            encoded = write_table(lambda: [system], sink, system=True)
+            system = write_table(lambda: [run.system], sink, system=True)
             out.write(sink.getbuffer())
-        kept = _write_files(out, files)
-        record = _record(info, coverage=coverage, history=history, system=encoded, writer=WRITER, files=kept)
-        _finish(out, record)
+        files = _write_files(out, run.files)
+        record = _Record(
+            info=info_fields(run.info),
+            coverage=coverage_fields(run.coverage),
+            history=asdict(history),
+            system=asdict(system) if system else None,
+            writer=WRITER,
+            files=files,
+            redacted=dict(run.redacted),
+        )
+        _write_record(out, record)
     return _stored(file, record)
 
 
-def copy_run(
-    file: Path,
-    run: Run,
-    *,
-    info: RunInfo | None = None,
-    coverage: Coverage | None = None,
-    files: Sequence[FileSource] | None = None,
-    durable: bool = True,
-) -> StoredRun:
-    """Put a run of a bundle into `file` byte for byte, without decoding it.
+def copy_run(file: Path, copied: CopiedRun, *, durable: bool = True) -> StoredRun:
+    """Copy a run of a bundle into a file byte for byte, without decoding it.
 
     Args:
-        file: Its name, when it is whole.
-        run: The run.
-        info: Facts in place of its own, where only they changed.
-        coverage: What was promised of it and arrived, in place of its own.
-        files: Files in place of its own.
-        durable: Whether it has to outlive a loss of power.
+        file: The new file, which appears only when it is complete.
+        copied: The run.
+        durable: Whether the file has to survive a loss of power.
 
     Raises:
         BundleDamagedError: The bundle is damaged.
-        OSError: The disk does not take it.
+        OSError: The file cannot be written.
     """
-    with _whole_file(file, durable=durable) as out:
-        for chunk in run.history_chunks():
-            out.write(chunk)
-        for chunk in run.system_chunks():
-            out.write(chunk)
-        kept = _write_files(out, list(run.files.values()) if files is None else files)
-        record = _record(
-            info or run.info,
-            coverage=coverage or run.coverage,
-            history=run.history_encoded,
-            system=run.system_encoded,
+    run = copied.run
+    with _atomic_file(file, durable=durable) as out:
+        out.writelines(run.history_chunks())
+        out.writelines(run.system_chunks())
+        files = _write_files(out, list(run.files.values()) if copied.files is None else copied.files)
+        system = run.system_encoded
+        record = _Record(
+            info=info_fields(copied.info or run.info),
+            coverage=coverage_fields(copied.coverage or run.coverage),
+            history=asdict(run.history_encoded),
+            system=asdict(system) if system else None,
             writer=run.writer,
-            files=kept,
+            files=files,
+            redacted=dict(copied.redacted),
         )
-        _finish(out, record)
+        _write_record(out, record)
     return _stored(file, record)
 
 
 def read_stored(file: Path) -> StoredRun:
-    """Find again a run that was stored earlier.
+    """Read the description of a run that was stored earlier.
 
     Raises:
-        BundleDamagedError: The file is not whole.
+        BundleDamagedError: The file is incomplete or damaged.
     """
-    record = _read_record(file)
+    record, size = _read_record(file)
     stored = _stored(file, record)
-    told = stored.history.bytes + (stored.system.bytes if stored.system else 0)
-    if told + sum(kept.bytes for kept in stored.files) != record["bytes"]:
+    expected = stored.history.bytes + (stored.system.bytes if stored.system else 0)
+    if expected + sum(kept.bytes for kept in stored.files) != size:
         raise _damaged(file)
     return stored
 
 
 @contextmanager
-def _whole_file(file: Path, *, durable: bool) -> Iterator[BinaryIO]:
-    """A new file that gets its name when everything is on disk, and leaves nothing behind otherwise."""
+def _atomic_file(file: Path, *, durable: bool) -> Iterator[BinaryIO]:
+    """Open a new file that gets its name when it is complete, and is removed after an error."""
     temp = file.with_name(file.name + ".tmp")
     try:
         with temp.open("w+b") as out:
@@ -208,11 +284,11 @@ def _whole_file(file: Path, *, durable: bool) -> Iterator[BinaryIO]:
         raise
 
 
-def _write_files(out: BinaryIO, files: Sequence[FileSource]) -> list[FileRecord]:
-    """Append the bytes of files, in the order of their names.
+def _write_files(out: BinaryIO, files: Sequence[FileSource]) -> list[dict[str, Any]]:
+    """Append the bytes of files in the order of their names, and return their records in that order.
 
     Raises:
-        DataError: Two have one name, or one has another size than it is said to have.
+        DataError: Two files have the same name, or a file does not have the size that its record says.
     """
     sources = {source.record.name: source for source in files}
     records = in_order(source.record for source in files)
@@ -221,34 +297,15 @@ def _write_files(out: BinaryIO, files: Sequence[FileSource]) -> list[FileRecord]
         out.writelines(sources[record.name].chunks())
         if out.tell() - before != record.bytes:
             raise DataError(f"file {record.name!r} has {out.tell() - before} bytes, not {record.bytes}")
-    return records
+    return [asdict(record) for record in records]
 
 
-def _record(
-    info: RunInfo,
-    *,
-    coverage: Coverage,
-    history: Encoded,
-    system: Encoded | None,
-    writer: str,
-    files: Sequence[FileRecord],
-) -> dict[str, Any]:
-    return {
-        "info": info_fields(info),
-        "coverage": coverage_fields(coverage),
-        "history": asdict(history),
-        "system": asdict(system) if system else None,
-        "writer": writer,
-        "files": [asdict(record) for record in files],
-    }
-
-
-def _finish(out: BinaryIO, record: dict[str, Any]) -> None:
+def _write_record(out: BinaryIO, record: _Record) -> None:
     data = orjson.dumps(record)
     out.write(data + _TRAILER.pack(len(data), hashlib.sha256(data).digest(), _MAGIC))
 
 
-def _stored(file: Path, record: dict[str, Any]) -> StoredRun:
+def _stored(file: Path, record: _Record) -> StoredRun:
     info, system = record["info"], record["system"]
     return StoredRun(
         file=file,
@@ -258,12 +315,13 @@ def _stored(file: Path, record: dict[str, Any]) -> StoredRun:
         system=Encoded(**system) if system else None,
         writer=record["writer"],
         swept=SWEEP_CONFIG in info,
-        files=tuple(FileRecord(**kept) for kept in record.get("files", ())),
+        files=tuple(FileRecord(**fields) for fields in record.get("files", ())),
+        redacted=record.get("redacted", {}),
     )
 
 
-def _read_record(file: Path) -> dict[str, Any]:
-    """The record of a stored run, with the number of bytes before it as `bytes`."""
+def _read_record(file: Path) -> tuple[_Record, int]:
+    """Read the record of a stored run, and the number of bytes before it."""
     try:
         with file.open("rb") as source:
             end = source.seek(0, os.SEEK_END) - _TRAILER.size
@@ -277,8 +335,8 @@ def _read_record(file: Path) -> dict[str, Any]:
         raise _damaged(file) from exc
     if hashlib.sha256(data).digest() != digest:
         raise _damaged(file)
-    record: dict[str, Any] = orjson.loads(data)
-    return record | {"bytes": end - size}
+    record: _Record = orjson.loads(data)
+    return record, end - size
 
 
 def _chunks(file: Path, start: int, size: int) -> Iterator[bytes]:
@@ -290,4 +348,4 @@ def _chunks(file: Path, start: int, size: int) -> Iterator[bytes]:
 
 
 def _damaged(file: Path) -> BundleDamagedError:
-    return BundleDamagedError(f"the stored run {str(file)!r} is not whole", path=str(file))
+    return BundleDamagedError(f"the stored run {str(file)!r} is incomplete or damaged", path=str(file))

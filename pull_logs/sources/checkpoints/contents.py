@@ -1,7 +1,7 @@
-"""What a checkpoint file holds by name: of PyTorch's formats, safetensors, JSON and plain pickles.
+"""The contents of a checkpoint file: PyTorch's formats, safetensors, JSON and plain pickles.
 
-No tensor is read and no code in a file is run. A file of tens of gigabytes costs
-its directory and the pickle that describes it.
+No tensor is read and no code in a file is run. Of a file of tens of gigabytes, only its directory and the
+pickle that describes it are read.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pull_logs.sources.checkpoints.pickles import read_pickle
 from pull_logs.sources.checkpoints.safetensors import looks_like_safetensors, read_safetensors_metadata
 
 MAX_TEXT_FILE = 1 << 26
-"""Bytes that a JSON file or a text beside a checkpoint may have; Hugging Face's `Trainer` keeps its log in one."""
+"""The most bytes of a JSON or text file next to a checkpoint; the `Trainer` writes its log to one."""
 
 MAX_INFLATED = 1 << 28
-"""Bytes that a compressed archive member may unpack to."""
+"""The most bytes that a compressed archive member may unpack to."""
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -29,12 +29,12 @@ _BUFFER = 1 << 16
 
 
 def read_contents(path: Path) -> object:
-    """What a file holds by name.
+    """Read the contents of a file.
 
     Raises:
         OSError: It cannot be read.
-        UnsafeFileError: Loading it would run code, or it is larger than the caps.
-        DamageError: It is no checkpoint, or damaged.
+        UnsafeFileError: Loading it would run code, or it exceeds the limits.
+        DamageError: It is not a checkpoint, or is damaged.
     """
     if path.suffix == ".json":
         return read_json(path)
@@ -43,16 +43,16 @@ def read_contents(path: Path) -> object:
 
 
 def read_stream(source: BinaryIO, *, name: str, safetensors: bool = False) -> object:
-    """What a buffered file holds by name.
+    """Read the contents of a buffered file.
 
     Args:
-        source: The file, at its start; it must be able to seek.
-        name: What to call it in an error.
-        safetensors: Whether it is called one, so that a damaged header is told as such.
+        source: The file, at its start; it must be seekable.
+        name: Its name, for errors.
+        safetensors: Whether its name ends in `.safetensors`, so that a damaged header is reported as such.
 
     Raises:
-        UnsafeFileError: Loading it would run code, or it is larger than the caps.
-        DamageError: It is no checkpoint, or damaged.
+        UnsafeFileError: Loading it would run code, or it exceeds the limits.
+        DamageError: It is not a checkpoint, or is damaged.
     """
     start = source.read(16)
     source.seek(0)
@@ -63,17 +63,17 @@ def read_stream(source: BinaryIO, *, name: str, safetensors: bool = False) -> ob
     if start[:1] in (b"\x80", b"}", b"(", b"]", b"c"):
         return _pickle_contents(source, name)
     raise DamageError(
-        f"{name!r} is no checkpoint that can be read",
-        hint="PyTorch and safetensors files are; name the run of another with -r or a sidecar",
+        f"{name!r} is not a checkpoint file of a known format",
+        hint="PyTorch and safetensors files can be read; name the run of another with -r or a sidecar",
     )
 
 
 def read_json(file: Path) -> object:
-    """The value of a JSON file.
+    """Read a JSON file.
 
     Raises:
         OSError: It cannot be read.
-        DamageError: It is no JSON, or too large.
+        DamageError: It is not JSON, or too large.
     """
     try:
         value: object = parse_json(read_text(file))
@@ -83,7 +83,7 @@ def read_json(file: Path) -> object:
 
 
 def read_text(file: Path) -> str:
-    """The text of a file.
+    """Read a text file.
 
     Raises:
         OSError: It cannot be read.
@@ -97,12 +97,12 @@ def read_text(file: Path) -> str:
 
 
 def _archive_contents(source: BinaryIO, name: str) -> object:
-    """The value in the `data.pkl` of a file that `torch.save` wrote."""
+    """Read the `data.pkl` of a file written by `torch.save`."""
     try:
         with zipfile.ZipFile(source) as archive:
             members = [info for info in archive.infolist() if Path(info.filename).name == "data.pkl"]
             if not members:
-                raise DamageError(f"{name!r} is an archive, but none of PyTorch's: it has no data.pkl")
+                raise DamageError(f"{name!r} is an archive, but not one of PyTorch: it has no data.pkl")
             member = min(members, key=lambda info: info.filename.count("/"))
             if member.compress_type != zipfile.ZIP_STORED and member.file_size > MAX_INFLATED:
                 raise UnsafeFileError(
@@ -118,14 +118,14 @@ def _archive_contents(source: BinaryIO, name: str) -> object:
 def _checked_pickle(stream: IO[bytes], name: str) -> object:
     buffered = io.BufferedReader(cast("io.RawIOBase", stream), _BUFFER)
     value = read_pickle(buffered, name=name)
-    # The member's checksum is compared at its end.
+    # The checksum of the member is verified at its end.
     while buffered.read(_BUFFER):
         pass
     return value
 
 
 def _pickle_contents(source: BinaryIO, name: str) -> object:
-    """The value of a plain pickle, or that of PyTorch's old format: magic, protocol, machine, value."""
+    """Read a plain pickle, or PyTorch's old format: magic number, protocol, machine, value."""
     value = read_pickle(source, name=name)
     if value != _LEGACY_MAGIC:
         return value

@@ -1,11 +1,10 @@
-"""What a checkpoint folder of `torch.distributed.checkpoint` holds by name.
+"""The contents of a checkpoint folder of `torch.distributed.checkpoint`.
 
-FSDP, torchtitan and others save into a folder: `.metadata`, a pickle that says
-where each value of the state dict lies, and `__RANK_N.distcp` files with the
-values (`torch.distributed.checkpoint.filesystem`, `.metadata`). Nested dicts are
-flat there; `planner_data` has the path of each flat name. A value that is no
-tensor is a small file of `torch.save`'s inside a `.distcp`; of these only the
-ones whose names may tell the run or the step are read.
+FSDP, torchtitan and others save to a folder: `.metadata`, a pickle with the location of each value of the
+state dict, and `__RANK_N.distcp` files with the values (`torch.distributed.checkpoint.filesystem`,
+`.metadata`). Nested dicts are flattened; `planner_data` has the path of each flat name. A value that is not a
+tensor is a small `torch.save` file inside a `.distcp` file; of these, only values whose keys may name the run
+or the step are read.
 """
 
 from __future__ import annotations
@@ -16,28 +15,29 @@ from pathlib import Path
 from typing import Any
 
 from pull_logs.errors import DamageError
+from pull_logs.sources.checkpoints.calls import Inert
 from pull_logs.sources.checkpoints.contents import read_stream
-from pull_logs.sources.checkpoints.pickles import Inert, read_pickle
-from pull_logs.sources.checkpoints.run_keys import TOLD_KEYS
+from pull_logs.sources.checkpoints.pickles import read_pickle
+from pull_logs.sources.checkpoints.run_keys import RUN_KEYS
 
 METADATA = ".metadata"
 
 MAX_VALUE = 1 << 20
-"""Bytes of a value that is worth reading."""
+"""The most bytes of a value that is read."""
 
 MAX_VALUES = 200
 MAX_LEVELS = 5
-"""Levels of a name below which nobody writes a run: the state of an optimizer is deeper."""
+"""The most levels of a key that is read: the state of an optimizer is deeper."""
 
 
 def read_distributed(folder: Path, *, key: str | None = None) -> object:
-    """The values of a folder that may tell its run or its step, nested as they were saved.
+    """Read the values of a folder that may name its run or its step, nested as they were saved.
 
-    Values that are there but are not read, tensors among them, stand as None.
+    Values that are not read, tensors among them, are None.
 
     Args:
         folder: The folder with the `.metadata`.
-        key: A key that the user named, levels joined by dots; its value is read too.
+        key: The key that names the run, levels joined by dots, if the user gave one; its value is read too.
 
     Raises:
         OSError: A file cannot be read.
@@ -47,32 +47,32 @@ def read_distributed(folder: Path, *, key: str | None = None) -> object:
     name = str(folder / METADATA)
     with (folder / METADATA).open("rb") as source:
         state = _state(read_pickle(source, name=name))
-    places = state.get("storage_data")
-    if not isinstance(places, dict):
-        raise DamageError(f"{name!r} does not say where its values are")
+    locations = state.get("storage_data")
+    if not isinstance(locations, dict):
+        raise DamageError(f"{name!r} has no locations of values")
     kinds, paths = _dict(state.get("state_dict_metadata")), _dict(state.get("planner_data"))
     root: dict[object, object] = {}
     wanted: list[tuple[tuple[object, ...], Mapping[object, object]]] = []
-    for flat, place in _named(places):
+    for flat, location in _named(locations):
         path = paths.get(flat)
         levels = path if isinstance(path, tuple) and path else tuple(flat.split("."))
         _put(root, levels, None)
-        if _is_bytes(kinds.get(flat)) and _may_tell(levels, key):
-            wanted.append((levels, place))
+        if _is_bytes(kinds.get(flat)) and _may_name_run(levels, key):
+            wanted.append((levels, location))
     wanted.sort(key=lambda item: len(item[0]))
-    for levels, place in wanted[:MAX_VALUES]:
-        data = _value(folder, place)
+    for levels, location in wanted[:MAX_VALUES]:
+        data = _value(folder, location)
         if data is not None:
             _put(root, levels, read_stream(io.BytesIO(data), name=f"{folder}:{'.'.join(map(str, levels))}"))
     return root
 
 
-def _named(places: Mapping[object, object]) -> Iterator[tuple[str, Mapping[object, object]]]:
-    """The flat name of each value and where it lies; the keys are `MetadataIndex` objects."""
-    for index, place in places.items():
+def _named(locations: Mapping[object, object]) -> Iterator[tuple[str, Mapping[object, object]]]:
+    """Yield the flat name and location of each value; the keys are `MetadataIndex` objects."""
+    for index, location in locations.items():
         flat = _state(index.args if isinstance(index, Inert) and index.name == "key" else index).get("fqn")
         if isinstance(flat, str):
-            yield flat, _state(place)
+            yield flat, _state(location)
 
 
 def _state(value: object) -> Mapping[object, object]:
@@ -87,22 +87,22 @@ def _is_bytes(kind: object) -> bool:
     return isinstance(kind, Inert) and kind.name.endswith(".BytesStorageMetadata")
 
 
-def _may_tell(levels: tuple[object, ...], key: str | None) -> bool:
+def _may_name_run(levels: tuple[object, ...], key: str | None) -> bool:
     named = ".".join(map(str, levels))
     if key is not None and (named == key or key.startswith(f"{named}.") or named.startswith(f"{key}.")):
         return True
-    return len(levels) <= MAX_LEVELS and levels[-1] in TOLD_KEYS
+    return len(levels) <= MAX_LEVELS and levels[-1] in RUN_KEYS
 
 
-def _value(folder: Path, place: Mapping[object, object]) -> bytes | None:
-    """The bytes of a value; None where they are not to be read as they are."""
-    name, offset, length = (place.get(part) for part in ("relative_path", "offset", "length"))
+def _value(folder: Path, location: Mapping[object, object]) -> bytes | None:
+    """Read the bytes of a value; None if they are too many, or stored in a transformed form."""
+    name, offset, length = (location.get(part) for part in ("relative_path", "offset", "length"))
     if not (isinstance(name, str) and isinstance(offset, int) and isinstance(length, int)):
         return None
-    if place.get("transform_descriptors") or not (0 <= offset < 2**62 and 0 < length <= MAX_VALUE):
+    if location.get("transform_descriptors") or not (0 <= offset < 2**62 and 0 < length <= MAX_VALUE):
         return None
     if Path(name).name != name or name in (".", ".."):
-        raise DamageError(f"{str(folder / METADATA)!r} points out of its folder, to {name[:200]!r}")
+        raise DamageError(f"{str(folder / METADATA)!r} refers to a file outside its folder, {name[:200]!r}")
     with (folder / name).open("rb") as source:
         source.seek(offset)
         data = source.read(length)

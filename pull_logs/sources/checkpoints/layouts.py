@@ -1,12 +1,12 @@
-"""How tools lay checkpoints out: folders that are one checkpoint, sets of shards, names that tell a step.
+"""The layouts of checkpoints: folders that are one checkpoint, sets of shards, names that contain a step.
 
     checkpoint-500/trainer_state.json ...            Hugging Face's `Trainer`
-    global_step500/mp_rank_00_model_states.pt ...    DeepSpeed; `latest` beside it holds the folder's name
+    global_step500/mp_rank_00_model_states.pt ...    DeepSpeed; a file `latest` next to it names the folder
     FOLDER/.metadata, __0_0.distcp ...               torch.distributed.checkpoint (FSDP)
     model.safetensors.index.json, model-00001-of-00003.safetensors ...   a sharded model
     PROJECT/RUN_ID/checkpoints/epoch=3-step=1200.ckpt                    Lightning with its `WandbLogger`
 
-The names are those in `transformers.trainer`, `deepspeed.runtime.engine`,
+The names are taken from `transformers.trainer`, `deepspeed.runtime.engine`,
 `torch.distributed.checkpoint.filesystem`, `huggingface_hub.serialization` and
 `lightning.pytorch.callbacks.ModelCheckpoint`.
 """
@@ -21,10 +21,11 @@ from pull_logs.errors import DamageError, UsageError
 from pull_logs.runs import RunReference
 from pull_logs.sources.checkpoints.contents import read_contents, read_json, read_text
 from pull_logs.sources.checkpoints.distributed import METADATA, read_distributed
-from pull_logs.sources.checkpoints.run_keys import FoundRun, Progress, members_of
+from pull_logs.sources.checkpoints.run_keys import FoundRun, Progress
+from pull_logs.sources.checkpoints.values import members_of
 
 SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".safetensors"})
-"""What counts as a checkpoint when a folder is given."""
+"""The suffixes of checkpoints in a folder."""
 
 TRAINER_STATE = "trainer_state.json"
 LATEST = "latest"
@@ -38,7 +39,7 @@ _TRAINER_PARTS = (
     "adapter_model.safetensors",
     "config.json",
 )
-"""What of a `Trainer` folder may name a run, in the order in which it is asked."""
+"""The files of a `Trainer` folder that may name a run, in the order in which they are searched."""
 
 _DEEPSPEED_PARTS = ("mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_model_states.pt")
 _DEEPSPEED_RANK = re.compile(r"(?:(?:bf16_|fp16_)?zero_pp_rank_\d+_)?mp_rank_\d+_.*states\.pt")
@@ -54,7 +55,7 @@ _GENERATED_ID = re.compile(r"[a-z0-9]{8}")
 
 
 def is_checkpoint_folder(folder: Path) -> bool:
-    """Whether a folder is itself one checkpoint."""
+    """Return whether a folder is itself one checkpoint."""
     return (
         (folder / TRAINER_STATE).is_file()
         or (folder / METADATA).is_file()
@@ -63,15 +64,15 @@ def is_checkpoint_folder(folder: Path) -> bool:
 
 
 def read_parts(path: Path, *, key: str | None = None) -> Iterator[tuple[str, object]]:
-    """What a checkpoint holds by name, part after part.
+    """Read the contents of a checkpoint, part by part.
 
     Args:
-        path: A file or a folder that is one checkpoint.
-        key: A key that the user named.
+        path: A file, or a folder that is one checkpoint.
+        key: The key that names the run, if the user gave one.
 
     Yields:
-        What to put before a key of the part (`training_args.bin:`, nothing for a file that is the
-        checkpoint), and its contents.
+        The prefix for keys of the part (`training_args.bin:`; empty if the file is the checkpoint), and the
+        contents of the part.
 
     Raises:
         OSError: A part cannot be read.
@@ -95,7 +96,7 @@ def read_parts(path: Path, *, key: str | None = None) -> Iterator[tuple[str, obj
 
 
 def _first_shard(index: Path, contents: object) -> Iterator[tuple[str, object]]:
-    """The metadata of the first of a model's shards: the index need not repeat it."""
+    """Read the metadata of the first shard of a model, which its index need not repeat."""
     placed = (members_of(contents) or {}).get("weight_map")
     names = (
         sorted({name for name in placed.values() if isinstance(name, str)})
@@ -105,14 +106,14 @@ def _first_shard(index: Path, contents: object) -> Iterator[tuple[str, object]]:
     if not names:
         return
     if Path(names[0]).name != names[0]:
-        raise DamageError(f"{str(index)!r} points out of its folder, to {names[0][:200]!r}")
+        raise DamageError(f"{str(index)!r} refers to a file outside its folder, {names[0][:200]!r}")
     shard = index.with_name(names[0])
     if shard.is_file():
         yield f"{names[0]}:", read_contents(shard)
 
 
 def followed(path: Path) -> Path:
-    """The checkpoint folder that DeepSpeed's `latest` names; any other path as it is.
+    """Return the checkpoint folder that DeepSpeed's `latest` names; any other path unchanged.
 
     Raises:
         OSError: The file cannot be read.
@@ -123,8 +124,8 @@ def followed(path: Path) -> Path:
     return path.with_name(name) if name and Path(name).name == name else path
 
 
-def whole_of(path: Path) -> Path:
-    """The checkpoint that a file is a part of: a rank's file of its folder, a shard of its index."""
+def complete_checkpoint(path: Path) -> Path:
+    """Return the checkpoint that a file is part of: the folder of a rank's file, the index of a shard."""
     if _DEEPSPEED_RANK.fullmatch(path.name) and is_checkpoint_folder(path.parent):
         return path.parent
     found = _SHARD.fullmatch(path.name)
@@ -138,7 +139,7 @@ def whole_of(path: Path) -> Path:
 
 
 def trainer_state(path: Path) -> Mapping[object, object]:
-    """What Hugging Face's `Trainer` tells beside a file of its; empty where it tells nothing.
+    """Read the state that Hugging Face's `Trainer` wrote next to a file; empty if there is none.
 
     Raises:
         OSError: The file cannot be read.
@@ -149,7 +150,7 @@ def trainer_state(path: Path) -> Mapping[object, object]:
 
 
 def progress_by_name(path: Path) -> Progress:
-    """The step and the epoch that a file's name tells, or its folder's: `epoch=3-step=1200`, `checkpoint-500`."""
+    """Return the step and epoch in the name of a file or its folder, as in `epoch=3-step=1200`."""
     step: int | None = None
     epoch: float | None = None
     for name in (path.name if path.is_dir() else path.stem, path.absolute().parent.name):
@@ -163,14 +164,14 @@ def progress_by_name(path: Path) -> Progress:
 
 
 BY_NAME = "name"
-"""The key of a step or an epoch that only a name tells."""
+"""The key of a step or an epoch that only a name contains."""
 
 
-def run_by_place(path: Path, root: object) -> FoundRun | None:
-    """The run whose folder Lightning's `ModelCheckpoint` put a checkpoint into.
+def run_by_folder(path: Path, root: object) -> FoundRun | None:
+    """Return the run in whose folder Lightning's `ModelCheckpoint` saved a checkpoint.
 
-    With a `WandbLogger` and no folder of the user's, that is `PROJECT/RUN_ID/checkpoints`; only ids as
-    W&B makes them are believed.
+    With a `WandbLogger` and no folder given, that is `PROJECT/RUN_ID/checkpoints`; only run ids in the form
+    that W&B generates are accepted.
     """
     if "pytorch-lightning_version" not in (members_of(root) or {}):
         return None

@@ -1,36 +1,34 @@
-"""Read what a pickle holds without doing what it says.
+"""A reader of pickles that runs nothing.
 
-A pickle is a program for a stack machine whose opcodes may import and call
-anything. This machine builds dicts, lists, tuples, strings and numbers; what
-would be an import, a call or a persistent object (a tensor's storage) becomes
-an `Inert`: a name and arguments, with nothing behind it. Opcodes are those of
-Python's `pickletools`, protocols 0 to 5.
+A pickle is a program for a stack machine whose opcodes may import and call anything. This machine builds
+dicts, lists, tuples, strings and numbers; an import, a call or a persistent object (the storage of a tensor)
+becomes an `Inert`, which has a name and arguments only. The opcodes are those of Python's `pickletools`,
+protocols 0 to 5.
 
-Hostile input costs bounded time and memory: opcodes, stack and memo are
-capped, long strings and byte strings (arrays that were pickled by value) are
-skipped without being read, nothing is copied or hashed more than once an
-opcode, and nothing recurses.
+Hostile input takes bounded time and memory: opcodes, stack and memo are limited, long strings and byte
+strings (arrays pickled by value) are skipped without being read, nothing is copied or hashed more than once
+per opcode, and nothing recurses.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
 from pull_logs.errors import DamageError, UnsafeFileError
-from pull_logs.sources.checkpoints.pickle_globals import global_name, is_dangerous
+from pull_logs.sources.checkpoints.calls import Inert, Judged, judged, reaches_unknown
+from pull_logs.sources.checkpoints.pickle_globals import JUDGED_BY_CALL, global_name, is_dangerous_global
 
 MAX_OPCODES = 10_000_000
 MAX_SLOTS = 4_000_000
-"""Values that the stack and the memo may hold together."""
+"""The most values in the stack and the memo together."""
 
 MAX_TEXT = 1 << 20
-"""Bytes of a string; a longer one is skipped and stands as an `Inert`."""
+"""The most bytes of a string; a longer one is skipped and becomes an `Inert`."""
 
 MAX_KEPT = 1 << 28
-"""Bytes of all strings together; what comes after them is skipped."""
+"""The most bytes of all strings together; later ones are skipped."""
 
 MAX_LINE = 1 << 16
 _MAX_SIZE = 1 << 62
@@ -38,35 +36,16 @@ _CHUNK = 1 << 20
 _SMALL_INT = 2**60
 
 
-@dataclass(slots=True, eq=False)
-class Inert:
-    """What stands for an object that would have been imported, called or fetched.
-
-    Attributes:
-        name: The dotted name of the global; empty for a persistent object.
-        args: What it would have been called with; None for the global itself.
-        state: What would have been given to its `__setstate__`.
-        items: What would have been set by key (subclasses of dict).
-        elements: What would have been appended (subclasses of list).
-    """
-
-    name: str
-    args: object = None
-    state: object = None
-    items: dict[object, object] | None = None
-    elements: list[object] | None = None
-
-
 def read_pickle(source: BinaryIO, *, name: str) -> object:
-    """The value of the pickle that starts at the source's position; the source ends up behind it.
+    """Read the pickle at the position of the source, which is after the pickle in the end.
 
     Args:
-        source: A buffered file; it is read forward, and seeks where it can.
-        name: What to call the file in an error.
+        source: A buffered file; it is read forward, and seeks if it can.
+        name: The name of the file, for errors.
 
     Raises:
-        DamageError: The bytes are no pickle, or it is cut off.
-        UnsafeFileError: The pickle would run something when it is loaded, or is larger than the caps.
+        DamageError: The bytes are not a pickle, or it is cut off.
+        UnsafeFileError: The pickle would run something when it is loaded, or exceeds the limits.
     """
     machine = _Machine(_Source(source), name)
     try:
@@ -76,7 +55,7 @@ def read_pickle(source: BinaryIO, *, name: str) -> object:
 
 
 class _Source:
-    """The bytes of a pickle, in the pieces that opcodes ask for."""
+    """The bytes of a pickle, in the pieces that opcodes need."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -95,7 +74,7 @@ class _Source:
         return data[:-1]
 
     def sized(self, prefix: struct.Struct) -> bytes | None:
-        """The bytes behind a length; None where there are too many to be worth reading."""
+        """Return the bytes after their length; None if they are too many, which are skipped."""
         (size,) = prefix.unpack(self.take(prefix.size))
         if not 0 <= size <= _MAX_SIZE:
             raise ValueError(f"a length of {size} bytes is impossible")
@@ -107,7 +86,7 @@ class _Source:
 
     def _skip(self, size: int) -> None:
         if self._stream.seekable():
-            # The last byte is read, because a seek beyond the end of a file succeeds.
+            # The last byte is read because a seek past the end of a file succeeds.
             self._stream.seek(size - 1, 1)
             self.take(1)
             return
@@ -120,7 +99,7 @@ _F64 = struct.Struct(">d")
 
 
 class _Machine:
-    """The stack machine; `run` is its loop, `_ACTIONS` its opcodes."""
+    """The stack machine; `run` is its loop and `_ACTIONS` has its opcodes."""
 
     def __init__(self, source: _Source, name: str) -> None:
         self.source = source
@@ -128,6 +107,9 @@ class _Machine:
         self.stack: list[object] = []
         self.marks: list[int] = []
         self.memo: dict[int, object] = {}
+        # The functions on the stack that are judged where they are called: how many, and the last one.
+        self.uncalled = 0
+        self.judged_name = ""
         self._count = 0
 
     def run(self) -> object:
@@ -141,6 +123,9 @@ class _Machine:
             if not self._count & 0xFFF:
                 self.check_size()
         self.check_size()
+        if self.uncalled:
+            # A function that is not called here may be called by another that it is passed to.
+            self.refuse_global(self.judged_name)
         return self.stack.pop()
 
     def check_size(self) -> None:
@@ -153,8 +138,8 @@ class _Machine:
         raise UnsafeFileError(f"checkpoint {self._name!r} holds {what}", hint="name the run with -r")
 
     def where(self, exc: Exception) -> str:
-        """What was wrong and at which opcode."""
-        what = exc if isinstance(exc, (ValueError, EOFError)) else "it uses a value that is not there"
+        """Describe an error and the opcode at which it occurred."""
+        what = exc if isinstance(exc, (ValueError, EOFError)) else "it uses a value that does not exist"
         return f"{what}, at opcode {self._count}"
 
     # Values
@@ -239,13 +224,25 @@ class _Machine:
         if not isinstance(module, str) or not isinstance(name, str):
             raise TypeError
         dotted = global_name(module, name)
-        # `torch` and `os.system` is `os.system`, by way of a module that imports it.
-        if is_dangerous(dotted) or is_dangerous(name):
-            raise UnsafeFileError(
-                f"checkpoint {self._name!r} would run {dotted} when loaded; nothing was run",
-                hint="do not load it with torch.load; name the run with -r",
-            )
+        if dotted in JUDGED_BY_CALL:
+            self.uncalled += 1
+            self.judged_name = dotted
+            return Judged(dotted)
+        if is_dangerous_global(module, name):
+            self.refuse_global(dotted)
         return Inert(dotted)
+
+    def refuse_global(self, dotted: str) -> NoReturn:
+        raise UnsafeFileError(
+            f"checkpoint {self._name!r} would run {dotted} when loaded; nothing was run",
+            hint="do not load it with torch.load; name the run with -r",
+        )
+
+    def recall(self, value: object) -> None:
+        if type(value) is Judged:
+            self.uncalled += 1
+            self.judged_name = value.name
+        self.stack.append(value)
 
     def global_line(self) -> Inert:
         module = self.source.line().decode("utf-8")
@@ -258,18 +255,33 @@ class _Machine:
     def extension(self, prefix: struct.Struct) -> None:
         self.push(Inert(f"copyreg extension {self.fixed(prefix)}"))
 
-    def call(self, target: object, args: object) -> None:
+    def call(self, target: object, args: object, *, builds: bool = False) -> None:
+        if type(target) is Judged and not builds:
+            self.uncalled -= 1
+            result = judged(target, args)
+            if isinstance(result, str):
+                self.refuse_global(result)
+            self.push(result)
+            return
+        if type(target) is not Inert or target.args is not None:
+            unknown = reaches_unknown(target, builds=builds)
+            if unknown is not None:
+                self.refuse_global(unknown)
         name = target.name if isinstance(target, Inert) else ""
-        # The one call that is made, because nearly every checkpoint holds it: an empty dict.
+        # The only call that is made, because nearly every checkpoint has it: an empty dict.
         self.push({} if name == "collections.OrderedDict" and args == () else Inert(name, args))
 
     def reduce(self) -> None:
         args, target = self.stack.pop(), self.stack.pop()
         self.call(target, args)
 
+    def new(self) -> None:
+        args, target = self.stack.pop(), self.stack.pop()
+        self.call(target, args, builds=True)
+
     def new_with_keywords(self) -> None:
         keywords, args, target = self.stack.pop(), self.stack.pop(), self.stack.pop()
-        self.call(target, (args, keywords))
+        self.call(target, (args, keywords), builds=True)
 
     def object_(self) -> None:
         target, *args = self.from_mark()
@@ -304,7 +316,7 @@ class _Machine:
 
 
 def _dict_key(key: object) -> object:
-    """A key that is cheap to hash: nested tuples and colliding big numbers are made for the contrary."""
+    """Return a key that is cheap to hash; nested tuples and huge integers can be made expensive."""
     if key is None or isinstance(key, (str, bytes, float)):
         return key
     if isinstance(key, int) and -_SMALL_INT < key < _SMALL_INT:
@@ -317,7 +329,7 @@ def _push(value: object) -> Callable[[_Machine], None]:
 
 
 _ACTIONS: Mapping[bytes, Callable[[_Machine], None]] = {
-    # PROTO and FRAME say nothing that is needed here, READONLY_BUFFER nothing about the value.
+    # PROTO and FRAME are not needed to read a pickle, and READONLY_BUFFER does not change the value.
     b"\x80": lambda machine: machine.skip(1),
     b"\x95": lambda machine: machine.skip(8),
     b"\x98": lambda _: None,
@@ -335,7 +347,7 @@ _ACTIONS: Mapping[bytes, Callable[[_Machine], None]] = {
     b"F": lambda machine: machine.push(float(machine.source.line())),
     b"S": _Machine.string_line,
     b"V": lambda machine: machine.push(machine.source.line().decode("raw_unicode_escape")),
-    # Byte strings of Python 2 are text to everybody who wrote them.
+    # Byte strings of Python 2 are meant as text.
     b"U": lambda machine: machine.sized_text(_U8),
     b"T": lambda machine: machine.sized_text(_I32),
     b"\x8c": lambda machine: machine.sized_text(_U8),
@@ -352,7 +364,7 @@ _ACTIONS: Mapping[bytes, Callable[[_Machine], None]] = {
     b"\x85": lambda machine: machine.tuple_(1),
     b"\x86": lambda machine: machine.tuple_(2),
     b"\x87": lambda machine: machine.tuple_(3),
-    # Sets are lists here: their elements need not be hashed to be looked at.
+    # Sets become lists, so that their elements need not be hashed.
     b"]": lambda machine: machine.push([]),
     b"\x8f": lambda machine: machine.push([]),
     b"l": lambda machine: machine.push(machine.from_mark()),
@@ -366,21 +378,21 @@ _ACTIONS: Mapping[bytes, Callable[[_Machine], None]] = {
     b"u": lambda machine: machine.set_items(machine.from_mark()),
     b"0": _Machine.pop,
     b"1": _Machine.pop_mark,
-    b"2": lambda machine: machine.push(machine.stack[-1]),
+    b"2": lambda machine: machine.recall(machine.stack[-1]),
     b"p": lambda machine: machine.put(int(machine.source.line())),
     b"q": lambda machine: machine.put(machine.fixed(_U8)),
     b"r": lambda machine: machine.put(machine.fixed(_U32)),
     b"\x94": lambda machine: machine.put(len(machine.memo)),
-    b"g": lambda machine: machine.push(machine.memo[int(machine.source.line())]),
-    b"h": lambda machine: machine.push(machine.memo[machine.fixed(_U8)]),
-    b"j": lambda machine: machine.push(machine.memo[machine.fixed(_U32)]),
+    b"g": lambda machine: machine.recall(machine.memo[int(machine.source.line())]),
+    b"h": lambda machine: machine.recall(machine.memo[machine.fixed(_U8)]),
+    b"j": lambda machine: machine.recall(machine.memo[machine.fixed(_U32)]),
     b"c": lambda machine: machine.push(machine.global_line()),
     b"\x93": _Machine.stack_global,
     b"\x82": lambda machine: machine.extension(_U8),
     b"\x83": lambda machine: machine.extension(_U16),
     b"\x84": lambda machine: machine.extension(_I32),
     b"R": _Machine.reduce,
-    b"\x81": _Machine.reduce,
+    b"\x81": _Machine.new,
     b"\x92": _Machine.new_with_keywords,
     b"o": _Machine.object_,
     b"i": _Machine.instance,

@@ -1,11 +1,10 @@
-"""Which run a checkpoint belongs to, and at which step it was taken.
+"""The run, step and epoch of a checkpoint.
 
-A checkpoint is a file that PyTorch wrote (a ZIP archive or, before 1.6, a row
-of pickles), a plain pickle, a `.safetensors` file, the index of a sharded one,
-or a folder that is one checkpoint (`layouts`). What it holds by name is read
-(`contents`, `distributed`) and looked through (`runkeys`); no tensor is read and
-no code in it is run. One that names no run may have a sidecar: `model.pt.json`,
-`model.json`, or a text file `wandb_run_path` in its folder.
+A checkpoint is a file written by PyTorch (a ZIP archive or, before 1.6, a sequence of pickles), a plain
+pickle, a `.safetensors` file, the index of a sharded model, or a folder that is one checkpoint (`layouts`).
+Its contents are read (`contents`, `distributed`) and searched for known keys (`run_keys`); no tensor is read
+and no code in it is run. A checkpoint that names no run may have a sidecar: `model.pt.json`, `model.json`,
+or a text file `wandb_run_path` in its folder.
 """
 
 from __future__ import annotations
@@ -22,17 +21,11 @@ from pull_logs.sources.checkpoints.layouts import (
     is_checkpoint_folder,
     progress_by_name,
     read_parts,
-    run_by_place,
+    run_by_folder,
     trainer_state,
 )
-from pull_logs.sources.checkpoints.run_keys import (
-    FoundRun,
-    Progress,
-    find_progress,
-    find_run,
-    run_at,
-    seen_keys,
-)
+from pull_logs.sources.checkpoints.run_keys import FoundRun, Progress, find_progress, find_run, run_at
+from pull_logs.sources.checkpoints.values import seen_keys
 
 RUN_PATH_FILE = "wandb_run_path"
 
@@ -44,13 +37,13 @@ class CheckpointRun:
     Attributes:
         file: The checkpoint.
         reference: The run it names; the project, the entity or both may be missing.
-        step: The step it was taken at; None when it does not tell.
-        epoch: The epoch; a fraction when the checkpoint was taken inside of one.
-        key: Where the run is named: levels of keys joined by dots, behind `PART:` when not in the file itself;
-            `folder` where only Lightning's folders tell.
-        step_key: Where the step is told, in the same way; `name` where only the name of the file or of its
-            folder tells, empty without a step.
-        epoch_key: The same of the epoch.
+        step: The step at which it was saved; None where it is unknown.
+        epoch: The epoch, a fraction if the checkpoint was saved during an epoch; None where it is unknown.
+        key: The key that names the run, levels joined by dots, after `PART:` if it is not in the file itself;
+            `folder` if only Lightning's folders name the run.
+        step_key: The key of the step, in the same form; `name` if only the name of the file or its folder
+            has the step, empty without a step.
+        epoch_key: The key of the epoch, in the same form.
     """
 
     file: Path
@@ -63,17 +56,17 @@ class CheckpointRun:
 
 
 def read_checkpoint(path: Path, *, key: str | None = None) -> CheckpointRun:
-    """The run that a checkpoint belongs to.
+    """Read which run a checkpoint belongs to.
 
     Args:
-        path: A checkpoint file or folder; DeepSpeed's `latest` stands for the folder it names.
-        key: Where the run is named, levels joined by dots; without it the usual names are tried.
+        path: A checkpoint file or folder; DeepSpeed's `latest` means the folder that it names.
+        key: The key that names the run, levels joined by dots; None tries the usual keys.
 
     Raises:
         FileMissingError: There is no such file, or it cannot be read.
         NotFoundError: It names no run.
         UnsafeFileError: Loading it would run code.
-        DamageError: It is no checkpoint, or damaged.
+        DamageError: It is not a checkpoint, or is damaged.
     """
     try:
         return _read(followed(path), key)
@@ -86,7 +79,7 @@ def read_checkpoint(path: Path, *, key: str | None = None) -> CheckpointRun:
 def _read(path: Path, key: str | None) -> CheckpointRun:
     if path.is_dir() and not is_checkpoint_folder(path) and not (path / RUN_PATH_FILE).is_file():
         raise NotFoundError(
-            f"the folder {str(path)!r} is no checkpoint",
+            f"the folder {str(path)!r} is not a checkpoint",
             hint=f"name its files, or put a {RUN_PATH_FILE} file into it",
         )
     search = _Search(path, key)
@@ -115,10 +108,10 @@ def _beside(path: Path) -> Progress:
 
 
 class _Search:
-    """What one checkpoint tells, part after part and sidecar after sidecar.
+    """A search through the parts and sidecars of one checkpoint.
 
     Attributes:
-        found: The run.
+        found: The run, once it is found.
         progress: The step and the epoch.
     """
 
@@ -132,7 +125,7 @@ class _Search:
         self._missed: NotFoundError | None = None
 
     def parts(self) -> None:
-        """Ask what the checkpoint itself holds."""
+        """Search the checkpoint itself."""
         try:
             for number, (part, root) in enumerate(read_parts(self._path, key=self._key)):
                 if number == 0:
@@ -145,7 +138,7 @@ class _Search:
         except UnsafeFileError:
             raise
         except DamageError as exc:
-            # A sidecar tells of a file whose own telling is lost.
+            # A sidecar may name the run of a damaged file.
             self._damage = exc
         if self.found is None and self._missed is not None and not self._path.is_dir():
             raise self._missed
@@ -160,23 +153,23 @@ class _Search:
             self._missed = self._missed or exc
             return None
         if found is None and self._key is None and not part:
-            found = run_by_place(self._path, root)
+            found = run_by_folder(self._path, root)
         return FoundRun(found.reference, f"{part}{found.key}") if found else None
 
     def sidecars(self) -> None:
-        """Ask what lies beside the checkpoint."""
-        for file, told in _sidecars(self._path):
-            self.found = find_run(told, where=str(file))
+        """Search the files next to the checkpoint."""
+        for file, contents in _sidecars(self._path):
+            self.found = find_run(contents, where=str(file))
             if self.found is not None:
                 text = file.name == RUN_PATH_FILE
                 key = "" if text else self.found.key
                 self.found = FoundRun(self.found.reference, f"{file.name}:{key}")
                 if not text:
-                    self.progress = self.progress.completed(find_progress(told).within(f"{file.name}:"))
+                    self.progress = self.progress.completed(find_progress(contents).within(f"{file.name}:"))
                 return
 
     def failure(self) -> NotFoundError | DamageError:
-        """Why there is no run."""
+        """Return the error for a checkpoint without a run."""
         return (
             self._damage
             or self._missed
@@ -188,7 +181,7 @@ class _Search:
 
 
 def _sidecars(path: Path) -> Iterator[tuple[Path, object]]:
-    """The files that tell of a checkpoint, the nearest first, and what they hold."""
+    """Yield the files that may name a checkpoint's run, the nearest first, and their contents."""
     for file in dict.fromkeys((path.with_name(f"{path.name}.json"), path.with_suffix(".json"))):
         if file != path and file.is_file():
             yield file, read_json(file)
@@ -197,7 +190,8 @@ def _sidecars(path: Path) -> Iterator[tuple[Path, object]]:
         folders.append(folders[0].absolute().parent)
         if not path.is_dir():
             yield from (
-                (path.with_name(part.removesuffix(":")), told) for part, told in read_parts(path.parent)
+                (path.with_name(part.removesuffix(":")), contents)
+                for part, contents in read_parts(path.parent)
             )
     for folder in folders:
         file = folder / RUN_PATH_FILE

@@ -1,7 +1,7 @@
-"""The metadata of a `.safetensors` file: its header, and no tensor.
+"""The metadata of a `.safetensors` file, read from its header without any tensor.
 
-A file starts with the header's length, 8 bytes, and the header, a JSON object
-with an entry per tensor and `__metadata__`, an object of strings.
+A file starts with the length of the header in 8 bytes and the header, a JSON object with an entry per tensor
+and `__metadata__`, an object of strings.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pull_logs.errors import DamageError, DataError
 from pull_logs.rows.canonical import parse_json
 
 MAX_HEADER = 100_000_000
-"""The format's own bound on the header's bytes."""
+"""The most bytes of a header that the format allows."""
 
 _LENGTH = struct.Struct("<Q")
 
 
 def looks_like_safetensors(start: bytes) -> bool:
-    """Whether the first bytes of a file are a plausible length and the `{` of a header."""
+    """Return whether the first bytes of a file are a plausible length and the `{` of a header."""
     if len(start) <= _LENGTH.size:
         return False
     (length,) = _LENGTH.unpack_from(start)
@@ -27,10 +27,10 @@ def looks_like_safetensors(start: bytes) -> bool:
 
 
 def read_safetensors_metadata(source: BinaryIO, *, name: str) -> dict[str, str]:
-    """The `__metadata__` of the file; empty when it has none.
+    """Read the `__metadata__` of a file; empty if it has none.
 
     Raises:
-        DamageError: The header is cut off, too large, or no JSON object.
+        DamageError: The header is cut off, too large, or not a JSON object.
     """
     prefix = source.read(_LENGTH.size)
     if len(prefix) < _LENGTH.size:
@@ -47,5 +47,5 @@ def read_safetensors_metadata(source: BinaryIO, *, name: str) -> dict[str, str]:
         raise DamageError(f"the header of {name!r} is {exc.message}") from exc
     metadata = parsed.get("__metadata__", {}) if isinstance(parsed, dict) else None
     if not isinstance(metadata, dict):
-        raise DamageError(f"the header of {name!r} is no safetensors header")
+        raise DamageError(f"the header of {name!r} is not a safetensors header")
     return {key: value for key, value in metadata.items() if isinstance(value, str)}

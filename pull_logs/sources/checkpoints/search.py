@@ -1,4 +1,4 @@
-"""Checkpoints by pattern: files, folders and globs of hundreds, of which a few may be unreadable."""
+"""Finding checkpoints by file, folder and glob pattern; a few of many may be unreadable."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pull_logs.errors import DamageError, FileMissingError, NotFoundError, PullLogsError
-from pull_logs.sources.checkpoints.layouts import SUFFIXES, is_checkpoint_folder, whole_of
+from pull_logs.sources.checkpoints.layouts import SUFFIXES, complete_checkpoint, is_checkpoint_folder
 from pull_logs.sources.checkpoints.read import CheckpointRun, read_checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointScan:
-    """What patterns of checkpoints came to.
+    """The checkpoints that patterns match.
 
     Attributes:
-        found: The checkpoints whose run is known, in the order of the patterns, numbers in number order.
-        passed_over: Those that a glob or a folder brought and that could not be read, and why not.
-        alone: Those of the found ones that were named by themselves.
+        found: The checkpoints whose run is known, in the order of the patterns, then in natural order.
+        passed_over: The checkpoints of a glob or a folder that could not be read, each with the reason.
+        alone: The found checkpoints that a pattern names exactly.
     """
 
     found: tuple[CheckpointRun, ...]
@@ -29,20 +29,20 @@ class CheckpointScan:
 
 
 def scan_checkpoints(patterns: Sequence[str], *, key: str | None = None) -> CheckpointScan:
-    """Read all the checkpoints that files, folders and glob patterns name, each once.
+    """Read all checkpoints that files, folders and glob patterns match, each once.
 
-    One that was named alone must be readable. Of those that a glob or a folder brings, the ones that name
-    no run, are damaged or unsafe are passed over, as long as one is left.
+    A checkpoint that a pattern names exactly must be readable. Of a glob or a folder, checkpoints that name
+    no run, are damaged or are unsafe are passed over, as long as one is left.
 
     Args:
-        patterns: Files, folders, globs.
-        key: Where a checkpoint names its run.
+        patterns: Files, folders and globs.
+        key: The key that names the run in a checkpoint.
 
     Raises:
         FileMissingError: A pattern matches nothing.
-        NotFoundError: A checkpoint that was named alone, or every one of a pattern, names no run.
+        NotFoundError: A checkpoint that is named exactly, or every one of a pattern, names no run.
         UnsafeFileError: Loading it would run code.
-        DamageError: It is no checkpoint, or damaged.
+        DamageError: It is not a checkpoint, or is damaged.
     """
     found: dict[Path, CheckpointRun] = {}
     passed_over: dict[Path, str] = {}
@@ -82,29 +82,30 @@ def _is_one(path: Path) -> bool:
 
 
 def find_checkpoints(pattern: str) -> tuple[Path, ...]:
-    """The checkpoints that a file, a folder or a glob pattern names, numbers in names in number order.
+    """Return the checkpoints that a file, a folder or a glob pattern matches, in natural order.
 
-    A folder gives all files below it with a known suffix; a folder that is one checkpoint (of Hugging
-    Face's `Trainer`, DeepSpeed or torch.distributed.checkpoint) is given itself, and of a sharded model
-    its index. Hidden folders and links to folders are left out; `**` in a pattern goes to any depth.
+    Of a folder, these are all files below it with a known suffix. A folder that is one checkpoint (of
+    Hugging Face's `Trainer`, DeepSpeed or torch.distributed.checkpoint) is returned itself, and of a sharded
+    model its index. Hidden folders and links to folders are left out; `**` matches folders of any depth.
 
     Raises:
-        FileMissingError: There is none.
+        FileMissingError: Nothing matches.
     """
     path = Path(pattern).expanduser()
     if _is_one(path):
         return (path,)
-    matches = [path] if path.exists() else [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute pattern
+    # Path.glob takes no absolute pattern.
+    matches = [path] if path.exists() else list(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207
     found: dict[tuple[Path, str], Path] = {}
     for match in matches:
-        for file in _below(match) if match.is_dir() else (whole_of(match),):
-            # A file that is reached again through a link to a folder is the same one.
-            place = (file.parent.resolve(), file.name)
-            found[place] = min(file, found.get(place, file), key=lambda path: len(path.parts))
+        for file in _below(match) if match.is_dir() else (complete_checkpoint(match),):
+            # A file that is found again through a link to a folder is the same file.
+            identity = (file.parent.resolve(), file.name)
+            found[identity] = min(file, found.get(identity, file), key=lambda path: len(path.parts))
     if not found:
         raise FileMissingError(
             f"no checkpoint {pattern!r}" if not matches else f"no checkpoint in {pattern!r}",
-            hint=f"files called {', '.join(sorted(SUFFIXES))} are looked for in a folder",
+            hint=f"in a folder, files with the suffixes {', '.join(sorted(SUFFIXES))} are found",
         )
     return tuple(sorted(found.values(), key=_natural))
 
@@ -118,11 +119,11 @@ def _below(folder: Path) -> Iterator[Path]:
             if not entry.is_symlink() and not entry.name.startswith("."):
                 yield from _below(entry)
         elif entry.suffix in SUFFIXES:
-            yield whole_of(entry)
+            yield complete_checkpoint(entry)
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """A key that puts `step_9` before `step_10`."""
+    """Return a sort key that puts `step_9` before `step_10`."""
     return [
         (1, int(part), "") if part.isdecimal() else (0, 0, part) for part in re.split(r"(\d+)", str(path))
     ]

@@ -1,13 +1,12 @@
-"""Where W&B's logs are: run folders, `wandb/` folders and folders that contain one.
+"""Finding W&B's logs in run folders, `wandb/` folders and folders that contain one.
 
     wandb/offline-run-20261123_103448-3fk2a/run-3fk2a.wandb
     wandb/run-20261123_103448-3fk2a/run-3fk2a.wandb
     wandb/latest-run -> one of them
 
-Each time that a run is started or resumed it gets a folder, named by the local
-time and the run id (read API facts, section 7). `find_logs` gives the logs of
-all of them; the same log reached twice, through `latest-run` or
-through two arguments, is one.
+Each start of a run, a resume included, has its own folder, named by the local time and the run id. See
+docs/protocol.md, "Local run logs". A log that is found twice, through `latest-run` or through two arguments,
+counts once.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pull_logs.errors import FileMissingError
 
 _RUN_FOLDER = re.compile(r"(?:offline-)?run-(\d{8}_\d{6})-.+", re.DOTALL)
 _WANDB_FOLDERS = ("wandb", ".wandb")
-"""W&B writes to the second where the first is somebody else's package."""
+"""W&B writes to the second folder if the first is the source of its package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,8 @@ class FoundLogs:
     """The logs of some folders.
 
     Attributes:
-        files: The logs, by the names of their folders, which begin with the time of the start.
-        notes: Run folders without a log, a sentence each.
+        files: The logs, sorted by the names of their folders, which begin with the time of the start.
+        notes: The run folders without a log, one sentence each.
     """
 
     files: tuple[Path, ...]
@@ -38,7 +37,7 @@ class FoundLogs:
 
 
 def is_run_folder(path: Path) -> bool:
-    """Whether a path is one that `find_logs` finds a run in: a log, a run folder or one that holds some."""
+    """Return whether `find_logs` finds a run in a path: a log, a run folder or a folder that contains one."""
     try:
         if path.is_file():
             return path.suffix == ".wandb"
@@ -48,7 +47,7 @@ def is_run_folder(path: Path) -> bool:
 
 
 def find_logs(paths: Sequence[Path]) -> FoundLogs:
-    """The logs in run folders, `wandb/` folders, folders that contain one, or given themselves.
+    """Find the logs in run folders, `wandb/` folders and folders that contain one; a log may be given itself.
 
     Raises:
         FileMissingError: A path does not exist, or there is no run in it.
@@ -59,26 +58,27 @@ def find_logs(paths: Sequence[Path]) -> FoundLogs:
         if not path.exists():
             raise FileMissingError(f"no file or folder {str(path)!r}")
         try:
-            found = _logs_in(path, notes)
+            found = _logs_in(path)
         except OSError as exc:
             raise FileMissingError(f"cannot read {str(path)!r}: {exc.strerror or exc}") from exc
-        if not found:
+        if not found.files:
             raise FileMissingError(
                 f"no W&B run in {str(path)!r}",
                 hint="name a run folder (offline-run-DATE-ID, run-DATE-ID) or the wandb/ folder around it",
             )
-        files.update(found)
+        files.update(found.files)
+        notes += found.notes
     return FoundLogs(tuple(sorted(files, key=start_order)), tuple(dict.fromkeys(notes)))
 
 
 def start_order(file: Path, started_at: str | None = None) -> tuple[str, int, str]:
-    """A key that puts the logs of one run in the order in which they were started.
+    """Return a sort key that puts the logs of one run in the order in which they were started.
 
     Args:
         file: The log.
-        started_at: When the log itself says that it was started, in UTC. The folder's name has the time of
-            whatever zone its machine was in, and only seconds: W&B gives the second folder of a second
-            the suffix `-1`.
+        started_at: The time of the start in the log, in UTC. Without it, the time in the name of the folder
+            is used, which is in the local time of its machine and has only seconds: W&B gives the second
+            folder of the same second the suffix `-1`.
     """
     match = _RUN_FOLDER.fullmatch(file.parent.name)
     if started_at is None and match is not None:
@@ -87,16 +87,17 @@ def start_order(file: Path, started_at: str | None = None) -> tuple[str, int, st
     return (started_at or "").removesuffix("Z"), len(file.parent.name), str(file)
 
 
-def _logs_in(path: Path, notes: list[str]) -> list[Path]:
+def _logs_in(path: Path) -> FoundLogs:
     if path.is_file():
-        return [path.resolve()] if path.suffix == ".wandb" else []
-    found: list[Path] = []
+        return FoundLogs((path.resolve(),) if path.suffix == ".wandb" else (), ())
+    files: list[Path] = []
+    notes: list[str] = []
     for folder in _run_folders(path):
         logs = sorted(file.resolve() for file in folder.glob("*.wandb") if file.is_file())
         if not logs:
             notes.append(f"{str(folder)!r} holds no log (run-ID.wandb) and was left out")
-        found += logs
-    return found
+        files += logs
+    return FoundLogs(tuple(files), tuple(notes))
 
 
 def _run_folders(path: Path) -> Iterator[Path]:

@@ -1,14 +1,15 @@
-"""The metrics that a run defined, in the shape in which W&B keeps them in the run's config.
+"""The metric definitions of a run, in the form in which W&B stores them in the run's config.
 
-A log has a `MetricRecord` for each call of `define_metric`; W&B's server gets all of them together, in the
-config as `_wandb.m`; `pull_logs.analyze.statistics.metric_definitions` describes the fields of that list.
+A log has a `MetricRecord` for each call of `define_metric`. W&B's server receives all of them together, in
+the config as `_wandb.m`; `pull_logs.analyze.statistics.metric_definitions` describes the fields of that list.
 
-A later definition adds to a former one of the same name, unless it overwrites it. The SDK lists them in no
-particular order; here they stand in the order in which they were defined.
+A later definition adds to an earlier one of the same name, unless it overwrites it. The SDK lists them in no
+particular order; here they are in the order in which they were defined.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +28,7 @@ from pull_logs.sources.wandb_folders.log_messages import Flags, Metric
 
 @dataclass(frozen=True, slots=True)
 class _Definition:
-    """What is known of one metric or glob; the numbers are those of the set fields."""
+    """The definition of one metric or glob; options and summary have the numbers of the set fields."""
 
     step: str = ""
     options: frozenset[int] = frozenset()
@@ -38,7 +39,7 @@ class _Definition:
         options = self.options | (_numbers(record.options) - {DEFINED_OPTION})
         summary = self.summary
         if record.HasField("summary"):
-            # Whether there is to be none is what the latest definition says; all others add up.
+            # The latest definition decides whether there is no summary; the other fields add up.
             summary = (summary - {NO_SUMMARY}) | _numbers(record.summary)
         return replace(
             self,
@@ -55,46 +56,64 @@ def _numbers(flags: Flags) -> frozenset[int]:
 
 @dataclass(slots=True)
 class MetricDefinitions:
-    """The definitions of one run, as far as its records were read."""
+    """The metric definitions of one run, from the records read so far."""
 
     _named: dict[str, _Definition] = field(default_factory=dict)
     _globs: dict[str, _Definition] = field(default_factory=dict)
 
     def take(self, record: Metric) -> None:
-        """Take over the next definition; one that names no metric defines none."""
+        """Apply the next definition; a record that names no metric defines none."""
         known, key = (self._named, record.name) if record.name else (self._globs, record.glob_name)
         if key:
-            former = _Definition() if record.control.overwrite else known.get(key, _Definition())
+            overwrite = record._control.overwrite  # noqa: SLF001 - the name of the protobuf field
+            former = _Definition() if overwrite else known.get(key, _Definition())
             known[key] = former.with_record(record)
 
     def encoded(self) -> list[dict[str, Any]]:
-        """The list of a config's `_wandb.m`; empty if nothing was defined."""
-        entries: list[dict[str, Any]] = []
-        places: dict[str, int] = {}
+        """Return the list for a config's `_wandb.m`; empty if nothing was defined."""
+        entries = _Entries(self._named)
         for name in self._named:
-            self._add(name, entries, places)
+            entries.add(name)
         for glob, definition in self._globs.items():
-            entry = _entry(GLOB_FIELD, glob, definition)
-            entries.append(entry)
-            if definition.step:
-                entry[STEP_INDEX_FIELD] = self._add(definition.step, entries, places)
-        return entries
+            entries.add_glob(glob, definition)
+        return entries.encoded
 
-    def _add(self, name: str, entries: list[dict[str, Any]], places: dict[str, int]) -> int:
-        """Add a metric, and behind it those that it goes by; gives its place, from 1."""
+
+class _Entries:
+    """The list of definitions as W&B encodes it.
+
+    Attributes:
+        encoded: The entries so far.
+    """
+
+    def __init__(self, definitions: Mapping[str, _Definition]) -> None:
+        self.encoded: list[dict[str, Any]] = []
+        self._definitions = definitions
+        self._indices: dict[str, int] = {}
+
+    def add(self, name: str) -> int:
+        """Add a metric, followed by its step metric, and return its index, counted from 1."""
         waiting: list[dict[str, Any]] = []
-        asked = name
+        first = name
         while name:
-            known = name in places
+            known = name in self._indices
+            definition = self._definitions.get(name, _Definition())
             if not known:
-                entries.append(_entry(NAME_FIELD, name, self._named.get(name, _Definition())))
-                places[name] = len(entries)
+                self.encoded.append(_entry(NAME_FIELD, name, definition))
+                self._indices[name] = len(self.encoded)
             for entry in waiting:
-                entry[STEP_INDEX_FIELD] = places[name]
+                entry[STEP_INDEX_FIELD] = self._indices[name]
             if known:
                 break
-            waiting, name = [entries[-1]], self._named.get(name, _Definition()).step
-        return places[asked]
+            waiting, name = [self.encoded[-1]], definition.step
+        return self._indices[first]
+
+    def add_glob(self, glob: str, definition: _Definition) -> None:
+        """Add a glob and its step metric."""
+        entry = _entry(GLOB_FIELD, glob, definition)
+        self.encoded.append(entry)
+        if definition.step:
+            entry[STEP_INDEX_FIELD] = self.add(definition.step)
 
 
 def _entry(key: str, name: str, definition: _Definition) -> dict[str, Any]:

@@ -9,13 +9,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import scipy.stats
+from answertext import view_text
 from fakeruns import FakeRun, subjects, training
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rowkit import canonical, nasty_rows
 
 from pull_logs.analyze import Subject, View, answer
-from pull_logs.cli.render.view import render_text
 from pull_logs.errors import MetricNotFoundError, UnknownNameError, UsageError
 from pull_logs.rows.batches import batch_from_arrow
 from pull_logs.runs import Coverage
@@ -411,7 +411,7 @@ def test_planted_spikes_and_nans_of_a_hundred_thousand_rows_are_always_in_the_sa
         found = history(View(max_rows=60, max_tokens=max_tokens), run)
         assert planted <= {row[0] for row in found["rows"]}
         assert found["rows_shown"] == 60
-    text = render_text(answer(subjects(run), View(max_tokens=600)), max_tokens=600)
+    text = view_text(answer(subjects(run), View(max_tokens=600)), max_tokens=600)
     assert planted <= {int(line.split(",")[0]) for line in text.splitlines() if line[:1].isdigit()}
 
 

@@ -18,7 +18,8 @@ from pull_logs.rows.batches import batch_from_rows
 from pull_logs.rows.canonical import same
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot import open_bundle
-from pull_logs.snapshot.write.seal import BundleRun, write_bundle
+from pull_logs.snapshot.write.seal import write_bundle
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 PANDAS_FREE = """
 import sys

@@ -61,9 +61,10 @@ def bundle_id(path: Path) -> str:
 def test_the_text_of_an_audit_is_a_line_a_finding_and_no_name_forges_one(call: Call, leaky: Path) -> None:
     told = (
         f"[AUDIT] path={leaky} runs=2 secrets=2 personal=1\n"
-        'acme/nano/leaky "config.odd\\nkey" kind=email excerpt="j***@corp.co.uk"\n'
-        'acme/nano/leaky config.password kind=password excerpt="*** (13 characters)"\n'
-        f'acme/nano/leaky history.note kind=api-key step=1 cells=2 excerpt="hf_q*** ({len(KEY)} characters)"\n'
+        "run,place,kind,step,cells,excerpt\n"
+        'acme/nano/leaky,"config.odd\\nkey",email,,1,"j***@corp.co.uk"\n'
+        'acme/nano/leaky,config.password,password,,1,"*** (13 characters)"\n'
+        f'acme/nano/leaky,history.note,api-key,1,2,"hf_q*** ({len(KEY)} characters)"\n'
     )
     assert call("audit", leaky) == (0, told, "")
 
@@ -134,14 +135,15 @@ def test_redact_writes_a_clean_bundle_of_which_info_tells(call: Call, leaky: Pat
         f"{out}: 2 runs, 4 rows, {out.stat().st_size / 1e6:.2f} MB, verified\n{identities}"
     )
     assert leaky.read_bytes() == before
+    kinds = "kind,count\napi-key,2\nemail,1\npassword,1\n"
     assert call("audit", out, "--exit-code") == (
         0,
-        f"[AUDIT] path={out} runs=2 secrets=0 personal=0\n(none)\n[REDACTED] api-key=2 email=1 password=1\n",
+        f"[AUDIT] path={out} runs=2 secrets=0 personal=0\n(none)\n[REDACTED] removed=4\n{kinds}",
         "",
     )
     told = call("info", out)[1].splitlines()
     assert told[0] == f"[BUNDLE] path={out} runs=2 rows=4"
-    assert told[3] == "[REDACTED] api-key=2 email=1 password=1"
+    assert told[3:8] == ["[REDACTED] removed=4", "kind,count", "api-key,2", "email,1", "password,1"]
     assert json.loads(call("info", out, "--json")[1])["redacted"] == {"api-key": 2, "email": 1, "password": 1}
     assert json.loads(call("info", leaky, "--json")[1])["redacted"] == {}
     assert "[REDACTED]" not in call("info", leaky)[1]
@@ -193,7 +195,7 @@ def test_import_warns_of_what_it_brought(call: Call, folder: Path, tmp_path: Pat
     code, told, err = call("import", folder, "-o", out)
     assert (code, told) == (0, "")
     assert err.splitlines()[0] == (
-        "pull-logs: warning: the bundle holds 1 secret in 1 run;"
+        "pull-logs: warning: the bundle contains 1 secret in 1 run;"
         f" `pull-logs audit '{out}'` shows them, --redact removes them"
     )
 
@@ -209,7 +211,7 @@ def test_import_and_merge_with_redact_make_clean_bundles(
     code, _, err = call("merge", imported, leaky, "-o", merged)
     assert code == 0
     assert err.splitlines()[0] == (
-        "pull-logs: warning: the bundle holds 2 secrets and 1 personal detail in 1 run;"
+        "pull-logs: warning: the bundle contains 2 secrets and 1 personal detail in 1 run;"
         f" `pull-logs audit {merged}` shows them, --redact removes them"
     )
     code, _, err = call("merge", imported, leaky, "-o", merged, "--redact")
@@ -239,7 +241,7 @@ def test_fetch_warns_and_redacts_and_goes_on_from_what_it_redacted(
     with online(leaky):
         code, told, err = call(*words)
         assert (code, told) == (0, "")
-        assert "pull-logs: warning: the bundle holds 2 secrets and 1 personal detail in 1 run; `" in err
+        assert "pull-logs: warning: the bundle contains 2 secrets and 1 personal detail in 1 run; `" in err
         code, told, err = call(*words, "--redact")
         assert (code, told) == (0, "")
         assert "pull-logs: note: removed 2 secrets and 1 personal detail in 1 run\n" in err
@@ -339,18 +341,18 @@ def test_a_refresh_keeps_to_the_metrics_that_the_bundle_has(call: Call, tmp_path
     out, again = tmp_path / "out.wandb.zip", tmp_path / "again.wandb.zip"
     with online(small):
         assert call("fetch", "-p", "acme/nano", "-o", out, "--metrics", "^val/")[0] == 0
-    assert "\n[METRICS] matching=^val/\n" in call("info", out)[1]
+    assert call("info", out)[1].splitlines()[0] == f"[BUNDLE] path={out} runs=1 rows=30 metrics=^val/"
     with online(large):
         code, _, err = call("refresh", out, "--metrics", "loss")
         assert code == 2
         assert err == (
-            f"pull-logs: error: --metrics 'loss': {str(out)!r} was made with --metrics '^val/', and a refresh "
-            "keeps to it; leave --metrics out, or fetch the runs anew with others\n"
+            f"pull-logs: error: --metrics 'loss': {str(out)!r} was fetched with --metrics '^val/', which a refresh "
+            "keeps; omit --metrics, or fetch the runs again with other metrics\n"
         )
         code, _, err = call("refresh", out)
         assert (code, err.splitlines()[0]) == (
             0,
-            "pull-logs: note: keeping to the metrics that match '^val/', as the bundle does",
+            "pull-logs: note: only metrics that match '^val/' are downloaded, as the bundle has no others",
         )
         assert call("fetch", "-p", "acme/nano", "-o", again, "--metrics", "^val/")[0] == 0
     assert out.read_bytes() == again.read_bytes()

@@ -22,11 +22,12 @@ from rowkit import canonical
 
 from pull_logs.cli.main import cli, main
 from pull_logs.runs import Coverage
-from pull_logs.snapshot.write.seal import BundleRun, write_bundle
+from pull_logs.snapshot.write.seal import write_bundle
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 HEADING = re.compile(
-    r"\[(BUNDLE|METRICS|REDACTED|RUNS|AUDIT|DIFF|FACTS|CONFIG|SUMMARY|ROWS)\]"
-    r'( [a-z_-]+=([^\s"\[\]]+|"([^"\\]|\\.)*"))*'
+    r"\[(BUNDLE|REDACTED|RUNS|AUDIT|UNREAD|VERIFY|DIFF|(FACT_|CONFIG_|SUMMARY_|ROW_|CELL_|FILE_)?CHANGES)\]"
+    r'( [a-z_]+=([^\s"\[]\S*|"([^"\\]|\\.)*"))*'
 )
 UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200b\u202e\U000e0041]")
 
@@ -85,7 +86,7 @@ def test_no_bundle_forges_a_heading_or_breaks_the_json(old: list[BundleRun], new
 def test_a_state_is_text_like_any_other(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b.zip", [bundle_run("acme/nano/r1", name="r1", state="x\n[RUNS] count=9")])
     assert said("info", tmp_path / "b.zip").splitlines()[-1] == (
-        'acme/nano/r1 name=r1 state="x\\n[RUNS] count=9" rows=3 last_step=4 complete'
+        'A path=acme/nano/r1 name=r1 state="x\\n[RUNS] count=9" rows=3 last_step=4 complete=yes'
     )
 
 

@@ -66,7 +66,7 @@ def test_a_key_in_a_url_is_not_in_a_hint(url: str, capsys: pytest.CaptureFixture
 def test_a_run_that_a_url_lacks_is_told_without_the_key(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-b", f"{url}?token=canary", "-p", "acme/other"]) == 3
     assert capsys.readouterr().err == (
-        f"pull-logs: error: '{url}' does not hold acme/other; `pull-logs info BUNDLE` lists what it holds\n"
+        f"pull-logs: error: '{url}' does not contain acme/other; `pull-logs info BUNDLE` lists its runs\n"
     )
 
 
@@ -85,12 +85,12 @@ def test_where_all_of_a_bundle_is_needed_a_url_is_refused(
 ) -> None:
     assert main([*words, "https://host.invalid/b.wandb.zip?token=canary"]) == 2
     assert capsys.readouterr().err == (
-        "pull-logs: error: 'https://host.invalid/b.wandb.zip' is a URL, and all of the bundle is needed;"
-        " download it and name the file\n"
+        "pull-logs: error: 'https://host.invalid/b.wandb.zip' is a URL, and this command needs the complete bundle;"
+        " download it and give the path of the file\n"
     )
 
 
 def test_verify_is_deep_unless_it_is_to_be_quick(capsys: pytest.CaptureFixture[str]) -> None:
     for words in ([], ["--deep"], ["--quick"]):
         assert main(["verify", str(BUNDLE), *words]) == 0
-        assert capsys.readouterr().out == f"{BUNDLE}: ok, 36 members, 0.29 MB\n"
+        assert capsys.readouterr().out == f"[VERIFY] path={BUNDLE} ok=yes members=36 bytes=290618\n"

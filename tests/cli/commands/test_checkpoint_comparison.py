@@ -52,8 +52,8 @@ def test_compare_names_the_best_of_the_checkpoints_of_a_glob() -> None:
     assert text.returncode == 0, text.stderr
     lines = section(text.stdout, "CHECKPOINTS")
     assert lines[0] == "[CHECKPOINTS] checkpoints=14 runs=14"
-    assert lines[1] == f"# best val/acc (max): {CHECKPOINTS}/cnn-lr0.1-s2.pt of run H, 0.977778@263"
-    assert lines[2] == (
+    assert lines[-1] == f"# best val/acc (max): {CHECKPOINTS}/cnn-lr0.1-s2.pt of run H, 0.977778@263"
+    assert lines[1] == (
         'checkpoint,run,step,epoch,val/acc,"val/acc final",val/loss,"val/loss final",'
         'val/worst_digit,"val/worst_digit final"'
     )
@@ -101,12 +101,10 @@ def test_what_cannot_be_read_in_a_folder_is_told_and_does_not_spoil_the_rest(mix
         answer = told("compare", "-c", pattern, "-b", BUNDLE)
         assert [(entry["run"], entry["step"]) for entry in answer["checkpoints"]] == [("A", 131), ("A", 263)]
         assert answer["notes"][0] == (
-            f"2 checkpoints were passed over: checkpoint '{mixed}/damaged.pt' is a damaged archive: "
+            f"2 checkpoints were skipped: checkpoint '{mixed}/damaged.pt' is a damaged archive: "
             f"File is not a zip file; checkpoint '{mixed}/nameless.pt' names no run; it holds the keys 'step'"
         )
-        assert answer["notes"][1].startswith(
-            f"1 checkpoint was passed over: checkpoint '{mixed}/elsewhere.pt': "
-        )
+        assert answer["notes"][1].startswith(f"1 checkpoint was skipped: checkpoint '{mixed}/elsewhere.pt': ")
 
 
 @pytest.mark.parametrize(("name", "code"), [("nameless.pt", 3), ("damaged.pt", 6), ("elsewhere.pt", 3)])
@@ -124,7 +122,7 @@ def test_the_bare_view_shows_a_run_of_several_checkpoints_once(mixed: Path) -> N
     assert section(done.stdout, "RUNS")[0].startswith("[RUNS] runs=1")
     lines = section(done.stdout, "CHECKPOINTS")
     assert [line.split(",")[1:4] for line in lines[2:4]] == [["A", "131", "6"], ["A", "263", "12"]]
-    assert "# 2 checkpoints were passed over: " in done.stdout
+    assert "# 2 checkpoints were skipped: " in done.stdout
 
 
 def test_a_file_name_cannot_forge_a_section(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
+from answertext import compare_json, compare_text
 from checkout import ROOT
 from fakeruns import FakeRun, subjects, training
 from hostileruns import hostile_subjects
@@ -25,8 +26,8 @@ from pull_logs.analyze.answers.comparison import Comparison, compare_runs
 from pull_logs.analyze.questions.alignment import DEFINED, Position
 from pull_logs.analyze.statistics.ranking import Criterion
 from pull_logs.cli.main import main
-from pull_logs.cli.render.compare import LEAST_TOKENS, compare_json, compare_text
-from pull_logs.cli.render.side_by_side import label_ranges
+from pull_logs.cli.render.budget import COMPARISON_TOKENS
+from pull_logs.cli.sections.side_by_side import label_ranges
 from pull_logs.errors import PullLogsError
 
 GOLDEN = ROOT / "tests" / "cli" / "render" / "golden"
@@ -269,7 +270,7 @@ def test_no_name_key_or_value_forges_a_heading_or_breaks_a_line(
     SCHEMA.validate(answer)
 
 
-@given(many_hostile_subjects(), QUESTIONS, st.integers(LEAST_TOKENS, 1200))
+@given(many_hostile_subjects(), QUESTIONS, st.integers(COMPARISON_TOKENS, 1200))
 @settings(max_examples=30)
 def test_an_answer_never_takes_more_than_its_tokens_and_keeps_its_shape(
     runs: list[Subject], question: Comparison, tokens: int
@@ -283,7 +284,7 @@ def test_an_answer_never_takes_more_than_its_tokens_and_keeps_its_shape(
     SCHEMA.validate(json.loads(text))
 
 
-@pytest.mark.parametrize("tokens", [LEAST_TOKENS, 2000, 16000])
+@pytest.mark.parametrize("tokens", [COMPARISON_TOKENS, 2000, 16000])
 def test_a_thousand_runs_are_groups_and_rows_within_the_budget(tokens: int) -> None:
     one = training(3)
     runs = [Subject(label=label(place), run=_like(one, place), source="test") for place in range(1000)]
@@ -292,7 +293,7 @@ def test_a_thousand_runs_are_groups_and_rows_within_the_budget(tokens: int) -> N
     text = compare_text(found, max_tokens=tokens)
     assert len(text.encode()) <= 3 * tokens
     assert (
-        tokens == LEAST_TOKENS
+        tokens == COMPARISON_TOKENS
         or "[ANSWER]\n# best val/acc (max): G1 (config.lr=0), mean 0.8333 over n=200; " in text
     )
     assert "# cut to" in text
@@ -328,4 +329,4 @@ def test_ten_runs_are_columns_and_eleven_are_rows() -> None:
         return compare_text(found, max_tokens=0)
 
     assert "\nmetric,value,A,B,C,D,E,F,G,H,I,J\n" in comparison(10)
-    assert "\nrun,id,config.seed,val/acc\nA,r0,0,0.833333\n" in comparison(11)
+    assert "\nrun,id,val/acc,config.seed\nA,r0,0.833333,0\n" in comparison(11)

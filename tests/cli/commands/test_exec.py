@@ -86,7 +86,7 @@ def test_the_exit_code_is_that_of_the_command(script: str, code: int) -> None:
         (
             [*EXEC, "--", "no-such-command"],
             3,
-            "there is no command 'no-such-command'; write: pull-logs exec -b BUNDLE -- COMMAND ARGUMENTS",
+            "the command 'no-such-command' does not exist; write: pull-logs exec -b BUNDLE -- COMMAND ARGUMENTS",
         ),
         ([*EXEC, "--", "./README.md"], 2, "'./README.md' cannot be run: Permission denied"),
         (
@@ -103,7 +103,7 @@ def test_the_exit_code_is_that_of_the_command(script: str, code: int) -> None:
         (
             [*EXEC[:3], "-b", str(BUNDLE), "exec", "--", "true"],
             2,
-            f"-b stands before the command 'exec'; write: pull-logs exec -b {BUNDLE}",
+            f"-b is before the command 'exec'; write: pull-logs exec -b {BUNDLE}",
         ),
     ],
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from checkout import ROOT
 
-from pull_logs.cli.render.pull import tell_report
+from pull_logs.cli.render.pull_report import print_report
 from pull_logs.fetch import PullReport, RunOutcome
 from pull_logs.replay import ReplayServer, serve_bundle
 from pull_logs.runs import RunPath
@@ -66,7 +66,7 @@ def report(*runs: RunOutcome) -> PullReport:
 def test_the_end_is_a_table_of_what_is_whole_and_what_is_not_and_why(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    tell_report(
+    print_report(
         report(
             outcome("a", rows=1000, complete=True, promised_rows=1000),
             outcome("b", rows=50, promised_rows=1200, reason="W&B promised 1200 rows and 50 arrived"),
@@ -80,25 +80,25 @@ def test_the_end_is_a_table_of_what_is_whole_and_what_is_not_and_why(
             "b.wandb.zip: 3 runs, 1100 rows, 2.00 MB, verified\n"
             "bundle id  x\n"
             "content id y\n"
-            "1 of 4 runs whole; 1 request, 1.50 MB received, 2 retries, 1.2 s\n"
-            "2 asked for whole, 1 kept as they were\n"
+            "1 of 4 runs complete; 1 request, 1.50 MB received, 2 retries, 1.2 s\n"
+            "2 downloaded completely, 1 kept as they were\n"
             "RUN                    ROWS  PROMISED  STATE\n"
-            "1 run                 1,000     1,000  whole\n"
-            "acme/nano/b              50     1,200  not whole: W&B promised 1200 rows and 50 arrived\n"
+            "1 run                 1,000     1,000  complete\n"
+            "acme/nano/b              50     1,200  incomplete: W&B promised 1200 rows and 50 arrived\n"
             "acme/nano/c\\u001b[2J      -         -  not in the bundle: run 'acme/nano/c' is not there\n"
             "acme/nano/d              50        50  kept as it was: no answer\n"
-            "the same command asks for what is missing, and for nothing else\n"
+            "the same command downloads only what is missing\n"
         ),
     )
 
 
 def test_where_everything_is_whole_no_table_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
-    tell_report(report(outcome("a", rows=1100, complete=True)))
-    assert capsys.readouterr().err.splitlines()[-1].startswith("1 of 1 run whole; ")
+    print_report(report(outcome("a", rows=1100, complete=True)))
+    assert capsys.readouterr().err.splitlines()[-1].startswith("1 of 1 run complete; ")
 
 
 def test_a_resumed_or_refreshed_pull_tells_how_the_runs_came(capsys: pytest.CaptureFixture[str]) -> None:
-    tell_report(
+    print_report(
         report(
             outcome("a", complete=True, how="resumed"),
             outcome("b", complete=True, how="appended", new_rows=1),
@@ -106,9 +106,9 @@ def test_a_resumed_or_refreshed_pull_tells_how_the_runs_came(capsys: pytest.Capt
         )
     )
     assert capsys.readouterr().err.splitlines()[-3:] == [
-        "1 there from an earlier attempt, 1 appended to (1 new row), 1 asked for whole",
+        "1 from an earlier attempt, 1 appended to (1 new row), 1 downloaded completely",
         "acme/nano/b: 1 new row",
-        "acme/nano/c: asked for whole: history was rewritten: step 4 differs",
+        "acme/nano/c: downloaded completely: history was rewritten: step 4 differs",
     ]
 
 
@@ -119,15 +119,15 @@ def test_a_run_that_is_not_there_is_in_the_table_and_strict_makes_it_an_error(
     words = ["fetch", "-r", "acme/digits/nope", "-r", "acme/digits/cnn1e1s0", "-o", out]
     table = [
         "RUN               ROWS  PROMISED  STATE",
-        "1 run              264       264  whole",
-        "acme/digits/nope     -         -  not in the bundle: run 'acme/digits/nope' is not there",
-        "the same command asks for what is missing, and for nothing else",
+        "1 run              264       264  complete",
+        "acme/digits/nope     -         -  not in the bundle: run 'acme/digits/nope' does not exist",
+        "the same command downloads only what is missing",
     ]
     done = pull_logs(*words, environment=server.environment())
     assert (done.returncode, done.stdout, done.stderr.splitlines()[-4:]) == (0, "", table)
     told = tmp_path / "report.json"
     done = pull_logs(*words, "--strict", "--report-json", told, environment=server.environment())
-    error = "pull-logs: error: 1 of 2 runs are not whole; run the same command again"
+    error = "pull-logs: error: 1 of 2 runs are incomplete; run the same command again"
     assert (done.returncode, done.stderr.splitlines()[-5:]) == (4, [*table, error])
     runs = json.loads(told.read_text())["runs"]
     assert [(run["rows"], run["promised_rows"], run["last_step"], run["how"]) for run in runs] == [
@@ -153,7 +153,7 @@ def test_a_run_that_is_not_there_is_in_the_table_and_strict_makes_it_an_error(
         (
             ["-p", "a/b", "--since", "yesterday"],
             2,
-            "--since 'yesterday' is no date; write it as 2026-11-01 or 2026-11-01T09:30:00+01:00",
+            "--since 'yesterday' is not a date; write it as 2026-11-01 or 2026-11-01T09:30:00+01:00",
         ),
         (
             ["-p", "a/b", "--state", "finishd"],
@@ -171,7 +171,7 @@ def test_a_run_that_is_not_there_is_in_the_table_and_strict_makes_it_an_error(
         (
             ["-r", "{tmp}"],
             2,
-            "'{tmp}' is a folder, and fetch asks W&B; write: pull-logs import {tmp} -o FILE.wandb.zip",
+            "'{tmp}' is a folder, and fetch downloads from W&B; write: pull-logs import {tmp} -o FILE.wandb.zip",
         ),
         (
             ["-p", "a/b", "--report-json", "{tmp}/no/r.json"],
@@ -246,4 +246,4 @@ def test_people_see_how_it_goes_and_pipes_do_not(server: ReplayServer, tmp_path:
     assert child.wait(timeout=60) == 0
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     assert re.search(r"16/16 .*4,090 rows  [0-9.]+ MB  [0-9,]+ rows/s  17 requests, \d+ at a time", text)
-    assert "16 of 16 runs whole" in text
+    assert "16 of 16 runs complete" in text

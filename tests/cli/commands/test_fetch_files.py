@@ -17,7 +17,7 @@ from pull_logs.replay import ReplayServer, serve_bundle
 from pull_logs.snapshot import open_bundle, write_bundle
 from pull_logs.snapshot.format.file_record import record_of
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
-from pull_logs.snapshot.write.seal import BundleRun
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 FILES = {
     "output.log": b"saved to /home/ada/run\n",
@@ -85,7 +85,7 @@ def test_a_dry_run_tells_how_many_and_how_large(server: ReplayServer, tmp_path: 
     done = pull_logs(*words, environment=server.environment())
     assert done.returncode == 0
     assert done.stdout.splitlines()[-2:] == ["run_files 2", "run_file_bytes 38"]
-    assert "pull-logs: note: 1 files of more than 100 bytes were left out" in done.stderr
+    assert "pull-logs: note: omitted 1 file of more than 100 bytes" in done.stderr
     assert json.loads(told.read_text())["run_file_bytes"] == 38
     assert not (tmp_path / "b.wandb.zip").exists()
 
@@ -105,14 +105,14 @@ def test_refresh_copies_files_and_adds_those_that_are_asked_for(server: ReplaySe
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--files", ""], "a pattern for files is empty; '*' is every file"),
+        (["--files", ""], "a pattern for files is empty; write '*' for every file"),
         (
             ["--files", "*", "--max-file-size", "big"],
-            "--max-file-size 'big' is no size; write it as 500kB, 20MB or 1GiB",
+            "--max-file-size 'big' is not a size; write it as 500kB, 20MB or 1GiB",
         ),
         (
             ["--max-file-size", "1MB"],
-            "--max-file-size is for files, and none were asked for; ask with --files GLOB",
+            "--max-file-size is given without --files; name files with --files GLOB",
         ),
     ],
 )
@@ -128,6 +128,6 @@ def test_what_cannot_be_meant_is_refused(
     [("7", 7), ("500kB", 500_000), ("1.5 MB", 1_500_000), ("1GiB", 2**30), ("2Ki", 2048), ("3T", 3 * 10**12)],
 )
 def test_a_size_is_read_as_people_write_it(text: str, size: int) -> None:
-    from pull_logs.cli.commands.fetch import size_in_bytes
+    from pull_logs.cli.pull_options import size_in_bytes
 
     assert size_in_bytes(text) == size

@@ -80,20 +80,26 @@ def identities(path: str | Path) -> str:
 
 DIFFERENCE = """\
 [DIFF] old=old.zip new=new.zip same_content=no
-[RUNS] added=1 gone=1 changed=1 unchanged=1
-added acme/nano/new name="evil\\n[ROWS] rewritten=9" rows=1
-gone acme/nano/gone name=brisk-sun-1 rows=1
-changed acme/nano/a facts=1 config=2 summary=1 appended=1 rewritten=1 system_metrics
-[FACTS] edits=1
-acme/nano/a state: "running" -> "finished"
-[CONFIG] edits=2
-acme/nano/a lr: 0.1 -> 0.2
-acme/nano/a "odd\\nkey": added null
-[SUMMARY] edits=1
-acme/nano/a loss: 1 -> "NaN"
-[ROWS] appended=1 inserted=0 gone=0 rewritten=1
-acme/nano/a appended=1 rewritten=1 steps=1..1 keys=loss:1
-acme/nano/a step 1 loss: "NaN" -> 0.5
+[CHANGES] added=1 gone=1 changed=1 unchanged=1
+added path=acme/nano/new name="evil\\n[ROWS] rewritten=9" rows=1
+gone path=acme/nano/gone name=brisk-sun-1 rows=1
+changed path=acme/nano/a facts=1 config=2 summary=1 appended=1 rewritten=1 system_metrics=changed
+[FACT_CHANGES] changes=1
+run,key,change,old,new
+acme/nano/a,state,changed,"running","finished"
+[CONFIG_CHANGES] changes=2
+run,key,change,old,new
+acme/nano/a,lr,changed,0.1,0.2
+acme/nano/a,"odd\\nkey",added,,null
+[SUMMARY_CHANGES] changes=1
+run,key,change,old,new
+acme/nano/a,loss,changed,1,NaN
+[ROW_CHANGES] appended=1 inserted=0 gone=0 rewritten=1
+run,appended,inserted,gone,rewritten,first_step,last_step,keys
+acme/nano/a,1,0,0,1,1,1,loss:1
+[CELL_CHANGES] examples=1
+run,step,key,old,new
+acme/nano/a,1,loss,NaN,0.5
 """
 
 
@@ -103,20 +109,24 @@ def test_a_difference_is_told_in_sections_that_no_name_can_forge() -> None:
 
 def test_exit_code_says_whether_anything_differs(call: Call) -> None:
     assert call("diff", "old.zip", "new.zip", "--exit-code") == (1, DIFFERENCE, "")
-    told = "[DIFF] old=new.zip new=new.zip same_content=yes\n[RUNS] added=0 gone=0 changed=0 unchanged=3\n"
+    told = "[DIFF] old=new.zip new=new.zip same_content=yes\n[CHANGES] added=0 gone=0 changed=0 unchanged=3\n(none)\n"
     assert call("diff", "new.zip", "new.zip", "--exit-code") == (0, told, "")
 
 
 def test_the_other_way_round_rows_are_gone_and_values_removed(call: Call) -> None:
     code, out, err = call("diff", "new.zip", "old.zip")
     assert (code, err) == (0, "")
-    assert out.splitlines()[-6:] == [
-        'acme/nano/a "odd\\nkey": removed null',
-        "[SUMMARY] edits=1",
-        'acme/nano/a loss: "NaN" -> 1',
-        "[ROWS] appended=0 inserted=0 gone=1 rewritten=1",
-        "acme/nano/a gone=1 rewritten=1 steps=1..1 keys=loss:1",
-        'acme/nano/a step 1 loss: 0.5 -> "NaN"',
+    assert out.splitlines()[-10:] == [
+        'acme/nano/a,"odd\\nkey",removed,null,',
+        "[SUMMARY_CHANGES] changes=1",
+        "run,key,change,old,new",
+        "acme/nano/a,loss,changed,NaN,1",
+        "[ROW_CHANGES] appended=0 inserted=0 gone=1 rewritten=1",
+        "run,appended,inserted,gone,rewritten,first_step,last_step,keys",
+        "acme/nano/a,0,0,1,1,1,1,loss:1",
+        "[CELL_CHANGES] examples=1",
+        "run,step,key,old,new",
+        "acme/nano/a,1,loss,0.5,NaN",
     ]
 
 
@@ -173,9 +183,9 @@ def test_long_differences_are_cut_in_text_and_whole_in_json(call: Call) -> None:
     make_bundle(Path("b.zip"), [bundle_run(config=many)])
     _, out, _ = call("diff", "a.zip", "b.zip")
     lines = out.splitlines()
-    assert lines[3] == "[CONFIG] edits=81"
-    assert lines[-1] == "# 31 more lines: --json has them all"
-    assert len(lines) == 4 + 50 + 1
+    assert lines[3] == "[CONFIG_CHANGES] changes=81"
+    assert lines[-1] == "# 31 more rows: --json has them all"
+    assert len(lines) == 4 + 1 + 50 + 1
     assert max(map(len, lines)) < 200
     _, out, _ = call("diff", "a.zip", "b.zip", "--json")
     assert len(json.loads(out)["changed"][0]["config"]) == 81
@@ -190,7 +200,7 @@ CONFLICT = (
 def test_a_conflict_is_exit_2_and_writes_nothing() -> None:
     code, out, err = process("merge", "old.zip", "new.zip", "-o", "all.zip")
     assert (code, out) == (2, "")
-    hint = "pass --prefer newest, or --prefer first with the bundle to believe named first"
+    hint = "pass --prefer newest, or --prefer first with the preferred bundle named first"
     assert err in {
         f"pull-logs: conflict: run 'acme/nano/a': {reason}\n"
         f"pull-logs: error: the bundles disagree about run 'acme/nano/a': {reason}; {hint}\n"
@@ -227,7 +237,7 @@ def test_merge_warns_of_secrets_and_removes_them_when_told_to() -> None:
     code, out, err = process("merge", "leaky.zip", "old.zip", "-o", "all.zip")
     assert (code, out) == (0, "")
     assert err.splitlines()[0] == (
-        "pull-logs: warning: the bundle holds 1 secret in 1 run; `pull-logs audit all.zip` shows them,"
+        "pull-logs: warning: the bundle contains 1 secret in 1 run; `pull-logs audit all.zip` shows them,"
         " --redact removes them"
     )
     code, out, err = process("merge", "leaky.zip", "old.zip", "-o", "all.zip", "--redact")
@@ -257,23 +267,23 @@ def test_some_runs_and_some_metrics_are_a_bundle(call: Call) -> None:
         (
             "subset old.zip -r nope -o part.zip",
             3,
-            "no run 'nope' in 'old.zip'; the nearest are 'gone'",
+            "no run 'nope' in 'old.zip'; the nearest is 'gone'",
         ),
         (
             "subset old.zip --metrics ( -o part.zip",
             2,
-            "metrics '(' is not a regular expression: missing ), unterminated subpattern at position 0",
+            "metrics '(' is not a valid regular expression: missing ), unterminated subpattern at position 0",
         ),
         ("subset old.zip --metrics zzz -o part.zip", 3, "no metric matches 'zzz'"),
         (
             "subset old.zip --metrics loos -o part.zip",
             3,
-            "no metric matches 'loos'; the nearest are 'loss'",
+            "no metric matches 'loos'; the nearest is 'loss'",
         ),
         (
             "subset old.zip --filter config.lr>5 -o part.zip",
             3,
-            "none of the 3 runs holds for --filter 'config.lr>5'; look at the runs without --filter first",
+            "--filter 'config.lr>5' holds for none of the 3 runs; run the command without --filter to see the runs",
         ),
         ("diff old.zip nope.zip", 3, "no file or folder at 'nope.zip'"),
         ("diff old.zip", 2, "Missing argument 'NEW'; see `pull-logs diff --help`"),
@@ -359,7 +369,7 @@ def test_an_export_is_written_told_and_replaced_only_when_told_to() -> None:
     assert read.columns.tolist() == ["_step", "_timestamp", "acc", "loss", "note", "pics"]
     assert read["pics"].tolist()[2] == '{"_type":"image-file","n":[1,null]}'
     shown = str(Path("plain").absolute())
-    told = f"pull-logs: error: {shown!r} is there already; pass --force to replace it\n"
+    told = f"pull-logs: error: {shown!r} already exists; pass --force to replace it\n"
     assert process("export", "old.zip", "-o", "plain") == (2, "", told)
     code, out, err = process("export", "old.zip", "-r", "a", "-o", "plain", "--force")
     assert (code, out) == (0, "")
@@ -371,6 +381,6 @@ def test_force_replaces_nothing_but_an_export(call: Call) -> None:
     Path("plain/runs/exp1").mkdir(parents=True)
     Path("plain/runs/exp1/events.out").write_text("precious")
     shown = str(Path("plain").absolute())
-    told = f"pull-logs: error: {shown!r} is there and is no export; name a folder that is not there yet\n"
+    told = f"pull-logs: error: {shown!r} exists and is not an export; name a folder that does not exist\n"
     assert call("export", "old.zip", "-o", "plain", "--force") == (2, "", told)
     assert Path("plain/runs/exp1/events.out").read_text() == "precious"

@@ -1,7 +1,7 @@
 """Whole answers over the recorded runs, as text and as JSON, exactly as they stand in `golden/`.
 
-`PULL_LOGS_WRITE_GOLDEN=1 pytest tests/cli/render/test_golden.py` writes the files anew; look at the diff before
-committing it.
+`PULL_LOGS_WRITE_GOLDEN=1 pytest tests/cli/render/test_golden.py` writes the files anew; look at the diff
+before committing it.
 """
 
 from __future__ import annotations
@@ -99,5 +99,5 @@ def test_every_section_is_in_some_golden_file() -> None:
     }
     assert found == {
         "RUNS", "CONFIG", "SUMMARY", "SCHEMA", "STATS", "HISTORY", "COMPARISON", "CONFIG_DIFF",
-        "SUMMARY_COMPARISON", "CHECKPOINTS", "ASSERTIONS", "OVERVIEW", "STATES", "METRICS", "HEALTH",
+        "SUMMARY_COMPARISON", "CHECKPOINTS", "ASSERTIONS", "OVERVIEW", "STATES", "CONFIG_VALUES", "METRICS", "HEALTH",
     }  # fmt: skip

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from answertext import view_json
 from fakeruns import FakeRun, subjects, training
 from hostileruns import hostile_subjects
 from hypothesis import given, settings
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 
 from pull_logs.analyze import Subject, View, answer
 from pull_logs.cli.render.budget import MIN_TOKENS
-from pull_logs.cli.render.json_answer import fit_json
 from pull_logs.errors import UsageError
 
 VIEWS = st.sampled_from(
@@ -28,7 +28,7 @@ def shape(value: Any) -> type:
 @settings(max_examples=60)
 def test_without_a_limit_the_json_is_the_answer(runs: list[Subject], view: View) -> None:
     found = answer(runs, view)
-    text = fit_json(found)
+    text = view_json(found)
     assert json.loads(text) == found
     assert text.isprintable() or not any(ord(char) < 32 for char in text)
     assert len(text.splitlines()) == 1
@@ -40,7 +40,7 @@ def test_json_never_takes_more_than_its_tokens_and_stays_of_one_shape(
     runs: list[Subject], view: View, tokens: int
 ) -> None:
     found = answer(runs, view)
-    text = fit_json(found, max_tokens=tokens)
+    text = view_json(found, max_tokens=tokens)
     assert len(text.encode()) + 1 <= 3 * tokens
     fitted = json.loads(text)
     assert list(fitted) == list(found)
@@ -52,7 +52,7 @@ def test_json_never_takes_more_than_its_tokens_and_stays_of_one_shape(
 
 
 def test_a_cut_history_keeps_its_ends_and_counts_its_rows() -> None:
-    fitted = json.loads(fit_json(answer(subjects(training(3000)), View(max_rows=0)), max_tokens=600))
+    fitted = json.loads(view_json(answer(subjects(training(3000)), View(max_rows=0)), max_tokens=600))
     history = fitted["history"]["A"]
     steps = [row[0] for row in history["rows"]]
     assert (steps[0], steps[-1]) == (0, 2999)
@@ -65,7 +65,7 @@ def test_a_cut_history_keeps_its_ends_and_counts_its_rows() -> None:
 
 def test_runs_whose_history_was_cut_away_show_no_rows() -> None:
     runs = [training(50, run_id=f"r{number}") for number in range(40)]
-    fitted = json.loads(fit_json(answer(subjects(*runs), View()), max_tokens=1500))
+    fitted = json.loads(view_json(answer(subjects(*runs), View()), max_tokens=1500))
     kept = {run["label"]: run["rows_shown"] for run in fitted["runs"]}
     assert kept
     assert all(
@@ -76,7 +76,7 @@ def test_runs_whose_history_was_cut_away_show_no_rows() -> None:
 
 def test_long_text_is_cut_before_keys_are() -> None:
     run = FakeRun(config={"note": "x" * 5000, "list": list(range(3000)), "lr": 0.1})
-    config = json.loads(fit_json(answer(subjects(run), View(human=True)), max_tokens=400))["config"]["A"]
+    config = json.loads(view_json(answer(subjects(run), View(human=True)), max_tokens=400))["config"]["A"]
     assert list(config) == ["note", "list", "lr"]
     assert config["note"].endswith("x…")
     assert config["list"] == list(range(len(config["list"])))
@@ -85,7 +85,7 @@ def test_long_text_is_cut_before_keys_are() -> None:
 
 def test_a_key_that_is_longer_than_a_text_may_be_is_left_out() -> None:
     run = FakeRun(config={"k" * 50_000: 1, "lr": 0.1})
-    fitted = json.loads(fit_json(answer(subjects(run), View(human=True)), max_tokens=400))
+    fitted = json.loads(view_json(answer(subjects(run), View(human=True)), max_tokens=400))
     assert fitted["config"] == {"A": {"lr": 0.1}}
     (note,) = fitted["notes"]
     assert re.fullmatch(r"config cut to 1 of 2 keys, texts of \d+ characters; --max-tokens 0 shows all", note)
@@ -94,10 +94,10 @@ def test_a_key_that_is_longer_than_a_text_may_be_is_left_out() -> None:
 @pytest.mark.parametrize("tokens", [MIN_TOKENS, 16000])
 def test_a_huge_answer_fits(tokens: int) -> None:
     wide = FakeRun([{"_step": step, **{f"metric/{n}": n / 7 for n in range(2000)}} for step in range(3)])
-    text = fit_json(answer(subjects(wide, wide, training()), View()), max_tokens=tokens)
+    text = view_json(answer(subjects(wide, wide, training()), View()), max_tokens=tokens)
     assert len(text.encode()) + 1 <= 3 * tokens
 
 
 def test_a_budget_for_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match="--max-tokens 1 is too small for any answer"):
-        fit_json(answer([], View()), max_tokens=1)
+        view_json(answer([], View()), max_tokens=1)

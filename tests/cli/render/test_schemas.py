@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
+from answertext import overview_json, overview_text, view_json
 from fakeruns import FakeRun, subjects, training
 from hostileruns import hostile_subjects
 from hypothesis import given, settings
@@ -15,9 +16,7 @@ from jsonschema import Draft202012Validator
 from test_golden import CASES, GOLDEN
 
 from pull_logs.analyze import Picking, Subject, View, answer, overview
-from pull_logs.cli.commands.overview import overview_json, overview_text
 from pull_logs.cli.render.budget import MIN_TOKENS
-from pull_logs.cli.render.json_answer import fit_json
 
 VIEWS = st.sampled_from(
     [
@@ -45,7 +44,7 @@ SHOW, OVERVIEW = validator("show"), validator("overview")
 @given(hostile_subjects(), VIEWS, st.just(0) | st.integers(MIN_TOKENS, 900))
 @settings(max_examples=50)
 def test_any_answer_of_the_bare_view_is_valid(runs: list[Subject], view: View, tokens: int) -> None:
-    SHOW.validate(json.loads(fit_json(answer(runs, view), max_tokens=tokens)))
+    SHOW.validate(json.loads(view_json(answer(runs, view), max_tokens=tokens)))
 
 
 @given(

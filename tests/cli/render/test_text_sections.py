@@ -7,16 +7,15 @@ import unicodedata
 from typing import Any
 
 import pytest
+from answertext import overview_text, view_text
 from fakeruns import FakeRun, subjects, training
 from hostileruns import NASTY, hostile_subjects
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pull_logs.analyze import Picking, Subject, View, answer, overview
-from pull_logs.cli.commands.overview import overview_text
 from pull_logs.cli.render.budget import MIN_TOKENS
 from pull_logs.cli.render.escape import escape, inline, json_text
-from pull_logs.cli.render.view import render_text
 from pull_logs.errors import UsageError
 from pull_logs.runs import Coverage
 
@@ -32,7 +31,7 @@ VIEWS = st.sampled_from(
 )
 HEADING = re.compile(
     r"\[(RUNS|CONFIG|SUMMARY|SCHEMA|STATS|HISTORY|COMPARISON|CONFIG_DIFF|SUMMARY_COMPARISON"
-    r"|ASSERTIONS|OVERVIEW|STATES|METRICS|HEALTH)\]"
+    r"|CONFIG_VALUES|ASSERTIONS|OVERVIEW|STATES|METRICS|HEALTH)\]"
     r'( [a-z_]+=([^\s"\[]\S*|"([^"\\]|\\.)*"))*'
 )
 ORDER = (
@@ -58,7 +57,7 @@ def section(text: str, name: str) -> list[str]:
 @settings(max_examples=100)
 def test_no_name_key_or_value_forges_a_heading_or_breaks_a_line(runs: list[Subject], view: View) -> None:
     found = answer(runs, view)
-    text = render_text(found)
+    text = view_text(found)
     assert text.encode().decode() == text
     assert text.splitlines() == text.removesuffix("\n").split("\n")
     for line in text.splitlines():
@@ -71,7 +70,7 @@ def test_no_name_key_or_value_forges_a_heading_or_breaks_a_line(runs: list[Subje
 @settings(max_examples=100)
 def test_a_text_never_takes_more_than_its_tokens(runs: list[Subject], view: View, tokens: int) -> None:
     found = answer(runs, view)
-    text = render_text(found, max_tokens=tokens)
+    text = view_text(found, max_tokens=tokens)
     assert len(text.encode()) <= 3 * tokens
     assert names_of(text) == [name for name in ORDER if name.lower() in found]
 
@@ -84,7 +83,7 @@ def test_an_overview_is_of_its_sections_alone_whatever_was_logged(runs: list[Sub
     for line in text.splitlines():
         assert not line.startswith("[") or HEADING.fullmatch(line)
         assert not any(unicodedata.category(char) in {"Cc", "Cf", "Zl", "Zp", "Cs"} for char in line)
-    assert names_of(text) == ["OVERVIEW", "STATES", "CONFIG_DIFF", "METRICS", "HEALTH"]
+    assert names_of(text) == ["OVERVIEW", "STATES", "CONFIG_VALUES", "METRICS", "HEALTH"]
     assert not tokens or len(text.encode()) <= 3 * tokens
 
 
@@ -141,7 +140,7 @@ def test_two_small_runs_look_like_this() -> None:
             source="sweep.wandb.zip",
         ),
     ]
-    assert render_text(answer(runs, View())) == (
+    assert view_text(answer(runs, View())) == (
         """\
 [RUNS] runs=2
 A path=acme/nano/r1 name=baseline state=finished rows=2 last_step=5 complete=yes checkpoint=ckpt/a.pt checkpoint_step=3 source=sweep.wandb.zip
@@ -186,7 +185,7 @@ def test_the_config_and_summary_of_one_run_are_lines() -> None:
     run = FakeRun(
         config={"lr": 1e-3, "a b": None, "on": True, "big": 2**60}, summary={"loss": 1 / 3, "n": None}
     )
-    text = render_text(answer(subjects(run), View(human=True)))
+    text = view_text(answer(subjects(run), View(human=True)))
     assert section(text, "CONFIG") == [
         "[CONFIG] run=A keys=4", "lr: 0.001", '"a b": null', "on: true", "big: 1152921504606846976",
     ]  # fmt: skip
@@ -194,11 +193,11 @@ def test_the_config_and_summary_of_one_run_are_lines() -> None:
 
 
 def test_a_section_that_has_nothing_says_so() -> None:
-    text = render_text(answer(subjects(FakeRun(), FakeRun(run_id="r2")), View()))
+    text = view_text(answer(subjects(FakeRun(), FakeRun(run_id="r2")), View()))
     for name in ORDER:
         if name not in ("RUNS", "SCHEMA", "STATS", "ASSERTIONS"):
             assert section(text, name)[1:] == ["(none)"]
-    assert render_text(answer([], View(schema=True, stats=True))) == (
+    assert view_text(answer([], View(schema=True, stats=True))) == (
         "[RUNS] runs=0\n(none)\n[SCHEMA] runs=0\n(none)\n[STATS] runs=0\n(none)\n"
     )
 
@@ -207,7 +206,7 @@ def test_schema_and_stats_are_tables_of_a_run() -> None:
     run = FakeRun(
         [{"_step": 0, "loss": 2.0, "tag": "x"}, {"_step": 1, "loss": math.inf}, {"_step": 2, "loss": 1.0}]
     )
-    text = render_text(answer(subjects(run), View(schema=True, stats=True)))
+    text = view_text(answer(subjects(run), View(schema=True, stats=True)))
     assert section(text, "SCHEMA") == [
         "[SCHEMA] run=A columns=3",
         "name,type,count,missing,nonfinite,min,max,first_step,last_step,interval",
@@ -225,7 +224,7 @@ def test_schema_and_stats_are_tables_of_a_run() -> None:
 def test_a_budget_keeps_the_ends_and_the_spike_and_says_what_it_cut() -> None:
     rows: list[dict[str, Any]] = [{"_step": step, "loss": 1 / (step + 1)} for step in range(2000)]
     rows[777]["loss"] = 1e9
-    text = render_text(answer(subjects(FakeRun(rows)), View(max_rows=0)), max_tokens=400)
+    text = view_text(answer(subjects(FakeRun(rows)), View(max_rows=0)), max_tokens=400)
     lines = section(text, "HISTORY")
     heading = re.fullmatch(
         r"\[HISTORY\] run=A rows_total=2000 rows_matched=2000 rows_shown=(\d+) hidden=0"
@@ -246,7 +245,7 @@ def test_a_budget_shares_room_so_that_no_section_starves_another() -> None:
     run = training(
         400, config={f"key{number}": "v" * 40 for number in range(500)}, summary={"loss": 1}, name="n"
     )
-    text = render_text(answer(subjects(run), View()), max_tokens=2000)
+    text = view_text(answer(subjects(run), View()), max_tokens=2000)
     assert len(section(text, "CONFIG")) > 10
     assert len(section(text, "HISTORY")) > 30
     assert section(text, "SUMMARY") == ["[SUMMARY] run=A keys=1", "loss: 1"]
@@ -261,14 +260,14 @@ def test_thousands_of_columns_and_hundreds_of_runs_fit(tokens: int) -> None:
         for number in range(300)
     ]
     for runs in ([wide], many):
-        text = render_text(answer(subjects(*runs), View()), max_tokens=tokens)
+        text = view_text(answer(subjects(*runs), View()), max_tokens=tokens)
         assert len(text.encode()) <= 3 * tokens
         assert "# cut to" in text
 
 
 def test_a_budget_for_nothing_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
-        render_text(answer([], View()), max_tokens=299)
+        view_text(answer([], View()), max_tokens=299)
     assert str(caught.value) == (
         "--max-tokens 299 is too small for any answer; give at least 300, or 0 for no limit"
     )
@@ -276,7 +275,7 @@ def test_a_budget_for_nothing_is_refused() -> None:
 
 def test_a_constant_metric_has_no_lines_for_its_range() -> None:
     runs = FakeRun([{"_step": 0, "lr": 1}]), FakeRun([{"_step": 0, "lr": 2}], run_id="r2")
-    text = render_text(answer(subjects(*runs), View()))
+    text = view_text(answer(subjects(*runs), View()))
     assert section(text, "COMPARISON") == ["[COMPARISON] runs=2 metrics=1", "metric,value,A,B", "lr,last,1,2"]
 
 
@@ -296,7 +295,7 @@ def test_a_constant_metric_has_no_lines_for_its_range() -> None:
     ],
 )
 def test_a_cell_has_six_significant_digits_or_all_before_the_point(value: Any, shown: str) -> None:
-    text = render_text(answer(subjects(FakeRun(summary={"x": value})), View(human=True)))
+    text = view_text(answer(subjects(FakeRun(summary={"x": value})), View(human=True)))
     assert section(text, "SUMMARY")[1] == f"x: {shown}"
 
 
@@ -304,7 +303,7 @@ def test_four_runs_or_more_are_told_by_metric_with_the_runs_that_lack_it() -> No
     rows = [{"_step": 2 * step, "loss": float(step)} for step in range(3)]
     runs = [FakeRun(rows, run_id=f"r{number}") for number in range(3)]
     runs.append(FakeRun([{"_step": 0, "odd, name": 1.5, "loss": 7}], run_id="r3"))
-    text = render_text(answer(subjects(*runs), View(schema=True, stats=True)))
+    text = view_text(answer(subjects(*runs), View(schema=True, stats=True)))
     assert text.partition("[SCHEMA]")[2] == (
         """\
  runs=4 columns=3
@@ -327,7 +326,7 @@ D,1,1.5,1.5,1.5,1.5,1.5,1.5,1.5,1.5,,1.5,1.5,0,0
 
 def test_a_budget_cuts_metrics_and_runs_of_many_and_lists_only_those_that_lack_one() -> None:
     runs = [FakeRun([{"_step": 0, **{f"m{n}": n / 7 for n in range(30)}}], run_id=f"r{n}") for n in range(40)]
-    text = render_text(answer(subjects(*runs), View(stats=True)), max_tokens=1000)
+    text = view_text(answer(subjects(*runs), View(stats=True)), max_tokens=1000)
     assert len(text.encode()) <= 3000
     assert "lack" not in text
     assert re.search(

@@ -15,13 +15,18 @@ from scripted_wandb import API, KEY, QUICK, SETTINGS, Fault, Instant, ScriptedWa
 
 from pull_logs.errors import NetworkError, PullLogsError, ServerError, SignInError
 from pull_logs.fetch.api.client import Client
-from pull_logs.fetch.api.failures import KeyRefusedError, RejectedQueryError, UnreachableError
-from pull_logs.fetch.api.pacing import HeavyRequestError
+from pull_logs.fetch.api.errors import (
+    HeavyRequestError,
+    KeyRefusedError,
+    RejectedQueryError,
+    UnreachableError,
+)
 from pull_logs.fetch.api.queries import default_entity
 from pull_logs.fetch.api.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
+DENIED = {"errors": [{"message": "permission denied"}], "data": {"project": None}}
 GOOD = {"data": {"viewer": {"id": "1", "entity": "acme"}}}
 
 
@@ -103,16 +108,17 @@ async def test_what_may_pass_is_asked_again(answer: httpx.Response | Exception) 
         (
             httpx.Response(401, json={"error": f"bad key {KEY}"}),
             KeyRefusedError,
-            "W&B at api.test refused the key: bad key (the key); sign in with `wandb login` or set WANDB_API_KEY",
+            ("W&B at api.test refused the key: bad key (the key);"
+            " sign in with `wandb login` or set WANDB_API_KEY"),
         ),
         (
-            httpx.Response(403, json={"errors": [{"message": "permission denied"}], "data": {"project": None}}),
+            httpx.Response(403, json=DENIED),
             SignInError,
             ("no permission at api.test: permission denied;"
             " check the entity's name, and that the key's user is a member of it"),
         ),
         (
-            httpx.Response(200, json={"errors": [{"message": "permission denied"}], "data": {"project": None}}),
+            httpx.Response(200, json=DENIED),
             SignInError,
             ("no permission at api.test: permission denied;"
             " check the entity's name, and that the key's user is a member of it"),
@@ -157,11 +163,13 @@ async def test_what_is_final_is_said_at_once(
     [
         (
             httpx.ConnectError("[Errno 111] refused"),
-            "api.test cannot be reached (gave up after 3 attempts); check the network, the proxy and WANDB_BASE_URL",
+            ("api.test cannot be reached (gave up after 3 attempts);"
+            " check the network, the proxy and WANDB_BASE_URL"),
         ),
         (
             httpx.ReadTimeout("t"),
-            "api.test did not answer in time (gave up after 6 attempts); WANDB_HTTP_TIMEOUT gives it more seconds",
+            ("api.test did not answer in time (gave up after 6 attempts);"
+            " WANDB_HTTP_TIMEOUT gives it more seconds"),
         ),
         (httpx.Response(503), "api.test answered 503 (gave up after 6 attempts)"),
         (
@@ -182,7 +190,7 @@ async def test_what_does_not_pass_names_the_host(answer: httpx.Response | Except
     assert str(caught.value) == message
 
 
-async def test_an_unreachable_host_is_told_apart() -> None:
+async def test_an_unreachable_host_is_reported_apart() -> None:
     server = ScriptedWandb()
     server.faults = [always(httpx.ConnectError("x"))]
     with pytest.raises(UnreachableError) as caught:

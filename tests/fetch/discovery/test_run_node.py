@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from pull_logs.errors import DataError
-from pull_logs.fetch.discovery.found import Found, Promise
 from pull_logs.fetch.discovery.run_node import read_exports, read_node, utc_text
+from pull_logs.fetch.discovery.run_plan import FoundRun, Promise
 
 
-def read(**node: Any) -> Found:
+def read(**node: Any) -> FoundRun:
     return read_node({"name": "r1", **node}, entity="acme", project="nano", host="api.test", now=5.0)
 
 
@@ -23,7 +23,10 @@ def test_a_bare_run_is_named_by_its_id() -> None:
 
 
 def test_the_config_is_unwrapped_and_its_internal_keys_are_apart() -> None:
-    text = '{"lr":{"value":0.1,"desc":null},"plain":3,"n":{"value":null},"_wandb":{"value":{"m":[]}},"wandb_version":1}'
+    text = (
+        '{"lr":{"value":0.1,"desc":null},"plain":3,"n":{"value":null},'
+        '"_wandb":{"value":{"m":[]}},"wandb_version":1}'
+    )
     info = read(config=text).info
     assert info.config == {"lr": 0.1, "plain": 3, "n": None}
     assert info.config_internal == {"_wandb": {"m": []}, "wandb_version": 1}
@@ -40,12 +43,12 @@ def test_control_characters_in_a_config_are_read() -> None:
     assert read(config='{"a": {"value": "x\ny"}}').info.config == {"a": "x\ny"}
 
 
-def test_a_config_that_is_not_json_is_told() -> None:
+def test_a_config_that_is_not_json_is_reported() -> None:
     with pytest.raises(DataError, match=r"^not JSON: "):
         read(config="{")
 
 
-def test_a_run_without_a_name_is_told() -> None:
+def test_a_run_without_a_name_is_reported() -> None:
     with pytest.raises(DataError, match=r"^W&B listed a run of acme/nano without a name$"):
         read_node({}, entity="acme", project="nano", host="h", now=0)
 
@@ -66,10 +69,10 @@ def test_the_last_step_is_read_defensively(keys: object, last: int | None) -> No
 
 
 def test_files_are_known_by_their_path_and_live_steps_by_their_value() -> None:
+    live = [{"_step": 5.0}, {"_step": 3}, {"_step": 5}, {}]
     exports = read_exports(
-        {"parquetUrls": ["https://s/b/x?sig=1", "https://s/b/y?sig=2"], "liveData": [{"_step": 5.0}, {"_step": 3}, {"_step": 5}, {}]},
-        now=1.0,
-    )  # fmt: skip
+        {"parquetUrls": ["https://s/b/x?sig=1", "https://s/b/y?sig=2"], "liveData": live}, now=1.0
+    )
     assert exports is not None
     assert dict(exports.urls) == {"s/b/x": "https://s/b/x?sig=1", "s/b/y": "https://s/b/y?sig=2"}
     assert exports.live_steps is not None

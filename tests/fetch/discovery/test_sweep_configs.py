@@ -1,4 +1,4 @@
-"""The configs of sweeps: asked for once each, kept as values, carried through everything that is done to a bundle."""
+"""The configs of sweeps: requested once each, stored as values, and kept by every operation on a bundle."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_config_that_is_served_is_read_as_it_was(config: dict[str, Any]) -> No
     assert same(read_sweep_config(sweep_text(canon_record(config))), canon_record(config))
 
 
-async def test_each_sweep_is_asked_for_once(tmp_path: Path) -> None:
+async def test_each_sweep_is_requested_once(tmp_path: Path) -> None:
     server = swept("s1", "s1", None, "s2", "s1", s1=CONFIG)
     report = await pull_from(server, tmp_path / "b.zip")
     assert configs_in(tmp_path / "b.zip") == {"r0": READ, "r1": READ, "r2": None, "r3": None, "r4": READ}
@@ -93,19 +93,21 @@ async def test_an_older_server_is_asked_as_the_sdk_asks_it(tmp_path: Path) -> No
     assert configs_in(tmp_path / "b.zip") == {"r0": READ}
 
 
-async def test_a_config_that_cannot_be_had_is_told_and_nothing_else_is_lost(tmp_path: Path) -> None:
+async def test_a_config_that_cannot_be_downloaded_is_reported_and_nothing_else_is_lost(
+    tmp_path: Path,
+) -> None:
     out = tmp_path / "b.zip"
     server = swept("s1", "s1", "s2", s1=CONFIG, s2="[1, 2]")
     first = await pull_from(server, out)
     assert first.notes == (
-        "the config of sweep acme/nano/s2 could not be had: a sweep's config is not a YAML mapping",
+        "the config of sweep acme/nano/s2 could not be downloaded: a sweep's config is not a YAML mapping",
     )
     server.faults.append(
         lambda request: httpx.Response(403, json={"error": "no"}) if b"GetSweep" in request.content else None
     )
     again = await pull_from(server, out, previous=out)
     assert again.notes[0] == (
-        "the config of sweep acme/nano/s1 could not be had: no permission at api.test: no"
+        "the config of sweep acme/nano/s1 could not be downloaded: no permission at api.test: no"
     )
     assert [outcome.how for outcome in again.runs] == ["copied"] * 3
     assert configs_in(out) == {"r0": READ, "r1": READ, "r2": None}
@@ -153,7 +155,7 @@ async def test_what_should_not_be_shared_is_found_in_it(tmp_path: Path) -> None:
     await pull_from(
         swept("s1", s1="command: [python, --api-key, sk-ant-0123456789abcdefghijABCD]"), tmp_path / "b.zip"
     )
-    found = {finding.place: finding.kind for finding in audit_bundle(tmp_path / "b.zip").findings}
+    found = {finding.location: finding.kind for finding in audit_bundle(tmp_path / "b.zip").findings}
     assert found == {"sweep_config.command[2]": "api-key", "user": "user-name"}
 
 

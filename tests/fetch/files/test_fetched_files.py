@@ -1,4 +1,4 @@
-"""The files of runs: those that were asked for come whole, by the way of exports, and the key goes to the API alone."""
+"""The files of runs: the selected ones arrive completely, and only the API receives the key."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from pulling import PROJECT, named, pull_from, reasons
 from scripted_wandb import API, KEY, QUICK, SETTINGS, FakeRun, ScriptedWandb, once, rows_of
 
 from pull_logs.errors import UsageError
-from pull_logs.fetch import pull, survey
+from pull_logs.fetch import PullOptions, estimate_pull, pull
 from pull_logs.fetch.files import run_files as files
-from pull_logs.fetch.wantedfiles import WantedFiles
 from pull_logs.snapshot import open_bundle, verify_bundle
 
 pytestmark = pytest.mark.anyio
@@ -90,7 +89,7 @@ async def test_nothing_is_asked_about_files_that_nobody_wants(tmp_path: Path) ->
     assert (server.count("RunFiles"), downloads(server)) == (0, [])
 
 
-async def test_names_alone_are_asked_for_by_name(tmp_path: Path) -> None:
+async def test_names_alone_are_requested_by_name(tmp_path: Path) -> None:
     server = ScriptedWandb(a_run())
     await pull_from(server, tmp_path / "b.zip", files=("output.log",))
     (asked,) = [
@@ -101,7 +100,7 @@ async def test_names_alone_are_asked_for_by_name(tmp_path: Path) -> None:
     assert asked["fileNames"] == ["output.log"]
 
 
-async def test_a_listing_goes_on_over_pages_and_gives_way_in_size(tmp_path: Path) -> None:
+async def test_a_listing_continues_over_pages_and_gives_way_in_size(tmp_path: Path) -> None:
     many = {f"{number}.txt": str(number).encode() for number in range(230)}
     server = ScriptedWandb(a_run(files=many))
     server.faults.append(
@@ -116,12 +115,15 @@ async def test_a_listing_goes_on_over_pages_and_gives_way_in_size(tmp_path: Path
     assert server.count("RunFiles") == 1 + 5
 
 
-async def test_what_has_no_match_and_what_is_too_large_is_told_once(tmp_path: Path) -> None:
+async def test_what_has_no_match_and_what_is_too_large_is_reported_once(tmp_path: Path) -> None:
     server = ScriptedWandb(a_run("a"), a_run("b", {}), a_run("c", {"x.bin": b"1" * 500, "y.bin": b"1"}))
     report = await pull_from(server, tmp_path / "b.zip", files=("*.log", "x.*"), max_file_size=450)
     assert report.notes == (
         "1 of 3 runs have no file that matches '*.log' or 'x.*'",
-        "1 files of more than 450 bytes were left out, 500 bytes together; the first, 'x.bin' of acme/nano/c, has 500",
+        (
+            "omitted 1 file of more than 450 bytes, 500 bytes in total;"
+            " the first, 'x.bin' of acme/nano/c, has 500"
+        ),
     )
     assert report.incomplete == ()
     with open_bundle(tmp_path / "b.zip") as bundle:
@@ -130,14 +132,14 @@ async def test_what_has_no_match_and_what_is_too_large_is_told_once(tmp_path: Pa
 
 async def test_a_dry_run_counts_them(tmp_path: Path) -> None:
     server = ScriptedWandb(a_run("a"), a_run("b", {}))
-    wanted = WantedFiles(("*",), 1000)
-    found = await survey(PROJECT, settings=SETTINGS, wanted=wanted, transport=server.transport)
+    options = PullOptions(files=("*",), max_file_size=1000)
+    found = await estimate_pull(PROJECT, options=options, settings=SETTINGS, transport=server.transport)
     assert (found.run_files, found.run_file_bytes) == (4, 400 + 17 + 10)
     assert found.notes[0] == "1 of 2 runs have no file that matches '*'"
     assert found.requests == len(server.requests) + 2 + 4
     assert downloads(server) == []
     assert names_in(tmp_path) == []
-    plain = await survey(PROJECT, settings=SETTINGS, transport=server.transport)
+    plain = await estimate_pull(PROJECT, settings=SETTINGS, transport=server.transport)
     assert (plain.run_files, plain.to_json()["run_files"]) == (None, None)
 
 
@@ -160,20 +162,20 @@ async def test_the_key_goes_to_the_api_and_never_along_a_redirect(tmp_path: Path
 
 
 async def test_an_api_that_repeats_the_key_does_not_get_it_into_a_report(tmp_path: Path) -> None:
-    run = a_run(told={"output.log": {"directUrl": None}})
+    run = a_run(reported={"output.log": {"directUrl": None}})
     server = ScriptedWandb(run)
     server.faults.append(
         lambda request: httpx.Response(404, json={"error": f"not for {KEY}"}) if of_file(request) else None
     )
     report = await pull_from(server, tmp_path / "b.zip", files=("output.log",))
     assert reasons(report) == {
-        "r": "file 'output.log' could not be had: api.test answered 404: not for (the key)"
+        "r": "file 'output.log' could not be downloaded: api.test answered 404: not for (the key)"
     }
     assert KEY not in json.dumps(report.to_json())
 
 
 async def test_a_file_at_another_host_never_gets_the_key(tmp_path: Path) -> None:
-    run = a_run(told={"output.log": {"directUrl": None, "url": "https://evil.test/x"}})
+    run = a_run(reported={"output.log": {"directUrl": None, "url": "https://evil.test/x"}})
     server = ScriptedWandb(run)
     server.faults.append(
         lambda request: (
@@ -186,10 +188,10 @@ async def test_a_file_at_another_host_never_gets_the_key(tmp_path: Path) -> None
     assert files_in(tmp_path / "b.zip") == {"output.log": FILES["output.log"]}
 
 
-async def test_an_address_may_be_told_without_its_origin(tmp_path: Path) -> None:
+async def test_an_address_may_be_reported_without_its_origin(tmp_path: Path) -> None:
     run = a_run()
     place = f"/files/r/{b'output.log'.hex()}"
-    run.told["output.log"] = {"directUrl": "", "url": place}
+    run.reported["output.log"] = {"directUrl": "", "url": place}
     server = ScriptedWandb(run)
     await pull_from(server, tmp_path / "b.zip", files=("output.log",))
     assert f"{API}{place}" in [str(request.url) for request in server.requests]
@@ -201,7 +203,7 @@ def cut(request: httpx.Request, data: bytes, at: int) -> httpx.Response:
     return httpx.Response(200, headers={"Content-Length": str(len(data))}, stream=httpx.ByteStream(data[:at]))
 
 
-async def test_a_download_that_breaks_off_goes_on_where_it_ended(tmp_path: Path) -> None:
+async def test_a_download_that_breaks_off_continues_where_it_ended(tmp_path: Path) -> None:
     data = FILES["media/images/a.png"]
     server = ScriptedWandb(a_run())
     left = [1000]
@@ -213,9 +215,9 @@ async def test_a_download_that_breaks_off_goes_on_where_it_ended(tmp_path: Path)
     assert files_in(tmp_path / "b.zip") == {"media/images/a.png": data}
 
 
-async def test_without_an_md5_it_begins_anew(tmp_path: Path) -> None:
+async def test_without_an_md5_it_begins_again(tmp_path: Path) -> None:
     data = FILES["media/images/a.png"]
-    server = ScriptedWandb(a_run(told={"media/images/a.png": {"md5": None}}))
+    server = ScriptedWandb(a_run(reported={"media/images/a.png": {"md5": None}}))
     left = [1000]
     server.faults.append(
         lambda request: cut(request, data, left.pop()) if of_file(request) and left else None
@@ -234,7 +236,7 @@ async def test_what_passes_is_asked_again(tmp_path: Path, status: int) -> None:
     assert files_in(tmp_path / "b.zip") == {"output.log": FILES["output.log"]}
 
 
-async def test_a_log_that_is_written_anew_meanwhile_is_listed_again(tmp_path: Path) -> None:
+async def test_a_log_that_is_written_again_meanwhile_is_listed_again(tmp_path: Path) -> None:
     run = a_run()
     server = ScriptedWandb(run)
 
@@ -249,11 +251,11 @@ async def test_a_log_that_is_written_anew_meanwhile_is_listed_again(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("told", "reason"),
+    ("reported", "reason"),
     [
-        ({"md5": base64.b64encode(b"x" * 16).decode()}, "it does not have the MD5 that W&B told"),
-        ({"md5": None, "sizeBytes": 401}, "it has 400 bytes and W&B told 401"),
-        ({"sizeBytes": 399}, "it has more than the 399 bytes that W&B told"),
+        ({"md5": base64.b64encode(b"x" * 16).decode()}, "it does not have the MD5 that W&B reports"),
+        ({"md5": None, "sizeBytes": 401}, "it has 400 bytes and W&B reports 401"),
+        ({"sizeBytes": 399}, "it has more than the 399 bytes that W&B reports"),
         ({"directUrl": None, "url": None}, "W&B names no address for it"),
         (
             {"directUrl": "ftp://x/y", "url": None},
@@ -265,15 +267,15 @@ async def test_a_log_that_is_written_anew_meanwhile_is_listed_again(tmp_path: Pa
         ),
     ],
 )
-async def test_a_file_that_cannot_be_had_makes_its_run_not_whole(
-    tmp_path: Path, told: dict[str, Any], reason: str
+async def test_a_file_that_cannot_be_downloaded_makes_its_run_incomplete(
+    tmp_path: Path, reported: dict[str, Any], reason: str
 ) -> None:
-    out, run = tmp_path / "b.zip", a_run(told={"output.log": told})
+    out, run = tmp_path / "b.zip", a_run(reported={"output.log": reported})
     server = ScriptedWandb(run, a_run("s"))
     report = await pull_from(server, out, files=("*.log", "*.yaml"))
-    assert reasons(report) == {"r": f"file 'output.log' could not be had: {reason}"}
+    assert reasons(report) == {"r": f"file 'output.log' could not be downloaded: {reason}"}
     assert files_in(out) == {"config.yaml": FILES["config.yaml"]}
-    run.told.clear()
+    run.reported.clear()
     before = len(downloads(server))
     again = await pull_from(server, out, files=("*.log", "*.yaml"))
     assert again.incomplete == ()
@@ -281,17 +283,19 @@ async def test_a_file_that_cannot_be_had_makes_its_run_not_whole(
     assert files_in(out) == {name: FILES[name] for name in ("config.yaml", "output.log")}
 
 
-async def test_a_name_that_no_bundle_can_hold_is_told(tmp_path: Path) -> None:
+async def test_a_name_that_no_bundle_can_hold_is_reported(tmp_path: Path) -> None:
     server = ScriptedWandb(a_run(files={"x" * 1025: b"1", "a": b"2"}))
     report = await pull_from(server, tmp_path / "b.zip", files=("*",))
-    assert reasons(report)["r"].endswith("could not be had: a file's name has 1025 bytes, not 1 to 1024")
+    assert reasons(report)["r"].endswith(
+        "could not be downloaded: a file's name has 1025 bytes, not 1 to 1024"
+    )
     assert files_in(tmp_path / "b.zip") == {"a": b"2"}
 
 
 async def test_an_md5_in_hex_or_none_and_sizes_of_any_kind_do(tmp_path: Path) -> None:
     log = FILES["output.log"]
     run = a_run(
-        told={
+        reported={
             "output.log": {
                 "md5": hashlib.md5(log, usedforsecurity=False).hexdigest().upper(),
                 "sizeBytes": 400,
@@ -302,8 +306,8 @@ async def test_an_md5_in_hex_or_none_and_sizes_of_any_kind_do(tmp_path: Path) ->
     report = await pull_from(ScriptedWandb(run), tmp_path / "b.zip", files=("*.log", "*.yaml"))
     assert report.incomplete == ()
     with open_bundle(tmp_path / "b.zip") as bundle:
-        told = {name: file.mediatype for name, file in bundle["r"].files.items()}
-        assert told == {"output.log": "text/plain", "config.yaml": None}
+        mediatypes = {name: file.mediatype for name, file in bundle["r"].files.items()}
+        assert mediatypes == {"output.log": "text/plain", "config.yaml": None}
 
 
 # Stopping and going on
@@ -349,13 +353,15 @@ async def test_other_files_are_another_pull(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("one_at_a_time")
-async def test_storage_that_cannot_be_reached_is_told_and_the_same_call_asks_for_the_rest(
+async def test_storage_that_cannot_be_reached_is_reported_and_the_same_call_asks_for_the_rest(
     tmp_path: Path,
 ) -> None:
     out, server = tmp_path / "b.zip", ScriptedWandb(a_run())
     server.faults = [lambda request: httpx.ConnectError("unplugged") if downloads(server)[2:] else None]
     report = await pull_from(server, out, files=("*",))
-    assert reasons(report)["r"].endswith("could not be had: storage.test cannot be reached, nor 2 more")
+    assert reasons(report)["r"].endswith(
+        "could not be downloaded: storage.test cannot be reached, nor 2 more"
+    )
     server.faults, before = [], len(downloads(server))
     await pull_from(server, out, files=("*",))
     assert len(downloads(server)[before:]) == 3
@@ -401,24 +407,26 @@ async def test_of_a_run_that_went_on_its_files_are_brought_up_to_date(tmp_path: 
     assert fresh.read_bytes() == out.read_bytes()
 
 
-async def test_a_file_that_cannot_be_had_any_more_stays_as_it_was_and_is_told(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_downloaded_any_more_stays_as_it_was_and_is_reported(
+    tmp_path: Path,
+) -> None:
     out, server = tmp_path / "b.zip", ScriptedWandb(run := a_run())
     await pull_from(server, out, files=("*.log",))
     run.files["output.log"] = b"other"
     server.faults.append(lambda request: httpx.Response(404) if of_file(request) else None)
     report = await pull_from(server, out, named("r"), previous=out, files=("*.log",))
-    assert reasons(report) == {"r": "file 'output.log' could not be had: api.test answered 404"}
+    assert reasons(report) == {"r": "file 'output.log' could not be downloaded: api.test answered 404"}
     assert files_in(out) == {"output.log": FILES["output.log"]}
 
 
-async def test_a_large_file_is_never_in_memory_whole(tmp_path: Path) -> None:
+async def test_a_large_file_is_never_in_memory_complete(tmp_path: Path) -> None:
     size = 48 * 2**20
     chunk = b"0123456789abcdef" * 4096
     md5 = hashlib.md5(usedforsecurity=False)
     for _ in range(size // len(chunk)):
         md5.update(chunk)
     run = a_run(files={"weights.bin": b""})
-    run.told["weights.bin"] = {"sizeBytes": size, "md5": md5.hexdigest()}
+    run.reported["weights.bin"] = {"sizeBytes": size, "md5": md5.hexdigest()}
 
     class Endless(httpx.AsyncByteStream):
         async def __aiter__(self) -> Any:
@@ -435,9 +443,8 @@ async def test_a_large_file_is_never_in_memory_whole(tmp_path: Path) -> None:
     server = ScriptedWandb(run)
     tracemalloc.start()
     try:
-        await pull(
-            PROJECT, out=tmp_path / "b.zip", files=("*",), settings=SETTINGS, policy=QUICK, transport=Large()
-        )
+        options = PullOptions(files=("*",), policy=QUICK)
+        await pull(PROJECT, out=tmp_path / "b.zip", options=options, settings=SETTINGS, transport=Large())
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -177,7 +177,7 @@ def test_steps_may_be_doubles_anywhere_and_null() -> None:
 
 
 @pytest.mark.parametrize("cut", [slice(None, -9), slice(40, None), slice(None, 3), slice(0, 0)])
-def test_a_damaged_file_is_told(cut: slice) -> None:
+def test_a_damaged_file_is_reported(cut: slice) -> None:
     data = shard_bytes(rows_of(range(100)))
     with pytest.raises(FileDamagedError, match=r"^an exported history file cannot be read$"):
         list(batches_of_file(io.BytesIO(data[cut])))

@@ -23,7 +23,8 @@ from pull_logs.errors import IncompleteError, NetworkError
 from pull_logs.fetch import PullReport, RunOutcome
 from pull_logs.fetch.history import pieces
 from pull_logs.fetch.history import refresh as refreshing
-from pull_logs.fetch.history.refresh import OVERLAP, first_difference
+from pull_logs.fetch.history.changes import first_difference
+from pull_logs.fetch.history.refresh import OVERLAP
 
 pytestmark = pytest.mark.anyio
 
@@ -44,14 +45,14 @@ def at(moment: int) -> dict[str, Any]:
 
 
 async def refresh(server: ScriptedWandb, folder: Path, **options: Any) -> PullReport:
-    """Refresh `folder/old.zip`, and hold the result against a pull that knows nothing of it."""
+    """Refresh `folder/old.zip`, and compare the result with a pull without the earlier bundle."""
     server.requests.clear()
     report = await pull_from(server, folder / "new.zip", previous=folder / "old.zip", **options)
     asked, faults = list(server.requests), server.faults
     server.faults = []
-    await pull_from(server, folder / "anew.zip", **options)
+    await pull_from(server, folder / "complete.zip", **options)
     server.requests, server.faults = asked, faults
-    assert (folder / "new.zip").read_bytes() == (folder / "anew.zip").read_bytes()
+    assert (folder / "new.zip").read_bytes() == (folder / "complete.zip").read_bytes()
     return report
 
 
@@ -104,7 +105,7 @@ async def test_where_a_run_lived_on_without_rows_its_end_is_looked_at(tmp_path: 
     assert (spans(server), report.rows_received) == ([(32, 40)], OVERLAP)
 
 
-async def test_system_metrics_are_asked_for_again_where_a_run_lived_on(tmp_path: Path) -> None:
+async def test_system_metrics_are_requested_again_where_a_run_lived_on(tmp_path: Path) -> None:
     rows, events = (
         rows_of(range(40)),
         [{"_timestamp": float(second), "system.cpu": 2.0} for second in range(9)],
@@ -139,7 +140,7 @@ REWRITTEN: dict[str, tuple[Callable[[list[Row]], list[Row]], str]] = {
     ),
     "a step before the old end is new": (
         lambda rows: [*rows[:7], {"_step": 7, "late": 1}, *rows[7:]],
-        "history was rewritten: 24 rows before step 24 and 16 from it on are not the 41 that W&B promised",
+        "history was rewritten: W&B promised 41 rows, and there are 24 before step 24 and 16 from it on",
     ),
     "a step before the old end is gone": (
         lambda rows: [*rows[:7], *rows[8:]],
@@ -153,17 +154,19 @@ REWRITTEN: dict[str, tuple[Callable[[list[Row]], list[Row]], str]] = {
 
 
 @pytest.mark.parametrize("case", REWRITTEN)
-async def test_a_history_that_was_rewritten_is_asked_for_whole_and_told(tmp_path: Path, case: str) -> None:
+async def test_a_history_that_was_rewritten_is_requested_complete_and_reported(
+    tmp_path: Path, case: str
+) -> None:
     change, note = REWRITTEN[case]
     rows = rows_of(range(40))
     server = ScriptedWandb(FakeRun.logging("a", rows[:32]))
     await pull_from(server, tmp_path / "old.zip")
     server.runs["a"] = FakeRun.logging("a", change(rows), extra=at(9))
     report = await refresh(server, tmp_path)
-    assert how(report.runs[0]) == ("whole", len(change(rows)), note)
+    assert how(report.runs[0]) == ("complete", len(change(rows)), note)
 
 
-async def test_the_end_of_a_long_exported_run_is_asked_for_where_pages_have_it(tmp_path: Path) -> None:
+async def test_the_end_of_a_long_exported_run_is_requested_where_pages_have_it(tmp_path: Path) -> None:
     rows = rows_of(range(9000))
     server = Paging(FakeRun.logging("a", rows[:8000]), rows={"a": rows})
     await pull_from(server, tmp_path / "old.zip")
@@ -183,33 +186,33 @@ async def test_where_pages_have_no_exported_rows_files_are_downloaded_and_pages_
     for name in "abc":
         server.runs[name] = FakeRun.exported(name, rows, extra=at(9))
     report = await refresh(server, tmp_path, concurrency=1)
-    note = "its earlier rows are in exported files, which come whole"
-    assert [how(outcome) for outcome in report.runs] == [("whole", 9000, note)] * 3
+    note = "its earlier rows are in exported files, which can only be downloaded completely"
+    assert [how(outcome) for outcome in report.runs] == [("complete", 9000, note)] * 3
     assert sorted(server.operations()) == sorted(
         ["Runs", "HistoryPage", "HistoryPage", "GET a-0", "GET b-0", "GET c-0"]
     )
 
 
 WHY_WHOLE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "not whole": ({"lines": 50}, {"lines": 40}, "it was not whole"),
+    "incomplete": ({"lines": 50}, {"lines": 40}, "it was incomplete"),
     "another run": (
         {},
         {"extra": {"createdAt": "2026-02-02T00:00:00"}},
         "another run has its name now",
     ),
-    "no promise": ({}, {"lines": None}, "W&B does not tell how many rows it has, or where they end"),
+    "no promise": ({}, {"lines": None}, "W&B does not report how many rows it has, or its last step"),
 }
 
 
 @pytest.mark.parametrize("case", WHY_WHOLE)
-async def test_what_is_no_beginning_is_asked_for_whole(tmp_path: Path, case: str) -> None:
+async def test_what_is_no_beginning_is_requested_complete(tmp_path: Path, case: str) -> None:
     before, after, note = WHY_WHOLE[case]
     rows = rows_of(range(40))
     server = ScriptedWandb(FakeRun.logging("a", rows, **before))
     await pull_from(server, tmp_path / "old.zip")
     server.runs["a"] = FakeRun.logging("a", rows, **after)
     report = await refresh(server, tmp_path)
-    assert how(report.runs[0]) == ("whole", 40, note)
+    assert how(report.runs[0]) == ("complete", 40, note)
 
 
 async def test_merged_lines_cannot_be_counted_again(tmp_path: Path) -> None:
@@ -218,11 +221,11 @@ async def test_merged_lines_cannot_be_counted_again(tmp_path: Path) -> None:
     await pull_from(server, tmp_path / "old.zip")
     server.runs["a"] = FakeRun.logging("a", rows, extra=at(9))
     report = await refresh(server, tmp_path)
-    note = "lines of one step had been merged in it, and cannot be counted again"
-    assert how(report.runs[0]) == ("whole", 40, note)
+    note = "it had several lines of one step, which were merged and cannot be counted again"
+    assert how(report.runs[0]) == ("complete", 40, note)
 
 
-async def test_a_run_that_cannot_be_asked_for_is_kept_as_it_was(tmp_path: Path) -> None:
+async def test_a_run_that_cannot_be_requested_is_kept_as_it_was(tmp_path: Path) -> None:
     rows = rows_of(range(40))
     server = ScriptedWandb(FakeRun.logging("a", rows[:20]), FakeRun.exported("b", rows))
     await pull_from(server, tmp_path / "b.zip")
@@ -269,7 +272,7 @@ def unplugged_after(requests: int) -> Callable[[httpx.Request], Exception | None
 
 @dataclass(frozen=True)
 class Life:
-    """A run's history then and now, and where its rows lie."""
+    """A run's history then and now, and where its rows are."""
 
     then: list[Row]
     now: list[Row]
@@ -337,7 +340,7 @@ GROWN = Life(rows_of(range(20)), rows_of(range(30)), 0, listed=True, pages_have_
 def test_whatever_happened_a_refresh_makes_the_bundle_that_a_pull_makes(
     backend: str, monkeypatch: pytest.MonkeyPatch, life: Life
 ) -> None:
-    monkeypatch.setattr(refreshing, "WORTH_A_TRY", 1)
+    monkeypatch.setattr(refreshing, "LONG_HISTORY", 1)
     monkeypatch.setattr(refreshing, "OVERLAP", 3)
 
     async def story() -> None:

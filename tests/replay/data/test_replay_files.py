@@ -13,7 +13,7 @@ import pytest
 from replay_support import FILES, bundle_run, plain_rows, write_runs
 from starlette.applications import Starlette
 
-from pull_logs.fetch import Selection, Settings, pull
+from pull_logs.fetch import PullOptions, Selection, Settings, pull
 from pull_logs.replay.http.app import build_app
 from pull_logs.snapshot import Bundle, open_bundle, verify_bundle
 from pull_logs.snapshot.format.container import CHUNK
@@ -22,7 +22,9 @@ from pull_logs.snapshot.read import run_files as runfiles
 pytestmark = pytest.mark.anyio
 
 KEY = "k" * 40
-QUERY = """query RunFiles($name: String!, $names: [String] = [], $pattern: String, $first: Int, $after: String) {
+QUERY = """query RunFiles(
+  $name: String!, $names: [String] = [], $pattern: String, $first: Int, $after: String
+) {
   project(name: "nano", entityName: "acme") { run(name: $name) { fileCount
     files(names: $names, first: $first, after: $after, pattern: $pattern) {
       edges { cursor node { id name url(upload: false) directUrl sizeBytes mimetype updatedAt md5 } }
@@ -169,7 +171,7 @@ async def test_a_pull_of_a_pull_is_the_same_bundle(bundle: Bundle, tmp_path: Pat
             Selection(projects=("acme/nano",)),
             out=out,
             settings=settings,
-            files=("*",),
+            options=PullOptions(files=("*",)),
             transport=httpx.ASGITransport(app=app),
         )
         assert (report.incomplete, report.seal.content_id) == ((), bundle.content_id)

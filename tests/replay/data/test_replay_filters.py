@@ -126,7 +126,7 @@ def test_a_filter_that_does_not_hold(document: dict[str, Any]) -> None:
         ('{"state": {"$size": 1}}', "'$size' is not an operator of W&B's filters"),
         ('{"$and": {}}', "$and in a filter has {}, not a list"),
         ('{"tags": {"$in": "x"}}', "$in in a filter has 'x', not a list"),
-        ('{"config.lr": {"$regex": 3}}', "$regex in a filter has no text of at most 1000 characters"),
+        ('{"config.lr": {"$regex": 3}}', "$regex in a filter must be a string of at most 1000 characters"),
     ],
 )
 def test_a_filter_that_says_nothing(text: str, message: str) -> None:

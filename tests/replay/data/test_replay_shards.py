@@ -1,4 +1,4 @@
-"""A long run is exported in several files when the server is told to, as W&B exports it."""
+"""A long run is exported in several files with the option for it, as W&B exports it."""
 
 from __future__ import annotations
 

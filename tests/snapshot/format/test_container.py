@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from pull_logs.errors import BundleDamagedError, FileMissingError, UnsafeFileError, UsageError
 from pull_logs.snapshot.format import zip_layout as ziplayout
-from pull_logs.snapshot.format.container import ContainerWriter, FolderContainer, open_container
+from pull_logs.snapshot.format.container import FolderContainer, open_container
 from pull_logs.snapshot.format.zip_directory import read_directory
 from pull_logs.snapshot.format.zip_layout import Entry
+from pull_logs.snapshot.format.zip_write import ContainerWriter
 
 FIRST, LAST = ["FORMAT", "runs.parquet"], ["datapackage.json", "datapackage-digest.json"]
 RUN = "runs/entity=e/project=p/run=r/history.parquet"
@@ -166,7 +167,7 @@ def test_a_file_that_shrinks_while_it_is_open_is_said_to_be_damaged(tmp_path: Pa
     os.truncate(path, 200)
     with pytest.raises(BundleDamagedError) as caught:
         container.read("runs.parquet", limit=2**20)
-    assert str(caught.value) == f"{str(path)!r} is damaged: it was cut short and has no byte 200 any more"
+    assert str(caught.value) == f"{str(path)!r} is damaged: it was cut short and no longer has byte 200"
     container.close()
 
 

@@ -16,8 +16,9 @@ from rowkit import KEYS, calm_rows, canonical, nasty_rows, same_rows, values
 
 from pull_logs.rows.batches import RESIDUAL, batch_from_rows
 from pull_logs.rows.canonical import canon_members, canonical_text
+from pull_logs.rows.hashing import rows_hash
 from pull_logs.runs import RunInfo, RunPath
-from pull_logs.snapshot.format.content_id import content_id, rows_hash
+from pull_logs.snapshot.format.content_id import content_id
 
 
 def residual_batch(rows: list[dict[str, Any]]) -> pa.Table:

@@ -117,11 +117,11 @@ def test_members_stand_in_one_order() -> None:
         ("C:x", "names a drive"),
         ("runs\\x", "holds a backslash"),
         ("FORMAT\x00", "holds a NUL"),
-        ("readme.txt", "is no name that a bundle gives its files"),
-        ("format", "is no name that a bundle gives its files"),
-        ("runs/entity=e/project=p/run=r/model.pt", "is no name that a bundle gives its files"),
-        ("runs/entity=e/project=p/run=%2f/history.parquet", "is no name that a bundle gives its files"),
-        ("FORMAT\n", "is no name that a bundle gives its files"),
+        ("readme.txt", "is not the name of a file in a bundle"),
+        ("format", "is not the name of a file in a bundle"),
+        ("runs/entity=e/project=p/run=r/model.pt", "is not the name of a file in a bundle"),
+        ("runs/entity=e/project=p/run=%2f/history.parquet", "is not the name of a file in a bundle"),
+        ("FORMAT\n", "is not the name of a file in a bundle"),
     ],
 )
 def test_a_name_that_no_bundle_has_is_refused_with_its_reason(name: str, reason: str) -> None:

@@ -1,20 +1,26 @@
-"""Footers and page headers: those of the usual form are read as any other is."""
+"""Footers and page headers: what a writer meant, and what is refused in damaged ones."""
 
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, TypeVar
 
 import pyarrow as pa
-import pytest
-from hypothesis import HealthCheck, given, settings
+import pyarrow.parquet as pq
+from hypothesis import example, given
 from hypothesis import strategies as st
+from rowkit import canonical, nasty_rows
 
 from pull_logs.errors import DataError
 from pull_logs.rows.batches import batch_from_rows
 from pull_logs.snapshot.format import parquet_pages as pages
 from pull_logs.snapshot.format.parquet_read import read_schema
 from pull_logs.snapshot.format.parquet_write import write_table
+
+Result = TypeVar("Result")
 
 ROWS = [
     {"_step": step, "x": step / 7, "rounded": 0.5, "id": 2**53 + step, "flag": True, "phase": "ab"[step % 2]}
@@ -23,14 +29,14 @@ ROWS = [
 ]
 
 
-def written() -> tuple[bytes, bytes]:
+def written(rows: list[dict[str, Any]]) -> tuple[bytes, bytes]:
     """A file, and its footer."""
     sink = io.BytesIO()
-    told = write_table(lambda: [batch_from_rows(ROWS)], sink)
-    return sink.getvalue(), sink.getvalue()[-told.footer_bytes :]
+    encoded = write_table(lambda: [batch_from_rows(rows)], sink)
+    return sink.getvalue(), sink.getvalue()[-encoded.footer_bytes :]
 
 
-FILE, FOOTER = written()
+FILE, FOOTER = written(ROWS)
 edits = st.lists(
     st.tuples(
         st.integers(0, 10**6), st.one_of(st.binary(max_size=3), st.sampled_from([b"\x00", b"\x15\x06"]))
@@ -46,68 +52,96 @@ def edited(data: bytes, changes: list[tuple[int, bytes]]) -> bytes:
     return data
 
 
-def groups_of(footer: bytes) -> object:
+def with_length(footer: bytes) -> bytes:
+    return footer + len(footer).to_bytes(4, "little") + b"PAR1"
+
+
+def read_pages(data: bytes, chunk: pages.Chunk) -> list[pages.Page]:
+    return list(pages.walk_pages(lambda offset, size: data[offset : offset + size], chunk))
+
+
+@given(rows=nasty_rows)
+def test_a_footer_means_what_pyarrow_reads_in_it(rows: list[dict[str, Any]]) -> None:
+    file, footer = written(canonical(rows))
+    metadata = pq.read_metadata(pa.BufferReader(file))
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    meant = []
+    for number, group in enumerate(groups):
+        columns = [group.column(place) for place in range(group.num_columns)]
+        starts = [column.dictionary_page_offset or column.data_page_offset for column in columns]
+        ends = [start + column.total_compressed_size for start, column in zip(starts, columns, strict=True)]
+        names = [column.path_in_schema for column in columns]
+        chunks = map(pages.Chunk, [number] * len(columns), names, starts, ends)
+        meant.append(pages.Group(group.num_rows, tuple(chunks)))
+    assert pages.read_groups(footer, size=len(file)) == tuple(meant)
+
+
+@given(rows=nasty_rows)
+def test_the_pages_of_a_chunk_fill_it_and_have_the_values_and_bytes_that_it_says(
+    rows: list[dict[str, Any]],
+) -> None:
+    file, footer = written(canonical(rows))
+    metadata = pq.read_metadata(pa.BufferReader(file))
+    for number, group in enumerate(pages.read_groups(footer, size=len(file))):
+        for place, chunk in enumerate(group.chunks):
+            found = read_pages(file, chunk)
+            meant = metadata.row_group(number).column(place)
+            assert [page.start for page in found] == [chunk.start, *[page.end for page in found[:-1]]]
+            assert found[-1].end == chunk.end
+            assert sum(page.values for page in found) == meant.num_values
+            headers = sum(page.body - page.start for page in found)
+            assert sum(page.decoded for page in found) + headers == meant.total_uncompressed_size
+
+
+REFUSED_FOOTER = re.compile(
+    r"the Parquet footer is damaged"
+    r"|the row groups of the Parquet file do not add up to its -?\d+ rows"
+    r"|row group 0 of the Parquet file (is damaged|has \d+ rows, and 131072 are the most)"
+    r"|column '.*' of the Parquet file is nested"
+    r"|the footer's entry of column '.*' in row group 0 is damaged"
+)
+REFUSED_PAGE = re.compile(
+    r"the page header at byte \d+ is damaged"
+    r"|the page at byte \d+ (is not one that this format has|reaches beyond its column chunk)"
+)
+
+
+def result_or_message(read: Callable[[], Result]) -> Result | str:
+    """What is read, or why it is refused."""
     try:
-        return pages.read_groups(footer, size=len(FILE))
+        return read()
     except DataError as exc:
         return exc.message
 
 
-def pages_of(data: bytes, chunk: pages.Chunk) -> object:
-    try:
-        return list(pages.walk_pages(lambda offset, size: data[offset : offset + size], chunk))
-    except DataError as exc:
-        return exc.message
-
-
-def field_by_field(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing be of the usual form."""
-    monkeypatch.setattr(pages, "_usual", lambda _, __: None)
-    monkeypatch.setattr(pages, "_USUAL_PAGE", pages._form(rb"(?!)"))
-    pages._parsed_small.cache_clear()
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=edits)
-def test_a_footer_means_the_same_read_either_way(changes: list[tuple[int, bytes]]) -> None:
-    footer = edited(FOOTER[:-8], changes)
-    footer += len(footer).to_bytes(4, "little") + b"PAR1"
-    quick = groups_of(footer)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        field_by_field(monkeypatch)
-        assert groups_of(footer) == quick
-    pages._parsed_small.cache_clear()
+@example(changes=[(127, b""), (127, b"")])  # a list where the number of rows was
+def test_a_damaged_footer_is_refused_or_has_chunks_inside_the_file(changes: list[tuple[int, bytes]]) -> None:
+    footer = with_length(edited(FOOTER[:-8], changes))
+    groups = result_or_message(lambda: pages.read_groups(footer, size=len(FILE)))
+    if isinstance(groups, str):
+        assert REFUSED_FOOTER.fullmatch(groups)
+        return
+    names = [[chunk.column for chunk in group.chunks] for group in groups]
+    assert all(group == names[0] for group in names)
+    assert all(4 <= chunk.start <= chunk.end <= len(FILE) for group in groups for chunk in group.chunks)
 
 
 @given(changes=edits, column=st.integers(0, 7))
-def test_a_page_means_the_same_read_either_way(changes: list[tuple[int, bytes]], column: int) -> None:
+def test_a_damaged_page_is_refused_or_inside_its_chunk(changes: list[tuple[int, bytes]], column: int) -> None:
     chunks = pages.read_groups(FOOTER, size=len(FILE))[0].chunks
     chunk = chunks[column % len(chunks)]
-    near = [(chunk.start + place % 40, new) for place, new in changes]
-    data = edited(FILE, near)
-    quick = pages_of(data, chunk)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        field_by_field(monkeypatch)
-        assert pages_of(data, chunk) == quick
-
-
-def test_what_a_writer_of_this_format_writes_is_of_the_usual_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = []
-    usual = pages._usual
-
-    def counting(data: bytes, place: int) -> object:
-        told.append(usual(data, place))
-        return told[-1]
-
-    monkeypatch.setattr(pages, "_usual", counting)
-    pages._parsed_small.cache_clear()
-    groups = pages.read_groups(FOOTER, size=len(FILE))
-    # The root of the schema, the row group, and the steps, which have statistics, are read field by field.
-    assert len([known for known in told if known is None]) == 4
-    assert len(told) == 3 * len(groups[0].chunks) + 3
+    data = edited(FILE, [(chunk.start + place % 40, new) for place, new in changes])
+    found = result_or_message(lambda: read_pages(data, chunk))
+    if isinstance(found, str):
+        assert REFUSED_PAGE.fullmatch(found)
+        return
+    assert all(page.start < page.body <= page.end <= chunk.end for page in found)
+    assert all(page.decoded >= 0 and page.values >= 0 for page in found)
+    assert found[-1].end == chunk.end
 
 
 @given(changes=edits)
-def test_the_columns_of_a_damaged_footer_are_told_or_refused(changes: list[tuple[int, bytes]]) -> None:
+def test_the_columns_of_a_damaged_footer_are_read_or_refused(changes: list[tuple[int, bytes]]) -> None:
     with suppress(DataError):
         assert isinstance(read_schema(edited(FOOTER, changes)), pa.Schema)

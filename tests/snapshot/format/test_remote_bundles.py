@@ -35,7 +35,7 @@ from pull_logs.snapshot import Bundle, open_bundle, write_bundle
 from pull_logs.snapshot.format import remote as remote_module
 from pull_logs.snapshot.format.manifest import FORMAT_BYTES
 from pull_logs.snapshot.format.urls import is_url, shown_url
-from pull_logs.snapshot.write.seal import BundleRun
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 MOST_REQUESTS = 6
 Mode = Literal["ranges", "whole", "short", "lost"]
@@ -212,7 +212,7 @@ def test_several_threads_read_from_one_bundle(served: Served, tmp_path: Path) ->
 def test_memory_is_bounded_by_what_is_kept(
     served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote_module, "_KEPT", 2**20)
+    monkeypatch.setattr(remote_module, "_CACHED_BYTES", 2**20)
     path = tmp_path / "b.wandb.zip"
     write_bundle(path, [wide_run(f"acme/nano/r{place}", 5_000, 8) for place in range(12)])
     with opened(served, path) as remote, open_bundle(path) as local:
@@ -267,15 +267,15 @@ def test_without_the_library_of_a_protocol_the_error_names_it(monkeypatch: pytes
 
 
 def test_a_protocol_that_nobody_knows_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"^'nosuch://x/b' is no kind of URL that fsspec knows"):
+    with pytest.raises(UsageError, match=r"^fsspec does not support the kind of URL of 'nosuch://x/b'"):
         open_bundle("nosuch://x/b")
 
 
 @pytest.mark.parametrize(
     ("status", "kind", "told"),
     [
-        (404, FileMissingError, "nothing is at {!r}"),
-        (410, FileMissingError, "nothing is at {!r}"),
+        (404, FileMissingError, "there is no file at {!r}"),
+        (410, FileMissingError, "there is no file at {!r}"),
         (401, SignInError, "{!r} may not be read"),
         (403, SignInError, "{!r} may not be read"),
         (500, ServerError, "{!r} cannot be read: the server answered 500"),
@@ -315,7 +315,7 @@ def test_a_file_that_is_not_there_any_more_when_it_is_read_is_told(served: Serve
     path = tmp_path / "b.wandb.zip"
     write_bundle(path, [wide_run("acme/nano/x", 50_000, 8)])
     served.mode = "lost"
-    with pytest.raises(FileMissingError, match="nothing is at"), opened(served, path):
+    with pytest.raises(FileMissingError, match="there is no file at"), opened(served, path):
         pass
 
 
@@ -323,7 +323,7 @@ def test_an_answer_that_is_too_short_is_told(served: Served, tmp_path: Path) -> 
     path = make_bundle(tmp_path / "b.wandb.zip")
     size = path.stat().st_size
     served.mode = "short"
-    refused = pytest.raises(NetworkError, match=rf"gave {size - 1} bytes where {size} were asked for")
+    refused = pytest.raises(NetworkError, match=rf"returned {size - 1} bytes instead of {size}")
     with refused, opened(served, path):
         pass
 

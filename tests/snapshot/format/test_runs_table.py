@@ -16,7 +16,14 @@ from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.rows.canonical import canon_record, canon_text, same
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format import runs_table as runtable
-from pull_logs.snapshot.format.runs_table import SCHEMA, RunRow, RunTable, canon_info, encode_runs
+from pull_logs.snapshot.format.runs_table import (
+    SCHEMA,
+    RunRow,
+    RunTable,
+    canon_info,
+    encode_runs,
+    load_runs_table,
+)
 
 texts = st.text(st.characters(exclude_categories=()), max_size=8)
 leaves = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | texts | st.just("NaN")
@@ -56,7 +63,7 @@ run_rows = st.builds(
 
 
 def opened(rows: list[RunRow]) -> RunTable:
-    return RunTable(encoded(rows), rows=len(rows), path="b.zip")
+    return load_runs_table(encoded(rows), rows=len(rows), path="b.zip")
 
 
 def encoded(rows: list[RunRow]) -> bytes:
@@ -103,7 +110,7 @@ def test_rows_stand_in_groups_of_256_and_each_is_found() -> None:
     data = encode_runs(rows)
     metadata = pq.ParquetFile(pa.BufferReader(data)).metadata
     assert [metadata.row_group(number).num_rows for number in range(3)] == [256, 256, 88]
-    table = RunTable(data, rows=600, path="b.zip")
+    table = load_runs_table(data, rows=600, path="b.zip")
     assert [table.document("config", number) for number in (0, 255, 256, 599)] == [
         {"n": 0},
         {"n": 255},
@@ -136,7 +143,7 @@ def test_the_configs_of_sweeps_are_a_last_column_where_there_are_some() -> None:
     rows = [plain_row(number) for number in range(300)]
     without = pq.read_schema(pa.BufferReader(encoded(rows)))
     rows[280] = plain_row(280, sweep="s1", sweep_config={"method": "grid", "none": None})
-    swept = RunTable(encoded(rows), rows=300, path="b.zip")
+    swept = load_runs_table(encoded(rows), rows=300, path="b.zip")
     assert pq.read_schema(pa.BufferReader(encoded(rows))).names == [*without.names, "sweep_config"]
     assert [swept.sweep_config(number) for number in (0, 279, 280)] == [
         None,
@@ -165,7 +172,7 @@ def test_a_step_beyond_64_bits_names_its_run() -> None:
 
 def refusal(data: bytes, rows: int) -> str:
     with pytest.raises(BundleDamagedError) as caught:
-        RunTable(data, rows=rows, path="b.zip")
+        load_runs_table(data, rows=rows, path="b.zip")
     assert caught.value.member == "runs.parquet"
     return caught.value.message
 
@@ -208,7 +215,7 @@ def test_a_document_that_is_no_object_is_said_to_be_damaged() -> None:
     data = encode_runs([plain_row(1)])
     table = pq.read_table(pa.BufferReader(data)).cast(SCHEMA)
     place = SCHEMA.get_field_index("summary")
-    forged = RunTable(
+    forged = load_runs_table(
         other_table(table.set_column(place, SCHEMA.field(place), [["[1]"]])), rows=1, path="b.zip"
     )
     with pytest.raises(BundleDamagedError) as caught:
@@ -230,4 +237,4 @@ def test_a_table_that_a_stranger_broke_is_read_or_refused_and_nothing_else() -> 
             place = chance.randrange(first, len(data))
             broken = data[:place] + bytes([data[place] ^ chance.randrange(1, 256)]) + data[place + 1 :]
             with suppress(BundleDamagedError):
-                assert len(list(RunTable(broken, rows=3, path="b.zip").rows())) == 3
+                assert len(list(load_runs_table(broken, rows=3, path="b.zip").rows())) == 3

@@ -278,5 +278,5 @@ def test_a_rows_hash_that_lies_is_told(tmp_path: Path) -> None:
     with pytest.raises(BundleDamagedError) as caught:
         diff(good, bad)
     assert str(caught.value) == (
-        "run 'acme/nano/3fk2a' has two rows hashes for the same rows; run `pull-logs verify` on both bundles"
+        "run 'acme/nano/3fk2a' has two different rows hashes for the same rows; run `pull-logs verify` on both bundles"
     )

@@ -304,7 +304,7 @@ def test_nothing_but_an_export_is_ever_replaced(tmp_path: Path, files: list[str]
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text("precious")
     assert refused(bundle, out, force=force) == (
-        f"{str(out)!r} is there and is no export; name a folder that is not there yet"
+        f"{str(out)!r} exists and is not an export; name a folder that does not exist"
     )
 
 
@@ -319,7 +319,7 @@ def test_a_bundle_a_file_and_a_link_are_never_replaced(tmp_path: Path) -> None:
     (inside / "runs" / "entity=acme" / "project=nano" / "run=b" / "history.csv").unlink()
     (inside / "runs" / "entity=acme" / "project=nano" / "run=b" / "history.csv").symlink_to(bundle)
     for out in (folder, bundle, link, inside):
-        assert "is there and is no export" in refused(bundle, out, force=True)
+        assert "exists and is not an export" in refused(bundle, out, force=True)
     assert bundle.is_file()
 
 
@@ -327,7 +327,7 @@ def test_an_export_is_replaced_when_that_is_asked_for(tmp_path: Path) -> None:
     bundle, out = make_bundle(tmp_path / "a.wandb.zip"), tmp_path / "out"
     out.mkdir()
     export(bundle, out, "csv")
-    assert refused(bundle, out, force=False) == (f"{str(out)!r} is there already; pass --force to replace it")
+    assert refused(bundle, out, force=False) == (f"{str(out)!r} already exists; pass --force to replace it")
     with open_bundle(bundle) as opened:
         export_runs([opened["b"]], out, to="ndjson", force=True)
     assert sorted(path.name for path in out.rglob("*") if path.is_file()) == ["history.ndjson", "runs.ndjson"]

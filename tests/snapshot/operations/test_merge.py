@@ -23,7 +23,7 @@ from pull_logs.snapshot import Bundle, MergeReport, merge_bundles, open_bundle, 
 from pull_logs.snapshot.operations.merge import Prefer
 from pull_logs.snapshot.privacy.audit import audit_bundle
 from pull_logs.snapshot.privacy.redact import redact_bundle
-from pull_logs.snapshot.write.seal import BundleRun
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 Rows = list[dict[str, Any]]
 PATH = "acme/nano/x"
@@ -157,7 +157,7 @@ def test_of_the_same_rows_the_facts_heard_of_last_are_taken(tmp_path: Path) -> N
     )
     (choice,) = merge(paths, tmp_path / "out.wandb.zip").choices
     assert choice.kept == str(paths[0])
-    assert choice.reason == "the rows are the same, and it was heard of last"
+    assert choice.reason == "the rows are the same, and its heartbeat is the latest"
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_conflict_names_the_first_cell_that_one_lacks(tmp_path: Path, rows: Ro
         assert caught.value.conflicts[0].startswith(f"run {PATH!r}: '{paths[1]}' has step ")
     assert caught.value.message == f"the bundles disagree about {caught.value.conflicts[0]}"
     assert (
-        caught.value.hint == "pass --prefer newest, or --prefer first with the bundle to believe named first"
+        caught.value.hint == "pass --prefer newest, or --prefer first with the preferred bundle named first"
     )
     assert not out.exists()
 

@@ -129,7 +129,7 @@ def test_a_metric_that_nobody_has_names_the_nearest(tmp_path: Path) -> None:
     whole, part = make_bundle(tmp_path / "whole.wandb.zip"), tmp_path / "part.wandb.zip"
     with open_bundle(whole) as bundle, pytest.raises(MetricNotFoundError) as caught:
         subset_bundle(bundle.runs(), part, metrics="los$")
-    assert str(caught.value) == "no metric matches 'los$'; the nearest are 'loss'"
+    assert str(caught.value) == "no metric matches 'los$'; the nearest is 'loss'"
     assert not part.exists()
 
 
@@ -138,7 +138,7 @@ def test_a_pattern_that_is_none_is_told_with_its_place(tmp_path: Path) -> None:
     with open_bundle(whole) as bundle, pytest.raises(UsageError) as caught:
         subset_bundle(bundle.runs(), part, metrics="val/(")
     assert str(caught.value) == (
-        "metrics 'val/(' is not a regular expression: missing ), unterminated subpattern at position 4"
+        "metrics 'val/(' is not a valid regular expression: missing ), unterminated subpattern at position 4"
     )
 
 

@@ -95,11 +95,11 @@ def test_each_planted_secret_is_found_once_where_it_stands_with_the_first_step_a
     leaky: Path,
 ) -> None:
     audit = audit_bundle(leaky)
-    found = {(item.place, item.kind): (item.step, item.cells) for item in audit.findings}
+    found = {(item.location, item.kind): (item.step, item.cells) for item in audit.findings}
     assert found == FOUND
     assert {item.run for item in audit.findings} == {RUN}
     assert (audit.runs, audit.secrets, audit.personal, audit.redacted) == (2, 6, 8, {})
-    assert [item.place for item in audit.findings] == sorted(item.place for item in audit.findings)
+    assert [item.location for item in audit.findings] == sorted(item.location for item in audit.findings)
 
 
 def test_no_finding_gives_away_what_was_found(leaky: Path) -> None:
@@ -109,7 +109,7 @@ def test_no_finding_gives_away_what_was_found(leaky: Path) -> None:
 
 
 def test_a_finding_shows_the_start_of_a_key_that_its_issuer_made_public(leaky: Path) -> None:
-    excerpts = {item.place: item.excerpt for item in audit_bundle(leaky).findings}
+    excerpts = {item.location: item.excerpt for item in audit_bundle(leaky).findings}
     assert excerpts["config.hub.api\\.key"] == f"hf_q*** ({len(HF)} characters)"
     assert excerpts["notes"] == "*** (13 characters)"
     assert excerpts["tags[1]"] == "j***@corp.co.uk"
@@ -132,9 +132,9 @@ def test_an_unzipped_bundle_and_an_open_one_are_audited_too(leaky: Path, tmp_pat
 def test_only_the_kinds_that_were_asked_for_are_found_and_removed(leaky: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.wandb.zip"
     secrets = {place for place in FOUND if place[1] in SECRETS}
-    assert {(item.place, item.kind) for item in audit_bundle(leaky, kinds=SECRETS).findings} == secrets
+    assert {(item.location, item.kind) for item in audit_bundle(leaky, kinds=SECRETS).findings} == secrets
     redact_bundle(leaky, out, kinds=SECRETS)
-    assert {(item.place, item.kind) for item in audit_bundle(out).findings} == FOUND.keys() - secrets
+    assert {(item.location, item.kind) for item in audit_bundle(out).findings} == FOUND.keys() - secrets
 
 
 def test_nothing_of_what_was_found_is_left_in_a_redacted_bundle(leaky: Path, tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_a_redacted_bundle_audits_clean_and_only_cells_with_findings_differ(
     assert audit_bundle(out).findings == ()
     assert verify_bundle(out).damages == ()
     with open_bundle(source) as before, open_bundle(out) as after:
-        places = {item.place for item in redaction.findings}
+        places = {item.location for item in redaction.findings}
         assert_alike(before, after, places)
 
 
@@ -323,6 +323,6 @@ def assert_values_alike(old: Any, new: Any, place: str, places: set[str]) -> Non
 
 
 def test_a_finding_says_whether_it_lets_somebody_in() -> None:
-    known = {"run": RUN, "place": "notes", "step": None, "cells": 1, "excerpt": "***"}
+    known = {"run": RUN, "location": "notes", "step": None, "cells": 1, "excerpt": "***"}
     assert Finding(kind="password", **known).secret  # type: ignore[arg-type]
     assert not Finding(kind="email", **known).secret  # type: ignore[arg-type]

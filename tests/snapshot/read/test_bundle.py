@@ -20,9 +20,9 @@ from pull_logs import snapshot
 from pull_logs.errors import BundleDamagedError, MetricNotFoundError, RunNotFoundError
 from pull_logs.rows.batches import RESIDUAL, batch_rows
 from pull_logs.rows.canonical import canon_row, same
+from pull_logs.rows.hashing import rows_hash
 from pull_logs.runs import Coverage, RunPath
-from pull_logs.snapshot.format.content_id import rows_hash
-from pull_logs.snapshot.read import run as run_module
+from pull_logs.snapshot.read import parquet_member
 from pull_logs.snapshot.read.bundle import Bundle, open_bundle
 from pull_logs.snapshot.write.seal import write_bundle
 
@@ -95,7 +95,7 @@ def test_an_id_of_several_runs_is_not_enough(bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     ("key", "hint"),
     [
-        ("3fk2b", "the nearest are '3fk2a'"),
+        ("3fk2b", "the nearest is '3fk2a'"),
         ("nano/3fk2b", "the nearest are 'nano/3fk2a', 'nano/b'"),
         ("acne/nano/3fk2a", "the nearest are 'acme/nano/3fk2a', 'acme/nano/b'"),
         ("zzzz", "it has 'acme/b/b', 'acme/nano/3fk2a', 'acme/nano/b'"),
@@ -195,7 +195,7 @@ def test_a_frame_of_some_columns_has_these_and_the_step(bundle: Bundle) -> None:
     with pytest.raises(MetricNotFoundError) as caught:
         run.history(columns=["los"])
     assert caught.value.message == "run 'acme/nano/3fk2a' has no metric 'los'"
-    assert caught.value.hint == "the nearest are 'loss'"
+    assert caught.value.hint == "the nearest is 'loss'"
 
 
 def test_integers_that_no_float_holds_stay_what_they_are(tmp_path: Path) -> None:
@@ -266,13 +266,13 @@ def test_a_history_whose_footer_was_changed_is_refused_before_it_is_used(
     file = folder / PLACE / "history.parquet"
     data = file.read_bytes()
     file.write_bytes(data.replace(b"loss", b"lofs"))
-    monkeypatch.setattr(run_module, "WHOLE", 0)
+    monkeypatch.setattr(parquet_member, "SMALL_FILE", 0)
     with open_bundle(folder) as opened:
         with pytest.raises(BundleDamagedError) as caught:
             opened["3fk2a"].table()
         assert opened["nano/b"].table().num_rows == 1
     assert caught.value.message == (
-        f"{str(folder)!r} is damaged: history.parquet of run 'acme/nano/3fk2a': its footer does not have the hash that the manifest tells"
+        f"{str(folder)!r} is damaged: history.parquet of run 'acme/nano/3fk2a': its footer does not have the hash in the manifest"
     )
     assert caught.value.hint == "run `pull-logs verify` to see where"
     assert caught.value.member == f"{PLACE}/history.parquet"
@@ -285,8 +285,8 @@ def test_no_flipped_bit_of_a_history_goes_by_unseen(tmp_path: Path, monkeypatch:
     data = file.read_bytes()
     with open_bundle(folder) as opened:
         run = opened["3fk2a"]
-        for limit in (run_module.WHOLE, 0):
-            monkeypatch.setattr(run_module, "WHOLE", limit)
+        for limit in (parquet_member.SMALL_FILE, 0):
+            monkeypatch.setattr(parquet_member, "SMALL_FILE", limit)
             for place in range(0, len(data), 7):
                 file.write_bytes(data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :])
                 with suppress(BundleDamagedError):

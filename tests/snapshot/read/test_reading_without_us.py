@@ -37,7 +37,8 @@ from pull_logs.snapshot.format.names import _MEMBER
 from pull_logs.snapshot.format.runs_table import SCHEMA
 from pull_logs.snapshot.format.zip_directory import MAX_DIRECTORY, MAX_MEMBERS
 from pull_logs.snapshot.read.bundle import Bundle, open_bundle
-from pull_logs.snapshot.write.seal import BundleRun, write_bundle
+from pull_logs.snapshot.write.seal import write_bundle
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 PAGE = (ROOT / "docs" / "bundle-format.md").read_text()
 

@@ -50,8 +50,8 @@ from pull_logs.snapshot.privacy import file_scrubber as filetexts
 from pull_logs.snapshot.privacy.audit import audit_bundle
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
 from pull_logs.snapshot.privacy.redact import redact_bundle
-from pull_logs.snapshot.write.seal import BundleRun
 from pull_logs.snapshot.write.spool import Spool
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 FOLDER = "runs/entity=acme/project=nano/run=3fk2a"
 Contents = Mapping[str, bytes]
@@ -181,7 +181,7 @@ def test_files_are_read_as_they_were_and_by_name(good: Path, tmp_path: Path) -> 
             with pytest.raises(FileMissingError) as caught:
                 run.files["output.lgo"]
             assert str(caught.value) == (
-                "run 'acme/nano/3fk2a' has no file 'output.lgo'; the nearest are 'output.log'"
+                "run 'acme/nano/3fk2a' has no file 'output.lgo'; the nearest is 'output.log'"
             )
         assert not verify_bundle(path).damages
 
@@ -303,14 +303,14 @@ LOG = f"{FOLDER}/files/output.log"
     [
         (moved(LOG, f"{FOLDER}/files/../../../../../evil"), UnsafeFileError, "climbs out of the bundle"),
         (moved(LOG, f"{FOLDER}/files/.."), UnsafeFileError, "climbs out of the bundle"),
-        (moved(LOG, f"{FOLDER}/files/a/b"), UnsafeFileError, "is no name that a bundle gives its files"),
-        (moved(LOG, f"{FOLDER}/files/dot."), UnsafeFileError, "is no name that a bundle gives its files"),
+        (moved(LOG, f"{FOLDER}/files/a/b"), UnsafeFileError, "is not the name of a file in a bundle"),
+        (moved(LOG, f"{FOLDER}/files/dot."), UnsafeFileError, "is not the name of a file in a bundle"),
         (moved(LOG, f"{FOLDER}/files/a\\b"), UnsafeFileError, "holds a backslash"),
         (moved(LOG, f"{FOLDER}/files/NUL"), UnsafeFileError, "is not where the file 'NUL' belongs"),
         (moved(LOG, f"{FOLDER}/files/history.parquet"), UnsafeFileError, "is not where the file 'history.parquet'"),
         (moved(LOG, f"{FOLDER}/files/%6Futput.log"), UnsafeFileError, "is not where the file 'output.log' belongs"),
         (moved(LOG, f"{FOLDER}/files/%FF"), UnsafeFileError, "is not where the file '\ufffd' belongs"),
-        (moved(LOG, f"{FOLDER}/files/EMPTY.txt"), UnsafeFileError, "are one file where case does not count"),
+        (moved(LOG, f"{FOLDER}/files/EMPTY.txt"), UnsafeFileError, "differ only in case"),
         (moved(LOG, LOG.replace("run=3fk2a", "run=none")), BundleDamagedError, "1 files belong to no run"),
         (moved(LOG, f"{LOG}~00000000"), BundleDamagedError, "tells no name of"),
         (edit_manifest(lambda entry: entry.update(md5="x")), BundleDamagedError, "has 'x' for a hash of"),
@@ -406,12 +406,13 @@ def test_a_difference_names_the_files(good: Path, tmp_path: Path, capsys: pytest
         assert not diff_bundles(after, after)
     assert main(["diff", str(good), str(other)]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
-        "[RUNS] added=0 gone=0 changed=1 unchanged=1",
-        "changed acme/nano/3fk2a files=3",
-        "[FILES] edits=3",
-        "acme/nano/3fk2a ..: removed 2 bytes",
-        'acme/nano/3fk2a "new\\n.txt": added 2 bytes',
-        "acme/nano/3fk2a output.log: changed 16 bytes -> 8 bytes",
+        "[CHANGES] added=0 gone=0 changed=1 unchanged=1",
+        "changed path=acme/nano/3fk2a files=3",
+        "[FILE_CHANGES] changes=3",
+        "run,file,change,old_bytes,new_bytes",
+        "acme/nano/3fk2a,..,removed,2,",
+        'acme/nano/3fk2a,"new\\n.txt",added,,2',
+        "acme/nano/3fk2a,output.log,changed,16,8",
     ]
     assert main(["diff", str(good), str(other), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -495,7 +496,7 @@ def test_an_export_has_them_where_the_bundle_has_them(good: Path, tmp_path: Path
         assert found == {name: data for name, data in members_of(good).items() if "/files/" in name}
     (tmp_path / "plain" / FOLDER / "files" / "deep").mkdir()
     (tmp_path / "plain" / FOLDER / "files" / "deep" / "thesis.txt").write_text("mine")
-    with open_bundle(good) as bundle, pytest.raises(Exception, match="is there and is no export"):
+    with open_bundle(good) as bundle, pytest.raises(Exception, match="exists and is not an export"):
         export_runs(bundle.runs(), tmp_path / "plain", to="csv", force=True)
 
 
@@ -503,7 +504,7 @@ def test_info_tells_of_them(good: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["info", str(good)]) == 0
     lines = capsys.readouterr().out.splitlines()[-2:]
     size = sum(map(len, CONTENTS.values()))
-    assert f"last_step=4 files={len(CONTENTS)} file_bytes={size} complete" in lines[0]
+    assert f"last_step=4 complete=yes files={len(CONTENTS)} file_bytes={size}" in lines[0]
     assert "files=" not in lines[1]
     assert main(["info", str(good), "--json"]) == 0
     runs = json.loads(capsys.readouterr().out)["runs"]
@@ -527,7 +528,7 @@ LEAKY: Contents = {
 
 def test_text_files_are_looked_through_and_cleaned(tmp_path: Path) -> None:
     leaky = make_bundle(tmp_path / "leaky.wandb.zip", [with_files(LEAKY)])
-    found = {(finding.place, finding.kind) for finding in audit_bundle(leaky).findings}
+    found = {(finding.location, finding.kind) for finding in audit_bundle(leaky).findings}
     assert found == {
         ("files/output.log", "api-key"),
         ("files/output.log", "home-path"),
@@ -571,11 +572,15 @@ def test_text_that_is_too_long_is_told_and_left_out(
     assert capsys.readouterr().out.splitlines()[1:] == [
         "(none)",
         "[UNREAD] files=1",
-        "acme/nano/3fk2a long.log",
+        "run,file",
+        "acme/nano/3fk2a,long.log",
     ]
     out = tmp_path / "out.wandb.zip"
     assert main(["audit", str(long), "--redact", "-o", str(out)]) == 0
-    assert "left out 'long.log' of acme/nano/3fk2a: too long a text to look at" in capsys.readouterr().err
+    assert (
+        "left out 'long.log' of acme/nano/3fk2a: the text is too long to be searched"
+        in capsys.readouterr().err
+    )
     assert list(contents_in(out)) == ["a.bin", "a.log"]
 
 

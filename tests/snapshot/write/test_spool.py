@@ -18,16 +18,16 @@ from bundlekit import ROWS, SYSTEM_ROWS, bundle_run, make_bundle, run_info, two_
 
 from pull_logs.errors import BundleDamagedError, DataError, FileMissingError, PullLogsError, UsageError
 from pull_logs.rows.batches import batch_from_rows, batch_rows, system_batch_from_rows
-from pull_logs.rows.canonical import Lane
-from pull_logs.rows.merge import LanedBatch
+from pull_logs.rows.merge import Lane, LanedBatch
 from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot import disk as disk_module
 from pull_logs.snapshot.format.parquet_write import write_table
 from pull_logs.snapshot.read.bundle import open_bundle
-from pull_logs.snapshot.write import spool
+from pull_logs.snapshot.write import page_store, spool_folder
 from pull_logs.snapshot.write import stored_run as stored
-from pull_logs.snapshot.write.seal import BundleRun, write_bundle
+from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.spool import Spool
+from pull_logs.snapshot.write.stored_run import BundleRun
 
 RUN = RunPath("acme", "nano", "3fk2a")
 PLAN = {"runs": ["acme/nano/3fk2a"], "system": False}
@@ -263,7 +263,7 @@ class FullDisk:
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> FullDisk:
     disk = FullDisk(10**9)
-    for module in (disk_module, spool, stored):
+    for module in (disk_module, page_store, spool_folder, stored):
         monkeypatch.setattr(module, "sync", disk)
     return disk
 

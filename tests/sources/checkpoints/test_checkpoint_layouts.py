@@ -1,4 +1,4 @@
-"""Checkpoints as the tools lay them out: folders, shards, names that tell a step, and hundreds at once.
+"""Layouts of checkpoints: folders, shards, names that contain a step, and hundreds at once.
 
 Folders of `torch.distributed.checkpoint` are written by it. Those of DeepSpeed, Lightning and
 Hugging Face's `Trainer` are written here with the names and members that these give them
@@ -150,14 +150,14 @@ def test_a_folder_of_torch_distributed_never_points_out_of_itself(tmp_path: Path
     with pytest.raises(DamageError) as caught:
         read_checkpoint(folder)
     assert caught.value.message == (
-        f"{str(folder / '.metadata')!r} points out of its folder, to '../../secret'"
+        f"{str(folder / '.metadata')!r} refers to a file outside its folder, '../../secret'"
     )
     (folder / ".metadata").write_bytes(metadata)
     os.truncate(folder / "__0_0.distcp", 100)
     with pytest.raises(DamageError, match=r"__0_0\.distcp' is cut off before byte"):
         read_checkpoint(folder)
     (folder / ".metadata").write_bytes(pickle.dumps({"storage_data": 1}))
-    with pytest.raises(DamageError, match="does not say where its values are"):
+    with pytest.raises(DamageError, match="has no locations of values"):
         read_checkpoint(folder)
 
 
@@ -225,7 +225,7 @@ def test_the_shards_of_a_model_are_one_checkpoint(tmp_path: Path) -> None:
     index.write_text(json.dumps({"metadata": {"wandb_run_path": "team/proj/id2"}, "weight_map": {}}))
     assert read_checkpoint(index).reference.run_id == "id2"
     index.write_text(json.dumps({"weight_map": {"a": "../model.safetensors"}}))
-    with pytest.raises(DamageError, match=r"points out of its folder, to .\.\./model\.safetensors."):
+    with pytest.raises(DamageError, match=r"refers to a file outside its folder, .\.\./model\.safetensors."):
         read_checkpoint(index)
 
 

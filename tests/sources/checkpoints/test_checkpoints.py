@@ -201,7 +201,7 @@ def test_a_run_path_that_is_none_is_told(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError) as caught:
         read_checkpoint(file)
     assert caught.value.message == (
-        f"{str(file)!r} names the run 'a/b/c/d/e' at 'wandb_run_path', which is no run path"
+        f"{str(file)!r} names the run 'a/b/c/d/e' at 'wandb_run_path', which is not a run path"
     )
 
 
@@ -224,8 +224,11 @@ def test_the_metadata_of_safetensors(tmp_path: Path) -> None:
     [
         (b"\x10\0", "{} is cut off inside the length of its header"),
         (struct.pack("<Q", 100) + b"{", "{} is cut off inside its header"),
-        (struct.pack("<Q", 2**60) + b"{", "{} claims a header of 1152921504606846976 bytes, more than the format allows"),
-        (struct.pack("<Q", 2) + b"[]", "the header of {} is no safetensors header"),
+        (
+            struct.pack("<Q", 2**60) + b"{",
+            "{} claims a header of 1152921504606846976 bytes, more than the format allows",
+        ),
+        (struct.pack("<Q", 2) + b"[]", "the header of {} is not a safetensors header"),
     ],
 )  # fmt: skip
 def test_damaged_safetensors(tmp_path: Path, data: bytes, what: str) -> None:
@@ -275,12 +278,12 @@ def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
     file.write_text("just text")
     with pytest.raises(DamageError) as caught:
         read_checkpoint(file)
-    assert caught.value.message == f"{str(file)!r} is no checkpoint that can be read"
+    assert caught.value.message == f"{str(file)!r} is not a checkpoint file of a known format"
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a.txt", "text")
     with pytest.raises(DamageError) as caught:
         read_checkpoint(file)
-    assert str(caught.value) == f"{str(file)!r} is an archive, but none of PyTorch's: it has no data.pkl"
+    assert str(caught.value) == f"{str(file)!r} is an archive, but not one of PyTorch: it has no data.pkl"
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
@@ -289,7 +292,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     assert str(caught.value) == f"no checkpoint {str(tmp_path / 'no.pt')!r}"
     with pytest.raises(NotFoundError) as missing:
         read_checkpoint(tmp_path)
-    assert missing.value.message == f"the folder {str(tmp_path)!r} is no checkpoint"
+    assert missing.value.message == f"the folder {str(tmp_path)!r} is not a checkpoint"
 
 
 def test_every_cut_of_a_checkpoint_is_refused_with_our_errors(tmp_path: Path, layout: str) -> None:
@@ -301,7 +304,7 @@ def test_every_cut_of_a_checkpoint_is_refused_with_our_errors(tmp_path: Path, la
             found = read_checkpoint(file)
         except DamageError:
             continue
-        # The tensors of the old format lie behind what is read.
+        # The tensors of the old format are stored after the part that is read.
         assert layout == "legacy"
         assert found.reference == FULL
 
@@ -360,7 +363,7 @@ def test_tensors_are_never_read(tmp_path: Path, layout: str) -> None:
 
 
 def _sparse_archive(file: Path, size: int) -> None:
-    """Move the end of an archive, its directory, behind a hole; nothing in between is ever looked at."""
+    """Move the end of an archive, its directory, after a hole, which is never read."""
     data = bytearray(file.read_bytes())
     end = data.rindex(b"PK\x05\x06")
     directory, length = (
@@ -406,7 +409,7 @@ def test_a_pattern_that_matches_nothing(tmp_path: Path) -> None:
         find_checkpoints(str(tmp_path / "*.pt"))
     assert str(caught.value) == (
         f"no checkpoint {str(tmp_path / '*.pt')!r}; "
-        "files called .ckpt, .pt, .pth, .safetensors are looked for in a folder"
+        "in a folder, files with the suffixes .ckpt, .pt, .pth, .safetensors are found"
     )
     with pytest.raises(FileMissingError) as caught:
         find_checkpoints(str(tmp_path / "empty"))

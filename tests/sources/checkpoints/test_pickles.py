@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import argparse
 import collections
+import enum
+import functools
 import io
+import os
 import pathlib
 import pickle
 import pickletools
+import re
+import socket
+import ssl
 import struct
+import subprocess
 import tracemalloc
-from typing import Any
+import urllib.parse
+import zoneinfo
+from typing import Any, Self
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,8 +29,9 @@ from hypothesis import strategies as st
 from pull_logs.errors import DamageError, UnsafeFileError
 from pull_logs.rows.canonical import same
 from pull_logs.sources.checkpoints import pickles
+from pull_logs.sources.checkpoints.calls import Inert
 from pull_logs.sources.checkpoints.pickle_globals import is_dangerous
-from pull_logs.sources.checkpoints.pickles import Inert, read_pickle
+from pull_logs.sources.checkpoints.pickles import read_pickle
 
 _PLAIN = st.recursive(
     st.one_of(
@@ -171,7 +182,9 @@ def test_the_older_ways_to_name_a_global_are_refused_too() -> None:
         "torch._utils._rebuild_tensor_v2", "torch.FloatStorage", "collections.OrderedDict", "numpy.dtype",
         "numpy._core.multiarray.scalar", "argparse.Namespace", "__main__.Config", "pkg.__main__.Config",
         "__torch__.Model", "omegaconf.dictconfig.DictConfig", "pathlib.PosixPath", "_codecs.encode",
-        "code.model.Net", "builtins.set", "transformers.training_args.TrainingArguments", "osgeo.thing",
+        "code.model.Net", "builtins.set", "__torch__.torch.nn.modules.linear.___torch_mangle_3.Linear",
+        "torch._C._ModuleBase", "numpy.random._pickle.__generator_ctor", "numpy.random.__RandomState_ctor",
+        "copyreg.__newobj__", "__mp_main__.Config", "pkg.__init__.Config", "torch.Size.__new__", "transformers.training_args.TrainingArguments", "osgeo.thing",
     ],
 )  # fmt: skip
 def test_names_of_data_are_no_danger(dotted: str) -> None:
@@ -195,6 +208,130 @@ def test_the_same_name_is_told_whatever_stands_around_it(tmp_path: pathlib.Path)
     with pytest.raises(UnsafeFileError):
         _read(pickle.dumps({"wandb_run_path": "a/b/c", "b": [Shell()]}))
     assert not marker.exists()
+
+
+# Globals that are judged by what they would do with their arguments
+
+
+class _Strategy(enum.Enum):
+    """An enum whose members pickle as Python 3.11.0 to 3.11.3 pickle them."""
+
+    STEPS = "steps"
+
+    def __reduce_ex__(self, _: object) -> tuple[object, tuple[object, str]]:
+        return getattr, (type(self), self.name)
+
+
+class _Outer:
+    """A class with what pickles as `getattr(Outer, NAME)` before protocol 4, or as a bound method."""
+
+    class Inner:
+        lr = 0.1
+
+    def step(self) -> None:
+        """Do nothing."""
+
+    @classmethod
+    def build(cls) -> None:
+        """Do nothing."""
+
+
+class _WithKeywords:
+    """A class whose `__new__` takes keywords, which pickles as a `partial` of `__new__` before protocol 4."""
+
+    def __new__(cls, *, size: int = 0) -> Self:
+        made = super().__new__(cls)
+        made.size = size
+        return made
+
+    size: int
+
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, int]]:
+        return (), {"size": self.size}
+
+
+_HARMLESS = {
+    "a member of an enum": [_Strategy.STEPS, _Strategy.STEPS],
+    "a key that is a member of an enum": {_Strategy.STEPS: 1},
+    "a bound method": [_Outer().step, _Outer.build, [].append, "x".join],
+    "an object of a class inside a class": [_Outer.Inner(), _Outer.Inner],
+    "a class with keywords": _WithKeywords(size=3),
+    "NumPy's generator": np.random.default_rng(0),
+    "NumPy's legacy generator": np.random.RandomState(0),
+    "NumPy's bit generator": np.random.PCG64(0),
+    "a partial of a bound method": functools.partial(_Outer().step),
+    "parts of a URL": urllib.parse.urlsplit("https://example.org/a"),
+    "the size of a terminal": os.terminal_size((80, 24)),
+    "the host": os.uname(),
+    "a time zone": zoneinfo.ZoneInfo("UTC"),
+    "flags": [re.IGNORECASE | re.MULTILINE, socket.AF_INET, ssl.CERT_NONE],
+    "a result of a command": subprocess.CompletedProcess(["git"], 0),
+}
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("value", _HARMLESS.values(), ids=_HARMLESS.keys())
+def test_harmless_objects_are_data(value: object, protocol: int) -> None:
+    found = _read(pickle.dumps({"value": value, "wandb_run_path": "a/b/c"}, protocol))
+    assert found["wandb_run_path"] == "a/b/c"
+
+
+def test_flags_of_python_3_11_0_are_data() -> None:
+    # `_operator.or_(getattr(C, "A"), getattr(C, "B"))`, and before it `functools.reduce(or_, [...])`.
+    member = "c__builtin__\ngetattr\n(cpkg\nStrategy\nV{}\ntR"
+    both = (member.format("A") + member.format("B")).encode()
+    found = _read(b"c_operator\nor_\n(" + both + b"tR.")
+    assert [one.name for one in found.args] == ["pkg.Strategy.A", "pkg.Strategy.B"]
+    assert _read(b"c__builtin__\nreduce\n(c_operator\nor_\n(" + both + b"ltR.").name == "functools.reduce"
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        # An attribute of a module that another module imports, in all forms.
+        (b"cbuiltins\ngetattr\n(ctorch\nos\nVsystem\ntR.", "torch.os"),
+        (b"cbuiltins\ngetattr\n(crandom\n_os\nVsystem\ntR.", "random._os"),
+        (b"cbuiltins\ngetattr\n(ctorch\nserialization\nVos\ntR.", "torch.serialization.os"),
+        (b"ctorch\nserialization.os.system\n(Vecho\ntR.", "torch.serialization.os.system"),
+        (b"crandom\n_os.system\n(Vecho\ntR.", "random._os.system"),
+        (b"cbuiltins\ngetattr\n(ctorch\nserialization\nVload\ntR.", "torch.serialization.load"),
+        # Special attributes reach any object.
+        (b"cbuiltins\ngetattr\n(ctorch.nn\nLinear\nV__globals__\ntR.", "torch.nn.Linear.__globals__"),
+        (b"cbuiltins\ngetattr\n((dV__class__\ntR.", "dict().__class__"),
+        (
+            b"cbuiltins\ngetattr\n(cbuiltins\ngetattr\n(cpkg\nA\nVf\ntRV__globals__\ntR.",
+            "pkg.A.f.__globals__",
+        ),
+        # A call of an attribute of which nothing is known.
+        (b"cbuiltins\ngetattr\n(cpkg\nsp\nVPopen\ntR(Vecho\ntR.", "pkg.sp.Popen"),
+        (b"cbuiltins\ngetattr\n(cthreading\nThread\n)RVstart\ntR)R.", "threading.Thread().start"),
+        (
+            b"cfunctools\npartial\n(cbuiltins\ngetattr\n(cpkg\nsp\nVPopen\ntRtR(Vecho\ntR.",
+            "pkg.sp.Popen",
+        ),
+        # `getattr` itself, passed to what may call it.
+        (b"cpkg\napply\n(cbuiltins\ngetattr\nVx\ntR.", "builtins.getattr"),
+        (b"cbuiltins\ngetattr\n2.", "builtins.getattr"),
+        (b"cbuiltins\ngetattr\np0\n0(lg0\na.", "builtins.getattr"),
+        (b"cbuiltins\ngetattr\n(cpkg\nA\nVx\nNtR.", "builtins.getattr"),
+        (b"cbuiltins\ngetattr\n(cpkg\nA\nI1\ntR.", "builtins.getattr"),
+        (b"cbuiltins\ngetattr\n)\x81.", "builtins.getattr"),
+        # Names of Python 2, which protocol 2 still uses.
+        (b"c__builtin__\ngetattr\n(cos\npath\nVx\ntR.", "os.path"),
+        (b"c__builtin__\nreduce\n(cbuiltins\nprint\n(ltR.", "functools.reduce"),
+        (b"citertools\nimap\n(cpkg\nf\n(ltR.", "builtins.map"),
+        (b"ccommands\ngetoutput\n(Vecho\ntR.", "subprocess.getoutput"),
+        # Data classes do not open their modules.
+        (b"curllib.parse\nsys.modules\n.", "urllib.parse.sys.modules"),
+        (b"curllib.request\nurlopen\n.", "urllib.request.urlopen"),
+        (b"csubprocess\nCompletedProcess.__init__\n.", "subprocess.CompletedProcess.__init__"),
+        (b"ctypes\nFunctionType.__new__\n.", "types.FunctionType.__new__"),
+    ],
+)
+def test_what_reaches_other_objects_or_calls_the_unknown_is_refused(data: bytes, what: str) -> None:
+    with pytest.raises(UnsafeFileError) as caught:
+        _read(data)
+    assert caught.value.message == f"checkpoint 'x.pt' would run {what} when loaded; nothing was run"
 
 
 # Bombs
@@ -270,8 +407,8 @@ def test_long_strings_are_skipped_not_read(stream: type[io.BytesIO]) -> None:
         (b"\x80", "it is cut off, at opcode 1"),
         (b"\x80\x04]\x94", "it is cut off, at opcode 3"),
         (b"\xff.", "the opcode b'\\xff' is unknown, at opcode 1"),
-        (b".", "it uses a value that is not there, at opcode 0"),
-        (b"h\x05.", "it uses a value that is not there, at opcode 1"),
+        (b".", "it uses a value that does not exist, at opcode 0"),
+        (b"h\x05.", "it uses a value that does not exist, at opcode 1"),
         (b"\x8e" + b"\xff" * 8, "a length of 18446744073709551615 bytes is impossible, at opcode 1"),
     ],
 )

@@ -8,27 +8,27 @@ from pathlib import Path
 from zlib import crc32
 
 from pull_logs.sources.wandb_folders.log_framing import BLOCK_SIZE, CHUNK_HEADER, HEADER, ChunkKind
-from pull_logs.sources.wandb_folders.log_messages import message_class
+from pull_logs.sources.wandb_folders.log_messages import record_class
 
 
-def write_log(records: Iterable[bytes]) -> tuple[bytes, list[tuple[int, int]]]:
-    """The bytes of a log, and where each record's chunks start and end."""
+def write_log(records: Iterable[bytes], *, origin: int = 0) -> tuple[bytes, list[tuple[int, int]]]:
+    """The bytes of a log with blocks counted from `origin`, and where each record's chunks start and end."""
     out = bytearray(HEADER)
     spans = []
     for record in records:
-        left = BLOCK_SIZE - len(out) % BLOCK_SIZE
+        left = BLOCK_SIZE - (len(out) - origin) % BLOCK_SIZE
         if left < CHUNK_HEADER.size:
             out += bytes(left)
         start = len(out)
-        _write_record(out, record)
+        _write_record(out, record, origin)
         spans.append((start, len(out)))
     return bytes(out), spans
 
 
-def _write_record(out: bytearray, record: bytes) -> None:
+def _write_record(out: bytearray, record: bytes, origin: int) -> None:
     position, first = 0, True
     while first or position < len(record):
-        room = BLOCK_SIZE - len(out) % BLOCK_SIZE - CHUNK_HEADER.size
+        room = BLOCK_SIZE - (len(out) - origin) % BLOCK_SIZE - CHUNK_HEADER.size
         payload = record[position : position + room]
         position += len(payload)
         last = position == len(record)
@@ -42,7 +42,7 @@ def _write_record(out: bytearray, record: bytes) -> None:
 
 
 def item(key: str | Sequence[str], text: str) -> dict[str, object]:
-    """An item of a record: its key whole, or split at its levels."""
+    """An item of a record, with a plain or a nested key."""
     return (
         {"key": key, "value_json": text} if isinstance(key, str) else {"nested_key": key, "value_json": text}
     )
@@ -50,7 +50,7 @@ def item(key: str | Sequence[str], text: str) -> dict[str, object]:
 
 def record(**message: Mapping[str, object]) -> bytes:
     """A record that holds one message, its fields given as keywords of the message's name."""
-    made: bytes = message_class("Record")(**message).SerializeToString()
+    made: bytes = record_class("Record")(**message).SerializeToString()
     return made
 
 

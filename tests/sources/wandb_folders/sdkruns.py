@@ -1,7 +1,7 @@
 """Runs that W&B's own SDK records offline, and what is logged in them.
 
 Run as a script, in a process of its own, it records one of `RUNS` below the
-folder that is given; imported, it tells what is logged. `defined` is recorded as an
+folder that is given; imported, it has what is logged. `defined` is recorded as an
 online run, for the server that `WANDB_BASE_URL` names.
 """
 

@@ -16,12 +16,12 @@ from pull_logs.errors import DamageError, DataError, FileMissingError
 from pull_logs.rows.batches import batch_rows
 from pull_logs.rows.canonical import canon_record, same
 from pull_logs.snapshot import open_bundle
-from pull_logs.snapshot.write.seal import BundleRun
+from pull_logs.snapshot.write.stored_run import BundleRun
 from pull_logs.sources import LocalImport, import_runs, is_run_folder, read_run_dirs
-from pull_logs.sources.wandb_folders.import_runs import OnRestart
 from pull_logs.sources.wandb_folders.log_items import ItemTree
-from pull_logs.sources.wandb_folders.log_messages import message_class, utc_text
+from pull_logs.sources.wandb_folders.log_messages import record_class, utc_text
 from pull_logs.sources.wandb_folders.run_log import read_run_log
+from pull_logs.sources.wandb_folders.segments import OnRestart
 
 EXIT = record(exit={"exit_code": 0, "runtime": 7})
 
@@ -77,7 +77,8 @@ def test_overwrite_keeps_the_last_attempt_alone_and_tells_what_went(tmp_path: Pa
     assert _steps(found.runs[0]) == [(0, "1:0"), (1, "1:1"), (2, "2:2")]
     assert found.runs[0].coverage.received_rows == 3
     assert found.notes[0] == (
-        "local/proj/abc: offline-run-20260101_000001-abc: starts over at step 0; 3 rows before it are left out"
+        "local/proj/abc: offline-run-20260101_000001-abc: starts over at step 0; "
+        "3 rows before it are left out"
     )
 
 
@@ -247,7 +248,7 @@ _UPDATES = st.tuples(_PATHS, st.sampled_from(["1", "2", '{"a":3}', '{"b":{"c":4}
 @given(st.lists(st.one_of(_UPDATES, _PATHS), max_size=12))
 def test_putting_off_the_updates_of_a_summary_changes_nothing(changes: list[Any]) -> None:
     lazy, eager = ItemTree(), ItemTree()
-    make = message_class("Item")
+    make = record_class("HistoryItem")
     for change in changes:
         if isinstance(change, tuple):
             lazy.update([make(nested_key=change[0], value_json=change[1])])
@@ -302,7 +303,7 @@ def test_moments_as_w_and_b_writes_them() -> None:
     assert utc_text(2**62) is None
 
 
-# Places
+# Paths
 
 
 def test_a_log_a_run_folder_a_wandb_folder_and_one_around_it_are_the_same_run(

@@ -13,7 +13,7 @@ from logwriting import record, row, run, write_run_folder
 
 from pull_logs.cli.main import main
 from pull_logs.snapshot import open_bundle
-from pull_logs.sources.wandb_folders.log_messages import message_class
+from pull_logs.sources.wandb_folders.log_messages import record_class
 from pull_logs.sources.wandb_folders.metric_records import MetricDefinitions
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
@@ -23,7 +23,7 @@ RECORDS = st.lists(
         optional={
             "step_metric": NAMES,
             "goal": st.integers(1, 2),
-            "control": st.fixed_dictionaries({"overwrite": st.booleans()}),
+            "_control": st.fixed_dictionaries({"overwrite": st.booleans()}),
             "options": st.fixed_dictionaries({"hidden": st.booleans(), "step_sync": st.booleans()}),
             "summary": st.fixed_dictionaries({name: st.booleans() for name in ("min", "max", "none")}),
         },
@@ -35,7 +35,7 @@ RECORDS = st.lists(
 def encoded(*records: dict[str, Any]) -> list[dict[str, Any]]:
     definitions = MetricDefinitions()
     for fields in records:
-        definitions.take(message_class("MetricRecord")(**fields))
+        definitions.take(record_class("MetricRecord")(**fields))
     return definitions.encoded()
 
 
@@ -45,7 +45,7 @@ def test_every_metric_is_listed_once_and_goes_by_the_last_step_metric_it_was_giv
 ) -> None:
     steps: dict[str, str | None] = {}
     for fields in records:
-        kept = None if fields.get("control", {}).get("overwrite") else steps.get(fields["name"])
+        kept = None if fields.get("_control", {}).get("overwrite") else steps.get(fields["name"])
         steps[fields["name"]] = fields.get("step_metric", kept)
     found = encoded(*records)
     names = [entry["1"] for entry in found]
@@ -62,7 +62,7 @@ def test_definitions_add_up_unless_one_overwrites() -> None:
         {"1": "x", "5": 2, "6": [2, 3], "7": [1, 2], "8": 2},
         {"1": "epoch", "6": [], "7": []},
     ]
-    assert encoded(first, more, {"name": "x", "control": {"overwrite": True}}) == [
+    assert encoded(first, more, {"name": "x", "_control": {"overwrite": True}}) == [
         {"1": "x", "6": [3], "7": []}
     ]
     assert encoded({"step_metric": "epoch"}) == []

@@ -15,7 +15,7 @@ from uploads import uploads
 
 from pull_logs.rows.batches import batch_rows
 from pull_logs.rows.canonical import canon_record, canon_row, same
-from pull_logs.snapshot.write.seal import BundleRun
+from pull_logs.snapshot.write.stored_run import BundleRun
 from pull_logs.sources import LocalImport, read_run_dirs
 
 Recorder = Callable[[str], Path]
@@ -37,7 +37,7 @@ def record_run(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
 
 def _record(name: str, folder: Path, **more: str) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
-    # A session of its own, so that a run that kills its process group kills nobody else.
+    # A session of its own, so that a run that kills its process group kills no other process.
     done = subprocess.run(
         [sys.executable, sdkruns.__file__, name, str(folder)],
         env=environment | {"HOME": str(folder), "WANDB_ERROR_REPORTING": "false"} | more,

@@ -1,0 +1,46 @@
+"""`export`: the runs of a bundle as plain files for other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pull_logs.cli.bundle_paths import Named, near_or_far
+from pull_logs.cli.options import pick_options
+from pull_logs.cli.runs import distinct_runs
+from pull_logs.cli.sources import bundle_sources
+
+
+@click.command()
+@click.argument("bundle", metavar="BUNDLE", callback=near_or_far)
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder to create.",
+)
+@click.option(
+    "--format",
+    "to",
+    type=click.Choice(["parquet", "csv", "ndjson"]),
+    default="parquet",
+    show_default=True,
+    help="The format of the files.",
+)
+@click.option("--force", is_flag=True, help="Replace an existing export.")
+@pick_options
+def export(*, bundle: Named, out: Path, to: Any, force: bool, **options: Any) -> None:
+    """Write runs as plain Parquet, CSV or NDJSON files in Hive folders, for other tools."""
+    from pull_logs.cli.runs import open_subjects
+    from pull_logs.snapshot import export_runs
+
+    with open_subjects(bundle_sources(bundle, options)) as subjects:
+        report = export_runs(distinct_runs(subjects), out, to=to, force=force)
+    click.echo(
+        f"{out}: {report.runs} runs, {report.rows} rows, {report.files} files, {report.bytes / 1e6:.2f} MB",
+        err=True,
+    )

@@ -1,0 +1,51 @@
+"""`import`: a bundle of local W&B run folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pull_logs.cli.bundle_paths import OUT
+from pull_logs.cli.render import print_seal_report
+from pull_logs.cli.sharing import check_for_sharing, redact_option
+
+
+@click.command("import")
+@click.argument("folders", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=OUT, metavar="FILE", help="The bundle to write.")
+@click.option("--entity", metavar="E", help="Entity of the runs, instead of that of the logs.")
+@click.option("--project", metavar="P", help="Project of the runs, instead of that of the logs.")
+@click.option(
+    "--on-restart",
+    type=click.Choice(["offset", "overwrite", "error"]),
+    default="offset",
+    show_default=True,
+    help="What to do if a resumed run starts its steps again.",
+)
+@redact_option
+@click.option(
+    "--strict", is_flag=True, help="Exit with 4 if a run is incomplete; the bundle is written nevertheless."
+)
+def import_command(
+    folders: tuple[Path, ...],
+    out: Path,
+    entity: str | None,
+    project: str | None,
+    on_restart: Any,
+    *,
+    redact: bool,
+    strict: bool,
+) -> None:
+    """Make a bundle of local W&B run folders, or of all runs in a wandb/ folder."""
+    from pull_logs.cli.render import inline
+    from pull_logs.errors import IncompleteError
+    from pull_logs.sources import import_runs
+
+    report = import_runs(folders, out=out, entity=entity, project=project, on_restart=on_restart)
+    for note in report.notes:
+        click.echo(f"pull-logs: note: {inline(note)}", err=True)
+    print_seal_report(check_for_sharing(report.seal, redact=redact))
+    if strict and report.seal.incomplete:
+        raise IncompleteError(f"{len(report.seal.incomplete)} of {report.seal.runs} runs are incomplete")

@@ -1,0 +1,66 @@
+"""`merge`: one bundle of several."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pull_logs.cli.bundle_paths import Named, near_or_far
+from pull_logs.cli.options import bundle_out_option
+from pull_logs.cli.render import print_seal_report
+from pull_logs.cli.sharing import check_for_sharing, redact_option
+from pull_logs.suggestions import counted
+
+if TYPE_CHECKING:
+    from pull_logs.snapshot import MergeReport
+
+
+_MOST_LINES = 20
+"""The runs that are reported one by one on stderr."""
+
+
+def _print_choices(report: MergeReport) -> None:
+    from pull_logs.cli.render import inline
+
+    for choice in report.choices[:_MOST_LINES]:
+        left = ", ".join(map(repr, choice.left))
+        click.echo(
+            inline(f"pull-logs: note: {choice.path}: {choice.kept!r} over {left}: {choice.reason}"), err=True
+        )
+    if len(report.choices) > _MOST_LINES:
+        more = counted(len(report.choices) - _MOST_LINES, "more run")
+        click.echo(f"pull-logs: note: {more} likewise", err=True)
+
+
+@click.command()
+@click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...", callback=near_or_far)
+@bundle_out_option
+@click.option(
+    "--prefer",
+    type=click.Choice(["newest", "first"]),
+    help="If bundles disagree about a run: take the one last seen by W&B, or that of the first bundle.",
+)
+@redact_option
+def merge(bundles: tuple[Named, ...], out: Path, prefer: Any, *, redact: bool) -> None:
+    """Make one bundle of several; their order does not matter.
+
+    A run that is in several is taken from the bundle that has everything the others have of it. If there is
+    none, nothing is written (exit 2), unless --prefer says which to take.
+    """
+    from pull_logs.cli.render import inline
+    from pull_logs.errors import MergeConflictError
+    from pull_logs.snapshot import merge_bundles, open_bundle
+
+    with ExitStack() as stack:
+        opened = [stack.enter_context(open_bundle(path)) for path in bundles]
+        try:
+            report = merge_bundles(opened, out, prefer=prefer)
+        except MergeConflictError as exc:
+            for conflict in exc.conflicts[:_MOST_LINES]:
+                click.echo(inline(f"pull-logs: conflict: {conflict}"), err=True)
+            raise
+    _print_choices(report)
+    print_seal_report(check_for_sharing(report.seal, redact=redact))

@@ -1,0 +1,126 @@
+"""The options that `fetch` and `refresh` share, and how both report."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pull_logs.cli.bundle_paths import OUT
+from pull_logs.cli.render import print_report
+from pull_logs.cli.sharing import check_for_sharing
+from pull_logs.errors import FileMissingError, IncompleteError, UsageError
+
+if TYPE_CHECKING:
+    from pull_logs.fetch import PullOptions, PullReport
+
+
+CONCURRENCY = click.option(
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    default=32,
+    show_default=True,
+    help="Most requests at a time, to the API and to storage each.",
+)
+
+
+METRICS = click.option("--metrics", metavar="REGEX", help="Only metrics whose name matches.")
+
+
+FILES = click.option(
+    "--files",
+    multiple=True,
+    metavar="GLOB",
+    help="Run files whose name matches, for example '*.log'; repeatable. '*' also matches slashes.",
+)
+
+
+MAX_FILE_SIZE = click.option(
+    "--max-file-size",
+    metavar="SIZE",
+    callback=lambda _context, _option, text: None if text is None else size_in_bytes(text),
+    help="With --files: leave out files larger than this, for example 500kB, 20MB or 1GiB.",
+)
+
+
+STRICT = click.option(
+    "--strict", is_flag=True, help="Exit with 4 if a run is incomplete; the bundle is written nevertheless."
+)
+
+
+REPORT = click.option(
+    "--report-json", type=OUT, metavar="FILE", help="Write a report about the runs and the requests as JSON."
+)
+
+
+def size_in_bytes(text: str) -> int:
+    """Convert a size of `--max-file-size` to bytes.
+
+    Raises:
+        UsageError: The text is not a size.
+    """
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([kKMGT]?)(i?)B?", text.strip())
+    if found is None:
+        raise UsageError(f"--max-file-size {text!r} is not a size", hint="write it as 500kB, 20MB or 1GiB")
+    base = 1024 if found[3] else 1000
+    return int(float(found[1]) * base ** " KMGT".index(found[2].upper() or " "))
+
+
+def take_pull_options(options: dict[str, Any]) -> PullOptions:
+    """Remove the options of a pull from the options of a command and return them.
+
+    Raises:
+        UsageError: One of them is invalid, or `--max-file-size` is given without `--files`.
+    """
+    from pull_logs.fetch import PullOptions
+
+    if options["max_file_size"] is not None and not options["files"]:
+        raise UsageError("--max-file-size is given without --files", hint="name files with --files GLOB")
+    names = ("metrics", "system", "files", "max_file_size", "concurrency", "fresh")
+    return PullOptions(**{name: options.pop(name) for name in names if name in options})
+
+
+def finish_pull(report: PullReport, *, report_json: Path | None, redact: bool, strict: bool) -> None:
+    """Print the report of a pull, write it to a file if there is one, and raise under `--strict`.
+
+    Raises:
+        IncompleteError: A run is incomplete and `strict` is set.
+    """
+    report = replace(report, seal=check_for_sharing(report.seal, redact=redact))
+    print_report(report)
+    if report_json is not None:
+        write_json(report_json, report.to_json())
+    if strict and report.incomplete:
+        raise IncompleteError(
+            f"{len(report.incomplete)} of {len(report.runs)} runs are incomplete",
+            hint="run the same command again",
+        )
+
+
+def check_output(out: Path | None, report_json: Path | None) -> None:
+    """Check that the output files can be written, before anything is requested.
+
+    Raises:
+        FileMissingError: A folder does not exist.
+    """
+    for file in (out, report_json):
+        if file is not None and not file.parent.is_dir():
+            raise FileMissingError(
+                f"{str(file)!r} cannot be written: its folder does not exist", hint="make the folder first"
+            )
+
+
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Write a report as indented JSON.
+
+    Raises:
+        FileMissingError: The file cannot be written.
+    """
+    try:
+        file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as exc:
+        raise FileMissingError(f"the report {str(file)!r} cannot be written: {exc.strerror}") from exc

@@ -1,0 +1,85 @@
+"""Values as the text of a cell: numbers, names, values of configs, values with their step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pull_logs.cli.render.escape import escape, json_text
+
+_NONFINITE = frozenset({"NaN", "Infinity", "-Infinity"})
+
+
+class _Absent:
+    """The type of `ABSENT`."""
+
+
+ABSENT = _Absent()
+"""The value of a key that a run does not have, which is not the same as null."""
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """A value and the step it was logged at.
+
+    Attributes:
+        value: The value.
+        step: The step; None where it is not shown.
+    """
+
+    value: Any
+    step: Any = None
+
+
+def cell(value: Any) -> str:
+    """Show a value: nothing for None, a float with six significant digits or all digits before the point."""
+    if value is None or value is ABSENT:
+        return ""
+    if not isinstance(value, float):
+        return exact(value)
+    return f"{value:.0f}" if 1e6 <= abs(value) < 1e16 else f"{value:.6g}"
+
+
+def exact(value: Any) -> str:
+    """Show a value with all its digits."""
+    if type(value) is int:
+        return str(value)
+    if isinstance(value, str):
+        return value if value in _NONFINITE else json_text(value)
+    if isinstance(value, Mapping) and isinstance(value.get("_type"), str):
+        return f"<{escape(value['_type'])}>"
+    return json_text(value)
+
+
+def known(value: Any) -> str:
+    """Show a value of a summary: null is distinct from a missing key."""
+    return "null" if value is None else cell(value)
+
+
+def known_exact(value: Any) -> str:
+    """Show a value of a config with all its digits: null is distinct from a missing key."""
+    if value is ABSENT:
+        return ""
+    return "null" if value is None else exact(value)
+
+
+def at_cell(value: At) -> str:
+    """Show a value and its step as `VALUE@STEP`; nothing if there is no value."""
+    shown = cell(value.value)
+    return shown if not shown or value.step is None else f"{shown}@{cell(value.step)}"
+
+
+def name_cell(name: str | None) -> str:
+    """Show a name: bare if it is one harmless word, else as a JSON string; nothing for None or no text."""
+    return escape(name) if name else ""
+
+
+def text_cell(text: str | None) -> str:
+    """Show a sentence as a JSON string; nothing for None or no text."""
+    return json_text(text) if text else ""
+
+
+def yes_no(value: bool) -> str:  # noqa: FBT001 - the value of a cell
+    """Show a truth value as a word."""
+    return "yes" if value else "no"

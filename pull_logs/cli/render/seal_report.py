@@ -1,0 +1,28 @@
+"""The report on stderr of every command that writes a bundle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pull_logs.cli.render.escape import inline
+from pull_logs.suggestions import counted
+
+if TYPE_CHECKING:
+    from pull_logs.snapshot import SealReport
+
+
+def print_seal_report(report: SealReport) -> None:
+    """Print what was written, and which of its runs are incomplete."""
+    files = ""
+    if report.files:
+        files = f" {counted(report.files, 'file')} of {report.file_bytes / 1e6:.2f} MB,"
+    click.echo(
+        f"{report.path}: {counted(report.runs, 'run')}, {report.rows} rows,{files}"
+        f" {report.bytes / 1e6:.2f} MB, verified",
+        err=True,
+    )
+    click.echo(f"bundle id  {report.bundle_id}\ncontent id {report.content_id}", err=True)
+    for path, reason in report.incomplete:
+        click.echo(inline(f"pull-logs: incomplete: {path}: {reason}"), err=True)

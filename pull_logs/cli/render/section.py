@@ -1,0 +1,90 @@
+"""A section of a text answer: a heading with facts, rows under columns, and notes.
+
+A command turns its answer into a list of sections (`pull_logs.cli.sections`), and `pull_logs.cli.render.text`
+writes them. Rows hold plain values: they are cut before they become text, so a cut never meets a half-written
+cell, and a value never depends on the names of an answer's members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from pull_logs.cli.render.cells import cell
+
+Layout: TypeAlias = Literal["table", "records", "legend", "sentences"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a section.
+
+    Attributes:
+        name: Its name.
+        show: The function that makes text of its values.
+    """
+
+    name: str
+    show: Callable[[Any], str] = cell
+
+
+def columns(*names: str, **shows: Callable[[Any], str]) -> list[Column]:
+    """Return columns by name, with the functions of those that are not shown by `cell`."""
+    return [Column(name, shows.get(name, cell)) for name in names]
+
+
+def run_columns(labels: Sequence[str], show: Callable[[Any], str] = cell) -> list[Column]:
+    """Return a column for each run."""
+    return [Column(label, show) for label in labels]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nouns:
+    """What a note about a cut calls the parts of a section.
+
+    Attributes:
+        rows: Its rows.
+        columns: Its columns after the first ones, which are never cut.
+        sections: Sections of one name, of which there is one for each run or metric.
+    """
+
+    rows: str = "rows"
+    columns: str = "columns"
+    sections: str = "runs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A section of a text answer.
+
+    Attributes:
+        name: What its heading calls it; sections of one name follow each other and are cut together. A
+            section without a name has no heading.
+        facts: What its heading says; facts that are None are left out.
+        columns: Its columns; a section without columns is its heading alone, one without rows has nothing.
+        rows: Rows of values, one value per column; the first is a name or a number, which no heading looks
+            like.
+        notes: Sentences after the rows.
+        layout: `table` has a line of column names and a line per row; `records` has a line `name: value` per
+            row; `legend` has a line `label name=value ...` per row; `sentences` has a line `# sentence` per
+            row.
+        kept: How many of the first columns are never cut.
+        nouns: What a note about a cut calls its parts.
+        remedy: What shows the parts that were cut.
+        weight: Its part of scarce space, relative to other sections.
+        sampled: How many rows there were before sampling, where the rows are a sample; a cut then keeps the
+            ends and the extremes, and `rows_shown` and `sampling` of the facts follow it.
+    """
+
+    name: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+    columns: Sequence[Column] = ()
+    rows: Sequence[Sequence[Any]] = ()
+    notes: Sequence[str] = ()
+    layout: Layout = "table"
+    kept: int = 1
+    nouns: Nouns = field(default_factory=Nouns)
+    remedy: str = "--max-tokens 0 shows all"
+    weight: int = 1
+    sampled: int | None = None

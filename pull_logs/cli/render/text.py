@@ -1,0 +1,226 @@
+"""Writes sections as compact text for people and programs, fitted into a token budget.
+
+A section starts with a heading `[NAME] key=value ...` on a line of its own; no other line starts with `[`.
+Under it are
+
+    name,name,...           a table: a line of column names, then a line per row, cells separated by commas;
+    name: value             records, such as the config of one run, values as JSON;
+    LABEL key=value ...     a legend, such as the runs in [RUNS];
+    # sentence              what a reader must know: notes, and what a token budget cut;
+    (none)                  if the section has nothing.
+
+A cell is empty if there is no value. Text is a JSON string; names are bare if they are one harmless word,
+else JSON strings too. Floats have up to six significant digits (`--json` has them all), but values of configs
+have all their digits, because two that differ must not look the same. Histograms, images and tables are shown
+as `<histogram>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from pull_logs.cli.render.budget import Shape, check_budget, fit_sections
+from pull_logs.cli.render.cells import At
+from pull_logs.cli.render.cutting import Extent, clip, longest, ranked_rows
+from pull_logs.cli.render.escape import escape, inline
+from pull_logs.cli.render.section import Column, Section
+
+Group: TypeAlias = tuple[Section, ...]
+"""Sections of one name, which are cut together."""
+
+NOTHING = "(none)"
+"""The line of a section that has nothing."""
+
+_PLAN = (
+    ("chars", 500),
+    ("chars", 120),
+    ("rows", 40),
+    ("columns", 12),
+    ("sections", 12),
+    ("rows", 12),
+    ("columns", 3),
+    ("chars", 40),
+    ("sections", 3),
+    ("rows", 6),
+    ("sections", 1),
+    ("rows", 3),
+    ("columns", 1),
+    ("rows", 1),
+)
+"""What is cut of a group, in order, and how far down."""
+
+
+def render_text(sections: Iterable[Section], *, max_tokens: int = 0) -> str:
+    """Return sections as text, cut until they fit into a token budget.
+
+    Args:
+        sections: The sections, in order.
+        max_tokens: The budget, at three bytes of UTF-8 per token; 0 for no limit.
+
+    Raises:
+        UsageError: The budget is too small for any answer.
+    """
+    check_budget(max_tokens)
+    groups: dict[str, Group] = {}
+    for section in sections:
+        groups[section.name] = (*groups.get(section.name, ()), section)
+    fitted, cuts = fit_sections(
+        groups,
+        limit=max_tokens * 3,
+        fixed=0,
+        size=_size,
+        shapes={name: _shape(group) for name, group in groups.items()},
+        lower_bound=_cells,
+    )
+    return "".join(_rendered(name, group, cuts.get(name, "")) for name, group in fitted.items())
+
+
+def heading(name: str, facts: Mapping[str, object]) -> str:
+    """Return the line that opens a section; a fact that is None is left out."""
+    shown = (f"{key}={escape(str(fact))}" for key, fact in facts.items() if fact is not None)
+    return " ".join((f"[{name}]", *shown))
+
+
+def _size(name: str, group: Group, cut: str) -> int:
+    return len(_rendered(name, group, cut).encode())
+
+
+def _cells(_name: str, group: Group) -> int:
+    """Count the cells, each of which takes at least a byte."""
+    return sum(len(section.rows) * len(section.columns) for section in group)
+
+
+def _rendered(name: str, group: Group, cut: str) -> str:
+    lines = [line for section in group for line in _lines(section, cut=bool(cut))]
+    if cut:
+        lines = [*(lines or ([f"[{name}]"] if name else [])), f"# cut to {inline(cut)}"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _lines(section: Section, *, cut: bool) -> Iterator[str]:
+    if section.name:
+        yield heading(section.name, section.facts)
+    yield from _LAYOUTS[section.layout](section.columns, section.rows)
+    yield from (f"# {inline(note)}" for note in section.notes)
+    if section.name and section.columns and not (section.rows or section.notes or cut):
+        yield NOTHING
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    if rows:
+        yield ",".join(escape(column.name) for column in columns)
+    shows = [column.show for column in columns]
+    yield from (",".join(show(value) for show, value in zip(shows, row, strict=True)) for row in rows)
+
+
+def _records(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    name, value = columns
+    yield from (f"{name.show(row[0])}: {value.show(row[1])}" for row in rows)
+
+
+def _legend(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    label, *facts = columns
+    for row in rows:
+        shown = (
+            f"{column.name}={column.show(value)}"
+            for column, value in zip(facts, row[1:], strict=True)
+            if value is not None
+        )
+        yield " ".join((label.show(row[0]), *shown))
+
+
+def _sentences(_columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    yield from (f"# {inline(row[0])}" for row in rows)
+
+
+_LAYOUTS: Mapping[str, Callable[[Sequence[Column], Sequence[Sequence[Any]]], Iterator[str]]] = {
+    "table": _table,
+    "records": _records,
+    "legend": _legend,
+    "sentences": _sentences,
+}
+
+
+def _shape(group: Group) -> Shape:
+    """Return how sections of one name are measured and cut."""
+    nouns = group[0].nouns
+    words = {"sections": nouns.sections} if len(group) > 1 else {}
+    return Shape(
+        _extent,
+        _cutter,
+        _PLAN,
+        {**words, "rows": nouns.rows, "columns": nouns.columns},
+        group[0].remedy,
+        group[0].weight,
+    )
+
+
+def _extent(group: Group) -> Extent:
+    return Extent(
+        sections=len(group),
+        rows=max((len(section.rows) for section in group), default=0),
+        columns=max((len(section.columns) - section.kept for section in group), default=0),
+        chars=max(map(_longest, group), default=0),
+    )
+
+
+def _longest(section: Section) -> int:
+    """Return the length of the longest text in a section."""
+    texts = [*(column.name for column in section.columns), *section.notes, *section.facts.values()]
+    longest_cell = max((longest(_bare(value)) for row in section.rows for value in row), default=0)
+    return max(longest_cell, *map(longest, texts), 0)
+
+
+def _cutter(group: Group) -> Callable[[Extent], Group]:
+    """Return the function that cuts a group to an extent; of no sections only the heading is left."""
+    ranks: dict[int, list[int]] = {}
+
+    def cut(to: Extent) -> Group:
+        sections = []
+        for index, section in enumerate(group[: to.sections]):
+            if section.sampled is not None and index not in ranks and to.rows < len(section.rows):
+                ranks[index] = ranked_rows(section.rows)
+            sections.append(_cut(section, to, ranks.get(index)))
+        return tuple(sections)
+
+    return cut
+
+
+def _cut(section: Section, to: Extent, rank: Sequence[int] | None) -> Section:
+    width = section.kept + to.columns
+    rows = section.rows[: to.rows]
+    if rank is not None and to.rows < len(section.rows):
+        rows = [section.rows[index] for index in sorted(rank[: to.rows])]
+    facts = {name: clip(fact, to.chars) for name, fact in section.facts.items()}
+    if section.sampled is not None:
+        facts |= sample_facts(len(rows), section.sampled)
+    return replace(
+        section,
+        facts=facts,
+        columns=[replace(column, name=clip(column.name, to.chars)) for column in section.columns[:width]],
+        rows=[[_clip_cell(value, to.chars) for value in row[:width]] for row in rows],
+        notes=[clip(note, to.chars) for note in section.notes],
+    )
+
+
+def sample_facts(shown: int, picked: int) -> dict[str, object]:
+    """Return what a heading says about a sample of rows.
+
+    Args:
+        shown: The rows that are shown.
+        picked: The rows that they were sampled from.
+    """
+    return {
+        "rows_shown": shown,
+        "sampling": "none" if shown == picked else f"extremes {shown}/{picked}",
+    }
+
+
+def _bare(value: Any) -> Any:
+    return value.value if isinstance(value, At) else value
+
+
+def _clip_cell(value: Any, chars: int) -> Any:
+    return replace(value, value=clip(value.value, chars)) if isinstance(value, At) else clip(value, chars)

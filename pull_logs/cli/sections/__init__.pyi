@@ -1,0 +1,13 @@
+from .audit import audit_object as audit_object
+from .audit import audit_sections as audit_sections
+from .compare import compare_sections as compare_sections
+from .diff import diff_object as diff_object
+from .diff import diff_sections as diff_sections
+from .info import info_object as info_object
+from .info import info_sections as info_sections
+from .metrics import MANY_RUNS as MANY_RUNS
+from .overview import overview_sections as overview_sections
+from .verify import damage_text as damage_text
+from .verify import verify_object as verify_object
+from .verify import verify_sections as verify_sections
+from .view import view_sections as view_sections

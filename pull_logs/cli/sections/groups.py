@@ -1,0 +1,131 @@
+"""The sections `[ANSWER]`, `[GROUPS]`, `[GROUP_STATS]`, `[VERDICTS]` and `[RANKING]`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pull_logs.cli.render import ABSENT, Column, Nouns, Section, columns, known_exact, name_cell
+from pull_logs.cli.sections.side_by_side import label_ranges
+
+_STATISTICS = ("n", "mean", "std", "ci_low", "ci_high", "median", "iqm", "min", "max", "missing", "nonfinite")
+_TESTED = (
+    "metric",
+    "first",
+    "second",
+    "test",
+    "n",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "p",
+    "p_holm",
+    "verdict",
+)
+_RANKED = ("rank", "run", "path", "value", "x", "best", "best_step")
+
+
+def read_at(answer: Mapping[str, Any]) -> dict[str, object]:
+    """Return what a heading says about where the metrics were read."""
+    alignment = answer["alignment"]
+    return {
+        "at": alignment["at"],
+        "x": alignment["x"],
+        "interpolation": alignment["interpolation"],
+        "interpolated": alignment["interpolated"] or None,
+    }
+
+
+def answer_section(sentence: str) -> Section:
+    """Return the sentence that says which is best and whether that is real."""
+    return Section(
+        name="ANSWER", columns=[Column("sentence")], rows=[[sentence]], layout="sentences", weight=3
+    )
+
+
+def groups_section(answer: Mapping[str, Any]) -> Section:
+    """Return which runs are in which group."""
+    entries = answer["groups"]
+    keys = list(dict.fromkeys(key for entry in entries for key in entry["by"]))
+    unfinished = any(set(entry["states"]) - {"finished"} for entry in entries)
+    states = [Column("states", name_cell)] if unfinished else []
+    return Section(
+        name="GROUPS",
+        facts={"groups": len(entries)},
+        columns=[
+            Column("group", name_cell),
+            Column("n"),
+            *(Column(key, known_exact) for key in keys),
+            *states,
+            Column("runs", str),
+        ],
+        rows=[
+            [
+                entry["group"],
+                entry["n"],
+                *(entry["by"].get(key, ABSENT) for key in keys),
+                *([_states(entry["states"])] if unfinished else []),
+                label_ranges(entry["runs"]),
+            ]
+            for entry in entries
+        ],
+        kept=3,
+        nouns=Nouns(rows="groups"),
+        weight=2,
+    )
+
+
+def _states(states: Mapping[str, int]) -> str:
+    return " ".join(f"{state}:{count}" for state, count in states.items())
+
+
+def group_stats_section(answer: Mapping[str, Any]) -> Section:
+    """Return the statistics of each metric in each group."""
+    entries = answer["group_stats"]
+    names = ("metric", "group", *_STATISTICS)
+    metrics = len({entry["metric"] for entry in entries})
+    return Section(
+        name="GROUP_STATS",
+        facts={"metrics": metrics, **read_at(answer), "ci": answer["alignment"]["ci"]},
+        columns=columns(*names, metric=name_cell, group=name_cell),
+        rows=[[entry[name] for name in names] for entry in entries],
+        kept=7,
+        remedy="--select REGEX or --max-tokens 0 shows more",
+        weight=2,
+    )
+
+
+def verdicts_section(answer: Mapping[str, Any]) -> Section:
+    """Return the tests of the best group against the others."""
+    entries = answer["verdicts"]
+    return Section(
+        name="VERDICTS",
+        facts={"tests": sum(entry["test"] is not None for entry in entries), "alpha": 0.05},
+        columns=columns(
+            *_TESTED,
+            metric=name_cell,
+            first=name_cell,
+            second=name_cell,
+            test=lambda test: test or "",
+            n=lambda sizes: "/".join(map(str, sizes)),
+            verdict=str,
+        ),
+        rows=[[entry[name] for name in _TESTED] for entry in entries],
+        kept=len(_TESTED),
+        nouns=Nouns(rows="tests"),
+        weight=3,
+    )
+
+
+def ranking_section(answer: Mapping[str, Any]) -> Section:
+    """Return the runs by the metric that ranks them."""
+    entries = answer["ranking"]
+    metric = {name: entries[0][name] for name in ("metric", "direction")} if entries else {}
+    return Section(
+        name="RANKING",
+        facts={**metric, **read_at(answer)},
+        columns=columns(*_RANKED, run=name_cell, path=name_cell),
+        rows=[[entry[name] for name in _RANKED] for entry in entries],
+        kept=4,
+        nouns=Nouns(rows="runs"),
+    )

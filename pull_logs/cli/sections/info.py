@@ -1,0 +1,123 @@
+"""The answer of `info`: the identities of a bundle and its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypedDict
+
+from pull_logs._version import FORMAT
+from pull_logs.cli.render import Column, Nouns, Section, name_cell
+from pull_logs.cli.sections.legend import runs_section
+
+if TYPE_CHECKING:
+    from pull_logs.snapshot import Bundle, Run
+
+
+class InfoFile(TypedDict):
+    """A file of a run."""
+
+    name: str
+    bytes: int
+    sha256: str
+    md5: str
+
+
+class InfoRun(TypedDict):
+    """A run of a bundle."""
+
+    path: str
+    name: str
+    state: str
+    rows: int
+    last_step: int | None
+    complete: bool
+    files: list[InfoFile]
+
+
+class Info(TypedDict):
+    """The JSON object of `info`; `pull_logs/data/schemas/info.json` describes it."""
+
+    format: str
+    command: str
+    path: str
+    bundle_id: str
+    content_id: str
+    metrics: str | None
+    redacted: dict[str, int]
+    runs: list[InfoRun]
+
+
+def info_object(bundle: Bundle) -> Info:
+    """Return what a bundle holds."""
+    return {
+        "format": FORMAT,
+        "command": "info",
+        "path": str(bundle.path),
+        "bundle_id": bundle.bundle_id,
+        "content_id": bundle.content_id,
+        "metrics": bundle.manifest.metrics,
+        "redacted": dict(bundle.manifest.redacted),
+        "runs": [_run(run) for run in bundle.runs()],
+    }
+
+
+def _run(run: Run) -> InfoRun:
+    return {
+        "path": str(run.path),
+        "name": run.name,
+        "state": run.state,
+        "rows": run.rows,
+        "last_step": run.last_step,
+        "complete": run.complete,
+        "files": [
+            {"name": file.name, "bytes": file.size, "sha256": file.sha256, "md5": file.md5}
+            for file in run.files.values()
+        ],
+    }
+
+
+def info_sections(info: Info) -> list[Section]:
+    """Return the sections of `info` in order."""
+    from pull_logs.analyze import label
+
+    runs = info["runs"]
+    records = [[name, info[name]] for name in ("bundle_id", "content_id")]
+    sections = [
+        Section(
+            name="BUNDLE",
+            facts={
+                "path": info["path"],
+                "runs": len(runs),
+                "rows": sum(run["rows"] for run in runs),
+                "metrics": info["metrics"],
+            },
+            columns=[Column("name", str), Column("value", str)],
+            rows=records,
+            layout="records",
+            kept=2,
+        )
+    ]
+    if info["redacted"]:
+        sections.append(redacted_section(info["redacted"]))
+    legend = [
+        {
+            **run,
+            "label": label(index),
+            "files": len(run["files"]) or None,
+            "file_bytes": sum(file["bytes"] for file in run["files"]) or None,
+        }
+        for index, run in enumerate(runs)
+    ]
+    return [*sections, runs_section(legend)]
+
+
+def redacted_section(redacted: Mapping[str, int]) -> Section:
+    """Return how much of each kind was removed from a bundle."""
+    return Section(
+        name="REDACTED",
+        facts={"removed": sum(redacted.values())},
+        columns=[Column("kind", name_cell), Column("count")],
+        rows=[[kind, count] for kind, count in redacted.items()],
+        kept=2,
+        nouns=Nouns(rows="kinds"),
+    )

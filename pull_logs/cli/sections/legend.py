@@ -1,0 +1,88 @@
+"""The `[RUNS]` section, a line for each run, and the notes under it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pull_logs.cli.render import Column, Nouns, Section, name_cell, yes_no
+
+_COLUMNS = (
+    Column("label", name_cell),
+    Column("path", name_cell),
+    Column("name", name_cell),
+    Column("state", name_cell),
+    Column("rows", str),
+    Column("last_step", str),
+    Column("complete", yes_no),
+    Column("reason", name_cell),
+    Column("checkpoint", name_cell),
+    Column("checkpoint_step", str),
+    Column("source", name_cell),
+    Column("files", str),
+    Column("file_bytes", str),
+)
+
+
+def runs_section(
+    runs: Sequence[Mapping[str, Any]], *, of: int | None = None, counted: bool = False, weight: int = 12
+) -> Section:
+    """Return the legend of runs.
+
+    Args:
+        runs: Runs by the names of the columns; a fact that a run does not have is missing or None.
+        of: How many runs were asked about, if not all of them are shown.
+        counted: Whether the runs are counted in the heading and not listed, because `[COMPARISON]` lists
+            them.
+        weight: The section's part of scarce space; by default large, because labels mean nothing without the
+            legend.
+    """
+    facts: dict[str, object] = {"runs": len(runs), "of": of}
+    return Section(
+        name="RUNS",
+        facts={**facts, **_counts(runs)} if counted else facts,
+        columns=_COLUMNS,
+        rows=[] if counted else [[run.get(column.name) for column in _COLUMNS] for run in runs],
+        notes=["[COMPARISON] has one row per run"] if counted else [],
+        layout="legend",
+        kept=len(_COLUMNS),
+        nouns=Nouns(rows="runs"),
+        weight=weight,
+    )
+
+
+def _counts(runs: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    """Return what runs have in common, and how many are in each state and incomplete."""
+    states = Counter(run["state"] for run in runs).most_common()
+    projects = {run["path"].rpartition("/")[0] for run in runs}
+    sources = {run["source"] for run in runs}
+    return {
+        "states": " ".join(f"{state}:{count}" for state, count in states),
+        "incomplete": sum(not run["complete"] for run in runs) or None,
+        "project": projects.pop() if len(projects) == 1 else None,
+        "source": sources.pop() if len(sources) == 1 else None,
+    }
+
+
+def answered_runs(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the runs of an answer by the names of the columns of the legend."""
+    return [{**run, "rows": run["rows_total"], "source": run["source"] or None} for run in runs]
+
+
+def notes_section(notes: Sequence[str], *, more: Sequence[str] = ()) -> Section:
+    """Return the notes of an answer, which have no heading.
+
+    Args:
+        notes: The notes, which a budget may cut.
+        more: Sentences after them that are always shown.
+    """
+    rows = [[note] for note in notes]
+    return Section(
+        name="",
+        columns=[Column("note")],
+        rows=rows,
+        notes=more,
+        layout="sentences",
+        nouns=Nouns(rows="notes"),
+    )

@@ -1,0 +1,131 @@
+"""The `[SCHEMA]` and `[STATS]` sections: of few runs one for each run, of many runs by metric.
+
+From `MANY_RUNS` runs on, `[SCHEMA]` is one table with a row for each column of the histories, and `[STATS]` a
+table for each metric with a row for each run. Both name the runs that lack the metric. The JSON keeps its
+form, run by run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from pull_logs.cli.render import Column, Nouns, Section, columns, name_cell
+
+MANY_RUNS = 4
+"""The number of runs from which on a schema and statistics are shown by metric."""
+
+_REMEDY = "--select REGEX or --max-tokens 0 shows more"
+_MOST_NAMED = 8
+
+_SCHEMA = (
+    "name", "type", "count", "missing", "nonfinite", "min", "max", "first_step", "last_step", "interval",
+)  # fmt: skip
+
+Schemas: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Entries for the columns of a history, by run label."""
+
+Stats: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Statistics by run label and metric."""
+
+
+def schema_sections(schemas: Schemas) -> list[Section]:
+    """Return the schemas of runs."""
+    if not schemas:
+        return [Section(name="SCHEMA", facts={"runs": 0}, columns=columns(*_SCHEMA))]
+    if len(schemas) >= MANY_RUNS:
+        return [_schema({"runs": len(schemas)}, (*_SCHEMA, "runs", "lack"), _joined_schemas(schemas))]
+    return [_schema({"run": run}, _SCHEMA, entries) for run, entries in schemas.items()]
+
+
+def _schema(
+    whose: Mapping[str, object], fields: Sequence[str], entries: Sequence[Mapping[str, Any]]
+) -> Section:
+    return Section(
+        name="SCHEMA",
+        facts={**whose, "columns": len(entries)},
+        columns=columns(*fields, name=name_cell, type=name_cell, lack=name_cell),
+        rows=[[entry[field] for field in fields] for entry in entries],
+        kept=len(fields),
+        nouns=Nouns(rows="metrics"),
+        remedy=_REMEDY,
+    )
+
+
+def _joined_schemas(schemas: Schemas) -> list[dict[str, Any]]:
+    """Join schemas: counts are summed, ranges and steps combined, and `lack` names runs without a metric."""
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for run, entries in schemas.items():
+        for entry in entries:
+            found.setdefault(entry["name"], {})[run] = entry
+    names = sorted(found, key=lambda name: (name != "_step", name))
+    return [_joined(name, found[name], schemas) for name in names]
+
+
+def _joined(name: str, entries: Mapping[str, Mapping[str, Any]], runs: Iterable[str]) -> dict[str, Any]:
+    def present(field: str) -> list[Any]:
+        return [entry[field] for entry in entries.values() if entry[field] is not None]
+
+    intervals = sorted(present("interval"))
+    types = sorted({*present("type")} - {"empty"}) or ["empty"]
+    return {
+        "name": name,
+        "type": "|".join(types) if types != ["int", "number"] else "number",
+        "count": sum(present("count")),
+        "missing": sum(present("missing")),
+        "nonfinite": sum(present("nonfinite")),
+        "min": min(present("min"), default=None),
+        "max": max(present("max"), default=None),
+        "first_step": min(present("first_step"), default=None),
+        "last_step": max(present("last_step"), default=None),
+        "interval": intervals[len(intervals) // 2] if intervals else None,
+        "runs": len(entries),
+        "lack": lacking(entries, runs),
+    }
+
+
+def stats_sections(stats: Stats) -> list[Section]:
+    """Return the statistics of runs."""
+    if len(stats) >= MANY_RUNS:
+        return _stats_by_metric(stats)
+    if not stats:
+        return [Section(name="STATS", facts={"runs": 0}, columns=columns("metric"))]
+    return [
+        _stats({"run": run, "metrics": len(metrics)}, "metric", metrics, Nouns(rows="metrics"))
+        for run, metrics in stats.items()
+    ]
+
+
+def _stats_by_metric(stats: Stats) -> list[Section]:
+    names = dict.fromkeys(name for metrics in stats.values() for name in metrics)
+    if not names:
+        return [Section(name="STATS", facts={"runs": len(stats), "metrics": 0}, columns=columns("run"))]
+    sections = []
+    for name in names:
+        runs = {run: metrics[name] for run, metrics in stats.items() if name in metrics}
+        facts = {"metric": name, "runs": len(runs), "lack": lacking(runs, stats)}
+        sections.append(_stats(facts, "run", runs, Nouns(rows="runs", sections="metrics")))
+    return sections
+
+
+def _stats(
+    facts: Mapping[str, object], first: str, entries: Mapping[str, Mapping[str, Any]], nouns: Nouns
+) -> Section:
+    fields = list(next(iter(entries.values()), ()))
+    return Section(
+        name="STATS",
+        facts=facts,
+        columns=[Column(first, name_cell), *columns(*fields)],
+        rows=[[name, *(found[field] for field in fields)] for name, found in entries.items()],
+        kept=len(fields) + 1,
+        nouns=nouns,
+        remedy=_REMEDY,
+    )
+
+
+def lacking(having: Iterable[str], runs: Iterable[str]) -> str | None:
+    """Return the labels of the runs without something, a few of them by name; None if all have it."""
+    had = frozenset(having)
+    absent = [run for run in runs if run not in had]
+    more = len(absent) - _MOST_NAMED
+    return " ".join([*absent[:_MOST_NAMED], *([f"+{more}"] if more > 0 else [])]) or None

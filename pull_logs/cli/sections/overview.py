@@ -1,0 +1,125 @@
+"""The sections of `overview`, which stay on one screen however many runs there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pull_logs.cli.render import Column, Nouns, Section, columns, exact, name_cell, text_cell
+from pull_logs.cli.sections.assertions import assertions_section
+from pull_logs.cli.sections.legend import notes_section
+
+_MOST_METRICS = 30
+_MOST_KEYS = 12
+_MOST_FOUND = 5
+
+_STATES = ("state", "runs", "rows", "last_step_min", "last_step_max")
+_METRICS = (
+    "name", "type", "runs", "count", "nonfinite", "first_step", "last_step",
+    "last_min", "last_median", "last_max",
+)  # fmt: skip
+
+
+def overview_sections(answer: Mapping[str, Any]) -> list[Section]:
+    """Return the sections of an overview in order.
+
+    Args:
+        answer: The answer of `pull_logs.analyze.overview`.
+    """
+    notes = answer["notes"]
+    sections = [
+        _totals(answer["totals"]),
+        _states(answer["states"]),
+        _config(answer["config"], same=answer["config_same"]),
+        _metrics(answer["metrics"]),
+        _health(answer["health"], answer["totals"]),
+        notes_section(notes[:_MOST_FOUND], more=_more(len(notes) - _MOST_FOUND, "notes", "--json lists all")),
+    ]
+    if "assertions" in answer:
+        sections.append(assertions_section(answer["assertions"]))
+    return sections
+
+
+def _totals(totals: Mapping[str, Any]) -> Section:
+    projects = totals["projects"]
+    named = {"project": projects[0]} if len(projects) == 1 else {"projects": len(projects)}
+    facts = {name: totals[name] for name in ("runs", "rows", "complete", "healthy")}
+    return Section(name="OVERVIEW", facts={**facts, **named})
+
+
+def _states(entries: Sequence[Mapping[str, Any]]) -> Section:
+    return Section(
+        name="STATES",
+        facts={"states": len(entries)},
+        columns=columns(*_STATES, state=name_cell),
+        rows=[[entry[name] for name in _STATES] for entry in entries],
+        kept=len(_STATES),
+        nouns=Nouns(rows="states"),
+    )
+
+
+def _config(entries: Sequence[Mapping[str, Any]], *, same: int) -> Section:
+    return Section(
+        name="CONFIG_VALUES",
+        facts={"differ": len(entries), "same": same},
+        columns=[
+            Column("key", name_cell),
+            Column("values"),
+            Column("missing"),
+            Column("value:runs", text_cell),
+        ],
+        rows=[
+            [entry["key"], entry["values"], entry["missing"], _values(entry)]
+            for entry in entries[:_MOST_KEYS]
+        ],
+        notes=_more(len(entries) - _MOST_KEYS, "config keys differ", "pull-logs compare shows all"),
+        kept=4,
+        nouns=Nouns(rows="keys"),
+    )
+
+
+def _values(entry: Mapping[str, Any]) -> str:
+    """Return the most frequent values of a config key, each with the number of runs that have it."""
+    shown = [f"{exact(item['value'])}:{item['runs']}" for item in entry["shown"]]
+    more = entry["values"] - len(shown)
+    return " ".join([*shown, *([f"+{more}"] if more > 0 else [])])
+
+
+def _metrics(entries: Sequence[Mapping[str, Any]]) -> Section:
+    return Section(
+        name="METRICS",
+        facts={"metrics": len(entries)},
+        columns=columns(*_METRICS, name=name_cell, type=name_cell),
+        rows=[[entry[name] for name in _METRICS] for entry in entries[:_MOST_METRICS]],
+        notes=_more(len(entries) - _MOST_METRICS, "metrics", "--select REGEX or --json shows them"),
+        kept=len(_METRICS),
+        nouns=Nouns(rows="metrics"),
+        remedy="--select REGEX or --max-tokens 0 shows more",
+    )
+
+
+def _health(entries: Sequence[Mapping[str, Any]], totals: Mapping[str, Any]) -> Section:
+    rows: list[list[Any]] = []
+    notes: list[str] = []
+    for entry in entries:
+        found = entry["found"][:_MOST_FOUND]
+        shared = [entry["flag"], entry["runs"]]
+        rows += [
+            [*shared, *(item[name] for name in ("run", "path", "metric", "step", "message"))]
+            for item in found
+        ] or [[*shared, *[None] * 5]]
+        notes += _more(entry["runs"] - len(found), f"runs with {entry['flag']}", "--json lists all")
+    names = ("flag", "runs", "run", "path", "metric", "from_step", "because")
+    return Section(
+        name="HEALTH",
+        facts={"flagged": totals["runs"] - totals["healthy"], "of": totals["runs"]},
+        columns=columns(*names, flag=str, run=name_cell, path=name_cell, metric=name_cell, because=text_cell),
+        rows=rows,
+        notes=notes,
+        kept=len(names),
+        weight=3,
+    )
+
+
+def _more(count: int, what: str, where: str) -> list[str]:
+    return [f"{count} more {what}; {where}"] if count > 0 else []

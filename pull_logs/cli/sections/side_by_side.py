@@ -1,0 +1,283 @@
+"""The sections that put runs side by side: `[COMPARISON]`, `[CONFIG_DIFF]` and `[SUMMARY_COMPARISON]`.
+
+Up to ten runs are columns. More are rows, with the config keys that differ beside their metrics; what differs
+in configs is then shown value by value with the runs that have it, and summaries by their spread.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pull_logs.cli.render import (
+    ABSENT,
+    At,
+    Column,
+    Nouns,
+    Section,
+    at_cell,
+    exact,
+    known,
+    known_exact,
+    name_cell,
+    run_columns,
+)
+
+MOST_COLUMNS = 10
+"""The runs that are shown as columns; more become rows."""
+
+_MOST_VALUES = 10
+_MOST_STRETCHES = 12
+_MOST_KEYS = 6
+
+_METRICS_REMEDY = "--select REGEX or --max-tokens 0 shows more"
+
+Entries: TypeAlias = Sequence[Mapping[str, Any]]
+"""What an answer says about each metric or key, with values by run label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A value of a metric that `[COMPARISON]` shows for each run.
+
+    Attributes:
+        field: Where an entry has the values.
+        name: What the section calls it.
+        steps: Where an entry has the steps of the values; None where they are not shown.
+    """
+
+    field: str
+    name: str
+    steps: str | None = None
+
+
+RANGE = (Reading("min", "min", "min_step"), Reading("max", "max", "max_step"))
+"""The least and the greatest value, which are not shown where they are the same in each run."""
+
+
+def comparison_section(
+    entries: Entries,
+    runs: Entries,
+    readings: Sequence[Reading],
+    *,
+    config: Entries = (),
+    facts: Mapping[str, object] | None = None,
+    first: str | None = None,
+) -> Section:
+    """Return the metrics of runs.
+
+    Args:
+        entries: The metrics.
+        runs: The runs, in order.
+        readings: What is shown of each metric; the first alone where runs are rows.
+        config: The config keys that differ.
+        facts: What the heading says about where the metrics were read.
+        first: The metric that ranks the runs; if None, the one that most likely decides which run is best.
+    """
+    heading = {"runs": len(runs), "metrics": len(entries), **(facts or {})}
+    if len(runs) > MOST_COLUMNS:
+        return _runs_as_rows(entries, runs, readings[0].field, config, heading, first=first)
+    labels = [run["label"] for run in runs]
+    rows = []
+    for entry in entries:
+        constant = entry["min"] == entry["max"]
+        for reading in readings:
+            if constant and reading in RANGE:
+                continue
+            cells = _cells(entry, reading, labels)
+            if any(at.value is not None for at in cells):
+                rows.append([entry["name"], reading.name, *cells])
+    return Section(
+        name="COMPARISON",
+        facts=heading,
+        columns=[Column("metric", name_cell), Column("value", str), *run_columns(labels, at_cell)],
+        rows=rows,
+        kept=3,
+        nouns=Nouns(columns="runs"),
+        remedy=_METRICS_REMEDY,
+        weight=2,
+    )
+
+
+def _cells(entry: Mapping[str, Any], reading: Reading, labels: Iterable[str]) -> list[At]:
+    values = entry.get(reading.field, {})
+    steps = {} if reading.steps is None else entry.get(reading.steps, {})
+    return [At(values.get(run), steps.get(run)) for run in labels]
+
+
+def _runs_as_rows(
+    entries: Entries,
+    runs: Entries,
+    field: str,
+    config: Entries,
+    facts: Mapping[str, object],
+    *,
+    first: str | None,
+) -> Section:
+    """Return a row for each run: a metric, the config keys that differ most clearly, the other metrics."""
+    from pull_logs.analyze.statistics import deciding_metric
+
+    first = first or deciding_metric(entry["name"] for entry in entries)
+    metrics = sorted(entries, key=lambda entry: entry["name"] != first)
+    beside = sorted(config, key=lambda entry: _dullness(entry["values"], len(runs)))[:_MOST_KEYS]
+    project = len({run["path"].rpartition("/")[0] for run in runs}) == 1
+    values = [(Column(entry["name"]), entry[field], None) for entry in metrics]
+    keys = [(Column(f"config.{entry['key']}", known_exact), entry["values"], ABSENT) for entry in beside]
+    shown = [*values[:1], *keys, *values[1:]]
+    return Section(
+        name="COMPARISON",
+        facts=facts,
+        columns=[
+            Column("run", name_cell),
+            Column("id" if project else "path", name_cell),
+            *(column for column, _, _ in shown),
+        ],
+        rows=[
+            [
+                run["label"],
+                run["path"].rpartition("/")[2] if project else run["path"],
+                *(cells.get(run["label"], missing) for _, cells, missing in shown),
+            ]
+            for run in runs
+        ],
+        kept=3 if values else 2,
+        nouns=Nouns(rows="runs"),
+        remedy=_METRICS_REMEDY,
+        weight=2,
+    )
+
+
+def _dullness(values: Mapping[str, Any], runs: int) -> tuple[bool, int]:
+    """Return how little a config key distinguishes runs: least if all differ, then if most are the same."""
+    counts = Counter(map(exact, values.values()))
+    counts["absent"] = runs - len(values)
+    return len(values) == runs == len(counts) - 1, max(counts.values())
+
+
+def config_diff_section(entries: Entries, labels: Sequence[str], *, same: int) -> Section:
+    """Return the config keys that differ; of many runs, each value with the runs that have it.
+
+    Args:
+        entries: The keys.
+        labels: The runs, in order.
+        same: How many keys are the same in all runs.
+    """
+    facts = {"runs": len(labels), "differ": len(entries), "same": same}
+    if len(labels) > MOST_COLUMNS:
+        return Section(
+            name="CONFIG_DIFF",
+            facts=facts,
+            columns=[
+                Column("key", name_cell),
+                Column("distinct"),
+                Column("value", known_exact),
+                Column("n"),
+                Column("runs", str),
+            ],
+            rows=[row for entry in entries for row in _values(entry, labels)],
+            kept=5,
+        )
+    return Section(
+        name="CONFIG_DIFF",
+        facts=facts,
+        columns=[Column("key", name_cell), *run_columns(labels, known_exact)],
+        rows=[[entry["key"], *(entry["values"].get(run, ABSENT) for run in labels)] for entry in entries],
+        kept=2,
+        nouns=Nouns(rows="keys", columns="runs"),
+    )
+
+
+def _values(entry: Mapping[str, Any], labels: Sequence[str]) -> list[list[Any]]:
+    """Return a row for each value of a config key; one row for a key with very many values."""
+    by_value: dict[str, list[str]] = {}
+    for run in labels:
+        by_value.setdefault(known_exact(entry["values"].get(run, ABSENT)), []).append(run)
+    distinct = len(by_value)
+    if distinct > _MOST_VALUES:
+        return [[entry["key"], distinct, ABSENT, len(labels), ""]]
+    return [
+        [entry["key"], distinct, entry["values"].get(runs[0], ABSENT), len(runs), label_ranges(runs)]
+        for runs in by_value.values()
+    ]
+
+
+def summary_comparison_section(entries: Entries, labels: Sequence[str]) -> Section:
+    """Return the summary keys with their differences from the first run; of many runs, their spread."""
+    facts: dict[str, object] = {"runs": len(labels), "keys": len(entries)}
+    if len(labels) > MOST_COLUMNS:
+        names = ("key", "n", "min", "min_run", "median", "max", "max_run")
+        shows = {"key": name_cell, "min_run": name_cell, "max_run": name_cell}
+        return Section(
+            name="SUMMARY_COMPARISON",
+            facts=facts,
+            columns=[Column(name, shows[name]) if name in shows else Column(name) for name in names],
+            rows=[_spread(entry) for entry in entries],
+            kept=len(names),
+            nouns=Nouns(rows="keys"),
+        )
+    first, others = (labels[0], labels[1:]) if labels else (None, ())
+    return Section(
+        name="SUMMARY_COMPARISON",
+        facts={**facts, "first": first},
+        columns=[
+            Column("key", name_cell),
+            *run_columns([*labels, *(f"{run}-{first}" for run in others)], known),
+        ],
+        rows=[
+            [
+                entry["key"],
+                *(entry["values"].get(run, ABSENT) for run in labels),
+                *(entry["delta"].get(run, ABSENT) for run in others),
+            ]
+            for entry in entries
+        ],
+        kept=2,
+        nouns=Nouns(rows="keys"),
+    )
+
+
+def _spread(entry: Mapping[str, Any]) -> list[Any]:
+    """Return the least, the median and the greatest finite number of a summary key, and whose they are."""
+    numbers = {
+        run: value
+        for run, value in entry["values"].items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    if not numbers:
+        return [entry["key"], 0, *[None] * 5]
+    low, high = min(numbers, key=numbers.__getitem__), max(numbers, key=numbers.__getitem__)
+    try:
+        median = statistics.median(numbers.values())
+    except OverflowError:  # halfway between two integers beyond all doubles
+        median = statistics.median_low(numbers.values())
+    return [entry["key"], len(numbers), numbers[low], low, median, numbers[high], high]
+
+
+def label_ranges(labels: Sequence[str]) -> str:
+    """Return labels with neighbours joined, and how many more stretches there are: `A-D F +3`."""
+    numbers = sorted(map(_label_number, labels))
+    by_number = {_label_number(label): label for label in labels}
+    stretches: list[list[int]] = []
+    for number in numbers:
+        if stretches and number == stretches[-1][-1] + 1:
+            stretches[-1].append(number)
+        else:
+            stretches.append([number])
+    parts = [
+        "-".join(by_number[number] for number in (run[0], run[-1]))
+        if len(run) > 2
+        else " ".join(by_number[number] for number in run)
+        for run in stretches
+    ]
+    more = len(parts) - _MOST_STRETCHES
+    return " ".join(parts[:_MOST_STRETCHES]) + (f" +{more}" if more > 0 else "")
+
+
+def _label_number(label: str) -> int:
+    number = 0
+    for letter in label:
+        number = number * 26 + ord(letter) - ord("A") + 1
+    return number

@@ -1,0 +1,105 @@
+"""The answer of `verify`: whether a bundle is intact, and where it is not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from pull_logs._version import FORMAT
+from pull_logs.cli.render import Nouns, Section, columns, name_cell, text_cell, yes_no
+
+if TYPE_CHECKING:
+    from pull_logs.snapshot import Damage, VerifyReport
+
+
+class VerifyDamage(TypedDict):
+    """Damage and its location; a part of the location that is not known is None."""
+
+    member: str | None
+    run: str | None
+    column: str | None
+    byte_range: tuple[int, int] | None
+    reason: str
+
+
+class Verification(TypedDict):
+    """The JSON object of `verify`; `pull_logs/data/schemas/verify.json` describes it."""
+
+    format: str
+    command: str
+    path: str
+    ok: bool
+    members: int
+    bytes: int
+    damages: list[VerifyDamage]
+
+
+def verify_object(report: VerifyReport) -> Verification:
+    """Return the result of a verification."""
+    return {
+        "format": FORMAT,
+        "command": "verify",
+        "path": str(report.path),
+        "ok": not report.damages,
+        "members": report.members,
+        "bytes": report.bytes,
+        "damages": [
+            {
+                "member": damage.member,
+                "run": damage.run,
+                "column": damage.column,
+                "byte_range": damage.byte_range,
+                "reason": damage.reason,
+            }
+            for damage in report.damages
+        ],
+    }
+
+
+def verify_sections(result: Verification) -> list[Section]:
+    """Return the sections of `verify` in order."""
+    damages = result["damages"]
+    sections = [
+        Section(
+            name="VERIFY",
+            facts={
+                "path": result["path"],
+                "ok": yes_no(result["ok"]),
+                "members": result["members"],
+                "bytes": result["bytes"],
+            },
+        )
+    ]
+    if damages:
+        names = ("member", "run", "column", "start", "end", "reason")
+        sections.append(
+            Section(
+                name="DAMAGE",
+                facts={"found": len(damages)},
+                columns=columns(*names, member=name_cell, run=name_cell, column=name_cell, reason=text_cell),
+                rows=[
+                    [
+                        damage["member"],
+                        damage["run"],
+                        damage["column"],
+                        *(damage["byte_range"] or (None, None)),
+                        damage["reason"],
+                    ]
+                    for damage in damages
+                ],
+                kept=len(names),
+                nouns=Nouns(rows="damages"),
+            )
+        )
+    return sections
+
+
+def damage_text(damage: Damage) -> str:
+    """Return damage and its location as a sentence."""
+    location = [damage.member or "container"]
+    if damage.run:
+        location.append(f"run {damage.run}")
+    if damage.column:
+        location.append(f"column {damage.column!r}")
+    if damage.byte_range:
+        location.append("bytes {}-{}".format(*damage.byte_range))
+    return f"{', '.join(location)}: {damage.reason}"

@@ -1,0 +1,61 @@
+"""The bare view: the runs that were named, as sections or as one JSON object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pull_logs.cli.options import parse_evals
+from pull_logs.cli.output import print_answer, take_output
+from pull_logs.cli.runs import open_subjects
+from pull_logs.cli.sources import Sources
+
+
+def show(sources: Sources, **options: Any) -> None:
+    """Print what the view options ask for about the runs that the sources name.
+
+    Args:
+        sources: Which runs.
+        **options: The view and output options of the command line, by their names in `cli.options`.
+
+    Raises:
+        PullLogsError: As described in `open_subjects` and `pull_logs.analyze.answer`.
+    """
+    evals = parse_evals(options.pop("evals"))
+    sources.check()
+    from pull_logs.analyze import Picking, View, answer
+    from pull_logs.cli.hints import show_hints
+    from pull_logs.cli.render import VIEW_SHAPES, check_budget
+    from pull_logs.cli.sections import view_sections
+
+    output = take_output(options)
+    check_budget(output.max_tokens)
+    picking = Picking(**{name: options.pop(name) for name in ("around", "window", "last", "every")})
+    view = View(evals=evals, picking=picking, max_tokens=output.max_tokens, **options)
+    notes: list[str] = []
+    with open_subjects(sources, report=notes.append) as subjects:
+        found = answer(subjects, view)
+        found["notes"] = [*notes, *found["notes"]]
+        print_answer(
+            found,
+            subjects,
+            output,
+            sections=view_sections,
+            shapes=VIEW_SHAPES,
+            hints=show_hints(found, sources),
+        )
+
+
+def show_comparison(sources: Sources, *, select: str) -> None:
+    """Print runs side by side: how these metrics went, and how the configs differ."""
+    from pull_logs.analyze import View, answer
+    from pull_logs.cli.render import render_text
+    from pull_logs.cli.sections import view_sections
+
+    with open_subjects(sources) as subjects:
+        found = answer(subjects, View(human=True, select=select))
+    members = ("runs", "comparison", "config_diff", "config_same")
+    click.echo(
+        render_text(view_sections({name: cell for name, cell in found.items() if name in members})), nl=False
+    )

@@ -1,0 +1,88 @@
+"""What discovery finds: the facts of a run, what its history is promised to hold, and where its rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pull_logs.errors import PullLogsError
+from pull_logs.runs import RunInfo, RunPath
+
+Steps = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What the history holds according to the server, at the time the pull was planned.
+
+    Attributes:
+        rows: The number of logged rows, from `historyLineCount`; None if the server did not report it.
+        last_step: The last step, from `historyKeys.lastStep`; None if it was not reported, or -1.
+    """
+
+    rows: int | None
+    last_step: int | None
+
+    @property
+    def any_rows(self) -> bool:
+        """Whether the history has at least one row, as far as the server reported."""
+        return bool(self.rows) or self.last_step is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedHistory:
+    """Where the rows of a history are: in exported files, or live.
+
+    Attributes:
+        urls: The signed URLs of the exported files, by what identifies a file (`shard_key`).
+        live_steps: The steps of the rows that are not exported, sorted, each once. None if the server did
+            not report them, which does not mean that there are none (docs/protocol.md, "History").
+        requested_at: When the URLs were requested, on the clock of the client.
+    """
+
+    urls: Mapping[str, str]
+    live_steps: Steps | None
+    requested_at: float
+
+    @property
+    def first_live_step(self) -> float:
+        """The first step that is reported as live; infinity if there is none."""
+        return (
+            int(self.live_steps[0]) if self.live_steps is not None and len(self.live_steps) else float("inf")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """A run that was found.
+
+    Attributes:
+        info: The facts of the run.
+        promise: What its history is promised to hold.
+        exports: Where its rows are; None where that must be requested separately.
+    """
+
+    info: RunInfo
+    promise: Promise
+    exports: ExportedHistory | None
+
+    @property
+    def path(self) -> RunPath:
+        """The path of the run."""
+        return self.info.path
+
+
+@dataclass(frozen=True, slots=True)
+class MissedRun:
+    """A run that was named and could not be found.
+
+    Attributes:
+        path: The path of the run.
+        error: The reason.
+    """
+
+    path: RunPath
+    error: PullLogsError

@@ -1,0 +1,179 @@
+"""The complete history of one run, from exported files and live windows, compared with the promise.
+
+**When is a run complete?** Three things are compared with what the server reported in the
+answer that named the files (`Promise`): the last step that arrived with
+`historyKeys.lastStep`; the lines that arrived, counted by `ReceivedLines`, with
+`historyLineCount`; and the steps listed as live with those that arrived. A file that could
+not be downloaded makes a run incomplete too. Lines are counted before rows of one step are
+merged, because the server counts lines too. What was not promised is not compared.
+
+Where something is missing after the files and the listed live rows, it is requested again
+among the live rows: first the steps after the last one that arrived, then all steps. Rows
+that were logged after the plan was made are not requested: they wait for a refresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import anyio
+import pyarrow as pa
+
+from pull_logs.fetch.api import system_events
+from pull_logs.fetch.context import PullContext
+from pull_logs.fetch.discovery import FoundRun, Steps
+from pull_logs.fetch.files import read_files
+from pull_logs.fetch.history.decode import parse_rows
+from pull_logs.fetch.history.exported import ShardReader
+from pull_logs.fetch.history.live import LiveReader
+from pull_logs.fetch.history.pieces import Pieces, RowProgress, metric_filter
+from pull_logs.fetch.windows import LAST_STEP, windows_of_span, windows_of_steps
+from pull_logs.rows.batches import system_batch_from_rows
+from pull_logs.runs import LIVE_STATES, Coverage, RunPath
+from pull_logs.snapshot import RunFile
+
+SYSTEM_SAMPLES, MOST_SYSTEM_SAMPLES = 10_000, 1_000_000
+"""Rows of system metrics in the first request, and at most; they cannot be requested in pages."""
+
+REREAD_ROWS = 200_000
+"""The maximum number of lines of a finished run whose missing lines are searched among all live rows."""
+
+
+class HistoryReader:
+    """Reads the history of one run and stores the run in the spool.
+
+    Args:
+        context: What the download needs.
+        found: The run, and what was promised.
+        earlier: The files of the run in an earlier bundle, which are updated.
+    """
+
+    def __init__(
+        self, context: PullContext, found: FoundRun, *, earlier: Mapping[str, RunFile] | None = None
+    ) -> None:
+        self._context = context
+        self._earlier = earlier
+        self._found = found
+        self._pieces = Pieces(context.spool, found.path, keep=metric_filter(context.metrics))
+        self._received = self._pieces.received
+        progress = RowProgress(self._pieces, context.client.meter)
+        self._shards = ShardReader(context, found, self._pieces, arrived=progress.update)
+        self._live = LiveReader(context, found.path, self._pieces, arrived=progress.update)
+        self._live_steps: Steps | None = None
+        self._live_unknown = True
+
+    async def read(self) -> Coverage:
+        """Read and store the run.
+
+        Returns:
+            What was promised and what arrived.
+
+        Raises:
+            RunNotFoundError: The run was deleted in the meantime.
+            DataError: A row cannot be read or stored.
+            AccessError: A request failed.
+        """
+        await self._context.in_thread(self._pieces.recover)
+        live_steps = (await self._shards.exports()).live_steps
+        self._live_steps = live_steps if live_steps is not None and len(live_steps) else None
+        self._live_unknown = live_steps is None
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._shards.read)
+            group.start_soon(self._read_listed)
+        if self._shortfall():
+            await self._search_missing()
+        coverage = self._coverage()
+        system = await read_system(self._context, self._found.path) if self._context.system else None
+        files = await read_files(self._context, self._found.path, earlier=self._earlier)
+        coverage = files.apply_to(coverage)
+        finish = partial(self._pieces.finish, self._found.info, coverage, system=system, files=files.sources)
+        await self._context.in_thread(finish)
+        return coverage
+
+    @property
+    def _stop(self) -> int:
+        """The step after the last one in the plan."""
+        last = self._found.promise.last_step
+        ends = [int(self._live_steps[-1])] if self._live_steps is not None else []
+        ends += [last] if last is not None else []
+        return max(ends) + 1 if ends else LAST_STEP
+
+    async def _read_listed(self) -> None:
+        """Read the live rows that the server listed, or all rows where it listed nothing."""
+        if self._live_steps is not None:
+            covered = tuple(self._pieces.windows_done)
+            size = self._context.window_size
+            await self._live.read(
+                windows_of_steps(self._live_steps, stop=self._stop, covered=covered, size=size)
+            )
+        elif self._found.promise.any_rows and not (await self._shards.exports()).urls:
+            await self._read_span(0, self._stop)
+
+    async def _read_span(self, start: int, stop: int) -> None:
+        covered = tuple(self._pieces.windows_done)
+        rows = self._found.promise.rows
+        if rows is not None and start > 0:
+            rows = max(1, rows - self._received.count())
+        await self._live.read(windows_of_span(start, stop, rows=rows, covered=covered))
+
+    async def _search_missing(self) -> None:
+        """Request what is missing among the live rows."""
+        last, promised = self._received.last_step, self._found.promise.last_step
+        if promised is not None and last is not None and last < promised:
+            await self._read_span(last + 1, self._stop)
+        if not self._shortfall():
+            return
+        active = self._found.info.state in LIVE_STATES
+        doubtful = self._live_unknown or active or bool(self._shards.lost)
+        capabilities = self._context.capabilities
+        small = (self._found.promise.rows or 0) <= REREAD_ROWS
+        if not doubtful and not (small and capabilities.rereads_help):
+            return
+        before = self._received.count()
+        await self._read_span(0, self._stop)
+        if not doubtful:
+            capabilities.record_reread(found_rows=self._received.count() > before)
+
+    def _shortfall(self) -> str:
+        """Return what is missing, in one sentence; empty when the run is complete."""
+        promise, last, lines = self._found.promise, self._received.last_step, self._received.count()
+        all_lines = promise.rows is not None and lines >= promise.rows
+        for shard, reason in () if all_lines else self._shards.lost.items():
+            return f"exported file {shard.rpartition('/')[2]!r} could not be downloaded: {reason}"
+        if promise.last_step is not None and (last is None or last < promise.last_step):
+            arrived = "none arrived" if last is None else f"they end at step {last}"
+            return f"W&B promised rows up to step {promise.last_step} and {arrived}"
+        if promise.rows is not None and not all_lines:
+            return f"W&B promised {promise.rows} rows and {lines} arrived"
+        missing = 0 if self._live_steps is None else self._received.missing(self._live_steps)
+        return f"{missing} rows that W&B listed as live did not arrive" if missing else ""
+
+    def _coverage(self) -> Coverage:
+        reason = self._shortfall()
+        return Coverage(
+            promised_rows=self._found.promise.rows,
+            promised_last_step=self._found.promise.last_step,
+            received_rows=self._received.count(),
+            received_last_step=self._received.last_step,
+            complete=not reason,
+            reason=reason,
+        )
+
+
+async def read_system(context: PullContext, path: RunPath) -> pa.Table:
+    """Request the system metrics of a run, again with more rows where they may have been sampled.
+
+    Raises:
+        RunNotFoundError: The run was deleted in the meantime.
+        DataError: A row cannot be read.
+        AccessError: A request failed.
+    """
+    samples = SYSTEM_SAMPLES
+    while True:
+        query = system_events(path.entity, path.project, path.run_id, samples=samples)
+        events = (await context.query_run(query, path)).get("events") or ()
+        if len(events) < samples or samples >= MOST_SYSTEM_SAMPLES:
+            break
+        samples *= 10
+    return await context.in_thread(lambda: system_batch_from_rows(parse_rows(list(events))))

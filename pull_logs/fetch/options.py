@@ -1,0 +1,66 @@
+"""The options of a pull."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pull_logs.errors import UsageError
+from pull_logs.fetch.api import RetryPolicy
+from pull_logs.fetch.selection import FileSelection
+
+MOST_CONCURRENCY = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullOptions:
+    """What a pull includes and how it proceeds.
+
+    Attributes:
+        metrics: A regular expression; only metrics whose name it matches anywhere are kept, and `_timestamp`.
+        system: Whether system metrics are pulled too.
+        files: Patterns of names, for example `*.log`; the run files that match one are pulled too.
+        max_file_size: The size in bytes of the largest file to pull; larger ones are omitted and reported.
+        concurrency: The maximum number of requests in flight, for GraphQL and storage each.
+        strict: Whether an incomplete or missing run is an error, raised after the others are sealed.
+        fresh: Whether to discard what an earlier call left in the spool.
+        previous: A bundle pulled with the same `metrics` and `system`. Its unchanged runs are copied, and
+            only new rows of the others are requested.
+        policy: How often and how long a failed request is sent again.
+
+    Raises:
+        UsageError: A value is invalid.
+    """
+
+    metrics: str | None = None
+    system: bool = False
+    files: Sequence[str] = ()
+    max_file_size: int | None = None
+    concurrency: int = 32
+    strict: bool = False
+    fresh: bool = False
+    previous: Path | None = None
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.concurrency <= MOST_CONCURRENCY:
+            raise UsageError(f"concurrency is {self.concurrency}, not between 1 and {MOST_CONCURRENCY}")
+        if isinstance(self.files, str):
+            raise UsageError(f"files is the string {self.files!r}, not a list of patterns")
+        try:
+            re.compile(self.metrics or "")
+        except re.error as exc:
+            raise UsageError(f"metrics {self.metrics!r} is not a valid regular expression: {exc}") from exc
+        FileSelection(tuple(self.files), self.max_file_size)
+
+    @property
+    def metric_pattern(self) -> re.Pattern[str] | None:
+        """The compiled `metrics`; None for all metrics."""
+        return None if self.metrics is None else re.compile(self.metrics)
+
+    @property
+    def file_selection(self) -> FileSelection | None:
+        """The files to pull; None for no files."""
+        return FileSelection(tuple(self.files), self.max_file_size) if self.files else None

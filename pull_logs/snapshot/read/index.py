@@ -1,0 +1,128 @@
+"""The index of a bundle: its manifest and its table of runs, checked against each other and the container."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pull_logs.errors import BundleDamagedError, DataError, UnsafeFileError
+from pull_logs.snapshot.format import (
+    DIGEST,
+    FORMAT,
+    HISTORY,
+    MANIFEST,
+    MAX_FORMAT,
+    MAX_MANIFEST,
+    RUNS,
+    SYSTEM,
+    Container,
+    FileResource,
+    Manifest,
+    RunTable,
+    check_digest,
+    check_format,
+    file_members,
+    load_runs_table,
+    member_folders,
+    parse_manifest,
+    sha256,
+)
+
+MAX_RUNS_TABLE = 2 * 2**30
+"""Most bytes of `runs.parquet`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleIndex:
+    """All that is read when a bundle is opened.
+
+    Attributes:
+        bundle_id: SHA-256 of the manifest: the identity of the bundle's bytes.
+        manifest: The content of `datapackage.json`.
+        table: The runs.
+        folders: The folder of each run, in the order of the table.
+    """
+
+    bundle_id: str
+    manifest: Manifest
+    table: RunTable
+    folders: tuple[str, ...]
+
+
+def load_index(container: Container) -> BundleIndex:
+    """Read and check the index of a bundle.
+
+    The manifest is checked against its digest, the members against the manifest, `runs.parquet` against its
+    hash, and the files of the runs against both.
+
+    Raises:
+        FormatTooNewError: The bundle has a later format version.
+        BundleDamagedError: A part of the index is damaged, or its parts do not agree.
+        UnsafeFileError: It has members, names or sizes that no bundle has.
+    """
+    path = str(container.path)
+    check_format(container.read(FORMAT, limit=MAX_FORMAT), path=path)
+    data = container.read(MANIFEST, limit=MAX_MANIFEST)
+    check_digest(container.read(DIGEST, limit=MAX_FORMAT), data, path=path)
+    manifest = parse_manifest(data, path=path, members=container.sizes)
+    _check_members(container.sizes, manifest, path=path)
+    resource = manifest.resources[RUNS]
+    runs = container.read(RUNS, limit=MAX_RUNS_TABLE)
+    if sha256(runs) != resource.hash:
+        raise _damaged(path, f"{RUNS} does not have its hash", RUNS)
+    table = load_runs_table(runs, rows=resource.rows, path=path)
+    folders = tuple(_checked_folders(table, manifest, path=path))
+    return BundleIndex(bundle_id=sha256(data), manifest=manifest, table=table, folders=folders)
+
+
+def _check_members(sizes: Mapping[str, int], manifest: Manifest, *, path: str) -> None:
+    """Check that a container of these members has those of the manifest, no others, and the same sizes."""
+    sizes = dict(sizes)
+    for name in (FORMAT, MANIFEST, DIGEST):
+        sizes.pop(name, None)
+    for name, resource in manifest.members().items():
+        expected = resource.record.bytes if isinstance(resource, FileResource) else resource.bytes
+        size = sizes.pop(name, None)
+        if size is None:
+            raise _damaged(path, f"{name!r} is missing", name)
+        if size != expected:
+            raise _damaged(path, f"{name!r} has {size} bytes and should have {expected}", name)
+    if sizes:
+        raise UnsafeFileError(f"{path!r} is not safe to use: its manifest does not name {min(sizes)!r}")
+
+
+def _checked_folders(table: RunTable, manifest: Manifest, *, path: str) -> Iterator[str]:
+    """Return the folder of each run, and check that every run has its files and every file a run."""
+    folders = member_folders(table.paths)
+    resources, known, with_files = manifest.resources, 1, 0
+    for run, rows in zip(table.paths, table.column("rows"), strict=True):
+        folder = folders[run]
+        history = resources.get(f"{folder}/{HISTORY}")
+        if history is None or history.rows != rows:
+            raise _damaged(path, f"{RUNS} and the manifest disagree about run {str(run)!r}", RUNS)
+        known += 1 + (f"{folder}/{SYSTEM}" in resources)
+        if folder in manifest.files:
+            with_files += 1
+            _check_file_members(folder, manifest.files[folder], path=path)
+        yield folder
+    orphans = len(resources) - known + len(manifest.files) - with_files
+    if orphans:
+        raise _damaged(path, f"{orphans} files belong to no run", MANIFEST)
+
+
+def _check_file_members(folder: str, files: Sequence[FileResource], *, path: str) -> None:
+    """Check that each file of a run has the member that belongs to its name, so that no name has another's."""
+    try:
+        members = file_members(folder, [file.record.name for file in files])
+    except DataError as exc:
+        raise UnsafeFileError(f"{path!r} is not safe to use: {exc.message}") from exc
+    for file in files:
+        if members[file.record.name] != file.path:
+            raise UnsafeFileError(
+                f"{path!r} is not safe to use: member {file.path!r} is not where the file"
+                f" {file.record.name[:80]!r} belongs"
+            )
+
+
+def _damaged(path: str, reason: str, member: str) -> BundleDamagedError:
+    return BundleDamagedError(f"{path!r} is damaged: {reason}", path=path, member=member)

@@ -1,0 +1,224 @@
+"""The facts about one run of an open bundle: all that is stored about it except its histories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.snapshot.format import (
+    COVERAGE,
+    HISTORY,
+    SYSTEM,
+    Container,
+    Manifest,
+    Resource,
+    RunTable,
+    coverage_from_fields,
+    files_hash,
+)
+from pull_logs.snapshot.read.run_files import RunFiles
+
+
+class RunFacts:
+    """What a bundle stores about a run, apart from its histories; the bundle has to stay open.
+
+    Nested facts (`config`, `summary`, ...) are parsed at each access and returned as new dicts, with NaN as
+    a float.
+
+    Attributes:
+        path: `entity/project/run_id`.
+    """
+
+    __slots__ = ("_container", "_folder", "_index", "_manifest", "_table", "path")
+
+    def __init__(
+        self, container: Container, table: RunTable, manifest: Manifest, folder: str, index: int
+    ) -> None:
+        self._container, self._table, self._manifest = container, table, manifest
+        self._folder, self._index = folder, index
+        self.path: RunPath = table.paths[index]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {str(self.path)!r}: {self.rows} rows>"
+
+    def _fact(self, name: str) -> Any:
+        return self._table.value(name, self._index)
+
+    def _text(self, name: str) -> str | None:
+        text: str | None = self._fact(name)
+        return text
+
+    def _document(self, name: str) -> dict[str, Any]:
+        return self._table.document(name, self._index)
+
+    @property
+    def name(self) -> str:
+        """The display name; untrusted text, not unique."""
+        return str(self._fact("name"))
+
+    @property
+    def state(self) -> str:
+        """Its state when it was pulled."""
+        return str(self._fact("state"))
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Its tags."""
+        return tuple(self._fact("tags") or ())
+
+    @property
+    def group(self) -> str | None:
+        """Its group."""
+        return self._text("group")
+
+    @property
+    def job_type(self) -> str | None:
+        """Its job type."""
+        return self._text("job_type")
+
+    @property
+    def notes(self) -> str | None:
+        """Its notes; untrusted text."""
+        return self._text("notes")
+
+    @property
+    def sweep(self) -> str | None:
+        """The id of its sweep."""
+        return self._text("sweep")
+
+    @property
+    def user(self) -> str | None:
+        """The user who logged it."""
+        return self._text("user")
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of the code that logged it."""
+        return self._text("commit")
+
+    @property
+    def created_at(self) -> str | None:
+        """When it was created, UTC."""
+        return self._text("created_at")
+
+    @property
+    def heartbeat_at(self) -> str | None:
+        """When it was last seen, UTC."""
+        return self._text("heartbeat_at")
+
+    @property
+    def host(self) -> str | None:
+        """The host of the API it was read from."""
+        return self._text("host")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its config, unwrapped and without internal keys."""
+        return self._document("config")
+
+    @property
+    def config_internal(self) -> dict[str, Any]:
+        """The internal keys of its config."""
+        return self._document("config_internal")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Its summary, nested as logged."""
+        return self._document("summary")
+
+    @property
+    def system_summary(self) -> dict[str, Any]:
+        """Its last system metrics."""
+        return self._document("system_summary")
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The content of its `wandb-metadata.json`."""
+        return self._document("metadata")
+
+    @property
+    def sweep_config(self) -> dict[str, Any] | None:
+        """The config of its sweep; None without a sweep, and where it was not pulled."""
+        return self._table.sweep_config(self._index)
+
+    @property
+    def info(self) -> RunInfo:
+        """All facts together."""
+        return self._table.row(self._index).info
+
+    @property
+    def coverage(self) -> Coverage:
+        """What W&B promised of its history, and what arrived."""
+        return coverage_from_fields({name: self._fact(name) for name in COVERAGE})
+
+    @property
+    def complete(self) -> bool:
+        """Whether the bundle has all rows that W&B promised when the run was pulled."""
+        return bool(self._fact("complete"))
+
+    @property
+    def rows(self) -> int:
+        """Rows of its history."""
+        return int(self._fact("rows"))
+
+    @property
+    def first_step(self) -> int | None:
+        """The first step, or None without rows."""
+        step: int | None = self._fact("first_step")
+        return step
+
+    @property
+    def last_step(self) -> int | None:
+        """The last step, or None without rows."""
+        step: int | None = self._fact("last_step")
+        return step
+
+    @property
+    def rows_hash(self) -> str:
+        """The identity of its rows, whichever writer encoded them: `sha256:<hex>`."""
+        return self._history_resource.rows_hash or ""
+
+    @property
+    def system_rows_hash(self) -> str | None:
+        """The identity of its system metrics, likewise; None without them."""
+        resource = self._system_resource
+        return resource.rows_hash if resource else None
+
+    @property
+    def writer(self) -> str:
+        """The library that encoded its history."""
+        return self._history_resource.writer
+
+    @property
+    def files(self) -> RunFiles:
+        """The files that it logged and that were pulled (`fetch --files`), by name."""
+        resources = self._manifest.files.get(self._folder, ())
+        return RunFiles(self._container, resources, run=str(self.path))
+
+    @property
+    def files_hash(self) -> str | None:
+        """The identity of its files, by names and bytes alone: `sha256:<hex>`; None without files."""
+        return files_hash(file.record for file in self._manifest.files.get(self._folder, ()))
+
+    @property
+    def bundle_path(self) -> str:
+        """The bundle that contains it, as it was opened."""
+        return str(self._container.path)
+
+    @property
+    def bundle_metrics(self) -> str | None:
+        """The regular expression of the metrics that were kept in its bundle; None if all were."""
+        return self._manifest.metrics
+
+    @property
+    def bundle_redacted(self) -> bool:
+        """Whether its bundle records that something was removed from it."""
+        return bool(self._manifest.redacted)
+
+    @property
+    def _history_resource(self) -> Resource:
+        return self._manifest.resources[f"{self._folder}/{HISTORY}"]
+
+    @property
+    def _system_resource(self) -> Resource | None:
+        return self._manifest.resources.get(f"{self._folder}/{SYSTEM}")

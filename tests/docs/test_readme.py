@@ -1,0 +1,105 @@
+"""The README and SKILL.md are complete: every command and exit code is there, and every guarantee has its test."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+from checkout import ROOT
+from page_examples import PAGES, blocks_of, steps_of
+
+from pull_logs.cli.main import cli
+
+README = (ROOT / "README.md").read_text()
+SKILL = (ROOT / "SKILL.md").read_text()
+OUTPUT = (ROOT / "docs" / "output.md").read_text()
+
+
+def all_commands() -> dict[str, click.Command]:
+    context = click.Context(cli)
+    found = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None}
+
+
+COMMANDS = all_commands()
+
+
+def test_the_two_commands_are_what_they_were() -> None:
+    """Users and CI copy them: one line each, to install and run, and to install and test."""
+    blocks = [block.text for block in blocks_of(ROOT / "README.md") if block.language == "sh"]
+    assert blocks == [
+        "python -m pip install . && pull-logs demo\n",
+        "python -m pip install -e '.[test]' && pytest\n",
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_help_and_an_example_on_some_page(name: str) -> None:
+    assert COMMANDS[name].help
+    examples = [
+        step.command
+        for page in PAGES
+        for block in blocks_of(page)
+        if block.language == "console"
+        for step in steps_of(block)
+    ]
+    assert any(re.search(rf"\bpull-logs {name}\b", example) for example in examples)
+
+
+def flags_of(command: click.Command) -> set[str]:
+    return {option for param in command.params if isinstance(param, click.Option) for option in param.opts}
+
+
+@pytest.mark.parametrize("page", [ROOT / "SKILL.md", *PAGES], ids=lambda page: page.name)
+def test_every_flag_of_ours_that_a_page_names_exists(page: Path) -> None:
+    known = flags_of(cli).union(*(flags_of(command) for command in COMMANDS.values()))
+    foreign = {
+        "--bind", "--extra", "--noconfirm", "--out", "--strict", "--wandb-record", "--hypothesis-seed", "--readers",
+        "--seconds", "--trials", "--names", "--advice", "--check", "--update", "--help", "--no-hints",
+    }  # fmt: skip
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text()))
+    assert named - known - foreign == set()
+
+
+def table(heading: str) -> list[list[str]]:
+    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def test_every_guarantee_names_a_test_that_exists() -> None:
+    sources = {path.name: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    rows = table("What is guaranteed")
+    assert len(rows) >= 10
+    for guarantee, held in rows:
+        names = re.findall(r"`(test_\w+)`", held)
+        assert names, guarantee
+        for name in names:
+            assert any(f"def {name}(" in source for source in sources.values()), f"{guarantee}: no {name}"
+
+
+def test_the_skill_is_short_and_has_its_front_matter() -> None:
+    assert len(SKILL.encode()) / 3 < 1500
+    front = SKILL.split("---")[1]
+    assert re.search(r"^name: wandb-pull-logs$", front, re.MULTILINE)
+    description = re.search(r"^description: (.+)$", front, re.MULTILINE)
+    assert description
+    assert len(description[1]) <= 1024
+
+
+@pytest.mark.parametrize("line", re.findall(r"`(pull-logs [a-z]+ [^`]+)`", SKILL))
+def test_every_command_of_the_skill_parses(line: str) -> None:
+    name, *words = shlex.split(line)[1:]
+    if "SOURCES" not in words and name in COMMANDS and name != "exec":
+        COMMANDS[name].make_context(name, words)
+
+
+def test_the_skill_and_the_reference_have_the_same_exit_codes() -> None:
+    line = SKILL.split("## Exit codes\n")[1].split("\n")[0]
+    skill = {int(code) for code in re.findall(r"(?:^|· )(\d+) ", line)}
+    section = OUTPUT.split("## Exit codes\n")[1]
+    assert skill == {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)}
+    assert skill >= {0, 1, 2, 3, 4, 5, 6, 7, 130}
