@@ -7,7 +7,7 @@ number that is not finite is the string `"NaN"`, `"Infinity"` or `"-Infinity"`. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 Cell: TypeAlias = Any
 """Any JSON value: what a run logged or configured."""
@@ -91,7 +91,14 @@ class HistoryResult(TypedDict):
     sampling: str
 
 
-class EndingResult(TypedDict):
+class CheckpointEndings(TypedDict, total=False):
+    """The values of a metric at the checkpoint of each run that has one."""
+
+    at_checkpoint: dict[RunLabel, Cell]
+    at_checkpoint_step: dict[RunLabel, int]
+
+
+class EndingResult(CheckpointEndings):
     """How one metric ended in each run; a run without such a value is left out of a member."""
 
     name: str
@@ -100,8 +107,6 @@ class EndingResult(TypedDict):
     min_step: dict[RunLabel, int]
     max: dict[RunLabel, Number]
     max_step: dict[RunLabel, int]
-    at_checkpoint: NotRequired[dict[RunLabel, Cell]]
-    at_checkpoint_step: NotRequired[dict[RunLabel, int]]
 
 
 class ConfigDifference(TypedDict):
@@ -133,6 +138,12 @@ AssertionResult = TypedDict(
     "AssertionResult", {"assert": str, "holds": bool, "broken": list[BrokenResult]}, total=True
 )
 """An assertion and the runs that broke it."""
+
+
+class AssertionSections(TypedDict, total=False):
+    """The section that assertions add to an answer."""
+
+    assertions: list[AssertionResult]
 
 
 class CheckpointResult(TypedDict):
@@ -168,23 +179,55 @@ class BestCheckpoint(TypedDict):
     at_step: int
 
 
-class ShowResult(TypedDict):
+class CheckpointSections(TypedDict, total=False):
+    """The section that checkpoints add to an answer."""
+
+    checkpoints: list[CheckpointResult]
+
+
+class RankedCheckpointSections(CheckpointSections, total=False):
+    """The sections that checkpoints add to a comparison."""
+
+    best_checkpoint: BestCheckpoint
+
+
+class RecordSections(TypedDict, total=False):
+    """The sections of a view that show configs and summaries."""
+
+    config: dict[RunLabel, dict[str, Cell]]
+    summary: dict[RunLabel, dict[str, Cell]]
+
+
+class HistorySections(TypedDict, total=False):
+    """The sections of a view that describe histories."""
+
+    schema: dict[RunLabel, list[ColumnResult]]
+    stats: dict[RunLabel, dict[str, StatisticsResult]]
+    history: dict[RunLabel, HistoryResult]
+
+
+class EndingSections(TypedDict, total=False):
+    """The section of a view that compares how metrics ended."""
+
+    comparison: list[EndingResult]
+
+
+class RecordComparison(TypedDict, total=False):
+    """The sections that compare configs and summaries; `config_same` counts the keys without a difference."""
+
+    config_diff: list[ConfigDifference]
+    config_same: int
+    summary_comparison: list[SummaryDifference]
+
+
+class ShowResult(
+    RecordSections, HistorySections, EndingSections, CheckpointSections, RecordComparison, AssertionSections
+):
     """The answer of the bare view; only the sections that were asked for are members."""
 
     format: str
     command: Literal["show"]
     runs: list[RunResult]
-    config: NotRequired[dict[RunLabel, dict[str, Cell]]]
-    summary: NotRequired[dict[RunLabel, dict[str, Cell]]]
-    schema: NotRequired[dict[RunLabel, list[ColumnResult]]]
-    stats: NotRequired[dict[RunLabel, dict[str, StatisticsResult]]]
-    history: NotRequired[dict[RunLabel, HistoryResult]]
-    checkpoints: NotRequired[list[CheckpointResult]]
-    comparison: NotRequired[list[EndingResult]]
-    config_diff: NotRequired[list[ConfigDifference]]
-    config_same: NotRequired[int]
-    summary_comparison: NotRequired[list[SummaryDifference]]
-    assertions: NotRequired[list[AssertionResult]]
     notes: list[str]
 
 
@@ -258,7 +301,7 @@ class HealthResult(TypedDict):
     found: list[FlaggedRun]
 
 
-class OverviewResult(TypedDict):
+class OverviewResult(AssertionSections):
     """The answer of `overview`."""
 
     format: str
@@ -270,7 +313,6 @@ class OverviewResult(TypedDict):
     metrics: list[MetricTotals]
     health: list[HealthResult]
     notes: list[str]
-    assertions: NotRequired[list[AssertionResult]]
 
 
 class AlignmentResult(TypedDict):
@@ -298,6 +340,13 @@ class RankingResult(TypedDict):
     x: Number
     best: Number
     best_step: int | None
+
+
+class RankingSections(TypedDict, total=False):
+    """The sections that a metric to rank by adds to a comparison; `answer` says in a sentence which is best."""
+
+    answer: str
+    ranking: list[RankingResult]
 
 
 class GroupResult(TypedDict):
@@ -348,6 +397,14 @@ class VerdictResult(TypedDict):
     sentence: str
 
 
+class GroupSections(TypedDict, total=False):
+    """The sections that groups of runs add to a comparison."""
+
+    groups: list[GroupResult]
+    group_stats: list[GroupStatistics]
+    verdicts: list[VerdictResult]
+
+
 class MetricComparison(TypedDict):
     """A metric of all runs where they were read, and over their complete histories."""
 
@@ -360,24 +417,21 @@ class MetricComparison(TypedDict):
     max_step: dict[RunLabel, int]
 
 
-class CompareResult(TypedDict):
-    """The answer of `compare`; `next` has the flags of further questions, each a list of words."""
+class CompareResult(RankingSections, GroupSections, RankedCheckpointSections, AssertionSections):
+    """The answer of `compare`."""
 
     format: str
     command: Literal["compare"]
     runs: list[RunResult]
     alignment: AlignmentResult
-    answer: NotRequired[str]
-    ranking: NotRequired[list[RankingResult]]
-    groups: NotRequired[list[GroupResult]]
-    group_stats: NotRequired[list[GroupStatistics]]
-    verdicts: NotRequired[list[VerdictResult]]
-    best_checkpoint: NotRequired[BestCheckpoint]
-    checkpoints: NotRequired[list[CheckpointResult]]
     comparison: list[MetricComparison]
     config_diff: list[ConfigDifference]
     config_same: int
     summary_comparison: list[SummaryDifference]
-    assertions: NotRequired[list[AssertionResult]]
     notes: list[str]
-    next: NotRequired[list[list[str]]]
+
+
+class CompareAnswer(CompareResult, total=False):
+    """The answer of `compare`, and the flags of further questions, each a list of words."""
+
+    next: list[list[str]]

@@ -56,4 +56,6 @@ def show_comparison(sources: Sources, *, select: str) -> None:
     with open_subjects(sources) as subjects:
         found = answer(subjects, View(human=True, select=select))
     members = ("runs", "comparison", "config_diff", "config_same")
-    click.echo(render_text(view_sections({name: found[name] for name in members})), nl=False)
+    click.echo(
+        render_text(view_sections({name: cell for name, cell in found.items() if name in members})), nl=False
+    )

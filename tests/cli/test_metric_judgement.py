@@ -142,7 +142,7 @@ def shown_with_checkpoints(name: str) -> bool:
     """Whether a metric is shown alone, beside many that say nothing."""
     run = run_of(name, [1.0], **{f"weights/{number}": 1.0 for number in range(9)})
     item = Subject(label="A", run=run.run, source="b", checkpoints=(Checkpoint(file="a.pt", step=0),))
-    (entry,), _, _ = compare_checkpoints([item])
+    (entry,) = compare_checkpoints([item]).checkpoints
     return set(entry["final"]) == {name}
 
 

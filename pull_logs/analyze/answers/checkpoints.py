@@ -1,70 +1,50 @@
-"""Many checkpoints side by side: the metrics of their runs at the step at which each was taken.
+"""Many checkpoints side by side: the metrics of their runs at the step at which each was saved.
 
-A checkpoint's step is looked for on the axis that its tool logs it on: Lightning's
-`WandbLogger` logs `trainer/global_step` and Hugging Face's `Trainer`
-`train/global_step`, while `_step` then only counts the rows (`log_metrics` in
-`lightning.pytorch.loggers.wandb`, `WandbCallback` in `transformers.integrations`).
-A run that logs a column of the very name under which the checkpoint keeps its step is
-read on that. Everything else is on `_step`. A checkpoint that tells its epoch alone is looked for
-on the epochs that were logged.
+The step of a checkpoint is looked up on the axis on which its tool logs it: Lightning's `WandbLogger` logs
+`trainer/global_step` and Hugging Face's `Trainer` `train/global_step`, while `_step` then only counts the rows
+(`log_metrics` in `lightning.pytorch.loggers.wandb`, `WandbCallback` in `transformers.integrations`). If a run logs
+a column with exactly the name under which the checkpoint keeps its step, that column is the axis; otherwise it is
+`_step`. A checkpoint that has only an epoch is looked up on the epochs that were logged.
 
-A value is the last one at or before that place, because metrics are logged less
-often than checkpoints are saved; the `_step` that it is from is told with it.
+A value is the last one at or before that position, because metrics are logged less often than checkpoints are
+saved; the answer has the `_step` of each value.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from pull_logs.analyze.frames import Column, Frame, RunLike, Steps
-from pull_logs.analyze.questions import Checkpoint, Selection, Slice, is_internal
-from pull_logs.analyze.statistics import is_held_out, outcome_end
+from pull_logs.analyze.frames import Column, Floats, Frame, Steps, open_frames
+from pull_logs.analyze.questions import Checkpoint, Selection, Subject, is_internal
+from pull_logs.analyze.results import BestCheckpoint, CheckpointResult
+from pull_logs.analyze.statistics import Goal, is_held_out, outcome_end
 from pull_logs.errors import MetricNotFoundError
 from pull_logs.rows.canonical import STEP, spell
-
-if TYPE_CHECKING:
-    from pull_logs.analyze.statistics import Direction
+from pull_logs.suggestions import joined
 
 STEP_AXES = ("trainer/global_step", "train/global_step")
-"""Columns that Lightning and Hugging Face's `Trainer` write the step on; nothing else is called so."""
+"""Columns to which Lightning and Hugging Face's `Trainer` log the step; no other column has such a name."""
 
 EPOCH_AXES = ("epoch", "train/epoch", "trainer/epoch")
 
 MAX_METRICS = 6
-"""Metrics that are shown where nobody chose any."""
+"""How many metrics are shown unless the user chooses them."""
 
-
-class CheckpointedRun(Protocol):
-    """A run and its checkpoints, as `answers.Subject` has them."""
-
-    @property
-    def label(self) -> str:
-        """What the answer calls the run."""
-
-    @property
-    def run(self) -> RunLike:
-        """The run."""
-
-    @property
-    def checkpoint_step(self) -> int | None:
-        """The step of its furthest checkpoint, which alone is known where `checkpoints` is empty."""
-
-    @property
-    def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """Its checkpoints."""
+Axis: TypeAlias = Floats | Steps
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a history a checkpoint was taken.
+class CheckpointPosition:
+    """The position of a checkpoint in the history of its run.
 
     Attributes:
-        axis: The column that its step or epoch was looked for on.
+        axis: The column on which its step or epoch was looked up.
         until: The `_step` of the last row at or before it; None where there is none.
     """
 
@@ -72,8 +52,23 @@ class Place:
     until: int | None
 
 
-def place_of(frame: Frame, checkpoint: Checkpoint) -> Place | None:
-    """Where in a history a checkpoint was taken; None where it tells nothing that the history knows.
+@dataclass(frozen=True, slots=True)
+class CheckpointComparison:
+    """Checkpoints side by side.
+
+    Attributes:
+        checkpoints: An entry per checkpoint, by run, then by step.
+        best: The best one, if a metric decides and any checkpoint has a finite value of it.
+        notes: What a reader should know.
+    """
+
+    checkpoints: list[CheckpointResult] = field(default_factory=list)
+    best: BestCheckpoint | None = None
+    notes: tuple[str, ...] = ()
+
+
+def position_of(frame: Frame, checkpoint: Checkpoint) -> CheckpointPosition | None:
+    """Find a checkpoint in a history; None where its step and epoch are unknown or the history has no such axis.
 
     Raises:
         DamageError: A column is damaged.
@@ -81,23 +76,25 @@ def place_of(frame: Frame, checkpoint: Checkpoint) -> Place | None:
     if checkpoint.step is not None:
         key = checkpoint.step_key.rpartition(".")[2].rpartition(":")[2]
         axis = _first_axis(frame, [*STEP_AXES, key])
-        if axis is None:
-            return Place(STEP, _last_at_most(frame.steps, frame.steps, checkpoint.step))
-        return Place(axis, _last_at_most(_filled(frame.column(axis)), frame.steps, checkpoint.step))
+        values: Axis = frame.steps if axis is None else _filled(frame.column(axis))
+        return CheckpointPosition(axis or STEP, _last_at_most(values, frame.steps, checkpoint.step))
     if checkpoint.epoch is None:
         return None
     axis = _first_axis(frame, EPOCH_AXES)
     if axis is None:
         return None
-    return Place(axis, _last_at_most(_filled(frame.column(axis)), frame.steps, checkpoint.epoch))
+    until = _last_at_most(_filled(frame.column(axis)), frame.steps, checkpoint.epoch)
+    return CheckpointPosition(axis, until)
 
 
-def steps_of(frame: Frame, subject: CheckpointedRun) -> list[int | None]:
-    """For each checkpoint of a run, the `_step` up to which rows are before it; the furthest one is last."""
+def checkpoint_steps(frame: Frame, subject: Subject) -> list[int | None]:
+    """Return for each checkpoint of a run the `_step` of the last row at or before it; the furthest one is last."""
     if not subject.checkpoints:
         return [subject.checkpoint_step]
-    places = [place_of(frame, checkpoint) for checkpoint in sorted(subject.checkpoints, key=progress_of)]
-    return [place.until if place else None for place in places]
+    positions = [
+        position_of(frame, checkpoint) for checkpoint in sorted(subject.checkpoints, key=progress_of)
+    ]
+    return [position.until if position else None for position in positions]
 
 
 def _first_axis(frame: Frame, names: Iterable[str]) -> str | None:
@@ -107,119 +104,146 @@ def _first_axis(frame: Frame, names: Iterable[str]) -> str | None:
     return None
 
 
-def _filled(column: Column) -> np.typing.NDArray[np.float64]:
-    """The numbers of an axis; a row that has none is where the row before it is."""
+def _filled(column: Column) -> Floats:
+    """Return the numbers of an axis; a row without one is at the position of the row before it."""
     values, present = column.numbers()
     rows = np.maximum.accumulate(np.where(present, np.arange(len(present)), -1))
     return np.where(rows < 0, np.nan, values[rows]) if len(rows) else values
 
 
-def _last_at_most(axis: np.typing.NDArray[Any], steps: Steps, limit: float) -> int | None:
-    """The step of the last row that is not behind a place; after a restart the axis may go back."""
+def _last_at_most(axis: Axis, steps: Steps, limit: float) -> int | None:
+    """Return the step of the last row that is not after a position; the axis may go back after a restart."""
     rows = np.flatnonzero(axis <= limit)
     return int(steps[rows[-1]]) if len(rows) else None
 
 
 def compare_checkpoints(
-    runs: Sequence[CheckpointedRun],
+    runs: Sequence[Subject],
     *,
     select: str | None = None,
     where: str | None = None,
     evals: Sequence[tuple[str, str]] = (),
-    best: tuple[str, Direction] | None = None,
-) -> tuple[list[dict[str, Any]], dict[str, Any] | None, list[str]]:
-    """The checkpoints of runs side by side; each history is read once.
+    best: Goal | None = None,
+) -> CheckpointComparison:
+    """Compare the checkpoints of runs; each history is read once.
 
     Args:
         runs: Runs with their checkpoints; those without are left out.
-        select: A regular expression that is searched for in the names of the metrics; without it the metric
-            of `best` and those of held-out data are shown, else losses and the like, at most `MAX_METRICS`.
+        select: A regular expression that is searched for in the names of the metrics; without it, see
+            `shown_metrics`.
         where: An expression that a row must meet.
         evals: Names and expressions of columns to compute.
-        best: The metric that makes a checkpoint the best, and which end of it is good.
-
-    Returns:
-        An entry per checkpoint, by run, then by step: `file`, `run`, `step`, `epoch`, `step_key`,
-        `epoch_key`, `axis`, and by metric `at` (its value at the checkpoint), `at_step` (the `_step` which
-        that is from) and `final` (its last value). The best one: `file`, `run`, `step`, `metric`,
-        `direction`, `value`, `at_step`. Notes.
+        best: The metric that makes a checkpoint the best.
 
     Raises:
-        UsageError: `select` is no regular expression.
+        UsageError: `select` is not a valid regular expression.
         ExpressionError: An expression does not parse, resolve or fit.
         MetricNotFoundError: `select` or `best` names no metric of any run.
         DamageError: A history is damaged.
     """
     runs = [item for item in runs if item.checkpoints]
-    frames = {item.label: Frame(item.run) for item in runs}
-    names = dict.fromkeys(name for frame in frames.values() for name in frame.names)
-    selection = Selection.settle(names, select=select, where=where, evals=evals)
-    if best is not None and best[0] not in names and best[0] not in dict(selection.evals):
-        raise MetricNotFoundError(
-            f"no metric is named {best[0]!r}", hint="--schema lists them; name one with --best METRIC:min"
-        )
-    shown, notes = _shown(list(frames.values()), selection, best, select)
-    entries: list[dict[str, Any]] = []
-    for item in runs:
-        frame = frames[item.label]
-        part = selection.restricted(shown).apply(frame)
-        entries += _entries(item, frame, part)
-        frame.forget()
-    return entries, _best(entries, best), [*selection.notes, *notes, *_notes(entries)]
-
-
-def _shown(
-    frames: Sequence[Frame], selection: Selection, best: tuple[str, Direction] | None, select: str | None
-) -> tuple[frozenset[str], list[str]]:
-    """The columns of histories to show, and what to say about the others."""
-    named = {best[0]} if best is not None else set()
-    if select is not None:
-        return frozenset({*(selection.selected or ()), *named}), []
+    frames = open_frames([item.run for item in runs])
     names = dict.fromkeys(name for frame in frames for name in frame.names)
-    dull = {STEP, *STEP_AXES, *EPOCH_AXES}
-    metrics = [name for name in names if name not in dull and not is_internal(name)]
+    selection = Selection.settle(names, select=select, where=where, evals=evals)
+    if best is not None and best.metric not in names and best.metric not in dict(selection.evals):
+        raise MetricNotFoundError(
+            f"no metric is named {best.metric!r}", hint="--schema lists them; name one with --best METRIC:min"
+        )
+    notes = list(selection.notes)
+    if selection.selected is None:
+        shown, left_out = shown_metrics(frames, best=best, most=MAX_METRICS - len(selection.evals))
+        notes += left_out
+    else:
+        shown = selection.selected | ({best.metric} if best else set())
+    entries: list[CheckpointResult] = []
+    for item, frame in zip(runs, frames, strict=True):
+        part = selection.restricted(shown).apply(frame)
+        entries += read_checkpoints(item, frame, part.columns, part.steps)
+        frame.forget()
+    return summarize(entries, best=best, notes=notes)
+
+
+def summarize(
+    entries: list[CheckpointResult], *, best: Goal | None, notes: Iterable[str] = ()
+) -> CheckpointComparison:
+    """Return the comparison of checkpoints that were read.
+
+    Args:
+        entries: The checkpoints, in the order to show.
+        best: The metric that makes one the best.
+        notes: Notes on what was read.
+    """
+    return CheckpointComparison(entries, _best(entries, best), (*notes, *_notes(entries)))
+
+
+def shown_metrics(
+    frames: Sequence[Frame], *, best: Goal | None, most: int = MAX_METRICS
+) -> tuple[frozenset[str], list[str]]:
+    """Choose the metrics to show where the user chose none, and say how many are left out.
+
+    The metric of `best` is shown; then those of held-out data, outcomes first; without held-out data, outcomes such
+    as losses; without outcomes, any.
+    """
+    named = [best.metric] if best is not None else []
+    names = dict.fromkeys(name for frame in frames for name in frame.names)
+    metrics = [
+        name for name in names if name not in (STEP, *STEP_AXES, *EPOCH_AXES) and not is_internal(name)
+    ]
     held_out = [name for name in metrics if is_held_out(name)]
-    telling = [name for name in held_out or metrics if outcome_end(name)]
-    telling += [name for name in held_out if not outcome_end(name)]
-    room = max(MAX_METRICS - len(selection.evals), len(named))
+    preferred = [name for name in held_out or metrics if outcome_end(name)]
+    preferred += [name for name in held_out if not outcome_end(name)]
+    if frames:
+        # Most of them are in the first run, which is to be read once.
+        frames[0].load([*named, *(preferred or metrics)[:most]])
     chosen: dict[str, None] = {}
-    for name in [*named, *(telling or metrics)]:
-        if len(chosen) < room and any(
-            name in frame and bool(frame.column(name).numbers()[1].any()) for frame in frames
-        ):
+    for name in [*named, *(preferred or metrics)]:
+        if len(chosen) < max(most, len(named)) and _has_numbers(frames, name):
             chosen[name] = None
     left = len(set(metrics) - set(chosen))
     notes = [f"[CHECKPOINTS] leaves {left} more metrics out; --select REGEX chooses"] if left else []
     return frozenset(chosen), notes
 
 
-def _entries(item: CheckpointedRun, frame: Frame, part: Slice) -> list[dict[str, Any]]:
-    placed = [(checkpoint, place_of(frame, checkpoint)) for checkpoint in item.checkpoints]
-    untils = [place.until if place is not None else None for _, place in placed]
-    order = sorted(range(len(placed)), key=lambda index: progress_of(placed[index][0]))
-    values = {name: _Values(column, part.steps) for name, column in part.columns.items()}
+def _has_numbers(frames: Sequence[Frame], name: str) -> bool:
+    return any(name in frame and bool(frame.column(name).numbers()[1].any()) for frame in frames)
+
+
+def read_checkpoints(
+    subject: Subject, frame: Frame, columns: Mapping[str, Column], steps: Steps
+) -> list[CheckpointResult]:
+    """Read the metrics of a run at each of its checkpoints, in the order of their steps.
+
+    Args:
+        subject: The run with its checkpoints.
+        frame: Its history.
+        columns: The metrics to read.
+        steps: The step of each row of these columns.
+    """
+    checkpoints = sorted(subject.checkpoints, key=progress_of)
+    positions = [position_of(frame, checkpoint) for checkpoint in checkpoints]
+    untils = [position.until if position is not None else None for position in positions]
+    values = {name: _Values(column, steps) for name, column in columns.items()}
     at = {name: found.at(untils) for name, found in values.items()}
     final = {name: found.final for name, found in values.items() if found.final is not None}
     return [
         {
             "file": checkpoint.file,
-            "run": item.label,
+            "run": subject.label,
             "step": checkpoint.step,
             "epoch": spell(checkpoint.epoch),
             "step_key": checkpoint.step_key or None,
             "epoch_key": checkpoint.epoch_key or None,
-            "axis": place.axis if place is not None else None,
+            "axis": position.axis if position is not None else None,
             "at": {name: cell for name, found in at.items() if (cell := found[index][0]) is not None},
             "at_step": {name: step for name, found in at.items() if (step := found[index][1]) is not None},
             "final": final,
         }
-        for index in order
-        for checkpoint, place in (placed[index],)
+        for index, (checkpoint, position) in enumerate(zip(checkpoints, positions, strict=True))
     ]
 
 
 def progress_of(checkpoint: Checkpoint) -> tuple[float, float]:
-    """How far a checkpoint is, to be compared; one that does not tell is taken for the last."""
+    """Return how far a checkpoint is, for comparison; one without step and epoch counts as the last."""
     step = math.inf if checkpoint.step is None else checkpoint.step
     return step, math.inf if checkpoint.epoch is None else checkpoint.epoch
 
@@ -232,45 +256,39 @@ class _Values:
     """
 
     def __init__(self, column: Column, steps: Steps) -> None:
-        rows = np.flatnonzero(column.vector.present)
-        self._steps = steps[rows]
-        self._rows = rows
+        self._rows: npt.NDArray[np.intp] = np.flatnonzero(column.vector.present)
+        self._steps = steps[self._rows]
         self._column = column
-        self.final: Any = spell(column.cells(rows[-1:])[0]) if len(rows) else None
+        self.final: Any = spell(column.cell(int(self._rows[-1]))) if len(self._rows) else None
 
     def at(self, untils: Sequence[int | None]) -> list[tuple[Any, int | None]]:
-        """The last cell at or before each of these steps and the step that has it; None without one."""
+        """Return the last cell at or before each of these steps, and the step of that cell; None without one."""
         found: list[tuple[Any, int | None]] = [(None, None)] * len(untils)
-        places = [
-            (index, place)
-            for index, until in enumerate(untils)
-            if until is not None
-            and (place := int(np.searchsorted(self._steps, until, side="right")) - 1) >= 0
-        ]
-        cells = self._column.cells(self._rows[[place for _, place in places]]) if places else []
-        for (index, place), cell in zip(places, cells, strict=True):
-            found[index] = spell(cell), int(self._steps[place])
+        for index, until in enumerate(untils):
+            before = 0 if until is None else int(np.searchsorted(self._steps, until, side="right"))
+            if before:
+                cell = self._column.cell(int(self._rows[before - 1]))
+                found[index] = spell(cell), int(self._steps[before - 1])
         return found
 
 
-def _best(entries: Sequence[Mapping[str, Any]], best: tuple[str, Direction] | None) -> dict[str, Any] | None:
-    """The first of the checkpoints with the best finite value."""
+def _best(entries: Sequence[CheckpointResult], best: Goal | None) -> BestCheckpoint | None:
+    """Return the first of the checkpoints with the best finite value."""
     if best is None:
         return None
-    metric, direction = best
-    usable = [entry for entry in entries if _is_finite(entry["at"].get(metric))]
+    usable = [entry for entry in entries if _is_finite(entry["at"].get(best.metric))]
     if not usable:
         return None
-    sign = 1 if direction == "min" else -1
-    found = min(usable, key=lambda entry: sign * entry["at"][metric])
+    sign = 1 if best.direction == "min" else -1
+    found = min(usable, key=lambda entry: sign * entry["at"][best.metric])
     return {
         "file": found["file"],
         "run": found["run"],
         "step": found["step"],
-        "metric": metric,
-        "direction": direction,
-        "value": found["at"][metric],
-        "at_step": found["at_step"][metric],
+        "metric": best.metric,
+        "direction": best.direction,
+        "value": found["at"][best.metric],
+        "at_step": found["at_step"][best.metric],
     }
 
 
@@ -278,16 +296,17 @@ def _is_finite(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _notes(entries: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+def _notes(entries: Sequence[CheckpointResult]) -> Iterable[str]:
     named = sum("name" in (entry["step_key"], entry["epoch_key"]) for entry in entries)
     if named:
         yield f"the step or epoch of {named} checkpoints is known from the names of files and folders alone"
-    placeless = [entry for entry in entries if entry["axis"] is None]
-    if placeless:
+    unplaced = [entry for entry in entries if entry["axis"] is None]
+    if unplaced:
         yield (
-            f"{len(placeless)} checkpoints tell no step and no epoch that their run logged,"
-            f" so only final values stand there: {placeless[0]['file']!r}{' ...' if placeless[1:] else ''}"
+            f"{len(unplaced)} checkpoints have no step and no epoch that their run logged,"
+            f" so they show final values only: {unplaced[0]['file']!r}{' ...' if unplaced[1:] else ''}"
         )
-    axes = dict.fromkeys(entry["axis"] for entry in entries if entry["axis"] not in (None, STEP))
+    axes = dict.fromkeys(axis for entry in entries if (axis := entry["axis"]) not in (None, STEP))
     if axes:
-        yield f"steps and epochs of checkpoints are looked for on {', '.join(map(repr, axes))}, not on _step"
+        quoted = joined([repr(axis) for axis in axes], most=len(axes))
+        yield f"steps and epochs of checkpoints are looked up on {quoted}, not on _step"

@@ -1,81 +1,78 @@
-"""Many runs compared: the JSON object of `pull-logs compare`, made from subjects and a question.
+"""Many runs compared: the answer of `pull-logs compare`.
 
-Runs are read one after the other, each metric at one place of its history
-(`aligning`); what is kept of a run are these numbers. Everything else is over
-them: groups and their statistics (`grouping`, `intervals`), tests between groups
-(`significance`), ranks (`ranking`).
+Runs are read one after the other, each metric at one position of its history (`run_readings`). Everything else is
+computed from these numbers: ranks, groups with their statistics (`groups`), and tests between groups (`verdicts`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pull_logs._version import FORMAT
-from pull_logs.analyze.answers.checkpoints import compare_checkpoints, steps_of
-from pull_logs.analyze.answers.groups import Groups
-from pull_logs.analyze.answers.histories import settle_assertions
-from pull_logs.analyze.answers.side_by_side import compare_configs, compare_summaries
-from pull_logs.analyze.answers.view import describe_run
-from pull_logs.analyze.frames import Frame, flatten
+from pull_logs.analyze.answers.checkpoints import CheckpointComparison, summarize
+from pull_logs.analyze.answers.groups import RunGroups, group_runs
+from pull_logs.analyze.answers.run_readings import ReadingPlan, RunReading, RunReadings, read_runs
+from pull_logs.analyze.answers.side_by_side import compare_records
+from pull_logs.analyze.answers.view import describe_run, incomplete_notes
 from pull_logs.analyze.questions import (
     CONFIG,
     DEFINED,
     Alignment,
     Grouping,
     Interpolation,
-    Place,
+    Position,
     Reading,
-    Slice,
-    compile_pattern,
-    is_internal,
+    Subject,
     is_seed,
     values_of,
 )
+from pull_logs.analyze.results import (
+    AlignmentResult,
+    AssertionSections,
+    CompareAnswer,
+    ConfigDifference,
+    GroupSections,
+    MetricComparison,
+    RankedCheckpointSections,
+    RankingResult,
+    RankingSections,
+)
 from pull_logs.analyze.statistics import (
     Criterion,
-    Direction,
+    Goal,
     IntervalKind,
     RunDefinitions,
     deciding_metric,
     outcome_end,
     ranked,
 )
-from pull_logs.errors import MetricNotFoundError, UsageError
-from pull_logs.rows.canonical import STEP, canon_record, spell
+from pull_logs.errors import UsageError
+from pull_logs.rows.canonical import STEP, spell
 from pull_logs.runs import RunInfo
-from pull_logs.suggestions import did_you_mean, joined
-
-if TYPE_CHECKING:
-    from pull_logs.analyze.questions import Assertions, Subject
-
-SECTIONS = (
-    "runs", "alignment", "answer", "ranking", "groups", "group_stats", "verdicts", "best_checkpoint", "checkpoints",
-    "comparison", "config_diff", "config_same", "summary_comparison",
-    "assertions",
-)  # fmt: skip
-"""The members of the answer between its format and its notes, in their order."""
+from pull_logs.suggestions import joined
 
 _MOST_NAMED = 10
-_LAST = Place()
+_MOST_FURTHER = 2
+_LAST = Position()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What to compare, and how; the flags of `pull-logs compare`.
+    """What to compare, and how; the options of `pull-logs compare`.
 
     Attributes:
         select: A regular expression that is searched for in the names of the metrics.
         group_by: Names of config keys or fields, or `all-but:` with names (see `grouping`).
-        seeds: The keys that tell the runs of a group apart; found by their names by default.
+        seeds: The keys that differ between the runs of a group; found by their names by default.
         best: The metric by which runs and groups are ranked and tested.
         sort: The metric by which they are ranked only.
         top: How many of them to show, the best ones; None for all.
-        at: Where to read the metrics.
+        at: The position at which to read the metrics.
         axis: The x axis: `_step`, a metric, or `defined`.
-        interpolation: What to take at a place between two rows.
+        interpolation: How to find a value between two rows.
         interval: Which interval to give for the mean of a group.
         asserts: What must hold of every run and of all its rows (see `assertions`).
     """
@@ -86,7 +83,7 @@ class Comparison:
     best: Criterion | None = None
     sort: Criterion | None = None
     top: int | None = None
-    at: Place = _LAST
+    at: Position = _LAST
     axis: str = STEP
     interpolation: Interpolation = "linear"
     interval: IntervalKind = "t"
@@ -94,14 +91,19 @@ class Comparison:
 
     @property
     def criterion(self) -> Criterion | None:
-        """What ranks the runs."""
+        """The metric that ranks the runs."""
         return self.best or self.sort
 
+    @property
+    def ranking_option(self) -> str:
+        """The flag that named this metric."""
+        return "--best" if self.best else "--sort"
+
     def check(self) -> None:
-        """Refuse what contradicts itself.
+        """Refuse options that contradict each other.
 
         Raises:
-            UsageError: A flag needs another one that is not there, or excludes it.
+            UsageError: An option needs another one, or excludes it.
         """
         if self.best and self.sort:
             raise UsageError("--best and --sort both rank the runs", hint="leave one of the two out")
@@ -115,311 +117,281 @@ class Comparison:
             raise UsageError("--seed is for groups of runs", hint="group them with --group-by KEY")
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """All runs, read.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Findings:
+    """All runs, read, and which of them are shown.
 
     Attributes:
-        subjects: The runs.
-        infos: What is known of them.
-        metrics: Of each run, the metrics at the place.
-        names: Every metric that some run has numbers of, in order.
-        assertions: What was asserted, asked of all; None where nothing was.
+        options: What was asked.
+        alignment: The position at which the metrics were read.
+        goal: The metric that ranks the runs.
+        readings: The runs.
+        groups: Their groups, if they are grouped.
+        shown: The runs to show, in their order.
     """
 
-    subjects: Sequence[Subject]
-    infos: Sequence[RunInfo]
-    metrics: Sequence[Mapping[str, Reading]]
-    names: Sequence[str]
-    assertions: Assertions | None
+    options: Comparison
+    alignment: Alignment
+    goal: Goal | None
+    readings: RunReadings
+    groups: RunGroups | None
+    shown: Sequence[RunReading]
 
-    def number(self, place: int, metric: str) -> float | None:
-        """The number of one run."""
-        reading = self.metrics[place].get(metric)
-        return None if reading is None else reading.number
+    @property
+    def common_end(self) -> int | None:
+        """The last step that all shown runs have; None if they end at one step, or a run has no rows."""
+        ends = [run.subject.run.last_step for run in self.shown]
+        known = [step for step in ends if step is not None]
+        return min(known) if known and min(known) < max(known) else None
 
 
-def compare_runs(subjects: Sequence[Subject], question: Comparison) -> dict[str, Any]:
+def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAnswer:
     """Compare runs.
 
     Returns:
-        An object for strict JSON, told by `data/schemas/compare.json`: `runs`, `alignment`, `comparison`,
-        `config_diff`, `config_same` and `summary_comparison` always; `ranking` under `best` or `sort`; with
-        groups `groups`, `group_stats` and `verdicts`; with checkpoints `checkpoints`, and under `best` or `sort`
-        `best_checkpoint` (see `checkpoints.compare_checkpoints`); with assertions `assertions`, about all runs
-        whichever are shown. Then `notes`, and in `next` the flags of at
-        most two questions to go on with, each a list of words.
+        The object that `data/schemas/compare.json` describes, and in `next` the flags of at most two questions to
+        go on with. It has `answer` and `ranking` under `best` or `sort`; `groups`, `group_stats` and `verdicts`
+        with groups; `checkpoints` with checkpoints; and `assertions` with assertions, which are about all runs,
+        whichever are shown.
 
     Raises:
-        UsageError: Flags contradict each other, or a key or an end of a metric cannot be settled.
+        UsageError: Options contradict each other, or a key or the better end of a metric cannot be settled.
         MetricNotFoundError: A metric that was named is in no run, or `select` matches none.
         ExpressionError: An assertion does not parse, resolve or fit its columns.
         DamageError: A history is damaged.
     """
-    question.check()
-    infos = [subject.run.info for subject in subjects]
-    direction = _direction(infos, question)
-    alignment = Alignment(
-        place=question.at,
-        axis=question.axis,
-        interpolation=question.interpolation,
-        best=(question.best.metric, direction) if question.best and direction else None,
+    options.check()
+    found = _find(subjects, options)
+    assertions = found.readings.assertions
+    checkpoints = summarize(
+        [entry for run in found.shown for entry in run.checkpoints],
+        best=found.goal,
+        notes=found.readings.checkpoint_notes if any(run.checkpoints for run in found.shown) else (),
     )
-    read = _read(subjects, infos, question, alignment)
-    values = [values_of(info) for info in infos]
-    places = list(range(len(subjects)))
-    found: dict[str, Any] = {}
-    notes = [f"{s.label} is incomplete: {s.run.coverage.reason}" for s in subjects if not s.run.complete]
-    groups = None
-    criterion = question.criterion
-    if criterion is not None and direction is not None:
-        places = ranked(places, lambda place: read.number(place, criterion.metric), direction)
-    if question.group_by:
-        groups = Groups.make(
-            [subject.label for subject in subjects],
-            values,
-            read.metrics,
-            grouping=Grouping.settle(values, question.group_by, seed_names=question.seeds),
-            names=read.names,
-            criterion=None if criterion is None or direction is None else (criterion.metric, direction),
-            interval=question.interval,
-            tested=question.sort is None,
-        )
-        found |= groups.told(top=question.top)
-        notes += groups.notes()
-        places = groups.shown_runs(places, top=question.top)
-    elif question.top is not None:
-        places = places[: question.top]
-    if criterion is not None and direction is not None:
-        found["answer"] = groups.answer() if groups else _best_run(read, places, criterion.metric, direction)
-        found["ranking"] = _ranking(read, places, criterion.metric, direction)
-    shown = [read.subjects[place] for place in places]
-    found["runs"] = [describe_run(subjects[place], None) for place in places]
-    found["alignment"] = _told_alignment(
-        read, alignment, shown=len(shown), interval=question.interval if groups else None
-    )
-    found["comparison"] = _told_metrics(read, places)
-    found |= _records([subject.label for subject in shown], [infos[place] for place in places], question)
-    if any(subject.checkpoints for subject in shown):
-        best = None if criterion is None or direction is None else (criterion.metric, direction)
-        found["checkpoints"], best_one, more = compare_checkpoints(shown, select=question.select, best=best)
-        found |= {} if best_one is None else {"best_checkpoint": best_one}
-        notes += more
-    notes += _alignment_notes(read, alignment, places)
-    if read.assertions is not None:
-        found["assertions"] = read.assertions.verdicts()
-        notes += read.assertions.notes
+    groups = found.groups.sections(top=options.top) if found.groups else GroupSections()
+    asserted = AssertionSections(assertions=assertions.results()) if assertions else AssertionSections()
+    records = compare_records({run.label: run.info for run in found.shown}, select=options.select)
+    metrics = [_compare_metric(name, found.shown) for name in found.readings.metrics]
     return {
         "format": FORMAT,
         "command": "compare",
-        **{name: found[name] for name in SECTIONS if name in found},
-        "notes": notes,
-        "next": _further(read, places, question, found["config_diff"])[:2],
+        "runs": [describe_run(run.subject) for run in found.shown],
+        "alignment": _describe_alignment(found),
+        **_ranking(found),
+        **groups,
+        **_checkpoint_sections(checkpoints),
+        "comparison": [entry for entry in metrics if entry["value"] or entry["x"] or entry["min"]],
+        "config_diff": records["config_diff"],
+        "config_same": records["config_same"],
+        "summary_comparison": records["summary_comparison"],
+        **asserted,
+        "notes": [
+            *incomplete_notes(subjects),
+            *(found.groups.notes() if found.groups else ()),
+            *checkpoints.notes,
+            *_alignment_notes(found),
+            *(assertions.notes if assertions else ()),
+        ],
+        "next": _further(found, records["config_diff"])[:_MOST_FURTHER],
     }
 
 
-def _direction(infos: Sequence[RunInfo], question: Comparison) -> Direction | None:
-    criterion = question.criterion
+def _find(subjects: Sequence[Subject], options: Comparison) -> _Findings:
+    """Read the runs, rank and group them, and choose those to show."""
+    infos = [subject.run.info for subject in subjects]
+    goal = _goal(infos, options)
+    alignment = Alignment(
+        position=options.at,
+        axis=options.axis,
+        interpolation=options.interpolation,
+        best=goal if options.best else None,
+    )
+    plan = ReadingPlan(
+        alignment=alignment,
+        select=options.select,
+        goal=goal,
+        option=options.ranking_option,
+        asserts=options.asserts,
+    )
+    readings = read_runs(subjects, infos, plan)
+    runs = readings.runs
+    order = list(range(len(runs)))
+    if goal is not None:
+        order = ranked(order, lambda index: runs[index].number(goal.metric), goal.direction)
+    groups = None
+    if options.group_by:
+        groups = _group(readings, options, goal)
+        order = groups.shown_runs(order, top=options.top)
+    else:
+        order = order[: options.top]
+    return _Findings(
+        options=options,
+        alignment=alignment,
+        goal=goal,
+        readings=readings,
+        groups=groups,
+        shown=[runs[index] for index in order],
+    )
+
+
+def _goal(infos: Sequence[RunInfo], options: Comparison) -> Goal | None:
+    """Return the metric that ranks the runs with its better end."""
+    criterion = options.criterion
     if criterion is None:
         return None
-    goals = (RunDefinitions.read(info.config_internal).goal_of(criterion.metric) for info in infos)
-    option = "--best" if question.best else "--sort"
-    return criterion.settle([goal for goal in goals if goal is not None], option=option)
+    defined = (RunDefinitions.read(info.config_internal).goal_of(criterion.metric) for info in infos)
+    return criterion.settle([end for end in defined if end is not None], option=options.ranking_option)
 
 
-def _read(
-    subjects: Sequence[Subject], infos: Sequence[RunInfo], question: Comparison, alignment: Alignment
-) -> _Read:
-    """Read every run, one after the other, and refuse names that none of them has."""
-    named = {question.criterion.metric} if question.criterion else set()
-    pattern = None if question.select is None else compile_pattern(question.select)
-    metrics = []
-    known: dict[str, None] = {}
-    goes_by = question.axis in (STEP, DEFINED)
-    assertions = None
-    if question.asserts:
-        columns = dict.fromkeys(name for subject in subjects for name in Frame(subject.run).names)
-        assertions = settle_assertions(question.asserts, subjects, columns)
-    for subject, info in zip(subjects, infos, strict=True):
-        frame = Frame(subject.run)
-        known.update(dict.fromkeys(frame.names))
-        axes = RunDefinitions.read(info.config_internal).step_metrics(frame.names)
-        wanted = [
-            name
-            for name in frame.names
-            if name != STEP
-            and (name in named or (pattern.search(name) if pattern else not is_internal(name)))
-        ]
-        extra = [name for name in alignment.extra_columns(axes) if name in frame]
-        frame.load(dict.fromkeys([*wanted, *extra]))
-        metrics.append(alignment.read(frame, wanted, axes=axes, checkpoint_step=steps_of(frame, subject)[-1]))
-        if assertions is not None:
-            assertions.ask(subject, frame, Slice.whole(frame))
-        goes_by = goes_by or (question.axis in frame and bool(frame.column(question.axis).numbers()[1].any()))
-        frame.forget()
-    names = sorted(
-        {name for readings in metrics for name in readings}, key=lambda name: (name not in named, name)
+def _group(readings: RunReadings, options: Comparison, goal: Goal | None) -> RunGroups:
+    values = [values_of(run.info) for run in readings.runs]
+    return group_runs(
+        readings.runs,
+        grouping=Grouping.settle(values, options.group_by, seed_names=options.seeds),
+        values=values,
+        metrics=readings.metrics,
+        goal=goal,
+        interval=options.interval,
+        tested=options.sort is None,
     )
-    for name in named:
-        if name not in names:
-            raise _no_metric(f"{'--best' if question.best else '--sort'} {name!r}", name, known)
-    if not goes_by:
-        raise _no_metric(f"--x {question.axis!r}", question.axis, known)
-    if pattern is not None and not any(map(pattern.search, names)):
-        raise _no_metric(f"--select {question.select!r}", question.select or "", known)
-    return _Read(subjects, infos, metrics, names, assertions)
 
 
-def _no_metric(what: str, name: str, known: Mapping[str, None]) -> MetricNotFoundError:
-    metrics = [other for other in known if other != STEP]
-    hint = did_you_mean(name, metrics, otherwise="the runs have no metrics", cutoff=0)
-    return MetricNotFoundError(f"{what}: no run has numbers of such a metric", hint=hint)
+def _describe_alignment(found: _Findings) -> AlignmentResult:
+    alignment = found.alignment
+    readings = [reading for run in found.readings.runs for reading in run.metrics.values()]
+    return {
+        "at": alignment.position.value,
+        "x": alignment.axis,
+        "interpolation": alignment.interpolation if alignment.position.word == "step" else None,
+        "interpolated": sum(reading.interpolated for reading in readings),
+        "best": None if alignment.best is None else str(alignment.best),
+        "ci": found.options.interval if found.groups else None,
+        "runs": len(found.readings.runs),
+        "shown": len(found.shown),
+    }
 
 
-def _ranking(read: _Read, places: Sequence[int], metric: str, direction: Direction) -> list[dict[str, Any]]:
-    """The runs in the order of a metric, each with its value there and the best of its whole history."""
-    entries = []
-    for rank, place in enumerate(places, 1):
-        reading = read.metrics[place].get(metric, Reading())
-        least = direction == "min"
-        entries.append(
-            {
-                "rank": rank,
-                "run": read.subjects[place].label,
-                "path": str(read.infos[place].path),
-                "metric": metric,
-                "direction": direction,
-                "value": spell(reading.value),
-                "x": spell(reading.x),
-                "best": spell(reading.min if least else reading.max),
-                "best_step": reading.min_step if least else reading.max_step,
-            }
-        )
-    return entries
+def _ranking(found: _Findings) -> RankingSections:
+    """Return the order of the runs, and the sentence that says which run or group is best."""
+    goal = found.goal
+    if goal is None:
+        return {}
+    return {
+        "answer": found.groups.answer(goal) if found.groups else _best_run(found.shown[0], goal),
+        "ranking": [_rank(rank, run, goal) for rank, run in enumerate(found.shown, 1)],
+    }
 
 
-def _best_run(read: _Read, places: Sequence[int], metric: str, direction: Direction) -> str:
-    """Which run is best, in a sentence."""
-    first = places[0]
-    number, subject = read.number(first, metric), read.subjects[first]
+def _best_run(run: RunReading, goal: Goal) -> str:
+    number = run.number(goal.metric)
     if number is None or not math.isfinite(number):
-        return f"no run has a finite {metric} there"
+        return f"no run has a finite {goal.metric} there"
     return (
-        f"best {metric} ({direction}): {subject.label} ({read.infos[first].path}), {number:.6g}; "
+        f"best {goal.metric} ({goal.direction}): {run.label} ({run.info.path}), {number:.6g}; "
         "single runs say nothing about seed noise: --group-by all-but:SEED"
     )
 
 
-def _told_alignment(
-    read: _Read, alignment: Alignment, *, shown: int, interval: IntervalKind | None
-) -> dict[str, Any]:
-    interpolated = sum(reading.interpolated for readings in read.metrics for reading in readings.values())
+def _rank(rank: int, run: RunReading, goal: Goal) -> RankingResult:
+    reading = run.metrics.get(goal.metric, Reading())
+    least = goal.direction == "min"
     return {
-        "at": alignment.place.told(),
-        "x": alignment.axis,
-        "interpolation": alignment.interpolation if alignment.place.word == "step" else None,
-        "interpolated": interpolated,
-        "best": None if alignment.best is None else ":".join(alignment.best),
-        "ci": interval,
-        "runs": len(read.subjects),
-        "shown": shown,
+        "rank": rank,
+        "run": run.label,
+        "path": str(run.info.path),
+        "metric": goal.metric,
+        "direction": goal.direction,
+        "value": spell(reading.value),
+        "x": spell(reading.x),
+        "best": spell(reading.min if least else reading.max),
+        "best_step": reading.min_step if least else reading.max_step,
     }
 
 
-_TOLD = ("value", "x", "min", "min_step", "max", "max_step")
+def _checkpoint_sections(checkpoints: CheckpointComparison) -> RankedCheckpointSections:
+    if not checkpoints.checkpoints:
+        return {}
+    if checkpoints.best is None:
+        return {"checkpoints": checkpoints.checkpoints}
+    return {"best_checkpoint": checkpoints.best, "checkpoints": checkpoints.checkpoints}
 
 
-def _told_metrics(read: _Read, places: Sequence[int]) -> list[dict[str, Any]]:
-    entries = []
-    for name in read.names:
-        entry: dict[str, Any] = {"name": name, **{field: {} for field in _TOLD}}
-        for place in places:
-            reading = read.metrics[place].get(name)
-            if reading is not None:
-                label = read.subjects[place].label
-                for field in _TOLD:
-                    value = getattr(reading, field)
-                    if value is not None:
-                        entry[field][label] = spell(value)
-        if any(entry[field] for field in _TOLD):
-            entries.append(entry)
-    return entries
+def _compare_metric(name: str, runs: Sequence[RunReading]) -> MetricComparison:
+    def values(field: str) -> dict[str, Any]:
+        return {
+            label: spell(value)
+            for label, reading in readings.items()
+            if (value := getattr(reading, field)) is not None
+        }
 
-
-def _records(labels: Sequence[str], infos: Sequence[RunInfo], question: Comparison) -> dict[str, Any]:
-    """What the configs and summaries of the shown runs have to say."""
-    shown = dict(zip(labels, infos, strict=True))
-    configs = {run: flatten(canon_record(info.config)) for run, info in shown.items()}
-    summaries = {run: flatten(canon_record(info.summary), keep_typed=True) for run, info in shown.items()}
-    differing = compare_configs(configs)
-    pattern = compile_pattern(question.select or "")
+    readings = {run.label: run.metrics[name] for run in runs if name in run.metrics}
     return {
-        "config_diff": differing,
-        "config_same": len({key for config in configs.values() for key in config}) - len(differing),
-        "summary_comparison": [
-            entry for entry in compare_summaries(summaries) if pattern.search(entry["key"])
-        ],
+        "name": name,
+        "value": values("value"),
+        "x": values("x"),
+        "min": values("min"),
+        "min_step": values("min_step"),
+        "max": values("max"),
+        "max_step": values("max_step"),
     }
 
 
-def _further(
-    read: _Read, places: Sequence[int], question: Comparison, differing: Sequence[Mapping[str, Any]]
-) -> list[list[str]]:
-    """What to ask next: for groups and a verdict if there are none, then for the same step of all runs."""
+def _further(found: _Findings, differing: Sequence[ConfigDifference]) -> list[list[str]]:
+    """Return flags for further questions: groups and a verdict if there are none, then one step for all runs."""
+    options = found.options
     seeds = [entry["key"] for entry in differing if is_seed(CONFIG + entry["key"])]
     verdict: list[str] = []
-    if not question.group_by and seeds and len(places) > 2:
+    if not options.group_by and seeds and len(found.shown) > 2:
         verdict += ["--group-by", f"all-but:{','.join(seeds)}"]
-    metric = deciding_metric(read.names)
-    if question.criterion is None and metric is not None and len(places) > 1:
+    metric = deciding_metric(found.readings.metrics)
+    if options.criterion is None and metric is not None and len(found.shown) > 1:
         verdict += ["--best", f"{metric}:{outcome_end(metric)}"]
-    common = _common_end(read, places)
-    same_step = ["--at", str(common)] if question.at.word == "last" and common is not None else []
+    common = found.common_end
+    same_step = ["--at", str(common)] if options.at.word == "last" and common is not None else []
     return [flags for flags in (verdict, same_step) if flags]
 
 
-def _common_end(read: _Read, places: Sequence[int]) -> int | None:
-    """The step that all runs reach; None if all end there, or a run has no rows."""
-    ends = [read.subjects[place].run.last_step for place in places]
-    known = [step for step in ends if step is not None]
-    return min(known) if known and min(known) < max(known) else None
+def _alignment_notes(found: _Findings) -> list[str]:
+    """Return notes on runs that could not be read at the position."""
+    alignment = found.alignment
+    if alignment.position.word == "last":
+        note = _note_on_ends(found.common_end)
+    elif alignment.position.word == "checkpoint":
+        note = _note_on_checkpoints(found.shown)
+    elif alignment.position.word == "step":
+        note = _note_on_values(found.shown, alignment)
+    else:
+        note = None
+    return [] if note is None else [note]
 
 
-def _alignment_notes(read: _Read, alignment: Alignment, places: Sequence[int]) -> list[str]:
-    notes = []
-    common = _common_end(read, places)
-    if alignment.place.word == "last" and common is not None:
-        notes.append(
-            f"the runs end at different steps, the first at {common}, and are compared at their ends; "
-            f"--at {common} compares all at one step"
-        )
-    if alignment.place.word == "checkpoint":
-        without = [
-            subject.label
-            for subject in (read.subjects[place] for place in places)
-            if subject.checkpoint_step is None and not any(c.epoch is not None for c in subject.checkpoints)
-        ]
-        if without:
-            notes.append(
-                f"no checkpoint tells a step for {joined(without, most=_MOST_NAMED)}: no values there"
-            )
-    if alignment.place.word == "step":
-        missing = sorted(
-            {
-                read.subjects[place].label
-                for place in places
-                for name, reading in read.metrics[place].items()
-                if reading.value is None
-            },
-            key=lambda label: (len(label), label),
-        )
-        if missing:
-            notes.append(
-                f"metrics of {joined(missing, most=_MOST_NAMED)} have no value at {_axis_told(alignment)} {alignment.place.told()}: "
-                "it is not between their first and last one, and nothing is extrapolated"
-            )
-    return notes
+def _note_on_ends(common: int | None) -> str | None:
+    if common is None:
+        return None
+    return (
+        f"the runs end at different steps, the first at {common}, and are compared at their ends; "
+        f"--at {common} compares all at one step"
+    )
 
 
-def _axis_told(alignment: Alignment) -> str:
-    return "the axis that each was defined over," if alignment.axis == DEFINED else alignment.axis
+def _note_on_checkpoints(runs: Sequence[RunReading]) -> str | None:
+    without = [run.label for run in runs if not _has_position(run.subject)]
+    if not without:
+        return None
+    return f"no checkpoint has a step for {joined(without, most=_MOST_NAMED)}: no values there"
+
+
+def _note_on_values(runs: Sequence[RunReading], alignment: Alignment) -> str | None:
+    missing = [run.label for run in runs if any(reading.value is None for reading in run.metrics.values())]
+    if not missing:
+        return None
+    axis = "the axis that each was defined over," if alignment.axis == DEFINED else alignment.axis
+    labels = joined(sorted(missing, key=lambda label: (len(label), label)), most=_MOST_NAMED)
+    return (
+        f"metrics of {labels} have no value at {axis} {alignment.position.value}: "
+        "it is not between their first and last one, and nothing is extrapolated"
+    )
+
+
+def _has_position(subject: Subject) -> bool:
+    return subject.checkpoint_step is not None or any(one.epoch is not None for one in subject.checkpoints)

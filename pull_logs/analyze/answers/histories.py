@@ -1,21 +1,29 @@
-"""The sections of an answer that are about histories, run after run.
+"""The sections of a view that are about histories, run after run.
 
-Frames are read one after the other and let go of again, so that a thousand runs need the memory of one.
+The columns of a run are dropped before the next run is read, so that a thousand runs need the memory of one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pull_logs.analyze.answers.side_by_side import Ending, compare_metrics, ending
-from pull_logs.analyze.frames import Column, Frame, Steps, numbers
+from pull_logs.analyze.frames import Column, Frame, Steps, numbers, open_frames
 from pull_logs.analyze.questions import Selection, Slice, Subject, View, is_internal
+from pull_logs.analyze.results import (
+    AssertionSections,
+    ColumnResult,
+    EndingSections,
+    HistoryResult,
+    HistorySections,
+    StatisticsResult,
+)
 from pull_logs.analyze.statistics import describe_all, describe_column, has_numbers, rank_rows, sample_rows
 from pull_logs.rows.canonical import STEP, spell
 from pull_logs.suggestions import joined
@@ -27,149 +35,84 @@ BYTES_PER_TOKEN = 3
 
 _SCALARS = frozenset({"number", "bool", "string", "mixed", "empty"})
 _MOST_NAMED = 10
-_ROWS_ANYWAY = 24
-"""Rows of a run that a token budget takes before it comes to cutting columns or runs."""
+_LEAST_ROWS = 24
+"""Rows of a run that a token budget leaves before it cuts columns or runs."""
 
 
-class Histories:
-    """The sections that are about histories, run after run."""
+@dataclass(frozen=True, slots=True)
+class HistoryAnswer:
+    """What a view says about histories.
 
-    def __init__(self, subjects: Sequence[Subject], view: View, asked: AbstractSet[str]) -> None:
-        self._subjects = subjects
-        self._view = view
-        self._asked = asked
-        self._sampled: list[str] = []
-        self._hidden: list[str] = []
-        self._left_out: dict[str, None] = {}
+    Attributes:
+        sections: The schema, statistics and rows of each run, as far as they were asked for.
+        comparison: How the metrics ended, side by side.
+        assertions: The assertions, if there are any.
+        notes: What a reader should know.
+    """
 
-    def answer(self, found: dict[str, Any]) -> list[str]:
-        """Fill in the sections that are asked for; returns notes."""
-        frames = {id(subject.run): Frame(subject.run) for subject in self._subjects}
-        view = self._view
-        selection = Selection.settle(
-            dict.fromkeys(name for frame in frames.values() for name in frame.names),
-            select=view.select,
-            where=view.where,
-            evals=view.evals,
-        )
-        assertions = settle_assertions(
-            view.asserts,
-            self._subjects,
-            [name for frame in frames.values() for name in frame.names] if view.asserts else (),
-            computed=[name for name, _ in view.evals],
-        )
-        endings: dict[str, dict[str, Ending]] = {}
-        last_use = {id(subject.run): number for number, subject in enumerate(self._subjects)}
-        wanted = bool(view.picking or self._asked & {"schema", "stats", "history", "comparison"})
-        for number, subject in enumerate(self._subjects):
-            frame = frames[id(subject.run)]
-            part = selection.apply(frame, internal=view.schema, columns=wanted)
-            part, shown = self._tell(subject, frame, part, selection, found)
-            if assertions is not None:
-                assertions.ask(subject, frame, part)
-            if "comparison" in self._asked:
-                from pull_logs.analyze.answers.checkpoints import steps_of
+    sections: HistorySections = field(default_factory=HistorySections)
+    comparison: EndingSections = field(default_factory=EndingSections)
+    assertions: AssertionSections = field(default_factory=AssertionSections)
+    notes: tuple[str, ...] = ()
 
-                until = steps_of(frame, subject)[-1]
-                endings[subject.label] = {
-                    name: ending(column, shown.steps, checkpoint_step=until)
-                    for name, column in shown.columns.items()
-                }
-            if last_use[id(subject.run)] == number:
-                frame.forget()
-        if "comparison" in self._asked:
-            checkpoints = any(subject.checkpoint is not None for subject in self._subjects)
-            found["comparison"] = compare_metrics(endings, checkpoints=checkpoints)
-        if assertions is None:
-            return [*selection.notes, *self._notes()]
-        found["assertions"] = assertions.verdicts()
-        return [*selection.notes, *assertions.notes, *self._notes()]
 
-    def _tell(
-        self, subject: Subject, frame: Frame, part: Slice, selection: Selection, found: dict[str, Any]
-    ) -> tuple[Slice, Slice]:
-        """Fill in the sections of one run; returns the rows looked at, and of these what a history shows."""
-        view, whole = self._view, part
-        shown = part if view.select is not None else self._without_objects(part, selection)
-        if view.picking or "history" in self._asked:
-            visible = visible_rows(shown, show_all=view.show_all)
-            rows = visible[view.picking.rows(part.steps[visible])]
-            if len(rows) < len(part.steps):
-                part, shown = (part.take(rows) if view.picking else part), shown.take(rows)
-            if "history" in self._asked:
-                counts = {"rows_matched": len(whole.steps), "hidden": len(whole.steps) - len(visible)}
-                found["history"][subject.label] = self._history(subject, frame, shown, counts)
-        if "schema" in self._asked:
-            found["schema"][subject.label] = _schema(part)
-        if "stats" in self._asked:
-            found["stats"][subject.label] = _stats(part, internal=view.select is not None)
-        return part, shown
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RunView:
+    """What a view says about the history of one run.
 
-    def _without_objects(self, part: Slice, selection: Selection) -> Slice:
-        """A slice without histograms, images and lists, unless they were computed."""
-        computed = {name for name, _ in selection.evals}
-        kept = {
-            name: column
-            for name, column in part.columns.items()
-            if column.type in _SCALARS or name in computed
-        }
-        self._left_out.update(dict.fromkeys(name for name in part.columns if name not in kept))
-        return replace(part, columns=kept)
+    Attributes:
+        history: The rows of the answer.
+        schema: The columns.
+        stats: The statistics.
+        endings: How each metric ended.
+        left_out: The columns that are not shown because they hold objects.
+    """
 
-    def _history(
-        self, subject: Subject, frame: Frame, part: Slice, counts: Mapping[str, int]
-    ) -> dict[str, Any]:
-        rows = self._sample(subject, frame, part)
-        if counts["hidden"]:
-            self._hidden.append(f"{subject.label} {counts['hidden']}")
-        sampling = "none"
-        if len(rows) < len(part.steps):
-            sampling = f"extremes {len(rows)}/{len(part.steps)}"
-            self._sampled.append(f"{subject.label} {len(rows)}/{len(part.steps)}")
-        cells = [_spelled(column.cells(rows)) for column in part.columns.values()]
-        return {
-            "columns": [STEP, *part.columns],
-            "rows": [list(row) for row in zip(part.steps[rows].tolist(), *cells, strict=True)],
-            "rows_total": part.rows_total,
-            "rows_matched": counts["rows_matched"],
-            "rows_picked": len(part.steps),
-            "rows_shown": len(rows),
-            "hidden": counts["hidden"],
-            "sampling": sampling,
-        }
+    history: HistoryResult | None
+    schema: list[ColumnResult] | None
+    stats: dict[str, StatisticsResult] | None
+    endings: dict[str, Ending] | None
+    left_out: tuple[str, ...]
 
-    def _sample(self, subject: Subject, frame: Frame, part: Slice) -> npt.NDArray[np.intp]:
-        """Which of the rows to show."""
-        view, length = self._view, len(part.steps)
-        room = length
-        if view.max_tokens:
-            # A row takes a digit, a separator for each further column and the end of its line.
-            fitting = view.max_tokens * BYTES_PER_TOKEN // (len(part.columns) + 2)
-            room = max(fitting // len(self._subjects), min(fitting, _ROWS_ANYWAY))
-        limit = view.max_rows or length
-        if length <= min(limit, room):
-            return np.arange(length, dtype=np.intp)
-        metrics = [column.numbers() for column in part.columns.values()]
-        pinned = _rows_at(part.steps, frame, subject)
-        rows = sample_rows(metrics, length=length, limit=limit, pinned=pinned)
-        return rows if len(rows) <= room else np.sort(rank_rows(metrics, length=length, pinned=pinned)[:room])
 
-    def _notes(self) -> Iterable[str]:
-        if self._sampled and "history" in self._asked:
-            yield (
-                "sampled (first, last, minimum, maximum and non-finite rows of every shown metric kept): "
-                f"{joined(self._sampled, most=_MOST_NAMED)}; --max-rows 0 --max-tokens 0 takes all"
-            )
-        if self._hidden:
-            yield (
-                "rows hidden because every shown metric is missing in them: "
-                f"{joined(self._hidden, most=_MOST_NAMED)}; --show-all shows them"
-            )
-        if self._left_out and "history" in self._asked:
-            yield (
-                f"columns left out because they hold objects or lists: {joined(self._left_out, most=_MOST_NAMED)}; "
-                "--select shows them"
-            )
+def answer_histories(subjects: Sequence[Subject], view: View, asked: AbstractSet[str]) -> HistoryAnswer:
+    """Answer what a view asks about histories.
+
+    Args:
+        subjects: The runs; two may be the same run.
+        view: The view.
+        asked: The names of the sections to answer.
+
+    Raises:
+        UsageError: An option's value is wrong.
+        ExpressionError: An expression does not parse, resolve or fit its columns.
+        MetricNotFoundError: `view.select` matches nothing in any run.
+        DamageError: A history is damaged.
+    """
+    runs = {id(subject.run): subject.run for subject in subjects}
+    frames = dict(zip(runs, open_frames(list(runs.values())), strict=True))
+    names = dict.fromkeys(name for frame in frames.values() for name in frame.names)
+    selection = Selection.settle(names, select=view.select, where=view.where, evals=view.evals)
+    computed = [name for name, _ in view.evals]
+    assertions = settle_assertions(view.asserts, subjects, names, computed=computed)
+    reader = _Reader(view, asked, selection, assertions, len(subjects))
+    last_use = {id(subject.run): index for index, subject in enumerate(subjects)}
+    views: dict[str, _RunView] = {}
+    for index, subject in enumerate(subjects):
+        frame = frames[id(subject.run)]
+        views[subject.label] = reader.read(subject, frame)
+        if last_use[id(subject.run)] == index:
+            frame.forget()
+    return HistoryAnswer(
+        sections=_sections(views, asked),
+        comparison=_comparison(views, subjects) if "comparison" in asked else {},
+        assertions={} if assertions is None else {"assertions": assertions.results()},
+        notes=(
+            *selection.notes,
+            *(assertions.notes if assertions is not None else ()),
+            *_notes(views),
+        ),
+    )
 
 
 def settle_assertions(
@@ -179,7 +122,7 @@ def settle_assertions(
     *,
     computed: Sequence[str] = (),
 ) -> Assertions | None:
-    """What must hold of these runs (see `assertions.Assertions.settle`); None where nothing was asserted."""
+    """Compile assertions about these runs (see `Assertions.settle`); None where there are none."""
     if not texts:
         return None
     from pull_logs.analyze.questions import Assertions
@@ -192,11 +135,154 @@ def settle_assertions(
     )
 
 
-def _rows_at(steps: Steps, frame: Frame, subject: Subject) -> list[int]:
-    """The rows at which checkpoints were taken, so that a sample keeps them."""
-    from pull_logs.analyze.answers.checkpoints import steps_of
+def _sections(views: Mapping[str, _RunView], asked: AbstractSet[str]) -> HistorySections:
+    found: HistorySections = {}
+    if "schema" in asked:
+        found["schema"] = {run: view.schema for run, view in views.items() if view.schema is not None}
+    if "stats" in asked:
+        found["stats"] = {run: view.stats for run, view in views.items() if view.stats is not None}
+    if "history" in asked:
+        found["history"] = {run: view.history for run, view in views.items() if view.history is not None}
+    return found
 
-    untils = [until for until in steps_of(frame, subject) if until is not None]
+
+def _comparison(views: Mapping[str, _RunView], subjects: Sequence[Subject]) -> EndingSections:
+    endings = {run: view.endings for run, view in views.items() if view.endings is not None}
+    checkpoints = any(subject.checkpoint is not None for subject in subjects)
+    return {"comparison": compare_metrics(endings, checkpoints=checkpoints)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """How each run is read.
+
+    Attributes:
+        view: The view.
+        asked: The names of the sections to answer.
+        selection: The columns and rows that the view selects.
+        assertions: What each run is checked against.
+        runs: How many runs share the token budget.
+    """
+
+    view: View
+    asked: AbstractSet[str]
+    selection: Selection
+    assertions: Assertions | None
+    runs: int
+
+    def read(self, subject: Subject, frame: Frame) -> _RunView:
+        """Read one run."""
+        view, asked = self.view, self.asked
+        columns = bool(view.picking or asked & {"schema", "stats", "history", "comparison"})
+        part = self.selection.apply(frame, internal=view.schema, columns=columns)
+        matched = len(part.steps)
+        shown = part if view.select is not None else self._scalars(part)
+        left_out = tuple(name for name in part.columns if name not in shown.columns)
+        history = None
+        if view.picking or "history" in asked:
+            visible = visible_rows(shown, show_all=view.show_all)
+            rows = visible[view.picking.rows(part.steps[visible])]
+            if len(rows) < matched:
+                part, shown = (part.take(rows) if view.picking else part), shown.take(rows)
+            if "history" in asked:
+                history = self._history(subject, frame, shown, matched=matched, hidden=matched - len(visible))
+        if self.assertions is not None:
+            self.assertions.ask(subject, frame, part)
+        return _RunView(
+            history=history,
+            schema=_schema(part) if "schema" in asked else None,
+            stats=_stats(part, internal=view.select is not None) if "stats" in asked else None,
+            endings=_endings(subject, frame, shown) if "comparison" in asked else None,
+            left_out=left_out,
+        )
+
+    def _scalars(self, part: Slice) -> Slice:
+        """Return a slice without histograms, images and lists, unless they were computed."""
+        computed = {name for name, _ in self.selection.evals}
+        kept = {
+            name: column
+            for name, column in part.columns.items()
+            if column.type in _SCALARS or name in computed
+        }
+        return replace(part, columns=kept)
+
+    def _history(
+        self, subject: Subject, frame: Frame, part: Slice, *, matched: int, hidden: int
+    ) -> HistoryResult:
+        rows = self._sample(subject, frame, part)
+        sampled = len(rows) < len(part.steps)
+        cells = [_spelled(column.cells(rows)) for column in part.columns.values()]
+        return {
+            "columns": [STEP, *part.columns],
+            "rows": [list(row) for row in zip(part.steps[rows].tolist(), *cells, strict=True)],
+            "rows_total": part.rows_total,
+            "rows_matched": matched,
+            "rows_picked": len(part.steps),
+            "rows_shown": len(rows),
+            "hidden": hidden,
+            "sampling": f"extremes {len(rows)}/{len(part.steps)}" if sampled else "none",
+        }
+
+    def _sample(self, subject: Subject, frame: Frame, part: Slice) -> npt.NDArray[np.intp]:
+        """Choose the rows to show."""
+        view, length = self.view, len(part.steps)
+        budget = length
+        if view.max_tokens:
+            # A row takes a digit, a separator for each further column and the end of its line.
+            fitting = view.max_tokens * BYTES_PER_TOKEN // (len(part.columns) + 2)
+            budget = max(fitting // self.runs, min(fitting, _LEAST_ROWS))
+        limit = view.max_rows or length
+        if length <= min(limit, budget):
+            return np.arange(length, dtype=np.intp)
+        metrics = [column.numbers() for column in part.columns.values()]
+        pinned = _checkpoint_rows(part.steps, frame, subject)
+        rows = sample_rows(metrics, length=length, limit=limit, pinned=pinned)
+        if len(rows) <= budget:
+            return rows
+        return np.sort(rank_rows(metrics, length=length, pinned=pinned)[:budget])
+
+
+def _notes(views: Mapping[str, _RunView]) -> Iterable[str]:
+    """Say which rows and columns of histories are not shown."""
+    histories = {run: view.history for run, view in views.items() if view.history is not None}
+    sampled = [
+        f"{run} {history['rows_shown']}/{history['rows_picked']}"
+        for run, history in histories.items()
+        if history["sampling"] != "none"
+    ]
+    if sampled:
+        yield (
+            "sampled (first, last, minimum, maximum and non-finite rows of every shown metric kept): "
+            f"{joined(sampled, most=_MOST_NAMED)}; --max-rows 0 --max-tokens 0 takes all"
+        )
+    hidden = [f"{run} {history['hidden']}" for run, history in histories.items() if history["hidden"]]
+    if hidden:
+        yield (
+            "rows hidden because every shown metric is missing in them: "
+            f"{joined(hidden, most=_MOST_NAMED)}; --show-all shows them"
+        )
+    left_out = dict.fromkeys(name for view in views.values() for name in view.left_out)
+    if left_out and histories:
+        yield (
+            f"columns left out because they hold objects or lists: {joined(left_out, most=_MOST_NAMED)}; "
+            "--select shows them"
+        )
+
+
+def _endings(subject: Subject, frame: Frame, shown: Slice) -> dict[str, Ending]:
+    from pull_logs.analyze.answers.checkpoints import checkpoint_steps
+
+    until = checkpoint_steps(frame, subject)[-1]
+    return {
+        name: ending(column, shown.steps, checkpoint_step=until) for name, column in shown.columns.items()
+    }
+
+
+def _checkpoint_rows(steps: Steps, frame: Frame, subject: Subject) -> list[int]:
+    """Return the rows at which checkpoints were saved, so that a sample keeps them."""
+    from pull_logs.analyze.answers.checkpoints import checkpoint_steps
+
+    untils = [until for until in checkpoint_steps(frame, subject) if until is not None]
     return sorted({int(np.searchsorted(steps, until, side="right")) - 1 for until in untils} - {-1})
 
 
@@ -205,7 +291,7 @@ def _spelled(cells: list[Any]) -> list[Any]:
 
 
 def visible_rows(part: Slice, *, show_all: bool) -> npt.NDArray[np.intp]:
-    """The rows in which some metric is present.
+    """Return the rows in which some metric is present.
 
     W&B writes `_runtime` and `_timestamp` into every row, so that columns that start with an underscore count
     only where no other is shown.
@@ -222,7 +308,7 @@ def visible_rows(part: Slice, *, show_all: bool) -> npt.NDArray[np.intp]:
     return np.flatnonzero(seen)
 
 
-def _schema(part: Slice) -> list[dict[str, Any]]:
+def _schema(part: Slice) -> list[ColumnResult]:
     steps = Column(numbers(part.steps), "number")
     return [
         describe_column(STEP, steps, part.steps),
@@ -230,7 +316,7 @@ def _schema(part: Slice) -> list[dict[str, Any]]:
     ]
 
 
-def _stats(part: Slice, *, internal: bool) -> dict[str, dict[str, Any]]:
+def _stats(part: Slice, *, internal: bool) -> dict[str, StatisticsResult]:
     metrics = {
         name: column
         for name, column in part.columns.items()

@@ -15,7 +15,7 @@ import numpy as np
 
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
-from pull_logs.analyze.frames import Column, Frame, flatten
+from pull_logs.analyze.frames import Column, Frame, flatten, open_frames
 from pull_logs.analyze.questions import Selection, Slice, Subject, is_internal
 from pull_logs.analyze.statistics import FLAGS, Finding, column_type, find_flags
 from pull_logs.rows.canonical import canon_number, canon_record, canonical_text, spell
@@ -96,7 +96,7 @@ def overview(
         MetricNotFoundError: `select` matches nothing.
         DamageError: A history is damaged.
     """
-    frames = [Frame(subject.run) for subject in subjects]
+    frames = open_frames([subject.run for subject in subjects])
     names = dict.fromkeys(name for frame in frames for name in frame.names)
     selection = Selection.settle(names, select=select, where=None, evals=())
     metrics = {
@@ -130,7 +130,7 @@ def overview(
             if not subject.run.complete
         ]
         + list(assertions.notes if assertions else ()),
-        **({"assertions": assertions.verdicts()} if assertions else {}),
+        **({"assertions": assertions.results()} if assertions else {}),
     }
 
 

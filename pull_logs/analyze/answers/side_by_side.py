@@ -1,7 +1,7 @@
 """Runs side by side: how their metrics ended, where their configs differ, how far their summaries are apart.
 
-Every table is keyed by run labels. A label that a run's entry lacks means that
-the run has no such key; None means that it has the key and the value is null.
+Every table is keyed by run labels. If the label of a run is not in an entry, the run has no such key; None means
+that it has the key and the value is null.
 Values are compared with their kinds: `1` is neither `"1"` nor `true`.
 """
 
@@ -14,16 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from pull_logs.analyze.frames import Column, Steps
+from pull_logs.analyze.frames import Column, Steps, flatten
+from pull_logs.analyze.questions import compile_pattern
+from pull_logs.analyze.results import ConfigDifference, EndingResult, RecordComparison, SummaryDifference
 from pull_logs.analyze.statistics import extremes
-from pull_logs.rows.canonical import canon_number, same, spell
+from pull_logs.rows.canonical import canon_number, canon_record, same, spell
+from pull_logs.runs import RunInfo
 
 _UNCOMPARED = ("_timestamp", "_wandb")
-"""Top-level summary keys whose difference says nothing about the runs."""
+"""Summary keys, by how they start, whose difference says nothing about the runs."""
 
 
 def label(index: int) -> str:
-    """The label of the run at a place, counted from 0: A, B, ... Z, AA, AB, ..."""
+    """Return the label of the run at an index: A, B, ... Z, AA, AB, ..."""
     letters = ""
     index += 1
     while index:
@@ -55,12 +58,12 @@ class Ending:
 
 
 def ending(column: Column, steps: Steps, *, checkpoint_step: int | None) -> Ending:
-    """How a metric ended in one run.
+    """Return how a metric ended in one run.
 
     Args:
         column: The metric.
         steps: The step of each of its rows, ascending.
-        checkpoint_step: The step that the run's checkpoint tells, if it does.
+        checkpoint_step: The step of the run's checkpoint, if it is known.
     """
     present = np.flatnonzero(column.vector.present)
     if not len(present):
@@ -80,36 +83,72 @@ def ending(column: Column, steps: Steps, *, checkpoint_step: int | None) -> Endi
     return Ending(**{name: spell(cell) for name, cell in cells.items()}, **stepped)
 
 
-def compare_metrics(
-    endings: Mapping[str, Mapping[str, Ending]], *, checkpoints: bool
-) -> list[dict[str, Any]]:
-    """The comparison: an entry per metric.
+def compare_metrics(endings: Mapping[str, Mapping[str, Ending]], *, checkpoints: bool) -> list[EndingResult]:
+    """Compare how metrics ended: an entry per metric.
 
     Args:
         endings: By run label, how each of its metrics ended; runs and metrics in the order to show.
-        checkpoints: Whether to tell the values at the checkpoints' steps.
+        checkpoints: Whether to give the values at the checkpoints' steps.
     """
-    names = list(dict.fromkeys(name for metrics in endings.values() for name in metrics))
-    fields = ["last", "min", "min_step", "max", "max_step"]
-    fields += ["at_checkpoint", "at_checkpoint_step"] if checkpoints else []
-    return [
-        {
-            "name": name,
-            **{
-                field: {
-                    run: value
-                    for run, metrics in endings.items()
-                    if name in metrics and (value := getattr(metrics[name], field)) is not None
-                }
-                for field in fields
-            },
+    names = dict.fromkeys(name for metrics in endings.values() for name in metrics)
+    return [_compare_endings(name, endings, checkpoints=checkpoints) for name in names]
+
+
+def _compare_endings(
+    name: str, endings: Mapping[str, Mapping[str, Ending]], *, checkpoints: bool
+) -> EndingResult:
+    def values(field: str) -> dict[str, Any]:
+        return {
+            run: value
+            for run, metrics in endings.items()
+            if name in metrics and (value := getattr(metrics[name], field)) is not None
         }
-        for name in names
-    ]
+
+    entry: EndingResult = {
+        "name": name,
+        "last": values("last"),
+        "min": values("min"),
+        "min_step": values("min_step"),
+        "max": values("max"),
+        "max_step": values("max_step"),
+    }
+    if checkpoints:
+        entry["at_checkpoint"] = values("at_checkpoint")
+        entry["at_checkpoint_step"] = values("at_checkpoint_step")
+    return entry
 
 
-def compare_configs(configs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The keys whose values are not the same in all runs, in the order of their names.
+def compare_records(infos: Mapping[str, RunInfo], *, select: str | None) -> RecordComparison:
+    """Compare the configs of runs, and their summaries.
+
+    Args:
+        infos: By run label, the configs and summaries, the first run first.
+        select: A regular expression that is searched for in the keys of the summaries.
+    """
+    configs, summaries = flat_configs(infos), flat_summaries(infos)
+    differing = compare_configs(configs)
+    pattern = compile_pattern(select or "")
+    return {
+        "config_diff": differing,
+        "config_same": len({key for config in configs.values() for key in config}) - len(differing),
+        "summary_comparison": [
+            entry for entry in compare_summaries(summaries) if pattern.search(entry["key"])
+        ],
+    }
+
+
+def flat_configs(infos: Mapping[str, RunInfo]) -> dict[str, dict[str, Any]]:
+    """Return the config of each run, canonical and with flat keys."""
+    return {run: flatten(canon_record(info.config)) for run, info in infos.items()}
+
+
+def flat_summaries(infos: Mapping[str, RunInfo]) -> dict[str, dict[str, Any]]:
+    """Return the summary of each run, canonical and with flat keys; histograms and the like stay complete."""
+    return {run: flatten(canon_record(info.summary), keep_typed=True) for run, info in infos.items()}
+
+
+def compare_configs(configs: Mapping[str, Mapping[str, Any]]) -> list[ConfigDifference]:
+    """Return the keys whose values are not the same in all runs, in the order of their names.
 
     Args:
         configs: Flat canonical configs by run label.
@@ -127,13 +166,13 @@ def _same_everywhere(key: str, configs: Sequence[Mapping[str, Any]]) -> bool:
     )
 
 
-def compare_summaries(summaries: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The keys that hold a number in some run, with each other run's difference to the first run.
+def compare_summaries(summaries: Mapping[str, Mapping[str, Any]]) -> list[SummaryDifference]:
+    """Return the keys that hold a number in some run, with each other run's difference to the first run.
 
     Args:
         summaries: Flat canonical summaries by run label, the first run first.
     """
-    entries = []
+    entries: list[SummaryDifference] = []
     for key in _all_keys(summaries.values()):
         values = {run: summary[key] for run, summary in summaries.items() if key in summary}
         if key.startswith(_UNCOMPARED) or not any(map(_is_number, values.values())):

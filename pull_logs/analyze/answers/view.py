@@ -1,74 +1,95 @@
-"""The answer to a question about runs: the JSON object of design section 4, made from subjects and a view.
+"""The answer to a view of runs: one JSON object, made from subjects and a view.
 
-Frames are read run after run and let go of again, so that a thousand runs need
-the memory of one. Nothing is printed or escaped here; every number keeps all
-its digits. The command line fits an answer into its token budget.
+Nothing is printed or escaped here, and every number keeps all its digits. The command line fits an answer into its
+token budget.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from urllib.parse import quote
 
 from pull_logs._version import FORMAT
-from pull_logs.analyze.answers.histories import Histories
-from pull_logs.analyze.answers.side_by_side import compare_configs, compare_summaries
-from pull_logs.analyze.frames import flatten
-from pull_logs.analyze.questions import Subject, View, compile_pattern
-from pull_logs.rows.canonical import canon_record, spell
-from pull_logs.runs import RunPath
+from pull_logs.analyze.answers.histories import HistoryAnswer, answer_histories
+from pull_logs.analyze.answers.side_by_side import compare_records, flat_configs, flat_summaries
+from pull_logs.analyze.questions import Subject, View
+from pull_logs.analyze.results import (
+    CheckpointSections,
+    RecordComparison,
+    RecordSections,
+    RunResult,
+    ShowResult,
+)
+from pull_logs.rows.canonical import spell
+from pull_logs.runs import RunInfo, RunPath
 
-SECTIONS = (
-    "runs", "config", "summary", "schema", "stats", "history", "checkpoints", "comparison", "config_diff",
-    "config_same", "summary_comparison", "assertions",
-)  # fmt: skip
-"""The members of an answer between its format and its notes, in their order."""
+_ABOUT_HISTORIES = frozenset({"schema", "stats", "history", "comparison", "assertions"})
+_ABOUT_RECORDS = frozenset({"config", "summary", "config_diff"})
 
 
-def answer(subjects: Sequence[Subject], view: View) -> dict[str, Any]:
+def answer(subjects: Sequence[Subject], view: View) -> ShowResult:
     """Answer a view of runs.
 
     Returns:
-        The object of design section 4, ready for strict JSON: only the sections asked for, in their order,
-        missing cells as None and non-finite numbers as strings. Besides what the design lists it has
-        `comparison` (see `compare.compare_metrics`), `config_same` (how many config keys are the same in all
-        runs), `checkpoints` where a run has several (see `checkpoints.compare_checkpoints`), `assertions` (see
-        `assertions.Assertions`), and in `runs` the `checkpoint_step` and, for an incomplete run, the `reason`.
+        The object that `data/schemas/show.json` describes (docs/output.md, "JSON"), with only the sections that
+        were asked for, in their order.
 
     Raises:
-        UsageError: A flag's value is wrong.
+        UsageError: An option's value is wrong.
         ExpressionError: An expression does not parse, resolve or fit its columns.
         MetricNotFoundError: `view.select` matches nothing in any run.
         DamageError: A history is damaged.
     """
     view.check()
     asked = view.sections(runs=len(subjects))
-    if not (view.schema or view.stats) and any(subject.checkpoints[1:] for subject in subjects):
-        asked |= {"checkpoints"}
-    found: dict[str, Any] = {name: {} for name in asked}
-    notes = [f"{s.label} is incomplete: {s.run.coverage.reason}" for s in subjects if not s.run.complete]
-    if asked & {"schema", "stats", "history", "comparison", "assertions"}:
-        notes += Histories(subjects, view, asked).answer(found)
-    if "checkpoints" in asked:
+    histories = answer_histories(subjects, view, asked) if asked & _ABOUT_HISTORIES else HistoryAnswer()
+    notes = [*incomplete_notes(subjects), *histories.notes]
+    checkpoints = CheckpointSections()
+    if _shows_checkpoints(subjects, view):
         from pull_logs.analyze.answers.checkpoints import compare_checkpoints
 
-        found["checkpoints"], _, more = compare_checkpoints(
-            subjects, select=view.select, where=view.where, evals=view.evals
-        )
-        notes += more
-    found["runs"] = [describe_run(subject, found.get("history")) for subject in subjects]
-    _answer_records(subjects, view, found)
-    sections = {name: found[name] for name in SECTIONS if name in asked}
-    return {"format": FORMAT, "command": "show", **sections, "notes": notes}
+        compared = compare_checkpoints(subjects, select=view.select, where=view.where, evals=view.evals)
+        checkpoints["checkpoints"] = compared.checkpoints
+        notes += compared.notes
+    shown = histories.sections.get("history", {})
+    infos = {s.label: s.run.info for s in subjects} if asked & _ABOUT_RECORDS else {}
+    differences = RecordComparison()
+    if "config_diff" in asked:
+        differences = compare_records(infos, select=view.select)
+    return {
+        "format": FORMAT,
+        "command": "show",
+        "runs": [
+            describe_run(s, rows_shown=shown[s.label]["rows_shown"] if s.label in shown else None)
+            for s in subjects
+        ],
+        **_records(infos, asked),
+        **histories.sections,
+        **checkpoints,
+        **histories.comparison,
+        **differences,
+        **histories.assertions,
+        "notes": notes,
+    }
 
 
-def describe_run(subject: Subject, histories: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A run as the legend tells it, with the rows that its history shows, if one does.
+def _shows_checkpoints(subjects: Sequence[Subject], view: View) -> bool:
+    """Whether checkpoints are compared: where a run has several, beside any view of rows."""
+    return not (view.schema or view.stats) and any(subject.checkpoints[1:] for subject in subjects)
+
+
+def incomplete_notes(subjects: Sequence[Subject]) -> list[str]:
+    """Return a note for each run whose history is incomplete."""
+    return [f"{s.label} is incomplete: {s.run.coverage.reason}" for s in subjects if not s.run.complete]
+
+
+def describe_run(subject: Subject, *, rows_shown: int | None = None) -> RunResult:
+    """Return a run as the legend of an answer has it.
 
     Args:
         subject: The run.
-        histories: The histories of an answer, if it has any.
+        rows_shown: How many rows its history shows; None where the answer has no history.
     """
     run = subject.run
     return {
@@ -80,7 +101,7 @@ def describe_run(subject: Subject, histories: Mapping[str, Any] | None) -> dict[
         "checkpoint": subject.checkpoint,
         "checkpoint_step": subject.checkpoint_step,
         "rows_total": run.rows,
-        "rows_shown": None if histories is None else histories[subject.label]["rows_shown"],
+        "rows_shown": rows_shown,
         "last_step": run.last_step,
         "complete": run.complete,
         "reason": None if run.complete else run.coverage.reason,
@@ -89,30 +110,17 @@ def describe_run(subject: Subject, histories: Mapping[str, Any] | None) -> dict[
 
 
 def _url(path: RunPath, api_host: str | None) -> str | None:
-    """The page of a run, or None for one that never was on a server."""
+    """Return the page of a run; None for a run that never was on a server."""
     if api_host is None:
         return None
     host = "wandb.ai" if api_host == "api.wandb.ai" else api_host
     return f"https://{host}/{quote(path.entity)}/{quote(path.project)}/runs/{quote(path.run_id)}"
 
 
-def _answer_records(subjects: Sequence[Subject], view: View, found: dict[str, Any]) -> None:
-    """Fill in the sections that are about configs and summaries."""
-    if not found.keys() & {"config", "summary", "config_diff", "summary_comparison"}:
-        return
-    configs = {s.label: flatten(canon_record(s.run.info.config)) for s in subjects}
-    summaries = {s.label: flatten(canon_record(s.run.info.summary), keep_typed=True) for s in subjects}
-    if "config" in found:
-        found["config"] = {run: spell(config) for run, config in configs.items()}
-    if "summary" in found:
-        found["summary"] = {run: spell(summary) for run, summary in summaries.items()}
-    if "config_diff" in found:
-        found["config_diff"] = compare_configs(configs)
-        found["config_same"] = len({key for config in configs.values() for key in config}) - len(
-            found["config_diff"]
-        )
-    if "summary_comparison" in found:
-        pattern = compile_pattern(view.select or "")
-        found["summary_comparison"] = [
-            entry for entry in compare_summaries(summaries) if pattern.search(entry["key"])
-        ]
+def _records(infos: dict[str, RunInfo], asked: AbstractSet[str]) -> RecordSections:
+    found: RecordSections = {}
+    if "config" in asked:
+        found["config"] = {run: spell(config) for run, config in flat_configs(infos).items()}
+    if "summary" in asked:
+        found["summary"] = {run: spell(summary) for run, summary in flat_summaries(infos).items()}
+    return found

@@ -5,6 +5,7 @@ from .flatten import split_path as split_path
 from .flatten import unflatten as unflatten
 from .frame import Frame as Frame
 from .frame import RunLike as RunLike
+from .frame import open_frames as open_frames
 from .from_arrow import Steps as Steps
 from .vector import Array as Array
 from .vector import Floats as Floats

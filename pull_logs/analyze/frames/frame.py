@@ -88,12 +88,11 @@ class Frame:
         self.length = run.rows
         self._steps: Steps | None = None
         self._cache: dict[str, Column] = {}
-        self._residual: Residual | None = None
-        keys = run.schema().names
-        residual = Residual()
+        keys, residual = run.schema().names, Residual()
         if RESIDUAL in keys:
             table = run.table([STEP, RESIDUAL])
-            self._steps, self._residual = read_steps(table), (residual := Residual.read(table))
+            self._steps, residual = read_steps(table), Residual.read(table)
+        self._residual: Residual | None = residual
         self._nested = {join_path(path): path for path in residual.by_path}
         self._literal = frozenset(residual.by_key)
         keys = self._own_keys(keys)

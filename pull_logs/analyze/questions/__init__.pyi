@@ -1,7 +1,7 @@
 from .alignment import DEFINED as DEFINED
 from .alignment import Alignment as Alignment
 from .alignment import Interpolation as Interpolation
-from .alignment import Place as Place
+from .alignment import Position as Position
 from .alignment import Reading as Reading
 from .assertions import Assertions as Assertions
 from .grouping import CONFIG as CONFIG

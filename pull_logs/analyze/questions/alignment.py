@@ -1,15 +1,14 @@
-"""Where along its history a run's metrics are read, so that runs can be compared.
+"""The position in a history at which a run's metrics are read, so that runs can be compared.
 
     last         the last number of each metric
     best         the last number at or before the step at which one metric was best
-    checkpoint   the last number at or before the step that the run's checkpoint tells
-    STEP         the number at that place of the x axis
+    checkpoint   the last number at or before the step of the run's checkpoint
+    STEP         the number at that position of the x axis
 
 The x axis is `_step`, any metric, or the one that each metric was defined over
-(`run.define_metric(..., step_metric=...)`). At a place where a metric was not
-logged, its value is interpolated between the neighbours, linearly or by taking
-the previous one, and the answer tells how many were; beyond its first and last
-row there is none. Rows that share a place count as the last of them.
+(`run.define_metric(..., step_metric=...)`). Where a metric was not logged at a position, its value is
+interpolated between its neighbours, linearly or by taking the previous one, and the answer says how many values
+are. Nothing is extrapolated. Of rows at the same position, the last one counts.
 """
 
 from __future__ import annotations
@@ -22,34 +21,34 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from pull_logs.analyze.frames import Column, Frame, Mask, Steps
-from pull_logs.analyze.statistics import Direction, extremes
+from pull_logs.analyze.statistics import Goal, extremes
 from pull_logs.errors import UsageError
 from pull_logs.rows.canonical import STEP, canon_number
 
 Interpolation: TypeAlias = Literal["linear", "previous"]
 
 DEFINED = "defined"
-"""The x axis that stands for the one that each metric was defined over."""
+"""The name of the x axis that is another one for each metric: the one it was defined over."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where to read: `--at`.
+class Position:
+    """The position at which metrics are read: `--at`.
 
     Attributes:
         word: `last`, `best`, `checkpoint`, or `step` for a number.
-        where: The place on the x axis, for `step`.
+        where: The position on the x axis, for `step`.
     """
 
     word: Literal["last", "best", "checkpoint", "step"] = "last"
     where: float = 0.0
 
     @classmethod
-    def parse(cls, text: str) -> Place:
-        """What `--at` was given.
+    def parse(cls, text: str) -> Position:
+        """Read the value of `--at`.
 
         Raises:
-            UsageError: It is none of the words and no finite number.
+            UsageError: It is neither one of the words nor a finite number.
         """
         if text in ("last", "best", "checkpoint"):
             return cls(text)  # type: ignore[arg-type]  # mypy does not narrow a str by `in`
@@ -59,23 +58,25 @@ class Place:
             where = math.nan
         if not math.isfinite(where):
             raise UsageError(
-                f"--at {text!r} is no place to compare at", hint="give a step, or last, best or checkpoint"
+                f"--at {text!r} is not a valid position", hint="give a step, or last, best or checkpoint"
             )
         return cls("step", where)
 
-    def told(self) -> str | int | float:
-        """The place for an answer."""
-        return canon_number(self.where) if self.word == "step" else self.word
+    @property
+    def value(self) -> str | int | float:
+        """The word, or the number, as an answer has it."""
+        number: int | float = canon_number(self.where)
+        return number if self.word == "step" else self.word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A metric of one run at the place that was asked for, and over its whole history.
+    """A metric of one run at the position, and over its complete history.
 
     Attributes:
         value: The number there, exact; None if there is none.
-        x: Where on the x axis the value was logged, or was interpolated for.
-        interpolated: Whether it was.
+        x: The position on the x axis at which the value was logged or interpolated.
+        interpolated: Whether the value is interpolated.
         min: The least finite number of the history.
         min_step: The first step that has it.
         max: The greatest finite number.
@@ -106,24 +107,22 @@ class Alignment:
     """How all metrics of all runs are read.
 
     Attributes:
-        place: Where.
+        position: The position to read at.
         axis: The x axis: `_step`, a metric, or `DEFINED`.
-        interpolation: What to do between two rows.
-        best: For `best`, the metric and which end of it is good.
-        whole: Whether to tell the least and the greatest number of the whole history too.
+        interpolation: How to find a value between two rows.
+        best: The metric whose best value is the position, for `best`.
     """
 
-    place: Place = Place()
+    position: Position = Position()
     axis: str = STEP
     interpolation: Interpolation = "linear"
-    best: tuple[str, Direction] | None = None
-    whole: bool = True
+    best: Goal | None = None
 
     def extra_columns(self, axes: Mapping[str, str]) -> list[str]:
-        """The columns that reading takes besides the metrics."""
+        """Return the columns that are read besides the metrics."""
         names = {*axes.values()} if self.axis == DEFINED else {self.axis}
-        if self.place.word == "best" and self.best is not None:
-            names.add(self.best[0])
+        if self.position.word == "best" and self.best is not None:
+            names.add(self.best.metric)
         return sorted(names - {STEP})
 
     def read(
@@ -134,62 +133,56 @@ class Alignment:
         axes: Mapping[str, str],
         checkpoint_step: int | None,
     ) -> dict[str, Reading]:
-        """Read metrics of a run; those in which no cell is a number are left out.
+        """Read metrics of a run; those without any number are left out.
 
         Args:
             frame: Its history, with these columns loaded.
             names: The metrics.
             axes: The step metrics that the run defined (see `RunDefinitions.step_metrics`).
-            checkpoint_step: The step that the run's checkpoint tells, if it does.
+            checkpoint_step: The step of the run's checkpoint, if it is known.
         """
-        until = self._last_row(frame, checkpoint_step)
+        end = self._end(frame, checkpoint_step)
         found = {}
         for name in names:
             column = frame.column(name)
             numeric = column.numbers()[1]
             if numeric.any():
-                x = self._axis_of(frame, axes.get(name) if self.axis == DEFINED else self.axis)
-                found[name] = self._read(column, numeric[:until], x, steps=frame.steps)
+                axis = axes.get(name, STEP) if self.axis == DEFINED else self.axis
+                x = frame.column(axis) if axis in frame else None
+                found[name] = self._read(column, numeric[:end], x, steps=frame.steps)
         return found
 
-    def _last_row(self, frame: Frame, checkpoint_step: int | None) -> int:
-        """The row before which to read, for `best` and `checkpoint`; of the others, the end."""
-        if self.place.word == "checkpoint":
-            return (
-                0
-                if checkpoint_step is None
-                else int(np.searchsorted(frame.steps, checkpoint_step, side="right"))
-            )
-        if self.place.word == "best" and self.best is not None:
-            name, direction = self.best
-            rows = extremes(frame.column(name)) if name in frame else (None, None)
-            row = rows[direction == "max"]
+    def _end(self, frame: Frame, checkpoint_step: int | None) -> int:
+        """Return the row before which to read; at other positions than `best` and `checkpoint`, the end."""
+        if self.position.word == "checkpoint":
+            if checkpoint_step is None:
+                return 0
+            return int(np.searchsorted(frame.steps, checkpoint_step, side="right"))
+        if self.position.word == "best" and self.best is not None:
+            name = self.best.metric
+            low, high = extremes(frame.column(name)) if name in frame else (None, None)
+            row = low if self.best.direction == "min" else high
             return 0 if row is None else row + 1
         return frame.length
 
-    @staticmethod
-    def _axis_of(frame: Frame, name: str | None) -> Column | None:
-        """The x axis of a metric: a column; None where the run does not have it."""
-        name = name or STEP
-        return frame.column(name) if name in frame else None
-
     def _read(self, column: Column, numeric: Mask, x: Column | None, *, steps: Steps) -> Reading:
-        whole = _whole(column, steps) if self.whole else {}
-        if self.place.word == "step":
-            return Reading(**self._at_place(column, x), **whole)
+        complete = _extreme_values(column, steps)
+        if self.position.word == "step":
+            return Reading(**self._at_step(column, x), **complete)
         if not numeric.any():
-            return Reading(**whole)
+            return Reading(**complete)
         row = len(numeric) - 1 - int(numeric[::-1].argmax())
-        return Reading(value=column.cell(row), x=None if x is None else x.cell(row), **whole)
+        return Reading(value=column.cell(row), x=None if x is None else x.cell(row), **complete)
 
-    def _at_place(self, column: Column, x: Column | None) -> dict[str, Any]:
+    def _at_step(self, column: Column, x: Column | None) -> dict[str, Any]:
+        """Return the value at the position on the x axis, as arguments of `Reading`."""
         if x is None:
             return {}
-        where = self.place.where
+        where = self.position.where
         values, numeric = column.numbers()
-        places, there = x.numbers()
-        rows = np.flatnonzero(numeric & there & np.isfinite(places))
-        along = places[rows]
+        positions, known = x.numbers()
+        rows = np.flatnonzero(numeric & known & np.isfinite(positions))
+        along = positions[rows]
         if (along[1:] < along[:-1]).any():
             # A run that was resumed may go back on its axis: what it logged later counts.
             order = np.argsort(along, kind="stable")
@@ -198,21 +191,22 @@ class Alignment:
         if not after:
             return {}
         before = int(rows[after - 1])
-        if places[before] == where:
+        if positions[before] == where:
             return {"value": column.cell(before), "x": canon_number(where)}
         if after == len(rows):
             return {}
         if self.interpolation == "previous":
             value = column.cell(before)
         else:
-            low, high = places[before], places[rows[after]]
+            low, high = positions[before], positions[rows[after]]
             share = (where - low) / (high - low)
             with np.errstate(all="ignore"):
                 value = canon_number(float(values[before] * (1 - share) + values[rows[after]] * share))
         return {"value": value, "x": canon_number(where), "interpolated": True}
 
 
-def _whole(column: Column, steps: Steps) -> dict[str, Any]:
+def _extreme_values(column: Column, steps: Steps) -> dict[str, Any]:
+    """Return the extremes of a history and their steps, as arguments of `Reading`."""
     low, high = extremes(column)
     if low is None or high is None:
         return {}

@@ -31,6 +31,7 @@ from pull_logs.analyze.frames import Column, Frame, Vector, from_cells
 from pull_logs.analyze.questions.request import Subject
 from pull_logs.analyze.questions.run_filter import run_cells
 from pull_logs.analyze.questions.selection import Slice
+from pull_logs.analyze.results import AssertionResult
 from pull_logs.errors import ExpressionError, UnknownNameError
 from pull_logs.rows.canonical import STEP, canon_number, spell
 from pull_logs.runs import RunInfo
@@ -185,12 +186,8 @@ class Assertions:
         for assertion in self._assertions:
             assertion.ask(subject, frame, part)
 
-    def verdicts(self) -> list[dict[str, Any]]:
-        """An entry per assertion: `assert`, its text; `holds`; and `broken`, the runs that broke it.
-
-        Each of these has the run's label and path, a `message`, and where one row or value broke it, its
-        `step` and `values`.
-        """
+    def results(self) -> list[AssertionResult]:
+        """Return an entry per assertion, with the runs that broke it."""
         return [
             {
                 "assert": item.text,
@@ -198,7 +195,7 @@ class Assertions:
                 "broken": [
                     {
                         "run": broken.subject.label,
-                        "path": str(broken.subject.run.info.path),
+                        "path": str(broken.subject.run.path),
                         "message": broken.message,
                         "step": broken.step,
                         "values": dict(broken.values),

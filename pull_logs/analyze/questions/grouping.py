@@ -135,8 +135,8 @@ class Grouping:
         found = [identity_in(values, name) for name in self.seeds]
         return None if all(item is _ABSENT for item in found) else tuple(found)
 
-    def told(self, values: Values) -> dict[str, Any]:
-        """The values that make the group of a run, for strict JSON; a key that it lacks is left out."""
+    def common_values(self, values: Values) -> dict[str, Any]:
+        """Return the values that the runs of a run's group have in common; a key that it lacks is left out."""
         return {name: spell(values[name]) for name in self.by if name in values}
 
     def confounders(self, runs: Sequence[Values], groups: Sequence[Sequence[int]]) -> list[str]:

@@ -2,7 +2,6 @@ from .health import FLAGS as FLAGS
 from .health import Finding as Finding
 from .health import find_flags as find_flags
 from .intervals import IntervalKind as IntervalKind
-from .intervals import SampleStatistics as SampleStatistics
 from .intervals import describe_sample as describe_sample
 from .metric_definitions import DEFINED_OPTION as DEFINED_OPTION
 from .metric_definitions import GLOB_FIELD as GLOB_FIELD
@@ -15,11 +14,11 @@ from .metric_definitions import SUMMARY_FIELD as SUMMARY_FIELD
 from .metric_definitions import RunDefinitions as RunDefinitions
 from .metric_names import HELD_OUT_WORDS as HELD_OUT_WORDS
 from .metric_names import TRAINING_WORDS as TRAINING_WORDS
-from .metric_names import Direction as Direction
 from .metric_names import deciding_metric as deciding_metric
 from .metric_names import is_held_out as is_held_out
 from .metric_names import outcome_end as outcome_end
 from .ranking import Criterion as Criterion
+from .ranking import Goal as Goal
 from .ranking import ranked as ranked
 from .sampling import rank_rows as rank_rows
 from .sampling import sample_rows as sample_rows

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pull_logs.analyze.frames import Column, Floats, Steps
+from pull_logs.analyze.results import ColumnResult
 from pull_logs.rows.canonical import canon_number, spell
 
 
-def describe_column(name: str, column: Column, steps: Steps) -> dict[str, Any]:
+def describe_column(name: str, column: Column, steps: Steps) -> ColumnResult:
     """One entry of the schema, as design section 4 spells it, and where and how often the column was logged.
 
     Args:

@@ -121,13 +121,13 @@ def compare(ctx: click.Context, /, **options: Any) -> None:
 
 def _question(options: dict[str, Any]) -> Any:
     from pull_logs.analyze.answers import Comparison
-    from pull_logs.analyze.questions import Place
+    from pull_logs.analyze.questions import Position
     from pull_logs.analyze.statistics import Criterion
 
     best, sort = (options.pop(name) for name in ("best", "sort"))
     return Comparison(
         best=None if best is None else Criterion.parse(best),
         sort=None if sort is None else Criterion.parse(sort),
-        at=Place.parse(options.pop("at")),
+        at=Position.parse(options.pop("at")),
         **options,
     )

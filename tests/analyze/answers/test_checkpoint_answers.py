@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pull_logs.analyze import Checkpoint, Subject, View, answer, compare_checkpoints
-from pull_logs.analyze.answers.checkpoints import MAX_METRICS, place_of
+from pull_logs.analyze.answers.checkpoints import MAX_METRICS, position_of
 from pull_logs.analyze.answers.comparison import Comparison, compare_runs
 from pull_logs.analyze.frames.frame import Frame
-from pull_logs.analyze.statistics.ranking import Criterion
+from pull_logs.analyze.statistics.ranking import Criterion, Goal
 from pull_logs.errors import MetricNotFoundError
 
 
@@ -69,11 +69,11 @@ def test_a_value_is_the_last_one_at_or_before_the_checkpoint(
     axis = "trainer/global_step" if any("trainer/global_step" in row for row in rows) else "_step"
     asked = subject(rows, *(at(limit) for limit in limits))
     has_loss = any("loss" in row for row in rows)
-    entries, _, _ = compare_checkpoints([asked], select="loss" if has_loss else None)
+    entries = compare_checkpoints([asked], select="loss" if has_loss else None).checkpoints
     assert [entry["step"] for entry in entries] == sorted(limits)
     for entry in entries:
         assert entry["axis"] == axis
-        value, step = naive(rows, "loss", axis, entry["step"])
+        value, step = naive(rows, "loss", axis, entry["step"] or 0)
         assert (entry["at"].get("loss"), entry["at_step"].get("loss")) == (value, step)
 
 
@@ -94,15 +94,15 @@ def test_the_axis_is_the_one_that_the_step_was_logged_on(
     column: str, checkpoint: Checkpoint, axis: str
 ) -> None:
     frame = Frame(FakeRun([{"_step": step, column: step * 10, "loss": step} for step in range(5)]))
-    place = place_of(frame, checkpoint)
-    assert place is not None
-    assert (place.axis, place.until) == (axis, 2)
+    position = position_of(frame, checkpoint)
+    assert position is not None
+    assert (position.axis, position.until) == (axis, 2)
 
 
 def test_a_checkpoint_that_tells_nothing_the_run_logged_has_final_values_alone() -> None:
     asked = subject([{"_step": 0, "loss": 2}, {"_step": 1, "loss": 1}], Checkpoint(file="x.pt", epoch=3))
-    entries, best, notes = compare_checkpoints([asked], best=("loss", "min"))
-    assert entries == [
+    found = compare_checkpoints([asked], best=Goal("loss", "min"))
+    assert found.checkpoints == [
         {
             "file": "x.pt",
             "run": "A",
@@ -116,10 +116,10 @@ def test_a_checkpoint_that_tells_nothing_the_run_logged_has_final_values_alone()
             "final": {"loss": 1},
         }
     ]
-    assert best is None
-    assert notes == [
-        "1 checkpoints tell no step and no epoch that their run logged, so only final values stand there: 'x.pt'"
-    ]
+    assert found.best is None
+    assert found.notes == (
+        "1 checkpoints have no step and no epoch that their run logged, so they show final values only: 'x.pt'",
+    )
 
 
 def test_a_history_is_read_once_whatever_the_number_of_its_checkpoints() -> None:
@@ -127,7 +127,7 @@ def test_a_history_is_read_once_whatever_the_number_of_its_checkpoints() -> None
     one, many = subject(rows, at(3)), subject(rows, *(at(step) for step in range(300)))
     counts = []
     for asked in (one, many):
-        entries, _, _ = compare_checkpoints([asked])
+        entries = compare_checkpoints([asked]).checkpoints
         assert len(entries) == len(asked.checkpoints)
         assert isinstance(asked.run, FakeRun)
         counts.append(asked.run.reads)
@@ -139,7 +139,7 @@ def test_the_best_checkpoint_is_the_first_with_the_best_finite_value() -> None:
     rows = [{"_step": step, "loss": value} for step, value in enumerate([3, math.nan, 1, 1, -math.inf])]
     asked = subject(rows, *(at(step) for step in range(5)))
     for direction, step, value in (("min", 2, 1), ("max", 0, 3)):
-        _, best, _ = compare_checkpoints([asked], best=("loss", "max" if direction == "max" else "min"))
+        best = compare_checkpoints([asked], best=Goal("loss", "max" if direction == "max" else "min")).best
         assert best == {
             "file": f"s{step}.pt",
             "run": "A",
@@ -150,32 +150,28 @@ def test_the_best_checkpoint_is_the_first_with_the_best_finite_value() -> None:
             "at_step": step,
         }
     with pytest.raises(MetricNotFoundError):
-        compare_checkpoints([asked], best=("acc", "max"))
+        compare_checkpoints([asked], best=Goal("acc", "max"))
 
 
 def test_held_out_metrics_are_shown_where_nobody_chose() -> None:
     names = ["train/loss", "val/loss", "eval_acc", "evaluate", "model.test.f1", "_runtime"]
     asked = subject([{"_step": 0, **dict.fromkeys(names, 1.0)}], at(0))
-    entries, _, notes = compare_checkpoints([asked])
-    assert list(entries[0]["at"]) == ["model.test.f1", "val/loss"] or set(entries[0]["at"]) == {
-        "val/loss",
-        "model.test.f1",
-        "eval_acc",
-    }
-    assert notes[0].startswith("[CHECKPOINTS] leaves ")
+    found = compare_checkpoints([asked])
+    assert set(found.checkpoints[0]["at"]) == {"val/loss", "model.test.f1", "eval_acc"}
+    assert found.notes[0].startswith("[CHECKPOINTS] leaves ")
     many = subject([{"_step": 0, **{f"val/{n}": n for n in range(50)}}], at(0))
-    assert len(compare_checkpoints([many])[0][0]["at"]) == MAX_METRICS
-    chosen = compare_checkpoints([asked], select="train", best=("val/loss", "min"))[0]
+    assert len(compare_checkpoints([many]).checkpoints[0]["at"]) == MAX_METRICS
+    chosen = compare_checkpoints([asked], select="train", best=Goal("val/loss", "min")).checkpoints
     assert set(chosen[0]["at"]) == {"train/loss", "val/loss"}
 
 
 def test_names_alone_and_other_axes_are_told() -> None:
     rows = [{"_step": step, "trainer/global_step": 10 * step, "loss": 1} for step in range(5)]
-    _, _, notes = compare_checkpoints([subject(rows, at(20, key="name"), at(30, key="global_step"))])
-    assert notes == [
+    found = compare_checkpoints([subject(rows, at(20, key="name"), at(30, key="global_step"))])
+    assert found.notes == (
         "the step or epoch of 1 checkpoints is known from the names of files and folders alone",
-        "steps and epochs of checkpoints are looked for on 'trainer/global_step', not on _step",
-    ]
+        "steps and epochs of checkpoints are looked up on 'trainer/global_step', not on _step",
+    )
 
 
 def test_the_bare_view_shows_a_run_once_and_its_checkpoints_in_a_section() -> None:
@@ -195,10 +191,10 @@ def test_the_rows_of_all_checkpoints_stay_in_a_sampled_history() -> None:
 
 
 def test_compare_reads_runs_at_the_axis_of_their_checkpoint() -> None:
-    from pull_logs.analyze.questions.alignment import Place
+    from pull_logs.analyze.questions.alignment import Position
 
     rows = [{"_step": step, "trainer/global_step": 10 * step, "loss": -step} for step in range(5)]
-    question = Comparison(at=Place("checkpoint"), best=Criterion("loss", "min"))
+    question = Comparison(at=Position("checkpoint"), best=Criterion("loss", "min"))
     told = compare_runs([subject(rows, at(20), at(30))], question)
     assert told["comparison"][0]["value"] == {"A": -3}
     assert told["best_checkpoint"]["file"] == "s30.pt"

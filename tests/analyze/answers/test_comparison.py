@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pull_logs.analyze.answers.comparison import Comparison, compare_runs
-from pull_logs.analyze.questions.alignment import Place
+from pull_logs.analyze.questions.alignment import Position
 from pull_logs.analyze.statistics.ranking import Criterion
 from pull_logs.analyze.statistics.significance import holm
 from pull_logs.errors import MetricNotFoundError, UsageError
@@ -36,7 +36,7 @@ def seeds(*groups: tuple[str, list[float]], start: int = 0) -> list[FakeRun]:
 
 
 def compare(runs: list[FakeRun], **question: Any) -> dict[str, Any]:
-    return compare_runs(subjects(*runs), Comparison(**question))
+    return dict(compare_runs(subjects(*runs), Comparison(**question)))
 
 
 @given(
@@ -220,7 +220,7 @@ def test_at_most_two_questions_are_suggested_to_go_on_with() -> None:
         ["--group-by", "all-but:seed", "--best", "val/acc:max"],
         ["--at", "8"],
     ]
-    assert compare(runs, group_by=("lr",), best=Criterion("val/acc"), at=Place("step", 8.0))["next"] == []
+    assert compare(runs, group_by=("lr",), best=Criterion("val/acc"), at=Position("step", 8.0))["next"] == []
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_at_most_two_questions_are_suggested_to_go_on_with() -> None:
         ({"best": BEST, "sort": BEST}, "--best and --sort both rank the runs; leave one of the two out"),
         ({"top": 3}, "--top needs to know by what; name a metric with --best or --sort"),
         (
-            {"at": Place("best"), "sort": BEST},
+            {"at": Position("best"), "sort": BEST},
             "--at best needs to know by what; name the metric with --best METRIC:min or :max",
         ),
         ({"seeds": ("seed",)}, "--seed is for groups of runs; group them with --group-by KEY"),

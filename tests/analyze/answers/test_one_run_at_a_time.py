@@ -14,7 +14,7 @@ from fakeruns import FakeRun, subjects
 from pull_logs.analyze import Subject, overview
 from pull_logs.analyze.answers.comparison import Comparison, compare_runs
 from pull_logs.analyze.frames.frame import Frame
-from pull_logs.analyze.questions.alignment import Place
+from pull_logs.analyze.questions.alignment import Position
 
 ROWS = 1000
 
@@ -48,7 +48,7 @@ def watched(count: int) -> tuple[Sequence[Subject], list[int]]:
     "ask",
     [
         lambda runs: compare_runs(runs, Comparison()),
-        lambda runs: compare_runs(runs, Comparison(at=Place("step", 7.5), asserts=("all: loss < 2",))),
+        lambda runs: compare_runs(runs, Comparison(at=Position("step", 7.5), asserts=("all: loss < 2",))),
         overview,
     ],
     ids=["compare", "compare with a gate", "overview"],

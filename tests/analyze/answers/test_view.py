@@ -30,9 +30,7 @@ def sections(view: View, *runs: FakeRun) -> list[str]:
 
 
 def history(view: View, *runs: FakeRun, run: str = "A") -> dict[str, Any]:
-    found = answer(subjects(*runs), view)["history"][run]
-    assert isinstance(found, dict)
-    return found
+    return dict(answer(subjects(*runs), view)["history"][run])
 
 
 @pytest.mark.parametrize(
@@ -384,7 +382,7 @@ def test_only_selected_columns_are_read() -> None:
 
 
 def test_no_runs_make_an_answer_too() -> None:
-    assert answer([], View()) == {
+    assert dict(answer([], View())) == {
         "format": "pull-logs/2",
         "command": "show",
         "runs": [],
@@ -422,7 +420,7 @@ def test_statistics_of_a_million_rows_are_those_of_pandas_and_scipy_to_a_billion
     values[::7] = math.nan
     run = FakeRun()
     run.batch = batch_from_arrow(pa.table({"_step": np.arange(1_000_000), "x": values}))
-    found = answer(subjects(run), View(stats=True))["stats"]["A"]["x"]
+    found: dict[str, Any] = dict(answer(subjects(run), View(stats=True))["stats"]["A"]["x"])
     finite = values[np.isfinite(values)]
     told = pd.Series(finite).describe(percentiles=[0.1, 0.25, 0.5, 0.75, 0.9])
     names = {f"p{n}": f"{n}%" for n in (10, 25, 50, 75, 90)} | {

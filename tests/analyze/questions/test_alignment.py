@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pull_logs.analyze.frames.frame import Frame
-from pull_logs.analyze.questions.alignment import DEFINED, Alignment, Place, Reading
+from pull_logs.analyze.questions.alignment import DEFINED, Alignment, Position, Reading
+from pull_logs.analyze.statistics.ranking import Goal
 from pull_logs.errors import UsageError
 
 SERIES = st.dictionaries(st.integers(0, 50), st.floats(-1e3, 1e3), min_size=1, max_size=12)
@@ -30,7 +31,7 @@ def read(
 @given(SERIES, st.integers(-5, 60) | st.floats(0, 50))
 def test_a_step_between_rows_is_interpolated_as_numpy_does(series: dict[int, float], where: float) -> None:
     rows = [{"_step": step, "loss": value} for step, value in sorted(series.items())]
-    found = read(rows, "loss", place=Place("step", float(where)))
+    found = read(rows, "loss", position=Position("step", float(where)))
     assert found is not None
     steps = sorted(series)
     if not steps[0] <= where <= steps[-1]:
@@ -45,7 +46,7 @@ def test_a_step_between_rows_is_interpolated_as_numpy_does(series: dict[int, flo
 @given(SERIES, st.integers(0, 60))
 def test_previous_takes_the_last_row_before(series: dict[int, float], where: int) -> None:
     rows = [{"_step": step, "loss": value} for step, value in sorted(series.items())]
-    found = read(rows, "loss", place=Place("step", float(where)), interpolation="previous")
+    found = read(rows, "loss", position=Position("step", float(where)), interpolation="previous")
     assert found is not None
     before = [step for step in sorted(series) if step <= where]
     expected = series[before[-1]] if before and where <= max(series) else None
@@ -83,16 +84,16 @@ ROWS = [
 @pytest.mark.parametrize(
     ("how", "name", "value", "x"),
     [
-        ({"place": Place("best"), "best": ("acc", "max")}, "acc", 0.9, 10),
-        ({"place": Place("best"), "best": ("acc", "max")}, "loss", 3, 0),
-        ({"place": Place("best"), "best": ("acc", "min")}, "acc", 0.5, 0),
-        ({"place": Place("best"), "best": ("none", "min")}, "acc", None, None),
-        ({"place": Place("step", 3.0), "axis": "epoch"}, "acc", 0.8, 3),
-        ({"place": Place("step", 4.0), "axis": "epoch"}, "loss", 1, 4),
-        ({"place": Place("step", 3.0), "axis": "none"}, "acc", None, None),
+        ({"position": Position("best"), "best": Goal("acc", "max")}, "acc", 0.9, 10),
+        ({"position": Position("best"), "best": Goal("acc", "max")}, "loss", 3, 0),
+        ({"position": Position("best"), "best": Goal("acc", "min")}, "acc", 0.5, 0),
+        ({"position": Position("best"), "best": Goal("none", "min")}, "acc", None, None),
+        ({"position": Position("step", 3.0), "axis": "epoch"}, "acc", 0.8, 3),
+        ({"position": Position("step", 4.0), "axis": "epoch"}, "loss", 1, 4),
+        ({"position": Position("step", 3.0), "axis": "none"}, "acc", None, None),
         ({"axis": "epoch"}, "acc", 0.7, 4),
-        ({"place": Place("step", 3.0), "axis": DEFINED, "axes": {"acc": "epoch"}}, "acc", 0.8, 3),
-        ({"place": Place("step", 5.0), "axis": DEFINED, "axes": {"acc": "epoch"}}, "loss", 2.5, 5),
+        ({"position": Position("step", 3.0), "axis": DEFINED, "axes": {"acc": "epoch"}}, "acc", 0.8, 3),
+        ({"position": Position("step", 5.0), "axis": DEFINED, "axes": {"acc": "epoch"}}, "loss", 2.5, 5),
     ],
 )
 def test_places_and_axes(how: dict[str, Any], name: str, value: float | None, x: float | None) -> None:
@@ -104,7 +105,7 @@ def test_places_and_axes(how: dict[str, Any], name: str, value: float | None, x:
 
 @pytest.mark.parametrize(("step", "value"), [(None, None), (9, 0.5), (10, 0.9), (99, 0.7)])
 def test_a_checkpoint_reads_what_was_logged_until_its_step(step: int | None, value: float | None) -> None:
-    found = read(ROWS, "acc", checkpoint=step, place=Place("checkpoint"))
+    found = read(ROWS, "acc", checkpoint=step, position=Position("checkpoint"))
     assert found is not None
     assert found.value == value
 
@@ -114,7 +115,7 @@ def test_a_resumed_axis_that_goes_back_counts_what_was_logged_later() -> None:
         {"_step": s, "epoch": e, "loss": v}
         for s, (e, v) in enumerate([(1, 9.0), (2, 8.0), (2, 5.0), (3, 4.0)])
     ]
-    found = read(rows, "loss", place=Place("step", 2.0), axis="epoch")
+    found = read(rows, "loss", position=Position("step", 2.0), axis="epoch")
     assert found is not None
     assert (found.value, found.interpolated) == (5, False)
 
@@ -122,12 +123,12 @@ def test_a_resumed_axis_that_goes_back_counts_what_was_logged_later() -> None:
 @pytest.mark.parametrize("text", ["", "first", "nan", "inf", "1e999", "3 4"])
 def test_a_place_is_a_word_or_a_finite_number(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        Place.parse(text)
+        Position.parse(text)
     assert str(caught.value) == (
-        f"--at {text!r} is no place to compare at; give a step, or last, best or checkpoint"
+        f"--at {text!r} is not a valid position; give a step, or last, best or checkpoint"
     )
 
 
-@pytest.mark.parametrize(("text", "told"), [("last", "last"), ("100", 100), ("0.5", 0.5), ("1e3", 1000)])
-def test_a_place_is_told_as_it_is_meant(text: str, told: object) -> None:
-    assert Place.parse(text).told() == told
+@pytest.mark.parametrize(("text", "value"), [("last", "last"), ("100", 100), ("0.5", 0.5), ("1e3", 1000)])
+def test_an_answer_has_the_position_as_it_was_given(text: str, value: object) -> None:
+    assert Position.parse(text).value == value

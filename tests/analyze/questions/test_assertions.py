@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pull_logs.analyze import Picking, View, answer
+from pull_logs.analyze.results import AssertionResult
 from pull_logs.errors import ExpressionError, UnknownNameError
 
 CELLS = st.none() | st.floats(-3, 3) | st.just(math.nan)
 ROWS = st.lists(st.tuples(CELLS, CELLS), max_size=8)
 
 
-def verdict(text: str, *runs: FakeRun, **view: Any) -> dict[str, Any]:
+def verdict(text: str, *runs: FakeRun, **view: Any) -> AssertionResult:
     (found,) = answer(subjects(*runs), View(asserts=(text,), **view))["assertions"]
-    assert isinstance(found, dict)
     return found
 
 

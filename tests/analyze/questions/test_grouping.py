@@ -81,7 +81,7 @@ def test_all_but_the_seed_is_everything_else_that_differs() -> None:
     assert found.by == ("config.lr", "config.model.width")
     assert found.seeds == ("config.seed", "config.data.seed")
     assert found.groups(runs) == [[4, 5], [6, 7], [0, 1], [2, 3]]
-    assert found.told(runs[0]) == {"config.lr": 0.1, "config.model.width": 8}
+    assert found.common_values(runs[0]) == {"config.lr": 0.1, "config.model.width": 8}
 
 
 def test_a_seed_is_found_by_its_name_and_never_where_it_makes_the_groups() -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from fakeruns import FakeRun, subjects, training
@@ -65,7 +63,7 @@ def test_statistics_schema_and_comparison_are_of_the_picked_rows() -> None:
 
 
 def test_a_picked_history_says_how_many_rows_were_picked_and_is_no_sample() -> None:
-    history: dict[str, Any] = answer(subjects(training(100)), View(picking=Picking(last=5)))["history"]["A"]
+    history = dict(answer(subjects(training(100)), View(picking=Picking(last=5)))["history"]["A"])
     counts = ("rows_total", "rows_matched", "rows_picked", "rows_shown", "hidden", "sampling")
     assert [history[name] for name in counts] == [100, 100, 5, 5, 0, "none"]
     sampled = answer(subjects(training(100)), View(picking=Picking(last=50), max_rows=5))["history"]["A"]

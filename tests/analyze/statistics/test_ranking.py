@@ -27,16 +27,16 @@ def test_the_end_stands_behind_the_last_colon(text: str, metric: str, direction:
 
 
 def test_what_the_user_says_counts_before_what_was_defined_before_what_the_name_suggests() -> None:
-    assert Criterion("loss", "max").settle(["min"], option="--best") == "max"
-    assert Criterion("loss").settle(["max", "max"], option="--best") == "max"
-    assert Criterion("loss").settle(["max", "min"], option="--best") == "min"
+    assert Criterion("loss", "max").settle(["min"], option="--best").direction == "max"
+    assert Criterion("loss").settle(["max", "max"], option="--best").direction == "max"
+    assert Criterion("loss").settle(["max", "min"], option="--best").direction == "min"
 
 
 def test_a_name_that_suggests_nothing_is_asked_about() -> None:
     with pytest.raises(UsageError) as caught:
         Criterion("grad/norm").settle([], option="--sort")
     assert str(caught.value) == (
-        "--sort 'grad/norm' does not say which end is good; "
+        "--sort 'grad/norm' does not say which end is better; "
         "write: --sort 'grad/norm:min' or --sort 'grad/norm:max'"
     )
 

@@ -22,7 +22,7 @@ def column(*values: Any) -> Column:
 
 
 def described(found: Column) -> dict[str, Any]:
-    return describe_column("x", found, np.arange(len(found.vector)) * 3)
+    return dict(describe_column("x", found, np.arange(len(found.vector)) * 3))
 
 
 @given(CELLS)

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from pull_logs.analyze.frames.column import Column
 from pull_logs.analyze.frames.vector import from_cells, numbers
-from pull_logs.analyze.statistics import summary as stats
+from pull_logs.analyze.statistics import summary
 from pull_logs.analyze.statistics.summary import STATISTICS, describe_all, describe_numbers, has_numbers
 
 CELLS = st.lists(st.none() | st.floats(-1e6, 1e6) | st.sampled_from([math.nan, math.inf, -math.inf]))
 
 
 def describe(cells: list[Any]) -> dict[str, Any]:
-    return describe_numbers(Column.of(from_cells(cells)), np.arange(len(cells)) * 2)
+    return dict(describe_numbers(Column.of(from_cells(cells)), np.arange(len(cells)) * 2))
 
 
 @given(CELLS)
@@ -58,7 +58,7 @@ def test_metrics_together_are_described_as_each_alone(lists: list[list[float | N
     columns = {str(place): Column.of(from_cells(cells)) for place, cells in enumerate(lists)}
     steps = np.arange(max(map(len, lists), default=0)) * 2
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stats, "_TOGETHER", together)
+        patch.setattr(summary, "_CELLS_TOGETHER", together)
         found = describe_all(columns, steps)
     alone = {name: describe_numbers(column, steps) for name, column in columns.items()}
     assert json.dumps(found) == json.dumps(alone)

@@ -23,7 +23,7 @@ from jsonschema import Draft202012Validator
 
 from pull_logs.analyze import Subject, label
 from pull_logs.analyze.answers.comparison import Comparison, compare_runs
-from pull_logs.analyze.questions.alignment import DEFINED, Place
+from pull_logs.analyze.questions.alignment import DEFINED, Position
 from pull_logs.analyze.statistics.ranking import Criterion
 from pull_logs.cli.main import main
 from pull_logs.cli.render.budget import COMPARISON_TOKENS
@@ -117,7 +117,7 @@ def test_which_lr_is_best_over_seeds_and_whether_it_is_real_is_one_command() -> 
     [
         (("--top", "3"), 2, "--top needs to know by what; name a metric with --best or --sort"),
         (("--at", "then"), 2,
-         "--at 'then' is no place to compare at; give a step, or last, best or checkpoint"),
+         "--at 'then' is not a valid position; give a step, or last, best or checkpoint"),
         (("--group-by", "config.lrr"), 2,
          "--group-by 'config.lrr': no run has 'config.lrr'; the nearest are"),
         (("--best", "val/ac:max"), 3,
@@ -210,8 +210,8 @@ def test_a_rank_without_a_test_claims_nothing() -> None:
 def test_a_step_before_the_first_row_is_not_called_too_far() -> None:
     late = FakeRun([{"_step": step, "loss": 1.0, "epoch": step} for step in (5, 6)])
     for question, where in (
-        (Comparison(at=Place("step", 2.0)), "_step 2"),
-        (Comparison(at=Place("step", 2.0), axis=DEFINED), "the axis that each was defined over, 2"),
+        (Comparison(at=Position("step", 2.0)), "_step 2"),
+        (Comparison(at=Position("step", 2.0), axis=DEFINED), "the axis that each was defined over, 2"),
     ):
         found = asked(subjects(late), question)
         assert found is not None
@@ -227,11 +227,11 @@ QUESTIONS = st.sampled_from(
         Comparison(),
         Comparison(group_by=("state",)),
         Comparison(group_by=("tags",), interval="bootstrap"),
-        Comparison(at=Place("step", 3.0), interpolation="previous"),
-        Comparison(at=Place("checkpoint"), axis=DEFINED, select="."),
+        Comparison(at=Position("step", 3.0), interpolation="previous"),
+        Comparison(at=Position("checkpoint"), axis=DEFINED, select="."),
         Comparison(group_by=("name",), sort=Criterion("1,2", "min"), top=2),
         Comparison(group_by=("name",), best=Criterion("null", "max")),
-        Comparison(best=Criterion("[RUNS] runs=9", "max"), at=Place("best")),
+        Comparison(best=Criterion("[RUNS] runs=9", "max"), at=Position("best")),
         Comparison(asserts=("any: _step > 3", 'state == "[RUNS]\\n"', "step 2: _step == 2"), top=None),
     ]
 )
@@ -255,7 +255,7 @@ def asked(runs: list[Subject], question: Comparison) -> dict[str, Any] | None:
     except PullLogsError:
         return None
     found.pop("next")
-    return found
+    return dict(found)
 
 
 @given(many_hostile_subjects(), QUESTIONS)

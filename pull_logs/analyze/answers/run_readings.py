@@ -1,0 +1,208 @@
+"""The one pass over the histories that `compare` makes.
+
+All names are settled first, over the columns of all runs. Then each run is read once: its metrics at one position,
+its checkpoints, and whether the assertions hold. What is kept of a run are these values; its columns are dropped
+before the next run is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pull_logs.analyze.answers.checkpoints import checkpoint_steps, read_checkpoints, shown_metrics
+from pull_logs.analyze.answers.histories import settle_assertions
+from pull_logs.analyze.frames import Frame, open_frames
+from pull_logs.analyze.questions import (
+    DEFINED,
+    Alignment,
+    Reading,
+    Slice,
+    Subject,
+    compile_pattern,
+    is_internal,
+)
+from pull_logs.analyze.results import CheckpointResult
+from pull_logs.analyze.statistics import Goal, RunDefinitions
+from pull_logs.errors import MetricNotFoundError
+from pull_logs.rows.canonical import STEP
+from pull_logs.runs import RunInfo
+from pull_logs.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from pull_logs.analyze.questions import Assertions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingPlan:
+    """What to read of the runs.
+
+    Attributes:
+        alignment: The position at which to read the metrics.
+        select: A regular expression that is searched for in the names of the metrics.
+        goal: The metric that ranks the runs.
+        option: The flag that named this metric, for messages.
+        asserts: What must hold of every run and of all its rows.
+    """
+
+    alignment: Alignment
+    select: str | None = None
+    goal: Goal | None = None
+    option: str = "--best"
+    asserts: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReading:
+    """One run, read.
+
+    Attributes:
+        subject: The run.
+        info: Its config, summary and fields.
+        metrics: Its metrics at the position.
+        checkpoints: Its checkpoints with their metrics.
+        has_axis: Whether it has numbers on the x axis.
+    """
+
+    subject: Subject
+    info: RunInfo
+    metrics: Mapping[str, Reading]
+    checkpoints: Sequence[CheckpointResult]
+    has_axis: bool
+
+    @property
+    def label(self) -> str:
+        """The label of the run."""
+        return self.subject.label
+
+    def number(self, metric: str) -> float | None:
+        """Return the number of a metric at the position, if the run has one."""
+        reading = self.metrics.get(metric)
+        return None if reading is None else reading.number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReadings:
+    """All runs, read.
+
+    Attributes:
+        runs: The runs.
+        metrics: Every metric of which some run has numbers, the one that ranks first.
+        assertions: The assertions, checked against all runs; None if there are none.
+        checkpoint_notes: Notes on which metrics the checkpoints show.
+    """
+
+    runs: Sequence[RunReading]
+    metrics: Sequence[str]
+    assertions: Assertions | None
+    checkpoint_notes: Sequence[str]
+
+
+def read_runs(subjects: Sequence[Subject], infos: Sequence[RunInfo], plan: ReadingPlan) -> RunReadings:
+    """Read every run, one after the other.
+
+    Args:
+        subjects: The runs.
+        infos: Their configs, summaries and fields.
+        plan: What to read of them.
+
+    Raises:
+        MetricNotFoundError: A metric that was named is in no run, or `select` matches none.
+        ExpressionError: An assertion does not parse, resolve or fit its columns.
+        DamageError: A history is damaged.
+    """
+    frames = open_frames([subject.run for subject in subjects])
+    known = dict.fromkeys(name for frame in frames for name in frame.names)
+    is_wanted = _wanted(plan)
+    assertions = settle_assertions(plan.asserts, subjects, known)
+    shown, notes = _checkpoint_metrics(subjects, frames, plan, filter(is_wanted, known))
+    runs = []
+    for subject, info, frame in zip(subjects, infos, frames, strict=True):
+        metrics = [name for name in frame.names if is_wanted(name)]
+        runs.append(
+            _read_run(
+                subject, info, frame, alignment=plan.alignment, metrics=metrics, checkpoint_metrics=shown
+            )
+        )
+        if assertions is not None:
+            assertions.ask(subject, frame, Slice.whole(frame))
+        frame.forget()
+    found = {name for run in runs for name in run.metrics}
+    _check_names(plan, found, known, has_axis=any(run.has_axis for run in runs))
+    first = plan.goal.metric if plan.goal else None
+    return RunReadings(
+        runs=runs,
+        metrics=sorted(found, key=lambda name: (name != first, name)),
+        assertions=assertions,
+        checkpoint_notes=notes,
+    )
+
+
+def _wanted(plan: ReadingPlan) -> Callable[[str], bool]:
+    """Return which columns are metrics to compare."""
+    pattern = None if plan.select is None else compile_pattern(plan.select)
+    named = plan.goal.metric if plan.goal else None
+
+    def is_wanted(name: str) -> bool:
+        if name == STEP:
+            return False
+        return name == named or (not is_internal(name) if pattern is None else bool(pattern.search(name)))
+
+    return is_wanted
+
+
+def _checkpoint_metrics(
+    subjects: Sequence[Subject], frames: Sequence[Frame], plan: ReadingPlan, selected: Iterable[str]
+) -> tuple[frozenset[str], Sequence[str]]:
+    """Return the metrics that checkpoints show, and notes on those that they do not show."""
+    having = [frame for subject, frame in zip(subjects, frames, strict=True) if subject.checkpoints]
+    if not having:
+        return frozenset(), ()
+    if plan.select is not None:
+        return frozenset(selected), ()
+    return shown_metrics(having, best=plan.goal)
+
+
+def _read_run(
+    subject: Subject,
+    info: RunInfo,
+    frame: Frame,
+    *,
+    alignment: Alignment,
+    metrics: Sequence[str],
+    checkpoint_metrics: Collection[str],
+) -> RunReading:
+    axes = RunDefinitions.read(info.config_internal).step_metrics(frame.names)
+    frame.load(dict.fromkeys([*metrics, *alignment.extra_columns(axes)]))
+    checkpoint_step = checkpoint_steps(frame, subject)[-1]
+    checkpoints: Sequence[CheckpointResult] = ()
+    if subject.checkpoints:
+        columns = {name: frame.column(name) for name in frame.names if name in checkpoint_metrics}
+        checkpoints = read_checkpoints(subject, frame, columns, frame.steps)
+    axis = alignment.axis
+    return RunReading(
+        subject=subject,
+        info=info,
+        metrics=alignment.read(frame, metrics, axes=axes, checkpoint_step=checkpoint_step),
+        checkpoints=checkpoints,
+        has_axis=axis in (STEP, DEFINED) or (axis in frame and bool(frame.column(axis).numbers()[1].any())),
+    )
+
+
+def _check_names(
+    plan: ReadingPlan, metrics: Collection[str], known: Collection[str], *, has_axis: bool
+) -> None:
+    """Refuse names that no run has numbers of."""
+    if plan.goal is not None and plan.goal.metric not in metrics:
+        raise _no_metric(plan.option, plan.goal.metric, known)
+    if not has_axis and plan.alignment.axis not in (STEP, DEFINED):
+        raise _no_metric("--x", plan.alignment.axis, known)
+    if plan.select is not None and not any(map(compile_pattern(plan.select).search, metrics)):
+        raise _no_metric("--select", plan.select, known)
+
+
+def _no_metric(option: str, name: str, known: Collection[str]) -> MetricNotFoundError:
+    metrics = [other for other in known if other != STEP]
+    hint = did_you_mean(name, metrics, otherwise="the runs have no metrics", cutoff=0)
+    return MetricNotFoundError(f"{option} {name!r}: no run has numbers of such a metric", hint=hint)
