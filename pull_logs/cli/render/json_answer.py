@@ -21,8 +21,8 @@ def fit_json(answer: Mapping[str, Any], shapes: Mapping[str, Shape], *, max_toke
     Args:
         answer: The answer of a command.
         shapes: How its sections are cut.
-        max_tokens: The budget, at three bytes of UTF-8 per token, the end of the line included; 0 is no
-            limit.
+        max_tokens: The budget, at three bytes of UTF-8 per token, the end of the line included; 0 for
+            no limit.
 
     Raises:
         UsageError: The budget is too small for any answer.

@@ -16,7 +16,7 @@ class AuditFinding(TypedDict):
     """A secret or a personal detail; the excerpt does not show it."""
 
     run: str
-    place: str
+    location: str
     kind: str
     secret: bool
     step: int | None
@@ -59,7 +59,7 @@ def audit_object(audit: Audit) -> AuditResult:
         "findings": [
             {
                 "run": finding.run,
-                "place": finding.location,
+                "location": finding.location,
                 "kind": finding.kind,
                 "secret": finding.secret,
                 "step": finding.step,
@@ -85,11 +85,11 @@ def audit_sections(result: AuditResult) -> list[Section]:
                 "personal": result["personal"],
             },
             columns=columns(
-                "run", "place", "kind", "step", "cells", "excerpt",
-                run=name_cell, place=name_cell, kind=name_cell, excerpt=text_cell,
+                "run", "location", "kind", "step", "cells", "excerpt",
+                run=name_cell, location=name_cell, kind=name_cell, excerpt=text_cell,
             ),
             rows=[
-                [item["run"], item["place"], item["kind"], item["step"], item["cells"], item["excerpt"]]
+                [item["run"], item["location"], item["kind"], item["step"], item["cells"], item["excerpt"]]
                 for item in result["findings"]
             ],
             kept=6,

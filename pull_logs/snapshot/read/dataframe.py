@@ -13,7 +13,7 @@ from pull_logs.rows.batches import RESIDUAL, residual_rows
 from pull_logs.rows.canonical import STEP
 
 _ALONE = 16_384
-"""Rows up to which one thread makes a frame sooner than several, which have to be told what to do."""
+"""Rows up to which one thread makes a frame sooner than several, which must be started first."""
 
 
 def to_frame(table: pa.Table, columns: Collection[str] | None = None) -> pd.DataFrame:

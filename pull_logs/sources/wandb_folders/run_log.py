@@ -388,7 +388,7 @@ class _Decoder:
         if names := sorted(derived):
             shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
             yield (
-                f"the log has no summary of {shown}: the last values of the history stand in, "
+                f"the log has no summary of {shown}: the last values of the history are used instead, "
                 "and are listed in summary._wandb.derived"
             )
         if self._exit is None and not empty:

@@ -61,7 +61,7 @@ def bundle_id(path: Path) -> str:
 def test_the_text_of_an_audit_is_a_line_a_finding_and_no_name_forges_one(call: Call, leaky: Path) -> None:
     reported = (
         f"[AUDIT] path={leaky} runs=2 secrets=2 personal=1\n"
-        "run,place,kind,step,cells,excerpt\n"
+        "run,location,kind,step,cells,excerpt\n"
         'acme/nano/leaky,"config.odd\\nkey",email,,1,"j***@corp.co.uk"\n'
         'acme/nano/leaky,config.password,password,,1,"*** (13 characters)"\n'
         f'acme/nano/leaky,history.note,api-key,1,2,"hf_q*** ({len(KEY)} characters)"\n'
@@ -92,17 +92,17 @@ def test_the_json_of_an_audit_is_one_object(call: Call, leaky: Path) -> None:
         "personal": 1,
         "findings": [
             common
-            | {"place": "config.odd\nkey", "kind": "email", "secret": False, "excerpt": "j***@corp.co.uk"},
+            | {"location": "config.odd\nkey", "kind": "email", "secret": False, "excerpt": "j***@corp.co.uk"},
             common
             | {
-                "place": "config.password",
+                "location": "config.password",
                 "kind": "password",
                 "secret": True,
                 "excerpt": "*** (13 characters)",
             },
             common
             | {
-                "place": "history.note",
+                "location": "history.note",
                 "kind": "api-key",
                 "secret": True,
                 "step": 1,

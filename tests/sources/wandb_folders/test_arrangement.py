@@ -303,7 +303,7 @@ def test_the_last_values_stand_in_for_the_summary_of_a_killed_run(tmp_path: Path
         "acc": 0.9, "loss": 1, "_step": 2, "_timestamp": 1002, "_wandb": {"derived": ["acc", "loss"]},
     }  # fmt: skip
     assert _notes(found)[0] == (
-        "run-20260101_000000-abc: the log has no summary of acc, loss: the last values of the history stand in, "
+        "run-20260101_000000-abc: the log has no summary of acc, loss: the last values of the history are used instead, "
         "and are listed in summary._wandb.derived"
     )
 
