@@ -3,4 +3,4 @@
 __version__ = "0.1.0"
 
 FORMAT = "pull-logs/2"
-"""The `format` of every JSON object that a command prints, described by the schemas in `pull_logs/data/schemas`."""
+"""The `format` of every JSON object that a command prints; `pull_logs/data/schemas` describes it."""

@@ -1,4 +1,4 @@
-"""Names near one that was not found, and short lists of names, for messages that say what to write instead."""
+"""Names near one that was not found, and short lists of names, for messages."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _likeness(name: str, cutoff: float) -> Callable[[str], float]:
 def did_you_mean(
     name: str, known: Iterable[str], *, otherwise: str = "", cutoff: float = 0.4, most: int = MOST_NAMES
 ) -> str:
-    """Return the hint of an error about an unknown name: the nearest names, or `otherwise` where none is near."""
+    """Return the hint of an error about an unknown name: the nearest names, else `otherwise`."""
     near = nearest(name, known, cutoff=cutoff, most=most)
     if not near:
         return otherwise
@@ -66,7 +66,7 @@ def listed(names: Collection[str], *, most: int = MOST_NAMES) -> str:
 
 
 def joined(words: Collection[str], *, most: int = MOST_NAMES) -> str:
-    """Return words for a message as they are: all of them, or the first `most` and how many more there are."""
+    """Return words for a message as they are: all of them, or `most` and how many more there are."""
     shown = ", ".join(islice(words, most))
     return shown if len(words) <= most else f"{shown} and {len(words) - most:,} more"
 

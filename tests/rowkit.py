@@ -93,7 +93,7 @@ nasty_rows = st.lists(row_strategy(), max_size=12)
 
 @st.composite
 def square_rows(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Raw rows that all have the same keys, each in an order of its own: nearly every page is of this kind."""
+    """Raw rows that all have the same keys, each in an order of its own, as nearly every page has."""
     keys = draw(st.lists(st.sampled_from(KEYS), unique=True, max_size=4))
     kind = draw(st.sampled_from([values, scalars, numbers, calm_values]))
     columns = dict.fromkeys(keys, kind) | {"_step": steps}

@@ -1,4 +1,4 @@
-"""The architecture: layers import downwards, packages are imported through their `__init__`, and none grows too large."""
+"""The architecture: layers import downwards, packages through their `__init__`, and none grows too large."""
 
 from __future__ import annotations
 

@@ -236,7 +236,8 @@ def _of_checkpoint(bundles: Sequence[Bundle], checkpoint: CheckpointRun, who: st
     found = _look_up(bundles, checkpoint.certain, who)
     keys = " and ".join(map(repr, checkpoint.guessed))
     report(
-        f"{who} names the run {checkpoint.reference.run_id!r}; no run {str(checkpoint.reference)!r} was found, so"
+        f"{who} names the run {checkpoint.reference.run_id!r}; no run {str(checkpoint.reference)!r} was"
+        " found, so"
         f" {keys} in it was ignored and the run was looked up by its id: {str(found.run.path)!r}"
     )
     return found
@@ -282,7 +283,8 @@ def _in_bundle(bundle: Bundle, reference: RunReference) -> Run:
         return bundle[paths[0]]
     many = f"{len(paths)} runs" if paths else "no run"
     raise RunNotFoundError(
-        f"{str(bundle.path)!r} has {many} with the id {reference.run_id!r} of the entity {reference.entity!r}",
+        f"{str(bundle.path)!r} has {many} with the id {reference.run_id!r} of the entity"
+        f" {reference.entity!r}",
         hint="write entity/project/run_id",
     )
 

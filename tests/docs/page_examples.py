@@ -201,7 +201,7 @@ class Shell:
         assert pipe.stdout is not None
         command = command.replace(EXAMPLE_PORT, self._port)
         pipe.stdin.write(
-            f"(exit {self._code}); eval {shlex.quote(command)} < /dev/null; printf '\\n{self._MARK} %d\\n' $?\n"
+            f"(exit {self._code}); eval {shlex.quote(command)} < /dev/null; printf '\\n{self._MARK} %d\\n' $?\n"  # noqa: E501
         )
         pipe.stdin.flush()
         lines: list[str] = []
@@ -332,7 +332,7 @@ def prepare(folder: Path) -> None:
 def results(
     path: Path, folder: Path, replay: Mapping[str, str]
 ) -> Iterator[tuple[Block, Step | None, str, str]]:
-    """Run a page in a folder; its blocks and steps, each with what is wrong (or nothing) and the real output."""
+    """Run a page in a folder; its blocks and steps, each with its fault (or nothing) and the output."""
     prepare(folder)
     variables = environment(folder, replay)
     skipped = CHECKED_ELSEWHERE.get(path.relative_to(ROOT).as_posix(), ())

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_PER = "run|row|key|metric|group|line|file|page|column|checkpoint|shard|step|bundle|name|label|member|field|section"
+_PER = "run|row|key|metric|group|line|file|page|column|checkpoint|shard|step|bundle|name|label|member|field|section"  # noqa: E501
 
 PHRASES: dict[str, str] = {
     "told, tells": r"\b(?:un)?told\b|\btell(?:s|ing)?\b",
     "whole": r"\bwhole\b(?! numbers?\b| buffer\b)",
     "wholly": r"\bwholly\b",
-    "place": r"(?<!\bin )(?<!\btakes )(?<!\btake )(?<!\btaken )(?<!\btook )(?<!\btaking )(?<!\bdecimal )\bplaces?\b"
+    "place": r"(?<!\bin )(?<!\btakes )(?<!\btake )(?<!\btaken )(?<!\btook )(?<!\btaking )(?<!\bdecimal )\bplaces?\b"  # noqa: E501
     r"|\bin places\b|\bplaceless\b",
     "behind": r"\bbehind\b(?! a(?: reverse)? proxy)",
     "stands": r"\bstands?\b(?!-| for\b| in for\b)|\bstood\b|\bstanding\b",
@@ -37,8 +37,8 @@ PHRASES: dict[str, str] = {
     "in vain": r"\bin vain\b",
     "heard of": r"\bheard of\b|\bhears? of\b",
     "a row a run": rf"\b(?:an?|one|two|three) (?!an?\b|\w+ing\b)[a-z]+ an? (?:{_PER})\b",
-    "is no X": r"(?<!\bthere )\b(?:is|are|was|were|be) no (?!longer\b|more\b|less\b|fewer\b|one\b|such\b|\w+er than\b)",
-    "could not be had, asked": r"\b(?:could|can|cannot|can't|couldn't|may|might|to|must|will)(?: not)? be had\b"
+    "is no X": r"(?<!\bthere )\b(?:is|are|was|were|be) no (?!longer\b|more\b|less\b|fewer\b|one\b|such\b|\w+er than\b)",  # noqa: E501
+    "could not be had, asked": r"\b(?:could|can|cannot|can't|couldn't|may|might|to|must|will)(?: not)? be had\b"  # noqa: E501
     r"|\b(?:could not|cannot|can't|couldn't|can) be asked\b",
     "at hand": r"\bat hand\b",
     "heed": r"\bheed(?:s|ed|ing)?\b",

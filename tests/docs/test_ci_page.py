@@ -1,4 +1,4 @@
-"""The workflow on docs/ci.md parses, needs no secret, and its commands exist; so do those of this repository."""
+"""The workflow on docs/ci.md parses, needs no secret, and its commands exist; so do ours."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from page_examples import (
 )
 
 NOT_RUN = {
-    "python -m pip install . && pull-logs demo": "installs; tests/docs/test_release.py does it in an empty environment",
+    "python -m pip install . && pull-logs demo": "installs; tests/docs/test_release.py does it in an empty environment",  # noqa: E501
     "python -m pip install .": "installs",
     "python -m pip install -e '.[test]' && pytest": "runs this suite",
     "pre-commit install": "changes the checkout",
@@ -30,9 +30,9 @@ NOT_RUN = {
     "pytest -n 2 --hypothesis-seed=7": "runs this suite",
     "pytest -m slow -n 0": "takes long",
     "mkdocs build --strict": "tests/docs/test_site.py does it",
-    "pytest --wandb-record tests/test_report.py": "needs an account; tests/replay/test_recording.py has it with a server",
+    "pytest --wandb-record tests/test_report.py": "needs an account; tests/replay/test_recording.py has it with a server",  # noqa: E501
     "python scripts/release.py": "tests/docs/test_release.py does it",
-    "python benchmarks/soak.py --readers 50 --seconds 60": "takes a minute; tests/replay/test_soak.py has a short one",
+    "python benchmarks/soak.py --readers 50 --seconds 60": "takes a minute; tests/replay/test_soak.py has a short one",  # noqa: E501
     "for seed in 1 2 3 4 5; do pytest -n 2 --hypothesis-seed=$seed || break; done": "runs this suite",
     "PULL_LOGS_WRITE_GOLDEN=1 pytest -n 0 tests/cli/render/test_golden.py": "changes the checkout",
 }
@@ -57,7 +57,7 @@ def name_of(path: Path) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_page_shows_what_happens(page: Path, tmp_path: Path, replay: dict[str, str]) -> None:
     wrong = [
-        f"{block.page}:{step.line if step else block.line}: {fault}\n{difference(step, output) if step else output}"
+        f"{block.page}:{step.line if step else block.line}: {fault}\n{difference(step, output) if step else output}"  # noqa: E501
         for block, step, fault, output in results(page, tmp_path, replay)
         if fault
     ]

@@ -1,4 +1,4 @@
-"""The README and SKILL.md are complete: every command and exit code is there, and every guarantee has its test."""
+"""The README and SKILL.md name every command and exit code, and every guarantee has its test."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def flags_of(command: click.Command) -> set[str]:
 def test_every_flag_of_ours_that_a_page_names_exists(page: Path) -> None:
     known = flags_of(cli).union(*(flags_of(command) for command in COMMANDS.values()))
     foreign = {
-        "--bind", "--extra", "--noconfirm", "--out", "--strict", "--wandb-record", "--hypothesis-seed", "--readers",
+        "--bind", "--extra", "--noconfirm", "--out", "--strict", "--wandb-record", "--hypothesis-seed", "--readers",  # noqa: E501
         "--seconds", "--trials", "--names", "--advice", "--check", "--update", "--help", "--no-hints",
     }  # fmt: skip
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text()))

@@ -151,7 +151,7 @@ def test_the_demo_runs_from_an_installed_wheel(dist: dict[str, Path], tmp_path: 
     """The dependencies are those of this environment; the package itself comes from the wheel."""
     python = environment_of(tmp_path / "venv", pip=False)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path / "venv")}))
-    # A path in a .pth file is searched, but the .pth files in it, such as that of this checkout, are not read.
+    # A path in a .pth file is searched, but the .pth files in it are not read.
     others = [path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}]
     (site / "dependencies.pth").write_text("\n".join(others) + "\n")
     install = [

@@ -86,7 +86,7 @@ def _attribute(owner: object, name: str) -> Attribute | str:
 
 
 def reaches_unknown(target: object, *, builds: bool = False) -> str | None:
-    """Return the name of an attribute that a call runs although nothing is known of it; None if there is none.
+    """Return the name of an attribute that a call runs although it is unknown; None if there is none.
 
     Args:
         target: What is called: an attribute, or a `functools.partial` of one.

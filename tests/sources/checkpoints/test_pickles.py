@@ -186,7 +186,7 @@ def test_the_older_ways_to_name_a_global_are_refused_too() -> None:
         "__torch__.Model", "omegaconf.dictconfig.DictConfig", "pathlib.PosixPath", "_codecs.encode",
         "code.model.Net", "builtins.set", "__torch__.torch.nn.modules.linear.___torch_mangle_3.Linear",
         "torch._C._ModuleBase", "numpy.random._pickle.__generator_ctor", "numpy.random.__RandomState_ctor",
-        "copyreg.__newobj__", "__mp_main__.Config", "pkg.__init__.Config", "torch.Size.__new__", "transformers.training_args.TrainingArguments", "osgeo.thing",
+        "copyreg.__newobj__", "__mp_main__.Config", "pkg.__init__.Config", "torch.Size.__new__", "transformers.training_args.TrainingArguments", "osgeo.thing",  # noqa: E501
     ],
 )  # fmt: skip
 def test_names_of_data_are_no_danger(dotted: str) -> None:
