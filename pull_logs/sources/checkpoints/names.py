@@ -43,9 +43,9 @@ _BEFORE_PLURAL = frozenset({"checkpoint", "ckpt", "model", "weights", "state", "
 
 _QUALIFIERS = frozenset(
     """
-    accum accumulation anneal backward burn ddim ddpm decay diffusion discriminator each eval every freeze
-    gamma generator grad inference inner log logging lr max min multi n noise num per sample sampling save scheduler
-    size stop time total unfreeze val validation warm warmup window
+    accum accumulation anneal backward burn ddim ddpm decay diffusion discriminator each eval every
+    freeze gamma generator grad inference inner log logging lr max min multi n noise num per sample
+    sampling save scheduler size stop time total unfreeze val validation warm warmup window
     """.split()  # noqa: SIM905 - a list of forty quoted words is hard to read
 )
 """The words before `step` or `epoch` that make it a setting: `max_step_100`, `lr_step_30`."""
