@@ -1,9 +1,8 @@
-"""Answers about runs: what a history holds, how runs differ, and expressions over both.
+"""Answers about runs: what their histories contain, how they differ, and expressions over both.
 
-The data flows forward: a run -> `frames` (columns, read when they are used) ->
-`selection` (which columns and rows, with the expression language) -> `schema`,
-`stats`, `sample`, `compare`, `checkpoints` -> `answers`, which puts them into the one object
-that the command line prints. Nothing here prints, and nothing knows a network.
+Data flows forward: `frames` reads a run's columns when they are used, `questions` selects columns and rows
+with the language of `expressions`, `statistics` computes on them, and `answers` puts the results into one
+object, whose types are in `results`. Nothing here prints or uses the network.
 """
 
 from lazy_loader import attach_stub

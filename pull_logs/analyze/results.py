@@ -1,7 +1,8 @@
 """The types of the answers: the JSON objects that `show`, `compare` and `overview` print.
 
-Each class has the members of one object of the schemas in `pull_logs/data/schemas`. A missing cell is None, and a
-number that is not finite is the string `"NaN"`, `"Infinity"` or `"-Infinity"`. See docs/output.md, "JSON".
+Each class has the members of one object of the schemas in `pull_logs/data/schemas`. A missing cell is None,
+and a number that is not finite is the string `"NaN"`, `"Infinity"` or `"-Infinity"`. See docs/output.md,
+"JSON".
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class RunResult(TypedDict):
 class ColumnResult(TypedDict):
     """A column in the schema of a run.
 
-    NaN is a value: it counts in `nonfinite`, not in `missing`. `interval` is the median of the steps from one cell
-    to the next.
+    NaN is a value: it counts in `nonfinite`, not in `missing`. `interval` is the median of the steps from one
+    cell to the next.
     """
 
     name: str
@@ -60,7 +61,7 @@ class ColumnResult(TypedDict):
 
 
 class StatisticsResult(TypedDict):
-    """The statistics of a metric of a run, over its finite numbers; `first` and `last` are cells of any kind."""
+    """The statistics of a metric, over its finite numbers; `first` and `last` are cells of any kind."""
 
     count: int
     min: Number
@@ -343,7 +344,7 @@ class RankingResult(TypedDict):
 
 
 class RankingSections(TypedDict, total=False):
-    """The sections that a metric to rank by adds to a comparison; `answer` says in a sentence which is best."""
+    """The sections that a metric to rank by adds; `answer` says in a sentence which run is best."""
 
     answer: str
     ranking: list[RankingResult]

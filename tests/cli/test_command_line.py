@@ -420,7 +420,7 @@ def test_an_assertion_that_is_none_is_pointed_at_and_nothing_is_printed() -> Non
     done = pull_logs("-b", BUNDLE, "-r", RUN, "--assert", "step soon: val/acc > 0")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
-        "pull-logs: error: 'soon' is no step; write it as --assert 'step 1000: val/loss < 2'",
+        "pull-logs: error: 'soon' is not a valid step; write it as --assert 'step 1000: val/loss < 2'",
         "    step soon: val/acc > 0",
         "         ~~~^",
     ]

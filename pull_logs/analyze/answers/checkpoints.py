@@ -1,10 +1,10 @@
 """Many checkpoints side by side: the metrics of their runs at the step at which each was saved.
 
 The step of a checkpoint is looked up on the axis on which its tool logs it: Lightning's `WandbLogger` logs
-`trainer/global_step` and Hugging Face's `Trainer` `train/global_step`, while `_step` then only counts the rows
-(`log_metrics` in `lightning.pytorch.loggers.wandb`, `WandbCallback` in `transformers.integrations`). If a run logs
-a column with exactly the name under which the checkpoint keeps its step, that column is the axis; otherwise it is
-`_step`. A checkpoint that has only an epoch is looked up on the epochs that were logged.
+`trainer/global_step` and Hugging Face's `Trainer` `train/global_step`, while `_step` then only counts the
+rows (`log_metrics` in `lightning.pytorch.loggers.wandb`, `WandbCallback` in `transformers.integrations`). If
+a run logs a column with exactly the name under which the checkpoint keeps its step, that column is the axis;
+otherwise it is `_step`. A checkpoint that has only an epoch is looked up on the epochs that were logged.
 
 A value is the last one at or before that position, because metrics are logged less often than checkpoints are
 saved; the answer has the `_step` of each value.
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pull_logs.analyze.frames import Column, Floats, Frame, Steps, open_frames
-from pull_logs.analyze.questions import Checkpoint, Selection, Subject, is_internal
+from pull_logs.analyze.questions import Checkpoint, HistoryQuery, Subject, is_internal
 from pull_logs.analyze.results import BestCheckpoint, CheckpointResult
 from pull_logs.analyze.statistics import Goal, is_held_out, outcome_end
 from pull_logs.errors import MetricNotFoundError
@@ -68,7 +68,7 @@ class CheckpointComparison:
 
 
 def position_of(frame: Frame, checkpoint: Checkpoint) -> CheckpointPosition | None:
-    """Find a checkpoint in a history; None where its step and epoch are unknown or the history has no such axis.
+    """Find a checkpoint in a history; None where its step and epoch, or their axis, are unknown.
 
     Raises:
         DamageError: A column is damaged.
@@ -88,7 +88,7 @@ def position_of(frame: Frame, checkpoint: Checkpoint) -> CheckpointPosition | No
 
 
 def checkpoint_steps(frame: Frame, subject: Subject) -> list[int | None]:
-    """Return for each checkpoint of a run the `_step` of the last row at or before it; the furthest one is last."""
+    """Return the `_step` of the last row at or before each checkpoint of a run; the furthest is last."""
     if not subject.checkpoints:
         return [subject.checkpoint_step]
     positions = [
@@ -112,7 +112,7 @@ def _filled(column: Column) -> Floats:
 
 
 def _last_at_most(axis: Axis, steps: Steps, limit: float) -> int | None:
-    """Return the step of the last row that is not after a position; the axis may go back after a restart."""
+    """Return the step of the last row that is not after a position; an axis may go back after a restart."""
     rows = np.flatnonzero(axis <= limit)
     return int(steps[rows[-1]]) if len(rows) else None
 
@@ -144,7 +144,7 @@ def compare_checkpoints(
     runs = [item for item in runs if item.checkpoints]
     frames = open_frames([item.run for item in runs])
     names = dict.fromkeys(name for frame in frames for name in frame.names)
-    selection = Selection.settle(names, select=select, where=where, evals=evals)
+    selection = HistoryQuery.settle(names, select=select, where=where, evals=evals)
     if best is not None and best.metric not in names and best.metric not in dict(selection.evals):
         raise MetricNotFoundError(
             f"no metric is named {best.metric!r}", hint="--schema lists them; name one with --best METRIC:min"
@@ -181,8 +181,8 @@ def shown_metrics(
 ) -> tuple[frozenset[str], list[str]]:
     """Choose the metrics to show where the user chose none, and say how many are left out.
 
-    The metric of `best` is shown; then those of held-out data, outcomes first; without held-out data, outcomes such
-    as losses; without outcomes, any.
+    The metric of `best` is shown; then those of held-out data, outcomes first; without held-out data,
+    outcomes such as losses; without outcomes, any.
     """
     named = [best.metric] if best is not None else []
     names = dict.fromkeys(name for frame in frames for name in frame.names)
@@ -262,7 +262,7 @@ class _Values:
         self.final: Any = spell(column.cell(int(self._rows[-1]))) if len(self._rows) else None
 
     def at(self, untils: Sequence[int | None]) -> list[tuple[Any, int | None]]:
-        """Return the last cell at or before each of these steps, and the step of that cell; None without one."""
+        """Return the last cell at or before each of these steps, and the step of that cell, or None."""
         found: list[tuple[Any, int | None]] = [(None, None)] * len(untils)
         for index, until in enumerate(untils):
             before = 0 if until is None else int(np.searchsorted(self._steps, until, side="right"))

@@ -1,7 +1,8 @@
 """Many runs compared: the answer of `pull-logs compare`.
 
-Runs are read one after the other, each metric at one position of its history (`run_readings`). Everything else is
-computed from these numbers: ranks, groups with their statistics (`groups`), and tests between groups (`verdicts`).
+Runs are read one after the other, each metric at one position of its history (`run_readings`). Everything
+else is computed from these numbers: ranks, groups with their statistics (`groups`), and tests between groups
+(`verdicts`).
 """
 
 from __future__ import annotations
@@ -149,10 +150,10 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
     """Compare runs.
 
     Returns:
-        The object that `data/schemas/compare.json` describes, and in `next` the flags of at most two questions to
-        go on with. It has `answer` and `ranking` under `best` or `sort`; `groups`, `group_stats` and `verdicts`
-        with groups; `checkpoints` with checkpoints; and `assertions` with assertions, which are about all runs,
-        whichever are shown.
+        The object that `data/schemas/compare.json` describes, and in `next` the flags of at most two
+        questions to go on with. It has `answer` and `ranking` under `best` or `sort`; `groups`, `group_stats`
+        and `verdicts` with groups; `checkpoints` with checkpoints; and `assertions` with assertions, which
+        are about all runs, whichever are shown.
 
     Raises:
         UsageError: Options contradict each other, or a key or the better end of a metric cannot be settled.
@@ -162,16 +163,16 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
     """
     options.check()
     found = _find(subjects, options)
-    assertions = found.readings.assertions
     checkpoints = summarize(
         [entry for run in found.shown for entry in run.checkpoints],
         best=found.goal,
         notes=found.readings.checkpoint_notes if any(run.checkpoints for run in found.shown) else (),
     )
     groups = found.groups.sections(top=options.top) if found.groups else GroupSections()
-    asserted = AssertionSections(assertions=assertions.results()) if assertions else AssertionSections()
-    records = compare_records({run.label: run.info for run in found.shown}, select=options.select)
     metrics = [_compare_metric(name, found.shown) for name in found.readings.metrics]
+    records = compare_records({run.label: run.info for run in found.shown}, select=options.select)
+    assertions = found.readings.assertions
+    asserted = AssertionSections(assertions=assertions.results()) if assertions else AssertionSections()
     return {
         "format": FORMAT,
         "command": "compare",
@@ -185,15 +186,19 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
         "config_same": records["config_same"],
         "summary_comparison": records["summary_comparison"],
         **asserted,
-        "notes": [
-            *incomplete_notes(subjects),
-            *(found.groups.notes() if found.groups else ()),
-            *checkpoints.notes,
-            *_alignment_notes(found),
-            *(assertions.notes if assertions else ()),
-        ],
+        "notes": [*incomplete_notes(subjects), *_notes(found, checkpoints)],
         "next": _further(found, records["config_diff"])[:_MOST_FURTHER],
     }
+
+
+def _notes(found: _Findings, checkpoints: CheckpointComparison) -> list[str]:
+    groups, assertions = found.groups, found.readings.assertions
+    return [
+        *(groups.notes() if groups else ()),
+        *checkpoints.notes,
+        *_alignment_notes(found),
+        *(assertions.notes if assertions else ()),
+    ]
 
 
 def _find(subjects: Sequence[Subject], options: Comparison) -> _Findings:
@@ -337,7 +342,7 @@ def _compare_metric(name: str, runs: Sequence[RunReading]) -> MetricComparison:
 
 
 def _further(found: _Findings, differing: Sequence[ConfigDifference]) -> list[list[str]]:
-    """Return flags for further questions: groups and a verdict if there are none, then one step for all runs."""
+    """Return flags for further questions: first groups and a verdict, then one step for all runs."""
     options = found.options
     seeds = [entry["key"] for entry in differing if is_seed(CONFIG + entry["key"])]
     verdict: list[str] = []

@@ -1,7 +1,7 @@
 """Groups of runs and their statistics.
 
-The statistics of a group are over the finite values of its runs; how many runs lack the metric, or end in NaN or an
-infinity, is counted beside them.
+The statistics of a group are over the finite values of its runs; how many runs lack the metric, or end in NaN
+or an infinity, is counted beside them.
 """
 
 from __future__ import annotations
@@ -187,7 +187,8 @@ class RunGroups:
         if not names:
             return None
         return (
-            f"every group is a single run, since these keys differ in all runs: {joined(names, most=_MOST_NAMED)}; "
+            "every group is a single run, since these keys differ in all runs: "
+            f"{joined(names, most=_MOST_NAMED)}; "
             f"--group-by all-but:{','.join([*self._seeds, *names[:_MOST_NAMED]])} looks past them"
         )
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pull_logs.analyze.answers.side_by_side import Ending, compare_metrics, ending
 from pull_logs.analyze.frames import Column, Frame, Steps, numbers, open_frames
-from pull_logs.analyze.questions import Selection, Slice, Subject, View, is_internal
+from pull_logs.analyze.questions import HistoryQuery, Slice, Subject, View, is_internal
 from pull_logs.analyze.results import (
     AssertionSections,
     ColumnResult,
@@ -92,7 +92,7 @@ def answer_histories(subjects: Sequence[Subject], view: View, asked: AbstractSet
     runs = {id(subject.run): subject.run for subject in subjects}
     frames = dict(zip(runs, open_frames(list(runs.values())), strict=True))
     names = dict.fromkeys(name for frame in frames.values() for name in frame.names)
-    selection = Selection.settle(names, select=view.select, where=view.where, evals=view.evals)
+    selection = HistoryQuery.settle(names, select=view.select, where=view.where, evals=view.evals)
     computed = [name for name, _ in view.evals]
     assertions = settle_assertions(view.asserts, subjects, names, computed=computed)
     reader = _Reader(view, asked, selection, assertions, len(subjects))
@@ -166,7 +166,7 @@ class _Reader:
 
     view: View
     asked: AbstractSet[str]
-    selection: Selection
+    selection: HistoryQuery
     assertions: Assertions | None
     runs: int
 
@@ -187,7 +187,7 @@ class _Reader:
             if "history" in asked:
                 history = self._history(subject, frame, shown, matched=matched, hidden=matched - len(visible))
         if self.assertions is not None:
-            self.assertions.ask(subject, frame, part)
+            self.assertions.check(subject, frame, part)
         return _RunView(
             history=history,
             schema=_schema(part) if "schema" in asked else None,

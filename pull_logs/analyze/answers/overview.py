@@ -1,7 +1,7 @@
-"""The first look at runs: how many there are, how they ended, what they logged, what is wrong with them.
+"""The overview of runs: how many there are, how they ended, what they logged, and what is wrong with them.
 
-An overview stays on one screen whether it is of one run or of a thousand: it tells of the runs
-together, and names single ones only where something is wrong with them.
+An overview fits on one screen for one run and for a thousand: it summarizes the runs together, and names a
+single run only where something is wrong with it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,23 @@ import numpy as np
 
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
-from pull_logs.analyze.frames import Column, Frame, flatten, open_frames
-from pull_logs.analyze.questions import Selection, Slice, Subject, is_internal
-from pull_logs.analyze.statistics import FLAGS, Finding, column_type, find_flags
+from pull_logs.analyze.frames import Column, Frame, Steps, flatten, open_frames
+from pull_logs.analyze.questions import HistoryQuery, Slice, Subject, is_internal
+from pull_logs.analyze.results import (
+    AssertionSections,
+    ConfigValues,
+    FlaggedRun,
+    HealthResult,
+    MetricTotals,
+    OverviewResult,
+    StateResult,
+    TotalsResult,
+)
+from pull_logs.analyze.statistics import FLAGS, HealthFinding, column_type, find_flags
 from pull_logs.rows.canonical import canon_number, canon_record, canonical_text, spell
 
 _VALUES_SHOWN = 8
 _TIMESTAMP = "_timestamp"
-
-STATE_FIELDS = ("state", "runs", "rows", "last_step_min", "last_step_max")
-METRIC_FIELDS = (
-    "name", "type", "runs", "count", "nonfinite", "first_step", "last_step", "last_min", "last_median", "last_max",
-)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -41,7 +46,8 @@ class _Metric:
     last_step: int | None = None
     lasts: list[float] = field(default_factory=list)
 
-    def add(self, column: Column, steps: np.ndarray) -> None:
+    def add(self, column: Column, steps: Steps) -> None:
+        """Add the metric of one more run; `steps` has the step of each row."""
         present = np.flatnonzero(column.vector.present)
         if not len(present):
             return
@@ -49,33 +55,55 @@ class _Metric:
         self.types.add(column_type(column))
         self.count += len(present)
         values, numeric = column.numbers()
-        found = np.flatnonzero(numeric & np.isfinite(values))
-        self.nonfinite += int(numeric.sum()) - len(found)
+        finite = np.flatnonzero(numeric & np.isfinite(values))
+        self.nonfinite += int(numeric.sum()) - len(finite)
         first, last = int(steps[present[0]]), int(steps[present[-1]])
         self.first_step = first if self.first_step is None else min(self.first_step, first)
         self.last_step = last if self.last_step is None else max(self.last_step, last)
-        if len(found):
-            self.lasts.append(float(values[found[-1]]))
+        if len(finite):
+            self.lasts.append(float(values[finite[-1]]))
 
-    def told(self, name: str) -> dict[str, Any]:
+    def totals(self, name: str) -> MetricTotals:
+        """Return the totals; `name` is that of the metric."""
         types = sorted(self.types)
-        lasts = (
-            (min(self.lasts), float(np.median(self.lasts)), max(self.lasts)) if self.lasts else (None,) * 3
-        )
-        cells = [None if value is None else canon_number(value) for value in lasts]
-        facts = (
-            "number" if types == ["int", "number"] else "|".join(types) or "empty",
-            self.runs,
-            self.count,
-        )
-        rest = (self.nonfinite, self.first_step, self.last_step)
-        return dict(zip(METRIC_FIELDS, (name, *facts, *rest, *cells), strict=True))
+        lasts = self.lasts
+        return {
+            "name": name,
+            "type": "number" if types == ["int", "number"] else "|".join(types) or "empty",
+            "runs": self.runs,
+            "count": self.count,
+            "nonfinite": self.nonfinite,
+            "first_step": self.first_step,
+            "last_step": self.last_step,
+            "last_min": canon_number(min(lasts)) if lasts else None,
+            "last_median": canon_number(float(np.median(lasts))) if lasts else None,
+            "last_max": canon_number(max(lasts)) if lasts else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Histories:
+    """What the histories of all runs contain.
+
+    Attributes:
+        metrics: The metrics over all runs.
+        findings: What is wrong with the runs.
+        healthy: How many runs nothing is wrong with.
+        assertions: The assertions, if there are any.
+        notes: How the assertions were read.
+    """
+
+    metrics: Mapping[str, _Metric]
+    findings: Sequence[tuple[Subject, HealthFinding]]
+    healthy: int
+    assertions: AssertionSections
+    notes: Sequence[str]
 
 
 def overview(
     subjects: Sequence[Subject], *, select: str | None = None, asserts: Sequence[str] = ()
-) -> dict[str, Any]:
-    """A first look at runs.
+) -> OverviewResult:
+    """Return an overview of runs.
 
     Args:
         subjects: The runs.
@@ -83,127 +111,144 @@ def overview(
         asserts: What must hold of the runs and all of their rows (see `assertions`).
 
     Returns:
-        `format` and `command`; `totals` (`runs`, `rows`, `complete`, `healthy` and `projects`); `states`, each
-        with its runs, rows and the least and greatest last step; `config`, the keys that differ with how many
-        values they have and the most frequent, and `config_same`, how many do not; `metrics`, each with what it
-        is in all runs together and the range of its last finite values; `health`, each flag with the runs that
-        have it and, of each, where it begins; `notes`; and
-        with `asserts`, `assertions` (see `assertions.Assertions`).
+        The object that `data/schemas/overview.json` describes.
 
     Raises:
-        UsageError: `select` is no regular expression.
+        UsageError: `select` is not a valid regular expression.
         ExpressionError: An assertion does not parse, resolve or fit its columns.
         MetricNotFoundError: `select` matches nothing.
         DamageError: A history is damaged.
     """
+    histories = _read_histories(subjects, select=select, asserts=asserts)
+    config, same = _differing([canon_record(subject.run.info.config) for subject in subjects])
+    incomplete = [
+        f"{subject.label} {subject.run.path} is incomplete: {subject.run.coverage.reason}"
+        for subject in subjects
+        if not subject.run.complete
+    ]
+    return {
+        "format": FORMAT,
+        "command": "overview",
+        "totals": _totals(subjects, healthy=histories.healthy),
+        "states": _states(subjects),
+        "config": config,
+        "config_same": same,
+        "metrics": [metric.totals(name) for name, metric in histories.metrics.items() if metric.runs],
+        "health": _health(histories.findings),
+        "notes": [*incomplete, *histories.notes],
+        **histories.assertions,
+    }
+
+
+def _read_histories(subjects: Sequence[Subject], *, select: str | None, asserts: Sequence[str]) -> _Histories:
+    """Read the histories, one after the other."""
     frames = open_frames([subject.run for subject in subjects])
     names = dict.fromkeys(name for frame in frames for name in frame.names)
-    selection = Selection.settle(names, select=select, where=None, evals=())
+    query = HistoryQuery.settle(names, select=select, where=None, evals=())
     metrics = {
         name: _Metric()
         for name in sorted(names)
         if name != "_step" and (select is not None or not is_internal(name))
     }
     assertions = settle_assertions(asserts, subjects, names)
-    findings: list[tuple[Subject, Finding]] = []
+    findings: list[tuple[Subject, HealthFinding]] = []
     healthy = 0
     for subject, frame in zip(subjects, frames, strict=True):
-        found = _read(subject, frame, selection, metrics)
+        columns = _columns(frame, query, metrics)
+        for name, column in columns.items():
+            metrics[name].add(column, frame.steps)
+        stamps = frame.column(_TIMESTAMP) if _TIMESTAMP in frame else None
+        found = find_flags(subject.run.info, columns, frame.steps, stamps)
         healthy += not found
         findings += [(subject, finding) for finding in found]
         if assertions is not None:
-            assertions.ask(subject, frame, Slice.whole(frame))
+            assertions.check(subject, frame, Slice.of(frame))
         frame.forget()
-    config, same = _differing([canon_record(subject.run.info.config) for subject in subjects])
-    return {
-        "format": FORMAT,
-        "command": "overview",
-        "totals": _totals(subjects, healthy=healthy),
-        "states": _states(subjects),
-        "config": config,
-        "config_same": same,
-        "metrics": [metric.told(name) for name, metric in metrics.items() if metric.runs],
-        "health": _health(findings),
-        "notes": [
-            f"{subject.label} {subject.run.info.path} is incomplete: {subject.run.coverage.reason}"
-            for subject in subjects
-            if not subject.run.complete
-        ]
-        + list(assertions.notes if assertions else ()),
-        **({"assertions": assertions.results()} if assertions else {}),
-    }
+    return _Histories(
+        metrics=metrics,
+        findings=findings,
+        healthy=healthy,
+        assertions=AssertionSections() if assertions is None else {"assertions": assertions.results()},
+        notes=() if assertions is None else assertions.notes,
+    )
 
 
-def _read(
-    subject: Subject, frame: Frame, selection: Selection, metrics: Mapping[str, _Metric]
-) -> Sequence[Finding]:
-    """Read one run, add what it logged to the metrics, and give what is wrong with it."""
-    columns = selection.columns_of(frame, internal=False)
-    frame.load([*columns, _TIMESTAMP])
-    read = {name: frame.column(name) for name in columns if name in metrics}
-    for name, column in read.items():
-        metrics[name].add(column, frame.steps)
-    stamps = frame.column(_TIMESTAMP) if _TIMESTAMP in frame else None
-    return find_flags(subject.run.info, read, frame.steps, stamps)
+def _columns(frame: Frame, query: HistoryQuery, metrics: Mapping[str, _Metric]) -> dict[str, Column]:
+    """Read the selected metrics of a run and its timestamps in one pass."""
+    names = query.columns_of(frame, internal=False)
+    frame.load([*names, _TIMESTAMP])
+    return {name: frame.column(name) for name in names if name in metrics}
 
 
-def _totals(subjects: Sequence[Subject], *, healthy: int) -> dict[str, Any]:
+def _totals(subjects: Sequence[Subject], *, healthy: int) -> TotalsResult:
     return {
         "runs": len(subjects),
         "rows": sum(subject.run.rows for subject in subjects),
         "complete": sum(subject.run.complete for subject in subjects),
         "healthy": healthy,
-        "projects": sorted({subject.run.info.path.project_path for subject in subjects}),
+        "projects": sorted({subject.run.path.project_path for subject in subjects}),
     }
 
 
-def _states(subjects: Sequence[Subject]) -> list[dict[str, Any]]:
-    counted = Counter(subject.run.info.state for subject in subjects)
-    told = []
-    for state, runs in counted.most_common():
-        members = [subject.run for subject in subjects if subject.run.info.state == state]
-        lasts = [run.last_step for run in members if run.last_step is not None]
-        cells = (
-            state,
-            runs,
-            sum(run.rows for run in members),
-            min(lasts, default=None),
-            max(lasts, default=None),
-        )
-        told.append(dict(zip(STATE_FIELDS, cells, strict=True)))
-    return told
+def _states(subjects: Sequence[Subject]) -> list[StateResult]:
+    """Return the states, the most frequent first."""
+    by_state: dict[str, list[Subject]] = {}
+    for subject in subjects:
+        by_state.setdefault(subject.run.info.state, []).append(subject)
+    return [
+        _state(state, members)
+        for state, members in sorted(by_state.items(), key=lambda item: len(item[1]), reverse=True)
+    ]
 
 
-def _differing(configs: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], int]:
-    """The config keys that are not the same in all runs, and how many are."""
+def _state(state: str, members: Sequence[Subject]) -> StateResult:
+    lasts = [last for subject in members if (last := subject.run.last_step) is not None]
+    return {
+        "state": state,
+        "runs": len(members),
+        "rows": sum(subject.run.rows for subject in members),
+        "last_step_min": min(lasts, default=None),
+        "last_step_max": max(lasts, default=None),
+    }
+
+
+def _differing(configs: Sequence[Mapping[str, Any]]) -> tuple[list[ConfigValues], int]:
+    """Return the config keys that are not the same in all runs, and how many keys are."""
     flat = [flatten(config) for config in configs]
-    found, same = [], 0
+    found: list[ConfigValues] = []
+    same = 0
     for key in sorted({key for config in flat for key in config}):
-        values = Counter(canonical_text(config[key]) for config in flat if key in config)
-        having = sum(values.values())
-        if len(values) == 1 and having == len(flat):
+        by_text = {canonical_text(config[key]): config[key] for config in flat if key in config}
+        counts = Counter(canonical_text(config[key]) for config in flat if key in config)
+        having = sum(counts.values())
+        if len(counts) == 1 and having == len(flat):
             same += 1
             continue
-        by_text = {canonical_text(config[key]): config[key] for config in flat if key in config}
-        shown = [
-            {"value": spell(by_text[text]), "runs": count}
-            for text, count in values.most_common(_VALUES_SHOWN)
-        ]
-        found.append({"key": key, "values": len(values), "missing": len(flat) - having, "shown": shown})
+        found.append(
+            {
+                "key": key,
+                "values": len(counts),
+                "missing": len(flat) - having,
+                "shown": [
+                    {"value": spell(by_text[text]), "runs": count}
+                    for text, count in counts.most_common(_VALUES_SHOWN)
+                ],
+            }
+        )
     return found, same
 
 
-def _health(findings: Iterable[tuple[Subject, Finding]]) -> list[dict[str, Any]]:
-    told: dict[str, list[dict[str, Any]]] = {flag: [] for flag in FLAGS}
+def _health(findings: Iterable[tuple[Subject, HealthFinding]]) -> list[HealthResult]:
+    by_flag: dict[str, list[FlaggedRun]] = {flag: [] for flag in FLAGS}
     for subject, finding in findings:
-        told[finding.flag].append(
+        by_flag[finding.flag].append(
             {
                 "run": subject.label,
-                "path": str(subject.run.info.path),
+                "path": str(subject.run.path),
                 "metric": finding.metric,
                 "step": finding.step,
                 "message": finding.message,
                 "metrics": finding.metrics,
             }
         )
-    return [{"flag": flag, "runs": len(found), "found": found} for flag, found in told.items()]
+    return [{"flag": flag, "runs": len(found), "found": found} for flag, found in by_flag.items()]

@@ -1,8 +1,8 @@
 """The one pass over the histories that `compare` makes.
 
-All names are settled first, over the columns of all runs. Then each run is read once: its metrics at one position,
-its checkpoints, and whether the assertions hold. What is kept of a run are these values; its columns are dropped
-before the next run is read.
+All names are settled first, over the columns of all runs. Then each run is read once: its metrics at one
+position, its checkpoints, and whether the assertions hold. What is kept of a run are these values; its
+columns are dropped before the next run is read.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def read_runs(subjects: Sequence[Subject], infos: Sequence[RunInfo], plan: Readi
             )
         )
         if assertions is not None:
-            assertions.ask(subject, frame, Slice.whole(frame))
+            assertions.check(subject, frame, Slice.of(frame))
         frame.forget()
     found = {name for run in runs for name in run.metrics}
     _check_names(plan, found, known, has_axis=any(run.has_axis for run in runs))

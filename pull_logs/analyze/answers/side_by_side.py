@@ -1,8 +1,8 @@
 """Runs side by side: how their metrics ended, where their configs differ, how far their summaries are apart.
 
-Every table is keyed by run labels. If the label of a run is not in an entry, the run has no such key; None means
-that it has the key and the value is null.
-Values are compared with their kinds: `1` is neither `"1"` nor `true`.
+Every table is keyed by run labels. If the label of a run is not in an entry, the run has no such key; None
+means that it has the key and the value is null. Values are compared with their kinds: `1` is neither `"1"`
+nor `true`.
 """
 
 from __future__ import annotations

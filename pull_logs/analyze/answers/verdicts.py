@@ -1,7 +1,7 @@
 """Tests between groups of runs, and what they mean in plain words.
 
-The best group (the first, where no metric ranks them) is tested against each other group, with p values that are
-adjusted over all pairs of groups, because the data chose the best one (see `significance`).
+The best group (the first, where no metric ranks them) is tested against each other group, with p values that
+are adjusted over all pairs of groups, because the data chose the best one (see `significance`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pull_logs.analyze.statistics import (
     holm,
 )
 from pull_logs.rows.canonical import canon_number, spell
+from pull_logs.suggestions import counted
 
 MOST_TESTED = 200
 """Groups of which all pairs are tested; more take too long, and so many tests find nothing."""
@@ -168,8 +169,8 @@ class MetricTests:
         for group in (self.reference, other):
             if group.size < 2:
                 return (
-                    f"{self.metric}: {group.name} has {group.size} {'run' if group.size == 1 else 'runs'} with a "
-                    "finite value: not tested, since a test takes at least two"
+                    f"{self.metric}: {group.name} has {counted(group.size, 'run')} with a finite value: "
+                    "not tested, since a test takes at least two"
                 )
         if self.testable > MOST_TESTED:
             return (

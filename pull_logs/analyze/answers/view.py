@@ -1,7 +1,7 @@
 """The answer to a view of runs: one JSON object, made from subjects and a view.
 
-Nothing is printed or escaped here, and every number keeps all its digits. The command line fits an answer into its
-token budget.
+Nothing is printed or escaped here, and every number keeps all its digits. The command line fits an answer
+into its token budget.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def answer(subjects: Sequence[Subject], view: View) -> ShowResult:
     """Answer a view of runs.
 
     Returns:
-        The object that `data/schemas/show.json` describes (docs/output.md, "JSON"), with only the sections that
-        were asked for, in their order.
+        The object that `data/schemas/show.json` describes (docs/output.md, "JSON"), with only the sections
+        that were asked for, in their order.
 
     Raises:
         UsageError: An option's value is wrong.

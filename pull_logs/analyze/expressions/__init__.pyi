@@ -2,7 +2,7 @@ from .compile import Expression as Expression
 from .compile import compile_expression as compile_expression
 from .nodes import And as And
 from .nodes import Bool as Bool
-from .nodes import Comparison as Comparison
+from .nodes import ComparisonChain as ComparisonChain
 from .nodes import IsMissing as IsMissing
 from .nodes import Membership as Membership
 from .nodes import Name as Name

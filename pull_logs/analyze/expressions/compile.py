@@ -1,14 +1,13 @@
-"""Expressions from text to answer: what `--where`, `--eval`, `--filter` and `--assert` are made of.
+"""Expressions from text to value: the language of `--where`, `--eval`, `--filter` and `--assert`.
 
     expression = compile_expression("train/loss - val/loss", frame.keys())
     expression.evaluate(frame, length)
 
-The data flows forward through the modules: tokenizer -> parser -> nodes ->
-resolve -> evaluate, over columns that are vectors. Nothing but arithmetic ever
-runs; Python's `eval` has no part in it.
+Data flows forward through the modules: tokenizer -> parser -> nodes -> resolver -> evaluator. Columns are
+vectors. Nothing but arithmetic ever runs; Python's `eval` is not used. See docs/expressions.md.
 
-A frame is any mapping of names to vectors of one length: the rows of a run's
-history, or one row per run with columns such as `config.lr` and `state`.
+A frame is any mapping of names to vectors of one length: the rows of a run's history, or one row per run with
+columns such as `config.lr` and `state`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from pull_logs.analyze.frames import Mask, Vector
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """An expression that knows its columns.
+    """An expression whose names are columns.
 
     Attributes:
         text: The expression as it was written.
@@ -42,12 +41,12 @@ class Expression:
     notes: tuple[str, ...]
 
     def evaluate(self, frame: Mapping[str, Vector], length: int) -> Vector:
-        """The value in every row.
+        """Return the value in every row.
 
         Args:
-            frame: Columns by name, each of `length` cells in row order; one that is not there is
-                missing in every row.
-            length: Rows of the frame.
+            frame: Columns by name, each of `length` cells in row order; a name without a column is missing in
+                every row.
+            length: The number of rows.
 
         Raises:
             ExpressionError: The kinds of columns do not fit what is done with them.
@@ -57,25 +56,25 @@ class Expression:
         return Vector(vector.kind, values, present)
 
     def condition(self, frame: Mapping[str, Vector], length: int) -> Mask:
-        """Where it holds, a missing value being false; the arguments are those of `evaluate`.
+        """Return where it holds; missing is false. The arguments are those of `evaluate`.
 
         Raises:
-            ExpressionError: As `evaluate`; also where the expression is no condition.
+            ExpressionError: As for `evaluate`; also where the expression is not a condition.
         """
         return evaluation.condition(self.node, frame, length=length, source=self.text)
 
 
 def compile_expression(text: str, columns: Collection[str], *, what: str = "metric") -> Expression:
-    """Read an expression and find its columns.
+    """Parse an expression and find its columns.
 
     Args:
         text: The expression.
-        columns: The names that there are.
-        what: What a column is to the user, for messages.
+        columns: The names of the columns that exist.
+        what: What messages call a column.
 
     Raises:
-        ExpressionError: The text is no expression, a name has two readings, or a call does not fit.
-        UnknownNameError: A name is no column; the message names the nearest ones.
+        ExpressionError: The text is not a valid expression, a name has two readings, or a call does not fit.
+        UnknownNameError: A name is not a column; the message names the nearest ones.
     """
     resolved = resolve(parse(text), columns, source=text, what=what)
     return Expression(text, resolved.node, resolved.names, resolved.notes)

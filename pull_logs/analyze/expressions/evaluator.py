@@ -1,23 +1,19 @@
-"""What a resolved expression is worth in every row of a frame.
+"""The value of a resolved expression in every row of a frame.
 
-*Arithmetic* is that of float64: a division by zero is an infinity or NaN, `//`
-is the floor of the quotient and `%` has the sign of the divisor, as for Python's
-floats where Python answers (`x // 0` is as `x / 0`, `x % 0` is NaN). It is
-missing where an operand is missing. A bool is never a number.
+*Arithmetic* is that of float64: a division by zero is an infinity or NaN, `//` is the floor of the quotient
+and `%` has the sign of the divisor, as for Python's floats where Python gives a result (`x // 0` is as
+`x / 0`, `x % 0` is NaN). The result is missing where an operand is missing. A bool is never a number.
 
-*Conditions* know true and false only. A comparison with a missing value is
-false, `!=` and `not in` included. NaN equals nothing, not even itself, so `!=`
-is true of it and all else false. Strings are compared by code points, and bools
-are equal or not but have no order. A missing bool is false as a condition, so
-`not` of it is true.
+*Conditions* are true or false. A comparison with a missing value is false, `!=` and `not in` included. NaN
+equals nothing, not even itself, so that `!=` is true of it and all other comparisons are false. Strings are
+compared by code points; bools are equal or not but have no order. A missing bool is false as a condition, so
+that `not` of it is true.
 
-*Kinds* are checked for whole columns: a column of bools or strings in
-arithmetic, of numbers where a condition is needed, or of another kind than
-what it is compared with, is an error that points at it. In a column of mixed
-kinds each cell counts for itself: in arithmetic a cell that is no number is
-missing; compared with another kind it is unequal, and in no order; as a
-condition it is false unless it is true. JSON values (dicts, lists) are unequal
-to everything.
+*Kinds* are checked for complete columns: a column of bools or strings in arithmetic, of numbers where a
+condition is needed, or of another kind than what it is compared with, is an error that points at it. In a
+column of mixed kinds each cell is treated by its own kind: in arithmetic a cell that is not a number is
+missing; compared with another kind it is unequal and has no order; as a condition it is false unless it is
+true. JSON values (dicts, lists) are unequal to everything.
 """
 
 from __future__ import annotations
@@ -37,7 +33,7 @@ from pull_logs.analyze.expressions.nodes import (
     Bool,
     Call,
     Comparator,
-    Comparison,
+    ComparisonChain,
     IsMissing,
     Membership,
     Name,
@@ -61,9 +57,9 @@ from pull_logs.analyze.frames import (
     Mask,
     Vector,
     bools,
-    cell_kind,
     cell_number,
     constant,
+    kind_of_cell,
     missing,
     numbers,
 )
@@ -103,13 +99,13 @@ _A_KIND: Final[Mapping[Kind, str]] = {
 
 
 def evaluate(node: Node, frame: Mapping[str, Vector], *, length: int, source: str = "") -> Vector:
-    """The value of an expression in every row.
+    """Return the value of an expression in every row.
 
     Args:
-        node: A tree that `resolve` gave.
-        frame: Columns by name, each of `length` cells in row order; a name that is not there is
-            missing in every row, as a column that one of several runs lacks.
-        length: Rows of the frame.
+        node: A resolved tree.
+        frame: Columns by name, each of `length` cells in row order; a name without a column is missing in
+            every row, such as a column that only other runs have.
+        length: The number of rows.
         source: The text of the expression, for messages.
 
     Raises:
@@ -120,10 +116,10 @@ def evaluate(node: Node, frame: Mapping[str, Vector], *, length: int, source: st
 
 
 def condition(node: Node, frame: Mapping[str, Vector], *, length: int, source: str = "") -> Mask:
-    """Where an expression holds; missing is false. The arguments are those of `evaluate`.
+    """Return where an expression holds; missing is false. The arguments are those of `evaluate`.
 
     Raises:
-        ExpressionError: As `evaluate`; also where the expression is no condition.
+        ExpressionError: As for `evaluate`; also where the expression is not a condition.
     """
     with np.errstate(all="ignore"), stack_bounded(source):
         return _Evaluation(frame, length, source).condition(node)
@@ -161,7 +157,7 @@ class _Evaluation:
             case IsMissing():
                 present = self.vector(node.operand).present
                 holds = present.copy() if node.negated else ~present
-            case Comparison():
+            case ComparisonChain():
                 holds = self._comparison(node)
             case Membership():
                 holds = self._membership(node)
@@ -216,7 +212,7 @@ class _Evaluation:
             values = np.power(base.floats(), exponent.floats().copy())
         return numbers(values, base.present & exponent.present)
 
-    def _comparison(self, node: Comparison) -> Mask:
+    def _comparison(self, node: ComparisonChain) -> Mask:
         holds: Mask | None = None
         left_node, left = node.first, self.vector(node.first)
         for sign, right_node in node.rest:
@@ -247,7 +243,7 @@ class _Evaluation:
 
     def _membership(self, node: Membership) -> Mask:
         vector = self.vector(node.operand)
-        items = {(cell_kind(value), value) for value in map(_literal, node.items)}
+        items = {(kind_of_cell(value), value) for value in map(_literal, node.items)}
         fitting = {kind for kind, _ in items}
         if vector.kind == "other" or (vector.kind != "mixed" and fitting and vector.kind not in fitting):
             message = f"{_A_KIND[vector.kind]} cannot be in a list without any of its kind"
@@ -298,7 +294,7 @@ class _Evaluation:
 
 
 def _is_constant(node: Node) -> bool:
-    """Whether a node is arithmetic over nothing but numbers that are written out."""
+    """Whether a node is arithmetic over number literals only."""
     arithmetic = isinstance(node, (Number, Negate, Power, Product, Sum))
     return arithmetic and all(map(_is_constant, operands(node)))
 
@@ -311,8 +307,8 @@ def _literal(item: Number | Negate | String | Bool) -> float | str | bool:
 
 
 def _comparable(cell: object) -> tuple[Kind | None, object]:
-    """A cell with its kind, so that a bool is no number; JSON values are stood for by None."""
-    kind = cell_kind(cell)
+    """Return a cell with its kind, so that a bool is not a number; a JSON value is replaced by None."""
+    kind = kind_of_cell(cell)
     return kind, cell_number(cell) if kind == "number" else None if kind == "other" else cell
 
 

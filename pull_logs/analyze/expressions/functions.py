@@ -1,20 +1,19 @@
-"""The functions of expressions, and what each means for missing cells and for NaN.
+"""The functions of expressions, and what each does with missing cells and NaN.
 
-*Cell by cell* functions (`abs log log10 exp sqrt round min max`) give a missing
-cell where an argument is missing, and follow IEEE 754 elsewhere: the logarithm
-of 0 is -inf, that of a negative number NaN. `isnan` and `isfinite` are
-conditions and false where their argument is missing.
+*Cell by cell* functions (`abs log log10 exp sqrt round min max`) give a missing cell where an argument is
+missing, and follow IEEE 754 otherwise: the logarithm of 0 is -inf, that of a negative number NaN. `isnan` and
+`isfinite` are conditions and false where their argument is missing.
 
-*Row order* functions pass over missing cells: those stay missing in the answer,
-and what is carried from cell to cell is carried across them. "Previous" always
-means the previous present cell. `first` and `last` fill every row.
+*Row order* functions skip missing cells: those stay missing in the result, and what is carried from cell to
+cell is carried across them. "Previous" always means the previous present cell. `first` and `last` fill every
+row.
 
-NaN is a value. It stays NaN in `diff` where it takes part, in `rolling_mean` in
-every window that holds it, and in `cumsum` and `ema` from there on; `cummin` and
-`cummax` pass over it, since it is neither smaller nor greater than anything.
+NaN is a value. The result of `diff` is NaN where an operand is, that of `rolling_mean` in every window with a
+NaN, and that of `cumsum` and `ema` from there on; `cummin` and `cummax` skip it, since it is neither smaller
+nor greater than anything.
 
-A cell of a mixed column that is no number counts as missing, except in `first`,
-`last` and `lag`, which take cells of any kind.
+A cell of a mixed column that is not a number counts as missing, except in `first`, `last` and `lag`, which
+take cells of any kind.
 """
 
 from __future__ import annotations
@@ -43,13 +42,13 @@ _MAX_ROWS = 2**31
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constant:
-    """A plain number that a function wants after its columns.
+    """A number that a function takes after its columns.
 
     Attributes:
-        name: What the signature calls it.
+        name: Its name in the signature.
         wanted: What it must be, in English.
-        fits: Whether a number is that.
-        default: What stands for it where it is left out; NaN where it must be given.
+        fits: Whether a number is valid.
+        default: The number to use where it is left out; NaN where it is required.
     """
 
     name: str
@@ -68,7 +67,7 @@ class Function:
         columns: The fewest and the most columns that it takes; None for any number of them.
         constants: The numbers that follow the columns.
         any_kind: Whether it takes columns of every kind, not of numbers only.
-        apply: What it does to its columns, numbers as float64, and its constants.
+        apply: The implementation; it gets the columns, numbers as float64, and the constants.
     """
 
     name: str
@@ -86,7 +85,7 @@ class Function:
         return least + needed, None if most is None else most + len(self.constants)
 
 
-def _whole(least: int, most: int) -> Callable[[float], bool]:
+def _integer_between(least: int, most: int) -> Callable[[float], bool]:
     return lambda value: least <= value <= most and value == int(value)
 
 
@@ -98,9 +97,9 @@ def _each(kernel: Kernel) -> Implementation:
 
 
 def _together(kernel: Callable[[Floats, Floats], Floats]) -> Implementation:
-    """Of several columns, cell by cell; NaN where any of them is NaN, missing where any is missing.
+    """Combine several columns cell by cell; NaN where any is NaN, missing where any is missing.
 
-    Adding 0 makes -0.0 a 0, of which numpy would choose either.
+    Adding 0 turns -0.0 into 0, since numpy may choose either.
     """
 
     def apply(columns: Sequence[Vector], _constants: Sequence[float]) -> Vector:
@@ -118,12 +117,12 @@ def _asked(kernel: Callable[[Floats], Mask]) -> Implementation:
 
 
 def _along(vector: Vector, kernel: Kernel, *, unfilled: int = 0) -> Vector:
-    """A kernel over the present cells alone, of whose results the first `unfilled` are missing."""
+    """Apply a kernel to the present cells only; the first `unfilled` results are missing."""
     rows = np.flatnonzero(vector.present)
-    whole = len(rows) == len(vector)
-    results = kernel(vector.floats() if whole else vector.floats()[rows])
+    complete = len(rows) == len(vector)
+    results = kernel(vector.floats() if complete else vector.floats()[rows])
     values = results
-    if not whole:
+    if not complete:
         values = np.full(len(vector), np.nan)
         values[rows] = results
     present = vector.present.copy()
@@ -139,28 +138,28 @@ def _in_order(kernel: Kernel, *, unfilled: int = 0) -> Implementation:
 
 
 def _diff(values: Floats) -> Floats:
-    """Each value less the previous one; the first has none and is left out."""
+    """Return each value minus the previous one; the first has none and is left out."""
     return np.diff(values, prepend=np.nan)
 
 
 def _round(columns: Sequence[Vector], constants: Sequence[float]) -> Vector:
-    """To the nearest multiple of 10 ** -digits, halves to the even one: rint(x * 10 ** digits) / 10 ** digits."""
+    """Round to the nearest multiple of 10 ** -digits, halves to even."""
     values, scale = columns[0].floats(), 10.0 ** constants[0]
     rounded = np.where(np.abs(values) < _INTEGRAL_FROM, np.rint(values * scale) / scale, values)
     return numbers(rounded, columns[0].present)
 
 
 def _ema(columns: Sequence[Vector], constants: Sequence[float]) -> Vector:
-    """The first value, then `alpha * value + (1 - alpha) * average so far`.
+    """Return the first value, then `alpha * value + (1 - alpha) * average so far`.
 
-    Within 1e-12 of the greatest magnitude so far, as against the loop that this says.
+    The result is within 1e-12 of the greatest magnitude so far, compared with a loop.
     """
     alpha = constants[0]
     return _along(columns[0], lambda values: _smoothed(values, alpha))
 
 
 def _smoothed(values: Floats, alpha: float) -> Floats:
-    """The recurrence by doubling: sums over 1, 2, 4 ... values back, until their weight is gone."""
+    """Compute the recurrence by doubling: sums over 1, 2, 4 ... values, until their weight vanishes."""
     unusable = np.flatnonzero(~np.isfinite(values))
     finite = int(unusable[0]) if len(unusable) else len(values)
     sums = alpha * values[:finite]
@@ -171,23 +170,23 @@ def _smoothed(values: Floats, alpha: float) -> Floats:
         reach, weight = 2 * reach, weight * weight
     if finite == len(values):
         return sums
-    # An infinity or NaN never leaves the average again: from there on there is nothing to double.
+    # An infinity or NaN stays in the average: doubling does not apply from there on.
     carried = [*sums[-1:].tolist(), *values[finite:].tolist()]
     rest = list(accumulate(carried, lambda average, value: alpha * value + (1 - alpha) * average))
     return np.concatenate([sums, np.array(rest[-(len(values) - finite) :])])
 
 
 def _rolling_mean(columns: Sequence[Vector], constants: Sequence[float]) -> Vector:
-    """The mean of the last n present values, this one included; missing until there are n of them.
+    """Return the mean of the last n present values, this one included; missing until there are n of them.
 
-    Within 1e-12 of the greatest magnitude in the window, as against an exact sum.
+    The result is within 1e-12 of the greatest magnitude in the window, compared with an exact sum.
     """
     size = int(constants[0])
     return _along(columns[0], lambda values: _window_means(values, size), unfilled=size - 1)
 
 
 def _window_means(values: Floats, size: int) -> Floats:
-    """Window sums out of sums of 1, 2, 4 ... values: no running total that old values could spoil."""
+    """Add up window sums from sums of 1, 2, 4 ... values; a running total would keep errors of old values."""
     if size > len(values):
         return np.full(len(values), np.nan)
     greatest = float(np.abs(values[np.isfinite(values)]).max(initial=0))
@@ -206,7 +205,7 @@ def _window_means(values: Floats, size: int) -> Floats:
 
 
 def _end(position: int) -> Implementation:
-    """The first or the last present cell, in every row; missing everywhere where there is none."""
+    """Return the implementation that puts the first or last present cell into every row."""
 
     def apply(columns: Sequence[Vector], _constants: Sequence[float]) -> Vector:
         vector, length = columns[0], len(columns[0])
@@ -220,7 +219,7 @@ def _end(position: int) -> Implementation:
 
 
 def _lag(columns: Sequence[Vector], constants: Sequence[float]) -> Vector:
-    """The cell that is n present cells before this one; missing in the first n present cells."""
+    """Return the cell that is n present cells earlier; missing in the first n present cells."""
     vector, back = columns[0], int(constants[0])
     rows = np.flatnonzero(vector.present)
     values, present = vector.values.copy(), vector.present.copy()
@@ -230,10 +229,13 @@ def _lag(columns: Sequence[Vector], constants: Sequence[float]) -> Vector:
 
 
 _ALPHA = Constant(name="alpha", wanted="a number above 0 and at most 1", fits=lambda value: 0 < value <= 1)
-_SIZE = Constant(name="n", wanted="a whole number from 1", fits=_whole(1, _MAX_ROWS))
-_BACK = Constant(name="n", wanted="a whole number from 1", fits=_whole(1, _MAX_ROWS), default=1)
+_SIZE = Constant(name="n", wanted="a whole number from 1", fits=_integer_between(1, _MAX_ROWS))
+_BACK = Constant(name="n", wanted="a whole number from 1", fits=_integer_between(1, _MAX_ROWS), default=1)
 _DIGITS = Constant(
-    name="digits", wanted=f"a whole number from 0 to {_MAX_DIGITS}", fits=_whole(0, _MAX_DIGITS), default=0
+    name="digits",
+    wanted=f"a whole number from 0 to {_MAX_DIGITS}",
+    fits=_integer_between(0, _MAX_DIGITS),
+    default=0,
 )
 
 _ALL: Final = (

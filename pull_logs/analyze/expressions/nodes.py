@@ -1,10 +1,9 @@
 """The tree of an expression, and its canonical text.
 
-`str(node)` writes a tree with as few parentheses as keep it the same tree:
-`parse(str(tree)) == tree`. Operators of one precedence make one flat node, so
-that a sum of a thousand terms is one level deep, and depth is nesting only.
+`str(node)` writes a tree with the fewest parentheses that keep it the same tree: `parse(str(tree)) == tree`.
+Operators of one precedence make one flat node, so that a sum of a thousand terms is one level deep.
 
-The span of a node is where it stands in the text; it takes no part in equality.
+The span of a node has its offsets in the text; nodes with different spans can be equal.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class _Spanned:
 
 @dataclass(frozen=True, slots=True)
 class Number(_Spanned):
-    """A number that is written out: a finite float64, never negative (a minus is a `Negate`)."""
+    """A number literal: a finite float64, never negative (a minus is a `Negate`)."""
 
     value: float
 
@@ -48,7 +47,7 @@ class Number(_Spanned):
 
 @dataclass(frozen=True, slots=True)
 class String(_Spanned):
-    """A string that is written out."""
+    """A string literal."""
 
     value: str
 
@@ -80,7 +79,7 @@ class Name(_Spanned):
 
     Attributes:
         text: The name, without backticks.
-        quoted: Whether it was written in backticks; then it means exactly that column.
+        quoted: Whether it was written in backticks, and so means exactly that column.
     """
 
     text: str
@@ -96,7 +95,7 @@ class Name(_Spanned):
 
 @dataclass(frozen=True, slots=True)
 class Call(_Spanned):
-    """A function of arguments."""
+    """A call of a function."""
 
     function: str
     arguments: tuple[Node, ...]
@@ -132,7 +131,7 @@ class Negate(_Spanned):
 
 @dataclass(frozen=True, slots=True)
 class Product(_Spanned):
-    """Factors from left to right, each but the first behind `*`, `/`, `//` or `%`."""
+    """Factors from left to right, each but the first after `*`, `/`, `//` or `%`."""
 
     binding: ClassVar[int] = _PRODUCT
 
@@ -145,7 +144,7 @@ class Product(_Spanned):
 
 @dataclass(frozen=True, slots=True)
 class Sum(_Spanned):
-    """Terms from left to right, each but the first behind `+` or `-`."""
+    """Terms from left to right, each but the first after `+` or `-`."""
 
     binding: ClassVar[int] = _SUM
 
@@ -157,7 +156,7 @@ class Sum(_Spanned):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison(_Spanned):
+class ComparisonChain(_Spanned):
     """One comparison or a chain of them, in which each neighbouring pair must hold."""
 
     binding: ClassVar[int] = _COMPARISON
@@ -244,7 +243,7 @@ Node: TypeAlias = (
     | Negate
     | Product
     | Sum
-    | Comparison
+    | ComparisonChain
     | Membership
     | IsMissing
     | Not
@@ -254,7 +253,7 @@ Node: TypeAlias = (
 
 
 def operands(node: Node) -> tuple[Node, ...]:
-    """What a node is made of, from left to right; the items of a list are not among it."""
+    """Return the nodes within a node, from left to right, without the items of a list."""
     match node:
         case Call():
             return node.arguments
@@ -262,7 +261,7 @@ def operands(node: Node) -> tuple[Node, ...]:
             return node.base, node.exponent
         case Negate() | Not() | IsMissing() | Membership():
             return (node.operand,)
-        case Product() | Sum() | Comparison():
+        case Product() | Sum() | ComparisonChain():
             return node.first, *(operand for _, operand in node.rest)
         case And() | Or():
             return node.operands
@@ -271,7 +270,7 @@ def operands(node: Node) -> tuple[Node, ...]:
 
 
 def with_operands(node: Node, change: Callable[[Node], Node]) -> Node:
-    """The same node over changed operands; a node that has none stays as it is."""
+    """Return a node with its operands changed; a node without operands stays as it is."""
     match node:
         case Call():
             return replace(node, arguments=tuple([change(argument) for argument in node.arguments]))
@@ -279,7 +278,7 @@ def with_operands(node: Node, change: Callable[[Node], Node]) -> Node:
             return replace(node, base=change(node.base), exponent=change(node.exponent))
         case Negate() | Not() | IsMissing() | Membership():
             return replace(node, operand=change(node.operand))
-        case Product() | Sum() | Comparison():
+        case Product() | Sum() | ComparisonChain():
             rest = tuple([(operator, change(operand)) for operator, operand in node.rest])
             return replace(node, first=change(node.first), rest=rest)  # type: ignore[arg-type]
         case And() | Or():
@@ -289,7 +288,7 @@ def with_operands(node: Node, change: Callable[[Node], Node]) -> Node:
 
 
 def _inside(node: Node, binding: int) -> str:
-    """The text of an operand, in parentheses where it binds looser than its place needs."""
+    """Return the text of an operand, in parentheses if it binds looser than `binding`."""
     return f"({node})" if node.binding < binding else str(node)
 
 

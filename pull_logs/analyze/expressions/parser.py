@@ -1,8 +1,7 @@
-"""Text to tree: the grammar of expressions, each rule in the docstring of the function that reads it.
+"""The parser of expressions; each rule of the grammar is in the docstring of the function that parses it.
 
-Parsing knows no columns. Two rules of precedence are read by one function,
-so that a level of nesting costs five frames of Python's stack and `MAX_DEPTH`
-levels fit well inside it.
+The parser knows no columns. One function parses two levels of precedence, so that a level of nesting needs
+five frames of Python's stack, and `MAX_DEPTH` levels fit well into it.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pull_logs.analyze.expressions.nodes import (
     Bool,
     Call,
     Comparator,
-    Comparison,
+    ComparisonChain,
     IsMissing,
     Membership,
     Name,
@@ -44,7 +43,7 @@ from pull_logs.analyze.expressions.tokenizer import (
 from pull_logs.errors import ExpressionError
 
 MAX_ITEMS: Final = 1_000
-"""Items that a list, and arguments that a call may have."""
+"""The most items of a list, and the most arguments of a call."""
 
 _LITERALS = ("number", "string", "true", "false")
 _OPERAND = "a number, a name, a string or '('"
@@ -52,12 +51,12 @@ _ITEM = "a number, a string, true or false"
 
 
 def parse(text: str) -> Node:
-    """Read an expression.
+    """Parse an expression.
 
     text = expression END
 
     Raises:
-        ExpressionError: It is no expression, or one too long or nested too deep.
+        ExpressionError: The text is not a valid expression, or it is too long or nested too deep.
     """
     if len(text) > MAX_LENGTH:
         message = f"an expression of {len(text)} characters is longer than {MAX_LENGTH}"
@@ -71,7 +70,7 @@ def parse(text: str) -> Node:
 
 
 def _check_depth(node: Node, tokens: Tokenizer) -> None:
-    """Refuse a tree that is deep though its text is not: five operators can share one pair of parentheses."""
+    """Refuse a tree that is deeper than its text: five operators can share one pair of parentheses."""
     level, depth = [node], 1
     while level := [below for above in level for below in operands(above)]:
         depth += 1
@@ -80,7 +79,7 @@ def _check_depth(node: Node, tokens: Tokenizer) -> None:
 
 
 def _parse_expression(tokens: Tokenizer) -> Node:
-    """Conditions joined by `or` and `and`.
+    """Parse conditions joined by `or` and `and`.
 
     expression = conjunction { ("or" | "|") conjunction }
     conjunction = condition { ("and" | "&") condition }
@@ -102,7 +101,7 @@ def _parse_expression(tokens: Tokenizer) -> Node:
 
 
 def _parse_condition(tokens: Tokenizer) -> Node:
-    """A comparison and what denies it.
+    """Parse a comparison and the `not`s before it.
 
     condition = { "not" | "~" } comparison
     """
@@ -117,7 +116,7 @@ def _parse_condition(tokens: Tokenizer) -> Node:
 
 
 def _parse_comparison(tokens: Tokenizer) -> Node:
-    """A sum, compared, looked up in a list, or asked whether it is there.
+    """Parse a sum, and what it is compared with, looked up in, or whether it is missing.
 
     comparison = sum [ relation { relation } | ["not"] "in" list | "is" ["not"] "missing" ]
     relation = ("==" | "!=" | "<" | "<=" | ">" | ">=") sum
@@ -135,11 +134,11 @@ def _parse_comparison(tokens: Tokenizer) -> Node:
     rest: list[tuple[Comparator, Node]] = []
     while operator := tokens.take("==", "!=", "<", "<=", ">", ">="):
         rest.append((cast("Comparator", operator.kind), _parse_sum(tokens)))
-    return Comparison(first, tuple(rest), span=(start, tokens.end)) if rest else first
+    return ComparisonChain(first, tuple(rest), span=(start, tokens.end)) if rest else first
 
 
 def _parse_list(tokens: Tokenizer) -> tuple[Number | Negate | String | Bool, ...]:
-    """The literals that something is looked up in.
+    """Parse the literals of a list.
 
     list = "[" [ item { "," item } ] "]"
     """
@@ -156,7 +155,7 @@ def _parse_list(tokens: Tokenizer) -> tuple[Number | Negate | String | Bool, ...
 
 
 def _parse_item(tokens: Tokenizer) -> Number | Negate | String | Bool:
-    """One literal of a list.
+    """Parse one literal of a list.
 
     item = ["-"] NUMBER | STRING | "true" | "false"
     """
@@ -177,7 +176,7 @@ def _literal(token: Token) -> Number | String | Bool:
 
 
 def _parse_sum(tokens: Tokenizer) -> Node:
-    """Arithmetic from left to right, products before sums.
+    """Parse arithmetic from left to right, products before sums.
 
     sum = product { ("+" | "-") product }
     product = factor { ("*" | "/" | "//" | "%") factor }
@@ -203,7 +202,7 @@ def _product(first: Node, rest: list[tuple[ProductOperator, Node]]) -> Node:
 
 
 def _parse_factor(tokens: Tokenizer) -> Node:
-    """A power, and the signs before it: `-2 ** 2` is `-(2 ** 2)`, and `2 ** -1` needs no parentheses.
+    """Parse a power and the signs before it: `-2 ** 2` is `-(2 ** 2)`; `2 ** -1` needs no parentheses.
 
     factor = { "-" } power
     power = atom [ "**" factor ]
@@ -223,7 +222,7 @@ def _parse_factor(tokens: Tokenizer) -> Node:
 
 
 def _parse_atom(tokens: Tokenizer) -> Node:
-    """What has no parts but those in its own brackets.
+    """Parse a literal, a name, a call, or an expression in parentheses.
 
     atom = NUMBER | STRING | "true" | "false" | "null" | NAME | QUOTED_NAME
          | NAME arguments | "(" expression ")"
@@ -248,7 +247,7 @@ def _parse_atom(tokens: Tokenizer) -> Node:
 
 
 def _parse_arguments(tokens: Tokenizer) -> tuple[Node, ...]:
-    """What a function is called with.
+    """Parse the arguments of a call.
 
     arguments = "(" [ expression { "," expression } ] ")"
     """

@@ -1,12 +1,10 @@
-"""From the names of an expression to the columns that there are.
+"""From the names of an expression to the columns that exist.
 
-A name in backticks means exactly that column. A bare name means the column of
-exactly that name; where there is none, it is read as a division of known
-columns and numbers, split at its slashes as few times as possible: `loss/2`,
-`train/loss/val/loss`. (A slash at the very end belongs to no name: `a/(b)` is a
-division already for the parser.) Two readings with equally few splits are an error, and so
-is a division that its surroundings would tear apart (`2 ** loss/3`). Two
-slashes split as `//` does.
+A name in backticks means exactly that column. A bare name means the column of exactly that name; if there is
+none, it is read as a division of known columns and numbers, with as few splits at its slashes as possible:
+`loss/2`, `train/loss/val/loss`. (A slash at the very end belongs to no name: `a/(b)` is a division for the
+parser already.) Two readings with equally few splits are an error, and so is a division that binds otherwise
+than it looks (`2 ** loss/3`). Two slashes split as `//` does.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from typing import Final, NoReturn, cast
 from pull_logs.analyze.expressions.functions import FUNCTIONS
 from pull_logs.analyze.expressions.nodes import (
     Call,
-    Comparison,
+    ComparisonChain,
     Name,
     Negate,
     Node,
@@ -36,7 +34,7 @@ from pull_logs.errors import ExpressionError, UnknownNameError
 from pull_logs.suggestions import nearest
 
 MAX_SLASHES: Final = 50
-"""Slashes up to which a bare name is tried as a division."""
+"""A bare name with more slashes is not tried as a division."""
 
 _FUNCTIONS_NAMED = 3
 _ELSEWHERE = {
@@ -72,12 +70,12 @@ def resolve(node: Node, columns: Collection[str], *, source: str, what: str = "m
 
     Args:
         node: The tree, as `parse` gave it.
-        columns: The names that there are.
+        columns: The names of the columns that exist.
         source: The text of the expression, for messages.
-        what: What a column is to the user, for messages.
+        what: What messages call a column.
 
     Raises:
-        UnknownNameError: A name is no column, nor a division of columns; the message names the nearest.
+        UnknownNameError: A name is neither a column nor a division of columns; the message names the nearest.
         ExpressionError: A name can be read in two ways, or a call names no function or does not fit it.
     """
     known = columns if isinstance(columns, AbstractSet) else frozenset(columns)
@@ -102,14 +100,14 @@ class _Resolver:
             case Call():
                 self._check_call(node)
             case Power():
-                self._check_whole(node.base, beside="**")
-                self._check_whole(node.exponent, beside="**")
+                self._check_binding(node.base, beside="**")
+                self._check_binding(node.exponent, beside="**")
             case Product():
                 for operator, operand in node.rest:
-                    self._check_whole(operand, beside=operator)
+                    self._check_binding(operand, beside=operator)
             case Negate():
-                self._check_whole(node.operand, beside="-")
-            case Comparison():
+                self._check_binding(node.operand, beside="-")
+            case ComparisonChain():
                 self._note_null(node)
             case _:
                 pass
@@ -136,10 +134,9 @@ class _Resolver:
         return readings[0]
 
     def _divisions(self, name: Name) -> list[Product]:
-        """The readings of a bare name with the fewest splits, two at most.
+        """Return the readings of a bare name with the fewest splits, two at most.
 
-        Works up from the start of the text: what is best up to one slash is
-        what is best up to an earlier one, and a single operand behind it.
+        Each step extends the best readings up to an earlier slash by a single operand.
         """
         slashes = list(re.finditer("/+", name.text))
         if not slashes or len(slashes) > MAX_SLASHES:
@@ -178,8 +175,8 @@ class _Resolver:
         rest = tuple([(cast("ProductOperator", operator), operand) for operator, operand in pairs])
         return Product(operands[0], rest, span=name.span)
 
-    def _check_whole(self, operand: Node, *, beside: str) -> None:
-        """Refuse a name that is a division where written-out spaces would bind otherwise.
+    def _check_binding(self, operand: Node, *, beside: str) -> None:
+        """Refuse a name that is a division, where with spaces it would bind otherwise.
 
         `2 ** a/b` would be `(2 ** a) / b` with spaces, and `c / a/b` would be `(c / a) / b`.
         """
@@ -215,7 +212,7 @@ class _Resolver:
             message = f"{function.signature} takes {takes} argument{plural}, not {len(call.arguments)}"
             raise self._error(message, call)
 
-    def _note_null(self, comparison: Comparison) -> None:
+    def _note_null(self, comparison: ComparisonChain) -> None:
         if any(
             isinstance(operand, Null)
             for operand in (comparison.first, *(each for _, each in comparison.rest))

@@ -1,8 +1,7 @@
 """Expressions as tokens: how names, numbers and strings are spelled, and how they are read.
 
-A pull tokenizer with one token of lookahead, in the manner of
-`packaging._tokenizer`: the parser checks, takes, expects and reads, and a fault
-of the user's text becomes an `ExpressionError` that points at it.
+A pull tokenizer with one token of lookahead, in the manner of `packaging._tokenizer`: the parser checks,
+takes, expects and reads tokens, and a mistake in the text becomes an `ExpressionError` that points at it.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from pull_logs.errors import ExpressionError
 Span: TypeAlias = tuple[int, int]
 
 MAX_LENGTH: Final = 10_000
-"""Characters that an expression may have."""
+"""The most characters of an expression."""
 
 MAX_DEPTH: Final = 100
-"""Levels of parentheses, calls, `not`, `-` and `**` that may be inside one another."""
+"""The most levels of parentheses, calls, `not`, `-` and `**` inside one another."""
 
 KEYWORDS: Final = frozenset({"and", "or", "not", "in", "is", "missing", "true", "false", "null"})
 
@@ -58,7 +57,7 @@ def is_bare_name(text: str) -> bool:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text, as a part of a longer one, is a number that a float64 can hold."""
+    """Whether a part of a text is a number that a float64 can hold."""
     return bool(_RULES["number"].fullmatch(text)) and not _range_fault(text)
 
 
@@ -70,12 +69,12 @@ def _range_fault(number: str) -> str:
 
 
 def quote_name(text: str) -> str:
-    """A name in backticks."""
+    """Return a name in backticks."""
     return "`" + text.replace("`", "``") + "`"
 
 
 def quote_string(text: str) -> str:
-    """A string in double quotes, escaped as in JSON."""
+    """Return a string in double quotes, escaped as in JSON."""
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -85,9 +84,9 @@ class Token:
 
     Attributes:
         kind: `number`, `name`, `quoted name`, `string`, `end`, or the operator or keyword itself.
-        text: What the piece means: a name or string without its quotes, otherwise as it is written.
+        text: A name or string without its quotes; any other token as it is written.
         start: Offset of its first character.
-        end: Offset behind its last one.
+        end: Offset after its last character.
     """
 
     kind: str
@@ -97,7 +96,7 @@ class Token:
 
     @property
     def span(self) -> Span:
-        """Where the token stands."""
+        """The start and end offset of the token."""
         return self.start, self.end
 
 
@@ -105,7 +104,7 @@ class Token:
 def stack_bounded(source: str) -> Iterator[None]:
     """Turn the end of Python's stack into an error of the expression.
 
-    `MAX_DEPTH` levels fit well inside the stack; only a caller who has used up most of it gets here.
+    `MAX_DEPTH` levels fit well into the stack, unless the caller has used up most of it.
 
     Raises:
         ExpressionError: The stack ended.
@@ -121,9 +120,9 @@ class Tokenizer:
     """Reads one token after the other from an expression.
 
     Attributes:
-        source: The whole text.
+        source: The complete text.
         token: The next token, not yet read.
-        end: Offset behind the last token that was read.
+        end: Offset after the last token that was read.
     """
 
     def __init__(self, source: str) -> None:
@@ -137,23 +136,23 @@ class Tokenizer:
         return self.token.kind in kinds
 
     def read(self) -> Token:
-        """The next token, which is thereby used up."""
+        """Read the next token."""
         token = self.token
         self.end = token.end
         self.token = self._scan(token.end)
         return token
 
     def take(self, *kinds: str) -> Token | None:
-        """The next token if it is of one of these kinds."""
+        """Read the next token if it is of one of these kinds."""
         return self.read() if self.check(*kinds) else None
 
     def expect(self, kind: str, *, expected: str, opened: Token | None = None) -> Token:
-        """The next token, which must be of this kind.
+        """Read the next token, which must be of this kind.
 
         Args:
             kind: The kind of the token.
             expected: The same in English, for the message.
-            opened: The bracket that this one closes; the message then points from it to the fault.
+            opened: The bracket that this token closes; the message then points from there to the mistake.
 
         Raises:
             ExpressionError: The next token is of another kind.
@@ -163,14 +162,14 @@ class Tokenizer:
         raise self.unexpected(expected, start=opened.start if opened else None)
 
     def unexpected(self, expected: str, *, start: int | None = None) -> ExpressionError:
-        """The error that the next token is not what was expected."""
+        """Return the error that the next token is not the expected one."""
         written = self.source[self.token.start : self.token.end]
         found = "the end" if self.check("end") else shown(written)
         span = (self.token.start if start is None else start, self.token.end)
         return self.error(f"expected {expected}, found {found}", span)
 
     def error(self, message: str, span: Span, *, hint: str = "") -> ExpressionError:
-        """An error about a part of the text."""
+        """Return an error about a part of the text."""
         return ExpressionError(message, source=self.source, span=span, hint=hint)
 
     @contextmanager
@@ -178,7 +177,7 @@ class Tokenizer:
         """Count levels of nesting while something inside is read.
 
         Raises:
-            ExpressionError: That makes more than `MAX_DEPTH` levels.
+            ExpressionError: There are more than `MAX_DEPTH` levels.
         """
         self._depth += levels
         if self._depth > MAX_DEPTH:
@@ -234,7 +233,7 @@ class Tokenizer:
             return chr(int(escape[1:], 16))
         span = (offset + found.start(), offset + found.end())
         raise self.error(
-            f"{shown(found[0])} is no escape",
+            f"{shown(found[0])} is not a valid escape",
             span,
             hint=r"the escapes are \\ \" \' \/ \b \f \n \r \t \uXXXX",
         )
@@ -248,7 +247,7 @@ class Tokenizer:
 
 
 def shown(text: str) -> str:
-    """A text in single quotes for a message, on one line whatever is in it, and cut where it is long."""
+    """Return a text in single quotes for a message, always on one line, and cut where it is long."""
     if len(text) > _LONGEST_SHOWN:
         text = text[:_LONGEST_SHOWN] + "..."
     return f"'{text}'" if text.isprintable() else repr(text)

@@ -13,9 +13,9 @@ from .vector import Kind as Kind
 from .vector import Mask as Mask
 from .vector import Vector as Vector
 from .vector import bools as bools
-from .vector import cell_kind as cell_kind
 from .vector import cell_number as cell_number
 from .vector import constant as constant
 from .vector import from_cells as from_cells
+from .vector import kind_of_cell as kind_of_cell
 from .vector import missing as missing
 from .vector import numbers as numbers

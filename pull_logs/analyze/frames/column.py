@@ -1,4 +1,4 @@
-"""A column of a history as answers show it: a vector, the type of its cells, and the integers that no double holds."""
+"""A column of a history: a vector, the type of its cells, and the integers that no double holds."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 r"""Nested records as flat ones, and back: `{"opt": {"lr": 1}}` is `{"opt.lr": 1}`.
 
-Keys of nesting levels are joined with `.`; a dot or a backslash that belongs to
-a key itself is escaped with a backslash (`a\.b`), so that the way back is
-exact: `unflatten(flatten(record)) == record`. Lists are values, not nesting,
-and an empty dict is a value too.
+The keys of nested levels are joined with `.`; a dot or a backslash that belongs to a key itself is escaped
+with a backslash (`a\.b`), so that `unflatten(flatten(record)) == record`. A list is a value, and so is an
+empty dict.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ _ESCAPABLE = re.compile(r"[\\.]")
 
 
 def escape_key(key: str) -> str:
-    """One level's key, with its own dots and backslashes escaped."""
+    """Return the key of one level with its own dots and backslashes escaped."""
     return _ESCAPABLE.sub(r"\\\g<0>", key)
 
 
 def join_path(path: Sequence[str]) -> str:
-    """The flat key of the keys that lead to a value."""
+    """Return the flat key for the keys that lead to a value."""
     return ".".join(map(escape_key, path))
 
 
 def split_path(flat: str) -> tuple[str, ...]:
-    """The keys that lead to the value of a flat key; the inverse of `join_path`."""
+    """Return the keys that lead to the value of a flat key; the inverse of `join_path`."""
     path: list[str] = []
     piece: list[str] = []
     characters = iter(flat)
@@ -45,11 +44,11 @@ def is_typed(value: object) -> bool:
 
 
 def flatten(record: Mapping[str, Any], *, keep_typed: bool = False) -> dict[str, Any]:
-    """The leaves of a record by their flat keys, in the record's own order.
+    """Return the leaves of a record by their flat keys, in the order of the record.
 
     Args:
         record: Nested mappings with text keys.
-        keep_typed: Leave W&B's typed objects (histograms, images, tables) whole, as one value each.
+        keep_typed: Leave W&B's typed objects (histograms, images, tables) complete, as one value each.
     """
     flat: dict[str, Any] = {}
     _collect(record, (), flat, keep_typed=keep_typed)
@@ -68,12 +67,12 @@ def _collect(
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The nested record of flat keys; the inverse of `flatten`."""
+    """Return the nested record of flat keys; the inverse of `flatten`."""
     record: dict[str, Any] = {}
     for key, value in flat.items():
         *parents, last = split_path(key)
-        place = record
+        level = record
         for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = value
+            level = level.setdefault(parent, {})
+        level[last] = value
     return record

@@ -3,8 +3,8 @@ r"""A run's history as columns that are read when they are first used.
 A frame knows the names of all columns, and reads a column, and nothing else of the file, when it is needed.
 
 Nested values become dotted columns: `{"opt": {"lr": 0.1}}` is `opt.lr`. An object of W&B's own (a dict with a
-`_type`: histogram, image, table) is one cell of one column. A key of the history keeps its name, dots included;
-only if a nested value has exactly that name, the key is escaped (`opt\.lr`).
+`_type`: histogram, image, table) is one cell of one column. A key of the history keeps its name, dots
+included; only if a nested value has exactly that name, the key is escaped (`opt\.lr`).
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Frame:
         residual = self._residual or Residual()
         for name in wanted:
             key, path = self._keys.get(name), self._nested.get(name, ())
-            # An array is dropped as soon as its column is made, so that both are in memory for one column only.
+            # An array is dropped once its column is made, so that both are in memory for one column only.
             array = None if key is None else typed.pop(key, None)
             cells = residual.by_path.get(path) if key is None else residual.by_key.get(key)
             self._cache[name] = read_column(array, cells, length=self.length)
@@ -164,7 +164,7 @@ class Frame:
             self._residual = Residual.read(table)
 
     def forget(self) -> None:
-        """Drop everything that was read but the names, so that the frames of many runs fit into memory together."""
+        """Drop everything but the names of the columns, so that many frames fit into memory."""
         self._cache = {}
         self._steps = None
         self._residual = None
@@ -198,7 +198,7 @@ def open_frames(runs: Sequence[RunLike]) -> list[Frame]:
 
 
 def _column_names(keys: Sequence[str], nested: Collection[str]) -> dict[str, str]:
-    """Return the key of the history for each column; a column has the name of its key unless that is taken."""
+    """Return the key of each column; a column has the name of its key unless that is taken."""
     taken = set(nested)
     escaped: set[str] = set()
     while clashing := [key for key in keys if key not in escaped and key in taken]:

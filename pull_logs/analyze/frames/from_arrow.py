@@ -1,7 +1,7 @@
 """From a batch of a history to columns: the one module of this package that reads Arrow.
 
-A column has up to two sources: a typed Arrow array, and cells in the residual, which holds as JSON what fits no
-typed column. Arrays go from Arrow's buffers to numpy; only the residual is parsed.
+A column has up to two sources: a typed Arrow array, and cells in the residual, which holds as JSON what fits
+no typed column. Arrays go from Arrow's buffers to numpy; only the residual is parsed.
 
 Arrow's `to_numpy` and `pa.array` import pandas. Neither is used here: an offline view has no time for it.
 """

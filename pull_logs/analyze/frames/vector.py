@@ -1,17 +1,16 @@
-"""A column of values, each of which may be missing: what expressions compute with.
+"""Vectors: columns of values, each of which may be missing, with which expressions compute.
 
-A vector keeps its values and a mask apart, so that NaN stays a value and is
-never taken for a missing one. Its kind says what every present cell is:
+A vector has its values and a mask of those that are present, so that NaN is a value and never missing. Its
+kind is that of every present cell:
 
-    number   float64, or int64 for a column of whole numbers that no double holds
+    number   float64, or int64 for a column of integers that no double holds
     bool     numpy bool
     string   object array of `str`
-    mixed    object array of numbers, bools, strings and JSON values side by side;
-             also the kind of a column in which nothing is present
-    other    object array of JSON values (dicts, lists) that expressions can only
-             ask about with `is missing`, `first`, `last` and `lag`
+    mixed    object array of numbers, bools, strings and JSON values; also the kind of a column without cells
+    other    object array of JSON values (dicts, lists), which expressions can only use with `is missing`,
+             `first`, `last` and `lag`
 
-What stands in `values` where `present` is false means nothing and may be anything.
+The content of `values` where `present` is false is arbitrary.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ _DTYPES: dict[Kind, tuple[np.dtype[np.generic], ...]] = {
 }
 
 
-def cell_kind(cell: object) -> Kind | None:
-    """The kind of one present cell, or None for a missing one; a bool is never a number."""
+def kind_of_cell(cell: object) -> Kind | None:
+    """Return the kind of one present cell, or None for a missing one; a bool is never a number."""
     if cell is None:
         return None
     if isinstance(cell, (bool, np.bool_)):
@@ -49,7 +48,7 @@ def cell_kind(cell: object) -> Kind | None:
 
 
 def cell_number(cell: object) -> float | None:
-    """The float64 of a cell that is a number (an int beyond all doubles is an infinity), else None."""
+    """Return a cell that is a number as float64 (an int beyond all doubles is an infinity), else None."""
     if isinstance(cell, bool) or not isinstance(cell, (int, float, np.integer, np.floating)):
         return None
     try:
@@ -63,7 +62,7 @@ class Vector:
     """Values of one kind and the mask of those that are present.
 
     Attributes:
-        kind: What the present cells are; see the module's docstring.
+        kind: The kind of the present cells; see the module's docstring.
         values: One-dimensional array of a dtype that fits the kind.
         present: Bool array of the same length; false where a value is missing.
     """
@@ -87,33 +86,33 @@ class Vector:
         return int(np.count_nonzero(self.present))
 
     def floats(self) -> Floats:
-        """The values as float64; only for the kinds `number` and `bool`."""
+        """Return the values as float64; only for the kinds `number` and `bool`."""
         return self.values.astype(np.float64, copy=False)
 
     def take(self, rows: npt.NDArray[np.integer] | Mask) -> Vector:
-        """The cells at these row numbers, or where this mask is true."""
+        """Return the cells of these rows, or where this mask is true."""
         return Vector(self.kind, self.values[rows], self.present[rows])
 
     def cell(self, row: int) -> object:
-        """One cell as a Python value, None where it is missing."""
+        """Return one cell as a Python value, None where it is missing."""
         value = self.values[row]
         return (value.item() if isinstance(value, np.generic) else value) if self.present[row] else None
 
     def to_list(self) -> list[object]:
-        """All cells as Python values, None where they are missing."""
+        """Return all cells as Python values, None where they are missing."""
         return [
             cell if there else None
             for cell, there in zip(self.values.tolist(), self.present.tolist(), strict=True)
         ]
 
     def as_numbers(self) -> Vector:
-        """The numbers of a mixed vector, any other cell missing; a number vector as float64."""
+        """Return the numbers of a mixed vector, with any other cell missing; a number vector as float64."""
         if self.kind == "number":
             return Vector("number", self.floats(), self.present)
         return _converted(self.to_list(), cell_number)
 
     def as_truth(self) -> Mask:
-        """Where the vector, of kind `bool` or `mixed`, holds a present true."""
+        """Return where the vector, of kind `bool` or `mixed`, is true."""
         if self.kind == "bool":
             return self.values.astype(np.bool_, copy=False) & self.present
         return np.array(
@@ -135,9 +134,12 @@ def _objects(cells: Sequence[object]) -> Array:
 
 
 def from_cells(cells: Iterable[object]) -> Vector:
-    """A vector of Python values, None for a missing one; the kind is that of all present cells, or `mixed`."""
+    """Return the vector of Python values, None for a missing one.
+
+    Its kind is that of all present cells, or `mixed`.
+    """
     listed = list(cells)
-    kinds = {found for cell in listed if (found := cell_kind(cell)) is not None}
+    kinds = {found for cell in listed if (found := kind_of_cell(cell)) is not None}
     present = np.array([cell is not None for cell in listed], np.bool_)
     if kinds == {"number"}:
         return _converted(listed, cell_number)
@@ -148,7 +150,7 @@ def from_cells(cells: Iterable[object]) -> Vector:
 
 
 def numbers(values: npt.ArrayLike, present: Mask | None = None) -> Vector:
-    """A vector of float64, or of int64 where `values` is an int64 array; all present unless a mask says otherwise."""
+    """Return a vector of float64, or of int64 for an int64 array; all present unless there is a mask."""
     array = np.asarray(values)
     if array.dtype != np.int64:
         array = array.astype(np.float64, copy=False)
@@ -156,7 +158,7 @@ def numbers(values: npt.ArrayLike, present: Mask | None = None) -> Vector:
 
 
 def bools(values: npt.ArrayLike, present: Mask | None = None) -> Vector:
-    """A vector of bools; all present unless a mask says otherwise."""
+    """Return a vector of bools; all present unless there is a mask."""
     array = np.asarray(values, np.bool_)
     return Vector("bool", array, _mask(len(array), present))
 
@@ -166,13 +168,13 @@ def _mask(length: int, present: Mask | None) -> Mask:
 
 
 def missing(length: int) -> Vector:
-    """A vector of `length` cells of which none is present."""
+    """Return a vector of `length` missing cells."""
     return Vector("mixed", np.full(length, None, np.object_), np.zeros(length, np.bool_))
 
 
 def constant(value: float | str | bool | None, length: int) -> Vector:  # noqa: FBT001 - a value, not an option
-    """The same value in every row, or `missing(length)` for None; the arrays are read-only views of one cell."""
-    kind = cell_kind(value)
+    """Return the same value in every row, or missing cells for None; the arrays are views of one cell."""
+    kind = kind_of_cell(value)
     if kind is None:
         return missing(length)
     dtype = _DTYPES[kind][0]

@@ -1,4 +1,4 @@
-"""What can be asked: the request, which runs, which rows and columns, groups and assertions."""
+"""Questions about runs: the view, filters of runs, columns and rows, groups, positions and assertions."""
 
 from lazy_loader import attach_stub
 

@@ -15,7 +15,7 @@ from .request import View as View
 from .row_picking import Picking as Picking
 from .run_filter import RunCondition as RunCondition
 from .run_filter import keep_runs as keep_runs
-from .selection import Selection as Selection
+from .selection import HistoryQuery as HistoryQuery
 from .selection import Slice as Slice
 from .selection import compile_pattern as compile_pattern
 from .selection import is_internal as is_internal

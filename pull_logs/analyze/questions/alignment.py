@@ -7,8 +7,8 @@
 
 The x axis is `_step`, any metric, or the one that each metric was defined over
 (`run.define_metric(..., step_metric=...)`). Where a metric was not logged at a position, its value is
-interpolated between its neighbours, linearly or by taking the previous one, and the answer says how many values
-are. Nothing is extrapolated. Of rows at the same position, the last one counts.
+interpolated between its neighbours, linearly or by taking the previous one, and the answer says how many
+values are. Nothing is extrapolated. Of rows at the same position, the last one counts.
 """
 
 from __future__ import annotations

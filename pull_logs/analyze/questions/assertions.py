@@ -1,19 +1,17 @@
-"""What must hold of runs: `--assert`, for gates in CI.
+"""Assertions about runs: `--assert`, for gates in CI.
 
-    val/acc > 0.9               of the run: the value of its summary, or else the last one of its history
-    any: val/acc > 0.9          of at least one row
-    all: train/loss < 10        of every row that has the metrics
-    step 1000: val/loss < 2     of the metrics' last values at or before step 1000
+    val/acc > 0.9               for the run: the value of its summary, or else the last one of its history
+    any: val/acc > 0.9          for at least one row
+    all: train/loss < 10        for every row that has the metrics
+    step 1000: val/loss < 2     for the last values of the metrics at or before step 1000
 
-After the word stands an expression (`pull_logs.analyze.expressions.compile`); without
-one it is about the run, and may name `config.lr`, `summary.val/acc`, `state` and
-all else that `--filter` knows too. The rows are those that a view looks at:
-`--where` and `--last` narrow them, and `--eval` adds columns.
+The scope is followed by an expression (`pull_logs.analyze.expressions.compile`). Without a scope it is about
+the run, and may name `config.lr`, `summary.val/acc`, `state` and everything else that `--filter` knows. The
+rows are those that a view uses: `--where` and `--last` narrow them, and `--eval` adds columns.
 
-A value that is missing is no reason to pass. A comparison with it is false; `any`
-and `all` do not hold over no row at all; and a run that ended before the step of
-`step` fails. `all` leaves out rows in which a metric is missing, since few
-metrics are in every row, but for metrics that are asked about with `is missing`.
+An assertion does not pass because a value is missing. A comparison with a missing value is false; `any` and
+`all` do not hold if there are no rows; and a run that ended before the step of `step` fails. `all` leaves out
+rows in which a metric is missing, since few metrics are in every row, except for metrics in `is missing`.
 """
 
 from __future__ import annotations
@@ -45,13 +43,13 @@ _SHOWN_VALUES = 5
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """One run of which an assertion does not hold.
+    """A run for which an assertion does not hold.
 
     Attributes:
         subject: The run.
         message: The values that broke it, in words.
-        step: The step of the row that broke it; None where it is about the run or no row at all.
-        values: What the names of the expression were there.
+        step: The step of the row that broke it; None if no single row did.
+        values: The values of the names of the expression there.
     """
 
     subject: Subject
@@ -69,10 +67,10 @@ class _Assertion:
     offset: int
     broken: list[Broken] = field(default_factory=list)
 
-    def ask(self, subject: Subject, frame: Frame, part: Slice) -> None:
-        with _placed(self.text, self.offset):
-            ask = {"run": self._run, "any": self._any, "all": self._all, "step": self._step}[self.scope]
-            if found := ask(subject, frame, part):
+    def check(self, subject: Subject, frame: Frame, part: Slice) -> None:
+        with _at_offset(self.text, self.offset):
+            check = {"run": self._run, "any": self._any, "all": self._all, "step": self._step}[self.scope]
+            if found := check(subject, frame, part):
                 self.broken.append(found)
 
     def _run(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
@@ -129,7 +127,7 @@ class _Assertion:
 
 
 class Assertions:
-    """The assertions of a view, asked of one run after the other."""
+    """The assertions of a view, checked for one run after the other."""
 
     def __init__(self, assertions: Sequence[_Assertion]) -> None:
         self._assertions = assertions
@@ -143,17 +141,17 @@ class Assertions:
         columns: Collection[str],
         computed: Collection[str],
     ) -> Assertions:
-        """Compile what must hold.
+        """Compile assertions.
 
         Args:
-            texts: As `--assert` takes them.
-            infos: The runs that will be asked.
+            texts: The values of `--assert`.
+            infos: The runs that will be checked.
             columns: The columns of their histories.
             computed: The columns that `--eval` adds.
 
         Raises:
-            ExpressionError: A text is no assertion, or a name has two readings.
-            UnknownNameError: A name is known of none of the runs.
+            ExpressionError: A text is not a valid assertion, or a name has two readings.
+            UnknownNameError: No run has a name.
         """
         rows = dict.fromkeys((STEP, *columns, *computed))
         about = dict.fromkeys(name for info in infos for name in _run_scope(info)) if texts else {}
@@ -161,30 +159,30 @@ class Assertions:
         for text in texts:
             scope, step, offset = _scope_of(text)
             known = rows if scope != "run" else {**about, **rows}
-            with _placed(text, offset):
+            with _at_offset(text, offset):
                 expression = compile_expression(text[offset:], known, what="metric or run column")
             settled.append(_Assertion(text, scope, step, expression, offset))
         return cls(settled)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How the expressions were read, where there are two readings."""
+        """How the expressions were read, where they have two readings."""
         return tuple(dict.fromkeys(note for item in self._assertions for note in item.expression.notes))
 
-    def ask(self, subject: Subject, frame: Frame, part: Slice) -> None:
-        """Ask all of one run.
+    def check(self, subject: Subject, frame: Frame, part: Slice) -> None:
+        """Check all assertions for one run.
 
         Args:
             subject: The run.
             frame: Its history.
-            part: The rows of it that the view looks at.
+            part: The rows of it that the view uses.
 
         Raises:
-            ExpressionError: The kinds of values do not fit what is done with them.
+            ExpressionError: A value is of a kind that an operation does not take.
             DamageError: A column is damaged.
         """
         for assertion in self._assertions:
-            assertion.ask(subject, frame, part)
+            assertion.check(subject, frame, part)
 
     def results(self) -> list[AssertionResult]:
         """Return an entry per assertion, with the runs that broke it."""
@@ -208,7 +206,7 @@ class Assertions:
 
 
 def _scope_of(text: str) -> tuple[Scope, int, int]:
-    """What an assertion is about, the step that it names, and where its expression begins."""
+    """Return the scope of an assertion, the step that it names, and the offset of its expression."""
     found = _SCOPE.match(text)
     if found is None:
         return "run", 0, 0
@@ -218,7 +216,7 @@ def _scope_of(text: str) -> tuple[Scope, int, int]:
         return "step", int(found[2]), found.end()
     except ValueError:
         raise ExpressionError(
-            f"{found[2]!r} is no step",
+            f"{found[2]!r} is not a valid step",
             source=text,
             span=found.span(2),
             hint="write it as --assert 'step 1000: val/loss < 2'",
@@ -226,8 +224,8 @@ def _scope_of(text: str) -> tuple[Scope, int, int]:
 
 
 @contextmanager
-def _placed(text: str, offset: int) -> Iterator[None]:
-    """Errors of an expression that starts at this offset, told in the whole text."""
+def _at_offset(text: str, offset: int) -> Iterator[None]:
+    """Point errors of an expression that starts at this offset into the complete text."""
     try:
         yield
     except (ExpressionError, UnknownNameError) as exc:
@@ -236,7 +234,7 @@ def _placed(text: str, offset: int) -> Iterator[None]:
 
 
 def _run_scope(info: RunInfo) -> dict[str, Any]:
-    """What an assertion about a run can name: the columns of `--filter`, and summary keys by their names."""
+    """Return what an assertion about a run can name: columns of `--filter`, and bare summary keys."""
     cells = run_cells(info)
     prefix = "summary."
     bare = {
@@ -248,7 +246,7 @@ def _run_scope(info: RunInfo) -> dict[str, Any]:
 
 
 def _required(node: Node) -> frozenset[str]:
-    """The names of an expression that stand elsewhere than in `is missing`."""
+    """Return the names of an expression outside of `is missing`."""
     if isinstance(node, Name):
         return frozenset({node.text})
     if isinstance(node, IsMissing):

@@ -1,12 +1,11 @@
-"""Runs put into groups: by a config key, or by everything that differs but the seed.
+"""Groups of runs: by a config key, or by everything that differs except the seed.
 
-    config.lr        the runs with the same `config.lr` (`lr` is enough where no field of a run is called so)
-    all-but:seed     the runs whose configs are the same but for `seed` (or any key that ends in `.seed`)
+    config.lr        the runs with the same `config.lr` (`lr` is enough if no field of a run has that name)
+    all-but:seed     the runs whose configs are the same except for `seed` (or any key that ends in `.seed`)
 
-Values are compared with their kinds: `1` is neither `"1"` nor `true`, and a key
-that a run lacks is not null. What tells the runs of a group apart is their
-seed: the keys of `all-but:`, those that the user names, or those that are called
-like one.
+Values are compared with their kinds: `1` is neither `"1"` nor `true`, and an absent key is not null. The seed
+distinguishes the runs of a group: the keys of `all-but:`, those that the user names, or those with a name
+like `seed`.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ _FIELDS: Mapping[str, Callable[[object], Any]] = {
 """The fields of a run, besides its config, that runs can be grouped by."""
 
 Values = Mapping[str, Any]
-"""What is known of a run, by `config.KEY` or the name of a field; canonical values."""
+"""The canonical values of a run, by `config.KEY` or the name of a field."""
 
 
 def values_of(info: RunInfo) -> dict[str, Any]:
-    """Everything that a run can be grouped by."""
+    """Return the values that a run can be grouped by."""
     config = flatten(canon_record(info.config))
     return {
         **{name: read(info) for name, read in _FIELDS.items()},
@@ -48,7 +47,7 @@ def values_of(info: RunInfo) -> dict[str, Any]:
 
 
 def identity(value: Any) -> Hashable:
-    """Something to tell values apart by: equal exactly where the canonical values are the same."""
+    """Return a key that is equal exactly where the canonical values are the same."""
     if isinstance(value, (list, dict)) or value != value:
         return json.dumps(value, sort_keys=True), "json"
     return value, type(value).__name__
@@ -58,17 +57,17 @@ _ABSENT: Hashable = ("", "absent")
 
 
 def identity_in(values: Values, name: str) -> Hashable:
-    """The identity of a run's value, or that of none."""
+    """Return the identity of a run's value, or that of an absent one."""
     return identity(values[name]) if name in values else _ABSENT
 
 
 def differing_names(runs: Sequence[Values], names: Iterable[str]) -> list[str]:
-    """Those of the names whose values are not the same in all runs."""
+    """Return those of the names whose values are not the same in all runs."""
     return [name for name in names if len({identity_in(values, name) for values in runs}) > 1]
 
 
 def all_names(runs: Sequence[Values]) -> list[str]:
-    """The names of all runs: fields first, then config keys, each in order."""
+    """Return the names of all runs: fields first, then config keys, each in order."""
     return sorted(
         {name for values in runs for name in values}, key=lambda name: (name.startswith(CONFIG), name)
     )
@@ -76,11 +75,11 @@ def all_names(runs: Sequence[Values]) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grouping:
-    """How runs are put into groups, settled over all of them.
+    """How runs are grouped.
 
     Attributes:
-        by: The names whose values make a group.
-        seeds: The names that tell the runs of a group apart.
+        by: The names whose values the runs of a group have in common.
+        seeds: The names whose values distinguish the runs of a group.
         words: How the user wrote it.
     """
 
@@ -92,12 +91,12 @@ class Grouping:
     def settle(
         cls, runs: Sequence[Values], texts: Sequence[str], *, seed_names: Sequence[str] = ()
     ) -> Grouping:
-        """Find the names that are meant.
+        """Find the names that the user means.
 
         Args:
-            runs: What is known of each run.
-            texts: What `--group-by` was given: names, and `all-but:` with names separated by commas.
-            seed_names: What `--seed` was given.
+            runs: The values of each run.
+            texts: The values of `--group-by`: names, and `all-but:` with names separated by commas.
+            seed_names: The values of `--seed`.
 
         Raises:
             UsageError: No run has such a name, or several fit.
@@ -124,38 +123,40 @@ class Grouping:
         )
 
     def groups(self, runs: Sequence[Values]) -> list[list[int]]:
-        """The places of the runs of each group, the groups in the order of their values."""
+        """Return the indices of the runs of each group, the groups in the order of their values."""
         found: dict[tuple[Hashable, ...], list[int]] = {}
-        for place, values in enumerate(runs):
-            found.setdefault(tuple(identity_in(values, name) for name in self.by), []).append(place)
-        return sorted(found.values(), key=lambda places: [_order(runs[places[0]], name) for name in self.by])
+        for index, values in enumerate(runs):
+            found.setdefault(tuple(identity_in(values, name) for name in self.by), []).append(index)
+        return sorted(
+            found.values(), key=lambda members: [_order(runs[members[0]], name) for name in self.by]
+        )
 
     def seed_of(self, values: Values) -> Hashable | None:
-        """What tells a run from the others of its group; None if it has none of the keys."""
+        """Return what distinguishes a run within its group; None if it has none of the keys."""
         found = [identity_in(values, name) for name in self.seeds]
         return None if all(item is _ABSENT for item in found) else tuple(found)
 
     def common_values(self, values: Values) -> dict[str, Any]:
-        """Return the values that the runs of a run's group have in common; a key that it lacks is left out."""
+        """Return the values that make the group of a run; a key that it does not have is left out."""
         return {name: spell(values[name]) for name in self.by if name in values}
 
     def confounders(self, runs: Sequence[Values], groups: Sequence[Sequence[int]]) -> list[str]:
-        """The config keys that differ inside some group although they are no seed."""
+        """Return the config keys that differ within some group although they are not seeds."""
         names = [
             name
             for name in all_names(runs)
             if name.startswith(CONFIG) and name not in self.by and name not in self.seeds
         ]
-        mixed = [[runs[place] for place in places] for places in groups if len(places) > 1]
+        mixed = [[runs[index] for index in members] for members in groups if len(members) > 1]
         return sorted({name for group in mixed for name in differing_names(group, names)})
 
     def unique_keys(self, runs: Sequence[Values]) -> list[str]:
-        """Those of the grouping names that have another value in every run."""
+        """Return those of the grouping names that have another value in every run."""
         return [name for name in self.by if len({identity_in(values, name) for values in runs}) == len(runs)]
 
 
 def _order(values: Values, name: str) -> tuple[int, float, str]:
-    """Numbers by size, then all else by its text; a missing value last."""
+    """Return a sort key: numbers by size, then other values by their text, then missing ones."""
     if name not in values:
         return 2, 0.0, ""
     value = values[name]
@@ -168,12 +169,12 @@ def _order(values: Values, name: str) -> tuple[int, float, str]:
 
 
 def is_seed(name: str) -> bool:
-    """Whether a config key is called like a seed: `seed`, `data_seed`, `random_state`."""
+    """Whether a config key has a name like a seed: `seed`, `data_seed`, `random_state`."""
     return name.startswith(CONFIG) and bool(_SEED.fullmatch(split_path(name)[-1]))
 
 
 def _matches(word: str, names: Collection[str]) -> list[str]:
-    """The names that a word may mean: itself, the config key of that name, or keys that end in it."""
+    """Return the names that a word may mean: itself, the config key of that name, or keys that end in it."""
     for exact in (word, CONFIG + word):
         if exact in names:
             return [exact]

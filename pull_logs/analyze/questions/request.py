@@ -1,4 +1,4 @@
-"""What can be asked of runs: which runs, by which labels, and what to tell of them."""
+"""The subjects and the view of a question: which runs, under which labels, and what to show of them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Checkpoint:
     """A checkpoint of a run.
 
     Attributes:
-        file: What the user calls it.
-        step: The step that it tells.
-        epoch: The epoch that it tells.
-        step_key: Where it tells the step; `name` where only a file name does.
-        epoch_key: The same of the epoch.
+        file: Its path as the user gave it.
+        step: The step at which it was saved, if it is known.
+        epoch: The epoch at which it was saved, if it is known.
+        step_key: The key under which it has the step; `name` if only a file name has it.
+        epoch_key: The same for the epoch.
     """
 
     file: str
@@ -36,11 +36,11 @@ class Subject:
     """A run that a question is about.
 
     Attributes:
-        label: What the answer calls it: A, B, ... Z, AA (`compare.label`).
+        label: Its label in the answer: A, B, ... Z, AA (see `answers.label`).
         run: The run.
         checkpoint: The checkpoint file that named it, if one did; the furthest where several did.
-        checkpoint_step: The step that this checkpoint tells, if it does.
-        checkpoints: All the checkpoints that named it.
+        checkpoint_step: The step of this checkpoint, if it is known.
+        checkpoints: All checkpoints that named it.
         source: Where the run was read from: a bundle, a folder, `W&B`.
     """
 
@@ -54,7 +54,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What to tell of runs; the flags of design section 3.
+    """What to show of runs. See docs/cli.md, "Options shared by the commands".
 
     Attributes:
         schema: Names, types, counts and ranges of the columns.
@@ -62,13 +62,13 @@ class View:
         select: A regular expression that is searched for in the names of the metrics.
         where: An expression that a row must meet.
         evals: Names and expressions of columns to compute; a later one may use an earlier one.
-        human: No history.
-        picking: Which of the rows to look at at all: those around a step, the last, every n-th.
+        human: Leave the history out.
+        picking: The rows to use: those around a step, the last, every n-th.
         asserts: What must hold (see `pull_logs.analyze.questions.assertions`).
         show_all: Show rows in which every shown metric is missing.
-        max_rows: History rows of a run; 0 is all.
-        max_tokens: No more rows than can fit into this many tokens of three bytes; 0 is no limit. The rows
-            of a longer history are then not even put into the answer.
+        max_rows: The most history rows of a run; 0 means all.
+        max_tokens: The most tokens of three bytes that the rows can take; 0 means no limit. Rows that cannot
+            fit are not put into the answer.
     """
 
     schema: bool = False
@@ -84,11 +84,11 @@ class View:
     max_tokens: int = 0
 
     def sections(self, *, runs: int) -> frozenset[str]:
-        """The sections that this view asks for.
+        """Return the sections that this view asks for.
 
-        `--schema` and `--stats` ask for themselves alone. A view of the history (`--select`, `--where`,
-        `--eval`, `--show-all`, `--around`, `--last`, `--every`) asks for no config or summary. Two runs or more add the comparisons to any
-        view but `--schema` and `--stats`.
+        `--schema` and `--stats` ask for their own sections only. A view of the history (`--select`,
+        `--where`, `--eval`, `--show-all`, `--around`, `--last`, `--every`) asks for no config or summary. Two
+        runs or more add the comparisons to any view but `--schema` and `--stats`.
         """
         always = {"runs", "assertions"} if self.asserts else {"runs"}
         if self.schema or self.stats:
@@ -105,14 +105,14 @@ class View:
         return frozenset(asked_for | (COMPARISONS if runs > 1 else frozenset()))
 
     def check(self) -> None:
-        """Refuse values that no view can have.
+        """Refuse values that are not valid.
 
         Raises:
-            UsageError: A flag's value is wrong.
+            UsageError: The value of an option is not valid.
         """
         if self.max_rows < 0 or self.max_tokens < 0:
             raise UsageError(
                 f"--max-rows {self.max_rows} --max-tokens {self.max_tokens}: neither can be negative",
-                hint="0 is no limit",
+                hint="0 means no limit",
             )
         self.picking.check()

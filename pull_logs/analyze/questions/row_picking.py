@@ -1,8 +1,7 @@
-"""Which rows of a history a view looks at: those around a step, the last ones, every n-th.
+"""The rows of a history that a view uses: those around a step, the last ones, every n-th.
 
-Rows are picked after `--where` and after rows without any shown metric were
-hidden, in this order: around, last, every. Everything that is told of a history
-(schema, statistics, rows, comparison) is told of the rows that were picked.
+Rows are picked after `--where` and after rows without any shown metric were hidden, in this order: around,
+last, every. The schema, the statistics, the rows and the comparison of a view are about the picked rows only.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ from pull_logs.analyze.frames import Steps
 from pull_logs.errors import UsageError
 
 DEFAULT_WINDOW = 10
-"""Rows on each side of `--around`."""
+"""The number of rows on each side of `--around`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picking:
-    """Which rows to look at; without any, all. It is true if it says anything at all.
+    """The rows to pick; all if nothing is set, and then it is false.
 
     Attributes:
         around: A step: the row nearest to it and `window` rows on each side.
         window: How many rows on each side; None is `DEFAULT_WINDOW`.
-        last: So many rows from the end.
-        every: The first row, and every so many-th after it.
+        last: How many rows from the end.
+        every: The first row, and every n-th after it.
     """
 
     around: int | None = None
@@ -39,10 +38,10 @@ class Picking:
         return not self.around is self.last is self.every is None
 
     def check(self) -> None:
-        """Refuse what picks nothing, or means nothing.
+        """Refuse values that pick no rows or have no meaning.
 
         Raises:
-            UsageError: A number is too small, or there is a window around nothing.
+            UsageError: A number is too small, or a window has no step.
         """
         for name, value, least in (
             ("window", self.window, 0),
@@ -52,12 +51,10 @@ class Picking:
             if value is not None and value < least:
                 raise UsageError(f"--{name} {value} is too small", hint=f"give at least {least}")
         if self.window is not None and self.around is None:
-            raise UsageError(
-                f"--window {self.window} needs a step to stand around", hint="name it with --around STEP"
-            )
+            raise UsageError(f"--window {self.window} needs a step", hint="name it with --around STEP")
 
     def rows(self, steps: Steps) -> npt.NDArray[np.intp]:
-        """Which of the rows with these ascending steps to look at, as ascending places."""
+        """Return the indices of the picked rows, ascending, for the ascending steps of all rows."""
         start, stop = 0, len(steps)
         if self.around is not None and stop:
             window = DEFAULT_WINDOW if self.window is None else self.window
@@ -69,7 +66,7 @@ class Picking:
 
 
 def _nearest(steps: Steps, step: int) -> int:
-    """The place of the step nearest to this one; of two that are as near, the earlier."""
+    """Return the index of the step nearest to this one; of two equally near, the earlier."""
     after = int(np.searchsorted(steps, step)) if abs(step) < 2**63 else len(steps) * (step > 0)
     if not 0 < after < len(steps):
         return min(after, len(steps) - 1)

@@ -1,9 +1,8 @@
-"""Which runs an expression keeps: `config.lr <= 1e-3 and summary.val/acc > 0.9 and state == "finished"`.
+"""Filters of runs: `config.lr <= 1e-3 and summary.val/acc > 0.9 and state == "finished"`.
 
-The columns are the leaves of the configs (`config.*`) and of the summaries
-(`summary.*`) by their flat keys, and the fields of a run
-that are `filtered` in `RUN_FIELDS`; `tags` is the
-sorted tags joined with commas. A run without the value has it missing.
+The columns are the leaves of the configs (`config.*`) and of the summaries (`summary.*`) by their flat keys,
+and the fields of a run that are `filtered` in `RUN_FIELDS`; `tags` has the sorted tags, joined with commas.
+If a run does not have a value, it is missing.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _FIELDS: Mapping[str, Callable[[object], Any]] = {
 
 
 def run_cells(info: RunInfo) -> dict[str, Any]:
-    """All that an expression about runs can ask of one run, by column."""
+    """Return the values of one run that an expression can name, by column."""
     return {
         **{f"config.{key}": value for key, value in flatten(info.config).items()},
         **{f"summary.{key}": value for key, value in flatten(info.summary).items()},
@@ -35,21 +34,21 @@ def run_cells(info: RunInfo) -> dict[str, Any]:
 
 
 class RunCondition:
-    """An expression about runs that are not all known yet, asked of one after the other.
+    """An expression about runs that are not all known yet, checked for one after the other.
 
-    A name that a run does not have is missing there. The names that no run so far had are kept, so
-    that a filter that keeps nothing can say why.
+    A name that a run does not have is missing there. The names that no run had so far are kept, so that a
+    filter that keeps nothing can say why.
 
     Attributes:
         text: The expression, as `--filter` takes it.
-        prefilter: What W&B's server may be asked for beforehand (`pull_logs.analyze.questions.server_filter`).
+        prefilter: The part of it that W&B's server can apply (see `server_filter`).
     """
 
     def __init__(self, text: str) -> None:
         """Parse the expression.
 
         Raises:
-            ExpressionError: The text is no expression.
+            ExpressionError: The text is not a valid expression.
         """
         self.text = text
         self.prefilter = prefilter(parse(text))
@@ -57,14 +56,14 @@ class RunCondition:
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """The names that every run so far lacked."""
+        """The names that no run had so far."""
         return tuple(sorted(self._absent or ()))
 
     def holds(self, info: RunInfo) -> bool:
         """Whether it holds for this run.
 
         Raises:
-            ExpressionError: The kinds of values do not fit what is done with them.
+            ExpressionError: A value is of a kind that an operation does not take.
         """
         cells = run_cells(info)
         expression, lacking = self._compiled(cells.keys())
@@ -73,7 +72,7 @@ class RunCondition:
         return bool(expression.condition(frame, 1)[0])
 
     def _compiled(self, columns: AbstractSet[str]) -> tuple[Expression, set[str]]:
-        """The expression over these columns and those that it names besides, and which these are."""
+        """Return the expression over these columns and any other that it names, and these others."""
         lacking: set[str] = set()
         while True:
             try:
@@ -93,14 +92,14 @@ def _name_at(source: str, span: tuple[int, int]) -> str:
 
 
 def keep_runs(infos: Sequence[RunInfo], text: str) -> tuple[bool, ...]:
-    """Which of these runs the expression holds for, in their order.
+    """Return for each of these runs whether the expression holds.
 
     Args:
         infos: The runs.
         text: The expression, as `--filter` takes it.
 
     Raises:
-        ExpressionError: The text is no expression, or its kinds do not fit.
+        ExpressionError: The text is not a valid expression, or its kinds do not fit.
         UnknownNameError: A name is in none of the runs; the message names the nearest ones.
     """
     if not infos:

@@ -1,8 +1,7 @@
-"""What a view asks of histories - which columns, which rows, which computed ones - applied to a frame.
+"""The columns and rows that a view selects of histories, and the columns that it computes.
 
-Names are settled once, over the columns of all runs together, so that an
-expression means the same in every run and a metric need be in one of them only;
-in a run that lacks it, it is missing in every row.
+Names are resolved once, over the columns of all runs together, so that an expression means the same in every
+run. A metric has to be in one of them only; in the other runs it is missing in every row.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _INTERNAL = re.compile(r"_runtime|_timestamp|_wandb.*", re.DOTALL)
 
 
 def is_internal(name: str) -> bool:
-    """Whether W&B writes a column of this name into every row; it is shown only where `--select` names it."""
+    """Whether W&B itself writes a column of this name; it is shown only where `--select` names it."""
     return name.startswith("_") and _INTERNAL.fullmatch(name) is not None
 
 
@@ -38,9 +37,9 @@ class Slice:
 
     Attributes:
         steps: The steps of the rows that `--where` keeps.
-        columns: The selected columns of those rows, in the order of their names, computed ones behind them.
+        columns: The selected columns of those rows, in the order of their names, computed ones last.
         rows_total: The rows of the run.
-        rows: Which rows of the run these are; None for all.
+        rows: The indices of these rows in the history; None for all rows.
         computed: What `--eval` computes, for every row of the run.
     """
 
@@ -51,44 +50,44 @@ class Slice:
     computed: Mapping[str, Vector] = field(default_factory=dict)
 
     @classmethod
-    def whole(cls, frame: Frame) -> Slice:
-        """All rows of a run, with no column selected."""
+    def of(cls, frame: Frame) -> Slice:
+        """Return all rows of a run, with no column selected."""
         return cls(steps=frame.steps, columns={}, rows_total=frame.length)
 
-    def take(self, places: npt.NDArray[np.intp]) -> Slice:
-        """Some of its rows."""
+    def take(self, rows: npt.NDArray[np.intp]) -> Slice:
+        """Return some of its rows, by their indices in the slice."""
         return replace(
             self,
-            steps=self.steps[places],
-            columns={name: column.take(places) for name, column in self.columns.items()},
-            rows=places if self.rows is None else self.rows[places],
+            steps=self.steps[rows],
+            columns={name: column.take(rows) for name, column in self.columns.items()},
+            rows=rows if self.rows is None else self.rows[rows],
         )
 
     def vectors(self, frame: Frame, names: Collection[str]) -> dict[str, Vector]:
-        """Any columns of the run for these rows, computed ones too; missing where the run has no such column.
+        """Return columns of the run for these rows; a column that the run does not have is missing.
 
         Args:
-            frame: The history that the slice is of.
-            names: The columns.
+            frame: The history of the run.
+            names: The columns, computed ones included.
 
         Raises:
             DamageError: A column is damaged.
         """
         frame.load(names)
-        whole = _scope(names, frame, self.computed)
+        found = _scope(names, frame, self.computed)
         rows = self.rows
-        return whole if rows is None else {name: vector.take(rows) for name, vector in whole.items()}
+        return found if rows is None else {name: vector.take(rows) for name, vector in found.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """A view's `--select`, `--where` and `--eval`, settled over the columns of all runs.
+class HistoryQuery:
+    """A view's `--select`, `--where` and `--eval`, resolved over the columns of all runs.
 
     Attributes:
         selected: The columns that `--select` matches; None without it.
         evals: The computed columns in order.
         where: The condition that a row must meet.
-        notes: What the user ought to know about how the expressions were read.
+        notes: How expressions were read, where they have two readings.
     """
 
     selected: frozenset[str] | None
@@ -104,7 +103,7 @@ class Selection:
         select: str | None,
         where: str | None,
         evals: Sequence[tuple[str, str]],
-    ) -> Selection:
+    ) -> HistoryQuery:
         """Compile what a view asks for.
 
         Args:
@@ -114,8 +113,8 @@ class Selection:
             evals: Names and expressions; a later one may use an earlier one.
 
         Raises:
-            UsageError: The regular expression is none, or the name of a computed column cannot be one.
-            ExpressionError: An expression does not parse or names no column.
+            UsageError: The regular expression or the name of a computed column is not valid.
+            ExpressionError: An expression does not parse, or a name in it is not a column.
             MetricNotFoundError: `select` matches no column.
         """
         known = dict.fromkeys(names)
@@ -139,12 +138,12 @@ class Selection:
             notes=tuple(dict.fromkeys(note for expression in expressions for note in expression.notes)),
         )
 
-    def restricted(self, names: frozenset[str]) -> Selection:
-        """The same with these columns selected, whatever was before."""
+    def restricted(self, names: frozenset[str]) -> HistoryQuery:
+        """Return the same query with these columns selected instead."""
         return replace(self, selected=names)
 
     def columns_of(self, frame: Frame, *, internal: bool) -> list[str]:
-        """The columns of a frame that are selected, `_step` and computed ones apart.
+        """Return the selected columns of a frame, without `_step` and computed ones.
 
         Args:
             frame: A run's history.
@@ -158,7 +157,7 @@ class Selection:
         ]
 
     def apply(self, frame: Frame, *, internal: bool = False, columns: bool = True) -> Slice:
-        """Compute, filter and select. Computed columns see the whole history, whatever `--where` keeps.
+        """Compute, filter and select; computed columns use the complete history, whatever `--where` keeps.
 
         Args:
             frame: A run's history.
@@ -176,11 +175,11 @@ class Selection:
             computed[name] = expression.evaluate(_scope(expression.names, frame, computed), frame.length)
         taken = {name: frame.column(name) for name in names}
         taken.update((name, Column.of(vector)) for name, vector in computed.items())
-        whole = Slice(steps=frame.steps, columns=taken, rows_total=frame.length, computed=computed)
+        part = Slice(steps=frame.steps, columns=taken, rows_total=frame.length, computed=computed)
         if self.where is None:
-            return whole
+            return part
         holds = self.where.condition(_scope(self.where.names, frame, computed), frame.length)
-        return whole.take(np.flatnonzero(holds))
+        return part.take(np.flatnonzero(holds))
 
     def _expressions(self) -> Iterable[Expression]:
         yield from (expression for _, expression in self.evals)
@@ -189,7 +188,7 @@ class Selection:
 
 
 def _scope(names: Collection[str], frame: Frame, computed: Mapping[str, Vector]) -> dict[str, Vector]:
-    """The vectors of these names; all missing where this run has no such column."""
+    """Return the vectors of these names; a column that the run does not have is missing."""
     return {
         name: computed[name]
         if name in computed
@@ -227,19 +226,19 @@ def _matching(pattern: str, names: Collection[str]) -> frozenset[str]:
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """The regular expression of a `--select`.
+    """Compile the regular expression of a `--select`.
 
     Raises:
-        UsageError: It is none; the message tells the position.
+        UsageError: It is not valid; the message has the position.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what a later Python may read differently is no fault of today
+            warnings.simplefilter("ignore")  # warnings about what a later Python may read differently
             return re.compile(pattern)
     except re.error as exc:
-        place = "" if exc.pos is None else f" at position {exc.pos}"
+        position = "" if exc.pos is None else f" at position {exc.pos}"
         raise UsageError(
-            f"--select {pattern!r} is no regular expression: {exc.msg}{place}",
+            f"--select {pattern!r} is not a valid regular expression: {exc.msg}{position}",
             hint="escape special characters with a backslash",
         ) from exc
     except (RecursionError, OverflowError) as exc:

@@ -1,20 +1,18 @@
-"""A run expression as a filter that W&B's server applies, as far as it surely means the same there.
+"""A run expression as a filter for W&B's server, as far as it certainly means the same there.
 
-The server's answer is a prefilter: it may keep runs for which the expression
-does not hold, and must keep every run for which it does. So only those parts
-are translated whose meaning there is known (read API facts, section 3.3), over the
-plain fields and the top-level keys of config and summary:
+The server's filter is a prefilter: it may keep runs for which the expression does not hold, and must keep
+every run for which it does. So only those parts are translated whose meaning there is known
+(docs/protocol.md, "Filters and orders"), over the plain fields and the top-level keys of config and summary:
 
     name == "text", name == 0.1, name < 0.1, 0.1 < name < 1    numbers that both sides hold exactly
     name in ["a", "b"]
     config.key is not missing, not (config.key is missing)
-    config.flag                                                as a condition: the server is asked for true
-    created_at >= "2026-01-31"                                 a whole day: its text orders as the moment does
+    config.flag                                                as a condition: the server compares with true
+    created_at >= "2026-01-31"                                 a day: its text is ordered as the time is
     and, or, and not around and, or, not
 
-Everything else asks for nothing. `!=` and `not in` are left out because the server
-matches lists by their elements; `not` around a comparison, because it holds where
-the value is missing.
+Everything else is not sent. `!=` and `not in` are left out because the server matches lists by their
+elements; `not` around a comparison, because it holds where the value is missing.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ from typing import Any, Final
 from pull_logs.analyze.expressions import (
     And,
     Bool,
-    Comparison,
+    ComparisonChain,
     IsMissing,
     Membership,
     Name,
@@ -46,7 +44,7 @@ Document = dict[str, Any]
 FIELDS: Final[Mapping[str, str]] = {
     field.name: field.server_names[0] for field in RUN_FIELDS if field.prefiltered
 }
-"""The fields of a run whose text the server compares as we do, and their names there."""
+"""The fields of a run whose text the server compares in the same way, and their names there."""
 
 _CREATED_AT: Final = next(field.server_names[0] for field in RUN_FIELDS if field.name == "created_at")
 _OPERATORS: Final = {"==": "$eq", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
@@ -55,24 +53,24 @@ _EXACT_BELOW: Final = 2.0**53
 _PREFIXES: Final = ("config.", "summary.")
 _DAY = re.compile(r"(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])")
 _DAYS: Final = {"<": "$lt", "<=": "$lte", ">": "$gte", ">=": "$gte"}
-"""`created_at > "2026-01-31"` holds on that day, since its text is longer than the day's."""
+"""`created_at > "2026-01-31"` holds on that day, since a time has a longer text than the day."""
 
 
 def prefilter(node: Node) -> Document:
-    """The Mongo-like document of a parsed run expression; empty where nothing can be asked.
+    """Return the Mongo-like document of a parsed run expression; empty if no part can be translated.
 
     Args:
-        node: The tree as `parse` gives it, its names not resolved.
+        node: The tree as `parse` returns it, with unresolved names.
     """
     return _translate(node) or {}
 
 
 def _translate(node: Node, *, denied: bool = False) -> Document | None:
-    """What the server may be asked for; None where that is nothing.
+    """Return the document for a condition; None if it cannot be translated.
 
     Args:
-        node: A condition. It either holds or does not, so that `not` can be moved inwards.
-        denied: Whether the opposite is meant.
+        node: A condition; `not` can be moved inwards, since it is either true or false.
+        denied: Whether to translate the opposite.
     """
     match node:
         case Not():
@@ -90,7 +88,7 @@ def _translate(node: Node, *, denied: bool = False) -> Document | None:
 
 def _atom(node: Node) -> Document | None:
     match node:
-        case Comparison():
+        case ComparisonChain():
             return _comparison(node)
         case Membership():
             return _membership(node)
@@ -101,7 +99,7 @@ def _atom(node: Node) -> Document | None:
 
 
 def _asked(node: Node, condition: Document) -> Document | None:
-    """A condition on a value of the config or the summary."""
+    """Return the document for a condition on a value of the config or the summary."""
     field = _field(node)
     return None if field is None or field in FIELDS.values() else {field: condition}
 
@@ -112,8 +110,8 @@ def _joined(operator: str, documents: Sequence[Document]) -> Document | None:
     return {operator: list(documents)}
 
 
-def _comparison(node: Comparison) -> Document | None:
-    """A chain holds where each of its pairs does, so each that can be told is asked for."""
+def _comparison(node: ComparisonChain) -> Document | None:
+    """Translate a chain: it holds where each of its pairs does, so each pair that can be is translated."""
     asked: list[Document] = []
     left = node.first
     for operator, right in node.rest:
@@ -140,7 +138,7 @@ def _pair(left: Node, operator: str, right: Node) -> Document | None:
 
 
 def _days(operator: str, right: Node) -> Document | None:
-    """Moments are compared as text here, and text of one form orders as the moments do."""
+    """Translate a comparison with a day: times are compared as text, which is ordered as they are."""
     if isinstance(right, String) and operator in _DAYS and _is_day(right.value):
         return {_CREATED_AT: {_DAYS[operator]: right.value}}
     return None
@@ -180,7 +178,7 @@ def _literal(node: Node) -> float | str | bool | None:
 
 
 def _field(node: Node) -> str | None:
-    """What the server calls this name, where there is no doubt what it means."""
+    """Return the name of a column on the server, if its meaning is certain."""
     if not isinstance(node, Name):
         return None
     if node.text in FIELDS:
@@ -194,7 +192,7 @@ def _field(node: Node) -> str | None:
 
 
 def _is_one_name(key: str) -> bool:
-    """Whether no slash in a bare name can be the division that the resolver might read it as."""
+    """Whether the resolver cannot read any slash of a bare name as a division."""
     return not any(
         not piece or is_number(piece) or piece in FIELDS or piece.startswith(_PREFIXES)
         for piece in key.split("/")[1:]

@@ -1,4 +1,4 @@
-"""Statistics of metrics and of groups of runs: schema, summaries, intervals, tests, health and ranking."""
+"""Statistics of metrics and of groups of runs, and what names and definitions of metrics say."""
 
 from lazy_loader import attach_stub
 

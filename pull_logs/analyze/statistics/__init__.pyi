@@ -1,5 +1,5 @@
 from .health import FLAGS as FLAGS
-from .health import Finding as Finding
+from .health import HealthFinding as HealthFinding
 from .health import find_flags as find_flags
 from .intervals import IntervalKind as IntervalKind
 from .intervals import describe_sample as describe_sample

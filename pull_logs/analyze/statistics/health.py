@@ -1,16 +1,16 @@
 """What went wrong in a run, and from which step on: the flags of `pull-logs overview`.
 
     nan           a number of a metric is NaN or infinite
-    divergence    a loss has lost all that it had won, and stays there
+    divergence    a loss has lost everything that it had gained, and has not recovered
     overfitting   a validation metric gets worse while its training metric gets better
     plateau       a metric has not got better for the last third of its values
-    stalled       no row came for long, while the run went on or was said to go on
+    stalled       there was no row for long, while the run went on or was marked as running
     crashed       the run ended as crashed, failed, killed or preempted
 
-`docs/health.md` has the definitions with their numbers; the constants here are those. A metric
-is judged by its *levels*: its finite values in stretches of a few, of each stretch the median, so
-that single spikes count for nothing. Its *noise* is the spread of the differences from value to
-value. Whether less is better is told by its name; metrics of other names can only be `nan`.
+`docs/health.md` has the definitions with their numbers; the constants here are the same. A metric is judged
+by its *levels*, the medians of short stretches of its finite values, so that single spikes do not count. Its
+*noise* is the spread of the differences from value to value. Only outcomes are judged (see `metric_names`);
+other metrics can only be `nan`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from pull_logs.runs import RunInfo
 Flag: TypeAlias = Literal["nan", "divergence", "overfitting", "plateau", "stalled", "crashed"]
 
 FLAGS: tuple[Flag, ...] = ("nan", "divergence", "overfitting", "plateau", "stalled", "crashed")
-"""All flags, in the order in which they are told."""
+"""All flags, in the order in which they are shown."""
 
 _FEWEST = 10
-"""Values that a metric must have before it can diverge or be on a plateau."""
+"""The fewest values with which a metric can diverge or be on a plateau."""
 _FEWEST_VALIDATED = 6
-"""Values that a validation metric must have before it can overfit."""
+"""The fewest values with which a validation metric can overfit."""
 _LEVELS = 100
 _NOISY = 6.0
 _STALL_SECONDS = 600.0
@@ -43,14 +43,14 @@ _ENDED_BADLY = frozenset({"crashed", "failed", "killed", "preempted"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class HealthFinding:
     """A flag of a run.
 
     Attributes:
-        flag: Which.
-        step: The step where it begins; None of a run without rows.
+        flag: The flag.
+        step: The step where it begins; None for a run without rows.
         metric: The metric that shows it, the one with the earliest step where several do.
-        message: What was found there, in words.
+        message: What was found there.
         metrics: How many metrics show it.
     """
 
@@ -63,15 +63,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Curve:
-    """A metric whose name tells which way is better; its numbers turned so that less is better.
+    """An outcome, with its numbers negated if more is better, so that less is always better.
 
     Attributes:
         sign: 1 where less is better, -1 where more is.
         levels: The medians of its stretches, times `sign`.
         starts: The step of the first value of each stretch.
         noise: The spread of a single value around its level.
-        width: Values in a stretch.
-        count: All finite values.
+        width: The number of values in a stretch.
+        count: The number of finite values.
     """
 
     sign: int
@@ -83,15 +83,15 @@ class _Curve:
 
     @classmethod
     def of(cls, name: str, steps: Steps, values: Floats) -> _Curve | None:
-        """The curve of these finite values; None where nothing can be judged."""
+        """Return the curve of these finite values; None if the metric cannot be judged."""
         end = outcome_end(name)
         count = len(values)
         if end is None or count < _FEWEST_VALIDATED:
             return None
         sign = 1 if end == "min" else -1
         width = max(1, min(5, count // 20), -(-count // _LEVELS))
-        whole = values[: count // width * width].reshape(-1, width)
-        levels = sign * np.median(whole, axis=1)
+        stretches = values[: count // width * width].reshape(-1, width)
+        levels = sign * np.median(stretches, axis=1)
         changes = np.diff(values)
         noise = 1.4826 * float(np.median(np.abs(changes - np.median(changes)))) / 2**0.5
         return cls(sign, levels, steps[: len(levels) * width : width], noise, width, count)
@@ -102,29 +102,29 @@ class _Curve:
         return float(self.noise / self.width**0.5)
 
     def shown(self, level: float) -> str:
-        """A level as the metric has it."""
+        """Return a level with the sign of the metric."""
         return f"{self.sign * level:.4g}"
 
 
 def find_flags(
     info: RunInfo, metrics: Mapping[str, Column], steps: Steps, timestamps: Column | None
-) -> tuple[Finding, ...]:
-    """What is wrong with a run, at most one finding of each flag, in the order of `FLAGS`.
+) -> tuple[HealthFinding, ...]:
+    """Return what is wrong with a run: at most one finding of each flag, in the order of `FLAGS`.
 
     Args:
         info: The run.
-        metrics: Its metrics by name; columns that hold no numbers are passed over.
+        metrics: Its metrics by name; columns without numbers are ignored.
         steps: The step of each row.
         timestamps: Its `_timestamp`, in seconds.
     """
-    with np.errstate(all="ignore"):  # sums and differences of huge numbers may overflow, and then say nothing
+    with np.errstate(all="ignore"):  # sums and differences of huge numbers may overflow
         return tuple(_earliest(_findings(info, metrics, steps, timestamps)))
 
 
 def _findings(
     info: RunInfo, metrics: Mapping[str, Column], steps: Steps, timestamps: Column | None
-) -> list[Finding]:
-    found: list[Finding] = []
+) -> list[HealthFinding]:
+    found: list[HealthFinding] = []
     curves: dict[str, _Curve] = {}
     for name, column in metrics.items():
         values, numeric = column.numbers()
@@ -144,43 +144,44 @@ def _findings(
     found += _stalled(info, steps, timestamps)
     if info.state in _ENDED_BADLY:
         step = int(steps[-1]) if len(steps) else None
-        found.append(Finding(flag="crashed", step=step, metric=None, message=f"it ended as {info.state}"))
+        found.append(
+            HealthFinding(flag="crashed", step=step, metric=None, message=f"it ended as {info.state}")
+        )
     return found
 
 
-def _earliest(found: Iterable[Finding]) -> Iterator[Finding]:
-    by_flag: dict[Flag, list[Finding]] = {}
+def _earliest(found: Iterable[HealthFinding]) -> Iterator[HealthFinding]:
+    by_flag: dict[Flag, list[HealthFinding]] = {}
     for finding in found:
         by_flag.setdefault(finding.flag, []).append(finding)
     for flag in FLAGS:
         if several := by_flag.get(flag):
             first = min(several, key=lambda one: (one.step is None, one.step or 0, one.metric or ""))
-            yield Finding(
+            yield HealthFinding(
                 flag=flag, step=first.step, metric=first.metric, message=first.message, metrics=len(several)
             )
 
 
-def _not_finite(name: str, steps: Steps, values: Floats, lost: np.ndarray) -> Iterator[Finding]:
+def _not_finite(name: str, steps: Steps, values: Floats, lost: np.ndarray) -> Iterator[HealthFinding]:
     rows = np.flatnonzero(lost)
     if not len(rows):
         return
     value = float(values[rows[0]])
     word = "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
     more = f", and {len(rows) - 1} more values are not finite" if len(rows) > 1 else ""
-    yield Finding(flag="nan", step=int(steps[rows[0]]), metric=name, message=f"{word}{more}")
+    yield HealthFinding(flag="nan", step=int(steps[rows[0]]), metric=name, message=f"{word}{more}")
 
 
-def _divergence(name: str, curve: _Curve) -> Finding | None:
+def _divergence(name: str, curve: _Curve) -> HealthFinding | None:
     if curve.sign < 0 or curve.count < _FEWEST:
         return None
     levels = curve.levels
-    place = int(np.argmin(levels))
-    start, best, end = float(levels[0]), float(levels[place]), float(levels[-2:].min())
+    start, best, end = float(levels[0]), float(levels.min()), float(levels[-2:].min())
     lost = end - best
     if not lost > max(start - best, abs(start) / 2, _NOISY * curve.noise):
         return None
     begin = min(int(np.flatnonzero(levels <= best + lost / 10)[-1]) + 1, len(levels) - 1)
-    return Finding(
+    return HealthFinding(
         flag="divergence",
         step=int(curve.starts[begin]),
         metric=name,
@@ -188,7 +189,7 @@ def _divergence(name: str, curve: _Curve) -> Finding | None:
     )
 
 
-def _overfitting(curves: Mapping[str, _Curve]) -> Iterator[Finding]:
+def _overfitting(curves: Mapping[str, _Curve]) -> Iterator[HealthFinding]:
     for name, curve in curves.items():
         partner = next((other for other in curves if is_training_partner(other, name)), None)
         if partner is None or curves[partner].sign != curve.sign:
@@ -203,7 +204,7 @@ def _overfitting(curves: Mapping[str, _Curve]) -> Iterator[Finding]:
             continue
         begin = int(curve.starts[best])
         if _still_better(curves[partner], begin):
-            yield Finding(
+            yield HealthFinding(
                 flag="overfitting",
                 step=begin,
                 metric=name,
@@ -220,24 +221,24 @@ def _still_better(training: _Curve, step: int) -> bool:
     return then - now > 2 * training.level_noise
 
 
-def _plateau(name: str, curve: _Curve) -> Finding | None:
+def _plateau(name: str, curve: _Curve) -> HealthFinding | None:
     if curve.count < _FEWEST:
         return None
     levels = curve.levels
     best = float(levels.min())
     won = float(levels[0]) - best
     if won <= 4 * curve.level_noise:
-        begin, told = 0, f"it never got better than {curve.shown(float(levels[0]))}"
+        begin, message = 0, f"it never got better than {curve.shown(float(levels[0]))}"
     else:
         near = best + max(won / 50, curve.level_noise)
         begin = int(np.flatnonzero(np.minimum.accumulate(levels) <= near)[0])
-        told = f"{curve.shown(float(levels[begin]))}, and {curve.shown(best)} at its best since"
+        message = f"{curve.shown(float(levels[begin]))}, and {curve.shown(best)} at its best since"
     if len(levels) - begin < len(levels) / 3:
         return None
-    return Finding(flag="plateau", step=int(curve.starts[begin]), metric=name, message=told)
+    return HealthFinding(flag="plateau", step=int(curve.starts[begin]), metric=name, message=message)
 
 
-def _stalled(info: RunInfo, steps: Steps, timestamps: Column | None) -> Iterator[Finding]:
+def _stalled(info: RunInfo, steps: Steps, timestamps: Column | None) -> Iterator[HealthFinding]:
     if timestamps is None:
         return
     values, numeric = timestamps.numbers()
@@ -250,16 +251,16 @@ def _stalled(info: RunInfo, steps: Steps, timestamps: Column | None) -> Iterator
     beat = _seconds(info.heartbeat_at)
     if info.state == "running" and beat is not None and beat - float(times[-1]) > limit:
         silent = beat - float(times[-1])
-        yield Finding(
+        yield HealthFinding(
             flag="stalled", step=int(steps[-1]), metric=None, message=f"no row for {silent:.0f} s since"
         )
-    place = int(np.argmax(gaps))
-    if float(gaps[place]) > limit:
-        yield Finding(
+    longest = int(np.argmax(gaps))
+    if float(gaps[longest]) > limit:
+        yield HealthFinding(
             flag="stalled",
-            step=int(steps[place]),
+            step=int(steps[longest]),
             metric=None,
-            message=f"{float(gaps[place]):.0f} s until the next row",
+            message=f"{float(gaps[longest]):.0f} s until the next row",
         )
 
 

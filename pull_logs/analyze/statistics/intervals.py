@@ -1,12 +1,11 @@
-"""What a handful of numbers says of where they come from: mean, spread, and an interval for the mean.
+"""Statistics of a few numbers: mean, spread, and an interval for the mean.
 
-A sample is in no order: the same numbers give the same answer, whichever run
-they came from first. Definitions, in the words of the libraries that share them:
+The order of the numbers does not matter. The definitions are those of known libraries:
 
     std      that of a sample, ddof 1, as pandas'
     median   the middle, or the mean of the two in the middle
-    iqm      the interquartile mean: the mean of what is left without the floor(n / 4) least and the
-             floor(n / 4) greatest; `scipy.stats.trim_mean(values, 0.25)`, which is rliable's IQM
+    iqm      the interquartile mean: the mean without the floor(n / 4) least and the floor(n / 4) greatest
+             numbers; `scipy.stats.trim_mean(values, 0.25)`, which is rliable's IQM
     t        mean -+ t(0.975, n - 1) * std / sqrt(n); exact for normal data
     bootstrap  the 2.5 and 97.5 percentiles of the means of 10,000 resamples, seeded; too narrow for few
              numbers (docs/statistics.md has how much)
@@ -29,7 +28,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 IntervalKind: TypeAlias = Literal["t", "bootstrap"]
 
 LEVEL = 0.95
-"""The share of intervals that are to hold the mean."""
+"""The share of intervals that are to contain the mean."""
 RESAMPLES = 10_000
 _SEED = 0
 _DRAWN_AT_ONCE = 2**22
@@ -63,11 +62,11 @@ class SampleStatistics:
 
 
 def describe_sample(values: Collection[float], *, interval: IntervalKind = "t") -> SampleStatistics:
-    """The statistics of finite numbers, whatever order they are in.
+    """Return the statistics of finite numbers, in any order.
 
     Args:
         values: The numbers.
-        interval: How to make the interval; there is none for fewer than two numbers.
+        interval: The kind of interval; there is none for fewer than two numbers.
     """
     ordered = np.sort(np.asarray(list(values), np.float64))
     n = len(ordered)
@@ -78,7 +77,7 @@ def describe_sample(values: Collection[float], *, interval: IntervalKind = "t") 
     if std is not None:
         low, high = t_interval(mean, std, n) if interval == "t" else bootstrap_interval(ordered)
     cut = n // 4
-    with np.errstate(over="ignore", invalid="ignore"):  # sums of huge numbers may overflow, and say so
+    with np.errstate(over="ignore", invalid="ignore"):  # sums of huge numbers may overflow to an infinity
         return SampleStatistics(
             n=n,
             mean=mean,
@@ -93,7 +92,7 @@ def describe_sample(values: Collection[float], *, interval: IntervalKind = "t") 
 
 
 def mean_and_std(values: Floats) -> tuple[float, float | None]:
-    """The mean and, of two numbers or more, the standard deviation (ddof 1); equal numbers have none at all."""
+    """Return the mean and, of two numbers or more, the standard deviation (ddof 1); 0 for equal numbers."""
     if values[0] == values[-1] and (values == values[0]).all():
         # Rounding would give 0.1, 0.1, 0.1 a spread, and a test between two such samples a verdict.
         return float(values[0]), 0.0 if len(values) > 1 else None
@@ -102,13 +101,13 @@ def mean_and_std(values: Floats) -> tuple[float, float | None]:
 
 
 def t_interval(mean: float, std: float, n: float) -> tuple[float, float]:
-    """The interval of Student's t for the mean of `n` numbers, at least two."""
+    """Return the interval of Student's t for the mean of `n` numbers, at least two."""
     half = t_quantile((1 + LEVEL) / 2, n - 1) * std / math.sqrt(n)
     return mean - half, mean + half
 
 
 def bootstrap_interval(values: Floats) -> tuple[float, float]:
-    """The percentile bootstrap interval for the mean of at least two numbers; the same for the same numbers."""
+    """Return the percentile bootstrap interval for the mean of at least two numbers; it is reproducible."""
     ordered = np.sort(values)
     if ordered[0] == ordered[-1]:
         return float(ordered[0]), float(ordered[-1])
@@ -134,8 +133,8 @@ def _resampled_means(values: Floats) -> Floats:
 
 @lru_cache(maxsize=8)
 def _shares(n: int) -> Floats:
-    """Per resample, the share that each of `n` numbers has in it: one product gives all its means."""
+    """Return the share of each of `n` numbers in each resample: one product then gives all means."""
     drawn = np.random.default_rng(_SEED).integers(0, n, (RESAMPLES, n))
-    places = drawn + n * np.arange(RESAMPLES)[:, None]
-    counted = np.bincount(places.ravel(), minlength=RESAMPLES * n).reshape(RESAMPLES, n)
+    cells = drawn + n * np.arange(RESAMPLES)[:, None]
+    counted = np.bincount(cells.ravel(), minlength=RESAMPLES * n).reshape(RESAMPLES, n)
     return counted / n

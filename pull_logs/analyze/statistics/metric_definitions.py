@@ -1,4 +1,4 @@
-"""What runs defined about their metrics (`run.define_metric`), as W&B keeps it in the config of a run.
+"""What runs defined about their metrics (`run.define_metric`), as W&B stores it in the config of a run.
 
 The internal config has the definitions under `_wandb.m`: a list of `MetricRecord`s whose fields go by their
 protobuf numbers (wandb 0.31.0, seen in what its SDK uploads):

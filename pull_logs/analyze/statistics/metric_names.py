@@ -5,8 +5,7 @@ phrase of words, with a known meaning counts, so that `accuracy_loss` is a loss.
 matter (`mAP50`, `acc1`).
 
 An outcome is what a run is trained for, such as a loss or an accuracy. Times and speeds have a better end as
-well, but nobody judges a model by them: they are ranked where somebody asks for it, and never proposed or
-flagged.
+well, but a model is not judged by them: they are ranked on request, and never proposed or flagged.
 """
 
 from __future__ import annotations
@@ -34,19 +33,19 @@ _TRAINING = frozenset(TRAINING_WORDS)
 _COST = r"latency|run ?time|time(?: elapsed)?|seconds"
 _SPEED = r"throughput|fps|mfu|per (?:sec|seconds?)|(?:tokens|samples|steps|images|examples|it) (?:sec|s)"
 _LESS = (
-    r"[a-z]*loss(?:es)?|[a-z]*errors?|err|perplexity|ppl|nll|bpb|bpc|bits per (?:byte|char|dim)|[rn]*mse|[rn]*mae|"
-    r"s?mape|wer|cer|s?fid|kid|lpips|kl|regret|ece"
+    r"[a-z]*loss(?:es)?|[a-z]*errors?|err|perplexity|ppl|nll|bpb|bpc|bits per (?:byte|char|dim)|[rn]*mse|"
+    r"[rn]*mae|s?mape|wer|cer|s?fid|kid|lpips|kl|regret|ece"
 )
 _MORE = (
-    r"accuracy|accuracies|acc|f1|auc|auroc|auprc|top ?\d|m?ap|m?iou|dice|[a-z]*bleu|rouge(?:lsum|l)?|chrf|meteor|"
-    r"exact match|em|rew|[a-z]*rewards?|returns?|[a-z]*scores?|precision|recall|psnr|ssim|success|win rate|"
-    r"explained variance|r2|ndcg|mrr|hits ?\d|pass(?: at)? \d"
+    r"accuracy|accuracies|acc|f1|auc|auroc|auprc|top ?\d|m?ap|m?iou|dice|[a-z]*bleu|rouge(?:lsum|l)?|chrf|"
+    r"meteor|exact match|em|rew|[a-z]*rewards?|returns?|[a-z]*scores?|precision|recall|psnr|ssim|success|"
+    r"win rate|explained variance|r2|ndcg|mrr|hits ?\d|pass(?: at)? \d"
 )
 _NOT_ITSELF = r"std|stddev|stderr|var|variance|coeff?|weight|scale|scaler|scaling|count"
-"""Words after a telling one that make it the name of something else, as in `loss_scale` or `reward_std`."""
-_TELLING = re.compile(
-    rf"\b(?:(?P<other>time ?steps|(?:{_COST}|{_SPEED}|{_LESS}|{_MORE})\d* (?:{_NOT_ITSELF}))|(?P<cost>{_COST})"
-    rf"|(?P<speed>{_SPEED})|(?P<less>{_LESS})|(?P<more>{_MORE}))\d*\b"
+"""Words after a known one that make it the name of something else, as in `loss_scale` or `reward_std`."""
+_KNOWN = re.compile(
+    rf"\b(?:(?P<other>time ?steps|(?:{_COST}|{_SPEED}|{_LESS}|{_MORE})\d* (?:{_NOT_ITSELF}))"
+    rf"|(?P<cost>{_COST})|(?P<speed>{_SPEED})|(?P<less>{_LESS})|(?P<more>{_MORE}))\d*\b"
 )
 _DIRECTIONS: dict[str, Direction] = {"cost": "min", "less": "min", "speed": "max", "more": "max"}
 _NAMES_REMEMBERED = 10_000
@@ -59,9 +58,9 @@ def words_of(name: str) -> list[str]:
 
 @lru_cache(maxsize=_NAMES_REMEMBERED)
 def _meaning(name: str) -> str | None:
-    """Return which kind of telling word the name has last."""
+    """Return the meaning of the last known word of a name."""
     found = None
-    for found in _TELLING.finditer(" ".join(words_of(name))):  # noqa: B007 - the last one counts
+    for found in _KNOWN.finditer(" ".join(words_of(name))):  # noqa: B007 - the last one counts
         pass
     return None if found is None else found.lastgroup
 

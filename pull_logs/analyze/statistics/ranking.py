@@ -1,8 +1,9 @@
 """Which run or group is best by a metric.
 
-`METRIC:min` and `METRIC:max` say which end of the metric is better. Without that, the goal that the runs defined
-counts (`run.define_metric(..., goal=...)`), then the name of the metric (see `metric_names`); where neither
-decides, the user is asked. Runs whose value is missing or not finite come last, whichever end is better.
+`METRIC:min` and `METRIC:max` say which end of the metric is better. Without that, the goal that the runs
+defined counts (`run.define_metric(..., goal=...)`), then the name of the metric (see `metric_names`); where
+neither decides, the user is asked. Runs whose value is missing or not finite come last, whichever end is
+better.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
-"""Which rows of a long history to show: never a random one, never only every n-th.
+"""The rows of a long history to show; they are neither random nor simply every n-th row.
 
-A sample keeps the first and the last row, the rows that a caller pins, and for
-every metric the rows of its least and greatest value and all rows in which it
-is not finite. What room is left is filled evenly over the whole history with
-the least and the greatest value of each stretch. The same rows give the same
-sample.
+A sample keeps the first and the last row, the rows that a caller pins, and for every metric the rows of its
+least and greatest value and all rows in which it is not finite. The remaining rows are spread evenly over the
+complete history, with the least and the greatest value of each stretch. The same rows give the same sample.
 """
 
 from __future__ import annotations
@@ -23,17 +21,17 @@ Metric: TypeAlias = tuple[Floats, Mask]
 """A metric's numbers, and where a cell is a number."""
 
 _TRIES = 8
-"""How many metrics are asked for an extreme of a stretch before it gives its first row instead."""
+"""How many metrics are searched for extremes of a stretch before its first row is taken instead."""
 
 
 def sample_rows(metrics: Sequence[Metric], *, length: int, limit: int, pinned: Iterable[int] = ()) -> Rows:
-    """The rows to show, ascending: `limit` of them, or more where more than that must be shown.
+    """Return the rows to show, ascending: `limit` of them, or more where more must be shown.
 
     Args:
         metrics: Per metric its numbers and where a cell is a number, each of `length` cells.
         length: How many rows there are.
         limit: How many to show.
-        pinned: Rows to show whatever they hold.
+        pinned: Rows to show in any case.
     """
     if length <= limit:
         return np.arange(length, dtype=np.intp)
@@ -45,10 +43,10 @@ def sample_rows(metrics: Sequence[Metric], *, length: int, limit: int, pinned: I
 
 
 def rank_rows(metrics: Sequence[Metric], *, length: int, pinned: Iterable[int] = ()) -> Rows:
-    """All rows, the most telling first, for a budget that can only take the first few.
+    """Return all rows, the most informative first, for a budget that takes the first few.
 
     The ends and the pinned rows come first, then extremes, then the edges of stretches that are not finite,
-    then the rest of those stretches, then all others. Any beginning of a kind is evenly spread over it.
+    then the rest of those stretches, then all others. The first rows of each kind are evenly spread over it.
 
     Args:
         metrics: As for `sample_rows`.
@@ -66,7 +64,7 @@ def rank_rows(metrics: Sequence[Metric], *, length: int, pinned: Iterable[int] =
 
 
 def _evenly(count: int) -> Rows:
-    """The numbers below `count` in an order of which every beginning is evenly spread: bits reversed."""
+    """Return the numbers below `count` in bit-reversed order, so that the first n are evenly spread."""
     numbers = np.arange(count)
     reversed_bits = np.zeros(count, np.int64)
     for bit in range(max(count - 1, 0).bit_length()):
@@ -75,7 +73,7 @@ def _evenly(count: int) -> Rows:
 
 
 def _tiers(metrics: Sequence[Metric], length: int, pinned: Iterable[int]) -> Iterable[Sequence[int] | Rows]:
-    """The rows that must be shown, the most important kind first."""
+    """Return the rows that must be shown, the most important kind first."""
     yield [0, length - 1] if length else []
     yield [row for row in pinned if 0 <= row < length]
     yield list(chain.from_iterable(_extreme_rows(values, numeric) for values, numeric in metrics))
@@ -92,21 +90,21 @@ def _extreme_rows(values: Floats, numeric: Mask) -> tuple[int, ...]:
 
 
 def _edges(mask: Mask) -> Rows:
-    """The first and last row of every stretch in which the mask is true."""
+    """Return the first and last row of every stretch in which the mask is true."""
     padded = np.concatenate(([False], mask, [False]))
     turns = np.flatnonzero(padded[1:] != padded[:-1])
     return np.concatenate((turns[::2], turns[1::2] - 1))
 
 
-def _spread(rows: Rows, room: int) -> Rows:
-    """At most `room` of the rows, evenly spread."""
-    if len(rows) <= room:
+def _spread(rows: Rows, most: int) -> Rows:
+    """Return at most `most` of the rows, evenly spread."""
+    if len(rows) <= most:
         return rows
-    return rows[np.linspace(0, len(rows) - 1, max(room, 0)).round().astype(np.intp)]
+    return rows[np.linspace(0, len(rows) - 1, max(most, 0)).round().astype(np.intp)]
 
 
 def _fill(chosen: Mask, metrics: Sequence[Metric], limit: int) -> None:
-    """Choose further rows until `limit` are: two a stretch, then whatever lies evenly between."""
+    """Choose further rows until there are `limit`: two per stretch, then evenly spread ones."""
     stretches = max((limit - int(np.count_nonzero(chosen))) // 2, 0)
     edges = np.linspace(0, len(chosen), stretches + 1).round().astype(np.intp).tolist()
     for number, (start, stop) in enumerate(pairwise(edges)):

@@ -1,4 +1,4 @@
-"""What the columns of a history are: their types, how much of them is there, their range and their rhythm."""
+"""The schema of a history: the types of its columns, their counts, ranges and logging intervals."""
 
 from __future__ import annotations
 
@@ -10,18 +10,12 @@ from pull_logs.rows.canonical import canon_number, spell
 
 
 def describe_column(name: str, column: Column, steps: Steps) -> ColumnResult:
-    """One entry of the schema, as design section 4 spells it, and where and how often the column was logged.
+    """Return one entry of the schema. See docs/output.md, "Schema and statistics".
 
     Args:
-        name: The column's.
+        name: The name of the column.
         column: Its cells.
-        steps: The step of each of them, ascending.
-
-    Returns:
-        `name`, `type` (see `column_type`), `count` of present cells, `missing` cells, `nonfinite` of the
-        present cells (NaN is a value, so it is counted and not missing), `min` and `max` of the finite
-        numbers, `first_step` and `last_step` with a cell, and `interval`, the median of the steps from one
-        cell to the next; None where there is no such value.
+        steps: The step of each cell, ascending.
     """
     values, numeric = column.numbers()
     finite = numeric & np.isfinite(values)
@@ -43,46 +37,46 @@ def describe_column(name: str, column: Column, steps: Steps) -> ColumnResult:
 
 
 def column_type(column: Column) -> str:
-    """`int` for a column of whole numbers alone, else what `Column.type` says."""
+    """Return `int` for a column of integers only, else `Column.type`."""
     if column.type != "number":
         return column.type
     values = column.vector.values[column.vector.present]
-    whole = values.dtype == np.int64 or bool(np.all(np.isfinite(values) & (values == np.floor(values))))
-    return "int" if whole else "number"
+    integral = np.isfinite(values) & (values == np.floor(values))
+    return "int" if values.dtype == np.int64 or bool(np.all(integral)) else "number"
 
 
 def logging_interval(logged: Steps) -> int | float | None:
-    """The median of the differences between these ascending steps; None of fewer than two."""
+    """Return the median of the differences between these ascending steps; None for fewer than two."""
     if len(logged) < 2:
         return None
-    # Steps may lie so far apart that no int64 holds the difference; as doubles they only lose digits.
+    # The difference of two steps may exceed an int64; as doubles they only lose digits.
     gaps = np.diff(logged) if int(logged[-1]) - int(logged[0]) < 2**63 else np.diff(logged.astype(np.float64))
     found: int | float = canon_number(float(middle(np.sort(gaps).astype(np.float64), 0.5)))
     return found
 
 
 def middle(ordered: Floats, share: float) -> Floats:
-    """The value below which this share of the numbers lies, between two neighbours in proportion.
+    """Return the quantile of numbers, interpolated linearly between two neighbours.
 
     Args:
         ordered: At least one number, ascending along the last axis.
-        share: From 0 to 1.
+        share: The share of the numbers below it, from 0 to 1.
 
     Returns:
         One value for each row of the other axes.
     """
     length = ordered.shape[-1]
-    place = share * (length - 1)
-    before = int(place)
+    position = share * (length - 1)
+    before = int(position)
     low, high = ordered[..., before], ordered[..., min(before + 1, length - 1)]
-    part = place - before
-    # From the nearer end, as numpy does: the answer never leaves the two, and 1 gives exactly the greater.
+    part = position - before
+    # From the nearer end, as numpy does: the result is between the two, and 1 gives exactly the greater.
     found: Floats = high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
     return found
 
 
 def extremes(column: Column) -> tuple[int | None, int | None]:
-    """The first rows that hold the least and the greatest finite number; None twice without any."""
+    """Return the first rows that have the least and the greatest finite number; None twice without any."""
     if column.vector.values.dtype == np.int64:
         exact, sound = column.vector.values, column.vector.present
     else:

@@ -1,14 +1,12 @@
-"""Is a difference between two groups of runs larger than what another seed does?
+"""Tests of whether a difference between two groups of runs is larger than the noise of the seed.
 
     paired t   where the runs of the two groups share their seeds, on the differences seed by seed
     Welch t    otherwise; the groups may differ in size and in spread
 
-Both are two-sided. p values are adjusted by Holm's method over a family: all
-pairs of groups of a metric, because the best group, which the others are held
-against, was chosen by the data. `VERDICTS` has the words: a difference is
-"larger than seed noise" if its adjusted p is below 0.05, and "within seed noise"
-if not, which does not say that there is none. A group of one run says nothing
-about noise, and is not tested.
+Both are two-sided. p values are adjusted by Holm's method over a family: all pairs of groups of a metric,
+because the data chose the best group, against which the others are tested. A difference is "larger than seed
+noise" if its adjusted p is below 0.05, else "within seed noise", which does not mean that there is none. A
+group of one run says nothing about noise and is not tested. See docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -35,15 +33,15 @@ class Sample:
     """The finite values of a group of runs.
 
     Attributes:
-        values: One a run.
-        seeds: What tells each run from the others of its group; None where nothing does.
+        values: One per run.
+        seeds: What distinguishes each run from the others of its group; None where nothing does.
     """
 
     values: tuple[float, ...]
     seeds: tuple[Hashable | None, ...]
 
     def by_seed(self) -> Mapping[Hashable, float] | None:
-        """The values by their seeds; None if a run has no seed, or two have the same."""
+        """Return the values by their seeds; None if a run has no seed, or two have the same."""
         if None in self.seeds or max(Counter(self.seeds).values(), default=0) > 1:
             return None
         return dict(zip(self.seeds, self.values, strict=True))
@@ -54,14 +52,14 @@ class Difference:
     """A t test of the difference between two means.
 
     Attributes:
-        test: Which one.
-        n: How many values of each group it stands on; pairs, if it is paired.
+        test: The name of the test.
+        n: How many values of each group it uses; pairs, if it is paired.
         difference: The first mean minus the second.
         ci_low: The lower end of its 95% interval, not adjusted.
         ci_high: The upper end.
         t: The statistic; infinite where the values do not vary but the means differ.
         df: Degrees of freedom.
-        p: Of the two-sided test, not adjusted; 1 where nothing varies and nothing differs.
+        p: The p value of the two-sided test, not adjusted; 1 where nothing varies and nothing differs.
     """
 
     test: TestName
@@ -75,10 +73,10 @@ class Difference:
 
 
 def compare_samples(first: Sample, second: Sample) -> Difference | None:
-    """Test the difference of two groups; None if one has fewer than two values, or their spread is no double.
+    """Test the difference of two groups; None if one has fewer than two values, or their spread overflows.
 
-    The test is paired if every seed stands once in its group and the smaller group's seeds are all in the
-    larger one: what the larger one has besides is then left out of the test.
+    The test is paired if every seed is in its group once and the seeds of the smaller group are all in the
+    larger one; the other runs of the larger group are then left out of the test.
     """
     if min(len(first.values), len(second.values)) < 2:
         return None
@@ -125,7 +123,7 @@ def _difference(
 ) -> Difference:
     still = 0.0 if difference == 0 else math.copysign(math.inf, difference)
     t = difference / error if error > 0 else still
-    # A quantile of the interval is asked for as for a sample of df + 1 numbers with this standard error.
+    # The interval is that of a sample of df + 1 numbers with this standard error.
     low, high = t_interval(difference, error * math.sqrt(df + 1), df + 1)
     return Difference(
         test=test,
@@ -140,11 +138,11 @@ def _difference(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values of a family, adjusted by Holm's step-down method, in their order."""
+    """Return the p values of a family, adjusted by Holm's step-down method, in their order."""
     count = len(p_values)
     adjusted = [0.0] * count
     greatest = 0.0
-    for place, index in enumerate(sorted(range(count), key=lambda index: p_values[index])):
-        greatest = max(greatest, min((count - place) * p_values[index], 1.0))
+    for rank, index in enumerate(sorted(range(count), key=lambda index: p_values[index])):
+        greatest = max(greatest, min((count - rank) * p_values[index], 1.0))
         adjusted[index] = greatest
     return adjusted

@@ -1,8 +1,7 @@
 """Student's t distribution: tails and quantiles, by the incomplete beta function.
 
-What is needed of it is one function and its inverse; a dependency of scipy's
-size for that would be loaded by every comparison. Tests hold both to scipy's
-values within 1e-9, relative.
+Only one function and its inverse are needed; with scipy instead, every comparison would load a large
+dependency. Tests compare both with scipy's values, within 1e-9 relative.
 """
 
 from __future__ import annotations
@@ -15,26 +14,26 @@ _TINY = 1e-300
 _PRECISION = 3e-16
 _TERMS = 100_000
 _LARGE = 1000.0
-"""From here on an asymptotic series is closer than the difference of two logarithms of gamma."""
+"""From here on an asymptotic series is more exact than the difference of two logarithms of gamma."""
 
 
 def two_sided_tail(t: float, df: float) -> float:
-    """The probability of a value at least as far from 0 as `t`: the p value of a two-sided t test.
+    """Return the probability of a value at least as far from 0 as `t`: the p value of a two-sided t test.
 
     Args:
-        t: The statistic; an infinite one has no tail.
-        df: Degrees of freedom, above 0, not necessarily whole.
+        t: The statistic; the tail of an infinite one is 0.
+        df: Degrees of freedom, above 0, not necessarily an integer.
     """
     if math.isinf(t):
         return 0.0
     square = t * t
-    if math.isinf(square):  # the tail is a power of t here, and the square of t is no double any more
+    if math.isinf(square):  # the tail is a power of t here, and the square of t exceeds all doubles
         return math.exp(df / 2 * math.log(df) - df * math.log(abs(t)) - _log_beta(df / 2) - math.log(df / 2))
     return _beta_tail(df / 2, df / (df + square), square / (df + square))
 
 
 def _beta_tail(a: float, x: float, y: float) -> float:
-    """The regularised incomplete beta function I_x(a, 1/2), with `y` = 1 - x told apart to keep its digits."""
+    """Return the regularised incomplete beta function I_x(a, 1/2); `y` is 1 - x with all its digits."""
     if x <= 0 or y <= 0:
         return float(y <= 0)
     front = math.exp(a * math.log(x) + math.log(y) / 2 - _log_beta(a))
@@ -44,7 +43,7 @@ def _beta_tail(a: float, x: float, y: float) -> float:
 
 
 def _log_beta(a: float) -> float:
-    """The logarithm of the beta function B(a, 1/2)."""
+    """Return the logarithm of the beta function B(a, 1/2)."""
     if a < _LARGE:
         return math.lgamma(a) + math.lgamma(0.5) - math.lgamma(a + 0.5)
     series = 1 - 1 / (8 * a) + 1 / (128 * a**2) + 5 / (1024 * a**3) - 21 / (32768 * a**4)
@@ -52,7 +51,7 @@ def _log_beta(a: float) -> float:
 
 
 def _fraction(a: float, b: float, x: float) -> float:
-    """The continued fraction of the incomplete beta function (DLMF 8.17.22), by Lentz's method."""
+    """Return the continued fraction of the incomplete beta function (DLMF 8.17.22), by Lentz's method."""
     found, upper, lower = 1.0, 1.0, 0.0
     for term in range(1, _TERMS):
         m = term // 2
@@ -70,7 +69,7 @@ def _fraction(a: float, b: float, x: float) -> float:
 
 @lru_cache(maxsize=4096)
 def t_quantile(probability: float, df: float) -> float:
-    """The value that a t-distributed one stays below with this probability.
+    """Return the value below which a t-distributed one is with this probability.
 
     Args:
         probability: Between 0 and 1, both excluded.

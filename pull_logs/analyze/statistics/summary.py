@@ -1,10 +1,10 @@
 """Statistics of a metric: percentiles, mean and spread, its extremes, its first and last values.
 
 Percentiles, mean, `std`, `min`, `max` and `count` are over the finite numbers only: one NaN or infinity would
-otherwise make all of them useless, and the schema counts those. `first` and `last` are the first and last cells that
-are present, of any kind, because a run that ends in NaN must show it. Percentiles interpolate linearly between
-neighbours, as numpy and pandas do; `std` is that of a sample (ddof 1) and needs two numbers. `min_step` and `max_step`
-are the first steps that have the extremes.
+otherwise make all of them useless, and the schema counts those. `first` and `last` are the first and last
+cells that are present, of any kind, because a run that ends in NaN must show it. Percentiles interpolate
+linearly between neighbours, as numpy and pandas do; `std` is that of a sample (ddof 1) and needs two numbers.
+`min_step` and `max_step` are the first steps that have the extremes.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def describe_numbers(column: Column, steps: Steps) -> StatisticsResult:
 
 
 def _finite(matrix: Floats) -> dict[str, Floats]:
-    """Return percentiles, mean and spread of each row of a matrix of finite numbers; the matrix is overwritten."""
+    """Return percentiles, mean and spread of each row of finite numbers; the matrix is overwritten."""
     count, ordered = matrix.shape[1], np.sort(matrix, axis=1)
     with np.errstate(all="ignore"):  # sums and differences of huge numbers may overflow to an infinity
         found = {f"p{percent}": middle(ordered, percent / 100) for percent in PERCENTILES}

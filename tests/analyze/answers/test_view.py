@@ -158,9 +158,9 @@ def test_select_of_runs_without_metrics_says_so() -> None:
     [
         (
             "train/(",
-            "--select 'train/(' is no regular expression: missing ), unterminated subpattern at position 6",
+            "--select 'train/(' is not a valid regular expression: missing ), unterminated subpattern at position 6",
         ),
-        ("*", "--select '*' is no regular expression: nothing to repeat at position 0"),
+        ("*", "--select '*' is not a valid regular expression: nothing to repeat at position 0"),
     ],
 )
 def test_a_bad_pattern_is_told_with_its_place(pattern: str, message: str) -> None:
@@ -295,7 +295,7 @@ def test_no_limit_takes_every_row_and_a_token_budget_takes_no_more_than_could_ev
 def test_negative_limits_are_refused() -> None:
     with pytest.raises(UsageError) as caught:
         answer(subjects(training()), View(max_rows=-1))
-    assert str(caught.value) == "--max-rows -1 --max-tokens 0: neither can be negative; 0 is no limit"
+    assert str(caught.value) == "--max-rows -1 --max-tokens 0: neither can be negative; 0 means no limit"
 
 
 def test_schema_and_stats_are_of_the_rows_and_columns_that_are_kept_and_of_computed_ones() -> None:

@@ -13,7 +13,7 @@ from pull_logs.analyze.expressions.nodes import (
     And,
     Bool,
     Call,
-    Comparison,
+    ComparisonChain,
     IsMissing,
     Membership,
     Name,
@@ -105,7 +105,7 @@ def _grown(nodes: st.SearchStrategy[Node], functions: st.SearchStrategy[str]) ->
         st.builds(Negate, nodes),
         st.builds(Product, nodes, _chained(PRODUCT_OPERATORS, nodes)),
         st.builds(Sum, nodes, _chained(["+", "-"], nodes)),
-        st.builds(Comparison, nodes, _chained(COMPARATORS, nodes)),
+        st.builds(ComparisonChain, nodes, _chained(COMPARATORS, nodes)),
         st.builds(Membership, nodes, lists, negated=st.booleans()),
         st.builds(IsMissing, nodes, negated=st.booleans()),
         st.builds(Not, nodes),
@@ -233,7 +233,7 @@ def _conditional(nodes: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
         st.builds(And, _tuples(nodes, least=2)),
         st.builds(Or, _tuples(nodes, least=2)),
         st.builds(IsMissing, nodes, negated=st.booleans()),
-        st.builds(Comparison, nodes, _chained(["==", "!="], nodes)),
+        st.builds(ComparisonChain, nodes, _chained(["==", "!="], nodes)),
         _call("lag", nodes),
     )
 
@@ -244,9 +244,9 @@ _listed = st.lists(
 ).map(tuple)
 condition_trees = st.recursive(
     st.one_of(
-        st.builds(Comparison, numeric_trees, _chained(COMPARATORS, numeric_trees)),
+        st.builds(ComparisonChain, numeric_trees, _chained(COMPARATORS, numeric_trees)),
         st.builds(
-            Comparison,
+            ComparisonChain,
             _named("kind", "mixed", "empty"),
             _chained(COMPARATORS, st.one_of(_named("kind", "mixed"), st.builds(String, texts_of_cells))),
         ),
@@ -268,7 +268,7 @@ any_trees: st.SearchStrategy[Node] = st.recursive(
     lambda nodes: st.one_of(
         _numeric(nodes),
         _conditional(nodes),
-        st.builds(Comparison, nodes, _chained(COMPARATORS, nodes)),
+        st.builds(ComparisonChain, nodes, _chained(COMPARATORS, nodes)),
         st.builds(Membership, nodes, _listed, negated=st.booleans()),
     ),
     max_leaves=6,

@@ -16,7 +16,7 @@ from pull_logs.analyze.expressions.nodes import (
     And,
     Bool,
     Call,
-    Comparison,
+    ComparisonChain,
     IsMissing,
     Membership,
     Name,
@@ -68,7 +68,7 @@ def kind_of(node: Node, columns: Columns) -> str:  # noqa: C901, PLR0911, PLR091
             for operand in (node.first, *(operand for _, operand in node.rest)):
                 _need(kind_of(operand, columns), "number")
             return "number"
-        case Comparison():
+        case ComparisonChain():
             left = kind_of(node.first, columns)
             for sign, operand in node.rest:
                 right = kind_of(operand, columns)
@@ -138,7 +138,7 @@ def cell_of(node: Node, columns: Columns, row: int) -> Any:  # noqa: C901, PLR09
                 value = _number(right, columns, row)
                 total = None if total is None or value is None else _ARITHMETIC[sign](total, value)
             return total
-        case Comparison():
+        case ComparisonChain():
             cells = [cell_of(each, columns, row) for each in (node.first, *(each for _, each in node.rest))]
             return all(
                 _compare(left, sign, right)

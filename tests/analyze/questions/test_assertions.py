@@ -115,7 +115,7 @@ def test_values_that_json_cannot_hold_are_spelled() -> None:
     [
         (
             "step ten: a > 1",
-            "'ten' is no step; write it as --assert 'step 1000: val/loss < 2'\n    step ten: a > 1\n         ~~^",
+            "'ten' is not a valid step; write it as --assert 'step 1000: val/loss < 2'\n    step ten: a > 1\n         ~~^",
         ),
         (
             "any: train/loss >",

@@ -76,7 +76,7 @@ def test_a_picked_history_says_how_many_rows_were_picked_and_is_no_sample() -> N
         (Picking(last=0), "--last 0 is too small; give at least 1"),
         (Picking(every=0), "--every 0 is too small; give at least 1"),
         (Picking(around=1, window=-1), "--window -1 is too small; give at least 0"),
-        (Picking(window=3), "--window 3 needs a step to stand around; name it with --around STEP"),
+        (Picking(window=3), "--window 3 needs a step; name it with --around STEP"),
     ],
 )
 def test_what_picks_nothing_is_refused(picking: Picking, message: str) -> None:

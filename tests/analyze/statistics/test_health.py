@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pull_logs.analyze import Frame
-from pull_logs.analyze.statistics.health import FLAGS, Finding, find_flags
+from pull_logs.analyze.statistics.health import FLAGS, HealthFinding, find_flags
 from pull_logs.runs import RunInfo, RunPath
 
 
 def flags_of(
     rows: list[dict[str, Any]], *, state: str = "finished", heartbeat: str | None = None
-) -> list[Finding]:
+) -> list[HealthFinding]:
     frame = Frame(FakeRun(rows))
     info = RunInfo(path=RunPath("a", "b", "c"), name="n", state=state, heartbeat_at=heartbeat)
     metrics = {name: frame.column(name) for name in frame.names if name not in ("_step", "_timestamp")}
@@ -43,7 +43,7 @@ def falling(count: int, *, noise: float = 0.0, seed: int = 0) -> np.ndarray:
     return np.linspace(2.5, 0.2, count) + noise * np.random.default_rng(seed).standard_normal(count)
 
 
-def names(found: list[Finding]) -> list[str]:
+def names(found: list[HealthFinding]) -> list[str]:
     return [finding.flag for finding in found]
 
 
@@ -66,7 +66,7 @@ def test_a_single_value_that_is_not_finite_is_found(value: float, word: str, pla
     values = falling(100_000)
     values[place] = value
     (finding,) = flags_of(series("train/loss", values, every=3))
-    assert finding == Finding(flag="nan", step=place * 3, metric="train/loss", message=word)
+    assert finding == HealthFinding(flag="nan", step=place * 3, metric="train/loss", message=word)
 
 
 def test_not_a_number_is_told_of_the_first_metric_that_has_it_and_counted() -> None:
@@ -142,7 +142,7 @@ def test_a_metric_that_never_got_better_is_on_a_plateau_from_the_start() -> None
 def test_a_gap_between_rows_stalls_at_the_row_before_it() -> None:
     rows = [{"_step": step, "_timestamp": 1000.0 + step + (3600 if step > 40 else 0)} for step in range(100)]
     assert flags_of(rows) == [
-        Finding(flag="stalled", step=40, metric=None, message="3601 s until the next row")
+        HealthFinding(flag="stalled", step=40, metric=None, message="3601 s until the next row")
     ]
 
 
@@ -161,7 +161,7 @@ def test_a_running_run_whose_heart_beats_on_without_rows_stalls_at_its_last_row(
 @pytest.mark.parametrize("state", ["crashed", "failed", "killed", "preempted"])
 def test_a_run_that_ended_badly_crashed_at_its_last_row(state: str) -> None:
     (finding,) = flags_of([{"_step": 17, "x": 1}], state=state)
-    assert finding == Finding(flag="crashed", step=17, metric=None, message=f"it ended as {state}")
+    assert finding == HealthFinding(flag="crashed", step=17, metric=None, message=f"it ended as {state}")
     assert flags_of([], state=state)[0].step is None
 
 
