@@ -1,6 +1,6 @@
 """The contents of a checkpoint file: PyTorch's formats, safetensors, JSON and plain pickles.
 
-No tensor is read and no code in a file is run. Of a file of tens of gigabytes, only its directory and the
+No tensor is read, except a step that is one (`scalars`), and no code in a file is run. Of a file of tens of gigabytes, only its directory and the
 pickle that describes it are read.
 """
 
@@ -16,6 +16,7 @@ from pull_logs.errors import DamageError, DataError, UnsafeFileError
 from pull_logs.rows.canonical import parse_json
 from pull_logs.sources.checkpoints.pickles import read_pickle
 from pull_logs.sources.checkpoints.safetensors import looks_like_safetensors, read_safetensors_metadata
+from pull_logs.sources.checkpoints.scalars import MAX_STORAGE, with_scalars
 
 MAX_TEXT_FILE = 1 << 26
 """The most bytes of a JSON or text file next to a checkpoint; the `Trainer` writes its log to one."""
@@ -110,9 +111,25 @@ def _archive_contents(source: BinaryIO, name: str) -> object:
                     hint="name the run with -r",
                 )
             with archive.open(member) as stream:
-                return _checked_pickle(stream, name)
+                value = _checked_pickle(stream, name)
+            return with_scalars(value, lambda key: _storage(archive, member.filename, key))
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as exc:
         raise DamageError(f"checkpoint {name!r} is a damaged archive: {exc}") from exc
+
+
+def _storage(archive: zipfile.ZipFile, pickle: str, key: str) -> bytes | None:
+    """Return the bytes of a storage with room for one number; None for any other."""
+    folder = pickle.removesuffix("data.pkl")
+    names = set(archive.namelist())
+    if f"{folder}data/{key}" not in names:
+        return None
+    member = archive.getinfo(f"{folder}data/{key}")
+    order = f"{folder}byteorder"
+    if member.file_size > MAX_STORAGE or (
+        order in names and archive.getinfo(order).file_size != len("little")
+    ):
+        return None
+    return archive.read(member)
 
 
 def _checked_pickle(stream: IO[bytes], name: str) -> object:

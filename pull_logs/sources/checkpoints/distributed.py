@@ -18,22 +18,28 @@ from pull_logs.errors import DamageError
 from pull_logs.sources.checkpoints.calls import Inert
 from pull_logs.sources.checkpoints.contents import read_stream
 from pull_logs.sources.checkpoints.pickles import read_pickle
-from pull_logs.sources.checkpoints.run_keys import RUN_KEYS
+from pull_logs.sources.checkpoints.run_keys import EPOCH_KEYS, RUN_KEYS, STEP_KEYS
 
 METADATA = ".metadata"
 
 MAX_VALUE = 1 << 20
 """The most bytes of a value that is read."""
 
+MAX_SCALAR = 4096
+"""The most bytes of a tensor that is read as a step: a `torch.save` file with one number."""
+
 MAX_VALUES = 200
 MAX_LEVELS = 5
 """The most levels of a key that is read: the state of an optimizer is deeper."""
 
 
-def read_distributed(folder: Path, *, key: str | None = None) -> object:
+def read_distributed(folder: Path, *, key: str | None = None) -> Iterator[object]:
     """Read the values of a folder that may name its run or its step, nested as they were saved.
 
     Values that are not read, tensors among them, are None.
+
+    Yields:
+        The errors of values that cannot be read, which do not hide the others, and then the values.
 
     Args:
         folder: The folder with the `.metadata`.
@@ -41,8 +47,8 @@ def read_distributed(folder: Path, *, key: str | None = None) -> object:
 
     Raises:
         OSError: A file cannot be read.
-        UnsafeFileError: Loading it would run code.
-        DamageError: The folder is damaged.
+        UnsafeFileError: Loading the `.metadata` would run code.
+        DamageError: The `.metadata` is damaged.
     """
     name = str(folder / METADATA)
     with (folder / METADATA).open("rb") as source:
@@ -57,14 +63,19 @@ def read_distributed(folder: Path, *, key: str | None = None) -> object:
         path = paths.get(flat)
         levels = path if isinstance(path, tuple) and path else tuple(flat.split("."))
         _put(root, levels, None)
-        if _is_bytes(kinds.get(flat)) and _may_name_run(levels, key):
+        is_value = _is_bytes(kinds.get(flat)) or _may_be_scalar(levels, location)
+        if is_value and _may_name_run(levels, key):
             wanted.append((levels, location))
     wanted.sort(key=lambda item: len(item[0]))
     for levels, location in wanted[:MAX_VALUES]:
-        data = _value(folder, location)
-        if data is not None:
-            _put(root, levels, read_stream(io.BytesIO(data), name=f"{folder}:{'.'.join(map(str, levels))}"))
-    return root
+        try:
+            data = _value(folder, location)
+            if data is not None:
+                name = f"{folder}:{'.'.join(map(str, levels))}"
+                _put(root, levels, read_stream(io.BytesIO(data), name=name))
+        except DamageError as exc:
+            yield exc
+    yield root
 
 
 def _named(locations: Mapping[object, object]) -> Iterator[tuple[str, Mapping[object, object]]]:
@@ -87,11 +98,18 @@ def _is_bytes(kind: object) -> bool:
     return isinstance(kind, Inert) and kind.name.endswith(".BytesStorageMetadata")
 
 
+def _may_be_scalar(levels: tuple[object, ...], location: Mapping[object, object]) -> bool:
+    """Return whether a tensor may be the step or the epoch, at the top or in a dict for the training state."""
+    length = location.get("length")
+    is_small = isinstance(length, int) and length <= MAX_SCALAR
+    return is_small and len(levels) <= 2 and levels[-1] in (*STEP_KEYS, *EPOCH_KEYS)
+
+
 def _may_name_run(levels: tuple[object, ...], key: str | None) -> bool:
     named = ".".join(map(str, levels))
     if key is not None and (named == key or key.startswith(f"{named}.") or named.startswith(f"{key}.")):
         return True
-    return len(levels) <= MAX_LEVELS and levels[-1] in RUN_KEYS
+    return len(levels) <= MAX_LEVELS and (levels[-1] in RUN_KEYS or str(levels[-1]).startswith("wandb"))
 
 
 def _value(folder: Path, location: Mapping[object, object]) -> bytes | None:

@@ -2,29 +2,23 @@
 
 A checkpoint is a file written by PyTorch (a ZIP archive or, before 1.6, a sequence of pickles), a plain
 pickle, a `.safetensors` file, the index of a sharded model, or a folder that is one checkpoint (`layouts`).
-Its contents are read (`contents`, `distributed`) and searched for known keys (`run_keys`); no tensor is read
-and no code in it is run. A checkpoint that names no run may have a sidecar: `model.pt.json`, `model.json`,
-or a text file `wandb_run_path` in its folder.
+Its contents are read (`contents`, `distributed`) and searched for known keys (`run_keys`); no code in it is
+run. A checkpoint that names no run may have a sidecar (`sidecars`), or be in a folder that is named after the
+run (`run_folders`). A certain id outranks a guess, wherever each was found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pull_logs.errors import DamageError, FileMissingError, NotFoundError, UnsafeFileError
 from pull_logs.runs import RunReference
-from pull_logs.sources.checkpoints.contents import read_json, read_text
-from pull_logs.sources.checkpoints.layouts import (
-    followed,
-    is_checkpoint_folder,
-    read_parts,
-    run_by_folder,
-    trainer_state,
-)
+from pull_logs.sources.checkpoints.layouts import followed, is_checkpoint_folder, read_parts
 from pull_logs.sources.checkpoints.names import progress_by_name
+from pull_logs.sources.checkpoints.run_folders import run_by_folder, run_by_own_folder
 from pull_logs.sources.checkpoints.run_keys import (
+    LIGHTNING_VERSION,
     PLAIN_ENTITY_KEYS,
     PLAIN_PROJECT_KEYS,
     FoundRun,
@@ -33,9 +27,15 @@ from pull_logs.sources.checkpoints.run_keys import (
     find_run,
     run_at,
 )
-from pull_logs.sources.checkpoints.values import seen_keys
-
-RUN_PATH_FILE = "wandb_run_path"
+from pull_logs.sources.checkpoints.sidecars import (
+    RUN_PATH_FILE,
+    WANDB_FILE,
+    Sidecar,
+    is_named_folder,
+    progress_beside,
+    read_sidecars,
+)
+from pull_logs.sources.checkpoints.values import members_of, seen_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +48,13 @@ class CheckpointRun:
         step: The step at which it was saved; None where it is unknown.
         epoch: The epoch, a fraction if the checkpoint was saved during an epoch; None where it is unknown.
         key: The key that names the run, levels joined by dots, after `PART:` if it is not in the file itself;
-            `folder` if only Lightning's folders name the run.
+            `folder` or `wandb/latest-run` if only folders name the run.
         step_key: The key of the step, in the same form; `name` if only the name of the file or its folder
             has the step, empty without a step.
         epoch_key: The key of the epoch, in the same form.
         guessed: The keys of the project and the entity, where these keys may be of something else than the
             run, such as `cfg.project`. If there is no such run, `certain` is the reference without them.
+        warnings: The parts of the checkpoint that were refused because loading them would run code.
     """
 
     file: Path
@@ -64,6 +65,7 @@ class CheckpointRun:
     step_key: str = ""
     epoch_key: str = ""
     guessed: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def certain(self) -> RunReference:
@@ -98,124 +100,133 @@ def read_checkpoint(path: Path, *, key: str | None = None) -> CheckpointRun:
 
 
 def _read(path: Path, key: str | None) -> CheckpointRun:
-    if path.is_dir() and not is_checkpoint_folder(path) and not (path / RUN_PATH_FILE).is_file():
+    if path.is_dir() and not is_checkpoint_folder(path) and not is_named_folder(path):
         raise NotFoundError(
             f"the folder {str(path)!r} is not a checkpoint",
             hint=f"name its files, or put a {RUN_PATH_FILE} file into it",
         )
     search = _Search(path, key)
     search.parts()
-    if search.found is None:
-        search.sidecars()
-    if search.found is None:
+    search.sidecars()
+    found = search.certain or search.likely()
+    if found is None:
         raise search.failure()
     progress = search.progress
     if not path.is_dir():
-        progress = progress.completed(_beside(path))
+        progress = progress.completed(progress_beside(path))
     progress = progress.completed(progress_by_name(path, progress))
     return CheckpointRun(
         file=path,
-        reference=search.found.reference,
+        reference=found.reference,
         step=progress.step,
         epoch=progress.epoch,
-        key=search.found.key,
+        key=found.key,
         step_key=progress.step_key,
         epoch_key=progress.epoch_key,
-        guessed=search.found.guessed,
+        guessed=found.guessed,
+        warnings=tuple(exc.message for exc in search.failures if isinstance(exc, UnsafeFileError)),
     )
-
-
-def _beside(path: Path) -> Progress:
-    return find_progress(trainer_state(path)).within("trainer_state.json:")
 
 
 class _Search:
     """A search through the parts and sidecars of one checkpoint.
 
     Attributes:
-        found: The run, once it is found.
+        certain: The run, once a key names it that refers to W&B.
         progress: The step and the epoch.
+        failures: The parts that cannot be read.
     """
 
     def __init__(self, path: Path, key: str | None) -> None:
-        self.found: FoundRun | None = None
+        self.certain: FoundRun | None = None
         self.progress = Progress()
+        self.failures: list[DamageError] = []
         self._path = path
         self._key = key
-        self._first: object = {}
-        self._damage: DamageError | None = None
+        self._first: object = None
+        self._guess: FoundRun | None = None
+        self._lightning = False
         self._missed: NotFoundError | None = None
 
     def parts(self) -> None:
-        """Search the checkpoint itself."""
-        try:
-            for number, (part, root) in enumerate(read_parts(self._path, key=self._key)):
-                if number == 0:
-                    self._first = root
-                self.progress = self.progress.completed(find_progress(root).within(part))
-                if self.found is None:
-                    self.found = self._run(part, root)
-                if self.found is not None and self.progress.step is not None:
-                    break
-        except UnsafeFileError:
-            raise
-        except DamageError as exc:
-            # A sidecar may name the run of a damaged file.
-            self._damage = exc
-        if self.found is None and self._missed is not None and not self._path.is_dir():
+        """Search the checkpoint itself.
+
+        Raises:
+            NotFoundError: The key that the user gave names no run.
+        """
+        for part in read_parts(self._path, key=self._key):
+            if part.failure is not None:
+                self.failures.append(part.failure)
+                continue
+            root = part.contents
+            self._first = root if self._first is None else self._first
+            self._lightning = self._lightning or LIGHTNING_VERSION in (members_of(root) or {})
+            self.progress = self.progress.completed(find_progress(root).within(part.name))
+            self._keep(self._run(part.name, root), part.name)
+            if self.certain is not None and self.progress.step is not None:
+                break
+        if self._key is not None and self.certain is None and self._missed and not self._path.is_dir():
             raise self._missed
 
     def _run(self, part: str, root: object) -> FoundRun | None:
         where = str(self._path / part.removesuffix(":")) if self._path.is_dir() else str(self._path)
         try:
-            found = find_run(root, where=where) if self._key is None else run_at(root, self._key, where=where)
+            return find_run(root, where=where) if self._key is None else run_at(root, self._key, where=where)
         except NotFoundError as exc:
-            if self._key is None:
-                raise
             self._missed = self._missed or exc
             return None
-        if found is None and self._key is None and not part:
-            found = run_by_folder(self._path, root)
-        return replace(found, key=f"{part}{found.key}") if found else None
+
+    def _keep(self, found: FoundRun | None, prefix: str) -> None:
+        if found is not None:
+            found = replace(found, key=f"{prefix}{found.key}")
+            if found.certain:
+                self.certain = self.certain or found
+            else:
+                self._guess = self._guess or found
 
     def sidecars(self) -> None:
-        """Search the files next to the checkpoint."""
-        for file, contents in _sidecars(self._path):
-            self.found = find_run(contents, where=str(file))
-            if self.found is not None:
-                text = file.name == RUN_PATH_FILE
-                key = "" if text else self.found.key
-                self.found = replace(self.found, key=f"{file.name}:{key}")
-                if not text:
-                    self.progress = self.progress.completed(find_progress(contents).within(f"{file.name}:"))
-                return
+        """Search the files next to the checkpoint for what it does not contain."""
+        if self.certain is not None and self.progress.step is not None:
+            return
+        for sidecar in read_sidecars(self._path):
+            if sidecar.failure is not None:
+                self.failures.append(sidecar.failure)
+                continue
+            if self.certain is None:
+                self._keep(self._sidecar_run(sidecar), f"{sidecar.name}:")
+            if sidecar.has_progress:
+                found = find_progress(sidecar.contents).within(f"{sidecar.name}:")
+                self.progress = self.progress.completed(found)
+
+    def _sidecar_run(self, sidecar: Sidecar) -> FoundRun | None:
+        try:
+            found = find_run(sidecar.contents, where=str(self._path.with_name(sidecar.name)))
+        except NotFoundError as exc:
+            self._missed = self._missed or exc
+            return None
+        if found is not None and sidecar.name == WANDB_FILE:
+            return replace(found, key=found.key.removeprefix("wandb."))
+        return replace(found, key="") if found is not None and sidecar.text else found
+
+    def likely(self) -> FoundRun | None:
+        """Return the run that a guess gives, if no key names one that refers to W&B."""
+        if self._missed is not None:
+            return None
+        return (
+            run_by_own_folder(self._path)
+            or self._guess
+            or run_by_folder(self._path, lightning=self._lightning)
+        )
 
     def failure(self) -> NotFoundError | DamageError:
         """Return the error for a checkpoint without a run."""
+        unsafe = next((exc for exc in self.failures if isinstance(exc, UnsafeFileError)), None)
         return (
-            self._damage
+            unsafe
+            or next(iter(self.failures), None)
             or self._missed
             or NotFoundError(
-                f"checkpoint {str(self._path)!r} names no run; it holds {seen_keys(self._first)}",
+                f"checkpoint {str(self._path)!r} names no run; it holds {seen_keys(self._first or {})}",
                 hint="name the run with -r, or the key that holds it with --checkpoint-key",
             )
         )
-
-
-def _sidecars(path: Path) -> Iterator[tuple[Path, object]]:
-    """Yield the files that may name a checkpoint's run, the nearest first, and their contents."""
-    for file in dict.fromkeys((path.with_name(f"{path.name}.json"), path.with_suffix(".json"))):
-        if file != path and file.is_file():
-            yield file, read_json(file)
-    folders = [path] if path.is_dir() else [path.parent]
-    if is_checkpoint_folder(folders[0]):
-        folders.append(folders[0].absolute().parent)
-        if not path.is_dir():
-            yield from (
-                (path.with_name(part.removesuffix(":")), contents)
-                for part, contents in read_parts(path.parent)
-            )
-    for folder in folders:
-        file = folder / RUN_PATH_FILE
-        if file.is_file():
-            yield file, {RUN_PATH_FILE: read_text(file).strip()}

@@ -7,18 +7,21 @@ shape and size of the other values do not matter. See docs/checkpoints.md.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from pull_logs.errors import NotFoundError, UsageError
 from pull_logs.runs import RunReference
+from pull_logs.sources.checkpoints.calls import Inert
 from pull_logs.sources.checkpoints.values import lookup, members_of, number_of, plain, seen_keys
 
 PATH_KEYS = ("wandb_run_path", "wandb_path", "wandb_run_url", "wandb_url", "wandb_run")
-ID_KEYS = ("wandb_run_id", "wandb_id", "wandb_runid")
-PROJECT_KEYS = ("wandb_project", "wandb_project_name")
-ENTITY_KEYS = ("wandb_entity", "wandb_team")
+ID_KEYS = ("wandb_run_id", "wandb_id", "wandb_runid", "wandb_resume_id", "WANDB_RUN_ID")
+PROJECT_KEYS = ("wandb_project", "wandb_project_name", "WANDB_PROJECT")
+ENTITY_KEYS = ("wandb_entity", "wandb_team", "WANDB_ENTITY")
 """Keys that refer to W&B by themselves, in any dict."""
 
 PLAIN_PATH_KEYS = ("run_path", "path", "run_url", "url")
@@ -38,7 +41,8 @@ SCOPES = (
 
 STEP_KEYS = (
     "step", "global_step", "global_steps", "iteration", "iter", "iter_num", "it", "current_step",
-    "completed_steps",
+    "completed_steps", "update_step", "num_updates", "train_step", "training_step", "optimizer_step",
+    "global_iter", "current_iteration",
 )  # fmt: skip
 EPOCH_KEYS = ("epoch", "current_epoch")
 STEP_SCOPES = (
@@ -54,13 +58,23 @@ RUN_KEYS = frozenset(
 )  # fmt: skip
 """Every key that is looked up."""
 
-_LIGHTNING_VERSION = "pytorch-lightning_version"
+LIGHTNING_VERSION = "pytorch-lightning_version"
 _LIGHTNING_STEPS = ("loops", "fit_loop", "epoch_loop.state_dict", "_batches_that_stepped")
 """The path of the step that Lightning's loggers write as `trainer/global_step`; with several optimizers, its
 `global_step` counts more often (`lightning.pytorch.loops.training_epoch_loop`)."""
 
 MAX_DEPTH = 3
 MAX_SCOPES = 200
+MAX_DEEP = 6
+"""The most levels at which keys that refer to W&B by themselves are found, under any names."""
+
+MAX_VISITED = 20_000
+"""The most values that are looked at below these levels; the state of an optimizer has many."""
+
+_GENERATED_ID = re.compile(r"[a-z0-9]{8}")
+_MAX_ID = 10**18
+_MODES = frozenset({"disabled", "required", "optional", "finished", "training"})
+"""Words with the form of a generated id."""
 
 Scope = tuple[str, Mapping[object, object]]
 """A dict that may name the run: its path, levels joined by dots, and its members."""
@@ -74,11 +88,13 @@ class FoundRun:
         reference: The run; its project and entity may be missing.
         key: The key that names it, levels joined by dots.
         guessed: The keys of its project and entity that may be of something else, such as `cfg.project`.
+        certain: Whether the key refers to W&B; other trackers use `run_id` too, and folders have any name.
     """
 
     reference: RunReference
     key: str
     guessed: tuple[str, ...] = ()
+    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +136,32 @@ def find_run(root: object, *, where: str) -> FoundRun | None:
         NotFoundError: A key for runs has a value that is not the name of a run.
     """
     scopes = list(_scopes(root))
+    found = _certain_run(scopes, where=where) or _certain_run(list(_deep_scopes(root)), where=where)
+    if found is not None:
+        return found
+    for key, text, members in _texts(scopes, ("run_id",)):
+        # Other trackers use this key too; a value that is not a valid run id of W&B is theirs.
+        with suppress(UsageError):
+            return replace(_with_home(RunReference.parse(text), key, members, scopes), certain=False)
+    return None
+
+
+def _certain_run(scopes: Sequence[Scope], *, where: str) -> FoundRun | None:
+    """Return the run at a key that refers to W&B."""
     for key, text, _ in _texts(scopes, PATH_KEYS):
         return FoundRun(_parse(text, key=key, where=where), key)
     for key, text, _ in _texts(scopes, PLAIN_PATH_KEYS, only_wandb=True):
         if "/runs/" in text or (text.count("/") in (1, 2) and text[0] not in "/.~"):
             return FoundRun(_parse(text, key=key, where=where), key)
     for keys, only_wandb in ((ID_KEYS, False), (PLAIN_ID_KEYS, True)):
-        for key, text, members in _texts(scopes, keys, only_wandb=only_wandb):
+        for key, text, members in _texts(scopes, keys, only_wandb=only_wandb, numbers=True):
             return _with_home(_parse(text, key=key, where=where), key, members, scopes)
-    for key, text, members in _texts(scopes, ("run_id",)):
-        # Other trackers use this key too; a value that is not a valid run id of W&B is theirs.
-        with suppress(UsageError):
-            return _with_home(RunReference.parse(text), key, members, scopes)
+    for key, text, members in _texts(scopes, ("wandb",)):
+        # The value may as well be a mode, a project or a key.
+        is_id = _GENERATED_ID.fullmatch(text) is not None and text not in _MODES
+        if is_id or "/runs/" in text or text.count("/") == 2:
+            with suppress(UsageError):
+                return _with_home(RunReference.parse(text), key, members, scopes)
     return None
 
 
@@ -171,7 +201,7 @@ def find_progress(root: object) -> Progress:
 
 
 def _lightning_step(top: Mapping[object, object]) -> tuple[float, str] | None:
-    if _LIGHTNING_VERSION not in top:
+    if LIGHTNING_VERSION not in top:
         return None
     value: object = top
     for level in _LIGHTNING_STEPS:
@@ -198,17 +228,53 @@ def _scopes(root: object) -> Iterator[Scope]:
         level = deeper
 
 
+def _deep_scopes(root: object) -> Iterator[Scope]:
+    """Yield the dicts below a checkpoint, breadth first, whatever their names are."""
+    level: list[tuple[str, object]] = [("", root)]
+    seen: set[int] = set()
+    for _ in range(MAX_DEEP):
+        deeper: list[tuple[str, object]] = []
+        for name, value in level:
+            if id(value) in seen or len(seen) >= MAX_VISITED:
+                continue
+            seen.add(id(value))
+            if isinstance(value, str) or (members := members_of(value)) is None:
+                continue
+            yield name, members
+            inner = islice(members.items(), MAX_VISITED - len(seen))
+            deeper += (
+                (_join(name, key), below)
+                for key, below in inner
+                if isinstance(key, str) and isinstance(below, (dict, Inert))
+            )
+        level = deeper
+
+
 def _texts(
-    scopes: Sequence[Scope], keys: Sequence[str], *, only_wandb: bool = False
+    scopes: Sequence[Scope], keys: Sequence[str], *, only_wandb: bool = False, numbers: bool = False
 ) -> Iterator[tuple[str, str, Mapping[object, object]]]:
-    """Yield the texts at these keys: the path of each, the text, and the dict that contains it."""
+    """Yield the texts at these keys: the path of each, the text, and the dict that contains it.
+
+    Args:
+        scopes: The dicts.
+        keys: The keys.
+        only_wandb: Whether only dicts whose key starts with `wandb` are searched.
+        numbers: Whether whole numbers are texts too; an id may have digits alone.
+    """
     for name, members in scopes:
         if only_wandb and not _is_wandb(name):
             continue
         for key in keys:
-            text = plain(members.get(key))
-            if isinstance(text, str) and text.strip():
-                yield _join(name, key), text.strip(), members
+            value = plain(members.get(key))
+            if numbers and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+                value = str(value) if value < _MAX_ID else None
+            # A text with `${...}` is a reference of OmegaConf that was not resolved, and `???` is missing.
+            if isinstance(value, str) and value.strip() and not _is_missing(value):
+                yield _join(name, key), value.strip(), members
+
+
+def _is_missing(text: str) -> bool:
+    return "${" in text or text.strip().lower() in ("???", "none", "null")
 
 
 def _with_home(

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pull_logs.errors import DamageError, FileMissingError, NotFoundError, PullLogsError
-from pull_logs.sources.checkpoints.layouts import SUFFIXES, complete_checkpoint, is_checkpoint_folder
+from pull_logs.sources.checkpoints.layouts import (
+    SUFFIXES,
+    complete_checkpoint,
+    followed,
+    is_checkpoint_folder,
+)
 from pull_logs.sources.checkpoints.read import CheckpointRun, read_checkpoint
 
 
@@ -78,7 +83,7 @@ def _all_failed(failure: PullLogsError, pattern: str, count: int) -> PullLogsErr
 
 
 def _is_one(path: Path) -> bool:
-    return path.exists() and (not path.is_dir() or is_checkpoint_folder(path))
+    return path.exists() and (not path.is_dir() or is_checkpoint_folder(followed(path)))
 
 
 def find_checkpoints(pattern: str) -> tuple[Path, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -189,3 +190,32 @@ def test_an_entity_without_a_project_is_an_entity(tmp_path: Path) -> None:
     done = pull_logs("-c", file, "-b", BUNDLE)
     assert done.returncode == 3
     assert f"has no run with the id {run.run_id!r} of the entity 'lab'" in done.stderr
+
+
+class Shell:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("exit 1",)
+
+
+def test_a_refused_file_with_a_sidecar_is_answered_with_a_warning(tmp_path: Path) -> None:
+    with library.open_bundle(BUNDLE) as bundle:
+        run = next(bundle.runs()).path
+    file = tmp_path / "last.pt"
+    torch.save({"x": Shell()}, file)
+    (tmp_path / "wandb_run_path").write_text(str(run))
+    done = pull_logs("-c", file, "-b", BUNDLE)
+    assert done.returncode == 0, done.stderr
+    what = f"checkpoint '{file}' would run posix.system when loaded; nothing was run; do not load it"
+    assert what in done.stdout + done.stderr
+
+
+def test_a_run_that_only_a_folder_names_is_reported_as_such(tmp_path: Path) -> None:
+    with library.open_bundle(BUNDLE) as bundle:
+        run = next(bundle.runs()).path
+    file = tmp_path / f"run-20240101_120000-{run.run_id}" / "files" / "last.pt"
+    file.parent.mkdir(parents=True)
+    torch.save({"x": 1}, file)
+    done = pull_logs("-c", file, "-b", BUNDLE)
+    assert done.returncode == 0, done.stderr
+    what = f"the run of 1 checkpoint is known only from the names of folders (folder): '{file}'"
+    assert what in done.stdout + done.stderr

@@ -132,14 +132,105 @@ class Shell:
         return os.system, ("exit 1",)
 
 
-def test_a_folder_of_torch_distributed_that_would_run_something_is_refused(tmp_path: Path) -> None:
-    folder = save_distributed(tmp_path / "save", {"wandb_run_path": "team/proj/id1", "config": Shell()})
+def test_a_value_of_torch_distributed_that_would_run_something_is_refused(tmp_path: Path) -> None:
+    folder = save_distributed(tmp_path / "save", {"config": Shell(), "step": 3})
+    what = f"checkpoint '{folder}:config' would run posix.system when loaded; nothing was run"
     with pytest.raises(UnsafeFileError) as caught:
         read_checkpoint(folder)
-    assert str(caught.value) == (
-        f"checkpoint '{folder}:config' would run posix.system when loaded; nothing was run; "
-        "do not load it with torch.load; name the run with -r"
+    assert str(caught.value) == f"{what}; do not load it with torch.load; name the run with -r"
+    # The other values of the folder are not hidden.
+    folder = save_distributed(tmp_path / "save", {"wandb_run_path": "team/proj/id1", "config": Shell()})
+    found = read_checkpoint(folder)
+    assert (found.reference, found.warnings) == (FULL, (what,))
+
+
+def test_the_metadata_of_python_3_11_0_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = torch.distributed.checkpoint.metadata._MEM_FORMAT_ENCODING
+    monkeypatch.setattr(kind, "__reduce_ex__", lambda self, _: (getattr, (type(self), self.name)))
+    folder = save_distributed(
+        tmp_path / "save", {"model": MODEL, "wandb_run_path": "team/proj/id1", "step": 40}
     )
+    assert b"getattr" in (folder / ".metadata").read_bytes()
+    found = read_checkpoint(folder)
+    assert (found.reference, found.step, found.warnings) == (FULL, 40, ())
+
+
+def test_a_step_of_torch_distributed_may_be_a_tensor(tmp_path: Path) -> None:
+    value = {"wandb_run_path": "team/proj/id1", "train_state": {"step": torch.tensor(40, dtype=torch.int32)}}
+    found = read_checkpoint(save_distributed(tmp_path / "save", value))
+    assert (found.step, found.step_key) == (40, "train_state.step")
+
+
+def test_lightnings_sharded_folder_has_its_state_beside_the_weights(tmp_path: Path) -> None:
+    folder = save_distributed(
+        tmp_path / "nano" / "3fk2a9xz" / "checkpoints" / "epoch=2-step=100.ckpt", {"state_dict": MODEL}
+    )
+    torch.save(lightning(hyper_parameters={"wandb_run_path": "team/proj/id1"}), folder / "meta.pt")
+    assert find_checkpoints(str(tmp_path)) == (folder,)
+    found = read_checkpoint(folder)
+    assert (found.reference, found.key) == (FULL, "meta.pt:hyper_parameters.wandb_run_path")
+    assert (found.step, found.epoch) == (600, 3)
+    torch.save(lightning(), folder / "meta.pt")
+    assert read_checkpoint(folder).reference == RunReference("3fk2a9xz", "nano")
+
+
+def test_lightnings_deepspeed_folder_is_one_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "last.ckpt"
+    (folder / "checkpoint").mkdir(parents=True)
+    (folder / "latest").write_text("checkpoint")
+    torch.save(
+        lightning(global_steps=100, hyper_parameters={"wandb_run_path": "team/proj/id1"}),
+        folder / "checkpoint" / "mp_rank_00_model_states.pt",
+    )
+    for pattern in (tmp_path, folder):
+        (found,) = scan_checkpoints([str(pattern)]).found
+        assert (found.reference, found.step, found.epoch) == (FULL, 600, 3)
+
+
+def test_accelerates_folder_is_one_checkpoint_with_its_registered_objects(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint_3"
+    folder.mkdir()
+    save_file(MODEL, folder / "model.safetensors", metadata={"format": "pt"})
+    torch.save({"state": {}}, folder / "optimizer.bin")
+    # The step of this file counts calls of `accumulate`.
+    torch.save({"random_state": (1, 2), "step": 7}, folder / "random_states_0.pkl")
+    with pytest.raises(NotFoundError, match="names no run"):
+        read_checkpoint(folder)
+    torch.save({"step": 100, "wandb_run_id": "id1"}, folder / "custom_checkpoint_0.pkl")
+    assert find_checkpoints(str(tmp_path)) == (folder,)
+    assert read_checkpoint(folder) == CheckpointRun(
+        file=folder,
+        reference=RunReference("id1"),
+        key="custom_checkpoint_0.pkl:wandb_run_id",
+        step=100,
+        step_key="custom_checkpoint_0.pkl:step",
+    )
+
+
+def test_lerobots_folders_have_the_run_in_their_configuration(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints" / "000500"
+    (folder / "pretrained_model").mkdir(parents=True)
+    (folder / "training_state").mkdir()
+    save_file(MODEL, folder / "pretrained_model" / "model.safetensors")
+    (folder / "pretrained_model" / "config.json").write_text('{"type": "act"}')
+    (folder / "pretrained_model" / "train_config.json").write_text(
+        '{"steps": 1000, "wandb": {"enable": true, "project": "proj", "entity": "team", "run_id": "id1"}}'
+    )
+    (folder / "training_state" / "training_step.json").write_text('{"step": 500}')
+    found = read_checkpoint(folder / "pretrained_model" / "model.safetensors")
+    assert (found.reference, found.step, found.key) == (FULL, 500, "train_config.json:wandb.run_id")
+
+
+def test_a_refused_part_of_a_folder_does_not_hide_the_others(tmp_path: Path) -> None:
+    folder = save_trainer(tmp_path / "checkpoint-500", step=500)
+    torch.save(argparse.Namespace(callback=Shell()), folder / "training_args.bin")
+    what = f"checkpoint {str(folder / 'training_args.bin')!r} would run posix.system when loaded; nothing was run"
+    with pytest.raises(UnsafeFileError) as caught:
+        read_checkpoint(folder)
+    assert caught.value.message == what
+    (folder / "config.json").write_text('{"wandb_run_path": "team/proj/id1"}')
+    found = read_checkpoint(folder)
+    assert (found.reference, found.step, found.warnings) == (FULL, 500, (what,))
 
 
 def test_a_folder_of_torch_distributed_never_points_out_of_itself(tmp_path: Path) -> None:

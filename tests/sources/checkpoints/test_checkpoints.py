@@ -84,8 +84,25 @@ def layout(request: pytest.FixtureRequest) -> str:
         ({"cfg": TrainConfig("id1", "proj", "team")}, FULL, "cfg.wandb_run_id"),
         ({"opt": Slotted()}, RunReference("id1", "proj"), "opt.wandb_id"),
         ({"hparams": collections.OrderedDict(wandb_id="id1")}, RunReference("id1"), "hparams.wandb_id"),
-        ({"training_args": collections.UserDict(wandb_id="id1")}, None, ""),
+        ({"training_args": collections.UserDict(wandb_id="id1")}, RunReference("id1"), "training_args.data.wandb_id"),
         (argparse.Namespace(wandb_run_path="team/proj/id1"), FULL, "wandb_run_path"),
+        ({"wandb_resume_id": "id1"}, RunReference("id1"), "wandb_resume_id"),
+        ({"wandb_id": 12345678}, RunReference("12345678"), "wandb_id"),
+        ({"wandb": {"id": np.int64(42)}}, RunReference("42"), "wandb.id"),
+        ({"wandb": "2ywaztas"}, RunReference("2ywaztas"), "wandb"),
+        ({"wandb": "team/proj/id1"}, FULL, "wandb"),
+        ({"logger": {"wandb": "2ywaztas", "project": "proj"}}, RunReference("2ywaztas", "proj"), "logger.wandb"),
+        ({"wandb": "disabled"}, None, ""),
+        ({"wandb": "online"}, None, ""),
+        ({"wandb": True, "wandb_id": True}, None, ""),
+        ({"wandb_id": "${oc.env:WANDB_RUN_ID}"}, None, ""),
+        ({"wandb_run_id": "None", "run_id": "id1"}, RunReference("id1"), "run_id"),
+        ({"my_extras": {"deep": {"wandb_run_id": "id1"}}}, RunReference("id1"), "my_extras.deep.wandb_run_id"),
+        ({"anything": {"wandb": {"id": "id1", "project": "proj"}}}, RunReference("id1", "proj"),
+         "anything.wandb.id"),
+        ({"env": {"WANDB_RUN_ID": "id1", "WANDB_PROJECT": "proj", "WANDB_ENTITY": "team"}}, FULL,
+         "env.WANDB_RUN_ID"),
+        ({"mine": {"id": "x", "run_id": "y", "path": "a/b/c"}}, None, ""),
     ],
 )  # fmt: skip
 def test_the_spellings_that_people_use(
@@ -151,6 +168,9 @@ class DictConfig:
 
 
 def test_the_nodes_of_omegaconf_are_looked_into(tmp_path: Path) -> None:
+    deep = DictConfig(mine=DictConfig(wandb_run_id="id1"))
+    found = read_checkpoint(_save(tmp_path / "deep.ckpt", {"experiment_cfg": deep}))
+    assert (found.reference, found.key) == (RunReference("id1"), "experiment_cfg.mine.wandb_run_id")
     config = DictConfig(wandb=DictConfig(id="id1", project="proj", entity="team"), lr=0.1)
     file = _save(tmp_path / "model.ckpt", {"cfg": config, "global_step": 12})
     assert read_checkpoint(file) == CheckpointRun(
@@ -193,7 +213,9 @@ def test_the_key_that_is_named_goes_before_all_others(tmp_path: Path) -> None:
         ({"iteration": 1.0, "epoch": 0.5}, 1, 0.5),
         ({"iter": 3}, 3, None),
         ({"it": np.int64(11), "epoch": np.float32(1.5)}, 11, 1.5),
-        ({"step": torch.tensor(5)}, None, None),
+        ({"update_step": 4}, 4, None),
+        ({"step": torch.tensor([1, 5])}, None, None),
+        ({"step": torch.zeros(1000)}, None, None),
         ({"step": True, "iter": -1, "it": "nine"}, None, None),
         ({"trainer_state": {"global_step": 8, "epoch": 1}}, 8, 1),
         ({"config": {"step": 5}}, None, None),
@@ -210,6 +232,25 @@ def test_the_step_and_the_epoch(
     file = _save(tmp_path / "m.pt", {"wandb_id": "id1", **named}, layout=layout)
     found = read_checkpoint(file)
     assert (found.step, found.epoch) == (step, epoch)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.int64, torch.int32, torch.int16, torch.uint8, torch.float32, torch.float64, torch.float16]
+)
+def test_a_step_that_is_a_tensor_with_one_number_is_read(tmp_path: Path, dtype: torch.dtype) -> None:
+    for step in (
+        torch.tensor(5, dtype=dtype),
+        torch.tensor([5], dtype=dtype),
+        torch.tensor([9, 5], dtype=dtype)[1],
+    ):
+        file = _save(tmp_path / "m.pt", {"wandb_id": "id1", "step": step, "train_state": {"epoch": step}})
+        found = read_checkpoint(file)
+        assert (found.step, found.epoch, found.step_key) == (5, 5, "step")
+
+
+def test_a_step_in_a_large_storage_is_not_read(tmp_path: Path) -> None:
+    file = _save(tmp_path / "m.pt", {"wandb_id": "id1", "step": torch.arange(100)[5]})
+    assert read_checkpoint(file).step is None
 
 
 def test_a_checkpoint_that_names_no_run_tells_what_it_holds(tmp_path: Path, layout: str) -> None:
@@ -265,6 +306,83 @@ def test_damaged_safetensors(tmp_path: Path, data: bytes, what: str) -> None:
     with pytest.raises(DamageError) as caught:
         read_checkpoint(file)
     assert str(caught.value) == what.format(repr(str(file)))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reference", "key"),
+    [
+        ("wandb_run_id.txt", "id1\n", RunReference("id1"), ""),
+        ("wandb_id.txt", "id1\n", RunReference("id1"), ""),
+        ("wandb_run_path.txt", "team/proj/id1\n", FULL, ""),
+        ("wandb.json", '{"id": "id1", "project": "proj", "entity": "team"}', FULL, "id"),
+        ("wandb.json", '{"run_id": "id1"}', RunReference("id1"), "run_id"),
+        ("wandb.json", '{"wandb_run_id": "id1"}', RunReference("id1"), "wandb_run_id"),
+        (
+            "train_config.json",
+            '{"steps": 100000, "wandb": {"enable": true, "project": "proj", "entity": "team", "run_id": "id1"}}',
+            FULL,
+            "wandb.run_id",
+        ),
+    ],
+)
+def test_a_sidecar_names_the_run_from_the_folder_or_one_up(
+    tmp_path: Path, name: str, text: str, reference: RunReference, key: str
+) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    # A plain `run_id` may be another tracker's, so that it never outranks a sidecar.
+    file = _save(folder / "model.pt", {**MODEL, "run_id": "mlflow1"})
+    for up in ("", ".."):
+        (folder / up / name).write_text(text)
+        assert read_checkpoint(file) == CheckpointRun(file=file, reference=reference, key=f"{name}:{key}")
+        (folder / up / name).unlink()
+
+
+def test_a_sidecar_has_the_step_also_if_the_file_names_the_run(tmp_path: Path) -> None:
+    file = _save(tmp_path / "step_3.pt", {"wandb_id": "id1"})
+    (tmp_path / "step_3.json").write_text('{"step": 9, "wandb_id": "id2"}')
+    found = read_checkpoint(file)
+    assert (found.reference, found.step, found.step_key) == (RunReference("id1"), 9, "step_3.json:step")
+
+
+@pytest.mark.parametrize(
+    ("path", "reference"),
+    [
+        ("wandb/run-20240101_120000-2ywaztas/files/model.pt", RunReference("2ywaztas")),
+        ("wandb/offline-run-20240101_120000-my_run/files/ckpt/model.pt", RunReference("my_run")),
+        ("artifacts/model-2ywaztas:v3/model.ckpt", RunReference("2ywaztas")),
+        ("artifacts/model-2ywaztas-v3/model.ckpt", RunReference("2ywaztas")),
+        ("artifacts/checkpoint-2ywaztas:latest/model.pt", RunReference("2ywaztas")),
+        ("artifacts/run_2ywaztas_model:v0/best.pt", RunReference("2ywaztas")),
+        ("artifacts/my-model:v3/model.ckpt", None),
+        ("artifacts/model-2ywaztas/model.ckpt", None),
+        ("run-2ywaztas/model.ckpt", None),
+    ],
+)
+def test_a_run_that_only_folders_name(tmp_path: Path, path: str, reference: RunReference | None) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    _save(file, MODEL)
+    if reference is None:
+        with pytest.raises(NotFoundError):
+            read_checkpoint(file)
+        return
+    assert read_checkpoint(file) == CheckpointRun(file=file, reference=reference, key="folder")
+    _save(file, {"wandb_id": "id1"})
+    assert read_checkpoint(file).reference == RunReference("id1")
+
+
+def test_the_latest_run_of_a_folder_is_a_guess_for_its_checkpoints(tmp_path: Path) -> None:
+    run = tmp_path / "wandb" / "run-20240101_120000-2ywaztas"
+    run.mkdir(parents=True)
+    (tmp_path / "wandb" / "latest-run").symlink_to(run.name)
+    (tmp_path / "checkpoints").mkdir()
+    for file in (tmp_path / "model.pt", tmp_path / "checkpoints" / "model.pt"):
+        _save(file, MODEL)
+        found = read_checkpoint(file)
+        assert (found.reference, found.key) == (RunReference("2ywaztas"), "wandb/latest-run")
+    _save(file, {"run_id": "id1"})
+    assert read_checkpoint(file).reference == RunReference("id1")
 
 
 @pytest.mark.parametrize("name", ["model.pt.json", "model.json"])
@@ -351,17 +469,18 @@ class Shell:
         return os.system, ("exit 1",)
 
 
-def test_a_checkpoint_that_would_run_something_is_refused_even_with_a_sidecar(
+def test_a_checkpoint_that_would_run_something_is_refused_and_hides_no_sidecar(
     tmp_path: Path,
     layout: str,
 ) -> None:
-    file = _save(tmp_path / "m.pt", {"wandb_run_path": "team/proj/id1", "x": Shell()}, layout=layout)
-    (tmp_path / "wandb_run_path").write_text("team/proj/id1")
+    file = _save(tmp_path / "m.pt", {"wandb_run_path": "team/proj/bad", "x": Shell()}, layout=layout)
+    what = f"checkpoint {str(file)!r} would run posix.system when loaded; nothing was run"
     with pytest.raises(UnsafeFileError) as caught:
         read_checkpoint(file)
-    assert str(caught.value) == (
-        f"checkpoint {str(file)!r} would run posix.system when loaded; nothing was run; "
-        "do not load it with torch.load; name the run with -r"
+    assert str(caught.value) == f"{what}; do not load it with torch.load; name the run with -r"
+    (tmp_path / "wandb_run_path").write_text("team/proj/id1")
+    assert read_checkpoint(file) == CheckpointRun(
+        file=file, reference=FULL, key="wandb_run_path:", warnings=(what,)
     )
 
 
