@@ -99,7 +99,7 @@ def _is_bytes(kind: object) -> bool:
 
 
 def _may_be_scalar(levels: tuple[object, ...], location: Mapping[object, object]) -> bool:
-    """Return whether a tensor may be the step or the epoch, at the top or in a dict for the training state."""
+    """Return whether a tensor may be the step or the epoch, at the top or in a dict of training state."""
     length = location.get("length")
     is_small = isinstance(length, int) and length <= MAX_SCALAR
     return is_small and len(levels) <= 2 and levels[-1] in (*STEP_KEYS, *EPOCH_KEYS)

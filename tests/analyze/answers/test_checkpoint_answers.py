@@ -118,7 +118,7 @@ def test_a_checkpoint_that_tells_nothing_the_run_logged_has_final_values_alone()
     ]
     assert found.best is None
     assert found.notes == (
-        "1 checkpoints have no step and no epoch that their run logged, so they show final values only: 'x.pt'",
+        "1 checkpoints have no step and no epoch that their run logged, so they show final values only: 'x.pt'",  # noqa: E501
     )
 
 

@@ -199,8 +199,8 @@ def test_what_a_reader_must_know_is_noted() -> None:
     assert found["notes"] == [
         "A is incomplete: 3 rows missing",
         "no config key is called like a seed: tests between groups are not paired; --seed KEY",
-        "runs of one group differ in more than their seed: config.epochs; --group-by all-but:SEED takes them apart",
-        "the runs end at different steps, the first at 8, and are compared at their ends; --at 8 compares all at one step",
+        "runs of one group differ in more than their seed: config.epochs; --group-by all-but:SEED takes them apart",  # noqa: E501
+        "the runs end at different steps, the first at 8, and are compared at their ends; --at 8 compares all at one step",  # noqa: E501
     ]
 
 
@@ -244,9 +244,9 @@ def test_questions_that_contradict_themselves_are_refused(question: dict[str, An
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        ({"best": Criterion("ac", "max")}, "--best 'ac': no run has numbers of such a metric; the nearest are 'acc', 'loss'"),
-        ({"axis": "epoch"}, "--x 'epoch': no run has numbers of such a metric; the nearest are 'acc', 'loss'"),
-        ({"select": "^x$"}, "--select '^x$': no run has numbers of such a metric; the nearest are 'acc', 'loss'"),
+        ({"best": Criterion("ac", "max")}, "--best 'ac': no run has numbers of such a metric; the nearest are 'acc', 'loss'"),  # noqa: E501
+        ({"axis": "epoch"}, "--x 'epoch': no run has numbers of such a metric; the nearest are 'acc', 'loss'"),  # noqa: E501
+        ({"select": "^x$"}, "--select '^x$': no run has numbers of such a metric; the nearest are 'acc', 'loss'"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_a_metric_that_no_run_has_names_the_nearest(question: dict[str, Any], message: str) -> None:

@@ -158,7 +158,7 @@ def test_select_of_runs_without_metrics_says_so() -> None:
     [
         (
             "train/(",
-            "--select 'train/(' is not a valid regular expression: missing ), unterminated subpattern at position 6",
+            "--select 'train/(' is not a valid regular expression: missing ), unterminated subpattern at position 6",  # noqa: E501
         ),
         ("*", "--select '*' is not a valid regular expression: nothing to repeat at position 0"),
     ],

@@ -195,11 +195,11 @@ def test_functions_pass_over_missing_cells_and_follow_what_is_said_of_nan(
         ),
         (
             "x and flag",
-            "a condition is needed here, and this is a number; compare it with something\n    x and flag\n    ^",
+            "a condition is needed here, and this is a number; compare it with something\n    x and flag\n    ^",  # noqa: E501
         ),
         (
             "not name",
-            "a condition is needed here, and this is a string; compare it with something\n    not name\n        ~~~^",
+            "a condition is needed here, and this is a string; compare it with something\n    not name\n        ~~~^",  # noqa: E501
         ),
         (
             "ema(x, 2)",
@@ -208,13 +208,13 @@ def test_functions_pass_over_missing_cells_and_follow_what_is_said_of_nan(
         (
             "ema(x, y)",
             (
-                "alpha in ema(x, alpha) is a number above 0 and at most 1, written out and the same for every row\n"
+                "alpha in ema(x, alpha) is a number above 0 and at most 1, written out and the same for every row\n"  # noqa: E501
                 "    ema(x, y)\n           ^"
             ),
         ),
         (
             "rolling_mean(x, 0/0)",
-            "n in rolling_mean(x, n) is a whole number from 1, not nan\n    rolling_mean(x, 0/0)\n                    ~~^",
+            "n in rolling_mean(x, n) is a whole number from 1, not nan\n    rolling_mean(x, 0/0)\n                    ~~^",  # noqa: E501
         ),
         (
             "lag(x, 1.5)",
@@ -222,7 +222,7 @@ def test_functions_pass_over_missing_cells_and_follow_what_is_said_of_nan(
         ),
         (
             "round(x, -1)",
-            "digits in round(x, digits=0) is a whole number from 0 to 15, not -1\n    round(x, -1)\n             ~^",
+            "digits in round(x, digits=0) is a whole number from 0 to 15, not -1\n    round(x, -1)\n             ~^",  # noqa: E501
         ),
     ],
 )

@@ -194,11 +194,11 @@ def test_canonical_text_has_no_parentheses_to_spare(text: str, canonical: str) -
         ("²", "unexpected '²'; a name with other characters goes in backticks\n    ²\n    ^"),
         (
             "2loss",
-            "'2loss' is neither a number nor a name; a name that starts with a digit goes in backticks\n    2loss\n    ~~~~^",
+            "'2loss' is neither a number nor a name; a name that starts with a digit goes in backticks\n    2loss\n    ~~~~^",  # noqa: E501
         ),
         (
             "1_000",
-            "'1_000' is neither a number nor a name; a name that starts with a digit goes in backticks\n    1_000\n    ~~~~^",
+            "'1_000' is neither a number nor a name; a name that starts with a digit goes in backticks\n    1_000\n    ~~~~^",  # noqa: E501
         ),
         ("a < 1e999", "a number too large for a float64\n    a < 1e999\n        ~~~~^"),
         ("a > 1e-999", "a number too small for a float64\n    a > 1e-999\n        ~~~~~^"),
@@ -206,11 +206,11 @@ def test_canonical_text_has_no_parentheses_to_spare(text: str, canonical: str) -
         ("`a", "a name that does not end\n    `a\n    ~^"),
         (
             r"a == '\x'",
-            "'\\x' is not a valid escape; the escapes are \\\\ \\\" \\' \\/ \\b \\f \\n \\r \\t \\uXXXX\n    a == '\\x'\n          ~^",
+            "'\\x' is not a valid escape; the escapes are \\\\ \\\" \\' \\/ \\b \\f \\n \\r \\t \\uXXXX\n    a == '\\x'\n          ~^",  # noqa: E501
         ),
         (
             "損失 + 語 @",
-            "unexpected '@'; a name with other characters goes in backticks\n    損失 + 語 @\n              ^",
+            "unexpected '@'; a name with other characters goes in backticks\n    損失 + 語 @\n              ^",  # noqa: E501
         ),
     ],
 )

@@ -99,7 +99,7 @@ def test_what_needs_backticks_is_no_part_of_a_division(column: str) -> None:
             "a/b/c > 1",
             ["a", "b/c", "a/b", "c"],
             (
-                "'a/b/c' can be read as 'a / b/c' and as 'a/b / c'; put spaces around the slash that divides\n"
+                "'a/b/c' can be read as 'a / b/c' and as 'a/b / c'; put spaces around the slash that divides\n"  # noqa: E501
                 "    a/b/c > 1\n    ~~~~^"
             ),
         ),
@@ -107,7 +107,7 @@ def test_what_needs_backticks_is_no_part_of_a_division(column: str) -> None:
             "2 ** loss/2",
             METRICS,
             (
-                "'loss/2' is 'loss / 2', which is unclear beside '**'; put spaces around the slash that divides, "
+                "'loss/2' is 'loss / 2', which is unclear beside '**'; put spaces around the slash that divides, "  # noqa: E501
                 "and parentheses where they belong\n    2 ** loss/2\n         ~~~~~^"
             ),
         ),
@@ -115,7 +115,7 @@ def test_what_needs_backticks_is_no_part_of_a_division(column: str) -> None:
             "lr / -loss/2",
             METRICS,
             (
-                "'loss/2' is 'loss / 2', which is unclear beside '/'; put spaces around the slash that divides, "
+                "'loss/2' is 'loss / 2', which is unclear beside '/'; put spaces around the slash that divides, "  # noqa: E501
                 "and parentheses where they belong\n    lr / -loss/2\n          ~~~~~^"
             ),
         ),
@@ -123,7 +123,7 @@ def test_what_needs_backticks_is_no_part_of_a_division(column: str) -> None:
             "-loss//2",
             METRICS,
             (
-                "'loss//2' is 'loss // 2', which is unclear beside '-'; put spaces around the slash that divides, "
+                "'loss//2' is 'loss // 2', which is unclear beside '-'; put spaces around the slash that divides, "  # noqa: E501
                 "and parentheses where they belong\n    -loss//2\n     ~~~~~~^"
             ),
         ),
@@ -138,7 +138,7 @@ def test_what_needs_backticks_is_no_part_of_a_division(column: str) -> None:
         (
             "loss/abs(lr)",
             METRICS,
-            "there is no function 'loss/abs'; put spaces around a slash that divides\n    loss/abs(lr)\n    ~~~~~~~^",
+            "there is no function 'loss/abs'; put spaces around a slash that divides\n    loss/abs(lr)\n    ~~~~~~~^",  # noqa: E501
         ),
         ("ema(loss)", METRICS, "ema(x, alpha) takes 2 arguments, not 1\n    ema(loss)\n    ~~~~~~~~^"),
         ("abs()", METRICS, "abs(x) takes 1 argument, not 0\n    abs()\n    ~~~~^"),
@@ -175,14 +175,14 @@ def test_what_cannot_be_resolved_is_an_error_that_points_at_it(
         (
             "1 + gradnorm",
             (
-                "no metric is named 'gradnorm'; the nearest are `grad-norm`, train/loss, val/loss, lr, `a b`\n"
+                "no metric is named 'gradnorm'; the nearest are `grad-norm`, train/loss, val/loss, lr, `a b`\n"  # noqa: E501
                 "    1 + gradnorm\n        ~~~~~~~^"
             ),
         ),
         (
             "lr == True",
             (
-                "no metric is named 'True'; the nearest are _step, lr, train/loss, `grad-norm`, `a b`; write 'true'\n"
+                "no metric is named 'True'; the nearest are _step, lr, train/loss, `grad-norm`, `a b`; write 'true'\n"  # noqa: E501
                 "    lr == True\n          ~~~^"
             ),
         ),

@@ -115,11 +115,11 @@ def test_values_that_json_cannot_hold_are_spelled() -> None:
     [
         (
             "step ten: a > 1",
-            "'ten' is not a valid step; write it as --assert 'step 1000: val/loss < 2'\n    step ten: a > 1\n         ~~^",
+            "'ten' is not a valid step; write it as --assert 'step 1000: val/loss < 2'\n    step ten: a > 1\n         ~~^",  # noqa: E501
         ),
         (
             "any: train/loss >",
-            "expected a number, a name, a string or '(', found the end\n    any: train/loss >\n                     ^",
+            "expected a number, a name, a string or '(', found the end\n    any: train/loss >\n                     ^",  # noqa: E501
         ),
     ],
 )

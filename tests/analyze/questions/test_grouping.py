@@ -94,7 +94,7 @@ def test_a_seed_is_found_by_its_name_and_never_where_it_makes_the_groups() -> No
 
 @pytest.mark.parametrize(
     ("name", "seed"),
-    [("config.seed", True), ("config.data_seed", True), ("config.a.random_state", True), ("config.Seed", True),
+    [("config.seed", True), ("config.data_seed", True), ("config.a.random_state", True), ("config.Seed", True),  # noqa: E501
      ("config.seeds", False), ("config.reseed_every", False), ("seed", False)],
 )  # fmt: skip
 def test_keys_that_are_called_like_a_seed(name: str, seed: bool) -> None:  # noqa: FBT001 - a test's parameter

@@ -69,9 +69,9 @@ NAMES = st.one_of(
     st.sampled_from(["state", "group", "job_type", "name", "run_id", "sweep", "user", "created_at", "tags"]),
 )
 LITERALS = st.one_of(
-    st.sampled_from(["0", "1", "-2", "0.1", "1e-3", "9007199254740991", "9007199254740992", "-9007199254740992"]),
+    st.sampled_from(["0", "1", "-2", "0.1", "1e-3", "9007199254740991", "9007199254740992", "-9007199254740992"]),  # noqa: E501
     st.sampled_from(["1e300", "5e-324", "true", "false", "null"]),
-    st.sampled_from(['"a"', '""', '"NaN"', '"1"', '"finished"', '"2026-01-31"', '"2026-02-30"', '"2026-01-31T12"', '"é"']),
+    st.sampled_from(['"a"', '""', '"NaN"', '"1"', '"finished"', '"2026-01-31"', '"2026-02-30"', '"2026-01-31T12"', '"é"']),  # noqa: E501
 )  # fmt: skip
 OPERATORS = st.sampled_from(["==", "!=", "<", "<=", ">", ">="])
 ITEMS = st.lists(LITERALS.filter(lambda text: text != "null"), min_size=1, max_size=3).map(", ".join)

@@ -28,7 +28,7 @@ WORDS = st.sampled_from(
     ("metric", "end"),
     [
         ("val/loss", "min"), ("perplexity", "min"), ("top1_acc", "max"), ("eval/mean_reward", "max"),
-        ("grad/norm", None), ("accuracy_loss", "min"), ("loss_accuracy", "max"), ("glossary", None), ("F1", "max"),
+        ("grad/norm", None), ("accuracy_loss", "min"), ("loss_accuracy", "max"), ("glossary", None), ("F1", "max"),  # noqa: E501
         ("valloss", "min"), ("attention", None), ("", None), ("loss weight", None),
     ],
 )  # fmt: skip

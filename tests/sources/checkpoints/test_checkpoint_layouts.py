@@ -224,7 +224,7 @@ def test_lerobots_folders_have_the_run_in_their_configuration(tmp_path: Path) ->
 def test_a_refused_part_of_a_folder_does_not_hide_the_others(tmp_path: Path) -> None:
     folder = save_trainer(tmp_path / "checkpoint-500", step=500)
     torch.save(argparse.Namespace(callback=Shell()), folder / "training_args.bin")
-    what = f"checkpoint {str(folder / 'training_args.bin')!r} would run posix.system when loaded; nothing was run"
+    what = f"checkpoint {str(folder / 'training_args.bin')!r} would run posix.system when loaded; nothing was run"  # noqa: E501
     with pytest.raises(UnsafeFileError) as caught:
         read_checkpoint(folder)
     assert caught.value.message == what

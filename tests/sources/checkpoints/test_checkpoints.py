@@ -84,20 +84,20 @@ def layout(request: pytest.FixtureRequest) -> str:
         ({"cfg": TrainConfig("id1", "proj", "team")}, FULL, "cfg.wandb_run_id"),
         ({"opt": Slotted()}, RunReference("id1", "proj"), "opt.wandb_id"),
         ({"hparams": collections.OrderedDict(wandb_id="id1")}, RunReference("id1"), "hparams.wandb_id"),
-        ({"training_args": collections.UserDict(wandb_id="id1")}, RunReference("id1"), "training_args.data.wandb_id"),
+        ({"training_args": collections.UserDict(wandb_id="id1")}, RunReference("id1"), "training_args.data.wandb_id"),  # noqa: E501
         (argparse.Namespace(wandb_run_path="team/proj/id1"), FULL, "wandb_run_path"),
         ({"wandb_resume_id": "id1"}, RunReference("id1"), "wandb_resume_id"),
         ({"wandb_id": 12345678}, RunReference("12345678"), "wandb_id"),
         ({"wandb": {"id": np.int64(42)}}, RunReference("42"), "wandb.id"),
         ({"wandb": "2ywaztas"}, RunReference("2ywaztas"), "wandb"),
         ({"wandb": "team/proj/id1"}, FULL, "wandb"),
-        ({"logger": {"wandb": "2ywaztas", "project": "proj"}}, RunReference("2ywaztas", "proj"), "logger.wandb"),
+        ({"logger": {"wandb": "2ywaztas", "project": "proj"}}, RunReference("2ywaztas", "proj"), "logger.wandb"),  # noqa: E501
         ({"wandb": "disabled"}, None, ""),
         ({"wandb": "online"}, None, ""),
         ({"wandb": True, "wandb_id": True}, None, ""),
         ({"wandb_id": "${oc.env:WANDB_RUN_ID}"}, None, ""),
         ({"wandb_run_id": "None", "run_id": "id1"}, RunReference("id1"), "run_id"),
-        ({"my_extras": {"deep": {"wandb_run_id": "id1"}}}, RunReference("id1"), "my_extras.deep.wandb_run_id"),
+        ({"my_extras": {"deep": {"wandb_run_id": "id1"}}}, RunReference("id1"), "my_extras.deep.wandb_run_id"),  # noqa: E501
         ({"anything": {"wandb": {"id": "id1", "project": "proj"}}}, RunReference("id1", "proj"),
          "anything.wandb.id"),
         ({"env": {"WANDB_RUN_ID": "id1", "WANDB_PROJECT": "proj", "WANDB_ENTITY": "team"}}, FULL,
@@ -319,7 +319,7 @@ def test_damaged_safetensors(tmp_path: Path, data: bytes, what: str) -> None:
         ("wandb.json", '{"wandb_run_id": "id1"}', RunReference("id1"), "wandb_run_id"),
         (
             "train_config.json",
-            '{"steps": 100000, "wandb": {"enable": true, "project": "proj", "entity": "team", "run_id": "id1"}}',
+            '{"steps": 100000, "wandb": {"enable": true, "project": "proj", "entity": "team", "run_id": "id1"}}',  # noqa: E501
             FULL,
             "wandb.run_id",
         ),
