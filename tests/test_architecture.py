@@ -7,6 +7,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -197,6 +198,31 @@ def test_every_exported_name_exists(package: str) -> None:
         assert getattr(module, name) is not None
     with pytest.raises(AttributeError, match=f"^No {package} attribute no_such_name$"):
         _ = module.no_such_name
+
+
+MODULE_OF = {"graphql-core": "graphql", "protobuf": "google", "pyyaml": "yaml"}
+"""The top module of a distribution whose name differs."""
+
+
+def test_every_dependency_is_imported_or_its_presence_is_explained() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {re.split(r"[<>=!~\[; ]", line)[0] for line in project["dependencies"]}
+    imported = {
+        name.split(".")[0]
+        for module in MODULES
+        for node in ast.walk(ast.parse(module.read_text()))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    unused = {name for name in named if MODULE_OF.get(name, name) not in imported}
+    # The README says why it is installed.
+    assert unused == {"zstandard"}
+    assert "`zstandard` is installed for" in (ROOT / "README.md").read_text()
 
 
 def test_only_the_command_line_prints() -> None:
