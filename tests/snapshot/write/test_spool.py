@@ -25,11 +25,12 @@ from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot import disk as disk_module
 from pull_logs.snapshot.format.parquet_write import write_table
 from pull_logs.snapshot.read.bundle import open_bundle
-from pull_logs.snapshot.write import CopiedRun, FolderLock, page_store, spool_folder
+from pull_logs.snapshot.write import page_store, spool_folder
 from pull_logs.snapshot.write import stored_run as stored
+from pull_logs.snapshot.write.folder_lock import FolderLock
 from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.spool import Spool
-from pull_logs.snapshot.write.stored_run import BundleRun, read_stored, store_run
+from pull_logs.snapshot.write.stored_run import BundleRun, CopiedRun, read_stored, store_run
 
 RUN = RunPath("acme", "nano", "3fk2a")
 PLAN = {"runs": ["acme/nano/3fk2a"], "system": False}
