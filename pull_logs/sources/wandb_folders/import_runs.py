@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pull_logs.rows.merge import Lane
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.sources.wandb_folders.arrangement import Arrangement, Arranger, OnRestart
 from pull_logs.sources.wandb_folders.find import find_logs
@@ -150,7 +149,7 @@ def _bundle_run(path: RunPath, arranged: Arrangement) -> BundleRun:
 
 def _merged_batches(segments: Sequence[Segment]) -> Callable[[], Iterator[pa.Table]]:
     def batches() -> Iterator[pa.Table]:
-        from pull_logs.rows.merge import LanedBatch, merge_batches
+        from pull_logs.rows.merge import Lane, LanedBatch, merge_batches
 
         return merge_batches(
             [LanedBatch(lane=Lane.LIVE, batch=batch) for segment in segments for batch in segment.batches()]
