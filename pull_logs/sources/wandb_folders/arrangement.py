@@ -8,8 +8,8 @@ replaces them. Later segments belong to the same attempt. These are not restarts
 - a segment whose rows were logged while another segment was logged, by another process with the same run id:
   the rows are merged;
 - a rewind (`resume_from`): the earlier rows of the attempt after the branch point are left out, as on W&B;
-- a fork (`fork_from`): the rows of its parent up to the branch point come first, as on W&B, if it is in
-  the same import. Otherwise the run is incomplete.
+- a fork (`fork_from`): the rows of its parent up to the branch point come first, as on W&B, if the parent is
+  in the same import. Otherwise the run is incomplete.
 """
 
 from __future__ import annotations
@@ -169,9 +169,8 @@ class _RunArranger:
         """Leave out the rows of the current attempt after a branch point."""
         if self._last is None:
             reason = (
-                f"{segment.folder}: rewound to step {branch.step}, and the rows up to this step are in an"
-                " earlier "
-                "folder of the run, which is not in this import"
+                f"{segment.folder}: rewound to step {branch.step}, and the rows up to this step are in an "
+                "earlier folder of the run, which is not in this import"
             )
             self._reasons.append(reason)
             self._notes.append(reason)
@@ -201,8 +200,8 @@ class _RunArranger:
             note = f"differs from another copy, {other.log.file.parent}; the rows of both are merged"
         else:
             note = (
-                f"was logged at the same time as {other.folder}: two processes wrote to one run id;"
-                " their rows are merged, and of two values of a step the later is kept"
+                f"was logged at the same time as {other.folder}: two processes wrote to one run id; their "
+                "rows are merged, and of two values of a step the later is kept"
             )
         self._notes.append(f"{segment.folder}: {note}")
         self._kept.append(replace(segment, offset=other.offset))

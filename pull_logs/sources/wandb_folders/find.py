@@ -6,10 +6,10 @@
     outputs/2026-11-23/10-34-48/wandb/run-20261123_103448-3fk2a/run-3fk2a.wandb
 
 Each start of a run, a resume included, has its own folder, named by the local time and the run id. See
-docs/protocol.md, "Local run logs". A folder is searched to its end, even below a run folder: people set the
-folder of the SDK anywhere. Symbolic links are followed after the real folders, and a folder or log that
-was reached before, through `latest-run` or through another argument, counts once. What looks like a run and
-is left out is reported.
+docs/protocol.md, "Local run logs". A folder is searched to its end, even below a run folder, because the
+SDK writes to any folder it is given. Symbolic links are followed after the real folders, and a folder or log
+that was reached before, through `latest-run` or through another argument, counts once. What looks like a run
+and is left out is reported.
 """
 
 from __future__ import annotations

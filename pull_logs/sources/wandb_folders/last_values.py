@@ -80,7 +80,7 @@ class SummaryPart:
         summary: Its values.
         logged: The last value of each metric in the log.
         kept: The last value of each metric in the rows that are kept; `logged` if all are.
-        derived: The keys whose values stand in for a summary that was not written.
+        derived: The keys whose values come from the history, because no summary was written.
         offset: The number that is added to its steps.
         inherited: Whether it is the log of a parent run.
     """

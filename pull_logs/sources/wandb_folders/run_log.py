@@ -86,7 +86,7 @@ class RunLog:
         first_time: The least `_timestamp` of the rows.
         last_time: The greatest `_timestamp` of the rows.
         last_values: The last value of each metric.
-        derived: The keys of the summary that hold the last values of the history, as the log has none.
+        derived: The keys of the summary whose values are last values of the history: the log has none.
         branch: The point at which the run was rewound or forked, if it was.
         reason: Why the history is incomplete; empty if it is complete.
         notes: Notes for a reader of the run, one sentence each.
@@ -388,7 +388,7 @@ class _Decoder:
         if names := sorted(derived):
             shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
             yield (
-                f"the log has no summary of {shown}: the last values of the history are used instead, "
+                f"the log has no summary of {shown}: the last values of the history are used, "
                 "and are listed in summary._wandb.derived"
             )
         if self._exit is None and not empty:

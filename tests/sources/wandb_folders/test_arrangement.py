@@ -1,4 +1,4 @@
-"""How the logs of a run are put together: rewinds, forks, copies, parallel processes, summaries."""
+"""How the logs of a run are put together: rewinds, forks, copies, concurrent processes, and summaries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from logwriting import item, record, row, run, write_log, write_run_folder
 
 from pull_logs.rows.batches import batch_rows
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.seal import BundleRun
 from pull_logs.sources import LocalImport, read_run_dirs
 
 EXIT = record(exit={"exit_code": 0, "runtime": 7})
@@ -34,7 +34,7 @@ def _summary(**values: object) -> bytes:
 def _attempt(
     folder: Path, number: int, steps: Iterable[int], *, run_id: str = "abc", every: float = 0.1, **fields: Any
 ) -> Path:
-    """Write a log that starts `number` minutes in; its rows and summary have `x`, `ATTEMPT:STEP`."""
+    """Write a log that starts after `number` minutes; its rows and its summary have `x`, `ATTEMPT:STEP`."""
     start = 1000 + 60 * number
     steps = list(steps)
     rows = [
@@ -141,8 +141,8 @@ def test_a_fork_whose_parent_is_missing_names_it_and_is_incomplete(tmp_path: Pat
     _attempt(tmp_path / "wandb", 1, range(6, 9), run_id="child", **_branch("parent", 5))
     found = read_run_dirs([tmp_path / "wandb"], scratch=scratch)
     reason = (
-        "offline-run-20260101_000100-child: forked from local/proj/parent at step 5, and the rows up to this step "  # noqa: E501
-        "are in the folder of that run, which is not in this import"
+        "offline-run-20260101_000100-child: forked from local/proj/parent at step 5, and the rows up to this "
+        "step are in the folder of that run, which is not in this import"
     )
     assert (found.runs[0].coverage.complete, found.runs[0].coverage.reason) == (False, reason)
     assert found.notes == (f"local/proj/child: {reason}",)
@@ -228,7 +228,8 @@ def test_two_ranks_at_the_same_time_are_merged_and_reported(tmp_path: Path, scra
     assert (one.info.summary["x"], one.info.summary["_step"]) == ("1:29", 29)
     assert _notes(found)[0] == (
         "offline-run-20260101_000100-abc: was logged at the same time as offline-run-20260101_000000-abc: "
-        "two processes wrote to one run id; their rows are merged, and of two values of a step the later is kept"  # noqa: E501
+        "two processes wrote to one run id; their rows are merged, "
+        "and of two values of a step the later is kept"
     )
 
 
@@ -252,8 +253,8 @@ def test_after_a_shorter_resume_summary_and_history_agree(tmp_path: Path, scratc
     assert values[69] == "1:69"
     assert (one.info.summary["x"], one.info.summary["_step"]) == (values[99], 99) == ("0:99", 99)
     assert _notes(found)[0] == (
-        "offline-run-20260101_000100-abc: steps 50 to 69 may be logged twice; of two values the later is kept; "  # noqa: E501
-        "steps 70 to 99 are those that were logged before it"
+        "offline-run-20260101_000100-abc: steps 50 to 69 may be logged twice; of two values the later is "
+        "kept; steps 70 to 99 are those that were logged before it"
     )
 
 
@@ -303,8 +304,8 @@ def test_the_last_values_stand_in_for_the_summary_of_a_killed_run(tmp_path: Path
         "acc": 0.9, "loss": 1, "_step": 2, "_timestamp": 1002, "_wandb": {"derived": ["acc", "loss"]},
     }  # fmt: skip
     assert _notes(found)[0] == (
-        "run-20260101_000000-abc: the log has no summary of acc, loss: the last values of the history are used instead, "  # noqa: E501
-        "and are listed in summary._wandb.derived"
+        "run-20260101_000000-abc: the log has no summary of acc, loss: the last values of the history are "
+        "used, and are listed in summary._wandb.derived"
     )
 
 
