@@ -118,7 +118,7 @@ def _archive_contents(source: BinaryIO, name: str) -> object:
 
 
 def _storage(archive: zipfile.ZipFile, pickle: str, key: str) -> bytes | None:
-    """Return the bytes of a storage with room for one number; None for any other."""
+    """Return the bytes of a storage of at most `MAX_STORAGE` bytes; None for any other."""
     folder = pickle.removesuffix("data.pkl")
     names = set(archive.namelist())
     if f"{folder}data/{key}" not in names:

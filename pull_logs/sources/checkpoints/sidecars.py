@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pull_logs.errors import DamageError
@@ -65,7 +66,7 @@ def read_sidecars(path: Path) -> Iterator[Sidecar]:
         (path.with_name(f"{path.name}.json"), path.with_name(stem).with_suffix(".json"))
     ):
         if file != path and file.is_file():
-            yield _sidecar(file.name, lambda file=file: read_json(file), has_progress=True)
+            yield _sidecar(file.name, partial(read_json, file), has_progress=True)
     folder = path if path.is_dir() else path.parent
     if not path.is_dir() and is_checkpoint_folder(folder):
         for part in read_parts(folder):
@@ -84,9 +85,13 @@ def _of_folder(folder: Path) -> Iterator[Sidecar]:
         yield _sidecar(file.name, lambda: {"wandb": read_json(file)})
     for name, key in _TEXT_FILES.items():
         if (text := folder / name).is_file():
-            yield _sidecar(name, lambda text=text, key=key: {key: read_text(text).strip()}, text=True)
+            yield _sidecar(name, partial(_read_value, text, key), text=True)
     if (config := folder / _TRAIN_CONFIG).is_file():
-        yield _sidecar(config.name, lambda: read_json(config))
+        yield _sidecar(config.name, partial(read_json, config))
+
+
+def _read_value(file: Path, key: str) -> object:
+    return {key: read_text(file).strip()}
 
 
 def _sidecar(
