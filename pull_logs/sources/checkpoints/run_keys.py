@@ -317,7 +317,7 @@ def _first_text(*searched: tuple[Sequence[Scope], Sequence[str]]) -> tuple[str, 
         for scope, members in scopes:
             for name in names:
                 text = plain(members.get(name))
-                if isinstance(text, str) and text and "/" not in text:
+                if isinstance(text, str) and text and "/" not in text and not _is_missing(text):
                     return _join(scope, name), text
     return None
 
