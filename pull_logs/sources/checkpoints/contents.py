@@ -1,7 +1,7 @@
 """The contents of a checkpoint file: PyTorch's formats, safetensors, JSON and plain pickles.
 
-No tensor is read, except a step that is one (`scalars`), and no code in a file is run. Of a file of tens of
-gigabytes, only its directory and the pickle that describes it are read.
+No tensor is read, except a step that is one (`scalars`), and no code in a file is run. Of a file of tens of gigabytes, only its directory and the
+pickle that describes it are read.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _archive_contents(source: BinaryIO, name: str) -> object:
 
 
 def _storage(archive: zipfile.ZipFile, pickle: str, key: str) -> bytes | None:
-    """Return the bytes of a storage that can hold just one number; None for any other."""
+    """Return the bytes of a storage of at most `MAX_STORAGE` bytes; None for any other."""
     folder = pickle.removesuffix("data.pkl")
     names = set(archive.namelist())
     if f"{folder}data/{key}" not in names:

@@ -16,7 +16,7 @@ from itertools import islice
 from pull_logs.errors import NotFoundError, UsageError
 from pull_logs.runs import RunReference
 from pull_logs.sources.checkpoints.calls import Inert
-from pull_logs.sources.checkpoints.values import lookup, members_of, number_of, plain, seen_keys
+from pull_logs.sources.checkpoints.values import lookup, members_of, number_of, plain, seen_keys, size_of
 
 PATH_KEYS = ("wandb_run_path", "wandb_path", "wandb_run_url", "wandb_url", "wandb_run")
 ID_KEYS = ("wandb_run_id", "wandb_id", "wandb_runid", "wandb_resume_id", "WANDB_RUN_ID")
@@ -70,6 +70,9 @@ MAX_DEEP = 6
 
 MAX_VISITED = 20_000
 """The most values that are looked at below these levels; the state of an optimizer has many."""
+
+MAX_WIDE = 1000
+"""The most members of a dict that is searched there: one with more has weights or data."""
 
 _GENERATED_ID = re.compile(r"[a-z0-9]{8}")
 _MAX_ID = 10**18
@@ -238,7 +241,7 @@ def _deep_scopes(root: object) -> Iterator[Scope]:
             if id(value) in seen or len(seen) >= MAX_VISITED:
                 continue
             seen.add(id(value))
-            if isinstance(value, str) or (members := members_of(value)) is None:
+            if size_of(value) > MAX_WIDE or (members := members_of(value)) is None:
                 continue
             yield name, members
             inner = islice(members.items(), MAX_VISITED - len(seen))
@@ -314,7 +317,7 @@ def _first_text(*searched: tuple[Sequence[Scope], Sequence[str]]) -> tuple[str, 
         for scope, members in scopes:
             for name in names:
                 text = plain(members.get(name))
-                if isinstance(text, str) and text and "/" not in text:
+                if isinstance(text, str) and text and "/" not in text and not _is_missing(text):
                     return _join(scope, name), text
     return None
 

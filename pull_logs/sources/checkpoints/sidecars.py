@@ -85,13 +85,12 @@ def _of_folder(folder: Path) -> Iterator[Sidecar]:
         yield _sidecar(file.name, lambda: {"wandb": read_json(file)})
     for name, key in _TEXT_FILES.items():
         if (text := folder / name).is_file():
-            yield _sidecar(name, partial(_read_key, text, key), text=True)
+            yield _sidecar(name, partial(_read_value, text, key), text=True)
     if (config := folder / _TRAIN_CONFIG).is_file():
-        yield _sidecar(config.name, lambda: read_json(config))
+        yield _sidecar(config.name, partial(read_json, config))
 
 
-def _read_key(file: Path, key: str) -> dict[str, str]:
-    """Read a file whose only content is the value of a key."""
+def _read_value(file: Path, key: str) -> object:
     return {key: read_text(file).strip()}
 
 

@@ -48,12 +48,23 @@ def members_of(value: object) -> Mapping[object, object] | None:
     if isinstance(value.args, tuple) and len(value.args) == 1:
         found |= _pairs(value.args[0])
     # An object with slots has two states: one for its dict and one for its slots.
-    for state in value.state if isinstance(value.state, tuple) else (value.state,):
+    for state in value.state[:3] if isinstance(value.state, tuple) else (value.state,):
         if isinstance(state, dict):
             content = state.get("_content", state)
             found |= content if isinstance(content, dict) else {}
     found |= value.items or {}
     return found or None
+
+
+def size_of(value: object) -> int:
+    """Return about how many members a value has, without building them."""
+    if not isinstance(value, Inert):
+        return len(value) if isinstance(value, dict) else 0
+    states = value.state if isinstance(value.state, tuple) else (value.state,)
+    args = value.args if isinstance(value.args, tuple) and len(value.args) == 1 else ()
+    held = [*states[:3], *args, value.items]
+    held += [state["_content"] for state in states[:3] if isinstance(state, dict) and "_content" in state]
+    return max(len(part) if isinstance(part, (dict, list)) else 0 for part in held)
 
 
 def plain(value: object) -> object:

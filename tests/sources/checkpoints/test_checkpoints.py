@@ -97,6 +97,7 @@ def layout(request: pytest.FixtureRequest) -> str:
         ({"wandb": True, "wandb_id": True}, None, ""),
         ({"wandb_id": "${oc.env:WANDB_RUN_ID}"}, None, ""),
         ({"wandb_run_id": "None", "run_id": "id1"}, RunReference("id1"), "run_id"),
+        ({"wandb_id": "id1", "wandb_project": "${oc.env:P}"}, RunReference("id1"), "wandb_id"),
         ({"my_extras": {"deep": {"wandb_run_id": "id1"}}}, RunReference("id1"), "my_extras.deep.wandb_run_id"),  # noqa: E501
         ({"anything": {"wandb": {"id": "id1", "project": "proj"}}}, RunReference("id1", "proj"),
          "anything.wandb.id"),

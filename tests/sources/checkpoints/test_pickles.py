@@ -16,6 +16,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import time
 import tracemalloc
 import urllib.parse
 import zoneinfo
@@ -32,6 +33,7 @@ from pull_logs.sources.checkpoints import pickles
 from pull_logs.sources.checkpoints.calls import Inert
 from pull_logs.sources.checkpoints.pickle_globals import is_dangerous
 from pull_logs.sources.checkpoints.pickles import read_pickle
+from pull_logs.sources.checkpoints.run_keys import find_run
 
 _PLAIN = st.recursive(
     st.one_of(
@@ -377,6 +379,17 @@ def test_keys_made_to_collide_do_not() -> None:
     )
     found = _read(b"\x80\x02}(" + keys + b"u.")
     assert len(found) == 2999
+
+
+def test_objects_that_share_a_state_cost_what_they_hold() -> None:
+    # 20,000 objects, each with the same dict of 30,000 members as its state.
+    entries = b"".join(b"J" + n.to_bytes(4, "little") + b"N" for n in range(30_000))
+    shared = b"}(" + entries + b"uq\x00" + b"0"
+    objects = b"".join(b"X\x05\x00\x00\x00%05dcpkg\nA\n)Rh\x00b" % n for n in range(20_000))
+    root = _read(b"\x80\x02" + shared + b"}(" + objects + b"u.")
+    started = time.process_time()
+    assert find_run({"a": root, "b": list(root.items())}, where="x.pt") is None
+    assert time.process_time() - started < 5
 
 
 class _Unseekable(io.BytesIO):
