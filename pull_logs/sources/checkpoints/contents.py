@@ -1,7 +1,7 @@
 """The contents of a checkpoint file: PyTorch's formats, safetensors, JSON and plain pickles.
 
-No tensor is read, except a step that is one (`scalars`), and no code in a file is run. Of a file of tens of gigabytes, only its directory and the
-pickle that describes it are read.
+No tensor is read, except a step that is one (`scalars`), and no code in a file is run. Of a file of tens of
+gigabytes, only its directory and the pickle that describes it are read.
 """
 
 from __future__ import annotations
