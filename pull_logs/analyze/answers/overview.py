@@ -29,6 +29,7 @@ from pull_logs.analyze.results import (
 )
 from pull_logs.analyze.statistics import FLAGS, HealthFinding, column_type, find_flags
 from pull_logs.rows.canonical import canon_number, canon_record, canonical_text, spell
+from pull_logs.runs import RunInfo
 
 _VALUES_SHOWN = 8
 _TIMESTAMP = "_timestamp"
@@ -154,11 +155,7 @@ def _read_histories(subjects: Sequence[Subject], *, select: str | None, asserts:
     findings: list[tuple[Subject, HealthFinding]] = []
     healthy = 0
     for subject, frame in zip(subjects, frames, strict=True):
-        columns = _columns(frame, query, metrics)
-        for name, column in columns.items():
-            metrics[name].add(column, frame.steps)
-        stamps = frame.column(_TIMESTAMP) if _TIMESTAMP in frame else None
-        found = find_flags(subject.run.info, columns, frame.steps, stamps)
+        found = _read_run(subject.run.info, frame, query, metrics)
         healthy += not found
         findings += [(subject, finding) for finding in found]
         if assertions is not None:
@@ -173,11 +170,20 @@ def _read_histories(subjects: Sequence[Subject], *, select: str | None, asserts:
     )
 
 
-def _columns(frame: Frame, query: HistoryQuery, metrics: Mapping[str, _Metric]) -> dict[str, Column]:
-    """Read the selected metrics of a run and its timestamps in one pass."""
+def _read_run(
+    info: RunInfo, frame: Frame, query: HistoryQuery, metrics: Mapping[str, _Metric]
+) -> tuple[HealthFinding, ...]:
+    """Read the selected metrics of a run and its timestamps in one pass, and add them to the totals.
+
+    Nothing of the run is referred to afterwards, so that one run at a time is in memory.
+    """
     names = query.columns_of(frame, internal=False)
     frame.load([*names, _TIMESTAMP])
-    return {name: frame.column(name) for name in names if name in metrics}
+    columns = {name: frame.column(name) for name in names if name in metrics}
+    for name, column in columns.items():
+        metrics[name].add(column, frame.steps)
+    stamps = frame.column(_TIMESTAMP) if _TIMESTAMP in frame else None
+    return find_flags(info, columns, frame.steps, stamps)
 
 
 def _totals(subjects: Sequence[Subject], *, healthy: int) -> TotalsResult:
