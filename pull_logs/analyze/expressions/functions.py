@@ -35,6 +35,8 @@ Implementation: TypeAlias = Callable[[Sequence[Vector], Sequence[float]], Vector
 
 _LARGEST = float(np.finfo(np.float64).max)
 _INTEGRAL_FROM = 2.0**52
+_TINY = 1e-290
+"""Below this, 1e-12 of a value may be less than the distance from one double to the next."""
 _NO_WEIGHT = 1e-18
 _MAX_DIGITS = 15
 _MAX_ROWS = 2**31
@@ -159,6 +161,26 @@ def _ema(columns: Sequence[Vector], constants: Sequence[float]) -> Vector:
 
 
 def _smoothed(values: Floats, alpha: float) -> Floats:
+    """Compute the recurrence; as a loop as long as all values are so small that doubles lose digits."""
+    tiny = _tiny_rows(values)
+    if not tiny:
+        return _doubled(values, alpha)
+    head = list(
+        accumulate(values[:tiny].tolist(), lambda average, value: alpha * value + (1 - alpha) * average)
+    )
+    tail = values[tiny:].copy()
+    tail[:1] = alpha * tail[:1] + (1 - alpha) * head[-1]
+    return np.concatenate([np.array(head), _doubled(tail, alpha)])
+
+
+def _tiny_rows(values: Floats) -> int:
+    """Return how many of the first values are tiny; 0 where these are all 0, which no rounding changes."""
+    large = np.flatnonzero(~(np.abs(values) < _TINY))
+    end = int(large[0]) if len(large) else len(values)
+    return end if np.any(values[:end]) else 0
+
+
+def _doubled(values: Floats, alpha: float) -> Floats:
     """Compute the recurrence by doubling: sums over 1, 2, 4 ... values, until their weight vanishes."""
     unusable = np.flatnonzero(~np.isfinite(values))
     finite = int(unusable[0]) if len(unusable) else len(values)

@@ -170,6 +170,9 @@ def check_close(found: Any, expected: float | None, greatest: float) -> None:
 
 @LAW
 @given(st.one_of(cells, rough_cells), st.one_of(st.sampled_from([1.0, 0.5, 0.1, 1e-6]), st.floats(1e-9, 1)))
+@example(values=[2.2250738585e-313, 0.0, 0.0], alpha=0.125)
+@example(values=[2.2250738585e-313, 0.0, 3.0, 0.0, 1e-310], alpha=0.125)
+@example(values=[0.0, 1e-310, math.inf, 1e-310, math.nan], alpha=0.125)
 def test_ema_is_its_loop_within_1e_12_of_the_greatest_magnitude(
     values: list[float | None], alpha: float
 ) -> None:
