@@ -157,6 +157,10 @@ def _shape(group: Group) -> Shape:
     )
 
 
+_NUMBERS = frozenset({int, float, bool, type(None)})
+"""The types of cells that have no text."""
+
+
 def _extent(group: Group) -> Extent:
     return Extent(
         sections=len(group),
@@ -169,7 +173,9 @@ def _extent(group: Group) -> Extent:
 def _longest(section: Section) -> int:
     """Return the length of the longest text in a section."""
     texts = [*(column.name for column in section.columns), *section.notes, *section.facts.values()]
-    longest_cell = max((longest(_bare(value)) for row in section.rows for value in row), default=0)
+    # Most cells of a large section are numbers, which no cut makes shorter.
+    cells = (value for row in section.rows for value in row if type(value) not in _NUMBERS)
+    longest_cell = max((longest(_bare(value)) for value in cells), default=0)
     return max(longest_cell, *map(longest, texts), 0)
 
 
