@@ -209,7 +209,11 @@ class _Evaluation:
         else:
             # A copy, since numpy takes a root instead where one exponent serves all rows, and
             # the root of -inf is not its power.
-            values = np.power(base.floats(), exponent.floats().copy())
+            exponents = exponent.floats().copy()
+            values = np.power(base.floats(), exponents)
+            # A square is exact to the last digit, whether a constant or a column says 2.
+            squared = exponents == 2
+            values[squared] = np.square(base.floats()[squared])
         return numbers(values, base.present & exponent.present)
 
     def _comparison(self, node: ComparisonChain) -> Mask:

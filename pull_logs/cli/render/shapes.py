@@ -156,7 +156,9 @@ def _listed(words: str, *, weight: int = 1, remedy: str = VIEW_SHAPES["notes"].r
 
 OVERVIEW_SHAPES: Mapping[str, Shape] = {
     "totals": replace(
-        VIEW_SHAPES["notes"], extent=lambda _: Extent(), cutter=lambda value: lambda _: value, plan=()
+        _listed("projects"),
+        extent=lambda totals: list_extent(totals["projects"]),
+        cutter=lambda totals: lambda to: {**totals, "projects": cut_list(totals["projects"])(to)},
     ),
     "states": _listed("states"),
     "config": _listed("keys"),

@@ -111,6 +111,7 @@ def run_command(words: Sequence[str]) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.timeout(600)  # making a failing bundle small takes minutes
 @given(runs=bundle_runs(), asked=st.lists(st.tuples(QUESTIONS, TOKENS), min_size=1, max_size=4))
 @settings(max_examples=60)
