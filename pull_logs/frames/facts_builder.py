@@ -28,7 +28,7 @@ from pull_logs.frames.metric_facts import (
     step_differences,
 )
 from pull_logs.frames.vector import Floats, numbers
-from pull_logs.rows.arrays import flat, present_rows
+from pull_logs.rows.arrays import doubles_of, flat, present_rows
 from pull_logs.rows.batches import RESIDUAL
 from pull_logs.rows.canonical import STEP, canon_number
 
@@ -143,13 +143,12 @@ class FactsBuilder:
         for key in own:
             array, cells = flat(batch.column(key)), residual.by_key.pop(key, None)
             if cells is None and _is_dense(array):
-                dense[key] = np.from_dlpack(array)
+                dense[key] = doubles_of(array)
             else:
                 self._add(key, *_describe(batch.column(key), cells, steps))
         for key, facts in _describe_dense(dense, steps):
             self._add(key, facts, steps)
-        sources: dict[Source, ResidualCells] = {**residual.by_key, **residual.by_path}
-        for source, cells in sources.items():
+        for source, cells in _residual_cells(residual):
             logged = steps[cells.rows]
             self._add(source, describe_cells(Column.from_cells(cells.values), logged), logged)
 
@@ -163,6 +162,11 @@ class FactsBuilder:
         names: dict[str, Source] = {**column_names(keys, nested), **nested}
         ordered: list[tuple[str, Source]] = [(STEP, STEP), *sorted(names.items())]
         return tuple(self._columns[source].complete(name) for name, source in ordered)
+
+
+def _residual_cells(residual: Residual) -> Iterator[tuple[Source, ResidualCells]]:
+    yield from residual.by_key.items()
+    yield from residual.by_path.items()
 
 
 def _is_dense(array: pa.Array) -> bool:
@@ -200,18 +204,16 @@ def _describe_dense(columns: Mapping[str, Floats], steps: Steps) -> Iterator[tup
     for start in range(0, len(names), together):
         some = names[start : start + together]
         matrix = np.stack([columns[name] for name in some])
-        finite = np.isfinite(matrix).all(axis=1)
+        finite: list[bool] = np.isfinite(matrix).all(axis=1).tolist()
         lows, highs = matrix.argmin(axis=1), matrix.argmax(axis=1)
-        integral = finite & (matrix == np.floor(matrix)).all(axis=1)
+        integral: list[bool] = (matrix == np.floor(matrix)).all(axis=1).tolist()
         for row, name in enumerate(some):
             if not finite[row]:
                 yield name, describe_cells(Column(numbers(matrix[row]), "number"), steps)
                 continue
             yield (
                 name,
-                _finite_facts(
-                    matrix[row], steps, int(lows[row]), int(highs[row]), integral=bool(integral[row])
-                ),
+                _finite_facts(matrix[row], steps, int(lows[row]), int(highs[row]), integral=integral[row]),
             )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from pull_logs.frames.column import Column
 from pull_logs.frames.from_arrow import Steps
-from pull_logs.frames.vector import Floats
+from pull_logs.frames.vector import Array, Floats, Mask
 from pull_logs.rows.canonical import canon_number
 
 MAX_TEXT = 200
@@ -87,24 +87,35 @@ def describe_cells(column: Column, steps: Steps) -> MetricFacts:
     values, numeric = column.numbers()
     finite = numeric & np.isfinite(values)
     low, high = extremes(column)
-    rows = {
-        "first": int(present[0]),
-        "last": int(present[-1]),
-        "last_number": _last(numeric),
-        "last_finite": _last(finite),
-        "min": low,
-        "max": high,
+    rows = {"first": int(present[0]), "last": int(present[-1])}
+    rows |= {
+        name: row
+        for name, row in (
+            ("last_number", _last(numeric)),
+            ("last_finite", _last(finite)),
+            ("min", low),
+            ("max", high),
+        )
+        if row is not None
     }
-    found = {key: row for key, row in rows.items() if row is not None}
-    cells = dict(zip(found, column.cells(np.array(list(found.values()), np.intp)), strict=True))
-    stepped = {f"{key}_step": int(steps[row]) for key, row in found.items() if key != "last_finite"}
+    cells = dict(zip(rows, column.cells(np.array(list(rows.values()), np.intp)), strict=True))
+    step = {name: int(steps[row]) for name, row in rows.items()}
     return MetricFacts(
         type=column_type(column),
         count=len(present),
         numbers=int(np.count_nonzero(numeric)),
         nonfinite=int(np.count_nonzero(numeric) - np.count_nonzero(finite)),
-        **(cells | {"first": kept_cell(cells["first"]), "last": kept_cell(cells["last"])}),
-        **stepped,
+        first_step=step["first"],
+        last_step=step["last"],
+        first=kept_cell(cells["first"]),
+        last=kept_cell(cells["last"]),
+        last_number=cells.get("last_number"),
+        last_number_step=step.get("last_number"),
+        last_finite=cells.get("last_finite"),
+        min=cells.get("min"),
+        min_step=step.get("min"),
+        max=cells.get("max"),
+        max_step=step.get("max"),
     )
 
 
@@ -115,7 +126,7 @@ def kept_cell(cell: Any) -> Any:
     return cell if isinstance(cell, (bool, int, float)) else None
 
 
-def _last(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> int | None:
+def _last(mask: Mask) -> int | None:
     """Return the last row where a mask is true."""
     if not mask.any():
         return None
@@ -201,9 +212,7 @@ def extremes(column: Column) -> tuple[int | None, int | None]:
     return low, high
 
 
-def _exact_extremes(
-    column: Column, values: Floats, sound: np.ndarray[Any, np.dtype[np.bool_]], low: int, high: int
-) -> tuple[int, int]:
+def _exact_extremes(column: Column, values: Array, sound: Mask, low: int, high: int) -> tuple[int, int]:
     """Return the extremes among the integers that are nearest to the same double."""
     lows = np.flatnonzero(sound & (values == values[low])).tolist()
     highs = np.flatnonzero(sound & (values == values[high])).tolist()
