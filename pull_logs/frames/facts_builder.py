@@ -204,9 +204,9 @@ def _describe_dense(columns: Mapping[str, Floats], steps: Steps) -> Iterator[tup
     for start in range(0, len(names), together):
         some = names[start : start + together]
         matrix = np.stack([columns[name] for name in some])
-        finite: list[bool] = np.isfinite(matrix).all(axis=1).tolist()
+        finite: list[bool] = np.logical_and.reduce(np.isfinite(matrix), axis=1).tolist()
         lows, highs = matrix.argmin(axis=1), matrix.argmax(axis=1)
-        integral: list[bool] = (matrix == np.floor(matrix)).all(axis=1).tolist()
+        integral: list[bool] = np.logical_and.reduce(matrix == np.floor(matrix), axis=1).tolist()
         for row, name in enumerate(some):
             if not finite[row]:
                 yield name, describe_cells(Column(numbers(matrix[row]), "number"), steps)
