@@ -3,7 +3,6 @@ from .facts_builder import FactsBuilder as FactsBuilder
 from .flatten import flatten as flatten
 from .flatten import join_path as join_path
 from .flatten import split_path as split_path
-from .flatten import unflatten as unflatten
 from .frame import Frame as Frame
 from .frame import RunLike as RunLike
 from .frame import open_frames as open_frames

@@ -24,12 +24,19 @@ from .manifest import parse_manifest as parse_manifest
 from .manifest import render_digest as render_digest
 from .manifest import render_manifest as render_manifest
 from .manifest import sha256 as sha256
+from .metrics_table import MetricsTable as MetricsTable
+from .metrics_table import MetricsWriter as MetricsWriter
+from .metrics_table import facts_from_text as facts_from_text
+from .metrics_table import facts_text as facts_text
+from .metrics_table import load_metrics_table as load_metrics_table
 from .names import DIGEST as DIGEST
 from .names import FORMAT as FORMAT
 from .names import HISTORY as HISTORY
 from .names import MANIFEST as MANIFEST
+from .names import METRICS as METRICS
 from .names import RUNS as RUNS
 from .names import SYSTEM as SYSTEM
+from .names import TABLES as TABLES
 from .names import file_members as file_members
 from .names import folder_of_file as folder_of_file
 from .names import member_folders as member_folders
@@ -44,6 +51,8 @@ from .parquet_write import WRITER as WRITER
 from .parquet_write import Encoded as Encoded
 from .parquet_write import write_table as write_table
 from .remote import RemoteContainer as RemoteContainer
+from .remote import is_url as is_url
+from .remote import shown_url as shown_url
 from .runs_table import COVERAGE as COVERAGE
 from .runs_table import DOCUMENTS as DOCUMENTS
 from .runs_table import LIGHT as LIGHT
@@ -57,6 +66,4 @@ from .runs_table import encode_runs as encode_runs
 from .runs_table import info_fields as info_fields
 from .runs_table import info_from_fields as info_from_fields
 from .runs_table import load_runs_table as load_runs_table
-from .urls import is_url as is_url
-from .urls import shown_url as shown_url
 from .zip_write import ContainerWriter as ContainerWriter

@@ -135,7 +135,11 @@ class _StepRange:
 
 
 def write_table(
-    batches: Callable[[], Iterable[pa.Table]], sink: BinaryIO, *, system: bool = False
+    batches: Callable[[], Iterable[pa.Table]],
+    sink: BinaryIO,
+    *,
+    system: bool = False,
+    describe: Callable[[pa.Table], object] | None = None,
 ) -> Encoded:
     """Write rows as one Parquet file, in constant memory.
 
@@ -145,6 +149,7 @@ def write_table(
             divided into batches does not change a byte.
         sink: The file to write to; left open.
         system: Whether these are system batches, which have no steps.
+        describe: Receives the rows as they are written, one batch after the other.
 
     Raises:
         DataError: The steps do not ascend, or a batch is not valid.
@@ -161,7 +166,7 @@ def write_table(
             steps.extend(cells.steps)
     layout, output = builder.layout(), HashingSink(sink)
     again = [cells] if cells and pieces == 1 else _pieces(batches(), system=system, parse=layout.moves)
-    _write(layout, again, output)
+    _write(layout, again, output, describe)
     footer = bytes(output.tail or b"")
     size = int.from_bytes(footer[-8:-4], "little") + 8
     return Encoded(
@@ -212,7 +217,12 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
 
 
-def _write(layout: Layout, pieces: Iterable[BatchCells], output: HashingSink) -> None:
+def _write(
+    layout: Layout,
+    pieces: Iterable[BatchCells],
+    output: HashingSink,
+    describe: Callable[[pa.Table], object] | None,
+) -> None:
     """Write the rows in groups of exactly `ROW_GROUP`, except for the last group."""
     # Each write to a Python sink waits for the interpreter's lock.
     buffered = pa.BufferedOutputStream(pa.PythonFile(output, mode="w"), _BUFFER)
@@ -220,7 +230,10 @@ def _write(layout: Layout, pieces: Iterable[BatchCells], output: HashingSink) ->
     held: list[pa.Table] = []
     count = 0
     for cells in pieces:
-        held.append(lay_out(cells, layout))
+        laid = lay_out(cells, layout)
+        if describe is not None:
+            describe(laid)
+        held.append(laid)
         count += cells.length
         while count >= ROW_GROUP:
             table = pa.concat_tables(held)

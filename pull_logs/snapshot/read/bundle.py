@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from pull_logs.errors import RunNotFoundError
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.format import LIGHT, Container, is_url, open_container
+from pull_logs.snapshot.format import LIGHT, METRICS, Container, is_url, open_container
 from pull_logs.snapshot.read.index import BundleIndex, load_index
+from pull_logs.snapshot.read.metrics_index import MetricsIndex
 from pull_logs.snapshot.read.run import Run
 from pull_logs.suggestions import did_you_mean, listed
 
@@ -49,6 +50,7 @@ class Bundle(Mapping[str, Run]):
         self._container = container
         self._table = index.table
         self._folders = index.folders
+        self._metrics = MetricsIndex(container, index.manifest.resources.get(METRICS), index.table.paths)
         self.run_paths = tuple(map(str, index.table.paths))
         self._indices = {text: index for index, text in enumerate(self.run_paths)}
         self._short: dict[str, list[int]] | None = None
@@ -123,7 +125,14 @@ class Bundle(Mapping[str, Run]):
         self.close()
 
     def _run(self, index: int) -> Run:
-        return Run(self._container, self._table, self.manifest, self._folders[index], index)
+        return Run(
+            self._container,
+            self._table,
+            self.manifest,
+            metrics=self._metrics,
+            folder=self._folders[index],
+            index=index,
+        )
 
     def _find(self, key: str) -> int:
         if key in self._indices:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pull_logs.errors import MetricNotFoundError
+from pull_logs.frames import FactsBuilder, MetricFacts
 from pull_logs.rows.batches import RESIDUAL, batch_keys, batch_rows, steps_of
 from pull_logs.rows.canonical import STEP
 from pull_logs.snapshot.format import Encoded
@@ -46,6 +47,22 @@ class Run(RunFacts):
             BundleDamagedError: The history is damaged.
         """
         return self._history.schema()
+
+    def metric_facts(self) -> Sequence[MetricFacts]:
+        """Return what each column of its history contains, `_step` first, nested values as dotted columns.
+
+        They are read from the index of the bundle; from the history if the bundle has no index.
+
+        Raises:
+            BundleDamagedError: The index or the history is damaged.
+        """
+        known = self._metrics.facts(self._index)
+        if known is not None:
+            return known
+        builder = FactsBuilder()
+        for batch in self.batches():
+            builder.add(batch)
+        return builder.facts()
 
     def column_names(self) -> tuple[str, ...]:
         """Return every key of its rows, `_step` first, the others in the order of their UTF-8 bytes.

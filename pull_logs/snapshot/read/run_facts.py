@@ -16,6 +16,7 @@ from pull_logs.snapshot.format import (
     coverage_from_fields,
     files_hash,
 )
+from pull_logs.snapshot.read.metrics_index import MetricsIndex
 from pull_logs.snapshot.read.run_files import RunFiles
 
 
@@ -29,12 +30,20 @@ class RunFacts:
         path: `entity/project/run_id`.
     """
 
-    __slots__ = ("_container", "_folder", "_index", "_manifest", "_table", "path")
+    __slots__ = ("_container", "_folder", "_index", "_manifest", "_metrics", "_table", "path")
 
     def __init__(
-        self, container: Container, table: RunTable, manifest: Manifest, folder: str, index: int
+        self,
+        container: Container,
+        table: RunTable,
+        manifest: Manifest,
+        *,
+        metrics: MetricsIndex,
+        folder: str,
+        index: int,
     ) -> None:
         self._container, self._table, self._manifest = container, table, manifest
+        self._metrics = metrics
         self._folder, self._index = folder, index
         self.path: RunPath = table.paths[index]
 

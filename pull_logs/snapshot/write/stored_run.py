@@ -23,6 +23,7 @@ import orjson
 import pyarrow as pa
 
 from pull_logs.errors import BundleDamagedError, DataError
+from pull_logs.frames import FactsBuilder, MetricFacts
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.disk import sync
 from pull_logs.snapshot.format import (
@@ -34,6 +35,8 @@ from pull_logs.snapshot.format import (
     FileSource,
     coverage_fields,
     coverage_from_fields,
+    facts_from_text,
+    facts_text,
     in_order,
     info_fields,
     info_from_fields,
@@ -99,6 +102,9 @@ class EncodedRun(Protocol):
     def files(self) -> Mapping[str, FileSource]:
         """The files that the run logged, by name."""
 
+    def metric_facts(self) -> Sequence[MetricFacts]:
+        """Return the facts about the columns of its history, `_step` first."""
+
     def history_chunks(self) -> Iterator[bytes]:
         """Return the bytes of `history.parquet` in chunks."""
 
@@ -160,6 +166,15 @@ class StoredRun:
         record, _ = _read_record(self.file)
         return info_from_fields(record["info"])
 
+    def described(self) -> tuple[RunInfo, tuple[MetricFacts, ...]]:
+        """Read its facts from the file, and those about the columns of its history.
+
+        Raises:
+            BundleDamagedError: The file is damaged.
+        """
+        record, _ = _read_record(self.file)
+        return info_from_fields(record["info"]), facts_from_text(record["facts"])
+
     def history_chunks(self) -> Iterator[bytes]:
         """Return the bytes of its `history.parquet` in chunks."""
         return _chunks(self.file, 0, self.history.bytes)
@@ -180,6 +195,7 @@ class _Record(TypedDict):
     """The JSON object after the bytes of a stored run."""
 
     info: dict[str, Any]
+    facts: str
     coverage: dict[str, Any]
     history: dict[str, Any]
     system: dict[str, Any] | None
@@ -203,7 +219,8 @@ def store_run(file: Path, run: BundleRun, *, durable: bool = True) -> StoredRun:
         OSError: The file cannot be written.
     """
     with _atomic_file(file, durable=durable) as out:
-        history = write_table(run.batches, out)
+        facts = FactsBuilder()
+        history = write_table(run.batches, out, describe=facts.add)
         system = None
         if run.system is not None and run.system.num_rows:
             # Offsets in a Parquet file count from the beginning of the sink, so this one has a separate sink.
@@ -213,6 +230,7 @@ def store_run(file: Path, run: BundleRun, *, durable: bool = True) -> StoredRun:
         files = _write_files(out, run.files)
         record = _Record(
             info=info_fields(run.info),
+            facts=facts_text(facts.facts()),
             coverage=coverage_fields(run.coverage),
             history=asdict(history),
             system=asdict(system) if system else None,
@@ -244,6 +262,7 @@ def copy_run(file: Path, copied: CopiedRun, *, durable: bool = True) -> StoredRu
         system = run.system_encoded
         record = _Record(
             info=info_fields(copied.info or run.info),
+            facts=facts_text(run.metric_facts()),
             coverage=coverage_fields(copied.coverage or run.coverage),
             history=asdict(run.history_encoded),
             system=asdict(system) if system else None,
@@ -262,6 +281,8 @@ def read_stored(file: Path) -> StoredRun:
         BundleDamagedError: The file is incomplete or damaged.
     """
     record, size = _read_record(file)
+    if "facts" not in record:  # stored by an earlier version
+        raise _damaged(file)
     stored = _stored(file, record)
     expected = stored.history.bytes + (stored.system.bytes if stored.system else 0)
     if expected + sum(kept.bytes for kept in stored.files) != size:

@@ -226,8 +226,9 @@ def test_duckdb_reads_the_histories_of_a_folder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(folder)
-    least, facts, rates = (duckdb.sql(query).fetchall() for query in snippets("sql"))
+    least, facts, rates, best = (duckdb.sql(query).fetchall() for query in snippets("sql"))
     assert dict(least) == losses
+    assert [value for _, value, _ in best] == sorted(losses.values())[:3]
     with open_bundle(RECORDED) as bundle:
         expected = sorted((run.name, run.config["optimizer"]["name"], run.rows) for run in bundle.runs())
     assert facts == expected

@@ -401,8 +401,8 @@ def test_a_full_disk_under_the_encoder_leaves_no_complaint_of_a_library(
 
 
 def test_a_full_disk_under_the_encoder_is_the_same_error(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def encode(batches: stored.Batches, sink: BinaryIO, *, system: bool = False) -> object:
-        return write_table(batches, Full(), system=system)  # type: ignore[arg-type]
+    def encode(batches: stored.Batches, sink: BinaryIO, **options: Any) -> object:
+        return write_table(batches, Full(), **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(stored, "write_table", encode)
     with opened(out) as begun, pytest.raises(PullLogsError) as caught:
