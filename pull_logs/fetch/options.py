@@ -26,6 +26,7 @@ class PullOptions:
         concurrency: The maximum number of requests in flight, for GraphQL and storage each.
         strict: Whether an incomplete or missing run is an error, raised after the others are sealed.
         fresh: Whether to discard what an earlier call left in the spool.
+        force: Whether to replace a file that is not a bundle, or a bundle of another selection.
         previous: A bundle pulled with the same `metrics` and `system`. Its unchanged runs are copied, and
             only new rows of the others are requested.
         policy: How often and how long a failed request is sent again.
@@ -41,6 +42,7 @@ class PullOptions:
     concurrency: int = 32
     strict: bool = False
     fresh: bool = False
+    force: bool = False
     previous: Path | None = None
     policy: RetryPolicy = field(default_factory=RetryPolicy)
 

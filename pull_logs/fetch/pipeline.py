@@ -11,7 +11,9 @@ incomplete (see `resume`).
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,8 +43,8 @@ from pull_logs.fetch.reports import PullReport
 from pull_logs.fetch.resume import EarlierBundles, Plan, note_sealed, open_spool
 from pull_logs.fetch.selection import Selection
 from pull_logs.runs import RunInfo
-from pull_logs.snapshot import Run, SealReport, Spool
-from pull_logs.snapshot.write import StoredRun
+from pull_logs.snapshot import Run, SealReport, Spool, open_bundle
+from pull_logs.snapshot.write import StoredRun, check_bundle_output, refuse_other_selection
 
 Item = FoundRun | MissedRun
 
@@ -61,7 +63,8 @@ async def pull(
 
     Args:
         selection: The runs to pull.
-        out: The bundle to write; an existing one is replaced at the moment of sealing.
+        out: The bundle to write; an existing one of the same selection is replaced at the moment of sealing.
+            If it is a symbolic link, the file that it names is replaced.
         options: What the pull includes and how it proceeds.
         settings: The address of the API and the credentials; found as the SDK finds them if None.
         transport: Replaces the network, for tests and for replay in one process.
@@ -69,7 +72,8 @@ async def pull(
         clock: The source of time.
 
     Raises:
-        UsageError: An argument is wrong, or the spool holds the data of another selection.
+        UsageError: An argument is wrong, `out` is not a bundle or one of another selection, or the spool
+            holds the data of another selection.
         ProjectNotFoundError: A project does not exist.
         RunNotFoundError: No run was found.
         SignInError: There is no key, or W&B refused it.
@@ -78,6 +82,7 @@ async def pull(
         PullLogsError: The disk does not accept the bundle.
     """
     options = options or PullOptions()
+    await run_sync(partial(_check_output, out, selection, options))
     with flat_errors():
         async with Client(
             settings or load_settings(),
@@ -119,6 +124,16 @@ def pull_sync(
     )
 
 
+def _check_output(out: Path | str, selection: Selection, options: PullOptions) -> None:
+    """Make sure that the bundle can be written, and that it replaces no bundle of another selection."""
+    target = check_bundle_output(out, force=options.force)
+    if options.force or not target.exists():
+        return
+    with open_bundle(target) as existing:
+        lost = [run.path for run in existing.runs() if not selection.covers(run.info)]
+        refuse_other_selection(out, lost, before=existing.manifest.metrics, metrics=options.metrics)
+
+
 def _plan(selection: Selection, settings: Settings, options: PullOptions) -> Plan:
     """Return the description of a pull; two pulls with equal descriptions are the same pull."""
     plan: dict[str, Any] = {
@@ -142,6 +157,7 @@ class _Pull:
         self._client = client
         self._selection = selection
         self._out = out
+        self._target = Path(os.path.realpath(out))
         self._options = options
         self._plan = _plan(selection, client.settings, options)
         self._capabilities = Capabilities()
@@ -174,7 +190,7 @@ class _Pull:
 
     async def _pull(self, first: Item, receive: MemoryObjectReceiveStream[Item]) -> SealReport:
         options, plan = self._options, self._plan
-        spool = await run_sync(partial(open_spool, self._out, plan=plan, fresh=options.fresh))
+        spool = await run_sync(partial(open_spool, self._target, plan=plan, fresh=options.fresh))
         with spool:
             with ExitStack() as stack:
                 earlier = await run_sync(
@@ -189,7 +205,7 @@ class _Pull:
                 self._outcomes.raise_failure()
             seal = await run_sync(partial(spool.seal, metrics=options.metrics or None))
         if any(not outcome.complete and outcome.how != "kept" for outcome in self._outcomes):
-            await run_sync(partial(note_sealed, self._out, plan=plan, bundle_id=seal.bundle_id))
+            await run_sync(partial(note_sealed, self._target, plan=plan, bundle_id=seal.bundle_id))
         return seal
 
     def _context(self, spool: Spool) -> PullContext:
@@ -217,7 +233,7 @@ class _Pull:
         meter = self._client.meter
         return PullReport(
             out=self._out,
-            seal=seal,
+            seal=replace(seal, path=self._out),
             runs=tuple(self._outcomes),
             requests=meter.requests,
             graphql_requests=meter.graphql_requests,
