@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-
 if TYPE_CHECKING:
     _PathType = click.ParamType[Path]
 else:  # older releases of click do not have generic types

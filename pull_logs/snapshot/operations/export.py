@@ -32,6 +32,7 @@ from pull_logs.runs import RunPath
 from pull_logs.snapshot.disk import disk_errors
 from pull_logs.snapshot.format import (
     DOCUMENTS,
+    OPTIONAL,
     SCHEMA,
     SWEEP_CONFIG,
     coverage_fields,
@@ -183,8 +184,9 @@ class _Export:
     def _write_runs(self, runs: Sequence[Run], folders: dict[RunPath, str]) -> None:
         file = self._folder / f"runs.{self._to}"
         schema = _TABLES[self._to]
-        if any(run.sweep_config is not None for run in runs):
-            schema = schema.append(pa.field(SWEEP_CONFIG, pa.string()))
+        for name in OPTIONAL:
+            if any(getattr(run, name) is not None for run in runs):
+                schema = schema.append(pa.field(name, pa.string()))
         remaining = iter(runs)
         if self._to == "ndjson":
             with file.open("w", encoding="utf-8", newline="\n") as out:

@@ -149,9 +149,9 @@ class _Version:
         last = -sys.maxsize if run.last_step is None else run.last_step
         encoded = run.system_encoded
         hashes = (run.history_encoded.hash, encoded.hash if encoded else "", run.writer)
-        swept = run.sweep_config is not None
+        swept, gone = run.sweep_config is not None, run.last_seen is not None
         return (
-            *(_heartbeat(run), last, run.rows, run.complete, swept, self.facts),
+            *(_heartbeat(run), last, run.rows, run.complete, gone, swept, self.facts),
             *hashes,
             run.files_hash or "",
         )

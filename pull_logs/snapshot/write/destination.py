@@ -1,9 +1,9 @@
 """Where a command writes: the only check of outputs, which every writer makes before it reads any data.
 
 An output is a local path. Symbolic links are followed, so that a link stays and the file that it names is
-replaced. What is no bundle is never replaced without `force`, and neither is a bundle of another selection:
-one that has a run that the new bundle would not have, or that was written with other `metrics`. So without
-`force` no run is lost. See docs/operations.md, "Replacing a file".
+replaced. A file that is not a bundle is never replaced without `force`, and neither is a bundle of another
+selection: one that has a run that the new bundle would not have, or that was written with other `metrics`. So
+without `force` no run is lost. See docs/operations.md, "Replacing a file".
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ def seal_runs(
         if left.path == right.path:
             raise UsageError(f"run {str(left.path)!r} is given twice")
     hasher = ContentHasher()
-    table = encode_runs(_rows(runs, hasher), sweep_configs=any(run.swept for run in runs))
+    table = encode_runs(_rows(runs, hasher), optional=frozenset().union(*(run.optional for run in runs)))
     content_id = hasher.content_id()
     members = _members(runs)
     resources, files = _resources(members)
