@@ -23,6 +23,7 @@ from pull_logs.replay.data import compile_filter
 from pull_logs.replay.graphql import Listing, QueryTarget, Sweep
 from pull_logs.runs import RunInfo, RunPath, RunReference
 from pull_logs.snapshot import Bundle, merge_bundles, open_bundle
+from pull_logs.snapshot.write import check_bundle_output
 
 
 class Recorder:
@@ -99,6 +100,7 @@ class Recorder:
     def _pull(self, selection: Selection) -> bool:
         """Pull runs into the bundle, and return whether it changed."""
         self._into.parent.mkdir(parents=True, exist_ok=True)
+        target = check_bundle_output(self._into)
         with tempfile.TemporaryDirectory(prefix=".wandb-record-", dir=self._into.parent) as folder:
             pulled = Path(folder) / "pulled.wandb.zip"
             try:
@@ -109,7 +111,7 @@ class Recorder:
                 with open_bundle(self._into) as old, open_bundle(pulled) as new:
                     merge_bundles([old, new], self._into)
             else:
-                pulled.replace(self._into)
+                pulled.replace(target)
         self.added += [outcome.path for outcome in report.runs if outcome.sealed]
         self._open()
         return True

@@ -153,6 +153,8 @@ class RunInfo:
         system_summary: Its last system metrics.
         metadata: The content of its `wandb-metadata.json`.
         sweep_config: The config of its sweep; None without a sweep, and if it is unknown.
+        last_seen: Of a run that W&B no longer has, the last day on which W&B saw it, `2026-11-23`: that of
+            its last heartbeat, else of its creation; empty if neither is known. None for any other run.
     """
 
     path: RunPath
@@ -174,6 +176,7 @@ class RunInfo:
     system_summary: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     sweep_config: Mapping[str, Any] | None = None
+    last_seen: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

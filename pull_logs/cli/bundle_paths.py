@@ -3,12 +3,50 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-OUT = click.Path(path_type=Path)
+if TYPE_CHECKING:
+    _PathType = click.ParamType[Path]
+else:  # older releases of click do not have generic types
+    _PathType = click.ParamType
+
+
+class _OutputType(_PathType):
+    """The path of a file or a folder to write, checked before anything is read or requested."""
+
+    name = "path"
+
+    def __init__(self, *, folder: bool = False) -> None:
+        self._folder = folder
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002 - click's signature
+        ctx: click.Context | None,  # noqa: ARG002 - click's signature
+    ) -> Path:
+        """Return the path.
+
+        Raises:
+            UsageError: It cannot be the name of a file or a folder to write.
+            FileMissingError: The folder that contains it does not exist.
+            PullLogsError: The folder that contains it cannot be written.
+        """
+        from pull_logs.snapshot.write import check_output_file, check_output_path
+
+        if isinstance(value, Path):  # the default of an option
+            return value
+        (check_output_path if self._folder else check_output_file)(value)
+        return Path(value)
+
+
+OUT = _OutputType()
 """A file to write."""
+
+OUT_FOLDER = _OutputType(folder=True)
+"""A folder to write."""
 
 Named = Path | str
 """A bundle to read: a `Path`, or the text of a URL, which `open_bundle` takes."""

@@ -216,3 +216,7 @@ def parse_evals(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 bundle_out_option = click.option(
     "-o", "--out", required=True, type=OUT, metavar="FILE", help="The bundle to write."
 )
+
+force_option = click.option(
+    "--force", is_flag=True, help="Replace FILE even if it is not a bundle, or one of another selection."
+)

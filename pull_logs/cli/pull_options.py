@@ -80,7 +80,7 @@ def take_pull_options(options: dict[str, Any]) -> PullOptions:
 
     if options["max_file_size"] is not None and not options["files"]:
         raise UsageError("--max-file-size is given without --files", hint="name files with --files GLOB")
-    names = ("metrics", "system", "files", "max_file_size", "concurrency", "fresh")
+    names = ("metrics", "system", "files", "max_file_size", "concurrency", "fresh", "force")
     return PullOptions(**{name: options.pop(name) for name in names if name in options})
 
 
@@ -101,17 +101,23 @@ def finish_pull(report: PullReport, *, report_json: Path | None, redact: bool, s
         )
 
 
-def check_output(out: Path | None, report_json: Path | None) -> None:
-    """Check that the output files can be written, before anything is requested.
+def check_report(report_json: Path | None, *, force: bool) -> None:
+    """Check that a report may be written, before anything is requested.
 
     Raises:
-        FileMissingError: A folder does not exist.
+        UsageError: The file exists and is not a report, and `force` is not set.
     """
-    for file in (out, report_json):
-        if file is not None and not file.parent.is_dir():
-            raise FileMissingError(
-                f"{str(file)!r} cannot be written: its folder does not exist", hint="make the folder first"
-            )
+    if report_json is None or force or not report_json.exists():
+        return
+    try:
+        known = json.loads(report_json.read_bytes())
+    except (OSError, ValueError):
+        known = None
+    if not isinstance(known, dict) or not {"runs", "requests"} <= known.keys():
+        raise UsageError(
+            f"{str(report_json)!r} exists and is not a report",
+            hint="pass --force to replace it, or name another file",
+        )
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:

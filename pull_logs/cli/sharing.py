@@ -49,17 +49,20 @@ def check_for_sharing(report: SealReport, *, redact: bool) -> SealReport:
     return report
 
 
-def write_redacted(bundle: Path, out: Path, *, kinds: Iterable[str] | None = None) -> SealReport:
+def write_redacted(
+    bundle: Path, out: Path, *, kinds: Iterable[str] | None = None, force: bool = False
+) -> SealReport:
     """Write a bundle without secrets and personal data, and report how much was removed.
 
     Args:
         bundle: The bundle to read.
         out: The bundle to write.
         kinds: The kinds of data to remove; all kinds if None.
+        force: Whether to replace what is not a bundle, or a bundle that has other runs or metrics.
     """
     from pull_logs.snapshot.privacy import KINDS, redact_bundle
 
-    redaction = redact_bundle(bundle, out, kinds=KINDS if kinds is None else kinds)
+    redaction = redact_bundle(bundle, out, kinds=KINDS if kinds is None else kinds, force=force)
     if redaction.findings:
         click.echo(f"pull-logs: note: removed {amount(redaction.findings)}", err=True)
     print_left_out(redaction)

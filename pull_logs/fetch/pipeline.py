@@ -11,7 +11,9 @@ incomplete (see `resume`).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,30 +23,21 @@ import httpx
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from anyio.to_thread import run_sync
 
-from pull_logs.errors import (
-    AccessError,
-    DamageError,
-    DataError,
-    NotFoundError,
-    PullLogsError,
-    RunNotFoundError,
-)
-from pull_logs.fetch.api import Capabilities, Client, Clock, Settings, affects_all_runs, load_settings
+from pull_logs.errors import RunNotFoundError
+from pull_logs.fetch.api import Capabilities, Client, Clock, Settings, load_settings
 from pull_logs.fetch.concurrency import flat_errors, run_async
 from pull_logs.fetch.context import PullContext, cpu_limiter
-from pull_logs.fetch.discovery import FoundRun, MissedRun, SweepConfigs, find_runs
-from pull_logs.fetch.history import fetch_run, is_current
+from pull_logs.fetch.discovery import SweepConfigs, find_runs
+from pull_logs.fetch.existing import Output, find_output
 from pull_logs.fetch.options import PullOptions
-from pull_logs.fetch.outcomes import FetchedRun, FileCounts, Outcomes
+from pull_logs.fetch.outcomes import FileCounts, Outcomes
 from pull_logs.fetch.progress import ProgressHook
 from pull_logs.fetch.reports import PullReport
 from pull_logs.fetch.resume import EarlierBundles, Plan, note_sealed, open_spool
 from pull_logs.fetch.selection import Selection
-from pull_logs.runs import RunInfo
-from pull_logs.snapshot import Run, SealReport, Spool
-from pull_logs.snapshot.write import StoredRun
-
-Item = FoundRun | MissedRun
+from pull_logs.fetch.worker import Item, Worker
+from pull_logs.runs import RunPath, RunReference
+from pull_logs.snapshot import SealReport, Spool
 
 
 async def pull(
@@ -61,7 +54,9 @@ async def pull(
 
     Args:
         selection: The runs to pull.
-        out: The bundle to write; an existing one is replaced at the moment of sealing.
+        out: The bundle to write. An existing one of the same selection is brought up to date: what did not
+            change is copied, runs that W&B no longer has are kept, and the file is replaced at the moment of
+            sealing. If it is a symbolic link, the file that it names is replaced.
         options: What the pull includes and how it proceeds.
         settings: The address of the API and the credentials; found as the SDK finds them if None.
         transport: Replaces the network, for tests and for replay in one process.
@@ -69,7 +64,8 @@ async def pull(
         clock: The source of time.
 
     Raises:
-        UsageError: An argument is wrong, or the spool holds the data of another selection.
+        UsageError: An argument is wrong, `out` is not a bundle or one of another selection, or the spool
+            holds the data of another selection.
         ProjectNotFoundError: A project does not exist.
         RunNotFoundError: No run was found.
         SignInError: There is no key, or W&B refused it.
@@ -77,7 +73,8 @@ async def pull(
         IncompleteError: No run could be pulled, or `strict` is set and some could not be pulled completely.
         PullLogsError: The disk does not accept the bundle.
     """
-    options = options or PullOptions()
+    output = await run_sync(partial(find_output, out, selection, options or PullOptions()))
+    options = output.options
     with flat_errors():
         async with Client(
             settings or load_settings(),
@@ -87,7 +84,7 @@ async def pull(
             clock=clock,
             progress=progress,
         ) as client:
-            report = await _Pull(client, selection, Path(out), options).run()
+            report = await _Pull(client, selection, output).run()
     if options.strict:
         report.require_complete()
     return report
@@ -138,12 +135,13 @@ def _plan(selection: Selection, settings: Settings, options: PullOptions) -> Pla
 class _Pull:
     """One pull."""
 
-    def __init__(self, client: Client, selection: Selection, out: Path, options: PullOptions) -> None:
+    def __init__(self, client: Client, selection: Selection, output: Output) -> None:
         self._client = client
         self._selection = selection
-        self._out = out
-        self._options = options
-        self._plan = _plan(selection, client.settings, options)
+        self._output = output
+        self._options = output.options
+        self._plan = _plan(selection, client.settings, output.options)
+        self._listed = False
         self._capabilities = Capabilities()
         self._outcomes = Outcomes(client.meter)
         self._sweeps = SweepConfigs(client)
@@ -160,8 +158,11 @@ class _Pull:
         async with receive, anyio.create_task_group() as group:
             group.start_soon(self._discover, send)
             # The spool is created when the first run is found: a misspelt project leaves nothing.
+            first: Item | None = None
             with suppress(anyio.EndOfStream):
-                seal = await self._pull(await receive.receive(), receive)
+                first = await receive.receive()
+            if first is not None or (self._listed and self._options.previous is not None):
+                seal = await self._pull(first, receive)
         if seal is None:
             raise RunNotFoundError(
                 "there is no run to pull", hint="check the project, the sweep and the filter"
@@ -171,26 +172,56 @@ class _Pull:
     async def _discover(self, send: MemoryObjectSendStream[Item]) -> None:
         async with send:
             await find_runs(self._client, self._selection, capabilities=self._capabilities, emit=send.send)
+            self._listed = True
 
-    async def _pull(self, first: Item, receive: MemoryObjectReceiveStream[Item]) -> SealReport:
-        options, plan = self._options, self._plan
-        spool = await run_sync(partial(open_spool, self._out, plan=plan, fresh=options.fresh))
+    async def _pull(self, first: Item | None, receive: MemoryObjectReceiveStream[Item]) -> SealReport:
+        options, plan, target = self._options, self._plan, self._output.target
+        spool = await run_sync(partial(open_spool, target, plan=plan, fresh=options.fresh))
         with spool:
             with ExitStack() as stack:
-                earlier = await run_sync(
-                    partial(EarlierBundles, spool, previous=options.previous, stack=stack)
+                open_earlier = partial(EarlierBundles, spool, previous=options.previous, stack=stack)
+                earlier = await run_sync(partial(open_earlier, reuse=self._output.reuse))
+                worker = Worker(
+                    self._context(spool), earlier, self._sweeps, self._outcomes, prune=options.prune
                 )
-                worker = _Worker(self._context(spool), earlier, self._sweeps, self._outcomes)
-                async with anyio.create_task_group() as group:
-                    for number in range(options.concurrency):
-                        group.start_soon(worker.run, receive, None if number else first)
-            self._add_unlisted(spool)
+                await self._work(worker, receive, first)
+                await worker.copy([path for path in options.untouched if path not in self._outcomes])
+                await self._look_up(worker, earlier.paths | spool.stored.keys())
             if not spool.stored:
                 self._outcomes.raise_failure()
             seal = await run_sync(partial(spool.seal, metrics=options.metrics or None))
-        if any(not outcome.complete and outcome.how != "kept" for outcome in self._outcomes):
-            await run_sync(partial(note_sealed, self._out, plan=plan, bundle_id=seal.bundle_id))
+        if any(not outcome.complete and outcome.how not in ("kept", "gone") for outcome in self._outcomes):
+            await run_sync(partial(note_sealed, target, plan=plan, bundle_id=seal.bundle_id))
         return seal
+
+    async def _work(
+        self, worker: Worker, receive: MemoryObjectReceiveStream[Item], first: Item | None = None
+    ) -> None:
+        """Process runs concurrently until the stream ends."""
+        async with anyio.create_task_group() as group:
+            for number in range(self._options.concurrency):
+                group.start_soon(worker.run, receive, None if number else first)
+
+    async def _look_up(self, worker: Worker, known: Collection[RunPath]) -> None:
+        """Process the runs of an earlier bundle or attempt that were not listed.
+
+        They are requested by name, because a run that is not listed may still exist: the filter may not keep
+        it any more.
+        """
+        paths = sorted(path for path in known if path not in self._outcomes)
+        if not paths:
+            return
+        references = [RunReference(path.run_id, project=path.project, entity=path.entity) for path in paths]
+        send, receive = anyio.create_memory_object_stream[Item](2 * self._options.concurrency)
+        selection = Selection(runs=tuple(references))
+
+        async def discover() -> None:
+            async with send:
+                await find_runs(self._client, selection, capabilities=self._capabilities, emit=send.send)
+
+        async with receive, anyio.create_task_group() as group:
+            group.start_soon(discover)
+            await self._work(worker, receive)
 
     def _context(self, spool: Spool) -> PullContext:
         options = self._options
@@ -206,19 +237,13 @@ class _Pull:
             file_counts=self._file_counts,
         )
 
-    def _add_unlisted(self, spool: Spool) -> None:
-        """Record the runs of an earlier attempt that are no longer listed, so cannot be pulled again."""
-        note = "an earlier attempt pulled it, and it is no longer listed"
-        for path, stored in spool.stored.items():
-            if path not in self._outcomes:
-                self._outcomes.add(path, FetchedRun(coverage=stored.coverage, how="kept", note=note))
-
     def _report(self, seal: SealReport) -> PullReport:
         meter = self._client.meter
         return PullReport(
-            out=self._out,
-            seal=seal,
+            out=self._output.shown,
+            seal=replace(seal, path=self._output.shown),
             runs=tuple(self._outcomes),
+            pruned=self._outcomes.pruned,
             requests=meter.requests,
             graphql_requests=meter.graphql_requests,
             throttled=meter.throttled,
@@ -236,82 +261,3 @@ class _Pull:
             for sweep, reason in sorted(self._sweeps.lost.items())
         ]
         return (*sweeps, *([] if files is None else self._file_counts.notes(files)))
-
-
-class _Worker:
-    """Stores the runs that discovery finds in the spool, and records their outcomes."""
-
-    def __init__(
-        self, context: PullContext, earlier: EarlierBundles, sweeps: SweepConfigs, outcomes: Outcomes
-    ) -> None:
-        self._context = context
-        self._earlier = earlier
-        self._sweeps = sweeps
-        self._outcomes = outcomes
-
-    async def run(self, receive: MemoryObjectReceiveStream[Item], first: Item | None) -> None:
-        """Process runs until the stream ends, beginning with `first`."""
-        if first is not None:
-            await self._process(first)
-        async for item in receive:
-            await self._process(item)
-
-    async def _process(self, item: Item) -> None:
-        """Pull one run, or record why it cannot be pulled."""
-        if isinstance(item, MissedRun):
-            await self._fail(item, item.error)
-            return
-        try:
-            with flat_errors():
-                fetched = await self._fetch(item)
-        except (AccessError, NotFoundError, DataError) as exc:
-            if affects_all_runs(exc, api_host=self._context.client.host):
-                raise
-            await self._fail(item, exc)
-        else:
-            self._outcomes.add(item.path, fetched)
-
-    async def _fetch(self, found: FoundRun) -> FetchedRun:
-        context = self._context
-        stored, earlier = context.spool.stored.get(found.path), self._earlier.run(found.path)
-        if found.info.sweep is not None:
-            info = await context.in_thread(partial(_earlier_info, stored, earlier))
-            found = await self._sweeps.complete(found, earlier=info)
-        resumed = await self._resume(found)
-        return resumed or await fetch_run(context, found, earlier)
-
-    async def _resume(self, found: FoundRun) -> FetchedRun | None:
-        """Return the run of an earlier attempt if it is up to date; otherwise discard it."""
-        context = self._context
-        stored = context.spool.stored.get(found.path)
-        if stored is None:
-            return None
-        info = await context.in_thread(stored.info)
-        if is_current(found, info, stored.coverage):
-            return FetchedRun(coverage=stored.coverage, how="resumed")
-        await context.in_thread(partial(context.spool.discard, found.path))
-        return None
-
-    async def _fail(self, item: Item, error: PullLogsError) -> None:
-        """Record that a run cannot be pulled; that of an earlier bundle is kept instead."""
-        context = self._context
-        earlier = self._earlier.run(item.path)
-        if earlier is not None:
-            try:
-                stored = await context.in_thread(partial(context.spool.adopt, earlier))
-            except DamageError as exc:
-                error = exc
-            else:
-                self._outcomes.keep(item.path, stored.coverage, error)
-                return
-        self._outcomes.fail(item.path, error)
-
-
-def _earlier_info(stored: StoredRun | None, earlier: Run | None) -> RunInfo | None:
-    """Return the facts of a run from an earlier attempt or bundle; None if it is missing or damaged."""
-    with suppress(DamageError):
-        if stored is not None:
-            return stored.info()
-        if earlier is not None:
-            return earlier.info
-    return None

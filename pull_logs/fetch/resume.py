@@ -33,21 +33,33 @@ class EarlierBundles:
         spool: The spool of the pull, whose note may name a bundle.
         previous: The bundle to update; None if there is none.
         stack: Closes the bundles.
+        reuse: Whether unchanged runs of `previous` may be copied; otherwise it only keeps runs that W&B no
+            longer has.
+
+    Attributes:
+        paths: The runs of `previous`.
 
     Raises:
         FileMissingError: `previous` does not exist.
         DamageError: `previous` is damaged.
     """
 
-    def __init__(self, spool: Spool, *, previous: Path | None, stack: ExitStack) -> None:
+    def __init__(self, spool: Spool, *, previous: Path | None, stack: ExitStack, reuse: bool = True) -> None:
         self._bundles: list[Bundle] = []
+        self._reuse = reuse
+        self.paths: set[RunPath] = set()
         sealed = _noted_bundle(spool)
         if sealed is not None:
             self._bundles.append(stack.enter_context(sealed))
         if previous is not None:
             self._bundles.append(stack.enter_context(open_bundle(previous)))
+            self.paths |= {run.path for run in self._bundles[-1].runs()}
 
     def run(self, path: RunPath) -> Run | None:
+        """Return the version of a run from which unchanged parts may be copied."""
+        return self.kept(path) if self._reuse else None
+
+    def kept(self, path: RunPath) -> Run | None:
         """Return the run in the first bundle that has it complete, or in the first that has it at all."""
         runs = [bundle[path] for bundle in self._bundles if str(path) in bundle]
         return next((run for run in runs if run.complete), runs[0] if runs else None)

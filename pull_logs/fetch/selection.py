@@ -46,6 +46,19 @@ class Selection:
     sweeps: tuple[str, ...] = ()
     filter: RunFilter | None = None
 
+    def covers(self, info: RunInfo) -> bool:
+        """Return whether a run is one of the selection, as far as its recorded facts show.
+
+        Parts that the selection leaves to defaults fit any run, so that nothing needs to be requested.
+        """
+        path = info.path
+        named = any(reference.matches(path) for reference in self.runs)
+        listed = any(_fits(text, (path.entity, path.project)) for text in self.projects)
+        swept = info.sweep is not None and any(
+            _fits(text, (path.entity, path.project, info.sweep)) for text in self.sweeps
+        )
+        return (named or listed or swept) and (self.filter is None or self.filter.holds(info))
+
     def describe(self) -> dict[str, object]:
         """Return the selection as JSON, equal for equal selections."""
         return {
@@ -89,6 +102,12 @@ class FileSelection:
     def describe(self) -> dict[str, Any]:
         """Return the selection as JSON, equal for equal selections."""
         return {"globs": sorted(set(self.globs)), "most_bytes": self.max_bytes}
+
+
+def _fits(text: str, parts: tuple[str, ...]) -> bool:
+    """Return whether a path whose first parts may be missing is that of these parts."""
+    given = tuple(text.strip("/").split("/"))
+    return given == parts[-len(given) :]
 
 
 def split_path(text: str, *, form: str, defaults: tuple[str | None, ...]) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ def bundle_run(
 
 def write_runs(folder: Path, runs: Iterable[BundleRun]) -> Path:
     path = folder / "runs.wandb.zip"
-    write_bundle(path, runs)
+    write_bundle(path, runs, force=True)
     return path
 
 

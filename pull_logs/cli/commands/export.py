@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.bundle_paths import Named, near_or_far
+from pull_logs.cli.bundle_paths import OUT_FOLDER, Named, near_or_far
 from pull_logs.cli.options import pick_options
 from pull_logs.cli.runs import distinct_runs
 from pull_logs.cli.sources import bundle_sources
@@ -20,7 +20,7 @@ from pull_logs.suggestions import counted
     "-o",
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    type=OUT_FOLDER,
     metavar="DIR",
     help="The folder to create.",
 )
@@ -37,8 +37,9 @@ from pull_logs.suggestions import counted
 def export(*, bundle: Named, out: Path, to: Any, force: bool, **options: Any) -> None:
     """Write runs as plain Parquet, CSV or NDJSON files in Hive folders, for other tools."""
     from pull_logs.cli.runs import open_subjects
-    from pull_logs.snapshot import export_runs
+    from pull_logs.snapshot import check_export_folder, export_runs
 
+    check_export_folder(out, force=force)
     with open_subjects(bundle_sources(bundle, options)) as subjects:
         report = export_runs(distinct_runs(subjects), out, to=to, force=force)
     click.echo(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pull_logs.cli.bundle_paths import OUT
-from pull_logs.cli.options import source_options
+from pull_logs.cli.options import force_option, source_options
 from pull_logs.cli.pull_options import (
     CONCURRENCY,
     FILES,
@@ -19,7 +19,7 @@ from pull_logs.cli.pull_options import (
     METRICS,
     REPORT,
     STRICT,
-    check_output,
+    check_report,
     finish_pull,
     take_pull_options,
     write_json,
@@ -145,6 +145,7 @@ def _dry_run(selection: Selection, options: PullOptions, *, report_json: Path | 
 @click.option(
     "--fresh", is_flag=True, help="Discard what an interrupted fetch into the same file has downloaded."
 )
+@force_option
 @redact_option
 @CONCURRENCY
 @REPORT
@@ -164,6 +165,11 @@ def fetch(
 
     If it is interrupted, the same command continues where it stopped.
     """
+    from pull_logs.snapshot.write import check_bundle_output
+
+    if out is not None:
+        check_bundle_output(out, force=bool(options["force"]))
+    check_report(report_json, force=bool(options["force"]))
     sources = take_sources(options)
     condition = _condition(sources, states, since)
     selection = _selection(sources, condition)
@@ -171,7 +177,6 @@ def fetch(
         raise UsageError(
             "fetch has no file to write", hint="name it with -o FILE.wandb.zip, or use --dry-run"
         )
-    check_output(out, report_json)
     pull_options = take_pull_options(options)
     if out is None or dry_run:
         _dry_run(selection, pull_options, report_json=report_json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pull_logs.cli.bundle_paths import OUT, near
+from pull_logs.cli.options import force_option
 from pull_logs.cli.pull_options import (
     CONCURRENCY,
     FILES,
@@ -16,7 +17,7 @@ from pull_logs.cli.pull_options import (
     METRICS,
     REPORT,
     STRICT,
-    check_output,
+    check_report,
     finish_pull,
     take_pull_options,
 )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @METRICS
 @FILES
 @MAX_FILE_SIZE
+@force_option
 @redact_option
 @CONCURRENCY
 @REPORT
@@ -54,12 +56,14 @@ def refresh(
     removed again. Files in the bundle are brought up to date if their run has new rows; --files adds others.
     """
     asked = take_pull_options(options)
-    check_output(out, report_json)
+    check_report(report_json, force=asked.force)
     from pull_logs.cli.render import progress_display
     from pull_logs.fetch import Selection, pull_sync
     from pull_logs.runs import RunReference
     from pull_logs.snapshot import open_bundle
+    from pull_logs.snapshot.write import check_bundle_output
 
+    resolved = check_bundle_output(out or bundle, force=asked.force or out is None)
     with open_bundle(bundle) as opened:
         paths = [run.path for run in opened.runs()]
         system = any(run.system_rows_hash is not None for run in opened.runs())
@@ -68,13 +72,17 @@ def refresh(
     references = tuple(RunReference(path.run_id, project=path.project, entity=path.entity) for path in paths)
     target = out or bundle
     # Data that is to be removed is never under the bundle's name, whenever this is interrupted.
-    written = target if kinds is None else target.with_name(f".{target.name}.unredacted")
+    written = target if kinds is None else resolved.with_name(f".{resolved.name}.unredacted")
     pull_options = replace(asked, previous=bundle, metrics=metrics, system=system)
+    if kinds is not None:
+        pull_options = replace(pull_options, force=True)
     with progress_display() as hook:
         report = pull_sync(Selection(runs=references), out=written, options=pull_options, progress=hook)
     if kinds is not None:
         try:
-            report = replace(report, out=target, seal=write_redacted(written, target, kinds=kinds))
+            report = replace(
+                report, out=target, seal=write_redacted(written, target, kinds=kinds, force=asked.force)
+            )
         finally:
             written.unlink(missing_ok=True)
     finish_pull(report, report_json=report_json, redact=False, strict=strict)

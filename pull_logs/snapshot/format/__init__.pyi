@@ -55,7 +55,9 @@ from .remote import is_url as is_url
 from .remote import shown_url as shown_url
 from .runs_table import COVERAGE as COVERAGE
 from .runs_table import DOCUMENTS as DOCUMENTS
+from .runs_table import LAST_SEEN as LAST_SEEN
 from .runs_table import LIGHT as LIGHT
+from .runs_table import OPTIONAL as OPTIONAL
 from .runs_table import SCHEMA as SCHEMA
 from .runs_table import SWEEP_CONFIG as SWEEP_CONFIG
 from .runs_table import RunRow as RunRow

@@ -8,7 +8,7 @@ docs/bundle-format.md, "The table of runs".
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import islice, starmap
@@ -35,7 +35,7 @@ _REQUIRED = tuple(field.name for field in RUN_FIELDS if field.kind == "text" and
 _TEXTS = tuple(
     field.name
     for field in RUN_FIELDS
-    if field.kind in ("text", "time") and not field.required and field.name != "host"
+    if field.kind in ("text", "time") and not (field.required or field.optional) and field.name != "host"
 )
 _KEYS = ("entity", "project", "run_id")
 _COUNTS = ("promised_rows", "promised_last_step", "received_rows", "received_last_step")
@@ -56,9 +56,21 @@ SCHEMA = pa.schema(
     ]
 )
 SWEEP_CONFIG = "sweep_config"
-"""A last column of JSON text, which a table has only if a run has the config of its sweep."""
+"""The JSON text of the config of a run's sweep."""
 
-SWEPT_SCHEMA = SCHEMA.append(pa.field(SWEEP_CONFIG, pa.string()))
+LAST_SEEN = "last_seen"
+"""The last day on which W&B saw a run that it no longer has."""
+
+OPTIONAL = tuple(field.name for field in RUN_FIELDS if field.optional)
+"""The columns of text at the end, each of which a table has only if one of its runs has a value."""
+
+
+def table_schema(optional: Collection[str]) -> pa.Schema:
+    """Return the schema of a table of runs with some of the `OPTIONAL` columns."""
+    return pa.schema([*SCHEMA, *(pa.field(name, pa.string()) for name in OPTIONAL if name in optional)])
+
+
+_FULL_SCHEMA = table_schema(OPTIONAL)
 
 LIGHT = tuple(name for name in SCHEMA.names if name not in DOCUMENTS)
 """The columns that are read when a bundle is opened."""
@@ -74,7 +86,7 @@ _TEXT_LEAVES = [
     for field in SCHEMA
     if field.type == pa.string() or field.name == "tags"
 ]
-_DICTIONARIES = [field.name for field in RUN_FIELDS if field.repetitive and field.kind != "document"]
+_DICTIONARIES = [field.name for field in RUN_FIELDS if field.repetitive]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +118,7 @@ def canon_info(info: RunInfo) -> RunInfo:
 
 
 def info_fields(info: RunInfo) -> dict[str, Any]:
-    """Return the columns that describe a run, by name; `SWEEP_CONFIG` only where there is one.
+    """Return the columns that describe a run, by name; those of `OPTIONAL` only where there is a value.
 
     Raises:
         DataError: A document is not JSON-like.
@@ -125,8 +137,11 @@ def info_fields(info: RunInfo) -> dict[str, Any]:
         fields[name] = _text(getattr(info, name))
     for name in DOCUMENTS:
         fields[name] = _document_text(getattr(info, name), name, path)
-    swept = info.sweep_config
-    return fields if swept is None else fields | {SWEEP_CONFIG: _document_text(swept, "sweep config", path)}
+    if info.sweep_config is not None:
+        fields[SWEEP_CONFIG] = _document_text(info.sweep_config, "sweep config", path)
+    if info.last_seen is not None:
+        fields[LAST_SEEN] = canon_text(info.last_seen)
+    return fields
 
 
 def info_from_fields(fields: Mapping[str, Any]) -> RunInfo:
@@ -145,6 +160,7 @@ def info_from_fields(fields: Mapping[str, Any]) -> RunInfo:
         tags=tuple(fields["tags"] or ()),
         host=fields["host"],
         sweep_config=None if swept is None else document_from_text(swept),
+        last_seen=fields.get(LAST_SEEN),
         **rest,
     )
 
@@ -192,18 +208,18 @@ def coverage_from_fields(fields: Mapping[str, Any]) -> Coverage:
     )
 
 
-def encode_runs(rows: Iterable[RunRow], *, sweep_configs: bool = False) -> bytes:
+def encode_runs(rows: Iterable[RunRow], *, optional: Collection[str] = ()) -> bytes:
     """Return the bytes of `runs.parquet`; the same rows give the same bytes.
 
     Args:
         rows: The runs, in path order.
-        sweep_configs: Whether one of them has the config of its sweep, so that the table has a column for it.
+        optional: Those of `OPTIONAL` of which one of them has a value, so that the table has a column for it.
 
     Raises:
         DataError: A document is not JSON-like, or a number does not fit into 64 bits.
     """
     sink, source = io.BytesIO(), iter(rows)
-    schema = SWEPT_SCHEMA if sweep_configs else SCHEMA
+    schema = table_schema(optional)
     with pq.ParquetWriter(
         sink,
         schema,
@@ -211,7 +227,7 @@ def encode_runs(rows: Iterable[RunRow], *, sweep_configs: bool = False) -> bytes
         data_page_version="2.0",
         compression="zstd",
         compression_level=9,
-        use_dictionary=[*_DICTIONARIES, SWEEP_CONFIG] if sweep_configs else _DICTIONARIES,
+        use_dictionary=[name for name in _DICTIONARIES if name in schema.names],
         write_statistics=["entity", "project", "run_id"],
         write_page_checksum=True,
         store_schema=False,
@@ -247,7 +263,7 @@ def _decode_texts(table: pa.Table) -> pa.Table:
                 size += decoded_size(texts)
     if size > MAX_TEXT:
         raise ValueError(f"its text would take {size} bytes of memory, and {MAX_TEXT} are the most")
-    schema = pa.schema([SWEPT_SCHEMA.field(name) for name in table.column_names])
+    schema = pa.schema([_FULL_SCHEMA.field(name) for name in table.column_names])
     columns = [
         pa.chunked_array(map(decoded, column.chunks), field.type)
         for column, field in zip(table.columns, schema, strict=True)
@@ -273,14 +289,20 @@ class RunTable:
     light_group: Callable[[int], Mapping[str, Sequence[Any]]]
     documents: Callable[[int], pa.Table]
 
+    @property
+    def plain_columns(self) -> tuple[str, ...]:
+        """The names of the plain columns."""
+        return tuple(self.light.column_names)
+
     def column(self, name: str) -> list[Any]:
         """Return the values of a plain column, one per run."""
         values: list[Any] = self.light.column(name).to_pylist()
         return values
 
     def value(self, name: str, index: int) -> Any:
-        """Return the value of a plain column for one run."""
-        return self.light_group(index // GROUP_ROWS)[name][index % GROUP_ROWS]
+        """Return the value of a plain column for one run; None if the table does not have the column."""
+        values = self.light_group(index // GROUP_ROWS).get(name)
+        return None if values is None else values[index % GROUP_ROWS]
 
     def document(self, name: str, index: int) -> dict[str, Any]:
         """Parse one of `DOCUMENTS` of one run, or its `SWEEP_CONFIG`, into a new dict.
@@ -346,10 +368,12 @@ def load_runs_table(data: bytes, *, rows: int, path: str) -> RunTable:
     """
     try:
         source = pa.BufferReader(data)
-        documents = _checked_documents(pq.ParquetFile(source), rows=rows, path=path)
-        leaves = [*_TEXT_LEAVES, SWEEP_CONFIG] if SWEEP_CONFIG in documents else _TEXT_LEAVES
+        optional = _checked_columns(pq.ParquetFile(source), rows=rows, path=path)
+        documents = [*DOCUMENTS, *(name for name in optional if name == SWEEP_CONFIG)]
+        plain = [*LIGHT, *(name for name in optional if name != SWEEP_CONFIG)]
+        leaves = [*_TEXT_LEAVES, *optional]
         file = pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=leaves)
-        light = _decode_texts(file.read(columns=list(LIGHT), use_threads=False))
+        light = _decode_texts(file.read(columns=plain, use_threads=False))
         keys = list(zip(*(light.column(name).to_pylist() for name in _KEYS), strict=True))
     except _FOREIGN as exc:
         raise _damaged(path, f"cannot be read: {exc}") from exc
@@ -364,18 +388,18 @@ def load_runs_table(data: bytes, *, rows: int, path: str) -> RunTable:
     )
 
 
-def _checked_documents(file: pq.ParquetFile, *, rows: int, path: str) -> list[str]:
-    """Check rows, columns and row groups of a table of runs, and return its columns of documents."""
+def _checked_columns(file: pq.ParquetFile, *, rows: int, path: str) -> list[str]:
+    """Check rows, columns and row groups of a table of runs, and return its optional columns."""
     metadata, schema = file.metadata, file.schema_arrow
     if metadata.num_rows != rows:
         raise _damaged(path, f"has {metadata.num_rows} runs and the manifest {rows}")
-    swept = schema.equals(SWEPT_SCHEMA, check_metadata=False)
-    if not swept and not schema.equals(SCHEMA, check_metadata=False):
+    optional = [name for name in OPTIONAL if name in schema.names]
+    if not schema.equals(table_schema(optional), check_metadata=False):
         raise _damaged(path, "has other columns than a bundle's")
     groups = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
     if any(size != GROUP_ROWS for size in groups[:-1]) or any(size > GROUP_ROWS for size in groups[-1:]):
         raise _damaged(path, f"is not in groups of {GROUP_ROWS} runs")
-    return [*DOCUMENTS, SWEEP_CONFIG] if swept else list(DOCUMENTS)
+    return optional
 
 
 def _light_group(light: pa.Table, number: int) -> Mapping[str, Sequence[Any]]:

@@ -32,6 +32,7 @@ from pull_logs.runs import RunPath
 from pull_logs.snapshot.disk import disk_errors
 from pull_logs.snapshot.format import (
     DOCUMENTS,
+    OPTIONAL,
     SCHEMA,
     SWEEP_CONFIG,
     coverage_fields,
@@ -41,6 +42,7 @@ from pull_logs.snapshot.format import (
 )
 from pull_logs.snapshot.operations.plain_columns import PlainPlan
 from pull_logs.snapshot.read import Run
+from pull_logs.snapshot.write import check_output_path
 
 Format = Literal["parquet", "csv", "ndjson"]
 Write = Callable[[pa.Table], None]
@@ -83,34 +85,43 @@ def export_runs(runs: Iterable[Run], out: Path, *, to: Format, force: bool = Fal
         BundleDamagedError: A bundle is damaged.
         PullLogsError: The disk is full, or a file cannot be written.
     """
+    target = check_export_folder(out, force=force)
     held = sorted(runs, key=lambda run: run.path)
     twice = [left.path for left, right in pairwise(held) if left.path == right.path]
     if twice:
         raise UsageError(f"run {str(twice[0])!r} is given twice")
-    out = out.absolute()
-    _check_free(out, force=force)
     with (
         disk_errors(out, hint="free some space and try again; nothing was changed"),
-        tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as temp,
+        tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent) as temp,
     ):
         folder = Path(temp, "new")
         _Export(folder, to).write(held)
         files = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
-        _give_name(folder, out, Path(temp, "old"))
+        _give_name(folder, target, Path(temp, "old"))
     rows = sum(run.rows for run in held)
-    return ExportReport(path=out, runs=len(held), rows=rows, files=len(files), bytes=sum(files))
+    return ExportReport(path=out.absolute(), runs=len(held), rows=rows, files=len(files), bytes=sum(files))
 
 
-def _check_free(out: Path, *, force: bool) -> None:
-    """Refuse to replace an existing folder, unless it is an export and `force` is set."""
-    if not (out.exists() or out.is_symlink()):
-        return
+def check_export_folder(folder: Path, *, force: bool = False) -> Path:
+    """Check that an export can be written, and return the path of its folder with symbolic links followed.
+
+    Args:
+        folder: The folder to create.
+        force: Whether to replace it if it is an export; anything else is never replaced.
+
+    Raises:
+        UsageError: It cannot be written, or already exists.
+        FileMissingError: The folder that contains it does not exist.
+        PullLogsError: The folder that contains it cannot be written.
+    """
+    out, shown = check_output_path(folder), str(folder)
+    if not out.exists():
+        return out
     if not _is_export(out):
-        raise UsageError(
-            f"{str(out)!r} exists and is not an export", hint="name a folder that does not exist"
-        )
+        raise UsageError(f"{shown!r} exists and is not an export", hint="name a folder that does not exist")
     if not force and any(out.iterdir()):
-        raise UsageError(f"{str(out)!r} already exists", hint="pass --force to replace it")
+        raise UsageError(f"{shown!r} already exists", hint="pass --force to replace it")
+    return out
 
 
 def _is_export(folder: Path) -> bool:
@@ -173,8 +184,9 @@ class _Export:
     def _write_runs(self, runs: Sequence[Run], folders: dict[RunPath, str]) -> None:
         file = self._folder / f"runs.{self._to}"
         schema = _TABLES[self._to]
-        if any(run.sweep_config is not None for run in runs):
-            schema = schema.append(pa.field(SWEEP_CONFIG, pa.string()))
+        for name in OPTIONAL:
+            if any(getattr(run, name) is not None for run in runs):
+                schema = schema.append(pa.field(name, pa.string()))
         remaining = iter(runs)
         if self._to == "ndjson":
             with file.open("w", encoding="utf-8", newline="\n") as out:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from pull_logs.errors import RunNotFoundError
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.format import LIGHT, METRICS, Container, is_url, open_container
+from pull_logs.snapshot.format import METRICS, Container, is_url, open_container
 from pull_logs.snapshot.read.index import BundleIndex, load_index
 from pull_logs.snapshot.read.metrics_index import MetricsIndex
 from pull_logs.snapshot.read.run import Run
@@ -104,7 +104,7 @@ class Bundle(Mapping[str, Run]):
         import pandas as pd
 
         columns: dict[str, list[Any]] = {"path": list(self.run_paths)}
-        columns |= {name: self._table.column(name) for name in LIGHT}
+        columns |= {name: self._table.column(name) for name in self._table.plain_columns}
         for document in ("config", "summary"):
             for index in range(len(self)):
                 for key, value in self._table.document(document, index).items():

@@ -151,6 +151,11 @@ class RunFacts:
         return self._table.sweep_config(self._index)
 
     @property
+    def last_seen(self) -> str | None:
+        """The last day on which W&B saw it, if W&B no longer has it; None for any other run."""
+        return self._text("last_seen")
+
+    @property
     def info(self) -> RunInfo:
         """All facts together."""
         return self._table.row(self._index).info

@@ -14,7 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -53,6 +53,7 @@ from pull_logs.snapshot.format import (
     sha256,
 )
 from pull_logs.snapshot.read import verify_bundle
+from pull_logs.snapshot.write.destination import check_bundle_output, check_same_selection
 from pull_logs.snapshot.write.stored_run import (
     BundleRun,
     CopiedRun,
@@ -97,25 +98,33 @@ class SealReport:
     file_bytes: int = 0
 
 
-def write_bundle(out: Path, runs: Iterable[Source], *, metrics: str | None = None) -> SealReport:
+def write_bundle(
+    out: Path, runs: Iterable[Source], *, metrics: str | None = None, force: bool = False
+) -> SealReport:
     """Make a bundle of runs; runs of another bundle are copied byte for byte.
 
     Args:
-        out: The bundle.
+        out: The bundle; if it is a symbolic link, the file that it names is replaced.
         runs: The runs, in any order. They are taken from the iterable one at a time, in other threads.
         metrics: The regular expression of the metrics that were kept, for the manifest; None for all.
+        force: Whether to replace what is not a bundle, or a bundle of another selection.
 
     Raises:
-        UsageError: Two runs have the same path.
+        UsageError: Two runs have the same path, or `out` cannot be written or must not be replaced.
+        FileMissingError: The folder of `out` does not exist.
         DataError: A value cannot be stored.
         PullLogsError: The disk is full, or the file cannot be written.
     """
+    target = check_bundle_output(out, force=force)
     with (
         disk_errors(out, hint="free some space and try again; nothing was changed"),
-        tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as folder,
+        tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent) as folder,
     ):
         stored = _store_all(Path(folder), runs)
-        return seal_runs(stored, out=out, temp=Path(folder, "bundle.zip"), metrics=metrics)
+        if not force:
+            check_same_selection(out, [run.path for run in stored], metrics=metrics)
+        report = seal_runs(stored, out=target, temp=Path(folder, "bundle.zip"), metrics=metrics)
+    return replace(report, path=out)
 
 
 def _store_all(folder: Path, runs: Iterable[Source]) -> list[StoredRun]:
@@ -172,7 +181,9 @@ def seal_runs(
             raise UsageError(f"run {str(left.path)!r} is given twice")
     with tempfile.TemporaryFile(dir=temp.parent) as index_file:
         hasher, index = ContentHasher(), MetricsWriter(index_file)
-        table = encode_runs(_rows(runs, hasher, index), sweep_configs=any(run.swept for run in runs))
+        table = encode_runs(
+            _rows(runs, hasher, index), optional=frozenset().union(*(run.optional for run in runs))
+        )
         index.close()
         content_id = hasher.content_id()
         members = {

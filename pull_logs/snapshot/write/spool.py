@@ -34,6 +34,7 @@ from pull_logs.snapshot.write.stored_run import (
     StoredRun,
     copy_run,
     read_stored,
+    restate_run,
     store_run,
 )
 
@@ -227,6 +228,16 @@ class Spool:
         copied = CopiedRun(run=run, info=info, coverage=coverage, files=files)
         with self._disk_errors():
             return self._add(copy_run(self._files.run_file(run.path), copied))
+
+    def restate(self, info: RunInfo) -> StoredRun:
+        """Replace the facts of a finished run.
+
+        Raises:
+            BundleDamagedError: The stored run is damaged.
+            PullLogsError: The disk is full, or the file cannot be written.
+        """
+        with self._disk_errors():
+            return self._add(restate_run(self._stored[info.path], info))
 
     def _add(self, stored: StoredRun) -> StoredRun:
         self._stored[stored.path] = stored

@@ -28,7 +28,7 @@ from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.disk import sync
 from pull_logs.snapshot.format import (
     CHUNK,
-    SWEEP_CONFIG,
+    OPTIONAL,
     WRITER,
     Encoded,
     FileRecord,
@@ -142,7 +142,7 @@ class StoredRun:
         history: Size, hashes and number of rows of its `history.parquet`.
         system: The same for its `system.parquet`; None without system metrics.
         writer: The library that encoded them.
-        swept: Whether its facts include the config of its sweep.
+        optional: The optional columns of the table of runs for which it has a value.
         files: The files that it logged, in the order of their bytes.
         redacted: The number of redaction markers of each kind in it.
     """
@@ -153,7 +153,7 @@ class StoredRun:
     history: Encoded
     system: Encoded | None
     writer: str
-    swept: bool
+    optional: frozenset[str]
     files: tuple[FileRecord, ...]
     redacted: Mapping[str, int]
 
@@ -274,6 +274,21 @@ def copy_run(file: Path, copied: CopiedRun, *, durable: bool = True) -> StoredRu
     return _stored(file, record)
 
 
+def restate_run(stored: StoredRun, info: RunInfo) -> StoredRun:
+    """Replace the facts of a stored run, and nothing else.
+
+    Raises:
+        BundleDamagedError: The file is damaged.
+        OSError: The file cannot be written.
+    """
+    record, size = _read_record(stored.file)
+    changed: _Record = {**record, "info": info_fields(info)}
+    with _atomic_file(stored.file, durable=True) as out:
+        out.writelines(_chunks(stored.file, 0, size))
+        _write_record(out, changed)
+    return _stored(stored.file, changed)
+
+
 def read_stored(file: Path) -> StoredRun:
     """Read the description of a run that was stored earlier.
 
@@ -335,7 +350,7 @@ def _stored(file: Path, record: _Record) -> StoredRun:
         history=Encoded(**record["history"]),
         system=Encoded(**system) if system else None,
         writer=record["writer"],
-        swept=SWEEP_CONFIG in info,
+        optional=frozenset(info.keys() & set(OPTIONAL)),
         files=tuple(FileRecord(**fields) for fields in record.get("files", ())),
         redacted=record.get("redacted", {}),
     )

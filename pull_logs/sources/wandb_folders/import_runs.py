@@ -60,6 +60,7 @@ def import_runs(
     entity: str | None = None,
     project: str | None = None,
     on_restart: OnRestart = "offset",
+    force: bool = False,
 ) -> ImportReport:
     """Write the runs of local W&B folders to a bundle.
 
@@ -69,23 +70,27 @@ def import_runs(
         entity: The entity of all runs; None uses the one in the log, else `local`.
         project: The project of all runs; None uses the one in the log, else `uncategorized`.
         on_restart: How to treat a segment that starts over.
+        force: Whether to replace what is not a bundle, or a bundle that has other runs or metrics.
 
     Raises:
+        UsageError: `out` cannot be written or must not be replaced.
         FileMissingError: A path does not exist or has no run in it, or the folder of `out` does not exist.
         DataError: A run starts over and `on_restart` is `error`, or a log names an impossible path.
         DamageError: None of the files is a W&B log.
         PullLogsError: The disk is full, or the bundle cannot be written.
     """
     from pull_logs.snapshot import disk_errors, write_bundle
+    from pull_logs.snapshot.write import check_bundle_output
 
+    target = check_bundle_output(out, force=force)
     with (
         disk_errors(out, hint="free some space and try again; nothing was changed"),
-        tempfile.TemporaryDirectory(prefix=f".{out.name}.rows-", dir=out.parent) as scratch,
+        tempfile.TemporaryDirectory(prefix=f".{target.name}.rows-", dir=target.parent) as scratch,
     ):
         found = read_run_dirs(
             paths, scratch=Path(scratch), entity=entity, project=project, on_restart=on_restart
         )
-        seal = write_bundle(out, found.runs)
+        seal = write_bundle(out, found.runs, force=force)
     return ImportReport(seal, found.notes)
 
 

@@ -73,7 +73,7 @@ def check_column(kind: str, cells: Sequence[Any], values: Sequence[Any], *, text
 def test_every_row_comes_back_from_parquet_csv_and_ndjson(tmp_path: Path, runs: Sequence[Rows]) -> None:
     bundle = tmp_path / "a.wandb.zip"
     expected = [canonical(rows) for rows in runs]
-    write_bundle(bundle, [bundle_run(f"acme/nano/{n}", rows) for n, rows in enumerate(expected)])
+    write_bundle(bundle, [bundle_run(f"acme/nano/{n}", rows) for n, rows in enumerate(expected)], force=True)
     folders = {to: tmp_path / to for to in FORMATS}
     for to, folder in folders.items():
         report = export(bundle, folder, to, force=True)
@@ -309,7 +309,7 @@ def test_nothing_but_an_export_is_ever_replaced(tmp_path: Path, files: list[str]
     )
 
 
-def test_a_bundle_a_file_and_a_link_are_never_replaced(tmp_path: Path) -> None:
+def test_a_bundle_and_a_file_are_never_replaced_and_a_link_is_followed(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "a.wandb.zip")
     folder = unzipped(bundle, tmp_path / "unzipped")
     export(bundle, tmp_path / "real", "csv")
@@ -319,9 +319,14 @@ def test_a_bundle_a_file_and_a_link_are_never_replaced(tmp_path: Path) -> None:
     export(bundle, inside, "csv")
     (inside / "runs" / "entity=acme" / "project=nano" / "run=b" / "history.csv").unlink()
     (inside / "runs" / "entity=acme" / "project=nano" / "run=b" / "history.csv").symlink_to(bundle)
-    for out in (folder, bundle, link, inside):
+    for out in (folder, bundle, inside):
         assert "exists and is not an export" in refused(bundle, out, force=True)
     assert bundle.is_file()
+    assert refused(bundle, link, force=False) == f"{str(link)!r} already exists; pass --force to replace it"
+    export(bundle, link, "ndjson", force=True)
+    assert link.is_symlink()
+    assert (tmp_path / "real" / "runs.ndjson").is_file()
+    assert not (tmp_path / "real" / "runs.csv").exists()
 
 
 def test_an_export_is_replaced_when_that_is_asked_for(tmp_path: Path) -> None:
@@ -364,7 +369,10 @@ def test_a_missing_folder_and_a_run_given_twice_are_reported(tmp_path: Path) -> 
     bundle, out = make_bundle(tmp_path / "a.wandb.zip", two_runs()), tmp_path / "no" / "out"
     with pytest.raises(FileMissingError) as missing:
         export(bundle, out, "csv")
-    assert str(missing.value) == f"{str(out)!r} cannot be written: its folder does not exist"
+    assert (
+        str(missing.value)
+        == f"{str(out)!r} cannot be written: its folder does not exist; make the folder first"
+    )
     with open_bundle(bundle) as opened, pytest.raises(UsageError) as twice:
         export_runs([opened["b"], opened["b"]], tmp_path / "out", to="csv")
     assert str(twice.value) == "run 'acme/nano/b' is given twice"

@@ -239,9 +239,9 @@ def test_several_threads_read_at_once(tmp_path: Path) -> None:
 
 def test_runs_of_a_bundle_make_another_without_being_decoded(bundle: Bundle, tmp_path: Path) -> None:
     copy = tmp_path / "copy.wandb.zip"
-    report = write_bundle(copy, bundle.runs())
+    report = write_bundle(copy, bundle.runs(), force=True)
     assert (report.bundle_id, report.content_id) == (bundle.bundle_id, bundle.content_id)
-    write_bundle(tmp_path / "part.wandb.zip", [bundle["3fk2a"]])
+    write_bundle(tmp_path / "part.wandb.zip", [bundle["3fk2a"]], force=True)
     with open_bundle(tmp_path / "part.wandb.zip") as part:
         assert part["3fk2a"].rows_hash == bundle["3fk2a"].rows_hash
         assert (

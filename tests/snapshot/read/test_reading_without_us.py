@@ -116,7 +116,7 @@ def test_the_reader_of_the_page_gives_the_rows_of_any_bundle(
     tmp_path: Path, runs: Sequence[BundleRun]
 ) -> None:
     path = tmp_path / "a.wandb.zip"
-    write_bundle(path, runs)
+    write_bundle(path, runs, force=True)
     check_same(path)
 
 

@@ -1,0 +1,168 @@
+"""The workers of a pull: each stores the runs that discovery finds, and records what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from pull_logs.errors import (
+    AccessError,
+    DamageError,
+    DataError,
+    NotFoundError,
+    PullLogsError,
+    RunNotFoundError,
+)
+from pull_logs.fetch.api import affects_all_runs
+from pull_logs.fetch.concurrency import flat_errors
+from pull_logs.fetch.context import PullContext
+from pull_logs.fetch.discovery import FoundRun, MissedRun, SweepConfigs
+from pull_logs.fetch.history import fetch_run, is_current
+from pull_logs.fetch.outcomes import FetchedRun, Outcomes
+from pull_logs.fetch.resume import EarlierBundles
+from pull_logs.runs import RunInfo, RunPath
+from pull_logs.snapshot import Run
+from pull_logs.snapshot.write import StoredRun
+
+Item = FoundRun | MissedRun
+
+
+class Worker:
+    """Stores the runs that discovery finds in the spool, and records their outcomes.
+
+    Args:
+        context: What the download needs.
+        earlier: The bundles that were pulled earlier.
+        sweeps: The configs of sweeps.
+        outcomes: Collects what becomes of each run.
+        prune: Whether runs that W&B no longer has are dropped; otherwise they are kept.
+    """
+
+    def __init__(
+        self,
+        context: PullContext,
+        earlier: EarlierBundles,
+        sweeps: SweepConfigs,
+        outcomes: Outcomes,
+        *,
+        prune: bool = False,
+    ) -> None:
+        self._context = context
+        self._earlier = earlier
+        self._sweeps = sweeps
+        self._outcomes = outcomes
+        self._prune = prune
+
+    async def run(self, receive: MemoryObjectReceiveStream[Item], first: Item | None) -> None:
+        """Process runs until the stream ends, beginning with `first`."""
+        if first is not None:
+            await self._process(first)
+        async for item in receive:
+            await self._process(item)
+
+    async def _process(self, item: Item) -> None:
+        """Pull one run, or record why it cannot be pulled."""
+        if isinstance(item, MissedRun):
+            await self._fail(item, item.error)
+            return
+        try:
+            with flat_errors():
+                fetched = await self._fetch(item)
+        except (AccessError, NotFoundError, DataError) as exc:
+            if affects_all_runs(exc, api_host=self._context.client.host):
+                raise
+            await self._fail(item, exc)
+        else:
+            self._outcomes.add(item.path, fetched)
+
+    async def _fetch(self, found: FoundRun) -> FetchedRun:
+        context = self._context
+        stored, earlier = context.spool.stored.get(found.path), self._earlier.run(found.path)
+        if found.info.sweep is not None:
+            info = await context.in_thread(partial(_earlier_info, stored, earlier))
+            found = await self._sweeps.complete(found, earlier=info)
+        resumed = await self._resume(found)
+        return resumed or await fetch_run(context, found, earlier)
+
+    async def _resume(self, found: FoundRun) -> FetchedRun | None:
+        """Return the run of an earlier attempt if it is up to date; otherwise discard it."""
+        context = self._context
+        stored = context.spool.stored.get(found.path)
+        if stored is None:
+            return None
+        info = await context.in_thread(stored.info)
+        if is_current(found, info, stored.coverage):
+            return FetchedRun(coverage=stored.coverage, how="resumed")
+        await context.in_thread(partial(context.spool.discard, found.path))
+        return None
+
+    async def _fail(self, item: Item, error: PullLogsError) -> None:
+        """Record that a run cannot be pulled; that of an earlier bundle is kept instead."""
+        context = self._context
+        if isinstance(error, RunNotFoundError) and await self._settle_gone(item.path):
+            return
+        earlier = self._earlier.kept(item.path)
+        if earlier is not None:
+            try:
+                stored = await context.in_thread(partial(context.spool.adopt, earlier))
+            except DamageError as exc:
+                error = exc
+            else:
+                self._outcomes.keep(item.path, stored.coverage, error)
+                return
+        self._outcomes.fail(item.path, error)
+
+    async def copy(self, paths: Collection[RunPath]) -> None:
+        """Copy runs of the earlier bundle as they are, without a request.
+
+        Raises:
+            DamageError: The earlier bundle is damaged.
+        """
+        for path in sorted(paths):
+            earlier = self._earlier.kept(path)
+            if earlier is not None:
+                stored = await self._context.in_thread(partial(self._context.spool.adopt, earlier))
+                self._outcomes.add(path, FetchedRun(coverage=stored.coverage, how="copied"))
+
+    async def _settle_gone(self, path: RunPath) -> bool:
+        """Keep or drop a run that W&B no longer has; False if there is nothing of it, or it is damaged."""
+        context = self._context
+        stored, earlier = context.spool.stored.get(path), self._earlier.kept(path)
+        info = await context.in_thread(partial(_earlier_info, stored, earlier))
+        if info is None or info.host != context.client.settings.host:
+            return False  # a run that was imported, or pulled from another host, was never here
+        if self._prune:
+            await context.in_thread(partial(context.spool.discard, path))
+            self._outcomes.drop(path)
+            return True
+        marked = info if info.last_seen is not None else replace(info, last_seen=_last_day(info))
+        try:
+            if stored is None and earlier is not None:
+                stored = await context.in_thread(partial(context.spool.adopt, earlier, info=marked))
+            elif info != marked:
+                stored = await context.in_thread(partial(context.spool.restate, marked))
+        except DamageError:
+            return False
+        if stored is not None:
+            note = f"last seen {marked.last_seen}" if marked.last_seen else ""
+            self._outcomes.add(path, FetchedRun(coverage=stored.coverage, how="gone", note=note))
+        return True
+
+
+def _last_day(info: RunInfo) -> str:
+    """Return the last day on which W&B saw a run: that of its heartbeat, else of its creation."""
+    return (info.heartbeat_at or info.created_at or "")[:10]
+
+
+def _earlier_info(stored: StoredRun | None, earlier: Run | None) -> RunInfo | None:
+    """Return the facts of a run from an earlier attempt or bundle; None if it is missing or damaged."""
+    with suppress(DamageError):
+        if stored is not None:
+            return stored.info()
+        if earlier is not None:
+            return earlier.info
+    return None
