@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-OUT = click.Path(path_type=Path)
+OUT = click.Path(path_type=Path, readable=False)
 """A file to write."""
 
 Named = Path | str
