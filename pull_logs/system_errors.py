@@ -1,4 +1,4 @@
-"""Errors of the operating system as errors of this package: the one place that judges an `errno`.
+"""Errors of the operating system as errors of this package; no other module judges an `errno`.
 
 A file that does not exist is not found (exit code 3), a path that no file can have is wrong usage (2), and
 everything else that the system refuses is a limit of the machine (8).

@@ -19,6 +19,7 @@ STDOUT = "standard output"
 """The name of stdout in errors."""
 
 _ESCAPING = "pull_logs.json_escapes"
+_ASCII = "pull_logs_ascii"
 
 
 def _json_escapes(error: UnicodeError) -> tuple[str, int]:
@@ -30,6 +31,25 @@ def _json_escapes(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error(_ESCAPING, _json_escapes)
+
+
+def _find_codec(name: str) -> codecs.CodecInfo | None:
+    """Return ASCII under a name of this package; click takes a stream in ASCII for one in UTF-8."""
+    if name != _ASCII:
+        return None
+    known = codecs.lookup("ascii")
+    return codecs.CodecInfo(
+        known.encode,
+        known.decode,
+        known.streamreader,
+        known.streamwriter,
+        known.incrementalencoder,
+        known.incrementaldecoder,
+        name=_ASCII,
+    )
+
+
+codecs.register(_find_codec)
 
 
 class _Answer(io.TextIOWrapper):
@@ -90,7 +110,7 @@ def prepare_streams() -> None:
 
 def _rewrapped(stream: io.TextIOWrapper, kind: type[_Text], *, line_buffering: bool) -> _Text:
     """Return a stream on the same buffer that can write every character."""
-    encoding = stream.encoding
+    encoding = _ASCII if codecs.lookup(stream.encoding).name == "ascii" else stream.encoding
     return kind(stream.detach(), encoding=encoding, errors=_ESCAPING, line_buffering=line_buffering)
 
 
