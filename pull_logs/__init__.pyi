@@ -8,6 +8,7 @@ from .errors import ExpressionError as ExpressionError
 from .errors import FileMissingError as FileMissingError
 from .errors import FormatTooNewError as FormatTooNewError
 from .errors import IncompleteError as IncompleteError
+from .errors import MachineLimitError as MachineLimitError
 from .errors import MergeConflictError as MergeConflictError
 from .errors import MetricNotFoundError as MetricNotFoundError
 from .errors import NetworkError as NetworkError

@@ -6,7 +6,6 @@ usage errors cost no more than click.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import sys
@@ -27,7 +26,14 @@ from pull_logs.cli.options import (
     view_options,
 )
 from pull_logs.cli.sources import take_sources
-from pull_logs.errors import ExpressionError, PullLogsError, UnknownNameError, UsageError
+from pull_logs.cli.streams import STDOUT, discard_output, prepare_streams
+from pull_logs.errors import (
+    ExpressionError,
+    MachineLimitError,
+    PullLogsError,
+    UnknownNameError,
+    UsageError,
+)
 
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
 _COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -140,6 +146,7 @@ def _fail(exc: BaseException) -> int:
 
 def _describe(exc: BaseException) -> _Failure:
     """Return how an error is reported; a fault of this program is raised again where that is asked for."""
+    exc = _of_machine(exc) or exc
     if isinstance(exc, (ExpressionError, UnknownNameError)):
         text, *lines = str(exc).rsplit("\n", 2)
         return _Failure(text, exc.exit_code, caret="\n".join(lines))
@@ -149,12 +156,23 @@ def _describe(exc: BaseException) -> _Failure:
         return _describe_click(exc)
     if isinstance(exc, (KeyboardInterrupt, click.Abort)):
         return _Failure("interrupted; the same command continues where it stopped", INTERRUPTED, "stopped")
-    if isinstance(exc, OSError) and exc.errno is not None:
-        return _Failure(f"{exc.strerror}: {exc.filename or 'no file name'}", INTERNAL)
     if os.environ.get("PULL_LOGS_DEBUG"):
         raise exc
     text = f"{type(exc).__name__}: {exc}; set PULL_LOGS_DEBUG=1 for the traceback and report it"
     return _Failure(text, INTERNAL, "internal error")
+
+
+def _of_machine(exc: BaseException) -> PullLogsError | None:
+    """Return an error of the system that no module expected as one of this package; None for another."""
+    if isinstance(exc, MemoryError):
+        return MachineLimitError("there is not enough memory", hint="name fewer runs or metrics")
+    if not isinstance(exc, OSError) or exc.errno is None:
+        return None
+    from pull_logs.system_errors import from_system_error
+
+    if exc.filename == STDOUT:
+        discard_output()
+    return from_system_error(exc, action="used")
 
 
 def _describe_click(exc: click.ClickException) -> _Failure:
@@ -179,9 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = cli.main(args=arguments, prog_name="pull-logs", standalone_mode=False)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):
-        # The reader closed the pipe, which click turns into a SystemExit; output that is left is discarded.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader closed the pipe, which click turns into a SystemExit.
+        discard_output()
         return 0
     except BaseException as exc:  # noqa: BLE001 - errors end here
         return _fail(exc)
@@ -190,6 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """Run the command line of the process and exit."""
+    prepare_streams()
     code = main()
     # The end of the process frees all memory; a last collection would take a tenth of a view's time.
     gc.freeze()

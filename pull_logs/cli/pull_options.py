@@ -14,6 +14,7 @@ from pull_logs.cli.bundle_paths import OUT
 from pull_logs.cli.render import print_report
 from pull_logs.cli.sharing import check_for_sharing
 from pull_logs.errors import FileMissingError, IncompleteError, UsageError
+from pull_logs.system_errors import from_system_error
 
 if TYPE_CHECKING:
     from pull_logs.fetch import PullOptions, PullReport
@@ -127,6 +128,7 @@ def write_json(file: Path, content: dict[str, Any]) -> None:
         FileMissingError: The file cannot be written.
     """
     try:
-        file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        file.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as exc:
-        raise FileMissingError(f"the report {str(file)!r} cannot be written: {exc.strerror}") from exc
+        raise from_system_error(exc, path=file, action="written") from exc

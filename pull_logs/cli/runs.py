@@ -73,7 +73,7 @@ def open_subjects(sources: Sources, *, report: Report = warn) -> Iterator[tuple[
         found = _merged(
             _from_bundles(sources, scan, stack, report)
             if sources.bundles
-            else _from_elsewhere(sources, scan.found if scan else (), stack)
+            else _from_elsewhere(sources, scan.found if scan else (), stack, report)
         )
         if sources.keep is not None:
             found = _filtered(found, sources.keep)
@@ -298,7 +298,9 @@ def _in_bundle(bundle: Bundle, reference: RunReference) -> Run:
     )
 
 
-def _from_elsewhere(sources: Sources, checkpoints: Sequence[CheckpointRun], stack: ExitStack) -> list[_Found]:
+def _from_elsewhere(
+    sources: Sources, checkpoints: Sequence[CheckpointRun], stack: ExitStack, report: Report
+) -> list[_Found]:
     folders = [text for text in sources.runs if Path(text).is_dir()]
     named: dict[RunReference, list[CheckpointRun]] = {}
     for checkpoint in checkpoints:
@@ -313,6 +315,7 @@ def _from_elsewhere(sources: Sources, checkpoints: Sequence[CheckpointRun], stac
             refresh=sources.refresh,
             offline=sources.offline,
             stack=stack,
+            report=report,
         )
         named_by = [*map(tuple, named.values()), *[()] * (len(runs) - len(named))]
         found += [_Found(run, "W&B", checkpoints) for run, checkpoints in zip(runs, named_by, strict=True)]

@@ -15,10 +15,11 @@ from typing import Any
 
 import orjson
 
-from pull_logs.errors import DamageError, FileMissingError
+from pull_logs.errors import DamageError
 from pull_logs.runs import RunPath
 from pull_logs.snapshot import Bundle, Run, Spool, open_bundle
 from pull_logs.snapshot.write import FolderLock
+from pull_logs.system_errors import from_system_error
 
 Plan = Mapping[str, Any]
 
@@ -126,6 +127,6 @@ def _remove(folder: Path, *, unless: Plan | None) -> None:
     try:
         shutil.rmtree(folder)
     except OSError as exc:
-        raise FileMissingError(f"{str(folder)!r} cannot be deleted: {exc.strerror}") from exc
+        raise from_system_error(exc, path=folder, action="deleted") from exc
     finally:
         lock.release()

@@ -12,9 +12,11 @@ from pull_logs.cli.options import force_option
 from pull_logs.cli.render import print_seal_report
 from pull_logs.cli.sharing import check_for_sharing, redact_option
 
+_FOLDER = click.Path(path_type=Path, readable=False)
+
 
 @click.command("import")
-@click.argument("folders", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
+@click.argument("folders", nargs=-1, required=True, metavar="RUN_DIR...", type=_FOLDER)
 @click.option("-o", "--out", required=True, type=OUT, metavar="FILE", help="The bundle to write.")
 @click.option("--entity", metavar="E", help="Entity of the runs, instead of that of the logs.")
 @click.option("--project", metavar="P", help="Project of the runs, instead of that of the logs.")

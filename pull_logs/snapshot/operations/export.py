@@ -269,13 +269,14 @@ def _run_table(runs: Iterable[Run], folders: dict[RunPath, str], schema: pa.Sche
 
 @contextmanager
 def _parquet(file: Path, schema: pa.Schema) -> Iterator[Write]:
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    # pyarrow opens paths of UTF-8 only, so the file is opened here.
+    with file.open("wb") as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
         yield writer.write_table
 
 
 @contextmanager
 def _csv(file: Path, schema: pa.Schema) -> Iterator[Write]:
-    with pacsv.CSVWriter(str(file), schema) as writer:
+    with file.open("wb") as sink, pacsv.CSVWriter(sink, schema) as writer:
         yield writer.write_table
 
 

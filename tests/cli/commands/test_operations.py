@@ -348,7 +348,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_bundle(
     monkeypatch.setattr("pull_logs.snapshot.disk.sync", full)
     reported = "'out.zip' is not finished; free some space and try again; nothing was changed"
     assert call(*words.split(), "-o", "out.zip") == (
-        1,
+        8,
         "",
         f"pull-logs: error: the disk is full, {reported}\n",
     )
@@ -365,7 +365,7 @@ def test_a_full_disk_leaves_the_old_export(call: Call, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("pull_logs.snapshot.operations.export.pacsv.CSVWriter", full)
     code, out, err = call("export", "old.zip", "-o", "out", "--format", "csv", "--force")
-    assert (code, out) == (1, "")
+    assert (code, out) == (8, "")
     assert err.startswith("pull-logs: error: the disk is full, ")
     assert sorted(path.name for path in Path("out").rglob("*")) == before
     assert sorted(path.name for path in Path().iterdir()) == ["new.zip", "old.zip", "out"]
