@@ -64,6 +64,7 @@ class _Server(uvicorn.Server):
                 app,
                 http="h11",  # it passes on the address that a client requests of its proxy
                 lifespan="off",
+                proxy_headers=False,  # the address of a client is that of its connection (see `keys`)
                 ws="none",
                 log_config=None,
                 access_log=False,
@@ -114,6 +115,7 @@ def serve_bundle(
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(host, port, allow_remote=allow_remote))
         options["hosts"] = (host, *options.get("hosts", ()))
+        options.setdefault("any_key", is_loopback(host))
         app = build_app(_open_all(stack, paths), **options)
         server = _describe(stack, app, listening)
         stack.enter_context(_running(app, listening, server.url))
@@ -141,7 +143,7 @@ def serve_open_bundles(
     """
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(LOOPBACK, 0, allow_remote=False))
-        app = build_app(bundles, entity=entity, on_query=on_query)
+        app = build_app(bundles, entity=entity, on_query=on_query, any_key=True)
         server = _describe(stack, app, listening)
         stack.enter_context(_running(app, listening, server.url))
         yield server
@@ -173,7 +175,7 @@ def serve_forever(
     """
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(host, port, allow_remote=allow_remote))
-        app = build_app(_open_all(stack, paths), entity=entity, hosts=(host,))
+        app = build_app(_open_all(stack, paths), entity=entity, hosts=(host,), any_key=is_loopback(host))
         server = _describe(stack, app, listening)
         with suppress(KeyboardInterrupt):
             _Server(app, on_start=lambda: on_ready(server)).run(sockets=[listening])

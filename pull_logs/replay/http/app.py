@@ -34,7 +34,8 @@ from pull_logs.replay.graphql import (
     query_targets,
     read_schema,
 )
-from pull_logs.replay.http.guard import MAX_BODY, BodyTooLargeError, HostGuard, has_key, read_body
+from pull_logs.replay.http.guard import MAX_BODY, BodyTooLargeError, HostGuard, read_body
+from pull_logs.replay.http.keys import KeyCheck
 from pull_logs.replay.http.objects import error_answer, object_answer
 from pull_logs.replay.http.request_counts import RequestCounts
 from pull_logs.snapshot import Bundle
@@ -55,6 +56,7 @@ class AppOptions(TypedDict, total=False):
 
     Attributes:
         api_key: The key that queries must carry; None generates one.
+        any_key: Whether queries from processes of this user on this machine may carry any other key.
         entity: The default entity; None uses the entity of the first run.
         hosts: Names or addresses besides loopback that requests may be sent to.
         memory: Bytes that decoded histories may take, and encoded exports as many again.
@@ -64,6 +66,7 @@ class AppOptions(TypedDict, total=False):
     """
 
     api_key: str | None
+    any_key: bool
     entity: str | None
     hosts: Collection[str]
     memory: int
@@ -105,8 +108,8 @@ def build_app(
         return Library(catalog, signer=signer, memory=memory, shard_rows=shard_rows)
 
     served = _ServedLibrary(open_library(bundles), reopen=open_library, on_query=on_query)
-    key = options.get("api_key") or new_api_key()
-    service = _Service(key, served, Documents(read_schema()), RequestCounts())
+    keys = KeyCheck(options.get("api_key") or new_api_key(), any_key=options.get("any_key", False))
+    service = _Service(keys, served, Documents(read_schema()), RequestCounts())
     return _application(service, hosts=options.get("hosts", ()), middleware=options.get("middleware", ()))
 
 
@@ -119,7 +122,7 @@ def _application(service: _Service, *, hosts: Collection[str], middleware: Seque
         ],
         middleware=[Middleware(HostGuard, hosts=tuple(hosts), on_refusal=refused.add), *middleware],
     )
-    app.state.api_key = service.api_key
+    app.state.api_key = service.keys.api_key
     app.state.requests = service.counts
     app.state.refused = refused
     return app
@@ -169,15 +172,15 @@ class _ServedLibrary:
 class _Service:
     """The two endpoints of the application."""
 
-    api_key: str
+    keys: KeyCheck
     served: _ServedLibrary
     documents: Documents
     counts: RequestCounts
 
     async def graphql(self, request: Request) -> Response:
-        if not has_key(request, self.api_key):
+        if refusal := self.keys.refusal(request):
             self.counts.add("(signed out)")
-            return JSONResponse({"error": "user is not logged in"}, 401)
+            return refusal
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return JSONResponse({"error": "send a query as application/json"}, 415)
         try:

@@ -7,9 +7,6 @@ no HTML form can send, and carry the server's own key. See docs/replay.md, "Secu
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
 import ipaddress
 from collections.abc import Callable, Collection
 from contextlib import aclosing
@@ -120,20 +117,6 @@ def _direct(scope: Scope, authority: str) -> Scope:
         "raw_path": raw_path,
         "headers": [(b"host", authority.encode()), *headers],
     }
-
-
-def has_key(request: Request, api_key: str) -> bool:
-    """Return whether a request carries the key, as Basic (any user name) or Bearer authorization."""
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    offered = credentials.strip()
-    if scheme.lower() == "basic":
-        try:
-            offered = base64.b64decode(offered, validate=True).decode().partition(":")[2]
-        except (ValueError, binascii.Error):
-            return False
-    elif scheme.lower() != "bearer":
-        return False
-    return hmac.compare_digest(offered.encode(), api_key.encode())
 
 
 async def read_body(request: Request) -> bytes:
