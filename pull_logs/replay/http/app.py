@@ -35,6 +35,7 @@ from pull_logs.replay.graphql import (
     read_schema,
 )
 from pull_logs.replay.http.guard import MAX_BODY, BodyTooLargeError, HostGuard, read_body
+from pull_logs.replay.http.hosts import AllowedHosts
 from pull_logs.replay.http.keys import KeyCheck
 from pull_logs.replay.http.objects import error_answer, object_answer
 from pull_logs.replay.http.request_counts import RequestCounts
@@ -58,7 +59,10 @@ class AppOptions(TypedDict, total=False):
         api_key: The key that queries must carry; None generates one.
         any_key: Whether queries from processes of this user on this machine may carry any other key.
         entity: The default entity; None uses the entity of the first run.
-        hosts: Names or addresses besides loopback that requests may be sent to.
+        hosts: Names or addresses besides loopback that requests may be sent to; `NAME:PORT` where clients
+            know the server under another port.
+        private_hosts: Whether requests may be sent to any IP address, name without a dot or name below
+            `.internal` (see `hosts`).
         memory: Bytes that decoded histories may take, and encoded exports as many again.
         shard_rows: The most rows of one exported file, at least 1: W&B exports a long run in several files.
             None exports each run as one file.
@@ -69,6 +73,7 @@ class AppOptions(TypedDict, total=False):
     any_key: bool
     entity: str | None
     hosts: Collection[str]
+    private_hosts: bool
     memory: int
     shard_rows: int | None
     middleware: Sequence[Middleware]
@@ -110,17 +115,18 @@ def build_app(
     served = _ServedLibrary(open_library(bundles), reopen=open_library, on_query=on_query)
     keys = KeyCheck(options.get("api_key") or new_api_key(), any_key=options.get("any_key", False))
     service = _Service(keys, served, Documents(read_schema()), RequestCounts())
-    return _application(service, hosts=options.get("hosts", ()), middleware=options.get("middleware", ()))
+    hosts = AllowedHosts.of(options.get("hosts", ()), private=options.get("private_hosts", False))
+    return _application(service, hosts=hosts, middleware=options.get("middleware", ()))
 
 
-def _application(service: _Service, *, hosts: Collection[str], middleware: Sequence[Middleware]) -> Starlette:
+def _application(service: _Service, *, hosts: AllowedHosts, middleware: Sequence[Middleware]) -> Starlette:
     refused = RequestCounts()
     app = Starlette(
         routes=[
             Route("/graphql", service.graphql, methods=["POST"]),
             Route(f"{STORAGE}/{{token}}/{{name}}", service.stored, methods=["GET"]),
         ],
-        middleware=[Middleware(HostGuard, hosts=tuple(hosts), on_refusal=refused.add), *middleware],
+        middleware=[Middleware(HostGuard, hosts=hosts, on_refusal=refused.add), *middleware],
     )
     app.state.api_key = service.keys.api_key
     app.state.requests = service.counts

@@ -7,8 +7,7 @@ no HTML form can send, and carry the server's own key. See docs/replay.md, "Secu
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import aclosing
 from urllib.parse import urlsplit
 
@@ -17,44 +16,29 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pull_logs.replay.http.hosts import AllowedHosts, host_of, port_of
+
 MAX_BODY = 1_000_000
 """The most bytes of the body of a request."""
-
-_LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
 
 
 class BodyTooLargeError(Exception):
     """The body of a request is larger than `MAX_BODY`."""
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether a host, given without its port, is a loopback address or name."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() in _LOOPBACK_NAMES
-
-
-def host_of(authority: str) -> str:
-    """Return the host of `host:port`, in lower case and without brackets; empty if there is none."""
-    try:
-        return urlsplit(f"//{authority}").hostname or ""
-    except ValueError:
-        return ""
-
-
 class HostGuard:
     """ASGI middleware that refuses requests for other servers and from foreign web pages.
 
+    The GraphQL errors of an answer are what the SDK shows its user.
     A client that uses this server as its proxy sends the complete URL; requests for this server are
     answered, and all others are refused and never forwarded.
     """
 
     def __init__(
-        self, app: ASGIApp, *, hosts: Collection[str] = (), on_refusal: Callable[[str], None] | None = None
+        self, app: ASGIApp, *, hosts: AllowedHosts, on_refusal: Callable[[str], None] | None = None
     ) -> None:
         self.app = app
-        self.hosts = frozenset(host_of(host) or host for host in hosts)
+        self.hosts = hosts
         self.on_refusal = on_refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +49,9 @@ class HostGuard:
             if refusal:
                 if authority and self.on_refusal:
                     self.on_refusal(authority)
-                await JSONResponse({"error": refusal}, status_code=403)(scope, receive, send)
+                shown = {} if authority else {"errors": [{"message": refusal}], "data": None}
+                content = {"error": refusal, **shown}
+                await JSONResponse(content, status_code=403)(scope, receive, send)
                 return
             if authority:
                 scope = _direct(scope, authority)
@@ -74,11 +60,12 @@ class HostGuard:
     def _refusal(self, scope: Scope, proxied: str) -> str:
         headers = Headers(scope=scope)
         authority = proxied or headers.get("host", "")
-        host = host_of(authority)
         server = scope.get("server") or ("", None)
-        elsewhere = bool(proxied) and _port_of(authority) != server[1]
-        if elsewhere or not (is_loopback(host) or host in self.hosts):
-            return f"this server does not answer for host {authority!r}"
+        elsewhere = bool(proxied) and port_of(authority) not in {server[1], *self.hosts.ports}
+        if elsewhere or not self.hosts.allows(authority):
+            host = host_of(authority)
+            hint = f"; `pull-logs serve --allow-host {host}` would" if host and not proxied else ""
+            return f"this server does not answer for host {authority!r}{hint}"
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != authority.lower():
             return f"this server does not answer pages of {origin!r}"
@@ -97,13 +84,6 @@ def _authority(url: str) -> str:
         return urlsplit(url).netloc
     except ValueError:
         return url
-
-
-def _port_of(authority: str) -> int | None:
-    try:
-        return urlsplit(f"//{authority}").port or 80
-    except ValueError:
-        return None
 
 
 def _direct(scope: Scope, authority: str) -> Scope:

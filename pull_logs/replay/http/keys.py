@@ -11,12 +11,15 @@ import base64
 import binascii
 import hmac
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+
+from pull_logs.errors import UsageError
 
 SIGNED_OUT = "user is not logged in"
 _WRONG_KEY = (
@@ -49,6 +52,20 @@ class KeyCheck:
             return None
         errors = [{"message": _WRONG_KEY if key else SIGNED_OUT}]
         return JSONResponse({"error": SIGNED_OUT, "errors": errors, "data": None}, 401)
+
+
+def checked_key(text: str) -> str:
+    """Return a key as it is.
+
+    Raises:
+        UsageError: The SDK would not send it.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]{40,}", text, re.ASCII):
+        raise UsageError(
+            "the key does not have the form that the SDK accepts",
+            hint="it needs at least 40 letters and digits: `openssl rand -hex 20` prints one",
+        )
+    return text
 
 
 def offered_key(request: Request) -> str:
