@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from pull_logs.errors import NotFoundError, ProjectNotFoundError, RunNotFoundError
 from pull_logs.runs import RunPath
@@ -17,6 +18,7 @@ from pull_logs.suggestions import did_you_mean, listed
 _LOG = logging.getLogger("pull_logs.replay")
 
 _MOST_BUNDLES = 3
+_MOST_NOTES = 8
 
 HELD = "runs with their config, summary, history, system metrics, metadata and files"
 
@@ -90,10 +92,10 @@ def note_unknown_keys(path: RunPath, keys: Iterable[str], known: Iterable[str]) 
 
     W&B answers such a request with no rows, and so does the server.
     """
-    names = list(known)
-    for key in keys:
-        if key not in names:
-            _LOG.warning("run %r has no metric %r, %s", str(path), key, _near(key, names))
+    names = frozenset(known)
+    unknown = (key for key in keys if key not in names)
+    for key in islice(unknown, _MOST_NOTES):
+        _LOG.warning("run %r has no metric %r, %s", str(path), key, _near(key, sorted(names)))
 
 
 def of_bundles(names: Sequence[str]) -> str:

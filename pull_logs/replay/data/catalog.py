@@ -89,6 +89,10 @@ class Catalog:
             raise not_found.run_missing(path, subject=self.subject, runs=paths, named=named)
         return run
 
+    def count(self, project: ProjectKey) -> int:
+        """Return how many runs a project has; 0 for an unknown one."""
+        return len(self._projects.get(project, ()))
+
     def find(self, path: RunPath) -> Run | None:
         """Return a run by its path; None if no bundle holds it."""
         return self._runs.get(path)

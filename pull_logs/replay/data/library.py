@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -110,9 +111,14 @@ class Library:
         self._checked: set[tuple[RunPath, str]] = set()
         self._run_files = lru_cache(maxsize=64)(self._files_of)
 
-    def table(self, run: Run) -> Table:
-        """Return the complete history of a run."""
-        return self._tables.get(run.path, lambda: Table(run.table()))
+    def table(self, run: Run, *, on_read: Callable[[], None] = lambda: None) -> Table:
+        """Return the complete history of a run; `on_read` is called before it is read from its bundle."""
+
+        def read() -> Table:
+            on_read()
+            return Table(run.table())
+
+        return self._tables.get(run.path, read)
 
     def export_links(self, run: Run, base_url: str) -> list[str]:
         """Return the links to a run's exported Parquet files; none for a run that is served live.

@@ -30,6 +30,7 @@ from pull_logs.replay.graphql import (
     Documents,
     Prepared,
     QueryTarget,
+    Work,
     query_root,
     query_targets,
     read_schema,
@@ -211,13 +212,17 @@ class _Service:
             library = self.served.library_for(query, prepared)
         except PullLogsError as exc:
             return 200, _json({"errors": [{"message": str(exc)}], "data": None})
+        work = Work()
         result = execute_sync(
             self.documents.schema,
             prepared.document,
-            query_root(library, base_url),
+            query_root(library, base_url, work),
+            context_value=work,
             variable_values=dict(query.variables or {}),
             operation_name=query.operation,
         )
+        if work.exceeded is not None:
+            return 200, _json({"errors": [{"message": str(work.exceeded)}], "data": None})
         return 200, _json(result.formatted)
 
     async def stored(self, request: Request) -> Response:

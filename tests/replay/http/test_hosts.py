@@ -106,8 +106,8 @@ def test_without_a_route_the_address_is_that_of_its_name(
             raise socket.gaierror(-2, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in found]
 
-    monkeypatch.setattr(hosts.socket.socket, "connect", no_route)
-    monkeypatch.setattr(hosts.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket.socket, "connect", no_route)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     assert shown_authority("0.0.0.0", 9, []) == f"{shown}:9"
 
 
