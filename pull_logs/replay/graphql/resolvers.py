@@ -270,6 +270,7 @@ def _sampled_history(context: _Context, run: Run, specs: Sequence[Any]) -> list[
 
 def _parquet_history(context: _Context, run: Run, live_keys: Sequence[str]) -> Node:
     """Return either the exported files of a run or all its rows as live data, never both."""
+    context.library.note_scan(run)
     links = context.library.export_links(run, context.base_url)
     if links:
         return {"parquet_urls": links, "live_data": []}
