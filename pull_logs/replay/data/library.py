@@ -18,6 +18,7 @@ from pull_logs.replay.data.json_text import metadata_bytes
 from pull_logs.replay.data.links import LinkSigner, object_path
 from pull_logs.replay.data.wide_runs import is_wide, scan_advice
 from pull_logs.rows.batches import RESIDUAL
+from pull_logs.rows.file_pointers import count_pointers, pointers_text
 from pull_logs.runs import LIVE_STATES, RunPath
 from pull_logs.snapshot import Run, RunFile
 from pull_logs.snapshot.read import RunFiles
@@ -159,6 +160,11 @@ class Library:
             made = _stored(metadata_bytes(run), "application/json")
             nodes.append(FileNode(METADATA, len(made.body), made.tag, made.media_type, METADATA))
         return sorted(nodes, key=lambda file: file.name.encode())
+
+    def pointers(self, run: Run) -> str:
+        """Return which values of a run point to files that are not in its bundle; empty if none does."""
+        found = count_pointers([self.table(run).rows], available=run.files.keys())
+        return pointers_text(found) if found else ""
 
     def stored(self, path: RunPath, name: str) -> Stored | StoredFile | None:
         """Return the stored object `name` of a run; None if there is no such object.

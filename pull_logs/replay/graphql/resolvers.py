@@ -303,7 +303,9 @@ def _files(
     chosen = [file for file in held if wanted is None or file.name in wanted]
     if names and not chosen and METADATA not in names:
         known = [file.name for file in held]
-        raise files_missing(run.path, names, subject=context.library.catalog.subject, files=known)
+        pointers = None if run.coverage.from_server else context.library.pointers(run)
+        subject = context.library.catalog.subject
+        raise files_missing(run.path, names, subject=subject, files=known, pointers=pointers)
     if pattern and chosen:
         matches = pc.match_like(pa.array([file.name for file in chosen]), pattern).to_pylist()
         chosen = [file for file, match in zip(chosen, matches, strict=True) if match]
