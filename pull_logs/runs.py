@@ -198,3 +198,8 @@ class Coverage:
     received_last_step: int | None = None
     complete: bool = True
     reason: str = ""
+
+    @property
+    def from_server(self) -> bool:
+        """Whether a server promised the rows; none did for a run that was imported from local folders."""
+        return self.promised_rows is not None or self.promised_last_step is not None

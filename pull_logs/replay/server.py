@@ -17,12 +17,21 @@ from starlette.applications import Starlette
 
 from pull_logs.errors import NetworkError, UsageError
 from pull_logs.replay.environment import applied, variables
-from pull_logs.replay.http import AppOptions, OnQuery, RequestCounts, build_app, is_loopback
+from pull_logs.replay.http import (
+    LOOPBACK,
+    AppOptions,
+    OnQuery,
+    RequestCounts,
+    build_app,
+    checked_host,
+    checked_key,
+    is_loopback,
+    shown_authority,
+)
 from pull_logs.snapshot import Bundle, open_bundle
 
 StrPath = str | os.PathLike[str]
 
-LOOPBACK = "127.0.0.1"
 _STOP_SECONDS = 2
 _BACKLOG = 2048
 
@@ -64,6 +73,7 @@ class _Server(uvicorn.Server):
                 app,
                 http="h11",  # it passes on the address that a client requests of its proxy
                 lifespan="off",
+                proxy_headers=False,  # the address of a client is that of its connection (see `keys`)
                 ws="none",
                 log_config=None,
                 access_log=False,
@@ -113,9 +123,9 @@ def serve_bundle(
     """
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(host, port, allow_remote=allow_remote))
-        options["hosts"] = (host, *options.get("hosts", ()))
-        app = build_app(_open_all(stack, paths), **options)
-        server = _describe(stack, app, listening)
+        hosts = tuple(map(checked_host, options.get("hosts", ())))
+        app = build_app(_open_all(stack, paths), **_listening_on(host, hosts, options))
+        server = _describe(stack, app, listening, hosts)
         stack.enter_context(_running(app, listening, server.url))
         if set_environment:
             stack.enter_context(applied(server.environment()))
@@ -141,7 +151,7 @@ def serve_open_bundles(
     """
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(LOOPBACK, 0, allow_remote=False))
-        app = build_app(bundles, entity=entity, on_query=on_query)
+        app = build_app(bundles, entity=entity, on_query=on_query, any_key=True)
         server = _describe(stack, app, listening)
         stack.enter_context(_running(app, listening, server.url))
         yield server
@@ -153,8 +163,8 @@ def serve_forever(
     host: str = LOOPBACK,
     port: int = 0,
     allow_remote: bool = False,
-    entity: str | None = None,
     on_ready: Callable[[ReplayServer], None],
+    **options: Unpack[AppOptions],
 ) -> None:
     """Serve bundles until Ctrl-C.
 
@@ -163,20 +173,30 @@ def serve_forever(
         host: The address to listen on.
         port: The port; 0 picks a free one.
         allow_remote: Whether `host` may be an address that other machines can reach.
-        entity: The default entity; None uses the entity of the first run.
         on_ready: Called once, when the server is ready.
+        options: See `AppOptions`; requests may always be sent to `host`.
 
     Raises:
-        UsageError: There are no paths, or `host` is not loopback and `allow_remote` is false.
+        UsageError: There are no paths, `host` is not loopback and `allow_remote` is false, or a host or key
+            is not valid.
         NetworkError: The server cannot listen on the address.
         PullLogsError: A bundle cannot be opened.
     """
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(host, port, allow_remote=allow_remote))
-        app = build_app(_open_all(stack, paths), entity=entity, hosts=(host,))
-        server = _describe(stack, app, listening)
+        hosts = tuple(map(checked_host, options.get("hosts", ())))
+        app = build_app(_open_all(stack, paths), **_listening_on(host, hosts, options))
+        server = _describe(stack, app, listening, hosts)
         with suppress(KeyboardInterrupt):
             _Server(app, on_start=lambda: on_ready(server)).run(sockets=[listening])
+
+
+def _listening_on(host: str, hosts: Sequence[str], options: AppOptions) -> AppOptions:
+    """Return the options of a server that listens on an address, and that the user gave other names."""
+    local = is_loopback(host)
+    if key := options.get("api_key"):
+        checked_key(key)
+    return {"any_key": local, "private_hosts": not local, **options, "hosts": (host, *hosts)}
 
 
 @contextmanager
@@ -228,12 +248,13 @@ def _open_all(stack: ExitStack, paths: Sequence[StrPath]) -> list[Bundle]:
     return [stack.enter_context(open_bundle(path)) for path in paths]
 
 
-def _describe(stack: ExitStack, app: Starlette, listening: socket.socket) -> ReplayServer:
+def _describe(
+    stack: ExitStack, app: Starlette, listening: socket.socket, hosts: Sequence[str] = ()
+) -> ReplayServer:
     host, port = listening.getsockname()[:2]
-    shown = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - the address for all interfaces
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-replay-")))
     return ReplayServer(
-        url=f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}",
+        url=f"http://{shown_authority(host, port, hosts)}",
         api_key=app.state.api_key,
         requests=app.state.requests,
         refused=app.state.refused,

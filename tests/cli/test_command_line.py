@@ -305,9 +305,10 @@ def test_bad_input_is_one_line_with_the_next_step(
     assert not (tmp_path / "harmed").exists()
 
 
-def test_a_wrong_key_exits_5(server: ReplayServer) -> None:
-    wrong = {**server.environment(), "WANDB_API_KEY": "0" * 40}
-    done = pull_logs("-r", RUN, environment=wrong)
+def test_a_wrong_key_exits_5() -> None:
+    with serve_bundle(BUNDLE, any_key=False) as server:
+        wrong = {**server.environment(), "WANDB_API_KEY": "0" * 40}
+        done = pull_logs("-r", RUN, environment=wrong)
     assert done.returncode == 5
     assert done.stderr.count("\n") == 1
     assert "0" * 40 not in done.stderr

@@ -100,7 +100,7 @@ def connections(place: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("options", "passed"),
-    [((), 7), (("-p", "xdist", "-n", "2", "-k", "not reached"), 6)],
+    [((), 8), (("-p", "xdist", "-n", "2", "-k", "not reached"), 7)],
     ids=["one process", "xdist"],
 )
 def test_in_a_hostile_environment_nothing_leaves_loopback(

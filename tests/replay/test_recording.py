@@ -50,7 +50,7 @@ def test_runs_by_name_and_a_listing():
 @pytest.fixture
 def real(tmp_path: Path) -> Iterator[ReplayServer]:
     """What stands in for W&B."""
-    with serve_bundle(write_runs(tmp_path, world()), api_key=KEY) as server:
+    with serve_bundle(write_runs(tmp_path, world()), api_key=KEY, any_key=False) as server:
         yield server
 
 

@@ -207,7 +207,7 @@ class RunFacts:
     def files(self) -> RunFiles:
         """The files that it logged and that were pulled (`fetch --files`), by name."""
         resources = self._manifest.files.get(self._folder, ())
-        return RunFiles(self._container, resources, run=str(self.path))
+        return RunFiles(self._container, resources, run=str(self.path), from_server=self.coverage.from_server)
 
     @property
     def files_hash(self) -> str | None:

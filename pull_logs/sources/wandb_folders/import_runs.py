@@ -24,7 +24,7 @@ from pull_logs.sources.wandb_folders.segments import Segment, group_segments, la
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pull_logs.snapshot import BundleRun, SealReport
+    from pull_logs.snapshot import Bundle, BundleRun, SealReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def import_runs(
         DamageError: None of the files is a W&B log.
         PullLogsError: The disk is full, or the bundle cannot be written.
     """
-    from pull_logs.snapshot import disk_errors, write_bundle
+    from pull_logs.snapshot import disk_errors, open_bundle, write_bundle
     from pull_logs.snapshot.write import check_bundle_output
 
     target = check_bundle_output(out, force=force)
@@ -91,7 +91,21 @@ def import_runs(
             paths, scratch=Path(scratch), entity=entity, project=project, on_restart=on_restart
         )
         seal = write_bundle(out, found.runs, force=force)
-    return ImportReport(seal, found.notes)
+    with open_bundle(out) as bundle:
+        pointers = tuple(_pointer_notes(bundle))
+    return ImportReport(seal, (*found.notes, *pointers))
+
+
+def _pointer_notes(bundle: Bundle) -> Iterator[str]:
+    """Yield which values of each run point to files, that the bundle does not have."""
+    from pull_logs.rows.file_pointers import count_pointers, pointers_text
+
+    for run in bundle.runs():
+        if found := count_pointers(run.batches(columns=()), available=run.files.keys()):
+            yield (
+                f"{run.path}: an import does not copy files, and leaves {pointers_text(found)} pointing to "
+                "them; they are in `files/` of the run folder"
+            )
 
 
 def read_run_dirs(
