@@ -1,6 +1,8 @@
 from .column import Column as Column
+from .flatten import PlainNames as PlainNames
 from .flatten import flatten as flatten
 from .flatten import join_path as join_path
+from .flatten import plain_key as plain_key
 from .flatten import split_path as split_path
 from .flatten import unflatten as unflatten
 from .frame import Frame as Frame
