@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from pull_logs.cli.bundle_paths import Named, near_or_far
+from pull_logs.cli.notes import warn
 from pull_logs.cli.options import bundle_out_option, pick_options
 from pull_logs.cli.render import print_seal_report
-from pull_logs.cli.runs import distinct_runs
 from pull_logs.cli.sources import bundle_sources
 
 
@@ -24,9 +24,9 @@ def subset(*, bundle: Named, out: Path, metrics: str | None, **options: Any) -> 
 
     Runs that keep all their metrics are copied byte for byte.
     """
-    from pull_logs.cli.runs import open_subjects
+    from pull_logs.interface import distinct_runs, open_subjects
     from pull_logs.snapshot import subset_bundle
 
-    with open_subjects(bundle_sources(bundle, options)) as subjects:
+    with open_subjects(bundle_sources(bundle, options), report=warn) as subjects:
         report = subset_bundle(distinct_runs(subjects), out, metrics=metrics)
     print_seal_report(report)
