@@ -33,8 +33,8 @@ from pull_logs.analyze.expressions.nodes import (
     with_operands,
 )
 from pull_logs.analyze.expressions.tokenizer import is_bare_name, is_number, quote_name, shown, stack_bounded
-from pull_logs.analyze.frames import PlainNames
 from pull_logs.errors import ExpressionError, UnknownNameError
+from pull_logs.frames import PlainNames
 from pull_logs.suggestions import nearest
 
 MAX_SLASHES: Final = 50

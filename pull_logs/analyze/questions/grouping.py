@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pull_logs.analyze.expressions import several_spellings
-from pull_logs.analyze.frames import PlainNames, flatten, plain_key
 from pull_logs.errors import UsageError
+from pull_logs.frames import PlainNames, flatten, plain_key
 from pull_logs.rows.canonical import canon_record, spell
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pull_logs.analyze.frames import join_path
 from pull_logs.analyze.questions import Grouping, RunCondition, keep_runs, values_of
 from pull_logs.errors import ExpressionError, UnknownNameError, UsageError
+from pull_logs.frames import join_path
 from pull_logs.runs import RunInfo, RunPath
 
 KEYS = st.sampled_from(["a", "b", "a.b", "b.a", "a.b.a"])
