@@ -40,7 +40,9 @@ BELOW: Mapping[str, frozenset[str]] = {
     "recording": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "replay"},
     # An edge like the command line, for pytest.
     "pytest_plugin": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "replay", "recording"},
-    "cli": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "replay", "sources"},
+    # What the commands answer, for Python and for the command line.
+    "interface": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "sources"},
+    "cli": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "replay", "sources", "interface"},
     **{name: ROOTS - {name} for name in ROOTS},
 }
 """What each part of the package may import of the others."""

@@ -13,7 +13,7 @@ import click
 from pull_logs.cli.bundle_paths import OUT
 from pull_logs.cli.render import print_report
 from pull_logs.cli.sharing import check_for_sharing
-from pull_logs.errors import FileMissingError, IncompleteError, UsageError
+from pull_logs.errors import IncompleteError, UsageError
 from pull_logs.system_errors import from_system_error
 
 if TYPE_CHECKING:

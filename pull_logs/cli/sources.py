@@ -1,59 +1,11 @@
-"""Which runs a command is about, as the command line names them."""
+"""The sources that the options of a command name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from pull_logs.cli.bundle_paths import Named
-from pull_logs.errors import UsageError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """Which runs a command is about, as the command line names them.
-
-    Attributes:
-        runs: Run paths, run URLs or local W&B run folders (`-r`).
-        checkpoints: Checkpoint files, folders or globs (`-c`).
-        bundles: Bundle files, unzipped bundles or URLs of bundles (`-b`).
-        projects: `entity/project` (`-p`).
-        sweeps: `entity/project/sweep` (`--sweep`).
-        keep: A run expression (`--filter`).
-        checkpoint_key: The key of the run path in a checkpoint (`--checkpoint-key`).
-        refresh: Download again what the cache has.
-        offline: Never use the network.
-    """
-
-    runs: tuple[str, ...] = ()
-    checkpoints: tuple[str, ...] = ()
-    bundles: tuple[Named, ...] = ()
-    projects: tuple[str, ...] = ()
-    sweeps: tuple[str, ...] = ()
-    keep: str | None = None
-    checkpoint_key: str | None = None
-    refresh: bool = False
-    offline: bool = False
-
-    @property
-    def named(self) -> bool:
-        """Whether any source was given."""
-        return bool(self.runs or self.checkpoints or self.bundles or self.projects or self.sweeps)
-
-    def check(self) -> None:
-        """Refuse contradictory combinations.
-
-        Raises:
-            UsageError: No source was given, or `--refresh` with an option that excludes the network.
-        """
-        if not self.named:
-            raise UsageError(
-                "no source was given",
-                hint="name one with -b BUNDLE, -c CHECKPOINT, -r RUN or -p ENTITY/PROJECT",
-            )
-        if self.refresh and (self.offline or self.bundles):
-            other = "-b" if self.bundles else "--offline"
-            raise UsageError(f"--refresh uses the network and {other} never does", hint="omit one of the two")
+from pull_logs.interface import Sources
 
 
 def take_sources(options: dict[str, Any]) -> Sources:

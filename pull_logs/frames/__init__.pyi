@@ -1,7 +1,9 @@
 from .column import Column as Column
 from .facts_builder import FactsBuilder as FactsBuilder
+from .flatten import PlainNames as PlainNames
 from .flatten import flatten as flatten
 from .flatten import join_path as join_path
+from .flatten import plain_key as plain_key
 from .flatten import split_path as split_path
 from .frame import Frame as Frame
 from .frame import RunLike as RunLike

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pull_logs.analyze.answers.checkpoints import checkpoint_steps, read_checkpoints, shown_metrics
 from pull_logs.analyze.answers.histories import settle_assertions
+from pull_logs.analyze.expressions import several_spellings
 from pull_logs.analyze.questions import (
     DEFINED,
     Alignment,
@@ -24,8 +25,8 @@ from pull_logs.analyze.questions import (
 )
 from pull_logs.analyze.results import CheckpointResult
 from pull_logs.analyze.statistics import Goal, RunDefinitions
-from pull_logs.errors import MetricNotFoundError
-from pull_logs.frames import Frame, open_frames
+from pull_logs.errors import MetricNotFoundError, UsageError
+from pull_logs.frames import Frame, PlainNames, open_frames
 from pull_logs.rows.canonical import STEP
 from pull_logs.runs import RunInfo
 from pull_logs.suggestions import did_you_mean
@@ -41,7 +42,7 @@ class ReadingPlan:
     Attributes:
         alignment: The position at which to read the metrics.
         select: A regular expression that is searched for in the names of the metrics.
-        goal: The metric that ranks the runs.
+        goal: The metric that ranks the runs, in the spelling of the histories.
         option: The flag that named this metric, for messages.
         asserts: What must hold of every run and of all its rows.
     """
@@ -99,21 +100,67 @@ class RunReadings:
     checkpoint_notes: Sequence[str]
 
 
-def read_runs(subjects: Sequence[Subject], infos: Sequence[RunInfo], plan: ReadingPlan) -> RunReadings:
+@dataclass(frozen=True, slots=True)
+class RunHistories:
+    """The histories of the runs, of which nothing but the names of their columns is read.
+
+    Attributes:
+        frames: A frame per run.
+        names: The columns of all of them.
+    """
+
+    frames: Sequence[Frame]
+    names: Collection[str]
+
+    @classmethod
+    def open(cls, subjects: Sequence[Subject]) -> RunHistories:
+        """Read the names of the columns.
+
+        Raises:
+            DamageError: A history is damaged.
+        """
+        frames = open_frames([subject.run for subject in subjects])
+        return cls(frames, dict.fromkeys(name for frame in frames for name in frame.names))
+
+    def column(self, name: str, *, option: str) -> str:
+        """Return the column that a name means; the name itself where there is none.
+
+        Args:
+            name: A column, with or without the backslashes before the dots of its keys, or in backticks.
+            option: The flag that named it, for messages.
+
+        Raises:
+            UsageError: It is nested keys as well as a key with a dot.
+        """
+        if name in self.names and "." not in name:
+            return name
+        exact = name[1:-1] if name.startswith("`") and name.endswith("`") else name
+        found = PlainNames(self.names).meant_by(exact)
+        if len(found) > 1 and not (found[0] == exact != name):
+            raise UsageError(
+                f"{option}: {several_spellings(name, found, what='metric')}",
+                hint="write one of them, with its backticks and in single quotes",
+            )
+        return found[0] if found else name
+
+
+def read_runs(
+    subjects: Sequence[Subject], infos: Sequence[RunInfo], plan: ReadingPlan, histories: RunHistories
+) -> RunReadings:
     """Read every run, one after the other.
 
     Args:
         subjects: The runs.
         infos: Their configs, summaries and fields.
         plan: What to read of them.
+        histories: Their histories.
 
     Raises:
         MetricNotFoundError: A metric that was named is in no run, or `select` matches none.
         ExpressionError: An assertion does not parse, resolve or fit its columns.
         DamageError: A history is damaged.
     """
-    frames = open_frames([subject.run for subject in subjects])
-    known = dict.fromkeys(name for frame in frames for name in frame.names)
+    frames, known = histories.frames, histories.names
     is_wanted = _wanted(plan)
     assertions = settle_assertions(plan.asserts, subjects, known)
     shown, notes = _checkpoint_metrics(subjects, frames, plan, filter(is_wanted, known))

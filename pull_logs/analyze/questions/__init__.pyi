@@ -8,6 +8,7 @@ from .grouping import CONFIG as CONFIG
 from .grouping import Grouping as Grouping
 from .grouping import Values as Values
 from .grouping import is_seed as is_seed
+from .grouping import unique_names as unique_names
 from .grouping import values_of as values_of
 from .request import Checkpoint as Checkpoint
 from .request import Subject as Subject

@@ -26,8 +26,8 @@ def demo(out: Path, *, force: bool) -> None:
 
     from pull_logs.cli.render import print_report, progress_display
     from pull_logs.cli.show import show_comparison
-    from pull_logs.cli.sources import Sources
     from pull_logs.fetch import PullOptions, Selection, load_settings, pull_sync
+    from pull_logs.interface import Sources
     from pull_logs.replay import serve_bundle
     from pull_logs.snapshot import open_bundle, verify_bundle
     from pull_logs.snapshot.write import check_bundle_output

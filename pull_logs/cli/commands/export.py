@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from pull_logs.cli.bundle_paths import OUT_FOLDER, Named, near_or_far
+from pull_logs.cli.notes import warn
 from pull_logs.cli.options import pick_options
-from pull_logs.cli.runs import distinct_runs
 from pull_logs.cli.sources import bundle_sources
 from pull_logs.suggestions import counted
 
@@ -36,11 +36,11 @@ from pull_logs.suggestions import counted
 @pick_options
 def export(*, bundle: Named, out: Path, to: Any, force: bool, **options: Any) -> None:
     """Write runs as plain Parquet, CSV or NDJSON files in Hive folders, for other tools."""
-    from pull_logs.cli.runs import open_subjects
+    from pull_logs.interface import distinct_runs, open_subjects
     from pull_logs.snapshot import check_export_folder, export_runs
 
     check_export_folder(out, force=force)
-    with open_subjects(bundle_sources(bundle, options)) as subjects:
+    with open_subjects(bundle_sources(bundle, options), report=warn) as subjects:
         report = export_runs(distinct_runs(subjects), out, to=to, force=force)
     click.echo(
         f"{out}: {counted(report.runs, 'run')}, {report.rows} rows, {counted(report.files, 'file')},"

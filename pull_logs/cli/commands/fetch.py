@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pull_logs.cli.bundle_paths import OUT
+from pull_logs.cli.notes import warn
 from pull_logs.cli.options import force_option, source_options
 from pull_logs.cli.pull_options import (
     CONCURRENCY,
@@ -25,10 +26,10 @@ from pull_logs.cli.pull_options import (
     write_json,
 )
 from pull_logs.cli.render import print_estimate
-from pull_logs.cli.runs import read_checkpoints
 from pull_logs.cli.sharing import redact_option
-from pull_logs.cli.sources import Sources, take_sources
+from pull_logs.cli.sources import take_sources
 from pull_logs.errors import RunNotFoundError, UsageError
+from pull_logs.interface import Sources
 from pull_logs.runs import STATES
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
                 hint=f"write: pull-logs import {text} -o FILE.wandb.zip",
             )
     references = [RunReference.parse(text) for text in sources.runs]
-    if scan := read_checkpoints(sources):
+    from pull_logs.interface import read_checkpoints
+
+    if scan := read_checkpoints(sources, report=warn):
         references += dict.fromkeys(checkpoint.reference for checkpoint in scan.found)
     kept = condition and RunFilter(text=condition.text, holds=condition.holds, prefilter=condition.prefilter)
     return Selection(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pull_logs.cli.bundle_paths import OUT, near
+from pull_logs.cli.notes import warn
 from pull_logs.cli.options import force_option
 from pull_logs.cli.pull_options import (
     CONCURRENCY,
@@ -21,7 +22,6 @@ from pull_logs.cli.pull_options import (
     finish_pull,
     take_pull_options,
 )
-from pull_logs.cli.runs import warn
 from pull_logs.cli.sharing import redact_option, write_redacted
 from pull_logs.errors import UsageError
 

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from pull_logs.cli.bundle_paths import Named, near_or_far
+from pull_logs.cli.notes import warn
 from pull_logs.cli.options import bundle_out_option, force_option, pick_options
 from pull_logs.cli.render import print_seal_report
-from pull_logs.cli.runs import distinct_runs
 from pull_logs.cli.sources import bundle_sources
 
 
@@ -25,11 +25,11 @@ def subset(*, bundle: Named, out: Path, metrics: str | None, force: bool, **opti
 
     Runs that keep all their metrics are copied byte for byte.
     """
-    from pull_logs.cli.runs import open_subjects
+    from pull_logs.interface import distinct_runs, open_subjects
     from pull_logs.snapshot import subset_bundle
     from pull_logs.snapshot.write import check_bundle_output
 
     check_bundle_output(out, force=force)
-    with open_subjects(bundle_sources(bundle, options)) as subjects:
+    with open_subjects(bundle_sources(bundle, options), report=warn) as subjects:
         report = subset_bundle(distinct_runs(subjects), out, metrics=metrics, force=force)
     print_seal_report(report)

@@ -12,13 +12,14 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from pull_logs.errors import RunNotFoundError
+from pull_logs.errors import MetricNotFoundError, RunNotFoundError
+from pull_logs.rows.canonical import STEP
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import METRICS, Container, is_url, open_container
 from pull_logs.snapshot.read.index import BundleIndex, load_index
 from pull_logs.snapshot.read.metrics_index import MetricsIndex
 from pull_logs.snapshot.read.run import Run
-from pull_logs.suggestions import did_you_mean, listed
+from pull_logs.suggestions import counted, did_you_mean, listed, shortened
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -86,7 +87,7 @@ class Bundle(Mapping[str, Run]):
         return len(self.run_paths)
 
     def __repr__(self) -> str:
-        return f"<Bundle {str(self.path)!r}: {len(self)} runs>"
+        return f"<Bundle {shortened(str(self.path))!r}: {counted(len(self), 'run')}>"
 
     def runs(self) -> Iterator[Run]:
         """Iterate over the runs, in path order."""
@@ -111,6 +112,32 @@ class Bundle(Mapping[str, Run]):
                     column = columns.setdefault(f"{document}.{key}", [None] * len(self))
                     column[index] = value
         return pd.DataFrame(columns)
+
+    def long_frame(self, columns: Collection[str] | None = None) -> pd.DataFrame:
+        """Return the histories of all runs as one data frame, with a row per cell that was logged.
+
+        The columns are `run` (its path) and `metric`, which are categories, `step` and `value`; the rows are
+        in the order of the runs, then of the metrics, then of the steps. `value` is float64 if every value is
+        a number that a float holds exactly, else object, with every value as it was logged. A NaN that was
+        logged is a row; a cell that was not logged is none.
+
+        Args:
+            columns: The metrics wanted; all if None. Only these are read.
+
+        Raises:
+            MetricNotFoundError: A metric is in no run.
+            BundleDamagedError: A history is damaged.
+        """
+        from pull_logs.snapshot.read.dataframe import to_long_frame
+
+        frame = to_long_frame(self.run_paths, (run.table(columns) for run in self.runs()), columns)
+        found = frozenset(frame["metric"].cat.categories)
+        for name in columns or ():
+            if name not in found:
+                known = {other for run in self.runs() for other in run.column_names()} - {STEP}
+                hint = did_you_mean(name, sorted(known), otherwise="the runs have no metrics", cutoff=0)
+                raise MetricNotFoundError(f"no run of {str(self.path)!r} has a metric {name!r}", hint=hint)
+        return frame
 
     def close(self) -> None:
         """Close the file; runs can no longer be read."""

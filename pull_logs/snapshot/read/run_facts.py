@@ -18,6 +18,7 @@ from pull_logs.snapshot.format import (
 )
 from pull_logs.snapshot.read.metrics_index import MetricsIndex
 from pull_logs.snapshot.read.run_files import RunFiles
+from pull_logs.suggestions import counted, shortened
 
 
 class RunFacts:
@@ -48,7 +49,9 @@ class RunFacts:
         self.path: RunPath = table.paths[index]
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {str(self.path)!r}: {self.rows} rows>"
+        incomplete = "" if self.complete else ", incomplete"
+        rows = counted(self.rows, "row")
+        return f"<{type(self).__name__} {shortened(str(self.path))!r}: {self.state}, {rows}{incomplete}>"
 
     def _fact(self, name: str) -> Any:
         return self._table.value(name, self._index)

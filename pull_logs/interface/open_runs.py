@@ -1,4 +1,4 @@
-"""Opens the runs that the sources of a command line name.
+"""Opens the runs that sources name.
 
 With `-b`, runs are looked up in the bundles and the network is not used. Without it, the runs of run paths
 and checkpoints are downloaded from W&B through the local cache, and a local W&B run folder is read directly.
@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pull_logs.cli.sources import Sources
 from pull_logs.errors import RunNotFoundError
+from pull_logs.interface.find_bundles import find_bundles
+from pull_logs.interface.run_sources import Sources
 from pull_logs.runs import RunPath, RunReference
 from pull_logs.suggestions import counted
 
@@ -42,17 +43,8 @@ class _Found:
     checkpoints: tuple[CheckpointRun, ...] = ()
 
 
-def warn(text: str) -> None:
-    """Print a note on stderr, for commands whose answer has no notes."""
-    import click
-
-    from pull_logs.cli.render import inline
-
-    click.echo(f"pull-logs: note: {inline(text)}", err=True)
-
-
 @contextmanager
-def open_subjects(sources: Sources, *, report: Report = warn) -> Iterator[tuple[Subject, ...]]:
+def open_subjects(sources: Sources, *, report: Report) -> Iterator[tuple[Subject, ...]]:
     """Open the runs that the sources name, labelled in the order of the sources; they are closed on leaving.
 
     A run that is named several times, for example by checkpoints of a folder, is returned once.
@@ -70,11 +62,11 @@ def open_subjects(sources: Sources, *, report: Report = warn) -> Iterator[tuple[
     sources.check()
     with ExitStack() as stack:
         scan = read_checkpoints(sources, report=report)
-        found = _merged(
-            _from_bundles(sources, scan, stack, report)
-            if sources.bundles
-            else _from_elsewhere(sources, scan.found if scan else (), stack, report)
-        )
+        if sources.bundles:
+            found = _from_bundles(sources, scan, stack, report)
+        else:
+            found = _from_elsewhere(sources, scan.found if scan else (), stack, report)
+        found = _merged([*(_Found(run, run.bundle_path) for run in sources.opened), *found])
         if sources.keep is not None:
             found = _filtered(found, sources.keep)
         yield _labelled(found)
@@ -140,7 +132,7 @@ def _filtered(found: Sequence[_Found], text: str) -> list[_Found]:
     return [item for item, keep in zip(found, kept, strict=True) if keep]
 
 
-def read_checkpoints(sources: Sources, *, report: Report = warn) -> CheckpointScan | None:
+def read_checkpoints(sources: Sources, *, report: Report) -> CheckpointScan | None:
     """Read the checkpoints that the sources name; return None if they name none.
 
     Raises:
@@ -176,9 +168,11 @@ def _report_skipped(reasons: Sequence[str], report: Report) -> None:
 def _from_bundles(
     sources: Sources, scan: CheckpointScan | None, stack: ExitStack, report: Report
 ) -> list[_Found]:
-    from pull_logs.snapshot import open_bundle
+    from pull_logs.snapshot import Bundle, open_bundle
 
-    bundles = [stack.enter_context(open_bundle(path)) for path in sources.bundles]
+    bundles = [bundle for bundle in sources.bundles if isinstance(bundle, Bundle)]
+    named = [bundle for bundle in sources.bundles if not isinstance(bundle, Bundle)]
+    bundles += [stack.enter_context(open_bundle(path)) for path in find_bundles(named)]
     found = _of_checkpoints(bundles, scan, report) if scan else []
     found += [_look_up(bundles, RunReference.parse(text), f"run {text!r}") for text in sources.runs]
     wanted = {*sources.projects}
@@ -190,9 +184,9 @@ def _from_bundles(
             if everything or run.path.project_path in wanted or sweep in sweeps:
                 found.append(_Found(run, str(bundle.path)))
     if not found:
-        named = ", ".join([*sorted(wanted), *sorted(sweeps)]) or "any run"
+        missing = ", ".join([*sorted(wanted), *sorted(sweeps)]) or "any run"
         raise RunNotFoundError(
-            f"{', '.join(repr(str(bundle.path)) for bundle in bundles)} does not contain {named}",
+            f"{', '.join(repr(str(bundle.path)) for bundle in bundles)} does not contain {missing}",
             hint="`pull-logs info BUNDLE` lists its runs",
         )
     return found
