@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pull_logs.analyze import Subject, label
+from pull_logs.frames import FactsBuilder, MetricFacts
 from pull_logs.rows.batches import batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
 
@@ -17,6 +18,7 @@ class FakeRun:
 
     Attributes:
         reads: The columns of each read, None for all.
+        indexed: Whether an index has the facts about its columns.
     """
 
     def __init__(
@@ -29,7 +31,9 @@ class FakeRun:
         summary: Mapping[str, Any] | None = None,
         coverage: Coverage | None = None,
         host: str | None = None,
+        indexed: bool = False,
     ) -> None:
+        self.indexed = indexed
         self.batch = batch_from_rows(list(rows))
         self.coverage = coverage or Coverage()
         self.info = RunInfo(
@@ -54,6 +58,17 @@ class FakeRun:
     @property
     def last_step(self) -> int | None:
         return self.batch.column("_step")[-1].as_py() if self.rows else None
+
+    def indexed_names(self) -> Sequence[str] | None:
+        facts = self.indexed_facts()
+        return None if facts is None else [one.name for one in facts]
+
+    def indexed_facts(self) -> Sequence[MetricFacts] | None:
+        if not self.indexed:
+            return None
+        builder = FactsBuilder()
+        builder.add(self.batch)
+        return builder.facts()
 
     def schema(self) -> pa.Schema:
         return self.batch.schema

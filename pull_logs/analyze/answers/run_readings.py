@@ -21,6 +21,7 @@ from pull_logs.analyze.questions import (
     Slice,
     Subject,
     compile_pattern,
+    indexed_readings,
     is_internal,
 )
 from pull_logs.analyze.results import CheckpointResult
@@ -220,6 +221,15 @@ def _read_run(
     metrics: Sequence[str],
     checkpoint_metrics: Collection[str],
 ) -> RunReading:
+    facts = None if subject.checkpoints or not alignment.at_last_step else frame.facts()
+    if facts is not None:
+        return RunReading(
+            subject=subject,
+            info=info,
+            metrics=indexed_readings(facts, metrics),
+            checkpoints=(),
+            has_axis=True,
+        )
     axes = RunDefinitions.read(info.config_internal).step_metrics(frame.names)
     frame.load(dict.fromkeys([*metrics, *alignment.extra_columns(axes)]))
     checkpoint_step = checkpoint_steps(frame, subject)[-1]

@@ -3,6 +3,7 @@ from .alignment import Alignment as Alignment
 from .alignment import Interpolation as Interpolation
 from .alignment import Position as Position
 from .alignment import Reading as Reading
+from .alignment import indexed_readings as indexed_readings
 from .assertions import Assertions as Assertions
 from .grouping import CONFIG as CONFIG
 from .grouping import Grouping as Grouping

@@ -1,5 +1,6 @@
 from .health import FLAGS as FLAGS
 from .health import HealthFinding as HealthFinding
+from .health import can_have_flags as can_have_flags
 from .health import find_flags as find_flags
 from .intervals import IntervalKind as IntervalKind
 from .intervals import describe_sample as describe_sample
@@ -22,6 +23,7 @@ from .ranking import Goal as Goal
 from .ranking import ranked as ranked
 from .sampling import rank_rows as rank_rows
 from .sampling import sample_rows as sample_rows
+from .schema import column_entry as column_entry
 from .schema import describe_column as describe_column
 from .significance import ALPHA as ALPHA
 from .significance import LARGER as LARGER

@@ -9,10 +9,10 @@ metrics".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.frames import MetricFacts
-from pull_logs.rows.arrays import Floats, Ints, Mask, decoded, decoded_size, present_rows, text_array
+from pull_logs.rows.arrays import Floats, Ints, Mask, present_rows, text_array
 from pull_logs.rows.canonical import canon_record, canonical_text, parse_json
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format.names import METRICS
@@ -54,6 +54,8 @@ SCHEMA = pa.schema(
     ]
 )
 """The columns: the run, the name of the metric, the facts in their order, and the rest."""
+
+_Converted = TypeVar("_Converted")
 
 _FOREIGN = (pa.ArrowException, DataError, OSError, ValueError, KeyError, IndexError, OverflowError)
 
@@ -200,12 +202,14 @@ class MetricsTable:
         starts: For each run its first row; then the number of rows.
         groups: For each row group its first row; then the number of rows.
         group: Returns the facts in a row group.
+        group_names: Returns the names of the metrics in a row group.
     """
 
     path: str
     starts: Ints
     groups: Ints
     group: Callable[[int], Sequence[MetricFacts]]
+    group_names: Callable[[int], Sequence[str]]
 
     def facts(self, index: int) -> Sequence[MetricFacts]:
         """Return the facts about the columns of one run, `_step` first.
@@ -216,10 +220,27 @@ class MetricsTable:
         Raises:
             BundleDamagedError: They cannot be read.
         """
+        number, rows = self._rows(index)
+        return self.group(number)[rows]
+
+    def names(self, index: int) -> Sequence[str]:
+        """Return the names of the columns of one run, `_step` first.
+
+        Args:
+            index: The row of the run in the table of runs.
+
+        Raises:
+            BundleDamagedError: They cannot be read.
+        """
+        number, rows = self._rows(index)
+        return self.group_names(number)[rows]
+
+    def _rows(self, index: int) -> tuple[int, slice]:
+        """Return the row group of a run, and its rows in the group."""
         start, end = int(self.starts[index]), int(self.starts[index + 1])
         number = int(np.searchsorted(self.groups, start, side="right")) - 1
         first = int(self.groups[number])
-        return self.group(number)[start - first : end - first]
+        return number, slice(start - first, end - first)
 
 
 def load_metrics_table(
@@ -256,8 +277,14 @@ def load_metrics_table(
     groups = np.cumsum([0, *sizes], dtype=np.int64)
     if not np.isin(groups, starts).all():
         raise _damaged(path, "divides a run between two row groups")
-    read = lru_cache(maxsize=2)(partial(_read_group, file, Lock(), path))
-    return MetricsTable(path=path, starts=starts, groups=groups, group=read)
+    reader = _GroupReader(file, path)
+    return MetricsTable(
+        path=path,
+        starts=starts,
+        groups=groups,
+        group=lru_cache(maxsize=2)(partial(reader.read, SCHEMA.names[len(_KEYS) :], _facts_of)),
+        group_names=lru_cache(maxsize=2)(partial(reader.read, ["metric"], _names_of)),
+    )
 
 
 def _check_shape(metadata: pq.FileMetaData, sizes: Sequence[int], rows: int) -> None:
@@ -304,25 +331,49 @@ def _one_array(column: pa.ChunkedArray) -> pa.DictionaryArray:
     return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
 
 
-def _read_group(file: pq.ParquetFile, reading: Lock, path: str, number: int) -> Sequence[MetricFacts]:
-    try:
-        # Two threads that read from one ParquetFile at once crash the process.
-        with reading:
-            table = file.read_row_group(number, columns=SCHEMA.names[len(_KEYS) :], use_threads=False)
-        return _facts_of(table)
-    except _FOREIGN as exc:
-        raise _damaged(path, f"cannot be read: {exc}") from exc
+@dataclass(frozen=True, slots=True)
+class _GroupReader:
+    """Reads row groups; two threads that read from one ParquetFile at once would crash the process."""
+
+    file: pq.ParquetFile
+    path: str
+    reading: Lock = field(default_factory=Lock)
+
+    def read(
+        self, columns: Sequence[str], convert: Callable[[pa.Table], _Converted], number: int
+    ) -> _Converted:
+        try:
+            with self.reading:
+                table = self.file.read_row_group(number, columns=list(columns), use_threads=False)
+            return convert(table)
+        except _FOREIGN as exc:
+            raise _damaged(self.path, f"cannot be read: {exc}") from exc
+
+
+def _names_of(table: pa.Table) -> Sequence[str]:
+    return _texts(table.column("metric"))
+
+
+def _texts(column: pa.ChunkedArray) -> list[Any]:
+    """Return the texts of a column, equal ones as one object, None for null."""
+    array = _one_array(column)
+    if not len(array.dictionary):
+        return [None] * len(array)
+    if array.dictionary.nbytes > MAX_TEXT:
+        raise DataError(f"its text takes more than {MAX_TEXT} bytes")
+    known = array.dictionary.to_pylist()
+    codes = np.frombuffer(array.indices.buffers()[1], np.int32, len(array), array.indices.offset * 4)
+    if not 0 <= int(codes.min(initial=0)) <= int(codes.max(initial=0)) < len(known):
+        raise DataError("a cell has an index that its dictionary does not have")
+    texts = list(map(known.__getitem__, codes.tolist()))
+    if array.null_count:
+        for row in np.flatnonzero(~present_rows(array.indices)).tolist():
+            texts[row] = None
+    return texts
 
 
 def _facts_of(table: pa.Table) -> Sequence[MetricFacts]:
-    columns: dict[str, list[Any]] = {}
-    size = 0
-    for name in ("metric", "type", _REST):
-        array = _one_array(table.column(name))
-        size += decoded_size(array)
-        if size > MAX_TEXT:
-            raise DataError(f"its text takes more than {MAX_TEXT} bytes")
-        columns[name] = decoded(array).to_pylist()
+    columns: dict[str, list[Any]] = {name: _texts(table.column(name)) for name in ("metric", "type", _REST)}
     for name in (*_COUNTS, *_STEPS, *_DOUBLES):
         columns[name] = _cells(table.column(name))
     for row, text in enumerate(columns.pop(_REST)):

@@ -45,9 +45,26 @@ class MetricsIndex:
         if self._resource is None:
             return None
         with self._lock:
-            if self._table is None:
-                self._table = self._load(self._resource)
-            return self._table.facts(index)
+            return self._open(self._resource).facts(index)
+
+    def names(self, index: int) -> Sequence[str] | None:
+        """Return the names of the columns of a run, `_step` first; None without an index.
+
+        Args:
+            index: The row of the run in the table of runs.
+
+        Raises:
+            BundleDamagedError: The index is damaged.
+        """
+        if self._resource is None:
+            return None
+        with self._lock:
+            return self._open(self._resource).names(index)
+
+    def _open(self, resource: Resource) -> MetricsTable:
+        if self._table is None:
+            self._table = self._load(resource)
+        return self._table
 
     def _load(self, resource: Resource) -> MetricsTable:
         path = str(self._container.path)

@@ -56,13 +56,29 @@ class Run(RunFacts):
         Raises:
             BundleDamagedError: The index or the history is damaged.
         """
-        known = self._metrics.facts(self._index)
+        known = self.indexed_facts()
         if known is not None:
             return known
         builder = FactsBuilder()
         for batch in self.batches():
             builder.add(batch)
         return builder.facts()
+
+    def indexed_names(self) -> Sequence[str] | None:
+        """Return the names of the columns that `metric_facts` describes; None for a bundle without an index.
+
+        Raises:
+            BundleDamagedError: The index is damaged.
+        """
+        return self._metrics.names(self._index)
+
+    def indexed_facts(self) -> Sequence[MetricFacts] | None:
+        """Return what `metric_facts` does; None for a bundle without an index.
+
+        Raises:
+            BundleDamagedError: The index is damaged.
+        """
+        return self._metrics.facts(self._index)
 
     def column_names(self) -> tuple[str, ...]:
         """Return every key of its rows, `_step` first, the others in the order of their UTF-8 bytes.
