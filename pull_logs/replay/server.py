@@ -7,6 +7,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from pull_logs.replay.http import (
     is_loopback,
     shown_authority,
 )
+from pull_logs.runs import RunPath
 from pull_logs.snapshot import Bundle, open_bundle
 
 StrPath = str | os.PathLike[str]
@@ -45,6 +47,7 @@ class ReplayServer:
         api_key: The value for `WANDB_API_KEY`.
         requests: The requests so far, by operation.
         refused: How often clients tried to reach each other address with this server as their proxy.
+        used: The runs that answers contained so far.
         folder: A temporary folder for the SDK's cache and settings, removed when the server stops.
     """
 
@@ -52,6 +55,7 @@ class ReplayServer:
     api_key: str = field(repr=False)
     requests: RequestCounts
     refused: RequestCounts
+    used: AbstractSet[RunPath]
     folder: Path
 
     def environment(self) -> dict[str, str]:
@@ -134,14 +138,14 @@ def serve_bundle(
 
 @contextmanager
 def serve_open_bundles(
-    bundles: Sequence[Bundle], *, on_query: OnQuery, entity: str | None = None
+    bundles: Sequence[Bundle], *, on_query: OnQuery | None = None, **options: Unpack[AppOptions]
 ) -> Iterator[ReplayServer]:
     """Serve bundles that are already open, and those that `on_query` returns, from a thread.
 
     Args:
         bundles: The bundles; possibly none at first.
         on_query: Called with the targets of each query before it is answered (see `build_app`).
-        entity: The default entity; None uses the entity of the first run.
+        options: See `AppOptions`.
 
     Yields:
         The server, ready to answer.
@@ -151,7 +155,7 @@ def serve_open_bundles(
     """
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(LOOPBACK, 0, allow_remote=False))
-        app = build_app(bundles, entity=entity, on_query=on_query, any_key=True)
+        app = build_app(bundles, on_query=on_query, **_listening_on(LOOPBACK, (), options))
         server = _describe(stack, app, listening)
         stack.enter_context(_running(app, listening, server.url))
         yield server
@@ -258,5 +262,6 @@ def _describe(
         api_key=app.state.api_key,
         requests=app.state.requests,
         refused=app.state.refused,
+        used=app.state.used,
         folder=folder,
     )

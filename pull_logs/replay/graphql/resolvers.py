@@ -69,6 +69,7 @@ class _Context:
     library: Library
     base_url: str
     work: Work
+    on_run: Callable[[RunPath], None]
 
     def table(self, run: Run) -> Table:
         """Return the history of a run; reading it again in one request, since it is not kept, is counted."""
@@ -79,9 +80,18 @@ class _Context:
         self.work.add_runs(self.library.catalog.count(key))
 
 
-def query_root(library: Library, base_url: str, work: Work) -> Node:
-    """Return the root object of a query; links in its answers begin with `base_url`."""
-    context = _Context(library, base_url, work)
+def query_root(
+    library: Library, base_url: str, work: Work, *, on_run: Callable[[RunPath], None] = lambda _: None
+) -> Node:
+    """Return the root object of a query.
+
+    Args:
+        library: What is read.
+        base_url: The beginning of links in answers.
+        work: Counts what the query costs.
+        on_run: Called with the path of each run that is in the answer.
+    """
+    context = _Context(library, base_url, work, on_run)
     return {
         "viewer": lambda: _viewer(context),
         "server_info": {"cli_version_info": {}, "latest_local_version_info": None, "features": []},
@@ -199,6 +209,7 @@ def _find_run(context: _Context, key: ProjectKey, name: str) -> Node:
 
 def _run(context: _Context, key: ProjectKey, run: Run) -> Node:
     """Return a run; nothing of it is parsed until its field is requested."""
+    context.on_run(run.path)
     return {
         "id": _opaque("Run", str(run.path)),
         "project_id": _internal_id(key),

@@ -10,7 +10,7 @@ import json
 import logging
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypedDict, Unpack
 
@@ -40,6 +40,7 @@ from pull_logs.replay.http.hosts import AllowedHosts
 from pull_logs.replay.http.keys import KeyCheck
 from pull_logs.replay.http.objects import error_answer, object_answer
 from pull_logs.replay.http.request_counts import RequestCounts
+from pull_logs.runs import RunPath
 from pull_logs.snapshot import Bundle
 
 OnQuery = Callable[[Collection[QueryTarget]], Sequence[Bundle] | None]
@@ -89,9 +90,10 @@ def build_app(
 ) -> Starlette:
     """Build a W&B-compatible read server over open bundles; the caller closes them.
 
-    `app.state.api_key` is its key, `app.state.requests` counts its requests by operation, and
+    `app.state.api_key` is its key, `app.state.requests` counts its requests by operation,
     `app.state.refused` counts the other addresses that clients tried to reach with it as their proxy
-    (both `RequestCounts`). Links in its answers lead to the host that the request named.
+    (both `RequestCounts`), and `app.state.used` has the paths of the runs that answers contained. Links in
+    its answers lead to the host that the request named.
 
     Args:
         bundles: The bundles. A run that several of them hold is served from the first.
@@ -132,6 +134,7 @@ def _application(service: _Service, *, hosts: AllowedHosts, middleware: Sequence
     app.state.api_key = service.keys.api_key
     app.state.requests = service.counts
     app.state.refused = refused
+    app.state.used = service.used
     return app
 
 
@@ -183,6 +186,7 @@ class _Service:
     served: _ServedLibrary
     documents: Documents
     counts: RequestCounts
+    used: set[RunPath] = field(default_factory=set)
 
     async def graphql(self, request: Request) -> Response:
         if refusal := self.keys.refusal(request):
@@ -216,7 +220,7 @@ class _Service:
         result = execute_sync(
             self.documents.schema,
             prepared.document,
-            query_root(library, base_url, work),
+            query_root(library, base_url, work, on_run=self.used.add),
             context_value=work,
             variable_values=dict(query.variables or {}),
             operation_name=query.operation,
