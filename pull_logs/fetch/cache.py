@@ -26,6 +26,7 @@ from anyio.to_thread import run_sync
 
 from pull_logs.errors import DamageError, FileMissingError, RunNotFoundError, UsageError
 from pull_logs.fetch.api import Capabilities, Client, RetryPolicy, Settings, load_settings
+from pull_logs.fetch.cache_folder import using_cache
 from pull_logs.fetch.concurrency import flat_errors, for_each, run_async
 from pull_logs.fetch.context import PullContext, cpu_limiter
 from pull_logs.fetch.discovery import FoundRun, MissedRun, find_runs
@@ -76,7 +77,9 @@ def open_cached(
     """
     if refresh and offline:
         raise UsageError("refresh needs W&B and offline excludes it", hint="omit one of them")
-    cache = Cache(folder or default_folder(), settings or load_settings())
+    folder = folder or default_folder()
+    cache = Cache(folder, settings or load_settings())
+    stack.enter_context(using_cache(folder))
     if offline:
         paths = cache.find_all(selection)
     else:
