@@ -1,4 +1,4 @@
-"""The folder of the local cache as a whole: its size, its removal, and who uses it.
+"""The folder of the local cache: its size, its removal, and who uses it.
 
 CACHE/runs/...       the cached runs (see `cache`)
 CACHE/in-use/N.lock  a lock of each process that uses the cache at the moment
