@@ -13,7 +13,7 @@ from pull_logs.suggestions import did_you_mean, listed
 
 _CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors", ".bin")
 _CUTOFF = 0.75
-_OUT = ("-o", "--out")
+_CHECKED = ("-o", "--out", "--files")
 """Options whose values their commands check themselves."""
 
 _CHOICE_CUTOFF = 0.5
@@ -76,10 +76,10 @@ def refuse_empty(arguments: Sequence[str]) -> None:
     if words[:1] == ["exec"] and "--" in words:
         words = words[: words.index("--")]
     for before, word in zip(["", *words], words, strict=False):
-        if before in _OUT:
+        if before in _CHECKED:
             continue
         option, equals, value = word.partition("=")
-        if word.startswith("--") and equals and not value:
+        if word.startswith("--") and equals and not value and option not in _CHECKED:
             raise _empty(option)
         if not word:
             raise _empty(before)

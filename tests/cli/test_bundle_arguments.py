@@ -159,7 +159,7 @@ VALUES = [
     for param in command.params
     if isinstance(param, click.Option) and not param.is_flag and "--version" not in param.opts
     for option in param.opts
-    if option not in ("-o", "--out")
+    if option not in ("-o", "--out", "--files")  # their commands say what they need
 ]
 
 
