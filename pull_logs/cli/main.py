@@ -10,6 +10,7 @@ import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
@@ -26,6 +27,7 @@ from pull_logs.cli.options import (
     view_options,
 )
 from pull_logs.cli.sources import take_sources
+from pull_logs.cli.spelling import SpellingGroup, refuse_empty
 from pull_logs.cli.streams import STDOUT, discard_output, prepare_streams
 from pull_logs.errors import (
     ExpressionError,
@@ -38,6 +40,7 @@ from pull_logs.errors import (
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "audit": ("audit", "audit"),
+    "cache": ("cache", "cache"),
     "compare": ("compare", "compare"),
     "demo": ("demo", "demo"),
     "diff": ("diff", "diff"),
@@ -56,8 +59,8 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 """The module of `commands` that defines each command, and its name there."""
 
 
-class _Group(click.Group):
-    """A group that imports commands on demand and suggests the right spelling of one."""
+class _Group(SpellingGroup):
+    """The group of all commands, which imports them on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return sorted(_COMMANDS)
@@ -65,18 +68,22 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in _COMMANDS and cmd_name not in self.commands:
             module, name = _COMMANDS[cmd_name]
-            self.add_command(getattr(import_module(f"pull_logs.cli.commands.{module}"), name))
+            package = "pull_logs.cli" if module == "cache" else "pull_logs.cli.commands"
+            self.add_command(getattr(import_module(f"{package}.{module}"), name))
         return super().get_command(ctx, cmd_name)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if self.get_command(ctx, name) is None and not name.startswith("-"):
-            from pull_logs.cli.spelling import unknown_command
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse a command line; bundles without a command before them are sources of the view."""
+        words = list(args)
+        with suppress(click.UsageError):
+            while rest := self.make_parser(ctx).parse_args(list(words))[1]:
+                from pull_logs.cli.spelling import source_option
 
-            raise unknown_command(name, self.list_commands(ctx))
-        return super().resolve_command(ctx, args)
+                first = len(words) - len(rest)
+                if rest[0] in _COMMANDS or source_option(rest[0]) != "-b" or "--" in words[:first]:
+                    break
+                words[first:first] = ["-b"]
+        return super().parse_args(ctx, words)
 
 
 @click.group(
@@ -181,6 +188,11 @@ def _describe_click(exc: click.ClickException) -> _Failure:
         from pull_logs.cli.spelling import unknown_option
 
         return _Failure(str(unknown_option(exc.option_name, exc.ctx)), USAGE)
+    if isinstance(exc, click.BadParameter) and exc.param is not None:
+        from pull_logs.cli.spelling import nearest_choice
+
+        if hint := nearest_choice(exc.message, exc.param):
+            return _Failure(f"{exc.format_message().rstrip('.')}; {hint}", USAGE)
     if isinstance(exc, click.UsageError):
         command = exc.ctx.command_path if exc.ctx else "pull-logs"
         return _Failure(f"{exc.format_message().rstrip('.')}; see `{command} --help`", USAGE)
@@ -194,6 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the program's name; those of the process by default.
     """
     try:
+        refuse_empty(sys.argv[1:] if arguments is None else arguments)
         result = cli.main(args=arguments, prog_name="pull-logs", standalone_mode=False)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):

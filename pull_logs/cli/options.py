@@ -45,7 +45,7 @@ _BUNDLE = click.option(
     multiple=True,
     metavar="FILE",
     callback=near_or_far,
-    help="A bundle, or the URL of one; runs of -r and -c are looked up in it.",
+    help="A bundle, a folder or glob of bundles, or a URL; runs of -r and -c are looked up in it.",
 )
 _PROJECT = click.option(
     "-p", "--project", "projects", multiple=True, metavar="ENTITY/PROJECT", help="All runs of a project."
@@ -65,6 +65,11 @@ _CHECKPOINT_KEY = click.option(
 def source_options(command: Command) -> Command:
     """Add the options that name runs: -r -c -b -p --sweep --filter --checkpoint-key."""
     return _decorate(command, (_RUN, _CHECKPOINT, _BUNDLE, _PROJECT, _SWEEP, _FILTER, _CHECKPOINT_KEY))
+
+
+def bundle_words(command: Command) -> Command:
+    """Add bundles as arguments, for commands that take `-b` too."""
+    return click.argument("words", nargs=-1, metavar="[BUNDLE]...", callback=near_or_far)(command)
 
 
 def pick_options(command: Command) -> Command:
@@ -188,7 +193,9 @@ def typed_words(ctx: click.Context) -> list[str]:
         if ctx.get_parameter_source(param.name or "") is not click.core.ParameterSource.COMMANDLINE:
             continue
         value = ctx.params[param.name or ""]
-        if value is True:
+        if isinstance(param, click.Argument):
+            words += map(str, value)
+        elif value is True:
             words.append(param.opts[0])
         else:
             for item in value if isinstance(value, tuple) else (value,):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from pull_logs.cli.bundle_paths import Named
+from pull_logs.errors import UsageError
 from pull_logs.interface import Sources
 
 
@@ -12,7 +14,22 @@ def take_sources(options: dict[str, Any]) -> Sources:
     """Remove the sources from the options of a command and return them."""
     names = ("runs", "checkpoints", "bundles", "projects", "sweeps", "keep", "checkpoint_key")
     given = {name: options.pop(name) for name in names}
+    given["bundles"] = (*map(_bundle_word, options.pop("words", ())), *given["bundles"])
     return Sources(**given, refresh=options.pop("refresh", False), offline=options.pop("offline", False))
+
+
+def _bundle_word(word: Named) -> Named:
+    """Return a bundle that was given as an argument.
+
+    Raises:
+        UsageError: It is a run or a checkpoint, which need their options.
+    """
+    from pull_logs.cli.spelling import source_option
+
+    option = source_option(str(word))
+    if option not in (None, "-b"):
+        raise UsageError(f"{str(word)!r} is not a bundle", hint=f"write: {option} {shlex.quote(str(word))}")
+    return word
 
 
 def bundle_sources(bundle: Named, options: dict[str, Any]) -> Sources:

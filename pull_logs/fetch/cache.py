@@ -28,6 +28,7 @@ from anyio.to_thread import run_sync
 
 from pull_logs.errors import DamageError, FileMissingError, MachineLimitError, RunNotFoundError, UsageError
 from pull_logs.fetch.api import Capabilities, Client, RetryPolicy, Settings, load_settings
+from pull_logs.fetch.cache_folder import using_cache
 from pull_logs.fetch.concurrency import flat_errors, for_each, run_async
 from pull_logs.fetch.context import PullContext, cpu_limiter
 from pull_logs.fetch.discovery import FoundRun, MissedRun, find_runs
@@ -85,6 +86,7 @@ def open_cached(
     if folder is None:
         folder = default_folder()
     cache = Cache(folder, settings or load_settings(), spare=_SpareFolder(stack, report or (lambda _: None)))
+    stack.enter_context(using_cache(folder))
     if offline:
         paths = cache.find_all(selection)
     else:

@@ -5,6 +5,7 @@ from .open_runs import Report as Report
 from .open_runs import distinct_runs as distinct_runs
 from .open_runs import open_subjects as open_subjects
 from .open_runs import read_checkpoints as read_checkpoints
+from .open_runs import usable_checkpoints as usable_checkpoints
 from .questions import compare as compare
 from .questions import overview as overview
 from .questions import schema as schema

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pull_logs.errors import RunNotFoundError
+from pull_logs.errors import RunNotFoundError, UsageError
 from pull_logs.interface.find_bundles import find_bundles
 from pull_logs.interface.run_sources import Sources
 from pull_logs.runs import RunPath, RunReference
@@ -65,7 +65,8 @@ def open_subjects(sources: Sources, *, report: Report) -> Iterator[tuple[Subject
         if sources.bundles:
             found = _from_bundles(sources, scan, stack, report)
         else:
-            found = _from_elsewhere(sources, scan.found if scan else (), stack, report)
+            checkpoints = usable_checkpoints(scan, report=report) if scan else ()
+            found = _from_elsewhere(sources, checkpoints, stack, report)
         found = _merged([*(_Found(run, run.bundle_path) for run in sources.opened), *found])
         if sources.keep is not None:
             found = _filtered(found, sources.keep)
@@ -156,6 +157,36 @@ def read_checkpoints(sources: Sources, *, report: Report) -> CheckpointScan | No
             f" ({guessed[0].key}): {str(guessed[0].file)!r}{more}"
         )
     return scan
+
+
+def usable_checkpoints(scan: CheckpointScan, *, report: Report) -> tuple[CheckpointRun, ...]:
+    """Return the checkpoints whose runs are on the configured host; of folders and globs, others are skipped.
+
+    Raises:
+        UsageError: The run of a checkpoint that was named by itself, or of every one, is on another host.
+    """
+    if all(checkpoint.reference.host is None for checkpoint in scan.found):
+        return scan.found
+    from pull_logs.fetch import load_settings
+
+    settings = load_settings()
+    usable: list[CheckpointRun] = []
+    refused: list[UsageError] = []
+    for checkpoint in scan.found:
+        try:
+            settings.check_reference(checkpoint.reference)
+        except UsageError as exc:
+            known = UsageError(f"checkpoint {str(checkpoint.file)!r}: {exc.message}", hint=exc.hint)
+            if checkpoint.file in scan.alone:
+                raise known from exc
+            refused.append(known)
+        else:
+            usable.append(checkpoint)
+    if refused and not usable:
+        raise refused[0]
+    if refused:
+        _report_skipped([exc.message for exc in refused], report)
+    return tuple(usable)
 
 
 def _report_skipped(reasons: Sequence[str], report: Report) -> None:

@@ -277,7 +277,6 @@ BAD_INPUT: list[tuple[str, list[str], int, str]] = [
     ("refresh offline", ["-r", "acme/digits/cnn1e2s0", "--refresh", "--offline"], 2, "--refresh"),
     ("not in the cache", ["-r", "acme/digits/cnn1e2s1", "--offline"], 3, "cnn1e2s1"),
     ("view without a source", ["--schema"], 2, "-b BUNDLE"),
-    ("bundle without its flag", ["{bundle}"], 2, "pull-logs -b "),
     ("unknown command", ["frobnicate"], 2, "fetch"),
     ("option before its command", ["-p", "acme/digits", "fetch"], 2, "pull-logs fetch -p acme/digits"),
     ("fetch of a bundle", ["fetch", "-b", "{bundle}", "-o", "{tmp}/x.wandb.zip"], 2, "-b"),

@@ -261,5 +261,12 @@ def _check_names(
 
 def _no_metric(option: str, name: str, known: Collection[str]) -> MetricNotFoundError:
     metrics = [other for other in known if other != STEP]
+    if "," in name and option != "--select":
+        parts = [part.strip().rpartition(":")[0] or part.strip() for part in name.split(",")]
+        if all(part in known for part in parts):
+            return MetricNotFoundError(
+                f"{option} {name!r}: {option} takes one metric, not a list",
+                hint=f"write: {option} {parts[0]}; --select shows several",
+            )
     hint = did_you_mean(name, metrics, otherwise="the runs have no metrics", cutoff=0)
     return MetricNotFoundError(f"{option} {name!r}: no run has numbers of such a metric", hint=hint)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pull_logs.analyze.expressions import several_spellings
-from pull_logs.errors import UsageError
+from pull_logs.errors import NotFoundError, UsageError
 from pull_logs.frames import PlainNames, flatten, plain_key
 from pull_logs.rows.canonical import canon_record, spell
 from pull_logs.run_fields import RUN_FIELDS
@@ -107,7 +107,8 @@ class Grouping:
             seed_names: The values of `--seed`.
 
         Raises:
-            UsageError: No run has such a name, or several fit.
+            NotFoundError: No run has such a name.
+            UsageError: Several names fit, or one is empty.
         """
         names = all_names(runs)
         seeds = [_one(name, names, option="--seed") for name in seed_names]
@@ -292,7 +293,7 @@ def _one(word: str, names: Collection[str], *, option: str) -> str:
     return found[0]
 
 
-def _unknown(what: str, word: str, names: Collection[str]) -> UsageError:
+def _unknown(what: str, word: str, names: Collection[str]) -> NotFoundError:
     name = word if word.startswith(CONFIG) else CONFIG + word
     hint = did_you_mean(name, names, otherwise="the runs have no config", cutoff=0)
-    return UsageError(f"{what}: no run has {word!r}", hint=hint)
+    return NotFoundError(f"{what}: no run has {word!r}", hint=hint)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT, near
+from pull_logs.cli.bundle_paths import OUT, bundle_argument
 from pull_logs.cli.options import force_option
 from pull_logs.cli.sharing import amount, print_left_out
 from pull_logs.errors import UsageError
@@ -23,7 +23,7 @@ def _redact(bundle: Path, out: Path, kinds: tuple[str, ...], *, force: bool) -> 
 
 
 @click.command()
-@click.argument("bundle", metavar="BUNDLE", callback=near)
+@bundle_argument(urls=False)
 @click.option("--secrets", is_flag=True, help="Only secrets, not names, addresses and paths of people.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if anything was found.")

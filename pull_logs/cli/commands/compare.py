@@ -9,6 +9,7 @@ import click
 from pull_logs.cli.options import (
     Command,
     assert_options,
+    bundle_words,
     hint_options,
     origin_options,
     output_options,
@@ -84,6 +85,7 @@ def _compare_options(command: Command) -> Command:
 
 
 @click.command()
+@bundle_words
 @source_options
 @_compare_options
 @assert_options

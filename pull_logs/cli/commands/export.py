@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT_FOLDER, Named, near_or_far
+from pull_logs.cli.bundle_paths import OUT_FOLDER, Named, bundle_argument
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import pick_options
 from pull_logs.cli.sources import bundle_sources
@@ -15,7 +15,7 @@ from pull_logs.suggestions import counted
 
 
 @click.command()
-@click.argument("bundle", metavar="BUNDLE", callback=near_or_far)
+@bundle_argument()
 @click.option(
     "-o",
     "--out",

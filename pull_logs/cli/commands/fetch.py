@@ -94,10 +94,12 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
                 hint=f"write: pull-logs import {text} -o FILE.wandb.zip",
             )
     references = [RunReference.parse(text) for text in sources.runs]
-    from pull_logs.interface import read_checkpoints
+    from pull_logs.interface import read_checkpoints, usable_checkpoints
 
     if scan := read_checkpoints(sources, report=warn):
-        references += dict.fromkeys(checkpoint.reference for checkpoint in scan.found)
+        references += dict.fromkeys(
+            checkpoint.reference for checkpoint in usable_checkpoints(scan, report=warn)
+        )
     kept = condition and RunFilter(text=condition.text, holds=condition.holds, prefilter=condition.prefilter)
     return Selection(
         runs=tuple(references), projects=sources.projects, sweeps=sources.sweeps, filter=kept or None

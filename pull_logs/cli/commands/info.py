@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from pull_logs.cli.bundle_paths import Named, near_or_far
+from pull_logs.cli.bundle_paths import Named, bundle_argument
 
 
 @click.command()
-@click.argument("bundle", metavar="BUNDLE", callback=near_or_far)
+@bundle_argument()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def info(bundle: Named, *, as_json: bool) -> None:
     """Show the identities and the runs of a bundle."""

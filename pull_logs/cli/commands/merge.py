@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs.cli.bundle_paths import Named, near_or_far
+from pull_logs.cli.bundle_paths import Named, bundle_argument
 from pull_logs.cli.options import bundle_out_option, force_option
 from pull_logs.cli.render import print_seal_report
 from pull_logs.cli.sharing import check_for_sharing, redact_option
@@ -36,7 +36,7 @@ def _print_choices(report: MergeReport) -> None:
 
 
 @click.command()
-@click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...", callback=near_or_far)
+@bundle_argument("bundles", metavar="BUNDLE...", count=None)
 @bundle_out_option
 @click.option(
     "--prefer",

@@ -6,12 +6,20 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.options import assert_options, hint_options, origin_options, output_options, source_options
+from pull_logs.cli.options import (
+    assert_options,
+    bundle_words,
+    hint_options,
+    origin_options,
+    output_options,
+    source_options,
+)
 from pull_logs.cli.output import print_answer, take_output
 from pull_logs.cli.sources import take_sources
 
 
 @click.command()
+@bundle_words
 @source_options
 @click.option("--select", metavar="REGEX", help="Only metrics whose name matches.")
 @assert_options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT, near
+from pull_logs.cli.bundle_paths import OUT, bundle_argument
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import force_option
 from pull_logs.cli.pull_options import (
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("bundle", metavar="BUNDLE", callback=near)
+@bundle_argument(urls=False)
 @click.option("-o", "--out", type=OUT, metavar="FILE", help="Write here instead of replacing BUNDLE.")
 @METRICS
 @FILES

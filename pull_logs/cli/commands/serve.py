@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pull_logs.cli.bundle_paths import near
+from pull_logs.cli.bundle_paths import bundle_argument
 
 if TYPE_CHECKING:
     from pull_logs.replay import ReplayServer
@@ -22,7 +22,7 @@ def _announce(server: ReplayServer) -> None:
 
 
 @click.command()
-@click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...", callback=near)
+@bundle_argument("bundles", metavar="BUNDLE...", urls=False, count=None)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port; 0 picks a free one.")
 @click.option("--allow-remote", is_flag=True, help="Allow a --host that other machines can reach.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.bundle_paths import Named, near_or_far
+from pull_logs.cli.bundle_paths import Named, bundle_argument
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import bundle_out_option, force_option, pick_options
 from pull_logs.cli.render import print_seal_report
@@ -15,7 +15,7 @@ from pull_logs.cli.sources import bundle_sources
 
 
 @click.command()
-@click.argument("bundle", metavar="BUNDLE", callback=near_or_far)
+@bundle_argument()
 @bundle_out_option
 @force_option
 @pick_options

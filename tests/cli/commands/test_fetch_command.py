@@ -163,7 +163,7 @@ def test_a_run_that_is_not_there_is_in_the_table_and_strict_makes_it_an_error(
             (
                 "Invalid value for '--state': 'finishd' is not one of 'crashed', 'failed', "
                 "'finished', 'killed',"
-                " 'pending', 'preempted', 'preempting', 'running'; see `pull-logs fetch --help`"
+                " 'pending', 'preempted', 'preempting', 'running'; the nearest is 'finished'"
             ),
         ),
         (
