@@ -8,7 +8,6 @@ byte for byte. The next query, and every later session, is answered from the bun
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -22,7 +21,7 @@ from pull_logs.fetch.api import Client
 from pull_logs.replay.data import compile_filter
 from pull_logs.replay.graphql import Listing, QueryTarget, Sweep
 from pull_logs.runs import RunInfo, RunPath, RunReference
-from pull_logs.snapshot import Bundle, merge_bundles, open_bundle
+from pull_logs.snapshot import Bundle, merge_bundles, open_bundle, temporary_folder
 
 
 class Recorder:
@@ -99,8 +98,8 @@ class Recorder:
     def _pull(self, selection: Selection) -> bool:
         """Pull runs into the bundle, and return whether it changed."""
         self._into.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".wandb-record-", dir=self._into.parent) as folder:
-            pulled = Path(folder) / "pulled.wandb.zip"
+        with temporary_folder(self._into.parent) as folder:
+            pulled = folder / "pulled.wandb.zip"
             try:
                 report = pull_sync(selection, out=pulled, settings=self._settings)
             except NotFoundError:

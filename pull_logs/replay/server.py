@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,7 +17,7 @@ from starlette.applications import Starlette
 from pull_logs.errors import NetworkError, UsageError
 from pull_logs.replay.environment import applied, variables
 from pull_logs.replay.http import AppOptions, OnQuery, RequestCounts, build_app, is_loopback
-from pull_logs.snapshot import Bundle, open_bundle
+from pull_logs.snapshot import Bundle, open_bundle, temporary_folder
 
 StrPath = str | os.PathLike[str]
 
@@ -231,7 +230,7 @@ def _open_all(stack: ExitStack, paths: Sequence[StrPath]) -> list[Bundle]:
 def _describe(stack: ExitStack, app: Starlette, listening: socket.socket) -> ReplayServer:
     host, port = listening.getsockname()[:2]
     shown = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - the address for all interfaces
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-replay-")))
+    folder = stack.enter_context(temporary_folder())
     return ReplayServer(
         url=f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}",
         api_key=app.state.api_key,

@@ -23,7 +23,7 @@ def demo(out: Path) -> None:
     from pull_logs.cli.render import print_report, progress_display
     from pull_logs.cli.show import show_comparison
     from pull_logs.cli.sources import Sources
-    from pull_logs.fetch import Selection, load_settings, pull_sync
+    from pull_logs.fetch import PullOptions, Selection, load_settings, pull_sync
     from pull_logs.replay import serve_bundle
     from pull_logs.snapshot import open_bundle, verify_bundle
 
@@ -34,7 +34,14 @@ def demo(out: Path) -> None:
         with serve_bundle(recorded) as server, progress_display() as hook:
             settings = load_settings(environ=server.environment())
             click.echo(f"2. downloading every run of {', '.join(projects)} from {server.url}", err=True)
-            report = pull_sync(Selection(projects=tuple(projects)), out=out, settings=settings, progress=hook)
+            # The server of an interrupted demo had another address, so what it left cannot be continued.
+            report = pull_sync(
+                Selection(projects=tuple(projects)),
+                out=out,
+                options=PullOptions(fresh=True),
+                settings=settings,
+                progress=hook,
+            )
     print_report(report)
     checked = verify_bundle(out)
     click.echo(f"3. verified {checked.members} members of {out}, {checked.bytes / 1e6:.2f} MB", err=True)

@@ -8,7 +8,6 @@ bytes depend on the runs alone, not on the order in which they are given.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -54,6 +53,7 @@ from pull_logs.snapshot.write.stored_run import (
     copy_run,
     store_run,
 )
+from pull_logs.snapshot.write.temporary_folder import temporary_folder
 
 __all__ = ["BundleRun", "SealReport", "seal_runs", "write_bundle"]
 
@@ -105,10 +105,10 @@ def write_bundle(out: Path, runs: Iterable[Source], *, metrics: str | None = Non
     """
     with (
         disk_errors(out, hint="free some space and try again; nothing was changed"),
-        tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as folder,
+        temporary_folder(out.parent) as folder,
     ):
-        stored = _store_all(Path(folder), runs)
-        return seal_runs(stored, out=out, temp=Path(folder, "bundle.zip"), metrics=metrics)
+        stored = _store_all(folder, runs)
+        return seal_runs(stored, out=out, temp=folder / "bundle.zip", metrics=metrics)
 
 
 def _store_all(folder: Path, runs: Iterable[Source]) -> list[StoredRun]:

@@ -8,7 +8,6 @@ by batch, written to files in a scratch folder, and mapped into memory from ther
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,15 +75,13 @@ def import_runs(
         DamageError: None of the files is a W&B log.
         PullLogsError: The disk is full, or the bundle cannot be written.
     """
-    from pull_logs.snapshot import disk_errors, write_bundle
+    from pull_logs.snapshot import disk_errors, temporary_folder, write_bundle
 
     with (
         disk_errors(out, hint="free some space and try again; nothing was changed"),
-        tempfile.TemporaryDirectory(prefix=f".{out.name}.rows-", dir=out.parent) as scratch,
+        temporary_folder(out.parent) as scratch,
     ):
-        found = read_run_dirs(
-            paths, scratch=Path(scratch), entity=entity, project=project, on_restart=on_restart
-        )
+        found = read_run_dirs(paths, scratch=scratch, entity=entity, project=project, on_restart=on_restart)
         seal = write_bundle(out, found.runs)
     return ImportReport(seal, found.notes)
 
