@@ -68,7 +68,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 """The module of `commands` that defines each command, and its name there."""
 
 
-class _Stopped(Exception):  # noqa: N818 - it is no error
+class _Stopped(Exception):  # noqa: N818 - nothing failed
     """A command was interrupted.
 
     Attributes:

@@ -24,7 +24,7 @@ def subset_bundle(runs: Iterable[Run], out: Path, *, metrics: str | None = None)
 
     Args:
         runs: The runs of open bundles.
-        out: The bundle to write; it may be the one that the runs are from.
+        out: The bundle to write; it may be the one that the runs are from, which is then closed.
         metrics: A regular expression; a metric is kept if it is found in its name.
 
     Raises:
@@ -36,7 +36,7 @@ def subset_bundle(runs: Iterable[Run], out: Path, *, metrics: str | None = None)
     held = list(runs)
     keep = None if metrics is None else _keeper(metrics, held)
     parts = (_part(run, keep) for run in held)
-    return write_bundle(out, parts, metrics=_kept_metrics(held, metrics))
+    return write_bundle(out, parts, metrics=_kept_metrics(held, metrics), read=held)
 
 
 def metrics_of(runs: Iterable[Run]) -> str | None:

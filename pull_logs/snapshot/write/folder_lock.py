@@ -6,8 +6,10 @@ used instead, and ignored when its process was one of this host and has ended.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import shutil
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
@@ -82,3 +84,31 @@ class FolderLock:
         if self._lock.is_locked:
             self._holder.unlink(missing_ok=True)
             self._lock.release()
+
+    def remove_folder(self) -> None:
+        """Remove the folder, and release the lock.
+
+        Everything is removed while the lock is held, except its file on Windows, which removes no open file.
+
+        Raises:
+            OSError: Something in it cannot be removed; the lock is released.
+        """
+        folder = self._holder.parent
+        identity = _identity(folder)
+        try:
+            for item in folder.iterdir():
+                if item.name not in (_LOCK, _SOFT_LOCK, _HOLDER):
+                    shutil.rmtree(item) if item.is_dir() else item.unlink()
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            self.release()
+        with contextlib.suppress(OSError):
+            # Another process may have made a new folder of this name: it is left alone.
+            if _identity(folder) == identity:
+                (folder / _LOCK).unlink(missing_ok=True)
+                folder.rmdir()
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino

@@ -44,7 +44,7 @@ from pull_logs.snapshot.format import (
     render_manifest,
     sha256,
 )
-from pull_logs.snapshot.read import verify_bundle
+from pull_logs.snapshot.read import Run, verify_bundle
 from pull_logs.snapshot.write.stored_run import (
     BundleRun,
     CopiedRun,
@@ -90,13 +90,17 @@ class SealReport:
     file_bytes: int = 0
 
 
-def write_bundle(out: Path, runs: Iterable[Source], *, metrics: str | None = None) -> SealReport:
+def write_bundle(
+    out: Path, runs: Iterable[Source], *, metrics: str | None = None, read: Iterable[Run] = ()
+) -> SealReport:
     """Make a bundle of runs; runs of another bundle are copied byte for byte.
 
     Args:
         out: The bundle.
         runs: The runs, in any order. They are taken from the iterable one at a time, in other threads.
         metrics: The regular expression of the metrics that were kept, for the manifest; None for all.
+        read: The runs of bundles that `runs` reads. A bundle that is `out` is closed before it is replaced,
+            because Windows replaces no open file.
 
     Raises:
         UsageError: Two runs have the same path.
@@ -108,7 +112,18 @@ def write_bundle(out: Path, runs: Iterable[Source], *, metrics: str | None = Non
         temporary_folder(out.parent) as folder,
     ):
         stored = _store_all(folder, runs)
+        for run in read:
+            if _is_file(run.bundle_path, out):
+                run.close_bundle()
         return seal_runs(stored, out=out, temp=folder / "bundle.zip", metrics=metrics)
+
+
+def _is_file(path: str, other: Path) -> bool:
+    """Return whether two paths are those of one existing file."""
+    try:
+        return other.samefile(path)
+    except OSError:
+        return False
 
 
 def _store_all(folder: Path, runs: Iterable[Source]) -> list[StoredRun]:

@@ -44,10 +44,7 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
         _sweep(parent, keep=folder)
         yield folder
     finally:
-        try:
-            lock.release()
-        finally:
-            _remove(folder)
+        _remove(folder, lock)
 
 
 def _create(parent: Path) -> tuple[Path, FolderLock]:
@@ -58,9 +55,9 @@ def _create(parent: Path) -> tuple[Path, FolderLock]:
             return folder, FolderLock(folder)
         except (UsageError, FileNotFoundError):
             # Another process took the folder for one without an owner before it was locked.
-            _remove(folder)
+            shutil.rmtree(folder, ignore_errors=True)
         except BaseException:
-            _remove(folder)
+            shutil.rmtree(folder, ignore_errors=True)
             raise
     raise FileNotFoundError(f"a temporary folder in {str(parent)!r} is removed again and again")
 
@@ -77,8 +74,7 @@ def _sweep_folder(folder: Path) -> None:
     with contextlib.suppress(OSError, UsageError):
         status = folder.lstat()
         if stat.S_ISDIR(status.st_mode) and status.st_uid == _user():
-            FolderLock(folder).release()
-            _remove(folder)
+            FolderLock(folder).remove_folder()
 
 
 def _user() -> int:
@@ -86,10 +82,11 @@ def _user() -> int:
     return os.getuid() if hasattr(os, "getuid") else 0
 
 
-def _remove(folder: Path) -> None:
+def _remove(folder: Path, lock: FolderLock) -> None:
     """Remove a folder, also if that is interrupted; what is open on Windows is removed by a later process."""
     try:
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            lock.remove_folder()
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -16,6 +16,8 @@ import pytest
 from pull_logs.errors import UsageError
 from pull_logs.snapshot.write import FolderLock, Spool
 
+pytestmark = pytest.mark.open_files
+
 REFUSALS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
