@@ -26,7 +26,7 @@ from pull_logs.fetch.api import Client
 from pull_logs.replay.data import compile_filter
 from pull_logs.replay.graphql import Listing, QueryTarget, Sweep
 from pull_logs.runs import RunInfo, RunPath, RunReference
-from pull_logs.snapshot import Bundle, merge_bundles, open_bundle
+from pull_logs.snapshot import Bundle, merge_bundles, open_bundle, temporary_folder
 from pull_logs.snapshot.write import check_bundle_output
 
 
@@ -113,8 +113,8 @@ class Recorder:
         """Pull runs into the bundle."""
         self._into.parent.mkdir(parents=True, exist_ok=True)
         target = check_bundle_output(self._into)
-        with tempfile.TemporaryDirectory(prefix=".wandb-record-", dir=self._into.parent) as folder:
-            pulled = Path(folder) / "pulled.wandb.zip"
+        with temporary_folder(self._into.parent) as folder:
+            pulled = folder / "pulled.wandb.zip"
             try:
                 report = pull_sync(selection, out=pulled, settings=self._settings)
             except NotFoundError:

@@ -26,6 +26,7 @@ from pull_logs.cli.options import (
     typed_words,
     view_options,
 )
+from pull_logs.cli.signals import StopSignals
 from pull_logs.cli.sources import take_sources
 from pull_logs.cli.spelling import SpellingGroup, refuse_empty
 from pull_logs.cli.streams import STDOUT, discard_output, prepare_streams
@@ -38,6 +39,17 @@ from pull_logs.errors import (
 )
 
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
+_CONTINUE = "the same command continues where it stopped"
+_START_OVER = "the same command starts over"
+_AFTER_STOP: Mapping[str | None, str] = {
+    None: f"{_START_OVER}; runs that were downloaded completely come from the cache",
+    "compare": f"{_START_OVER}; runs that were downloaded completely come from the cache",
+    "fetch": _CONTINUE,
+    "overview": f"{_START_OVER}; runs that were downloaded completely come from the cache",
+    "refresh": _CONTINUE,
+}
+"""What the same command does after an interruption, for the commands that do not simply start over."""
+
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "audit": ("audit", "audit"),
     "cache": ("cache", "cache"),
@@ -59,8 +71,27 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 """The module of `commands` that defines each command, and its name there."""
 
 
+class _Stopped(Exception):  # noqa: N818 - nothing failed
+    """A command was interrupted.
+
+    Attributes:
+        next_step: What the same command does.
+    """
+
+    def __init__(self, command: str | None) -> None:
+        super().__init__(command)
+        self.next_step = _AFTER_STOP.get(command, _START_OVER)
+
+
 class _Group(SpellingGroup):
     """The group of all commands, which imports them on demand."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, and report which one was interrupted."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as exc:
+            raise _Stopped(ctx.invoked_subcommand) from exc
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return sorted(_COMMANDS)
@@ -161,8 +192,10 @@ def _describe(exc: BaseException) -> _Failure:
         return _Failure(str(exc), exc.exit_code)
     if isinstance(exc, click.ClickException):
         return _describe_click(exc)
+    if isinstance(exc, _Stopped):
+        return _Failure(f"interrupted; {exc.next_step}", INTERRUPTED, "stopped")
     if isinstance(exc, (KeyboardInterrupt, click.Abort)):
-        return _Failure("interrupted; the same command continues where it stopped", INTERRUPTED, "stopped")
+        return _Failure(f"interrupted; {_START_OVER}", INTERRUPTED, "stopped")
     if os.environ.get("PULL_LOGS_DEBUG"):
         raise exc
     text = f"{type(exc).__name__}: {exc}; set PULL_LOGS_DEBUG=1 for the traceback and report it"
@@ -220,8 +253,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """Run the command line of the process and exit."""
+    stop = StopSignals()
+    stop.install()
     prepare_streams()
-    code = main()
+    code = stop.exit_code(main())
     # The end of the process frees all memory; a last collection would take a tenth of a view's time.
     gc.freeze()
     raise SystemExit(code)

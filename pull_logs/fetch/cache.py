@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -36,7 +34,7 @@ from pull_logs.fetch.history import fetch_run, is_current
 from pull_logs.fetch.progress import ProgressHook
 from pull_logs.fetch.selection import Selection
 from pull_logs.runs import RunPath, RunReference
-from pull_logs.snapshot import Bundle, Run, Spool, open_bundle
+from pull_logs.snapshot import Bundle, Run, Spool, open_bundle, temporary_folder
 from pull_logs.suggestions import listed
 
 _CONCURRENT_RUNS = 8
@@ -126,10 +124,9 @@ class _SpareFolder:
         with self._lock:
             if self.path is None:
                 try:
-                    folder = tempfile.TemporaryDirectory(prefix="pull-logs-", ignore_cleanup_errors=True)
+                    self.path = self._stack.enter_context(temporary_folder())
                 except OSError as exc:
                     raise failure from exc
-                self.path = Path(self._stack.enter_context(folder))
                 self._report(f"{failure.message}; continuing without a cache")
             return self.path
 
@@ -310,13 +307,10 @@ class _Updater:
         self.client.meter.finish_run()
 
     async def _store(self, found: FoundRun, cache: Path) -> None:
-        folder = Path(await run_sync(partial(tempfile.mkdtemp, prefix="new-", dir=cache)))
-        try:
+        with ExitStack() as stack:
+            folder = await run_sync(stack.enter_context, temporary_folder(cache))
             sealed = await self._pull(found, folder / "run.wandb.zip")
             await run_sync(_install, sealed, _file_in(cache, found.path))
-        finally:
-            with anyio.CancelScope(shield=True):
-                await run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
 
     async def _pull(self, found: FoundRun, out: Path) -> Path:
         with ExitStack() as stack, await run_sync(partial(Spool.open, out, plan={})) as spool:

@@ -7,7 +7,6 @@ A pull of another selection into the same file discards the note.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -125,7 +124,7 @@ def _remove(folder: Path, *, unless: Plan | None) -> None:
         return
     lock = FolderLock(folder)
     try:
-        shutil.rmtree(folder)
+        lock.remove_folder()
     except OSError as exc:
         raise from_system_error(exc, path=folder, action="deleted") from exc
     finally:

@@ -350,14 +350,12 @@ def _from_elsewhere(
 def _from_folders(folders: Sequence[str], stack: ExitStack) -> list[_Found]:
     if not folders:
         return []
-    import tempfile
-
-    from pull_logs.snapshot import open_bundle
+    from pull_logs.snapshot import open_bundle, temporary_folder
     from pull_logs.sources import import_runs
 
     found = []
     for folder in folders:
-        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-")))
+        temporary = stack.enter_context(temporary_folder())
         import_runs([Path(folder)], out=temporary / "run.wandb.zip", entity=None, project=None)
         bundle = stack.enter_context(open_bundle(temporary / "run.wandb.zip"))
         found += [_Found(run, folder) for run in bundle.runs()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -30,7 +29,7 @@ from pull_logs.replay.http import (
     shown_authority,
 )
 from pull_logs.runs import RunPath
-from pull_logs.snapshot import Bundle, open_bundle
+from pull_logs.snapshot import Bundle, open_bundle, temporary_folder
 
 StrPath = str | os.PathLike[str]
 
@@ -256,7 +255,7 @@ def _describe(
     stack: ExitStack, app: Starlette, listening: socket.socket, hosts: Sequence[str] = ()
 ) -> ReplayServer:
     host, port = listening.getsockname()[:2]
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-replay-")))
+    folder = stack.enter_context(temporary_folder())
     return ReplayServer(
         url=f"http://{shown_authority(host, port, hosts)}",
         api_key=app.state.api_key,

@@ -18,4 +18,5 @@ from .read import verify_bundle as verify_bundle
 from .write import BundleRun as BundleRun
 from .write import SealReport as SealReport
 from .write import Spool as Spool
+from .write import temporary_folder as temporary_folder
 from .write import write_bundle as write_bundle

@@ -40,10 +40,11 @@ def demo(out: Path, *, force: bool) -> None:
         with serve_bundle(recorded) as server, progress_display() as hook:
             settings = load_settings(environ=server.environment())
             click.echo(f"2. downloading every run of {', '.join(projects)} from {server.url}", err=True)
+            # The server of an interrupted demo had another address, so what it left cannot be continued.
             report = pull_sync(
                 Selection(projects=tuple(projects)),
                 out=out,
-                options=PullOptions(force=force),
+                options=PullOptions(fresh=True, force=force),
                 settings=settings,
                 progress=hook,
             )

@@ -13,7 +13,6 @@ to a temporary folder next to DIR, which gets its name at the end.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ from pull_logs.snapshot.format import (
 )
 from pull_logs.snapshot.operations.plain_columns import PlainPlan
 from pull_logs.snapshot.read import Run
-from pull_logs.snapshot.write import check_output_path
+from pull_logs.snapshot.write import check_output_path, temporary_folder
 
 Format = Literal["parquet", "csv", "ndjson"]
 Write = Callable[[pa.Table], None]
@@ -92,12 +91,12 @@ def export_runs(runs: Iterable[Run], out: Path, *, to: Format, force: bool = Fal
         raise UsageError(f"run {str(twice[0])!r} is given twice")
     with (
         disk_errors(out, hint="free some space and try again; nothing was changed"),
-        tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent) as temp,
+        temporary_folder(target.parent) as temp,
     ):
-        folder = Path(temp, "new")
+        folder = temp / "new"
         _Export(folder, to).write(held)
         files = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
-        _give_name(folder, target, Path(temp, "old"))
+        _give_name(folder, target, temp / "old")
     rows = sum(run.rows for run in held)
     return ExportReport(path=out.absolute(), runs=len(held), rows=rows, files=len(files), bytes=sum(files))
 

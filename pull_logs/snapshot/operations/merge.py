@@ -75,7 +75,7 @@ def merge_bundles(
 
     Args:
         bundles: The open bundles; their order matters to `prefer="first"` alone.
-        out: The bundle to write; it may be one of them.
+        out: The bundle to write; it may be one of them, which is then closed.
         prefer: The version to take in a conflict; None makes a conflict an error.
         force: Whether to replace what is not a bundle, or a bundle that has other runs or metrics.
 
@@ -102,7 +102,8 @@ def merge_bundles(
         )
     taken = [decision.run for decision in decisions]
     copies = (CopiedRun(run=run, redacted=markers_in(run)) for run in taken)
-    seal = write_bundle(out, copies, metrics=metrics_of(taken), force=force)
+    read = [run for bundle in bundles for run in bundle.runs()]
+    seal = write_bundle(out, copies, metrics=metrics_of(taken), read=read, force=force)
     choices = tuple(decision.choice for decision in decisions if decision.choice is not None)
     return MergeReport(seal=seal, choices=choices)
 

@@ -26,7 +26,7 @@ def subset_bundle(
 
     Args:
         runs: The runs of open bundles.
-        out: The bundle to write; it may be the one that the runs are from.
+        out: The bundle to write; it may be the one that the runs are from, which is then closed.
         metrics: A regular expression; a metric is kept if it is found in its name.
         force: Whether to replace what is not a bundle, or a bundle that has other runs or metrics.
 
@@ -41,7 +41,7 @@ def subset_bundle(
     held = list(runs)
     keep = None if metrics is None else _keeper(metrics, held)
     parts = (_part(run, keep) for run in held)
-    return write_bundle(out, parts, metrics=_kept_metrics(held, metrics), force=force)
+    return write_bundle(out, parts, metrics=_kept_metrics(held, metrics), read=held, force=force)
 
 
 def metrics_of(runs: Iterable[Run]) -> str | None:

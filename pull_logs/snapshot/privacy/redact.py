@@ -70,7 +70,13 @@ def redact_bundle(
     with open_bundle(bundle) as opened:
         audits = [(run, audit_run(run, kinds=kinds)) for run in opened.runs()]
         runs = (_redacted(run, audit, kinds) for run, audit in audits)
-        report = write_bundle(Path(out), runs, metrics=opened.manifest.metrics, force=force)
+        report = write_bundle(
+            Path(out),
+            runs,
+            metrics=opened.manifest.metrics,
+            read=[run for run, _ in audits],
+            force=force,
+        )
     markers: Counter[str] = Counter()
     for _, audit in audits:
         markers.update(audit.markers)

@@ -222,6 +222,10 @@ class RunFacts:
         """The bundle that contains it, as it was opened."""
         return str(self._container.path)
 
+    def close_bundle(self) -> None:
+        """Close the bundle that contains it; nothing can be read from any of its runs afterwards."""
+        self._container.close()
+
     @property
     def bundle_metrics(self) -> str | None:
         """The regular expression of the metrics that were kept in its bundle; None if all were."""

@@ -52,7 +52,7 @@ from pull_logs.snapshot.format import (
     render_manifest,
     sha256,
 )
-from pull_logs.snapshot.read import verify_bundle
+from pull_logs.snapshot.read import Run, verify_bundle
 from pull_logs.snapshot.write.destination import check_bundle_output, check_same_selection
 from pull_logs.snapshot.write.stored_run import (
     BundleRun,
@@ -62,6 +62,7 @@ from pull_logs.snapshot.write.stored_run import (
     copy_run,
     store_run,
 )
+from pull_logs.snapshot.write.temporary_folder import temporary_folder
 
 __all__ = ["BundleRun", "SealReport", "seal_runs", "write_bundle"]
 
@@ -99,7 +100,12 @@ class SealReport:
 
 
 def write_bundle(
-    out: Path, runs: Iterable[Source], *, metrics: str | None = None, force: bool = False
+    out: Path,
+    runs: Iterable[Source],
+    *,
+    metrics: str | None = None,
+    read: Iterable[Run] = (),
+    force: bool = False,
 ) -> SealReport:
     """Make a bundle of runs; runs of another bundle are copied byte for byte.
 
@@ -107,6 +113,8 @@ def write_bundle(
         out: The bundle; if it is a symbolic link, the file that it names is replaced.
         runs: The runs, in any order. They are taken from the iterable one at a time, in other threads.
         metrics: The regular expression of the metrics that were kept, for the manifest; None for all.
+        read: The runs of bundles that `runs` reads. A bundle that is `out` is closed before it is replaced,
+            because Windows replaces no open file.
         force: Whether to replace what is not a bundle, or a bundle of another selection.
 
     Raises:
@@ -118,13 +126,24 @@ def write_bundle(
     target = check_bundle_output(out, force=force)
     with (
         disk_errors(out, hint="free some space and try again; nothing was changed"),
-        tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent) as folder,
+        temporary_folder(target.parent) as folder,
     ):
-        stored = _store_all(Path(folder), runs)
+        stored = _store_all(folder, runs)
         if not force:
             check_same_selection(out, [run.path for run in stored], metrics=metrics)
-        report = seal_runs(stored, out=target, temp=Path(folder, "bundle.zip"), metrics=metrics)
+        for run in read:
+            if _is_file(run.bundle_path, target):
+                run.close_bundle()
+        report = seal_runs(stored, out=target, temp=folder / "bundle.zip", metrics=metrics)
     return replace(report, path=out)
+
+
+def _is_file(path: str, other: Path) -> bool:
+    """Return whether two paths are those of one existing file."""
+    try:
+        return other.samefile(path)
+    except OSError:
+        return False
 
 
 def _store_all(folder: Path, runs: Iterable[Source]) -> list[StoredRun]:

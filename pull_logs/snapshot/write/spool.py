@@ -8,7 +8,7 @@ its final name (see `stored_run`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -264,8 +264,9 @@ class Spool:
         """
         with self._disk_errors():
             report = seal_runs(self._stored.values(), out=self.out, temp=self._files.bundle, metrics=metrics)
-        self._files.remove()
-        self.close()
+        self._files.remove_data()
+        with suppress(OSError):
+            self._lock.remove_folder()
         return report
 
     def close(self) -> None:

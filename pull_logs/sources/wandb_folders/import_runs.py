@@ -8,7 +8,6 @@ by batch, written to files in a scratch folder, and mapped into memory from ther
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,17 +78,15 @@ def import_runs(
         DamageError: None of the files is a W&B log.
         PullLogsError: The disk is full, or the bundle cannot be written.
     """
-    from pull_logs.snapshot import disk_errors, open_bundle, write_bundle
+    from pull_logs.snapshot import disk_errors, open_bundle, temporary_folder, write_bundle
     from pull_logs.snapshot.write import check_bundle_output
 
     target = check_bundle_output(out, force=force)
     with (
         disk_errors(out, hint="free some space and try again; nothing was changed"),
-        tempfile.TemporaryDirectory(prefix=f".{target.name}.rows-", dir=target.parent) as scratch,
+        temporary_folder(target.parent) as scratch,
     ):
-        found = read_run_dirs(
-            paths, scratch=Path(scratch), entity=entity, project=project, on_restart=on_restart
-        )
+        found = read_run_dirs(paths, scratch=scratch, entity=entity, project=project, on_restart=on_restart)
         seal = write_bundle(out, found.runs, force=force)
     with open_bundle(out) as bundle:
         pointers = tuple(_pointer_notes(bundle))

@@ -360,7 +360,8 @@ def test_an_export_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Path, "rename", fails)
     with pytest.raises(PullLogsError) as caught:
         export(bundle, out, "parquet", force=True)
-    assert str(caught.value) == f"{str(out)!r} cannot be written: Input/output error"
+    hint = "check the disk, or choose a path on another one"
+    assert str(caught.value) == f"{str(out)!r} cannot be written: Input/output error; {hint}"
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert {path.name for path in tmp_path.iterdir()} == {"a.wandb.zip", "out"}
 

@@ -222,6 +222,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(out: Path) -> None:
     opened(out).close()
 
 
+@pytest.mark.open_files
 def test_a_lock_whose_folder_was_removed_does_not_count(out: Path) -> None:
     begun = opened(out)
     shutil.rmtree(begun.folder)
@@ -230,6 +231,7 @@ def test_a_lock_whose_folder_was_removed_does_not_count(out: Path) -> None:
     begun.close()
 
 
+@pytest.mark.open_files
 def test_a_lock_is_taken_when_its_last_holder_removes_the_folder_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -469,7 +471,7 @@ def test_each_run_brings_its_redaction_counts_and_the_manifest_has_their_sum(
                 CopiedRun(run=run, redacted=redacted)
                 for run, redacted in zip(bundle.runs(), counts, strict=True)
             ]
-            write_bundle(out, copies, force=True)
+            write_bundle(out, copies, read=bundle.runs(), force=True)
     with open_bundle(out) as bundle:
         assert bundle.manifest.redacted == {"api-key": 1, "email": 5}
 
