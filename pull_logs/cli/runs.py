@@ -6,19 +6,15 @@ and checkpoints are downloaded from W&B through the local cache, and a local W&B
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pull_logs.cli.sources import Sources
-from pull_logs.errors import RunNotFoundError
+from pull_logs.errors import FileMissingError, RunNotFoundError
 from pull_logs.runs import RunPath, RunReference
 from pull_logs.suggestions import counted
 
@@ -28,6 +24,9 @@ if TYPE_CHECKING:
     from pull_logs.sources import CheckpointRun, CheckpointScan
 
 Report = Callable[[str], None]
+
+_RUN_FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-[^/]+")
+"""The name of a local W&B run folder."""
 
 _MOST_REASONS = 3
 """The skipped checkpoints that are reported one by one."""
@@ -299,7 +298,7 @@ def _in_bundle(bundle: Bundle, reference: RunReference) -> Run:
 
 
 def _from_elsewhere(sources: Sources, checkpoints: Sequence[CheckpointRun], stack: ExitStack) -> list[_Found]:
-    folders = [text for text in sources.runs if Path(text).is_dir()]
+    folders = [text for text in sources.runs if is_local(text)]
     named: dict[RunReference, list[CheckpointRun]] = {}
     for checkpoint in checkpoints:
         named.setdefault(checkpoint.reference, []).append(checkpoint)
@@ -317,6 +316,22 @@ def _from_elsewhere(sources: Sources, checkpoints: Sequence[CheckpointRun], stac
         named_by = [*map(tuple, named.values()), *[()] * (len(runs) - len(named))]
         found += [_Found(run, "W&B", checkpoints) for run, checkpoints in zip(runs, named_by, strict=True)]
     return found
+
+
+def is_local(text: str) -> bool:
+    """Return whether a run is named by a local W&B run folder or by the `.wandb` log in it.
+
+    Raises:
+        FileMissingError: It has the name of one, and does not exist.
+    """
+    path = Path(text)
+    if path.is_dir() or (path.suffix == ".wandb" and path.is_file()):
+        return True
+    if "://" not in text and (path.suffix == ".wandb" or _RUN_FOLDER.fullmatch(path.name)):
+        raise FileMissingError(
+            f"{text!r} does not exist", hint="name a local W&B run folder, or its .wandb log"
+        )
+    return False
 
 
 def _from_folders(folders: Sequence[str], stack: ExitStack) -> list[_Found]:
