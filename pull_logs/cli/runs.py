@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pull_logs.cli.sources import Sources
 from pull_logs.errors import FileMissingError, RunNotFoundError
-from pull_logs.runs import RunPath, RunReference
+from pull_logs.runs import PageUrl, RunPath, RunReference
 from pull_logs.suggestions import counted
 
 if TYPE_CHECKING:
@@ -180,8 +180,8 @@ def _from_bundles(
     bundles = [stack.enter_context(open_bundle(path)) for path in sources.bundles]
     found = _of_checkpoints(bundles, scan, report) if scan else []
     found += [_look_up(bundles, RunReference.parse(text), f"run {text!r}") for text in sources.runs]
-    wanted = {*sources.projects}
-    sweeps = {*sources.sweeps}
+    wanted = set(map(_plain, sources.projects))
+    sweeps = set(map(_plain, sources.sweeps))
     everything = not (scan or sources.runs or wanted or sweeps)
     for bundle in bundles:
         for run in bundle.runs():
@@ -195,6 +195,11 @@ def _from_bundles(
             hint="`pull-logs info BUNDLE` lists its runs",
         )
     return found
+
+
+def _plain(text: str) -> str:
+    """Return the path of a project or a sweep that may be given as a URL."""
+    return str(PageUrl.parse(text)) if "://" in text else text
 
 
 def _of_checkpoints(bundles: Sequence[Bundle], scan: CheckpointScan, report: Report) -> list[_Found]:
