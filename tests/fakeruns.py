@@ -44,6 +44,7 @@ class FakeRun:
             config=config or {},
             summary=summary or {},
         )
+        self.last_seen: str | None = None
         self.path, self.name, self.state, self.host = self.info.path, name, self.info.state, host
         self.reads: list[list[str] | None] = []
 

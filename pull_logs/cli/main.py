@@ -66,6 +66,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "refresh": ("refresh", "refresh"),
     "serve": ("serve", "serve"),
     "subset": ("subset", "subset"),
+    "sync": ("fetch", "sync"),
     "verify": ("verify", "verify"),
 }
 """The module of `commands` that defines each command, and its name there."""

@@ -28,7 +28,7 @@ _RUN = click.option(
     "runs",
     multiple=True,
     metavar="PATH",
-    help="entity/project/run_id, a part of it, a run URL or a local W&B run folder.",
+    help="entity/project/run_id, a part of it, a URL, or a local W&B run folder or .wandb file.",
 )
 _CHECKPOINT = click.option(
     "-c",
@@ -48,9 +48,16 @@ _BUNDLE = click.option(
     help="A bundle, a folder or glob of bundles, or a URL; runs of -r and -c are looked up in it.",
 )
 _PROJECT = click.option(
-    "-p", "--project", "projects", multiple=True, metavar="ENTITY/PROJECT", help="All runs of a project."
+    "-p",
+    "--project",
+    "projects",
+    multiple=True,
+    metavar="ENTITY/PROJECT",
+    help="All runs of a project; also its URL.",
 )
-_SWEEP = click.option("--sweep", "sweeps", multiple=True, metavar="E/P/ID", help="All runs of a sweep.")
+_SWEEP = click.option(
+    "--sweep", "sweeps", multiple=True, metavar="E/P/ID", help="All runs of a sweep; also its URL."
+)
 _FILTER = click.option(
     "--filter",
     "keep",

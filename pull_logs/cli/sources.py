@@ -13,7 +13,7 @@ from pull_logs.interface import Sources
 def take_sources(options: dict[str, Any]) -> Sources:
     """Remove the sources from the options of a command and return them."""
     names = ("runs", "checkpoints", "bundles", "projects", "sweeps", "keep", "checkpoint_key")
-    given = {name: options.pop(name) for name in names}
+    given = _by_kind({name: options.pop(name) for name in names})
     given["bundles"] = (*map(_bundle_word, options.pop("words", ())), *given["bundles"])
     return Sources(**given, refresh=options.pop("refresh", False), offline=options.pop("offline", False))
 
@@ -34,4 +34,23 @@ def _bundle_word(word: Named) -> Named:
 
 def bundle_sources(bundle: Named, options: dict[str, Any]) -> Sources:
     """Return the runs of a bundle that the options of `pick_options` name."""
-    return Sources(bundles=(bundle,), **options)
+    return Sources(bundles=(bundle,), **_by_kind(options))
+
+
+def _by_kind(options: dict[str, Any]) -> dict[str, Any]:
+    """Return sources in which each URL of a page of W&B is where its kind belongs, whatever named it.
+
+    Raises:
+        UsageError: A URL is not that of a run, a sweep or a project.
+    """
+    names = ("runs", "projects", "sweeps")
+    if not any("://" in text for name in names for text in options.get(name, ())):
+        return options
+    from pull_logs.runs import PageUrl
+
+    sorted_by: dict[str, list[str]] = {name: [] for name in names}
+    for name in names:
+        for text in options.get(name, ()):
+            where = f"{PageUrl.parse(text).kind}s" if "://" in text else name
+            sorted_by[where].append(text)
+    return options | {name: tuple(texts) for name, texts in sorted_by.items()}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pull_logs.fetch.options import PullOptions
 from pull_logs.fetch.selection import Selection
+from pull_logs.runs import RunPath
 from pull_logs.snapshot import open_bundle
 from pull_logs.snapshot.write import check_bundle_output, refuse_other_selection
 
@@ -23,14 +24,11 @@ class Output:
         shown: The path as the caller wrote it.
         target: The path with symbolic links followed.
         options: The options of the pull, with the bundle that it brings up to date as `previous`.
-        reuse: Whether unchanged runs of `previous` may be copied; otherwise only
-            those that W&B no longer has.
     """
 
     shown: Path
     target: Path
     options: PullOptions
-    reuse: bool = True
 
 
 def find_output(out: Path | str, selection: Selection, options: PullOptions) -> Output:
@@ -52,11 +50,17 @@ def find_output(out: Path | str, selection: Selection, options: PullOptions) -> 
         return output
     with open_bundle(target) as existing:
         runs = list(existing.runs())
-        lost = [run.path for run in runs if not selection.covers(run.info)]
+        kept = set() if options.previous is None else _paths_of(options.previous)
+        lost = [run.path for run in runs if run.path not in kept and not selection.covers(run.info)]
         refuse_other_selection(out, lost, before=existing.manifest.metrics, metrics=options.metrics)
         if options.previous is not None:
             return output
         with_system = [run.system_rows_hash is not None for run in runs]
         same = existing.manifest.metrics == options.metrics and (all(with_system) or not options.system)
-        updated = replace(options, previous=target, system=options.system or any(with_system))
-    return replace(output, options=updated, reuse=same and not options.fresh)
+    system, reuse = options.system or any(with_system), same and not options.fresh
+    return replace(output, options=replace(options, previous=target, system=system, reuse=reuse))
+
+
+def _paths_of(bundle: Path) -> set[RunPath]:
+    with open_bundle(bundle) as opened:
+        return {run.path for run in opened.runs()}

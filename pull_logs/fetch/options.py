@@ -30,6 +30,8 @@ class PullOptions:
         force: Whether to replace a file that is not a bundle, or a bundle of another selection.
         previous: A bundle pulled with the same `metrics` and `system`. Its unchanged runs are copied, only
             new rows of the others are requested, and runs that W&B no longer has are kept.
+        reuse: Whether unchanged parts of `previous` are copied; otherwise it only provides the runs that W&B
+            no longer has, or that cannot be downloaded.
         untouched: Runs of `previous` that are copied as they are, without a request, unless selected.
         prune: Whether runs of `previous` that W&B no longer has are dropped.
         policy: How often and how long a failed request is sent again.
@@ -47,6 +49,7 @@ class PullOptions:
     fresh: bool = False
     force: bool = False
     previous: Path | None = None
+    reuse: bool = True
     untouched: Collection[RunPath] = ()
     prune: bool = False
     policy: RetryPolicy = field(default_factory=RetryPolicy)

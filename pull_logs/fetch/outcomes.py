@@ -139,7 +139,7 @@ class Outcomes:
                 f"W&B has none of the {runs} of the bundle any more, and --prune would leave nothing",
                 hint="nothing was changed; omit --prune to keep them",
             )
-        path, error = self._errors[0]
+        path, error = min(self._errors, key=lambda failed: failed[0])
         if len(self._errors) == 1:
             raise error
         raise IncompleteError(

@@ -180,7 +180,7 @@ class _Pull:
         with spool:
             with ExitStack() as stack:
                 open_earlier = partial(EarlierBundles, spool, previous=options.previous, stack=stack)
-                earlier = await run_sync(partial(open_earlier, reuse=self._output.reuse))
+                earlier = await run_sync(partial(open_earlier, reuse=options.reuse))
                 worker = Worker(
                     self._context(spool), earlier, self._sweeps, self._outcomes, prune=options.prune
                 )

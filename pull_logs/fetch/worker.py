@@ -132,6 +132,8 @@ class Worker:
         """Keep or drop a run that W&B no longer has; False if there is nothing of it, or it is damaged."""
         context = self._context
         stored, earlier = context.spool.stored.get(path), self._earlier.kept(path)
+        if stored is None and earlier is None:
+            return False
         info = await context.in_thread(partial(_earlier_info, stored, earlier))
         if info is None or info.host != context.client.settings.host:
             return False  # a run that was imported, or pulled from another host, was never here

@@ -44,6 +44,10 @@ class RunLike(Protocol):
         """The host of the API it was read from."""
 
     @property
+    def last_seen(self) -> str | None:
+        """The last day on which W&B saw it, if W&B no longer has it; None for any other run."""
+
+    @property
     def info(self) -> RunInfo:
         """What is known of the run besides its history; parsed again on each access."""
 

@@ -6,21 +6,17 @@ and checkpoints are downloaded from W&B through the local cache, and a local W&B
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pull_logs.errors import RunNotFoundError, UsageError
+from pull_logs.errors import FileMissingError, RunNotFoundError, UsageError
 from pull_logs.interface.find_bundles import find_bundles
 from pull_logs.interface.run_sources import Sources
-from pull_logs.runs import RunPath, RunReference
+from pull_logs.runs import PageUrl, RunPath, RunReference
 from pull_logs.suggestions import counted
 
 if TYPE_CHECKING:
@@ -29,6 +25,9 @@ if TYPE_CHECKING:
     from pull_logs.sources import CheckpointRun, CheckpointScan
 
 Report = Callable[[str], None]
+
+_RUN_FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-[^/]+")
+"""The name of a local W&B run folder."""
 
 _MOST_REASONS = 3
 """The skipped checkpoints that are reported one by one."""
@@ -206,8 +205,8 @@ def _from_bundles(
     bundles += [stack.enter_context(open_bundle(path)) for path in find_bundles(named)]
     found = _of_checkpoints(bundles, scan, report) if scan else []
     found += [_look_up(bundles, RunReference.parse(text), f"run {text!r}") for text in sources.runs]
-    wanted = {*sources.projects}
-    sweeps = {*sources.sweeps}
+    wanted = set(map(_plain, sources.projects))
+    sweeps = set(map(_plain, sources.sweeps))
     everything = not (scan or sources.runs or wanted or sweeps)
     for bundle in bundles:
         for run in bundle.runs():
@@ -221,6 +220,11 @@ def _from_bundles(
             hint="`pull-logs info BUNDLE` lists its runs",
         )
     return found
+
+
+def _plain(text: str) -> str:
+    """Return the path of a project or a sweep that may be given as a URL."""
+    return str(PageUrl.parse(text)) if "://" in text else text
 
 
 def _of_checkpoints(bundles: Sequence[Bundle], scan: CheckpointScan, report: Report) -> list[_Found]:
@@ -326,7 +330,7 @@ def _in_bundle(bundle: Bundle, reference: RunReference) -> Run:
 def _from_elsewhere(
     sources: Sources, checkpoints: Sequence[CheckpointRun], stack: ExitStack, report: Report
 ) -> list[_Found]:
-    folders = [text for text in sources.runs if Path(text).is_dir()]
+    folders = [text for text in sources.runs if is_local(text)]
     named: dict[RunReference, list[CheckpointRun]] = {}
     for checkpoint in checkpoints:
         named.setdefault(checkpoint.reference, []).append(checkpoint)
@@ -345,6 +349,22 @@ def _from_elsewhere(
         named_by = [*map(tuple, named.values()), *[()] * (len(runs) - len(named))]
         found += [_Found(run, "W&B", checkpoints) for run, checkpoints in zip(runs, named_by, strict=True)]
     return found
+
+
+def is_local(text: str) -> bool:
+    """Return whether a run is named by a local W&B run folder or by the `.wandb` log in it.
+
+    Raises:
+        FileMissingError: It has the name of one, and does not exist.
+    """
+    path = Path(text)
+    if path.is_dir() or (path.suffix == ".wandb" and path.is_file()):
+        return True
+    if "://" not in text and (path.suffix == ".wandb" or _RUN_FOLDER.fullmatch(path.name)):
+        raise FileMissingError(
+            f"{text!r} does not exist", hint="name a local W&B run folder, or its .wandb log"
+        )
+    return False
 
 
 def _from_folders(folders: Sequence[str], stack: ExitStack) -> list[_Found]:

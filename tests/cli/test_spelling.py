@@ -31,7 +31,7 @@ EVERY = ", ".join(COMMANDS)
             "fetch --metric x",
             "`pull-logs fetch` has no option '--metric'; the nearest are '--metrics', '--strict'",
         ),
-        ("info -q", "`pull-logs info` has no option '-q'; see `pull-logs info --help`"),
+        ("info -y", "`pull-logs info` has no option '-y'; see `pull-logs info --help`"),
         (
             "compare -b x --schema",
             (
@@ -54,7 +54,7 @@ EVERY = ", ".join(COMMANDS)
             "--redact",
             (
                 "`pull-logs` has no option '--redact'; it is an option of 'audit', 'fetch', "
-                "'import', 'merge', 'refresh'"
+                "'import', 'merge', 'refresh' and 1 more"
             ),
         ),
         ("-b x compare", "-b is before the command 'compare'; write: pull-logs compare -b x"),

@@ -23,7 +23,7 @@ class InfoFile(TypedDict):
 
 
 class InfoRun(TypedDict):
-    """A run of a bundle."""
+    """A run of a bundle; `last_seen` only of one that W&B no longer has."""
 
     path: str
     name: str
@@ -31,6 +31,7 @@ class InfoRun(TypedDict):
     rows: int
     last_step: int | None
     complete: bool
+    last_seen: str | None
     files: list[InfoFile]
 
 
@@ -69,6 +70,7 @@ def _run(run: Run) -> InfoRun:
         "rows": run.rows,
         "last_step": run.last_step,
         "complete": run.complete,
+        "last_seen": run.last_seen,
         "files": [
             {"name": file.name, "bytes": file.size, "sha256": file.sha256, "md5": file.md5}
             for file in run.files.values()

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pull_logs.errors import SignInError, UsageError
-from pull_logs.runs import RunReference
+from pull_logs.runs import PageUrl, RunReference
 from pull_logs.system_errors import from_system_error
 
 DEFAULT_BASE_URL = "https://api.forge.coreweave.com"
@@ -87,11 +87,22 @@ class Settings:
         Raises:
             UsageError: The run is on another host.
         """
-        if reference.host is None or _site(reference.host) == _site(urlsplit(self.base_url).netloc):
+        if reference.host is not None:
+            self._check_host(reference.host, f"run {str(reference)!r}")
+
+    def check_page(self, page: PageUrl) -> None:
+        """Refuse the URL of a page on a host other than the configured one.
+
+        Raises:
+            UsageError: The page is on another host.
+        """
+        self._check_host(page.host, f"{page.kind} {str(page)!r}")
+
+    def _check_host(self, host: str, what: str) -> None:
+        if _site(host) == _site(urlsplit(self.base_url).netloc):
             return
         raise UsageError(
-            f"run {str(reference)!r} is on {reference.host!r},"
-            f" and {urlsplit(self.base_url).netloc!r} is configured",
+            f"{what} is on {host!r}, and {urlsplit(self.base_url).netloc!r} is configured",
             hint="set WANDB_BASE_URL to the API of that host, and sign in there",
         )
 

@@ -17,7 +17,9 @@ Call = Callable[..., tuple[int, str]]
 
 WRITERS = {
     "fetch": ("fetch", "-p", "acme/nano", "-o", "OUT"),
+    "sync": ("sync", "-p", "acme/nano", "-o", "OUT"),
     "refresh": ("refresh", "missing.zip", "-o", "OUT"),
+    "refresh from folders": ("refresh", "missing.zip", "--from", "missing", "-o", "OUT"),
     "import": ("import", "missing", "-o", "OUT"),
     "merge": ("merge", "missing.zip", "missing2.zip", "-o", "OUT"),
     "subset": ("subset", "missing.zip", "-r", "a", "-o", "OUT"),
@@ -120,6 +122,7 @@ def test_a_file_of_another_kind_is_refused_first(call: Call, name: str) -> None:
 
 OTHERS = {
     "fetch": ("fetch", "-p", "acme/nano"),
+    "sync": ("sync", "-p", "acme/nano"),
     "refresh": ("refresh", "in.zip"),
     "import": ("import", "wandb"),
     "merge": ("merge", "in.zip"),
@@ -133,7 +136,7 @@ OTHERS = {
 def test_a_bundle_of_another_selection_is_kept(
     call: Call, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    make_bundle(Path("in.zip"), [bundle_run("acme/nano/a")])
+    make_bundle(Path("in.zip"), [bundle_run("acme/nano/a", host="127.0.0.1:9")])
     make_bundle(Path("theirs.zip"), [bundle_run("acme/other/x"), bundle_run("acme/nano/a")])
     log = "fixtures/digits/wandb/offline-run-20261123_104144-cnn1e1s0"
     shutil.copytree(ROOT / log, Path("wandb") / Path(log).name)
