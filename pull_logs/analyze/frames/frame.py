@@ -64,8 +64,13 @@ class RunLike(Protocol):
     def schema(self) -> pa.Schema:
         """Return the columns of its history and their types, the residual column included."""
 
-    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return these columns and the residual, if there is one; names that do not exist are left out."""
+    def table(self, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
+        """Return these columns and the residual, if there is one; names that do not exist are left out.
+
+        Args:
+            columns: The names; all if None.
+            coded: Whether texts may stay dictionaries, so that each distinct text is in memory once.
+        """
 
 
 class Frame:
@@ -90,7 +95,7 @@ class Frame:
         self._cache: dict[str, Column] = {}
         keys, residual = run.schema().names, Residual()
         if RESIDUAL in keys:
-            table = run.table([STEP, RESIDUAL])
+            table = run.table([STEP, RESIDUAL], coded=True)
             self._steps, residual = read_steps(table), Residual.read(table)
         self._residual: Residual | None = residual
         self._nested = {join_path(path): path for path in residual.by_path}
@@ -147,7 +152,7 @@ class Frame:
         in_residual = any(name in self._nested or self._keys[name] in self._literal for name in names)
         if not keys and (self._residual is not None or not in_residual):
             return {}
-        table = self._run.table([STEP, *keys])
+        table = self._run.table([STEP, *keys], coded=True)
         self._take(table, residual=in_residual)
         # A key may have the name of the residual column; its cells are then in the residual.
         return {
@@ -178,7 +183,7 @@ class Frame:
         # A key all of whose values are nested has dotted columns only.
         only_nested = parents - self._literal
         if only_nested:
-            only_nested -= set(self._run.table([STEP, *only_nested]).column_names)
+            only_nested -= set(self._run.table([STEP, *only_nested], coded=True).column_names)
         return [key for key in keys if key not in only_nested]
 
 
