@@ -39,6 +39,7 @@ from pull_logs.snapshot.format import (
     info_fields,
     member_folders,
 )
+from pull_logs.snapshot.operations.csv_text import escape_formulas, escape_name
 from pull_logs.snapshot.operations.plain_columns import PlainPlan
 from pull_logs.snapshot.read import Run
 
@@ -69,7 +70,9 @@ class ExportReport:
     bytes: int
 
 
-def export_runs(runs: Iterable[Run], out: Path, *, to: Format, force: bool = False) -> ExportReport:
+def export_runs(
+    runs: Iterable[Run], out: Path, *, to: Format, force: bool = False, raw: bool = False
+) -> ExportReport:
     """Write runs as plain files.
 
     Args:
@@ -77,9 +80,10 @@ def export_runs(runs: Iterable[Run], out: Path, *, to: Format, force: bool = Fal
         out: The folder to create.
         to: The format of the files.
         force: Whether to replace `out` if it is an export; anything else is never replaced.
+        raw: Whether to leave texts in CSV as they are that a spreadsheet would run as formulas.
 
     Raises:
-        UsageError: `out` already exists, or a run is given twice.
+        UsageError: `out` already exists, a run is given twice, or `raw` is given without CSV.
         BundleDamagedError: A bundle is damaged.
         PullLogsError: The disk is full, or a file cannot be written.
     """
@@ -87,6 +91,8 @@ def export_runs(runs: Iterable[Run], out: Path, *, to: Format, force: bool = Fal
     twice = [left.path for left, right in pairwise(held) if left.path == right.path]
     if twice:
         raise UsageError(f"run {str(twice[0])!r} is given twice")
+    if raw and to != "csv":
+        raise UsageError(f"{to} has no formulas to escape", hint="only CSV can be raw")
     out = out.absolute()
     _check_free(out, force=force)
     with (
@@ -94,7 +100,7 @@ def export_runs(runs: Iterable[Run], out: Path, *, to: Format, force: bool = Fal
         tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as temp,
     ):
         folder = Path(temp, "new")
-        _Export(folder, to).write(held)
+        _Export(folder, to, raw=raw).write(held)
         files = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
         _give_name(folder, out, Path(temp, "old"))
     rows = sum(run.rows for run in held)
@@ -143,9 +149,9 @@ def _give_name(folder: Path, out: Path, old: Path) -> None:
 class _Export:
     """An export that is being written."""
 
-    def __init__(self, folder: Path, to: Format) -> None:
+    def __init__(self, folder: Path, to: Format, *, raw: bool) -> None:
         self._folder, self._to = folder, to
-        self._open = _WRITERS[to]
+        self._open = _raw_csv if raw else _WRITERS[to]
 
     def write(self, runs: Sequence[Run]) -> None:
         """Write the files of runs that are in path order."""
@@ -263,6 +269,13 @@ def _parquet(file: Path, schema: pa.Schema) -> Iterator[Write]:
 
 @contextmanager
 def _csv(file: Path, schema: pa.Schema) -> Iterator[Write]:
+    names = list(map(escape_name, schema.names))
+    with pacsv.CSVWriter(str(file), pa.schema(list(zip(names, schema.types, strict=True)))) as writer:
+        yield lambda table: writer.write_table(escape_formulas(table))
+
+
+@contextmanager
+def _raw_csv(file: Path, schema: pa.Schema) -> Iterator[Write]:
     with pacsv.CSVWriter(str(file), schema) as writer:
         yield writer.write_table
 
