@@ -9,7 +9,7 @@ from pull_logs.cli.render.budget import Shape, check_budget, fit_sections
 from pull_logs.cli.render.cutting import text_length
 from pull_logs.cli.render.escape import json_text
 
-_FIXED = frozenset({"format", "command", "config_same"})
+_FIXED = frozenset({"format", "command", "config_same", "bundle_id", "content_id"})
 """The members that no budget cuts."""
 
 
