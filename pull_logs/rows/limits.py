@@ -22,6 +22,7 @@ MAX_DOCUMENT_VALUES = 2**18
 """Most commas, `[` and `{` of a document outside of its texts: each value of JSON has at most one."""
 
 _ALWAYS_DECODED = 160 * 2**20
+_JOINED = 2**30
 _DECODED_PER_BYTE = 64
 
 
@@ -31,6 +32,11 @@ def decoded_text_limit(size: int) -> int:
     Text that is packed to less than a sixty-fourth is read only up to a constant.
     """
     return max(_ALWAYS_DECODED, _DECODED_PER_BYTE * size)
+
+
+def joined_text_limit(size: int) -> int:
+    """Return how many bytes of text a file of `size` bytes may have if its rows are read as one table."""
+    return max(_JOINED, _DECODED_PER_BYTE * size)
 
 
 def check_document(text: str) -> None:

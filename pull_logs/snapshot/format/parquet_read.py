@@ -21,7 +21,7 @@ from pull_logs.rows.batches import RESIDUAL
 from pull_logs.rows.canonical import STEP
 from pull_logs.rows.cells import column_kind
 from pull_logs.rows.coded_text import check_texts, decode_text, row_text_bytes, text_parts
-from pull_logs.rows.limits import decoded_text_limit
+from pull_logs.rows.limits import decoded_text_limit, joined_text_limit
 from pull_logs.snapshot.format.parquet_pages import (
     SMALL_FOOTER,
     Chunk,
@@ -339,10 +339,14 @@ def read_table(
         _spend(file.rows * len(wanted) * 8, memory_limit)
         reader = _reader(file, wanted, checked=checked)
     tables: list[pa.Table] = []
+    text, most_text = 0, joined_text_limit(file.native.size())
     for group in range(len(file.groups)):
         if tables:
             memory_limit -= tables[-1].nbytes
         table = _coded_group(file, reader, group, wanted, memory_limit)
+        if not coded:
+            text += int(row_text_bytes(table).sum())
+            _spend(text, most_text)
         tables.append(table if coded else decode_text(table, wanted))
     return pa.concat_tables(tables) if tables else wanted.empty_table()
 

@@ -185,7 +185,7 @@ def _pieces(batches: Iterable[pa.Table], *, system: bool, parse: bool = True) ->
         if (STEP in batch.column_names) is system:
             raise DataError("a system batch has a _step column" if system else "a batch has no _step column")
         for start in range(0, batch.num_rows, ROW_GROUP):
-            for part in text_parts(batch.slice(start, ROW_GROUP)):
+            for part in text_parts(batch.slice(start, ROW_GROUP), most=TEXT_AT_ONCE):
                 _check_texts(part)
                 yield take_apart(part, parse=parse)
 
