@@ -74,7 +74,7 @@ class FakeRun:
     def schema(self) -> pa.Schema:
         return self.batch.schema
 
-    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+    def table(self, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
         self.reads.append(None if columns is None else list(columns))
         asked = {*self.batch.column_names} if columns is None else {"_step", "_wpl_rest", *columns}
         return self.batch.select([name for name in self.batch.column_names if name in asked])

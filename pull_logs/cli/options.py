@@ -173,6 +173,15 @@ def hint_options(command: Command) -> Command:
     )
 
 
+budget_option = click.option(
+    "--max-tokens",
+    type=click.IntRange(min=0),
+    default=16000,
+    show_default=True,
+    help="Most tokens of the answer, counted as 3 bytes each; 0 for no limit.",
+)
+
+
 def output_options(command: Command) -> Command:
     """Add the options about the output: --json --max-tokens --strict."""
     return _decorate(
@@ -181,13 +190,7 @@ def output_options(command: Command) -> Command:
             click.option(
                 "--json", "as_json", is_flag=True, help="Print one JSON object instead of text sections."
             ),
-            click.option(
-                "--max-tokens",
-                type=click.IntRange(min=0),
-                default=16000,
-                show_default=True,
-                help="Most tokens of the answer, counted as 3 bytes each; 0 for no limit.",
-            ),
+            budget_option,
             click.option("--strict", is_flag=True, help="Exit with 4 if data is incomplete."),
         ),
     )

@@ -76,8 +76,13 @@ class RunLike(Protocol):
     def schema(self) -> pa.Schema:
         """Return the columns of its history and their types, the residual column included."""
 
-    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return these columns and the residual, if there is one; names that do not exist are left out."""
+    def table(self, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
+        """Return these columns and the residual, if there is one; names that do not exist are left out.
+
+        Args:
+            columns: The names; all if None.
+            coded: Whether texts may stay dictionaries, so that each distinct text is in memory once.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +140,7 @@ class Frame:
     def _read_columns(self) -> _Columns:
         keys, residual = self._run.schema().names, Residual()
         if RESIDUAL in keys:
-            table = self._run.table([STEP, RESIDUAL])
+            table = self._run.table([STEP, RESIDUAL], coded=True)
             self._steps, residual = read_steps(table), Residual.read(table)
         self._residual = residual
         nested = {join_path(path): path for path in residual.by_path}
@@ -205,7 +210,7 @@ class Frame:
         in_residual = any(name in columns.nested for name in names) or not columns.literal.isdisjoint(keys)
         if not keys and (self._residual is not None or not in_residual):
             return {}
-        table = self._run.table([STEP, *keys])
+        table = self._run.table([STEP, *keys], coded=True)
         self._take(table, residual=in_residual)
         # A key may have the name of the residual column; its cells are then in the residual.
         return {
@@ -238,7 +243,7 @@ class Frame:
         # A key all of whose values are nested has dotted columns only.
         only_nested = parents.difference(literal)
         if only_nested:
-            only_nested -= set(self._run.table([STEP, *only_nested]).column_names)
+            only_nested -= set(self._run.table([STEP, *only_nested], coded=True).column_names)
         return [key for key in keys if key not in only_nested]
 
 

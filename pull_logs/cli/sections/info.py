@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypedDict
 
 from pull_logs._version import FORMAT
-from pull_logs.cli.render import Column, Nouns, Section, name_cell
+from pull_logs.cli.render import Column, Nouns, Section, clip, name_cell
 from pull_logs.cli.sections.legend import runs_section
 
 if TYPE_CHECKING:
     from pull_logs.snapshot import Bundle, Run
+
+
+_LONGEST = 120
+"""Characters of a path or name that the text shows."""
 
 
 class InfoFile(TypedDict):
@@ -46,6 +50,7 @@ class Info(TypedDict):
     metrics: str | None
     redacted: dict[str, int]
     runs: list[InfoRun]
+    notes: list[str]
 
 
 def info_object(bundle: Bundle) -> Info:
@@ -59,6 +64,7 @@ def info_object(bundle: Bundle) -> Info:
         "metrics": bundle.manifest.metrics,
         "redacted": dict(bundle.manifest.redacted),
         "runs": [_run(run) for run in bundle.runs()],
+        "notes": [],
     }
 
 
@@ -97,6 +103,7 @@ def info_sections(info: Info) -> list[Section]:
             rows=records,
             layout="records",
             kept=2,
+            weight=100,  # the identities are what a small budget is for
         )
     ]
     if info["redacted"]:
@@ -104,6 +111,8 @@ def info_sections(info: Info) -> list[Section]:
     legend = [
         {
             **run,
+            "path": clip(run["path"], _LONGEST),
+            "name": clip(run["name"], _LONGEST),
             "label": label(index),
             "files": len(run["files"]) or None,
             "file_bytes": sum(file["bytes"] for file in run["files"]) or None,

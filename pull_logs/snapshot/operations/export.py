@@ -39,6 +39,7 @@ from pull_logs.snapshot.format import (
     info_fields,
     member_folders,
 )
+from pull_logs.snapshot.operations.csv_text import escape_formulas, escape_name
 from pull_logs.snapshot.operations.plain_columns import PlainPlan
 from pull_logs.snapshot.read import Run
 from pull_logs.snapshot.write import check_output_path, temporary_folder
@@ -70,7 +71,9 @@ class ExportReport:
     bytes: int
 
 
-def export_runs(runs: Iterable[Run], out: Path, *, to: Format, force: bool = False) -> ExportReport:
+def export_runs(
+    runs: Iterable[Run], out: Path, *, to: Format, force: bool = False, raw: bool = False
+) -> ExportReport:
     """Write runs as plain files.
 
     Args:
@@ -78,9 +81,10 @@ def export_runs(runs: Iterable[Run], out: Path, *, to: Format, force: bool = Fal
         out: The folder to create.
         to: The format of the files.
         force: Whether to replace `out` if it is an export; anything else is never replaced.
+        raw: Whether to leave texts in CSV as they are that a spreadsheet would run as formulas.
 
     Raises:
-        UsageError: `out` already exists, or a run is given twice.
+        UsageError: `out` already exists, a run is given twice, or `raw` is given without CSV.
         BundleDamagedError: A bundle is damaged.
         PullLogsError: The disk is full, or a file cannot be written.
     """
@@ -89,12 +93,14 @@ def export_runs(runs: Iterable[Run], out: Path, *, to: Format, force: bool = Fal
     twice = [left.path for left, right in pairwise(held) if left.path == right.path]
     if twice:
         raise UsageError(f"run {str(twice[0])!r} is given twice")
+    if raw and to != "csv":
+        raise UsageError(f"{to} has no formulas to escape", hint="only CSV can be raw")
     with (
         disk_errors(out, hint="free some space and try again; nothing was changed"),
         temporary_folder(target.parent) as temp,
     ):
         folder = temp / "new"
-        _Export(folder, to).write(held)
+        _Export(folder, to, raw=raw).write(held)
         files = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
         _give_name(folder, target, temp / "old")
     rows = sum(run.rows for run in held)
@@ -153,9 +159,9 @@ def _give_name(folder: Path, out: Path, old: Path) -> None:
 class _Export:
     """An export that is being written."""
 
-    def __init__(self, folder: Path, to: Format) -> None:
+    def __init__(self, folder: Path, to: Format, *, raw: bool) -> None:
         self._folder, self._to = folder, to
-        self._open = _WRITERS[to]
+        self._open = _raw_csv if raw else _WRITERS[to]
 
     def write(self, runs: Sequence[Run]) -> None:
         """Write the files of runs that are in path order."""
@@ -275,6 +281,14 @@ def _parquet(file: Path, schema: pa.Schema) -> Iterator[Write]:
 
 @contextmanager
 def _csv(file: Path, schema: pa.Schema) -> Iterator[Write]:
+    names = list(map(escape_name, schema.names))
+    shown = pa.schema(list(zip(names, schema.types, strict=True)))
+    with file.open("wb") as sink, pacsv.CSVWriter(sink, shown) as writer:
+        yield lambda table: writer.write_table(escape_formulas(table))
+
+
+@contextmanager
+def _raw_csv(file: Path, schema: pa.Schema) -> Iterator[Write]:
     with file.open("wb") as sink, pacsv.CSVWriter(sink, schema) as writer:
         yield writer.write_table
 

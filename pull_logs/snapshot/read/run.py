@@ -94,7 +94,7 @@ class Run(RunFacts):
         return (STEP, *sorted(names - {STEP}))
 
     def batches(self, columns: Collection[str] | None = None) -> Iterator[pa.Table]:
-        """Iterate over its rows as batches in step order, one row group in memory at a time.
+        """Iterate over its rows as batches in step order, at most one row group in memory at a time.
 
         A batch always has `_step`, and the residual column where the file has one: it may hold cells of any
         key.
@@ -107,13 +107,17 @@ class Run(RunFacts):
         """
         return self._history.batches(columns)
 
-    def table(self, columns: Collection[str] | None = None) -> pa.Table:
-        """Return all its rows as one batch; the arguments are those of `batches`.
+    def table(self, columns: Collection[str] | None = None, *, coded: bool = False) -> pa.Table:
+        """Return all its rows as one batch.
+
+        Args:
+            columns: As for `batches`.
+            coded: Whether texts stay dictionaries, so that each distinct text is in memory once.
 
         Raises:
             BundleDamagedError: The history is damaged.
         """
-        return self._history.table(columns)
+        return self._history.table(columns, coded=coded)
 
     def scan_history(
         self, keys: Collection[str] | None = None, min_step: int = 0, max_step: int | None = None

@@ -184,7 +184,7 @@ def refusal(data: bytes, rows: int) -> str:
 
 def other_table(table: pa.Table, **options: Any) -> bytes:
     sink = io.BytesIO()
-    pq.write_table(table, sink, store_schema=False, **options)
+    pq.write_table(table, sink, store_schema=False, write_page_checksum=True, **options)
     return sink.getvalue()
 
 
@@ -206,7 +206,7 @@ def test_a_table_that_is_not_ours_is_refused() -> None:
 
 
 def test_a_few_bytes_that_expand_to_much_text_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtable, "MAX_TEXT", 10_000)
+    monkeypatch.setattr(runtable, "decoded_text_limit", lambda size: 10_000)
     notes = encode_runs([plain_row(number, notes="x" * 500) for number in range(50)])
     tags = encode_runs([plain_row(number, tags=("x" * 500,)) for number in range(50)])
     for data in (notes, tags):
