@@ -101,7 +101,11 @@ def test_a_folder_that_cannot_be_written_is_refused_first(
     monkeypatch.setattr("tempfile.TemporaryFile", denied)
     code, err = call(*writing(name, "out.zip"))
     shown = "new.zip" if name == "fetch report" else "out.zip"
-    assert (code != 0, err) == (True, f"pull-logs: error: {shown!r} cannot be written: Permission denied\n")
+    assert (code, err) == (
+        8,
+        f"pull-logs: error: {shown!r} cannot be written: Permission denied;"
+        " check the permissions, or choose another path\n",
+    )
 
 
 @pytest.mark.parametrize("name", WRITERS)
