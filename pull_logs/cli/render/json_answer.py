@@ -61,7 +61,7 @@ def _cells(name: str, value: Any) -> int:
             len(history["rows"]) * len(history["columns"]) + sum(map(text_length, history["rows"]))
             for history in value.values()
         )
-    if name in ("config", "summary"):
+    if name in ("config", "summary") and isinstance(value, Mapping):  # a list in an overview
         return sum(text_length(record.values()) for record in value.values())
     if name == "stats":
         return sum(len(found) for metrics in value.values() for found in metrics.values())
