@@ -39,9 +39,11 @@ from .names import SYSTEM as SYSTEM
 from .names import TABLES as TABLES
 from .names import file_members as file_members
 from .names import folder_of_file as folder_of_file
+from .names import is_url as is_url
 from .names import member_folders as member_folders
 from .names import member_order as member_order
 from .names import run_of_member as run_of_member
+from .names import shown_url as shown_url
 from .parquet_pages import read_groups as read_groups
 from .parquet_read import damaged_chunks as damaged_chunks
 from .parquet_read import read_batches as read_batches
@@ -51,8 +53,6 @@ from .parquet_write import WRITER as WRITER
 from .parquet_write import Encoded as Encoded
 from .parquet_write import write_table as write_table
 from .remote import RemoteContainer as RemoteContainer
-from .remote import is_url as is_url
-from .remote import shown_url as shown_url
 from .runs_table import COVERAGE as COVERAGE
 from .runs_table import DOCUMENTS as DOCUMENTS
 from .runs_table import LAST_SEEN as LAST_SEEN
@@ -68,4 +68,4 @@ from .runs_table import encode_runs as encode_runs
 from .runs_table import info_fields as info_fields
 from .runs_table import info_from_fields as info_from_fields
 from .runs_table import load_runs_table as load_runs_table
-from .zip_write import ContainerWriter as ContainerWriter
+from .zip_layout import ContainerWriter as ContainerWriter
