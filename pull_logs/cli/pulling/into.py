@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pull_logs.cli.pull_log import PullLog
-from pull_logs.cli.pull_options import write_json
+from pull_logs.cli.pulling.log import PullLog
+from pull_logs.cli.pulling.options import write_json
 from pull_logs.cli.sharing import check_for_sharing, write_redacted
 from pull_logs.errors import IncompleteError
 
