@@ -65,7 +65,7 @@ def _expressions(_folder: Path, quick: bool, repeats: int) -> str:  # noqa: FBT0
     import pandas as pd
 
     from pull_logs.analyze.expressions.compile import compile_expression
-    from pull_logs.analyze.frames.vector import Vector, numbers
+    from pull_logs.frames.vector import Vector, numbers
 
     count = 20_000 if quick else 1_000_000
     rng = np.random.default_rng(0)

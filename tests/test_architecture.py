@@ -30,16 +30,17 @@ ROOTS = frozenset({"_version", "errors", "run_fields", "runs", "suggestions"})
 
 BELOW: Mapping[str, frozenset[str]] = {
     "rows": ROOTS,
-    "snapshot": ROOTS | {"rows"},
-    "analyze": ROOTS | {"rows", "snapshot"},
-    "fetch": ROOTS | {"rows", "snapshot", "analyze"},
-    "replay": ROOTS | {"rows", "snapshot", "analyze"},
-    "sources": ROOTS | {"rows", "snapshot", "analyze"},
+    "frames": ROOTS | {"rows"},
+    "snapshot": ROOTS | {"rows", "frames"},
+    "analyze": ROOTS | {"rows", "frames", "snapshot"},
+    "fetch": ROOTS | {"rows", "frames", "snapshot", "analyze"},
+    "replay": ROOTS | {"rows", "frames", "snapshot", "analyze"},
+    "sources": ROOTS | {"rows", "frames", "snapshot", "analyze"},
     # What a replayed test asks for is pulled: the one module that needs both networks.
-    "recording": ROOTS | {"rows", "snapshot", "analyze", "fetch", "replay"},
+    "recording": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "replay"},
     # An edge like the command line, for pytest.
-    "pytest_plugin": ROOTS | {"rows", "snapshot", "analyze", "fetch", "replay", "recording"},
-    "cli": ROOTS | {"rows", "snapshot", "analyze", "fetch", "replay", "sources"},
+    "pytest_plugin": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "replay", "recording"},
+    "cli": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "replay", "sources"},
     **{name: ROOTS - {name} for name in ROOTS},
 }
 """What each part of the package may import of the others."""

@@ -1,8 +1,8 @@
 """Answers about runs: what their histories contain, how they differ, and expressions over both.
 
-Data flows forward: `frames` reads a run's columns when they are used, `questions` selects columns and rows
-with the language of `expressions`, `statistics` computes on them, and `answers` puts the results into one
-object, whose types are in `results`. Nothing here prints or uses the network.
+Data flows forward: `questions` selects columns and rows of frames with the language of `expressions`,
+`statistics` computes on them, and `answers` puts the results into one object, whose types are in `results`.
+Nothing here prints or uses the network.
 """
 
 from lazy_loader import attach_stub

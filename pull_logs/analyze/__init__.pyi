@@ -4,9 +4,6 @@ from .answers import label as label
 from .answers import overview as overview
 from .expressions import Expression as Expression
 from .expressions import compile_expression as compile_expression
-from .frames import Frame as Frame
-from .frames import flatten as flatten
-from .frames import unflatten as unflatten
 from .questions import Checkpoint as Checkpoint
 from .questions import Picking as Picking
 from .questions import RunCondition as RunCondition

@@ -20,11 +20,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pull_logs.analyze.frames import Column, Floats, Frame, Steps, open_frames
 from pull_logs.analyze.questions import Checkpoint, HistoryQuery, Subject, is_internal
 from pull_logs.analyze.results import BestCheckpoint, CheckpointResult
 from pull_logs.analyze.statistics import Goal, is_held_out, outcome_end
 from pull_logs.errors import MetricNotFoundError
+from pull_logs.frames import Column, Floats, Frame, Steps, open_frames
 from pull_logs.rows.canonical import STEP, spell
 from pull_logs.suggestions import joined
 

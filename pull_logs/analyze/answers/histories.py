@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pull_logs.analyze.answers.side_by_side import Ending, compare_metrics, ending
-from pull_logs.analyze.frames import Column, Frame, Steps, numbers, open_frames
 from pull_logs.analyze.questions import HistoryQuery, Slice, Subject, View, is_internal
 from pull_logs.analyze.results import (
     AssertionSections,
@@ -25,6 +24,7 @@ from pull_logs.analyze.results import (
     StatisticsResult,
 )
 from pull_logs.analyze.statistics import describe_all, describe_column, has_numbers, rank_rows, sample_rows
+from pull_logs.frames import Column, Frame, Steps, numbers, open_frames
 from pull_logs.rows.canonical import STEP, spell
 from pull_logs.suggestions import joined
 

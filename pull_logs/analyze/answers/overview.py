@@ -15,7 +15,6 @@ import numpy as np
 
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
-from pull_logs.analyze.frames import Column, Frame, Steps, flatten, open_frames
 from pull_logs.analyze.questions import HistoryQuery, Slice, Subject, is_internal
 from pull_logs.analyze.results import (
     AssertionSections,
@@ -27,7 +26,8 @@ from pull_logs.analyze.results import (
     StateResult,
     TotalsResult,
 )
-from pull_logs.analyze.statistics import FLAGS, HealthFinding, column_type, find_flags
+from pull_logs.analyze.statistics import FLAGS, HealthFinding, find_flags
+from pull_logs.frames import Column, Frame, Steps, column_type, flatten, open_frames
 from pull_logs.rows.canonical import canon_number, canon_record, canonical_text, spell
 from pull_logs.runs import RunInfo
 

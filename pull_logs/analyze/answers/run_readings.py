@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from pull_logs.analyze.answers.checkpoints import checkpoint_steps, read_checkpoints, shown_metrics
 from pull_logs.analyze.answers.histories import settle_assertions
-from pull_logs.analyze.frames import Frame, open_frames
 from pull_logs.analyze.questions import (
     DEFINED,
     Alignment,
@@ -26,6 +25,7 @@ from pull_logs.analyze.questions import (
 from pull_logs.analyze.results import CheckpointResult
 from pull_logs.analyze.statistics import Goal, RunDefinitions
 from pull_logs.errors import MetricNotFoundError
+from pull_logs.frames import Frame, open_frames
 from pull_logs.rows.canonical import STEP
 from pull_logs.runs import RunInfo
 from pull_logs.suggestions import did_you_mean

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from pull_logs.analyze.frames import Column, Steps, flatten
 from pull_logs.analyze.questions import compile_pattern
 from pull_logs.analyze.results import ConfigDifference, EndingResult, RecordComparison, SummaryDifference
-from pull_logs.analyze.statistics import extremes
+from pull_logs.frames import Column, Steps, extremes, flatten
 from pull_logs.rows.canonical import canon_number, canon_record, same, spell
 from pull_logs.runs import RunInfo
 

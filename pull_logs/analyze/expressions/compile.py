@@ -21,7 +21,7 @@ from pull_logs.analyze.expressions import evaluator as evaluation
 from pull_logs.analyze.expressions.nodes import Node
 from pull_logs.analyze.expressions.parser import parse
 from pull_logs.analyze.expressions.resolver import resolve
-from pull_logs.analyze.frames import Mask, Vector
+from pull_logs.frames import Mask, Vector
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,8 @@ from pull_logs.analyze.expressions.nodes import (
     operands,
 )
 from pull_logs.analyze.expressions.tokenizer import stack_bounded
-from pull_logs.analyze.frames import (
+from pull_logs.errors import ExpressionError
+from pull_logs.frames import (
     Array,
     Floats,
     Kind,
@@ -63,7 +64,6 @@ from pull_logs.analyze.frames import (
     missing,
     numbers,
 )
-from pull_logs.errors import ExpressionError
 
 _ARITHMETIC: Final[Mapping[str, Callable[[Floats, Floats], Floats]]] = {
     "+": np.add,

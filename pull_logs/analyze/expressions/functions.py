@@ -28,7 +28,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from pull_logs.analyze.frames import Floats, Mask, Vector, bools, numbers
+from pull_logs.frames import Floats, Mask, Vector, bools, numbers
 
 Kernel: TypeAlias = Callable[[Floats], Floats]
 Implementation: TypeAlias = Callable[[Sequence[Vector], Sequence[float]], Vector]

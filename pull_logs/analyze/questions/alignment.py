@@ -20,9 +20,9 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from pull_logs.analyze.frames import Column, Frame, Mask, Steps
-from pull_logs.analyze.statistics import Goal, extremes
+from pull_logs.analyze.statistics import Goal
 from pull_logs.errors import UsageError
+from pull_logs.frames import Column, Frame, Mask, Steps, extremes
 from pull_logs.rows.canonical import STEP, canon_number
 
 Interpolation: TypeAlias = Literal["linear", "previous"]

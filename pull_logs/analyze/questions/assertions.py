@@ -25,12 +25,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from pull_logs.analyze.expressions import Expression, IsMissing, Name, Node, compile_expression, operands
-from pull_logs.analyze.frames import Column, Frame, Vector, from_cells
 from pull_logs.analyze.questions.request import Subject
 from pull_logs.analyze.questions.run_filter import run_cells
 from pull_logs.analyze.questions.selection import Slice
 from pull_logs.analyze.results import AssertionResult
 from pull_logs.errors import ExpressionError, UnknownNameError
+from pull_logs.frames import Column, Frame, Vector, from_cells
 from pull_logs.rows.canonical import STEP, canon_number, spell
 from pull_logs.runs import RunInfo
 from pull_logs.suggestions import joined

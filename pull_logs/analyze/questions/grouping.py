@@ -16,8 +16,8 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from dataclasses import dataclass
 from typing import Any
 
-from pull_logs.analyze.frames import flatten, split_path
 from pull_logs.errors import UsageError
+from pull_logs.frames import flatten, split_path
 from pull_logs.rows.canonical import canon_record, spell
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo

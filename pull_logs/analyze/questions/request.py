@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pull_logs.analyze.frames import RunLike
 from pull_logs.analyze.questions.row_picking import Picking
 from pull_logs.errors import UsageError
+from pull_logs.frames import RunLike
 
 COMPARISONS = frozenset({"comparison", "config_diff", "config_same", "summary_comparison"})
 """The sections that two runs or more add."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pull_logs.analyze.frames import Steps
 from pull_logs.errors import UsageError
+from pull_logs.frames import Steps
 
 DEFAULT_WINDOW = 10
 """The number of rows on each side of `--around`."""

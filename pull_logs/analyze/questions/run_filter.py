@@ -12,9 +12,9 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from pull_logs.analyze.expressions import Expression, compile_expression, parse
-from pull_logs.analyze.frames import Vector, flatten, from_cells
 from pull_logs.analyze.questions.server_filter import prefilter
 from pull_logs.errors import UnknownNameError
+from pull_logs.frames import Vector, flatten, from_cells
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
 

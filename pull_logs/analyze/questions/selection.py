@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pull_logs.analyze.frames import Column, Frame, Steps, Vector, missing
 from pull_logs.errors import MetricNotFoundError, UsageError
+from pull_logs.frames import Column, Frame, Steps, Vector, missing
 from pull_logs.rows.canonical import STEP
 from pull_logs.suggestions import did_you_mean
 

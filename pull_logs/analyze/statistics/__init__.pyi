@@ -22,9 +22,8 @@ from .ranking import Goal as Goal
 from .ranking import ranked as ranked
 from .sampling import rank_rows as rank_rows
 from .sampling import sample_rows as sample_rows
-from .schema import column_type as column_type
+from .schema import column_entry as column_entry
 from .schema import describe_column as describe_column
-from .schema import extremes as extremes
 from .significance import ALPHA as ALPHA
 from .significance import LARGER as LARGER
 from .significance import UNTESTED as UNTESTED

@@ -22,8 +22,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from pull_logs.analyze.frames import Column, Floats, Steps
 from pull_logs.analyze.statistics.metric_names import is_training_partner, outcome_end
+from pull_logs.frames import Column, Floats, Steps
 from pull_logs.runs import RunInfo
 
 Flag: TypeAlias = Literal["nan", "divergence", "overfitting", "plateau", "stalled", "crashed"]

@@ -14,9 +14,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from pull_logs.analyze.frames import Column, Floats, Steps
 from pull_logs.analyze.results import StatisticsResult
-from pull_logs.analyze.statistics.schema import extremes, middle
+from pull_logs.frames import Column, Floats, Steps, extremes, middle
 from pull_logs.rows.canonical import canon_number, spell
 
 PERCENTILES = (10, 25, 50, 75, 90)

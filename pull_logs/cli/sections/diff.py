@@ -160,7 +160,7 @@ def _change(run: RunDifference) -> DiffChange:
 
 
 def _edits(edits: Iterable[Any]) -> list[DiffEdit]:
-    from pull_logs.analyze.frames import join_path
+    from pull_logs.frames import join_path
     from pull_logs.rows.canonical import spell
 
     return [

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pull_logs.analyze import Checkpoint, Subject, View, answer, compare_checkpoints
 from pull_logs.analyze.answers.checkpoints import MAX_METRICS, position_of
 from pull_logs.analyze.answers.comparison import Comparison, compare_runs
-from pull_logs.analyze.frames.frame import Frame
 from pull_logs.analyze.statistics.ranking import Criterion, Goal
 from pull_logs.errors import MetricNotFoundError
+from pull_logs.frames.frame import Frame
 
 
 def subject(rows: Sequence[Mapping[str, Any]], *checkpoints: Checkpoint) -> Subject:

@@ -13,8 +13,8 @@ from fakeruns import FakeRun, subjects
 
 from pull_logs.analyze import Subject, overview
 from pull_logs.analyze.answers.comparison import Comparison, compare_runs
-from pull_logs.analyze.frames.frame import Frame
 from pull_logs.analyze.questions.alignment import Position
+from pull_logs.frames.frame import Frame
 
 ROWS = 1000
 

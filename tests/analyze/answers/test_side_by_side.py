@@ -16,8 +16,8 @@ from pull_logs.analyze.answers.side_by_side import (
     ending,
     label,
 )
-from pull_logs.analyze.frames.column import Column
-from pull_logs.analyze.frames.vector import from_cells
+from pull_logs.frames.column import Column
+from pull_logs.frames.vector import from_cells
 from pull_logs.rows.canonical import same
 
 VALUES: st.SearchStrategy[Any] = st.sampled_from(

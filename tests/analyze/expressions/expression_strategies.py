@@ -29,7 +29,7 @@ from pull_logs.analyze.expressions.nodes import (
     Sum,
 )
 from pull_logs.analyze.expressions.tokenizer import KEYWORDS, is_bare_name
-from pull_logs.analyze.frames.vector import Mask, Vector, bools, missing, numbers
+from pull_logs.frames.vector import Mask, Vector, bools, missing, numbers
 
 NASTY_NAMES = [
     "loss",

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pull_logs.analyze.expressions.compile import compile_expression
-from pull_logs.analyze.frames.vector import Vector, bools, constant, from_cells, missing, numbers
 from pull_logs.errors import ExpressionError
+from pull_logs.frames.vector import Vector, bools, constant, from_cells, missing, numbers
 
 NAN, INF = math.nan, math.inf
 

@@ -30,8 +30,8 @@ from pull_logs.analyze.expressions.nodes import Call, Name, Node, Number
 from pull_logs.analyze.expressions.parser import parse
 from pull_logs.analyze.expressions.resolver import resolve
 from pull_logs.analyze.expressions.tokenizer import is_bare_name
-from pull_logs.analyze.frames.vector import Vector, numbers
 from pull_logs.errors import ExpressionError, UnknownNameError
+from pull_logs.frames.vector import Vector, numbers
 
 LAW = settings(max_examples=500)
 SINGLE = [f"x {operator} y" for operator in ["+", "-", "**", *PRODUCT_OPERATORS, *COMPARATORS]] + [

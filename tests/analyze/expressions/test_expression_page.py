@@ -10,8 +10,8 @@ from checkout import ROOT
 
 from pull_logs.analyze.expressions.compile import compile_expression
 from pull_logs.analyze.expressions.functions import FUNCTIONS
-from pull_logs.analyze.frames.vector import Vector, from_cells
 from pull_logs.errors import ExpressionError, UnknownNameError
+from pull_logs.frames.vector import Vector, from_cells
 
 PAGE = (ROOT / "docs" / "expressions.md").read_text()
 MISSING = "-"

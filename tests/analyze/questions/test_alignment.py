@@ -11,10 +11,10 @@ from fakeruns import FakeRun
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.analyze.frames.frame import Frame
 from pull_logs.analyze.questions.alignment import DEFINED, Alignment, Position, Reading
 from pull_logs.analyze.statistics.ranking import Goal
 from pull_logs.errors import UsageError
+from pull_logs.frames.frame import Frame
 
 SERIES = st.dictionaries(st.integers(0, 50), st.floats(-1e3, 1e3), min_size=1, max_size=12)
 

@@ -11,8 +11,8 @@ from fakeruns import FakeRun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pull_logs.analyze import Frame
 from pull_logs.analyze.statistics.health import FLAGS, HealthFinding, find_flags
+from pull_logs.frames import Frame
 from pull_logs.runs import RunInfo, RunPath
 
 

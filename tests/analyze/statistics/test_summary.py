@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.analyze.frames.column import Column
-from pull_logs.analyze.frames.vector import from_cells, numbers
 from pull_logs.analyze.statistics import summary
 from pull_logs.analyze.statistics.summary import STATISTICS, describe_all, describe_numbers, has_numbers
+from pull_logs.frames.column import Column
+from pull_logs.frames.vector import from_cells, numbers
 
 CELLS = st.lists(st.none() | st.floats(-1e6, 1e6) | st.sampled_from([math.nan, math.inf, -math.inf]))
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pull_logs.analyze.frames.flatten import is_typed
-from pull_logs.analyze.frames.vector import Floats, Mask, Vector, from_cells
+from pull_logs.frames.flatten import is_typed
+from pull_logs.frames.vector import Floats, Mask, Vector, from_cells
 from pull_logs.rows.canonical import canon_number
 
 _TYPE_WORDS = {

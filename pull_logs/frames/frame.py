@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from pull_logs.analyze.frames.column import Column
-from pull_logs.analyze.frames.flatten import escape_key, join_path
-from pull_logs.analyze.frames.from_arrow import Residual, Steps, read_column, read_steps
-from pull_logs.analyze.frames.vector import numbers
+from pull_logs.frames.column import Column
+from pull_logs.frames.flatten import escape_key, join_path
+from pull_logs.frames.from_arrow import Residual, Steps, read_column, read_steps
+from pull_logs.frames.vector import numbers
 from pull_logs.rows.batches import RESIDUAL
 from pull_logs.rows.canonical import STEP
 from pull_logs.runs import Coverage, RunInfo, RunPath
@@ -96,7 +96,7 @@ class Frame:
         self._nested = {join_path(path): path for path in residual.by_path}
         self._literal = frozenset(residual.by_key)
         keys = self._own_keys(keys)
-        self._keys = _column_names([key for key in keys if key != STEP], self._nested)
+        self._keys = column_names([key for key in keys if key != STEP], self._nested)
         self.names: tuple[str, ...] = (STEP, *sorted({*self._keys, *self._nested}))
 
     @property
@@ -197,7 +197,7 @@ def open_frames(runs: Sequence[RunLike]) -> list[Frame]:
     return frames
 
 
-def _column_names(keys: Sequence[str], nested: Collection[str]) -> dict[str, str]:
+def column_names(keys: Sequence[str], nested: Collection[str]) -> dict[str, str]:
     """Return the key of each column; a column has the name of its key unless that is taken."""
     taken = set(nested)
     escaped: set[str] = set()

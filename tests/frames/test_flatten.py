@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.analyze.frames.flatten import flatten, is_typed, join_path, split_path, unflatten
+from pull_logs.frames.flatten import flatten, is_typed, join_path, split_path, unflatten
 
 KEYS = st.text(alphabet=st.sampled_from(list("ab.\\_ /é\n")), max_size=4)
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)

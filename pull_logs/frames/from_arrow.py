@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pull_logs.analyze.frames.column import Column, inexact_integers
-from pull_logs.analyze.frames.flatten import is_typed
-from pull_logs.analyze.frames.vector import Vector, from_cells, missing
+from pull_logs.frames.column import Column, inexact_integers
+from pull_logs.frames.flatten import is_typed
+from pull_logs.frames.vector import Vector, from_cells, missing
 from pull_logs.rows.arrays import flat, present_rows, truths
 from pull_logs.rows.batches import RESIDUAL, residual_rows
 from pull_logs.rows.canonical import STEP

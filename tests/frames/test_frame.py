@@ -12,8 +12,8 @@ from fakeruns import FakeRun, training
 from hypothesis import given
 from rowkit import canonical, nasty_rows
 
-from pull_logs.analyze.frames.flatten import escape_key, is_typed, join_path
-from pull_logs.analyze.frames.frame import Frame, open_frames
+from pull_logs.frames.flatten import escape_key, is_typed, join_path
+from pull_logs.frames.frame import Frame, open_frames
 from pull_logs.rows.batches import batch_from_rows
 from pull_logs.rows.canonical import same
 from pull_logs.runs import Coverage, RunInfo, RunPath
