@@ -13,38 +13,35 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
-import httpx
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from anyio.to_thread import run_sync
 
-from pull_logs.errors import (
-    AccessError,
-    DamageError,
-    DataError,
-    NotFoundError,
-    PullLogsError,
-    RunNotFoundError,
-)
-from pull_logs.fetch.api import Capabilities, Client, Clock, Settings, affects_all_runs, load_settings
+from pull_logs.errors import RunNotFoundError
+from pull_logs.fetch.api import Capabilities, Client, Clock, Settings, load_settings
 from pull_logs.fetch.concurrency import flat_errors, run_async
-from pull_logs.fetch.context import PullContext, cpu_limiter
 from pull_logs.fetch.discovery import FoundRun, MissedRun, SweepConfigs, find_runs
-from pull_logs.fetch.history import fetch_run, is_current
 from pull_logs.fetch.options import PullOptions
 from pull_logs.fetch.outcomes import FetchedRun, FileCounts, Outcomes
 from pull_logs.fetch.progress import ProgressHook
 from pull_logs.fetch.reports import PullReport
-from pull_logs.fetch.resume import EarlierBundles, Plan, note_sealed, open_spool
 from pull_logs.fetch.selection import Selection
-from pull_logs.runs import RunInfo
-from pull_logs.snapshot import Run, SealReport, Spool
-from pull_logs.snapshot.write import StoredRun
+
+if TYPE_CHECKING:
+    import httpx
+
+    from pull_logs.fetch.context import PullContext
+    from pull_logs.fetch.resume import Plan
+    from pull_logs.snapshot import SealReport, Spool
 
 Item = FoundRun | MissedRun
+
+_WORKERS = "pull_logs.fetch.run_worker"
+"""The module that decodes and stores; it imports numpy and pyarrow."""
 
 
 async def pull(
@@ -159,6 +156,8 @@ class _Pull:
         seal: SealReport | None = None
         async with receive, anyio.create_task_group() as group:
             group.start_soon(self._discover, send)
+            # Arrow takes about as long to import as a server to answer, so it is imported meanwhile.
+            await run_sync(import_module, _WORKERS)
             # The spool is created when the first run is found: a misspelt project leaves nothing.
             with suppress(anyio.EndOfStream):
                 seal = await self._pull(await receive.receive(), receive)
@@ -173,6 +172,9 @@ class _Pull:
             await find_runs(self._client, self._selection, capabilities=self._capabilities, emit=send.send)
 
     async def _pull(self, first: Item, receive: MemoryObjectReceiveStream[Item]) -> SealReport:
+        from pull_logs.fetch.resume import EarlierBundles, note_sealed, open_spool
+        from pull_logs.fetch.run_worker import RunWorker
+
         options, plan = self._options, self._plan
         spool = await run_sync(partial(open_spool, self._out, plan=plan, fresh=options.fresh))
         with spool:
@@ -180,7 +182,7 @@ class _Pull:
                 earlier = await run_sync(
                     partial(EarlierBundles, spool, previous=options.previous, stack=stack)
                 )
-                worker = _Worker(self._context(spool), earlier, self._sweeps, self._outcomes)
+                worker = RunWorker(self._context(spool), earlier, self._sweeps, self._outcomes)
                 async with anyio.create_task_group() as group:
                     for number in range(options.concurrency):
                         group.start_soon(worker.run, receive, None if number else first)
@@ -193,6 +195,8 @@ class _Pull:
         return seal
 
     def _context(self, spool: Spool) -> PullContext:
+        from pull_logs.fetch.context import PullContext, cpu_limiter
+
         options = self._options
         return PullContext(
             client=self._client,
@@ -236,82 +240,3 @@ class _Pull:
             for sweep, reason in sorted(self._sweeps.lost.items())
         ]
         return (*sweeps, *([] if files is None else self._file_counts.notes(files)))
-
-
-class _Worker:
-    """Stores the runs that discovery finds in the spool, and records their outcomes."""
-
-    def __init__(
-        self, context: PullContext, earlier: EarlierBundles, sweeps: SweepConfigs, outcomes: Outcomes
-    ) -> None:
-        self._context = context
-        self._earlier = earlier
-        self._sweeps = sweeps
-        self._outcomes = outcomes
-
-    async def run(self, receive: MemoryObjectReceiveStream[Item], first: Item | None) -> None:
-        """Process runs until the stream ends, beginning with `first`."""
-        if first is not None:
-            await self._process(first)
-        async for item in receive:
-            await self._process(item)
-
-    async def _process(self, item: Item) -> None:
-        """Pull one run, or record why it cannot be pulled."""
-        if isinstance(item, MissedRun):
-            await self._fail(item, item.error)
-            return
-        try:
-            with flat_errors():
-                fetched = await self._fetch(item)
-        except (AccessError, NotFoundError, DataError) as exc:
-            if affects_all_runs(exc, api_host=self._context.client.host):
-                raise
-            await self._fail(item, exc)
-        else:
-            self._outcomes.add(item.path, fetched)
-
-    async def _fetch(self, found: FoundRun) -> FetchedRun:
-        context = self._context
-        stored, earlier = context.spool.stored.get(found.path), self._earlier.run(found.path)
-        if found.info.sweep is not None:
-            info = await context.in_thread(partial(_earlier_info, stored, earlier))
-            found = await self._sweeps.complete(found, earlier=info)
-        resumed = await self._resume(found)
-        return resumed or await fetch_run(context, found, earlier)
-
-    async def _resume(self, found: FoundRun) -> FetchedRun | None:
-        """Return the run of an earlier attempt if it is up to date; otherwise discard it."""
-        context = self._context
-        stored = context.spool.stored.get(found.path)
-        if stored is None:
-            return None
-        info = await context.in_thread(stored.info)
-        if is_current(found, info, stored.coverage):
-            return FetchedRun(coverage=stored.coverage, how="resumed")
-        await context.in_thread(partial(context.spool.discard, found.path))
-        return None
-
-    async def _fail(self, item: Item, error: PullLogsError) -> None:
-        """Record that a run cannot be pulled; that of an earlier bundle is kept instead."""
-        context = self._context
-        earlier = self._earlier.run(item.path)
-        if earlier is not None:
-            try:
-                stored = await context.in_thread(partial(context.spool.adopt, earlier))
-            except DamageError as exc:
-                error = exc
-            else:
-                self._outcomes.keep(item.path, stored.coverage, error)
-                return
-        self._outcomes.fail(item.path, error)
-
-
-def _earlier_info(stored: StoredRun | None, earlier: Run | None) -> RunInfo | None:
-    """Return the facts of a run from an earlier attempt or bundle; None if it is missing or damaged."""
-    with suppress(DamageError):
-        if stored is not None:
-            return stored.info()
-        if earlier is not None:
-            return earlier.info
-    return None

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import anyio
-import httpx
 from anyio.to_thread import run_sync
 
 from pull_logs.errors import NetworkError, ServerError
 from pull_logs.fetch.api.connection import ConnectionPool, check_length
 from pull_logs.fetch.api.errors import TransientError, UrlRefusedError
 from pull_logs.fetch.api.failures import FINAL_STATUSES, Secrets, body_text, temporary_status
+from pull_logs.fetch.api.http_library import httpx
 from pull_logs.fetch.api.rate_limit import Slot
 from pull_logs.fetch.api.retry import Retrier
 from pull_logs.fetch.api.urls import host_of, join_url, split_url

@@ -1,0 +1,101 @@
+"""The workers of a pull: each takes runs that discovery found, one at a time, and stores them in the spool."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from pull_logs.errors import AccessError, DamageError, DataError, NotFoundError, PullLogsError
+from pull_logs.fetch.api import affects_all_runs
+from pull_logs.fetch.concurrency import flat_errors
+from pull_logs.fetch.context import PullContext
+from pull_logs.fetch.discovery import FoundRun, MissedRun, SweepConfigs
+from pull_logs.fetch.history import fetch_run, is_current
+from pull_logs.fetch.outcomes import FetchedRun, Outcomes
+from pull_logs.fetch.resume import EarlierBundles
+from pull_logs.runs import RunInfo
+from pull_logs.snapshot import Run
+from pull_logs.snapshot.write import StoredRun
+
+Item = FoundRun | MissedRun
+
+
+class RunWorker:
+    """Stores the runs that discovery finds in the spool, and records their outcomes."""
+
+    def __init__(
+        self, context: PullContext, earlier: EarlierBundles, sweeps: SweepConfigs, outcomes: Outcomes
+    ) -> None:
+        self._context = context
+        self._earlier = earlier
+        self._sweeps = sweeps
+        self._outcomes = outcomes
+
+    async def run(self, receive: MemoryObjectReceiveStream[Item], first: Item | None) -> None:
+        """Process runs until the stream ends, beginning with `first`."""
+        if first is not None:
+            await self._process(first)
+        async for item in receive:
+            await self._process(item)
+
+    async def _process(self, item: Item) -> None:
+        """Pull one run, or record why it cannot be pulled."""
+        if isinstance(item, MissedRun):
+            await self._fail(item, item.error)
+            return
+        try:
+            with flat_errors():
+                fetched = await self._fetch(item)
+        except (AccessError, NotFoundError, DataError) as exc:
+            if affects_all_runs(exc, api_host=self._context.client.host):
+                raise
+            await self._fail(item, exc)
+        else:
+            self._outcomes.add(item.path, fetched)
+
+    async def _fetch(self, found: FoundRun) -> FetchedRun:
+        context = self._context
+        stored, earlier = context.spool.stored.get(found.path), self._earlier.run(found.path)
+        if found.info.sweep is not None:
+            info = await context.in_thread(partial(_earlier_info, stored, earlier))
+            found = await self._sweeps.complete(found, earlier=info)
+        resumed = await self._resume(found)
+        return resumed or await fetch_run(context, found, earlier)
+
+    async def _resume(self, found: FoundRun) -> FetchedRun | None:
+        """Return the run of an earlier attempt if it is up to date; otherwise discard it."""
+        context = self._context
+        stored = context.spool.stored.get(found.path)
+        if stored is None:
+            return None
+        info = await context.in_thread(stored.info)
+        if is_current(found, info, stored.coverage):
+            return FetchedRun(coverage=stored.coverage, how="resumed")
+        await context.in_thread(partial(context.spool.discard, found.path))
+        return None
+
+    async def _fail(self, item: Item, error: PullLogsError) -> None:
+        """Record that a run cannot be pulled; that of an earlier bundle is kept instead."""
+        context = self._context
+        earlier = self._earlier.run(item.path)
+        if earlier is not None:
+            try:
+                stored = await context.in_thread(partial(context.spool.adopt, earlier))
+            except DamageError as exc:
+                error = exc
+            else:
+                self._outcomes.keep(item.path, stored.coverage, error)
+                return
+        self._outcomes.fail(item.path, error)
+
+
+def _earlier_info(stored: StoredRun | None, earlier: Run | None) -> RunInfo | None:
+    """Return the facts of a run from an earlier attempt or bundle; None if it is missing or damaged."""
+    with suppress(DamageError):
+        if stored is not None:
+            return stored.info()
+        if earlier is not None:
+            return earlier.info
+    return None
