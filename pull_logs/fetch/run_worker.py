@@ -1,4 +1,4 @@
-"""The workers of a pull: each takes runs that discovery found, one at a time, and stores them in the spool."""
+"""The workers of a pull: each takes one run after the other and stores it in the spool."""
 
 from __future__ import annotations
 

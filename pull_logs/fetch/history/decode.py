@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
 from pull_logs.rows.arrays import MAX_EXACT_INTEGER, flat, present_doubles
-from pull_logs.rows.batches import batch_from_arrow, batch_from_rows
+from pull_logs.rows.batches import batch_from_arrow, batch_from_rows, steps_of
 from pull_logs.rows.canonical import STEP, parse_json
 
 ROWS_IN_A_PART = 131_072
@@ -134,7 +134,7 @@ def clip(batch: pa.Table, *, start: int | None, stop: int | None) -> pa.Table:
     """Return the rows of a batch, sorted by step, with `start <= _step < stop`."""
     if not batch.num_rows:
         return batch
-    steps = batch.column(STEP).combine_chunks().to_numpy(zero_copy_only=False)
+    steps = steps_of(batch)
     first = 0 if start is None else int(steps.searchsorted(start))
     end = batch.num_rows if stop is None else int(steps.searchsorted(stop))
     return batch if (first, end) == (0, batch.num_rows) else batch.slice(first, max(0, end - first))
