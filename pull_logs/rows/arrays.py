@@ -242,7 +242,7 @@ def integer_array(values: Ints, rows: Ints | None = None, length: int = 0) -> pa
 def _spread_array(values: Floats | Ints, rows: Ints | None, length: int) -> pa.Array:
     if rows is None:
         return _number_array(values)
-    spread: Floats | Ints = np.zeros_like(values, shape=length)
+    spread: NDArray[Any] = np.zeros(length, dtype=values.dtype)
     present = np.zeros(length, dtype=np.bool_)
     spread[rows] = values
     present[rows] = True
