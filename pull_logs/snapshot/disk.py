@@ -36,8 +36,13 @@ def disk_errors(path: Path, *, hint: str) -> Iterator[None]:
         raise PullLogsError(f"{str(path)!r} cannot be written: {exc.strerror or exc}") from exc
 
 
+def flush(file: BinaryIO) -> None:
+    """Hand the written bytes of an open file to the system, so that they survive the end of the process."""
+    file.flush()
+
+
 def sync(file: BinaryIO) -> None:
-    """Wait until the written bytes of an open file are on the disk."""
+    """Wait until the written bytes of an open file are on the disk, so that they survive a loss of power."""
     file.flush()
     os.fsync(file.fileno())
 

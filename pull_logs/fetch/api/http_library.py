@@ -31,7 +31,7 @@ class TrustedCertificates:
     """The certificates that servers are checked with, read when they are first needed.
 
     Attributes:
-        context: The TLS context, which trusts nobody before `load`.
+        context: The TLS context, which trusts no certificate before `load`.
     """
 
     def __init__(self, *, used: bool = True) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pull_logs.rows.merge import Lane
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.disk import sync
+from pull_logs.snapshot.disk import flush
 from pull_logs.snapshot.write.page_file import PageFrame, cut_torn_tail, read_frames, write_frames
 from pull_logs.snapshot.write.spool_folder import SpoolFolder
 
@@ -39,7 +39,7 @@ class PageStore:
         return tuple(self._known(run))
 
     def append(self, run: RunPath, lane: Lane, batch: pa.Table, *, key: str) -> None:
-        """Write a page to the disk; after an error nothing of it is left.
+        """Write a page to its file; after an error nothing of it is left.
 
         Raises:
             DataError: A column has a type that cannot be stored.
@@ -50,7 +50,7 @@ class PageStore:
         try:
             with file.open("ab") as out:
                 written = write_frames(out, file, lane, batch, key=key)
-                sync(out)
+                flush(out)
         except BaseException:
             # Only after the file was closed: closing writes what was still buffered.
             if file.exists():

@@ -2,7 +2,8 @@
 
 What arrived is stored in the folder `OUT.partial` (see `spool_folder`). A page that is incomplete because
 of a crash is cut off when the spool is opened again (see `page_file`). A run is finished when its file has
-its final name (see `stored_run`).
+its final name (see `stored_run`). Only the plan and the bundle are flushed to the disk: the other files
+survive the end of the process, and what a loss of power damages is found by its checksum and downloaded again.
 """
 
 from __future__ import annotations
@@ -202,7 +203,7 @@ class Spool:
         """
         run = BundleRun(info=info, coverage=coverage, batches=batches, system=system, files=files)
         with self._disk_errors():
-            return self._add(store_run(self._files.run_file(info.path), run))
+            return self._add(store_run(self._files.run_file(info.path), run, durable=False))
 
     def adopt(
         self,
@@ -226,7 +227,7 @@ class Spool:
         """
         copied = CopiedRun(run=run, info=info, coverage=coverage, files=files)
         with self._disk_errors():
-            return self._add(copy_run(self._files.run_file(run.path), copied))
+            return self._add(copy_run(self._files.run_file(run.path), copied, durable=False))
 
     def _add(self, stored: StoredRun) -> StoredRun:
         self._stored[stored.path] = stored
