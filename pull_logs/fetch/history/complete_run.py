@@ -74,13 +74,18 @@ class HistoryReader:
             DataError: A row cannot be read or stored.
             AccessError: A request failed.
         """
-        await self._context.in_thread(self._pieces.recover)
-        live_steps = (await self._shards.exports()).live_steps
+        if self._context.spool.has_pages(self._found.path):
+            await self._context.in_thread(self._pieces.recover)
+        exports = await self._shards.exports()
+        live_steps = exports.live_steps
         self._live_steps = live_steps if live_steps is not None and len(live_steps) else None
         self._live_unknown = live_steps is None
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._shards.read)
-            group.start_soon(self._read_listed)
+        if exports.urls and self._live_steps is None:
+            await self._shards.read()
+        else:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._shards.read)
+                group.start_soon(self._read_listed)
         if self._shortfall():
             await self._search_missing()
         coverage = self._coverage()

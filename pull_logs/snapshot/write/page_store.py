@@ -24,6 +24,7 @@ class PageStore:
     def __init__(self, folder: SpoolFolder) -> None:
         self._folder = folder
         self._frames: dict[RunPath, list[PageFrame]] = {}
+        self._recovered: set[Path] = set()
         self._lock = threading.Lock()
 
     def recover(self) -> None:
@@ -31,12 +32,17 @@ class PageStore:
         for file in self._folder.pages.iterdir():
             if self._folder.is_page_file(file):
                 cut_torn_tail(file)
+                self._recovered.add(file)
             else:
                 file.unlink()
 
     def frames(self, run: RunPath) -> tuple[PageFrame, ...]:
         """Return the pages of a run in the order in which they were appended."""
         return tuple(self._known(run))
+
+    def may_have(self, run: RunPath) -> bool:
+        """Return whether a page of a run was appended or recovered; it may have been forgotten since."""
+        return run in self._frames or self._folder.page_file(run) in self._recovered
 
     def append(self, run: RunPath, lane: Lane, batch: pa.Table, *, key: str) -> None:
         """Write a page to its file; after an error nothing of it is left.

@@ -3,7 +3,7 @@
 What arrived is stored in the folder `OUT.partial` (see `spool_folder`). A page that is incomplete because
 of a crash is cut off when the spool is opened again (see `page_file`). A run is finished when its file has
 its final name (see `stored_run`). Only the plan and the bundle are flushed to the disk: the other files
-survive the end of the process, and what a loss of power damages is found by its checksum and downloaded again.
+survive the end of the process. What a loss of power damages is found by its checksum and downloaded again.
 """
 
 from __future__ import annotations
@@ -127,6 +127,10 @@ class Spool:
     def frames(self, path: RunPath) -> Sequence[PageFrame]:
         """Return the complete pages of a run in the order of arrival; a long page has several frames."""
         return self._pages.frames(path)
+
+    def has_pages(self, path: RunPath) -> bool:
+        """Return whether there may be pages of a run, without reading the disk."""
+        return self._pages.may_have(path)
 
     def files_folder(self, path: RunPath) -> Path:
         """Create the folder for the logged files of a run, which is removed when the run is finished.
