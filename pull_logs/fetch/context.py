@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -26,6 +27,27 @@ def cpu_limiter() -> anyio.CapacityLimiter:
     return anyio.CapacityLimiter(os.cpu_count() or 1)
 
 
+class MemoryBudget:
+    """The memory for large runs that are not written to the spool, shared by all runs of a pull."""
+
+    def __init__(self, size: int = 128 * 2**20) -> None:
+        self._left = size
+        self._lock = threading.Lock()
+
+    def reserve(self, size: int) -> bool:
+        """Reserve bytes, if there are as many."""
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+    def release(self, size: int) -> None:
+        """Give reserved bytes back."""
+        with self._lock:
+            self._left += size
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullContext:
     """What the download of a run needs, shared by all runs of a pull.
@@ -37,6 +59,7 @@ class PullContext:
         downloads: Limits the downloads that are not decoded yet.
         capabilities: What the server supports.
         window_size: The number of rows in a window of live rows.
+        budget: The memory for large runs.
         metrics: Matches the names of the metrics that are kept; None for all.
         system: Whether system metrics are pulled.
         files: The files of the runs to pull; None for only those that an earlier bundle has.
@@ -49,6 +72,7 @@ class PullContext:
     downloads: anyio.Semaphore
     capabilities: Capabilities
     window_size: WindowSize = field(default_factory=WindowSize)
+    budget: MemoryBudget = field(default_factory=MemoryBudget)
     metrics: re.Pattern[str] | None = None
     system: bool = False
     files: FileSelection | None = None

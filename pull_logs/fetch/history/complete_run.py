@@ -55,7 +55,9 @@ class HistoryReader:
         self._context = context
         self._earlier = earlier
         self._found = found
-        self._pieces = Pieces(context.spool, found.path, keep=metric_filter(context.metrics))
+        self._pieces = Pieces(
+            context.spool, found.path, keep=metric_filter(context.metrics), budget=context.budget
+        )
         self._received = self._pieces.received
         progress = RowProgress(self._pieces, context.client.meter)
         self._shards = ShardReader(context, found, self._pieces, arrived=progress.update)
@@ -74,13 +76,21 @@ class HistoryReader:
             DataError: A row cannot be read or stored.
             AccessError: A request failed.
         """
-        if self._context.spool.has_pages(self._found.path):
+        try:
+            return await self._read()
+        finally:
+            self._pieces.release()
+
+    async def _read(self) -> Coverage:
+        recovered = self._context.spool.has_pages(self._found.path)
+        if recovered:
             await self._context.in_thread(self._pieces.recover)
         exports = await self._shards.exports()
         live_steps = exports.live_steps
         self._live_steps = live_steps if live_steps is not None and len(live_steps) else None
         self._live_unknown = live_steps is None
         if exports.urls and self._live_steps is None:
+            self._pieces.only_file = len(exports.urls) == 1 and not recovered
             await self._shards.read()
         else:
             async with anyio.create_task_group() as group:
