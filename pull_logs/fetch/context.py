@@ -60,6 +60,7 @@ class PullContext:
         capabilities: What the server supports.
         window_size: The number of rows in a window of live rows.
         budget: The memory for large runs.
+        first_group: Held by the first query for the live rows of several runs.
         metrics: Matches the names of the metrics that are kept; None for all.
         system: Whether system metrics are pulled.
         files: The files of the runs to pull; None for only those that an earlier bundle has.
@@ -73,6 +74,7 @@ class PullContext:
     capabilities: Capabilities
     window_size: WindowSize = field(default_factory=WindowSize)
     budget: MemoryBudget = field(default_factory=MemoryBudget)
+    first_group: anyio.Lock = field(default_factory=anyio.Lock)
     metrics: re.Pattern[str] | None = None
     system: bool = False
     files: FileSelection | None = None

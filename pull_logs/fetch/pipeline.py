@@ -24,11 +24,12 @@ from anyio.to_thread import run_sync
 from pull_logs.errors import RunNotFoundError
 from pull_logs.fetch.api import Capabilities, Client, Clock, Settings, load_settings
 from pull_logs.fetch.concurrency import flat_errors, run_async
-from pull_logs.fetch.discovery import FoundRun, MissedRun, SweepConfigs, find_runs
+from pull_logs.fetch.discovery import SweepConfigs, find_runs
 from pull_logs.fetch.options import PullOptions
 from pull_logs.fetch.outcomes import FetchedRun, FileCounts, Outcomes
 from pull_logs.fetch.progress import ProgressHook
 from pull_logs.fetch.reports import PullReport
+from pull_logs.fetch.run_groups import Item, RunGroups
 from pull_logs.fetch.selection import Selection
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from pull_logs.fetch.context import PullContext
     from pull_logs.fetch.resume import Plan
     from pull_logs.snapshot import SealReport, Spool
-
-Item = FoundRun | MissedRun
 
 _WORKERS = "pull_logs.fetch.run_worker"
 """The module that decodes and stores; it imports numpy and pyarrow."""
@@ -169,7 +168,9 @@ class _Pull:
 
     async def _discover(self, send: MemoryObjectSendStream[Item]) -> None:
         async with send:
-            await find_runs(self._client, self._selection, capabilities=self._capabilities, emit=send.send)
+            groups = RunGroups(self._capabilities, send.send)
+            await find_runs(self._client, self._selection, capabilities=self._capabilities, emit=groups.add)
+            await groups.flush()
 
     async def _pull(self, first: Item, receive: MemoryObjectReceiveStream[Item]) -> SealReport:
         from pull_logs.fetch.resume import EarlierBundles, note_sealed, open_spool

@@ -28,7 +28,7 @@ from pull_logs.fetch.history.decode import parse_rows
 from pull_logs.fetch.history.exported import ShardReader
 from pull_logs.fetch.history.live import LiveReader
 from pull_logs.fetch.history.pieces import Pieces, RowProgress, metric_filter
-from pull_logs.fetch.windows import LAST_STEP, windows_of_span, windows_of_steps
+from pull_logs.fetch.windows import planned_stop, windows_of_span, windows_of_steps
 from pull_logs.rows.batches import system_batch_from_rows
 from pull_logs.runs import LIVE_STATES, Coverage, RunPath
 from pull_logs.snapshot import RunFile
@@ -61,7 +61,9 @@ class HistoryReader:
         self._received = self._pieces.received
         progress = RowProgress(self._pieces, context.client.meter)
         self._shards = ShardReader(context, found, self._pieces, arrived=progress.update)
-        self._live = LiveReader(context, found.path, self._pieces, arrived=progress.update)
+        self._live = LiveReader(
+            context, found.path, self._pieces, arrived=progress.update, page=found.live_page
+        )
         self._live_steps: Steps | None = None
         self._live_unknown = True
 
@@ -109,10 +111,7 @@ class HistoryReader:
     @property
     def _stop(self) -> int:
         """The step after the last one in the plan."""
-        last = self._found.promise.last_step
-        ends = [int(self._live_steps[-1])] if self._live_steps is not None else []
-        ends += [last] if last is not None else []
-        return max(ends) + 1 if ends else LAST_STEP
+        return planned_stop(self._found.promise, self._live_steps)
 
     async def _read_listed(self) -> None:
         """Read the live rows that the server listed, or all rows where it listed nothing."""
