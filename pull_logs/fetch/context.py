@@ -23,8 +23,11 @@ T = TypeVar("T")
 
 
 def cpu_limiter() -> anyio.CapacityLimiter:
-    """Return a limiter with as many worker threads as there are processors."""
-    return anyio.CapacityLimiter(os.cpu_count() or 1)
+    """Return a limiter of the worker threads, one processor being left to the requests.
+
+    On two processors a second worker thread gains nothing: it takes the interpreter's lock from the requests.
+    """
+    return anyio.CapacityLimiter(max(1, (os.cpu_count() or 1) - 1))
 
 
 class MemoryBudget:
