@@ -1,9 +1,9 @@
 """One side of a comparison, in a process of its own; the environment names the server.
 
-    python benchmarks/contender.py floor|loop|pool|ours OPTIONS
+    python benchmarks/contender.py bare|loop|pool|ours OPTIONS
 
 OPTIONS is JSON. Prints one line of JSON: rows read, seconds, and peak memory. The seconds do not include the
-imports of the SDK and of the floor. The process is measured from outside too.
+imports of the SDK and of the bare requests. The process is measured from outside too.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def _scan(run: Any) -> int:
     return sum(1 for _ in run.scan_history())
 
 
-def read_floor() -> Result:
+def read_bare() -> Result:
     """Send the requests of a pull, and decode nothing."""
     import anyio
-    import floor
+    import bare
 
     began = time.perf_counter()
-    rows = anyio.run(floor.read_floor, ENTITY, PROJECT)
+    rows = anyio.run(bare.read_bare, ENTITY, PROJECT)
     return Result(rows=rows, seconds=time.perf_counter() - began, peak=own_peak())
 
 
@@ -87,14 +87,14 @@ if __name__ == "__main__":
     # httpx imports trio wherever it is installed, which with pull-logs is for its tests only.
     sys.modules["trio"] = None  # type: ignore[assignment]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", choices=("floor", "loop", "pool", "ours"))
+    parser.add_argument("side", choices=("bare", "loop", "pool", "ours"))
     parser.add_argument("options", type=json.loads)
     arguments = parser.parse_args()
     side, options = arguments.side, arguments.options
     if side == "ours":
         result = pull_ours(Path(options["out"]))
-    elif side == "floor":
-        result = read_floor()
+    elif side == "bare":
+        result = read_bare()
     else:
         result = read_with_sdk(threads=THREADS if side == "pool" else 1, runs=options["runs"])
     print(json.dumps(asdict(result)), flush=True)

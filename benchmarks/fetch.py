@@ -21,7 +21,7 @@ from statistics import median
 from measuring import Measured, measure, serving
 from workloads import SCENARIOS, Scenario, make_bundle, small
 
-FLOOR, OURS = "floor", "ours"
+BARE, OURS = "bare", "ours"
 _TITLES = (
     "side",
     "seconds",
@@ -74,12 +74,12 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--work", type=Path, help="keep the synthetic bundles here for the next run")
     parser.add_argument("--json", type=Path, help="write every measurement here")
-    parser.add_argument("--side", dest="sides", action="append", choices=(FLOOR, "loop", "pool", OURS))
+    parser.add_argument("--side", dest="sides", action="append", choices=(BARE, "loop", "pool", OURS))
     return parser.parse_args(arguments)
 
 
 def _sides(scenario: Scenario, options: argparse.Namespace) -> Sequence[str]:
-    sides = (FLOOR, *(scenario.sdk if options.sdk else ()), OURS)
+    sides = (BARE, *(scenario.sdk if options.sdk else ()), OURS)
     return [side for side in sides if not options.sides or side in options.sides]
 
 
@@ -98,7 +98,7 @@ def _measure(scenario: Scenario, folder: Path, *, sides: Sequence[str], repeats:
 
 
 def _check(scenario: Scenario, side: str, one: Measured) -> None:
-    runs = scenario.runs if side in (FLOOR, OURS) else scenario.sdk_runs or scenario.runs
+    runs = scenario.runs if side in (BARE, OURS) else scenario.sdk_runs or scenario.runs
     if one.rows != runs * scenario.rows:
         raise SystemExit(f"{scenario.name}: {side} read {one.rows} rows, not {runs * scenario.rows}")
 
@@ -111,7 +111,7 @@ def _lines(scenario: Scenario, results: Results) -> Iterable[str]:
     yield f"|{'---|' * len(_TITLES)}"
     for side, some in results.items():
         factor = (
-            1.0 if side in (FLOOR, OURS) or scenario.sdk_runs is None else scenario.runs / scenario.sdk_runs
+            1.0 if side in (BARE, OURS) or scenario.sdk_runs is None else scenario.runs / scenario.sdk_runs
         )
         yield _line(side, some, ours=ours, factor=factor)
     if ours:
@@ -157,11 +157,11 @@ def _verdict(scenario: Scenario, results: Results) -> str:
     """Return the results next to their aims."""
     ours = results[OURS]
     parts = []
-    if FLOOR in results:
-        times = _seconds(ours) / _seconds(results[FLOOR])
-        inside = median(one.inside for one in ours) / median(one.inside for one in results[FLOOR])
+    if BARE in results:
+        times = _seconds(ours) / _seconds(results[BARE])
+        inside = median(one.inside for one in ours) / median(one.inside for one in results[BARE])
         goal = f" (aim: {scenario.at_most:g})" if scenario.at_most else ""
-        parts.append(f"{times:.2f} times the floor{goal}, {inside:.2f} without start-up")
+        parts.append(f"{times:.2f} times the bare requests{goal}, {inside:.2f} without start-up")
     for side, aim in zip(("loop", "pool"), scenario.at_least, strict=True):
         if aim and side in results:
             ratio = _seconds(results[side]) / _seconds(ours)

@@ -98,7 +98,7 @@ def measure(server: Server, side: str, scenario: Scenario, *, limit: float) -> M
 
     Args:
         server: The server to read from.
-        side: `floor`, `ours`, or `loop` or `pool` of the SDK.
+        side: `bare`, `ours`, or `loop` or `pool` of the SDK.
         scenario: The scenario.
         limit: Seconds after which the process is killed.
     """

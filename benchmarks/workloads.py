@@ -49,7 +49,7 @@ class Scenario:
         net: The latency and rate limit.
         sdk: The ways of reading with the SDK that are measured: loop and thread pool.
         sdk_runs: The runs that the SDK reads, its time being extrapolated to all; None for all.
-        at_most: The aimed ratio to the floor; 0 for no aim.
+        at_most: The aimed ratio to the bare requests; 0 for no aim.
         at_least: The aimed ratios to the loop and to the pool; 0 for no aim.
         aims: The other aims, as text.
     """

@@ -28,7 +28,7 @@ _SAMPLES = 1000
 Node = dict[str, Any]
 
 
-async def read_floor(entity: str, project: str) -> int:
+async def read_bare(entity: str, project: str) -> int:
     """Request everything that a pull of a project requests; return the number of promised rows."""
     rows = 0
     base, key = os.environ["WANDB_BASE_URL"], os.environ["WANDB_API_KEY"]
