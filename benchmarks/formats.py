@@ -58,7 +58,7 @@ def _seal(folder: Path, histories: HistorySet, batches: Iterable[Callable[[], It
         BundleRun(info=histories.info(number), coverage=histories.coverage(), batches=give)
         for number, give in enumerate(batches)
     )
-    write_bundle(folder / NAME, runs)
+    write_bundle(folder / NAME, runs, force=True)
 
 
 def _seal_tables(folder: Path, histories: HistorySet, tables: Sequence[pa.Table]) -> None:

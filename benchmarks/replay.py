@@ -47,7 +47,7 @@ query Run($name: String!) {
 
 def make_bundle(path: Path, runs: int) -> None:
     """Write a project of small runs with configs of thirty keys."""
-    write_bundle(path, (_small_run(at, runs) for at in range(runs)))
+    write_bundle(path, (_small_run(at, runs) for at in range(runs)), force=True)
 
 
 def _small_run(at: int, runs: int) -> BundleRun:

@@ -76,7 +76,7 @@ def write(path: Path) -> None:
         batch = batch_from_rows(rows_of(number))
         coverage = Coverage(received_rows=ROWS, received_last_step=ROWS - 1)
         runs.append(BundleRun(info=info, coverage=coverage, batches=lambda batch=batch: [batch]))  # type: ignore[misc]  # bound now
-    write_bundle(path, runs)
+    write_bundle(path, runs, force=True)
 
 
 @dataclass(slots=True)

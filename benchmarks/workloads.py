@@ -136,7 +136,7 @@ def make_bundle(scenario: Scenario, folder: Path) -> Path:
     """Return the scenario's bundle in `folder`, which is made if it is missing."""
     out = folder / scenario.bundle_name()
     if not out.exists():
-        write_bundle(out, (_run(scenario, number) for number in range(scenario.runs)))
+        write_bundle(out, (_run(scenario, number) for number in range(scenario.runs)), force=True)
     return out
 
 

@@ -1,4 +1,7 @@
 from ._version import __version__ as __version__
+from .analyze import CompareResult as CompareResult
+from .analyze import OverviewResult as OverviewResult
+from .analyze import ShowResult as ShowResult
 from .errors import AccessError as AccessError
 from .errors import AssertionNotHeldError as AssertionNotHeldError
 from .errors import BundleDamagedError as BundleDamagedError
@@ -8,6 +11,7 @@ from .errors import ExpressionError as ExpressionError
 from .errors import FileMissingError as FileMissingError
 from .errors import FormatTooNewError as FormatTooNewError
 from .errors import IncompleteError as IncompleteError
+from .errors import MachineLimitError as MachineLimitError
 from .errors import MergeConflictError as MergeConflictError
 from .errors import MetricNotFoundError as MetricNotFoundError
 from .errors import NetworkError as NetworkError
@@ -25,6 +29,9 @@ from .fetch import PullReport as PullReport
 from .fetch import Selection as Selection
 from .fetch import pull as pull
 from .fetch import pull_sync as pull_sync
+from .interface import compare as compare
+from .interface import overview as overview
+from .interface import schema as schema
 from .runs import Coverage as Coverage
 from .runs import RunInfo as RunInfo
 from .runs import RunPath as RunPath

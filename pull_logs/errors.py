@@ -21,6 +21,7 @@
         FormatTooNewError
         DataError                             a row or value that the format cannot hold
       AssertionNotHeldError          exit 7   an `--assert` does not hold
+      MachineLimitError              exit 8   the machine refuses: the disk is full, no permission, read-only
 
 A message says what is wrong and where; `hint` names the next step. The command line prints both on one line
 and exits with `exit_code`.
@@ -215,3 +216,9 @@ class AssertionNotHeldError(PullLogsError):
     """An `--assert` does not hold."""
 
     exit_code = 7
+
+
+class MachineLimitError(PullLogsError):
+    """The machine does not allow it: the disk is full, a permission is missing, the disk is read-only."""
+
+    exit_code = 8

@@ -7,14 +7,18 @@ byte for byte. The next query, and every later session, is answered from the bun
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import tempfile
-from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from filelock import FileLock
 
 from pull_logs.errors import NotFoundError
 from pull_logs.fetch import RunFilter, Selection, Settings, pull_sync, run_async
@@ -22,13 +26,15 @@ from pull_logs.fetch.api import Client
 from pull_logs.replay.data import compile_filter
 from pull_logs.replay.graphql import Listing, QueryTarget, Sweep
 from pull_logs.runs import RunInfo, RunPath, RunReference
-from pull_logs.snapshot import Bundle, merge_bundles, open_bundle
+from pull_logs.snapshot import Bundle, merge_bundles, open_bundle, temporary_folder
+from pull_logs.snapshot.write import check_bundle_output
 
 
 class Recorder:
     """Adds requested runs to a bundle, unless it or another served bundle has them.
 
-    Use it in a `with` block, and use only one per bundle at a time.
+    Use it in a `with` block. Several processes may record into one bundle: they take turns, and each sees
+    what the others have added.
 
     Args:
         into: The bundle to which runs are added; it need not exist.
@@ -54,6 +60,7 @@ class Recorder:
         self._settings = settings
         self._requested = requested
         self._stack = ExitStack()
+        self._state: tuple[int, ...] | None = None
         self.bundles: tuple[Bundle, ...] = ()
         self.added: list[RunPath] = []
 
@@ -87,37 +94,61 @@ class Recorder:
             PullLogsError: A request failed, or the bundle could not be written.
         """
         new = {one for one in named if (self._into, one) not in self._requested and not self._holds(one)}
-        changed = False
-        for one in sorted(new, key=str):
-            changed |= self._pull(_selection(one, self._holds))
-            self._requested.add((self._into, one))
-        return self.bundles if changed else None
+        if not new:
+            return None
+        with _turn(self._into):
+            before = self._state
+            if _state_of(self._into) != before:
+                self._open()
+            for one in sorted(new, key=str):
+                if not self._holds(one):
+                    self._pull(_selection(one, self._holds))
+                self._requested.add((self._into, one))
+        return self.bundles if self._state != before else None
 
     def _holds(self, named: QueryTarget) -> bool:
         return isinstance(named, RunPath) and any(str(named) in bundle for bundle in self.bundles)
 
-    def _pull(self, selection: Selection) -> bool:
-        """Pull runs into the bundle, and return whether it changed."""
+    def _pull(self, selection: Selection) -> None:
+        """Pull runs into the bundle."""
         self._into.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".wandb-record-", dir=self._into.parent) as folder:
-            pulled = Path(folder) / "pulled.wandb.zip"
+        target = check_bundle_output(self._into)
+        with temporary_folder(self._into.parent) as folder:
+            pulled = folder / "pulled.wandb.zip"
             try:
                 report = pull_sync(selection, out=pulled, settings=self._settings)
             except NotFoundError:
-                return False  # the server reports that they do not exist
+                return  # the server reports that they do not exist
             if self._into.exists():
                 with open_bundle(self._into) as old, open_bundle(pulled) as new:
                     merge_bundles([old, new], self._into)
             else:
-                pulled.replace(self._into)
+                pulled.replace(target)
         self.added += [outcome.path for outcome in report.runs if outcome.sealed]
         self._open()
-        return True
 
     def _open(self) -> None:
         """Open the bundles in their current state; the earlier ones stay open for queries under way."""
+        self._state = _state_of(self._into)
         paths = [*([self._into] if self._into.exists() else []), *self._others]
         self.bundles = tuple([self._stack.enter_context(open_bundle(path)) for path in paths])
+
+
+def _state_of(path: Path) -> tuple[int, ...] | None:
+    """Return what changes when a file is replaced; None without a file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@contextmanager
+def _turn(path: Path) -> Iterator[None]:
+    """Wait until no other process of this user records into a bundle. The lock is not next to the bundle."""
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:24]
+    with FileLock(Path(tempfile.gettempdir()) / f"pull-logs-record-{name}.lock", mode=0o600):
+        yield
 
 
 def _selection(named: QueryTarget, held: Callable[[QueryTarget], bool]) -> Selection:

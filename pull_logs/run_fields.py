@@ -31,6 +31,7 @@ class RunField:
         identified: Whether it is part of the content id and of the differences between bundles. Config and
             summary are too, each as a document of its own.
         repetitive: Whether many runs share a value, so that its column is encoded with a dictionary.
+        optional: Whether the table of runs has its column only if one of the runs has it.
         scrubbed: How audits search its texts: as `text`, as `machine` if they describe the machine and its
             user, or not at all (None).
     """
@@ -46,6 +47,7 @@ class RunField:
     grouped: bool = False
     identified: bool = False
     repetitive: bool = False
+    optional: bool = False
     scrubbed: Literal["text", "machine"] | None = None
 
     @property
@@ -186,6 +188,7 @@ RUN_FIELDS: Final = (
     RunField(name="summary", kind="document", required=True, graphql="summaryMetrics", scrubbed="text"),
     RunField(name="system_summary", kind="document", required=True, graphql="systemMetrics", scrubbed="text"),
     RunField(name="metadata", kind="document", required=True, scrubbed="machine"),
-    RunField(name="sweep_config", kind="document", repetitive=True, scrubbed="text"),
+    RunField(name="sweep_config", kind="document", repetitive=True, optional=True, scrubbed="text"),
+    RunField(name="last_seen", filtered=True, repetitive=True, optional=True),
 )
 """Every field of `RunInfo`, in the order of the columns of `runs.parquet`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from pull_logs.errors import UsageError
@@ -17,6 +17,9 @@ STATES = frozenset(
 
 LIVE_STATES = frozenset({"running", "pending", "preempting"})
 """The states in which a run may still log rows."""
+
+_PAGES: Final[Mapping[str, Literal["run", "sweep"]]] = {"runs": "run", "sweeps": "sweep"}
+"""The third part of the path of a page about a run or a sweep."""
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f/\\#?%:]")
 
@@ -108,22 +111,66 @@ class RunReference:
 
 
 def _parse_url(text: str) -> RunReference:
-    url = urlsplit(text)
-    parts = [unquote(part) for part in url.path.strip("/").split("/")]
-    if len(parts) >= 5 and parts[0] == "wandb" and parts[2] != "runs" and parts[3] == "runs":
-        # A Forge host serves its pages below /wandb (`wandb.sdk.lib.urls`).
-        parts.pop(0)
-    if (
-        url.scheme not in ("http", "https")
-        or len(parts) < 4
-        or parts[2] != "runs"
-        or any(not part or _FORBIDDEN.search(part) for part in parts[:4])
-    ):
+    page = PageUrl.parse(text)
+    if page.kind != "run":
         raise UsageError(
-            f"{text!r} is not the URL of a run",
+            f"{text!r} is the URL of a {page.kind}, not of a run",
             hint="a run's URL looks like https://wandb.ai/entity/project/runs/run_id",
         )
-    return RunReference(run_id=parts[3], project=parts[1], entity=parts[0], host=url.netloc)
+    return RunReference(run_id=page.name, project=page.project, entity=page.entity, host=page.host)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageUrl:
+    """The URL of a page of W&B about a run, a sweep or a project.
+
+    Attributes:
+        kind: What the page is about.
+        entity: The entity.
+        project: The project.
+        name: The run id or the sweep id; empty for a project.
+        host: The host, with its port if it has one.
+    """
+
+    kind: Literal["run", "sweep", "project"]
+    entity: str
+    project: str
+    name: str
+    host: str
+
+    @classmethod
+    def parse(cls, text: str) -> PageUrl:
+        """Parse the URL of a page; what follows the run, the sweep or the project in it is ignored.
+
+        Raises:
+            UsageError: It is not the URL of such a page.
+        """
+        try:
+            url = urlsplit(text)
+        except ValueError:
+            url = urlsplit("")
+        parts = [unquote(part) for part in url.path.strip("/").split("/")]
+        host = (url.hostname or "") if url.scheme in ("http", "https") else ""
+        forge = host.endswith("forge.coreweave.com") or (
+            parts[3:4] in (["runs"], ["sweeps"]) and len(parts) > 4
+        )
+        if parts[0] == "wandb" and forge and parts[2:3] not in (["runs"], ["sweeps"]):
+            # A Forge host serves its pages below /wandb (`wandb.sdk.lib.urls`).
+            parts.pop(0)
+        kind: Literal["run", "sweep", "project"] = "project"
+        if len(parts) > 3:
+            kind = _PAGES.get(parts[2], kind)
+        used = parts[:2] if kind == "project" else [*parts[:2], parts[3]]
+        if not host or len(parts) < 2 or any(not part or _FORBIDDEN.search(part) for part in used):
+            raise UsageError(
+                f"{text!r} is not the URL of a run, a sweep or a project",
+                hint="such a URL looks like https://wandb.ai/entity/project/runs/run_id",
+            )
+        name = "" if kind == "project" else used[2]
+        return cls(kind=kind, entity=used[0], project=used[1], name=name, host=url.netloc)
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.entity, self.project, self.name) if part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +200,8 @@ class RunInfo:
         system_summary: Its last system metrics.
         metadata: The content of its `wandb-metadata.json`.
         sweep_config: The config of its sweep; None without a sweep, and if it is unknown.
+        last_seen: Of a run that W&B no longer has, the last day on which W&B saw it, `2026-11-23`: that of
+            its last heartbeat, else of its creation; empty if neither is known. None for any other run.
     """
 
     path: RunPath
@@ -174,6 +223,7 @@ class RunInfo:
     system_summary: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     sweep_config: Mapping[str, Any] | None = None
+    last_seen: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,3 +245,8 @@ class Coverage:
     received_last_step: int | None = None
     complete: bool = True
     reason: str = ""
+
+    @property
+    def from_server(self) -> bool:
+        """Whether a server promised the rows; none did for a run that was imported from local folders."""
+        return self.promised_rows is not None or self.promised_last_step is not None

@@ -71,6 +71,11 @@ def joined(words: Collection[str], *, most: int = MOST_NAMES) -> str:
     return shown if len(words) <= most else f"{shown} and {len(words) - most:,} more"
 
 
+def shortened(text: str, *, most: int = 60) -> str:
+    """Return a text for one line: itself, or its end after an ellipsis if it is too long."""
+    return text if len(text) <= most else "…" + text[1 - most :]
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: `1 run`, `2 runs`, `12,000 rows`."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"

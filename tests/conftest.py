@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from hypothesis import HealthCheck, settings
+from openfiles import is_under_the_interface, refuse_open_files
 
 settings.register_profile(
     "default",
@@ -38,3 +40,11 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(home / "wandb-config"))
     monkeypatch.setenv("NETRC", str(home / "netrc"))
     return home
+
+
+@pytest.fixture(autouse=True)
+def files_as_on_windows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file is replaced or removed while it is open, in the tests of what writes files."""
+    posix = request.node.get_closest_marker("open_files") is not None
+    if not posix and is_under_the_interface(request.path, ROOT):
+        refuse_open_files(monkeypatch)

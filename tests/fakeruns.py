@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pull_logs.analyze import Subject, label
+from pull_logs.frames import FactsBuilder, MetricFacts
 from pull_logs.rows.batches import batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
 
@@ -17,6 +18,7 @@ class FakeRun:
 
     Attributes:
         reads: The columns of each read, None for all.
+        indexed: Whether an index has the facts about its columns.
     """
 
     def __init__(
@@ -29,7 +31,9 @@ class FakeRun:
         summary: Mapping[str, Any] | None = None,
         coverage: Coverage | None = None,
         host: str | None = None,
+        indexed: bool = False,
     ) -> None:
+        self.indexed = indexed
         self.batch = batch_from_rows(list(rows))
         self.coverage = coverage or Coverage()
         self.info = RunInfo(
@@ -40,6 +44,7 @@ class FakeRun:
             config=config or {},
             summary=summary or {},
         )
+        self.last_seen: str | None = None
         self.path, self.name, self.state, self.host = self.info.path, name, self.info.state, host
         self.reads: list[list[str] | None] = []
 
@@ -55,10 +60,21 @@ class FakeRun:
     def last_step(self) -> int | None:
         return self.batch.column("_step")[-1].as_py() if self.rows else None
 
+    def indexed_names(self) -> Sequence[str] | None:
+        facts = self.indexed_facts()
+        return None if facts is None else [one.name for one in facts]
+
+    def indexed_facts(self) -> Sequence[MetricFacts] | None:
+        if not self.indexed:
+            return None
+        builder = FactsBuilder()
+        builder.add(self.batch)
+        return builder.facts()
+
     def schema(self) -> pa.Schema:
         return self.batch.schema
 
-    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+    def table(self, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
         self.reads.append(None if columns is None else list(columns))
         asked = {*self.batch.column_names} if columns is None else {"_step", "_wpl_rest", *columns}
         return self.batch.select([name for name in self.batch.column_names if name in asked])

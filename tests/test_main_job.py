@@ -157,7 +157,7 @@ with TemporaryDirectory() as scratch:
     runs = list(read_run_dirs([Path(sys.argv[1])], scratch=Path(scratch)).runs)
     if sys.argv[3] == "reversed":
         runs.reverse()
-    write_bundle(Path(sys.argv[2]), runs)
+    write_bundle(Path(sys.argv[2]), runs, force=True)
 """
 
 

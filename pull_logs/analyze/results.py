@@ -24,7 +24,10 @@ RunLabel: TypeAlias = str
 
 
 class RunResult(TypedDict):
-    """A run in the legend of an answer; `reason` says why its history is incomplete."""
+    """A run in the legend of an answer; `reason` says why its history is incomplete.
+
+    `last_seen` is the last day on which W&B saw a run that it no longer has.
+    """
 
     label: RunLabel
     path: str
@@ -38,6 +41,7 @@ class RunResult(TypedDict):
     last_step: int | None
     complete: bool
     reason: str | None
+    last_seen: str | None
     source: str
 
 

@@ -1,17 +1,64 @@
-"""How bundles are named on the command line: by a path, or by a URL where only parts of them are read."""
+"""How bundles are named on the command line: by a path, or by a URL where only parts of them are read.
+
+Every command takes bundles as arguments and with `-b`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-OUT = click.Path(path_type=Path)
+from pull_logs.errors import UsageError
+
+if TYPE_CHECKING:
+    _PathType = click.ParamType[Path]
+else:  # older releases of click do not have generic types
+    _PathType = click.ParamType
+
+
+class _OutputType(_PathType):
+    """The path of a file or a folder to write, checked before anything is read or requested."""
+
+    name = "path"
+
+    def __init__(self, *, folder: bool = False) -> None:
+        self._folder = folder
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002 - click's signature
+        ctx: click.Context | None,  # noqa: ARG002 - click's signature
+    ) -> Path:
+        """Return the path.
+
+        Raises:
+            UsageError: It cannot be the name of a file or a folder to write.
+            FileMissingError: The folder that contains it does not exist.
+            PullLogsError: The folder that contains it cannot be written.
+        """
+        from pull_logs.snapshot.write import check_output_file, check_output_path
+
+        if isinstance(value, Path):  # the default of an option
+            return value
+        (check_output_path if self._folder else check_output_file)(value)
+        return Path(value)
+
+
+OUT = _OutputType()
 """A file to write."""
+
+OUT_FOLDER = _OutputType(folder=True)
+"""A folder to write."""
 
 Named = Path | str
 """A bundle to read: a `Path`, or the text of a URL, which `open_bundle` takes."""
+
+Command = Callable[..., Any]
 
 
 def near_or_far(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
@@ -19,26 +66,85 @@ def near_or_far(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any
     return tuple(map(_named, value)) if isinstance(value, tuple) else _named(value)
 
 
-def near(_ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+def bundle_argument(
+    name: str = "bundle", *, metavar: str = "BUNDLE", urls: bool = True, count: int | None = 1
+) -> Callable[[Command], Command]:
+    """Add the bundles of a command, as arguments or with `-b`.
+
+    Args:
+        name: The parameter of the command; it gets one bundle if `count` is 1, else all of them.
+        metavar: What the help calls them.
+        urls: Whether bundles may be URLs; where they are read completely, they may not.
+        count: How many bundles the command takes; None for one or more.
+    """
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def call(*arguments: Any, words: Sequence[Named], flagged: Sequence[Named], **options: Any) -> Any:
+            bundles = _settled([*words, *flagged], urls=urls, count=count, metavar=metavar)
+            return command(*arguments, **{name: bundles[0] if count == 1 else bundles}, **options)
+
+        flag = click.option(
+            "-b",
+            "--bundle",
+            "flagged",
+            multiple=True,
+            metavar="FILE",
+            callback=near_or_far,
+            help=f"The same as the argument {metavar}.",
+        )
+        return click.argument("words", nargs=-1, metavar=metavar, callback=near_or_far)(flag(call))
+
+    return decorate
+
+
+def _settled(given: Sequence[Named], *, urls: bool, count: int | None, metavar: str) -> tuple[Named, ...]:
+    """Return the bundles that were named.
+
+    Raises:
+        UsageError: None was named, or not as many as the command takes, or one is a URL where none may be.
+    """
+    from pull_logs.interface import find_bundles
+
+    context = click.get_current_context()
+    bundles = tuple([bundle for name in given for bundle in find_bundles([name])])
+    if len(bundles) < (count or 1):
+        raise click.UsageError(f"Missing argument '{metavar.split()[len(bundles)]}'.", ctx=context)
+    if count is not None and len(bundles) != count:
+        takes = "one bundle" if count == 1 else f"{count} bundles"
+        raise UsageError(
+            f"{context.info_name} takes {takes}, and {len(bundles)} were given",
+            hint=f"write: {context.command_path} {metavar}",
+        )
+    for bundle in () if urls else bundles:
+        if isinstance(bundle, str):
+            raise _refused_url(bundle)
+    return bundles
+
+
+def near(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
     """Convert a parameter that takes bundles to read completely, which a URL cannot name.
 
     Raises:
         UsageError: One is a URL.
     """
-    from pull_logs.errors import UsageError
-    from pull_logs.snapshot.format import shown_url
-
-    named = near_or_far(_ctx, param, value)
+    named = near_or_far(_ctx, _param, value)
     for item in named if isinstance(named, tuple) else (named,):
         if isinstance(item, str):
-            raise UsageError(
-                f"{shown_url(item)!r} is a URL, and this command needs the complete bundle",
-                hint="download it and give the path of the file",
-            )
+            raise _refused_url(item)
     return named
+
+
+def _refused_url(url: str) -> UsageError:
+    from pull_logs.snapshot.format import shown_url
+
+    return UsageError(
+        f"{shown_url(url)!r} is a URL, and this command needs the complete bundle",
+        hint="download it and give the path of the file",
+    )
 
 
 def _named(text: str) -> Named:
     from pull_logs.snapshot.format import is_url
 
-    return text if is_url(text) else Path(text)
+    return text if is_url(text) or not text else Path(text)

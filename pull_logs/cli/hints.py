@@ -14,7 +14,7 @@ from typing import Any
 
 from pull_logs.analyze.statistics import HELD_OUT_WORDS, TRAINING_WORDS, deciding_metric, outcome_end
 from pull_logs.cli.sections import MANY_RUNS
-from pull_logs.cli.sources import Sources
+from pull_logs.interface import Sources
 from pull_logs.snapshot.format import is_url, shown_url
 
 _AT_MOST = 2

@@ -6,11 +6,11 @@ usage errors cost no more than click.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
@@ -26,12 +26,33 @@ from pull_logs.cli.options import (
     typed_words,
     view_options,
 )
+from pull_logs.cli.signals import StopSignals
 from pull_logs.cli.sources import take_sources
-from pull_logs.errors import ExpressionError, PullLogsError, UnknownNameError, UsageError
+from pull_logs.cli.spelling import SpellingGroup, refuse_empty
+from pull_logs.cli.streams import STDOUT, discard_output, prepare_streams
+from pull_logs.errors import (
+    ExpressionError,
+    MachineLimitError,
+    PullLogsError,
+    UnknownNameError,
+    UsageError,
+)
 
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
+_CONTINUE = "the same command continues where it stopped"
+_START_OVER = "the same command starts over"
+_AFTER_STOP: Mapping[str | None, str] = {
+    None: f"{_START_OVER}; runs that were downloaded completely come from the cache",
+    "compare": f"{_START_OVER}; runs that were downloaded completely come from the cache",
+    "fetch": _CONTINUE,
+    "overview": f"{_START_OVER}; runs that were downloaded completely come from the cache",
+    "refresh": _CONTINUE,
+}
+"""What the same command does after an interruption, for the commands that do not simply start over."""
+
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "audit": ("audit", "audit"),
+    "cache": ("cache", "cache"),
     "compare": ("compare", "compare"),
     "demo": ("demo", "demo"),
     "diff": ("diff", "diff"),
@@ -45,13 +66,33 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "refresh": ("refresh", "refresh"),
     "serve": ("serve", "serve"),
     "subset": ("subset", "subset"),
+    "sync": ("fetch", "sync"),
     "verify": ("verify", "verify"),
 }
 """The module of `commands` that defines each command, and its name there."""
 
 
-class _Group(click.Group):
-    """A group that imports commands on demand and suggests the right spelling of one."""
+class _Stopped(Exception):  # noqa: N818 - nothing failed
+    """A command was interrupted.
+
+    Attributes:
+        next_step: What the same command does.
+    """
+
+    def __init__(self, command: str | None) -> None:
+        super().__init__(command)
+        self.next_step = _AFTER_STOP.get(command, _START_OVER)
+
+
+class _Group(SpellingGroup):
+    """The group of all commands, which imports them on demand."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, and report which one was interrupted."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as exc:
+            raise _Stopped(ctx.invoked_subcommand) from exc
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return sorted(_COMMANDS)
@@ -59,18 +100,22 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in _COMMANDS and cmd_name not in self.commands:
             module, name = _COMMANDS[cmd_name]
-            self.add_command(getattr(import_module(f"pull_logs.cli.commands.{module}"), name))
+            package = "pull_logs.cli" if module == "cache" else "pull_logs.cli.commands"
+            self.add_command(getattr(import_module(f"{package}.{module}"), name))
         return super().get_command(ctx, cmd_name)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if self.get_command(ctx, name) is None and not name.startswith("-"):
-            from pull_logs.cli.spelling import unknown_command
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse a command line; bundles without a command before them are sources of the view."""
+        words = list(args)
+        with suppress(click.UsageError):
+            while rest := self.make_parser(ctx).parse_args(list(words))[1]:
+                from pull_logs.cli.spelling import source_option
 
-            raise unknown_command(name, self.list_commands(ctx))
-        return super().resolve_command(ctx, args)
+                first = len(words) - len(rest)
+                if rest[0] in _COMMANDS or source_option(rest[0]) != "-b" or "--" in words[:first]:
+                    break
+                words[first:first] = ["-b"]
+        return super().parse_args(ctx, words)
 
 
 @click.group(
@@ -140,6 +185,7 @@ def _fail(exc: BaseException) -> int:
 
 def _describe(exc: BaseException) -> _Failure:
     """Return how an error is reported; a fault of this program is raised again where that is asked for."""
+    exc = _of_machine(exc) or exc
     if isinstance(exc, (ExpressionError, UnknownNameError)):
         text, *lines = str(exc).rsplit("\n", 2)
         return _Failure(text, exc.exit_code, caret="\n".join(lines))
@@ -147,14 +193,27 @@ def _describe(exc: BaseException) -> _Failure:
         return _Failure(str(exc), exc.exit_code)
     if isinstance(exc, click.ClickException):
         return _describe_click(exc)
+    if isinstance(exc, _Stopped):
+        return _Failure(f"interrupted; {exc.next_step}", INTERRUPTED, "stopped")
     if isinstance(exc, (KeyboardInterrupt, click.Abort)):
-        return _Failure("interrupted; the same command continues where it stopped", INTERRUPTED, "stopped")
-    if isinstance(exc, OSError) and exc.errno is not None:
-        return _Failure(f"{exc.strerror}: {exc.filename or 'no file name'}", INTERNAL)
+        return _Failure(f"interrupted; {_START_OVER}", INTERRUPTED, "stopped")
     if os.environ.get("PULL_LOGS_DEBUG"):
         raise exc
     text = f"{type(exc).__name__}: {exc}; set PULL_LOGS_DEBUG=1 for the traceback and report it"
     return _Failure(text, INTERNAL, "internal error")
+
+
+def _of_machine(exc: BaseException) -> PullLogsError | None:
+    """Return an error of the system that no module expected as one of this package; None for another."""
+    if isinstance(exc, MemoryError):
+        return MachineLimitError("there is not enough memory", hint="name fewer runs or metrics")
+    if not isinstance(exc, OSError) or exc.errno is None:
+        return None
+    from pull_logs.system_errors import from_system_error
+
+    if exc.filename == STDOUT:
+        discard_output()
+    return from_system_error(exc, action="used")
 
 
 def _describe_click(exc: click.ClickException) -> _Failure:
@@ -163,6 +222,11 @@ def _describe_click(exc: click.ClickException) -> _Failure:
         from pull_logs.cli.spelling import unknown_option
 
         return _Failure(str(unknown_option(exc.option_name, exc.ctx)), USAGE)
+    if isinstance(exc, click.BadParameter) and exc.param is not None:
+        from pull_logs.cli.spelling import nearest_choice
+
+        if hint := nearest_choice(exc.message, exc.param):
+            return _Failure(f"{exc.format_message().rstrip('.')}; {hint}", USAGE)
     if isinstance(exc, click.UsageError):
         command = exc.ctx.command_path if exc.ctx else "pull-logs"
         return _Failure(f"{exc.format_message().rstrip('.')}; see `{command} --help`", USAGE)
@@ -176,12 +240,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the program's name; those of the process by default.
     """
     try:
+        refuse_empty(sys.argv[1:] if arguments is None else arguments)
         result = cli.main(args=arguments, prog_name="pull-logs", standalone_mode=False)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):
-        # The reader closed the pipe, which click turns into a SystemExit; output that is left is discarded.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader closed the pipe, which click turns into a SystemExit.
+        discard_output()
         return 0
     except BaseException as exc:  # noqa: BLE001 - errors end here
         return _fail(exc)
@@ -190,7 +254,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """Run the command line of the process and exit."""
-    code = main()
+    stop = StopSignals()
+    stop.install()
+    prepare_streams()
+    code = stop.exit_code(main())
     # The end of the process frees all memory; a last collection would take a tenth of a view's time.
     gc.freeze()
     raise SystemExit(code)

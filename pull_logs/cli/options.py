@@ -28,7 +28,7 @@ _RUN = click.option(
     "runs",
     multiple=True,
     metavar="PATH",
-    help="entity/project/run_id, a part of it, a run URL or a local W&B run folder.",
+    help="entity/project/run_id, a part of it, a URL, or a local W&B run folder or .wandb file.",
 )
 _CHECKPOINT = click.option(
     "-c",
@@ -45,12 +45,19 @@ _BUNDLE = click.option(
     multiple=True,
     metavar="FILE",
     callback=near_or_far,
-    help="A bundle, or the URL of one; runs of -r and -c are looked up in it.",
+    help="A bundle, a folder or glob of bundles, or a URL; runs of -r and -c are looked up in it.",
 )
 _PROJECT = click.option(
-    "-p", "--project", "projects", multiple=True, metavar="ENTITY/PROJECT", help="All runs of a project."
+    "-p",
+    "--project",
+    "projects",
+    multiple=True,
+    metavar="ENTITY/PROJECT",
+    help="All runs of a project; also its URL.",
 )
-_SWEEP = click.option("--sweep", "sweeps", multiple=True, metavar="E/P/ID", help="All runs of a sweep.")
+_SWEEP = click.option(
+    "--sweep", "sweeps", multiple=True, metavar="E/P/ID", help="All runs of a sweep; also its URL."
+)
 _FILTER = click.option(
     "--filter",
     "keep",
@@ -65,6 +72,11 @@ _CHECKPOINT_KEY = click.option(
 def source_options(command: Command) -> Command:
     """Add the options that name runs: -r -c -b -p --sweep --filter --checkpoint-key."""
     return _decorate(command, (_RUN, _CHECKPOINT, _BUNDLE, _PROJECT, _SWEEP, _FILTER, _CHECKPOINT_KEY))
+
+
+def bundle_words(command: Command) -> Command:
+    """Add bundles as arguments, for commands that take `-b` too."""
+    return click.argument("words", nargs=-1, metavar="[BUNDLE]...", callback=near_or_far)(command)
 
 
 def pick_options(command: Command) -> Command:
@@ -161,6 +173,15 @@ def hint_options(command: Command) -> Command:
     )
 
 
+budget_option = click.option(
+    "--max-tokens",
+    type=click.IntRange(min=0),
+    default=16000,
+    show_default=True,
+    help="Most tokens of the answer, counted as 3 bytes each; 0 for no limit.",
+)
+
+
 def output_options(command: Command) -> Command:
     """Add the options about the output: --json --max-tokens --strict."""
     return _decorate(
@@ -169,13 +190,7 @@ def output_options(command: Command) -> Command:
             click.option(
                 "--json", "as_json", is_flag=True, help="Print one JSON object instead of text sections."
             ),
-            click.option(
-                "--max-tokens",
-                type=click.IntRange(min=0),
-                default=16000,
-                show_default=True,
-                help="Most tokens of the answer, counted as 3 bytes each; 0 for no limit.",
-            ),
+            budget_option,
             click.option("--strict", is_flag=True, help="Exit with 4 if data is incomplete."),
         ),
     )
@@ -188,7 +203,9 @@ def typed_words(ctx: click.Context) -> list[str]:
         if ctx.get_parameter_source(param.name or "") is not click.core.ParameterSource.COMMANDLINE:
             continue
         value = ctx.params[param.name or ""]
-        if value is True:
+        if isinstance(param, click.Argument):
+            words += map(str, value)
+        elif value is True:
             words.append(param.opts[0])
         else:
             for item in value if isinstance(value, tuple) else (value,):
@@ -215,4 +232,8 @@ def parse_evals(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 bundle_out_option = click.option(
     "-o", "--out", required=True, type=OUT, metavar="FILE", help="The bundle to write."
+)
+
+force_option = click.option(
+    "--force", is_flag=True, help="Replace FILE even if it is not a bundle, or one of another selection."
 )

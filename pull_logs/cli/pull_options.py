@@ -1,22 +1,20 @@
-"""The options that `fetch` and `refresh` share, and how both report."""
+"""The options that `fetch`, `sync` and `refresh` share."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pull_logs.cli.bundle_paths import OUT
-from pull_logs.cli.render import print_report
-from pull_logs.cli.sharing import check_for_sharing
-from pull_logs.errors import FileMissingError, IncompleteError, UsageError
+from pull_logs.errors import UsageError
+from pull_logs.system_errors import from_system_error
 
 if TYPE_CHECKING:
-    from pull_logs.fetch import PullOptions, PullReport
+    from pull_logs.fetch import PullOptions
 
 
 CONCURRENCY = click.option(
@@ -44,6 +42,11 @@ MAX_FILE_SIZE = click.option(
     metavar="SIZE",
     callback=lambda _context, _option, text: None if text is None else size_in_bytes(text),
     help="With --files: leave out files larger than this, for example 500kB, 20MB or 1GiB.",
+)
+
+
+PRUNE = click.option(
+    "--prune", is_flag=True, help="Drop runs that W&B no longer has; otherwise they are kept in the bundle."
 )
 
 
@@ -80,38 +83,27 @@ def take_pull_options(options: dict[str, Any]) -> PullOptions:
 
     if options["max_file_size"] is not None and not options["files"]:
         raise UsageError("--max-file-size is given without --files", hint="name files with --files GLOB")
-    names = ("metrics", "system", "files", "max_file_size", "concurrency", "fresh")
+    names = ("metrics", "system", "files", "max_file_size", "concurrency", "fresh", "force", "prune")
     return PullOptions(**{name: options.pop(name) for name in names if name in options})
 
 
-def finish_pull(report: PullReport, *, report_json: Path | None, redact: bool, strict: bool) -> None:
-    """Print the report of a pull, write it to a file if there is one, and raise under `--strict`.
+def check_report(report_json: Path | None, *, force: bool) -> None:
+    """Check that a report may be written, before anything is requested.
 
     Raises:
-        IncompleteError: A run is incomplete and `strict` is set.
+        UsageError: The file exists and is not a report, and `force` is not set.
     """
-    report = replace(report, seal=check_for_sharing(report.seal, redact=redact))
-    print_report(report)
-    if report_json is not None:
-        write_json(report_json, report.to_json())
-    if strict and report.incomplete:
-        raise IncompleteError(
-            f"{len(report.incomplete)} of {len(report.runs)} runs are incomplete",
-            hint="run the same command again",
+    if report_json is None or force or not report_json.exists():
+        return
+    try:
+        known = json.loads(report_json.read_bytes())
+    except (OSError, ValueError):
+        known = None
+    if not isinstance(known, dict) or not {"runs", "requests"} <= known.keys():
+        raise UsageError(
+            f"{str(report_json)!r} exists and is not a report",
+            hint="pass --force to replace it, or name another file",
         )
-
-
-def check_output(out: Path | None, report_json: Path | None) -> None:
-    """Check that the output files can be written, before anything is requested.
-
-    Raises:
-        FileMissingError: A folder does not exist.
-    """
-    for file in (out, report_json):
-        if file is not None and not file.parent.is_dir():
-            raise FileMissingError(
-                f"{str(file)!r} cannot be written: its folder does not exist", hint="make the folder first"
-            )
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
@@ -121,6 +113,7 @@ def write_json(file: Path, content: dict[str, Any]) -> None:
         FileMissingError: The file cannot be written.
     """
     try:
-        file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        file.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as exc:
-        raise FileMissingError(f"the report {str(file)!r} cannot be written: {exc.strerror}") from exc
+        raise from_system_error(exc, path=file, action="written") from exc

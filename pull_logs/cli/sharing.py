@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from pull_logs.snapshot import SealReport
     from pull_logs.snapshot.privacy import Finding, Redaction
 
+Say = Callable[[str], None]
+
+
+def print_line(text: str) -> None:
+    """Print a note or a warning on stderr, as one line."""
+    from pull_logs.cli.render import inline
+
+    click.echo(inline(text), err=True)
+
+
 _MOST_FILES = 20
 """The files that are reported one by one."""
 
@@ -23,60 +33,63 @@ redact_option = click.option(
 )
 
 
-def check_for_sharing(report: SealReport, *, redact: bool) -> SealReport:
+def check_for_sharing(report: SealReport, *, redact: bool, say: Say = print_line) -> SealReport:
     """Look for secrets and personal data in a bundle that was just written; warn about them, or remove them.
 
     Args:
         report: The report of the bundle.
         redact: Whether to remove what is found.
+        say: Receives warnings and notes.
 
     Returns:
         The report of the bundle that now has this path.
     """
-    from pull_logs.cli.render import inline
     from pull_logs.snapshot.privacy import audit_bundle
 
     if redact:
-        return write_redacted(report.path, report.path)
+        return write_redacted(report.path, report.path, say=say)
     findings = audit_bundle(report.path).findings
     if findings:
-        command = inline(f"pull-logs audit {shlex.quote(str(report.path))}")
-        click.echo(
+        command = f"pull-logs audit {shlex.quote(str(report.path))}"
+        say(
             f"pull-logs: warning: the bundle contains {amount(findings)};"
-            f" `{command}` shows them, --redact removes them",
-            err=True,
+            f" `{command}` shows them, --redact removes them"
         )
     return report
 
 
-def write_redacted(bundle: Path, out: Path, *, kinds: Iterable[str] | None = None) -> SealReport:
+def write_redacted(
+    bundle: Path,
+    out: Path,
+    *,
+    kinds: Iterable[str] | None = None,
+    force: bool = False,
+    say: Say = print_line,
+) -> SealReport:
     """Write a bundle without secrets and personal data, and report how much was removed.
 
     Args:
         bundle: The bundle to read.
         out: The bundle to write.
         kinds: The kinds of data to remove; all kinds if None.
+        force: Whether to replace what is not a bundle, or a bundle that has other runs or metrics.
+        say: Receives notes.
     """
     from pull_logs.snapshot.privacy import KINDS, redact_bundle
 
-    redaction = redact_bundle(bundle, out, kinds=KINDS if kinds is None else kinds)
+    redaction = redact_bundle(bundle, out, kinds=KINDS if kinds is None else kinds, force=force)
     if redaction.findings:
-        click.echo(f"pull-logs: note: removed {amount(redaction.findings)}", err=True)
-    print_left_out(redaction)
+        say(f"pull-logs: note: removed {amount(redaction.findings)}")
+    print_left_out(redaction, say)
     return redaction.seal
 
 
-def print_left_out(redaction: Redaction) -> None:
+def print_left_out(redaction: Redaction, say: Say = print_line) -> None:
     """Report the files that are not in the bundle because they are too long to be searched."""
-    from pull_logs.cli.render import inline
-
     for run, name in redaction.left_out[:_MOST_FILES]:
-        click.echo(
-            inline(f"pull-logs: note: left out {name!r} of {run}: the text is too long to be searched"),
-            err=True,
-        )
+        say(f"pull-logs: note: left out {name!r} of {run}: the text is too long to be searched")
     if len(redaction.left_out) > _MOST_FILES:
-        click.echo(f"pull-logs: note: and {len(redaction.left_out) - _MOST_FILES} more such files", err=True)
+        say(f"pull-logs: note: and {len(redaction.left_out) - _MOST_FILES} more such files")
 
 
 def amount(findings: Iterable[Finding]) -> str:

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from pull_logs.cli.notes import warn
 from pull_logs.cli.options import parse_evals
 from pull_logs.cli.output import print_answer, take_output
-from pull_logs.cli.runs import open_subjects
-from pull_logs.cli.sources import Sources
+from pull_logs.interface import Sources
 
 
 def show(sources: Sources, **options: Any) -> None:
@@ -24,19 +24,19 @@ def show(sources: Sources, **options: Any) -> None:
     """
     evals = parse_evals(options.pop("evals"))
     sources.check()
+    from functools import partial
+
     from pull_logs.analyze import Picking, View, answer
     from pull_logs.cli.hints import show_hints
     from pull_logs.cli.render import VIEW_SHAPES, check_budget
     from pull_logs.cli.sections import view_sections
+    from pull_logs.interface import answering
 
     output = take_output(options)
     check_budget(output.max_tokens)
     picking = Picking(**{name: options.pop(name) for name in ("around", "window", "last", "every")})
     view = View(evals=evals, picking=picking, max_tokens=output.max_tokens, **options)
-    notes: list[str] = []
-    with open_subjects(sources, report=notes.append) as subjects:
-        found = answer(subjects, view)
-        found["notes"] = [*notes, *found["notes"]]
+    with answering(sources, partial(answer, view=view)) as (subjects, found):
         print_answer(
             found,
             subjects,
@@ -52,8 +52,9 @@ def show_comparison(sources: Sources, *, select: str) -> None:
     from pull_logs.analyze import View, answer
     from pull_logs.cli.render import render_text
     from pull_logs.cli.sections import view_sections
+    from pull_logs.interface import open_subjects
 
-    with open_subjects(sources) as subjects:
+    with open_subjects(sources, report=warn) as subjects:
         found = answer(subjects, View(human=True, select=select))
     members = ("runs", "comparison", "config_diff", "config_same")
     click.echo(

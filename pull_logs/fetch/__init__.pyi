@@ -1,10 +1,17 @@
 from .api import RetryPolicy as RetryPolicy
 from .api import Settings as Settings
 from .api import load_settings as load_settings
+from .cache import default_folder as default_folder
 from .cache import open_cached as open_cached
+from .cache_folder import CacheSize as CacheSize
+from .cache_folder import cache_size as cache_size
+from .cache_folder import prune_cache as prune_cache
+from .cache_folder import using_cache as using_cache
 from .concurrency import run_async as run_async
 from .dry_run import estimate_pull as estimate_pull
 from .dry_run import estimate_pull_sync as estimate_pull_sync
+from .existing import Output as Output
+from .existing import find_output as find_output
 from .options import PullOptions as PullOptions
 from .outcomes import RunOutcome as RunOutcome
 from .pipeline import pull as pull

@@ -11,21 +11,22 @@ that changed, only what is new is requested (see `history.refresh`). Offline, no
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 import anyio
 from anyio.to_thread import run_sync
 
-from pull_logs.errors import DamageError, FileMissingError, RunNotFoundError, UsageError
+from pull_logs.errors import DamageError, FileMissingError, MachineLimitError, RunNotFoundError, UsageError
 from pull_logs.fetch.api import Capabilities, Client, RetryPolicy, Settings, load_settings
+from pull_logs.fetch.cache_folder import using_cache
 from pull_logs.fetch.concurrency import flat_errors, for_each, run_async
 from pull_logs.fetch.context import PullContext, cpu_limiter
 from pull_logs.fetch.discovery import FoundRun, MissedRun, find_runs
@@ -33,7 +34,7 @@ from pull_logs.fetch.history import fetch_run, is_current
 from pull_logs.fetch.progress import ProgressHook
 from pull_logs.fetch.selection import Selection
 from pull_logs.runs import RunPath, RunReference
-from pull_logs.snapshot import Bundle, Run, Spool, open_bundle
+from pull_logs.snapshot import Bundle, Run, Spool, open_bundle, temporary_folder
 from pull_logs.suggestions import listed
 
 if TYPE_CHECKING:
@@ -53,10 +54,12 @@ def open_cached(
     transport: httpx.AsyncBaseTransport | None = None,
     progress: ProgressHook | None = None,
     policy: RetryPolicy | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> list[Run]:
     """Open the current state of the runs of a selection, from the cache where they are unchanged.
 
-    It also works inside a running event loop.
+    It also works inside a running event loop. If the cache cannot be written, what is downloaded is kept in
+    a temporary folder until `stack` is closed.
 
     Args:
         selection: The runs.
@@ -68,6 +71,7 @@ def open_cached(
         transport: Replaces the network.
         progress: Receives the progress of the downloads.
         policy: How often and how long a failed request is sent again.
+        report: Called with a sentence if the cache cannot be written.
 
     Returns:
         A run for each of `selection.runs`, in order, then those of its projects and sweeps in path order.
@@ -76,10 +80,14 @@ def open_cached(
         UsageError: Both `refresh` and `offline` are set, or `offline` is set for a project.
         RunNotFoundError: A run does not exist, or is not cached when offline.
         AccessError: A request failed.
+        MachineLimitError: Neither the cache nor the temporary folder can be written.
     """
     if refresh and offline:
         raise UsageError("refresh needs W&B and offline excludes it", hint="omit one of them")
-    cache = Cache(folder or default_folder(), settings or load_settings())
+    if folder is None:
+        folder = default_folder()
+    cache = Cache(folder, settings or load_settings(), spare=_SpareFolder(stack, report or (lambda _: None)))
+    stack.enter_context(using_cache(folder))
     if offline:
         paths = cache.find_all(selection)
     else:
@@ -89,10 +97,41 @@ def open_cached(
 
 
 def default_folder() -> Path:
-    """Return the cache folder of the user for this program."""
+    """Return the cache folder of the user for this program; one that no one can create, if there is none."""
     from platformdirs import user_cache_path
 
-    return user_cache_path("wandb-pull-logs", appauthor=False)
+    try:
+        return user_cache_path("wandb-pull-logs", appauthor=False)
+    except RuntimeError:
+        return Path(os.devnull, "no home folder")
+
+
+class _SpareFolder:
+    """A temporary folder for what the cache cannot take, created when it is needed.
+
+    Attributes:
+        path: The folder; None until it is created.
+    """
+
+    def __init__(self, stack: ExitStack, report: Callable[[str], None]) -> None:
+        self.path: Path | None = None
+        self._stack, self._report = stack, report
+        self._lock = Lock()
+
+    def create(self, failure: MachineLimitError) -> Path:
+        """Return the folder; the failure of the cache is reported once.
+
+        Raises:
+            MachineLimitError: It cannot be created.
+        """
+        with self._lock:
+            if self.path is None:
+                try:
+                    self.path = self._stack.enter_context(temporary_folder())
+                except OSError as exc:
+                    raise failure from exc
+                self._report(f"{failure.message}; continuing without a cache")
+            return self.path
 
 
 class Cache:
@@ -102,14 +141,16 @@ class Cache:
         settings: The settings of the account.
     """
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: Settings, *, spare: _SpareFolder | None = None) -> None:
         """Describe a cache, without creating it.
 
         Args:
             folder: The folder of all caches.
             settings: The settings of the account.
+            spare: For the runs that the cache cannot take; None makes that an error.
         """
         self.settings = settings
+        self._spare = spare
         user = settings.api_key or str(settings.identity_token_file or "")
         account = f"{settings.host}\n{hashlib.sha256(user.encode()).hexdigest()}"
         self._root = folder
@@ -119,23 +160,35 @@ class Cache:
         """Create the folder, readable only for its owner.
 
         Raises:
-            FileMissingError: It cannot be created.
+            MachineLimitError: It cannot be created.
         """
         try:
             for folder in (self._root, self._folder.parent, self._folder):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 folder.chmod(0o700)
         except OSError as exc:
-            raise FileMissingError(
-                f"the cache {str(self._root)!r} cannot be used: {exc.strerror}",
-                hint="set XDG_CACHE_HOME to a folder that can be written to",
-            ) from exc
+            raise self.failure(exc) from exc
         return self._folder
+
+    def failure(self, exc: OSError) -> MachineLimitError:
+        """Return the error of a cache that cannot be written."""
+        return MachineLimitError(
+            f"the cache {str(self._root)!r} cannot be used: {exc.strerror}",
+            hint="set XDG_CACHE_HOME to a folder that can be written to",
+        )
+
+    def use_spare(self, failure: MachineLimitError) -> Path:
+        """Return the temporary folder, which is used instead of the cache from now on."""
+        if self._spare is None:
+            raise failure
+        return self._spare.create(failure)
 
     def file(self, path: RunPath) -> Path:
         """Return the path at which a run is cached, or would be."""
-        entity, project, run_id = (quote(part, safe="") for part in (path.entity, path.project, path.run_id))
-        return self._folder / f"entity={entity}" / f"project={project}" / f"run={run_id}.wandb.zip"
+        spare = self._spare.path if self._spare else None
+        if spare is not None and (file := _file_in(spare, path)).exists():
+            return file
+        return _file_in(self._folder, path)
 
     def open(self, path: RunPath) -> Bundle:
         """Open the bundle of a cached run.
@@ -152,7 +205,7 @@ class Cache:
             with self.open(found.path) as bundle:
                 run = next(bundle.runs())
                 return is_current(found, run.info, run.coverage)
-        except (FileMissingError, DamageError):
+        except (FileMissingError, DamageError, MachineLimitError):
             return False
 
     def find_all(self, selection: Selection) -> list[RunPath]:
@@ -196,6 +249,11 @@ class Cache:
             yield RunPath(entity, project, run_id)
 
 
+def _file_in(folder: Path, path: RunPath) -> Path:
+    entity, project, run_id = (quote(part, safe="") for part in (path.entity, path.project, path.run_id))
+    return folder / f"entity={entity}" / f"project={project}" / f"run={run_id}.wandb.zip"
+
+
 async def _update(
     cache: Cache, selection: Selection, client_factory: Callable[[], Client], *, refresh: bool
 ) -> list[RunPath]:
@@ -211,7 +269,6 @@ async def _update(
     with flat_errors():
         async with client_factory() as client:
             named = await find_runs(client, selection, capabilities=capabilities, emit=collect)
-            await run_sync(cache.prepare)
             stale = list(found.values())
             if not refresh:
                 stale = [item for item in stale if not await run_sync(cache.has, item)]
@@ -242,16 +299,21 @@ class _Updater:
     use_cached: bool
 
     async def update(self, found: FoundRun) -> None:
-        """Store the current state of a run in the cache."""
-        create = partial(tempfile.mkdtemp, prefix="new-", dir=self.cache.prepare())
-        folder = Path(await run_sync(create))
+        """Store the current state of a run in the cache, or in the spare folder if the cache refuses it."""
         try:
-            sealed = await self._pull(found, folder / "run.wandb.zip")
-            await run_sync(_install, sealed, self.cache.file(found.path))
-        finally:
-            with anyio.CancelScope(shield=True):
-                await run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
+            try:
+                await self._store(found, await run_sync(self.cache.prepare))
+            except OSError as exc:
+                raise self.cache.failure(exc) from exc
+        except MachineLimitError as exc:
+            await self._store(found, await run_sync(self.cache.use_spare, exc))
         self.client.meter.finish_run()
+
+    async def _store(self, found: FoundRun, cache: Path) -> None:
+        with ExitStack() as stack:
+            folder = await run_sync(stack.enter_context, temporary_folder(cache))
+            sealed = await self._pull(found, folder / "run.wandb.zip")
+            await run_sync(_install, sealed, _file_in(cache, found.path))
 
     async def _pull(self, found: FoundRun, out: Path) -> Path:
         with ExitStack() as stack, await run_sync(partial(Spool.open, out, plan={})) as spool:
@@ -267,7 +329,7 @@ class _Updater:
 
     def _cached(self, found: FoundRun, stack: ExitStack) -> Run | None:
         if self.use_cached:
-            with suppress(FileMissingError, DamageError):
+            with suppress(FileMissingError, DamageError, MachineLimitError):
                 return next(stack.enter_context(self.cache.open(found.path)).runs())
         return None
 

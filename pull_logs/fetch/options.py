@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pull_logs.errors import UsageError
 from pull_logs.fetch.api import RetryPolicy
 from pull_logs.fetch.selection import FileSelection
+from pull_logs.runs import RunPath
 
 MOST_CONCURRENCY = 256
 
@@ -26,8 +27,13 @@ class PullOptions:
         concurrency: The maximum number of requests in flight, for GraphQL and storage each.
         strict: Whether an incomplete or missing run is an error, raised after the others are sealed.
         fresh: Whether to discard what an earlier call left in the spool.
-        previous: A bundle pulled with the same `metrics` and `system`. Its unchanged runs are copied, and
-            only new rows of the others are requested.
+        force: Whether to replace a file that is not a bundle, or a bundle of another selection.
+        previous: A bundle pulled with the same `metrics` and `system`. Its unchanged runs are copied, only
+            new rows of the others are requested, and runs that W&B no longer has are kept.
+        reuse: Whether unchanged parts of `previous` are copied; otherwise it only provides the runs that W&B
+            no longer has, or that cannot be downloaded.
+        untouched: Runs of `previous` that are copied as they are, without a request, unless selected.
+        prune: Whether runs of `previous` that W&B no longer has are dropped.
         policy: How often and how long a failed request is sent again.
 
     Raises:
@@ -41,7 +47,11 @@ class PullOptions:
     concurrency: int = 32
     strict: bool = False
     fresh: bool = False
+    force: bool = False
     previous: Path | None = None
+    reuse: bool = True
+    untouched: Collection[RunPath] = ()
+    prune: bool = False
     policy: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __post_init__(self) -> None:

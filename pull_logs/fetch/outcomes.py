@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
-from pull_logs.errors import IncompleteError, PullLogsError
+from pull_logs.errors import IncompleteError, PullLogsError, RunNotFoundError
 from pull_logs.fetch.progress import Meter
 from pull_logs.fetch.selection import FileSelection
 from pull_logs.runs import Coverage, RunPath
 from pull_logs.suggestions import counted
 
-How = Literal["complete", "appended", "copied", "resumed", "kept"]
+How = Literal["complete", "appended", "copied", "resumed", "kept", "gone"]
 """How a run came into the bundle.
 
 `complete`: downloaded completely. `appended`: from an earlier bundle, with the new rows. `copied`: from an
 earlier bundle, unchanged. `resumed`: from an earlier attempt at the same pull. `kept`: from an earlier bundle
-or attempt, although its current state could not be downloaded.
+or attempt, although its current state could not be downloaded. `gone`: likewise, and W&B no longer has it.
 """
 
 
@@ -93,9 +93,20 @@ class Outcomes:
         self._meter = meter
         self._outcomes: dict[RunPath, RunOutcome] = {}
         self._errors: list[tuple[RunPath, PullLogsError]] = []
+        self._pruned: set[RunPath] = set()
 
     def __contains__(self, path: RunPath) -> bool:
-        return path in self._outcomes
+        return path in self._outcomes or path in self._pruned
+
+    @property
+    def pruned(self) -> tuple[RunPath, ...]:
+        """The runs that were dropped because W&B no longer has them, in path order."""
+        return tuple(sorted(self._pruned))
+
+    def drop(self, path: RunPath) -> None:
+        """Record a run of an earlier bundle that will not be in the new one."""
+        self._pruned.add(path)
+        self._meter.finish_run()
 
     def __iter__(self) -> Iterator[RunOutcome]:
         """Iterate over the outcomes in path order."""
@@ -121,8 +132,14 @@ class Outcomes:
         self._meter.finish_run()
 
     def raise_failure(self) -> None:
-        """Raise the error of a pull in which every run failed."""
-        path, error = self._errors[0]
+        """Raise the error of a pull in which every run failed or was dropped."""
+        if not self._errors:
+            runs = counted(len(self._pruned), "run")
+            raise RunNotFoundError(
+                f"W&B has none of the {runs} of the bundle any more, and --prune would leave nothing",
+                hint="nothing was changed; omit --prune to keep them",
+            )
+        path, error = min(self._errors, key=lambda failed: failed[0])
         if len(self._errors) == 1:
             raise error
         raise IncompleteError(

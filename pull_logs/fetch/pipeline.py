@@ -11,7 +11,9 @@ incomplete (see `resume`).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -24,22 +26,24 @@ from anyio.to_thread import run_sync
 from pull_logs.errors import RunNotFoundError
 from pull_logs.fetch.api import Capabilities, Client, Clock, Settings, load_settings
 from pull_logs.fetch.concurrency import flat_errors, run_async
-from pull_logs.fetch.discovery import SweepConfigs, find_runs
+from pull_logs.fetch.discovery import Item, RunGroups, SweepConfigs, find_runs
+from pull_logs.fetch.existing import Output, find_output
 from pull_logs.fetch.options import PullOptions
-from pull_logs.fetch.outcomes import FetchedRun, FileCounts, Outcomes
+from pull_logs.fetch.outcomes import FileCounts, Outcomes
 from pull_logs.fetch.progress import ProgressHook
 from pull_logs.fetch.reports import PullReport
-from pull_logs.fetch.run_groups import Item, RunGroups
 from pull_logs.fetch.selection import Selection
+from pull_logs.runs import RunPath, RunReference
 
 if TYPE_CHECKING:
     import httpx
 
     from pull_logs.fetch.context import PullContext
     from pull_logs.fetch.resume import Plan
+    from pull_logs.fetch.worker import Worker
     from pull_logs.snapshot import SealReport, Spool
 
-_WORKERS = "pull_logs.fetch.run_worker"
+_WORKER = "pull_logs.fetch.worker"
 """The module that decodes and stores; it imports numpy and pyarrow."""
 
 
@@ -57,7 +61,9 @@ async def pull(
 
     Args:
         selection: The runs to pull.
-        out: The bundle to write; an existing one is replaced at the moment of sealing.
+        out: The bundle to write. An existing one of the same selection is brought up to date: what did not
+            change is copied, runs that W&B no longer has are kept, and the file is replaced at the moment of
+            sealing. If it is a symbolic link, the file that it names is replaced.
         options: What the pull includes and how it proceeds.
         settings: The address of the API and the credentials; found as the SDK finds them if None.
         transport: Replaces the network, for tests and for replay in one process.
@@ -65,7 +71,8 @@ async def pull(
         clock: The source of time.
 
     Raises:
-        UsageError: An argument is wrong, or the spool holds the data of another selection.
+        UsageError: An argument is wrong, `out` is not a bundle or one of another selection, or the spool
+            holds the data of another selection.
         ProjectNotFoundError: A project does not exist.
         RunNotFoundError: No run was found.
         SignInError: There is no key, or W&B refused it.
@@ -73,7 +80,8 @@ async def pull(
         IncompleteError: No run could be pulled, or `strict` is set and some could not be pulled completely.
         PullLogsError: The disk does not accept the bundle.
     """
-    options = options or PullOptions()
+    output = await run_sync(partial(find_output, out, selection, options or PullOptions()))
+    options = output.options
     with flat_errors():
         async with Client(
             settings or load_settings(),
@@ -83,7 +91,7 @@ async def pull(
             clock=clock,
             progress=progress,
         ) as client:
-            report = await _Pull(client, selection, Path(out), options).run()
+            report = await _Pull(client, selection, output).run()
     if options.strict:
         report.require_complete()
     return report
@@ -134,12 +142,13 @@ def _plan(selection: Selection, settings: Settings, options: PullOptions) -> Pla
 class _Pull:
     """One pull."""
 
-    def __init__(self, client: Client, selection: Selection, out: Path, options: PullOptions) -> None:
+    def __init__(self, client: Client, selection: Selection, output: Output) -> None:
         self._client = client
         self._selection = selection
-        self._out = out
-        self._options = options
-        self._plan = _plan(selection, client.settings, options)
+        self._output = output
+        self._options = output.options
+        self._plan = _plan(selection, client.settings, output.options)
+        self._listed = False
         self._capabilities = Capabilities()
         self._outcomes = Outcomes(client.meter)
         self._sweeps = SweepConfigs(client)
@@ -156,10 +165,13 @@ class _Pull:
         async with receive, anyio.create_task_group() as group:
             group.start_soon(self._discover, send)
             # Arrow takes about as long to import as a server to answer, so it is imported meanwhile.
-            await run_sync(import_module, _WORKERS)
+            await run_sync(import_module, _WORKER)
             # The spool is created when the first run is found: a misspelt project leaves nothing.
+            first: Item | None = None
             with suppress(anyio.EndOfStream):
-                seal = await self._pull(await receive.receive(), receive)
+                first = await receive.receive()
+            if first is not None or (self._listed and self._options.previous is not None):
+                seal = await self._pull(first, receive)
         if seal is None:
             raise RunNotFoundError(
                 "there is no run to pull", hint="check the project, the sweep and the filter"
@@ -168,32 +180,65 @@ class _Pull:
 
     async def _discover(self, send: MemoryObjectSendStream[Item]) -> None:
         async with send:
-            groups = RunGroups(self._capabilities, send.send)
-            await find_runs(self._client, self._selection, capabilities=self._capabilities, emit=groups.add)
-            await groups.flush()
+            await self._find(self._selection, send)
+            self._listed = True
 
-    async def _pull(self, first: Item, receive: MemoryObjectReceiveStream[Item]) -> SealReport:
+    async def _find(self, selection: Selection, send: MemoryObjectSendStream[Item]) -> None:
+        groups = RunGroups(self._capabilities, send.send)
+        await find_runs(self._client, selection, capabilities=self._capabilities, emit=groups.add)
+        await groups.flush()
+
+    async def _pull(self, first: Item | None, receive: MemoryObjectReceiveStream[Item]) -> SealReport:
         from pull_logs.fetch.resume import EarlierBundles, note_sealed, open_spool
-        from pull_logs.fetch.run_worker import RunWorker
+        from pull_logs.fetch.worker import Worker
 
-        options, plan = self._options, self._plan
-        spool = await run_sync(partial(open_spool, self._out, plan=plan, fresh=options.fresh))
+        options, plan, target = self._options, self._plan, self._output.target
+        spool = await run_sync(partial(open_spool, target, plan=plan, fresh=options.fresh))
         with spool:
             with ExitStack() as stack:
-                earlier = await run_sync(
-                    partial(EarlierBundles, spool, previous=options.previous, stack=stack)
+                open_earlier = partial(EarlierBundles, spool, previous=options.previous, stack=stack)
+                earlier = await run_sync(partial(open_earlier, reuse=options.reuse))
+                worker = Worker(
+                    self._context(spool), earlier, self._sweeps, self._outcomes, prune=options.prune
                 )
-                worker = RunWorker(self._context(spool), earlier, self._sweeps, self._outcomes)
-                async with anyio.create_task_group() as group:
-                    for number in range(options.concurrency):
-                        group.start_soon(worker.run, receive, None if number else first)
-            self._add_unlisted(spool)
+                await self._work(worker, receive, first)
+                await worker.copy([path for path in options.untouched if path not in self._outcomes])
+                await self._look_up(worker, earlier.paths | spool.stored.keys())
             if not spool.stored:
                 self._outcomes.raise_failure()
             seal = await run_sync(partial(spool.seal, metrics=options.metrics or None))
-        if any(not outcome.complete and outcome.how != "kept" for outcome in self._outcomes):
-            await run_sync(partial(note_sealed, self._out, plan=plan, bundle_id=seal.bundle_id))
+        if any(not outcome.complete and outcome.how not in ("kept", "gone") for outcome in self._outcomes):
+            await run_sync(partial(note_sealed, target, plan=plan, bundle_id=seal.bundle_id))
         return seal
+
+    async def _work(
+        self, worker: Worker, receive: MemoryObjectReceiveStream[Item], first: Item | None = None
+    ) -> None:
+        """Process runs concurrently until the stream ends."""
+        async with anyio.create_task_group() as group:
+            for number in range(self._options.concurrency):
+                group.start_soon(worker.run, receive, None if number else first)
+
+    async def _look_up(self, worker: Worker, known: Collection[RunPath]) -> None:
+        """Process the runs of an earlier bundle or attempt that were not listed.
+
+        They are requested by name, because a run that is not listed may still exist: the filter may not keep
+        it any more.
+        """
+        paths = sorted(path for path in known if path not in self._outcomes)
+        if not paths:
+            return
+        references = [RunReference(path.run_id, project=path.project, entity=path.entity) for path in paths]
+        send, receive = anyio.create_memory_object_stream[Item](2 * self._options.concurrency)
+        selection = Selection(runs=tuple(references))
+
+        async def discover() -> None:
+            async with send:
+                await self._find(selection, send)
+
+        async with receive, anyio.create_task_group() as group:
+            group.start_soon(discover)
+            await self._work(worker, receive)
 
     def _context(self, spool: Spool) -> PullContext:
         from pull_logs.fetch.context import PullContext, cpu_limiter
@@ -211,19 +256,13 @@ class _Pull:
             file_counts=self._file_counts,
         )
 
-    def _add_unlisted(self, spool: Spool) -> None:
-        """Record the runs of an earlier attempt that are no longer listed, so cannot be pulled again."""
-        note = "an earlier attempt pulled it, and it is no longer listed"
-        for path, stored in spool.stored.items():
-            if path not in self._outcomes:
-                self._outcomes.add(path, FetchedRun(coverage=stored.coverage, how="kept", note=note))
-
     def _report(self, seal: SealReport) -> PullReport:
         meter = self._client.meter
         return PullReport(
-            out=self._out,
-            seal=seal,
+            out=self._output.shown,
+            seal=replace(seal, path=self._output.shown),
             runs=tuple(self._outcomes),
+            pruned=self._outcomes.pruned,
             requests=meter.requests,
             graphql_requests=meter.graphql_requests,
             throttled=meter.throttled,

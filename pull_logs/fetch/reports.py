@@ -30,6 +30,7 @@ class PullReport:
         rows_received: Rows in the answers, including repeated ones.
         seconds: Seconds from the first request to the sealed bundle.
         notes: Other remarks, as sentences.
+        pruned: The runs of the earlier bundle that were dropped because W&B no longer has them.
     """
 
     out: Path
@@ -43,6 +44,7 @@ class PullReport:
     rows_received: int
     seconds: float
     notes: tuple[str, ...] = ()
+    pruned: tuple[RunPath, ...] = ()
 
     @property
     def incomplete(self) -> tuple[RunOutcome, ...]:
@@ -90,6 +92,7 @@ class PullReport:
                 }
                 for run in self.runs
             ],
+            "pruned": list(map(str, self.pruned)),
             "requests": self.requests,
             "graphql_requests": self.graphql_requests,
             "throttled": self.throttled,

@@ -7,7 +7,6 @@ A pull of another selection into the same file discards the note.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,10 +14,11 @@ from typing import Any
 
 import orjson
 
-from pull_logs.errors import DamageError, FileMissingError
+from pull_logs.errors import DamageError
 from pull_logs.runs import RunPath
 from pull_logs.snapshot import Bundle, Run, Spool, open_bundle
 from pull_logs.snapshot.write import FolderLock
+from pull_logs.system_errors import from_system_error
 
 Plan = Mapping[str, Any]
 
@@ -33,21 +33,33 @@ class EarlierBundles:
         spool: The spool of the pull, whose note may name a bundle.
         previous: The bundle to update; None if there is none.
         stack: Closes the bundles.
+        reuse: Whether unchanged runs of `previous` may be copied; otherwise it only keeps runs that W&B no
+            longer has.
+
+    Attributes:
+        paths: The runs of `previous`.
 
     Raises:
         FileMissingError: `previous` does not exist.
         DamageError: `previous` is damaged.
     """
 
-    def __init__(self, spool: Spool, *, previous: Path | None, stack: ExitStack) -> None:
+    def __init__(self, spool: Spool, *, previous: Path | None, stack: ExitStack, reuse: bool = True) -> None:
         self._bundles: list[Bundle] = []
+        self._reuse = reuse
+        self.paths: set[RunPath] = set()
         sealed = _noted_bundle(spool)
         if sealed is not None:
             self._bundles.append(stack.enter_context(sealed))
         if previous is not None:
             self._bundles.append(stack.enter_context(open_bundle(previous)))
+            self.paths |= {run.path for run in self._bundles[-1].runs()}
 
     def run(self, path: RunPath) -> Run | None:
+        """Return the version of a run from which unchanged parts may be copied."""
+        return self.kept(path) if self._reuse else None
+
+    def kept(self, path: RunPath) -> Run | None:
         """Return the run in the first bundle that has it complete, or in the first that has it at all."""
         runs = [bundle[path] for bundle in self._bundles if str(path) in bundle]
         return next((run for run in runs if run.complete), runs[0] if runs else None)
@@ -112,8 +124,8 @@ def _remove(folder: Path, *, unless: Plan | None) -> None:
         return
     lock = FolderLock(folder)
     try:
-        shutil.rmtree(folder)
+        lock.remove_folder()
     except OSError as exc:
-        raise FileMissingError(f"{str(folder)!r} cannot be deleted: {exc.strerror}") from exc
+        raise from_system_error(exc, path=folder, action="deleted") from exc
     finally:
         lock.release()

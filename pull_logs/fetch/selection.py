@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from pull_logs.errors import UsageError
-from pull_logs.runs import RunInfo, RunReference
+from pull_logs.runs import PageUrl, RunInfo, RunReference
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -36,8 +36,8 @@ class Selection:
 
     Attributes:
         runs: Runs by name.
-        projects: All runs of each `entity/project`, or `project` with a default entity.
-        sweeps: All runs of each `entity/project/sweep_id`, or less where there are defaults.
+        projects: All runs of each `entity/project`, or `project` with a default entity, or its URL.
+        sweeps: All runs of each `entity/project/sweep_id`, or less where there are defaults, or its URL.
         filter: Keeps some of the runs of projects and sweeps, and of `runs` too; None keeps all.
     """
 
@@ -45,6 +45,19 @@ class Selection:
     projects: tuple[str, ...] = ()
     sweeps: tuple[str, ...] = ()
     filter: RunFilter | None = None
+
+    def covers(self, info: RunInfo) -> bool:
+        """Return whether a run is one of the selection, as far as its recorded facts show.
+
+        Parts that the selection leaves to defaults fit any run, so that nothing needs to be requested.
+        """
+        path = info.path
+        named = any(reference.matches(path) for reference in self.runs)
+        listed = any(_fits(text, (path.entity, path.project)) for text in self.projects)
+        swept = info.sweep is not None and any(
+            _fits(text, (path.entity, path.project, info.sweep)) for text in self.sweeps
+        )
+        return (named or listed or swept) and (self.filter is None or self.filter.holds(info))
 
     def describe(self) -> dict[str, object]:
         """Return the selection as JSON, equal for equal selections."""
@@ -91,6 +104,21 @@ class FileSelection:
         return {"globs": sorted(set(self.globs)), "most_bytes": self.max_bytes}
 
 
+def _fits(text: str, parts: tuple[str, ...]) -> bool:
+    """Return whether a path whose first parts may be missing is that of these parts."""
+    given = tuple(plain_path(text).strip("/").split("/"))
+    return given == parts[-len(given) :]
+
+
+def plain_path(text: str) -> str:
+    """Return the path of a project or a sweep that may be given as a URL.
+
+    Raises:
+        UsageError: It is a URL, and not that of a page of W&B.
+    """
+    return str(PageUrl.parse(text)) if "://" in text else text
+
+
 def split_path(text: str, *, form: str, defaults: tuple[str | None, ...]) -> tuple[str, ...]:
     """Return the parts of a path whose first parts may be omitted where they have defaults.
 
@@ -102,7 +130,7 @@ def split_path(text: str, *, form: str, defaults: tuple[str | None, ...]) -> tup
     Raises:
         UsageError: The path has another form, or a part without a default is missing.
     """
-    parts = text.strip("/").split("/")
+    parts = plain_path(text).strip("/").split("/")
     missing = len(defaults) - len(parts)
     if missing < 0 or not all(parts):
         raise UsageError(f"{text!r} is not of the form {form}")
@@ -110,6 +138,13 @@ def split_path(text: str, *, form: str, defaults: tuple[str | None, ...]) -> tup
     if not all(known):
         raise UsageError(
             f"{text!r} is not of the form {form}",
-            hint="set WANDB_ENTITY and WANDB_PROJECT, or write the full path",
+            hint=_missing_hint(form, missing),
         )
     return (*(part for part in known if part), *parts)
+
+
+def _missing_hint(form: str, missing: int) -> str:
+    """Return which parts of a path of that form have no default, and how to give them."""
+    names = form.split("/")[:missing]
+    variables = " and ".join(f"WANDB_{name.upper()}" for name in names)
+    return f"it has no {' and no '.join(names)}: write {form}, or set {variables}"

@@ -1,9 +1,10 @@
 from .column import Column as Column
 from .facts_builder import FactsBuilder as FactsBuilder
+from .flatten import PlainNames as PlainNames
 from .flatten import flatten as flatten
 from .flatten import join_path as join_path
+from .flatten import plain_key as plain_key
 from .flatten import split_path as split_path
-from .flatten import unflatten as unflatten
 from .frame import Frame as Frame
 from .frame import RunLike as RunLike
 from .frame import open_frames as open_frames
@@ -11,6 +12,7 @@ from .from_arrow import Steps as Steps
 from .metric_facts import MetricFacts as MetricFacts
 from .metric_facts import column_facts as column_facts
 from .metric_facts import column_type as column_type
+from .metric_facts import describe_cells as describe_cells
 from .metric_facts import extremes as extremes
 from .metric_facts import middle as middle
 from .vector import Array as Array

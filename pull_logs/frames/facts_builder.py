@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -115,13 +115,13 @@ class _Described:
 
     def add(self, facts: MetricFacts, logged: Steps) -> None:
         """Add the facts about the next batch, and the steps of its cells."""
-        if facts.count:
+        if facts.cells:
             self.facts = merge_facts(self.facts, facts)
             self.intervals.add(logged)
 
     def complete(self, name: str) -> MetricFacts:
         """Return the facts about the column, under its final name."""
-        return replace(self.facts, name=name, interval=self.intervals.median())
+        return self.facts._replace(name=name, interval=self.intervals.median())
 
 
 class FactsBuilder:
@@ -188,7 +188,7 @@ def _describe_texts(array: pa.StringArray, steps: Steps) -> tuple[MetricFacts, S
     first, last = int(rows[0]), int(rows[-1])
     facts = MetricFacts(
         type="string",
-        count=len(rows),
+        cells=len(rows),
         first_step=int(steps[first]),
         last_step=int(steps[last]),
         first=kept_cell(array[first].as_py()),
@@ -221,7 +221,7 @@ def _finite_facts(values: Floats, steps: Steps, low: int, high: int, *, integral
     first, last, least, greatest = map(canon_number, values[[0, -1, low, high]].tolist())
     return MetricFacts(
         type="int" if integral else "number",
-        count=len(values),
+        cells=len(values),
         numbers=len(values),
         first_step=int(steps[0]),
         last_step=int(steps[-1]),

@@ -3,12 +3,15 @@ r"""Nested records as flat ones, and back: `{"opt": {"lr": 1}}` is `{"opt.lr": 1
 The keys of nested levels are joined with `.`; a dot or a backslash that belongs to a key itself is escaped
 with a backslash (`a\.b`), so that `unflatten(flatten(record)) == record`. A list is a value, and so is an
 empty dict.
+
+Users may leave out these backslashes where only one name fits (`PlainNames`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 _ESCAPABLE = re.compile(r"[\\.]")
@@ -36,6 +39,32 @@ def split_path(flat: str) -> tuple[str, ...]:
         else:
             piece.append(next(characters, "\\") if character == "\\" else character)
     return (*path, "".join(piece))
+
+
+def plain_key(flat: str) -> str:
+    """Return a flat key without the backslashes that escape the dots of its keys."""
+    return ".".join(split_path(flat)) if "\\" in flat else flat
+
+
+class PlainNames:
+    """Finds the names that a text may mean, with or without the backslashes before the dots of keys."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        """Index names by their plain spelling.
+
+        Args:
+            names: Flat keys, with or without a prefix such as `config.`.
+        """
+        self._names = names if isinstance(names, AbstractSet) else frozenset(names)
+        self._escaped: dict[str, list[str]] = {}
+        for name in names:
+            if "\\" in name:
+                self._escaped.setdefault(plain_key(name), []).append(name)
+
+    def meant_by(self, text: str) -> list[str]:
+        """Return the names that a text may mean, the one of exactly that name first."""
+        exact = [text] if text in self._names else []
+        return [*exact, *sorted(name for name in self._escaped.get(text, ()) if name != text)]
 
 
 def is_typed(value: object) -> bool:

@@ -9,12 +9,14 @@ included; only if a nested value has exactly that name, the key is escaped (`opt
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pull_logs.frames.column import Column
 from pull_logs.frames.flatten import escape_key, join_path
 from pull_logs.frames.from_arrow import Residual, Steps, read_column, read_steps
+from pull_logs.frames.metric_facts import MetricFacts
 from pull_logs.frames.vector import numbers
 from pull_logs.rows.batches import RESIDUAL
 from pull_logs.rows.canonical import STEP
@@ -42,6 +44,10 @@ class RunLike(Protocol):
         """The host of the API it was read from."""
 
     @property
+    def last_seen(self) -> str | None:
+        """The last day on which W&B saw it, if W&B no longer has it; None for any other run."""
+
+    @property
     def info(self) -> RunInfo:
         """What is known of the run besides its history; parsed again on each access."""
 
@@ -61,11 +67,42 @@ class RunLike(Protocol):
     def last_step(self) -> int | None:
         """The step of the last row; None without rows."""
 
+    def indexed_names(self) -> Sequence[str] | None:
+        """Return the names of its columns, `_step` first; None where no index has them."""
+
+    def indexed_facts(self) -> Sequence[MetricFacts] | None:
+        """Return the facts about its columns, `_step` first; None where no index has them."""
+
     def schema(self) -> pa.Schema:
         """Return the columns of its history and their types, the residual column included."""
 
-    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return these columns and the residual, if there is one; names that do not exist are left out."""
+    def table(self, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
+        """Return these columns and the residual, if there is one; names that do not exist are left out.
+
+        Args:
+            columns: The names; all if None.
+            coded: Whether texts may stay dictionaries, so that each distinct text is in memory once.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Columns:
+    """Where the cells of the columns of a history are.
+
+    Attributes:
+        keys: The key of each column that has one.
+        nested: The keys that lead to the values of each nested column.
+        literal: The keys that have cells in the residual that are not nested.
+    """
+
+    keys: Mapping[str, str]
+    nested: Mapping[str, tuple[str, ...]]
+    literal: frozenset[str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns: `_step`, then the others in the order of their names."""
+        return (STEP, *sorted({*self.keys, *self.nested}))
 
 
 class Frame:
@@ -77,27 +114,50 @@ class Frame:
     """
 
     def __init__(self, run: RunLike) -> None:
-        """Find out the names of the columns.
+        """Find out the names of the columns: from an index, or from the history.
 
-        Where the history has no residual, only the description of its columns is read.
+        Without an index, and where the history has no residual, only the description of its columns is read.
 
         Raises:
-            DamageError: The history is damaged.
+            DamageError: The index or the history is damaged.
         """
         self._run = run
         self.length = run.rows
         self._steps: Steps | None = None
+        self._residual: Residual | None = None
         self._cache: dict[str, Column] = {}
-        keys, residual = run.schema().names, Residual()
+        self._opened: _Columns | None = None
+        names = run.indexed_names()
+        self.names: tuple[str, ...] = self._columns.names if names is None else tuple(names)
+
+    @property
+    def _columns(self) -> _Columns:
+        """Where the cells of each column are, read when it is first needed."""
+        if self._opened is None:
+            self._opened = self._read_columns()
+        return self._opened
+
+    def _read_columns(self) -> _Columns:
+        keys, residual = self._run.schema().names, Residual()
         if RESIDUAL in keys:
-            table = run.table([STEP, RESIDUAL])
+            table = self._run.table([STEP, RESIDUAL], coded=True)
             self._steps, residual = read_steps(table), Residual.read(table)
-        self._residual: Residual | None = residual
-        self._nested = {join_path(path): path for path in residual.by_path}
-        self._literal = frozenset(residual.by_key)
-        keys = self._own_keys(keys)
-        self._keys = column_names([key for key in keys if key != STEP], self._nested)
-        self.names: tuple[str, ...] = (STEP, *sorted({*self._keys, *self._nested}))
+        self._residual = residual
+        nested = {join_path(path): path for path in residual.by_path}
+        literal = frozenset(residual.by_key)
+        own = self._own_keys(keys, nested=nested.values(), literal=literal)
+        return _Columns(
+            keys=column_names([key for key in own if key != STEP], nested), nested=nested, literal=literal
+        )
+
+    def facts(self) -> Mapping[str, MetricFacts] | None:
+        """Return the facts about each column from an index, by name; None where there is no index.
+
+        Raises:
+            DamageError: The index is damaged.
+        """
+        found = self._run.indexed_facts()
+        return None if found is None else {facts.name: facts for facts in found}
 
     @property
     def steps(self) -> Steps:
@@ -107,7 +167,7 @@ class Frame:
         return self._steps
 
     def __contains__(self, name: object) -> bool:
-        return name == STEP or name in self._keys or name in self._nested
+        return name in self.names
 
     def column(self, name: str) -> Column:
         """Return one column.
@@ -132,10 +192,12 @@ class Frame:
         if STEP in wanted:
             wanted.remove(STEP)
             self._cache[STEP] = Column(numbers(self.steps), "number")
-        typed = self._read(wanted)
+        if not wanted:
+            return
+        columns, typed = self._columns, self._read(wanted)
         residual = self._residual or Residual()
         for name in wanted:
-            key, path = self._keys.get(name), self._nested.get(name, ())
+            key, path = columns.keys.get(name), columns.nested.get(name, ())
             # An array is dropped once its column is made, so that both are in memory for one column only.
             array = None if key is None else typed.pop(key, None)
             cells = residual.by_path.get(path) if key is None else residual.by_key.get(key)
@@ -143,11 +205,12 @@ class Frame:
 
     def _read(self, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
         """Read the typed cells of columns, by their keys, and the residual if any of them has cells in it."""
-        keys = [self._keys[name] for name in names if name in self._keys]
-        in_residual = any(name in self._nested or self._keys[name] in self._literal for name in names)
+        columns = self._columns
+        keys = [columns.keys[name] for name in names if name in columns.keys]
+        in_residual = any(name in columns.nested for name in names) or not columns.literal.isdisjoint(keys)
         if not keys and (self._residual is not None or not in_residual):
             return {}
-        table = self._run.table([STEP, *keys])
+        table = self._run.table([STEP, *keys], coded=True)
         self._take(table, residual=in_residual)
         # A key may have the name of the residual column; its cells are then in the residual.
         return {
@@ -169,16 +232,18 @@ class Frame:
         self._steps = None
         self._residual = None
 
-    def _own_keys(self, typed: Collection[str]) -> list[str]:
+    def _own_keys(
+        self, typed: Collection[str], *, nested: Collection[tuple[str, ...]], literal: Collection[str]
+    ) -> list[str]:
         """Return the keys of the history that have a column of their own name."""
-        parents = {path[0] for path in self._nested.values()}
-        keys = {*typed, *self._literal, *parents}
-        if RESIDUAL not in self._literal:
+        parents = {path[0] for path in nested}
+        keys = {*typed, *literal, *parents}
+        if RESIDUAL not in literal:
             keys.discard(RESIDUAL)
         # A key all of whose values are nested has dotted columns only.
-        only_nested = parents - self._literal
+        only_nested = parents.difference(literal)
         if only_nested:
-            only_nested -= set(self._run.table([STEP, *only_nested]).column_names)
+            only_nested -= set(self._run.table([STEP, *only_nested], coded=True).column_names)
         return [key for key in keys if key not in only_nested]
 
 
@@ -189,8 +254,10 @@ def open_frames(runs: Sequence[RunLike]) -> list[Frame]:
         DamageError: A history is damaged.
     """
     frames = []
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}
     for run in runs:
         frame = Frame(run)
+        frame.names = shared.setdefault(frame.names, frame.names)
         if len(runs) > 1:
             frame.forget()
         frames.append(frame)

@@ -19,8 +19,9 @@ from pull_logs.frames.column import Column, inexact_integers
 from pull_logs.frames.flatten import is_typed
 from pull_logs.frames.vector import Vector, from_cells, missing
 from pull_logs.rows.arrays import flat, present_rows, truths
-from pull_logs.rows.batches import RESIDUAL, residual_rows
+from pull_logs.rows.batches import RESIDUAL, distinct_members
 from pull_logs.rows.canonical import STEP
+from pull_logs.rows.coded_text import shared_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,7 +65,7 @@ class Residual:
         """
         residual = cls()
         if RESIDUAL in table.column_names:
-            for row, _, members in residual_rows(flat(table.column(RESIDUAL))):
+            for row, members in distinct_members(table.column(RESIDUAL)):
                 residual._add_members(members, (), row)
         return residual
 
@@ -112,6 +113,8 @@ def _vector(chunked: pa.ChunkedArray) -> Vector:
     """Return the typed cells of a column as a vector."""
     import pyarrow as pa
 
+    if pa.types.is_dictionary(chunked.type) or pa.types.is_string(chunked.type):
+        return _texts(chunked)
     array = flat(chunked)
     kind, present = array.type, present_rows(array)
     if pa.types.is_floating(kind):
@@ -119,13 +122,21 @@ def _vector(chunked: pa.ChunkedArray) -> Vector:
         return Vector("number", np.where(present, values, np.nan) if array.null_count else values, present)
     if pa.types.is_int64(kind):
         return Vector("number", _stored(array, _INTEGER), present)
-    if pa.types.is_boolean(kind):
-        return Vector("bool", truths(array), present)
-    if array.null_count == len(array):
-        return missing(len(array))
-    texts = np.empty(len(array), np.object_)
-    texts[:] = array.to_pylist()
-    return Vector("string", texts, present)
+    return Vector("bool", truths(array), present)
+
+
+def _texts(chunked: pa.ChunkedArray) -> Vector:
+    """Return a column of text as a vector; rows with the same text share it."""
+    if chunked.null_count == len(chunked):
+        return missing(len(chunked))
+    present = np.concatenate([present_rows(_indices(chunk)) for chunk in chunked.chunks])
+    return Vector("string", shared_texts(chunked), present)
+
+
+def _indices(chunk: pa.Array) -> pa.Array:
+    import pyarrow as pa
+
+    return chunk.indices if pa.types.is_dictionary(chunk.type) else chunk
 
 
 def _stored(array: pa.Array, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

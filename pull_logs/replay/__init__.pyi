@@ -1,3 +1,6 @@
+from .blocking import ConnectionWatch as ConnectionWatch
+from .blocking import own_host as own_host
+from .blocking import serve_refusal as serve_refusal
 from .environment import applied as applied
 from .environment import without_wandb as without_wandb
 from .http import RequestCounts as RequestCounts

@@ -13,9 +13,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 _KEPT = frozenset({"WANDB_MODE"})
 """Variables of W&B that are left as they are: they name no server, user or folder."""
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _OTHERS = ("NETRC", "NO_PROXY", "no_proxy")
 
 
@@ -23,8 +25,8 @@ def variables(url: str, api_key: str, folder: Path, *, outside: Mapping[str, str
     """Return the variables with which an unmodified `wandb.Api()` reads from the server at `url` only.
 
     The cache folder is the server's, because the SDK never revalidates what it has cached
-    (docs/protocol.md, "Ten traps"). Loopback is exempted from the proxies in `outside`; for everything but
-    W&B they stay in use.
+    (docs/protocol.md, "Ten traps"). The server and loopback are exempted from the proxies in `outside`; for
+    everything but W&B they stay in use.
 
     Args:
         url: The address of the server.
@@ -33,7 +35,7 @@ def variables(url: str, api_key: str, folder: Path, *, outside: Mapping[str, str
         outside: The environment that the variables are added to.
     """
     already = outside.get("NO_PROXY") or outside.get("no_proxy")
-    direct = ",".join(filter(None, (already, "127.0.0.1,localhost,::1")))
+    direct = ",".join(dict.fromkeys(filter(None, (already, *_LOOPBACK, urlsplit(url).hostname))))
     return {
         "WANDB_BASE_URL": url,
         "WANDB_API_KEY": api_key,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from pull_logs.errors import NotFoundError, ProjectNotFoundError, RunNotFoundError
 from pull_logs.runs import RunPath
@@ -17,12 +18,13 @@ from pull_logs.suggestions import did_you_mean, listed
 _LOG = logging.getLogger("pull_logs.replay")
 
 _MOST_BUNDLES = 3
+_MOST_NOTES = 8
 
 HELD = "runs with their config, summary, history, system metrics, metadata and files"
 
 
 def run_missing(
-    path: RunPath, *, subject: str, runs: Sequence[RunPath], named: RunPath | None
+    path: RunPath, *, subject: str, runs: Sequence[RunPath], named: RunPath | None, imported: bool
 ) -> NotFoundError:
     """Return the error for a run that no bundle holds.
 
@@ -31,49 +33,66 @@ def run_missing(
         subject: The bundles, as `of_bundles` describes them.
         runs: The runs of its project.
         named: A run of the project whose display name is the requested id.
+        imported: Whether the runs of the project are on no server (see `Catalog.imported`).
     """
     if named is not None:
         near = f"but {str(named)!r} has that display name: request it by its id"
     else:
         near = _near(path.run_id, [run.run_id for run in runs])
-    hint = _fetch_hint(f"-r {shlex.quote(str(path))}")
+    hint = _hint(f"-r {shlex.quote(str(path))}", imported=imported)
     return _logged(RunNotFoundError(f"{subject} no run {str(path)!r}, {near}", hint=hint))
 
 
-def project_missing(entity: str, name: str, *, subject: str, projects: Iterable[str]) -> NotFoundError:
+def project_missing(
+    entity: str, name: str, *, subject: str, projects: Iterable[str], imported: bool
+) -> NotFoundError:
     """Return the error for a project that no bundle holds; `projects` has the others, as `entity/project`."""
     project = f"{entity}/{name}"
     near = _near(project, sorted(projects))
-    hint = _fetch_hint(f"-p {shlex.quote(project)}")
+    hint = _hint(f"-p {shlex.quote(project)}", imported=imported)
     return _logged(ProjectNotFoundError(f"{subject} no project {project!r}, {near}", hint=hint))
 
 
-def entity_missing(name: str, *, subject: str, entities: Iterable[str]) -> NotFoundError:
+def entity_missing(name: str, *, subject: str, entities: Iterable[str], imported: bool) -> NotFoundError:
     """Return the error for an entity that has no run in the bundles."""
     near = _near(name, sorted(entities))
-    hint = _fetch_hint(f"-p {shlex.quote(name)}/PROJECT")
+    hint = _hint(f"-p {shlex.quote(name)}/PROJECT", imported=imported)
     return _logged(NotFoundError(f"{subject} no run of entity {name!r}, {near}", hint=hint))
 
 
-def sweep_missing(project: str, name: str, *, subject: str, sweeps: Iterable[str]) -> NotFoundError:
+def sweep_missing(
+    project: str, name: str, *, subject: str, sweeps: Iterable[str], imported: bool
+) -> NotFoundError:
     """Return the error for a sweep that has no run in the bundles."""
     sweep = f"{project}/{name}"
     near = _near(name, sorted(sweeps))
-    hint = _fetch_hint(f"--sweep {shlex.quote(sweep)}")
+    hint = _hint(f"--sweep {shlex.quote(sweep)}", imported=imported)
     return _logged(NotFoundError(f"{subject} no run of sweep {sweep!r}, {near}", hint=hint))
 
 
 def files_missing(
-    path: RunPath, names: Sequence[str], *, subject: str, files: Sequence[str]
+    path: RunPath, names: Sequence[str], *, subject: str, files: Sequence[str], pointers: str | None
 ) -> NotFoundError:
-    """Return the error for files requested by name, none of which the run has in its bundle."""
+    """Return the error for files requested by name, none of which the run has in its bundle.
+
+    Args:
+        path: The run.
+        names: The requested names.
+        subject: The bundles, as `of_bundles` describes them.
+        files: The names of its files.
+        pointers: For a run that is on no server, which of its values point to missing files.
+    """
     near = _near(names[0], files)
-    command = f"pull-logs fetch -r {shlex.quote(str(path))} --files {shlex.quote(names[0])} -o more.wandb.zip"
-    return _logged(
-        NotFoundError(
-            f"{subject} no file {listed(names)} of run {str(path)!r}, {near}",
-            hint=f"`{command}` downloads it, to be merged into this bundle",
+    if pointers is None:
+        command = (
+            f"pull-logs fetch -r {shlex.quote(str(path))} --files {shlex.quote(names[0])} -o more.wandb.zip"
         )
+        hint = f"`{command}` downloads it, to be merged into this bundle"
+    else:
+        left = f", and left {pointers} pointing to them" if pointers else ""
+        hint = f"the run was imported, which copies no files{left}; they are in `files/` of the run folder"
+    return _logged(
+        NotFoundError(f"{subject} no file {listed(names)} of run {str(path)!r}, {near}", hint=hint)
     )
 
 
@@ -90,10 +109,10 @@ def note_unknown_keys(path: RunPath, keys: Iterable[str], known: Iterable[str]) 
 
     W&B answers such a request with no rows, and so does the server.
     """
-    names = list(known)
-    for key in keys:
-        if key not in names:
-            _LOG.warning("run %r has no metric %r, %s", str(path), key, _near(key, names))
+    names = frozenset(known)
+    unknown = (key for key in keys if key not in names)
+    for key in islice(unknown, _MOST_NOTES):
+        _LOG.warning("run %r has no metric %r, %s", str(path), key, _near(key, sorted(names)))
 
 
 def of_bundles(names: Sequence[str]) -> str:
@@ -110,7 +129,13 @@ def _near(requested: str, known: Sequence[str]) -> str:
     return did_you_mean(requested, known, otherwise=f"it has {listed(known)}" if known else "and none at all")
 
 
-def _fetch_hint(source: str) -> str:
+def _hint(source: str, *, imported: bool) -> str:
+    if imported:
+        return (
+            "it holds runs that were imported and are on no server: "
+            "`pull-logs import RUN_DIR -o more.wandb.zip` imports another, to be served with this bundle or "
+            "merged into it"
+        )
     return (
         f"`pull-logs fetch {source} -o more.wandb.zip` downloads it, to be served with this bundle "
         "or merged into it"

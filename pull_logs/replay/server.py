@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +17,22 @@ from starlette.applications import Starlette
 
 from pull_logs.errors import NetworkError, UsageError
 from pull_logs.replay.environment import applied, variables
-from pull_logs.replay.http import AppOptions, OnQuery, RequestCounts, build_app, is_loopback
-from pull_logs.snapshot import Bundle, open_bundle
+from pull_logs.replay.http import (
+    LOOPBACK,
+    AppOptions,
+    OnQuery,
+    RequestCounts,
+    build_app,
+    checked_host,
+    checked_key,
+    is_loopback,
+    shown_authority,
+)
+from pull_logs.runs import RunPath
+from pull_logs.snapshot import Bundle, open_bundle, temporary_folder
 
 StrPath = str | os.PathLike[str]
 
-LOOPBACK = "127.0.0.1"
 _STOP_SECONDS = 2
 _BACKLOG = 2048
 
@@ -36,6 +46,7 @@ class ReplayServer:
         api_key: The value for `WANDB_API_KEY`.
         requests: The requests so far, by operation.
         refused: How often clients tried to reach each other address with this server as their proxy.
+        used: The runs that answers contained so far.
         folder: A temporary folder for the SDK's cache and settings, removed when the server stops.
     """
 
@@ -43,6 +54,7 @@ class ReplayServer:
     api_key: str = field(repr=False)
     requests: RequestCounts
     refused: RequestCounts
+    used: AbstractSet[RunPath]
     folder: Path
 
     def environment(self) -> dict[str, str]:
@@ -64,6 +76,7 @@ class _Server(uvicorn.Server):
                 app,
                 http="h11",  # it passes on the address that a client requests of its proxy
                 lifespan="off",
+                proxy_headers=False,  # the address of a client is that of its connection (see `keys`)
                 ws="none",
                 log_config=None,
                 access_log=False,
@@ -113,9 +126,9 @@ def serve_bundle(
     """
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(host, port, allow_remote=allow_remote))
-        options["hosts"] = (host, *options.get("hosts", ()))
-        app = build_app(_open_all(stack, paths), **options)
-        server = _describe(stack, app, listening)
+        hosts = tuple(map(checked_host, options.get("hosts", ())))
+        app = build_app(_open_all(stack, paths), **_listening_on(host, hosts, options))
+        server = _describe(stack, app, listening, hosts)
         stack.enter_context(_running(app, listening, server.url))
         if set_environment:
             stack.enter_context(applied(server.environment()))
@@ -124,14 +137,14 @@ def serve_bundle(
 
 @contextmanager
 def serve_open_bundles(
-    bundles: Sequence[Bundle], *, on_query: OnQuery, entity: str | None = None
+    bundles: Sequence[Bundle], *, on_query: OnQuery | None = None, **options: Unpack[AppOptions]
 ) -> Iterator[ReplayServer]:
     """Serve bundles that are already open, and those that `on_query` returns, from a thread.
 
     Args:
         bundles: The bundles; possibly none at first.
         on_query: Called with the targets of each query before it is answered (see `build_app`).
-        entity: The default entity; None uses the entity of the first run.
+        options: See `AppOptions`.
 
     Yields:
         The server, ready to answer.
@@ -141,7 +154,7 @@ def serve_open_bundles(
     """
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(LOOPBACK, 0, allow_remote=False))
-        app = build_app(bundles, entity=entity, on_query=on_query)
+        app = build_app(bundles, on_query=on_query, **_listening_on(LOOPBACK, (), options))
         server = _describe(stack, app, listening)
         stack.enter_context(_running(app, listening, server.url))
         yield server
@@ -153,8 +166,8 @@ def serve_forever(
     host: str = LOOPBACK,
     port: int = 0,
     allow_remote: bool = False,
-    entity: str | None = None,
     on_ready: Callable[[ReplayServer], None],
+    **options: Unpack[AppOptions],
 ) -> None:
     """Serve bundles until Ctrl-C.
 
@@ -163,20 +176,30 @@ def serve_forever(
         host: The address to listen on.
         port: The port; 0 picks a free one.
         allow_remote: Whether `host` may be an address that other machines can reach.
-        entity: The default entity; None uses the entity of the first run.
         on_ready: Called once, when the server is ready.
+        options: See `AppOptions`; requests may always be sent to `host`.
 
     Raises:
-        UsageError: There are no paths, or `host` is not loopback and `allow_remote` is false.
+        UsageError: There are no paths, `host` is not loopback and `allow_remote` is false, or a host or key
+            is not valid.
         NetworkError: The server cannot listen on the address.
         PullLogsError: A bundle cannot be opened.
     """
     with ExitStack() as stack:
         listening = stack.enter_context(_listen(host, port, allow_remote=allow_remote))
-        app = build_app(_open_all(stack, paths), entity=entity, hosts=(host,))
-        server = _describe(stack, app, listening)
+        hosts = tuple(map(checked_host, options.get("hosts", ())))
+        app = build_app(_open_all(stack, paths), **_listening_on(host, hosts, options))
+        server = _describe(stack, app, listening, hosts)
         with suppress(KeyboardInterrupt):
             _Server(app, on_start=lambda: on_ready(server)).run(sockets=[listening])
+
+
+def _listening_on(host: str, hosts: Sequence[str], options: AppOptions) -> AppOptions:
+    """Return the options of a server that listens on an address, and that the user gave other names."""
+    local = is_loopback(host)
+    if key := options.get("api_key"):
+        checked_key(key)
+    return {"any_key": local, "private_hosts": not local, **options, "hosts": (host, *hosts)}
 
 
 @contextmanager
@@ -228,14 +251,16 @@ def _open_all(stack: ExitStack, paths: Sequence[StrPath]) -> list[Bundle]:
     return [stack.enter_context(open_bundle(path)) for path in paths]
 
 
-def _describe(stack: ExitStack, app: Starlette, listening: socket.socket) -> ReplayServer:
+def _describe(
+    stack: ExitStack, app: Starlette, listening: socket.socket, hosts: Sequence[str] = ()
+) -> ReplayServer:
     host, port = listening.getsockname()[:2]
-    shown = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - the address for all interfaces
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-replay-")))
+    folder = stack.enter_context(temporary_folder())
     return ReplayServer(
-        url=f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}",
+        url=f"http://{shown_authority(host, port, hosts)}",
         api_key=app.state.api_key,
         requests=app.state.requests,
         refused=app.state.refused,
+        used=app.state.used,
         folder=folder,
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from pathlib import Path
 
 from pull_logs.replay.server import ReplayServer, serve_bundle
+from pull_logs.runs import RunPath
 
 _Identity = tuple[str, int, int, int]
 
@@ -28,6 +30,14 @@ class SharedServers:
         if key not in self._running:
             self._running[key] = self._stack.enter_context(serve_bundle(*paths))
         return self._running[key]
+
+    def used(self) -> dict[tuple[Path, ...], AbstractSet[RunPath]]:
+        """Return the runs that were read of each set of bundles."""
+        found: dict[tuple[Path, ...], AbstractSet[RunPath]] = {}
+        for key, server in self._running.items():
+            paths = tuple(Path(identity[0]) for identity in key)
+            found[paths] = found.get(paths, frozenset()) | server.used
+        return found
 
     def close(self) -> None:
         """Stop all servers."""

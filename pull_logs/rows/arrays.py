@@ -7,7 +7,7 @@ than reading a run. `Array.to_numpy`, `pa.array` and `pa.scalar` import pandas; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -34,6 +34,9 @@ _CHECKED_TOGETHER = 1 << 20
 
 _MOST_TEXT = 2**31 - 1
 """The most bytes of text of one array."""
+
+_JOINED_TEXT = 1 << 20
+"""Up to this many bytes, texts are copied into one array; a longer one is used as it is stored."""
 
 _FEW_CELLS = 20_000
 """Up to this many cells, a dictionary array is decoded without `pyarrow.compute`."""
@@ -347,11 +350,26 @@ def has_text(array: pa.Array, texts: Sequence[str]) -> bool:
     return bool(pc.any(pc.is_in(array, value_set=text_array(texts))).as_py())
 
 
-def framed_texts(array: pa.Array) -> NDArray[np.uint8]:
-    """Return the UTF-8 bytes of the cells of a string array that are not null, each after its u64 length."""
+def framed_texts(array: pa.Array) -> Iterator[memoryview | NDArray[np.uint8]]:
+    """Iterate over the UTF-8 bytes of the cells of a string array, each after its u64 length.
+
+    Null cells are left out. Short texts are joined, up to `_JOINED_TEXT` bytes; a long one is not copied.
+    """
     array = array.drop_null() if array.null_count else array
-    if not len(array):
-        return np.zeros(0, dtype=np.uint8)
+    offsets = _stored(array, np.dtype(np.int32), len(array) + 1)
+    start = 0
+    while start < len(array):
+        end = int(np.searchsorted(offsets, int(offsets[start]) + _JOINED_TEXT, side="right")) - 1
+        if end > start:
+            yield _framed_together(array.slice(start, end - start))
+        else:
+            end = start + 1
+            yield memoryview((int(offsets[end]) - int(offsets[start])).to_bytes(8, "little"))
+            yield memoryview(array.buffers()[2])[int(offsets[start]) : int(offsets[end])]
+        start = end
+
+
+def _framed_together(array: pa.StringArray) -> NDArray[np.uint8]:
     offsets: Ints = _stored(array, np.dtype(np.int32), len(array) + 1).astype(np.int64)
     lengths = np.diff(offsets)
     starts = offsets[:-1] - offsets[0] + 8 * np.arange(len(array), dtype=np.int64)
@@ -362,6 +380,28 @@ def framed_texts(array: pa.Array) -> NDArray[np.uint8]:
         data = np.frombuffer(text, dtype=np.uint8)[offsets[0] : offsets[-1]]
         out[np.arange(len(data)) + 8 * np.repeat(np.arange(1, len(array) + 1), lengths)] = data
     return out
+
+
+def text_bytes(array: pa.Array) -> Ints:
+    """Return the bytes of text of each cell of a string array or of a dictionary array of text; 0 for null.
+
+    Raises:
+        DataError: A cell has an index that the dictionary does not have.
+    """
+    sizes = np.zeros(len(array), np.int64)
+    if not len(array):
+        return sizes
+    if pa.types.is_dictionary(array.type):
+        lengths = np.diff(_stored(array.dictionary, np.dtype(np.int32), len(array.dictionary) + 1))
+        sizes[present_rows(array.indices)] = lengths[_present_indices(array)]
+        return sizes
+    np.subtract(*_ends_and_starts(array), out=sizes)
+    return sizes
+
+
+def _ends_and_starts(array: pa.StringArray) -> tuple[NDArray[Any], NDArray[Any]]:
+    offsets = _stored(array, np.dtype(np.int32), len(array) + 1)
+    return offsets[1:], offsets[:-1]
 
 
 def decoded_size(array: pa.DictionaryArray) -> int:
@@ -387,6 +427,17 @@ def _present_indices(array: pa.DictionaryArray) -> NDArray[Any]:
     if len(cells) and not 0 <= int(cells.min()) <= int(cells.max()) < len(array.dictionary):
         raise DataError("a cell has an index that its dictionary does not have")
     return cells
+
+
+def dictionary_codes(array: pa.DictionaryArray) -> Ints:
+    """Return the dictionary index of each cell, -1 for null.
+
+    Raises:
+        DataError: A cell has an index that the dictionary does not have.
+    """
+    codes = np.full(len(array), -1, np.int64)
+    codes[present_rows(array.indices)] = _present_indices(array)
+    return codes
 
 
 def decoded(array: pa.Array) -> pa.Array:

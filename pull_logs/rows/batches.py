@@ -26,6 +26,7 @@ from pull_logs.errors import DataError
 from pull_logs.rows.arrays import (
     Ints,
     canonical_arrays,
+    dictionary_codes,
     filter_cells,
     flat,
     integer_array,
@@ -56,6 +57,7 @@ RESIDUAL_ONLY = frozenset({RESIDUAL, STEP})
 """Keys whose cells are never in a typed column; the column `_step` holds steps only."""
 
 _ROWS_AT_ONCE = 4096
+_RESIDUAL_AT_ONCE = 64
 _DECODER = json.JSONDecoder(strict=False)
 
 
@@ -306,9 +308,31 @@ def residual_rows(residual: pa.Array) -> Iterator[tuple[int, str, dict[str, Any]
     Raises:
         DataError: A cell is not a JSON object.
     """
-    for row, text in enumerate(residual.to_pylist()):
-        if text is not None:
-            yield row, text, _members(text)
+    for start in range(0, len(residual), _RESIDUAL_AT_ONCE):
+        for row, text in enumerate(residual.slice(start, _RESIDUAL_AT_ONCE).to_pylist(), start):
+            if text is not None:
+                yield row, text, _members(text)
+
+
+def distinct_members(residual: pa.ChunkedArray) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Iterate over the cells of a residual column: row and canonical members of each; equal cells share them.
+
+    Raises:
+        DataError: A cell is not a JSON object.
+    """
+    start = 0
+    for chunk in residual.chunks:
+        if pa.types.is_dictionary(chunk.type):
+            codes = dictionary_codes(chunk).tolist()
+            parsed: dict[int, dict[str, Any]] = {}
+            for row, code in enumerate(codes, start):
+                if code >= 0:
+                    if code not in parsed:
+                        parsed[code] = _members(chunk.dictionary[code].as_py())
+                    yield row, parsed[code]
+        else:
+            yield from ((start + row, members) for row, _, members in residual_rows(chunk))
+        start += len(chunk)
 
 
 def _members(text: str) -> dict[str, Any]:

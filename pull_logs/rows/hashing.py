@@ -164,7 +164,8 @@ def _add_typed(streams: _Streams, typed: pa.Array) -> None:
         codes[present] = np.where(truths(typed)[present], CellKind.TRUE, CellKind.FALSE)
     else:
         codes *= int(CellKind.STRING)
-        streams.texts.update(framed_texts(typed))
+        for part in framed_texts(typed):
+            streams.texts.update(part)
     streams.kinds.update(codes)
 
 

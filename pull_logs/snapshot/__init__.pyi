@@ -3,6 +3,7 @@ from .operations import BundleDifference as BundleDifference
 from .operations import ExportReport as ExportReport
 from .operations import MergeReport as MergeReport
 from .operations import RunDifference as RunDifference
+from .operations import check_export_folder as check_export_folder
 from .operations import diff_bundles as diff_bundles
 from .operations import export_runs as export_runs
 from .operations import merge_bundles as merge_bundles
@@ -17,4 +18,5 @@ from .read import verify_bundle as verify_bundle
 from .write import BundleRun as BundleRun
 from .write import SealReport as SealReport
 from .write import Spool as Spool
+from .write import temporary_folder as temporary_folder
 from .write import write_bundle as write_bundle

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from pull_logs.errors import FileMissingError, PullLogsError
-
-_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+from pull_logs.system_errors import from_system_error
 
 
 @contextmanager
@@ -23,17 +20,14 @@ def disk_errors(path: Path, *, hint: str) -> Iterator[None]:
         hint: What to do if the disk is full.
 
     Raises:
-        PullLogsError: The disk is full, or the file cannot be written.
         FileMissingError: The folder does not exist.
+        UsageError: No file can have the path.
+        MachineLimitError: The disk is full, or the file cannot be written.
     """
     try:
         yield
-    except FileNotFoundError as exc:
-        raise FileMissingError(f"{str(path)!r} cannot be written: its folder does not exist") from exc
     except OSError as exc:
-        if exc.errno in _FULL:
-            raise PullLogsError(f"the disk is full, {str(path)!r} is not finished", hint=hint) from exc
-        raise PullLogsError(f"{str(path)!r} cannot be written: {exc.strerror or exc}") from exc
+        raise from_system_error(exc, path=path, action="written", hint=hint) from exc
 
 
 def flush(file: BinaryIO) -> None:

@@ -12,8 +12,8 @@ from pull_logs.analyze.questions.request import Checkpoint, Subject
 from pull_logs.analyze.statistics.metric_names import Direction, Split, better_end, outcome_end, split_of
 from pull_logs.analyze.statistics.ranking import Criterion
 from pull_logs.cli.hints import overview_hints
-from pull_logs.cli.sources import Sources
 from pull_logs.errors import UsageError
+from pull_logs.interface import Sources
 
 NAMES: list[tuple[str, Direction | None, Split | None]] = [
     # Hugging Face Trainer and TRL

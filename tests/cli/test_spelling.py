@@ -22,7 +22,6 @@ EVERY = ", ".join(COMMANDS)
         ("comapre", "'comapre' is not a command; the nearest is 'compare'"),
         ("overveiw -b x", "'overveiw' is not a command; the nearest is 'overview'"),
         ("zzzz", f"'zzzz' is not a command; the commands are {EVERY}"),
-        ("sweep.wandb.zip", "'sweep.wandb.zip' is not a command; write: pull-logs -b sweep.wandb.zip"),
         ("best.pt", "'best.pt' is not a command; write: pull-logs -c best.pt"),
         ("acme/nano/r1", "'acme/nano/r1' is not a command; write: pull-logs -r acme/nano/r1"),
         ("--shema", "`pull-logs` has no option '--shema'; the nearest is '--schema'"),
@@ -32,7 +31,7 @@ EVERY = ", ".join(COMMANDS)
             "fetch --metric x",
             "`pull-logs fetch` has no option '--metric'; the nearest are '--metrics', '--strict'",
         ),
-        ("info -q", "`pull-logs info` has no option '-q'; see `pull-logs info --help`"),
+        ("info -y", "`pull-logs info` has no option '-y'; see `pull-logs info --help`"),
         (
             "compare -b x --schema",
             (
@@ -55,7 +54,7 @@ EVERY = ", ".join(COMMANDS)
             "--redact",
             (
                 "`pull-logs` has no option '--redact'; it is an option of 'audit', 'fetch', "
-                "'import', 'merge', 'refresh'"
+                "'import', 'merge', 'refresh' and 1 more"
             ),
         ),
         ("-b x compare", "-b is before the command 'compare'; write: pull-logs compare -b x"),
@@ -66,7 +65,7 @@ def test_the_error_says_what_to_write(words: str, message: str, capsys: pytest.C
     assert capsys.readouterr() == ("", f"pull-logs: error: {message}\n")
 
 
-def test_a_folder_is_a_run_and_one_with_a_manifest_a_bundle(
+def test_a_folder_is_a_run_and_one_with_a_manifest_is_shown_as_a_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -77,11 +76,10 @@ def test_a_folder_is_a_run_and_one_with_a_manifest_a_bundle(
         == "pull-logs: error: 'my run' is not a command; write: pull-logs -r 'my run'\n"
     )
     (tmp_path / "my run" / "datapackage.json").touch()
-    assert main(["my run"]) == 2
-    assert (
-        capsys.readouterr().err
-        == "pull-logs: error: 'my run' is not a command; write: pull-logs -b 'my run'\n"
-    )
+    assert main(["my run"]) == 6
+    assert capsys.readouterr().err == "pull-logs: error: 'my run' is damaged: 'FORMAT' is missing\n"
+    assert main(["sweep.wandb.zip"]) == 3
+    assert capsys.readouterr().err == "pull-logs: error: no file or folder at 'sweep.wandb.zip'\n"
 
 
 @given(name=st.sampled_from(sorted(COMMANDS)), data=st.data())

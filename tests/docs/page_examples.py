@@ -404,7 +404,7 @@ def write_runs_with_files(path: Path) -> None:
                     ],
                 )
             )
-        write_bundle(path, runs)
+        write_bundle(path, runs, force=True)
 
 
 @contextmanager

@@ -50,7 +50,9 @@ def test_every_command_has_help_and_an_example_on_some_page(name: str) -> None:
 
 
 def flags_of(command: click.Command) -> set[str]:
-    return {option for param in command.params if isinstance(param, click.Option) for option in param.opts}
+    own = {option for param in command.params if isinstance(param, click.Option) for option in param.opts}
+    below = command.commands.values() if isinstance(command, click.Group) and command is not cli else ()
+    return own.union(*map(flags_of, below))
 
 
 @pytest.mark.parametrize("page", [ROOT / "SKILL.md", *PAGES], ids=lambda page: page.name)

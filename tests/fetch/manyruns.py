@@ -26,7 +26,7 @@ SYSTEM_ROWS = tuple({"_timestamp": 1e9 + second, "system.cpu": second / 8} for s
 
 def write_project(path: Path, *, today: bool) -> Path:
     """Write the bundle of the project; of yesterday's some runs are shorter or still running."""
-    write_bundle(path, _runs(today=today))
+    write_bundle(path, _runs(today=today), force=True)
     return path
 
 

@@ -184,7 +184,7 @@ class BundleLife(RuleBasedStateMachine):
     def subset(self, keep: set[str]) -> None:
         with open_bundle(self.out) as bundle:
             runs = [run for run in bundle.runs() if run.path.run_id in keep]
-            subset_bundle(runs, self.out)
+            subset_bundle(runs, self.out, force=True)
         self.sealed = {name: rows for name, rows in (self.sealed or {}).items() if name in keep}
 
     @precondition(lambda self: self.sealed is not None)

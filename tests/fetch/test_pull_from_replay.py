@@ -52,7 +52,7 @@ def served(tmp_path: Path) -> Bundle:
             promised_rows=len(rows), promised_last_step=last, received_rows=len(rows), received_last_step=last
         )
         runs.append(BundleRun(info=info, coverage=coverage, batches=lambda batch=batch: [batch]))  # type: ignore[misc]
-    write_bundle(tmp_path / "served.zip", runs)
+    write_bundle(tmp_path / "served.zip", runs, force=True)
     return open_bundle(tmp_path / "served.zip")
 
 
@@ -111,7 +111,7 @@ async def test_a_run_that_did_not_arrive_complete_is_incomplete_when_it_is_pulle
         ),
         batches=lambda: [batch],
     )
-    write_bundle(tmp_path / "short.zip", [short])
+    write_bundle(tmp_path / "short.zip", [short], force=True)
     with open_bundle(tmp_path / "short.zip") as bundle:
         report = await pull_through(bundle, tmp_path / "pulled.zip")
     assert [outcome.reason for outcome in report.incomplete] == [reason]

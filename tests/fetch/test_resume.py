@@ -175,7 +175,7 @@ async def test_a_run_that_an_earlier_attempt_brought_and_that_was_deleted_since_
     report = await pull_from(server, tmp_path / "b.zip")
     assert_rows(tmp_path / "b.zip", {"a": rows, "b": rows})
     assert [(outcome.how, outcome.complete, outcome.note) for outcome in report.runs] == [
-        ("kept", True, "an earlier attempt pulled it, and it is no longer listed"),
+        ("gone", True, "last seen 2026-01-02"),
         ("complete", True, ""),
     ]
 

@@ -58,7 +58,7 @@ def check(bundle: Path, expected: Rows) -> None:
         made = BundleRun(
             info=found.info, coverage=found.coverage, batches=found.batches, system=found.system_table()
         )
-        write_bundle(again, [made])
+        write_bundle(again, [made], force=True)
     assert again.read_bytes() == bundle.read_bytes()
 
 

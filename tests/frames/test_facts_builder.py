@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -16,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rowkit import canonical, nasty_rows
 
-from pull_logs.frames import Column, FactsBuilder, Frame, MetricFacts, column_facts
-from pull_logs.frames.facts_builder import MAX_INTERVALS
+from pull_logs.frames.column import Column
+from pull_logs.frames.facts_builder import MAX_INTERVALS, FactsBuilder
+from pull_logs.frames.frame import Frame
+from pull_logs.frames.metric_facts import MetricFacts, column_facts
 from pull_logs.rows.batches import batch_from_rows
 from pull_logs.rows.canonical import spell
 
@@ -35,7 +36,7 @@ def built(table: pa.Table, shares: list[float]) -> tuple[MetricFacts, ...]:
 
 def plain(facts: MetricFacts) -> dict[str, Any]:
     """Facts that can be compared: NaN equals NaN, and 1 is not 1.0 nor true."""
-    return {name: (type(value), spell(value)) for name, value in asdict(facts).items()}
+    return {name: (type(value), spell(value)) for name, value in facts._asdict().items()}
 
 
 @given(nasty_rows, cuts)
@@ -65,7 +66,7 @@ def test_facts_equal_a_naive_computation(rows: list[dict[str, Any]]) -> None:
         numbers = [(step, cell) for step, cell in there if is_number(cell)]
         finite = [(step, cell) for step, cell in numbers if -math.inf < cell < math.inf and is_double(cell)]
         gaps = [after - before for (before, _), (after, _) in pairwise(there)]
-        assert (facts.count, facts.numbers) == (len(there), len(numbers))
+        assert (facts.cells, facts.numbers) == (len(there), len(numbers))
         assert facts.nonfinite == len(numbers) - len(finite)
         assert (facts.first_step, facts.last_step) == ((there[0][0], there[-1][0]) if there else (None, None))
         assert facts.last_number_step == (numbers[-1][0] if numbers else None)
@@ -135,7 +136,7 @@ def test_a_column_of_a_frame_has_the_same_facts() -> None:
         MetricFacts(
             name="x",
             type="number",
-            count=3,
+            cells=3,
             numbers=3,
             nonfinite=1,
             first_step=10,

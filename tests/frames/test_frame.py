@@ -185,7 +185,7 @@ def write_one_run(path: Path) -> Path:
     info = RunInfo(path=RunPath("acme", "nano", "r1"), name="n", state="finished", config={"lr": 0.1})
     batch = batch_from_rows(rows)
     coverage = Coverage(received_rows=20, received_last_step=19)
-    write_bundle(path, [BundleRun(info=info, coverage=coverage, batches=lambda: [batch])])
+    write_bundle(path, [BundleRun(info=info, coverage=coverage, batches=lambda: [batch])], force=True)
     return path
 
 

@@ -70,6 +70,15 @@ class TestBoth:
 
 
 @pytest.mark.wandb_bundle("one.wandb.zip")
+def test_code_may_log_in_with_a_key_of_its_own() -> None:
+    import wandb
+
+    key = "0123456789" * 4
+    assert wandb.login(key=key)
+    assert names("acme/one") == [run.id for run in wandb.Api(api_key=key).runs("acme/one")] == ["a"]
+
+
+@pytest.mark.wandb_bundle("one.wandb.zip")
 def test_no_other_wandb_is_reached(wandb_bundle: ReplayServer) -> None:
     import wandb
 

@@ -24,6 +24,7 @@ def bundle_run(
     *,
     system: Iterable[Mapping[str, Any]] = (),
     files: Mapping[str, tuple[str | None, bytes]] = MappingProxyType({}),
+    from_server: bool = True,
     **facts: Any,
 ) -> BundleRun:
     facts = {"name": f"run {path}", "state": "finished", **facts}
@@ -31,7 +32,11 @@ def bundle_run(
     events = list(system)
     return BundleRun(
         info=RunInfo(path=RunPath(*path.split("/")), **facts),
-        coverage=Coverage(received_rows=len(rows), received_last_step=rows[-1]["_step"] if rows else None),
+        coverage=Coverage(
+            promised_rows=len(rows) if from_server else None,
+            received_rows=len(rows),
+            received_last_step=rows[-1]["_step"] if rows else None,
+        ),
         batches=lambda: [batch],
         system=system_batch_from_rows(events) if events else None,
         files=[
@@ -43,7 +48,7 @@ def bundle_run(
 
 def write_runs(folder: Path, runs: Iterable[BundleRun]) -> Path:
     path = folder / "runs.wandb.zip"
-    write_bundle(path, runs)
+    write_bundle(path, runs, force=True)
     return path
 
 

@@ -100,7 +100,7 @@ def connections(place: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("options", "passed"),
-    [((), 7), (("-p", "xdist", "-n", "2", "-k", "not reached"), 6)],
+    [((), 8), (("-p", "xdist", "-n", "2", "-k", "not reached"), 7)],
     ids=["one process", "xdist"],
 )
 def test_in_a_hostile_environment_nothing_leaves_loopback(
@@ -191,10 +191,12 @@ def test_what_is_wrong_is_told_in_one_line_and_a_replaced_bundle_answers_anew(
     takes = f"wandb_bundle: the marker wandb_bundle takes paths of bundles and nothing else: {form}"
     assert told[0] == f"wandb_bundle: no file or folder at '{place}/data/gone.wandb.zip'"
     assert told[1].startswith(f"wandb_bundle: '{place}/broken.wandb.zip' ")
+    nothing = "the marker wandb_bundle names no bundle, and neither does wandb_bundle in the ini file"
+    unmarked = f"the fixture wandb_bundle names no bundle by itself; mark the test with {form}"
     assert told[2:] == [
+        f"wandb_bundle: {nothing}: {form}",
         takes,
-        takes,
-        f"wandb_bundle: the fixture wandb_bundle names no bundle by itself; mark the test with {form}",
+        f"wandb_bundle: {unmarked}, or name one as wandb_bundle in the ini file",
         "refused: W&B at api.example; while wandb_bundle is active only bundles answer",
     ]
 

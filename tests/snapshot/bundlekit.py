@@ -57,7 +57,7 @@ def two_runs() -> list[BundleRun]:
 
 
 def make_bundle(path: Path, runs: Iterable[BundleRun] | None = None) -> Path:
-    write_bundle(path, two_runs() if runs is None else runs)
+    write_bundle(path, two_runs() if runs is None else runs, force=True)
     return path
 
 

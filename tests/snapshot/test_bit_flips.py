@@ -120,7 +120,7 @@ def says_the_same(run: Run, intact: Whole) -> bool:
 def intact(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     path = tmp_path_factory.mktemp("intact") / "a.wandb.zip"
     with open_bundle(RECORDED) as recorded:
-        write_bundle(path, [recorded[run_id] for run_id in RUNS])
+        write_bundle(path, [recorded[run_id] for run_id in RUNS], force=True)
     assert verify_bundle(path).damages == ()
     parts = tuple(parts_of(path))
     assert parts[0].start == 0

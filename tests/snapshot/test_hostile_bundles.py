@@ -229,7 +229,7 @@ def test_a_zip64_end_that_is_not_there_is_refused(good: Path) -> None:
 
 def test_a_member_that_the_manifest_does_not_name_is_refused(good: Path) -> None:
     extra = "runs/entity=a/project=b/run=c/history.parquet"
-    container = {"FORMAT", "runs.parquet"}
+    container = {"FORMAT", "runs.parquet", "metrics.parquet"}
 
     def change(members: dict[str, Raw]) -> None:
         rest = {name: members.pop(name) for name in list(members) if name not in container}

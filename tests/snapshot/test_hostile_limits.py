@@ -135,7 +135,7 @@ def with_history(path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch) -> Pa
     footer = data[-8 - int.from_bytes(data[-8:-4], "little") :]
     digests = [f"sha256:{hashlib.sha256(part).hexdigest()}" for part in (data, footer)]
 
-    def written(_: object, sink: BinaryIO) -> Encoded:
+    def written(_: object, sink: BinaryIO, *, describe: object) -> Encoded:
         sink.write(data)
         return Encoded(
             rows=metadata.num_rows,
@@ -199,11 +199,11 @@ HUGE: Mapping[str, tuple[Callable[[], bytes], str]] = {
     ),
     "empty lists": (
         lambda: b'{"resources":[' + b"[]," * 15_000_000 + b"[]]}",
-        "is not safe to use: datapackage.json has 30000003 values, too many for 7 files",
+        "is not safe to use: datapackage.json has 30000003 values, too many for 8 files",
     ),
     "as deep as it is long": (
         lambda: b'{"a":' * 10_000_000,
-        "is not safe to use: datapackage.json has 10000000 values, too many for 7 files",
+        "is not safe to use: datapackage.json has 10000000 values, too many for 8 files",
     ),
     "one long text": (
         lambda: b'{"resources":"' + b"x" * 50_000_000 + b'"}',

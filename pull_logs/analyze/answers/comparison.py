@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.checkpoints import CheckpointComparison, summarize
 from pull_logs.analyze.answers.groups import RunGroups, group_runs
-from pull_logs.analyze.answers.run_readings import ReadingPlan, RunReading, RunReadings, read_runs
+from pull_logs.analyze.answers.run_readings import (
+    ReadingPlan,
+    RunHistories,
+    RunReading,
+    RunReadings,
+    read_runs,
+)
 from pull_logs.analyze.answers.side_by_side import compare_records
 from pull_logs.analyze.answers.view import describe_run, incomplete_notes
 from pull_logs.analyze.questions import (
@@ -204,10 +210,11 @@ def _notes(found: _Findings, checkpoints: CheckpointComparison) -> list[str]:
 def _find(subjects: Sequence[Subject], options: Comparison) -> _Findings:
     """Read the runs, rank and group them, and choose those to show."""
     infos = [subject.run.info for subject in subjects]
-    goal = _goal(infos, options)
+    histories = RunHistories.open(subjects)
+    goal = _goal(infos, options, histories)
     alignment = Alignment(
         position=options.at,
-        axis=options.axis,
+        axis=options.axis if options.axis == DEFINED else histories.column(options.axis, option="--x"),
         interpolation=options.interpolation,
         best=goal if options.best else None,
     )
@@ -218,7 +225,7 @@ def _find(subjects: Sequence[Subject], options: Comparison) -> _Findings:
         option=options.ranking_option,
         asserts=options.asserts,
     )
-    readings = read_runs(subjects, infos, plan)
+    readings = read_runs(subjects, infos, plan, histories)
     runs = readings.runs
     order = list(range(len(runs)))
     if goal is not None:
@@ -239,13 +246,16 @@ def _find(subjects: Sequence[Subject], options: Comparison) -> _Findings:
     )
 
 
-def _goal(infos: Sequence[RunInfo], options: Comparison) -> Goal | None:
+def _goal(infos: Sequence[RunInfo], options: Comparison, histories: RunHistories) -> Goal | None:
     """Return the metric that ranks the runs with its better end."""
     criterion = options.criterion
     if criterion is None:
         return None
-    defined = (RunDefinitions.read(info.config_internal).goal_of(criterion.metric) for info in infos)
-    return criterion.settle([end for end in defined if end is not None], option=options.ranking_option)
+    metric = histories.column(criterion.metric, option=options.ranking_option)
+    defined = (RunDefinitions.read(info.config_internal).goal_of(metric) for info in infos)
+    return replace(criterion, metric=metric).settle(
+        [end for end in defined if end is not None], option=options.ranking_option
+    )
 
 
 def _group(readings: RunReadings, options: Comparison, goal: Goal | None) -> RunGroups:
@@ -347,7 +357,11 @@ def _further(found: _Findings, differing: Sequence[ConfigDifference]) -> list[li
     seeds = [entry["key"] for entry in differing if is_seed(CONFIG + entry["key"])]
     verdict: list[str] = []
     if not options.group_by and seeds and len(found.shown) > 2:
-        verdict += ["--group-by", f"all-but:{','.join(seeds)}"]
+        values = [values_of(run.info) for run in found.readings.runs]
+        grouping = Grouping.settle(values, [f"all-but:{','.join(seeds)}"])
+        single = len(grouping.groups(values)) == len(values)
+        suggested = grouping.suggestion(values) if single else grouping.words[0]
+        verdict += [] if suggested is None else ["--group-by", suggested]
     metric = deciding_metric(found.readings.metrics)
     if options.criterion is None and metric is not None and len(found.shown) > 1:
         verdict += ["--best", f"{metric}:{outcome_end(metric)}"]

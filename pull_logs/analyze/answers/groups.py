@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 
 from pull_logs.analyze.answers.run_readings import RunReading
 from pull_logs.analyze.answers.verdicts import MetricTests, NamedSample, short
-from pull_logs.analyze.questions import CONFIG, Grouping, Values
+from pull_logs.analyze.questions import CONFIG, Grouping, Values, unique_names
 from pull_logs.analyze.results import GroupResult, GroupSections, GroupStatistics
 from pull_logs.analyze.statistics import Goal, IntervalKind, Sample, describe_sample, ranked
 from pull_logs.rows.canonical import canon_number, spell
@@ -24,6 +25,7 @@ from pull_logs.suggestions import joined
 _METRICS_TESTED = 10
 _NAME_LENGTH = 80
 _MOST_NAMED = 10
+_HINT_LENGTH = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,22 +177,29 @@ class RunGroups:
         found = self.grouping.confounders(self.values, [group.members for group in self.groups])
         if not found:
             return None
-        return (
-            f"runs of one group differ in more than their seed: {joined(found, most=_MOST_NAMED)}; "
-            f"--group-by all-but:{','.join(self._seeds) or 'SEED'} takes them apart"
-        )
+        note = f"runs of one group differ in more than their seed: {joined(found, most=_MOST_NAMED)}"
+        if len(unique_names(self.values, found)) == len(found):
+            return f"{note}, which {'have' if found[1:] else 'has'} another value in every run"
+        return note + self._hint("takes them apart")
 
     def _note_on_single_runs(self) -> str | None:
         if not len(self.groups) == len(self.values) > 1:
             return None
-        names = [name.removeprefix(CONFIG) for name in self.grouping.unique_keys(self.values)]
+        names = [name.removeprefix(CONFIG) for name in unique_names(self.values, self.grouping.by)]
         if not names:
             return None
-        return (
+        note = (
             "every group is a single run, since these keys differ in all runs: "
-            f"{joined(names, most=_MOST_NAMED)}; "
-            f"--group-by all-but:{','.join([*self._seeds, *names[:_MOST_NAMED]])} looks past them"
+            f"{joined(names, most=_MOST_NAMED)}"
         )
+        return note + self._hint("looks past them")
+
+    def _hint(self, effect: str) -> str:
+        """Return the end of a note: the grouping by all settings, unless it is too long or groups nothing."""
+        suggestion = self.grouping.suggestion(self.values)
+        if suggestion is None or len(suggestion) > _HINT_LENGTH or suggestion in self.grouping.words:
+            return ""
+        return f"; --group-by {shlex.quote(suggestion)} {effect}"
 
     def _note_on_states(self) -> str | None:
         states = Counter(str(values["state"]) for values in self.values if values.get("state") != "finished")

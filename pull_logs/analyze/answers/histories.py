@@ -23,8 +23,15 @@ from pull_logs.analyze.results import (
     HistorySections,
     StatisticsResult,
 )
-from pull_logs.analyze.statistics import describe_all, describe_column, has_numbers, rank_rows, sample_rows
-from pull_logs.frames import Column, Frame, Steps, numbers, open_frames
+from pull_logs.analyze.statistics import (
+    column_entry,
+    describe_all,
+    describe_column,
+    has_numbers,
+    rank_rows,
+    sample_rows,
+)
+from pull_logs.frames import Column, Frame, MetricFacts, Steps, numbers, open_frames
 from pull_logs.rows.canonical import STEP, spell
 from pull_logs.suggestions import joined
 
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
 BYTES_PER_TOKEN = 3
 
 _SCALARS = frozenset({"number", "bool", "string", "mixed", "empty"})
+_ABOUT_ROWS = frozenset({"schema", "stats", "history", "comparison", "assertions"})
 _MOST_NAMED = 10
 _LEAST_ROWS = 24
 """Rows of a run that a token budget leaves before it cuts columns or runs."""
@@ -68,11 +76,11 @@ class _RunView:
         left_out: The columns that are not shown because they hold objects.
     """
 
-    history: HistoryResult | None
-    schema: list[ColumnResult] | None
-    stats: dict[str, StatisticsResult] | None
-    endings: dict[str, Ending] | None
-    left_out: tuple[str, ...]
+    history: HistoryResult | None = None
+    schema: list[ColumnResult] | None = None
+    stats: dict[str, StatisticsResult] | None = None
+    endings: dict[str, Ending] | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def answer_histories(subjects: Sequence[Subject], view: View, asked: AbstractSet[str]) -> HistoryAnswer:
@@ -173,6 +181,10 @@ class _Reader:
     def read(self, subject: Subject, frame: Frame) -> _RunView:
         """Read one run."""
         view, asked = self.view, self.asked
+        facts = frame.facts() if self._only_columns else None
+        if facts is not None:
+            names = self.selection.columns_of(frame, internal=True)
+            return _RunView(schema=_indexed_schema(facts, [STEP, *names], rows=frame.length))
         columns = bool(view.picking or asked & {"schema", "stats", "history", "comparison"})
         part = self.selection.apply(frame, internal=view.schema, columns=columns)
         matched = len(part.steps)
@@ -194,6 +206,17 @@ class _Reader:
             stats=_stats(part, internal=view.select is not None) if "stats" in asked else None,
             endings=_endings(subject, frame, shown) if "comparison" in asked else None,
             left_out=left_out,
+        )
+
+    @property
+    def _only_columns(self) -> bool:
+        """Whether all that is asked is what the columns of complete histories contain."""
+        view = self.view
+        return (
+            self.asked & _ABOUT_ROWS == {"schema"}
+            and view.where is None
+            and not (view.evals or view.picking)
+            and self.assertions is None
         )
 
     def _scalars(self, part: Slice) -> Slice:
@@ -314,6 +337,12 @@ def _schema(part: Slice) -> list[ColumnResult]:
         describe_column(STEP, steps, part.steps),
         *(describe_column(name, column, part.steps) for name, column in part.columns.items()),
     ]
+
+
+def _indexed_schema(
+    facts: Mapping[str, MetricFacts], names: Sequence[str], *, rows: int
+) -> list[ColumnResult]:
+    return [column_entry(facts[name], rows=rows) for name in names]
 
 
 def _stats(part: Slice, *, internal: bool) -> dict[str, StatisticsResult]:

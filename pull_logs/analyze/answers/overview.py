@@ -26,8 +26,8 @@ from pull_logs.analyze.results import (
     StateResult,
     TotalsResult,
 )
-from pull_logs.analyze.statistics import FLAGS, HealthFinding, find_flags
-from pull_logs.frames import Column, Frame, Steps, column_type, flatten, open_frames
+from pull_logs.analyze.statistics import FLAGS, HealthFinding, can_have_flags, find_flags
+from pull_logs.frames import Frame, MetricFacts, describe_cells, flatten, open_frames
 from pull_logs.rows.canonical import canon_number, canon_record, canonical_text, spell
 from pull_logs.runs import RunInfo
 
@@ -47,22 +47,19 @@ class _Metric:
     last_step: int | None = None
     lasts: list[float] = field(default_factory=list)
 
-    def add(self, column: Column, steps: Steps) -> None:
-        """Add the metric of one more run; `steps` has the step of each row."""
-        present = np.flatnonzero(column.vector.present)
-        if not len(present):
+    def add(self, facts: MetricFacts) -> None:
+        """Add the metric of one more run."""
+        first, last = facts.first_step, facts.last_step
+        if first is None or last is None:
             return
         self.runs += 1
-        self.types.add(column_type(column))
-        self.count += len(present)
-        values, numeric = column.numbers()
-        finite = np.flatnonzero(numeric & np.isfinite(values))
-        self.nonfinite += int(numeric.sum()) - len(finite)
-        first, last = int(steps[present[0]]), int(steps[present[-1]])
+        self.types.add(facts.type)
+        self.count += facts.cells
+        self.nonfinite += facts.nonfinite
         self.first_step = first if self.first_step is None else min(self.first_step, first)
         self.last_step = last if self.last_step is None else max(self.last_step, last)
-        if len(finite):
-            self.lasts.append(float(values[finite[-1]]))
+        if facts.last_finite is not None:
+            self.lasts.append(float(facts.last_finite))
 
     def totals(self, name: str) -> MetricTotals:
         """Return the totals; `name` is that of the metric."""
@@ -175,13 +172,16 @@ def _read_run(
 ) -> tuple[HealthFinding, ...]:
     """Read the selected metrics of a run and its timestamps in one pass, and add them to the totals.
 
-    Nothing of the run is referred to afterwards, so that one run at a time is in memory.
+    Of a run whose bundle has an index, only the metrics that may have a flag are read. Nothing of the run is
+    referred to afterwards, so that one run at a time is in memory.
     """
-    names = query.columns_of(frame, internal=False)
-    frame.load([*names, _TIMESTAMP])
-    columns = {name: frame.column(name) for name in names if name in metrics}
-    for name, column in columns.items():
-        metrics[name].add(column, frame.steps)
+    names = [name for name in query.columns_of(frame, internal=False) if name in metrics]
+    facts = frame.facts()
+    judged = names if facts is None else [name for name in names if can_have_flags(facts[name])]
+    frame.load([*judged, _TIMESTAMP])
+    columns = {name: frame.column(name) for name in judged}
+    for name in names:
+        metrics[name].add(describe_cells(columns[name], frame.steps) if facts is None else facts[name])
     stamps = frame.column(_TIMESTAMP) if _TIMESTAMP in frame else None
     return find_flags(info, columns, frame.steps, stamps)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pull_logs.analyze.answers.checkpoints import checkpoint_steps, read_checkpoints, shown_metrics
 from pull_logs.analyze.answers.histories import settle_assertions
+from pull_logs.analyze.expressions import several_spellings
 from pull_logs.analyze.questions import (
     DEFINED,
     Alignment,
@@ -20,12 +21,13 @@ from pull_logs.analyze.questions import (
     Slice,
     Subject,
     compile_pattern,
+    indexed_readings,
     is_internal,
 )
 from pull_logs.analyze.results import CheckpointResult
 from pull_logs.analyze.statistics import Goal, RunDefinitions
-from pull_logs.errors import MetricNotFoundError
-from pull_logs.frames import Frame, open_frames
+from pull_logs.errors import MetricNotFoundError, UsageError
+from pull_logs.frames import Frame, PlainNames, open_frames
 from pull_logs.rows.canonical import STEP
 from pull_logs.runs import RunInfo
 from pull_logs.suggestions import did_you_mean
@@ -41,7 +43,7 @@ class ReadingPlan:
     Attributes:
         alignment: The position at which to read the metrics.
         select: A regular expression that is searched for in the names of the metrics.
-        goal: The metric that ranks the runs.
+        goal: The metric that ranks the runs, in the spelling of the histories.
         option: The flag that named this metric, for messages.
         asserts: What must hold of every run and of all its rows.
     """
@@ -99,21 +101,67 @@ class RunReadings:
     checkpoint_notes: Sequence[str]
 
 
-def read_runs(subjects: Sequence[Subject], infos: Sequence[RunInfo], plan: ReadingPlan) -> RunReadings:
+@dataclass(frozen=True, slots=True)
+class RunHistories:
+    """The histories of the runs, of which nothing but the names of their columns is read.
+
+    Attributes:
+        frames: A frame per run.
+        names: The columns of all of them.
+    """
+
+    frames: Sequence[Frame]
+    names: Collection[str]
+
+    @classmethod
+    def open(cls, subjects: Sequence[Subject]) -> RunHistories:
+        """Read the names of the columns.
+
+        Raises:
+            DamageError: A history is damaged.
+        """
+        frames = open_frames([subject.run for subject in subjects])
+        return cls(frames, dict.fromkeys(name for frame in frames for name in frame.names))
+
+    def column(self, name: str, *, option: str) -> str:
+        """Return the column that a name means; the name itself where there is none.
+
+        Args:
+            name: A column, with or without the backslashes before the dots of its keys, or in backticks.
+            option: The flag that named it, for messages.
+
+        Raises:
+            UsageError: It is nested keys as well as a key with a dot.
+        """
+        if name in self.names and "." not in name:
+            return name
+        exact = name[1:-1] if name.startswith("`") and name.endswith("`") else name
+        found = PlainNames(self.names).meant_by(exact)
+        if len(found) > 1 and not (found[0] == exact != name):
+            raise UsageError(
+                f"{option}: {several_spellings(name, found, what='metric')}",
+                hint="write one of them, with its backticks and in single quotes",
+            )
+        return found[0] if found else name
+
+
+def read_runs(
+    subjects: Sequence[Subject], infos: Sequence[RunInfo], plan: ReadingPlan, histories: RunHistories
+) -> RunReadings:
     """Read every run, one after the other.
 
     Args:
         subjects: The runs.
         infos: Their configs, summaries and fields.
         plan: What to read of them.
+        histories: Their histories.
 
     Raises:
         MetricNotFoundError: A metric that was named is in no run, or `select` matches none.
         ExpressionError: An assertion does not parse, resolve or fit its columns.
         DamageError: A history is damaged.
     """
-    frames = open_frames([subject.run for subject in subjects])
-    known = dict.fromkeys(name for frame in frames for name in frame.names)
+    frames, known = histories.frames, histories.names
     is_wanted = _wanted(plan)
     assertions = settle_assertions(plan.asserts, subjects, known)
     shown, notes = _checkpoint_metrics(subjects, frames, plan, filter(is_wanted, known))
@@ -173,6 +221,15 @@ def _read_run(
     metrics: Sequence[str],
     checkpoint_metrics: Collection[str],
 ) -> RunReading:
+    facts = None if subject.checkpoints or not alignment.at_last_step else frame.facts()
+    if facts is not None:
+        return RunReading(
+            subject=subject,
+            info=info,
+            metrics=indexed_readings(facts, metrics),
+            checkpoints=(),
+            has_axis=True,
+        )
     axes = RunDefinitions.read(info.config_internal).step_metrics(frame.names)
     frame.load(dict.fromkeys([*metrics, *alignment.extra_columns(axes)]))
     checkpoint_step = checkpoint_steps(frame, subject)[-1]
@@ -204,5 +261,12 @@ def _check_names(
 
 def _no_metric(option: str, name: str, known: Collection[str]) -> MetricNotFoundError:
     metrics = [other for other in known if other != STEP]
+    if "," in name and option != "--select":
+        parts = [part.strip().rpartition(":")[0] or part.strip() for part in name.split(",")]
+        if all(part in known for part in parts):
+            return MetricNotFoundError(
+                f"{option} {name!r}: {option} takes one metric, not a list",
+                hint=f"write: {option} {parts[0]}; --select shows several",
+            )
     hint = did_you_mean(name, metrics, otherwise="the runs have no metrics", cutoff=0)
     return MetricNotFoundError(f"{option} {name!r}: no run has numbers of such a metric", hint=hint)

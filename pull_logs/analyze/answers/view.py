@@ -92,6 +92,7 @@ def describe_run(subject: Subject, *, rows_shown: int | None = None) -> RunResul
         rows_shown: How many rows its history shows; None where the answer has no history.
     """
     run = subject.run
+    run = subject.run
     return {
         "label": subject.label,
         "path": str(run.path),
@@ -105,6 +106,7 @@ def describe_run(subject: Subject, *, rows_shown: int | None = None) -> RunResul
         "last_step": run.last_step,
         "complete": run.complete,
         "reason": None if run.complete else run.coverage.reason,
+        "last_seen": run.last_seen,
         "source": subject.source,
     }
 

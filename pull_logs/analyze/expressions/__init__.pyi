@@ -14,5 +14,6 @@ from .nodes import Or as Or
 from .nodes import String as String
 from .nodes import operands as operands
 from .parser import parse as parse
+from .resolver import several_spellings as several_spellings
 from .tokenizer import is_bare_name as is_bare_name
 from .tokenizer import is_number as is_number

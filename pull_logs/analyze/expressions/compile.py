@@ -33,12 +33,14 @@ class Expression:
         node: Its resolved tree; `str(node)` is its canonical text.
         names: The columns that it reads.
         notes: What a reader of the answer should know, such as a name with two readings.
+        bare: The columns of the names that were written without backticks, by what was written.
     """
 
     text: str
     node: Node
     names: frozenset[str]
     notes: tuple[str, ...]
+    bare: Mapping[str, str]
 
     def evaluate(self, frame: Mapping[str, Vector], length: int) -> Vector:
         """Return the value in every row.
@@ -77,4 +79,4 @@ def compile_expression(text: str, columns: Collection[str], *, what: str = "metr
         UnknownNameError: A name is not a column; the message names the nearest ones.
     """
     resolved = resolve(parse(text), columns, source=text, what=what)
-    return Expression(text, resolved.node, resolved.names, resolved.notes)
+    return Expression(text, resolved.node, resolved.names, resolved.notes, resolved.bare)

@@ -1,16 +1,19 @@
-"""From the names of an expression to the columns that exist.
+r"""From the names of an expression to the columns that exist.
 
 A name in backticks means exactly that column. A bare name means the column of exactly that name; if there is
 none, it is read as a division of known columns and numbers, with as few splits at its slashes as possible:
 `loss/2`, `train/loss/val/loss`. (A slash at the very end belongs to no name: `a/(b)` is a division for the
 parser already.) Two readings with equally few splits are an error, and so is a division that binds otherwise
 than it looks (`2 ** loss/3`). Two slashes split as `//` does.
+
+A column is also found by its name without the backslashes that escape the dots of its keys: `config.a.b` is
+the column `config.a\.b` if there is no other of that spelling. If there is, a bare name is an error.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, cast
@@ -31,6 +34,7 @@ from pull_logs.analyze.expressions.nodes import (
 )
 from pull_logs.analyze.expressions.tokenizer import is_bare_name, is_number, quote_name, shown, stack_bounded
 from pull_logs.errors import ExpressionError, UnknownNameError
+from pull_logs.frames import PlainNames
 from pull_logs.suggestions import nearest
 
 MAX_SLASHES: Final = 50
@@ -58,11 +62,13 @@ class Resolved:
         node: The tree, with the divisions that names turned out to be.
         names: The columns that it reads.
         notes: What a reader of the answer should know, such as a name with two readings.
+        bare: The columns of the names that were written without backticks, by what was written.
     """
 
     node: Node
     names: frozenset[str]
     notes: tuple[str, ...]
+    bare: Mapping[str, str]
 
 
 def resolve(node: Node, columns: Collection[str], *, source: str, what: str = "metric") -> Resolved:
@@ -79,18 +85,27 @@ def resolve(node: Node, columns: Collection[str], *, source: str, what: str = "m
         ExpressionError: A name can be read in two ways, or a call names no function or does not fit it.
     """
     known = columns if isinstance(columns, AbstractSet) else frozenset(columns)
-    resolver = _Resolver(known, source, what)
+    resolver = _Resolver(known, PlainNames(known), source, what)
     with stack_bounded(source):
         found = resolver.node(node)
-    return Resolved(found, frozenset(resolver.names), tuple(dict.fromkeys(resolver.notes)))
+    notes = tuple(dict.fromkeys(resolver.notes))
+    return Resolved(found, frozenset(resolver.names), notes, resolver.bare)
+
+
+def several_spellings(text: str, names: Collection[str], *, what: str) -> str:
+    """Return the message about a name that fits several columns, which differ in the dots of their keys."""
+    listed = " and ".join(quote_name(name) for name in names)
+    return rf"{shown(text)} fits more than one {what}: {listed}, where \. is a dot in a key itself"
 
 
 @dataclass(slots=True)
 class _Resolver:
     known: AbstractSet[str]
+    plain: PlainNames
     source: str
     what: str
     names: set[str] = field(default_factory=set)
+    bare: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def node(self, node: Node) -> Node:
@@ -115,23 +130,42 @@ class _Resolver:
 
     def _name(self, name: Name) -> Node:
         readings = [] if name.quoted else self._divisions(name)
-        if name.text in self.known:
-            self.names.add(name.text)
+        column = self._column(name)
+        if column is not None:
             if readings:
                 self.notes.append(
                     f"{shown(name.text)} is read as the {self.what} of that name; "
                     f"write {shown(str(readings[0]))} for the division"
                 )
-            return name
+            return column
         if not readings:
             self._fail_unknown(name)
         if len(readings) > 1:
             first, second = (shown(str(reading)) for reading in readings)
             message = f"{shown(name.text)} can be read as {first} and as {second}"
             raise self._error(message, name, hint="put spaces around the slash that divides")
-        parts = [readings[0].first, *(operand for _, operand in readings[0].rest)]
-        self.names.update(part.text for part in parts if isinstance(part, Name))
-        return readings[0]
+        return with_operands(readings[0], self._operand)
+
+    def _operand(self, operand: Node) -> Node:
+        return (self._column(operand) or operand) if isinstance(operand, Name) else operand
+
+    def _column(self, name: Name) -> Name | None:
+        """Return the column that a name means, if there is one.
+
+        Raises:
+            ExpressionError: Several columns fit.
+        """
+        found = self.plain.meant_by(name.text)
+        if not found:
+            return None
+        column = found[0]
+        if len(found) > 1 and not (name.quoted and column == name.text):
+            message = several_spellings(name.text, found, what=self.what)
+            raise self._error(message, name, hint="write one of them, with its backticks")
+        self.names.add(column)
+        if not name.quoted:
+            self.bare[name.text] = column
+        return name if column == name.text else Name(column, quoted=True, span=name.span)
 
     def _divisions(self, name: Name) -> list[Product]:
         """Return the readings of a bare name with the fewest splits, two at most.
@@ -158,7 +192,10 @@ class _Resolver:
         return [self._division(name, [starts[begin] for begin in way]) for way in best[-1]]
 
     def _is_operand(self, text: str, *, begins: bool) -> bool:
-        return (text in self.known and is_bare_name(text)) or (not begins and is_number(text))
+        return (is_bare_name(text) and self._is_column(text)) or (not begins and is_number(text))
+
+    def _is_column(self, text: str) -> bool:
+        return bool(self.plain.meant_by(text))
 
     def _division(self, name: Name, starts: list[int]) -> Product:
         operands: list[Node] = []
@@ -182,7 +219,7 @@ class _Resolver:
         """
         while isinstance(operand, Negate):
             operand = operand.operand
-        if not isinstance(operand, Name) or operand.quoted or operand.text in self.known:
+        if not isinstance(operand, Name) or operand.quoted or self._is_column(operand.text):
             return
         for reading in self._divisions(operand):
             floors = any(operator == "//" for operator, _ in reading.rest)
@@ -238,7 +275,7 @@ class _Resolver:
         if text in FUNCTIONS:
             return f"the function is written {FUNCTIONS[text].signature}"
         parts = text.split("/")
-        divides = any(self._is_operand(part, begins=False) for part in parts[1:]) or parts[0] in self.known
+        divides = any(self._is_operand(part, begins=False) for part in parts[1:]) or self._is_column(parts[0])
         return "put spaces around a slash that divides" if len(parts) > 1 and divides else ""
 
     def _error(self, message: str, node: Node, *, hint: str = "") -> ExpressionError:

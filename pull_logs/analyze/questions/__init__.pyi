@@ -3,11 +3,13 @@ from .alignment import Alignment as Alignment
 from .alignment import Interpolation as Interpolation
 from .alignment import Position as Position
 from .alignment import Reading as Reading
+from .alignment import indexed_readings as indexed_readings
 from .assertions import Assertions as Assertions
 from .grouping import CONFIG as CONFIG
 from .grouping import Grouping as Grouping
 from .grouping import Values as Values
 from .grouping import is_seed as is_seed
+from .grouping import unique_names as unique_names
 from .grouping import values_of as values_of
 from .request import Checkpoint as Checkpoint
 from .request import Subject as Subject

@@ -14,7 +14,7 @@ values are. Nothing is extrapolated. Of rows at the same position, the last one 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from pull_logs.analyze.statistics import Goal
 from pull_logs.errors import UsageError
-from pull_logs.frames import Column, Frame, Mask, Steps, extremes
+from pull_logs.frames import Column, Frame, Mask, MetricFacts, Steps, extremes
 from pull_logs.rows.canonical import STEP, canon_number
 
 Interpolation: TypeAlias = Literal["linear", "previous"]
@@ -118,6 +118,11 @@ class Alignment:
     interpolation: Interpolation = "linear"
     best: Goal | None = None
 
+    @property
+    def at_last_step(self) -> bool:
+        """Whether each metric is read at its last number, with `_step` as the x axis."""
+        return self.position.word == "last" and self.axis == STEP
+
     def extra_columns(self, axes: Mapping[str, str]) -> list[str]:
         """Return the columns that are read besides the metrics."""
         names = {*axes.values()} if self.axis == DEFINED else {self.axis}
@@ -203,6 +208,28 @@ class Alignment:
             with np.errstate(all="ignore"):
                 value = canon_number(float(values[before] * (1 - share) + values[rows[after]] * share))
         return {"value": value, "x": canon_number(where), "interpolated": True}
+
+
+def indexed_readings(facts: Mapping[str, MetricFacts], names: Iterable[str]) -> dict[str, Reading]:
+    """Return what `Alignment.read` does at the last step, from the facts about the columns of a run.
+
+    Args:
+        facts: The facts about each column.
+        names: The metrics.
+    """
+    found = {}
+    for name in names:
+        one = facts[name]
+        if one.numbers:
+            found[name] = Reading(
+                value=one.last_number,
+                x=one.last_number_step,
+                min=one.min,
+                min_step=one.min_step,
+                max=one.max,
+                max_step=one.max_step,
+            )
+    return found
 
 
 def _extreme_values(column: Column, steps: Steps) -> dict[str, Any]:

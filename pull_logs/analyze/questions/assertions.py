@@ -17,6 +17,7 @@ rows in which a metric is missing, since few metrics are in every row, except fo
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from pull_logs.analyze.questions.run_filter import run_cells
 from pull_logs.analyze.questions.selection import Slice
 from pull_logs.analyze.results import AssertionResult
 from pull_logs.errors import ExpressionError, UnknownNameError
-from pull_logs.frames import Column, Frame, Vector, from_cells
+from pull_logs.frames import Column, Frame, Vector, from_cells, plain_key
 from pull_logs.rows.canonical import STEP, canon_number, spell
 from pull_logs.runs import RunInfo
 from pull_logs.suggestions import joined
@@ -234,13 +235,19 @@ def _at_offset(text: str, offset: int) -> Iterator[None]:
 
 
 def _run_scope(info: RunInfo) -> dict[str, Any]:
-    """Return what an assertion about a run can name: columns of `--filter`, and bare summary keys."""
+    """Return what an assertion about a run can name: columns of `--filter`, and bare summary keys.
+
+    A bare key has no backslashes before its own dots, like the column of the history, unless two keys have
+    that spelling.
+    """
     cells = run_cells(info)
     prefix = "summary."
+    keys = [name.removeprefix(prefix) for name in cells if name.startswith(prefix)]
+    spellings = Counter(map(plain_key, keys))
     bare = {
-        name.removeprefix(prefix): value
-        for name, value in cells.items()
-        if name.startswith(prefix) and value is not None
+        plain_key(key) if spellings[plain_key(key)] == 1 else key: value
+        for key in keys
+        if (value := cells[prefix + key]) is not None
     }
     return {**bare, **cells}
 

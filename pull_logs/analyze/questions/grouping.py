@@ -4,8 +4,10 @@
     all-but:seed     the runs whose configs are the same except for `seed` (or any key that ends in `.seed`)
 
 Values are compared with their kinds: `1` is neither `"1"` nor `true`, and an absent key is not null. The seed
-distinguishes the runs of a group: the keys of `all-but:`, those that the user names, or those with a name
-like `seed`.
+distinguishes the runs of a group: the keys that the user names, or those of `all-but:` with a name like
+`seed` (if there are none, one that is different in all runs of every group), or else any key with such a
+name. A key with a dot in it is found as it is written where no nested key has that spelling; a name in
+backticks means exactly that key.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from dataclasses import dataclass
 from typing import Any
 
-from pull_logs.errors import UsageError
-from pull_logs.frames import flatten, split_path
+from pull_logs.analyze.expressions import several_spellings
+from pull_logs.errors import NotFoundError, UsageError
+from pull_logs.frames import PlainNames, flatten, plain_key
 from pull_logs.rows.canonical import canon_record, spell
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
@@ -25,6 +28,9 @@ from pull_logs.suggestions import did_you_mean, listed
 
 CONFIG = "config."
 _ALL_BUT = "all-but:"
+_LIST_HINT = "write names with commas between them, as in --group-by all-but:seed,out_dir"
+_COMMA = re.compile(",(?=[^`]*(?:`[^`]*`[^`]*)*$)")
+"""A comma outside of backticks."""
 _SEED = re.compile(r"(.*[_-])?(seed|random[_-]?state)", re.IGNORECASE)
 
 _FIELDS: Mapping[str, Callable[[object], Any]] = {
@@ -80,11 +86,13 @@ class Grouping:
     Attributes:
         by: The names whose values the runs of a group have in common.
         seeds: The names whose values distinguish the runs of a group.
+        left_out: The names that `all-but:` lists, seeds or not.
         words: How the user wrote it.
     """
 
     by: tuple[str, ...]
     seeds: tuple[str, ...]
+    left_out: tuple[str, ...]
     words: tuple[str, ...]
 
     @classmethod
@@ -99,7 +107,8 @@ class Grouping:
             seed_names: The values of `--seed`.
 
         Raises:
-            UsageError: No run has such a name, or several fit.
+            NotFoundError: No run has such a name.
+            UsageError: Several names fit, or one is empty.
         """
         names = all_names(runs)
         seeds = [_one(name, names, option="--seed") for name in seed_names]
@@ -107,7 +116,7 @@ class Grouping:
         left_out: list[str] = []
         for text in texts:
             if text.startswith(_ALL_BUT):
-                for word in text.removeprefix(_ALL_BUT).split(","):
+                for word in _COMMA.split(text.removeprefix(_ALL_BUT)):
                     left_out += _every(word.strip(), names, text)
             else:
                 by.append(_one(text, names, option="--group-by"))
@@ -115,20 +124,18 @@ class Grouping:
             config = [name for name in names if name.startswith(CONFIG) and name not in {*left_out, *seeds}]
             by += differing_names(runs, config)
         by = list(dict.fromkeys(by))
-        found = seeds or left_out or [name for name in names if is_seed(name)]
+        found = seeds or _seeds_of(runs, by, left_out) or [name for name in names if is_seed(name)]
         return cls(
             by=tuple(by),
             seeds=tuple(name for name in dict.fromkeys(found) if name not in by),
+            left_out=tuple(dict.fromkeys(left_out)),
             words=tuple(texts),
         )
 
     def groups(self, runs: Sequence[Values]) -> list[list[int]]:
         """Return the indices of the runs of each group, the groups in the order of their values."""
-        found: dict[tuple[Hashable, ...], list[int]] = {}
-        for index, values in enumerate(runs):
-            found.setdefault(tuple(identity_in(values, name) for name in self.by), []).append(index)
         return sorted(
-            found.values(), key=lambda members: [_order(runs[members[0]], name) for name in self.by]
+            _members(runs, self.by), key=lambda members: [_order(runs[members[0]], name) for name in self.by]
         )
 
     def seed_of(self, values: Values) -> Hashable | None:
@@ -141,18 +148,83 @@ class Grouping:
         return {name: spell(values[name]) for name in self.by if name in values}
 
     def confounders(self, runs: Sequence[Values], groups: Sequence[Sequence[int]]) -> list[str]:
-        """Return the config keys that differ within some group although they are not seeds."""
-        names = [
-            name
-            for name in all_names(runs)
-            if name.startswith(CONFIG) and name not in self.by and name not in self.seeds
-        ]
+        """Return the config keys that differ within some group and are not to be looked past.
+
+        These are neither seeds nor left out, and do not follow the seed one-to-one.
+        """
+        known = {*self.by, *self.seeds, *self.left_out, *self.followers(runs)}
+        names = [name for name in all_names(runs) if name.startswith(CONFIG) and name not in known]
         mixed = [[runs[index] for index in members] for members in groups if len(members) > 1]
         return sorted({name for group in mixed for name in differing_names(group, names)})
 
-    def unique_keys(self, runs: Sequence[Values]) -> list[str]:
-        """Return those of the grouping names that have another value in every run."""
-        return [name for name in self.by if len({identity_in(values, name) for values in runs}) == len(runs)]
+    def followers(self, runs: Sequence[Values]) -> list[str]:
+        """Return the config keys that differ and follow the seed one-to-one in all runs."""
+        if not self.seeds:
+            return []
+        seeds = [tuple(identity_in(values, name) for name in self.seeds) for values in runs]
+        count = len(set(seeds))
+
+        def follows(name: str) -> bool:
+            found = [identity_in(values, name) for values in runs]
+            return len(set(found)) == count == len(set(zip(seeds, found, strict=True)))
+
+        names = (name for name in all_names(runs) if name.startswith(CONFIG) and name not in self.seeds)
+        return list(filter(follows, names)) if count > 1 else []
+
+    def suggestion(self, runs: Sequence[Values]) -> str | None:
+        """Return the `--group-by` that groups by all settings; None if every group were a single run.
+
+        Seeds, the keys that follow them, and those with another value in every run are left out.
+        """
+        names = [name for name in all_names(runs) if name.startswith(CONFIG)]
+        unique = unique_names(runs, names)
+        left_out = dict.fromkeys([*self.seeds, *self.left_out, *unique, *self.followers(runs)])
+        by = [name for name in differing_names(runs, names) if name not in left_out]
+        if not left_out or len(_members(runs, by)) == len(runs):
+            return None
+        return _ALL_BUT + ",".join(_as_item(name.removeprefix(CONFIG)) for name in left_out)
+
+
+def unique_names(runs: Sequence[Values], names: Iterable[str]) -> list[str]:
+    """Return those of the names that have another value in every run."""
+    return [name for name in names if len({identity_in(values, name) for values in runs}) == len(runs) > 1]
+
+
+def _members(runs: Sequence[Values], by: Sequence[str]) -> list[list[int]]:
+    """Return the indices of the runs that have the same values of these names."""
+    found: dict[tuple[Hashable, ...], list[int]] = {}
+    for index, values in enumerate(runs):
+        found.setdefault(tuple(identity_in(values, name) for name in by), []).append(index)
+    return list(found.values())
+
+
+def _seeds_of(runs: Sequence[Values], by: Sequence[str], left_out: Sequence[str]) -> list[str]:
+    """Return the seeds among the keys that are left out of the groups: those named like one.
+
+    If none is, it is the first key that is different in all runs of every group, of those whose values occur
+    in several groups; a folder or a job id, which is another one in every run, pairs nothing.
+    """
+    named = [name for name in left_out if is_seed(name)]
+    if named or len(left_out) < 2:
+        return named or list(left_out)
+    groups = [[runs[index] for index in members] for members in _members(runs, by)]
+
+    def values_in(group: Sequence[Values], name: str) -> set[Hashable]:
+        return {identity_in(values, name) for values in group}
+
+    def recurs(name: str) -> bool:
+        found = [values_in(group, name) for group in groups]
+        return len(set().union(*found)) < sum(map(len, found))
+
+    recurring = list(filter(recurs, left_out)) or list(left_out)
+    for name in recurring:
+        if all(len(values_in(group, name)) == len(group) for group in groups):
+            return [name]
+    return recurring
+
+
+def _as_item(key: str) -> str:
+    return f"`{key}`" if "," in key else key
 
 
 def _order(values: Values, name: str) -> tuple[int, float, str]:
@@ -170,26 +242,50 @@ def _order(values: Values, name: str) -> tuple[int, float, str]:
 
 def is_seed(name: str) -> bool:
     """Whether a config key has a name like a seed: `seed`, `data_seed`, `random_state`."""
-    return name.startswith(CONFIG) and bool(_SEED.fullmatch(split_path(name)[-1]))
+    return name.startswith(CONFIG) and bool(_SEED.fullmatch(_last_key(name)))
 
 
-def _matches(word: str, names: Collection[str]) -> list[str]:
-    """Return the names that a word may mean: itself, the config key of that name, or keys that end in it."""
-    for exact in (word, CONFIG + word):
-        if exact in names:
-            return [exact]
-    return [name for name in names if name.startswith(CONFIG) and split_path(name)[-1] == word]
+def _last_key(name: str) -> str:
+    return plain_key(name).rpartition(".")[2]
+
+
+def _matches(word: str, names: Collection[str], *, option: str) -> list[str]:
+    """Return the names that a word may mean: itself, the config key of that name, or keys that end in it.
+
+    Raises:
+        UsageError: It is empty, or it is both nested keys and a key with a dot.
+    """
+    if not word:
+        raise UsageError(f"{option}: a name is empty", hint=_LIST_HINT)
+    quoted = word.startswith("`") and word.endswith("`") and len(word) > 1
+    text = word[1:-1] if quoted else word
+    plain = PlainNames(names)
+    for complete in (text, CONFIG + text):
+        found = plain.meant_by(complete)
+        if found and (len(found) == 1 or ((quoted or "\\" in text) and found[0] == complete)):
+            return found[:1]
+        if found:
+            raise UsageError(
+                f"{option}: {several_spellings(text, found, what='config key')}",
+                hint="write one of them, with its backticks and in single quotes",
+            )
+    return [] if quoted else [name for name in names if name.startswith(CONFIG) and _last_key(name) == text]
 
 
 def _every(word: str, names: Collection[str], text: str) -> list[str]:
-    found = _matches(word, names)
+    option = f"--group-by {text!r}"
+    found = _matches(word, names, option=option)
     if not found:
-        raise _unknown(f"--group-by {text!r}", word, names)
+        raise _unknown(option, word, names)
     return found
 
 
 def _one(word: str, names: Collection[str], *, option: str) -> str:
-    found = _matches(word, names)
+    found = _matches(word, names, option=f"{option} {word!r}")
+    if not found and "," in word:
+        flags = " ".join(f"{option} {part.strip()}" for part in word.split(","))
+        lists = " (only all-but: takes a list)" if option == "--group-by" else ""
+        raise UsageError(f"{option} {word!r}: {option} takes one name{lists}", hint=f"write: {flags}")
     if not found:
         raise _unknown(f"{option} {word!r}", word, names)
     if len(found) > 1:
@@ -197,7 +293,7 @@ def _one(word: str, names: Collection[str], *, option: str) -> str:
     return found[0]
 
 
-def _unknown(what: str, word: str, names: Collection[str]) -> UsageError:
+def _unknown(what: str, word: str, names: Collection[str]) -> NotFoundError:
     name = word if word.startswith(CONFIG) else CONFIG + word
     hint = did_you_mean(name, names, otherwise="the runs have no config", cutoff=0)
-    return UsageError(f"{what}: no run has {word!r}", hint=hint)
+    return NotFoundError(f"{what}: no run has {word!r}", hint=hint)

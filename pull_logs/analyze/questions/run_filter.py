@@ -2,7 +2,8 @@
 
 The columns are the leaves of the configs (`config.*`) and of the summaries (`summary.*`) by their flat keys,
 and the fields of a run that are `filtered` in `RUN_FIELDS`; `tags` has the sorted tags, joined with commas.
-If a run does not have a value, it is missing.
+If a run does not have a value, it is missing. `config.a.b` is also the literal key `a.b`, where no run has
+nested keys of that spelling.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class RunCondition:
         self.text = text
         self.prefilter = prefilter(parse(text))
         self._absent: set[str] | None = None
+        self._dotted: set[str] = set()
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -63,25 +65,37 @@ class RunCondition:
         """Whether it holds for this run.
 
         Raises:
-            ExpressionError: A value is of a kind that an operation does not take.
+            ExpressionError: A value is of a kind that an operation does not take, or a name fits several
+                columns of this run, or another one than of an earlier run.
         """
         cells = run_cells(info)
         expression, lacking = self._compiled(cells.keys())
+        self._dotted |= {column for name, column in expression.bare.items() if _has_dots(name)} - lacking
         self._absent = lacking if self._absent is None else self._absent & lacking
         frame = {name: from_cells([cells.get(name)]) for name in expression.names}
         return bool(expression.condition(frame, 1)[0])
 
     def _compiled(self, columns: AbstractSet[str]) -> tuple[Expression, set[str]]:
-        """Return the expression over these columns and any other that it names, and these others."""
+        """Return the expression over these columns and any other that it names, and these others.
+
+        The dotted columns of the runs before count as well, so that a name with two spellings is an error
+        even if no run has both, as in `keep_runs`.
+        """
         lacking: set[str] = set()
         while True:
             try:
-                return compile_expression(self.text, columns | lacking, what="run column"), lacking
+                known = columns | lacking | self._dotted
+                return compile_expression(self.text, known, what="run column"), lacking
             except UnknownNameError as exc:
                 name = _name_at(exc.source, exc.span)
                 if name in lacking:
                     raise
                 lacking.add(name)
+
+
+def _has_dots(name: str) -> bool:
+    """Whether a name may be nested keys as well as a key with a dot in it."""
+    return "." in name.partition(".")[2]
 
 
 def _name_at(source: str, span: tuple[int, int]) -> str:

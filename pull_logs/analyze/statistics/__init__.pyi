@@ -1,5 +1,6 @@
 from .health import FLAGS as FLAGS
 from .health import HealthFinding as HealthFinding
+from .health import can_have_flags as can_have_flags
 from .health import find_flags as find_flags
 from .intervals import IntervalKind as IntervalKind
 from .intervals import describe_sample as describe_sample

@@ -23,7 +23,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from pull_logs.analyze.statistics.metric_names import is_training_partner, outcome_end
-from pull_logs.frames import Column, Floats, Steps
+from pull_logs.frames import Column, Floats, MetricFacts, Steps
 from pull_logs.runs import RunInfo
 
 Flag: TypeAlias = Literal["nan", "divergence", "overfitting", "plateau", "stalled", "crashed"]
@@ -104,6 +104,11 @@ class _Curve:
     def shown(self, level: float) -> str:
         """Return a level with the sign of the metric."""
         return f"{self.sign * level:.4g}"
+
+
+def can_have_flags(facts: MetricFacts) -> bool:
+    """Whether a metric may have a flag, so that its history is worth reading."""
+    return facts.nonfinite > 0 or (outcome_end(facts.name) is not None and facts.numbers > 0)
 
 
 def find_flags(

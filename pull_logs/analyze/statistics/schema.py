@@ -28,8 +28,8 @@ def column_entry(facts: MetricFacts, *, rows: int) -> ColumnResult:
     return {
         "name": facts.name,
         "type": facts.type,
-        "count": facts.count,
-        "missing": rows - facts.count,
+        "count": facts.cells,
+        "missing": rows - facts.cells,
         "nonfinite": facts.nonfinite,
         "min": spell(facts.min),
         "max": spell(facts.max),

@@ -6,30 +6,39 @@ from pathlib import Path
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT, near
+from pull_logs.cli.bundle_paths import OUT, bundle_argument
+from pull_logs.cli.options import force_option
 from pull_logs.cli.sharing import amount, print_left_out
 from pull_logs.errors import UsageError
 
 
-def _redact(bundle: Path, out: Path, kinds: tuple[str, ...]) -> None:
+def _redact(bundle: Path, out: Path, kinds: tuple[str, ...], *, force: bool) -> None:
     from pull_logs.cli.render import print_seal_report
     from pull_logs.snapshot.privacy import redact_bundle
 
-    redaction = redact_bundle(bundle, out, kinds=kinds)
+    redaction = redact_bundle(bundle, out, kinds=kinds, force=force)
     click.echo(f"pull-logs: note: removed {amount(redaction.findings)}", err=True)
     print_left_out(redaction)
     print_seal_report(redaction.seal)
 
 
 @click.command()
-@click.argument("bundle", metavar="BUNDLE", callback=near)
+@bundle_argument(urls=False)
 @click.option("--secrets", is_flag=True, help="Only secrets, not names, addresses and paths of people.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if anything was found.")
 @click.option("--redact", is_flag=True, help="Write the bundle without what was found to FILE (-o).")
 @click.option("-o", "--out", type=OUT, metavar="FILE", help="The bundle that --redact writes.")
+@force_option
 def audit(
-    *, bundle: Path, secrets: bool, as_json: bool, exit_code: bool, redact: bool, out: Path | None
+    *,
+    bundle: Path,
+    secrets: bool,
+    as_json: bool,
+    exit_code: bool,
+    redact: bool,
+    out: Path | None,
+    force: bool,
 ) -> int:
     """Find secrets and personal data in a bundle before it is shared.
 
@@ -42,11 +51,14 @@ def audit(
     from pull_logs.cli.render import json_text, render_text
     from pull_logs.cli.sections import audit_object, audit_sections
     from pull_logs.snapshot.privacy import KINDS, SECRETS, audit_bundle
+    from pull_logs.snapshot.write import check_bundle_output
 
+    if out is not None:
+        check_bundle_output(out, force=force)
     kinds = SECRETS if secrets else KINDS
     found = audit_bundle(bundle, kinds=kinds)
     result = audit_object(found)
     click.echo(json_text(result) + "\n" if as_json else render_text(audit_sections(result)), nl=False)
     if out is not None:
-        _redact(bundle, out, kinds)
+        _redact(bundle, out, kinds, force=force)
     return int(exit_code and bool(found.findings))

@@ -9,6 +9,7 @@ import click
 from pull_logs.cli.options import (
     Command,
     assert_options,
+    bundle_words,
     hint_options,
     origin_options,
     output_options,
@@ -84,6 +85,7 @@ def _compare_options(command: Command) -> Command:
 
 
 @click.command()
+@bundle_words
 @source_options
 @_compare_options
 @assert_options
@@ -96,38 +98,22 @@ def compare(ctx: click.Context, /, **options: Any) -> None:
 
     For example `pull-logs compare -b sweep.wandb.zip --group-by config.lr --best val/acc:max`.
     """
-    from pull_logs.cli.runs import open_subjects
-
     words = ["pull-logs", "compare", *typed_words(ctx)]
     sources = take_sources(options)
     sources.check()
     output = take_output(options)
+    from functools import partial
+
     from pull_logs.analyze.answers import compare_runs
     from pull_logs.cli.render import COMPARISON_SHAPES, COMPARISON_TOKENS, check_budget
     from pull_logs.cli.sections import compare_sections
+    from pull_logs.interface import answering, comparison_of
 
     check_budget(output.max_tokens)
     check_budget(output.max_tokens, least=COMPARISON_TOKENS, answer="a comparison")
-    question = _question(options)
-    notes: list[str] = []
-    with open_subjects(sources, report=notes.append) as subjects:
-        answer = compare_runs(subjects, question)
-        answer["notes"] = [*notes, *answer["notes"]]
+    question = comparison_of(**options)
+    with answering(sources, partial(compare_runs, options=question)) as (subjects, answer):
         further = [[*words, *flags] for flags in answer.pop("next")]
         print_answer(
             answer, subjects, output, sections=compare_sections, shapes=COMPARISON_SHAPES, hints=further
         )
-
-
-def _question(options: dict[str, Any]) -> Any:
-    from pull_logs.analyze.answers import Comparison
-    from pull_logs.analyze.questions import Position
-    from pull_logs.analyze.statistics import Criterion
-
-    best, sort = (options.pop(name) for name in ("best", "sort"))
-    return Comparison(
-        best=None if best is None else Criterion.parse(best),
-        sort=None if sort is None else Criterion.parse(sort),
-        at=Position.parse(options.pop("at")),
-        **options,
-    )

@@ -6,27 +6,33 @@ from pathlib import Path
 
 import click
 
+from pull_logs.cli.bundle_paths import OUT
+from pull_logs.cli.options import force_option
+
 
 @click.command()
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=OUT,
     default=Path("demo.wandb.zip"),
     show_default=True,
     help="The bundle to write.",
 )
-def demo(out: Path) -> None:
+@force_option
+def demo(out: Path, *, force: bool) -> None:
     """Serve recorded runs on loopback, download them, verify and compare them."""
     from importlib.resources import as_file, files
 
     from pull_logs.cli.render import print_report, progress_display
     from pull_logs.cli.show import show_comparison
-    from pull_logs.cli.sources import Sources
-    from pull_logs.fetch import Selection, load_settings, pull_sync
+    from pull_logs.fetch import PullOptions, Selection, load_settings, pull_sync
+    from pull_logs.interface import Sources
     from pull_logs.replay import serve_bundle
     from pull_logs.snapshot import open_bundle, verify_bundle
+    from pull_logs.snapshot.write import check_bundle_output
 
+    check_bundle_output(out, force=force)
     with as_file(files("pull_logs") / "data" / "digits.wandb.zip") as recorded:
         with open_bundle(recorded) as bundle:
             projects = sorted({run.path.project_path for run in bundle.runs()})
@@ -34,7 +40,14 @@ def demo(out: Path) -> None:
         with serve_bundle(recorded) as server, progress_display() as hook:
             settings = load_settings(environ=server.environment())
             click.echo(f"2. downloading every run of {', '.join(projects)} from {server.url}", err=True)
-            report = pull_sync(Selection(projects=tuple(projects)), out=out, settings=settings, progress=hook)
+            # The server of an interrupted demo had another address, so what it left cannot be continued.
+            report = pull_sync(
+                Selection(projects=tuple(projects)),
+                out=out,
+                options=PullOptions(fresh=True, force=force),
+                settings=settings,
+                progress=hook,
+            )
     print_report(report)
     checked = verify_bundle(out)
     click.echo(f"3. verified {checked.members} members of {out}, {checked.bytes / 1e6:.2f} MB", err=True)

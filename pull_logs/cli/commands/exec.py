@@ -27,21 +27,31 @@ _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
     "--bundle",
     "bundles",
     multiple=True,
-    required=True,
     metavar="FILE",
     callback=near,
-    help="A bundle to read; repeatable.",
+    help="A bundle to read; repeatable. BUNDLE before -- is the same.",
 )
-@click.argument("command", nargs=-1, required=True, metavar="-- COMMAND...", type=click.UNPROCESSED)
+@click.argument("command", nargs=-1, metavar="[BUNDLE...] -- COMMAND...", type=click.UNPROCESSED)
 def exec_command(bundles: tuple[Path, ...], command: tuple[str, ...]) -> int:
     """Run a command whose wandb.Api() reads these bundles and nothing else.
 
     Exits with what the command exits with; 128 + N if signal N ended it.
     """
     from pull_logs.cli.render import inline
+    from pull_logs.interface import find_bundles
     from pull_logs.replay import serve_bundle, without_wandb
 
-    with serve_bundle(*bundles) as server:
+    context = click.get_current_context()
+    if "--" in command:
+        end = command.index("--")
+        bundles += near(context, context.command.params[0], command[:end])
+        command = command[end + 1 :]
+    named = [path for path in find_bundles(bundles) if isinstance(path, Path)]
+    if not named:
+        raise click.UsageError("Missing option '-b' / '--bundle'.", ctx=context)
+    if not command:
+        raise click.UsageError("Missing argument '-- COMMAND...'.", ctx=context)
+    with serve_bundle(*named) as server:
         code = _run(command, {**without_wandb(os.environ), **server.environment()})
         refused = server.refused.as_dict()
     for address in refused:

@@ -7,20 +7,21 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.bundle_paths import Named, near_or_far
+from pull_logs.cli.bundle_paths import OUT_FOLDER, Named, bundle_argument
+from pull_logs.cli.notes import warn
 from pull_logs.cli.options import pick_options
-from pull_logs.cli.runs import distinct_runs
 from pull_logs.cli.sources import bundle_sources
+from pull_logs.errors import UsageError
 from pull_logs.suggestions import counted
 
 
 @click.command()
-@click.argument("bundle", metavar="BUNDLE", callback=near_or_far)
+@bundle_argument()
 @click.option(
     "-o",
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    type=OUT_FOLDER,
     metavar="DIR",
     help="The folder to create.",
 )
@@ -32,15 +33,19 @@ from pull_logs.suggestions import counted
     show_default=True,
     help="The format of the files.",
 )
+@click.option("--raw", is_flag=True, help="Do not escape texts in CSV that a spreadsheet runs as formulas.")
 @click.option("--force", is_flag=True, help="Replace an existing export.")
 @pick_options
-def export(*, bundle: Named, out: Path, to: Any, force: bool, **options: Any) -> None:
+def export(*, bundle: Named, out: Path, to: Any, force: bool, raw: bool, **options: Any) -> None:
     """Write runs as plain Parquet, CSV or NDJSON files in Hive folders, for other tools."""
-    from pull_logs.cli.runs import open_subjects
-    from pull_logs.snapshot import export_runs
+    from pull_logs.interface import distinct_runs, open_subjects
+    from pull_logs.snapshot import check_export_folder, export_runs
 
-    with open_subjects(bundle_sources(bundle, options)) as subjects:
-        report = export_runs(distinct_runs(subjects), out, to=to, force=force)
+    if raw and to != "csv":
+        raise UsageError("--raw is for --format csv", hint="other formats have no formulas to escape")
+    check_export_folder(out, force=force)
+    with open_subjects(bundle_sources(bundle, options), report=warn) as subjects:
+        report = export_runs(distinct_runs(subjects), out, to=to, force=force, raw=raw)
     click.echo(
         f"{out}: {counted(report.runs, 'run')}, {report.rows} rows, {counted(report.files, 'file')},"
         f" {report.bytes / 1e6:.2f} MB",

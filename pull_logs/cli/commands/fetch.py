@@ -1,4 +1,4 @@
-"""`fetch`: download runs from W&B into a bundle."""
+"""`fetch` and `sync`: download runs from W&B into a bundle, or bring one of the same runs up to date."""
 
 from __future__ import annotations
 
@@ -11,24 +11,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pull_logs.cli.bundle_paths import OUT
-from pull_logs.cli.options import source_options
+from pull_logs.cli.notes import warn
+from pull_logs.cli.options import Command, force_option, source_options
+from pull_logs.cli.pull_log import PullLog, log_options
 from pull_logs.cli.pull_options import (
     CONCURRENCY,
     FILES,
     MAX_FILE_SIZE,
     METRICS,
+    PRUNE,
     REPORT,
     STRICT,
-    check_output,
-    finish_pull,
+    check_report,
     take_pull_options,
     write_json,
 )
+from pull_logs.cli.pulling import Reporting, pull_into
 from pull_logs.cli.render import print_estimate
-from pull_logs.cli.runs import read_checkpoints
 from pull_logs.cli.sharing import redact_option
-from pull_logs.cli.sources import Sources, take_sources
+from pull_logs.cli.sources import take_sources
 from pull_logs.errors import RunNotFoundError, UsageError
+from pull_logs.interface import Sources
 from pull_logs.runs import STATES
 
 if TYPE_CHECKING:
@@ -88,15 +91,20 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
             "no source was given",
             hint="name one with -p ENTITY/PROJECT, -r RUN, -c CHECKPOINT or --sweep E/P/ID",
         )
+    from pull_logs.interface import is_local, read_checkpoints, usable_checkpoints
+
     for text in sources.runs:
-        if Path(text).is_dir():
+        if is_local(text):
+            kind = "folder" if Path(text).is_dir() else "file"
             raise UsageError(
-                f"{text!r} is a folder, and fetch downloads from W&B",
+                f"{text!r} is a {kind}, and fetch downloads from W&B",
                 hint=f"write: pull-logs import {text} -o FILE.wandb.zip",
             )
     references = [RunReference.parse(text) for text in sources.runs]
-    if scan := read_checkpoints(sources):
-        references += dict.fromkeys(checkpoint.reference for checkpoint in scan.found)
+    if scan := read_checkpoints(sources, report=warn):
+        references += dict.fromkeys(
+            checkpoint.reference for checkpoint in usable_checkpoints(scan, report=warn)
+        )
     kept = condition and RunFilter(text=condition.text, holds=condition.holds, prefilter=condition.prefilter)
     return Selection(
         runs=tuple(references), projects=sources.projects, sweeps=sources.sweeps, filter=kept or None
@@ -125,68 +133,104 @@ def _dry_run(selection: Selection, options: PullOptions, *, report_json: Path | 
         write_json(report_json, found.to_json())
 
 
+def download_options(command: Command) -> Command:
+    """Add the options of a download from W&B: those that `fetch` and `sync` share."""
+    for option in reversed(
+        (
+            source_options,
+            click.option(
+                "--state",
+                "states",
+                multiple=True,
+                metavar="STATE",
+                type=click.Choice(sorted(STATES)),
+                help="Only runs in this state, for example 'finished'; repeatable.",
+            ),
+            click.option(
+                "--since",
+                metavar="DATE",
+                help="Only runs created on or after DATE (UTC), for example 2026-11-01.",
+            ),
+            METRICS,
+            click.option("--system", is_flag=True, help="Download system metrics too."),
+            FILES,
+            MAX_FILE_SIZE,
+            click.option(
+                "--fresh",
+                is_flag=True,
+                help="Download everything again, also what FILE or an interrupted fetch into it has.",
+            ),
+            PRUNE,
+            force_option,
+            redact_option,
+            CONCURRENCY,
+            REPORT,
+            STRICT,
+            log_options,
+        )
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
-@source_options
+@download_options
 @click.option("-o", "--out", type=OUT, metavar="FILE", help="The bundle to write.")
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    metavar="STATE",
-    type=click.Choice(sorted(STATES)),
-    help="Only runs in this state, for example 'finished'; repeatable.",
-)
-@click.option(
-    "--since", metavar="DATE", help="Only runs created on or after DATE (UTC), for example 2026-11-01."
-)
-@METRICS
-@click.option("--system", is_flag=True, help="Download system metrics too.")
-@FILES
-@MAX_FILE_SIZE
 @click.option("--dry-run", is_flag=True, help="Estimate the download; download nothing.")
-@click.option(
-    "--fresh", is_flag=True, help="Discard what an interrupted fetch into the same file has downloaded."
-)
-@redact_option
-@CONCURRENCY
-@REPORT
-@STRICT
-def fetch(
-    *,
-    out: Path | None,
-    states: tuple[str, ...],
-    since: str | None,
-    dry_run: bool,
-    report_json: Path | None,
-    redact: bool,
-    strict: bool,
-    **options: Any,
-) -> None:
+def fetch(*, out: Path | None, dry_run: bool, **options: Any) -> None:
     """Download runs from W&B, complete and unsampled, into one verified bundle.
 
-    If it is interrupted, the same command continues where it stopped.
+    If it is interrupted, the same command continues where it stopped. A bundle of the same runs is brought up
+    to date, and runs that W&B no longer has are kept in it.
     """
-    sources = take_sources(options)
-    condition = _condition(sources, states, since)
-    selection = _selection(sources, condition)
     if out is None and not dry_run:
         raise UsageError(
             "fetch has no file to write", hint="name it with -o FILE.wandb.zip, or use --dry-run"
         )
-    check_output(out, report_json)
+    download(None if dry_run else out, options)
+
+
+@click.command()
+@download_options
+@click.option("-o", "--out", type=OUT, required=True, metavar="FILE", help="The archive; it need not exist.")
+def sync(*, out: Path, **options: Any) -> None:
+    """Bring an archive up to date: add new runs, update changed ones, keep those that W&B no longer has.
+
+    The same as `fetch` into the file. A run that W&B no longer has stays in the archive, with the last day on
+    which W&B saw it, unless --prune drops it. Runs of the archive that a filter no longer keeps are updated
+    too. If it is interrupted, the archive is as it was, and the same command continues where it stopped.
+    """
+    download(out, options)
+
+
+def download(out: Path | None, options: dict[str, Any]) -> None:
+    """Download the runs that the options of `download_options` name.
+
+    Args:
+        out: The bundle to write; None estimates the download.
+        options: The options.
+
+    Raises:
+        PullLogsError: See `pull`.
+    """
+    from pull_logs.snapshot.write import check_bundle_output
+
+    force, report_json, redact = bool(options["force"]), options.pop("report_json"), options.pop("redact")
+    if out is not None:
+        check_bundle_output(out, force=force)
+    check_report(report_json, force=force)
+    reporting = Reporting(log=PullLog.take(options), report_json=report_json, strict=options.pop("strict"))
+    sources = take_sources(options)
+    condition = _condition(sources, options.pop("states"), options.pop("since"))
+    selection = _selection(sources, condition)
     pull_options = take_pull_options(options)
-    if out is None or dry_run:
+    if out is None:
         _dry_run(selection, pull_options, report_json=report_json)
         return
-    from pull_logs.cli.render import progress_display
-    from pull_logs.fetch import pull_sync
-
     try:
-        with progress_display() as hook:
-            report = pull_sync(selection, out=out, options=pull_options, progress=hook)
+        pull_into(out, selection, pull_options, redact=redact, reporting=reporting)
     except RunNotFoundError as exc:
         names = _names_in_no_run(selection, condition)
         if not names:
             raise
         raise RunNotFoundError(exc.message, hint=f"no run has {names}, which the filter uses") from exc
-    finish_pull(report, report_json=report_json, redact=redact, strict=strict)

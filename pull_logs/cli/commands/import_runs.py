@@ -8,12 +8,15 @@ from typing import Any
 import click
 
 from pull_logs.cli.bundle_paths import OUT
+from pull_logs.cli.options import force_option
 from pull_logs.cli.render import print_seal_report
 from pull_logs.cli.sharing import check_for_sharing, redact_option
 
+_FOLDER = click.Path(path_type=Path, readable=False)
+
 
 @click.command("import")
-@click.argument("folders", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
+@click.argument("folders", nargs=-1, required=True, metavar="RUN_DIR...", type=_FOLDER)
 @click.option("-o", "--out", required=True, type=OUT, metavar="FILE", help="The bundle to write.")
 @click.option("--entity", metavar="E", help="Entity of the runs, instead of that of the logs.")
 @click.option("--project", metavar="P", help="Project of the runs, instead of that of the logs.")
@@ -24,6 +27,7 @@ from pull_logs.cli.sharing import check_for_sharing, redact_option
     show_default=True,
     help="What to do if a resumed run starts its steps again.",
 )
+@force_option
 @redact_option
 @click.option(
     "--strict", is_flag=True, help="Exit with 4 if a run is incomplete; the bundle is written nevertheless."
@@ -35,6 +39,7 @@ def import_command(
     project: str | None,
     on_restart: Any,
     *,
+    force: bool,
     redact: bool,
     strict: bool,
 ) -> None:
@@ -43,7 +48,7 @@ def import_command(
     from pull_logs.errors import IncompleteError
     from pull_logs.sources import import_runs
 
-    report = import_runs(folders, out=out, entity=entity, project=project, on_restart=on_restart)
+    report = import_runs(folders, out=out, entity=entity, project=project, on_restart=on_restart, force=force)
     for note in report.notes:
         click.echo(f"pull-logs: note: {inline(note)}", err=True)
     print_seal_report(check_for_sharing(report.seal, redact=redact))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs.cli.bundle_paths import Named, near_or_far
-from pull_logs.cli.options import bundle_out_option
+from pull_logs.cli.bundle_paths import Named, bundle_argument
+from pull_logs.cli.options import bundle_out_option, force_option
 from pull_logs.cli.render import print_seal_report
 from pull_logs.cli.sharing import check_for_sharing, redact_option
 from pull_logs.suggestions import counted
@@ -36,15 +36,16 @@ def _print_choices(report: MergeReport) -> None:
 
 
 @click.command()
-@click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...", callback=near_or_far)
+@bundle_argument("bundles", metavar="BUNDLE...", count=None)
 @bundle_out_option
 @click.option(
     "--prefer",
     type=click.Choice(["newest", "first"]),
     help="If bundles disagree about a run: take the one last seen by W&B, or that of the first bundle.",
 )
+@force_option
 @redact_option
-def merge(bundles: tuple[Named, ...], out: Path, prefer: Any, *, redact: bool) -> None:
+def merge(bundles: tuple[Named, ...], out: Path, prefer: Any, *, force: bool, redact: bool) -> None:
     """Make one bundle of several; their order does not matter.
 
     A run that is in several is taken from the bundle that has everything the others have of it. If there is
@@ -53,11 +54,13 @@ def merge(bundles: tuple[Named, ...], out: Path, prefer: Any, *, redact: bool) -
     from pull_logs.cli.render import inline
     from pull_logs.errors import MergeConflictError
     from pull_logs.snapshot import merge_bundles, open_bundle
+    from pull_logs.snapshot.write import check_bundle_output
 
+    check_bundle_output(out, force=force)
     with ExitStack() as stack:
         opened = [stack.enter_context(open_bundle(path)) for path in bundles]
         try:
-            report = merge_bundles(opened, out, prefer=prefer)
+            report = merge_bundles(opened, out, prefer=prefer, force=force)
         except MergeConflictError as exc:
             for conflict in exc.conflicts[:_MOST_LINES]:
                 click.echo(inline(f"pull-logs: conflict: {conflict}"), err=True)

@@ -6,12 +6,20 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.options import assert_options, hint_options, origin_options, output_options, source_options
+from pull_logs.cli.options import (
+    assert_options,
+    bundle_words,
+    hint_options,
+    origin_options,
+    output_options,
+    source_options,
+)
 from pull_logs.cli.output import print_answer, take_output
 from pull_logs.cli.sources import take_sources
 
 
 @click.command()
+@bundle_words
 @source_options
 @click.option("--select", metavar="REGEX", help="Only metrics whose name matches.")
 @assert_options
@@ -24,19 +32,19 @@ def overview(**options: Any) -> None:
     For example `pull-logs overview -b sweep.wandb.zip`. The flags are nan, divergence, overfitting, plateau,
     stalled and crashed; docs/health.md defines them.
     """
-    from pull_logs.cli.runs import open_subjects
-
     sources = take_sources(options)
     sources.check()
     output = take_output(options)
+    from functools import partial
+
     from pull_logs.analyze import overview as look
     from pull_logs.cli.hints import overview_hints
     from pull_logs.cli.render import OVERVIEW_SHAPES, check_budget
     from pull_logs.cli.sections import overview_sections
+    from pull_logs.interface import answering
 
     check_budget(output.max_tokens)
-    with open_subjects(sources) as subjects:
-        answer = look(subjects, **options)
+    with answering(sources, partial(look, **options)) as (subjects, answer):
         print_answer(
             answer,
             subjects,

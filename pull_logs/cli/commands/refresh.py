@@ -1,47 +1,73 @@
-"""`refresh`: bring a bundle up to date with W&B."""
+"""`refresh`: bring the runs of a bundle up to date with W&B, or with the local folders they are from."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT, near
+from pull_logs.cli.bundle_paths import OUT, bundle_argument
+from pull_logs.cli.folder_refresh import refresh_from_folders
+from pull_logs.cli.notes import warn
+from pull_logs.cli.options import force_option, pick_options
+from pull_logs.cli.pull_log import PullLog, log_options
 from pull_logs.cli.pull_options import (
     CONCURRENCY,
     FILES,
     MAX_FILE_SIZE,
     METRICS,
+    PRUNE,
     REPORT,
     STRICT,
-    check_output,
-    finish_pull,
+    check_report,
     take_pull_options,
 )
-from pull_logs.cli.runs import warn
-from pull_logs.cli.sharing import redact_option, write_redacted
-from pull_logs.errors import UsageError
+from pull_logs.cli.pulling import Reporting, pull_into
+from pull_logs.cli.sharing import redact_option
+from pull_logs.cli.sources import bundle_sources, take_sources
+from pull_logs.errors import RunNotFoundError, UsageError
+from pull_logs.interface import Sources, distinct_runs
+from pull_logs.runs import RunReference
 
 if TYPE_CHECKING:
-    from pull_logs.snapshot import Bundle
+    from pull_logs.fetch import RunFilter, Selection
+    from pull_logs.snapshot import Bundle, Run
 
 
 @click.command()
-@click.argument("bundle", metavar="BUNDLE", callback=near)
+@bundle_argument(urls=False)
 @click.option("-o", "--out", type=OUT, metavar="FILE", help="Write here instead of replacing BUNDLE.")
+@pick_options
+@click.option(
+    "--new", is_flag=True, help="Add new runs too: of the projects of BUNDLE, or of -p and --sweep."
+)
+@click.option(
+    "--from",
+    "folders",
+    multiple=True,
+    metavar="RUN_DIR",
+    type=click.Path(path_type=Path),
+    help="Refresh imported runs from this local W&B folder, without a server; repeatable.",
+)
 @METRICS
 @FILES
 @MAX_FILE_SIZE
+@PRUNE
+@force_option
 @redact_option
 @CONCURRENCY
 @REPORT
 @STRICT
+@log_options
 def refresh(
     *,
     bundle: Path,
     out: Path | None,
+    new: bool,
+    folders: tuple[Path, ...],
     report_json: Path | None,
     redact: bool,
     strict: bool,
@@ -49,38 +75,116 @@ def refresh(
 ) -> None:
     """Download what is new in the runs of a bundle, and copy what did not change.
 
-    A run whose history was rewritten is downloaded completely, and reported; one that cannot be downloaded is
-    kept as it was. The bundle keeps the metrics that it was fetched with, and what was removed from it is
-    removed again. Files in the bundle are brought up to date if their run has new rows; --files adds others.
+    With -r, -c, -p, --sweep and --filter only these runs of the bundle are brought up to date. A run whose
+    history was rewritten is downloaded completely, and reported; one that cannot be downloaded, or that W&B
+    no longer has, is kept as it was. The bundle keeps the metrics that it was fetched with, and what was
+    removed from it is removed again. Files in the bundle are brought up to date if their run has new rows;
+    --files adds others.
     """
-    asked = take_pull_options(options)
-    check_output(out, report_json)
-    from pull_logs.cli.render import progress_display
-    from pull_logs.fetch import Selection, pull_sync
-    from pull_logs.runs import RunReference
     from pull_logs.snapshot import open_bundle
+    from pull_logs.snapshot.write import check_bundle_output
 
-    with open_bundle(bundle) as opened:
-        paths = [run.path for run in opened.runs()]
-        system = any(run.system_rows_hash is not None for run in opened.runs())
-        metrics = _same_metrics(opened, asked.metrics)
-        kinds = _same_kinds(opened, redact=redact)
-    references = tuple(RunReference(path.run_id, project=path.project, entity=path.entity) for path in paths)
+    log = PullLog.take(options)
+    options["bundles"] = ()
+    given = take_sources(options)
+    asked = take_pull_options(options)
+    check_report(report_json, force=asked.force)
     target = out or bundle
-    # Data that is to be removed is never under the bundle's name, whenever this is interrupted.
-    written = target if kinds is None else target.with_name(f".{target.name}.unredacted")
-    pull_options = replace(asked, previous=bundle, metrics=metrics, system=system)
-    with progress_display() as hook:
-        report = pull_sync(Selection(runs=references), out=written, options=pull_options, progress=hook)
-    if kinds is not None:
-        try:
-            report = replace(report, out=target, seal=write_redacted(written, target, kinds=kinds))
-        finally:
-            written.unlink(missing_ok=True)
-    finish_pull(report, report_json=report_json, redact=False, strict=strict)
+    check_bundle_output(target, force=asked.force or out is None)
+    if folders:
+        if given.named or given.keep is not None:
+            raise UsageError(
+                "--from refreshes every run of the folders", hint="omit the options that pick runs"
+            )
+        refresh_from_folders(
+            bundle, target, folders, new=new, redact=redact, strict=strict, force=asked.force, log=log
+        )
+        return
+    with open_bundle(bundle) as opened:
+        runs = list(opened.runs())
+        system = any(run.system_rows_hash is not None for run in runs)
+        metrics = _same_metrics(opened, asked.metrics, log=log)
+        _require_server(opened, runs)
+        picked = _picked(bundle, given, new=new)
+        selection = _selection(picked, given, new=new)
+        paths = {run.path for run in picked}
+        untouched = frozenset(run.path for run in runs if run.path not in paths)
+    pull_options = replace(asked, previous=bundle, metrics=metrics, system=system, untouched=untouched)
+    reporting = Reporting(log=log, report_json=report_json, strict=strict)
+    pull_into(target, selection, pull_options, redact=redact, reporting=reporting)
 
 
-def _same_metrics(bundle: Bundle, metrics: str | None) -> str | None:
+def _require_server(bundle: Bundle, runs: Sequence[Run]) -> None:
+    """Make sure that some run of a bundle was downloaded from a server.
+
+    Raises:
+        UsageError: All of them were imported from local folders.
+    """
+    if runs and all(run.host is None for run in runs):
+        raise UsageError(
+            f"{str(bundle.path)!r} was imported from local folders and has no server to be refreshed from",
+            hint=f"name the folders: pull-logs refresh {bundle.path} --from RUN_DIR",
+        )
+
+
+def _picked(bundle: Path, given: Sources, *, new: bool) -> list[Run]:
+    """Return the runs of the bundle to bring up to date: those that were downloaded, of those that are named.
+
+    Raises:
+        RunNotFoundError: None is named, and no new ones are to be added.
+    """
+    from pull_logs.interface import open_subjects
+
+    sources = replace(bundle_sources(bundle, {}), **_picks(given))
+    try:
+        with open_subjects(sources, report=warn) as subjects:
+            runs = distinct_runs(subjects)
+    except RunNotFoundError:
+        if not new:
+            raise
+        runs = []
+    return [run for run in runs if run.host is not None]
+
+
+def _picks(given: Sources) -> dict[str, Any]:
+    names = ("runs", "checkpoints", "projects", "sweeps", "keep", "checkpoint_key")
+    return {name: getattr(given, name) for name in names}
+
+
+def _selection(picked: Sequence[Run], given: Sources, *, new: bool) -> Selection:
+    """Return what is requested: the picked runs, and with `new` the projects and sweeps to search.
+
+    Raises:
+        UsageError: `new` is set and single runs were named.
+    """
+    from pull_logs.fetch import Selection
+
+    paths = [run.path for run in picked]
+    references = tuple(RunReference(path.run_id, project=path.project, entity=path.entity) for path in paths)
+    if not new:
+        return Selection(runs=references)
+    if given.runs or given.checkpoints:
+        raise UsageError(
+            "--new adds the new runs of projects and sweeps, and -r and -c name single runs",
+            hint="add a run with `pull-logs sync -r RUN -o FILE`",
+        )
+    projects = given.projects
+    if not projects and not given.sweeps:
+        projects = tuple(sorted({path.project_path for path in paths}))
+    return Selection(runs=references, projects=projects, sweeps=given.sweeps, filter=_filter(given.keep))
+
+
+def _filter(text: str | None) -> RunFilter | None:
+    from pull_logs.analyze import RunCondition
+    from pull_logs.fetch import RunFilter
+
+    if text is None:
+        return None
+    condition = RunCondition(text)
+    return RunFilter(text=condition.text, holds=condition.holds, prefilter=condition.prefilter)
+
+
+def _same_metrics(bundle: Bundle, metrics: str | None, *, log: PullLog) -> str | None:
     """Return the metrics to download: those that the bundle was fetched with.
 
     Raises:
@@ -88,7 +192,9 @@ def _same_metrics(bundle: Bundle, metrics: str | None) -> str | None:
     """
     known = bundle.manifest.metrics
     if known is not None and metrics is None:
-        warn(f"only metrics that match {known!r} are downloaded, as the bundle has no others")
+        log.say(
+            f"pull-logs: note: only metrics that match {known!r} are downloaded, as the bundle has no others"
+        )
     if known is None or metrics in (None, known):
         return metrics or known
     raise UsageError(
@@ -96,18 +202,3 @@ def _same_metrics(bundle: Bundle, metrics: str | None) -> str | None:
         " which a refresh keeps",
         hint="omit --metrics, or fetch the runs again with other metrics",
     )
-
-
-def _same_kinds(bundle: Bundle, *, redact: bool) -> frozenset[str] | None:
-    """Return the kinds of data to remove from a bundle that is brought up to date; None for none.
-
-    If something was removed from the bundle before, all kinds are removed again except those that were left
-    in it.
-    """
-    from pull_logs.snapshot.privacy import KINDS, audit_bundle
-
-    removed = bundle.manifest.redacted
-    if redact or not removed:
-        return frozenset(KINDS) if redact else None
-    left = {finding.kind for finding in audit_bundle(bundle).findings}
-    return frozenset(KINDS) - (left - set(removed))

@@ -7,26 +7,29 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.bundle_paths import Named, near_or_far
-from pull_logs.cli.options import bundle_out_option, pick_options
+from pull_logs.cli.bundle_paths import Named, bundle_argument
+from pull_logs.cli.notes import warn
+from pull_logs.cli.options import bundle_out_option, force_option, pick_options
 from pull_logs.cli.render import print_seal_report
-from pull_logs.cli.runs import distinct_runs
 from pull_logs.cli.sources import bundle_sources
 
 
 @click.command()
-@click.argument("bundle", metavar="BUNDLE", callback=near_or_far)
+@bundle_argument()
 @bundle_out_option
+@force_option
 @pick_options
 @click.option("--metrics", metavar="REGEX", help="Only metrics whose name matches.")
-def subset(*, bundle: Named, out: Path, metrics: str | None, **options: Any) -> None:
+def subset(*, bundle: Named, out: Path, metrics: str | None, force: bool, **options: Any) -> None:
     """Make a bundle of some runs of another, or of some of their metrics.
 
     Runs that keep all their metrics are copied byte for byte.
     """
-    from pull_logs.cli.runs import open_subjects
+    from pull_logs.interface import distinct_runs, open_subjects
     from pull_logs.snapshot import subset_bundle
+    from pull_logs.snapshot.write import check_bundle_output
 
-    with open_subjects(bundle_sources(bundle, options)) as subjects:
-        report = subset_bundle(distinct_runs(subjects), out, metrics=metrics)
+    check_bundle_output(out, force=force)
+    with open_subjects(bundle_sources(bundle, options), report=warn) as subjects:
+        report = subset_bundle(distinct_runs(subjects), out, metrics=metrics, force=force)
     print_seal_report(report)

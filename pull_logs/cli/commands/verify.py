@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from pull_logs.cli.bundle_paths import near
+from pull_logs.cli.bundle_paths import bundle_argument
 
 
 @click.command()
-@click.argument("bundle", metavar="BUNDLE", callback=near)
+@bundle_argument(urls=False)
 @click.option(
     "--deep/--quick",
     default=True,

@@ -9,6 +9,7 @@ from .cells import exact as exact
 from .cells import known as known
 from .cells import known_exact as known_exact
 from .cells import name_cell as name_cell
+from .cells import short_name_cell as short_name_cell
 from .cells import text_cell as text_cell
 from .cells import yes_no as yes_no
 from .cutting import clip as clip
@@ -27,6 +28,7 @@ from .section import Section as Section
 from .section import columns as columns
 from .section import run_columns as run_columns
 from .shapes import COMPARISON_SHAPES as COMPARISON_SHAPES
+from .shapes import INFO_SHAPES as INFO_SHAPES
 from .shapes import OVERVIEW_SHAPES as OVERVIEW_SHAPES
 from .shapes import VIEW_SHAPES as VIEW_SHAPES
 from .text import render_text as render_text

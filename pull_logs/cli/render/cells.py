@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pull_logs.cli.render.cutting import clip
 from pull_logs.cli.render.escape import escape, json_text
+
+_LONGEST_NAME = 120
 
 _NONFINITE = frozenset({"NaN", "Infinity", "-Infinity"})
 
@@ -73,6 +76,11 @@ def at_cell(value: At) -> str:
 def name_cell(name: str | None) -> str:
     """Show a name: bare if it is one harmless word, else as a JSON string; nothing for None or no text."""
     return escape(name) if name else ""
+
+
+def short_name_cell(name: str | None) -> str:
+    """Show a name as `name_cell` does, shortened to 120 characters."""
+    return name_cell(clip(name, _LONGEST_NAME))
 
 
 def text_cell(text: str | None) -> str:

@@ -8,7 +8,7 @@ is cut.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,11 @@ def longest(value: Any) -> int:
     if isinstance(value, list):
         return len(json.dumps(value))
     return 0
+
+
+def text_length(cells: Iterable[Any]) -> int:
+    """Return the characters of those cells that are texts, each of which takes at least a byte."""
+    return sum(len(value) for value in cells if type(value) is str)
 
 
 def clip(value: Any, chars: int) -> Any:

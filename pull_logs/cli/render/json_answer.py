@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from pull_logs.cli.render.budget import Shape, check_budget, fit_sections
+from pull_logs.cli.render.cutting import text_length
 from pull_logs.cli.render.escape import json_text
 
-_FIXED = frozenset({"format", "command", "config_same"})
+_FIXED = frozenset({"format", "command", "config_same", "bundle_id", "content_id"})
 """The members that no budget cuts."""
 
 
@@ -54,9 +55,14 @@ def _size(name: str, value: Any, cut: str) -> int:
 
 
 def _cells(name: str, value: Any) -> int:
-    """Count the cells of the sections that can be very large; each takes at least a byte."""
+    """Count the cells of the sections that can be very large, and the characters of those that are texts."""
     if name == "history":
-        return sum(len(history["rows"]) * len(history["columns"]) for history in value.values())
+        return sum(
+            len(history["rows"]) * len(history["columns"]) + sum(map(text_length, history["rows"]))
+            for history in value.values()
+        )
+    if name in ("config", "summary") and isinstance(value, Mapping):  # a list in an overview
+        return sum(text_length(record.values()) for record in value.values())
     if name == "stats":
         return sum(len(found) for metrics in value.values() for found in metrics.values())
     return 0

@@ -22,8 +22,13 @@ _MOST_LINES = 50
 _TITLES = ("RUN", "ROWS", "PROMISED", "STATE")
 
 
-def print_report(report: PullReport) -> None:
-    """Print on stderr what a pull downloaded and what it took."""
+def print_report(report: PullReport, *, every_run: bool = False) -> None:
+    """Print on stderr what a pull downloaded and what it took.
+
+    Args:
+        report: The report.
+        every_run: Whether each run has a line of its own; otherwise only runs that changed have one.
+    """
     print_seal_report(replace(report.seal, incomplete=()))
     complete = [outcome for outcome in report.runs if outcome.complete]
     click.echo(
@@ -32,7 +37,8 @@ def print_report(report: PullReport) -> None:
         f" {report.retries} retries, {report.seconds:.1f} s",
         err=True,
     )
-    _print_origins(report)
+    _print_origins(report, every_run=every_run)
+    _print_pruned(report)
     for note in report.notes:
         click.echo(inline(f"pull-logs: note: {note}"), err=True)
     if report.incomplete:
@@ -58,7 +64,7 @@ def _print_incomplete(complete: Sequence[RunOutcome], others: Sequence[RunOutcom
     if len(others) > _MOST_LINES:
         more = counted(len(others) - _MOST_LINES, "more incomplete run")
         click.echo(f"... and {more}; --report-json lists every run", err=True)
-    if any(outcome.how != "kept" for outcome in others):
+    if any(outcome.how not in ("kept", "gone") for outcome in others):
         click.echo("the same command downloads only what is missing", err=True)
 
 
@@ -68,10 +74,20 @@ def _state(outcome: RunOutcome) -> str:
     return outcome.reason if outcome.how == "kept" else f"incomplete: {outcome.reason}"
 
 
-def _print_origins(report: PullReport) -> None:
+def _print_pruned(report: PullReport) -> None:
+    """Print the runs that were dropped because W&B no longer has them."""
+    for path in report.pruned[:_MOST_LINES]:
+        click.echo(inline(f"{path}: dropped, W&B no longer has it"), err=True)
+    if len(report.pruned) > _MOST_LINES:
+        click.echo(
+            f"... and {len(report.pruned) - _MOST_LINES:,} more; --report-json lists every run", err=True
+        )
+
+
+def _print_origins(report: PullReport, *, every_run: bool) -> None:
     """Print where the runs came from, unless all were downloaded, and each run that was not simply copied."""
     sealed = [outcome for outcome in report.runs if outcome.sealed]
-    listed = [outcome for outcome in sealed if _is_listed(outcome)]
+    listed = [outcome for outcome in sealed if every_run or _is_listed(outcome)]
     counts: Counter[str] = Counter(outcome.how for outcome in sealed)
     if counts.keys() <= {"complete"} and not listed:
         return
@@ -82,21 +98,31 @@ def _print_origins(report: PullReport) -> None:
         "appended": f"appended to ({counted(new_rows, 'new row')})",
         "complete": "downloaded completely",
         "kept": "kept as they were",
+        "gone": "kept although W&B no longer has them",
     }
     click.echo(", ".join(f"{counts[how]:,} {text}" for how, text in origins.items() if counts[how]), err=True)
-    for outcome in listed[:_MOST_LINES]:
+    most = len(listed) if every_run else _MOST_LINES
+    for outcome in listed[:most]:
         click.echo(_origin(outcome), err=True)
-    if len(listed) > _MOST_LINES:
+    if len(listed) > most:
         click.echo(f"... and {len(listed) - _MOST_LINES:,} more; --report-json lists every run", err=True)
 
 
 def _is_listed(outcome: RunOutcome) -> bool:
     """Return whether a run has a line of its own: it has new rows, or a note about its download."""
-    return outcome.how == "appended" or bool(outcome.note and outcome.how not in ("copied", "resumed"))
+    return outcome.how in ("appended", "gone") or bool(
+        outcome.note and outcome.how not in ("copied", "resumed")
+    )
 
 
 def _origin(outcome: RunOutcome) -> str:
-    texts = {"appended": counted(outcome.new_rows, "new row"), "kept": "kept as it was"}
+    texts = {
+        "appended": counted(outcome.new_rows, "new row"),
+        "kept": "kept as it was",
+        "copied": "copied",
+        "resumed": "from an earlier attempt",
+        "gone": "kept, W&B no longer has it",
+    }
     how = texts.get(outcome.how, "downloaded completely")
     return inline(f"{outcome.path}: {how}{outcome.note and f': {outcome.note}'}")
 

@@ -154,6 +154,15 @@ def _listed(words: str, *, weight: int = 1, remedy: str = VIEW_SHAPES["notes"].r
     return replace(VIEW_SHAPES["notes"], plan=plan, words={"entries": words}, weight=weight, remedy=remedy)
 
 
+INFO_SHAPES: Mapping[str, Shape] = {
+    "path": _SENTENCE,
+    "metrics": _SENTENCE,
+    "redacted": _FIELDS,
+    "runs": _listed("runs", weight=12),
+    "notes": VIEW_SHAPES["notes"],
+}
+"""The sections of `info`."""
+
 OVERVIEW_SHAPES: Mapping[str, Shape] = {
     "totals": replace(
         _listed("projects"),

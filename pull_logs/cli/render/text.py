@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 
 from pull_logs.cli.render.budget import Shape, check_budget, fit_sections
 from pull_logs.cli.render.cells import At
-from pull_logs.cli.render.cutting import Extent, clip, longest, ranked_rows
+from pull_logs.cli.render.cutting import Extent, clip, longest, ranked_rows, text_length
 from pull_logs.cli.render.escape import escape, inline
 from pull_logs.cli.render.section import Column, Section
 
@@ -88,8 +88,10 @@ def _size(name: str, group: Group, cut: str) -> int:
 
 
 def _cells(_name: str, group: Group) -> int:
-    """Count the cells, each of which takes at least a byte."""
-    return sum(len(section.rows) * len(section.columns) for section in group)
+    """Count the cells, each of which takes at least a byte, and the characters of those that are texts."""
+    return sum(
+        len(section.rows) * len(section.columns) + sum(map(text_length, section.rows)) for section in group
+    )
 
 
 def _rendered(name: str, group: Group, cut: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict
 
 from pull_logs._version import FORMAT
-from pull_logs.cli.render import Column, Nouns, Section, columns, name_cell, text_cell
+from pull_logs.cli.render import Column, Nouns, Section, columns, name_cell, short_name_cell, text_cell
 from pull_logs.cli.sections.info import redacted_section
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def audit_sections(result: AuditResult) -> list[Section]:
             },
             columns=columns(
                 "run", "location", "kind", "step", "cells", "excerpt",
-                run=name_cell, location=name_cell, kind=name_cell, excerpt=text_cell,
+                run=short_name_cell, location=short_name_cell, kind=name_cell, excerpt=text_cell,
             ),
             rows=[
                 [item["run"], item["location"], item["kind"], item["step"], item["cells"], item["excerpt"]]
@@ -101,7 +101,7 @@ def audit_sections(result: AuditResult) -> list[Section]:
             Section(
                 name="UNREAD",
                 facts={"files": len(result["unread"])},
-                columns=[Column("run", name_cell), Column("file", name_cell)],
+                columns=[Column("run", short_name_cell), Column("file", short_name_cell)],
                 rows=[[item["run"], item["file"]] for item in result["unread"]],
                 kept=2,
                 nouns=Nouns(rows="files"),

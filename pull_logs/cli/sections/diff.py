@@ -15,7 +15,7 @@ from pull_logs.cli.render import (
     columns,
     escape,
     known_exact,
-    name_cell,
+    short_name_cell,
     yes_no,
 )
 
@@ -238,8 +238,8 @@ def _runs(diff: Diff) -> Section:
         {**facts, "unchanged": diff["unchanged"]},
         [
             Column("change", str),
-            Column("path", name_cell),
-            Column("name", name_cell),
+            Column("path", short_name_cell),
+            Column("name", short_name_cell),
             *columns("rows", *names),
             Column("system_metrics", str),
         ],
@@ -255,7 +255,7 @@ def _edits_section(name: str, edits: Iterable[tuple[str, Sequence[DiffEdit]]]) -
         {"changes": len(rows)},
         columns(
             "run", "key", "change", "old", "new",
-            run=name_cell, key=name_cell, change=str, old=_value, new=_value,
+            run=short_name_cell, key=short_name_cell, change=str, old=_value, new=_value,
         ),
         rows,
     )  # fmt: skip
@@ -288,14 +288,14 @@ def _rows_section(changed: Sequence[DiffChange]) -> Section:
     return _section(
         "ROW_CHANGES",
         totals,
-        columns("run", *_COUNTS, *steps, "keys", run=name_cell, keys=str),
+        columns("run", *_COUNTS, *steps, "keys", run=short_name_cell, keys=str),
         rows,
     )
 
 
 def _keys(counts: Mapping[str, int]) -> str:
     """Return the keys of the cells that were rewritten, each with the number of cells."""
-    shown = [f"{escape(key)}:{count}" for key, count in counts.items()]
+    shown = [f"{escape(clip(key, _WIDTH))}:{count}" for key, count in counts.items()]
     more = len(shown) - _MOST_ROWS
     return " ".join([*shown[:_MOST_ROWS], *([f"+{more}"] if more > 0 else [])])
 
@@ -309,7 +309,17 @@ def _cells_section(changed: Sequence[DiffChange]) -> Section:
     return _section(
         "CELL_CHANGES",
         {"examples": len(rows)},
-        columns("run", "step", "key", "old", "new", run=name_cell, key=name_cell, old=_value, new=_value),
+        columns(
+            "run",
+            "step",
+            "key",
+            "old",
+            "new",
+            run=short_name_cell,
+            key=short_name_cell,
+            old=_value,
+            new=_value,
+        ),
         rows,
     )
 
@@ -333,7 +343,16 @@ def _files_section(changed: Sequence[DiffChange]) -> Section:
     return _section(
         "FILE_CHANGES",
         {"changes": len(rows)},
-        columns("run", "file", "change", "old_bytes", "new_bytes", run=name_cell, file=name_cell, change=str),
+        columns(
+            "run",
+            "file",
+            "change",
+            "old_bytes",
+            "new_bytes",
+            run=short_name_cell,
+            file=short_name_cell,
+            change=str,
+        ),
         rows,
     )
 

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypedDict
 
 from pull_logs._version import FORMAT
-from pull_logs.cli.render import Column, Nouns, Section, name_cell
+from pull_logs.cli.render import Column, Nouns, Section, clip, name_cell
 from pull_logs.cli.sections.legend import runs_section
 
 if TYPE_CHECKING:
     from pull_logs.snapshot import Bundle, Run
+
+
+_LONGEST = 120
+"""Characters of a path or name that the text shows."""
 
 
 class InfoFile(TypedDict):
@@ -23,7 +27,7 @@ class InfoFile(TypedDict):
 
 
 class InfoRun(TypedDict):
-    """A run of a bundle."""
+    """A run of a bundle; `last_seen` only of one that W&B no longer has."""
 
     path: str
     name: str
@@ -31,6 +35,7 @@ class InfoRun(TypedDict):
     rows: int
     last_step: int | None
     complete: bool
+    last_seen: str | None
     files: list[InfoFile]
 
 
@@ -45,6 +50,7 @@ class Info(TypedDict):
     metrics: str | None
     redacted: dict[str, int]
     runs: list[InfoRun]
+    notes: list[str]
 
 
 def info_object(bundle: Bundle) -> Info:
@@ -58,6 +64,7 @@ def info_object(bundle: Bundle) -> Info:
         "metrics": bundle.manifest.metrics,
         "redacted": dict(bundle.manifest.redacted),
         "runs": [_run(run) for run in bundle.runs()],
+        "notes": [],
     }
 
 
@@ -69,6 +76,7 @@ def _run(run: Run) -> InfoRun:
         "rows": run.rows,
         "last_step": run.last_step,
         "complete": run.complete,
+        "last_seen": run.last_seen,
         "files": [
             {"name": file.name, "bytes": file.size, "sha256": file.sha256, "md5": file.md5}
             for file in run.files.values()
@@ -95,6 +103,7 @@ def info_sections(info: Info) -> list[Section]:
             rows=records,
             layout="records",
             kept=2,
+            weight=100,  # the identities are what a small budget is for
         )
     ]
     if info["redacted"]:
@@ -102,6 +111,8 @@ def info_sections(info: Info) -> list[Section]:
     legend = [
         {
             **run,
+            "path": clip(run["path"], _LONGEST),
+            "name": clip(run["name"], _LONGEST),
             "label": label(index),
             "files": len(run["files"]) or None,
             "file_bytes": sum(file["bytes"] for file in run["files"]) or None,

@@ -17,6 +17,7 @@ _COLUMNS = (
     Column("last_step", str),
     Column("complete", yes_no),
     Column("reason", name_cell),
+    Column("last_seen", name_cell),
     Column("checkpoint", name_cell),
     Column("checkpoint_step", str),
     Column("source", name_cell),

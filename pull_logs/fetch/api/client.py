@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +15,7 @@ from pull_logs.fetch.api.answers import Answer, read_answer
 from pull_logs.fetch.api.authorization import Authorization
 from pull_logs.fetch.api.clock import Clock
 from pull_logs.fetch.api.connection import ApiEndpoint, ConnectionPool
+from pull_logs.fetch.api.errors import SilentHostError, TransientError
 from pull_logs.fetch.api.failures import Secrets
 from pull_logs.fetch.api.http_library import TrustedCertificates, http_clients, httpx
 from pull_logs.fetch.api.queries import Query, default_entity
@@ -23,6 +24,15 @@ from pull_logs.fetch.api.retry import Retrier, RetryPolicy
 from pull_logs.fetch.api.settings import Settings
 from pull_logs.fetch.progress import Meter, ProgressHook
 from pull_logs.runs import RunPath
+
+SILENT_SECONDS = 30.0
+"""A host that has not answered anything is reported before this time, unless the timeout is longer."""
+
+PROBE_SHARE, MOST_PROBE_SECONDS = 0.4, 8.0
+"""The part of the timeout, and the most seconds, in which a small request shows whether a host answers.
+
+With the default timeout of 19 s, a host that accepts connections and never answers is reported after 27 s.
+"""
 
 _FIRST_LIMIT = 8
 """Concurrent GraphQL requests at the beginning; the SDK itself sends up to ten."""
@@ -70,7 +80,9 @@ class Client:
         self.clock = clock or Clock()
         self.meter = Meter(now=self.clock.now, hook=progress)
         policy = policy or RetryPolicy()
-        self.graphql = self._retrier(policy, ceiling=concurrency, start=_FIRST_LIMIT)
+        self.graphql = self._retrier(
+            policy, ceiling=concurrency, start=_FIRST_LIMIT, check_alive=self._check_alive
+        )
         self.storage = self._retrier(policy, ceiling=concurrency, start=2 * _FIRST_LIMIT)
         certificates = TrustedCertificates(used=transport is None)
         if settings.base_url.startswith("https:"):
@@ -94,10 +106,46 @@ class Client:
         self.authorization = Authorization(settings, self._endpoint, secrets=self.secrets, clock=self.clock)
         self._stack = AsyncExitStack()
 
-    def _retrier(self, policy: RetryPolicy, *, ceiling: int, start: int) -> Retrier:
+    def _retrier(
+        self,
+        policy: RetryPolicy,
+        *,
+        ceiling: int,
+        start: int,
+        check_alive: Callable[[float], Awaitable[bool]] | None = None,
+    ) -> Retrier:
         limit = AdaptiveLimit(ceiling=ceiling, start=start, clock=self.clock)
         self.meter.limits.append(lambda: limit.limit)
-        return Retrier(limit=limit, policy=policy, clock=self.clock, on_retry=self.meter.count_retry)
+        return Retrier(
+            limit=limit,
+            policy=policy,
+            clock=self.clock,
+            on_retry=self.meter.count_retry,
+            check_alive=check_alive,
+        )
+
+    async def _check_alive(self, began: float) -> bool:
+        """Return whether the host answers a small query without a key; a refusal is an answer too.
+
+        Args:
+            began: The time of the first attempt at another query, which was not answered.
+
+        Raises:
+            SilentHostError: There is no answer, and no time for another attempt.
+        """
+        timeout = self.settings.timeout
+        query = default_entity()
+        body = orjson.dumps({"query": query.text, "operationName": query.operation})
+        try:
+            async with self.graphql.limit.slot() as slot:
+                seconds = min(MOST_PROBE_SECONDS, PROBE_SHARE * timeout)
+                await self._endpoint.probe("/graphql", body, slot=slot, seconds=seconds)
+        except TransientError as exc:
+            waited = self.clock.now() - began
+            if waited + timeout > SILENT_SECONDS:
+                raise SilentHostError(self.host, seconds=waited, timeout=timeout) from exc
+            return False
+        return True
 
     async def __aenter__(self) -> Self:
         """Open the connections.

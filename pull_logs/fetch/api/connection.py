@@ -156,6 +156,18 @@ class ApiEndpoint:
                 )
             return content
 
+    async def probe(self, path: str, body: bytes, *, slot: Slot, seconds: float) -> None:
+        """Send one request without credentials and wait for the beginning of any answer.
+
+        Raises:
+            TransientError: There was none.
+        """
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        async with self._pool.exchange(
+            "POST", self._base_url + path, headers=headers, slot=slot, seconds=seconds, content=body
+        ):
+            return
+
     def _update_quota(self, response: httpx.Response) -> None:
         clock = self._pool.clock
         remaining = retry_after_seconds(response.headers.get("ratelimit-remaining"), wall=clock.wall())

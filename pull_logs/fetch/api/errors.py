@@ -27,6 +27,19 @@ class UnreachableError(NetworkError):
         self.host = host
 
 
+class SilentHostError(UnreachableError):
+    """A host accepts connections, and answers nothing."""
+
+    def __init__(self, host: str, *, seconds: float, timeout: float) -> None:
+        super().__init__(host)
+        self.message = f"{host} did not answer anything in {seconds:.0f} s"
+        self.hint = (
+            "check WANDB_BASE_URL and the proxy; if the server is only slow, set WANDB_HTTP_TIMEOUT to more"
+            f" than {timeout:g} seconds"
+        )
+        self.args = (self.message,)
+
+
 class TransientError(Exception):
     """A request failed in a way that another attempt may cure.
 
@@ -37,6 +50,7 @@ class TransientError(Exception):
         heavy: Whether a request for less data may help.
         attempts: The maximum number of attempts for this kind of failure, where the policy allows more.
         unreached: Whether the host did not accept the connection.
+        silent: Whether nothing arrived in time.
     """
 
     def __init__(
@@ -48,6 +62,7 @@ class TransientError(Exception):
         heavy: bool = False,
         attempts: int | None = None,
         unreached: bool = False,
+        silent: bool = False,
     ) -> None:
         super().__init__(str(error))
         self.error = error
@@ -56,6 +71,7 @@ class TransientError(Exception):
         self.heavy = heavy
         self.attempts = attempts
         self.unreached = unreached
+        self.silent = silent
 
 
 class HeavyRequestError(Exception):

@@ -179,7 +179,7 @@ def transport_error(error: httpx.HTTPError, *, host: str) -> Exception:
             f"{host} did not answer in time", hint="WANDB_HTTP_TIMEOUT gives it more seconds"
         )
         unreached = isinstance(error, httpx.ConnectTimeout)
-        return TransientError(fault, overload=True, heavy=not unreached, unreached=unreached)
+        return TransientError(fault, overload=True, heavy=not unreached, unreached=unreached, silent=True)
     if isinstance(error, (httpx.ConnectError, httpx.ProxyError)):
         return TransientError(UnreachableError(host), attempts=_UNREACHED_ATTEMPTS, unreached=True)
     if isinstance(error, (httpx.TransportError, httpx.DecodingError)):

@@ -62,11 +62,25 @@ class Retrier:
         policy: RetryPolicy,
         clock: Clock,
         on_retry: Callable[[], None] | None = None,
+        check_alive: Callable[[float], Awaitable[bool]] | None = None,
     ) -> None:
+        """Create a retrier.
+
+        Args:
+            limit: The limit of concurrent requests.
+            policy: How often and how long a request is sent again.
+            clock: The source of time.
+            on_retry: Called before a request is sent again.
+            check_alive: Called with the time of the first attempt if nothing arrived in time from a host that
+                has not answered any request. It returns whether the host answers at all, and raises an error
+                when that was waited for long enough, so that such a host is reported before all attempts.
+        """
         self.limit = limit
         self._policy = policy
         self._clock = clock
         self._on_retry = on_retry
+        self._check_alive = check_alive
+        self._heard = False
         self._consecutive_losses = 0
         self._answered = False
 
@@ -93,6 +107,8 @@ class Retrier:
                 result = await self._try(attempt)
             except TransientError as fault:
                 failures += 1
+                if fault.silent and not self._heard and self._check_alive is not None:
+                    self._heard = await self._check_alive(began)
                 if fault.heavy and heavy_attempts is not None and failures >= heavy_attempts:
                     raise HeavyRequestError(fault.error) from fault
                 await self._wait(fault, failures, began)
@@ -106,12 +122,13 @@ class Retrier:
                 result = await attempt(slot)
             except TransientError as fault:
                 self._answered = self._answered or not fault.unreached
+                self._heard = self._heard or not (fault.silent or fault.unreached)
                 if fault.overload:
                     self.limit.overloaded(slot)
                     if fault.retry_after is not None and fault.retry_after <= self._policy.total_seconds:
                         self.limit.pause(fault.retry_after)
                 raise
-            self._answered = True
+            self._answered = self._heard = True
             self.limit.succeeded(slot)
             return result
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pull_logs.errors import SignInError, UsageError
-from pull_logs.runs import RunReference
+from pull_logs.runs import PageUrl, RunReference
+from pull_logs.system_errors import from_system_error
 
 DEFAULT_BASE_URL = "https://api.forge.coreweave.com"
 """The default of the SDK since 0.31; it serves the same runs as `https://api.wandb.ai`."""
@@ -86,11 +87,22 @@ class Settings:
         Raises:
             UsageError: The run is on another host.
         """
-        if reference.host is None or _site(reference.host) == _site(urlsplit(self.base_url).netloc):
+        if reference.host is not None:
+            self._check_host(reference.host, f"run {str(reference)!r}")
+
+    def check_page(self, page: PageUrl) -> None:
+        """Refuse the URL of a page on a host other than the configured one.
+
+        Raises:
+            UsageError: The page is on another host.
+        """
+        self._check_host(page.host, f"{page.kind} {str(page)!r}")
+
+    def _check_host(self, host: str, what: str) -> None:
+        if _site(host) == _site(urlsplit(self.base_url).netloc):
             return
         raise UsageError(
-            f"run {str(reference)!r} is on {reference.host!r},"
-            f" and {urlsplit(self.base_url).netloc!r} is configured",
+            f"{what} is on {host!r}, and {urlsplit(self.base_url).netloc!r} is configured",
             hint="set WANDB_BASE_URL to the API of that host, and sign in there",
         )
 
@@ -170,7 +182,7 @@ def load_settings(
     environ = os.environ if environ is None else environ
     cwd = Path.cwd() if cwd is None else cwd
     if home is None:
-        home = Path(environ.get("HOME") or Path.home())
+        home = _home(environ)
     config_dir = Path(environ.get("WANDB_CONFIG_DIR") or home / ".config" / "wandb")
     local = _read_layer(cwd / (".wandb" if (cwd / ".wandb").exists() else "wandb") / "settings")
     layers = (_environment_layer(environ), local, _read_layer(config_dir / "settings"))
@@ -202,13 +214,23 @@ def _environment_layer(environ: Mapping[str, str]) -> _Layer:
     )
 
 
+def _home(environ: Mapping[str, str]) -> Path:
+    """Return the home folder; the null device, in which there is nothing, for a user without one."""
+    try:
+        return Path(environ.get("HOME") or Path.home())
+    except RuntimeError:
+        return Path(os.devnull)
+
+
 def _read_layer(path: Path) -> _Layer:
     parser = configparser.ConfigParser(interpolation=None)
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return _Layer(str(path), {})
-    except (OSError, UnicodeDecodeError) as exc:
+    except OSError as exc:
+        raise from_system_error(exc, path=path, action="read") from exc
+    except UnicodeDecodeError as exc:
         raise UsageError(f"settings file {str(path)!r} cannot be read: {exc}") from exc
     try:
         parser.read_string(text)
@@ -262,7 +284,7 @@ def _find_key(base_url: str, layers: tuple[_Layer, ...], environ: Mapping[str, s
     if key:
         return _Key(key, "WANDB_API_KEY")
     if token_file:
-        return _Key(origin="WANDB_IDENTITY_TOKEN_FILE", token_file=Path(token_file).expanduser())
+        return _Key(origin="WANDB_IDENTITY_TOKEN_FILE", token_file=_expanded(token_file))
     return _from_netrc(base_url, environ, home) or _from_settings_file(base_url, layers) or _Key()
 
 
@@ -280,9 +302,14 @@ def _key_made_for_host(
     )
 
 
+def _expanded(path: str) -> Path:
+    """Return a path with the home folder in place of `~`, if there is one."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - that of pathlib raises for an unknown user
+
+
 def _from_netrc(base_url: str, environ: Mapping[str, str], home: Path) -> _Key | None:
     named = environ.get("NETRC", "").strip()
-    candidates = [Path(named).expanduser()] if named else [home / ".netrc", home / "_netrc"]
+    candidates = [_expanded(named)] if named else [home / ".netrc", home / "_netrc"]
     path = next((file for file in candidates if file.exists()), candidates[0])
     try:
         entries = netrc.netrc(path)

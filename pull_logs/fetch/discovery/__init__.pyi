@@ -1,4 +1,6 @@
 from .find_runs import find_runs as find_runs
+from .run_groups import Item as Item
+from .run_groups import RunGroups as RunGroups
 from .run_node import read_exports as read_exports
 from .run_plan import ExportedHistory as ExportedHistory
 from .run_plan import FoundRun as FoundRun

@@ -74,11 +74,20 @@ class RunCollector:
             await self._emit(MissedRun(path, error))
 
 
-def project_not_found(entity: str, project: str) -> ProjectNotFoundError:
-    """Return the error for a project that the server does not show."""
+def project_not_found(entity: str, project: str, *, defaulted: bool = False) -> ProjectNotFoundError:
+    """Return the error for a project that the server does not show.
+
+    Args:
+        entity: The entity.
+        project: The project.
+        defaulted: Whether only the project was named, so that the name may be that of an entity.
+    """
+    hint = "check the spelling, and which account the key belongs to"
+    if defaulted:
+        hint = f"{project!r} names no entity and was looked for in {entity!r}: write ENTITY/PROJECT"
     return ProjectNotFoundError(
         f"project {f'{entity}/{project}'!r} does not exist, or this key has no access to it",
-        hint="check the spelling, and which account the key belongs to",
+        hint=hint,
     )
 
 

@@ -147,7 +147,7 @@ class ListingReader:
                 continue
             project = answer.data.get("project")
             if project is None and not answer.errors:
-                raise project_not_found(listing.entity, listing.project)
+                raise project_not_found(listing.entity, listing.project, defaulted=listing.defaulted)
             failed = failed_items(answer.errors, depth=3)
             if isinstance(project, Mapping) and failed is not None:
                 runs = project.get("runs")

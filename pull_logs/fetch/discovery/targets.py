@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pull_logs.fetch.api import Client
-from pull_logs.fetch.selection import Selection, split_path
-from pull_logs.runs import RunPath
+from pull_logs.fetch.selection import Selection, plain_path, split_path
+from pull_logs.runs import PageUrl, RunPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +20,14 @@ class Listing:
         project: The name of the project.
         sweep: The id of the sweep; None for the complete project.
         prefilter: A filter with which the server may omit runs; empty for none.
+        defaulted: Whether only the project was named, and the entity is the default.
     """
 
     entity: str
     project: str
     sweep: str | None = None
     prefilter: Mapping[str, Any]
+    defaulted: bool = False
 
     def __str__(self) -> str:
         if self.sweep is None:
@@ -63,6 +65,9 @@ async def resolve_targets(client: Client, selection: Selection) -> Targets:
     settings = client.settings
     for reference in selection.runs:
         settings.check_reference(reference)
+    for text in (*selection.projects, *selection.sweeps):
+        if "://" in text:
+            settings.check_page(PageUrl.parse(text))
     entity, project = settings.entity, settings.project
     if entity is None and _lacks_entity(selection):
         entity = await client.default_entity()
@@ -71,7 +76,8 @@ async def resolve_targets(client: Client, selection: Selection) -> Targets:
     listings = []
     for text in dict.fromkeys(selection.projects):
         owner, name = split_path(text, form="entity/project", defaults=(entity, None))
-        listings.append(Listing(entity=owner, project=name, prefilter=prefilter))
+        defaulted = "/" not in plain_path(text).strip("/")
+        listings.append(Listing(entity=owner, project=name, prefilter=prefilter, defaulted=defaulted))
     for text in dict.fromkeys(selection.sweeps):
         defaults = (entity, project, None)
         owner, name, sweep = split_path(text, form="entity/project/sweep_id", defaults=defaults)
@@ -82,6 +88,6 @@ async def resolve_targets(client: Client, selection: Selection) -> Targets:
 def _lacks_entity(selection: Selection) -> bool:
     return (
         any(reference.entity is None for reference in selection.runs)
-        or any("/" not in text.strip("/") for text in selection.projects)
-        or any(text.strip("/").count("/") < 2 for text in selection.sweeps)
+        or any("/" not in plain_path(text).strip("/") for text in selection.projects)
+        or any(plain_path(text).strip("/").count("/") < 2 for text in selection.sweeps)
     )

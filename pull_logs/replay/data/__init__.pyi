@@ -1,10 +1,13 @@
 from .catalog import Catalog as Catalog
 from .catalog import ProjectKey as ProjectKey
 from .filters import compile_filter as compile_filter
+from .history import Table as Table
 from .history import history_keys as history_keys
+from .history import json_rows as json_rows
 from .history import live_data as live_data
 from .history import page as page
-from .history import sampled as sampled
+from .history import sampled_indices as sampled_indices
+from .history import thin as thin
 from .history import thin_rows as thin_rows
 from .json_text import config_text as config_text
 from .json_text import record_text as record_text

@@ -52,6 +52,12 @@ class Catalog:
         """All entities, the default one first."""
         return tuple(dict.fromkeys((self.entity, *(entity for entity, _ in self._projects))))
 
+    def imported(self, project: ProjectKey | None = None) -> bool:
+        """Return whether all runs of a project (of all, if it has none) were imported: no server has them."""
+        paths = self._projects.get(project or ("", ""), ()) or self._runs
+        runs = [self._runs[path] for path in paths]
+        return bool(runs) and not any(run.coverage.from_server for run in runs)
+
     def projects(self, entity: str | None) -> list[ProjectKey]:
         """Return the projects of an entity (the default one for None), sorted by name.
 
@@ -60,7 +66,9 @@ class Catalog:
         """
         owner = entity or self.entity
         if owner not in self.entities:
-            raise not_found.entity_missing(owner, subject=self.subject, entities=self.entities)
+            raise not_found.entity_missing(
+                owner, subject=self.subject, entities=self.entities, imported=self.imported()
+            )
         return sorted(key for key in self._projects if key[0] == owner)
 
     def project(self, entity: str | None, name: str | None) -> ProjectKey:
@@ -72,7 +80,9 @@ class Catalog:
         key = (entity or self.entity, name or "")
         if key not in self._projects:
             known = map("/".join, self._projects)
-            raise not_found.project_missing(*key, subject=self.subject, projects=known)
+            raise not_found.project_missing(
+                *key, subject=self.subject, projects=known, imported=self.imported()
+            )
         return key
 
     def run(self, project: ProjectKey, run_id: str) -> Run:
@@ -86,8 +96,14 @@ class Catalog:
         if run is None:
             paths = self._projects[project]
             named = next((other for other in paths if self._runs[other].name == run_id), None)
-            raise not_found.run_missing(path, subject=self.subject, runs=paths, named=named)
+            raise not_found.run_missing(
+                path, subject=self.subject, runs=paths, named=named, imported=self.imported(project)
+            )
         return run
+
+    def count(self, project: ProjectKey) -> int:
+        """Return how many runs a project has; 0 for an unknown one."""
+        return len(self._projects.get(project, ()))
 
     def find(self, path: RunPath) -> Run | None:
         """Return a run by its path; None if no bundle holds it."""
@@ -126,5 +142,11 @@ class Catalog:
         """
         sweeps = self.sweeps(project)
         if name not in sweeps:
-            raise not_found.sweep_missing("/".join(project), name, subject=self.subject, sweeps=sweeps)
+            raise not_found.sweep_missing(
+                "/".join(project),
+                name,
+                subject=self.subject,
+                sweeps=sweeps,
+                imported=self.imported(project),
+            )
         return sweeps[name]

@@ -65,13 +65,28 @@ class Table:
         stop = len(self.steps) if stop_step is None else int(np.searchsorted(self.steps, stop_step))
         return np.arange(first, max(first, stop), dtype=np.int64)
 
+    @cached_property
+    def residual_values(self) -> int:
+        """The number of values that do not fit a column."""
+        return sum(map(len, self.residual.values()))
+
+    @cached_property
+    def _residual_indices(self) -> Mapping[str, Indices]:
+        """The rows that have each key of the residual."""
+        found: dict[str, list[int]] = {}
+        for row, members in self.residual.items():
+            for key in members:
+                found.setdefault(key, []).append(row)
+        return {key: np.array(rows, dtype=np.int64) for key, rows in found.items()}
+
     def having(self, indices: Indices, keys: Sequence[str]) -> Indices:
         """Return those of the indices whose rows have all the keys."""
         for key in keys:
             has = np.zeros(len(self.steps), dtype=bool)
             if key in self.rows.column_names and key != RESIDUAL:
                 has |= self.rows.column(key).is_valid().to_numpy()
-            has[[row for row, members in self.residual.items() if key in members]] = True
+            if key in self._residual_indices:
+                has[self._residual_indices[key]] = True
             indices = indices[has[indices]]
         return indices
 
@@ -97,9 +112,9 @@ def thin_rows(rows: Sequence[T], samples: int | None) -> list[T]:
     return [rows[at] for at in thin(np.arange(len(rows)), samples).tolist()]
 
 
-def page(table: Table, *, min_step: int | None, stop_step: int | None, samples: int | None) -> list[str]:
-    """Return the rows from `min_step` on and before `stop_step`, as JSON strings."""
-    chosen = table.rows.take(thin(table.window(min_step, stop_step), samples))
+def page(table: Table, indices: Indices) -> list[str]:
+    """Return the rows at these indices, as JSON strings."""
+    chosen = table.rows.take(indices)
     if _is_plain_json(chosen):
         return [orjson.dumps(row, option=orjson.OPT_SORT_KEYS).decode() for row in batch_rows(chosen)]
     return [canonical_text(row) for row in batch_rows(chosen)]
@@ -113,14 +128,13 @@ def _is_plain_json(rows: pa.Table) -> bool:
     )
 
 
-def sampled(table: Table, spec: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows for one spec of `sampledHistory` as JSON objects; `maxStep` is inclusive.
+def sampled_indices(table: Table, spec: Mapping[str, Any], keys: Sequence[str] | None) -> Indices:
+    """Return the indices of the rows for one spec of `sampledHistory`; `maxStep` is inclusive.
 
     A spec with keys gets only the rows that have all of them. SDKs before 0.26 request pages of as many
     steps as samples and treat `maxStep` as exclusive; it is exclusive for such a spec, so that they read
     each row once.
     """
-    keys = list(dict.fromkeys(map(str, spec.get("keys") or ()))) or None
     first, last, samples = (None if value is None else int(value) for value in map(spec.get, _SPEC))
     stop = None if last is None else last + 1
     if first is not None and last is not None and last - first == samples:
@@ -128,8 +142,12 @@ def sampled(table: Table, spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     indices = table.window(first, stop)
     if keys is not None:
         indices = table.having(indices, keys)
-    rows = table.take(thin(indices, samples), keys)
-    return [strict_json(row) for row in rows]
+    return thin(indices, samples)
+
+
+def json_rows(table: Table, indices: Indices, keys: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Return the rows at these indices as JSON objects, with only the given keys if there are any."""
+    return [strict_json(row) for row in table.take(indices, keys)]
 
 
 def live_data(table: Table, keys: Sequence[str]) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,10 +16,14 @@ from pull_logs.replay.data.exports import encode, plain_table
 from pull_logs.replay.data.history import Table
 from pull_logs.replay.data.json_text import metadata_bytes
 from pull_logs.replay.data.links import LinkSigner, object_path
+from pull_logs.replay.data.wide_runs import is_wide, scan_advice
 from pull_logs.rows.batches import RESIDUAL
+from pull_logs.rows.file_pointers import count_pointers, pointers_text
 from pull_logs.runs import LIVE_STATES, RunPath
 from pull_logs.snapshot import Run, RunFile
 from pull_logs.snapshot.read import RunFiles
+
+_LOG = logging.getLogger("pull_logs.replay")
 
 MEMORY = 256_000_000
 """Bytes that decoded tables may take by default, and encoded exports as many again."""
@@ -107,24 +113,38 @@ class Library:
             limit=memory, size=lambda stored: len(stored.body)
         )
         self._exact: dict[RunPath, bool] = {}
+        self._noted: set[RunPath] = set()
         self._checked: set[tuple[RunPath, str]] = set()
         self._run_files = lru_cache(maxsize=64)(self._files_of)
 
-    def table(self, run: Run) -> Table:
-        """Return the complete history of a run."""
-        return self._tables.get(run.path, lambda: Table(run.table()))
+    def table(self, run: Run, *, on_read: Callable[[], None] = lambda: None) -> Table:
+        """Return the complete history of a run; `on_read` is called before it is read from its bundle."""
+
+        def read() -> Table:
+            on_read()
+            return Table(run.table())
+
+        return self._tables.get(run.path, read)
 
     def export_links(self, run: Run, base_url: str) -> list[str]:
         """Return the links to a run's exported Parquet files; none for a run that is served live.
 
-        A run that may still log is live, and so is a run with values that plain Parquet would change.
+        A run that may still log is live, unless its steps are far apart, and so is a run with values that
+        plain Parquet would change.
         """
-        if run.state in LIVE_STATES or run.rows == 0:
+        if run.rows == 0 or (run.state in LIVE_STATES and not is_wide(run)):
             return []
         if run.path not in self._exact:
             self._exact[run.path] = self._is_exact(run)
         names = self._shard_names(run) if self._exact[run.path] else []
         return [self.link(run.path, name, base_url) for name in names]
+
+    def note_scan(self, run: Run) -> None:
+        """Log, once per run, what makes its scan fast if it is slow for the steps between its rows."""
+        if run.path not in self._noted:
+            self._noted.add(run.path)
+            if advice := scan_advice(run):
+                _LOG.warning("%s", advice)
 
     def link(self, path: RunPath, name: str, base_url: str) -> str:
         """Return the signed link to a stored object of a run."""
@@ -140,6 +160,11 @@ class Library:
             made = _stored(metadata_bytes(run), "application/json")
             nodes.append(FileNode(METADATA, len(made.body), made.tag, made.media_type, METADATA))
         return sorted(nodes, key=lambda file: file.name.encode())
+
+    def pointers(self, run: Run) -> str:
+        """Return which values of a run point to files that are not in its bundle; empty if none does."""
+        found = count_pointers([self.table(run).rows], available=run.files.keys())
+        return pointers_text(found) if found else ""
 
     def stored(self, path: RunPath, name: str) -> Stored | StoredFile | None:
         """Return the stored object `name` of a run; None if there is no such object.

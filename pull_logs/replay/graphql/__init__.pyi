@@ -7,3 +7,4 @@ from .query_names import Sweep as Sweep
 from .query_names import query_targets as query_targets
 from .resolvers import query_root as query_root
 from .schema import read_schema as read_schema
+from .work import Work as Work

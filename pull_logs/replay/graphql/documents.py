@@ -116,6 +116,12 @@ def _invalid(errors: Sequence[GraphQLError]) -> DocumentRefusedError:
     return DocumentRefusedError(errors)
 
 
+def selected_fields(nodes: Sequence[FieldNode], fragments: dict[str, FragmentDefinitionNode]) -> int:
+    """Return the number of fields that are selected of an object, with fragments expanded."""
+    meter = _Meter(fragments)
+    return sum(meter.selections(node.selection_set, depth=1).fields for node in nodes)
+
+
 def _operation_names(document: DocumentNode) -> list[str]:
     return [
         definition.name.value if definition.name else ""

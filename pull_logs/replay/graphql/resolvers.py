@@ -16,26 +16,30 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pull_logs.errors import DataError, UsageError
+from pull_logs.errors import DataError, NotFoundError, UsageError
 from pull_logs.replay.data import (
     METADATA,
     FileNode,
     Library,
     ProjectKey,
+    Table,
     config_text,
     history_keys,
+    json_rows,
     live_data,
     page,
     record_text,
-    sampled,
+    sampled_indices,
     sweep_text,
+    thin,
     thin_rows,
 )
 from pull_logs.replay.graphql.schema import snake_case
+from pull_logs.replay.graphql.work import Work
 from pull_logs.replay.not_found import files_missing, note_unknown_keys
 from pull_logs.rows.canonical import canonical_text, parse_json
 from pull_logs.run_fields import RUN_FIELDS
-from pull_logs.runs import LIVE_STATES, Coverage
+from pull_logs.runs import LIVE_STATES, Coverage, RunPath
 from pull_logs.snapshot import Run
 
 MAX_PAGE = 1000
@@ -43,6 +47,8 @@ MAX_PAGE = 1000
 
 DEFAULT_PAGE = 50
 DEFAULT_SAMPLES = 500
+_BLOCK = 1000
+"""Rows that are searched for a key at the cost of one lookup."""
 UNKNOWN_TIME = "1970-01-01T00:00:00Z"
 
 _RUN_FIELDS = {
@@ -58,15 +64,34 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """The data and the address that the answers of one request are made from."""
+    """The data and the address that the answers of one request are made from, and what they cost."""
 
     library: Library
     base_url: str
+    work: Work
+    on_run: Callable[[RunPath], None]
+
+    def table(self, run: Run) -> Table:
+        """Return the history of a run; reading it again in one request, since it is not kept, is counted."""
+        return self.library.table(run, on_read=lambda: self.work.add_reading(run.path, run.rows))
+
+    def look_at(self, key: ProjectKey) -> None:
+        """Count the runs of a project, of which some are looked for."""
+        self.work.add_runs(self.library.catalog.count(key))
 
 
-def query_root(library: Library, base_url: str) -> Node:
-    """Return the root object of a query; links in its answers begin with `base_url`."""
-    context = _Context(library, base_url)
+def query_root(
+    library: Library, base_url: str, work: Work, *, on_run: Callable[[RunPath], None] = lambda _: None
+) -> Node:
+    """Return the root object of a query.
+
+    Args:
+        library: What is read.
+        base_url: The beginning of links in answers.
+        work: Counts what the query costs.
+        on_run: Called with the path of each run that is in the answer.
+    """
+    context = _Context(library, base_url, work, on_run)
     return {
         "viewer": lambda: _viewer(context),
         "server_info": {"cli_version_info": {}, "latest_local_version_info": None, "features": []},
@@ -113,7 +138,11 @@ def _entity_node(context: _Context, name: str) -> Node:
 
 
 def _find_project(context: _Context, name: str | None = None, entity_name: str | None = None) -> Node:
-    return _project(context, context.library.catalog.project(entity_name, name))
+    catalog = context.library.catalog
+    key = (entity_name or catalog.entity, name or "")
+    if not (catalog.count(key) or context.work.may_suggest()):
+        raise NotFoundError(f"no project {'/'.join(key)!r}")
+    return _project(context, catalog.project(*key))
 
 
 def _models(
@@ -127,15 +156,20 @@ def _project(context: _Context, key: ProjectKey) -> Node:
     catalog = context.library.catalog
 
     def run_count(filters: Any = None) -> int:
+        context.look_at(key)
         return len(catalog.listed(key, _json_text(filters), None))
+
+    def runs() -> Iterable[Run]:
+        context.look_at(key)
+        return catalog.runs(key)
 
     return {
         "id": _opaque("Project", "/".join(key)),
         "internal_id": _internal_id(key),
         "entity_name": key[0],
         "name": key[1],
-        "created_at": lambda: _first_time(catalog.runs(key)),
-        "last_active": lambda: _last_time(catalog.runs(key)),
+        "created_at": lambda: _first_time(runs()),
+        "last_active": lambda: _last_time(runs()),
         "is_benchmark": False,
         "read_only": True,
         "description": None,
@@ -144,7 +178,7 @@ def _project(context: _Context, key: ProjectKey) -> Node:
         "total_runs": run_count,
         "runs": partial(_runs, context, key),
         "run": partial(_find_run, context, key),
-        "total_sweeps": lambda: len(catalog.sweeps(key)),
+        "total_sweeps": lambda: len(_swept(context, key)),
         "sweeps": partial(_sweeps, context, key),
         "sweep": partial(_find_sweep, context, key),
     }
@@ -159,6 +193,7 @@ def _runs(
     first: int | None = None,
     order: str | None = None,
 ) -> Node:
+    context.look_at(key)
     runs = context.library.catalog.listed(key, _json_text(filters), order)
     return _connection(
         runs, lambda run: _run(context, key, run), after=after, first=first, count="total_count"
@@ -166,11 +201,15 @@ def _runs(
 
 
 def _find_run(context: _Context, key: ProjectKey, name: str) -> Node:
-    return _run(context, key, context.library.catalog.run(key, name))
+    catalog = context.library.catalog
+    if catalog.find(RunPath(*key, name)) is None and not context.work.may_suggest():
+        raise NotFoundError(f"no run {'/'.join((*key, name))!r}")
+    return _run(context, key, catalog.run(key, name))
 
 
 def _run(context: _Context, key: ProjectKey, run: Run) -> Node:
     """Return a run; nothing of it is parsed until its field is requested."""
+    context.on_run(run.path)
     return {
         "id": _opaque("Run", str(run.path)),
         "project_id": _internal_id(key),
@@ -181,9 +220,9 @@ def _run(context: _Context, key: ProjectKey, run: Run) -> Node:
         "description": None,
         # The SDK builds a user from this even where the run has none.
         "user": lambda: {"id": None, "name": run.user or "", "username": run.user},
-        "config": lambda: config_text(run),
-        "summary_metrics": lambda: record_text(run.summary),
-        "system_metrics": lambda: record_text(run.system_summary),
+        "config": lambda: context.work.add_text(config_text(run)),
+        "summary_metrics": lambda: context.work.add_text(record_text(run.summary)),
+        "system_metrics": lambda: context.work.add_text(record_text(run.system_summary)),
         **_run_history(context, run),
         "file_count": lambda: len(context.library.files(run)),
         "files": partial(_files, context, run),
@@ -191,18 +230,25 @@ def _run(context: _Context, key: ProjectKey, run: Run) -> Node:
 
 
 def _run_history(context: _Context, run: Run) -> Node:
-    library = context.library
     # An incomplete run shows the rows that W&B promised, so that its reader sees that rows are missing.
     promised = Coverage() if run.complete else run.coverage
     last = promised.promised_last_step
     return {
         "history_line_count": max(run.rows, promised.promised_rows or 0),
-        "history_keys": lambda: history_keys(library.table(run), last_step=last) if run.rows else None,
+        "history_keys": partial(_history_keys, context, run, last),
         "history": partial(_history, context, run),
-        "events": partial(_events, run),
+        "events": partial(_events, context, run),
         "sampled_history": partial(_sampled_history, context, run),
         "parquet_history": partial(_parquet_history, context, run),
     }
+
+
+def _history_keys(context: _Context, run: Run, last_step: int | None) -> dict[str, Any] | None:
+    if not run.rows:
+        return None
+    table = context.table(run)
+    context.work.add_lookups(len(table.keys) + table.residual_values)
+    return history_keys(table, last_step=last_step)
 
 
 def _history(
@@ -213,30 +259,43 @@ def _history(
     samples: int | None = DEFAULT_SAMPLES,
     **_limits: Any,
 ) -> list[str]:
-    table = context.library.table(run)
-    return page(table, min_step=_step(min_step), stop_step=_step(max_step), samples=samples)
+    table = context.table(run)
+    chosen = thin(table.window(_step(min_step), _step(max_step)), samples)
+    context.work.add_rows(len(chosen), keys=len(table.keys))
+    return page(table, chosen)
 
 
 def _sampled_history(context: _Context, run: Run, specs: Sequence[Any]) -> list[list[dict[str, Any]]]:
-    table = context.library.table(run)
-    wanted = [_object(spec) for spec in specs]
-    for spec in wanted:
-        note_unknown_keys(run.path, map(str, spec.get("keys") or ()), table.keys)
-    return [sampled(table, spec) for spec in wanted]
+    table = context.table(run)
+    answers = []
+    for spec in map(_object, specs):
+        keys = list(dict.fromkeys(map(str, spec.get("keys") or ()))) or None
+        context.work.add_lookups(len(keys or ()) * (1 + len(table.steps) // _BLOCK))
+        if not table.keys.issuperset(keys or ()) and context.work.may_suggest():
+            note_unknown_keys(run.path, keys or (), table.keys)
+        chosen = sampled_indices(table, spec, keys)
+        context.work.add_rows(len(chosen), keys=len(table.keys if keys is None else keys))
+        answers.append(json_rows(table, chosen, keys))
+    return answers
 
 
 def _parquet_history(context: _Context, run: Run, live_keys: Sequence[str]) -> Node:
     """Return either the exported files of a run or all its rows as live data, never both."""
+    context.library.note_scan(run)
     links = context.library.export_links(run, context.base_url)
     if links:
         return {"parquet_urls": links, "live_data": []}
-    rows = live_data(context.library.table(run), live_keys) if run.rows else []
-    return {"parquet_urls": [], "live_data": rows}
+    if not run.rows:
+        return {"parquet_urls": [], "live_data": []}
+    context.work.add_rows(run.rows, keys=len(live_keys))
+    return {"parquet_urls": [], "live_data": live_data(context.table(run), live_keys)}
 
 
-def _events(run: Run, samples: int | None = DEFAULT_SAMPLES, **_steps: Any) -> list[str]:
+def _events(context: _Context, run: Run, samples: int | None = DEFAULT_SAMPLES, **_steps: Any) -> list[str]:
     """Return the system metrics; they have no steps, so limits on steps do not apply."""
-    return [canonical_text(row) for row in thin_rows(list(run.system_rows()), samples)]
+    rows = list(run.system_rows())
+    context.work.add_rows(len(rows), keys=len(rows[0]) if rows else 0)
+    return [canonical_text(row) for row in thin_rows(rows, samples)]
 
 
 def _files(
@@ -250,11 +309,14 @@ def _files(
 ) -> Node:
     """Return the files of a run in its bundle; `pattern` is a pattern for SQL's LIKE."""
     held = context.library.files(run)
+    context.work.add_runs(len(held))
     wanted = None if not names else frozenset(names)
     chosen = [file for file in held if wanted is None or file.name in wanted]
     if names and not chosen and METADATA not in names:
         known = [file.name for file in held]
-        raise files_missing(run.path, names, subject=context.library.catalog.subject, files=known)
+        pointers = None if run.coverage.from_server else context.library.pointers(run)
+        subject = context.library.catalog.subject
+        raise files_missing(run.path, names, subject=subject, files=known, pointers=pointers)
     if pattern and chosen:
         matches = pc.match_like(pa.array([file.name for file in chosen]), pattern).to_pylist()
         chosen = [file for file, match in zip(chosen, matches, strict=True) if match]
@@ -278,11 +340,17 @@ def _file(context: _Context, run: Run, file: FileNode) -> Node:
 def _sweeps(
     context: _Context, key: ProjectKey, after: str | None = None, first: int | None = None, **_filters: Any
 ) -> Node:
-    found = context.library.catalog.sweeps(key)
+    found = _swept(context, key)
     return _connection(list(found), lambda name: _sweep(key, name, found[name]), after=after, first=first)
 
 
+def _swept(context: _Context, key: ProjectKey) -> Mapping[str, list[Run]]:
+    context.look_at(key)
+    return context.library.catalog.sweeps(key)
+
+
 def _find_sweep(context: _Context, key: ProjectKey, sweep_name: str | None = None) -> Node:
+    context.look_at(key)
     name = sweep_name or ""
     return _sweep(key, name, context.library.catalog.sweep(key, name))
 

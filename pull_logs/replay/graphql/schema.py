@@ -1,5 +1,6 @@
 """The part of W&B's GraphQL schema that reading needs. See docs/protocol.md, "Queries".
 
+The context of an execution is its `Work`, which counts and bounds what it computes.
 A field is resolved by the entry of its object (`resolvers`) with the field's name in snake case: a value, or
 a function of the field's arguments.
 """
@@ -15,6 +16,7 @@ from typing import Any
 from graphql import GraphQLError, GraphQLObjectType, GraphQLResolveInfo, GraphQLSchema, build_schema
 
 from pull_logs.errors import NotFoundError, PullLogsError
+from pull_logs.replay.graphql.work import RequestTooLargeError, Work
 
 _LOG = logging.getLogger("pull_logs.replay")
 
@@ -126,9 +128,16 @@ def snake_case(name: str) -> str:
 
 
 def _resolve(source: object, info: GraphQLResolveInfo, *, attribute: str, **arguments: Any) -> Any:
+    work: Work = info.context
     try:
         value = source[attribute] if isinstance(source, Mapping) else getattr(source, attribute)
-        return value(**arguments) if callable(value) else value
+        if callable(value):
+            work.check()
+            value = value(**arguments)
+        if isinstance(value, Mapping) and isinstance(value.get("edges"), list):
+            work.add_objects(len(value["edges"]), fields=work.fields_of(info))
+    except RequestTooLargeError as exc:
+        raise GraphQLError(str(exc)) from exc
     except NotFoundError as exc:
         if info.path.key != info.field_name:
             # W&B answers null. A client that uses aliases requests many objects at once and checks each.
@@ -139,3 +148,5 @@ def _resolve(source: object, info: GraphQLResolveInfo, *, attribute: str, **argu
     except Exception as exc:
         _LOG.exception("field %s.%s failed", info.parent_type.name, info.field_name)
         raise GraphQLError("the server could not answer this field") from exc
+    else:
+        return value

@@ -1,5 +1,10 @@
 from .app import AppOptions as AppOptions
 from .app import OnQuery as OnQuery
 from .app import build_app as build_app
-from .guard import is_loopback as is_loopback
+from .hosts import LOOPBACK as LOOPBACK
+from .hosts import checked_host as checked_host
+from .hosts import host_of as host_of
+from .hosts import is_loopback as is_loopback
+from .hosts import shown_authority as shown_authority
+from .keys import checked_key as checked_key
 from .request_counts import RequestCounts as RequestCounts

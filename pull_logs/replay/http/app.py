@@ -10,7 +10,7 @@ import json
 import logging
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypedDict, Unpack
 
@@ -30,13 +30,17 @@ from pull_logs.replay.graphql import (
     Documents,
     Prepared,
     QueryTarget,
+    Work,
     query_root,
     query_targets,
     read_schema,
 )
-from pull_logs.replay.http.guard import MAX_BODY, BodyTooLargeError, HostGuard, has_key, read_body
+from pull_logs.replay.http.guard import MAX_BODY, BodyTooLargeError, HostGuard, read_body
+from pull_logs.replay.http.hosts import AllowedHosts
+from pull_logs.replay.http.keys import KeyCheck
 from pull_logs.replay.http.objects import error_answer, object_answer
 from pull_logs.replay.http.request_counts import RequestCounts
+from pull_logs.runs import RunPath
 from pull_logs.snapshot import Bundle
 
 OnQuery = Callable[[Collection[QueryTarget]], Sequence[Bundle] | None]
@@ -55,8 +59,12 @@ class AppOptions(TypedDict, total=False):
 
     Attributes:
         api_key: The key that queries must carry; None generates one.
+        any_key: Whether queries from processes of this user on this machine may carry any other key.
         entity: The default entity; None uses the entity of the first run.
-        hosts: Names or addresses besides loopback that requests may be sent to.
+        hosts: Names or addresses besides loopback that requests may be sent to; `NAME:PORT` where clients
+            know the server under another port.
+        private_hosts: Whether requests may be sent to any IP address, name without a dot or name below
+            `.internal` (see `hosts`).
         memory: Bytes that decoded histories may take, and encoded exports as many again.
         shard_rows: The most rows of one exported file, at least 1: W&B exports a long run in several files.
             None exports each run as one file.
@@ -64,8 +72,10 @@ class AppOptions(TypedDict, total=False):
     """
 
     api_key: str | None
+    any_key: bool
     entity: str | None
     hosts: Collection[str]
+    private_hosts: bool
     memory: int
     shard_rows: int | None
     middleware: Sequence[Middleware]
@@ -80,9 +90,10 @@ def build_app(
 ) -> Starlette:
     """Build a W&B-compatible read server over open bundles; the caller closes them.
 
-    `app.state.api_key` is its key, `app.state.requests` counts its requests by operation, and
+    `app.state.api_key` is its key, `app.state.requests` counts its requests by operation,
     `app.state.refused` counts the other addresses that clients tried to reach with it as their proxy
-    (both `RequestCounts`). Links in its answers lead to the host that the request named.
+    (both `RequestCounts`), and `app.state.used` has the paths of the runs that answers contained. Links in
+    its answers lead to the host that the request named.
 
     Args:
         bundles: The bundles. A run that several of them hold is served from the first.
@@ -105,23 +116,25 @@ def build_app(
         return Library(catalog, signer=signer, memory=memory, shard_rows=shard_rows)
 
     served = _ServedLibrary(open_library(bundles), reopen=open_library, on_query=on_query)
-    key = options.get("api_key") or new_api_key()
-    service = _Service(key, served, Documents(read_schema()), RequestCounts())
-    return _application(service, hosts=options.get("hosts", ()), middleware=options.get("middleware", ()))
+    keys = KeyCheck(options.get("api_key") or new_api_key(), any_key=options.get("any_key", False))
+    service = _Service(keys, served, Documents(read_schema()), RequestCounts())
+    hosts = AllowedHosts.of(options.get("hosts", ()), private=options.get("private_hosts", False))
+    return _application(service, hosts=hosts, middleware=options.get("middleware", ()))
 
 
-def _application(service: _Service, *, hosts: Collection[str], middleware: Sequence[Middleware]) -> Starlette:
+def _application(service: _Service, *, hosts: AllowedHosts, middleware: Sequence[Middleware]) -> Starlette:
     refused = RequestCounts()
     app = Starlette(
         routes=[
             Route("/graphql", service.graphql, methods=["POST"]),
             Route(f"{STORAGE}/{{token}}/{{name}}", service.stored, methods=["GET"]),
         ],
-        middleware=[Middleware(HostGuard, hosts=tuple(hosts), on_refusal=refused.add), *middleware],
+        middleware=[Middleware(HostGuard, hosts=hosts, on_refusal=refused.add), *middleware],
     )
-    app.state.api_key = service.api_key
+    app.state.api_key = service.keys.api_key
     app.state.requests = service.counts
     app.state.refused = refused
+    app.state.used = service.used
     return app
 
 
@@ -169,15 +182,16 @@ class _ServedLibrary:
 class _Service:
     """The two endpoints of the application."""
 
-    api_key: str
+    keys: KeyCheck
     served: _ServedLibrary
     documents: Documents
     counts: RequestCounts
+    used: set[RunPath] = field(default_factory=set)
 
     async def graphql(self, request: Request) -> Response:
-        if not has_key(request, self.api_key):
+        if refusal := self.keys.refusal(request):
             self.counts.add("(signed out)")
-            return JSONResponse({"error": "user is not logged in"}, 401)
+            return refusal
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return JSONResponse({"error": "send a query as application/json"}, 415)
         try:
@@ -202,13 +216,17 @@ class _Service:
             library = self.served.library_for(query, prepared)
         except PullLogsError as exc:
             return 200, _json({"errors": [{"message": str(exc)}], "data": None})
+        work = Work()
         result = execute_sync(
             self.documents.schema,
             prepared.document,
-            query_root(library, base_url),
+            query_root(library, base_url, work, on_run=self.used.add),
+            context_value=work,
             variable_values=dict(query.variables or {}),
             operation_name=query.operation,
         )
+        if work.exceeded is not None:
+            return 200, _json({"errors": [{"message": str(work.exceeded)}], "data": None})
         return 200, _json(result.formatted)
 
     async def stored(self, request: Request) -> Response:

@@ -7,11 +7,7 @@ no HTML form can send, and carry the server's own key. See docs/replay.md, "Secu
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
-import ipaddress
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import aclosing
 from urllib.parse import urlsplit
 
@@ -20,44 +16,29 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pull_logs.replay.http.hosts import AllowedHosts, host_of, port_of
+
 MAX_BODY = 1_000_000
 """The most bytes of the body of a request."""
-
-_LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
 
 
 class BodyTooLargeError(Exception):
     """The body of a request is larger than `MAX_BODY`."""
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether a host, given without its port, is a loopback address or name."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() in _LOOPBACK_NAMES
-
-
-def host_of(authority: str) -> str:
-    """Return the host of `host:port`, in lower case and without brackets; empty if there is none."""
-    try:
-        return urlsplit(f"//{authority}").hostname or ""
-    except ValueError:
-        return ""
-
-
 class HostGuard:
     """ASGI middleware that refuses requests for other servers and from foreign web pages.
 
+    The GraphQL errors of an answer are what the SDK shows its user.
     A client that uses this server as its proxy sends the complete URL; requests for this server are
     answered, and all others are refused and never forwarded.
     """
 
     def __init__(
-        self, app: ASGIApp, *, hosts: Collection[str] = (), on_refusal: Callable[[str], None] | None = None
+        self, app: ASGIApp, *, hosts: AllowedHosts, on_refusal: Callable[[str], None] | None = None
     ) -> None:
         self.app = app
-        self.hosts = frozenset(host_of(host) or host for host in hosts)
+        self.hosts = hosts
         self.on_refusal = on_refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +49,9 @@ class HostGuard:
             if refusal:
                 if authority and self.on_refusal:
                     self.on_refusal(authority)
-                await JSONResponse({"error": refusal}, status_code=403)(scope, receive, send)
+                shown = {} if authority else {"errors": [{"message": refusal}], "data": None}
+                content = {"error": refusal, **shown}
+                await JSONResponse(content, status_code=403)(scope, receive, send)
                 return
             if authority:
                 scope = _direct(scope, authority)
@@ -77,11 +60,12 @@ class HostGuard:
     def _refusal(self, scope: Scope, proxied: str) -> str:
         headers = Headers(scope=scope)
         authority = proxied or headers.get("host", "")
-        host = host_of(authority)
         server = scope.get("server") or ("", None)
-        elsewhere = bool(proxied) and _port_of(authority) != server[1]
-        if elsewhere or not (is_loopback(host) or host in self.hosts):
-            return f"this server does not answer for host {authority!r}"
+        elsewhere = bool(proxied) and port_of(authority) not in {server[1], *self.hosts.ports}
+        if elsewhere or not self.hosts.allows(authority):
+            host = host_of(authority)
+            hint = f"; `pull-logs serve --allow-host {host}` would" if host and not proxied else ""
+            return f"this server does not answer for host {authority!r}{hint}"
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != authority.lower():
             return f"this server does not answer pages of {origin!r}"
@@ -102,13 +86,6 @@ def _authority(url: str) -> str:
         return url
 
 
-def _port_of(authority: str) -> int | None:
-    try:
-        return urlsplit(f"//{authority}").port or 80
-    except ValueError:
-        return None
-
-
 def _direct(scope: Scope, authority: str) -> Scope:
     """Return the request as it would be sent without a proxy."""
     path = scope["path"].partition(authority)[2] or "/"
@@ -120,20 +97,6 @@ def _direct(scope: Scope, authority: str) -> Scope:
         "raw_path": raw_path,
         "headers": [(b"host", authority.encode()), *headers],
     }
-
-
-def has_key(request: Request, api_key: str) -> bool:
-    """Return whether a request carries the key, as Basic (any user name) or Bearer authorization."""
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    offered = credentials.strip()
-    if scheme.lower() == "basic":
-        try:
-            offered = base64.b64decode(offered, validate=True).decode().partition(":")[2]
-        except (ValueError, binascii.Error):
-            return False
-    elif scheme.lower() != "bearer":
-        return False
-    return hmac.compare_digest(offered.encode(), api_key.encode())
 
 
 async def read_body(request: Request) -> bytes:

@@ -23,6 +23,7 @@ from pull_logs.snapshot.format import zip_layout as layout
 from pull_logs.snapshot.format.manifest import MAX_FORMAT, refuse_newer_format
 from pull_logs.snapshot.format.names import FILES, FORMAT, is_member_name, member_order, why_refused
 from pull_logs.snapshot.format.zip_directory import MAX_MEMBERS, read_directory
+from pull_logs.system_errors import from_system_error
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -62,7 +63,7 @@ class _File:
         try:
             self._descriptor = os.open(path, flags)
         except OSError as exc:
-            raise FileMissingError(f"{shown!r} cannot be read: {exc.strerror}") from exc
+            raise from_system_error(exc, path=shown, action="read") from exc
         self.close = weakref.finalize(self, os.close, self._descriptor)
         status = os.fstat(self._descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -341,11 +342,9 @@ def open_container(path: Path) -> Container:
         BundleDamagedError: Its directory is damaged.
         UnsafeFileError: It is not a bundle, or has members, names or sizes that no bundle has.
     """
-    if not path.exists():
-        raise FileMissingError(f"no file or folder at {str(path)!r}")
-    if not path.is_dir():
-        return ZipContainer(path)
     try:
-        return FolderContainer(path)
+        if not path.exists():
+            raise FileMissingError(f"no file or folder at {str(path)!r}")
+        return FolderContainer(path) if path.is_dir() else ZipContainer(path)
     except OSError as exc:
-        raise FileMissingError(f"{str(path)!r} cannot be read: {exc.strerror}") from exc
+        raise from_system_error(exc, path=path, action="read") from exc

@@ -22,6 +22,7 @@ from pull_logs.snapshot.format.file_record import MAX_NAME, FileRecord, is_media
 from pull_logs.snapshot.format.names import (
     MANIFEST,
     RUNS,
+    TABLES,
     file_name_of,
     folder_of_file,
     is_member_name,
@@ -64,7 +65,7 @@ class Resource:
         bytes: Its size.
         hash: `sha256:` and the hex digest of its bytes.
         rows: Its rows.
-        rows_hash: The rows hash of a history or of system metrics; None for `runs.parquet`.
+        rows_hash: The rows hash of a history or of system metrics; None for the tables about all runs.
         footer_bytes: Size of the Parquet footer at the end of the file.
         footer_hash: `sha256:` and the hex digest of the footer.
         writer: The library that encoded it.
@@ -117,9 +118,9 @@ class Manifest:
         named: dict[str, Resource | FileResource] = dict(self.resources)
         if not self.files:
             return named
-        table = named.pop(RUNS)
+        tables = {name: named.pop(name) for name in TABLES if name in named}
         named |= {file.path: file for files in self.files.values() for file in files}
-        return {RUNS: table, **dict(sorted(named.items()))}
+        return {**tables, **dict(sorted(named.items()))}
 
 
 def sha256(data: bytes) -> str:
@@ -131,9 +132,10 @@ def render_manifest(manifest: Manifest) -> bytes:
     """Return the bytes of `datapackage.json`."""
     writers = {resource.writer for resource in manifest.resources.values()}
     shared = writers.pop() if len(writers) == 1 else None
+    tables = sum(name in manifest.resources for name in TABLES)
     lines = [
         orjson.dumps(_entry(number, resource, shared), option=orjson.OPT_SORT_KEYS)
-        for number, resource in enumerate(manifest.members().values())
+        for number, resource in enumerate(manifest.members().values(), 1 - tables)
     ]
     head: dict[str, Any] = {
         "contentId": manifest.content_id,
@@ -192,7 +194,7 @@ def _entry(
         "footer": {"bytes": resource.footer_bytes, "hash": resource.footer_hash},
         "format": "parquet",
         "hash": resource.hash,
-        "name": "runs" if resource.path == RUNS else f"r{number}",
+        "name": resource.path.removesuffix(".parquet") if resource.path in TABLES else f"r{number}",
         "path": resource.path,
         "rows": resource.rows,
     }
@@ -404,7 +406,7 @@ def _parse_resource(entry: Mapping[str, Any], *, writer: str, path: str, known: 
         raise _damaged(path, f"has no footer for {name!r}")
     own = entry.get("writer", writer)
     rows_hash = entry.get("rowsHash")
-    if (rows_hash is None) is not (name == RUNS):
+    if (rows_hash is None) is not (name in TABLES):
         raise _damaged(path, f"has the wrong hashes for {name!r}")
     size, footer_size = _count(entry.get("bytes"), name, path), _count(footer.get("bytes"), name, path)
     if footer_size > size:

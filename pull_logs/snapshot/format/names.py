@@ -24,11 +24,15 @@ from pull_logs.suggestions import listed
 
 FORMAT = "FORMAT"
 RUNS = "runs.parquet"
+METRICS = "metrics.parquet"
 MANIFEST = "datapackage.json"
 DIGEST = "datapackage-digest.json"
 HISTORY = "history.parquet"
 SYSTEM = "system.parquet"
 FILES = "files"
+
+TABLES = (RUNS, METRICS)
+"""The tables about all runs, in their order in the bundle."""
 
 MAX_SEGMENT = 160
 """Longest encoded id: with prefix and suffix it is below 255 bytes, the limit of a file name."""
@@ -40,7 +44,7 @@ _FILE = (
     rf"{FILES}/(?:[A-Za-z0-9._-]|%[0-9A-F]{{2}}){{0,160}}(?:[A-Za-z0-9_-]|%[0-9A-F]{{2}})(?:~[0-9a-f]{{8}})?"
 )
 _MEMBER = re.compile(
-    r"FORMAT|runs\.parquet|datapackage\.json|datapackage-digest\.json"
+    r"FORMAT|(?:runs|metrics)\.parquet|datapackage\.json|datapackage-digest\.json"
     rf"|{_FOLDER}/(?:(?:history|system)\.parquet|{_FILE})"
 )
 _RUN_MEMBER = re.compile(
@@ -75,8 +79,10 @@ def why_refused(name: str) -> str:
 
 def member_order(names: Iterable[str]) -> list[str]:
     """Return the names of a bundle's members in their order in the ZIP."""
-    first, last = (FORMAT, RUNS), (MANIFEST, DIGEST)
-    return [*first, *sorted(set(names).difference(first, last)), *last]
+    given = set(names)
+    first = [FORMAT, RUNS, *([METRICS] if METRICS in given else [])]
+    last = [MANIFEST, DIGEST]
+    return [*first, *sorted(given.difference(first, last)), *last]
 
 
 def run_of_member(name: str) -> str | None:

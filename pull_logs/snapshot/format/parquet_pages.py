@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple, TypeAlias
 
 from pull_logs.errors import DataError
@@ -28,6 +28,8 @@ SMALL_FOOTER = 1 << 13
 
 _MAGIC = b"PAR1"
 _MAX_HEADER = 1 << 12
+_MAX_WINDOW = 1 << 27
+"""Bytes that a stream of zstd may look back, and so takes of memory."""
 _DICTIONARY_PAGE = 2
 _DATA_PAGES = {0: (5, 2), 3: (8, 4)}
 """By page type: the field of its header, and in that header the field of the encoding."""
@@ -106,7 +108,64 @@ def read_groups(footer: bytes, *, size: int | None) -> tuple[Group, ...]:
     return groups
 
 
-def _parse(footer: bytes) -> tuple[Group, ...]:
+def decoded_sizes(data: bytes, names: Sequence[str]) -> list[dict[str, int]]:
+    """Return what each column of each row group takes once it is decompressed, by its page headers.
+
+    Args:
+        data: A complete file.
+        names: Its columns, in the order of its schema, which has been checked; a list counts as one.
+
+    Raises:
+        DataError: The footer or a page header is damaged.
+    """
+    sizes = []
+    for group in _parse(data, names):
+        for chunk in group.chunks:
+            if chunk.end > len(data):
+                raise _damaged(chunk.column, chunk.row_group)
+        walked = {chunk.column: walk_pages(partial(_cut, data), chunk) for chunk in group.chunks}
+        sizes.append({name: sum(page.decoded for page in pages) for name, pages in walked.items()})
+    return sizes
+
+
+def plain_texts(data: bytes, names: Sequence[str], *, group: int, name: str, most: int) -> Iterator[bytes]:
+    """Iterate over the texts of one column without nulls, of which only one is in memory.
+
+    Args:
+        data: As for `decoded_sizes`.
+        names: As for `decoded_sizes`.
+        group: The number of the row group.
+        name: The name of the column, which has to be PLAIN and compressed with zstd.
+        most: Most bytes of one text.
+
+    Raises:
+        DataError: The column is damaged or not of this kind, or a text is too long.
+    """
+    import zstandard
+
+    chunk = next(chunk for chunk in _parse(data, names)[group].chunks if chunk.column == name)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+    for page in walk_pages(partial(_cut, data), chunk):
+        stream = decompressor.stream_reader(memoryview(data)[page.body : page.end])
+        try:
+            for _ in range(page.values):
+                size = int.from_bytes(stream.read(4), "little")
+                if size > most:
+                    raise DataError(f"it has {size} bytes of JSON, and {most} are the most")
+                text = stream.read(size)
+                if len(text) != size:
+                    raise DataError(f"column {name!r} is cut short")
+                yield text
+        except zstandard.ZstdError as exc:
+            raise DataError(f"column {name!r} cannot be decompressed") from exc
+
+
+def _cut(data: bytes, offset: int, size: int) -> bytes:
+    return data[offset : offset + size]
+
+
+def _parse(footer: bytes, leaves: Sequence[str] | None = None) -> tuple[Group, ...]:
+    """Parse a footer; with `leaves`, of a file whose schema is known, so that columns may be nested."""
     if len(footer) < 8 or footer[-4:] != _MAGIC:
         raise DataError("the Parquet footer does not end in PAR1")
     length = int.from_bytes(footer[-8:-4], "little")
@@ -114,8 +173,9 @@ def _parse(footer: bytes) -> tuple[Group, ...]:
         raise DataError(f"the Parquet footer is cut short: {length} bytes of it were expected")
     try:
         fields, _ = read_struct(footer[len(footer) - 8 - length : -8], _FOOTER)
-        names = [_column_name(element) for element in fields[2][1:]]
-        groups = tuple(_group(group, number, names) for number, group in enumerate(fields.get(4, [])))
+        names = leaves or [_column_name(element) for element in fields[2][1:]]
+        paths = [None if leaves else [name.encode()] for name in names]
+        groups = tuple(_group(group, number, names, paths) for number, group in enumerate(fields.get(4, [])))
         rows = _integer(fields[3])
         complete = sum(group.rows for group in groups) == rows and fields[2][0].get(5, 0) == len(names)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as exc:
@@ -145,7 +205,7 @@ def _column_name(element: Struct) -> str:
     return name
 
 
-def _group(fields: Struct, number: int, names: Sequence[str]) -> Group:
+def _group(fields: Struct, number: int, names: Sequence[str], paths: Sequence[list[bytes] | None]) -> Group:
     rows, columns = fields[3], fields[1]
     if rows < 0 or len(columns) != len(names):
         raise DataError(f"row group {number} of the Parquet file is damaged")
@@ -153,12 +213,11 @@ def _group(fields: Struct, number: int, names: Sequence[str]) -> Group:
         raise DataError(
             f"row group {number} of the Parquet file has {rows} rows, and {MAX_GROUP} are the most"
         )
-    return Group(
-        rows, tuple(_chunk(column, number, name) for column, name in zip(columns, names, strict=True))
-    )
+    described = zip(columns, names, paths, strict=True)
+    return Group(rows, tuple(_chunk(column, number, name, path) for column, name, path in described))
 
 
-def _chunk(fields: Struct, group: int, name: str) -> Chunk:
+def _chunk(fields: Struct, group: int, name: str, path: list[bytes] | None) -> Chunk:
     facts = fields[3]
     start = facts[9]
     if 11 in facts:
@@ -166,7 +225,7 @@ def _chunk(fields: Struct, group: int, name: str) -> Chunk:
     end = start + facts[7]
     inside = len(_MAGIC) <= start <= end
     # This format has no chunks in other files (1), and no encrypted ones (8, 9).
-    if not inside or facts[3] != [name.encode()] or len(fields) > 1:
+    if not inside or (path is not None and facts[3] != path) or len(fields) > 1:
         raise _damaged(name, group)
     return Chunk(group, name, start, end)
 

@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
-from pull_logs.rows.arrays import decoded, decoded_size
 from pull_logs.rows.batches import RESIDUAL
 from pull_logs.rows.canonical import STEP
 from pull_logs.rows.cells import column_kind
+from pull_logs.rows.coded_text import check_texts, decode_text, row_text_bytes, text_parts
+from pull_logs.rows.limits import decoded_text_limit, joined_text_limit
 from pull_logs.snapshot.format.parquet_pages import (
     SMALL_FOOTER,
     Chunk,
@@ -228,7 +229,7 @@ def read_batches(
     memory_limit: int = MEMORY_LIMIT,
     checked: bool = False,
 ) -> Iterator[pa.Table]:
-    """Iterate over the batches of a file, one per row group.
+    """Iterate over the batches of a file: one per row group, several where its rows have much text.
 
     `_step` and the residual column are read whenever the file has them: a requested key may have cells in
     the residual column, and a batch without steps is not valid.
@@ -249,13 +250,22 @@ def read_batches(
         wanted = _wanted(file, columns)
         reader = _reader(file, wanted, checked=checked)
     for group in range(len(file.groups)):
-        yield _group_table(file, reader, group, wanted, memory_limit)
+        coded = _coded_group(file, reader, group, wanted, memory_limit)
+        if not coded.num_rows:
+            yield decode_text(coded, wanted)
+        for part in text_parts(coded):
+            yield decode_text(part, wanted)
 
 
-def _group_table(file: _File, reader: pq.ParquetFile, group: int, wanted: pa.Schema, limit: int) -> pa.Table:
+def _coded_group(file: _File, reader: pq.ParquetFile, group: int, wanted: pa.Schema, limit: int) -> pa.Table:
+    """Read a row group with its texts as dictionaries, checked so that they can be decoded."""
     with _parquet_errors():
         _check_pages(file, group, wanted.names, limit)
-        return _read_group(reader, group, wanted, limit)
+        table = _read_group(reader, group, wanted)
+        check_texts(table)
+        # A short file can expand to a great deal of text.
+        _spend(table.num_rows * len(wanted) * 8 + int(row_text_bytes(table).sum()), limit)
+        return table
 
 
 def _wanted(file: _File, columns: Sequence[str] | None) -> pa.Schema:
@@ -279,7 +289,8 @@ def _reader(file: _File, wanted: pa.Schema, *, checked: bool = False) -> pq.Parq
 def _check_pages(file: _File, group: int, names: Sequence[str], limit: int) -> None:
     """Refuse a row group that would take too much memory according to the headers of its pages."""
     rows = file.groups[group].rows
-    spent = rows * len(names) * 8
+    spent, text = rows * len(names) * 8, 0
+    most_text = min(limit, decoded_text_limit(file.native.size()))
     _spend(spent, limit)
     for chunk in file.chunks(group, names):
         values = 0
@@ -287,38 +298,24 @@ def _check_pages(file: _File, group: int, names: Sequence[str], limit: int) -> N
             values += page.values
             spent += page.decoded
             _spend(spent, limit)
+            if chunk.column in file.columns.text:
+                text += page.decoded
+                _spend(text, most_text)
         if values != rows:
             raise DataError(f"column {chunk.column!r} has {values} values in row group {group}, not {rows}")
 
 
-def _read_group(reader: pq.ParquetFile, group: int, wanted: pa.Schema, limit: int) -> pa.Table:
+def _read_group(reader: pq.ParquetFile, group: int, wanted: pa.Schema) -> pa.Table:
     names = wanted.names
     several = reader.metadata.row_group(group).num_rows > _ONE_THREAD
     table = reader.read_row_group(group, columns=names, use_threads=several)
-    if table.schema.equals(wanted, check_metadata=True):
-        return table
     # pyarrow also takes a name as a prefix: for "a" it also reads "a.b".
-    table = table.select(names)
-    spent = table.num_rows * len(names) * 8
-    for index, kind in enumerate(table.schema.types):
-        if pa.types.is_dictionary(kind):
-            # A short file can expand to a great deal of text.
-            chunks = table.column(index).chunks
-            spent += sum(map(decoded_size, chunks))
-            _spend(spent, limit)
-            text = pa.chunked_array([_decoded(chunk) for chunk in chunks], pa.string())
-            table = table.set_column(index, wanted.field(index), text)
-    return pa.Table.from_arrays(table.columns, schema=wanted)
+    return table if table.column_names == names else table.select(names)
 
 
 def _spend(size: int, limit: int) -> None:
     if size > limit:
         raise DataError(f"the Parquet data would take {size} bytes of memory, more than the {limit} allowed")
-
-
-def _decoded(chunk: pa.DictionaryArray) -> pa.Array:
-    chunk.dictionary.validate(full=True)
-    return decoded(chunk)
 
 
 def read_table(
@@ -329,18 +326,28 @@ def read_table(
     expected_rows: int | None = None,
     memory_limit: int = MEMORY_LIMIT,
     checked: bool = False,
+    coded: bool = False,
 ) -> pa.Table:
-    """Read a complete file as one batch; the arguments and errors are those of `read_batches`."""
+    """Read a complete file as one batch; the other arguments and the errors are those of `read_batches`.
+
+    With `coded`, texts stay dictionaries, so that each distinct text of a row group is in memory once. Only
+    `rows.coded_text` reads such a batch.
+    """
     with _parquet_errors():
         file = _open(source, footer, expected_rows)
         wanted = _wanted(file, columns)
         _spend(file.rows * len(wanted) * 8, memory_limit)
         reader = _reader(file, wanted, checked=checked)
     tables: list[pa.Table] = []
+    text, most_text = 0, joined_text_limit(file.native.size())
     for group in range(len(file.groups)):
         if tables:
             memory_limit -= tables[-1].nbytes
-        tables.append(_group_table(file, reader, group, wanted, memory_limit))
+        table = _coded_group(file, reader, group, wanted, memory_limit)
+        if not coded:
+            text += int(row_text_bytes(table).sum())
+            _spend(text, most_text)
+        tables.append(table if coded else decode_text(table, wanted))
     return pa.concat_tables(tables) if tables else wanted.empty_table()
 
 
@@ -371,7 +378,7 @@ def _readable(file: _File, chunk: Chunk) -> bool:
     wanted = pa.schema([file.schema.field(chunk.column)])
     try:
         with _parquet_errors():
-            _group_table(file, _reader(file, wanted), chunk.row_group, wanted, MEMORY_LIMIT)
+            _coded_group(file, _reader(file, wanted), chunk.row_group, wanted, MEMORY_LIMIT)
     except DataError:
         return False
     return True

@@ -1,10 +1,10 @@
 """Write batches as `history.parquet` and `system.parquet`.
 
 The writer's settings are fixed for the format version, so that the same rows give the same bytes for one
-pyarrow version: zstd at level 3, data pages of version 2 with checksums, row groups of 131,072 rows,
-statistics on `_step` alone, no Arrow schema in the metadata. A double column is PLAIN if each of its values
-has at most six decimals, else BYTE_STREAM_SPLIT; int64 is DELTA_BINARY_PACKED, text a dictionary, bools RLE,
-the residual column PLAIN. `parquet_read` reads the files.
+pyarrow version: zstd at level 3, data pages of version 2 with checksums, row groups of 131,072 rows (fewer
+where they would have more than 16 MiB of text), statistics on `_step` alone, no Arrow schema in the metadata.
+A double column is PLAIN if each of its values has at most six decimals, else BYTE_STREAM_SPLIT; int64 is
+DELTA_BINARY_PACKED, text a dictionary, bools RLE, the residual column PLAIN. `parquet_read` reads the files.
 
 See docs/bundle-format.md, "Parquet settings".
 """
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypedDict
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -25,8 +26,10 @@ from pull_logs.rows.arrays import Ints
 from pull_logs.rows.batches import RESIDUAL, BatchCells, take_apart
 from pull_logs.rows.canonical import STEP
 from pull_logs.rows.cells import ColumnKind
+from pull_logs.rows.coded_text import row_text_bytes, text_parts
 from pull_logs.rows.hashing import RowsHasher
 from pull_logs.rows.layout import Layout, LayoutBuilder, lay_out
+from pull_logs.rows.limits import MAX_TEXT, TEXT_AT_ONCE
 
 WRITER = f"pyarrow {pa.__version__}"
 """The library that writes the files: their bytes depend on it and on the rows."""
@@ -135,7 +138,11 @@ class _StepRange:
 
 
 def write_table(
-    batches: Callable[[], Iterable[pa.Table]], sink: BinaryIO, *, system: bool = False
+    batches: Callable[[], Iterable[pa.Table]],
+    sink: BinaryIO,
+    *,
+    system: bool = False,
+    describe: Callable[[pa.Table], object] | None = None,
 ) -> Encoded:
     """Write rows as one Parquet file, in constant memory.
 
@@ -145,6 +152,7 @@ def write_table(
             divided into batches does not change a byte.
         sink: The file to write to; left open.
         system: Whether these are system batches, which have no steps.
+        describe: Receives the rows as they are written, one batch after the other.
 
     Raises:
         DataError: The steps do not ascend, or a batch is not valid.
@@ -161,7 +169,7 @@ def write_table(
             steps.extend(cells.steps)
     layout, output = builder.layout(), HashingSink(sink)
     again = [cells] if cells and pieces == 1 else _pieces(batches(), system=system, parse=layout.moves)
-    _write(layout, again, output)
+    _write(layout, again, output, describe)
     footer = bytes(output.tail or b"")
     size = int.from_bytes(footer[-8:-4], "little") + 8
     return Encoded(
@@ -177,12 +185,24 @@ def write_table(
 
 
 def _pieces(batches: Iterable[pa.Table], *, system: bool, parse: bool = True) -> Iterator[BatchCells]:
-    """Take the batches apart, small ones joined, none longer than a row group."""
+    """Take the batches apart, small ones joined, none with more rows or text than a row group."""
     for batch in _join_small(batches):
         if (STEP in batch.column_names) is system:
             raise DataError("a system batch has a _step column" if system else "a batch has no _step column")
         for start in range(0, batch.num_rows, ROW_GROUP):
-            yield take_apart(batch.slice(start, ROW_GROUP), parse=parse)
+            for part in text_parts(batch.slice(start, ROW_GROUP), most=TEXT_AT_ONCE):
+                _check_texts(part)
+                yield take_apart(part, parse=parse)
+
+
+def _check_texts(part: pa.Table) -> None:
+    """Refuse a text that no reader takes; only a part of a single row can have one."""
+    if part.num_rows > 1:
+        return
+    for name, size in ((name, row_text_bytes(part.select([name])).max()) for name in part.column_names):
+        if size > MAX_TEXT:
+            where = f"of key {name!r}" if name != RESIDUAL else "of the nested values of a row"
+            raise DataError(f"a text {where} has {size} bytes, and a bundle holds {MAX_TEXT} at most")
 
 
 def _join_small(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -192,18 +212,20 @@ def _join_small(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """
     held: list[pa.Table] = []
     types: dict[str, pa.DataType] = {}
-    count = 0
+    count = size = 0
     for batch in batches:
         own = dict(zip(batch.schema.names, batch.schema.types, strict=True))
         fits = (STEP in own) is (STEP in types) and all(
             types.get(name, kind) == kind for name, kind in own.items()
         )
-        if held and not (fits and count + batch.num_rows <= _MAX_JOINED):
+        fits = fits and count + batch.num_rows <= _MAX_JOINED and size + batch.nbytes <= TEXT_AT_ONCE
+        if held and not fits:
             yield _joined(held)
-            held, types, count = [], {}, 0
+            held, types, count, size = [], {}, 0, 0
         held.append(batch)
         types.update(own)
         count += batch.num_rows
+        size += batch.nbytes
     if held:
         yield _joined(held)
 
@@ -212,28 +234,56 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
 
 
-def _write(layout: Layout, pieces: Iterable[BatchCells], output: HashingSink) -> None:
-    """Write the rows in groups of exactly `ROW_GROUP`, except for the last group."""
+def _write(
+    layout: Layout,
+    pieces: Iterable[BatchCells],
+    output: HashingSink,
+    describe: Callable[[pa.Table], object] | None,
+) -> None:
     # Each write to a Python sink waits for the interpreter's lock.
     buffered = pa.BufferedOutputStream(pa.PythonFile(output, mode="w"), _BUFFER)
     writer = pq.ParquetWriter(buffered, layout.schema, **_options(layout))
-    held: list[pa.Table] = []
-    count = 0
-    for cells in pieces:
-        held.append(lay_out(cells, layout))
-        count += cells.length
-        while count >= ROW_GROUP:
-            table = pa.concat_tables(held)
-            # One chunk per column: pages would end where chunks end.
-            writer.write_table(table.slice(0, ROW_GROUP).combine_chunks(), row_group_size=ROW_GROUP)
-            held = [table.slice(ROW_GROUP)]
-            count -= ROW_GROUP
-    if count:
-        writer.write_table(pa.concat_tables(held).combine_chunks(), row_group_size=ROW_GROUP)
+    for group in _groups(_laid_out(pieces, layout, describe)):
+        # One chunk per column: pages would end where chunks end.
+        writer.write_table(pa.concat_tables(group).combine_chunks(), row_group_size=ROW_GROUP)
     buffered.flush()
     output.mark()  # what follows is the footer
     writer.close()
     buffered.flush()
+
+
+def _laid_out(
+    pieces: Iterable[BatchCells], layout: Layout, describe: Callable[[pa.Table], object] | None
+) -> Iterator[pa.Table]:
+    for cells in pieces:
+        table = lay_out(cells, layout)
+        if describe is not None:
+            describe(table)
+        yield table
+
+
+def _groups(tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:
+    """Divide rows into row groups: each ends at `ROW_GROUP` rows, or before it has more than `TEXT_AT_ONCE`.
+
+    So a row group depends on the rows alone, not on how they come; one of a single row may have more text.
+    """
+    held: list[pa.Table] = []
+    count = text = 0
+    for table in tables:
+        ends, start = np.cumsum(row_text_bytes(table)), 0
+        while start < table.num_rows:
+            before = int(ends[start - 1]) if start else 0
+            fitting = int(np.searchsorted(ends, before + TEXT_AT_ONCE - text, side="right")) - start
+            taken = min(max(fitting, int(not count)), ROW_GROUP - count)
+            held.append(table.slice(start, taken))
+            start += taken
+            count += taken
+            text += int(ends[start - 1]) - before if taken else 0
+            if count == ROW_GROUP or start < table.num_rows:
+                yield held
+                held, count, text = [], 0, 0
+    if count:
+        yield held
 
 
 class _WriterOptions(TypedDict):

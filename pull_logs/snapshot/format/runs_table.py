@@ -8,7 +8,7 @@ docs/bundle-format.md, "The table of runs".
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import islice, starmap
@@ -22,9 +22,11 @@ import pyarrow.parquet as pq
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.rows.arrays import array_of, decoded, decoded_size
 from pull_logs.rows.canonical import canon_record, canon_text, canonical_text, parse_json
+from pull_logs.rows.limits import MAX_DOCUMENT, check_document, decoded_text_limit
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format.names import RUNS
+from pull_logs.snapshot.format.parquet_pages import decoded_sizes, plain_texts
 
 GROUP_ROWS = 256
 
@@ -35,7 +37,7 @@ _REQUIRED = tuple(field.name for field in RUN_FIELDS if field.kind == "text" and
 _TEXTS = tuple(
     field.name
     for field in RUN_FIELDS
-    if field.kind in ("text", "time") and not field.required and field.name != "host"
+    if field.kind in ("text", "time") and not (field.required or field.optional) and field.name != "host"
 )
 _KEYS = ("entity", "project", "run_id")
 _COUNTS = ("promised_rows", "promised_last_step", "received_rows", "received_last_step")
@@ -56,15 +58,30 @@ SCHEMA = pa.schema(
     ]
 )
 SWEEP_CONFIG = "sweep_config"
-"""A last column of JSON text, which a table has only if a run has the config of its sweep."""
+"""The JSON text of the config of a run's sweep."""
 
-SWEPT_SCHEMA = SCHEMA.append(pa.field(SWEEP_CONFIG, pa.string()))
+LAST_SEEN = "last_seen"
+"""The last day on which W&B saw a run that it no longer has."""
+
+OPTIONAL = tuple(field.name for field in RUN_FIELDS if field.optional)
+"""The columns of text at the end, each of which a table has only if one of its runs has a value."""
+
+
+def table_schema(optional: Collection[str]) -> pa.Schema:
+    """Return the schema of a table of runs with some of the `OPTIONAL` columns."""
+    return pa.schema([*SCHEMA, *(pa.field(name, pa.string()) for name in OPTIONAL if name in optional)])
+
+
+_FULL_SCHEMA = table_schema(OPTIONAL)
 
 LIGHT = tuple(name for name in SCHEMA.names if name not in DOCUMENTS)
 """The columns that are read when a bundle is opened."""
 
-MAX_TEXT = 4 * 2**30
-"""Most bytes of text in memory at once."""
+MAX_DECODED = 2**30
+"""Most bytes of the documents of a row group."""
+
+_KEPT_DOCUMENTS = 32 * 2**20
+"""Bytes of documents that are kept for the next runs; a column with more of them is read text by text."""
 
 _FOREIGN = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)
 """The errors that pyarrow raises about a file that is not valid."""
@@ -74,7 +91,7 @@ _TEXT_LEAVES = [
     for field in SCHEMA
     if field.type == pa.string() or field.name == "tags"
 ]
-_DICTIONARIES = [field.name for field in RUN_FIELDS if field.repetitive and field.kind != "document"]
+_DICTIONARIES = [field.name for field in RUN_FIELDS if field.repetitive]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +123,7 @@ def canon_info(info: RunInfo) -> RunInfo:
 
 
 def info_fields(info: RunInfo) -> dict[str, Any]:
-    """Return the columns that describe a run, by name; `SWEEP_CONFIG` only where there is one.
+    """Return the columns that describe a run, by name; those of `OPTIONAL` only where there is a value.
 
     Raises:
         DataError: A document is not JSON-like.
@@ -125,8 +142,11 @@ def info_fields(info: RunInfo) -> dict[str, Any]:
         fields[name] = _text(getattr(info, name))
     for name in DOCUMENTS:
         fields[name] = _document_text(getattr(info, name), name, path)
-    swept = info.sweep_config
-    return fields if swept is None else fields | {SWEEP_CONFIG: _document_text(swept, "sweep config", path)}
+    if info.sweep_config is not None:
+        fields[SWEEP_CONFIG] = _document_text(info.sweep_config, "sweep config", path)
+    if info.last_seen is not None:
+        fields[LAST_SEEN] = canon_text(info.last_seen)
+    return fields
 
 
 def info_from_fields(fields: Mapping[str, Any]) -> RunInfo:
@@ -145,6 +165,7 @@ def info_from_fields(fields: Mapping[str, Any]) -> RunInfo:
         tags=tuple(fields["tags"] or ()),
         host=fields["host"],
         sweep_config=None if swept is None else document_from_text(swept),
+        last_seen=fields.get(LAST_SEEN),
         **rest,
     )
 
@@ -153,8 +174,9 @@ def document_from_text(text: str) -> dict[str, Any]:
     """Parse the JSON text of a config, summary or the like into a new dict.
 
     Raises:
-        DataError: It is not a JSON object.
+        DataError: It is not a JSON object, or is larger than a document may be.
     """
+    check_document(text)
     value = parse_json(text)
     if not isinstance(value, dict):
         raise DataError("a document of a run is not a JSON object")
@@ -167,11 +189,13 @@ def _text(value: str | None) -> str | None:
 
 def _document_text(value: Mapping[str, Any], name: str, path: RunPath) -> str:
     try:
-        return canonical_text(canon_record(value))
+        text = canonical_text(canon_record(value))
+        check_document(text)
     except DataError as exc:
         raise DataError(f"the {name} of run {str(path)!r} cannot be kept: {exc.message}") from exc
     except ValueError as exc:
         raise DataError(f"the {name} of run {str(path)!r} cannot be kept: {exc}") from exc
+    return text
 
 
 def coverage_fields(coverage: Coverage) -> dict[str, Any]:
@@ -192,18 +216,18 @@ def coverage_from_fields(fields: Mapping[str, Any]) -> Coverage:
     )
 
 
-def encode_runs(rows: Iterable[RunRow], *, sweep_configs: bool = False) -> bytes:
+def encode_runs(rows: Iterable[RunRow], *, optional: Collection[str] = ()) -> bytes:
     """Return the bytes of `runs.parquet`; the same rows give the same bytes.
 
     Args:
         rows: The runs, in path order.
-        sweep_configs: Whether one of them has the config of its sweep, so that the table has a column for it.
+        optional: Those of `OPTIONAL` of which one of them has a value, so that the table has a column for it.
 
     Raises:
         DataError: A document is not JSON-like, or a number does not fit into 64 bits.
     """
     sink, source = io.BytesIO(), iter(rows)
-    schema = SWEPT_SCHEMA if sweep_configs else SCHEMA
+    schema = table_schema(optional)
     with pq.ParquetWriter(
         sink,
         schema,
@@ -211,7 +235,7 @@ def encode_runs(rows: Iterable[RunRow], *, sweep_configs: bool = False) -> bytes
         data_page_version="2.0",
         compression="zstd",
         compression_level=9,
-        use_dictionary=[*_DICTIONARIES, SWEEP_CONFIG] if sweep_configs else _DICTIONARIES,
+        use_dictionary=[name for name in _DICTIONARIES if name in schema.names],
         write_statistics=["entity", "project", "run_id"],
         write_page_checksum=True,
         store_schema=False,
@@ -235,7 +259,7 @@ def _group_table(rows: Sequence[RunRow], schema: pa.Schema) -> pa.Table:
         raise DataError(f"a run near {str(rows[0].info.path)!r} cannot be kept: {exc}") from exc
 
 
-def _decode_texts(table: pa.Table) -> pa.Table:
+def _decode_texts(table: pa.Table, *, limit: int) -> pa.Table:
     """Return the table without dictionaries, after a check of its size.
 
     A few bytes of a dictionary column can expand to a great deal of text.
@@ -246,9 +270,8 @@ def _decode_texts(table: pa.Table) -> pa.Table:
             texts = chunk.values if pa.types.is_list(chunk.type) else chunk
             if pa.types.is_dictionary(texts.type):
                 size += decoded_size(texts)
-    if size > MAX_TEXT:
-        raise ValueError(f"its text would take {size} bytes of memory, and {MAX_TEXT} are the most")
-    schema = pa.schema([SWEPT_SCHEMA.field(name) for name in table.column_names])
+    _spend(size, limit)
+    schema = pa.schema([_FULL_SCHEMA.field(name) for name in table.column_names])
     columns = [
         pa.chunked_array(map(decoded, column.chunks), field.type)
         for column, field in zip(table.columns, schema, strict=True)
@@ -265,14 +288,19 @@ class RunTable:
         paths: The path of each run, ascending.
         light: The plain columns.
         light_group: Returns the plain columns of one row group, as lists.
-        documents: Returns the documents of one row group.
+        documents: Returns one document of the runs of a row group, as text.
     """
 
     path: str
     paths: tuple[RunPath, ...]
     light: pa.Table
     light_group: Callable[[int], Mapping[str, Sequence[Any]]]
-    documents: Callable[[int], pa.Table]
+    documents: _Documents
+
+    @property
+    def plain_columns(self) -> tuple[str, ...]:
+        """The names of the plain columns."""
+        return tuple(self.light.column_names)
 
     def column(self, name: str) -> list[Any]:
         """Return the values of a plain column, one per run."""
@@ -280,8 +308,9 @@ class RunTable:
         return values
 
     def value(self, name: str, index: int) -> Any:
-        """Return the value of a plain column for one run."""
-        return self.light_group(index // GROUP_ROWS)[name][index % GROUP_ROWS]
+        """Return the value of a plain column for one run; None if the table does not have the column."""
+        values = self.light_group(index // GROUP_ROWS).get(name)
+        return None if values is None else values[index % GROUP_ROWS]
 
     def document(self, name: str, index: int) -> dict[str, Any]:
         """Parse one of `DOCUMENTS` of one run, or its `SWEEP_CONFIG`, into a new dict.
@@ -289,9 +318,9 @@ class RunTable:
         Raises:
             BundleDamagedError: It cannot be read.
         """
-        text = self.documents(index // GROUP_ROWS).column(name)[index % GROUP_ROWS].as_py()
+        text = self.documents.text(name, index)
         try:
-            return document_from_text(text)
+            return document_from_text(text or "")
         except DataError as exc:
             raise _damaged(self.path, f"holds a {name} that cannot be read: {exc.message}") from exc
 
@@ -301,11 +330,9 @@ class RunTable:
         Raises:
             BundleDamagedError: It cannot be read.
         """
-        group = self.documents(index // GROUP_ROWS)
-        if SWEEP_CONFIG not in group.column_names:
+        if SWEEP_CONFIG not in self.documents.names or self.documents.text(SWEEP_CONFIG, index) is None:
             return None
-        present = group.column(SWEEP_CONFIG)[index % GROUP_ROWS].is_valid
-        return self.document(SWEEP_CONFIG, index) if present else None
+        return self.document(SWEEP_CONFIG, index)
 
     def row(self, index: int) -> RunRow:
         """Return everything about one run.
@@ -315,8 +342,7 @@ class RunTable:
         """
         group, offset = divmod(index, GROUP_ROWS)
         light = {name: values[offset] for name, values in self.light_group(group).items()}
-        documents = self.documents(group)
-        texts = {name: documents.column(name)[offset].as_py() for name in documents.column_names}
+        texts = {name: self.documents.text(name, index) for name in self.documents.names}
         try:
             info = info_from_fields(light | texts)
         except DataError as exc:
@@ -346,11 +372,18 @@ def load_runs_table(data: bytes, *, rows: int, path: str) -> RunTable:
         BundleDamagedError: It is not a table of that many runs.
     """
     try:
-        source = pa.BufferReader(data)
-        documents = _checked_documents(pq.ParquetFile(source), rows=rows, path=path)
-        leaves = [*_TEXT_LEAVES, SWEEP_CONFIG] if SWEEP_CONFIG in documents else _TEXT_LEAVES
+        source, limit = pa.BufferReader(data), decoded_text_limit(len(data))
+        optional = _checked_columns(pq.ParquetFile(source), rows=rows, path=path)
+        documents = [*DOCUMENTS, *(name for name in optional if name == SWEEP_CONFIG)]
+        plain = [*LIGHT, *(name for name in optional if name != SWEEP_CONFIG)]
+        sizes = decoded_sizes(data, table_schema(optional).names)
+        for group in sizes:
+            _spend(group.get(SWEEP_CONFIG, 0), limit)
+            _spend(sum(group[name] for name in documents), MAX_DECODED)
+        _spend(sum(group[name] for group in sizes for name in plain), limit)
+        leaves = [*_TEXT_LEAVES, *optional]
         file = pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=leaves)
-        light = _decode_texts(file.read(columns=list(LIGHT), use_threads=False))
+        light = _decode_texts(file.read(columns=plain, use_threads=False), limit=limit)
         keys = list(zip(*(light.column(name).to_pylist() for name in _KEYS), strict=True))
     except _FOREIGN as exc:
         raise _damaged(path, f"cannot be read: {exc}") from exc
@@ -361,22 +394,22 @@ def load_runs_table(data: bytes, *, rows: int, path: str) -> RunTable:
         paths=tuple(starmap(RunPath, keys)),
         light=light,
         light_group=lru_cache(maxsize=4)(partial(_light_group, light)),
-        documents=lru_cache(maxsize=4)(partial(_read_group, file, Lock(), documents, path)),
+        documents=_Documents(data, file, sizes, path),
     )
 
 
-def _checked_documents(file: pq.ParquetFile, *, rows: int, path: str) -> list[str]:
-    """Check rows, columns and row groups of a table of runs, and return its columns of documents."""
+def _checked_columns(file: pq.ParquetFile, *, rows: int, path: str) -> list[str]:
+    """Check rows, columns and row groups of a table of runs, and return its optional columns."""
     metadata, schema = file.metadata, file.schema_arrow
     if metadata.num_rows != rows:
         raise _damaged(path, f"has {metadata.num_rows} runs and the manifest {rows}")
-    swept = schema.equals(SWEPT_SCHEMA, check_metadata=False)
-    if not swept and not schema.equals(SCHEMA, check_metadata=False):
+    optional = [name for name in OPTIONAL if name in schema.names]
+    if not schema.equals(table_schema(optional), check_metadata=False):
         raise _damaged(path, "has other columns than a bundle's")
     groups = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
     if any(size != GROUP_ROWS for size in groups[:-1]) or any(size > GROUP_ROWS for size in groups[-1:]):
         raise _damaged(path, f"is not in groups of {GROUP_ROWS} runs")
-    return [*DOCUMENTS, SWEEP_CONFIG] if swept else list(DOCUMENTS)
+    return optional
 
 
 def _light_group(light: pa.Table, number: int) -> Mapping[str, Sequence[Any]]:
@@ -384,15 +417,100 @@ def _light_group(light: pa.Table, number: int) -> Mapping[str, Sequence[Any]]:
     return values
 
 
-def _read_group(
-    file: pq.ParquetFile, reading: Lock, columns: Sequence[str], path: str, number: int
-) -> pa.Table:
-    try:
+class _Documents:
+    """The documents of the runs, as texts.
+
+    The columns of the row groups that were read last are kept, each distinct text once. A column with very
+    much text is read one text after the other. Several threads may read at once.
+
+    Attributes:
+        names: The columns of documents.
+    """
+
+    def __init__(
+        self, data: bytes, file: pq.ParquetFile, sizes: Sequence[Mapping[str, int]], path: str
+    ) -> None:
+        self._schema = file.schema_arrow.names
+        self.names = tuple(name for name in (*DOCUMENTS, SWEEP_CONFIG) if name in self._schema)
+        self._data, self._file, self._sizes, self._path = data, file, sizes, path
         # Two threads that read from one ParquetFile at once crash the process.
-        with reading:
-            return _decode_texts(file.read_row_group(number, columns=columns, use_threads=False))
-    except _FOREIGN as exc:
-        raise _damaged(path, f"cannot be read: {exc}") from exc
+        self._reading = Lock()
+        self._kept: dict[tuple[int, str], pa.ChunkedArray] = {}
+        self._streams: dict[str, _TextStream] = {}
+
+    def text(self, name: str, index: int) -> str | None:
+        """Return the text of a document of one run.
+
+        Raises:
+            BundleDamagedError: It cannot be read.
+        """
+        group, offset = divmod(index, GROUP_ROWS)
+        try:
+            with self._reading:
+                if name != SWEEP_CONFIG and self._sizes[group][name] > _KEPT_DOCUMENTS:
+                    return self._stream(group, name).text(offset)
+                column = self._kept.get((group, name))
+                if column is None:
+                    column = self._read(group, name)
+            text: str | None = column[offset].as_py()
+        except DataError as exc:
+            raise _damaged(self._path, f"holds a {name} that cannot be read: {exc.message}") from exc
+        except _FOREIGN as exc:
+            raise _damaged(self._path, f"cannot be read: {exc}") from exc
+        return text
+
+    def _read(self, group: int, name: str) -> pa.ChunkedArray:
+        others = sum(column.nbytes for (kept, _), column in self._kept.items() if kept != group)
+        if others > _KEPT_DOCUMENTS:
+            self._kept = {key: column for key, column in self._kept.items() if key[0] == group}
+        column = self._file.read_row_group(group, columns=[name], use_threads=False).column(0)
+        self._kept[group, name] = column
+        return column
+
+    def _stream(self, group: int, name: str) -> _TextStream:
+        stream = self._streams.get(name)
+        if stream is None or stream.group != group:
+            opened = partial(plain_texts, self._data, self._schema, group=group, name=name, most=MAX_DOCUMENT)
+            stream = self._streams[name] = _TextStream(group, opened)
+        return stream
+
+
+class _TextStream:
+    """The texts of a column in their order, of which the last ones are kept.
+
+    Attributes:
+        group: The number of the row group.
+    """
+
+    def __init__(self, group: int, opened: Callable[[], Iterator[bytes]]) -> None:
+        self.group = group
+        self._open = opened
+        self._texts = opened()
+        self._next = 0
+        self._kept: dict[int, bytes] = {}
+
+    def text(self, offset: int) -> str:
+        """Return the text at an offset; one far before the last one costs a second pass.
+
+        Raises:
+            DataError: The column is damaged, or a text is too long.
+        """
+        if offset < self._next and offset not in self._kept:
+            self._texts, self._next, self._kept = self._open(), 0, {}
+        while self._next <= offset:
+            found = next(self._texts, None)
+            if found is None:
+                raise DataError("it is missing")
+            self._kept[self._next] = found
+            self._next += 1
+            while len(self._kept) > 1 and sum(map(len, self._kept.values())) > _KEPT_DOCUMENTS:
+                del self._kept[min(self._kept)]
+        return self._kept[offset].decode()
+
+
+def _spend(size: int, limit: int) -> None:
+    if size > limit:
+        raise ValueError(f"its text would take {size} bytes of memory, and {limit} are the most")
 
 
 def _damaged(path: str, reason: str) -> BundleDamagedError:

@@ -6,7 +6,9 @@ The time, host and user of a download do not count as differences.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
@@ -19,7 +21,7 @@ from pull_logs.rows.cells import utf8_order
 from pull_logs.rows.diff import HistoryDiff
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.read import Bundle, Run, walk_runs
+from pull_logs.snapshot.read import Bundle, Run, open_bundle, walk_runs
 
 EXAMPLES = 5
 """The most cells of a run that are shown as examples of what was rewritten."""
@@ -131,19 +133,33 @@ class BundleDifference:
         return bool(self.added or self.gone or self.changed)
 
 
-def diff_bundles(old: Bundle, new: Bundle) -> BundleDifference:
+def diff_bundles(
+    old: Bundle | str | os.PathLike[str], new: Bundle | str | os.PathLike[str]
+) -> BundleDifference:
     """Compare two bundles.
 
     If nothing changed, both have the same `content_id`. The hashes in the manifests are trusted: verify
     bundles from untrusted sources with `verify_bundle` first.
 
     Args:
-        old: The old bundle, open.
-        new: The new bundle, open.
+        old: The old bundle: an open one, or what `open_bundle` takes.
+        new: The new bundle, likewise.
 
     Raises:
+        FileMissingError: A file does not exist or cannot be read.
         BundleDamagedError: A bundle is damaged.
+        UnsafeFileError: A file is not a bundle, or has members that no bundle has.
     """
+    with ExitStack() as opened:
+        return _diff(
+            *(
+                bundle if isinstance(bundle, Bundle) else opened.enter_context(open_bundle(bundle))
+                for bundle in (old, new)
+            )
+        )
+
+
+def _diff(old: Bundle, new: Bundle) -> BundleDifference:
     before, after = ({run.path: run for run in bundle.runs()} for bundle in (old, new))
     common = sorted(before.keys() & after.keys())
     changed = [change for path in common if (change := diff_runs(before[path], after[path]))]

@@ -13,7 +13,6 @@ to a temporary folder next to DIR, which gets its name at the end.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from pull_logs.runs import RunPath
 from pull_logs.snapshot.disk import disk_errors
 from pull_logs.snapshot.format import (
     DOCUMENTS,
+    OPTIONAL,
     SCHEMA,
     SWEEP_CONFIG,
     coverage_fields,
@@ -39,8 +39,10 @@ from pull_logs.snapshot.format import (
     info_fields,
     member_folders,
 )
+from pull_logs.snapshot.operations.csv_text import escape_formulas, escape_name
 from pull_logs.snapshot.operations.plain_columns import PlainPlan
 from pull_logs.snapshot.read import Run
+from pull_logs.snapshot.write import check_output_path, temporary_folder
 
 Format = Literal["parquet", "csv", "ndjson"]
 Write = Callable[[pa.Table], None]
@@ -69,7 +71,9 @@ class ExportReport:
     bytes: int
 
 
-def export_runs(runs: Iterable[Run], out: Path, *, to: Format, force: bool = False) -> ExportReport:
+def export_runs(
+    runs: Iterable[Run], out: Path, *, to: Format, force: bool = False, raw: bool = False
+) -> ExportReport:
     """Write runs as plain files.
 
     Args:
@@ -77,40 +81,52 @@ def export_runs(runs: Iterable[Run], out: Path, *, to: Format, force: bool = Fal
         out: The folder to create.
         to: The format of the files.
         force: Whether to replace `out` if it is an export; anything else is never replaced.
+        raw: Whether to leave texts in CSV as they are that a spreadsheet would run as formulas.
 
     Raises:
-        UsageError: `out` already exists, or a run is given twice.
+        UsageError: `out` already exists, a run is given twice, or `raw` is given without CSV.
         BundleDamagedError: A bundle is damaged.
         PullLogsError: The disk is full, or a file cannot be written.
     """
+    target = check_export_folder(out, force=force)
     held = sorted(runs, key=lambda run: run.path)
     twice = [left.path for left, right in pairwise(held) if left.path == right.path]
     if twice:
         raise UsageError(f"run {str(twice[0])!r} is given twice")
-    out = out.absolute()
-    _check_free(out, force=force)
+    if raw and to != "csv":
+        raise UsageError(f"{to} has no formulas to escape", hint="only CSV can be raw")
     with (
         disk_errors(out, hint="free some space and try again; nothing was changed"),
-        tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as temp,
+        temporary_folder(target.parent) as temp,
     ):
-        folder = Path(temp, "new")
-        _Export(folder, to).write(held)
+        folder = temp / "new"
+        _Export(folder, to, raw=raw).write(held)
         files = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
-        _give_name(folder, out, Path(temp, "old"))
+        _give_name(folder, target, temp / "old")
     rows = sum(run.rows for run in held)
-    return ExportReport(path=out, runs=len(held), rows=rows, files=len(files), bytes=sum(files))
+    return ExportReport(path=out.absolute(), runs=len(held), rows=rows, files=len(files), bytes=sum(files))
 
 
-def _check_free(out: Path, *, force: bool) -> None:
-    """Refuse to replace an existing folder, unless it is an export and `force` is set."""
-    if not (out.exists() or out.is_symlink()):
-        return
+def check_export_folder(folder: Path, *, force: bool = False) -> Path:
+    """Check that an export can be written, and return the path of its folder with symbolic links followed.
+
+    Args:
+        folder: The folder to create.
+        force: Whether to replace it if it is an export; anything else is never replaced.
+
+    Raises:
+        UsageError: It cannot be written, or already exists.
+        FileMissingError: The folder that contains it does not exist.
+        PullLogsError: The folder that contains it cannot be written.
+    """
+    out, shown = check_output_path(folder), str(folder)
+    if not out.exists():
+        return out
     if not _is_export(out):
-        raise UsageError(
-            f"{str(out)!r} exists and is not an export", hint="name a folder that does not exist"
-        )
+        raise UsageError(f"{shown!r} exists and is not an export", hint="name a folder that does not exist")
     if not force and any(out.iterdir()):
-        raise UsageError(f"{str(out)!r} already exists", hint="pass --force to replace it")
+        raise UsageError(f"{shown!r} already exists", hint="pass --force to replace it")
+    return out
 
 
 def _is_export(folder: Path) -> bool:
@@ -143,9 +159,9 @@ def _give_name(folder: Path, out: Path, old: Path) -> None:
 class _Export:
     """An export that is being written."""
 
-    def __init__(self, folder: Path, to: Format) -> None:
+    def __init__(self, folder: Path, to: Format, *, raw: bool) -> None:
         self._folder, self._to = folder, to
-        self._open = _WRITERS[to]
+        self._open = _raw_csv if raw else _WRITERS[to]
 
     def write(self, runs: Sequence[Run]) -> None:
         """Write the files of runs that are in path order."""
@@ -173,8 +189,9 @@ class _Export:
     def _write_runs(self, runs: Sequence[Run], folders: dict[RunPath, str]) -> None:
         file = self._folder / f"runs.{self._to}"
         schema = _TABLES[self._to]
-        if any(run.sweep_config is not None for run in runs):
-            schema = schema.append(pa.field(SWEEP_CONFIG, pa.string()))
+        for name in OPTIONAL:
+            if any(getattr(run, name) is not None for run in runs):
+                schema = schema.append(pa.field(name, pa.string()))
         remaining = iter(runs)
         if self._to == "ndjson":
             with file.open("w", encoding="utf-8", newline="\n") as out:
@@ -257,13 +274,22 @@ def _run_table(runs: Iterable[Run], folders: dict[RunPath, str], schema: pa.Sche
 
 @contextmanager
 def _parquet(file: Path, schema: pa.Schema) -> Iterator[Write]:
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    # pyarrow opens paths of UTF-8 only, so the file is opened here.
+    with file.open("wb") as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
         yield writer.write_table
 
 
 @contextmanager
 def _csv(file: Path, schema: pa.Schema) -> Iterator[Write]:
-    with pacsv.CSVWriter(str(file), schema) as writer:
+    names = list(map(escape_name, schema.names))
+    shown = pa.schema(list(zip(names, schema.types, strict=True)))
+    with file.open("wb") as sink, pacsv.CSVWriter(sink, shown) as writer:
+        yield lambda table: writer.write_table(escape_formulas(table))
+
+
+@contextmanager
+def _raw_csv(file: Path, schema: pa.Schema) -> Iterator[Write]:
+    with file.open("wb") as sink, pacsv.CSVWriter(sink, schema) as writer:
         yield writer.write_table
 
 

@@ -31,7 +31,7 @@ from pull_logs.snapshot.format import coverage_fields, info_fields
 from pull_logs.snapshot.operations.subset import metrics_of
 from pull_logs.snapshot.privacy import markers_in
 from pull_logs.snapshot.read import Bundle, Run, walk_runs
-from pull_logs.snapshot.write import CopiedRun, SealReport, write_bundle
+from pull_logs.snapshot.write import CopiedRun, SealReport, check_bundle_output, write_bundle
 from pull_logs.suggestions import counted
 
 Prefer = Literal["newest", "first"]
@@ -68,19 +68,24 @@ class MergeReport:
     choices: tuple[Choice, ...]
 
 
-def merge_bundles(bundles: Sequence[Bundle], out: Path, *, prefer: Prefer | None = None) -> MergeReport:
+def merge_bundles(
+    bundles: Sequence[Bundle], out: Path, *, prefer: Prefer | None = None, force: bool = False
+) -> MergeReport:
     """Make one bundle of the runs of several bundles.
 
     Args:
         bundles: The open bundles; their order matters to `prefer="first"` alone.
-        out: The bundle to write; it may be one of them.
+        out: The bundle to write; it may be one of them, which is then closed.
         prefer: The version to take in a conflict; None makes a conflict an error.
+        force: Whether to replace what is not a bundle, or a bundle that has other runs or metrics.
 
     Raises:
+        UsageError: `out` cannot be written or must not be replaced.
         MergeConflictError: The bundles disagree about a run and `prefer` is None; nothing is written.
         BundleDamagedError: A bundle is damaged.
         PullLogsError: The disk is full, or the file cannot be written.
     """
+    check_bundle_output(out, force=force)
     decisions: list[_Decision] = []
     conflicts: list[str] = []
     for path, runs in _runs_by_path(bundles).items():
@@ -97,7 +102,8 @@ def merge_bundles(bundles: Sequence[Bundle], out: Path, *, prefer: Prefer | None
         )
     taken = [decision.run for decision in decisions]
     copies = (CopiedRun(run=run, redacted=markers_in(run)) for run in taken)
-    seal = write_bundle(out, copies, metrics=metrics_of(taken))
+    read = [run for bundle in bundles for run in bundle.runs()]
+    seal = write_bundle(out, copies, metrics=metrics_of(taken), read=read, force=force)
     choices = tuple(decision.choice for decision in decisions if decision.choice is not None)
     return MergeReport(seal=seal, choices=choices)
 
@@ -144,9 +150,9 @@ class _Version:
         last = -sys.maxsize if run.last_step is None else run.last_step
         encoded = run.system_encoded
         hashes = (run.history_encoded.hash, encoded.hash if encoded else "", run.writer)
-        swept = run.sweep_config is not None
+        swept, gone = run.sweep_config is not None, run.last_seen is not None
         return (
-            *(_heartbeat(run), last, run.rows, run.complete, swept, self.facts),
+            *(_heartbeat(run), last, run.rows, run.complete, gone, swept, self.facts),
             *hashes,
             run.files_hash or "",
         )

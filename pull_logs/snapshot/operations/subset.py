@@ -11,11 +11,13 @@ from pull_logs.rows.batches import select_keys
 from pull_logs.rows.canonical import STEP, TIMESTAMP
 from pull_logs.snapshot.privacy import markers_in
 from pull_logs.snapshot.read import Run
-from pull_logs.snapshot.write import BundleRun, CopiedRun, SealReport, write_bundle
+from pull_logs.snapshot.write import BundleRun, CopiedRun, SealReport, check_bundle_output, write_bundle
 from pull_logs.suggestions import did_you_mean
 
 
-def subset_bundle(runs: Iterable[Run], out: Path, *, metrics: str | None = None) -> SealReport:
+def subset_bundle(
+    runs: Iterable[Run], out: Path, *, metrics: str | None = None, force: bool = False
+) -> SealReport:
     """Make a bundle of runs of other bundles.
 
     Without `metrics`, the runs are copied byte for byte. With it, they are what a download with the same
@@ -24,19 +26,22 @@ def subset_bundle(runs: Iterable[Run], out: Path, *, metrics: str | None = None)
 
     Args:
         runs: The runs of open bundles.
-        out: The bundle to write; it may be the one that the runs are from.
+        out: The bundle to write; it may be the one that the runs are from, which is then closed.
         metrics: A regular expression; a metric is kept if it is found in its name.
+        force: Whether to replace what is not a bundle, or a bundle that has other runs or metrics.
 
     Raises:
-        UsageError: `metrics` is not a valid regular expression, or a run is given twice.
+        UsageError: `metrics` is not a valid regular expression, a run is given twice, or `out` cannot be
+            written or must not be replaced.
         MetricNotFoundError: No metric of any run matches.
         BundleDamagedError: A bundle is damaged.
         PullLogsError: The disk is full, or the file cannot be written.
     """
+    check_bundle_output(out, force=force)
     held = list(runs)
     keep = None if metrics is None else _keeper(metrics, held)
     parts = (_part(run, keep) for run in held)
-    return write_bundle(out, parts, metrics=_kept_metrics(held, metrics))
+    return write_bundle(out, parts, metrics=_kept_metrics(held, metrics), read=held, force=force)
 
 
 def metrics_of(runs: Iterable[Run]) -> str | None:

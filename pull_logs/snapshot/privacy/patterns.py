@@ -3,7 +3,8 @@
 Both kinds of mistakes are costly: what is missed leaks, and needless findings teach people to ignore all of
 them. So a shape counts only if its issuer chose it to be recognizable (`hf_...`, `AKIA...`, a PEM block),
 or if the key says what the value is (`api_key`, `password`). Forty hexadecimal digits alone are far more
-often a git commit than a W&B key, and are not reported.
+often a git commit than a W&B key, and are not reported; near a mention of W&B they are a key, unless a word
+there says that they are a commit, a hash or an id (`wandb.git.commit`).
 
 The text between markers (`[redacted: api-key]`) is searched, never across one, so what was replaced once is
 not found again.
@@ -18,6 +19,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 SECRETS = ("private-key", "api-key", "jwt", "bearer-token", "password", "secret", "signed-url")
 """Kinds of findings that give access to something."""
@@ -33,7 +35,8 @@ HINT = (
     r"(?i)@|://|home|users|private key|sk-|hf_|api_org_|akia|asia|gh[pousr]_|github_pat_|glpat-|aiza|ya29"
     r"|gocspx|xox[abeoprs]-|xapp-|slack|npm_|pypi-|[sr]k_live|dapi|eyj|bearer|local-|wandb|pass|pwd|secret"
     r"|token|key|credential|auth|cookie|sas|login|user|host|node|\d\.\d{1,3}\.\d{1,3}\.\d"
-    r"|[0-9a-f:]:[0-9a-f:]+:|\[redacted: "
+    r"|[0-9a-f:]:[0-9a-f:]+:|\[redacted: |w&b|biases|gsk_|r8_|xai-|pplx-|sg\.|do[opr]_v1_|hvs\.|lsv2_"
+    r"|nvapi-|pcsk_|lin_api_|tskey-|ntn_|:aa"
 )
 """A regular expression (RE2 too) that matches every text and JSON text with a finding or a marker."""
 
@@ -41,7 +44,10 @@ TEXT_HINT = (
     r"(?i)\[redacted: |private key|wandb_v\d_|wandb login |local-[0-9a-f]{40}|sk-[a-z0-9_-]{20}"
     r"|hf_[a-z0-9]{30}|api_org_|a[ks]ia[0-9a-z]{16}|gh[pousr]_[a-z0-9]{36}|github_pat_|glpat-|aiza[\w-]{35}|ya29\.|gocspx-"
     r"|xox[abeoprs]-|xapp-|hooks\.slack|npm_[a-z0-9]{36}|pypi-[\w-]{40}|[sr]k_live_|dapi[0-9a-f]{32}"
-    r"|eyj[\w-]{8,}\.eyj|authorization|(?:bearer|password)\W|://[^\s/@]+@|://[^\s?]+\?"
+    r"|gsk_[a-z0-9]{40}|r8_[a-z0-9]{37}|xai-[a-z0-9]{40}|pplx-[a-z0-9]{40}|SG\.[\w-]{16,}\.|do[opr]_v1_|hvs\."
+    r"|lsv2_|nvapi-|pcsk_|lin_api_|tskey-|ntn_[a-z0-9]{40}|\d:AA[\w-]{33}"
+    r"|(?:wandb|w&b|biases)[^/\n]{0,96}[0-9a-f]{40}"
+    r"|eyj[\w-]{8,}\.eyj|eyjhcGlf|authorization|(?:bearer|password)\W|://[^\s/@]+@|://[^\s?]+\?"
     r"|[\w.%+-]@[a-z0-9.-]+\.[a-z]{2}|[/\\](?:home|users)[/\\]"
     r"|(?:password|passwd|passphrase|pwd|secret|token|key|credentials?|auth|cookie)[\"']?\s*[=:]"
     r"|--[\w.-]*(?:password|passwd|passphrase|pwd|secret|token|key|credentials?|auth|cookie)[\"']?\W"
@@ -69,6 +75,21 @@ _VENDORS = (
     r"pypi-[A-Za-z0-9_-]{40,}",
     r"[sr]k_live_[0-9A-Za-z]{16,}",
     r"dapi[0-9a-f]{32}",
+    r"gsk_[A-Za-z0-9]{40,}",  # Groq
+    r"r8_[A-Za-z0-9]{37}",  # Replicate
+    r"xai-[A-Za-z0-9]{40,}",
+    r"pplx-[A-Za-z0-9]{40,}",  # Perplexity
+    r"SG\.[\w-]{16,32}\.[\w-]{32,64}",  # SendGrid
+    r"do[opr]_v1_[0-9a-f]{64}",  # DigitalOcean
+    r"hvs\.[\w-]{24,}",  # Vault
+    r"lsv2_(?:pt|sk)_[0-9a-f]{32}_[0-9a-f]{10}",  # LangSmith
+    r"nvapi-[\w-]{40,}",
+    r"pcsk_\w{40,}",  # Pinecone
+    r"lin_api_[A-Za-z0-9]{40}",  # Linear
+    r"tskey-[a-z]+-[A-Za-z0-9]{8,}-[A-Za-z0-9]{16,}",  # Tailscale
+    r"ntn_[A-Za-z0-9]{40,}",  # Notion
+    r"\d{8,10}:AA[\w-]{33}",  # Telegram
+    r"eyJhcGlfYWRkcmVzcyI6[\w+/=-]{40,}",  # Neptune
 )
 _VENDOR = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(_VENDORS)})(?![A-Za-z0-9])")
 _WEBHOOK = re.compile(r"hooks\.slack\.com/services/([A-Za-z0-9/]{20,})")
@@ -84,6 +105,21 @@ _BEARER = re.compile(
 )
 _NETRC = re.compile(r"\blogin\s{1,9}\S{1,99}\s{1,9}password\s{1,9}(\S{4,})")
 _LOGIN = re.compile(r"\bwandb login (?:--\S{1,40} )*([0-9a-f]{40})(?![0-9a-f])")
+_CLASSIC = r"(?<![A-Za-z0-9])[0-9a-f]{40}(?![A-Za-z0-9])"
+_CLASSIC_KEY = re.compile(rf"(?<![@/\\]){_CLASSIC}(?![/\\])")
+"""Forty hexadecimal digits, not in a path: a key of W&B as it was before `wandb_v1_...`, or a commit."""
+
+_WANDB = r"(?:wandb|w&b|weights[ _-]?(?:and|&)[ _-]?biases)"
+_MENTION = re.compile(_WANDB, re.IGNORECASE)
+_NEAR_WANDB = re.compile(
+    rf"([\w.&-]{{0,64}}?(?i:{_WANDB})[\w \t\"'=:,(){{}}\[\].-]{{0,64}}?)({_CLASSIC})", re.ASCII
+)
+_HASHES = re.compile(
+    r"(?:^|_)(?:git|commits?|sha|hash|hashes|hexsha|digests?|checksums?|md|rev|revision|tree|branch|ref|refs|etag"
+    r"|versions?|blob|head|parent|fingerprint|cache|ids?|uu?id|guid|group|names?|tags?|artifacts?)(?:_|$)"
+)
+"""Words by which forty hexadecimal digits are something else."""
+
 _INLINE = re.compile(
     r"(?<![\w.-])((?:--)?[\w.-]{0,64}?"
     r"(?:password|passwd|passphrase|pwd|secret|token|key|credentials?|auth|cookie))"
@@ -124,6 +160,9 @@ _HOST_NAME = re.compile(r"(?:^|_)(?:hostname|host_name|nodename|node_name|submit
 _USER_NAME = re.compile(r"(?:^|_)(?:username|user_name|user_login|job_user)$")
 _MACHINE_NAMES = {"host": "host-name", "node": "host-name", "user": "user-name", "login": "user-name"}
 _VERSION_NAME = re.compile(r"(?:^|_)(?:version|versions|ver|cuda|cudnn|driver|nccl|requirements|packages)$")
+
+_MAX_NEAR = 256
+"""Characters of a text that a key of W&B may be a part of, if only the path of the text mentions W&B."""
 
 _PLACEHOLDER = re.compile(
     r"[$<*{%].*|x{3,}|\.{3,}|-+|(?:none|null|nil|true|false|unset|empty|env|hidden|redacted|changeme|n/a|todo"
@@ -181,14 +220,25 @@ def key_kind(name: str, *, machine: bool = False) -> str | None:
     return _MACHINE_NAMES.get(words) if machine else None
 
 
+def holds_wandb_key(name: str) -> bool:
+    """Return whether forty hexadecimal digits at a path, or under a key, are a key of W&B.
+
+    Args:
+        name: A key, or the keys of a path joined by dots: one mentions W&B, and none after it says otherwise.
+    """
+    mention = _MENTION.search(name)
+    return mention is not None and not _HASHES.search(_spelled(name[mention.end() :]))
+
+
 def find_spans(
-    text: str, *, key: str = "", machine: bool = False, kinds: Collection[str] = KINDS
+    text: str, *, key: str = "", path: str = "", machine: bool = False, kinds: Collection[str] = KINDS
 ) -> list[Span]:
     """Return the secrets and personal data in a text, in order and without overlaps.
 
     Args:
         text: The text.
         key: The key that the text is stored under, or an empty string.
+        path: The keys that lead to that key, joined by dots.
         machine: As for `key_kind`.
         kinds: The kinds to look for.
     """
@@ -199,7 +249,9 @@ def find_spans(
         if end > start:
             segment = text[start:end]
             named = key_kind(key, machine=machine) if key else None
-            candidates = _candidates(segment, key, named, after_marker=start > 0)
+            candidates = chain(
+                _secrets(segment, key, named, path=path), _personal(segment, key, after_marker=start > 0)
+            )
             wanted = (span for span in candidates if span.kind in kinds)
             found += [
                 Span(span.start + start, span.end + start, span.kind) for span in _without_overlaps(wanted)
@@ -208,9 +260,11 @@ def find_spans(
     return found
 
 
-def redact_text(text: str, *, key: str = "", machine: bool = False, kinds: Collection[str] = KINDS) -> str:
+def redact_text(
+    text: str, *, key: str = "", path: str = "", machine: bool = False, kinds: Collection[str] = KINDS
+) -> str:
     """Replace everything that `find_spans` finds by markers, until it finds nothing."""
-    while spans := find_spans(text, key=key, machine=machine, kinds=kinds):
+    while spans := find_spans(text, key=key, path=path, machine=machine, kinds=kinds):
         # Each pass replaces characters outside of markers, so their number decreases and the loop ends.
         for span in reversed(spans):
             text = text[: span.start] + marker(span.kind) + text[span.end :]
@@ -220,7 +274,8 @@ def redact_text(text: str, *, key: str = "", machine: bool = False, kinds: Colle
 def masked(text: str, kind: str) -> str:
     """Return a masked form of a finding: at most a prefix that is public, because its issuer chose it."""
     if kind in SECRETS:
-        shown = text[:4] if kind == "api-key" and len(text) >= 16 else ""
+        issued = kind == "api-key" and len(text) >= 16 and not _CLASSIC_KEY.fullmatch(text)
+        shown = text[:4] if issued else ""
         return f"{shown}*** ({len(text)} characters)"
     if kind == "email":
         return f"{text[:1]}***@{text.rpartition('@')[2]}"
@@ -240,25 +295,41 @@ def _without_overlaps(candidates: Iterator[Span]) -> list[Span]:
     return taken
 
 
-def _candidates(text: str, key: str, named: str | None, *, after_marker: bool) -> Iterator[Span]:
-    """Return everything that a rule finds in a text without markers, secrets first.
+def _secrets(text: str, key: str, named: str | None, *, path: str) -> Iterator[Span]:
+    """Return the secrets that a rule finds in a text without markers, the most certain first.
 
     Args:
         text: The text.
         key: The key that the text is stored under.
         named: The kind of the value, by its key.
-        after_marker: Whether a marker precedes the text, so that a path at its start is the rest of one.
+        path: The keys that lead to the key.
     """
     for rule in _ISSUED:
         yield from _matches(text, rule)
-    if named is not None and _NAMED[named](text):
-        yield Span(0, len(text), named)
+    of_value = Span(0, len(text), named) if named is not None and _NAMED[named](text) else None
+    if of_value is not None and named in SECRETS:
+        yield of_value
+    if len(text) <= _MAX_NEAR and holds_wandb_key(f"{path}.{key}"):
+        yield from _matches(text, _OF_WANDB)
+    if of_value is not None:
+        yield of_value
     for rule in _WRITTEN:
         yield from _matches(text, rule)
     for found in _INLINE.finditer(text):
         kind = _inline_kind(found[1], found[2], found[3])
         if kind is not None:
             yield Span(*found.span(3), kind)
+    yield from _matches(text, _BY_WANDB)
+
+
+def _personal(text: str, key: str, *, after_marker: bool) -> Iterator[Span]:
+    """Return the personal data that a rule finds in a text without markers.
+
+    Args:
+        text: The text.
+        key: The key that the text is stored under.
+        after_marker: Whether a marker precedes the text, so that a path at its start is the rest of one.
+    """
     yield from _matches(text, _MAILBOX)
     for found in _HOME.finditer(text):
         if not (after_marker and found.start() == 0) and _is_person(found[found.lastindex or 0]):
@@ -294,6 +365,11 @@ def _varied(found: re.Match[str]) -> bool:
     """Return whether an API key is neither a placeholder (`sk-xxxx...`) nor a word in a long name."""
     value = found[0]
     return len(set(value)) >= 8 and any(char.isdigit() or char.isupper() for char in value)
+
+
+def _is_wandb_key(found: re.Match[str]) -> bool:
+    """Return whether the words before forty hexadecimal digits do not say that they are something else."""
+    return not _HASHES.search(_spelled(found[1])) and len(set(found[2])) >= 8
 
 
 def _is_password(value: str) -> bool:
@@ -395,5 +471,7 @@ _WRITTEN = (
     _Rule("password", _USERTOKEN, lambda found: _is_secret(found[1])),
     _Rule("signed-url", _QUERY, lambda found: _SIGNED.search(found[1]) is not None),
 )
+_OF_WANDB = _Rule("api-key", _CLASSIC_KEY, _varied)
+_BY_WANDB = _Rule("api-key", _NEAR_WANDB, _is_wandb_key)
 _MAILBOX = _Rule("email", _EMAIL, _is_mailbox)
 _MACHINES = (_Rule("ip-address", _IPV4, _is_address), _Rule("ip-address", _IPV6, _is_address))

@@ -22,7 +22,7 @@ from pull_logs.snapshot.privacy.file_scrubber import scrub_files
 from pull_logs.snapshot.privacy.patterns import KINDS
 from pull_logs.snapshot.privacy.scrubber import Finding, Scrubber
 from pull_logs.snapshot.read import Run, open_bundle
-from pull_logs.snapshot.write import BundleRun, CopiedRun, SealReport, write_bundle
+from pull_logs.snapshot.write import BundleRun, CopiedRun, SealReport, check_bundle_output, write_bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,11 @@ class Redaction:
 
 
 def redact_bundle(
-    bundle: str | os.PathLike[str], out: str | os.PathLike[str], *, kinds: Iterable[str] = KINDS
+    bundle: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    kinds: Iterable[str] = KINDS,
+    force: bool = False,
 ) -> Redaction:
     """Make a copy of a bundle with markers in place of what `audit_bundle` finds in it.
 
@@ -52,18 +56,27 @@ def redact_bundle(
         out: The bundle to write; it may be `bundle` itself. If this is interrupted, there is either the old
             file or the new one.
         kinds: The kinds to replace, of `KINDS`.
+        force: Whether to replace what is not a bundle, or a bundle that has other runs or metrics.
 
     Raises:
+        UsageError: `out` cannot be written or must not be replaced.
         FileMissingError: The file does not exist or cannot be read, or the folder of `out` does not exist.
         BundleDamagedError: The bundle is damaged.
         UnsafeFileError: The file is not a bundle, or has members that no bundle has.
         PullLogsError: The disk is full, or the file cannot be written.
     """
+    check_bundle_output(out, force=force)
     kinds = frozenset(kinds)
     with open_bundle(bundle) as opened:
         audits = [(run, audit_run(run, kinds=kinds)) for run in opened.runs()]
         runs = (_redacted(run, audit, kinds) for run, audit in audits)
-        report = write_bundle(Path(out), runs, metrics=opened.manifest.metrics)
+        report = write_bundle(
+            Path(out),
+            runs,
+            metrics=opened.manifest.metrics,
+            read=[run for run, _ in audits],
+            force=force,
+        )
     markers: Counter[str] = Counter()
     for _, audit in audits:
         markers.update(audit.markers)

@@ -23,6 +23,7 @@ from pull_logs.snapshot.privacy.patterns import (
     SECRETS,
     TEXT_HINT,
     find_spans,
+    holds_wandb_key,
     key_kind,
     masked,
     redact_text,
@@ -71,10 +72,19 @@ def matching(texts: pa.Array, pattern: str) -> NDArray[np.bool_]:
     return truths(found) & present_rows(found)
 
 
+def _describes(key: str) -> bool:
+    """Return whether a key says what its values are, so that texts without a hint may have a finding."""
+    return key_kind(key, machine=True) is not None or holds_wandb_key(key)
+
+
 def _member(location: str, key: str) -> str:
     """Return the location of a member; dots in its key are escaped, as in every flat key."""
     escaped = key.replace("\\", "\\\\").replace(".", "\\.")
     return f"{location}.{escaped}"
+
+
+_LONG = 4096
+"""Characters of a text that is searched for a hint first: a search for each kind takes a second per MB."""
 
 
 class Scrubber:
@@ -115,22 +125,26 @@ class Scrubber:
                 facts[name] = self.value(value, name, key=key, machine=machine)
         return replace(info, **facts)
 
-    def value(self, value: Any, location: str, *, key: str = "", machine: bool = False) -> Any:
+    def value(
+        self, value: Any, location: str, *, key: str = "", path: str = "", machine: bool = False
+    ) -> Any:
         """Scrub every text in a JSON-like value, each with the key that it is stored under.
 
         Args:
             value: The value.
             location: The location of the value, for findings.
             key: The key of the value.
+            path: The keys that lead to that key, joined by dots.
             machine: As for `key_kind`.
         """
         if isinstance(value, str):
-            return self.text(value, location, key=key, machine=machine)
+            return self.text(value, location, key=key, path=path, machine=machine)
         if isinstance(value, Mapping):
+            inside = f"{path}.{key}" if key else path
             return {
-                name: self.value(
-                    inner, _member(location, name), key=key if name in _TRANSPARENT else name, machine=machine
-                )
+                name: self.value(inner, _member(location, name), key=key, path=path, machine=machine)
+                if name in _TRANSPARENT
+                else self.value(inner, _member(location, name), key=name, path=inside, machine=machine)
                 for name, inner in value.items()
             }
         if isinstance(value, list | tuple):
@@ -141,6 +155,7 @@ class Scrubber:
                     inner,
                     f"{location}[{index}]",
                     key=flag if "=" not in flag and flag else key,
+                    path=path,
                     machine=machine,
                 )
                 for index, (inner, flag) in enumerate(zip(value, flags, strict=False))
@@ -153,6 +168,7 @@ class Scrubber:
         location: str,
         *,
         key: str = "",
+        path: str = "",
         machine: bool = False,
         step: int | None = None,
         cells: int = 1,
@@ -163,12 +179,17 @@ class Scrubber:
             text: The text.
             location: The location of the text, for findings.
             key: The key that the text is stored under.
+            path: The keys that lead to that key, joined by dots.
             machine: As for `key_kind`.
             step: The first step with this text.
             cells: The number of cells with this text.
         """
-        spans = find_spans(text, key=key, machine=machine, kinds=self._kinds)
-        scrubbed = redact_text(text, key=key, machine=machine, kinds=self._kinds) if spans else text
+        if len(text) > _LONG and not _describes(key) and not matching(pa.array([text]), TEXT_HINT)[0]:
+            return text
+        spans = find_spans(text, key=key, path=path, machine=machine, kinds=self._kinds)
+        scrubbed = (
+            redact_text(text, key=key, path=path, machine=machine, kinds=self._kinds) if spans else text
+        )
         for span in {span.kind: span for span in reversed(spans)}.values():
             excerpt = masked(text[span.start : span.end], span.kind)
             self._add(location, span.kind, excerpt, step=step, cells=cells)
@@ -211,14 +232,14 @@ class Scrubber:
     def _column(self, array: pa.Array, location: str, name: str, steps: Steps | None) -> pa.Array | None:
         """Scrub the distinct texts of a column; return None if nothing was found."""
         coded = array.dictionary_encode()
-        named = key_kind(name) is not None
-        suspects = np.ones(len(coded.dictionary), bool) if named else matching(coded.dictionary, TEXT_HINT)
+        known = coded.dictionary
+        suspects = np.ones(len(known), bool) if _describes(name) else matching(known, TEXT_HINT)
         if not suspects.any():
             return None
         codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         rows = np.flatnonzero(codes >= 0)
         present, first, counts = np.unique(codes[rows], return_index=True, return_counts=True)
-        texts = coded.dictionary.to_pylist()
+        texts = known.to_pylist()
         changed = False
         for code, start, count in sorted(
             zip(present.tolist(), first.tolist(), counts.tolist(), strict=True), key=lambda item: item[1]

@@ -12,12 +12,14 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from pull_logs.errors import RunNotFoundError
+from pull_logs.errors import MetricNotFoundError, RunNotFoundError
+from pull_logs.rows.canonical import STEP
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.format import LIGHT, Container, is_url, open_container
+from pull_logs.snapshot.format import METRICS, Container, is_url, open_container
 from pull_logs.snapshot.read.index import BundleIndex, load_index
+from pull_logs.snapshot.read.metrics_index import MetricsIndex
 from pull_logs.snapshot.read.run import Run
-from pull_logs.suggestions import did_you_mean, listed
+from pull_logs.suggestions import counted, did_you_mean, listed, shortened
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,6 +51,7 @@ class Bundle(Mapping[str, Run]):
         self._container = container
         self._table = index.table
         self._folders = index.folders
+        self._metrics = MetricsIndex(container, index.manifest.resources.get(METRICS), index.table.paths)
         self.run_paths = tuple(map(str, index.table.paths))
         self._indices = {text: index for index, text in enumerate(self.run_paths)}
         self._short: dict[str, list[int]] | None = None
@@ -84,7 +87,7 @@ class Bundle(Mapping[str, Run]):
         return len(self.run_paths)
 
     def __repr__(self) -> str:
-        return f"<Bundle {str(self.path)!r}: {len(self)} runs>"
+        return f"<Bundle {shortened(str(self.path))!r}: {counted(len(self), 'run')}>"
 
     def runs(self) -> Iterator[Run]:
         """Iterate over the runs, in path order."""
@@ -102,13 +105,39 @@ class Bundle(Mapping[str, Run]):
         import pandas as pd
 
         columns: dict[str, list[Any]] = {"path": list(self.run_paths)}
-        columns |= {name: self._table.column(name) for name in LIGHT}
+        columns |= {name: self._table.column(name) for name in self._table.plain_columns}
         for document in ("config", "summary"):
             for index in range(len(self)):
                 for key, value in self._table.document(document, index).items():
                     column = columns.setdefault(f"{document}.{key}", [None] * len(self))
                     column[index] = value
         return pd.DataFrame(columns)
+
+    def long_frame(self, columns: Collection[str] | None = None) -> pd.DataFrame:
+        """Return the histories of all runs as one data frame, with a row per cell that was logged.
+
+        The columns are `run` (its path) and `metric`, which are categories, `step` and `value`; the rows are
+        in the order of the runs, then of the metrics, then of the steps. `value` is float64 if every value is
+        a number that a float holds exactly, else object, with every value as it was logged. A NaN that was
+        logged is a row; a cell that was not logged is none.
+
+        Args:
+            columns: The metrics wanted; all if None. Only these are read.
+
+        Raises:
+            MetricNotFoundError: A metric is in no run.
+            BundleDamagedError: A history is damaged.
+        """
+        from pull_logs.snapshot.read.dataframe import to_long_frame
+
+        frame = to_long_frame(self.run_paths, (run.table(columns) for run in self.runs()), columns)
+        found = frozenset(frame["metric"].cat.categories)
+        for name in columns or ():
+            if name not in found:
+                known = {other for run in self.runs() for other in run.column_names()} - {STEP}
+                hint = did_you_mean(name, sorted(known), otherwise="the runs have no metrics", cutoff=0)
+                raise MetricNotFoundError(f"no run of {str(self.path)!r} has a metric {name!r}", hint=hint)
+        return frame
 
     def close(self) -> None:
         """Close the file; runs can no longer be read."""
@@ -123,7 +152,14 @@ class Bundle(Mapping[str, Run]):
         self.close()
 
     def _run(self, index: int) -> Run:
-        return Run(self._container, self._table, self.manifest, self._folders[index], index)
+        return Run(
+            self._container,
+            self._table,
+            self.manifest,
+            metrics=self._metrics,
+            folder=self._folders[index],
+            index=index,
+        )
 
     def _find(self, key: str) -> int:
         if key in self._indices:

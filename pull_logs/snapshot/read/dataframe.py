@@ -1,15 +1,18 @@
-"""Batches as pandas data frames, for `Run.history`."""
+"""Batches as pandas data frames, for `Run.history` and `Bundle.long_frame`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from pull_logs.rows.arrays import flat
-from pull_logs.rows.batches import RESIDUAL, residual_rows
+from pull_logs.rows.arrays import flat, present_doubles, present_rows, python_values
+from pull_logs.rows.batches import RESIDUAL, residual_rows, steps_of
 from pull_logs.rows.canonical import STEP
 
 _ALONE = 16_384
@@ -34,6 +37,74 @@ def to_frame(table: pa.Table, columns: Collection[str] | None = None) -> pd.Data
         return frame
     order = [STEP, *sorted({*typed.column_names, *series} - {STEP})]
     return pd.DataFrame({name: series[name] if name in series else frame[name] for name in order})
+
+
+@dataclass(slots=True)
+class _Long:
+    """The cells of several runs, one after the other: parts of equal length."""
+
+    metrics: dict[str, int] = field(default_factory=dict)
+    runs: list[int] = field(default_factory=list)
+    names: list[int] = field(default_factory=list)
+    steps: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    cells: list[npt.NDArray[Any]] = field(default_factory=list)
+
+    def add(self, run: int, name: str, steps: npt.NDArray[np.int64], values: npt.NDArray[Any]) -> None:
+        """Add the cells of one key of a run."""
+        self.runs.append(run)
+        self.names.append(self.metrics.setdefault(name, len(self.metrics)))
+        self.steps.append(steps)
+        self.cells.append(values)
+
+    def codes(self, which: list[int]) -> npt.NDArray[np.int64]:
+        """Return one of `runs` and `names` for every cell."""
+        return np.repeat(np.array(which, np.int64), [len(part) for part in self.steps])
+
+
+def to_long_frame(
+    runs: Sequence[str], tables: Iterable[pa.Table], columns: Collection[str] | None = None
+) -> pd.DataFrame:
+    """Return a data frame with one row per cell; `Bundle.long_frame` describes it.
+
+    Args:
+        runs: The path of each run.
+        tables: The batch of each run.
+        columns: The keys wanted besides `_step`; all when None.
+    """
+    found = _Long()
+    for run, table in enumerate(tables):
+        for name, steps, values in _cells(table, columns):
+            found.add(run, name, steps, values)
+    kind = np.dtype(object if any(part.dtype == object for part in found.cells) else np.float64)
+    return pd.DataFrame(
+        {
+            "run": pd.Categorical.from_codes(found.codes(found.runs), list(runs)),
+            "step": np.concatenate([np.zeros(0, np.int64), *found.steps]),
+            "metric": pd.Categorical.from_codes(found.codes(found.names), list(found.metrics)),
+            "value": np.concatenate([np.zeros(0, kind), *(part.astype(kind) for part in found.cells)]),
+        }
+    )
+
+
+def _cells(
+    table: pa.Table, columns: Collection[str] | None
+) -> Iterator[tuple[str, npt.NDArray[np.int64], npt.NDArray[Any]]]:
+    """Yield each key of a batch with the steps and the values of its cells, in the order of the keys."""
+    steps, residual = steps_of(table), _residual_cells(table)
+    typed = {name: flat(column) for name, column in _columns(table) if name not in (STEP, RESIDUAL)}
+    for name in sorted({*typed, *residual} - {STEP}):
+        if columns is not None and name not in columns:
+            continue
+        array, others = typed.get(name), residual.get(name, {})
+        if array is not None and pa.types.is_float64(array.type) and not others:
+            yield name, steps[present_rows(array)], present_doubles(array)
+            continue
+        held = [] if array is None else python_values(array)
+        cells = {row: value for row, value in enumerate(held) if value is not None} | dict(others)
+        rows = sorted(cells)
+        values = np.empty(len(rows), object)
+        values[:] = [cells[row] for row in rows]
+        yield name, steps[rows], values
 
 
 def _columns(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:

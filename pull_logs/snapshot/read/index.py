@@ -15,6 +15,7 @@ from pull_logs.snapshot.format import (
     MAX_MANIFEST,
     RUNS,
     SYSTEM,
+    TABLES,
     Container,
     FileResource,
     Manifest,
@@ -95,7 +96,8 @@ def _check_members(sizes: Mapping[str, int], manifest: Manifest, *, path: str) -
 def _checked_folders(table: RunTable, manifest: Manifest, *, path: str) -> Iterator[str]:
     """Return the folder of each run, and check that every run has its files and every file a run."""
     folders = member_folders(table.paths)
-    resources, known, with_files = manifest.resources, 1, 0
+    resources, with_files = manifest.resources, 0
+    known = sum(name in resources for name in TABLES)
     for run, rows in zip(table.paths, table.column("rows"), strict=True):
         folder = folders[run]
         history = resources.get(f"{folder}/{HISTORY}")

@@ -56,7 +56,7 @@ class ParquetMember:
         return tuple(column.name for column in self.schema() if str(column.type) == "string")
 
     def batches(self, columns: Collection[str] | None) -> Iterator[pa.Table]:
-        """Iterate over the rows as batches, one row group in memory at a time.
+        """Iterate over the rows as batches, at most one row group in memory at a time.
 
         Args:
             columns: The keys wanted; keys that the file lacks are ignored. All when None.
@@ -71,8 +71,8 @@ class ParquetMember:
                 checked=isinstance(file, bytes),
             )
 
-    def table(self, columns: Collection[str] | None) -> pa.Table:
-        """Return all rows as one batch; the arguments are those of `batches`."""
+    def table(self, columns: Collection[str] | None, *, coded: bool = False) -> pa.Table:
+        """Return all rows as one batch; the arguments are those of `read_table`."""
         with self._opened() as (file, footer):
             _expect_columns(file, footer, columns)
             return read_table(
@@ -81,6 +81,7 @@ class ParquetMember:
                 footer=footer,
                 expected_rows=self.resource.rows,
                 checked=isinstance(file, bytes),
+                coded=coded,
             )
 
     def chunks(self) -> Iterator[bytes]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pull_logs.errors import MetricNotFoundError
+from pull_logs.frames import FactsBuilder, MetricFacts
 from pull_logs.rows.batches import RESIDUAL, batch_keys, batch_rows, steps_of
 from pull_logs.rows.canonical import STEP
 from pull_logs.snapshot.format import Encoded
@@ -47,6 +48,38 @@ class Run(RunFacts):
         """
         return self._history.schema()
 
+    def metric_facts(self) -> Sequence[MetricFacts]:
+        """Return what each column of its history contains, `_step` first, nested values as dotted columns.
+
+        They are read from the index of the bundle; from the history if the bundle has no index.
+
+        Raises:
+            BundleDamagedError: The index or the history is damaged.
+        """
+        known = self.indexed_facts()
+        if known is not None:
+            return known
+        builder = FactsBuilder()
+        for batch in self.batches():
+            builder.add(batch)
+        return builder.facts()
+
+    def indexed_names(self) -> Sequence[str] | None:
+        """Return the names of the columns that `metric_facts` describes; None for a bundle without an index.
+
+        Raises:
+            BundleDamagedError: The index is damaged.
+        """
+        return self._metrics.names(self._index)
+
+    def indexed_facts(self) -> Sequence[MetricFacts] | None:
+        """Return what `metric_facts` does; None for a bundle without an index.
+
+        Raises:
+            BundleDamagedError: The index is damaged.
+        """
+        return self._metrics.facts(self._index)
+
     def column_names(self) -> tuple[str, ...]:
         """Return every key of its rows, `_step` first, the others in the order of their UTF-8 bytes.
 
@@ -61,7 +94,7 @@ class Run(RunFacts):
         return (STEP, *sorted(names - {STEP}))
 
     def batches(self, columns: Collection[str] | None = None) -> Iterator[pa.Table]:
-        """Iterate over its rows as batches in step order, one row group in memory at a time.
+        """Iterate over its rows as batches in step order, at most one row group in memory at a time.
 
         A batch always has `_step`, and the residual column where the file has one: it may hold cells of any
         key.
@@ -74,13 +107,17 @@ class Run(RunFacts):
         """
         return self._history.batches(columns)
 
-    def table(self, columns: Collection[str] | None = None) -> pa.Table:
-        """Return all its rows as one batch; the arguments are those of `batches`.
+    def table(self, columns: Collection[str] | None = None, *, coded: bool = False) -> pa.Table:
+        """Return all its rows as one batch.
+
+        Args:
+            columns: As for `batches`.
+            coded: Whether texts stay dictionaries, so that each distinct text is in memory once.
 
         Raises:
             BundleDamagedError: The history is damaged.
         """
-        return self._history.table(columns)
+        return self._history.table(columns, coded=coded)
 
     def scan_history(
         self, keys: Collection[str] | None = None, min_step: int = 0, max_step: int | None = None

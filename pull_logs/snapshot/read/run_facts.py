@@ -16,7 +16,9 @@ from pull_logs.snapshot.format import (
     coverage_from_fields,
     files_hash,
 )
+from pull_logs.snapshot.read.metrics_index import MetricsIndex
 from pull_logs.snapshot.read.run_files import RunFiles
+from pull_logs.suggestions import counted, shortened
 
 
 class RunFacts:
@@ -29,17 +31,27 @@ class RunFacts:
         path: `entity/project/run_id`.
     """
 
-    __slots__ = ("_container", "_folder", "_index", "_manifest", "_table", "path")
+    __slots__ = ("_container", "_folder", "_index", "_manifest", "_metrics", "_table", "path")
 
     def __init__(
-        self, container: Container, table: RunTable, manifest: Manifest, folder: str, index: int
+        self,
+        container: Container,
+        table: RunTable,
+        manifest: Manifest,
+        *,
+        metrics: MetricsIndex,
+        folder: str,
+        index: int,
     ) -> None:
         self._container, self._table, self._manifest = container, table, manifest
+        self._metrics = metrics
         self._folder, self._index = folder, index
         self.path: RunPath = table.paths[index]
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {str(self.path)!r}: {self.rows} rows>"
+        incomplete = "" if self.complete else ", incomplete"
+        rows = counted(self.rows, "row")
+        return f"<{type(self).__name__} {shortened(str(self.path))!r}: {self.state}, {rows}{incomplete}>"
 
     def _fact(self, name: str) -> Any:
         return self._table.value(name, self._index)
@@ -142,6 +154,11 @@ class RunFacts:
         return self._table.sweep_config(self._index)
 
     @property
+    def last_seen(self) -> str | None:
+        """The last day on which W&B saw it, if W&B no longer has it; None for any other run."""
+        return self._text("last_seen")
+
+    @property
     def info(self) -> RunInfo:
         """All facts together."""
         return self._table.row(self._index).info
@@ -193,7 +210,7 @@ class RunFacts:
     def files(self) -> RunFiles:
         """The files that it logged and that were pulled (`fetch --files`), by name."""
         resources = self._manifest.files.get(self._folder, ())
-        return RunFiles(self._container, resources, run=str(self.path))
+        return RunFiles(self._container, resources, run=str(self.path), from_server=self.coverage.from_server)
 
     @property
     def files_hash(self) -> str | None:
@@ -204,6 +221,10 @@ class RunFacts:
     def bundle_path(self) -> str:
         """The bundle that contains it, as it was opened."""
         return str(self._container.path)
+
+    def close_bundle(self) -> None:
+        """Close the bundle that contains it; nothing can be read from any of its runs afterwards."""
+        self._container.close()
 
     @property
     def bundle_metrics(self) -> str | None:

@@ -132,10 +132,17 @@ class RunFile:
 class RunFiles(Mapping[str, RunFile]):
     """The files of a run by name, in the order of the names' UTF-8 bytes."""
 
-    def __init__(self, container: Container, resources: Sequence[FileResource], *, run: str) -> None:
+    def __init__(
+        self, container: Container, resources: Sequence[FileResource], *, run: str, from_server: bool = True
+    ) -> None:
         ordered = sorted(resources, key=lambda resource: resource.record.name.encode())
         self._files = {resource.record.name: RunFile(container, resource) for resource in ordered}
         self._run = run
+        self._hint = (
+            "`pull-logs fetch --files` pulls files"
+            if from_server
+            else "the run was imported, which copies no files: they are in `files/` of the run folder"
+        )
 
     def __getitem__(self, name: str) -> RunFile:
         """Return the file with this name.
@@ -147,7 +154,7 @@ class RunFiles(Mapping[str, RunFile]):
             return self._files[name]
         raise FileMissingError(
             f"run {self._run!r} has no file {name!r}",
-            hint=did_you_mean(name, self._files, otherwise="`pull-logs fetch --files` pulls files"),
+            hint=did_you_mean(name, self._files, otherwise=self._hint),
         )
 
     @overload

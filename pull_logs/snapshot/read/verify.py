@@ -13,18 +13,22 @@ import os
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pull_logs.errors import BundleDamagedError, DamageError, DataError, FormatTooNewError
+from pull_logs.frames import FactsBuilder, MetricFacts
 from pull_logs.rows.hashing import rows_hash
 from pull_logs.snapshot.format import (
     DIGEST,
     FORMAT,
     FORMAT_BYTES,
+    HISTORY,
     MANIFEST,
     MAX_MANIFEST,
+    METRICS,
     RUNS,
     Container,
     FileResource,
@@ -34,6 +38,7 @@ from pull_logs.snapshot.format import (
     ZipContainer,
     content_id,
     damaged_chunks,
+    facts_text,
     open_container,
     parse_manifest,
     read_batches,
@@ -43,6 +48,9 @@ from pull_logs.snapshot.format import (
 )
 from pull_logs.snapshot.read.bundle import Bundle
 from pull_logs.snapshot.read.index import load_index
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 CONTAINER = "container"
 """The member of damage that is not in one of the files."""
@@ -118,19 +126,39 @@ def _damage(error: DamageError) -> Damage:
     return Damage(member=member, reason=error.message, run=run_of_member(member))
 
 
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """The hashes of the facts about the columns of each history, by its member; filled by several threads."""
+
+    hashes: dict[str, bytes] = field(default_factory=dict)
+
+    def read(self, member: str, batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """Pass batches on, and keep the hash of the facts about them when they end."""
+        builder = FactsBuilder()
+        for batch in batches:
+            builder.add(batch)
+            yield batch
+        self.hashes[member] = _facts_hash(builder.facts())
+
+
+def _facts_hash(facts: Iterable[MetricFacts]) -> bytes:
+    return hashlib.sha256(facts_text(facts).encode()).digest()
+
+
 def _damages(container: Container, *, deep: bool) -> Iterator[Damage]:
     manifest, found = _read_manifest(container)
     yield from found
     resources = manifest.members() if manifest else {}
+    facts = _Facts() if deep else None
     with ThreadPoolExecutor(_THREADS) as pool:
         names = [name for name in container.sizes if name not in (MANIFEST, DIGEST)]
-        checks = pool.map(lambda name: _check_member(container, name, resources.get(name), deep=deep), names)
+        checks = pool.map(lambda name: _check_member(container, name, resources.get(name), facts), names)
         members = [_with_known_member(damage, resources) for damage in chain.from_iterable(checks)]
     yield from members
     if manifest is None or found or members:
         return
     try:
-        yield from _check_index(container, deep=deep)
+        yield from _check_index(container, facts)
     except DamageError as exc:
         yield _damage(exc)
 
@@ -171,7 +199,7 @@ def _checksum_holds(container: Container, name: str, crc: int) -> bool:
 
 
 def _check_member(
-    container: Container, name: str, resource: Resource | FileResource | None, *, deep: bool
+    container: Container, name: str, resource: Resource | FileResource | None, facts: _Facts | None
 ) -> list[Damage]:
     """Return what is wrong with a member other than the manifest.
 
@@ -179,15 +207,15 @@ def _check_member(
         container: The bundle.
         name: The member.
         resource: Its entry of the manifest; without one only its checksum in the ZIP is compared.
-        deep: Whether to decode a history.
+        facts: Where to keep the facts about its columns; None if a history is not to be decoded.
     """
     try:
         with container.open(name) as file:
             if not _bytes_are_right(container, name, file, resource):
                 parquet = None if isinstance(resource, FileResource) else resource
                 return list(_locate(file, name, parquet))
-            if deep and isinstance(resource, Resource) and resource.rows_hash:
-                return _check_rows(file, resource)
+            if facts is not None and isinstance(resource, Resource) and resource.rows_hash:
+                return _check_rows(file, resource, facts)
             return []
     except DamageError as exc:
         return [replace(_damage(exc), member=name, run=run_of_member(name))]
@@ -245,11 +273,14 @@ def _locate(file: MemberFile, name: str, resource: Resource | None) -> Iterator[
         yield unknown
 
 
-def _check_rows(file: MemberFile, resource: Resource) -> list[Damage]:
+def _check_rows(file: MemberFile, resource: Resource, facts: _Facts) -> list[Damage]:
     """Compare the rows of a file whose bytes are right with the rows hash in the manifest."""
     run = run_of_member(resource.path)
     try:
-        found = rows_hash(read_batches(file, expected_rows=resource.rows))
+        batches: Iterable[pa.Table] = read_batches(file, expected_rows=resource.rows)
+        if resource.path.endswith(f"/{HISTORY}"):
+            batches = facts.read(resource.path, batches)
+        found = rows_hash(batches)
     except DataError as exc:
         reason = f"{resource.path!r} cannot be read: {exc.message}"
         return [Damage(member=resource.path, reason=reason, run=run)]
@@ -259,11 +290,19 @@ def _check_rows(file: MemberFile, resource: Resource) -> list[Damage]:
     return [Damage(member=resource.path, reason=reason, run=run)]
 
 
-def _check_index(container: Container, *, deep: bool) -> Iterable[Damage]:
+def _check_index(container: Container, facts: _Facts | None) -> Iterable[Damage]:
     """Check that the parts of the index agree, once every byte is known to be right."""
-    bundle = Bundle(container, load_index(container))
-    if not deep:
+    index = load_index(container)
+    bundle = Bundle(container, index)
+    indexed = METRICS in bundle.manifest.resources
+    if indexed and len(bundle):
+        next(bundle.runs()).metric_facts()
+    if facts is None:
         return
+    for run, folder in zip(bundle.runs() if indexed else (), index.folders, strict=indexed):
+        if facts.hashes[f"{folder}/{HISTORY}"] != _facts_hash(run.metric_facts()):
+            reason = f"{METRICS} has other facts about run {str(run.path)!r} than its history"
+            yield Damage(member=METRICS, reason=reason, run=str(run.path))
     found = content_id((run.info, run.rows_hash) for run in bundle.runs())
     if found != bundle.content_id:
         yield Damage(member=RUNS, reason="the content is not that of the content id")

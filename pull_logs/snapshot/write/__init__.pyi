@@ -1,3 +1,9 @@
+from .destination import FORCE_HINT as FORCE_HINT
+from .destination import check_bundle_output as check_bundle_output
+from .destination import check_output_file as check_output_file
+from .destination import check_output_path as check_output_path
+from .destination import check_same_selection as check_same_selection
+from .destination import refuse_other_selection as refuse_other_selection
 from .folder_lock import FolderLock as FolderLock
 from .seal import SealReport as SealReport
 from .seal import write_bundle as write_bundle
@@ -5,3 +11,4 @@ from .spool import Spool as Spool
 from .stored_run import BundleRun as BundleRun
 from .stored_run import CopiedRun as CopiedRun
 from .stored_run import StoredRun as StoredRun
+from .temporary_folder import temporary_folder as temporary_folder

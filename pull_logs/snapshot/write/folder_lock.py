@@ -1,17 +1,29 @@
-"""A lock on a folder, which the system releases when the process that holds it ends for any reason."""
+"""A lock on a folder, which is free again when the process that holds it ends for any reason.
+
+`filelock` takes it. Where a file system has no locks, a file with the process id, its start and the host is
+used instead, and ignored when its process was one of this host and has ended.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import shutil
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from pull_logs.errors import UsageError
 
+_WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, getattr(errno, "ENOTSUP", 0)})
+"""How a file system says that it has no locks."""
+
+_LOCK, _SOFT_LOCK, _HOLDER = "lock", "lock.owner", "lock.pid"
+
 
 class FolderLock:
-    """Holds the file `lock` in a folder.
+    """Holds the file `lock` in a folder, or `lock.owner` where the file system has no locks.
 
     `filelock` takes the lock, also on Windows, and closes it in processes that are forked meanwhile (since
     version 3.32), so that a worker that outlives a killed download does not keep the lock. Two things are
@@ -23,28 +35,43 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._holder = folder / "lock.pid"
-        # The lock may be released by another thread than the one that took it.
-        self._lock = FileLock(folder / "lock", timeout=0, mode=0o600, thread_local=False)
-        self._acquire(folder)
+        self._holder = folder / _HOLDER
+        self._lock = self._acquire(folder)
         try:
             self._holder.write_text(str(os.getpid()), encoding="ascii")
         except BaseException:
             self.release()
             raise
 
-    def _acquire(self, folder: Path) -> None:
+    def _acquire(self, folder: Path) -> BaseFileLock:
+        # The lock may be released by another thread than the one that took it.
+        lock = FileLock(folder / _LOCK, timeout=0, mode=0o600, thread_local=False, fallback_to_soft=False)
         while True:
             try:
-                self._lock.acquire()
+                lock.acquire()
             except Timeout as exc:
-                if not Path(self._lock.lock_file).exists():
+                if not Path(lock.lock_file).exists():
                     continue
                 raise UsageError(
                     f"{str(folder)!r} is in use by {self._holder_name()}",
                     hint="wait for it to end, or choose another name",
                 ) from exc
-            return
+            except OSError as exc:
+                if exc.errno not in _WITHOUT_LOCKS:
+                    raise
+                return self._acquire_soft(folder)
+            return lock
+
+    def _acquire_soft(self, folder: Path) -> BaseFileLock:
+        lock = SoftFileLock(folder / _SOFT_LOCK, timeout=0, mode=0o600, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout as exc:
+            raise UsageError(
+                f"{str(folder)!r} is in use by {self._holder_name()}, and its file system has no locks",
+                hint=f"wait for it to end; if it has ended, on any machine, delete {lock.lock_file!r}",
+            ) from exc
+        return lock
 
     def _holder_name(self) -> str:
         try:
@@ -57,3 +84,31 @@ class FolderLock:
         if self._lock.is_locked:
             self._holder.unlink(missing_ok=True)
             self._lock.release()
+
+    def remove_folder(self) -> None:
+        """Remove the folder, and release the lock.
+
+        Everything is removed while the lock is held, except its file on Windows, which removes no open file.
+
+        Raises:
+            OSError: Something in it cannot be removed; the lock is released.
+        """
+        folder = self._holder.parent
+        identity = _identity(folder)
+        try:
+            for item in folder.iterdir():
+                if item.name not in (_LOCK, _SOFT_LOCK, _HOLDER):
+                    shutil.rmtree(item) if item.is_dir() else item.unlink()
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            self.release()
+        with contextlib.suppress(OSError):
+            # Another process may have made a new folder of this name: it is left alone.
+            if _identity(folder) == identity:
+                (folder / _LOCK).unlink(missing_ok=True)
+                folder.rmdir()
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino

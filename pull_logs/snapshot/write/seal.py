@@ -7,25 +7,31 @@ bytes depend on the runs alone, not on the order in which they are given.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from threading import Event, Lock
+from typing import BinaryIO
 
 from pull_logs.errors import BundleDamagedError, UsageError
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.disk import disk_errors, sync_file, sync_folder
 from pull_logs.snapshot.format import (
+    CHUNK,
     DIGEST,
     FORMAT,
     FORMAT_BYTES,
     HISTORY,
     MANIFEST,
+    METRICS,
     RUNS,
     SYSTEM,
     WRITER,
@@ -34,6 +40,7 @@ from pull_logs.snapshot.format import (
     Encoded,
     FileResource,
     Manifest,
+    MetricsWriter,
     Resource,
     RunRow,
     encode_runs,
@@ -45,7 +52,8 @@ from pull_logs.snapshot.format import (
     render_manifest,
     sha256,
 )
-from pull_logs.snapshot.read import verify_bundle
+from pull_logs.snapshot.read import Run, verify_bundle
+from pull_logs.snapshot.write.destination import check_bundle_output, check_same_selection
 from pull_logs.snapshot.write.stored_run import (
     BundleRun,
     CopiedRun,
@@ -54,6 +62,7 @@ from pull_logs.snapshot.write.stored_run import (
     copy_run,
     store_run,
 )
+from pull_logs.snapshot.write.temporary_folder import temporary_folder
 
 __all__ = ["BundleRun", "SealReport", "seal_runs", "write_bundle"]
 
@@ -90,25 +99,51 @@ class SealReport:
     file_bytes: int = 0
 
 
-def write_bundle(out: Path, runs: Iterable[Source], *, metrics: str | None = None) -> SealReport:
+def write_bundle(
+    out: Path,
+    runs: Iterable[Source],
+    *,
+    metrics: str | None = None,
+    read: Iterable[Run] = (),
+    force: bool = False,
+) -> SealReport:
     """Make a bundle of runs; runs of another bundle are copied byte for byte.
 
     Args:
-        out: The bundle.
+        out: The bundle; if it is a symbolic link, the file that it names is replaced.
         runs: The runs, in any order. They are taken from the iterable one at a time, in other threads.
         metrics: The regular expression of the metrics that were kept, for the manifest; None for all.
+        read: The runs of bundles that `runs` reads. A bundle that is `out` is closed before it is replaced,
+            because Windows replaces no open file.
+        force: Whether to replace what is not a bundle, or a bundle of another selection.
 
     Raises:
-        UsageError: Two runs have the same path.
+        UsageError: Two runs have the same path, or `out` cannot be written or must not be replaced.
+        FileMissingError: The folder of `out` does not exist.
         DataError: A value cannot be stored.
         PullLogsError: The disk is full, or the file cannot be written.
     """
+    target = check_bundle_output(out, force=force)
     with (
         disk_errors(out, hint="free some space and try again; nothing was changed"),
-        tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as folder,
+        temporary_folder(target.parent) as folder,
     ):
-        stored = _store_all(Path(folder), runs)
-        return seal_runs(stored, out=out, temp=Path(folder, "bundle.zip"), metrics=metrics)
+        stored = _store_all(folder, runs)
+        if not force:
+            check_same_selection(out, [run.path for run in stored], metrics=metrics)
+        for run in read:
+            if _is_file(run.bundle_path, target):
+                run.close_bundle()
+        report = seal_runs(stored, out=target, temp=folder / "bundle.zip", metrics=metrics)
+    return replace(report, path=out)
+
+
+def _is_file(path: str, other: Path) -> bool:
+    """Return whether two paths are those of one existing file."""
+    try:
+        return other.samefile(path)
+    except OSError:
+        return False
 
 
 def _store_all(folder: Path, runs: Iterable[Source]) -> list[StoredRun]:
@@ -163,21 +198,28 @@ def seal_runs(
     for left, right in pairwise(runs):
         if left.path == right.path:
             raise UsageError(f"run {str(left.path)!r} is given twice")
-    hasher = ContentHasher()
-    table = encode_runs(_rows(runs, hasher), sweep_configs=any(run.swept for run in runs))
-    content_id = hasher.content_id()
-    members = _members(runs)
-    resources, files = _resources(members)
-    manifest = render_manifest(
-        Manifest(
-            content_id=content_id,
-            resources={RUNS: _table_resource(table, rows=len(runs))} | resources,
-            redacted=_redacted(runs),
-            files=files,
-            metrics=metrics or None,
+    with tempfile.TemporaryFile(dir=temp.parent) as index_file:
+        hasher, index = ContentHasher(), MetricsWriter(index_file)
+        table = encode_runs(
+            _rows(runs, hasher, index), optional=frozenset().union(*(run.optional for run in runs))
         )
-    )
-    size = _write(temp, table=table, members=members, manifest=manifest)
+        index.close()
+        content_id = hasher.content_id()
+        members = {
+            RUNS: _table_member(RUNS, io.BytesIO(table), rows=len(runs)),
+            METRICS: _table_member(METRICS, index_file, rows=index.rows),
+        } | _members(runs)
+        resources, files = _resources(members)
+        manifest = render_manifest(
+            Manifest(
+                content_id=content_id,
+                resources=resources,
+                redacted=_redacted(runs),
+                files=files,
+                metrics=metrics or None,
+            )
+        )
+        size = _write(temp, members=members, manifest=manifest)
     _verify(temp, out)
     temp.replace(out)
     sync_folder(out.parent)
@@ -223,11 +265,12 @@ def _report(
     )
 
 
-def _rows(runs: Iterable[StoredRun], hasher: ContentHasher) -> Iterator[RunRow]:
-    """Return the row of each run in the table of runs, and add its facts to the content id as well."""
+def _rows(runs: Iterable[StoredRun], hasher: ContentHasher, index: MetricsWriter) -> Iterator[RunRow]:
+    """Return the row of each run in the table of runs, and add its facts to the content id and the index."""
     for run in runs:
-        info = run.info()
+        info, facts = run.described()
         hasher.add(info, run.history.rows_hash)
+        index.add(run.path, facts)
         yield RunRow(
             info=info,
             coverage=run.coverage,
@@ -239,7 +282,7 @@ def _rows(runs: Iterable[StoredRun], hasher: ContentHasher) -> Iterator[RunRow]:
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A member of the bundle that belongs to a run."""
+    """A Parquet file or a logged file of the bundle."""
 
     resource: Resource | FileResource
     size: int
@@ -290,23 +333,38 @@ def _resource(name: str, run: StoredRun, encoded: Encoded) -> Resource:
     )
 
 
-def _table_resource(table: bytes, *, rows: int) -> Resource:
-    footer = 8 + int.from_bytes(table[-8:-4], "little")
-    return Resource(
-        path=RUNS,
-        bytes=len(table),
-        hash=sha256(table),
+def _table_member(name: str, file: BinaryIO, *, rows: int) -> _Member:
+    """Return a table about all runs as a member of the bundle."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(size - 8)
+    footer_bytes = 8 + int.from_bytes(file.read(4), "little")
+    file.seek(size - footer_bytes)
+    footer = file.read(footer_bytes)
+    digest = hashlib.sha256()
+    for chunk in _file_chunks(file):
+        digest.update(chunk)
+    resource = Resource(
+        path=name,
+        bytes=size,
+        hash=f"sha256:{digest.hexdigest()}",
         rows=rows,
         rows_hash=None,
-        footer_bytes=footer,
-        footer_hash=sha256(table[-footer:]),
+        footer_bytes=footer_bytes,
+        footer_hash=sha256(footer),
         writer=WRITER,
     )
+    return _Member(resource, size, partial(_file_chunks, file))
 
 
-def _write(temp: Path, *, table: bytes, members: Mapping[str, _Member], manifest: bytes) -> int:
+def _file_chunks(file: BinaryIO) -> Iterator[bytes]:
+    file.seek(0)
+    while chunk := file.read(CHUNK):
+        yield chunk
+
+
+def _write(temp: Path, *, members: Mapping[str, _Member], manifest: bytes) -> int:
     """Write the ZIP file and return its size in bytes."""
-    parts = {FORMAT: FORMAT_BYTES, RUNS: table, MANIFEST: manifest, DIGEST: render_digest(manifest)}
+    parts = {FORMAT: FORMAT_BYTES, MANIFEST: manifest, DIGEST: render_digest(manifest)}
     with temp.open("w+b") as file:
         writer = ContainerWriter(file)
         for name in member_order(members):

@@ -9,7 +9,7 @@ survive the end of the process. What a loss of power damages is found by its che
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -35,6 +35,7 @@ from pull_logs.snapshot.write.stored_run import (
     StoredRun,
     copy_run,
     read_stored,
+    restate_run,
     store_run,
 )
 
@@ -233,6 +234,16 @@ class Spool:
         with self._disk_errors():
             return self._add(copy_run(self._files.run_file(run.path), copied, durable=False))
 
+    def restate(self, info: RunInfo) -> StoredRun:
+        """Replace the facts of a finished run.
+
+        Raises:
+            BundleDamagedError: The stored run is damaged.
+            PullLogsError: The disk is full, or the file cannot be written.
+        """
+        with self._disk_errors():
+            return self._add(restate_run(self._stored[info.path], info))
+
     def _add(self, stored: StoredRun) -> StoredRun:
         self._stored[stored.path] = stored
         self._pages.forget(stored.path)
@@ -258,8 +269,9 @@ class Spool:
         """
         with self._disk_errors():
             report = seal_runs(self._stored.values(), out=self.out, temp=self._files.bundle, metrics=metrics)
-        self._files.remove()
-        self.close()
+        self._files.remove_data()
+        with suppress(OSError):
+            self._lock.remove_folder()
         return report
 
     def close(self) -> None:

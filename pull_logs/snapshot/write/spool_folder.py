@@ -117,13 +117,13 @@ class SpoolFolder:
         self.page_file(run).unlink(missing_ok=True)
         shutil.rmtree(self.files_of(run), ignore_errors=True)
 
-    def remove(self) -> None:
-        """Remove the folder.
+    def remove_data(self) -> None:
+        """Remove everything but the plan and the lock.
 
-        The plan is removed last: if the process is killed meanwhile, the next one finds a spool of the same
+        The folder is removed last: if the process is killed meanwhile, the next one finds a spool of the same
         plan, or of no plan, without data.
         """
-        for folder in (self.runs, self.pages, self.files, self.path):
+        for folder in (self.runs, self.pages, self.files):
             shutil.rmtree(folder, ignore_errors=True)
 
 

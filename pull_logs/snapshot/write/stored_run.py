@@ -24,17 +24,20 @@ import orjson
 import pyarrow as pa
 
 from pull_logs.errors import BundleDamagedError, DataError
+from pull_logs.frames import FactsBuilder, MetricFacts
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.disk import flush, sync
 from pull_logs.snapshot.format import (
     CHUNK,
-    SWEEP_CONFIG,
+    OPTIONAL,
     WRITER,
     Encoded,
     FileRecord,
     FileSource,
     coverage_fields,
     coverage_from_fields,
+    facts_from_text,
+    facts_text,
     in_order,
     info_fields,
     info_from_fields,
@@ -100,6 +103,9 @@ class EncodedRun(Protocol):
     def files(self) -> Mapping[str, FileSource]:
         """The files that the run logged, by name."""
 
+    def metric_facts(self) -> Sequence[MetricFacts]:
+        """Return the facts about the columns of its history, `_step` first."""
+
     def history_chunks(self) -> Iterator[bytes]:
         """Return the bytes of `history.parquet` in chunks."""
 
@@ -137,7 +143,7 @@ class StoredRun:
         history: Size, hashes and number of rows of its `history.parquet`.
         system: The same for its `system.parquet`; None without system metrics.
         writer: The library that encoded them.
-        swept: Whether its facts include the config of its sweep.
+        optional: The optional columns of the table of runs for which it has a value.
         files: The files that it logged, in the order of their bytes.
         redacted: The number of redaction markers of each kind in it.
     """
@@ -148,7 +154,7 @@ class StoredRun:
     history: Encoded
     system: Encoded | None
     writer: str
-    swept: bool
+    optional: frozenset[str]
     files: tuple[FileRecord, ...]
     redacted: Mapping[str, int]
 
@@ -160,6 +166,15 @@ class StoredRun:
         """
         record, _ = _read_record(self.file)
         return info_from_fields(record["info"])
+
+    def described(self) -> tuple[RunInfo, tuple[MetricFacts, ...]]:
+        """Read its facts from the file, and those about the columns of its history.
+
+        Raises:
+            BundleDamagedError: The file is damaged.
+        """
+        record, _ = _read_record(self.file)
+        return info_from_fields(record["info"]), facts_from_text(record["facts"])
 
     def history_chunks(self) -> Iterator[bytes]:
         """Return the bytes of its `history.parquet` in chunks."""
@@ -181,6 +196,7 @@ class _Record(TypedDict):
     """The JSON object after the bytes of a stored run."""
 
     info: dict[str, Any]
+    facts: str
     coverage: dict[str, Any]
     history: dict[str, Any]
     system: dict[str, Any] | None
@@ -204,7 +220,8 @@ def store_run(file: Path, run: BundleRun, *, durable: bool = True) -> StoredRun:
         OSError: The file cannot be written.
     """
     with _atomic_file(file, durable=durable) as out:
-        history = write_table(run.batches, out)
+        facts = FactsBuilder()
+        history = write_table(run.batches, out, describe=facts.add)
         system = None
         if run.system is not None and run.system.num_rows:
             # Offsets in a Parquet file count from the beginning of the sink, so this one has a separate sink.
@@ -214,6 +231,7 @@ def store_run(file: Path, run: BundleRun, *, durable: bool = True) -> StoredRun:
         files = _write_files(out, run.files)
         record = _Record(
             info=info_fields(run.info),
+            facts=facts_text(facts.facts()),
             coverage=coverage_fields(run.coverage),
             history=asdict(history),
             system=asdict(system) if system else None,
@@ -245,6 +263,7 @@ def copy_run(file: Path, copied: CopiedRun, *, durable: bool = True) -> StoredRu
         system = run.system_encoded
         record = _Record(
             info=info_fields(copied.info or run.info),
+            facts=facts_text(run.metric_facts()),
             coverage=coverage_fields(copied.coverage or run.coverage),
             history=asdict(run.history_encoded),
             system=asdict(system) if system else None,
@@ -256,6 +275,21 @@ def copy_run(file: Path, copied: CopiedRun, *, durable: bool = True) -> StoredRu
     return _stored(file, record)
 
 
+def restate_run(stored: StoredRun, info: RunInfo) -> StoredRun:
+    """Replace the facts of a stored run, and nothing else.
+
+    Raises:
+        BundleDamagedError: The file is damaged.
+        OSError: The file cannot be written.
+    """
+    record, size = _read_record(stored.file)
+    changed: _Record = {**record, "info": info_fields(info)}
+    with _atomic_file(stored.file, durable=True) as out:
+        out.writelines(_chunks(stored.file, 0, size))
+        _write_record(out, changed)
+    return _stored(stored.file, changed)
+
+
 def read_stored(file: Path) -> StoredRun:
     """Read the description of a run that another process stored, and check every byte of the file.
 
@@ -263,6 +297,8 @@ def read_stored(file: Path) -> StoredRun:
         BundleDamagedError: The file is incomplete or damaged.
     """
     record, size = _read_record(file)
+    if "facts" not in record:  # stored by an earlier version
+        raise _damaged(file)
     stored = _stored(file, record)
     expected = stored.history.bytes + (stored.system.bytes if stored.system else 0)
     if expected + sum(kept.bytes for kept in stored.files) != size or not _has_its_hashes(stored):
@@ -330,7 +366,7 @@ def _stored(file: Path, record: _Record) -> StoredRun:
         history=Encoded(**record["history"]),
         system=Encoded(**system) if system else None,
         writer=record["writer"],
-        swept=SWEEP_CONFIG in info,
+        optional=frozenset(info.keys() & set(OPTIONAL)),
         files=tuple(FileRecord(**fields) for fields in record.get("files", ())),
         redacted=record.get("redacted", {}),
     )

@@ -36,6 +36,7 @@ from pull_logs.sources.checkpoints.sidecars import (
     read_sidecars,
 )
 from pull_logs.sources.checkpoints.values import members_of, seen_keys
+from pull_logs.system_errors import from_system_error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ def read_checkpoint(path: Path, *, key: str | None = None) -> CheckpointRun:
     except FileNotFoundError as exc:
         raise FileMissingError(f"no checkpoint {str(path)!r}") from exc
     except OSError as exc:
-        raise FileMissingError(f"cannot read {str(path)!r}: {exc.strerror or exc}") from exc
+        raise from_system_error(exc, path=path, action="read") from exc
 
 
 def _read(path: Path, key: str | None) -> CheckpointRun:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,11 @@ class CheckpointScan:
     alone: frozenset[Path]
 
 
+def _expanded(pattern: str) -> Path:
+    """Return a path with the home folder in place of `~`, if there is one."""
+    return Path(os.path.expanduser(pattern))  # noqa: PTH111 - that of pathlib raises for an unknown user
+
+
 def scan_checkpoints(patterns: Sequence[str], *, key: str | None = None) -> CheckpointScan:
     """Read all checkpoints that files, folders and glob patterns match, each once.
 
@@ -53,7 +59,7 @@ def scan_checkpoints(patterns: Sequence[str], *, key: str | None = None) -> Chec
     passed_over: dict[Path, str] = {}
     named: set[Path] = set()
     for pattern in patterns:
-        alone = _is_one(Path(pattern).expanduser())
+        alone = _is_one(_expanded(pattern))
         failure: PullLogsError | None = None
         readable = False
         files = find_checkpoints(pattern)
@@ -96,7 +102,7 @@ def find_checkpoints(pattern: str) -> tuple[Path, ...]:
     Raises:
         FileMissingError: Nothing matches.
     """
-    path = Path(pattern).expanduser()
+    path = _expanded(pattern)
     if _is_one(path):
         return (path,)
     # Path.glob takes no absolute pattern.

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pull_logs.errors import FileMissingError
+from pull_logs.system_errors import from_system_error
 
 _RUN_FOLDER = re.compile(r"(?:offline-)?run-(\d{8}_\d{6})-.+", re.DOTALL)
 _OLD_RUN_FOLDER = re.compile(r"(?:dry)?run-\d{8}_\d{6}-.+", re.DOTALL)
@@ -71,7 +72,7 @@ def find_logs(paths: Sequence[Path]) -> FoundLogs:
         try:
             found = _logs_in(path)
         except OSError as exc:
-            raise FileMissingError(f"cannot read {str(path)!r}: {exc.strerror or exc}") from exc
+            raise from_system_error(exc, path=path, action="read") from exc
         if not found.files:
             raise FileMissingError(
                 f"no W&B run in {str(path)!r}",

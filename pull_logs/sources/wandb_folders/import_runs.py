@@ -8,7 +8,6 @@ by batch, written to files in a scratch folder, and mapped into memory from ther
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from pull_logs.sources.wandb_folders.segments import Segment, group_segments, la
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pull_logs.snapshot import BundleRun, SealReport
+    from pull_logs.snapshot import Bundle, BundleRun, SealReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,7 @@ def import_runs(
     entity: str | None = None,
     project: str | None = None,
     on_restart: OnRestart = "offset",
+    force: bool = False,
 ) -> ImportReport:
     """Write the runs of local W&B folders to a bundle.
 
@@ -69,24 +69,40 @@ def import_runs(
         entity: The entity of all runs; None uses the one in the log, else `local`.
         project: The project of all runs; None uses the one in the log, else `uncategorized`.
         on_restart: How to treat a segment that starts over.
+        force: Whether to replace what is not a bundle, or a bundle that has other runs or metrics.
 
     Raises:
+        UsageError: `out` cannot be written or must not be replaced.
         FileMissingError: A path does not exist or has no run in it, or the folder of `out` does not exist.
         DataError: A run starts over and `on_restart` is `error`, or a log names an impossible path.
         DamageError: None of the files is a W&B log.
         PullLogsError: The disk is full, or the bundle cannot be written.
     """
-    from pull_logs.snapshot import disk_errors, write_bundle
+    from pull_logs.snapshot import disk_errors, open_bundle, temporary_folder, write_bundle
+    from pull_logs.snapshot.write import check_bundle_output
 
+    target = check_bundle_output(out, force=force)
     with (
         disk_errors(out, hint="free some space and try again; nothing was changed"),
-        tempfile.TemporaryDirectory(prefix=f".{out.name}.rows-", dir=out.parent) as scratch,
+        temporary_folder(target.parent) as scratch,
     ):
-        found = read_run_dirs(
-            paths, scratch=Path(scratch), entity=entity, project=project, on_restart=on_restart
-        )
-        seal = write_bundle(out, found.runs)
-    return ImportReport(seal, found.notes)
+        found = read_run_dirs(paths, scratch=scratch, entity=entity, project=project, on_restart=on_restart)
+        seal = write_bundle(out, found.runs, force=force)
+    with open_bundle(out) as bundle:
+        pointers = tuple(_pointer_notes(bundle))
+    return ImportReport(seal, (*found.notes, *pointers))
+
+
+def _pointer_notes(bundle: Bundle) -> Iterator[str]:
+    """Yield which values of each run point to files, that the bundle does not have."""
+    from pull_logs.rows.file_pointers import count_pointers, pointers_text
+
+    for run in bundle.runs():
+        if found := count_pointers(run.batches(columns=()), available=run.files.keys()):
+            yield (
+                f"{run.path}: an import does not copy files, and leaves {pointers_text(found)} pointing to "
+                "them; they are in `files/` of the run folder"
+            )
 
 
 def read_run_dirs(

@@ -13,12 +13,13 @@ is torn, that has only a header, or that lost bytes is incomplete.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from pull_logs.errors import DataError, FileMissingError
+from pull_logs.errors import DataError
 from pull_logs.rows.canonical import STEP, TIMESTAMP, canon_members, canon_record, canon_step
 from pull_logs.sources.wandb_folders.last_values import INTERNAL, LastRows, LastValue, row_time
 from pull_logs.sources.wandb_folders.log_framing import LogDamage, LogReader
@@ -36,6 +37,7 @@ from pull_logs.sources.wandb_folders.log_messages import (
     utc_text,
 )
 from pull_logs.sources.wandb_folders.metric_records import MetricDefinitions
+from pull_logs.system_errors import from_system_error
 
 INTERNAL_KEYS = frozenset({"_wandb", "wandb_version"})
 """Keys of a config that are internal to W&B. See docs/protocol.md, "Values and encodings"."""
@@ -143,14 +145,29 @@ def read_run_log(file: Path, *, sink: RowSink) -> RunLog:
     """
     parse = record_parser()
     decoder = _Decoder(sink)
-    try:
-        with file.open("rb") as source:
+    with _reading(file):
+        source = file.open("rb")
+    with source:
+        with _reading(file):
             reader = LogReader(source, name=str(file))
-            for data in reader:
-                decoder.take(parse(data), size=len(data))
-    except OSError as exc:
-        raise FileMissingError(f"cannot read {str(file)!r}: {exc.strerror or exc}") from exc
+        for data in _records(reader, file):
+            decoder.take(parse(data), size=len(data))
     return decoder.result(file, damages=reader.damages, empty=not decoder.records)
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Raise errors of the file system while a log is read as our own."""
+    try:
+        yield
+    except OSError as exc:
+        raise from_system_error(exc, path=file, action="read") from exc
+
+
+def _records(reader: LogReader, file: Path) -> Iterator[bytes]:
+    """Yield the records of a log; what the caller does with one is not an error of the log."""
+    with _reading(file):
+        yield from reader
 
 
 class _History:

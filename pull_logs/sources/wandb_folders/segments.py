@@ -5,8 +5,9 @@ The logs of one run id are the segments of one run, in order of time. `arrangeme
 
 from __future__ import annotations
 
+import mmap
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,29 +92,45 @@ class Segment:
         log, kept = self.log, self.log.last_values if self.kept is None else self.kept
         return SummaryPart(log.summary, log.last_values, kept, log.derived, self.offset, self.inherited)
 
-    def batches(self) -> Iterable[pa.Table]:
+    def batches(self) -> Iterator[pa.Table]:
         """Read its rows, batch by batch, with their steps offset.
 
         Raises:
             DataError: An offset step does not fit into 64 bits.
         """
-        return (_load(file, offset=self.offset, until=self.until) for file in self.files)
+        try:
+            for file in self.files:
+                yield _load(file, offset=self.offset, until=self.until)
+        except OverflowError as exc:
+            raise DataError(
+                f"{self.folder}: a step offset by {self.offset} does not fit into 64 bits",
+                hint="import with --on-restart overwrite",
+            ) from exc
 
 
 def _load(file: Path, *, offset: int, until: int | None) -> pa.Table:
+    """Read a file of rows, and offset their steps.
+
+    Raises:
+        OverflowError: A step does not fit into 64 bits.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    with pa.memory_map(str(file)) as source:
-        batch = pa.ipc.open_file(source).read_all()
+    # pyarrow opens paths of UTF-8 only, so the file is opened and mapped here.
+    with file.open("rb") as source:
+        mapped = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+    batch = pa.ipc.open_file(pa.py_buffer(mapped)).read_all()
     if until is not None:
         batch = batch.filter(pc.less_equal(batch[STEP], until))
     if not offset:
         return batch
+    # An offset can be larger than any step; its halves are not.
+    half = offset // 2
     try:
-        steps = pc.add_checked(batch[STEP], offset)
+        steps = pc.add_checked(pc.add_checked(batch[STEP], half), offset - half)
     except pa.ArrowInvalid as exc:
-        raise DataError(f"a step offset by {offset} does not fit into 64 bits") from exc
+        raise OverflowError from exc
     index = batch.schema.get_field_index(STEP)
     return batch.set_column(index, batch.schema.field(index), steps)
 
@@ -161,7 +178,7 @@ class _BatchFiles:
 
         batch, refused = _batch(rows)
         file = self._folder / f"{len(self.files):06d}.arrow"
-        with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        with file.open("wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
             writer.write_table(batch)
         self.files.append(file)
         return refused

@@ -199,7 +199,7 @@ def test_what_a_reader_must_know_is_noted() -> None:
     assert found["notes"] == [
         "A is incomplete: 3 rows missing",
         "no config key is called like a seed: tests between groups are not paired; --seed KEY",
-        "runs of one group differ in more than their seed: config.epochs; --group-by all-but:SEED takes them apart",  # noqa: E501
+        "runs of one group differ in more than their seed: config.epochs, which has another value in every run",  # noqa: E501
         "the runs end at different steps, the first at 8, and are compared at their ends; --at 8 compares all at one step",  # noqa: E501
     ]
 

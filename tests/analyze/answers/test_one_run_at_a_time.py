@@ -25,9 +25,9 @@ class Watched(FakeRun):
     held: list[weakref.ref[np.ndarray]]
     counts: list[int]
 
-    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+    def table(self, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
         self.counts.append(sum(array() is not None for array in self.held))
-        found = super().table(columns)
+        found = super().table(columns, coded=coded)
         arrays = [np.array(column.to_numpy()) for column in found.columns]
         self.held += map(weakref.ref, arrays)
         return pa.table(list(map(pa.array, arrays)), names=found.column_names)

@@ -85,6 +85,7 @@ def test_the_object_of_a_plain_view() -> None:
                 "last_step": 2,
                 "complete": True,
                 "reason": None,
+                "last_seen": None,
                 "source": "b.wandb.zip",
             }
         ],

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pull_logs.analyze.questions.grouping import Grouping, identity, is_seed, values_of
-from pull_logs.errors import UsageError
+from pull_logs.errors import NotFoundError, UsageError
 from pull_logs.rows.canonical import canon_record, same
 from pull_logs.runs import RunInfo, RunPath
 
@@ -108,11 +108,11 @@ def test_fields_of_a_run_group_too() -> None:
 
 
 def test_a_name_that_no_run_has_names_the_nearest() -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(NotFoundError) as caught:
         groups([{"lr": 1, "seed": 0}], "config.lrr")
     assert caught.value.message == "--group-by 'config.lrr': no run has 'config.lrr'"
     assert caught.value.hint.startswith("the nearest are 'config.lr'")
-    with pytest.raises(UsageError, match="--group-by 'all-but:sede': no run has 'sede'"):
+    with pytest.raises(NotFoundError, match="--group-by 'all-but:sede': no run has 'sede'"):
         groups([{"lr": 1, "seed": 0}], "all-but:sede")
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pull_logs.analyze.statistics.health import FLAGS, HealthFinding, find_flags
-from pull_logs.frames import Frame
+from pull_logs.frames.frame import Frame
 from pull_logs.runs import RunInfo, RunPath
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pull_logs.analyze.statistics.schema import describe_column
-from pull_logs.frames import extremes, middle
 from pull_logs.frames.column import Column
 from pull_logs.frames.frame import Frame
+from pull_logs.frames.metric_facts import extremes, middle
 from pull_logs.frames.vector import from_cells, numbers
 
 CELLS = st.lists(st.none() | st.floats() | st.integers(-5, 5) | st.booleans() | st.sampled_from(["a", "b"]))

@@ -164,7 +164,7 @@ def test_secrets_alone_are_removed_where_only_they_are_asked_for(
     [
         (["--redact"], "audit has --redact without -o FILE; write: --redact -o FILE"),
         (["-o", "x.wandb.zip"], "audit has -o without --redact; write: --redact -o FILE"),
-        (["--json", "more"], "Got unexpected extra argument (more); see `pull-logs audit --help`"),
+        (["--json", "more"], "audit takes one bundle, and 2 were given; write: pull-logs audit BUNDLE"),
     ],
 )
 def test_wrong_usages_are_reported_and_write_nothing(

@@ -71,8 +71,8 @@ def said(*words: object, code: int = 0) -> str:
 def test_no_bundle_forges_a_heading_or_breaks_the_json(old: list[BundleRun], new: list[BundleRun]) -> None:
     with TemporaryDirectory() as folder:
         one, two = (Path(folder) / name for name in ("old.zip", "new.zip"))
-        write_bundle(one, old)
-        write_bundle(two, new)
+        write_bundle(one, old, force=True)
+        write_bundle(two, new, force=True)
         for words in (("info", one), ("verify", one), ("audit", one), ("diff", one, two)):
             text = said(*words)
             assert not UNSAFE.search(text)
@@ -84,7 +84,9 @@ def test_no_bundle_forges_a_heading_or_breaks_the_json(old: list[BundleRun], new
 
 
 def test_a_state_is_text_like_any_other(tmp_path: Path) -> None:
-    write_bundle(tmp_path / "b.zip", [bundle_run("acme/nano/r1", name="r1", state="x\n[RUNS] count=9")])
+    write_bundle(
+        tmp_path / "b.zip", [bundle_run("acme/nano/r1", name="r1", state="x\n[RUNS] count=9")], force=True
+    )
     assert said("info", tmp_path / "b.zip").splitlines()[-1] == (
         'A path=acme/nano/r1 name=r1 state="x\\n[RUNS] count=9" rows=3 last_step=4 complete=yes'
     )

@@ -118,7 +118,7 @@ def test_which_lr_is_best_over_seeds_and_whether_it_is_real_is_one_command() -> 
         (("--top", "3"), 2, "--top needs to know by what; name a metric with --best or --sort"),
         (("--at", "then"), 2,
          "--at 'then' is not a valid position; give a step, or last, best or checkpoint"),
-        (("--group-by", "config.lrr"), 2,
+        (("--group-by", "config.lrr"), 3,
          "--group-by 'config.lrr': no run has 'config.lrr'; the nearest are"),
         (("--best", "val/ac:max"), 3,
          "--best 'val/ac': no run has numbers of such a metric; the nearest are 'val/acc'"),

@@ -28,6 +28,15 @@ print(json.dumps({
 sys.exit(7)
 """
 
+LOG_IN = """
+import wandb
+key = "f00dfeed" * 5
+assert wandb.login(key=key)
+assert wandb.login(key="wandb_v1_" + "A" * 60, relogin=True, verify=True)
+for api in (wandb.Api(), wandb.Api(api_key=key)):
+    print(len(api.runs("acme/digits")), len(list(api.run("acme/digits/cnn1e2s0").scan_history())))
+"""
+
 SIGNALLED = """
 import signal, sys, time
 seen = []
@@ -72,6 +81,11 @@ def test_the_sdk_of_a_command_reads_the_bundle_and_everything_passes_through() -
     assert environment["WANDB_API_KEY"] != hostile["WANDB_API_KEY"]
     assert not {"WANDB_IDENTITY_TOKEN_FILE", "WANDB_ENTITY"} & environment.keys()
     assert not Path(environment["WANDB_CACHE_DIR"]).parent.exists()
+
+
+def test_a_script_that_logs_in_with_a_key_of_its_own_reads_the_bundle() -> None:
+    done = run(*EXEC, "--", sys.executable, "-c", LOG_IN)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "16 264\n16 264\n", "")
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 130", 130), ("kill -9 $$", 137)])

@@ -137,14 +137,14 @@ def test_a_run_that_is_not_there_is_in_the_table_and_strict_makes_it_an_error(
         (0, None, None, None),
     ]
     # Another selection into the same file does not stop it: nothing that was downloaded is only in the spool.
-    done = pull_logs(
-        "fetch",
-        "-r",
-        "acme/digits/cnn1e1s1",
-        "-o",
-        tmp_path / "b.wandb.zip",
-        environment=server.environment(),
+    words = ["fetch", "-r", "acme/digits/cnn1e1s1", "-o", out]
+    done = pull_logs(*words, environment=server.environment())
+    refusal = (
+        f"pull-logs: error: {out!r} is a bundle of another selection: it has 1 run that would be lost:"
+        " 'acme/digits/cnn1e1s0'; pass --force to replace it, or name another file\n"
     )
+    assert (done.returncode, done.stderr) == (2, refusal)
+    done = pull_logs(*words, "--force", environment=server.environment())
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "b.wandb.zip.partial").exists()
 
@@ -163,7 +163,7 @@ def test_a_run_that_is_not_there_is_in_the_table_and_strict_makes_it_an_error(
             (
                 "Invalid value for '--state': 'finishd' is not one of 'crashed', 'failed', "
                 "'finished', 'killed',"
-                " 'pending', 'preempted', 'preempting', 'running'; see `pull-logs fetch --help`"
+                " 'pending', 'preempted', 'preempting', 'running'; the nearest is 'finished'"
             ),
         ),
         (

@@ -37,6 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplayServer]:
             BundleRun(info=run.info, coverage=run.coverage, batches=run.batches, files=files),
             bundle_run("acme/nano/b"),
         ],
+        force=True,
     )
     with serve_bundle(path) as serving:
         yield serving

@@ -168,8 +168,8 @@ async def test_what_is_final_is_said_at_once(
         ),
         (
             httpx.ReadTimeout("t"),
-            ("api.test did not answer in time (gave up after 6 attempts);"
-            " WANDB_HTTP_TIMEOUT gives it more seconds"),
+            ("api.test did not answer anything in 15 s; check WANDB_BASE_URL and the proxy; if the server is"
+            " only slow, set WANDB_HTTP_TIMEOUT to more than 19 seconds"),
         ),
         (httpx.Response(503), "api.test answered 503 (gave up after 6 attempts)"),
         (

@@ -135,9 +135,9 @@ async def test_operations_keep_it(tmp_path: Path) -> None:
         for order in ([before, after], [after, before]):
             merge_bundles(order, out)
             assert out.read_bytes() == full.read_bytes()
-        subset_bundle([after["r0"]], out)
+        subset_bundle([after["r0"]], out, force=True)
         assert configs_in(out) == {"r0": READ}
-        subset_bundle(after.runs(), out, metrics="m0")
+        subset_bundle(after.runs(), out, metrics="m0", force=True)
         assert configs_in(out) == {"r0": READ, "r1": None}
         (run,) = diff_bundles(before, after).changed
         assert [(edit.path, edit.change, edit.new) for edit in run.facts] == [

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from replay_support import Row, histogram_rows, odd_rows, plain_rows
 
 from pull_logs.replay.data.exports import MAX_MEMBERS, encode, plain_table
-from pull_logs.replay.data.history import Table, history_keys, live_data, page, sampled
+from pull_logs.replay.data.history import (
+    Table,
+    history_keys,
+    json_rows,
+    live_data,
+    page,
+    sampled_indices,
+    thin,
+)
 from pull_logs.rows.batches import batch_from_arrow, batch_from_rows, batch_rows
 from pull_logs.rows.canonical import canon_row, parse_json, same
 
@@ -50,6 +58,10 @@ def table_of(rows: list[Row]) -> Table:
     return Table(batch_from_rows(rows))
 
 
+def sampled(table: Table, spec: dict[str, Any]) -> list[dict[str, Any]]:
+    return json_rows(table, sampled_indices(table, spec, spec["keys"]), spec["keys"])
+
+
 @settings(max_examples=200)
 @given(histories())
 def test_what_is_exported_reads_back_as_the_very_same_rows(rows: list[Row]) -> None:
@@ -64,7 +76,7 @@ def test_what_is_exported_reads_back_as_the_very_same_rows(rows: list[Row]) -> N
 @given(histories())
 def test_live_pages_carry_every_row(rows: list[Row]) -> None:
     table = table_of(rows)
-    texts = page(table, min_step=None, stop_step=None, samples=None)
+    texts = page(table, table.window(None, None))
     assert same([canon_row(parse_json(text)) for text in texts], list(map(canon_row, rows)))
     assert [item["_step"] for item in live_data(table, ["_step"])] == [row["_step"] for row in rows]
 
@@ -133,7 +145,7 @@ def _plain(rows: list[Row]) -> pa.Table:
 
 def test_non_finite_numbers_are_text_in_json_and_numbers_in_parquet() -> None:
     rows: list[Row] = [{"_step": 0, "x": math.nan}, {"_step": 1, "x": -math.inf}]
-    assert page(table_of(rows), min_step=0, stop_step=2, samples=9) == [
+    assert page(table_of(rows), thin(table_of(rows).window(0, 2), 9)) == [
         '{"_step":0,"x":"NaN"}',
         '{"_step":1,"x":"-Infinity"}',
     ]

@@ -338,7 +338,8 @@ async def test_a_key_is_taken_as_basic_or_bearer(app: Starlette, headers: Mappin
 async def test_without_the_key_nothing_is_answered(app: Starlette, headers: Mapping[str, str]) -> None:
     async with client_of(app, auth=None, headers=headers) as client:
         answer = await client.post("/graphql", json={"query": "{ viewer { id } }"})
-    assert (answer.status_code, answer.json()) == (401, {"error": "user is not logged in"})
+    assert answer.status_code == 401
+    assert (answer.json()["error"], answer.json()["data"]) == ("user is not logged in", None)
 
 
 async def test_a_server_without_a_given_key_makes_one(bundle: Bundle) -> None:
@@ -348,15 +349,24 @@ async def test_a_server_without_a_given_key_makes_one(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8080", "192.168.1.7", "localhost.evil.example", ""]
+    ("host", "hint"),
+    [
+        ("evil.example", "evil.example"),
+        ("evil.example:8080", "evil.example"),
+        ("192.168.1.7", "192.168.1.7"),
+        ("localhost.evil.example", "localhost.evil.example"),
+        ("replay", "replay"),
+        ("", None),
+    ],
 )
-async def test_another_host_is_not_answered_for(app: Starlette, host: str) -> None:
+async def test_another_host_is_not_answered_for(app: Starlette, host: str, hint: str | None) -> None:
+    message = f"this server does not answer for host {host!r}"
+    if hint:
+        message += f"; `pull-logs serve --allow-host {hint}` would"
     async with client_of(app, headers={"host": host}) as client:
         answer = await client.post("/graphql", json={"query": "{ viewer { id } }"})
-    assert (answer.status_code, answer.json()) == (
-        403,
-        {"error": f"this server does not answer for host {host!r}"},
-    )
+    assert answer.status_code == 403
+    assert answer.json() == {"error": message, "errors": [{"message": message}], "data": None}
 
 
 @pytest.mark.parametrize(
@@ -373,7 +383,7 @@ async def test_a_page_of_another_origin_is_not_answered(app: Starlette, origin: 
     async with client_of(app, headers={"origin": origin}) as client:
         answer = await client.post("/graphql", json={"query": "{ viewer { id } }"})
     assert answer.status_code == 403
-    assert answer.json() == {"error": f"this server does not answer pages of {origin!r}"}
+    assert answer.json()["error"] == f"this server does not answer pages of {origin!r}"
 
 
 async def test_what_a_form_can_send_is_not_taken(app: Starlette) -> None:

@@ -34,7 +34,7 @@ from pull_logs.runs import Coverage
 from pull_logs.snapshot import Bundle, open_bundle, write_bundle
 from pull_logs.snapshot.format import remote as remote_module
 from pull_logs.snapshot.format.manifest import FORMAT_BYTES
-from pull_logs.snapshot.format.urls import is_url, shown_url
+from pull_logs.snapshot.format.remote import is_url, shown_url
 from pull_logs.snapshot.write.stored_run import BundleRun
 
 MOST_REQUESTS = 6
@@ -151,7 +151,9 @@ def test_a_column_of_one_of_200_runs_is_within_the_requests(
 ) -> None:
     path = tmp_path / "b.wandb.zip"
     write_bundle(
-        path, [wide_run(f"acme/nano/r{number:03}", 500, 20, residual=residual) for number in range(200)]
+        path,
+        [wide_run(f"acme/nano/r{number:03}", 500, 20, residual=residual) for number in range(200)],
+        force=True,
     )
     with opened(served, path) as remote, open_bundle(path) as local:
         assert served.requests <= 3
@@ -166,7 +168,7 @@ def test_a_column_of_a_large_run_is_within_the_requests_and_the_others_are_not_r
 ) -> None:
     path = tmp_path / "b.wandb.zip"
     runs = [wide_run(f"acme/nano/r{number}", 100_000, 24, residual=residual) for number in range(2)]
-    write_bundle(path, runs)
+    write_bundle(path, runs, force=True)
     with opened(served, path) as remote, open_bundle(path) as local:
         assert remote["r1"].table(["m/13"]).equals(local["r1"].table(["m/13"]))
         assert served.requests <= MOST_REQUESTS
@@ -179,7 +181,7 @@ def test_a_column_of_one_of_thousands_of_runs_is_within_the_requests(
 ) -> None:
     path = tmp_path / "b.wandb.zip"
     runs = [bundle_run(f"acme/nano/r{number:05}", ROWS, config={"seed": number}) for number in range(count)]
-    write_bundle(path, runs)
+    write_bundle(path, runs, force=True)
     with opened(served, path) as remote:
         assert len(remote) == count
         assert served.requests == 4
@@ -192,7 +194,7 @@ def test_a_run_of_many_row_groups_is_read_in_few_spans_and_again_from_what_is_ke
     served: Served, tmp_path: Path
 ) -> None:
     path = tmp_path / "b.wandb.zip"
-    write_bundle(path, [wide_run("acme/nano/x", 300_000, 4)])
+    write_bundle(path, [wide_run("acme/nano/x", 300_000, 4)], force=True)
     with opened(served, path) as remote, open_bundle(path) as local:
         assert remote["x"].table().equals(local["x"].table())
         requests = served.requests
@@ -203,7 +205,7 @@ def test_a_run_of_many_row_groups_is_read_in_few_spans_and_again_from_what_is_ke
 
 def test_several_threads_read_from_one_bundle(served: Served, tmp_path: Path) -> None:
     path = tmp_path / "b.wandb.zip"
-    write_bundle(path, [wide_run(f"acme/nano/r{number}", 2_000, 8) for number in range(24)])
+    write_bundle(path, [wide_run(f"acme/nano/r{number}", 2_000, 8) for number in range(24)], force=True)
     with opened(served, path) as remote, open_bundle(path) as local, ThreadPoolExecutor(8) as pool:
         tables = pool.map(lambda name: remote[name].table(), remote)
         assert all(table.equals(local[name].table()) for name, table in zip(local, tables, strict=True))
@@ -214,7 +216,7 @@ def test_memory_is_bounded_by_what_is_kept(
 ) -> None:
     monkeypatch.setattr(remote_module, "_CACHED_BYTES", 2**20)
     path = tmp_path / "b.wandb.zip"
-    write_bundle(path, [wide_run(f"acme/nano/r{number}", 5_000, 8) for number in range(12)])
+    write_bundle(path, [wide_run(f"acme/nano/r{number}", 5_000, 8) for number in range(12)], force=True)
     with opened(served, path) as remote, open_bundle(path) as local:
         file = remote._container._file  # type: ignore[attr-defined]
         for name in local:
@@ -301,7 +303,7 @@ def test_a_server_without_ranges_is_refused_before_the_complete_file_is_read(
     served: Served, tmp_path: Path
 ) -> None:
     path = tmp_path / "b.wandb.zip"
-    write_bundle(path, [wide_run("acme/nano/x", 50_000, 8)])
+    write_bundle(path, [wide_run("acme/nano/x", 50_000, 8)], force=True)
     served.mode = "complete"
     refused = pytest.raises(
         NetworkError, match=r"is not served in ranges; download the bundle and open the file$"
@@ -313,7 +315,7 @@ def test_a_server_without_ranges_is_refused_before_the_complete_file_is_read(
 
 def test_a_file_that_disappears_before_it_is_read_is_reported(served: Served, tmp_path: Path) -> None:
     path = tmp_path / "b.wandb.zip"
-    write_bundle(path, [wide_run("acme/nano/x", 50_000, 8)])
+    write_bundle(path, [wide_run("acme/nano/x", 50_000, 8)], force=True)
     served.mode = "lost"
     with pytest.raises(FileMissingError, match="there is no file at"), opened(served, path):
         pass

@@ -17,6 +17,7 @@ from pull_logs.rows.canonical import canon_record, canon_text, same
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format import runs_table as runtable
 from pull_logs.snapshot.format.runs_table import (
+    OPTIONAL,
     SCHEMA,
     RunRow,
     RunTable,
@@ -43,6 +44,7 @@ def infos(draw: st.DrawFn) -> RunInfo:
     facts: dict[str, Any] = {name: draw(optional) for name in TEXTS}
     facts |= {name: draw(documents) for name in runtable.DOCUMENTS}
     facts["sweep_config"] = draw(st.none() | documents)
+    facts["last_seen"] = draw(st.none() | st.sampled_from(["2026-11-23", ""]))
     path = RunPath(draw(texts), draw(texts), draw(texts))
     tags = tuple(draw(st.lists(texts, max_size=3)))
     return RunInfo(path=path, name=draw(texts), state=draw(texts), tags=tags, **facts)
@@ -67,7 +69,8 @@ def opened(rows: list[RunRow]) -> RunTable:
 
 
 def encoded(rows: list[RunRow]) -> bytes:
-    return encode_runs(rows, sweep_configs=any(row.info.sweep_config is not None for row in rows))
+    optional = [name for name in OPTIONAL if any(getattr(row.info, name) is not None for row in rows)]
+    return encode_runs(rows, optional=optional)
 
 
 def plain_row(number: int, **facts: Any) -> RunRow:
@@ -95,6 +98,7 @@ def test_a_row_is_read_back_as_the_canonical_form_of_what_was_written(row: RunRo
     swept = given_info.sweep_config
     assert (info.sweep_config is None) is (swept is None)
     assert swept is None or same(info.sweep_config, canon_record(swept))
+    assert info.last_seen == given_info.last_seen
 
 
 @settings(max_examples=60)
@@ -180,7 +184,7 @@ def refusal(data: bytes, rows: int) -> str:
 
 def other_table(table: pa.Table, **options: Any) -> bytes:
     sink = io.BytesIO()
-    pq.write_table(table, sink, store_schema=False, **options)
+    pq.write_table(table, sink, store_schema=False, write_page_checksum=True, **options)
     return sink.getvalue()
 
 
@@ -202,7 +206,7 @@ def test_a_table_that_is_not_ours_is_refused() -> None:
 
 
 def test_a_few_bytes_that_expand_to_much_text_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtable, "MAX_TEXT", 10_000)
+    monkeypatch.setattr(runtable, "decoded_text_limit", lambda size: 10_000)
     notes = encode_runs([plain_row(number, notes="x" * 500) for number in range(50)])
     tags = encode_runs([plain_row(number, tags=("x" * 500,)) for number in range(50)])
     for data in (notes, tags):

@@ -157,9 +157,9 @@ def test_a_difference_is_what_the_dicts_say(
     (old, new), (before, after) = pair, configs
     system = [{"_timestamp": 1.0, "gpu": 3}]
     paths = tmp_path / "old.wandb.zip", tmp_path / "new.wandb.zip"
-    write_bundle(paths[0], [bundle_run("a/b/c", old, config=before), bundle_run("a/b/gone", old)])
+    write_bundle(paths[0], [bundle_run("a/b/c", old, config=before), bundle_run("a/b/gone", old)], force=True)
     run = bundle_run("a/b/c", new, config=after, state=state, system=system if moved else ())
-    write_bundle(paths[1], [run, bundle_run("a/b/new", new)])
+    write_bundle(paths[1], [run, bundle_run("a/b/new", new)], force=True)
     difference = diff(*paths)
     assert (difference.added, difference.gone) == ((RunPath("a", "b", "new"),), (RunPath("a", "b", "gone"),))
     rows = rows_oracle(old, new)
@@ -188,8 +188,8 @@ def test_nothing_differs_from_itself_nor_from_the_same_rows_written_elsewhere(
     made = [
         bundle_run(f"a/b/{n}", canonical(rows), config=record, summary=record) for n, rows in enumerate(runs)
     ]
-    write_bundle(paths[0], made)
-    write_bundle(paths[1], reversed(made))
+    write_bundle(paths[0], made, force=True)
+    write_bundle(paths[1], reversed(made), force=True)
     for path in paths:
         assert diff(paths[0], path) == BundleDifference(added=(), gone=(), changed=(), unchanged=len(runs))
 

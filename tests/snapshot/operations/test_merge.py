@@ -37,7 +37,7 @@ def opened(paths: Sequence[Path]) -> Iterator[list[Bundle]]:
 
 def merge(paths: Sequence[Path], out: Path, prefer: Prefer | None = None) -> MergeReport:
     with opened(paths) as bundles:
-        return merge_bundles(bundles, out, prefer=prefer)
+        return merge_bundles(bundles, out, prefer=prefer, force=True)
 
 
 def merged(paths: Sequence[Path], out: Path) -> bytes | None:
@@ -94,7 +94,7 @@ def test_merge_is_commutative_associative_and_idempotent_to_the_byte(
 ) -> None:
     paths = [tmp_path / f"{number}.wandb.zip" for number in range(3)]
     for number, (path, run) in enumerate(zip(paths, runs, strict=True)):
-        write_bundle(path, [run, bundle_run(f"acme/nano/only-{number}")])
+        write_bundle(path, [run, bundle_run(f"acme/nano/only-{number}")], force=True)
     out, half = tmp_path / "out.wandb.zip", tmp_path / "half.wandb.zip"
     expected = merged(paths, out)
     orders = list(itertools.permutations(paths))
@@ -116,7 +116,7 @@ def test_what_is_preferred_is_one_of_the_versions_that_no_other_covers(
 ) -> None:
     paths = [tmp_path / f"{number}.wandb.zip" for number in range(3)]
     for path, run in zip(paths, runs, strict=True):
-        write_bundle(path, [run])
+        write_bundle(path, [run], force=True)
     uncovered = [
         path
         for path, run in zip(paths, runs, strict=True)

@@ -45,17 +45,19 @@ def test_some_metrics_are_the_bundle_of_the_filtered_rows_to_the_byte(
         return replace(run, coverage=Coverage(received_rows=total))
 
     counts = list(map(len, histories))
-    write_bundle(complete, [made(rows, number, counts[number]) for number, rows in enumerate(histories)])
+    write_bundle(
+        complete, [made(rows, number, counts[number]) for number, rows in enumerate(histories)], force=True
+    )
     thinned = [made(rows, number, counts[number]) for number, rows in enumerate(kept)]
-    write_bundle(expected, thinned, metrics=pattern)
+    write_bundle(expected, thinned, metrics=pattern, force=True)
     with open_bundle(complete) as bundle:
         if not any(search(name) for rows in histories for row in rows for name in row) and not search(
             "_step"
         ):
             with pytest.raises(MetricNotFoundError):
-                subset_bundle(bundle.runs(), part, metrics=pattern)
+                subset_bundle(bundle.runs(), part, metrics=pattern, force=True)
             return
-        subset_bundle(bundle.runs(), part, metrics=pattern)
+        subset_bundle(bundle.runs(), part, metrics=pattern, force=True)
     assert part.read_bytes() == expected.read_bytes()
 
 
@@ -119,7 +121,7 @@ def test_some_runs_are_copied_byte_for_byte(tmp_path: Path) -> None:
 def test_a_bundle_may_be_replaced_by_its_subset(tmp_path: Path) -> None:
     complete = make_bundle(tmp_path / "a.wandb.zip")
     with open_bundle(complete) as bundle:
-        subset_bundle([bundle["b"]], complete)
+        subset_bundle([bundle["b"]], complete, force=True)
     with open_bundle(complete) as bundle:
         assert bundle.run_paths == ("acme/nano/b",)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wandb.zip"]
@@ -151,7 +153,9 @@ def test_a_part_counts_the_markers_that_it_has(tmp_path: Path) -> None:
 
     def redacted(ids: str, metrics: str | None) -> dict[str, int]:
         with open_bundle(clean) as bundle:
-            subset_bundle([bundle[run_id] for run_id in ids], tmp_path / "part.wandb.zip", metrics=metrics)
+            subset_bundle(
+                [bundle[run_id] for run_id in ids], tmp_path / "part.wandb.zip", metrics=metrics, force=True
+            )
         with open_bundle(tmp_path / "part.wandb.zip") as part:
             return dict(part.manifest.redacted)
 

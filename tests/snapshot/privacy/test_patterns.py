@@ -24,6 +24,27 @@ from pull_logs.snapshot.privacy.patterns import (
     redact_text,
 )
 
+KEY40 = "5f1d7a9c0b3e8246fd7a19c05b3e8d24a6f91c07"
+ISSUED = [
+    "wandb_v1_" + "Ab3dE5gH7jK9mN1pQ3sT",
+    "gsk_" + "Ab3dE5gH7jK9mN1pQ3sT" * 2 + "uVwXyZ012345",
+    "r8_" + "Ab3dE5gH7jK9mN1pQ3sT" + "uVwXyZ01234567890",
+    "xai-" + "Ab3dE5gH7jK9mN1pQ3sT" * 4,
+    "pplx-" + "Ab3dE5gH7jK9mN1pQ3sT" * 2,
+    "SG." + "Ab3dE5gH7jK9mN1pQ3sTuV" + "." + "Ab3dE5gH7jK9mN1pQ3sT" * 2 + "abc",
+    "dop_v1_" + "0123456789abcdef" * 4,
+    "hvs." + "Ab3dE5gH7jK9mN1pQ3sTuVwX",
+    "lsv2_pt_" + "0123456789abcdef" * 2 + "_0123456789",
+    "nvapi-" + "Ab3dE5gH7jK9mN1pQ3sT" * 3,
+    "pcsk_" + "Ab3dE5gH7jK9mN1pQ3sT" * 2,
+    "lin_api_" + "Ab3dE5gH7jK9mN1pQ3sT" * 2,
+    "tskey-auth-" + "k123456CNTRL" + "-" + "Ab3dE5gH7jK9mN1pQ3sT",
+    "ntn_" + "Ab3dE5gH7jK9mN1pQ3sT" * 2,
+    "1234567890:AA" + "Ab3dE5gH7jK9mN1pQ3sTuVwXyZ0123456",
+    "eyJhcGlfYWRkcmVzcyI6" + "Ab3dE5gH7jK9mN1pQ3sT" * 3,
+]
+"""Keys in the formats of their issuers."""
+
 HEX40 = "9f8e7d6c5b4a39281706f5e4d3c2b1a0deadc0de"
 RANDOM = "q7Zt3KpX9vLm2RbN8sYc5WdHx4Gf6JaT1eUo"
 PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{RANDOM}\n-----END RSA PRIVATE KEY-----"
@@ -60,6 +81,20 @@ FOUND: list[tuple[str, str, str]] = [
         "X-Amz-Expires=9&X-Amz-Signature=ab12",
     ),
     (f"https://a.blob.core/c?sv=2020&sig={RANDOM}", "signed-url", f"sv=2020&sig={RANDOM}"),
+    *[
+        (text.format(KEY40), "api-key", KEY40)
+        for text in (
+            "--use_wandb {}",
+            "use_wandb={}",
+            "logger.wandb={}",
+            "wandb.login(key='{}')",
+            "wandb: Paste an API key from your profile: {}",
+            "W&B key {}",
+            "{{'use_wandb': '{}'}}",
+            "Weights & Biases: {}",
+        )
+    ],
+    *[(f"with {key}.", "api-key", key) for key in ISSUED],
     ("by Jo <jo.doe@corp.co.uk>", "email", "jo.doe@corp.co.uk"),
     ("/home/jdoe/code/train.py", "home-path", "jdoe"),
     ("PATH=/usr/bin:/nfs/home/jdoe/bin", "home-path", "jdoe"),
@@ -71,6 +106,23 @@ FOUND: list[tuple[str, str, str]] = [
 ]
 
 CALM = [
+    *[
+        text.format(HEX40)
+        for text in (
+            "wandb.git.commit={}",
+            "wandb_commit: {}",
+            "commit_wandb: {}",
+            "wandb @ git+https://github.com/wandb/wandb.git@{}",
+            "https://github.com/wandb/wandb/commit/{}",
+            "wandb sha1 {}",
+            "wandb/artifacts/obj/{}",
+            "wandb: Run data is saved locally\n{}",
+            "wandb-artifact://{}/model.pt",
+            "wandb.run_id={}",
+            "--wandb_group {}",
+        )
+    ],
+    "gsk_" + "x" * 52,
     HEX40,
     f"commit {HEX40}",
     "d41d8cd98f00b204e9800998ecf8427e",
@@ -117,6 +169,19 @@ CALM = [
 ]
 
 CALM_KEYS = [
+    *[
+        (key, HEX40)
+        for key in (
+            "wandb_commit",
+            "wandb_sha1",
+            "wandb_run_id",
+            "wandbVersion",
+            "wandb_group",
+            "wandb_cache_md5",
+        )
+    ],
+    ("use_wandb", "0" * 40),
+    ("use_wandb", f"x{HEX40}"),
     ("tokenizer", "gpt2-bpe-32k-0123456789"),
     ("pad_token", "<|reserved_special_token_0|>"),
     ("eos_token", "token_0123456789_eos"),
@@ -139,6 +204,7 @@ CALM_KEYS = [
 ]
 
 FOUND_KEYS = [
+    *[(key, KEY40, "api-key") for key in ("use_wandb", "--use-wandb", "wandb", "wandb_login", "W&B")],
     ("api_key", HEX40, "secret"),
     ("apiKey", RANDOM, "secret"),
     ("WANDB_API_KEY", HEX40, "secret"),

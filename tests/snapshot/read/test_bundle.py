@@ -65,7 +65,8 @@ def test_a_bundle_is_a_mapping_of_paths_in_path_order(bundle: Bundle) -> None:
     assert len(bundle) == 3
     assert [str(run.path) for run in bundle.runs()] == list(bundle.run_paths)
     assert [str(run.path) for run in bundle.values()] == list(bundle.run_paths)
-    assert repr(bundle) == f"<Bundle {str(bundle.path)!r}: 3 runs>"
+    assert repr(bundle).endswith(f"{Path(bundle.path).name}': 3 runs>")
+    assert len(repr(bundle)) <= 100
 
 
 def test_the_ids_of_a_bundle_are_those_of_its_manifest(bundle: Bundle) -> None:
@@ -78,7 +79,7 @@ def test_the_ids_of_a_bundle_are_those_of_its_manifest(bundle: Bundle) -> None:
 def test_a_run_is_found_by_its_path_and_by_what_is_enough_of_it(bundle: Bundle, key: str) -> None:
     assert key in bundle
     assert bundle[key].path == RunPath("acme", "nano", "3fk2a")
-    assert repr(bundle[key]) == "<Run 'acme/nano/3fk2a': 3 rows>"
+    assert repr(bundle[key]) == "<Run 'acme/nano/3fk2a': finished, 3 rows>"
 
 
 def test_an_id_of_several_runs_is_not_enough(bundle: Bundle) -> None:
@@ -239,9 +240,9 @@ def test_several_threads_read_at_once(tmp_path: Path) -> None:
 
 def test_runs_of_a_bundle_make_another_without_being_decoded(bundle: Bundle, tmp_path: Path) -> None:
     copy = tmp_path / "copy.wandb.zip"
-    report = write_bundle(copy, bundle.runs())
+    report = write_bundle(copy, bundle.runs(), force=True)
     assert (report.bundle_id, report.content_id) == (bundle.bundle_id, bundle.content_id)
-    write_bundle(tmp_path / "part.wandb.zip", [bundle["3fk2a"]])
+    write_bundle(tmp_path / "part.wandb.zip", [bundle["3fk2a"]], force=True)
     with open_bundle(tmp_path / "part.wandb.zip") as part:
         assert part["3fk2a"].rows_hash == bundle["3fk2a"].rows_hash
         assert (

@@ -116,7 +116,7 @@ def test_the_reader_of_the_page_gives_the_rows_of_any_bundle(
     tmp_path: Path, runs: Sequence[BundleRun]
 ) -> None:
     path = tmp_path / "a.wandb.zip"
-    write_bundle(path, runs)
+    write_bundle(path, runs, force=True)
     check_same(path)
 
 
@@ -226,8 +226,9 @@ def test_duckdb_reads_the_histories_of_a_folder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(folder)
-    least, facts, rates = (duckdb.sql(query).fetchall() for query in snippets("sql"))
+    least, facts, rates, best = (duckdb.sql(query).fetchall() for query in snippets("sql"))
     assert dict(least) == losses
+    assert [value for _, value, _ in best] == sorted(losses.values())[:3]
     with open_bundle(RECORDED) as bundle:
         expected = sorted((run.name, run.config["optimizer"]["name"], run.rows) for run in bundle.runs())
     assert facts == expected

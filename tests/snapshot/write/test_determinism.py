@@ -63,7 +63,7 @@ def run(number):
 
 runs = [run(number) for number in range(9)]
 out = Path(tempfile.mkdtemp()) / "a.wandb.zip"
-report = write_bundle(out, reversed(runs) if backwards else runs)
+report = write_bundle(out, reversed(runs) if backwards else runs, force=True)
 print(json.dumps({"bytes": hashlib.sha256(out.read_bytes()).hexdigest(), "bundle_id": report.bundle_id,
                   "content_id": report.content_id, "pyarrow": pa.__version__,
                   "python": sys.version_info[:2]}))

@@ -110,7 +110,7 @@ def test_pages_in_any_order_and_lane_become_one_history(out: Path) -> None:
         assert begun.frames(RUN) == ()
         begun.seal()
     direct = out.with_name("direct.wandb.zip")
-    write_bundle(direct, [bundle_run(system=SYSTEM_ROWS)])
+    write_bundle(direct, [bundle_run(system=SYSTEM_ROWS)], force=True)
     assert out.read_bytes() == direct.read_bytes()
 
 
@@ -223,6 +223,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(out: Path) -> None:
     opened(out).close()
 
 
+@pytest.mark.open_files
 def test_a_lock_whose_folder_was_removed_does_not_count(out: Path) -> None:
     begun = opened(out)
     shutil.rmtree(begun.folder)
@@ -231,6 +232,7 @@ def test_a_lock_whose_folder_was_removed_does_not_count(out: Path) -> None:
     begun.close()
 
 
+@pytest.mark.open_files
 def test_a_lock_is_taken_when_its_last_holder_removes_the_folder_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,8 +409,8 @@ def test_a_full_disk_under_the_encoder_leaves_no_complaint_of_a_library(
 
 
 def test_a_full_disk_under_the_encoder_is_the_same_error(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def encode(batches: stored.Batches, sink: BinaryIO, *, system: bool = False) -> object:
-        return write_table(batches, Full(), system=system)  # type: ignore[arg-type]
+    def encode(batches: stored.Batches, sink: BinaryIO, **options: Any) -> object:
+        return write_table(batches, Full(), **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(stored, "write_table", encode)
     with opened(out) as begun, pytest.raises(PullLogsError) as caught:
@@ -423,7 +425,7 @@ def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     folder = str(tmp_path / "none" / "a.wandb.zip.partial")
     assert str(caught.value) == f"{folder!r} cannot be written: its folder does not exist"
     with pytest.raises(FileMissingError):
-        write_bundle(tmp_path / "none" / "a.wandb.zip", two_runs())
+        write_bundle(tmp_path / "none" / "a.wandb.zip", two_runs(), force=True)
 
 
 def test_a_stored_run_that_goes_bad_before_the_seal_is_found(out: Path) -> None:
@@ -468,14 +470,14 @@ def test_each_run_brings_its_redaction_counts_and_the_manifest_has_their_sum(
         for number, redacted in enumerate(counts)
     ]
     out = tmp_path / "a.wandb.zip"
-    write_bundle(out, runs)
+    write_bundle(out, runs, force=True)
     if copied:
         with open_bundle(out) as bundle:
             copies = [
                 CopiedRun(run=run, redacted=redacted)
                 for run, redacted in zip(bundle.runs(), counts, strict=True)
             ]
-            write_bundle(out, copies)
+            write_bundle(out, copies, read=bundle.runs(), force=True)
     with open_bundle(out) as bundle:
         assert bundle.manifest.redacted == {"api-key": 1, "email": 5}
 
@@ -489,7 +491,7 @@ def test_a_stored_run_keeps_its_redaction_counts(tmp_path: Path) -> None:
 
 def test_a_run_given_twice_is_a_usage_error(out: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        write_bundle(out, [bundle_run(), bundle_run()])
+        write_bundle(out, [bundle_run(), bundle_run()], force=True)
     assert str(caught.value) == "run 'acme/nano/3fk2a' is given twice"
     assert names_in(out.parent) == []
 
@@ -503,14 +505,14 @@ def test_a_run_that_cannot_be_stored_leaves_the_old_bundle_alone(out: Path) -> N
         batches=lambda: [batch_from_rows(ROWS), batch_from_rows(ROWS)],
     )
     with pytest.raises(DataError):
-        write_bundle(out, [*two_runs(), bad])
+        write_bundle(out, [*two_runs(), bad], force=True)
     assert out.read_bytes() == before
     assert names_in(out.parent) == [out.name]
 
 
 def test_incomplete_runs_are_reported(out: Path) -> None:
     short = Coverage(promised_rows=9, received_rows=3, complete=False, reason="6 rows did not arrive")
-    report = write_bundle(out, [bundle_run(coverage=short)])
+    report = write_bundle(out, [bundle_run(coverage=short)], force=True)
     assert report.incomplete == ((RUN, "6 rows did not arrive"),)
     run = open_bundle(out)[str(RUN)]
     assert (run.complete, run.coverage) == (False, short)

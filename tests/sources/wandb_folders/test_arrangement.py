@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from logwriting import item, record, row, run, write_log, write_run_folder
 
 from pull_logs.rows.batches import batch_rows
-from pull_logs.snapshot.write.seal import BundleRun
+from pull_logs.snapshot.write.stored_run import BundleRun
 from pull_logs.sources import LocalImport, read_run_dirs
 
 EXIT = record(exit={"exit_code": 0, "runtime": 7})

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from logwriting import run, write_run_folder
 
-from pull_logs.errors import FileMissingError
+from pull_logs.errors import FileMissingError, MachineLimitError
 from pull_logs.sources.wandb_folders.find import find_logs, is_run_folder
 
 
@@ -140,6 +140,7 @@ def test_a_folder_that_cannot_be_read_is_reported(tmp_path: Path, monkeypatch: p
     found = find_logs([tmp_path])
     assert found.files == (log.resolve(),)
     assert found.notes == (f"{str(locked)!r} cannot be read (Permission denied) and was left out",)
-    with pytest.raises(FileMissingError) as caught:
+    with pytest.raises(MachineLimitError) as caught:
         find_logs([locked])
-    assert caught.value.message == f"cannot read {str(locked)!r}: Permission denied"
+    reason = "cannot be read: Permission denied; check the permissions, or choose another path"
+    assert str(caught.value) == f"{str(locked)!r} {reason}"

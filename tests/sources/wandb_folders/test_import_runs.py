@@ -23,6 +23,9 @@ from pull_logs.sources.wandb_folders.log_items import ItemTree
 from pull_logs.sources.wandb_folders.log_messages import record_class, utc_text
 from pull_logs.sources.wandb_folders.run_log import read_run_log
 
+LAST = 2**63 - 1
+"""The last step that a history can hold."""
+
 EXIT = record(exit={"exit_code": 0, "runtime": 7})
 
 
@@ -58,6 +61,8 @@ def _segments(folder: Path, *segments: Sequence[int]) -> None:
         pytest.param([[0, 1], [2, 3]], [0, 1, 2, 3], id="goes-on"),
         pytest.param([[0, 1, 2], [1, 2, 3]], [0, 1, 2, 3], id="goes-on-from-a-checkpoint"),
         pytest.param([[0, 1], [0, 1]], [0, 1, 2, 3], id="starts-over"),
+        pytest.param([[0, LAST - 2], [0, 1]], [0, LAST - 2, LAST - 1, LAST], id="starts-over-near-the-end"),
+        pytest.param([[-5, 3], [-LAST, 1 - LAST]], [-5, 3, 4, 5], id="offset-beyond-64-bits"),
         pytest.param([[5, 6], [2, 3]], [5, 6, 7, 8], id="starts-over-below"),
         pytest.param([[0], [], [1]], [0, 1], id="one-without-rows"),
         pytest.param([[0, 1], [0], [0, 9], [10]], [0, 1, 2, 3, 12, 13], id="starts-over-twice-and-goes-on"),
@@ -80,6 +85,23 @@ def test_overwrite_keeps_the_last_attempt_alone_and_tells_what_went(tmp_path: Pa
         "local/proj/abc: offline-run-20260101_000001-abc: starts over at step 0; "
         "3 rows before it are left out"
     )
+
+
+@pytest.mark.parametrize(
+    ("segments", "offset"), [([[0, LAST - 1], [0, 1]], LAST), ([[0, LAST], [0]], LAST + 1)]
+)
+def test_steps_that_would_not_fit_after_an_offset_are_refused(
+    segments: list[list[int]], offset: int, tmp_path: Path
+) -> None:
+    _segments(tmp_path, *segments)
+    with pytest.raises(DataError) as caught:
+        import_runs([tmp_path], out=tmp_path / "out.zip")
+    assert str(caught.value) == (
+        f"offline-run-20260101_000001-abc: a step offset by {offset} does not fit into 64 bits;"
+        " import with --on-restart overwrite"
+    )
+    report = import_runs([tmp_path], out=tmp_path / "out.zip", on_restart="overwrite")
+    assert report.seal.rows == len(segments[1])
 
 
 def test_error_refuses_a_run_that_starts_over(tmp_path: Path, scratch: Path) -> None:

@@ -1,36 +1,59 @@
-"""The workers of a pull: each takes one run after the other and stores it in the spool."""
+"""The workers of a pull: each stores the runs that discovery finds, and records what became of them."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from pull_logs.errors import AccessError, DamageError, DataError, NotFoundError, PullLogsError
+from pull_logs.errors import (
+    AccessError,
+    DamageError,
+    DataError,
+    NotFoundError,
+    PullLogsError,
+    RunNotFoundError,
+)
 from pull_logs.fetch.api import affects_all_runs
 from pull_logs.fetch.concurrency import flat_errors, for_each
 from pull_logs.fetch.context import PullContext
-from pull_logs.fetch.discovery import FoundRun, MissedRun, SweepConfigs
+from pull_logs.fetch.discovery import FoundRun, Item, MissedRun, SweepConfigs
 from pull_logs.fetch.history import fetch_run, is_current, read_live_group
 from pull_logs.fetch.outcomes import FetchedRun, Outcomes
 from pull_logs.fetch.resume import EarlierBundles
-from pull_logs.fetch.run_groups import Item
-from pull_logs.runs import RunInfo
+from pull_logs.runs import RunInfo, RunPath
 from pull_logs.snapshot import Run
 from pull_logs.snapshot.write import StoredRun
 
 
-class RunWorker:
-    """Stores the runs that discovery finds in the spool, and records their outcomes."""
+class Worker:
+    """Stores the runs that discovery finds in the spool, and records their outcomes.
+
+    Args:
+        context: What the download needs.
+        earlier: The bundles that were pulled earlier.
+        sweeps: The configs of sweeps.
+        outcomes: Collects what becomes of each run.
+        prune: Whether runs that W&B no longer has are dropped; otherwise they are kept.
+    """
 
     def __init__(
-        self, context: PullContext, earlier: EarlierBundles, sweeps: SweepConfigs, outcomes: Outcomes
+        self,
+        context: PullContext,
+        earlier: EarlierBundles,
+        sweeps: SweepConfigs,
+        outcomes: Outcomes,
+        *,
+        prune: bool = False,
     ) -> None:
         self._context = context
         self._earlier = earlier
         self._sweeps = sweeps
         self._outcomes = outcomes
+        self._prune = prune
 
     async def run(self, receive: MemoryObjectReceiveStream[Item], first: Item | None) -> None:
         """Process runs until the stream ends, beginning with `first`."""
@@ -92,7 +115,9 @@ class RunWorker:
     async def _fail(self, item: FoundRun | MissedRun, error: PullLogsError) -> None:
         """Record that a run cannot be pulled; that of an earlier bundle is kept instead."""
         context = self._context
-        earlier = self._earlier.run(item.path)
+        if isinstance(error, RunNotFoundError) and await self._settle_gone(item.path):
+            return
+        earlier = self._earlier.kept(item.path)
         if earlier is not None:
             try:
                 stored = await context.in_thread(partial(context.spool.adopt, earlier))
@@ -102,6 +127,49 @@ class RunWorker:
                 self._outcomes.keep(item.path, stored.coverage, error)
                 return
         self._outcomes.fail(item.path, error)
+
+    async def copy(self, paths: Collection[RunPath]) -> None:
+        """Copy runs of the earlier bundle as they are, without a request.
+
+        Raises:
+            DamageError: The earlier bundle is damaged.
+        """
+        for path in sorted(paths):
+            earlier = self._earlier.kept(path)
+            if earlier is not None:
+                stored = await self._context.in_thread(partial(self._context.spool.adopt, earlier))
+                self._outcomes.add(path, FetchedRun(coverage=stored.coverage, how="copied"))
+
+    async def _settle_gone(self, path: RunPath) -> bool:
+        """Keep or drop a run that W&B no longer has; False if there is nothing of it, or it is damaged."""
+        context = self._context
+        stored, earlier = context.spool.stored.get(path), self._earlier.kept(path)
+        if stored is None and earlier is None:
+            return False
+        info = await context.in_thread(partial(_earlier_info, stored, earlier))
+        if info is None or info.host != context.client.settings.host:
+            return False  # a run that was imported, or pulled from another host, was never here
+        if self._prune:
+            await context.in_thread(partial(context.spool.discard, path))
+            self._outcomes.drop(path)
+            return True
+        marked = info if info.last_seen is not None else replace(info, last_seen=_last_day(info))
+        try:
+            if stored is None and earlier is not None:
+                stored = await context.in_thread(partial(context.spool.adopt, earlier, info=marked))
+            elif info != marked:
+                stored = await context.in_thread(partial(context.spool.restate, marked))
+        except DamageError:
+            return False
+        if stored is not None:
+            note = f"last seen {marked.last_seen}" if marked.last_seen else ""
+            self._outcomes.add(path, FetchedRun(coverage=stored.coverage, how="gone", note=note))
+        return True
+
+
+def _last_day(info: RunInfo) -> str:
+    """Return the last day on which W&B saw a run: that of its heartbeat, else of its creation."""
+    return (info.heartbeat_at or info.created_at or "")[:10]
 
 
 def _earlier_info(stored: StoredRun | None, earlier: Run | None) -> RunInfo | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from pull_logs.fetch.api import Capabilities
-from pull_logs.fetch.discovery import FoundRun, MissedRun
+from pull_logs.fetch.discovery.run_plan import FoundRun, MissedRun
 
 SMALL_HISTORY = 200
 """The most rows of a run whose rows are requested together with those of others."""

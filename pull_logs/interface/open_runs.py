@@ -1,4 +1,4 @@
-"""Opens the runs that the sources of a command line name.
+"""Opens the runs that sources name.
 
 With `-b`, runs are looked up in the bundles and the network is not used. Without it, the runs of run paths
 and checkpoints are downloaded from W&B through the local cache, and a local W&B run folder is read directly.
@@ -6,20 +6,17 @@ and checkpoints are downloaded from W&B through the local cache, and a local W&B
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pull_logs.cli.sources import Sources
-from pull_logs.errors import RunNotFoundError
-from pull_logs.runs import RunPath, RunReference
+from pull_logs.errors import FileMissingError, RunNotFoundError, UsageError
+from pull_logs.interface.find_bundles import find_bundles
+from pull_logs.interface.run_sources import Sources
+from pull_logs.runs import PageUrl, RunPath, RunReference
 from pull_logs.suggestions import counted
 
 if TYPE_CHECKING:
@@ -28,6 +25,9 @@ if TYPE_CHECKING:
     from pull_logs.sources import CheckpointRun, CheckpointScan
 
 Report = Callable[[str], None]
+
+_RUN_FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-[^/]+")
+"""The name of a local W&B run folder."""
 
 _MOST_REASONS = 3
 """The skipped checkpoints that are reported one by one."""
@@ -42,17 +42,8 @@ class _Found:
     checkpoints: tuple[CheckpointRun, ...] = ()
 
 
-def warn(text: str) -> None:
-    """Print a note on stderr, for commands whose answer has no notes."""
-    import click
-
-    from pull_logs.cli.render import inline
-
-    click.echo(f"pull-logs: note: {inline(text)}", err=True)
-
-
 @contextmanager
-def open_subjects(sources: Sources, *, report: Report = warn) -> Iterator[tuple[Subject, ...]]:
+def open_subjects(sources: Sources, *, report: Report) -> Iterator[tuple[Subject, ...]]:
     """Open the runs that the sources name, labelled in the order of the sources; they are closed on leaving.
 
     A run that is named several times, for example by checkpoints of a folder, is returned once.
@@ -70,11 +61,12 @@ def open_subjects(sources: Sources, *, report: Report = warn) -> Iterator[tuple[
     sources.check()
     with ExitStack() as stack:
         scan = read_checkpoints(sources, report=report)
-        found = _merged(
-            _from_bundles(sources, scan, stack, report)
-            if sources.bundles
-            else _from_elsewhere(sources, scan.found if scan else (), stack)
-        )
+        if sources.bundles:
+            found = _from_bundles(sources, scan, stack, report)
+        else:
+            checkpoints = usable_checkpoints(scan, report=report) if scan else ()
+            found = _from_elsewhere(sources, checkpoints, stack, report)
+        found = _merged([*(_Found(run, run.bundle_path) for run in sources.opened), *found])
         if sources.keep is not None:
             found = _filtered(found, sources.keep)
         yield _labelled(found)
@@ -140,7 +132,7 @@ def _filtered(found: Sequence[_Found], text: str) -> list[_Found]:
     return [item for item, keep in zip(found, kept, strict=True) if keep]
 
 
-def read_checkpoints(sources: Sources, *, report: Report = warn) -> CheckpointScan | None:
+def read_checkpoints(sources: Sources, *, report: Report) -> CheckpointScan | None:
     """Read the checkpoints that the sources name; return None if they name none.
 
     Raises:
@@ -166,6 +158,36 @@ def read_checkpoints(sources: Sources, *, report: Report = warn) -> CheckpointSc
     return scan
 
 
+def usable_checkpoints(scan: CheckpointScan, *, report: Report) -> tuple[CheckpointRun, ...]:
+    """Return the checkpoints whose runs are on the configured host; of folders and globs, others are skipped.
+
+    Raises:
+        UsageError: The run of a checkpoint that was named by itself, or of every one, is on another host.
+    """
+    if all(checkpoint.reference.host is None for checkpoint in scan.found):
+        return scan.found
+    from pull_logs.fetch import load_settings
+
+    settings = load_settings()
+    usable: list[CheckpointRun] = []
+    refused: list[UsageError] = []
+    for checkpoint in scan.found:
+        try:
+            settings.check_reference(checkpoint.reference)
+        except UsageError as exc:
+            known = UsageError(f"checkpoint {str(checkpoint.file)!r}: {exc.message}", hint=exc.hint)
+            if checkpoint.file in scan.alone:
+                raise known from exc
+            refused.append(known)
+        else:
+            usable.append(checkpoint)
+    if refused and not usable:
+        raise refused[0]
+    if refused:
+        _report_skipped([exc.message for exc in refused], report)
+    return tuple(usable)
+
+
 def _report_skipped(reasons: Sequence[str], report: Report) -> None:
     more = len(reasons) - _MOST_REASONS
     verb = "was" if len(reasons) == 1 else "were"
@@ -176,13 +198,15 @@ def _report_skipped(reasons: Sequence[str], report: Report) -> None:
 def _from_bundles(
     sources: Sources, scan: CheckpointScan | None, stack: ExitStack, report: Report
 ) -> list[_Found]:
-    from pull_logs.snapshot import open_bundle
+    from pull_logs.snapshot import Bundle, open_bundle
 
-    bundles = [stack.enter_context(open_bundle(path)) for path in sources.bundles]
+    bundles = [bundle for bundle in sources.bundles if isinstance(bundle, Bundle)]
+    named = [bundle for bundle in sources.bundles if not isinstance(bundle, Bundle)]
+    bundles += [stack.enter_context(open_bundle(path)) for path in find_bundles(named)]
     found = _of_checkpoints(bundles, scan, report) if scan else []
     found += [_look_up(bundles, RunReference.parse(text), f"run {text!r}") for text in sources.runs]
-    wanted = {*sources.projects}
-    sweeps = {*sources.sweeps}
+    wanted = set(map(_plain, sources.projects))
+    sweeps = set(map(_plain, sources.sweeps))
     everything = not (scan or sources.runs or wanted or sweeps)
     for bundle in bundles:
         for run in bundle.runs():
@@ -190,12 +214,17 @@ def _from_bundles(
             if everything or run.path.project_path in wanted or sweep in sweeps:
                 found.append(_Found(run, str(bundle.path)))
     if not found:
-        named = ", ".join([*sorted(wanted), *sorted(sweeps)]) or "any run"
+        missing = ", ".join([*sorted(wanted), *sorted(sweeps)]) or "any run"
         raise RunNotFoundError(
-            f"{', '.join(repr(str(bundle.path)) for bundle in bundles)} does not contain {named}",
+            f"{', '.join(repr(str(bundle.path)) for bundle in bundles)} does not contain {missing}",
             hint="`pull-logs info BUNDLE` lists its runs",
         )
     return found
+
+
+def _plain(text: str) -> str:
+    """Return the path of a project or a sweep that may be given as a URL."""
+    return str(PageUrl.parse(text)) if "://" in text else text
 
 
 def _of_checkpoints(bundles: Sequence[Bundle], scan: CheckpointScan, report: Report) -> list[_Found]:
@@ -298,8 +327,10 @@ def _in_bundle(bundle: Bundle, reference: RunReference) -> Run:
     )
 
 
-def _from_elsewhere(sources: Sources, checkpoints: Sequence[CheckpointRun], stack: ExitStack) -> list[_Found]:
-    folders = [text for text in sources.runs if Path(text).is_dir()]
+def _from_elsewhere(
+    sources: Sources, checkpoints: Sequence[CheckpointRun], stack: ExitStack, report: Report
+) -> list[_Found]:
+    folders = [text for text in sources.runs if is_local(text)]
     named: dict[RunReference, list[CheckpointRun]] = {}
     for checkpoint in checkpoints:
         named.setdefault(checkpoint.reference, []).append(checkpoint)
@@ -313,23 +344,38 @@ def _from_elsewhere(sources: Sources, checkpoints: Sequence[CheckpointRun], stac
             refresh=sources.refresh,
             offline=sources.offline,
             stack=stack,
+            report=report,
         )
         named_by = [*map(tuple, named.values()), *[()] * (len(runs) - len(named))]
         found += [_Found(run, "W&B", checkpoints) for run, checkpoints in zip(runs, named_by, strict=True)]
     return found
 
 
+def is_local(text: str) -> bool:
+    """Return whether a run is named by a local W&B run folder or by the `.wandb` log in it.
+
+    Raises:
+        FileMissingError: It has the name of one, and does not exist.
+    """
+    path = Path(text)
+    if path.is_dir() or (path.suffix == ".wandb" and path.is_file()):
+        return True
+    if "://" not in text and (path.suffix == ".wandb" or _RUN_FOLDER.fullmatch(path.name)):
+        raise FileMissingError(
+            f"{text!r} does not exist", hint="name a local W&B run folder, or its .wandb log"
+        )
+    return False
+
+
 def _from_folders(folders: Sequence[str], stack: ExitStack) -> list[_Found]:
     if not folders:
         return []
-    import tempfile
-
-    from pull_logs.snapshot import open_bundle
+    from pull_logs.snapshot import open_bundle, temporary_folder
     from pull_logs.sources import import_runs
 
     found = []
     for folder in folders:
-        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-")))
+        temporary = stack.enter_context(temporary_folder())
         import_runs([Path(folder)], out=temporary / "run.wandb.zip", entity=None, project=None)
         bundle = stack.enter_context(open_bundle(temporary / "run.wandb.zip"))
         found += [_Found(run, folder) for run in bundle.runs()]

@@ -1,0 +1,150 @@
+"""What `fetch`, `sync` and `refresh` say on stderr while they run and at the end: --quiet, -v, --log-json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pull_logs.errors import UsageError
+
+if TYPE_CHECKING:
+    from pull_logs.fetch import PullProgress, PullReport
+    from pull_logs.snapshot import SealReport
+
+Command = Callable[..., Any]
+
+_PROGRESS_SECONDS = 1.0
+"""The seconds between two reports of progress in the log."""
+
+
+def log_options(command: Command) -> Command:
+    """Add the options about messages: --quiet --verbose --log-json."""
+    for option in (
+        click.option(
+            "--log-json", is_flag=True, help="Write messages to stderr as JSON, one object per line."
+        ),
+        click.option(
+            "-v", "--verbose", is_flag=True, help="Report progress and every run, not only changes."
+        ),
+        click.option("-q", "--quiet", is_flag=True, help="Print nothing if every run is complete."),
+    ):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullLog:
+    """Writes the messages of a pull to stderr.
+
+    Attributes:
+        quiet: Whether nothing is printed if every run is complete.
+        verbose: Whether progress and every run are reported.
+        as_json: Whether each message is a JSON object on a line of its own.
+
+    Raises:
+        UsageError: Options exclude each other.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    as_json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.quiet and (self.verbose or self.as_json):
+            other = "-v" if self.verbose else "--log-json"
+            raise UsageError(f"--quiet reports less and {other} more", hint="omit one of them")
+
+    @classmethod
+    def take(cls, options: dict[str, Any]) -> PullLog:
+        """Remove the options of `log_options` from the options of a command.
+
+        Raises:
+            UsageError: Options exclude each other.
+        """
+        return cls(
+            quiet=options.pop("quiet"), verbose=options.pop("verbose"), as_json=options.pop("log_json")
+        )
+
+    def say(self, text: str) -> None:
+        """Write a note or a warning, of which the text begins with the name of the program."""
+        if self.as_json:
+            kind, _, message = text.removeprefix("pull-logs: ").partition(": ")
+            self._write({"event": kind, "message": message})
+        elif not self.quiet:
+            from pull_logs.cli.render import inline
+
+            click.echo(inline(text), err=True)
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[PullProgress], None] | None]:
+        """Yield a hook for `pull`: a progress bar on a terminal, or lines; None if nothing is shown."""
+        if self.quiet:
+            yield None
+        elif self.verbose or self.as_json:
+            yield self._progress_lines()
+        else:
+            from pull_logs.cli.render import progress_display
+
+            with progress_display() as hook:
+                yield hook
+
+    def report(self, report: PullReport) -> None:
+        """Write the report of a pull."""
+        if self.as_json:
+            content = report.to_json()
+            for run in content.pop("runs"):
+                self._write({"event": "run", **run})
+            self._write({"event": "report", **content})
+        elif not self.quiet or report.incomplete:
+            from pull_logs.cli.render import print_report
+
+            print_report(report, every_run=self.verbose)
+
+    def sealed(self, report: SealReport) -> None:
+        """Write the report of a bundle that was written without a pull."""
+        if self.as_json:
+            self._write(
+                {
+                    "event": "report",
+                    "out": str(report.path),
+                    "bundle_id": report.bundle_id,
+                    "content_id": report.content_id,
+                    "rows": report.rows,
+                    "incomplete": {str(path): reason for path, reason in report.incomplete},
+                }
+            )
+        elif not self.quiet or report.incomplete:
+            from pull_logs.cli.render import print_seal_report
+
+            print_seal_report(report)
+
+    def _progress_lines(self) -> Callable[[PullProgress], None]:
+        """Return a hook that writes a line when runs were finished, at most one each second."""
+        written: list[PullProgress] = []
+
+        def write(state: PullProgress) -> None:
+            last = written[-1] if written else None
+            if last and (
+                last.runs_done == state.runs_done or state.seconds - last.seconds < _PROGRESS_SECONDS
+            ):
+                return
+            written[:] = [state]
+            if self.as_json:
+                self._write({"event": "progress", **asdict(state)})
+                return
+            total = "?" if state.runs_total is None else f"{state.runs_total:,}"
+            click.echo(
+                f"pull-logs: {state.seconds:.0f} s: {state.runs_done:,} of {total} runs,"
+                f" {state.rows:,} rows, {state.requests:,} requests, {state.retries:,} retries",
+                err=True,
+            )
+
+        return write
+
+    def _write(self, content: dict[str, Any]) -> None:
+        click.echo(json.dumps(content), err=True)

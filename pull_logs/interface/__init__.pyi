@@ -1,0 +1,13 @@
+from .answers import answering as answering
+from .answers import comparison_of as comparison_of
+from .find_bundles import find_bundles as find_bundles
+from .open_runs import Report as Report
+from .open_runs import distinct_runs as distinct_runs
+from .open_runs import is_local as is_local
+from .open_runs import open_subjects as open_subjects
+from .open_runs import read_checkpoints as read_checkpoints
+from .open_runs import usable_checkpoints as usable_checkpoints
+from .questions import compare as compare
+from .questions import overview as overview
+from .questions import schema as schema
+from .run_sources import Sources as Sources

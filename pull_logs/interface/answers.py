@@ -1,0 +1,54 @@
+"""One way from sources and a question to an answer, for the command line and for Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pull_logs.interface.open_runs import open_subjects
+
+if TYPE_CHECKING:
+    from pull_logs.analyze import CompareAnswer, OverviewResult, ShowResult, Subject
+    from pull_logs.analyze.answers import Comparison
+    from pull_logs.interface.run_sources import Sources
+
+    AnswerT = TypeVar("AnswerT", bound=CompareAnswer | OverviewResult | ShowResult)
+
+
+@contextmanager
+def answering(
+    sources: Sources, question: Callable[[Sequence[Subject]], AnswerT]
+) -> Iterator[tuple[Sequence[Subject], AnswerT]]:
+    """Open the runs, ask the question, and yield both; the notes on the sources come first in the answer.
+
+    Args:
+        sources: Which runs; they are closed on leaving.
+        question: Makes the answer.
+
+    Raises:
+        PullLogsError: As `open_subjects` and the question.
+    """
+    notes: list[str] = []
+    with open_subjects(sources, report=notes.append) as subjects:
+        answer = question(subjects)
+        answer["notes"] = [*notes, *answer["notes"]]
+        yield subjects, answer
+
+
+def comparison_of(*, best: str | None, sort: str | None, at: str | float, **options: Any) -> Comparison:
+    """Return what to compare, from the values of the flags of `pull-logs compare`.
+
+    Raises:
+        UsageError: A position is not valid.
+    """
+    from pull_logs.analyze.answers import Comparison
+    from pull_logs.analyze.questions import Position
+    from pull_logs.analyze.statistics import Criterion
+
+    return Comparison(
+        best=None if best is None else Criterion.parse(best),
+        sort=None if sort is None else Criterion.parse(sort),
+        at=Position.parse(str(at)),
+        **options,
+    )

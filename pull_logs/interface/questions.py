@@ -1,0 +1,216 @@
+"""`compare`, `overview` and `schema` from Python: the answers of the commands, as they are in their JSON.
+
+Every function takes the sources of the command line. An answer is a dict with the members of the JSON, whose
+`repr` is one short line; no budget cuts it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
+
+from pull_logs.errors import UsageError
+from pull_logs.interface.answers import answering, comparison_of
+from pull_logs.interface.run_sources import BundleSource, Sources
+from pull_logs.suggestions import counted
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from pull_logs.analyze import CompareResult, OverviewResult, ShowResult
+    from pull_logs.snapshot import Bundle, Run
+
+    Source: TypeAlias = str | os.PathLike[str] | Bundle | Run
+
+_MOST_CHARACTERS = 100
+_NOT_COUNTED = frozenset({"runs", "totals", "alignment"})
+
+
+class SourceOptions(TypedDict, total=False):
+    """The keywords that name runs, beside bundles and open runs.
+
+    Attributes:
+        runs: Run paths, unique ids, URLs or local run folders (`-r`).
+        checkpoints: Checkpoint files, folders or globs (`-c`).
+        projects: `entity/project` (`-p`).
+        sweeps: `entity/project/sweep` (`--sweep`).
+        filter: A run expression (`--filter`).
+        checkpoint_key: The key of the run path in a checkpoint (`--checkpoint-key`).
+        refresh: Whether to download again what the cache has.
+        offline: Whether the network must not be used.
+    """
+
+    runs: str | Iterable[str]
+    checkpoints: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+    projects: str | Iterable[str]
+    sweeps: str | Iterable[str]
+    filter: str | None
+    checkpoint_key: str | None
+    refresh: bool
+    offline: bool
+
+
+def compare(
+    *sources: Source,
+    select: str | None = None,
+    group_by: str | Iterable[str] = (),
+    seeds: str | Iterable[str] = (),
+    best: str | None = None,
+    sort: str | None = None,
+    top: int | None = None,
+    at: str | float = "last",
+    x: str = "_step",
+    interpolation: Literal["linear", "previous"] = "linear",
+    ci: Literal["t", "bootstrap"] = "t",
+    asserts: str | Iterable[str] = (),
+    **named: Unpack[SourceOptions],
+) -> CompareResult:
+    """Compare runs, as `pull-logs compare` does (docs/comparing.md).
+
+    Args:
+        *sources: Bundles (paths, folders, globs, URLs or open ones), or open runs.
+        select: A regular expression that is searched for in the names of the metrics.
+        group_by: Names of config keys or fields, or `all-but:` with names.
+        seeds: The keys that differ between the runs of a group (`--seed`).
+        best: `METRIC`, `METRIC:min` or `METRIC:max`, by which runs and groups are ranked and tested.
+        sort: The same, for ranking only.
+        top: How many to show; None for all.
+        at: Where the metrics are read: a step, `last`, `best` or `checkpoint`.
+        x: The axis of `at`.
+        interpolation: How values between two rows are computed.
+        ci: How the interval of the mean of a group is computed.
+        asserts: Conditions (`--assert`); those that do not hold are in `assertions`, they raise nothing.
+        **named: The sources as keywords: `runs`, `checkpoints`, `projects`, `sweeps`, `filter`,
+            `checkpoint_key`, `refresh`, `offline`.
+
+    Returns:
+        The object that `pull_logs/data/schemas/compare.json` describes.
+
+    Raises:
+        PullLogsError: What the command reports as an error.
+    """
+    from pull_logs.analyze.answers import compare_runs
+
+    question = comparison_of(
+        best=best,
+        sort=sort,
+        at=at,
+        select=select,
+        group_by=_several(group_by),
+        seeds=_several(seeds),
+        top=top,
+        axis=x,
+        interpolation=interpolation,
+        interval=ci,
+        asserts=_several(asserts),
+    )
+    with answering(_sources(sources, named), partial(compare_runs, options=question)) as (_, answer):
+        del answer["next"]
+        return cast("CompareResult", _Answer(answer))
+
+
+def overview(
+    *sources: Source,
+    select: str | None = None,
+    asserts: str | Iterable[str] = (),
+    **named: Unpack[SourceOptions],
+) -> OverviewResult:
+    """Summarize runs, as `pull-logs overview` does (docs/health.md).
+
+    Args:
+        *sources: As in `compare`.
+        select: A regular expression that is searched for in the names of the metrics.
+        asserts: Conditions, as in `compare`.
+        **named: The sources as keywords, as in `compare`.
+
+    Returns:
+        The object that `pull_logs/data/schemas/overview.json` describes.
+
+    Raises:
+        PullLogsError: What the command reports as an error.
+    """
+    from pull_logs.analyze import overview as summarize
+
+    question = partial(summarize, select=select, asserts=_several(asserts))
+    with answering(_sources(sources, named), question) as (_, answer):
+        return cast("OverviewResult", _Answer(answer))
+
+
+def schema(*sources: Source, select: str | None = None, **named: Unpack[SourceOptions]) -> ShowResult:
+    """Describe the metrics of each run by type, count and range, as `pull-logs SOURCES --schema` does.
+
+    Args:
+        *sources: As in `compare`.
+        select: A regular expression that is searched for in the names of the metrics.
+        **named: The sources as keywords, as in `compare`.
+
+    Returns:
+        The object that `pull_logs/data/schemas/show.json` describes, with the section `schema`: the columns
+        of each run, by its label (see `runs`).
+
+    Raises:
+        PullLogsError: What the command reports as an error.
+    """
+    from pull_logs.analyze import View, answer
+
+    question = partial(answer, view=View(schema=True, select=select))
+    with answering(_sources(sources, named), question) as (_, found):
+        return cast("ShowResult", _Answer(found))
+
+
+class _Answer(dict[str, Any]):
+    """An answer whose representation is one short line, instead of all of its content."""
+
+    def __repr__(self) -> str:
+        sizes = [
+            f"{name} {len(value)}"
+            for name, value in self.items()
+            if isinstance(value, (list, Mapping)) and value and name not in _NOT_COUNTED
+        ]
+        runs = self["totals"]["runs"] if "totals" in self else len(self["runs"])
+        text = f"<{self['command']}: {counted(runs, 'run')}; {', '.join(sizes)}>"
+        return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 2] + "…>"
+
+
+def _sources(given: Iterable[Source], named: SourceOptions) -> Sources:
+    from pull_logs.snapshot import Bundle, Run
+
+    bundles: list[BundleSource] = []
+    opened: list[Run] = []
+    for source in given:
+        if isinstance(source, Run):
+            opened.append(source)
+        elif isinstance(source, (Bundle, str)):
+            bundles.append(source)
+        elif isinstance(source, os.PathLike):
+            bundles.append(Path(source))
+        else:
+            raise UsageError(
+                f"{type(source).__name__} is not a source",
+                hint="give paths of bundles, open bundles, or runs",
+            )
+    unknown = named.keys() - SourceOptions.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"unexpected keyword: {', '.join(sorted(unknown))}")
+    return Sources(
+        runs=_several(named.get("runs", ())),
+        checkpoints=_several(named.get("checkpoints", ())),
+        bundles=tuple(bundles),
+        projects=_several(named.get("projects", ())),
+        sweeps=_several(named.get("sweeps", ())),
+        keep=named.get("filter"),
+        checkpoint_key=named.get("checkpoint_key"),
+        refresh=named.get("refresh", False),
+        offline=named.get("offline", False),
+        opened=tuple(opened),
+    )
+
+
+def _several(value: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
+    """Return one text or several as a tuple."""
+    if isinstance(value, (str, os.PathLike)):
+        return (os.fspath(value),)
+    return tuple([os.fspath(item) for item in value])

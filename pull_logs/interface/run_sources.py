@@ -1,0 +1,66 @@
+"""Which runs a question is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from pull_logs.errors import UsageError
+
+if TYPE_CHECKING:
+    from pull_logs.snapshot import Bundle, Run
+
+BundleSource: TypeAlias = "Path | str | Bundle"
+"""A bundle: a path, a folder of bundles, a glob or a URL, or one that is open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Which runs a question is about, as the command line names them.
+
+    Attributes:
+        runs: Run paths, run URLs or local W&B run folders (`-r`).
+        checkpoints: Checkpoint files, folders or globs (`-c`).
+        bundles: Bundle files, unzipped bundles, folders or globs of bundles, or URLs of bundles (`-b`).
+        projects: `entity/project` (`-p`).
+        sweeps: `entity/project/sweep` (`--sweep`).
+        keep: A run expression (`--filter`).
+        checkpoint_key: The key of the run path in a checkpoint (`--checkpoint-key`).
+        refresh: Download again what the cache has.
+        offline: Never use the network.
+        opened: Runs of open bundles, from Python.
+    """
+
+    runs: tuple[str, ...] = ()
+    checkpoints: tuple[str, ...] = ()
+    bundles: tuple[BundleSource, ...] = ()
+    projects: tuple[str, ...] = ()
+    sweeps: tuple[str, ...] = ()
+    keep: str | None = None
+    checkpoint_key: str | None = None
+    refresh: bool = False
+    offline: bool = False
+    opened: tuple[Run, ...] = ()
+
+    @property
+    def named(self) -> bool:
+        """Whether any source was given."""
+        return bool(
+            self.runs or self.checkpoints or self.bundles or self.projects or self.sweeps or self.opened
+        )
+
+    def check(self) -> None:
+        """Refuse contradictory combinations.
+
+        Raises:
+            UsageError: No source was given, or `--refresh` with an option that excludes the network.
+        """
+        if not self.named:
+            raise UsageError(
+                "no source was given",
+                hint="name one with -b BUNDLE, -c CHECKPOINT, -r RUN or -p ENTITY/PROJECT",
+            )
+        if self.refresh and (self.offline or self.bundles):
+            other = "-b" if self.bundles else "--offline"
+            raise UsageError(f"--refresh uses the network and {other} never does", hint="omit one of the two")

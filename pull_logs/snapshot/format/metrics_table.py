@@ -1,0 +1,428 @@
+"""`metrics.parquet`: the index of a bundle's metrics, with one row per run and column of its history.
+
+It is derived from the histories, so that a view of thousands of runs need not open them. Its runs are in path
+order, the rows of a run in the order of its columns, `_step` first, and no run is divided between two row
+groups. A value that is not exactly a double is in the column `rest`. See docs/bundle-format.md, "The index of
+metrics".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from threading import Lock
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pull_logs.errors import BundleDamagedError, DataError
+from pull_logs.frames import MetricFacts
+from pull_logs.rows.arrays import Floats, Ints, Mask, present_rows, text_array
+from pull_logs.rows.canonical import canon_record, canonical_text, parse_json
+from pull_logs.runs import RunPath
+from pull_logs.snapshot.format.names import METRICS
+from pull_logs.snapshot.format.parquet_pages import read_groups
+
+GROUP_ROWS = 32_768
+"""A row group ends with the run that reaches this many rows."""
+
+MAX_TEXT = 1 << 28
+"""Most bytes of decoded text of one row group."""
+
+_KEYS = ("entity", "project", "run_id")
+_TEXTS = (*_KEYS, "metric", "type")
+_COUNTS = ("count", "numbers", "nonfinite")
+_STEPS = ("first_step", "last_step", "last_number_step", "min_step", "max_step")
+_VALUES = ("first", "last", "last_number", "last_finite", "min", "max")
+_DOUBLES = ("interval", *_VALUES)
+_REST = "rest"
+_COLUMNS = tuple({"name": "metric", "cells": "count"}.get(name, name) for name in MetricFacts._fields)
+"""The column of each of the facts, in the order of `MetricFacts`."""
+
+SCHEMA = pa.schema(
+    [
+        *(pa.field(name, pa.string(), nullable=False) for name in _TEXTS),
+        *(pa.field(name, pa.int64(), nullable=False) for name in _COUNTS),
+        *(
+            pa.field(name, pa.int64() if name in _STEPS else pa.float64())
+            for name in _COLUMNS[_COLUMNS.index("first_step") :]
+        ),
+        pa.field(_REST, pa.string()),
+    ]
+)
+"""The columns: the run, the name of the metric, the facts in their order, and the rest."""
+
+_Converted = TypeVar("_Converted")
+
+_FOREIGN = (pa.ArrowException, DataError, OSError, ValueError, KeyError, IndexError, OverflowError)
+
+
+def facts_text(facts: Iterable[MetricFacts]) -> str:
+    """Return facts as one line of JSON, to store them with a run before a bundle is made."""
+    return canonical_text([list(one) for one in facts])
+
+
+def facts_from_text(text: str) -> tuple[MetricFacts, ...]:
+    """Return the facts in such a line.
+
+    Raises:
+        DataError: It is not one.
+    """
+    return tuple(
+        # A metric may be called "NaN"; among the values, that text is the number.
+        MetricFacts(name, kind, *canon_record({"": values})[""])
+        for name, kind, *values in parse_json(text)
+    )
+
+
+class MetricsWriter:
+    """Writes `metrics.parquet`, one run after the other in path order; the same facts give the same bytes."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._writer = pq.ParquetWriter(
+            sink,
+            SCHEMA,
+            version="2.6",
+            data_page_version="2.0",
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=[*_TEXTS, _REST],
+            column_encoding=dict.fromkeys((*_COUNTS, *_STEPS), "DELTA_BINARY_PACKED")
+            | dict.fromkeys(_DOUBLES, "BYTE_STREAM_SPLIT"),
+            write_statistics=[*_KEYS, "metric"],
+            write_page_checksum=True,
+            store_schema=False,
+        )
+        self._paths: list[RunPath] = []
+        self._facts: list[MetricFacts] = []
+        self.rows = 0
+
+    def add(self, path: RunPath, facts: Sequence[MetricFacts]) -> None:
+        """Add the facts about all columns of the next run."""
+        self._paths += [path] * len(facts)
+        self._facts += facts
+        self.rows += len(facts)
+        if len(self._facts) >= GROUP_ROWS:
+            self._write_group()
+
+    def close(self) -> None:
+        """Write what is left, and the footer; the sink stays open."""
+        if self._facts:
+            self._write_group()
+        self._writer.close()
+
+    def _write_group(self) -> None:
+        table = _group_table(self._paths, self._facts)
+        self._writer.write_table(table, row_group_size=max(len(self._facts), 1))
+        self._paths, self._facts = [], []
+
+
+def _group_table(paths: Sequence[RunPath], facts: Sequence[MetricFacts]) -> pa.Table:
+    columns: dict[str, Sequence[Any]] = dict(
+        zip(_COLUMNS, zip(*map(_stored, facts), strict=True), strict=True)
+    )
+    texts: dict[str, Sequence[str | None]] = {
+        "entity": [path.entity for path in paths],
+        "project": [path.project for path in paths],
+        "run_id": [path.run_id for path in paths],
+        "metric": columns["metric"],
+        "type": columns["type"],
+    }
+    rest, doubles = _split_values([columns[name] for name in _VALUES])
+    texts[_REST] = rest
+    arrays = {name: text_array(values) for name, values in texts.items()}
+    arrays |= {name: _integers(columns[name]) for name in (*_COUNTS, *_STEPS)}
+    arrays |= {name: _doubles(values) for name, values in zip(_VALUES, doubles, strict=True)}
+    arrays["interval"] = _doubles(columns["interval"])
+    return pa.Table.from_arrays([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _stored(facts: MetricFacts) -> MetricFacts:
+    """Return facts without the values that others of them repeat."""
+    number, finite = facts.last_number, facts.last_finite
+    return facts._replace(
+        last_number=None if _repeats(number, facts.last) else number,
+        last_number_step=None if facts.last_number_step == facts.last_step else facts.last_number_step,
+        last_finite=None if _repeats(finite, number) else finite,
+    )
+
+
+def _repeats(value: object, other: object) -> bool:
+    """Whether two values are the same; NaN is NaN, and 1 is not true."""
+    return (value == other and type(value) is type(other)) or (value != value and other != other)
+
+
+def _split_values(columns: Sequence[Sequence[Any]]) -> tuple[list[str | None], list[list[float | None]]]:
+    """Return the values that are doubles, and for each row the others as JSON."""
+    others: dict[int, dict[str, Any]] = {}
+    doubles: list[list[float | None]] = []
+    for name, values in zip(_VALUES, columns, strict=True):
+        found: list[float | None] = []
+        for row, value in enumerate(values):
+            if value is None or _is_double(value):
+                found.append(value)
+            else:
+                found.append(None)
+                others.setdefault(row, {})[name] = value
+        doubles.append(found)
+    rest = [canonical_text(others[row]) if row in others else None for row in range(len(columns[0]))]
+    return rest, doubles
+
+
+def _is_double(value: object) -> bool:
+    if isinstance(value, float):
+        return True
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**53) <= value <= 2**53
+
+
+def _integers(values: Sequence[int | None]) -> pa.Array:
+    return _array(values, pa.int64(), np.int64)
+
+
+def _doubles(values: Sequence[float | None]) -> pa.Array:
+    return _array(values, pa.float64(), np.float64)
+
+
+def _array(values: Sequence[Any], kind: pa.DataType, dtype: type[np.generic]) -> pa.Array:
+    present = np.array([value is not None for value in values], np.bool_)
+    cells = np.array([0 if value is None else value for value in values], dtype)
+    validity = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(cells), [validity, pa.py_buffer(cells)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MetricsTable:
+    """An opened `metrics.parquet`.
+
+    Attributes:
+        path: The bundle, for messages.
+        starts: For each run its first row; then the number of rows.
+        groups: For each row group its first row; then the number of rows.
+        group: Returns the facts in a row group.
+        group_names: Returns the names of the metrics in a row group.
+    """
+
+    path: str
+    starts: Ints
+    groups: Ints
+    group: Callable[[int], Sequence[MetricFacts]]
+    group_names: Callable[[int], Sequence[str]]
+
+    def facts(self, index: int) -> Sequence[MetricFacts]:
+        """Return the facts about the columns of one run, `_step` first.
+
+        Args:
+            index: The row of the run in the table of runs.
+
+        Raises:
+            BundleDamagedError: They cannot be read.
+        """
+        number, rows = self._rows(index)
+        return self.group(number)[rows]
+
+    def names(self, index: int) -> Sequence[str]:
+        """Return the names of the columns of one run, `_step` first.
+
+        Args:
+            index: The row of the run in the table of runs.
+
+        Raises:
+            BundleDamagedError: They cannot be read.
+        """
+        number, rows = self._rows(index)
+        return self.group_names(number)[rows]
+
+    def _rows(self, index: int) -> tuple[int, slice]:
+        """Return the row group of a run, and its rows in the group."""
+        start, end = int(self.starts[index]), int(self.starts[index + 1])
+        number = int(np.searchsorted(self.groups, start, side="right")) - 1
+        first = int(self.groups[number])
+        return number, slice(start - first, end - first)
+
+
+def load_metrics_table(
+    source: pa.NativeFile, footer: bytes, *, paths: Sequence[RunPath], rows: int, path: str
+) -> MetricsTable:
+    """Open `metrics.parquet`.
+
+    Args:
+        source: The file.
+        footer: Its last bytes, their hash already checked.
+        paths: The runs of the bundle, in path order.
+        rows: The number of rows in the manifest.
+        path: The bundle, for messages.
+
+    Raises:
+        BundleDamagedError: It is not an index of these runs.
+    """
+    try:
+        # pyarrow is not asked for the chunks: on a damaged footer it ends the process.
+        sizes = [group.rows for group in read_groups(footer, size=source.size())]
+        metadata = pq.read_metadata(pa.BufferReader(footer))
+        _check_shape(metadata, sizes, rows)
+        file = pq.ParquetFile(
+            source,
+            metadata=metadata,
+            read_dictionary=[*_TEXTS, _REST],
+            page_checksum_verification=True,
+        )
+        starts = _run_starts(file, len(sizes), paths)
+    except BundleDamagedError:
+        raise
+    except _FOREIGN as exc:
+        raise _damaged(path, f"cannot be read: {exc}") from exc
+    groups = np.cumsum([0, *sizes], dtype=np.int64)
+    if not np.isin(groups, starts).all():
+        raise _damaged(path, "divides a run between two row groups")
+    reader = _GroupReader(file, path)
+    return MetricsTable(
+        path=path,
+        starts=starts,
+        groups=groups,
+        group=lru_cache(maxsize=2)(partial(reader.read, SCHEMA.names[len(_KEYS) :], _facts_of)),
+        group_names=lru_cache(maxsize=2)(partial(reader.read, ["metric"], _names_of)),
+    )
+
+
+def _check_shape(metadata: pq.FileMetaData, sizes: Sequence[int], rows: int) -> None:
+    if not metadata.schema.to_arrow_schema().equals(SCHEMA, check_metadata=False):
+        raise DataError("it has other columns")
+    if sum(sizes) != rows:
+        raise DataError(f"it has {sum(sizes)} rows and the manifest {rows}")
+
+
+def _run_starts(file: pq.ParquetFile, groups: int, paths: Sequence[RunPath]) -> Ints:
+    """Return the first row of each run, and the number of rows, after a check that the runs are these."""
+    starts: list[int] = []
+    runs = iter(paths)
+    before = 0
+    for number in range(groups):
+        table = file.read_row_group(number, columns=list(_KEYS), use_threads=False)
+        for row, key in _first_rows(table):
+            if RunPath(*key) != next(runs, None):
+                raise DataError(f"its run {'/'.join(key)!r} is not the next one of the table of runs")
+            starts.append(before + row)
+        before += table.num_rows
+    if next(runs, None) is not None:
+        raise DataError(f"it has {len(starts)} runs of {len(paths)}")
+    return np.array([*starts, before], np.int64)
+
+
+def _first_rows(table: pa.Table) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Iterate over the first row of each run of a row group, with the parts of its path."""
+    if not table.num_rows:
+        return
+    arrays = [_one_array(table.column(name)) for name in _KEYS]
+    starts = np.zeros(table.num_rows, np.bool_)
+    starts[0] = True
+    codes = [np.from_dlpack(array.indices) for array in arrays]
+    for column in codes:
+        starts[1:] |= column[1:] != column[:-1]
+    names = [array.dictionary.to_pylist() for array in arrays]
+    for row in np.flatnonzero(starts).tolist():
+        yield row, tuple(known[int(column[row])] for known, column in zip(names, codes, strict=True))
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    chunks = column.unify_dictionaries().chunks if column.num_chunks > 1 else column.chunks
+    return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class _GroupReader:
+    """Reads row groups; two threads that read from one ParquetFile at once would crash the process."""
+
+    file: pq.ParquetFile
+    path: str
+    reading: Lock = field(default_factory=Lock)
+
+    def read(
+        self, columns: Sequence[str], convert: Callable[[pa.Table], _Converted], number: int
+    ) -> _Converted:
+        try:
+            with self.reading:
+                table = self.file.read_row_group(number, columns=list(columns), use_threads=False)
+            return convert(table)
+        except _FOREIGN as exc:
+            raise _damaged(self.path, f"cannot be read: {exc}") from exc
+
+
+def _names_of(table: pa.Table) -> Sequence[str]:
+    return _texts(table.column("metric"))
+
+
+def _texts(column: pa.ChunkedArray) -> list[Any]:
+    """Return the texts of a column, equal ones as one object, None for null."""
+    array = _one_array(column)
+    if not len(array.dictionary):
+        return [None] * len(array)
+    if array.dictionary.nbytes > MAX_TEXT:
+        raise DataError(f"its text takes more than {MAX_TEXT} bytes")
+    known = array.dictionary.to_pylist()
+    codes = np.frombuffer(array.indices.buffers()[1], np.int32, len(array), array.indices.offset * 4)
+    if not 0 <= int(codes.min(initial=0)) <= int(codes.max(initial=0)) < len(known):
+        raise DataError("a cell has an index that its dictionary does not have")
+    texts = list(map(known.__getitem__, codes.tolist()))
+    if array.null_count:
+        for row in np.flatnonzero(~present_rows(array.indices)).tolist():
+            texts[row] = None
+    return texts
+
+
+def _facts_of(table: pa.Table) -> Sequence[MetricFacts]:
+    columns: dict[str, list[Any]] = {name: _texts(table.column(name)) for name in ("metric", "type", _REST)}
+    for name in (*_COUNTS, *_STEPS, *_DOUBLES):
+        columns[name] = _cells(table.column(name))
+    for row, text in enumerate(columns.pop(_REST)):
+        if text is not None:
+            for name, value in _rest_values(text):
+                columns[name][row] = value
+    _fill(columns["last_number"], columns["last"], where=columns["numbers"])
+    _fill(columns["last_number_step"], columns["last_step"], where=columns["numbers"])
+    finite = [here - there for here, there in zip(columns["numbers"], columns["nonfinite"], strict=True)]
+    _fill(columns["last_finite"], columns["last_number"], where=finite)
+    return list(map(MetricFacts._make, zip(*(columns[name] for name in _COLUMNS), strict=True)))
+
+
+def _rest_values(text: str) -> Iterable[tuple[str, Any]]:
+    values = parse_json(text)
+    if not isinstance(values, dict) or not values.keys() <= set(_VALUES):
+        raise DataError(f"a rest is not an object of facts: {text[:80]!r}")
+    return canon_record(values).items()
+
+
+def _fill(values: list[Any], repeated: Sequence[Any], *, where: Sequence[int]) -> None:
+    """Fill the values that repeat others, in the rows that have any."""
+    for row, (value, count) in enumerate(zip(values, where, strict=True)):
+        if value is None and count:
+            values[row] = repeated[row]
+
+
+def _cells(column: pa.ChunkedArray) -> list[Any]:
+    """Return the cells of a column of numbers as canonical values, None for null."""
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    cells: list[Any]
+    if array.type == pa.int64():
+        cells = np.frombuffer(array.buffers()[1], np.int64, len(array), array.offset * 8).tolist()
+    else:
+        doubles = np.frombuffer(array.buffers()[1], np.float64, len(array), array.offset * 8)
+        cells = doubles.tolist()
+        for row in np.flatnonzero(_are_integers(doubles)).tolist():
+            cells[row] = int(cells[row])
+    if array.null_count:
+        for row in np.flatnonzero(~present_rows(array)).tolist():
+            cells[row] = None
+    return cells
+
+
+def _are_integers(values: Floats) -> Mask:
+    with np.errstate(invalid="ignore"):
+        found: Mask = (values == np.floor(values)) & (np.abs(values) < 2.0**63)
+    return found
+
+
+def _damaged(path: str, reason: str) -> BundleDamagedError:
+    return BundleDamagedError(f"{path!r} is damaged: {METRICS} {reason}", path=path, member=METRICS)

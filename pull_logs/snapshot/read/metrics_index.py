@@ -1,0 +1,97 @@
+"""The index of an open bundle's metrics, read when it is first used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from pull_logs.errors import BundleDamagedError
+from pull_logs.frames import MetricFacts
+from pull_logs.runs import RunPath
+from pull_logs.snapshot.format import METRICS, Container, MetricsTable, Resource, load_metrics_table, sha256
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SMALL_INDEX = 1 << 26
+"""Up to this many bytes, the index is read completely and checked by its hash."""
+
+
+class MetricsIndex:
+    """The index of a bundle's metrics.
+
+    A bundle that an early version wrote has none.
+
+    Attributes:
+        available: Whether the bundle has an index.
+    """
+
+    def __init__(self, container: Container, resource: Resource | None, paths: Sequence[RunPath]) -> None:
+        self.available = resource is not None
+        self._container, self._resource, self._paths = container, resource, paths
+        self._lock = Lock()
+        self._table: MetricsTable | None = None
+
+    def facts(self, index: int) -> Sequence[MetricFacts] | None:
+        """Return the facts about the columns of a run, `_step` first; None without an index.
+
+        Args:
+            index: The row of the run in the table of runs.
+
+        Raises:
+            BundleDamagedError: The index is damaged.
+        """
+        if self._resource is None:
+            return None
+        with self._lock:
+            return self._open(self._resource).facts(index)
+
+    def names(self, index: int) -> Sequence[str] | None:
+        """Return the names of the columns of a run, `_step` first; None without an index.
+
+        Args:
+            index: The row of the run in the table of runs.
+
+        Raises:
+            BundleDamagedError: The index is damaged.
+        """
+        if self._resource is None:
+            return None
+        with self._lock:
+            return self._open(self._resource).names(index)
+
+    def _open(self, resource: Resource) -> MetricsTable:
+        if self._table is None:
+            self._table = self._load(resource)
+        return self._table
+
+    def _load(self, resource: Resource) -> MetricsTable:
+        path = str(self._container.path)
+        source, footer = self._checked(resource, path)
+        return load_metrics_table(source, footer, paths=self._paths, rows=resource.rows, path=path)
+
+    def _checked(self, resource: Resource, path: str) -> tuple[pa.NativeFile, bytes]:
+        """Return the file, and its footer, after a check of their hashes."""
+        import pyarrow as pa
+
+        if resource.bytes <= SMALL_INDEX:
+            data = self._container.read(METRICS, limit=SMALL_INDEX)
+            _check(data, resource.hash, path)
+            footer = data[len(data) - resource.footer_bytes :]
+            _check(footer, resource.footer_hash, path)
+            return pa.BufferReader(data), footer
+        file = self._container.open(METRICS)
+        footer = file.read_at(resource.bytes - resource.footer_bytes, resource.footer_bytes)
+        _check(footer, resource.footer_hash, path)
+        return pa.PythonFile(file, mode="r"), footer
+
+
+def _check(data: bytes, expected: str, path: str) -> None:
+    if sha256(data) != expected:
+        raise BundleDamagedError(
+            f"{path!r} is damaged: {METRICS} does not have its hash",
+            path=path,
+            member=METRICS,
+            hint="run `pull-logs verify` to see where",
+        )

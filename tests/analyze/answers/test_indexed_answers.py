@@ -1,0 +1,74 @@
+"""Answers from an index of metrics are those from the histories, and no history is opened for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fakeruns import FakeRun, subjects, training
+from hypothesis import given
+from hypothesis import strategies as st
+from rowkit import canonical, nasty_rows
+
+from pull_logs.analyze import Subject, View, answer, overview
+from pull_logs.analyze.answers import Comparison, compare_runs
+from pull_logs.analyze.statistics import Criterion
+
+histories = st.lists(nasty_rows, min_size=1, max_size=3)
+
+
+def both(runs: list[list[dict[str, Any]]]) -> tuple[list[Subject], list[Subject]]:
+    """The runs with an index, and without one."""
+    indexed, plain = (
+        [FakeRun(rows, run_id=f"r{number}", indexed=indexed) for number, rows in enumerate(runs)]
+        for indexed in (True, False)
+    )
+    return subjects(*indexed), subjects(*plain)
+
+
+@given(histories)
+def test_the_schema_is_the_same(runs: list[list[dict[str, Any]]]) -> None:
+    indexed, plain = both(list(map(canonical, runs)))
+    assert repr(answer(indexed, View(schema=True))) == repr(answer(plain, View(schema=True)))
+
+
+@given(histories)
+def test_the_comparison_is_the_same(runs: list[list[dict[str, Any]]]) -> None:
+    indexed, plain = both(list(map(canonical, runs)))
+    assert repr(compare_runs(indexed, Comparison())) == repr(compare_runs(plain, Comparison()))
+
+
+@given(histories)
+def test_the_overview_is_the_same(runs: list[list[dict[str, Any]]]) -> None:
+    indexed, plain = both(list(map(canonical, runs)))
+    assert repr(overview(indexed)) == repr(overview(plain))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Comparison(best=Criterion.parse("train/loss:min"), top=1),
+        Comparison(select="loss"),
+        Comparison(group_by=("config.lr",), best=Criterion.parse("val/acc:max")),
+    ],
+)
+def test_a_comparison_at_the_last_step_opens_no_history(options: Comparison) -> None:
+    runs = [training(run_id=name, config={"lr": 1}, indexed=True) for name in ("a", "b")]
+    assert compare_runs(subjects(*runs), options)["comparison"]
+    assert [run.reads for run in runs] == [[], []]
+
+
+def test_a_schema_opens_no_history() -> None:
+    run = training(indexed=True)
+    assert answer(subjects(run), View(schema=True))["schema"]
+    assert run.reads == []
+
+
+def test_an_overview_reads_the_metrics_that_may_have_a_flag() -> None:
+    rows = [
+        {"_step": step, "_timestamp": step, "val/loss": 1.0, "lr": 0.1, "norm": float("nan")}
+        for step in (0, 1)
+    ]
+    run = FakeRun(rows, indexed=True)
+    overview(subjects(run))
+    assert run.reads == [["_step", "norm", "val/loss", "_timestamp"]]
