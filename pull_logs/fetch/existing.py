@@ -12,7 +12,6 @@ from pathlib import Path
 from pull_logs.fetch.options import PullOptions
 from pull_logs.fetch.selection import Selection
 from pull_logs.runs import RunPath
-from pull_logs.snapshot import open_bundle
 from pull_logs.snapshot.write import check_bundle_output, refuse_other_selection
 
 
@@ -48,6 +47,8 @@ def find_output(out: Path | str, selection: Selection, options: PullOptions) -> 
     output = Output(shown=Path(out), target=target, options=options)
     if options.force or not target.exists():
         return output
+    from pull_logs.snapshot import open_bundle
+
     with open_bundle(target) as existing:
         runs = list(existing.runs())
         kept = set() if options.previous is None else _paths_of(options.previous)
@@ -62,5 +63,7 @@ def find_output(out: Path | str, selection: Selection, options: PullOptions) -> 
 
 
 def _paths_of(bundle: Path) -> set[RunPath]:
+    from pull_logs.snapshot import open_bundle
+
     with open_bundle(bundle) as opened:
         return {run.path for run in opened.runs()}

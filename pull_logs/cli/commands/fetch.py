@@ -43,16 +43,18 @@ if TYPE_CHECKING:
 
 def _condition(sources: Sources, states: tuple[str, ...], since: str | None) -> RunCondition | None:
     """Combine `--filter`, `--state` and `--since` into one condition on runs."""
-    from pull_logs.analyze import RunCondition
-
     terms = [] if sources.keep is None else [f"({sources.keep})"]
     if states:
         terms.append(f"state in [{', '.join(map(json.dumps, states))}]")
     if since is not None:
         terms.append(f"created_at >= {json.dumps(_moment(since))}")
+    if not terms:
+        return None
+    from pull_logs.analyze import RunCondition
+
     if sources.keep is not None:
         RunCondition(sources.keep)  # so that an error points into the text that was typed
-    return RunCondition(" and ".join(terms)) if terms else None
+    return RunCondition(" and ".join(terms))
 
 
 def _moment(text: str) -> str:

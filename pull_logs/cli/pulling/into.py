@@ -56,12 +56,13 @@ def pull_into(
         PullLogsError: See `pull`.
     """
     from pull_logs.fetch import find_output, pull_sync
-    from pull_logs.snapshot import open_bundle
 
     log = reporting.log
     output = find_output(out, selection, options)
     kinds = None
     if output.options.previous is not None:
+        from pull_logs.snapshot import open_bundle
+
         with open_bundle(output.options.previous) as earlier:
             kinds = kinds_to_remove(earlier, redact=redact)
     if kinds is None:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
-from pull_logs.rows.arrays import decoded, decoded_size
+from pull_logs.rows.arrays import array_of, decoded, decoded_size
 from pull_logs.rows.limits import MAX_DOCUMENT, decoded_text_limit
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import Coverage, RunInfo, RunPath
@@ -123,7 +123,8 @@ def _group_table(rows: Sequence[RunRow], schema: pa.Schema) -> pa.Table:
         for row in rows
     ]
     try:
-        return pa.Table.from_pylist(records, schema=schema)
+        columns = [array_of([record.get(field.name) for record in records], field.type) for field in schema]
+        return pa.Table.from_arrays(columns, schema=schema)
     except (pa.ArrowException, OverflowError, UnicodeError) as exc:
         raise DataError(f"a run near {str(rows[0].info.path)!r} cannot be kept: {exc}") from exc
 
