@@ -287,8 +287,26 @@ def text_array(values: Sequence[str | None]) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(texts), buffers)
 
 
+def number_cells(array: pa.Array) -> list[int | float | None]:
+    """Return the cells of an int64 or double array as canonical numbers, None for null."""
+    cells: list[Any]
+    if array.type == pa.int64():
+        cells = _stored(array, np.dtype(np.int64), len(array)).tolist()
+    else:
+        doubles = _stored_doubles(array)
+        cells = doubles.tolist()
+        with np.errstate(invalid="ignore"):
+            integral = (doubles == np.floor(doubles)) & (np.abs(doubles) < float(INT_LIMIT))
+        for row in np.flatnonzero(integral).tolist():
+            cells[row] = int(cells[row])
+    if array.null_count:
+        for row in np.flatnonzero(null_rows(array)).tolist():
+            cells[row] = None
+    return cells
+
+
 def array_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Return an array of texts, lists of texts, integers or bools, of which any may be None.
+    """Return an array of texts, lists of texts, numbers or bools, of which any may be None.
 
     Raises:
         OverflowError: A number does not fit into 64 bits.
@@ -307,6 +325,8 @@ def array_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     plain = [value or 0 for value in values]
     if pa.types.is_boolean(kind):
         return bool_array(np.array(plain, dtype=np.bool_), present=present)
+    if pa.types.is_floating(kind):
+        return _number_array(np.array(plain, dtype=np.float64), present=present)
     return _number_array(np.array(plain, dtype=np.int64), present=present)
 
 
