@@ -127,8 +127,15 @@ def _stored(array: pa.Array, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
 
 def python_values(typed: pa.Array) -> list[Any]:
     """Return the canonical values of a typed array, with None for null."""
+    values: list[Any]
+    if pa.types.is_int64(typed.type):
+        values = _stored(typed, np.dtype(np.int64), len(typed)).tolist()
+        if typed.null_count:
+            for row in np.flatnonzero(null_rows(typed)).tolist():
+                values[row] = None
+        return values
     if not pa.types.is_float64(typed.type):
-        values: list[Any] = typed.to_pylist()
+        values = typed.to_pylist()
         return values
     doubles = doubles_of(typed)
     integral = _integral(doubles)
@@ -230,6 +237,19 @@ def double_array(values: Floats, rows: Ints | None, length: int) -> pa.Array:
 def integer_array(values: Ints) -> pa.Array:
     """Return an int64 array without nulls."""
     return pa.array(values, pa.int64())
+
+
+def number_array(values: Sequence[float | None], kind: pa.DataType) -> pa.Array:
+    """Return an int64 or double array of numbers, with null for None.
+
+    Args:
+        values: The numbers; all of them fit the type.
+        kind: The type.
+    """
+    present = np.array([value is not None for value in values], np.bool_)
+    cells = np.array([0 if value is None else value for value in values], np.dtype(str(kind)))
+    validity = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(cells), [validity, pa.py_buffer(cells)])
 
 
 def text_array(values: Sequence[str | None]) -> pa.Array:

@@ -20,7 +20,15 @@ import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.frames import MetricFacts
-from pull_logs.rows.arrays import Floats, Ints, Mask, present_rows, text_array
+from pull_logs.rows.arrays import (
+    Ints,
+    dense,
+    dictionary_codes,
+    flat,
+    number_array,
+    python_values,
+    text_array,
+)
 from pull_logs.rows.canonical import canon_record, canonical_text, parse_json
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format.names import METRICS
@@ -179,18 +187,11 @@ def _is_double(value: object) -> bool:
 
 
 def _integers(values: Sequence[int | None]) -> pa.Array:
-    return _array(values, pa.int64(), np.int64)
+    return number_array(values, pa.int64())
 
 
 def _doubles(values: Sequence[float | None]) -> pa.Array:
-    return _array(values, pa.float64(), np.float64)
-
-
-def _array(values: Sequence[Any], kind: pa.DataType, dtype: type[np.generic]) -> pa.Array:
-    present = np.array([value is not None for value in values], np.bool_)
-    cells = np.array([0 if value is None else value for value in values], dtype)
-    validity = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
-    return pa.Array.from_buffers(kind, len(cells), [validity, pa.py_buffer(cells)])
+    return number_array(values, pa.float64())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -318,7 +319,7 @@ def _first_rows(table: pa.Table) -> Iterator[tuple[int, tuple[str, ...]]]:
     arrays = [_one_array(table.column(name)) for name in _KEYS]
     starts = np.zeros(table.num_rows, np.bool_)
     starts[0] = True
-    codes = [np.from_dlpack(array.indices) for array in arrays]
+    codes = [dense(array.indices) for array in arrays]
     for column in codes:
         starts[1:] |= column[1:] != column[:-1]
     names = [array.dictionary.to_pylist() for array in arrays]
@@ -362,20 +363,14 @@ def _texts(column: pa.ChunkedArray) -> list[Any]:
     if array.dictionary.nbytes > MAX_TEXT:
         raise DataError(f"its text takes more than {MAX_TEXT} bytes")
     known = array.dictionary.to_pylist()
-    codes = np.frombuffer(array.indices.buffers()[1], np.int32, len(array), array.indices.offset * 4)
-    if not 0 <= int(codes.min(initial=0)) <= int(codes.max(initial=0)) < len(known):
-        raise DataError("a cell has an index that its dictionary does not have")
-    texts = list(map(known.__getitem__, codes.tolist()))
-    if array.null_count:
-        for row in np.flatnonzero(~present_rows(array.indices)).tolist():
-            texts[row] = None
-    return texts
+    known.append(None)  # the index of null is -1
+    return list(map(known.__getitem__, dictionary_codes(array).tolist()))
 
 
 def _facts_of(table: pa.Table) -> Sequence[MetricFacts]:
     columns: dict[str, list[Any]] = {name: _texts(table.column(name)) for name in ("metric", "type", _REST)}
     for name in (*_COUNTS, *_STEPS, *_DOUBLES):
-        columns[name] = _cells(table.column(name))
+        columns[name] = python_values(flat(table.column(name)))
     for row, text in enumerate(columns.pop(_REST)):
         if text is not None:
             for name, value in _rest_values(text):
@@ -399,29 +394,6 @@ def _fill(values: list[Any], repeated: Sequence[Any], *, where: Sequence[int]) -
     for row, (value, count) in enumerate(zip(values, where, strict=True)):
         if value is None and count:
             values[row] = repeated[row]
-
-
-def _cells(column: pa.ChunkedArray) -> list[Any]:
-    """Return the cells of a column of numbers as canonical values, None for null."""
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    cells: list[Any]
-    if array.type == pa.int64():
-        cells = np.frombuffer(array.buffers()[1], np.int64, len(array), array.offset * 8).tolist()
-    else:
-        doubles = np.frombuffer(array.buffers()[1], np.float64, len(array), array.offset * 8)
-        cells = doubles.tolist()
-        for row in np.flatnonzero(_are_integers(doubles)).tolist():
-            cells[row] = int(cells[row])
-    if array.null_count:
-        for row in np.flatnonzero(~present_rows(array)).tolist():
-            cells[row] = None
-    return cells
-
-
-def _are_integers(values: Floats) -> Mask:
-    with np.errstate(invalid="ignore"):
-        found: Mask = (values == np.floor(values)) & (np.abs(values) < 2.0**63)
-    return found
 
 
 def _damaged(path: str, reason: str) -> BundleDamagedError:
