@@ -102,7 +102,7 @@ class Settings:
     def is_other_host(self, recorded: str | None) -> bool:
         """Return whether a run that was downloaded from a host is certainly not one of this W&B.
 
-        Servers on this machine are not told apart: their ports change from start to start.
+        Servers on this machine count as one: their ports change from start to start.
 
         Args:
             recorded: The `host` of the run; None if it was imported.
