@@ -19,7 +19,7 @@ from pull_logs.run_fields import RUN_FIELDS, RunField
 from pull_logs.runs import RunInfo, RunPath
 from pull_logs.snapshot import Run
 from pull_logs.snapshot.format.content_id import content_id
-from pull_logs.snapshot.format.runs_table import SCHEMA
+from pull_logs.snapshot.format.run_record import SCHEMA
 from pull_logs.snapshot.privacy.scrubber import Scrubber
 
 INFO = RunInfo(path=RunPath("acme", "nano", "r1"), name="n", state="finished")

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 import anyio
-import httpx
 from anyio.to_thread import run_sync
 
 from pull_logs.errors import DamageError, FileMissingError, MachineLimitError, RunNotFoundError, UsageError
@@ -36,6 +36,9 @@ from pull_logs.fetch.selection import Selection
 from pull_logs.runs import RunPath, RunReference
 from pull_logs.snapshot import Bundle, Run, Spool, open_bundle, temporary_folder
 from pull_logs.suggestions import listed
+
+if TYPE_CHECKING:
+    import httpx
 
 _CONCURRENT_RUNS = 8
 

@@ -70,6 +70,7 @@ def _take_lock(folder: Path) -> FileLock:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with FileLock(folder / _GATE, timeout=_GATE_SECONDS, mode=0o600, thread_local=False):
         locks.mkdir(mode=0o700, exist_ok=True)
+        _remove_free_locks(folder)
         lock = FileLock(
             locks / f"{os.getpid()}-{uuid4().hex}.lock", timeout=0, mode=0o600, thread_local=False
         )
@@ -114,14 +115,24 @@ def prune_cache(folder: Path, *, older_than: float | None = None) -> CacheSize:
 
 def _refuse_users(folder: Path) -> None:
     """Raise if a process uses the cache; the locks of processes that were killed are removed."""
+    held = _remove_free_locks(folder)
+    if held:
+        raise _in_use(folder, f"process {held[0].name.partition('-')[0]}")
+
+
+def _remove_free_locks(folder: Path) -> list[Path]:
+    """Remove the locks of processes that were killed; return those that are held."""
+    held = []
     for file in sorted((folder / _LOCKS).glob("*.lock")):
         lock = FileLock(file, timeout=0, thread_local=False)
         try:
             lock.acquire()
-        except Timeout as exc:
-            raise _in_use(folder, f"process {file.name.partition('-')[0]}") from exc
+        except Timeout:
+            held.append(file)
+            continue
         lock.release()
         file.unlink(missing_ok=True)
+    return held
 
 
 def _in_use(folder: Path, user: str) -> UsageError:

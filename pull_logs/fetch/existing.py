@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pull_logs.errors import UsageError
 from pull_logs.fetch.api import Settings, load_settings
 from pull_logs.fetch.options import PullOptions
 from pull_logs.fetch.selection import Selection
 from pull_logs.runs import RunPath
-from pull_logs.snapshot import Run, open_bundle
 from pull_logs.snapshot.write import FORCE_HINT, check_bundle_output, refuse_other_selection
 from pull_logs.suggestions import counted
+
+if TYPE_CHECKING:
+    from pull_logs.snapshot import Run
 
 SweepPath = tuple[str, str, str]
 """The entity, the project and the id of a sweep."""
@@ -74,6 +77,8 @@ def find_output(
     output = Output(shown=Path(out), target=target, options=options)
     if options.force or not target.exists():
         return output
+    from pull_logs.snapshot import open_bundle
+
     with open_bundle(target) as existing:
         runs = list(existing.runs())
         kept = set() if options.previous is None else _paths_of(options.previous)
@@ -106,6 +111,8 @@ def _refuse_other_host(output: Output, runs: Sequence[Run], settings: Settings) 
 
 def sweeps_in(bundle: Path) -> frozenset[SweepPath]:
     """Return the sweeps whose runs a bundle has."""
+    from pull_logs.snapshot import open_bundle
+
     with open_bundle(bundle) as opened:
         return frozenset(
             (run.path.entity, run.path.project, run.sweep) for run in opened.runs() if run.sweep is not None
@@ -113,5 +120,7 @@ def sweeps_in(bundle: Path) -> frozenset[SweepPath]:
 
 
 def _paths_of(bundle: Path) -> set[RunPath]:
+    from pull_logs.snapshot import open_bundle
+
     with open_bundle(bundle) as opened:
         return {run.path for run in opened.runs()}

@@ -18,17 +18,15 @@ from pull_logs.errors import (
     RunNotFoundError,
 )
 from pull_logs.fetch.api import affects_all_runs
-from pull_logs.fetch.concurrency import flat_errors
+from pull_logs.fetch.concurrency import flat_errors, for_each
 from pull_logs.fetch.context import PullContext
-from pull_logs.fetch.discovery import FoundRun, MissedRun, SweepConfigs
-from pull_logs.fetch.history import fetch_run, is_current
+from pull_logs.fetch.discovery import FoundRun, Item, MissedRun, SweepConfigs
+from pull_logs.fetch.history import fetch_run, is_current, read_live_group
 from pull_logs.fetch.outcomes import FetchedRun, Outcomes
 from pull_logs.fetch.resume import EarlierBundles
 from pull_logs.runs import RunInfo, RunPath
 from pull_logs.snapshot import Run
 from pull_logs.snapshot.write import StoredRun
-
-Item = FoundRun | MissedRun
 
 
 class Worker:
@@ -65,10 +63,24 @@ class Worker:
             await self._process(item)
 
     async def _process(self, item: Item) -> None:
-        """Pull one run, or record why it cannot be pulled."""
+        """Pull runs, or record why a run cannot be pulled."""
         if isinstance(item, MissedRun):
             await self._fail(item, item.error)
             return
+        new = [run for run in item if not self._is_known(run)]
+        known = [run for run in item if self._is_known(run)]
+        if len(new) > 1:
+            new = await read_live_group(self._context, new)
+        await for_each([*new, *known], self._store, workers=len(item))
+
+    def _is_known(self, run: FoundRun) -> bool:
+        """Return whether rows of a run may be there already, from an earlier attempt or bundle."""
+        spool = self._context.spool
+        has_rows = run.path in spool.stored or spool.has_pages(run.path)
+        return has_rows or self._earlier.run(run.path) is not None
+
+    async def _store(self, item: FoundRun) -> None:
+        """Pull one run, or record why it cannot be pulled."""
         try:
             with flat_errors():
                 fetched = await self._fetch(item)
@@ -113,7 +125,7 @@ class Worker:
         await context.in_thread(partial(context.spool.discard, found.path))
         return None
 
-    async def _fail(self, item: Item, error: PullLogsError) -> None:
+    async def _fail(self, item: FoundRun | MissedRun, error: PullLogsError) -> None:
         """Record that a run cannot be pulled; that of an earlier bundle is kept instead."""
         context = self._context
         if isinstance(error, RunNotFoundError) and await self._settle_gone(item.path):

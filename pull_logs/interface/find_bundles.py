@@ -7,7 +7,6 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from pull_logs.errors import FileMissingError, UsageError
-from pull_logs.snapshot.format import is_url
 from pull_logs.suggestions import did_you_mean
 
 _ENDING = ".wandb.zip"
@@ -33,6 +32,8 @@ def find_bundles(names: Iterable[Path | str]) -> list[Path | str]:
 def _meant_by(name: Path | str) -> list[Path | str]:
     if name == "":
         raise UsageError("-b '' names no bundle", hint="give a file, a folder or a glob of bundles, or a URL")
+    from pull_logs.snapshot.format import is_url
+
     if isinstance(name, str) and is_url(name):
         return [name]
     path = Path(name)

@@ -125,8 +125,9 @@ class Place:
 
     def left(self) -> set[str]:
         """What is in the folders, apart from runs in the cache and what the modules of others put there."""
-        cached = (self.cache / "wandb-pull-logs").glob("runs/*/*")
-        names = {item.name for item in cached if not item.name.startswith("entity=")}
+        cache = self.cache / "wandb-pull-logs"
+        names = {item.name for item in cache.glob("runs/*/*") if not item.name.startswith("entity=")}
+        names |= {item.name for item in cache.glob("in-use/*")}
         names |= {item.name for item in self.temporary.glob(".pull-logs-*")}
         return names | {item.name for item in self.work.iterdir()}
 

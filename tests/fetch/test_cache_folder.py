@@ -98,6 +98,19 @@ def test_a_process_that_was_killed_does_not_keep_it(tmp_path: Path) -> None:
     assert prune_cache(tmp_path).runs == 1
 
 
+def test_the_lock_of_a_process_that_was_killed_is_removed_by_the_next(tmp_path: Path) -> None:
+    program = (
+        "import os, pathlib, sys; from pull_logs.fetch import using_cache\n"
+        "with using_cache(pathlib.Path(sys.argv[1])): os._exit(9)"
+    )
+    with using_cache(tmp_path):
+        subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+        assert len(list((tmp_path / "in-use").iterdir())) == 2
+        with using_cache(tmp_path):
+            assert len(list((tmp_path / "in-use").iterdir())) == 2
+    assert not list((tmp_path / "in-use").iterdir())
+
+
 def test_what_a_link_points_to_is_not_removed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -62,7 +62,7 @@ def test_merge_replaces_one_of_its_bundles(tmp_path: Path) -> None:
 def test_subset_replaces_its_bundle(metrics: str | None, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "a.zip")
     with open_bundle(bundle) as opened:
-        subset_bundle([opened["b"]], bundle, metrics=metrics)
+        subset_bundle([opened["b"]], bundle, metrics=metrics, force=True)
     with open_bundle(bundle) as kept:
         assert kept.run_paths == ("acme/nano/b",)
 

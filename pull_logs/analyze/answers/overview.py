@@ -117,8 +117,9 @@ def overview(
         MetricNotFoundError: `select` matches nothing.
         DamageError: A history is damaged.
     """
-    histories = _read_histories(subjects, select=select, asserts=asserts)
-    config, same = _differing([canon_record(subject.run.info.config) for subject in subjects])
+    infos = [subject.run.info for subject in subjects]
+    histories = _read_histories(subjects, infos, select=select, asserts=asserts)
+    config, same = _differing([canon_record(info.config) for info in infos])
     incomplete = [
         f"{subject.label} {subject.run.path} is incomplete: {subject.run.coverage.reason}"
         for subject in subjects
@@ -138,7 +139,9 @@ def overview(
     }
 
 
-def _read_histories(subjects: Sequence[Subject], *, select: str | None, asserts: Sequence[str]) -> _Histories:
+def _read_histories(
+    subjects: Sequence[Subject], infos: Sequence[RunInfo], *, select: str | None, asserts: Sequence[str]
+) -> _Histories:
     """Read the histories, one after the other."""
     frames = open_frames([subject.run for subject in subjects])
     names = dict.fromkeys(name for frame in frames for name in frame.names)
@@ -151,8 +154,8 @@ def _read_histories(subjects: Sequence[Subject], *, select: str | None, asserts:
     assertions = settle_assertions(asserts, subjects, names)
     findings: list[tuple[Subject, HealthFinding]] = []
     healthy = 0
-    for subject, frame in zip(subjects, frames, strict=True):
-        found = _read_run(subject.run.info, frame, query, metrics)
+    for subject, info, frame in zip(subjects, infos, frames, strict=True):
+        found = _read_run(info, frame, query, metrics)
         healthy += not found
         findings += [(subject, finding) for finding in found]
         if assertions is not None:
@@ -200,7 +203,7 @@ def _states(subjects: Sequence[Subject]) -> list[StateResult]:
     """Return the states, the most frequent first."""
     by_state: dict[str, list[Subject]] = {}
     for subject in subjects:
-        by_state.setdefault(subject.run.info.state, []).append(subject)
+        by_state.setdefault(subject.run.state, []).append(subject)
     return [
         _state(state, members)
         for state, members in sorted(by_state.items(), key=lambda item: len(item[1]), reverse=True)

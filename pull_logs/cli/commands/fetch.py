@@ -13,8 +13,7 @@ import click
 from pull_logs.cli.bundle_paths import OUT
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import Command, force_option, source_options
-from pull_logs.cli.pull_log import PullLog, log_options
-from pull_logs.cli.pull_options import (
+from pull_logs.cli.pulling import (
     CONCURRENCY,
     FILES,
     MAX_FILE_SIZE,
@@ -22,11 +21,14 @@ from pull_logs.cli.pull_options import (
     PRUNE,
     REPORT,
     STRICT,
+    PullLog,
+    Reporting,
     check_report,
+    log_options,
+    pull_into,
     take_pull_options,
     write_json,
 )
-from pull_logs.cli.pulling import Reporting, pull_into
 from pull_logs.cli.render import print_estimate
 from pull_logs.cli.sharing import redact_option
 from pull_logs.cli.sources import take_sources
@@ -41,16 +43,18 @@ if TYPE_CHECKING:
 
 def _condition(sources: Sources, states: tuple[str, ...], since: str | None) -> RunCondition | None:
     """Combine `--filter`, `--state` and `--since` into one condition on runs."""
-    from pull_logs.analyze import RunCondition
-
     terms = [] if sources.keep is None else [f"({sources.keep})"]
     if states:
         terms.append(f"state in [{', '.join(map(json.dumps, states))}]")
     if since is not None:
         terms.append(f"created_at >= {json.dumps(_moment(since))}")
+    if not terms:
+        return None
+    from pull_logs.analyze import RunCondition
+
     if sources.keep is not None:
         RunCondition(sources.keep)  # so that an error points into the text that was typed
-    return RunCondition(" and ".join(terms)) if terms else None
+    return RunCondition(" and ".join(terms))
 
 
 def _moment(text: str) -> str:

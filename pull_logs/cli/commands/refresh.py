@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pull_logs.cli.bundle_paths import OUT, bundle_argument
-from pull_logs.cli.folder_refresh import refresh_from_folders
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import force_option, pick_options
-from pull_logs.cli.pull_log import PullLog, log_options
-from pull_logs.cli.pull_options import (
+from pull_logs.cli.pulling import (
     CONCURRENCY,
     FILES,
     MAX_FILE_SIZE,
@@ -22,10 +20,14 @@ from pull_logs.cli.pull_options import (
     PRUNE,
     REPORT,
     STRICT,
+    PullLog,
+    Reporting,
     check_report,
+    log_options,
+    pull_into,
+    refresh_from_folders,
     take_pull_options,
 )
-from pull_logs.cli.pulling import Reporting, pull_into
 from pull_logs.cli.sharing import redact_option
 from pull_logs.cli.sources import bundle_sources, take_sources
 from pull_logs.errors import RunNotFoundError, UsageError

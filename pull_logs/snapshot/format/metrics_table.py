@@ -20,15 +20,7 @@ import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.frames import MetricFacts
-from pull_logs.rows.arrays import (
-    Ints,
-    dense,
-    dictionary_codes,
-    flat,
-    number_array,
-    python_values,
-    text_array,
-)
+from pull_logs.rows.arrays import Ints, array_of, dictionary_codes, flat, number_cells, text_array
 from pull_logs.rows.canonical import canon_record, canonical_text, parse_json
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format.names import METRICS
@@ -142,9 +134,9 @@ def _group_table(paths: Sequence[RunPath], facts: Sequence[MetricFacts]) -> pa.T
     rest, doubles = _split_values([columns[name] for name in _VALUES])
     texts[_REST] = rest
     arrays = {name: text_array(values) for name, values in texts.items()}
-    arrays |= {name: _integers(columns[name]) for name in (*_COUNTS, *_STEPS)}
-    arrays |= {name: _doubles(values) for name, values in zip(_VALUES, doubles, strict=True)}
-    arrays["interval"] = _doubles(columns["interval"])
+    arrays |= {name: array_of(columns[name], pa.int64()) for name in (*_COUNTS, *_STEPS)}
+    arrays |= {name: array_of(values, pa.float64()) for name, values in zip(_VALUES, doubles, strict=True)}
+    arrays["interval"] = array_of(columns["interval"], pa.float64())
     return pa.Table.from_arrays([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
@@ -184,14 +176,6 @@ def _is_double(value: object) -> bool:
     if isinstance(value, float):
         return True
     return isinstance(value, int) and not isinstance(value, bool) and -(2**53) <= value <= 2**53
-
-
-def _integers(values: Sequence[int | None]) -> pa.Array:
-    return number_array(values, pa.int64())
-
-
-def _doubles(values: Sequence[float | None]) -> pa.Array:
-    return number_array(values, pa.float64())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -319,7 +303,7 @@ def _first_rows(table: pa.Table) -> Iterator[tuple[int, tuple[str, ...]]]:
     arrays = [_one_array(table.column(name)) for name in _KEYS]
     starts = np.zeros(table.num_rows, np.bool_)
     starts[0] = True
-    codes = [dense(array.indices) for array in arrays]
+    codes = list(map(dictionary_codes, arrays))
     for column in codes:
         starts[1:] |= column[1:] != column[:-1]
     names = [array.dictionary.to_pylist() for array in arrays]
@@ -358,19 +342,16 @@ def _names_of(table: pa.Table) -> Sequence[str]:
 def _texts(column: pa.ChunkedArray) -> list[Any]:
     """Return the texts of a column, equal ones as one object, None for null."""
     array = _one_array(column)
-    if not len(array.dictionary):
-        return [None] * len(array)
     if array.dictionary.nbytes > MAX_TEXT:
         raise DataError(f"its text takes more than {MAX_TEXT} bytes")
-    known = array.dictionary.to_pylist()
-    known.append(None)  # the index of null is -1
+    known = [*array.dictionary.to_pylist(), None]
     return list(map(known.__getitem__, dictionary_codes(array).tolist()))
 
 
 def _facts_of(table: pa.Table) -> Sequence[MetricFacts]:
     columns: dict[str, list[Any]] = {name: _texts(table.column(name)) for name in ("metric", "type", _REST)}
     for name in (*_COUNTS, *_STEPS, *_DOUBLES):
-        columns[name] = python_values(flat(table.column(name)))
+        columns[name] = number_cells(flat(table.column(name)))
     for row, text in enumerate(columns.pop(_REST)):
         if text is not None:
             for name, value in _rest_values(text):

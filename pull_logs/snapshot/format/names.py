@@ -1,4 +1,4 @@
-"""The names of files inside a bundle, and the check of untrusted names.
+"""The names of files inside a bundle, the check of untrusted names, and bundles that are named by a URL.
 
 The files of a run are in `runs/entity=E/project=P/run=ID/`, so that tools that support Hive partitions return
 the three as columns. All characters except `A-Z a-z 0-9 . _ -` are percent-encoded. Names that macOS or
@@ -178,3 +178,18 @@ def _encode(text: str) -> str:
 def _marked(segment: str, text: str) -> str:
     digest = hashlib.sha256(canon_text(text).encode()).hexdigest()
     return segment if "~" in segment else f"{segment}~{digest[:8]}"
+
+
+_URL = re.compile(r"(?:[a-z][a-z0-9+.-]*::)*[a-z][a-z0-9+.-]+://")
+
+
+def is_url(text: str) -> bool:
+    """Return whether a bundle is given by a URL rather than by a path."""
+    return _URL.match(text) is not None
+
+
+def shown_url(url: str) -> str:
+    """Return a URL without the parts that may grant access: user, password, query and fragment."""
+    scheme, _, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"

@@ -31,7 +31,7 @@ from pull_logs.errors import (
 )
 from pull_logs.snapshot.format import zip_layout as layout
 from pull_logs.snapshot.format.container import MemberFile, ZipContainer
-from pull_logs.snapshot.format.names import FORMAT, RUNS
+from pull_logs.snapshot.format.names import FORMAT, RUNS, shown_url
 
 if TYPE_CHECKING:
     from pull_logs.snapshot.format.container import ByteRange
@@ -302,18 +302,3 @@ def _translated(shown: str, exc: Exception) -> PullLogsError:
         return ServerError(f"{shown!r} cannot be read: the server answered {status}", status=status)
     reason = "the server did not answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__
     return NetworkError(f"{shown!r} cannot be read: {reason}")
-
-
-_URL = re.compile(r"(?:[a-z][a-z0-9+.-]*::)*[a-z][a-z0-9+.-]+://")
-
-
-def is_url(text: str) -> bool:
-    """Return whether a bundle is given by a URL rather than by a path."""
-    return _URL.match(text) is not None
-
-
-def shown_url(url: str) -> str:
-    """Return a URL without the parts that may grant access: user, password, query and fragment."""
-    scheme, _, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"

@@ -20,56 +20,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
-from pull_logs.rows.arrays import decoded, decoded_size
-from pull_logs.rows.canonical import canon_record, canon_text, canonical_text, parse_json
-from pull_logs.rows.limits import MAX_DOCUMENT, check_document, decoded_text_limit
+from pull_logs.rows.arrays import array_of, decoded, decoded_size
+from pull_logs.rows.limits import MAX_DOCUMENT, decoded_text_limit
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format.names import RUNS
 from pull_logs.snapshot.format.parquet_pages import decoded_sizes, plain_texts
+from pull_logs.snapshot.format.run_record import (
+    DOCUMENTS,
+    OPTIONAL,
+    SCHEMA,
+    SWEEP_CONFIG,
+    coverage_fields,
+    coverage_from_fields,
+    document_from_text,
+    info_fields,
+    info_from_fields,
+    table_schema,
+)
 
 GROUP_ROWS = 256
 
-DOCUMENTS = tuple(field.name for field in RUN_FIELDS if field.kind == "document" and field.required)
-"""The columns of JSON text."""
 
-_REQUIRED = tuple(field.name for field in RUN_FIELDS if field.kind == "text" and field.required)
-_TEXTS = tuple(
-    field.name
-    for field in RUN_FIELDS
-    if field.kind in ("text", "time") and not (field.required or field.optional) and field.name != "host"
-)
 _KEYS = ("entity", "project", "run_id")
-_COUNTS = ("promised_rows", "promised_last_step", "received_rows", "received_last_step")
-COVERAGE = (*_COUNTS, "complete", "incomplete_reason")
-"""The columns of a run's coverage."""
-_NUMBERS = ("rows", "first_step", "last_step", *_COUNTS)
-
-SCHEMA = pa.schema(
-    [
-        pa.field("host", pa.string()),
-        *(pa.field(name, pa.string(), nullable=False) for name in _REQUIRED),
-        pa.field("tags", pa.list_(pa.field("element", pa.string()))),
-        *(pa.field(name, pa.string()) for name in _TEXTS),
-        *(pa.field(name, pa.int64()) for name in _NUMBERS),
-        pa.field("complete", pa.bool_(), nullable=False),
-        pa.field("incomplete_reason", pa.string(), nullable=False),
-        *(pa.field(name, pa.string(), nullable=False) for name in DOCUMENTS),
-    ]
-)
-SWEEP_CONFIG = "sweep_config"
-"""The JSON text of the config of a run's sweep."""
-
-LAST_SEEN = "last_seen"
-"""The last day on which W&B saw a run that it no longer has."""
-
-OPTIONAL = tuple(field.name for field in RUN_FIELDS if field.optional)
-"""The columns of text at the end, each of which a table has only if one of its runs has a value."""
-
-
-def table_schema(optional: Collection[str]) -> pa.Schema:
-    """Return the schema of a table of runs with some of the `OPTIONAL` columns."""
-    return pa.schema([*SCHEMA, *(pa.field(name, pa.string()) for name in OPTIONAL if name in optional)])
 
 
 _FULL_SCHEMA = table_schema(OPTIONAL)
@@ -113,109 +86,6 @@ class RunRow:
     last_step: int | None
 
 
-def canon_info(info: RunInfo) -> RunInfo:
-    """Return a run as a bundle returns it: documents canonical, text without lone surrogates.
-
-    Raises:
-        DataError: A document is not JSON-like.
-    """
-    return info_from_fields(info_fields(info))
-
-
-def info_fields(info: RunInfo) -> dict[str, Any]:
-    """Return the columns that describe a run, by name; those of `OPTIONAL` only where there is a value.
-
-    Raises:
-        DataError: A document is not JSON-like.
-    """
-    path = info.path
-    fields: dict[str, Any] = {
-        "host": _text(info.host),
-        "entity": canon_text(path.entity),
-        "project": canon_text(path.project),
-        "run_id": canon_text(path.run_id),
-        "name": canon_text(info.name),
-        "state": canon_text(info.state),
-        "tags": [canon_text(tag) for tag in info.tags],
-    }
-    for name in _TEXTS:
-        fields[name] = _text(getattr(info, name))
-    for name in DOCUMENTS:
-        fields[name] = _document_text(getattr(info, name), name, path)
-    if info.sweep_config is not None:
-        fields[SWEEP_CONFIG] = _document_text(info.sweep_config, "sweep config", path)
-    if info.last_seen is not None:
-        fields[LAST_SEEN] = canon_text(info.last_seen)
-    return fields
-
-
-def info_from_fields(fields: Mapping[str, Any]) -> RunInfo:
-    """Return the run described by these columns: the inverse of `info_fields`.
-
-    Raises:
-        DataError: A document is not a JSON object.
-    """
-    rest: dict[str, Any] = {name: fields[name] for name in _TEXTS}
-    rest |= {name: document_from_text(fields[name]) for name in DOCUMENTS}
-    swept = fields.get(SWEEP_CONFIG)
-    return RunInfo(
-        path=RunPath(fields["entity"], fields["project"], fields["run_id"]),
-        name=fields["name"],
-        state=fields["state"],
-        tags=tuple(fields["tags"] or ()),
-        host=fields["host"],
-        sweep_config=None if swept is None else document_from_text(swept),
-        last_seen=fields.get(LAST_SEEN),
-        **rest,
-    )
-
-
-def document_from_text(text: str) -> dict[str, Any]:
-    """Parse the JSON text of a config, summary or the like into a new dict.
-
-    Raises:
-        DataError: It is not a JSON object, or is larger than a document may be.
-    """
-    check_document(text)
-    value = parse_json(text)
-    if not isinstance(value, dict):
-        raise DataError("a document of a run is not a JSON object")
-    return canon_record(value)
-
-
-def _text(value: str | None) -> str | None:
-    return None if value is None else canon_text(value)
-
-
-def _document_text(value: Mapping[str, Any], name: str, path: RunPath) -> str:
-    try:
-        text = canonical_text(canon_record(value))
-        check_document(text)
-    except DataError as exc:
-        raise DataError(f"the {name} of run {str(path)!r} cannot be kept: {exc.message}") from exc
-    except ValueError as exc:
-        raise DataError(f"the {name} of run {str(path)!r} cannot be kept: {exc}") from exc
-    return text
-
-
-def coverage_fields(coverage: Coverage) -> dict[str, Any]:
-    """Return the columns of a run's coverage, by name."""
-    fields: dict[str, Any] = {name: getattr(coverage, name) for name in _COUNTS}
-    return fields | {"complete": coverage.complete, "incomplete_reason": canon_text(coverage.reason)}
-
-
-def coverage_from_fields(fields: Mapping[str, Any]) -> Coverage:
-    """Return the coverage in these columns: the inverse of `coverage_fields`."""
-    return Coverage(
-        promised_rows=fields["promised_rows"],
-        promised_last_step=fields["promised_last_step"],
-        received_rows=fields["received_rows"] or 0,
-        received_last_step=fields["received_last_step"],
-        complete=fields["complete"],
-        reason=fields["incomplete_reason"],
-    )
-
-
 def encode_runs(rows: Iterable[RunRow], *, optional: Collection[str] = ()) -> bytes:
     """Return the bytes of `runs.parquet`; the same rows give the same bytes.
 
@@ -253,7 +123,8 @@ def _group_table(rows: Sequence[RunRow], schema: pa.Schema) -> pa.Table:
         for row in rows
     ]
     try:
-        return pa.Table.from_pylist(records, schema=schema)
+        columns = [array_of([record.get(field.name) for record in records], field.type) for field in schema]
+        return pa.Table.from_arrays(columns, schema=schema)
     except (pa.ArrowException, OverflowError, UnicodeError) as exc:
         raise DataError(f"a run near {str(rows[0].info.path)!r} cannot be kept: {exc}") from exc
 

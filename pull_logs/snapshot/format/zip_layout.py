@@ -1,13 +1,21 @@
-"""The headers of a bundle's ZIP: every field that is not a name, a size or a checksum is fixed.
+"""The headers of a bundle's ZIP, and their writer: all but names, sizes and checksums is fixed.
 
 So a reader can build each header again and compare: a header that differs in one bit is damaged, or not that
 of a bundle. See docs/bundle-format.md, "The ZIP".
+
+`zipfile` with a fixed `ZipInfo` writes the same bytes only for small bundles: it switches to ZIP64 fields at
+2 GiB and by an estimated size, this format at 4 GiB and by the exact one.
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import BinaryIO
+
+from pull_logs.errors import BundleDamagedError
 
 LOCAL = struct.Struct("<4s5H3I2H")
 CENTRAL = struct.Struct("<4s6H3I5H2I")
@@ -94,3 +102,45 @@ def directory_end(*, count: int, size: int, start: int) -> bytes:
     version = _UNIX | _VERSION_64
     wide = END64.pack(END64_SIGNATURE, END64.size - 12, version, _VERSION_64, 0, 0, count, count, size, start)
     return wide + LOCATOR64.pack(LOCATOR64_SIGNATURE, 0, start + size, 1) + end
+
+
+class ContainerWriter:
+    """Writes the ZIP of a bundle from its beginning: members in order, then `finish`.
+
+    Args:
+        file: Open for writing, empty, seekable; the caller closes it.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._entries: list[Entry] = []
+        self._end = 0
+
+    def add(self, name: str, chunks: Iterable[bytes], *, size: int) -> None:
+        """Append a member of `size` bytes.
+
+        Raises:
+            BundleDamagedError: The chunks hold another number of bytes.
+        """
+        entry = Entry(name, size, 0, self._end)
+        self._file.write(local_header(entry))
+        crc = written = 0
+        for chunk in chunks:
+            self._file.write(chunk)
+            crc, written = zlib.crc32(chunk, crc), written + len(chunk)
+        if written != size:
+            raise BundleDamagedError(
+                f"{name!r} has {written} bytes and should have {size}", path=str(self._file.name), member=name
+            )
+        self._file.seek(self._end + CRC_OFFSET)
+        self._file.write(crc.to_bytes(4, "little"))
+        self._end = entry.end
+        self._file.seek(self._end)
+        self._entries.append(Entry(name, size, crc, entry.header))
+
+    def finish(self) -> int:
+        """Write the directory; return the size of the complete file in bytes."""
+        directory = b"".join(map(central_entry, self._entries))
+        end = directory_end(count=len(self._entries), size=len(directory), start=self._end)
+        self._file.write(directory + end)
+        return self._end + len(directory) + len(end)

@@ -129,6 +129,6 @@ def test_what_cannot_be_meant_is_refused(
     [("7", 7), ("500kB", 500_000), ("1.5 MB", 1_500_000), ("1GiB", 2**30), ("2Ki", 2048), ("3T", 3 * 10**12)],
 )
 def test_a_size_is_read_as_people_write_it(text: str, size: int) -> None:
-    from pull_logs.cli.pull_options import size_in_bytes
+    from pull_logs.cli.pulling.options import size_in_bytes
 
     assert size_in_bytes(text) == size

@@ -103,8 +103,10 @@ def test_a_folder_that_cannot_be_written_is_refused_first(
     shown = "new.zip" if name == "fetch report" else "out.zip"
     assert (code, err) == (
         8,
-        f"pull-logs: error: {shown!r} cannot be written: Permission denied;"
-        " check the permissions, or choose another path\n",
+        (
+            f"pull-logs: error: {shown!r} cannot be written: Permission denied;"
+            " check the permissions, or choose another path\n"
+        ),
     )
 
 

@@ -14,8 +14,7 @@ from pull_logs.errors import BundleDamagedError, FileMissingError, UnsafeFileErr
 from pull_logs.snapshot.format import zip_layout as ziplayout
 from pull_logs.snapshot.format.container import FolderContainer, open_container
 from pull_logs.snapshot.format.zip_directory import read_directory
-from pull_logs.snapshot.format.zip_layout import Entry
-from pull_logs.snapshot.format.zip_write import ContainerWriter
+from pull_logs.snapshot.format.zip_layout import ContainerWriter, Entry
 
 FIRST, LAST = ["FORMAT", "runs.parquet"], ["datapackage.json", "datapackage-digest.json"]
 RUN = "runs/entity=e/project=p/run=r/history.parquet"

@@ -34,7 +34,7 @@ from pull_logs.runs import Coverage
 from pull_logs.snapshot import Bundle, open_bundle, write_bundle
 from pull_logs.snapshot.format import remote as remote_module
 from pull_logs.snapshot.format.manifest import FORMAT_BYTES
-from pull_logs.snapshot.format.remote import is_url, shown_url
+from pull_logs.snapshot.format.names import is_url, shown_url
 from pull_logs.snapshot.write.stored_run import BundleRun
 
 MOST_REQUESTS = 6

@@ -16,15 +16,8 @@ from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.rows.canonical import canon_record, canon_text, same
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format import runs_table as runtable
-from pull_logs.snapshot.format.runs_table import (
-    OPTIONAL,
-    SCHEMA,
-    RunRow,
-    RunTable,
-    canon_info,
-    encode_runs,
-    load_runs_table,
-)
+from pull_logs.snapshot.format.run_record import DOCUMENTS, OPTIONAL, SCHEMA, canon_info
+from pull_logs.snapshot.format.runs_table import RunRow, RunTable, encode_runs, load_runs_table
 
 texts = st.text(st.characters(exclude_categories=()), max_size=8)
 leaves = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | texts | st.just("NaN")
@@ -42,7 +35,7 @@ TEXTS = ("group", "job_type", "sweep", "notes", "user", "commit", "created_at", 
 @st.composite
 def infos(draw: st.DrawFn) -> RunInfo:
     facts: dict[str, Any] = {name: draw(optional) for name in TEXTS}
-    facts |= {name: draw(documents) for name in runtable.DOCUMENTS}
+    facts |= {name: draw(documents) for name in DOCUMENTS}
     facts["sweep_config"] = draw(st.none() | documents)
     facts["last_seen"] = draw(st.none() | st.sampled_from(["2026-11-23", ""]))
     path = RunPath(draw(texts), draw(texts), draw(texts))
@@ -93,7 +86,7 @@ def test_a_row_is_read_back_as_the_canonical_form_of_what_was_written(row: RunRo
         text = getattr(given_info, name)
         assert getattr(info, name) == (None if text is None else canon_text(text))
     assert info.tags == tuple(map(canon_text, given_info.tags))
-    for name in runtable.DOCUMENTS:
+    for name in DOCUMENTS:
         assert same(getattr(info, name), canon_record(getattr(given_info, name)))
     swept = given_info.sweep_config
     assert (info.sweep_config is None) is (swept is None)

@@ -506,7 +506,7 @@ def test_files_that_no_version_has_all_of_are_a_conflict(
 def test_a_subset_keeps_the_files(good: Path, tmp_path: Path) -> None:
     with open_bundle(good) as bundle:
         for metrics in (None, "loss"):
-            subset_bundle([bundle["3fk2a"]], tmp_path / "part.wandb.zip", metrics=metrics)
+            subset_bundle([bundle["3fk2a"]], tmp_path / "part.wandb.zip", metrics=metrics, force=True)
             assert contents_in(tmp_path / "part.wandb.zip") == CONTENTS
 
 

@@ -166,5 +166,5 @@ def test_rows_are_kept_when_a_bundle_is_replaced_by_itself(tmp_path: Path) -> No
     out = make_bundle(tmp_path / "b.wandb.zip", [bundle_run("acme/nano/a", ROWS)])
     before = out.read_bytes()
     with open_bundle(out) as bundle:
-        write_bundle(out, bundle.runs())
+        write_bundle(out, bundle.runs(), read=bundle.runs())
     assert out.read_bytes() == before

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pull_logs.cli.pull_log import PullLog
-from pull_logs.cli.pull_options import write_json
+from pull_logs.cli.pulling.log import PullLog
+from pull_logs.cli.pulling.options import write_json
 from pull_logs.cli.sharing import check_for_sharing, write_without
 from pull_logs.errors import IncompleteError
 
@@ -53,13 +53,13 @@ def pull_into(
         PullLogsError: See `pull`.
     """
     from pull_logs.fetch import find_output, pull_sync
-    from pull_logs.snapshot import open_bundle
-    from pull_logs.snapshot.privacy import KINDS
 
     log = reporting.log
     output = find_output(out, selection, options)
-    kinds = frozenset(KINDS) if redact else None
+    kinds = _all_kinds() if redact else None
     if output.options.previous is not None:
+        from pull_logs.snapshot import open_bundle
+
         with open_bundle(output.options.previous) as earlier:
             kinds = kinds_to_remove(earlier, redact=redact)
     if kinds is None:
@@ -79,6 +79,12 @@ def pull_into(
         kinds, out, pull_unredacted, target=output.target, force=options.force, say=log.say
     )
     _finish(replace(report, out=out, seal=seal), reporting)
+
+
+def _all_kinds() -> frozenset[str]:
+    from pull_logs.snapshot.privacy import KINDS
+
+    return frozenset(KINDS)
 
 
 def kinds_to_remove(bundle: Bundle, *, redact: bool) -> frozenset[str] | None:

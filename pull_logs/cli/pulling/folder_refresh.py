@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pull_logs.cli.pull_log import PullLog
-from pull_logs.cli.pulling import kinds_to_remove
+from pull_logs.cli.pulling.into import kinds_to_remove
+from pull_logs.cli.pulling.log import PullLog
 from pull_logs.cli.sharing import check_for_sharing, write_without
 from pull_logs.errors import IncompleteError, RunNotFoundError
 from pull_logs.runs import RunPath

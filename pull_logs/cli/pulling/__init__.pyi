@@ -1,0 +1,15 @@
+from .folder_refresh import refresh_from_folders as refresh_from_folders
+from .into import Reporting as Reporting
+from .into import pull_into as pull_into
+from .log import PullLog as PullLog
+from .log import log_options as log_options
+from .options import CONCURRENCY as CONCURRENCY
+from .options import FILES as FILES
+from .options import MAX_FILE_SIZE as MAX_FILE_SIZE
+from .options import METRICS as METRICS
+from .options import PRUNE as PRUNE
+from .options import REPORT as REPORT
+from .options import STRICT as STRICT
+from .options import check_report as check_report
+from .options import take_pull_options as take_pull_options
+from .options import write_json as write_json
