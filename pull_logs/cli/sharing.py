@@ -63,6 +63,7 @@ def write_without(
     *,
     target: Path,
     force: bool,
+    written: Path | None = None,
     say: Say = print_line,
 ) -> tuple[T, SealReport]:
     """Write a bundle under another name, and then without some kinds of data under its own.
@@ -73,17 +74,21 @@ def write_without(
         write: Writes the bundle with these data to the path that it is given.
         target: The path of the bundle with symbolic links followed.
         force: Whether to replace what is not a bundle, or one of another selection.
+        written: Where the bundle with these data is written meanwhile; in a temporary folder if None.
         say: Receives notes.
 
     Returns:
         What `write` returned, and the report of the bundle.
     """
-    written = target.with_name(f".{target.name}.unredacted")
-    try:
-        result = write(written)
-        seal = write_redacted(written, out, kinds=kinds, force=force, say=say)
-    finally:
-        written.unlink(missing_ok=True)
+    from pull_logs.snapshot import temporary_folder
+
+    with temporary_folder(target.parent) as folder:
+        path = folder / target.name if written is None else written
+        try:
+            result = write(path)
+            seal = write_redacted(path, out, kinds=kinds, force=force, say=say)
+        finally:
+            path.unlink(missing_ok=True)
     return result, seal
 
 

@@ -75,8 +75,11 @@ def pull_into(
                 selection, out=written, options=replace(output.options, force=True), progress=hook
             )
 
+    # The same name each time, so that an interrupted download continues.
+    target = output.target
+    written = target.with_name(f".{target.name}.unredacted")
     report, seal = write_without(
-        kinds, out, pull_unredacted, target=output.target, force=options.force, say=log.say
+        kinds, out, pull_unredacted, target=target, force=options.force, written=written, say=log.say
     )
     _finish(replace(report, out=out, seal=seal), reporting)
 
