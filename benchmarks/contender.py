@@ -1,23 +1,28 @@
 """One side of a comparison, in a process of its own; the environment names the server.
 
-    python benchmarks/contender.py loop|pool|ours OPTIONS
+    python benchmarks/contender.py bare|loop|pool|ours OPTIONS
 
-OPTIONS is JSON. Prints one line of JSON: rows read, seconds, and peak memory. Each side imports its modules
-before the clock starts.
+OPTIONS is JSON. Prints one line of JSON: rows read, seconds, and peak memory. The seconds do not include the
+imports of the SDK and of the bare requests. The process is measured from outside too.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from memory import own_peak
-from workloads import PROJECT_PATH
+
+ENTITY, PROJECT = "acme", "bench"
+PROJECT_PATH = f"{ENTITY}/{PROJECT}"
 
 THREADS = 16
 
@@ -54,31 +59,42 @@ def _scan(run: Any) -> int:
     return sum(1 for _ in run.scan_history())
 
 
-def pull_ours(out: Path) -> Result:
-    """Download the project into a sealed and verified bundle."""
-    # pyarrow imports pandas, and httpx imports httpcore, on first use; these count as imports too.
-    import httpcore  # noqa: F401
-    import pandas as pd  # noqa: F401
-
-    from pull_logs.fetch.pipeline import pull_sync
-    from pull_logs.fetch.selection import Selection
+def read_bare() -> Result:
+    """Send the requests of a pull, and decode nothing."""
+    import anyio
+    import bare
 
     began = time.perf_counter()
-    report = pull_sync(Selection(projects=(PROJECT_PATH,)), out=out)
-    seconds = time.perf_counter() - began
-    if report.incomplete:
-        raise SystemExit(f"incomplete: {report.incomplete[0]}")
-    return Result(rows=report.seal.rows, seconds=seconds, peak=own_peak(), bundle_bytes=report.seal.bytes)
+    rows = anyio.run(bare.read_bare, ENTITY, PROJECT)
+    return Result(rows=rows, seconds=time.perf_counter() - began, peak=own_peak())
+
+
+def pull_ours(out: Path) -> Result:
+    """Run the command `pull-logs fetch`; its report says how long the download took."""
+    from pull_logs.cli.main import cli
+
+    report = out.with_suffix(".json")
+    words = ["fetch", "-p", PROJECT_PATH, "-o", str(out), "--report-json", str(report), "--strict"]
+    with redirect_stdout(io.StringIO()):
+        cli.main(words, standalone_mode=False)
+    found = json.loads(report.read_bytes())
+    return Result(
+        rows=found["rows"], seconds=found["seconds"], peak=own_peak(), bundle_bytes=out.stat().st_size
+    )
 
 
 if __name__ == "__main__":
+    # httpx imports trio wherever it is installed, which with pull-logs is for its tests only.
+    sys.modules["trio"] = None  # type: ignore[assignment]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", choices=("loop", "pool", "ours"))
+    parser.add_argument("side", choices=("bare", "loop", "pool", "ours"))
     parser.add_argument("options", type=json.loads)
     arguments = parser.parse_args()
     side, options = arguments.side, arguments.options
     if side == "ours":
         result = pull_ours(Path(options["out"]))
+    elif side == "bare":
+        result = read_bare()
     else:
         result = read_with_sdk(threads=THREADS if side == "pool" else 1, runs=options["runs"])
     print(json.dumps(asdict(result)), flush=True)

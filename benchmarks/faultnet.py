@@ -29,6 +29,7 @@ class Traffic:
         refused: The requests that were answered 429.
         sent: The bytes of the answers' bodies.
         busiest: The most requests in progress at once.
+        first: When the first request came in, on the clock of `time.monotonic`; 0 before.
     """
 
     requests: int = 0
@@ -36,6 +37,7 @@ class Traffic:
     refused: int = 0
     sent: int = 0
     busiest: int = 0
+    first: float = 0.0
 
 
 class FaultNet:
@@ -62,6 +64,7 @@ class FaultNet:
             await self._app(scope, receive, send)
             return
         traffic = self._meter.traffic
+        traffic.first = traffic.first or time.monotonic()
         queried = scope["path"] == "/graphql"
         traffic.requests += 1
         traffic.graphql += queried
@@ -105,7 +108,7 @@ class TrafficMeter:
         self._window = -1
         self._spent = 0
 
-    def reset(self) -> dict[str, int]:
+    def reset(self) -> dict[str, float]:
         """Return the counts and start again from zero."""
         counted, self.traffic = asdict(self.traffic), Traffic()
         self._began, self._window = None, -1

@@ -1,6 +1,6 @@
-"""Measure how fast a pull is next to the wandb SDK, from one replay server, and print the table.
+"""Measure how fast a pull is next to the same requests with nothing decoded, and print the table.
 
-    python benchmarks/fetch.py [--only NAME] [--repeats 3] [--quick] [--work DIR] [--json FILE]
+    python benchmarks/fetch.py [--only NAME] [--repeats 5] [--sdk] [--quick] [--work DIR] [--json FILE]
 
 Each side runs in a process of its own with nothing cached, in turns, `--repeats` times; medians are printed.
 `benchmarks/README.md` describes the scenarios.
@@ -21,8 +21,22 @@ from statistics import median
 from measuring import Measured, measure, serving
 from workloads import SCENARIOS, Scenario, make_bundle, small
 
-OURS = "ours"
-_TITLES = ("side", "seconds", "ratio", "rows/s", "requests", "GraphQL", "429", "MB", "peak MB", "server s")
+BARE, OURS = "bare", "ours"
+_TITLES = (
+    "side",
+    "seconds",
+    "inside",
+    "to request",
+    "ours is",
+    "rows/s",
+    "requests",
+    "GraphQL",
+    "429",
+    "MB",
+    "peak MB",
+    "CPU s",
+    "server s",
+)
 _LIMIT_SECONDS = 900.0
 
 Results = Mapping[str, Sequence[Measured]]
@@ -37,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         folder = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-")))
         folder.mkdir(parents=True, exist_ok=True)
         for scenario in map(small, chosen) if options.quick else chosen:
-            results = _measure(scenario, folder, sides=options.sides, repeats=options.repeats)
+            results = _measure(scenario, folder, sides=_sides(scenario, options), repeats=options.repeats)
             table[scenario.name] = results
             print("\n".join(_lines(scenario, results)), flush=True)
     if options.json:
@@ -53,24 +67,29 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     names = [scenario.name for scenario in SCENARIOS]
     parser.add_argument("--only", action="append", choices=names, help="a scenario; may be repeated")
-    parser.add_argument("--repeats", type=int, default=3, choices=range(1, 21), metavar="N", help="default 3")
+    parser.add_argument("--repeats", type=int, default=5, choices=range(1, 21), metavar="N", help="default 5")
+    parser.add_argument("--sdk", action="store_true", help="measure the wandb SDK too")
     parser.add_argument(
         "--quick", action="store_true", help="small sizes: checks that it works, not how fast"
     )
     parser.add_argument("--work", type=Path, help="keep the synthetic bundles here for the next run")
     parser.add_argument("--json", type=Path, help="write every measurement here")
-    parser.add_argument("--side", dest="sides", action="append", choices=("loop", "pool", OURS))
+    parser.add_argument("--side", dest="sides", action="append", choices=(BARE, "loop", "pool", OURS))
     return parser.parse_args(arguments)
 
 
-def _measure(scenario: Scenario, folder: Path, *, sides: Sequence[str] | None, repeats: int) -> Results:
+def _sides(scenario: Scenario, options: argparse.Namespace) -> Sequence[str]:
+    sides = (BARE, *(scenario.sdk if options.sdk else ()), OURS)
+    return [side for side in sides if not options.sides or side in options.sides]
+
+
+def _measure(scenario: Scenario, folder: Path, *, sides: Sequence[str], repeats: int) -> Results:
     _log(f"{scenario.name}: making the bundle")
     bundle = make_bundle(scenario, folder)
-    wanted = [side for side in (*scenario.sdk, OURS) if not sides or side in sides]
-    found: dict[str, list[Measured]] = {side: [] for side in wanted}
+    found: dict[str, list[Measured]] = {side: [] for side in sides}
     with serving(scenario, bundle) as server:
         for repeat in range(repeats):
-            for side in wanted:
+            for side in sides:
                 _log(f"{scenario.name}: {side}, {repeat + 1} of {repeats}")
                 one = measure(server, side, scenario, limit=_LIMIT_SECONDS)
                 _check(scenario, side, one)
@@ -79,7 +98,7 @@ def _measure(scenario: Scenario, folder: Path, *, sides: Sequence[str] | None, r
 
 
 def _check(scenario: Scenario, side: str, one: Measured) -> None:
-    runs = scenario.runs if side == OURS else scenario.sdk_runs or scenario.runs
+    runs = scenario.runs if side in (BARE, OURS) else scenario.sdk_runs or scenario.runs
     if one.rows != runs * scenario.rows:
         raise SystemExit(f"{scenario.name}: {side} read {one.rows} rows, not {runs * scenario.rows}")
 
@@ -91,7 +110,9 @@ def _lines(scenario: Scenario, results: Results) -> Iterable[str]:
     yield f"| {' | '.join(_TITLES)} |"
     yield f"|{'---|' * len(_TITLES)}"
     for side, some in results.items():
-        factor = 1.0 if side == OURS or scenario.sdk_runs is None else scenario.runs / scenario.sdk_runs
+        factor = (
+            1.0 if side in (BARE, OURS) or scenario.sdk_runs is None else scenario.runs / scenario.sdk_runs
+        )
         yield _line(side, some, ours=ours, factor=factor)
     if ours:
         yield f"\n{_verdict(scenario, results)}"
@@ -117,13 +138,16 @@ def _line(side: str, some: Sequence[Measured], *, ours: Sequence[Measured] | Non
     cells = (
         side + (f", {1 / factor:.0%} of the runs, extrapolated" if factor > 1 else ""),
         f"{seconds:.2f}{spread}",
-        "" if side == OURS or not ours else f"{seconds / _seconds(ours):.1f}",
+        f"{median(one.inside for one in some) * factor:.2f}",
+        f"{median(one.to_first for one in some):.2f}",
+        "" if side == OURS or not ours else f"{_seconds(ours) / seconds:.2f}",
         f"{one.rows * factor / seconds:,.0f}",
         f"{one.requests * factor:,.0f}",
         f"{one.graphql * factor:,.0f}",
         str(one.refused),
         f"{one.received * factor / 1e6:.1f}",
         f"{max(one.peak for one in some) / 1e6:.0f}",
+        f"{median(one.processor for one in some) * factor:.2f}",
         f"{median(one.server_seconds for one in some) * factor:.2f}",
     )
     return f"| {' | '.join(cells)} |"
@@ -133,6 +157,11 @@ def _verdict(scenario: Scenario, results: Results) -> str:
     """Return the results next to their aims."""
     ours = results[OURS]
     parts = []
+    if BARE in results:
+        times = _seconds(ours) / _seconds(results[BARE])
+        inside = median(one.inside for one in ours) / median(one.inside for one in results[BARE])
+        goal = f" (aim: {scenario.at_most:g})" if scenario.at_most else ""
+        parts.append(f"{times:.2f} times the bare requests{goal}, {inside:.2f} without start-up")
     for side, aim in zip(("loop", "pool"), scenario.at_least, strict=True):
         if aim and side in results:
             ratio = _seconds(results[side]) / _seconds(ours)

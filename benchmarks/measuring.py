@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +28,11 @@ class Measured:
     """One measurement of one side of a scenario.
 
     Attributes:
-        seconds: The wall time.
+        seconds: The wall time of its process, from start to end.
+        inside: The wall time without imports; for `ours`, as its report has it.
+        to_first: The wall time from the start of its process to its first request.
         rows: The rows that were read.
+        processor: The processor time of its process and its children.
         peak: The peak memory in bytes of its process and its children together.
         bundle_bytes: The size of its bundle; 0 for the SDK.
         requests: The requests to the server.
@@ -40,7 +45,10 @@ class Measured:
     """
 
     seconds: float
+    inside: float
+    to_first: float
     rows: int
+    processor: float
     peak: int
     bundle_bytes: int
     requests: int
@@ -90,7 +98,7 @@ def measure(server: Server, side: str, scenario: Scenario, *, limit: float) -> M
 
     Args:
         server: The server to read from.
-        side: `loop` or `pool` of the SDK, or `ours`.
+        side: `bare`, `ours`, or `loop` or `pool` of the SDK.
         scenario: The scenario.
         limit: Seconds after which the process is killed.
     """
@@ -106,19 +114,24 @@ def measure(server: Server, side: str, scenario: Scenario, *, limit: float) -> M
             "HOME": folder,
             **{f"WANDB_{name}_DIR": f"{folder}/{name.lower()}" for name in ("CACHE", "CONFIG", "DATA")},
         }
+        began, spent = time.monotonic(), _processor_seconds()
         with _child(command, env=_environment(variables), cwd=folder) as process:
             timer = threading.Timer(limit, process.kill)
             timer.start()
             try:
                 with _watching(process.pid) as watch:
                     result = _read_line(process)
-                process.wait(timeout=60)
+                    process.wait(timeout=60)
+                seconds = time.monotonic() - began
             finally:
                 timer.cancel()
     traffic = server.reset()
     return Measured(
-        seconds=result["seconds"],
+        seconds=seconds,
+        inside=result["seconds"],
+        to_first=traffic["first"] - began,
         rows=result["rows"],
+        processor=_processor_seconds() - spent,
         peak=max(result["peak"], watch.peak),
         bundle_bytes=result["bundle_bytes"],
         requests=traffic["requests"],
@@ -129,6 +142,12 @@ def measure(server: Server, side: str, scenario: Scenario, *, limit: float) -> M
         server_seconds=traffic["processor_seconds"],
         operations=traffic["operations"],
     )
+
+
+def _processor_seconds() -> float:
+    """Return the processor time of all children that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @contextmanager

@@ -15,9 +15,9 @@ import sys
 from typing import Any
 
 import httpx
+from contender import ENTITY, PROJECT
 from faultnet import FaultNet, TrafficMeter
 from starlette.middleware import Middleware
-from workloads import ENTITY, PROJECT
 
 from pull_logs.replay import ReplayServer, serve_bundle
 

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from contender import ENTITY, PROJECT
 
 from pull_logs.rows.batches import batch_from_arrow
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.stored_run import BundleRun
-
-ENTITY, PROJECT = "acme", "bench"
-PROJECT_PATH = f"{ENTITY}/{PROJECT}"
 
 _ROWS_IN_A_BATCH = 131_072
 
@@ -51,6 +49,7 @@ class Scenario:
         net: The latency and rate limit.
         sdk: The ways of reading with the SDK that are measured: loop and thread pool.
         sdk_runs: The runs that the SDK reads, its time being extrapolated to all; None for all.
+        at_most: The aimed ratio to the bare requests; 0 for no aim.
         at_least: The aimed ratios to the loop and to the pool; 0 for no aim.
         aims: The other aims, as text.
     """
@@ -65,6 +64,7 @@ class Scenario:
     net: Net = Net()
     sdk: tuple[str, ...] = ("loop",)
     sdk_runs: int | None = None
+    at_most: float = 0.0
     at_least: tuple[float, float] = (0.0, 0.0)
     aims: str = ""
 
@@ -80,10 +80,16 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario(name="bulk", runs=200, rows=2_000, sdk=("loop", "pool"), at_least=(10, 10)),
-    Scenario(name="long", runs=1, rows=200_000, at_least=(15, 0)),
+    Scenario(name="bulk", runs=200, rows=2_000, sdk=("loop", "pool"), at_most=1.5, at_least=(10, 10)),
+    Scenario(name="long", runs=1, rows=200_000, at_most=1.6, at_least=(15, 0)),
     Scenario(
-        name="latency", runs=100, rows=1_000, net=Net(latency=0.08), sdk=("loop", "pool"), at_least=(18, 4)
+        name="latency",
+        runs=100,
+        rows=1_000,
+        net=Net(latency=0.08),
+        sdk=("loop", "pool"),
+        at_most=1.4,
+        at_least=(18, 4),
     ),
     Scenario(
         name="sparse-live",
@@ -92,7 +98,7 @@ SCENARIOS = (
         last_step=4_999_999,
         live=True,
         at_least=(20, 0),
-        aims="<= 8 requests",
+        aims="<= 8 requests, 0.3 s",
     ),
     Scenario(
         name="many", runs=5_000, rows=20, metrics=5, sdk_runs=50, aims="<= 0.1 GraphQL requests per run"

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import TypeVar
 
 import anyio
@@ -19,13 +20,20 @@ async def for_each(items: Iterable[T], work: Callable[[T], Awaitable[None]], *, 
     """Call `work` for every item, at most `workers` at a time; an item is taken when a worker is free."""
     source = iter(items)
 
-    async def take() -> None:
-        for item in source:
-            await work(item)
+    async def take(item: T) -> None:
+        await work(item)
+        for following in source:
+            await work(following)
 
+    first = list(islice(source, workers))
+    if len(first) == 1:
+        await take(
+            first[0]
+        )  # most runs have one exported file, and a task of its own costs as much as a request
+        return
     async with anyio.create_task_group() as group:
-        for _ in range(workers):
-            group.start_soon(take)
+        for item in first:
+            group.start_soon(take, item)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -22,8 +23,32 @@ T = TypeVar("T")
 
 
 def cpu_limiter() -> anyio.CapacityLimiter:
-    """Return a limiter with as many worker threads as there are processors."""
-    return anyio.CapacityLimiter(os.cpu_count() or 1)
+    """Return a limiter of the worker threads, one processor being left to the requests.
+
+    On two processors a second worker thread gains nothing: it takes the interpreter's lock from the requests.
+    """
+    return anyio.CapacityLimiter(max(1, (os.cpu_count() or 1) - 1))
+
+
+class MemoryBudget:
+    """The memory for large runs that are not written to the spool, shared by all runs of a pull."""
+
+    def __init__(self, size: int = 128 * 2**20) -> None:
+        self._left = size
+        self._lock = threading.Lock()
+
+    def reserve(self, size: int) -> bool:
+        """Reserve bytes, if there are as many."""
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+    def release(self, size: int) -> None:
+        """Give reserved bytes back."""
+        with self._lock:
+            self._left += size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +62,8 @@ class PullContext:
         downloads: Limits the downloads that are not decoded yet.
         capabilities: What the server supports.
         window_size: The number of rows in a window of live rows.
+        budget: The memory for large runs.
+        first_group: Held by the first query for the live rows of several runs.
         metrics: Matches the names of the metrics that are kept; None for all.
         system: Whether system metrics are pulled.
         files: The files of the runs to pull; None for only those that an earlier bundle has.
@@ -49,6 +76,8 @@ class PullContext:
     downloads: anyio.Semaphore
     capabilities: Capabilities
     window_size: WindowSize = field(default_factory=WindowSize)
+    budget: MemoryBudget = field(default_factory=MemoryBudget)
+    first_group: anyio.Lock = field(default_factory=anyio.Lock)
     metrics: re.Pattern[str] | None = None
     system: bool = False
     files: FileSelection | None = None

@@ -9,8 +9,7 @@ the server and the bandwidth.
 from __future__ import annotations
 
 from functools import partial
-
-import httpx
+from typing import TYPE_CHECKING
 
 from pull_logs.fetch.api import Capabilities, Client, Settings, load_settings
 from pull_logs.fetch.concurrency import flat_errors, run_async
@@ -23,6 +22,9 @@ from pull_logs.fetch.reports import PullEstimate
 from pull_logs.fetch.selection import FileSelection, Selection
 from pull_logs.fetch.windows import EXACT
 from pull_logs.runs import RunPath
+
+if TYPE_CHECKING:
+    import httpx
 
 _ROWS_PER_SECOND = 100_000
 _RUNS_PER_SECOND = 250

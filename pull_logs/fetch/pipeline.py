@@ -15,29 +15,36 @@ from collections.abc import Collection
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
-import httpx
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from anyio.to_thread import run_sync
 
 from pull_logs.errors import RunNotFoundError
 from pull_logs.fetch.api import Capabilities, Client, Clock, Settings, load_settings
 from pull_logs.fetch.concurrency import flat_errors, run_async
-from pull_logs.fetch.context import PullContext, cpu_limiter
-from pull_logs.fetch.discovery import SweepConfigs, find_runs
-from pull_logs.fetch.existing import Output, find_output
+from pull_logs.fetch.discovery import Item, RunGroups, SweepConfigs, find_runs
+from pull_logs.fetch.existing import Output, SweepPath, find_output, sweeps_in
 from pull_logs.fetch.options import PullOptions
 from pull_logs.fetch.outcomes import FileCounts, Outcomes
 from pull_logs.fetch.progress import ProgressHook
 from pull_logs.fetch.reports import PullReport
-from pull_logs.fetch.resume import EarlierBundles, Plan, note_sealed, open_spool
 from pull_logs.fetch.selection import Selection
-from pull_logs.fetch.worker import Item, Worker
 from pull_logs.runs import RunPath, RunReference
-from pull_logs.snapshot import SealReport, Spool
+
+if TYPE_CHECKING:
+    import httpx
+
+    from pull_logs.fetch.context import PullContext
+    from pull_logs.fetch.resume import Plan
+    from pull_logs.fetch.worker import Worker
+    from pull_logs.snapshot import SealReport, Spool
+
+_WORKER = "pull_logs.fetch.worker"
+"""The module that decodes and stores; it imports numpy and pyarrow."""
 
 
 async def pull(
@@ -64,8 +71,8 @@ async def pull(
         clock: The source of time.
 
     Raises:
-        UsageError: An argument is wrong, `out` is not a bundle or one of another selection, or the spool
-            holds the data of another selection.
+        UsageError: An argument is wrong, `out` is not a bundle, one of another selection or one from which
+            something was removed, or the spool holds the data of another selection.
         ProjectNotFoundError: A project does not exist.
         RunNotFoundError: No run was found.
         SignInError: There is no key, or W&B refused it.
@@ -73,11 +80,14 @@ async def pull(
         IncompleteError: No run could be pulled, or `strict` is set and some could not be pulled completely.
         PullLogsError: The disk does not accept the bundle.
     """
-    output = await run_sync(partial(find_output, out, selection, options or PullOptions()))
+    settings = settings or load_settings()
+    given = options or PullOptions()
+    output = await run_sync(partial(find_output, out, selection, given, settings=settings))
+    output.refuse_redacted()
     options = output.options
     with flat_errors():
         async with Client(
-            settings or load_settings(),
+            settings,
             transport=transport,
             concurrency=options.concurrency,
             policy=options.policy,
@@ -157,6 +167,8 @@ class _Pull:
         seal: SealReport | None = None
         async with receive, anyio.create_task_group() as group:
             group.start_soon(self._discover, send)
+            # Arrow takes about as long to import as a server to answer, so it is imported meanwhile.
+            await run_sync(import_module, _WORKER)
             # The spool is created when the first run is found: a misspelt project leaves nothing.
             first: Item | None = None
             with suppress(anyio.EndOfStream):
@@ -170,11 +182,34 @@ class _Pull:
         return self._report(seal)
 
     async def _discover(self, send: MemoryObjectSendStream[Item]) -> None:
+        previous, known = self._options.previous, frozenset[SweepPath]()
+        if previous is not None and self._selection.sweeps:
+            known = await run_sync(sweeps_in, previous)
         async with send:
-            await find_runs(self._client, self._selection, capabilities=self._capabilities, emit=send.send)
+            await self._find(self._selection, send, known_sweeps=known)
             self._listed = True
 
+    async def _find(
+        self,
+        selection: Selection,
+        send: MemoryObjectSendStream[Item],
+        *,
+        known_sweeps: Collection[SweepPath] = (),
+    ) -> None:
+        groups = RunGroups(self._capabilities, send.send)
+        await find_runs(
+            self._client,
+            selection,
+            capabilities=self._capabilities,
+            emit=groups.add,
+            known_sweeps=known_sweeps,
+        )
+        await groups.flush()
+
     async def _pull(self, first: Item | None, receive: MemoryObjectReceiveStream[Item]) -> SealReport:
+        from pull_logs.fetch.resume import EarlierBundles, note_sealed, open_spool
+        from pull_logs.fetch.worker import Worker
+
         options, plan, target = self._options, self._plan, self._output.target
         spool = await run_sync(partial(open_spool, target, plan=plan, fresh=options.fresh))
         with spool:
@@ -217,13 +252,15 @@ class _Pull:
 
         async def discover() -> None:
             async with send:
-                await find_runs(self._client, selection, capabilities=self._capabilities, emit=send.send)
+                await self._find(selection, send)
 
         async with receive, anyio.create_task_group() as group:
             group.start_soon(discover)
             await self._work(worker, receive)
 
     def _context(self, spool: Spool) -> PullContext:
+        from pull_logs.fetch.context import PullContext, cpu_limiter
+
         options = self._options
         return PullContext(
             client=self._client,

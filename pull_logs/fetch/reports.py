@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pull_logs.errors import IncompleteError
 from pull_logs.fetch.outcomes import RunOutcome
 from pull_logs.runs import RunPath
-from pull_logs.snapshot import SealReport
+
+if TYPE_CHECKING:
+    from pull_logs.snapshot import SealReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

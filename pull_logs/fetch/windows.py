@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from pull_logs.fetch.discovery import Steps
+from pull_logs.fetch.discovery import Promise, Steps
 
 EXACT = 1000
 """The steps of a window of the SDK, which requests as many rows, so that none are sampled away."""
@@ -81,6 +81,13 @@ def samples_for(window: Window) -> int:
     and their answers are checked.
     """
     return max(EXACT, 2 * (window.expected or 0))
+
+
+def planned_stop(promise: Promise, live_steps: Steps | None) -> int:
+    """Return the step after the last one that the plan of a pull knows of."""
+    ends = [int(live_steps[-1])] if live_steps is not None and len(live_steps) else []
+    ends += [promise.last_step] if promise.last_step is not None else []
+    return max(ends) + 1 if ends else LAST_STEP
 
 
 def gaps(start: int, stop: int, covered: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:

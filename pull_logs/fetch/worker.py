@@ -18,17 +18,15 @@ from pull_logs.errors import (
     RunNotFoundError,
 )
 from pull_logs.fetch.api import affects_all_runs
-from pull_logs.fetch.concurrency import flat_errors
+from pull_logs.fetch.concurrency import flat_errors, for_each
 from pull_logs.fetch.context import PullContext
-from pull_logs.fetch.discovery import FoundRun, MissedRun, SweepConfigs
-from pull_logs.fetch.history import fetch_run, is_current
+from pull_logs.fetch.discovery import FoundRun, Item, MissedRun, SweepConfigs
+from pull_logs.fetch.history import fetch_run, is_current, read_live_group
 from pull_logs.fetch.outcomes import FetchedRun, Outcomes
 from pull_logs.fetch.resume import EarlierBundles
 from pull_logs.runs import RunInfo, RunPath
 from pull_logs.snapshot import Run
 from pull_logs.snapshot.write import StoredRun
-
-Item = FoundRun | MissedRun
 
 
 class Worker:
@@ -65,10 +63,24 @@ class Worker:
             await self._process(item)
 
     async def _process(self, item: Item) -> None:
-        """Pull one run, or record why it cannot be pulled."""
+        """Pull runs, or record why a run cannot be pulled."""
         if isinstance(item, MissedRun):
             await self._fail(item, item.error)
             return
+        new = [run for run in item if not self._is_known(run)]
+        known = [run for run in item if self._is_known(run)]
+        if len(new) > 1:
+            new = await read_live_group(self._context, new)
+        await for_each([*new, *known], self._store, workers=len(item))
+
+    def _is_known(self, run: FoundRun) -> bool:
+        """Return whether rows of a run may be there already, from an earlier attempt or bundle."""
+        spool = self._context.spool
+        has_rows = run.path in spool.stored or spool.has_pages(run.path)
+        return has_rows or self._earlier.run(run.path) is not None
+
+    async def _store(self, item: FoundRun) -> None:
+        """Pull one run, or record why it cannot be pulled."""
         try:
             with flat_errors():
                 fetched = await self._fetch(item)
@@ -81,12 +93,25 @@ class Worker:
 
     async def _fetch(self, found: FoundRun) -> FetchedRun:
         context = self._context
+        self._refuse_other_host(found.path)
         stored, earlier = context.spool.stored.get(found.path), self._earlier.run(found.path)
         if found.info.sweep is not None:
             info = await context.in_thread(partial(_earlier_info, stored, earlier))
             found = await self._sweeps.complete(found, earlier=info)
         resumed = await self._resume(found)
         return resumed or await fetch_run(context, found, earlier)
+
+    def _refuse_other_host(self, path: RunPath) -> None:
+        """Make sure that a run does not replace one of another host that has the same path.
+
+        Raises:
+            DataError: An earlier bundle has that run of another host.
+        """
+        earlier, settings = self._earlier.kept(path), self._context.client.settings
+        if earlier is not None and settings.is_other_host(earlier.host):
+            raise DataError(
+                f"the bundle has it from {earlier.host}, and that of {settings.host} is another run"
+            )
 
     async def _resume(self, found: FoundRun) -> FetchedRun | None:
         """Return the run of an earlier attempt if it is up to date; otherwise discard it."""
@@ -100,7 +125,7 @@ class Worker:
         await context.in_thread(partial(context.spool.discard, found.path))
         return None
 
-    async def _fail(self, item: Item, error: PullLogsError) -> None:
+    async def _fail(self, item: FoundRun | MissedRun, error: PullLogsError) -> None:
         """Record that a run cannot be pulled; that of an earlier bundle is kept instead."""
         context = self._context
         if isinstance(error, RunNotFoundError) and await self._settle_gone(item.path):
@@ -135,7 +160,7 @@ class Worker:
         if stored is None and earlier is None:
             return False
         info = await context.in_thread(partial(_earlier_info, stored, earlier))
-        if info is None or info.host != context.client.settings.host:
+        if info is None or info.host is None or context.client.settings.is_other_host(info.host):
             return False  # a run that was imported, or pulled from another host, was never here
         if self._prune:
             await context.in_thread(partial(context.spool.discard, path))

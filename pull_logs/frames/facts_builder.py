@@ -119,10 +119,6 @@ class _Described:
             self.facts = merge_facts(self.facts, facts)
             self.intervals.add(logged)
 
-    def complete(self, name: str) -> MetricFacts:
-        """Return the facts about the column, under its final name."""
-        return self.facts._replace(name=name, interval=self.intervals.median())
-
 
 class FactsBuilder:
     """Collects the facts about the columns of a history, batch by batch."""
@@ -161,7 +157,24 @@ class FactsBuilder:
         keys = [source for source in self._columns if isinstance(source, str) and source != STEP]
         names: dict[str, Source] = {**column_names(keys, nested), **nested}
         ordered: list[tuple[str, Source]] = [(STEP, STEP), *sorted(names.items())]
-        return tuple(self._columns[source].complete(name) for name, source in ordered)
+        medians = self._medians()
+        return tuple(
+            self._columns[source].facts._replace(name=name, interval=medians[source])
+            for name, source in ordered
+        )
+
+    def _medians(self) -> dict[Source, int | float | None]:
+        """Return the median distance between the cells of each column.
+
+        Most columns have a cell in each row: their steps are one array, and are looked at once.
+        """
+        intervals = {source: column.intervals for source, column in self._columns.items()}
+        once = {id(one.logged): one for one in intervals.values() if one.logged is not None}
+        shared = {key: one.median() for key, one in once.items()}
+        return {
+            source: one.median() if one.logged is None else shared[id(one.logged)]
+            for source, one in intervals.items()
+        }
 
 
 def _residual_cells(residual: Residual) -> Iterator[tuple[Source, ResidualCells]]:

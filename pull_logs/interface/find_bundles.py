@@ -7,7 +7,6 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from pull_logs.errors import FileMissingError, UsageError
-from pull_logs.snapshot.format import is_url
 from pull_logs.suggestions import did_you_mean
 
 _ENDING = ".wandb.zip"
@@ -33,6 +32,8 @@ def find_bundles(names: Iterable[Path | str]) -> list[Path | str]:
 def _meant_by(name: Path | str) -> list[Path | str]:
     if name == "":
         raise UsageError("-b '' names no bundle", hint="give a file, a folder or a glob of bundles, or a URL")
+    from pull_logs.snapshot.format import is_url
+
     if isinstance(name, str) and is_url(name):
         return [name]
     path = Path(name)
@@ -59,7 +60,7 @@ def _of_glob(pattern: str) -> list[Path]:
         return found
     folder = Path(pattern).parent
     others = [] if has_magic(str(folder)) or not folder.is_dir() else [p.name for p in folder.iterdir()]
-    hint = did_you_mean(Path(pattern).name, others, otherwise="", cutoff=0.3)
+    hint = did_you_mean(Path(pattern).name, others, otherwise="check the folder and the pattern", cutoff=0.3)
     raise FileMissingError(f"the glob {pattern!r} matches no bundle", hint=hint)
 
 

@@ -1,8 +1,8 @@
 """Arrow arrays as numpy arrays and back: the only module that converts between the two.
 
-Reading a bundle must not import pandas or `pyarrow.compute`, because either import takes longer than
-reading a run. `Array.to_numpy`, `pa.array` and `pa.scalar` import pandas; `cast`, `is_valid`, `take` and
-`filter` import `pyarrow.compute`. The functions that a reader calls therefore use the buffers of an array.
+Reading or downloading runs must not import pandas or `pyarrow.compute`, because either import takes longer
+than reading a run. `Array.to_numpy`, `pa.array` and `pa.scalar` import pandas; `cast`, `is_valid`, `take` and
+`filter` import `pyarrow.compute`. The functions that are often called therefore use the buffers of an array.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ _MINUS_ZERO, _NAN = np.array([-0.0, np.nan]).view(np.int64)
 _CHECKED_TOGETHER = 1 << 20
 """Up to this many doubles, several arrays are checked in one pass."""
 
+_MOST_TEXT = 2**31 - 1
+"""The most bytes of text of one array."""
+
 _JOINED_TEXT = 1 << 18
 """Up to this many bytes, texts are copied into one array; a longer one is used as it is stored."""
 
@@ -53,7 +56,7 @@ def flat(column: pa.ChunkedArray) -> pa.Array:
             return array.chunk(0)
         if array.num_chunks:
             raise DataError("a column of one batch holds more than 2 GiB of text")
-        return pa.array([], type=column.type)
+        return pa.nulls(0, column.type)
     return array
 
 
@@ -96,14 +99,27 @@ def dense(array: pa.Array) -> NDArray[Any]:
 
 def present_doubles(array: pa.Array) -> Floats:
     """Return the cells of a double array that are not null."""
-    values: Floats = dense(array.drop_null() if array.null_count else array)
+    if array.null_count:
+        return _stored_doubles(array)[present_rows(array)]
+    values: Floats = dense(array)
     return values
 
 
 def present_integers(array: pa.Array) -> Ints:
     """Return the cells of an int64 array that are not null."""
-    values: Ints = dense(array.drop_null() if array.null_count else array)
+    if array.null_count:
+        return _stored(array, np.dtype(np.int64), len(array))[present_rows(array)]
+    values: Ints = dense(array)
     return values
+
+
+def present_numbers(array: pa.Array) -> tuple[NDArray[Any], Ints | None]:
+    """Return the integers, of any width, that are not null, and their rows; None where none is null."""
+    values = _stored(array, np.dtype(str(array.type)), len(array))
+    if not array.null_count:
+        return values, None
+    rows = np.flatnonzero(present_rows(array))
+    return values[rows], rows
 
 
 def doubles_of(array: pa.Array) -> Floats:
@@ -213,23 +229,44 @@ def _canonical_array(array: pa.Array) -> pa.Array:
     stored = _stored_doubles(array)
     if not len(stored) or _are_canonical(stored):
         return array
-    return pa.array(canonical_doubles(stored), mask=null_rows(array) if array.null_count else None)
+    return _number_array(canonical_doubles(stored), present=present_rows(array) if array.null_count else None)
 
 
 def double_array(values: Floats, rows: Ints | None, length: int) -> pa.Array:
     """Return a double array of `length` cells with the values at these rows; at all rows if None."""
+    return _spread_array(values, rows, length)
+
+
+def integer_array(values: Ints, rows: Ints | None = None, length: int = 0) -> pa.Array:
+    """Return an int64 array of the values; with `rows`, of `length` cells with the values at these rows."""
+    return _spread_array(values.astype(np.int64, copy=False), rows, length)
+
+
+def _spread_array(values: Floats | Ints, rows: Ints | None, length: int) -> pa.Array:
     if rows is None:
-        return pa.array(values)
-    spread = np.zeros(length, dtype=np.float64)
-    absent = np.ones(length, dtype=np.bool_)
+        return _number_array(values)
+    spread: NDArray[Any] = np.zeros(length, dtype=values.dtype)
+    present = np.zeros(length, dtype=np.bool_)
     spread[rows] = values
-    absent[rows] = False
-    return pa.array(spread, mask=absent)
+    present[rows] = True
+    return _number_array(spread, present=present)
 
 
-def integer_array(values: Ints) -> pa.Array:
-    """Return an int64 array without nulls."""
-    return pa.array(values, pa.int64())
+def _number_array(values: Floats | Ints, *, present: Mask | None = None) -> pa.Array:
+    """Return an array of doubles or of int64 that shares their memory, null where `present` is false."""
+    kind = pa.float64() if values.dtype == np.float64 else pa.int64()
+    return pa.Array.from_buffers(
+        kind, len(values), [_packed(present), pa.py_buffer(np.ascontiguousarray(values))]
+    )
+
+
+def bool_array(values: Mask, *, present: Mask | None = None) -> pa.Array:
+    """Return an array of bools, null where `present` is false; everywhere present if None."""
+    return pa.Array.from_buffers(pa.bool_(), len(values), [_packed(present), _packed(values)])
+
+
+def _packed(mask: Mask | None) -> pa.Buffer | None:
+    return None if mask is None else pa.py_buffer(np.packbits(mask, bitorder="little"))
 
 
 def text_array(values: Sequence[str | None]) -> pa.Array:
@@ -238,26 +275,75 @@ def text_array(values: Sequence[str | None]) -> pa.Array:
     Raises:
         DataError: It would hold more text than one array can.
     """
-    array = pa.array(values, pa.string())
-    if isinstance(array, pa.ChunkedArray):
+    texts = [b"" if value is None else value.encode() for value in values]
+    offsets = np.zeros(len(texts) + 1, dtype=np.int64)
+    np.cumsum(list(map(len, texts)), out=offsets[1:])
+    if offsets[-1] > _MOST_TEXT:
         raise DataError("a column of one batch holds more than 2 GiB of text")
-    return array
+    present = None
+    if None in values:
+        present = np.fromiter((value is not None for value in values), dtype=np.bool_, count=len(texts))
+    buffers = [_packed(present), pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(texts))]
+    return pa.Array.from_buffers(pa.string(), len(texts), buffers)
+
+
+def number_cells(array: pa.Array) -> list[int | float | None]:
+    """Return the cells of an int64 or double array as canonical numbers, None for null."""
+    cells: list[Any]
+    if array.type == pa.int64():
+        cells = _stored(array, np.dtype(np.int64), len(array)).tolist()
+    else:
+        doubles = _stored_doubles(array)
+        cells = doubles.tolist()
+        with np.errstate(invalid="ignore"):
+            integral = (doubles == np.floor(doubles)) & (np.abs(doubles) < float(INT_LIMIT))
+        for row in np.flatnonzero(integral).tolist():
+            cells[row] = int(cells[row])
+    if array.null_count:
+        for row in np.flatnonzero(null_rows(array)).tolist():
+            cells[row] = None
+    return cells
+
+
+def array_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Return an array of texts, lists of texts, numbers or bools, of which any may be None.
+
+    Raises:
+        OverflowError: A number does not fit into 64 bits.
+        DataError: It would hold more text than one array can.
+    """
+    if pa.types.is_string(kind):
+        return text_array(values)
+    present = np.fromiter((value is not None for value in values), dtype=np.bool_, count=len(values))
+    if pa.types.is_list(kind):
+        lists = [value or () for value in values]
+        offsets = np.zeros(len(lists) + 1, dtype=np.int32)
+        np.cumsum(list(map(len, lists)), out=offsets[1:])
+        texts = text_array([text for items in lists for text in items])
+        buffers = [_packed(present), pa.py_buffer(offsets)]
+        return pa.Array.from_buffers(kind, len(lists), buffers, children=[texts])
+    plain = [value or 0 for value in values]
+    if pa.types.is_boolean(kind):
+        return bool_array(np.array(plain, dtype=np.bool_), present=present)
+    if pa.types.is_floating(kind):
+        return _number_array(np.array(plain, dtype=np.float64), present=present)
+    return _number_array(np.array(plain, dtype=np.int64), present=present)
 
 
 def take_rows(table: pa.Table, rows: Ints) -> pa.Table:
     """Return these rows of a table, in this order."""
-    return table.take(pa.array(rows))
+    return table.take(integer_array(rows))
 
 
 def filter_rows(table: pa.Table, keep: Mask) -> pa.Table:
     """Return the rows of a table for which the mask is true."""
-    return table.filter(pa.array(keep))
+    return table.filter(bool_array(keep))
 
 
 def filter_cells(array: pa.Array, keep: Mask) -> pa.Array:
     """Return the cells of an array, of any Arrow type, for which the mask is true."""
     try:
-        return array.filter(pa.array(keep))
+        return array.filter(bool_array(keep))
     except pa.ArrowNotImplementedError:
         return pa.array([array[row].as_py() for row in np.flatnonzero(keep).tolist()], array.type)
 
@@ -272,6 +358,16 @@ def same_cells(left: pa.Array, right: pa.Array) -> Mask:
     if left.null_count and right.null_count:
         same |= null_rows(left) & null_rows(right)
     return same
+
+
+def has_text(array: pa.Array, texts: Sequence[str]) -> bool:
+    """Return whether a cell of a string array is one of some ASCII texts."""
+    lengths = np.diff(_stored(array, np.dtype(np.int32), len(array) + 1))
+    if not np.isin(lengths, list(map(len, texts))).any():
+        return False
+    import pyarrow.compute as pc
+
+    return bool(pc.any(pc.is_in(array, value_set=text_array(texts))).as_py())
 
 
 def framed_texts(array: pa.Array) -> Iterator[memoryview | NDArray[np.uint8]]:

@@ -22,6 +22,8 @@ from pull_logs.rows.arrays import (
     Ints,
     Mask,
     all_integral,
+    array_of,
+    bool_array,
     canonical_doubles,
     double_array,
     python_values,
@@ -223,15 +225,13 @@ def column_of_kind(cells: Mapping[int, Any], kind: ColumnKind | None, *, length:
         (fitting if _fits(value, kind) else rest)[row] = value
     if not fitting:
         return Column(None, rest)
-    values: list[Any] = [None] * length
     if kind is ColumnKind.DOUBLE:
-        for row, value in fitting.items():
-            values[row] = float(value)
-    else:
-        for row, value in fitting.items():
-            values[row] = value
-    typed = text_array(values) if kind is ColumnKind.STRING else pa.array(values, ARROW_TYPES[kind])
-    return Column(typed, rest)
+        doubles = np.array([float(value) for value in fitting.values()], dtype=np.float64)
+        return Column(double_array(doubles, np.array(list(fitting), dtype=np.int64), length), rest)
+    values: list[Any] = [None] * length
+    for row, value in fitting.items():
+        values[row] = value
+    return Column(array_of(values, ARROW_TYPES[kind]), rest)
 
 
 def _fits(value: Any, kind: ColumnKind) -> bool:
@@ -252,7 +252,13 @@ def _plain_array(values: Sequence[Any], *, rows: Ints | None, length: int) -> pa
     """Return the array of values that are all doubles, all bools or all text; None for any other values."""
     kinds = set(map(type, values))
     if kinds == {bool}:
-        return pa.array(_spread(values, rows, length), pa.bool_())
+        present = None if rows is None else np.zeros(length, dtype=np.bool_)
+        truths = np.zeros(length, dtype=np.bool_)
+        where = slice(None) if rows is None else rows
+        truths[where] = values
+        if present is not None:
+            present[where] = True
+        return bool_array(truths, present=present)
     if kinds == {str} and set(NONFINITE).isdisjoint(values):
         return text_array(_spread([canon_text(text) for text in values], rows, length))
     if kinds and kinds <= {int, float}:

@@ -21,18 +21,21 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import types
 
 from pull_logs.errors import DataError
 from pull_logs.rows.arrays import (
-    MAX_EXACT_INTEGER,
     Mask,
-    dense,
+    double_array,
     exact_doubles,
     filter_cells,
     flat,
-    present_integers,
+    has_text,
+    integer_array,
+    present_numbers,
+    text_array,
 )
 from pull_logs.rows.canonical import INT_LIMIT, canon_members
 from pull_logs.rows.cells import NONFINITE, Column, column_of_cells
@@ -86,18 +89,13 @@ def _doubles(array: pa.Array) -> Column:
 
 
 def _integers(array: pa.Array) -> Column:
-    if array.type.bit_width <= 32:
-        return Column(array.cast(pa.float64()))
-    held = array.fill_null(0) if array.null_count else array
-    values = dense(held)
-    low, high = int(values.min()), int(values.max())
-    if low >= -MAX_EXACT_INTEGER and high <= MAX_EXACT_INTEGER:
-        return Column(array.cast(pa.float64()))
-    if high >= INT_LIMIT:
+    values, rows = present_numbers(array)
+    if int(values.max()) >= INT_LIMIT:
         return _by_cell(array, lambda value: value)
-    signed = array.cast(pa.int64())
-    exact = exact_doubles(present_integers(signed)).all()
-    return Column(signed.cast(pa.float64(), safe=False) if exact else signed)
+    signed = values.astype(np.int64)
+    if exact_doubles(signed).all():
+        return Column(double_array(signed.astype(np.float64), rows, len(array)))
+    return Column(integer_array(signed, rows, len(array)))
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -112,16 +110,14 @@ def _is_binary(kind: pa.DataType) -> bool:
 def _texts(array: pa.Array) -> Column:
     text = array if types.is_string(array.type) else array.cast(pa.string())
     text.validate(full=True)
-    import pyarrow.compute as pc
-
-    if pc.any(pc.is_in(text, value_set=pa.array(NONFINITE))).as_py():
+    if has_text(text, NONFINITE):
         return _by_cell(text, lambda value: value)
     return Column(text)
 
 
 def _binaries(array: pa.Array) -> Column:
     cells = [None if cell is None else _from_bytes(cell) for cell in array.to_pylist()]
-    return _texts(pa.array(cells, pa.string()))
+    return _texts(text_array(cells))
 
 
 def _from_bytes(cell: bytes) -> str:

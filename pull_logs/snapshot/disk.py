@@ -30,8 +30,13 @@ def disk_errors(path: Path, *, hint: str) -> Iterator[None]:
         raise from_system_error(exc, path=path, action="written", hint=hint) from exc
 
 
+def flush(file: BinaryIO) -> None:
+    """Hand the written bytes of an open file to the system, so that they survive the end of the process."""
+    file.flush()
+
+
 def sync(file: BinaryIO) -> None:
-    """Wait until the written bytes of an open file are on the disk."""
+    """Wait until the written bytes of an open file are on the disk, so that they survive a loss of power."""
     file.flush()
     os.fsync(file.fileno())
 

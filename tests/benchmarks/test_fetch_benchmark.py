@@ -14,7 +14,7 @@ from checkout import ROOT
 
 def test_the_benchmark_of_the_pull_measures_both_sides_and_prints_its_table(tmp_path: Path) -> None:
     results = tmp_path / "results.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / "fetch.py"), "--quick", "--repeats", "1"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "fetch.py"), "--quick", "--repeats", "1", "--sdk"]
     done = subprocess.run(
         [*command, "--only", "sparse-live", "--json", str(results)],
         capture_output=True,
@@ -26,10 +26,16 @@ def test_the_benchmark_of_the_pull_measures_both_sides_and_prints_its_table(tmp_
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line]
     assert lines[0] == "### sparse-live: 1 x 500 rows x 20 metrics, up to step 99,999, live"
-    assert [line.split("|")[1].strip() for line in lines[3:5]] == ["loop", "ours"]
-    assert re.match(r"[0-9.]+ times faster than the SDK's loop \(aim: 20\); 2 requests, ", lines[5])
+    assert [line.split("|")[1].strip() for line in lines[3:6]] == ["bare", "loop", "ours"]
+    assert re.match(
+        r"[0-9.]+ times the bare requests, [0-9.]+ without start-up;"
+        r" [0-9.]+ times faster than the SDK's loop \(aim: 20\); 2 requests, ",
+        lines[6],
+    )
     found = json.loads(results.read_text())["sparse-live"]
     assert {side: [one["rows"] for one in some] for side, some in found.items()} == {
+        "bare": [500],
         "loop": [500],
         "ours": [500],
     }
+    assert [one["requests"] for one in found["bare"]] == [2]

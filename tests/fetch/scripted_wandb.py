@@ -217,8 +217,9 @@ class ScriptedWandb:
             return {"viewer": {"id": "1", "entity": self.entity}}
         if (variables["entity"], variables["project"]) != (self.entity, self.project):
             return {"project": None}
-        if operation == "Runs":
-            return {"project": self.listing(query, variables)}
+        if operation in ("Runs", "HistoryPages"):
+            runs = self.listing(query, variables) if operation == "Runs" else self.history_pages(variables)
+            return {"project": runs}
         if operation.startswith("GetSweep"):
             config = self.sweeps.get(variables["name"])
             return {"project": {"sweep": None if config is None else {"id": "1", "config": config}}}
@@ -231,6 +232,15 @@ class ScriptedWandb:
             return {"project": {alias: self.node(run_id, query) for alias, run_id in aliases.items()}}
         run_id = variables.get("name") or variables.get("runName") or variables.get("run")
         return {"project": {"run": self.node(str(run_id), query, variables)}}
+
+    def history_pages(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        found = {}
+        for name, run_id in variables.items():
+            if number := name.removeprefix("run") if name.startswith("run") else "":
+                low, high, size = (variables[f"{part}{number}"] for part in ("min", "max", "size"))
+                window = {"minStep": low, "maxStep": high, "pageSize": size}
+                found[f"r{number}"] = self.node(run_id, "history(minStep", window)
+        return found
 
     def listing(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         sweep = re.search(r'"sweep": "(\w+)"', variables["filters"])

@@ -531,10 +531,11 @@ async def test_a_run_on_another_host_is_refused_before_anything_is_sent(tmp_path
     assert server.requests == []
 
 
-async def test_a_refused_key_ends_the_pull(tmp_path: Path) -> None:
-    server = ScriptedWandb(FakeRun.logging("a", rows_of(range(2))), FakeRun.logging("b", rows_of(range(2))))
+@pytest.mark.parametrize(("names", "operation"), [("a", "HistoryPage"), ("ab", "HistoryPages")])
+async def test_a_refused_key_ends_the_pull(tmp_path: Path, names: str, operation: str) -> None:
+    server = ScriptedWandb(*(FakeRun.logging(name, rows_of(range(2))) for name in names))
     server.faults = [
-        lambda request: httpx.Response(401) if asking("HistoryPage")(request) else None,
+        lambda request: httpx.Response(401) if asking(operation)(request) else None,
     ]
     with pytest.raises(SignInError, match=r"^W&B at api.test refused the key"):
         await pull_from(server, tmp_path / "b.zip")

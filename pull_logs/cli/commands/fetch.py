@@ -43,16 +43,18 @@ if TYPE_CHECKING:
 
 def _condition(sources: Sources, states: tuple[str, ...], since: str | None) -> RunCondition | None:
     """Combine `--filter`, `--state` and `--since` into one condition on runs."""
-    from pull_logs.analyze import RunCondition
-
     terms = [] if sources.keep is None else [f"({sources.keep})"]
     if states:
         terms.append(f"state in [{', '.join(map(json.dumps, states))}]")
     if since is not None:
         terms.append(f"created_at >= {json.dumps(_moment(since))}")
+    if not terms:
+        return None
+    from pull_logs.analyze import RunCondition
+
     if sources.keep is not None:
         RunCondition(sources.keep)  # so that an error points into the text that was typed
-    return RunCondition(" and ".join(terms)) if terms else None
+    return RunCondition(" and ".join(terms))
 
 
 def _moment(text: str) -> str:
@@ -194,7 +196,7 @@ def fetch(*, out: Path | None, dry_run: bool, **options: Any) -> None:
 @download_options
 @click.option("-o", "--out", type=OUT, required=True, metavar="FILE", help="The archive; it need not exist.")
 def sync(*, out: Path, **options: Any) -> None:
-    """Bring an archive up to date: add new runs, update changed ones, keep those that W&B no longer has.
+    """Update an archive: add and update runs, and keep those deleted from W&B.
 
     The same as `fetch` into the file. A run that W&B no longer has stays in the archive, with the last day on
     which W&B saw it, unless --prune drops it. Runs of the archive that a filter no longer keeps are updated

@@ -12,8 +12,10 @@ from .errors import HeavyRequestError as HeavyRequestError
 from .errors import RejectedQueryError as RejectedQueryError
 from .errors import UrlRefusedError as UrlRefusedError
 from .errors import affects_all_runs as affects_all_runs
+from .queries import PageOfRun as PageOfRun
 from .queries import Query as Query
 from .queries import history_page as history_page
+from .queries import history_pages as history_pages
 from .queries import list_runs as list_runs
 from .queries import named_runs as named_runs
 from .queries import one_run as one_run

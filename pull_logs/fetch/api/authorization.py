@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 
 import anyio
-import httpx
 from anyio.to_thread import run_sync
 
 from pull_logs.errors import ServerError, SignInError
@@ -17,6 +16,7 @@ from pull_logs.fetch.api.answers import read_json
 from pull_logs.fetch.api.clock import Clock
 from pull_logs.fetch.api.connection import ApiEndpoint
 from pull_logs.fetch.api.failures import Secrets
+from pull_logs.fetch.api.http_library import httpx
 from pull_logs.fetch.api.rate_limit import Slot
 from pull_logs.fetch.api.settings import Settings
 from pull_logs.fetch.api.urls import split_url

@@ -8,16 +8,16 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
-import httpx
 import orjson
 
 from pull_logs.errors import RunNotFoundError
 from pull_logs.fetch.api.answers import Answer, read_answer
 from pull_logs.fetch.api.authorization import Authorization
 from pull_logs.fetch.api.clock import Clock
-from pull_logs.fetch.api.connection import ApiEndpoint, ConnectionPool, http_clients
+from pull_logs.fetch.api.connection import ApiEndpoint, ConnectionPool
 from pull_logs.fetch.api.errors import SilentHostError, TransientError
 from pull_logs.fetch.api.failures import Secrets
+from pull_logs.fetch.api.http_library import TrustedCertificates, http_clients, httpx
 from pull_logs.fetch.api.queries import Query, default_entity
 from pull_logs.fetch.api.rate_limit import AdaptiveLimit, Slot
 from pull_logs.fetch.api.retry import Retrier, RetryPolicy
@@ -84,9 +84,18 @@ class Client:
             policy, ceiling=concurrency, start=_FIRST_LIMIT, check_alive=self._check_alive
         )
         self.storage = self._retrier(policy, ceiling=concurrency, start=2 * _FIRST_LIMIT)
-        self._clients = http_clients(2, transport, timeout=settings.timeout)
+        certificates = TrustedCertificates(used=transport is None)
+        if settings.base_url.startswith("https:"):
+            certificates.load()  # now, so that an error is raised before anything is requested
+        self._clients = http_clients(2, transport, certificates=certificates, timeout=settings.timeout)
         api_pool, self.pool = (
-            ConnectionPool(client, clock=self.clock, meter=self.meter, timeout=settings.timeout)
+            ConnectionPool(
+                client,
+                certificates=certificates,
+                clock=self.clock,
+                meter=self.meter,
+                timeout=settings.timeout,
+            )
             for client in self._clients
         )
         self.secrets = Secrets()

@@ -6,19 +6,17 @@ the API key, which the caller passes with each request to the API.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import anyio
-import httpx
 
 from pull_logs._version import __version__
-from pull_logs.errors import NetworkError, UsageError
+from pull_logs.errors import NetworkError
 from pull_logs.fetch.api.clock import Clock
 from pull_logs.fetch.api.errors import TransientError
 from pull_logs.fetch.api.failures import Secrets, status_error, transport_error
+from pull_logs.fetch.api.http_library import TrustedCertificates, httpx
 from pull_logs.fetch.api.rate_limit import Quota, Slot, retry_after_seconds
 from pull_logs.fetch.progress import Meter
 
@@ -34,8 +32,17 @@ class ConnectionPool:
         timeout: The seconds that connecting, or the next part of an answer, may take.
     """
 
-    def __init__(self, client: httpx.AsyncClient, *, clock: Clock, meter: Meter, timeout: float) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        certificates: TrustedCertificates,
+        clock: Clock,
+        meter: Meter,
+        timeout: float,
+    ) -> None:
         self._client = client
+        self._certificates = certificates
         self.clock = clock
         self.meter = meter
         self.timeout = timeout
@@ -64,9 +71,12 @@ class ConnectionPool:
         Raises:
             TransientError: No answer arrived, or it broke off.
             NetworkError: The request cannot be sent at all.
+            UsageError: The certificates in the environment cannot be used.
         """
         request = self._request(method, url, headers=headers, content=content)
         host = request.url.netloc.decode("ascii", "replace")
+        if request.url.scheme == "https":
+            self._certificates.load()
         self.meter.requests += 1
         try:
             with anyio.fail_after(seconds):
@@ -186,53 +196,3 @@ def check_length(response: httpx.Response, host: str, *, read: int) -> None:
             overload=received < int(announced),
             heavy=True,
         )
-
-
-def http_clients(
-    number: int, transport: httpx.AsyncBaseTransport | None, *, timeout: float
-) -> list[httpx.AsyncClient]:
-    """Return HTTP clients that follow no redirects, keep no cookies, and add no header except `Host`.
-
-    Args:
-        number: The number of clients.
-        transport: Replaces the network; proxies and certificates of the environment then have no effect.
-        timeout: The seconds that connecting, or the next part of an answer, may take.
-
-    Raises:
-        UsageError: The certificates or a proxy in the environment cannot be used.
-    """
-    # Certificates are loaded once, because that takes longer than everything else here.
-    tls: ssl.SSLContext | bool = True
-    if transport is None:
-        try:
-            tls = httpx.create_ssl_context()
-        except OSError as exc:
-            raise UsageError(
-                f"the certificates to trust cannot be read: {exc.strerror or exc}",
-                hint="check SSL_CERT_FILE and SSL_CERT_DIR",
-            ) from exc
-    try:
-        clients = [_http_client(transport, tls=tls, timeout=timeout) for _ in range(number)]
-    except (ValueError, ImportError, httpx.InvalidURL) as exc:
-        # The text of `exc` is not passed on: the address of a proxy may contain a password.
-        raise UsageError(
-            "a proxy in the environment cannot be used",
-            hint="write HTTP_PROXY, HTTPS_PROXY and ALL_PROXY as http://HOST:PORT",
-        ) from exc
-    for client in clients:
-        client.headers.clear()
-    return clients
-
-
-def _http_client(
-    transport: httpx.AsyncBaseTransport | None, *, tls: ssl.SSLContext | bool, timeout: float
-) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        transport=transport,
-        verify=tls,
-        http2=False,
-        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
-        follow_redirects=False,
-        timeout=httpx.Timeout(timeout, pool=None),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-    )

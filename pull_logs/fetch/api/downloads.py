@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import anyio
-import httpx
 from anyio.to_thread import run_sync
 
 from pull_logs.errors import NetworkError, ServerError
 from pull_logs.fetch.api.connection import ConnectionPool, check_length
 from pull_logs.fetch.api.errors import TransientError, UrlRefusedError
 from pull_logs.fetch.api.failures import FINAL_STATUSES, Secrets, body_text, temporary_status
+from pull_logs.fetch.api.http_library import httpx
 from pull_logs.fetch.api.rate_limit import Slot
 from pull_logs.fetch.api.retry import Retrier
 from pull_logs.fetch.api.urls import host_of, join_url, split_url
@@ -61,10 +61,16 @@ class Download:
         self._pieces.clear()
         self._held = 0
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether nothing of it is on disk."""
+        return self._file is None
+
     def open(self) -> BinaryIO:
         """Return the bytes as a file, at its beginning; `close` closes it."""
         if self._file is None:
-            return io.BytesIO(b"".join(self._pieces))
+            self._pieces = [b"".join(self._pieces)]
+            return io.BytesIO(self._pieces[0])
         self._spill()
         self._file.seek(0)
         return self._file
@@ -153,7 +159,10 @@ async def _read(pool: ConnectionPool, response: httpx.Response, folder: Path | N
         async for piece in response.aiter_bytes():
             await found.add(piece)
         check_length(response, host, read=found.size)
-        await run_sync(_check_magic, found, host)
+        if found.in_memory:
+            _check_magic(found, host)
+        else:
+            await run_sync(_check_magic, found, host)
     except BaseException:
         with anyio.CancelScope(shield=True):
             await run_sync(found.close)

@@ -12,11 +12,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import httpx
 import orjson
 
 from pull_logs.errors import AccessError, NetworkError, ServerError, SignInError
 from pull_logs.fetch.api.errors import KeyRefusedError, RejectedQueryError, TransientError, UnreachableError
+from pull_logs.fetch.api.http_library import httpx
 from pull_logs.fetch.api.rate_limit import retry_after_seconds
 from pull_logs.fetch.api.urls import split_url
 

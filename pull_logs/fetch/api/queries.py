@@ -119,6 +119,46 @@ def history_page(entity: str, project: str, run_id: str, *, start: int, stop: in
     return Query("HistoryPage", text, variables)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageOfRun:
+    """The live rows of one run in a query for those of several.
+
+    Attributes:
+        run_id: The id of the run.
+        start: The first step.
+        stop: The step after the last.
+        samples: The number of rows up to which the answer is unsampled.
+    """
+
+    run_id: str
+    start: int
+    stop: int
+    samples: int
+
+
+def history_pages(entity: str, project: str, pages: Sequence[PageOfRun]) -> Query:
+    """Return the query for live rows of several runs of one project, under the aliases `r0`, `r1`, ..."""
+    declared, runs = [], []
+    variables: dict[str, Any] = {"entity": entity, "project": project}
+    for number, page in enumerate(pages):
+        declared.append(
+            f"$run{number}: String!, $min{number}: Int64!, $max{number}: Int64!, $size{number}: Int!"
+        )
+        history = f"history(minStep: $min{number}, maxStep: $max{number}, samples: $size{number})"
+        runs.append(f"r{number}: run(name: $run{number}) {{ {history} }}")
+        variables |= {
+            f"run{number}": page.run_id,
+            f"min{number}": page.start,
+            f"max{number}": page.stop,
+            f"size{number}": page.samples,
+        }
+    text = (
+        f"query HistoryPages($project: String!, $entity: String!, {', '.join(declared)})"
+        f" {{ project(name: $project, entityName: $entity) {{ {' '.join(runs)} }} }}"
+    )
+    return Query("HistoryPages", text, variables)
+
+
 def system_events(entity: str, project: str, run_id: str, *, samples: int) -> Query:
     """Return the query for the system metrics of one run, as JSON strings."""
     text = (

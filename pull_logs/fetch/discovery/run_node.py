@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from pull_logs.errors import DataError, NetworkError
 from pull_logs.fetch.api import shard_key
 from pull_logs.fetch.discovery.run_plan import ExportedHistory, FoundRun, Promise, Steps
@@ -112,6 +110,8 @@ def read_exports(value: object, *, now: float) -> ExportedHistory | None:
 
 def _live_steps(value: object) -> Steps | None:
     """Return the steps in `liveData`, which may be floats; None where it is not a list of rows."""
+    import numpy as np
+
     if not isinstance(value, list):
         return None
     steps: list[int] = []

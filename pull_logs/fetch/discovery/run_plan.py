@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, TypeAlias
 
 from pull_logs.errors import PullLogsError
 from pull_logs.runs import RunInfo, RunPath
 
-Steps = npt.NDArray[np.int64]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+Steps: TypeAlias = "npt.NDArray[np.int64]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,21 @@ class ExportedHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class LivePage:
+    """Live rows that were requested together with those of other runs.
+
+    Attributes:
+        start: The first step of the window.
+        stop: The step after its last.
+        rows: The rows in the answer.
+    """
+
+    start: int
+    stop: int
+    rows: Sequence[object]
+
+
+@dataclass(frozen=True, slots=True)
 class FoundRun:
     """A run that was found.
 
@@ -63,11 +80,13 @@ class FoundRun:
         info: The facts of the run.
         promise: What its history is promised to hold.
         exports: Where its rows are; None where that must be requested separately.
+        live_page: Its live rows, where they were requested already.
     """
 
     info: RunInfo
     promise: Promise
     exports: ExportedHistory | None
+    live_page: LivePage | None = None
 
     @property
     def path(self) -> RunPath:

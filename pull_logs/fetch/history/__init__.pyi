@@ -1,2 +1,3 @@
 from .changes import is_current as is_current
+from .live_group import read_live_group as read_live_group
 from .refresh import fetch_run as fetch_run

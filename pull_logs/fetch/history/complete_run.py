@@ -28,7 +28,7 @@ from pull_logs.fetch.history.decode import parse_rows
 from pull_logs.fetch.history.exported import ShardReader
 from pull_logs.fetch.history.live import LiveReader
 from pull_logs.fetch.history.pieces import Pieces, RowProgress, metric_filter
-from pull_logs.fetch.windows import LAST_STEP, windows_of_span, windows_of_steps
+from pull_logs.fetch.windows import planned_stop, windows_of_span, windows_of_steps
 from pull_logs.rows.batches import system_batch_from_rows
 from pull_logs.runs import LIVE_STATES, Coverage, RunPath
 from pull_logs.snapshot import RunFile
@@ -55,11 +55,15 @@ class HistoryReader:
         self._context = context
         self._earlier = earlier
         self._found = found
-        self._pieces = Pieces(context.spool, found.path, keep=metric_filter(context.metrics))
+        self._pieces = Pieces(
+            context.spool, found.path, keep=metric_filter(context.metrics), budget=context.budget
+        )
         self._received = self._pieces.received
         progress = RowProgress(self._pieces, context.client.meter)
         self._shards = ShardReader(context, found, self._pieces, arrived=progress.update)
-        self._live = LiveReader(context, found.path, self._pieces, arrived=progress.update)
+        self._live = LiveReader(
+            context, found.path, self._pieces, arrived=progress.update, page=found.live_page
+        )
         self._live_steps: Steps | None = None
         self._live_unknown = True
 
@@ -74,13 +78,26 @@ class HistoryReader:
             DataError: A row cannot be read or stored.
             AccessError: A request failed.
         """
-        await self._context.in_thread(self._pieces.recover)
-        live_steps = (await self._shards.exports()).live_steps
+        try:
+            return await self._read()
+        finally:
+            self._pieces.release()
+
+    async def _read(self) -> Coverage:
+        recovered = self._context.spool.has_pages(self._found.path)
+        if recovered:
+            await self._context.in_thread(self._pieces.recover)
+        exports = await self._shards.exports()
+        live_steps = exports.live_steps
         self._live_steps = live_steps if live_steps is not None and len(live_steps) else None
         self._live_unknown = live_steps is None
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._shards.read)
-            group.start_soon(self._read_listed)
+        if exports.urls and self._live_steps is None:
+            self._pieces.only_file = len(exports.urls) == 1 and not recovered
+            await self._shards.read()
+        else:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._shards.read)
+                group.start_soon(self._read_listed)
         if self._shortfall():
             await self._search_missing()
         coverage = self._coverage()
@@ -94,10 +111,7 @@ class HistoryReader:
     @property
     def _stop(self) -> int:
         """The step after the last one in the plan."""
-        last = self._found.promise.last_step
-        ends = [int(self._live_steps[-1])] if self._live_steps is not None else []
-        ends += [last] if last is not None else []
-        return max(ends) + 1 if ends else LAST_STEP
+        return planned_stop(self._found.promise, self._live_steps)
 
     async def _read_listed(self) -> None:
         """Read the live rows that the server listed, or all rows where it listed nothing."""

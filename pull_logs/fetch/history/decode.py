@@ -12,13 +12,16 @@ import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
 from pull_logs.rows.arrays import MAX_EXACT_INTEGER, flat, present_doubles
-from pull_logs.rows.batches import batch_from_arrow, batch_from_rows
+from pull_logs.rows.batches import batch_from_arrow, batch_from_rows, steps_of
 from pull_logs.rows.canonical import STEP, parse_json
 
 ROWS_IN_A_PART = 131_072
 
 _GROUP_AT_ONCE = 16 << 20
 """The maximum compressed size in bytes of a row group that is read at once."""
+
+_LARGE_FILE = 4 << 20
+"""The compressed size in bytes of a file from which its columns are decoded in several threads."""
 
 _LEAST_BUFFER, _MOST_BUFFER = 16 << 10, 1 << 20
 
@@ -134,7 +137,7 @@ def clip(batch: pa.Table, *, start: int | None, stop: int | None) -> pa.Table:
     """Return the rows of a batch, sorted by step, with `start <= _step < stop`."""
     if not batch.num_rows:
         return batch
-    steps = batch.column(STEP).combine_chunks().to_numpy(zero_copy_only=False)
+    steps = steps_of(batch)
     first = 0 if start is None else int(steps.searchsorted(start))
     end = batch.num_rows if stop is None else int(steps.searchsorted(stop))
     return batch if (first, end) == (0, batch.num_rows) else batch.slice(first, max(0, end - first))
@@ -152,26 +155,32 @@ def batches_of_file(file: BinaryIO) -> Iterator[pa.Table]:
     try:
         metadata = pq.read_metadata(file)
         file.seek(0)
-        with pq.ParquetFile(
-            file, metadata=metadata, buffer_size=_buffer_size(metadata), pre_buffer=False
-        ) as parquet:
-            for part in parquet.iter_batches(batch_size=ROWS_IN_A_PART, use_threads=False):
+        sizes = _group_sizes(metadata)
+        buffer_size = _buffer_size(sizes, columns=metadata.num_columns)
+        # Small files are decoded several at a time instead.
+        threads = sum(sizes) >= _LARGE_FILE
+        with pq.ParquetFile(file, metadata=metadata, buffer_size=buffer_size, pre_buffer=False) as parquet:
+            for part in parquet.iter_batches(batch_size=ROWS_IN_A_PART, use_threads=threads):
                 yield batch_from_arrow(pa.Table.from_batches([part]))
     except (pa.ArrowException, OSError) as exc:
         raise FileDamagedError("an exported history file cannot be read") from exc
 
 
-def _buffer_size(metadata: pq.FileMetaData) -> int:
+def _group_sizes(metadata: pq.FileMetaData) -> list[int]:
+    """Return the compressed size of each row group in bytes."""
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    return [
+        sum(group.column(index).total_compressed_size for index in range(group.num_columns))
+        for group in groups
+    ]
+
+
+def _buffer_size(sizes: Sequence[int], *, columns: int) -> int:
     """Return the bytes of a column to read at a time; 0 for all of a row group, which is fastest.
 
     Without a limit, a file that is one long row group would be in memory completely, in its compressed form.
     """
-    groups = map(metadata.row_group, range(metadata.num_row_groups))
-    sizes = (
-        sum(group.column(index).total_compressed_size for index in range(group.num_columns))
-        for group in groups
-    )
     if max(sizes, default=0) <= _GROUP_AT_ONCE:
         return 0
-    share: int = _GROUP_AT_ONCE // metadata.num_columns
+    share = _GROUP_AT_ONCE // columns
     return max(_LEAST_BUFFER, min(_MOST_BUFFER, share))

@@ -11,6 +11,7 @@ from pull_logs.errors import ServerError
 from pull_logs.fetch.api import HeavyRequestError, history_page
 from pull_logs.fetch.concurrency import for_each
 from pull_logs.fetch.context import PullContext
+from pull_logs.fetch.discovery import LivePage
 from pull_logs.fetch.history.decode import batch_of_page
 from pull_logs.fetch.history.pieces import Pieces
 from pull_logs.fetch.windows import EXACT, Window, samples_for
@@ -34,15 +35,23 @@ class LiveReader:
         path: The path of the run.
         pieces: Receives the rows.
         arrived: Called after rows arrived.
+        page: Rows that were requested already, and need not be requested again.
     """
 
     def __init__(
-        self, context: PullContext, path: RunPath, pieces: Pieces, *, arrived: Callable[[], None]
+        self,
+        context: PullContext,
+        path: RunPath,
+        pieces: Pieces,
+        *,
+        arrived: Callable[[], None],
+        page: LivePage | None = None,
     ) -> None:
         self._context = context
         self._path = path
         self._pieces = pieces
         self._arrived = arrived
+        self._page = page
 
     async def read(self, windows: Iterable[Window]) -> None:
         """Read windows that overlap neither each other nor those that were read before.
@@ -88,6 +97,9 @@ class LiveReader:
             await self._read(half, halvings=halvings)
 
     async def _request(self, window: Window, *, may_halve: bool) -> Sequence[object]:
+        page, self._page = self._page, None
+        if page is not None and (page.start, page.stop) == (window.start, window.stop):
+            return page.rows
         path, clock = self._path, self._context.client.clock
         query = history_page(
             path.entity,

@@ -1,4 +1,8 @@
-"""The pieces of one run as they arrive: in memory while they are small, afterwards in the spool."""
+"""The pieces of one run as they arrive: in memory while they are small, afterwards in the spool.
+
+A run whose only piece is one exported file is not written to the spool before it is encoded, as long as there
+is memory for it: if it were, a crash would lose no less, because the file is in transit until then.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pull_logs.fetch.context import MemoryBudget
 from pull_logs.fetch.history.received_lines import Lines, ReceivedLines
 from pull_logs.fetch.progress import Meter
 from pull_logs.rows.batches import select_keys
@@ -39,16 +44,23 @@ class Pieces:
         rows: Rows that this attempt downloaded, including repeated ones.
         shards_done: The exported files that are complete.
         windows_done: The windows of live rows that are complete.
+        only_file: Whether one exported file holds the complete history.
     """
 
-    def __init__(self, spool: Spool, path: RunPath, *, keep: Callable[[str], bool] | None) -> None:
+    def __init__(
+        self, spool: Spool, path: RunPath, *, keep: Callable[[str], bool] | None, budget: MemoryBudget
+    ) -> None:
         """Keep pieces.
 
         Args:
             spool: Stores pieces that are too large for memory.
             path: The path of the run.
             keep: Returns whether a key is kept; None for all keys.
+            budget: The memory for large runs.
         """
+        self._budget = budget
+        self._reserved = 0
+        self.only_file = False
         self._spool = spool
         self._path = path
         self._keep = keep
@@ -100,8 +112,21 @@ class Pieces:
             self.rows += batch.num_rows
             self._held.append(_Piece(lane, key, batch))
             self._size += batch.nbytes
-            if self._size >= _IN_MEMORY:
+            if self._size >= _IN_MEMORY and not (self.only_file and self._reserve(batch.nbytes)):
                 self._flush()
+
+    def _reserve(self, size: int) -> bool:
+        size = size if self._reserved else self._size
+        if not self._budget.reserve(size):
+            return False
+        self._reserved += size
+        return True
+
+    def release(self) -> None:
+        """Forget the pieces in memory."""
+        self._held.clear()
+        self._budget.release(self._reserved)
+        self._size = self._reserved = 0
 
     def _flush(self) -> None:
         while self._held:
@@ -109,7 +134,7 @@ class Pieces:
             self._spool.append(self._path, piece.lane, piece.batch, key=piece.key)
             self._spooled = True
             self._held.pop(0)
-        self._size = 0
+        self.release()
 
     def batches(self) -> list[LanedBatch]:
         """Return all batches, including those of earlier attempts."""
@@ -133,7 +158,7 @@ class Pieces:
             if not self._spooled:
                 batches: Sequence[LanedBatch] = [LanedBatch(piece.lane, piece.batch) for piece in self._held]
                 self._spool.store(info, coverage, batches, system=system, files=files)
-                self._held.clear()
+                self.release()
                 return
             self._flush()
         self._spool.finish(info, coverage, system=system, files=files)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from pull_logs.fetch.discovery import Steps
-from pull_logs.rows.canonical import STEP, TIMESTAMP
+from pull_logs.rows.arrays import doubles_of, flat
+from pull_logs.rows.batches import steps_of
+from pull_logs.rows.canonical import TIMESTAMP
 
 Stamps = npt.NDArray[np.float64]
 
@@ -35,16 +36,12 @@ class Lines:
     @classmethod
     def of(cls, batch: pa.Table) -> Lines:
         """Return the lines of a batch; call it before columns are removed."""
-        steps: Steps = _numpy(batch.column(STEP))
+        steps = steps_of(batch)
         stamps = np.full(len(steps), -np.inf)
         if TIMESTAMP in batch.column_names and pa.types.is_floating(batch.schema.field(TIMESTAMP).type):
-            logged: Stamps = _numpy(batch.column(TIMESTAMP))
+            logged = doubles_of(flat(batch.column(TIMESTAMP)))
             stamps = np.where(np.isnan(logged), -np.inf, logged)
         return cls(steps, stamps)
-
-
-def _numpy(column: Any) -> Any:
-    return column.combine_chunks().to_numpy(zero_copy_only=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,9 @@ class _Refresh:
         self._promised_rows = found.promise.rows or 0
         self._promised_last = found.promise.last_step or 0
         self._earlier = earlier
-        self._pieces = Pieces(context.spool, found.path, keep=metric_filter(context.metrics))
+        self._pieces = Pieces(
+            context.spool, found.path, keep=metric_filter(context.metrics), budget=context.budget
+        )
         self._progress = RowProgress(self._pieces, context.client.meter)
         self._exported = False
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.frames import MetricFacts
-from pull_logs.rows.arrays import Floats, Ints, Mask, present_rows, text_array
+from pull_logs.rows.arrays import Ints, array_of, dictionary_codes, flat, number_cells, text_array
 from pull_logs.rows.canonical import canon_record, canonical_text, parse_json
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format.names import METRICS
@@ -134,9 +134,9 @@ def _group_table(paths: Sequence[RunPath], facts: Sequence[MetricFacts]) -> pa.T
     rest, doubles = _split_values([columns[name] for name in _VALUES])
     texts[_REST] = rest
     arrays = {name: text_array(values) for name, values in texts.items()}
-    arrays |= {name: _integers(columns[name]) for name in (*_COUNTS, *_STEPS)}
-    arrays |= {name: _doubles(values) for name, values in zip(_VALUES, doubles, strict=True)}
-    arrays["interval"] = _doubles(columns["interval"])
+    arrays |= {name: array_of(columns[name], pa.int64()) for name in (*_COUNTS, *_STEPS)}
+    arrays |= {name: array_of(values, pa.float64()) for name, values in zip(_VALUES, doubles, strict=True)}
+    arrays["interval"] = array_of(columns["interval"], pa.float64())
     return pa.Table.from_arrays([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
@@ -176,21 +176,6 @@ def _is_double(value: object) -> bool:
     if isinstance(value, float):
         return True
     return isinstance(value, int) and not isinstance(value, bool) and -(2**53) <= value <= 2**53
-
-
-def _integers(values: Sequence[int | None]) -> pa.Array:
-    return _array(values, pa.int64(), np.int64)
-
-
-def _doubles(values: Sequence[float | None]) -> pa.Array:
-    return _array(values, pa.float64(), np.float64)
-
-
-def _array(values: Sequence[Any], kind: pa.DataType, dtype: type[np.generic]) -> pa.Array:
-    present = np.array([value is not None for value in values], np.bool_)
-    cells = np.array([0 if value is None else value for value in values], dtype)
-    validity = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
-    return pa.Array.from_buffers(kind, len(cells), [validity, pa.py_buffer(cells)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -318,7 +303,7 @@ def _first_rows(table: pa.Table) -> Iterator[tuple[int, tuple[str, ...]]]:
     arrays = [_one_array(table.column(name)) for name in _KEYS]
     starts = np.zeros(table.num_rows, np.bool_)
     starts[0] = True
-    codes = [np.from_dlpack(array.indices) for array in arrays]
+    codes = list(map(dictionary_codes, arrays))
     for column in codes:
         starts[1:] |= column[1:] != column[:-1]
     names = [array.dictionary.to_pylist() for array in arrays]
@@ -357,25 +342,16 @@ def _names_of(table: pa.Table) -> Sequence[str]:
 def _texts(column: pa.ChunkedArray) -> list[Any]:
     """Return the texts of a column, equal ones as one object, None for null."""
     array = _one_array(column)
-    if not len(array.dictionary):
-        return [None] * len(array)
     if array.dictionary.nbytes > MAX_TEXT:
         raise DataError(f"its text takes more than {MAX_TEXT} bytes")
-    known = array.dictionary.to_pylist()
-    codes = np.frombuffer(array.indices.buffers()[1], np.int32, len(array), array.indices.offset * 4)
-    if not 0 <= int(codes.min(initial=0)) <= int(codes.max(initial=0)) < len(known):
-        raise DataError("a cell has an index that its dictionary does not have")
-    texts = list(map(known.__getitem__, codes.tolist()))
-    if array.null_count:
-        for row in np.flatnonzero(~present_rows(array.indices)).tolist():
-            texts[row] = None
-    return texts
+    known = [*array.dictionary.to_pylist(), None]
+    return list(map(known.__getitem__, dictionary_codes(array).tolist()))
 
 
 def _facts_of(table: pa.Table) -> Sequence[MetricFacts]:
     columns: dict[str, list[Any]] = {name: _texts(table.column(name)) for name in ("metric", "type", _REST)}
     for name in (*_COUNTS, *_STEPS, *_DOUBLES):
-        columns[name] = _cells(table.column(name))
+        columns[name] = number_cells(flat(table.column(name)))
     for row, text in enumerate(columns.pop(_REST)):
         if text is not None:
             for name, value in _rest_values(text):
@@ -399,29 +375,6 @@ def _fill(values: list[Any], repeated: Sequence[Any], *, where: Sequence[int]) -
     for row, (value, count) in enumerate(zip(values, where, strict=True)):
         if value is None and count:
             values[row] = repeated[row]
-
-
-def _cells(column: pa.ChunkedArray) -> list[Any]:
-    """Return the cells of a column of numbers as canonical values, None for null."""
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    cells: list[Any]
-    if array.type == pa.int64():
-        cells = np.frombuffer(array.buffers()[1], np.int64, len(array), array.offset * 8).tolist()
-    else:
-        doubles = np.frombuffer(array.buffers()[1], np.float64, len(array), array.offset * 8)
-        cells = doubles.tolist()
-        for row in np.flatnonzero(_are_integers(doubles)).tolist():
-            cells[row] = int(cells[row])
-    if array.null_count:
-        for row in np.flatnonzero(~present_rows(array)).tolist():
-            cells[row] = None
-    return cells
-
-
-def _are_integers(values: Floats) -> Mask:
-    with np.errstate(invalid="ignore"):
-        found: Mask = (values == np.floor(values)) & (np.abs(values) < 2.0**63)
-    return found
 
 
 def _damaged(path: str, reason: str) -> BundleDamagedError:

@@ -126,6 +126,8 @@ def document_from_text(text: str) -> dict[str, Any]:
         DataError: It is not a JSON object, or is larger than a document may be.
     """
     check_document(text)
+    if text == "{}":
+        return {}
     value = parse_json(text)
     if not isinstance(value, dict):
         raise DataError("a document of a run is not a JSON object")

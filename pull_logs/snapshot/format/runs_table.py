@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
-from pull_logs.rows.arrays import decoded, decoded_size
+from pull_logs.rows.arrays import array_of, decoded, decoded_size
 from pull_logs.rows.limits import MAX_DOCUMENT, decoded_text_limit
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import Coverage, RunInfo, RunPath
@@ -52,6 +52,9 @@ LIGHT = tuple(name for name in SCHEMA.names if name not in DOCUMENTS)
 
 MAX_DECODED = 2**30
 """Most bytes of the documents of a row group."""
+
+_KEPT_CELLS = 1024
+"""Plain columns of row groups that are kept as Python values, because a ranking takes runs in any order."""
 
 _KEPT_DOCUMENTS = 32 * 2**20
 """Bytes of documents that are kept for the next runs; a column with more of them is read text by text."""
@@ -123,7 +126,8 @@ def _group_table(rows: Sequence[RunRow], schema: pa.Schema) -> pa.Table:
         for row in rows
     ]
     try:
-        return pa.Table.from_pylist(records, schema=schema)
+        columns = [array_of([record.get(field.name) for record in records], field.type) for field in schema]
+        return pa.Table.from_arrays(columns, schema=schema)
     except (pa.ArrowException, OverflowError, UnicodeError) as exc:
         raise DataError(f"a run near {str(rows[0].info.path)!r} cannot be kept: {exc}") from exc
 
@@ -156,14 +160,14 @@ class RunTable:
         path: The bundle, for messages.
         paths: The path of each run, ascending.
         light: The plain columns.
-        light_group: Returns the plain columns of one row group, as lists.
+        light_cells: Returns the values of a plain column in one row group.
         documents: Returns one document of the runs of a row group, as text.
     """
 
     path: str
     paths: tuple[RunPath, ...]
     light: pa.Table
-    light_group: Callable[[int], Mapping[str, Sequence[Any]]]
+    light_cells: Callable[[str, int], Sequence[Any]]
     documents: _Documents
 
     @property
@@ -178,8 +182,9 @@ class RunTable:
 
     def value(self, name: str, index: int) -> Any:
         """Return the value of a plain column for one run; None if the table does not have the column."""
-        values = self.light_group(index // GROUP_ROWS).get(name)
-        return None if values is None else values[index % GROUP_ROWS]
+        if name in OPTIONAL and name not in self.light.column_names:
+            return None
+        return self.light_cells(name, index // GROUP_ROWS)[index % GROUP_ROWS]
 
     def document(self, name: str, index: int) -> dict[str, Any]:
         """Parse one of `DOCUMENTS` of one run, or its `SWEEP_CONFIG`, into a new dict.
@@ -210,7 +215,7 @@ class RunTable:
             BundleDamagedError: A document of it cannot be read.
         """
         group, offset = divmod(index, GROUP_ROWS)
-        light = {name: values[offset] for name, values in self.light_group(group).items()}
+        light = {name: self.light_cells(name, group)[offset] for name in self.light.column_names}
         texts = {name: self.documents.text(name, index) for name in self.documents.names}
         try:
             info = info_from_fields(light | texts)
@@ -262,7 +267,7 @@ def load_runs_table(data: bytes, *, rows: int, path: str) -> RunTable:
         path=path,
         paths=tuple(starmap(RunPath, keys)),
         light=light,
-        light_group=lru_cache(maxsize=4)(partial(_light_group, light)),
+        light_cells=lru_cache(maxsize=_KEPT_CELLS)(partial(_light_cells, light)),
         documents=_Documents(data, file, sizes, path),
     )
 
@@ -281,8 +286,8 @@ def _checked_columns(file: pq.ParquetFile, *, rows: int, path: str) -> list[str]
     return optional
 
 
-def _light_group(light: pa.Table, number: int) -> Mapping[str, Sequence[Any]]:
-    values: Mapping[str, Sequence[Any]] = light.slice(number * GROUP_ROWS, GROUP_ROWS).to_pydict()
+def _light_cells(light: pa.Table, name: str, group: int) -> Sequence[Any]:
+    values: Sequence[Any] = light.column(name).slice(group * GROUP_ROWS, GROUP_ROWS).to_pylist()
     return values
 
 

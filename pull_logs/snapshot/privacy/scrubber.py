@@ -9,10 +9,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pull_logs.rows.arrays import flat
+from pull_logs.rows.arrays import flat, present_rows, truths
 from pull_logs.rows.batches import RESIDUAL, residual_rows, steps_of
 from pull_logs.rows.canonical import STEP, canonical_text
 from pull_logs.run_fields import RUN_FIELDS
@@ -66,10 +65,11 @@ class Finding:
 
 def matching(texts: pa.Array, pattern: str) -> NDArray[np.bool_]:
     """Return which texts match a regular expression anywhere; a null does not."""
-    found: NDArray[np.bool_] = (
-        pc.match_substring_regex(texts, pattern).fill_null(False).to_numpy(zero_copy_only=False)
-    )
-    return found
+    # Most bundles have no texts to search, and importing it takes longer than searching a few.
+    import pyarrow.compute as pc
+
+    found = pc.match_substring_regex(texts, pattern)
+    return truths(found) & present_rows(found)
 
 
 def _describes(key: str) -> bool:

@@ -89,6 +89,14 @@ class Bundle(Mapping[str, Run]):
     def __repr__(self) -> str:
         return f"<Bundle {shortened(str(self.path))!r}: {counted(len(self), 'run')}>"
 
+    def check_metrics(self) -> None:
+        """Check that the index of metrics, if there is one, is that of these runs.
+
+        Raises:
+            BundleDamagedError: It is damaged, or of other runs.
+        """
+        self._metrics.check()
+
     def runs(self) -> Iterator[Run]:
         """Iterate over the runs, in path order."""
         return map(self._run, range(len(self.run_paths)))

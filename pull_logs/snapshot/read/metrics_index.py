@@ -33,6 +33,16 @@ class MetricsIndex:
         self._lock = Lock()
         self._table: MetricsTable | None = None
 
+    def check(self) -> None:
+        """Open the index, and check that it is that of these runs.
+
+        Raises:
+            BundleDamagedError: It is damaged, or of other runs.
+        """
+        if self._resource is not None:
+            with self._lock:
+                self._open(self._resource)
+
     def facts(self, index: int) -> Sequence[MetricFacts] | None:
         """Return the facts about the columns of a run, `_step` first; None without an index.
 

@@ -295,8 +295,7 @@ def _check_index(container: Container, facts: _Facts | None) -> Iterable[Damage]
     index = load_index(container)
     bundle = Bundle(container, index)
     indexed = METRICS in bundle.manifest.resources
-    if indexed and len(bundle):
-        next(bundle.runs()).metric_facts()
+    bundle.check_metrics()
     if facts is None:
         return
     for run, folder in zip(bundle.runs() if indexed else (), index.folders, strict=indexed):

@@ -17,8 +17,6 @@ from pathlib import Path
 from pull_logs.errors import DamageError, FileMissingError, UsageError
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.disk import disk_errors
-from pull_logs.snapshot.format import is_url
-from pull_logs.snapshot.read import open_bundle
 from pull_logs.suggestions import counted, listed
 
 FORCE_HINT = "pass --force to replace it, or name another file"
@@ -45,7 +43,7 @@ def check_output_path(out: Output) -> Path:
         raise UsageError("the output has no name", hint="name a file to write, for example runs.wandb.zip")
     if text == "-":
         raise UsageError("the output cannot be '-', standard output", hint="name a file to write")
-    if is_url(text) or "://" in text:
+    if "://" in text:
         raise UsageError(f"the output {text!r} is a URL", hint="name a local file, and upload it afterwards")
     target = Path(os.path.realpath(text))
     try:
@@ -98,6 +96,8 @@ def check_bundle_output(out: Output, *, force: bool = False) -> Path:
     if force or not target.exists():
         return target
     try:
+        from pull_logs.snapshot.read import open_bundle
+
         open_bundle(target).close()
     except (DamageError, FileMissingError) as exc:
         raise UsageError(f"{os.fspath(out)!r} exists and is not a readable bundle", hint=FORCE_HINT) from exc
@@ -118,6 +118,8 @@ def check_same_selection(out: Output, paths: Collection[RunPath], *, metrics: st
     target = Path(os.path.realpath(out))
     if not target.exists():
         return
+    from pull_logs.snapshot.read import open_bundle
+
     with open_bundle(target) as existing:
         kept = set(paths)
         lost = [run.path for run in existing.runs() if run.path not in kept]

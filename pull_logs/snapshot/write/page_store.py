@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pull_logs.rows.merge import Lane
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.disk import sync
+from pull_logs.snapshot.disk import flush
 from pull_logs.snapshot.write.page_file import PageFrame, cut_torn_tail, read_frames, write_frames
 from pull_logs.snapshot.write.spool_folder import SpoolFolder
 
@@ -24,6 +24,7 @@ class PageStore:
     def __init__(self, folder: SpoolFolder) -> None:
         self._folder = folder
         self._frames: dict[RunPath, list[PageFrame]] = {}
+        self._recovered: set[Path] = set()
         self._lock = threading.Lock()
 
     def recover(self) -> None:
@@ -31,6 +32,7 @@ class PageStore:
         for file in self._folder.pages.iterdir():
             if self._folder.is_page_file(file):
                 cut_torn_tail(file)
+                self._recovered.add(file)
             else:
                 file.unlink()
 
@@ -38,8 +40,12 @@ class PageStore:
         """Return the pages of a run in the order in which they were appended."""
         return tuple(self._known(run))
 
+    def may_have(self, run: RunPath) -> bool:
+        """Return whether a page of a run was appended or recovered; it may have been forgotten since."""
+        return run in self._frames or self._folder.page_file(run) in self._recovered
+
     def append(self, run: RunPath, lane: Lane, batch: pa.Table, *, key: str) -> None:
-        """Write a page to the disk; after an error nothing of it is left.
+        """Write a page to its file; after an error nothing of it is left.
 
         Raises:
             DataError: A column has a type that cannot be stored.
@@ -50,7 +56,7 @@ class PageStore:
         try:
             with file.open("ab") as out:
                 written = write_frames(out, file, lane, batch, key=key)
-                sync(out)
+                flush(out)
         except BaseException:
             # Only after the file was closed: closing writes what was still buffered.
             if file.exists():

@@ -2,7 +2,8 @@
 
 What arrived is stored in the folder `OUT.partial` (see `spool_folder`). A page that is incomplete because
 of a crash is cut off when the spool is opened again (see `page_file`). A run is finished when its file has
-its final name (see `stored_run`).
+its final name (see `stored_run`). Only the plan and the bundle are flushed to the disk: the other files
+survive the end of the process. What a loss of power damages is found by its checksum and downloaded again.
 """
 
 from __future__ import annotations
@@ -128,6 +129,10 @@ class Spool:
         """Return the complete pages of a run in the order of arrival; a long page has several frames."""
         return self._pages.frames(path)
 
+    def has_pages(self, path: RunPath) -> bool:
+        """Return whether there may be pages of a run, without reading the disk."""
+        return self._pages.may_have(path)
+
     def files_folder(self, path: RunPath) -> Path:
         """Create the folder for the logged files of a run, which is removed when the run is finished.
 
@@ -203,7 +208,7 @@ class Spool:
         """
         run = BundleRun(info=info, coverage=coverage, batches=batches, system=system, files=files)
         with self._disk_errors():
-            return self._add(store_run(self._files.run_file(info.path), run))
+            return self._add(store_run(self._files.run_file(info.path), run, durable=False))
 
     def adopt(
         self,
@@ -227,7 +232,7 @@ class Spool:
         """
         copied = CopiedRun(run=run, info=info, coverage=coverage, files=files)
         with self._disk_errors():
-            return self._add(copy_run(self._files.run_file(run.path), copied))
+            return self._add(copy_run(self._files.run_file(run.path), copied, durable=False))
 
     def restate(self, info: RunInfo) -> StoredRun:
         """Replace the facts of a finished run.

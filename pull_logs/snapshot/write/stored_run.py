@@ -1,7 +1,8 @@
 """A finished run on disk, before it is sealed into a bundle.
 
 One file holds the Parquet bytes of a run and, after them, the record that describes them. So a small run
-costs one write, one fsync and one rename, and a file that has its final name is complete.
+costs one write and one rename. A file that has its final name is complete, unless the power failed since: so
+its hashes are checked before another process uses it.
 
     history.parquet | system.parquet | the files that the run logged | record (JSON) | trailer
 """
@@ -25,7 +26,7 @@ import pyarrow as pa
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.frames import FactsBuilder, MetricFacts
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.disk import sync
+from pull_logs.snapshot.disk import flush, sync
 from pull_logs.snapshot.format import (
     CHUNK,
     OPTIONAL,
@@ -290,7 +291,7 @@ def restate_run(stored: StoredRun, info: RunInfo) -> StoredRun:
 
 
 def read_stored(file: Path) -> StoredRun:
-    """Read the description of a run that was stored earlier.
+    """Read the description of a run that another process stored, and check every byte of the file.
 
     Raises:
         BundleDamagedError: The file is incomplete or damaged.
@@ -300,9 +301,25 @@ def read_stored(file: Path) -> StoredRun:
         raise _damaged(file)
     stored = _stored(file, record)
     expected = stored.history.bytes + (stored.system.bytes if stored.system else 0)
-    if expected + sum(kept.bytes for kept in stored.files) != size:
+    if expected + sum(kept.bytes for kept in stored.files) != size or not _has_its_hashes(stored):
         raise _damaged(file)
     return stored
+
+
+def _has_its_hashes(stored: StoredRun) -> bool:
+    """Return whether each part of a stored run has the hash that its record says."""
+    parts = [(stored.history.hash, stored.history_chunks())]
+    if stored.system is not None:
+        parts.append((stored.system.hash, stored.system_chunks()))
+    parts += [(record.hash, chunks()) for record, chunks in stored.file_chunks()]
+    return all(_sha256(chunks) == expected for expected, chunks in parts)
+
+
+def _sha256(chunks: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return f"sha256:{digest.hexdigest()}"
 
 
 @contextmanager
@@ -312,8 +329,7 @@ def _atomic_file(file: Path, *, durable: bool) -> Iterator[BinaryIO]:
     try:
         with temp.open("w+b") as out:
             yield out
-            if durable:
-                sync(out)
+            (sync if durable else flush)(out)
         temp.replace(file)
     except BaseException:
         temp.unlink(missing_ok=True)

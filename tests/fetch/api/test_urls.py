@@ -74,10 +74,13 @@ def test_a_malformed_base_url_is_a_usage_error(tmp_path: Path, url: str) -> None
     )
 
 
-async def test_an_api_at_a_default_port_that_cannot_be_reached_ends_the_pull(tmp_path: Path) -> None:
-    server = ScriptedWandb(*(FakeRun.logging(name, rows_of(range(3))) for name in "ab"))
+@pytest.mark.parametrize(("names", "operation"), [("a", "HistoryPage"), ("ab", "HistoryPages")])
+async def test_an_api_at_a_default_port_that_cannot_be_reached_ends_the_pull(
+    tmp_path: Path, names: str, operation: str
+) -> None:
+    server = ScriptedWandb(*(FakeRun.logging(name, rows_of(range(3))) for name in names))
     server.faults = [
-        lambda request: httpx.ConnectError("x") if asking("HistoryPage")(request) else None,
+        lambda request: httpx.ConnectError("x") if asking(operation)(request) else None,
     ]
     settings = Settings(base_url="https://api.test:443", api_key=KEY, entity="acme")
     with pytest.raises(NetworkError, match=r"^api\.test cannot be reached "):

@@ -142,7 +142,8 @@ def test_a_finished_run_that_is_damaged_is_fetched_again(out: Path) -> None:
     with opened(out) as begun:
         file = begun.store(run_info(), COVERAGE, [LanedBatch(Lane.SHARD, batch_from_rows(ROWS))]).file
     data = file.read_bytes()
-    for broken in (b"", data[:-1], data[:50], data[:-60] + bytes(1) + data[-59:], data[1:]):
+    page_lost = data[:40] + bytes(40) + data[80:]
+    for broken in (b"", data[:-1], data[:50], data[:-60] + bytes(1) + data[-59:], data[1:], page_lost):
         file.write_bytes(broken)
         with opened(out) as again:
             assert not again.stored
@@ -335,7 +336,7 @@ def test_a_run_of_another_bundle_is_adopted_byte_for_byte(out: Path, tmp_path: P
 
 
 class FullDisk:
-    """From now on, no more than `left` bytes can be flushed: `sync` fails as the system's would."""
+    """From now on, no more than `left` bytes can be flushed: the system refuses the rest."""
 
     def __init__(self, left: int) -> None:
         self.left = left
@@ -350,8 +351,13 @@ class FullDisk:
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> FullDisk:
     disk = FullDisk(10**9)
-    for module in (disk_module, page_store, spool_folder, stored):
-        monkeypatch.setattr(module, "sync", disk)
+    for module, name in (
+        (disk_module, "sync"),
+        (page_store, "flush"),
+        (spool_folder, "sync"),
+        (stored, "flush"),
+    ):
+        monkeypatch.setattr(module, name, disk)
     return disk
 
 
