@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from difflib import SequenceMatcher
 from heapq import nsmallest
 from itertools import islice
+from pathlib import Path
 
 MOST_NAMES = 5
 """Names that a message lists at most."""
@@ -58,6 +59,21 @@ def did_you_mean(
     if not near:
         return otherwise
     return f"the nearest {'is' if len(near) == 1 else 'are'} {listed(near)}"
+
+
+def nearest_file(path: Path) -> str:
+    """Return the hint of an error about a path that does not exist: the most similar name in its folder."""
+    try:
+        names = {_stem(item.name): item.name for item in path.parent.iterdir()}
+    except OSError:
+        return ""
+    near = nearest(_stem(path.name), names, cutoff=0.7, most=1)
+    return f"the nearest is {names[near[0]]!r}" if near else ""
+
+
+def _stem(name: str) -> str:
+    """Return a name without its endings, which make all bundles alike."""
+    return name.partition(".")[0] or name
 
 
 def listed(names: Collection[str], *, most: int = MOST_NAMES) -> str:

@@ -216,6 +216,15 @@ def _of_machine(exc: BaseException) -> PullLogsError | None:
     return from_system_error(exc, action="used")
 
 
+_WORDS = {
+    "is not a valid integer range": "is not a whole number",
+    "is not a valid integer": "is not a whole number",
+    "is not a valid float range": "is not a number",
+    "is not a valid float": "is not a number",
+}
+"""Plain words for those of click."""
+
+
 def _describe_click(exc: click.ClickException) -> _Failure:
     """Return how an error of click is reported."""
     if isinstance(exc, click.NoSuchOption) and exc.ctx is not None:
@@ -229,7 +238,10 @@ def _describe_click(exc: click.ClickException) -> _Failure:
             return _Failure(f"{exc.format_message().rstrip('.')}; {hint}", USAGE)
     if isinstance(exc, click.UsageError):
         command = exc.ctx.command_path if exc.ctx else "pull-logs"
-        return _Failure(f"{exc.format_message().rstrip('.')}; see `{command} --help`", USAGE)
+        text = exc.format_message().rstrip(".")
+        for kind, word in _WORDS.items():
+            text = text.replace(kind, word)
+        return _Failure(f"{text}; see `{command} --help`", USAGE)
     return _Failure(exc.format_message(), exc.exit_code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -115,3 +116,34 @@ def test_an_option_that_lacks_a_letter_is_recognised(where: tuple[str, str], dat
     assert command is not None
     context = click.Context(command, parent=CONTEXT, info_name=name)
     assert f"'{option}'" in (unknown_option(typed, context).hint or "")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("cache", "prune", "--older-than", "x"),
+            "'--older-than': 'x' is not a number; see `pull-logs cache prune --help`",
+        ),
+        (
+            ("serve", "b.zip", "--port", "x"),
+            "'--port': 'x' is not a whole number; see `pull-logs serve --help`",
+        ),
+    ],
+)
+def test_a_value_of_another_type_is_named_in_plain_words(
+    words: Sequence[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err == f"pull-logs: error: Invalid value for {message}\n"
+
+
+def test_a_file_that_does_not_exist_is_compared_with_its_neighbours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sweep.wandb.zip").touch()
+    missing = tmp_path / "swep.wandb.zip"
+    for words, shown in ((("info",), "at "), (("import", "-o", str(tmp_path / "i.zip")), "")):
+        assert main([*words, str(missing)]) == 3
+        text = f"no file or folder {shown}{str(missing)!r}; the nearest is 'sweep.wandb.zip'"
+        assert capsys.readouterr().err == f"pull-logs: error: {text}\n"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pull_logs.errors import UsageError
+from pull_logs.suggestions import counted
 
 if TYPE_CHECKING:
     from pull_logs.fetch import PullProgress, PullReport
@@ -140,7 +141,8 @@ class PullLog:
             total = "?" if state.runs_total is None else f"{state.runs_total:,}"
             click.echo(
                 f"pull-logs: {state.seconds:.0f} s: {state.runs_done:,} of {total} runs,"
-                f" {state.rows:,} rows, {state.requests:,} requests, {state.retries:,} retries",
+                f" {counted(state.rows, 'row')}, {counted(state.requests, 'request')},"
+                f" {counted(state.retries, 'retry', 'retries')}",
                 err=True,
             )
 

@@ -23,6 +23,7 @@ from pull_logs.snapshot.format import zip_layout as layout
 from pull_logs.snapshot.format.manifest import MAX_FORMAT, refuse_newer_format
 from pull_logs.snapshot.format.names import FILES, FORMAT, is_member_name, member_order, why_refused
 from pull_logs.snapshot.format.zip_directory import MAX_MEMBERS, read_directory
+from pull_logs.suggestions import nearest_file
 from pull_logs.system_errors import from_system_error
 
 if TYPE_CHECKING:
@@ -344,7 +345,7 @@ def open_container(path: Path) -> Container:
     """
     try:
         if not path.exists():
-            raise FileMissingError(f"no file or folder at {str(path)!r}")
+            raise FileMissingError(f"no file or folder at {str(path)!r}", hint=nearest_file(path))
         return FolderContainer(path) if path.is_dir() else ZipContainer(path)
     except OSError as exc:
         raise from_system_error(exc, path=path, action="read") from exc

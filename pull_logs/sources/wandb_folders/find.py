@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pull_logs.errors import FileMissingError
+from pull_logs.suggestions import nearest_file
 from pull_logs.system_errors import from_system_error
 
 _RUN_FOLDER = re.compile(r"(?:offline-)?run-(\d{8}_\d{6})-.+", re.DOTALL)
@@ -68,7 +69,7 @@ def find_logs(paths: Sequence[Path]) -> FoundLogs:
     notes: list[str] = []
     for path in paths:
         if not path.exists():
-            raise FileMissingError(f"no file or folder {str(path)!r}")
+            raise FileMissingError(f"no file or folder {str(path)!r}", hint=nearest_file(path))
         try:
             found = _logs_in(path)
         except OSError as exc:
