@@ -1,8 +1,8 @@
 """Measure views of thousands of runs next to one DuckDB query over the same files, unzipped.
 
     python benchmarks/views.py                       # 5,000 runs x 500 rows x 20 metrics, medians of three
-    python benchmarks/views.py --runs 500 --work D  # another size; the bundle stays in D for the next run
-    python benchmarks/views.py --quick               # 40 runs x 20 rows: checks that it works; a test runs this
+    python benchmarks/views.py --runs 500 --work D  # another size; D keeps the bundle for the next
+    python benchmarks/views.py --quick               # 40 runs x 20 rows: checks that it works
 
 Each view is a process of its own, the start of Python included. DuckDB computes, in a process of its own and
 with two threads, what the view shows: for every metric its count, extremes and last value in every run, or
