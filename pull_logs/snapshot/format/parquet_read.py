@@ -270,11 +270,15 @@ def read_batches(
         wanted = _wanted(file, columns)
         reader = _reader(file, wanted, checked=checked)
     for group in range(len(file.groups)):
-        coded = _coded_group(file, reader, group, wanted, memory_limit)
-        if not coded.num_rows:
-            yield decode_text(coded, wanted)
-        for part in text_parts(coded):
-            yield decode_text(part, wanted)
+        yield from _decoded(_coded_group(file, reader, group, wanted, memory_limit), wanted)
+
+
+def _decoded(coded: pa.Table, schema: pa.Schema) -> Iterator[pa.Table]:
+    """Decode a row group part by part; it is released before the next one is read."""
+    if not coded.num_rows:
+        yield decode_text(coded, schema)
+    for part in text_parts(coded):
+        yield decode_text(part, schema)
 
 
 def _coded_group(file: _File, reader: pq.ParquetFile, group: int, wanted: pa.Schema, limit: int) -> pa.Table:
