@@ -10,6 +10,7 @@ from .questions import RunCondition as RunCondition
 from .questions import Subject as Subject
 from .questions import View as View
 from .questions import keep_runs as keep_runs
+from .questions import search_advice as search_advice
 from .results import CompareAnswer as CompareAnswer
 from .results import CompareResult as CompareResult
 from .results import OverviewResult as OverviewResult

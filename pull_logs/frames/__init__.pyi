@@ -17,6 +17,7 @@ from .metric_facts import extremes as extremes
 from .metric_facts import middle as middle
 from .vector import Array as Array
 from .vector import Floats as Floats
+from .vector import JoinedTexts as JoinedTexts
 from .vector import Kind as Kind
 from .vector import Mask as Mask
 from .vector import Vector as Vector

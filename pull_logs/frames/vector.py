@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,25 @@ _DTYPES: dict[Kind, tuple[np.dtype[np.generic], ...]] = {
     "mixed": (np.dtype(np.object_),),
     "other": (np.dtype(np.object_),),
 }
+
+
+class JoinedTexts(str):
+    """Texts joined with commas, such as the tags of a run: compared as one text, searched one by one.
+
+    Attributes:
+        items: The texts.
+    """
+
+    __slots__ = ("items",)
+
+    items: tuple[str, ...]
+
+    def __new__(cls, items: Iterable[str]) -> Self:
+        """Join texts."""
+        texts = tuple(items)
+        joined = super().__new__(cls, ",".join(texts))
+        joined.items = texts
+        return joined
 
 
 def kind_of_cell(cell: object) -> Kind | None:

@@ -185,6 +185,21 @@ def test_fetch_keeps_the_runs_that_its_filters_name(server: ReplayServer, tmp_pa
     assert kept == ["cnn1e1s0", "cnn1e1s1", "cnn1e1s2", "cnn1e1s3", "mlp5e2s0"]
 
 
+def test_a_fetch_of_runs_by_one_tag_says_contains_and_then_downloads_them(
+    server: ReplayServer, tmp_path: Path
+) -> None:
+    words = ["fetch", "-p", "acme/digits", "-o", str(tmp_path / "x.wandb.zip"), "--filter"]
+    done = pull_logs(*words, 'tags == "lr:0.1"', environment=server.environment())
+    assert done.returncode == 3
+    assert done.stderr == (
+        "pull-logs: error: there is no run to pull; "
+        "tags is compared as a complete list; write 'tags contains \"lr:0.1\"' for one item\n"
+    )
+    text = 'tags contains "lr:0.1" and name starts_with "cnn"'
+    done = pull_logs(*words, text, environment=server.environment())
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_filter_that_names_nothing_says_so(server: ReplayServer, tmp_path: Path) -> None:
     words = ["fetch", "-p", "acme/digits", "-o", str(tmp_path / "x.wandb.zip"), "--filter", "config.lrr > 0"]
     done = pull_logs(*words, environment=server.environment())

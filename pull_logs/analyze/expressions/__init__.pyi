@@ -11,6 +11,7 @@ from .nodes import Node as Node
 from .nodes import Not as Not
 from .nodes import Number as Number
 from .nodes import Or as Or
+from .nodes import Search as Search
 from .nodes import String as String
 from .nodes import operands as operands
 from .parser import parse as parse

@@ -23,10 +23,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import zip_longest
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
 import numpy as np
 
+from pull_logs.analyze.expressions.cells import comparable, compare_cells, literal, search_cells
 from pull_logs.analyze.expressions.functions import FUNCTIONS, Constant
 from pull_logs.analyze.expressions.nodes import (
     And,
@@ -45,6 +46,7 @@ from pull_logs.analyze.expressions.nodes import (
     Or,
     Power,
     Product,
+    Search,
     String,
     Sum,
     operands,
@@ -58,7 +60,6 @@ from pull_logs.frames import (
     Mask,
     Vector,
     bools,
-    cell_number,
     constant,
     kind_of_cell,
     missing,
@@ -80,14 +81,6 @@ _ARRAYS: Final[Mapping[Comparator, Callable[[Array, Array], Mask]]] = {
     "<=": np.less_equal,
     ">": np.greater,
     ">=": np.greater_equal,
-}
-_CELLS: Final[Mapping[Comparator, Callable[[Any, Any], bool]]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
 }
 _A_KIND: Final[Mapping[Kind, str]] = {
     "number": "a number",
@@ -161,6 +154,8 @@ class _Evaluation:
                 holds = self._comparison(node)
             case Membership():
                 holds = self._membership(node)
+            case Search():
+                holds = self._search(node)
             case _:
                 holds = self._truth(node)
         return holds
@@ -230,10 +225,11 @@ class _Evaluation:
 
     def _compare(self, left: Vector, sign: Comparator, right: Vector, *, span: tuple[int, int]) -> Mask:
         if "mixed" in {left.kind, right.kind}:
-            return _compare_cells(left, sign, right)
+            return compare_cells(left, sign, right)
         if left.kind != right.kind or left.kind == "other":
             message = f"{_A_KIND[left.kind]} cannot be compared with {_A_KIND[right.kind]}"
-            raise ExpressionError(message, source=self.source, span=span)
+            hint = "look into a list with 'x contains ...'" if self._has_lists(left, right) else ""
+            raise ExpressionError(message, source=self.source, span=span, hint=hint)
         if left.kind == "bool" and sign not in {"==", "!="}:
             raise ExpressionError("bools have no order", source=self.source, span=span)
         present = left.present & right.present
@@ -245,9 +241,17 @@ class _Evaluation:
         holds[present] = _ARRAYS[sign](left.values[present], right.values[present])
         return holds
 
+    def _has_lists(self, *vectors: Vector) -> bool:
+        return any(
+            isinstance(cell, (list, tuple))
+            for vector in vectors
+            if vector.kind == "other"
+            for cell in vector.values[vector.present].tolist()
+        )
+
     def _membership(self, node: Membership) -> Mask:
         vector = self.vector(node.operand)
-        items = {(kind_of_cell(value), value) for value in map(_literal, node.items)}
+        items = {(kind_of_cell(value), value) for value in map(literal, node.items)}
         fitting = {kind for kind, _ in items}
         if vector.kind == "other" or (vector.kind != "mixed" and fitting and vector.kind not in fitting):
             message = f"{_A_KIND[vector.kind]} cannot be in a list without any of its kind"
@@ -260,8 +264,19 @@ class _Evaluation:
             found = np.zeros(self.length, np.bool_)
             found[vector.present] = list(map(texts.__contains__, vector.values[vector.present].tolist()))
         else:
-            cells = (_comparable(cell) for cell in vector.to_list())
+            cells = (comparable(cell) for cell in vector.to_list())
             found = np.fromiter((cell in items for cell in cells), np.bool_, self.length)
+        return (~found if node.negated else found) & vector.present
+
+    def _search(self, node: Search) -> Mask:
+        vector, wanted = self.vector(node.operand), literal(node.item)
+        if vector.kind in {"number", "bool"}:
+            message = f"'{node.word}' searches a string or a list, and this is {_A_KIND[vector.kind]}"
+            raise self._error(message, node.operand)
+        if vector.kind == "string" and not isinstance(wanted, str):
+            hint = f'write "{node.item}"'
+            raise self._error("a string contains nothing but strings", node.item, hint=hint)
+        found = search_cells(vector, node.word, wanted)
         return (~found if node.negated else found) & vector.present
 
     def _call(self, node: Call) -> Vector:
@@ -301,34 +316,3 @@ def _is_constant(node: Node) -> bool:
     """Whether a node is arithmetic over number literals only."""
     arithmetic = isinstance(node, (Number, Negate, Power, Product, Sum))
     return arithmetic and all(map(_is_constant, operands(node)))
-
-
-def _literal(item: Number | Negate | String | Bool) -> float | str | bool:
-    if isinstance(item, Negate):
-        assert isinstance(item.operand, Number)  # noqa: S101 - for the type checker: the grammar says so
-        return -item.operand.value
-    return item.value
-
-
-def _comparable(cell: object) -> tuple[Kind | None, object]:
-    """Return a cell with its kind, so that a bool is not a number; a JSON value is replaced by None."""
-    kind = kind_of_cell(cell)
-    return kind, cell_number(cell) if kind == "number" else None if kind == "other" else cell
-
-
-def _compare_cells(left: Vector, sign: Comparator, right: Vector) -> Mask:
-    if not (left.present & right.present).any():
-        return np.zeros(len(left), np.bool_)
-    pairs = zip(map(_comparable, left.to_list()), map(_comparable, right.to_list()), strict=True)
-    return np.array([_cells_compare(*one, sign, *other) for one, other in pairs], np.bool_)
-
-
-def _cells_compare(
-    left_kind: Kind | None, left: object, sign: Comparator, right_kind: Kind | None, right: object
-) -> bool:
-    if left_kind is None or right_kind is None:
-        return False
-    ordered = sign not in {"==", "!="}
-    if left_kind != right_kind or left_kind == "other" or (ordered and left_kind == "bool"):
-        return sign == "!="
-    return bool(_CELLS[sign](left, right))

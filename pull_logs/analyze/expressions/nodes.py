@@ -18,6 +18,7 @@ from pull_logs.analyze.expressions.tokenizer import Span, is_bare_name, quote_na
 SumOperator: TypeAlias = Literal["+", "-"]
 ProductOperator: TypeAlias = Literal["*", "/", "//", "%"]
 Comparator: TypeAlias = Literal["==", "!=", "<", "<=", ">", ">="]
+SearchWord: TypeAlias = Literal["contains", "matches", "starts_with"]
 
 _OR, _AND, _NOT, _COMPARISON, _SUM, _PRODUCT, _NEGATION, _POWER, _ATOM = range(9)
 _INTEGRAL_BELOW = 1e16
@@ -184,6 +185,25 @@ class Membership(_Spanned):
 
 
 @dataclass(frozen=True, slots=True)
+class Search(_Spanned):
+    """`operand contains item`, `operand matches "pattern"` or `operand starts_with "text"`.
+
+    The item is a literal, as in a list; of `matches` and `starts_with` it is a string.
+    """
+
+    binding: ClassVar[int] = _COMPARISON
+
+    operand: Node
+    word: SearchWord
+    item: Number | Negate | String | Bool
+    negated: bool = False
+
+    def __str__(self) -> str:
+        word = f"not {self.word}" if self.negated else self.word
+        return f"{_inside(self.operand, _SUM)} {word} {self.item}"
+
+
+@dataclass(frozen=True, slots=True)
 class IsMissing(_Spanned):
     """`operand is missing`."""
 
@@ -245,6 +265,7 @@ Node: TypeAlias = (
     | Sum
     | ComparisonChain
     | Membership
+    | Search
     | IsMissing
     | Not
     | And
@@ -253,13 +274,13 @@ Node: TypeAlias = (
 
 
 def operands(node: Node) -> tuple[Node, ...]:
-    """Return the nodes within a node, from left to right, without the items of a list."""
+    """Return the nodes within a node, from left to right, without the items of a list or a search."""
     match node:
         case Call():
             return node.arguments
         case Power():
             return node.base, node.exponent
-        case Negate() | Not() | IsMissing() | Membership():
+        case Negate() | Not() | IsMissing() | Membership() | Search():
             return (node.operand,)
         case Product() | Sum() | ComparisonChain():
             return node.first, *(operand for _, operand in node.rest)
@@ -276,7 +297,7 @@ def with_operands(node: Node, change: Callable[[Node], Node]) -> Node:
             return replace(node, arguments=tuple([change(argument) for argument in node.arguments]))
         case Power():
             return replace(node, base=change(node.base), exponent=change(node.exponent))
-        case Negate() | Not() | IsMissing() | Membership():
+        case Negate() | Not() | IsMissing() | Membership() | Search():
             return replace(node, operand=change(node.operand))
         case Product() | Sum() | ComparisonChain():
             rest = tuple([(operator, change(operand)) for operator, operand in node.rest])

@@ -27,6 +27,8 @@ from pull_logs.analyze.expressions.nodes import (
     Power,
     Product,
     ProductOperator,
+    Search,
+    SearchWord,
     String,
     Sum,
     SumOperator,
@@ -38,9 +40,12 @@ from pull_logs.analyze.expressions.tokenizer import (
     Span,
     Token,
     Tokenizer,
+    quote_string,
+    shown,
     stack_bounded,
 )
 from pull_logs.errors import ExpressionError
+from pull_logs.rows.patterns import MAX_PATTERN, TextPattern
 
 MAX_ITEMS: Final = 1_000
 """The most items of a list, and the most arguments of a call."""
@@ -48,6 +53,7 @@ MAX_ITEMS: Final = 1_000
 _LITERALS = ("number", "string", "true", "false")
 _OPERAND = "a number, a name, a string or '('"
 _ITEM = "a number, a string, true or false"
+_SEARCH_WORDS = ("contains", "matches", "starts_with")
 
 
 def parse(text: str) -> Node:
@@ -118,7 +124,7 @@ def _parse_condition(tokens: Tokenizer) -> Node:
 def _parse_comparison(tokens: Tokenizer) -> Node:
     """Parse a sum, and what it is compared with, looked up in, or whether it is missing.
 
-    comparison = sum [ relation { relation } | ["not"] "in" list | "is" ["not"] "missing" ]
+    comparison = sum [ relation { relation } | ["not"] ( "in" list | search ) | "is" ["not"] "missing" ]
     relation = ("==" | "!=" | "<" | "<=" | ">" | ">=") sum
     """
     start = tokens.token.start
@@ -127,9 +133,13 @@ def _parse_comparison(tokens: Tokenizer) -> Node:
         negated = tokens.take("not") is not None
         tokens.expect("missing", expected="'missing'" if negated else "'missing' or 'not missing'")
         return IsMissing(first, negated=negated, span=(start, tokens.end))
-    if tokens.check("in", "not"):
-        negated = tokens.take("not") is not None
-        tokens.expect("in", expected="'in'")
+    negated = tokens.take("not") is not None
+    if word := tokens.take_word(*_SEARCH_WORDS):
+        item = _parse_searched(word, tokens)
+        search = cast("SearchWord", word.text)
+        return Search(first, search, item, negated=negated, span=(start, tokens.end))
+    if negated or tokens.check("in"):
+        tokens.expect("in", expected="'in', 'contains', 'matches' or 'starts_with'")
         return Membership(first, _parse_list(tokens), negated=negated, span=(start, tokens.end))
     rest: list[tuple[Comparator, Node]] = []
     while operator := tokens.take("==", "!=", "<", "<=", ">", ">="):
@@ -137,12 +147,44 @@ def _parse_comparison(tokens: Tokenizer) -> Node:
     return ComparisonChain(first, tuple(rest), span=(start, tokens.end)) if rest else first
 
 
+def _parse_searched(word: Token, tokens: Tokenizer) -> Number | Negate | String | Bool:
+    """Parse what is searched for.
+
+    search = "contains" item | "matches" STRING | "starts_with" STRING
+    """
+    quoted = f"write {quote_string(tokens.token.text)}" if tokens.check("name", "quoted name") else ""
+    if word.text == "contains":
+        return _parse_item(tokens, hint=quoted)
+    if not tokens.check("string"):
+        raise tokens.unexpected("a string", hint=quoted)
+    token = tokens.read()
+    if word.text == "matches":
+        _check_pattern(token, tokens)
+    return String(token.text, span=token.span)
+
+
+def _check_pattern(token: Token, tokens: Tokenizer) -> None:
+    if len(token.text) > MAX_PATTERN:
+        message = f"a pattern of {len(token.text)} characters is longer than {MAX_PATTERN}"
+        raise tokens.error(message, token.span)
+    try:
+        TextPattern(token.text)
+    except ValueError:
+        message = f"{shown(token.text)} is not a regular expression"
+        hint = "the syntax is that of RE2: no look-arounds and no back-references"
+        raise tokens.error(message, token.span, hint=hint) from None
+
+
 def _parse_list(tokens: Tokenizer) -> tuple[Number | Negate | String | Bool, ...]:
     """Parse the literals of a list.
 
     list = "[" [ item { "," item } ] "]"
     """
-    opened = tokens.expect("[", expected="a list in '[' and ']'")
+    if not tokens.check("["):
+        name = tokens.source[tokens.token.start : tokens.token.end]
+        hint = f"to search in a text or a list, write '{name} contains ...'" if tokens.check("name") else ""
+        raise tokens.unexpected("a list in '[' and ']'", hint=hint)
+    opened = tokens.read()
     items: list[Number | Negate | String | Bool] = []
     while not tokens.check("]"):
         if items:
@@ -154,8 +196,8 @@ def _parse_list(tokens: Tokenizer) -> tuple[Number | Negate | String | Bool, ...
     return tuple(items)
 
 
-def _parse_item(tokens: Tokenizer) -> Number | Negate | String | Bool:
-    """Parse one literal of a list.
+def _parse_item(tokens: Tokenizer, *, hint: str = "") -> Number | Negate | String | Bool:
+    """Parse one literal of a list, or of what is searched for.
 
     item = ["-"] NUMBER | STRING | "true" | "false"
     """
@@ -163,7 +205,7 @@ def _parse_item(tokens: Tokenizer) -> Number | Negate | String | Bool:
         number = tokens.expect("number", expected="a number")
         return Negate(Number(float(number.text), span=number.span), span=(minus.start, number.end))
     if not tokens.check(*_LITERALS):
-        raise tokens.unexpected(_ITEM)
+        raise tokens.unexpected(_ITEM, hint=hint)
     return _literal(tokens.read())
 
 

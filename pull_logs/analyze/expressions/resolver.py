@@ -52,6 +52,12 @@ _ELSEWHERE = {
     "OR": "write 'or'",
     "NOT": "write 'not'",
 }
+_WORDS = {
+    "contains": "'x contains \"text\"'",
+    "matches": "'x matches \"^text\"'",
+    "starts_with": "'x starts_with \"text\"'",
+    "startswith": "'x starts_with \"text\"'",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +242,9 @@ class _Resolver:
         if function is None:
             near = nearest(call.function, FUNCTIONS, cutoff=0, most=_FUNCTIONS_NAMED)
             hint = f"the nearest are {', '.join(near)}"
-            if "/" in call.function:
+            if call.function in _WORDS:
+                hint = f"write it between the two: {_WORDS[call.function]}"
+            elif "/" in call.function:
                 hint = "put spaces around a slash that divides"
             message = f"there is no function {shown(call.function)}"
             raise ExpressionError(message, source=self.source, span=span, hint=hint)

@@ -33,7 +33,7 @@ _RULES: Final = {
     "name": _NAME,
     "quoted name": re.compile(r"`(?:[^`]|``)*`"),
     "string": re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", re.DOTALL),
-    "foreign": re.compile(r"&&|\|\||<>|=(?!=)|!(?!=)|\^"),
+    "foreign": re.compile(r"&&|\|\||<>|=~|=(?!=)|!(?!=)|\^"),
     "operator": re.compile(r"\*\*|//|==|!=|<=|>=|[-+*/%<>()\[\],&|~]"),
 }
 _GLUED = re.compile(r"[\w.:]+")
@@ -43,10 +43,24 @@ _FOREIGN = {
     "&&": "write 'and'",
     "||": "write 'or'",
     "<>": "write '!='",
+    "=~": "write 'matches'",
     "=": "write '==' to compare",
     "!": "write 'not'",
     "^": "write '**' for a power",
 }
+_OTHER_WORDS = {
+    "contain": "write 'contains'",
+    "has": "write 'contains'",
+    "includes": "write 'contains'",
+    "startswith": "write 'starts_with'",
+    "endswith": "write 'matches \"...$\"'",
+    "ends_with": "write 'matches \"...$\"'",
+    "like": "write 'contains' or 'matches'",
+    "match": "write 'matches'",
+    "regex": "write 'matches'",
+}
+"""The words of other languages, and what to write in this one."""
+
 _UNENDED = {'"': "string", "'": "string", "`": "name"}
 _LONGEST_SHOWN = 80
 
@@ -146,6 +160,10 @@ class Tokenizer:
         """Read the next token if it is of one of these kinds."""
         return self.read() if self.check(*kinds) else None
 
+    def take_word(self, *words: str) -> Token | None:
+        """Read the next token if it is one of these words, which are names wherever a value is expected."""
+        return self.read() if self.check("name") and self.token.text in words else None
+
     def expect(self, kind: str, *, expected: str, opened: Token | None = None) -> Token:
         """Read the next token, which must be of this kind.
 
@@ -161,12 +179,14 @@ class Tokenizer:
             return self.read()
         raise self.unexpected(expected, start=opened.start if opened else None)
 
-    def unexpected(self, expected: str, *, start: int | None = None) -> ExpressionError:
+    def unexpected(self, expected: str, *, start: int | None = None, hint: str = "") -> ExpressionError:
         """Return the error that the next token is not the expected one."""
         written = self.source[self.token.start : self.token.end]
         found = "the end" if self.check("end") else shown(written)
         span = (self.token.start if start is None else start, self.token.end)
-        return self.error(f"expected {expected}, found {found}", span)
+        if self.check("name") and not hint:
+            hint = _OTHER_WORDS.get(written.lower(), "")
+        return self.error(f"expected {expected}, found {found}", span, hint=hint)
 
     def error(self, message: str, span: Span, *, hint: str = "") -> ExpressionError:
         """Return an error about a part of the text."""

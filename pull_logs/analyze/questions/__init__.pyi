@@ -17,6 +17,7 @@ from .request import View as View
 from .row_picking import Picking as Picking
 from .run_filter import RunCondition as RunCondition
 from .run_filter import keep_runs as keep_runs
+from .run_filter import search_advice as search_advice
 from .selection import HistoryQuery as HistoryQuery
 from .selection import Slice as Slice
 from .selection import compile_pattern as compile_pattern

@@ -8,14 +8,26 @@ nested keys of that spelling.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from pull_logs.analyze.expressions import Expression, compile_expression, parse
+from pull_logs.analyze.expressions import (
+    Bool,
+    ComparisonChain,
+    Expression,
+    Membership,
+    Name,
+    Node,
+    Number,
+    String,
+    compile_expression,
+    operands,
+    parse,
+)
 from pull_logs.analyze.questions.server_filter import prefilter
 from pull_logs.errors import UnknownNameError
-from pull_logs.frames import Vector, flatten, from_cells
+from pull_logs.frames import JoinedTexts, Vector, flatten, from_cells, kind_of_cell
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
 
@@ -30,7 +42,7 @@ def run_cells(info: RunInfo) -> dict[str, Any]:
         **{f"config.{key}": value for key, value in flatten(info.config).items()},
         **{f"summary.{key}": value for key, value in flatten(info.summary).items()},
         **{name: read(info) for name, read in _FIELDS.items()},
-        "tags": ",".join(sorted(info.tags)),
+        "tags": JoinedTexts(sorted(info.tags)),
     }
 
 
@@ -43,6 +55,8 @@ class RunCondition:
     Attributes:
         text: The expression, as `--filter` takes it.
         prefilter: The part of it that W&B's server can apply (see `server_filter`).
+        advice: What to write instead where it compares a list with one of its items, such as `tags
+            == "baseline"`; empty if no run so far has such an item.
     """
 
     def __init__(self, text: str) -> None:
@@ -53,6 +67,7 @@ class RunCondition:
         """
         self.text = text
         self.prefilter = prefilter(parse(text))
+        self.advice = ""
         self._absent: set[str] | None = None
         self._dotted: set[str] = set()
 
@@ -72,6 +87,7 @@ class RunCondition:
         expression, lacking = self._compiled(cells.keys())
         self._dotted |= {column for name, column in expression.bare.items() if _has_dots(name)} - lacking
         self._absent = lacking if self._absent is None else self._absent & lacking
+        self.advice = self.advice or _search_advice(expression.node, [cells])
         frame = {name: from_cells([cells.get(name)]) for name in expression.names}
         return bool(expression.condition(frame, 1)[0])
 
@@ -125,3 +141,44 @@ def keep_runs(infos: Sequence[RunInfo], text: str) -> tuple[bool, ...]:
         name: from_cells([row.get(name) for row in rows]) for name in expression.names
     }
     return tuple(expression.condition(frame, len(rows)).tolist())
+
+
+def search_advice(infos: Sequence[RunInfo], text: str) -> str:
+    """Return what to write instead of an expression that compares a list with one of its items, or nothing.
+
+    Args:
+        infos: The runs.
+        text: The expression, as `--filter` takes it; `keep_runs` accepts it.
+    """
+    rows = [run_cells(info) for info in infos]
+    columns = {name for row in rows for name in row}
+    return _search_advice(compile_expression(text, columns, what="run column").node, rows)
+
+
+def _search_advice(node: Node, rows: Sequence[Mapping[str, Any]]) -> str:
+    for name, item in _equalities(node):
+        for row in rows:
+            cell = row.get(name.text)
+            if cell != item.value and _has_item(cell, item.value):
+                return f"{name} is compared as a complete list; write '{name} contains {item}' for one item"
+    return ""
+
+
+def _equalities(node: Node) -> Iterator[tuple[Name, Number | String | Bool]]:
+    """Yield the names that are compared for equality with a literal."""
+    if isinstance(node, Membership) and isinstance(node.operand, Name):
+        yield from ((node.operand, item) for item in node.items if isinstance(item, (Number, String, Bool)))
+    if isinstance(node, ComparisonChain):
+        left = node.first
+        for sign, right in node.rest:
+            for name, item in ((left, right), (right, left)):
+                if sign == "==" and isinstance(name, Name) and isinstance(item, (Number, String, Bool)):
+                    yield name, item
+            left = right
+    for operand in operands(node):
+        yield from _equalities(operand)
+
+
+def _has_item(cell: object, wanted: object) -> bool:
+    items = cell.items if isinstance(cell, JoinedTexts) else cell if isinstance(cell, (list, tuple)) else ()
+    return any(kind_of_cell(item) == kind_of_cell(wanted) and item == wanted for item in items)

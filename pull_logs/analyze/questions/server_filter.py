@@ -6,6 +6,8 @@ every run for which it does. So only those parts are translated whose meaning th
 
     name == "text", name == 0.1, name < 0.1, 0.1 < name < 1    numbers that both sides hold exactly
     name in ["a", "b"]
+    name starts_with "cnn", contains, matches                 a pattern of plain characters, after `^` or not
+    tags contains "baseline"                                   the server compares with each tag
     config.key is not missing, not (config.key is missing)
     config.flag                                                as a condition: the server compares with true
     created_at >= "2026-01-31"                                 a day: its text is ordered as the time is
@@ -34,6 +36,7 @@ from pull_logs.analyze.expressions import (
     Not,
     Number,
     Or,
+    Search,
     String,
     is_number,
 )
@@ -46,7 +49,12 @@ FIELDS: Final[Mapping[str, str]] = {
 }
 """The fields of a run whose text the server compares in the same way, and their names there."""
 
-_CREATED_AT: Final = next(field.server_names[0] for field in RUN_FIELDS if field.name == "created_at")
+_SERVER_NAMES: Final[Mapping[str, str]] = {
+    field.name: field.server_names[0] for field in RUN_FIELDS if field.server_names
+}
+_CREATED_AT: Final = _SERVER_NAMES["created_at"]
+_PLAIN = re.compile(r"\^?[A-Za-z0-9_ -]+")
+"""The patterns that mean the same in every syntax of regular expressions."""
 _OPERATORS: Final = {"==": "$eq", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
 _MIRRORED: Final = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _EXACT_BELOW: Final = 2.0**53
@@ -92,6 +100,8 @@ def _atom(node: Node) -> Document | None:
             return _comparison(node)
         case Membership():
             return _membership(node)
+        case Search():
+            return _search(node)
         case Name():
             return _asked(node, {"$eq": True})
         case _:
@@ -159,6 +169,18 @@ def _membership(node: Membership) -> Document | None:
     if field in FIELDS.values() and not all(isinstance(value, str) for value in values):
         return None
     return {field: {"$in": values}}
+
+
+def _search(node: Search) -> Document | None:
+    """Translate what W&B documents: a tag among the tags, and `$regex` on the display name."""
+    if node.negated or not isinstance(node.operand, Name) or not isinstance(node.item, String):
+        return None
+    field, text = node.operand.text, node.item.value
+    if field == "tags":
+        return {_SERVER_NAMES[field]: {"$in": [text]}} if node.word == "contains" else None
+    pattern = f"^{text}" if node.word == "starts_with" else text
+    plain = _PLAIN.fullmatch(pattern) and (node.word == "matches" or "^" not in text)
+    return {_SERVER_NAMES[field]: {"$regex": pattern}} if field == "name" and plain else None
 
 
 def _is_quantity(value: object) -> bool:

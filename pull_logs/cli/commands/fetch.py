@@ -233,6 +233,7 @@ def download(out: Path | None, options: dict[str, Any]) -> None:
         pull_into(out, selection, pull_options, redact=redact, reporting=reporting)
     except RunNotFoundError as exc:
         names = _names_in_no_run(selection, condition)
-        if not names:
+        hint = f"no run has {names}, which the filter uses" if names else condition and condition.advice
+        if not hint:
             raise
-        raise RunNotFoundError(exc.message, hint=f"no run has {names}, which the filter uses") from exc
+        raise RunNotFoundError(exc.message, hint=hint) from exc

@@ -13,19 +13,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from pull_logs.errors import DataError, UsageError
 from pull_logs.replay.data.fields import MISSING, Facts, field_reader, is_time, parse_time
 from pull_logs.rows.canonical import canon_value, parse_json, same
+from pull_logs.rows.patterns import MAX_PATTERN, TextPattern
 
 Predicate = Callable[[Facts], bool]
 Order = tuple[tuple[str, bool], ...]
 
 DEFAULT_ORDER = "+created_at"
 MAX_DEPTH = 32
-MAX_PATTERN = 1000
 
 _Run = TypeVar("_Run", bound=Facts)
 _Test = Callable[[Any], bool]
@@ -204,17 +201,10 @@ def _kind(value: object) -> type | None:
 def _regex(pattern: Any) -> _Test:
     if not isinstance(pattern, str) or len(pattern) > MAX_PATTERN:
         raise UsageError(f"$regex in a filter must be a string of at most {MAX_PATTERN} characters")
-
-    def matches(found: Any) -> bool:
-        if not isinstance(found, str):
-            return False
-        column = pa.array([found.encode("utf-8", "replace").decode()])
-        return bool(pc.match_substring_regex(column, pattern=pattern)[0].as_py())
-
     try:
-        matches("")
-    except (pa.ArrowException, UnicodeEncodeError) as exc:
+        search = TextPattern(pattern).search
+    except ValueError as exc:
         raise UsageError(
             f"{pattern!r} in a filter is not a regular expression", hint="RE2 syntax: no look-arounds"
         ) from exc
-    return matches
+    return lambda found: isinstance(found, str) and search(found)

@@ -25,11 +25,12 @@ from pull_logs.analyze.expressions.nodes import (
     Or,
     Power,
     Product,
+    Search,
     String,
     Sum,
 )
 from pull_logs.analyze.expressions.tokenizer import KEYWORDS, is_bare_name
-from pull_logs.frames.vector import Mask, Vector, bools, missing, numbers
+from pull_logs.frames.vector import JoinedTexts, Mask, Vector, bools, missing, numbers
 
 NASTY_NAMES = [
     "loss",
@@ -97,6 +98,15 @@ def _tuples(
     return st.lists(nodes, min_size=least, max_size=most).map(tuple)
 
 
+def _searches(nodes: st.SearchStrategy[Node], wanted: st.SearchStrategy[Any]) -> st.SearchStrategy[Node]:
+    patterns = st.sampled_from(["", "a", "^a", "b$", "^(a|b)+$", "[^a]", "(?i)B"]).map(String)
+    return st.one_of(
+        st.builds(Search, nodes, st.just("contains"), wanted, negated=st.booleans()),
+        st.builds(Search, nodes, st.just("starts_with"), strings, negated=st.booleans()),
+        st.builds(Search, nodes, st.just("matches"), patterns, negated=st.booleans()),
+    )
+
+
 def _grown(nodes: st.SearchStrategy[Node], functions: st.SearchStrategy[str]) -> st.SearchStrategy[Node]:
     lists = st.lists(items, max_size=3).map(tuple)
     return st.one_of(
@@ -107,6 +117,7 @@ def _grown(nodes: st.SearchStrategy[Node], functions: st.SearchStrategy[str]) ->
         st.builds(Sum, nodes, _chained(["+", "-"], nodes)),
         st.builds(ComparisonChain, nodes, _chained(COMPARATORS, nodes)),
         st.builds(Membership, nodes, lists, negated=st.booleans()),
+        _searches(nodes, items),
         st.builds(IsMissing, nodes, negated=st.booleans()),
         st.builds(Not, nodes),
         st.builds(And, _tuples(nodes, least=2)),
@@ -127,6 +138,7 @@ _PIECES = [
     *[*COMPARATORS, "=", "!", "&&", "^", "$", "`", "'", '"', "\\", "\n", "\x00", "é", "\u0301", "٣"],
     *["loss", "train/loss", "a/", "`a b`", "``", "'x'", '"\\u00e9"', '"\\x"', "1", "2.5", "1e999", ".", "1a"],
     *["abs(", "ema(", "in [", "not in [1]", "is not missing", "is missing"],
+    *["contains", "not contains 1", "matches", 'matches "(a"', "starts_with 'a'", "=~", "startswith"],
 ]
 texts: st.SearchStrategy[str] = st.one_of(
     st.tuples(st.lists(st.sampled_from(_PIECES), max_size=20), st.sampled_from(["", " "])).map(
@@ -143,13 +155,18 @@ texts: st.SearchStrategy[str] = st.one_of(
 )
 """Any text: a soup of tokens, plain noise, and expressions with something dropped into them."""
 
-COLUMNS = ("x", "y", "flag", "kind", "mixed", "image", "empty")
+COLUMNS = ("x", "y", "flag", "kind", "tags", "lists", "mixed", "image", "empty")
 """The columns of a frame; `gone` is known, but the frame does not have it."""
 
 floats = st.one_of(st.sampled_from(NASTY_FLOATS), st.integers(-3, 3).map(float), st.floats())
 texts_of_cells = st.sampled_from(["", "a", "b", "é", "ab"])
+joined_texts = st.lists(texts_of_cells, max_size=3).map(JoinedTexts)
+lists_of_cells = st.lists(
+    st.one_of(texts_of_cells, st.sampled_from([0, 1, 0.5, True, None, math.nan, [1], {"a": 1}])), max_size=3
+)
 anything = st.one_of(
-    floats, st.booleans(), texts_of_cells, st.just({"_type": "histogram"}), st.just([1]), st.just(2**70)
+    *[floats, st.booleans(), texts_of_cells, joined_texts, lists_of_cells],
+    *[st.just({"_type": "histogram"}), st.just(2**70)],
 )
 
 
@@ -176,6 +193,8 @@ def frames(draw: st.DrawFn) -> tuple[dict[str, Vector], int]:
         "y": numbers(np.array(cells(st.integers(-4, 4)), np.int64), mask()),
         "flag": bools(cells(st.booleans()), mask()),
         "kind": Vector("string", _objects(cells(texts_of_cells)), mask()),
+        "tags": Vector("string", _objects(cells(joined_texts)), mask()),
+        "lists": Vector("other", _objects(cells(lists_of_cells)), mask()),
         "mixed": Vector("mixed", _objects(cells(anything)), mask()),
         "image": Vector("other", _objects(cells(st.just({"_type": "image-file"}))), mask()),
         "empty": missing(length),
@@ -238,10 +257,10 @@ def _conditional(nodes: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
     )
 
 
-_listed = st.lists(
-    st.one_of(small_numbers, st.builds(Negate, small_numbers), st.builds(String, texts_of_cells), truths),
-    max_size=4,
-).map(tuple)
+_listed_items = st.one_of(
+    small_numbers, st.builds(Negate, small_numbers), st.builds(String, texts_of_cells), truths
+)
+_listed = st.lists(_listed_items, max_size=4).map(tuple)
 condition_trees = st.recursive(
     st.one_of(
         st.builds(ComparisonChain, numeric_trees, _chained(COMPARATORS, numeric_trees)),
@@ -254,6 +273,8 @@ condition_trees = st.recursive(
             Membership, st.one_of(numeric_trees, _named("kind", "mixed")), _listed, negated=st.booleans()
         ),
         st.builds(IsMissing, st.one_of(numeric_trees, _named("image", "kind")), negated=st.booleans()),
+        _searches(_named("kind", "tags", "lists", "mixed", "empty"), st.builds(String, texts_of_cells)),
+        _searches(_named("lists", "mixed"), _listed_items),
         st.sampled_from(["isnan", "isfinite"]).flatmap(lambda function: _call(function, numeric_trees)),
         _named("flag", "mixed", "empty", "gone"),
         truths,
@@ -270,6 +291,7 @@ any_trees: st.SearchStrategy[Node] = st.recursive(
         _conditional(nodes),
         st.builds(ComparisonChain, nodes, _chained(COMPARATORS, nodes)),
         st.builds(Membership, nodes, _listed, negated=st.booleans()),
+        _searches(nodes, _listed_items),
     ),
     max_leaves=6,
 )

@@ -7,6 +7,7 @@ its own; a function of row order looks at all rows up to its own again.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,9 +29,11 @@ from pull_logs.analyze.expressions.nodes import (
     Or,
     Power,
     Product,
+    Search,
     String,
     Sum,
 )
+from pull_logs.frames.vector import JoinedTexts
 
 Columns = Mapping[str, tuple[str, list[Any]]]
 
@@ -83,6 +86,11 @@ def kind_of(node: Node, columns: Columns) -> str:  # noqa: C901, PLR0911, PLR091
             kind = kind_of(node.operand, columns)
             listed = {_kind(_literal(item)) for item in node.items}
             if kind == "other" or (kind != "mixed" and listed and kind not in listed):
+                raise KindError
+            return "bool"
+        case Search():
+            kind = kind_of(node.operand, columns)
+            if kind in {"number", "bool"} or (kind == "string" and not isinstance(node.item, String)):
                 raise KindError
             return "bool"
         case IsMissing():
@@ -148,6 +156,9 @@ def cell_of(node: Node, columns: Columns, row: int) -> Any:  # noqa: C901, PLR09
             cell = cell_of(node.operand, columns, row)
             found = any(_compare(cell, "==", _literal(item)) for item in node.items)
             return cell is not None and found != node.negated
+        case Search():
+            cell = cell_of(node.operand, columns, row)
+            return cell is not None and _found(cell, node.word, _literal(node.item)) != node.negated
         case IsMissing():
             return (cell_of(node.operand, columns, row) is None) != node.negated
         case Not():
@@ -158,6 +169,20 @@ def cell_of(node: Node, columns: Columns, row: int) -> Any:  # noqa: C901, PLR09
             return any(cell_of(operand, columns, row) is True for operand in node.operands)
         case Call():
             return _call(node, columns, row)
+
+
+def _found(cell: Any, word: str, wanted: Any) -> bool:
+    """Whether a cell holds what is searched for; of a list, whether an item does."""
+    items = cell.items if isinstance(cell, JoinedTexts) else cell
+    if word == "contains" and not isinstance(items, str):
+        return isinstance(items, (list, tuple)) and any(_compare(item, "==", wanted) for item in items)
+    texts = [items] if isinstance(items, str) else items if isinstance(items, (list, tuple)) else []
+    hits: dict[str, Callable[[str], bool]] = {
+        "contains": lambda text: isinstance(wanted, str) and wanted in text,
+        "starts_with": lambda text: text[: len(wanted)] == wanted,
+        "matches": lambda text: re.search(wanted, text) is not None,
+    }
+    return any(hits[word](text) for text in texts if isinstance(text, str))
 
 
 def _number(node: Node, columns: Columns, row: int) -> float | None:

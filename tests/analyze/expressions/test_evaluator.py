@@ -186,12 +186,34 @@ def test_functions_pass_over_missing_cells_and_follow_what_is_said_of_nan(
         ("1 < x < name", "a number cannot be compared with a string\n    1 < x < name\n        ~~~~~~~^"),
         (
             "image == image",
-            "a JSON value cannot be compared with a JSON value\n    image == image\n    ~~~~~~~~~~~~~^",
+            (
+                "a JSON value cannot be compared with a JSON value; look into a list with 'x contains ...'\n"
+                "    image == image\n    ~~~~~~~~~~~~~^"
+            ),
         ),
         ("flag < true", "bools have no order\n    flag < true\n    ~~~~~~~~~~^"),
         (
             "name in [1, 2]",
             "a string cannot be in a list without any of its kind\n    name in [1, 2]\n    ~~~~~~~~~~~~~^",
+        ),
+        (
+            "image == 1",
+            (
+                "a JSON value cannot be compared with a number; look into a list with 'x contains ...'\n"
+                "    image == 1\n    ~~~~~~~~~^"
+            ),
+        ),
+        (
+            "x contains 1",
+            "'contains' searches a string or a list, and this is a number\n    x contains 1\n    ^",
+        ),
+        (
+            "flag matches 'a'",
+            "'matches' searches a string or a list, and this is a bool\n    flag matches 'a'\n    ~~~^",
+        ),
+        (
+            "name contains 1",
+            'a string contains nothing but strings; write "1"\n    name contains 1\n                  ^',
         ),
         (
             "x and flag",

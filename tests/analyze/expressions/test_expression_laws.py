@@ -40,7 +40,7 @@ SINGLE = [f"x {operator} y" for operator in ["+", "-", "**", *PRODUCT_OPERATORS,
     *["abs(y)", "log(y)", "log10(y)", "exp(y)", "sqrt(y)", "isnan(y)", "isfinite(y)"],
     *["diff(y)", "cumsum(y)", "cummin(y)", "cummax(y)"],
 ]
-KNOWN = ("x", "y", "flag", "kind", "mixed", "image", "empty", "gone")
+KNOWN = ("x", "y", "flag", "kind", "tags", "lists", "mixed", "image", "empty", "gone")
 
 
 def same_cell(left: object, right: object) -> bool:

@@ -24,6 +24,8 @@ def blocks(kind: str) -> list[str]:
 
 
 def cell(text: str) -> object:
+    if text.startswith("["):
+        return [cell(item) for item in text[1:-1].split(",") if item]
     if text in ("true", "false"):
         return text == "true"
     if text in (MISSING, "NaN", "Infinity"):

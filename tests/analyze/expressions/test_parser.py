@@ -22,6 +22,7 @@ from pull_logs.analyze.expressions.nodes import (
     Or,
     Power,
     Product,
+    Search,
     String,
     Sum,
     operands,
@@ -176,11 +177,43 @@ def test_canonical_text_has_no_parentheses_to_spare(text: str, canonical: str) -
         ("(a, b)", "expected an operator or ')', found ','\n    (a, b)\n    ~~^"),
         ("ema(a 1)", "expected an operator, ',' or ')', found '1'\n    ema(a 1)\n       ~~~^"),
         ("ema(a,)", "expected a number, a name, a string or '(', found ')'\n    ema(a,)\n          ^"),
-        ("a in b", "expected a list in '[' and ']', found 'b'\n    a in b\n         ^"),
+        (
+            "a in b",
+            (
+                "expected a list in '[' and ']', found 'b'; "
+                "to search in a text or a list, write 'b contains ...'\n    a in b\n         ^"
+            ),
+        ),
+        (
+            "tags contains baseline",
+            (
+                "expected a number, a string, true or false, found 'baseline'; write \"baseline\"\n"
+                "    tags contains baseline\n                  ~~~~~~~^"
+            ),
+        ),
+        ("name matches 1", "expected a string, found '1'\n    name matches 1\n                 ^"),
+        (
+            'name matches "(a"',
+            (
+                "'(a' is not a regular expression; the syntax is that of RE2: no look-arounds and no "
+                'back-references\n    name matches "(a"\n                 ~~~^'
+            ),
+        ),
+        (
+            "name startswith 'a'",
+            (
+                "expected an operator or the end, found 'startswith'; write 'starts_with'\n"
+                "    name startswith 'a'\n         ~~~~~~~~~^"
+            ),
+        ),
+        ("name =~ 'a'", "unexpected '=~'; write 'matches'\n    name =~ 'a'\n         ~^"),
+        (
+            "a not b",
+            "expected 'in', 'contains', 'matches' or 'starts_with', found 'b'\n    a not b\n          ^",
+        ),
         ("a in [1 2]", "expected ',' or ']', found '2'\n    a in [1 2]\n         ~~~^"),
         ("a in [b]", "expected a number, a string, true or false, found 'b'\n    a in [b]\n          ^"),
         ("a in [-true]", "expected a number, found 'true'\n    a in [-true]\n           ~~~^"),
-        ("a not b", "expected 'in', found 'b'\n    a not b\n          ^"),
         ("a is b", "expected 'missing' or 'not missing', found 'b'\n    a is b\n         ^"),
         ("a is not b", "expected 'missing', found 'b'\n    a is not b\n             ^"),
         ("a = 1", "unexpected '='; write '==' to compare\n    a = 1\n      ^"),
@@ -306,3 +339,13 @@ def test_a_number_that_cannot_be_written_is_no_node(value: float) -> None:
 def test_a_name_that_needs_backticks_is_no_bare_one(text: str) -> None:
     with pytest.raises(ValueError, match="needs backticks"):
         Name(text)
+
+
+def test_a_pattern_is_refused_where_it_is_long_and_the_words_of_a_search_are_names_elsewhere() -> None:
+    with pytest.raises(ExpressionError, match="a pattern of 1001 characters is longer than 1000"):
+        parse(f"name matches '{'a' * 1001}'")
+    assert parse("matches matches 'a'") == Search(Name("matches"), "matches", String("a"))
+    assert parse("contains not contains -1") == Search(
+        Name("contains"), "contains", Negate(Number(1.0)), negated=True
+    )
+    assert str(parse('not (tags  starts_with "v")')) == 'not tags starts_with "v"'

@@ -239,3 +239,28 @@ def test_a_name_of_very_many_slashes_is_no_division() -> None:
 def test_a_part_that_no_float64_holds_is_no_number() -> None:
     with pytest.raises(UnknownNameError):
         compile_expression("loss/1e999", METRICS)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "contains(loss, 1)",
+            (
+                "there is no function 'contains'; write it between the two: 'x contains \"text\"'\n"
+                "    contains(loss, 1)\n    ~~~~~~~^"
+            ),
+        ),
+        (
+            "startswith(loss, 'a')",
+            (
+                "there is no function 'startswith'; write it between the two: 'x starts_with \"text\"'\n"
+                "    startswith(loss, 'a')\n    ~~~~~~~~~^"
+            ),
+        ),
+    ],
+)
+def test_a_search_written_as_a_call_is_answered_with_how_it_is_written(text: str, message: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        compile_expression(text, METRICS)
+    assert str(caught.value) == message

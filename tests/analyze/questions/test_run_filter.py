@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pull_logs.analyze.expressions.parser import parse
-from pull_logs.analyze.questions.run_filter import RunCondition, keep_runs
+from pull_logs.analyze.questions.run_filter import RunCondition, keep_runs, search_advice
 from pull_logs.analyze.questions.server_filter import prefilter
 from pull_logs.errors import ExpressionError, NotFoundError
 from pull_logs.replay.data.filters import compile_filter
@@ -19,7 +19,7 @@ RUNS = [
         name=name,
         state=state,
         tags=tags,
-        config={"lr": lr, "model": {"depth": index}},
+        config={"lr": lr, "model": {"depth": index}, "layers": [64, index, "x"]},
         summary=summary,
     )
     for index, (name, state, tags, lr, summary) in enumerate(
@@ -42,6 +42,15 @@ RUNS = [
         ('tags == "a,b"', (True, False, False)),
         ('name != "first" and run_id != "r2"', (False, True, False)),
         ('group == "none"', (False, False, False)),
+        ('tags contains "a"', (True, False, True)),
+        ('tags contains "a,b"', (False, False, False)),
+        ('tags not contains "a"', (False, True, False)),
+        ('tags starts_with "b"', (True, False, False)),
+        ('name matches "^(f|th)ir"', (True, False, True)),
+        ('name contains "ir" and not name starts_with "f"', (False, False, True)),
+        ("config.layers contains 1", (False, True, False)),
+        ('config.layers contains "1"', (False, False, False)),
+        ('config.layers matches "X"', (False, False, False)),
     ],
 )
 def test_a_run_expression_keeps_the_runs_that_hold(text: str, kept: tuple[bool, ...]) -> None:
@@ -85,6 +94,19 @@ def test_a_number_is_no_condition() -> None:
         ("not config.lr == 1", {}),
         ("config.seed == 9007199254740993", {}),
         ('heartbeat_at >= "2026-01-01"', {}),
+        ('tags contains "a"', {"tags": {"$in": ["a"]}}),
+        ('tags not contains "a"', {}),
+        ('not tags contains "a"', {}),
+        ('tags matches "a"', {}),
+        ('name contains "a-b"', {"displayName": {"$regex": "a-b"}}),
+        ('name starts_with "cnn"', {"displayName": {"$regex": "^cnn"}}),
+        ('name matches "^cnn"', {"displayName": {"$regex": "^cnn"}}),
+        ('name contains "^cnn"', {}),
+        ('name matches "a.b"', {}),
+        ('name matches "a$"', {}),
+        ('name starts_with ""', {}),
+        ('state contains "ing"', {}),
+        ('config.lr contains "a"', {}),
     ],
 )
 def test_only_what_the_server_surely_reads_alike_is_asked_of_it(text: str, document: dict[str, Any]) -> None:
@@ -98,13 +120,21 @@ VALUES = (
     | st.sampled_from([0.5, 1e-3, float("nan"), "a", "b", [1, "a"]])
 )
 INFOS = st.builds(
-    lambda config, summary, state, group: RunInfo(
-        path=RunPath("acme", "nano", "r"), name="n", state=state, group=group, config=config, summary=summary
+    lambda config, summary, state, group, name, tags: RunInfo(
+        path=RunPath("acme", "nano", "r"),
+        name=name,
+        tags=tuple(tags),
+        state=state,
+        group=group,
+        config=config,
+        summary=summary,
     ),
     st.dictionaries(st.sampled_from(["lr", "wd", "x/y", "x"]), VALUES),
     st.dictionaries(st.sampled_from(["acc", "val/acc", "val"]), VALUES),
     st.sampled_from(["finished", "running"]),
     st.none() | st.sampled_from(["a", "b"]),
+    st.sampled_from(["n", "a", "ba", "a-b", "^a", "\na"]),
+    st.lists(st.sampled_from(["a", "b", "a b", "a,b", "^a"]), max_size=3),
 )
 NAMES = st.sampled_from(
     [
@@ -124,6 +154,13 @@ ATOMS = st.one_of(
     st.builds("{} < {} <= {}".format, LITERALS, NAMES, LITERALS),
     st.builds("{} {} [{}, {}]".format, NAMES, st.sampled_from(["in", "not in"]), LITERALS, LITERALS),
     st.builds("{} is missing".format, NAMES),
+    st.builds(
+        "{} {}{} {}".format,
+        st.sampled_from(["name", "tags", "state", "group", "config.lr"]),
+        st.sampled_from(["", "not "]),
+        st.sampled_from(["contains", "matches", "starts_with"]),
+        st.sampled_from(['"a"', '"^a"', '"a$"', '"a b"', '""', '"a-"']),
+    ),
 )
 CONDITIONS = st.recursive(
     ATOMS,
@@ -159,3 +196,37 @@ def test_a_condition_knows_which_names_no_run_has() -> None:
     condition = RunCondition("config.lrr > 1 or config.lr > 0.05")
     assert [condition.holds(run) for run in RUNS] == [True, False, False]
     assert condition.absent == ("config.lrr",)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        (
+            'state == "running" and "b" == tags',
+            "tags is compared as a complete list; write 'tags contains \"b\"' for one item",
+        ),
+        (
+            'tags in ["z", "b"]',
+            "tags is compared as a complete list; write 'tags contains \"b\"' for one item",
+        ),
+        ('tags == "z"', ""),
+        ('tags == "a,b"', ""),
+        ('tags != "b"', ""),
+        ('state == "a"', ""),
+    ],
+)
+def test_an_equality_with_one_of_several_tags_is_answered_with_contains(text: str, advice: str) -> None:
+    assert search_advice(RUNS, text) == advice
+    condition = RunCondition(text)
+    for run in RUNS:
+        condition.holds(run)
+    assert condition.advice == advice
+
+
+def test_a_list_in_a_column_of_mixed_kinds_is_answered_with_contains_too() -> None:
+    path = RunPath("acme", "nano", "r")
+    mixed = [RunInfo(path=path, name="one", state="finished", config={"layers": 8}), *RUNS]
+    assert keep_runs(mixed, "config.layers == 64") == (False,) * 4
+    expected = "config.layers is compared as a complete list; write 'config.layers contains 64' for one item"
+    assert search_advice(mixed, "config.layers == 64") == expected
+    assert search_advice(mixed, "config.layers == true") == ""

@@ -358,6 +358,17 @@ def test_what_redact_removes_is_never_under_the_bundle_s_name(
     assert sorted(out.parent.iterdir()) == [also, out]
 
 
+def test_a_refresh_from_folders_removes_again_what_was_removed(
+    call: Call, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.wandb.zip"
+    assert call("import", folder, "-o", out, "--redact")[0] == 0
+    redacted = out.read_bytes()
+    code, _, err = call("refresh", out, "--from", folder)
+    assert (code, "pull-logs: note: removed 1 secret in 1 run" in err.splitlines()) == (0, True)
+    assert out.read_bytes() == redacted
+
+
 def test_merge_redacts_onto_one_of_its_inputs(call: Call, leaky: Path, tmp_path: Path) -> None:
     also = make_bundle(tmp_path / "also.wandb.zip", [bundle_run("acme/nano/calm", ROWS[:1])])
     code, _, err = call("merge", leaky, also, "-o", also, "--redact")

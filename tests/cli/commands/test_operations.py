@@ -394,3 +394,20 @@ def test_force_replaces_nothing_but_an_export(call: Call) -> None:
     reported = f"pull-logs: error: {shown!r} exists and is not an export; name a folder that does not exist\n"
     assert call("export", "old.zip", "-o", "plain", "--force") == (2, "", reported)
     assert Path("plain/runs/exp1/events.out").read_text() == "precious"
+
+
+def test_a_filter_that_compares_the_tags_with_one_of_them_is_answered_with_contains(call: Call) -> None:
+    tagged = bundle_run("acme/nano/t", ROWS, tags=("v1.0", "baseline"))
+    make_bundle(Path("tagged.zip"), [tagged, bundle_run("acme/nano/u", ROWS)])
+    words = ("-b", "tagged.zip", "--json", "--filter")
+    assert call(*words, 'tags == "baseline"') == (
+        3,
+        "",
+        (
+            "pull-logs: error: --filter 'tags == \"baseline\"' holds for none of the 2 runs; "
+            "tags is compared as a complete list; write 'tags contains \"baseline\"' for one item\n"
+        ),
+    )
+    for text in ('tags contains "baseline"', 'tags == "baseline,v1.0"', 'tags matches "^v"'):
+        code, out, _ = call(*words, text)
+        assert (code, [run["path"] for run in json.loads(out)["runs"]]) == (0, ["acme/nano/t"])

@@ -1,0 +1,48 @@
+"""Regular expressions from users and from requests, which match any text in linear time.
+
+The syntax is RE2's: no look-arounds and no back-references. Python's `re` backtracks: a pattern such as
+`(a+)+$` takes time that doubles with each character of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+MAX_PATTERN: Final = 1000
+"""The most characters of a pattern."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextPattern:
+    """A regular expression that is searched for in texts.
+
+    Attributes:
+        pattern: The regular expression.
+    """
+
+    pattern: str
+
+    def __post_init__(self) -> None:
+        import pyarrow as pa
+
+        if len(self.pattern) > MAX_PATTERN:
+            raise ValueError(f"it has {len(self.pattern)} characters; {MAX_PATTERN} are the most")
+        try:
+            self.search_all([""])
+        except (pa.ArrowException, UnicodeEncodeError):
+            raise ValueError("it is not a regular expression in RE2 syntax") from None
+
+    def search(self, text: str) -> bool:
+        """Whether it matches anywhere in a text."""
+        return self.search_all([text])[0]
+
+    def search_all(self, texts: Iterable[str]) -> list[bool]:
+        """Return for each text whether it matches anywhere in it."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        column = pa.array([text.encode("utf-8", "replace").decode() for text in texts], pa.string())
+        found: list[bool] = pc.match_substring_regex(column, pattern=self.pattern).to_pylist()
+        return found
