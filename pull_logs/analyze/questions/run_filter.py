@@ -139,8 +139,8 @@ def keep_runs(infos: Sequence[RunInfo], text: str) -> tuple[bool, ...]:
         return ()
     rows = [run_cells(info) for info in infos]
     columns = sorted({name for row in rows for name in row})
+    check_without_rows(parse(text), source=text)
     expression = compile_expression(text, columns, what="run column")
-    check_without_rows(expression.node, source=text)
     frame: dict[str, Vector] = {
         name: from_cells([row.get(name) for row in rows]) for name in expression.names
     }

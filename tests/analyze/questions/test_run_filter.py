@@ -236,10 +236,10 @@ def test_a_filter_of_runs_has_no_rows_to_reduce() -> None:
     message = (
         "mean(x) is over the rows of a history, and a filter of runs has none; "
         "compare a value of summary.*, or ask with --where, --eval or --assert\n"
-        "    config.lr > 0 and mean(summary.val/acc) > 1\n"
-        "                      ~~~~~~~~~~~~~~~~~~~~^"
+        "    config.lr > 0 and mean(val/acc) > 1\n"
+        "                      ~~~~~~~~~~~~^"
     )
-    text = "config.lr > 0 and mean(summary.val/acc) > 1"
+    text = "config.lr > 0 and mean(val/acc) > 1"
     with pytest.raises(ExpressionError) as caught:
         keep_runs(RUNS, text)
     assert str(caught.value) == message
