@@ -3,6 +3,9 @@
 The replay server reports what a query names. Runs that are missing are pulled
 from W&B completely, as `fetch` pulls them, and added. Existing runs are unchanged,
 byte for byte. The next query, and every later session, is answered from the bundle.
+
+The bundle is served from private copies, because Windows replaces no open file, and because queries under way
+still read the earlier one.
 """
 
 from __future__ import annotations
@@ -10,13 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from filelock import FileLock
 
@@ -26,7 +30,7 @@ from pull_logs.fetch.api import Client
 from pull_logs.replay.data import compile_filter
 from pull_logs.replay.graphql import Listing, QueryTarget, Sweep
 from pull_logs.runs import RunInfo, RunPath, RunReference
-from pull_logs.snapshot import Bundle, merge_bundles, open_bundle, temporary_folder
+from pull_logs.snapshot import Bundle, disk_errors, merge_bundles, open_bundle, temporary_folder
 from pull_logs.snapshot.write import check_bundle_output
 
 
@@ -60,6 +64,7 @@ class Recorder:
         self._settings = settings
         self._requested = requested
         self._stack = ExitStack()
+        self._copies = Path()
         self._state: tuple[int, ...] | None = None
         self.bundles: tuple[Bundle, ...] = ()
         self.added: list[RunPath] = []
@@ -68,6 +73,7 @@ class Recorder:
         """Open the bundles that exist."""
         with ExitStack() as stack:
             self._stack = stack
+            self._copies = stack.enter_context(temporary_folder())
             self._open()
             self._stack = stack.pop_all()
         return self
@@ -75,7 +81,7 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close every bundle that was served."""
+        """Close every bundle that was served, and remove the copies."""
         self._stack.close()
 
     def entity(self) -> str | None:
@@ -96,7 +102,7 @@ class Recorder:
         new = {one for one in named if (self._into, one) not in self._requested and not self._holds(one)}
         if not new:
             return None
-        with _turn(self._into):
+        with _turn(self._into, "record"):
             before = self._state
             if _state_of(self._into) != before:
                 self._open()
@@ -119,19 +125,28 @@ class Recorder:
                 report = pull_sync(selection, out=pulled, settings=self._settings)
             except NotFoundError:
                 return  # the server reports that they do not exist
-            if self._into.exists():
-                with open_bundle(self._into) as old, open_bundle(pulled) as new:
-                    merge_bundles([old, new], self._into)
-            else:
-                pulled.replace(target)
+            with _turn(self._into, "replace"):
+                if self._into.exists():
+                    with open_bundle(self._into) as old, open_bundle(pulled) as new:
+                        merge_bundles([old, new], self._into)
+                else:
+                    pulled.replace(target)
         self.added += [outcome.path for outcome in report.runs if outcome.sealed]
         self._open()
 
     def _open(self) -> None:
         """Open the bundles in their current state; the earlier ones stay open for queries under way."""
         self._state = _state_of(self._into)
-        paths = [*([self._into] if self._into.exists() else []), *self._others]
+        paths = [*([self._copy()] if self._into.exists() else []), *self._others]
         self.bundles = tuple([self._stack.enter_context(open_bundle(path)) for path in paths])
+
+    def _copy(self) -> Path:
+        """Return a copy of the bundle that nothing replaces, of the same name: messages show it."""
+        if self._into.is_dir():
+            return self._into
+        copy = Path(tempfile.mkdtemp(dir=self._copies), self._into.name)
+        with _turn(self._into, "replace"), disk_errors(copy, hint="free some space for temporary files"):
+            return shutil.copyfile(self._into, copy)
 
 
 def _state_of(path: Path) -> tuple[int, ...] | None:
@@ -144,10 +159,13 @@ def _state_of(path: Path) -> tuple[int, ...] | None:
 
 
 @contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Wait until no other process of this user records into a bundle. The lock is not next to the bundle."""
+def _turn(path: Path, what: Literal["record", "replace"]) -> Iterator[None]:
+    """Wait until no other process of this user records into a bundle, or replaces or copies it.
+
+    The lock is not next to the bundle.
+    """
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:24]
-    with FileLock(Path(tempfile.gettempdir()) / f"pull-logs-record-{name}.lock", mode=0o600):
+    with FileLock(Path(tempfile.gettempdir()) / f"pull-logs-{what}-{name}.lock", mode=0o600):
         yield
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pull_logs.analyze import Subject, label
 from pull_logs.frames import FactsBuilder, MetricFacts
 from pull_logs.rows.batches import batch_from_rows
+from pull_logs.rows.hashing import rows_hash
 from pull_logs.runs import Coverage, RunInfo, RunPath
 
 
@@ -55,6 +56,10 @@ class FakeRun:
     @property
     def rows(self) -> int:
         return int(self.batch.num_rows)
+
+    @property
+    def rows_hash(self) -> str:
+        return rows_hash([self.batch])
 
     @property
     def last_step(self) -> int | None:

@@ -91,7 +91,7 @@ def bundle_argument(
             multiple=True,
             metavar="FILE",
             callback=near_or_far,
-            help=f"The same as the argument {metavar}.",
+            help=f"The same as the argument {metavar.rstrip('.')}.",
         )
         return click.argument("words", nargs=-1, metavar=metavar, callback=near_or_far)(flag(call))
 

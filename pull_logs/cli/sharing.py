@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pull_logs.snapshot.privacy import Finding, Redaction
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 def print_line(text: str) -> None:
@@ -33,21 +34,18 @@ redact_option = click.option(
 )
 
 
-def check_for_sharing(report: SealReport, *, redact: bool, say: Say = print_line) -> SealReport:
-    """Look for secrets and personal data in a bundle that was just written; warn about them, or remove them.
+def check_for_sharing(report: SealReport, *, say: Say = print_line) -> SealReport:
+    """Look for secrets and personal data in a bundle that was just written, and warn about them.
 
     Args:
         report: The report of the bundle.
-        redact: Whether to remove what is found.
-        say: Receives warnings and notes.
+        say: Receives the warning.
 
     Returns:
-        The report of the bundle that now has this path.
+        The report.
     """
     from pull_logs.snapshot.privacy import audit_bundle
 
-    if redact:
-        return write_redacted(report.path, report.path, say=say)
     findings = audit_bundle(report.path).findings
     if findings:
         command = f"pull-logs audit {shlex.quote(str(report.path))}"
@@ -56,6 +54,42 @@ def check_for_sharing(report: SealReport, *, redact: bool, say: Say = print_line
             f" `{command}` shows them, --redact removes them"
         )
     return report
+
+
+def write_without(
+    kinds: Iterable[str],
+    out: Path,
+    write: Callable[[Path], T],
+    *,
+    target: Path,
+    force: bool,
+    written: Path | None = None,
+    say: Say = print_line,
+) -> tuple[T, SealReport]:
+    """Write a bundle under another name, and then without some kinds of data under its own.
+
+    Args:
+        kinds: The kinds of data to remove.
+        out: The bundle.
+        write: Writes the bundle with these data to the path that it is given.
+        target: The path of the bundle with symbolic links followed.
+        force: Whether to replace what is not a bundle, or one of another selection.
+        written: Where the bundle with these data is written meanwhile; in a temporary folder if None.
+        say: Receives notes.
+
+    Returns:
+        What `write` returned, and the report of the bundle.
+    """
+    from pull_logs.snapshot import temporary_folder
+
+    with temporary_folder(target.parent) as folder:
+        path = folder / target.name if written is None else written
+        try:
+            result = write(path)
+            seal = write_redacted(path, out, kinds=kinds, force=force, say=say)
+        finally:
+            path.unlink(missing_ok=True)
+    return result, seal
 
 
 def write_redacted(

@@ -1,10 +1,10 @@
 from .api import RetryPolicy as RetryPolicy
 from .api import Settings as Settings
 from .api import load_settings as load_settings
-from .cache import default_folder as default_folder
 from .cache import open_cached as open_cached
 from .cache_folder import CacheSize as CacheSize
 from .cache_folder import cache_size as cache_size
+from .cache_folder import default_folder as default_folder
 from .cache_folder import prune_cache as prune_cache
 from .cache_folder import using_cache as using_cache
 from .concurrency import run_async as run_async

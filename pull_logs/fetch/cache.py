@@ -11,7 +11,6 @@ that changed, only what is new is requested (see `history.refresh`). Offline, no
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from anyio.to_thread import run_sync
 
 from pull_logs.errors import DamageError, FileMissingError, MachineLimitError, RunNotFoundError, UsageError
 from pull_logs.fetch.api import Capabilities, Client, RetryPolicy, Settings, load_settings
-from pull_logs.fetch.cache_folder import using_cache
+from pull_logs.fetch.cache_folder import default_folder, using_cache
 from pull_logs.fetch.concurrency import flat_errors, for_each, run_async
 from pull_logs.fetch.context import PullContext, cpu_limiter
 from pull_logs.fetch.discovery import FoundRun, MissedRun, find_runs
@@ -94,16 +93,6 @@ def open_cached(
         client = partial(Client, cache.settings, transport=transport, policy=policy, progress=progress)
         paths = run_async(partial(_update, cache, selection, client, refresh=refresh))
     return [next(stack.enter_context(cache.open(path)).runs()) for path in paths]
-
-
-def default_folder() -> Path:
-    """Return the cache folder of the user for this program; one that no one can create, if there is none."""
-    from platformdirs import user_cache_path
-
-    try:
-        return user_cache_path("wandb-pull-logs", appauthor=False)
-    except RuntimeError:
-        return Path(os.devnull, "no home folder")
 
 
 class _SpareFolder:

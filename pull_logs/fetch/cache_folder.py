@@ -1,6 +1,7 @@
 """The folder of the local cache: its size, its removal, and who uses it.
 
 CACHE/runs/...       the cached runs (see `cache`)
+CACHE/findings.sqlite  the health findings of runs that were looked at before
 CACHE/in-use/N.lock  a lock of each process that uses the cache at the moment
 CACHE/gate.lock      held while one of these is taken, and by a removal from beginning to end
 """
@@ -47,6 +48,16 @@ class CacheSize:
         other = self.files - self.runs
         more = f" and {counted(other, 'other file')}" if other else ""
         return f"{counted(self.runs, 'run')}{more}, {self.bytes / 1e6:.2f} MB"
+
+
+def default_folder() -> Path:
+    """Return the cache folder of the user for this program; one that no one can create, if there is none."""
+    from platformdirs import user_cache_path
+
+    try:
+        return user_cache_path("wandb-pull-logs", appauthor=False)
+    except RuntimeError:
+        return Path(os.devnull, "no home folder")
 
 
 @contextmanager

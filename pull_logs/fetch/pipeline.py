@@ -27,7 +27,7 @@ from pull_logs.errors import RunNotFoundError
 from pull_logs.fetch.api import Capabilities, Client, Clock, Settings, load_settings
 from pull_logs.fetch.concurrency import flat_errors, run_async
 from pull_logs.fetch.discovery import Item, RunGroups, SweepConfigs, find_runs
-from pull_logs.fetch.existing import Output, find_output
+from pull_logs.fetch.existing import Output, SweepPath, find_output, sweeps_in
 from pull_logs.fetch.options import PullOptions
 from pull_logs.fetch.outcomes import FileCounts, Outcomes
 from pull_logs.fetch.progress import ProgressHook
@@ -71,8 +71,8 @@ async def pull(
         clock: The source of time.
 
     Raises:
-        UsageError: An argument is wrong, `out` is not a bundle or one of another selection, or the spool
-            holds the data of another selection.
+        UsageError: An argument is wrong, `out` is not a bundle, one of another selection or one from which
+            something was removed, or the spool holds the data of another selection.
         ProjectNotFoundError: A project does not exist.
         RunNotFoundError: No run was found.
         SignInError: There is no key, or W&B refused it.
@@ -80,11 +80,14 @@ async def pull(
         IncompleteError: No run could be pulled, or `strict` is set and some could not be pulled completely.
         PullLogsError: The disk does not accept the bundle.
     """
-    output = await run_sync(partial(find_output, out, selection, options or PullOptions()))
+    settings = settings or load_settings()
+    given = options or PullOptions()
+    output = await run_sync(partial(find_output, out, selection, given, settings=settings))
+    output.refuse_redacted()
     options = output.options
     with flat_errors():
         async with Client(
-            settings or load_settings(),
+            settings,
             transport=transport,
             concurrency=options.concurrency,
             policy=options.policy,
@@ -179,13 +182,28 @@ class _Pull:
         return self._report(seal)
 
     async def _discover(self, send: MemoryObjectSendStream[Item]) -> None:
+        previous, known = self._options.previous, frozenset[SweepPath]()
+        if previous is not None and self._selection.sweeps:
+            known = await run_sync(sweeps_in, previous)
         async with send:
-            await self._find(self._selection, send)
+            await self._find(self._selection, send, known_sweeps=known)
             self._listed = True
 
-    async def _find(self, selection: Selection, send: MemoryObjectSendStream[Item]) -> None:
+    async def _find(
+        self,
+        selection: Selection,
+        send: MemoryObjectSendStream[Item],
+        *,
+        known_sweeps: Collection[SweepPath] = (),
+    ) -> None:
         groups = RunGroups(self._capabilities, send.send)
-        await find_runs(self._client, selection, capabilities=self._capabilities, emit=groups.add)
+        await find_runs(
+            self._client,
+            selection,
+            capabilities=self._capabilities,
+            emit=groups.add,
+            known_sweeps=known_sweeps,
+        )
         await groups.flush()
 
     async def _pull(self, first: Item | None, receive: MemoryObjectReceiveStream[Item]) -> SealReport:

@@ -93,12 +93,25 @@ class Worker:
 
     async def _fetch(self, found: FoundRun) -> FetchedRun:
         context = self._context
+        self._refuse_other_host(found.path)
         stored, earlier = context.spool.stored.get(found.path), self._earlier.run(found.path)
         if found.info.sweep is not None:
             info = await context.in_thread(partial(_earlier_info, stored, earlier))
             found = await self._sweeps.complete(found, earlier=info)
         resumed = await self._resume(found)
         return resumed or await fetch_run(context, found, earlier)
+
+    def _refuse_other_host(self, path: RunPath) -> None:
+        """Make sure that a run does not replace one of another host that has the same path.
+
+        Raises:
+            DataError: An earlier bundle has that run of another host.
+        """
+        earlier, settings = self._earlier.kept(path), self._context.client.settings
+        if earlier is not None and settings.is_other_host(earlier.host):
+            raise DataError(
+                f"the bundle has it from {earlier.host}, and that of {settings.host} is another run"
+            )
 
     async def _resume(self, found: FoundRun) -> FetchedRun | None:
         """Return the run of an earlier attempt if it is up to date; otherwise discard it."""
@@ -147,7 +160,7 @@ class Worker:
         if stored is None and earlier is None:
             return False
         info = await context.in_thread(partial(_earlier_info, stored, earlier))
-        if info is None or info.host != context.client.settings.host:
+        if info is None or info.host is None or context.client.settings.is_other_host(info.host):
             return False  # a run that was imported, or pulled from another host, was never here
         if self._prune:
             await context.in_thread(partial(context.spool.discard, path))

@@ -64,6 +64,10 @@ class RunLike(Protocol):
         """The number of rows of its history."""
 
     @property
+    def rows_hash(self) -> str:
+        """The identity of its rows."""
+
+    @property
     def last_step(self) -> int | None:
         """The step of the last row; None without rows."""
 
@@ -111,6 +115,7 @@ class Frame:
     Attributes:
         length: The number of rows.
         names: All columns: `_step`, then the others in the order of their names.
+        has_facts: Whether an index has the facts about its columns.
     """
 
     def __init__(self, run: RunLike) -> None:
@@ -128,6 +133,7 @@ class Frame:
         self._cache: dict[str, Column] = {}
         self._opened: _Columns | None = None
         names = run.indexed_names()
+        self.has_facts = names is not None
         self.names: tuple[str, ...] = self._columns.names if names is None else tuple(names)
 
     @property

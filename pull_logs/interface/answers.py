@@ -36,6 +36,21 @@ def answering(
         yield subjects, answer
 
 
+def overview_of(subjects: Sequence[Subject], **options: Any) -> OverviewResult:
+    """Return the overview of runs, with the findings of earlier looks, and keep those of this one.
+
+    Raises:
+        PullLogsError: As `overview`.
+    """
+    from pull_logs.analyze import overview
+    from pull_logs.fetch import default_folder, using_cache
+    from pull_logs.interface.known_findings import known_findings
+
+    folder = default_folder()
+    with using_cache(folder), known_findings(folder) as known:
+        return overview(subjects, known=known, **options)
+
+
 def comparison_of(*, best: str | None, sort: str | None, at: str | float, **options: Any) -> Comparison:
     """Return what to compare, from the values of the flags of `pull-logs compare`.
 

@@ -60,7 +60,7 @@ def _of_glob(pattern: str) -> list[Path]:
         return found
     folder = Path(pattern).parent
     others = [] if has_magic(str(folder)) or not folder.is_dir() else [p.name for p in folder.iterdir()]
-    hint = did_you_mean(Path(pattern).name, others, otherwise="", cutoff=0.3)
+    hint = did_you_mean(Path(pattern).name, others, otherwise="check the folder and the pattern", cutoff=0.3)
     raise FileMissingError(f"the glob {pattern!r} matches no bundle", hint=hint)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
 from pull_logs.errors import UsageError
-from pull_logs.interface.answers import answering, comparison_of
+from pull_logs.interface.answers import answering, comparison_of, overview_of
 from pull_logs.interface.run_sources import BundleSource, Sources
 from pull_logs.suggestions import counted
 
@@ -132,9 +132,7 @@ def overview(
     Raises:
         PullLogsError: What the command reports as an error.
     """
-    from pull_logs.analyze import overview as summarize
-
-    question = partial(summarize, select=select, asserts=_several(asserts))
+    question = partial(overview_of, select=select, asserts=_several(asserts))
     with answering(_sources(sources, named), question) as (_, answer):
         return cast("OverviewResult", _Answer(answer))
 

@@ -229,7 +229,7 @@ def _listen(host: str, port: int, *, allow_remote: bool) -> socket.socket:
     if not (allow_remote or is_loopback(host)):
         raise UsageError(
             f"{host!r} is not a loopback address",
-            hint="other machines could read the bundle; allow that explicitly",
+            hint="other machines could read the bundle: allow that with --allow-remote, or allow_remote=True",
         )
     # The protocol is given because asyncio disables Nagle's algorithm only on sockets that name TCP.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -35,7 +35,7 @@ _CHECKED_TOGETHER = 1 << 20
 _MOST_TEXT = 2**31 - 1
 """The most bytes of text of one array."""
 
-_JOINED_TEXT = 1 << 20
+_JOINED_TEXT = 1 << 18
 """Up to this many bytes, texts are copied into one array; a longer one is used as it is stored."""
 
 _FEW_CELLS = 20_000
@@ -467,8 +467,10 @@ def decoded(array: pa.Array) -> pa.Array:
         DataError: A cell has an index that the dictionary does not have.
     """
     if pa.types.is_dictionary(array.type):
-        # For more cells the import of `pyarrow.compute` pays.
-        return array.dictionary_decode() if len(array) > _FEW_CELLS else _decoded_texts(array)
+        # For more cells the import of `pyarrow.compute` pays, and for longer texts Arrow's memory, which is
+        # returned to the system.
+        many = len(array) > _FEW_CELLS or array.dictionary.nbytes > _JOINED_TEXT
+        return array.dictionary_decode() if many else _decoded_texts(array)
     if not (pa.types.is_list(array.type) and pa.types.is_dictionary(array.type.value_type)):
         return array
     texts = decoded(array.values)

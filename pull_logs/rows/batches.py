@@ -259,8 +259,8 @@ def take_apart(batch: pa.Table, *, parse: bool = True) -> BatchCells:
     residual = flat(batch.column(RESIDUAL)) if RESIDUAL in batch.column_names else None
     rest: dict[str, dict[int, Any]] = {}
     if residual is not None and parse:
-        for row, text in enumerate(residual.to_pylist()):
-            for name, cell in _text_members(text) if text is not None else ():
+        for row, text in _texts(residual):
+            for name, cell in _text_members(text):
                 if (name in typed and typed[name][row].is_valid) or (name == STEP and steps is not None):
                     raise DataError(f"key {name!r} has two values in one row")
                 rest.setdefault(name, {})[row] = cell
@@ -308,10 +308,16 @@ def residual_rows(residual: pa.Array) -> Iterator[tuple[int, str, dict[str, Any]
     Raises:
         DataError: A cell is not a JSON object.
     """
+    for row, text in _texts(residual):
+        yield row, text, _members(text)
+
+
+def _texts(residual: pa.Array) -> Iterator[tuple[int, str]]:
+    """Iterate over the cells of a residual column that have a value: row and text of each."""
     for start in range(0, len(residual), _RESIDUAL_AT_ONCE):
         for row, text in enumerate(residual.slice(start, _RESIDUAL_AT_ONCE).to_pylist(), start):
             if text is not None:
-                yield row, text, _members(text)
+                yield row, text
 
 
 def distinct_members(residual: pa.ChunkedArray) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -43,3 +43,21 @@ def test_the_benchmark_of_checkpoints_reads_the_same_runs_by_both_ways() -> None
     assert [re.sub(r" \([0-9.]+ GB\)|: .*", "", line) for line in lines] == [
         "6 checkpoints, ours", "6 checkpoints, torch", "one of 10 GB, ours", "one of 10 GB, torch",
     ]  # fmt: skip
+
+
+def test_the_benchmark_of_views_measures_every_view_and_duckdb(tmp_path: Path) -> None:
+    title, _, *table = output("views.py", "--repeats", "1", "--work", str(tmp_path))
+    assert re.fullmatch(r"40 runs x 20 rows x 20 metrics, [0-9.]+ MB", title)
+    number = r"[0-9.]+"
+    names = []
+    for line in table[2:]:
+        found = re.fullmatch(
+            rf"\| (.+?) \| {number} s \({number}-{number}\) \| {number} s \| {number} MB \|", line
+        )
+        assert found, line
+        names.append(found[1])
+    assert names == [
+        "overview, first", "overview, again", "--schema", "compare --best --top 5",
+        "compare --group-by --best", "compare, all runs", "--stats of one metric", "info",
+        "DuckDB, all metrics", "DuckDB, one metric",
+    ]  # fmt: skip

@@ -22,7 +22,7 @@ from checkout import ROOT
 
 from pull_logs.cli.main import cli
 from pull_logs.rows.limits import MAX_TEXT, TEXT_AT_ONCE
-from pull_logs.snapshot.format import parquet_write, runs_table
+from pull_logs.snapshot.format import parquet_write, run_record
 
 BASE = 160_000_000
 """Bytes of Python, its libraries and a small bundle."""
@@ -84,6 +84,9 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 }
 VIEWS = frozenset({name for name in COMMANDS if name.startswith(BARE)} | {"compare", "overview"})
 """The commands that look at all rows of a run, and at the configs of all runs, at once."""
+
+ALIKE = frozenset({"verify --quick", "audit", f"{BARE} --json", "export ndjson", "export parquet", "subset"})
+"""Variants of a command of which another one is measured by default."""
 
 READ_NO_BUNDLE = frozenset({"demo", "fetch", "import"})
 AS_ANOTHER = {"serve": "exec", "refresh": "merge"}
@@ -176,7 +179,9 @@ def longer(folder: Path) -> Case:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command", [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in COMMANDS]
+)
 def test_no_command_needs_more_than_its_bound(long: Case, command: str, tmp_path: Path) -> None:
     code, stderr, used = peak(long, command, tmp_path)
     assert code == 0, stderr
@@ -196,13 +201,15 @@ def test_no_command_needs_more_for_longer_texts(longer: Case, command: str, tmp_
 def test_every_command_that_reads_a_bundle_is_measured() -> None:
     measured = {arguments[0] for arguments in COMMANDS.values()}
     assert set(cli.commands) <= measured | READ_NO_BUNDLE | set(AS_ANOTHER)
+    by_default = {arguments[0] for name, arguments in COMMANDS.items() if name not in ALIKE}
+    assert by_default == measured
 
 
 @pytest.fixture(scope="module")
 def refused(folder: Path) -> Mapping[str, Case]:
     """Bundles that this library does not write: their texts are longer than it writes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs_table, "check_document", lambda _text: None)
+        patch.setattr(run_record, "check_document", lambda _text: None)
         patch.setattr(parquet_write, "MAX_TEXT", 1 << 40)
         made = {
             "text": [bundle_run("acme/nano/one", rows(["x" * 100 * MB]))],
@@ -221,9 +228,24 @@ REFUSALS = {
 }
 
 
+READERS = ("verify", "audit", BARE, "compare", "overview", "export csv", "merge")
+BY_DEFAULT = {
+    "text": ("verify", "export csv"),
+    "document": ("audit", "merge"),
+    "keys": (BARE, "compare", "overview"),
+}
+"""Each command with one kind of text; every command with every kind is slow."""
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
-@pytest.mark.parametrize("command", ["verify", "audit", BARE, "compare", "overview", "export csv", "merge"])
-@pytest.mark.parametrize("kind", ["text", "document", "keys"])
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        pytest.param(kind, command, marks=[pytest.mark.slow] * (command not in by_default))
+        for kind, by_default in BY_DEFAULT.items()
+        for command in READERS
+    ],
+)
 def test_what_exceeds_the_limits_is_refused_within_the_bound(
     refused: Mapping[str, Case], kind: str, command: str, tmp_path: Path
 ) -> None:

@@ -138,6 +138,20 @@ def place(tmp_path: Path, server: ReplayServer) -> Place:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_a_stopped_command_leaves_nothing_and_the_next_removes_what_a_killed_one_left(
+    name: str, place: Place
+) -> None:
+    done = place.run(name, signal.SIGTERM, 3)
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    assert place.left() <= FINAL | CONTINUED, done.stderr
+    assert place.run(name, signal.SIGKILL, 3).returncode == -signal.SIGKILL
+    done = place.run(name)
+    assert done.returncode == 0, done.stderr
+    assert place.left() <= FINAL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_signal_at_any_moment_leaves_nothing(name: str, place: Place) -> None:
     changes = place.changes(name)
     for number, at in ((signal.SIGHUP, 2), (signal.SIGTERM, max(changes // 2, 1)), (signal.SIGTERM, changes)):
@@ -149,6 +163,7 @@ def test_a_signal_at_any_moment_leaves_nothing(name: str, place: Place) -> None:
             shutil.rmtree(item) if item.is_dir() else item.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_what_a_killed_command_leaves_is_removed_by_the_next(name: str, place: Place) -> None:
     changes = place.changes(name)

@@ -201,6 +201,10 @@ async def test_a_w_and_b_that_changes_while_it_is_read_mixed_with_faults(tmp_pat
             assert len(found["growing"]) == whole["growing"] >= 100
             assert found["growing"][-1]["_step"] == GROWN[whole["growing"] - 1]["_step"]
     server.calm, server.faults = True, []
-    await pull_from(server, tmp_path / "b.zip", fresh=True)
+    report = await pull_from(server, tmp_path / "b.zip", fresh=True)
+    # A run that was sealed before it was deleted is kept, until it is pruned.
+    assert {outcome.path.run_id for outcome in report.runs if outcome.how == "gone"} <= {"doomed"}
+    assert {outcome.how for outcome in report.runs} <= {"complete", "gone"}
+    await pull_from(server, tmp_path / "b.zip", fresh=True, prune=True)
     await pull_from(server, tmp_path / "undisturbed.zip")
     assert (tmp_path / "b.zip").read_bytes() == (tmp_path / "undisturbed.zip").read_bytes()

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from graphql import parse
+from openfiles import refuse_open_files
 from replay_support import bundle_run, plain_rows, world, write_runs
 from trap import trap
 
@@ -250,3 +251,16 @@ def test_what_a_query_asks_for(query: str, variables: Mapping[str, Any], expecte
 def test_only_the_operation_that_is_run_counts() -> None:
     one, two = (f'query Q{name} {{ {P} {{ run(name: "{name}") {{ id }} }} }}' for name in "ab")
     assert query_targets(parse(one + two), "Qb", {}, entity="me") == {RunPath("acme", "nano", "b")}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are found in /proc")
+def test_recording_goes_on_where_no_open_file_can_be_replaced(
+    tmp_path: Path, real: ReplayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_open_files(monkeypatch)
+    into = tmp_path / "recorded.zip"
+    with recording(into, real) as recorded:
+        for name in ("plain01", "hist01", "odd01"):
+            assert recorded.ask(ONE, n=name)["project"]["run"] is not None
+            assert name in held(into)
+    assert sorted(held(into)) == ["hist01", "odd01", "plain01"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from pull_logs.analyze.results import (
     StateResult,
     TotalsResult,
 )
-from pull_logs.analyze.statistics import FLAGS, HealthFinding, can_have_flags, find_flags
+from pull_logs.analyze.statistics import DEFINITIONS, FLAGS, HealthFinding, can_have_flags, find_flags
 from pull_logs.frames import Frame, MetricFacts, describe_cells, flatten, open_frames
 from pull_logs.rows.canonical import canon_number, canon_record, canonical_text, spell
 from pull_logs.runs import RunInfo
@@ -98,8 +98,22 @@ class _Histories:
     notes: Sequence[str]
 
 
+class Known(Protocol):
+    """Remembers the findings of runs from one look to the next."""
+
+    def find(self, identity: Sequence[str | None]) -> tuple[HealthFinding, ...] | None:
+        """Return the findings of the run with this identity; None if they are not known."""
+
+    def keep(self, identity: Sequence[str | None], found: Sequence[HealthFinding]) -> None:
+        """Remember the findings of the run with this identity."""
+
+
 def overview(
-    subjects: Sequence[Subject], *, select: str | None = None, asserts: Sequence[str] = ()
+    subjects: Sequence[Subject],
+    *,
+    select: str | None = None,
+    asserts: Sequence[str] = (),
+    known: Known | None = None,
 ) -> OverviewResult:
     """Return an overview of runs.
 
@@ -107,6 +121,7 @@ def overview(
         subjects: The runs.
         select: A regular expression that is searched for in the names of the metrics.
         asserts: What must hold of the runs and all of their rows (see `assertions`).
+        known: Remembers findings, so that a history is not read again for them.
 
     Returns:
         The object that `data/schemas/overview.json` describes.
@@ -118,7 +133,7 @@ def overview(
         DamageError: A history is damaged.
     """
     infos = [subject.run.info for subject in subjects]
-    histories = _read_histories(subjects, infos, select=select, asserts=asserts)
+    histories = _read_histories(subjects, infos, select=select, asserts=asserts, known=known)
     config, same = _differing([canon_record(info.config) for info in infos])
     incomplete = [
         f"{subject.label} {subject.run.path} is incomplete: {subject.run.coverage.reason}"
@@ -140,7 +155,12 @@ def overview(
 
 
 def _read_histories(
-    subjects: Sequence[Subject], infos: Sequence[RunInfo], *, select: str | None, asserts: Sequence[str]
+    subjects: Sequence[Subject],
+    infos: Sequence[RunInfo],
+    *,
+    select: str | None,
+    asserts: Sequence[str],
+    known: Known | None,
 ) -> _Histories:
     """Read the histories, one after the other."""
     frames = open_frames([subject.run for subject in subjects])
@@ -155,7 +175,15 @@ def _read_histories(
     findings: list[tuple[Subject, HealthFinding]] = []
     healthy = 0
     for subject, info, frame in zip(subjects, infos, frames, strict=True):
-        found = _read_run(info, frame, query, metrics)
+        judged = [name for name in query.columns_of(frame, internal=False) if name in metrics]
+        identity = _identity(subject.run.rows_hash, info, judged)
+        found = known.find(identity) if known is not None and frame.has_facts else None
+        if found is None:
+            found = _read_run(info, frame, judged, metrics)
+            if known is not None:
+                known.keep(identity, found)
+        else:
+            _add_facts(frame, judged, metrics)
         healthy += not found
         findings += [(subject, finding) for finding in found]
         if assertions is not None:
@@ -170,15 +198,26 @@ def _read_histories(
     )
 
 
+def _identity(rows_hash: str, info: RunInfo, names: Sequence[str]) -> tuple[str | None, ...]:
+    """Return all that the findings of a run depend on."""
+    return (DEFINITIONS, rows_hash, info.state, info.heartbeat_at, *names)
+
+
+def _add_facts(frame: Frame, names: Sequence[str], metrics: Mapping[str, _Metric]) -> None:
+    """Add the metrics of a run to the totals from the index alone."""
+    facts = frame.facts() or {}
+    for name in names:
+        metrics[name].add(facts[name])
+
+
 def _read_run(
-    info: RunInfo, frame: Frame, query: HistoryQuery, metrics: Mapping[str, _Metric]
+    info: RunInfo, frame: Frame, names: Sequence[str], metrics: Mapping[str, _Metric]
 ) -> tuple[HealthFinding, ...]:
     """Read the selected metrics of a run and its timestamps in one pass, and add them to the totals.
 
     Of a run whose bundle has an index, only the metrics that may have a flag are read. Nothing of the run is
     referred to afterwards, so that one run at a time is in memory.
     """
-    names = [name for name in query.columns_of(frame, internal=False) if name in metrics]
     facts = frame.facts()
     judged = names if facts is None else [name for name in names if can_have_flags(facts[name])]
     frame.load([*judged, _TIMESTAMP])

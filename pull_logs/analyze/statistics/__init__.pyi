@@ -1,3 +1,4 @@
+from .health import DEFINITIONS as DEFINITIONS
 from .health import FLAGS as FLAGS
 from .health import HealthFinding as HealthFinding
 from .health import can_have_flags as can_have_flags

@@ -28,6 +28,9 @@ from pull_logs.runs import RunInfo
 
 Flag: TypeAlias = Literal["nan", "divergence", "overfitting", "plateau", "stalled", "crashed"]
 
+DEFINITIONS = "1"
+"""The version of the definitions; it changes where runs may get other findings."""
+
 FLAGS: tuple[Flag, ...] = ("nan", "divergence", "overfitting", "plateau", "stalled", "crashed")
 """All flags, in the order in which they are shown."""
 

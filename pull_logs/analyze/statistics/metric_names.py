@@ -51,9 +51,10 @@ _DIRECTIONS: dict[str, Direction] = {"cost": "min", "less": "min", "speed": "max
 _NAMES_REMEMBERED = 10_000
 
 
-def words_of(name: str) -> list[str]:
+@lru_cache(maxsize=_NAMES_REMEMBERED)
+def words_of(name: str) -> tuple[str, ...]:
     """Return the words of a name in lower case."""
-    return [word for word in _WORD_BREAK.split(name.lower()) if word]
+    return tuple(word for word in _WORD_BREAK.split(name.lower()) if word)
 
 
 @lru_cache(maxsize=_NAMES_REMEMBERED)
@@ -76,6 +77,7 @@ def outcome_end(name: str) -> Direction | None:
     return _DIRECTIONS[meaning] if meaning in ("less", "more") else None
 
 
+@lru_cache(maxsize=_NAMES_REMEMBERED)
 def split_of(name: str) -> Split | None:
     """Return the part of the data that the name of a metric mentions; held-out data count before training."""
     words = set(words_of(name))

@@ -196,7 +196,7 @@ def fetch(*, out: Path | None, dry_run: bool, **options: Any) -> None:
 @download_options
 @click.option("-o", "--out", type=OUT, required=True, metavar="FILE", help="The archive; it need not exist.")
 def sync(*, out: Path, **options: Any) -> None:
-    """Bring an archive up to date: add new runs, update changed ones, keep those that W&B no longer has.
+    """Update an archive: add and update runs, and keep those deleted from W&B.
 
     The same as `fetch` into the file. A run that W&B no longer has stays in the archive, with the last day on
     which W&B saw it, unless --prune drops it. Runs of the archive that a filter no longer keeps are updated

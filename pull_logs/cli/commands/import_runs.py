@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pull_logs.cli.bundle_paths import OUT
 from pull_logs.cli.options import force_option
 from pull_logs.cli.render import print_seal_report
-from pull_logs.cli.sharing import check_for_sharing, redact_option
+from pull_logs.cli.sharing import check_for_sharing, redact_option, write_without
+
+if TYPE_CHECKING:
+    from pull_logs.sources import ImportReport
 
 _FOLDER = click.Path(path_type=Path, readable=False)
 
@@ -46,11 +49,23 @@ def import_command(
     """Make a bundle of local W&B run folders, or of all runs in a wandb/ folder."""
     from pull_logs.cli.render import inline
     from pull_logs.errors import IncompleteError
+    from pull_logs.snapshot.privacy import KINDS
+    from pull_logs.snapshot.write import check_bundle_output
     from pull_logs.sources import import_runs
 
-    report = import_runs(folders, out=out, entity=entity, project=project, on_restart=on_restart, force=force)
+    def write(path: Path, *, force: bool = True) -> ImportReport:
+        return import_runs(
+            folders, out=path, entity=entity, project=project, on_restart=on_restart, force=force
+        )
+
+    if redact:
+        target = check_bundle_output(out, force=force)
+        report, seal = write_without(KINDS, out, write, target=target, force=force)
+    else:
+        report = write(out, force=force)
+        seal = check_for_sharing(report.seal)
     for note in report.notes:
         click.echo(f"pull-logs: note: {inline(note)}", err=True)
-    print_seal_report(check_for_sharing(report.seal, redact=redact))
-    if strict and report.seal.incomplete:
-        raise IncompleteError(f"{len(report.seal.incomplete)} of {report.seal.runs} runs are incomplete")
+    print_seal_report(seal)
+    if strict and seal.incomplete:
+        raise IncompleteError(f"{len(seal.incomplete)} of {seal.runs} runs are incomplete")

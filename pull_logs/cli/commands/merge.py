@@ -11,7 +11,7 @@ import click
 from pull_logs.cli.bundle_paths import Named, bundle_argument
 from pull_logs.cli.options import bundle_out_option, force_option
 from pull_logs.cli.render import print_seal_report
-from pull_logs.cli.sharing import check_for_sharing, redact_option
+from pull_logs.cli.sharing import check_for_sharing, redact_option, write_without
 from pull_logs.suggestions import counted
 
 if TYPE_CHECKING:
@@ -54,16 +54,24 @@ def merge(bundles: tuple[Named, ...], out: Path, prefer: Any, *, force: bool, re
     from pull_logs.cli.render import inline
     from pull_logs.errors import MergeConflictError
     from pull_logs.snapshot import merge_bundles, open_bundle
+    from pull_logs.snapshot.privacy import KINDS
     from pull_logs.snapshot.write import check_bundle_output
 
-    check_bundle_output(out, force=force)
-    with ExitStack() as stack:
-        opened = [stack.enter_context(open_bundle(path)) for path in bundles]
-        try:
-            report = merge_bundles(opened, out, prefer=prefer, force=force)
-        except MergeConflictError as exc:
-            for conflict in exc.conflicts[:_MOST_LINES]:
-                click.echo(inline(f"pull-logs: conflict: {conflict}"), err=True)
-            raise
+    def write(path: Path, *, force: bool = True) -> MergeReport:
+        with ExitStack() as stack:
+            opened = [stack.enter_context(open_bundle(bundle)) for bundle in bundles]
+            try:
+                return merge_bundles(opened, path, prefer=prefer, force=force)
+            except MergeConflictError as exc:
+                for conflict in exc.conflicts[:_MOST_LINES]:
+                    click.echo(inline(f"pull-logs: conflict: {conflict}"), err=True)
+                raise
+
+    target = check_bundle_output(out, force=force)
+    if redact:
+        report, seal = write_without(KINDS, out, write, target=target, force=force)
+    else:
+        report = write(out, force=force)
+        seal = check_for_sharing(report.seal)
     _print_choices(report)
-    print_seal_report(check_for_sharing(report.seal, redact=redact))
+    print_seal_report(seal)

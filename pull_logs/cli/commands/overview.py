@@ -37,14 +37,13 @@ def overview(**options: Any) -> None:
     output = take_output(options)
     from functools import partial
 
-    from pull_logs.analyze import overview as look
     from pull_logs.cli.hints import overview_hints
     from pull_logs.cli.render import OVERVIEW_SHAPES, check_budget
     from pull_logs.cli.sections import overview_sections
-    from pull_logs.interface import answering
+    from pull_logs.interface import answering, overview_of
 
     check_budget(output.max_tokens)
-    with answering(sources, partial(look, **options)) as (subjects, answer):
+    with answering(sources, partial(overview_of, **options)) as (subjects, answer):
         print_answer(
             answer,
             subjects,

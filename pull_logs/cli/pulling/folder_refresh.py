@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pull_logs.cli.pulling.into import kinds_to_remove, write_without
+from pull_logs.cli.pulling.into import kinds_to_remove
 from pull_logs.cli.pulling.log import PullLog
-from pull_logs.cli.sharing import check_for_sharing
+from pull_logs.cli.sharing import check_for_sharing, write_without
 from pull_logs.errors import IncompleteError, RunNotFoundError
 from pull_logs.runs import RunPath
 from pull_logs.suggestions import counted, listed
@@ -62,12 +62,12 @@ def refresh_from_folders(
         newest = stack.enter_context(open_bundle(folder / "wanted.zip"))
         kinds = kinds_to_remove(old, redact=redact)
         if kinds is None:
-            seal = check_for_sharing(_merge(newest, old, out, force=force), redact=False, say=log.say)
+            seal = check_for_sharing(_merge(newest, old, out, force=force), say=log.say)
         else:
             _, seal = write_without(
                 kinds,
                 out,
-                lambda written: _merge(newest, old, written, force=True),
+                lambda written: _merge_and_close(newest, old, written),
                 target=target,
                 force=force,
                 say=log.say,
@@ -120,3 +120,10 @@ def _merge(newest: Bundle, old: Bundle, out: Path, *, force: bool) -> SealReport
     from pull_logs.snapshot import merge_bundles
 
     return merge_bundles([newest, old], out, prefer="first", force=force).seal
+
+
+def _merge_and_close(newest: Bundle, old: Bundle, out: Path) -> SealReport:
+    """Merge, and close the old bundle, which is replaced next: Windows replaces no open file."""
+    seal = _merge(newest, old, out, force=True)
+    old.close()
+    return seal

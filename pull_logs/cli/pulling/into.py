@@ -6,21 +6,18 @@ is never under the name of the bundle, whenever this is interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from pull_logs.cli.pulling.log import PullLog
 from pull_logs.cli.pulling.options import write_json
-from pull_logs.cli.sharing import check_for_sharing, write_redacted
+from pull_logs.cli.sharing import check_for_sharing, write_without
 from pull_logs.errors import IncompleteError
 
 if TYPE_CHECKING:
     from pull_logs.fetch import PullOptions, PullReport, Selection
-    from pull_logs.snapshot import Bundle, SealReport
-
-T = TypeVar("T")
+    from pull_logs.snapshot import Bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +56,7 @@ def pull_into(
 
     log = reporting.log
     output = find_output(out, selection, options)
-    kinds = None
+    kinds = _all_kinds() if redact else None
     if output.options.previous is not None:
         from pull_logs.snapshot import open_bundle
 
@@ -68,7 +65,7 @@ def pull_into(
     if kinds is None:
         with log.progress() as hook:
             report = pull_sync(selection, out=out, options=options, progress=hook)
-        seal = check_for_sharing(report.seal, redact=redact, say=log.say)
+        seal = check_for_sharing(report.seal, say=log.say)
         _finish(replace(report, seal=seal), reporting)
         return
 
@@ -78,41 +75,19 @@ def pull_into(
                 selection, out=written, options=replace(output.options, force=True), progress=hook
             )
 
+    # The same name each time, so that an interrupted download continues.
+    target = output.target
+    written = target.with_name(f".{target.name}.unredacted")
     report, seal = write_without(
-        kinds, out, pull_unredacted, target=output.target, force=options.force, say=log.say
+        kinds, out, pull_unredacted, target=target, force=options.force, written=written, say=log.say
     )
     _finish(replace(report, out=out, seal=seal), reporting)
 
 
-def write_without(
-    kinds: frozenset[str],
-    out: Path,
-    write: Callable[[Path], T],
-    *,
-    target: Path,
-    force: bool,
-    say: Callable[[str], None],
-) -> tuple[T, SealReport]:
-    """Write a bundle under another name, and then without some kinds of data under its own.
+def _all_kinds() -> frozenset[str]:
+    from pull_logs.snapshot.privacy import KINDS
 
-    Args:
-        kinds: The kinds of data to remove.
-        out: The bundle.
-        write: Writes the bundle with these data to the path that it is given.
-        target: The path of the bundle with symbolic links followed.
-        force: Whether to replace what is not a bundle, or one of another selection.
-        say: Receives notes.
-
-    Returns:
-        What `write` returned, and the report of the bundle.
-    """
-    written = target.with_name(f".{target.name}.unredacted")
-    try:
-        result = write(written)
-        seal = write_redacted(written, out, kinds=kinds, force=force, say=say)
-    finally:
-        written.unlink(missing_ok=True)
-    return result, seal
+    return frozenset(KINDS)
 
 
 def kinds_to_remove(bundle: Bundle, *, redact: bool) -> frozenset[str] | None:

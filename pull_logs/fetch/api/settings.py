@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -98,6 +99,18 @@ class Settings:
         """
         self._check_host(page.host, f"{page.kind} {str(page)!r}")
 
+    def is_other_host(self, recorded: str | None) -> bool:
+        """Return whether a run that was downloaded from a host is certainly not one of this W&B.
+
+        Servers on this machine count as one: their ports change from start to start.
+
+        Args:
+            recorded: The `host` of the run; None if it was imported.
+        """
+        if recorded is None or _site(recorded) == _site(self.host):
+            return False
+        return not (_is_local(recorded) and _is_local(self.host))
+
     def _check_host(self, host: str, what: str) -> None:
         if _site(host) == _site(urlsplit(self.base_url).netloc):
             return
@@ -112,6 +125,15 @@ def _upstream(netloc: str) -> str:
         if netloc in (forge, f"api.{forge}"):
             return api
     return netloc
+
+
+def _is_local(netloc: str) -> bool:
+    """Return whether a host, with or without its port, is this machine."""
+    try:
+        host = urlsplit(f"//{netloc}").hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _site(netloc: str) -> str:

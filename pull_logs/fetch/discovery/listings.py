@@ -7,7 +7,7 @@ the server is quick.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,22 +79,30 @@ class ListingReader:
         capabilities: What the server supports.
         collector: Receives the runs.
         named: Requests the runs that failed in a page.
+        known_sweeps: The entity, the project and the id of sweeps that had runs; all of these may be deleted.
     """
 
     def __init__(
-        self, client: Client, capabilities: Capabilities, collector: RunCollector, named: NamedRunReader
+        self,
+        client: Client,
+        capabilities: Capabilities,
+        collector: RunCollector,
+        named: NamedRunReader,
+        *,
+        known_sweeps: Collection[tuple[str, str, str]] = (),
     ) -> None:
         self._client = client
         self._capabilities = capabilities
         self._collector = collector
         self._named = named
+        self._known_sweeps = known_sweeps
 
     async def read(self, listing: Listing) -> None:
         """List the runs of a project or a sweep.
 
         Raises:
             ProjectNotFoundError: The project does not exist.
-            RunNotFoundError: A sweep has no runs.
+            RunNotFoundError: A sweep that is not known has no runs.
             AccessError: A request failed.
         """
         size, listed = _PageSize(), 0
@@ -114,7 +122,8 @@ class ListingReader:
             if page.next_cursor is None or page.next_cursor == cursor:
                 raise ServerError(f"{self._client.host} lists {listing} without a cursor for the next page")
             cursor = page.next_cursor
-        if listed == 0 and listing.sweep is not None:
+        known = (listing.entity, listing.project, listing.sweep) in self._known_sweeps
+        if listed == 0 and listing.sweep is not None and not known:
             raise RunNotFoundError(f"{listing} has no runs, or does not exist", hint="check the sweep's id")
 
     async def _read_edge(self, edge: Mapping[str, Any], listing: Listing, *, failed: bool) -> None:

@@ -209,14 +209,7 @@ class MetricsTable:
         return self.group(number)[rows]
 
     def names(self, index: int) -> Sequence[str]:
-        """Return the names of the columns of one run, `_step` first.
-
-        Args:
-            index: The row of the run in the table of runs.
-
-        Raises:
-            BundleDamagedError: They cannot be read.
-        """
+        """Return the names of the columns of one run, as `facts` does."""
         number, rows = self._rows(index)
         return self.group_names(number)[rows]
 

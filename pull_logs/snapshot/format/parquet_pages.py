@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple, TypeAlias
 
 from pull_logs.errors import DataError
-from pull_logs.snapshot.format.thrift import Struct, Wanted, read_struct
+from pull_logs.snapshot.format.thrift import Struct, Wanted, field_end, read_struct
 
 Read: TypeAlias = Callable[[int, int], bytes]
 """Returns bytes of the file from an offset, fewer than requested only at the end."""
@@ -40,8 +40,12 @@ _ENCODINGS = frozenset({0, 3, 5, 8, 9})
 _CHUNK: Wanted = {1: {}, 3: {3: {}, 7: {}, 9: {}, 11: {}}, 8: {}, 9: {}}
 """A chunk: its file (1); path (3), size (7) and offsets (9, 11) in its metadata; its encryption (8, 9)."""
 
-_FOOTER: Wanted = {2: {4: {}, 5: {}}, 3: {}, 4: {1: _CHUNK, 3: {}}}
-"""A footer: name (4) and children (5) of each column; the rows; chunks (1) and rows (3) of each row group."""
+_SCHEMA_FIELD = 2
+_SCHEMA: Wanted = {_SCHEMA_FIELD: {4: {}, 5: {}}}
+"""The start of a footer: name (4) and children (5) of each column."""
+
+_AFTER_SCHEMA: Wanted = {3: {}, 4: {1: _CHUNK, 3: {}}}
+"""The rest of a footer: the rows; chunks (1) and rows (3) of each row group."""
 
 _PAGE: Wanted = {1: {}, 2: {}, 3: {}, 4: {}, 5: {1: {}, 2: {}}, 7: {2: {}}, 8: {1: {}, 4: {}}}
 """A page: type, sizes decoded and packed, checksum; values and encoding of the header of its type."""
@@ -166,18 +170,16 @@ def _cut(data: bytes, offset: int, size: int) -> bytes:
 
 def _parse(footer: bytes, leaves: Sequence[str] | None = None) -> tuple[Group, ...]:
     """Parse a footer; with `leaves`, of a file whose schema is known, so that columns may be nested."""
-    if len(footer) < 8 or footer[-4:] != _MAGIC:
-        raise DataError("the Parquet footer does not end in PAR1")
-    length = int.from_bytes(footer[-8:-4], "little")
-    if length > len(footer) - 8:
-        raise DataError(f"the Parquet footer is cut short: {length} bytes of it were expected")
+    data = _footer_struct(footer)
     try:
-        fields, _ = read_struct(footer[len(footer) - 8 - length : -8], _FOOTER)
-        names = leaves or [_column_name(element) for element in fields[2][1:]]
+        schema = _KNOWN.find(data)
+        children, columns = _schema_columns(schema, nested=leaves is not None)
+        fields, _ = read_struct(data[len(schema) :], _AFTER_SCHEMA, last=_SCHEMA_FIELD)
+        names = leaves or columns
         paths = [None if leaves else [name.encode()] for name in names]
         groups = tuple(_group(group, number, names, paths) for number, group in enumerate(fields.get(4, [])))
         rows = _integer(fields[3])
-        complete = sum(group.rows for group in groups) == rows and fields[2][0].get(5, 0) == len(names)
+        complete = sum(group.rows for group in groups) == rows and children == len(names)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as exc:
         if isinstance(exc, DataError):
             raise
@@ -185,6 +187,67 @@ def _parse(footer: bytes, leaves: Sequence[str] | None = None) -> tuple[Group, .
     if not complete:
         raise DataError(f"the row groups of the Parquet file do not add up to its {rows} rows")
     return groups
+
+
+def _footer_struct(footer: bytes) -> bytes:
+    """Return the Thrift struct in a footer."""
+    if len(footer) < 8 or footer[-4:] != _MAGIC:
+        raise DataError("the Parquet footer does not end in PAR1")
+    length = int.from_bytes(footer[-8:-4], "little")
+    if length > len(footer) - 8:
+        raise DataError(f"the Parquet footer is cut short: {length} bytes of it were expected")
+    return footer[len(footer) - 8 - length : -8]
+
+
+class _Schemas:
+    """The starts of footers up to their schemas, of which thousands of runs often share one.
+
+    A footer that begins with the bytes of a known one has its schema: a struct is read from its start on.
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[bytes, ...] = ()
+
+    def find(self, data: bytes) -> bytes:
+        """Return the start of a footer, up to and including its schema.
+
+        Raises:
+            ValueError: It is not the start of a footer.
+        """
+        for known in self._known:
+            if data.startswith(known):
+                return known
+        found = data[: field_end(data, _SCHEMA_FIELD)]
+        self._known = (found, *self._known[: _KNOWN_SCHEMAS - 1])
+        return found
+
+
+_KNOWN_SCHEMAS = 8
+_KNOWN = _Schemas()
+
+
+@lru_cache(maxsize=_KNOWN_SCHEMAS)
+def _schema_columns(schema: bytes, *, nested: bool) -> tuple[int, tuple[str, ...]]:
+    """Return the number of columns that a schema declares, and their names; none where they may be nested."""
+    fields, _ = read_struct(schema + b"\0", _SCHEMA)
+    elements = fields[_SCHEMA_FIELD]
+    names = () if nested else tuple(map(_column_name, elements[1:]))
+    children: int = elements[0].get(5, 0)
+    return children, names
+
+
+def footer_schema(footer: bytes) -> bytes:
+    """Return the bytes of a footer that are its schema: equal for files with the same columns.
+
+    Raises:
+        DataError: It is not a footer.
+    """
+    try:
+        return _KNOWN.find(_footer_struct(footer))
+    except ValueError as exc:
+        if isinstance(exc, DataError):
+            raise
+        raise DataError("the Parquet footer is damaged") from exc
 
 
 # A command opens each of its files several times, and parsing a footer takes longer than reading its columns.

@@ -28,6 +28,7 @@ from pull_logs.snapshot.format.parquet_pages import (
     Group,
     Read,
     damaged_part,
+    footer_schema,
     read_groups,
     walk_pages,
 )
@@ -37,6 +38,11 @@ MEMORY_LIMIT = 8 << 30
 
 _ONE_THREAD = 16_384
 """Up to this many rows, one thread reads a row group faster than several."""
+
+_NO_ROWS = b"\x16\x00\x19\x0c\x00"
+"""The rest of a footer after the schema, for no rows in no row groups."""
+
+_Described: TypeAlias = tuple[pa.Schema, Mapping[str, pa.Field], frozenset[str]]
 
 Source: TypeAlias = "bytes | BinaryIO | pa.NativeFile"
 
@@ -153,12 +159,26 @@ def _open(source: Source, footer: bytes | None, expected_rows: int | None = None
 
 def _describe(footer: bytes) -> _Columns:
     metadata = pq.read_metadata(pa.BufferReader(footer))
-    schema = metadata.schema.to_arrow_schema()
+    # Metadata may change the types of columns; the files of this format have none.
+    if metadata.metadata is None:
+        return _Columns(metadata, *_shared_schema(footer_schema(footer)))
+    return _Columns(metadata, *_described_schema(metadata.schema.to_arrow_schema()))
+
+
+@lru_cache(maxsize=8)
+def _shared_schema(schema: bytes) -> _Described:
+    """Return what the bytes of a schema describe, which thousands of runs may share."""
+    data = schema + _NO_ROWS
+    footer = data + len(data).to_bytes(4, "little") + b"PAR1"
+    return _described_schema(pq.read_metadata(pa.BufferReader(b"PAR1" + footer)).schema.to_arrow_schema())
+
+
+def _described_schema(schema: pa.Schema) -> _Described:
     kinds = dict(zip(schema.names, schema.types, strict=True))
     _check_schema(schema, kinds)
     fields = {name: pa.field(name, kind, nullable=name != STEP) for name, kind in kinds.items()}
     text = frozenset(name for name, kind in kinds.items() if kind == pa.string())
-    return _Columns(metadata, pa.schema(fields.values()), fields, text)
+    return pa.schema(fields.values()), fields, text
 
 
 # A command opens each of its files several times.
@@ -250,11 +270,15 @@ def read_batches(
         wanted = _wanted(file, columns)
         reader = _reader(file, wanted, checked=checked)
     for group in range(len(file.groups)):
-        coded = _coded_group(file, reader, group, wanted, memory_limit)
-        if not coded.num_rows:
-            yield decode_text(coded, wanted)
-        for part in text_parts(coded):
-            yield decode_text(part, wanted)
+        yield from _decoded(_coded_group(file, reader, group, wanted, memory_limit), wanted)
+
+
+def _decoded(coded: pa.Table, schema: pa.Schema) -> Iterator[pa.Table]:
+    """Decode a row group part by part; it is released before the next one is read."""
+    if not coded.num_rows:
+        yield decode_text(coded, schema)
+    for part in text_parts(coded):
+        yield decode_text(part, schema)
 
 
 def _coded_group(file: _File, reader: pq.ParquetFile, group: int, wanted: pa.Schema, limit: int) -> pa.Table:

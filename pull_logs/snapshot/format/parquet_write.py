@@ -41,6 +41,9 @@ _BUFFER = 1 << 20
 _MAX_JOINED = 16_384
 """Most rows of small batches that are laid out as one."""
 
+_ENOUGH = TEXT_AT_ONCE // 4
+"""Bytes of small batches that are laid out without waiting for the next batch."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
@@ -159,16 +162,18 @@ def write_table(
         OSError: The sink cannot be written.
     """
     builder, hasher, steps = LayoutBuilder(steps=not system), RowsHasher(), _StepRange()
-    rows, pieces, cells = 0, 0, None
-    for cells in _pieces(batches(), system=system):
-        pieces += 1
+    rows = 0
+    only: BatchCells | None = None
+    for number, cells in enumerate(_pieces(batches(), system=system)):
+        only = None if number else cells
         builder.add(cells)
         hasher.update_cells(cells)
         rows += cells.length
         if cells.steps is not None:
             steps.extend(cells.steps)
+        del cells  # not in memory while the next piece is read
     layout, output = builder.layout(), HashingSink(sink)
-    again = [cells] if cells and pieces == 1 else _pieces(batches(), system=system, parse=layout.moves)
+    again = [only] if only else _pieces(batches(), system=system, parse=layout.moves)
     _write(layout, again, output, describe)
     footer = bytes(output.tail or b"")
     size = int.from_bytes(footer[-8:-4], "little") + 8
@@ -193,6 +198,8 @@ def _pieces(batches: Iterable[pa.Table], *, system: bool, parse: bool = True) ->
             for part in text_parts(batch.slice(start, ROW_GROUP), most=TEXT_AT_ONCE):
                 _check_texts(part)
                 yield take_apart(part, parse=parse)
+                del part  # each piece is released before the next one is read
+        del batch
 
 
 def _check_texts(part: pa.Table) -> None:
@@ -226,6 +233,10 @@ def _join_small(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
         types.update(own)
         count += batch.num_rows
         size += batch.nbytes
+        del batch
+        if size >= _ENOUGH:
+            yield _joined(held)
+            held, types, count, size = [], {}, 0, 0
     if held:
         yield _joined(held)
 
@@ -245,7 +256,10 @@ def _write(
     writer = pq.ParquetWriter(buffered, layout.schema, **_options(layout))
     for group in _groups(_laid_out(pieces, layout, describe)):
         # One chunk per column: pages would end where chunks end.
-        writer.write_table(pa.concat_tables(group).combine_chunks(), row_group_size=ROW_GROUP)
+        joined = pa.concat_tables(group).combine_chunks()
+        group.clear()
+        writer.write_table(joined, row_group_size=ROW_GROUP)
+        del joined, group
     buffered.flush()
     output.mark()  # what follows is the footer
     writer.close()
@@ -259,7 +273,9 @@ def _laid_out(
         table = lay_out(cells, layout)
         if describe is not None:
             describe(table)
+        del cells
         yield table
+        del table
 
 
 def _groups(tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:
@@ -282,6 +298,7 @@ def _groups(tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:
             if count == ROW_GROUP or start < table.num_rows:
                 yield held
                 held, count, text = [], 0, 0
+        del table
     if count:
         yield held
 

@@ -53,6 +53,9 @@ LIGHT = tuple(name for name in SCHEMA.names if name not in DOCUMENTS)
 MAX_DECODED = 2**30
 """Most bytes of the documents of a row group."""
 
+_KEPT_CELLS = 1024
+"""Plain columns of row groups that are kept as Python values, because a ranking takes runs in any order."""
+
 _KEPT_DOCUMENTS = 32 * 2**20
 """Bytes of documents that are kept for the next runs; a column with more of them is read text by text."""
 
@@ -157,14 +160,14 @@ class RunTable:
         path: The bundle, for messages.
         paths: The path of each run, ascending.
         light: The plain columns.
-        light_group: Returns the plain columns of one row group, as lists.
+        light_cells: Returns the values of a plain column in one row group.
         documents: Returns one document of the runs of a row group, as text.
     """
 
     path: str
     paths: tuple[RunPath, ...]
     light: pa.Table
-    light_group: Callable[[int], Mapping[str, Sequence[Any]]]
+    light_cells: Callable[[str, int], Sequence[Any]]
     documents: _Documents
 
     @property
@@ -179,8 +182,9 @@ class RunTable:
 
     def value(self, name: str, index: int) -> Any:
         """Return the value of a plain column for one run; None if the table does not have the column."""
-        values = self.light_group(index // GROUP_ROWS).get(name)
-        return None if values is None else values[index % GROUP_ROWS]
+        if name in OPTIONAL and name not in self.light.column_names:
+            return None
+        return self.light_cells(name, index // GROUP_ROWS)[index % GROUP_ROWS]
 
     def document(self, name: str, index: int) -> dict[str, Any]:
         """Parse one of `DOCUMENTS` of one run, or its `SWEEP_CONFIG`, into a new dict.
@@ -211,7 +215,7 @@ class RunTable:
             BundleDamagedError: A document of it cannot be read.
         """
         group, offset = divmod(index, GROUP_ROWS)
-        light = {name: values[offset] for name, values in self.light_group(group).items()}
+        light = {name: self.light_cells(name, group)[offset] for name in self.light.column_names}
         texts = {name: self.documents.text(name, index) for name in self.documents.names}
         try:
             info = info_from_fields(light | texts)
@@ -263,7 +267,7 @@ def load_runs_table(data: bytes, *, rows: int, path: str) -> RunTable:
         path=path,
         paths=tuple(starmap(RunPath, keys)),
         light=light,
-        light_group=lru_cache(maxsize=4)(partial(_light_group, light)),
+        light_cells=lru_cache(maxsize=_KEPT_CELLS)(partial(_light_cells, light)),
         documents=_Documents(data, file, sizes, path),
     )
 
@@ -282,8 +286,8 @@ def _checked_columns(file: pq.ParquetFile, *, rows: int, path: str) -> list[str]
     return optional
 
 
-def _light_group(light: pa.Table, number: int) -> Mapping[str, Sequence[Any]]:
-    values: Mapping[str, Sequence[Any]] = light.slice(number * GROUP_ROWS, GROUP_ROWS).to_pydict()
+def _light_cells(light: pa.Table, name: str, group: int) -> Sequence[Any]:
+    values: Sequence[Any] = light.column(name).slice(group * GROUP_ROWS, GROUP_ROWS).to_pylist()
     return values
 
 

@@ -29,24 +29,49 @@ _MAX_BITS = 70
 """Most bits in the bytes of a number of 64 bits, with 7 bits per byte."""
 
 
-def read_struct(data: bytes, wanted: Wanted) -> tuple[Struct, int]:
+def read_struct(data: bytes, wanted: Wanted, *, last: int = 0) -> tuple[Struct, int]:
     """Return the wanted fields of the struct at the start of these bytes, and the offset past it.
+
+    Args:
+        data: The bytes.
+        wanted: The fields to read.
+        last: The id of the field before, where the struct begins before these bytes.
 
     Raises:
         ValueError: It is not a valid struct, is cut short or nested too deep.
     """
     rest = iter(data)
     try:
-        return _struct(rest, wanted, 0), len(data) - length_hint(rest)
+        return _struct(rest, wanted, 0, last), len(data) - length_hint(rest)
     except StopIteration as exc:
         raise ValueError("a struct is cut short") from exc
 
 
-def _struct(rest: Iterator[int], wanted: Wanted, depth: int) -> Struct:
+def field_end(data: bytes, field: int) -> int:
+    """Return the offset past a field of the struct at the start of these bytes.
+
+    Raises:
+        ValueError: It is not a valid struct up to there, or does not have the field.
+    """
+    rest = iter(data)
+    last = 0
+    try:
+        for head in rest:
+            if not head:
+                break
+            last = last + (head >> 4) if head > 0x0F else _number(rest)
+            _skip_field(rest, head & 0x0F, 0)
+            if last == field:
+                return len(data) - length_hint(rest)
+    except StopIteration as exc:
+        raise ValueError("a struct is cut short") from exc
+    raise ValueError(f"a struct does not have field {field}")
+
+
+def _struct(rest: Iterator[int], wanted: Wanted, depth: int, last: int = 0) -> Struct:
     if depth > _MAX_DEPTH:
         raise ValueError("a struct nests too deep")
     fields: Struct = {}
-    last = 0
     for head in rest:
         if not head:
             return fields
@@ -119,6 +144,15 @@ def _skip_struct(rest: Iterator[int], depth: int) -> None:
         elif next(rest) >= 0x80:
             _long(rest, 0)
     raise StopIteration
+
+
+def _skip_field(rest: Iterator[int], kind: int, depth: int) -> None:
+    if kind > 6:
+        _skip(rest, kind, depth)
+    elif kind <= 3:
+        _short(rest, kind)
+    else:
+        _number(rest)
 
 
 def _short(rest: Iterator[int], kind: int) -> int:

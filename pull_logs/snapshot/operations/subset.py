@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from pull_logs.errors import MetricNotFoundError, UsageError
@@ -94,7 +95,8 @@ def _part(run: Run, keep: Callable[[str], bool] | None) -> BundleRun | CopiedRun
     return BundleRun(
         info=run.info,
         coverage=run.coverage,
-        batches=lambda: (select_keys(batch, keep) for batch in run.batches()),
+        # A generator expression would keep each batch in memory while the next one is read.
+        batches=lambda: map(partial(select_keys, keep=keep), run.batches()),
         system=run.system_table(),
         files=tuple(run.files.values()),
         redacted=redacted,

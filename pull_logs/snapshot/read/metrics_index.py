@@ -39,9 +39,7 @@ class MetricsIndex:
         Raises:
             BundleDamagedError: It is damaged, or of other runs.
         """
-        if self._resource is not None:
-            with self._lock:
-                self._open(self._resource)
+        self._opened()
 
     def facts(self, index: int) -> Sequence[MetricFacts] | None:
         """Return the facts about the columns of a run, `_step` first; None without an index.
@@ -52,29 +50,22 @@ class MetricsIndex:
         Raises:
             BundleDamagedError: The index is damaged.
         """
-        if self._resource is None:
-            return None
-        with self._lock:
-            return self._open(self._resource).facts(index)
+        table = self._opened()
+        return None if table is None else table.facts(index)
 
     def names(self, index: int) -> Sequence[str] | None:
-        """Return the names of the columns of a run, `_step` first; None without an index.
+        """Return the names of the columns of a run, as `facts` does."""
+        table = self._opened()
+        return None if table is None else table.names(index)
 
-        Args:
-            index: The row of the run in the table of runs.
-
-        Raises:
-            BundleDamagedError: The index is damaged.
-        """
+    def _opened(self) -> MetricsTable | None:
+        """Return the table, read when it is first needed; several threads may call this at once."""
         if self._resource is None:
             return None
         with self._lock:
-            return self._open(self._resource).names(index)
-
-    def _open(self, resource: Resource) -> MetricsTable:
-        if self._table is None:
-            self._table = self._load(resource)
-        return self._table
+            if self._table is None:
+                self._table = self._load(self._resource)
+            return self._table
 
     def _load(self, resource: Resource) -> MetricsTable:
         path = str(self._container.path)

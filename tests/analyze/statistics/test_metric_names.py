@@ -40,7 +40,7 @@ def test_the_last_telling_word_of_a_name_says_the_better_end(metric: str, end: D
 def test_separators_and_case_do_not_matter(words: list[str], separator: str, upper: bool) -> None:  # noqa: FBT001
     name = separator.join(words)
     changed = name.upper() if upper else name
-    assert words_of(changed) == words
+    assert list(words_of(changed)) == words
     assert (better_end(changed), split_of(changed)) == (
         better_end("/".join(words)),
         split_of("/".join(words)),

@@ -332,6 +332,53 @@ def test_what_a_refresh_downloads_again_is_never_under_the_bundle_s_name(
     assert list(folder.iterdir()) == [out]
 
 
+@pytest.mark.parametrize("command", ["fetch", "import", "merge"])
+def test_what_redact_removes_is_never_under_the_bundle_s_name(
+    call: Call, folder: Path, leaky: Path, tmp_path: Path, command: str
+) -> None:
+    words = {
+        "fetch": ("fetch", "-p", "acme/nano"),
+        "import": ("import", folder),
+        "merge": ("merge", leaky, tmp_path / "own" / "also.wandb.zip"),
+    }[command]
+    (tmp_path / "own").mkdir()
+    also = make_bundle(tmp_path / "own" / "also.wandb.zip", [bundle_run("acme/nano/calm", ROWS[:1])])
+    out = tmp_path / "own" / "out.wandb.zip"
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with online(leaky):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("pull_logs.snapshot.privacy.redact_bundle", interrupted)
+            assert call(*words, "-o", out, "--redact")[0] == 130
+        assert list(out.parent.iterdir()) == [also]
+        assert call(*words, "-o", out, "--redact")[0] == 0
+    assert audit_bundle(out).findings == ()
+    assert sorted(out.parent.iterdir()) == [also, out]
+
+
+def test_a_refresh_from_folders_removes_again_what_was_removed(
+    call: Call, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.wandb.zip"
+    assert call("import", folder, "-o", out, "--redact")[0] == 0
+    redacted = out.read_bytes()
+    code, _, err = call("refresh", out, "--from", folder)
+    assert (code, "pull-logs: note: removed 1 secret in 1 run" in err.splitlines()) == (0, True)
+    assert out.read_bytes() == redacted
+
+
+def test_merge_redacts_onto_one_of_its_inputs(call: Call, leaky: Path, tmp_path: Path) -> None:
+    also = make_bundle(tmp_path / "also.wandb.zip", [bundle_run("acme/nano/calm", ROWS[:1])])
+    code, _, err = call("merge", leaky, also, "-o", also, "--redact")
+    assert (code, err.splitlines()[0]) == (
+        0,
+        "pull-logs: note: removed 2 secrets and 1 personal detail in 1 run",
+    )
+    assert audit_bundle(also).findings == ()
+
+
 def test_a_refresh_keeps_to_the_metrics_that_the_bundle_has(call: Call, tmp_path: Path) -> None:
     rows = [{"_step": step, "loss": 1 / (step + 1), "val/acc": step, "val/loss": 1} for step in range(40)]
     small, large = (

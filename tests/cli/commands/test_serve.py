@@ -55,5 +55,5 @@ def test_an_address_that_other_machines_reach_has_to_be_allowed(host: str) -> No
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"pull-logs: error: {host!r} is not a loopback address; other machines could read the bundle;"
-        " allow that explicitly\n"
+        " allow that with --allow-remote, or allow_remote=True\n"
     )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.snapshot.format.thrift import Wanted, read_struct
+from pull_logs.snapshot.format.thrift import Wanted, field_end, read_struct
 
 
 class Everything(dict[int, Wanted]):
@@ -116,6 +116,24 @@ def end_of(data: bytes, wanted: Wanted) -> int | None:
         return read_struct(data, wanted)[1]
     except ValueError:
         return None
+
+
+@given(meant=structs, rest=st.binary(max_size=4), data=st.data())
+def test_a_struct_is_read_in_two_parts_as_in_one(
+    meant: tuple[int, Any], rest: bytes, data: st.DataObject
+) -> None:
+    written, full = encoded(*meant), plain(*meant)
+    if not full:
+        with pytest.raises(ValueError, match="a struct does not have field 1"):
+            field_end(written, 1)
+        return
+    field = data.draw(st.sampled_from(sorted(full)))
+    before = list(full)[: list(full).index(field) + 1]
+    end = field_end(written + rest, field)
+    first, _ = read_struct(written[:end] + b"\0", Everything())
+    others, size = read_struct(written[end:] + rest, Everything(), last=field)
+    assert first == {key: full[key] for key in before}
+    assert (first | others, end + size) == (full, len(written))
 
 
 @given(meant=structs, rest=st.binary(max_size=4), data=st.data())

@@ -1,0 +1,165 @@
+"""Measure views of thousands of runs next to one DuckDB query over the same files, unzipped.
+
+    python benchmarks/views.py                       # 5,000 runs x 500 rows x 20 metrics, medians of three
+    python benchmarks/views.py --runs 500 --work D  # another size; D keeps the bundle for the next
+    python benchmarks/views.py --quick               # 40 runs x 20 rows: checks that it works
+
+Each view is a process of its own, the start of Python included. DuckDB computes, in a process of its own and
+with two threads, what the view shows: for every metric its count, extremes and last value in every run, or
+the same for one metric. The first overview reads the histories of the metrics that may have a health flag;
+the second one finds their flags in the local cache. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from histories import HistorySet
+
+from pull_logs.rows.batches import batch_from_arrow
+from pull_logs.snapshot import BundleRun, write_bundle
+
+_PEAK = """
+import re, sys
+from pull_logs.cli.main import main
+code = main(sys.argv[1:])
+print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
+raise SystemExit(code)
+"""
+"""Runs a command and prints its peak memory in KiB."""
+
+_DUCKDB = """
+import re, sys
+import duckdb
+folder, *metrics = sys.argv[1:]
+files = f"read_parquet('{folder}/runs/**/history.parquet', hive_partitioning = true, union_by_name = true)"
+names = [name for name, *_ in duckdb.sql(f"DESCRIBE SELECT * FROM {files}").fetchall()]
+metrics = metrics or [n for n in names if not n.startswith("_") and n not in ("entity", "project", "run")]
+columns = ", ".join(
+    f'count("{n}"), min("{n}"), max("{n}"), arg_max("{n}", _step)' for n in metrics
+)
+duckdb.sql("SET threads = 2")
+print(len(duckdb.sql(f"SELECT run, {columns} FROM {files} GROUP BY run ORDER BY run").fetchall()))
+print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure every view and print a table."""
+    options = _options(arguments)
+    runs, rows = (40, 20) if options.quick else (options.runs, options.rows)
+    histories = HistorySet(name="views", runs=runs, rows=rows)
+    with ExitStack() as stack:
+        folder = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-")))
+        bundle, plain = _written(folder, histories)
+        print(f"{runs:,} runs x {rows:,} rows x 20 metrics, {bundle.stat().st_size / 1e6:.1f} MB\n")
+        print("| view | wall | processor | peak memory |\n|---|---|---|---|")
+        for title, command in _commands(bundle, plain, folder):
+            print(_line(title, command, repeats=options.repeats), flush=True)
+    return 0
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--runs", type=int, default=5_000, metavar="N", help="default 5,000")
+    parser.add_argument("--rows", type=int, default=500, metavar="N", help="default 500")
+    parser.add_argument("--repeats", type=int, default=3, choices=range(1, 21), metavar="N", help="default 3")
+    parser.add_argument("--quick", action="store_true", help="small sizes")
+    parser.add_argument("--work", type=Path, help="keep the bundle here for the next run")
+    return parser.parse_args(arguments)
+
+
+def _written(folder: Path, histories: HistorySet) -> tuple[Path, Path]:
+    """Return the bundle and the folder that it is unzipped to; they are written if they are not there."""
+    name = f"{histories.runs}x{histories.rows}"
+    bundle, plain = folder / f"{name}.wandb.zip", folder / name
+    if not bundle.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bundle(bundle, map(partial(_run, histories), range(histories.runs)))
+    if not plain.exists():
+        with zipfile.ZipFile(bundle) as archive:
+            archive.extractall(plain)
+    return bundle, plain
+
+
+def _run(histories: HistorySet, number: int) -> BundleRun:
+    batch = batch_from_arrow(histories.table(number))
+    return BundleRun(info=histories.info(number), coverage=histories.coverage(), batches=lambda: [batch])
+
+
+def _commands(bundle: Path, plain: Path, folder: Path) -> Iterator[tuple[str, Callable[[], list[str]]]]:
+    ours = [sys.executable, "-c", _PEAK]
+    views = {
+        "overview, first": ["overview"],
+        "overview, again": ["overview"],
+        "--schema": ["--schema"],
+        "compare --best --top 5": ["compare", "--best", "val/loss:min", "--top", "5"],
+        "compare --group-by --best": ["compare", "--group-by", "config.lr", "--best", "val/loss:min"],
+        "compare, all runs": ["compare"],
+        "--stats of one metric": ["--stats", "--select", "^val/loss$"],
+        "info": ["info"],
+    }
+    cache = folder / "cache"
+    for title, words in views.items():
+        if title == "overview, first":
+            yield title, partial(_with_empty_cache, cache, [*ours, *words, str(bundle), "--no-hints"])
+        elif title == "info":
+            yield title, partial(_with_cache, cache, [*ours, *words, str(bundle)])
+        else:
+            yield title, partial(_with_cache, cache, [*ours, *words, "-b", str(bundle), "--no-hints"])
+    duckdb = [sys.executable, "-c", _DUCKDB, str(plain)]
+    yield "DuckDB, all metrics", partial(_with_cache, cache, duckdb)
+    yield "DuckDB, one metric", partial(_with_cache, cache, [*duckdb, "val/loss"])
+
+
+def _with_empty_cache(cache: Path, command: list[str]) -> list[str]:
+    for file in cache.rglob("*.sqlite"):
+        file.unlink()
+    return _with_cache(cache, command)
+
+
+def _with_cache(cache: Path, command: list[str]) -> list[str]:
+    return [
+        "env",
+        f"XDG_CACHE_HOME={cache}",
+        f"PYTHONPATH={os.pathsep.join(filter(None, sys.path))}",
+        *command,
+    ]
+
+
+def _line(title: str, command: Callable[[], list[str]], *, repeats: int) -> str:
+    walls, processors, peaks = [], [], []
+    for _ in range(repeats):
+        words = command()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        start = time.perf_counter()
+        done = subprocess.run(words, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        walls.append(time.perf_counter() - start)
+        if done.returncode:
+            raise RuntimeError(
+                f"{json.dumps(words[3:])} ended with {done.returncode}: {done.stderr.decode()}"
+            )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        processors.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        peaks.append(int(done.stderr.split()[-1]) * 1024)
+    return (
+        f"| {title} | {median(walls):.2f} s ({min(walls):.2f}-{max(walls):.2f}) | {median(processors):.2f} s"
+        f" | {median(peaks) / 1e6:.0f} MB |"
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""The health findings of runs that were looked at before, in the local cache.
+
+What is wrong with a run is found in its history, so a first look at thousands of runs has to read their
+histories. A finding is kept under the hash of the rows, the facts that it depends on and the version of the
+definitions: it is never outdated. The cache is optional: where it cannot be read or written, the histories
+are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pull_logs.errors import PullLogsError
+
+if TYPE_CHECKING:
+    from pull_logs.analyze.statistics import HealthFinding
+
+FILE = "findings.sqlite"
+MOST_KEPT = 1_000_000
+"""Runs whose findings are kept; the oldest ones are dropped."""
+
+_TABLE = "CREATE TABLE IF NOT EXISTS findings (key BLOB PRIMARY KEY, found TEXT NOT NULL)"
+_DROP = "DELETE FROM findings WHERE rowid <= (SELECT max(rowid) FROM findings) - ?"
+
+
+class KnownFindings:
+    """The findings of earlier looks, and those of this one."""
+
+    def __init__(self, database: sqlite3.Connection | None) -> None:
+        self._database = database
+        self._new: dict[bytes, str] = {}
+
+    def find(self, identity: Sequence[str | None]) -> tuple[HealthFinding, ...] | None:
+        """Return the findings of a run; None if it was not looked at before.
+
+        Args:
+            identity: All that the findings depend on.
+        """
+        if self._database is None:
+            return None
+        row = None
+        with suppress(sqlite3.Error):
+            row = self._database.execute(
+                "SELECT found FROM findings WHERE key = ?", (_key(identity),)
+            ).fetchone()
+        return None if row is None else _findings(row[0])
+
+    def keep(self, identity: Sequence[str | None], found: Sequence[HealthFinding]) -> None:
+        """Keep the findings of a run for the next look."""
+        fields = [[one.flag, one.step, one.metric, one.message, one.metrics] for one in found]
+        self._new[_key(identity)] = json.dumps(fields)
+
+    def save(self) -> None:
+        """Write the new findings to the cache, if it can be written."""
+        if self._database is None or not self._new:
+            return
+        with suppress(sqlite3.Error), self._database:
+            self._database.executemany("INSERT OR REPLACE INTO findings VALUES (?, ?)", self._new.items())
+            self._database.execute(_DROP, (MOST_KEPT,))
+
+
+@contextmanager
+def known_findings(folder: Path) -> Iterator[KnownFindings]:
+    """Open the findings in a cache folder, and keep those that the block adds.
+
+    Args:
+        folder: The folder of the cache; created where that is possible.
+    """
+    database = _open(folder)
+    if database is None:
+        yield KnownFindings(None)
+        return
+    with closing(database):
+        known = KnownFindings(database)
+        yield known
+        known.save()
+
+
+def _open(folder: Path) -> sqlite3.Connection | None:
+    with suppress(OSError, sqlite3.Error, PullLogsError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        database = sqlite3.connect(folder / FILE, timeout=1)
+        try:
+            database.execute(_TABLE)
+        except sqlite3.Error:
+            database.close()
+            raise
+        return database
+    return None
+
+
+def _key(identity: Sequence[str | None]) -> bytes:
+    return hashlib.sha256(json.dumps(list(identity)).encode()).digest()
+
+
+def _findings(text: str) -> tuple[HealthFinding, ...] | None:
+    """Return the findings that were stored as this text; None if it is not what was stored."""
+    from pull_logs.analyze.statistics import FLAGS, HealthFinding
+
+    try:
+        entries: list[list[Any]] = json.loads(text)
+        found = tuple(
+            HealthFinding(flag=flag, step=step, metric=metric, message=message, metrics=metrics)
+            for flag, step, metric, message, metrics in entries
+        )
+    except (ValueError, TypeError):
+        return None
+    return found if all(one.flag in FLAGS for one in found) else None
