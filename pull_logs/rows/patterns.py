@@ -43,6 +43,6 @@ class TextPattern:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        column = pa.array([text.encode("utf-8", "replace").decode() for text in texts], pa.string())
+        column = pa.array([text.encode("utf-8", "replace").decode() for text in texts], pa.large_string())
         found: list[bool] = pc.match_substring_regex(column, pattern=self.pattern).to_pylist()
         return found

@@ -13,15 +13,17 @@ columns such as `config.lr` and `state`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pull_logs.analyze.expressions import evaluator as evaluation
-from pull_logs.analyze.expressions.nodes import Node
+from pull_logs.analyze.expressions.functions import FUNCTIONS
+from pull_logs.analyze.expressions.nodes import Call, Name, Node, operands, with_operands
 from pull_logs.analyze.expressions.parser import parse
 from pull_logs.analyze.expressions.resolver import resolve
 from pull_logs.frames import Mask, Vector
+from pull_logs.rows.canonical import STEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,44 @@ class Expression:
             ExpressionError: As for `evaluate`; also where the expression is not a condition.
         """
         return evaluation.condition(self.node, frame, length=length, source=self.text)
+
+    def without_reductions(self) -> tuple[Expression, dict[str, Expression]]:
+        """Return the expression with a column in place of each reduction, and the reductions by these names.
+
+        The name of such a column is the text of the reduction, such as `mean(train/loss)`.
+        """
+        found: dict[str, Expression] = {}
+
+        def replaced(node: Node) -> Node:
+            if not isinstance(node, Call) or not FUNCTIONS[node.function].reduces:
+                return with_operands(node, replaced)
+            name = str(node)
+            while name in self.names:
+                name += " "
+            found[name] = Expression(self.text, node, _names(node), (), {})
+            return Name(name, quoted=True, span=node.span)
+
+        node = replaced(self.node)
+        return (replace(self, node=node, names=_names(node)) if found else self), found
+
+    def reduce(self, frame: Mapping[str, Vector], length: int) -> Vector:
+        """Return the value of an expression that is one reduction, as one cell.
+
+        The arguments are those of `evaluate`.
+
+        Raises:
+            ExpressionError: As for `evaluate`.
+        """
+        if not isinstance(self.node, Call):
+            raise TypeError(f"{self.node} is not a reduction")
+        return evaluation.reduction(self.node, frame, length=length, source=self.text)
+
+
+def _names(node: Node) -> frozenset[str]:
+    own = {node.text} if isinstance(node, Name) else set()
+    if isinstance(node, Call) and FUNCTIONS[node.function].stepped:
+        own.add(STEP)
+    return frozenset(own).union(*map(_names, operands(node)))
 
 
 def compile_expression(text: str, columns: Collection[str], *, what: str = "metric") -> Expression:

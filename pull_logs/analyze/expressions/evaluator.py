@@ -28,7 +28,7 @@ from typing import Final, assert_never
 import numpy as np
 
 from pull_logs.analyze.expressions.cells import comparable, compare_cells, literal, search_cells
-from pull_logs.analyze.expressions.functions import FUNCTIONS, Constant
+from pull_logs.analyze.expressions.functions import FUNCTIONS, Constant, Function
 from pull_logs.analyze.expressions.nodes import (
     And,
     Bool,
@@ -65,6 +65,7 @@ from pull_logs.frames import (
     missing,
     numbers,
 )
+from pull_logs.rows.canonical import STEP
 
 _ARITHMETIC: Final[Mapping[str, Callable[[Floats, Floats], Floats]]] = {
     "+": np.add,
@@ -116,6 +117,18 @@ def condition(node: Node, frame: Mapping[str, Vector], *, length: int, source: s
     """
     with np.errstate(all="ignore"), stack_bounded(source):
         return _Evaluation(frame, length, source).condition(node)
+
+
+def reduction(node: Call, frame: Mapping[str, Vector], *, length: int, source: str = "") -> Vector:
+    """Return the value of a reduction as a vector of one cell, whatever the number of rows.
+
+    The arguments are those of `evaluate`.
+
+    Raises:
+        ExpressionError: As for `evaluate`.
+    """
+    with np.errstate(all="ignore"), stack_bounded(source):
+        return _Evaluation(frame, length, source).reduced(node)
 
 
 @dataclass(slots=True)
@@ -173,9 +186,12 @@ class _Evaluation:
         return self.loaded[name]
 
     def _numbers(self, node: Node, *, taker: str) -> Vector:
-        vector = self.vector(node)
+        return self._as_numbers(self.vector(node), node, taker=taker)
+
+    def _as_numbers(self, vector: Vector, node: Node, *, taker: str, hint: str = "") -> Vector:
         if vector.kind not in {"number", "mixed"}:
-            raise self._error(f"{taker} needs a number here, and this is {_A_KIND[vector.kind]}", node)
+            message = f"{taker} needs a number here, and this is {_A_KIND[vector.kind]}"
+            raise self._error(message, node, hint=hint)
         return vector.as_numbers()
 
     def _arithmetic(self, node: Negate | Power | Product | Sum) -> Vector:
@@ -281,21 +297,39 @@ class _Evaluation:
 
     def _call(self, node: Call) -> Vector:
         function = FUNCTIONS[node.function]
+        one = self._applied(function, node)
+        if not function.reduces:
+            return one
+        present = np.broadcast_to(one.present, self.length)
+        return Vector(one.kind, np.broadcast_to(one.values, self.length), present)
+
+    def reduced(self, node: Call) -> Vector:
+        """Return the one cell of a reduction."""
+        return self._applied(FUNCTIONS[node.function], node)
+
+    def _applied(self, function: Function, node: Call) -> Vector:
         taken = len(node.arguments)
         if function.columns[1] is not None:
             taken = min(taken, function.columns[1])
-        columns = [
-            self.vector(argument)
-            if function.any_kind
-            else self._numbers(argument, taker=f"{function.name}(...)")
-            for argument in node.arguments[:taken]
-        ]
+        columns = [self._argument(function, argument) for argument in node.arguments[:taken]]
+        if function.stepped:
+            columns.append(self._column(STEP).as_numbers())
         given = zip_longest(function.constants, node.arguments[taken:])
         constants = [
             wanted.default if argument is None else self._constant(argument, wanted, function.signature)
             for wanted, argument in given
         ]
         return function.apply(columns, constants)
+
+    def _argument(self, function: Function, node: Node) -> Vector:
+        if function.takes == "any":
+            return self.vector(node)
+        if function.takes == "condition":
+            return bools(self.condition(node))
+        vector = self.vector(node)
+        if function.takes == "truth values" and vector.kind == "bool":
+            return numbers(vector.floats(), vector.present)
+        return self._as_numbers(vector, node, taker=f"{function.name}(...)", hint=function.hint)
 
     def _constant(self, node: Node, wanted: Constant, signature: str) -> float:
         if not _is_constant(node):

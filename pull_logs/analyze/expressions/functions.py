@@ -12,6 +12,9 @@ NaN is a value. The result of `diff` is NaN where an operand is, that of `rollin
 NaN, and that of `cumsum` and `ema` from there on; `cummin` and `cummax` skip it, since it is neither smaller
 nor greater than anything.
 
+*Reductions* give one value for all rows (see `reductions`), which fills every row as a constant does. They
+take bools as 0 and 1, `count` excepted, so that `mean(loss < 2)` is a share of rows.
+
 A cell of a mixed column that is not a number counts as missing, except in `first`, `last` and `lag`, which
 take cells of any kind.
 """
@@ -24,10 +27,11 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import accumulate
 from operator import and_
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
+from pull_logs.analyze.expressions import reductions
 from pull_logs.frames import Floats, Mask, Vector, bools, numbers
 
 Kernel: TypeAlias = Callable[[Floats], Floats]
@@ -68,7 +72,10 @@ class Function:
         signature: How it is called.
         columns: The fewest and the most columns that it takes; None for any number of them.
         constants: The numbers that follow the columns.
-        any_kind: Whether it takes columns of every kind, not of numbers only.
+        takes: The kind of its columns: numbers, numbers and bools (as 0 and 1), a condition, or any.
+        reduces: Whether it gives one value for all rows; its result then has one cell.
+        stepped: Whether the implementation gets the steps of the rows as one more column.
+        hint: What to write instead where a column is of another kind.
         apply: The implementation; it gets the columns, numbers as float64, and the constants.
     """
 
@@ -76,7 +83,10 @@ class Function:
     signature: str
     columns: tuple[int, int | None] = (1, 1)
     constants: tuple[Constant, ...] = ()
-    any_kind: bool = False
+    takes: Literal["numbers", "truth values", "condition", "any"] = "numbers"
+    reduces: bool = False
+    stepped: bool = False
+    hint: str = ""
     apply: Implementation
 
     @property
@@ -227,17 +237,60 @@ def _window_means(values: Floats, size: int) -> Floats:
 
 
 def _end(position: int) -> Implementation:
-    """Return the implementation that puts the first or last present cell into every row."""
+    """Return the implementation that takes the first or last present cell."""
 
     def apply(columns: Sequence[Vector], _constants: Sequence[float]) -> Vector:
-        vector, length = columns[0], len(columns[0])
+        vector = columns[0]
         rows = np.flatnonzero(vector.present)
         if not len(rows):
-            return vector
-        cell = vector.values[rows[position] : rows[position] + 1]
-        return Vector(vector.kind, np.repeat(cell, length), np.ones(length, np.bool_))
+            nothing = np.zeros(1, vector.values.dtype)
+            return Vector(vector.kind, nothing, np.zeros(1, np.bool_))
+        return vector.take(rows[[position]])
 
     return apply
+
+
+def _one(value: float | None) -> Vector:
+    """Return the vector of one number; adding 0 turns -0.0 into 0."""
+    present = np.array([value is not None])
+    return numbers(np.array([math.nan if value is None else value + 0.0]), present)
+
+
+def _finite(vector: Vector) -> Mask:
+    return np.isfinite(vector.floats()) & vector.present
+
+
+def _reduced(kernel: Callable[..., float | None]) -> Implementation:
+    """Return the reduction of the finite numbers."""
+
+    def apply(columns: Sequence[Vector], constants: Sequence[float]) -> Vector:
+        return _one(kernel(columns[0].floats()[_finite(columns[0])], *constants))
+
+    return apply
+
+
+def _reduced_by_step(kernel: Callable[..., float | None], *, finite: bool = True) -> Implementation:
+    """Return the reduction of numbers, finite or not, and of their steps."""
+
+    def apply(columns: Sequence[Vector], constants: Sequence[float]) -> Vector:
+        vector, steps = columns
+        rows = steps.present & (_finite(vector) if finite else vector.present)
+        return _one(kernel(vector.floats()[rows], steps.floats()[rows], *constants))
+
+    return apply
+
+
+def _step_of(kernel: Callable[[Mask, Floats], float | None]) -> Implementation:
+    def apply(columns: Sequence[Vector], _constants: Sequence[float]) -> Vector:
+        condition, steps = columns
+        return _one(kernel(condition.as_truth() & steps.present, steps.floats()))
+
+    return apply
+
+
+def _count(columns: Sequence[Vector], _constants: Sequence[float]) -> Vector:
+    """Count the finite numbers."""
+    return _one(int(np.count_nonzero(_finite(columns[0]))))
 
 
 def _lag(columns: Sequence[Vector], constants: Sequence[float]) -> Vector:
@@ -260,6 +313,32 @@ _DIGITS = Constant(
     default=0,
 )
 
+_SHARE = Constant(name="q", wanted="a number from 0 to 1", fits=lambda value: 0 <= value <= 1)
+_LAST = Constant(name="n", wanted="a whole number from 2", fits=_integer_between(2, _MAX_ROWS))
+_STEP = Constant(name="step", wanted="a finite number", fits=math.isfinite)
+
+
+def _reduction(
+    signature: str,
+    apply: Implementation,
+    *,
+    constants: tuple[Constant, ...] = (),
+    stepped: bool = False,
+    takes: Literal["numbers", "truth values", "condition", "any"] = "truth values",
+    hint: str = "",
+) -> Function:
+    return Function(
+        name=signature.partition("(")[0],
+        signature=signature,
+        constants=constants,
+        takes=takes,
+        reduces=True,
+        stepped=stepped,
+        hint=hint,
+        apply=apply,
+    )
+
+
 _ALL: Final = (
     Function(name="abs", signature="abs(x)", apply=_each(np.abs)),
     Function(name="log", signature="log(x)", apply=_each(np.log)),
@@ -281,9 +360,32 @@ _ALL: Final = (
     ),
     Function(name="ema", signature="ema(x, alpha)", constants=(_ALPHA,), apply=_ema),
     Function(name="rolling_mean", signature="rolling_mean(x, n)", constants=(_SIZE,), apply=_rolling_mean),
-    Function(name="first", signature="first(x)", any_kind=True, apply=_end(0)),
-    Function(name="last", signature="last(x)", any_kind=True, apply=_end(-1)),
-    Function(name="lag", signature="lag(x, n=1)", constants=(_BACK,), any_kind=True, apply=_lag),
+    Function(name="lag", signature="lag(x, n=1)", constants=(_BACK,), takes="any", apply=_lag),
+    _reduction("first(x)", _end(0), takes="any"),
+    _reduction("last(x)", _end(-1), takes="any"),
+    _reduction("mean(x)", _reduced(reductions.mean)),
+    _reduction("std(x)", _reduced(reductions.deviation)),
+    _reduction("median(x)", _reduced(lambda values: reductions.quantile(values, 0.5))),
+    _reduction("sum(x)", _reduced(reductions.total)),
+    _reduction(
+        "count(x)", _count, takes="numbers", hint="sum(CONDITION) counts the rows where a condition holds"
+    ),
+    _reduction("quantile(x, q)", _reduced(reductions.quantile), constants=(_SHARE,)),
+    _reduction(
+        "slope(x, n)",
+        _reduced_by_step(lambda values, steps, size: reductions.slope(values, steps, int(size))),
+        constants=(_LAST,),
+        stepped=True,
+    ),
+    _reduction("first_step(COND)", _step_of(reductions.first_step), takes="condition", stepped=True),
+    _reduction("last_step(COND)", _step_of(reductions.last_step), takes="condition", stepped=True),
+    _reduction("auc(x)", _reduced_by_step(reductions.area), stepped=True),
+    _reduction(
+        "at(x, step)",
+        _reduced_by_step(reductions.value_at, finite=False),
+        constants=(_STEP,),
+        stepped=True,
+    ),
 )
 
 FUNCTIONS: Final[Mapping[str, Function]] = {function.name: function for function in _ALL}

@@ -30,11 +30,13 @@ from pull_logs.analyze.expressions.nodes import (
     Power,
     Product,
     ProductOperator,
+    operands,
     with_operands,
 )
 from pull_logs.analyze.expressions.tokenizer import is_bare_name, is_number, quote_name, shown, stack_bounded
 from pull_logs.errors import ExpressionError, UnknownNameError
 from pull_logs.frames import PlainNames
+from pull_logs.rows.canonical import STEP
 from pull_logs.suggestions import nearest
 
 MAX_SLASHES: Final = 50
@@ -57,6 +59,17 @@ _WORDS = {
     "matches": "'x matches \"^text\"'",
     "starts_with": "'x starts_with \"text\"'",
     "startswith": "'x starts_with \"text\"'",
+}
+_OTHER_NAMES = {
+    **dict.fromkeys(("avg", "average"), "mean"),
+    **dict.fromkeys(("stdev", "stddev"), "std"),
+    **dict.fromkeys(("percentile", "percentiles"), "quantile"),
+    "len": "count",
+    "trapz": "auc",
+}
+_OF_ONE = {
+    "min": "the least of all rows is quantile(x, 0)",
+    "max": "the greatest of all rows is quantile(x, 1)",
 }
 
 
@@ -96,6 +109,21 @@ def resolve(node: Node, columns: Collection[str], *, source: str, what: str = "m
         found = resolver.node(node)
     notes = tuple(dict.fromkeys(resolver.notes))
     return Resolved(found, frozenset(resolver.names), notes, resolver.bare)
+
+
+def check_without_rows(node: Node, *, source: str) -> None:
+    """Refuse reductions in an expression about runs, which has no rows of a history.
+
+    Raises:
+        ExpressionError: The expression calls one.
+    """
+    function = FUNCTIONS.get(node.function) if isinstance(node, Call) else None
+    if function is not None and function.reduces:
+        message = f"{function.signature} is over the rows of a history, and a filter of runs has none"
+        hint = "compare a value of summary.*, or ask with --where, --eval or --assert"
+        raise ExpressionError(message, source=source, span=node.span, hint=hint)
+    for operand in operands(node):
+        check_without_rows(operand, source=source)
 
 
 def several_spellings(text: str, names: Collection[str], *, what: str) -> str:
@@ -244,6 +272,8 @@ class _Resolver:
             hint = f"the nearest are {', '.join(near)}"
             if call.function in _WORDS:
                 hint = f"write it between the two: {_WORDS[call.function]}"
+            elif call.function in _OTHER_NAMES:
+                hint = f"write {FUNCTIONS[_OTHER_NAMES[call.function]].signature}"
             elif "/" in call.function:
                 hint = "put spaces around a slash that divides"
             message = f"there is no function {shown(call.function)}"
@@ -255,7 +285,10 @@ class _Resolver:
             )
             plural = "" if takes == "1" else "s"
             message = f"{function.signature} takes {takes} argument{plural}, not {len(call.arguments)}"
-            raise self._error(message, call)
+            hint = _OF_ONE.get(call.function, "") if len(call.arguments) == 1 else ""
+            raise self._error(message, call, hint=hint)
+        if function.stepped and STEP in self.known:
+            self.names.add(STEP)
 
     def _note_null(self, comparison: ComparisonChain) -> None:
         if any(

@@ -9,6 +9,10 @@ The scope is followed by an expression (`pull_logs.analyze.expressions.compile`)
 the run, and may name `config.lr`, `summary.val/acc`, `state` and everything else that `--filter` knows. The
 rows are those that a view uses: `--where` and `--last` narrow them, and `--eval` adds columns.
 
+Reductions such as `mean(train/loss)` are over these rows (for `step`: over those up to it), and one value for
+all of them. In a reduction, a name that is not a column of a history, such as `config.target`, is the same
+in every row.
+
 An assertion does not pass because a value is missing. A comparison with a missing value is false; `any` and
 `all` do not hold if there are no rows; and a run that ended before the step of `step` fails. `all` leaves out
 rows in which a metric is missing, since few metrics are in every row, except for metrics in `is missing`.
@@ -19,6 +23,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -61,10 +66,17 @@ class Broken:
 
 @dataclass(slots=True)
 class _Assertion:
+    """An assertion, its reductions apart: `expression` has a column in place of each of them.
+
+    `rows` are the columns of histories; any other name is the same in every row of a run.
+    """
+
     text: str
     scope: Scope
     step: int
     expression: Expression
+    reductions: Mapping[str, Expression]
+    rows: AbstractSet[str]
     offset: int
     broken: list[Broken] = field(default_factory=list)
 
@@ -75,7 +87,7 @@ class _Assertion:
                 self.broken.append(found)
 
     def _run(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
-        cells = _run_scope(subject.run.info)
+        cells = _run_scope(subject.run.info) | self._reduced(subject, frame, part)
         other = [name for name in self.expression.names if name not in cells]
         vectors = part.vectors(frame, other)
         cells |= {name: _last(vector) for name, vector in vectors.items()}
@@ -87,10 +99,27 @@ class _Assertion:
             return Broken(subject, ended)
         until = int(np.searchsorted(part.steps, self.step, side="right"))
         before = part.take(np.arange(until, dtype=np.intp))
-        vectors = before.vectors(frame, self.expression.names)
+        vectors = self._vectors(subject, frame, before)
         return self._over_one_row(
             subject, {name: _last(vector) for name, vector in vectors.items()}, step=self.step
         )
+
+    def _vectors(self, subject: Subject, frame: Frame, part: Slice) -> dict[str, Vector]:
+        """Return the columns of the expression for these rows, in each of them the value of a reduction."""
+        vectors = part.vectors(frame, self.expression.names - self.reductions.keys())
+        reduced = self._reduced(subject, frame, part)
+        return vectors | {name: _repeated(cell, len(part.steps)) for name, cell in reduced.items()}
+
+    def _reduced(self, subject: Subject, frame: Frame, part: Slice) -> dict[str, Any]:
+        """Return the values of the reductions over these rows."""
+        found = {}
+        for name, reduction in self.reductions.items():
+            vectors = part.vectors(frame, reduction.names & self.rows)
+            if others := reduction.names - self.rows:
+                facts = _run_scope(subject.run.info)
+                vectors |= {other: _repeated(facts.get(other), len(part.steps)) for other in others}
+            found[name] = _cell(reduction.reduce(vectors, len(part.steps)), 0)
+        return found
 
     def _over_one_row(self, subject: Subject, cells: Mapping[str, Any], *, step: int | None) -> Broken | None:
         row = {name: from_cells([cell]) for name, cell in cells.items()}
@@ -99,14 +128,14 @@ class _Assertion:
         return Broken(subject, _named_cells(cells), step, {name: spell(cell) for name, cell in cells.items()})
 
     def _any(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
-        vectors = part.vectors(frame, self.expression.names)
+        vectors = self._vectors(subject, frame, part)
         if self.expression.condition(vectors, len(part.steps)).any():
             return None
         ranges = [_range(name, vector) for name, vector in sorted(vectors.items())]
         return Broken(subject, f"in none of {len(part.steps)} rows: {', '.join(ranges[:_SHOWN_VALUES])}")
 
     def _all(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
-        vectors = part.vectors(frame, self.expression.names)
+        vectors = self._vectors(subject, frame, part)
         counted = np.ones(len(part.steps), np.bool_)
         for name in _required(self.expression.node):
             counted &= vectors[name].present
@@ -162,7 +191,8 @@ class Assertions:
             known = rows if scope != "run" else {**about, **rows}
             with _at_offset(text, offset):
                 expression = compile_expression(text[offset:], known, what="metric or run column")
-            settled.append(_Assertion(text, scope, step, expression, offset))
+            outer, reductions = expression.without_reductions()
+            settled.append(_Assertion(text, scope, step, outer, reductions, rows.keys(), offset))
         return cls(settled)
 
     @property
@@ -263,6 +293,11 @@ def _required(node: Node) -> frozenset[str]:
 
 def _cell(vector: Vector, row: int) -> Any:
     return Column.of(vector).cells(np.array([row]))[0]
+
+
+def _repeated(cell: Any, length: int) -> Vector:
+    one = from_cells([cell])
+    return Vector(one.kind, np.repeat(one.values, length), np.repeat(one.present, length))
 
 
 def _last(vector: Vector) -> Any:

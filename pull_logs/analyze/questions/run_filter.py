@@ -21,6 +21,7 @@ from pull_logs.analyze.expressions import (
     Node,
     Number,
     String,
+    check_without_rows,
     compile_expression,
     operands,
     parse,
@@ -63,10 +64,12 @@ class RunCondition:
         """Parse the expression.
 
         Raises:
-            ExpressionError: The text is not a valid expression.
+            ExpressionError: The text is not a valid expression, or it reduces the rows of a history.
         """
         self.text = text
-        self.prefilter = prefilter(parse(text))
+        node = parse(text)
+        check_without_rows(node, source=text)
+        self.prefilter = prefilter(node)
         self.advice = ""
         self._absent: set[str] | None = None
         self._dotted: set[str] = set()
@@ -136,6 +139,7 @@ def keep_runs(infos: Sequence[RunInfo], text: str) -> tuple[bool, ...]:
         return ()
     rows = [run_cells(info) for info in infos]
     columns = sorted({name for row in rows for name in row})
+    check_without_rows(parse(text), source=text)
     expression = compile_expression(text, columns, what="run column")
     frame: dict[str, Vector] = {
         name: from_cells([row.get(name) for row in rows]) for name in expression.names

@@ -155,7 +155,7 @@ texts: st.SearchStrategy[str] = st.one_of(
 )
 """Any text: a soup of tokens, plain noise, and expressions with something dropped into them."""
 
-COLUMNS = ("x", "y", "flag", "kind", "tags", "lists", "mixed", "image", "empty")
+COLUMNS = ("_step", "x", "y", "flag", "kind", "tags", "lists", "mixed", "image", "empty")
 """The columns of a frame; `gone` is known, but the frame does not have it."""
 
 floats = st.one_of(st.sampled_from(NASTY_FLOATS), st.integers(-3, 3).map(float), st.floats())
@@ -188,7 +188,9 @@ def frames(draw: st.DrawFn) -> tuple[dict[str, Vector], int]:
     def mask() -> Mask:
         return np.array(cells(st.sampled_from([True, True, False])), np.bool_)
 
+    gaps = cells(st.integers(1, 4))
     return {
+        "_step": numbers(np.cumsum(np.array(gaps, np.int64))),
         "x": numbers(np.array(cells(floats), np.float64), mask()),
         "y": numbers(np.array(cells(st.integers(-4, 4)), np.int64), mask()),
         "flag": bools(cells(st.booleans()), mask()),
@@ -235,6 +237,8 @@ def _numeric(nodes: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
         _call("round", nodes, counts),
         _call("lag", nodes, counts),
         _call("lag", nodes),
+        _call("count", nodes),
+        _call("at", nodes, st.integers(0, 15).map(lambda step: Number(step / 2))),
     )
 
 
@@ -254,6 +258,11 @@ def _conditional(nodes: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
         st.builds(IsMissing, nodes, negated=st.booleans()),
         st.builds(ComparisonChain, nodes, _chained(["==", "!="], nodes)),
         _call("lag", nodes),
+        st.sampled_from(["first_step", "last_step"]).flatmap(
+            lambda function: st.builds(
+                ComparisonChain, _call(function, nodes), _chained(COMPARATORS, small_numbers)
+            )
+        ),
     )
 
 
@@ -292,6 +301,7 @@ any_trees: st.SearchStrategy[Node] = st.recursive(
         st.builds(ComparisonChain, nodes, _chained(COMPARATORS, nodes)),
         st.builds(Membership, nodes, _listed, negated=st.booleans()),
         _searches(nodes, _listed_items),
+        st.sampled_from(["first_step", "last_step"]).flatmap(lambda function: _call(function, nodes)),
     ),
     max_leaves=6,
 )

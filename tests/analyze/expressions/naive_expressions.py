@@ -107,6 +107,12 @@ def kind_of(node: Node, columns: Columns) -> str:  # noqa: C901, PLR0911, PLR091
             arguments = [kind_of(argument, columns) for argument in node.arguments]
             if node.function in {"first", "last", "lag"}:
                 return arguments[0]
+            if node.function in {"first_step", "last_step"}:
+                _need(arguments[0], "bool")
+                return "number"
+            if node.function == "at":
+                _need(arguments[0], "number", "bool")
+                return "number"
             for argument in arguments:
                 _need(argument, "number")
             return "bool" if node.function in {"isnan", "isfinite"} else "number"
@@ -227,9 +233,11 @@ _ARITHMETIC: dict[str, Callable[[float, float], float]] = {
 }
 
 
-def _call(node: Call, columns: Columns, row: int) -> Any:
+def _call(node: Call, columns: Columns, row: int) -> Any:  # noqa: PLR0911 - one case for each kind of function
     name, first = node.function, node.arguments[0]
     constants = [int(_literal(argument)) for argument in node.arguments[1:] if name in {"round", "lag"}]
+    if name in {"count", "at", "first_step", "last_step"}:
+        return _reduced(node, columns)
     if name in {"first", "last", "lag"}:
         return _elsewhere(name, first, columns, row, constants[0] if constants else 1)
     value = _number(first, columns, row)
@@ -243,6 +251,31 @@ def _call(node: Call, columns: Columns, row: int) -> Any:
         values = [_number(argument, columns, row) for argument in node.arguments]
         return _extreme(name, values)
     return _each(name, value, constants[0] if constants else 0)
+
+
+def _reduced(node: Call, columns: Columns) -> float | None:
+    """The value of a reduction, the same in each row."""
+    steps = columns["_step"][1]
+    cells = [cell_of(node.arguments[0], columns, row) for row in range(len(steps))]
+    if node.function in {"first_step", "last_step"}:
+        found = [step for step, cell in zip(steps, cells, strict=True) if cell is True]
+        return float(found[0 if node.function == "first_step" else -1]) if found else None
+    as_number = kind_of(node.arguments[0], columns) == "bool"
+    pairs = [
+        (float(step), float(cell))
+        for step, cell in zip(steps, cells, strict=True)
+        if cell is not None and (as_number or _kind(cell) == "number")
+    ]
+    if node.function == "count":
+        return float(sum(math.isfinite(value) for _, value in pairs))
+    step = _literal(node.arguments[1])
+    before = [pair for pair in pairs if pair[0] <= step]
+    after = [pair for pair in pairs if pair[0] >= step]
+    if not before or not after:
+        return None
+    (low, left), (high, right) = before[-1], after[0]
+    share = (step - low) / (high - low) if high > low else 0.0
+    return left + 0.0 if share == 0 else left * (1 - share) + right * share + 0.0
 
 
 def _elsewhere(name: str, node: Node, columns: Columns, row: int, back: int) -> Any:

@@ -131,7 +131,7 @@ def test_what_needs_backticks_is_no_part_of_a_division(column: str) -> None:
             "1 + roling_mean(loss, 3)",
             METRICS,
             (
-                "there is no function 'roling_mean'; the nearest are rolling_mean, isnan, round\n"
+                "there is no function 'roling_mean'; the nearest are rolling_mean, mean, isnan\n"
                 "    1 + roling_mean(loss, 3)\n        ~~~~~~~~~~^"
             ),
         ),
@@ -150,8 +150,27 @@ def test_what_needs_backticks_is_no_part_of_a_division(column: str) -> None:
         (
             "min(loss)",
             METRICS,
-            "min(x, y, ...) takes 2 or more arguments, not 1\n    min(loss)\n    ~~~~~~~~^",
+            (
+                "min(x, y, ...) takes 2 or more arguments, not 1; the least of all rows is quantile(x, 0)\n"
+                "    min(loss)\n    ~~~~~~~~^"
+            ),
         ),
+        (
+            "mean(loss, lr)",
+            METRICS,
+            "mean(x) takes 1 argument, not 2\n    mean(loss, lr)\n    ~~~~~~~~~~~~~^",
+        ),
+        (
+            "quantile(lr)",
+            METRICS,
+            "quantile(x, q) takes 2 arguments, not 1\n    quantile(lr)\n    ~~~~~~~~~~~^",
+        ),
+        (
+            "first_step()",
+            METRICS,
+            "first_step(COND) takes 1 argument, not 0\n    first_step()\n    ~~~~~~~~~~~^",
+        ),
+        ("avg(lr)", METRICS, "there is no function 'avg'; write mean(x)\n    avg(lr)\n    ~~^"),
     ],
 )
 def test_what_cannot_be_resolved_is_an_error_that_points_at_it(
@@ -264,3 +283,17 @@ def test_a_search_written_as_a_call_is_answered_with_how_it_is_written(text: str
     with pytest.raises(ExpressionError) as caught:
         compile_expression(text, METRICS)
     assert str(caught.value) == message
+
+
+def test_a_reduction_without_its_argument_is_answered_with_how_it_is_written() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        compile_expression("mean > 1", ["loss"])
+    assert str(caught.value) == (
+        "no metric is named 'mean'; the nearest is loss; the function is written mean(x)\n"
+        "    mean > 1\n    ~~~^"
+    )
+
+
+def test_a_reduction_by_step_reads_the_steps() -> None:
+    assert compile_expression("auc(loss) / slope(lr, 5)", METRICS).names == {"loss", "lr", "_step"}
+    assert compile_expression("mean(loss) + count(lr)", METRICS).names == {"loss", "lr"}

@@ -142,3 +142,66 @@ def test_a_name_with_a_colon_is_a_name() -> None:
     run = FakeRun([{"_step": 0, "step:x": 3, "any": 1}])
     assert verdict("step:x > 2", run)["holds"]
     assert verdict("any > 0", run)["holds"]
+
+
+def test_a_reduction_is_over_the_rows_of_the_run_and_its_value_is_in_the_message() -> None:
+    run = FakeRun(
+        [{"_step": step, "loss": 8 - step, "n": step} for step in range(5)],
+        config={"target": 5},
+        summary={"loss": 100, "final": 3},
+    )
+    assert verdict("mean(loss) == 6 and loss == 100", run)["holds"]
+    assert told("mean(loss) < 2", run) == [("A", "mean(loss) = 6")]
+    assert told("quantile(loss, 0.25) > 2 * std(loss) + loss", run) == [
+        ("A", "loss = 100, quantile(loss, 0.25) = 5, std(loss) = 1.58114")
+    ]
+    assert told("first_step(loss < 6) > 3", run) == [("A", "first_step(loss < 6) = 3")]
+    assert told("last(ema(loss, 1)) > 4", run) == [("A", "last(ema(loss, 1)) = 4")]
+    assert told("first(loss) < 8", run) == [("A", "first(loss) = 8")]
+    assert verdict("sum(loss <= config.target) == 2 and mean(final) == 3", run)["holds"]
+    (broken,) = verdict("count(loss) > 5", run)["broken"]
+    assert broken["values"] == {"count(loss)": 5}
+
+
+def test_a_reduction_is_over_the_rows_that_the_view_and_the_scope_use() -> None:
+    run = FakeRun([{"_step": step, "loss": 8 - step} for step in range(5)])
+    assert told("step 1: mean(loss) < 7", run) == [("A", "mean(loss) = 7.5")]
+    assert told("all: loss < mean(loss) + 2", run) == [("A", "loss = 8, mean(loss) = 6 at step 0")]
+    assert told("any: loss > 2 * mean(loss)", run) == [
+        ("A", "in none of 5 rows: loss from 4 to 8, mean(loss) = 6")
+    ]
+    assert told("mean(loss) > 5", run, where="_step > 2") == [("A", "mean(loss) = 4.5")]
+    assert told("mean(loss) > 5", run, picking=Picking(last=1)) == [("A", "mean(loss) = 4")]
+    assert verdict("all: mean(loss) == 6", run)["holds"]
+
+
+def test_a_reduction_of_nothing_does_not_pass() -> None:
+    runs = FakeRun([{"_step": 0, "loss": 1}]), FakeRun([{"_step": 0, "x": 1}]), FakeRun()
+    assert told("mean(loss) < 2", *runs) == [("B", "mean(loss) is missing"), ("C", "mean(loss) is missing")]
+    assert told("count(loss) > 0", *runs) == [("B", "count(loss) = 0"), ("C", "count(loss) = 0")]
+    assert told("auc(loss) < 9", runs[0]) == [("A", "auc(loss) is missing")]
+
+
+def test_a_metric_named_like_a_reduction_is_not_the_reduction() -> None:
+    run = FakeRun([{"_step": 0, "x": 1, "mean(x)": 5}])
+    assert verdict("mean(x) == 1 and `mean(x)` == 5", run)["holds"]
+
+
+def test_an_error_within_a_reduction_points_into_the_assertion() -> None:
+    run = FakeRun([{"_step": 0, "x": "a"}])
+    with pytest.raises(ExpressionError) as caught:
+        verdict("all: 1 < mean(x)", run)
+    assert str(caught.value) == (
+        "mean(...) needs a number here, and this is a string\n    all: 1 < mean(x)\n                  ^"
+    )
+
+
+def test_computed_columns_and_conditions_on_rows_reduce_the_complete_history() -> None:
+    run = FakeRun([{"_step": step, "loss": 8 - step} for step in range(5)])
+    evals = (("part", "loss / mean(loss)"),)
+    assert told("mean(part) > 2", run, evals=evals, where="loss < median(loss)") == [
+        ("A", "mean(part) = 0.75")
+    ]
+    assert told("any: _step < 0", run, where="_step >= first_step(loss < 6)") == [
+        ("A", "in none of 2 rows: _step from 3 to 4")
+    ]

@@ -230,3 +230,19 @@ def test_a_list_in_a_column_of_mixed_kinds_is_answered_with_contains_too() -> No
     expected = "config.layers is compared as a complete list; write 'config.layers contains 64' for one item"
     assert search_advice(mixed, "config.layers == 64") == expected
     assert search_advice(mixed, "config.layers == true") == ""
+
+
+def test_a_filter_of_runs_has_no_rows_to_reduce() -> None:
+    message = (
+        "mean(x) is over the rows of a history, and a filter of runs has none; "
+        "compare a value of summary.*, or ask with --where, --eval or --assert\n"
+        "    config.lr > 0 and mean(val/acc) > 1\n"
+        "                      ~~~~~~~~~~~~^"
+    )
+    text = "config.lr > 0 and mean(val/acc) > 1"
+    with pytest.raises(ExpressionError) as caught:
+        keep_runs(RUNS, text)
+    assert str(caught.value) == message
+    with pytest.raises(ExpressionError) as caught:
+        RunCondition(text)
+    assert str(caught.value) == message
