@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -205,3 +206,17 @@ def test_computed_columns_and_conditions_on_rows_reduce_the_complete_history() -
     assert told("any: _step < 0", run, where="_step >= first_step(loss < 6)") == [
         ("A", "in none of 2 rows: _step from 3 to 4")
     ]
+
+
+def test_texts_and_lists_of_rows_and_runs_can_be_searched() -> None:
+    run = FakeRun(
+        [{"_step": 0, "log": "start"}, {"_step": 1, "log": "CUDA oom", "ids": [1, "a"]}],
+        config={"layers": [64, 128]},
+    )
+    run.info = replace(run.info, tags=("baseline", "v1.0"))
+    assert told('any: log contains "nan"', run) == [("A", "in none of 2 rows: log has no number")]
+    assert told('any: log matches "(?i)OOM$"', run, where="ids contains 1") == []
+    assert told('all: log starts_with "s"', run) == [("A", "log = 'CUDA oom' at step 1")]
+    assert verdict('tags contains "v1.0" and config.layers contains 64', run)["holds"]
+    assert told('tags contains "v1"', run) == [("A", "tags = 'baseline,v1.0'")]
+    assert told('first_step(log contains "oom") > 1', run) == [("A", 'first_step(log contains "oom") = 1')]
