@@ -27,7 +27,7 @@ from pull_logs.snapshot.format import parquet_write, run_record
 BASE = 160_000_000
 """Bytes of Python, its libraries and a small bundle."""
 
-PER_TEXT, PER_SHOWN = 10, 6
+PER_TEXT, PER_SHOWN = 14, 6
 WORKERS = min(4, os.cpu_count() or 1)
 """How many runs are verified or written at once."""
 
@@ -88,8 +88,8 @@ VIEWS = frozenset({name for name in COMMANDS if name.startswith(BARE)} | {"compa
 ALIKE = frozenset({"verify --quick", "audit", f"{BARE} --json", "export ndjson", "export parquet", "subset"})
 """Variants of a command of which another one is measured by default."""
 
-READ_NO_BUNDLE = frozenset({"demo", "fetch", "import"})
-AS_ANOTHER = {"serve": "exec", "refresh": "merge"}
+READ_NO_BUNDLE = frozenset({"cache", "demo", "fetch", "import"})
+AS_ANOTHER = {"serve": "exec", "refresh": "merge", "sync": "merge"}
 """Commands that need a client or a server, and read as another command does."""
 
 

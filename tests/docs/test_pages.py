@@ -29,6 +29,8 @@ NOT_RUN = {
     "pytest -n 0 tests/rows/test_row_law.py": "runs a part of this suite",
     "pytest -n 2 --hypothesis-seed=7": "runs this suite",
     "pytest -m slow -n 0": "takes long",
+    "pytest -m slow -n 0 tests/cli/test_stopped_commands.py": "takes long",
+    "pytest -m slow -n 0 tests/cli/test_memory.py": "takes long",
     "mkdocs build --strict": "tests/docs/test_site.py does it",
     "pytest --wandb-record tests/test_report.py": "needs an account; tests/replay/test_recording.py has it with a server",  # noqa: E501
     "python scripts/release.py": "tests/docs/test_release.py does it",
