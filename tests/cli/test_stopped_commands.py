@@ -78,6 +78,11 @@ def server() -> Iterator[ReplayServer]:
         yield serving
 
 
+def _take_interrupts() -> None:
+    """Take Ctrl-C even where this suite runs in the background of a shell, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Place:
     """The folders that a command may write to."""
 
@@ -107,6 +112,7 @@ class Place:
             timeout=60,
             cwd=self.work,
             env=self._environment,
+            preexec_fn=_take_interrupts,
         )
 
     def changes(self, name: str) -> int:

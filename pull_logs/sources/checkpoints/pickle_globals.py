@@ -7,6 +7,7 @@ Functions that are harmless with some arguments (`JUDGED_BY_CALL`) are judged wh
 
 from __future__ import annotations
 
+import re
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Sequence
 
@@ -64,6 +65,12 @@ _DATA_CLASSES = frozenset(
 )
 """Names that the rules below would refuse, and that only build data."""
 
+_CONSTANT = re.compile(
+    r"socket\.(?:AF|AI|MSG|SOCK)_[A-Z0-9_]+"
+    r"|ssl\.(?:ALERT_DESCRIPTION|CERT|OP|PROTOCOL|VERIFY)_[A-Z0-9_]+(?:v[0-9_]+)?"
+)
+"""Members of enums in dangerous modules, which Python 3.11.0 to 3.11.3 pickle by the name of their constant."""
+
 _PLAIN_SPECIALS = frozenset({"__main__", "__mp_main__", "__init__", "__torch__"})
 """Modules with the form of a special attribute."""
 
@@ -90,6 +97,8 @@ def is_dangerous(dotted: str) -> bool:
     module, _, name = dotted.rpartition(".")
     if dotted in _DATA_CLASSES or (module in _DATA_MODULES and is_class_name(name)):
         return False
+    if _CONSTANT.fullmatch(dotted):
+        return False
     parts = dotted.split(".")
     return (
         parts[0] in _MODULES
@@ -106,8 +115,9 @@ def is_dangerous_global(module: str, name: str) -> bool:
     does `_os.system` of `random`.
     """
     parts = name.split(".")
+    dotted = global_name(module, name)
     return (
-        is_dangerous(global_name(module, name))
+        is_dangerous(dotted)
         or any(".".join(parts[start:]) in _NAMES for start in range(len(parts)))
         or any(_is_module(parts, index) for index in range(len(parts)))
     )

@@ -280,6 +280,21 @@ def test_harmless_objects_are_data(value: object, protocol: int) -> None:
     assert found["wandb_run_path"] == "a/b/c"
 
 
+@pytest.mark.parametrize(
+    "name", ["socket\nAF_INET", "socket\nSOCK_STREAM", "ssl\nCERT_NONE", "ssl\nOP_NO_TLSv1"]
+)
+def test_members_of_enums_by_the_name_of_their_constant_are_data(name: str) -> None:
+    assert _read(f"c{name}\n.".encode()).name == name.replace("\n", ".")
+
+
+@pytest.mark.parametrize(
+    "name", ["socket\nsocket", "socket\nAF_INET.__class__", "ssl\nCERT_NONE.x", "socket\nAF_inet"]
+)
+def test_other_names_of_these_modules_are_refused(name: str) -> None:
+    with pytest.raises(UnsafeFileError):
+        _read(f"c{name}\n.".encode())
+
+
 def test_flags_of_python_3_11_0_are_data() -> None:
     # `_operator.or_(getattr(C, "A"), getattr(C, "B"))`, and before it `functools.reduce(or_, [...])`.
     member = "c__builtin__\ngetattr\n(cpkg\nStrategy\nV{}\ntR"
