@@ -69,7 +69,7 @@ _CONSTANT = re.compile(
     r"socket\.(?:AF|AI|MSG|SOCK)_[A-Z0-9_]+"
     r"|ssl\.(?:ALERT_DESCRIPTION|CERT|OP|PROTOCOL|VERIFY)_[A-Z0-9_]+(?:v[0-9_]+)?"
 )
-"""Members of enums in dangerous modules, which Python 3.11.0 to 3.11.3 pickle by the name of their constant."""
+"""Members of enums in dangerous modules: Python 3.11.0 to 3.11.3 pickle them by the name of a constant."""
 
 _PLAIN_SPECIALS = frozenset({"__main__", "__mp_main__", "__init__", "__torch__"})
 """Modules with the form of a special attribute."""
