@@ -29,6 +29,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
+from measuring import PEAK
 from workloads import Scenario, make_bundle
 
 _EVALS = (
@@ -165,20 +166,10 @@ def _command_seconds(words: Iterable[str], repeats: int) -> str:
     )
 
 
-_PEAK = """
-import re, sys
-from pull_logs.cli.main import main
-code = main(sys.argv[1:])
-print(1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]), file=sys.stderr)
-raise SystemExit(code)
-"""
-"""Prints the peak memory of a command; `ru_maxrss` would be that of its parent if that is more."""
-
-
 def _peak(words: Iterable[str]) -> int:
     """Run a command and return its peak memory in bytes."""
     done = subprocess.run(
-        [sys.executable, "-c", _PEAK, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [sys.executable, "-c", PEAK, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     return int(done.stderr.split()[-1])
 

@@ -28,18 +28,10 @@ from pathlib import Path
 from statistics import median
 
 from histories import HistorySet
+from measuring import PEAK
 
 from pull_logs.rows.batches import batch_from_arrow
 from pull_logs.snapshot import BundleRun, write_bundle
-
-_PEAK = """
-import re, sys
-from pull_logs.cli.main import main
-code = main(sys.argv[1:])
-print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
-raise SystemExit(code)
-"""
-"""Runs a command and prints its peak memory in KiB."""
 
 _DUCKDB = """
 import re, sys
@@ -53,7 +45,7 @@ columns = ", ".join(
 )
 duckdb.sql("SET threads = 2")
 print(len(duckdb.sql(f"SELECT run, {columns} FROM {files} GROUP BY run ORDER BY run").fetchall()))
-print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
+print(1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]), file=sys.stderr)
 """
 
 
@@ -101,7 +93,7 @@ def _run(histories: HistorySet, number: int) -> BundleRun:
 
 
 def _commands(bundle: Path, plain: Path, folder: Path) -> Iterator[tuple[str, Callable[[], list[str]]]]:
-    ours = [sys.executable, "-c", _PEAK]
+    ours = [sys.executable, "-c", PEAK]
     views = {
         "overview, first": ["overview"],
         "overview, again": ["overview"],
@@ -154,7 +146,7 @@ def _line(title: str, command: Callable[[], list[str]], *, repeats: int) -> str:
             )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         processors.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        peaks.append(int(done.stderr.split()[-1]) * 1024)
+        peaks.append(int(done.stderr.split()[-1]))
     return (
         f"| {title} | {median(walls):.2f} s ({min(walls):.2f}-{max(walls):.2f}) | {median(processors):.2f} s"
         f" | {median(peaks) / 1e6:.0f} MB |"

@@ -10,7 +10,6 @@ from .cache_folder import using_cache as using_cache
 from .concurrency import run_async as run_async
 from .dry_run import estimate_pull as estimate_pull
 from .dry_run import estimate_pull_sync as estimate_pull_sync
-from .existing import Output as Output
 from .existing import find_output as find_output
 from .options import PullOptions as PullOptions
 from .outcomes import RunOutcome as RunOutcome

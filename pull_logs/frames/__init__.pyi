@@ -11,7 +11,6 @@ from .frame import open_frames as open_frames
 from .from_arrow import Steps as Steps
 from .metric_facts import MetricFacts as MetricFacts
 from .metric_facts import column_facts as column_facts
-from .metric_facts import column_type as column_type
 from .metric_facts import describe_cells as describe_cells
 from .metric_facts import extremes as extremes
 from .metric_facts import middle as middle

@@ -2,7 +2,6 @@ from .answers import answering as answering
 from .answers import comparison_of as comparison_of
 from .answers import overview_of as overview_of
 from .find_bundles import find_bundles as find_bundles
-from .open_runs import Report as Report
 from .open_runs import distinct_runs as distinct_runs
 from .open_runs import is_local as is_local
 from .open_runs import open_subjects as open_subjects

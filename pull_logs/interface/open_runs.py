@@ -210,10 +210,11 @@ def _from_bundles(
     sweeps = set(map(_plain, sources.sweeps))
     everything = not (scan or sources.runs or wanted or sweeps)
     for bundle in bundles:
+        source = str(bundle.path)
         for run in bundle.runs():
-            sweep = f"{run.path.project_path}/{run.sweep}"
-            if everything or run.path.project_path in wanted or sweep in sweeps:
-                found.append(_Found(run, str(bundle.path)))
+            project = run.path.project_path
+            if everything or project in wanted or (sweeps and f"{project}/{run.sweep}" in sweeps):
+                found.append(_Found(run, source))
     if not found:
         missing = ", ".join([*sorted(wanted), *sorted(sweeps)]) or "any run"
         raise RunNotFoundError(

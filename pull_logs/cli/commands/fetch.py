@@ -26,6 +26,7 @@ from pull_logs.cli.pulling import (
     check_report,
     log_options,
     pull_into,
+    run_filter,
     take_pull_options,
     write_json,
 )
@@ -80,7 +81,7 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
         UsageError: No source was given, or a bundle or a folder was.
         NotFoundError: A checkpoint does not exist, or names no run.
     """
-    from pull_logs.fetch import RunFilter, Selection
+    from pull_logs.fetch import Selection
     from pull_logs.runs import RunReference
 
     if sources.bundles:
@@ -107,9 +108,11 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
         references += dict.fromkeys(
             checkpoint.reference for checkpoint in usable_checkpoints(scan, report=warn)
         )
-    kept = condition and RunFilter(text=condition.text, holds=condition.holds, prefilter=condition.prefilter)
     return Selection(
-        runs=tuple(references), projects=sources.projects, sweeps=sources.sweeps, filter=kept or None
+        runs=tuple(references),
+        projects=sources.projects,
+        sweeps=sources.sweeps,
+        filter=run_filter(condition),
     )
 
 

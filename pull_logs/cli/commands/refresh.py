@@ -26,6 +26,7 @@ from pull_logs.cli.pulling import (
     log_options,
     pull_into,
     refresh_from_folders,
+    run_filter,
     take_pull_options,
 )
 from pull_logs.cli.sharing import redact_option
@@ -35,7 +36,7 @@ from pull_logs.interface import Sources, distinct_runs
 from pull_logs.runs import RunReference
 
 if TYPE_CHECKING:
-    from pull_logs.fetch import RunFilter, Selection
+    from pull_logs.fetch import Selection
     from pull_logs.snapshot import Bundle, Run
 
 
@@ -173,17 +174,10 @@ def _selection(picked: Sequence[Run], given: Sources, *, new: bool) -> Selection
     projects = given.projects
     if not projects and not given.sweeps:
         projects = tuple(sorted({path.project_path for path in paths}))
-    return Selection(runs=references, projects=projects, sweeps=given.sweeps, filter=_filter(given.keep))
-
-
-def _filter(text: str | None) -> RunFilter | None:
     from pull_logs.analyze import RunCondition
-    from pull_logs.fetch import RunFilter
 
-    if text is None:
-        return None
-    condition = RunCondition(text)
-    return RunFilter(text=condition.text, holds=condition.holds, prefilter=condition.prefilter)
+    kept = run_filter(None if given.keep is None else RunCondition(given.keep))
+    return Selection(runs=references, projects=projects, sweeps=given.sweeps, filter=kept)
 
 
 def _same_metrics(bundle: Bundle, metrics: str | None, *, log: PullLog) -> str | None:

@@ -14,7 +14,8 @@ from pull_logs.errors import UsageError
 from pull_logs.system_errors import from_system_error
 
 if TYPE_CHECKING:
-    from pull_logs.fetch import PullOptions
+    from pull_logs.analyze import RunCondition
+    from pull_logs.fetch import PullOptions, RunFilter
 
 
 CONCURRENCY = click.option(
@@ -71,6 +72,15 @@ def size_in_bytes(text: str) -> int:
         raise UsageError(f"--max-file-size {text!r} is not a size", hint="write it as 500kB, 20MB or 1GiB")
     base = 1024 if found[3] else 1000
     return int(float(found[1]) * base ** " KMGT".index(found[2].upper() or " "))
+
+
+def run_filter(condition: RunCondition | None) -> RunFilter | None:
+    """Return the filter of a download that keeps the runs for which a condition holds; None keeps all."""
+    from pull_logs.fetch import RunFilter
+
+    if condition is None:
+        return None
+    return RunFilter(text=condition.text, holds=condition.holds, prefilter=condition.prefilter)
 
 
 def take_pull_options(options: dict[str, Any]) -> PullOptions:

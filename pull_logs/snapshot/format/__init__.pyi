@@ -55,7 +55,6 @@ from .parquet_write import write_table as write_table
 from .remote import RemoteContainer as RemoteContainer
 from .run_record import COVERAGE as COVERAGE
 from .run_record import DOCUMENTS as DOCUMENTS
-from .run_record import LAST_SEEN as LAST_SEEN
 from .run_record import OPTIONAL as OPTIONAL
 from .run_record import SCHEMA as SCHEMA
 from .run_record import SWEEP_CONFIG as SWEEP_CONFIG
@@ -63,7 +62,6 @@ from .run_record import coverage_fields as coverage_fields
 from .run_record import coverage_from_fields as coverage_from_fields
 from .run_record import info_fields as info_fields
 from .run_record import info_from_fields as info_from_fields
-from .runs_table import LIGHT as LIGHT
 from .runs_table import RunRow as RunRow
 from .runs_table import RunTable as RunTable
 from .runs_table import encode_runs as encode_runs

@@ -11,10 +11,9 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from itertools import chain
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,18 +126,16 @@ def _damage(error: DamageError) -> Damage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Facts:
-    """The hashes of the facts about the columns of each history, by its member; filled by several threads."""
+class _Checked:
+    """A member that was checked.
 
-    hashes: dict[str, bytes] = field(default_factory=dict)
+    Attributes:
+        damages: What is wrong with it.
+        facts_hash: The hash of the facts about the columns of a history whose rows are right.
+    """
 
-    def read(self, member: str, batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
-        """Pass batches on, and keep the hash of the facts about them when they end."""
-        builder = FactsBuilder()
-        for batch in batches:
-            builder.add(batch)
-            yield batch
-        self.hashes[member] = _facts_hash(builder.facts())
+    damages: Sequence[Damage] = ()
+    facts_hash: bytes | None = None
 
 
 def _facts_hash(facts: Iterable[MetricFacts]) -> bytes:
@@ -149,16 +146,21 @@ def _damages(container: Container, *, deep: bool) -> Iterator[Damage]:
     manifest, found = _read_manifest(container)
     yield from found
     resources = manifest.members() if manifest else {}
-    facts = _Facts() if deep else None
+    names = [name for name in container.sizes if name not in (MANIFEST, DIGEST)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        names = [name for name in container.sizes if name not in (MANIFEST, DIGEST)]
-        checks = pool.map(lambda name: _check_member(container, name, resources.get(name), facts), names)
-        members = [_with_known_member(damage, resources) for damage in chain.from_iterable(checks)]
+        checks = pool.map(lambda name: _check_member(container, name, resources.get(name), deep=deep), names)
+        checked = dict(zip(names, checks, strict=True))
+    members = [_with_known_member(damage, resources) for one in checked.values() for damage in one.damages]
     yield from members
     if manifest is None or found or members:
         return
     try:
-        yield from _check_index(container, facts)
+        index = load_index(container)
+        bundle = Bundle(container, index)
+        bundle.check_metrics()
+        if deep:
+            yield from _check_metrics(bundle, [checked[f"{folder}/{HISTORY}"] for folder in index.folders])
+            yield from _check_content(bundle)
     except DamageError as exc:
         yield _damage(exc)
 
@@ -199,26 +201,26 @@ def _checksum_holds(container: Container, name: str, crc: int) -> bool:
 
 
 def _check_member(
-    container: Container, name: str, resource: Resource | FileResource | None, facts: _Facts | None
-) -> list[Damage]:
-    """Return what is wrong with a member other than the manifest.
+    container: Container, name: str, resource: Resource | FileResource | None, *, deep: bool
+) -> _Checked:
+    """Check a member other than the manifest.
 
     Args:
         container: The bundle.
         name: The member.
         resource: Its entry of the manifest; without one only its checksum in the ZIP is compared.
-        facts: Where to keep the facts about its columns; None if a history is not to be decoded.
+        deep: Whether to decode a history.
     """
     try:
         with container.open(name) as file:
             if not _bytes_are_right(container, name, file, resource):
                 parquet = None if isinstance(resource, FileResource) else resource
-                return list(_locate(file, name, parquet))
-            if facts is not None and isinstance(resource, Resource) and resource.rows_hash:
-                return _check_rows(file, resource, facts)
-            return []
+                return _Checked(tuple(_locate(file, name, parquet)))
+            if deep and isinstance(resource, Resource) and resource.rows_hash:
+                return _check_rows(file, resource)
+            return _Checked()
     except DamageError as exc:
-        return [replace(_damage(exc), member=name, run=run_of_member(name))]
+        return _Checked([replace(_damage(exc), member=name, run=run_of_member(name))])
 
 
 def _bytes_are_right(
@@ -273,35 +275,41 @@ def _locate(file: MemberFile, name: str, resource: Resource | None) -> Iterator[
         yield unknown
 
 
-def _check_rows(file: MemberFile, resource: Resource, facts: _Facts) -> list[Damage]:
+def _check_rows(file: MemberFile, resource: Resource) -> _Checked:
     """Compare the rows of a file whose bytes are right with the rows hash in the manifest."""
     run = run_of_member(resource.path)
+    builder = FactsBuilder() if resource.path.endswith(f"/{HISTORY}") else None
     try:
-        batches: Iterable[pa.Table] = read_batches(file, expected_rows=resource.rows)
-        if resource.path.endswith(f"/{HISTORY}"):
-            batches = facts.read(resource.path, batches)
-        found = rows_hash(batches)
+        found = rows_hash(_described(read_batches(file, expected_rows=resource.rows), builder))
     except DataError as exc:
         reason = f"{resource.path!r} cannot be read: {exc.message}"
-        return [Damage(member=resource.path, reason=reason, run=run)]
-    if found == resource.rows_hash:
-        return []
-    reason = f"the rows of {resource.path!r} are not those of its rows hash"
-    return [Damage(member=resource.path, reason=reason, run=run)]
+        return _Checked([Damage(member=resource.path, reason=reason, run=run)])
+    if found != resource.rows_hash:
+        reason = f"the rows of {resource.path!r} are not those of its rows hash"
+        return _Checked([Damage(member=resource.path, reason=reason, run=run)])
+    return _Checked(facts_hash=None if builder is None else _facts_hash(builder.facts()))
 
 
-def _check_index(container: Container, facts: _Facts | None) -> Iterable[Damage]:
-    """Check that the parts of the index agree, once every byte is known to be right."""
-    index = load_index(container)
-    bundle = Bundle(container, index)
-    indexed = METRICS in bundle.manifest.resources
-    bundle.check_metrics()
-    if facts is None:
+def _described(batches: Iterable[pa.Table], builder: FactsBuilder | None) -> Iterator[pa.Table]:
+    """Pass batches on, and describe them on the way."""
+    for batch in batches:
+        if builder is not None:
+            builder.add(batch)
+        yield batch
+
+
+def _check_metrics(bundle: Bundle, histories: Sequence[_Checked]) -> Iterator[Damage]:
+    """Compare the index of metrics, if there is one, with the histories, in the order of the runs."""
+    if METRICS not in bundle.manifest.resources:
         return
-    for run, folder in zip(bundle.runs() if indexed else (), index.folders, strict=indexed):
-        if facts.hashes[f"{folder}/{HISTORY}"] != _facts_hash(run.metric_facts()):
+    for run, history in zip(bundle.runs(), histories, strict=True):
+        if history.facts_hash != _facts_hash(run.metric_facts()):
             reason = f"{METRICS} has other facts about run {str(run.path)!r} than its history"
             yield Damage(member=METRICS, reason=reason, run=str(run.path))
+
+
+def _check_content(bundle: Bundle) -> Iterator[Damage]:
+    """Compare the facts and the rows hashes of all runs with the content id."""
     found = content_id((run.info, run.rows_hash) for run in bundle.runs())
     if found != bundle.content_id:
         yield Damage(member=RUNS, reason="the content is not that of the content id")

@@ -2,7 +2,6 @@ from .destination import FORCE_HINT as FORCE_HINT
 from .destination import check_bundle_output as check_bundle_output
 from .destination import check_output_file as check_output_file
 from .destination import check_output_path as check_output_path
-from .destination import check_same_selection as check_same_selection
 from .destination import refuse_other_selection as refuse_other_selection
 from .folder_lock import FolderLock as FolderLock
 from .seal import SealReport as SealReport

@@ -173,9 +173,9 @@ def _store_all(folder: Path, runs: Iterable[Source]) -> list[StoredRun]:
 
 def _store(file: Path, run: Source) -> StoredRun:
     if isinstance(run, BundleRun):
-        return store_run(file, run, durable=False)
+        return store_run(file, run)
     copied = run if isinstance(run, CopiedRun) else CopiedRun(run=run)
-    return copy_run(file, copied, durable=False)
+    return copy_run(file, copied)
 
 
 def seal_runs(

@@ -208,7 +208,7 @@ class Spool:
         """
         run = BundleRun(info=info, coverage=coverage, batches=batches, system=system, files=files)
         with self._disk_errors():
-            return self._add(store_run(self._files.run_file(info.path), run, durable=False))
+            return self._add(store_run(self._files.run_file(info.path), run))
 
     def adopt(
         self,
@@ -232,7 +232,7 @@ class Spool:
         """
         copied = CopiedRun(run=run, info=info, coverage=coverage, files=files)
         with self._disk_errors():
-            return self._add(copy_run(self._files.run_file(run.path), copied, durable=False))
+            return self._add(copy_run(self._files.run_file(run.path), copied))
 
     def restate(self, info: RunInfo) -> StoredRun:
         """Replace the facts of a finished run.

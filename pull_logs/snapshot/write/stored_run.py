@@ -205,7 +205,7 @@ class _Record(TypedDict):
     redacted: NotRequired[dict[str, int]]
 
 
-def store_run(file: Path, run: BundleRun, *, durable: bool = True) -> StoredRun:
+def store_run(file: Path, run: BundleRun) -> StoredRun:
     """Encode a run into a file, which appears only when it is complete.
 
     Several threads may store runs at once, each into its own file.
@@ -213,13 +213,12 @@ def store_run(file: Path, run: BundleRun, *, durable: bool = True) -> StoredRun:
     Args:
         file: The new file.
         run: The run.
-        durable: Whether the file has to survive a loss of power.
 
     Raises:
         DataError: A value cannot be stored, or two files of the run have the same name.
         OSError: The file cannot be written.
     """
-    with _atomic_file(file, durable=durable) as out:
+    with _atomic_file(file) as out:
         facts = FactsBuilder()
         history = write_table(run.batches, out, describe=facts.add)
         system = None
@@ -243,20 +242,19 @@ def store_run(file: Path, run: BundleRun, *, durable: bool = True) -> StoredRun:
     return _stored(file, record)
 
 
-def copy_run(file: Path, copied: CopiedRun, *, durable: bool = True) -> StoredRun:
+def copy_run(file: Path, copied: CopiedRun) -> StoredRun:
     """Copy a run of a bundle into a file byte for byte, without decoding it.
 
     Args:
         file: The new file, which appears only when it is complete.
         copied: The run.
-        durable: Whether the file has to survive a loss of power.
 
     Raises:
         BundleDamagedError: The bundle is damaged.
         OSError: The file cannot be written.
     """
     run = copied.run
-    with _atomic_file(file, durable=durable) as out:
+    with _atomic_file(file) as out:
         out.writelines(run.history_chunks())
         out.writelines(run.system_chunks())
         files = _write_files(out, list(run.files.values()) if copied.files is None else copied.files)
@@ -323,7 +321,7 @@ def _sha256(chunks: Iterable[bytes]) -> str:
 
 
 @contextmanager
-def _atomic_file(file: Path, *, durable: bool) -> Iterator[BinaryIO]:
+def _atomic_file(file: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """Open a new file that gets its name when it is complete, and is removed after an error."""
     temp = file.with_name(file.name + ".tmp")
     try:
