@@ -58,7 +58,9 @@ def bundle_runs(draw: st.DrawFn) -> list[BundleRun]:
     runs = []
     for number in range(draw(st.sampled_from([1, 2, 3, 5, 12, 40]))):
         rows, config, summary, text, complete = kinds[number % len(kinds)]
-        rows = rows if number else [*rows, (41, dict.fromkeys(METRICS, 41))]
+        if number == 0:
+            rows = [*rows, (41, dict.fromkeys(METRICS, 41))]
+            config = {**config, "lr": 0.1}
         config = {"lr": 0.1, **config, "seed": number}
         runs.append(
             bundle_run(
