@@ -6,5 +6,4 @@ from .checkpoints import scan_checkpoints as scan_checkpoints
 from .wandb_folders import ImportReport as ImportReport
 from .wandb_folders import LocalImport as LocalImport
 from .wandb_folders import import_runs as import_runs
-from .wandb_folders import is_run_folder as is_run_folder
 from .wandb_folders import read_run_dirs as read_run_dirs

@@ -202,8 +202,9 @@ def sync(*, out: Path, **options: Any) -> None:
     """Update an archive: add and update runs, and keep those deleted from W&B.
 
     The same as `fetch` into the file. A run that W&B no longer has stays in the archive, with the last day on
-    which W&B saw it, unless --prune drops it. Runs of the archive that a filter no longer keeps are updated
-    too. If it is interrupted, the archive is as it was, and the same command continues where it stopped.
+    which W&B saw it, unless --prune drops it. A run that the filter kept before and no longer keeps is
+    updated too; other sources or another filter that leave runs of the archive out need --force. If it is
+    interrupted, the archive is as it was, and the same command continues where it stopped.
     """
     download(out, options)
 

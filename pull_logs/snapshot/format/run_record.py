@@ -62,15 +62,6 @@ def table_schema(optional: Collection[str]) -> pa.Schema:
     return pa.schema([*SCHEMA, *(pa.field(name, pa.string()) for name in OPTIONAL if name in optional)])
 
 
-def canon_info(info: RunInfo) -> RunInfo:
-    """Return a run as a bundle returns it: documents canonical, text without lone surrogates.
-
-    Raises:
-        DataError: A document is not JSON-like.
-    """
-    return info_from_fields(info_fields(info))
-
-
 def info_fields(info: RunInfo) -> dict[str, Any]:
     """Return the columns that describe a run, by name; those of `OPTIONAL` only where there is a value.
 

@@ -1,4 +1,3 @@
-from .find import is_run_folder as is_run_folder
 from .import_runs import ImportReport as ImportReport
 from .import_runs import LocalImport as LocalImport
 from .import_runs import import_runs as import_runs

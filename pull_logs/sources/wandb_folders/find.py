@@ -47,18 +47,6 @@ class FoundLogs:
     notes: tuple[str, ...]
 
 
-def is_run_folder(path: Path) -> bool:
-    """Return whether `find_logs` finds a run in a path: a log, a run folder or a folder above one."""
-    try:
-        if path.is_file():
-            return path.suffix == ".wandb"
-        return path.is_dir() and any(
-            folder.logs or _RUN_FOLDER.fullmatch(folder.path.resolve().name) for folder in _Walk().walk(path)
-        )
-    except OSError:
-        return False
-
-
 def find_logs(paths: Sequence[Path]) -> FoundLogs:
     """Find the logs in run folders and in folders above them; a log may be given itself.
 
