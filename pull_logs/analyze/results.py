@@ -334,14 +334,17 @@ class AlignmentResult(TypedDict):
 
 
 class RankingResult(TypedDict):
-    """A run in the order of a metric, with its value there and the best of its complete history."""
+    """A run in the order of a metric, with its value there and the best of its complete history.
+
+    A column of runs, such as `created_at`, has a value of any kind and no `x` or `best`.
+    """
 
     rank: int
     run: RunLabel
     path: str
     metric: str
     direction: Direction
-    value: Number
+    value: Cell
     x: Number
     best: Number
     best_step: int | None
@@ -422,7 +425,38 @@ class MetricComparison(TypedDict):
     max_step: dict[RunLabel, int]
 
 
-class CompareResult(RankingSections, GroupSections, RankedCheckpointSections, AssertionSections):
+class ColumnTotals(TypedDict):
+    """A column over the finite numbers of all runs of a comparison; `missing` counts the other runs."""
+
+    column: str
+    n: int
+    missing: int
+    sum: Number
+    mean: Number
+    std: Number
+    min: Number
+    median: Number
+    max: Number
+
+
+class RunColumnResult(TypedDict):
+    """A column with one value per run; a run without a value is left out of `values`."""
+
+    name: str
+    expression: str
+    values: dict[RunLabel, Cell]
+
+
+class ColumnSections(TypedDict, total=False):
+    """The sections that columns of runs add to a comparison."""
+
+    columns: list[RunColumnResult]
+    column_totals: list[ColumnTotals]
+
+
+class CompareResult(
+    RankingSections, ColumnSections, GroupSections, RankedCheckpointSections, AssertionSections
+):
     """The answer of `compare`."""
 
     format: str

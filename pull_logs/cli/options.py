@@ -97,20 +97,23 @@ def origin_options(command: Command) -> Command:
     )
 
 
+where_option = click.option("--where", metavar="EXPR", help="Only rows for which EXPR holds.")
+eval_option = click.option(
+    "--eval",
+    "evals",
+    multiple=True,
+    metavar="NAME=EXPR",
+    help="Add a computed column; it may use columns added before it.",
+)
+
 _VIEW = (
     click.option("--schema", is_flag=True, help="Show names, types, counts and ranges of the metrics."),
     click.option(
         "--stats", is_flag=True, help="Show percentiles, mean, first and last value of the metrics."
     ),
     click.option("--select", metavar="REGEX", help="Only metrics whose name matches."),
-    click.option("--where", metavar="EXPR", help="Only rows for which EXPR holds."),
-    click.option(
-        "--eval",
-        "evals",
-        multiple=True,
-        metavar="NAME=EXPR",
-        help="Add a computed column; it may use columns added before it.",
-    ),
+    where_option,
+    eval_option,
     click.option("--show-all", is_flag=True, help="Show rows in which every selected metric is missing."),
     click.option(
         "--around",

@@ -9,6 +9,7 @@ from .frame import Frame as Frame
 from .frame import RunLike as RunLike
 from .frame import open_frames as open_frames
 from .from_arrow import Steps as Steps
+from .history import History as History
 from .metric_facts import MetricFacts as MetricFacts
 from .metric_facts import column_facts as column_facts
 from .metric_facts import describe_cells as describe_cells

@@ -51,19 +51,22 @@ def overview_of(subjects: Sequence[Subject], **options: Any) -> OverviewResult:
         return overview(subjects, known=known, **options)
 
 
-def comparison_of(*, best: str | None, sort: str | None, at: str | float, **options: Any) -> Comparison:
+def comparison_of(
+    *, best: str | None, sort: str | None, at: str | float, columns: Sequence[str] = (), **options: Any
+) -> Comparison:
     """Return what to compare, from the values of the flags of `pull-logs compare`.
 
     Raises:
-        UsageError: A position is not valid.
+        UsageError: A position or a column is not valid.
     """
     from pull_logs.analyze.answers import Comparison
-    from pull_logs.analyze.questions import Position
+    from pull_logs.analyze.questions import Position, RunColumn
     from pull_logs.analyze.statistics import Criterion
 
     return Comparison(
         best=None if best is None else Criterion.parse(best),
         sort=None if sort is None else Criterion.parse(sort),
         at=Position.parse(str(at)),
+        columns=tuple(map(RunColumn.parse, columns)),
         **options,
     )

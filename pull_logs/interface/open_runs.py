@@ -123,12 +123,12 @@ def _by_progress(found: Sequence[CheckpointRun]) -> tuple[Checkpoint, ...]:
 def _filtered(found: Sequence[_Found], text: str) -> list[_Found]:
     from pull_logs.analyze import keep_runs, search_advice
 
-    infos = [item.run.info for item in found]
-    kept = keep_runs(infos, text)
+    runs = [item.run for item in found]
+    kept = keep_runs(runs, text)
     if not any(kept):
         raise RunNotFoundError(
             f"--filter {text!r} holds for none of the {len(found)} runs",
-            hint=search_advice(infos, text) or "run the command without --filter to see the runs",
+            hint=search_advice(runs, text) or "run the command without --filter to see the runs",
         )
     return [item for item, keep in zip(found, kept, strict=True) if keep]
 

@@ -66,6 +66,9 @@ def compare(
     interpolation: Literal["linear", "previous"] = "linear",
     ci: Literal["t", "bootstrap"] = "t",
     asserts: str | Iterable[str] = (),
+    columns: Mapping[str, str] | str | Iterable[str] = (),
+    where: str | None = None,
+    evals: Mapping[str, str] | None = None,
     **named: Unpack[SourceOptions],
 ) -> CompareResult:
     """Compare runs, as `pull-logs compare` does (docs/comparing.md).
@@ -83,6 +86,9 @@ def compare(
         interpolation: How values between two rows are computed.
         ci: How the interval of the mean of a group is computed.
         asserts: Conditions (`--assert`); those that do not hold are in `assertions`, they raise nothing.
+        columns: Values of runs (`--column`): names with expressions, or texts such as `rows`.
+        where: A condition on rows (`--where`); only those for which it holds are read.
+        evals: Names and expressions of columns to compute in every row (`--eval`).
         **named: The sources as keywords: `runs`, `checkpoints`, `projects`, `sweeps`, `filter`,
             `checkpoint_key`, `refresh`, `offline`.
 
@@ -106,6 +112,11 @@ def compare(
         interpolation=interpolation,
         interval=ci,
         asserts=_several(asserts),
+        columns=[f"{name}={text}" for name, text in columns.items()]
+        if isinstance(columns, Mapping)
+        else _several(columns),
+        where=where,
+        evals=tuple((evals or {}).items()),
     )
     with answering(_sources(sources, named), partial(compare_runs, options=question)) as (_, answer):
         del answer["next"]

@@ -44,6 +44,27 @@ CASES: list[tuple[Callable[..., Any], Mapping[str, Any], Sequence[str]]] = [
         {"checkpoints": CHECKPOINTS, "at": "checkpoint", "seeds": ["seed"], "group_by": ["all-but:seed"]},
         ["compare", "-c", str(CHECKPOINTS), *AT_CHECKPOINT.split()],
     ),
+    (
+        pull_logs.compare,
+        {
+            "columns": {"reach": "first_step(val/acc > 0.9)"},
+            "sort": "reach:min",
+            "where": "_step < 200",
+            "evals": {"gap": "val/loss - train/loss"},
+        },
+        [
+            "compare",
+            "--column",
+            "reach=first_step(val/acc > 0.9)",
+            "--sort",
+            "reach:min",
+            "--where",
+            "_step < 200",
+            "--eval",
+            "gap=val/loss - train/loss",
+        ],
+    ),
+    (pull_logs.compare, {"columns": ["rows", "state"]}, ["compare", "--column", "rows", "--column", "state"]),
     (pull_logs.overview, {}, ["overview"]),
     (
         pull_logs.overview,

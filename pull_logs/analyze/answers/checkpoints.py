@@ -24,7 +24,7 @@ from pull_logs.analyze.questions import Checkpoint, HistoryQuery, Subject, is_in
 from pull_logs.analyze.results import BestCheckpoint, CheckpointResult
 from pull_logs.analyze.statistics import Goal, is_held_out, outcome_end
 from pull_logs.errors import MetricNotFoundError
-from pull_logs.frames import Column, Floats, Frame, Steps, open_frames
+from pull_logs.frames import Column, Floats, Frame, History, Steps, open_frames
 from pull_logs.rows.canonical import STEP, spell
 from pull_logs.suggestions import joined
 
@@ -67,7 +67,7 @@ class CheckpointComparison:
     notes: tuple[str, ...] = ()
 
 
-def position_of(frame: Frame, checkpoint: Checkpoint) -> CheckpointPosition | None:
+def position_of(frame: History, checkpoint: Checkpoint) -> CheckpointPosition | None:
     """Find a checkpoint in a history; None where its step and epoch, or their axis, are unknown.
 
     Raises:
@@ -87,7 +87,7 @@ def position_of(frame: Frame, checkpoint: Checkpoint) -> CheckpointPosition | No
     return CheckpointPosition(axis, until)
 
 
-def checkpoint_steps(frame: Frame, subject: Subject) -> list[int | None]:
+def checkpoint_steps(frame: History, subject: Subject) -> list[int | None]:
     """Return the `_step` of the last row at or before each checkpoint of a run; the furthest is last."""
     if not subject.checkpoints:
         return [subject.checkpoint_step]
@@ -97,7 +97,7 @@ def checkpoint_steps(frame: Frame, subject: Subject) -> list[int | None]:
     return [position.until if position else None for position in positions]
 
 
-def _first_axis(frame: Frame, names: Iterable[str]) -> str | None:
+def _first_axis(frame: History, names: Iterable[str]) -> str | None:
     for name in names:
         if name and name != STEP and name in frame and bool(frame.column(name).numbers()[1].any()):
             return name
@@ -209,7 +209,7 @@ def _has_numbers(frames: Sequence[Frame], name: str) -> bool:
 
 
 def read_checkpoints(
-    subject: Subject, frame: Frame, columns: Mapping[str, Column], steps: Steps
+    subject: Subject, frame: History, columns: Mapping[str, Column], steps: Steps
 ) -> list[CheckpointResult]:
     """Read the metrics of a run at each of its checkpoints, in the order of their steps.
 

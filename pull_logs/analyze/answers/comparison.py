@@ -14,6 +14,7 @@ from typing import Any
 
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.checkpoints import CheckpointComparison, summarize
+from pull_logs.analyze.answers.columns import column_of_runs, column_sections, ranking_numbers
 from pull_logs.analyze.answers.groups import RunGroups, group_runs
 from pull_logs.analyze.answers.run_readings import (
     ReadingPlan,
@@ -29,9 +30,12 @@ from pull_logs.analyze.questions import (
     DEFINED,
     Alignment,
     Grouping,
+    HistoryQuery,
     Interpolation,
     Position,
     Reading,
+    RunColumn,
+    RunColumns,
     Subject,
     is_seed,
     values_of,
@@ -82,6 +86,9 @@ class Comparison:
         interpolation: How to find a value between two rows.
         interval: Which interval to give for the mean of a group.
         asserts: What must hold of every run and of all its rows (see `assertions`).
+        columns: Columns of runs to compute (see `run_columns`).
+        where: An expression that a row must meet.
+        evals: Names and expressions of columns to compute in every row.
     """
 
     select: str | None = None
@@ -95,6 +102,9 @@ class Comparison:
     interpolation: Interpolation = "linear"
     interval: IntervalKind = "t"
     asserts: tuple[str, ...] = ()
+    columns: tuple[RunColumn, ...] = ()
+    where: str | None = None
+    evals: tuple[tuple[str, str], ...] = ()
 
     @property
     def criterion(self) -> Criterion | None:
@@ -135,6 +145,7 @@ class _Findings:
         readings: The runs.
         groups: Their groups, if they are grouped.
         shown: The runs to show, in their order.
+        notes: How expressions were read, where they have two readings.
     """
 
     options: Comparison
@@ -143,6 +154,7 @@ class _Findings:
     readings: RunReadings
     groups: RunGroups | None
     shown: Sequence[RunReading]
+    notes: Sequence[str] = ()
 
     @property
     def common_end(self) -> int | None:
@@ -176,7 +188,8 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
     )
     groups = found.groups.sections(top=options.top) if found.groups else GroupSections()
     metrics = [_compare_metric(name, found.shown) for name in found.readings.metrics]
-    records = compare_records({run.label: run.info for run in found.shown}, select=options.select)
+    nothing = "(?!)" if found.options.columns and options.select is None else options.select
+    records = compare_records({run.label: run.info for run in found.shown}, select=nothing)
     assertions = found.readings.assertions
     asserted = AssertionSections(assertions=assertions.results()) if assertions else AssertionSections()
     return {
@@ -185,6 +198,7 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
         "runs": [describe_run(run.subject) for run in found.shown],
         "alignment": _describe_alignment(found),
         **_ranking(found),
+        **column_sections(found.options.columns, found.readings.runs, found.shown),
         **groups,
         **_checkpoint_sections(checkpoints),
         "comparison": [entry for entry in metrics if entry["value"] or entry["x"] or entry["min"]],
@@ -201,6 +215,7 @@ def _notes(found: _Findings, checkpoints: CheckpointComparison) -> list[str]:
     groups, assertions = found.groups, found.readings.assertions
     return [
         *(groups.notes() if groups else ()),
+        *found.notes,
         *checkpoints.notes,
         *_alignment_notes(found),
         *(assertions.notes if assertions else ()),
@@ -211,7 +226,11 @@ def _find(subjects: Sequence[Subject], options: Comparison) -> _Findings:
     """Read the runs, rank and group them, and choose those to show."""
     infos = [subject.run.info for subject in subjects]
     histories = RunHistories.open(subjects)
-    goal = _goal(infos, options, histories)
+    query = None
+    if options.where is not None or options.evals:
+        query = HistoryQuery.settle(histories.names, select=None, where=options.where, evals=options.evals)
+        histories = histories.with_columns([name for name, _ in options.evals])
+    goal, columns = _goal(subjects, infos, options, histories)
     alignment = Alignment(
         position=options.at,
         axis=options.axis if options.axis == DEFINED else histories.column(options.axis, option="--x"),
@@ -224,12 +243,14 @@ def _find(subjects: Sequence[Subject], options: Comparison) -> _Findings:
         goal=goal,
         option=options.ranking_option,
         asserts=options.asserts,
+        query=query,
+        columns=columns,
     )
     readings = read_runs(subjects, infos, plan, histories)
     runs = readings.runs
     order = list(range(len(runs)))
     if goal is not None:
-        order = ranked(order, lambda index: runs[index].number(goal.metric), goal.direction)
+        order = ranked(order, ranking_numbers(runs, goal.metric).__getitem__, goal.direction)
     groups = None
     if options.group_by:
         groups = _group(readings, options, goal)
@@ -243,19 +264,39 @@ def _find(subjects: Sequence[Subject], options: Comparison) -> _Findings:
         readings=readings,
         groups=groups,
         shown=[runs[index] for index in order],
+        notes=(*(query.notes if query else ()), *columns.notes),
     )
 
 
-def _goal(infos: Sequence[RunInfo], options: Comparison, histories: RunHistories) -> Goal | None:
-    """Return the metric that ranks the runs with its better end."""
-    criterion = options.criterion
-    if criterion is None:
-        return None
-    metric = histories.column(criterion.metric, option=options.ranking_option)
+def _goal(
+    subjects: Sequence[Subject], infos: Sequence[RunInfo], options: Comparison, histories: RunHistories
+) -> tuple[Goal | None, RunColumns]:
+    """Return what ranks the runs with its better end, and the columns of runs.
+
+    A name that is neither a column nor a metric, such as `created_at` or `config.lr`, becomes a column.
+    """
+    criterion, columns = options.criterion, list(options.columns)
+    metric = None
+    if criterion is not None:
+        metric = criterion.metric
+        if metric not in {column.name for column in columns}:
+            metric = histories.column(metric, option=options.ranking_option)
+            if metric not in histories.names:
+                columns += column_of_runs(metric, [subject.run for subject in subjects])
+    runs = [subject.run for subject in subjects]
+    settled = RunColumns.settle(columns, runs=runs, rows=histories.names)
+    if criterion is None or metric is None:
+        return None, settled
+    if options.at.word == "best" and metric in settled.expressions:
+        raise UsageError(
+            f"--at best needs a metric with a history, and {metric!r} has one value per run",
+            hint="name a metric with --best, and rank the runs with --sort in a second command",
+        )
     defined = (RunDefinitions.read(info.config_internal).goal_of(metric) for info in infos)
-    return replace(criterion, metric=metric).settle(
+    goal = replace(criterion, metric=metric).settle(
         [end for end in defined if end is not None], option=options.ranking_option
     )
+    return goal, settled
 
 
 def _group(readings: RunReadings, options: Comparison, goal: Goal | None) -> RunGroups:
@@ -264,7 +305,7 @@ def _group(readings: RunReadings, options: Comparison, goal: Goal | None) -> Run
         readings.runs,
         grouping=Grouping.settle(values, options.group_by, seed_names=options.seeds),
         values=values,
-        metrics=readings.metrics,
+        metrics=readings.numbered,
         goal=goal,
         interval=options.interval,
         tested=options.sort is None,
@@ -298,7 +339,9 @@ def _ranking(found: _Findings) -> RankingSections:
 
 
 def _best_run(run: RunReading, goal: Goal) -> str:
-    number = run.number(goal.metric)
+    number, cell = run.number(goal.metric), run.columns.get(goal.metric)
+    if isinstance(cell, str):
+        return f"first by {goal.metric} ({goal.direction}): {run.label} ({run.info.path}), {cell}"
     if number is None or not math.isfinite(number):
         return f"no run has a finite {goal.metric} there"
     return (
@@ -316,7 +359,7 @@ def _rank(rank: int, run: RunReading, goal: Goal) -> RankingResult:
         "path": str(run.info.path),
         "metric": goal.metric,
         "direction": goal.direction,
-        "value": spell(reading.value),
+        "value": run.columns[goal.metric] if goal.metric in run.columns else spell(reading.value),
         "x": spell(reading.x),
         "best": spell(reading.min if least else reading.max),
         "best_step": reading.min_step if least else reading.max_step,

@@ -137,7 +137,7 @@ def settle_assertions(
 
     return Assertions.settle(
         texts,
-        infos=[subject.run.info for subject in subjects],
+        runs=[subject.run for subject in subjects],
         columns=tuple(columns),
         computed=computed,
     )

@@ -8,8 +8,9 @@ columns are dropped before the next run is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from pull_logs.analyze.answers.checkpoints import checkpoint_steps, read_checkpoints, shown_metrics
 from pull_logs.analyze.answers.histories import settle_assertions
@@ -17,7 +18,10 @@ from pull_logs.analyze.expressions import several_spellings
 from pull_logs.analyze.questions import (
     DEFINED,
     Alignment,
+    HistoryQuery,
     Reading,
+    RunColumns,
+    SelectedRows,
     Slice,
     Subject,
     compile_pattern,
@@ -27,7 +31,7 @@ from pull_logs.analyze.questions import (
 from pull_logs.analyze.results import CheckpointResult
 from pull_logs.analyze.statistics import Goal, RunDefinitions
 from pull_logs.errors import MetricNotFoundError, UsageError
-from pull_logs.frames import Frame, PlainNames, open_frames
+from pull_logs.frames import Frame, PlainNames, cell_number, open_frames
 from pull_logs.rows.canonical import STEP
 from pull_logs.runs import RunInfo
 from pull_logs.suggestions import did_you_mean
@@ -46,6 +50,8 @@ class ReadingPlan:
         goal: The metric that ranks the runs, in the spelling of the histories.
         option: The flag that named this metric, for messages.
         asserts: What must hold of every run and of all its rows.
+        query: The rows that count, and the columns that are computed; None for the histories as they are.
+        columns: The columns of runs.
     """
 
     alignment: Alignment
@@ -53,6 +59,18 @@ class ReadingPlan:
     goal: Goal | None = None
     option: str = "--best"
     asserts: Sequence[str] = ()
+    query: HistoryQuery | None = None
+    columns: RunColumns = field(default_factory=lambda: RunColumns({}))
+
+    @property
+    def computed(self) -> tuple[str, ...]:
+        """The names of the columns that are computed in every row."""
+        return () if self.query is None else tuple(name for name, _ in self.query.evals)
+
+    @property
+    def ranks_runs(self) -> bool:
+        """Whether a column of runs ranks them, and no metric."""
+        return self.goal is not None and self.goal.metric in self.columns.expressions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +83,7 @@ class RunReading:
         metrics: Its metrics at the position.
         checkpoints: Its checkpoints with their metrics.
         has_axis: Whether it has numbers on the x axis.
+        columns: The values of the columns of runs, None where one is missing.
     """
 
     subject: Subject
@@ -72,6 +91,7 @@ class RunReading:
     metrics: Mapping[str, Reading]
     checkpoints: Sequence[CheckpointResult]
     has_axis: bool
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -79,7 +99,9 @@ class RunReading:
         return self.subject.label
 
     def number(self, metric: str) -> float | None:
-        """Return the number of a metric at the position, if the run has one."""
+        """Return the number of a metric at the position, or of a column of runs, if the run has one."""
+        if metric in self.columns:
+            return cell_number(float(cell) if isinstance(cell := self.columns[metric], bool) else cell)
         reading = self.metrics.get(metric)
         return None if reading is None else reading.number
 
@@ -100,6 +122,15 @@ class RunReadings:
     assertions: Assertions | None
     checkpoint_notes: Sequence[str]
 
+    @property
+    def numbered(self) -> list[str]:
+        """The columns of runs of which some run has a number, then the metrics."""
+        columns = list(self.runs[0].columns) if self.runs else []
+        return [
+            *(name for name in columns if any(run.number(name) is not None for run in self.runs)),
+            *self.metrics,
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class RunHistories:
@@ -111,7 +142,7 @@ class RunHistories:
     """
 
     frames: Sequence[Frame]
-    names: Collection[str]
+    names: AbstractSet[str]
 
     @classmethod
     def open(cls, subjects: Sequence[Subject]) -> RunHistories:
@@ -121,7 +152,11 @@ class RunHistories:
             DamageError: A history is damaged.
         """
         frames = open_frames([subject.run for subject in subjects])
-        return cls(frames, dict.fromkeys(name for frame in frames for name in frame.names))
+        return cls(frames, dict.fromkeys(name for frame in frames for name in frame.names).keys())
+
+    def with_columns(self, names: Iterable[str]) -> RunHistories:
+        """Return the same histories with names of columns that will be computed."""
+        return RunHistories(self.frames, dict.fromkeys((*self.names, *names)).keys())
 
     def column(self, name: str, *, option: str) -> str:
         """Return the column that a name means; the name itself where there is none.
@@ -163,25 +198,29 @@ def read_runs(
     """
     frames, known = histories.frames, histories.names
     is_wanted = _wanted(plan)
-    assertions = settle_assertions(plan.asserts, subjects, known)
+    assertions = settle_assertions(plan.asserts, subjects, known, computed=plan.computed)
     shown, notes = _checkpoint_metrics(subjects, frames, plan, filter(is_wanted, known))
     runs = []
     for subject, info, frame in zip(subjects, infos, frames, strict=True):
-        metrics = [name for name in frame.names if is_wanted(name)]
-        runs.append(
-            _read_run(
-                subject, info, frame, alignment=plan.alignment, metrics=metrics, checkpoint_metrics=shown
-            )
+        kept = None if plan.query is None else plan.query.apply(frame, columns=False)
+        history = frame if kept is None else SelectedRows(frame, kept)
+        metrics = [name for name in history.names if is_wanted(name)]
+        found = _read_run(
+            subject, info, history, alignment=plan.alignment, metrics=metrics, checkpoint_metrics=shown
         )
-        if assertions is not None:
-            assertions.check(subject, frame, Slice.of(frame))
+        if plan.columns.expressions or assertions is not None:
+            part = Slice.of(frame) if kept is None else kept
+            found = replace(found, columns=plan.columns.read(subject.run, frame, part))
+            if assertions is not None:
+                assertions.check(subject, frame, part)
+        runs.append(found)
         frame.forget()
-    found = {name for run in runs for name in run.metrics}
-    _check_names(plan, found, known, has_axis=any(run.has_axis for run in runs))
+    names = {name for run in runs for name in run.metrics}
+    _check_names(plan, names, known, has_axis=any(run.has_axis for run in runs))
     first = plan.goal.metric if plan.goal else None
     return RunReadings(
         runs=runs,
-        metrics=sorted(found, key=lambda name: (name != first, name)),
+        metrics=sorted(names, key=lambda name: (name != first, name)),
         assertions=assertions,
         checkpoint_notes=notes,
     )
@@ -190,12 +229,15 @@ def read_runs(
 def _wanted(plan: ReadingPlan) -> Callable[[str], bool]:
     """Return which columns are metrics to compare."""
     pattern = None if plan.select is None else compile_pattern(plan.select)
-    named = plan.goal.metric if plan.goal else None
+    named = {*plan.computed, *([plan.goal.metric] if plan.goal else [])}
+    all_metrics = not plan.columns.expressions
 
     def is_wanted(name: str) -> bool:
         if name == STEP:
             return False
-        return name == named or (not is_internal(name) if pattern is None else bool(pattern.search(name)))
+        if pattern is not None:
+            return name in named or bool(pattern.search(name))
+        return name in named or (all_metrics and not is_internal(name))
 
     return is_wanted
 
@@ -215,13 +257,14 @@ def _checkpoint_metrics(
 def _read_run(
     subject: Subject,
     info: RunInfo,
-    frame: Frame,
+    frame: Frame | SelectedRows,
     *,
     alignment: Alignment,
     metrics: Sequence[str],
     checkpoint_metrics: Collection[str],
 ) -> RunReading:
-    facts = None if subject.checkpoints or not alignment.at_last_step else frame.facts()
+    indexed = isinstance(frame, Frame) and alignment.at_last_step and not subject.checkpoints
+    facts = frame.facts() if isinstance(frame, Frame) and indexed else None
     if facts is not None:
         return RunReading(
             subject=subject,
@@ -251,19 +294,20 @@ def _check_names(
     plan: ReadingPlan, metrics: Collection[str], known: Collection[str], *, has_axis: bool
 ) -> None:
     """Refuse names that no run has numbers of."""
-    if plan.goal is not None and plan.goal.metric not in metrics:
-        raise _no_metric(plan.option, plan.goal.metric, known)
+    if plan.goal is not None and not plan.ranks_runs and plan.goal.metric not in metrics:
+        raise _no_metric(plan.option, plan.goal.metric, (*plan.columns.expressions, *known))
     if not has_axis and plan.alignment.axis not in (STEP, DEFINED):
         raise _no_metric("--x", plan.alignment.axis, known)
-    if plan.select is not None and not any(map(compile_pattern(plan.select).search, metrics)):
+    searched = (name for name in metrics if name not in plan.computed)
+    if plan.select is not None and not any(map(compile_pattern(plan.select).search, searched)):
         raise _no_metric("--select", plan.select, known)
 
 
-def _no_metric(option: str, name: str, known: Collection[str]) -> MetricNotFoundError:
+def _no_metric(option: str, name: str, known: Iterable[str]) -> MetricNotFoundError:
     metrics = [other for other in known if other != STEP]
     if "," in name and option != "--select":
         parts = [part.strip().rpartition(":")[0] or part.strip() for part in name.split(",")]
-        if all(part in known for part in parts):
+        if all(part in metrics for part in parts):
             return MetricNotFoundError(
                 f"{option} {name!r}: {option} takes one metric, not a list",
                 hint=f"write: {option} {parts[0]}; --select shows several",

@@ -15,9 +15,15 @@ from .request import Checkpoint as Checkpoint
 from .request import Subject as Subject
 from .request import View as View
 from .row_picking import Picking as Picking
+from .run_columns import RunColumn as RunColumn
+from .run_columns import RunColumns as RunColumns
 from .run_filter import RunCondition as RunCondition
 from .run_filter import keep_runs as keep_runs
 from .run_filter import search_advice as search_advice
+from .run_values import HISTORY_VALUES as HISTORY_VALUES
+from .run_values import run_cells as run_cells
+from .run_values import run_scope as run_scope
+from .selected_rows import SelectedRows as SelectedRows
 from .selection import HistoryQuery as HistoryQuery
 from .selection import Slice as Slice
 from .selection import compile_pattern as compile_pattern

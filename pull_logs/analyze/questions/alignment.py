@@ -22,7 +22,7 @@ import numpy as np
 
 from pull_logs.analyze.statistics import Goal
 from pull_logs.errors import UsageError
-from pull_logs.frames import Column, Frame, Mask, MetricFacts, Steps, extremes
+from pull_logs.frames import Column, History, Mask, MetricFacts, Steps, extremes
 from pull_logs.rows.canonical import STEP, canon_number
 
 Interpolation: TypeAlias = Literal["linear", "previous"]
@@ -132,7 +132,7 @@ class Alignment:
 
     def read(
         self,
-        frame: Frame,
+        frame: History,
         names: Sequence[str],
         *,
         axes: Mapping[str, str],
@@ -157,7 +157,7 @@ class Alignment:
                 found[name] = self._read(column, numeric[:end], x, steps=frame.steps)
         return found
 
-    def _end(self, frame: Frame, checkpoint_step: int | None) -> int:
+    def _end(self, frame: History, checkpoint_step: int | None) -> int:
         """Return the row before which to read; at other positions than `best` and `checkpoint`, the end."""
         if self.position.word == "checkpoint":
             if checkpoint_step is None:

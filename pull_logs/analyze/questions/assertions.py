@@ -21,24 +21,22 @@ rows in which a metric is missing, since few metrics are in every row, except fo
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from pull_logs.analyze.expressions import Expression, IsMissing, Name, Node, compile_expression, operands
+from pull_logs.analyze.expressions import IsMissing, Name, Node, operands
 from pull_logs.analyze.questions.request import Subject
-from pull_logs.analyze.questions.run_filter import run_cells
+from pull_logs.analyze.questions.run_expressions import RunExpression, cell_of, last_cell, repeated
+from pull_logs.analyze.questions.run_values import run_scope
 from pull_logs.analyze.questions.selection import Slice
 from pull_logs.analyze.results import AssertionResult
 from pull_logs.errors import ExpressionError, UnknownNameError
-from pull_logs.frames import Column, Frame, Vector, from_cells, plain_key
+from pull_logs.frames import Column, Frame, RunLike, Vector, from_cells
 from pull_logs.rows.canonical import STEP, canon_number, spell
-from pull_logs.runs import RunInfo
 from pull_logs.suggestions import joined
 
 Scope: TypeAlias = Literal["run", "any", "all", "step"]
@@ -66,17 +64,12 @@ class Broken:
 
 @dataclass(slots=True)
 class _Assertion:
-    """An assertion, its reductions apart: `expression` has a column in place of each of them.
-
-    `rows` are the columns of histories; any other name is the same in every row of a run.
-    """
+    """An assertion and the runs that broke it."""
 
     text: str
     scope: Scope
     step: int
-    expression: Expression
-    reductions: Mapping[str, Expression]
-    rows: AbstractSet[str]
+    expression: RunExpression
     offset: int
     broken: list[Broken] = field(default_factory=list)
 
@@ -87,11 +80,8 @@ class _Assertion:
                 self.broken.append(found)
 
     def _run(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
-        cells = _run_scope(subject.run.info) | self._reduced(subject, frame, part)
-        other = [name for name in self.expression.names if name not in cells]
-        vectors = part.vectors(frame, other)
-        cells |= {name: _last(vector) for name, vector in vectors.items()}
-        return self._over_one_row(subject, {name: cells[name] for name in self.expression.names}, step=None)
+        cells = self.expression.cells(run_scope(subject.run), frame, part)
+        return self._over_one_row(subject, cells, step=None)
 
     def _step(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
         if not len(part.steps) or int(part.steps[-1]) < self.step:
@@ -101,35 +91,27 @@ class _Assertion:
         before = part.take(np.arange(until, dtype=np.intp))
         vectors = self._vectors(subject, frame, before)
         return self._over_one_row(
-            subject, {name: _last(vector) for name, vector in vectors.items()}, step=self.step
+            subject, {name: last_cell(vector) for name, vector in vectors.items()}, step=self.step
         )
 
     def _vectors(self, subject: Subject, frame: Frame, part: Slice) -> dict[str, Vector]:
         """Return the columns of the expression for these rows, in each of them the value of a reduction."""
-        vectors = part.vectors(frame, self.expression.names - self.reductions.keys())
-        reduced = self._reduced(subject, frame, part)
-        return vectors | {name: _repeated(cell, len(part.steps)) for name, cell in reduced.items()}
-
-    def _reduced(self, subject: Subject, frame: Frame, part: Slice) -> dict[str, Any]:
-        """Return the values of the reductions over these rows."""
-        found = {}
-        for name, reduction in self.reductions.items():
-            vectors = part.vectors(frame, reduction.names & self.rows)
-            if others := reduction.names - self.rows:
-                facts = _run_scope(subject.run.info)
-                vectors |= {other: _repeated(facts.get(other), len(part.steps)) for other in others}
-            found[name] = _cell(reduction.reduce(vectors, len(part.steps)), 0)
-        return found
+        found = self.expression
+        vectors = part.vectors(frame, found.expression.names - found.reductions.keys())
+        if found.reductions:
+            reduced = found.reduced(run_scope(subject.run), frame, part)
+            vectors |= {name: repeated(cell, len(part.steps)) for name, cell in reduced.items()}
+        return vectors
 
     def _over_one_row(self, subject: Subject, cells: Mapping[str, Any], *, step: int | None) -> Broken | None:
         row = {name: from_cells([cell]) for name, cell in cells.items()}
-        if self.expression.condition(row, 1)[0]:
+        if self.expression.expression.condition(row, 1)[0]:
             return None
         return Broken(subject, _named_cells(cells), step, {name: spell(cell) for name, cell in cells.items()})
 
     def _any(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
         vectors = self._vectors(subject, frame, part)
-        if self.expression.condition(vectors, len(part.steps)).any():
+        if self.expression.expression.condition(vectors, len(part.steps)).any():
             return None
         ranges = [_range(name, vector) for name, vector in sorted(vectors.items())]
         return Broken(subject, f"in none of {len(part.steps)} rows: {', '.join(ranges[:_SHOWN_VALUES])}")
@@ -137,15 +119,15 @@ class _Assertion:
     def _all(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
         vectors = self._vectors(subject, frame, part)
         counted = np.ones(len(part.steps), np.bool_)
-        for name in _required(self.expression.node):
+        for name in _required(self.expression.expression.node):
             counted &= vectors[name].present
         if not counted.any():
             return Broken(subject, "no row has all of its metrics")
-        failing = np.flatnonzero(counted & ~self.expression.condition(vectors, len(part.steps)))
+        failing = np.flatnonzero(counted & ~self.expression.expression.condition(vectors, len(part.steps)))
         if not len(failing):
             return None
         first = int(failing[0])
-        cells = {name: _cell(vector, first) for name, vector in vectors.items()}
+        cells = {name: cell_of(vector, first) for name, vector in vectors.items()}
         more = f", and {len(failing) - 1} more of {int(counted.sum())} rows" if len(failing) > 1 else ""
         step = int(part.steps[first])
         return Broken(
@@ -167,7 +149,7 @@ class Assertions:
         cls,
         texts: Sequence[str],
         *,
-        infos: Sequence[RunInfo],
+        runs: Sequence[RunLike],
         columns: Collection[str],
         computed: Collection[str],
     ) -> Assertions:
@@ -175,7 +157,7 @@ class Assertions:
 
         Args:
             texts: The values of `--assert`.
-            infos: The runs that will be checked.
+            runs: The runs that will be checked.
             columns: The columns of their histories.
             computed: The columns that `--eval` adds.
 
@@ -184,15 +166,15 @@ class Assertions:
             UnknownNameError: No run has a name.
         """
         rows = dict.fromkeys((STEP, *columns, *computed))
-        about = dict.fromkeys(name for info in infos for name in _run_scope(info)) if texts else {}
+        about = dict.fromkeys(name for run in runs for name in run_scope(run)) if texts else {}
         settled = []
         for text in texts:
             scope, step, offset = _scope_of(text)
-            known = rows if scope != "run" else {**about, **rows}
             with _at_offset(text, offset):
-                expression = compile_expression(text[offset:], known, what="metric or run column")
-            outer, reductions = expression.without_reductions()
-            settled.append(_Assertion(text, scope, step, outer, reductions, rows.keys(), offset))
+                expression = RunExpression.compile(
+                    text[offset:], about=about if scope == "run" else (), rows=rows.keys()
+                )
+            settled.append(_Assertion(text, scope, step, expression, offset))
         return cls(settled)
 
     @property
@@ -264,24 +246,6 @@ def _at_offset(text: str, offset: int) -> Iterator[None]:
         raise type(exc)(exc.message, source=text, span=span, hint=exc.hint) from exc
 
 
-def _run_scope(info: RunInfo) -> dict[str, Any]:
-    """Return what an assertion about a run can name: columns of `--filter`, and bare summary keys.
-
-    A bare key has no backslashes before its own dots, like the column of the history, unless two keys have
-    that spelling.
-    """
-    cells = run_cells(info)
-    prefix = "summary."
-    keys = [name.removeprefix(prefix) for name in cells if name.startswith(prefix)]
-    spellings = Counter(map(plain_key, keys))
-    bare = {
-        plain_key(key) if spellings[plain_key(key)] == 1 else key: value
-        for key in keys
-        if (value := cells[prefix + key]) is not None
-    }
-    return {**bare, **cells}
-
-
 def _required(node: Node) -> frozenset[str]:
     """Return the names of an expression outside of `is missing`."""
     if isinstance(node, Name):
@@ -289,20 +253,6 @@ def _required(node: Node) -> frozenset[str]:
     if isinstance(node, IsMissing):
         return frozenset()
     return frozenset().union(*map(_required, operands(node)))
-
-
-def _cell(vector: Vector, row: int) -> Any:
-    return Column.of(vector).cells(np.array([row]))[0]
-
-
-def _repeated(cell: Any, length: int) -> Vector:
-    one = from_cells([cell])
-    return Vector(one.kind, np.repeat(one.values, length), np.repeat(one.present, length))
-
-
-def _last(vector: Vector) -> Any:
-    present = np.flatnonzero(vector.present)
-    return _cell(vector, int(present[-1])) if len(present) else None
 
 
 def _named_cells(cells: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Groups of runs: by a config key, or by everything that differs except the seed.
 
     config.lr        the runs with the same `config.lr` (`lr` is enough if no field of a run has that name)
+    metadata.gpu     the runs with the same GPU
     all-but:seed     the runs whose configs are the same except for `seed` (or any key that ends in `.seed`)
 
 Values are compared with their kinds: `1` is neither `"1"` nor `true`, and an absent key is not null. The seed
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pull_logs.analyze.expressions import several_spellings
+from pull_logs.analyze.questions.run_values import METADATA
 from pull_logs.errors import NotFoundError, UsageError
 from pull_logs.frames import PlainNames, flatten, plain_key
 from pull_logs.rows.canonical import canon_record, spell
@@ -39,15 +41,16 @@ _FIELDS: Mapping[str, Callable[[object], Any]] = {
 """The fields of a run, besides its config, that runs can be grouped by."""
 
 Values = Mapping[str, Any]
-"""The canonical values of a run, by `config.KEY` or the name of a field."""
+"""The canonical values of a run, by `config.KEY`, `metadata.KEY` or the name of a field."""
 
 
 def values_of(info: RunInfo) -> dict[str, Any]:
     """Return the values that a run can be grouped by."""
-    config = flatten(canon_record(info.config))
+    config, metadata = flatten(canon_record(info.config)), flatten(canon_record(info.metadata))
     return {
         **{name: read(info) for name, read in _FIELDS.items()},
         "tags": sorted(info.tags),
+        **{f"{METADATA}{key}": value for key, value in metadata.items()},
         **{f"{CONFIG}{key}": value for key, value in config.items()},
     }
 

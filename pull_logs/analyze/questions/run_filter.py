@@ -1,14 +1,14 @@
 """Filters of runs: `config.lr <= 1e-3 and summary.val/acc > 0.9 and state == "finished"`.
 
-The columns are the leaves of the configs (`config.*`) and of the summaries (`summary.*`) by their flat keys,
-and the fields of a run that are `filtered` in `RUN_FIELDS`; `tags` has the sorted tags, joined with commas.
-If a run does not have a value, it is missing. `config.a.b` is also the literal key `a.b`, where no run has
+The columns are the values of a run (`run_values`): the leaves of its config, summary and metadata by their
+flat keys, its fields, and once its history was downloaded what is known of that. If a run does not have a
+value, it is missing. `config.a.b` is also the literal key `a.b`, where no run has
 nested keys of that spelling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -26,25 +26,11 @@ from pull_logs.analyze.expressions import (
     operands,
     parse,
 )
+from pull_logs.analyze.questions.run_values import HISTORY_VALUES, run_cells
 from pull_logs.analyze.questions.server_filter import prefilter
-from pull_logs.errors import UnknownNameError
-from pull_logs.frames import JoinedTexts, Vector, flatten, from_cells, kind_of_cell
-from pull_logs.run_fields import RUN_FIELDS
+from pull_logs.errors import ExpressionError, UnknownNameError
+from pull_logs.frames import JoinedTexts, RunLike, Vector, from_cells, kind_of_cell
 from pull_logs.runs import RunInfo
-
-_FIELDS: Mapping[str, Callable[[object], Any]] = {
-    field.name: field.reader for field in RUN_FIELDS if field.filtered
-}
-
-
-def run_cells(info: RunInfo) -> dict[str, Any]:
-    """Return the values of one run that an expression can name, by column."""
-    return {
-        **{f"config.{key}": value for key, value in flatten(info.config).items()},
-        **{f"summary.{key}": value for key, value in flatten(info.summary).items()},
-        **{name: read(info) for name, read in _FIELDS.items()},
-        "tags": JoinedTexts(sorted(info.tags)),
-    }
 
 
 class RunCondition:
@@ -64,11 +50,13 @@ class RunCondition:
         """Parse the expression.
 
         Raises:
-            ExpressionError: The text is not a valid expression, or it reduces the rows of a history.
+            ExpressionError: The text is not a valid expression, reduces the rows of a history, or names what
+                is known of a history only once it was downloaded.
         """
         self.text = text
         node = parse(text)
         check_without_rows(node, source=text)
+        _check_before_history(node, text)
         self.prefilter = prefilter(node)
         self.advice = ""
         self._absent: set[str] | None = None
@@ -124,20 +112,32 @@ def _name_at(source: str, span: tuple[int, int]) -> str:
     return text[1:-1].replace("``", "`") if text.startswith("`") else text
 
 
-def keep_runs(infos: Sequence[RunInfo], text: str) -> tuple[bool, ...]:
+def _check_before_history(node: Node, text: str) -> None:
+    if isinstance(node, Name) and node.text in HISTORY_VALUES:
+        raise ExpressionError(
+            f"{node.text!r} is not known before the history is downloaded",
+            source=text,
+            span=node.span,
+            hint="download the runs first, and filter the bundle with -b FILE --filter",
+        )
+    for operand in operands(node):
+        _check_before_history(operand, text)
+
+
+def keep_runs(runs: Sequence[RunInfo | RunLike], text: str) -> tuple[bool, ...]:
     """Return for each of these runs whether the expression holds.
 
     Args:
-        infos: The runs.
+        runs: The runs; of records alone, names such as `rows` are unknown.
         text: The expression, as `--filter` takes it.
 
     Raises:
         ExpressionError: The text is not a valid expression, or its kinds do not fit.
         UnknownNameError: A name is in none of the runs; the message names the nearest ones.
     """
-    if not infos:
+    if not runs:
         return ()
-    rows = [run_cells(info) for info in infos]
+    rows = [run_cells(run) for run in runs]
     columns = sorted({name for row in rows for name in row})
     check_without_rows(parse(text), source=text)
     expression = compile_expression(text, columns, what="run column")
@@ -147,14 +147,14 @@ def keep_runs(infos: Sequence[RunInfo], text: str) -> tuple[bool, ...]:
     return tuple(expression.condition(frame, len(rows)).tolist())
 
 
-def search_advice(infos: Sequence[RunInfo], text: str) -> str:
+def search_advice(runs: Sequence[RunInfo | RunLike], text: str) -> str:
     """Return what to write instead of an expression that compares a list with one of its items, or nothing.
 
     Args:
-        infos: The runs.
+        runs: The runs.
         text: The expression, as `--filter` takes it; `keep_runs` accepts it.
     """
-    rows = [run_cells(info) for info in infos]
+    rows = [run_cells(run) for run in runs]
     columns = {name for row in rows for name in row}
     return _search_advice(compile_expression(text, columns, what="run column").node, rows)
 

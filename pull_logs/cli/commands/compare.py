@@ -10,17 +10,29 @@ from pull_logs.cli.options import (
     Command,
     assert_options,
     bundle_words,
+    eval_option,
     hint_options,
     origin_options,
     output_options,
+    parse_evals,
     source_options,
     typed_words,
+    where_option,
 )
 from pull_logs.cli.output import print_answer, take_output
 from pull_logs.cli.sources import take_sources
 
 _OPTIONS = (
     click.option("--select", metavar="REGEX", help="Only metrics whose name matches."),
+    click.option(
+        "--column",
+        "columns",
+        multiple=True,
+        metavar="[NAME=]EXPR",
+        help="Add one value per run, such as 'tok/s=mean(train/tokens_per_sec)', rows or duration / 3600.",
+    ),
+    where_option,
+    eval_option,
     click.option(
         "--group-by",
         multiple=True,
@@ -40,7 +52,9 @@ _OPTIONS = (
         help="Rank runs and groups by METRIC, and test the lead of the best.",
     ),
     click.option(
-        "--sort", metavar="METRIC[:min|max]", help="Rank runs and groups by METRIC, without a test."
+        "--sort",
+        metavar="METRIC[:min|max]",
+        help="Rank runs and groups by METRIC, without a test; also by a column, created_at or config.KEY.",
     ),
     click.option(
         "--top", type=click.IntRange(min=1), metavar="N", help="Show only the N best runs or groups."
@@ -84,7 +98,17 @@ def _compare_options(command: Command) -> Command:
     return command
 
 
-@click.command()
+_EXAMPLES = """\b
+Examples:
+  pull-logs compare -b sweep.wandb.zip --group-by config.lr --best val/acc:max
+  pull-logs compare -b sweep.wandb.zip --column 'reach=first_step(val/loss < 3)' --sort reach:min
+  pull-logs compare -b sweep.wandb.zip --column 'hours=duration / 3600' --column rows
+  pull-logs compare -b sweep.wandb.zip --eval 'gap=val/loss - train/loss' --where '_step > 100'
+  pull-logs compare -b sweep.wandb.zip --x _runtime --at 1000 --best val/loss:min
+"""
+
+
+@click.command(epilog=_EXAMPLES)
 @bundle_words
 @source_options
 @_compare_options
@@ -94,11 +118,9 @@ def _compare_options(command: Command) -> Command:
 @output_options
 @click.pass_context
 def compare(ctx: click.Context, /, **options: Any) -> None:
-    """Compare runs: metrics, configs, groups over seeds, and whether a difference is real.
-
-    For example `pull-logs compare -b sweep.wandb.zip --group-by config.lr --best val/acc:max`.
-    """
+    """Compare runs: metrics, configs, groups over seeds, and whether a difference is real."""
     words = ["pull-logs", "compare", *typed_words(ctx)]
+    evals = parse_evals(options.pop("evals"))
     sources = take_sources(options)
     sources.check()
     output = take_output(options)
@@ -111,7 +133,7 @@ def compare(ctx: click.Context, /, **options: Any) -> None:
 
     check_budget(output.max_tokens)
     check_budget(output.max_tokens, least=COMPARISON_TOKENS, answer="a comparison")
-    question = comparison_of(**options)
+    question = comparison_of(**options, evals=evals)
     with answering(sources, partial(compare_runs, options=question)) as (subjects, answer):
         further = [[*words, *flags] for flags in answer.pop("next")]
         print_answer(

@@ -139,6 +139,8 @@ COMPARISON_SHAPES: Mapping[str, Shape] = {
     "alignment": _FIELDS,
     "answer": _SENTENCE,
     "ranking": _entries(2),
+    "columns": replace(VIEW_SHAPES["comparison"], words={"entries": "columns", "runs": "runs"}),
+    "column_totals": _entries(2),
     "groups": _entries(2),
     "group_stats": _entries(2),
     "verdicts": _entries(3),

@@ -17,6 +17,7 @@ from pull_logs.cli.sections.groups import (
     verdicts_section,
 )
 from pull_logs.cli.sections.legend import answered_runs, notes_section, runs_section
+from pull_logs.cli.sections.relations import run_column_sections
 from pull_logs.cli.sections.side_by_side import (
     MOST_COLUMNS,
     RANGE,
@@ -44,20 +45,29 @@ def compare_sections(answer: Mapping[str, Any]) -> list[Section]:
     sections = [legend, notes_section(answer["notes"])]
     if "answer" in answer:
         sections.append(answer_section(answer["answer"]))
+    if "columns" in answer:
+        sections += run_column_sections(answer)
     if "groups" in answer:
         sections += [groups_section(answer), group_stats_section(answer), verdicts_section(answer)]
-    if "ranking" in answer:
+    if "ranking" in answer and not _ranked_by_column(answer):
         sections.append(ranking_section(answer))
     if "checkpoints" in answer:
         sections.append(checkpoints_section(answer["checkpoints"], answer.get("best_checkpoint")))
-    sections += [
-        _comparison(answer),
-        config_diff_section(answer["config_diff"], labels, same=answer["config_same"]),
-        summary_comparison_section(answer["summary_comparison"], labels),
-    ]
+    narrowed = "columns" in answer
+    if answer["comparison"] or not narrowed:
+        sections.append(_comparison(answer))
+    sections.append(config_diff_section(answer["config_diff"], labels, same=answer["config_same"]))
+    if answer["summary_comparison"] or not narrowed:
+        sections.append(summary_comparison_section(answer["summary_comparison"], labels))
     if "assertions" in answer:
         sections.append(assertions_section(answer["assertions"]))
     return sections
+
+
+def _ranked_by_column(answer: Mapping[str, Any]) -> bool:
+    """Whether the runs of `[COLUMNS]` are in the order of one of its columns already."""
+    names = {entry["name"] for entry in answer.get("columns", ())}
+    return any(entry["metric"] in names for entry in answer["ranking"][:1])
 
 
 def _comparison(answer: Mapping[str, Any]) -> Section:

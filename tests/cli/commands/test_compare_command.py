@@ -24,6 +24,7 @@ from jsonschema import Draft202012Validator
 from pull_logs.analyze import Subject, label
 from pull_logs.analyze.answers.comparison import Comparison, compare_runs
 from pull_logs.analyze.questions.alignment import DEFINED, Position
+from pull_logs.analyze.questions.run_columns import RunColumn
 from pull_logs.analyze.statistics.ranking import Criterion
 from pull_logs.cli.main import main
 from pull_logs.cli.render.budget import COMPARISON_TOKENS
@@ -52,6 +53,14 @@ CASES: dict[str, tuple[str, ...]] = {
     "compare-assertions": (
         *BUNDLE, *BY_LR, "--top", "1", "--select", "^val/acc$", "--assert", "all: val/acc > 0", "--assert",
         "val/acc > 0.97", "--assert", "step 100: train/loss < 3",
+    ),
+    "compare-columns": (
+        *BUNDLE, "--column", "reach=first_step(val/acc > 0.9)", "--column", "loss=mean(train/loss)",
+        "--column", "hours=duration / 3600", "--column", "state", "--sort", "reach:min", "--top", "5",
+    ),
+    "compare-eval-where": (
+        *BUNDLE, "--eval", "gap=val/loss - train/loss", "--where", "_step > 100", "--best", "gap:min",
+        "--select", "^val/loss$", "--filter", "config.lr == 0.1",
     ),
     "compare-budget": (*BUNDLE, *BY_LR, "--max-tokens", "900"),
 }  # fmt: skip
@@ -88,8 +97,8 @@ def test_every_section_of_a_comparison_is_in_some_golden_file() -> None:
     texts = [file.read_text() for file in GOLDEN.glob("compare-*.txt")]
     found = {line[1 : line.index("]")] for text in texts for line in text.splitlines() if line[:1] == "["}
     assert found == {
-        "RUNS", "ANSWER", "RANKING", "GROUPS", "GROUP_STATS", "VERDICTS", "CHECKPOINTS", "COMPARISON",
-        "CONFIG_DIFF", "SUMMARY_COMPARISON", "ASSERTIONS",
+        "RUNS", "ANSWER", "RANKING", "COLUMNS", "COLUMN_TOTALS", "GROUPS", "GROUP_STATS", "VERDICTS",
+        "CHECKPOINTS", "COMPARISON", "CONFIG_DIFF", "SUMMARY_COMPARISON", "ASSERTIONS",
     }  # fmt: skip
     answers = [json.loads(file.read_text()) for file in GOLDEN.glob("compare-*.json")]
     assert {name for answer in answers for name in answer} == set(SCHEMA.schema["properties"])
@@ -124,6 +133,17 @@ def test_which_lr_is_best_over_seeds_and_whether_it_is_real_is_one_command() -> 
          "--best 'val/ac': no run has numbers of such a metric; the nearest are 'val/acc'"),
         (("--x", "phase", "--at", "3"), 3,
          "--x 'phase': no run has numbers of such a metric; the nearest are"),
+        (("--column", "reach=first_step(val/ac > 0.9)"), 3,
+         "no metric or run column is named 'val/ac'; the nearest are val/acc"),
+        (("--column", "1st=rows"), 2, "--column cannot name a column '1st'; a name is a letter or _"),
+        (("--column", "val/acc=rows"), 2, "--column 'val/acc' is the name of a metric already; choose"),
+        (("--column", "a=rows", "--column", "a=1"), 2, "two columns are named 'a'; give each another name"),
+        (("--column", "a="), 2, "--column 'a=' has no expression; write it as --column 'tok/s=mean("),
+        (("--column", "a=rows", "--best", "a:min", "--at", "best"), 2,
+         "--at best needs a metric with a history, and 'a' has one value per run; name a metric with"),
+        (("--column", "reach=rows", "--sort", "reac:min"), 3,
+         "--sort 'reac': no run has numbers of such a metric; the nearest are 'reach'"),
+        (("--eval", "gap"), 2, "--eval 'gap' is not NAME=EXPR; write it as --eval 'gap="),
         (("--max-tokens", "5"), 2, "--max-tokens 5 is too small for any answer"),
     ],
 )  # fmt: skip
@@ -131,7 +151,8 @@ def test_a_mistake_is_one_line_with_the_next_step(words: tuple[str, ...], code: 
     done = run(*BUNDLE, *words)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(f"pull-logs: error: {message}")
-    assert len(done.stderr.splitlines()) == 1
+    pointed = 2 if "is named" in message and "column is" in message else 0
+    assert len(done.stderr.splitlines()) == 1 + pointed
 
 
 def test_incomplete_runs_are_reported_and_an_error_under_strict() -> None:
@@ -232,11 +253,14 @@ QUESTIONS = st.sampled_from(
         Comparison(group_by=("name",), sort=Criterion("1,2", "min"), top=2),
         Comparison(group_by=("name",), best=Criterion("null", "max")),
         Comparison(best=Criterion("[RUNS] runs=9", "max"), at=Position("best")),
+        Comparison(columns=(RunColumn("a", "rows"), RunColumn("name", "name"), RunColumn("tags", "tags"))),
+        Comparison(columns=(RunColumn("a", "last(_step)"),), best=Criterion("a", "min"), group_by=("name",)),
+        Comparison(evals=(("a", "_step * 2"),), where="_step > 1", sort=Criterion("created_at", "max")),
         Comparison(asserts=("any: _step > 3", 'state == "[RUNS]\\n"', "step 2: _step == 2"), top=None),
     ]
 )
 HEADING = re.compile(
-    r"\[(RUNS|ANSWER|GROUPS|GROUP_STATS|VERDICTS|RANKING|COMPARISON|CONFIG_DIFF|SUMMARY_COMPARISON|ASSERTIONS)\]"
+    r"\[(RUNS|ANSWER|COLUMNS|COLUMN_TOTALS|GROUPS|GROUP_STATS|VERDICTS|RANKING|COMPARISON|CONFIG_DIFF|SUMMARY_COMPARISON|ASSERTIONS)\]"
     r'( [a-z_]+=([^\s"\[\]]+|"([^"\\]|\\.)*"))*'
 )
 

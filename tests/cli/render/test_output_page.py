@@ -50,7 +50,7 @@ def test_each_table_has_the_columns_that_the_page_lists(file: Path) -> None:
 def test_the_page_lists_every_section_that_a_command_makes_and_no_other() -> None:
     made = {
         node.value
-        for file in (ROOT / "pull_logs" / "cli" / "sections").glob("*.py")
+        for file in (ROOT / "pull_logs" / "cli" / "sections").rglob("*.py")
         for call in ast.walk(ast.parse(file.read_text()))
         if isinstance(call, ast.Call)
         for node in (*call.args[:1], *(word.value for word in call.keywords if word.arg == "name"))

@@ -1,0 +1,109 @@
+"""Expressions with one value per run: `mean(train/tokens_per_sec)`, `first_step(val/loss < 3)`, `config.lr`.
+
+Reductions are over rows of the history. Any other name is the same for all rows: a value of the run, such as
+`config.lr`, `summary.val/acc`, `rows` or `state`; the value of the summary for the bare name of a metric; or
+else the last value of the history. In a reduction a name is a column of the history first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pull_logs.analyze.expressions import Expression, compile_expression
+from pull_logs.analyze.questions.run_values import DERIVED
+from pull_logs.analyze.questions.selection import Slice
+from pull_logs.frames import Column, Frame, Vector, from_cells
+
+WHAT = "metric or run column"
+"""What messages call a name of such an expression."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunExpression:
+    """An expression with one value per run.
+
+    Attributes:
+        expression: The expression, with a column in place of each reduction.
+        reductions: The reductions, by the names of these columns.
+        rows: The columns of histories.
+        notes: What a reader of the answer should know.
+    """
+
+    expression: Expression
+    reductions: Mapping[str, Expression]
+    rows: AbstractSet[str]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def compile(cls, text: str, *, about: Collection[str], rows: AbstractSet[str]) -> RunExpression:
+        """Parse an expression and find its names.
+
+        Args:
+            text: The expression.
+            about: The names of `run_scope`, of all runs.
+            rows: The columns of their histories.
+
+        Raises:
+            ExpressionError: The text is not a valid expression, or a name has two readings.
+            UnknownNameError: No run has a name.
+        """
+        expression = compile_expression(text, dict.fromkeys((*about, *rows)), what=WHAT)
+        outer, reductions = expression.without_reductions()
+        return cls(outer, reductions, rows, expression.notes)
+
+    def cells(self, scope: Mapping[str, Any], frame: Frame, part: Slice) -> dict[str, Any]:
+        """Return the value of each name and reduction of the expression for one run.
+
+        Args:
+            scope: The values of the run (see `run_scope`).
+            frame: Its history.
+            part: The rows that count.
+
+        Raises:
+            ExpressionError: A value is of a kind that an operation does not take.
+            DamageError: A column is damaged.
+        """
+        hidden = DERIVED & self.rows
+        known = {name: cell for name, cell in scope.items() if name not in hidden}
+        known |= self.reduced(scope, frame, part)
+        other = [name for name in self.expression.names if name not in known]
+        vectors = part.vectors(frame, other)
+        known |= {name: last_cell(vector) for name, vector in vectors.items()}
+        return {name: known[name] for name in self.expression.names}
+
+    def reduced(self, scope: Mapping[str, Any], frame: Frame, part: Slice) -> dict[str, Any]:
+        """Return the values of the reductions over these rows; the arguments are those of `cells`."""
+        found = {}
+        for name, reduction in self.reductions.items():
+            vectors = part.vectors(frame, reduction.names & self.rows)
+            for other in reduction.names - self.rows:
+                vectors[other] = repeated(scope.get(other), len(part.steps))
+            found[name] = cell_of(reduction.reduce(vectors, len(part.steps)), 0)
+        return found
+
+    def value(self, scope: Mapping[str, Any], frame: Frame, part: Slice) -> Any:
+        """Return the value for one run, None where it is missing; arguments and errors as for `cells`."""
+        row = {name: from_cells([cell]) for name, cell in self.cells(scope, frame, part).items()}
+        return cell_of(self.expression.evaluate(row, 1), 0)
+
+
+def cell_of(vector: Vector, row: int) -> Any:
+    """Return one cell as the value that was logged."""
+    return Column.of(vector).cells(np.array([row]))[0]
+
+
+def last_cell(vector: Vector) -> Any:
+    """Return the last cell that is present; None without any."""
+    present = np.flatnonzero(vector.present)
+    return cell_of(vector, int(present[-1])) if len(present) else None
+
+
+def repeated(cell: Any, length: int) -> Vector:
+    """Return a vector with the same cell in every row."""
+    one = from_cells([cell])
+    return Vector(one.kind, np.repeat(one.values, length), np.repeat(one.present, length))

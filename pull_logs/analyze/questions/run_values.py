@@ -1,0 +1,106 @@
+"""The values of one run that expressions, groups and ranks can name: one row per run.
+
+    config.KEY summary.KEY metadata.KEY   the leaves of its documents, by their flat keys
+    state name tags created_at ...        the fields of `RUN_FIELDS` that are `filtered`
+    duration                              how long it ran, in seconds
+    rows last_step complete               what is known of its history, once it was downloaded
+
+`tags` has the sorted tags, joined with commas; a list of them can be searched item by item.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from pull_logs.frames import JoinedTexts, RunLike, flatten, plain_key
+from pull_logs.rows.canonical import canon_number
+from pull_logs.run_fields import RUN_FIELDS
+from pull_logs.runs import RunInfo
+
+METADATA = "metadata."
+_SUMMARY = "summary."
+
+_FIELDS: Mapping[str, Callable[[object], Any]] = {
+    field.name: field.reader for field in RUN_FIELDS if field.filtered
+}
+
+HISTORY_VALUES: Final[Mapping[str, Callable[[RunLike], Any]]] = {
+    "rows": lambda run: run.rows,
+    "last_step": lambda run: run.last_step,
+    "complete": lambda run: run.complete,
+}
+"""What is known of a run only once its history was downloaded, by name."""
+
+DURATION = "duration"
+
+
+def run_cells(run: RunInfo | RunLike) -> dict[str, Any]:
+    """Return the values of one run by name.
+
+    Args:
+        run: A run, or its record alone; a record has none of `HISTORY_VALUES`.
+    """
+    info = run if isinstance(run, RunInfo) else run.info
+    cells = {
+        **{f"config.{key}": value for key, value in flatten(info.config).items()},
+        **{f"{_SUMMARY}{key}": value for key, value in flatten(info.summary).items()},
+        **{f"{METADATA}{key}": value for key, value in flatten(info.metadata).items()},
+        **{name: read(info) for name, read in _FIELDS.items()},
+        "tags": JoinedTexts(sorted(info.tags)),
+        DURATION: duration_of(info),
+    }
+    if not isinstance(run, RunInfo):
+        cells |= {name: read(run) for name, read in HISTORY_VALUES.items()}
+    return cells
+
+
+def duration_of(info: RunInfo) -> int | float | None:
+    """Return how many seconds a run took, as far as that is known.
+
+    That is the `_runtime` of its summary, which goes on counting when a run is resumed; else the `runtime`
+    that W&B keeps; else the time from its creation to its last heartbeat.
+    """
+    wandb = info.summary.get("_wandb")
+    for seconds in (
+        info.summary.get("_runtime"),
+        wandb.get("runtime") if isinstance(wandb, Mapping) else None,
+        _between(info.created_at, info.heartbeat_at),
+    ):
+        if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds >= 0:
+            number: int | float = canon_number(seconds)
+            return number
+    return None
+
+
+def _between(start: str | None, end: str | None) -> float | None:
+    try:
+        moments = [datetime.fromisoformat(text) for text in (start, end) if text]
+        return (moments[1] - moments[0]).total_seconds() if len(moments) == 2 else None
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def run_scope(run: RunLike) -> dict[str, Any]:
+    """Return what an expression about one run can name: its values, and bare summary keys.
+
+    A bare key has no backslashes before its own dots, like the column of the history, unless two keys have
+    that spelling. A key wins over `duration` and `HISTORY_VALUES`, and a field of the run over a key.
+    """
+    cells = run_cells(run)
+    keys = [name.removeprefix(_SUMMARY) for name in cells if name.startswith(_SUMMARY)]
+    spellings = Counter(map(plain_key, keys))
+    bare = {
+        plain_key(key) if spellings[plain_key(key)] == 1 else key: value
+        for key in keys
+        if (value := cells[_SUMMARY + key]) is not None
+    }
+    for name in DERIVED & bare.keys():
+        del cells[name]
+    return {**bare, **cells}
+
+
+DERIVED: Final = frozenset({DURATION, *HISTORY_VALUES})
+"""The values that are no fields of a record, which a metric of such a name hides."""
