@@ -15,7 +15,7 @@ from pull_logs.rows.canonical import canon_number, spell
 
 
 def column_of_runs(name: str, runs: Sequence[RunLike]) -> list[RunColumn]:
-    """Return the column that a name means which is no metric, such as `created_at` or `config.lr`; else none.
+    """Return the column of a name such as `created_at` or `config.lr`; an empty list if no run has it.
 
     Args:
         name: The name; the backslashes before the dots of keys may be left out.

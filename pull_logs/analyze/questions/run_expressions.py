@@ -2,7 +2,7 @@
 
 Reductions are over rows of the history. Any other name is the same for all rows: a value of the run, such as
 `config.lr`, `summary.val/acc`, `rows` or `state`; the value of the summary for the bare name of a metric; or
-else the last value of the history. In a reduction a name is a column of the history first.
+else the last value of the history. Within a reduction, columns of the history come first.
 """
 
 from __future__ import annotations

@@ -103,4 +103,4 @@ def run_scope(run: RunLike) -> dict[str, Any]:
 
 
 DERIVED: Final = frozenset({DURATION, *HISTORY_VALUES})
-"""The values that are no fields of a record, which a metric of such a name hides."""
+"""The values that are not stored in a record; a metric of the same name hides them."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fakeruns import FakeRun, subjects
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pull_logs.analyze.answers.comparison import Comparison, compare_runs
@@ -86,6 +86,7 @@ def same(found: Any, expected: Any) -> bool:
     return bool(found == pytest.approx(expected, rel=1e-12, abs=1e-12))
 
 
+@settings(max_examples=40)
 @given(several_runs())
 def test_a_column_is_what_a_loop_over_the_rows_of_each_run_gives(runs: list[tuple[Rows, int]]) -> None:
     found = columns(fakes(runs), columns=ALL)
@@ -95,6 +96,7 @@ def test_a_column_is_what_a_loop_over_the_rows_of_each_run_gives(runs: list[tupl
             assert same(value, NAIVE[column.text](rows, lr)), (column.text, rows)
 
 
+@settings(max_examples=40)
 @given(several_runs(), st.randoms())
 def test_the_order_of_the_runs_does_not_matter(runs: list[tuple[Rows, int]], random: Any) -> None:
     ours = fakes(runs)
@@ -103,6 +105,7 @@ def test_the_order_of_the_runs_does_not_matter(runs: list[tuple[Rows, int]], ran
     assert columns(ours, columns=ALL) == columns(mixed, columns=ALL)
 
 
+@settings(max_examples=40)
 @given(several_runs())
 def test_totals_are_over_the_finite_numbers_of_all_runs(runs: list[tuple[Rows, int]]) -> None:
     question = Comparison(
@@ -127,6 +130,7 @@ def test_totals_are_over_the_finite_numbers_of_all_runs(runs: list[tuple[Rows, i
     assert second["sum"] == pytest.approx(sum(len(rows) for rows, _ in runs) / 3600)
 
 
+@settings(max_examples=40)
 @given(several_runs())
 def test_a_rank_by_a_column_is_in_its_order_with_missing_values_last(runs: list[tuple[Rows, int]]) -> None:
     question = Comparison(columns=(RunColumn("m", "mean(loss)"),), sort=Criterion("m", "max"))
@@ -136,6 +140,7 @@ def test_a_rank_by_a_column_is_in_its_order_with_missing_values_last(runs: list[
     assert values == [*sorted(present, reverse=True), *[None] * (len(values) - len(present))]
 
 
+@settings(max_examples=40)
 @given(several_runs())
 def test_rows_that_are_left_out_and_columns_that_are_computed_are_those_of_other_runs(
     runs: list[tuple[Rows, int]],
