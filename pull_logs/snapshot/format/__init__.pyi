@@ -44,11 +44,13 @@ from .names import member_folders as member_folders
 from .names import member_order as member_order
 from .names import run_of_member as run_of_member
 from .names import shown_url as shown_url
+from .parquet_pages import footer_schema as footer_schema
 from .parquet_pages import read_groups as read_groups
 from .parquet_read import damaged_chunks as damaged_chunks
 from .parquet_read import read_batches as read_batches
 from .parquet_read import read_schema as read_schema
 from .parquet_read import read_table as read_table
+from .parquet_write import ROW_GROUP as ROW_GROUP
 from .parquet_write import WRITER as WRITER
 from .parquet_write import Encoded as Encoded
 from .parquet_write import write_table as write_table

@@ -208,6 +208,15 @@ class RunTable:
             return None
         return self.document(SWEEP_CONFIG, index)
 
+    def optional_fields(self, index: int) -> frozenset[str]:
+        """Return the optional columns that have a value for a run."""
+        known = [name for name in OPTIONAL if name in self.light.column_names or name in self.documents.names]
+        return frozenset(name for name in known if self._has(name, index))
+
+    def _has(self, name: str, index: int) -> bool:
+        found = self.documents.text(name, index) if name in self.documents.names else self.value(name, index)
+        return found is not None
+
     def row(self, index: int) -> RunRow:
         """Return everything about one run.
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 
 from pull_logs.errors import MetricNotFoundError, UsageError
-from pull_logs.rows.batches import select_keys
 from pull_logs.rows.canonical import STEP, TIMESTAMP
 from pull_logs.snapshot.privacy import markers_in
 from pull_logs.snapshot.read import Run
-from pull_logs.snapshot.write import BundleRun, CopiedRun, SealReport, check_bundle_output, write_bundle
+from pull_logs.snapshot.write import CopiedRun, SealReport, SelectedRun, check_bundle_output, write_bundle
 from pull_logs.suggestions import did_you_mean
 
 
@@ -23,7 +21,8 @@ def subset_bundle(
 
     Without `metrics`, the runs are copied byte for byte. With it, they are what a download with the same
     `metrics` gives: every row is kept, with `_step`, `_timestamp` and the matching metrics; summary, system
-    metrics and files are kept completely.
+    metrics and files are kept completely. The metrics are copied as they are encoded wherever encoding them
+    again would give the same bytes.
 
     Args:
         runs: The runs of open bundles.
@@ -87,17 +86,9 @@ def _search(metrics: str) -> Callable[[str], object]:
         raise UsageError(f"metrics {metrics!r} is not a valid regular expression: {exc}") from exc
 
 
-def _part(run: Run, keep: Callable[[str], bool] | None) -> BundleRun | CopiedRun:
+def _part(run: Run, keep: Callable[[str], bool] | None) -> SelectedRun | CopiedRun:
     """Return a run with the keys that are kept; None keeps all."""
     redacted = markers_in(run, keep)
     if keep is None:
         return CopiedRun(run=run, redacted=redacted)
-    return BundleRun(
-        info=run.info,
-        coverage=run.coverage,
-        # A generator expression would keep each batch in memory while the next one is read.
-        batches=lambda: map(partial(select_keys, keep=keep), run.batches()),
-        system=run.system_table(),
-        files=tuple(run.files.values()),
-        redacted=redacted,
-    )
+    return SelectedRun(run=run, keep=keep, redacted=redacted)

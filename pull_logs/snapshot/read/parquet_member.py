@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pull_logs.errors import BundleDamagedError, DataError
-from pull_logs.rows.batches import RESIDUAL
+from pull_logs.rows.batches import RESIDUAL, take_apart
 from pull_logs.rows.canonical import STEP
+from pull_logs.rows.hashing import RowsHasher
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import (
+    CHUNK,
+    ROW_GROUP,
+    WRITER,
     ByteRange,
     Container,
     Encoded,
@@ -22,6 +27,7 @@ from pull_logs.snapshot.format import (
     read_table,
     sha256,
 )
+from pull_logs.snapshot.read.column_copy import MAGIC, ColumnCopy, copy_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,6 +114,59 @@ class ParquetMember:
             footer_hash=resource.footer_hash,
         )
 
+    def copy_columns(
+        self, keep: Callable[[str], bool], sink: BinaryIO, *, first: int | None, last: int | None
+    ) -> Encoded | None:
+        """Write the file that some of its columns give, without encoding them again.
+
+        Args:
+            keep: Whether a column is kept, besides `_step`.
+            sink: The file to append to.
+            first: The first step of its rows; None without rows.
+            last: The last step of its rows; None without rows.
+
+        Returns:
+            Size, hashes and rows of the new file; None if nothing is written, because these columns have to
+            be encoded again.
+        """
+        if self.resource.writer != WRITER:
+            return None
+        with self._opened() as (file, footer):
+            names = _copyable_columns(footer, keep)
+            if isinstance(file, MemberFile):
+                # No checksum covers the headers of pages.
+                _check_chunks(file, self.resource)
+            rows_hash = None if names is None else self._rows_hash_of(file, footer, names)
+            if names is None or rows_hash is None:
+                return None
+            copy = copy_columns(footer, names)
+            size, digest = 0, hashlib.sha256()
+            for part in _copied_parts(file, copy):
+                sink.write(part)
+                digest.update(part)
+                size += len(part)
+        return Encoded(
+            rows=self.resource.rows,
+            first_step=first,
+            last_step=last,
+            rows_hash=rows_hash,
+            bytes=size,
+            hash=f"sha256:{digest.hexdigest()}",
+            footer_bytes=len(copy.footer),
+            footer_hash=sha256(copy.footer),
+        )
+
+    def _rows_hash_of(self, file: MemberFile | bytes, footer: bytes, names: Sequence[str]) -> str | None:
+        """Return the hash of the rows of some columns; None if a column has no cell, and so is left out."""
+        hasher, empty = RowsHasher(), set(names) - {STEP}
+        for batch in read_batches(
+            file, names, footer=footer, expected_rows=self.resource.rows, checked=isinstance(file, bytes)
+        ):
+            cells = take_apart(batch)
+            hasher.update_cells(cells)
+            empty -= {name for name in empty if cells.typed[name].null_count < cells.length}
+        return None if empty else f"sha256:{hasher.hexdigest()}"
+
     @contextmanager
     def _opened(self) -> Iterator[tuple[MemberFile | bytes, bytes]]:
         """Open the file and check it: a small file by its hash, a large one by that of its footer."""
@@ -160,3 +219,35 @@ def _expect_columns(file: MemberFile | bytes, footer: bytes, columns: Collection
 
     if isinstance(file, MemberFile):
         file.expect(ranges)
+
+
+def _copyable_columns(footer: bytes, keep: Callable[[str], bool]) -> list[str] | None:
+    """Return the columns that are kept; None if the file of these columns is not made of their chunks.
+
+    Cells of a kept key may be in the residual column, and may have a column of their own without the others.
+    Where a row group ends depends on the text in it, or on the number of rows alone.
+    """
+    schema, groups = read_schema(footer), read_groups(footer, size=None)
+    names = [name for name in schema.names if name == STEP or keep(name)]
+    full = all(group.rows == ROW_GROUP for group in groups[:-1])
+    texts = {column.name for column in schema if str(column.type) == "string"}
+    return names if RESIDUAL not in schema.names and (full or texts <= set(names)) else None
+
+
+def _check_chunks(file: MemberFile, resource: Resource) -> None:
+    """Check the hash of a file that is too large to be read at once."""
+    digest = hashlib.sha256()
+    for chunk in file.chunks():
+        digest.update(chunk)
+    if f"sha256:{digest.hexdigest()}" != resource.hash:
+        raise DataError("it does not have the hash in the manifest")
+
+
+def _copied_parts(file: MemberFile | bytes, copy: ColumnCopy) -> Iterator[bytes]:
+    yield MAGIC
+    for start, end in copy.ranges:
+        if isinstance(file, bytes):
+            yield file[start:end]
+        else:
+            yield from (file.read_at(at, min(CHUNK, end - at)) for at in range(start, end, CHUNK))
+    yield copy.footer

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pull_logs.errors import MetricNotFoundError
 from pull_logs.frames import FactsBuilder, MetricFacts
@@ -200,6 +200,22 @@ class Run(RunFacts):
     def system_chunks(self) -> Iterator[bytes]:
         """Iterate over the bytes of its `system.parquet`, unchecked; empty without one."""
         return self._system.chunks() if self._system else iter(())
+
+    def copy_columns(self, keep: Callable[[str], bool], sink: BinaryIO) -> Encoded | None:
+        """Append its history with some of its metrics to a file, without encoding them again.
+
+        Args:
+            keep: Whether a metric is kept, besides `_step`.
+            sink: The file.
+
+        Returns:
+            Size, hashes and rows of what was appended; None if nothing was, because these metrics have to be
+            encoded again.
+
+        Raises:
+            BundleDamagedError: The history is damaged.
+        """
+        return self._history.copy_columns(keep, sink, first=self.first_step, last=self.last_step)
 
     def text_columns(self) -> tuple[str, ...]:
         """Return the text columns of its history, including the residual one; reads the footer only.

@@ -11,6 +11,7 @@ from pull_logs.snapshot.format import (
     SYSTEM,
     Container,
     Manifest,
+    RemoteContainer,
     Resource,
     RunTable,
     coverage_from_fields,
@@ -221,6 +222,21 @@ class RunFacts:
     def bundle_path(self) -> str:
         """The bundle that contains it, as it was opened."""
         return str(self._container.path)
+
+    @property
+    def remote(self) -> bool:
+        """Whether its bundle is at a URL, so that bytes are downloaded each time they are read."""
+        return isinstance(self._container, RemoteContainer)
+
+    @property
+    def indexed(self) -> bool:
+        """Whether its bundle has an index of metrics."""
+        return self._metrics.available
+
+    @property
+    def optional_fields(self) -> frozenset[str]:
+        """The optional columns of the table of runs for which it has a value."""
+        return self._table.optional_fields(self._index)
 
     def close_bundle(self) -> None:
         """Close the bundle that contains it; nothing can be read from any of its runs afterwards."""

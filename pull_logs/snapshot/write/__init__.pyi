@@ -1,3 +1,4 @@
+from .bundled_run import SelectedRun as SelectedRun
 from .destination import FORCE_HINT as FORCE_HINT
 from .destination import check_bundle_output as check_bundle_output
 from .destination import check_output_file as check_output_file

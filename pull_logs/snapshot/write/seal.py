@@ -19,10 +19,11 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from threading import Event, Lock
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from pull_logs.errors import BundleDamagedError, UsageError
-from pull_logs.runs import RunPath
+from pull_logs.frames import MetricFacts
+from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.disk import disk_errors, sync_file, sync_folder
 from pull_logs.snapshot.format import (
     CHUNK,
@@ -38,6 +39,7 @@ from pull_logs.snapshot.format import (
     ContainerWriter,
     ContentHasher,
     Encoded,
+    FileRecord,
     FileResource,
     Manifest,
     MetricsWriter,
@@ -53,23 +55,68 @@ from pull_logs.snapshot.format import (
     sha256,
 )
 from pull_logs.snapshot.read import Run, verify_bundle
-from pull_logs.snapshot.write.destination import check_bundle_output, check_same_selection
-from pull_logs.snapshot.write.stored_run import (
-    BundleRun,
-    CopiedRun,
-    EncodedRun,
-    StoredRun,
-    copy_run,
-    store_run,
+from pull_logs.snapshot.write.bundled_run import (
+    SelectedRun,
+    SharedFile,
+    bundle_run_copy,
+    bundle_selected_run,
 )
+from pull_logs.snapshot.write.destination import check_bundle_output, check_same_selection
+from pull_logs.snapshot.write.stored_run import BundleRun, CopiedRun, EncodedRun, store_run
 from pull_logs.snapshot.write.temporary_folder import temporary_folder
-
-__all__ = ["BundleRun", "SealReport", "seal_runs", "write_bundle"]
 
 _THREADS = min(4, os.cpu_count() or 1)
 
-Source = BundleRun | CopiedRun | EncodedRun
-"""A run to encode, a run to copy with some changes, or a run of a bundle to copy as it is."""
+Source = BundleRun | CopiedRun | SelectedRun | EncodedRun
+"""A run to encode; of a bundle, a run to copy with some changes, with some metrics, or as it is."""
+
+
+class SealedRun(Protocol):
+    """A run whose bytes are ready to be sealed."""
+
+    @property
+    def path(self) -> RunPath:
+        """The path of the run."""
+
+    @property
+    def coverage(self) -> Coverage:
+        """What the server promised and what arrived."""
+
+    @property
+    def history(self) -> Encoded:
+        """Size, hashes and number of rows of its `history.parquet`."""
+
+    @property
+    def system(self) -> Encoded | None:
+        """The same for its `system.parquet`; None without system metrics."""
+
+    @property
+    def writer(self) -> str:
+        """The library that encoded them."""
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """The optional columns of the table of runs for which it has a value."""
+
+    @property
+    def files(self) -> Sequence[FileRecord]:
+        """The files that it logged, in the order of a bundle."""
+
+    @property
+    def redacted(self) -> Mapping[str, int]:
+        """The number of redaction markers of each kind in it."""
+
+    def described(self) -> tuple[RunInfo, Sequence[MetricFacts]]:
+        """Return its facts, and those about the columns of its history."""
+
+    def history_chunks(self) -> Iterator[bytes]:
+        """Return the bytes of its `history.parquet` in chunks."""
+
+    def system_chunks(self) -> Iterator[bytes]:
+        """Return the bytes of its `system.parquet` in chunks."""
+
+    def file_chunks(self) -> Iterator[tuple[FileRecord, Callable[[], Iterator[bytes]]]]:
+        """Return each of its files with a function that returns the bytes in chunks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +178,25 @@ def write_bundle(
         stored = _store_all(folder, runs)
         if not force:
             check_same_selection(out, [run.path for run in stored], metrics=metrics)
-        for run in read:
-            if _is_file(run.bundle_path, target):
-                run.close_bundle()
-        report = seal_runs(stored, out=target, temp=folder / "bundle.zip", metrics=metrics)
+        report = seal_runs(
+            stored,
+            out=target,
+            temp=folder / "bundle.zip",
+            metrics=metrics,
+            before_replacing=partial(_close_replaced, read, target),
+        )
     return replace(report, path=out)
+
+
+def _close_replaced(read: Iterable[Run], target: Path) -> None:
+    """Close the bundle that is replaced, if it is one of those that were read."""
+    replaced: dict[str, bool] = {}
+    for run in read:
+        path = run.bundle_path
+        if path not in replaced:
+            replaced[path] = _is_file(path, target)
+        if replaced[path]:
+            run.close_bundle()
 
 
 def _is_file(path: str, other: Path) -> bool:
@@ -146,40 +207,48 @@ def _is_file(path: str, other: Path) -> bool:
         return False
 
 
-def _store_all(folder: Path, runs: Iterable[Source]) -> list[StoredRun]:
+def _store_all(folder: Path, runs: Iterable[Source]) -> list[SealedRun]:
     """Store runs in several threads; each takes the next run when it has stored one."""
     source, turn, ended = enumerate(runs), Lock(), Event()
 
-    def work() -> list[StoredRun]:
-        stored: list[StoredRun] = []
+    def work(worker: int) -> list[SealedRun]:
+        stored: list[SealedRun] = []
+        shared = SharedFile(folder / f"{worker}.histories")
         try:
             while not ended.is_set():
                 with turn:
                     number, run = next(source, (0, None))
                 if run is None:
                     break
-                stored.append(_store(folder / f"{number}.run", run))
+                stored.append(_store(folder / f"{number}.run", shared, run))
         finally:
+            shared.close()
             ended.set()
         return stored
 
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
-            futures = [pool.submit(work) for _ in range(_THREADS)]
+            futures = [pool.submit(work, worker) for worker in range(_THREADS)]
             return [stored for future in as_completed(futures) for stored in future.result()]
         finally:
             ended.set()
 
 
-def _store(file: Path, run: Source) -> StoredRun:
+def _store(file: Path, shared: SharedFile, run: Source) -> SealedRun:
     if isinstance(run, BundleRun):
         return store_run(file, run)
-    copied = run if isinstance(run, CopiedRun) else CopiedRun(run=run)
-    return copy_run(file, copied)
+    if isinstance(run, SelectedRun):
+        return bundle_selected_run(file, shared, run)
+    return bundle_run_copy(file, run if isinstance(run, CopiedRun) else CopiedRun(run=run))
 
 
 def seal_runs(
-    stored: Iterable[StoredRun], *, out: Path, temp: Path, metrics: str | None = None
+    stored: Iterable[SealedRun],
+    *,
+    out: Path,
+    temp: Path,
+    metrics: str | None = None,
+    before_replacing: Callable[[], object] = lambda: None,
 ) -> SealReport:
     """Make a bundle of stored runs, verify it, and give it its name.
 
@@ -188,6 +257,7 @@ def seal_runs(
         out: The bundle.
         temp: A new file in the same file system as `out`.
         metrics: The regular expression of the metrics that were kept, for the manifest; None for all.
+        before_replacing: Called when the new bundle is verified, before it gets its name.
 
     Raises:
         UsageError: Two runs have the same path.
@@ -221,12 +291,13 @@ def seal_runs(
         )
         size = _write(temp, members=members, manifest=manifest)
     _verify(temp, out)
+    before_replacing()
     temp.replace(out)
     sync_folder(out.parent)
     return _report(out, runs, size=size, bundle_id=sha256(manifest), content_id=content_id)
 
 
-def _redacted(runs: Iterable[StoredRun]) -> Mapping[str, int]:
+def _redacted(runs: Iterable[SealedRun]) -> Mapping[str, int]:
     """Count the redaction markers of all runs by kind."""
     counts: Counter[str] = Counter()
     for run in runs:
@@ -250,7 +321,7 @@ def _verify(temp: Path, out: Path) -> None:
 
 
 def _report(
-    out: Path, runs: Sequence[StoredRun], *, size: int, bundle_id: str, content_id: str
+    out: Path, runs: Sequence[SealedRun], *, size: int, bundle_id: str, content_id: str
 ) -> SealReport:
     return SealReport(
         path=out,
@@ -265,7 +336,7 @@ def _report(
     )
 
 
-def _rows(runs: Iterable[StoredRun], hasher: ContentHasher, index: MetricsWriter) -> Iterator[RunRow]:
+def _rows(runs: Iterable[SealedRun], hasher: ContentHasher, index: MetricsWriter) -> Iterator[RunRow]:
     """Return the row of each run in the table of runs, and add its facts to the content id and the index."""
     for run in runs:
         info, facts = run.described()
@@ -289,7 +360,7 @@ class _Member:
     chunks: Callable[[], Iterator[bytes]]
 
 
-def _members(runs: Iterable[StoredRun]) -> dict[str, _Member]:
+def _members(runs: Iterable[SealedRun]) -> dict[str, _Member]:
     """Return the members of all runs by name, in the order of a bundle."""
     by_path = {run.path: run for run in runs}
     members: dict[str, _Member] = {}
@@ -320,7 +391,7 @@ def _resources(
     return resources, files
 
 
-def _resource(name: str, run: StoredRun, encoded: Encoded) -> Resource:
+def _resource(name: str, run: SealedRun, encoded: Encoded) -> Resource:
     return Resource(
         path=name,
         bytes=encoded.bytes,

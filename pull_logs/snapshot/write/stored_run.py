@@ -178,17 +178,17 @@ class StoredRun:
 
     def history_chunks(self) -> Iterator[bytes]:
         """Return the bytes of its `history.parquet` in chunks."""
-        return _chunks(self.file, 0, self.history.bytes)
+        return file_part(self.file, 0, self.history.bytes)
 
     def system_chunks(self) -> Iterator[bytes]:
         """Return the bytes of its `system.parquet` in chunks."""
-        return _chunks(self.file, self.history.bytes, self.system.bytes if self.system else 0)
+        return file_part(self.file, self.history.bytes, self.system.bytes if self.system else 0)
 
     def file_chunks(self) -> Iterator[tuple[FileRecord, Callable[[], Iterator[bytes]]]]:
         """Return each of its files with a function that returns the bytes in chunks."""
         start = self.history.bytes + (self.system.bytes if self.system else 0)
         for record in self.files:
-            yield record, partial(_chunks, self.file, start, record.bytes)
+            yield record, partial(file_part, self.file, start, record.bytes)
             start += record.bytes
 
 
@@ -273,6 +273,11 @@ def copy_run(file: Path, copied: CopiedRun) -> StoredRun:
     return _stored(file, record)
 
 
+def optional_fields(info: RunInfo) -> frozenset[str]:
+    """Return the optional columns of the table of runs for which a run has a value."""
+    return frozenset(name for name in OPTIONAL if getattr(info, name) is not None)
+
+
 def restate_run(stored: StoredRun, info: RunInfo) -> StoredRun:
     """Replace the facts of a stored run, and nothing else.
 
@@ -283,7 +288,7 @@ def restate_run(stored: StoredRun, info: RunInfo) -> StoredRun:
     record, size = _read_record(stored.file)
     changed: _Record = {**record, "info": info_fields(info)}
     with _atomic_file(stored.file, durable=True) as out:
-        out.writelines(_chunks(stored.file, 0, size))
+        out.writelines(file_part(stored.file, 0, size))
         _write_record(out, changed)
     return _stored(stored.file, changed)
 
@@ -389,7 +394,8 @@ def _read_record(file: Path) -> tuple[_Record, int]:
     return record, end - size
 
 
-def _chunks(file: Path, start: int, size: int) -> Iterator[bytes]:
+def file_part(file: Path, start: int, size: int) -> Iterator[bytes]:
+    """Iterate over some of the bytes of a file in chunks."""
     with file.open("rb") as source:
         source.seek(start)
         while size > 0 and (chunk := source.read(min(size, CHUNK))):
