@@ -114,7 +114,7 @@ def copy_columns(footer: bytes, names: Collection[str]) -> ColumnCopy:
     orders = reader.match(_ORDERS)
     if {_count(orders[1], orders[2]) * len(_ORDER), len(orders[3])} != {len(kept) * len(_ORDER)}:
         raise _other_form()
-    left = sum(map(bool, kept))
+    left = sum(name is not None for name in kept)
     parts = [schema, head[1], _size(count), *groups, writer, b"\x19", _size(left), _ORDER * left, b"\0"]
     new = b"".join(parts)
     reader.expect_end()
