@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pull_logs.analyze import Subject, label
-from pull_logs.frames import FactsBuilder, MetricFacts
+from pull_logs.frames import FactsBuilder, MetricFacts, Vector
 from pull_logs.rows.batches import batch_from_rows
 from pull_logs.rows.hashing import rows_hash
 from pull_logs.runs import Coverage, RunInfo, RunPath
@@ -78,6 +78,9 @@ class FakeRun:
 
     def schema(self) -> pa.Schema:
         return self.batch.schema
+
+    def number_columns(self, columns: Sequence[str]) -> Mapping[str, Vector]:
+        return {}
 
     def table(self, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
         self.reads.append(None if columns is None else list(columns))

@@ -13,11 +13,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from pull_logs.frames.column import Column
 from pull_logs.frames.flatten import escape_key, join_path
 from pull_logs.frames.from_arrow import Residual, Steps, read_column, read_steps
 from pull_logs.frames.metric_facts import MetricFacts
-from pull_logs.frames.vector import numbers
+from pull_logs.frames.vector import Vector, numbers
 from pull_logs.rows.batches import RESIDUAL
 from pull_logs.rows.canonical import STEP
 from pull_logs.runs import Coverage, RunInfo, RunPath
@@ -80,6 +82,12 @@ class RunLike(Protocol):
     def schema(self) -> pa.Schema:
         """Return the columns of its history and their types, the residual column included."""
 
+    def number_columns(self, columns: Sequence[str]) -> Mapping[str, Vector]:
+        """Return `_step` and those of these columns that can be read quickly.
+
+        Of a history that has a residual, there are none.
+        """
+
     def table(self, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
         """Return these columns and the residual, if there is one; names that do not exist are left out.
 
@@ -132,6 +140,7 @@ class Frame:
         self._residual: Residual | None = None
         self._cache: dict[str, Column] = {}
         self._opened: _Columns | None = None
+        self._quick = True
         names = run.indexed_names()
         self.has_facts = names is not None
         self.names: tuple[str, ...] = self._columns.names if names is None else tuple(names)
@@ -169,6 +178,8 @@ class Frame:
     def steps(self) -> Steps:
         """`_step` of every row, ascending."""
         if self._steps is None:
+            self._load_numbers(())
+        if self._steps is None:
             self._steps = read_steps(self._run.table([STEP]))
         return self._steps
 
@@ -198,6 +209,9 @@ class Frame:
         if STEP in wanted:
             wanted.remove(STEP)
             self._cache[STEP] = Column(numbers(self.steps), "number")
+        if wanted and self._opened is None:
+            self._load_numbers(wanted)
+            wanted = [name for name in wanted if name not in self._cache]
         if not wanted:
             return
         columns, typed = self._columns, self._read(wanted)
@@ -208,6 +222,21 @@ class Frame:
             array = None if key is None else typed.pop(key, None)
             cells = residual.by_path.get(path) if key is None else residual.by_key.get(key)
             self._cache[name] = read_column(array, cells, length=self.length)
+
+    def _load_numbers(self, names: Sequence[str]) -> None:
+        """Keep those columns that can be read quickly.
+
+        Their names are those of their keys, because the history has no residual and so no nested values.
+        """
+        if not self._quick:
+            return
+        found = self._run.number_columns(names)
+        self._quick = bool(found)
+        for name, vector in found.items():
+            if name == STEP:
+                self._steps = vector.values.astype(np.int64, copy=False)
+            else:
+                self._cache[name] = Column.of(vector)
 
     def _read(self, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
         """Read the typed cells of columns, by their keys, and the residual if any of them has cells in it."""

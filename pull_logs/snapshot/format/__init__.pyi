@@ -44,12 +44,15 @@ from .names import member_folders as member_folders
 from .names import member_order as member_order
 from .names import run_of_member as run_of_member
 from .names import shown_url as shown_url
+from .parquet_pages import SCHEMA_FIELD as SCHEMA_FIELD
+from .parquet_pages import divided_footer as divided_footer
 from .parquet_pages import footer_schema as footer_schema
 from .parquet_pages import read_groups as read_groups
 from .parquet_read import damaged_chunks as damaged_chunks
 from .parquet_read import read_batches as read_batches
 from .parquet_read import read_schema as read_schema
 from .parquet_read import read_table as read_table
+from .parquet_read import schema_fields as schema_fields
 from .parquet_write import ROW_GROUP as ROW_GROUP
 from .parquet_write import WRITER as WRITER
 from .parquet_write import Encoded as Encoded
@@ -68,4 +71,7 @@ from .runs_table import RunRow as RunRow
 from .runs_table import RunTable as RunTable
 from .runs_table import encode_runs as encode_runs
 from .runs_table import load_runs_table as load_runs_table
+from .thrift import Form as Form
+from .thrift import Leaf as Leaf
+from .thrift import read_struct as read_struct
 from .zip_layout import ContainerWriter as ContainerWriter

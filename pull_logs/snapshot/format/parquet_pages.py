@@ -40,8 +40,10 @@ _ENCODINGS = frozenset({0, 3, 5, 8, 9})
 _CHUNK: Wanted = {1: {}, 3: {3: {}, 7: {}, 9: {}, 11: {}}, 8: {}, 9: {}}
 """A chunk: its file (1); path (3), size (7) and offsets (9, 11) in its metadata; its encryption (8, 9)."""
 
-_SCHEMA_FIELD = 2
-_SCHEMA: Wanted = {_SCHEMA_FIELD: {4: {}, 5: {}}}
+SCHEMA_FIELD = 2
+"""The field of a footer that has the schema."""
+
+_SCHEMA: Wanted = {SCHEMA_FIELD: {4: {}, 5: {}}}
 """The start of a footer: name (4) and children (5) of each column."""
 
 _AFTER_SCHEMA: Wanted = {3: {}, 4: {1: _CHUNK, 3: {}}}
@@ -174,7 +176,7 @@ def _parse(footer: bytes, leaves: Sequence[str] | None = None) -> tuple[Group, .
     try:
         schema = _KNOWN.find(data)
         children, columns = _schema_columns(schema, nested=leaves is not None)
-        fields, _ = read_struct(data[len(schema) :], _AFTER_SCHEMA, last=_SCHEMA_FIELD)
+        fields, _ = read_struct(data[len(schema) :], _AFTER_SCHEMA, last=SCHEMA_FIELD)
         names = leaves or columns
         paths = [None if leaves else [name.encode()] for name in names]
         groups = tuple(_group(group, number, names, paths) for number, group in enumerate(fields.get(4, [])))
@@ -217,7 +219,7 @@ class _Schemas:
         for known in self._known:
             if data.startswith(known):
                 return known
-        found = data[: field_end(data, _SCHEMA_FIELD)]
+        found = data[: field_end(data, SCHEMA_FIELD)]
         self._known = (found, *self._known[: _KNOWN_SCHEMAS - 1])
         return found
 
@@ -230,7 +232,7 @@ _KNOWN = _Schemas()
 def _schema_columns(schema: bytes, *, nested: bool) -> tuple[int, tuple[str, ...]]:
     """Return the number of columns that a schema declares, and their names; none where they may be nested."""
     fields, _ = read_struct(schema + b"\0", _SCHEMA)
-    elements = fields[_SCHEMA_FIELD]
+    elements = fields[SCHEMA_FIELD]
     names = () if nested else tuple(map(_column_name, elements[1:]))
     children: int = elements[0].get(5, 0)
     return children, names
@@ -242,8 +244,19 @@ def footer_schema(footer: bytes) -> bytes:
     Raises:
         DataError: It is not a footer.
     """
+    return divided_footer(footer)[0]
+
+
+def divided_footer(footer: bytes) -> tuple[bytes, bytes]:
+    """Return the bytes of a footer that are its schema, and the fields after it.
+
+    Raises:
+        DataError: It is not a footer.
+    """
     try:
-        return _KNOWN.find(_footer_struct(footer))
+        data = _footer_struct(footer)
+        schema = _KNOWN.find(data)
+        return schema, data[len(schema) :]
     except ValueError as exc:
         if isinstance(exc, DataError):
             raise

@@ -173,6 +173,16 @@ def _shared_schema(schema: bytes) -> _Described:
     return _described_schema(pq.read_metadata(pa.BufferReader(b"PAR1" + footer)).schema.to_arrow_schema())
 
 
+def schema_fields(schema: bytes) -> Mapping[str, pa.Field]:
+    """Return the fields of batches by name, from the bytes of a footer that are the schema.
+
+    Raises:
+        DataError: The schema is not that of a batch.
+    """
+    with _parquet_errors():
+        return _shared_schema(schema)[1]
+
+
 def _described_schema(schema: pa.Schema) -> _Described:
     kinds = dict(zip(schema.names, schema.types, strict=True))
     _check_schema(schema, kinds)

@@ -13,10 +13,12 @@ Of the bytes of an integer, only the last is less than 0x80.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from operator import length_hint
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 Struct: TypeAlias = dict[int, Any]
 """The fields of a struct by their id."""
@@ -24,6 +26,7 @@ Struct: TypeAlias = dict[int, Any]
 Wanted: TypeAlias = Mapping[int, "Wanted"]
 """The ids of the fields to read; for each, the fields to read of the structs in it."""
 
+_BYTES = 8
 _MAX_DEPTH = 12
 _MAX_BITS = 70
 """Most bits in the bytes of a number of 64 bits, with 7 bits per byte."""
@@ -200,3 +203,131 @@ def _long(rest: Iterator[int], first: int) -> int:
         if shift == _MAX_BITS:
             raise ValueError("a number has more than 64 bits")
     raise StopIteration
+
+
+Path: TypeAlias = tuple[int, ...]
+"""The ids of fields and the indices in lists that lead to a value."""
+
+_ANY_INTEGER = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
+
+
+class Leaf(NamedTuple):
+    """A value of a struct that is an integer or bytes.
+
+    Attributes:
+        path: Where it is.
+        kind: Its type: 4 to 6 for an integer, 8 for bytes.
+        start: Offset of its first byte; the length before bytes is not part of them.
+        end: Offset past its last byte.
+    """
+
+    path: Path
+    kind: int
+    start: int
+    end: int
+
+
+class Form:
+    """The form of a struct: all its bytes except those of some of its values.
+
+    The footers of thousands of runs differ in sizes and offsets only. A struct of the same form has the same
+    fields, because the bytes that are the same decide how it is read. One match of a regular expression then
+    finds its integers, in a tenth of the time of `read_struct`.
+    """
+
+    __slots__ = ("_groups", "_match")
+
+    def __init__(
+        self, data: bytes, kept: Sequence[Path], free: Callable[[Leaf], bool], *, last: int = 0
+    ) -> None:
+        """Learn the form of the struct at the start of these bytes.
+
+        Args:
+            data: The bytes.
+            kept: The integers that `read` returns, in its order.
+            free: Whether any other value may differ in a struct of this form; bytes keep their length.
+            last: The id of the field before, where the struct begins before these bytes.
+
+        Raises:
+            ValueError: It is not a valid struct, or does not have each of the integers once.
+        """
+        _, size = read_struct(data, {}, last=last)
+        groups: dict[Path, int] = {}
+        pattern: list[bytes] = []
+        end, wanted = 0, frozenset(kept)
+        for leaf in _Leaves(data).of_struct(last):
+            if leaf.path in wanted and leaf.kind != _BYTES:
+                if leaf.path in groups:
+                    raise ValueError("a struct has a field twice")
+                groups[leaf.path] = len(groups) + 1
+                slot = b"(" + _ANY_INTEGER + b")"
+            elif not free(leaf):
+                continue
+            else:
+                slot = b"[\x00-\xff]{%d}" % (leaf.end - leaf.start) if leaf.kind == _BYTES else _ANY_INTEGER
+            pattern += [re.escape(data[end : leaf.start]), slot]
+            end = leaf.end
+        if len(groups) < len(wanted):
+            raise ValueError("a struct does not have an integer that was wanted")
+        # A match returns one group as bytes, several as a tuple: the last two are not read.
+        self._groups = (*(groups[path] for path in kept), 0, 0)
+        self._match = re.compile(b"".join([*pattern, re.escape(data[end:size])])).match
+
+    def read(self, data: bytes, offset: int = 0) -> tuple[list[int], int] | None:
+        """Return the integers of the struct at an offset, and the offset past it; None for another form."""
+        found = self._match(data, offset)
+        if found is None:
+            return None
+        return list(map(_decoded, found.group(*self._groups)[:-2])), found.end()
+
+
+@lru_cache(maxsize=1 << 14)
+def _decoded(data: bytes) -> int:
+    """Return the integer of these bytes; most sizes occur again and again."""
+    value = shift = 0
+    for part in data:
+        value |= (part & 0x7F) << shift
+        shift += 7
+    return (value >> 1) ^ -(value & 1)
+
+
+class _Leaves:
+    """Walks through the values of a struct that is known to be valid."""
+
+    def __init__(self, data: bytes) -> None:
+        self._size, self._rest = len(data), iter(data)
+
+    def of_struct(self, last: int = 0, path: Path = ()) -> Iterator[Leaf]:
+        """Iterate over its integers and bytes, in their order."""
+        for head in self._rest:
+            if not head:
+                return
+            last = last + (head >> 4) if head > 0x0F else _number(self._rest)
+            kind = head & 0x0F
+            if kind > 3:
+                yield from self._of_value(kind, (*path, last))
+            else:
+                _short(self._rest, kind)
+
+    def _of_value(self, kind: int, path: Path) -> Iterator[Leaf]:
+        if kind == 12:
+            yield from self.of_struct(0, path)
+        elif kind in (9, 10):
+            kind, size = _list_head(self._rest, 0)
+            for index in range(size):
+                yield from self._of_value(kind, (*path, index))
+        elif kind == _BYTES:
+            size = _varint(self._rest)
+            start = self._offset
+            _take(self._rest, size)
+            yield Leaf(path, kind, start, start + size)
+        elif 4 <= kind <= 6:
+            start = self._offset
+            _number(self._rest)
+            yield Leaf(path, kind, start, self._offset)
+        else:
+            _value(self._rest, kind, {}, 0)
+
+    @property
+    def _offset(self) -> int:
+        return self._size - length_hint(self._rest)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import pandas as pd
+
+    from pull_logs.snapshot.read.number_columns import NumberReader
 
 _Default = TypeVar("_Default")
 
@@ -54,6 +57,7 @@ class Bundle(Mapping[str, Run]):
         self._metrics = MetricsIndex(container, index.manifest.resources.get(METRICS), index.table.paths)
         self.run_paths = tuple(map(str, index.table.paths))
         self._indices = {text: index for index, text in enumerate(self.run_paths)}
+        self._numbers = cache(_number_reader)
         self._short: dict[str, list[int]] | None = None
 
     def __getitem__(self, key: str | RunPath) -> Run:
@@ -165,6 +169,7 @@ class Bundle(Mapping[str, Run]):
             self._table,
             self.manifest,
             metrics=self._metrics,
+            numbers=self._numbers,
             folder=self._folders[index],
             index=index,
         )
@@ -226,6 +231,12 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     except BaseException:
         container.close()
         raise
+
+
+def _number_reader() -> NumberReader:
+    from pull_logs.snapshot.read.number_columns import NumberReader
+
+    return NumberReader()
 
 
 def _open_container(path: str | os.PathLike[str]) -> Container:

@@ -32,6 +32,9 @@ from pull_logs.snapshot.read.column_copy import MAGIC, ColumnCopy, copy_columns
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pull_logs.frames import Vector
+    from pull_logs.snapshot.read.number_columns import NumberReader
+
 SMALL_FILE = 2**20
 """Up to this many bytes, a file is read and checked completely: that costs less than selecting columns."""
 
@@ -89,6 +92,14 @@ class ParquetMember:
                 checked=isinstance(file, bytes),
                 coded=coded,
             )
+
+    def numbers(self, columns: Sequence[str], reader: NumberReader) -> dict[str, Vector]:
+        """Return `_step` and those of the columns that `reader` can read; none of a large file."""
+        if self.resource.bytes > SMALL_FILE:
+            return {}
+        with self._opened() as (file, footer):
+            data = file if isinstance(file, bytes) else file.readall()
+            return reader.read(data, footer, columns, rows=self.resource.rows)
 
     def chunks(self) -> Iterator[bytes]:
         """Iterate over the bytes of the file, unchecked."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pull_logs.errors import MetricNotFoundError
-from pull_logs.frames import FactsBuilder, MetricFacts
+from pull_logs.frames import FactsBuilder, MetricFacts, Vector
 from pull_logs.rows.batches import RESIDUAL, batch_keys, batch_rows, steps_of
 from pull_logs.rows.canonical import STEP
 from pull_logs.snapshot.format import Encoded
@@ -118,6 +118,21 @@ class Run(RunFacts):
             BundleDamagedError: The history is damaged.
         """
         return self._history.table(columns, coded=coded)
+
+    def number_columns(self, columns: Sequence[str]) -> dict[str, Vector]:
+        """Return columns of numbers, decoded much faster than by `table`.
+
+        Args:
+            columns: The keys wanted.
+
+        Returns:
+            `_step`, and those of the columns that can be read like this, each exactly as `table` has it; no
+            columns at all if the history has a residual column, or is not a small one of a usual form.
+
+        Raises:
+            BundleDamagedError: The history is damaged.
+        """
+        return self._history.numbers(columns, self._numbers())
 
     def scan_history(
         self, keys: Collection[str] | None = None, min_step: int = 0, max_step: int | None = None

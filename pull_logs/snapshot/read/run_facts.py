@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format import (
@@ -21,6 +22,9 @@ from pull_logs.snapshot.read.metrics_index import MetricsIndex
 from pull_logs.snapshot.read.run_files import RunFiles
 from pull_logs.suggestions import counted, shortened
 
+if TYPE_CHECKING:
+    from pull_logs.snapshot.read.number_columns import NumberReader
+
 
 class RunFacts:
     """What a bundle stores about a run, apart from its histories; the bundle has to stay open.
@@ -32,7 +36,7 @@ class RunFacts:
         path: `entity/project/run_id`.
     """
 
-    __slots__ = ("_container", "_folder", "_index", "_manifest", "_metrics", "_table", "path")
+    __slots__ = ("_container", "_folder", "_index", "_manifest", "_metrics", "_numbers", "_table", "path")
 
     def __init__(
         self,
@@ -41,11 +45,12 @@ class RunFacts:
         manifest: Manifest,
         *,
         metrics: MetricsIndex,
+        numbers: Callable[[], NumberReader],
         folder: str,
         index: int,
     ) -> None:
         self._container, self._table, self._manifest = container, table, manifest
-        self._metrics = metrics
+        self._metrics, self._numbers = metrics, numbers
         self._folder, self._index = folder, index
         self.path: RunPath = table.paths[index]
 

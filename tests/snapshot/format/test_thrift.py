@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.snapshot.format.thrift import Wanted, field_end, read_struct
+from pull_logs.snapshot.format.thrift import Form, Wanted, field_end, read_struct
 
 
 class Everything(dict[int, Wanted]):
@@ -194,3 +194,85 @@ def test_structs_and_lists_nest_to_a_depth_of_twelve(in_structs: list[bool]) -> 
     data = encoded(12, {1: meant})
     end = len(data) if len(in_structs) < 12 else None
     assert end_of(data, {}) == end_of(data, Everything()) == end
+
+
+def leaves_of(
+    kind: int, value: Any, path: tuple[int, ...] = ()
+) -> Iterator[tuple[tuple[int, ...], int, Any]]:
+    """Iterate over the integers and bytes of a struct given by its values: path, type and value."""
+    if kind == 12:
+        for key, (own, item) in value.items():
+            yield from leaves_of(own, item, (*path, key))
+    elif kind in (9, 10):
+        for index, item in enumerate(value[1]):
+            yield from leaves_of(value[0], item, (*path, index))
+    elif kind in (4, 5, 6, 8):
+        yield path, kind, value
+
+
+def changed(kind: int, value: Any, new: Mapping[tuple[int, ...], Any], path: tuple[int, ...] = ()) -> Any:
+    """Return the values of a struct with some of them replaced."""
+    if kind == 12:
+        return {key: (own, changed(own, item, new, (*path, key))) for key, (own, item) in value.items()}
+    if kind in (9, 10):
+        return value[0], [changed(value[0], item, new, (*path, index)) for index, item in enumerate(value[1])]
+    return new.get(path, value)
+
+
+@given(meant=structs, rest=st.binary(max_size=4), data=st.data())
+def test_a_struct_of_the_same_form_is_read_by_it(
+    meant: tuple[int, Any], rest: bytes, data: st.DataObject
+) -> None:
+    """It differs in the values that may differ, and its integers are found after any bytes before it."""
+    leaves = {path: (kind, value) for path, kind, value in leaves_of(*meant)}
+    numbers = [path for path, (kind, _) in leaves.items() if kind != 8]
+    kept = data.draw(st.permutations(numbers)) if numbers else []
+    kept = kept[: data.draw(st.integers(0, len(kept)))]
+    free = data.draw(st.sets(st.sampled_from(sorted(leaves)))) if leaves else set()
+    form = Form(encoded(*meant), kept, lambda leaf: leaf.path in free)
+    new: dict[tuple[int, ...], Any] = {}
+    for path, (kind, value) in leaves.items():
+        if path in free or path in kept:
+            drawn = (
+                st.binary(min_size=len(value), max_size=len(value))
+                if kind == 8
+                else integers.map(lambda item: item[1])
+            )
+            new[path] = data.draw(drawn)
+    other = encoded(12, changed(*meant, new))
+    expected = [new[path] for path in kept]
+    assert form.read(rest + other + rest, len(rest)) == (expected, len(rest) + len(other))
+
+
+@given(meant=structs, edits=st.lists(st.tuples(st.integers(0, 10**6), st.binary(max_size=2)), max_size=3))
+def test_what_a_form_reads_is_a_valid_struct(meant: tuple[int, Any], edits: list[tuple[int, bytes]]) -> None:
+    """Reading the bytes that a form takes field by field gives the same integers and the same end."""
+    data = encoded(*meant)
+    kept = [path for path, kind, _ in leaves_of(*meant) if kind != 8]
+    form = Form(data, kept, lambda _: True)
+    for offset, new in edits:
+        start = offset % (len(data) + 1)
+        data = data[:start] + new + data[start + max(len(new), 1) :]
+    found = form.read(data)
+    if found is None:
+        return
+    values, end = read_struct(data, Everything())
+
+    def at(path: tuple[int, ...]) -> Any:
+        value: Any = values
+        for key in path:
+            value = value[key]
+        return value
+
+    assert found == ([at(path) for path in kept], end)
+
+
+def test_a_form_needs_each_of_its_integers_once() -> None:
+    once, twice = b"\x15\x02\x00", b"\x15\x02\x05\x02\x02\x00"
+    assert Form(once, [(1,)], lambda _: False).read(b"\x15\x80\x01\x00") == ([64], 4)
+    with pytest.raises(ValueError, match=r"^a struct has a field twice$"):
+        Form(twice, [(1,)], lambda _: False)
+    with pytest.raises(ValueError, match=r"^a struct does not have an integer that was wanted$"):
+        Form(once, [(2,)], lambda _: False)
+    with pytest.raises(ValueError, match=r"^a struct is cut short$"):
+        Form(once[:-1], [(1,)], lambda _: False)
