@@ -1,4 +1,5 @@
 from .answers import answer as answer
+from .answers import arrange as arrange
 from .answers import compare_checkpoints as compare_checkpoints
 from .answers import label as label
 from .answers import overview as overview
@@ -11,6 +12,7 @@ from .questions import Subject as Subject
 from .questions import View as View
 from .questions import keep_runs as keep_runs
 from .questions import search_advice as search_advice
+from .results import FAMILY as FAMILY
 from .results import CompareAnswer as CompareAnswer
 from .results import CompareResult as CompareResult
 from .results import OverviewResult as OverviewResult

@@ -2,13 +2,17 @@
 
 Each class has the members of one object of the schemas in `pull_logs/data/schemas`. A missing cell is None,
 and a number that is not finite is the string `"NaN"`, `"Infinity"` or `"-Infinity"`. See docs/output.md,
-"JSON".
+"JSON". Only the entry of a family (docs/output.md, "Families") has `members`, and `low` and `high` instead of
+the values of the runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+
+FAMILY = "family"
+"""The `_type` of the value that stands for those of a family of keys in a config or a summary."""
 
 Cell: TypeAlias = Any
 """Any JSON value: what a run logged or configured."""
@@ -62,6 +66,7 @@ class ColumnResult(TypedDict):
     first_step: int | None
     last_step: int | None
     interval: float | None
+    members: NotRequired[int]
 
 
 class StatisticsResult(TypedDict):
@@ -81,6 +86,7 @@ class StatisticsResult(TypedDict):
     last: Cell
     min_step: int | None
     max_step: int | None
+    members: NotRequired[int]
 
 
 class HistoryResult(TypedDict):
@@ -112,6 +118,9 @@ class EndingResult(CheckpointEndings):
     min_step: dict[RunLabel, int]
     max: dict[RunLabel, Number]
     max_step: dict[RunLabel, int]
+    members: NotRequired[int]
+    low: NotRequired[dict[RunLabel, Number]]
+    high: NotRequired[dict[RunLabel, Number]]
 
 
 class ConfigDifference(TypedDict):
@@ -119,6 +128,9 @@ class ConfigDifference(TypedDict):
 
     key: str
     values: dict[RunLabel, Cell]
+    members: NotRequired[int]
+    low: NotRequired[dict[RunLabel, Number]]
+    high: NotRequired[dict[RunLabel, Number]]
 
 
 class SummaryDifference(TypedDict):
@@ -127,6 +139,9 @@ class SummaryDifference(TypedDict):
     key: str
     values: dict[RunLabel, Cell]
     delta: dict[RunLabel, Number]
+    members: NotRequired[int]
+    low: NotRequired[dict[RunLabel, Number]]
+    high: NotRequired[dict[RunLabel, Number]]
 
 
 class BrokenResult(TypedDict):
@@ -270,6 +285,7 @@ class ConfigValues(TypedDict):
     values: int
     missing: int
     shown: list[ConfigValue]
+    members: NotRequired[int]
 
 
 class MetricTotals(TypedDict):
@@ -285,6 +301,7 @@ class MetricTotals(TypedDict):
     last_min: float | None
     last_median: float | None
     last_max: float | None
+    members: NotRequired[int]
 
 
 class FlaggedRun(TypedDict):
@@ -383,6 +400,7 @@ class GroupStatistics(TypedDict):
     max: Number
     missing: int
     nonfinite: int
+    members: NotRequired[int]
 
 
 class VerdictResult(TypedDict):
@@ -423,6 +441,9 @@ class MetricComparison(TypedDict):
     min_step: dict[RunLabel, int]
     max: dict[RunLabel, Number]
     max_step: dict[RunLabel, int]
+    members: NotRequired[int]
+    low: NotRequired[dict[RunLabel, Number]]
+    high: NotRequired[dict[RunLabel, Number]]
 
 
 class ColumnTotals(TypedDict):

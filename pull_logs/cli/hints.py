@@ -90,7 +90,7 @@ def overview_hints(answer: Mapping[str, Any], sources: Sources) -> Iterator[Sequ
         else:
             continue
         break
-    metric = deciding_metric(entry["name"] for entry in answer["metrics"])
+    metric = deciding_metric(entry["name"] for entry in answer["metrics"] if "members" not in entry)
     if answer["totals"]["runs"] > 1:
         best = () if metric is None else ("--best", f"{metric}:{outcome_end(metric)}")
         yield ("pull-logs", "compare", *source_words(sources), *best)

@@ -105,6 +105,9 @@ eval_option = click.option(
     metavar="NAME=EXPR",
     help="Add a computed column; it may use columns added before it.",
 )
+unfold_option = click.option(
+    "--unfold", is_flag=True, help="Show each of the names that differ only in numbers; --select does too."
+)
 
 _VIEW = (
     click.option("--schema", is_flag=True, help="Show names, types, counts and ranges of the metrics."),
@@ -112,6 +115,7 @@ _VIEW = (
         "--stats", is_flag=True, help="Show percentiles, mean, first and last value of the metrics."
     ),
     click.option("--select", metavar="REGEX", help="Only metrics whose name matches."),
+    unfold_option,
     where_option,
     eval_option,
     click.option("--show-all", is_flag=True, help="Show rows in which every selected metric is missing."),

@@ -26,7 +26,7 @@ def show(sources: Sources, **options: Any) -> None:
     sources.check()
     from functools import partial
 
-    from pull_logs.analyze import Picking, View, answer
+    from pull_logs.analyze import Picking, View, answer, arrange
     from pull_logs.cli.hints import show_hints
     from pull_logs.cli.render import VIEW_SHAPES, check_budget
     from pull_logs.cli.sections import view_sections
@@ -36,7 +36,8 @@ def show(sources: Sources, **options: Any) -> None:
     check_budget(output.max_tokens)
     picking = Picking(**{name: options.pop(name) for name in ("around", "window", "last", "every")})
     view = View(evals=evals, picking=picking, max_tokens=output.max_tokens, **options)
-    with answering(sources, partial(answer, view=view)) as (subjects, found):
+    with answering(sources, partial(answer, view=view)) as (subjects, answered):
+        found = arrange(answered, unfold=not view.folds)
         print_answer(
             found,
             subjects,
@@ -49,13 +50,13 @@ def show(sources: Sources, **options: Any) -> None:
 
 def show_comparison(sources: Sources, *, select: str) -> None:
     """Print runs side by side: how these metrics went, and how the configs differ."""
-    from pull_logs.analyze import View, answer
+    from pull_logs.analyze import View, answer, arrange
     from pull_logs.cli.render import render_text
     from pull_logs.cli.sections import view_sections
     from pull_logs.interface import open_subjects
 
     with open_subjects(sources, report=warn) as subjects:
-        found = answer(subjects, View(human=True, select=select))
+        found = arrange(answer(subjects, View(human=True, select=select)), unfold=True)
     members = ("runs", "comparison", "config_diff", "config_same")
     click.echo(
         render_text(view_sections({name: cell for name, cell in found.items() if name in members})), nl=False

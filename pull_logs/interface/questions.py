@@ -1,7 +1,7 @@
 """`compare`, `overview` and `schema` from Python: the answers of the commands, as they are in their JSON.
 
 Every function takes the sources of the command line. An answer is a dict with the members of the JSON, whose
-`repr` is one short line; no budget cuts it.
+`repr` is one short line; no budget cuts it, and names that differ only in numbers are not folded.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def compare(
     Raises:
         PullLogsError: What the command reports as an error.
     """
-    from pull_logs.analyze.answers import compare_runs
+    from pull_logs.analyze.answers import arrange, compare_runs
 
     question = comparison_of(
         best=best,
@@ -120,7 +120,7 @@ def compare(
     )
     with answering(_sources(sources, named), partial(compare_runs, options=question)) as (_, answer):
         del answer["next"]
-        return cast("CompareResult", _Answer(answer))
+        return cast("CompareResult", _Answer(arrange(answer, unfold=True)))
 
 
 def overview(
@@ -143,9 +143,11 @@ def overview(
     Raises:
         PullLogsError: What the command reports as an error.
     """
+    from pull_logs.analyze import arrange
+
     question = partial(overview_of, select=select, asserts=_several(asserts))
     with answering(_sources(sources, named), question) as (_, answer):
-        return cast("OverviewResult", _Answer(answer))
+        return cast("OverviewResult", _Answer(arrange(answer, unfold=True)))
 
 
 def schema(*sources: Source, select: str | None = None, **named: Unpack[SourceOptions]) -> ShowResult:
@@ -163,11 +165,11 @@ def schema(*sources: Source, select: str | None = None, **named: Unpack[SourceOp
     Raises:
         PullLogsError: What the command reports as an error.
     """
-    from pull_logs.analyze import View, answer
+    from pull_logs.analyze import View, answer, arrange
 
     question = partial(answer, view=View(schema=True, select=select))
     with answering(_sources(sources, named), question) as (_, found):
-        return cast("ShowResult", _Answer(found))
+        return cast("ShowResult", _Answer(arrange(found, unfold=True)))
 
 
 class _Answer(dict[str, Any]):

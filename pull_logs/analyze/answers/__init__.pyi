@@ -2,6 +2,9 @@ from .checkpoints import compare_checkpoints as compare_checkpoints
 from .checkpoints import progress_of as progress_of
 from .comparison import Comparison as Comparison
 from .comparison import compare_runs as compare_runs
+from .folding import arrange as arrange
+from .folding import join_columns as join_columns
+from .folding import rank_of as rank_of
 from .overview import overview as overview
 from .side_by_side import label as label
 from .view import answer as answer

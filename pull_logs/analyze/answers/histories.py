@@ -5,7 +5,7 @@ The columns of a run are dropped before the next run is read, so that a thousand
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from pull_logs.analyze.answers.folding import rank_of
 from pull_logs.analyze.answers.side_by_side import Ending, compare_metrics, ending
-from pull_logs.analyze.questions import HistoryQuery, Slice, Subject, View, is_internal
+from pull_logs.analyze.questions import (
+    Family,
+    HistoryQuery,
+    Slice,
+    Subject,
+    View,
+    families_by_member,
+    is_internal,
+)
 from pull_logs.analyze.results import (
     AssertionSections,
     ColumnResult,
@@ -43,6 +52,7 @@ BYTES_PER_TOKEN = 3
 _SCALARS = frozenset({"number", "bool", "string", "mixed", "empty"})
 _ABOUT_ROWS = frozenset({"schema", "stats", "history", "comparison", "assertions"})
 _MOST_NAMED = 10
+_FAMILIES_NAMED = 3
 _LEAST_ROWS = 24
 """Rows of a run that a token budget leaves before it cuts columns or runs."""
 
@@ -103,7 +113,8 @@ def answer_histories(subjects: Sequence[Subject], view: View, asked: AbstractSet
     selection = HistoryQuery.settle(names, select=view.select, where=view.where, evals=view.evals)
     computed = [name for name, _ in view.evals]
     assertions = settle_assertions(view.asserts, subjects, names, computed=computed)
-    reader = _Reader(view, asked, selection, assertions, len(subjects))
+    folded = families_by_member(names) if view.folds and "history" in asked else {}
+    reader = _Reader(view, asked, selection, assertions, len(subjects), folded)
     last_use = {id(subject.run): index for index, subject in enumerate(subjects)}
     views: dict[str, _RunView] = {}
     for index, subject in enumerate(subjects):
@@ -118,7 +129,7 @@ def answer_histories(subjects: Sequence[Subject], view: View, asked: AbstractSet
         notes=(
             *selection.notes,
             *(assertions.notes if assertions is not None else ()),
-            *_notes(views),
+            *_notes(views, {family.pattern for family in folded.values()}),
         ),
     )
 
@@ -170,6 +181,7 @@ class _Reader:
         selection: The columns and rows that the view selects.
         assertions: What each run is checked against.
         runs: How many runs share the token budget.
+        folded: The families that the rows do not show, by member.
     """
 
     view: View
@@ -177,6 +189,7 @@ class _Reader:
     selection: HistoryQuery
     assertions: Assertions | None
     runs: int
+    folded: Mapping[str, Family]
 
     def read(self, subject: Subject, frame: Frame) -> _RunView:
         """Read one run."""
@@ -190,14 +203,18 @@ class _Reader:
         matched = len(part.steps)
         shown = part if view.select is not None else self._scalars(part)
         left_out = tuple(name for name in part.columns if name not in shown.columns)
+        listed = self._listed(shown)
         history = None
         if view.picking or "history" in asked:
-            visible = visible_rows(shown, show_all=view.show_all)
+            visible = visible_rows(listed, show_all=view.show_all)
             rows = visible[view.picking.rows(part.steps[visible])]
             if len(rows) < matched:
-                part, shown = (part.take(rows) if view.picking else part), shown.take(rows)
+                listed = listed.take(rows)
+                if view.picking:
+                    part, shown = part.take(rows), shown.take(rows)
             if "history" in asked:
-                history = self._history(subject, frame, shown, matched=matched, hidden=matched - len(visible))
+                hidden = matched - len(visible)
+                history = self._history(subject, frame, listed, matched=matched, hidden=hidden)
         if self.assertions is not None:
             self.assertions.check(subject, frame, part)
         return _RunView(
@@ -228,6 +245,17 @@ class _Reader:
             if column.type in _SCALARS or name in computed
         }
         return replace(part, columns=kept)
+
+    def _listed(self, part: Slice) -> Slice:
+        """Return a slice with the columns of a history: no families, the most important metrics first."""
+        computed = [name for name, _ in self.view.evals]
+        names = sorted(
+            (name for name in part.columns if name not in self.folded and name not in computed),
+            key=lambda name: rank_of(name, family=False),
+        )
+        return replace(
+            part, columns={name: part.columns[name] for name in (*names, *computed) if name in part.columns}
+        )
 
     def _history(
         self, subject: Subject, frame: Frame, part: Slice, *, matched: int, hidden: int
@@ -265,7 +293,7 @@ class _Reader:
         return np.sort(rank_rows(metrics, length=length, pinned=pinned)[:budget])
 
 
-def _notes(views: Mapping[str, _RunView]) -> Iterable[str]:
+def _notes(views: Mapping[str, _RunView], families: Collection[str]) -> Iterable[str]:
     """Say which rows and columns of histories are not shown."""
     histories = {run: view.history for run, view in views.items() if view.history is not None}
     sampled = [
@@ -283,6 +311,11 @@ def _notes(views: Mapping[str, _RunView]) -> Iterable[str]:
         yield (
             "rows hidden because every shown metric is missing in them: "
             f"{joined(hidden, most=_MOST_NAMED)}; --show-all shows them"
+        )
+    if families:
+        yield (
+            "columns left out because their names differ only in numbers: "
+            f"{joined(sorted(families), most=_FAMILIES_NAMED)}; --select REGEX or --unfold shows them"
         )
     left_out = dict.fromkeys(name for view in views.values() for name in view.left_out)
     if left_out and histories:

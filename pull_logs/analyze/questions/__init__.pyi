@@ -5,6 +5,8 @@ from .alignment import Position as Position
 from .alignment import Reading as Reading
 from .alignment import indexed_readings as indexed_readings
 from .assertions import Assertions as Assertions
+from .families import Family as Family
+from .families import families_by_member as families_by_member
 from .grouping import CONFIG as CONFIG
 from .grouping import Grouping as Grouping
 from .grouping import Values as Values

@@ -60,6 +60,7 @@ class View:
         schema: Names, types, counts and ranges of the columns.
         stats: Statistics of the metrics.
         select: A regular expression that is searched for in the names of the metrics.
+        unfold: Show each of the names that differ only in numbers (see `families`); `select` does too.
         where: An expression that a row must meet.
         evals: Names and expressions of columns to compute; a later one may use an earlier one.
         human: Leave the history out.
@@ -74,6 +75,7 @@ class View:
     schema: bool = False
     stats: bool = False
     select: str | None = None
+    unfold: bool = False
     where: str | None = None
     evals: tuple[tuple[str, str], ...] = ()
     human: bool = False
@@ -82,6 +84,11 @@ class View:
     show_all: bool = False
     max_rows: int = 200
     max_tokens: int = 0
+
+    @property
+    def folds(self) -> bool:
+        """Whether families are folded."""
+        return not self.unfold and self.select is None
 
     def sections(self, *, runs: int) -> frozenset[str]:
         """Return the sections that this view asks for.

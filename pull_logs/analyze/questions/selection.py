@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from pull_logs.analyze.questions.families import opened
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.frames import Column, Frame, Steps, Vector, missing
 from pull_logs.rows.canonical import STEP
@@ -226,7 +227,7 @@ def _matching(pattern: str, names: Collection[str]) -> frozenset[str]:
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Compile the regular expression of a `--select`.
+    """Compile the regular expression of a `--select`; the pattern of a family matches its members.
 
     Raises:
         UsageError: It is not valid; the message has the position.
@@ -234,7 +235,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings about what a later Python may read differently
-            return re.compile(pattern)
+            return re.compile(opened(pattern))
     except re.error as exc:
         position = "" if exc.pos is None else f" at position {exc.pos}"
         raise UsageError(

@@ -17,6 +17,7 @@ from .metric_definitions import RunDefinitions as RunDefinitions
 from .metric_names import HELD_OUT_WORDS as HELD_OUT_WORDS
 from .metric_names import TRAINING_WORDS as TRAINING_WORDS
 from .metric_names import deciding_metric as deciding_metric
+from .metric_names import importance as importance
 from .metric_names import is_held_out as is_held_out
 from .metric_names import outcome_end as outcome_end
 from .ranking import Criterion as Criterion
@@ -34,5 +35,6 @@ from .significance import Difference as Difference
 from .significance import Sample as Sample
 from .significance import compare_samples as compare_samples
 from .significance import holm as holm
+from .summary import STATISTICS as STATISTICS
 from .summary import describe_all as describe_all
 from .summary import has_numbers as has_numbers

@@ -49,6 +49,9 @@ _KNOWN = re.compile(
 )
 _DIRECTIONS: dict[str, Direction] = {"cost": "min", "less": "min", "speed": "max", "more": "max"}
 _NAMES_REMEMBERED = 10_000
+_SPLITS = ("validation", "test", None, "training")
+"""The parts of the data, those by which runs are judged first."""
+_CENTRAL_WORDS = 2
 
 
 @lru_cache(maxsize=_NAMES_REMEMBERED)
@@ -103,14 +106,24 @@ def is_training_partner(other: str, name: str) -> bool:
     ]
 
 
+def importance(name: str) -> tuple[bool, int, int]:
+    """Return a key that sorts names by what most people look for: outcomes first, the others after them.
+
+    Of outcomes, those with at most two words (`val/loss`) come before those of parts (`val/arxiv/loss`), and
+    validation before test and training data.
+    """
+    if outcome_end(name) is None:
+        return True, 0, 0
+    return False, len(words_of(name)) > _CENTRAL_WORDS, _SPLITS.index(split_of(name))
+
+
 def deciding_metric(names: Iterable[str]) -> str | None:
     """Return the outcome by which runs are most likely to be ranked.
 
     Validation is preferred to test data, these to metrics that do not say, and those to training; then a
     metric of which more is better to a loss; then the earlier name.
     """
-    order = ("validation", "test", None, "training")
     outcomes = [name for name in names if outcome_end(name)]
     return min(
-        outcomes, key=lambda name: (order.index(split_of(name)), outcome_end(name) == "min"), default=None
+        outcomes, key=lambda name: (_SPLITS.index(split_of(name)), outcome_end(name) == "min"), default=None
     )

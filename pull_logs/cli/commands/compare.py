@@ -17,6 +17,7 @@ from pull_logs.cli.options import (
     parse_evals,
     source_options,
     typed_words,
+    unfold_option,
     where_option,
 )
 from pull_logs.cli.output import print_answer, take_output
@@ -24,6 +25,7 @@ from pull_logs.cli.sources import take_sources
 
 _OPTIONS = (
     click.option("--select", metavar="REGEX", help="Only metrics whose name matches."),
+    unfold_option,
     click.option(
         "--column",
         "columns",
@@ -126,16 +128,18 @@ def compare(ctx: click.Context, /, **options: Any) -> None:
     output = take_output(options)
     from functools import partial
 
-    from pull_logs.analyze.answers import compare_runs
+    from pull_logs.analyze.answers import arrange, compare_runs
     from pull_logs.cli.render import COMPARISON_SHAPES, COMPARISON_TOKENS, check_budget
     from pull_logs.cli.sections import compare_sections
     from pull_logs.interface import answering, comparison_of
 
     check_budget(output.max_tokens)
     check_budget(output.max_tokens, least=COMPARISON_TOKENS, answer="a comparison")
+    unfold = options.pop("unfold") or options["select"] is not None
     question = comparison_of(**options, evals=evals)
-    with answering(sources, partial(compare_runs, options=question)) as (subjects, answer):
-        further = [[*words, *flags] for flags in answer.pop("next")]
+    with answering(sources, partial(compare_runs, options=question)) as (subjects, found):
+        further = [[*words, *flags] for flags in found.pop("next")]
+        answer = arrange(found, unfold=unfold)
         print_answer(
             answer, subjects, output, sections=compare_sections, shapes=COMPARISON_SHAPES, hints=further
         )

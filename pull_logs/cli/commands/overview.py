@@ -13,6 +13,7 @@ from pull_logs.cli.options import (
     origin_options,
     output_options,
     source_options,
+    unfold_option,
 )
 from pull_logs.cli.output import print_answer, take_output
 from pull_logs.cli.sources import take_sources
@@ -22,6 +23,7 @@ from pull_logs.cli.sources import take_sources
 @bundle_words
 @source_options
 @click.option("--select", metavar="REGEX", help="Only metrics whose name matches.")
+@unfold_option
 @assert_options
 @origin_options
 @output_options
@@ -37,13 +39,16 @@ def overview(**options: Any) -> None:
     output = take_output(options)
     from functools import partial
 
+    from pull_logs.analyze import arrange
     from pull_logs.cli.hints import overview_hints
     from pull_logs.cli.render import OVERVIEW_SHAPES, check_budget
     from pull_logs.cli.sections import overview_sections
     from pull_logs.interface import answering, overview_of
 
     check_budget(output.max_tokens)
-    with answering(sources, partial(overview_of, **options)) as (subjects, answer):
+    unfold = options.pop("unfold") or options["select"] is not None
+    with answering(sources, partial(overview_of, **options)) as (subjects, found):
+        answer = arrange(found, unfold=unfold)
         print_answer(
             answer,
             subjects,

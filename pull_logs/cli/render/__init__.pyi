@@ -3,6 +3,7 @@ from .budget import Shape as Shape
 from .budget import check_budget as check_budget
 from .cells import ABSENT as ABSENT
 from .cells import At as At
+from .cells import Span as Span
 from .cells import at_cell as at_cell
 from .cells import cell as cell
 from .cells import exact as exact

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pull_logs.analyze import FAMILY
 from pull_logs.cli.render.cutting import clip
 from pull_logs.cli.render.escape import escape, json_text
 
@@ -35,10 +36,25 @@ class At:
     step: Any = None
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The range of the values of a family.
+
+    Attributes:
+        low: The least of them.
+        high: The greatest.
+    """
+
+    low: Any
+    high: Any
+
+
 def cell(value: Any) -> str:
     """Show a value: nothing for None, a float with six significant digits or all digits before the point."""
     if value is None or value is ABSENT:
         return ""
+    if isinstance(value, Span):
+        return _span(value, cell)
     if not isinstance(value, float):
         return exact(value)
     return f"{value:.0f}" if 1e6 <= abs(value) < 1e16 else f"{value:.6g}"
@@ -50,9 +66,25 @@ def exact(value: Any) -> str:
         return str(value)
     if isinstance(value, str):
         return value if value in _NONFINITE else json_text(value)
+    if isinstance(value, Span):
+        return _span(value, exact)
     if isinstance(value, Mapping) and isinstance(value.get("_type"), str):
-        return f"<{escape(value['_type'])}>"
+        return _typed(value)
     return json_text(value)
+
+
+def _span(span: Span, show: Callable[[Any], str]) -> str:
+    low, high = show(span.low), show(span.high)
+    return low if low == high else f"{low}..{high}"
+
+
+def _typed(value: Mapping[str, Any]) -> str:
+    """Show an object by its type; a family of values by the one that all have, or by the range of numbers."""
+    if value["_type"] != FAMILY or "members" not in value:
+        return f"<{escape(value['_type'])}>"
+    if "value" in value:
+        return exact(value["value"])
+    return f"<{value['members']} values>" if value["min"] is None else exact(Span(value["min"], value["max"]))
 
 
 def known(value: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pull_logs.cli.render import ABSENT, Column, Nouns, Section, columns, known_exact, name_cell
+from pull_logs.cli.sections.metrics import count_members, with_members
 from pull_logs.cli.sections.side_by_side import label_ranges
 
 _STATISTICS = ("n", "mean", "std", "ci_low", "ci_high", "median", "iqm", "min", "max", "missing", "nonfinite")
@@ -82,13 +83,13 @@ def _states(states: Mapping[str, int]) -> str:
 def group_stats_section(answer: Mapping[str, Any]) -> Section:
     """Return the statistics of each metric in each group."""
     entries = answer["group_stats"]
-    names = ("metric", "group", *_STATISTICS)
-    metrics = len({entry["metric"] for entry in entries})
+    names = with_members(("metric", "group", *_STATISTICS), entries)
+    metrics = count_members({entry["metric"]: entry for entry in entries}.values())
     return Section(
         name="GROUP_STATS",
         facts={"metrics": metrics, **read_at(answer), "ci": answer["alignment"]["ci"]},
         columns=columns(*names, metric=name_cell, group=name_cell),
-        rows=[[entry[name] for name in names] for entry in entries],
+        rows=[[entry.get(name) for name in names] for entry in entries],
         kept=7,
         remedy="--select REGEX or --max-tokens 0 shows more",
         weight=2,

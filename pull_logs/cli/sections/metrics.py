@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from pull_logs.analyze.answers import join_columns, rank_of
+from pull_logs.analyze.statistics import STATISTICS
 from pull_logs.cli.render import Column, Nouns, Section, columns, name_cell
 
 MANY_RUNS = 4
@@ -41,11 +43,12 @@ def schema_sections(schemas: Schemas) -> list[Section]:
 def _schema(
     whose: Mapping[str, object], fields: Sequence[str], entries: Sequence[Mapping[str, Any]]
 ) -> Section:
+    fields = with_members(fields, entries)
     return Section(
         name="SCHEMA",
-        facts={**whose, "columns": len(entries)},
+        facts={**whose, "columns": count_members(entries)},
         columns=columns(*fields, name=name_cell, type=name_cell, lack=name_cell),
-        rows=[[entry[field] for field in fields] for entry in entries],
+        rows=[[entry.get(field) for field in fields] for entry in entries],
         kept=len(fields),
         nouns=Nouns(rows="metrics"),
         remedy=_REMEDY,
@@ -58,27 +61,15 @@ def _joined_schemas(schemas: Schemas) -> list[dict[str, Any]]:
     for run, entries in schemas.items():
         for entry in entries:
             found.setdefault(entry["name"], {})[run] = entry
-    names = sorted(found, key=lambda name: (name != "_step", name))
-    return [_joined(name, found[name], schemas) for name in names]
+    joined = [_joined(name, entries, schemas) for name, entries in found.items()]
+    return sorted(joined, key=lambda entry: rank_of(entry["name"], family="members" in entry))
 
 
 def _joined(name: str, entries: Mapping[str, Mapping[str, Any]], runs: Iterable[str]) -> dict[str, Any]:
-    def present(field: str) -> list[Any]:
-        return [entry[field] for entry in entries.values() if entry[field] is not None]
-
-    intervals = sorted(present("interval"))
-    types = sorted({*present("type")} - {"empty"}) or ["empty"]
+    members = [entry["members"] for entry in entries.values() if "members" in entry]
     return {
-        "name": name,
-        "type": "|".join(types) if types != ["int", "number"] else "number",
-        "count": sum(present("count")),
-        "missing": sum(present("missing")),
-        "nonfinite": sum(present("nonfinite")),
-        "min": min(present("min"), default=None),
-        "max": max(present("max"), default=None),
-        "first_step": min(present("first_step"), default=None),
-        "last_step": max(present("last_step"), default=None),
-        "interval": intervals[len(intervals) // 2] if intervals else None,
+        **join_columns(name, list(entries.values())),
+        **({"members": max(members)} if members else {}),
         "runs": len(entries),
         "lack": lacking(entries, runs),
     }
@@ -91,19 +82,23 @@ def stats_sections(stats: Stats) -> list[Section]:
     if not stats:
         return [Section(name="STATS", facts={"runs": 0}, columns=columns("metric"))]
     return [
-        _stats({"run": run, "metrics": len(metrics)}, "metric", metrics, Nouns(rows="metrics"))
+        _stats(
+            {"run": run, "metrics": count_members(metrics.values())}, "metric", metrics, Nouns(rows="metrics")
+        )
         for run, metrics in stats.items()
     ]
 
 
 def _stats_by_metric(stats: Stats) -> list[Section]:
-    names = dict.fromkeys(name for metrics in stats.values() for name in metrics)
+    families = {name: "members" in entry for metrics in stats.values() for name, entry in metrics.items()}
+    names = sorted(families, key=lambda name: rank_of(name, family=families[name]))
     if not names:
         return [Section(name="STATS", facts={"runs": len(stats), "metrics": 0}, columns=columns("run"))]
     sections = []
     for name in names:
         runs = {run: metrics[name] for run, metrics in stats.items() if name in metrics}
-        facts = {"metric": name, "runs": len(runs), "lack": lacking(runs, stats)}
+        members = max(entry.get("members", 0) for entry in runs.values()) or None
+        facts = {"metric": name, "members": members, "runs": len(runs), "lack": lacking(runs, stats)}
         sections.append(_stats(facts, "run", runs, Nouns(rows="runs", sections="metrics")))
     return sections
 
@@ -111,16 +106,26 @@ def _stats_by_metric(stats: Stats) -> list[Section]:
 def _stats(
     facts: Mapping[str, object], first: str, entries: Mapping[str, Mapping[str, Any]], nouns: Nouns
 ) -> Section:
-    fields = list(next(iter(entries.values()), ()))
+    fields = with_members(STATISTICS, entries.values()) if first == "metric" else STATISTICS
     return Section(
         name="STATS",
         facts=facts,
         columns=[Column(first, name_cell), *columns(*fields)],
-        rows=[[name, *(found[field] for field in fields)] for name, found in entries.items()],
+        rows=[[name, *(found.get(field) for field in fields)] for name, found in entries.items()],
         kept=len(fields) + 1,
         nouns=nouns,
         remedy=_REMEDY,
     )
+
+
+def with_members(fields: Sequence[str], entries: Iterable[Mapping[str, Any]]) -> Sequence[str]:
+    """Return the columns of a section of metrics: with `members` if one of its rows is a family."""
+    return (*fields, "members") if any("members" in entry for entry in entries) else fields
+
+
+def count_members(entries: Iterable[Mapping[str, Any]]) -> int:
+    """Return how many names entries stand for, the members of families included."""
+    return sum(entry.get("members", 1) for entry in entries)
 
 
 def lacking(having: Iterable[str], runs: Iterable[str]) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from pull_logs.cli.render import Column, Nouns, Section, columns, exact, name_cell, text_cell
 from pull_logs.cli.sections.assertions import assertions_section
 from pull_logs.cli.sections.legend import notes_section
+from pull_logs.cli.sections.metrics import count_members, with_members
 
 _MOST_METRICS = 30
 _MOST_KEYS = 12
@@ -61,7 +62,7 @@ def _states(entries: Sequence[Mapping[str, Any]]) -> Section:
 def _config(entries: Sequence[Mapping[str, Any]], *, same: int) -> Section:
     return Section(
         name="CONFIG_VALUES",
-        facts={"differ": len(entries), "same": same},
+        facts={"differ": count_members(entries), "same": same},
         columns=[
             Column("key", name_cell),
             Column("values"),
@@ -86,13 +87,15 @@ def _values(entry: Mapping[str, Any]) -> str:
 
 
 def _metrics(entries: Sequence[Mapping[str, Any]]) -> Section:
+    shown = entries[:_MOST_METRICS]
+    fields = with_members(_METRICS, shown)
     return Section(
         name="METRICS",
-        facts={"metrics": len(entries)},
-        columns=columns(*_METRICS, name=name_cell, type=name_cell),
-        rows=[[entry[name] for name in _METRICS] for entry in entries[:_MOST_METRICS]],
-        notes=_more(len(entries) - _MOST_METRICS, "metrics", "--select REGEX or --json shows them"),
-        kept=len(_METRICS),
+        facts={"metrics": count_members(entries)},
+        columns=columns(*fields, name=name_cell, type=name_cell),
+        rows=[[entry.get(name) for name in fields] for entry in shown],
+        notes=_more(count_members(entries) - count_members(shown), "metrics", "--select REGEX shows them"),
+        kept=len(fields),
         nouns=Nouns(rows="metrics"),
         remedy="--select REGEX or --max-tokens 0 shows more",
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from pull_logs.analyze import FAMILY
 from pull_logs.cli.render import ABSENT, Column, Nouns, Section, known, known_exact, name_cell, run_columns
 from pull_logs.suggestions import counted
 
@@ -47,6 +48,15 @@ def summary_section(summaries: Mapping[str, Mapping[str, Any]], compared: Collec
     return _section("SUMMARY", summaries, known, notes)
 
 
+def _count(key: str, records: Iterable[Mapping[str, Any]]) -> int:
+    """Return how many keys one of these stands for: the members of a family."""
+    values = [record[key] for record in records if key in record]
+    return max(
+        value.get("members", 1) if isinstance(value, Mapping) and value.get("_type") == FAMILY else 1
+        for value in values
+    )
+
+
 def _section(
     name: str, records: Mapping[str, Mapping[str, Any]], show: Callable[[Any], str], notes: Sequence[str]
 ) -> Section:
@@ -55,7 +65,7 @@ def _section(
     whose: dict[str, object] = {"run": next(iter(records))} if one else {"runs": len(records)}
     return Section(
         name=name,
-        facts={**whose, "keys": len(keys)},
+        facts={**whose, "keys": sum(_count(key, records.values()) for key in keys)},
         columns=[Column("key", name_cell), *run_columns(list(records), show)],
         rows=[[key, *(record.get(key, ABSENT) for record in records.values())] for key in keys],
         notes=notes,

@@ -18,6 +18,7 @@ from pull_logs.cli.render import (
     Column,
     Nouns,
     Section,
+    Span,
     at_cell,
     exact,
     known,
@@ -25,6 +26,7 @@ from pull_logs.cli.render import (
     name_cell,
     run_columns,
 )
+from pull_logs.cli.sections.metrics import count_members, with_members
 
 MOST_COLUMNS = 10
 """The runs that are shown as columns; more become rows."""
@@ -77,7 +79,7 @@ def comparison_section(
         facts: What the heading says about where the metrics were read.
         first: The metric that ranks the runs; if None, the one that most likely decides which run is best.
     """
-    heading = {"runs": len(runs), "metrics": len(entries), **(facts or {})}
+    heading = {"runs": len(runs), "metrics": count_members(entries), **(facts or {})}
     if len(runs) > MOST_COLUMNS:
         return _runs_as_rows(entries, runs, readings[0].field, config, heading, first=first)
     labels = [run["label"] for run in runs]
@@ -89,12 +91,14 @@ def comparison_section(
                 continue
             cells = _cells(entry, reading, labels)
             if any(at.value is not None for at in cells):
-                rows.append([entry["name"], reading.name, *cells])
+                rows.append([entry["name"], reading.name, *cells, entry.get("members")])
+    columns = [Column("metric", name_cell), Column("value", str), *run_columns(labels, at_cell)]
+    families = bool(with_members((), entries))
     return Section(
         name="COMPARISON",
         facts=heading,
-        columns=[Column("metric", name_cell), Column("value", str), *run_columns(labels, at_cell)],
-        rows=rows,
+        columns=[*columns, Column("members")] if families else columns,
+        rows=rows if families else [row[:-1] for row in rows],
         kept=3,
         nouns=Nouns(columns="runs"),
         remedy=_METRICS_REMEDY,
@@ -103,9 +107,16 @@ def comparison_section(
 
 
 def _cells(entry: Mapping[str, Any], reading: Reading, labels: Iterable[str]) -> list[At]:
+    if "members" in entry and reading not in RANGE:
+        return [At(_span(entry, run)) for run in labels]
     values = entry.get(reading.field, {})
     steps = {} if reading.steps is None else entry.get(reading.steps, {})
     return [At(values.get(run), steps.get(run)) for run in labels]
+
+
+def _span(entry: Mapping[str, Any], run: str) -> Span | None:
+    """Return the range of the values that the members of a family have in a run."""
+    return Span(entry["low"][run], entry["high"][run]) if run in entry["low"] else None
 
 
 def _runs_as_rows(
@@ -120,6 +131,7 @@ def _runs_as_rows(
     """Return a row for each run: a metric, the config keys that differ most clearly, the other metrics."""
     from pull_logs.analyze.statistics import deciding_metric
 
+    entries = [entry for entry in entries if "members" not in entry]  # a range for each run says little
     first = first or deciding_metric(entry["name"] for entry in entries)
     metrics = sorted(entries, key=lambda entry: entry["name"] != first)
     beside = sorted(config, key=lambda entry: _dullness(entry["values"], len(runs)))[:_MOST_KEYS]
@@ -165,7 +177,7 @@ def config_diff_section(entries: Entries, labels: Sequence[str], *, same: int) -
         labels: The runs, in order.
         same: How many keys are the same in all runs.
     """
-    facts = {"runs": len(labels), "differ": len(entries), "same": same}
+    facts = {"runs": len(labels), "differ": count_members(entries), "same": same}
     if len(labels) > MOST_COLUMNS:
         return Section(
             name="CONFIG_DIFF",
@@ -184,29 +196,35 @@ def config_diff_section(entries: Entries, labels: Sequence[str], *, same: int) -
         name="CONFIG_DIFF",
         facts=facts,
         columns=[Column("key", name_cell), *run_columns(labels, known_exact)],
-        rows=[[entry["key"], *(entry["values"].get(run, ABSENT) for run in labels)] for entry in entries],
+        rows=[[entry["key"], *(_value(entry, run) for run in labels)] for entry in entries],
         kept=2,
         nouns=Nouns(rows="keys", columns="runs"),
     )
+
+
+def _value(entry: Mapping[str, Any], run: str) -> Any:
+    if "members" in entry and not entry["values"]:
+        return _span(entry, run) or ABSENT
+    return entry["values"].get(run, ABSENT)
 
 
 def _values(entry: Mapping[str, Any], labels: Sequence[str]) -> list[list[Any]]:
     """Return a row for each value of a config key; one row for a key with very many values."""
     by_value: dict[str, list[str]] = {}
     for run in labels:
-        by_value.setdefault(known_exact(entry["values"].get(run, ABSENT)), []).append(run)
+        by_value.setdefault(known_exact(_value(entry, run)), []).append(run)
     distinct = len(by_value)
     if distinct > _MOST_VALUES:
         return [[entry["key"], distinct, ABSENT, len(labels), ""]]
     return [
-        [entry["key"], distinct, entry["values"].get(runs[0], ABSENT), len(runs), label_ranges(runs)]
+        [entry["key"], distinct, _value(entry, runs[0]), len(runs), label_ranges(runs)]
         for runs in by_value.values()
     ]
 
 
 def summary_comparison_section(entries: Entries, labels: Sequence[str]) -> Section:
     """Return the summary keys with their differences from the first run; of many runs, their spread."""
-    facts: dict[str, object] = {"runs": len(labels), "keys": len(entries)}
+    facts: dict[str, object] = {"runs": len(labels), "keys": count_members(entries)}
     if len(labels) > MOST_COLUMNS:
         names = ("key", "n", "min", "min_run", "median", "max", "max_run")
         shows = {"key": name_cell, "min_run": name_cell, "max_run": name_cell}
@@ -229,7 +247,7 @@ def summary_comparison_section(entries: Entries, labels: Sequence[str]) -> Secti
         rows=[
             [
                 entry["key"],
-                *(entry["values"].get(run, ABSENT) for run in labels),
+                *(_value(entry, run) for run in labels),
                 *(entry["delta"].get(run, ABSENT) for run in others),
             ]
             for entry in entries
@@ -241,6 +259,8 @@ def summary_comparison_section(entries: Entries, labels: Sequence[str]) -> Secti
 
 def _spread(entry: Mapping[str, Any]) -> list[Any]:
     """Return the least, the median and the greatest finite number of a summary key, and whose they are."""
+    if "members" in entry:
+        return _family_spread(entry)
     numbers = {
         run: value
         for run, value in entry["values"].items()
@@ -254,6 +274,14 @@ def _spread(entry: Mapping[str, Any]) -> list[Any]:
     except OverflowError:  # halfway between two integers beyond all doubles
         median = statistics.median_low(numbers.values())
     return [entry["key"], len(numbers), numbers[low], low, median, numbers[high], high]
+
+
+def _family_spread(entry: Mapping[str, Any]) -> list[Any]:
+    low, high = entry["low"], entry["high"]
+    if not low:
+        return [entry["key"], 0, *[None] * 5]
+    first, last = min(low, key=low.__getitem__), max(high, key=high.__getitem__)
+    return [entry["key"], len(low), low[first], first, None, high[last], last]
 
 
 def label_ranges(labels: Sequence[str]) -> str:

@@ -125,7 +125,7 @@ def test_a_host_of_ones_own_is_in_the_url_and_a_local_run_has_none() -> None:
 
 def test_select_keeps_what_matches_anywhere_in_a_name_and_the_step() -> None:
     assert history(View(select="ACC|_run"), training())["columns"] == ["_step", "_runtime"]
-    assert history(View(select="/"), training())["columns"] == ["_step", "train/loss", "val/acc"]
+    assert history(View(select="/"), training())["columns"] == ["_step", "val/acc", "train/loss"]
     assert history(View(select="_step"), training())["columns"] == ["_step"]
 
 
