@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pull_logs.errors import PullLogsError
 
 if TYPE_CHECKING:
-    from pull_logs.analyze.statistics import HealthFinding
+    from pull_logs.analyze.health import HealthFinding
 
 FILE = "findings.sqlite"
 MOST_KEPT = 1_000_000
@@ -101,7 +101,7 @@ def _key(identity: Sequence[str | None]) -> bytes:
 
 def _findings(text: str) -> tuple[HealthFinding, ...] | None:
     """Return the findings that were stored as this text; None if it is not what was stored."""
-    from pull_logs.analyze.statistics import FLAGS, HealthFinding
+    from pull_logs.analyze.health import FLAGS, HealthFinding
 
     try:
         entries: list[list[Any]] = json.loads(text)

@@ -93,7 +93,10 @@ COSTS: list[tuple[str, Direction]] = [
     ("eval/samples_per_second", "max"),
     ("perf/tokens_per_sec", "max"),
 ]
-"""Times and speeds: they have a better end, and are never proposed or flagged."""
+"""Times and speeds: they have a better end, and are never proposed or on a plateau."""
+
+STEERING = {"objective/kl", "train/value_loss", "train/approx_kl"}
+"""Losses that have a better end, and whose rest is no plateau: they are no goals."""
 
 CASES = [(name, end, end) for name, end, _ in NAMES] + [(name, end, None) for name, end in COSTS]
 
@@ -103,12 +106,12 @@ def run_of(name: str, values: list[float], **more: float) -> Subject:
 
 
 def judged_by_health(name: str) -> Direction | None:
-    """The end towards which a metric must go so that it is not on a plateau."""
+    """The end towards which a metric must go so that it is not on a plateau and does not diverge."""
     falling = [10.0 - step / 10 for step in range(60)]
-    flagged = {
-        end: any(entry["runs"] for entry in overview([run_of(name, values)])["health"])
-        for end, values in (("min", falling), ("max", falling[::-1]))
-    }
+    flagged = {}
+    for end, values in (("min", falling), ("max", falling[::-1])):
+        health = overview([run_of(name, values)])["health"]
+        flagged[end] = any(entry["runs"] for entry in health if entry["flag"] in ("plateau", "divergence"))
     return {(False, True): "min", (True, False): "max", (False, False): None}[flagged["min"], flagged["max"]]
 
 
@@ -164,7 +167,7 @@ def test_all_parts_judge_a_metric_alike(
 ) -> None:
     proposal = None if unasked is None else f"{name}:{unasked}"
     assert judged_by_compare(name) == asked
-    assert judged_by_health(name) == unasked
+    assert judged_by_health(name) == (None if name in STEERING else unasked)
     assert proposed_by_compare(name) == proposal
     assert proposed_by_hints(name) == proposal
     held_out = split_of(name) in ("validation", "test")

@@ -15,6 +15,7 @@ import numpy as np
 
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
+from pull_logs.analyze.health import DEFINITIONS, FLAGS, HealthFinding, can_have_flags, find_flags
 from pull_logs.analyze.questions import HistoryQuery, Slice, Subject, is_internal
 from pull_logs.analyze.results import (
     AssertionSections,
@@ -26,7 +27,6 @@ from pull_logs.analyze.results import (
     StateResult,
     TotalsResult,
 )
-from pull_logs.analyze.statistics import DEFINITIONS, FLAGS, HealthFinding, can_have_flags, find_flags
 from pull_logs.frames import Frame, MetricFacts, describe_cells, flatten, open_frames
 from pull_logs.rows.canonical import canon_number, canon_record, canonical_text, spell
 from pull_logs.runs import RunInfo

@@ -1,8 +1,3 @@
-from .health import DEFINITIONS as DEFINITIONS
-from .health import FLAGS as FLAGS
-from .health import HealthFinding as HealthFinding
-from .health import can_have_flags as can_have_flags
-from .health import find_flags as find_flags
 from .intervals import IntervalKind as IntervalKind
 from .intervals import describe_sample as describe_sample
 from .metric_definitions import DEFINED_OPTION as DEFINED_OPTION
@@ -19,7 +14,9 @@ from .metric_names import TRAINING_WORDS as TRAINING_WORDS
 from .metric_names import deciding_metric as deciding_metric
 from .metric_names import importance as importance
 from .metric_names import is_held_out as is_held_out
+from .metric_names import is_training_partner as is_training_partner
 from .metric_names import outcome_end as outcome_end
+from .metric_names import role_of as role_of
 from .ranking import Criterion as Criterion
 from .ranking import Goal as Goal
 from .ranking import ranked as ranked

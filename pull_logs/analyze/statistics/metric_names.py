@@ -5,7 +5,10 @@ phrase of words, with a known meaning counts, so that `accuracy_loss` is a loss.
 matter (`mAP50`, `acc1`).
 
 An outcome is what a run is trained for, such as a loss or an accuracy. Times and speeds have a better end as
-well, but a model is not judged by them: they are ranked on request, and never proposed or flagged.
+well, but a model is not judged by them: they are ranked on request, and never proposed.
+
+The names also decide which health flags a metric may have (see `role_of` and docs/health.md): losses and
+scores that are goals, norms of gradients, learning rates, and speeds are judged, each for flags of its own.
 """
 
 from __future__ import annotations
@@ -30,8 +33,19 @@ _WORD_BREAK = re.compile(r"[^a-z0-9]+")
 _HELD_OUT = frozenset(HELD_OUT_WORDS)
 _TRAINING = frozenset(TRAINING_WORDS)
 
+Role: TypeAlias = Literal["loss", "score", "gradient", "learning_rate", "speed", "pace"]
+"""What a metric is judged as: a loss or a score that is a goal, the norm of the gradients, a learning rate, a
+speed (more is faster), or the time that one step takes (less is faster)."""
+
 _COST = r"latency|run ?time|time(?: elapsed)?|seconds"
-_SPEED = r"throughput|fps|mfu|per (?:sec|seconds?)|(?:tokens|samples|steps|images|examples|it) (?:sec|s)"
+_UNITS = (
+    r"tokens?|toks?|samples?|steps?|images?|imgs?|examples?|its?|iters?|iterations?|batch(?:es)?|frames?|"
+    r"items?|words?|seqs?|sequences?|records?|rows?|graphs?|games?|episodes?|updates?|transitions?|requests?"
+)
+_SPEED = (
+    rf"throughput|[fswtu]ps|ips|tgs|mfu|t?flops? s|tflops?|[a-z]+persec(?:ond)?|per (?:s|secs?|seconds?)|"
+    rf"(?:{_UNITS}) (?:s|secs?|seconds?)"
+)
 _LESS = (
     r"[a-z]*loss(?:es)?|[a-z]*errors?|err|perplexity|ppl|nll|bpb|bpc|bits per (?:byte|char|dim)|[rn]*mse|"
     r"[rn]*mae|s?mape|wer|cer|s?fid|kid|lpips|kl|regret|ece"
@@ -46,6 +60,34 @@ _NOT_ITSELF = r"std|stddev|stderr|var|variance|coeff?|weight|scale|scaler|scalin
 _KNOWN = re.compile(
     rf"\b(?:(?P<other>time ?steps|(?:{_COST}|{_SPEED}|{_LESS}|{_MORE})\d* (?:{_NOT_ITSELF}))"
     rf"|(?P<cost>{_COST})|(?P<speed>{_SPEED})|(?P<less>{_LESS})|(?P<more>{_MORE}))\d*\b"
+)
+_STEERING = re.compile(
+    r"\b(?:policy|pg|actor|critic|vf|[qv] ?f?\d* (?:value )?loss|value (?:function |fn )?loss|"
+    r"(?<!cross )entropy|kl|discriminator|generator|disc|gan|adversarial|adv|[dg] loss|"
+    r"loss (?:[dg]|disc|gen)|td (?:loss|error)|surrogate|alpha loss|temperature loss|coef loss|z loss|"
+    r"commit(?:ment)?|aux|auxiliary|balanc(?:e|ing))\b"
+)
+"""Losses that steer training and are no goals: they hover, or rise while the run gets better."""
+_NO_SCORE = re.compile(r"\b(?:rejected|advantages?)\b")
+_GRADIENT = re.compile(
+    r"\bgrad(?:s|ients?)?\b.*\bnorms?\d*\b|\bnorms?\b.*\bgrad(?:s|ients?)?\b|\bg(?:rad|radient)?norms?\b"
+)
+_NO_NORM = re.compile(r"\b(?:clip|clipping|ratio|coeff?|std|stddev|var|variance|threshold|scale)\b")
+_RATE = re.compile(r"\b(?:lr|lrate|learning ?rates?)\d*\b")
+_NO_RATE = re.compile(
+    r"\b(?:scale|scaling|mult|multiplier|factor|ratio|decay|momentum|gamma|betas?|eps|coeff?|warm ?up|steps?|"
+    r"epochs?)\b"
+)
+_PACE = re.compile(
+    r"\b(?:step|iter|iteration|it|batch) (?:time|seconds|secs?|ms|duration)\b"
+    r"|\b(?:time|seconds|secs?|s|ms) per (?:step|iter|iteration|it|batch)\b"
+    r"|\b(?:secs?|s|ms) (?:iter|iteration|it|batch)\b"
+)
+_NO_PACE = re.compile(r"\b(?:data|total|elapsed|cumulative|remaining|wall)\b")
+_ROLES: tuple[tuple[Role, re.Pattern[str], re.Pattern[str]], ...] = (
+    ("gradient", _GRADIENT, _NO_NORM),
+    ("learning_rate", _RATE, _NO_RATE),
+    ("pace", _PACE, _NO_PACE),
 )
 _DIRECTIONS: dict[str, Direction] = {"cost": "min", "less": "min", "speed": "max", "more": "max"}
 _NAMES_REMEMBERED = 10_000
@@ -78,6 +120,24 @@ def outcome_end(name: str) -> Direction | None:
     """Return the better end of an outcome; None for any other metric, times and speeds included."""
     meaning = _meaning(name)
     return _DIRECTIONS[meaning] if meaning in ("less", "more") else None
+
+
+@lru_cache(maxsize=_NAMES_REMEMBERED)
+def role_of(name: str) -> Role | None:
+    """Return what a metric is judged as by the health flags; None if it is not judged."""
+    words = " ".join(words_of(name))
+    for role, pattern, exceptions in _ROLES:
+        if pattern.search(words):
+            return None if exceptions.search(words) else role
+    match _meaning(name):
+        case "speed":
+            return "speed"
+        case "less" if not _STEERING.search(words):
+            return "loss"
+        case "more" if not _NO_SCORE.search(words):
+            return "score"
+        case _:
+            return None
 
 
 @lru_cache(maxsize=_NAMES_REMEMBERED)

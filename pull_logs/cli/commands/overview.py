@@ -31,8 +31,8 @@ from pull_logs.cli.sources import take_sources
 def overview(**options: Any) -> None:
     """Summarize runs: states, config keys, metrics, and what went wrong at which step.
 
-    For example `pull-logs overview -b sweep.wandb.zip`. The flags are nan, divergence, overfitting, plateau,
-    stalled and crashed; docs/health.md defines them.
+    For example `pull-logs overview -b sweep.wandb.zip`. The flags are nan, divergence, gradient_explosion,
+    spike, overfitting, plateau, learning_rate, slowdown, stalled and crashed; docs/health.md defines them.
     """
     sources = take_sources(options)
     sources.check()
