@@ -67,7 +67,7 @@ _STEERING = re.compile(
     r"loss (?:[dg]|disc|gen)|td (?:loss|error)|surrogate|alpha loss|temperature loss|coef loss|z loss|"
     r"commit(?:ment)?|aux|auxiliary|balanc(?:e|ing))\b"
 )
-"""Losses that steer training and are no goals: they hover, or rise while the run gets better."""
+"""Losses that steer training rather than being its goal: they hover, or rise while the run gets better."""
 _NO_SCORE = re.compile(r"\b(?:rejected|advantages?)\b")
 _GRADIENT = re.compile(
     r"\bgrad(?:s|ients?)?\b.*\bnorms?\d*\b|\bnorms?\b.*\bgrad(?:s|ients?)?\b|\bg(?:rad|radient)?norms?\b"
