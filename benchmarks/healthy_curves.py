@@ -136,7 +136,7 @@ def returns_that_rise(draw: Draw) -> Labelled:
 
 @kind
 def losses_of_reinforcement_learning(draw: Draw) -> Labelled:
-    """Losses that steer and are no goals: they hover, or rise with the returns."""
+    """Losses that steer rather than being goals: they hover, or rise with the returns."""
     count = draw.rows()
     done = progress(count)
     name = draw.one_of(
