@@ -266,6 +266,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """Run the command line of the process and exit."""
+    # A view of thousands of runs makes hundreds of thousands of objects, all of which are used.
+    gc.set_threshold(100_000, 20, 50)
     stop = StopSignals()
     stop.install()
     prepare_streams()

@@ -168,6 +168,29 @@ def parse_json(text: str | bytes) -> Any:
         raise DataError(f"not JSON: {exc}") from exc
 
 
+_LONG_INTEGER = re.compile(r"\d{19}")
+_CANONICAL = json.JSONDecoder(strict=False, parse_float=lambda text: canon_number(float(text)))
+
+
+def parse_record(text: str) -> Any:
+    """Return what `canon_record` makes of the JSON of a record; of other JSON, its value.
+
+    Most records need no second pass: their numbers are canonical as soon as they are read.
+
+    Raises:
+        DataError: The text is not JSON, or nested too deep.
+    """
+    nested = text.count("{") + text.count("[")
+    special = '"NaN"' in text or 'Infinity"' in text or "\\u" in text or not text.isascii()
+    if special or nested > MAX_VALUE_DEPTH or _LONG_INTEGER.search(text):
+        value = parse_json(text)
+        return canon_record(value) if isinstance(value, dict) else value
+    try:
+        return _CANONICAL.decode(text)
+    except (ValueError, RecursionError) as exc:
+        raise DataError(f"not JSON: {exc}") from exc
+
+
 def same(left: Any, right: Any) -> bool:
     """Return whether two canonical values are the same, kinds compared: `1` is not `True`, NaN is NaN."""
     if type(left) is not type(right):

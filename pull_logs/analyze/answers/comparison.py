@@ -314,12 +314,15 @@ def _group(readings: RunReadings, options: Comparison, goal: Goal | None) -> Run
 
 def _describe_alignment(found: _Findings) -> AlignmentResult:
     alignment = found.alignment
-    readings = [reading for run in found.readings.runs for reading in run.metrics.values()]
+    interpolated = 0
+    if alignment.position.word == "step":
+        readings = (reading for run in found.readings.runs for reading in run.metrics.values())
+        interpolated = sum(reading.interpolated for reading in readings)
     return {
         "at": alignment.position.value,
         "x": alignment.axis,
         "interpolation": alignment.interpolation if alignment.position.word == "step" else None,
-        "interpolated": sum(reading.interpolated for reading in readings),
+        "interpolated": interpolated,
         "best": None if alignment.best is None else str(alignment.best),
         "ci": found.options.interval if found.groups else None,
         "runs": len(found.readings.runs),

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -69,9 +69,10 @@ class Position:
         return number if self.word == "step" else self.word
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(NamedTuple):
     """A metric of one run at the position, and over its complete history.
+
+    It is a tuple because there is one for each metric of each run.
 
     Attributes:
         value: The number there, exact; None if there is none.
@@ -217,19 +218,20 @@ def indexed_readings(facts: Mapping[str, MetricFacts], names: Iterable[str]) -> 
         facts: The facts about each column.
         names: The metrics.
     """
-    found = {}
-    for name in names:
-        one = facts[name]
-        if one.numbers:
-            found[name] = Reading(
-                value=one.last_number,
-                x=one.last_number_step,
-                min=one.min,
-                min_step=one.min_step,
-                max=one.max,
-                max_step=one.max_step,
-            )
-    return found
+    # Arguments without names take half the time, which counts for a hundred thousand metrics.
+    return {
+        name: Reading(
+            one.last_number,
+            one.last_number_step,
+            False,
+            one.min,
+            one.min_step,
+            one.max,
+            one.max_step,
+        )
+        for name in names
+        if (one := facts[name]).numbers
+    }
 
 
 def _extreme_values(column: Column, steps: Steps) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from pull_logs.errors import DataError
-from pull_logs.rows.canonical import canon_record, canon_text, canonical_text, parse_json
+from pull_logs.rows.canonical import canon_record, canon_text, canonical_text, parse_record
 from pull_logs.rows.limits import check_document
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import Coverage, RunInfo, RunPath
@@ -119,10 +119,10 @@ def document_from_text(text: str) -> dict[str, Any]:
     check_document(text)
     if text == "{}":
         return {}
-    value = parse_json(text)
+    value = parse_record(text)
     if not isinstance(value, dict):
         raise DataError("a document of a run is not a JSON object")
-    return canon_record(value)
+    return value
 
 
 def _text(value: str | None) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import islice, starmap
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.rows.arrays import array_of, decoded, decoded_size
+from pull_logs.rows.coded_text import shared_texts
 from pull_logs.rows.limits import MAX_DOCUMENT, decoded_text_limit
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import Coverage, RunInfo, RunPath
@@ -56,8 +58,14 @@ MAX_DECODED = 2**30
 _KEPT_CELLS = 1024
 """Plain columns of row groups that are kept as Python values, because a ranking takes runs in any order."""
 
+_KEPT_GROUPS = 32
+"""Row groups whose plain columns are kept together, run by run."""
+
 _KEPT_DOCUMENTS = 32 * 2**20
 """Bytes of documents that are kept for the next runs; a column with more of them is read text by text."""
+
+_LISTED = 2**20
+"""Up to this many bytes of documents, a column of a row group is kept as Python texts."""
 
 _FOREIGN = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)
 """The errors that pyarrow raises about a file that is not valid."""
@@ -161,6 +169,7 @@ class RunTable:
         paths: The path of each run, ascending.
         light: The plain columns.
         light_cells: Returns the values of a plain column in one row group.
+        light_rows: Returns the values of all plain columns for each run of a row group.
         documents: Returns one document of the runs of a row group, as text.
     """
 
@@ -168,6 +177,7 @@ class RunTable:
     paths: tuple[RunPath, ...]
     light: pa.Table
     light_cells: Callable[[str, int], Sequence[Any]]
+    light_rows: Callable[[int], Sequence[Sequence[Any]]]
     documents: _Documents
 
     @property
@@ -224,7 +234,7 @@ class RunTable:
             BundleDamagedError: A document of it cannot be read.
         """
         group, offset = divmod(index, GROUP_ROWS)
-        light = {name: self.light_cells(name, group)[offset] for name in self.light.column_names}
+        light = dict(zip(self.light.column_names, self.light_rows(group)[offset], strict=True))
         texts = {name: self.documents.text(name, index) for name in self.documents.names}
         try:
             info = info_from_fields(light | texts)
@@ -272,11 +282,13 @@ def load_runs_table(data: bytes, *, rows: int, path: str) -> RunTable:
         raise _damaged(path, f"cannot be read: {exc}") from exc
     if any(map(ge, keys, keys[1:])):
         raise _damaged(path, "is not in path order")
+    light_cells = lru_cache(maxsize=_KEPT_CELLS)(partial(_light_cells, light))
     return RunTable(
         path=path,
         paths=tuple(starmap(RunPath, keys)),
         light=light,
-        light_cells=lru_cache(maxsize=_KEPT_CELLS)(partial(_light_cells, light)),
+        light_cells=light_cells,
+        light_rows=lru_cache(maxsize=_KEPT_GROUPS)(partial(_light_rows, light_cells, light.column_names)),
         documents=_Documents(data, file, sizes, path),
     )
 
@@ -300,6 +312,12 @@ def _light_cells(light: pa.Table, name: str, group: int) -> Sequence[Any]:
     return values
 
 
+def _light_rows(
+    cells: Callable[[str, int], Sequence[Any]], names: Sequence[str], group: int
+) -> Sequence[Sequence[Any]]:
+    return list(zip(*(cells(name, group) for name in names), strict=True))
+
+
 class _Documents:
     """The documents of the runs, as texts.
 
@@ -318,7 +336,7 @@ class _Documents:
         self._data, self._file, self._sizes, self._path = data, file, sizes, path
         # Two threads that read from one ParquetFile at once crash the process.
         self._reading = Lock()
-        self._kept: dict[tuple[int, str], pa.ChunkedArray] = {}
+        self._kept: dict[tuple[int, str], Sequence[Any]] = {}
         self._streams: dict[str, _TextStream] = {}
 
     def text(self, name: str, index: int) -> str | None:
@@ -335,20 +353,23 @@ class _Documents:
                 column = self._kept.get((group, name))
                 if column is None:
                     column = self._read(group, name)
-            text: str | None = column[offset].as_py()
+            text = column[offset]
+            if text is None or isinstance(text, str):
+                return text
+            decoded_text: str | None = text.as_py()
         except DataError as exc:
             raise _damaged(self._path, f"holds a {name} that cannot be read: {exc.message}") from exc
         except _FOREIGN as exc:
             raise _damaged(self._path, f"cannot be read: {exc}") from exc
-        return text
+        return decoded_text
 
-    def _read(self, group: int, name: str) -> pa.ChunkedArray:
-        others = sum(column.nbytes for (kept, _), column in self._kept.items() if kept != group)
+    def _read(self, group: int, name: str) -> Sequence[Any]:
+        others = sum(self._sizes[kept][name] for kept, name in self._kept if kept != group)
         if others > _KEPT_DOCUMENTS:
             self._kept = {key: column for key, column in self._kept.items() if key[0] == group}
         column = self._file.read_row_group(group, columns=[name], use_threads=False).column(0)
-        self._kept[group, name] = column
-        return column
+        found = self._kept[group, name] = _listed_texts(column)
+        return found
 
     def _stream(self, group: int, name: str) -> _TextStream:
         stream = self._streams.get(name)
@@ -356,6 +377,18 @@ class _Documents:
             opened = partial(plain_texts, self._data, self._schema, group=group, name=name, most=MAX_DOCUMENT)
             stream = self._streams[name] = _TextStream(group, opened)
         return stream
+
+
+def _listed_texts(column: pa.ChunkedArray) -> Sequence[Any]:
+    """Return the texts of a column, rows with the same text share it; the column itself if it is large.
+
+    Of a column in which a text is not UTF-8, the others can be read.
+    """
+    found: Sequence[Any] = column
+    if column.nbytes <= _LISTED:
+        with suppress(UnicodeDecodeError):
+            found = shared_texts(column).tolist()
+    return found
 
 
 class _TextStream:
