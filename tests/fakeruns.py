@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -13,12 +13,16 @@ from pull_logs.rows.batches import batch_from_rows
 from pull_logs.rows.hashing import rows_hash
 from pull_logs.runs import Coverage, RunInfo, RunPath
 
+_BATCH = 3
+"""Rows of a batch."""
+
 
 class FakeRun:
     """A run of rows in memory that remembers which columns were read.
 
     Attributes:
         reads: The columns of each read, None for all.
+        batches: The first row of each batch that was read.
         indexed: Whether an index has the facts about its columns.
     """
 
@@ -48,6 +52,7 @@ class FakeRun:
         self.last_seen: str | None = None
         self.path, self.name, self.state, self.host = self.info.path, name, self.info.state, host
         self.reads: list[list[str] | None] = []
+        self.batches: list[int] = []
 
     @property
     def complete(self) -> bool:
@@ -86,6 +91,15 @@ class FakeRun:
         self.reads.append(None if columns is None else list(columns))
         asked = {*self.batch.column_names} if columns is None else {"_step", "_wpl_rest", *columns}
         return self.batch.select([name for name in self.batch.column_names if name in asked])
+
+    def batches_at(
+        self, columns: Sequence[str] | None = None, *, rows: range | None = None
+    ) -> Iterator[tuple[int, pa.Table]]:
+        table = self.table(columns)
+        for start in range(0, self.rows, _BATCH):
+            if rows is None or (rows.start < start + _BATCH and start < rows.stop):
+                self.batches.append(start)
+                yield start, table.slice(start, _BATCH)
 
 
 def subjects(*runs: FakeRun) -> list[Subject]:

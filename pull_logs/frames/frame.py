@@ -9,7 +9,7 @@ included; only if a nested value has exactly that name, the key is escaped (`opt
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -95,6 +95,11 @@ class RunLike(Protocol):
             columns: The names; all if None.
             coded: Whether texts may stay dictionaries, so that each distinct text is in memory once.
         """
+
+    def batches_at(
+        self, columns: Sequence[str] | None = None, *, rows: range | None = None
+    ) -> Iterator[tuple[int, pa.Table]]:
+        """Iterate over the batches that have some of these rows, each with the number of rows before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +265,24 @@ class Frame:
             self._steps = read_steps(table)
         if residual and self._residual is None:
             self._residual = Residual.read(table)
+
+    def typed_keys(self, names: Collection[str]) -> dict[str, str] | None:
+        """Return the key of each of these columns; None if one of them has cells in the residual.
+
+        Raises:
+            DamageError: The history is damaged.
+        """
+        columns = self._columns
+        keys = {name: columns.keys[name] for name in names if name in columns.keys}
+        return None if len(keys) < len(names) or not columns.literal.isdisjoint(keys.values()) else keys
+
+    def batches_at(self, keys: Sequence[str], rows: range | None = None) -> Iterator[tuple[int, pa.Table]]:
+        """Iterate over the batches that have some of these rows, each with the number of rows before it.
+
+        Raises:
+            DamageError: The history is damaged.
+        """
+        return self._run.batches_at(keys, rows=rows)
 
     def forget(self) -> None:
         """Drop everything but the names of the columns, so that many frames fit into memory."""

@@ -109,6 +109,17 @@ def read_column(typed: pa.ChunkedArray | None, residual: ResidualCells | None, *
     return Column.from_cells(cells)
 
 
+def read_typed(typed: pa.ChunkedArray) -> Column:
+    """Return the column of some typed cells; it has the type of all cells of its key, even if it is empty."""
+    import pyarrow as pa
+
+    if pa.types.is_string(typed.type):
+        present = np.concatenate([present_rows(chunk) for chunk in typed.chunks])
+        return Column(Vector("string", shared_texts(typed), present), "string")
+    vector = _vector(typed)
+    return Column(vector, vector.kind)
+
+
 def _vector(chunked: pa.ChunkedArray) -> Vector:
     """Return the typed cells of a column as a vector."""
     import pyarrow as pa

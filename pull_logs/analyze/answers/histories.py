@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pull_logs.analyze.answers.folding import rank_of
+from pull_logs.analyze.answers.picked_rows import pick_rows, visible_rows
 from pull_logs.analyze.answers.side_by_side import Ending, compare_metrics, ending
 from pull_logs.analyze.questions import (
     Family,
@@ -199,22 +200,26 @@ class _Reader:
             names = self.selection.columns_of(frame, internal=True)
             return _RunView(schema=_indexed_schema(facts, [STEP, *names], rows=frame.length))
         columns = bool(view.picking or asked & {"schema", "stats", "history", "comparison"})
-        part = self.selection.apply(frame, internal=view.schema, columns=columns)
-        matched = len(part.steps)
+        picked = pick_rows(frame, self.selection, view, folded=self.folded) if view.picking else None
+        if picked is None:
+            part = self.selection.apply(frame, internal=view.schema, columns=columns)
+            matched = visible = len(part.steps)
+        else:
+            part, matched, visible = picked.part, frame.length, picked.visible
         shown = part if view.select is not None else self._scalars(part)
         left_out = tuple(name for name in part.columns if name not in shown.columns)
         listed = self._listed(shown)
-        history = None
-        if view.picking or "history" in asked:
-            visible = visible_rows(listed, show_all=view.show_all)
-            rows = visible[view.picking.rows(part.steps[visible])]
+        if picked is None and (view.picking or "history" in asked):
+            seen = visible_rows(listed, show_all=view.show_all)
+            rows, visible = seen[view.picking.rows(part.steps[seen])], len(seen)
             if len(rows) < matched:
                 listed = listed.take(rows)
                 if view.picking:
                     part, shown = part.take(rows), shown.take(rows)
-            if "history" in asked:
-                hidden = matched - len(visible)
-                history = self._history(subject, frame, listed, matched=matched, hidden=hidden)
+        history = None
+        if "history" in asked:
+            hidden = matched - visible
+            history = self._history(subject, frame, listed, matched=matched, hidden=hidden)
         if self.assertions is not None:
             self.assertions.check(subject, frame, part)
         return _RunView(
@@ -344,24 +349,6 @@ def _checkpoint_rows(steps: Steps, frame: Frame, subject: Subject) -> list[int]:
 
 def _spelled(cells: list[Any]) -> list[Any]:
     return [spell(cell) if isinstance(cell, (float, dict, list)) else cell for cell in cells]
-
-
-def visible_rows(part: Slice, *, show_all: bool) -> npt.NDArray[np.intp]:
-    """Return the rows in which some metric is present.
-
-    W&B writes `_runtime` and `_timestamp` into every row, so that columns that start with an underscore count
-    only where no other is shown.
-    """
-    length = len(part.steps)
-    if show_all:
-        return np.arange(length, dtype=np.intp)
-    counted: list[Column] = [
-        column for name, column in part.columns.items() if not name.startswith("_")
-    ] or list(part.columns.values())
-    seen = np.zeros(length, np.bool_)
-    for column in counted:
-        seen |= column.vector.present
-    return np.flatnonzero(seen)
 
 
 def _schema(part: Slice) -> list[ColumnResult]:

@@ -49,7 +49,9 @@ from .parquet_pages import divided_footer as divided_footer
 from .parquet_pages import footer_schema as footer_schema
 from .parquet_pages import read_groups as read_groups
 from .parquet_read import damaged_chunks as damaged_chunks
+from .parquet_read import overlaps as overlaps
 from .parquet_read import read_batches as read_batches
+from .parquet_read import read_batches_at as read_batches_at
 from .parquet_read import read_schema as read_schema
 from .parquet_read import read_table as read_table
 from .parquet_read import schema_fields as schema_fields

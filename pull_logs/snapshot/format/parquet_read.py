@@ -275,12 +275,61 @@ def read_batches(
     Raises:
         DataError: The file is damaged, is not of this format, or exceeds the memory limit.
     """
+    for _, batch in read_batches_at(
+        source,
+        columns,
+        footer=footer,
+        expected_rows=expected_rows,
+        memory_limit=memory_limit,
+        checked=checked,
+    ):
+        yield batch
+        del batch
+
+
+def read_batches_at(
+    source: Source,
+    columns: Sequence[str] | None = None,
+    *,
+    rows: range | None = None,
+    footer: bytes | None = None,
+    expected_rows: int | None = None,
+    memory_limit: int = MEMORY_LIMIT,
+    checked: bool = False,
+) -> Iterator[tuple[int, pa.Table]]:
+    """Iterate over batches as `read_batches` does, each with the number of rows before it.
+
+    Args:
+        source: As for `read_batches`, like the other arguments.
+        columns: The keys wanted.
+        rows: Row groups without any of these rows are not read; all are when None.
+        footer: The last bytes of the file.
+        expected_rows: The number of rows that it must have.
+        memory_limit: Most bytes of its decoded cells.
+        checked: Whether its bytes have been compared with a hash.
+
+    Raises:
+        DataError: As for `read_batches`.
+    """
     with _parquet_errors():
         file = _open(source, footer, expected_rows)
         wanted = _wanted(file, columns)
         reader = _reader(file, wanted, checked=checked)
-    for group in range(len(file.groups)):
-        yield from _decoded(_coded_group(file, reader, group, wanted, memory_limit), wanted)
+    before = 0
+    for number, group in enumerate(file.groups):
+        if rows is None or overlaps(rows, before, group.rows):
+            start = before
+            for batch in _decoded(_coded_group(file, reader, number, wanted, memory_limit), wanted):
+                size = batch.num_rows
+                yield start, batch
+                start += size
+                del batch
+        before += group.rows
+
+
+def overlaps(rows: range, before: int, count: int) -> bool:
+    """Return whether a row group of `count` rows, after `before` others, has any of these rows."""
+    return rows.start < before + count and before < rows.stop
 
 
 def _decoded(coded: pa.Table, schema: pa.Schema) -> Iterator[pa.Table]:

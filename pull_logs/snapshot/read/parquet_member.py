@@ -21,7 +21,9 @@ from pull_logs.snapshot.format import (
     Encoded,
     MemberFile,
     Resource,
+    overlaps,
     read_batches,
+    read_batches_at,
     read_groups,
     read_schema,
     read_table,
@@ -75,6 +77,26 @@ class ParquetMember:
             yield from read_batches(
                 file,
                 None if columns is None else list(columns),
+                footer=footer,
+                expected_rows=self.resource.rows,
+                checked=isinstance(file, bytes),
+            )
+
+    def batches_at(
+        self, columns: Collection[str] | None, rows: range | None
+    ) -> Iterator[tuple[int, pa.Table]]:
+        """Iterate over the batches that have some of these rows, each with the number of rows before it.
+
+        Args:
+            columns: As for `batches`.
+            rows: The rows; row groups without any of them are not read. All are when None.
+        """
+        with self._opened() as (file, footer):
+            _expect_columns(file, footer, columns, rows)
+            yield from read_batches_at(
+                file,
+                None if columns is None else list(columns),
+                rows=rows,
                 footer=footer,
                 expected_rows=self.resource.rows,
                 checked=isinstance(file, bytes),
@@ -218,15 +240,20 @@ def _checked_footer(file: MemberFile, resource: Resource) -> bytes:
     return footer
 
 
-def _expect_columns(file: MemberFile | bytes, footer: bytes, columns: Collection[str] | None) -> None:
+def _expect_columns(
+    file: MemberFile | bytes, footer: bytes, columns: Collection[str] | None, rows: range | None = None
+) -> None:
     """Announce the byte ranges that will be read, so that a remote file is requested in few parts."""
     wanted = None if columns is None else {STEP, RESIDUAL, *columns}
 
     def ranges() -> Iterator[ByteRange]:
+        before = 0
         for group in read_groups(footer, size=None):
-            for chunk in group.chunks:
-                if wanted is None or chunk.column in wanted:
-                    yield chunk.start, chunk.end
+            if rows is None or overlaps(rows, before, group.rows):
+                for chunk in group.chunks:
+                    if wanted is None or chunk.column in wanted:
+                        yield chunk.start, chunk.end
+            before += group.rows
 
     if isinstance(file, MemberFile):
         file.expect(ranges)

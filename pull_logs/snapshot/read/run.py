@@ -107,6 +107,20 @@ class Run(RunFacts):
         """
         return self._history.batches(columns)
 
+    def batches_at(
+        self, columns: Collection[str] | None = None, *, rows: range | None = None
+    ) -> Iterator[tuple[int, pa.Table]]:
+        """Iterate over the batches that have some of these rows, each with the number of rows before it.
+
+        Args:
+            columns: As for `batches`.
+            rows: Parts of the file without any of these rows are not read; all are read when None.
+
+        Raises:
+            BundleDamagedError: The history is damaged.
+        """
+        return self._history.batches_at(columns, rows)
+
     def table(self, columns: Collection[str] | None = None, *, coded: bool = False) -> pa.Table:
         """Return all its rows as one batch.
 

@@ -1,0 +1,93 @@
+"""The rows that a view shows: those with a cell, and those that `--around`, `--last` and `--every` pick.
+
+Of a long history only the parts of the file with the picked rows are read, where nothing else is needed to
+know which rows these are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pull_logs.analyze.questions import HistoryQuery, Slice, View
+from pull_logs.frames import Frame, rows_with_cells, take_columns
+
+LONG_HISTORY = 65_536
+"""Up to this many rows, a history is read completely: it has one row group, or little more."""
+
+
+@dataclass(frozen=True, slots=True)
+class PickedRows:
+    """The picked rows of a history.
+
+    Attributes:
+        part: The rows, with the columns that the view selects.
+        visible: The number of rows in which some selected metric is present.
+    """
+
+    part: Slice
+    visible: int
+
+
+def pick_rows(
+    frame: Frame, selection: HistoryQuery, view: View, *, folded: Collection[str]
+) -> PickedRows | None:
+    """Return the rows that a view picks from a long history, reading few others.
+
+    Args:
+        frame: The history.
+        selection: The columns and rows that the view selects.
+        view: The view.
+        folded: The columns that are shown as families, whose cells make no row visible.
+
+    Returns:
+        None where an expression needs every row, where cells are in the residual, and for short histories.
+
+    Raises:
+        DamageError: A column is damaged.
+    """
+    if selection.evals or selection.where is not None or frame.length <= LONG_HISTORY:
+        return None
+    names = selection.columns_of(frame, internal=view.schema)
+    keys = frame.typed_keys(names)
+    if not keys:
+        return None
+    if view.show_all:
+        visible = np.arange(frame.length, dtype=np.intp)
+    else:
+        listed = [name for name in names if name not in folded]
+        counted = {name: keys[name] for name in counted_columns(listed)}
+        visible = np.flatnonzero(rows_with_cells(frame, counted))
+    steps = visible  # `--around` alone looks at the steps
+    if view.picking.around is not None:
+        steps = frame.steps if len(visible) == frame.length else frame.steps[visible]
+    rows = visible[view.picking.rows(steps)]
+    if not len(rows):
+        return None
+    steps, columns = take_columns(frame, keys, rows)
+    part = Slice(steps=steps, columns=columns, rows_total=frame.length, rows=rows)
+    return PickedRows(part, len(visible))
+
+
+def visible_rows(part: Slice, *, show_all: bool) -> npt.NDArray[np.intp]:
+    """Return the rows in which some metric is present.
+
+    W&B writes `_runtime` and `_timestamp` into every row, so that columns that start with an underscore count
+    only where no other is shown.
+    """
+    length = len(part.steps)
+    if show_all:
+        return np.arange(length, dtype=np.intp)
+    seen = np.zeros(length, np.bool_)
+    for name in counted_columns(part.columns):
+        seen |= part.columns[name].vector.present
+    return np.flatnonzero(seen)
+
+
+def counted_columns(names: Iterable[str]) -> Sequence[str]:
+    """Return those of the shown columns whose cells make a row visible."""
+    listed = list(names)
+    return [name for name in listed if not name.startswith("_")] or listed
