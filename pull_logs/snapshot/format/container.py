@@ -16,7 +16,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, NoReturn, Protocol, TypeAlias
 
 from pull_logs.errors import BundleDamagedError, FileMissingError, UnsafeFileError, UsageError
 from pull_logs.snapshot.format import zip_layout as layout
@@ -185,7 +185,10 @@ class Container(ABC):
     Attributes:
         path: The ZIP file or the folder; for a URL, the part of it that may be shown.
         sizes: The size of each member, in the order of a bundle.
+        remote: Whether it is at a URL, so that bytes are downloaded each time they are read.
     """
+
+    remote: ClassVar[bool] = False
 
     path: Path | str
     sizes: Mapping[str, int]

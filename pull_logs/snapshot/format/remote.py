@@ -164,6 +164,8 @@ class RemoteContainer(ZipContainer):
         url: Any URL that fsspec opens.
     """
 
+    remote = True
+
     def __init__(self, url: str) -> None:
         file = RemoteFile(url)
         try:

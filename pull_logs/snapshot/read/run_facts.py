@@ -12,7 +12,6 @@ from pull_logs.snapshot.format import (
     SYSTEM,
     Container,
     Manifest,
-    RemoteContainer,
     Resource,
     RunTable,
     coverage_from_fields,
@@ -231,7 +230,7 @@ class RunFacts:
     @property
     def remote(self) -> bool:
         """Whether its bundle is at a URL, so that bytes are downloaded each time they are read."""
-        return isinstance(self._container, RemoteContainer)
+        return self._container.remote
 
     @property
     def indexed(self) -> bool:
