@@ -25,6 +25,7 @@ CELLS = {
     "flag": st.booleans(),
     "big": st.sampled_from([2**60 + 1, 3]),
     "_runtime": st.floats(0, 5),
+    **{f"layer.{number}/norm": st.floats(0, 1) for number in range(4)},
     "odd": st.sampled_from([1, "text"]),
     "nested": st.builds(lambda value: {"a": value, "_step": 1}, st.integers(0, 3)),
 }
@@ -46,6 +47,7 @@ views = st.builds(
     picking=pickings,
     show_all=st.booleans(),
     schema=st.booleans(),
+    folds=st.booleans(),
     stats=st.booleans(),
     where=st.none() | st.none() | st.just("_step > 3"),
 )
