@@ -47,7 +47,6 @@ views = st.builds(
     picking=pickings,
     show_all=st.booleans(),
     schema=st.booleans(),
-    folds=st.booleans(),
     stats=st.booleans(),
     where=st.none() | st.none() | st.just("_step > 3"),
 )
