@@ -64,6 +64,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "merge": ("merge", "merge"),
     "overview": ("overview", "overview"),
     "refresh": ("refresh", "refresh"),
+    "report": ("pictures.report", "report"),
     "serve": ("serve", "serve"),
     "subset": ("subset", "subset"),
     "sync": ("fetch", "sync"),

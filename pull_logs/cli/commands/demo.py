@@ -21,18 +21,21 @@ from pull_logs.cli.options import force_option
 )
 @force_option
 def demo(out: Path, *, force: bool) -> None:
-    """Serve recorded runs on loopback, download them, verify and compare them."""
+    """Serve recorded runs on loopback, download them, verify, compare and draw them."""
     from importlib.resources import as_file, files
 
+    from pull_logs.cli.commands.pictures.report import draw_report
     from pull_logs.cli.render import print_report, progress_display
     from pull_logs.cli.show import show_comparison
     from pull_logs.fetch import PullOptions, Selection, load_settings, pull_sync
     from pull_logs.interface import Sources
     from pull_logs.replay import serve_bundle
+    from pull_logs.report import check_report_output
     from pull_logs.snapshot import open_bundle, verify_bundle
     from pull_logs.snapshot.write import check_bundle_output
 
     check_bundle_output(out, force=force)
+    picture = check_report_output(_report_of(out), force=force)
     with as_file(files("pull_logs") / "data" / "digits.wandb.zip") as recorded:
         with open_bundle(recorded) as bundle:
             projects = sorted({run.path.project_path for run in bundle.runs()})
@@ -53,9 +56,17 @@ def demo(out: Path, *, force: bool) -> None:
     click.echo(f"3. verified {checked.members} members of {out}, {checked.bytes / 1e6:.2f} MB", err=True)
     click.echo("4. comparing", err=True)
     show_comparison(Sources(bundles=(out,)), select="^val/(acc|loss)$")
+    click.echo("5. drawing", err=True)
+    draw_report(Sources(bundles=(out,)), picture, named=_report_of(out))
     click.echo("Next:")
+    click.echo(f"  open {_report_of(out)} in a browser")
     for command in _next(out, report.runs[0].path.run_id):
         click.echo(f"  {command}")
+
+
+def _report_of(bundle: Path) -> Path:
+    """Return the file of the report of a bundle."""
+    return bundle.with_name(f"{bundle.name.removesuffix('.zip').removesuffix('.wandb')}-report.html")
 
 
 def _next(out: Path, run_id: str) -> tuple[str, ...]:

@@ -1,0 +1,92 @@
+"""`report`: runs as one HTML file to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pull_logs.cli.bundle_paths import OUT
+from pull_logs.cli.notes import warn
+from pull_logs.cli.options import bundle_words, origin_options, source_options
+from pull_logs.cli.sources import take_sources
+from pull_logs.suggestions import counted
+
+if TYPE_CHECKING:
+    from pull_logs.interface import Sources
+    from pull_logs.report import ReportOptions
+
+
+@click.command()
+@bundle_words
+@source_options
+@click.option("--select", metavar="REGEX", help="Only metrics whose name matches.")
+@click.option(
+    "--group-by",
+    multiple=True,
+    metavar="KEY",
+    help="Group runs by a config key (config.lr); by default as compare suggests.",
+)
+@click.option(
+    "--best",
+    metavar="METRIC[:min|max]",
+    help="The metric that ranks runs and groups; by default the one that compare suggests.",
+)
+@click.option(
+    "--points",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Most points of a curve in the file; 0 for as many as 20 MB allow. Extremes always stay.",
+)
+@click.option("--title", help="The title of the page.")
+@click.option(
+    "-o",
+    "--out",
+    type=OUT,
+    default=Path("report.html"),
+    show_default=True,
+    metavar="FILE",
+    help="The HTML file to write.",
+)
+@click.option("--force", is_flag=True, help="Replace FILE even if it is not a report.")
+@origin_options
+def report(*, out: Path, force: bool, **options: Any) -> None:
+    """Write runs as one HTML file: verdict, health, table and charts, without any request.
+
+    For example `pull-logs report -b sweep.wandb.zip --group-by config.lr -o report.html`.
+    """
+    sources = take_sources(options)
+    sources.check()
+    from pull_logs.report import ReportOptions, check_report_output
+
+    draw_report(sources, check_report_output(out, force=force), options=ReportOptions(**options), named=out)
+
+
+def draw_report(
+    sources: Sources, target: Path, *, options: ReportOptions | None = None, named: Path | None = None
+) -> None:
+    """Write a report and print what it has.
+
+    Args:
+        sources: Which runs.
+        target: The file to write.
+        options: What to show.
+        named: The file as the user named it.
+
+    Raises:
+        PullLogsError: As `write_report`.
+    """
+    from pull_logs.interface import open_subjects
+    from pull_logs.report import ReportOptions, bundles_of, write_report
+
+    with bundles_of(sources) as (bundles, opened), open_subjects(opened, report=warn) as subjects:
+        size = write_report(subjects, target, options=options or ReportOptions(), bundles=bundles)
+    for note in size.notes:
+        warn(note)
+    click.echo(
+        f"{named or target}: {counted(size.runs, 'run')}, {counted(size.metrics, 'metric')},"
+        f" {counted(size.points, 'point')}, {size.bytes / 1e6:.2f} MB; open it in a browser",
+        err=True,
+    )
