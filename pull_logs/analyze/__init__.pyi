@@ -15,5 +15,7 @@ from .questions import search_advice as search_advice
 from .results import FAMILY as FAMILY
 from .results import CompareAnswer as CompareAnswer
 from .results import CompareResult as CompareResult
+from .results import ConfigDifference as ConfigDifference
+from .results import HealthResult as HealthResult
 from .results import OverviewResult as OverviewResult
 from .results import ShowResult as ShowResult

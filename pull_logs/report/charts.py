@@ -139,11 +139,19 @@ def read_charts(subjects: Sequence[Subject], *, select: str | None, points: int,
 
 
 def _wanted(frames: Sequence[Frame], select: str | None) -> list[str]:
-    names = dict.fromkeys(name for frame in frames for name in frame.names[1:])
+    names = dict.fromkeys(name for frame in frames for name in _with_numbers(frame))
     if select is None:
         return [name for name in names if not is_internal(name)]
     pattern = compile_pattern(select)
     return [name for name in names if pattern.search(name)]
+
+
+def _with_numbers(frame: Frame) -> Iterable[str]:
+    """Return the names of the columns that may have numbers; an index says which have none."""
+    facts = frame.facts()
+    if facts is None:
+        return frame.names[1:]
+    return [name for name in frame.names[1:] if facts[name].numbers]
 
 
 def _rank(name: str) -> int:
@@ -155,7 +163,7 @@ def _rank(name: str) -> int:
 
 def _fitting(frames: Sequence[Frame], names: Sequence[str], points: int) -> tuple[list[str], int]:
     """Return the metrics for which the file has space, and the most points of a curve."""
-    columns = [frozenset(frame.names) for frame in frames]
+    columns = [frozenset(_with_numbers(frame)) for frame in frames]
     curves = np.cumsum([sum(name in found for found in columns) for name in names])
     fitting = int(np.searchsorted(curves, MOST_POINTS // LEAST_PER_CURVE, side="right")) if names else 0
     total = int(curves[fitting - 1]) + len(frames) if fitting else 1

@@ -8,21 +8,22 @@ from dataclasses import replace
 from typing import Any, TypedDict
 
 from pull_logs._version import __version__
-from pull_logs.analyze import Subject
+from pull_logs.analyze import CompareAnswer, ConfigDifference, HealthResult, Subject
 from pull_logs.analyze.answers import Comparison, compare_runs
 from pull_logs.analyze.questions import CONFIG, values_of
-from pull_logs.analyze.results import CompareAnswer, ConfigDifference, HealthResult
 from pull_logs.analyze.statistics import Criterion, outcome_end
 from pull_logs.errors import NotFoundError, UsageError
 from pull_logs.interface import overview_of
 from pull_logs.report.options import ReportOptions
 from pull_logs.rows.canonical import canonical_text, spell
-from pull_logs.suggestions import joined
+from pull_logs.suggestions import counted, joined
 
 FORMAT = "pull-logs-report/1"
 _MOST_SENTENCES = 6
 _MOST_SUMMARIES = 200
 _MOST_PROJECTS = 3
+_MOST_KEYS = 300
+_LONGEST_CELL = 300
 _FIELDS = ("group", "job_type", "sweep", "tags", "created_at", "notes")
 
 
@@ -134,7 +135,7 @@ def report_facts(
         PullLogsError: As `overview`.
     """
     found = overview_of(subjects, select=options.select)
-    differing = answer["config_diff"]
+    differing = _shortened(answer["config_diff"])
     projects = sorted({subject.run.path.project_path for subject in subjects})
     return {
         "format": FORMAT,
@@ -147,8 +148,29 @@ def report_facts(
         "verdict": _verdict(answer, subjects),
         "health": [entry for entry in found["health"] if entry["found"]],
         "bundles": list(bundles),
-        "notes": list(dict.fromkeys([*notes, *answer["notes"]])),
+        "notes": list(dict.fromkeys([*notes, *_key_notes(answer), *answer["notes"]])),
     }
+
+
+def _shortened(differing: Sequence[ConfigDifference]) -> list[ConfigDifference]:
+    """Return config differences that a table can show."""
+    return [
+        {"key": entry["key"], "values": {run: _cell(value) for run, value in entry["values"].items()}}
+        for entry in differing[:_MOST_KEYS]
+    ]
+
+
+def _key_notes(answer: CompareAnswer) -> list[str]:
+    more = len(answer["config_diff"]) - _MOST_KEYS
+    return [f"{counted(more, 'config key')} more differ; `pull-logs compare` lists them"] if more > 0 else []
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as JSON; a long one as the start of its text."""
+    if not isinstance(value, (str, list, dict)):
+        return spell(value)
+    text = value if isinstance(value, str) else canonical_text(value)
+    return spell(value) if len(text) <= _LONGEST_CELL else text[:_LONGEST_CELL] + "…"
 
 
 def _first_key(answer: CompareAnswer) -> str | None:
@@ -168,7 +190,7 @@ def _run(subject: Subject, differing: Sequence[ConfigDifference]) -> RunFacts:
     return {
         "label": subject.label,
         "path": str(run.path),
-        "name": run.name,
+        "name": _cell(run.name),
         "state": run.state,
         "rows": run.rows,
         "last_step": run.last_step,
@@ -180,12 +202,8 @@ def _run(subject: Subject, differing: Sequence[ConfigDifference]) -> RunFacts:
             if subject.label in entry["values"]
         },
         "summary": _summary(info.summary),
-        "fields": {name: _plain(value) for name, value in fields.items() if value not in (None, "", ())},
+        "fields": {name: _cell(value) for name, value in fields.items() if value not in (None, "", ())},
     }
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, str) else spell(value)
 
 
 def _summary(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,7 +211,7 @@ def _summary(summary: Mapping[str, Any]) -> dict[str, Any]:
     from pull_logs.frames import flatten
 
     plain = {
-        name: spell(value)
+        name: _cell(value)
         for name, value in flatten(summary).items()
         if not name.startswith("_") and isinstance(value, (int, float, str, bool))
     }

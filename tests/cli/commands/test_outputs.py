@@ -26,6 +26,7 @@ WRITERS = {
     "export": ("export", "missing.zip", "-o", "OUT"),
     "audit": ("audit", "missing.zip", "--redact", "-o", "OUT"),
     "demo": ("demo", "-o", "OUT"),
+    "report": ("report", "missing.zip", "-o", "OUT"),
     "fetch report": ("fetch", "-p", "acme/nano", "-o", "new.zip", "--report-json", "OUT"),
     "refresh report": ("refresh", "missing.zip", "--report-json", "OUT"),
 }
