@@ -272,11 +272,6 @@ def _spelled(value: float | None) -> float | str | None:
     return None if value is None else spell(value)
 
 
-def chart_names(charts: Iterable[Chart]) -> list[str]:
-    """Return the names of metrics."""
-    return [chart.facts["name"] for chart in charts]
-
-
 def facts_of(charts: Charts) -> list[Mapping[str, Any]]:
     """Return the facts of all metrics."""
     return [chart.facts for chart in charts.charts]

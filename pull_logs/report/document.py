@@ -17,7 +17,7 @@ from typing import Any
 
 from pull_logs.analyze import Subject
 from pull_logs.report.charting import charting_library
-from pull_logs.report.charts import RUNTIME, Chart, Charts, chart_names, facts_of, read_charts
+from pull_logs.report.charts import RUNTIME, Chart, Charts, facts_of, read_charts
 from pull_logs.report.modules import page_file, page_script
 from pull_logs.report.options import ReportOptions
 from pull_logs.report.report_facts import BundleFacts, compare_for_report, report_facts
@@ -116,8 +116,8 @@ def render_report(
         notes=[*notes, *left_out],
     )
     text = _document({**facts, "first_step": charts.first_step, "metrics": facts_of(charts)}, charts.charts)
-    shown = [name for name in chart_names(charts.charts) if name != RUNTIME]
-    points = sum(sum(chart.facts["points"]) for chart in charts.charts)
+    shown = [chart.facts for chart in charts.charts if chart.facts["name"] != RUNTIME]
+    points = sum(sum(metric["points"]) for metric in shown)
     return text, ReportSize(len(subjects), len(shown), points, len(text.encode()), left_out)
 
 

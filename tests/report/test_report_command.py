@@ -41,7 +41,7 @@ def test_the_command_says_what_it_wrote(
     size = out.stat().st_size / 1e6
     assert capsys.readouterr() == (
         "",
-        f"{out}: 12 runs, 2 metrics, 18,360 points, {size:.2f} MB; open it in a browser\n",
+        f"{out}: 12 runs, 2 metrics, 360 points, {size:.2f} MB; open it in a browser\n",
     )
 
 
