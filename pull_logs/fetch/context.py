@@ -66,6 +66,7 @@ class PullContext:
         first_group: Held by the first query for the live rows of several runs.
         metrics: Matches the names of the metrics that are kept; None for all.
         system: Whether system metrics are pulled.
+        console: Whether console logs are pulled; those that an earlier bundle has are pulled in any case.
         files: The files of the runs to pull; None for only those that an earlier bundle has.
         file_counts: Counts what became of the files.
     """
@@ -80,6 +81,7 @@ class PullContext:
     first_group: anyio.Lock = field(default_factory=anyio.Lock)
     metrics: re.Pattern[str] | None = None
     system: bool = False
+    console: bool = False
     files: FileSelection | None = None
     file_counts: FileCounts = field(default_factory=FileCounts)
 

@@ -124,7 +124,8 @@ class _Estimator:
     def estimate(self) -> PullEstimate:
         """Return the estimate."""
         files, meter, concurrency = self._files, self._client.meter, self._options.concurrency
-        further = self._exported_files + self._windows + self._runs * self._options.system
+        further = self._exported_files + self._windows
+        further += self._runs * (self._options.system + self._options.console)
         further += files.files if files else 0
         listing = meter.seconds
         waiting = further * listing / max(1, meter.requests) / min(_CONCURRENT_REQUESTS, concurrency)

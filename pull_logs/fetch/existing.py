@@ -88,10 +88,12 @@ def find_output(
         if options.previous is not None:
             return output
         _refuse_other_host(output, runs, settings or load_settings())
+        console = options.console or any(run.console is not None for run in runs)
         with_system = [run.system_rows_hash is not None for run in runs]
         same = existing.manifest.metrics == options.metrics and (all(with_system) or not options.system)
     system, reuse = options.system or any(with_system), same and not options.fresh
-    return replace(output, options=replace(options, previous=target, system=system, reuse=reuse))
+    updated = replace(options, previous=target, system=system, console=console, reuse=reuse)
+    return replace(output, options=updated)
 
 
 def _refuse_other_host(output: Output, runs: Sequence[Run], settings: Settings) -> None:

@@ -22,6 +22,7 @@ class PullOptions:
     Attributes:
         metrics: A regular expression; only metrics whose name it matches anywhere are kept, and `_timestamp`.
         system: Whether system metrics are pulled too.
+        console: Whether console logs are pulled too.
         files: Patterns of names, for example `*.log`; the run files that match one are pulled too.
         max_file_size: The size in bytes of the largest file to pull; larger ones are omitted and reported.
         concurrency: The maximum number of requests in flight, for GraphQL and storage each.
@@ -42,6 +43,7 @@ class PullOptions:
 
     metrics: str | None = None
     system: bool = False
+    console: bool = False
     files: Sequence[str] = ()
     max_file_size: int | None = None
     concurrency: int = 32

@@ -137,6 +137,8 @@ def _plan(selection: Selection, settings: Settings, options: PullOptions) -> Pla
         "metrics": options.metrics or "",
         "system": options.system,
     }
+    if options.console:
+        plan["console"] = True
     if options.file_selection is not None:
         plan["files"] = options.file_selection.describe()
     return plan
@@ -270,6 +272,7 @@ class _Pull:
             capabilities=self._capabilities,
             metrics=options.metric_pattern,
             system=options.system,
+            console=options.console,
             files=options.file_selection,
             file_counts=self._file_counts,
         )

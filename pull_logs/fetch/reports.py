@@ -76,6 +76,7 @@ class PullReport:
             "rows": self.seal.rows,
             "files": self.seal.files,
             "file_bytes": self.seal.file_bytes,
+            "console_lines": self.seal.console_lines,
             "runs": [
                 {
                     "path": str(run.path),

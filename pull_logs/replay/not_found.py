@@ -20,7 +20,7 @@ _LOG = logging.getLogger("pull_logs.replay")
 _MOST_BUNDLES = 3
 _MOST_NOTES = 8
 
-HELD = "runs with their config, summary, history, system metrics, metadata and files"
+HELD = "runs with their config, summary, history, system metrics, console logs, metadata and files"
 
 
 def run_missing(
@@ -93,6 +93,15 @@ def files_missing(
         hint = f"the run was imported, which copies no files{left}; they are in `files/` of the run folder"
     return _logged(
         NotFoundError(f"{subject} no file {listed(names)} of run {str(path)!r}, {near}", hint=hint)
+    )
+
+
+def console_missing(path: RunPath, *, subject: str) -> NotFoundError:
+    """Return the error for a console log that was requested of a bundle without any."""
+    command = f"pull-logs fetch -r {shlex.quote(str(path))} --console -o more.wandb.zip"
+    hint = f"`{command}` downloads that of the run, to be merged into this bundle"
+    return _logged(
+        NotFoundError(f"{subject} no console logs, and run {str(path)!r} is asked for one", hint=hint)
     )
 
 

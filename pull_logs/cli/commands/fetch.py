@@ -15,6 +15,7 @@ from pull_logs.cli.notes import warn
 from pull_logs.cli.options import Command, force_option, source_options
 from pull_logs.cli.pulling import (
     CONCURRENCY,
+    CONSOLE,
     FILES,
     MAX_FILE_SIZE,
     METRICS,
@@ -158,6 +159,7 @@ def download_options(command: Command) -> Command:
             ),
             METRICS,
             click.option("--system", is_flag=True, help="Download system metrics too."),
+            CONSOLE,
             FILES,
             MAX_FILE_SIZE,
             click.option(

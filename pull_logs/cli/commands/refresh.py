@@ -14,6 +14,7 @@ from pull_logs.cli.notes import warn
 from pull_logs.cli.options import force_option, pick_options
 from pull_logs.cli.pulling import (
     CONCURRENCY,
+    CONSOLE,
     FILES,
     MAX_FILE_SIZE,
     METRICS,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     help="Refresh imported runs from this local W&B folder, without a server; repeatable.",
 )
 @METRICS
+@CONSOLE
 @FILES
 @MAX_FILE_SIZE
 @PRUNE
@@ -82,7 +84,8 @@ def refresh(
     history was rewritten is downloaded completely, and reported; one that cannot be downloaded, or that W&B
     no longer has, is kept as it was. The bundle keeps the metrics that it was fetched with, and what was
     removed from it is removed again. Files in the bundle are brought up to date if their run has new rows;
-    --files adds others.
+    --files adds others. The same holds for console logs, which
+    --console adds.
     """
     from pull_logs.snapshot import open_bundle
     from pull_logs.snapshot.write import check_bundle_output
@@ -106,13 +109,16 @@ def refresh(
     with open_bundle(bundle) as opened:
         runs = list(opened.runs())
         system = any(run.system_rows_hash is not None for run in runs)
+        console = asked.console or any(run.console is not None for run in runs)
         metrics = _same_metrics(opened, asked.metrics, log=log)
         _require_server(opened, runs)
         picked = _picked(bundle, given, new=new)
         selection = _selection(picked, given, new=new)
         paths = {run.path for run in picked}
         untouched = frozenset(run.path for run in runs if run.path not in paths)
-    pull_options = replace(asked, previous=bundle, metrics=metrics, system=system, untouched=untouched)
+    pull_options = replace(
+        asked, previous=bundle, metrics=metrics, system=system, console=console, untouched=untouched
+    )
     reporting = Reporting(log=log, report_json=report_json, strict=strict)
     pull_into(target, selection, pull_options, redact=redact, reporting=reporting)
 

@@ -4,6 +4,7 @@ from .into import pull_into as pull_into
 from .log import PullLog as PullLog
 from .log import log_options as log_options
 from .options import CONCURRENCY as CONCURRENCY
+from .options import CONSOLE as CONSOLE
 from .options import FILES as FILES
 from .options import MAX_FILE_SIZE as MAX_FILE_SIZE
 from .options import METRICS as METRICS

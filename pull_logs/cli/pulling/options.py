@@ -30,6 +30,9 @@ CONCURRENCY = click.option(
 METRICS = click.option("--metrics", metavar="REGEX", help="Only metrics whose name matches.")
 
 
+CONSOLE = click.option("--console", is_flag=True, help="Download console logs too: what the runs printed.")
+
+
 FILES = click.option(
     "--files",
     multiple=True,
@@ -93,7 +96,17 @@ def take_pull_options(options: dict[str, Any]) -> PullOptions:
 
     if options["max_file_size"] is not None and not options["files"]:
         raise UsageError("--max-file-size is given without --files", hint="name files with --files GLOB")
-    names = ("metrics", "system", "files", "max_file_size", "concurrency", "fresh", "force", "prune")
+    names = (
+        "metrics",
+        "system",
+        "console",
+        "files",
+        "max_file_size",
+        "concurrency",
+        "fresh",
+        "force",
+        "prune",
+    )
     return PullOptions(**{name: options.pop(name) for name in names if name in options})
 
 

@@ -18,6 +18,8 @@ def print_seal_report(report: SealReport) -> None:
     files = ""
     if report.files:
         files = f" {counted(report.files, 'file')} of {report.file_bytes / 1e6:.2f} MB,"
+    if report.console_lines:
+        files += f" {counted(report.console_lines, 'console line')},"
     click.echo(
         f"{report.path}: {counted(report.runs, 'run')}, {report.rows} rows,{files}"
         f" {report.bytes / 1e6:.2f} MB, verified",

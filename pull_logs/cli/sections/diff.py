@@ -95,6 +95,13 @@ class DiffFile(TypedDict):
     new: DiffContent | None
 
 
+class DiffLines(TypedDict):
+    """The number of lines of a console log that changed."""
+
+    old: int
+    new: int
+
+
 class DiffChange(TypedDict):
     """How one run changed."""
 
@@ -105,6 +112,7 @@ class DiffChange(TypedDict):
     rows: DiffRows | None
     files: list[DiffFile]
     system: bool
+    console: DiffLines | None
 
 
 class Diff(TypedDict):
@@ -156,6 +164,7 @@ def _change(run: RunDifference) -> DiffChange:
             for edit in run.files
         ],
         "system": run.system,
+        "console": None if run.console is None else {"old": run.console[0], "new": run.console[1]},
     }
 
 
@@ -225,13 +234,15 @@ def _runs(diff: Diff) -> Section:
     names = ("facts", "config", "summary", *_COUNTS, "files")
     rows: list[list[Any]] = []
     for change, runs in (("added", diff["added"]), ("gone", diff["gone"])):
-        rows += [[change, run["path"], run["name"], run["rows"], *[None] * (len(names) + 1)] for run in runs]
+        rows += [[change, run["path"], run["name"], run["rows"], *[None] * (len(names) + 2)] for run in runs]
     for run in diff["changed"]:
         counts: Mapping[str, Any] = run["rows"] or {}
         amounts = [len(run["facts"]), len(run["config"]), len(run["summary"])]
         amounts += [*(counts.get(name, 0) for name in _COUNTS), len(run["files"])]
         system = "changed" if run["system"] else None
-        rows.append(["changed", run["path"], None, None, *(amount or None for amount in amounts), system])
+        lines = run["console"] and f"{run['console']['old']} -> {run['console']['new']}"
+        amounts_shown = [amount or None for amount in amounts]
+        rows.append(["changed", run["path"], None, None, *amounts_shown, system, lines])
     facts = {name: len(diff[name]) for name in ("added", "gone", "changed")}
     return _section(
         "CHANGES",
@@ -242,6 +253,7 @@ def _runs(diff: Diff) -> Section:
             Column("name", short_name_cell),
             *columns("rows", *names),
             Column("system_metrics", str),
+            Column("console_lines", str),
         ],
         rows,
         layout="legend",

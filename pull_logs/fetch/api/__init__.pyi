@@ -14,6 +14,8 @@ from .errors import UrlRefusedError as UrlRefusedError
 from .errors import affects_all_runs as affects_all_runs
 from .queries import PageOfRun as PageOfRun
 from .queries import Query as Query
+from .queries import console_page as console_page
+from .queries import console_tail as console_tail
 from .queries import history_page as history_page
 from .queries import history_pages as history_pages
 from .queries import list_runs as list_runs

@@ -218,3 +218,37 @@ def run_files(
         "upload": False,
     }
     return Query("RunFiles", text, variables)
+
+
+_LINE = "edges { node { number timestamp level label line } }"
+
+
+def console_page(entity: str, project: str, run_id: str, *, cursor: str | None, page: int) -> Query:
+    """Return the SDK's query for a page of the console log of a run, from its first line on.
+
+    Args:
+        entity: The entity of the run.
+        project: The project of the run.
+        run_id: The id of the run.
+        cursor: The cursor at the end of the previous page; None for the first page.
+        page: The number of lines in the page.
+    """
+    text = (
+        "query RunConsoleLogPage($entity: String!, $project: String!, $runName: String!, $first: Int,"
+        " $after: String) { project(name: $project, entityName: $entity) { run(name: $runName) { logLineCount"
+        f" logLines(first: $first, after: $after, useImprovedPagination: true) {{ {_LINE}"
+        " pageInfo { endCursor hasNextPage } } } } }"
+    )
+    variables = {"entity": entity, "project": project, "runName": run_id, "first": page, "after": cursor}
+    return Query("RunConsoleLogPage", text, variables)
+
+
+def console_tail(entity: str, project: str, run_id: str, *, last: int) -> Query:
+    """Return the SDK's query for the last lines of the console log of a run."""
+    text = (
+        "query RunConsoleLogTail($entity: String!, $project: String!, $runName: String!, $last: Int!)"
+        " { project(name: $project, entityName: $entity) { run(name: $runName) { logLineCount"
+        f" logLines(last: $last) {{ {_LINE} }} }} }} }}"
+    )
+    variables = {"entity": entity, "project": project, "runName": run_id, "last": last}
+    return Query("RunConsoleLogTail", text, variables)

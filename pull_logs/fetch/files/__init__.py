@@ -1,4 +1,4 @@
-"""The files that a run logged: listing, selecting and downloading them."""
+"""The files that a run logged, and its console log: listing, selecting and downloading them."""
 
 from lazy_loader import attach_stub
 

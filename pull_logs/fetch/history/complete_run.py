@@ -23,7 +23,7 @@ import pyarrow as pa
 from pull_logs.fetch.api import system_events
 from pull_logs.fetch.context import PullContext
 from pull_logs.fetch.discovery import FoundRun, Steps
-from pull_logs.fetch.files import read_files
+from pull_logs.fetch.files import read_console, read_files
 from pull_logs.fetch.history.decode import parse_rows
 from pull_logs.fetch.history.exported import ShardReader
 from pull_logs.fetch.history.live import LiveReader
@@ -32,6 +32,7 @@ from pull_logs.fetch.windows import planned_stop, windows_of_span, windows_of_st
 from pull_logs.rows.batches import system_batch_from_rows
 from pull_logs.runs import LIVE_STATES, Coverage, RunPath
 from pull_logs.snapshot import RunFile
+from pull_logs.snapshot.read import RunConsole
 
 SYSTEM_SAMPLES, MOST_SYSTEM_SAMPLES = 10_000, 1_000_000
 """Rows of system metrics in the first request, and at most; they cannot be requested in pages."""
@@ -47,13 +48,19 @@ class HistoryReader:
         context: What the download needs.
         found: The run, and what was promised.
         earlier: The files of the run in an earlier bundle, which are updated.
+        console: The console log of the run in an earlier bundle, which is updated.
     """
 
     def __init__(
-        self, context: PullContext, found: FoundRun, *, earlier: Mapping[str, RunFile] | None = None
+        self,
+        context: PullContext,
+        found: FoundRun,
+        *,
+        earlier: Mapping[str, RunFile] | None = None,
+        console: RunConsole | None = None,
     ) -> None:
         self._context = context
-        self._earlier = earlier
+        self._earlier, self._console = earlier, console
         self._found = found
         self._pieces = Pieces(
             context.spool, found.path, keep=metric_filter(context.metrics), budget=context.budget
@@ -103,8 +110,16 @@ class HistoryReader:
         coverage = self._coverage()
         system = await read_system(self._context, self._found.path) if self._context.system else None
         files = await read_files(self._context, self._found.path, earlier=self._earlier)
-        coverage = files.apply_to(coverage)
-        finish = partial(self._pieces.finish, self._found.info, coverage, system=system, files=files.sources)
+        console = await read_console(self._context, self._found.path, earlier=self._console)
+        coverage = console.apply_to(files.apply_to(coverage))
+        finish = partial(
+            self._pieces.finish,
+            self._found.info,
+            coverage,
+            system=system,
+            files=files.sources,
+            console=console.source,
+        )
         await self._context.in_thread(finish)
         return coverage
 

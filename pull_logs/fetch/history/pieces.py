@@ -21,7 +21,7 @@ from pull_logs.rows.canonical import STEP, TIMESTAMP
 from pull_logs.rows.merge import Lane, LanedBatch
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot import Spool
-from pull_logs.snapshot.format import FileSource
+from pull_logs.snapshot.format import ConsoleSource, FileSource
 
 _IN_MEMORY = 4 * 2**20
 """Bytes of a run that a crash may lose: a smaller run is downloaded again, and is one file in the spool."""
@@ -152,16 +152,17 @@ class Pieces:
         *,
         system: pa.Table | None,
         files: Sequence[FileSource] = (),
+        console: ConsoleSource | None = None,
     ) -> None:
         """Merge and encode the run from its pieces."""
         with self._lock:
             if not self._spooled:
                 batches: Sequence[LanedBatch] = [LanedBatch(piece.lane, piece.batch) for piece in self._held]
-                self._spool.store(info, coverage, batches, system=system, files=files)
+                self._spool.store(info, coverage, batches, system=system, files=files, console=console)
                 self.release()
                 return
             self._flush()
-        self._spool.finish(info, coverage, system=system, files=files)
+        self._spool.finish(info, coverage, system=system, files=files, console=console)
 
 
 def source_of(key: str) -> str:

@@ -6,8 +6,9 @@ answer must repeat these rows. The rows that were kept and those that arrived mu
 and end where promised. Where something does not fit, the run is downloaded completely and the reason is
 reported, so that the result is always that of a pull without the earlier bundle.
 
-The files of a copied run are copied too, and W&B is not asked for them unless files are selected by
-pattern. Of any other run, the files of the earlier bundle are updated along with the selected ones.
+The files and the console log of a copied run are copied too, and W&B is not asked for them unless files are
+selected by pattern, or console logs that the earlier bundle has not. Of any other run, those of the earlier
+bundle are updated along with the selected ones.
 
 The steps in an exported file are not known before it is downloaded. Where the old end was exported in the
 meantime, the history pages are tried, because some servers have exported rows in them (docs/protocol.md,
@@ -27,7 +28,7 @@ import pyarrow as pa
 from pull_logs.errors import BundleDamagedError
 from pull_logs.fetch.context import PullContext
 from pull_logs.fetch.discovery import ExportedHistory, FoundRun, Steps
-from pull_logs.fetch.files import read_files
+from pull_logs.fetch.files import read_console, read_files
 from pull_logs.fetch.history.changes import (
     NotAppendableError,
     check_appendable,
@@ -47,7 +48,7 @@ from pull_logs.rows.canonical import STEP, same
 from pull_logs.rows.merge import Lane, merge_batches
 from pull_logs.runs import Coverage, RunInfo
 from pull_logs.snapshot import Run
-from pull_logs.snapshot.read import RunFiles
+from pull_logs.snapshot.read import RunConsole, RunFiles
 
 OVERLAP = 8
 """Rows at the old end that are requested again; they differ if the history before them was rewritten."""
@@ -71,7 +72,7 @@ async def fetch_run(context: PullContext, found: FoundRun, earlier: Run | None) 
         DataError: A row cannot be read or stored.
         AccessError: A request failed.
     """
-    note, files = "", None
+    note, files, console = "", None, None
     if earlier is not None:
         try:
             return await _Refresh(context, found, earlier).read()
@@ -80,7 +81,8 @@ async def fetch_run(context: PullContext, found: FoundRun, earlier: Run | None) 
         except BundleDamagedError:
             note = "the earlier bundle is damaged"
         files = await context.in_thread(partial(_usable_files, earlier))
-    coverage = await HistoryReader(context, found, earlier=files).read()
+        console = await context.in_thread(partial(_usable_console, earlier))
+    coverage = await HistoryReader(context, found, earlier=files, console=console).read()
     return FetchedRun(coverage=coverage, how="complete", new_rows=coverage.received_rows, note=note)
 
 
@@ -93,6 +95,17 @@ def _usable_files(run: Run) -> RunFiles | None:
     except BundleDamagedError:
         return None
     return files or None
+
+
+def _usable_console(run: Run) -> RunConsole | None:
+    """Return the console log of a run in an earlier bundle; None where it has none, or it is damaged."""
+    console = run.console
+    try:
+        if console is not None:
+            console.check()
+    except BundleDamagedError:
+        return None
+    return console
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +261,9 @@ class _Refresh:
             return await self._copy(coverage)
         kept = await context.in_thread(partial(_usable_files, earlier))
         files = await read_files(context, self._found.path, earlier=kept)
-        coverage = files.apply_to(coverage)
+        printed = await context.in_thread(partial(_usable_console, earlier))
+        console = await read_console(context, self._found.path, earlier=printed)
+        coverage = console.apply_to(files.apply_to(coverage))
         system = await read_system(context, self._found.path) if context.system else None
 
         def batches() -> Iterator[pa.Table]:
@@ -262,6 +277,7 @@ class _Refresh:
             batches,
             system=system,
             files=files.sources,
+            console=console.source,
         )
         await context.in_thread(store)
         return FetchedRun(coverage=coverage, how="copied" if unchanged else "appended", new_rows=new)
@@ -274,12 +290,22 @@ class _Refresh:
 
     async def _adopt(self, coverage: Coverage, *, info: RunInfo | None = None, note: str = "") -> FetchedRun:
         """Copy the run, with the files that are selected now."""
-        context, files = self._context, None
+        context, files, console = self._context, None, None
         if context.files is not None:
             kept = await context.in_thread(partial(_usable_files, self._earlier))
             fetched = await read_files(context, self._found.path, earlier=kept)
             coverage, files = fetched.apply_to(coverage), fetched.sources
-        adopt = partial(context.spool.adopt, self._earlier, info=info, coverage=coverage, files=files)
+        if context.console and self._earlier.console is None:
+            fetched_console = await read_console(context, self._found.path)
+            coverage, console = fetched_console.apply_to(coverage), fetched_console.source
+        adopt = partial(
+            context.spool.adopt,
+            self._earlier,
+            info=info,
+            coverage=coverage,
+            files=files,
+            console=console,
+        )
         await context.in_thread(adopt)
         return FetchedRun(coverage=coverage, how="copied", note=note)
 

@@ -1,5 +1,6 @@
 from .catalog import Catalog as Catalog
 from .catalog import ProjectKey as ProjectKey
+from .console import ConsolePages as ConsolePages
 from .filters import compile_filter as compile_filter
 from .history import Table as Table
 from .history import history_keys as history_keys

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pull_logs.errors import NotFoundError
 from pull_logs.replay.data.bounded_cache import BoundedCache
 from pull_logs.replay.data.catalog import Catalog
+from pull_logs.replay.data.console import ConsolePages
 from pull_logs.replay.data.exports import encode, plain_table
 from pull_logs.replay.data.history import Table
 from pull_logs.replay.data.json_text import metadata_bytes
@@ -107,6 +108,7 @@ class Library:
     ) -> None:
         self.catalog = catalog
         self.signer = signer
+        self.consoles = ConsolePages()
         self._shard_rows = shard_rows
         self._tables = BoundedCache[RunPath, Table](limit=memory, size=_table_bytes)
         self._exports = BoundedCache[tuple[RunPath, int], Stored](

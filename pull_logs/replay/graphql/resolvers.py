@@ -36,11 +36,12 @@ from pull_logs.replay.data import (
 )
 from pull_logs.replay.graphql.schema import snake_case
 from pull_logs.replay.graphql.work import Work
-from pull_logs.replay.not_found import files_missing, note_unknown_keys
+from pull_logs.replay.not_found import console_missing, files_missing, note_unknown_keys
 from pull_logs.rows.canonical import canonical_text, parse_json
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import LIVE_STATES, Coverage, RunPath
 from pull_logs.snapshot import Run
+from pull_logs.snapshot.format import ConsoleLine
 
 MAX_PAGE = 1000
 """The most edges of one page; a client that requests more finds the rest on the next page."""
@@ -226,6 +227,8 @@ def _run(context: _Context, key: ProjectKey, run: Run) -> Node:
         **_run_history(context, run),
         "file_count": lambda: len(context.library.files(run)),
         "files": partial(_files, context, run),
+        "log_line_count": lambda: 0 if run.console is None else len(run.console),
+        "log_lines": partial(_log_lines, context, run),
     }
 
 
@@ -334,6 +337,48 @@ def _file(context: _Context, run: Run, file: FileNode) -> Node:
         "mimetype": file.mediatype,
         "updated_at": run.heartbeat_at or run.created_at,
         "md5": base64.b64encode(bytes.fromhex(file.md5)).decode(),
+    }
+
+
+def _log_lines(
+    context: _Context,
+    run: Run,
+    *,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    **_pagination: bool,
+) -> Node:
+    """Return lines of the console log of a run: from the first on, after a cursor, or the last ones."""
+    if not run.bundle_has_console:
+        raise console_missing(run.path, subject=context.library.catalog.subject)
+    total = 0 if run.console is None else len(run.console)
+    consoles = context.library.consoles
+    if last is not None:
+        lines = consoles.tail(run, last)
+        start = total - len(lines)
+    else:
+        start = 0 if not after else _index(after) + 1
+        lines = consoles.page(run, start, min(max(DEFAULT_PAGE if first is None else first, 0), MAX_PAGE))
+    context.work.add_rows(len(lines), keys=5)
+    edges = [
+        {"cursor": _opaque("Cursor", str(index)), "node": _log_line(line)}
+        for index, line in enumerate(lines, start)
+    ]
+    info = {
+        "end_cursor": edges[-1]["cursor"] if edges else None,
+        "has_next_page": last is None and start + len(lines) < total,
+    }
+    return {"edges": edges, "page_info": info}
+
+
+def _log_line(line: ConsoleLine) -> Node:
+    return {
+        "number": line.number,
+        "timestamp": line.timestamp,
+        "level": line.level,
+        "label": line.label,
+        "line": line.text,
     }
 
 

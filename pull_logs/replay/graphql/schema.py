@@ -86,6 +86,8 @@ type Run {
   parquetHistory(liveKeys: [String!]!): ParquetHistory
   fileCount: Int
   files(names: [String], after: String, first: Int, pattern: String): FileConnection
+  logLineCount: Int
+  logLines(first: Int, after: String, last: Int, useImprovedPagination: Boolean): LogLineConnection
 }
 type RunUser { id: ID name: String! username: String }
 type ParquetHistory { parquetUrls: [String!]! liveData: [JSON!] }
@@ -96,6 +98,10 @@ type File {
   id: ID! name: String! url(upload: Boolean): String directUrl: String! sizeBytes: Int64! mimetype: String
   updatedAt: DateTime md5: String
 }
+
+type LogLineConnection { edges: [LogLineEdge!]! pageInfo: PageInfo! }
+type LogLineEdge { node: LogLine! cursor: String! }
+type LogLine { number: Int64! timestamp: String level: String label: String line: String! }
 
 # SDKs up to 0.22 look for these types before they request artifacts or delete files.
 type Artifact { id: ID! }

@@ -1,3 +1,12 @@
+from .console import ConsoleLine as ConsoleLine
+from .console import ConsoleRecord as ConsoleRecord
+from .console import ConsoleResource as ConsoleResource
+from .console import ConsoleSource as ConsoleSource
+from .console import ConsoleWriter as ConsoleWriter
+from .console import StoredConsole as StoredConsole
+from .console import console_in_file as console_in_file
+from .console import console_in_memory as console_in_memory
+from .console import read_lines as read_lines
 from .container import CHUNK as CHUNK
 from .container import ByteRange as ByteRange
 from .container import Container as Container
@@ -15,6 +24,7 @@ from .file_record import record_of as record_of
 from .manifest import FORMAT_BYTES as FORMAT_BYTES
 from .manifest import MAX_FORMAT as MAX_FORMAT
 from .manifest import MAX_MANIFEST as MAX_MANIFEST
+from .manifest import AnyResource as AnyResource
 from .manifest import FileResource as FileResource
 from .manifest import Manifest as Manifest
 from .manifest import Resource as Resource
@@ -29,6 +39,7 @@ from .metrics_table import MetricsWriter as MetricsWriter
 from .metrics_table import facts_from_text as facts_from_text
 from .metrics_table import facts_text as facts_text
 from .metrics_table import load_metrics_table as load_metrics_table
+from .names import CONSOLE as CONSOLE
 from .names import DIGEST as DIGEST
 from .names import FORMAT as FORMAT
 from .names import HISTORY as HISTORY

@@ -12,14 +12,16 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from reprlib import Repr
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypeAlias, TypedDict
 from urllib.parse import quote, unquote
 
 import orjson
 
 from pull_logs.errors import BundleDamagedError, FormatTooNewError, UnsafeFileError
+from pull_logs.snapshot.format.console import ConsoleEntry, ConsoleRecord, ConsoleResource, console_entry
 from pull_logs.snapshot.format.file_record import MAX_NAME, FileRecord, is_mediatype
 from pull_logs.snapshot.format.names import (
+    CONSOLE,
     MANIFEST,
     RUNS,
     TABLES,
@@ -94,6 +96,9 @@ class FileResource:
     record: FileRecord
 
 
+AnyResource: TypeAlias = Resource | FileResource | ConsoleResource
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The content of `datapackage.json`.
@@ -104,6 +109,7 @@ class Manifest:
         redacted: If values were removed before the bundle was made, the number of markers of each kind;
             empty otherwise.
         files: The files that runs logged, by the folder of the run; only runs that have files.
+        consoles: The console logs, by the name of the member.
         metrics: The regular expression that selected the metrics by name; None if all were kept.
     """
 
@@ -111,15 +117,17 @@ class Manifest:
     resources: Mapping[str, Resource]
     redacted: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, Sequence[FileResource]] = field(default_factory=dict)
+    consoles: Mapping[str, ConsoleResource] = field(default_factory=dict)
     metrics: str | None = None
 
-    def members(self) -> dict[str, Resource | FileResource]:
+    def members(self) -> dict[str, AnyResource]:
         """Return all its members, in the order of the bundle."""
-        named: dict[str, Resource | FileResource] = dict(self.resources)
-        if not self.files:
+        named: dict[str, AnyResource] = dict(self.resources)
+        if not self.files and not self.consoles:
             return named
         tables = {name: named.pop(name) for name in TABLES if name in named}
         named |= {file.path: file for files in self.files.values() for file in files}
+        named |= self.consoles
         return {**tables, **dict(sorted(named.items()))}
 
 
@@ -185,10 +193,12 @@ class _FileEntry(TypedDict):
 
 
 def _entry(
-    number: int, resource: Resource | FileResource, shared_writer: str | None
-) -> _ParquetEntry | _FileEntry:
+    number: int, resource: AnyResource, shared_writer: str | None
+) -> _ParquetEntry | _FileEntry | ConsoleEntry:
     if isinstance(resource, FileResource):
         return _file_entry(number, resource)
+    if isinstance(resource, ConsoleResource):
+        return console_entry(number, resource)
     entry: _ParquetEntry = {
         "bytes": resource.bytes,
         "footer": {"bytes": resource.footer_bytes, "hash": resource.footer_hash},
@@ -312,7 +322,7 @@ def parse_manifest(data: bytes, *, path: str, members: Collection[str] | None = 
         raise _damaged(path, f"is not of {FORMAT_NAME} version {FORMAT_VERSION}")
     content = _hash(raw.get("contentId"), "contentId", path)
     writer = raw.get("writer", "")
-    resources, files = _parse_resources(
+    resources, files, consoles = _parse_resources(
         raw["resources"], writer=writer if isinstance(writer, str) else "", path=path, known=members or ()
     )
     redacted = _parse_redacted(raw.get("redacted", {}), path)
@@ -321,6 +331,7 @@ def parse_manifest(data: bytes, *, path: str, members: Collection[str] | None = 
         resources=resources,
         redacted=redacted,
         files=files,
+        consoles=consoles,
         metrics=_parse_metrics(raw.get("metrics"), path),
     )
 
@@ -350,8 +361,9 @@ def _parse_redacted(value: object, path: str) -> dict[str, int]:
 
 def _parse_resources(
     entries: Sequence[object], *, writer: str, path: str, known: Collection[str]
-) -> tuple[dict[str, Resource], dict[str, Sequence[FileResource]]]:
+) -> tuple[dict[str, Resource], dict[str, Sequence[FileResource]], dict[str, ConsoleResource]]:
     resources: dict[str, Resource] = {}
+    consoles: dict[str, ConsoleResource] = {}
     files: dict[str, dict[str, FileResource]] = {}
     for entry in entries:
         if not isinstance(entry, dict):
@@ -363,13 +375,31 @@ def _parse_resources(
                 raise _damaged(path, f"names {name!r} twice")
             files[folder][name] = _parse_file(entry, name, path)
             continue
+        if isinstance(name, str) and name.endswith(f"/{CONSOLE}") and is_member_name(name):
+            if name in consoles:
+                raise _damaged(path, f"names {name!r} twice")
+            consoles[name] = _parse_console(entry, name, path)
+            continue
         resource = _parse_resource(entry, writer=writer, path=path, known=known)
         if resource.path in resources:
             raise _damaged(path, f"names {resource.path!r} twice")
         resources[resource.path] = resource
     if RUNS not in resources:
         raise _damaged(path, f"does not name {RUNS}")
-    return resources, {folder: tuple(found.values()) for folder, found in files.items()}
+    return resources, {folder: tuple(found.values()) for folder, found in files.items()}, consoles
+
+
+def _parse_console(entry: Mapping[str, Any], name: str, path: str) -> ConsoleResource:
+    writer = entry.get("writer")
+    record = ConsoleRecord(
+        bytes=_count(entry.get("bytes"), name, path),
+        hash=_hash(entry.get("hash"), name, path),
+        lines=_count(entry.get("lines"), name, path),
+        text_bytes=_count(entry.get("textBytes"), name, path),
+        text_hash=_hash(entry.get("textHash"), name, path),
+        writer=writer if isinstance(writer, str) else "",
+    )
+    return ConsoleResource(path=name, record=record)
 
 
 def _parse_file(entry: Mapping[str, Any], name: str, path: str) -> FileResource:

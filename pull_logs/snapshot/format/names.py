@@ -29,6 +29,7 @@ MANIFEST = "datapackage.json"
 DIGEST = "datapackage-digest.json"
 HISTORY = "history.parquet"
 SYSTEM = "system.parquet"
+CONSOLE = "console.ndjson.zst"
 FILES = "files"
 
 TABLES = (RUNS, METRICS)
@@ -45,10 +46,11 @@ _FILE = (
 )
 _MEMBER = re.compile(
     r"FORMAT|(?:runs|metrics)\.parquet|datapackage\.json|datapackage-digest\.json"
-    rf"|{_FOLDER}/(?:(?:history|system)\.parquet|{_FILE})"
+    rf"|{_FOLDER}/(?:(?:history|system)\.parquet|{re.escape(CONSOLE)}|{_FILE})"
 )
 _RUN_MEMBER = re.compile(
-    rf"runs/entity=({_SEGMENT})/project=({_SEGMENT})/run=({_SEGMENT})/(?:[a-z]+\.parquet|{_FILE})"
+    rf"runs/entity=({_SEGMENT})/project=({_SEGMENT})/run=({_SEGMENT})"
+    rf"/(?:[a-z]+\.parquet|{re.escape(CONSOLE)}|{_FILE})"
 )
 _FILE_MEMBER = re.compile(rf"({_FOLDER})/({_FILE})")
 _RESERVED = re.compile(

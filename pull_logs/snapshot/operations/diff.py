@@ -97,6 +97,7 @@ class RunDifference:
         rows: How its rows changed; None if they did not.
         system: Whether its system metrics changed.
         files: Changes of its files; a path is the name of a file, and a value is a `FileState`.
+        console: The old and the new number of console lines; None if its console log did not change.
     """
 
     path: RunPath
@@ -106,10 +107,12 @@ class RunDifference:
     rows: RowsDifference | None = None
     system: bool = False
     files: tuple[Edit, ...] = ()
+    console: tuple[int, int] | None = None
 
     def __bool__(self) -> bool:
         """Whether anything changed."""
-        return bool(self.facts or self.config or self.summary or self.rows or self.system or self.files)
+        lists = self.facts or self.config or self.summary or self.files
+        return bool(lists or self.rows or self.system or self.console)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +192,12 @@ def diff_runs(old: Run, new: Run) -> RunDifference:
         rows=None if old.rows_hash == new.rows_hash else _diff_rows(old, new),
         system=old.system_rows_hash != new.system_rows_hash,
         files=tuple(_file_edits(_files(old), _files(new))),
+        console=None if old.console_hash == new.console_hash else (_lines(old), _lines(new)),
     )
+
+
+def _lines(run: Run) -> int:
+    return 0 if run.console is None else len(run.console)
 
 
 class FileState(TypedDict):

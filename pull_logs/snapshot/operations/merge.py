@@ -2,11 +2,12 @@
 
 Each run is copied byte for byte from one of the bundles. Where bundles have different versions of a run,
 one version covers another if it has all rows of it with all cells and the same values, all its system
-metrics, and all its files; a file may differ if the covering version has a later heartbeat, because logs
-grow while a run is active. The version that covers all others is taken: a run that continued, or one that
-was downloaded with all its metrics. Versions with the same rows, system metrics and files may differ in
-their facts; then the one with the latest heartbeat is taken. If no version covers all others, the run is a
-conflict, unless the caller says which one to prefer of those that no other version covers.
+metrics, all its files and as many console lines; a file or a line may differ if the covering version has a
+later heartbeat, because logs grow while a run is active. The version that covers all others is taken: a run
+that continued, or one that was downloaded with all its metrics. Versions with the same rows, system metrics,
+files and console log may differ in their facts; then the one with the latest heartbeat is taken. If no
+version covers all others, the run is a conflict, unless the caller says which one to prefer of those that no
+other version covers.
 
 The order of the bundles does not matter, except to `prefer="first"`, and versions are never mixed. So
 merging is commutative and idempotent, to the byte, and associative as long as there is no conflict.
@@ -118,7 +119,7 @@ def _runs_by_path(bundles: Sequence[Bundle]) -> dict[RunPath, list[Run]]:
     return {path: sorted(versions[path], key=lambda run: order[run.bundle_path]) for path in sorted(versions)}
 
 
-_Data: TypeAlias = tuple[str, str | None, str | None]
+_Data: TypeAlias = tuple[str, str | None, str | None, str | None]
 
 
 def _heartbeat(run: Run) -> str:
@@ -140,8 +141,9 @@ class _Version:
 
     @property
     def data(self) -> _Data:
-        """The hashes of its rows, system metrics and files."""
-        return self.run.rows_hash, self.run.system_rows_hash, self.run.files_hash
+        """The hashes of its rows, system metrics, files and console log."""
+        run = self.run
+        return run.rows_hash, run.system_rows_hash, run.files_hash, run.console_hash
 
     @property
     def rank(self) -> tuple[object, ...]:
@@ -155,6 +157,7 @@ class _Version:
             *(_heartbeat(run), last, run.rows, run.complete, gone, swept, self.facts),
             *hashes,
             run.files_hash or "",
+            run.console_hash or "",
         )
 
 
@@ -262,7 +265,27 @@ def why_not_covered(less: Run, more: Run) -> str | None:
         here, there = (Counter(map(canonical_text, run.system_rows())) for run in (less, more))
         if here - there:
             return f"{less_path} has system metrics that {more_path} has not"
-    return _why_files_not_covered(less, more)
+    return _why_files_not_covered(less, more) or _why_console_not_covered(less, more)
+
+
+def _why_console_not_covered(less: Run, more: Run) -> str | None:
+    if less.console_hash in (None, more.console_hash):
+        return None
+    less_path, more_path = repr(less.bundle_path), repr(more.bundle_path)
+    ours, others = less.console, more.console
+    if ours is None or others is None:
+        return f"{less_path} has a console log and {more_path} has not"
+    if len(others) < len(ours):
+        return f"{less_path} has {len(ours)} console lines and {more_path} has {len(others)}"
+    if _heartbeat(less) < _heartbeat(more):
+        return None
+    for line, other in zip(ours, others, strict=False):
+        if line != other:
+            return (
+                f"console line {line.number} differs between {less_path} and {more_path}, and the heartbeat"
+                " of the latter is not later"
+            )
+    return None
 
 
 def _why_files_not_covered(less: Run, more: Run) -> str | None:

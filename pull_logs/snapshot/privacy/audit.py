@@ -1,10 +1,10 @@
 """Find secrets and personal data in a bundle.
 
 Every text of every run is looked through once: the name, notes and tags, the nested documents, the string
-columns of histories, and the text files that the run logged (see `file_scrubber`). Numbers, keys, run paths
-and the host of the API are not looked at. The footer of a history says which columns hold text, so a
-history of numbers costs no more than reading its footer. Each distinct value of a text column is looked at
-once, and only if a cheap search over the column finds a reason to.
+columns of histories, the console log, and the text files that the run logged (see `file_scrubber`). Numbers,
+keys, run paths and the host of the API are not looked at. The footer of a history says which columns hold
+text, so a history of numbers costs no more than reading its footer. Each distinct value of a text column is
+looked at once, and only if a cheap search over the column finds a reason to.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.rows.batches import select_keys
+from pull_logs.snapshot.privacy.console_scrubber import scrub_console
 from pull_logs.snapshot.privacy.file_scrubber import scrub_files
 from pull_logs.snapshot.privacy.patterns import KINDS
 from pull_logs.snapshot.privacy.scrubber import Finding, Scrubber
@@ -29,6 +30,7 @@ class RunAudit:
     Attributes:
         findings: The findings, by location and kind.
         in_histories: Whether there are findings in its history or its system metrics.
+        in_console: Whether there are findings in its console log.
         earlier: The number of markers of each kind that the run has.
         markers: The number of markers of each kind that the run has once the findings are replaced.
         unread: The names of its files that are text too long to be looked through.
@@ -36,6 +38,7 @@ class RunAudit:
 
     findings: tuple[Finding, ...]
     in_histories: bool
+    in_console: bool
     earlier: Mapping[str, int]
     markers: Mapping[str, int]
     unread: tuple[str, ...]
@@ -126,10 +129,15 @@ def audit_run(run: Run, *, kinds: Iterable[str] = KINDS) -> RunAudit:
     if run.system_text_columns() and (system := run.system_table()) is not None:
         scrubber.batch(system, "system")
     in_histories = len(scrubber.findings) > in_facts
+    before = len(scrubber.findings)
+    for _ in scrub_console(run.console_logs(), scrubber):
+        pass
+    in_console = len(scrubber.findings) > before
     unread = scrub_files(run, scrubber).unread
     return RunAudit(
         findings=scrubber.findings,
         in_histories=in_histories,
+        in_console=in_console,
         earlier=scrubber.earlier,
         markers=scrubber.markers,
         unread=unread,
@@ -156,5 +164,7 @@ def markers_in(run: Run, keep: Callable[[str], bool] | None = None) -> Mapping[s
         scrubber.batch(select_keys(batch, keep), "history")
     if (system := run.system_table()) is not None:
         scrubber.batch(system, "system")
+    for _ in scrub_console(run.console_logs(), scrubber):
+        pass
     scrub_files(run, scrubber)
     return scrubber.earlier

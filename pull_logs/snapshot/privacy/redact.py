@@ -17,7 +17,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pull_logs.snapshot.format import console_in_memory
 from pull_logs.snapshot.privacy.audit import RunAudit, audit_run
+from pull_logs.snapshot.privacy.console_scrubber import scrub_console
 from pull_logs.snapshot.privacy.file_scrubber import scrub_files
 from pull_logs.snapshot.privacy.patterns import KINDS
 from pull_logs.snapshot.privacy.scrubber import Finding, Scrubber
@@ -108,5 +110,8 @@ def _redacted(run: Run, audit: RunAudit, kinds: frozenset[str]) -> BundleRun | C
         batches=batches if audit.in_histories else run.batches,
         system=system,
         files=scrub_files(run, scrubber()).files,
+        console=console_in_memory(scrub_console(run.console_logs(), scrubber()))
+        if audit.in_console
+        else run.console,
         redacted=audit.markers,
     )

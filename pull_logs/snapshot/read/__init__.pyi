@@ -1,6 +1,7 @@
 from .bundle import Bundle as Bundle
 from .bundle import open_bundle as open_bundle
 from .run import Run as Run
+from .run_console import RunConsole as RunConsole
 from .run_diff import walk_runs as walk_runs
 from .run_files import RunFile as RunFile
 from .run_files import RunFiles as RunFiles

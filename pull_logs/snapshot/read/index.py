@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pull_logs.errors import BundleDamagedError, DataError, UnsafeFileError
 from pull_logs.snapshot.format import (
+    CONSOLE,
     DIGEST,
     FORMAT,
     HISTORY,
@@ -19,6 +20,7 @@ from pull_logs.snapshot.format import (
     Container,
     FileResource,
     Manifest,
+    Resource,
     RunTable,
     check_digest,
     check_format,
@@ -83,7 +85,7 @@ def _check_members(sizes: Mapping[str, int], manifest: Manifest, *, path: str) -
     for name in (FORMAT, MANIFEST, DIGEST):
         sizes.pop(name, None)
     for name, resource in manifest.members().items():
-        expected = resource.record.bytes if isinstance(resource, FileResource) else resource.bytes
+        expected = resource.bytes if isinstance(resource, Resource) else resource.record.bytes
         size = sizes.pop(name, None)
         if size is None:
             raise _damaged(path, f"{name!r} is missing", name)
@@ -96,7 +98,7 @@ def _check_members(sizes: Mapping[str, int], manifest: Manifest, *, path: str) -
 def _checked_folders(table: RunTable, manifest: Manifest, *, path: str) -> Iterator[str]:
     """Return the folder of each run, and check that every run has its files and every file a run."""
     folders = member_folders(table.paths)
-    resources, with_files = manifest.resources, 0
+    resources, with_files, with_console = manifest.resources, 0, 0
     known = sum(name in resources for name in TABLES)
     for run, rows in zip(table.paths, table.column("rows"), strict=True):
         folder = folders[run]
@@ -104,11 +106,13 @@ def _checked_folders(table: RunTable, manifest: Manifest, *, path: str) -> Itera
         if history is None or history.rows != rows:
             raise _damaged(path, f"{RUNS} and the manifest disagree about run {str(run)!r}", RUNS)
         known += 1 + (f"{folder}/{SYSTEM}" in resources)
+        with_console += f"{folder}/{CONSOLE}" in manifest.consoles
         if folder in manifest.files:
             with_files += 1
             _check_file_members(folder, manifest.files[folder], path=path)
         yield folder
     orphans = len(resources) - known + len(manifest.files) - with_files
+    orphans += len(manifest.consoles) - with_console
     if orphans:
         raise _damaged(path, f"{counted(orphans, 'file')} without a run", MANIFEST)
 

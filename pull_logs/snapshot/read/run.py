@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from pull_logs.snapshot.format import ConsoleLine
+
 
 class Run(RunFacts):
     """A run of a bundle; the bundle has to stay open.
@@ -211,6 +213,20 @@ class Run(RunFacts):
         """
         table = self.system_table()
         return iter(()) if table is None else batch_rows(table)
+
+    def console_logs(self, *, last: int | None = None) -> Iterator[ConsoleLine]:
+        """Iterate over the lines that it printed, in order; empty without a console log.
+
+        Args:
+            last: The number of lines at the end to return; None for all.
+
+        Raises:
+            BundleDamagedError: They are damaged.
+        """
+        console = self.console
+        if console is None:
+            return iter(())
+        return iter(console) if last is None else iter(console.tail(last))
 
     @property
     def history_encoded(self) -> Encoded:

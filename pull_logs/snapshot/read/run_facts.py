@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format import (
+    CONSOLE,
     COVERAGE,
     HISTORY,
     SYSTEM,
@@ -18,6 +19,7 @@ from pull_logs.snapshot.format import (
     files_hash,
 )
 from pull_logs.snapshot.read.metrics_index import MetricsIndex
+from pull_logs.snapshot.read.run_console import RunConsole
 from pull_logs.snapshot.read.run_files import RunFiles
 from pull_logs.suggestions import counted, shortened
 
@@ -223,6 +225,18 @@ class RunFacts:
         return files_hash(file.record for file in self._manifest.files.get(self._folder, ()))
 
     @property
+    def console(self) -> RunConsole | None:
+        """What it printed, if that was pulled (`fetch --console`); None without a console log."""
+        resource = self._manifest.consoles.get(f"{self._folder}/{CONSOLE}")
+        return None if resource is None else RunConsole(self._container, resource, run=str(self.path))
+
+    @property
+    def console_hash(self) -> str | None:
+        """The identity of its console log, whichever library compressed it; None without one."""
+        resource = self._manifest.consoles.get(f"{self._folder}/{CONSOLE}")
+        return None if resource is None else resource.record.text_hash
+
+    @property
     def bundle_path(self) -> str:
         """The bundle that contains it, as it was opened."""
         return str(self._container.path)
@@ -245,6 +259,11 @@ class RunFacts:
     def close_bundle(self) -> None:
         """Close the bundle that contains it; nothing can be read from any of its runs afterwards."""
         self._container.close()
+
+    @property
+    def bundle_has_console(self) -> bool:
+        """Whether its bundle has the console log of at least one run."""
+        return bool(self._manifest.consoles)
 
     @property
     def bundle_metrics(self) -> str | None:

@@ -29,6 +29,8 @@ from pull_logs.snapshot.format import (
     MAX_MANIFEST,
     METRICS,
     RUNS,
+    AnyResource,
+    ConsoleResource,
     Container,
     FileResource,
     Manifest,
@@ -41,6 +43,7 @@ from pull_logs.snapshot.format import (
     open_container,
     parse_manifest,
     read_batches,
+    read_lines,
     render_digest,
     run_of_member,
     sha256,
@@ -200,32 +203,30 @@ def _checksum_holds(container: Container, name: str, crc: int) -> bool:
     return not isinstance(container, ZipContainer) or container.entries[name].crc == crc
 
 
-def _check_member(
-    container: Container, name: str, resource: Resource | FileResource | None, *, deep: bool
-) -> _Checked:
+def _check_member(container: Container, name: str, resource: AnyResource | None, *, deep: bool) -> _Checked:
     """Check a member other than the manifest.
 
     Args:
         container: The bundle.
         name: The member.
         resource: Its entry of the manifest; without one only its checksum in the ZIP is compared.
-        deep: Whether to decode a history.
+        deep: Whether to decode a history or a console log.
     """
     try:
         with container.open(name) as file:
             if not _bytes_are_right(container, name, file, resource):
-                parquet = None if isinstance(resource, FileResource) else resource
+                parquet = resource if isinstance(resource, Resource) else None
                 return _Checked(tuple(_locate(file, name, parquet)))
             if deep and isinstance(resource, Resource) and resource.rows_hash:
                 return _check_rows(file, resource)
+            if deep and isinstance(resource, ConsoleResource):
+                return _check_console(file, resource)
             return _Checked()
     except DamageError as exc:
         return _Checked([replace(_damage(exc), member=name, run=run_of_member(name))])
 
 
-def _bytes_are_right(
-    container: Container, name: str, file: MemberFile, resource: Resource | FileResource | None
-) -> bool:
+def _bytes_are_right(container: Container, name: str, file: MemberFile, resource: AnyResource | None) -> bool:
     """Compare the bytes of a member with all that is known about them."""
     logged = isinstance(resource, FileResource)
     crc, digest, md5 = 0, hashlib.sha256(), hashlib.md5(usedforsecurity=False)
@@ -240,7 +241,7 @@ def _bytes_are_right(
         return False
     if resource is None:
         return True
-    expected = resource.record if isinstance(resource, FileResource) else resource
+    expected = resource if isinstance(resource, Resource) else resource.record
     return (
         expected.hash == f"sha256:{digest.hexdigest()}"
         and expected.bytes == file.size()
@@ -288,6 +289,17 @@ def _check_rows(file: MemberFile, resource: Resource) -> _Checked:
         reason = f"the rows of {resource.path!r} are not those of its rows hash"
         return _Checked([Damage(member=resource.path, reason=reason, run=run)])
     return _Checked(facts_hash=None if builder is None else _facts_hash(builder.facts()))
+
+
+def _check_console(file: MemberFile, resource: ConsoleResource) -> _Checked:
+    """Compare the lines of a console log whose bytes are right with its entry in the manifest."""
+    try:
+        for _ in read_lines(file.chunks(), resource.record):
+            pass
+    except DataError as exc:
+        reason = f"{resource.path!r} cannot be read: {exc.message}"
+        return _Checked([Damage(member=resource.path, reason=reason, run=run_of_member(resource.path))])
+    return _Checked()
 
 
 def _described(batches: Iterable[pa.Table], builder: FactsBuilder | None) -> Iterator[pa.Table]:

@@ -27,6 +27,7 @@ from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.disk import disk_errors, sync_file, sync_folder
 from pull_logs.snapshot.format import (
     CHUNK,
+    CONSOLE,
     DIGEST,
     FORMAT,
     FORMAT_BYTES,
@@ -36,6 +37,8 @@ from pull_logs.snapshot.format import (
     RUNS,
     SYSTEM,
     WRITER,
+    AnyResource,
+    ConsoleResource,
     ContainerWriter,
     ContentHasher,
     Encoded,
@@ -133,6 +136,7 @@ class SealReport:
         incomplete: The runs that are incomplete, each with the reason.
         files: The number of files that the runs logged.
         file_bytes: The total size of these files.
+        console_lines: The number of lines of the console logs.
     """
 
     path: Path
@@ -144,6 +148,7 @@ class SealReport:
     incomplete: tuple[tuple[RunPath, str], ...]
     files: int = 0
     file_bytes: int = 0
+    console_lines: int = 0
 
 
 def write_bundle(
@@ -279,13 +284,14 @@ def seal_runs(
             RUNS: _table_member(RUNS, io.BytesIO(table), rows=len(runs)),
             METRICS: _table_member(METRICS, index_file, rows=index.rows),
         } | _members(runs)
-        resources, files = _resources(members)
+        resources, files, consoles = _resources(members)
         manifest = render_manifest(
             Manifest(
                 content_id=content_id,
                 resources=resources,
                 redacted=_redacted(runs),
                 files=files,
+                consoles=consoles,
                 metrics=metrics or None,
             )
         )
@@ -333,6 +339,7 @@ def _report(
         incomplete=tuple((run.path, run.coverage.reason) for run in runs if not run.coverage.complete),
         files=sum(len(run.files) for run in runs),
         file_bytes=sum(record.bytes for run in runs for record in run.files),
+        console_lines=sum(run.console.lines for run in runs if run.console is not None),
     )
 
 
@@ -353,9 +360,9 @@ def _rows(runs: Iterable[SealedRun], hasher: ContentHasher, index: MetricsWriter
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A Parquet file or a logged file of the bundle."""
+    """A file of the bundle that the manifest names."""
 
-    resource: Resource | FileResource
+    resource: AnyResource
     size: int
     chunks: Callable[[], Iterator[bytes]]
 
@@ -375,20 +382,27 @@ def _members(runs: Iterable[SealedRun]) -> dict[str, _Member]:
         for record, chunks in run.file_chunks():
             name = names[record.name]
             members[name] = _Member(FileResource(path=name, record=record), record.bytes, chunks)
+        if run.console is not None:
+            name = f"{folder}/{CONSOLE}"
+            console = ConsoleResource(path=name, record=run.console)
+            members[name] = _Member(console, run.console.bytes, run.console_chunks)
     return dict(sorted(members.items()))
 
 
 def _resources(
     members: Mapping[str, _Member],
-) -> tuple[dict[str, Resource], dict[str, list[FileResource]]]:
-    """Return the resources of the manifest: those of histories by member, those of files by folder."""
+) -> tuple[dict[str, Resource], dict[str, list[FileResource]], dict[str, ConsoleResource]]:
+    """Return the resources of the manifest: Parquet files and console logs by member, files by folder."""
     resources, files = dict[str, Resource](), dict[str, list[FileResource]]()
+    consoles: dict[str, ConsoleResource] = {}
     for name, member in members.items():
         if isinstance(member.resource, FileResource):
             files.setdefault(folder_of_file(name) or "", []).append(member.resource)
+        elif isinstance(member.resource, ConsoleResource):
+            consoles[name] = member.resource
         else:
             resources[name] = member.resource
-    return resources, files
+    return resources, files, consoles
 
 
 def _resource(name: str, run: SealedRun, encoded: Encoded) -> Resource:

@@ -20,7 +20,7 @@ from pull_logs.errors import BundleDamagedError
 from pull_logs.rows.merge import Lane, LanedBatch, merge_batches
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.disk import disk_errors
-from pull_logs.snapshot.format import FileSource
+from pull_logs.snapshot.format import ConsoleSource, FileSource
 from pull_logs.snapshot.write.folder_lock import FolderLock
 from pull_logs.snapshot.write.page_file import PageFrame
 from pull_logs.snapshot.write.page_merge import settle_frames
@@ -151,6 +151,7 @@ class Spool:
         *,
         system: pa.Table | None = None,
         files: Sequence[FileSource] = (),
+        console: ConsoleSource | None = None,
     ) -> StoredRun:
         """Merge and encode the pages of a run, write the run to the disk, and remove the pages.
 
@@ -161,13 +162,18 @@ class Spool:
         pages = self._pages.frames(info.path)
         if sum(page.weight for page in pages) <= _MAX_IN_MEMORY:
             batches = [LanedBatch(page.lane, page.load()) for page in pages]
-            return self.store(info, coverage, batches, system=system, files=files)
+            return self.store(info, coverage, batches, system=system, files=files, console=console)
         scratch = self._files.scratch_file(info.path)
         try:
             with self._disk_errors():
                 settled = settle_frames(pages, scratch)
             return self.store_merged(
-                info, coverage, lambda: (frame.load() for frame in settled), system=system, files=files
+                info,
+                coverage,
+                lambda: (frame.load() for frame in settled),
+                system=system,
+                files=files,
+                console=console,
             )
         finally:
             scratch.unlink(missing_ok=True)
@@ -180,6 +186,7 @@ class Spool:
         *,
         system: pa.Table | None = None,
         files: Sequence[FileSource] = (),
+        console: ConsoleSource | None = None,
     ) -> StoredRun:
         """Merge and encode a run that is in memory, write it to the disk, and remove its pages.
 
@@ -188,7 +195,7 @@ class Spool:
             PullLogsError: The disk is full, or the file cannot be written; the pages are kept.
         """
         merged = list(merge_batches(batches))
-        return self.store_merged(info, coverage, lambda: merged, system=system, files=files)
+        return self.store_merged(info, coverage, lambda: merged, system=system, files=files, console=console)
 
     def store_merged(
         self,
@@ -198,6 +205,7 @@ class Spool:
         *,
         system: pa.Table | None = None,
         files: Sequence[FileSource] = (),
+        console: ConsoleSource | None = None,
     ) -> StoredRun:
         """Encode a run whose rows are already merged, write it to the disk, and remove its pages.
 
@@ -206,7 +214,9 @@ class Spool:
             BundleDamagedError: The bundle that the rows are read from is damaged.
             PullLogsError: The disk is full, or the file cannot be written; the pages are kept.
         """
-        run = BundleRun(info=info, coverage=coverage, batches=batches, system=system, files=files)
+        run = BundleRun(
+            info=info, coverage=coverage, batches=batches, system=system, files=files, console=console
+        )
         with self._disk_errors():
             return self._add(store_run(self._files.run_file(info.path), run))
 
@@ -217,20 +227,22 @@ class Spool:
         info: RunInfo | None = None,
         coverage: Coverage | None = None,
         files: Sequence[FileSource] | None = None,
+        console: ConsoleSource | None = None,
     ) -> StoredRun:
-        """Copy the histories of a run of another bundle byte for byte, and its files.
+        """Copy the histories of a run of another bundle byte for byte, its files and its console log.
 
         Args:
             run: The run.
             info: Facts that replace those of that bundle.
             coverage: A coverage that replaces that of that bundle.
             files: Files that replace those of that bundle.
+            console: A console log that replaces that of that bundle.
 
         Raises:
             BundleDamagedError: That bundle is damaged.
             PullLogsError: The disk is full, or the file cannot be written.
         """
-        copied = CopiedRun(run=run, info=info, coverage=coverage, files=files)
+        copied = CopiedRun(run=run, info=info, coverage=coverage, files=files, console=console)
         with self._disk_errors():
             return self._add(copy_run(self._files.run_file(run.path), copied))
 

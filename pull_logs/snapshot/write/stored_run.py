@@ -4,7 +4,7 @@ One file holds the Parquet bytes of a run and, after them, the record that descr
 costs one write and one rename. A file that has its final name is complete, unless the power failed since: so
 its hashes are checked before another process uses it.
 
-    history.parquet | system.parquet | the files that the run logged | record (JSON) | trailer
+    history.parquet | system.parquet | the files that the run logged | console log | record (JSON) | trailer
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from pull_logs.snapshot.format import (
     CHUNK,
     OPTIONAL,
     WRITER,
+    ConsoleRecord,
+    ConsoleSource,
     Encoded,
     FileRecord,
     FileSource,
@@ -61,6 +63,7 @@ class BundleRun:
         batches: Returns the rows as batches in step order, one row per step; called twice, in any thread.
         system: The system metrics as one system batch.
         files: The files that the run logged, in any order.
+        console: The console log; None without one.
         redacted: The number of redaction markers of each kind in the run, for the manifest.
     """
 
@@ -69,6 +72,7 @@ class BundleRun:
     batches: Batches
     system: pa.Table | None = None
     files: Sequence[FileSource] = ()
+    console: ConsoleSource | None = None
     redacted: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -103,6 +107,10 @@ class EncodedRun(Protocol):
     def files(self) -> Mapping[str, FileSource]:
         """The files that the run logged, by name."""
 
+    @property
+    def console(self) -> ConsoleSource | None:
+        """The console log; None without one."""
+
     def metric_facts(self) -> Sequence[MetricFacts]:
         """Return the facts about the columns of its history, `_step` first."""
 
@@ -122,6 +130,7 @@ class CopiedRun:
         info: Facts that replace those of the run, where only they changed.
         coverage: A coverage that replaces that of the run.
         files: Files that replace those of the run.
+        console: A console log that replaces that of the run.
         redacted: The number of redaction markers of each kind in the run, for the manifest.
     """
 
@@ -129,6 +138,7 @@ class CopiedRun:
     info: RunInfo | None = None
     coverage: Coverage | None = None
     files: Sequence[FileSource] | None = None
+    console: ConsoleSource | None = None
     redacted: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -145,6 +155,7 @@ class StoredRun:
         writer: The library that encoded them.
         optional: The optional columns of the table of runs for which it has a value.
         files: The files that it logged, in the order of their bytes.
+        console: Its console log; None without one.
         redacted: The number of redaction markers of each kind in it.
     """
 
@@ -156,6 +167,7 @@ class StoredRun:
     writer: str
     optional: frozenset[str]
     files: tuple[FileRecord, ...]
+    console: ConsoleRecord | None
     redacted: Mapping[str, int]
 
     def info(self) -> RunInfo:
@@ -191,6 +203,12 @@ class StoredRun:
             yield record, partial(file_part, self.file, start, record.bytes)
             start += record.bytes
 
+    def console_chunks(self) -> Iterator[bytes]:
+        """Return the bytes of its compressed console log in chunks."""
+        start = self.history.bytes + (self.system.bytes if self.system else 0)
+        start += sum(record.bytes for record in self.files)
+        return _chunks(self.file, start, self.console.bytes if self.console else 0)
+
 
 class _Record(TypedDict):
     """The JSON object after the bytes of a stored run."""
@@ -202,6 +220,7 @@ class _Record(TypedDict):
     system: dict[str, Any] | None
     writer: str
     files: NotRequired[list[dict[str, Any]]]
+    console: NotRequired[dict[str, Any] | None]
     redacted: NotRequired[dict[str, int]]
 
 
@@ -228,6 +247,7 @@ def store_run(file: Path, run: BundleRun) -> StoredRun:
             system = write_table(lambda: [run.system], sink, system=True)
             out.write(sink.getbuffer())
         files = _write_files(out, run.files)
+        console = _write_console(out, run.console)
         record = _Record(
             info=info_fields(run.info),
             facts=facts_text(facts.facts()),
@@ -236,6 +256,7 @@ def store_run(file: Path, run: BundleRun) -> StoredRun:
             system=asdict(system) if system else None,
             writer=WRITER,
             files=files,
+            console=console,
             redacted=dict(run.redacted),
         )
         _write_record(out, record)
@@ -258,6 +279,7 @@ def copy_run(file: Path, copied: CopiedRun) -> StoredRun:
         out.writelines(run.history_chunks())
         out.writelines(run.system_chunks())
         files = _write_files(out, list(run.files.values()) if copied.files is None else copied.files)
+        console = _write_console(out, copied.console or run.console)
         system = run.system_encoded
         record = _Record(
             info=info_fields(copied.info or run.info),
@@ -267,6 +289,7 @@ def copy_run(file: Path, copied: CopiedRun) -> StoredRun:
             system=asdict(system) if system else None,
             writer=run.writer,
             files=files,
+            console=console,
             redacted=dict(copied.redacted),
         )
         _write_record(out, record)
@@ -304,6 +327,7 @@ def read_stored(file: Path) -> StoredRun:
         raise _damaged(file)
     stored = _stored(file, record)
     expected = stored.history.bytes + (stored.system.bytes if stored.system else 0)
+    expected += stored.console.bytes if stored.console else 0
     if expected + sum(kept.bytes for kept in stored.files) != size or not _has_its_hashes(stored):
         raise _damaged(file)
     return stored
@@ -315,6 +339,8 @@ def _has_its_hashes(stored: StoredRun) -> bool:
     if stored.system is not None:
         parts.append((stored.system.hash, stored.system_chunks()))
     parts += [(record.hash, chunks()) for record, chunks in stored.file_chunks()]
+    if stored.console is not None:
+        parts.append((stored.console.hash, stored.console_chunks()))
     return all(_sha256(chunks) == expected for expected, chunks in parts)
 
 
@@ -355,13 +381,28 @@ def _write_files(out: BinaryIO, files: Sequence[FileSource]) -> list[dict[str, A
     return [asdict(record) for record in records]
 
 
+def _write_console(out: BinaryIO, console: ConsoleSource | None) -> dict[str, Any] | None:
+    """Append the bytes of a console log, and return its record.
+
+    Raises:
+        DataError: It does not have the size that its record says.
+    """
+    if console is None:
+        return None
+    before, record = out.tell(), console.record
+    out.writelines(console.chunks())
+    if out.tell() - before != record.bytes:
+        raise DataError(f"the console log has {out.tell() - before} bytes, not {record.bytes}")
+    return asdict(record)
+
+
 def _write_record(out: BinaryIO, record: _Record) -> None:
     data = orjson.dumps(record)
     out.write(data + _TRAILER.pack(len(data), hashlib.sha256(data).digest(), _MAGIC))
 
 
 def _stored(file: Path, record: _Record) -> StoredRun:
-    info, system = record["info"], record["system"]
+    info, system, console = record["info"], record["system"], record.get("console")
     return StoredRun(
         file=file,
         path=RunPath(info["entity"], info["project"], info["run_id"]),
@@ -371,6 +412,7 @@ def _stored(file: Path, record: _Record) -> StoredRun:
         writer=record["writer"],
         optional=frozenset(info.keys() & set(OPTIONAL)),
         files=tuple(FileRecord(**fields) for fields in record.get("files", ())),
+        console=ConsoleRecord(**console) if console else None,
         redacted=record.get("redacted", {}),
     )
 

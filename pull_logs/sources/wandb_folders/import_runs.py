@@ -18,12 +18,19 @@ from pull_logs.sources.wandb_folders.arrangement import Arrangement, Arranger, O
 from pull_logs.sources.wandb_folders.find import find_logs
 from pull_logs.sources.wandb_folders.last_values import merge_summaries
 from pull_logs.sources.wandb_folders.run_log import RunLog
-from pull_logs.sources.wandb_folders.segments import Segment, group_segments, last_step, read_segments
+from pull_logs.sources.wandb_folders.segments import (
+    Segment,
+    group_segments,
+    joined_lines,
+    last_step,
+    read_segments,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from pull_logs.snapshot import Bundle, BundleRun, SealReport
+    from pull_logs.snapshot.format import StoredConsole
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +139,26 @@ def read_run_dirs(
     grouped = group_segments(read_segments(logs.files, scratch), entity=entity, project=project)
     notes += grouped.notes
     arranger = Arranger(grouped.runs, on_restart)
-    runs = []
+    runs: list[BundleRun] = []
     for path in sorted(grouped.runs):
         arranged = arranger.arrange(path)
-        runs.append(_bundle_run(path, arranged))
+        console = _console(arranged.own, scratch / f"{len(runs):06d}.console")
+        runs.append(_bundle_run(path, arranged, console))
         notes += (f"{path}: {note}" for note in arranged.notes)
         if len(arranged.own) > 1:
             notes.append(f"{path}: put together from {len(arranged.own)} folders")
     return LocalImport(tuple(runs), tuple(notes))
 
 
-def _bundle_run(path: RunPath, arranged: Arrangement) -> BundleRun:
+def _console(segments: Sequence[Segment], file: Path) -> StoredConsole | None:
+    """Return what the segments of a run printed, one after the other; None if they printed nothing."""
+    from pull_logs.snapshot.format import console_in_file
+
+    found = [segment for segment in segments if segment.console is not None]
+    return found[0].console if len(found) == 1 else console_in_file(joined_lines(found), file)
+
+
+def _bundle_run(path: RunPath, arranged: Arrangement, console: StoredConsole | None) -> BundleRun:
     from pull_logs.rows.batches import system_batch_from_rows
     from pull_logs.snapshot import BundleRun
 
@@ -160,6 +176,7 @@ def _bundle_run(path: RunPath, arranged: Arrangement) -> BundleRun:
         ),
         batches=_merged_batches(segments),
         system=system_batch_from_rows(system_rows) if system_rows else None,
+        console=console,
     )
 
 

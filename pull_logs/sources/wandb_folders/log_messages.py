@@ -137,6 +137,14 @@ class RunHeader(Protocol):
         """Return whether a message field is set."""
 
 
+class Output(Protocol):
+    """Text that the run printed."""
+
+    output_type: int
+    timestamp: Timestamp
+    line: str
+
+
 class Exit(Protocol):
     """How a run ended."""
 
@@ -158,6 +166,8 @@ class Record(Protocol):
     summary: Items
     config: Items
     stats: Stats
+    output: Output
+    output_raw: Output
     metric: Metric
     run: RunHeader
     exit: Exit
@@ -217,6 +227,15 @@ def utc_text(seconds: int, nanos: int = 0) -> str | None:
         return None
     text = moment.isoformat()
     return f"{text.rstrip('0') if '.' in text else text}Z"
+
+
+def printed_at(output: Output) -> str | None:
+    """Return when text was printed as W&B stores it, in UTC: `2026-11-23T10:00:00.250000`; None for 0."""
+    text = utc_text(output.timestamp.seconds, output.timestamp.nanos)
+    if text is None:
+        return None
+    seconds, _, fraction = text.removesuffix("Z").partition(".")
+    return f"{seconds}.{fraction:0<6}"
 
 
 def environment_dict(environment: Environment) -> dict[str, Any]:

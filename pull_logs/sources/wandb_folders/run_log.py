@@ -13,7 +13,7 @@ is torn, that has only a header, or that lost bytes is incomplete.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,17 +21,21 @@ from typing import Any, Protocol
 
 from pull_logs.errors import DataError
 from pull_logs.rows.canonical import STEP, TIMESTAMP, canon_members, canon_record, canon_step
+from pull_logs.snapshot.format import ConsoleLine
+from pull_logs.sources.wandb_folders.console_output import ConsoleOutput, Stream
 from pull_logs.sources.wandb_folders.last_values import INTERNAL, LastRows, LastValue, row_time
 from pull_logs.sources.wandb_folders.log_framing import LogDamage, LogReader
 from pull_logs.sources.wandb_folders.log_items import ItemTree, flat_values, item_values
 from pull_logs.sources.wandb_folders.log_messages import (
     Exit,
     History,
+    Output,
     Record,
     RunHeader,
     Stats,
     environment_dict,
     kind_of,
+    printed_at,
     record_class,
     record_parser,
     utc_text,
@@ -131,12 +135,20 @@ def run_id_of(file: Path) -> str:
     return file.name.removesuffix(".wandb").removeprefix("run-")
 
 
-def read_run_log(file: Path, *, sink: RowSink) -> RunLog:
+LineSink = Callable[[ConsoleLine], None]
+"""Receives the lines of a console log in order."""
+
+_STDERR = 0
+"""The `output_type` of stderr."""
+
+
+def read_run_log(file: Path, *, sink: RowSink, console: LineSink | None = None) -> RunLog:
     """Read a log from its first record to its last.
 
     Args:
         file: A `run-ID.wandb` file.
         sink: Receives the rows in the order of the log.
+        console: Receives the lines that the run printed, numbered from 0; None leaves them out.
 
     Raises:
         FileMissingError: There is no such file, or it cannot be read.
@@ -144,7 +156,7 @@ def read_run_log(file: Path, *, sink: RowSink) -> RunLog:
         PullLogsError: The record classes of wandb are missing.
     """
     parse = record_parser()
-    decoder = _Decoder(sink)
+    decoder = _Decoder(sink, console)
     with _reading(file):
         source = file.open("rb")
     with source:
@@ -237,8 +249,9 @@ class _History:
 class _Decoder:
     """The run, from the records read so far."""
 
-    def __init__(self, sink: RowSink) -> None:
+    def __init__(self, sink: RowSink, console: LineSink | None) -> None:
         self.records = 0
+        self._console = None if console is None else ConsoleOutput(console)
         self._history = _History(sink)
         self._unread = 0
         self._ended = 0.0
@@ -267,6 +280,8 @@ class _Decoder:
         elif kind == "config":
             self._config.update(record.config.update)
             self._config.remove(record.config.remove)
+        elif kind in ("output_raw", "output"):
+            self._take_output(record.output_raw if kind == "output_raw" else record.output)
         else:
             self._take_fact(kind, record)
 
@@ -290,6 +305,11 @@ class _Decoder:
         self._summary.update(run.summary.update)
         self._run = run
 
+    def _take_output(self, output: Output) -> None:
+        if self._console is not None:
+            stream: Stream = "stderr" if output.output_type == _STDERR else "stdout"
+            self._console.write(stream, output.line, printed_at(output))
+
     def _take_stats(self, stats: Stats) -> None:
         values, unread = flat_values(stats.item)
         self._unread += unread
@@ -309,6 +329,8 @@ class _Decoder:
     def result(self, file: Path, *, damages: Sequence[LogDamage], empty: bool) -> RunLog:
         """Return the run, after the last record."""
         self._history.flush()
+        if self._console is not None:
+            self._console.close()
         history, ended = self._history, max(self._ended, self._history.last_time or 0.0)
         run, environment = self._run, environment_dict(self._environment)
         config, config_unread = _record(self._config)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pull_logs.errors import DamageError, DataError, FormatTooNewError
 from pull_logs.rows.canonical import STEP, canon_row
@@ -21,6 +21,8 @@ from pull_logs.sources.wandb_folders.run_log import RunLog, read_run_log, run_id
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from pull_logs.snapshot.format import ConsoleLine, ConsoleWriter, StoredConsole
 
 DEFAULT_ENTITY = "local"
 DEFAULT_PROJECT = "uncategorized"
@@ -36,6 +38,7 @@ class Segment:
     Attributes:
         log: The log without its rows.
         files: The files with its rows.
+        console: What it printed; None if it printed nothing.
         offset: The number that is added to its steps.
         until: The last step that is kept, before `offset` is added; None keeps all.
         inherited: Whether it is a segment of the run that this run was forked from.
@@ -44,6 +47,7 @@ class Segment:
 
     log: RunLog
     files: tuple[Path, ...]
+    console: StoredConsole | None = None
     offset: int = 0
     until: int | None = None
     inherited: bool = False
@@ -148,18 +152,59 @@ def read_segments(files: Sequence[Path], scratch: Path) -> list[Segment]:
     for number, file in enumerate(files):
         folder = scratch / f"{number:06d}"
         folder.mkdir()
-        sink = _BatchFiles(folder)
+        sink, console = _BatchFiles(folder), _ConsoleFile(folder / "console")
         try:
-            log = read_run_log(file, sink=sink)
+            log = read_run_log(file, sink=sink, console=console.add)
         except FormatTooNewError:
+            console.close()
             raise
         except DamageError as exc:
             foreign.append(exc)
             log = RunLog(file=file, run_id=run_id_of(file), reason=exc.message, notes=(exc.message,))
-        segments.append(Segment(log, tuple(sink.files)))
+        segments.append(Segment(log, tuple(sink.files), console.close()))
     if len(foreign) == len(files):
         raise foreign[0]
     return sorted(segments, key=lambda segment: start_order(segment.log.file, segment.log.started_at))
+
+
+class _ConsoleFile:
+    """Compresses the lines that a segment printed into a file, which is created with the first line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._writer: ConsoleWriter | None = None
+
+    def add(self, line: ConsoleLine) -> None:
+        """Add a line."""
+        from pull_logs.snapshot.format import ConsoleWriter
+
+        if self._writer is None:
+            self._file = self._path.open("wb")
+            self._writer = ConsoleWriter(self._file)
+        self._writer.add(line)
+
+    def close(self) -> StoredConsole | None:
+        """Return the lines; None if there are none."""
+        if self._writer is None or self._file is None:
+            return None
+        from pull_logs.snapshot.format import StoredConsole
+
+        with self._file:
+            record = self._writer.close()
+        return StoredConsole(record, lambda: self._path.open("rb"))
+
+
+def joined_lines(segments: Iterable[Segment]) -> Iterator[ConsoleLine]:
+    """Iterate over the lines of several segments, numbered as those of one console log."""
+    from pull_logs.snapshot.format import read_lines
+
+    first = 0
+    for segment in segments:
+        if segment.console is not None:
+            for line in read_lines(segment.console.chunks(), segment.console.record):
+                yield replace(line, number=first + line.number)
+            first += segment.console.record.lines
 
 
 class _BatchFiles:

@@ -1,0 +1,13 @@
+from .lines import ConsoleLine as ConsoleLine
+from .lines import decode_line as decode_line
+from .lines import encode_line as encode_line
+from .reader import read_lines as read_lines
+from .record import ConsoleEntry as ConsoleEntry
+from .record import ConsoleRecord as ConsoleRecord
+from .record import ConsoleResource as ConsoleResource
+from .record import ConsoleSource as ConsoleSource
+from .record import console_entry as console_entry
+from .writer import ConsoleWriter as ConsoleWriter
+from .writer import StoredConsole as StoredConsole
+from .writer import console_in_file as console_in_file
+from .writer import console_in_memory as console_in_memory

@@ -1,0 +1,112 @@
+"""Read the lines of a compressed console log that may be hostile, with a part of them in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import zstandard
+
+from pull_logs.errors import DataError
+from pull_logs.snapshot.format.console.lines import ConsoleLine, decode_line
+from pull_logs.snapshot.format.console.record import MAX_LINE, ConsoleRecord, text_limit
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_WINDOW = 8 * 2**20
+"""Bytes of text that a packed part may refer back to; level 9 needs 4 MiB."""
+
+_PIECE = 2**16
+"""Bytes of packed text that are unpacked at a time: 64 KiB can hold a GiB of text, which is read in parts."""
+
+
+def read_lines(chunks: Iterable[bytes], record: ConsoleRecord) -> Iterator[ConsoleLine]:
+    """Iterate over the lines of a console log.
+
+    Args:
+        chunks: The compressed text in parts.
+        record: Its record; the sizes, the number of lines and the hash of the text must be these.
+
+    Raises:
+        DataError: The text is not that of the record, or not that of a console log.
+    """
+    if record.text_bytes > text_limit(record.bytes):
+        raise DataError(f"{record.bytes} bytes of it may not have {record.text_bytes} bytes of text")
+    digest, size, count, last = hashlib.sha256(), 0, 0, -1
+    for data in _split(_text(chunks, record)):
+        digest.update(data)
+        size += len(data)
+        line = decode_line(data)
+        if line.number <= last:
+            raise DataError(f"line {line.number} is not after line {last}")
+        last = line.number
+        count += 1
+        yield line
+    if (size, count) != (record.text_bytes, record.lines):
+        raise DataError(
+            f"it has {count} lines of {size} bytes, and should have {record.lines} of {record.text_bytes}"
+        )
+    if f"sha256:{digest.hexdigest()}" != record.text_hash:
+        raise DataError("its text does not have its hash")
+
+
+def _text(chunks: Iterable[bytes], record: ConsoleRecord) -> Iterator[bytes]:
+    """Yield the text in parts, and no more of it than the record says."""
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
+    left = record.text_bytes
+    try:
+        with decompressor.stream_reader(cast("BinaryIO", _Chunks(chunks)), read_size=_PIECE) as source:
+            while data := source.read(2**20):
+                left -= len(data)
+                if left < 0:
+                    raise DataError(f"it has more than {record.text_bytes} bytes of text")
+                yield data
+    except zstandard.ZstdError as exc:
+        raise DataError(f"it cannot be unpacked: {exc}") from exc
+
+
+def _split(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a text, each with its line feed."""
+    rest: list[bytes] = []
+    size = 0
+    for part in parts:
+        *lines, end = part.split(b"\n")
+        for line in lines:
+            yield b"".join((*rest, line, b"\n"))
+            rest, size = [], 0
+        if end:
+            rest.append(end)
+            size += len(end)
+        if size > MAX_LINE:
+            raise DataError(f"a line has more than {MAX_LINE} bytes")
+    if rest:
+        raise DataError("its last line does not end")
+
+
+class _Chunks(io.RawIOBase):
+    """Parts of bytes as a file."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        super().__init__()
+        self._chunks = iter(chunks)
+        self._rest = b""
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read the next bytes."""
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._rest = chunk
+        view = memoryview(buffer).cast("B")
+        size = min(len(view), len(self._rest))
+        view[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
