@@ -61,6 +61,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "fetch": ("fetch", "fetch"),
     "import": ("import_runs", "import_command"),
     "info": ("info", "info"),
+    "logs": ("data.logs", "logs"),
     "merge": ("merge", "merge"),
     "overview": ("overview", "overview"),
     "refresh": ("refresh", "refresh"),

@@ -1,6 +1,11 @@
 from .answers import answering as answering
 from .answers import comparison_of as comparison_of
 from .answers import overview_of as overview_of
+from .console import ConsoleExcerpt as ConsoleExcerpt
+from .console import ConsoleView as ConsoleView
+from .console import excerpt as excerpt
+from .console import plain_line as plain_line
+from .console import require_consoles as require_consoles
 from .find_bundles import find_bundles as find_bundles
 from .open_runs import distinct_runs as distinct_runs
 from .open_runs import is_local as is_local

@@ -100,9 +100,7 @@ def console_missing(path: RunPath, *, subject: str) -> NotFoundError:
     """Return the error for a console log that was requested of a bundle without any."""
     command = f"pull-logs fetch -r {shlex.quote(str(path))} --console -o more.wandb.zip"
     hint = f"`{command}` downloads that of the run, to be merged into this bundle"
-    return _logged(
-        NotFoundError(f"{subject} no console logs, and run {str(path)!r} is asked for one", hint=hint)
-    )
+    return _logged(NotFoundError(f"{subject} no console logs", hint=hint))
 
 
 def field_missing(field: str, kind: str) -> str:

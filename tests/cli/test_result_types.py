@@ -13,9 +13,10 @@ import pytest
 from pull_logs.cli.sections.audit import AuditResult
 from pull_logs.cli.sections.diff import Diff
 from pull_logs.cli.sections.info import Info
+from pull_logs.cli.sections.logs import Logs
 from pull_logs.cli.sections.verify import Verification
 
-TYPES = {"info": Info, "verify": Verification, "audit": AuditResult, "diff": Diff}
+TYPES = {"info": Info, "verify": Verification, "audit": AuditResult, "diff": Diff, "logs": Logs}
 NAMES = {str: "string", int: "integer", bool: "boolean", Any: "any"}
 
 Schema = Mapping[str, Any]

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pull_logs.fetch.api.clock import Clock
 from pull_logs.fetch.api.retry import RetryPolicy
 from pull_logs.fetch.api.settings import Settings
+from pull_logs.snapshot.format import ConsoleLine
 
 API = "https://api.test"
 STORAGE = "https://storage.test"
@@ -61,7 +62,8 @@ def _filled(rows: Sequence[Row]) -> list[Row]:
 class FakeRun:
     """A run of the scripted W&B; `lines` and `last_step` are what it promises.
 
-    `files` are what it logged; `reported` replaces fields of a file in listings.
+    `files` are what it logged; `reported` replaces fields of a file in listings. `console` is what it
+    printed, and `console_count` the number of lines that it promises.
     """
 
     run_id: str
@@ -78,6 +80,8 @@ class FakeRun:
     extra: Mapping[str, Any] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     reported: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    console: list[ConsoleLine] = field(default_factory=list)
+    console_count: int | None = None
 
     @classmethod
     def exported(cls, run_id: str, rows: Sequence[Row], *, shards: int = 1, **more: Any) -> FakeRun:
@@ -108,6 +112,7 @@ class ScriptedWandb:
         most_samples: Rows that a history page has at most, whatever was asked for.
         valid: The signatures that storage takes; None takes all.
         sweeps: The YAML of sweeps' configs, by id.
+        console_limit: Lines that an answer has at most, whatever was asked for.
     """
 
     def __init__(self, *runs: FakeRun, entity: str = "acme", project: str = "nano") -> None:
@@ -121,6 +126,7 @@ class ScriptedWandb:
         self.valid: set[str] | None = None
         self.signed = 0
         self.sweeps: dict[str, str] = {}
+        self.console_limit = 1000
 
     @property
     def transport(self) -> httpx.AsyncBaseTransport:
@@ -197,6 +203,17 @@ class ScriptedWandb:
         ]
         return {"edges": edges, "pageInfo": {"hasNextPage": start + len(page) < len(names)}}
 
+    def console_page(self, run: FakeRun, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """A page as the SDK's query asks for it: from the start, after a cursor, or the last lines."""
+        if "last" in variables:
+            lines = run.console[-min(variables["last"], self.console_limit) :]
+            return {"edges": [{"node": console_node(line)} for line in lines]}
+        start = int((variables["after"] or "line-0").removeprefix("line-"))
+        page = run.console[start : start + min(variables["first"], self.console_limit)]
+        end = start + len(page)
+        info = {"endCursor": f"line-{end}" if page else None, "hasNextPage": end < len(run.console)}
+        return {"edges": [{"node": console_node(line)} for line in page], "pageInfo": info}
+
     def file_node(self, run: FakeRun, name: str) -> dict[str, Any]:
         data, path = run.files[name], f"/files/{run.run_id}/{name.encode().hex()}"
         self.signed += 1
@@ -269,6 +286,9 @@ class ScriptedWandb:
             fields["history"] = self.page(run, variables)
         if "files(names" in query and variables is not None:
             fields["files"] = self.files_page(run, variables)
+        if "logLines(" in query and variables is not None:
+            fields["logLineCount"] = len(run.console) if run.console_count is None else run.console_count
+            fields["logLines"] = self.console_page(run, variables)
         if "events(" in query and variables is not None:
             fields["events"] = [json.dumps(event) for event in run.events[: variables["samples"]]]
         return fields
@@ -332,6 +352,17 @@ class Instant:
         self.waits.append(seconds)
         self.time += seconds
         await anyio.lowlevel.checkpoint()
+
+
+def console_node(line: ConsoleLine) -> dict[str, Any]:
+    """A line as W&B lists it: without a level and a label, these are empty."""
+    return {
+        "number": line.number,
+        "timestamp": line.timestamp,
+        "level": line.level,
+        "label": line.label,
+        "line": line.text,
+    }
 
 
 def once(*answers: httpx.Response | Exception, when: Callable[[httpx.Request], bool]) -> Fault:

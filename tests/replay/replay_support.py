@@ -8,8 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from consolekit import console_of, printed
+
 from pull_logs.rows.batches import batch_from_rows, system_batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.snapshot.format import ConsoleLine, StoredConsole
 from pull_logs.snapshot.format.file_record import record_of
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
 from pull_logs.snapshot.write.seal import write_bundle
@@ -24,6 +27,7 @@ def bundle_run(
     *,
     system: Iterable[Mapping[str, Any]] = (),
     files: Mapping[str, tuple[str | None, bytes]] = MappingProxyType({}),
+    console: StoredConsole | None = None,
     from_server: bool = True,
     **facts: Any,
 ) -> BundleRun:
@@ -43,6 +47,7 @@ def bundle_run(
             TextFile(record_of(name, [data], mediatype=mediatype), data)
             for name, (mediatype, data) in files.items()
         ],
+        console=console,
     )
 
 
@@ -107,6 +112,14 @@ FILES: Mapping[str, tuple[str | None, bytes]] = {
 }
 """Files that a run logged, with their media types."""
 
+CONSOLE: Sequence[ConsoleLine] = (
+    *printed(1200),
+    ConsoleLine(
+        number=1200, text="\x1b[31mNaN\x00 é\u2028", timestamp="yesterday", level="warn", label="rank-1"
+    ),
+)
+"""What a run printed."""
+
 SWEEP_CONFIG: Row = {
     "name": "lr hunt",
     "method": "bayes",
@@ -143,6 +156,7 @@ def world() -> list[BundleRun]:
             system_summary={"system.cpu": 12.5},
             metadata={"host": "node7", "gpu": None, "python": "3.11.7"},
             system=[{"_timestamp": 1.7e9 + at, "_runtime": at, "system.cpu": at / 2} for at in range(40)],
+            console=console_of(CONSOLE),
             **common,
         ),
         bundle_run(

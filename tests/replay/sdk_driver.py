@@ -97,6 +97,25 @@ def read_file_queries(api: wandb.Api) -> dict[str, Any]:
     }
 
 
+def read_console(api: wandb.Api) -> dict[str, Any]:
+    run, silent = api.run("acme/nano/plain01"), api.run("acme/nano/odd01")
+
+    def lines(**options: Any) -> list[list[Any]]:
+        return [
+            [line.number, line.timestamp and line.timestamp.isoformat(), line.level, line.label, line.content]
+            for line in run.console_logs(**options)
+        ]
+
+    return {
+        "all": attempt(lines),
+        "paged": attempt(lambda: lines(per_page=7)),
+        "last": attempt(lambda: lines(last=3)),
+        "more_than_all": attempt(lambda: lines(last=5000)),
+        "silent": attempt(lambda: list(silent.console_logs())),
+        "elsewhere": attempt(lambda: list(api.run("beta/nano/twin01").console_logs())),
+    }
+
+
 def frame(data: Any) -> Any:
     """A DataFrame as rows; what the SDK gives for no rows is an empty list."""
     return data.to_dict("records") if len(data) else []
@@ -197,6 +216,7 @@ def main() -> None:
         "account": read_account(api),
         "misses": read_misses(api),
         "files": read_file_queries(api),
+        "console": read_console(api),
         "columns": list(api.run("acme/nano/hist01").scan_history(keys=["_step", "weights", "opt.lr"])),
         "exports": attempt(
             lambda: [str(path) for path in export.download_history_exports(f"{plan['folder']}/exports").paths]

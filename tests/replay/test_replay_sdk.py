@@ -19,11 +19,22 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from environments import environment
-from replay_support import FILES, SWEEP_CONFIG, Row, histogram_rows, odd_rows, plain_rows, world, write_runs
+from replay_support import (
+    CONSOLE,
+    FILES,
+    SWEEP_CONFIG,
+    Row,
+    histogram_rows,
+    odd_rows,
+    plain_rows,
+    world,
+    write_runs,
+)
 
 from pull_logs.replay.server import serve_bundle
 from pull_logs.rows.batches import batch_from_arrow, batch_from_rows, batch_rows
 from pull_logs.rows.canonical import canon_record, canon_row, same
+from pull_logs.snapshot.format import ConsoleLine
 
 OLDER = ("0.28.0", "0.22.3", "0.19.11")
 """Releases of three lines: through wandb-core, through `requests` with lazy runs, and without."""
@@ -357,8 +368,8 @@ ADDING = "-o more.wandb.zip` downloads it, to be served with this bundle or merg
                  "`pull-logs fetch -r acme/nano/plain01 --files model.pt -o more.wandb.zip` downloads it, "
                  "to be merged into this bundle")),
         ("artifacts", ("on type 'Run': this server replays a bundle, which holds runs with their config, "
-                      "summary, history, system metrics, console logs, metadata and files; for anything else use W&B "
-                      "itself, or replace this call in the test")),
+                      "summary, history, system metrics, console logs, metadata and files; for anything else "
+                      "use W&B itself, or replace this call in the test")),
         ("team", "on type 'Entity': this server replays a bundle, which holds runs with"),
         ("filter", "runs have no field 'colour'; write config.<key>, summary_metrics.<key>, displayName"),
         ("operator", "'$near' is not an operator of W&B's filters"),
@@ -400,3 +411,22 @@ def test_exported_runs_are_not_paged(seen: Mapping[str, Any]) -> None:
     windows = 2
     assert counts["SampledHistoryPage"] == live_pages
     assert counts["HistoryPage"] == live_pages + small_pages + windows
+
+
+def as_the_sdk_shows(line: ConsoleLine) -> list[Any]:
+    """A line with its time as the SDK parses it; it has none for what is not a time."""
+    stamp = None if line.timestamp == "yesterday" else f"{line.timestamp}+00:00"
+    return [line.number, stamp, line.level, line.label, line.text]
+
+
+def test_console_logs_are_those_of_the_bundle(seen: Mapping[str, Any]) -> None:
+    found, lines = seen["console"], list(map(as_the_sdk_shows, CONSOLE))
+    if older_than(seen, 0, 29):
+        assert "has no attribute 'console_logs'" in found["all"]["error"]
+        return
+    assert found["all"] == found["paged"] == found["more_than_all"] == lines
+    assert found["last"] == lines[-3:]
+    assert found["silent"] == found["elsewhere"] == []
+    counts = seen["counts"]
+    assert counts["RunConsoleLogTail"] == 2
+    assert counts["RunConsoleLogPage"] == 2 + -(-len(lines) // 7) + 2

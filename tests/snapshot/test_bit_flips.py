@@ -18,6 +18,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pytest
 from checkout import RECORDED
+from consolekit import console_of, printed
 
 from pull_logs.errors import PullLogsError
 from pull_logs.snapshot.format.container import ZipContainer
@@ -27,6 +28,7 @@ from pull_logs.snapshot.read.bundle import Bundle, open_bundle
 from pull_logs.snapshot.read.run import Run
 from pull_logs.snapshot.read.verify import CONTAINER, Damage, verify_bundle
 from pull_logs.snapshot.write.seal import write_bundle
+from pull_logs.snapshot.write.stored_run import CopiedRun
 
 RUNS = ("kill1e2s", "mlp5e2s0", "nan1e6s0")
 """A killed run, one of another model, and one whose loss became NaN; each has mixed columns and media."""
@@ -96,12 +98,13 @@ def parts_of(path: Path) -> Iterator[Part]:
 
 def reading_of(run: Run) -> str:
     """Return all content of a run, including kinds and NaN."""
-    return repr((run.info, run.coverage, list(run.scan_history()), list(run.system_rows())))
+    rows = list(run.scan_history()), list(run.system_rows())
+    return repr((run.info, run.coverage, rows, list(run.console_logs())))
 
 
 def tables_of(run: Run) -> bytes:
     """Return facts and tables of a run as bytes: if they are equal, the rows are."""
-    digest = hashlib.sha256(repr((run.info, run.coverage)).encode())
+    digest = hashlib.sha256(repr((run.info, run.coverage, list(run.console_logs()))).encode())
     system = run.system_table()
     for table in [*run.batches(), *([] if system is None else [system])]:
         sink = pa.BufferOutputStream()
@@ -120,7 +123,9 @@ def says_the_same(run: Run, intact: Whole) -> bool:
 def intact(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     path = tmp_path_factory.mktemp("intact") / "a.wandb.zip"
     with open_bundle(RECORDED) as recorded:
-        write_bundle(path, [recorded[run_id] for run_id in RUNS], force=True)
+        runs = [recorded[run_id] for run_id in RUNS]
+        printing = CopiedRun(run=runs[0], console=console_of(printed(60)))
+        write_bundle(path, [printing, *runs[1:]], force=True)
     assert verify_bundle(path).damages == ()
     parts = tuple(parts_of(path))
     assert parts[0].start == 0

@@ -165,6 +165,13 @@ INFO_SHAPES: Mapping[str, Shape] = {
 }
 """The sections of `info`."""
 
+LOGS_SHAPES: Mapping[str, Shape] = {
+    "runs": _listed("runs", weight=3),
+    "logs": _listed("lines", weight=12),
+    "notes": VIEW_SHAPES["notes"],
+}
+"""The sections of `logs`."""
+
 OVERVIEW_SHAPES: Mapping[str, Shape] = {
     "totals": replace(
         _listed("projects"),

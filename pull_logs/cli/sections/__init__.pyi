@@ -5,6 +5,8 @@ from .diff import diff_object as diff_object
 from .diff import diff_sections as diff_sections
 from .info import info_object as info_object
 from .info import info_sections as info_sections
+from .logs import logs_object as logs_object
+from .logs import logs_sections as logs_sections
 from .metrics import MANY_RUNS as MANY_RUNS
 from .overview import overview_sections as overview_sections
 from .verify import damage_text as damage_text

@@ -36,6 +36,7 @@ class InfoRun(TypedDict):
     last_step: int | None
     complete: bool
     last_seen: str | None
+    console_lines: int | None
     files: list[InfoFile]
 
 
@@ -77,6 +78,7 @@ def _run(run: Run) -> InfoRun:
         "last_step": run.last_step,
         "complete": run.complete,
         "last_seen": run.last_seen,
+        "console_lines": None if run.console is None else len(run.console),
         "files": [
             {"name": file.name, "bytes": file.size, "sha256": file.sha256, "md5": file.md5}
             for file in run.files.values()

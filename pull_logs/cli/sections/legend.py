@@ -23,6 +23,7 @@ _COLUMNS = (
     Column("source", name_cell),
     Column("files", str),
     Column("file_bytes", str),
+    Column("console_lines", str),
 )
 
 
