@@ -1,4 +1,5 @@
 from .disk import disk_errors as disk_errors
+from .format import ConsoleLine as ConsoleLine
 from .operations import BundleDifference as BundleDifference
 from .operations import ExportReport as ExportReport
 from .operations import MergeReport as MergeReport

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import re
 import shlex
@@ -18,12 +19,15 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from pull_logs.replay import serve_bundle
-from pull_logs.snapshot import BundleRun, open_bundle, write_bundle
+from pull_logs.snapshot import BundleRun, ConsoleLine, Run, open_bundle, write_bundle
+from pull_logs.snapshot.format import console_in_memory
 from pull_logs.snapshot.format.file_record import FileRecord, record_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -382,6 +386,18 @@ class LoggedFile:
         yield self.data
 
 
+def printed_by(run: Run) -> Iterator[ConsoleLine]:
+    """What the pages say that a run printed: a line an epoch, and a warning at the start."""
+    epochs = islice(run.scan_history(keys=("_timestamp", "train/loss")), 0, None, 22)
+    for number, row in enumerate(epochs):
+        time = datetime.fromtimestamp(row["_timestamp"], UTC).replace(tzinfo=None)
+        if not number:
+            text, level = "UserWarning: no GPU found, training on the CPU", "error"
+            yield ConsoleLine(number=0, text=text, level=level, timestamp=f"{time:%Y-%m-%dT%H:%M:%S.%f}")
+        text = f"epoch {number + 1} train/loss {row.get('train/loss', math.nan):.4f}"
+        yield ConsoleLine(number=number + 1, text=text, timestamp=f"{time:%Y-%m-%dT%H:%M:%S.%f}")
+
+
 def write_runs_with_files(path: Path) -> None:
     """Write the recorded runs with the files that the pages speak of."""
     with open_bundle(RECORDED) as bundle:
@@ -402,6 +418,7 @@ def write_runs_with_files(path: Path) -> None:
                         LoggedFile(record_of(name, [data], mediatype=kind), data)
                         for name, data, kind in files
                     ],
+                    console=console_in_memory(printed_by(run)),
                 )
             )
         write_bundle(path, runs, force=True)

@@ -126,7 +126,11 @@ def test_an_answer_keeps_to_its_budget(
         ),
         (["-r", "b", "--around-step", "1"], 2, "the console lines of run 'acme/nano/b' have no times"),
         (["--grep", "("], 2, "--grep '(': it is not a regular expression in RE2 syntax"),
-        (["--window", "3"], 2, "--window is given without --around-step; name a step with --around-step STEP"),
+        (
+            ["--window", "3"],
+            2,
+            "--window is given without --around-step; name a step with --around-step STEP",
+        ),
         (["-r", "zzz"], 3, "no run 'zzz' in "),
     ],
 )

@@ -182,7 +182,7 @@ async def test_a_refused_key_ends_the_pull(tmp_path: Path) -> None:
 
 async def test_an_old_server_is_asked_for_the_last_lines(tmp_path: Path) -> None:
     server = ScriptedWandb(a_run(printed(40)))
-    server.refused_fields = {"useImprovedPagination"}
+    server.refused_fields = ("useImprovedPagination",)
     assert not (await pull_from(server, tmp_path / "b.zip", console=True)).incomplete
     assert lines_in(tmp_path / "b.zip") == printed(40)
     server.console_limit = 30
@@ -193,7 +193,7 @@ async def test_an_old_server_is_asked_for_the_last_lines(tmp_path: Path) -> None
 
 async def test_a_server_without_console_logs_makes_the_runs_incomplete(tmp_path: Path) -> None:
     server = ScriptedWandb(a_run())
-    server.refused_fields = {"logLines"}
+    server.refused_fields = ("logLines",)
     (reason,) = reasons(await pull_from(server, tmp_path / "b.zip", console=True)).values()
     assert reason.startswith("the console log could not be downloaded: ")
 
@@ -235,7 +235,7 @@ async def test_the_earlier_log_is_kept_if_the_new_one_cannot_be_downloaded(tmp_p
         ScriptedWandb(FakeRun.logging("r", rows, console=printed(5))), tmp_path / "b.zip", console=True
     )
     server = ScriptedWandb(FakeRun.logging("r", rows_of(range(60)), console=printed(9)))
-    server.refused_fields = {"logLines"}
+    server.refused_fields = ("logLines",)
     report = await pull_from(server, tmp_path / "b.zip")
     assert reasons(report)["r"].startswith("the console log could not be downloaded: ")
     assert lines_in(tmp_path / "b.zip") == printed(5)
