@@ -16,7 +16,7 @@ from pull_logs.frames import MetricFacts
 from pull_logs.rows.batches import select_keys
 from pull_logs.rows.canonical import STEP
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.format import Encoded, FileRecord, FileSource, in_order
+from pull_logs.snapshot.format import ConsoleRecord, ConsoleSource, Encoded, FileRecord, FileSource, in_order
 from pull_logs.snapshot.read import Run
 from pull_logs.snapshot.write.stored_run import (
     BundleRun,
@@ -63,6 +63,7 @@ class BundledRun:
         coverage: What the server promised and what arrived.
         optional: The optional columns of the table of runs for which it has a value.
         sources: The files that it logged, in the order of a bundle.
+        console_source: Its console log; None without one.
         redacted: The number of redaction markers of each kind in it.
         changed: Facts that replace those of the run, where only they changed.
         selected: Its history, if that is not the one of the run.
@@ -72,6 +73,7 @@ class BundledRun:
     coverage: Coverage
     optional: frozenset[str]
     sources: tuple[FileSource, ...]
+    console_source: ConsoleSource | None
     redacted: Mapping[str, int]
     changed: RunInfo | None = None
     selected: _Selected | None = None
@@ -101,6 +103,11 @@ class BundledRun:
         """The files that it logged, in the order of a bundle."""
         return tuple(source.record for source in self.sources)
 
+    @property
+    def console(self) -> ConsoleRecord | None:
+        """The record of its console log; None without one."""
+        return None if self.console_source is None else self.console_source.record
+
     def described(self) -> tuple[RunInfo, Sequence[MetricFacts]]:
         """Return its facts, and those about the columns of its history."""
         facts = self.run.metric_facts()
@@ -124,8 +131,12 @@ class BundledRun:
         for source in self.sources:
             yield source.record, partial(_chunks, source)
 
+    def console_chunks(self) -> Iterator[bytes]:
+        """Return the bytes of its compressed console log in chunks; none without one."""
+        return iter(()) if self.console_source is None else _chunks(self.console_source)
 
-def _chunks(source: FileSource) -> Iterator[bytes]:
+
+def _chunks(source: FileSource | ConsoleSource) -> Iterator[bytes]:
     return iter(source.chunks())
 
 
@@ -169,6 +180,7 @@ def bundle_run_copy(file: Path, copied: CopiedRun) -> BundledRun | StoredRun:
         coverage=copied.coverage or run.coverage,
         optional=run.optional_fields if copied.info is None else optional_fields(copied.info),
         sources=_ordered(list(run.files.values()) if copied.files is None else copied.files),
+        console_source=copied.console or run.console,
         redacted=dict(copied.redacted),
         changed=copied.info,
     )
@@ -197,6 +209,7 @@ def bundle_selected_run(file: Path, shared: SharedFile, selected: SelectedRun) -
                 coverage=run.coverage,
                 optional=run.optional_fields,
                 sources=_ordered(list(run.files.values())),
+                console_source=run.console,
                 redacted=dict(selected.redacted),
                 selected=_Selected(encoded, shared.path, start, keep),
             )
@@ -208,6 +221,7 @@ def bundle_selected_run(file: Path, shared: SharedFile, selected: SelectedRun) -
         batches=lambda: map(partial(select_keys, keep=keep), run.batches(columns)),
         system=run.system_table(),
         files=tuple(run.files.values()),
+        console=run.console,
         redacted=selected.redacted,
     )
     return store_run(file, again)

@@ -38,6 +38,7 @@ from pull_logs.snapshot.format import (
     SYSTEM,
     WRITER,
     AnyResource,
+    ConsoleRecord,
     ConsoleResource,
     ContainerWriter,
     ContentHasher,
@@ -106,6 +107,10 @@ class SealedRun(Protocol):
         """The files that it logged, in the order of a bundle."""
 
     @property
+    def console(self) -> ConsoleRecord | None:
+        """The record of its console log; None without one."""
+
+    @property
     def redacted(self) -> Mapping[str, int]:
         """The number of redaction markers of each kind in it."""
 
@@ -120,6 +125,9 @@ class SealedRun(Protocol):
 
     def file_chunks(self) -> Iterator[tuple[FileRecord, Callable[[], Iterator[bytes]]]]:
         """Return each of its files with a function that returns the bytes in chunks."""
+
+    def console_chunks(self) -> Iterator[bytes]:
+        """Return the bytes of its compressed console log in chunks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -207,7 +207,7 @@ class StoredRun:
         """Return the bytes of its compressed console log in chunks."""
         start = self.history.bytes + (self.system.bytes if self.system else 0)
         start += sum(record.bytes for record in self.files)
-        return _chunks(self.file, start, self.console.bytes if self.console else 0)
+        return file_part(self.file, start, self.console.bytes if self.console else 0)
 
 
 class _Record(TypedDict):
