@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pull_logs.analyze.answers.folding import rank_of
 from pull_logs.analyze.answers.picked_rows import pick_rows, visible_rows
-from pull_logs.analyze.answers.side_by_side import Ending, compare_metrics, ending
+from pull_logs.analyze.answers.side_by_side import Ending, compare_metrics, ending, indexed_ending
 from pull_logs.analyze.questions import (
     Family,
     HistoryQuery,
@@ -292,9 +292,11 @@ class _Reader:
             return np.arange(length, dtype=np.intp)
         metrics = [column.numbers() for column in part.columns.values()]
         pinned = _checkpoint_rows(part.steps, frame, subject)
-        rows = sample_rows(metrics, length=length, limit=limit, pinned=pinned)
-        if len(rows) <= budget:
-            return rows
+        # A sample has at least `limit` rows.
+        if limit <= budget:
+            rows = sample_rows(metrics, length=length, limit=limit, pinned=pinned)
+            if len(rows) <= budget:
+                return rows
         return np.sort(rank_rows(metrics, length=length, pinned=pinned)[:budget])
 
 
@@ -334,8 +336,12 @@ def _endings(subject: Subject, frame: Frame, shown: Slice) -> dict[str, Ending]:
     from pull_logs.analyze.answers.checkpoints import checkpoint_steps
 
     until = checkpoint_steps(frame, subject)[-1]
+    complete = until is None and shown.rows is None
+    facts = (frame.facts() if complete else None) or {}
     return {
-        name: ending(column, shown.steps, checkpoint_step=until) for name, column in shown.columns.items()
+        name: (indexed_ending(facts[name]) if name in facts and name not in shown.computed else None)
+        or ending(column, shown.steps, checkpoint_step=until)
+        for name, column in shown.columns.items()
     }
 
 

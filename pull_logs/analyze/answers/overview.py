@@ -187,6 +187,7 @@ def _read_histories(
         healthy += not found
         findings += [(subject, finding) for finding in found]
         if assertions is not None:
+            assertions.load(frame)
             assertions.check(subject, frame, Slice.of(frame))
         frame.forget()
     return _Histories(

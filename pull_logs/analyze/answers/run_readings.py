@@ -208,6 +208,8 @@ def read_runs(
         found = _read_run(
             subject, info, history, alignment=plan.alignment, metrics=metrics, checkpoint_metrics=shown
         )
+        if assertions is not None:
+            assertions.load(frame)
         if plan.columns.expressions or assertions is not None:
             part = Slice.of(frame) if kept is None else kept
             found = replace(found, columns=plan.columns.read(subject.run, frame, part))

@@ -16,7 +16,7 @@ import numpy as np
 
 from pull_logs.analyze.questions import compile_pattern
 from pull_logs.analyze.results import ConfigDifference, EndingResult, RecordComparison, SummaryDifference
-from pull_logs.frames import Column, Steps, extremes, flatten
+from pull_logs.frames import Column, MetricFacts, Steps, extremes, flatten
 from pull_logs.rows.canonical import canon_number, canon_record, same, spell
 from pull_logs.runs import RunInfo
 
@@ -80,6 +80,19 @@ def ending(column: Column, steps: Steps, *, checkpoint_step: int | None) -> Endi
     cells = dict(zip(found, column.cells(np.array(list(found.values()))), strict=True))
     stepped = {f"{name}_step": int(steps[row]) for name, row in found.items() if name != "last"}
     return Ending(**{name: spell(cell) for name, cell in cells.items()}, **stepped)
+
+
+def indexed_ending(facts: MetricFacts) -> Ending | None:
+    """Return what `ending` does, from the facts about a column; None where they do not have its last cell."""
+    if facts.cells and facts.last is None:
+        return None
+    return Ending(
+        last=spell(facts.last),
+        min=spell(facts.min),
+        min_step=facts.min_step,
+        max=spell(facts.max),
+        max_step=facts.max_step,
+    )
 
 
 def compare_metrics(endings: Mapping[str, Mapping[str, Ending]], *, checkpoints: bool) -> list[EndingResult]:

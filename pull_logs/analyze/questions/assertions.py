@@ -80,7 +80,8 @@ class _Assertion:
                 self.broken.append(found)
 
     def _run(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
-        cells = self.expression.cells(run_scope(subject.run), frame, part)
+        scope = run_scope(subject.run) if self.expression.about_runs else {}
+        cells = self.expression.cells(scope, frame, part)
         return self._over_one_row(subject, cells, step=None)
 
     def _step(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
@@ -181,6 +182,14 @@ class Assertions:
     def notes(self) -> tuple[str, ...]:
         """How the expressions were read, where they have two readings."""
         return tuple(dict.fromkeys(note for item in self._assertions for note in item.expression.notes))
+
+    def load(self, frame: Frame) -> None:
+        """Read the columns of a history that they need, in one pass.
+
+        Raises:
+            DamageError: A column is damaged.
+        """
+        frame.load([name for item in self._assertions for name in item.expression.columns])
 
     def check(self, subject: Subject, frame: Frame, part: Slice) -> None:
         """Check all assertions for one run.

@@ -32,12 +32,14 @@ class RunExpression:
         reductions: The reductions, by the names of these columns.
         rows: The columns of histories.
         notes: What a reader of the answer should know.
+        about_runs: Whether it has a name of `run_scope`.
     """
 
     expression: Expression
     reductions: Mapping[str, Expression]
     rows: AbstractSet[str]
     notes: tuple[str, ...]
+    about_runs: bool = True
 
     @classmethod
     def compile(cls, text: str, *, about: Collection[str], rows: AbstractSet[str]) -> RunExpression:
@@ -54,7 +56,14 @@ class RunExpression:
         """
         expression = compile_expression(text, dict.fromkeys((*about, *rows)), what=WHAT)
         outer, reductions = expression.without_reductions()
-        return cls(outer, reductions, rows, expression.notes)
+        about_runs = not expression.names.isdisjoint(about)
+        return cls(outer, reductions, rows, expression.notes, about_runs)
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns of histories that it reads."""
+        reduced = [reduction.names for reduction in self.reductions.values()]
+        return frozenset().union(self.expression.names, *reduced) & self.rows
 
     def cells(self, scope: Mapping[str, Any], frame: Frame, part: Slice) -> dict[str, Any]:
         """Return the value of each name and reduction of the expression for one run.

@@ -8,6 +8,7 @@ complete history, with the least and the greatest value of each stretch. The sam
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import chain, pairwise
 from typing import TypeAlias
 
@@ -65,6 +66,10 @@ def rank_rows(metrics: Sequence[Metric], *, length: int, pinned: Iterable[int] =
 
 def _evenly(count: int) -> Rows:
     """Return the numbers below `count` in bit-reversed order, so that the first n are evenly spread."""
+    return _evenly_few(count) if count <= _FEW else _bit_reversed(count)
+
+
+def _bit_reversed(count: int) -> Rows:
     numbers = np.arange(count)
     reversed_bits = np.zeros(count, np.int64)
     for bit in range(max(count - 1, 0).bit_length()):
@@ -72,18 +77,26 @@ def _evenly(count: int) -> Rows:
     return np.argsort(reversed_bits, kind="stable")
 
 
+# Histories of one length are common.
+_evenly_few = lru_cache(maxsize=64)(_bit_reversed)
+_FEW = 4096
+
+
 def _tiers(metrics: Sequence[Metric], length: int, pinned: Iterable[int]) -> Iterable[Sequence[int] | Rows]:
     """Return the rows that must be shown, the most important kind first."""
     yield [0, length - 1] if length else []
     yield [row for row in pinned if 0 <= row < length]
     yield list(chain.from_iterable(_extreme_rows(values, numeric) for values, numeric in metrics))
-    lost = [numeric & ~np.isfinite(values) for values, numeric in metrics]
+    lost = [mask for values, numeric in metrics if (mask := numeric & ~np.isfinite(values)).any()]
     yield np.concatenate([_edges(mask) for mask in lost]) if lost else []
     yield np.flatnonzero(np.logical_or.reduce(lost)) if lost else []
 
 
 def _extreme_rows(values: Floats, numeric: Mask) -> tuple[int, ...]:
-    found = np.flatnonzero(numeric & np.isfinite(values))
+    finite = numeric & np.isfinite(values)
+    if len(finite) and finite.all():
+        return int(values.argmin()), int(values.argmax())
+    found = np.flatnonzero(finite)
     if not len(found):
         return ()
     return int(found[np.argmin(values[found])]), int(found[np.argmax(values[found])])

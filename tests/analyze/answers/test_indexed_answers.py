@@ -33,6 +33,12 @@ def test_the_schema_is_the_same(runs: list[list[dict[str, Any]]]) -> None:
 
 
 @given(histories)
+def test_how_metrics_ended_is_the_same(runs: list[list[dict[str, Any]]]) -> None:
+    indexed, plain = both(list(map(canonical, runs)))
+    assert repr(answer(indexed, View())) == repr(answer(plain, View()))
+
+
+@given(histories)
 def test_the_comparison_is_the_same(runs: list[list[dict[str, Any]]]) -> None:
     indexed, plain = both(list(map(canonical, runs)))
     assert repr(compare_runs(indexed, Comparison())) == repr(compare_runs(plain, Comparison()))
