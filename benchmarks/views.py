@@ -2,6 +2,7 @@
 
     python benchmarks/views.py                       # 5,000 runs x 500 rows x 20 metrics, medians of three
     python benchmarks/views.py --runs 500 --work D  # another size; D keeps the bundle for the next
+    python benchmarks/views.py --memory              # peak memory at 500, 5,000 and 50,000 runs of 20 rows
     python benchmarks/views.py --quick               # 40 runs x 20 rows: checks that it works
 
 Each view is a process of its own, the start of Python included. DuckDB computes, in a process of its own and
@@ -52,6 +53,9 @@ print(1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()
 def main(arguments: Sequence[str]) -> int:
     """Measure every view and print a table."""
     options = _options(arguments)
+    if options.memory:
+        _print_memory(options)
+        return 0
     runs, rows = (40, 20) if options.quick else (options.runs, options.rows)
     histories = HistorySet(name="views", runs=runs, rows=rows)
     with ExitStack() as stack:
@@ -69,22 +73,45 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=5_000, metavar="N", help="default 5,000")
     parser.add_argument("--rows", type=int, default=500, metavar="N", help="default 500")
     parser.add_argument("--repeats", type=int, default=3, choices=range(1, 21), metavar="N", help="default 3")
+    parser.add_argument("--memory", action="store_true", help="measure memory alone, of many short runs")
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("--work", type=Path, help="keep the bundle here for the next run")
     return parser.parse_args(arguments)
 
 
+def _print_memory(options: argparse.Namespace) -> None:
+    """Print the peak memory of each view of more and more short runs."""
+    sizes = (10, 40) if options.quick else (500, 5_000, 50_000)
+    with ExitStack() as stack:
+        folder = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-")))
+        commands: dict[str, list[Callable[[], list[str]]]] = {}
+        for runs in sizes:
+            bundle = _bundle(folder, HistorySet(name="views", runs=runs, rows=20))
+            for title, command in _views(bundle, folder):
+                commands.setdefault(title, []).append(command)
+        print(f"| view | {' | '.join(f'{runs:,} runs' for runs in sizes)} |\n|---|{'---|' * len(sizes)}")
+        for title, several in commands.items():
+            peaks = [_measured(command())[2] for command in several]
+            print(f"| {title} | {' | '.join(f'{peak / 1e6:.0f} MB' for peak in peaks)} |", flush=True)
+
+
 def _written(folder: Path, histories: HistorySet) -> tuple[Path, Path]:
     """Return the bundle and the folder that it is unzipped to; they are written if they are not there."""
-    name = f"{histories.runs}x{histories.rows}"
-    bundle, plain = folder / f"{name}.wandb.zip", folder / name
-    if not bundle.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_bundle(bundle, map(partial(_run, histories), range(histories.runs)))
+    bundle = _bundle(folder, histories)
+    plain = bundle.with_name(bundle.name.removesuffix(".wandb.zip"))
     if not plain.exists():
         with zipfile.ZipFile(bundle) as archive:
             archive.extractall(plain)
     return bundle, plain
+
+
+def _bundle(folder: Path, histories: HistorySet) -> Path:
+    """Return the bundle, which is written if it is not there."""
+    bundle = folder / f"{histories.runs}x{histories.rows}.wandb.zip"
+    if not bundle.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bundle(bundle, map(partial(_run, histories), range(histories.runs)))
+    return bundle
 
 
 def _run(histories: HistorySet, number: int) -> BundleRun:
@@ -93,6 +120,13 @@ def _run(histories: HistorySet, number: int) -> BundleRun:
 
 
 def _commands(bundle: Path, plain: Path, folder: Path) -> Iterator[tuple[str, Callable[[], list[str]]]]:
+    yield from _views(bundle, folder)
+    duckdb = [sys.executable, "-c", _DUCKDB, str(plain)]
+    yield "DuckDB, all metrics", partial(_with_cache, folder / "cache", duckdb)
+    yield "DuckDB, one metric", partial(_with_cache, folder / "cache", [*duckdb, "val/loss"])
+
+
+def _views(bundle: Path, folder: Path) -> Iterator[tuple[str, Callable[[], list[str]]]]:
     ours = [sys.executable, "-c", PEAK]
     views = {
         "overview, first": ["overview"],
@@ -101,7 +135,10 @@ def _commands(bundle: Path, plain: Path, folder: Path) -> Iterator[tuple[str, Ca
         "compare --best --top 5": ["compare", "--best", "val/loss:min", "--top", "5"],
         "compare --group-by --best": ["compare", "--group-by", "config.lr", "--best", "val/loss:min"],
         "compare, all runs": ["compare"],
+        "compare --at best": ["compare", "--best", "val/loss:min", "--at", "best", "--top", "5"],
+        "compare --assert": ["compare", "--best", "val/loss:min", "--top", "5", "--assert", "val/loss < 1e9"],
         "--stats of one metric": ["--stats", "--select", "^val/loss$"],
+        "no option": [],
         "info": ["info"],
     }
     cache = folder / "cache"
@@ -112,9 +149,6 @@ def _commands(bundle: Path, plain: Path, folder: Path) -> Iterator[tuple[str, Ca
             yield title, partial(_with_cache, cache, [*ours, *words, str(bundle)])
         else:
             yield title, partial(_with_cache, cache, [*ours, *words, "-b", str(bundle), "--no-hints"])
-    duckdb = [sys.executable, "-c", _DUCKDB, str(plain)]
-    yield "DuckDB, all metrics", partial(_with_cache, cache, duckdb)
-    yield "DuckDB, one metric", partial(_with_cache, cache, [*duckdb, "val/loss"])
 
 
 def _with_empty_cache(cache: Path, command: list[str]) -> list[str]:
@@ -133,24 +167,24 @@ def _with_cache(cache: Path, command: list[str]) -> list[str]:
 
 
 def _line(title: str, command: Callable[[], list[str]], *, repeats: int) -> str:
-    walls, processors, peaks = [], [], []
-    for _ in range(repeats):
-        words = command()
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        start = time.perf_counter()
-        done = subprocess.run(words, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        walls.append(time.perf_counter() - start)
-        if done.returncode:
-            raise RuntimeError(
-                f"{json.dumps(words[3:])} ended with {done.returncode}: {done.stderr.decode()}"
-            )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        processors.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        peaks.append(int(done.stderr.split()[-1]))
+    walls, processors, peaks = zip(*(_measured(command()) for _ in range(repeats)), strict=True)
     return (
         f"| {title} | {median(walls):.2f} s ({min(walls):.2f}-{max(walls):.2f}) | {median(processors):.2f} s"
         f" | {median(peaks) / 1e6:.0f} MB |"
     )
+
+
+def _measured(words: list[str]) -> tuple[float, float, int]:
+    """Run a command, and return its wall time, its processor time and its peak memory."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.perf_counter()
+    done = subprocess.run(words, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    wall = time.perf_counter() - start
+    if done.returncode:
+        raise RuntimeError(f"{json.dumps(words[3:])} ended with {done.returncode}: {done.stderr.decode()}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall, processor, int(done.stderr.split()[-1])
 
 
 if __name__ == "__main__":
