@@ -72,8 +72,8 @@ def test_a_schema_opens_no_history() -> None:
 
 def test_an_overview_reads_the_metrics_that_may_have_a_flag() -> None:
     rows = [
-        {"_step": step, "_timestamp": step, "val/loss": 1.0, "lr": 0.1, "norm": float("nan")}
-        for step in (0, 1)
+        {"_step": step, "_timestamp": step, "val/loss": 1.0, "epoch": step, "norm": float("nan")}
+        for step in range(6)
     ]
     run = FakeRun(rows, indexed=True)
     overview(subjects(run))
