@@ -185,7 +185,7 @@ budget_option = click.option(
     type=click.IntRange(min=0),
     default=16000,
     show_default=True,
-    help="Most tokens of the answer, counted as 3 bytes each; 0 for no limit.",
+    help="Most tokens of the answer; 0 for no limit.",
 )
 
 
@@ -197,7 +197,12 @@ def output_options(command: Command) -> Command:
             click.option(
                 "--json", "as_json", is_flag=True, help="Print one JSON object instead of text sections."
             ),
-            budget_option,
+            click.option(
+                "--max-tokens",
+                type=click.IntRange(min=0),
+                help="Most tokens of the answer; 0 for no limit. By default 16000; for text, 2500 in "
+                "overview and 1500 with -H.",
+            ),
             click.option("--strict", is_flag=True, help="Exit with 4 if data is incomplete."),
         ),
     )

@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from pull_logs.analyze import Subject
     from pull_logs.cli.render import Section, Shape
 
+DEFAULT_TOKENS = 16_000
+"""The budget of an answer."""
+
+SCREEN_TOKENS = 1_500
+"""The budget of a text of one screen (`--human`)."""
+
+OVERVIEW_TOKENS = 2_500
+"""The budget of an overview as text."""
+
 _MOST_NAMED = 5
 """The runs that a message names of those that break an assertion."""
 
@@ -34,9 +43,17 @@ class Output:
     hints: bool
 
 
-def take_output(options: dict[str, Any]) -> Output:
-    """Remove the output options from the options of a command and return them."""
-    return Output(**{name: options.pop(name) for name in ("as_json", "max_tokens", "strict", "hints")})
+def take_output(options: dict[str, Any], *, screen: int | None = None) -> Output:
+    """Remove the output options from the options of a command and return them.
+
+    Args:
+        options: The options of the command.
+        screen: The budget of a text that is meant to be one screen, unless another one was given.
+    """
+    found = {name: options.pop(name) for name in ("as_json", "max_tokens", "strict", "hints")}
+    if found["max_tokens"] is None:
+        found["max_tokens"] = DEFAULT_TOKENS if screen is None or found["as_json"] else screen
+    return Output(**found)
 
 
 def print_answer(

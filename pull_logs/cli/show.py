@@ -8,7 +8,7 @@ import click
 
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import parse_evals
-from pull_logs.cli.output import print_answer, take_output
+from pull_logs.cli.output import SCREEN_TOKENS, print_answer, take_output
 from pull_logs.interface import Sources
 
 
@@ -32,8 +32,8 @@ def show(sources: Sources, **options: Any) -> None:
     from pull_logs.cli.sections import view_sections
     from pull_logs.interface import answering
 
-    output = take_output(options)
-    check_budget(output.max_tokens)
+    output = take_output(options, screen=SCREEN_TOKENS if options["human"] else None)
+    check_budget(output.max_tokens, as_json=output.as_json)
     picking = Picking(**{name: options.pop(name) for name in ("around", "window", "last", "every")})
     view = View(evals=evals, picking=picking, max_tokens=output.max_tokens, **options)
     with answering(sources, partial(answer, view=view)) as (subjects, answered):

@@ -14,9 +14,10 @@ from anyio.to_thread import run_sync
 
 from pull_logs.fetch.api import Capabilities, Client, Query
 from pull_logs.fetch.outcomes import FileCounts
+from pull_logs.fetch.selection import FileSelection
 from pull_logs.fetch.windows import WindowSize
 from pull_logs.runs import RunPath
-from pull_logs.snapshot import FileSelection, Spool
+from pull_logs.snapshot import Spool
 
 T = TypeVar("T")
 

@@ -1,5 +1,4 @@
 from .disk import disk_errors as disk_errors
-from .file_selection import FileSelection as FileSelection
 from .format import ConsoleLine as ConsoleLine
 from .operations import BundleDifference as BundleDifference
 from .operations import ExportReport as ExportReport

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import quicktok
 from wideruns import PLAIN, family_names, make_wide_bundle
 
 from pull_logs.cli.main import main
@@ -30,6 +31,15 @@ QUESTIONS = {
     "rows": ("-r", ONE, "--last", "5"),
     "human": ("-r", ONE, "-r", OTHER, "-H"),
 }
+BUDGETS = {
+    "overview": (QUESTIONS["overview"], 2500),
+    "schema": (QUESTIONS["schema"], 1500),
+    "human": (QUESTIONS["human"], 1500),
+    "groups": (
+        ("compare", "--group-by", "config.lr", "--group-by", "config.width", "--best", "val/loss"), 2500,
+    ),
+}  # fmt: skip
+"""The tokens that the answers to common questions may take."""
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -40,6 +50,62 @@ def test_the_losses_are_on_the_first_screen(
     for name in ("val/loss", "train/loss"):
         assert any(name in line for line in screen)
     assert not any("ngram_17" in line or "layers.3." in line for line in screen)
+
+
+@pytest.mark.parametrize("question", BUDGETS)
+def test_common_questions_are_answered_in_few_tokens(
+    question: str, wide: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, most = BUDGETS[question]
+    assert quicktok.get_encoding("o200k_base").count(answer(capsys, *words, "-b", wide)) <= most
+
+
+def test_the_metric_that_ranks_is_the_only_one_and_others_come_with_select(
+    wide: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("compare", "-b", wide, "--best", "val/loss", "--top", "2")
+    text = answer(capsys, *words)
+    assert "train/loss" not in text
+    assert "[SUMMARY_COMPARISON]" not in text
+    found = json.loads(answer(capsys, *words, "--json"))
+    assert [entry["name"] for entry in found["comparison"]] == ["val/loss"]
+    assert [entry["key"] for entry in found["summary_comparison"]] == ["val/loss"]
+    text = answer(capsys, *words, "--select", "^(train|val)/loss$")
+    assert "train/loss,last," in text
+    assert "[SUMMARY_COMPARISON]" in text
+
+
+def test_only_the_best_groups_and_runs_are_listed_unless_top_asks_for_more(
+    wide: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        "compare",
+        "-b",
+        wide,
+        "--group-by",
+        "config.lr",
+        "--group-by",
+        "config.width",
+        "--best",
+        "val/loss",
+    )
+    lines = answer(capsys, *words).splitlines()
+    assert "# 90 more runs; --top N shows more, --json all" in lines
+    assert sum(line.startswith("val/loss,G") and ",5,2." in line for line in lines) == 10
+    assert len(json.loads(answer(capsys, *words, "--json"))["groups"]) == 20
+    lines = answer(capsys, *words, "--top", "12").splitlines()
+    assert not any("; --top N shows more" in line for line in lines)
+    assert any(line.startswith("val/loss,G12,") for line in lines)
+
+
+def test_a_summary_has_the_selected_keys_only(wide: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = answer(capsys, "-b", wide, "-r", ONE, "-H", "--select", "^val/").splitlines()
+    start = lines.index("[SUMMARY] run=A keys=3")
+    assert [line.split(":")[0] for line in lines[start + 1 : start + 4]] == [
+        "val/acc",
+        "val/loss",
+        "val/perplexity",
+    ]
 
 
 def test_folded_metrics_of_a_run_are_all_that_it_has(wide: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ else is computed from these numbers: ranks, groups with their statistics (`group
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -188,8 +189,7 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
     )
     groups = found.groups.sections(top=options.top) if found.groups else GroupSections()
     metrics = [_compare_metric(name, found.shown) for name in found.readings.metrics]
-    nothing = "(?!)" if found.options.columns and options.select is None else options.select
-    records = compare_records({run.label: run.info for run in found.shown}, select=nothing)
+    records = compare_records({run.label: run.info for run in found.shown}, select=_selected_keys(found))
     assertions = found.readings.assertions
     asserted = AssertionSections(assertions=assertions.results()) if assertions else AssertionSections()
     return {
@@ -209,6 +209,17 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
         "notes": [*incomplete_notes(subjects), *_notes(found, checkpoints)],
         "next": _further(found, records["config_diff"])[:_MOST_FURTHER],
     }
+
+
+def _selected_keys(found: _Findings) -> str | None:
+    """Return a regular expression for the keys of summaries to compare: those of the shown metrics."""
+    options, goal = found.options, found.goal
+    if options.select is not None or (goal is None and not options.columns):
+        return options.select
+    if options.columns or goal is None:
+        return "(?!)"
+    metric = re.escape(goal.metric).replace(r"\.", r"\\?\.")  # nested, or one key with a dot
+    return rf"^{metric}(\.|$)"
 
 
 def _notes(found: _Findings, checkpoints: CheckpointComparison) -> list[str]:

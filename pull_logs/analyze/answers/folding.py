@@ -39,6 +39,8 @@ def arrange(answer: AnswerT, *, unfold: bool) -> AnswerT:
         if isinstance(answer.get(name), Mapping):
             apart = {entry["key"] for entry in answer.get(compared, ())}
             found[name] = folding.records(answer[name], apart=apart)
+            if name == "summary":
+                found[name] = {run: _in_order(record) for run, record in found[name].items()}
         elif name in answer:
             found[name] = folding.config_values(answer[name])
     if folding.found:
@@ -216,6 +218,16 @@ def _join_values(family: Family, entries: Sequence[Entry]) -> dict[str, Any]:
         "missing": max(entry["missing"] for entry in entries),
         "shown": [],
     }
+
+
+def _in_order(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a summary with its keys in the order of their importance."""
+    keys = sorted(record, key=lambda key: rank_of(key, family=_is_family(record[key])))
+    return {key: record[key] for key in keys}
+
+
+def _is_family(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.get("_type") == FAMILY
 
 
 def _joined_value(values: Sequence[Any]) -> dict[str, Any]:

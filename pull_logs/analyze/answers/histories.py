@@ -48,8 +48,6 @@ from pull_logs.suggestions import joined
 if TYPE_CHECKING:
     from pull_logs.analyze.questions import Assertions
 
-BYTES_PER_TOKEN = 3
-
 _SCALARS = frozenset({"number", "bool", "string", "mixed", "empty"})
 _ABOUT_ROWS = frozenset({"schema", "stats", "history", "comparison", "assertions"})
 _MOST_NAMED = 10
@@ -284,8 +282,8 @@ class _Reader:
         view, length = self.view, len(part.steps)
         budget = length
         if view.max_tokens:
-            # A row takes a digit, a separator for each further column and the end of its line.
-            fitting = view.max_tokens * BYTES_PER_TOKEN // (len(part.columns) + 2)
+            # A row takes a token for a digit, for the end of each cell and for that of its line.
+            fitting = view.max_tokens // (len(part.columns) + 2)
             budget = max(fitting // self.runs, min(fitting, _LEAST_ROWS))
         limit = view.max_rows or length
         if length <= min(limit, budget):
@@ -311,7 +309,7 @@ def _notes(views: Mapping[str, _RunView], families: Collection[str]) -> Iterable
     if sampled:
         yield (
             "sampled (first, last, minimum, maximum and non-finite rows of every shown metric kept): "
-            f"{joined(sampled, most=_MOST_NAMED)}; --max-rows 0 --max-tokens 0 takes all"
+            f"{joined(sampled, most=_MOST_NAMED)}; --max-rows N takes more"
         )
     hidden = [f"{run} {history['hidden']}" for run, history in histories.items() if history["hidden"]]
     if hidden:

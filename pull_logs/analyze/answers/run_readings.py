@@ -229,10 +229,10 @@ def read_runs(
 
 
 def _wanted(plan: ReadingPlan) -> Callable[[str], bool]:
-    """Return which columns are metrics to compare."""
+    """Return which columns are metrics to compare: the one that ranks the runs, else all of them."""
     pattern = None if plan.select is None else compile_pattern(plan.select)
     named = {*plan.computed, *([plan.goal.metric] if plan.goal else [])}
-    all_metrics = not plan.columns.expressions
+    all_metrics = not plan.columns.expressions and plan.goal is None
 
     def is_wanted(name: str) -> bool:
         if name == STEP:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import HistoryAnswer, answer_histories
 from pull_logs.analyze.answers.side_by_side import compare_records, flat_configs, flat_summaries
-from pull_logs.analyze.questions import Subject, View
+from pull_logs.analyze.questions import Subject, View, compile_pattern
 from pull_logs.analyze.results import (
     CheckpointSections,
     RecordComparison,
@@ -64,7 +64,7 @@ def answer(subjects: Sequence[Subject], view: View) -> ShowResult:
             describe_run(s, rows_shown=shown[s.label]["rows_shown"] if s.label in shown else None)
             for s in subjects
         ],
-        **_records(infos, asked),
+        **_records(infos, asked, view.select),
         **histories.sections,
         **checkpoints,
         **histories.comparison,
@@ -119,10 +119,14 @@ def _url(path: RunPath, api_host: str | None) -> str | None:
     return f"https://{host}/{quote(path.entity)}/{quote(path.project)}/runs/{quote(path.run_id)}"
 
 
-def _records(infos: dict[str, RunInfo], asked: AbstractSet[str]) -> RecordSections:
+def _records(infos: dict[str, RunInfo], asked: AbstractSet[str], select: str | None) -> RecordSections:
     found: RecordSections = {}
     if "config" in asked:
         found["config"] = {run: spell(config) for run, config in flat_configs(infos).items()}
     if "summary" in asked:
-        found["summary"] = {run: spell(summary) for run, summary in flat_summaries(infos).items()}
+        search = compile_pattern(select or "").search
+        found["summary"] = {
+            run: {key: spell(value) for key, value in summary.items() if search(key)}
+            for run, summary in flat_summaries(infos).items()
+        }
     return found

@@ -68,7 +68,7 @@ class View:
         asserts: What must hold (see `pull_logs.analyze.questions.assertions`).
         show_all: Show rows in which every shown metric is missing.
         max_rows: The most history rows of a run; 0 means all.
-        max_tokens: The most tokens of three bytes that the rows can take; 0 means no limit. Rows that cannot
+        max_tokens: The most tokens that the rows can take; 0 means no limit. Rows that cannot
             fit are not put into the answer.
     """
 

@@ -129,12 +129,11 @@ def compare(ctx: click.Context, /, **options: Any) -> None:
     from functools import partial
 
     from pull_logs.analyze.answers import arrange, compare_runs
-    from pull_logs.cli.render import COMPARISON_SHAPES, COMPARISON_TOKENS, check_budget
+    from pull_logs.cli.render import COMPARISON_SHAPES, check_budget
     from pull_logs.cli.sections import compare_sections
     from pull_logs.interface import answering, comparison_of
 
-    check_budget(output.max_tokens)
-    check_budget(output.max_tokens, least=COMPARISON_TOKENS, answer="a comparison")
+    check_budget(output.max_tokens, as_json=output.as_json)
     unfold = options.pop("unfold") or options["select"] is not None
     question = comparison_of(**options, evals=evals)
     with answering(sources, partial(compare_runs, options=question)) as (subjects, found):

@@ -18,7 +18,7 @@ def info(bundle: Named, *, as_json: bool, max_tokens: int) -> None:
     from pull_logs.cli.sections import info_object, info_sections
     from pull_logs.snapshot import open_bundle
 
-    check_budget(max_tokens)
+    check_budget(max_tokens, as_json=as_json)
     with open_bundle(bundle) as opened:
         result = info_object(opened)
     if as_json:

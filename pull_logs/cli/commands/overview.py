@@ -15,7 +15,7 @@ from pull_logs.cli.options import (
     source_options,
     unfold_option,
 )
-from pull_logs.cli.output import print_answer, take_output
+from pull_logs.cli.output import OVERVIEW_TOKENS, print_answer, take_output
 from pull_logs.cli.sources import take_sources
 
 
@@ -28,8 +28,7 @@ from pull_logs.cli.sources import take_sources
 @origin_options
 @output_options
 @hint_options
-@click.pass_obj
-def overview(workers: int, /, **options: Any) -> None:
+def overview(**options: Any) -> None:
     """Summarize runs: states, config keys, metrics, and what went wrong at which step.
 
     For example `pull-logs overview -b sweep.wandb.zip`. The flags are nan, divergence, gradient_explosion,
@@ -37,7 +36,7 @@ def overview(workers: int, /, **options: Any) -> None:
     """
     sources = take_sources(options)
     sources.check()
-    output = take_output(options)
+    output = take_output(options, screen=OVERVIEW_TOKENS)
     from functools import partial
 
     from pull_logs.analyze import arrange
@@ -46,9 +45,9 @@ def overview(workers: int, /, **options: Any) -> None:
     from pull_logs.cli.sections import overview_sections
     from pull_logs.interface import answering, overview_of
 
-    check_budget(output.max_tokens)
+    check_budget(output.max_tokens, as_json=output.as_json)
     unfold = options.pop("unfold") or options["select"] is not None
-    with answering(sources, partial(overview_of, workers=workers, **options)) as (subjects, found):
+    with answering(sources, partial(overview_of, **options)) as (subjects, found):
         answer = arrange(found, unfold=unfold)
         print_answer(
             answer,

@@ -103,15 +103,7 @@ def refresh(
                 "--from refreshes every run of the folders", hint="omit the options that pick runs"
             )
         refresh_from_folders(
-            bundle,
-            target,
-            folders,
-            new=new,
-            redact=redact,
-            strict=strict,
-            force=asked.force,
-            log=log,
-            files=asked.file_selection,
+            bundle, target, folders, new=new, redact=redact, strict=strict, force=asked.force, log=log
         )
         return
     with open_bundle(bundle) as opened:

@@ -1,4 +1,3 @@
-from .budget import COMPARISON_TOKENS as COMPARISON_TOKENS
 from .budget import Shape as Shape
 from .budget import check_budget as check_budget
 from .cells import ABSENT as ABSENT

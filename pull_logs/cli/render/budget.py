@@ -1,11 +1,11 @@
 """Fits an answer into a token budget: what is left out, and how that is reported.
 
-A token is counted as three bytes of UTF-8, which no tokenizer exceeds by much on such text. Small sections
-stay complete; the large ones share the remaining space. A section is cut in steps, the least important first:
+Tokens are counted in fifths (see `tokens`). Small sections stay complete; the large ones share the remaining
+space. A section is cut in steps, the least important first:
 long text, then rows, then columns, then runs.
 
 Text and JSON are cut by the same code. It is given a shape, which measures a section and cuts it, and a
-function that counts the bytes that a section takes. The shapes of JSON answers are in `shapes`, that of text
+function that weighs a section. The shapes of JSON answers are in `shapes`, that of text
 sections is in `text`.
 """
 
@@ -21,17 +21,27 @@ from pull_logs.errors import UsageError
 MIN_TOKENS = 300
 """The smallest budget: enough to name every section and to say that it was cut."""
 
-COMPARISON_TOKENS = 600
-"""The smallest budget of `compare`, which has more sections."""
+MIN_JSON_TOKENS = 400
+"""The smallest budget of a JSON object."""
 
 _KEPT = 0.8
 """The part of a quantity that one step of cutting leaves."""
 
 Size: TypeAlias = Callable[[str, Any, str], int]
-"""Counts the bytes of a section, given its name, its value and the note about its cut, which may be empty."""
+"""Weighs a section, given its name, its value and the note about its cut, which may be empty."""
 
 LowerBound: TypeAlias = Callable[[str, Any], int]
-"""Gives a number of bytes that a section takes at least, without writing it."""
+"""Gives the least weight that a section can have, without writing it."""
+
+
+REMEDY = "--max-tokens N shows more"
+"""What shows the parts of a section that no other option shows."""
+
+LEAST_TEXT = 24
+"""The characters that are left of a text that is never cut away."""
+
+NOTHING_LEFT = "nothing"
+"""What is said of a section of which only the name is left, so that the smallest budget has space for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +61,24 @@ class Shape:
     cutter: Callable[[Any], Callable[[Extent], Any]]
     plan: tuple[tuple[str, int], ...]
     words: Mapping[str, str]
-    remedy: str = "--max-tokens 0 shows all"
+    remedy: str = REMEDY
     weight: int = 1
 
 
-def check_budget(max_tokens: int, *, least: int = MIN_TOKENS, answer: str = "any answer") -> None:
+def check_budget(max_tokens: int, *, as_json: bool = False) -> None:
     """Refuse a budget that no answer fits into.
 
     Args:
         max_tokens: The budget; 0 for no limit.
-        least: The smallest budget that the command accepts.
-        answer: What the command answers with, for the message.
+        as_json: Whether the answer is a JSON object, whose members are always there.
 
     Raises:
-        UsageError: The budget is neither 0 nor at least `least`.
+        UsageError: The budget is neither 0 nor at least the smallest one.
     """
+    least = MIN_JSON_TOKENS if as_json else MIN_TOKENS
     if max_tokens and max_tokens < least:
         raise UsageError(
-            f"--max-tokens {max_tokens} is too small for {answer}",
+            f"--max-tokens {max_tokens} is too small for any answer{' as JSON' if as_json else ''}",
             hint=f"give at least {least}, or 0 for no limit",
         )
 
@@ -86,11 +96,11 @@ def fit_sections(
 
     Args:
         sections: Values by section name.
-        limit: The bytes that all may take; 0 for no limit.
-        fixed: The bytes that are taken whatever is cut.
-        size: Counts the bytes of a section.
+        limit: The weight that all may have together; 0 for no limit.
+        fixed: The weight of what is never cut.
+        size: Weighs a section.
         shapes: How each section is cut.
-        lower_bound: Bounds the bytes of a section, so that one far too long is not written to be measured.
+        lower_bound: Bounds the weight of a section, so that one far too long is not written to be weighed.
 
     Returns:
         The sections, and for those that were cut the words that say how.
@@ -143,11 +153,11 @@ class _Ladder:
         self._rungs = list(_rungs(self._full, shape.plan))
 
     def least(self) -> int:
-        """Return the bytes of the section with all cut away."""
+        """Return the weight of the section with all cut away."""
         return self._at(len(self._rungs) - 1)[2]
 
     def mildest(self, allowed: int) -> tuple[Any, str, int]:
-        """Return the mildest cut that fits, the words about it, and its bytes; the last cut if none fits."""
+        """Return the mildest cut that fits, the words about it, and its weight; the last cut if none fits."""
         low, high = 0, len(self._rungs) - 1
         while low < high:
             middle = (low + high) // 2
@@ -163,7 +173,9 @@ class _Ladder:
 
     def _at(self, rung: int) -> tuple[Any, str, int]:
         value = self._cut(self._rungs[rung])
-        words = self._words(self._shape.extent(value), self._rungs[rung])
+        words = NOTHING_LEFT
+        if rung < len(self._rungs) - 1 or not self._shape.words:
+            words = self._words(self._shape.extent(value), self._rungs[rung])
         return value, words, self._size(self._name, value, words)
 
     def _words(self, left: Extent, rung: Extent) -> str:
@@ -176,7 +188,7 @@ class _Ladder:
                     break
         else:
             if rung.chars < self._full.chars:
-                parts.append(f"texts of {rung.chars} characters")
+                parts.append(f"texts of {max(rung.chars, LEAST_TEXT)} characters")
         return f"{', '.join(parts)}; {self._shape.remedy}"
 
 

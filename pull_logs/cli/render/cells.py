@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,8 @@ def cell(value: Any) -> str:
     if value is None or value is ABSENT:
         return ""
     if isinstance(value, Span):
-        return _span(value, cell)
+        low, high = cell(value.low), cell(value.high)
+        return low if low == high else f"{low}..{high}"
     if not isinstance(value, float):
         return exact(value)
     return f"{value:.0f}" if 1e6 <= abs(value) < 1e16 else f"{value:.6g}"
@@ -67,15 +68,10 @@ def exact(value: Any) -> str:
     if isinstance(value, str):
         return value if value in _NONFINITE else json_text(value)
     if isinstance(value, Span):
-        return _span(value, exact)
+        return cell(value)
     if isinstance(value, Mapping) and isinstance(value.get("_type"), str):
         return _typed(value)
     return json_text(value)
-
-
-def _span(span: Span, show: Callable[[Any], str]) -> str:
-    low, high = show(span.low), show(span.high)
-    return low if low == high else f"{low}..{high}"
 
 
 def _typed(value: Mapping[str, Any]) -> str:
@@ -84,7 +80,7 @@ def _typed(value: Mapping[str, Any]) -> str:
         return f"<{escape(value['_type'])}>"
     if "value" in value:
         return exact(value["value"])
-    return f"<{value['members']} values>" if value["min"] is None else exact(Span(value["min"], value["max"]))
+    return f"<{value['members']} values>" if value["min"] is None else cell(Span(value["min"], value["max"]))
 
 
 def known(value: Any) -> str:

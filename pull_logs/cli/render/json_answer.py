@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pull_logs.cli.render.budget import Shape, check_budget, fit_sections
+from pull_logs.cli.render.budget import NOTHING_LEFT, Shape, check_budget, fit_sections
 from pull_logs.cli.render.cutting import text_length
 from pull_logs.cli.render.escape import json_text
+from pull_logs.cli.render.tokens import FIFTHS, weigh
 
 _FIXED = frozenset({"format", "command", "config_same", "bundle_id", "content_id"})
 """The members that no budget cuts."""
@@ -22,22 +23,23 @@ def fit_json(answer: Mapping[str, Any], shapes: Mapping[str, Shape], *, max_toke
     Args:
         answer: The answer of a command.
         shapes: How its sections are cut.
-        max_tokens: The budget, at three bytes of UTF-8 per token, the end of the line included; 0 for
-            no limit.
+        max_tokens: The budget, the end of the line included; 0 for no limit.
 
     Raises:
         UsageError: The budget is too small for any answer.
     """
-    check_budget(max_tokens)
+    check_budget(max_tokens, as_json=True)
     sections = {name: value for name, value in answer.items() if name not in _FIXED}
     fixed = {name: value for name, value in answer.items() if name in _FIXED}
-    around = len(json_text({**fixed, "notes": []}).encode()) + 1
+    around = weigh(json_text({**fixed, "notes": [_note_on_nothing([])]}) + "\n,")
     fitted, cuts = fit_sections(
-        sections, limit=max_tokens * 3, fixed=around, size=_size, shapes=shapes, lower_bound=_cells
+        sections, limit=max_tokens * FIFTHS, fixed=around, size=_size, shapes=shapes, lower_bound=_cells
     )
     result = {name: fitted.get(name, value) for name, value in answer.items()}
     if cuts:
-        result["notes"] = [*result.get("notes", ()), *(_note(name, cut) for name, cut in cuts.items())]
+        gone = [name for name, cut in cuts.items() if cut == NOTHING_LEFT]
+        notes = [_note(name, cut) for name, cut in cuts.items() if cut != NOTHING_LEFT]
+        result["notes"] = [*result.get("notes", ()), *notes, *([_note_on_nothing(gone)] if gone else [])]
         result = _recounted(result)
     return json_text(result)
 
@@ -46,25 +48,31 @@ def _note(name: str, cut: str) -> str:
     return f"{name} cut to {cut}"
 
 
+def _note_on_nothing(names: Sequence[str]) -> str:
+    return f"cut to nothing: {', '.join(names)}"
+
+
 def _size(name: str, value: Any, cut: str) -> int:
-    """Count the bytes of a section with its name and the note about its cut; of `notes`, only the items."""
-    note = len(json_text(_note(name, cut)).encode()) + 1 if cut else 0
+    """Weigh a section with its name and the note about its cut; of `notes`, only the items."""
+    note = weigh(json_text(_note(name, cut)) + ",") if cut else 0
+    if cut == NOTHING_LEFT:
+        note = weigh(f"{name}, ")
     if name == "notes":
-        return note + sum(len(json_text(item).encode()) + 1 for item in value)
-    return note + len(json_text({name: value}).encode()) - 1
+        return note + sum(weigh(json_text(item) + ",") for item in value)
+    return note + weigh(json_text({name: value})[1:])
 
 
 def _cells(name: str, value: Any) -> int:
-    """Count the cells of the sections that can be very large, and the characters of those that are texts."""
+    """Weigh the ends of cells in sections that can be very large, and characters as if they were spaces."""
     if name == "history":
         return sum(
-            len(history["rows"]) * len(history["columns"]) + sum(map(text_length, history["rows"]))
+            FIFTHS * len(history["rows"]) * len(history["columns"]) + sum(map(text_length, history["rows"]))
             for history in value.values()
         )
     if name in ("config", "summary") and isinstance(value, Mapping):  # a list in an overview
         return sum(text_length(record.values()) for record in value.values())
     if name == "stats":
-        return sum(len(found) for metrics in value.values() for found in metrics.values())
+        return FIFTHS * sum(len(found) for metrics in value.values() for found in metrics.values())
     return 0
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from pull_logs.cli.render.budget import REMEDY
 from pull_logs.cli.render.cells import cell
 
 Layout: TypeAlias = Literal["table", "records", "legend", "sentences"]
@@ -85,6 +86,6 @@ class Section:
     layout: Layout = "table"
     kept: int = 1
     nouns: Nouns = field(default_factory=Nouns)
-    remedy: str = "--max-tokens 0 shows all"
+    remedy: str = REMEDY
     weight: int = 1
     sampled: int | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pull_logs.cli.render.budget import Shape
+from pull_logs.cli.render.budget import LEAST_TEXT, Shape
 from pull_logs.cli.render.cutting import (
     Extent,
     clip,
@@ -44,7 +44,7 @@ _RECORD = Shape(
 _METRICS = replace(
     _RECORD,
     words={"runs": "runs", "entries": "metrics"},
-    remedy="--select REGEX or --max-tokens 0 shows more",
+    remedy="--select REGEX shows others",
 )
 _ENTRIES = Shape(
     entries_extent,
@@ -97,7 +97,7 @@ VIEW_SHAPES: Mapping[str, Shape] = {
             ("columns", 1),
         ),
         {"runs": "runs", "rows": "rows", "columns": "columns"},
-        "--select, --where or --max-tokens 0 shows more",
+        "--select, --where or --last shows others",
         weight=3,  # what a budget is mostly for
     ),
     "checkpoints": Shape(
@@ -105,7 +105,7 @@ VIEW_SHAPES: Mapping[str, Shape] = {
         cut_list,
         (("chars", 200), ("entries", 40), ("chars", 60), ("entries", 3), ("chars", 24), ("entries", 1)),
         {"entries": "checkpoints"},
-        "--select REGEX or --max-tokens 0 shows more",
+        "--select REGEX shows others",
     ),
     "comparison": replace(_ENTRIES, words={"entries": "metrics", "runs": "runs"}, remedy=_METRICS.remedy),
     "config_diff": _ENTRIES,
@@ -120,14 +120,16 @@ def _entries(weight: int) -> Shape:
 
 
 def _cut_fields(value: Mapping[str, Any]) -> Callable[[Extent], Any]:
-    return lambda to: {name: clip(item, to.chars) for name, item in value.items()}
+    return lambda to: {name: clip(item, max(to.chars, LEAST_TEXT)) for name, item in value.items()}
 
 
-_FIELDS = Shape(lambda value: Extent(chars=longest(value)), _cut_fields, (("chars", 200), ("chars", 24)), {})
+_FIELDS = Shape(
+    lambda value: Extent(chars=longest(value)), _cut_fields, (("chars", 200), ("chars", LEAST_TEXT)), {}
+)
 _SENTENCE = Shape(
     lambda value: Extent(chars=longest(value)),
-    lambda value: lambda to: clip(value, to.chars),
-    (("chars", 200), ("chars", 24)),
+    lambda value: lambda to: clip(value, max(to.chars, LEAST_TEXT)),
+    (("chars", 200), ("chars", LEAST_TEXT)),
     {},
 )
 COMPARISON_SHAPES: Mapping[str, Shape] = {
@@ -180,7 +182,7 @@ OVERVIEW_SHAPES: Mapping[str, Shape] = {
     ),
     "states": _listed("states"),
     "config": _listed("keys"),
-    "metrics": _listed("metrics", remedy="--select REGEX or --max-tokens 0 shows more"),
+    "metrics": _listed("metrics", remedy="--select REGEX shows others"),
     "health": _listed("flags", weight=3),
     "notes": VIEW_SHAPES["notes"],
     "assertions": VIEW_SHAPES["assertions"],

@@ -26,6 +26,7 @@ from pull_logs.cli.render.cells import At
 from pull_logs.cli.render.cutting import Extent, clip, longest, ranked_rows, text_length
 from pull_logs.cli.render.escape import escape, inline
 from pull_logs.cli.render.section import Column, Section
+from pull_logs.cli.render.tokens import FIFTHS, weigh
 
 Group: TypeAlias = tuple[Section, ...]
 """Sections of one name, which are cut together."""
@@ -57,7 +58,7 @@ def render_text(sections: Iterable[Section], *, max_tokens: int = 0) -> str:
 
     Args:
         sections: The sections, in order.
-        max_tokens: The budget, at three bytes of UTF-8 per token; 0 for no limit.
+        max_tokens: The budget; 0 for no limit.
 
     Raises:
         UsageError: The budget is too small for any answer.
@@ -68,7 +69,7 @@ def render_text(sections: Iterable[Section], *, max_tokens: int = 0) -> str:
         groups[section.name] = (*groups.get(section.name, ()), section)
     fitted, cuts = fit_sections(
         groups,
-        limit=max_tokens * 3,
+        limit=max_tokens * FIFTHS,
         fixed=0,
         size=_size,
         shapes={name: _shape(group) for name, group in groups.items()},
@@ -84,13 +85,14 @@ def heading(name: str, facts: Mapping[str, object]) -> str:
 
 
 def _size(name: str, group: Group, cut: str) -> int:
-    return len(_rendered(name, group, cut).encode())
+    return weigh(_rendered(name, group, cut))
 
 
 def _cells(_name: str, group: Group) -> int:
-    """Count the cells, each of which takes at least a byte, and the characters of those that are texts."""
+    """Weigh the ends of the cells, and the characters of those that are texts as if they were spaces."""
     return sum(
-        len(section.rows) * len(section.columns) + sum(map(text_length, section.rows)) for section in group
+        FIFTHS * len(section.rows) * len(section.columns) + sum(map(text_length, section.rows))
+        for section in group
     )
 
 

@@ -29,7 +29,7 @@ def checkpoints_section(
         notes=[] if best is None else [_best(best)],
         kept=4,
         nouns=Nouns(rows="checkpoints"),
-        remedy="--select REGEX or --max-tokens 0 shows more",
+        remedy="--select REGEX shows others",
         weight=3,
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pull_logs.cli.render import Section
@@ -27,6 +28,17 @@ from pull_logs.cli.sections.side_by_side import (
     summary_comparison_section,
 )
 
+_MOST_GROUPS = 10
+"""The groups that are shown of those that a metric ranks."""
+
+_MOST_GROUPED_RUNS = 10
+"""The runs that are shown beside groups."""
+
+_MOST_RUNS = 30
+"""The runs that are shown of those that a metric ranks, without groups."""
+
+_GROUP_COLUMNS = frozenset({"group", "first", "second"})
+
 _AT = {"last": "last", "best": "at_best", "checkpoint": "at_checkpoint"}
 """What `[COMPARISON]` calls the value of a metric, by the `--at` that it was read at."""
 
@@ -48,20 +60,57 @@ def compare_sections(answer: Mapping[str, Any]) -> list[Section]:
     if "columns" in answer:
         sections += run_column_sections(answer)
     if "groups" in answer:
-        sections += [groups_section(answer), group_stats_section(answer), verdicts_section(answer)]
+        best = {entry["group"] for entry in answer["groups"][: _most(answer, _MOST_GROUPS)]}
+        made = (groups_section(answer), group_stats_section(answer), verdicts_section(answer))
+        sections += [_of_groups(section, best) for section in made]
+    most_runs = _most(answer, _MOST_GROUPED_RUNS if "groups" in answer else _MOST_RUNS)
     if "ranking" in answer and not _ranked_by_column(answer):
-        sections.append(ranking_section(answer))
+        sections.append(_shortened(ranking_section(answer), most_runs, "runs"))
     if "checkpoints" in answer:
         sections.append(checkpoints_section(answer["checkpoints"], answer.get("best_checkpoint")))
-    narrowed = "columns" in answer
+    narrowed = "columns" in answer or _shows_goal_alone(answer)
     if answer["comparison"] or not narrowed:
-        sections.append(_comparison(answer))
+        many = len(runs) > MOST_COLUMNS
+        sections.append(_shortened(_comparison(answer), most_runs if many else None, "runs"))
     sections.append(config_diff_section(answer["config_diff"], labels, same=answer["config_same"]))
-    if answer["summary_comparison"] or not narrowed:
+    if not narrowed or (answer["summary_comparison"] and not _shows_goal_alone(answer)):
         sections.append(summary_comparison_section(answer["summary_comparison"], labels))
     if "assertions" in answer:
         sections.append(assertions_section(answer["assertions"]))
     return sections
+
+
+def _shows_goal_alone(answer: Mapping[str, Any]) -> bool:
+    """Whether the metric that ranks the runs is the only one, so that `[RANKING]` has its end too."""
+    names = [entry["name"] for entry in answer["comparison"]]
+    return "ranking" in answer and names == [entry["metric"] for entry in answer["ranking"][:1]]
+
+
+def _most(answer: Mapping[str, Any], most: int) -> int | None:
+    """Return how many of the best to show; None for all, where nothing ranks them or `--top` chose them."""
+    chosen = answer["alignment"]["shown"] < answer["alignment"]["runs"]
+    return None if chosen or "ranking" not in answer else most
+
+
+def _shortened(section: Section, most: int | None, what: str) -> Section:
+    more = 0 if most is None else len(section.rows) - most
+    if more <= 0:
+        return section
+    return replace(section, rows=section.rows[:most], notes=[*section.notes, _more(more, what)])
+
+
+def _more(count: int, what: str) -> str:
+    return f"{count} more {what}; --top N shows more, --json all"
+
+
+def _of_groups(section: Section, labels: Collection[str]) -> Section:
+    """Return a section with the rows of these groups only."""
+    named = [index for index, column in enumerate(section.columns) if column.name in _GROUP_COLUMNS]
+    rows = [row for row in section.rows if all(row[index] in labels for index in named)]
+    more = len(section.rows) - len(rows)
+    if not more:
+        return section
+    return replace(section, rows=rows, notes=[*section.notes, _more(more, "rows of other groups")])
 
 
 def _ranked_by_column(answer: Mapping[str, Any]) -> bool:

@@ -91,7 +91,7 @@ def group_stats_section(answer: Mapping[str, Any]) -> Section:
         columns=columns(*names, metric=name_cell, group=name_cell),
         rows=[[entry.get(name) for name in names] for entry in entries],
         kept=7,
-        remedy="--select REGEX or --max-tokens 0 shows more",
+        remedy="--select REGEX shows others",
         weight=2,
     )
 

@@ -28,7 +28,7 @@ _COLUMNS = (
 
 
 def runs_section(
-    runs: Sequence[Mapping[str, Any]], *, of: int | None = None, counted: bool = False, weight: int = 12
+    runs: Sequence[Mapping[str, Any]], *, of: int | None = None, counted: bool = False, weight: int = 6
 ) -> Section:
     """Return the legend of runs.
 

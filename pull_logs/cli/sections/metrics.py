@@ -17,7 +17,7 @@ from pull_logs.cli.render import Column, Nouns, Section, columns, name_cell
 MANY_RUNS = 4
 """The number of runs from which on a schema and statistics are shown by metric."""
 
-_REMEDY = "--select REGEX or --max-tokens 0 shows more"
+_REMEDY = "--select REGEX shows others"
 _MOST_NAMED = 8
 
 _SCHEMA = (

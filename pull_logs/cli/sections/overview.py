@@ -97,7 +97,7 @@ def _metrics(entries: Sequence[Mapping[str, Any]]) -> Section:
         notes=_more(count_members(entries) - count_members(shown), "metrics", "--select REGEX shows them"),
         kept=len(fields),
         nouns=Nouns(rows="metrics"),
-        remedy="--select REGEX or --max-tokens 0 shows more",
+        remedy="--select REGEX shows others",
     )
 
 

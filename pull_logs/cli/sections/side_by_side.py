@@ -35,7 +35,7 @@ _MOST_VALUES = 10
 _MOST_STRETCHES = 12
 _MOST_KEYS = 6
 
-_METRICS_REMEDY = "--select REGEX or --max-tokens 0 shows more"
+_METRICS_REMEDY = "--select REGEX shows others"
 
 Entries: TypeAlias = Sequence[Mapping[str, Any]]
 """What an answer says about each metric or key, with values by run label."""

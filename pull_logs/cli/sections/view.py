@@ -101,7 +101,7 @@ def _history(run: str, history: Mapping[str, Any]) -> Section:
         columns=columns(*history["columns"]),
         rows=history["rows"],
         nouns=Nouns(),
-        remedy="--select, --where or --max-tokens 0 shows more",
+        remedy="--select, --where or --last shows others",
         weight=3,
         sampled=picked,
     )

@@ -27,7 +27,8 @@ from pull_logs.analyze.questions.alignment import DEFINED, Position
 from pull_logs.analyze.questions.run_columns import RunColumn
 from pull_logs.analyze.statistics.ranking import Criterion
 from pull_logs.cli.main import main
-from pull_logs.cli.render.budget import COMPARISON_TOKENS
+from pull_logs.cli.render.budget import MIN_JSON_TOKENS, MIN_TOKENS
+from pull_logs.cli.render.tokens import count_tokens
 from pull_logs.cli.sections.side_by_side import label_ranges
 from pull_logs.errors import PullLogsError
 
@@ -299,7 +300,7 @@ def test_no_name_key_or_value_forges_a_heading_or_breaks_a_line(
     SCHEMA.validate(answer)
 
 
-@given(many_hostile_subjects(), QUESTIONS, st.integers(COMPARISON_TOKENS, 1200))
+@given(many_hostile_subjects(), QUESTIONS, st.integers(MIN_TOKENS, 1200))
 @settings(max_examples=30)
 def test_an_answer_never_takes_more_than_its_tokens_and_keeps_its_shape(
     runs: list[Subject], question: Comparison, tokens: int
@@ -307,26 +308,28 @@ def test_an_answer_never_takes_more_than_its_tokens_and_keeps_its_shape(
     found = asked(runs, question)
     if found is None:
         return
-    assert len(compare_text(found, max_tokens=tokens).encode()) <= 3 * tokens
+    assert count_tokens(compare_text(found, max_tokens=tokens)) <= tokens
+    tokens = max(tokens, MIN_JSON_TOKENS)
     text = compare_json(found, max_tokens=tokens)
-    assert len(text.encode()) <= 3 * tokens
+    assert count_tokens(text) <= tokens
     SCHEMA.validate(json.loads(text))
 
 
-@pytest.mark.parametrize("tokens", [COMPARISON_TOKENS, 2000, 16000])
+@pytest.mark.parametrize("tokens", [MIN_TOKENS, 2000, 16000])
 def test_a_thousand_runs_are_groups_and_rows_within_the_budget(tokens: int) -> None:
     one = training(3)
     runs = [Subject(label=label(index), run=_like(one, index), source="test") for index in range(1000)]
     found = asked(runs, Comparison(group_by=("config.lr",), best=Criterion("val/acc")))
     assert found is not None
     text = compare_text(found, max_tokens=tokens)
-    assert len(text.encode()) <= 3 * tokens
+    assert count_tokens(text) <= tokens
     assert (
-        tokens == COMPARISON_TOKENS
+        tokens == MIN_TOKENS
         or "[ANSWER]\n# best val/acc (max): G1 (config.lr=0), mean 0.8333 over n=200; " in text
     )
-    assert "# cut to" in text
-    assert len(compare_json(found, max_tokens=tokens).encode()) <= 3 * tokens
+    assert ("# cut to" in text) == (tokens == MIN_TOKENS)
+    tokens = max(tokens, MIN_JSON_TOKENS)
+    assert count_tokens(compare_json(found, max_tokens=tokens)) <= tokens
 
 
 def _like(one: FakeRun, index: int) -> FakeRun:

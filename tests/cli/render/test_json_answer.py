@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pull_logs.analyze import Subject, View, answer
-from pull_logs.cli.render.budget import MIN_TOKENS
+from pull_logs.cli.render.budget import MIN_JSON_TOKENS
+from pull_logs.cli.render.tokens import count_tokens
 from pull_logs.errors import UsageError
 
 VIEWS = st.sampled_from(
@@ -34,21 +35,21 @@ def test_without_a_limit_the_json_is_the_answer(runs: list[Subject], view: View)
     assert len(text.splitlines()) == 1
 
 
-@given(hostile_subjects(), VIEWS, st.integers(MIN_TOKENS, 900))
+@given(hostile_subjects(), VIEWS, st.integers(MIN_JSON_TOKENS, 900))
 @settings(max_examples=150)
 def test_json_never_takes_more_than_its_tokens_and_stays_of_one_shape(
     runs: list[Subject], view: View, tokens: int
 ) -> None:
     found = answer(runs, view)
     text = view_json(found, max_tokens=tokens)
-    assert len(text.encode()) + 1 <= 3 * tokens
+    assert count_tokens(text + "\n") <= tokens
     fitted = json.loads(text)
     assert list(fitted) == list(found)
     assert {name: shape(value) for name, value in fitted.items()} == {
         name: shape(value) for name, value in found.items()
     }
     if fitted != found:
-        assert any(" cut to " in note for note in fitted["notes"])
+        assert any("cut to " in note for note in fitted["notes"])
 
 
 def test_a_cut_history_keeps_its_ends_and_counts_its_rows() -> None:
@@ -59,7 +60,7 @@ def test_a_cut_history_keeps_its_ends_and_counts_its_rows() -> None:
     assert history["rows_shown"] == len(steps) == fitted["runs"][0]["rows_shown"]
     assert history["sampling"] == f"extremes {len(steps)}/3000"
     assert fitted["notes"] == [
-        f"history cut to {len(steps)} of 3000 rows; --select, --where or --max-tokens 0 shows more"
+        f"history cut to {len(steps)} of 3000 rows; --select, --where or --last shows others"
     ]
 
 
@@ -88,14 +89,16 @@ def test_a_key_that_is_longer_than_a_text_may_be_is_left_out() -> None:
     fitted = json.loads(view_json(answer(subjects(run), View(human=True)), max_tokens=400))
     assert fitted["config"] == {"A": {"lr": 0.1}}
     (note,) = fitted["notes"]
-    assert re.fullmatch(r"config cut to 1 of 2 keys, texts of \d+ characters; --max-tokens 0 shows all", note)
+    assert re.fullmatch(
+        r"config cut to 1 of 2 keys, texts of \d+ characters; --max-tokens N shows more", note
+    )
 
 
-@pytest.mark.parametrize("tokens", [MIN_TOKENS, 16000])
+@pytest.mark.parametrize("tokens", [MIN_JSON_TOKENS, 16000])
 def test_a_huge_answer_fits(tokens: int) -> None:
     wide = FakeRun([{"_step": step, **{f"metric/{n}": n / 7 for n in range(2000)}} for step in range(3)])
     text = view_json(answer(subjects(wide, wide, training()), View()), max_tokens=tokens)
-    assert len(text.encode()) + 1 <= 3 * tokens
+    assert count_tokens(text + "\n") <= tokens
 
 
 def test_a_budget_for_nothing_is_refused() -> None:

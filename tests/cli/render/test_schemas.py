@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from test_golden import CASES, GOLDEN
 
 from pull_logs.analyze import Picking, Subject, View, answer, overview
-from pull_logs.cli.render.budget import MIN_TOKENS
+from pull_logs.cli.render.budget import MIN_JSON_TOKENS
 
 VIEWS = st.sampled_from(
     [
@@ -41,7 +41,7 @@ def validator(command: str) -> Draft202012Validator:
 SHOW, OVERVIEW = validator("show"), validator("overview")
 
 
-@given(hostile_subjects(), VIEWS, st.just(0) | st.integers(MIN_TOKENS, 900))
+@given(hostile_subjects(), VIEWS, st.just(0) | st.integers(MIN_JSON_TOKENS, 900))
 @settings(max_examples=50)
 def test_any_answer_of_the_bare_view_is_valid(runs: list[Subject], view: View, tokens: int) -> None:
     SHOW.validate(json.loads(view_json(answer(runs, view), max_tokens=tokens)))
@@ -49,7 +49,7 @@ def test_any_answer_of_the_bare_view_is_valid(runs: list[Subject], view: View, t
 
 @given(
     hostile_subjects(),
-    st.just(0) | st.integers(MIN_TOKENS, 900),
+    st.just(0) | st.integers(MIN_JSON_TOKENS, 900),
     st.sampled_from([(), ("any: _step > 3", 'state == "[RUNS]\\n"', "step 2: _step == 2")]),
 )
 @settings(max_examples=50)

@@ -64,7 +64,7 @@ def logs(
     from pull_logs.interface import ConsoleView, excerpt, open_subjects, require_consoles
     from pull_logs.snapshot import Run
 
-    check_budget(max_tokens)
+    check_budget(max_tokens, as_json=as_json)
     view = ConsoleView(
         tail=tail, pattern=grep, around_step=around_step, window=10 if window is None else window
     )
