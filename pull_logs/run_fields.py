@@ -19,7 +19,8 @@ class RunField:
 
     Attributes:
         name: Its name in expressions, in `runs.parquet` and in the content id.
-        kind: `text`; `time`, an ISO 8601 time as text; `tags`, a list of texts; or `document`, a JSON object.
+        kind: `text`; `time`, an ISO 8601 time as text; `tags`, a list of texts; `document`, a JSON object; or
+            `parts`, which expressions know as their number.
         required: Whether every run has it.
         attribute: The attribute of a `RunInfo` that holds it, dotted; its name where this is empty.
         graphql: The field of W&B's GraphQL type `Run`; empty where that has none.
@@ -37,7 +38,7 @@ class RunField:
     """
 
     name: str
-    kind: Literal["text", "time", "tags", "document"] = "text"
+    kind: Literal["text", "time", "tags", "document", "parts"] = "text"
     required: bool = False
     attribute: str = ""
     graphql: str = ""
@@ -53,7 +54,14 @@ class RunField:
     @property
     def reader(self) -> Callable[[object], Any]:
         """A function that reads it from a `RunInfo`, or from a `Run` of a bundle."""
+        if self.kind == "parts":
+            return _count_parts
         return attrgetter(self.attribute or self.name)
+
+
+def _count_parts(run: Any) -> int | None:
+    count: int | None = None if run.parts is None else run.parts.count
+    return count
 
 
 RUN_FIELDS: Final = (
@@ -190,5 +198,6 @@ RUN_FIELDS: Final = (
     RunField(name="metadata", kind="document", required=True, scrubbed="machine"),
     RunField(name="sweep_config", kind="document", repetitive=True, optional=True, scrubbed="text"),
     RunField(name="last_seen", filtered=True, repetitive=True, optional=True),
+    RunField(name="parts", kind="parts", filtered=True, optional=True),
 )
 """Every field of `RunInfo`, in the order of the columns of `runs.parquet`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
-from pull_logs.errors import UsageError
+from pull_logs.errors import DataError, UsageError
 
 STATES = frozenset(
     {"running", "finished", "crashed", "failed", "killed", "preempting", "preempted", "pending"}
@@ -173,6 +173,100 @@ class PageUrl:
         return "/".join(part for part in (self.entity, self.project, self.name) if part)
 
 
+@dataclass(frozen=True, slots=True)
+class RunPoint:
+    """A point where a run did not simply go on from its last row.
+
+    Attributes:
+        kind: `resumed`; `rewound`, of which the rows after a step were dropped; `forked` from another run;
+            or `restarted`, which began with its first step again.
+        step: The first step of a resumed or restarted part, the last step that a rewound or forked run kept;
+            None if it is not known.
+        run: The id of the run that it was forked from.
+    """
+
+    kind: str
+    step: int | None = None
+    run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunParts:
+    """The parts that a run was logged in, as far as its source shows them.
+
+    Attributes:
+        count: How many times it was started; None if that is not known.
+        points: The points between its parts, in order of time.
+    """
+
+    count: int | None = None
+    points: tuple[RunPoint, ...] = ()
+
+    @classmethod
+    def from_config(cls, internal: Mapping[str, Any], run_id: str) -> RunParts | None:
+        """Return what the internal config of a run shows; None if it shows nothing.
+
+        The SDK writes the branch point of a fork or a rewind there, and whether it resumed the run, without
+        the step. See docs/protocol.md, "A single run".
+        """
+        wandb = internal.get("_wandb")
+        if not isinstance(wandb, Mapping):
+            return None
+        points = [point for point in (_branch(wandb.get("branch_point"), run_id), _resumed(wandb)) if point]
+        return cls(None, tuple(points)) if points else None
+
+    def as_object(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        points = [{"kind": point.kind, "step": point.step, "run": point.run} for point in self.points]
+        return {"count": self.count, "points": points}
+
+    @classmethod
+    def from_object(cls, value: Mapping[str, Any]) -> RunParts:
+        """Return the parts in such an object.
+
+        Raises:
+            DataError: It is not one.
+        """
+        count, points = value.get("count"), value.get("points")
+        if not (_is_step(count) and isinstance(points, list) and all(map(_is_point, points))):
+            raise DataError("the parts of a run are not a count and a list of points")
+        return cls(
+            count, tuple(RunPoint(point["kind"], point.get("step"), point.get("run")) for point in points)
+        )
+
+
+_RESUMED = 5
+"""The number of the feature `resumed` in the telemetry of the SDK (`_wandb.t.3`)."""
+
+
+def _branch(recorded: object, run_id: str) -> RunPoint | None:
+    if not isinstance(recorded, Mapping):
+        return None
+    parent, step = recorded.get("run_id"), recorded.get("step")
+    if not isinstance(parent, str) or not parent or type(step) is not int:
+        return None
+    return RunPoint("rewound", step) if parent == run_id else RunPoint("forked", step, parent)
+
+
+def _resumed(wandb: Mapping[str, Any]) -> RunPoint | None:
+    telemetry = wandb.get("t")
+    features = telemetry.get("3") if isinstance(telemetry, Mapping) else None
+    return RunPoint("resumed") if isinstance(features, list) and _RESUMED in features else None
+
+
+def _is_step(value: object) -> bool:
+    return value is None or type(value) is int
+
+
+def _is_point(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get("kind"), str)
+        and _is_step(value.get("step"))
+        and isinstance(value.get("run"), str | None)
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
     """The record of a run, without its histories.
@@ -202,6 +296,7 @@ class RunInfo:
         sweep_config: The config of its sweep; None without a sweep, and if it is unknown.
         last_seen: Of a run that W&B no longer has, the last day on which W&B saw it, `2026-11-23`: that of
             its last heartbeat, else of its creation; empty if neither is known. None for any other run.
+        parts: The parts that it was logged in, where its source shows that there are more than one.
     """
 
     path: RunPath
@@ -224,6 +319,7 @@ class RunInfo:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     sweep_config: Mapping[str, Any] | None = None
     last_seen: str | None = None
+    parts: RunParts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

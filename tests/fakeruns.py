@@ -11,7 +11,7 @@ from pull_logs.analyze import Subject, label
 from pull_logs.frames import FactsBuilder, MetricFacts, Vector
 from pull_logs.rows.batches import batch_from_rows
 from pull_logs.rows.hashing import rows_hash
-from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.runs import Coverage, RunInfo, RunParts, RunPath
 
 _BATCH = 3
 """Rows of a batch."""
@@ -50,6 +50,7 @@ class FakeRun:
             summary=summary or {},
         )
         self.last_seen: str | None = None
+        self.parts: RunParts | None = None
         self.path, self.name, self.state, self.host = self.info.path, name, self.info.state, host
         self.reads: list[list[str] | None] = []
         self.batches: list[int] = []

@@ -16,7 +16,7 @@ from pull_logs.fetch.api.queries import one_run
 from pull_logs.replay.data.fields import field_reader
 from pull_logs.replay.graphql.schema import read_schema, snake_case
 from pull_logs.run_fields import RUN_FIELDS, RunField
-from pull_logs.runs import RunInfo, RunPath
+from pull_logs.runs import RunInfo, RunParts, RunPath, RunPoint
 from pull_logs.snapshot import Run
 from pull_logs.snapshot.format.content_id import content_id
 from pull_logs.snapshot.format.run_record import SCHEMA
@@ -38,7 +38,11 @@ def info_with(field: RunField, text: str) -> RunInfo:
     """A run whose field holds this text."""
     if field.attribute:
         return replace(INFO, path=replace(INFO.path, **{field.attribute.removeprefix("path."): text}))
-    values: dict[str, Any] = {"tags": (text,), "document": {"key": text}}
+    values: dict[str, Any] = {
+        "tags": (text,),
+        "document": {"key": text},
+        "parts": RunParts(2, (RunPoint("forked", 1, text),)),
+    }
     return replace(INFO, **{field.name: values.get(field.kind, text)})
 
 
@@ -60,7 +64,7 @@ def test_the_table_of_runs_has_every_field_in_order() -> None:
 @by_name
 def test_a_field_is_read_from_a_run(field: RunField) -> None:
     value = field.reader(info_with(field, "text"))
-    assert value == {"tags": ("text",), "document": {"key": "text"}}.get(field.kind, "text")
+    assert value == {"tags": ("text",), "document": {"key": "text"}, "parts": 2}.get(field.kind, "text")
     assert hasattr(Run, "path" if field.attribute else field.name)
     assert not field.required or field.reader(INFO) is not None
 

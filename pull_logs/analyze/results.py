@@ -30,7 +30,8 @@ RunLabel: TypeAlias = str
 class RunResult(TypedDict):
     """A run in the legend of an answer; `reason` says why its history is incomplete.
 
-    `last_seen` is the last day on which W&B saw a run that it no longer has.
+    `last_seen` is the last day on which W&B saw a run that it no longer has. `parts` are those that it was
+    logged in (`pull_logs.runs.RunParts`), where there are more than one.
     """
 
     label: RunLabel
@@ -46,6 +47,7 @@ class RunResult(TypedDict):
     complete: bool
     reason: str | None
     last_seen: str | None
+    parts: NotRequired[dict[str, Any]]
     source: str
 
 

@@ -22,7 +22,7 @@ from pull_logs.frames.metric_facts import MetricFacts
 from pull_logs.frames.vector import Vector, numbers
 from pull_logs.rows.batches import RESIDUAL
 from pull_logs.rows.canonical import STEP
-from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.runs import Coverage, RunInfo, RunParts, RunPath
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,6 +48,10 @@ class RunLike(Protocol):
     @property
     def last_seen(self) -> str | None:
         """The last day on which W&B saw it, if W&B no longer has it; None for any other run."""
+
+    @property
+    def parts(self) -> RunParts | None:
+        """The parts that it was logged in; None where nothing shows that there are more than one."""
 
     @property
     def info(self) -> RunInfo:

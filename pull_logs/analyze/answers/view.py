@@ -93,7 +93,7 @@ def describe_run(subject: Subject, *, rows_shown: int | None = None) -> RunResul
     """
     run = subject.run
     run = subject.run
-    return {
+    found: RunResult = {
         "label": subject.label,
         "path": str(run.path),
         "name": run.name,
@@ -109,6 +109,9 @@ def describe_run(subject: Subject, *, rows_shown: int | None = None) -> RunResul
         "last_seen": run.last_seen,
         "source": subject.source,
     }
+    if run.parts is not None:
+        found["parts"] = run.parts.as_object()
+    return found
 
 
 def _url(path: RunPath, api_host: str | None) -> str | None:

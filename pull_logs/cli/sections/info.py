@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from pull_logs._version import FORMAT
 from pull_logs.cli.render import Column, Nouns, Section, clip, name_cell
-from pull_logs.cli.sections.legend import runs_section
+from pull_logs.cli.sections.legend import parts_facts, runs_section
 
 if TYPE_CHECKING:
     from pull_logs.snapshot import Bundle, Run
@@ -37,6 +37,7 @@ class InfoRun(TypedDict):
     complete: bool
     last_seen: str | None
     console_lines: int | None
+    parts: NotRequired[dict[str, Any]]
     files: list[InfoFile]
 
 
@@ -70,7 +71,7 @@ def info_object(bundle: Bundle) -> Info:
 
 
 def _run(run: Run) -> InfoRun:
-    return {
+    found: InfoRun = {
         "path": str(run.path),
         "name": run.name,
         "state": run.state,
@@ -84,6 +85,9 @@ def _run(run: Run) -> InfoRun:
             for file in run.files.values()
         ],
     }
+    if run.parts is not None:
+        found["parts"] = run.parts.as_object()
+    return found
 
 
 def info_sections(info: Info) -> list[Section]:
@@ -113,6 +117,7 @@ def info_sections(info: Info) -> list[Section]:
     legend = [
         {
             **run,
+            **parts_facts(run.get("parts")),
             "path": clip(run["path"], _LONGEST),
             "name": clip(run["name"], _LONGEST),
             "label": label(index),

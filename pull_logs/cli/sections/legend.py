@@ -18,6 +18,11 @@ _COLUMNS = (
     Column("complete", yes_no),
     Column("reason", name_cell),
     Column("last_seen", name_cell),
+    Column("parts", str),
+    Column("resumed_at", name_cell),
+    Column("restarted_at", name_cell),
+    Column("rewound_to", name_cell),
+    Column("forked_from", name_cell),
     Column("checkpoint", name_cell),
     Column("checkpoint_step", str),
     Column("source", name_cell),
@@ -67,9 +72,30 @@ def _counts(runs: Sequence[Mapping[str, Any]]) -> dict[str, object]:
     }
 
 
+_MOST_POINTS = 5
+_POINTS = {"resumed_at": "resumed", "restarted_at": "restarted", "rewound_to": "rewound"}
+
+
+def parts_facts(parts: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the parts of a run by the names of the columns of the legend."""
+    if parts is None:
+        return {"parts": None}
+    facts: dict[str, Any] = {"parts": parts["count"]}
+    for column, kind in _POINTS.items():
+        steps = [at["step"] for at in parts["points"] if at["kind"] == kind]
+        found = ["?" if step is None else str(step) for step in steps]
+        more = [f"and {len(found) - _MOST_POINTS} more"] if len(found) > _MOST_POINTS else []
+        facts[column] = ",".join([*found[:_MOST_POINTS], *more]) or None
+    forks = [f"{at['run']}@{at['step']}" for at in parts["points"] if at["kind"] == "forked"]
+    return {**facts, "forked_from": ",".join(forks) or None}
+
+
 def answered_runs(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the runs of an answer by the names of the columns of the legend."""
-    return [{**run, "rows": run["rows_total"], "source": run["source"] or None} for run in runs]
+    return [
+        {**run, "rows": run["rows_total"], "source": run["source"] or None, **parts_facts(run.get("parts"))}
+        for run in runs
+    ]
 
 
 def notes_section(notes: Sequence[str], *, more: Sequence[str] = ()) -> Section:

@@ -13,7 +13,7 @@ from pull_logs.errors import DataError, NetworkError
 from pull_logs.fetch.api import shard_key
 from pull_logs.fetch.discovery.run_plan import ExportedHistory, FoundRun, Promise, Steps
 from pull_logs.rows.canonical import canon_record, canon_step, parse_json
-from pull_logs.runs import RunInfo, RunPath
+from pull_logs.runs import RunInfo, RunParts, RunPath
 
 _INTERNAL = frozenset({"_wandb", "wandb_version"})
 
@@ -54,6 +54,7 @@ def read_node(node: Mapping[str, Any], *, entity: str, project: str, host: str, 
         config_internal=internal,
         summary=_record(node.get("summaryMetrics")),
         system_summary=_record(node.get("systemMetrics")),
+        parts=RunParts.from_config(internal, run_id),
     )
     exports = read_exports(node["parquetHistory"], now=now) if "parquetHistory" in node else None
     return FoundRun(info, _promise(node), exports)

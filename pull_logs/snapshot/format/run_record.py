@@ -14,7 +14,7 @@ from pull_logs.errors import DataError
 from pull_logs.rows.canonical import canon_record, canon_text, canonical_text, parse_record
 from pull_logs.rows.limits import check_document
 from pull_logs.run_fields import RUN_FIELDS
-from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.runs import Coverage, RunInfo, RunParts, RunPath
 
 DOCUMENTS = tuple(field.name for field in RUN_FIELDS if field.kind == "document" and field.required)
 """The columns of JSON text."""
@@ -53,6 +53,9 @@ SWEEP_CONFIG = "sweep_config"
 LAST_SEEN = "last_seen"
 """The last day on which W&B saw a run that it no longer has."""
 
+PARTS = "parts"
+"""The JSON text of the parts that a run was logged in."""
+
 OPTIONAL = tuple(field.name for field in RUN_FIELDS if field.optional)
 """The columns of text at the end, each of which a table has only if one of its runs has a value."""
 
@@ -86,6 +89,8 @@ def info_fields(info: RunInfo) -> dict[str, Any]:
         fields[SWEEP_CONFIG] = _document_text(info.sweep_config, "sweep config", path)
     if info.last_seen is not None:
         fields[LAST_SEEN] = canon_text(info.last_seen)
+    if info.parts is not None:
+        fields[PARTS] = _document_text(info.parts.as_object(), PARTS, path)
     return fields
 
 
@@ -106,6 +111,7 @@ def info_from_fields(fields: Mapping[str, Any]) -> RunInfo:
         host=fields["host"],
         sweep_config=None if swept is None else document_from_text(swept),
         last_seen=fields.get(LAST_SEEN),
+        parts=parts_from_text(fields.get(PARTS)),
         **rest,
     )
 
@@ -123,6 +129,15 @@ def document_from_text(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError("a document of a run is not a JSON object")
     return value
+
+
+def parts_from_text(text: str | None) -> RunParts | None:
+    """Return the parts of a run in this JSON text; None without a text.
+
+    Raises:
+        DataError: It is not a JSON object of parts.
+    """
+    return None if text is None else RunParts.from_object(document_from_text(text))
 
 
 def _text(value: str | None) -> str | None:

@@ -25,12 +25,13 @@ from pull_logs.rows.arrays import array_of, decoded, decoded_size
 from pull_logs.rows.coded_text import shared_texts
 from pull_logs.rows.limits import MAX_DOCUMENT, decoded_text_limit
 from pull_logs.run_fields import RUN_FIELDS
-from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.runs import Coverage, RunInfo, RunParts, RunPath
 from pull_logs.snapshot.format.names import RUNS
 from pull_logs.snapshot.format.parquet_pages import decoded_sizes, plain_texts
 from pull_logs.snapshot.format.run_record import (
     DOCUMENTS,
     OPTIONAL,
+    PARTS,
     SCHEMA,
     SWEEP_CONFIG,
     coverage_fields,
@@ -38,6 +39,7 @@ from pull_logs.snapshot.format.run_record import (
     document_from_text,
     info_fields,
     info_from_fields,
+    parts_from_text,
     table_schema,
 )
 
@@ -217,6 +219,17 @@ class RunTable:
         if SWEEP_CONFIG not in self.documents.names or self.documents.text(SWEEP_CONFIG, index) is None:
             return None
         return self.document(SWEEP_CONFIG, index)
+
+    def parts(self, index: int) -> RunParts | None:
+        """Parse the parts that one run was logged in; None where they are not known.
+
+        Raises:
+            BundleDamagedError: They cannot be read.
+        """
+        try:
+            return parts_from_text(self.value(PARTS, index))
+        except DataError as exc:
+            raise _damaged(self.path, f"holds parts of a run that cannot be read: {exc.message}") from exc
 
     def optional_fields(self, index: int) -> frozenset[str]:
         """Return the optional columns that have a value for a run."""

@@ -154,7 +154,7 @@ class _Version:
         hashes = (run.history_encoded.hash, encoded.hash if encoded else "", run.writer)
         swept, gone = run.sweep_config is not None, run.last_seen is not None
         return (
-            *(_heartbeat(run), last, run.rows, run.complete, gone, swept, self.facts),
+            *(_heartbeat(run), last, run.rows, run.complete, gone, swept, run.parts is not None, self.facts),
             *hashes,
             run.files_hash or "",
             run.console_hash or "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.runs import Coverage, RunInfo, RunParts, RunPath
 from pull_logs.snapshot.format import (
     CONSOLE,
     COVERAGE,
@@ -164,6 +164,11 @@ class RunFacts:
     def last_seen(self) -> str | None:
         """The last day on which W&B saw it, if W&B no longer has it; None for any other run."""
         return self._text("last_seen")
+
+    @property
+    def parts(self) -> RunParts | None:
+        """The parts that it was logged in; None where nothing shows that there are more than one."""
+        return self._table.parts(self._index)
 
     @property
     def info(self) -> RunInfo:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pull_logs.errors import DataError
-from pull_logs.runs import RunPath
+from pull_logs.runs import RunParts, RunPath, RunPoint
 from pull_logs.sources.wandb_folders.copies import is_copy, without_copies
 from pull_logs.sources.wandb_folders.run_log import BranchPoint
 from pull_logs.sources.wandb_folders.segments import Segment, last_step
@@ -36,11 +36,13 @@ class Arrangement:
         segments: The segments that are kept; those of a parent run come first.
         notes: What was damaged, offset, merged or left out, one sentence each.
         reasons: Why the history is incomplete although no log is, one sentence each.
+        parts: The parts of the run; None if it is one that nothing came before.
     """
 
     segments: tuple[Segment, ...]
     notes: tuple[str, ...]
     reasons: tuple[str, ...]
+    parts: RunParts | None = None
 
     @property
     def own(self) -> tuple[Segment, ...]:
@@ -108,16 +110,28 @@ class _RunArranger:
         self._attempt_first: int | None = None
         self._last: int | None = None
         self._offset = 0
+        self._starts = 0
+        self._complete = True  # whether the first part is known to be the first one
+        self._points: list[RunPoint] = []
 
     def result(self) -> Arrangement:
         """Return the arrangement, after the last segment."""
-        return Arrangement(tuple(self._kept), tuple(self._notes), tuple(self._reasons))
+        parts = RunParts(self._starts if self._complete else None, tuple(self._points))
+        shown = parts if parts.points or self._starts > 1 else None
+        return Arrangement(tuple(self._kept), tuple(self._notes), tuple(self._reasons), shown)
+
+    def _start(self, point: RunPoint | None) -> None:
+        """Count a start of the run, at a point unless it is the first one."""
+        self._starts += 1
+        if point is not None:
+            self._points.append(point)
 
     def fork(
         self, segment: Segment, parent: RunPath, branch: BranchPoint, inherited: Arrangement | None
     ) -> None:
         """Take the rows of the parent up to the branch point of a fork, before its own segments."""
         self.forked = True
+        self._points.append(RunPoint("forked", branch.step, branch.run_id))
         if inherited is None or not inherited.segments:
             reason = (
                 f"{segment.folder}: forked from {parent} at step {branch.step}, and the rows up to this step "
@@ -147,7 +161,8 @@ class _RunArranger:
         """Add the next segment."""
         self._notes += (f"{segment.folder}: {note}" for note in segment.log.notes)
         branch, first = segment.log.branch, segment.log.first_step
-        if branch is not None and branch.run_id == self._path.run_id:
+        rewound = branch is not None and branch.run_id == self._path.run_id
+        if branch is not None and rewound:
             self._rewind(segment, branch)
         elif first is not None and (other := self._concurrent(segment)) is not None:
             self._keep_merged(segment, other)
@@ -156,17 +171,35 @@ class _RunArranger:
             self._kept.append(replace(segment, offset=self._offset))
             return
         restarts = self._attempt_first is None or first <= self._attempt_first
+        starts_over = restarts and branch is None and self._last is not None
         if restarts and branch is None:
             if self._last is not None:
                 self._start_over(segment, first, self._last)
             self._attempt_first = first
         segment = replace(segment, offset=self._offset)
+        if starts_over:
+            self._start(RunPoint("restarted", first + self._offset) if self._starts else None)
+        elif not rewound:
+            self._resume(segment, first + self._offset)
         self._notes += _step_notes(segment, self._last)
         self._kept.append(segment)
         self._last = last_step([segment], self._last)
 
+    def _resume(self, segment: Segment, step: int) -> None:
+        """Count a start that goes on from the rows before it, if there are any."""
+        resumed = RunPoint("resumed", step)
+        if self._starts:
+            self._start(resumed)
+            return
+        known = RunParts.from_config(segment.log.config_internal, self._path.run_id)
+        earlier = known is not None and any(point.kind == "resumed" for point in known.points)
+        self._complete = not earlier
+        self._start(resumed if earlier else None)
+
     def _rewind(self, segment: Segment, branch: BranchPoint) -> None:
         """Leave out the rows of the current attempt after a branch point."""
+        self._complete = self._complete and self._starts > 0
+        self._start(RunPoint("rewound", branch.step + self._offset))
         if self._last is None:
             reason = (
                 f"{segment.folder}: rewound to step {branch.step}, and the rows up to this step are in an "
@@ -219,6 +252,7 @@ class _RunArranger:
             self._notes.append(f"{note}; {dropped} rows before it are left out")
             self._kept = []
             self._last = None
+            self._starts, self._points = 0, []
         else:
             self._offset = last + 1 - first
             self._notes.append(note)

@@ -217,6 +217,7 @@ def _run_info(path: RunPath, arranged: Arrangement) -> RunInfo:
         summary=merge_summaries(segment.summary_part for segment in arranged.segments),
         system_summary=_merged(logs, "system_summary"),
         metadata=known("metadata") or {},
+        parts=arranged.parts,
     )
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.rows.canonical import canon_record, canon_text, same
-from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.runs import Coverage, RunInfo, RunParts, RunPath, RunPoint
 from pull_logs.snapshot.format import runs_table as runtable
 from pull_logs.snapshot.format.run_record import DOCUMENTS, OPTIONAL, SCHEMA, info_fields, info_from_fields
 from pull_logs.snapshot.format.runs_table import RunRow, RunTable, encode_runs, load_runs_table
@@ -32,12 +32,16 @@ optional = st.none() | texts
 TEXTS = ("group", "job_type", "sweep", "notes", "user", "commit", "created_at", "heartbeat_at", "host")
 
 
+points = st.builds(RunPoint, st.sampled_from(["resumed", "rewound", "forked", "later"]), steps, optional)
+
+
 @st.composite
 def infos(draw: st.DrawFn) -> RunInfo:
     facts: dict[str, Any] = {name: draw(optional) for name in TEXTS}
     facts |= {name: draw(documents) for name in DOCUMENTS}
     facts["sweep_config"] = draw(st.none() | documents)
     facts["last_seen"] = draw(st.none() | st.sampled_from(["2026-11-23", ""]))
+    facts["parts"] = draw(st.none() | st.builds(RunParts, steps, st.lists(points, max_size=3).map(tuple)))
     path = RunPath(draw(texts), draw(texts), draw(texts))
     tags = tuple(draw(st.lists(texts, max_size=3)))
     return RunInfo(path=path, name=draw(texts), state=draw(texts), tags=tags, **facts)
@@ -92,6 +96,10 @@ def test_a_row_is_read_back_as_the_canonical_form_of_what_was_written(row: RunRo
     assert (info.sweep_config is None) is (swept is None)
     assert swept is None or same(info.sweep_config, canon_record(swept))
     assert info.last_seen == given_info.last_seen
+    kept = [
+        None if parts is None else canon_record(parts.as_object()) for parts in (info.parts, given_info.parts)
+    ]
+    assert kept[0] == kept[1]
 
 
 @settings(max_examples=60)

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from logwriting import item, record, row, run, write_log, write_run_folder
 
 from pull_logs.rows.batches import batch_rows
+from pull_logs.runs import RunParts, RunPoint
 from pull_logs.snapshot.write.stored_run import BundleRun
 from pull_logs.sources import LocalImport, read_run_dirs
+from pull_logs.sources.wandb_folders.arrangement import OnRestart
 
 EXIT = record(exit={"exit_code": 0, "runtime": 7})
 
@@ -58,6 +60,49 @@ def _notes(found: LocalImport) -> list[str]:
     return [note.partition(": ")[2] for note in found.notes]
 
 
+# Parts
+
+
+def _parts(run: BundleRun) -> RunParts | None:
+    return run.info.parts
+
+
+def test_a_resumed_run_has_its_parts_and_where_each_goes_on(tmp_path: Path, scratch: Path) -> None:
+    for number, steps in enumerate((range(5), range(5, 9), range(8, 12))):
+        _attempt(tmp_path / "wandb", number, steps)
+    (one,) = read_run_dirs([tmp_path / "wandb"], scratch=scratch).runs
+    assert _parts(one) == RunParts(3, (RunPoint("resumed", 5), RunPoint("resumed", 8)))
+
+
+def test_a_run_of_one_folder_has_no_parts(tmp_path: Path, scratch: Path) -> None:
+    _attempt(tmp_path / "wandb", 0, range(5))
+    _attempt(tmp_path / "wandb", 1, [])
+    (one,) = read_run_dirs([tmp_path / "wandb"], scratch=scratch).runs
+    assert _parts(one) is None
+
+
+def test_a_resumed_run_without_its_first_folder_has_an_unknown_number_of_parts(
+    tmp_path: Path, scratch: Path
+) -> None:
+    config = {"update": [item("_wandb", '{"t":{"3":[2,5,16]}}')]}
+    _attempt(tmp_path / "wandb", 1, range(7, 9), config=config)
+    (one,) = read_run_dirs([tmp_path / "wandb"], scratch=scratch).runs
+    assert _parts(one) == RunParts(None, (RunPoint("resumed", 7),))
+
+
+@pytest.mark.parametrize(
+    ("on_restart", "parts"),
+    [("offset", RunParts(2, (RunPoint("restarted", 5),))), ("overwrite", None)],
+)
+def test_a_run_that_starts_over_was_restarted_unless_it_replaces_its_old_rows(
+    tmp_path: Path, scratch: Path, on_restart: OnRestart, parts: RunParts | None
+) -> None:
+    _attempt(tmp_path / "wandb", 0, range(5))
+    _attempt(tmp_path / "wandb", 1, range(3))
+    (one,) = read_run_dirs([tmp_path / "wandb"], scratch=scratch, on_restart=on_restart).runs
+    assert _parts(one) == parts
+
+
 # Rewinds
 
 
@@ -68,6 +113,7 @@ def test_a_rewound_run_is_cut_at_its_branch_point(tmp_path: Path, scratch: Path)
     (one,) = found.runs
     expected = {step: f"0:{step}" for step in range(21)} | {step: f"1:{step}" for step in range(21, 30)}
     assert _values(one) == expected
+    assert _parts(one) == RunParts(2, (RunPoint("rewound", 20),))
     assert (one.info.summary["x"], one.info.summary["_step"]) == ("1:29", 29)
     assert (one.coverage.received_rows, one.coverage.received_last_step, one.coverage.complete) == (
         30,
@@ -104,6 +150,7 @@ def test_a_rewind_without_the_folder_before_it_says_which_rows_are_missing(
     _attempt(tmp_path / "wandb", 1, range(21, 30), **_branch("abc", 20))
     (one,) = read_run_dirs([tmp_path / "wandb"], scratch=scratch).runs
     assert not one.coverage.complete
+    assert _parts(one) == RunParts(None, (RunPoint("rewound", 20),))
     assert one.coverage.reason == (
         "offline-run-20260101_000100-abc: rewound to step 20, and the rows up to this step are in an earlier "
         "folder of the run, which is not in this import"
@@ -126,6 +173,8 @@ def test_a_fork_has_the_rows_of_its_parent_up_to_the_branch_point(tmp_path: Path
     assert _values(child) == shared | {step: f"1:{step}" for step in range(6, 9)}
     assert _values(grandchild) == shared | {6: "1:6", 7: "1:7", 8: "3:8"}
     assert _values(parent) == {0: "0:0", 1: "0:1", 2: "0:2", 3: "2:3", 4: "2:4"}
+    assert _parts(child) == RunParts(1, (RunPoint("forked", 5, "parent"),))
+    assert _parts(parent) == RunParts(2, (RunPoint("rewound", 2),))
     assert (child.info.summary["x"], child.coverage.received_rows, child.coverage.complete) == (
         "1:8",
         9,
