@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict
 from urllib.parse import unquote, urlsplit
 
 from pull_logs.errors import DataError, UsageError
@@ -173,6 +173,21 @@ class PageUrl:
         return "/".join(part for part in (self.entity, self.project, self.name) if part)
 
 
+class PointObject(TypedDict):
+    """The JSON object of a `RunPoint`."""
+
+    kind: str
+    step: int | None
+    run: str | None
+
+
+class PartsObject(TypedDict):
+    """The JSON object of `RunParts`."""
+
+    count: int | None
+    points: list[PointObject]
+
+
 @dataclass(frozen=True, slots=True)
 class RunPoint:
     """A point where a run did not simply go on from its last row.
@@ -215,9 +230,11 @@ class RunParts:
         points = [point for point in (_branch(wandb.get("branch_point"), run_id), _resumed(wandb)) if point]
         return cls(None, tuple(points)) if points else None
 
-    def as_object(self) -> dict[str, Any]:
+    def as_object(self) -> PartsObject:
         """Return it as a JSON object."""
-        points = [{"kind": point.kind, "step": point.step, "run": point.run} for point in self.points]
+        points: list[PointObject] = [
+            {"kind": point.kind, "step": point.step, "run": point.run} for point in self.points
+        ]
         return {"count": self.count, "points": points}
 
     @classmethod

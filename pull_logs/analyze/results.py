@@ -8,7 +8,7 @@ the values of the runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 FAMILY = "family"
@@ -47,7 +47,7 @@ class RunResult(TypedDict):
     complete: bool
     reason: str | None
     last_seen: str | None
-    parts: NotRequired[dict[str, Any]]
+    parts: NotRequired[Mapping[str, Any]]
     source: str
 
 

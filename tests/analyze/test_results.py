@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from importlib.resources import files
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import pytest
 
@@ -50,7 +50,10 @@ OBJECTS = [
 @pytest.mark.parametrize(("where", "kind", "schema"), OBJECTS, ids=[where for where, _, _ in OBJECTS])
 def test_a_type_has_the_members_of_its_schema(where: str, kind: Any, schema: Any) -> None:
     assert set(get_type_hints(kind)) == set(schema["properties"]), where
-    assert set(kind.__required_keys__) == set(schema["required"]), where
+    hints = get_type_hints(kind, include_extras=True)
+    assert {name for name, hint in hints.items() if get_origin(hint) is not NotRequired} == set(
+        schema["required"]
+    ), where
     assert schema["additionalProperties"] is False
 
 

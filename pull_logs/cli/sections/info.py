@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from pull_logs._version import FORMAT
 from pull_logs.cli.render import Column, Nouns, Section, clip, name_cell
 from pull_logs.cli.sections.legend import parts_facts, runs_section
+from pull_logs.runs import PartsObject
 
 if TYPE_CHECKING:
     from pull_logs.snapshot import Bundle, Run
@@ -37,7 +38,7 @@ class InfoRun(TypedDict):
     complete: bool
     last_seen: str | None
     console_lines: int | None
-    parts: NotRequired[dict[str, Any]]
+    parts: PartsObject | None
     files: list[InfoFile]
 
 
@@ -71,7 +72,7 @@ def info_object(bundle: Bundle) -> Info:
 
 
 def _run(run: Run) -> InfoRun:
-    found: InfoRun = {
+    return {
         "path": str(run.path),
         "name": run.name,
         "state": run.state,
@@ -80,14 +81,12 @@ def _run(run: Run) -> InfoRun:
         "complete": run.complete,
         "last_seen": run.last_seen,
         "console_lines": None if run.console is None else len(run.console),
+        "parts": None if run.parts is None else run.parts.as_object(),
         "files": [
             {"name": file.name, "bytes": file.size, "sha256": file.sha256, "md5": file.md5}
             for file in run.files.values()
         ],
     }
-    if run.parts is not None:
-        found["parts"] = run.parts.as_object()
-    return found
 
 
 def info_sections(info: Info) -> list[Section]:
