@@ -32,6 +32,7 @@ from .fetch import pull_sync as pull_sync
 from .interface import compare as compare
 from .interface import overview as overview
 from .interface import schema as schema
+from .plots import plot as plot
 from .runs import Coverage as Coverage
 from .runs import RunInfo as RunInfo
 from .runs import RunPath as RunPath

@@ -42,10 +42,12 @@ BELOW: Mapping[str, frozenset[str]] = {
     "pytest_plugin": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "replay", "recording"},
     # What the commands answer, for Python and for the command line.
     "interface": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "sources"},
+    # Curves as pictures and as text.
+    "plots": ROOTS | {"rows", "frames", "snapshot", "analyze", "interface"},
     # Runs as a page to look at.
     "report": ROOTS | {"rows", "frames", "snapshot", "analyze", "interface"},
     "cli": ROOTS
-    | {"rows", "frames", "snapshot", "analyze", "fetch", "replay", "sources", "interface", "report"},
+    | {"rows", "frames", "snapshot", "analyze", "fetch", "replay", "sources", "interface", "report", "plots"},
     **{name: ROOTS - {name} for name in ROOTS},
 }
 """What each part of the package may import of the others."""

@@ -64,6 +64,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "logs": ("data.logs", "logs"),
     "merge": ("merge", "merge"),
     "overview": ("overview", "overview"),
+    "plot": ("pictures.plot", "plot"),
     "refresh": ("refresh", "refresh"),
     "report": ("pictures.report", "report"),
     "serve": ("serve", "serve"),

@@ -12,7 +12,9 @@ from .open_runs import is_local as is_local
 from .open_runs import open_subjects as open_subjects
 from .open_runs import read_checkpoints as read_checkpoints
 from .open_runs import usable_checkpoints as usable_checkpoints
+from .questions import SourceOptions as SourceOptions
 from .questions import compare as compare
 from .questions import overview as overview
 from .questions import schema as schema
+from .questions import sources_of as sources_of
 from .run_sources import Sources as Sources

@@ -118,7 +118,7 @@ def compare(
         where=where,
         evals=tuple((evals or {}).items()),
     )
-    with answering(_sources(sources, named), partial(compare_runs, options=question)) as (_, answer):
+    with answering(sources_of(sources, named), partial(compare_runs, options=question)) as (_, answer):
         del answer["next"]
         return cast("CompareResult", _Answer(arrange(answer, unfold=True)))
 
@@ -146,7 +146,7 @@ def overview(
     from pull_logs.analyze import arrange
 
     question = partial(overview_of, select=select, asserts=_several(asserts))
-    with answering(_sources(sources, named), question) as (_, answer):
+    with answering(sources_of(sources, named), question) as (_, answer):
         return cast("OverviewResult", _Answer(arrange(answer, unfold=True)))
 
 
@@ -168,7 +168,7 @@ def schema(*sources: Source, select: str | None = None, **named: Unpack[SourceOp
     from pull_logs.analyze import View, answer, arrange
 
     question = partial(answer, view=View(schema=True, select=select))
-    with answering(_sources(sources, named), question) as (_, found):
+    with answering(sources_of(sources, named), question) as (_, found):
         return cast("ShowResult", _Answer(arrange(found, unfold=True)))
 
 
@@ -186,7 +186,13 @@ class _Answer(dict[str, Any]):
         return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 2] + "…>"
 
 
-def _sources(given: Iterable[Source], named: SourceOptions) -> Sources:
+def sources_of(given: Iterable[Source], named: SourceOptions) -> Sources:
+    """Return the sources that were given to a function as arguments and as keywords.
+
+    Raises:
+        UsageError: An argument is not a source.
+        TypeError: A keyword is not one of `SourceOptions`.
+    """
     from pull_logs.snapshot import Bundle, Run
 
     bundles: list[BundleSource] = []

@@ -73,6 +73,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     f"{BARE} --where": ("-b", "{b}", "--where", 'note == "zz"', "--last", "3"),
     "compare": ("compare", "-b", "{b}"),
     "overview": ("overview", "-b", "{b}"),
+    "plot": ("plot", "{b}", "--select", "loss"),
     "report": ("report", "{b}", "-o", "{o}/report.html"),
     "diff": ("diff", "{b}", "{other}"),
     "export parquet": ("export", "{b}", "-o", "{o}/parquet"),
@@ -83,7 +84,9 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "merge": ("merge", "{b}", "{more}", "-o", "{o}/merged.wandb.zip"),
     "exec": ("exec", "-b", "{b}", "--", sys.executable, "-c", FIRST_ANSWER),
 }
-VIEWS = frozenset({name for name in COMMANDS if name.startswith(BARE)} | {"compare", "overview", "report"})
+VIEWS = frozenset(
+    {name for name in COMMANDS if name.startswith(BARE)} | {"compare", "overview", "plot", "report"}
+)
 """The commands that look at all rows of a run, and at the configs of all runs, at once."""
 
 ALIKE = frozenset({"verify --quick", "audit", f"{BARE} --json", "export ndjson", "export parquet", "subset"})

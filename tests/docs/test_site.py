@@ -83,7 +83,18 @@ def test_every_page_is_in_the_navigation() -> None:
 def test_the_picture_names_the_packages_and_modules_that_exist() -> None:
     svg = (ROOT / "docs" / "assets" / "architecture.svg").read_text()
     layers = re.findall(r'class="name"[^>]*>([a-z]+)<', svg)
-    assert layers == ["cli", "report", "sources", "fetch", "replay", "analyze", "snapshot", "frames", "rows"]
+    assert layers == [
+        "cli",
+        "report",
+        "plots",
+        "sources",
+        "fetch",
+        "replay",
+        "analyze",
+        "snapshot",
+        "frames",
+        "rows",
+    ]
     items = re.findall(r'class="item"[^>]*>(\w+)<', svg)
     for item in items:
         assert list((ROOT / "pull_logs").glob(f"*/{item}")) + list(

@@ -27,6 +27,7 @@ WRITERS = {
     "audit": ("audit", "missing.zip", "--redact", "-o", "OUT"),
     "demo": ("demo", "-o", "OUT"),
     "report": ("report", "missing.zip", "-o", "OUT"),
+    "plot": ("plot", "missing.zip", "-o", "OUT"),
     "fetch report": ("fetch", "-p", "acme/nano", "-o", "new.zip", "--report-json", "OUT"),
     "refresh report": ("refresh", "missing.zip", "--report-json", "OUT"),
 }

@@ -1,0 +1,63 @@
+"""`plot`: metrics of runs as a picture, or as text in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pull_logs.cli.bundle_paths import OUT
+from pull_logs.cli.notes import warn
+from pull_logs.cli.options import bundle_words, origin_options, source_options
+from pull_logs.cli.sources import take_sources
+from pull_logs.suggestions import counted
+
+
+@click.command()
+@bundle_words
+@source_options
+@click.option(
+    "--select", metavar="REGEX", help="Metrics whose name matches; by default the one most likely to decide."
+)
+@click.option(
+    "--group-by",
+    multiple=True,
+    metavar="KEY",
+    help="Draw runs with the same value of a config key as their mean and a band; several keys may be given.",
+)
+@click.option("--smooth", type=float, default=0.0, metavar="WEIGHT", help="Moving average, 0 to below 1.")
+@click.option("--x", default="_step", show_default=True, metavar="METRIC|time", help="The x axis.")
+@click.option("--log-x", is_flag=True, help="Make the x axis logarithmic.")
+@click.option("--log-y", is_flag=True, help="Make the y axis logarithmic.")
+@click.option(
+    "-o",
+    "--out",
+    type=OUT,
+    metavar="FILE",
+    help="Write a picture (.png, .svg or .pdf, with matplotlib) instead of text.",
+)
+@origin_options
+def plot(*, out: Path | None, **options: Any) -> None:
+    """Draw metrics of runs: as text in the terminal, or as a picture with -o.
+
+    For example `pull-logs plot -b sweep.wandb.zip --select '^val/loss$' --group-by config.lr -o loss.png`.
+    """
+    sources = take_sources(options)
+    sources.check()
+    from pull_logs.interface import open_subjects
+    from pull_logs.plots import PlotOptions, draw_figure, draw_text, picture_format, read_panels, save_figure
+
+    if out is not None:
+        picture_format(out)
+    asked = PlotOptions(**options, most=12 if out else 1)
+    with open_subjects(sources, report=warn) as subjects:
+        found = read_panels(subjects, asked)
+        if found.left_out:
+            warn(f"{counted(found.left_out, 'more metric')} matched and not drawn; --select chooses")
+        if out is None:
+            click.echo(draw_text(found.panels[0], asked), nl=False)
+            return
+        save_figure(draw_figure(found.panels, asked), out)
+    lines = sum(len(panel.lines) for panel in found.panels)
+    click.echo(f"{out}: {counted(len(found.panels), 'metric')}, {counted(lines, 'line')}", err=True)

@@ -1,0 +1,10 @@
+from .figure import draw_figure as draw_figure
+from .figure import picture_format as picture_format
+from .figure import save_figure as save_figure
+from .lines import Line as Line
+from .lines import Panel as Panel
+from .lines import PlotOptions as PlotOptions
+from .lines import diverged as diverged
+from .lines import read_panels as read_panels
+from .python import plot as plot
+from .terminal import draw_text as draw_text
