@@ -1,5 +1,5 @@
+from .figure import check_picture as check_picture
 from .figure import draw_figure as draw_figure
-from .figure import picture_format as picture_format
 from .figure import save_figure as save_figure
 from .lines import Line as Line
 from .lines import Panel as Panel

@@ -24,6 +24,7 @@ _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5
 
 _STYLES = ("-", "--", ":", "-.")
 _MOST_IN_LEGEND = 60
+_LEGEND_ROWS = 20
 _FEW_POINTS = 20
 _LONGEST_NAME = 40
 _MARKS = {"nan": ("x", 0.02), "inf": ("^", 0.98), "-inf": ("v", 0.02)}
@@ -40,10 +41,13 @@ _SETTINGS = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
 }
+_MAKER = "pull-logs plot"
+"""What a picture names as its program, by which it is known again."""
+
 _METADATA: dict[str, dict[str, Any]] = {
-    "png": {"Software": None},
-    "svg": {"Date": None, "Creator": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": _MAKER},
+    "svg": {"Date": None, "Creator": _MAKER},
+    "pdf": {"CreationDate": None, "Creator": _MAKER, "Producer": None},
 }
 
 
@@ -64,7 +68,8 @@ def draw_figure(panels: Sequence[Panel], options: PlotOptions) -> Figure:
     across = min(len(panels), 3) if len(panels) != 4 else 2
     down = math.ceil(len(panels) / across)
     names = list(dict.fromkeys((line.key, line.name) for panel in panels for line in panel.lines))
-    beside = 2.6 * math.ceil(len(names) / 30) if 1 < len(names) <= _MOST_IN_LEGEND else 0.0
+    columns = math.ceil(len(names) / (_LEGEND_ROWS * down))
+    beside = 2.2 * columns if 1 < len(names) <= _MOST_IN_LEGEND else 0.0
     with rc_context(_SETTINGS):
         width = 4.8 * across + 1.2 * (across == 1) + beside
         figure = Figure(figsize=(width, 3.4 * down), layout="constrained")
@@ -72,13 +77,15 @@ def draw_figure(panels: Sequence[Panel], options: PlotOptions) -> Figure:
         for number, panel in enumerate(panels, 1):
             _draw_panel(figure.add_subplot(down, across, number), panel, options, colors)
         if beside:
-            _draw_legend(figure, names)
+            _draw_legend(figure, names, columns=columns)
         elif len(names) > 1:
             figure.supxlabel(f"{len(names)} lines", fontsize=8)
     return figure
 
 
 def _draw_panel(axes: Axes, panel: Panel, options: PlotOptions, colors: dict[str, int]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     for line in panel.lines:
         color, style = _look(colors[line.key])
         marker = "o" if len(line.x) <= _FEW_POINTS else ""
@@ -92,6 +99,8 @@ def _draw_panel(axes: Axes, panel: Panel, options: PlotOptions, colors: dict[str
     axes.set_title(_plain(panel.metric), fontsize=10).set_parse_math(False)
     axes.set_xlabel("step" if options.x == STEP else _plain(options.x)).set_parse_math(False)
     axes.margins(x=0.02)
+    if options.x == STEP:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 2.5, 5, 10], integer=True))
     if options.log_x:
         axes.set_xscale("symlog" if any((line.x <= 0).any() for line in panel.lines) else "log")
     if options.log_y:
@@ -141,13 +150,12 @@ def _draw_marks(axes: Axes, line: Line, color: str) -> None:
         )
 
 
-def _draw_legend(figure: Figure, names: Sequence[tuple[str, str]]) -> None:
+def _draw_legend(figure: Figure, names: Sequence[tuple[str, str]], *, columns: int) -> None:
     from matplotlib.lines import Line2D
 
     looks = map(_look, range(len(names)))
     handles = [Line2D([], [], color=color, linestyle=style) for color, style in looks]
     labels = [f"{key}  {_plain(name)}" for key, name in names]
-    columns = math.ceil(len(names) / 30)
     legend = figure.legend(
         handles, labels, loc="outside right upper", fontsize=7, ncols=columns, frameon=False
     )
@@ -182,6 +190,24 @@ def save_figure(figure: Figure, out: Path) -> None:
             temp.replace(out)
         finally:
             temp.unlink(missing_ok=True)
+
+
+def check_picture(out: Path, *, force: bool = False) -> None:
+    """Check that a picture can be written.
+
+    Args:
+        out: The file to write.
+        force: Whether to replace a file that is not a picture of this package.
+
+    Raises:
+        UsageError: Its name has an ending of no format; or it exists and is another file.
+    """
+    picture_format(out)
+    if not force and out.exists() and _MAKER.encode() not in out.read_bytes():
+        raise UsageError(
+            f"{str(out)!r} exists and is not a picture of `plot`",
+            hint="pass --force to replace it, or name another file",
+        )
 
 
 def picture_format(out: Path) -> str:

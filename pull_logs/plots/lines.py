@@ -9,7 +9,7 @@ import numpy as np
 
 from pull_logs.analyze import Subject
 from pull_logs.analyze.questions import CONFIG, compile_pattern, is_internal, values_of
-from pull_logs.analyze.statistics import is_held_out, outcome_end
+from pull_logs.analyze.statistics import deciding_metric, shown_order
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.frames import Floats, Frame, Mask, open_frames
 from pull_logs.rows.canonical import STEP, canonical_text
@@ -153,10 +153,11 @@ def _wanted(frames: Sequence[Frame], options: PlotOptions) -> list[str]:
     """Return the metrics that are selected, the most telling first; without a selection, that one."""
     known = list(dict.fromkeys(name for frame in frames for name in _with_numbers(frame)))
     if options.select is None:
-        names = sorted((name for name in known if not is_internal(name)), key=_rank)[:1]
+        telling = deciding_metric(known) or next((name for name in known if not is_internal(name)), None)
+        names = [] if telling is None else [telling]
     else:
         pattern = compile_pattern(options.select)
-        names = sorted((name for name in known if pattern.search(name)), key=_rank)
+        names = sorted((name for name in known if pattern.search(name)), key=shown_order)
     if not names:
         what = "" if options.select is None else f"--select {options.select!r}: "
         hint = did_you_mean(options.select or "", known, otherwise="the runs have no metrics", cutoff=0)
@@ -167,12 +168,6 @@ def _wanted(frames: Sequence[Frame], options: PlotOptions) -> list[str]:
 def _with_numbers(frame: Frame) -> Iterable[str]:
     facts = frame.facts()
     return frame.names[1:] if facts is None else [n for n in frame.names[1:] if facts[n].numbers]
-
-
-def _rank(name: str) -> tuple[int, bool, str]:
-    """Return the order of a metric: held-out outcomes with more as the better end first."""
-    end = outcome_end(name)
-    return (2 if end is None else 1 - is_held_out(name), end == "min", name)
 
 
 def _axis_column(frames: Sequence[Frame], axis: str) -> tuple[str, ...]:
@@ -192,7 +187,7 @@ def _read_line(subject: Subject, frame: Frame, name: str, axis: tuple[str, ...])
     values, present = frame.column(name).numbers()
     positions = frame.steps.astype(np.float64)
     for column in axis:
-        positions, known = _carried(*frame.column(column).numbers())
+        positions, known = _positions_on(*frame.column(column).numbers())
         present = present & known
     x, y = positions[present], values[present]
     if not len(x):
@@ -205,11 +200,19 @@ def _read_line(subject: Subject, frame: Frame, name: str, axis: tuple[str, ...])
     return Line(subject.label, subject.run.name or str(subject.run.path), x[finite], y[finite], marks=marks)
 
 
-def _carried(values: Floats, present: Mask) -> tuple[Floats, Mask]:
-    """Return the last finite value at or before each row, and where there is one."""
-    there = present & np.isfinite(values)
-    last = np.maximum.accumulate(np.where(there, np.arange(len(values)), -1))
-    return values[np.maximum(last, 0)], last >= 0
+def _positions_on(values: Floats, present: Mask) -> tuple[Floats, Mask]:
+    """Return the position of each row on a metric, and which rows have one: those from its first value on.
+
+    A row without a value is between those around it; on a metric that falls, it is at the value before it.
+    """
+    rows = np.flatnonzero(present & np.isfinite(values))
+    if not len(rows):
+        return values, np.zeros(len(values), np.bool_)
+    every = np.arange(len(values))
+    if (np.diff(values[rows]) >= 0).all():
+        return np.interp(every, rows, values[rows]), every >= rows[0]
+    before = np.searchsorted(rows, every, side="right") - 1
+    return values[rows][np.maximum(before, 0)], before >= 0
 
 
 def _smoothed(line: Line, weight: float) -> Line:

@@ -23,6 +23,7 @@ Cells: TypeAlias = npt.NDArray[np.int64]
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _IN_LEGEND = 6
+_LARGEST = math.log(np.finfo(np.float64).max)
 _MARKS = {"nan": "x", "inf": "^", "-inf": "v"}
 
 
@@ -132,7 +133,7 @@ class _Plot:
 
     def _clipped_row(self, value: float) -> int:
         """Return the row of a value; the first or the last one for a value outside of the axis."""
-        low, high = (math.exp(end) if self._log_y else end for end in self._y)
+        low, high = (math.exp(min(end, _LARGEST)) if self._log_y else end for end in self._y)
         inside = np.array([min(max(value, low), high)])
         height = int(self._scaled(inside, self._y, self._rows, log=self._log_y)[0])
         return self._rows - 1 - max(height, 0)
@@ -180,7 +181,7 @@ class _Plot:
     @staticmethod
     def _value(ends: tuple[float, float], share: float, *, log: bool) -> float:
         at = ends[0] * (1 - share) + ends[1] * share
-        return math.exp(at) if log else at
+        return math.exp(min(at, _LARGEST)) if log else at
 
     def _join(self, start: tuple[int, int], end: tuple[int, int], letter: str) -> None:
         """Draw from one cell to another, in a later column."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from pull_logs.analyze import Subject
 from pull_logs.analyze.questions import compile_pattern, is_internal
-from pull_logs.analyze.statistics import is_held_out, outcome_end
+from pull_logs.analyze.statistics import shown_order
 from pull_logs.frames import Floats, Frame, open_frames
 from pull_logs.report.curves import Curve, reduce_curve
 
@@ -126,7 +126,7 @@ def read_charts(subjects: Sequence[Subject], *, select: str | None, points: int,
     """
     frames = open_frames([subject.run for subject in subjects])
     names = _wanted(frames, select)
-    ordered = sorted(names, key=lambda name: (name != first, _rank(name), name))
+    ordered = sorted(names, key=lambda name: (name != first, shown_order(name)))
     kept, limit = _fitting(frames, ordered, points)
     found: dict[str, list[_Read]] = {}
     first_steps = []
@@ -152,13 +152,6 @@ def _with_numbers(frame: Frame) -> Iterable[str]:
     if facts is None:
         return frame.names[1:]
     return [name for name in frame.names[1:] if facts[name].numbers]
-
-
-def _rank(name: str) -> int:
-    """Return the order of a metric: outcomes on held-out data, other outcomes, then the rest."""
-    if outcome_end(name) is None:
-        return 2
-    return 0 if is_held_out(name) else 1
 
 
 def _fitting(frames: Sequence[Frame], names: Sequence[str], points: int) -> tuple[list[str], int]:

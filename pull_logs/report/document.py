@@ -131,7 +131,7 @@ def _left_out_notes(charts: Charts) -> list[str]:
 
 def _identity(bundle: Bundle) -> BundleFacts:
     return {
-        "name": Path(str(bundle.path)).name,
+        "name": Path(str(bundle.path)).name.encode("utf-8", "replace").decode("utf-8"),
         "bundle_id": bundle.bundle_id,
         "content_id": bundle.content_id,
     }

@@ -52,6 +52,7 @@ def check_report_output(out: Path, *, force: bool = False) -> Path:
     with target.open("rb") as file:
         if _MARK not in file.read(_HEAD):
             raise UsageError(
-                f"{str(out)!r} exists and is not a report", hint="choose another name, or use --force"
+                f"{str(out)!r} exists and is not a report",
+                hint="pass --force to replace it, or name another file",
             )
     return target

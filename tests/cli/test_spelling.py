@@ -48,8 +48,12 @@ EVERY = ", ".join(COMMANDS)
             ),
         ),
         (
+            "--seed x compare",
+            "`pull-logs` has no option '--seed'; write: pull-logs compare --seed",
+        ),
+        (
             "--group-by x compare",
-            "`pull-logs` has no option '--group-by'; write: pull-logs compare --group-by",
+            "`pull-logs` has no option '--group-by'; it is an option of 'compare', 'plot', 'report'",
         ),
         (
             "--redact",

@@ -201,7 +201,8 @@ def test_a_file_that_is_no_report_is_not_replaced(
     out.write_text("<p>mine</p>")
     assert main(["report", str(planted), "-o", str(out)]) == 2
     assert capsys.readouterr().err == (
-        f"pull-logs: error: {str(out)!r} exists and is not a report; choose another name, or use --force\n"
+        f"pull-logs: error: {str(out)!r} exists and is not a report;"
+        " pass --force to replace it, or name another file\n"
     )
     assert out.read_text() == "<p>mine</p>"
     for words in (["--force"], []):

@@ -17,6 +17,7 @@ from .metric_names import is_held_out as is_held_out
 from .metric_names import is_training_partner as is_training_partner
 from .metric_names import outcome_end as outcome_end
 from .metric_names import role_of as role_of
+from .metric_names import shown_order as shown_order
 from .ranking import Criterion as Criterion
 from .ranking import Goal as Goal
 from .ranking import ranked as ranked

@@ -90,6 +90,7 @@ _ROLES: tuple[tuple[Role, re.Pattern[str], re.Pattern[str]], ...] = (
     ("pace", _PACE, _NO_PACE),
 )
 _DIRECTIONS: dict[str, Direction] = {"cost": "min", "less": "min", "speed": "max", "more": "max"}
+_NUMBER = re.compile(r"(\d{1,15})", re.ASCII)
 _NAMES_REMEMBERED = 10_000
 _SPLITS = ("validation", "test", None, "training")
 """The parts of the data, those by which runs are judged first."""
@@ -187,3 +188,14 @@ def deciding_metric(names: Iterable[str]) -> str | None:
     return min(
         outcomes, key=lambda name: (_SPLITS.index(split_of(name)), outcome_end(name) == "min"), default=None
     )
+
+
+def shown_order(name: str) -> tuple[int, tuple[tuple[str, int], ...]]:
+    """Return the order in which charts are shown: outcomes on held-out data, other outcomes, then the rest.
+
+    Names that differ only in numbers are in the order of these: `layer_2` comes before `layer_10`.
+    """
+    rank = 2 if outcome_end(name) is None else 1 - is_held_out(name)
+    parts = _NUMBER.split(name)
+    numbers = [int(part) for part in parts[1::2]]
+    return rank, tuple(zip(parts[::2], [*numbers, -1], strict=True))

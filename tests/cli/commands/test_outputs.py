@@ -82,7 +82,7 @@ def writing(name: str, out: str) -> list[str]:
 @pytest.mark.parametrize("name", WRITERS)
 def test_an_output_without_a_place_is_refused_first(call: Call, name: str, out: str) -> None:
     code, message = OUTPUTS[out]
-    if out == "" and name.endswith("report"):
+    if out == "" and name.endswith(" report"):
         message = "--report-json has an empty value; give it a value, or omit --report-json"
     assert call(*writing(name, out)) == (code, f"pull-logs: error: {message}\n")
     assert names() == ["circle", "folder"]
@@ -112,9 +112,8 @@ def test_a_folder_that_cannot_be_written_is_refused_first(
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_file_of_another_kind_is_refused_first(call: Call, name: str) -> None:
     Path("thesis.pdf").write_bytes(b"%PDF-1.7")
-    kind = {"export": "an export", "fetch report": "a report", "refresh report": "a report"}.get(
-        name, "a readable bundle"
-    )
+    kind = "a report" if name.endswith("report") else "a readable bundle"
+    kind = {"export": "an export", "plot": "a picture of `plot`"}.get(name, kind)
     hint = "pass --force to replace it, or name another file"
     if name == "export":
         hint = "name a folder that does not exist"

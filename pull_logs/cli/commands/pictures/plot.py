@@ -37,8 +37,9 @@ from pull_logs.suggestions import counted
     metavar="FILE",
     help="Write a picture (.png, .svg or .pdf, with matplotlib) instead of text.",
 )
+@click.option("--force", is_flag=True, help="Replace FILE even if it is not a picture of this command.")
 @origin_options
-def plot(*, out: Path | None, **options: Any) -> None:
+def plot(*, out: Path | None, force: bool, **options: Any) -> None:
     """Draw metrics of runs: as text in the terminal, or as a picture with -o.
 
     For example `pull-logs plot -b sweep.wandb.zip --select '^val/loss$' --group-by config.lr -o loss.png`.
@@ -46,10 +47,10 @@ def plot(*, out: Path | None, **options: Any) -> None:
     sources = take_sources(options)
     sources.check()
     from pull_logs.interface import open_subjects
-    from pull_logs.plots import PlotOptions, draw_figure, draw_text, picture_format, read_panels, save_figure
+    from pull_logs.plots import PlotOptions, check_picture, draw_figure, draw_text, read_panels, save_figure
 
     if out is not None:
-        picture_format(out)
+        check_picture(out, force=force)
     asked = PlotOptions(**options, most=12 if out else 1)
     with open_subjects(sources, report=warn) as subjects:
         found = read_panels(subjects, asked)
