@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg", "pdf")
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b4fa2", "#555555")
-"""Colours that most kinds of colour blindness tell apart."""
+"""Colours that differ with most kinds of colour blindness."""
 
 _STYLES = ("-", "--", ":", "-.")
 _MOST_IN_LEGEND = 60

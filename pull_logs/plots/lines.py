@@ -27,7 +27,7 @@ class PlotOptions:
     """What a plot shows.
 
     Attributes:
-        select: A regular expression that is searched for in the names of the metrics; the most telling
+        select: A regular expression that is searched for in the names of the metrics; the deciding
             metric by default.
         group_by: Config keys or fields; the runs with the same values are drawn as their mean and a band.
         smooth: How much of the moving average stays from one value to the next; 0 for none.
@@ -150,7 +150,7 @@ def diverged(lines: Sequence[Line]) -> list[Line]:
 
 
 def _wanted(frames: Sequence[Frame], options: PlotOptions) -> list[str]:
-    """Return the metrics that are selected, the most telling first; without a selection, that one."""
+    """Return the metrics that are selected, in the order of charts; without a selection, the deciding one."""
     known = list(dict.fromkeys(name for frame in frames for name in _with_numbers(frame)))
     if options.select is None:
         telling = deciding_metric(known) or next((name for name in known if not is_internal(name)), None)

@@ -163,7 +163,7 @@ class _Plot:
         return lines
 
     def _places(self, x: Floats, y: Floats) -> tuple[Cells, Cells]:
-        """Return the column and row of each point that has a place."""
+        """Return the column and row of each point that is inside of the axes."""
         columns = self._scaled(x, self._x, self._columns, log=self._log_x)
         heights = self._scaled(y, self._y, self._rows, log=self._log_y)
         kept = (columns >= 0) & (heights >= 0)

@@ -1,4 +1,4 @@
-/** Colours that most kinds of colour blindness tell apart, for light and dark pages. */
+/** Colours that differ with most kinds of colour blindness, for light and dark pages. */
 
 const LIGHT = ["#0072b2", "#d55e00", "#007a5e", "#b5468b", "#8f6a00", "#2f8fc4", "#5b4fa2", "#8a3a1c", "#4d7c0f", "#555555"];
 const DARK = ["#56b4e9", "#ff9e4a", "#2fd6a4", "#e79ac8", "#f0e442", "#8ec9ff", "#b3a6ff", "#ffb59e", "#a8d96c", "#c0c0c0"];
