@@ -7,7 +7,7 @@ columns are dropped before the next run is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -265,13 +265,14 @@ def _read_run(
     metrics: Sequence[str],
     checkpoint_metrics: Collection[str],
 ) -> RunReading:
-    indexed = isinstance(frame, Frame) and alignment.at_last_step and not subject.checkpoints
+    indexed = (alignment.at_last_step or alignment.at_best_step) and not subject.checkpoints
     facts = frame.facts() if isinstance(frame, Frame) and indexed else None
     if facts is not None:
+        readings = indexed_readings(facts, metrics)
         return RunReading(
             subject=subject,
             info=info,
-            metrics=indexed_readings(facts, metrics),
+            metrics=readings if alignment.at_last_step else _BestReadings(frame, alignment, readings),
             checkpoints=(),
             has_axis=True,
         )
@@ -290,6 +291,44 @@ def _read_run(
         checkpoints=checkpoints,
         has_axis=axis in (STEP, DEFINED) or (axis in frame and bool(frame.column(axis).numbers()[1].any())),
     )
+
+
+class _BestReadings(Mapping[str, Reading]):
+    """The metrics of a run at the step at which one of them was best.
+
+    That one is known from the index, so that the history is opened for runs that are shown only.
+    """
+
+    __slots__ = ("_alignment", "_frame", "_indexed", "_read")
+
+    def __init__(
+        self, frame: Frame | SelectedRows, alignment: Alignment, indexed: Mapping[str, Reading]
+    ) -> None:
+        self._frame, self._alignment, self._indexed = frame, alignment, indexed
+        self._read: Mapping[str, Reading] | None = None
+
+    def __getitem__(self, name: str) -> Reading:
+        goal = self._alignment.best
+        if goal is not None and name == goal.metric:
+            found = self._indexed[name]
+            if goal.direction == "min":
+                return found._replace(value=found.min, x=found.min_step)
+            return found._replace(value=found.max, x=found.max_step)
+        if self._read is None:
+            self._frame.load([*self._indexed, *self._alignment.extra_columns({})])
+            self._read = self._alignment.read(self._frame, list(self._indexed), axes={}, checkpoint_step=None)
+            if isinstance(self._frame, Frame):
+                self._frame.forget()
+        return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._indexed
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._indexed)
+
+    def __len__(self) -> int:
+        return len(self._indexed)
 
 
 def _check_names(

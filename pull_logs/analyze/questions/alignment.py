@@ -124,6 +124,11 @@ class Alignment:
         """Whether each metric is read at its last number, with `_step` as the x axis."""
         return self.position.word == "last" and self.axis == STEP
 
+    @property
+    def at_best_step(self) -> bool:
+        """Whether each metric is read where one was best, with `_step` as the x axis."""
+        return self.position.word == "best" and self.axis == STEP and self.best is not None
+
     def extra_columns(self, axes: Mapping[str, str]) -> list[str]:
         """Return the columns that are read besides the metrics."""
         names = {*axes.values()} if self.axis == DEFINED else {self.axis}

@@ -12,6 +12,7 @@ from rowkit import canonical, nasty_rows
 
 from pull_logs.analyze import Subject, View, answer, overview
 from pull_logs.analyze.answers import Comparison, compare_runs
+from pull_logs.analyze.questions import Position
 from pull_logs.analyze.statistics import Criterion
 
 histories = st.lists(nasty_rows, min_size=1, max_size=3)
@@ -44,6 +45,17 @@ def test_the_comparison_is_the_same(runs: list[list[dict[str, Any]]]) -> None:
     assert repr(compare_runs(indexed, Comparison())) == repr(compare_runs(plain, Comparison()))
 
 
+@given(histories, st.sampled_from(["min", "max"]), st.none() | st.integers(1, 2))
+def test_the_comparison_at_the_best_step_is_the_same(
+    runs: list[list[dict[str, Any]]], direction: str, top: int | None
+) -> None:
+    rows = [*map(canonical, runs)]
+    rows.append([{"_step": step, "loss": abs(step - 2), "Loss": step} for step in range(4)])
+    indexed, plain = both(rows)
+    options = Comparison(best=Criterion.parse(f"loss:{direction}"), at=Position.parse("best"), top=top)
+    assert repr(compare_runs(indexed, options)) == repr(compare_runs(plain, options))
+
+
 @given(histories)
 def test_the_overview_is_the_same(runs: list[list[dict[str, Any]]]) -> None:
     indexed, plain = both(list(map(canonical, runs)))
@@ -62,6 +74,13 @@ def test_a_comparison_at_the_last_step_opens_no_history(options: Comparison) -> 
     runs = [training(run_id=name, config={"lr": 1}, indexed=True) for name in ("a", "b")]
     assert compare_runs(subjects(*runs), options)["comparison"]
     assert [run.reads for run in runs] == [[], []]
+
+
+def test_a_comparison_at_the_best_step_opens_the_histories_that_are_shown() -> None:
+    runs = [training(run_id=name, scale=scale, indexed=True) for name, scale in (("a", 2.0), ("b", 1.0))]
+    options = Comparison(best=Criterion.parse("train/loss:min"), at=Position.parse("best"), top=1)
+    assert compare_runs(subjects(*runs), options)["ranking"][0]["run"] == "B"
+    assert [len(run.reads) for run in runs] == [0, 1]
 
 
 def test_a_schema_opens_no_history() -> None:
