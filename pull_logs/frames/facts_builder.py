@@ -8,7 +8,7 @@ decoded, and columns of doubles without gaps are described together.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -31,6 +31,7 @@ from pull_logs.frames.vector import Floats, numbers
 from pull_logs.rows.arrays import doubles_of, flat, present_rows
 from pull_logs.rows.batches import RESIDUAL
 from pull_logs.rows.canonical import STEP, canon_number
+from pull_logs.rows.hashing import NumberColumns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -148,6 +149,19 @@ class FactsBuilder:
             logged = steps[cells.rows]
             self._add(source, describe_cells(Column.from_cells(cells.values), logged), logged)
 
+    def add_numbers(self, steps: Steps, columns: Iterable[NumberColumns]) -> None:
+        """Add the next rows, which have doubles alone.
+
+        Args:
+            steps: The step of each row.
+            columns: Their columns; each has a cell.
+        """
+        self._add(STEP, describe_cells(Column(numbers(steps), "number"), steps), steps)
+        for some in columns:
+            logged = steps if some.values.shape[1] == len(steps) else steps[some.present]
+            for name, facts in _describe_numbers(some.names, some.values, logged):
+                self._add(name, facts, logged)
+
     def _add(self, source: Source, facts: MetricFacts, logged: Steps) -> None:
         self._columns.setdefault(source, _Described()).add(facts, logged)
 
@@ -216,35 +230,41 @@ def _describe_dense(columns: Mapping[str, Floats], steps: Steps) -> Iterator[tup
     names = list(columns)
     for start in range(0, len(names), together):
         some = names[start : start + together]
-        matrix = np.stack([columns[name] for name in some])
-        finite: list[bool] = np.logical_and.reduce(np.isfinite(matrix), axis=1).tolist()
-        lows, highs = matrix.argmin(axis=1), matrix.argmax(axis=1)
-        integral: list[bool] = np.logical_and.reduce(matrix == np.floor(matrix), axis=1).tolist()
-        for row, name in enumerate(some):
-            if not finite[row]:
-                yield name, describe_cells(Column(numbers(matrix[row]), "number"), steps)
-                continue
-            yield (
-                name,
-                _finite_facts(matrix[row], steps, int(lows[row]), int(highs[row]), integral=integral[row]),
-            )
+        yield from _describe_numbers(some, np.stack([columns[name] for name in some]), steps)
 
 
-def _finite_facts(values: Floats, steps: Steps, low: int, high: int, *, integral: bool) -> MetricFacts:
-    first, last, least, greatest = map(canon_number, values[[0, -1, low, high]].tolist())
-    return MetricFacts(
-        type="int" if integral else "number",
-        cells=len(values),
-        numbers=len(values),
-        first_step=int(steps[0]),
-        last_step=int(steps[-1]),
-        first=first,
-        last=last,
-        last_number=last,
-        last_number_step=int(steps[-1]),
-        last_finite=last,
-        min=least,
-        min_step=int(steps[low]),
-        max=greatest,
-        max_step=int(steps[high]),
-    )
+def _describe_numbers(
+    names: Sequence[str], matrix: Floats, steps: Steps
+) -> Iterator[tuple[str, MetricFacts]]:
+    """Return the facts about columns of doubles, each a row of a matrix, at these steps."""
+    finite: list[bool] = np.logical_and.reduce(np.isfinite(matrix), axis=1).tolist()
+    lows, highs = matrix.argmin(axis=1), matrix.argmax(axis=1)
+    integral: list[bool] = np.logical_and.reduce(matrix == np.floor(matrix), axis=1).tolist()
+    every = np.arange(len(matrix))
+    values = (matrix[:, 0], matrix[:, -1], matrix[every, lows], matrix[every, highs])
+    ends = (int(steps[0]), int(steps[-1]), steps[lows].tolist(), steps[highs].tolist())
+    kept = zip(names, finite, integral, *(column.tolist() for column in values), *ends[2:], strict=True)
+    for row, (name, sound, whole, *cells, low_step, high_step) in enumerate(kept):
+        if not sound:
+            yield name, describe_cells(Column(numbers(matrix[row]), "number"), steps)
+            continue
+        first, last, least, greatest = map(canon_number, cells)
+        yield (
+            name,
+            MetricFacts(
+                type="int" if whole else "number",
+                cells=len(steps),
+                numbers=len(steps),
+                first_step=ends[0],
+                last_step=ends[1],
+                first=first,
+                last=last,
+                last_number=last,
+                last_number_step=ends[1],
+                last_finite=last,
+                min=least,
+                min_step=low_step,
+                max=greatest,
+                max_step=high_step,
+            ),
+        )

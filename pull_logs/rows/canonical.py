@@ -67,13 +67,23 @@ def _canon(value: Any, *, keep_null: bool, depth: int) -> Any:
     if isinstance(value, (dict, Mapping)):
         members = {}
         for key, item in value.items():
-            inner = _canon(item, keep_null=keep_null, depth=depth + 1)
+            inner = item if _is_plain(item) else _canon(item, keep_null=keep_null, depth=depth + 1)
             if inner is not None or keep_null:
-                members[canon_text(str(key))] = inner
+                members[key if type(key) is str and key.isascii() else canon_text(str(key))] = inner
         return members if members or keep_null else None
     if isinstance(value, (list, Sequence)) and not isinstance(value, (bytes, bytearray)):
         return [_canon(item, keep_null=keep_null, depth=depth + 1) for item in value]
     raise DataError(f"a value of type {type(value).__name__} is not JSON")
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value is one of those that are canonical already, as most are."""
+    kind = type(value)
+    if kind is float:
+        return value == value and not value.is_integer()
+    if kind is str:
+        return value.isascii() and value not in _NONFINITE
+    return kind is bool or (kind is int and INT_MIN <= value < INT_LIMIT)
 
 
 def canon_value(value: Any) -> Any:

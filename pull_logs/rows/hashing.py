@@ -15,15 +15,17 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pull_logs.rows.arrays import (
     Floats,
+    Ints,
     canonical_doubles,
     dense,
     exact_doubles,
@@ -181,6 +183,47 @@ def _update_doubles(digest: Any, values: Floats) -> None:
     octets = values.view(np.uint8)
     for start in range(0, len(octets), _HELD):
         digest.update(octets[start : start + _HELD])
+
+
+@dataclass(frozen=True, slots=True)
+class NumberColumns:
+    """Columns of doubles that have their cells in the same rows.
+
+    Attributes:
+        names: Their names.
+        present: Which rows have a cell.
+        values: The cells: a row for each column.
+    """
+
+    names: tuple[str, ...]
+    present: NDArray[np.bool_]
+    values: Floats
+
+
+def rows_hash_of_numbers(steps: Ints, columns: Sequence[NumberColumns]) -> str:
+    """Return the rows hash of a history of steps and doubles, as `rows_hash` does, in a third of the time.
+
+    Args:
+        steps: The step of each row.
+        columns: The columns; each has a cell.
+    """
+    rows = len(steps)
+    step_kinds = bytes([CellKind.STEP]) * rows
+    found = {STEP: (step_kinds, np.ascontiguousarray(steps, dtype="<i8").data)}
+    for some in columns:
+        kinds = (some.present * np.uint8(CellKind.DOUBLE)).tobytes()
+        values = canonical_doubles(some.values).astype("<f8", copy=False)
+        found |= {name: (kinds, row.data) for name, row in zip(some.names, values, strict=True)}
+    digest = hashlib.sha256(struct.pack("<Q", rows))
+    hashed = {kinds: hashlib.sha256(kinds).digest() for kinds, _ in found.values()}
+    for name in utf8_order(found):
+        kinds, cells = found[name]
+        digest.update(framed(name.encode()))
+        digest.update(hashed[kinds] + hashlib.sha256(cells).digest() + _NO_TEXTS)
+    return f"sha256:{digest.hexdigest()}"
+
+
+_NO_TEXTS = hashlib.sha256().digest()
 
 
 def rows_hash(batches: Iterable[pa.Table]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -25,7 +26,7 @@ def verify(bundle: Path, *, deep: bool, as_json: bool) -> None:
     from pull_logs.errors import BundleDamagedError
     from pull_logs.snapshot import verify_bundle
 
-    report = verify_bundle(bundle, deep=deep)
+    report = verify_bundle(bundle, deep=deep, processes=os.cpu_count() or 1)
     result = verify_object(report)
     click.echo(json_lines(result) + "\n" if as_json else render_text(verify_sections(result)), nl=False)
     if report.damages:

@@ -86,5 +86,6 @@ from .runs_table import encode_runs as encode_runs
 from .runs_table import load_runs_table as load_runs_table
 from .thrift import Form as Form
 from .thrift import Leaf as Leaf
+from .thrift import decoded_integer as decoded_integer
 from .thrift import read_struct as read_struct
 from .zip_layout import ContainerWriter as ContainerWriter

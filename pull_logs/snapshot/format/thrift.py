@@ -278,11 +278,11 @@ class Form:
         found = self._match(data, offset)
         if found is None:
             return None
-        return list(map(_decoded, found.group(*self._groups)[:-2])), found.end()
+        return list(map(decoded_integer, found.group(*self._groups)[:-2])), found.end()
 
 
 @lru_cache(maxsize=1 << 14)
-def _decoded(data: bytes) -> int:
+def decoded_integer(data: bytes) -> int:
     """Return the integer of these bytes; most sizes occur again and again."""
     value = shift = 0
     for part in data:

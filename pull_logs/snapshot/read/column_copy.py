@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pull_logs.errors import DataError
+from pull_logs.rows.canonical import STEP
 from pull_logs.snapshot.format import ByteRange, footer_schema
 
 MAGIC = b"PAR1"
@@ -24,53 +25,57 @@ MAGIC = b"PAR1"
 _V = rb"[\x80-\xff]*+[\x00-\x7f]"
 """An integer: only the last of its bytes is less than 0x80."""
 
+_STEP = STEP.encode()
+
 _LONG_LIST = 15
 """A list of this many items or more has its size in a number of its own."""
 
 
-def _pattern(text: bytes) -> re.Pattern[bytes]:
+def footer_pattern(text: bytes) -> re.Pattern[bytes]:
     """Compile a pattern: `<V>` is an integer, `<W>` one that is wanted, `<L>` the size of a list."""
     text = text.replace(b"<L>", rb"(?:([\x0c-\xec])|\xfc<W>)").replace(b"<W>", b"(<V>)")
     return re.compile(text.replace(b"<V>", _V), re.DOTALL)
 
 
-_ROOT = _pattern(rb"(\x15<V>)\x19<L>\x35\x00\x18<W>")
+_ROOT = footer_pattern(rb"(\x15<V>)\x19<L>\x35\x00\x18<W>")
 """The version, the number of items of the schema, and the length of the name of its root."""
 
-_CHILDREN = _pattern(rb"\x15<V>\x00")
-_COLUMN = _pattern(rb"\x15<V>\x25<V>\x18<W>")
+_CHILDREN = footer_pattern(rb"\x15<V>\x00")
+_COLUMN = footer_pattern(rb"\x15<V>\x25([\x00\x02])\x18<W>")
 """A column: its type, whether cells may be missing, and the length of its name."""
 
-_COLUMN_END = _pattern(rb"(?:\x25\x00\x4c\x1c\x00\x00)?\x00")
+_COLUMN_END = footer_pattern(rb"(?:\x25\x00\x4c\x1c\x00\x00)?\x00")
 """Whether it is text."""
 
-_GROUPS = _pattern(rb"(\x16<V>\x19)<L>")
+_GROUPS = footer_pattern(rb"(\x16<V>\x19)<L>")
 """The number of rows, and that of row groups."""
 
-_CHUNKS = _pattern(rb"\x19<L>")
+_CHUNKS = footer_pattern(rb"\x19<L>")
 """The number of chunks of a row group."""
 
-_CHUNK = _pattern(rb"\x26\x00\x1c\x15<V>\x19(?:\x15<V>|\x25<V><V>|\x35<V><V><V>|\x45<V><V><V><V>)\x19\x18<W>")
+_CHUNK = footer_pattern(
+    rb"\x26\x00\x1c\x15<V>\x19(?:\x15<V>|\x25<V><V>|\x35<V><V><V>|\x45<V><V><V><V>)\x19\x18<W>"
+)
 """A chunk of this file: its type and encodings, and the length of the name of its column."""
 
-_CHUNK_SIZES = _pattern(rb"\x15<V>\x16<V>\x16<W>\x16<W>")
-"""Its codec, the number of its cells, its size decoded, and its size."""
+_CHUNK_SIZES = footer_pattern(rb"\x15\x0c\x16<V>\x16<W>\x16<W>")
+"""Its codec, which is zstd, the number of its cells, its size decoded, and its size."""
 
-_CHUNK_PAGES = _pattern(rb"\x26<W>(?:\x26<W>)?")
+_CHUNK_PAGES = footer_pattern(rb"\x26<W>(?:\x26<W>)?")
 """The offsets of its first page, and of its dictionary."""
 
-_CHUNK_END = _pattern(
+_CHUNK_END = footer_pattern(
     rb"(?:[\x3c\x1c]\x18\x08.{8}\x18\x08.{8}\x16<V>\x28\x08.{8}\x18\x08.{8}\x11\x11\x00)?"
     rb"[\x49\x29\x19][\x1c-\xec](?:\x15<V>\x15<V>\x15<V>\x00)++"
     rb"(?:\x3c(?:\x16<V>\x19|\x29)\x06\x19(?:\x16<V>|\x26<V><V>|\x36<V><V><V>)\x00)?\x00\x00"
 )
 """The statistics of a chunk of steps; its pages by encoding; the sizes of its texts and levels."""
 
-_GROUP_SIZES = _pattern(rb"\x16<V>(\x16<V>)\x26<V>\x16<V>\x00")
+_GROUP_SIZES = footer_pattern(rb"\x16<V>(\x16<V>)\x26<V>\x16<V>\x00")
 """The size of a row group decoded, its rows, the offset of its first chunk, and its size."""
 
-_WRITER = _pattern(rb"\x28<W>")
-_ORDERS = _pattern(rb"\x19<L>((?:\x1c\x00\x00)*+)\x00")
+_WRITER = footer_pattern(rb"\x28<W>")
+_ORDERS = footer_pattern(rb"\x19<L>((?:\x1c\x00\x00)*+)\x00")
 _ORDER = b"\x1c\x00\x00"
 """That the cells of a column have the order of their type, as in all files of this format."""
 
@@ -132,8 +137,11 @@ def _kept_columns(known: bytes, names: frozenset[str]) -> tuple[tuple[bytes | No
     entries: list[bytes] = []
     while reader.position < len(known):
         start = reader.position
-        column = reader.take(_integer(reader.match(_COLUMN)[1]))
+        head = reader.match(_COLUMN)
+        column = reader.take(_integer(head[2]))
         reader.match(_COLUMN_END)
+        if (column == _STEP) is not (head[1] == b"\0"):
+            raise _other_form()
         kept = column.decode() in names
         columns.append(column if kept else None)
         entries += [known[start : reader.position]] * kept

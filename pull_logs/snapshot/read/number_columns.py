@@ -243,19 +243,21 @@ def _decode(pages: Mapping[str, _Page], rows: int) -> dict[str, Vector]:
     if step.encoding != _DELTA or step.cells != rows or step.levels:
         raise ValueError("the steps are stored in another way")
     found = {
-        STEP: Vector("number", _integers(_decompressed(decompressor, step), rows), np.ones(rows, np.bool_))
+        STEP: Vector(
+            "number", decode_integers(_decompressed(decompressor, step), rows), np.ones(rows, np.bool_)
+        )
     }
     alike: dict[tuple[int, bytes], list[str]] = {}
     for name, page in pages.items():
         if name != STEP and page.encoding in (_PLAIN, _SPLIT):
             alike.setdefault((page.encoding, page.levels), []).append(name)
     for (encoding, levels), names in alike.items():
-        present = _present(levels, rows)
+        present = decode_presence(levels, rows)
         count = int(np.count_nonzero(present))
         if any(pages[name].cells != count for name in names):
             raise ValueError("a page has another number of values")
         joined = b"".join(_decompressed(decompressor, pages[name]) for name in names)
-        for name, values in zip(names, _doubles(joined, encoding, count), strict=True):
+        for name, values in zip(names, decode_doubles(joined, encoding, count), strict=True):
             found[name] = Vector("number", _spread(values, present), present)
     return found
 
@@ -268,7 +270,7 @@ def _decompressed(decompressor: ZstdDecompressor, page: _Page) -> bytes:
     return decompressor.decompress(page.values)
 
 
-def _doubles(data: bytes, encoding: int, count: int) -> Floats:
+def decode_doubles(data: bytes, encoding: int, count: int) -> Floats:
     """Return the values of columns that have this many each, one row per column."""
     if encoding == _PLAIN:
         return np.frombuffer(data, np.float64).reshape(-1, count)
@@ -286,7 +288,7 @@ def _spread(values: Floats, present: Mask) -> Floats:
     return spread
 
 
-def _present(levels: bytes, rows: int) -> Mask:
+def decode_presence(levels: bytes, rows: int) -> Mask:
     """Return which rows have a value: runs of equal levels, and groups of eight that are one byte."""
     parts: list[Mask] = []
     offset = length = 0
@@ -299,15 +301,19 @@ def _present(levels: bytes, rows: int) -> Mask:
             offset += size
             length += 8 * size
         else:
+            if levels[offset] > 1:
+                raise ValueError("a level is not one")
             parts.append(np.full(min(size, rows), levels[offset] == 1, np.bool_))
             offset += 1
             length += size
         if not size:
             raise ValueError("a run of levels is empty")
+    if offset != len(levels):
+        raise ValueError("there are bytes after the levels")
     return parts[0][:rows] if len(parts) == 1 else np.concatenate(parts)[:rows]
 
 
-def _integers(data: bytes, count: int) -> Steps:
+def decode_integers(data: bytes, count: int) -> Steps:
     """Return the integers of a page in the encoding DELTA_BINARY_PACKED."""
     block, offset = _varint(data, 0)
     parts, offset = _varint(data, offset)

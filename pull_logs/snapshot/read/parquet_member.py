@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.rows.batches import RESIDUAL, take_apart
 from pull_logs.rows.canonical import STEP
-from pull_logs.rows.hashing import RowsHasher
+from pull_logs.rows.hashing import RowsHasher, rows_hash_of_numbers
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import (
     CHUNK,
@@ -30,6 +30,7 @@ from pull_logs.snapshot.format import (
     sha256,
 )
 from pull_logs.snapshot.read.column_copy import MAGIC, ColumnCopy, copy_columns
+from pull_logs.snapshot.read.plain_history import PlainReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -148,7 +149,13 @@ class ParquetMember:
         )
 
     def copy_columns(
-        self, keep: Callable[[str], bool], sink: BinaryIO, *, first: int | None, last: int | None
+        self,
+        keep: Callable[[str], bool],
+        sink: BinaryIO,
+        *,
+        first: int | None,
+        last: int | None,
+        reader: PlainReader,
     ) -> Encoded | None:
         """Write the file that some of its columns give, without encoding them again.
 
@@ -157,6 +164,7 @@ class ParquetMember:
             sink: The file to append to.
             first: The first step of its rows; None without rows.
             last: The last step of its rows; None without rows.
+            reader: Decodes short histories of its bundle.
 
         Returns:
             Size, hashes and rows of the new file; None if nothing is written, because these columns have to
@@ -169,7 +177,7 @@ class ParquetMember:
             if isinstance(file, MemberFile):
                 # No checksum covers the headers of pages.
                 _check_chunks(file, self.resource)
-            rows_hash = None if names is None else self._rows_hash_of(file, footer, names)
+            rows_hash = None if names is None else self._rows_hash_of(file, footer, names, reader)
             if names is None or rows_hash is None:
                 return None
             copy = copy_columns(footer, names)
@@ -189,8 +197,14 @@ class ParquetMember:
             footer_hash=sha256(copy.footer),
         )
 
-    def _rows_hash_of(self, file: MemberFile | bytes, footer: bytes, names: Sequence[str]) -> str | None:
+    def _rows_hash_of(
+        self, file: MemberFile | bytes, footer: bytes, names: Sequence[str], reader: PlainReader
+    ) -> str | None:
         """Return the hash of the rows of some columns; None if a column has no cell, and so is left out."""
+        if isinstance(file, bytes):
+            plain = reader.read(file, rows=self.resource.rows, names=names)
+            if plain is not None:
+                return rows_hash_of_numbers(plain.steps, plain.columns)
         hasher, empty = RowsHasher(), set(names) - {STEP}
         for batch in read_batches(
             file, names, footer=footer, expected_rows=self.resource.rows, checked=isinstance(file, bytes)

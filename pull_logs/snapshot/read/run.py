@@ -11,6 +11,7 @@ from pull_logs.rows.batches import RESIDUAL, batch_keys, batch_rows, steps_of
 from pull_logs.rows.canonical import STEP
 from pull_logs.snapshot.format import Encoded
 from pull_logs.snapshot.read.parquet_member import ParquetMember
+from pull_logs.snapshot.read.plain_history import PlainReader
 from pull_logs.snapshot.read.run_facts import RunFacts
 from pull_logs.suggestions import did_you_mean
 
@@ -246,12 +247,15 @@ class Run(RunFacts):
         """Iterate over the bytes of its `system.parquet`, unchecked; empty without one."""
         return self._system.chunks() if self._system else iter(())
 
-    def copy_columns(self, keep: Callable[[str], bool], sink: BinaryIO) -> Encoded | None:
+    def copy_columns(
+        self, keep: Callable[[str], bool], sink: BinaryIO, *, reader: PlainReader
+    ) -> Encoded | None:
         """Append its history with some of its metrics to a file, without encoding them again.
 
         Args:
             keep: Whether a metric is kept, besides `_step`.
             sink: The file.
+            reader: Decodes short histories; one for many runs is faster.
 
         Returns:
             Size, hashes and rows of what was appended; None if nothing was, because these metrics have to be
@@ -260,7 +264,9 @@ class Run(RunFacts):
         Raises:
             BundleDamagedError: The history is damaged.
         """
-        return self._history.copy_columns(keep, sink, first=self.first_step, last=self.last_step)
+        return self._history.copy_columns(
+            keep, sink, first=self.first_step, last=self.last_step, reader=reader
+        )
 
     def text_columns(self) -> tuple[str, ...]:
         """Return the text columns of its history, including the residual one; reads the footer only.

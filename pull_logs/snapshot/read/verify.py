@@ -9,9 +9,10 @@ docs/bundle-format.md, "What a reader checks".
 from __future__ import annotations
 
 import hashlib
+import marshal
 import os
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from pull_logs.errors import BundleDamagedError, DamageError, DataError, FormatTooNewError
 from pull_logs.frames import FactsBuilder, MetricFacts
-from pull_logs.rows.hashing import rows_hash
+from pull_logs.rows.hashing import rows_hash, rows_hash_of_numbers
 from pull_logs.snapshot.format import (
     DIGEST,
     FORMAT,
@@ -50,6 +51,8 @@ from pull_logs.snapshot.format import (
 )
 from pull_logs.snapshot.read.bundle import Bundle
 from pull_logs.snapshot.read.index import load_index
+from pull_logs.snapshot.read.parquet_member import SMALL_FILE
+from pull_logs.snapshot.read.plain_history import PlainReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,6 +61,9 @@ CONTAINER = "container"
 """The member of damage that is not in one of the files."""
 
 _THREADS = min(4, os.cpu_count() or 1)
+
+_MANY_MEMBERS = 400
+"""From this many members on, another process is worth its start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +102,14 @@ class VerifyReport:
     damages: tuple[Damage, ...]
 
 
-def verify_bundle(path: str | os.PathLike[str], *, deep: bool = True) -> VerifyReport:
+def verify_bundle(path: str | os.PathLike[str], *, deep: bool = True, processes: int = 1) -> VerifyReport:
     """Check every byte of a bundle, or of the folder that it was unzipped to.
 
     Args:
         path: The bundle.
         deep: Also decode the histories and compare their rows hashes and the content id with the manifest.
+        processes: How many processes decode the histories if there are hundreds of them. Others than this one
+            run the interpreter of this one; where that fails, this one does all the work.
 
     Raises:
         FileMissingError: There is no readable file or folder.
@@ -115,7 +123,7 @@ def verify_bundle(path: str | os.PathLike[str], *, deep: bool = True) -> VerifyR
     except DamageError as exc:
         return VerifyReport(path=path, members=0, bytes=0, damages=(_damage(exc),))
     try:
-        damages = tuple(_damages(container, deep=deep))
+        damages = tuple(_damages(container, deep=deep, processes=processes))
     finally:
         container.close()
     return VerifyReport(
@@ -129,7 +137,7 @@ def _damage(error: DamageError) -> Damage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Checked:
+class CheckedMember:
     """A member that was checked.
 
     Attributes:
@@ -137,22 +145,32 @@ class _Checked:
         facts_hash: The hash of the facts about the columns of a history whose rows are right.
     """
 
-    damages: Sequence[Damage] = ()
+    damages: tuple[Damage, ...] = ()
     facts_hash: bytes | None = None
 
 
-def _facts_hash(facts: Iterable[MetricFacts]) -> bytes:
-    return hashlib.sha256(facts_text(facts).encode()).digest()
+def _facts_hash(facts: Sequence[MetricFacts]) -> bytes:
+    """Return a hash of facts, to compare those of one version of Python."""
+    if any(one.nonfinite for one in facts):
+        return hashlib.sha256(facts_text(facts).encode()).digest()  # the bits of two NaNs may differ
+    # Version 2 does not depend on which objects are the same, and takes a tenth of the time of JSON.
+    return hashlib.sha256(marshal.dumps([tuple(one) for one in facts], 2)).digest()
 
 
-def _damages(container: Container, *, deep: bool) -> Iterator[Damage]:
+def _damages(container: Container, *, deep: bool, processes: int) -> Iterator[Damage]:
     manifest, found = _read_manifest(container)
     yield from found
     resources = manifest.members() if manifest else {}
     names = [name for name in container.sizes if name not in (MANIFEST, DIGEST)]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        checks = pool.map(lambda name: _check_member(container, name, resources.get(name), deep=deep), names)
-        checked = dict(zip(names, checks, strict=True))
+    several = deep and manifest is not None and processes > 1 and len(names) >= _MANY_MEMBERS
+    check = MemberCheck(container, resources, deep=deep)
+    if several:
+        from pull_logs.snapshot.read.verify_process import check_in_processes
+
+        checked = check_in_processes(check, names, processes=processes)
+    else:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            checked = dict(zip(names, pool.map(check, names), strict=True))
     members = [_with_known_member(damage, resources) for one in checked.values() for damage in one.damages]
     yield from members
     if manifest is None or found or members:
@@ -203,7 +221,30 @@ def _checksum_holds(container: Container, name: str, crc: int) -> bool:
     return not isinstance(container, ZipContainer) or container.entries[name].crc == crc
 
 
-def _check_member(container: Container, name: str, resource: AnyResource | None, *, deep: bool) -> _Checked:
+class MemberCheck:
+    """Checks the members of a bundle other than the manifest; several threads may call it.
+
+    Args:
+        container: The bundle.
+        resources: The entries of the manifest; of a member without one, only its checksum in the ZIP is
+            compared.
+        deep: Whether to decode histories and console logs.
+    """
+
+    def __init__(self, container: Container, resources: Mapping[str, AnyResource], *, deep: bool) -> None:
+        self.container, self._resources, self._deep = container, resources, deep
+        self._reader = PlainReader()
+
+    def __call__(self, name: str) -> CheckedMember:
+        """Check a member."""
+        return _check_member(
+            self.container, name, self._resources.get(name), deep=self._deep, reader=self._reader
+        )
+
+
+def _check_member(
+    container: Container, name: str, resource: AnyResource | None, *, deep: bool, reader: PlainReader
+) -> CheckedMember:
     """Check a member other than the manifest.
 
     Args:
@@ -211,19 +252,20 @@ def _check_member(container: Container, name: str, resource: AnyResource | None,
         name: The member.
         resource: Its entry of the manifest; without one only its checksum in the ZIP is compared.
         deep: Whether to decode a history or a console log.
+        reader: Decodes short histories.
     """
     try:
         with container.open(name) as file:
             if not _bytes_are_right(container, name, file, resource):
                 parquet = resource if isinstance(resource, Resource) else None
-                return _Checked(tuple(_locate(file, name, parquet)))
+                return CheckedMember(tuple(_locate(file, name, parquet)))
             if deep and isinstance(resource, Resource) and resource.rows_hash:
-                return _check_rows(file, resource)
+                return _check_rows(file, resource, reader)
             if deep and isinstance(resource, ConsoleResource):
                 return _check_console(file, resource)
-            return _Checked()
+            return CheckedMember()
     except DamageError as exc:
-        return _Checked([replace(_damage(exc), member=name, run=run_of_member(name))])
+        return CheckedMember((replace(_damage(exc), member=name, run=run_of_member(name)),))
 
 
 def _bytes_are_right(container: Container, name: str, file: MemberFile, resource: AnyResource | None) -> bool:
@@ -276,30 +318,48 @@ def _locate(file: MemberFile, name: str, resource: Resource | None) -> Iterator[
         yield unknown
 
 
-def _check_rows(file: MemberFile, resource: Resource) -> _Checked:
+def _check_rows(file: MemberFile, resource: Resource, reader: PlainReader) -> CheckedMember:
     """Compare the rows of a file whose bytes are right with the rows hash in the manifest."""
     run = run_of_member(resource.path)
     builder = FactsBuilder() if resource.path.endswith(f"/{HISTORY}") else None
     try:
-        found = rows_hash(_described(read_batches(file, expected_rows=resource.rows), builder))
+        found = _rows_hash(file, resource, builder, reader)
     except DataError as exc:
         reason = f"{resource.path!r} cannot be read: {exc.message}"
-        return _Checked([Damage(member=resource.path, reason=reason, run=run)])
+        return CheckedMember((Damage(member=resource.path, reason=reason, run=run),))
     if found != resource.rows_hash:
         reason = f"the rows of {resource.path!r} are not those of its rows hash"
-        return _Checked([Damage(member=resource.path, reason=reason, run=run)])
-    return _Checked(facts_hash=None if builder is None else _facts_hash(builder.facts()))
+        return CheckedMember((Damage(member=resource.path, reason=reason, run=run),))
+    return CheckedMember(facts_hash=None if builder is None else _facts_hash(builder.facts()))
 
 
-def _check_console(file: MemberFile, resource: ConsoleResource) -> _Checked:
+def _rows_hash(
+    file: MemberFile, resource: Resource, builder: FactsBuilder | None, reader: PlainReader
+) -> str:
+    """Return the hash of the rows of a file, and describe them.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    if resource.bytes > SMALL_FILE:
+        return rows_hash(_described(read_batches(file, expected_rows=resource.rows), builder))
+    data = file.read_at(0, resource.bytes)
+    plain = None if builder is None else reader.read(data, rows=resource.rows)
+    if builder is None or plain is None:
+        return rows_hash(_described(read_batches(data, expected_rows=resource.rows), builder))
+    builder.add_numbers(plain.steps, plain.columns)
+    return rows_hash_of_numbers(plain.steps, plain.columns)
+
+
+def _check_console(file: MemberFile, resource: ConsoleResource) -> CheckedMember:
     """Compare the lines of a console log whose bytes are right with its entry in the manifest."""
     try:
         for _ in read_lines(file.chunks(), resource.record):
             pass
     except DataError as exc:
         reason = f"{resource.path!r} cannot be read: {exc.message}"
-        return _Checked([Damage(member=resource.path, reason=reason, run=run_of_member(resource.path))])
-    return _Checked()
+        return CheckedMember((Damage(member=resource.path, reason=reason, run=run_of_member(resource.path)),))
+    return CheckedMember()
 
 
 def _described(batches: Iterable[pa.Table], builder: FactsBuilder | None) -> Iterator[pa.Table]:
@@ -310,7 +370,7 @@ def _described(batches: Iterable[pa.Table], builder: FactsBuilder | None) -> Ite
         yield batch
 
 
-def _check_metrics(bundle: Bundle, histories: Sequence[_Checked]) -> Iterator[Damage]:
+def _check_metrics(bundle: Bundle, histories: Sequence[CheckedMember]) -> Iterator[Damage]:
     """Compare the index of metrics, if there is one, with the histories, in the order of the runs."""
     if METRICS not in bundle.manifest.resources:
         return

@@ -17,7 +17,7 @@ from pull_logs.rows.batches import select_keys
 from pull_logs.rows.canonical import STEP
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format import ConsoleRecord, ConsoleSource, Encoded, FileRecord, FileSource, in_order
-from pull_logs.snapshot.read import Run
+from pull_logs.snapshot.read import PlainReader, Run
 from pull_logs.snapshot.write.stored_run import (
     BundleRun,
     CopiedRun,
@@ -141,10 +141,16 @@ def _chunks(source: FileSource | ConsoleSource) -> Iterator[bytes]:
 
 
 class SharedFile:
-    """A file to which the histories of many runs are appended; one thread uses it."""
+    """A file to which the histories of many runs are appended; one thread uses it.
+
+    Attributes:
+        path: The file.
+        reader: Decodes the short ones of these histories.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.reader = PlainReader()
         self._file: BinaryIO | None = None
 
     def open(self) -> BinaryIO:
@@ -202,7 +208,7 @@ def bundle_selected_run(file: Path, shared: SharedFile, selected: SelectedRun) -
     if run.indexed and not run.remote:
         sink = shared.open()
         start = sink.tell()
-        encoded = run.copy_columns(keep, sink)
+        encoded = run.copy_columns(keep, sink, reader=shared.reader)
         if encoded is not None:
             return BundledRun(
                 run=run,
