@@ -156,13 +156,12 @@ def spell(value: Any) -> Any:
 def canonical_text(value: Any) -> str:
     """Return the canonical JSON of a canonical value."""
     try:
-        return json.dumps(value, allow_nan=False, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return _ENCODER.encode(value)
     except ValueError:
-        return json.dumps(
-            spell(value), allow_nan=False, ensure_ascii=False, sort_keys=True, separators=(",", ":")
-        )
+        return _ENCODER.encode(spell(value))
 
 
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 _LENIENT = json.JSONDecoder(strict=False)
 
 

@@ -113,6 +113,8 @@ def _live_steps(value: object) -> Steps | None:
     """Return the steps in `liveData`, which may be floats; None where it is not a list of rows."""
     import numpy as np
 
+    from pull_logs.rows.arrays import distinct
+
     if not isinstance(value, list):
         return None
     steps: list[int] = []
@@ -122,7 +124,7 @@ def _live_steps(value: object) -> Steps | None:
                 steps.append(canon_step(row["_step"]))
             except DataError:
                 return None
-    return np.unique(np.array(steps, dtype=np.int64))
+    return distinct(np.array(steps, dtype=np.int64))
 
 
 def utc_text(value: object) -> str | None:

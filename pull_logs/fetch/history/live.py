@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-import numpy as np
-
 from pull_logs.errors import ServerError
 from pull_logs.fetch.api import HeavyRequestError, history_page
 from pull_logs.fetch.concurrency import for_each
@@ -15,6 +13,7 @@ from pull_logs.fetch.discovery import LivePage
 from pull_logs.fetch.history.decode import batch_of_page
 from pull_logs.fetch.history.pieces import Pieces
 from pull_logs.fetch.windows import EXACT, Window, samples_for
+from pull_logs.rows.arrays import distinct
 from pull_logs.rows.batches import steps_of
 from pull_logs.runs import RunPath
 
@@ -79,7 +78,7 @@ class LiveReader:
         batch = await self._context.in_thread(
             lambda: batch_of_page(texts, start=window.start, stop=window.stop)
         )
-        steps = np.unique(steps_of(batch))
+        steps = distinct(steps_of(batch))
         # A full answer is complete only if it has every step: then only repeated lines can be missing.
         full = len(texts) >= samples_for(window) and len(steps) < window.width
         sampled = window.expected is not None and window.width > EXACT and len(steps) < window.expected

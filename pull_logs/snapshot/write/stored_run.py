@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.frames import FactsBuilder, MetricFacts
+from pull_logs.rows.canonical import INT_LIMIT, INT_MIN
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.disk import flush, sync
 from pull_logs.snapshot.format import (
@@ -186,7 +187,7 @@ class StoredRun:
             BundleDamagedError: The file is damaged.
         """
         record, _ = _read_record(self.file)
-        return info_from_fields(record["info"]), facts_from_text(record["facts"])
+        return info_from_fields(record["info"]), _facts_from(record["facts"])
 
     def history_chunks(self) -> Iterator[bytes]:
         """Return the bytes of its `history.parquet` in chunks."""
@@ -214,7 +215,7 @@ class _Record(TypedDict):
     """The JSON object after the bytes of a stored run."""
 
     info: dict[str, Any]
-    facts: str
+    facts: str | list[list[Any]]
     coverage: dict[str, Any]
     history: dict[str, Any]
     system: dict[str, Any] | None
@@ -250,7 +251,7 @@ def store_run(file: Path, run: BundleRun) -> StoredRun:
         console = _write_console(out, run.console)
         record = _Record(
             info=info_fields(run.info),
-            facts=facts_text(facts.facts()),
+            facts=_facts_field(facts.facts()),
             coverage=coverage_fields(run.coverage),
             history=asdict(history),
             system=asdict(system) if system else None,
@@ -283,7 +284,7 @@ def copy_run(file: Path, copied: CopiedRun) -> StoredRun:
         system = run.system_encoded
         record = _Record(
             info=info_fields(copied.info or run.info),
-            facts=facts_text(run.metric_facts()),
+            facts=_facts_field(run.metric_facts()),
             coverage=coverage_fields(copied.coverage or run.coverage),
             history=asdict(run.history_encoded),
             system=asdict(system) if system else None,
@@ -394,6 +395,21 @@ def _write_console(out: BinaryIO, console: ConsoleSource | None) -> dict[str, An
     if out.tell() - before != record.bytes:
         raise DataError(f"the console log has {out.tell() - before} bytes, not {record.bytes}")
     return asdict(record)
+
+
+def _facts_field(facts: Sequence[MetricFacts]) -> str | list[list[Any]]:
+    """Return facts for a record: as they are if JSON keeps all their values, as most are; else as text."""
+    plain = all(not one.nonfinite and all(map(_is_kept, one)) for one in facts)
+    return [list(one) for one in facts] if plain else facts_text(facts)
+
+
+def _is_kept(value: Any) -> bool:
+    """Return whether JSON keeps a value as it is; a long integer is not one for every reader."""
+    return type(value) is not int or INT_MIN <= value < INT_LIMIT
+
+
+def _facts_from(field: str | list[list[Any]]) -> tuple[MetricFacts, ...]:
+    return facts_from_text(field) if isinstance(field, str) else tuple(map(MetricFacts._make, field))
 
 
 def _write_record(out: BinaryIO, record: _Record) -> None:
