@@ -330,17 +330,6 @@ def array_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     return _number_array(np.array(plain, dtype=np.int64), present=present)
 
 
-def distinct(values: Ints) -> Ints:
-    """Return the different values, ascending.
-
-    `np.unique` does the same, after it imports `numpy.ma` to look for masks.
-    """
-    ordered = np.sort(values)
-    first = np.ones(len(ordered), np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    return ordered[first]
-
-
 def take_rows(table: pa.Table, rows: Ints) -> pa.Table:
     """Return these rows of a table, in this order."""
     return table.take(integer_array(rows))

@@ -194,6 +194,14 @@ def steps_of(batch: pa.Table) -> Ints:
     return present_integers(flat(batch.column(STEP)))
 
 
+def distinct_steps(steps: Ints) -> Ints:
+    """Return the different steps, ascending; `np.unique` imports `numpy.ma` for it, to look for masks."""
+    ordered = np.sort(steps)
+    first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]
+
+
 def system_batch_from_rows(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """Return the batch of raw system rows, sorted by `_timestamp`, then by canonical text.
 

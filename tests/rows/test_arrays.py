@@ -18,7 +18,6 @@ from pull_logs.rows import arrays
 from pull_logs.rows.arrays import (
     decoded,
     decoded_size,
-    distinct,
     doubles_of,
     framed_texts,
     null_rows,
@@ -138,9 +137,3 @@ def test_arrow_and_numpy_meet_in_one_module() -> None:
         if isinstance(node, ast.Attribute) and node.attr in CONVERSIONS and _uses_arrow(module)
     }
     assert converting == {"pull_logs/rows/arrays.py"}
-
-
-@given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3)))
-def test_distinct_values_are_those_that_numpy_finds(values: list[int]) -> None:
-    array = np.array(values, np.int64)
-    assert distinct(array).tolist() == np.unique(array).tolist()

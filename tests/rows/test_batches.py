@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -21,6 +22,7 @@ from pull_logs.rows.batches import (
     batch_from_rows,
     batch_keys,
     batch_rows,
+    distinct_steps,
     select_keys,
     system_batch_from_rows,
     take_apart,
@@ -310,3 +312,9 @@ def test_an_export_that_cannot_be_read_is_an_error(table: pa.Table, message: str
     with pytest.raises(DataError) as caught:
         batch_from_arrow(table)
     assert caught.value.message == message
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3)))
+def test_distinct_steps_are_those_that_numpy_finds(values: list[int]) -> None:
+    array = np.array(values, np.int64)
+    assert distinct_steps(array).tolist() == np.unique(array).tolist()

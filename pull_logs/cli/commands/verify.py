@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import click
@@ -25,8 +26,10 @@ def verify(bundle: Path, *, deep: bool, as_json: bool) -> None:
     from pull_logs.cli.sections import damage_text, verify_object, verify_sections
     from pull_logs.errors import BundleDamagedError
     from pull_logs.snapshot import verify_bundle
+    from pull_logs.snapshot.read import check_in_processes
 
-    report = verify_bundle(bundle, deep=deep, processes=os.cpu_count() or 1)
+    share = partial(check_in_processes, processes=os.cpu_count() or 1)
+    report = verify_bundle(bundle, deep=deep, share=share)
     result = verify_object(report)
     click.echo(json_lines(result) + "\n" if as_json else render_text(verify_sections(result)), nl=False)
     if report.damages:

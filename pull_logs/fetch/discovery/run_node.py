@@ -113,7 +113,7 @@ def _live_steps(value: object) -> Steps | None:
     """Return the steps in `liveData`, which may be floats; None where it is not a list of rows."""
     import numpy as np
 
-    from pull_logs.rows.arrays import distinct
+    from pull_logs.rows.batches import distinct_steps
 
     if not isinstance(value, list):
         return None
@@ -124,7 +124,7 @@ def _live_steps(value: object) -> Steps | None:
                 steps.append(canon_step(row["_step"]))
             except DataError:
                 return None
-    return distinct(np.array(steps, dtype=np.int64))
+    return distinct_steps(np.array(steps, dtype=np.int64))
 
 
 def utc_text(value: object) -> str | None:

@@ -13,8 +13,7 @@ from pull_logs.fetch.discovery import LivePage
 from pull_logs.fetch.history.decode import batch_of_page
 from pull_logs.fetch.history.pieces import Pieces
 from pull_logs.fetch.windows import EXACT, Window, samples_for
-from pull_logs.rows.arrays import distinct
-from pull_logs.rows.batches import steps_of
+from pull_logs.rows.batches import distinct_steps, steps_of
 from pull_logs.runs import RunPath
 
 _HEAVY_ATTEMPTS = 2
@@ -78,7 +77,7 @@ class LiveReader:
         batch = await self._context.in_thread(
             lambda: batch_of_page(texts, start=window.start, stop=window.stop)
         )
-        steps = distinct(steps_of(batch))
+        steps = distinct_steps(steps_of(batch))
         # A full answer is complete only if it has every step: then only repeated lines can be missing.
         full = len(texts) >= samples_for(window) and len(steps) < window.width
         sampled = window.expected is not None and window.width > EXACT and len(steps) < window.expected

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pull_logs.fetch.discovery import Steps
-from pull_logs.rows.arrays import distinct, doubles_of, flat
-from pull_logs.rows.batches import steps_of
+from pull_logs.rows.arrays import doubles_of, flat
+from pull_logs.rows.batches import distinct_steps, steps_of
 from pull_logs.rows.canonical import TIMESTAMP
 
 Stamps = npt.NDArray[np.float64]
@@ -149,7 +149,7 @@ def _count(cluster: list[_Packed]) -> int:
     if len({piece.source for piece in cluster}) == 1:
         return sum(map(len, cluster))
     marks = np.sort(np.concatenate([piece.steps[::_APART] for piece in cluster]))
-    lows = distinct(marks[::_MARKS_IN_A_RANGE]).tolist()
+    lows = distinct_steps(marks[::_MARKS_IN_A_RANGE]).tolist()
     highs = [low - 1 for low in lows[1:]] + [max(piece.last for piece in cluster)]
     total = 0
     for low, high in zip(lows, highs, strict=True):

@@ -9,3 +9,4 @@ from .run_files import RunFiles as RunFiles
 from .verify import Damage as Damage
 from .verify import VerifyReport as VerifyReport
 from .verify import verify_bundle as verify_bundle
+from .verify_process import check_in_processes as check_in_processes

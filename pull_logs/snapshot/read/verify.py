@@ -12,11 +12,11 @@ import hashlib
 import marshal
 import os
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pull_logs.errors import BundleDamagedError, DamageError, DataError, FormatTooNewError
 from pull_logs.frames import FactsBuilder, MetricFacts
@@ -62,9 +62,6 @@ CONTAINER = "container"
 
 _THREADS = min(4, os.cpu_count() or 1)
 
-_MANY_MEMBERS = 400
-"""From this many members on, another process is worth its start."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
@@ -102,14 +99,15 @@ class VerifyReport:
     damages: tuple[Damage, ...]
 
 
-def verify_bundle(path: str | os.PathLike[str], *, deep: bool = True, processes: int = 1) -> VerifyReport:
+def verify_bundle(
+    path: str | os.PathLike[str], *, deep: bool = True, share: Share | None = None
+) -> VerifyReport:
     """Check every byte of a bundle, or of the folder that it was unzipped to.
 
     Args:
         path: The bundle.
         deep: Also decode the histories and compare their rows hashes and the content id with the manifest.
-        processes: How many processes decode the histories if there are hundreds of them. Others than this one
-            run the interpreter of this one; where that fails, this one does all the work.
+        share: Checks the members in another way than in threads, as `verify_process.check_in_processes` does.
 
     Raises:
         FileMissingError: There is no readable file or folder.
@@ -123,7 +121,7 @@ def verify_bundle(path: str | os.PathLike[str], *, deep: bool = True, processes:
     except DamageError as exc:
         return VerifyReport(path=path, members=0, bytes=0, damages=(_damage(exc),))
     try:
-        damages = tuple(_damages(container, deep=deep, processes=processes))
+        damages = tuple(_damages(container, deep=deep, share=share))
     finally:
         container.close()
     return VerifyReport(
@@ -157,20 +155,13 @@ def _facts_hash(facts: Sequence[MetricFacts]) -> bytes:
     return hashlib.sha256(marshal.dumps([tuple(one) for one in facts], 2)).digest()
 
 
-def _damages(container: Container, *, deep: bool, processes: int) -> Iterator[Damage]:
+def _damages(container: Container, *, deep: bool, share: Share | None) -> Iterator[Damage]:
     manifest, found = _read_manifest(container)
     yield from found
     resources = manifest.members() if manifest else {}
     names = [name for name in container.sizes if name not in (MANIFEST, DIGEST)]
-    several = deep and manifest is not None and processes > 1 and len(names) >= _MANY_MEMBERS
-    check = MemberCheck(container, resources, deep=deep)
-    if several:
-        from pull_logs.snapshot.read.verify_process import check_in_processes
-
-        checked = check_in_processes(check, names, processes=processes)
-    else:
-        with ThreadPoolExecutor(_THREADS) as pool:
-            checked = dict(zip(names, pool.map(check, names), strict=True))
+    check_all = check_in_threads if share is None or manifest is None else share
+    checked = check_all(MemberCheck(container, resources, deep=deep), names)
     members = [_with_known_member(damage, resources) for one in checked.values() for damage in one.damages]
     yield from members
     if manifest is None or found or members:
@@ -224,6 +215,10 @@ def _checksum_holds(container: Container, name: str, crc: int) -> bool:
 class MemberCheck:
     """Checks the members of a bundle other than the manifest; several threads may call it.
 
+    Attributes:
+        container: The bundle.
+        deep: Whether it decodes histories and console logs.
+
     Args:
         container: The bundle.
         resources: The entries of the manifest; of a member without one, only its checksum in the ZIP is
@@ -232,14 +227,24 @@ class MemberCheck:
     """
 
     def __init__(self, container: Container, resources: Mapping[str, AnyResource], *, deep: bool) -> None:
-        self.container, self._resources, self._deep = container, resources, deep
+        self.container, self._resources, self.deep = container, resources, deep
         self._reader = PlainReader()
 
     def __call__(self, name: str) -> CheckedMember:
         """Check a member."""
         return _check_member(
-            self.container, name, self._resources.get(name), deep=self._deep, reader=self._reader
+            self.container, name, self._resources.get(name), deep=self.deep, reader=self._reader
         )
+
+
+def check_in_threads(check: MemberCheck, names: Sequence[str]) -> dict[str, CheckedMember]:
+    """Check members in several threads; what was found is in the order of the names."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return dict(zip(names, pool.map(check, names), strict=True))
+
+
+Share: TypeAlias = Callable[[MemberCheck, Sequence[str]], Mapping[str, CheckedMember]]
+"""Checks members, and returns what was found in the order of their names."""
 
 
 def _check_member(

@@ -19,25 +19,31 @@ from threading import Lock
 from typing import Any, Self
 
 from pull_logs.snapshot.format import MANIFEST, MAX_MANIFEST, open_container, parse_manifest, sha256
-from pull_logs.snapshot.read.verify import CheckedMember, Damage, MemberCheck
+from pull_logs.snapshot.read.verify import CheckedMember, Damage, MemberCheck, check_in_threads
 
 _AT_ONCE = 64
 """The members in a line."""
+
+_MANY_MEMBERS = 400
+"""From this many members on, another process is worth its start."""
 
 
 def check_in_processes(
     check: MemberCheck, names: Sequence[str], *, processes: int
 ) -> dict[str, CheckedMember]:
-    """Check members in this process and others.
+    """Check members in this process and, if there are many to decode, in others.
 
     Args:
         check: Checks a member in this process.
         names: The members.
-        processes: The number of processes.
+        processes: The number of processes. Others than this one run the interpreter of this one; where that
+            fails, this one does all the work.
 
     Returns:
         What was found, in the order of the names.
     """
+    if not check.deep or processes == 1 or len(names) < _MANY_MEMBERS:
+        return check_in_threads(check, names)
     parts = iter([names[start : start + _AT_ONCE] for start in range(0, len(names), _AT_ONCE)])
     turn, found = Lock(), dict[str, CheckedMember]()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from bundlekit import SYSTEM_ROWS, bundle_run, make_bundle, members_of, unzipped
 
 from pull_logs.snapshot import verify_bundle
 from pull_logs.snapshot.format import MANIFEST, MAX_MANIFEST, open_container, parse_manifest
-from pull_logs.snapshot.read import verify
-from pull_logs.snapshot.read.verify_process import HelperProcess
+from pull_logs.snapshot.read import verify, verify_process
+from pull_logs.snapshot.read.verify_process import HelperProcess, check_in_processes
 
 RUNS = 150
 
@@ -32,7 +33,11 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "_MANY_MEMBERS", 1)
+    monkeypatch.setattr(verify_process, "_MANY_MEMBERS", 1)
+
+
+def processes(number: int) -> verify.Share:
+    return partial(check_in_processes, processes=number)
 
 
 @pytest.fixture
@@ -49,8 +54,8 @@ def damaged(path: Path, tmp_path: Path) -> Path:
 
 
 def test_two_processes_find_what_one_finds(path: Path, damaged: Path) -> None:
-    assert verify_bundle(path, processes=2) == verify_bundle(path)
-    found = verify_bundle(damaged, processes=2)
+    assert verify_bundle(path, share=processes(2)) == verify_bundle(path)
+    found = verify_bundle(damaged, share=processes(2))
     assert found == verify_bundle(damaged)
     assert len(found.damages) == 3
 
@@ -87,7 +92,7 @@ def test_a_process_that_does_not_answer_changes_nothing(
         )
     else:
         monkeypatch.setattr(sys, "executable", interpreter)
-    assert verify_bundle(damaged, processes=3) == expected
+    assert verify_bundle(damaged, share=processes(3)) == expected
 
 
 def test_a_process_that_finds_another_bundle_at_the_path_answers_nothing(path: Path, tmp_path: Path) -> None:
@@ -104,5 +109,5 @@ def test_a_module_in_the_current_folder_is_not_run(
     (tmp_path / "pull_logs" / "__init__.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
     (tmp_path / "json.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
     monkeypatch.chdir(tmp_path)
-    assert verify_bundle(path, processes=2).damages == ()
+    assert verify_bundle(path, share=processes(2)).damages == ()
     assert not (tmp_path / "ran").exists()
