@@ -79,11 +79,49 @@ class _Metric:
         }
 
 
+class _Configs:
+    """The values of the configs so far, so that one config at a time is in memory."""
+
+    def __init__(self) -> None:
+        self._runs = 0
+        self._counts: dict[str, Counter[str]] = {}
+        self._values: dict[str, dict[str, Any]] = {}
+
+    def add(self, config: Mapping[str, Any]) -> None:
+        """Add the config of one more run."""
+        self._runs += 1
+        for key, value in flatten(canon_record(config)).items():
+            text = canonical_text(value)
+            self._counts.setdefault(key, Counter())[text] += 1
+            self._values.setdefault(key, {})[text] = value
+
+    def differing(self) -> tuple[list[ConfigValues], int]:
+        """Return the keys that are not the same in all runs, and how many keys are."""
+        found: list[ConfigValues] = []
+        for key, counts in sorted(self._counts.items()):
+            having = sum(counts.values())
+            if len(counts) == 1 and having == self._runs:
+                continue
+            shown = counts.most_common(_VALUES_SHOWN)
+            found.append(
+                {
+                    "key": key,
+                    "values": len(counts),
+                    "missing": self._runs - having,
+                    "shown": [
+                        {"value": spell(self._values[key][text]), "runs": count} for text, count in shown
+                    ],
+                }
+            )
+        return found, len(self._counts) - len(found)
+
+
 @dataclass(frozen=True, slots=True)
 class _Histories:
-    """What the histories of all runs contain.
+    """What the configs and histories of all runs contain.
 
     Attributes:
+        configs: The values of the configs.
         metrics: The metrics over all runs.
         findings: What is wrong with the runs.
         healthy: How many runs nothing is wrong with.
@@ -91,6 +129,7 @@ class _Histories:
         notes: How the assertions were read.
     """
 
+    configs: _Configs
     metrics: Mapping[str, _Metric]
     findings: Sequence[tuple[Subject, HealthFinding]]
     healthy: int
@@ -132,9 +171,8 @@ def overview(
         MetricNotFoundError: `select` matches nothing.
         DamageError: A history is damaged.
     """
-    infos = [subject.run.info for subject in subjects]
-    histories = _read_histories(subjects, infos, select=select, asserts=asserts, known=known)
-    config, same = _differing([canon_record(info.config) for info in infos])
+    histories = _read_histories(subjects, select=select, asserts=asserts, known=known)
+    config, same = histories.configs.differing()
     incomplete = [
         f"{subject.label} {subject.run.path} is incomplete: {subject.run.coverage.reason}"
         for subject in subjects
@@ -156,7 +194,6 @@ def overview(
 
 def _read_histories(
     subjects: Sequence[Subject],
-    infos: Sequence[RunInfo],
     *,
     select: str | None,
     asserts: Sequence[str],
@@ -174,7 +211,10 @@ def _read_histories(
     assertions = settle_assertions(asserts, subjects, names)
     findings: list[tuple[Subject, HealthFinding]] = []
     healthy = 0
-    for subject, info, frame in zip(subjects, infos, frames, strict=True):
+    configs = _Configs()
+    for subject, frame in zip(subjects, frames, strict=True):
+        info = subject.run.info
+        configs.add(info.config)
         judged = [name for name in query.columns_of(frame, internal=False) if name in metrics]
         identity = _identity(subject.run.rows_hash, info, judged)
         found = known.find(identity) if known is not None and frame.has_facts else None
@@ -191,6 +231,7 @@ def _read_histories(
             assertions.check(subject, frame, Slice.of(frame))
         frame.forget()
     return _Histories(
+        configs=configs,
         metrics=metrics,
         findings=findings,
         healthy=healthy,
@@ -259,32 +300,6 @@ def _state(state: str, members: Sequence[Subject]) -> StateResult:
         "last_step_min": min(lasts, default=None),
         "last_step_max": max(lasts, default=None),
     }
-
-
-def _differing(configs: Sequence[Mapping[str, Any]]) -> tuple[list[ConfigValues], int]:
-    """Return the config keys that are not the same in all runs, and how many keys are."""
-    flat = [flatten(config) for config in configs]
-    found: list[ConfigValues] = []
-    same = 0
-    for key in sorted({key for config in flat for key in config}):
-        by_text = {canonical_text(config[key]): config[key] for config in flat if key in config}
-        counts = Counter(canonical_text(config[key]) for config in flat if key in config)
-        having = sum(counts.values())
-        if len(counts) == 1 and having == len(flat):
-            same += 1
-            continue
-        found.append(
-            {
-                "key": key,
-                "values": len(counts),
-                "missing": len(flat) - having,
-                "shown": [
-                    {"value": spell(by_text[text]), "runs": count}
-                    for text, count in counts.most_common(_VALUES_SHOWN)
-                ],
-            }
-        )
-    return found, same
 
 
 def _health(findings: Iterable[tuple[Subject, HealthFinding]]) -> list[HealthResult]:
