@@ -348,6 +348,8 @@ class AlignmentResult(TypedDict):
     interpolated: int
     best: str | None
     ci: Literal["t", "bootstrap"] | None
+    alpha: float | None
+    margin: str | None
     runs: int
     shown: int
 
@@ -398,6 +400,8 @@ class GroupStatistics(TypedDict):
     ci_high: Number
     median: Number
     iqm: Number
+    iqm_low: Number
+    iqm_high: Number
     min: Number
     max: Number
     missing: int
@@ -406,7 +410,17 @@ class GroupStatistics(TypedDict):
 
 
 class VerdictResult(TypedDict):
-    """The test of the difference between two groups, and what it means in a sentence."""
+    """The test of the difference between two groups, and what it means in a sentence.
+
+    Attributes:
+        effect: The difference in standard deviations (Hedges' g).
+        prob_better: How often a run of the first group is better than one of the second; without a better
+            end, how often it is greater.
+        margin: The largest difference that does not matter, in units of the metric.
+        p_equivalent: The p value of TOST, adjusted as `p_holm` is.
+        more_seeds: How many runs to add to each group so that a test decides with a power of 80%.
+        next: What to do, where nothing is decided.
+    """
 
     metric: str
     first: str
@@ -416,12 +430,18 @@ class VerdictResult(TypedDict):
     difference: Number
     ci_low: Number
     ci_high: Number
+    effect: Number
+    prob_better: Number
     t: Number
     df: Number
     p: Number
     p_holm: Number
+    margin: Number
+    p_equivalent: Number
     family: int
     verdict: str
+    more_seeds: list[int] | None
+    next: str
     sentence: str
 
 

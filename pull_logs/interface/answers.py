@@ -52,14 +52,21 @@ def overview_of(subjects: Sequence[Subject], **options: Any) -> OverviewResult:
 
 
 def comparison_of(
-    *, best: str | None, sort: str | None, at: str | float, columns: Sequence[str] = (), **options: Any
+    *,
+    best: str | None,
+    sort: str | None,
+    at: str | float,
+    columns: Sequence[str] = (),
+    margin: str | float | None = None,
+    **options: Any,
 ) -> Comparison:
     """Return what to compare, from the values of the flags of `pull-logs compare`.
 
     Raises:
-        UsageError: A position or a column is not valid.
+        UsageError: A position, a column or a margin is not valid.
     """
     from pull_logs.analyze.answers import Comparison
+    from pull_logs.analyze.inference import Margin
     from pull_logs.analyze.questions import Position, RunColumn
     from pull_logs.analyze.statistics import Criterion
 
@@ -68,5 +75,6 @@ def comparison_of(
         sort=None if sort is None else Criterion.parse(sort),
         at=Position.parse(str(at)),
         columns=tuple(map(RunColumn.parse, columns)),
+        margin=None if margin is None else Margin.parse(str(margin)),
         **options,
     )

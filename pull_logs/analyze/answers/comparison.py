@@ -26,6 +26,7 @@ from pull_logs.analyze.answers.run_readings import (
 )
 from pull_logs.analyze.answers.side_by_side import compare_records
 from pull_logs.analyze.answers.view import describe_run, incomplete_notes
+from pull_logs.analyze.inference import ALPHA, Margin
 from pull_logs.analyze.questions import (
     CONFIG,
     DEFINED,
@@ -90,6 +91,8 @@ class Comparison:
         columns: Columns of runs to compute (see `run_columns`).
         where: An expression that a row must meet.
         evals: Names and expressions of columns to compute in every row.
+        alpha: The share of false alarms over the tests of a metric.
+        margin: The largest difference between groups that does not matter; None if every one does.
     """
 
     select: str | None = None
@@ -106,6 +109,8 @@ class Comparison:
     columns: tuple[RunColumn, ...] = ()
     where: str | None = None
     evals: tuple[tuple[str, str], ...] = ()
+    alpha: float = ALPHA
+    margin: Margin | None = None
 
     @property
     def criterion(self) -> Criterion | None:
@@ -133,6 +138,13 @@ class Comparison:
             )
         if self.seeds and not self.group_by:
             raise UsageError("--seed is for groups of runs", hint="group them with --group-by KEY")
+        if self.margin is not None and not self.group_by:
+            raise UsageError("--margin is for tests between groups", hint="group runs with --group-by KEY")
+        if not 0 < self.alpha < 1:
+            raise UsageError(
+                f"--alpha {self.alpha:g} is not between 0 and 1",
+                hint="write the share of false alarms that is allowed, such as --alpha 0.01",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,6 +332,8 @@ def _group(readings: RunReadings, options: Comparison, goal: Goal | None) -> Run
         goal=goal,
         interval=options.interval,
         tested=options.sort is None,
+        alpha=options.alpha,
+        margin=options.margin,
     )
 
 
@@ -336,6 +350,8 @@ def _describe_alignment(found: _Findings) -> AlignmentResult:
         "interpolated": interpolated,
         "best": None if alignment.best is None else str(alignment.best),
         "ci": found.options.interval if found.groups else None,
+        "alpha": found.options.alpha if found.groups else None,
+        "margin": found.options.margin.text if found.options.margin else None,
         "runs": len(found.readings.runs),
         "shown": len(found.shown),
     }

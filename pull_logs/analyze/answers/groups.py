@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pull_logs.analyze.answers.run_readings import RunReading
-from pull_logs.analyze.answers.verdicts import MetricTests, NamedSample, short
+from pull_logs.analyze.answers.verdicts import MetricTests, NamedSample, TestPlan, short
+from pull_logs.analyze.inference import ALPHA, Margin, Sample
 from pull_logs.analyze.questions import CONFIG, Grouping, Values, unique_names
 from pull_logs.analyze.results import GroupResult, GroupSections, GroupStatistics
-from pull_logs.analyze.statistics import Goal, IntervalKind, Sample, describe_sample, ranked
+from pull_logs.analyze.statistics import Goal, IntervalKind, describe_sample, iqm_interval, ranked
 from pull_logs.rows.canonical import canon_number, spell
 from pull_logs.suggestions import joined
 
@@ -63,6 +64,8 @@ class RunGroups:
         goal: The metric that ranks the groups.
         interval: Which interval to give for a mean.
         tested: Whether to test the groups against each other.
+        alpha: The share of false alarms over the tests of a metric.
+        margin: The largest difference that does not matter, if there is one.
     """
 
     runs: Sequence[RunReading]
@@ -73,6 +76,8 @@ class RunGroups:
     goal: Goal | None
     interval: IntervalKind
     tested: bool
+    alpha: float = ALPHA
+    margin: Margin | None = None
 
     def sections(self, *, top: int | None) -> GroupSections:
         """Return the sections about groups; all groups are tested, the first `top` are shown."""
@@ -127,7 +132,9 @@ class RunGroups:
         }
 
     def _statistics(self, metric: str, group: RunGroup) -> GroupStatistics:
-        found = describe_sample(_finite(self.runs, metric, group.members), interval=self.interval)
+        values = _finite(self.runs, metric, group.members)
+        found = describe_sample(values, interval=self.interval)
+        low, high = iqm_interval(values) if metric in self._tested_metrics() else (None, None)
         missing = sum(self.runs[index].number(metric) is None for index in group.members)
         return {
             "metric": metric,
@@ -139,6 +146,8 @@ class RunGroups:
             "ci_high": _number(found.ci_high),
             "median": _number(found.median),
             "iqm": _number(found.iqm),
+            "iqm_low": _number(low),
+            "iqm_high": _number(high),
             "min": _number(found.min),
             "max": _number(found.max),
             "missing": missing,
@@ -154,7 +163,9 @@ class RunGroups:
 
     def _test(self, metric: str) -> MetricTests:
         samples = [NamedSample(group.label, group.name, self._sample(metric, group)) for group in self.groups]
-        return MetricTests.run(metric, samples)
+        direction = self.goal.direction if self.goal is not None else None
+        plan = TestPlan(alpha=self.alpha, margin=self.margin, direction=direction)
+        return MetricTests.run(metric, samples, plan)
 
     def _sample(self, metric: str, group: RunGroup) -> Sample:
         found = [
@@ -229,6 +240,8 @@ def group_runs(
     goal: Goal | None,
     interval: IntervalKind,
     tested: bool,
+    alpha: float = ALPHA,
+    margin: Margin | None = None,
 ) -> RunGroups:
     """Group runs, and rank the groups by their means of a metric.
 
@@ -240,6 +253,8 @@ def group_runs(
         goal: The metric that ranks the groups.
         interval: Which interval to give for a mean.
         tested: Whether to test the groups against each other.
+        alpha: The share of false alarms over the tests of a metric.
+        margin: The largest difference that does not matter, if there is one.
     """
     members = grouping.groups(values)
     if goal is not None:
@@ -259,6 +274,8 @@ def group_runs(
         goal=goal,
         interval=interval,
         tested=tested,
+        alpha=alpha,
+        margin=margin,
     )
 
 

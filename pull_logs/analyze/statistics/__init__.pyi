@@ -1,5 +1,9 @@
 from .intervals import IntervalKind as IntervalKind
+from .intervals import SampleStatistics as SampleStatistics
 from .intervals import describe_sample as describe_sample
+from .intervals import iqm_interval as iqm_interval
+from .intervals import mean_and_std as mean_and_std
+from .intervals import t_interval as t_interval
 from .metric_definitions import DEFINED_OPTION as DEFINED_OPTION
 from .metric_definitions import GLOB_FIELD as GLOB_FIELD
 from .metric_definitions import GOAL_FIELD as GOAL_FIELD
@@ -11,6 +15,7 @@ from .metric_definitions import SUMMARY_FIELD as SUMMARY_FIELD
 from .metric_definitions import RunDefinitions as RunDefinitions
 from .metric_names import HELD_OUT_WORDS as HELD_OUT_WORDS
 from .metric_names import TRAINING_WORDS as TRAINING_WORDS
+from .metric_names import Direction as Direction
 from .metric_names import deciding_metric as deciding_metric
 from .metric_names import importance as importance
 from .metric_names import is_held_out as is_held_out
@@ -25,14 +30,9 @@ from .sampling import rank_rows as rank_rows
 from .sampling import sample_rows as sample_rows
 from .schema import column_entry as column_entry
 from .schema import describe_column as describe_column
-from .significance import ALPHA as ALPHA
-from .significance import LARGER as LARGER
-from .significance import UNTESTED as UNTESTED
-from .significance import WITHIN as WITHIN
-from .significance import Difference as Difference
-from .significance import Sample as Sample
-from .significance import compare_samples as compare_samples
-from .significance import holm as holm
+from .student_t import t_quantile as t_quantile
+from .student_t import two_sided_tail as two_sided_tail
+from .student_t import upper_tail as upper_tail
 from .summary import STATISTICS as STATISTICS
 from .summary import describe_all as describe_all
 from .summary import has_numbers as has_numbers

@@ -117,6 +117,30 @@ def bootstrap_interval(values: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def iqm_interval(values: Collection[float]) -> tuple[float, float] | tuple[None, None]:
+    """Return the percentile bootstrap interval for the interquartile mean; none of fewer than two numbers."""
+    ordered = np.sort(np.asarray(list(values), np.float64))
+    n = len(ordered)
+    if n < 2:
+        return None, None
+    if ordered[0] == ordered[-1]:
+        return float(ordered[0]), float(ordered[-1])
+    cut = n // 4
+    generator = np.random.default_rng(_SEED)
+    step = max(_DRAWN_AT_ONCE // n, 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = np.concatenate(
+            [
+                np.sort(ordered[generator.integers(0, n, (min(step, RESAMPLES - start), n))], axis=1)[
+                    :, cut : n - cut
+                ].mean(axis=1)
+                for start in range(0, RESAMPLES, step)
+            ]
+        )
+        low, high = np.quantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return float(low), float(high)
+
+
 def _resampled_means(values: Floats) -> Floats:
     n = len(values)
     if n * RESAMPLES <= _DRAWN_AT_ONCE:

@@ -32,6 +32,12 @@ def two_sided_tail(t: float, df: float) -> float:
     return _beta_tail(df / 2, df / (df + square), square / (df + square))
 
 
+def upper_tail(t: float, df: float) -> float:
+    """Return the probability of a value of at least `t`: the p value of a one-sided t test."""
+    half = two_sided_tail(t, df) / 2
+    return half if t >= 0 else 1 - half
+
+
 def _beta_tail(a: float, x: float, y: float) -> float:
     """Return the regularised incomplete beta function I_x(a, 1/2); `y` is 1 - x with all its digits."""
     if x <= 0 or y <= 0:

@@ -91,6 +91,19 @@ _OPTIONS = (
         show_default=True,
         help="How the 95% interval of a group's mean is computed.",
     ),
+    click.option(
+        "--margin",
+        metavar="NUMBER|PERCENT%",
+        help="The largest difference that does not matter: within it, groups are equivalent.",
+    ),
+    click.option(
+        "--alpha",
+        type=float,
+        default=0.05,
+        show_default=True,
+        metavar="SHARE",
+        help="The share of false alarms that the tests may have.",
+    ),
 )
 
 

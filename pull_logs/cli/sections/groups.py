@@ -9,7 +9,21 @@ from pull_logs.cli.render import ABSENT, Column, Nouns, Section, columns, known_
 from pull_logs.cli.sections.metrics import count_members, with_members
 from pull_logs.cli.sections.side_by_side import label_ranges
 
-_STATISTICS = ("n", "mean", "std", "ci_low", "ci_high", "median", "iqm", "min", "max", "missing", "nonfinite")
+_STATISTICS = (
+    "n",
+    "mean",
+    "std",
+    "ci_low",
+    "ci_high",
+    "median",
+    "iqm",
+    "iqm_low",
+    "iqm_high",
+    "min",
+    "max",
+    "missing",
+    "nonfinite",
+)
 _TESTED = (
     "metric",
     "first",
@@ -19,9 +33,13 @@ _TESTED = (
     "difference",
     "ci_low",
     "ci_high",
+    "effect",
+    "prob_better",
     "p",
     "p_holm",
+    "p_equivalent",
     "verdict",
+    "next",
 )
 _RANKED = ("rank", "run", "path", "value", "x", "best", "best_step")
 
@@ -99,20 +117,27 @@ def group_stats_section(answer: Mapping[str, Any]) -> Section:
 def verdicts_section(answer: Mapping[str, Any]) -> Section:
     """Return the tests of the best group against the others."""
     entries = answer["verdicts"]
+    alignment = answer["alignment"]
+    names = [name for name in _TESTED if name != "p_equivalent" or alignment["margin"] is not None]
     return Section(
         name="VERDICTS",
-        facts={"tests": sum(entry["test"] is not None for entry in entries), "alpha": 0.05},
+        facts={
+            "tests": sum(entry["test"] is not None for entry in entries),
+            "alpha": alignment["alpha"],
+            "margin": alignment["margin"],
+        },
         columns=columns(
-            *_TESTED,
+            *names,
             metric=name_cell,
             first=name_cell,
             second=name_cell,
             test=lambda test: test or "",
             n=lambda sizes: "/".join(map(str, sizes)),
             verdict=str,
+            next=str,
         ),
-        rows=[[entry[name] for name in _TESTED] for entry in entries],
-        kept=len(_TESTED),
+        rows=[[entry[name] for name in names] for entry in entries],
+        kept=len(names),
         nouns=Nouns(rows="tests"),
         weight=3,
     )

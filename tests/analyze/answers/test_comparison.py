@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+import statistics
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
 from fakeruns import FakeRun, subjects, training
 from hypothesis import given
 from hypothesis import strategies as st
+from statsmodels.stats.power import TTestPower
+from statsmodels.stats.weightstats import ttost_paired
 
 from pull_logs.analyze.answers.comparison import Comparison, compare_runs
+from pull_logs.analyze.inference import Margin, holm
 from pull_logs.analyze.questions.alignment import Position
 from pull_logs.analyze.statistics.ranking import Criterion
-from pull_logs.analyze.statistics.significance import holm
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.runs import Coverage
 
@@ -71,14 +75,14 @@ def test_a_difference_that_is_larger_than_seed_noise() -> None:
     theirs = scipy.stats.ttest_rel(good, bad)
     assert (verdict["test"], verdict["n"], verdict["family"]) == ("paired t", [4, 4], 1)
     assert verdict["p"] == verdict["p_holm"] == pytest.approx(theirs.pvalue, rel=1e-9)
-    assert verdict["verdict"] == "larger than seed noise"
+    assert (verdict["verdict"], verdict["next"], verdict["more_seeds"]) == ("better", "", None)
     assert verdict["sentence"] == (
-        'acc: G1 (config.arm="good") minus G2 (config.arm="bad") = 0.305 [0.2845, 0.3255], '
-        "larger than seed noise (paired t, n=4, p=2.087e-05 after Holm over 1)"
+        'acc: G1 (config.arm="good") is better than G2 (config.arm="bad") by 0.305, '
+        "difference 0.305 [0.2845, 0.3255]: beyond seed noise (paired by seed, n=4, p=2.087e-05)"
     )
     assert found["answer"] == (
         'best acc (max): G1 (config.arm="good"), mean 0.9275 over n=4; '
-        "its lead is larger than seed noise against the one tested group"
+        "it is better than the one tested group, beyond seed noise"
     )
 
 
@@ -86,8 +90,83 @@ def test_a_difference_within_seed_noise() -> None:
     runs = [*seeds(("a", [0.90, 0.95, 0.92])), *seeds(("b", [0.93, 0.91, 0.90, 0.92]), start=5)]
     found = compare(runs, group_by=("arm",), best=BEST)
     (verdict,) = found["verdicts"]
-    assert (verdict["test"], verdict["n"], verdict["verdict"]) == ("Welch t", [3, 4], "within seed noise")
-    assert found["answer"].endswith("its lead is within seed noise against the one tested group")
+    assert (verdict["test"], verdict["n"], verdict["verdict"]) == ("Welch t", [3, 4], "undecided")
+    assert found["answer"].endswith(
+        "it is not decided against the one tested group; "
+        "against G2: about 89 more seeds in G1 and 88 in G2 would show such a difference (80% power)"
+    )
+
+
+def test_groups_are_equivalent_where_tost_shows_it_even_if_they_differ() -> None:
+    a, b = [0.9001, 0.9102, 0.9051, 0.9003], [0.9, 0.91, 0.905, 0.9]
+    found = compare(seeds(("a", a), ("b", b)), group_by=("arm",), best=BEST, margin=Margin.parse("1%"))
+    (verdict,) = found["verdicts"]
+    margin = 0.01 * sum(a) / 4
+    assert verdict["margin"] == pytest.approx(margin)
+    assert verdict["p_equivalent"] == pytest.approx(
+        ttost_paired(np.array(a), np.array(b), -margin, margin)[0], rel=1e-9
+    )
+    assert (verdict["verdict"], verdict["next"], verdict["more_seeds"]) == ("equivalent", "", None)
+    assert verdict["sentence"] == (
+        'acc: G1 (config.arm="a") and G2 (config.arm="b") are equivalent, '
+        "difference 0.000175 [2.265e-05, 0.0003273]: within the margin of 1% (0.009039) "
+        "(paired by seed, n=4, TOST p=1.737e-07)"
+    )
+    assert found["answer"].endswith("; it is equivalent to the one tested group within 1%")
+    assert (found["alignment"]["alpha"], found["alignment"]["margin"]) == (0.05, "1%")
+    certain = compare(seeds(("a", [0.9, 0.9]), ("b", [0.89, 0.89])), group_by=("arm",), best=BEST)
+    assert certain["verdicts"][0]["verdict"] == "better"
+    within = Margin.parse("0.02")
+    certain = compare(
+        seeds(("a", [0.9, 0.9]), ("b", [0.89, 0.89])), group_by=("arm",), best=BEST, margin=within
+    )
+    assert certain["verdicts"][0]["verdict"] == "equivalent"
+
+
+def test_an_undecided_verdict_says_how_many_seeds_would_decide() -> None:
+    runs = seeds(("a", [0.90, 0.95, 0.92]), ("b", [0.89, 0.955, 0.90]))
+    found = compare(runs, group_by=("arm",), best=BEST)
+    (verdict,) = found["verdicts"]
+    differences = [0.01, -0.005, 0.02]
+    n = math.ceil(
+        TTestPower().solve_power(
+            statistics.mean(differences) / statistics.stdev(differences), None, 0.05, 0.8
+        )
+    )
+    assert verdict["more_seeds"] == [n - 3, n - 3] == [17, 17]
+    assert (
+        verdict["next"] == "about 17 more seeds, run in both groups, would show such a difference (80% power)"
+    )
+    assert verdict["sentence"] == (
+        'acc: G1 (config.arm="a") or G2 (config.arm="b") is undecided, '
+        "difference 0.008333 [-0.02292, 0.03959]: it may be seed noise (paired by seed, n=3, p=0.3701); "
+        "about 17 more seeds, run in both groups, would show such a difference (80% power)"
+    )
+
+
+def test_a_difference_that_takes_too_many_seeds_is_answered_with_a_margin() -> None:
+    runs = seeds(("a", [0.9, 0.95, 0.93]), ("b", [0.95, 0.93, 0.9 - 1e-6]))
+    (verdict,) = compare(runs, group_by=("arm",), best=BEST)["verdicts"]
+    assert (verdict["verdict"], verdict["more_seeds"]) == ("undecided", None)
+    assert verdict["next"] == (
+        "more seeds will not decide it in practice; --margin may show that it does not matter"
+    )
+
+
+def test_without_a_better_end_groups_are_different_and_not_better() -> None:
+    found = compare(seeds(("a", [0.9, 0.91]), ("b", [0.5, 0.51])), group_by=("arm",))
+    assert {verdict["verdict"] for verdict in found["verdicts"]} == {"different"}
+    assert found["verdicts"][0]["sentence"].startswith(
+        'acc: G1 (config.arm="a") and G2 (config.arm="b") differ, difference 0.4 ['
+    )
+
+
+def test_the_probability_of_improvement_is_of_the_better_end() -> None:
+    runs = seeds(("a", [0.9, 0.8]), ("b", [0.5, 0.85]))
+    (most,) = compare(runs, group_by=("arm",), best=BEST)["verdicts"]
+    (least,) = compare(runs, group_by=("arm",), best=Criterion("loss", "min"))["verdicts"]
+    assert most["prob_better"] == least["prob_better"] == 0.75
+    assert most["effect"] == pytest.approx(-least["effect"])
 
 
 def test_p_values_are_adjusted_over_all_pairs_because_the_best_group_was_chosen() -> None:

@@ -14,7 +14,7 @@ from checkout import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.analyze.statistics.intervals import bootstrap_interval, describe_sample
+from pull_logs.analyze.statistics.intervals import bootstrap_interval, describe_sample, iqm_interval
 from pull_logs.analyze.statistics.student_t import t_quantile
 
 SAMPLES = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30)
@@ -126,3 +126,21 @@ def test_the_bootstrap_falls_short_at_few_runs_by_what_the_page_says(n: int) -> 
     drawn = np.random.default_rng(n).standard_normal((1500, n))
     held = [low <= 0 <= high for low, high in map(bootstrap_interval, drawn)]
     assert np.mean(held) == pytest.approx(float(told[1]) / 100, abs=0.035)
+
+
+@pytest.mark.parametrize("n", [2, 4, 5, 9, 30])
+def test_the_interval_of_the_interquartile_mean_is_the_bootstrap_of_scipy(n: int) -> None:
+    values = np.sort(np.random.default_rng(n).normal(size=n))
+    theirs = scipy.stats.bootstrap(
+        (values,),
+        lambda drawn, axis: scipy.stats.trim_mean(drawn, 0.25, axis=axis),
+        n_resamples=10_000,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    assert iqm_interval(values[::-1].tolist()) == pytest.approx(theirs, rel=1e-9)
+
+
+def test_an_interval_of_the_interquartile_mean_takes_two_numbers_and_is_a_point_of_equal_ones() -> None:
+    assert iqm_interval([]) == iqm_interval([1.0]) == (None, None)
+    assert iqm_interval([0.1, 0.1, 0.1]) == (0.1, 0.1)

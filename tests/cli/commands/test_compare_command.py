@@ -63,6 +63,10 @@ CASES: dict[str, tuple[str, ...]] = {
         *BUNDLE, "--eval", "gap=val/loss - train/loss", "--where", "_step > 100", "--best", "gap:min",
         "--select", "^val/loss$", "--filter", "config.lr == 0.1",
     ),
+    "compare-margin": (
+        *BUNDLE, "--filter", "config.lr == 0.1 or config.lr == 0.01", "--group-by", "config.seed", "--seed",
+        "config.lr", "--best", "val/acc:max", "--margin", "3%", "--select", "^val/acc$", "--alpha", "0.1",
+    ),
     "compare-budget": (*BUNDLE, *BY_LR, "--max-tokens", "900"),
 }  # fmt: skip
 CODES = {"compare-assertions": 7}
@@ -118,7 +122,7 @@ def test_which_lr_is_best_over_seeds_and_whether_it_is_real_is_one_command() -> 
     lines = done.stdout.splitlines()
     assert lines[lines.index("[ANSWER]") + 1] == (
         "# best val/acc (max): G1 (config.lr=0.1), mean 0.9743 over n=4; "
-        "its lead is larger than seed noise against all 2 tested groups; 2 not tested (n < 2)"
+        "it is better than all 2 tested groups, beyond seed noise; 2 not tested (n < 2)"
     )
 
 
@@ -145,6 +149,12 @@ def test_which_lr_is_best_over_seeds_and_whether_it_is_real_is_one_command() -> 
         (("--column", "reach=rows", "--sort", "reac:min"), 3,
          "--sort 'reac': no run has numbers of such a metric; the nearest are 'reach'"),
         (("--eval", "gap"), 2, "--eval 'gap' is not NAME=EXPR; write it as --eval 'gap="),
+        (("--margin", "0.5%"), 2,
+         "--margin is for tests between groups; group runs with --group-by KEY"),
+        ((*BY_LR, "--margin", "small"), 2,
+         "--margin 'small' is not a positive number or percentage; write the largest difference"),
+        ((*BY_LR, "--alpha", "5"), 2,
+         "--alpha 5 is not between 0 and 1; write the share of false alarms that is allowed"),
         (("--max-tokens", "5"), 2, "--max-tokens 5 is too small for any answer"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ import scipy.stats
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pull_logs.analyze.statistics.significance import Difference, Sample, compare_samples, holm
+from pull_logs.analyze.inference.significance import Difference, Sample, compare_samples, holm
 
 VALUES = st.lists(st.floats(-1e3, 1e3).map(lambda value: round(value, 6)), min_size=2, max_size=12)
 

@@ -2,11 +2,11 @@
 
     paired t   where the runs of the two groups share their seeds, on the differences seed by seed
     Welch t    otherwise; the groups may differ in size and in spread
+    TOST       two one-sided tests of the same kind: whether the difference is within a margin
 
-Both are two-sided. p values are adjusted by Holm's method over a family: all pairs of groups of a metric,
-because the data chose the best group, against which the others are tested. A difference is "larger than seed
-noise" if its adjusted p is below 0.05, else "within seed noise", which does not mean that there is none. A
-group of one run says nothing about noise and is not tested. See docs/statistics.md.
+The t tests are two-sided. p values are adjusted by Holm's method over a family: all pairs of groups of a
+metric, because the data chose the best group, against which the others are tested. A group of one run says
+nothing about noise and is not tested. See docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from pull_logs.analyze.statistics.intervals import mean_and_std, t_interval
-from pull_logs.analyze.statistics.student_t import two_sided_tail
+from pull_logs.analyze.statistics import mean_and_std, t_interval, upper_tail
 
 ALPHA = 0.05
-LARGER, WITHIN, UNTESTED = "larger than seed noise", "within seed noise", "not tested"
-VERDICTS = (LARGER, WITHIN, UNTESTED)
+"""The share of false alarms that a test may have, where the user does not say."""
+
 TestName: TypeAlias = Literal["paired t", "Welch t"]
 
 
@@ -60,6 +59,9 @@ class Difference:
         t: The statistic; infinite where the values do not vary but the means differ.
         df: Degrees of freedom.
         p: The p value of the two-sided test, not adjusted; 1 where nothing varies and nothing differs.
+        error: The standard error of the difference.
+        stds: The standard deviation of each group; of the differences, once, if the test is paired.
+        values: The values of each group that it uses, in the order of the pairs if it is paired.
     """
 
     test: TestName
@@ -70,6 +72,28 @@ class Difference:
     t: float
     df: float
     p: float
+    error: float
+    stds: tuple[float, ...]
+    values: tuple[tuple[float, ...], tuple[float, ...]]
+
+    @property
+    def paired(self) -> bool:
+        """Whether it is over pairs of runs with the same seed."""
+        return self.test == "paired t"
+
+    def p_above(self, least: float) -> float:
+        """Return the p value of the one-sided test that the true difference is above a number."""
+        return upper_tail(_statistic(self.difference - least, self.error), self.df)
+
+    def p_within(self, margin: float) -> float:
+        """Return the p value of TOST: small if the true difference is certainly between -margin and margin.
+
+        Args:
+            margin: The bound of differences that do not matter, above 0.
+        """
+        above = upper_tail(_statistic(self.difference + margin, self.error), self.df)
+        below = upper_tail(_statistic(margin - self.difference, self.error), self.df)
+        return max(above, below)
 
 
 def compare_samples(first: Sample, second: Sample) -> Difference | None:
@@ -98,43 +122,70 @@ def _pairs(first: Sample, second: Sample) -> list[tuple[float, float]]:
 def _paired(pairs: Sequence[tuple[float, float]]) -> Difference:
     with np.errstate(over="ignore", invalid="ignore"):
         mean, std = mean_and_std(np.sort(np.array([left - right for left, right in pairs])))
-    n = len(pairs)
-    error = (std or 0.0) / math.sqrt(n)
-    return _difference("paired t", (n, n), mean, error, df=float(n - 1))
+    spread = std or 0.0
+    return _difference(
+        "paired t",
+        (tuple(left for left, _ in pairs), tuple(right for _, right in pairs)),
+        mean,
+        spread / math.sqrt(len(pairs)),
+        df=float(len(pairs) - 1),
+        stds=(spread,),
+    )
 
 
 def _welch(first: Sequence[float], second: Sequence[float]) -> Difference:
     (left, left_std), (right, right_std) = (mean_and_std(np.sort(np.array(it))) for it in (first, second))
-    n, m = len(first), len(second)
-    parts = (left_std or 0.0) ** 2 / n, (right_std or 0.0) ** 2 / m
-    total = sum(parts)
-    freedom = parts[0] ** 2 / (n - 1) + parts[1] ** 2 / (m - 1)
+    stds = left_std or 0.0, right_std or 0.0
     return _difference(
         "Welch t",
-        (n, m),
+        (tuple(first), tuple(second)),
         left - right,
-        math.sqrt(total),
-        df=total**2 / freedom if freedom > 0 and math.isfinite(total) else float(n + m - 2),
+        math.hypot(stds[0] / math.sqrt(len(first)), stds[1] / math.sqrt(len(second))),
+        df=welch_df(stds, (len(first), len(second))),
+        stds=stds,
     )
 
 
+def welch_df(stds: tuple[float, float], sizes: tuple[int, int]) -> float:
+    """Return the degrees of freedom of Welch's test (Welch-Satterthwaite)."""
+    parts = [std**2 / n for std, n in zip(stds, sizes, strict=True)]
+    total = sum(parts)
+    freedom = sum(part**2 / (n - 1) for part, n in zip(parts, sizes, strict=True))
+    return total**2 / freedom if freedom > 0 and math.isfinite(total) else float(sum(sizes) - 2)
+
+
 def _difference(
-    test: TestName, n: tuple[int, int], difference: float, error: float, *, df: float
+    test: TestName,
+    values: tuple[tuple[float, ...], tuple[float, ...]],
+    difference: float,
+    error: float,
+    *,
+    df: float,
+    stds: tuple[float, ...],
 ) -> Difference:
-    still = 0.0 if difference == 0 else math.copysign(math.inf, difference)
-    t = difference / error if error > 0 else still
+    t = _statistic(difference, error)
     # The interval is that of a sample of df + 1 numbers with this standard error.
     low, high = t_interval(difference, error * math.sqrt(df + 1), df + 1)
     return Difference(
         test=test,
-        n=n,
+        n=(len(values[0]), len(values[1])),
         difference=difference,
         ci_low=low,
         ci_high=high,
         t=t,
         df=df,
-        p=two_sided_tail(t, df) if math.isfinite(error) else math.nan,
+        p=2 * upper_tail(abs(t), df) if math.isfinite(error) else math.nan,
+        error=error,
+        stds=stds,
+        values=values,
     )
+
+
+def _statistic(difference: float, error: float) -> float:
+    """Return a t statistic; infinite where the values do not vary but the means differ."""
+    if error > 0:
+        return difference / error
+    return 0.0 if difference == 0 else math.copysign(math.inf, difference)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,0 +1,13 @@
+from .effects import hedges_g as hedges_g
+from .effects import probability_above as probability_above
+from .margins import Margin as Margin
+from .power import SeedPlan as SeedPlan
+from .power import detectable_shift as detectable_shift
+from .power import plan_seeds as plan_seeds
+from .power import plan_text as plan_text
+from .power import runs_to_find as runs_to_find
+from .significance import ALPHA as ALPHA
+from .significance import Difference as Difference
+from .significance import Sample as Sample
+from .significance import compare_samples as compare_samples
+from .significance import holm as holm
