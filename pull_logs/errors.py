@@ -21,6 +21,7 @@
         FormatTooNewError
         DataError                             a row or value that the format cannot hold
       AssertionNotHeldError          exit 7   an `--assert` does not hold
+      RegressionError                exit 7   a gate does not hold: a metric got worse
       MachineLimitError              exit 8   the machine refuses: the disk is full, no permission, read-only
 
 A message says what is wrong and where; `hint` names the next step. The command line prints both on one line
@@ -214,6 +215,12 @@ class DataError(DamageError, ValueError):
 
 class AssertionNotHeldError(PullLogsError):
     """An `--assert` does not hold."""
+
+    exit_code = 7
+
+
+class RegressionError(PullLogsError):
+    """A gate does not hold: a metric is worse than in the baseline."""
 
     exit_code = 7
 

@@ -8,23 +8,14 @@ the values of the runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+from collections.abc import Mapping
+from typing import Any, Literal, NotRequired, TypedDict
+
+from pull_logs.analyze.group_results import GateSections, GroupSections
+from pull_logs.analyze.result_values import Cell, Direction, Number, RunLabel
 
 FAMILY = "family"
 """The `_type` of the value that stands for those of a family of keys in a config or a summary."""
-
-Cell: TypeAlias = Any
-"""Any JSON value: what a run logged or configured."""
-
-Number: TypeAlias = int | float | str | None
-"""A number, exact; a string where it is not finite."""
-
-Direction: TypeAlias = Literal["min", "max"]
-"""The better end of a metric."""
-
-RunLabel: TypeAlias = str
-"""The label of a run in one answer: A, B, C, ..."""
 
 
 class RunResult(TypedDict):
@@ -378,81 +369,6 @@ class RankingSections(TypedDict, total=False):
     ranking: list[RankingResult]
 
 
-class GroupResult(TypedDict):
-    """A group of runs and the values that its runs have in common."""
-
-    group: str
-    by: dict[str, Cell]
-    n: int
-    runs: list[RunLabel]
-    states: dict[str, int]
-
-
-class GroupStatistics(TypedDict):
-    """A metric over the finite values of a group; `n` counts these."""
-
-    metric: str
-    group: str
-    n: int
-    mean: Number
-    std: Number
-    ci_low: Number
-    ci_high: Number
-    median: Number
-    iqm: Number
-    iqm_low: Number
-    iqm_high: Number
-    min: Number
-    max: Number
-    missing: int
-    nonfinite: int
-    members: NotRequired[int]
-
-
-class VerdictResult(TypedDict):
-    """The test of the difference between two groups, and what it means in a sentence.
-
-    Attributes:
-        effect: The difference in standard deviations (Hedges' g).
-        prob_better: How often a run of the first group is better than one of the second; without a better
-            end, how often it is greater.
-        margin: The largest difference that does not matter, in units of the metric.
-        p_equivalent: The p value of TOST, adjusted as `p_holm` is.
-        more_seeds: How many runs to add to each group so that a test decides with a power of 80%.
-        next: What to do, where nothing is decided.
-    """
-
-    metric: str
-    first: str
-    second: str
-    n: Sequence[int]
-    test: Literal["paired t", "Welch t"] | None
-    difference: Number
-    ci_low: Number
-    ci_high: Number
-    effect: Number
-    prob_better: Number
-    t: Number
-    df: Number
-    p: Number
-    p_holm: Number
-    margin: Number
-    p_equivalent: Number
-    family: int
-    verdict: str
-    more_seeds: list[int] | None
-    next: str
-    sentence: str
-
-
-class GroupSections(TypedDict, total=False):
-    """The sections that groups of runs add to a comparison."""
-
-    groups: list[GroupResult]
-    group_stats: list[GroupStatistics]
-    verdicts: list[VerdictResult]
-
-
 class MetricComparison(TypedDict):
     """A metric of all runs where they were read, and over their complete histories."""
 
@@ -498,7 +414,7 @@ class ColumnSections(TypedDict, total=False):
 
 
 class CompareResult(
-    RankingSections, ColumnSections, GroupSections, RankedCheckpointSections, AssertionSections
+    RankingSections, ColumnSections, GroupSections, RankedCheckpointSections, AssertionSections, GateSections
 ):
     """The answer of `compare`."""
 

@@ -1,5 +1,6 @@
 from .answers import answering as answering
 from .answers import comparison_of as comparison_of
+from .answers import gating as gating
 from .answers import overview_of as overview_of
 from .console import ConsoleExcerpt as ConsoleExcerpt
 from .console import ConsoleView as ConsoleView

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pull_logs.errors import RunNotFoundError
 from pull_logs.interface.open_runs import open_subjects
 
 if TYPE_CHECKING:
@@ -34,6 +36,64 @@ def answering(
         answer = question(subjects)
         answer["notes"] = [*notes, *answer["notes"]]
         yield subjects, answer
+
+
+@contextmanager
+def gating(
+    sources: Sources,
+    baseline: Sources,
+    *,
+    metrics: Sequence[str],
+    at: str | float,
+    columns: Sequence[str] = (),
+    margin: str | float | None = None,
+    **options: Any,
+) -> Iterator[tuple[Sequence[Subject], CompareAnswer]]:
+    """Open new runs and those of a baseline, test the former, and yield all runs and the answer.
+
+    Args:
+        sources: The new runs.
+        baseline: The runs of the baseline.
+        metrics: The values of `--metric`.
+        at: The position at which the runs are read.
+        columns: The values of `--column`.
+        margin: How much worse they may be.
+        **options: The other attributes of `pull_logs.analyze.answers.Gate`.
+
+    Raises:
+        PullLogsError: As `open_subjects` and `run_gate`.
+    """
+    from pull_logs.analyze import label
+    from pull_logs.analyze.answers import Gate, run_gate
+    from pull_logs.analyze.inference import Margin
+    from pull_logs.analyze.questions import Position, RunColumn
+    from pull_logs.analyze.statistics import Criterion
+
+    gate = Gate(
+        metrics=tuple(map(Criterion.parse, metrics)),
+        at=Position.parse(str(at)),
+        columns=tuple(map(RunColumn.parse, columns)),
+        margin=None if margin is None else Margin.parse(str(margin)),
+        **options,
+    )
+    gate.check()
+    notes: list[str] = []
+    with open_subjects(sources, report=notes.append) as new, _baseline(baseline, notes) as found:
+        base = [replace(subject, label=label(index)) for index, subject in enumerate(found, len(new))]
+        answer = run_gate(new, base, gate)
+        answer["notes"] = [*notes, *answer["notes"]]
+        yield (*new, *base), answer
+
+
+@contextmanager
+def _baseline(sources: Sources, notes: list[str]) -> Iterator[Sequence[Subject]]:
+    """Open the runs of a baseline; an error about them says so."""
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(open_subjects(sources, report=notes.append))
+        except RunNotFoundError as exc:
+            raise RunNotFoundError(f"--against: {exc.message}", hint=exc.hint) from exc
+        yield found
 
 
 def overview_of(subjects: Sequence[Subject], **options: Any) -> OverviewResult:

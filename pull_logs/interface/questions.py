@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
 from pull_logs.errors import UsageError
-from pull_logs.interface.answers import answering, comparison_of, overview_of
+from pull_logs.interface.answers import answering, comparison_of, gating, overview_of
 from pull_logs.interface.run_sources import BundleSource, Sources
 from pull_logs.suggestions import counted
 
@@ -65,6 +65,10 @@ def compare(
     x: str = "_step",
     interpolation: Literal["linear", "previous"] = "linear",
     ci: Literal["t", "bootstrap"] = "t",
+    alpha: float = 0.05,
+    margin: str | float | None = None,
+    against: Source | Iterable[Source] = (),
+    metrics: str | Iterable[str] = (),
     asserts: str | Iterable[str] = (),
     columns: Mapping[str, str] | str | Iterable[str] = (),
     where: str | None = None,
@@ -85,6 +89,11 @@ def compare(
         x: The axis of `at`.
         interpolation: How values between two rows are computed.
         ci: How the interval of the mean of a group is computed.
+        alpha: The share of false alarms that the tests may have.
+        margin: The largest difference that does not matter: a number, or a text such as `"0.5%"`.
+        against: Bundles of a baseline. The answer then has `gate` and `gate_metrics`: whether one of
+            `metrics` got worse; nothing is raised.
+        metrics: `METRIC:min` or `METRIC:max`, which must not get worse than in `against`.
         asserts: Conditions (`--assert`); those that do not hold are in `assertions`, they raise nothing.
         columns: Values of runs (`--column`): names with expressions, or texts such as `rows`.
         where: A condition on rows (`--where`); only those for which it holds are read.
@@ -100,25 +109,43 @@ def compare(
     """
     from pull_logs.analyze.answers import arrange, compare_runs
 
+    computed = (
+        [f"{name}={text}" for name, text in columns.items()]
+        if isinstance(columns, Mapping)
+        else _several(columns)
+    )
+    shared: dict[str, Any] = {
+        "at": at,
+        "axis": x,
+        "interpolation": interpolation,
+        "seeds": _several(seeds),
+        "columns": computed,
+        "where": where,
+        "evals": tuple((evals or {}).items()),
+        "alpha": alpha,
+        "margin": margin,
+    }
+    runs = sources_of(sources, named)
+    bases = _baseline(against)
+    if bases:
+        _refuse_with_against(select=select, group_by=group_by, best=best, sort=sort, top=top, asserts=asserts)
+        baseline = sources_of(bases, {"filter": named.get("filter")})
+        with gating(runs, baseline, metrics=_several(metrics), **shared) as (_, answer):
+            del answer["next"]
+            return cast("CompareResult", _Answer(answer))
+    if metrics:
+        raise UsageError("metrics are for a gate", hint="name the baseline with against")
     question = comparison_of(
         best=best,
         sort=sort,
-        at=at,
         select=select,
         group_by=_several(group_by),
-        seeds=_several(seeds),
         top=top,
-        axis=x,
-        interpolation=interpolation,
         interval=ci,
         asserts=_several(asserts),
-        columns=[f"{name}={text}" for name, text in columns.items()]
-        if isinstance(columns, Mapping)
-        else _several(columns),
-        where=where,
-        evals=tuple((evals or {}).items()),
+        **shared,
     )
-    with answering(sources_of(sources, named), partial(compare_runs, options=question)) as (_, answer):
+    with answering(runs, partial(compare_runs, options=question)) as (_, answer):
         del answer["next"]
         return cast("CompareResult", _Answer(arrange(answer, unfold=True)))
 
@@ -224,6 +251,24 @@ def sources_of(given: Iterable[Source], named: SourceOptions) -> Sources:
         offline=named.get("offline", False),
         opened=tuple(opened),
     )
+
+
+def _baseline(against: Source | Iterable[Source]) -> tuple[Source, ...]:
+    """Return the sources of a baseline, one or several, as a tuple."""
+    from pull_logs.snapshot import Bundle, Run
+
+    if isinstance(against, (str, os.PathLike, Bundle, Run)):
+        return (against,)
+    return tuple(against)
+
+
+def _refuse_with_against(**given: object) -> None:
+    for name, value in given.items():
+        if value:
+            raise UsageError(
+                f"{name} does not go with against, which tests the metrics of `metrics`",
+                hint=f"leave {name} out, or ask that in a second call",
+            )
 
 
 def _several(value: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
-from pull_logs.analyze import results
+from pull_logs.analyze import result_values, results
 
 
 def schema_of(command: str) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def test_plain_members_have_the_type_of_their_schema(where: str, kind: Any, sche
         if not names or not set(names) <= JSON_TYPES.keys() or "enum" in schema["properties"][name]:
             continue
         expected = {float if JSON_TYPES[found] is int else JSON_TYPES[found] for found in names}
-        if inner != results.Number:
+        if inner != result_values.Number:
             assert plain_types(inner) >= expected, f"{where}.{name}"
 
 

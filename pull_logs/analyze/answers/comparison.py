@@ -26,6 +26,7 @@ from pull_logs.analyze.answers.run_readings import (
 )
 from pull_logs.analyze.answers.side_by_side import compare_records
 from pull_logs.analyze.answers.view import describe_run, incomplete_notes
+from pull_logs.analyze.group_results import GateSections, GroupSections
 from pull_logs.analyze.inference import ALPHA, Margin
 from pull_logs.analyze.questions import (
     CONFIG,
@@ -47,7 +48,6 @@ from pull_logs.analyze.results import (
     AssertionSections,
     CompareAnswer,
     ConfigDifference,
-    GroupSections,
     MetricComparison,
     RankedCheckpointSections,
     RankingResult,
@@ -200,7 +200,7 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
         notes=found.readings.checkpoint_notes if any(run.checkpoints for run in found.shown) else (),
     )
     groups = found.groups.sections(top=options.top) if found.groups else GroupSections()
-    metrics = [_compare_metric(name, found.shown) for name in found.readings.metrics]
+    metrics = [compare_metric(name, found.shown) for name in found.readings.metrics]
     records = compare_records({run.label: run.info for run in found.shown}, select=_selected_keys(found))
     assertions = found.readings.assertions
     asserted = AssertionSections(assertions=assertions.results()) if assertions else AssertionSections()
@@ -212,6 +212,7 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
         **_ranking(found),
         **column_sections(found.options.columns, found.readings.runs, found.shown),
         **groups,
+        **GateSections(),  # a gate is a question of its own
         **_checkpoint_sections(checkpoints),
         "comparison": [entry for entry in metrics if entry["value"] or entry["x"] or entry["min"]],
         "config_diff": records["config_diff"],
@@ -404,7 +405,9 @@ def _checkpoint_sections(checkpoints: CheckpointComparison) -> RankedCheckpointS
     return {"best_checkpoint": checkpoints.best, "checkpoints": checkpoints.checkpoints}
 
 
-def _compare_metric(name: str, runs: Sequence[RunReading]) -> MetricComparison:
+def compare_metric(name: str, runs: Sequence[RunReading]) -> MetricComparison:
+    """Return a metric of all runs where they were read, and over their complete histories."""
+
     def values(field: str) -> dict[str, Any]:
         return {
             label: spell(value)

@@ -16,9 +16,9 @@ from typing import Any
 
 from pull_logs.analyze.answers.run_readings import RunReading
 from pull_logs.analyze.answers.verdicts import MetricTests, NamedSample, TestPlan, short
+from pull_logs.analyze.group_results import GroupResult, GroupSections, GroupStatistics
 from pull_logs.analyze.inference import ALPHA, Margin, Sample
 from pull_logs.analyze.questions import CONFIG, Grouping, Values, unique_names
-from pull_logs.analyze.results import GroupResult, GroupSections, GroupStatistics
 from pull_logs.analyze.statistics import Goal, IntervalKind, describe_sample, iqm_interval, ranked
 from pull_logs.rows.canonical import canon_number, spell
 from pull_logs.suggestions import joined

@@ -52,6 +52,7 @@ class ReadingPlan:
         asserts: What must hold of every run and of all its rows.
         query: The rows that count, and the columns that are computed; None for the histories as they are.
         columns: The columns of runs.
+        names: The only metrics to read, if there are any; instead of `select`.
     """
 
     alignment: Alignment
@@ -61,6 +62,7 @@ class ReadingPlan:
     asserts: Sequence[str] = ()
     query: HistoryQuery | None = None
     columns: RunColumns = field(default_factory=lambda: RunColumns({}))
+    names: Collection[str] = ()
 
     @property
     def computed(self) -> tuple[str, ...]:
@@ -231,6 +233,8 @@ def read_runs(
 def _wanted(plan: ReadingPlan) -> Callable[[str], bool]:
     """Return which columns are metrics to compare: the one that ranks the runs, else all of them."""
     pattern = None if plan.select is None else compile_pattern(plan.select)
+    if plan.names:
+        return plan.names.__contains__
     named = {*plan.computed, *([plan.goal.metric] if plan.goal else [])}
     all_metrics = not plan.columns.expressions and plan.goal is None
 
@@ -336,15 +340,16 @@ def _check_names(
 ) -> None:
     """Refuse names that no run has numbers of."""
     if plan.goal is not None and not plan.ranks_runs and plan.goal.metric not in metrics:
-        raise _no_metric(plan.option, plan.goal.metric, (*plan.columns.expressions, *known))
+        raise no_metric(plan.option, plan.goal.metric, (*plan.columns.expressions, *known))
     if not has_axis and plan.alignment.axis not in (STEP, DEFINED):
-        raise _no_metric("--x", plan.alignment.axis, known)
+        raise no_metric("--x", plan.alignment.axis, known)
     searched = (name for name in metrics if name not in plan.computed)
     if plan.select is not None and not any(map(compile_pattern(plan.select).search, searched)):
-        raise _no_metric("--select", plan.select, known)
+        raise no_metric("--select", plan.select, known)
 
 
-def _no_metric(option: str, name: str, known: Iterable[str]) -> MetricNotFoundError:
+def no_metric(option: str, name: str, known: Iterable[str]) -> MetricNotFoundError:
+    """Return the error about a metric that no run has numbers of."""
     metrics = [other for other in known if other != STEP]
     if "," in name and option != "--select":
         parts = [part.strip().rpartition(":")[0] or part.strip() for part in name.split(",")]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from pull_logs.analyze.group_results import VerdictResult
 from pull_logs.analyze.inference import (
     ALPHA,
     Difference,
@@ -31,7 +32,6 @@ from pull_logs.analyze.inference import (
     plan_text,
     probability_above,
 )
-from pull_logs.analyze.results import VerdictResult
 from pull_logs.analyze.statistics import Direction
 from pull_logs.rows.canonical import canon_number, spell
 from pull_logs.suggestions import counted, joined

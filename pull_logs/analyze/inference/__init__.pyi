@@ -1,11 +1,14 @@
 from .effects import hedges_g as hedges_g
 from .effects import probability_above as probability_above
 from .margins import Margin as Margin
+from .power import POWER as POWER
 from .power import SeedPlan as SeedPlan
 from .power import detectable_shift as detectable_shift
 from .power import plan_seeds as plan_seeds
 from .power import plan_text as plan_text
 from .power import runs_to_find as runs_to_find
+from .regression import Regression as Regression
+from .regression import find_regression as find_regression
 from .significance import ALPHA as ALPHA
 from .significance import Difference as Difference
 from .significance import Sample as Sample

@@ -189,6 +189,22 @@ def runs_to_find(sigmas: float, alpha: float) -> int | None:
     return _least(lambda n: t_test_power(sigmas * math.sqrt(n / 2), 2.0 * n - 2, alpha, sides=1) >= POWER, 1)
 
 
+def runs_for(found: Difference, difference: float, alpha: float) -> int | None:
+    """Return how many runs per side such a one-sided test takes to find a difference at a power of 80%.
+
+    Args:
+        found: A test, whose standard deviations are taken for the true ones.
+        difference: The true difference, above 0.
+        alpha: The significance level.
+    """
+
+    def enough(size: int) -> bool:
+        error, df = _error_and_df(found, size)
+        return error == 0 or t_test_power(difference / error, df, alpha, sides=1) >= POWER
+
+    return _least(enough, min(found.n))
+
+
 def detectable_shift(df: float, alpha: float) -> float:
     """Return the true difference, in standard errors, that a one-sided test finds with a power of 80%."""
     low, high = 0.0, 1.0

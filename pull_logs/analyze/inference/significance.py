@@ -81,9 +81,18 @@ class Difference:
         """Whether it is over pairs of runs with the same seed."""
         return self.test == "paired t"
 
-    def p_above(self, least: float) -> float:
-        """Return the p value of the one-sided test that the true difference is above a number."""
-        return upper_tail(_statistic(self.difference - least, self.error), self.df)
+    def t_above(self, least: float, *, sign: float = 1.0) -> float:
+        """Return the statistic of the one-sided test that the true difference is above a number.
+
+        Args:
+            least: The number.
+            sign: -1 for the second group minus the first.
+        """
+        return _statistic(sign * self.difference - least, self.error)
+
+    def p_above(self, least: float, *, sign: float = 1.0) -> float:
+        """Return the p value of this test."""
+        return upper_tail(self.t_above(least, sign=sign), self.df)
 
     def p_within(self, margin: float) -> float:
         """Return the p value of TOST: small if the true difference is certainly between -margin and margin.
@@ -91,9 +100,7 @@ class Difference:
         Args:
             margin: The bound of differences that do not matter, above 0.
         """
-        above = upper_tail(_statistic(self.difference + margin, self.error), self.df)
-        below = upper_tail(_statistic(margin - self.difference, self.error), self.df)
-        return max(above, below)
+        return max(self.p_above(-margin), self.p_above(-margin, sign=-1.0))
 
 
 def compare_samples(first: Sample, second: Sample) -> Difference | None:

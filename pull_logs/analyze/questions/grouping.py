@@ -188,6 +188,17 @@ class Grouping:
         return _ALL_BUT + ",".join(_as_item(name.removeprefix(CONFIG)) for name in left_out)
 
 
+def settle_names(runs: Sequence[Values], words: Sequence[str], *, option: str) -> tuple[str, ...]:
+    """Return the names that the values of an option mean.
+
+    Raises:
+        NotFoundError: No run has such a name.
+        UsageError: Several names fit, or one is empty.
+    """
+    names = all_names(runs)
+    return tuple(dict.fromkeys(_one(word, names, option=option) for word in words))
+
+
 def unique_names(runs: Sequence[Values], names: Iterable[str]) -> list[str]:
     """Return those of the names that have another value in every run."""
     return [name for name in names if len({identity_in(values, name) for values in runs}) == len(runs) > 1]

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pull_logs.cli.bundle_paths import OUT, near_or_far
 from pull_logs.cli.options import (
     Command,
     assert_options,
@@ -104,6 +105,26 @@ _OPTIONS = (
         metavar="SHARE",
         help="The share of false alarms that the tests may have.",
     ),
+    click.option(
+        "--against",
+        multiple=True,
+        metavar="FILE",
+        callback=near_or_far,
+        help="Test the runs against those of this bundle, and exit with 7 if a --metric got worse.",
+    ),
+    click.option(
+        "--metric",
+        "gate_metrics",
+        multiple=True,
+        metavar="METRIC[:min|max]",
+        help="A metric that must not get worse than in --against.",
+    ),
+    click.option(
+        "--report-md",
+        type=OUT,
+        metavar="FILE",
+        help="Write the result of --against as Markdown, for a comment on a pull request.",
+    ),
 )
 
 
@@ -119,6 +140,7 @@ Examples:
   pull-logs compare -b sweep.wandb.zip --column 'reach=first_step(val/loss < 3)' --sort reach:min
   pull-logs compare -b sweep.wandb.zip --column 'hours=duration / 3600' --column rows
   pull-logs compare -b sweep.wandb.zip --eval 'gap=val/loss - train/loss' --where '_step > 100'
+  pull-logs compare -b new.wandb.zip --against base.wandb.zip --metric val/loss:min --margin 0.5%
   pull-logs compare -b sweep.wandb.zip --x _runtime --at 1000 --best val/loss:min
 """
 
@@ -142,12 +164,17 @@ def compare(ctx: click.Context, /, **options: Any) -> None:
     from functools import partial
 
     from pull_logs.analyze.answers import arrange, compare_runs
+    from pull_logs.cli.regression_gate import answer_gate, gate_options
     from pull_logs.cli.render import COMPARISON_SHAPES, check_budget
     from pull_logs.cli.sections import compare_sections
     from pull_logs.interface import answering, comparison_of
 
     check_budget(output.max_tokens, as_json=output.as_json)
     unfold = options.pop("unfold") or options["select"] is not None
+    gate = gate_options(options)
+    if gate["against"]:
+        answer_gate(sources, gate, {**options, "evals": evals}, output)
+        return
     question = comparison_of(**options, evals=evals)
     with answering(sources, partial(compare_runs, options=question)) as (subjects, found):
         further = [[*words, *flags] for flags in found.pop("next")]

@@ -145,6 +145,8 @@ COMPARISON_SHAPES: Mapping[str, Shape] = {
     "column_totals": _entries(2),
     "groups": _entries(2),
     "group_stats": _entries(2),
+    "gate": _FIELDS,
+    "gate_metrics": _entries(3),
     "verdicts": _entries(3),
     "best_checkpoint": _FIELDS,
     "checkpoints": _entries(3),

@@ -27,6 +27,7 @@ from pull_logs.cli.sections.side_by_side import (
     config_diff_section,
     summary_comparison_section,
 )
+from pull_logs.cli.sections.verdicts import gate_section
 
 _MOST_GROUPS = 10
 """The groups that are shown of those that a metric ranks."""
@@ -59,6 +60,8 @@ def compare_sections(answer: Mapping[str, Any]) -> list[Section]:
         sections.append(answer_section(answer["answer"]))
     if "columns" in answer:
         sections += run_column_sections(answer)
+    if "gate" in answer:
+        sections.append(gate_section(answer))
     if "groups" in answer:
         best = {entry["group"] for entry in answer["groups"][: _most(answer, _MOST_GROUPS)]}
         made = (groups_section(answer), group_stats_section(answer), verdicts_section(answer))
@@ -68,7 +71,7 @@ def compare_sections(answer: Mapping[str, Any]) -> list[Section]:
         sections.append(_shortened(ranking_section(answer), most_runs, "runs"))
     if "checkpoints" in answer:
         sections.append(checkpoints_section(answer["checkpoints"], answer.get("best_checkpoint")))
-    narrowed = "columns" in answer or _shows_goal_alone(answer)
+    narrowed = "columns" in answer or "gate" in answer or _shows_goal_alone(answer)
     if answer["comparison"] or not narrowed:
         many = len(runs) > MOST_COLUMNS
         sections.append(_shortened(_comparison(answer), most_runs if many else None, "runs"))

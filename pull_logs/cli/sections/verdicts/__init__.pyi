@@ -1,0 +1,3 @@
+from .gate import MARK as MARK
+from .gate import gate_report as gate_report
+from .gate import gate_section as gate_section
