@@ -222,8 +222,7 @@ class MetricTests:
         if verdict != UNDECIDED:
             return ""
         if plan is None:
-            wider = "a wider margin" if self.plan.margin else "--margin"
-            return f"more seeds will not decide it in practice; {wider} may show that it does not matter"
+            return f"more seeds will not decide; try {'a wider' if self.plan.margin else 'a'} --margin"
         end = "would show equivalence" if plan.decision == "equivalence" else "would show such a difference"
         runs = plan_text(plan.more, pair)
         if found.paired:
