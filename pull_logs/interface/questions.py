@@ -212,6 +212,18 @@ class _Answer(dict[str, Any]):
         text = f"<{self['command']}: {counted(runs, 'run')}; {', '.join(sizes)}>"
         return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 2] + "…>"
 
+    def _repr_html_(self) -> str:
+        """Return the lists of the answer as tables, as a notebook shows them."""
+        from pull_logs.snapshot import html_table
+
+        parts = [html_table(str(self.get("answer", repr(self))), (), (), total=0)]
+        for name, rows in self.items():
+            if isinstance(rows, list) and rows and isinstance(rows[0], Mapping):
+                columns = list(rows[0])
+                cells = ([row.get(column) for column in columns] for row in rows)
+                parts.append(html_table(name, columns, cells, total=len(rows)))
+        return "".join(parts)
+
 
 def sources_of(given: Iterable[Source], named: SourceOptions) -> Sources:
     """Return the sources that were given to a function as arguments and as keywords.

@@ -14,6 +14,7 @@ from .read import Damage as Damage
 from .read import Run as Run
 from .read import RunFile as RunFile
 from .read import VerifyReport as VerifyReport
+from .read import html_table as html_table
 from .read import open_bundle as open_bundle
 from .read import verify_bundle as verify_bundle
 from .write import BundleRun as BundleRun

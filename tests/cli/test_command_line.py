@@ -248,6 +248,9 @@ def test_the_demo_serves_pulls_verifies_compares_and_names_the_next_steps(tmp_pa
     done = pull_logs("demo", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "demo.wandb.zip").is_file()
+    assert (tmp_path / "demo-report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert "\ndemo-report.html: 16 runs, 20 metrics, " in done.stderr
+    assert done.stderr.endswith(" MB; open it in a browser\n")
     assert "[COMPARISON]" in done.stdout
     commands = done.stdout.partition("Next:\n")[2].splitlines()
     assert len(commands) == 3

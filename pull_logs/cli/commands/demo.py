@@ -59,7 +59,6 @@ def demo(out: Path, *, force: bool) -> None:
     click.echo("5. drawing", err=True)
     draw_report(Sources(bundles=(out,)), picture, named=_report_of(out))
     click.echo("Next:")
-    click.echo(f"  open {_report_of(out)} in a browser")
     for command in _next(out, report.runs[0].path.run_id):
         click.echo(f"  {command}")
 

@@ -93,6 +93,18 @@ class Bundle(Mapping[str, Run]):
     def __repr__(self) -> str:
         return f"<Bundle {shortened(str(self.path))!r}: {counted(len(self), 'run')}>"
 
+    def _repr_html_(self) -> str:
+        """Return the runs as a notebook shows them."""
+        from pull_logs.snapshot.read.notebook import html_table
+
+        rows = ((run.path, run.name, run.state, run.rows, run.last_step, run.complete) for run in self.runs())
+        return html_table(
+            f"{shortened(str(self.path))}: {counted(len(self), 'run')}",
+            ("run", "name", "state", "rows", "last step", "complete"),
+            rows,
+            total=len(self),
+        )
+
     def check_metrics(self) -> None:
         """Check that the index of metrics, if there is one, is that of these runs.
 

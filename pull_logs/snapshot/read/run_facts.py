@@ -60,6 +60,26 @@ class RunFacts:
         rows = counted(self.rows, "row")
         return f"<{type(self).__name__} {shortened(str(self.path))!r}: {self.state}, {rows}{incomplete}>"
 
+    def _repr_html_(self) -> str:
+        """Return the run as a notebook shows it: its facts, its config and its summary."""
+        from pull_logs.frames import flatten
+        from pull_logs.snapshot.read.notebook import html_values
+
+        facts = {
+            "name": self.name,
+            "state": self.state,
+            "rows": self.rows,
+            "last step": self.last_step,
+            "complete": self.complete,
+        }
+        return "".join(
+            [
+                html_values(str(self.path), facts),
+                html_values("config", flatten(self.config)),
+                html_values("summary", flatten(self.summary)),
+            ]
+        )
+
     def _fact(self, name: str) -> Any:
         return self._table.value(name, self._index)
 
