@@ -1,5 +1,6 @@
 from .disk import disk_errors as disk_errors
 from .format import ConsoleLine as ConsoleLine
+from .notebook import html_table as html_table
 from .operations import BundleDifference as BundleDifference
 from .operations import ExportReport as ExportReport
 from .operations import MergeReport as MergeReport
@@ -14,7 +15,6 @@ from .read import Damage as Damage
 from .read import Run as Run
 from .read import RunFile as RunFile
 from .read import VerifyReport as VerifyReport
-from .read import html_table as html_table
 from .read import open_bundle as open_bundle
 from .read import verify_bundle as verify_bundle
 from .write import BundleRun as BundleRun

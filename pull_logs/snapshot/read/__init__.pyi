@@ -1,6 +1,5 @@
 from .bundle import Bundle as Bundle
 from .bundle import open_bundle as open_bundle
-from .notebook import html_table as html_table
 from .plain_history import PlainReader as PlainReader
 from .run import Run as Run
 from .run_console import RunConsole as RunConsole

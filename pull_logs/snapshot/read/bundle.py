@@ -95,7 +95,7 @@ class Bundle(Mapping[str, Run]):
 
     def _repr_html_(self) -> str:
         """Return the runs as a notebook shows them."""
-        from pull_logs.snapshot.read.notebook import html_table
+        from pull_logs.snapshot.notebook import html_table
 
         rows = ((run.path, run.name, run.state, run.rows, run.last_step, run.complete) for run in self.runs())
         return html_table(

@@ -63,7 +63,7 @@ class RunFacts:
     def _repr_html_(self) -> str:
         """Return the run as a notebook shows it: its facts, its config and its summary."""
         from pull_logs.frames import flatten
-        from pull_logs.snapshot.read.notebook import html_values
+        from pull_logs.snapshot.notebook import html_values
 
         facts = {
             "name": self.name,
