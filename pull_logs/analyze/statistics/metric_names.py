@@ -63,7 +63,7 @@ _KNOWN = re.compile(
 )
 _STEERING = re.compile(
     r"\b(?:policy|pg|actor|critic|vf|[qv] ?f?\d* (?:value )?loss|value (?:function |fn )?loss|"
-    r"(?<!cross )entropy|kl|discriminator|generator|disc|gan|adversarial|adv|[dg] loss|"
+    r"(?<!cross )entropy|kl|discriminator|generator|disc|gan|adversarial|adv|(?:[dg]|gen) loss|"
     r"loss (?:[dg]|disc|gen)|td (?:loss|error)|surrogate|alpha loss|temperature loss|coef loss|z loss|"
     r"commit(?:ment)?|aux|auxiliary|balanc(?:e|ing))\b"
 )
@@ -72,7 +72,9 @@ _NO_SCORE = re.compile(r"\b(?:rejected|advantages?)\b")
 _GRADIENT = re.compile(
     r"\bgrad(?:s|ients?)?\b.*\bnorms?\d*\b|\bnorms?\b.*\bgrad(?:s|ients?)?\b|\bg(?:rad|radient)?norms?\b"
 )
-_NO_NORM = re.compile(r"\b(?:clip|clipping|ratio|coeff?|std|stddev|var|variance|threshold|scale)\b")
+_NO_NORM = re.compile(
+    r"\b(?:(?<!before )(?<!pre )clip|clipping|ratio|coeff?|std|stddev|var|variance|threshold|scale)\b"
+)
 _RATE = re.compile(r"\b(?:lr|lrate|learning ?rates?)\d*\b")
 _NO_RATE = re.compile(
     r"\b(?:scale|scaling|mult|multiplier|factor|ratio|decay|momentum|gamma|betas?|eps|coeff?|warm ?up|steps?|"
@@ -80,6 +82,7 @@ _NO_RATE = re.compile(
 )
 _PACE = re.compile(
     r"\b(?:step|iter|iteration|it|batch) (?:time|seconds|secs?|ms|duration)\b"
+    r"|\btime (?:iter|iteration|it|batch)\b"
     r"|\b(?:time|seconds|secs?|s|ms) per (?:step|iter|iteration|it|batch)\b"
     r"|\b(?:secs?|s|ms) (?:iter|iteration|it|batch)\b"
 )
