@@ -30,7 +30,7 @@ from pull_logs.analyze.statistics import role_of
 from pull_logs.frames import Column, Floats, MetricFacts, Steps
 from pull_logs.runs import RunInfo
 
-DEFINITIONS = "2"
+DEFINITIONS = "3"
 """The version of the definitions; it changes where runs may get other findings."""
 
 _LEAST_SPAN = {"gradient": 10.0, "speed": 1.4, "pace": 1.4}

@@ -96,25 +96,33 @@ def test_the_deciding_metric_is_an_outcome_of_validation_if_there_is_one(
 
 ROLES = {
     "learning_rate": (
-        "lr", "train/learning_rate", "optim/lr_0", "learningRate", "lr/group_0", "lr-AdamW", "lr/pg2", "actor_lr",
-        "optimizer.lr", "charts/learning_rate", "lr_scheduler/lr",
+        "lr", "train/learning_rate", "optim/lr_0", "learningRate", "lr/group_0", "lr-AdamW", "lr/pg2",
+        "actor_lr", "optimizer.lr", "charts/learning_rate", "lr_scheduler/lr",
     ),
     "gradient": (
-        "grad_norm", "train/grad_norm", "gradient_norm", "gradNorm", "grad/global_norm", "l2_norm/grad/global",
-        "gnorm", "grad_2.0_norm_total", "optim/total_grad_norm", "grad_norm_before_clip", "policy_grad_norm",
+        "grad_norm", "train/grad_norm", "gradient_norm", "gradNorm", "grad/global_norm",
+        "l2_norm/grad/global", "gnorm", "grad_2.0_norm_total", "optim/total_grad_norm",
+        "grad_norm_before_clip", "policy_grad_norm",
     ),
     "speed": (
-        "tokens_per_sec", "it/s", "samples_per_second", "tok/s", "charts/SPS", "time/fps", "throughput/device",
-        "tokensPerSec", "perf/tgs", "train_steps_per_second", "tokens_per_second_per_gpu", "mfu", "tflops",
+        "tokens_per_sec", "it/s", "samples_per_second", "tok/s", "charts/SPS", "time/fps",
+        "throughput/device", "tokensPerSec", "perf/tgs", "train_steps_per_second",
+        "tokens_per_second_per_gpu", "mfu", "tflops",
     ),
-    "pace": ("step_time", "time_per_step", "time/iter", "ms_per_iter", "s/it", "seconds_per_batch"),
-    "loss": ("loss", "val/loss", "train/cross_entropy_loss", "lm loss", "eval/ppl", "contrastive_loss"),
-    "score": ("val/acc", "rollout/ep_rew_mean", "rewards/chosen", "metrics/mAP50(B)"),
+    "pace": (
+        "step_time", "time_per_step", "time/iter", "ms_per_iter", "s/it", "seconds_per_batch",
+    ),
+    "loss": (
+        "loss", "val/loss", "train/cross_entropy_loss", "lm loss", "eval/ppl", "contrastive_loss",
+    ),
+    "score": (
+        "val/acc", "rollout/ep_rew_mean", "rewards/chosen", "metrics/mAP50(B)",
+    ),
     None: (
-        "lr_scale", "weight_decay", "lr-AdamW-momentum", "lr_warmup_steps", "weight_norm", "grad_norm_clip",
-        "grad_clip_coef", "epoch", "time_elapsed", "data_time", "total_timesteps", "loss_scale", "policy_loss",
-        "train/value_loss", "critic_loss", "approx_kl", "entropy_loss", "d_loss", "loss_G", "gen_loss", "aux_loss",
-        "rewards/rejected", "model/GFLOPs",
+        "lr_scale", "weight_decay", "lr-AdamW-momentum", "lr_warmup_steps", "weight_norm",
+        "grad_norm_clip", "grad_clip_coef", "epoch", "time_elapsed", "data_time", "total_timesteps",
+        "loss_scale", "policy_loss", "train/value_loss", "critic_loss", "approx_kl", "entropy_loss",
+        "d_loss", "loss_G", "gen_loss", "aux_loss", "rewards/rejected", "model/GFLOPs",
     ),
 }  # fmt: skip
 
