@@ -21,10 +21,11 @@ from workloads import Scenario
 HERE = Path(__file__).resolve().parent
 PEAK = """
 import re, sys
-from pull_logs.cli.main import main
-code = main(sys.argv[1:])
-print(1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]), file=sys.stderr)
-raise SystemExit(code)
+from pull_logs.cli.main import run
+try:
+    run()
+finally:
+    print(1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]), file=sys.stderr)
 """
 """Runs a command and prints its peak memory in bytes; `ru_maxrss` would count its parent too."""
 

@@ -96,8 +96,14 @@ def _baseline(sources: Sources, notes: list[str]) -> Iterator[Sequence[Subject]]
         yield found
 
 
-def overview_of(subjects: Sequence[Subject], **options: Any) -> OverviewResult:
+def overview_of(subjects: Sequence[Subject], *, workers: int = 0, **options: Any) -> OverviewResult:
     """Return the overview of runs, with the findings of earlier looks, and keep those of this one.
+
+    Args:
+        subjects: The runs.
+        workers: How many processes may be started to find what is wrong with thousands of runs. A program
+            whose main module does not check `__name__` must not start any.
+        options: The other arguments of `overview`.
 
     Raises:
         PullLogsError: As `overview`.
@@ -108,6 +114,10 @@ def overview_of(subjects: Sequence[Subject], **options: Any) -> OverviewResult:
 
     folder = default_folder()
     with using_cache(folder), known_findings(folder) as known:
+        if workers:
+            from pull_logs.interface.first_look import look_first
+
+            look_first(subjects, known, select=options.get("select"), workers=workers)
         return overview(subjects, known=known, **options)
 
 

@@ -42,19 +42,29 @@ class KnownFindings:
         Args:
             identity: All that the findings depend on.
         """
+        key = _key(identity)
+        if key in self._new:
+            return _findings(self._new[key])
         if self._database is None:
             return None
         row = None
         with suppress(sqlite3.Error):
-            row = self._database.execute(
-                "SELECT found FROM findings WHERE key = ?", (_key(identity),)
-            ).fetchone()
+            row = self._database.execute("SELECT found FROM findings WHERE key = ?", (key,)).fetchone()
         return None if row is None else _findings(row[0])
 
     def keep(self, identity: Sequence[str | None], found: Sequence[HealthFinding]) -> None:
         """Keep the findings of a run for the next look."""
         fields = [[one.flag, one.step, one.metric, one.message, one.metrics] for one in found]
         self._new[_key(identity)] = json.dumps(fields)
+
+    @property
+    def new(self) -> Sequence[tuple[bytes, str]]:
+        """The findings of this look, as they are kept."""
+        return tuple(self._new.items())
+
+    def keep_all(self, new: Sequence[tuple[bytes, str]]) -> None:
+        """Keep the findings of another look, which are its `new`."""
+        self._new.update(new)
 
     def save(self) -> None:
         """Write the new findings to the cache, if it can be written."""

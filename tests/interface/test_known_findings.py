@@ -50,13 +50,18 @@ def test_findings_are_those_that_were_kept(
 @pytest.fixture
 def histories_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     read: list[str] = []
-    table = Run.table
 
-    def counted(run: Run, *arguments: Any, **options: Any) -> Any:
-        read.append(str(run.path))
-        return table(run, *arguments, **options)
+    def count(method: str) -> None:
+        original = getattr(Run, method)
 
-    monkeypatch.setattr(Run, "table", counted)
+        def counted(run: Run, *arguments: Any, **options: Any) -> Any:
+            read.append(str(run.path))
+            return original(run, *arguments, **options)
+
+        monkeypatch.setattr(Run, method, counted)
+
+    count("table")
+    count("number_columns")
     return read
 
 

@@ -28,7 +28,8 @@ from pull_logs.cli.sources import take_sources
 @origin_options
 @output_options
 @hint_options
-def overview(**options: Any) -> None:
+@click.pass_obj
+def overview(workers: int, /, **options: Any) -> None:
     """Summarize runs: states, config keys, metrics, and what went wrong at which step.
 
     For example `pull-logs overview -b sweep.wandb.zip`. The flags are nan, divergence, gradient_explosion,
@@ -47,7 +48,7 @@ def overview(**options: Any) -> None:
 
     check_budget(output.max_tokens, as_json=output.as_json)
     unfold = options.pop("unfold") or options["select"] is not None
-    with answering(sources, partial(overview_of, **options)) as (subjects, found):
+    with answering(sources, partial(overview_of, workers=workers, **options)) as (subjects, found):
         answer = arrange(found, unfold=unfold)
         print_answer(
             answer,
