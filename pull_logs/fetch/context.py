@@ -14,10 +14,9 @@ from anyio.to_thread import run_sync
 
 from pull_logs.fetch.api import Capabilities, Client, Query
 from pull_logs.fetch.outcomes import FileCounts
-from pull_logs.fetch.selection import FileSelection
 from pull_logs.fetch.windows import WindowSize
 from pull_logs.runs import RunPath
-from pull_logs.snapshot import Spool
+from pull_logs.snapshot import FileSelection, Spool
 
 T = TypeVar("T")
 

@@ -19,9 +19,10 @@ from pull_logs.fetch.options import PullOptions
 from pull_logs.fetch.outcomes import FileCounts
 from pull_logs.fetch.progress import ProgressHook
 from pull_logs.fetch.reports import PullEstimate
-from pull_logs.fetch.selection import FileSelection, Selection
+from pull_logs.fetch.selection import Selection
 from pull_logs.fetch.windows import EXACT
 from pull_logs.runs import RunPath
+from pull_logs.snapshot import FileSelection
 
 if TYPE_CHECKING:
     import httpx

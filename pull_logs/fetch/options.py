@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pull_logs.errors import UsageError
 from pull_logs.fetch.api import RetryPolicy
-from pull_logs.fetch.selection import FileSelection
 from pull_logs.runs import RunPath
+from pull_logs.snapshot import FileSelection
 
 MOST_CONCURRENCY = 256
 

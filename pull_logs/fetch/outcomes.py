@@ -8,8 +8,8 @@ from typing import Literal, Self
 
 from pull_logs.errors import IncompleteError, PullLogsError, RunNotFoundError
 from pull_logs.fetch.progress import Meter
-from pull_logs.fetch.selection import FileSelection
 from pull_logs.runs import Coverage, RunPath
+from pull_logs.snapshot import FileSelection
 from pull_logs.suggestions import counted
 
 How = Literal["complete", "appended", "copied", "resumed", "kept", "gone"]

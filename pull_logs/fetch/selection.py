@@ -1,17 +1,13 @@
-"""What to pull: runs by name, projects and sweeps, the filter of runs, and the files of runs."""
+"""What to pull: runs by name, projects and sweeps, and the filter of runs."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
 from pull_logs.errors import UsageError
 from pull_logs.runs import PageUrl, RunInfo, RunReference
-
-_WILDCARD = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,41 +63,6 @@ class Selection:
             "sweeps": sorted(set(self.sweeps)),
             "filter": self.filter.text if self.filter else "",
         }
-
-
-@dataclass(frozen=True, slots=True)
-class FileSelection:
-    """The files of each run to pull.
-
-    Attributes:
-        globs: Patterns, of which one must match the complete name; `*` matches slashes too, and case counts.
-        max_bytes: The size of the largest file to pull; None for any size.
-    """
-
-    globs: tuple[str, ...]
-    max_bytes: int | None = None
-
-    def __post_init__(self) -> None:
-        if not all(self.globs):
-            raise UsageError("a pattern for files is empty", hint="write '*' for every file")
-        if self.max_bytes is not None and self.max_bytes < 0:
-            raise UsageError(f"the largest file size is {self.max_bytes} bytes, which is negative")
-
-    def matches(self, name: str) -> bool:
-        """Return whether a file of that name is selected."""
-        return any(fnmatchcase(name, glob) for glob in self.globs)
-
-    def allows_size(self, size: int | None) -> bool:
-        """Return whether a file of that size is selected; one of unknown size is."""
-        return self.max_bytes is None or (size or 0) <= self.max_bytes
-
-    def literal_names(self) -> tuple[str, ...] | None:
-        """Return the names of the files if no pattern has a wildcard, otherwise None."""
-        return None if any(map(_WILDCARD.search, self.globs)) else self.globs
-
-    def describe(self) -> dict[str, Any]:
-        """Return the selection as JSON, equal for equal selections."""
-        return {"globs": sorted(set(self.globs)), "most_bytes": self.max_bytes}
 
 
 def _fits(text: str, parts: tuple[str, ...]) -> bool:

@@ -89,8 +89,9 @@ def files_missing(
         )
         hint = f"`{command}` downloads it, to be merged into this bundle"
     else:
-        left = f", and left {pointers} pointing to them" if pointers else ""
-        hint = f"the run was imported, which copies no files{left}; they are in `files/` of the run folder"
+        command = f"pull-logs import RUN_DIR --files {shlex.quote(names[0])}"
+        left = f"; the bundle lacks those of {pointers}" if pointers else ""
+        hint = f"`{command}` copies files of the run folder{left}"
     return _logged(
         NotFoundError(f"{subject} no file {listed(names)} of run {str(path)!r}, {near}", hint=hint)
     )

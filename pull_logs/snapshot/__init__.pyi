@@ -1,4 +1,5 @@
 from .disk import disk_errors as disk_errors
+from .file_selection import FileSelection as FileSelection
 from .format import ConsoleLine as ConsoleLine
 from .notebook import html_table as html_table
 from .operations import BundleDifference as BundleDifference

@@ -10,7 +10,7 @@ import pytest
 import pull_logs
 from pull_logs.errors import UsageError
 from pull_logs.fetch import PullOptions
-from pull_logs.fetch.selection import FileSelection
+from pull_logs.snapshot import FileSelection
 
 
 @pytest.mark.parametrize(

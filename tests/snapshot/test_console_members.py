@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from bundlekit import bundle_run, forged_from, make_bundle, members_of, unzipped
@@ -17,6 +18,7 @@ from pull_logs.runs import RunPath
 from pull_logs.snapshot import (
     BundleRun,
     diff_bundles,
+    export_runs,
     merge_bundles,
     open_bundle,
     subset_bundle,
@@ -161,6 +163,21 @@ def test_a_difference_says_how_many_lines_there_were(tmp_path: Path) -> None:
         assert change.console == lines
         assert bool(change)
     assert not diff_bundles(short, short)
+
+
+@pytest.mark.parametrize("to", ["parquet", "csv", "ndjson"])
+def test_an_export_has_the_lines_as_plain_text(
+    tmp_path: Path, to: Literal["parquet", "csv", "ndjson"]
+) -> None:
+    source = a_bundle(tmp_path / "a.zip", printed(12))
+    for force in (False, True):
+        with open_bundle(source) as bundle:
+            export_runs(list(bundle.runs()), tmp_path / "out", to=to, force=force)
+    (file,) = tmp_path.glob("out/runs/**/console.ndjson")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [(line["number"], line["line"]) for line in lines] == [
+        (line.number, line.text) for line in printed(12)
+    ]
 
 
 KEY = ["-----BEGIN RSA PRIVATE KEY-----", "MIIEpAIBAAKCAQEA1234", "abcd==", "-----END RSA PRIVATE KEY-----"]

@@ -9,6 +9,7 @@ import click
 
 from pull_logs.cli.bundle_paths import OUT
 from pull_logs.cli.options import force_option
+from pull_logs.cli.pulling import FILES, MAX_FILE_SIZE, check_file_options
 from pull_logs.cli.render import print_seal_report
 from pull_logs.cli.sharing import check_for_sharing, redact_option, write_without
 
@@ -30,6 +31,13 @@ _FOLDER = click.Path(path_type=Path, readable=False)
     show_default=True,
     help="What to do if a resumed run starts its steps again.",
 )
+@FILES
+@MAX_FILE_SIZE
+@click.option(
+    "--follow-links",
+    is_flag=True,
+    help="With --files: copy files that are symbolic links, as wandb.save makes them.",
+)
 @force_option
 @redact_option
 @click.option(
@@ -42,20 +50,32 @@ def import_command(
     project: str | None,
     on_restart: Any,
     *,
+    files: tuple[str, ...],
+    max_file_size: int | None,
+    follow_links: bool,
     force: bool,
     redact: bool,
     strict: bool,
 ) -> None:
     """Make a bundle of local W&B run folders, or of all runs in a wandb/ folder."""
+    check_file_options(files, max_file_size, follow_links=follow_links)
     from pull_logs.cli.render import inline
     from pull_logs.errors import IncompleteError
+    from pull_logs.snapshot import FileSelection
     from pull_logs.snapshot.privacy import KINDS
     from pull_logs.snapshot.write import check_bundle_output
     from pull_logs.sources import import_runs
 
     def write(path: Path, *, force: bool = True) -> ImportReport:
         return import_runs(
-            folders, out=path, entity=entity, project=project, on_restart=on_restart, force=force
+            folders,
+            out=path,
+            entity=entity,
+            project=project,
+            on_restart=on_restart,
+            files=FileSelection(files, max_file_size) if files else None,
+            follow_links=follow_links,
+            force=force,
         )
 
     if redact:

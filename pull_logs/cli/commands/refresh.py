@@ -103,7 +103,15 @@ def refresh(
                 "--from refreshes every run of the folders", hint="omit the options that pick runs"
             )
         refresh_from_folders(
-            bundle, target, folders, new=new, redact=redact, strict=strict, force=asked.force, log=log
+            bundle,
+            target,
+            folders,
+            new=new,
+            redact=redact,
+            strict=strict,
+            force=asked.force,
+            log=log,
+            files=asked.file_selection,
         )
         return
     with open_bundle(bundle) as opened:

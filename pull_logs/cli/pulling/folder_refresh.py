@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from pull_logs.runs import RunPath
 from pull_logs.suggestions import counted, listed
 
 if TYPE_CHECKING:
-    from pull_logs.snapshot import Bundle, Run, SealReport
+    from pull_logs.snapshot import Bundle, FileSelection, Run, SealReport
 
 _MOST_NAMED = 3
 
@@ -31,6 +32,7 @@ def refresh_from_folders(
     strict: bool,
     force: bool,
     log: PullLog,
+    files: FileSelection | None = None,
 ) -> None:
     """Bring the imported runs of a bundle up to date with local folders, without a server.
 
@@ -43,6 +45,7 @@ def refresh_from_folders(
         strict: Whether an incomplete run is an error.
         force: Whether to replace what is not a bundle, or a bundle of another selection.
         log: Writes the messages.
+        files: The files of the run folders to copy, besides those of which the bundle has an earlier version.
 
     Raises:
         RunNotFoundError: None of the runs is in the folders.
@@ -56,7 +59,7 @@ def refresh_from_folders(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-")))
         old = stack.enter_context(open_bundle(bundle))
-        fresh = stack.enter_context(_imported(old, folders, folder, log))
+        fresh = stack.enter_context(_imported(old, folders, folder, log, files=files))
         wanted = _wanted(old, fresh, new=new, log=log)
         subset_bundle(wanted, folder / "wanted.zip", metrics=old.manifest.metrics)
         newest = stack.enter_context(open_bundle(folder / "wanted.zip"))
@@ -77,7 +80,9 @@ def refresh_from_folders(
         raise IncompleteError(f"{len(seal.incomplete)} of {seal.runs} runs are incomplete")
 
 
-def _imported(old: Bundle, folders: Sequence[Path], scratch: Path, log: PullLog) -> Bundle:
+def _imported(
+    old: Bundle, folders: Sequence[Path], scratch: Path, log: PullLog, *, files: FileSelection | None
+) -> Bundle:
     """Import the folders, under the entity and project of the bundle where the logs name no run of it.
 
     Raises:
@@ -90,7 +95,7 @@ def _imported(old: Bundle, folders: Sequence[Path], scratch: Path, log: PullLog)
     names = [(None, None), *(owners if len(owners) == 1 else ())]
     for number, (entity, project) in enumerate(names):
         out = scratch / f"{number}.zip"
-        report = import_runs(folders, out=out, entity=entity, project=project)
+        report = import_runs(folders, out=out, entity=entity, project=project, files=_selected(old, files))
         fresh = open_bundle(out)
         if any(path in old.run_paths for path in fresh.run_paths):
             for note in report.notes:
@@ -101,6 +106,15 @@ def _imported(old: Bundle, folders: Sequence[Path], scratch: Path, log: PullLog)
         f"no run of {str(old.path)!r} is in {listed([str(folder) for folder in folders])}",
         hint="`pull-logs info` lists the runs of the bundle",
     )
+
+
+def _selected(old: Bundle, files: FileSelection | None) -> FileSelection | None:
+    """Return the files to copy: the selected ones, and those of which the bundle has an earlier version."""
+    from pull_logs.snapshot import FileSelection
+
+    known = {escape(name) for run in old.runs() if run.host is None for name in run.files}
+    globs = (*(() if files is None else files.globs), *sorted(known))
+    return FileSelection(globs, None if files is None else files.max_bytes) if globs else None
 
 
 def _wanted(old: Bundle, fresh: Bundle, *, new: bool, log: PullLog) -> list[Run]:

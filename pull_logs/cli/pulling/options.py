@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +95,7 @@ def take_pull_options(options: dict[str, Any]) -> PullOptions:
     """
     from pull_logs.fetch import PullOptions
 
-    if options["max_file_size"] is not None and not options["files"]:
-        raise UsageError("--max-file-size is given without --files", hint="name files with --files GLOB")
+    check_file_options(options["files"], options["max_file_size"])
     names = (
         "metrics",
         "system",
@@ -108,6 +108,19 @@ def take_pull_options(options: dict[str, Any]) -> PullOptions:
         "prune",
     )
     return PullOptions(**{name: options.pop(name) for name in names if name in options})
+
+
+def check_file_options(
+    files: Sequence[str], max_file_size: int | None, *, follow_links: bool = False
+) -> None:
+    """Make sure that options about files are given with `--files`.
+
+    Raises:
+        UsageError: One of them is given without it.
+    """
+    flag = "--max-file-size" if max_file_size is not None else "--follow-links" if follow_links else ""
+    if flag and not files:
+        raise UsageError(f"{flag} is given without --files", hint="name files with --files GLOB")
 
 
 def check_report(report_json: Path | None, *, force: bool) -> None:

@@ -6,6 +6,7 @@ from .console import ConsoleWriter as ConsoleWriter
 from .console import StoredConsole as StoredConsole
 from .console import console_in_file as console_in_file
 from .console import console_in_memory as console_in_memory
+from .console import encode_line as encode_line
 from .console import read_lines as read_lines
 from .container import CHUNK as CHUNK
 from .container import ByteRange as ByteRange

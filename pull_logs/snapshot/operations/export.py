@@ -3,6 +3,7 @@
     DIR/runs.FORMAT                                            one row per run
     DIR/runs/entity=E/project=P/run=ID/history.FORMAT          the rows of the run
     DIR/runs/entity=E/project=P/run=ID/system.FORMAT           its system metrics, if there are any
+    DIR/runs/entity=E/project=P/run=ID/console.ndjson          what it printed, if that is in the bundle
     DIR/runs/entity=E/project=P/run=ID/files/NAME              the files that it logged, if there are any
 
 The folders are those of a bundle. Parquet and CSV have the columns of `plain_columns`; a line of NDJSON is
@@ -35,6 +36,7 @@ from pull_logs.snapshot.format import (
     SCHEMA,
     SWEEP_CONFIG,
     coverage_fields,
+    encode_line,
     file_members,
     info_fields,
     member_folders,
@@ -48,7 +50,9 @@ Format = Literal["parquet", "csv", "ndjson"]
 Write = Callable[[pa.Table], None]
 
 _RUNS_AT_ONCE = 256
-_FILE = re.compile(r"runs/entity=[^/]+/project=[^/]+/run=[^/]+/(?:(?:history|system)\.(\w+)|files/[^/]+)")
+_FILE = re.compile(
+    r"runs/entity=[^/]+/project=[^/]+/run=[^/]+/(?:(?:history|system)\.(\w+)|console\.ndjson|files/[^/]+)"
+)
 _FOLDER = "folder"
 
 
@@ -179,6 +183,7 @@ class _Export:
                 if system_keys is not None:
                     schema = systems.schema(system_keys, steps=False)
                     self._write(folder / "system", _system_batches(run), plan=systems, schema=schema)
+            _write_console(run, folder / "console.ndjson")
             _copy_files(run, folders[run.path], self._folder)
 
     def _write(self, file: Path, batches: Iterable[pa.Table], *, plan: PlainPlan, schema: pa.Schema) -> None:
@@ -200,6 +205,13 @@ class _Export:
         with self._open(file, schema) as write:
             while group := list(islice(remaining, _RUNS_AT_ONCE)):
                 write(_run_table(group, folders, schema))
+
+
+def _write_console(run: Run, file: Path) -> None:
+    """Write the lines that a run printed as JSON, whatever the format of the rows."""
+    if run.console is not None:
+        with file.open("wb") as out:
+            out.writelines(map(encode_line, run.console))
 
 
 def _copy_files(run: Run, folder: str, out: Path) -> None:

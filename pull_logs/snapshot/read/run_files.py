@@ -141,7 +141,7 @@ class RunFiles(Mapping[str, RunFile]):
         self._hint = (
             "`pull-logs fetch --files` pulls files"
             if from_server
-            else "the run was imported, which copies no files: they are in `files/` of the run folder"
+            else "`pull-logs import --files` copies files from `files/` of the run folder"
         )
 
     def __getitem__(self, name: str) -> RunFile:

@@ -9,7 +9,7 @@ by batch, written to files in a scratch folder, and mapped into memory from ther
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.sources.wandb_folders.arrangement import Arrangement, Arranger, OnRestart
 from pull_logs.sources.wandb_folders.find import find_logs
 from pull_logs.sources.wandb_folders.last_values import merge_summaries
+from pull_logs.sources.wandb_folders.run_files import copy_files
 from pull_logs.sources.wandb_folders.run_log import RunLog
 from pull_logs.sources.wandb_folders.segments import (
     Segment,
@@ -29,7 +30,7 @@ from pull_logs.sources.wandb_folders.segments import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pull_logs.snapshot import Bundle, BundleRun, SealReport
+    from pull_logs.snapshot import Bundle, BundleRun, FileSelection, SealReport
     from pull_logs.snapshot.format import StoredConsole
 
 
@@ -66,6 +67,8 @@ def import_runs(
     entity: str | None = None,
     project: str | None = None,
     on_restart: OnRestart = "offset",
+    files: FileSelection | None = None,
+    follow_links: bool = False,
     force: bool = False,
 ) -> ImportReport:
     """Write the runs of local W&B folders to a bundle.
@@ -76,6 +79,8 @@ def import_runs(
         entity: The entity of all runs; None uses the one in the log, else `local`.
         project: The project of all runs; None uses the one in the log, else `uncategorized`.
         on_restart: How to treat a segment that starts over.
+        files: The files of the run folders to copy; None copies none.
+        follow_links: Whether files that are symbolic links are copied; otherwise they are reported.
         force: Whether to replace what is not a bundle, or a bundle that has other runs or metrics.
 
     Raises:
@@ -93,7 +98,15 @@ def import_runs(
         disk_errors(out, hint="free some space and try again; nothing was changed"),
         temporary_folder(target.parent) as scratch,
     ):
-        found = read_run_dirs(paths, scratch=scratch, entity=entity, project=project, on_restart=on_restart)
+        found = read_run_dirs(
+            paths,
+            scratch=scratch,
+            entity=entity,
+            project=project,
+            on_restart=on_restart,
+            files=files,
+            follow_links=follow_links,
+        )
         seal = write_bundle(out, found.runs, force=force)
     with open_bundle(out) as bundle:
         pointers = tuple(_pointer_notes(bundle))
@@ -107,8 +120,8 @@ def _pointer_notes(bundle: Bundle) -> Iterator[str]:
     for run in bundle.runs():
         if found := count_pointers(run.batches(columns=()), available=run.files.keys()):
             yield (
-                f"{run.path}: an import does not copy files, and leaves {pointers_text(found)} pointing to "
-                "them; they are in `files/` of the run folder"
+                f"{run.path}: the bundle lacks the files of {pointers_text(found)}; "
+                "`pull-logs import --files 'media/*'` copies them from `files/` of the run folder"
             )
 
 
@@ -119,15 +132,19 @@ def read_run_dirs(
     entity: str | None = None,
     project: str | None = None,
     on_restart: OnRestart = "offset",
+    files: FileSelection | None = None,
+    follow_links: bool = False,
 ) -> LocalImport:
     """Read the runs of local W&B folders into memory and a scratch folder.
 
     Args:
         paths: See `import_runs`.
-        scratch: An empty folder for the rows. It must outlive the runs.
+        scratch: An empty folder for the rows and files. It must outlive the runs.
         entity: See `import_runs`.
         project: See `import_runs`.
         on_restart: See `import_runs`.
+        files: See `import_runs`.
+        follow_links: See `import_runs`.
 
     Raises:
         FileMissingError: See `import_runs`.
@@ -143,7 +160,13 @@ def read_run_dirs(
     for path in sorted(grouped.runs):
         arranged = arranger.arrange(path)
         console = _console(arranged.own, scratch / f"{len(runs):06d}.console")
-        runs.append(_bundle_run(path, arranged, console))
+        run = _bundle_run(path, arranged, console)
+        if files is not None:
+            folder = scratch / f"{len(runs):06d}.files"
+            copied = copy_files(arranged.own, files, folder, follow_links=follow_links)
+            run = replace(run, files=copied.files)
+            notes += (f"{path}: {note}" for note in copied.notes)
+        runs.append(run)
         notes += (f"{path}: {note}" for note in arranged.notes)
         if len(arranged.own) > 1:
             notes.append(f"{path}: put together from {len(arranged.own)} folders")

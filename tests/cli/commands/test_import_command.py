@@ -14,7 +14,7 @@ from logwriting import record, row, run, write_run_folder
 
 TABLE = {"_type": "table-file", "path": "media/table/pred_0.table.json"}
 IMAGES = {"_type": "images/separated", "filenames": ["media/images/a.png"], "count": 1}
-LEFT = "3 values of 2 keys: pred (2 table-file), samples (1 images/separated) pointing to them"
+LEFT = "3 values of 2 keys: pred (2 table-file), samples (1 images/separated)"
 MISSES = """
 import json, wandb
 api = wandb.Api()
@@ -64,8 +64,8 @@ def imported(tmp_path: Path) -> tuple[Path, str]:
 
 def test_an_import_says_which_values_point_to_files_and_how_many(imported: tuple[Path, str]) -> None:
     note = (
-        f"pull-logs: note: local/proj/abc: an import does not copy files, and leaves {LEFT}; "
-        "they are in `files/` of the run folder"
+        f"pull-logs: note: local/proj/abc: the bundle lacks the files of {LEFT}; "
+        "`pull-logs import --files 'media/*'` copies them from `files/` of the run folder"
     )
     assert note in imported[1].splitlines()
 
@@ -76,8 +76,8 @@ def test_no_hint_of_a_replayed_import_names_a_server(imported: tuple[Path, str],
     file, *others = json.loads(done.stdout)
     assert "fetch" not in done.stdout
     assert file.rstrip().endswith(
-        f"the run was imported, which copies no files, and left {LEFT}; "
-        "they are in `files/` of the run folder"
+        "`pull-logs import RUN_DIR --files media/table/pred_0.table.json` copies files of the run folder; "
+        f"the bundle lacks those of {LEFT}"
     )
     assert len(others) == 4
     for message in others:
@@ -95,6 +95,6 @@ def test_a_missing_file_of_an_imported_run_is_not_to_be_fetched(imported: tuple[
     with open_bundle(imported[0]) as bundle, pytest.raises(FileMissingError) as found:
         bundle["local/proj/abc"].files["model.pt"]
     assert str(found.value) == (
-        "run 'local/proj/abc' has no file 'model.pt'; the run was imported, which copies no files: "
-        "they are in `files/` of the run folder"
+        "run 'local/proj/abc' has no file 'model.pt'; "
+        "`pull-logs import --files` copies files from `files/` of the run folder"
     )
