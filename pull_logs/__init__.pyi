@@ -39,6 +39,7 @@ from .runs import RunPath as RunPath
 from .runs import RunReference as RunReference
 from .snapshot import Bundle as Bundle
 from .snapshot import ConsoleLine as ConsoleLine
+from .snapshot import MediaItem as MediaItem
 from .snapshot import Run as Run
 from .snapshot import diff_bundles as diff_bundles
 from .snapshot import export_runs as export_runs

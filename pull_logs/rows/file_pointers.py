@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -41,6 +42,53 @@ def count_pointers(
             for key, value in members.items():
                 found.update((key, kind) for kind in _kinds(value, available))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class PointerValue:
+    """A value of a row that points to files.
+
+    Attributes:
+        row: The index of the row in its batch.
+        path: The keys that lead to the value; elements of a list have those of the list.
+        kind: Its type.
+        names: The files that it points to, by their paths.
+        value: The value.
+    """
+
+    row: int
+    path: tuple[str, ...]
+    kind: str
+    names: tuple[str, ...]
+    value: Mapping[str, Any]
+
+
+def find_pointers(batch: pa.Table) -> Iterator[PointerValue]:
+    """Yield the values of a batch that point to files, by row and key.
+
+    Raises:
+        DataError: A cell of the residual column is not a JSON object.
+    """
+    if RESIDUAL not in batch.column_names:
+        return
+    cells = flat(batch.column(RESIDUAL))
+    rows = pc.indices_nonzero(pc.fill_null(pc.match_substring(cells, f'"{_TYPE}"'), fill_value=False))
+    for index, _, members in residual_rows(cells.take(rows)):
+        yield from _pointers(members, (), rows[index].as_py())
+
+
+def _pointers(value: Any, path: tuple[str, ...], row: int) -> Iterator[PointerValue]:
+    if isinstance(value, Mapping):
+        kind = value.get(_TYPE)
+        names = tuple(_paths(value)) if path and isinstance(kind, str) else ()
+        if names:
+            yield PointerValue(row, path, str(kind), names, value)
+            return
+        for key, item in sorted(value.items()):
+            yield from _pointers(item, (*path, key), row)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _pointers(item, path, row)
 
 
 def pointers_text(found: Mapping[tuple[str, str], int]) -> str:

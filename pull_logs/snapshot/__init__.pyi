@@ -13,6 +13,7 @@ from .operations import merge_bundles as merge_bundles
 from .operations import subset_bundle as subset_bundle
 from .read import Bundle as Bundle
 from .read import Damage as Damage
+from .read import MediaItem as MediaItem
 from .read import Run as Run
 from .read import RunFile as RunFile
 from .read import VerifyReport as VerifyReport

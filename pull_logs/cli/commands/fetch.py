@@ -18,6 +18,7 @@ from pull_logs.cli.pulling import (
     CONSOLE,
     FILES,
     MAX_FILE_SIZE,
+    MEDIA,
     METRICS,
     PRUNE,
     REPORT,
@@ -161,6 +162,7 @@ def download_options(command: Command) -> Command:
             click.option("--system", is_flag=True, help="Download system metrics too."),
             CONSOLE,
             FILES,
+            MEDIA,
             MAX_FILE_SIZE,
             click.option(
                 "--fresh",

@@ -9,7 +9,7 @@ import click
 
 from pull_logs.cli.bundle_paths import OUT
 from pull_logs.cli.options import force_option
-from pull_logs.cli.pulling import FILES, MAX_FILE_SIZE, check_file_options
+from pull_logs.cli.pulling import FILES, MAX_FILE_SIZE, MEDIA, check_file_options, with_media
 from pull_logs.cli.render import print_seal_report
 from pull_logs.cli.sharing import check_for_sharing, redact_option, write_without
 
@@ -32,6 +32,7 @@ _FOLDER = click.Path(path_type=Path, readable=False)
     help="What to do if a resumed run starts its steps again.",
 )
 @FILES
+@MEDIA
 @MAX_FILE_SIZE
 @click.option(
     "--follow-links",
@@ -51,6 +52,7 @@ def import_command(
     on_restart: Any,
     *,
     files: tuple[str, ...],
+    media: bool,
     max_file_size: int | None,
     follow_links: bool,
     force: bool,
@@ -58,6 +60,7 @@ def import_command(
     strict: bool,
 ) -> None:
     """Make a bundle of local W&B run folders, or of all runs in a wandb/ folder."""
+    files = with_media(files, media=media)
     check_file_options(files, max_file_size, follow_links=follow_links)
     from pull_logs.cli.render import inline
     from pull_logs.errors import IncompleteError

@@ -17,6 +17,7 @@ from pull_logs.cli.pulling import (
     CONSOLE,
     FILES,
     MAX_FILE_SIZE,
+    MEDIA,
     METRICS,
     PRUNE,
     REPORT,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 @METRICS
 @CONSOLE
 @FILES
+@MEDIA
 @MAX_FILE_SIZE
 @PRUNE
 @force_option

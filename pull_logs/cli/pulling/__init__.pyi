@@ -7,6 +7,7 @@ from .options import CONCURRENCY as CONCURRENCY
 from .options import CONSOLE as CONSOLE
 from .options import FILES as FILES
 from .options import MAX_FILE_SIZE as MAX_FILE_SIZE
+from .options import MEDIA as MEDIA
 from .options import METRICS as METRICS
 from .options import PRUNE as PRUNE
 from .options import REPORT as REPORT
@@ -15,4 +16,5 @@ from .options import check_file_options as check_file_options
 from .options import check_report as check_report
 from .options import run_filter as run_filter
 from .options import take_pull_options as take_pull_options
+from .options import with_media as with_media
 from .options import write_json as write_json

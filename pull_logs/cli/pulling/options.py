@@ -42,6 +42,11 @@ FILES = click.option(
 )
 
 
+MEDIA = click.option(
+    "--media", is_flag=True, help="Tables, images and other media: the same as --files 'media/*'."
+)
+
+
 MAX_FILE_SIZE = click.option(
     "--max-file-size",
     metavar="SIZE",
@@ -95,6 +100,7 @@ def take_pull_options(options: dict[str, Any]) -> PullOptions:
     """
     from pull_logs.fetch import PullOptions
 
+    options["files"] = with_media(options["files"], media=options.pop("media", False))
     check_file_options(options["files"], options["max_file_size"])
     names = (
         "metrics",
@@ -108,6 +114,11 @@ def take_pull_options(options: dict[str, Any]) -> PullOptions:
         "prune",
     )
     return PullOptions(**{name: options.pop(name) for name in names if name in options})
+
+
+def with_media(files: Sequence[str], *, media: bool) -> tuple[str, ...]:
+    """Return the patterns of `--files`, with that of `--media` if it was given."""
+    return (*files, "media/*") if media else tuple(files)
 
 
 def check_file_options(

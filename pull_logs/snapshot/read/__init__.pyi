@@ -6,6 +6,7 @@ from .run_console import RunConsole as RunConsole
 from .run_diff import walk_runs as walk_runs
 from .run_files import RunFile as RunFile
 from .run_files import RunFiles as RunFiles
+from .run_media import MediaItem as MediaItem
 from .verify import Damage as Damage
 from .verify import VerifyReport as VerifyReport
 from .verify import verify_bundle as verify_bundle

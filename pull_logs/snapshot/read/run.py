@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pull_logs.snapshot.format import ConsoleLine
+    from pull_logs.snapshot.read.run_media import MediaItem
 
 
 class Run(RunFacts):
@@ -228,6 +229,33 @@ class Run(RunFacts):
         if console is None:
             return iter(())
         return iter(console) if last is None else iter(console.tail(last))
+
+    def media(self) -> Iterator[MediaItem]:
+        """Iterate over the tables, images and other files that its rows point to, by step.
+
+        Raises:
+            BundleDamagedError: The history is damaged.
+        """
+        from pull_logs.snapshot.read.run_media import media_of
+
+        return media_of(self.batches(columns=()), self.files)
+
+    def logged_table(self, key: str, step: int | None = None) -> pd.DataFrame:
+        """Return a table that it logged as a data frame; a column is numbers only if that is exact.
+
+        Args:
+            key: The flat key of the table.
+            step: The step at which it was logged; None for the last one.
+
+        Raises:
+            MetricNotFoundError: It logged no table under that key, or none at that step.
+            FileMissingError: The bundle does not have the file of the table.
+            DataError: The file is not a table, or is too large.
+            BundleDamagedError: The bundle is damaged.
+        """
+        from pull_logs.snapshot.read.run_media import read_table
+
+        return read_table(self.media(), key, step, run=str(self.path))
 
     @property
     def history_encoded(self) -> Encoded:

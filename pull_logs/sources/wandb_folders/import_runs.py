@@ -121,7 +121,7 @@ def _pointer_notes(bundle: Bundle) -> Iterator[str]:
         if found := count_pointers(run.batches(columns=()), available=run.files.keys()):
             yield (
                 f"{run.path}: the bundle lacks the files of {pointers_text(found)}; "
-                "`pull-logs import --files 'media/*'` copies them from `files/` of the run folder"
+                "`pull-logs import --media` copies them from `files/` of the run folder"
             )
 
 

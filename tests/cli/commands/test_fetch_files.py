@@ -132,3 +132,15 @@ def test_a_size_is_read_as_people_write_it(text: str, size: int) -> None:
     from pull_logs.cli.pulling.options import size_in_bytes
 
     assert size_in_bytes(text) == size
+
+
+def test_media_is_short_for_the_files_below_media(server: ReplayServer, tmp_path: Path) -> None:
+    out = tmp_path / "b.wandb.zip"
+    done = pull_logs("fetch", "-p", "acme/nano", "--media", "-o", out, environment=server.environment())
+    assert done.returncode == 0, done.stderr
+    with open_bundle(out) as bundle:
+        assert list(bundle["a"].files) == ["media/a.png"]
+    more = pull_logs("refresh", out, "--media", "--files", "*.log", environment=server.environment())
+    assert more.returncode == 0, more.stderr
+    with open_bundle(out) as bundle:
+        assert list(bundle["a"].files) == ["media/a.png", "output.log"]
