@@ -170,8 +170,8 @@ INFO_SHAPES: Mapping[str, Shape] = {
 """The sections of `info`."""
 
 LOGS_SHAPES: Mapping[str, Shape] = {
-    "runs": _listed("runs", weight=3),
-    "logs": _listed("lines", weight=12),
+    "runs": replace(_entries(3), words={"entries": "runs"}),
+    "logs": replace(_entries(12), words={"entries": "lines"}),
     "notes": VIEW_SHAPES["notes"],
 }
 """The sections of `logs`."""
