@@ -1,12 +1,12 @@
 from .bundle import Bundle as Bundle
 from .bundle import open_bundle as open_bundle
+from .logged import MediaItem as MediaItem
+from .logged import RunConsole as RunConsole
 from .plain_history import PlainReader as PlainReader
 from .run import Run as Run
-from .run_console import RunConsole as RunConsole
 from .run_diff import walk_runs as walk_runs
 from .run_files import RunFile as RunFile
 from .run_files import RunFiles as RunFiles
-from .run_media import MediaItem as MediaItem
 from .verify import Damage as Damage
 from .verify import VerifyReport as VerifyReport
 from .verify import verify_bundle as verify_bundle

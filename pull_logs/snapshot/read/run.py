@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pull_logs.snapshot.format import ConsoleLine
-    from pull_logs.snapshot.read.run_media import MediaItem
+    from pull_logs.snapshot.read.logged import MediaItem
 
 
 class Run(RunFacts):
@@ -236,7 +236,7 @@ class Run(RunFacts):
         Raises:
             BundleDamagedError: The history is damaged.
         """
-        from pull_logs.snapshot.read.run_media import media_of
+        from pull_logs.snapshot.read.logged import media_of
 
         return media_of(self.batches(columns=()), self.files)
 
@@ -253,7 +253,7 @@ class Run(RunFacts):
             DataError: The file is not a table, or is too large.
             BundleDamagedError: The bundle is damaged.
         """
-        from pull_logs.snapshot.read.run_media import read_table
+        from pull_logs.snapshot.read.logged import read_table
 
         return read_table(self.media(), key, step, run=str(self.path))
 

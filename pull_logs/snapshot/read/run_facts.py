@@ -18,8 +18,8 @@ from pull_logs.snapshot.format import (
     coverage_from_fields,
     files_hash,
 )
+from pull_logs.snapshot.read.logged import RunConsole
 from pull_logs.snapshot.read.metrics_index import MetricsIndex
-from pull_logs.snapshot.read.run_console import RunConsole
 from pull_logs.snapshot.read.run_files import RunFiles
 from pull_logs.suggestions import counted, shortened
 

@@ -20,7 +20,7 @@ from pull_logs.rows.file_pointers import count_pointers, find_pointers
 from pull_logs.snapshot import MediaItem, open_bundle
 from pull_logs.snapshot.format import record_of
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
-from pull_logs.snapshot.read import run_media
+from pull_logs.snapshot.read.logged import media as run_media
 
 Row = dict[str, Any]
 
