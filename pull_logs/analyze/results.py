@@ -363,9 +363,13 @@ class RankingResult(TypedDict):
 
 
 class RankingSections(TypedDict, total=False):
-    """The sections that a metric to rank by adds; `answer` says in a sentence which run is best."""
+    """The sections that a metric to rank by adds.
+
+    `answer` says in a sentence which run is best, `answer_note` where the metric was read.
+    """
 
     answer: str
+    answer_note: str
     ranking: list[RankingResult]
 
 

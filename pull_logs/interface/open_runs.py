@@ -7,7 +7,7 @@ and checkpoints are downloaded from W&B through the local cache, and a local W&B
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from pull_logs.errors import FileMissingError, RunNotFoundError, UsageError
 from pull_logs.interface.find_bundles import find_bundles
 from pull_logs.interface.run_sources import Sources
 from pull_logs.runs import PageUrl, RunPath, RunReference
-from pull_logs.suggestions import counted
+from pull_logs.suggestions import counted, did_you_mean
 
 if TYPE_CHECKING:
     from pull_logs.analyze import Checkpoint, Subject
@@ -219,9 +219,15 @@ def _from_bundles(
         missing = ", ".join([*sorted(wanted), *sorted(sweeps)]) or "any run"
         raise RunNotFoundError(
             f"{', '.join(repr(str(bundle.path)) for bundle in bundles)} does not contain {missing}",
-            hint="`pull-logs info BUNDLE` lists its runs",
+            hint=_nearest_project(bundles, wanted) or "`pull-logs info BUNDLE` lists its runs",
         )
     return found
+
+
+def _nearest_project(bundles: Sequence[Bundle], wanted: Collection[str]) -> str:
+    """Return the hint with the projects that are called nearly as one that no bundle has."""
+    projects = {run.path.project_path for bundle in bundles for run in bundle.runs()}
+    return next((hint for name in sorted(wanted) if (hint := did_you_mean(name, sorted(projects)))), "")
 
 
 def _plain(text: str) -> str:

@@ -7,13 +7,13 @@ else is computed from these numbers: ranks, groups with their statistics (`group
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pull_logs._version import FORMAT
+from pull_logs.analyze.answers.best_sentence import best_sentences
 from pull_logs.analyze.answers.checkpoints import CheckpointComparison, summarize
 from pull_logs.analyze.answers.columns import column_of_runs, column_sections, ranking_numbers
 from pull_logs.analyze.answers.groups import RunGroups, group_runs
@@ -69,6 +69,8 @@ from pull_logs.suggestions import joined
 
 _MOST_NAMED = 10
 _MOST_FURTHER = 2
+_LEAST_PART = 10
+"""A run that failed before a tenth of the steps of another one leaves nothing to compare at its end."""
 _LAST = Position()
 
 
@@ -171,10 +173,11 @@ class _Findings:
 
     @property
     def common_end(self) -> int | None:
-        """The last step that all shown runs have; None if they end at one step, or a run has no rows."""
-        ends = [run.subject.run.last_step for run in self.shown]
-        known = [step for step in ends if step is not None]
-        return min(known) if known and min(known) < max(known) else None
+        """The last step of all shown runs, without those that failed early; None if they end at one step."""
+        ends = [step for run in self.shown if (step := run.subject.run.last_step) is not None]
+        if not ends or min(ends) == max(ends):
+            return None
+        return min(step for step in ends if _LEAST_PART * step >= max(ends))
 
 
 def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAnswer:
@@ -219,7 +222,7 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
         "config_same": records["config_same"],
         "summary_comparison": records["summary_comparison"],
         **asserted,
-        "notes": [*incomplete_notes(subjects), *_notes(found, checkpoints)],
+        "notes": [*incomplete_notes([run.subject for run in found.shown]), *_notes(found, checkpoints)],
         "next": _further(found, records["config_diff"])[:_MOST_FURTHER],
     }
 
@@ -363,22 +366,12 @@ def _ranking(found: _Findings) -> RankingSections:
     goal = found.goal
     if goal is None:
         return {}
+    best, where = best_sentences(found.shown, found.readings, found.groups, found.alignment, goal)
     return {
-        "answer": found.groups.answer(goal) if found.groups else _best_run(found.shown[0], goal),
+        "answer": best,
+        "answer_note": where,
         "ranking": [_rank(rank, run, goal) for rank, run in enumerate(found.shown, 1)],
     }
-
-
-def _best_run(run: RunReading, goal: Goal) -> str:
-    number, cell = run.number(goal.metric), run.columns.get(goal.metric)
-    if isinstance(cell, str):
-        return f"first by {goal.metric} ({goal.direction}): {run.label} ({run.info.path}), {cell}"
-    if number is None or not math.isfinite(number):
-        return f"no run has a finite {goal.metric} there"
-    return (
-        f"best {goal.metric} ({goal.direction}): {run.label} ({run.info.path}), {number:.6g}; "
-        "single runs say nothing about seed noise: --group-by all-but:SEED"
-    )
 
 
 def _rank(rank: int, run: RunReading, goal: Goal) -> RankingResult:
@@ -450,7 +443,7 @@ def _alignment_notes(found: _Findings) -> list[str]:
     """Return notes on runs that could not be read at the position."""
     alignment = found.alignment
     if alignment.position.word == "last":
-        note = _note_on_ends(found.common_end)
+        note = _note_on_ends(found)
     elif alignment.position.word == "checkpoint":
         note = _note_on_checkpoints(found.shown)
     elif alignment.position.word == "step":
@@ -460,13 +453,16 @@ def _alignment_notes(found: _Findings) -> list[str]:
     return [] if note is None else [note]
 
 
-def _note_on_ends(common: int | None) -> str | None:
+def _note_on_ends(found: _Findings) -> str | None:
+    common = found.common_end
     if common is None:
         return None
-    return (
-        f"the runs end at different steps, the first at {common}, and are compared at their ends; "
-        f"--at {common} compares all at one step"
-    )
+    ends = [step for run in found.shown if (step := run.subject.run.last_step) is not None]
+    note = f"the runs end at different steps, the first at {min(ends)}, and are compared at their ends"
+    if common == max(ends):
+        return note
+    compared = "all" if common == min(ends) else "those that reach it"
+    return f"{note}; --at {common} compares {compared} at one step"
 
 
 def _note_on_checkpoints(runs: Sequence[RunReading]) -> str | None:

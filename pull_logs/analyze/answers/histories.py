@@ -128,6 +128,7 @@ def answer_histories(subjects: Sequence[Subject], view: View, asked: AbstractSet
         notes=(
             *selection.notes,
             *(assertions.notes if assertions is not None else ()),
+            *_note_on_picking(view, subjects),
             *_notes(views, {family.pattern for family in folded.values()}),
         ),
     )
@@ -298,6 +299,14 @@ class _Reader:
         return np.sort(rank_rows(metrics, length=length, pinned=pinned)[:budget])
 
 
+def _note_on_picking(view: View, subjects: Sequence[Subject]) -> Iterable[str]:
+    """Say that no run has the step that rows were asked around."""
+    around = view.picking.around
+    ends = [step for subject in subjects if (step := subject.run.last_step) is not None]
+    if around is not None and ends and around > max(ends):
+        yield f"--around {around} is after the last step, {max(ends)}; the rows nearest to it are shown"
+
+
 def _notes(views: Mapping[str, _RunView], families: Collection[str]) -> Iterable[str]:
     """Say which rows and columns of histories are not shown."""
     histories = {run: view.history for run, view in views.items() if view.history is not None}
@@ -308,7 +317,8 @@ def _notes(views: Mapping[str, _RunView], families: Collection[str]) -> Iterable
     ]
     if sampled:
         yield (
-            "sampled (first, last, minimum, maximum and non-finite rows of every shown metric kept): "
+            "sampled (first, last, minimum, maximum and non-finite rows of every shown metric are kept, not "
+            "every spike): "
             f"{joined(sampled, most=_MOST_NAMED)}; --max-rows N takes more"
         )
     hidden = [f"{run} {history['hidden']}" for run, history in histories.items() if history["hidden"]]

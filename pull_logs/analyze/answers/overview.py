@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
+from pull_logs.analyze.answers.view import incomplete_notes
 from pull_logs.analyze.health import DEFINITIONS, FLAGS, HealthFinding, can_have_flags, find_flags
 from pull_logs.analyze.questions import HistoryQuery, Slice, Subject, is_internal
 from pull_logs.analyze.results import (
@@ -173,11 +174,7 @@ def overview(
     """
     histories = _read_histories(subjects, select=select, asserts=asserts, known=known)
     config, same = histories.configs.differing()
-    incomplete = [
-        f"{subject.label} {subject.run.path} is incomplete: {subject.run.coverage.reason}"
-        for subject in subjects
-        if not subject.run.complete
-    ]
+    incomplete = incomplete_notes([replace(subject, label=str(subject.run.path)) for subject in subjects])
     return {
         "format": FORMAT,
         "command": "overview",

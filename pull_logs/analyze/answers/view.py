@@ -23,6 +23,7 @@ from pull_logs.analyze.results import (
 )
 from pull_logs.rows.canonical import spell
 from pull_logs.runs import RunInfo, RunPath
+from pull_logs.suggestions import joined
 
 _ABOUT_HISTORIES = frozenset({"schema", "stats", "history", "comparison", "assertions"})
 _ABOUT_RECORDS = frozenset({"config", "summary", "config_diff"})
@@ -80,8 +81,15 @@ def _shows_checkpoints(subjects: Sequence[Subject], view: View) -> bool:
 
 
 def incomplete_notes(subjects: Sequence[Subject]) -> list[str]:
-    """Return a note for each run whose history is incomplete."""
-    return [f"{s.label} is incomplete: {s.run.coverage.reason}" for s in subjects if not s.run.complete]
+    """Return a note for each reason why histories are incomplete, with the runs."""
+    reasons: dict[str, list[str]] = {}
+    for subject in subjects:
+        if not subject.run.complete:
+            reasons.setdefault(subject.run.coverage.reason, []).append(subject.label)
+    return [
+        f"{joined(labels)} {'are' if labels[1:] else 'is'} incomplete: {reason}"
+        for reason, labels in reasons.items()
+    ]
 
 
 def describe_run(subject: Subject, *, rows_shown: int | None = None) -> RunResult:

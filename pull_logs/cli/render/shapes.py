@@ -140,6 +140,7 @@ COMPARISON_SHAPES: Mapping[str, Shape] = {
     "runs": _entries(3),
     "alignment": _FIELDS,
     "answer": _SENTENCE,
+    "answer_note": _SENTENCE,
     "ranking": _entries(2),
     "columns": replace(VIEW_SHAPES["comparison"], words={"entries": "columns", "runs": "runs"}),
     "column_totals": _entries(2),

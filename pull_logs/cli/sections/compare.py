@@ -57,7 +57,7 @@ def compare_sections(answer: Mapping[str, Any]) -> list[Section]:
     legend = runs_section(answered_runs(runs), of=of, counted=len(runs) > MOST_COLUMNS, weight=3)
     sections = [legend, notes_section(answer["notes"])]
     if "answer" in answer:
-        sections.append(answer_section(answer["answer"]))
+        sections.append(answer_section(answer["answer"], answer.get("answer_note", "")))
     if "columns" in answer:
         sections += run_column_sections(answer)
     if "gate" in answer:

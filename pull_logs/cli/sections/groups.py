@@ -55,11 +55,10 @@ def read_at(answer: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def answer_section(sentence: str) -> Section:
-    """Return the sentence that says which is best and whether that is real."""
-    return Section(
-        name="ANSWER", columns=[Column("sentence")], rows=[[sentence]], layout="sentences", weight=3
-    )
+def answer_section(sentence: str, note: str) -> Section:
+    """Return the sentences that say which is best, whether that is real, and where it was read."""
+    rows = [[text] for text in (sentence, note) if text]
+    return Section(name="ANSWER", columns=[Column("sentence")], rows=rows, layout="sentences", weight=3)
 
 
 def groups_section(answer: Mapping[str, Any]) -> Section:

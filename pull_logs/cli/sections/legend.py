@@ -8,8 +8,12 @@ from typing import Any
 
 from pull_logs.cli.render import Column, Nouns, Section, name_cell, yes_no
 
+_SHARED = ("state", "rows", "last_step", "complete", "source")
+"""The facts that the heading says once where all runs have the same."""
+
 _COLUMNS = (
     Column("label", name_cell),
+    Column("id", name_cell),
     Column("path", name_cell),
     Column("name", name_cell),
     Column("state", name_cell),
@@ -46,9 +50,13 @@ def runs_section(
             legend.
     """
     facts: dict[str, object] = {"runs": len(runs), "of": of}
+    if counted:
+        shared: dict[str, object] = _counts(runs)
+    else:
+        runs, shared = _without_shared(runs)
     return Section(
         name="RUNS",
-        facts={**facts, **_counts(runs)} if counted else facts,
+        facts={**facts, **shared},
         columns=_COLUMNS,
         rows=[] if counted else [[run.get(column.name) for column in _COLUMNS] for run in runs],
         notes=["[COMPARISON] has one row per run"] if counted else [],
@@ -57,6 +65,32 @@ def runs_section(
         nouns=Nouns(rows="runs"),
         weight=weight,
     )
+
+
+def _without_shared(
+    runs: Sequence[Mapping[str, Any]],
+) -> tuple[Sequence[Mapping[str, Any]], dict[str, object]]:
+    """Return runs without what all of them have in common, and that; a single run keeps all of its facts."""
+    if len(runs) < 2:
+        return runs, {}
+    shared: dict[str, object] = {}
+    projects = {run["path"].rpartition("/")[0] for run in runs}
+    if len(projects) == 1:
+        shared["project"] = projects.pop()
+        runs = [{**run, "id": run["path"].rpartition("/")[2], "path": None} for run in runs]
+    runs = [run if run["name"] != _run_id(run) else {**run, "name": None} for run in runs]
+    for name in _SHARED:
+        values = {run.get(name) for run in runs}
+        if len(values) == 1 and values != {None}:
+            value = values.pop()
+            shared[name] = yes_no(value) if isinstance(value, bool) else value
+            runs = [{**run, name: None} for run in runs]
+    return runs, shared
+
+
+def _run_id(run: Mapping[str, Any]) -> str:
+    found: str = run.get("id") or run["path"].rpartition("/")[2]
+    return found
 
 
 def _counts(runs: Sequence[Mapping[str, Any]]) -> dict[str, object]:

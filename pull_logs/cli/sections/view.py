@@ -43,8 +43,8 @@ def view_sections(answer: Mapping[str, Any]) -> list[Section]:
 
 def _notes(answer: Mapping[str, Any]) -> list[str]:
     """Return the notes, without those about incomplete runs, whose reasons are in the legend."""
-    shown = {f"{run['label']} is incomplete: {run.get('reason')}" for run in answer["runs"]}
-    return [note for note in answer.get("notes", ()) if note not in shown]
+    shown = tuple(f" incomplete: {run['reason']}" for run in answer["runs"] if run.get("reason"))
+    return [note for note in answer.get("notes", ()) if not (shown and note.endswith(shown))]
 
 
 def _keys(entries: Sequence[Mapping[str, Any]] | None) -> frozenset[str] | None:

@@ -198,6 +198,14 @@ class Bundle(Mapping[str, Run]):
                 f"{key!r} is the id of {len(names)} runs in {str(self.path)!r}: {listed(names)}",
                 hint="write entity/project/run_id",
             )
+        called = [
+            path for index, path in enumerate(self.run_paths) if self._table.value("name", index) == key
+        ]
+        if called:
+            verb = "is the name of the run" if len(called) == 1 else f"is the name of {len(called)} runs:"
+            raise RunNotFoundError(
+                f"no run has the id {key!r} in {str(self.path)!r}", hint=f"it {verb} {listed(called)}"
+            )
         contents = f"it has {listed(self.run_paths)}" if self.run_paths else "it has no runs"
         raise RunNotFoundError(
             f"no run {key!r} in {str(self.path)!r}",

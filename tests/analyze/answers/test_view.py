@@ -279,7 +279,7 @@ def test_a_sample_is_declared_and_keeps_a_spike_and_the_checkpoints_row() -> Non
     assert {0, 333, 567, 700, 999} <= set(steps)
     assert (len(steps), found["history"]["A"]["sampling"]) == (20, "extremes 20/1000")
     assert found["runs"][0]["rows_shown"] == 20
-    kept = "first, last, minimum, maximum and non-finite rows of every shown metric kept"
+    kept = "first, last, minimum, maximum and non-finite rows of every shown metric are kept, not every spike"
     assert found["notes"] == [f"sampled ({kept}): A 20/1000; --max-rows N takes more"]
 
 

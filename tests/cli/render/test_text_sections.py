@@ -143,11 +143,9 @@ def test_two_small_runs_look_like_this() -> None:
     ]
     assert view_text(answer(runs, View())) == (
         """\
-[RUNS] runs=2
-A path=acme/nano/r1 name=baseline state=finished rows=2 last_step=5 complete=yes \
-checkpoint=ckpt/a.pt checkpoint_step=3 source=s.zip
-B path=acme/nano/r2 name="try\\n[RUNS]" state=finished rows=2 last_step=5 complete=no \
-reason="8 rows did not arrive" source=s.zip
+[RUNS] runs=2 project=acme/nano state=finished rows=2 last_step=5 source=s.zip
+A id=r1 name=baseline complete=yes checkpoint=ckpt/a.pt checkpoint_step=3
+B id=r2 name="try\\n[RUNS]" complete=no reason="8 rows did not arrive"
 [CONFIG] run=all keys=1
 opt.name: "adam"
 # 2 more keys differ: [CONFIG_DIFF]
