@@ -61,7 +61,7 @@ def test_every_flag_of_ours_that_a_page_names_exists(page: Path) -> None:
     foreign = {
         "--bind", "--extra", "--noconfirm", "--out", "--strict", "--wandb-record", "--hypothesis-seed", "--readers",  # noqa: E501
         "--seconds", "--trials", "--names", "--advice", "--check", "--update", "--help", "--no-hints",
-        "--block-wandb", "--wandb-unused",
+        "--block-wandb", "--wandb-unused", "--edit-last", "--create-if-none", "--body-file",
     }  # fmt: skip
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text()))
     assert named - known - foreign == set()
