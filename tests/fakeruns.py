@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pull_logs.analyze import Subject, label
 from pull_logs.frames import FactsBuilder, MetricFacts, Vector
-from pull_logs.rows.batches import batch_from_rows
+from pull_logs.rows.batches import batch_from_rows, system_batch_from_rows
 from pull_logs.rows.hashing import rows_hash
 from pull_logs.runs import Coverage, RunInfo, RunParts, RunPath
 
@@ -37,9 +37,12 @@ class FakeRun:
         coverage: Coverage | None = None,
         host: str | None = None,
         indexed: bool = False,
+        system: Iterable[Mapping[str, Any]] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
         self.indexed = indexed
         self.batch = batch_from_rows(list(rows))
+        self.system = None if system is None else system_batch_from_rows(system)
         self.coverage = coverage or Coverage()
         self.info = RunInfo(
             path=RunPath("acme", "nano", run_id),
@@ -48,6 +51,7 @@ class FakeRun:
             host=host,
             config=config or {},
             summary=summary or {},
+            metadata=metadata or {},
         )
         self.last_seen: str | None = None
         self.parts: RunParts | None = None
@@ -81,6 +85,12 @@ class FakeRun:
         builder = FactsBuilder()
         builder.add(self.batch)
         return builder.facts()
+
+    def system_schema(self) -> pa.Schema | None:
+        return None if self.system is None else self.system.schema
+
+    def system_table(self) -> pa.Table | None:
+        return self.system
 
     def schema(self) -> pa.Schema:
         return self.batch.schema

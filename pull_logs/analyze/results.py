@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
 from pull_logs.analyze.group_results import GateSections, GroupSections
+from pull_logs.analyze.relation_results import ColumnSections, EffectSections, FitSections, ParetoSections
 from pull_logs.analyze.result_values import Cell, Direction, Number, RunLabel
 
 FAMILY = "family"
@@ -63,7 +64,10 @@ class ColumnResult(TypedDict):
 
 
 class StatisticsResult(TypedDict):
-    """The statistics of a metric, over its finite numbers; `first` and `last` are cells of any kind."""
+    """The statistics of a metric, over its finite numbers; bools count as 0 and 1.
+
+    `first` and `last` are cells of any kind; `quantiles` are the percentiles that were asked for.
+    """
 
     count: int
     min: Number
@@ -80,6 +84,7 @@ class StatisticsResult(TypedDict):
     min_step: int | None
     max_step: int | None
     members: NotRequired[int]
+    quantiles: NotRequired[dict[str, Number] | None]
 
 
 class HistoryResult(TypedDict):
@@ -204,6 +209,12 @@ class RankedCheckpointSections(CheckpointSections, total=False):
     best_checkpoint: BestCheckpoint
 
 
+class MetadataSections(TypedDict, total=False):
+    """The section of a view that shows when, where and with what runs ran."""
+
+    meta: dict[RunLabel, dict[str, Cell]]
+
+
 class RecordSections(TypedDict, total=False):
     """The sections of a view that show configs and summaries."""
 
@@ -234,7 +245,13 @@ class RecordComparison(TypedDict, total=False):
 
 
 class ShowResult(
-    RecordSections, HistorySections, EndingSections, CheckpointSections, RecordComparison, AssertionSections
+    MetadataSections,
+    RecordSections,
+    HistorySections,
+    EndingSections,
+    CheckpointSections,
+    RecordComparison,
+    AssertionSections,
 ):
     """The answer of the bare view; only the sections that were asked for are members."""
 
@@ -388,37 +405,16 @@ class MetricComparison(TypedDict):
     high: NotRequired[dict[RunLabel, Number]]
 
 
-class ColumnTotals(TypedDict):
-    """A column over the finite numbers of all runs of a comparison; `missing` counts the other runs."""
-
-    column: str
-    n: int
-    missing: int
-    sum: Number
-    mean: Number
-    std: Number
-    min: Number
-    median: Number
-    max: Number
-
-
-class RunColumnResult(TypedDict):
-    """A column with one value per run; a run without a value is left out of `values`."""
-
-    name: str
-    expression: str
-    values: dict[RunLabel, Cell]
-
-
-class ColumnSections(TypedDict, total=False):
-    """The sections that columns of runs add to a comparison."""
-
-    columns: list[RunColumnResult]
-    column_totals: list[ColumnTotals]
-
-
 class CompareResult(
-    RankingSections, ColumnSections, GroupSections, RankedCheckpointSections, AssertionSections, GateSections
+    RankingSections,
+    ColumnSections,
+    EffectSections,
+    FitSections,
+    ParetoSections,
+    GroupSections,
+    RankedCheckpointSections,
+    AssertionSections,
+    GateSections,
 ):
     """The answer of `compare`."""
 

@@ -114,6 +114,10 @@ _VIEW = (
     click.option(
         "--stats", is_flag=True, help="Show percentiles, mean, first and last value of the metrics."
     ),
+    click.option(
+        "--quantiles", metavar="P,P,...", help="Show --stats with these percentiles, such as 50,95,99."
+    ),
+    click.option("--meta", is_flag=True, help="Show when, where and with what each run ran."),
     click.option("--select", metavar="REGEX", help="Only metrics whose name matches."),
     unfold_option,
     where_option,

@@ -22,11 +22,12 @@ def show(sources: Sources, **options: Any) -> None:
     Raises:
         PullLogsError: As described in `open_subjects` and `pull_logs.analyze.answer`.
     """
-    evals = parse_evals(options.pop("evals"))
+    evals, percents = parse_evals(options.pop("evals")), options.pop("quantiles")
     sources.check()
     from functools import partial
 
     from pull_logs.analyze import Picking, View, answer, arrange
+    from pull_logs.analyze.statistics import parse_quantiles
     from pull_logs.cli.hints import show_hints
     from pull_logs.cli.render import VIEW_SHAPES, check_budget
     from pull_logs.cli.sections import view_sections
@@ -35,6 +36,8 @@ def show(sources: Sources, **options: Any) -> None:
     output = take_output(options, screen=SCREEN_TOKENS if options["human"] else None)
     check_budget(output.max_tokens, as_json=output.as_json)
     picking = Picking(**{name: options.pop(name) for name in ("around", "window", "last", "every")})
+    if percents is not None:
+        options |= {"quantiles": parse_quantiles(percents), "stats": True}
     view = View(evals=evals, picking=picking, max_tokens=output.max_tokens, **options)
     with answering(sources, partial(answer, view=view)) as (subjects, answered):
         found = arrange(answered, unfold=not view.folds)

@@ -17,6 +17,11 @@ from .metric_facts import extremes as extremes
 from .metric_facts import middle as middle
 from .some_rows import rows_with_cells as rows_with_cells
 from .some_rows import take_columns as take_columns
+from .system_frames import SYSTEM as SYSTEM
+from .system_frames import JoinedFrame as JoinedFrame
+from .system_frames import SystemFrame as SystemFrame
+from .system_frames import join_system as join_system
+from .system_frames import samples_for as samples_for
 from .vector import Array as Array
 from .vector import Floats as Floats
 from .vector import JoinedTexts as JoinedTexts

@@ -105,6 +105,12 @@ class RunLike(Protocol):
     ) -> Iterator[tuple[int, pa.Table]]:
         """Iterate over the batches that have some of these rows, each with the number of rows before it."""
 
+    def system_schema(self) -> pa.Schema | None:
+        """Return the columns of its system metrics and their types; None if none were pulled."""
+
+    def system_table(self) -> pa.Table | None:
+        """Return its system metrics, sorted by time; None if none were pulled."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Columns:

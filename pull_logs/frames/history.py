@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from pull_logs.frames.column import Column
 from pull_logs.frames.from_arrow import Steps
+from pull_logs.frames.metric_facts import MetricFacts
 
 
 class History(Protocol):
-    """The rows of a run, column by column; a `Frame`, or some rows of one with computed columns."""
+    """Rows of a run, column by column.
+
+    A `Frame`, the samples of system metrics, a history with these, or some rows with computed columns.
+    """
 
     @property
     def length(self) -> int:
@@ -26,8 +30,14 @@ class History(Protocol):
 
     def __contains__(self, name: object) -> bool: ...
 
+    def facts(self) -> Mapping[str, MetricFacts] | None:
+        """Return the facts about each column from an index; None where there is no index."""
+
     def column(self, name: str) -> Column:
         """Return one column; raises KeyError if no column has that name."""
 
     def load(self, names: Collection[str]) -> None:
         """Read these columns together; names that do not exist are ignored."""
+
+    def forget(self) -> None:
+        """Drop everything but the names of the columns."""

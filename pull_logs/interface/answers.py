@@ -128,16 +128,20 @@ def comparison_of(
     at: str | float,
     columns: Sequence[str] = (),
     margin: str | float | None = None,
+    effect: str | None = None,
+    fits: Sequence[str] = (),
+    pareto: str | None = None,
     **options: Any,
 ) -> Comparison:
     """Return what to compare, from the values of the flags of `pull-logs compare`.
 
     Raises:
-        UsageError: A position, a column or a margin is not valid.
+        UsageError: A position, a column, a fit, a criterion or a margin is not valid.
     """
     from pull_logs.analyze.answers import Comparison
     from pull_logs.analyze.inference import Margin
     from pull_logs.analyze.questions import Position, RunColumn
+    from pull_logs.analyze.relations import Fit, parse_criteria
     from pull_logs.analyze.statistics import Criterion
 
     return Comparison(
@@ -146,5 +150,8 @@ def comparison_of(
         at=Position.parse(str(at)),
         columns=tuple(map(RunColumn.parse, columns)),
         margin=None if margin is None else Margin.parse(str(margin)),
+        effect=None if effect is None else Criterion.parse(effect),
+        fits=tuple(map(Fit.parse, fits)),
+        pareto=() if pareto is None else parse_criteria(pareto),
         **options,
     )

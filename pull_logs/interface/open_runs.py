@@ -68,7 +68,7 @@ def open_subjects(sources: Sources, *, report: Report) -> Iterator[tuple[Subject
             found = _from_elsewhere(sources, checkpoints, stack, report)
         found = _merged([*(_Found(run, run.bundle_path) for run in sources.opened), *found])
         if sources.keep is not None:
-            found = _filtered(found, sources.keep)
+            found = _filtered(found, sources.keep, report)
         yield _labelled(found)
 
 
@@ -120,8 +120,8 @@ def _by_progress(found: Sequence[CheckpointRun]) -> tuple[Checkpoint, ...]:
     return tuple(sorted(checkpoints, key=progress_of))
 
 
-def _filtered(found: Sequence[_Found], text: str) -> list[_Found]:
-    from pull_logs.analyze import keep_runs, search_advice
+def _filtered(found: Sequence[_Found], text: str, report: Report) -> list[_Found]:
+    from pull_logs.analyze import keep_runs, list_note, search_advice
 
     runs = [item.run for item in found]
     kept = keep_runs(runs, text)
@@ -130,6 +130,8 @@ def _filtered(found: Sequence[_Found], text: str) -> list[_Found]:
             f"--filter {text!r} holds for none of the {len(found)} runs",
             hint=search_advice(runs, text) or "run the command without --filter to see the runs",
         )
+    if note := list_note(runs, text):
+        report(f"--filter: {note}")
     return [item for item, keep in zip(found, kept, strict=True) if keep]
 
 

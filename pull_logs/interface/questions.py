@@ -73,6 +73,9 @@ def compare(
     columns: Mapping[str, str] | str | Iterable[str] = (),
     where: str | None = None,
     evals: Mapping[str, str] | None = None,
+    effect: str | None = None,
+    fits: str | Iterable[str] = (),
+    pareto: str | None = None,
     **named: Unpack[SourceOptions],
 ) -> CompareResult:
     """Compare runs, as `pull-logs compare` does (docs/comparing.md).
@@ -98,6 +101,9 @@ def compare(
         columns: Values of runs (`--column`): names with expressions, or texts such as `rows`.
         where: A condition on rows (`--where`); only those for which it holds are read.
         evals: Names and expressions of columns to compute in every row (`--eval`).
+        effect: `METRIC:min` or `METRIC:max`, on which the effect of each config key is looked for.
+        fits: `Y ~ X`, lines to fit through values of runs (`--fit`).
+        pareto: Two criteria or more, `config.params:min, val/loss:min`.
         **named: The sources as keywords: `runs`, `checkpoints`, `projects`, `sweeps`, `filter`,
             `checkpoint_key`, `refresh`, `offline`.
 
@@ -129,6 +135,7 @@ def compare(
     bases = _baseline(against)
     if bases:
         _refuse_with_against(select=select, group_by=group_by, best=best, sort=sort, top=top, asserts=asserts)
+        _refuse_with_against(effect=effect, fits=fits, pareto=pareto)
         baseline = sources_of(bases, {"filter": named.get("filter")})
         with gating(runs, baseline, metrics=_several(metrics), **shared) as (_, answer):
             del answer["next"]
@@ -144,6 +151,9 @@ def compare(
         interval=ci,
         asserts=_several(asserts),
         **shared,
+        effect=effect,
+        fits=_several(fits),
+        pareto=pareto,
     )
     with answering(runs, partial(compare_runs, options=question)) as (_, answer):
         del answer["next"]

@@ -10,7 +10,7 @@ from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
-from pull_logs.analyze import result_values, results
+from pull_logs.analyze import group_results, relation_results, result_values, results
 
 
 def schema_of(command: str) -> dict[str, Any]:
@@ -47,12 +47,16 @@ OBJECTS = [
 ]
 
 
+def required(kind: Any) -> set[str]:
+    """The keys that every object of a type has, whether its annotations are texts or not."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {name for name in kind.__required_keys__ if get_origin(hints[name]) is not NotRequired}
+
+
 @pytest.mark.parametrize(("where", "kind", "schema"), OBJECTS, ids=[where for where, _, _ in OBJECTS])
 def test_a_type_has_the_members_of_its_schema(where: str, kind: Any, schema: Any) -> None:
     assert set(get_type_hints(kind)) == set(schema["properties"]), where
-    hints = get_type_hints(kind, include_extras=True)
-    optional = {name for name, hint in hints.items() if get_origin(hint) is NotRequired}
-    assert kind.__required_keys__ - optional == set(schema["required"]), where
+    assert required(kind) == set(schema["required"]), where
     assert schema["additionalProperties"] is False
 
 
@@ -80,7 +84,8 @@ def test_every_type_is_of_some_answer() -> None:
     used = {kind.__name__ for _, kind, _ in OBJECTS}
     parts = {
         name
-        for name, found in vars(results).items()
+        for module in (results, relation_results, group_results)
+        for name, found in vars(module).items()
         if is_typeddict(found)
         and not name.endswith("Sections")
         and name not in ("RecordComparison", "CheckpointEndings", "CompareAnswer")

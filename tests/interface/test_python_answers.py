@@ -64,6 +64,19 @@ CASES: list[tuple[Callable[..., Any], Mapping[str, Any], Sequence[str]]] = [
             "gap=val/loss - train/loss",
         ],
     ),
+    (
+        pull_logs.compare,
+        {"effect": "val/loss:min", "fits": "val/loss ~ config.lr", "pareto": "duration:min, val/acc"},
+        [
+            "compare",
+            "--effect",
+            "val/loss:min",
+            "--fit",
+            "val/loss ~ config.lr",
+            "--pareto",
+            "duration:min, val/acc",
+        ],
+    ),
     (pull_logs.compare, {"columns": ["rows", "state"]}, ["compare", "--column", "rows", "--column", "state"]),
     (pull_logs.overview, {}, ["overview"]),
     (

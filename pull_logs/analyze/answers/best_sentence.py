@@ -1,4 +1,4 @@
-"""The sentences that say which run or group is best, where it was read, and what is best by best values."""
+"""Sentences of a comparison: which run or group is best, where runs were read, and which could not be."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pull_logs.analyze.questions import Alignment, Reading
+from pull_logs.analyze.questions import DEFINED, Alignment, Reading, Subject
 from pull_logs.analyze.statistics import Goal, ranked
+from pull_logs.suggestions import joined
 
 if TYPE_CHECKING:
     from pull_logs.analyze.answers.groups import RunGroups
     from pull_logs.analyze.answers.run_readings import RunReading, RunReadings
+
+_MOST_NAMED = 10
 
 
 def best_sentences(
@@ -76,3 +79,40 @@ def _best_run(run: RunReading, goal: Goal) -> str:
         f"best {goal.metric} ({goal.direction}): {run.label} ({run.info.path}), {number:.6g}; "
         "single runs say nothing about seed noise: --group-by all-but:SEED"
     )
+
+
+def note_on_ends(shown: Sequence[RunReading], common: int | None) -> str | None:
+    """Return the note that runs end at different steps; `common` is the step to compare them at."""
+    if common is None:
+        return None
+    ends = [step for run in shown if (step := run.subject.run.last_step) is not None]
+    note = f"the runs end at different steps, the first at {min(ends)}, and are compared at their ends"
+    if common == max(ends):
+        return note
+    compared = "all" if common == min(ends) else "those that reach it"
+    return f"{note}; --at {common} compares {compared} at one step"
+
+
+def note_on_checkpoints(runs: Sequence[RunReading]) -> str | None:
+    """Return the note that names the runs whose checkpoint has no step."""
+    without = [run.label for run in runs if not _has_position(run.subject)]
+    if not without:
+        return None
+    return f"no checkpoint has a step for {joined(without, most=_MOST_NAMED)}: no values there"
+
+
+def note_on_values(runs: Sequence[RunReading], alignment: Alignment) -> str | None:
+    """Return the note that names the runs that have no value at a position."""
+    missing = [run.label for run in runs if any(reading.value is None for reading in run.metrics.values())]
+    if not missing:
+        return None
+    axis = "the axis that each was defined over," if alignment.axis == DEFINED else alignment.axis
+    labels = joined(sorted(missing, key=lambda label: (len(label), label)), most=_MOST_NAMED)
+    return (
+        f"metrics of {labels} have no value at {axis} {alignment.position.value}: "
+        "it is not between their first and last one, and nothing is extrapolated"
+    )
+
+
+def _has_position(subject: Subject) -> bool:
+    return subject.checkpoint_step is not None or any(one.epoch is not None for one in subject.checkpoints)

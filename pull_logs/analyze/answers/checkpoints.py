@@ -24,7 +24,7 @@ from pull_logs.analyze.questions import Checkpoint, HistoryQuery, Subject, is_in
 from pull_logs.analyze.results import BestCheckpoint, CheckpointResult
 from pull_logs.analyze.statistics import Goal, is_held_out, outcome_end
 from pull_logs.errors import MetricNotFoundError
-from pull_logs.frames import Column, Floats, Frame, History, Steps, open_frames
+from pull_logs.frames import Column, Floats, History, Steps, open_frames
 from pull_logs.rows.canonical import STEP, spell
 from pull_logs.suggestions import joined
 
@@ -177,7 +177,7 @@ def summarize(
 
 
 def shown_metrics(
-    frames: Sequence[Frame], *, best: Goal | None, most: int = MAX_METRICS
+    frames: Sequence[History], *, best: Goal | None, most: int = MAX_METRICS
 ) -> tuple[frozenset[str], list[str]]:
     """Choose the metrics to show where the user chose none, and say how many are left out.
 
@@ -204,7 +204,7 @@ def shown_metrics(
     return frozenset(chosen), notes
 
 
-def _has_numbers(frames: Sequence[Frame], name: str) -> bool:
+def _has_numbers(frames: Sequence[History], name: str) -> bool:
     return any(name in frame and bool(frame.column(name).numbers()[1].any()) for frame in frames)
 
 

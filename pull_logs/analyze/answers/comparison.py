@@ -13,10 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pull_logs._version import FORMAT
-from pull_logs.analyze.answers.best_sentence import best_sentences
+from pull_logs.analyze.answers.best_sentence import (
+    best_sentences,
+    note_on_checkpoints,
+    note_on_ends,
+    note_on_values,
+)
 from pull_logs.analyze.answers.checkpoints import CheckpointComparison, summarize
-from pull_logs.analyze.answers.columns import column_of_runs, column_sections, ranking_numbers
 from pull_logs.analyze.answers.groups import RunGroups, group_runs
+from pull_logs.analyze.answers.named_values import AskedValues, NamedValues, column_sections, ranking_numbers
 from pull_logs.analyze.answers.run_readings import (
     ReadingPlan,
     RunHistories,
@@ -38,11 +43,15 @@ from pull_logs.analyze.questions import (
     Position,
     Reading,
     RunColumn,
-    RunColumns,
     Subject,
+    about_samples,
+    absence_explained,
+    compile_pattern,
     is_seed,
+    system_names,
     values_of,
 )
+from pull_logs.analyze.relations import Fit, RelationsAnswer, relate
 from pull_logs.analyze.results import (
     AlignmentResult,
     AssertionSections,
@@ -57,15 +66,12 @@ from pull_logs.analyze.statistics import (
     Criterion,
     Goal,
     IntervalKind,
-    RunDefinitions,
     deciding_metric,
     outcome_end,
     ranked,
 )
 from pull_logs.errors import UsageError
 from pull_logs.rows.canonical import STEP, spell
-from pull_logs.runs import RunInfo
-from pull_logs.suggestions import joined
 
 _MOST_NAMED = 10
 _MOST_FURTHER = 2
@@ -95,6 +101,9 @@ class Comparison:
         evals: Names and expressions of columns to compute in every row.
         alpha: The share of false alarms over the tests of a metric.
         margin: The largest difference between groups that does not matter; None if every one does.
+        effect: The metric on which the effect of each config key is looked for.
+        fits: Lines to fit through values of runs.
+        pareto: The criteria of the Pareto front.
     """
 
     select: str | None = None
@@ -113,6 +122,37 @@ class Comparison:
     evals: tuple[tuple[str, str], ...] = ()
     alpha: float = ALPHA
     margin: Margin | None = None
+    effect: Criterion | None = None
+    fits: tuple[Fit, ...] = ()
+    pareto: tuple[Criterion, ...] = ()
+
+    @property
+    def values(self) -> AskedValues:
+        """The values of runs that it names."""
+        return AskedValues(
+            columns=self.columns,
+            criterion=self.criterion,
+            option=self.ranking_option,
+            at_best=self.at.word == "best",
+            effect=self.effect,
+            pareto=self.pareto,
+            sides=[side for fit in self.fits for side in (fit.y, fit.x)],
+        )
+
+    @property
+    def relates(self) -> bool:
+        """Whether effects, fits or a Pareto front are asked for."""
+        return bool(self.effect or self.fits or self.pareto)
+
+    @property
+    def texts(self) -> tuple[str | None, ...]:
+        """The expressions and names of metrics of the question."""
+        named = self.criterion.metric if self.criterion else None
+        computed = (*(text for _, text in self.evals), *(column.text for column in self.columns))
+        related = (*self.pareto, *([self.effect] if self.effect else []))
+        sides = (side for fit in self.fits for side in (fit.x, fit.y))
+        criteria = (criterion.metric for criterion in related)
+        return (self.select, self.where, named, self.axis, *computed, *criteria, *sides, *self.asserts)
 
     @property
     def criterion(self) -> Criterion | None:
@@ -160,6 +200,7 @@ class _Findings:
         readings: The runs.
         groups: Their groups, if they are grouped.
         shown: The runs to show, in their order.
+        relations: Effects, fits and the Pareto front, as far as they were asked for.
         notes: How expressions were read, where they have two readings.
     """
 
@@ -169,6 +210,7 @@ class _Findings:
     readings: RunReadings
     groups: RunGroups | None
     shown: Sequence[RunReading]
+    relations: RelationsAnswer
     notes: Sequence[str] = ()
 
     @property
@@ -214,6 +256,9 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
         "alignment": _describe_alignment(found),
         **_ranking(found),
         **column_sections(found.options.columns, found.readings.runs, found.shown),
+        **found.relations.effects,
+        **found.relations.fits,
+        **found.relations.pareto,
         **groups,
         **GateSections(),  # a gate is a question of its own
         **_checkpoint_sections(checkpoints),
@@ -230,9 +275,10 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
 def _selected_keys(found: _Findings) -> str | None:
     """Return a regular expression for the keys of summaries to compare: those of the shown metrics."""
     options, goal = found.options, found.goal
-    if options.select is not None or (goal is None and not options.columns):
+    narrowed = bool(options.columns) or options.relates
+    if options.select is not None or (goal is None and not narrowed):
         return options.select
-    if options.columns or goal is None:
+    if narrowed or goal is None:
         return "(?!)"
     metric = re.escape(goal.metric).replace(r"\.", r"\\?\.")  # nested, or one key with a dot
     return rf"^{metric}(\.|$)"
@@ -252,12 +298,20 @@ def _notes(found: _Findings, checkpoints: CheckpointComparison) -> list[str]:
 def _find(subjects: Sequence[Subject], options: Comparison) -> _Findings:
     """Read the runs, rank and group them, and choose those to show."""
     infos = [subject.run.info for subject in subjects]
-    histories = RunHistories.open(subjects)
-    query = None
-    if options.where is not None or options.evals:
-        query = HistoryQuery.settle(histories.names, select=None, where=options.where, evals=options.evals)
-        histories = histories.with_columns([name for name, _ in options.evals])
-    goal, columns = _goal(subjects, infos, options, histories)
+    histories = RunHistories.open(subjects, options.texts)
+    with absence_explained(histories.frames, options.texts):
+        query, histories = _query(options, histories)
+        wanted = NamedValues.settle(options.values, subjects, histories)
+    goal = wanted.goal
+    system = system_names(histories.frames)
+    if options.select is not None and not (wanted.columns.expressions or options.asserts):
+        pattern = compile_pattern(options.select)
+        selected = replace(
+            query or HistoryQuery(), selected=frozenset(filter(pattern.search, histories.names))
+        )
+        named = [goal.metric, options.axis] if goal else [options.axis]
+        if about_samples(selected, system, named=[name for name in named if name != DEFINED]):
+            histories = histories.samples()
     alignment = Alignment(
         position=options.at,
         axis=options.axis if options.axis == DEFINED else histories.column(options.axis, option="--x"),
@@ -271,13 +325,16 @@ def _find(subjects: Sequence[Subject], options: Comparison) -> _Findings:
         option=options.ranking_option,
         asserts=options.asserts,
         query=query,
-        columns=columns,
+        columns=wanted.columns,
+        described=wanted.described,
+        narrowed=bool(options.columns) or options.relates,
     )
     readings = read_runs(subjects, infos, plan, histories)
     runs = readings.runs
     order = list(range(len(runs)))
     if goal is not None:
         order = ranked(order, ranking_numbers(runs, goal.metric).__getitem__, goal.direction)
+    relations = relate(runs, effect=wanted.effect, fits=options.fits, pareto=wanted.pareto)
     groups = None
     if options.group_by:
         groups = _group(readings, options, goal)
@@ -291,39 +348,17 @@ def _find(subjects: Sequence[Subject], options: Comparison) -> _Findings:
         readings=readings,
         groups=groups,
         shown=[runs[index] for index in order],
-        notes=(*(query.notes if query else ()), *columns.notes),
+        notes=(*(query.notes if query else ()), *wanted.columns.notes, *relations.notes),
+        relations=relations,
     )
 
 
-def _goal(
-    subjects: Sequence[Subject], infos: Sequence[RunInfo], options: Comparison, histories: RunHistories
-) -> tuple[Goal | None, RunColumns]:
-    """Return what ranks the runs with its better end, and the columns of runs.
-
-    A name that is neither a column nor a metric, such as `created_at` or `config.lr`, becomes a column.
-    """
-    criterion, columns = options.criterion, list(options.columns)
-    metric = None
-    if criterion is not None:
-        metric = criterion.metric
-        if metric not in {column.name for column in columns}:
-            metric = histories.column(metric, option=options.ranking_option)
-            if metric not in histories.names:
-                columns += column_of_runs(metric, [subject.run for subject in subjects])
-    runs = [subject.run for subject in subjects]
-    settled = RunColumns.settle(columns, runs=runs, rows=histories.names)
-    if criterion is None or metric is None:
-        return None, settled
-    if options.at.word == "best" and metric in settled.expressions:
-        raise UsageError(
-            f"--at best needs a metric with a history, and {metric!r} has one value per run",
-            hint="name a metric with --best, and rank the runs with --sort in a second command",
-        )
-    defined = (RunDefinitions.read(info.config_internal).goal_of(metric) for info in infos)
-    goal = replace(criterion, metric=metric).settle(
-        [end for end in defined if end is not None], option=options.ranking_option
-    )
-    return goal, settled
+def _query(options: Comparison, histories: RunHistories) -> tuple[HistoryQuery | None, RunHistories]:
+    """Return the rows that count and the columns to compute, and the histories with the names of these."""
+    if options.where is None and not options.evals:
+        return None, histories
+    query = HistoryQuery.settle(histories.names, select=None, where=options.where, evals=options.evals)
+    return query, histories.with_columns([name for name, _ in options.evals])
 
 
 def _group(readings: RunReadings, options: Comparison, goal: Goal | None) -> RunGroups:
@@ -443,46 +478,11 @@ def _alignment_notes(found: _Findings) -> list[str]:
     """Return notes on runs that could not be read at the position."""
     alignment = found.alignment
     if alignment.position.word == "last":
-        note = _note_on_ends(found)
+        note = note_on_ends(found.shown, found.common_end)
     elif alignment.position.word == "checkpoint":
-        note = _note_on_checkpoints(found.shown)
+        note = note_on_checkpoints(found.shown)
     elif alignment.position.word == "step":
-        note = _note_on_values(found.shown, alignment)
+        note = note_on_values(found.shown, alignment)
     else:
         note = None
     return [] if note is None else [note]
-
-
-def _note_on_ends(found: _Findings) -> str | None:
-    common = found.common_end
-    if common is None:
-        return None
-    ends = [step for run in found.shown if (step := run.subject.run.last_step) is not None]
-    note = f"the runs end at different steps, the first at {min(ends)}, and are compared at their ends"
-    if common == max(ends):
-        return note
-    compared = "all" if common == min(ends) else "those that reach it"
-    return f"{note}; --at {common} compares {compared} at one step"
-
-
-def _note_on_checkpoints(runs: Sequence[RunReading]) -> str | None:
-    without = [run.label for run in runs if not _has_position(run.subject)]
-    if not without:
-        return None
-    return f"no checkpoint has a step for {joined(without, most=_MOST_NAMED)}: no values there"
-
-
-def _note_on_values(runs: Sequence[RunReading], alignment: Alignment) -> str | None:
-    missing = [run.label for run in runs if any(reading.value is None for reading in run.metrics.values())]
-    if not missing:
-        return None
-    axis = "the axis that each was defined over," if alignment.axis == DEFINED else alignment.axis
-    labels = joined(sorted(missing, key=lambda label: (len(label), label)), most=_MOST_NAMED)
-    return (
-        f"metrics of {labels} have no value at {axis} {alignment.position.value}: "
-        "it is not between their first and last one, and nothing is extrapolated"
-    )
-
-
-def _has_position(subject: Subject) -> bool:
-    return subject.checkpoint_step is not None or any(one.epoch is not None for one in subject.checkpoints)

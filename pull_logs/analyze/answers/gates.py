@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pull_logs._version import FORMAT
-from pull_logs.analyze.answers.columns import column_of_runs
 from pull_logs.analyze.answers.comparison import compare_metric
 from pull_logs.analyze.answers.gate_metrics import (
     REGRESSION,
@@ -20,6 +19,7 @@ from pull_logs.analyze.answers.gate_metrics import (
     pairing_identity,
     several,
 )
+from pull_logs.analyze.answers.named_values import column_of_runs
 from pull_logs.analyze.answers.run_readings import (
     ReadingPlan,
     RunHistories,

@@ -22,8 +22,14 @@ from pull_logs.analyze.questions import (
     Slice,
     Subject,
     View,
+    about_samples,
+    absence_explained,
     families_by_member,
     is_internal,
+    joined_frames,
+    samples,
+    system_names,
+    system_notes,
 )
 from pull_logs.analyze.results import (
     AssertionSections,
@@ -38,10 +44,11 @@ from pull_logs.analyze.statistics import (
     describe_all,
     describe_column,
     has_numbers,
+    quantiles_of,
     rank_rows,
     sample_rows,
 )
-from pull_logs.frames import Column, Frame, MetricFacts, Steps, numbers, open_frames
+from pull_logs.frames import Column, Frame, History, MetricFacts, Steps, numbers, open_frames
 from pull_logs.rows.canonical import STEP, spell
 from pull_logs.suggestions import joined
 
@@ -107,11 +114,18 @@ def answer_histories(subjects: Sequence[Subject], view: View, asked: AbstractSet
         DamageError: A history is damaged.
     """
     runs = {id(subject.run): subject.run for subject in subjects}
-    frames = dict(zip(runs, open_frames(list(runs.values())), strict=True))
-    names = dict.fromkeys(name for frame in frames.values() for name in frame.names)
-    selection = HistoryQuery.settle(names, select=view.select, where=view.where, evals=view.evals)
+    texts = [view.select, view.where, *(text for _, text in view.evals), *view.asserts]
+    listed = list(runs.values())
+    opened = joined_frames(listed, open_frames(listed), texts)
+    names = dict.fromkeys(name for frame in opened for name in frame.names)
     computed = [name for name, _ in view.evals]
-    assertions = settle_assertions(view.asserts, subjects, names, computed=computed)
+    with absence_explained(opened, texts):
+        selection = HistoryQuery.settle(names, select=view.select, where=view.where, evals=view.evals)
+        assertions = settle_assertions(view.asserts, subjects, names, computed=computed)
+    notes = system_notes(opened, selection)
+    if about_samples(selection, system_names(opened)) and not view.asserts:
+        opened = samples(opened)
+    frames = dict(zip(runs, opened, strict=True))
     folded = families_by_member(names) if view.folds and "history" in asked else {}
     reader = _Reader(view, asked, selection, assertions, len(subjects), folded)
     last_use = {id(subject.run): index for index, subject in enumerate(subjects)}
@@ -127,6 +141,7 @@ def answer_histories(subjects: Sequence[Subject], view: View, asked: AbstractSet
         assertions={} if assertions is None else {"assertions": assertions.results()},
         notes=(
             *selection.notes,
+            *notes,
             *(assertions.notes if assertions is not None else ()),
             *_note_on_picking(view, subjects),
             *_notes(views, {family.pattern for family in folded.values()}),
@@ -191,7 +206,7 @@ class _Reader:
     runs: int
     folded: Mapping[str, Family]
 
-    def read(self, subject: Subject, frame: Frame) -> _RunView:
+    def read(self, subject: Subject, frame: History) -> _RunView:
         """Read one run."""
         view, asked = self.view, self.asked
         facts = frame.facts() if self._only_columns else None
@@ -199,7 +214,9 @@ class _Reader:
             names = self.selection.columns_of(frame, internal=True)
             return _RunView(schema=_indexed_schema(facts, [STEP, *names], rows=frame.length))
         columns = bool(view.picking or asked & {"schema", "stats", "history", "comparison"})
-        picked = pick_rows(frame, self.selection, view, folded=self.folded) if view.picking else None
+        picked = None
+        if view.picking and isinstance(frame, Frame):
+            picked = pick_rows(frame, self.selection, view, folded=self.folded)
         if picked is None:
             part = self.selection.apply(frame, internal=view.schema, columns=columns)
             matched = visible = len(part.steps)
@@ -224,7 +241,9 @@ class _Reader:
         return _RunView(
             history=history,
             schema=_schema(part) if "schema" in asked else None,
-            stats=_stats(part, internal=view.select is not None) if "stats" in asked else None,
+            stats=_stats(part, internal=view.select is not None, quantiles=view.quantiles)
+            if "stats" in asked
+            else None,
             endings=_endings(subject, frame, shown) if "comparison" in asked else None,
             left_out=left_out,
         )
@@ -262,7 +281,7 @@ class _Reader:
         )
 
     def _history(
-        self, subject: Subject, frame: Frame, part: Slice, *, matched: int, hidden: int
+        self, subject: Subject, frame: History, part: Slice, *, matched: int, hidden: int
     ) -> HistoryResult:
         rows = self._sample(subject, frame, part)
         sampled = len(rows) < len(part.steps)
@@ -278,7 +297,7 @@ class _Reader:
             "sampling": f"extremes {len(rows)}/{len(part.steps)}" if sampled else "none",
         }
 
-    def _sample(self, subject: Subject, frame: Frame, part: Slice) -> npt.NDArray[np.intp]:
+    def _sample(self, subject: Subject, frame: History, part: Slice) -> npt.NDArray[np.intp]:
         """Choose the rows to show."""
         view, length = self.view, len(part.steps)
         budget = length
@@ -340,7 +359,7 @@ def _notes(views: Mapping[str, _RunView], families: Collection[str]) -> Iterable
         )
 
 
-def _endings(subject: Subject, frame: Frame, shown: Slice) -> dict[str, Ending]:
+def _endings(subject: Subject, frame: History, shown: Slice) -> dict[str, Ending]:
     from pull_logs.analyze.answers.checkpoints import checkpoint_steps
 
     until = checkpoint_steps(frame, subject)[-1]
@@ -353,7 +372,7 @@ def _endings(subject: Subject, frame: Frame, shown: Slice) -> dict[str, Ending]:
     }
 
 
-def _checkpoint_rows(steps: Steps, frame: Frame, subject: Subject) -> list[int]:
+def _checkpoint_rows(steps: Steps, frame: History, subject: Subject) -> list[int]:
     """Return the rows at which checkpoints were saved, so that a sample keeps them."""
     from pull_logs.analyze.answers.checkpoints import checkpoint_steps
 
@@ -379,10 +398,26 @@ def _indexed_schema(
     return [column_entry(facts[name], rows=rows) for name in names]
 
 
-def _stats(part: Slice, *, internal: bool) -> dict[str, StatisticsResult]:
+def _stats(part: Slice, *, internal: bool, quantiles: Sequence[float] = ()) -> dict[str, StatisticsResult]:
+    counted = {name: _counted(column) for name, column in part.columns.items()}
     metrics = {
         name: column
-        for name, column in part.columns.items()
+        for name, column in counted.items()
         if (internal or not is_internal(name)) and has_numbers(column)
     }
-    return describe_all(metrics, part.steps)
+    found = describe_all(metrics, part.steps)
+    for name, entry in found.items():
+        column = part.columns[name]
+        if column.type == "bool":
+            present = np.flatnonzero(column.vector.present)
+            entry["first"], entry["last"] = column.cell(int(present[0])), column.cell(int(present[-1]))
+        if quantiles:
+            entry["quantiles"] = quantiles_of(counted[name], quantiles)
+    return found
+
+
+def _counted(column: Column) -> Column:
+    """Return a column of bools as numbers, 0 and 1; any other as it is."""
+    if column.type != "bool":
+        return column
+    return Column(numbers(column.vector.floats(), column.vector.present), "number")

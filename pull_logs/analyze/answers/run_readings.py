@@ -27,11 +27,14 @@ from pull_logs.analyze.questions import (
     compile_pattern,
     indexed_readings,
     is_internal,
+    joined_frames,
+    samples,
+    system_names,
 )
 from pull_logs.analyze.results import CheckpointResult
 from pull_logs.analyze.statistics import Goal, RunDefinitions
 from pull_logs.errors import MetricNotFoundError, UsageError
-from pull_logs.frames import Frame, PlainNames, cell_number, open_frames
+from pull_logs.frames import History, PlainNames, cell_number, open_frames
 from pull_logs.rows.canonical import STEP
 from pull_logs.runs import RunInfo
 from pull_logs.suggestions import did_you_mean
@@ -53,6 +56,8 @@ class ReadingPlan:
         query: The rows that count, and the columns that are computed; None for the histories as they are.
         columns: The columns of runs.
         names: The only metrics to read, if there are any; instead of `select`.
+        described: The names of those that are described as metrics are, and of the one that ranks the runs.
+        narrowed: Whether only metrics that are named are shown.
     """
 
     alignment: Alignment
@@ -63,6 +68,8 @@ class ReadingPlan:
     query: HistoryQuery | None = None
     columns: RunColumns = field(default_factory=lambda: RunColumns({}))
     names: Collection[str] = ()
+    described: Sequence[str] = ()
+    narrowed: bool = False
 
     @property
     def computed(self) -> tuple[str, ...]:
@@ -117,21 +124,20 @@ class RunReadings:
         metrics: Every metric of which some run has numbers, the one that ranks first.
         assertions: The assertions, checked against all runs; None if there are none.
         checkpoint_notes: Notes on which metrics the checkpoints show.
+        columns: The columns of runs that are described as metrics are.
     """
 
     runs: Sequence[RunReading]
     metrics: Sequence[str]
     assertions: Assertions | None
     checkpoint_notes: Sequence[str]
+    columns: Sequence[str] = ()
 
     @property
     def numbered(self) -> list[str]:
         """The columns of runs of which some run has a number, then the metrics."""
-        columns = list(self.runs[0].columns) if self.runs else []
-        return [
-            *(name for name in columns if any(run.number(name) is not None for run in self.runs)),
-            *self.metrics,
-        ]
+        known = [name for name in self.columns if any(run.number(name) is not None for run in self.runs)]
+        return [*known, *self.metrics]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +149,27 @@ class RunHistories:
         names: The columns of all of them.
     """
 
-    frames: Sequence[Frame]
+    frames: Sequence[History]
     names: AbstractSet[str]
 
     @classmethod
-    def open(cls, subjects: Sequence[Subject]) -> RunHistories:
+    def open(cls, subjects: Sequence[Subject], texts: Iterable[str | None] = ()) -> RunHistories:
         """Read the names of the columns.
+
+        Args:
+            subjects: The runs.
+            texts: The expressions of the question, which may look for system metrics.
 
         Raises:
             DamageError: A history is damaged.
         """
-        frames = open_frames([subject.run for subject in subjects])
+        runs = [subject.run for subject in subjects]
+        frames = joined_frames(runs, open_frames(runs), texts)
         return cls(frames, dict.fromkeys(name for frame in frames for name in frame.names).keys())
+
+    def samples(self) -> RunHistories:
+        """Return the samples of system metrics instead of the histories that these are joined to."""
+        return RunHistories(samples(self.frames), self.names)
 
     def with_columns(self, names: Iterable[str]) -> RunHistories:
         """Return the same histories with names of columns that will be computed."""
@@ -199,14 +214,15 @@ def read_runs(
         DamageError: A history is damaged.
     """
     frames, known = histories.frames, histories.names
-    is_wanted = _wanted(plan)
+    is_wanted = _wanted(plan, system_names(frames))
+    read = plan.columns.metrics
     assertions = settle_assertions(plan.asserts, subjects, known, computed=plan.computed)
     shown, notes = _checkpoint_metrics(subjects, frames, plan, filter(is_wanted, known))
     runs = []
     for subject, info, frame in zip(subjects, infos, frames, strict=True):
         kept = None if plan.query is None else plan.query.apply(frame, columns=False)
         history = frame if kept is None else SelectedRows(frame, kept)
-        metrics = [name for name in history.names if is_wanted(name)]
+        metrics = [name for name in history.names if name in read or is_wanted(name)]
         found = _read_run(
             subject, info, history, alignment=plan.alignment, metrics=metrics, checkpoint_metrics=shown
         )
@@ -214,12 +230,14 @@ def read_runs(
             assertions.load(frame)
         if plan.columns.expressions or assertions is not None:
             part = Slice.of(frame) if kept is None else kept
-            found = replace(found, columns=plan.columns.read(subject.run, frame, part))
+            readings = {name: found.metrics[name].value for name in read if name in found.metrics}
+            columns = plan.columns.read(subject.run, frame, part, readings=readings)
+            found = replace(found, columns=columns)
             if assertions is not None:
                 assertions.check(subject, frame, part)
         runs.append(found)
         frame.forget()
-    names = {name for run in runs for name in run.metrics}
+    names = {name for run in runs for name in run.metrics if is_wanted(name)}
     _check_names(plan, names, known, has_axis=any(run.has_axis for run in runs))
     first = plan.goal.metric if plan.goal else None
     return RunReadings(
@@ -227,29 +245,30 @@ def read_runs(
         metrics=sorted(names, key=lambda name: (name != first, name)),
         assertions=assertions,
         checkpoint_notes=notes,
+        columns=plan.described,
     )
 
 
-def _wanted(plan: ReadingPlan) -> Callable[[str], bool]:
-    """Return which columns are metrics to compare: the one that ranks the runs, else all of them."""
+def _wanted(plan: ReadingPlan, hidden: AbstractSet[str]) -> Callable[[str], bool]:
+    """Return which columns are metrics to compare: the one that ranks, else all that are not hidden."""
     pattern = None if plan.select is None else compile_pattern(plan.select)
     if plan.names:
         return plan.names.__contains__
     named = {*plan.computed, *([plan.goal.metric] if plan.goal else [])}
-    all_metrics = not plan.columns.expressions and plan.goal is None
+    all_metrics = not plan.narrowed and plan.goal is None
 
     def is_wanted(name: str) -> bool:
         if name == STEP:
             return False
         if pattern is not None:
             return name in named or bool(pattern.search(name))
-        return name in named or (all_metrics and not is_internal(name))
+        return name in named or (all_metrics and name not in hidden and not is_internal(name))
 
     return is_wanted
 
 
 def _checkpoint_metrics(
-    subjects: Sequence[Subject], frames: Sequence[Frame], plan: ReadingPlan, selected: Iterable[str]
+    subjects: Sequence[Subject], frames: Sequence[History], plan: ReadingPlan, selected: Iterable[str]
 ) -> tuple[frozenset[str], Sequence[str]]:
     """Return the metrics that checkpoints show, and notes on those that they do not show."""
     having = [frame for subject, frame in zip(subjects, frames, strict=True) if subject.checkpoints]
@@ -263,14 +282,14 @@ def _checkpoint_metrics(
 def _read_run(
     subject: Subject,
     info: RunInfo,
-    frame: Frame | SelectedRows,
+    frame: History,
     *,
     alignment: Alignment,
     metrics: Sequence[str],
     checkpoint_metrics: Collection[str],
 ) -> RunReading:
     indexed = (alignment.at_last_step or alignment.at_best_step) and not subject.checkpoints
-    facts = frame.facts() if isinstance(frame, Frame) and indexed else None
+    facts = frame.facts() if indexed else None
     if facts is not None:
         readings = indexed_readings(facts, metrics)
         return RunReading(
@@ -305,9 +324,7 @@ class _BestReadings(Mapping[str, Reading]):
 
     __slots__ = ("_alignment", "_frame", "_indexed", "_read")
 
-    def __init__(
-        self, frame: Frame | SelectedRows, alignment: Alignment, indexed: Mapping[str, Reading]
-    ) -> None:
+    def __init__(self, frame: History, alignment: Alignment, indexed: Mapping[str, Reading]) -> None:
         self._frame, self._alignment, self._indexed = frame, alignment, indexed
         self._read: Mapping[str, Reading] | None = None
 
@@ -321,8 +338,7 @@ class _BestReadings(Mapping[str, Reading]):
         if self._read is None:
             self._frame.load([*self._indexed, *self._alignment.extra_columns({})])
             self._read = self._alignment.read(self._frame, list(self._indexed), axes={}, checkpoint_step=None)
-            if isinstance(self._frame, Frame):
-                self._frame.forget()
+            self._frame.forget()
         return self._read[name]
 
     def __contains__(self, name: object) -> bool:

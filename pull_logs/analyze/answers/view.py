@@ -13,9 +13,10 @@ from urllib.parse import quote
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import HistoryAnswer, answer_histories
 from pull_logs.analyze.answers.side_by_side import compare_records, flat_configs, flat_summaries
-from pull_logs.analyze.questions import Subject, View, compile_pattern
+from pull_logs.analyze.questions import Subject, View, compile_pattern, run_metadata
 from pull_logs.analyze.results import (
     CheckpointSections,
+    MetadataSections,
     RecordComparison,
     RecordSections,
     RunResult,
@@ -65,6 +66,7 @@ def answer(subjects: Sequence[Subject], view: View) -> ShowResult:
             describe_run(s, rows_shown=shown[s.label]["rows_shown"] if s.label in shown else None)
             for s in subjects
         ],
+        **_metadata(subjects, asked),
         **_records(infos, asked, view.select),
         **histories.sections,
         **checkpoints,
@@ -128,6 +130,12 @@ def _url(path: RunPath, api_host: str | None) -> str | None:
         return None
     host = "wandb.ai" if api_host == "api.wandb.ai" else api_host
     return f"https://{host}/{quote(path.entity)}/{quote(path.project)}/runs/{quote(path.run_id)}"
+
+
+def _metadata(subjects: Sequence[Subject], asked: AbstractSet[str]) -> MetadataSections:
+    if "meta" not in asked:
+        return {}
+    return {"meta": {subject.label: run_metadata(subject.run) for subject in subjects}}
 
 
 def _records(infos: dict[str, RunInfo], asked: AbstractSet[str], select: str | None) -> RecordSections:

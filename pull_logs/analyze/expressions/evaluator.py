@@ -233,18 +233,26 @@ class _Evaluation:
         for sign, right_node in node.rest:
             right = self.vector(right_node)
             span = (left_node.span[0], right_node.span[1])
-            compared = self._compare(left, sign, right, span=span)
+            compared = self._compare(left, sign, right, span=span, nodes=(left_node, right_node))
             holds = compared if holds is None else holds & compared
             left_node, left = right_node, right
         assert holds is not None  # noqa: S101 - for the type checker: a comparison compares
         return holds
 
-    def _compare(self, left: Vector, sign: Comparator, right: Vector, *, span: tuple[int, int]) -> Mask:
+    def _compare(
+        self,
+        left: Vector,
+        sign: Comparator,
+        right: Vector,
+        *,
+        span: tuple[int, int],
+        nodes: tuple[Node, Node],
+    ) -> Mask:
         if "mixed" in {left.kind, right.kind}:
             return compare_cells(left, sign, right)
         if left.kind != right.kind or left.kind == "other":
             message = f"{_A_KIND[left.kind]} cannot be compared with {_A_KIND[right.kind]}"
-            hint = "look into a list with 'x contains ...'" if self._has_lists(left, right) else ""
+            hint = self._list_hint(dict(zip(nodes, (left, right), strict=True)), negated=sign == "!=")
             raise ExpressionError(message, source=self.source, span=span, hint=hint)
         if left.kind == "bool" and sign not in {"==", "!="}:
             raise ExpressionError("bools have no order", source=self.source, span=span)
@@ -257,13 +265,14 @@ class _Evaluation:
         holds[present] = _ARRAYS[sign](left.values[present], right.values[present])
         return holds
 
-    def _has_lists(self, *vectors: Vector) -> bool:
-        return any(
-            isinstance(cell, (list, tuple))
-            for vector in vectors
-            if vector.kind == "other"
-            for cell in vector.values[vector.present].tolist()
-        )
+    def _list_hint(self, vectors: Mapping[Node, Vector], *, negated: bool) -> str:
+        """Return how to look into a list, if one of two operands is a column of lists."""
+        lists = [node for node, vector in vectors.items() if _has_lists(vector)]
+        if not lists:
+            return ""
+        items = [node for node in vectors if isinstance(node, (Number, Negate, String, Bool))]
+        word = "not contains" if negated else "contains"
+        return f"look into a list with '{lists[0]} {word} {items[0] if items else '...'}'"
 
     def _membership(self, node: Membership) -> Mask:
         vector = self.vector(node.operand)
@@ -271,7 +280,10 @@ class _Evaluation:
         fitting = {kind for kind, _ in items}
         if vector.kind == "other" or (vector.kind != "mixed" and fitting and vector.kind not in fitting):
             message = f"{_A_KIND[vector.kind]} cannot be in a list without any of its kind"
-            raise self._error(message, node)
+            word = "not contains" if node.negated else "contains"
+            join = " and " if node.negated else " or "
+            meant = join.join(f"{node.operand} {word} {item}" for item in node.items[:2])
+            raise self._error(message, node, hint=f"write '{meant}'" if _has_lists(vector) else "")
         if vector.kind == "number":
             wanted = [value for kind, value in items if kind == "number"]
             found = np.isin(vector.floats(), np.array(wanted, np.float64))
@@ -312,6 +324,8 @@ class _Evaluation:
         if function.columns[1] is not None:
             taken = min(taken, function.columns[1])
         columns = [self._argument(function, argument) for argument in node.arguments[:taken]]
+        if function.conditional:
+            columns[-1] = bools(self.condition(node.arguments[taken - 1]))
         if function.stepped:
             columns.append(self._column(STEP).as_numbers())
         given = zip_longest(function.constants, node.arguments[taken:])
@@ -344,6 +358,12 @@ class _Evaluation:
 
     def _error(self, message: str, node: Node, *, hint: str = "") -> ExpressionError:
         return ExpressionError(message, source=self.source, span=node.span, hint=hint)
+
+
+def _has_lists(vector: Vector) -> bool:
+    return vector.kind == "other" and any(
+        isinstance(cell, (list, tuple)) for cell in vector.values[vector.present].tolist()
+    )
 
 
 def _is_constant(node: Node) -> bool:

@@ -75,6 +75,7 @@ class Function:
         takes: The kind of its columns: numbers, numbers and bools (as 0 and 1), a condition, or any.
         reduces: Whether it gives one value for all rows; its result then has one cell.
         stepped: Whether the implementation gets the steps of the rows as one more column.
+        conditional: Whether its last column is a condition, whatever the others are.
         hint: What to write instead where a column is of another kind.
         apply: The implementation; it gets the columns, numbers as float64, and the constants.
     """
@@ -86,6 +87,7 @@ class Function:
     takes: Literal["numbers", "truth values", "condition", "any"] = "numbers"
     reduces: bool = False
     stepped: bool = False
+    conditional: bool = False
     hint: str = ""
     apply: Implementation
 
@@ -288,6 +290,16 @@ def _step_of(kernel: Callable[[Mask, Floats], float | None]) -> Implementation:
     return apply
 
 
+def _at_first(columns: Sequence[Vector], _constants: Sequence[float]) -> Vector:
+    """Return the last cell at or before the first row in which a condition holds."""
+    vector, condition = columns
+    rows = np.flatnonzero(condition.as_truth())
+    before = np.flatnonzero(vector.present[: rows[0] + 1]) if len(rows) else rows
+    if not len(before):
+        return Vector(vector.kind, np.zeros(1, vector.values.dtype), np.zeros(1, np.bool_))
+    return vector.take(before[[-1]])
+
+
 def _count(columns: Sequence[Vector], _constants: Sequence[float]) -> Vector:
     """Count the finite numbers."""
     return _one(int(np.count_nonzero(_finite(columns[0]))))
@@ -379,6 +391,15 @@ _ALL: Final = (
     ),
     _reduction("first_step(COND)", _step_of(reductions.first_step), takes="condition", stepped=True),
     _reduction("last_step(COND)", _step_of(reductions.last_step), takes="condition", stepped=True),
+    Function(
+        name="at_first",
+        signature="at_first(x, COND)",
+        columns=(2, 2),
+        takes="any",
+        reduces=True,
+        conditional=True,
+        apply=_at_first,
+    ),
     _reduction("auc(x)", _reduced_by_step(reductions.area), stepped=True),
     _reduction(
         "at(x, step)",

@@ -70,6 +70,9 @@ def parse(text: str) -> Node:
     tokens = Tokenizer(text)
     with stack_bounded(text):
         node = _parse_expression(tokens)
+    if tokens.check("["):
+        hint = "a list has no index here; look into it with 'x contains ...'"
+        raise tokens.unexpected("an operator or the end", hint=hint)
     tokens.expect("end", expected="an operator or the end")
     _check_depth(node, tokens)
     return node

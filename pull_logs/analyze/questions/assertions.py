@@ -33,9 +33,10 @@ from pull_logs.analyze.questions.request import Subject
 from pull_logs.analyze.questions.run_expressions import RunExpression, cell_of, last_cell, repeated
 from pull_logs.analyze.questions.run_values import run_scope
 from pull_logs.analyze.questions.selection import Slice
+from pull_logs.analyze.questions.system_metrics import rows_of
 from pull_logs.analyze.results import AssertionResult
 from pull_logs.errors import ExpressionError, UnknownNameError
-from pull_logs.frames import Column, Frame, RunLike, Vector, from_cells
+from pull_logs.frames import Column, History, RunLike, Vector, from_cells
 from pull_logs.rows.canonical import STEP, canon_number, spell
 from pull_logs.suggestions import joined
 
@@ -73,18 +74,20 @@ class _Assertion:
     offset: int
     broken: list[Broken] = field(default_factory=list)
 
-    def check(self, subject: Subject, frame: Frame, part: Slice) -> None:
+    def check(self, subject: Subject, frame: History, part: Slice) -> None:
+        if self.scope != "run":
+            frame, part = rows_of(self.expression.names, frame, part)
         with _at_offset(self.text, self.offset):
             check = {"run": self._run, "any": self._any, "all": self._all, "step": self._step}[self.scope]
             if found := check(subject, frame, part):
                 self.broken.append(found)
 
-    def _run(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
+    def _run(self, subject: Subject, frame: History, part: Slice) -> Broken | None:
         scope = run_scope(subject.run) if self.expression.about_runs else {}
         cells = self.expression.cells(scope, frame, part)
         return self._over_one_row(subject, cells, step=None)
 
-    def _step(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
+    def _step(self, subject: Subject, frame: History, part: Slice) -> Broken | None:
         if not len(part.steps) or int(part.steps[-1]) < self.step:
             ended = f"its last step is {int(part.steps[-1])}" if len(part.steps) else "it has no rows"
             return Broken(subject, ended)
@@ -95,7 +98,7 @@ class _Assertion:
             subject, {name: last_cell(vector) for name, vector in vectors.items()}, step=self.step
         )
 
-    def _vectors(self, subject: Subject, frame: Frame, part: Slice) -> dict[str, Vector]:
+    def _vectors(self, subject: Subject, frame: History, part: Slice) -> dict[str, Vector]:
         """Return the columns of the expression for these rows, in each of them the value of a reduction."""
         found = self.expression
         vectors = part.vectors(frame, found.expression.names - found.reductions.keys())
@@ -110,14 +113,14 @@ class _Assertion:
             return None
         return Broken(subject, _named_cells(cells), step, {name: spell(cell) for name, cell in cells.items()})
 
-    def _any(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
+    def _any(self, subject: Subject, frame: History, part: Slice) -> Broken | None:
         vectors = self._vectors(subject, frame, part)
         if self.expression.expression.condition(vectors, len(part.steps)).any():
             return None
         ranges = [_range(name, vector) for name, vector in sorted(vectors.items())]
         return Broken(subject, f"in none of {len(part.steps)} rows: {', '.join(ranges[:_SHOWN_VALUES])}")
 
-    def _all(self, subject: Subject, frame: Frame, part: Slice) -> Broken | None:
+    def _all(self, subject: Subject, frame: History, part: Slice) -> Broken | None:
         vectors = self._vectors(subject, frame, part)
         counted = np.ones(len(part.steps), np.bool_)
         for name in _required(self.expression.expression.node):
@@ -183,7 +186,7 @@ class Assertions:
         """How the expressions were read, where they have two readings."""
         return tuple(dict.fromkeys(note for item in self._assertions for note in item.expression.notes))
 
-    def load(self, frame: Frame) -> None:
+    def load(self, frame: History) -> None:
         """Read the columns of a history that they need, in one pass.
 
         Raises:
@@ -191,7 +194,7 @@ class Assertions:
         """
         frame.load([name for item in self._assertions for name in item.expression.columns])
 
-    def check(self, subject: Subject, frame: Frame, part: Slice) -> None:
+    def check(self, subject: Subject, frame: History, part: Slice) -> None:
         """Check all assertions for one run.
 
         Args:

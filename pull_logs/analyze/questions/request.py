@@ -59,6 +59,8 @@ class View:
     Attributes:
         schema: Names, types, counts and ranges of the columns.
         stats: Statistics of the metrics.
+        quantiles: Percentiles of the statistics, instead of the usual ones.
+        meta: When, where and with what each run ran.
         select: A regular expression that is searched for in the names of the metrics.
         unfold: Show each of the names that differ only in numbers (see `families`); `select` does too.
         where: An expression that a row must meet.
@@ -74,6 +76,8 @@ class View:
 
     schema: bool = False
     stats: bool = False
+    quantiles: tuple[float, ...] = ()
+    meta: bool = False
     select: str | None = None
     unfold: bool = False
     where: str | None = None
@@ -93,13 +97,13 @@ class View:
     def sections(self, *, runs: int) -> frozenset[str]:
         """Return the sections that this view asks for.
 
-        `--schema` and `--stats` ask for their own sections only. A view of the history (`--select`,
+        `--schema`, `--stats` and `--meta` ask for their own sections only. A view of the history (`--select`,
         `--where`, `--eval`, `--show-all`, `--around`, `--last`, `--every`) asks for no config or summary. Two
-        runs or more add the comparisons to any view but `--schema` and `--stats`.
+        runs or more add the comparisons to any view but these.
         """
         always = {"runs", "assertions"} if self.asserts else {"runs"}
-        if self.schema or self.stats:
-            asked = {"schema": self.schema, "stats": self.stats}
+        if self.schema or self.stats or self.meta:
+            asked = {"meta": self.meta, "schema": self.schema, "stats": self.stats}
             return frozenset({*always, *(name for name, wanted in asked.items() if wanted)})
         narrowed = bool(
             self.select is not None or self.where is not None or self.evals or self.show_all or self.picking

@@ -14,10 +14,11 @@ from typing import Any
 
 from pull_logs.analyze.expressions import is_bare_name
 from pull_logs.analyze.questions.run_expressions import RunExpression
-from pull_logs.analyze.questions.run_values import run_scope
+from pull_logs.analyze.questions.run_values import FIELDS, run_scope
 from pull_logs.analyze.questions.selection import Slice
 from pull_logs.errors import UsageError
-from pull_logs.frames import Frame, RunLike
+from pull_logs.frames import History, RunLike
+from pull_logs.rows.canonical import STEP
 
 _NAMED = re.compile(r"\s*([^=<>!(\"'`]+?)\s*=(?!=)\s*(.*)", re.DOTALL)
 _HINT = "write it as --column 'tok/s=mean(train/tokens_per_sec)'"
@@ -90,7 +91,7 @@ class RunColumns:
         for column in columns:
             if column.name in settled:
                 raise UsageError(f"two columns are named {column.name!r}", hint="give each another name")
-            if column.name in rows and column.name != column.text:
+            if column.name in rows and column.text not in (column.name, f"`{column.name}`"):
                 raise UsageError(
                     f"--column {column.name!r} is the name of a metric already",
                     hint="choose a name that no metric has",
@@ -104,13 +105,22 @@ class RunColumns:
         """How the expressions were read, where they have two readings."""
         return tuple(dict.fromkeys(note for found in self.expressions.values() for note in found.notes))
 
-    def read(self, run: RunLike, frame: Frame, part: Slice) -> dict[str, Any]:
+    @property
+    def metrics(self) -> frozenset[str]:
+        """The metrics that are named outside of reductions."""
+        found = [item.expression.names & item.rows for item in self.expressions.values()]
+        return frozenset().union(*found) - {STEP}
+
+    def read(
+        self, run: RunLike, frame: History, part: Slice, *, readings: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Return the value of each column for a run, None where it is missing.
 
         Args:
             run: The run.
             frame: Its history.
             part: The rows that count.
+            readings: The values of metrics where the run is read, which their bare names mean.
 
         Raises:
             ExpressionError: A value is of a kind that an operation does not take.
@@ -118,7 +128,7 @@ class RunColumns:
         """
         if not self.expressions:
             return {}
-        scope = run_scope(run)
+        scope = run_scope(run) | {name: cell for name, cell in readings.items() if name not in FIELDS}
         found: dict[str, Any] = {}
         for name, expression in self.expressions.items():
             found[name] = expression.value({**scope, **found}, frame, part)

@@ -17,7 +17,8 @@ import numpy as np
 from pull_logs.analyze.expressions import Expression, compile_expression
 from pull_logs.analyze.questions.run_values import DERIVED
 from pull_logs.analyze.questions.selection import Slice
-from pull_logs.frames import Column, Frame, Vector, from_cells
+from pull_logs.analyze.questions.system_metrics import rows_of
+from pull_logs.frames import Column, History, Vector, from_cells
 
 WHAT = "metric or run column"
 """What messages call a name of such an expression."""
@@ -40,6 +41,12 @@ class RunExpression:
     rows: AbstractSet[str]
     notes: tuple[str, ...]
     about_runs: bool = True
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All columns that it reads, those of its reductions included."""
+        reduced = (reduction.names for reduction in self.reductions.values())
+        return (self.expression.names - self.reductions.keys()).union(*reduced)
 
     @classmethod
     def compile(cls, text: str, *, about: Collection[str], rows: AbstractSet[str]) -> RunExpression:
@@ -65,7 +72,7 @@ class RunExpression:
         reduced = [reduction.names for reduction in self.reductions.values()]
         return frozenset().union(self.expression.names, *reduced) & self.rows
 
-    def cells(self, scope: Mapping[str, Any], frame: Frame, part: Slice) -> dict[str, Any]:
+    def cells(self, scope: Mapping[str, Any], frame: History, part: Slice) -> dict[str, Any]:
         """Return the value of each name and reduction of the expression for one run.
 
         Args:
@@ -85,17 +92,18 @@ class RunExpression:
         known |= {name: last_cell(vector) for name, vector in vectors.items()}
         return {name: known[name] for name in self.expression.names}
 
-    def reduced(self, scope: Mapping[str, Any], frame: Frame, part: Slice) -> dict[str, Any]:
+    def reduced(self, scope: Mapping[str, Any], frame: History, part: Slice) -> dict[str, Any]:
         """Return the values of the reductions over these rows; the arguments are those of `cells`."""
         found = {}
         for name, reduction in self.reductions.items():
-            vectors = part.vectors(frame, reduction.names & self.rows)
+            history, rows = rows_of(reduction.names, frame, part)
+            vectors = rows.vectors(history, reduction.names & self.rows)
             for other in reduction.names - self.rows:
-                vectors[other] = repeated(scope.get(other), len(part.steps))
-            found[name] = cell_of(reduction.reduce(vectors, len(part.steps)), 0)
+                vectors[other] = repeated(scope.get(other), len(rows.steps))
+            found[name] = cell_of(reduction.reduce(vectors, len(rows.steps)), 0)
         return found
 
-    def value(self, scope: Mapping[str, Any], frame: Frame, part: Slice) -> Any:
+    def value(self, scope: Mapping[str, Any], frame: History, part: Slice) -> Any:
         """Return the value for one run, None where it is missing; arguments and errors as for `cells`."""
         row = {name: from_cells([cell]) for name, cell in self.cells(scope, frame, part).items()}
         return cell_of(self.expression.evaluate(row, 1), 0)

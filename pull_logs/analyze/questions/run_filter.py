@@ -8,6 +8,7 @@ nested keys of that spelling.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -20,6 +21,7 @@ from pull_logs.analyze.expressions import (
     Name,
     Node,
     Number,
+    Search,
     String,
     check_without_rows,
     compile_expression,
@@ -159,28 +161,75 @@ def search_advice(runs: Sequence[RunInfo | RunLike], text: str) -> str:
     return _search_advice(compile_expression(text, columns, what="run column").node, rows)
 
 
+def list_note(runs: Sequence[RunInfo | RunLike], text: str) -> str:
+    """Return a note on an expression that a list meets because it is not one of its items, or nothing.
+
+    `tags != "baseline"` holds for a run with the tags `baseline` and `v1.0`, which is seldom meant.
+
+    Args:
+        runs: The runs.
+        text: The expression, as `--filter` takes it; `keep_runs` accepts it.
+    """
+    rows = [run_cells(run) for run in runs]
+    columns = {name for row in rows for name in row}
+    for name, item in _equalities(compile_expression(text, columns, what="run column").node, negated=True):
+        if any(_has_item(row.get(name.text), item.value) for row in rows):
+            return f"{name} is compared as a complete list; '{name} not contains {item}' looks into it"
+    return ""
+
+
 def _search_advice(node: Node, rows: Sequence[Mapping[str, Any]]) -> str:
     for name, item in _equalities(node):
         for row in rows:
             cell = row.get(name.text)
             if cell != item.value and _has_item(cell, item.value):
                 return f"{name} is compared as a complete list; write '{name} contains {item}' for one item"
+    for name, wanted in _searches(node):
+        others = (_item_of_text(row.get(name.text), wanted) for row in rows)
+        if found := next(filter(None, others), None):
+            return f"{name} has {found}, not {wanted}; write '{name} contains {found}'"
     return ""
 
 
-def _equalities(node: Node) -> Iterator[tuple[Name, Number | String | Bool]]:
-    """Yield the names that are compared for equality with a literal."""
-    if isinstance(node, Membership) and isinstance(node.operand, Name):
+def _searches(node: Node) -> Iterator[tuple[Name, Number | String | Bool]]:
+    """Yield the names that are searched for an item, and the items."""
+    if (
+        isinstance(node, Search)
+        and node.word == "contains"
+        and isinstance(node.operand, Name)
+        and isinstance(node.item, (Number, String, Bool))
+    ):
+        yield node.operand, node.item
+    for operand in operands(node):
+        yield from _searches(operand)
+
+
+def _item_of_text(cell: object, wanted: Number | String | Bool) -> str | None:
+    """Return the item of a list that has the text of a literal, but is of another kind."""
+    if isinstance(cell, JoinedTexts) or not isinstance(cell, (list, tuple)):
+        return None
+    written = wanted.value if isinstance(wanted, String) else json.dumps(str(wanted))
+    texts = {json.dumps(item) for item in cell if isinstance(item, (str, int, float))}
+    return written if written in texts else None
+
+
+def _equalities(node: Node, *, negated: bool = False) -> Iterator[tuple[Name, Number | String | Bool]]:
+    """Yield the names that are compared for equality with a literal, or for inequality."""
+    if isinstance(node, Membership) and isinstance(node.operand, Name) and node.negated == negated:
         yield from ((node.operand, item) for item in node.items if isinstance(item, (Number, String, Bool)))
     if isinstance(node, ComparisonChain):
         left = node.first
         for sign, right in node.rest:
             for name, item in ((left, right), (right, left)):
-                if sign == "==" and isinstance(name, Name) and isinstance(item, (Number, String, Bool)):
+                if (
+                    sign == ("!=" if negated else "==")
+                    and isinstance(name, Name)
+                    and isinstance(item, (Number, String, Bool))
+                ):
                     yield name, item
             left = right
     for operand in operands(node):
-        yield from _equalities(operand)
+        yield from _equalities(operand, negated=negated)
 
 
 def _has_item(cell: object, wanted: object) -> bool:

@@ -3,7 +3,7 @@
     config.KEY summary.KEY metadata.KEY   the leaves of its documents, by their flat keys
     state name tags created_at ...        the fields of `RUN_FIELDS` that are `filtered`
     duration                              how long it ran, in seconds
-    rows last_step complete               what is known of its history, once it was downloaded
+    rows last_step complete parts         what is known of its history, once it was downloaded
 
 `tags` has the sorted tags, joined with commas; a list of them can be searched item by item.
 """
@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pull_logs.frames import JoinedTexts, RunLike, flatten, plain_key
-from pull_logs.rows.canonical import canon_number
+from pull_logs.rows.canonical import canon_number, spell
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
 
@@ -31,6 +31,7 @@ HISTORY_VALUES: Final[Mapping[str, Callable[[RunLike], Any]]] = {
     "rows": lambda run: run.rows,
     "last_step": lambda run: run.last_step,
     "complete": lambda run: run.complete,
+    "parts": lambda run: 1 if run.parts is None else run.parts.count,
 }
 """What is known of a run only once its history was downloaded, by name."""
 
@@ -55,6 +56,20 @@ def run_cells(run: RunInfo | RunLike) -> dict[str, Any]:
     if not isinstance(run, RunInfo):
         cells |= {name: read(run) for name, read in HISTORY_VALUES.items()}
     return cells
+
+
+_MACHINE: Final = ("created_at", "heartbeat_at", "duration", "user", "commit")
+"""The values beside `metadata.KEY` that say when and by whom a run was run."""
+
+
+def run_metadata(run: RunLike) -> dict[str, Any]:
+    """Return when, where and with what a run ran, by the names that expressions have for it.
+
+    That is what W&B recorded of the machine, as far as the bundle was not redacted.
+    """
+    cells = run_cells(run)
+    names = [*_MACHINE, *(name for name in cells if name.startswith(METADATA))]
+    return {name: spell(cells[name]) for name in names if cells[name] is not None}
 
 
 def duration_of(info: RunInfo) -> int | float | None:
@@ -101,6 +116,9 @@ def run_scope(run: RunLike) -> dict[str, Any]:
         del cells[name]
     return {**bare, **cells}
 
+
+FIELDS: Final = frozenset(_FIELDS)
+"""The fields of a run that expressions know; a metric of the same name does not hide them."""
 
 DERIVED: Final = frozenset({DURATION, *HISTORY_VALUES})
 """The values that are not stored in a record; a metric of the same name hides them."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from pull_logs.analyze.questions.selection import Slice
-from pull_logs.frames import Column, Frame, Steps
+from pull_logs.frames import Column, History, MetricFacts, Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class SelectedRows:
         part: The rows that are kept, and what was computed over the complete history.
     """
 
-    frame: Frame
+    frame: History
     part: Slice
     _columns: dict[str, Column] = field(default_factory=dict)
 
@@ -39,6 +39,10 @@ class SelectedRows:
 
     def __contains__(self, name: object) -> bool:
         return name in self.part.computed or name in self.frame
+
+    def facts(self) -> Mapping[str, MetricFacts] | None:
+        """Return None: no index has facts about some rows."""
+        return None
 
     def column(self, name: str) -> Column:
         """Return one column.
@@ -62,3 +66,8 @@ class SelectedRows:
             DamageError: A column is damaged.
         """
         self.frame.load([name for name in names if name not in self.part.computed])
+
+    def forget(self) -> None:
+        """Drop everything but the names of the columns."""
+        self._columns.clear()
+        self.frame.forget()

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from pull_logs.analyze.questions.families import opened
 from pull_logs.errors import MetricNotFoundError, UsageError
-from pull_logs.frames import Column, Frame, Steps, Vector, missing
+from pull_logs.frames import Column, History, JoinedFrame, Steps, Vector, missing, samples_for
 from pull_logs.rows.canonical import STEP
 from pull_logs.suggestions import did_you_mean
 
@@ -51,7 +51,7 @@ class Slice:
     computed: Mapping[str, Vector] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, frame: Frame) -> Slice:
+    def of(cls, frame: History) -> Slice:
         """Return all rows of a run, with no column selected."""
         return cls(steps=frame.steps, columns={}, rows_total=frame.length)
 
@@ -64,7 +64,7 @@ class Slice:
             rows=rows if self.rows is None else self.rows[rows],
         )
 
-    def vectors(self, frame: Frame, names: Collection[str]) -> dict[str, Vector]:
+    def vectors(self, frame: History, names: Collection[str]) -> dict[str, Vector]:
         """Return columns of the run for these rows; a column that the run does not have is missing.
 
         Args:
@@ -91,10 +91,10 @@ class HistoryQuery:
         notes: How expressions were read, where they have two readings.
     """
 
-    selected: frozenset[str] | None
-    evals: tuple[tuple[str, Expression], ...]
-    where: Expression | None
-    notes: tuple[str, ...]
+    selected: frozenset[str] | None = None
+    evals: tuple[tuple[str, Expression], ...] = ()
+    where: Expression | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def settle(
@@ -143,21 +143,20 @@ class HistoryQuery:
         """Return the same query with these columns selected instead."""
         return replace(self, selected=names)
 
-    def columns_of(self, frame: Frame, *, internal: bool) -> list[str]:
+    def columns_of(self, frame: History, *, internal: bool) -> list[str]:
         """Return the selected columns of a frame, without `_step` and computed ones.
 
         Args:
             frame: A run's history.
             internal: Without a `--select`, take W&B's own columns too.
         """
-        return [
-            name
-            for name in frame.names
-            if name != STEP
-            and (name in self.selected if self.selected is not None else internal or not is_internal(name))
-        ]
+        names = [name for name in frame.names if name != STEP]
+        if self.selected is not None:
+            return [name for name in names if name in self.selected]
+        hidden = frame.system_names if isinstance(frame, JoinedFrame) else frozenset[str]()
+        return [name for name in names if name not in hidden and (internal or not is_internal(name))]
 
-    def apply(self, frame: Frame, *, internal: bool = False, columns: bool = True) -> Slice:
+    def apply(self, frame: History, *, internal: bool = False, columns: bool = True) -> Slice:
         """Compute, filter and select; computed columns use the complete history, whatever `--where` keeps.
 
         Args:
@@ -173,13 +172,15 @@ class HistoryQuery:
         frame.load([*names, *(name for expression in self._expressions() for name in expression.names)])
         computed: dict[str, Vector] = {}
         for name, expression in self.evals:
-            computed[name] = expression.evaluate(_scope(expression.names, frame, computed), frame.length)
+            outer, scope = _over_samples(expression, frame, computed)
+            computed[name] = outer.evaluate(scope, frame.length)
         taken = {name: frame.column(name) for name in names}
         taken.update((name, Column.of(vector)) for name, vector in computed.items())
         part = Slice(steps=frame.steps, columns=taken, rows_total=frame.length, computed=computed)
         if self.where is None:
             return part
-        holds = self.where.condition(_scope(self.where.names, frame, computed), frame.length)
+        outer, scope = _over_samples(self.where, frame, computed)
+        holds = outer.condition(scope, frame.length)
         return part.take(np.flatnonzero(holds))
 
     def _expressions(self) -> Iterable[Expression]:
@@ -188,7 +189,25 @@ class HistoryQuery:
             yield self.where
 
 
-def _scope(names: Collection[str], frame: Frame, computed: Mapping[str, Vector]) -> dict[str, Vector]:
+def _over_samples(
+    expression: Expression, frame: History, computed: Mapping[str, Vector]
+) -> tuple[Expression, dict[str, Vector]]:
+    """Return an expression and its columns; reductions of system metrics alone are over the samples."""
+    if not isinstance(frame, JoinedFrame):
+        return expression, _scope(expression.names, frame, computed)
+    outer, reductions = expression.without_reductions()
+    scope = _scope(outer.names - reductions.keys(), frame, computed)
+    for name, reduction in reductions.items():
+        rows = samples_for(reduction.names, frame) or frame
+        known = computed if rows is frame else {}
+        one = reduction.reduce(_scope(reduction.names, rows, known), rows.length)
+        scope[name] = Vector(
+            one.kind, np.repeat(one.values, frame.length), np.repeat(one.present, frame.length)
+        )
+    return outer, scope
+
+
+def _scope(names: Collection[str], frame: History, computed: Mapping[str, Vector]) -> dict[str, Vector]:
     """Return the vectors of these names; a column that the run does not have is missing."""
     return {
         name: computed[name]

@@ -23,6 +23,8 @@ from .metric_names import is_training_partner as is_training_partner
 from .metric_names import outcome_end as outcome_end
 from .metric_names import role_of as role_of
 from .metric_names import shown_order as shown_order
+from .quantiles import parse_quantiles as parse_quantiles
+from .quantiles import quantiles_of as quantiles_of
 from .ranking import Criterion as Criterion
 from .ranking import Goal as Goal
 from .ranking import ranked as ranked
@@ -30,6 +32,7 @@ from .sampling import rank_rows as rank_rows
 from .sampling import sample_rows as sample_rows
 from .schema import column_entry as column_entry
 from .schema import describe_column as describe_column
+from .student_t import incomplete_beta as incomplete_beta
 from .student_t import t_quantile as t_quantile
 from .student_t import two_sided_tail as two_sided_tail
 from .student_t import upper_tail as upper_tail

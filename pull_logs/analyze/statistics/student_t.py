@@ -48,6 +48,24 @@ def _beta_tail(a: float, x: float, y: float) -> float:
     return 1 - front * _fraction(0.5, a, y) / 0.5
 
 
+def incomplete_beta(a: float, b: float, x: float, y: float) -> float:
+    """Return the regularised incomplete beta function I_x(a, b).
+
+    Args:
+        a: Above 0.
+        b: Above 0.
+        x: From 0 to 1.
+        y: 1 - x with all its digits.
+    """
+    if x <= 0 or y <= 0:
+        return float(y <= 0)
+    log_beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+    front = math.exp(a * math.log(x) + b * math.log(y) - log_beta)
+    if x < (a + 1) / (a + b + 2):
+        return front * _fraction(a, b, x) / a
+    return 1 - front * _fraction(b, a, y) / b
+
+
 def _log_beta(a: float) -> float:
     """Return the logarithm of the beta function B(a, 1/2)."""
     if a < _LARGE:

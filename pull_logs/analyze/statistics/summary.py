@@ -20,7 +20,7 @@ from pull_logs.rows.canonical import canon_number, spell
 
 PERCENTILES = (10, 25, 50, 75, 90)
 
-STATISTICS = tuple(name for name in StatisticsResult.__annotations__ if name != "members")
+STATISTICS = tuple(name for name in StatisticsResult.__annotations__ if name not in ("members", "quantiles"))
 """The names of the statistics, in their order. See docs/output.md, "Schema and statistics"."""
 
 _CELLS_TOGETHER = 1 << 18

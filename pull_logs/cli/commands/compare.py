@@ -37,6 +37,23 @@ _OPTIONS = (
     where_option,
     eval_option,
     click.option(
+        "--effect",
+        metavar="METRIC[:min|max]",
+        help="For each config key that differs: how much of METRIC it explains, and its rank correlation.",
+    ),
+    click.option(
+        "--fit",
+        "fits",
+        multiple=True,
+        metavar="Y ~ X",
+        help="Fit a line through values of runs, such as 'log(train/loss) ~ log(config.num_params)'.",
+    ),
+    click.option(
+        "--pareto",
+        metavar="A:min,B:max",
+        help="Show the runs that no other improves on, such as 'config.num_params:min, val/loss:min'.",
+    ),
+    click.option(
         "--group-by",
         multiple=True,
         metavar="KEY",
@@ -141,6 +158,9 @@ Examples:
   pull-logs compare -b sweep.wandb.zip --column 'hours=duration / 3600' --column rows
   pull-logs compare -b sweep.wandb.zip --eval 'gap=val/loss - train/loss' --where '_step > 100'
   pull-logs compare -b new.wandb.zip --against base.wandb.zip --metric val/loss:min --margin 0.5%
+  pull-logs compare -b sweep.wandb.zip --effect val/loss:min
+  pull-logs compare -b sweep.wandb.zip --fit 'log(train/loss) ~ log(config.num_params)'
+  pull-logs compare -b sweep.wandb.zip --pareto 'config.num_params:min, val/loss:min'
   pull-logs compare -b sweep.wandb.zip --x _runtime --at 1000 --best val/loss:min
 """
 

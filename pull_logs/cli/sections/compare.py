@@ -18,7 +18,7 @@ from pull_logs.cli.sections.groups import (
     verdicts_section,
 )
 from pull_logs.cli.sections.legend import answered_runs, notes_section, runs_section
-from pull_logs.cli.sections.relations import run_column_sections
+from pull_logs.cli.sections.relations import relation_sections, run_column_sections
 from pull_logs.cli.sections.side_by_side import (
     MOST_COLUMNS,
     RANGE,
@@ -39,6 +39,7 @@ _MOST_RUNS = 30
 """The runs that are shown of those that a metric ranks, without groups."""
 
 _GROUP_COLUMNS = frozenset({"group", "first", "second"})
+_RELATIONS = ("effects", "fits", "pareto")
 
 _AT = {"last": "last", "best": "at_best", "checkpoint": "at_checkpoint"}
 """What `[COMPARISON]` calls the value of a metric, by the `--at` that it was read at."""
@@ -51,10 +52,10 @@ def compare_sections(answer: Mapping[str, Any]) -> list[Section]:
         answer: The answer of `pull_logs.analyze.answers.compare_runs`.
     """
     runs = answer["runs"]
-    labels = [run["label"] for run in runs]
     asked = answer["alignment"]["runs"]
     of = asked if asked > len(runs) else None
-    legend = runs_section(answered_runs(runs), of=of, counted=len(runs) > MOST_COLUMNS, weight=3)
+    counted = len(runs) > MOST_COLUMNS
+    legend = runs_section(answered_runs(runs), of=of, counted=counted, listed_in=_listed_in(answer), weight=3)
     sections = [legend, notes_section(answer["notes"])]
     if "answer" in answer:
         sections.append(answer_section(answer["answer"], answer.get("answer_note", "")))
@@ -62,6 +63,7 @@ def compare_sections(answer: Mapping[str, Any]) -> list[Section]:
         sections += run_column_sections(answer)
     if "gate" in answer:
         sections.append(gate_section(answer))
+    sections += relation_sections(answer)
     if "groups" in answer:
         best = {entry["group"] for entry in answer["groups"][: _most(answer, _MOST_GROUPS)]}
         made = (groups_section(answer), group_stats_section(answer), verdicts_section(answer))
@@ -71,15 +73,26 @@ def compare_sections(answer: Mapping[str, Any]) -> list[Section]:
         sections.append(_shortened(ranking_section(answer), most_runs, "runs"))
     if "checkpoints" in answer:
         sections.append(checkpoints_section(answer["checkpoints"], answer.get("best_checkpoint")))
-    narrowed = "columns" in answer or "gate" in answer or _shows_goal_alone(answer)
+    sections += _side_by_side(answer, most_runs)
+    if "assertions" in answer:
+        sections.append(assertions_section(answer["assertions"]))
+    return sections
+
+
+def _side_by_side(answer: Mapping[str, Any], most_runs: int | None) -> list[Section]:
+    """Return metrics, configs and summaries side by side, as far as the question is about them."""
+    runs = answer["runs"]
+    labels = [run["label"] for run in runs]
+    sections: list[Section] = []
+    related = any(name in answer for name in _RELATIONS)
+    narrowed = related or "columns" in answer or "gate" in answer or _shows_goal_alone(answer)
     if answer["comparison"] or not narrowed:
         many = len(runs) > MOST_COLUMNS
         sections.append(_shortened(_comparison(answer), most_runs if many else None, "runs"))
-    sections.append(config_diff_section(answer["config_diff"], labels, same=answer["config_same"]))
+    if not related:
+        sections.append(config_diff_section(answer["config_diff"], labels, same=answer["config_same"]))
     if not narrowed or (answer["summary_comparison"] and not _shows_goal_alone(answer)):
         sections.append(summary_comparison_section(answer["summary_comparison"], labels))
-    if "assertions" in answer:
-        sections.append(assertions_section(answer["assertions"]))
     return sections
 
 
@@ -114,6 +127,14 @@ def _of_groups(section: Section, labels: Collection[str]) -> Section:
     if not more:
         return section
     return replace(section, rows=rows, notes=[*section.notes, _more(more, "rows of other groups")])
+
+
+def _listed_in(answer: Mapping[str, Any]) -> str | None:
+    """Return the section that has one row per run, if there is one."""
+    if "columns" in answer:
+        return "COLUMNS"
+    related = any(name in answer for name in _RELATIONS)
+    return "COMPARISON" if answer["comparison"] or not related else None
 
 
 def _ranked_by_column(answer: Mapping[str, Any]) -> bool:

@@ -37,15 +37,20 @@ _COLUMNS = (
 
 
 def runs_section(
-    runs: Sequence[Mapping[str, Any]], *, of: int | None = None, counted: bool = False, weight: int = 6
+    runs: Sequence[Mapping[str, Any]],
+    *,
+    of: int | None = None,
+    counted: bool = False,
+    listed_in: str | None = "COMPARISON",
+    weight: int = 6,
 ) -> Section:
     """Return the legend of runs.
 
     Args:
         runs: Runs by the names of the columns; a fact that a run does not have is missing or None.
         of: How many runs were asked about, if not all of them are shown.
-        counted: Whether the runs are counted in the heading and not listed, because `[COMPARISON]` lists
-            them.
+        counted: Whether the runs are counted in the heading and not listed, because there are many.
+        listed_in: The section that has one row per run then; None if no section has.
         weight: The section's part of scarce space; by default large, because labels mean nothing without the
             legend.
     """
@@ -59,7 +64,7 @@ def runs_section(
         facts={**facts, **shared},
         columns=_COLUMNS,
         rows=[] if counted else [[run.get(column.name) for column in _COLUMNS] for run in runs],
-        notes=["[COMPARISON] has one row per run"] if counted else [],
+        notes=[_where_listed(listed_in)] if counted else [],
         layout="legend",
         kept=len(_COLUMNS),
         nouns=Nouns(rows="runs"),
@@ -91,6 +96,10 @@ def _without_shared(
 def _run_id(run: Mapping[str, Any]) -> str:
     found: str = run.get("id") or run["path"].rpartition("/")[2]
     return found
+
+
+def _where_listed(section: str | None) -> str:
+    return f"[{section}] has one row per run" if section else "--json lists the runs"
 
 
 def _counts(runs: Sequence[Mapping[str, Any]]) -> dict[str, object]:

@@ -106,16 +106,27 @@ def _stats_by_metric(stats: Stats) -> list[Section]:
 def _stats(
     facts: Mapping[str, object], first: str, entries: Mapping[str, Mapping[str, Any]], nouns: Nouns
 ) -> Section:
-    fields = with_members(STATISTICS, entries.values()) if first == "metric" else STATISTICS
+    asked = next((entry["quantiles"] for entry in entries.values() if entry.get("quantiles")), None)
+    usual = STATISTICS if asked is None else _with_quantiles(list(asked))
+    fields = with_members(usual, entries.values()) if first == "metric" else usual
     return Section(
         name="STATS",
         facts=facts,
         columns=[Column(first, name_cell), *columns(*fields)],
-        rows=[[name, *(found.get(field) for field in fields)] for name, found in entries.items()],
+        rows=[
+            [name, *({**(found.get("quantiles") or {}), **found}.get(field) for field in fields)]
+            for name, found in entries.items()
+        ],
         kept=len(fields) + 1,
         nouns=nouns,
         remedy=_REMEDY,
     )
+
+
+def _with_quantiles(names: Sequence[str]) -> Sequence[str]:
+    """Return the columns of statistics with these percentiles instead of the usual ones."""
+    others = [name for name in STATISTICS if not name.startswith("p")]
+    return (*others[:2], *names, *others[2:])
 
 
 def with_members(fields: Sequence[str], entries: Iterable[Mapping[str, Any]]) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""The `[CONFIG]` and `[SUMMARY]` sections: a record of one run, or a table with a column for each."""
+"""The `[META]`, `[CONFIG]` and `[SUMMARY]` sections: a record of one run, or a table of several."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from pull_logs.cli.render import ABSENT, Column, Nouns, Section, known, known_ex
 from pull_logs.suggestions import counted
 
 _ALL_RUNS = "all"
+
+
+def meta_section(records: Mapping[str, Mapping[str, Any]]) -> Section:
+    """Return when, where and with what the runs ran."""
+    return _section("META", records, known_exact, [])
 
 
 def config_section(configs: Mapping[str, Mapping[str, Any]], differing: Collection[str] | None) -> Section:

@@ -10,7 +10,7 @@ from pull_logs.cli.sections.assertions import assertions_section
 from pull_logs.cli.sections.checkpoints import checkpoints_section
 from pull_logs.cli.sections.legend import answered_runs, notes_section, runs_section
 from pull_logs.cli.sections.metrics import schema_sections, stats_sections
-from pull_logs.cli.sections.records import config_section, summary_section
+from pull_logs.cli.sections.records import config_section, meta_section, summary_section
 from pull_logs.cli.sections.side_by_side import (
     RANGE,
     Reading,
@@ -108,6 +108,7 @@ def _history(run: str, history: Mapping[str, Any]) -> Section:
 
 
 _SECTIONS: Mapping[str, Callable[[Mapping[str, Any]], list[Section]]] = {
+    "meta": lambda answer: [meta_section(answer["meta"])],
     "config": _config,
     "summary": _summary,
     "schema": lambda answer: schema_sections(answer["schema"]),

@@ -199,6 +199,16 @@ class Run(RunFacts):
                 )
         return frame
 
+    def system_schema(self) -> pa.Schema | None:
+        """Return the columns of its system metrics and their types; reads the footer only.
+
+        None if none were pulled.
+
+        Raises:
+            BundleDamagedError: The footer is damaged.
+        """
+        return self._system.schema() if self._system else None
+
     def system_table(self) -> pa.Table | None:
         """Return its system metrics as one system batch, or None if none were pulled.
 

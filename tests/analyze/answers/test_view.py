@@ -322,11 +322,11 @@ def test_schema_and_stats_are_of_the_rows_and_columns_that_are_kept_and_of_compu
     }
 
 
-def test_a_schema_has_every_column_and_stats_the_metrics_that_are_numbers() -> None:
+def test_a_schema_has_every_column_and_stats_the_metrics_that_are_numbers_or_bools() -> None:
     run = FakeRun([{"_step": 0, "_runtime": 1.0, "loss": 1.0, "tag": "x", "flag": True}])
     found = answer(subjects(run), View(schema=True, stats=True))
     assert [entry["name"] for entry in found["schema"]["A"]] == ["_step", "_runtime", "flag", "loss", "tag"]
-    assert list(found["stats"]["A"]) == ["loss"]
+    assert list(found["stats"]["A"]) == ["flag", "loss"]
     assert list(answer(subjects(run), View(stats=True, select="_run"))["stats"]["A"]) == ["_runtime"]
 
 

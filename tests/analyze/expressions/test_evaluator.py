@@ -187,7 +187,8 @@ def test_functions_pass_over_missing_cells_and_follow_what_is_said_of_nan(
         (
             "image == image",
             (
-                "a JSON value cannot be compared with a JSON value; look into a list with 'x contains ...'\n"
+                "a JSON value cannot be compared with a JSON value; "
+                "look into a list with 'image contains ...'\n"
                 "    image == image\n    ~~~~~~~~~~~~~^"
             ),
         ),
@@ -199,7 +200,7 @@ def test_functions_pass_over_missing_cells_and_follow_what_is_said_of_nan(
         (
             "image == 1",
             (
-                "a JSON value cannot be compared with a number; look into a list with 'x contains ...'\n"
+                "a JSON value cannot be compared with a number; look into a list with 'image contains 1'\n"
                 "    image == 1\n    ~~~~~~~~~^"
             ),
         ),

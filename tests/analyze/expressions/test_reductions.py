@@ -51,6 +51,20 @@ def close(found: object, expected: float, values: list[float]) -> None:
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-9 * scale)
 
 
+@given(ROWS, st.integers(-3, 3))
+def test_the_value_when_a_condition_first_holds_is_the_last_one_until_then(
+    rows: list[tuple[int, float | None]], limit: int
+) -> None:
+    frame = framed(rows)
+    cells = [cell for _, cell in rows]
+    first = next((place for place, cell in enumerate(cells) if cell is not None and cell < limit), None)
+    frame["y"] = from_cells([place if place % 3 else None for place in range(len(rows))])
+    expected = (
+        None if first is None else next((float(place) for place in range(first, -1, -1) if place % 3), None)
+    )
+    assert scalar(f"at_first(y, x < {limit})", frame) == expected
+
+
 @given(ROWS, st.floats(0, 1))
 def test_moments_and_quantiles_are_those_of_numpy_over_the_finite_numbers(
     rows: list[tuple[int, float | None]], share: float

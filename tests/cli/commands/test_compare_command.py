@@ -25,6 +25,7 @@ from pull_logs.analyze import Subject, label
 from pull_logs.analyze.answers.comparison import Comparison, compare_runs
 from pull_logs.analyze.questions.alignment import DEFINED, Position
 from pull_logs.analyze.questions.run_columns import RunColumn
+from pull_logs.analyze.relations.request import Fit
 from pull_logs.analyze.statistics.ranking import Criterion
 from pull_logs.cli.main import main
 from pull_logs.cli.render.budget import MIN_JSON_TOKENS, MIN_TOKENS
@@ -71,6 +72,12 @@ CASES: dict[str, tuple[str, ...]] = {
         *BUNDLE, "--against", BUNDLE[1], "--filter", "config.lr == 0.1 or config.lr == 0.05", "--metric",
         "val/acc:max", "--metric", "val/loss", "--margin", "1%", "--alpha", "0.01",
     ),
+    "compare-effect": (*BUNDLE, "--effect", "val/loss:min", "--filter", "config.epochs == 12"),
+    "compare-fit": (
+        *BUNDLE, "--fit", "log10(val/loss) ~ log10(config.lr)", "--fit", "train/loss ~ val/loss",
+        "--filter", "config.lr < 1",
+    ),
+    "compare-pareto": (*BUNDLE, "--pareto", "duration:min, val/acc:max"),
     "compare-budget": (*BUNDLE, *BY_LR, "--max-tokens", "900"),
 }  # fmt: skip
 CODES = {"compare-assertions": 7}
@@ -106,7 +113,8 @@ def test_every_section_of_a_comparison_is_in_some_golden_file() -> None:
     texts = [file.read_text() for file in GOLDEN.glob("compare-*.txt")]
     found = {line[1 : line.index("]")] for text in texts for line in text.splitlines() if line[:1] == "["}
     assert found == {
-        "RUNS", "ANSWER", "GATE", "RANKING", "COLUMNS", "COLUMN_TOTALS", "GROUPS", "GROUP_STATS", "VERDICTS",
+        "RUNS", "ANSWER", "GATE", "RANKING", "COLUMNS", "COLUMN_TOTALS", "EFFECTS", "FIT",
+        "FIT_OUTLIERS", "PARETO", "GROUPS", "GROUP_STATS", "VERDICTS",
         "CHECKPOINTS", "COMPARISON", "CONFIG_DIFF", "SUMMARY_COMPARISON", "ASSERTIONS",
     }  # fmt: skip
     answers = [json.loads(file.read_text()) for file in GOLDEN.glob("compare-*.json")]
@@ -152,6 +160,12 @@ def test_which_lr_is_best_over_seeds_and_whether_it_is_real_is_one_command() -> 
          "--at best needs a metric with a history, and 'a' has one value per run; name a metric with"),
         (("--column", "reach=rows", "--sort", "reac:min"), 3,
          "--sort 'reac': no run has numbers of such a metric; the nearest are 'reach'"),
+        (("--effect", "val/los:min"), 3,
+         "no metric or run column is named 'val/los'; the nearest are val/loss"),
+        (("--effect", "duration"), 2, "--effect 'duration' does not say which end is better; write: "),
+        (("--fit", "val/loss"), 2, "--fit 'val/loss' is not Y ~ X; write it as --fit 'log(train/loss) ~ "),
+        (("--pareto", "val/loss:min"), 2,
+         "--pareto 'val/loss:min' does not name two criteria or more; write it as --pareto 'config."),
         (("--eval", "gap"), 2, "--eval 'gap' is not NAME=EXPR; write it as --eval 'gap="),
         (("--margin", "0.5%"), 2,
          "--margin is for tests between groups; group runs with --group-by KEY"),
@@ -166,7 +180,7 @@ def test_a_mistake_is_one_line_with_the_next_step(words: tuple[str, ...], code: 
     done = run(*BUNDLE, *words)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(f"pull-logs: error: {message}")
-    pointed = 2 if "is named" in message and "column is" in message else 0
+    pointed = 2 if "or run column is named" in message else 0
     assert len(done.stderr.splitlines()) == 1 + pointed
 
 
@@ -270,12 +284,14 @@ QUESTIONS = st.sampled_from(
         Comparison(best=Criterion("[RUNS] runs=9", "max"), at=Position("best")),
         Comparison(columns=(RunColumn("a", "rows"), RunColumn("name", "name"), RunColumn("tags", "tags"))),
         Comparison(columns=(RunColumn("a", "last(_step)"),), best=Criterion("a", "min"), group_by=("name",)),
+        Comparison(effect=Criterion("rows", "min"), fits=(Fit("rows", "last_step"), Fit("rows", "rows"))),
+        Comparison(pareto=(Criterion("rows", "min"), Criterion("last_step", "max")), top=None),
         Comparison(evals=(("a", "_step * 2"),), where="_step > 1", sort=Criterion("created_at", "max")),
         Comparison(asserts=("any: _step > 3", 'state == "[RUNS]\\n"', "step 2: _step == 2"), top=None),
     ]
 )
 HEADING = re.compile(
-    r"\[(RUNS|ANSWER|COLUMNS|COLUMN_TOTALS|GROUPS|GROUP_STATS|VERDICTS|RANKING|COMPARISON|CONFIG_DIFF|SUMMARY_COMPARISON|ASSERTIONS)\]"
+    r"\[(RUNS|ANSWER|COLUMNS|COLUMN_TOTALS|EFFECTS|FIT|FIT_OUTLIERS|PARETO|GROUPS|GROUP_STATS|VERDICTS|RANKING|COMPARISON|CONFIG_DIFF|SUMMARY_COMPARISON|ASSERTIONS)\]"
     r'( [a-z_]+=([^\s"\[\]]+|"([^"\\]|\\.)*"))*'
 )
 

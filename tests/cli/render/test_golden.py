@@ -42,6 +42,14 @@ CASES: dict[str, tuple[str, ...]] = {
     "history-every": (*ONE, "--select", "^train/loss$", "--every", "50"),
     "history-sampled": (*ONE, "--select", "^train/loss$", "--max-rows", "9"),
     "history-not-finite": (*BUNDLE, "-r", "nan1e6s0", "--select", "^train/loss$", "--last", "3"),
+    "system-samples": (*ONE, "--schema", "--stats", "--select", r"^system\.(cpu|memory)"),
+    "system-joined": (
+        *ONE, "--select", r"^(val/loss|system\.cpu)$", "--where", "val/loss is not missing", "--last", "4",
+    ),
+    "one-run-quantiles": (*ONE, "--quantiles", "50,95,99.9", "--select", "^(val/loss|grad/(clipped|norm))$"),
+    "many-runs-quantiles": (*BUNDLE, "--quantiles", "50,99", "--select", "^val/acc$"),
+    "one-run-meta": (*ONE, "--meta"),
+    "two-runs-meta": (*TWO, "--meta"),
     "two-runs-human": (*TWO, "-H"),
     "two-runs-schema": (*TWO, "--schema"),
     "incomplete-run": (*KILLED, "-H"),
@@ -101,7 +109,7 @@ def test_every_section_is_in_some_golden_file() -> None:
         if line.startswith("[")
     }
     assert found == {
-        "RUNS", "CONFIG", "SUMMARY", "SCHEMA", "STATS", "HISTORY", "COMPARISON", "CONFIG_DIFF",
+        "RUNS", "META", "CONFIG", "SUMMARY", "SCHEMA", "STATS", "HISTORY", "COMPARISON", "CONFIG_DIFF",
         "SUMMARY_COMPARISON", "CHECKPOINTS", "ASSERTIONS", "OVERVIEW", "STATES", "CONFIG_VALUES", "METRICS",
         "HEALTH",
     }  # fmt: skip

@@ -1,1 +1,2 @@
+from .relations import relation_sections as relation_sections
 from .run_columns import run_column_sections as run_column_sections

@@ -1,0 +1,16 @@
+from .effects import KeyEffect as KeyEffect
+from .effects import KeyEffects as KeyEffects
+from .effects import key_effects as key_effects
+from .least_squares import Line as Line
+from .least_squares import Outlier as Outlier
+from .least_squares import fit_line as fit_line
+from .least_squares import outliers as outliers
+from .pareto import pareto_front as pareto_front
+from .ranks import Association as Association
+from .ranks import average_ranks as average_ranks
+from .ranks import by_values as by_values
+from .ranks import rank_correlation as rank_correlation
+from .request import Fit as Fit
+from .request import parse_criteria as parse_criteria
+from .sections import RelationsAnswer as RelationsAnswer
+from .sections import relate as relate
