@@ -90,8 +90,8 @@ def test_only_the_best_groups_and_runs_are_listed_unless_top_asks_for_more(
         "val/loss",
     )
     lines = answer(capsys, *words).splitlines()
-    assert "# 90 more runs; --top N shows more, --json all" in lines
-    assert sum(line.startswith("val/loss,G") and ",5,2." in line for line in lines) == 10
+    assert "# 95 more runs; --top N shows more, --json all" in lines
+    assert sum(line.startswith("val/loss,G") and ",5,2." in line for line in lines) == 8
     assert len(json.loads(answer(capsys, *words, "--json"))["groups"]) == 20
     lines = answer(capsys, *words, "--top", "12").splitlines()
     assert not any("; --top N shows more" in line for line in lines)

@@ -29,10 +29,10 @@ from pull_logs.cli.sections.side_by_side import (
 )
 from pull_logs.cli.sections.verdicts import gate_section
 
-_MOST_GROUPS = 10
+_MOST_GROUPS = 8
 """The groups that are shown of those that a metric ranks."""
 
-_MOST_GROUPED_RUNS = 10
+_MOST_GROUPED_RUNS = 5
 """The runs that are shown beside groups."""
 
 _MOST_RUNS = 30

@@ -9,7 +9,7 @@ from typing import Any
 from pull_logs.cli.render import Column, Nouns, Section, name_cell, yes_no
 
 _SHARED = ("state", "rows", "last_step", "complete", "source")
-"""The facts that the heading says once where all runs have the same."""
+"""The facts that the heading says once where most runs have the same; the others say their own."""
 
 _COLUMNS = (
     Column("label", name_cell),
@@ -85,11 +85,10 @@ def _without_shared(
         runs = [{**run, "id": run["path"].rpartition("/")[2], "path": None} for run in runs]
     runs = [run if run["name"] != _run_id(run) else {**run, "name": None} for run in runs]
     for name in _SHARED:
-        values = {run.get(name) for run in runs}
-        if len(values) == 1 and values != {None}:
-            value = values.pop()
+        ((value, count),) = Counter(run.get(name) for run in runs).most_common(1)
+        if 2 * count > len(runs) and all(run.get(name) is not None for run in runs):
             shared[name] = yes_no(value) if isinstance(value, bool) else value
-            runs = [{**run, name: None} for run in runs]
+            runs = [{**run, name: None} if run[name] == value else run for run in runs]
     return runs, shared
 
 
