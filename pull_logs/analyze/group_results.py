@@ -83,6 +83,60 @@ class GroupSections(TypedDict, total=False):
     verdicts: list[VerdictResult]
 
 
+class TaskResult(TypedDict):
+    """A task: how many runs each group has of it, and their mean."""
+
+    task: Cell
+    n: dict[str, int]
+    mean: dict[str, Number]
+
+
+class TaskGroup(TypedDict):
+    """The scores of a group over all tasks: the interquartile mean, and the mean and median of task means."""
+
+    group: str
+    tasks: int
+    n: int
+    iqm: Number
+    iqm_low: Number
+    iqm_high: Number
+    mean: Number
+    median: Number
+
+
+class TaskVerdict(TypedDict):
+    """How often a run of the best group is better than one of another, on average over tasks."""
+
+    first: str
+    second: str
+    tasks: int
+    prob_better: float
+    prob_low: Number
+    prob_high: Number
+    p: float
+    p_holm: float
+    family: int
+    verdict: str
+    next: str
+    sentence: str
+
+
+class ProfileRow(TypedDict):
+    """The share of runs of each group that are better than a score."""
+
+    score: Number
+    better: dict[str, float]
+
+
+class TaskSections(TypedDict, total=False):
+    """The sections of groups that are compared over several tasks."""
+
+    tasks: list[TaskResult]
+    task_groups: list[TaskGroup]
+    task_verdicts: list[TaskVerdict]
+    task_profiles: list[ProfileRow]
+
+
 class GateResult(TypedDict):
     """A gate: whether it holds, how it was tested, and the runs of both sides.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
-from pull_logs.analyze.group_results import GateSections, GroupSections
+from pull_logs.analyze.group_results import GateSections, GroupSections, TaskSections
 from pull_logs.analyze.relation_results import ColumnSections, EffectSections, FitSections, ParetoSections
 from pull_logs.analyze.result_values import Cell, Direction, Number, RunLabel
 
@@ -358,6 +358,8 @@ class AlignmentResult(TypedDict):
     ci: Literal["t", "bootstrap"] | None
     alpha: float | None
     margin: str | None
+    task: str | None
+    scale: Literal["minmax", "raw"] | None
     runs: int
     shown: int
 
@@ -414,6 +416,7 @@ class CompareResult(
     GroupSections,
     RankedCheckpointSections,
     AssertionSections,
+    TaskSections,
     GateSections,
 ):
     """The answer of `compare`."""

@@ -67,6 +67,8 @@ def compare(
     ci: Literal["t", "bootstrap"] = "t",
     alpha: float = 0.05,
     margin: str | float | None = None,
+    task: str | None = None,
+    task_scale: Literal["minmax", "raw"] = "minmax",
     against: Source | Iterable[Source] = (),
     metrics: str | Iterable[str] = (),
     asserts: str | Iterable[str] = (),
@@ -94,6 +96,8 @@ def compare(
         ci: How the interval of the mean of a group is computed.
         alpha: The share of false alarms that the tests may have.
         margin: The largest difference that does not matter: a number, or a text such as `"0.5%"`.
+        task: The key of the tasks over which groups are compared (`--task`).
+        task_scale: The scale of their scores.
         against: Bundles of a baseline. The answer then has `gate` and `gate_metrics`: whether one of
             `metrics` got worse; nothing is raised.
         metrics: `METRIC:min` or `METRIC:max`, which must not get worse than in `against`.
@@ -149,6 +153,8 @@ def compare(
         group_by=_several(group_by),
         top=top,
         interval=ci,
+        task=task,
+        scale=task_scale,
         asserts=_several(asserts),
         **shared,
         effect=effect,

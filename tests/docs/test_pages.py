@@ -33,6 +33,7 @@ NOT_RUN = {
     "pytest -m slow -n 0 tests/cli/test_memory.py": "takes long",
     "mkdocs build --strict": "tests/docs/test_site.py does it",
     "pytest --wandb-record tests/test_report.py": "needs an account; tests/replay/test_recording.py has it with a server",  # noqa: E501
+    "pytest -m slow -n 0 tests/benchmarks/test_verdict_simulations.py": "takes a quarter of an hour",
     "python scripts/release.py": "tests/docs/test_release.py does it",
     "python benchmarks/soak.py --readers 50 --seconds 60": "takes a minute; tests/replay/test_soak.py has a short one",  # noqa: E501
     "for seed in 1 2 3 4 5; do pytest -n 2 --hypothesis-seed=$seed || break; done": "runs this suite",

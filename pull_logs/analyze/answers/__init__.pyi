@@ -5,8 +5,8 @@ from .comparison import compare_runs as compare_runs
 from .folding import arrange as arrange
 from .folding import join_columns as join_columns
 from .folding import rank_of as rank_of
-from .gates import Gate as Gate
-from .gates import run_gate as run_gate
+from .gating import Gate as Gate
+from .gating import run_gate as run_gate
 from .overview import overview as overview
 from .side_by_side import label as label
 from .view import answer as answer

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.best_sentence import (
@@ -27,11 +26,13 @@ from pull_logs.analyze.answers.run_readings import (
     RunHistories,
     RunReading,
     RunReadings,
+    compare_metric,
     read_runs,
 )
 from pull_logs.analyze.answers.side_by_side import compare_records
+from pull_logs.analyze.answers.tasks import TaskQuestion, TaskScale
 from pull_logs.analyze.answers.view import describe_run, incomplete_notes
-from pull_logs.analyze.group_results import GateSections, GroupSections
+from pull_logs.analyze.group_results import GateSections, GroupSections, TaskSections
 from pull_logs.analyze.inference import ALPHA, Margin
 from pull_logs.analyze.questions import (
     CONFIG,
@@ -48,6 +49,7 @@ from pull_logs.analyze.questions import (
     absence_explained,
     compile_pattern,
     is_seed,
+    settle_names,
     system_names,
     values_of,
 )
@@ -57,7 +59,6 @@ from pull_logs.analyze.results import (
     AssertionSections,
     CompareAnswer,
     ConfigDifference,
-    MetricComparison,
     RankedCheckpointSections,
     RankingResult,
     RankingSections,
@@ -104,6 +105,8 @@ class Comparison:
         effect: The metric on which the effect of each config key is looked for.
         fits: Lines to fit through values of runs.
         pareto: The criteria of the Pareto front.
+        task: The key of the tasks over which groups are compared, such as a data set.
+        scale: The scale of the scores of tasks.
     """
 
     select: str | None = None
@@ -122,6 +125,8 @@ class Comparison:
     evals: tuple[tuple[str, str], ...] = ()
     alpha: float = ALPHA
     margin: Margin | None = None
+    task: str | None = None
+    scale: TaskScale = "minmax"
     effect: Criterion | None = None
     fits: tuple[Fit, ...] = ()
     pareto: tuple[Criterion, ...] = ()
@@ -182,6 +187,16 @@ class Comparison:
             raise UsageError("--seed is for groups of runs", hint="group them with --group-by KEY")
         if self.margin is not None and not self.group_by:
             raise UsageError("--margin is for tests between groups", hint="group runs with --group-by KEY")
+        if self.task is not None and not (self.group_by and self.best):
+            raise UsageError(
+                "--task compares groups over tasks by one metric",
+                hint="group runs with --group-by KEY, and name the metric with --best METRIC:min or :max",
+            )
+        if self.task is not None and self.margin is not None:
+            raise UsageError(
+                "--margin does not apply to scores of several tasks",
+                hint="leave it out, or take one task with --filter",
+            )
         if not 0 < self.alpha < 1:
             raise UsageError(
                 f"--alpha {self.alpha:g} is not between 0 and 1",
@@ -260,6 +275,7 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
         **found.relations.fits,
         **found.relations.pareto,
         **groups,
+        **(found.groups.task_sections(top=options.top) if found.groups else TaskSections()),
         **GateSections(),  # a gate is a question of its own
         **_checkpoint_sections(checkpoints),
         "comparison": [entry for entry in metrics if entry["value"] or entry["x"] or entry["min"]],
@@ -363,9 +379,16 @@ def _query(options: Comparison, histories: RunHistories) -> tuple[HistoryQuery |
 
 def _group(readings: RunReadings, options: Comparison, goal: Goal | None) -> RunGroups:
     values = [values_of(run.info) for run in readings.runs]
+    grouping = Grouping.settle(values, options.group_by, seed_names=options.seeds)
+    tasks = None
+    if options.task is not None:
+        (key,) = settle_names(values, [options.task], option="--task")
+        grouping = grouping.without(key)
+        tasks = TaskQuestion(key, options.scale)
     return group_runs(
         readings.runs,
-        grouping=Grouping.settle(values, options.group_by, seed_names=options.seeds),
+        grouping=grouping,
+        tasks=tasks,
         values=values,
         metrics=readings.numbered,
         goal=goal,
@@ -391,6 +414,8 @@ def _describe_alignment(found: _Findings) -> AlignmentResult:
         "ci": found.options.interval if found.groups else None,
         "alpha": found.options.alpha if found.groups else None,
         "margin": found.options.margin.text if found.options.margin else None,
+        "task": found.groups.tasks.key if found.groups and found.groups.tasks else None,
+        "scale": found.groups.tasks.scale if found.groups and found.groups.tasks else None,
         "runs": len(found.readings.runs),
         "shown": len(found.shown),
     }
@@ -431,28 +456,6 @@ def _checkpoint_sections(checkpoints: CheckpointComparison) -> RankedCheckpointS
     if checkpoints.best is None:
         return {"checkpoints": checkpoints.checkpoints}
     return {"best_checkpoint": checkpoints.best, "checkpoints": checkpoints.checkpoints}
-
-
-def compare_metric(name: str, runs: Sequence[RunReading]) -> MetricComparison:
-    """Return a metric of all runs where they were read, and over their complete histories."""
-
-    def values(field: str) -> dict[str, Any]:
-        return {
-            label: spell(value)
-            for label, reading in readings.items()
-            if (value := getattr(reading, field)) is not None
-        }
-
-    readings = {run.label: run.metrics[name] for run in runs if name in run.metrics}
-    return {
-        "name": name,
-        "value": values("value"),
-        "x": values("x"),
-        "min": values("min"),
-        "min_step": values("min_step"),
-        "max": values("max"),
-        "max_step": values("max_step"),
-    }
 
 
 def _further(found: _Findings, differing: Sequence[ConfigDifference]) -> list[list[str]]:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pull_logs.analyze.answers.run_readings import RunReading
+from pull_logs.analyze.answers.tasks import NamedRuns, TaskComparison, TaskQuestion, TaskTable
 from pull_logs.analyze.answers.verdicts import MetricTests, NamedSample, TestPlan, short
-from pull_logs.analyze.group_results import GroupResult, GroupSections, GroupStatistics
+from pull_logs.analyze.group_results import GroupResult, GroupSections, GroupStatistics, TaskSections
 from pull_logs.analyze.inference import ALPHA, Margin, Sample
 from pull_logs.analyze.questions import CONFIG, Grouping, Values, unique_names
 from pull_logs.analyze.statistics import Goal, IntervalKind, describe_sample, iqm_interval, ranked
@@ -66,6 +67,8 @@ class RunGroups:
         tested: Whether to test the groups against each other.
         alpha: The share of false alarms over the tests of a metric.
         margin: The largest difference that does not matter, if there is one.
+        tasks: Over which tasks to compare them, if there are several.
+        over_tasks: How they compare over these.
     """
 
     runs: Sequence[RunReading]
@@ -78,11 +81,15 @@ class RunGroups:
     tested: bool
     alpha: float = ALPHA
     margin: Margin | None = None
+    tasks: TaskQuestion | None = None
+    over_tasks: TaskComparison | None = None
 
     def sections(self, *, top: int | None) -> GroupSections:
         """Return the sections about groups; all groups are tested, the first `top` are shown."""
         shown = self.groups[:top]
         labels = {group.label for group in shown}
+        if self.over_tasks is not None:  # over several tasks, a mean of all runs says nothing
+            return {"groups": [self._group(group) for group in shown], "group_stats": [], "verdicts": []}
         return {
             "groups": [self._group(group) for group in shown],
             "group_stats": [self._statistics(metric, group) for metric in self.metrics for group in shown],
@@ -93,6 +100,10 @@ class RunGroups:
             ],
         }
 
+    def task_sections(self, *, top: int | None) -> TaskSections:
+        """Return the sections about several tasks; none without tasks."""
+        return TaskSections() if self.over_tasks is None else self.over_tasks.sections(top=top)
+
     def shown_runs(self, order: Sequence[int], *, top: int | None) -> list[int]:
         """Return the indices of those runs that are in the first `top` groups, in the order given."""
         members = {index for group in self.groups[:top] for index in group.members}
@@ -100,6 +111,8 @@ class RunGroups:
 
     def answer(self, goal: Goal) -> str:
         """Return the sentence that says which group is best, and whether its lead is real."""
+        if self.over_tasks is not None:
+            return self.over_tasks.answer()
         best = self.groups[0]
         values = _finite(self.runs, goal.metric, best.members)
         if not values:
@@ -120,6 +133,7 @@ class RunGroups:
         """Return what a reader must know before trusting the groups."""
         found = [self._note_on_seeds(), self._note_on_confounders(), self._note_on_single_runs()]
         found += [self._note_on_states(), self._note_on_tests()]
+        found += self.over_tasks.notes() if self.over_tasks else ()
         return [note for note in found if note is not None]
 
     def _group(self, group: RunGroup) -> GroupResult:
@@ -180,7 +194,7 @@ class RunGroups:
         return [name.removeprefix(CONFIG) for name in self.grouping.seeds]
 
     def _note_on_seeds(self) -> str | None:
-        if self._seeds:
+        if self._seeds or self.over_tasks is not None:
             return None
         return "no config key is called like a seed: tests between groups are not paired; --seed KEY"
 
@@ -242,6 +256,7 @@ def group_runs(
     tested: bool,
     alpha: float = ALPHA,
     margin: Margin | None = None,
+    tasks: TaskQuestion | None = None,
 ) -> RunGroups:
     """Group runs, and rank the groups by their means of a metric.
 
@@ -255,16 +270,29 @@ def group_runs(
         tested: Whether to test the groups against each other.
         alpha: The share of false alarms over the tests of a metric.
         margin: The largest difference that does not matter, if there is one.
+        tasks: Over which tasks to compare them, if there are several.
+
+    Raises:
+        UsageError: No task has finite values in every group.
     """
     members = grouping.groups(values)
     if goal is not None:
         metric = goal.metric
         means = {tuple(indices): describe_sample(_finite(runs, metric, indices)).mean for indices in members}
         members = ranked(members, lambda indices: means[tuple(indices)], goal.direction)
+    table = None
+    if tasks is not None and goal is not None:
+        table = TaskTable.read(members, runs, values, question=tasks, goal=goal)
+        order = ranked(range(len(members)), table.iqm, "max")
+        members, table = [members[index] for index in order], table.reordered(order)
     groups = [
         RunGroup(f"G{number}", tuple(indices), grouping.common_values(values[indices[0]]))
         for number, indices in enumerate(members, 1)
     ]
+    over_tasks = None
+    if table is not None:
+        named = [NamedRuns(group.label, group.name) for group in groups]
+        over_tasks = TaskComparison.of(named, table, alpha=alpha)
     return RunGroups(
         runs=runs,
         values=values,
@@ -276,6 +304,8 @@ def group_runs(
         tested=tested,
         alpha=alpha,
         margin=margin,
+        tasks=tasks,
+        over_tasks=over_tasks,
     )
 
 

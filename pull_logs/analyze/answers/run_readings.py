@@ -31,11 +31,11 @@ from pull_logs.analyze.questions import (
     samples,
     system_names,
 )
-from pull_logs.analyze.results import CheckpointResult
+from pull_logs.analyze.results import CheckpointResult, MetricComparison
 from pull_logs.analyze.statistics import Goal, RunDefinitions
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.frames import History, PlainNames, cell_number, open_frames
-from pull_logs.rows.canonical import STEP
+from pull_logs.rows.canonical import STEP, spell
 from pull_logs.runs import RunInfo
 from pull_logs.suggestions import did_you_mean
 
@@ -195,6 +195,28 @@ class RunHistories:
                 hint="write one of them, with its backticks and in single quotes",
             )
         return found[0] if found else name
+
+
+def compare_metric(name: str, runs: Sequence[RunReading]) -> MetricComparison:
+    """Return a metric of all runs where they were read, and over their complete histories."""
+
+    def values(field: str) -> dict[str, Any]:
+        return {
+            label: spell(value)
+            for label, reading in readings.items()
+            if (value := getattr(reading, field)) is not None
+        }
+
+    readings = {run.label: run.metrics[name] for run in runs if name in run.metrics}
+    return {
+        "name": name,
+        "value": values("value"),
+        "x": values("x"),
+        "min": values("min"),
+        "min_step": values("min_step"),
+        "max": values("max"),
+        "max_step": values("max_step"),
+    }
 
 
 def read_runs(

@@ -14,3 +14,12 @@ from .significance import Difference as Difference
 from .significance import Sample as Sample
 from .significance import compare_samples as compare_samples
 from .significance import holm as holm
+from .tasks import Aggregate as Aggregate
+from .tasks import Improvement as Improvement
+from .tasks import Scores as Scores
+from .tasks import aggregate_tasks as aggregate_tasks
+from .tasks import compare_tasks as compare_tasks
+from .tasks import permutation_p as permutation_p
+from .tasks import profile as profile
+from .tasks import scale_tasks as scale_tasks
+from .tasks import trimmed_mean as trimmed_mean

@@ -135,6 +135,15 @@ class Grouping:
             words=tuple(texts),
         )
 
+    def without(self, name: str) -> Grouping:
+        """Return the same, with a name whose values do not matter: neither for groups nor as a seed."""
+        return Grouping(
+            by=tuple(other for other in self.by if other != name),
+            seeds=tuple(other for other in self.seeds if other != name),
+            left_out=tuple(dict.fromkeys([*self.left_out, name])),
+            words=self.words,
+        )
+
     def groups(self, runs: Sequence[Values]) -> list[list[int]]:
         """Return the indices of the runs of each group, the groups in the order of their values."""
         return sorted(

@@ -123,6 +123,19 @@ _OPTIONS = (
         help="The share of false alarms that the tests may have.",
     ),
     click.option(
+        "--task",
+        metavar="KEY",
+        help="Compare groups over several tasks: the values of a config key, such as config.dataset.",
+    ),
+    click.option(
+        "--task-scale",
+        "scale",
+        type=click.Choice(["minmax", "raw"]),
+        default="minmax",
+        show_default=True,
+        help="The scale of the scores of --task; minmax: in each task the worst run is 0 and the best is 1.",
+    ),
+    click.option(
         "--against",
         multiple=True,
         metavar="FILE",
@@ -157,6 +170,7 @@ Examples:
   pull-logs compare -b sweep.wandb.zip --column 'reach=first_step(val/loss < 3)' --sort reach:min
   pull-logs compare -b sweep.wandb.zip --column 'hours=duration / 3600' --column rows
   pull-logs compare -b sweep.wandb.zip --eval 'gap=val/loss - train/loss' --where '_step > 100'
+  pull-logs compare -b suite.wandb.zip --task dataset --group-by config.optimizer --best val/acc:max
   pull-logs compare -b new.wandb.zip --against base.wandb.zip --metric val/loss:min --margin 0.5%
   pull-logs compare -b sweep.wandb.zip --effect val/loss:min
   pull-logs compare -b sweep.wandb.zip --fit 'log(train/loss) ~ log(config.num_params)'

@@ -27,7 +27,7 @@ from pull_logs.cli.sections.side_by_side import (
     config_diff_section,
     summary_comparison_section,
 )
-from pull_logs.cli.sections.verdicts import gate_section
+from pull_logs.cli.sections.verdicts import gate_section, task_sections
 
 _MOST_GROUPS = 8
 """The groups that are shown of those that a metric ranks."""
@@ -66,7 +66,7 @@ def compare_sections(answer: Mapping[str, Any]) -> list[Section]:
     sections += relation_sections(answer)
     if "groups" in answer:
         best = {entry["group"] for entry in answer["groups"][: _most(answer, _MOST_GROUPS)]}
-        made = (groups_section(answer), group_stats_section(answer), verdicts_section(answer))
+        made = _group_sections(answer)
         sections += [_of_groups(section, best) for section in made]
     most_runs = _most(answer, _MOST_GROUPED_RUNS if "groups" in answer else _MOST_RUNS)
     if "ranking" in answer and not _ranked_by_column(answer):
@@ -135,6 +135,12 @@ def _listed_in(answer: Mapping[str, Any]) -> str | None:
         return "COLUMNS"
     related = any(name in answer for name in _RELATIONS)
     return "COMPARISON" if answer["comparison"] or not related else None
+
+
+def _group_sections(answer: Mapping[str, Any]) -> list[Section]:
+    if "tasks" in answer:
+        return [groups_section(answer), *task_sections(answer)]
+    return [groups_section(answer), group_stats_section(answer), verdicts_section(answer)]
 
 
 def _ranked_by_column(answer: Mapping[str, Any]) -> bool:

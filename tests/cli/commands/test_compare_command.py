@@ -68,6 +68,9 @@ CASES: dict[str, tuple[str, ...]] = {
         *BUNDLE, "--filter", "config.lr == 0.1 or config.lr == 0.01", "--group-by", "config.seed", "--seed",
         "config.lr", "--best", "val/acc:max", "--margin", "3%", "--select", "^val/acc$", "--alpha", "0.1",
     ),
+    "compare-tasks": (
+        *BUNDLE, "--task", "seed", *BY_LR, "--filter", "config.seed < 4 and config.lr in [0.1, 0.01, 0.001]",
+    ),
     "compare-gate": (
         *BUNDLE, "--against", BUNDLE[1], "--filter", "config.lr == 0.1 or config.lr == 0.05", "--metric",
         "val/acc:max", "--metric", "val/loss", "--margin", "1%", "--alpha", "0.01",
@@ -113,7 +116,8 @@ def test_every_section_of_a_comparison_is_in_some_golden_file() -> None:
     texts = [file.read_text() for file in GOLDEN.glob("compare-*.txt")]
     found = {line[1 : line.index("]")] for text in texts for line in text.splitlines() if line[:1] == "["}
     assert found == {
-        "RUNS", "ANSWER", "GATE", "RANKING", "COLUMNS", "COLUMN_TOTALS", "EFFECTS", "FIT",
+        "RUNS", "ANSWER", "GATE", "TASKS", "TASK_GROUPS", "TASK_VERDICTS", "PROFILES", "RANKING",
+        "COLUMNS", "COLUMN_TOTALS", "EFFECTS", "FIT",
         "FIT_OUTLIERS", "PARETO", "GROUPS", "GROUP_STATS", "VERDICTS",
         "CHECKPOINTS", "COMPARISON", "CONFIG_DIFF", "SUMMARY_COMPARISON", "ASSERTIONS",
     }  # fmt: skip

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pull_logs._version import FORMAT
-from pull_logs.analyze.answers.comparison import compare_metric
-from pull_logs.analyze.answers.gate_metrics import (
+from pull_logs.analyze.answers.gating.gate_metrics import (
     REGRESSION,
     GateSide,
     GateTests,
@@ -24,6 +23,7 @@ from pull_logs.analyze.answers.run_readings import (
     ReadingPlan,
     RunHistories,
     RunReadings,
+    compare_metric,
     no_metric,
     read_runs,
 )
@@ -205,6 +205,8 @@ def _alignment(alignment: Alignment, readings: RunReadings, gate: Gate) -> Align
         "ci": None,
         "alpha": gate.alpha,
         "margin": gate.margin.text if gate.margin else None,
+        "task": None,
+        "scale": None,
         "runs": len(readings.runs),
         "shown": len(readings.runs),
     }

@@ -1,0 +1,2 @@
+from .gates import Gate as Gate
+from .gates import run_gate as run_gate
