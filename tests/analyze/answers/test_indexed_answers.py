@@ -78,7 +78,8 @@ def test_a_comparison_at_the_last_step_opens_no_history(options: Comparison) -> 
 
 def test_a_comparison_at_the_best_step_opens_the_histories_that_are_shown() -> None:
     runs = [training(run_id=name, scale=scale, indexed=True) for name, scale in (("a", 2.0), ("b", 1.0))]
-    options = Comparison(best=Criterion.parse("train/loss:min"), at=Position.parse("best"), top=1)
+    best = Criterion.parse("train/loss:min")
+    options = Comparison(best=best, at=Position.parse("best"), top=1, select=".")
     assert compare_runs(subjects(*runs), options)["ranking"][0]["run"] == "B"
     assert [len(run.reads) for run in runs] == [0, 1]
 
