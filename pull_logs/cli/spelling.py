@@ -18,6 +18,8 @@ _CHECKED = ("-o", "--out", "--files")
 
 _CHOICE_CUTOFF = 0.5
 _MOST = 2
+_NEAR = 0.85
+"""How similar an option of the command must be to be named before another command that has it exactly."""
 
 
 class SpellingGroup(click.Group):
@@ -111,11 +113,12 @@ def unknown_option(name: str, context: click.Context) -> UsageError:
     elsewhere = [] if command is group.command else [("SOURCES", group.command)]
     elsewhere += [item for item in _commands(group) if item[1] is not command]
     owners = [where for where, other in elsewhere if name in _options(other)]
+    known = [option for option in _options(command) if option.startswith("--")]
     if owners:
-        hint = _owned(name, owners)
+        near = did_you_mean(name, known, cutoff=_NEAR, most=1)
+        hint = f"{near}; or {_owned(name, owners)}" if near else _owned(name, owners)
     else:
         usage = f"see `{whose} --help`"
-        known = [option for option in _options(command) if option.startswith("--")]
         hint = did_you_mean(name, known, otherwise=usage, cutoff=_CUTOFF, most=_MOST)
     return UsageError(f"`{whose}` has no option {name!r}", hint=hint)
 

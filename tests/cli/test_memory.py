@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha512
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from bundlekit import bundle_run, make_bundle
 from checkout import ROOT
+from consolekit import console_of, printed
 
 from pull_logs.cli.main import cli
 from pull_logs.rows.limits import MAX_TEXT, TEXT_AT_ONCE
@@ -66,6 +67,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "audit": ("audit", "{b}"),
     "audit --redact": ("audit", "{b}", "--redact", "-o", "{o}/redacted.wandb.zip"),
     "info": ("info", "{b}"),
+    "logs": ("logs", "-b", "{b}", "-r", "acme/nano/one"),
     BARE: ("-b", "{b}"),
     f"{BARE} --json": ("-b", "{b}", "--json"),
     f"{BARE} --stats": ("-b", "{b}", "--stats"),
@@ -122,15 +124,22 @@ def rows(notes: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def long_texts(folder: Path, *, size: int, count: int, honest: int, keys: int) -> Case:
-    """One text in many rows, many texts, many nested values, a config of many keys and one of a long text."""
+    """One text in many rows, many texts, many nested values, a long console log, and configs.
+
+    One config has many keys, and one a long text.
+    """
     texts = [generated(100_000, str(number)) for number in range(honest // 100_000)]
     document = generated(size // 2, "document")
     many_keys = {f"key{number:06d}": number for number in range(keys)}
     same = "word " * (MB // 5)
+    lines = printed(honest // 1000, text="{} " + "y" * 990)
     sweep = [bundle_run(f"acme/sweep/{n}", config={"n": n, "prompt": same}) for n in range(40)]
     runs = [
         *sweep,
-        bundle_run("acme/nano/one", rows(["x" * size] * count), config={"lr": 0.1}),
+        replace(
+            bundle_run("acme/nano/one", rows(["x" * size] * count), config={"lr": 0.1}),
+            console=console_of(lines),
+        ),
         bundle_run("acme/nano/two", rows(texts), config=many_keys),
         bundle_run("acme/nano/three", rows({"deep": text} for text in texts), config={"prompt": document}),
     ]

@@ -30,7 +30,10 @@ EVERY = ", ".join(COMMANDS)
         ("-b x --offlin", "`pull-logs` has no option '--offlin'; the nearest is '--offline'"),
         (
             "fetch --metric x",
-            "`pull-logs fetch` has no option '--metric'; the nearest are '--metrics', '--strict'",
+            (
+                "`pull-logs fetch` has no option '--metric'; the nearest is '--metrics'; "
+                "or write: pull-logs compare --metric"
+            ),
         ),
         ("info -y", "`pull-logs info` has no option '-y'; see `pull-logs info --help`"),
         (
