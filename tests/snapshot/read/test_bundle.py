@@ -326,13 +326,16 @@ def test_reading_loads_no_pandas(tmp_path: Path) -> None:
     assert done.stdout == "[]\n"
 
 
-def test_the_room_gives_out_these_names() -> None:
+def test_the_package_gives_out_these_names() -> None:
     assert dir(snapshot) == [
         "Bundle",
         "BundleDifference",
         "BundleRun",
+        "ConsoleLine",
         "Damage",
         "ExportReport",
+        "FileSelection",
+        "MediaItem",
         "MergeReport",
         "Run",
         "RunDifference",
@@ -344,6 +347,7 @@ def test_the_room_gives_out_these_names() -> None:
         "diff_bundles",
         "disk_errors",
         "export_runs",
+        "html_table",
         "merge_bundles",
         "open_bundle",
         "subset_bundle",

@@ -528,10 +528,12 @@ def test_an_export_has_them_where_the_bundle_has_them(good: Path, tmp_path: Path
 
 def test_info_lists_them(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(good)]) == 0
-    lines = capsys.readouterr().out.splitlines()[-2:]
+    *_, heading, first, second = capsys.readouterr().out.splitlines()
     size = sum(map(len, CONTENTS.values()))
-    assert f"last_step=4 complete=yes files={len(CONTENTS)} file_bytes={size}" in lines[0]
-    assert "files=" not in lines[1]
+    assert heading.startswith("[RUNS] runs=2 ")
+    assert "last_step=4 complete=yes" in heading
+    assert first.endswith(f" files={len(CONTENTS)} file_bytes={size}")
+    assert "files=" not in second
     assert main(["info", str(good), "--json"]) == 0
     runs = json.loads(capsys.readouterr().out)["runs"]
     assert [file["name"] for file in runs[0]["files"]] == sorted(CONTENTS, key=str.encode)
