@@ -174,6 +174,7 @@ def test_the_json_of_a_difference_is_one_object(call: Call) -> None:
                 "rows": rows,
                 "system": True,
                 "files": [],
+                "console": None,
             }
         ],
         "unchanged": 1,
