@@ -75,7 +75,7 @@ def runs_section(
 def _without_shared(
     runs: Sequence[Mapping[str, Any]],
 ) -> tuple[Sequence[Mapping[str, Any]], dict[str, object]]:
-    """Return runs without what all of them have in common, and that; a single run keeps all of its facts."""
+    """Return runs without what most of them have in common, and that; a single run keeps all of its facts."""
     if len(runs) < 2:
         return runs, {}
     shared: dict[str, object] = {}

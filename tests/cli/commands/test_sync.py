@@ -90,8 +90,8 @@ def test_an_archive_gains_and_keeps_runs_and_drops_them_on_request(
         assert call("fetch", "-p", "acme/nano", "-o", OUT, "--strict")[0] == 0
         assert Path(OUT).read_bytes() == first
         assert call("info", OUT)[1].splitlines()[3:5] == [
-            "[RUNS] runs=4 project=acme/nano state=finished complete=yes",
-            "A id=a name=brisk-sun-1 rows=3 last_step=4 last_seen=2026-11-20",
+            "[RUNS] runs=4 project=acme/nano state=finished rows=3 last_step=4 complete=yes",
+            "A id=a name=brisk-sun-1 last_seen=2026-11-20",
         ]
         assert json.loads(call("info", OUT, "--json")[1])["runs"][0]["last_seen"] == "2026-11-20"
         shown = call("-b", OUT, "--filter", "last_seen is not missing", "-H")[1]
