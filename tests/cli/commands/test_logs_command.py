@@ -83,7 +83,7 @@ def test_no_line_forges_a_section_or_moves_the_cursor(
 
 def test_several_runs_and_those_without_a_log(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, bundle, "--tail", 1)
-    assert text.startswith("# 1 run without a console log\n[RUNS] runs=3\n")
+    assert text.startswith("# 1 run without a console log\n[RUNS] runs=3 project=acme/nano state=finished\n")
     assert [line.split()[1] for line in text.splitlines() if line.startswith("[LOGS]")] == ["run=A", "run=B"]
     found = json.loads(said(capsys, bundle, "--tail", 0, "--max-tokens", 0, "--json"))
     SCHEMA.validate(found)
