@@ -22,6 +22,7 @@ VERSION = ROOT / "pull_logs" / "_version.py"
 IN_WHEEL = (
     "pull_logs/py.typed",
     "pull_logs/__init__.pyi",
+    "pull_logs/data/SKILL.md",
     "pull_logs/data/digits.wandb.zip",
     "pull_logs/data/schemas/show.json",
 )

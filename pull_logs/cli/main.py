@@ -68,6 +68,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "refresh": ("refresh", "refresh"),
     "report": ("pictures.report", "report"),
     "serve": ("serve", "serve"),
+    "skill": ("skills.skill", "skill"),
     "subset": ("subset", "subset"),
     "sync": ("fetch", "sync"),
     "verify": ("verify", "verify"),

@@ -207,6 +207,45 @@ def test_a_folder_without_permission_is_reported_by_every_writer(writer: str, no
     assert not list(nobody.iterdir())
 
 
+SKILL_IN_PROJECT = ("skill", "install", "--project", "--agent", "claude")
+SKILL_FILE = ".claude/skills/wandb-pull-logs/SKILL.md"
+
+
+def test_a_skill_that_cannot_be_written_is_reported(nobody: Path) -> None:
+    done = as_nobody(SKILL_IN_PROJECT, nobody)
+    reason = f"'{SKILL_FILE}' cannot be written: Permission denied"
+    next_step = "check the permissions, or choose another path"
+    assert (done.returncode, done.stdout) == (8, "")
+    assert done.stderr == f"pull-logs: error: {reason}; {next_step}\n"
+    assert not list(nobody.iterdir())
+
+
+def test_a_skill_for_a_user_without_a_home_folder_is_wrong_usage(nobody: Path) -> None:
+    done = as_nobody(("skill", "install", "--agent", "claude"), nobody)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "pull-logs: error: the home folder is not known; set HOME, or use --project\n"
+
+
+def test_a_skill_on_a_read_only_disk_is_left_as_it_is(full_disk: Path) -> None:
+    file = full_disk / SKILL_FILE
+    try:
+        assert in_shell(SKILL_IN_PROJECT, "", full_disk).returncode == 0
+        text = file.read_bytes()
+        subprocess.run(["mount", "-o", "remount,ro", str(full_disk)], check=True)
+        current = in_shell(SKILL_IN_PROJECT, "", full_disk)
+        subprocess.run(["mount", "-o", "remount,rw", str(full_disk)], check=True)
+        file.write_bytes(text + b"changed")
+        subprocess.run(["mount", "-o", "remount,ro", str(full_disk)], check=True)
+        forced = in_shell((*SKILL_IN_PROJECT, "--force"), "", full_disk)
+        assert file.read_bytes() == text + b"changed"
+    finally:
+        subprocess.run(["umount", "-l", str(full_disk)], check=True)
+    assert (current.returncode, current.stdout) == (0, f"{SKILL_FILE} is up to date\n")
+    reason = f"'{SKILL_FILE}' cannot be written: Read-only file system"
+    assert (forced.returncode, forced.stdout) == (8, "")
+    assert forced.stderr == f"pull-logs: error: {reason}; choose a path on another file system\n"
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -91,7 +91,14 @@ def test_the_wheel_has_every_file_of_the_package_and_nothing_else(dist: dict[str
     release.check_wheel(dist["wheel"])
     with zipfile.ZipFile(dist["wheel"]) as archive:
         names = sorted(name for name in archive.namelist() if name.startswith("pull_logs/"))
-    assert names == PACKAGE_FILES
+    assert names == sorted([*PACKAGE_FILES, "pull_logs/data/SKILL.md"])
+
+
+def test_the_skill_of_the_wheel_is_that_of_the_checkout(dist: dict[str, Path]) -> None:
+    """The checkout has one copy, which the command of an editable installation reads."""
+    with zipfile.ZipFile(dist["wheel"]) as archive:
+        assert archive.read("pull_logs/data/SKILL.md") == (ROOT / "SKILL.md").read_bytes()
+    assert not (ROOT / "pull_logs" / "data" / "SKILL.md").exists()
 
 
 def test_the_source_archive_has_the_sources_and_no_recordings(dist: dict[str, Path]) -> None:
@@ -172,6 +179,10 @@ def test_the_demo_runs_from_an_installed_wheel(dist: dict[str, Path], tmp_path: 
     )  # fmt: skip
     assert Path(where.stdout.strip()).is_relative_to(site)
     assert "[COMPARISON] runs=16 metrics=2" in run_demo(python, tmp_path)
+    skill = [str(python.parent / "pull-logs"), "skill", "install", "--project", "--agent", "codex"]
+    subprocess.run(skill, cwd=tmp_path, check=True)
+    written = tmp_path / ".agents" / "skills" / "wandb-pull-logs" / "SKILL.md"
+    assert written.read_bytes() == (ROOT / "SKILL.md").read_bytes()
 
 
 @pytest.mark.slow
