@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from pull_logs import __version__
+from pull_logs._version import __version__
 from pull_logs.errors import FileMissingError, UsageError
 
 SKILL = "SKILL.md"
