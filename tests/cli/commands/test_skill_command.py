@@ -229,6 +229,20 @@ def test_a_link_is_never_written_to(call: Call, home: Path, tmp_path: Path) -> N
     assert (target / "SKILL.md").read_bytes() == OLD
 
 
+@pytest.mark.parametrize("name", ["SKILL.md.tmp", ".pull-logs.json", ".pull-logs.json.tmp"])
+def test_no_link_that_a_foreign_project_has_is_written_to(name: str, call: Call, project: Path) -> None:
+    victim = project.parent / "notes.txt"
+    victim.write_text("mine")
+    file = installed(project)
+    file.parent.mkdir(parents=True)
+    (file.parent / name).symlink_to(victim)
+    assert call("install", "--agent", "claude", "--project")[0] == 0
+    assert file.read_bytes() == SKILL
+    assert victim.read_text() == "mine"
+    assert sorted(path.name for path in file.parent.iterdir()) == [".pull-logs.json", "SKILL.md"]
+    assert not record_of(file).is_symlink()
+
+
 def test_a_file_or_a_folder_with_the_name_of_the_other_is_reported(call: Call, home: Path) -> None:
     (home / ".claude").write_text("")
     message = f"'{home / '.claude'}' is not a folder; rename it, or choose another agent"
