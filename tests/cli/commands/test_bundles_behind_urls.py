@@ -68,7 +68,7 @@ def test_a_run_that_a_url_lacks_is_reported_without_the_key(
 ) -> None:
     assert main(["-b", f"{url}?token=canary", "-p", "acme/other"]) == 3
     assert capsys.readouterr().err == (
-        f"pull-logs: error: '{url}' does not contain acme/other; `pull-logs info BUNDLE` lists its runs\n"
+        f"pull-logs: error: '{url}' does not contain acme/other; the nearest is 'acme/digits'\n"
     )
 
 
