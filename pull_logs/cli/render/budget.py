@@ -21,7 +21,7 @@ from pull_logs.errors import UsageError
 MIN_TOKENS = 300
 """The smallest budget: enough to name every section and to say that it was cut."""
 
-MIN_JSON_TOKENS = 400
+MIN_JSON_TOKENS = 600
 """The smallest budget of a JSON object."""
 
 _KEPT = 0.8

@@ -100,7 +100,11 @@ QUESTIONS = st.sampled_from(
     ]
 )  # fmt: skip
 SCHEMAS = {command: validator(command) for command in ("show", "overview", "compare")}
-TOKENS = st.sampled_from([0, 1, MIN_TOKENS - 1, MIN_JSON_TOKENS - 1]) | st.integers(MIN_TOKENS, 1200)
+TOKENS = (
+    st.sampled_from([0, 1, MIN_TOKENS - 1, MIN_TOKENS, MIN_JSON_TOKENS - 1, MIN_JSON_TOKENS])
+    | st.integers(MIN_TOKENS, MIN_TOKENS + 60)
+    | st.integers(MIN_JSON_TOKENS, 1200)
+)
 
 
 def run_command(words: Sequence[str]) -> tuple[int, str, str]:
