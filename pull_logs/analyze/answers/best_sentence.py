@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pull_logs.analyze.questions import DEFINED, Alignment, Reading, Subject
-from pull_logs.analyze.statistics import Goal, ranked
+from pull_logs.analyze.statistics import Goal, mean, ranked
 from pull_logs.suggestions import joined
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ def _best_elsewhere(
     means = {name: _mean_of_bests(runs, goal) for name, runs in members.items()}
     first = next(iter(members))
     other = ranked(list(members), means.__getitem__, goal.direction)[0]
-    mean = means[other]
-    if mean is None or mean == means[first]:
+    best = means[other]
+    if best is None or best == means[first]:
         return ""
-    return f" (by best values it is {other}, {'mean ' if groups else ''}{mean:.6g}: --at best)"
+    return f" (by best values it is {other}, {'mean ' if groups else ''}{best:.6g}: --at best)"
 
 
 def _mean_of_bests(runs: Sequence[RunReading], goal: Goal) -> float | None:
@@ -66,7 +66,7 @@ def _mean_of_bests(runs: Sequence[RunReading], goal: Goal) -> float | None:
     readings = [run.metrics.get(goal.metric, Reading()) for run in runs]
     bests = [reading.min if goal.direction == "min" else reading.max for reading in readings]
     known = [float(best) for best in bests if best is not None and abs(best) <= sys.float_info.max]
-    return math.fsum(known) / len(known) if known else None
+    return mean(known) if known else None
 
 
 def _best_run(run: RunReading, goal: Goal) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from pull_logs.analyze.answers.run_readings import RunHistories, RunReading
 from pull_logs.analyze.questions import RunColumn, RunColumns, Subject, run_scope
 from pull_logs.analyze.relation_results import ColumnSections, ColumnTotals
-from pull_logs.analyze.statistics import Criterion, Direction, Goal, RunDefinitions, describe_sample
+from pull_logs.analyze.statistics import Criterion, Direction, Goal, RunDefinitions, describe_sample, total
 from pull_logs.errors import UsageError
 from pull_logs.frames import PlainNames, RunLike
 from pull_logs.rows.canonical import canon_number, spell
@@ -209,7 +209,7 @@ def _totals(name: str, numbers: Sequence[float | None]) -> ColumnTotals:
         "column": name,
         "n": len(finite),
         "missing": len(numbers) - len(finite),
-        "sum": spell(canon_number(math.fsum(finite))),
+        "sum": spell(canon_number(total(finite))),
         "mean": _number(found.mean),
         "std": _number(found.std),
         "min": _number(min(finite, default=None)),

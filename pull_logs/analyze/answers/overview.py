@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-import numpy as np
-
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
 from pull_logs.analyze.answers.view import incomplete_notes
@@ -28,6 +26,7 @@ from pull_logs.analyze.results import (
     StateResult,
     TotalsResult,
 )
+from pull_logs.analyze.statistics import median
 from pull_logs.frames import Frame, MetricFacts, describe_cells, flatten, open_frames
 from pull_logs.rows.canonical import canon_number, canon_record, canonical_text, spell
 from pull_logs.runs import RunInfo
@@ -75,7 +74,7 @@ class _Metric:
             "first_step": self.first_step,
             "last_step": self.last_step,
             "last_min": canon_number(min(lasts)) if lasts else None,
-            "last_median": canon_number(float(np.median(lasts))) if lasts else None,
+            "last_median": canon_number(median(lasts)) if lasts else None,
             "last_max": canon_number(max(lasts)) if lasts else None,
         }
 

@@ -31,7 +31,7 @@ from pull_logs.analyze.inference import (
     trimmed_mean,
 )
 from pull_logs.analyze.questions import Values, identity_in
-from pull_logs.analyze.statistics import Goal
+from pull_logs.analyze.statistics import Goal, mean
 from pull_logs.errors import UsageError
 from pull_logs.rows.canonical import canon_number, spell
 from pull_logs.suggestions import joined
@@ -264,7 +264,7 @@ class TaskComparison:
             "task": spell(self.table.tasks[index]),
             "n": {self.groups[group].label: len(self.table.values[group][index]) for group in shown},
             "mean": {
-                self.groups[group].label: _number(float(self.table.values[group][index].mean()))
+                self.groups[group].label: _number(mean(self.table.values[group][index].tolist()))
                 for group in shown
             },
         }

@@ -11,7 +11,6 @@ are adjusted over all pairs of groups, because the data chose the best one (see 
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from pull_logs.analyze.inference import (
     plan_text,
     probability_above,
 )
-from pull_logs.analyze.statistics import Direction
+from pull_logs.analyze.statistics import Direction, mean
 from pull_logs.rows.canonical import canon_number, spell
 from pull_logs.suggestions import counted, joined
 
@@ -124,7 +123,7 @@ class MetricTests:
         reference = testable[0] if testable else samples[0]
         equivalences: list[float] = []
         if plan.margin is not None:
-            margin = plan.margin.of(_mean(reference.sample.values)) if testable else 0.0
+            margin = plan.margin.of(mean(reference.sample.values)) if testable else 0.0
             equivalences = holm([found.p_within(margin) for found in tests.values()])
         return cls(
             metric=metric,
@@ -174,7 +173,7 @@ class MetricTests:
         found = self.tests.get(pair)
         if found is None:
             return self._untested(other)
-        margin = self.plan.margin.of(_mean(self.reference.sample.values)) if self.plan.margin else None
+        margin = self.plan.margin.of(mean(self.reference.sample.values)) if self.plan.margin else None
         equivalence = self.equivalences.get(pair)
         verdict = self._decide(pair)
         plan = plan_seeds(found, self._planned_alpha(pair), margin=margin) if verdict == UNDECIDED else None
@@ -256,7 +255,7 @@ class MetricTests:
         margin = self.plan.margin
         if margin is None:
             return "none"
-        amount = short(margin.of(_mean(self.reference.sample.values)))
+        amount = short(margin.of(mean(self.reference.sample.values)))
         return f"{margin.text} ({amount})" if margin.relative else margin.text
 
     def _untested(self, other: NamedSample) -> VerdictResult:
@@ -306,10 +305,6 @@ def short(number: float | None) -> str:
 def _number(value: float | None) -> int | float | str | None:
     number: int | float | str | None = None if value is None else spell(canon_number(value))
     return number
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
 
 
 def _those(verdicts: Sequence[VerdictResult], kind: str, tested: int) -> str:

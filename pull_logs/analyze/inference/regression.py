@@ -13,7 +13,7 @@ from pull_logs.analyze.inference.effects import hedges_g
 from pull_logs.analyze.inference.margins import Margin
 from pull_logs.analyze.inference.power import POWER, detectable_shift, runs_for, t_test_power
 from pull_logs.analyze.inference.significance import Difference, Sample, compare_samples
-from pull_logs.analyze.statistics import Direction, t_quantile
+from pull_logs.analyze.statistics import Direction, mean, t_quantile, total
 
 TYPICAL = 2.0
 """The regression, in standard deviations, for which the power of a gate is stated."""
@@ -69,7 +69,7 @@ def find_regression(
     if found is None:
         return None
     sign = 1.0 if direction == "min" else -1.0
-    new_mean, base_mean = (math.fsum(values) / len(values) for values in found.values)
+    new_mean, base_mean = map(mean, found.values)
     allowed = margin.of(base_mean) if margin else 0.0
     worse = sign * found.difference
     typical = TYPICAL * math.sqrt(sum(map(_variance, found.values)) / 2)
@@ -93,5 +93,5 @@ def find_regression(
 
 
 def _variance(values: tuple[float, ...]) -> float:
-    mean = math.fsum(values) / len(values)
-    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    center = mean(values)
+    return total([(value - center) * (value - center) for value in values]) / (len(values) - 1)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pull_logs.analyze.inference.effects import probability_above
+from pull_logs.analyze.statistics import median
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Scores: TypeAlias = Sequence[Floats]
@@ -63,6 +64,7 @@ class Improvement:
     p: float
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def trimmed_mean(values: Floats) -> Floats:
     """Return the interquartile means along the last axis, without floor(n / 4) numbers at each end."""
     n = values.shape[-1]
@@ -70,6 +72,7 @@ def trimmed_mean(values: Floats) -> Floats:
     return np.asarray(np.sort(values, axis=-1)[..., cut : n - cut].mean(axis=-1))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def aggregate_tasks(scores: Scores) -> Aggregate:
     """Return the aggregates of a group, with a stratified bootstrap of the interquartile mean."""
     means = np.array([task.mean() for task in scores])
@@ -86,10 +89,11 @@ def aggregate_tasks(scores: Scores) -> Aggregate:
         iqm_low=low,
         iqm_high=high,
         mean=float(means.mean()),
-        median=float(np.median(means)),
+        median=median(means.tolist()),
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def compare_tasks(first: Scores, second: Scores) -> Improvement:
     """Compare two groups over the same tasks.
 
@@ -119,6 +123,7 @@ def profile(scores: Scores, thresholds: Floats) -> list[float]:
     return [float(share) for share in (runs[None, :] > thresholds[:, None]).mean(axis=1)]
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def scale_tasks(groups: Sequence[Scores]) -> list[list[Floats]]:
     """Return scores on one scale: in each task the worst run of all groups is 0 and the best is 1.
 
@@ -127,9 +132,11 @@ def scale_tasks(groups: Sequence[Scores]) -> list[list[Floats]]:
     scaled: list[list[Floats]] = [[] for _ in groups]
     for tasks in zip(*groups, strict=True):
         every = np.concatenate(tasks)
-        low, high = every.min(), every.max()
+        # Scores that are too far apart for a double are so no more once each is halved.
+        unit = 1.0 if np.isfinite(every.max() - every.min()) else 0.5
+        low, high = unit * every.min(), unit * every.max()
         for group, values in zip(scaled, tasks, strict=True):
-            group.append((values - low) / (high - low) if high > low else np.ones_like(values))
+            group.append((unit * values - low) / (high - low) if high > low else np.ones_like(values))
     return scaled
 
 
@@ -153,6 +160,7 @@ def _interval(statistic: Callable[[np.random.Generator, int], Floats], *, cells:
     return float(low), float(high)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def permutation_p(pairs: Sequence[tuple[Floats, Floats]]) -> float:
     """Return the p value of a test that permutes the labels within each task.
 

@@ -17,6 +17,7 @@ import numpy as np
 from pull_logs.analyze.inference import holm
 from pull_logs.analyze.questions import CONFIG, Values, all_names, differing_names, identity_in
 from pull_logs.analyze.relations.ranks import Association, by_values, rank_correlation
+from pull_logs.analyze.statistics import median
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +181,4 @@ def _medians(partition: Sequence[int], numbers: Sequence[float]) -> list[tuple[i
     members: dict[int, list[int]] = {}
     for index, value in enumerate(partition):
         members.setdefault(value, []).append(index)
-    return [
-        (indices[0], float(np.median([numbers[index] for index in indices]))) for indices in members.values()
-    ]
+    return [(indices[0], median([numbers[index] for index in indices])) for indices in members.values()]

@@ -22,6 +22,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from pull_logs.analyze.statistics.quantiles import median
 from pull_logs.analyze.statistics.student_t import t_quantile
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -84,7 +85,7 @@ def describe_sample(values: Collection[float], *, interval: IntervalKind = "t") 
             std=std,
             ci_low=low,
             ci_high=high,
-            median=float(np.median(ordered)),
+            median=median(ordered.tolist()),
             iqm=float(ordered[cut : n - cut].mean()),
             min=float(ordered[0]),
             max=float(ordered[-1]),

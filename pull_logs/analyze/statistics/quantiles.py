@@ -1,9 +1,9 @@
-"""Percentiles that a view asks for: `--quantiles 50,95,99`."""
+"""Sums, means and medians that do not overflow, and percentiles that a view asks for: `--quantiles 50,95`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,3 +48,25 @@ def quantiles_of(column: Column, percents: Sequence[float]) -> dict[str, Any]:
         f"p{percent:g}": spell(canon_number(float(middle(ordered, percent / 100)))) if len(ordered) else None
         for percent in percents
     }
+
+
+def median(values: Collection[float]) -> float:
+    """Return the middle of finite numbers, or the mean of the two in the middle, which never overflows."""
+    ordered = sorted(values)
+    low, high = float(ordered[(len(ordered) - 1) // 2]), float(ordered[len(ordered) // 2])
+    total = low + high
+    return total / 2 if math.isfinite(total) else low / 2 + high / 2
+
+
+def total(values: Collection[float]) -> float:
+    """Return the sum of finite numbers, rounded once; an infinity where it is too large for a double."""
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        return math.copysign(math.inf, math.fsum(value / len(values) for value in values))
+
+
+def mean(values: Collection[float]) -> float:
+    """Return the mean of at least one finite number, which never overflows."""
+    found = total(values) / len(values)
+    return found if math.isfinite(found) else math.fsum(value / len(values) for value in values)

@@ -77,7 +77,7 @@ def test_runs_whose_history_was_cut_away_show_no_rows() -> None:
 
 def test_long_text_is_cut_before_keys_are() -> None:
     run = FakeRun(config={"note": "x" * 5000, "list": list(range(3000)), "lr": 0.1})
-    config = json.loads(view_json(answer(subjects(run), View(human=True)), max_tokens=400))["config"]["A"]
+    config = json.loads(view_json(answer(subjects(run), View(human=True)), max_tokens=600))["config"]["A"]
     assert list(config) == ["note", "list", "lr"]
     assert config["note"].endswith("x…")
     assert config["list"] == list(range(len(config["list"])))
@@ -86,7 +86,7 @@ def test_long_text_is_cut_before_keys_are() -> None:
 
 def test_a_key_that_is_longer_than_a_text_may_be_is_left_out() -> None:
     run = FakeRun(config={"k" * 50_000: 1, "lr": 0.1})
-    fitted = json.loads(view_json(answer(subjects(run), View(human=True)), max_tokens=400))
+    fitted = json.loads(view_json(answer(subjects(run), View(human=True)), max_tokens=600))
     assert fitted["config"] == {"A": {"lr": 0.1}}
     (note,) = fitted["notes"]
     assert re.fullmatch(
