@@ -39,7 +39,7 @@ def test_the_text_keeps_to_its_budget_and_says_what_it_left_out(
     assert lines[-1] == f"# cut to {shown} of {RUNS} runs; --max-tokens N shows more"
 
 
-@pytest.mark.parametrize("tokens", [400, 2000, 16000])
+@pytest.mark.parametrize("tokens", [600, 2000, 16000])
 def test_the_json_keeps_to_its_budget_and_says_what_it_left_out(
     many: Path, capsys: pytest.CaptureFixture[str], tokens: int
 ) -> None:
