@@ -16,7 +16,6 @@ def test_the_public_names_are_these() -> None:
         "LocalImport",
         "find_checkpoints",
         "import_runs",
-        "is_run_folder",
         "read_checkpoint",
         "read_run_dirs",
         "scan_checkpoints",

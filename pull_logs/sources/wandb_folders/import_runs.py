@@ -17,7 +17,6 @@ from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.sources.wandb_folders.arrangement import Arrangement, Arranger, OnRestart
 from pull_logs.sources.wandb_folders.find import find_logs
 from pull_logs.sources.wandb_folders.last_values import merge_summaries
-from pull_logs.sources.wandb_folders.run_files import copy_files
 from pull_logs.sources.wandb_folders.run_log import RunLog
 from pull_logs.sources.wandb_folders.segments import (
     Segment,
@@ -151,6 +150,8 @@ def read_run_dirs(
         DataError: See `import_runs`.
         DamageError: See `import_runs`.
     """
+    from pull_logs.sources.wandb_folders.run_files import copy_files
+
     logs = find_logs(paths)
     notes = list(logs.notes)
     grouped = group_segments(read_segments(logs.files, scratch), entity=entity, project=project)
