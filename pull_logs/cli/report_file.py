@@ -29,10 +29,14 @@ def draw_report(
     Raises:
         PullLogsError: As `write_report`.
     """
+    from pull_logs.cli.pulling import progress_display
     from pull_logs.interface import open_subjects
     from pull_logs.report import ReportOptions, bundles_of, write_report
 
-    with bundles_of(sources) as (bundles, opened), open_subjects(opened, report=warn) as subjects:
+    with (
+        bundles_of(sources) as (bundles, opened),
+        open_subjects(opened, report=warn, display=progress_display) as subjects,
+    ):
         size = write_report(subjects, target, options=options or ReportOptions(), bundles=bundles)
     for note in size.notes:
         warn(note)

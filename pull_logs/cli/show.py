@@ -29,6 +29,7 @@ def show(sources: Sources, **options: Any) -> None:
     from pull_logs.analyze import Picking, View, answer, arrange
     from pull_logs.analyze.statistics import parse_quantiles
     from pull_logs.cli.hints import show_hints
+    from pull_logs.cli.pulling import progress_display
     from pull_logs.cli.render import VIEW_SHAPES, check_budget
     from pull_logs.cli.sections import view_sections
     from pull_logs.interface import answering
@@ -39,7 +40,7 @@ def show(sources: Sources, **options: Any) -> None:
     if percents is not None:
         options |= {"quantiles": parse_quantiles(percents), "stats": True}
     view = View(evals=evals, picking=picking, max_tokens=output.max_tokens, **options)
-    with answering(sources, partial(answer, view=view)) as (subjects, answered):
+    with answering(sources, partial(answer, view=view), display=progress_display) as (subjects, answered):
         found = arrange(answered, unfold=not view.folds)
         print_answer(
             found,

@@ -15,7 +15,9 @@ from .options import PullOptions as PullOptions
 from .outcomes import RunOutcome as RunOutcome
 from .pipeline import pull as pull
 from .pipeline import pull_sync as pull_sync
+from .progress import ProgressHook as ProgressHook
 from .progress import PullProgress as PullProgress
+from .progress import RateLimit as RateLimit
 from .reports import PullEstimate as PullEstimate
 from .reports import PullReport as PullReport
 from .selection import RunFilter as RunFilter

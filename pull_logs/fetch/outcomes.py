@@ -125,6 +125,7 @@ class Outcomes:
         """Record a run that will not be in the bundle."""
         self._errors.append((path, error))
         self._meter.runs_failed += 1
+        self._meter.failure = f"{path}: {error.message}"
         self._finish(RunOutcome(path=path, rows=0, complete=False, reason=error.message, sealed=False))
 
     def _finish(self, outcome: RunOutcome) -> None:

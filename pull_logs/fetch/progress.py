@@ -10,6 +10,23 @@ ProgressHook = Callable[["PullProgress"], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """What a server allows at one moment.
+
+    Attributes:
+        requests: Requests that may be in flight.
+        remaining: What remains of the server's rate limit, in its own unit; None if it announced nothing.
+        resets_in: The seconds until the rate limit is renewed; None if it announced nothing.
+        wait: The seconds for which no request may be sent; 0 if one may be sent now.
+    """
+
+    requests: int = 0
+    remaining: float | None = None
+    resets_in: float | None = None
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PullProgress:
     """The state of a pull at one moment.
 
@@ -23,6 +40,8 @@ class PullProgress:
         retries: Requests that had to be sent again.
         limit: Requests that may be in flight at the moment, GraphQL and storage together.
         seconds: Seconds since the pull began.
+        rate_limit: What the server allows, of the limit that holds requests up longest.
+        failure: The path of the run that failed last, and the reason; empty if none failed.
     """
 
     runs_done: int = 0
@@ -34,6 +53,12 @@ class PullProgress:
     retries: int = 0
     limit: int = 0
     seconds: float = 0.0
+    rate_limit: RateLimit = field(default_factory=RateLimit)
+    failure: str = ""
+
+
+def _strictness(limit: RateLimit) -> tuple[float, bool]:
+    return limit.wait, limit.remaining is not None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,7 +68,7 @@ class Meter:
     Attributes:
         now: Returns seconds on a monotonic clock.
         hook: Receives the state of the counters; None for no hook.
-        limits: Functions that return how many requests may be in flight, one per kind of request.
+        limits: Functions that return what the server allows, one per kind of request.
         started: When the meter was created.
         runs_done: See `PullProgress`.
         runs_failed: See `PullProgress`.
@@ -54,11 +79,12 @@ class Meter:
         graphql_requests: Those of `requests` that were GraphQL queries.
         throttled: Those of `requests` that were answered with 429.
         retries: See `PullProgress`.
+        failure: See `PullProgress`.
     """
 
     now: Callable[[], float]
     hook: ProgressHook | None = None
-    limits: list[Callable[[], int]] = field(default_factory=list)
+    limits: list[Callable[[], RateLimit]] = field(default_factory=list)
     started: float = 0.0
     runs_done: int = 0
     runs_failed: int = 0
@@ -69,6 +95,7 @@ class Meter:
     graphql_requests: int = 0
     throttled: int = 0
     retries: int = 0
+    failure: str = ""
 
     def __post_init__(self) -> None:
         self.started = self.now()
@@ -94,6 +121,7 @@ class Meter:
 
     def state(self) -> PullProgress:
         """Return the counters as a value."""
+        limits = [limit() for limit in self.limits]
         return PullProgress(
             runs_done=self.runs_done,
             runs_failed=self.runs_failed,
@@ -102,8 +130,10 @@ class Meter:
             bytes_received=self.bytes_received,
             requests=self.requests,
             retries=self.retries,
-            limit=sum(limit() for limit in self.limits),
+            limit=sum(limit.requests for limit in limits),
             seconds=self.seconds,
+            rate_limit=max(limits, key=_strictness, default=RateLimit()),
+            failure=self.failure,
         )
 
     def notify(self) -> None:

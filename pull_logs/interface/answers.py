@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pull_logs.errors import RunNotFoundError
-from pull_logs.interface.open_runs import open_subjects
+from pull_logs.interface.open_runs import Display, open_subjects
 
 if TYPE_CHECKING:
     from pull_logs.analyze import CompareAnswer, OverviewResult, ShowResult, Subject
@@ -20,19 +20,20 @@ if TYPE_CHECKING:
 
 @contextmanager
 def answering(
-    sources: Sources, question: Callable[[Sequence[Subject]], AnswerT]
+    sources: Sources, question: Callable[[Sequence[Subject]], AnswerT], *, display: Display = nullcontext
 ) -> Iterator[tuple[Sequence[Subject], AnswerT]]:
     """Open the runs, ask the question, and yield both; the notes on the sources come first in the answer.
 
     Args:
         sources: Which runs; they are closed on leaving.
         question: Makes the answer.
+        display: Shows the progress of a download.
 
     Raises:
         PullLogsError: As `open_subjects` and the question.
     """
     notes: list[str] = []
-    with open_subjects(sources, report=notes.append) as subjects:
+    with open_subjects(sources, report=notes.append, display=display) as subjects:
         answer = question(subjects)
         answer["notes"] = [*notes, *answer["notes"]]
         yield subjects, answer

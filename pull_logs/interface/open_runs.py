@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +21,14 @@ from pull_logs.suggestions import counted, did_you_mean
 
 if TYPE_CHECKING:
     from pull_logs.analyze import Checkpoint, Subject
+    from pull_logs.fetch import ProgressHook
     from pull_logs.snapshot import Bundle, Run
     from pull_logs.sources import CheckpointRun, CheckpointScan
 
 Report = Callable[[str], None]
+
+Display = Callable[[], AbstractContextManager["ProgressHook | None"]]
+"""Opens what shows the progress of a download while it runs."""
 
 _RUN_FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-[^/]+")
 """The name of a local W&B run folder."""
@@ -43,7 +47,9 @@ class _Found:
 
 
 @contextmanager
-def open_subjects(sources: Sources, *, report: Report) -> Iterator[tuple[Subject, ...]]:
+def open_subjects(
+    sources: Sources, *, report: Report, display: Display = nullcontext
+) -> Iterator[tuple[Subject, ...]]:
     """Open the runs that the sources name, labelled in the order of the sources; they are closed on leaving.
 
     A run that is named several times, for example by checkpoints of a folder, is returned once.
@@ -51,6 +57,7 @@ def open_subjects(sources: Sources, *, report: Report) -> Iterator[tuple[Subject
     Args:
         sources: Which runs.
         report: Called with a sentence about checkpoints of a folder or a glob that were skipped.
+        display: Shows the progress of a download.
 
     Raises:
         UsageError: No source was given, or options contradict each other.
@@ -65,7 +72,7 @@ def open_subjects(sources: Sources, *, report: Report) -> Iterator[tuple[Subject
             found = _from_bundles(sources, scan, stack, report)
         else:
             checkpoints = usable_checkpoints(scan, report=report) if scan else ()
-            found = _from_elsewhere(sources, checkpoints, stack, report)
+            found = _from_elsewhere(sources, checkpoints, stack, report, display)
         found = _merged([*(_Found(run, run.bundle_path) for run in sources.opened), *found])
         if sources.keep is not None:
             found = _filtered(found, sources.keep, report)
@@ -338,7 +345,11 @@ def _in_bundle(bundle: Bundle, reference: RunReference) -> Run:
 
 
 def _from_elsewhere(
-    sources: Sources, checkpoints: Sequence[CheckpointRun], stack: ExitStack, report: Report
+    sources: Sources,
+    checkpoints: Sequence[CheckpointRun],
+    stack: ExitStack,
+    report: Report,
+    display: Display,
 ) -> list[_Found]:
     folders = [text for text in sources.runs if is_local(text)]
     named: dict[RunReference, list[CheckpointRun]] = {}
@@ -349,13 +360,15 @@ def _from_elsewhere(
     if references or sources.projects or sources.sweeps:
         from pull_logs.fetch import Selection, open_cached
 
-        runs = open_cached(
-            Selection(runs=tuple(references), projects=sources.projects, sweeps=sources.sweeps),
-            refresh=sources.refresh,
-            offline=sources.offline,
-            stack=stack,
-            report=report,
-        )
+        with display() as hook:
+            runs = open_cached(
+                Selection(runs=tuple(references), projects=sources.projects, sweeps=sources.sweeps),
+                refresh=sources.refresh,
+                offline=sources.offline,
+                stack=stack,
+                report=report,
+                progress=hook,
+            )
         named_by = [*map(tuple, named.values()), *[()] * (len(runs) - len(named))]
         found += [_Found(run, "W&B", checkpoints) for run, checkpoints in zip(runs, named_by, strict=True)]
     return found

@@ -198,6 +198,7 @@ def compare(ctx: click.Context, /, **options: Any) -> None:
     from functools import partial
 
     from pull_logs.analyze.answers import arrange, compare_runs
+    from pull_logs.cli.pulling import progress_display
     from pull_logs.cli.regression_gate import answer_gate, gate_options
     from pull_logs.cli.render import COMPARISON_SHAPES, check_budget
     from pull_logs.cli.sections import compare_sections
@@ -210,7 +211,10 @@ def compare(ctx: click.Context, /, **options: Any) -> None:
         answer_gate(sources, gate, {**options, "evals": evals}, output)
         return
     question = comparison_of(**options, evals=evals)
-    with answering(sources, partial(compare_runs, options=question)) as (subjects, found):
+    with answering(sources, partial(compare_runs, options=question), display=progress_display) as (
+        subjects,
+        found,
+    ):
         further = [[*words, *flags] for flags in found.pop("next")]
         answer = arrange(found, unfold=unfold)
         print_answer(

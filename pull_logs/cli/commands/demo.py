@@ -24,7 +24,8 @@ def demo(out: Path, *, force: bool) -> None:
     """Serve recorded runs on loopback, download them, verify, compare and draw them."""
     from importlib.resources import as_file, files
 
-    from pull_logs.cli.render import print_report, progress_display
+    from pull_logs.cli.pulling import progress_display
+    from pull_logs.cli.render import print_report
     from pull_logs.cli.report_file import draw_report
     from pull_logs.cli.show import show_comparison
     from pull_logs.fetch import PullOptions, Selection, load_settings, pull_sync

@@ -27,6 +27,7 @@ from pull_logs.cli.pulling import (
     Reporting,
     check_report,
     log_options,
+    progress_display,
     pull_into,
     run_filter,
     take_pull_options,
@@ -130,7 +131,6 @@ def _names_in_no_run(selection: Selection, condition: RunCondition | None) -> st
 
 
 def _dry_run(selection: Selection, options: PullOptions, *, report_json: Path | None) -> None:
-    from pull_logs.cli.render import progress_display
     from pull_logs.fetch import estimate_pull_sync
 
     with progress_display() as hook:

@@ -9,7 +9,7 @@ import click
 
 from pull_logs.cli.bundle_paths import OUT
 from pull_logs.cli.options import force_option
-from pull_logs.cli.pulling import FILES, MAX_FILE_SIZE, MEDIA, check_file_options, with_media
+from pull_logs.cli.pulling import FILES, MAX_FILE_SIZE, MEDIA, check_file_options, count_display, with_media
 from pull_logs.cli.render import print_seal_report
 from pull_logs.cli.sharing import check_for_sharing, redact_option, write_without
 
@@ -70,16 +70,18 @@ def import_command(
     from pull_logs.sources import import_runs
 
     def write(path: Path, *, force: bool = True) -> ImportReport:
-        return import_runs(
-            folders,
-            out=path,
-            entity=entity,
-            project=project,
-            on_restart=on_restart,
-            files=FileSelection(files, max_file_size) if files else None,
-            follow_links=follow_links,
-            force=force,
-        )
+        with count_display("logs", ending="writing the bundle") as hook:
+            return import_runs(
+                folders,
+                out=path,
+                entity=entity,
+                project=project,
+                on_restart=on_restart,
+                files=FileSelection(files, max_file_size) if files else None,
+                follow_links=follow_links,
+                force=force,
+                progress=hook,
+            )
 
     if redact:
         target = check_bundle_output(out, force=force)

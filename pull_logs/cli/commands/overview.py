@@ -42,13 +42,17 @@ def overview(workers: int, /, **options: Any) -> None:
 
     from pull_logs.analyze import arrange
     from pull_logs.cli.hints import overview_hints
+    from pull_logs.cli.pulling import progress_display
     from pull_logs.cli.render import OVERVIEW_SHAPES, check_budget
     from pull_logs.cli.sections import overview_sections
     from pull_logs.interface import answering, overview_of
 
     check_budget(output.max_tokens, as_json=output.as_json)
     unfold = options.pop("unfold") or options["select"] is not None
-    with answering(sources, partial(overview_of, workers=workers, **options)) as (subjects, found):
+    with answering(sources, partial(overview_of, workers=workers, **options), display=progress_display) as (
+        subjects,
+        found,
+    ):
         answer = arrange(found, unfold=unfold)
         print_answer(
             answer,

@@ -1,6 +1,8 @@
 from .folder_refresh import refresh_from_folders as refresh_from_folders
 from .into import Reporting as Reporting
 from .into import pull_into as pull_into
+from .live import count_display as count_display
+from .live import progress_display as progress_display
 from .log import PullLog as PullLog
 from .log import log_options as log_options
 from .options import CONCURRENCY as CONCURRENCY

@@ -95,7 +95,15 @@ def _imported(
     names = [(None, None), *(owners if len(owners) == 1 else ())]
     for number, (entity, project) in enumerate(names):
         out = scratch / f"{number}.zip"
-        report = import_runs(folders, out=out, entity=entity, project=project, files=_selected(old, files))
+        with log.counting("logs", ending="writing the bundle") as hook:
+            report = import_runs(
+                folders,
+                out=out,
+                entity=entity,
+                project=project,
+                files=_selected(old, files),
+                progress=hook,
+            )
         fresh = open_bundle(out)
         if any(path in old.run_paths for path in fresh.run_paths):
             for note in report.notes:

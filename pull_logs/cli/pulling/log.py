@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,8 +20,35 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
+_LOGGED = (
+    "runs_done",
+    "runs_failed",
+    "runs_total",
+    "rows",
+    "bytes_received",
+    "requests",
+    "retries",
+    "limit",
+    "seconds",
+)
+"""The counters of a pull that are in the log, in order."""
+
 _PROGRESS_SECONDS = 1.0
 """The seconds between two reports of progress in the log."""
+
+
+def _echo(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _both(
+    first: Callable[[PullProgress], None], second: Callable[[PullProgress], None]
+) -> Callable[[PullProgress], None]:
+    def call(state: PullProgress) -> None:
+        first(state)
+        second(state)
+
+    return call
 
 
 def log_options(command: Command) -> Command:
@@ -83,16 +111,35 @@ class PullLog:
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[PullProgress], None] | None]:
-        """Yield a hook for `pull`: a progress bar on a terminal, or lines; None if nothing is shown."""
+        """Yield a hook for `pull`: a live display on a terminal, or lines; None if nothing is shown.
+
+        With --verbose the lines are printed above the display. A terminal that cannot redraw gets lines.
+        """
         if self.quiet:
             yield None
-        elif self.verbose or self.as_json:
-            yield self._progress_lines()
-        else:
-            from pull_logs.cli.render import progress_display
+            return
+        if self.as_json:
+            yield self._progress_lines(_echo)
+            return
+        from pull_logs.cli.pulling.live import pull_display
 
-            with progress_display() as hook:
-                yield hook
+        with pull_display() as display:
+            if display is None:
+                yield self._progress_lines(_echo) if self.verbose or sys.stderr.isatty() else None
+                return
+            draw, say = display
+            yield _both(draw, self._progress_lines(say)) if self.verbose else draw
+
+    @contextmanager
+    def counting(self, items: str, *, ending: str) -> Iterator[Callable[[int, int], None] | None]:
+        """Yield a hook that draws how many items are done, on a terminal; see `count_display`."""
+        if self.quiet or self.as_json:
+            yield None
+            return
+        from pull_logs.cli.pulling.live import count_display
+
+        with count_display(items, ending=ending) as hook:
+            yield hook
 
     def report(self, report: PullReport) -> None:
         """Write the report of a pull."""
@@ -124,7 +171,7 @@ class PullLog:
 
             print_seal_report(report)
 
-    def _progress_lines(self) -> Callable[[PullProgress], None]:
+    def _progress_lines(self, say: Callable[[str], None]) -> Callable[[PullProgress], None]:
         """Return a hook that writes a line when runs were finished, at most one each second."""
         written: list[PullProgress] = []
 
@@ -136,14 +183,13 @@ class PullLog:
                 return
             written[:] = [state]
             if self.as_json:
-                self._write({"event": "progress", **asdict(state)})
+                self._write({"event": "progress", **{name: getattr(state, name) for name in _LOGGED}})
                 return
             total = "?" if state.runs_total is None else f"{state.runs_total:,}"
-            click.echo(
+            say(
                 f"pull-logs: {state.seconds:.0f} s: {state.runs_done:,} of {total} runs,"
                 f" {counted(state.rows, 'row')}, {counted(state.requests, 'request')},"
-                f" {counted(state.retries, 'retry', 'retries')}",
-                err=True,
+                f" {counted(state.retries, 'retry', 'retries')}"
             )
 
         return write

@@ -18,7 +18,6 @@ from .escape import inline as inline
 from .escape import json_lines as json_lines
 from .escape import json_text as json_text
 from .json_answer import fit_json as fit_json
-from .progress import progress_display as progress_display
 from .pull_report import print_estimate as print_estimate
 from .pull_report import print_report as print_report
 from .seal_report import print_seal_report as print_seal_report

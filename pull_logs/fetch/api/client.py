@@ -115,7 +115,7 @@ class Client:
         check_alive: Callable[[float], Awaitable[bool]] | None = None,
     ) -> Retrier:
         limit = AdaptiveLimit(ceiling=ceiling, start=start, clock=self.clock)
-        self.meter.limits.append(lambda: limit.limit)
+        self.meter.limits.append(limit.state)
         return Retrier(
             limit=limit,
             policy=policy,

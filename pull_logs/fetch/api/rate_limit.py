@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 import anyio
 
 from pull_logs.fetch.api.clock import Clock
+from pull_logs.fetch.progress import RateLimit
 
 _RECHECK_SECONDS = 0.05
 """Seconds to wait before checking again whether the first answer of a new quota window has arrived."""
@@ -78,6 +79,10 @@ class Quota:
                 self._cost = (self._top - self._remaining) / (self._answers - 1)
         self._capacity = self._top + self._cost
 
+    def announced(self, *, now: float) -> tuple[float, float] | None:
+        """Return what remains of the window and the seconds until it ends; None outside of a window."""
+        return (self._remaining, self._ends - now) if now < self._ends else None
+
     def wait(self, unanswered: int, *, now: float) -> float:
         """Return the seconds until another request may be allowed, while `unanswered` ones are under way."""
         if now < self._ends:
@@ -132,6 +137,15 @@ class AdaptiveLimit:
     def in_flight(self) -> int:
         """The number of requests that are in flight or about to be sent."""
         return self._in_flight
+
+    def state(self) -> RateLimit:
+        """Return what may be sent now, for the display of a pull."""
+        now = self._clock.now()
+        remaining, resets_in = self.quota.announced(now=now) or (None, None)
+        wait = max(
+            0.0, self._resumes - now, self.quota.wait(self._sent, now=now) if remaining is not None else 0
+        )
+        return RateLimit(requests=self.limit, remaining=remaining, resets_in=resets_in, wait=wait)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[Slot]:

@@ -69,6 +69,7 @@ def import_runs(
     files: FileSelection | None = None,
     follow_links: bool = False,
     force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ImportReport:
     """Write the runs of local W&B folders to a bundle.
 
@@ -81,6 +82,7 @@ def import_runs(
         files: The files of the run folders to copy; None copies none.
         follow_links: Whether files that are symbolic links are copied; otherwise they are reported.
         force: Whether to replace what is not a bundle, or a bundle that has other runs or metrics.
+        progress: Called with the number of logs that were read, and of all.
 
     Raises:
         UsageError: `out` cannot be written or must not be replaced.
@@ -105,6 +107,7 @@ def import_runs(
             on_restart=on_restart,
             files=files,
             follow_links=follow_links,
+            progress=progress,
         )
         seal = write_bundle(out, found.runs, force=force)
     with open_bundle(out) as bundle:
@@ -133,6 +136,7 @@ def read_run_dirs(
     on_restart: OnRestart = "offset",
     files: FileSelection | None = None,
     follow_links: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> LocalImport:
     """Read the runs of local W&B folders into memory and a scratch folder.
 
@@ -144,6 +148,7 @@ def read_run_dirs(
         on_restart: See `import_runs`.
         files: See `import_runs`.
         follow_links: See `import_runs`.
+        progress: See `import_runs`.
 
     Raises:
         FileMissingError: See `import_runs`.
@@ -154,7 +159,9 @@ def read_run_dirs(
 
     logs = find_logs(paths)
     notes = list(logs.notes)
-    grouped = group_segments(read_segments(logs.files, scratch), entity=entity, project=project)
+    grouped = group_segments(
+        read_segments(logs.files, scratch, progress=progress), entity=entity, project=project
+    )
     notes += grouped.notes
     arranger = Arranger(grouped.runs, on_restart)
     runs: list[BundleRun] = []

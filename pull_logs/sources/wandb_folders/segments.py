@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -139,17 +139,26 @@ def _load(file: Path, *, offset: int, until: int | None) -> pa.Table:
     return batch.set_column(index, batch.schema.field(index), steps)
 
 
-def read_segments(files: Sequence[Path], scratch: Path) -> list[Segment]:
+def read_segments(
+    files: Sequence[Path], scratch: Path, *, progress: Callable[[int, int], None] | None = None
+) -> list[Segment]:
     """Read logs, each with its rows in a folder of `scratch`, and sort them by the time of their start.
 
     A file that is not a W&B log becomes an empty segment with a note, unless every file is one.
+
+    Args:
+        files: The logs.
+        scratch: An empty folder.
+        progress: Called with the number of logs that were read, and of all, before each and at the end.
 
     Raises:
         FormatTooNewError: A log is of a later version.
         DamageError: None of the files is a W&B log.
     """
     segments, foreign = [], []
+    report = progress or (lambda _done, _total: None)
     for number, file in enumerate(files):
+        report(number, len(files))
         folder = scratch / f"{number:06d}"
         folder.mkdir()
         sink, console = _BatchFiles(folder), _ConsoleFile(folder / "console")
@@ -162,6 +171,7 @@ def read_segments(files: Sequence[Path], scratch: Path) -> list[Segment]:
             foreign.append(exc)
             log = RunLog(file=file, run_id=run_id_of(file), reason=exc.message, notes=(exc.message,))
         segments.append(Segment(log, tuple(sink.files), console.close()))
+    report(len(files), len(files))
     if len(foreign) == len(files):
         raise foreign[0]
     return sorted(segments, key=lambda segment: start_order(segment.log.file, segment.log.started_at))

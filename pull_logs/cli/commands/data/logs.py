@@ -59,6 +59,7 @@ def logs(
         )
     sources = take_sources(options)
     sources.check()
+    from pull_logs.cli.pulling import progress_display
     from pull_logs.cli.render import LOGS_SHAPES, check_budget, fit_json, render_text
     from pull_logs.cli.sections import logs_object, logs_sections
     from pull_logs.interface import ConsoleView, excerpt, open_subjects, require_consoles
@@ -68,7 +69,7 @@ def logs(
     view = ConsoleView(
         tail=tail, pattern=grep, around_step=around_step, window=10 if window is None else window
     )
-    with open_subjects(sources, report=warn) as subjects:
+    with open_subjects(sources, report=warn, display=progress_display) as subjects:
         runs = [subject.run for subject in subjects if isinstance(subject.run, Run)]
         require_consoles(runs)
         excerpts = [excerpt(run, view) for run in runs]

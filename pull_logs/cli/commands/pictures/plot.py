@@ -46,13 +46,14 @@ def plot(*, out: Path | None, force: bool, **options: Any) -> None:
     """
     sources = take_sources(options)
     sources.check()
+    from pull_logs.cli.pulling import progress_display
     from pull_logs.interface import open_subjects
     from pull_logs.plots import PlotOptions, check_picture, draw_figure, draw_text, read_panels, save_figure
 
     if out is not None:
         check_picture(out, force=force)
     asked = PlotOptions(**options, most=12 if out else 1)
-    with open_subjects(sources, report=warn) as subjects:
+    with open_subjects(sources, report=warn, display=progress_display) as subjects:
         found = read_panels(subjects, asked)
         if found.left_out:
             warn(f"{counted(found.left_out, 'more metric')} matched and not drawn; --select chooses")
