@@ -13,6 +13,11 @@ from scripted_wandb import ScriptedWandb
 Answering = Callable[[httpx.Request], None]
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_request: object) -> None:
+        """Write nothing when the other side was interrupted."""
+
+
 @contextmanager
 def serve_scripted(
     wandb: ScriptedWandb,
@@ -50,8 +55,7 @@ def serve_scripted(
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the signature of the library
             """Write nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
