@@ -115,6 +115,11 @@ class TaskVerdict(TypedDict):
     prob_high: Number
     p: float
     p_holm: float
+    difference: Number
+    ci_low: Number
+    ci_high: Number
+    margin: Number
+    p_equivalent: Number
     family: int
     verdict: str
     next: str

@@ -192,11 +192,6 @@ class Comparison:
                 "--task compares groups over tasks by one metric",
                 hint="group runs with --group-by KEY, and name the metric with --best METRIC:min or :max",
             )
-        if self.task is not None and self.margin is not None:
-            raise UsageError(
-                "--margin does not apply to scores of several tasks",
-                hint="leave it out, or take one task with --filter",
-            )
         if not 0 < self.alpha < 1:
             raise UsageError(
                 f"--alpha {self.alpha:g} is not between 0 and 1",

@@ -292,7 +292,7 @@ def group_runs(
     over_tasks = None
     if table is not None:
         named = [NamedRuns(group.label, group.name) for group in groups]
-        over_tasks = TaskComparison.of(named, table, alpha=alpha)
+        over_tasks = TaskComparison.of(named, table, alpha=alpha, margin=margin)
     return RunGroups(
         runs=runs,
         values=values,

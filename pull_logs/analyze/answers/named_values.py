@@ -16,9 +16,12 @@ from pull_logs.analyze.answers.run_readings import RunHistories, RunReading
 from pull_logs.analyze.questions import RunColumn, RunColumns, Subject, run_scope
 from pull_logs.analyze.relation_results import ColumnSections, ColumnTotals
 from pull_logs.analyze.statistics import Criterion, Direction, Goal, RunDefinitions, describe_sample, total
-from pull_logs.errors import UsageError
+from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.frames import PlainNames, RunLike
 from pull_logs.rows.canonical import canon_number, spell
+from pull_logs.suggestions import did_you_mean
+
+_DOCUMENTS = ("config.", "summary.", "metadata.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +121,10 @@ class _Names:
         if metric not in self.columns:
             metric = self._histories.column(metric, option=option)
             if metric not in self._histories.names:
-                self.columns |= {column.name: column for column in column_of_runs(metric, self._runs)}
+                found = column_of_runs(metric, self._runs)
+                if not found and metric.startswith(_DOCUMENTS):
+                    raise self._unknown(metric, option=option)
+                self.columns |= {column.name: column for column in found}
         return self._settle(replace(criterion, metric=metric), option=option)
 
     def value(self, criterion: Criterion, *, option: str) -> Goal:
@@ -136,6 +142,13 @@ class _Names:
     def expression(self, text: str) -> None:
         """Make a column of an expression."""
         self.columns.setdefault(text, RunColumn(text, text))
+
+    def _unknown(self, name: str, *, option: str) -> MetricNotFoundError:
+        """Return the error about a name of a config key, summary key or metadata that no run has."""
+        document = name.partition(".")[0] + "."
+        known = {cell for run in self._runs for cell in run_scope(run) if cell.startswith(document)}
+        hint = did_you_mean(name, sorted(known), otherwise=f"the runs have no {document[:-1]}", cutoff=0)
+        return MetricNotFoundError(f"{option} {name!r}: no run has such a value", hint=hint)
 
     def _settle(self, criterion: Criterion, *, option: str) -> Goal:
         defined: list[Direction | None] = []

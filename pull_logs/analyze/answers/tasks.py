@@ -17,17 +17,20 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from pull_logs.analyze.answers.run_readings import RunReading
-from pull_logs.analyze.answers.verdicts import BETTER, UNDECIDED, short
+from pull_logs.analyze.answers.verdicts import BETTER, EQUIVALENT, UNDECIDED, short
 from pull_logs.analyze.group_results import ProfileRow, TaskGroup, TaskResult, TaskSections, TaskVerdict
 from pull_logs.analyze.inference import (
     Aggregate,
     Improvement,
+    Margin,
     Scores,
+    StratifiedDifference,
     aggregate_tasks,
     compare_tasks,
     holm,
     profile,
     scale_tasks,
+    stratified_difference,
     trimmed_mean,
 )
 from pull_logs.analyze.questions import Values, identity_in
@@ -146,6 +149,14 @@ class TaskTable:
         """Return the interquartile mean of the scores of a group."""
         return float(trimmed_mean(np.concatenate(list(self.scores[group]))))
 
+    def margin(self, margin: Margin) -> float:
+        """Return a margin on the scale of the scores.
+
+        A percentage is of the scale from 0 to 1, or of the mean over tasks of the best group.
+        """
+        scaled = self.scale == "minmax"
+        return margin.of(1.0 if scaled else mean([float(task.mean()) for task in self.scores[0]]))
+
     def reordered(self, order: Sequence[int]) -> TaskTable:
         """Return the table with its groups in another order."""
         return TaskTable(
@@ -170,6 +181,9 @@ class TaskComparison:
         improvements: The comparisons of the first group with each other one, by their indices.
         adjusted: The p values of these, adjusted over all pairs of groups.
         family: How many pairs that are.
+        margin: The largest difference of scores that does not matter, if there is one.
+        differences: The mean differences of the first group from each other one, where they can be tested.
+        equivalences: The p values of TOST for these, adjusted over all pairs; empty without a margin.
     """
 
     groups: Sequence[NamedRuns]
@@ -179,14 +193,26 @@ class TaskComparison:
     improvements: Mapping[int, Improvement]
     adjusted: Mapping[int, float]
     family: int
+    margin: Margin | None
+    differences: Mapping[int, StratifiedDifference]
+    equivalences: Mapping[int, float]
 
     @classmethod
-    def of(cls, groups: Sequence[NamedRuns], table: TaskTable, *, alpha: float) -> TaskComparison:
+    def of(
+        cls, groups: Sequence[NamedRuns], table: TaskTable, *, alpha: float, margin: Margin | None = None
+    ) -> TaskComparison:
         """Compare groups that are ranked."""
         found: dict[tuple[int, int], Improvement] = {}
-        if len(groups) <= MOST_TESTED:
-            for pair in combinations(range(len(groups)), 2):
-                found[pair] = compare_tasks(table.scores[pair[0]], table.scores[pair[1]])
+        differences: dict[tuple[int, int], StratifiedDifference] = {}
+        for pair in combinations(range(len(groups)), 2) if len(groups) <= MOST_TESTED else ():
+            first, second = table.scores[pair[0]], table.scores[pair[1]]
+            found[pair] = compare_tasks(first, second)
+            if (difference := stratified_difference(first, second)) is not None:
+                differences[pair] = difference
+        within: list[float] = []
+        if margin is not None:
+            half = table.margin(margin)
+            within = holm([one.p_within(half) for one in differences.values()])
         adjusted = dict(zip(found, holm([one.p for one in found.values()]), strict=True))
         return cls(
             groups=groups,
@@ -196,6 +222,11 @@ class TaskComparison:
             improvements={second: one for (first, second), one in found.items() if first == 0},
             adjusted={second: p for (first, second), p in adjusted.items() if first == 0},
             family=len(found),
+            margin=margin,
+            differences={second: one for (first, second), one in differences.items() if first == 0},
+            equivalences={
+                second: p for (first, second), p in zip(differences, within, strict=False) if first == 0
+            },
         )
 
     def sections(self, *, top: int | None) -> TaskSections:
@@ -224,13 +255,18 @@ class TaskComparison:
             f"best {goal.metric} ({goal.direction}) over {count} tasks: {best.name}, "
             f"IQM {short(iqm)}{interval}{scale} over n={n}"
         )
-        better = [self.groups[other].label for other in self.adjusted if self._decided(other)]
-        undecided = [self.groups[other].label for other in self.adjusted if not self._decided(other)]
-        parts = [
-            f"{words} {joined(labels, most=_MOST_NAMED)}"
-            for words, labels in (("better than", better), ("not decided against", undecided))
-            if labels
-        ]
+        within = f" within {self.margin.text}" if self.margin else ""
+        phrases = {
+            BETTER: "better than {}",
+            EQUIVALENT: f"equivalent to {{}}{within}",
+            UNDECIDED: "not decided against {}",
+        }
+        verdicts = {other: self._decide(other) for other in self.adjusted}
+        parts = []
+        for verdict, phrase in phrases.items():
+            labels = [self.groups[other].label for other, found in verdicts.items() if found == verdict]
+            if labels:
+                parts.append(phrase.format(joined(labels, most=_MOST_NAMED)))
         return f"{sentence}; it is {' and '.join(parts)}" if parts else f"{sentence}; nothing is tested"
 
     def notes(self) -> list[str]:
@@ -246,6 +282,8 @@ class TaskComparison:
             )
         if len(self.groups) > MOST_TESTED:
             notes.append(f"more than {MOST_TESTED} groups are not tested over tasks; --filter takes fewer")
+        elif self.margin is not None and len(self.differences) < len(self.improvements):
+            notes.append("equivalence takes two runs or more of each group in each task")
         return notes
 
     def _signed(self, score: float) -> float:
@@ -256,8 +294,25 @@ class TaskComparison:
         ends = self._signed(low), self._signed(high)
         return min(ends), max(ends)
 
-    def _decided(self, other: int) -> bool:
-        return self.adjusted[other] < self.alpha
+    def _decide(self, other: int) -> str:
+        """Return the verdict; a difference that is certainly within the margin does not matter."""
+        if self.equivalences.get(other, 1.0) < self.alpha:
+            return EQUIVALENT
+        return BETTER if self.adjusted[other] < self.alpha else UNDECIDED
+
+    def _next(self, other: int) -> str:
+        """Return what would decide between the best group and another one."""
+        found = self.differences.get(other)
+        if found is None:
+            return "more seeds or tasks"
+        before = sum(one.p < self.improvements[other].p for one in self.improvements.values())
+        half = None if self.margin is None else self.table.margin(self.margin)
+        plan = found.seeds_to_decide(self.alpha / (self.family - before), margin=half)
+        if plan is None:
+            return "more tasks, or a wider --margin" if self.margin else "more tasks, or a --margin"
+        size, decision = plan
+        end = "equivalence" if decision == "equivalence" else "such a difference"
+        return f"about {size} seeds of each group in each task would show {end} (80% power)"
 
     def _task(self, index: int, shown: Sequence[int]) -> TaskResult:
         return {
@@ -286,32 +341,52 @@ class TaskComparison:
         }
 
     def _verdict(self, other: int) -> TaskVerdict:
-        found, p = self.improvements[other], self.adjusted[other]
-        verdict = BETTER if self._decided(other) else UNDECIDED
-        first, second = self.groups[0], self.groups[other]
-        over = f" after Holm over {self.family}" if self.family > 1 else ""
-        interval = ""
-        if found.low is not None and found.high is not None:
-            interval = f" [{found.low:.1%}, {found.high:.1%}]"
-        words = "is better than" if verdict == BETTER else "is not shown to be better than"
+        found, verdict = self.improvements[other], self._decide(other)
+        difference = self.differences.get(other)
+        low, high = self._ends(*difference.interval) if difference else (None, None)
         return {
-            "first": first.label,
-            "second": second.label,
+            "first": self.groups[0].label,
+            "second": self.groups[other].label,
             "tasks": len(self.table.tasks),
             "prob_better": found.probability,
             "prob_low": _number(found.low),
             "prob_high": _number(found.high),
             "p": found.p,
-            "p_holm": p,
+            "p_holm": self.adjusted[other],
+            "difference": _number(self._signed(difference.difference)) if difference else None,
+            "ci_low": _number(low),
+            "ci_high": _number(high),
+            "margin": _number(self.table.margin(self.margin)) if self.margin else None,
+            "p_equivalent": _number(self.equivalences.get(other)),
             "family": self.family,
             "verdict": verdict,
-            "next": "" if verdict == BETTER else "more seeds or tasks",
-            "sentence": (
-                f"{self.table.goal.metric}: {first.name} {words} {second.name} over {len(self.table.tasks)} "
-                f"tasks: a run of it is better in {found.probability:.1%} of pairs{interval} "
-                f"(permutation test, p={short(p)}{over})"
-            ),
+            "next": self._next(other) if verdict == UNDECIDED else "",
+            "sentence": self._sentence(other, verdict),
         }
+
+    def _sentence(self, other: int, verdict: str) -> str:
+        names = self.groups[0].name, self.groups[other].name
+        over = f" after Holm over {self.family}" if self.family > 1 else ""
+        start, tasks = f"{self.table.goal.metric}: {names[0]}", f"over {len(self.table.tasks)} tasks"
+        if verdict == EQUIVALENT and self.margin is not None:
+            difference = self.differences[other]
+            low, high = self._ends(*difference.interval)
+            size = f"{short(self._signed(difference.difference))} [{short(low)}, {short(high)}]"
+            p = short(self.equivalences[other])
+            return (
+                f"{start} and {names[1]} are equivalent {tasks}: the difference of scores, {size}, "
+                f"is within the margin of {self.margin.text} (TOST p={p}{over})"
+            )
+        found = self.improvements[other]
+        interval = ""
+        if found.low is not None and found.high is not None:
+            interval = f" [{found.low:.1%}, {found.high:.1%}]"
+        words = "is better than" if verdict == BETTER else "is not shown to be better than"
+        return (
+            f"{start} {words} {names[1]} {tasks}: a run of it is better in "
+            f"{found.probability:.1%} of pairs{interval} "
+            f"(permutation test, p={short(self.adjusted[other])}{over})"
+        )
 
     def _profiles(self, shown: Sequence[int]) -> list[ProfileRow]:
         """Return the share of runs that are better than each of some scores."""

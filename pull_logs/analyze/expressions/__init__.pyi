@@ -15,6 +15,7 @@ from .nodes import Search as Search
 from .nodes import String as String
 from .nodes import operands as operands
 from .parser import parse as parse
+from .resolver import NO_METADATA as NO_METADATA
 from .resolver import check_without_rows as check_without_rows
 from .resolver import several_spellings as several_spellings
 from .tokenizer import is_bare_name as is_bare_name

@@ -37,10 +37,14 @@ from pull_logs.analyze.expressions.tokenizer import is_bare_name, is_number, quo
 from pull_logs.errors import ExpressionError, UnknownNameError
 from pull_logs.frames import PlainNames
 from pull_logs.rows.canonical import STEP
+from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.suggestions import nearest
 
 MAX_SLASHES: Final = 50
 """A bare name with more slashes is not tried as a division."""
+
+NO_METADATA: Final = "their logs do not contain it, or it was removed with --redact"
+"""Why runs have no metadata."""
 
 _FUNCTIONS_NAMED = 3
 _ELSEWHERE = {
@@ -67,6 +71,13 @@ _OTHER_NAMES = {
     "len": "count",
     "trapz": "auc",
 }
+_ROWS = "metric"
+"""What messages call the columns of a history."""
+_DOCUMENTS = ("config.", "summary.", "metadata.")
+_METADATA = _DOCUMENTS[-1]
+_RUN_VALUES = frozenset(
+    (*(field.name for field in RUN_FIELDS if field.filtered), "duration", "rows", "last_step", "complete")
+)
 _OF_ONE = {
     "min": "the least of all rows is quantile(x, 0)",
     "max": "the greatest of all rows is quantile(x, 1)",
@@ -90,7 +101,7 @@ class Resolved:
     bare: Mapping[str, str]
 
 
-def resolve(node: Node, columns: Collection[str], *, source: str, what: str = "metric") -> Resolved:
+def resolve(node: Node, columns: Collection[str], *, source: str, what: str = _ROWS) -> Resolved:
     """Find the columns of an expression and check its calls.
 
     Args:
@@ -300,6 +311,9 @@ class _Resolver:
             )
 
     def _fail_unknown(self, name: Name) -> NoReturn:
+        if explained := self._not_in_rows(name.text) or self._no_metadata(name.text):
+            message, hint = explained
+            raise UnknownNameError(message, source=self.source, span=name.span, hint=hint)
         near = [
             other if is_bare_name(other) else quote_name(other)
             for other in nearest(name.text, self.known, cutoff=0)
@@ -309,6 +323,21 @@ class _Resolver:
             message += f"; the nearest {'are' if near[1:] else 'is'} {', '.join(map(_one_line, near))}"
         hint = "" if name.quoted else self._hint(name.text)
         raise UnknownNameError(message, source=self.source, span=name.span, hint=hint)
+
+    def _not_in_rows(self, text: str) -> tuple[str, str] | None:
+        """Return the message and the hint about a value of runs in an expression about rows."""
+        if self.what != _ROWS or not (text in _RUN_VALUES or text.startswith(_DOCUMENTS)):
+            return None
+        message = (
+            f"no metric is named {shown(text)}: it is a value of runs, and this expression is about rows"
+        )
+        return message, "choose runs with --filter, and compute one value per run with compare --column"
+
+    def _no_metadata(self, text: str) -> tuple[str, str] | None:
+        """Return the message and the hint about metadata where no run has any."""
+        if not text.startswith(_METADATA) or any(name.startswith(_METADATA) for name in self.known):
+            return None
+        return f"no {self.what} is named {shown(text)}: these runs have no metadata", NO_METADATA
 
     def _hint(self, text: str) -> str:
         if text in _ELSEWHERE:

@@ -14,6 +14,8 @@ from .significance import Difference as Difference
 from .significance import Sample as Sample
 from .significance import compare_samples as compare_samples
 from .significance import holm as holm
+from .strata import StratifiedDifference as StratifiedDifference
+from .strata import stratified_difference as stratified_difference
 from .tasks import Aggregate as Aggregate
 from .tasks import Improvement as Improvement
 from .tasks import Scores as Scores

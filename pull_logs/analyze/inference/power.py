@@ -129,11 +129,11 @@ def plan_seeds(found: Difference, alpha: float, *, margin: float | None = None) 
         None if it takes more than `MOST_RUNS` runs per group.
     """
     plans: list[tuple[int, Decision]] = []
-    size = _least(lambda n: _finds(found, n, alpha), min(found.n))
+    size = least_size(lambda n: _finds(found, n, alpha), min(found.n))
     if size is not None:
         plans.append((size, "difference"))
     if margin is not None and abs(found.difference) < margin:
-        size = _least(lambda n: _finds_equivalent(found, n, alpha, margin), min(found.n))
+        size = least_size(lambda n: _finds_equivalent(found, n, alpha, margin), min(found.n))
         if size is not None:
             plans.append((size, "equivalence"))
     if not plans:
@@ -166,7 +166,7 @@ def _finds_equivalent(found: Difference, size: int, alpha: float, margin: float)
     return error == 0 or tost_power(found.difference / error, margin / error, df, alpha) >= POWER
 
 
-def _least(enough: Callable[[int], bool], size: int) -> int | None:
+def least_size(enough: Callable[[int], bool], size: int) -> int | None:
     """Return the least size, above the given one, that is enough; None if `MOST_RUNS` is not."""
     low, high = size, size + 1
     while not enough(high):
@@ -186,7 +186,9 @@ def runs_to_find(sigmas: float, alpha: float) -> int | None:
         sigmas: The difference in standard deviations of both sides.
         alpha: The significance level.
     """
-    return _least(lambda n: t_test_power(sigmas * math.sqrt(n / 2), 2.0 * n - 2, alpha, sides=1) >= POWER, 1)
+    return least_size(
+        lambda n: t_test_power(sigmas * math.sqrt(n / 2), 2.0 * n - 2, alpha, sides=1) >= POWER, 1
+    )
 
 
 def runs_for(found: Difference, difference: float, alpha: float) -> int | None:
@@ -202,7 +204,7 @@ def runs_for(found: Difference, difference: float, alpha: float) -> int | None:
         error, df = _error_and_df(found, size)
         return error == 0 or t_test_power(difference / error, df, alpha, sides=1) >= POWER
 
-    return _least(enough, min(found.n))
+    return least_size(enough, min(found.n))
 
 
 def detectable_shift(df: float, alpha: float) -> float:

@@ -88,7 +88,7 @@ class Difference:
             least: The number.
             sign: -1 for the second group minus the first.
         """
-        return _statistic(sign * self.difference - least, self.error)
+        return t_statistic(sign * self.difference - least, self.error)
 
     def p_above(self, least: float, *, sign: float = 1.0) -> float:
         """Return the p value of this test."""
@@ -170,7 +170,7 @@ def _difference(
     df: float,
     stds: tuple[float, ...],
 ) -> Difference:
-    t = _statistic(difference, error)
+    t = t_statistic(difference, error)
     # The interval is that of a sample of df + 1 numbers with this standard error.
     low, high = t_interval(difference, error * math.sqrt(df + 1), df + 1)
     return Difference(
@@ -188,7 +188,7 @@ def _difference(
     )
 
 
-def _statistic(difference: float, error: float) -> float:
+def t_statistic(difference: float, error: float) -> float:
     """Return a t statistic; infinite where the values do not vary but the means differ."""
     if error > 0:
         return difference / error

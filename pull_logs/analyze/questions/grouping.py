@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from dataclasses import dataclass
 from typing import Any
 
-from pull_logs.analyze.expressions import several_spellings
+from pull_logs.analyze.expressions import NO_METADATA, several_spellings
 from pull_logs.analyze.questions.run_values import METADATA
 from pull_logs.errors import NotFoundError, UsageError
 from pull_logs.frames import PlainNames, flatten, plain_key
@@ -317,6 +317,8 @@ def _one(word: str, names: Collection[str], *, option: str) -> str:
 
 
 def _unknown(what: str, word: str, names: Collection[str]) -> NotFoundError:
-    name = word if word.startswith(CONFIG) else CONFIG + word
+    if word.startswith(METADATA) and not any(name.startswith(METADATA) for name in names):
+        return NotFoundError(f"{what}: no run has metadata", hint=NO_METADATA)
+    name = word if word.startswith((CONFIG, METADATA)) else CONFIG + word
     hint = did_you_mean(name, names, otherwise="the runs have no config", cutoff=0)
     return NotFoundError(f"{what}: no run has {word!r}", hint=hint)

@@ -10,6 +10,7 @@ from fakeruns import FakeRun, subjects
 from rliable import metrics
 
 from pull_logs.analyze.answers.comparison import Comparison, compare_runs
+from pull_logs.analyze.inference import Margin
 from pull_logs.analyze.statistics import Criterion
 from pull_logs.errors import NotFoundError, UsageError
 
@@ -95,9 +96,63 @@ def test_groups_that_are_alike_are_not_decided_and_the_next_step_is_said() -> No
     scores = {"a": {"x": [0.5, 0.6], "y": [0.1, 0.2]}, "b": {"x": [0.55, 0.58], "y": [0.12, 0.19]}}
     found = compare(suite(scores))
     (verdict,) = found["task_verdicts"]
-    assert (verdict["verdict"], verdict["next"]) == ("undecided", "more seeds or tasks")
+    advice = "about 254 seeds of each group in each task would show such a difference (80% power)"
+    assert (verdict["verdict"], verdict["next"]) == ("undecided", advice)
     assert "is not shown to be better than" in verdict["sentence"]
     assert found["answer"].endswith("; it is not decided against G2")
+
+
+ALIKE = {
+    "a": {"x": [0.50, 0.60, 0.55], "y": [0.1, 0.2, 0.15], "z": [0.3, 0.35, 0.4]},
+    "b": {"x": [0.55, 0.58, 0.53], "y": [0.12, 0.19, 0.14], "z": [0.31, 0.36, 0.39]},
+    "c": {"x": [0.05, 0.08, 0.03], "y": [0.02, 0.01, 0.01], "z": [0.01, 0.06, 0.09]},
+}
+
+
+def test_groups_within_a_margin_over_tasks_are_equivalent_and_others_are_better_or_worse() -> None:
+    found = compare(suite(ALIKE), scale="raw", margin=Margin.parse("0.1"))
+    (alike, worse) = found["task_verdicts"]
+    assert (alike["verdict"], alike["next"], alike["margin"]) == ("equivalent", "", 0.1)
+    assert alike["ci_low"] < alike["difference"] < alike["ci_high"]
+    assert alike["difference"] == pytest.approx(0.02 / 9)
+    assert alike["sentence"] == (
+        'acc: G1 (config.optimizer="b") and G2 (config.optimizer="a") are equivalent over 3 tasks: '
+        "the difference of scores, 0.002222 [-0.0514, 0.05585], is within the margin of 0.1 "
+        "(TOST p=0.001203 after Holm over 3)"
+    )
+    assert worse["verdict"] == "better"
+    assert worse["p_equivalent"] == 1
+    assert found["answer"].endswith("; it is better than G3 and equivalent to G2 within 0.1")
+
+
+def test_a_percentage_is_of_the_scale_or_of_the_mean_of_the_best_group() -> None:
+    scaled = compare(suite(ALIKE), margin=Margin.parse("30%"))["task_verdicts"][0]
+    assert (scaled["margin"], scaled["verdict"]) == (0.3, "equivalent")
+    raw = compare(suite(ALIKE), scale="raw", margin=Margin.parse("10%"))
+    assert raw["task_verdicts"][0]["margin"] == pytest.approx(0.1 * raw["task_groups"][0]["mean"])
+
+
+def test_a_difference_of_a_metric_to_minimise_has_its_own_sign() -> None:
+    least = compare(suite(ALIKE), scale="raw", best=Criterion("loss", "min"), margin=Margin.parse("0.1"))
+    verdict = least["task_verdicts"][0]
+    assert (verdict["verdict"], verdict["difference"]) == ("equivalent", pytest.approx(-0.02 / 9))
+    assert verdict["ci_low"] < verdict["difference"] < verdict["ci_high"]
+
+
+def test_a_margin_that_is_too_small_comes_with_the_seeds_that_would_show_equivalence() -> None:
+    found = compare(suite(ALIKE), scale="raw", margin=Margin.parse("0.04"))
+    verdict = found["task_verdicts"][0]
+    assert verdict["verdict"] == "undecided"
+    assert verdict["next"] == ("about 9 seeds of each group in each task would show equivalence (80% power)")
+
+
+def test_single_runs_per_task_are_not_equivalent_and_it_is_said_why() -> None:
+    scores = {name: {task: values[:1] for task, values in tasks.items()} for name, tasks in ALIKE.items()}
+    found = compare(suite(scores), margin=Margin.parse("50%"))
+    assert "equivalence takes two runs or more of each group in each task" in found["notes"]
+    verdict = found["task_verdicts"][0]
+    assert (verdict["verdict"], verdict["next"]) == ("undecided", "more seeds or tasks")
+    assert (verdict["difference"], verdict["p_equivalent"]) == (None, None)
 
 
 def test_profiles_fall_from_all_runs_to_none() -> None:
