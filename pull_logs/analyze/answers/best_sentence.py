@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pull_logs.analyze.questions import DEFINED, Alignment, Reading, Subject
+from pull_logs.analyze.questions import DEFINED, Alignment, Reading, Subject, duration_of
 from pull_logs.analyze.statistics import Goal, mean, ranked
 from pull_logs.suggestions import joined
 
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from pull_logs.analyze.answers.run_readings import RunReading, RunReadings
 
 _MOST_NAMED = 10
+_OTHER_TIME = 1.5
+"""Runs of which the longest took this many times as long as the shortest are not compared at equal time."""
+_LEAST_SHARE = 10
+"""A run that ended before a tenth of the time of another one leaves nothing to compare at its end."""
+_BEFORE_END = 0.9
 
 
 def best_sentences(
@@ -91,6 +96,20 @@ def note_on_ends(shown: Sequence[RunReading], common: int | None) -> str | None:
         return note
     compared = "all" if common == min(ends) else "those that reach it"
     return f"{note}; --at {common} compares {compared} at one step"
+
+
+def shared_time(runs: Sequence[RunReading]) -> str | None:
+    """Return a number of seconds at which runs that took very different times can be compared.
+
+    None if they took about the same time, or if that is not known of each of them. It is a little before the
+    end of the shortest run, since metrics are not logged in its very last row.
+    """
+    times = [duration_of(run.info) for run in runs if "_runtime" in run.info.summary]
+    known = [time for time in times if time]
+    if len(known) < max(len(runs), 2) or max(known) < _OTHER_TIME * min(known):
+        return None
+    common = min(time for time in known if _LEAST_SHARE * time >= max(known))
+    return f"{float(f'{_BEFORE_END * common:.2g}'):g}"
 
 
 def note_on_checkpoints(runs: Sequence[RunReading]) -> str | None:

@@ -17,6 +17,7 @@ from pull_logs.analyze.answers.best_sentence import (
     note_on_checkpoints,
     note_on_ends,
     note_on_values,
+    shared_time,
 )
 from pull_logs.analyze.answers.checkpoints import CheckpointComparison, summarize
 from pull_logs.analyze.answers.groups import RunGroups, group_runs
@@ -468,8 +469,13 @@ def _further(found: _Findings, differing: Sequence[ConfigDifference]) -> list[li
     if options.criterion is None and metric is not None and len(found.shown) > 1:
         verdict += ["--best", f"{metric}:{outcome_end(metric)}"]
     common = found.common_end
-    same_step = ["--at", str(common)] if options.at.word == "last" and common is not None else []
-    return [flags for flags in (verdict, same_step) if flags]
+    level: list[str] = []
+    if options.at.word == "last" and common is not None:
+        level = ["--at", str(common)]
+    elif options.at.word == "last" and options.axis == STEP and found.goal:
+        seconds = shared_time(found.shown) if found.goal.metric in found.readings.metrics else None
+        level = [] if seconds is None else ["--x", "_runtime", "--at", seconds]
+    return [flags for flags in (verdict, level) if flags]
 
 
 def _alignment_notes(found: _Findings) -> list[str]:

@@ -28,6 +28,7 @@ from .run_filter import keep_runs as keep_runs
 from .run_filter import list_note as list_note
 from .run_filter import search_advice as search_advice
 from .run_values import HISTORY_VALUES as HISTORY_VALUES
+from .run_values import duration_of as duration_of
 from .run_values import run_cells as run_cells
 from .run_values import run_metadata as run_metadata
 from .run_values import run_scope as run_scope

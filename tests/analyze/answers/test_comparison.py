@@ -336,3 +336,33 @@ def test_no_runs_and_runs_without_rows_are_compared_too() -> None:
     assert compare([])["comparison"] == []
     found = compare([FakeRun(), FakeRun()], group_by=("state",))
     assert (found["comparison"], found["verdicts"], found["groups"][0]["n"]) == ([], [], 2)
+
+
+def timed(*seconds: float, last: int = 50) -> list[FakeRun]:
+    """A run per number of seconds that it took for the same steps."""
+    return [
+        FakeRun(
+            [{"_step": step, "_runtime": step / last * time, "acc": step / last} for step in range(last + 1)],
+            run_id=f"r{number}",
+            summary={"_runtime": time},
+        )
+        for number, time in enumerate(seconds)
+    ]
+
+
+def test_runs_of_very_different_speed_are_offered_a_comparison_at_equal_time() -> None:
+    assert compare(timed(60, 600), best=BEST)["next"] == [["--x", "_runtime", "--at", "54"]]
+    found = compare(timed(60, 600), best=BEST, axis="_runtime", at=Position("step", 54.0))
+    assert found["next"] == []
+    assert found["comparison"][0]["value"] == {"A": pytest.approx(0.9), "B": pytest.approx(0.09)}
+
+
+def test_equal_time_is_not_offered_where_it_would_say_nothing_else() -> None:
+    for runs in (
+        timed(60, 61),
+        timed(60),
+        timed(0, 0),
+        [*timed(60, 600), FakeRun([{"_step": 50, "acc": 1}])],
+    ):
+        assert compare(runs, best=BEST)["next"] == []
+    assert compare(timed(1, 600, 900), best=BEST)["next"] == [["--x", "_runtime", "--at", "540"]]

@@ -117,8 +117,8 @@ def test_groups_within_a_margin_over_tasks_are_equivalent_and_others_are_better_
     assert alike["difference"] == pytest.approx(0.02 / 9)
     assert alike["sentence"] == (
         'acc: G1 (config.optimizer="b") and G2 (config.optimizer="a") are equivalent over 3 tasks: '
-        "the difference of scores, 0.002222 [-0.0514, 0.05585], is within the margin of 0.1 "
-        "(TOST p=0.001203 after Holm over 3)"
+        "the difference of scores, 0.002222 [-0.04264, 0.04709], is within the margin of 0.1 "
+        "(TOST p=0.0009237 after Holm over 3)"
     )
     assert worse["verdict"] == "better"
     assert worse["p_equivalent"] == 1

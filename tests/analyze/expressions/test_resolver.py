@@ -237,6 +237,30 @@ def test_an_unknown_name_is_told_with_the_five_nearest(text: str, message: str) 
     assert caught.value.source == text
 
 
+@pytest.mark.parametrize("text", ["config.lr > 1", "state == 1", "summary.val/loss < 1", "duration > 60"])
+def test_a_value_of_runs_in_an_expression_about_rows_is_named_with_the_options_for_it(text: str) -> None:
+    name = text.split(maxsplit=1)[0]
+    with pytest.raises(UnknownNameError) as caught:
+        compile_expression(text, METRICS)
+    assert str(caught.value).startswith(
+        f"no metric is named '{name}': it is a value of runs, and this expression is about rows; "
+        f"choose runs with --filter, and compute one value per run with compare --column\n    {text}\n"
+    )
+    assert compile_expression(text, [*METRICS, name]).names == {name}
+
+
+def test_metadata_that_no_run_has_is_not_answered_with_other_names() -> None:
+    message = (
+        "no run column is named 'metadata.gpu': these runs have no metadata; "
+        "their logs do not contain it, or it was removed with --redact\n    metadata.gpu > 1\n"
+    )
+    with pytest.raises(UnknownNameError) as caught:
+        compile_expression("metadata.gpu > 1", ["config.lr", "state"], what="run column")
+    assert str(caught.value).startswith(message)
+    with pytest.raises(UnknownNameError, match="the nearest are metadata"):
+        compile_expression("metadata.gpu > 1", ["config.lr", "metadata.gpu_count"], what="run column")
+
+
 def test_an_unknown_name_among_no_columns_names_none() -> None:
     with pytest.raises(UnknownNameError) as caught:
         compile_expression("state", [], what="field")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ from pull_logs.analyze.inference import Sample, compare_samples, stratified_diff
 SCORES = st.lists(st.floats(-50, 50, allow_subnormal=False), min_size=2, max_size=8)
 
 
-def arrays(*tasks: Sequence[float]) -> list[np.ndarray[tuple[int], np.dtype[np.float64]]]:
+def arrays(*tasks: npt.ArrayLike) -> list[np.ndarray[tuple[int], np.dtype[np.float64]]]:
     return [np.array(task, np.float64) for task in tasks]
 
 
