@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import zstandard
 from histories import ENTITY, PROJECT, HistorySet, json_lines
 
-from pull_logs.fetch.history.decode import batch_of_page
+from pull_logs.fetch.decoding import batch_of_page
 from pull_logs.rows.batches import batch_from_arrow
 from pull_logs.snapshot.read.bundle import open_bundle
 from pull_logs.snapshot.write.seal import write_bundle

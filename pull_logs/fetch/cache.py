@@ -28,6 +28,7 @@ from pull_logs.fetch.api import Capabilities, Client, RetryPolicy, Settings, loa
 from pull_logs.fetch.cache_folder import default_folder, using_cache
 from pull_logs.fetch.concurrency import flat_errors, for_each, run_async
 from pull_logs.fetch.context import PullContext, cpu_limiter
+from pull_logs.fetch.decoding import Encoders
 from pull_logs.fetch.discovery import FoundRun, MissedRun, find_runs
 from pull_logs.fetch.history import fetch_run, is_current
 from pull_logs.fetch.progress import ProgressHook
@@ -310,6 +311,7 @@ class _Updater:
                 client=self.client,
                 spool=spool,
                 threads=self.threads,
+                encoders=Encoders(processes=1, metrics=None),
                 downloads=anyio.Semaphore(_CONCURRENT_RUNS),
                 capabilities=self.capabilities,
             )

@@ -13,6 +13,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from pull_logs.fetch.api import Capabilities, Client, Query
+from pull_logs.fetch.decoding import Encoders
 from pull_logs.fetch.outcomes import FileCounts
 from pull_logs.fetch.windows import WindowSize
 from pull_logs.runs import RunPath
@@ -58,6 +59,7 @@ class PullContext:
         client: Sends the requests.
         spool: Stores the rows.
         threads: Limits the worker threads for decoding and encoding.
+        encoders: Encode exported files in other processes.
         downloads: Limits the downloads that are not decoded yet.
         capabilities: What the server supports.
         window_size: The number of rows in a window of live rows.
@@ -73,6 +75,7 @@ class PullContext:
     client: Client
     spool: Spool
     threads: anyio.CapacityLimiter
+    encoders: Encoders
     downloads: anyio.Semaphore
     capabilities: Capabilities
     window_size: WindowSize = field(default_factory=WindowSize)

@@ -35,6 +35,8 @@ class PullOptions:
             no longer has, or that cannot be downloaded.
         untouched: Runs of `previous` that are copied as they are, without a request, unless selected.
         prune: Whether runs of `previous` that W&B no longer has are dropped.
+        processes: The maximum number of processes that decode and encode, this one included. The others run
+            the interpreter of this process, and only if there are many exported files.
         policy: How often and how long a failed request is sent again.
 
     Raises:
@@ -54,6 +56,7 @@ class PullOptions:
     reuse: bool = True
     untouched: Collection[RunPath] = ()
     prune: bool = False
+    processes: int = 1
     policy: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __post_init__(self) -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import httpx
 
     from pull_logs.fetch.context import PullContext
+    from pull_logs.fetch.decoding import Encoders
     from pull_logs.fetch.resume import Plan
     from pull_logs.fetch.worker import Worker
     from pull_logs.snapshot import SealReport, Spool
@@ -209,6 +210,7 @@ class _Pull:
         await groups.flush()
 
     async def _pull(self, first: Item | None, receive: MemoryObjectReceiveStream[Item]) -> SealReport:
+        from pull_logs.fetch.decoding import Encoders
         from pull_logs.fetch.resume import EarlierBundles, note_sealed, open_spool
         from pull_logs.fetch.worker import Worker
 
@@ -216,10 +218,11 @@ class _Pull:
         spool = await run_sync(partial(open_spool, target, plan=plan, fresh=options.fresh))
         with spool:
             with ExitStack() as stack:
+                encoders = stack.enter_context(Encoders(processes=options.processes, metrics=options.metrics))
                 open_earlier = partial(EarlierBundles, spool, previous=options.previous, stack=stack)
                 earlier = await run_sync(partial(open_earlier, reuse=options.reuse))
                 worker = Worker(
-                    self._context(spool), earlier, self._sweeps, self._outcomes, prune=options.prune
+                    self._context(spool, encoders), earlier, self._sweeps, self._outcomes, prune=options.prune
                 )
                 await self._work(worker, receive, first)
                 await worker.copy([path for path in options.untouched if path not in self._outcomes])
@@ -260,7 +263,7 @@ class _Pull:
             group.start_soon(discover)
             await self._work(worker, receive)
 
-    def _context(self, spool: Spool) -> PullContext:
+    def _context(self, spool: Spool, encoders: Encoders) -> PullContext:
         from pull_logs.fetch.context import PullContext, cpu_limiter
 
         options = self._options
@@ -268,6 +271,7 @@ class _Pull:
             client=self._client,
             spool=spool,
             threads=cpu_limiter(),
+            encoders=encoders,
             downloads=anyio.Semaphore(options.concurrency),
             capabilities=self._capabilities,
             metrics=options.metric_pattern,

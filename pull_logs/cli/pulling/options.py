@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,7 +114,8 @@ def take_pull_options(options: dict[str, Any]) -> PullOptions:
         "force",
         "prune",
     )
-    return PullOptions(**{name: options.pop(name) for name in names if name in options})
+    taken = {name: options.pop(name) for name in names if name in options}
+    return PullOptions(**taken, processes=os.cpu_count() or 1)
 
 
 def with_media(files: Sequence[str], *, media: bool) -> tuple[str, ...]:

@@ -66,11 +66,15 @@ class Download:
         """Whether nothing of it is on disk."""
         return self._file is None
 
+    def read(self) -> bytes:
+        """Return the bytes of a file that is in memory."""
+        self._pieces = [b"".join(self._pieces)]
+        return self._pieces[0]
+
     def open(self) -> BinaryIO:
         """Return the bytes as a file, at its beginning; `close` closes it."""
         if self._file is None:
-            self._pieces = [b"".join(self._pieces)]
-            return io.BytesIO(self._pieces[0])
+            return io.BytesIO(self.read())
         self._spill()
         self._file.seek(0)
         return self._file

@@ -22,12 +22,12 @@ import pyarrow as pa
 
 from pull_logs.fetch.api import system_events
 from pull_logs.fetch.context import PullContext
+from pull_logs.fetch.decoding import metric_filter, parse_rows
 from pull_logs.fetch.discovery import FoundRun, Steps
 from pull_logs.fetch.files import read_console, read_files
-from pull_logs.fetch.history.decode import parse_rows
 from pull_logs.fetch.history.exported import ShardReader
 from pull_logs.fetch.history.live import LiveReader
-from pull_logs.fetch.history.pieces import Pieces, RowProgress, metric_filter
+from pull_logs.fetch.history.pieces import Pieces, RowProgress
 from pull_logs.fetch.windows import planned_stop, windows_of_span, windows_of_steps
 from pull_logs.rows.batches import system_batch_from_rows
 from pull_logs.runs import LIVE_STATES, Coverage, RunPath

@@ -11,8 +11,8 @@ from pull_logs.errors import AccessError
 from pull_logs.fetch.api import Download, UrlRefusedError, affects_all_runs, download, run_exports
 from pull_logs.fetch.concurrency import for_each
 from pull_logs.fetch.context import PullContext
+from pull_logs.fetch.decoding import FileDamagedError, batches_of_file, clip
 from pull_logs.fetch.discovery import ExportedHistory, FoundRun, read_exports
-from pull_logs.fetch.history.decode import FileDamagedError, batches_of_file, clip
 from pull_logs.fetch.history.pieces import Pieces
 from pull_logs.rows.batches import batch_from_rows
 
@@ -142,17 +142,32 @@ class ShardReader:
                 context.client.pool, context.client.storage, url, folder=context.spool.folder
             )
             try:
-                await context.in_thread(lambda: self._decode(shard, file))
+                if not await self._keep_encoded(shard, file):
+                    await context.in_thread(lambda: self._decode(shard, file))
             finally:
                 file.close()
         self._arrived()
 
-    def _decode(self, shard: str, file: Download) -> None:
-        """Keep the parts of a file, and mark the last one as such."""
-        stop = None
+    async def _keep_encoded(self, shard: str, file: Download) -> bool:
+        """Have the only file of a history encoded by another process and keep it; False if none does it."""
+        if not (self._pieces.only_file and file.in_memory) or self._stop(shard) is not None:
+            return False
+        data = file.read()
+        encoded = await self._context.encoders.encode(data)
+        if encoded is not None:
+            self._pieces.add_encoded(encoded, data, shard=shard)
+        return encoded is not None
+
+    def _stop(self, shard: str) -> int | None:
+        """The step before which the rows of a file are kept; None for all of them."""
         if self._planned is not None and shard not in self._planned.urls and self._last_step is not None:
             # The file was exported after the plan was made. Rows logged after the plan wait for a refresh.
-            stop = self._last_step + 1
+            return self._last_step + 1
+        return None
+
+    def _decode(self, shard: str, file: Download) -> None:
+        """Keep the parts of a file, and mark the last one as such."""
+        stop = self._stop(shard)
         held, number = None, 0
         for batch in batches_of_file(file.open()):
             check_cancelled()

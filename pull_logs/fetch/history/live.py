@@ -9,8 +9,8 @@ from pull_logs.errors import ServerError
 from pull_logs.fetch.api import HeavyRequestError, history_page
 from pull_logs.fetch.concurrency import for_each
 from pull_logs.fetch.context import PullContext
+from pull_logs.fetch.decoding import batch_of_page
 from pull_logs.fetch.discovery import LivePage
-from pull_logs.fetch.history.decode import batch_of_page
 from pull_logs.fetch.history.pieces import Pieces
 from pull_logs.fetch.windows import EXACT, Window, samples_for
 from pull_logs.rows.batches import distinct_steps, steps_of

@@ -6,7 +6,7 @@ is memory for it: if it were, a crash would lose no less, because the file is in
 
 from __future__ import annotations
 
-import re
+import io
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pull_logs.fetch.context import MemoryBudget
-from pull_logs.fetch.history.received_lines import Lines, ReceivedLines
+from pull_logs.fetch.decoding import EncodedFile, Lines, ReceivedLines, batches_of_file
 from pull_logs.fetch.progress import Meter
 from pull_logs.rows.batches import select_keys
 from pull_logs.rows.canonical import STEP, TIMESTAMP
@@ -22,6 +22,7 @@ from pull_logs.rows.merge import Lane, LanedBatch
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot import Spool
 from pull_logs.snapshot.format import ConsoleSource, FileSource
+from pull_logs.snapshot.write import EncodedHistory
 
 _IN_MEMORY = 4 * 2**20
 """Bytes of a run that a crash may lose: a smaller run is downloaded again, and is one file in the spool."""
@@ -34,6 +35,15 @@ class _Piece:
     lane: Lane
     key: str
     batch: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class _EncodedPiece:
+    """An exported file that was encoded, and its bytes: other pieces may have to be merged with it."""
+
+    shard: str
+    history: EncodedHistory
+    data: bytes
 
 
 class Pieces:
@@ -69,6 +79,7 @@ class Pieces:
         self._known: set[str] = set()
         self._spooled = False
         self._lock = threading.Lock()
+        self._encoded: _EncodedPiece | None = None
         self.received = ReceivedLines()
         self.rows = 0
         self.shards_done: set[str] = set()
@@ -98,7 +109,30 @@ class Pieces:
 
     def add_part(self, batch: pa.Table, *, shard: str, number: int, last: bool) -> None:
         """Keep a part of an exported file, unless an earlier attempt kept it."""
-        self._add(Lane.SHARD, f"shard:{shard}#{number}{'!' if last else ''}", batch)
+        self._add(Lane.SHARD, _part_key(shard, number, last=last), batch)
+
+    def add_encoded(self, file: EncodedFile, data: bytes, *, shard: str) -> None:
+        """Keep the only exported file as it is encoded.
+
+        Args:
+            file: The encoded file.
+            data: The bytes of the exported file.
+            shard: Its name.
+        """
+        with self._lock:
+            self._note(_part_key(shard, 0, last=True))
+            self.received.add(shard, file.lines)
+            self.rows += file.rows
+            self._encoded = _EncodedPiece(shard, file.history, data)
+
+    def _decode(self) -> None:
+        """Keep the batches of the encoded file instead of it, because there are other pieces."""
+        encoded, self._encoded = self._encoded, None
+        if encoded is None:
+            return
+        for number, batch in enumerate(batches_of_file(io.BytesIO(encoded.data))):
+            key = _part_key(encoded.shard, number, last=False)
+            self._hold(Lane.SHARD, key, batch if self._keep is None else select_keys(batch, self._keep))
 
     def _add(self, lane: Lane, key: str, batch: pa.Table) -> None:
         lines = Lines.of(batch)
@@ -107,13 +141,17 @@ class Pieces:
         with self._lock:
             if key in self._known:
                 return
+            self._decode()
             self._note(key)
             self.received.add(source_of(key), lines)
             self.rows += batch.num_rows
-            self._held.append(_Piece(lane, key, batch))
-            self._size += batch.nbytes
-            if self._size >= _IN_MEMORY and not (self.only_file and self._reserve(batch.nbytes)):
-                self._flush()
+            self._hold(lane, key, batch)
+
+    def _hold(self, lane: Lane, key: str, batch: pa.Table) -> None:
+        self._held.append(_Piece(lane, key, batch))
+        self._size += batch.nbytes
+        if self._size >= _IN_MEMORY and not (self.only_file and self._reserve(batch.nbytes)):
+            self._flush()
 
     def _reserve(self, size: int) -> bool:
         size = size if self._reserved else self._size
@@ -125,6 +163,7 @@ class Pieces:
     def release(self) -> None:
         """Forget the pieces in memory."""
         self._held.clear()
+        self._encoded = None
         self._budget.release(self._reserved)
         self._size = self._reserved = 0
 
@@ -139,6 +178,7 @@ class Pieces:
     def batches(self) -> list[LanedBatch]:
         """Return all batches, including those of earlier attempts."""
         with self._lock:
+            self._decode()
             frames = self._spool.frames(self._path) if self._spooled else ()
             return [
                 *(LanedBatch(frame.lane, frame.load()) for frame in frames),
@@ -156,6 +196,13 @@ class Pieces:
     ) -> None:
         """Merge and encode the run from its pieces."""
         with self._lock:
+            if self._encoded is not None:
+                history = self._encoded.history
+                self._spool.store_encoded(
+                    info, coverage, history, system=system, files=files, console=console
+                )
+                self.release()
+                return
             if not self._spooled:
                 batches: Sequence[LanedBatch] = [LanedBatch(piece.lane, piece.batch) for piece in self._held]
                 self._spool.store(info, coverage, batches, system=system, files=files, console=console)
@@ -165,20 +212,14 @@ class Pieces:
         self._spool.finish(info, coverage, system=system, files=files, console=console)
 
 
+def _part_key(shard: str, number: int, *, last: bool) -> str:
+    return f"shard:{shard}#{number}{'!' if last else ''}"
+
+
 def source_of(key: str) -> str:
     """Return the source of a piece: its exported file, or one source for all live pages."""
     kind, _, rest = key.partition(":")
     return LIVE if kind == LIVE else rest.rpartition("#")[0]
-
-
-def metric_filter(pattern: re.Pattern[str] | None) -> Callable[[str], bool] | None:
-    """Return a function that selects the keys of `--metrics`; None for all keys.
-
-    The time is always kept, because it distinguishes the lines of one step.
-    """
-    if pattern is None:
-        return None
-    return lambda key: key == TIMESTAMP or pattern.search(key) is not None
 
 
 class RowProgress:

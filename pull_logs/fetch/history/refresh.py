@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from pull_logs.errors import BundleDamagedError
 from pull_logs.fetch.context import PullContext
+from pull_logs.fetch.decoding import clip, metric_filter
 from pull_logs.fetch.discovery import ExportedHistory, FoundRun, Steps
 from pull_logs.fetch.files import read_console, read_files
 from pull_logs.fetch.history.changes import (
@@ -37,10 +38,9 @@ from pull_logs.fetch.history.changes import (
     was_silent,
 )
 from pull_logs.fetch.history.complete_run import HistoryReader, read_system
-from pull_logs.fetch.history.decode import clip
 from pull_logs.fetch.history.exported import ShardReader
 from pull_logs.fetch.history.live import LiveReader
-from pull_logs.fetch.history.pieces import Pieces, RowProgress, metric_filter
+from pull_logs.fetch.history.pieces import Pieces, RowProgress
 from pull_logs.fetch.outcomes import FetchedRun
 from pull_logs.fetch.windows import Window, windows_of_span, windows_of_steps
 from pull_logs.rows.batches import batch_rows, steps_of

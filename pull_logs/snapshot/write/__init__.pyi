@@ -4,6 +4,8 @@ from .destination import check_bundle_output as check_bundle_output
 from .destination import check_output_file as check_output_file
 from .destination import check_output_path as check_output_path
 from .destination import refuse_other_selection as refuse_other_selection
+from .encoded_history import EncodedHistory as EncodedHistory
+from .encoded_history import encode_history as encode_history
 from .folder_lock import FolderLock as FolderLock
 from .seal import SealReport as SealReport
 from .seal import write_bundle as write_bundle

@@ -21,6 +21,7 @@ from pull_logs.rows.merge import Lane, LanedBatch, merge_batches
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.disk import disk_errors
 from pull_logs.snapshot.format import ConsoleSource, FileSource
+from pull_logs.snapshot.write.encoded_history import Batches, EncodedHistory
 from pull_logs.snapshot.write.folder_lock import FolderLock
 from pull_logs.snapshot.write.page_file import PageFrame
 from pull_logs.snapshot.write.page_merge import settle_frames
@@ -28,7 +29,6 @@ from pull_logs.snapshot.write.page_store import PageStore
 from pull_logs.snapshot.write.seal import SealReport, seal_runs
 from pull_logs.snapshot.write.spool_folder import SpoolFolder
 from pull_logs.snapshot.write.stored_run import (
-    Batches,
     BundleRun,
     CopiedRun,
     EncodedRun,
@@ -219,6 +219,28 @@ class Spool:
         )
         with self._disk_errors():
             return self._add(store_run(self._files.run_file(info.path), run))
+
+    def store_encoded(
+        self,
+        info: RunInfo,
+        coverage: Coverage,
+        history: EncodedHistory,
+        *,
+        system: pa.Table | None = None,
+        files: Sequence[FileSource] = (),
+        console: ConsoleSource | None = None,
+    ) -> StoredRun:
+        """Write a run whose history is already encoded to the disk, and remove its pages.
+
+        Raises:
+            DataError: A value of its system metrics cannot be stored.
+            PullLogsError: The disk is full, or the file cannot be written; the pages are kept.
+        """
+        run = BundleRun(
+            info=info, coverage=coverage, batches=tuple, system=system, files=files, console=console
+        )
+        with self._disk_errors():
+            return self._add(store_run(self._files.run_file(info.path), run, history=history))
 
     def adopt(
         self,

@@ -24,8 +24,7 @@ import orjson
 import pyarrow as pa
 
 from pull_logs.errors import BundleDamagedError, DataError
-from pull_logs.frames import FactsBuilder, MetricFacts
-from pull_logs.rows.canonical import INT_LIMIT, INT_MIN
+from pull_logs.frames import MetricFacts
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.disk import flush, sync
 from pull_logs.snapshot.format import (
@@ -39,16 +38,19 @@ from pull_logs.snapshot.format import (
     FileSource,
     coverage_fields,
     coverage_from_fields,
-    facts_from_text,
-    facts_text,
     in_order,
     info_fields,
     info_from_fields,
     write_table,
 )
-
-Batches = Callable[[], Iterable[pa.Table]]
-"""Returns the batches of a run in step order, from the first one on each time it is called."""
+from pull_logs.snapshot.write.encoded_history import (
+    Batches,
+    EncodedHistory,
+    FactsField,
+    facts_field,
+    facts_from_field,
+    write_history,
+)
 
 _TRAILER = struct.Struct("<Q32s8s")  # size of the record, its SHA-256, magic
 _MAGIC = b"WPL-RUN1"
@@ -187,7 +189,7 @@ class StoredRun:
             BundleDamagedError: The file is damaged.
         """
         record, _ = _read_record(self.file)
-        return info_from_fields(record["info"]), _facts_from(record["facts"])
+        return info_from_fields(record["info"]), facts_from_field(record["facts"])
 
     def history_chunks(self) -> Iterator[bytes]:
         """Return the bytes of its `history.parquet` in chunks."""
@@ -215,7 +217,7 @@ class _Record(TypedDict):
     """The JSON object after the bytes of a stored run."""
 
     info: dict[str, Any]
-    facts: str | list[list[Any]]
+    facts: FactsField
     coverage: dict[str, Any]
     history: dict[str, Any]
     system: dict[str, Any] | None
@@ -225,7 +227,7 @@ class _Record(TypedDict):
     redacted: NotRequired[dict[str, int]]
 
 
-def store_run(file: Path, run: BundleRun) -> StoredRun:
+def store_run(file: Path, run: BundleRun, *, history: EncodedHistory | None = None) -> StoredRun:
     """Encode a run into a file, which appears only when it is complete.
 
     Several threads may store runs at once, each into its own file.
@@ -233,14 +235,18 @@ def store_run(file: Path, run: BundleRun) -> StoredRun:
     Args:
         file: The new file.
         run: The run.
+        history: Its history, if it is encoded already; then its batches are not read.
 
     Raises:
         DataError: A value cannot be stored, or two files of the run have the same name.
         OSError: The file cannot be written.
     """
     with _atomic_file(file) as out:
-        facts = FactsBuilder()
-        history = write_table(run.batches, out, describe=facts.add)
+        if history is None:
+            encoded, facts = write_history(run.batches, out)
+        else:
+            encoded, facts = history.encoded, history.facts
+            out.write(history.data)
         system = None
         if run.system is not None and run.system.num_rows:
             # Offsets in a Parquet file count from the beginning of the sink, so this one has a separate sink.
@@ -251,11 +257,11 @@ def store_run(file: Path, run: BundleRun) -> StoredRun:
         console = _write_console(out, run.console)
         record = _Record(
             info=info_fields(run.info),
-            facts=_facts_field(facts.facts()),
+            facts=facts,
             coverage=coverage_fields(run.coverage),
-            history=asdict(history),
+            history=asdict(encoded),
             system=asdict(system) if system else None,
-            writer=WRITER,
+            writer=WRITER if history is None else history.writer,
             files=files,
             console=console,
             redacted=dict(run.redacted),
@@ -284,7 +290,7 @@ def copy_run(file: Path, copied: CopiedRun) -> StoredRun:
         system = run.system_encoded
         record = _Record(
             info=info_fields(copied.info or run.info),
-            facts=_facts_field(run.metric_facts()),
+            facts=facts_field(run.metric_facts()),
             coverage=coverage_fields(copied.coverage or run.coverage),
             history=asdict(run.history_encoded),
             system=asdict(system) if system else None,
@@ -395,21 +401,6 @@ def _write_console(out: BinaryIO, console: ConsoleSource | None) -> dict[str, An
     if out.tell() - before != record.bytes:
         raise DataError(f"the console log has {out.tell() - before} bytes, not {record.bytes}")
     return asdict(record)
-
-
-def _facts_field(facts: Sequence[MetricFacts]) -> str | list[list[Any]]:
-    """Return facts for a record: as they are if JSON keeps all their values, as most are; else as text."""
-    plain = all(not one.nonfinite and all(map(_is_kept, one)) for one in facts)
-    return [list(one) for one in facts] if plain else facts_text(facts)
-
-
-def _is_kept(value: Any) -> bool:
-    """Return whether JSON keeps a value as it is; a long integer is not one for every reader."""
-    return type(value) is not int or INT_MIN <= value < INT_LIMIT
-
-
-def _facts_from(field: str | list[list[Any]]) -> tuple[MetricFacts, ...]:
-    return facts_from_text(field) if isinstance(field, str) else tuple(map(MetricFacts._make, field))
 
 
 def _write_record(out: BinaryIO, record: _Record) -> None:

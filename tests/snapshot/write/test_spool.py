@@ -25,7 +25,7 @@ from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot import disk as disk_module
 from pull_logs.snapshot.format.parquet_write import write_table
 from pull_logs.snapshot.read.bundle import open_bundle
-from pull_logs.snapshot.write import page_store, spool_folder
+from pull_logs.snapshot.write import encoded_history, page_store, spool_folder
 from pull_logs.snapshot.write import stored_run as stored
 from pull_logs.snapshot.write.folder_lock import FolderLock
 from pull_logs.snapshot.write.seal import write_bundle
@@ -409,10 +409,10 @@ def test_a_full_disk_under_the_encoder_leaves_no_complaint_of_a_library(
 
 
 def test_a_full_disk_under_the_encoder_is_the_same_error(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def encode(batches: stored.Batches, sink: BinaryIO, **options: Any) -> object:
+    def encode(batches: encoded_history.Batches, sink: BinaryIO, **options: Any) -> object:
         return write_table(batches, Full(), **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(stored, "write_table", encode)
+    monkeypatch.setattr(encoded_history, "write_table", encode)
     with opened(out) as begun, pytest.raises(PullLogsError) as caught:
         begun.store(run_info(), COVERAGE, [LanedBatch(Lane.SHARD, batch_from_rows(ROWS))])
     assert caught.value.message == f"the disk is full, {str(out)!r} is not finished"

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.fetch.history.received_lines import Lines, ReceivedLines
+from pull_logs.fetch.decoding.received_lines import Lines, ReceivedLines
 from pull_logs.rows.batches import batch_from_rows
 
 LINE = st.tuples(st.integers(0, 12), st.integers(0, 2))

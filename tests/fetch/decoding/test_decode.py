@@ -15,8 +15,8 @@ from rowkit import calm_rows, nasty_rows, same_rows, square_rows
 from scripted_wandb import rows_of, shard_bytes
 
 from pull_logs.errors import DataError
-from pull_logs.fetch.history import decode
-from pull_logs.fetch.history.decode import (
+from pull_logs.fetch.decoding import decode
+from pull_logs.fetch.decoding.decode import (
     ROWS_IN_A_PART,
     FileDamagedError,
     batch_of_page,

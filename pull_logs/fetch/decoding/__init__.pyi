@@ -1,0 +1,10 @@
+from .decode import FileDamagedError as FileDamagedError
+from .decode import batch_of_page as batch_of_page
+from .decode import batches_of_file as batches_of_file
+from .decode import clip as clip
+from .decode import parse_rows as parse_rows
+from .encoded_file import EncodedFile as EncodedFile
+from .encoders import Encoders as Encoders
+from .metric_filter import metric_filter as metric_filter
+from .received_lines import Lines as Lines
+from .received_lines import ReceivedLines as ReceivedLines

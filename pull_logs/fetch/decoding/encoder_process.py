@@ -1,0 +1,136 @@
+"""Another process that decodes and encodes exported files, so that they use more than one processor.
+
+It runs this module with the interpreter of this process, reads the bytes of files from its standard input,
+each after its size, and answers with encoded files in the same order. It ends with its input, that is when
+this process ends for whatever reason. A file that it does not encode is decoded by this process.
+"""
+
+from __future__ import annotations
+
+import signal
+import struct
+import subprocess
+import sys
+from contextlib import suppress
+from threading import Condition
+from typing import IO
+
+from pull_logs.errors import PullLogsError
+from pull_logs.fetch.decoding.encoded_file import EncodedFile, encode_file, from_bytes, to_bytes
+from pull_logs.fetch.decoding.metric_filter import metric_filter
+
+_SIZE = struct.Struct("<Q")
+_READY = b"ready"
+_NOTHING = b""
+"""The answer for a file that it does not encode."""
+
+
+class EncoderProcess:
+    """A process that encodes files. `encode` may be called from several threads at once.
+
+    Args:
+        metrics: The regular expression of the metrics that are kept; None for all.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+
+    def __init__(self, metrics: str | None) -> None:
+        # -P: a module in the current folder is never taken for one of ours.
+        command = [sys.executable, "-P", "-m", __name__, *([] if metrics is None else [metrics])]
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self._turn = Condition()
+        self._sent = self._answered = 0
+        self._sending = Condition()
+        self.usable = False
+
+    def wait_until_ready(self) -> None:
+        """Wait until it has imported what it needs, or ended."""
+        with suppress(OSError, ValueError):
+            self.usable = _read(_pipe(self._process.stdout)) == _READY
+
+    @property
+    def waiting(self) -> int:
+        """The number of files that it has not answered."""
+        return self._sent - self._answered
+
+    def encode(self, data: bytes) -> EncodedFile | None:
+        """Return the encoded file; None if it cannot be encoded there, or the process has ended."""
+        try:
+            with self._sending:
+                ticket = self._sent
+                self._sent += 1
+                _write(_pipe(self._process.stdin), data)
+            with self._turn:
+                self._turn.wait_for(lambda: self._answered == ticket or not self.usable)
+                answer = _read(_pipe(self._process.stdout)) if self.usable else _NOTHING
+                self._answered += 1
+                self._turn.notify_all()
+            return from_bytes(answer) if answer else None
+        except (OSError, ValueError):
+            with self._turn:
+                self.usable = False
+                self._turn.notify_all()
+            return None
+
+    def close(self) -> None:
+        """End the process."""
+        self.usable = False
+        self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                _pipe(pipe).close()
+        self._process.wait()
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise ValueError("the process has no pipes")
+    return pipe
+
+
+def _write(pipe: IO[bytes], data: bytes) -> None:
+    pipe.write(_SIZE.pack(len(data)))
+    pipe.write(data)
+    pipe.flush()
+
+
+def _read(pipe: IO[bytes]) -> bytes:
+    """Read one message.
+
+    Raises:
+        EOFError: The pipe has ended.
+        OSError: It cannot be read.
+    """
+    (size,) = _SIZE.unpack(_read_exactly(pipe, _SIZE.size))
+    return _read_exactly(pipe, size)
+
+
+def _read_exactly(pipe: IO[bytes], size: int) -> bytes:
+    data = pipe.read(size)
+    if len(data) != size:
+        raise ValueError("the process has ended")
+    return data
+
+
+def _serve(source: IO[bytes], sink: IO[bytes], metrics: str | None) -> None:
+    """Answer files until there are no more: what the process does."""
+    import re
+
+    keep = metric_filter(None if metrics is None else re.compile(metrics))
+    _write(sink, _READY)
+    with suppress(ValueError, OSError):
+        while True:
+            data = _read(source)
+            try:
+                encoded = encode_file(data, keep=keep)
+            except (PullLogsError, MemoryError):
+                encoded = None
+            _write(sink, _NOTHING if encoded is None else to_bytes(encoded))
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
+    _serve(sys.stdin.buffer, sys.stdout.buffer, sys.argv[1] if len(sys.argv) > 1 else None)
