@@ -1,6 +1,6 @@
 """The pull: discovery, then many runs concurrently, then one sealed bundle.
 
-    discovery -> bounded stream -> workers -> decoding threads -> spool -> seal
+    discovery -> bounded stream -> workers -> decoding in threads and processes -> spool -> seal
 
 A run that fails does not affect the others: its reason is reported, and they are sealed. If an earlier
 bundle has the run, it is kept as it was. An error that would meet every run (the key is refused, the API

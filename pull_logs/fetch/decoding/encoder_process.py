@@ -52,6 +52,11 @@ class EncoderProcess:
             self.usable = _read(_pipe(self._process.stdout)) == _READY
 
     @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
     def waiting(self) -> int:
         """The number of files that it has not answered."""
         return self._sent - self._answered
@@ -101,7 +106,7 @@ def _read(pipe: IO[bytes]) -> bytes:
     """Read one message.
 
     Raises:
-        EOFError: The pipe has ended.
+        ValueError: The pipe has ended.
         OSError: It cannot be read.
     """
     (size,) = _SIZE.unpack(_read_exactly(pipe, _SIZE.size))
