@@ -59,6 +59,39 @@ class FakeRun:
         self.reads: list[list[str] | None] = []
         self.batches: list[int] = []
 
+    def __getattr__(self, name: str) -> Any:
+        if name == "info":
+            raise AttributeError(name)
+        return getattr(self.info, name)
+
+    @property
+    def tags(self) -> Sequence[str]:
+        return self.info.tags
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return self.info.config
+
+    @property
+    def config_internal(self) -> Mapping[str, Any]:
+        return self.info.config_internal
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        return self.info.summary
+
+    @property
+    def created_at(self) -> str | None:
+        return self.info.created_at
+
+    @property
+    def heartbeat_at(self) -> str | None:
+        return self.info.heartbeat_at
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        return self.info.metadata
+
     @property
     def complete(self) -> bool:
         return self.coverage.complete
@@ -79,12 +112,12 @@ class FakeRun:
         facts = self.indexed_facts()
         return None if facts is None else [one.name for one in facts]
 
-    def indexed_facts(self) -> Sequence[MetricFacts] | None:
+    def indexed_facts(self, names: frozenset[str] | None = None) -> Sequence[MetricFacts] | None:
         if not self.indexed:
             return None
         builder = FactsBuilder()
         builder.add(self.batch)
-        return builder.facts()
+        return [one for one in builder.facts() if names is None or one.name in names]
 
     def system_schema(self) -> pa.Schema | None:
         return None if self.system is None else self.system.schema

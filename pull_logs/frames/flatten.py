@@ -19,7 +19,7 @@ _ESCAPABLE = re.compile(r"[\\.]")
 
 def escape_key(key: str) -> str:
     """Return the key of one level with its own dots and backslashes escaped."""
-    return _ESCAPABLE.sub(r"\\\g<0>", key)
+    return _ESCAPABLE.sub(r"\\\g<0>", key) if "." in key or "\\" in key else key
 
 
 def join_path(path: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -58,6 +58,34 @@ class RunLike(Protocol):
         """What is known of the run besides its history; parsed again on each access."""
 
     @property
+    def tags(self) -> Sequence[str]:
+        """Its tags."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Its config; parsed again on each access, without the other documents."""
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """Its summary, likewise."""
+
+    @property
+    def created_at(self) -> str | None:
+        """The time of its creation."""
+
+    @property
+    def heartbeat_at(self) -> str | None:
+        """The time when it was last seen."""
+
+    @property
+    def config_internal(self) -> Mapping[str, Any]:
+        """The internal keys of its config, likewise."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What was recorded of the machine, likewise."""
+
+    @property
     def coverage(self) -> Coverage:
         """How much of its history the server promised, and how much arrived."""
 
@@ -80,8 +108,12 @@ class RunLike(Protocol):
     def indexed_names(self) -> Sequence[str] | None:
         """Return the names of its columns, `_step` first; None where no index has them."""
 
-    def indexed_facts(self) -> Sequence[MetricFacts] | None:
-        """Return the facts about its columns, `_step` first; None where no index has them."""
+    def indexed_facts(self, names: frozenset[str] | None = None) -> Sequence[MetricFacts] | None:
+        """Return the facts about its columns, `_step` first; None where no index has them.
+
+        Args:
+            names: The columns wanted; all if None.
+        """
 
     def schema(self) -> pa.Schema:
         """Return the columns of its history and their types, the residual column included."""
@@ -180,13 +212,16 @@ class Frame:
             keys=column_names([key for key in own if key != STEP], nested), nested=nested, literal=literal
         )
 
-    def facts(self) -> Mapping[str, MetricFacts] | None:
-        """Return the facts about each column from an index, by name; None where there is no index.
+    def facts(self, names: frozenset[str] | None = None) -> Mapping[str, MetricFacts] | None:
+        """Return the facts about columns from an index, by name; None where there is no index.
+
+        Args:
+            names: The columns wanted, those that do not exist are ignored; all if None.
 
         Raises:
             DamageError: The index is damaged.
         """
-        found = self._run.indexed_facts()
+        found = self._run.indexed_facts(names)
         return None if found is None else {facts.name: facts for facts in found}
 
     @property

@@ -30,8 +30,8 @@ class History(Protocol):
 
     def __contains__(self, name: object) -> bool: ...
 
-    def facts(self) -> Mapping[str, MetricFacts] | None:
-        """Return the facts about each column from an index; None where there is no index."""
+    def facts(self, names: frozenset[str] | None = None) -> Mapping[str, MetricFacts] | None:
+        """Return the facts about these columns, all by default, from an index; None where there is none."""
 
     def column(self, name: str) -> Column:
         """Return one column; raises KeyError if no column has that name."""

@@ -72,7 +72,7 @@ class SystemFrame:
     def __contains__(self, name: object) -> bool:
         return name in self.names
 
-    def facts(self) -> Mapping[str, MetricFacts] | None:
+    def facts(self, names: frozenset[str] | None = None) -> Mapping[str, MetricFacts] | None:  # noqa: ARG002
         """Return None: no index has facts about samples."""
         return None
 
@@ -171,7 +171,7 @@ class JoinedFrame:
     def __contains__(self, name: object) -> bool:
         return name in self.system_names or name in self.history
 
-    def facts(self) -> Mapping[str, MetricFacts] | None:
+    def facts(self, names: frozenset[str] | None = None) -> Mapping[str, MetricFacts] | None:  # noqa: ARG002
         """Return None: no index has facts about joined columns."""
         return None
 

@@ -6,13 +6,14 @@ import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pull_logs.rows.batches import batch_from_rows, system_batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format.container import open_container
+from pull_logs.snapshot.format.manifest import parse_manifest, render_digest, render_manifest
 from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.stored_run import BundleRun
 
@@ -74,6 +75,23 @@ def unzipped(bundle: Path, folder: Path) -> Path:
     for name, data in members_of(bundle).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
+    return folder
+
+
+def without_index(path: Path, out: Path) -> Path:
+    """The bundle as a version before the index wrote it."""
+    folder = unzipped(path, out)
+    (folder / "metrics.parquet").unlink()
+
+    sizes = {
+        str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()
+    }
+    data = (folder / "datapackage.json").read_bytes()
+    manifest = parse_manifest(data, path="a", members=[*sizes, "metrics.parquet"])
+    resources = {name: one for name, one in manifest.resources.items() if name != "metrics.parquet"}
+    rendered = render_manifest(replace(manifest, resources=resources))
+    (folder / "datapackage.json").write_bytes(rendered)
+    (folder / "datapackage-digest.json").write_bytes(render_digest(rendered))
     return folder
 
 

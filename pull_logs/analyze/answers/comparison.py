@@ -49,6 +49,7 @@ from pull_logs.analyze.questions import (
     about_samples,
     absence_explained,
     compile_pattern,
+    config_values,
     is_seed,
     settle_names,
     system_names,
@@ -309,7 +310,6 @@ def _notes(found: _Findings, checkpoints: CheckpointComparison) -> list[str]:
 
 def _find(subjects: Sequence[Subject], options: Comparison) -> _Findings:
     """Read the runs, rank and group them, and choose those to show."""
-    infos = [subject.run.info for subject in subjects]
     histories = RunHistories.open(subjects, options.texts)
     with absence_explained(histories.frames, options.texts):
         query, histories = _query(options, histories)
@@ -341,7 +341,7 @@ def _find(subjects: Sequence[Subject], options: Comparison) -> _Findings:
         described=wanted.described,
         narrowed=bool(options.columns) or options.relates,
     )
-    readings = read_runs(subjects, infos, plan, histories)
+    readings = read_runs(subjects, plan, histories)
     runs = readings.runs
     order = list(range(len(runs)))
     if goal is not None:
@@ -374,7 +374,7 @@ def _query(options: Comparison, histories: RunHistories) -> tuple[HistoryQuery |
 
 
 def _group(readings: RunReadings, options: Comparison, goal: Goal | None) -> RunGroups:
-    values = [values_of(run.info) for run in readings.runs]
+    values = [values_of(run.subject.run) for run in readings.runs]
     grouping = Grouping.settle(values, options.group_by, seed_names=options.seeds)
     tasks = None
     if options.task is not None:
@@ -436,7 +436,7 @@ def _rank(rank: int, run: RunReading, goal: Goal) -> RankingResult:
     return {
         "rank": rank,
         "run": run.label,
-        "path": str(run.info.path),
+        "path": str(run.path),
         "metric": goal.metric,
         "direction": goal.direction,
         "value": run.columns[goal.metric] if goal.metric in run.columns else spell(reading.value),
@@ -460,7 +460,7 @@ def _further(found: _Findings, differing: Sequence[ConfigDifference]) -> list[li
     seeds = [entry["key"] for entry in differing if is_seed(CONFIG + entry["key"])]
     verdict: list[str] = []
     if not options.group_by and seeds and len(found.shown) > 2:
-        values = [values_of(run.info) for run in found.readings.runs]
+        values = [config_values(run.subject.run) for run in found.readings.runs]
         grouping = Grouping.settle(values, [f"all-but:{','.join(seeds)}"])
         single = len(grouping.groups(values)) == len(values)
         suggested = grouping.suggestion(values) if single else grouping.words[0]

@@ -153,7 +153,7 @@ class _Names:
     def _settle(self, criterion: Criterion, *, option: str) -> Goal:
         defined: list[Direction | None] = []
         if criterion.direction is None:
-            internal = (run.info.config_internal for run in self._runs)
+            internal = (run.config_internal for run in self._runs)
             defined = [RunDefinitions.read(one).goal_of(criterion.metric) for one in internal]
         return criterion.settle([end for end in defined if end is not None], option=option)
 

@@ -15,7 +15,7 @@ from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
 from pull_logs.analyze.answers.view import incomplete_notes
 from pull_logs.analyze.health import DEFINITIONS, FLAGS, HealthFinding, can_have_flags, find_flags
-from pull_logs.analyze.questions import HistoryQuery, Slice, Subject, is_internal
+from pull_logs.analyze.questions import HistoryQuery, Subject, is_internal
 from pull_logs.analyze.results import (
     AssertionSections,
     ConfigValues,
@@ -223,8 +223,8 @@ def _read_histories(
         healthy += not found
         findings += [(subject, finding) for finding in found]
         if assertions is not None:
-            assertions.load(frame)
-            assertions.check(subject, frame, Slice.of(frame))
+            assertions.load(frame, complete=True)
+            assertions.check(subject, frame, None)
         frame.forget()
     return _Histories(
         configs=configs,

@@ -22,7 +22,6 @@ from pull_logs.analyze.questions import (
     Reading,
     RunColumns,
     SelectedRows,
-    Slice,
     Subject,
     compile_pattern,
     indexed_readings,
@@ -36,7 +35,7 @@ from pull_logs.analyze.statistics import Goal, RunDefinitions
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.frames import History, PlainNames, cell_number, open_frames
 from pull_logs.rows.canonical import STEP, spell
-from pull_logs.runs import RunInfo
+from pull_logs.runs import RunInfo, RunPath
 from pull_logs.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -88,7 +87,6 @@ class RunReading:
 
     Attributes:
         subject: The run.
-        info: Its config, summary and fields.
         metrics: Its metrics at the position.
         checkpoints: Its checkpoints with their metrics.
         has_axis: Whether it has numbers on the x axis.
@@ -96,7 +94,6 @@ class RunReading:
     """
 
     subject: Subject
-    info: RunInfo
     metrics: Mapping[str, Reading]
     checkpoints: Sequence[CheckpointResult]
     has_axis: bool
@@ -106,6 +103,16 @@ class RunReading:
     def label(self) -> str:
         """The label of the run."""
         return self.subject.label
+
+    @property
+    def path(self) -> RunPath:
+        """The path of the run."""
+        return self.subject.run.path
+
+    @property
+    def info(self) -> RunInfo:
+        """Its config, summary and fields; parsed again on each access."""
+        return self.subject.run.info
 
     def number(self, metric: str) -> float | None:
         """Return the number of a metric at the position, or of a column of runs, if the run has one."""
@@ -219,14 +226,11 @@ def compare_metric(name: str, runs: Sequence[RunReading]) -> MetricComparison:
     }
 
 
-def read_runs(
-    subjects: Sequence[Subject], infos: Sequence[RunInfo], plan: ReadingPlan, histories: RunHistories
-) -> RunReadings:
+def read_runs(subjects: Sequence[Subject], plan: ReadingPlan, histories: RunHistories) -> RunReadings:
     """Read every run, one after the other.
 
     Args:
         subjects: The runs.
-        infos: Their configs, summaries and fields.
         plan: What to read of them.
         histories: Their histories.
 
@@ -238,25 +242,30 @@ def read_runs(
     frames, known = histories.frames, histories.names
     is_wanted = _wanted(plan, system_names(frames))
     read = plan.columns.metrics
+    wanted = frozenset(name for name in known if name in read or is_wanted(name))
     assertions = settle_assertions(plan.asserts, subjects, known, computed=plan.computed)
     shown, notes = _checkpoint_metrics(subjects, frames, plan, filter(is_wanted, known))
     runs = []
-    for subject, info, frame in zip(subjects, infos, frames, strict=True):
+    for subject, frame in zip(subjects, frames, strict=True):
         kept = None if plan.query is None else plan.query.apply(frame, columns=False)
         history = frame if kept is None else SelectedRows(frame, kept)
-        metrics = [name for name in history.names if name in read or is_wanted(name)]
+        metrics = [name for name in history.names if name in wanted]
         found = _read_run(
-            subject, info, history, alignment=plan.alignment, metrics=metrics, checkpoint_metrics=shown
+            subject,
+            history,
+            alignment=plan.alignment,
+            metrics=metrics,
+            wanted=wanted,
+            checkpoint_metrics=shown,
         )
         if assertions is not None:
-            assertions.load(frame)
+            assertions.load(frame, complete=kept is None)
         if plan.columns.expressions or assertions is not None:
-            part = Slice.of(frame) if kept is None else kept
             readings = {name: found.metrics[name].value for name in read if name in found.metrics}
-            columns = plan.columns.read(subject.run, frame, part, readings=readings)
+            columns = plan.columns.read(subject.run, frame, kept, readings=readings)
             found = replace(found, columns=columns)
             if assertions is not None:
-                assertions.check(subject, frame, part)
+                assertions.check(subject, frame, kept)
         runs.append(found)
         frame.forget()
     names = {name for run in runs for name in run.metrics if is_wanted(name)}
@@ -303,25 +312,24 @@ def _checkpoint_metrics(
 
 def _read_run(
     subject: Subject,
-    info: RunInfo,
     frame: History,
     *,
     alignment: Alignment,
     metrics: Sequence[str],
+    wanted: frozenset[str],
     checkpoint_metrics: Collection[str],
 ) -> RunReading:
     indexed = (alignment.at_last_step or alignment.at_best_step) and not subject.checkpoints
-    facts = frame.facts() if indexed else None
+    facts = frame.facts(wanted) if indexed else None
     if facts is not None:
         readings = indexed_readings(facts, metrics)
         return RunReading(
             subject=subject,
-            info=info,
             metrics=readings if alignment.at_last_step else _BestReadings(frame, alignment, readings),
             checkpoints=(),
             has_axis=True,
         )
-    axes = RunDefinitions.read(info.config_internal).step_metrics(frame.names)
+    axes = RunDefinitions.read(subject.run.config_internal).step_metrics(frame.names)
     frame.load(dict.fromkeys([*metrics, *alignment.extra_columns(axes)]))
     checkpoint_step = checkpoint_steps(frame, subject)[-1]
     checkpoints: Sequence[CheckpointResult] = ()
@@ -331,7 +339,6 @@ def _read_run(
     axis = alignment.axis
     return RunReading(
         subject=subject,
-        info=info,
         metrics=alignment.read(frame, metrics, axes=axes, checkpoint_step=checkpoint_step),
         checkpoints=checkpoints,
         has_axis=axis in (STEP, DEFINED) or (axis in frame and bool(frame.column(axis).numbers()[1].any())),

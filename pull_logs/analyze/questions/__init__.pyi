@@ -11,6 +11,7 @@ from .grouping import CONFIG as CONFIG
 from .grouping import Grouping as Grouping
 from .grouping import Values as Values
 from .grouping import all_names as all_names
+from .grouping import config_values as config_values
 from .grouping import differing_names as differing_names
 from .grouping import identity_in as identity_in
 from .grouping import is_seed as is_seed

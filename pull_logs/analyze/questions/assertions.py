@@ -74,15 +74,23 @@ class _Assertion:
     offset: int
     broken: list[Broken] = field(default_factory=list)
 
-    def check(self, subject: Subject, frame: History, part: Slice) -> None:
-        if self.scope != "run":
-            frame, part = rows_of(self.expression.names, frame, part)
+    @property
+    def needs_rows(self) -> bool:
+        """Whether it is about more than the last values of columns."""
+        return self.scope != "run" or bool(self.expression.reductions)
+
+    def check(self, subject: Subject, frame: History, part: Slice | None) -> None:
         with _at_offset(self.text, self.offset):
-            check = {"run": self._run, "any": self._any, "all": self._all, "step": self._step}[self.scope]
-            if found := check(subject, frame, part):
+            if found := self._check(subject, frame, part):
                 self.broken.append(found)
 
-    def _run(self, subject: Subject, frame: History, part: Slice) -> Broken | None:
+    def _check(self, subject: Subject, frame: History, part: Slice | None) -> Broken | None:
+        if self.scope == "run":
+            return self._run(subject, frame, part)
+        frame, part = rows_of(self.expression.names, frame, part or Slice.of(frame))
+        return {"any": self._any, "all": self._all, "step": self._step}[self.scope](subject, frame, part)
+
+    def _run(self, subject: Subject, frame: History, part: Slice | None) -> Broken | None:
         scope = run_scope(subject.run) if self.expression.about_runs else {}
         cells = self.expression.cells(scope, frame, part)
         return self._over_one_row(subject, cells, step=None)
@@ -186,21 +194,28 @@ class Assertions:
         """How the expressions were read, where they have two readings."""
         return tuple(dict.fromkeys(note for item in self._assertions for note in item.expression.notes))
 
-    def load(self, frame: History) -> None:
+    def load(self, frame: History, *, complete: bool) -> None:
         """Read the columns of a history that they need, in one pass.
+
+        Args:
+            frame: The history.
+            complete: Whether all its rows count, so that an index has the last values.
 
         Raises:
             DamageError: A column is damaged.
         """
-        frame.load([name for item in self._assertions for name in item.expression.columns])
+        read = [item for item in self._assertions if item.needs_rows or not complete]
+        if complete and len(read) < len(self._assertions) and frame.facts(frozenset()) is None:
+            read = list(self._assertions)
+        frame.load([name for item in read for name in item.expression.columns])
 
-    def check(self, subject: Subject, frame: History, part: Slice) -> None:
+    def check(self, subject: Subject, frame: History, part: Slice | None) -> None:
         """Check all assertions for one run.
 
         Args:
             subject: The run.
             frame: Its history.
-            part: The rows of it that the view uses.
+            part: The rows of it that the view uses; None for all.
 
         Raises:
             ExpressionError: A value is of a kind that an operation does not take.

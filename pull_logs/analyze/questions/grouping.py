@@ -22,7 +22,7 @@ from typing import Any
 from pull_logs.analyze.expressions import NO_METADATA, several_spellings
 from pull_logs.analyze.questions.run_values import METADATA
 from pull_logs.errors import NotFoundError, UsageError
-from pull_logs.frames import PlainNames, flatten, plain_key
+from pull_logs.frames import PlainNames, RunLike, flatten, plain_key
 from pull_logs.rows.canonical import canon_record, spell
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
@@ -44,15 +44,24 @@ Values = Mapping[str, Any]
 """The canonical values of a run, by `config.KEY`, `metadata.KEY` or the name of a field."""
 
 
-def values_of(info: RunInfo) -> dict[str, Any]:
-    """Return the values that a run can be grouped by."""
-    config, metadata = flatten(canon_record(info.config)), flatten(canon_record(info.metadata))
+def values_of(run: RunInfo | RunLike) -> dict[str, Any]:
+    """Return the values that a run can be grouped by.
+
+    Args:
+        run: A run, of which only these values are parsed, or its record.
+    """
+    metadata = flatten(canon_record(run.metadata))
     return {
-        **{name: read(info) for name, read in _FIELDS.items()},
-        "tags": sorted(info.tags),
+        **{name: read(run) for name, read in _FIELDS.items()},
+        "tags": sorted(run.tags),
         **{f"{METADATA}{key}": value for key, value in metadata.items()},
-        **{f"{CONFIG}{key}": value for key, value in config.items()},
+        **config_values(run),
     }
+
+
+def config_values(run: RunInfo | RunLike) -> dict[str, Any]:
+    """Return those of the values that a run can be grouped by that are of its config."""
+    return {f"{CONFIG}{key}": value for key, value in flatten(canon_record(run.config)).items()}
 
 
 def identity(value: Any) -> Hashable:

@@ -112,14 +112,14 @@ class RunColumns:
         return frozenset().union(*found) - {STEP}
 
     def read(
-        self, run: RunLike, frame: History, part: Slice, *, readings: Mapping[str, Any]
+        self, run: RunLike, frame: History, part: Slice | None, *, readings: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return the value of each column for a run, None where it is missing.
 
         Args:
             run: The run.
             frame: Its history.
-            part: The rows that count.
+            part: The rows that count; None for all.
             readings: The values of metrics where the run is read, which their bare names mean.
 
         Raises:

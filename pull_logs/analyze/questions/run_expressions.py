@@ -20,6 +20,9 @@ from pull_logs.analyze.questions.selection import Slice
 from pull_logs.analyze.questions.system_metrics import rows_of
 from pull_logs.frames import Column, History, Vector, from_cells
 
+_MOST_EXACT = 2**53
+"""Up to this one, every integer is a double."""
+
 WHAT = "metric or run column"
 """What messages call a name of such an expression."""
 
@@ -72,13 +75,15 @@ class RunExpression:
         reduced = [reduction.names for reduction in self.reductions.values()]
         return frozenset().union(self.expression.names, *reduced) & self.rows
 
-    def cells(self, scope: Mapping[str, Any], frame: History, part: Slice) -> dict[str, Any]:
+    def cells(self, scope: Mapping[str, Any], frame: History, part: Slice | None) -> dict[str, Any]:
         """Return the value of each name and reduction of the expression for one run.
+
+        The last values of complete histories are those of the index, where there is one.
 
         Args:
             scope: The values of the run (see `run_scope`).
             frame: Its history.
-            part: The rows that count.
+            part: The rows that count; None for all, which are then read only if the index is not enough.
 
         Raises:
             ExpressionError: A value is of a kind that an operation does not take.
@@ -86,10 +91,15 @@ class RunExpression:
         """
         hidden = DERIVED & self.rows
         known = {name: cell for name, cell in scope.items() if name not in hidden}
-        known |= self.reduced(scope, frame, part)
-        other = [name for name in self.expression.names if name not in known]
-        vectors = part.vectors(frame, other)
-        known |= {name: last_cell(vector) for name, vector in vectors.items()}
+        if self.reductions:
+            part = part or Slice.of(frame)
+            known |= self.reduced(scope, frame, part)
+        if part is None:
+            unknown = frozenset(self.expression.names.difference(known))
+            known |= indexed_last_cells(frame, unknown)
+        if other := [name for name in self.expression.names if name not in known]:
+            vectors = (part or Slice.of(frame)).vectors(frame, other)
+            known |= {name: last_cell(vector) for name, vector in vectors.items()}
         return {name: known[name] for name in self.expression.names}
 
     def reduced(self, scope: Mapping[str, Any], frame: History, part: Slice) -> dict[str, Any]:
@@ -103,7 +113,7 @@ class RunExpression:
             found[name] = cell_of(reduction.reduce(vectors, len(rows.steps)), 0)
         return found
 
-    def value(self, scope: Mapping[str, Any], frame: History, part: Slice) -> Any:
+    def value(self, scope: Mapping[str, Any], frame: History, part: Slice | None) -> Any:
         """Return the value for one run, None where it is missing; arguments and errors as for `cells`."""
         row = {name: from_cells([cell]) for name, cell in self.cells(scope, frame, part).items()}
         return cell_of(self.expression.evaluate(row, 1), 0)
@@ -118,6 +128,29 @@ def last_cell(vector: Vector) -> Any:
     """Return the last cell that is present; None without any."""
     present = np.flatnonzero(vector.present)
     return cell_of(vector, int(present[-1])) if len(present) else None
+
+
+def indexed_last_cells(frame: History, names: frozenset[str]) -> dict[str, Any]:
+    """Return the last cells of those of these columns of which the index has them as `last_cell` does.
+
+    A column that the history does not have is missing. Without an index there are none.
+    """
+    facts = frame.facts(names)
+    if facts is None:
+        return {}
+    found: dict[str, Any] = {}
+    for name in names:
+        one = facts.get(name)
+        if one is None or not one.cells:
+            found[name] = None
+        elif one.last is not None and not _may_be_rounded(one.last):
+            found[name] = one.last
+    return found
+
+
+def _may_be_rounded(cell: Any) -> bool:
+    """Whether a cell is an integer that a column of doubles does not hold exactly."""
+    return isinstance(cell, int) and abs(cell) > _MOST_EXACT
 
 
 def repeated(cell: Any, length: int) -> Vector:

@@ -40,7 +40,7 @@ class SelectedRows:
     def __contains__(self, name: object) -> bool:
         return name in self.part.computed or name in self.frame
 
-    def facts(self) -> Mapping[str, MetricFacts] | None:
+    def facts(self, names: frozenset[str] | None = None) -> Mapping[str, MetricFacts] | None:  # noqa: ARG002
         """Return None: no index has facts about some rows."""
         return None
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pull_logs.analyze.inference import ALPHA
-from pull_logs.analyze.questions import CONFIG, Values, values_of
+from pull_logs.analyze.questions import CONFIG, Subject, Values, values_of
 from pull_logs.analyze.relation_results import (
     EffectResult,
     EffectSections,
@@ -24,7 +24,6 @@ from pull_logs.analyze.relations.pareto import pareto_front
 from pull_logs.analyze.relations.request import Fit
 from pull_logs.analyze.statistics import Goal
 from pull_logs.rows.canonical import canon_number, spell
-from pull_logs.runs import RunInfo
 from pull_logs.suggestions import counted, joined
 
 _MOST_NAMED = 10
@@ -39,8 +38,8 @@ class RunNumbers(Protocol):
         """The label of the run."""
 
     @property
-    def info(self) -> RunInfo:
-        """Its config, summary and fields."""
+    def subject(self) -> Subject:
+        """The run."""
 
     def number(self, metric: str) -> float | None:
         """Return the number of a metric or a column, if the run has one."""
@@ -79,7 +78,7 @@ def relate(
     if effect is None:
         return RelationsAnswer(EffectSections(), fitted, front, ())
     used = [(run, number) for run in runs if (number := finite_number(run, effect.metric)) is not None]
-    values = [values_of(run.info) for run, _ in used]
+    values = [values_of(run.subject.run) for run, _ in used]
     found = key_effects(values, [number for _, number in used])
     sections = _effects(effect, found, values, left_out=len(runs) - len(used))
     return RelationsAnswer(sections, fitted, front, tuple(_effect_notes(effect, found)))
@@ -195,7 +194,7 @@ def _fits(runs: Sequence[RunNumbers], fits: Sequence[Fit]) -> FitSections:
                 {
                     "fit": f"F{number}",
                     "run": points[item.index][0].label,
-                    "path": str(points[item.index][0].info.path),
+                    "path": str(points[item.index][0].subject.run.path),
                     "x": _number(xs[item.index]),
                     "y": _number(ys[item.index]),
                     "predicted": _number(line.at(xs[item.index])),
@@ -279,7 +278,7 @@ def _pareto(runs: Sequence[RunNumbers], criteria: Sequence[Goal]) -> ParetoSecti
         "pareto": [
             {
                 "run": run.label,
-                "path": str(run.info.path),
+                "path": str(run.subject.run.path),
                 "values": {goal.metric: _number(run.number(goal.metric)) for goal in criteria},
             }
             for run in front

@@ -20,7 +20,15 @@ import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.frames import MetricFacts
-from pull_logs.rows.arrays import Ints, array_of, dictionary_codes, flat, number_cells, text_array
+from pull_logs.rows.arrays import (
+    Ints,
+    array_of,
+    dictionary_codes,
+    filter_rows,
+    flat,
+    number_cells,
+    text_array,
+)
 from pull_logs.rows.canonical import canon_record, canonical_text, parse_json
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format.names import METRICS
@@ -186,27 +194,30 @@ class MetricsTable:
         path: The bundle, for messages.
         starts: For each run its first row; then the number of rows.
         groups: For each row group its first row; then the number of rows.
-        group: Returns the facts in a row group.
+        group: Returns the facts in a row group, about some columns or all; and for each row, and the end, how
+            many of them are before it.
         group_names: Returns the names of the metrics in a row group.
     """
 
     path: str
     starts: Ints
     groups: Ints
-    group: Callable[[int], Sequence[MetricFacts]]
+    group: Callable[[int, frozenset[str] | None], tuple[Sequence[MetricFacts], Ints]]
     group_names: Callable[[int], Sequence[str]]
 
-    def facts(self, index: int) -> Sequence[MetricFacts]:
+    def facts(self, index: int, names: frozenset[str] | None = None) -> Sequence[MetricFacts]:
         """Return the facts about the columns of one run, `_step` first.
 
         Args:
             index: The row of the run in the table of runs.
+            names: The columns wanted; all if None. Values of others are not decoded.
 
         Raises:
             BundleDamagedError: They cannot be read.
         """
         number, rows = self._rows(index)
-        return self.group(number)[rows]
+        found, before = self.group(number, names)
+        return found[before[rows.start] : before[rows.stop]]
 
     def names(self, index: int) -> Sequence[str]:
         """Return the names of the columns of one run, as `facts` does."""
@@ -260,7 +271,7 @@ def load_metrics_table(
         path=path,
         starts=starts,
         groups=groups,
-        group=lru_cache(maxsize=2)(partial(reader.read, SCHEMA.names[len(_KEYS) :], _facts_of)),
+        group=lru_cache(maxsize=2)(reader.facts),
         group_names=lru_cache(maxsize=2)(partial(reader.read, ["metric"], _names_of)),
     )
 
@@ -317,6 +328,10 @@ class _GroupReader:
     path: str
     reading: Lock = field(default_factory=Lock)
 
+    def facts(self, number: int, names: frozenset[str] | None) -> tuple[Sequence[MetricFacts], Ints]:
+        """Return the facts in a row group about these columns, and for each row how many are before it."""
+        return self.read(SCHEMA.names[len(_KEYS) :], partial(_some_facts, names), number)
+
     def read(
         self, columns: Sequence[str], convert: Callable[[pa.Table], _Converted], number: int
     ) -> _Converted:
@@ -339,6 +354,18 @@ def _texts(column: pa.ChunkedArray) -> list[Any]:
         raise DataError(f"its text takes more than {MAX_TEXT} bytes")
     known = [*array.dictionary.to_pylist(), None]
     return list(map(known.__getitem__, dictionary_codes(array).tolist()))
+
+
+def _some_facts(names: frozenset[str] | None, table: pa.Table) -> tuple[Sequence[MetricFacts], Ints]:
+    wanted = np.ones(table.num_rows, np.bool_)
+    if names is not None:
+        metrics = _one_array(table.column("metric"))
+        known = np.array([name in names for name in metrics.dictionary.to_pylist()], np.bool_)
+        wanted = known[dictionary_codes(metrics)]
+        table = filter_rows(table, wanted)
+    before = np.zeros(len(wanted) + 1, np.int64)
+    np.cumsum(wanted, out=before[1:])
+    return _facts_of(table) if table.num_rows else (), before
 
 
 def _facts_of(table: pa.Table) -> Sequence[MetricFacts]:

@@ -41,17 +41,18 @@ class MetricsIndex:
         """
         self._opened()
 
-    def facts(self, index: int) -> Sequence[MetricFacts] | None:
+    def facts(self, index: int, names: frozenset[str] | None = None) -> Sequence[MetricFacts] | None:
         """Return the facts about the columns of a run, `_step` first; None without an index.
 
         Args:
             index: The row of the run in the table of runs.
+            names: The columns wanted; all if None.
 
         Raises:
             BundleDamagedError: The index is damaged.
         """
         table = self._opened()
-        return None if table is None else table.facts(index)
+        return None if table is None else table.facts(index, names)
 
     def names(self, index: int) -> Sequence[str] | None:
         """Return the names of the columns of a run, as `facts` does."""

@@ -76,13 +76,16 @@ class Run(RunFacts):
         """
         return self._metrics.names(self._index)
 
-    def indexed_facts(self) -> Sequence[MetricFacts] | None:
+    def indexed_facts(self, names: frozenset[str] | None = None) -> Sequence[MetricFacts] | None:
         """Return what `metric_facts` does; None for a bundle without an index.
+
+        Args:
+            names: The columns wanted; all if None.
 
         Raises:
             BundleDamagedError: The index is damaged.
         """
-        return self._metrics.facts(self._index)
+        return self._metrics.facts(self._index, names)
 
     def column_names(self) -> tuple[str, ...]:
         """Return every key of its rows, `_step` first, the others in the order of their UTF-8 bytes.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from pull_logs.analyze import Subject, View, answer, overview
 from pull_logs.analyze.answers import Comparison, compare_runs
 from pull_logs.analyze.questions import Position
 from pull_logs.analyze.statistics import Criterion
+from pull_logs.errors import ExpressionError, UnknownNameError
 
 histories = st.lists(nasty_rows, min_size=1, max_size=3)
 
@@ -56,6 +59,42 @@ def test_the_comparison_at_the_best_step_is_the_same(
     assert repr(compare_runs(indexed, options)) == repr(compare_runs(plain, options))
 
 
+def outcome(ask: Callable[[], object]) -> str:
+    """The answer, or the error, as text."""
+    try:
+        return repr(ask())
+    except (ExpressionError, UnknownNameError) as error:
+        return repr((type(error), str(error)))
+
+
+@given(histories, st.data())
+def test_what_is_asserted_of_the_last_values_is_the_same(
+    runs: list[list[dict[str, Any]]], data: st.DataObject
+) -> None:
+    indexed, plain = both(list(map(canonical, runs)))
+    names = sorted({"_step"}.union(*(row for rows in runs for row in rows)))
+    texts = [
+        f"`{name.replace('`', '``')}` {sign}"
+        for name, sign in data.draw(
+            st.lists(
+                st.tuples(
+                    st.sampled_from(names),
+                    st.sampled_from(["< 1", "== 9007199254740993", 'contains "a"', "is missing", "!= true"]),
+                ),
+                min_size=1,
+                max_size=3,
+            )
+        )
+    ]
+    first = texts[0].rpartition("`")[0]
+    asserts = tuple(texts + data.draw(st.sampled_from([[], [f"all: {texts[0]}"], [f"mean({first}`) < 1"]])))
+    for ask in (
+        lambda runs: compare_runs(runs, Comparison(asserts=asserts)),
+        partial(overview, asserts=asserts),
+    ):
+        assert outcome(partial(ask, indexed)) == outcome(partial(ask, plain))
+
+
 @given(histories)
 def test_the_overview_is_the_same(runs: list[list[dict[str, Any]]]) -> None:
     indexed, plain = both(list(map(canonical, runs)))
@@ -82,6 +121,15 @@ def test_a_comparison_at_the_best_step_opens_the_histories_that_are_shown() -> N
     options = Comparison(best=best, at=Position.parse("best"), top=1, select=".")
     assert compare_runs(subjects(*runs), options)["ranking"][0]["run"] == "B"
     assert [len(run.reads) for run in runs] == [0, 1]
+
+
+def test_assertions_on_last_values_open_no_history() -> None:
+    runs = [training(run_id=name, config={"lr": 1}, indexed=True) for name in ("a", "b")]
+    asserts = ("train/loss < 9", "config.lr == 1 and val/acc > 2")
+    options = Comparison(best=Criterion.parse("train/loss:min"), top=1, asserts=asserts)
+    held = [one["holds"] for one in compare_runs(subjects(*runs), options).get("assertions", ())]
+    assert held == [True, False]
+    assert [run.reads for run in runs] == [[], []]
 
 
 def test_a_schema_opens_no_history() -> None:

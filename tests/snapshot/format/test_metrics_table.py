@@ -79,6 +79,19 @@ def test_facts_are_read_as_they_were_written_in_groups_of_any_size(
         assert list(map(plain, table.facts(index))) == list(map(plain, facts[index]))
 
 
+@given(histories, st.data())
+def test_the_facts_about_some_columns_are_those_of_all_with_these_names(
+    runs: list[list[dict[str, Any]]], data: st.DataObject
+) -> None:
+    facts = [facts_of(rows) for rows in runs]
+    known = sorted({one.name for found in facts for one in found} | {"unknown"})
+    names = data.draw(st.frozensets(st.sampled_from(known)))
+    table = opened(encoded(facts), runs=len(runs))
+    for index, found in enumerate(facts):
+        expected = [plain(one) for one in found if one.name in names]
+        assert list(map(plain, table.facts(index, names))) == expected
+
+
 def test_the_same_facts_give_the_same_bytes() -> None:
     facts = [facts_of([{"_step": 0, "loss": 1.5, "note": "x"}])]
     assert encoded(facts) == encoded(facts)

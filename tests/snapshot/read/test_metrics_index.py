@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-from bundlekit import bundle_run, make_bundle, two_runs, unzipped
+from bundlekit import bundle_run, make_bundle, two_runs, unzipped, without_index
 from checkout import RECORDED
 
 from pull_logs.frames import FactsBuilder, MetricFacts
 from pull_logs.snapshot.format import metrics_table
-from pull_logs.snapshot.format.manifest import parse_manifest, render_digest, render_manifest
 from pull_logs.snapshot.operations import merge_bundles, subset_bundle
 from pull_logs.snapshot.read import metrics_index
 from pull_logs.snapshot.read.bundle import open_bundle
@@ -132,23 +130,6 @@ def test_an_index_with_a_wrong_value_is_found_by_verify(
         )
         for name in ("3fk2a", "b")
     ]
-
-
-def without_index(path: Path, out: Path) -> Path:
-    """The bundle as a version before the index wrote it."""
-    folder = unzipped(path, out)
-    (folder / "metrics.parquet").unlink()
-
-    sizes = {
-        str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()
-    }
-    data = (folder / "datapackage.json").read_bytes()
-    manifest = parse_manifest(data, path="a", members=[*sizes, "metrics.parquet"])
-    resources = {name: one for name, one in manifest.resources.items() if name != "metrics.parquet"}
-    rendered = render_manifest(replace(manifest, resources=resources))
-    (folder / "datapackage.json").write_bytes(rendered)
-    (folder / "datapackage-digest.json").write_bytes(render_digest(rendered))
-    return folder
 
 
 def test_a_bundle_from_before_the_index_is_read_and_gets_one_when_it_is_copied(tmp_path: Path) -> None:

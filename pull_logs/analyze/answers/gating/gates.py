@@ -132,8 +132,7 @@ def run_gate(new: Sequence[Subject], base: Sequence[Subject], gate: Gate) -> Com
     _refuse_unfinished([("new", subject) for subject in new] + [("base", subject) for subject in base])
     subjects = [*new, *base]
     readings, goals, alignment = _read(subjects, gate)
-    infos = [run.info for run in readings.runs]
-    values = [values_of(info) for info in infos]
+    values = [values_of(run.subject.run) for run in readings.runs]
     sides = (
         GateSide(name="new", runs=readings.runs[: len(new)], values=values[: len(new)]),
         GateSide(name="base", runs=readings.runs[len(new) :], values=values[len(new) :]),
@@ -162,7 +161,6 @@ def run_gate(new: Sequence[Subject], base: Sequence[Subject], gate: Gate) -> Com
 
 def _read(subjects: Sequence[Subject], gate: Gate) -> tuple[RunReadings, list[Goal], Alignment]:
     """Read the metrics of all runs, and find out which end of each is better."""
-    infos = [subject.run.info for subject in subjects]
     runs = [subject.run for subject in subjects]
     histories = RunHistories.open(subjects)
     query = None
@@ -175,7 +173,7 @@ def _read(subjects: Sequence[Subject], gate: Gate) -> tuple[RunReadings, list[Go
         if metric not in {column.name for column in columns}:
             metric = histories.column(metric, option="--metric")
             columns += () if metric in histories.names else column_of_runs(metric, runs)
-        defined = (RunDefinitions.read(info.config_internal).goal_of(metric) for info in infos)
+        defined = (RunDefinitions.read(run.config_internal).goal_of(metric) for run in runs)
         ends = [end for end in defined if end is not None]
         goals.append(replace(criterion, metric=metric).settle(ends, option="--metric"))
     settled = RunColumns.settle(columns, runs=runs, rows=histories.names)
@@ -187,7 +185,7 @@ def _read(subjects: Sequence[Subject], gate: Gate) -> tuple[RunReadings, list[Go
     )
     names = [goal.metric for goal in goals]
     plan = ReadingPlan(alignment=alignment, names=names, option="--metric", query=query, columns=settled)
-    readings = read_runs(subjects, infos, plan, histories)
+    readings = read_runs(subjects, plan, histories)
     for name in names:
         if all(run.number(name) is None for run in readings.runs):
             raise no_metric("--metric", name, (*settled.expressions, *histories.names))
@@ -283,7 +281,7 @@ def _answer(result: GateResult, metrics: Sequence[GateMetric]) -> str:
 
 def _notes(sides: tuple[GateSide, GateSide], keys: Sequence[str], metrics: Sequence[GateMetric]) -> list[str]:
     notes = []
-    paths = [{str(run.info.path) for run in side.runs} for side in sides]
+    paths = [{str(run.path) for run in side.runs} for side in sides]
     if both := sorted(paths[0] & paths[1]):
         verb = "is" if len(both) == 1 else "are"
         notes.append(f"{counted(len(both), 'run')} {verb} on both sides: {joined(both, most=_MOST_NAMED)}")
