@@ -104,7 +104,7 @@ def shared_time(runs: Sequence[RunReading]) -> str | None:
     None if they took about the same time, or if that is not known of each of them. It is a little before the
     end of the shortest run, since metrics are not logged in its very last row.
     """
-    times = [duration_of(run.info) for run in runs if "_runtime" in run.info.summary]
+    times = [duration_of(run.subject.run) for run in runs if "_runtime" in run.subject.run.summary]
     known = [time for time in times if time]
     if len(known) < max(len(runs), 2) or max(known) < _OTHER_TIME * min(known):
         return None

@@ -44,14 +44,13 @@ def run_cells(run: RunInfo | RunLike) -> dict[str, Any]:
     Args:
         run: A run, or its record alone; a record has none of `HISTORY_VALUES`.
     """
-    summary = run.summary
     cells = {
         **{f"config.{key}": value for key, value in flatten(run.config).items()},
-        **{f"{_SUMMARY}{key}": value for key, value in flatten(summary).items()},
+        **{f"{_SUMMARY}{key}": value for key, value in flatten(run.summary).items()},
         **{f"{METADATA}{key}": value for key, value in flatten(run.metadata).items()},
         **{name: read(run) for name, read in _FIELDS.items()},
         "tags": JoinedTexts(sorted(run.tags)),
-        DURATION: _duration(summary, run.created_at, run.heartbeat_at),
+        DURATION: duration_of(run),
     }
     if not isinstance(run, RunInfo):
         cells |= {name: read(run) for name, read in HISTORY_VALUES.items()}
@@ -72,19 +71,18 @@ def run_metadata(run: RunLike) -> dict[str, Any]:
     return {name: spell(cells[name]) for name in names if cells[name] is not None}
 
 
-def _duration(
-    summary: Mapping[str, Any], created_at: str | None, heartbeat_at: str | None
-) -> int | float | None:
+def duration_of(run: RunInfo | RunLike) -> int | float | None:
     """Return how many seconds a run took, as far as that is known.
 
     That is the `_runtime` of its summary, which goes on counting when a run is resumed; else the `runtime`
     that W&B keeps; else the time from its creation to its last heartbeat.
     """
+    summary = run.summary
     wandb = summary.get("_wandb")
     for seconds in (
         summary.get("_runtime"),
         wandb.get("runtime") if isinstance(wandb, Mapping) else None,
-        _between(created_at, heartbeat_at),
+        _between(run.created_at, run.heartbeat_at),
     ):
         if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds >= 0:
             number: int | float = canon_number(seconds)
