@@ -30,6 +30,7 @@ from .fetch import Selection as Selection
 from .fetch import pull as pull
 from .fetch import pull_sync as pull_sync
 from .interface import compare as compare
+from .interface import notebook_progress as notebook_progress
 from .interface import overview as overview
 from .interface import schema as schema
 from .plots import plot as plot

@@ -7,7 +7,7 @@ Every function takes the sources of the command line. An answer is a dict with t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     Source: TypeAlias = str | os.PathLike[str] | Bundle | Run
 
 _MOST_CHARACTERS = 100
+_RUN_COLUMNS = ("label", "path", "name", "state", "rows_total", "last_step", "complete", "reason", "source")
+"""What a notebook shows of the runs of an answer."""
+
+_FIRST_TABLES = frozenset({"health", "ranking"})
+"""What a notebook shows of an answer before the other tables."""
+
 _NOT_COUNTED = frozenset({"runs", "totals", "alignment"})
 
 
@@ -229,16 +235,36 @@ class _Answer(dict[str, Any]):
         return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 2] + "…>"
 
     def _repr_html_(self) -> str:
-        """Return the lists of the answer as tables, as a notebook shows them."""
-        from pull_logs.snapshot import html_table
+        """Return the sentences of the answer, then its lists as tables, as a notebook shows them.
 
-        parts = [html_table(str(self.get("answer", repr(self))), (), (), total=0)]
-        for name, rows in self.items():
-            if isinstance(rows, list) and rows and isinstance(rows[0], Mapping):
-                columns = list(rows[0])
-                cells = ([row.get(column) for column in columns] for row in rows)
-                parts.append(html_table(name, columns, cells, total=len(rows)))
+        The runs, which may be many, are shown on a click.
+        """
+        from pull_logs.snapshot import html_folded, html_lines
+
+        parts = [html_lines([str(self.get("answer", repr(self)))], bold=True)]
+        sentences = [str(row["sentence"]) for row in self.get("verdicts", ()) if row.get("sentence")]
+        if notes := [*sentences, *map(str, self.get("notes", ()))]:
+            parts.append(html_lines(notes))
+        tables = {
+            name: rows
+            for name, rows in self.items()
+            if isinstance(rows, list) and rows and isinstance(rows[0], Mapping) and name != "verdicts"
+        }
+        runs = tables.pop("runs", None)
+        order = sorted(tables, key=lambda name: name not in _FIRST_TABLES)
+        parts += (_table(name, list(tables[name][0]), tables[name]) for name in order)
+        if runs:
+            columns = [name for name in _RUN_COLUMNS if name in runs[0]]
+            parts.append(html_folded(counted(len(runs), "run"), _table("", columns, runs)))
         return "".join(parts)
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    from pull_logs.snapshot import html_table
+
+    heads = [name.replace("_", " ") for name in columns]
+    cells = ([row.get(column) for column in columns] for row in rows)
+    return html_table(title.replace("_", " "), heads, cells, total=len(rows))
 
 
 def sources_of(given: Iterable[Source], named: SourceOptions) -> Sources:

@@ -59,7 +59,8 @@ def draw_figure(panels: Sequence[Panel], options: PlotOptions) -> Figure:
     """
     try:
         from matplotlib import rc_context
-        from matplotlib.figure import Figure
+
+        from pull_logs.plots.shown_figure import ShownFigure
     except ImportError as exc:
         raise FileMissingError(
             "a picture needs matplotlib, which is not installed",
@@ -72,7 +73,7 @@ def draw_figure(panels: Sequence[Panel], options: PlotOptions) -> Figure:
     beside = 2.2 * columns if 1 < len(names) <= _MOST_IN_LEGEND else 0.0
     with rc_context(_SETTINGS):
         width = 4.8 * across + 1.2 * (across == 1) + beside
-        figure = Figure(figsize=(width, 3.4 * down), layout="constrained")
+        figure = ShownFigure(figsize=(width, 3.4 * down), layout="constrained")
         colors = {key: index for index, (key, _) in enumerate(names)}
         for number, panel in enumerate(panels, 1):
             _draw_panel(figure.add_subplot(down, across, number), panel, options, colors)

@@ -1,6 +1,8 @@
 from .disk import disk_errors as disk_errors
 from .file_selection import FileSelection as FileSelection
 from .format import ConsoleLine as ConsoleLine
+from .notebook import html_folded as html_folded
+from .notebook import html_lines as html_lines
 from .notebook import html_table as html_table
 from .operations import BundleDifference as BundleDifference
 from .operations import ExportReport as ExportReport

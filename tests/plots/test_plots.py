@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable
+from functools import partial
+from inspect import signature
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from bundlekit import bundle_run, make_bundle
+from checkout import RECORDED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -240,3 +244,18 @@ def test_without_matplotlib_the_error_says_what_to_install(
         "pull-logs: error: a picture needs matplotlib, which is not installed;"
         ' pip install "wandb-pull-logs[plot]", or leave -o out for a plot of text\n'
     )
+
+
+def test_a_bundle_draws_what_plot_draws_of_it() -> None:
+    with pull_logs.open_bundle(RECORDED) as bundle:
+        figures = [
+            draw(select="val/loss", group_by="config.lr", smooth=0.5, log_y=True)
+            for draw in (bundle.plot, partial(pull_logs.plot, bundle))
+        ]
+    pictures = [BytesIO(), BytesIO()]
+    for figure, picture in zip(figures, pictures, strict=True):
+        figure.savefig(picture, format="png")
+    assert pictures[0].getvalue() == pictures[1].getvalue()
+    known = signature(pull_logs.plot).parameters.items()
+    keywords = {name for name, part in known if part.kind == part.KEYWORD_ONLY}
+    assert signature(pull_logs.Bundle.plot).parameters.keys() - {"self"} == keywords

@@ -8,9 +8,10 @@ its pages by their checksums. `verify_bundle` checks every byte.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from pull_logs.errors import MetricNotFoundError, RunNotFoundError
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from pull_logs.snapshot.read.number_columns import NumberReader
 
 _Default = TypeVar("_Default")
+
+_PLOT = "pull_logs:plot"
+"""What draws the plots of a bundle, a layer above this one; it is looked up by its name when it is called."""
 
 
 class Bundle(Mapping[str, Run]):
@@ -118,15 +123,16 @@ class Bundle(Mapping[str, Run]):
         return map(self._run, range(len(self.run_paths)))
 
     def runs_frame(self) -> pd.DataFrame:
-        """Return a data frame with one row per run.
+        """Return a data frame with one row per run; the index, `run`, is its path.
 
         Its columns are the plain columns of `runs.parquet`, then `config.KEY` and `summary.KEY` of every
-        top-level key.
+        top-level key. Times are in UTC. Integers and booleans that some runs lack are Int64 and boolean, so
+        that nothing is rounded; a column of lists, dicts or several kinds of values is an object column.
 
         Raises:
             BundleDamagedError: A config or summary cannot be read.
         """
-        import pandas as pd
+        from pull_logs.snapshot.read.dataframe import to_runs_frame
 
         columns: dict[str, list[Any]] = {"path": list(self.run_paths)}
         columns |= {name: self._table.column(name) for name in self._table.plain_columns}
@@ -135,7 +141,27 @@ class Bundle(Mapping[str, Run]):
                 for key, value in self._table.document(document, index).items():
                     column = columns.setdefault(f"{document}.{key}", [None] * len(self))
                     column[index] = value
-        return pd.DataFrame(columns)
+        return to_runs_frame(columns)
+
+    def plot(
+        self,
+        *,
+        select: str | None = None,
+        group_by: str | Iterable[str] = (),
+        smooth: float = 0.0,
+        x: str = STEP,
+        log_x: bool = False,
+        log_y: bool = False,
+    ) -> Figure:
+        """Draw metrics of the runs with matplotlib; `pull_logs.plot`, which draws, describes the arguments.
+
+        Raises:
+            PullLogsError: As `pull_logs.plot`.
+        """
+        figure: Figure = resolve_name(_PLOT)(
+            self, select=select, group_by=group_by, smooth=smooth, x=x, log_x=log_x, log_y=log_y
+        )
+        return figure
 
     def long_frame(self, columns: Collection[str] | None = None) -> pd.DataFrame:
         """Return the histories of all runs as one data frame, with a row per cell that was logged.

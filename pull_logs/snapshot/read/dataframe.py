@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,46 @@ def to_frame(table: pa.Table, columns: Collection[str] | None = None) -> pd.Data
         return frame
     order = [STEP, *sorted({*typed.column_names, *series} - {STEP})]
     return pd.DataFrame({name: series[name] if name in series else frame[name] for name in order})
+
+
+_TIMES = ("created_at", "heartbeat_at")
+_COUNTS = ("rows", "first_step", "last_step", "promised_rows", "promised_last_step")
+
+
+def to_runs_frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """Return a data frame with one row per run; `Bundle.runs_frame` describes the types.
+
+    Args:
+        columns: The values of all runs by the name of the column; `path` is one of them.
+    """
+    index = pd.Index(columns["path"], name="run")
+    series = {name: _runs_column(name, values) for name, values in columns.items()}
+    return pd.DataFrame({name: column.set_axis(index) for name, column in series.items()}, index=index)
+
+
+def _runs_column(name: str, values: Sequence[Any]) -> pd.Series:
+    kinds = {type(value) for value in values if value is not None}
+    if name in _TIMES and kinds <= {str}:
+        with suppress(ValueError):  # a time that no calendar has stays text, with those beside it
+            return pd.Series(pd.to_datetime(list(values), utc=True, format="ISO8601"))
+    if None in values:
+        if kinds == {bool}:
+            return pd.Series(values, dtype="boolean")
+        if (kinds == {int} or (name in _COUNTS and not kinds)) and _fit(values):
+            return pd.Series(values, dtype="Int64")
+    plain = len(kinds) <= 1 and kinds <= {str, bool, float, int} and (kinds != {int} or _fit(values))
+    numbers = kinds == {int, float} and all(map(_is_double, values))
+    return pd.Series(values) if plain or numbers else pd.Series(values, dtype=object)
+
+
+def _is_double(value: Any) -> bool:
+    """Return whether a number, or a missing value, can be in a column of floats."""
+    return not isinstance(value, int) or abs(value) <= 2**53
+
+
+def _fit(values: Sequence[Any]) -> bool:
+    """Return whether all integers of a column fit into 64 bits."""
+    return all(value is None or -(2**63) <= value < 2**63 for value in values)
 
 
 @dataclass(slots=True)

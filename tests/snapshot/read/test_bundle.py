@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import duckdb
+import pandas as pd
 import polars as pl
 import pytest
 from bundlekit import ROWS, SYSTEM_ROWS, bundle_run, make_bundle, members_of, two_runs, unzipped
@@ -24,6 +25,7 @@ from pull_logs.rows.hashing import rows_hash
 from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot.read import parquet_member
 from pull_logs.snapshot.read.bundle import Bundle, open_bundle
+from pull_logs.snapshot.read.dataframe import to_runs_frame
 from pull_logs.snapshot.write.seal import write_bundle
 
 FACTS: dict[str, Any] = {
@@ -226,6 +228,54 @@ def test_a_frame_of_the_runs_has_their_facts_and_their_keys(bundle: Bundle) -> N
     assert frame["state"].tolist() == ["finished", "finished", "crashed"]
     assert frame["config.opt"].tolist()[1] == {"name": "adam", "empty": {}, "none": None}
     assert frame["summary.loss"].tolist()[1] == math.inf
+    assert frame.index.name == "run"
+    assert frame.loc[bundle.run_paths[2], "state"] == "crashed"
+
+
+@given(
+    st.lists(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**70), 2**70)
+        | st.floats()
+        | st.text(max_size=3)
+        | st.lists(st.integers(), max_size=2),
+        max_size=5,
+    )
+)
+def test_a_frame_of_the_runs_changes_no_value(values: list[Any]) -> None:
+    frame = to_runs_frame({"path": [f"e/p/{index}" for index in range(len(values))], "config.v": values})
+    for found, value in zip(frame["config.v"].tolist(), values, strict=True):
+        if value is None:
+            assert found is None or found is pd.NA or found != found
+        else:
+            assert found == value or (found != found and value != value)
+            assert isinstance(found, bool) == isinstance(value, bool)
+
+
+def test_a_frame_of_the_runs_has_the_types_of_the_values() -> None:
+    frame = to_runs_frame(
+        {
+            "path": ["e/p/a", "e/p/b"],
+            "created_at": ["2026-11-01T09:30:00Z", None],
+            "heartbeat_at": ["2026-11-01T09:30:00.25", "yesterday"],
+            "promised_rows": [None, None],
+            "config.epochs": [3, None],
+            "config.amp": [True, None],
+            "config.lr": [1, 0.5],
+            "config.big": [2**63, 1],
+        }
+    )
+    assert {name: str(kind) for name, kind in frame.dtypes.items() if name != "path"} == {
+        "created_at": "datetime64[us, UTC]",
+        "heartbeat_at": "str",
+        "promised_rows": "Int64",
+        "config.epochs": "Int64",
+        "config.amp": "boolean",
+        "config.lr": "float64",
+        "config.big": "object",
+    }
+    assert frame["created_at"].iloc[0].isoformat() == "2026-11-01T09:30:00+00:00"
 
 
 def test_several_threads_read_at_once(tmp_path: Path) -> None:
@@ -347,6 +397,8 @@ def test_the_package_gives_out_these_names() -> None:
         "diff_bundles",
         "disk_errors",
         "export_runs",
+        "html_folded",
+        "html_lines",
         "html_table",
         "merge_bundles",
         "open_bundle",
