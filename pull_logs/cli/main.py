@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
+from pull_logs.cli.formats import format_options
 from pull_logs.cli.options import (
     assert_options,
     hint_options,
@@ -131,6 +132,7 @@ class _Group(SpellingGroup):
 @view_options
 @assert_options
 @origin_options
+@format_options(compares=True)
 @output_options
 @hint_options
 @click.version_option(package_name="wandb-pull-logs", prog_name="pull-logs")

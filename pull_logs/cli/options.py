@@ -187,20 +187,15 @@ def hint_options(command: Command) -> Command:
 budget_option = click.option(
     "--max-tokens",
     type=click.IntRange(min=0),
-    default=16000,
-    show_default=True,
-    help="Most tokens of the answer; 0 for no limit.",
+    help="Most tokens of the answer; 0 for no limit. By default 16000.",
 )
 
 
 def output_options(command: Command) -> Command:
-    """Add the options about the output: --json --max-tokens --strict."""
+    """Add the options about the output: --max-tokens --strict."""
     return _decorate(
         command,
         (
-            click.option(
-                "--json", "as_json", is_flag=True, help="Print one JSON object instead of text sections."
-            ),
             click.option(
                 "--max-tokens",
                 type=click.IntRange(min=0),

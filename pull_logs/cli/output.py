@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pull_logs.cli.formats import Choice, draw_sections, take_choice
+from pull_logs.cli.render import fit_json
 from pull_logs.errors import AssertionNotHeldError, IncompleteError
 
 if TYPE_CHECKING:
@@ -31,16 +33,21 @@ class Output:
     """The output options of a command.
 
     Attributes:
-        as_json: Print one JSON object instead of sections (`--json`).
+        choice: The format, and which sections (`--format`, `--json`, `--section`).
         max_tokens: The budget of the answer; 0 for no limit (`--max-tokens`).
         strict: Incomplete runs are an error (`--strict`).
         hints: Print which commands to run next (`--hints`).
     """
 
-    as_json: bool
+    choice: Choice
     max_tokens: int
     strict: bool
     hints: bool
+
+    @property
+    def as_json(self) -> bool:
+        """Whether one JSON object is printed instead of sections."""
+        return self.choice.as_json
 
 
 def take_output(options: dict[str, Any], *, screen: int | None = None) -> Output:
@@ -50,10 +57,26 @@ def take_output(options: dict[str, Any], *, screen: int | None = None) -> Output
         options: The options of the command.
         screen: The budget of a text that is meant to be one screen, unless another one was given.
     """
-    found = {name: options.pop(name) for name in ("as_json", "max_tokens", "strict", "hints")}
-    if found["max_tokens"] is None:
-        found["max_tokens"] = DEFAULT_TOKENS if screen is None or found["as_json"] else screen
-    return Output(**found)
+    choice = take_choice(options)
+    max_tokens = take_budget(options, choice, screen=screen)
+    flags = {name: options.pop(name) for name in ("strict", "hints")}
+    return Output(choice=choice, max_tokens=max_tokens, **flags)
+
+
+def take_budget(options: dict[str, Any], choice: Choice, *, screen: int | None = None) -> int:
+    """Remove the budget from the options of a command and return it.
+
+    Args:
+        options: The options of the command.
+        choice: The format; one that is read by programs or printed in papers is complete by default.
+        screen: The budget of a text that is meant to be one screen, unless another one was given.
+    """
+    given: int | None = options.pop("max_tokens")
+    if given is not None:
+        return given
+    if choice.complete:
+        return 0
+    return DEFAULT_TOKENS if screen is None or choice.as_json else screen
 
 
 def print_answer(
@@ -80,21 +103,42 @@ def print_answer(
         AssertionNotHeldError: An assertion does not hold; the answer is printed first.
         IncompleteError: A run is incomplete and `--strict` is set; the answer is printed first.
     """
-    import click
-
-    from pull_logs.cli.render import fit_json, render_text
-
     with gate(answer.get("assertions", ())):
-        if output.as_json:
-            click.echo(fit_json(answer, shapes, max_tokens=output.max_tokens))
-        else:
-            click.echo(render_text(sections(answer), max_tokens=output.max_tokens), nl=False)
+        print_result(
+            output.choice,
+            sections=lambda: sections(answer),
+            json=lambda: fit_json(answer, shapes, max_tokens=output.max_tokens),
+            max_tokens=output.max_tokens,
+        )
         if output.hints:
             from pull_logs.cli.hints import print_hints
 
             print_hints(hints)
         if output.strict:
             refuse_incomplete(subjects)
+
+
+def print_result(
+    choice: Choice, *, sections: Callable[[], list[Section]], json: Callable[[], str], max_tokens: int = 0
+) -> None:
+    """Print an answer on stdout in the format that was chosen.
+
+    Args:
+        choice: The format.
+        sections: Makes the sections of the answer.
+        json: Makes its JSON, without the end of the last line.
+        max_tokens: The budget of the sections; 0 for no limit.
+
+    Raises:
+        UsageError: The answer has nothing for the format, or the budget is too small for any answer.
+    """
+    import click
+
+    if choice.as_json:
+        click.echo(json())
+        return
+    drawn = draw_sections(sections(), choice, max_tokens=max_tokens)
+    click.echo(drawn, nl=False, color=True if choice.form == "table" else None)
 
 
 @contextmanager

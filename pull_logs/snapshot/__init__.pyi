@@ -10,6 +10,7 @@ from .operations import MergeReport as MergeReport
 from .operations import RunDifference as RunDifference
 from .operations import check_export_folder as check_export_folder
 from .operations import diff_bundles as diff_bundles
+from .operations import escape_formula as escape_formula
 from .operations import export_runs as export_runs
 from .operations import merge_bundles as merge_bundles
 from .operations import subset_bundle as subset_bundle

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pull_logs.cli.bundle_paths import OUT, bundle_argument
+from pull_logs.cli.formats import format_options, take_choice
 from pull_logs.cli.options import force_option
+from pull_logs.cli.output import print_result
 from pull_logs.cli.sharing import amount, print_left_out
 from pull_logs.errors import UsageError
 
@@ -25,7 +28,7 @@ def _redact(bundle: Path, out: Path, kinds: tuple[str, ...], *, force: bool) -> 
 @click.command()
 @bundle_argument(urls=False)
 @click.option("--secrets", is_flag=True, help="Only secrets, not names, addresses and paths of people.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@format_options()
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if anything was found.")
 @click.option("--redact", is_flag=True, help="Write the bundle without what was found to FILE (-o).")
 @click.option("-o", "--out", type=OUT, metavar="FILE", help="The bundle that --redact writes.")
@@ -34,21 +37,22 @@ def audit(
     *,
     bundle: Path,
     secrets: bool,
-    as_json: bool,
     exit_code: bool,
     redact: bool,
     out: Path | None,
     force: bool,
+    **options: Any,
 ) -> int:
     """Find secrets and personal data in a bundle before it is shared.
 
     Keys, tokens, passwords, signed URLs, e-mail addresses, host and user names,
     home folders and IP addresses are found; none of them is printed.
     """
+    choice = take_choice(options)
     if redact is not (out is not None):
         given, other = ("--redact", "-o FILE") if redact else ("-o", "--redact")
         raise UsageError(f"audit has {given} without {other}", hint="write: --redact -o FILE")
-    from pull_logs.cli.render import json_text, render_text
+    from pull_logs.cli.render import json_text
     from pull_logs.cli.sections import audit_object, audit_sections
     from pull_logs.snapshot.privacy import KINDS, SECRETS, audit_bundle
     from pull_logs.snapshot.write import check_bundle_output
@@ -58,7 +62,7 @@ def audit(
     kinds = SECRETS if secrets else KINDS
     found = audit_bundle(bundle, kinds=kinds)
     result = audit_object(found)
-    click.echo(json_text(result) + "\n" if as_json else render_text(audit_sections(result)), nl=False)
+    print_result(choice, sections=lambda: audit_sections(result), json=lambda: json_text(result))
     if out is not None:
         _redact(bundle, out, kinds, force=force)
     return int(exit_code and bool(found.findings))

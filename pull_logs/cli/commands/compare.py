@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pull_logs.cli.bundle_paths import OUT, near_or_far
+from pull_logs.cli.formats import format_options
 from pull_logs.cli.options import (
     Command,
     assert_options,
@@ -186,6 +187,7 @@ Examples:
 @assert_options
 @origin_options
 @hint_options
+@format_options(compares=True)
 @output_options
 @click.pass_context
 def compare(ctx: click.Context, /, **options: Any) -> None:

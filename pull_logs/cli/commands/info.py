@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from pull_logs.cli.bundle_paths import Named, bundle_argument
+from pull_logs.cli.formats import format_options, take_choice
 from pull_logs.cli.options import budget_option
+from pull_logs.cli.output import print_result, take_budget
 
 
 @click.command()
 @bundle_argument()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@format_options()
 @budget_option
-def info(bundle: Named, *, as_json: bool, max_tokens: int) -> None:
+def info(bundle: Named, **options: Any) -> None:
     """Show the identities and the runs of a bundle."""
-    from pull_logs.cli.render import INFO_SHAPES, check_budget, fit_json, render_text
+    from pull_logs.cli.render import INFO_SHAPES, check_budget, fit_json
     from pull_logs.cli.sections import info_object, info_sections
     from pull_logs.snapshot import open_bundle
 
-    check_budget(max_tokens, as_json=as_json)
+    choice = take_choice(options)
+    max_tokens = take_budget(options, choice)
+    check_budget(max_tokens, as_json=choice.as_json)
     with open_bundle(bundle) as opened:
         result = info_object(opened)
-    if as_json:
-        click.echo(fit_json(result, INFO_SHAPES, max_tokens=max_tokens))
-    else:
-        click.echo(render_text(info_sections(result), max_tokens=max_tokens), nl=False)
+    print_result(
+        choice,
+        sections=lambda: info_sections(result),
+        json=lambda: fit_json(result, INFO_SHAPES, max_tokens=max_tokens),
+        max_tokens=max_tokens,
+    )

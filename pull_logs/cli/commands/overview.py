@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from pull_logs.cli.formats import format_options
 from pull_logs.cli.options import (
     assert_options,
     bundle_words,
@@ -26,6 +27,7 @@ from pull_logs.cli.sources import take_sources
 @unfold_option
 @assert_options
 @origin_options
+@format_options()
 @output_options
 @hint_options
 @click.pass_obj

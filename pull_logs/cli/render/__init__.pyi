@@ -1,6 +1,7 @@
 from .budget import Shape as Shape
 from .budget import check_budget as check_budget
 from .cells import ABSENT as ABSENT
+from .cells import NONFINITE as NONFINITE
 from .cells import At as At
 from .cells import Span as Span
 from .cells import at_cell as at_cell
@@ -31,5 +32,8 @@ from .shapes import INFO_SHAPES as INFO_SHAPES
 from .shapes import LOGS_SHAPES as LOGS_SHAPES
 from .shapes import OVERVIEW_SHAPES as OVERVIEW_SHAPES
 from .shapes import VIEW_SHAPES as VIEW_SHAPES
+from .text import NOTHING as NOTHING
+from .text import FittedGroup as FittedGroup
+from .text import fit_groups as fit_groups
 from .text import render_text as render_text
 from .text import sample_facts as sample_facts

@@ -12,7 +12,8 @@ from pull_logs.cli.render.escape import escape, json_text
 
 _LONGEST_NAME = 120
 
-_NONFINITE = frozenset({"NaN", "Infinity", "-Infinity"})
+NONFINITE = frozenset({"NaN", "Infinity", "-Infinity"})
+"""Numbers that are not finite, as answers have them."""
 
 
 class _Absent:
@@ -66,7 +67,7 @@ def exact(value: Any) -> str:
     if type(value) is int:
         return str(value)
     if isinstance(value, str):
-        return value if value in _NONFINITE else json_text(value)
+        return value if value in NONFINITE else json_text(value)
     if isinstance(value, Span):
         return cell(value)
     if isinstance(value, Mapping) and isinstance(value.get("_type"), str):

@@ -18,7 +18,7 @@ as `<histogram>`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from pull_logs.cli.render.budget import Shape, check_budget, fit_sections
@@ -63,6 +63,35 @@ def render_text(sections: Iterable[Section], *, max_tokens: int = 0) -> str:
     Raises:
         UsageError: The budget is too small for any answer.
     """
+    fitted = fit_groups(sections, max_tokens=max_tokens)
+    return "".join(_rendered(item.name, item.sections, item.cut) for item in fitted)
+
+
+@dataclass(frozen=True, slots=True)
+class FittedGroup:
+    """Sections of one name, as far as a token budget has space for them.
+
+    Attributes:
+        name: Their name.
+        sections: The sections.
+        cut: What was cut; empty if nothing was.
+    """
+
+    name: str
+    sections: Group
+    cut: str
+
+
+def fit_groups(sections: Iterable[Section], *, max_tokens: int = 0) -> list[FittedGroup]:
+    """Cut sections until their text fits into a token budget.
+
+    Args:
+        sections: The sections, in order.
+        max_tokens: The budget; 0 for no limit.
+
+    Raises:
+        UsageError: The budget is too small for any answer.
+    """
     check_budget(max_tokens)
     groups: dict[str, Group] = {}
     for section in sections:
@@ -75,7 +104,7 @@ def render_text(sections: Iterable[Section], *, max_tokens: int = 0) -> str:
         shapes={name: _shape(group) for name, group in groups.items()},
         lower_bound=_cells,
     )
-    return "".join(_rendered(name, group, cuts.get(name, "")) for name, group in fitted.items())
+    return [FittedGroup(name, group, cuts.get(name, "")) for name, group in fitted.items()]
 
 
 def heading(name: str, facts: Mapping[str, object]) -> str:

@@ -1,3 +1,4 @@
+from .csv_text import escape_formula as escape_formula
 from .diff import BundleDifference as BundleDifference
 from .diff import RunDifference as RunDifference
 from .diff import diff_bundles as diff_bundles

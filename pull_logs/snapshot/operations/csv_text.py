@@ -22,6 +22,11 @@ def escape_name(name: str) -> str:
     return f"'{name}" if re.match(_FORMULA, name) else name
 
 
+def escape_formula(text: str) -> str:
+    """Return a text that no spreadsheet runs as a formula."""
+    return text if re.fullmatch(_NUMBER, text) else escape_name(text)
+
+
 def escape_formulas(table: pa.Table) -> pa.Table:
     """Return a table with all texts and all names of columns escaped."""
     columns = [_escaped(column) if pa.types.is_string(column.type) else column for column in table.columns]

@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
+from pull_logs.cli.formats import format_options, take_choice
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import budget_option, bundle_words, source_options
+from pull_logs.cli.output import print_result, take_budget
 from pull_logs.cli.sources import take_sources
 from pull_logs.errors import UsageError
 
@@ -36,7 +38,7 @@ from pull_logs.errors import UsageError
     metavar="N",
     help="Number of lines before and after --around-step; 10 by default.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text sections.")
+@format_options()
 @budget_option
 def logs(
     *,
@@ -44,8 +46,6 @@ def logs(
     grep: str | None,
     around_step: int | None,
     window: int | None,
-    as_json: bool,
-    max_tokens: int,
     **options: Any,
 ) -> None:
     """Show console logs: the last lines that runs printed, or those that match, or those near a step.
@@ -57,15 +57,17 @@ def logs(
         raise UsageError(
             "--window is given without --around-step", hint="name a step with --around-step STEP"
         )
+    choice = take_choice(options)
+    max_tokens = take_budget(options, choice)
     sources = take_sources(options)
     sources.check()
     from pull_logs.cli.pulling import progress_display
-    from pull_logs.cli.render import LOGS_SHAPES, check_budget, fit_json, render_text
+    from pull_logs.cli.render import LOGS_SHAPES, check_budget, fit_json
     from pull_logs.cli.sections import logs_object, logs_sections
     from pull_logs.interface import ConsoleView, excerpt, open_subjects, require_consoles
     from pull_logs.snapshot import Run
 
-    check_budget(max_tokens, as_json=as_json)
+    check_budget(max_tokens, as_json=choice.as_json)
     view = ConsoleView(
         tail=tail, pattern=grep, around_step=around_step, window=10 if window is None else window
     )
@@ -74,7 +76,9 @@ def logs(
         require_consoles(runs)
         excerpts = [excerpt(run, view) for run in runs]
         answer = logs_object(subjects, excerpts)
-    if as_json:
-        click.echo(fit_json(answer, LOGS_SHAPES, max_tokens=max_tokens))
-    else:
-        click.echo(render_text(logs_sections(answer), max_tokens=max_tokens), nl=False)
+    print_result(
+        choice,
+        sections=lambda: logs_sections(answer),
+        json=lambda: fit_json(answer, LOGS_SHAPES, max_tokens=max_tokens),
+        max_tokens=max_tokens,
+    )

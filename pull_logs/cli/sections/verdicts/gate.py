@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pull_logs.cli.render import Section, columns, inline, name_cell
+from pull_logs.cli.formats import markdown_text
+from pull_logs.cli.render import Section, columns, name_cell
 
 MARK = "<!-- pull-logs gate -->"
 """The first line of a report; a file that begins with it may be replaced."""
@@ -26,9 +26,6 @@ _COLUMNS = (
 )
 _MOST_KEYS = 20
 _MOST_RUNS = 50
-_SPECIAL = re.compile(r"([\\`*_\[\]#|~])")
-_AUTOMATIC = re.compile(r"@(?=\w)|#(?=\d)|:(?=//)|www(?=\.)")
-"""What GitHub makes a mention, a reference or a link of; a zero-width space after it prevents that."""
 
 
 def gate_section(answer: Mapping[str, Any]) -> Section:
@@ -63,8 +60,8 @@ def gate_report(answer: Mapping[str, Any]) -> str:
     gate = answer["gate"]
     verdict = "holds" if gate["holds"] else "fails"
     lines = [MARK, f"### Regression gate {verdict}", "", *_table(answer), ""]
-    lines += [f"- {_plain(entry['sentence'])}" for entry in answer["gate_metrics"]]
-    lines += [f"- Note: {_plain(note)}" for note in answer["notes"]]
+    lines += [f"- {markdown_text(entry['sentence'])}" for entry in answer["gate_metrics"]]
+    lines += [f"- Note: {markdown_text(note)}" for note in answer["notes"]]
     lines += ["", *_settings(answer), *_runs(answer)]
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -76,7 +73,7 @@ def _table(answer: Mapping[str, Any]) -> Iterator[str]:
         verdict = f"**{entry['verdict']}**" if entry["verdict"] == "regression" else entry["verdict"]
         n = "/".join(map(str, entry["n"]))
         cells = (
-            f"{_plain(entry['metric'])} ({entry['direction']})",
+            f"{markdown_text(entry['metric'])} ({entry['direction']})",
             verdict,
             _short(entry["new"]),
             _short(entry["base"]),
@@ -101,7 +98,7 @@ def _settings(answer: Mapping[str, Any]) -> Iterator[str]:
     yield "| config | base | new |"
     yield "|---|---|---|"
     for key, base, new in changed[:_MOST_KEYS]:
-        yield f"| {_plain(key)} | {_joined(base)} | {_joined(new)} |"
+        yield f"| {markdown_text(key)} | {_joined(base)} | {_joined(new)} |"
     if len(changed) > _MOST_KEYS:
         yield ""
         yield f"{len(changed) - _MOST_KEYS} more keys differ."
@@ -120,7 +117,7 @@ def json_value(value: Any) -> str:
 
 
 def _joined(values: Sequence[str]) -> str:
-    shown = ", ".join(map(_plain, values[:3]))
+    shown = ", ".join(map(markdown_text, values[:3]))
     return shown if len(values) <= 3 else f"{shown} and {len(values) - 3} more"
 
 
@@ -130,12 +127,12 @@ def _runs(answer: Mapping[str, Any]) -> Iterator[str]:
     yield "<details><summary>Runs</summary>"
     yield ""
     names = list(values)
-    yield f"| side | run |{''.join(f' {_plain(name)} |' for name in names)}"
+    yield f"| side | run |{''.join(f' {markdown_text(name)} |' for name in names)}"
     yield f"|---|---|{'---|' * len(names)}"
     for run in answer["runs"][:_MOST_RUNS]:
         side = "new" if run["label"] in gate["new"] else "base"
         cells = "".join(f" {_short(values[name].get(run['label']))} |" for name in names)
-        yield f"| {side} | {_plain(run['path'])} |{cells}"
+        yield f"| {side} | {markdown_text(run['path'])} |{cells}"
     if len(answer["runs"]) > _MOST_RUNS:
         yield ""
         yield f"{len(answer['runs']) - _MOST_RUNS} more runs."
@@ -149,10 +146,3 @@ def _short(value: Any) -> str:
 
 def _percent(share: Any) -> str:
     return f" ({share:+.2%})" if isinstance(share, (int, float)) else ""
-
-
-def _plain(text: str) -> str:
-    """Return text on one line that Markdown shows as it is: no link, image, mention, tag or cell border."""
-    shown = _SPECIAL.sub(r"\\\1", inline(text))
-    shown = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _AUTOMATIC.sub(lambda found: f"{found[0]}\u200b", shown)
