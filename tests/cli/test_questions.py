@@ -1,33 +1,42 @@
-"""Every command of docs/questions.md runs over the recorded runs and answers what the page says."""
+"""Every command of docs/questions.md runs and answers what the page says, in as many tokens as it says."""
 
 from __future__ import annotations
 
-import re
-import shlex
+from statistics import median
 
 import pytest
 from checkout import ROOT
+from question_page import PAGE, Question, questions_of, tokens_of, total_line
 
 from pull_logs.cli.main import main
 
-PAGE = (ROOT / "docs" / "questions.md").read_text()
-ROWS = re.findall(r"^\| (.+?) \| `(pull-logs .+?)` \| `(.+?)` \|$", PAGE, re.MULTILINE)
+TEXT = PAGE.read_text()
+QUESTIONS = questions_of(TEXT)
+COUNTS = [question.tokens for question in QUESTIONS]
+UPDATE = "python tests/docs/page_examples.py --update docs/questions.md"
 
 
-def test_the_page_has_twenty_questions_or_more_each_in_a_row_that_is_read() -> None:
-    assert len(ROWS) >= 20
-    assert len(ROWS) == PAGE.count("\n| ") - 1
+def test_every_row_of_the_page_is_a_question_that_is_read() -> None:
+    assert len(QUESTIONS) == TEXT.count("| `pull-logs ") >= 70
+    assert len({question.text for question in QUESTIONS}) == len(QUESTIONS)
 
 
-@pytest.mark.parametrize(("question", "command", "piece"), ROWS, ids=[row[0] for row in ROWS])
-def test_one_command_answers_it(
-    question: str,
-    command: str,
-    piece: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_the_page_sums_up_its_own_counts() -> None:
+    assert total_line(COUNTS) in TEXT, UPDATE
+
+
+def test_an_answer_is_short() -> None:
+    assert median(COUNTS) <= 430
+    assert sum(COUNTS) / len(COUNTS) <= 560
+    assert max(COUNTS) <= 2000
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=[question.text for question in QUESTIONS])
+def test_one_command_answers_it_in_as_many_tokens_as_the_page_says(
+    question: Question, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
-    words = shlex.split(command.replace("\\|", "|"))
-    assert main(words[1:]) == 0
-    assert piece in capsys.readouterr().out
+    assert main(question.words) == 0
+    answer = capsys.readouterr().out
+    assert question.piece in answer
+    assert tokens_of(answer) == question.tokens, UPDATE

@@ -25,6 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import question_page
+
 from pull_logs.replay import serve_bundle
 from pull_logs.snapshot import BundleRun, ConsoleLine, Run, open_bundle, write_bundle
 from pull_logs.snapshot.format import console_in_memory
@@ -471,7 +473,8 @@ def main(arguments: list[str]) -> int:
                     line = step.line if step else block.line
                     detail = difference(step, output) if step else output
                     sys.stdout.write(f"{block.page}:{line}: {fault}\n{detail}\n\n")
-            if "--update" in arguments and update(page, found):
+            counted = "--update" in arguments and page == question_page.PAGE and question_page.update(page)
+            if "--update" in arguments and (update(page, found) or counted):
                 sys.stdout.write(f"{page.relative_to(ROOT)}: written\n")
     return 1 if wrong else 0
 

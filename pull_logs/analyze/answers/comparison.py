@@ -28,6 +28,7 @@ from pull_logs.analyze.answers.run_readings import (
     RunReading,
     RunReadings,
     compare_metric,
+    note_on_states,
     read_runs,
 )
 from pull_logs.analyze.answers.side_by_side import compare_records
@@ -299,8 +300,9 @@ def _selected_keys(found: _Findings) -> str | None:
 
 def _notes(found: _Findings, checkpoints: CheckpointComparison) -> list[str]:
     groups, assertions = found.groups, found.readings.assertions
+    states = note_on_states(found.readings.runs) if found.options.relates else None
     return [
-        *(groups.notes() if groups else ()),
+        *(groups.notes() if groups else [states] if states else ()),
         *found.notes,
         *checkpoints.notes,
         *_alignment_notes(found),

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pull_logs.analyze.answers.run_readings import RunReading
+from pull_logs.analyze.answers.run_readings import RunReading, note_on_states
 from pull_logs.analyze.answers.tasks import NamedRuns, TaskComparison, TaskQuestion, TaskTable
 from pull_logs.analyze.answers.verdicts import MetricTests, NamedSample, TestPlan, short
 from pull_logs.analyze.group_results import GroupResult, GroupSections, GroupStatistics, TaskSections
@@ -227,14 +227,7 @@ class RunGroups:
         return f"; --group-by {shlex.quote(suggestion)} {effect}"
 
     def _note_on_states(self) -> str | None:
-        states = Counter(str(values["state"]) for values in self.values if values.get("state") != "finished")
-        if not states:
-            return None
-        counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-        return (
-            f"runs that did not finish count as well: {counts}; "
-            "--filter 'state == \"finished\"' leaves them out"
-        )
+        return note_on_states(self.runs)
 
     def _note_on_tests(self) -> str | None:
         if not self.tested or self.goal is not None or len(self.metrics) <= _METRICS_TESTED:

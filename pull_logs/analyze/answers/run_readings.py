@@ -7,6 +7,7 @@ columns are dropped before the next run is read.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -391,6 +392,17 @@ def _check_names(
     searched = (name for name in metrics if name not in plan.computed)
     if plan.select is not None and not any(map(compile_pattern(plan.select).search, searched)):
         raise no_metric("--select", plan.select, known)
+
+
+def note_on_states(runs: Iterable[RunReading]) -> str | None:
+    """Return the note that runs count which did not finish."""
+    others = Counter(run.info.state for run in runs if run.info.state != "finished")
+    if not others:
+        return None
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(others.items()))
+    return (
+        f"runs that did not finish count as well: {counts}; --filter 'state == \"finished\"' leaves them out"
+    )
 
 
 def no_metric(option: str, name: str, known: Iterable[str]) -> MetricNotFoundError:

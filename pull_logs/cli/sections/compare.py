@@ -59,8 +59,11 @@ def compare_sections(answer: Mapping[str, Any]) -> list[Section]:
     sections = [legend, notes_section(answer["notes"])]
     if "answer" in answer:
         sections.append(answer_section(answer["answer"], answer.get("answer_note", "")))
+    most_runs = _most(answer, _MOST_GROUPED_RUNS if "groups" in answer else _MOST_RUNS)
     if "columns" in answer:
-        sections += run_column_sections(answer)
+        in_order = "ranking" in answer and _ranked_by_column(answer)
+        listed, *totals = run_column_sections(answer)
+        sections += [_shortened(listed, most_runs if in_order else None, "runs"), *totals]
     if "gate" in answer:
         sections.append(gate_section(answer))
     sections += relation_sections(answer)
@@ -68,7 +71,6 @@ def compare_sections(answer: Mapping[str, Any]) -> list[Section]:
         best = {entry["group"] for entry in answer["groups"][: _most(answer, _MOST_GROUPS)]}
         made = _group_sections(answer)
         sections += [_of_groups(section, best) for section in made]
-    most_runs = _most(answer, _MOST_GROUPED_RUNS if "groups" in answer else _MOST_RUNS)
     if "ranking" in answer and not _ranked_by_column(answer):
         sections.append(_shortened(ranking_section(answer), most_runs, "runs"))
     if "checkpoints" in answer:
