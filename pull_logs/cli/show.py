@@ -39,7 +39,8 @@ def show(sources: Sources, **options: Any) -> None:
     picking = Picking(**{name: options.pop(name) for name in ("around", "window", "last", "every")})
     if percents is not None:
         options |= {"quantiles": parse_quantiles(percents), "stats": True}
-    view = View(evals=evals, picking=picking, max_tokens=output.max_tokens, **options)
+    on_request = not output.as_json and output.max_tokens > 0
+    view = View(evals=evals, picking=picking, max_tokens=output.max_tokens, on_request=on_request, **options)
     with answering(sources, partial(answer, view=view), display=progress_display) as (subjects, answered):
         found = arrange(answered, unfold=not view.folds)
         print_answer(

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from pull_logs.analyze.answers.folding import rank_of
 from pull_logs.analyze.answers.picked_rows import pick_rows, visible_rows
+from pull_logs.analyze.answers.rows_on_request import NumberRows, are_all_visible, are_numbers, describe_rows
 from pull_logs.analyze.answers.side_by_side import Ending, compare_metrics, ending, indexed_ending
 from pull_logs.analyze.questions import (
     Family,
@@ -31,6 +32,7 @@ from pull_logs.analyze.questions import (
     system_names,
     system_notes,
 )
+from pull_logs.analyze.result_values import Cell
 from pull_logs.analyze.results import (
     AssertionSections,
     ColumnResult,
@@ -208,11 +210,14 @@ class _Reader:
 
     def read(self, subject: Subject, frame: History) -> _RunView:
         """Read one run."""
-        view, asked = self.view, self.asked
         facts = frame.facts() if self._only_columns else None
         if facts is not None:
             names = self.selection.columns_of(frame, internal=True)
             return _RunView(schema=_indexed_schema(facts, [STEP, *names], rows=frame.length))
+        return self._from_index(subject, frame) or self._from_rows(subject, frame)
+
+    def _from_rows(self, subject: Subject, frame: History) -> _RunView:
+        view, asked = self.view, self.asked
         columns = bool(view.picking or asked & {"schema", "stats", "history", "comparison"})
         picked = None
         if view.picking and isinstance(frame, Frame):
@@ -248,6 +253,65 @@ class _Reader:
             left_out=left_out,
         )
 
+    def _from_index(self, subject: Subject, frame: History) -> _RunView | None:
+        """Return what a view says of a run without opening its history; None if the index is not enough."""
+        if not self._complete_histories or subject.checkpoint is not None or subject.checkpoints:
+            return None
+        facts = frame.facts()
+        if facts is None or subject.checkpoint_step is not None:
+            return None
+        names = self.selection.columns_of(frame, internal=False)
+        shown = [name for name in names if self.view.select is not None or _is_scalar(facts[name])]
+        endings = {name: found for name in shown if (found := indexed_ending(facts[name])) is not None}
+        history = self._on_request(subject, frame, shown, facts) if "history" in self.asked else None
+        if len(endings) < len(shown) or (history is None and "history" in self.asked):
+            return None
+        left_out = () if len(shown) == len(names) else tuple(name for name in names if name not in endings)
+        return _RunView(
+            history=history, endings=endings if "comparison" in self.asked else None, left_out=left_out
+        )
+
+    def _on_request(
+        self, subject: Subject, frame: History, shown: Sequence[str], facts: Mapping[str, MetricFacts]
+    ) -> HistoryResult | None:
+        """Return a history whose rows are read when they are used; None if its facts do not say enough."""
+        listed, length = self._listed_names(shown), frame.length
+        show_all = self.view.show_all
+        if not self.view.on_request or not are_numbers(facts, listed):
+            return None
+        if not are_all_visible(facts, listed, length=length, show_all=show_all):
+            return None
+        limit, budget = self._most_rows(length, columns=len(listed))
+        if limit <= budget and limit < length:
+            return None
+        count = min(length, budget)
+
+        def read() -> list[list[Cell]]:
+            found = self._from_rows(subject, frame).history
+            frame.forget()
+            return [] if found is None else found["rows"]
+
+        return describe_rows(
+            [STEP, *listed],
+            cast("list[list[Cell]]", NumberRows(count, read)),
+            total=length,
+            matched=length,
+            picked=length,
+            hidden=0,
+        )
+
+    @property
+    def _complete_histories(self) -> bool:
+        """Whether all that is asked is the rows and the ends of complete histories."""
+        view = self.view
+        return (
+            bool(self.asked & _ABOUT_ROWS)
+            and self.asked & _ABOUT_ROWS <= {"history", "comparison"}
+            and view.where is None
+            and not (view.evals or view.picking)
+            and self.assertions is None
+        )
+
     @property
     def _only_columns(self) -> bool:
         """Whether all that is asked is what the columns of complete histories contain."""
@@ -272,40 +336,34 @@ class _Reader:
     def _listed(self, part: Slice) -> Slice:
         """Return a slice with the columns of a history: no families, the most important metrics first."""
         computed = [name for name, _ in self.view.evals]
-        names = sorted(
-            (name for name in part.columns if name not in self.folded and name not in computed),
-            key=lambda name: rank_of(name, family=False),
-        )
+        names = self._listed_names(name for name in part.columns if name not in computed)
         return replace(
             part, columns={name: part.columns[name] for name in (*names, *computed) if name in part.columns}
         )
+
+    def _listed_names(self, names: Iterable[str]) -> list[str]:
+        """Return those of the columns that are not shown as families, the most important first."""
+        listed = (name for name in names if name not in self.folded)
+        return sorted(listed, key=lambda name: rank_of(name, family=False))
 
     def _history(
         self, subject: Subject, frame: History, part: Slice, *, matched: int, hidden: int
     ) -> HistoryResult:
         rows = self._sample(subject, frame, part)
-        sampled = len(rows) < len(part.steps)
         cells = [_spelled(column.cells(rows)) for column in part.columns.values()]
-        return {
-            "columns": [STEP, *part.columns],
-            "rows": [list(row) for row in zip(part.steps[rows].tolist(), *cells, strict=True)],
-            "rows_total": part.rows_total,
-            "rows_matched": matched,
-            "rows_picked": len(part.steps),
-            "rows_shown": len(rows),
-            "hidden": hidden,
-            "sampling": f"extremes {len(rows)}/{len(part.steps)}" if sampled else "none",
-        }
+        return describe_rows(
+            [STEP, *part.columns],
+            [list(row) for row in zip(part.steps[rows].tolist(), *cells, strict=True)],
+            total=part.rows_total,
+            matched=matched,
+            picked=len(part.steps),
+            hidden=hidden,
+        )
 
     def _sample(self, subject: Subject, frame: History, part: Slice) -> npt.NDArray[np.intp]:
         """Choose the rows to show."""
-        view, length = self.view, len(part.steps)
-        budget = length
-        if view.max_tokens:
-            # A row takes a token for a digit, for the end of each cell and for that of its line.
-            fitting = view.max_tokens // (len(part.columns) + 2)
-            budget = max(fitting // self.runs, min(fitting, _LEAST_ROWS))
-        limit = view.max_rows or length
+        length = len(part.steps)
+        limit, budget = self._most_rows(length, columns=len(part.columns))
         if length <= min(limit, budget):
             return np.arange(length, dtype=np.intp)
         metrics = [column.numbers() for column in part.columns.values()]
@@ -316,6 +374,19 @@ class _Reader:
             if len(rows) <= budget:
                 return rows
         return np.sort(rank_rows(metrics, length=length, pinned=pinned)[:budget])
+
+    def _most_rows(self, length: int, *, columns: int) -> tuple[int, int]:
+        """Return how many rows of a history to show, and the most that the budget allows."""
+        view, budget = self.view, length
+        if view.max_tokens:
+            # A row takes a token for a digit, for the end of each cell and for that of its line.
+            fitting = view.max_tokens // (columns + 2)
+            budget = max(fitting // self.runs, min(fitting, _LEAST_ROWS))
+        return view.max_rows or length, budget
+
+
+def _is_scalar(facts: MetricFacts) -> bool:
+    return facts.type in _SCALARS or facts.type == "int"
 
 
 def _note_on_picking(view: View, subjects: Sequence[Subject]) -> Iterable[str]:

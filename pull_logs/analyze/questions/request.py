@@ -72,6 +72,8 @@ class View:
         max_rows: The most history rows of a run; 0 means all.
         max_tokens: The most tokens that the rows can take; 0 means no limit. Rows that cannot
             fit are not put into the answer.
+        on_request: Let rows of numbers be read when they are used, because the answer will be cut. The
+            bundles have to be open until then.
     """
 
     schema: bool = False
@@ -88,6 +90,7 @@ class View:
     show_all: bool = False
     max_rows: int = 200
     max_tokens: int = 0
+    on_request: bool = False
 
     @property
     def folds(self) -> bool:

@@ -76,6 +76,7 @@ class Section:
         weight: Its part of scarce space, relative to other sections.
         sampled: How many rows there were before sampling, where the rows are a sample; a cut then keeps the
             ends and the extremes, and `rows_shown` and `sampling` of the facts follow it.
+        numeric: Whether every cell is a number or missing, so that no cell has to be read to measure it.
     """
 
     name: str
@@ -89,3 +90,4 @@ class Section:
     remedy: str = REMEDY
     weight: int = 1
     sampled: int | None = None
+    numeric: bool = False

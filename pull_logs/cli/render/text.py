@@ -93,9 +93,10 @@ def fit_groups(sections: Iterable[Section], *, max_tokens: int = 0) -> list[Fitt
         UsageError: The budget is too small for any answer.
     """
     check_budget(max_tokens)
-    groups: dict[str, Group] = {}
+    named: dict[str, list[Section]] = {}
     for section in sections:
-        groups[section.name] = (*groups.get(section.name, ()), section)
+        named.setdefault(section.name, []).append(section)
+    groups: dict[str, Group] = {name: tuple(group) for name, group in named.items()}
     fitted, cuts = fit_sections(
         groups,
         limit=max_tokens * FIFTHS,
@@ -120,7 +121,8 @@ def _size(name: str, group: Group, cut: str) -> int:
 def _cells(_name: str, group: Group) -> int:
     """Weigh the ends of the cells, and the characters of those that are texts as if they were spaces."""
     return sum(
-        FIFTHS * len(section.rows) * len(section.columns) + sum(map(text_length, section.rows))
+        FIFTHS * len(section.rows) * len(section.columns)
+        + (0 if section.numeric else sum(map(text_length, section.rows)))
         for section in group
     )
 
@@ -207,7 +209,8 @@ def _longest(section: Section) -> int:
     """Return the length of the longest text in a section."""
     texts = [*(column.name for column in section.columns), *section.notes, *section.facts.values()]
     # Most cells of a large section are numbers, which no cut makes shorter.
-    cells = (value for row in section.rows for value in row if type(value) not in _NUMBERS)
+    rows = () if section.numeric else section.rows
+    cells = (value for row in rows for value in row if type(value) not in _NUMBERS)
     longest_cell = max((longest(_bare(value)) for value in cells), default=0)
     return max(longest_cell, *map(longest, texts), 0)
 

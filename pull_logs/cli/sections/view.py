@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pull_logs.analyze.answers import NumberRows
 from pull_logs.cli.render import Nouns, Section, columns, sample_facts
 from pull_logs.cli.sections.assertions import assertions_section
 from pull_logs.cli.sections.checkpoints import checkpoints_section
@@ -104,6 +105,7 @@ def _history(run: str, history: Mapping[str, Any]) -> Section:
         remedy="--select, --where or --last shows others",
         weight=3,
         sampled=picked,
+        numeric=isinstance(history["rows"], NumberRows),
     )
 
 
