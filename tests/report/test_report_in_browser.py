@@ -333,8 +333,11 @@ def test_paper_has_every_chart_in_light_colours_without_controls(show: Open) -> 
         """() => { const { grid, model } = window.pullLogsReport;
           return [...grid.panels.keys()].every((name) => model.decoded.has(name)); }"""
     )
+    page.evaluate("() => { document.querySelector('#health details').open = false; }")
     page.emulate_media(media="print")
     page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#health summary").first.is_visible(), "a folded finding is on paper"
+    assert not page.locator(".hint, .chooser").first.is_visible()
     assert page.evaluate("() => [...window.pullLogsReport.grid.panels.values()].every((panel) => panel.plot)")
     assert not page.is_visible("#filter")
     assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
