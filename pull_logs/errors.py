@@ -22,6 +22,7 @@
         DataError                             a row or value that the format cannot hold
       AssertionNotHeldError          exit 7   an `--assert` does not hold
       RegressionError                exit 7   a gate does not hold: a metric got worse
+      DifferenceError                exit 7   a bundle is not proved to have all that its source has
       MachineLimitError              exit 8   the machine refuses: the disk is full, no permission, read-only
 
 A message says what is wrong and where; `hint` names the next step. The command line prints both on one line
@@ -221,6 +222,12 @@ class AssertionNotHeldError(PullLogsError):
 
 class RegressionError(PullLogsError):
     """A gate does not hold: a metric is worse than in the baseline."""
+
+    exit_code = 7
+
+
+class DifferenceError(PullLogsError):
+    """A bundle was compared with its source, and is not proved to have all of it."""
 
     exit_code = 7
 

@@ -40,6 +40,8 @@ BELOW: Mapping[str, frozenset[str]] = {
     "recording": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "replay"},
     # An edge like the command line, for pytest.
     "pytest_plugin": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "replay", "recording"},
+    # A bundle compared with its source.
+    "proof": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "sources"},
     # What the commands answer, for Python and for the command line.
     "interface": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "sources"},
     # Curves as pictures and as text.
@@ -47,7 +49,19 @@ BELOW: Mapping[str, frozenset[str]] = {
     # Runs as a page to look at.
     "report": ROOTS | {"rows", "frames", "snapshot", "analyze", "interface"},
     "cli": ROOTS
-    | {"rows", "frames", "snapshot", "analyze", "fetch", "replay", "sources", "interface", "report", "plots"},
+    | {
+        "rows",
+        "frames",
+        "snapshot",
+        "analyze",
+        "fetch",
+        "replay",
+        "sources",
+        "interface",
+        "report",
+        "plots",
+        "proof",
+    },
     **{name: ROOTS - {name} for name in ROOTS},
 }
 """What each part of the package may import of the others."""

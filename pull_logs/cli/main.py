@@ -72,7 +72,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "skill": ("skills.skill", "skill"),
     "subset": ("subset", "subset"),
     "sync": ("fetch", "sync"),
-    "verify": ("verify", "verify"),
+    "verify": ("proofs.verify", "verify"),
 }
 """The module of `commands` that defines each command, and its name there."""
 

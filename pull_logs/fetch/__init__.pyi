@@ -1,3 +1,5 @@
+from .api import Client as Client
+from .api import Clock as Clock
 from .api import RetryPolicy as RetryPolicy
 from .api import Settings as Settings
 from .api import load_settings as load_settings
@@ -11,6 +13,8 @@ from .concurrency import run_async as run_async
 from .dry_run import estimate_pull as estimate_pull
 from .dry_run import estimate_pull_sync as estimate_pull_sync
 from .existing import find_output as find_output
+from .inventory import RemoteRun as RemoteRun
+from .inventory import read_inventories as read_inventories
 from .options import PullOptions as PullOptions
 from .outcomes import RunOutcome as RunOutcome
 from .pipeline import pull as pull

@@ -85,6 +85,7 @@ def test_the_picture_names_the_packages_and_modules_that_exist() -> None:
     layers = re.findall(r'class="name"[^>]*>([a-z]+)<', svg)
     assert layers == [
         "cli",
+        "proof",
         "report",
         "plots",
         "sources",

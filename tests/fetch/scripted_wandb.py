@@ -63,7 +63,8 @@ class FakeRun:
     """A run of the scripted W&B; `lines` and `last_step` are what it promises.
 
     `files` are what it logged; `reported` replaces fields of a file in listings. `console` is what it
-    printed, and `console_count` the number of lines that it promises.
+    printed, and `console_count` the number of lines that it promises. `keys` are the numbers of values of its
+    metrics that it reports, and the artifacts are only counted.
     """
 
     run_id: str
@@ -82,6 +83,9 @@ class FakeRun:
     reported: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     console: list[ConsoleLine] = field(default_factory=list)
     console_count: int | None = None
+    keys: Mapping[str, int] = field(default_factory=dict)
+    logged_artifacts: int | None = 0
+    used_artifacts: int | None = 0
 
     @classmethod
     def exported(cls, run_id: str, rows: Sequence[Row], *, shards: int = 1, **more: Any) -> FakeRun:
@@ -194,9 +198,10 @@ class ScriptedWandb:
         )
 
     def files_page(self, run: FakeRun, variables: Mapping[str, Any]) -> dict[str, Any]:
-        names = [name for name in run.files if not variables["fileNames"] or name in variables["fileNames"]]
-        start = int(variables["fileCursor"] or 0)
-        page = names[start : start + min(self.page_limit, variables["fileLimit"])]
+        wanted = variables.get("fileNames")
+        names = [name for name in run.files if not wanted or name in wanted]
+        start = int(variables.get("fileCursor") or 0)
+        page = names[start : start + min(self.page_limit, variables.get("fileLimit", 100))]
         edges = [
             {"node": self.file_node(run, name), "cursor": str(start + number + 1)}
             for number, name in enumerate(page)
@@ -240,13 +245,13 @@ class ScriptedWandb:
         if operation.startswith("GetSweep"):
             config = self.sweeps.get(variables["name"])
             return {"project": {"sweep": None if config is None else {"id": "1", "config": config}}}
-        if operation == "NamedRuns":
+        if operation in ("NamedRuns", "RunInventories"):
             aliases = {
                 name.replace("name", "r"): value
                 for name, value in variables.items()
                 if name.startswith("name")
             }
-            return {"project": {alias: self.node(run_id, query) for alias, run_id in aliases.items()}}
+            return {"project": {alias: self.node(run_id, query, {}) for alias, run_id in aliases.items()}}
         run_id = variables.get("name") or variables.get("runName") or variables.get("run")
         return {"project": {"run": self.node(str(run_id), query, variables)}}
 
@@ -284,14 +289,22 @@ class ScriptedWandb:
             fields["parquetHistory"] = {"parquetUrls": self.sign(run), "liveData": self.live_data(run)}
         if "history(minStep" in query and variables is not None:
             fields["history"] = self.page(run, variables)
-        if "files(names" in query and variables is not None:
+        if ("files(names" in query or "files(first" in query) and variables is not None:
             fields["files"] = self.files_page(run, variables)
-        if "logLines(" in query and variables is not None:
+        if "logLineCount" in query:
             fields["logLineCount"] = len(run.console) if run.console_count is None else run.console_count
+        if "logLines(" in query and variables is not None:
             fields["logLines"] = self.console_page(run, variables)
         if "events(" in query and variables is not None:
-            fields["events"] = [json.dumps(event) for event in run.events[: variables["samples"]]]
-        return fields
+            fields["events"] = [json.dumps(event) for event in run.events[: variables.get("samples", 1)]]
+        return fields | self.artifact_counts(run, query)
+
+    def artifact_counts(self, run: FakeRun, query: str) -> dict[str, Any]:
+        counts = {"output": run.logged_artifacts, "input": run.used_artifacts}
+        return {
+            alias: {"totalCount": counts[kind]}
+            for alias, kind in re.findall(r"(\w+): (output|input)Artifacts\(", query)
+        }
 
     def facts(self, run: FakeRun) -> dict[str, Any]:
         return {
@@ -310,7 +323,14 @@ class ScriptedWandb:
             "historyLineCount": run.lines,
             "historyKeys": None
             if run.last_step is None
-            else {"keys": {}, "sets": [], "lastStep": run.last_step},
+            else {
+                "keys": {
+                    name: {"typeCounts": [{"type": "number", "count": count}]}
+                    for name, count in run.keys.items()
+                },
+                "sets": [],
+                "lastStep": run.last_step,
+            },
             **run.extra,
         }
 

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, TypedDict
 
 from pull_logs._version import FORMAT
 from pull_logs.cli.render import Nouns, Section, columns, name_cell, text_cell, yes_no
+from pull_logs.cli.sections.proofs import Safety, safety_object, safety_section
 
 if TYPE_CHECKING:
+    from pull_logs.proof import BundleProof
     from pull_logs.snapshot import Damage, VerifyReport
 
 
@@ -31,10 +33,16 @@ class Verification(TypedDict):
     members: int
     bytes: int
     damages: list[VerifyDamage]
+    safety: Safety | None
 
 
-def verify_object(report: VerifyReport) -> Verification:
-    """Return the result of a verification."""
+def verify_object(report: VerifyReport, proof: BundleProof | None = None) -> Verification:
+    """Return the result of a verification.
+
+    Args:
+        report: What the check against the manifest found.
+        proof: What the comparison with W&B found; None if W&B was not asked.
+    """
     return {
         "format": FORMAT,
         "command": "verify",
@@ -52,6 +60,7 @@ def verify_object(report: VerifyReport) -> Verification:
             }
             for damage in report.damages
         ],
+        "safety": None if proof is None else safety_object(proof),
     }
 
 
@@ -90,6 +99,8 @@ def verify_sections(result: Verification) -> list[Section]:
                 nouns=Nouns(rows="damages"),
             )
         )
+    if result["safety"] is not None:
+        sections.append(safety_section(result["safety"]))
     return sections
 
 

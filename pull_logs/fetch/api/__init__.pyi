@@ -16,6 +16,7 @@ from .queries import PageOfRun as PageOfRun
 from .queries import Query as Query
 from .queries import console_page as console_page
 from .queries import console_tail as console_tail
+from .queries import count_artifacts as count_artifacts
 from .queries import history_page as history_page
 from .queries import history_pages as history_pages
 from .queries import list_runs as list_runs
@@ -23,6 +24,7 @@ from .queries import named_runs as named_runs
 from .queries import one_run as one_run
 from .queries import run_exports as run_exports
 from .queries import run_files as run_files
+from .queries import run_inventories as run_inventories
 from .queries import sweep_config as sweep_config
 from .queries import system_events as system_events
 from .rate_limit import Slot as Slot

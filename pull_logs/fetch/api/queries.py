@@ -252,3 +252,46 @@ def console_tail(entity: str, project: str, run_id: str, *, last: int) -> Query:
     )
     variables = {"entity": entity, "project": project, "runName": run_id, "last": last}
     return Query("RunConsoleLogTail", text, variables)
+
+
+_FILES = "edges { node { id name sizeBytes md5 } cursor } pageInfo { endCursor hasNextPage }"
+
+
+def run_inventories(entity: str, project: str, run_ids: Sequence[str], *, files: int) -> Query:
+    """Return the query for all that W&B has of several runs of one project, counted where it can be counted.
+
+    The runs have the aliases `r0`, `r1`, ...
+
+    Args:
+        entity: The entity of the project.
+        project: The name of the project.
+        run_ids: The ids of the runs.
+        files: The number of files of each run to list.
+    """
+    fields = (
+        f"{_INFO} files(first: {files}) {{ {_FILES} }} logLineCount events(samples: 1)"
+        " logged: outputArtifacts(first: 1) { totalCount } used: inputArtifacts(first: 1) { totalCount }"
+    )
+    names = [f"name{number}" for number in range(len(run_ids))]
+    runs = " ".join(f"r{number}: run(name: ${name}) {{ {fields} }}" for number, name in enumerate(names))
+    declared = ", ".join(f"${name}: String!" for name in names)
+    text = (
+        f"query RunInventories($project: String!, $entity: String!, {declared})"
+        f" {{ project(name: $project, entityName: $entity) {{ {runs} }} }}"
+    )
+    variables = dict(zip(names, run_ids, strict=True))
+    return Query("RunInventories", text, {"project": project, "entity": entity, **variables})
+
+
+def count_artifacts(entity: str, project: str, run_id: str, *, used: bool) -> Query:
+    """Return the SDK's query for the artifacts that a run logged or used, with their number alone."""
+    operation, artifacts = (
+        ("RunInputArtifacts", "inputArtifacts") if used else ("RunOutputArtifacts", "outputArtifacts")
+    )
+    text = (
+        f"query {operation}($entity: String!, $project: String!, $run: String!, $cursor: String,"
+        " $perPage: Int) { project(entityName: $entity, name: $project) { run(name: $run) {"
+        f" artifacts: {artifacts}(after: $cursor, first: $perPage) {{ totalCount }} }} }} }}"
+    )
+    variables = {"entity": entity, "project": project, "run": run_id, "cursor": None, "perPage": 1}
+    return Query(operation, text, variables)

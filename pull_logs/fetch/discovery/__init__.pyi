@@ -1,7 +1,9 @@
+from .collector import no_such_run as no_such_run
 from .find_runs import find_runs as find_runs
 from .run_groups import Item as Item
 from .run_groups import RunGroups as RunGroups
 from .run_node import read_exports as read_exports
+from .run_node import read_node as read_node
 from .run_plan import ExportedHistory as ExportedHistory
 from .run_plan import FoundRun as FoundRun
 from .run_plan import LivePage as LivePage

@@ -42,7 +42,7 @@ class RunCollector:
             project_exists: Whether its project exists.
         """
         if not isinstance(node, Mapping):
-            await self.miss(path, _not_found(path, project_exists=project_exists))
+            await self.miss(path, no_such_run(path, project_exists=project_exists))
             return
         try:
             found = read_node(
@@ -91,7 +91,8 @@ def project_not_found(entity: str, project: str, *, defaulted: bool = False) -> 
     )
 
 
-def _not_found(path: RunPath, *, project_exists: bool) -> RunNotFoundError | ProjectNotFoundError:
+def no_such_run(path: RunPath, *, project_exists: bool) -> RunNotFoundError | ProjectNotFoundError:
+    """Return the error for a run that the server does not show, or whose project it does not show."""
     if not project_exists:
         return project_not_found(path.entity, path.project)
     return RunNotFoundError(

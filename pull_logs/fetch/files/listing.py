@@ -73,7 +73,7 @@ async def list_files(
         connection: Mapping[str, Any] = files if isinstance(files, Mapping) else {}
         edges = [edge for edge in connection.get("edges") or () if isinstance(edge, Mapping)]
         for edge in edges:
-            listed = _read(edge.get("node"), base_url=client.settings.base_url)
+            listed = read_listed(edge.get("node"), base_url=client.settings.base_url)
             if listed is not None and listed.name not in seen:
                 seen.add(listed.name)
                 yield listed
@@ -88,7 +88,8 @@ async def list_files(
         cursor = following
 
 
-def _read(node: object, *, base_url: str) -> ListedFile | None:
+def read_listed(node: object, *, base_url: str) -> ListedFile | None:
+    """Return the file that a node of a listing describes; None where it has no name."""
     if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
         return None
     name, mediatype = canon_text(node["name"]), node.get("mimetype")

@@ -1,7 +1,11 @@
 from .csv_text import escape_formula as escape_formula
 from .diff import BundleDifference as BundleDifference
+from .diff import CellEdit as CellEdit
+from .diff import RowsDifference as RowsDifference
 from .diff import RunDifference as RunDifference
 from .diff import diff_bundles as diff_bundles
+from .diff import diff_runs as diff_runs
+from .diff import record_edits as record_edits
 from .export import ExportReport as ExportReport
 from .export import check_export_folder as check_export_folder
 from .export import export_runs as export_runs

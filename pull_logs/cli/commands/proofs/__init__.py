@@ -1,0 +1,1 @@
+"""Commands that check a bundle against its manifest and its source."""

@@ -1,0 +1,125 @@
+"""`verify`: check a bundle and locate damage, and prove that it holds what W&B has."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from pull_logs.cli.bundle_paths import bundle_argument
+from pull_logs.cli.formats import format_options, take_choice
+from pull_logs.cli.output import print_result
+from pull_logs.cli.pulling import CONCURRENCY
+from pull_logs.errors import DifferenceError, UsageError
+
+if TYPE_CHECKING:
+    from pull_logs.proof import BundleProof
+    from pull_logs.snapshot import VerifyReport
+
+
+@click.command()
+@bundle_argument(urls=False)
+@click.option(
+    "--deep/--quick",
+    default=True,
+    show_default=True,
+    help="Decode every row, or check only structure and hashes. With --against wandb: read and compare the"
+    " rows of W&B, or only count them, with which no run is safe.",
+)
+@click.option(
+    "--against",
+    type=click.Choice(["wandb"]),
+    help="Ask W&B again, and give each run a verdict: safe to delete there, or not safe and why (exit 7).",
+)
+@click.option("--list", "as_list", is_flag=True, help="With --against wandb: print only the safe runs.")
+@format_options()
+@CONCURRENCY
+def verify(
+    *,
+    bundle: Path,
+    deep: bool,
+    against: Literal["wandb"] | None,
+    as_list: bool,
+    concurrency: int,
+    **options: Any,
+) -> None:
+    """Check every byte of a bundle against its manifest; damage is located (exit 6).
+
+    With --against wandb, W&B is asked what it has of each run. A run is safe only if the bundle has all of
+    it; nothing is ever deleted. For example `pull-logs verify sweep.wandb.zip --against wandb --list`.
+    """
+    from pull_logs.cli.render import json_lines
+    from pull_logs.cli.sections import verify_object, verify_sections
+
+    choice = take_choice(options)
+    if as_list and against is None:
+        raise UsageError("--list is given without --against", hint="write: --against wandb --list")
+    if as_list and choice.as_json:
+        raise UsageError("--list and --json exclude each other", hint='the JSON has the list as "safe"')
+    report = _check(bundle, deep=deep)
+    proof = None
+    if against is not None and not report.damages:
+        proof = _ask(bundle, compare_rows=deep, concurrency=concurrency)
+    result = verify_object(report, proof)
+    if as_list:
+        safe = [] if proof is None else proof.paths("safe")
+        click.echo("".join(f"{path}\n" for path in safe), nl=False)
+    else:
+        print_result(choice, sections=lambda: verify_sections(result), json=lambda: json_lines(result))
+    _require_intact(bundle, report)
+    if proof is not None:
+        _require_safe(proof)
+
+
+def _check(bundle: Path, *, deep: bool) -> VerifyReport:
+    """Check a bundle against its manifest, on all processors."""
+    from pull_logs.snapshot import verify_bundle
+    from pull_logs.snapshot.read import check_in_processes
+
+    return verify_bundle(bundle, deep=deep, share=partial(check_in_processes, processes=os.cpu_count() or 1))
+
+
+def _ask(bundle: Path, *, compare_rows: bool, concurrency: int) -> BundleProof:
+    """Ask W&B what it has of the runs of a bundle."""
+    from pull_logs.cli.pulling import progress_display
+    from pull_logs.proof import AskOptions, prove_against_wandb
+
+    with progress_display() as hook:
+        options = AskOptions(concurrency=concurrency, progress=hook)
+        return prove_against_wandb(bundle, compare_rows=compare_rows, options=options)
+
+
+def _require_intact(bundle: Path, report: VerifyReport) -> None:
+    """Make sure that nothing is damaged.
+
+    Raises:
+        BundleDamagedError: Something is.
+    """
+    from pull_logs.cli.sections import damage_text
+    from pull_logs.errors import BundleDamagedError
+
+    if report.damages:
+        raise BundleDamagedError(
+            f"{str(bundle)!r} is damaged: {damage_text(report.damages[0])}",
+            path=str(bundle),
+            member=report.damages[0].member,
+            hint="get it again from its source; what is not named above is intact",
+        )
+
+
+def _require_safe(proof: BundleProof) -> None:
+    """Make sure that every run is safe or gone.
+
+    Raises:
+        DifferenceError: A run is not safe.
+    """
+    unsafe = len(proof.paths("not safe"))
+    if unsafe:
+        verb = "is" if unsafe == 1 else "are"
+        raise DifferenceError(
+            f"{unsafe} of {len(proof.runs)} runs {verb} not safe to delete",
+            hint="fetch with --system --console --files '*' has all that a bundle can hold",
+        )
