@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 from browserkit import REQUIRED, open_report, require_browser, running_browser, wait_drawn
+from bundlekit import bundle_run, make_bundle
 from reportkit import HOSTILE, PLANTED, planted_bundle, planted_rows
 
 from pull_logs.cli.main import main
@@ -104,6 +105,19 @@ def test_it_shows_the_verdict_the_runs_and_the_charts(show: Open) -> None:
     page.click("button.family")
     wait_drawn(page)
     assert page.locator(".panel h3").all_inner_texts()[-1] == "layers/5/norm"
+
+
+def test_one_run_with_one_family_of_metrics_shows_charts(browser: Any, tmp_path: Path) -> None:
+    rows = [{"_step": step} | {f"ngram_{n}/acc": n / (step + 1) for n in range(300)} for step in range(2)]
+    bundle = make_bundle(tmp_path / "one.zip", [bundle_run("acme/nano/a", rows, config={"lr": 0.1})])
+    assert main(["report", str(bundle), "-o", str(tmp_path / "one.html")]) == 0
+    page = open_report(browser, tmp_path / "one.html")
+    assert page.inner_text("#facts-line") == "1 run, 300 metrics, 2 rows; every history is complete"
+    assert page.locator(".panel h3").first.inner_text() == "ngram_0/acc"
+    assert not page.is_visible("#difference-table")
+    assert page.inner_text("#difference-count") == "No key differs, 1 is the same in all runs"
+    assert page.seen == []
+    page.context.close()
 
 
 def test_hostile_texts_are_texts(show: Open) -> None:
@@ -337,7 +351,9 @@ def test_paper_has_every_chart_in_light_colours_without_controls(show: Open) -> 
     page.emulate_media(media="print")
     page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
     assert page.locator("#health summary").first.is_visible(), "a folded finding is on paper"
-    assert not page.locator(".hint, .chooser").first.is_visible()
+    assert not page.locator("details.hint, .chooser").first.is_visible()
+    assert page.is_visible("#difference-count")
+    assert page.inner_text("#difference-count") == "4 keys differ, 0 are the same in all runs"
     assert page.evaluate("() => [...window.pullLogsReport.grid.panels.values()].every((panel) => panel.plot)")
     assert not page.is_visible("#filter")
     assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

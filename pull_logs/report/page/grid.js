@@ -52,8 +52,10 @@ export class Grid {
     const parts = [];
     const wanted = new Set();
     let hiddenCount = 0;
-    for (const family of foldFamilies(names)) {
-      const folded = family.members.length > 1;
+    const families = foldFamilies(names);
+    for (const family of families) {
+      // A page on which everything is folded would show nothing.
+      const folded = family.members.length > 1 && families.length > 1;
       if (folded) parts.push(this.familyButton(family));
       for (const name of folded && !view.open.includes(family.name) ? [] : family.members) {
         if (wanted.size >= this.most) hiddenCount++;

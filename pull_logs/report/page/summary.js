@@ -1,5 +1,5 @@
 /** The parts around the charts: the verdict, health, config differences, and which bundle this is. */
-import { byId, element, shortCell } from "./text.js";
+import { byId, counted, element, shortCell } from "./text.js";
 
 const MOST_RUNS = 8;
 const MOST_FINDINGS = 5;
@@ -17,8 +17,8 @@ export function renderSummary(model, isolate) {
   const rows = facts.runs.reduce((total, run) => total + run.rows, 0);
   const complete = facts.runs.filter((run) => run.complete).length;
   byId("facts-line").textContent =
-    `${facts.runs.length} runs, ${model.names.length} metrics, ${rows.toLocaleString("en")} rows; ` +
-    (complete === facts.runs.length ? "every history is complete" : `${complete} histories are complete`);
+    `${counted(facts.runs.length, "run")}, ${counted(model.names.length, "metric")}, ${counted(rows, "row")}; ` +
+    (complete === facts.runs.length ? "every history is complete" : `${complete} of ${facts.runs.length} histories are complete`);
   renderVerdict(facts);
   byId("health").replaceChildren(...healthItems(model, isolate));
   renderDifferences(model);
@@ -55,7 +55,7 @@ function healthItems(model, isolate) {
     });
     const more = entry.found.length - found.length;
     if (more > 0) found.push(element("li", {}, `and ${more} more`));
-    const heading = `${entry.flag}: ${entry.runs} ${entry.runs === 1 ? "run" : "runs"}`;
+    const heading = `${entry.flag}: ${counted(entry.runs, "run")}`;
     return element("li", {}, element("details", { open: entry.runs <= OPEN_RUNS }, element("summary", {}, heading), element("ul", {}, ...found)));
   });
 }
@@ -77,7 +77,9 @@ function renderDifferences(model) {
     return element("tr", {}, element("th", { scope: "row" }, key), element("td", {}, ...cells));
   });
   byId("difference-body").replaceChildren(...rows);
-  byId("difference-count").textContent = `${config_diff.length} keys differ, ${config_same} are the same in all runs`;
+  byId("difference-table").hidden = !rows.length;
+  const differing = rows.length ? `${counted(rows.length, "key")} ${rows.length === 1 ? "differs" : "differ"}` : "No key differs";
+  byId("difference-count").textContent = `${differing}, ${config_same} ${config_same === 1 ? "is" : "are"} the same in all runs`;
 }
 
 /** @param {import("./types.js").Facts} facts */

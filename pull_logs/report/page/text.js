@@ -14,6 +14,15 @@ export function shortNumber(value) {
 }
 
 /**
+ * Return a count with its noun: `1 run`, `2,566 metrics`.
+ * @param {number} count
+ * @param {string} noun In the singular.
+ */
+export function counted(count, noun) {
+  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/**
  * Return a cell for a reader.
  * @param {any} value
  */
