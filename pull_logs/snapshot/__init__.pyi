@@ -18,6 +18,7 @@ from .operations import export_runs as export_runs
 from .operations import merge_bundles as merge_bundles
 from .operations import record_edits as record_edits
 from .operations import subset_bundle as subset_bundle
+from .read import Artifact as Artifact
 from .read import Bundle as Bundle
 from .read import Damage as Damage
 from .read import MediaItem as MediaItem

@@ -1,3 +1,22 @@
+from .artifacts import MAX_ENTRIES as MAX_ENTRIES
+from .artifacts import MAX_RECORDS as MAX_RECORDS
+from .artifacts import MD5 as MD5
+from .artifacts import ArtifactEntry as ArtifactEntry
+from .artifacts import ArtifactRecord as ArtifactRecord
+from .artifacts import ArtifactsSource as ArtifactsSource
+from .artifacts import ContentFile as ContentFile
+from .artifacts import ContentRecord as ContentRecord
+from .artifacts import ContentResource as ContentResource
+from .artifacts import ContentSource as ContentSource
+from .artifacts import GivenArtifacts as GivenArtifacts
+from .artifacts import Relation as Relation
+from .artifacts import content_member as content_member
+from .artifacts import content_of as content_of
+from .artifacts import digest_of as digest_of
+from .artifacts import encode_entries as encode_entries
+from .artifacts import encode_records as encode_records
+from .artifacts import parse_entries as parse_entries
+from .artifacts import parse_records as parse_records
 from .console import ConsoleLine as ConsoleLine
 from .console import ConsoleRecord as ConsoleRecord
 from .console import ConsoleResource as ConsoleResource
@@ -17,6 +36,7 @@ from .container import open_container as open_container
 from .content_id import ContentHasher as ContentHasher
 from .content_id import content_id as content_id
 from .file_record import FileRecord as FileRecord
+from .file_record import FileResource as FileResource
 from .file_record import FileSource as FileSource
 from .file_record import check_name as check_name
 from .file_record import files_hash as files_hash
@@ -26,7 +46,6 @@ from .manifest import FORMAT_BYTES as FORMAT_BYTES
 from .manifest import MAX_FORMAT as MAX_FORMAT
 from .manifest import MAX_MANIFEST as MAX_MANIFEST
 from .manifest import AnyResource as AnyResource
-from .manifest import FileResource as FileResource
 from .manifest import Manifest as Manifest
 from .manifest import Resource as Resource
 from .manifest import check_digest as check_digest
@@ -40,6 +59,7 @@ from .metrics_table import MetricsWriter as MetricsWriter
 from .metrics_table import facts_from_text as facts_from_text
 from .metrics_table import facts_text as facts_text
 from .metrics_table import load_metrics_table as load_metrics_table
+from .names import ARTIFACTS as ARTIFACTS
 from .names import CONSOLE as CONSOLE
 from .names import DIGEST as DIGEST
 from .names import FORMAT as FORMAT

@@ -11,11 +11,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import NotRequired, Protocol, TypedDict
+from urllib.parse import quote
 
 from pull_logs.errors import DataError
 from pull_logs.rows.canonical import canon_text
 from pull_logs.rows.hashing import framed
+from pull_logs.snapshot.format.names import file_name_of
 
 MAX_NAME = 1024
 """Most bytes of a name in UTF-8."""
@@ -42,6 +44,31 @@ class FileRecord:
     hash: str
     md5: str
     mediatype: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileResource:
+    """A file that a run logged.
+
+    Attributes:
+        path: The name of its member.
+        record: Its name, size, hashes and media type.
+    """
+
+    path: str
+    record: FileRecord
+
+
+class FileEntry(TypedDict):
+    """The entry of a file that a run logged in the manifest."""
+
+    bytes: int
+    file: NotRequired[str]
+    hash: str
+    md5: str
+    mediatype: NotRequired[str]
+    name: str
+    path: str
 
 
 class FileSource(Protocol):
@@ -114,3 +141,21 @@ def files_hash(records: Iterable[FileRecord]) -> str | None:
         digest.update(bytes.fromhex(record.hash.removeprefix("sha256:")))
         count += 1
     return f"sha256:{digest.hexdigest()}" if count else None
+
+
+def file_entry(number: int, file: FileResource) -> FileEntry:
+    """Return the entry of a file in the manifest; `number` is its number among the resources."""
+    record = file.record
+    entry: FileEntry = {
+        "bytes": record.bytes,
+        "hash": record.hash,
+        "md5": record.md5,
+        "name": f"r{number}",
+        "path": file.path,
+    }
+    if record.mediatype is not None:
+        entry["mediatype"] = record.mediatype
+    if file_name_of(file.path) is None:
+        # Percent-encoded, because commas are counted before a manifest is parsed (see `manifest`).
+        entry["file"] = quote(record.name, safe="")
+    return entry

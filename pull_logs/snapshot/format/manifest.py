@@ -18,15 +18,31 @@ from urllib.parse import quote, unquote
 import orjson
 
 from pull_logs.errors import BundleDamagedError, FormatTooNewError, UnsafeFileError
+from pull_logs.snapshot.format.artifacts import (
+    ContentEntry,
+    ContentRecord,
+    ContentResource,
+    content_entry,
+    content_member,
+)
 from pull_logs.snapshot.format.console import ConsoleEntry, ConsoleRecord, ConsoleResource, console_entry
-from pull_logs.snapshot.format.file_record import MAX_NAME, FileRecord, is_mediatype
+from pull_logs.snapshot.format.file_record import (
+    MAX_NAME,
+    FileEntry,
+    FileRecord,
+    FileResource,
+    file_entry,
+    is_mediatype,
+)
 from pull_logs.snapshot.format.names import (
+    ARTIFACTS,
     CONSOLE,
     MANIFEST,
     RUNS,
     TABLES,
     file_name_of,
     folder_of_file,
+    is_content_name,
     is_member_name,
     why_refused,
 )
@@ -83,20 +99,7 @@ class Resource:
     writer: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileResource:
-    """A file that a run logged.
-
-    Attributes:
-        path: The name of its member.
-        record: Its name, size, hashes and media type.
-    """
-
-    path: str
-    record: FileRecord
-
-
-AnyResource: TypeAlias = Resource | FileResource | ConsoleResource
+AnyResource: TypeAlias = Resource | FileResource | ConsoleResource | ContentResource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,7 @@ class Manifest:
             empty otherwise.
         files: The files that runs logged, by the folder of the run; only runs that have files.
         consoles: The console logs, by the name of the member.
+        contents: The records of artifacts and their contents, by the name of the member.
         metrics: The regular expression that selected the metrics by name; None if all were kept.
     """
 
@@ -118,16 +122,18 @@ class Manifest:
     redacted: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, Sequence[FileResource]] = field(default_factory=dict)
     consoles: Mapping[str, ConsoleResource] = field(default_factory=dict)
+    contents: Mapping[str, ContentResource] = field(default_factory=dict)
     metrics: str | None = None
 
     def members(self) -> dict[str, AnyResource]:
         """Return all its members, in the order of the bundle."""
         named: dict[str, AnyResource] = dict(self.resources)
-        if not self.files and not self.consoles:
+        if not self.files and not self.consoles and not self.contents:
             return named
         tables = {name: named.pop(name) for name in TABLES if name in named}
         named |= {file.path: file for files in self.files.values() for file in files}
         named |= self.consoles
+        named |= self.contents
         return {**tables, **dict(sorted(named.items()))}
 
 
@@ -180,25 +186,15 @@ class _ParquetEntry(TypedDict):
     writer: NotRequired[str]
 
 
-class _FileEntry(TypedDict):
-    """The entry of a file that a run logged."""
-
-    bytes: int
-    file: NotRequired[str]
-    hash: str
-    md5: str
-    mediatype: NotRequired[str]
-    name: str
-    path: str
-
-
 def _entry(
     number: int, resource: AnyResource, shared_writer: str | None
-) -> _ParquetEntry | _FileEntry | ConsoleEntry:
+) -> _ParquetEntry | FileEntry | ConsoleEntry | ContentEntry:
     if isinstance(resource, FileResource):
-        return _file_entry(number, resource)
+        return file_entry(number, resource)
     if isinstance(resource, ConsoleResource):
         return console_entry(number, resource)
+    if isinstance(resource, ContentResource):
+        return content_entry(number, resource)
     entry: _ParquetEntry = {
         "bytes": resource.bytes,
         "footer": {"bytes": resource.footer_bytes, "hash": resource.footer_hash},
@@ -212,23 +208,6 @@ def _entry(
         entry["rowsHash"] = resource.rows_hash
     if resource.writer != shared_writer:
         entry["writer"] = resource.writer
-    return entry
-
-
-def _file_entry(number: int, file: FileResource) -> _FileEntry:
-    record = file.record
-    entry: _FileEntry = {
-        "bytes": record.bytes,
-        "hash": record.hash,
-        "md5": record.md5,
-        "name": f"r{number}",
-        "path": file.path,
-    }
-    if record.mediatype is not None:
-        entry["mediatype"] = record.mediatype
-    if file_name_of(file.path) is None:
-        # Percent-encoded, because commas are counted before a manifest is parsed (`_check_values`).
-        entry["file"] = quote(record.name, safe="")
     return entry
 
 
@@ -322,7 +301,7 @@ def parse_manifest(data: bytes, *, path: str, members: Collection[str] | None = 
         raise _damaged(path, f"is not of {FORMAT_NAME} version {FORMAT_VERSION}")
     content = _hash(raw.get("contentId"), "contentId", path)
     writer = raw.get("writer", "")
-    resources, files, consoles = _parse_resources(
+    resources, files, consoles, contents = _parse_resources(
         raw["resources"], writer=writer if isinstance(writer, str) else "", path=path, known=members or ()
     )
     redacted = _parse_redacted(raw.get("redacted", {}), path)
@@ -332,6 +311,7 @@ def parse_manifest(data: bytes, *, path: str, members: Collection[str] | None = 
         redacted=redacted,
         files=files,
         consoles=consoles,
+        contents=contents,
         metrics=_parse_metrics(raw.get("metrics"), path),
     )
 
@@ -361,9 +341,14 @@ def _parse_redacted(value: object, path: str) -> dict[str, int]:
 
 def _parse_resources(
     entries: Sequence[object], *, writer: str, path: str, known: Collection[str]
-) -> tuple[dict[str, Resource], dict[str, Sequence[FileResource]], dict[str, ConsoleResource]]:
+) -> tuple[
+    dict[str, Resource],
+    dict[str, Sequence[FileResource]],
+    dict[str, ConsoleResource],
+    dict[str, ContentResource],
+]:
     resources: dict[str, Resource] = {}
-    consoles: dict[str, ConsoleResource] = {}
+    consoles, contents = dict[str, ConsoleResource](), dict[str, ContentResource]()
     files: dict[str, dict[str, FileResource]] = {}
     for entry in entries:
         if not isinstance(entry, dict):
@@ -375,10 +360,13 @@ def _parse_resources(
                 raise _damaged(path, f"names {name!r} twice")
             files[folder][name] = _parse_file(entry, name, path)
             continue
-        if isinstance(name, str) and name.endswith(f"/{CONSOLE}") and is_member_name(name):
-            if name in consoles:
+        if isinstance(name, str) and _is_other(name):
+            if name in consoles or name in contents:
                 raise _damaged(path, f"names {name!r} twice")
-            consoles[name] = _parse_console(entry, name, path)
+            if name.endswith(f"/{CONSOLE}"):
+                consoles[name] = _parse_console(entry, name, path)
+            else:
+                contents[name] = _parse_content(entry, name, path)
             continue
         resource = _parse_resource(entry, writer=writer, path=path, known=known)
         if resource.path in resources:
@@ -386,7 +374,22 @@ def _parse_resources(
         resources[resource.path] = resource
     if RUNS not in resources:
         raise _damaged(path, f"does not name {RUNS}")
-    return resources, {folder: tuple(found.values()) for folder, found in files.items()}, consoles
+    grouped: dict[str, Sequence[FileResource]] = {
+        folder: tuple(found.values()) for folder, found in files.items()
+    }
+    return resources, grouped, consoles, contents
+
+
+def _is_other(name: str) -> bool:
+    """Return whether a member is neither a Parquet file nor a file that a run logged."""
+    return (name.endswith((f"/{ARTIFACTS}", f"/{CONSOLE}")) and is_member_name(name)) or is_content_name(name)
+
+
+def _parse_content(entry: Mapping[str, Any], name: str, path: str) -> ContentResource:
+    record = ContentRecord(_count(entry.get("bytes"), name, path), _hash(entry.get("hash"), name, path))
+    if name.startswith("contents/") and name != content_member(record.hash):
+        raise UnsafeFileError(f"{path!r} is not safe to use: member {name[:100]!r} has another hash")
+    return ContentResource(name, record)
 
 
 def _parse_console(entry: Mapping[str, Any], name: str, path: str) -> ConsoleResource:

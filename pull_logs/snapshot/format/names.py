@@ -30,6 +30,7 @@ DIGEST = "datapackage-digest.json"
 HISTORY = "history.parquet"
 SYSTEM = "system.parquet"
 CONSOLE = "console.ndjson.zst"
+ARTIFACTS = "artifacts.ndjson"
 FILES = "files"
 
 TABLES = (RUNS, METRICS)
@@ -46,11 +47,12 @@ _FILE = (
 )
 _MEMBER = re.compile(
     r"FORMAT|(?:runs|metrics)\.parquet|datapackage\.json|datapackage-digest\.json"
-    rf"|{_FOLDER}/(?:(?:history|system)\.parquet|{re.escape(CONSOLE)}|{_FILE})"
+    rf"|contents/[0-9a-f]{{64}}"
+    rf"|{_FOLDER}/(?:(?:history|system)\.parquet|{re.escape(CONSOLE)}|{re.escape(ARTIFACTS)}|{_FILE})"
 )
 _RUN_MEMBER = re.compile(
     rf"runs/entity=({_SEGMENT})/project=({_SEGMENT})/run=({_SEGMENT})"
-    rf"/(?:[a-z]+\.parquet|{re.escape(CONSOLE)}|{_FILE})"
+    rf"/(?:[a-z]+\.parquet|{re.escape(CONSOLE)}|{re.escape(ARTIFACTS)}|{_FILE})"
 )
 _FILE_MEMBER = re.compile(rf"({_FOLDER})/({_FILE})")
 _RESERVED = re.compile(
@@ -62,6 +64,11 @@ _RESERVED = re.compile(
 def is_member_name(name: str) -> bool:
     """Return whether a bundle can have a file of this name."""
     return _MEMBER.fullmatch(name) is not None
+
+
+def is_content_name(name: str) -> bool:
+    """Return whether a name is that of a content of artifacts, which a bundle has once."""
+    return name.startswith("contents/") and is_member_name(name)
 
 
 def why_refused(name: str) -> str:

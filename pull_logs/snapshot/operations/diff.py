@@ -98,6 +98,8 @@ class RunDifference:
         system: Whether its system metrics changed.
         files: Changes of its files; a path is the name of a file, and a value is a `FileState`.
         console: The old and the new number of console lines; None if its console log did not change.
+        artifacts: Changes of its artifacts; a path is a relation and the name of a version, and a value is
+            an `ArtifactState`.
     """
 
     path: RunPath
@@ -108,10 +110,11 @@ class RunDifference:
     system: bool = False
     files: tuple[Edit, ...] = ()
     console: tuple[int, int] | None = None
+    artifacts: tuple[Edit, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether anything changed."""
-        lists = self.facts or self.config or self.summary or self.files
+        lists = self.facts or self.config or self.summary or self.files or self.artifacts
         return bool(lists or self.rows or self.system or self.console)
 
 
@@ -193,7 +196,38 @@ def diff_runs(old: Run, new: Run) -> RunDifference:
         system=old.system_rows_hash != new.system_rows_hash,
         files=tuple(_file_edits(_files(old), _files(new))),
         console=None if old.console_hash == new.console_hash else (_lines(old), _lines(new)),
+        artifacts=tuple(artifact_edits(old, new)),
     )
+
+
+class ArtifactState(TypedDict):
+    """The digest of an artifact, its aliases, and the files of which the bundle has the bytes."""
+
+    digest: str | None
+    aliases: list[str]
+    files: int
+
+
+def artifact_edits(old: Run, new: Run) -> Iterator[Edit]:
+    """Compare the artifacts of two states of a run, in the order of their relations and names."""
+    if old.artifacts_hash == new.artifacts_hash:
+        return
+    before, after = _artifacts(old), _artifacts(new)
+    for relation, name in sorted({*before, *after}):
+        left, right = before.get((relation, name)), after.get((relation, name))
+        if left != right:
+            yield Edit(path=(relation, name), change=_change(left, right), old=left, new=right)
+
+
+def _artifacts(run: Run) -> dict[tuple[str, str], ArtifactState]:
+    found: dict[tuple[str, str], ArtifactState] = {}
+    for artifact in (*run.logged_artifacts(), *run.used_artifacts()):
+        record = artifact.record
+        entries = artifact.entries.values() if record.entries is not None else ()
+        files = sum(entry.content is not None for entry in entries)
+        state = ArtifactState(digest=record.digest, aliases=list(record.aliases), files=files)
+        found[record.relation, artifact.path] = state
+    return found
 
 
 def _lines(run: Run) -> int:
@@ -218,7 +252,7 @@ def _file_edits(old: Mapping[str, FileState], new: Mapping[str, FileState]) -> I
             yield Edit(path=(name,), change=_change(before, after), old=before, new=after)
 
 
-def _change(before: FileState | None, after: FileState | None) -> Change:
+def _change(before: object, after: object) -> Change:
     if before is None:
         return "added"
     return "removed" if after is None else "changed"

@@ -1,8 +1,8 @@
 """Merge several bundles into one that has every run of each of them.
 
-Each run is copied byte for byte from one of the bundles. Where bundles have different versions of a run,
-one version covers another if it has all rows of it with all cells and the same values, all its system
-metrics, all its files and as many console lines; a file or a line may differ if the covering version has a
+Each run is copied byte for byte from one of the bundles. Where bundles have different versions of a run, one
+version covers another if it has all rows of it with all cells and the same values, all its system metrics,
+all its files, artifacts and as many console lines; a file or a line may differ if the covering version has a
 later heartbeat, because logs grow while a run is active. The version that covers all others is taken: a run
 that continued, or one that was downloaded with all its metrics. Versions with the same rows, system metrics,
 files and console log may differ in their facts; then the one with the latest heartbeat is taken. If no
@@ -29,6 +29,7 @@ from pull_logs.rows.canonical import canonical_text
 from pull_logs.rows.diff import HistoryDiff
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import coverage_fields, info_fields
+from pull_logs.snapshot.operations.artifact_cover import why_artifacts_not_covered
 from pull_logs.snapshot.operations.subset import metrics_of
 from pull_logs.snapshot.privacy import markers_in
 from pull_logs.snapshot.read import Bundle, Run, walk_runs
@@ -119,7 +120,7 @@ def _runs_by_path(bundles: Sequence[Bundle]) -> dict[RunPath, list[Run]]:
     return {path: sorted(versions[path], key=lambda run: order[run.bundle_path]) for path in sorted(versions)}
 
 
-_Data: TypeAlias = tuple[str, str | None, str | None, str | None]
+_Data: TypeAlias = tuple[str, str | None, str | None, str | None, str | None]
 
 
 def _heartbeat(run: Run) -> str:
@@ -141,9 +142,10 @@ class _Version:
 
     @property
     def data(self) -> _Data:
-        """The hashes of its rows, system metrics, files and console log."""
+        """The hashes of its rows, system metrics, files, console log and artifacts."""
         run = self.run
-        return run.rows_hash, run.system_rows_hash, run.files_hash, run.console_hash
+        hashes = run.files_hash, run.console_hash, run.artifacts_hash
+        return run.rows_hash, run.system_rows_hash, *hashes
 
     @property
     def rank(self) -> tuple[object, ...]:
@@ -158,6 +160,7 @@ class _Version:
             *hashes,
             run.files_hash or "",
             run.console_hash or "",
+            run.artifacts_hash or "",
         )
 
 
@@ -265,7 +268,11 @@ def why_not_covered(less: Run, more: Run) -> str | None:
         here, there = (Counter(map(canonical_text, run.system_rows())) for run in (less, more))
         if here - there:
             return f"{less_path} has system metrics that {more_path} has not"
-    return _why_files_not_covered(less, more) or _why_console_not_covered(less, more)
+    return (
+        _why_files_not_covered(less, more)
+        or _why_console_not_covered(less, more)
+        or why_artifacts_not_covered(less, more)
+    )
 
 
 def _why_console_not_covered(less: Run, more: Run) -> str | None:

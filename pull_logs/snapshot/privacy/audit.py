@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.rows.batches import select_keys
+from pull_logs.snapshot.privacy.artifact_scrubber import scrub_artifacts
 from pull_logs.snapshot.privacy.console_scrubber import scrub_console
 from pull_logs.snapshot.privacy.file_scrubber import scrub_files
 from pull_logs.snapshot.privacy.patterns import KINDS
@@ -31,17 +32,22 @@ class RunAudit:
         findings: The findings, by location and kind.
         in_histories: Whether there are findings in its history or its system metrics.
         in_console: Whether there are findings in its console log.
+        in_artifacts: Whether there are findings in its artifacts.
         earlier: The number of markers of each kind that the run has.
         markers: The number of markers of each kind that the run has once the findings are replaced.
         unread: The names of its files that are text too long to be looked through.
+        left_out: The files of artifacts that a redacted bundle does not have, because they have findings or
+            are text too long to be looked through.
     """
 
     findings: tuple[Finding, ...]
     in_histories: bool
     in_console: bool
+    in_artifacts: bool
     earlier: Mapping[str, int]
     markers: Mapping[str, int]
     unread: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,13 +140,17 @@ def audit_run(run: Run, *, kinds: Iterable[str] = KINDS) -> RunAudit:
         pass
     in_console = len(scrubber.findings) > before
     unread = scrub_files(run, scrubber).unread
+    before = len(scrubber.findings)
+    artifacts = scrub_artifacts(run, scrubber)
     return RunAudit(
         findings=scrubber.findings,
         in_histories=in_histories,
         in_console=in_console,
+        in_artifacts=len(scrubber.findings) > before,
         earlier=scrubber.earlier,
         markers=scrubber.markers,
         unread=unread,
+        left_out=artifacts.left_out,
     )
 
 
@@ -167,4 +177,5 @@ def markers_in(run: Run, keep: Callable[[str], bool] | None = None) -> Mapping[s
     for _ in scrub_console(run.console_logs(), scrubber):
         pass
     scrub_files(run, scrubber)
+    scrub_artifacts(run, scrubber)
     return scrubber.earlier

@@ -12,7 +12,7 @@ import codecs
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
@@ -67,7 +67,18 @@ class ScrubbedFiles:
     unread: tuple[str, ...]
 
 
-def kind_of(file: RunFile) -> Kind:
+class ReadableFile(Protocol):
+    """A file of a bundle."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Iterate over its bytes in parts."""
+
+
+def kind_of(file: ReadableFile) -> Kind:
     """Return whether a file is text, text that is too long to be scrubbed, or something else.
 
     Raises:
@@ -82,6 +93,20 @@ def kind_of(file: RunFile) -> Kind:
     if b"\x00" in start:
         return "other"
     return "text" if file.size <= MAX_SCANNED else "long"
+
+
+def finds_in(name: str, text: str, scrubber: Scrubber) -> bool:
+    """Return whether there are findings in the text of a file, and collect them.
+
+    Args:
+        name: The name of the file, which says how the text is read.
+        text: The text.
+        scrubber: Collects the findings; the text is not counted as scrubbed.
+    """
+    probe = scrubber.probe()
+    _scrub_text(name, text, probe)
+    scrubber.take_findings(probe)
+    return bool(probe.findings)
 
 
 def scrub_files(run: Run, scrubber: Scrubber) -> ScrubbedFiles:

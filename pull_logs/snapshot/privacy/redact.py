@@ -18,6 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pull_logs.snapshot.format import console_in_memory
+from pull_logs.snapshot.privacy.artifact_scrubber import scrub_artifacts
 from pull_logs.snapshot.privacy.audit import RunAudit, audit_run
 from pull_logs.snapshot.privacy.console_scrubber import scrub_console
 from pull_logs.snapshot.privacy.file_scrubber import scrub_files
@@ -35,7 +36,8 @@ class Redaction:
         seal: The new bundle.
         findings: What was replaced.
         redacted: The number of markers of each kind in the new bundle, as its manifest says.
-        left_out: The files that are text too long to be looked through, each as its run and its name.
+        left_out: The files that are text too long to be looked through, and the files of artifacts with
+            findings, each as its run and its name.
     """
 
     seal: SealReport
@@ -86,13 +88,15 @@ def redact_bundle(
         seal=report,
         findings=tuple(finding for _, audit in audits for finding in audit.findings),
         redacted=dict(sorted(markers.items())),
-        left_out=tuple((str(run.path), name) for run, audit in audits for name in audit.unread),
+        left_out=tuple(
+            (str(run.path), name) for run, audit in audits for name in (*audit.unread, *audit.left_out)
+        ),
     )
 
 
 def _redacted(run: Run, audit: RunAudit, kinds: frozenset[str]) -> BundleRun | CopiedRun:
     """Return a run without what was found in it; without findings, the run is copied."""
-    if not audit.findings and not audit.unread:
+    if not (audit.findings or audit.unread or audit.left_out):
         return CopiedRun(run=run, redacted=audit.markers)
 
     def scrubber() -> Scrubber:
@@ -113,5 +117,8 @@ def _redacted(run: Run, audit: RunAudit, kinds: frozenset[str]) -> BundleRun | C
         console=console_in_memory(scrub_console(run.console_logs(), scrubber()))
         if audit.in_console
         else run.console,
+        artifacts=scrub_artifacts(run, scrubber()).source
+        if audit.in_artifacts or audit.left_out
+        else run.artifacts,
         redacted=audit.markers,
     )

@@ -198,6 +198,14 @@ class Scrubber:
                 counts[mark[1]] += cells
         return scrubbed
 
+    def probe(self) -> Scrubber:
+        """Return a scrubber of the same run and kinds without findings, for text that is not returned."""
+        return Scrubber(self._run, kinds=self._kinds)
+
+    def take_findings(self, probe: Scrubber) -> None:
+        """Add the findings of another scrubber of the same run."""
+        self._found |= probe._found
+
     def _add(self, location: str, kind: str, excerpt: str, *, step: int | None, cells: int) -> None:
         known = self._found.get((location, kind))
         if known is not None:

@@ -1,6 +1,10 @@
 from .bundle import Bundle as Bundle
 from .bundle import open_bundle as open_bundle
+from .logged import Artifact as Artifact
+from .logged import Content as Content
+from .logged import LoggedEntry as LoggedEntry
 from .logged import MediaItem as MediaItem
+from .logged import RunArtifacts as RunArtifacts
 from .logged import RunConsole as RunConsole
 from .plain_history import PlainReader as PlainReader
 from .run import Run as Run

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
@@ -19,6 +19,7 @@ from pull_logs.rows.canonical import STEP
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import METRICS, Container, is_url, open_container
 from pull_logs.snapshot.read.index import BundleIndex, load_index
+from pull_logs.snapshot.read.logged import Artifact, ArtifactIndex
 from pull_logs.snapshot.read.metrics_index import MetricsIndex
 from pull_logs.snapshot.read.run import Run
 from pull_logs.suggestions import counted, did_you_mean, listed, shortened
@@ -188,6 +189,32 @@ class Bundle(Mapping[str, Run]):
                 hint = did_you_mean(name, sorted(known), otherwise="the runs have no metrics", cutoff=0)
                 raise MetricNotFoundError(f"no run of {str(self.path)!r} has a metric {name!r}", hint=hint)
         return frame
+
+    @cached_property
+    def _artifacts(self) -> ArtifactIndex:
+        return ArtifactIndex(
+            self._container,
+            [(str(run.path), run.artifacts) for run in self.runs() if run.artifacts is not None],
+        )
+
+    def artifacts(self) -> Iterator[Artifact]:
+        """Iterate over the artifacts that its runs logged and used, each version once, by name and version.
+
+        Raises:
+            BundleDamagedError: Their records are damaged.
+        """
+        return iter(self._artifacts)
+
+    def artifact(self, name: str) -> Artifact:
+        """Return an artifact by `entity/project/name:alias`, where the alias may be a version, `v3`.
+
+        A unique end suffices: `name:alias`. Without an alias it is that of `latest`.
+
+        Raises:
+            FileMissingError: The bundle has no such artifact, or more than one.
+            BundleDamagedError: The records of artifacts are damaged.
+        """
+        return self._artifacts.find(name, bundle=str(self.path))
 
     def close(self) -> None:
         """Close the file; runs can no longer be read."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pull_logs.errors import BundleDamagedError, DataError, UnsafeFileError
 from pull_logs.snapshot.format import (
+    ARTIFACTS,
     CONSOLE,
     DIGEST,
     FORMAT,
@@ -98,7 +99,7 @@ def _check_members(sizes: Mapping[str, int], manifest: Manifest, *, path: str) -
 def _checked_folders(table: RunTable, manifest: Manifest, *, path: str) -> Iterator[str]:
     """Return the folder of each run, and check that every run has its files and every file a run."""
     folders = member_folders(table.paths)
-    resources, with_files, with_console = manifest.resources, 0, 0
+    resources, with_files, with_console, with_artifacts = manifest.resources, 0, 0, 0
     known = sum(name in resources for name in TABLES)
     for run, rows in zip(table.paths, table.column("rows"), strict=True):
         folder = folders[run]
@@ -107,12 +108,15 @@ def _checked_folders(table: RunTable, manifest: Manifest, *, path: str) -> Itera
             raise _damaged(path, f"{RUNS} and the manifest disagree about run {str(run)!r}", RUNS)
         known += 1 + (f"{folder}/{SYSTEM}" in resources)
         with_console += f"{folder}/{CONSOLE}" in manifest.consoles
+        with_artifacts += f"{folder}/{ARTIFACTS}" in manifest.contents
         if folder in manifest.files:
             with_files += 1
             _check_file_members(folder, manifest.files[folder], path=path)
         yield folder
     orphans = len(resources) - known + len(manifest.files) - with_files
     orphans += len(manifest.consoles) - with_console
+    tables = sum(name.endswith(f"/{ARTIFACTS}") for name in manifest.contents)
+    orphans += tables - with_artifacts + (0 if tables else len(manifest.contents))
     if orphans:
         raise _damaged(path, f"{counted(orphans, 'file')} without a run", MANIFEST)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pull_logs.snapshot.format import ConsoleLine
-    from pull_logs.snapshot.read.logged import MediaItem
+    from pull_logs.snapshot.read.logged import Artifact, MediaItem
 
 
 class Run(RunFacts):
@@ -242,6 +242,22 @@ class Run(RunFacts):
         if console is None:
             return iter(())
         return iter(console) if last is None else iter(console.tail(last))
+
+    def logged_artifacts(self) -> list[Artifact]:
+        """Return the artifacts that it logged, if those were pulled.
+
+        Raises:
+            BundleDamagedError: Their records are damaged.
+        """
+        return [] if self.artifacts is None else list(self.artifacts.related("logged"))
+
+    def used_artifacts(self) -> list[Artifact]:
+        """Return the artifacts that it used, if those were pulled.
+
+        Raises:
+            BundleDamagedError: Their records are damaged.
+        """
+        return [] if self.artifacts is None else list(self.artifacts.related("used"))
 
     def media(self) -> Iterator[MediaItem]:
         """Iterate over the tables, images and other files that its rows point to, by step.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pull_logs.runs import Coverage, RunInfo, RunParts, RunPath
 from pull_logs.snapshot.format import (
+    ARTIFACTS,
     CONSOLE,
     COVERAGE,
     HISTORY,
@@ -18,7 +19,7 @@ from pull_logs.snapshot.format import (
     coverage_from_fields,
     files_hash,
 )
-from pull_logs.snapshot.read.logged import RunConsole
+from pull_logs.snapshot.read.logged import RunArtifacts, RunConsole
 from pull_logs.snapshot.read.metrics_index import MetricsIndex
 from pull_logs.snapshot.read.run_files import RunFiles
 from pull_logs.suggestions import counted, shortened
@@ -260,6 +261,18 @@ class RunFacts:
         """The identity of its console log, whichever library compressed it; None without one."""
         resource = self._manifest.consoles.get(f"{self._folder}/{CONSOLE}")
         return None if resource is None else resource.record.text_hash
+
+    @property
+    def artifacts(self) -> RunArtifacts | None:
+        """The artifacts that it logged and used, if those were pulled (`fetch --artifacts`)."""
+        resource = self._manifest.contents.get(f"{self._folder}/{ARTIFACTS}")
+        return None if resource is None else RunArtifacts(self._container, resource, run=str(self.path))
+
+    @property
+    def artifacts_hash(self) -> str | None:
+        """The identity of the records of its artifacts, which name all contents; None without them."""
+        resource = self._manifest.contents.get(f"{self._folder}/{ARTIFACTS}")
+        return None if resource is None else resource.record.hash
 
     @property
     def bundle_path(self) -> str:

@@ -51,6 +51,7 @@ from pull_logs.snapshot.format import (
 )
 from pull_logs.snapshot.read.bundle import Bundle
 from pull_logs.snapshot.read.index import load_index
+from pull_logs.snapshot.read.logged import ArtifactCheck
 from pull_logs.snapshot.read.parquet_member import SMALL_FILE
 from pull_logs.snapshot.read.plain_history import PlainReader
 
@@ -173,6 +174,7 @@ def _damages(container: Container, *, deep: bool, share: Share | None) -> Iterat
         if deep:
             yield from _check_metrics(bundle, [checked[f"{folder}/{HISTORY}"] for folder in index.folders])
             yield from _check_content(bundle)
+            yield from _check_artifacts(bundle, container)
     except DamageError as exc:
         yield _damage(exc)
 
@@ -383,6 +385,14 @@ def _check_metrics(bundle: Bundle, histories: Sequence[CheckedMember]) -> Iterat
         if history.facts_hash != _facts_hash(run.metric_facts()):
             reason = f"{METRICS} has other facts about run {str(run.path)!r} than its history"
             yield Damage(member=METRICS, reason=reason, run=str(run.path))
+
+
+def _check_artifacts(bundle: Bundle, container: Container) -> Iterator[Damage]:
+    """Compare the artifacts of all runs with the contents of the bundle."""
+    contents = bundle.manifest.contents
+    if contents:
+        runs = (run.artifacts for run in bundle.runs() if run.artifacts is not None)
+        yield from map(_damage, ArtifactCheck(container, contents).problems(runs))
 
 
 def _check_content(bundle: Bundle) -> Iterator[Damage]:

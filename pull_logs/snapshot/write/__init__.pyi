@@ -7,10 +7,10 @@ from .destination import refuse_other_selection as refuse_other_selection
 from .encoded_history import EncodedHistory as EncodedHistory
 from .encoded_history import encode_history as encode_history
 from .folder_lock import FolderLock as FolderLock
+from .run_sources import BundleRun as BundleRun
+from .run_sources import CopiedRun as CopiedRun
 from .seal import SealReport as SealReport
 from .seal import write_bundle as write_bundle
 from .spool import Spool as Spool
-from .stored_run import BundleRun as BundleRun
-from .stored_run import CopiedRun as CopiedRun
 from .stored_run import StoredRun as StoredRun
 from .temporary_folder import temporary_folder as temporary_folder

@@ -16,17 +16,18 @@ from pull_logs.frames import MetricFacts
 from pull_logs.rows.batches import select_keys
 from pull_logs.rows.canonical import STEP
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.format import ConsoleRecord, ConsoleSource, Encoded, FileRecord, FileSource, in_order
-from pull_logs.snapshot.read import PlainReader, Run
-from pull_logs.snapshot.write.stored_run import (
-    BundleRun,
-    CopiedRun,
-    StoredRun,
-    copy_run,
-    file_part,
-    optional_fields,
-    store_run,
+from pull_logs.snapshot.format import (
+    ArtifactsSource,
+    ConsoleRecord,
+    ConsoleSource,
+    Encoded,
+    FileRecord,
+    FileSource,
+    in_order,
 )
+from pull_logs.snapshot.read import PlainReader, Run
+from pull_logs.snapshot.write.run_sources import BundleRun, CopiedRun
+from pull_logs.snapshot.write.stored_run import StoredRun, copy_run, file_part, optional_fields, store_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ class BundledRun:
         optional: The optional columns of the table of runs for which it has a value.
         sources: The files that it logged, in the order of a bundle.
         console_source: Its console log; None without one.
+        artifacts: The artifacts that it logged and used; None without any.
         redacted: The number of redaction markers of each kind in it.
         changed: Facts that replace those of the run, where only they changed.
         selected: Its history, if that is not the one of the run.
@@ -74,6 +76,7 @@ class BundledRun:
     optional: frozenset[str]
     sources: tuple[FileSource, ...]
     console_source: ConsoleSource | None
+    artifacts: ArtifactsSource | None
     redacted: Mapping[str, int]
     changed: RunInfo | None = None
     selected: _Selected | None = None
@@ -187,6 +190,7 @@ def bundle_run_copy(file: Path, copied: CopiedRun) -> BundledRun | StoredRun:
         optional=run.optional_fields if copied.info is None else optional_fields(copied.info),
         sources=_ordered(list(run.files.values()) if copied.files is None else copied.files),
         console_source=copied.console or run.console,
+        artifacts=copied.artifacts or run.artifacts,
         redacted=dict(copied.redacted),
         changed=copied.info,
     )
@@ -216,6 +220,7 @@ def bundle_selected_run(file: Path, shared: SharedFile, selected: SelectedRun) -
                 optional=run.optional_fields,
                 sources=_ordered(list(run.files.values())),
                 console_source=run.console,
+                artifacts=run.artifacts,
                 redacted=dict(selected.redacted),
                 selected=_Selected(encoded, shared.path, start, keep),
             )
@@ -228,6 +233,7 @@ def bundle_selected_run(file: Path, shared: SharedFile, selected: SelectedRun) -
         system=run.system_table(),
         files=tuple(run.files.values()),
         console=run.console,
+        artifacts=run.artifacts,
         redacted=selected.redacted,
     )
     return store_run(file, again)

@@ -7,7 +7,6 @@ bytes depend on the runs alone, not on the order in which they are given.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import tempfile
@@ -19,115 +18,41 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from threading import Event, Lock
-from typing import BinaryIO, Protocol
 
 from pull_logs.errors import BundleDamagedError, UsageError
-from pull_logs.frames import MetricFacts
-from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.runs import RunPath
 from pull_logs.snapshot.disk import disk_errors, sync_file, sync_folder
 from pull_logs.snapshot.format import (
-    CHUNK,
-    CONSOLE,
+    ARTIFACTS,
     DIGEST,
     FORMAT,
     FORMAT_BYTES,
-    HISTORY,
     MANIFEST,
     METRICS,
     RUNS,
-    SYSTEM,
-    WRITER,
-    AnyResource,
-    ConsoleRecord,
-    ConsoleResource,
     ContainerWriter,
     ContentHasher,
-    Encoded,
-    FileRecord,
-    FileResource,
     Manifest,
     MetricsWriter,
-    Resource,
     RunRow,
     encode_runs,
-    file_members,
-    folder_of_file,
-    member_folders,
     member_order,
     render_digest,
     render_manifest,
     sha256,
 )
 from pull_logs.snapshot.read import Run, verify_bundle
-from pull_logs.snapshot.write.bundled_run import (
-    SelectedRun,
-    SharedFile,
-    bundle_run_copy,
-    bundle_selected_run,
-)
+from pull_logs.snapshot.write.bundled_run import SelectedRun, SharedFile, bundle_run_copy, bundle_selected_run
 from pull_logs.snapshot.write.destination import check_bundle_output, check_same_selection
-from pull_logs.snapshot.write.stored_run import BundleRun, CopiedRun, EncodedRun, store_run
+from pull_logs.snapshot.write.members import Member, SealedRun, members_of, resources_of, table_member
+from pull_logs.snapshot.write.run_sources import BundleRun, CopiedRun, EncodedRun
+from pull_logs.snapshot.write.stored_run import store_run
 from pull_logs.snapshot.write.temporary_folder import temporary_folder
 
 _THREADS = min(4, os.cpu_count() or 1)
 
 Source = BundleRun | CopiedRun | SelectedRun | EncodedRun
 """A run to encode; of a bundle, a run to copy with some changes, with some metrics, or as it is."""
-
-
-class SealedRun(Protocol):
-    """A run whose bytes are ready to be sealed."""
-
-    @property
-    def path(self) -> RunPath:
-        """The path of the run."""
-
-    @property
-    def coverage(self) -> Coverage:
-        """What the server promised and what arrived."""
-
-    @property
-    def history(self) -> Encoded:
-        """Size, hashes and number of rows of its `history.parquet`."""
-
-    @property
-    def system(self) -> Encoded | None:
-        """The same for its `system.parquet`; None without system metrics."""
-
-    @property
-    def writer(self) -> str:
-        """The library that encoded them."""
-
-    @property
-    def optional(self) -> frozenset[str]:
-        """The optional columns of the table of runs for which it has a value."""
-
-    @property
-    def files(self) -> Sequence[FileRecord]:
-        """The files that it logged, in the order of a bundle."""
-
-    @property
-    def console(self) -> ConsoleRecord | None:
-        """The record of its console log; None without one."""
-
-    @property
-    def redacted(self) -> Mapping[str, int]:
-        """The number of redaction markers of each kind in it."""
-
-    def described(self) -> tuple[RunInfo, Sequence[MetricFacts]]:
-        """Return its facts, and those about the columns of its history."""
-
-    def history_chunks(self) -> Iterator[bytes]:
-        """Return the bytes of its `history.parquet` in chunks."""
-
-    def system_chunks(self) -> Iterator[bytes]:
-        """Return the bytes of its `system.parquet` in chunks."""
-
-    def file_chunks(self) -> Iterator[tuple[FileRecord, Callable[[], Iterator[bytes]]]]:
-        """Return each of its files with a function that returns the bytes in chunks."""
-
-    def console_chunks(self) -> Iterator[bytes]:
-        """Return the bytes of its compressed console log in chunks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +70,8 @@ class SealReport:
         files: The number of files that the runs logged.
         file_bytes: The total size of these files.
         console_lines: The number of lines of the console logs.
+        contents: The number of contents of artifacts.
+        content_bytes: The total size of these contents.
     """
 
     path: Path
@@ -157,6 +84,8 @@ class SealReport:
     files: int = 0
     file_bytes: int = 0
     console_lines: int = 0
+    contents: int = 0
+    content_bytes: int = 0
 
 
 def write_bundle(
@@ -289,10 +218,10 @@ def seal_runs(
         index.close()
         content_id = hasher.content_id()
         members = {
-            RUNS: _table_member(RUNS, io.BytesIO(table), rows=len(runs)),
-            METRICS: _table_member(METRICS, index_file, rows=index.rows),
-        } | _members(runs)
-        resources, files, consoles = _resources(members)
+            RUNS: table_member(RUNS, io.BytesIO(table), rows=len(runs)),
+            METRICS: table_member(METRICS, index_file, rows=index.rows),
+        } | members_of(runs)
+        resources, files, consoles, contents = resources_of(members)
         manifest = render_manifest(
             Manifest(
                 content_id=content_id,
@@ -300,6 +229,7 @@ def seal_runs(
                 redacted=_redacted(runs),
                 files=files,
                 consoles=consoles,
+                contents=contents,
                 metrics=metrics or None,
             )
         )
@@ -308,7 +238,9 @@ def seal_runs(
     before_replacing()
     temp.replace(out)
     sync_folder(out.parent)
-    return _report(out, runs, size=size, bundle_id=sha256(manifest), content_id=content_id)
+    report = _report(out, runs, size=size, bundle_id=sha256(manifest), content_id=content_id)
+    held = [content for name, content in contents.items() if not name.endswith(ARTIFACTS)]
+    return replace(report, contents=len(held), content_bytes=sum(one.record.bytes for one in held))
 
 
 def _redacted(runs: Iterable[SealedRun]) -> Mapping[str, int]:
@@ -366,96 +298,7 @@ def _rows(runs: Iterable[SealedRun], hasher: ContentHasher, index: MetricsWriter
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """A file of the bundle that the manifest names."""
-
-    resource: AnyResource
-    size: int
-    chunks: Callable[[], Iterator[bytes]]
-
-
-def _members(runs: Iterable[SealedRun]) -> dict[str, _Member]:
-    """Return the members of all runs by name, in the order of a bundle."""
-    by_path = {run.path: run for run in runs}
-    members: dict[str, _Member] = {}
-    for path, folder in member_folders(by_path).items():
-        run = by_path[path]
-        parts = [(f"{folder}/{HISTORY}", run.history, run.history_chunks)]
-        if run.system is not None:
-            parts.append((f"{folder}/{SYSTEM}", run.system, run.system_chunks))
-        for name, encoded, chunks in parts:
-            members[name] = _Member(_resource(name, run, encoded), encoded.bytes, chunks)
-        names = file_members(folder, [record.name for record in run.files]) if run.files else {}
-        for record, chunks in run.file_chunks():
-            name = names[record.name]
-            members[name] = _Member(FileResource(path=name, record=record), record.bytes, chunks)
-        if run.console is not None:
-            name = f"{folder}/{CONSOLE}"
-            console = ConsoleResource(path=name, record=run.console)
-            members[name] = _Member(console, run.console.bytes, run.console_chunks)
-    return dict(sorted(members.items()))
-
-
-def _resources(
-    members: Mapping[str, _Member],
-) -> tuple[dict[str, Resource], dict[str, list[FileResource]], dict[str, ConsoleResource]]:
-    """Return the resources of the manifest: Parquet files and console logs by member, files by folder."""
-    resources, files = dict[str, Resource](), dict[str, list[FileResource]]()
-    consoles: dict[str, ConsoleResource] = {}
-    for name, member in members.items():
-        if isinstance(member.resource, FileResource):
-            files.setdefault(folder_of_file(name) or "", []).append(member.resource)
-        elif isinstance(member.resource, ConsoleResource):
-            consoles[name] = member.resource
-        else:
-            resources[name] = member.resource
-    return resources, files, consoles
-
-
-def _resource(name: str, run: SealedRun, encoded: Encoded) -> Resource:
-    return Resource(
-        path=name,
-        bytes=encoded.bytes,
-        hash=encoded.hash,
-        rows=encoded.rows,
-        rows_hash=encoded.rows_hash,
-        footer_bytes=encoded.footer_bytes,
-        footer_hash=encoded.footer_hash,
-        writer=run.writer,
-    )
-
-
-def _table_member(name: str, file: BinaryIO, *, rows: int) -> _Member:
-    """Return a table about all runs as a member of the bundle."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(size - 8)
-    footer_bytes = 8 + int.from_bytes(file.read(4), "little")
-    file.seek(size - footer_bytes)
-    footer = file.read(footer_bytes)
-    digest = hashlib.sha256()
-    for chunk in _file_chunks(file):
-        digest.update(chunk)
-    resource = Resource(
-        path=name,
-        bytes=size,
-        hash=f"sha256:{digest.hexdigest()}",
-        rows=rows,
-        rows_hash=None,
-        footer_bytes=footer_bytes,
-        footer_hash=sha256(footer),
-        writer=WRITER,
-    )
-    return _Member(resource, size, partial(_file_chunks, file))
-
-
-def _file_chunks(file: BinaryIO) -> Iterator[bytes]:
-    file.seek(0)
-    while chunk := file.read(CHUNK):
-        yield chunk
-
-
-def _write(temp: Path, *, members: Mapping[str, _Member], manifest: bytes) -> int:
+def _write(temp: Path, *, members: Mapping[str, Member], manifest: bytes) -> int:
     """Write the ZIP file and return its size in bytes."""
     parts = {FORMAT: FORMAT_BYTES, MANIFEST: manifest, DIGEST: render_digest(manifest)}
     with temp.open("w+b") as file:

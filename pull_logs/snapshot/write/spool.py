@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -20,24 +21,17 @@ from pull_logs.errors import BundleDamagedError
 from pull_logs.rows.merge import Lane, LanedBatch, merge_batches
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.disk import disk_errors
-from pull_logs.snapshot.format import ConsoleSource, FileSource
+from pull_logs.snapshot.format import ArtifactsSource, ConsoleSource, FileSource
+from pull_logs.snapshot.write.content_store import ContentStore
 from pull_logs.snapshot.write.encoded_history import Batches, EncodedHistory
 from pull_logs.snapshot.write.folder_lock import FolderLock
 from pull_logs.snapshot.write.page_file import PageFrame
 from pull_logs.snapshot.write.page_merge import settle_frames
 from pull_logs.snapshot.write.page_store import PageStore
+from pull_logs.snapshot.write.run_sources import BundleRun, CopiedRun, EncodedRun
 from pull_logs.snapshot.write.seal import SealReport, seal_runs
 from pull_logs.snapshot.write.spool_folder import SpoolFolder
-from pull_logs.snapshot.write.stored_run import (
-    BundleRun,
-    CopiedRun,
-    EncodedRun,
-    StoredRun,
-    copy_run,
-    read_stored,
-    restate_run,
-    store_run,
-)
+from pull_logs.snapshot.write.stored_run import StoredRun, copy_run, read_stored, restate_run, store_run
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -55,12 +49,14 @@ class Spool:
     Attributes:
         out: The bundle that is made from the spool.
         folder: The folder of the spool.
+        contents: The contents of artifacts.
     """
 
     def __init__(self, out: Path, folder: SpoolFolder, lock: FolderLock) -> None:
         self.out, self.folder = out, folder.path
         self._files, self._lock = folder, lock
         self._pages = PageStore(folder)
+        self.contents = ContentStore(folder.contents)
         self._stored: dict[RunPath, StoredRun] = {}
 
     @classmethod
@@ -94,7 +90,11 @@ class Spool:
         self._files.create_folders()
         for file in sorted(self._files.runs.iterdir()):
             try:
-                stored = read_stored(file) if self._files.is_run_file(file) else None
+                stored = (
+                    read_stored(file, contents=self._files.contents)
+                    if self._files.is_run_file(file)
+                    else None
+                )
             except BundleDamagedError:
                 stored = None
             if stored is None:
@@ -152,6 +152,7 @@ class Spool:
         system: pa.Table | None = None,
         files: Sequence[FileSource] = (),
         console: ConsoleSource | None = None,
+        artifacts: ArtifactsSource | None = None,
     ) -> StoredRun:
         """Merge and encode the pages of a run, write the run to the disk, and remove the pages.
 
@@ -162,7 +163,9 @@ class Spool:
         pages = self._pages.frames(info.path)
         if sum(page.weight for page in pages) <= _MAX_IN_MEMORY:
             batches = [LanedBatch(page.lane, page.load()) for page in pages]
-            return self.store(info, coverage, batches, system=system, files=files, console=console)
+            return self.store(
+                info, coverage, batches, system=system, files=files, console=console, artifacts=artifacts
+            )
         scratch = self._files.scratch_file(info.path)
         try:
             with self._disk_errors():
@@ -174,6 +177,7 @@ class Spool:
                 system=system,
                 files=files,
                 console=console,
+                artifacts=artifacts,
             )
         finally:
             scratch.unlink(missing_ok=True)
@@ -187,6 +191,7 @@ class Spool:
         system: pa.Table | None = None,
         files: Sequence[FileSource] = (),
         console: ConsoleSource | None = None,
+        artifacts: ArtifactsSource | None = None,
     ) -> StoredRun:
         """Merge and encode a run that is in memory, write it to the disk, and remove its pages.
 
@@ -195,7 +200,9 @@ class Spool:
             PullLogsError: The disk is full, or the file cannot be written; the pages are kept.
         """
         merged = list(merge_batches(batches))
-        return self.store_merged(info, coverage, lambda: merged, system=system, files=files, console=console)
+        return self.store_merged(
+            info, coverage, lambda: merged, system=system, files=files, console=console, artifacts=artifacts
+        )
 
     def store_merged(
         self,
@@ -206,6 +213,7 @@ class Spool:
         system: pa.Table | None = None,
         files: Sequence[FileSource] = (),
         console: ConsoleSource | None = None,
+        artifacts: ArtifactsSource | None = None,
     ) -> StoredRun:
         """Encode a run whose rows are already merged, write it to the disk, and remove its pages.
 
@@ -215,9 +223,15 @@ class Spool:
             PullLogsError: The disk is full, or the file cannot be written; the pages are kept.
         """
         run = BundleRun(
-            info=info, coverage=coverage, batches=batches, system=system, files=files, console=console
+            info=info,
+            coverage=coverage,
+            batches=batches,
+            system=system,
+            files=files,
+            console=console,
         )
         with self._disk_errors():
+            run = replace(run, artifacts=self.contents.keep(artifacts))
             return self._add(store_run(self._files.run_file(info.path), run))
 
     def store_encoded(
@@ -229,6 +243,7 @@ class Spool:
         system: pa.Table | None = None,
         files: Sequence[FileSource] = (),
         console: ConsoleSource | None = None,
+        artifacts: ArtifactsSource | None = None,
     ) -> StoredRun:
         """Write a run whose history is already encoded to the disk, and remove its pages.
 
@@ -240,6 +255,7 @@ class Spool:
             info=info, coverage=coverage, batches=tuple, system=system, files=files, console=console
         )
         with self._disk_errors():
+            run = replace(run, artifacts=self.contents.keep(artifacts))
             return self._add(store_run(self._files.run_file(info.path), run, history=history))
 
     def adopt(
@@ -250,8 +266,9 @@ class Spool:
         coverage: Coverage | None = None,
         files: Sequence[FileSource] | None = None,
         console: ConsoleSource | None = None,
+        artifacts: ArtifactsSource | None = None,
     ) -> StoredRun:
-        """Copy the histories of a run of another bundle byte for byte, its files and its console log.
+        """Copy the histories of a run of another bundle byte for byte, its files, console log and artifacts.
 
         Args:
             run: The run.
@@ -259,6 +276,7 @@ class Spool:
             coverage: A coverage that replaces that of that bundle.
             files: Files that replace those of that bundle.
             console: A console log that replaces that of that bundle.
+            artifacts: Artifacts that replace those of that bundle.
 
         Raises:
             BundleDamagedError: That bundle is damaged.
@@ -266,6 +284,8 @@ class Spool:
         """
         copied = CopiedRun(run=run, info=info, coverage=coverage, files=files, console=console)
         with self._disk_errors():
+            kept = self.contents.keep(run.artifacts if artifacts is None else artifacts)
+            copied = replace(copied, artifacts=kept)
             return self._add(copy_run(self._files.run_file(run.path), copied))
 
     def restate(self, info: RunInfo) -> StoredRun:

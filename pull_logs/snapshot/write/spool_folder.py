@@ -5,6 +5,7 @@
       lock                held by the process that downloads
       frames/KEY.frames   the pages of one run as they arrived, each with a checksum
       files/KEY/          files that a run logged, while they are downloaded
+      contents/SHA256     a content of artifacts, which several runs may have
       runs/KEY.run        a finished run
       bundle.zip          the bundle, while it is written
 
@@ -54,6 +55,11 @@ class SpoolFolder:
     def files(self) -> Path:
         """The folder of the logged files of unfinished runs."""
         return self.path / "files"
+
+    @property
+    def contents(self) -> Path:
+        """The folder of the contents of artifacts."""
+        return self.path / "contents"
 
     @property
     def bundle(self) -> Path:
@@ -123,7 +129,7 @@ class SpoolFolder:
         The folder is removed last: if the process is killed meanwhile, the next one finds a spool of the same
         plan, or of no plan, without data.
         """
-        for folder in (self.runs, self.pages, self.files):
+        for folder in (self.runs, self.pages, self.files, self.contents):
             shutil.rmtree(folder, ignore_errors=True)
 
 

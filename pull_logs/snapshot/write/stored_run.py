@@ -15,13 +15,12 @@ import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NotRequired, Protocol, TypedDict
+from typing import Any, BinaryIO, NotRequired, TypedDict
 
 import orjson
-import pyarrow as pa
 
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.frames import MetricFacts
@@ -31,11 +30,16 @@ from pull_logs.snapshot.format import (
     CHUNK,
     OPTIONAL,
     WRITER,
+    ArtifactsSource,
     ConsoleRecord,
     ConsoleSource,
+    ContentFile,
+    ContentRecord,
     Encoded,
     FileRecord,
     FileSource,
+    GivenArtifacts,
+    content_of,
     coverage_fields,
     coverage_from_fields,
     in_order,
@@ -44,105 +48,16 @@ from pull_logs.snapshot.format import (
     write_table,
 )
 from pull_logs.snapshot.write.encoded_history import (
-    Batches,
     EncodedHistory,
     FactsField,
     facts_field,
     facts_from_field,
     write_history,
 )
+from pull_logs.snapshot.write.run_sources import BundleRun, CopiedRun
 
 _TRAILER = struct.Struct("<Q32s8s")  # size of the record, its SHA-256, magic
 _MAGIC = b"WPL-RUN1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BundleRun:
-    """A run to encode into a bundle.
-
-    Attributes:
-        info: The facts of the run.
-        coverage: What the server promised and what arrived.
-        batches: Returns the rows as batches in step order, one row per step; called twice, in any thread.
-        system: The system metrics as one system batch.
-        files: The files that the run logged, in any order.
-        console: The console log; None without one.
-        redacted: The number of redaction markers of each kind in the run, for the manifest.
-    """
-
-    info: RunInfo
-    coverage: Coverage
-    batches: Batches
-    system: pa.Table | None = None
-    files: Sequence[FileSource] = ()
-    console: ConsoleSource | None = None
-    redacted: Mapping[str, int] = field(default_factory=dict)
-
-
-class EncodedRun(Protocol):
-    """A run whose histories are encoded: a run of a bundle."""
-
-    @property
-    def path(self) -> RunPath:
-        """The path of the run."""
-
-    @property
-    def info(self) -> RunInfo:
-        """The facts of the run."""
-
-    @property
-    def coverage(self) -> Coverage:
-        """What the server promised and what arrived."""
-
-    @property
-    def history_encoded(self) -> Encoded:
-        """Size, hashes and number of rows of `history.parquet`."""
-
-    @property
-    def system_encoded(self) -> Encoded | None:
-        """The same for `system.parquet`; None without system metrics."""
-
-    @property
-    def writer(self) -> str:
-        """The library that encoded the histories."""
-
-    @property
-    def files(self) -> Mapping[str, FileSource]:
-        """The files that the run logged, by name."""
-
-    @property
-    def console(self) -> ConsoleSource | None:
-        """The console log; None without one."""
-
-    def metric_facts(self) -> Sequence[MetricFacts]:
-        """Return the facts about the columns of its history, `_step` first."""
-
-    def history_chunks(self) -> Iterator[bytes]:
-        """Return the bytes of `history.parquet` in chunks."""
-
-    def system_chunks(self) -> Iterator[bytes]:
-        """Return the bytes of `system.parquet` in chunks; none without system metrics."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopiedRun:
-    """A run of another bundle, to copy byte for byte.
-
-    Attributes:
-        run: The run.
-        info: Facts that replace those of the run, where only they changed.
-        coverage: A coverage that replaces that of the run.
-        files: Files that replace those of the run.
-        console: A console log that replaces that of the run.
-        redacted: The number of redaction markers of each kind in the run, for the manifest.
-    """
-
-    run: EncodedRun
-    info: RunInfo | None = None
-    coverage: Coverage | None = None
-    files: Sequence[FileSource] | None = None
-    console: ConsoleSource | None = None
-    redacted: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +74,7 @@ class StoredRun:
         optional: The optional columns of the table of runs for which it has a value.
         files: The files that it logged, in the order of their bytes.
         console: Its console log; None without one.
+        artifacts: The artifacts that it logged and used, whose contents are other files; None without any.
         redacted: The number of redaction markers of each kind in it.
     """
 
@@ -171,6 +87,7 @@ class StoredRun:
     optional: frozenset[str]
     files: tuple[FileRecord, ...]
     console: ConsoleRecord | None
+    artifacts: ArtifactsSource | None
     redacted: Mapping[str, int]
 
     def info(self) -> RunInfo:
@@ -213,6 +130,13 @@ class StoredRun:
         return file_part(self.file, start, self.console.bytes if self.console else 0)
 
 
+class _ArtifactsField(TypedDict):
+    """The artifacts of a stored run: their records, and the sizes and hashes of their contents."""
+
+    table: str
+    contents: list[tuple[int, str]]
+
+
 class _Record(TypedDict):
     """The JSON object after the bytes of a stored run."""
 
@@ -224,6 +148,7 @@ class _Record(TypedDict):
     writer: str
     files: NotRequired[list[dict[str, Any]]]
     console: NotRequired[dict[str, Any] | None]
+    artifacts: NotRequired[_ArtifactsField | None]
     redacted: NotRequired[dict[str, int]]
 
 
@@ -264,10 +189,11 @@ def store_run(file: Path, run: BundleRun, *, history: EncodedHistory | None = No
             writer=WRITER if history is None else history.writer,
             files=files,
             console=console,
+            artifacts=_artifacts_field(run.artifacts),
             redacted=dict(run.redacted),
         )
         _write_record(out, record)
-    return _stored(file, record)
+    return _stored(file, record, run.artifacts)
 
 
 def copy_run(file: Path, copied: CopiedRun) -> StoredRun:
@@ -287,6 +213,7 @@ def copy_run(file: Path, copied: CopiedRun) -> StoredRun:
         out.writelines(run.system_chunks())
         files = _write_files(out, list(run.files.values()) if copied.files is None else copied.files)
         console = _write_console(out, copied.console or run.console)
+        artifacts = copied.artifacts or run.artifacts
         system = run.system_encoded
         record = _Record(
             info=info_fields(copied.info or run.info),
@@ -297,10 +224,11 @@ def copy_run(file: Path, copied: CopiedRun) -> StoredRun:
             writer=run.writer,
             files=files,
             console=console,
+            artifacts=_artifacts_field(artifacts),
             redacted=dict(copied.redacted),
         )
         _write_record(out, record)
-    return _stored(file, record)
+    return _stored(file, record, artifacts)
 
 
 def optional_fields(info: RunInfo) -> frozenset[str]:
@@ -320,11 +248,15 @@ def restate_run(stored: StoredRun, info: RunInfo) -> StoredRun:
     with _atomic_file(stored.file, durable=True) as out:
         out.writelines(file_part(stored.file, 0, size))
         _write_record(out, changed)
-    return _stored(stored.file, changed)
+    return _stored(stored.file, changed, stored.artifacts)
 
 
-def read_stored(file: Path) -> StoredRun:
-    """Read the description of a run that another process stored, and check every byte of the file.
+def read_stored(file: Path, *, contents: Path) -> StoredRun:
+    """Read the description of a run that another process stored, and check every byte of it.
+
+    Args:
+        file: The file.
+        contents: The folder of the contents of artifacts.
 
     Raises:
         BundleDamagedError: The file is incomplete or damaged.
@@ -332,7 +264,7 @@ def read_stored(file: Path) -> StoredRun:
     record, size = _read_record(file)
     if "facts" not in record:  # stored by an earlier version
         raise _damaged(file)
-    stored = _stored(file, record)
+    stored = _stored(file, record, _read_artifacts(record.get("artifacts"), contents))
     expected = stored.history.bytes + (stored.system.bytes if stored.system else 0)
     expected += stored.console.bytes if stored.console else 0
     if expected + sum(kept.bytes for kept in stored.files) != size or not _has_its_hashes(stored):
@@ -348,6 +280,8 @@ def _has_its_hashes(stored: StoredRun) -> bool:
     parts += [(record.hash, chunks()) for record, chunks in stored.file_chunks()]
     if stored.console is not None:
         parts.append((stored.console.hash, stored.console_chunks()))
+    held = () if stored.artifacts is None else stored.artifacts.contents
+    parts += [(content.record.hash, iter(content.chunks())) for content in held]
     return all(_sha256(chunks) == expected for expected, chunks in parts)
 
 
@@ -403,12 +337,32 @@ def _write_console(out: BinaryIO, console: ConsoleSource | None) -> dict[str, An
     return asdict(record)
 
 
+def _artifacts_field(artifacts: ArtifactsSource | None) -> _ArtifactsField | None:
+    if artifacts is None:
+        return None
+    records = [content.record for content in artifacts.contents]
+    return _ArtifactsField(
+        table=b"".join(artifacts.table.chunks()).decode(),
+        contents=[(record.bytes, record.hash) for record in records],
+    )
+
+
+def _read_artifacts(found: _ArtifactsField | None, folder: Path) -> ArtifactsSource | None:
+    if found is None:
+        return None
+    records = [ContentRecord(size, digest) for size, digest in found["contents"]]
+    files = [ContentFile(record, folder / record.hash.removeprefix("sha256:")) for record in records]
+    if any(not file.path.exists() or file.path.stat().st_size != file.record.bytes for file in files):
+        raise _damaged(folder)
+    return GivenArtifacts(table=content_of(found["table"].encode()), contents=files)
+
+
 def _write_record(out: BinaryIO, record: _Record) -> None:
     data = orjson.dumps(record)
     out.write(data + _TRAILER.pack(len(data), hashlib.sha256(data).digest(), _MAGIC))
 
 
-def _stored(file: Path, record: _Record) -> StoredRun:
+def _stored(file: Path, record: _Record, artifacts: ArtifactsSource | None) -> StoredRun:
     info, system, console = record["info"], record["system"], record.get("console")
     return StoredRun(
         file=file,
@@ -420,6 +374,7 @@ def _stored(file: Path, record: _Record) -> StoredRun:
         optional=frozenset(info.keys() & set(OPTIONAL)),
         files=tuple(FileRecord(**fields) for fields in record.get("files", ())),
         console=ConsoleRecord(**console) if console else None,
+        artifacts=artifacts,
         redacted=record.get("redacted", {}),
     )
 

@@ -1,4 +1,10 @@
+from .artifact_check import ArtifactCheck as ArtifactCheck
+from .artifact_index import ArtifactIndex as ArtifactIndex
+from .artifacts import Artifact as Artifact
+from .artifacts import LoggedEntry as LoggedEntry
+from .artifacts import RunArtifacts as RunArtifacts
 from .console import RunConsole as RunConsole
+from .contents import Content as Content
 from .media import MediaItem as MediaItem
 from .media import media_of as media_of
 from .media import read_table as read_table

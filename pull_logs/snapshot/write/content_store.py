@@ -1,0 +1,149 @@
+"""The contents of artifacts in a spool: a file for each content, named by its SHA-256.
+
+A file has its final name when its bytes are complete and hashed. A download is written to a file with another
+name first, where the next attempt continues it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from pull_logs.errors import BundleDamagedError
+from pull_logs.snapshot.format import (
+    CHUNK,
+    MD5,
+    ArtifactsSource,
+    ContentFile,
+    ContentRecord,
+    ContentSource,
+    GivenArtifacts,
+    digest_of,
+)
+
+_UNFINISHED = ".part"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContent:
+    """A content of a spool with the digest that W&B has for it.
+
+    Attributes:
+        content: The content.
+        digest: Its digest in base64.
+    """
+
+    content: ContentFile
+    digest: str
+
+
+class ContentStore:
+    """The contents of a spool; its methods may be called from several threads.
+
+    Args:
+        folder: The folder of the contents, which is created when it is needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = Lock()
+        self._digests: dict[tuple[str, str], str] = {}
+
+    def unfinished(self, key: str) -> Path:
+        """Return the file of a download, given a text that identifies it."""
+        self._folder.mkdir(exist_ok=True)
+        return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}{_UNFINISHED}"
+
+    def find(self, algorithm: str, digest: str, size: int) -> ContentFile | None:
+        """Return the content with a digest of W&B; None if it is not there.
+
+        Files of that size, which an earlier attempt may have left, are read once.
+        """
+        if not self._folder.is_dir():
+            return None
+        for file in sorted(self._folder.iterdir()):
+            if file.suffix == _UNFINISHED or file.stat().st_size != size:
+                continue
+            content = ContentFile(ContentRecord(size, f"sha256:{file.name}"), file)
+            if self._digest(algorithm, content) == digest:
+                return content
+        return None
+
+    def _digest(self, algorithm: str, content: ContentFile) -> str:
+        key = (content.record.hash, algorithm)
+        if key not in self._digests:
+            whole = f"sha256:{_sha256(content.chunks())}" == content.record.hash
+            self._digests[key] = digest_of(algorithm, content.chunks()) if whole else ""
+        return self._digests[key]
+
+    def add_file(self, file: Path, *, algorithm: str = MD5) -> StoredContent:
+        """Give a downloaded file its final name.
+
+        Args:
+            file: The file, one of `unfinished`.
+            algorithm: The digest to compute, `MD5` or `XXH128`.
+        """
+        sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+        with file.open("rb") as source:
+            while chunk := source.read(CHUNK):
+                sha256.update(chunk)
+                md5.update(chunk)
+                size += len(chunk)
+        record = ContentRecord(size, f"sha256:{sha256.hexdigest()}")
+        plain = ContentFile(record, file)
+        digest = base64.b64encode(md5.digest()).decode()
+        if algorithm != MD5:
+            digest = digest_of(algorithm, plain.chunks())
+        final = self._folder / sha256.hexdigest()
+        with self._lock:
+            file.replace(final)
+            self._digests[record.hash, algorithm] = digest
+        return StoredContent(ContentFile(record, final), digest)
+
+    def keep(self, artifacts: ArtifactsSource | None) -> ArtifactsSource | None:
+        """Return the artifacts of a run with each content in a file of this store.
+
+        Raises:
+            BundleDamagedError: A content does not have its hash.
+            OSError: A file cannot be written.
+        """
+        if artifacts is None:
+            return None
+        return GivenArtifacts(
+            table=artifacts.table, contents=[self._keep(content) for content in artifacts.contents]
+        )
+
+    def _keep(self, content: ContentSource) -> ContentFile:
+        record = content.record
+        final = self._folder / record.hash.removeprefix("sha256:")
+        if final.exists() and final.stat().st_size == record.bytes:
+            return ContentFile(record, final)
+        self._folder.mkdir(exist_ok=True)
+        temp = self._folder / f"{secrets.token_hex(16)}{_UNFINISHED}"
+        digest = hashlib.sha256()
+        try:
+            with temp.open("wb") as out:
+                for chunk in content.chunks():
+                    digest.update(chunk)
+                    out.write(chunk)
+            if f"sha256:{digest.hexdigest()}" != record.hash:
+                raise BundleDamagedError(
+                    f"a content of an artifact is damaged: it does not have its hash {record.hash}",
+                    path=str(final),
+                )
+            temp.replace(final)
+        finally:
+            temp.unlink(missing_ok=True)
+        return ContentFile(record, final)
+
+
+def _sha256(chunks: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
