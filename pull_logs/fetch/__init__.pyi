@@ -12,6 +12,7 @@ from .cache_folder import using_cache as using_cache
 from .concurrency import run_async as run_async
 from .dry_run import estimate_pull as estimate_pull
 from .dry_run import estimate_pull_sync as estimate_pull_sync
+from .existing import artifacts_in as artifacts_in
 from .existing import find_output as find_output
 from .inventory import RemoteRun as RemoteRun
 from .inventory import read_inventories as read_inventories

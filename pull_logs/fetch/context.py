@@ -17,7 +17,8 @@ from pull_logs.fetch.decoding import Encoders
 from pull_logs.fetch.outcomes import FileCounts
 from pull_logs.fetch.windows import WindowSize
 from pull_logs.runs import RunPath
-from pull_logs.snapshot import FileSelection, Spool
+from pull_logs.snapshot import ArtifactSelection, FileSelection, Spool
+from pull_logs.snapshot.format import ArtifactRecord, ContentSource
 
 T = TypeVar("T")
 
@@ -51,6 +52,34 @@ class MemoryBudget:
             self._left += size
 
 
+@dataclass(frozen=True, slots=True)
+class FetchedArtifact:
+    """An artifact that arrived.
+
+    Attributes:
+        record: The record, with the hash of its entries.
+        contents: The entries, and the files that arrived.
+        lost: Why something of it could not be downloaded; empty if all of it arrived.
+    """
+
+    record: ArtifactRecord
+    contents: tuple[ContentSource, ...] = ()
+    lost: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedArtifacts:
+    """The artifacts of a pull, which several runs may log and use.
+
+    Attributes:
+        locks: Held while an artifact is downloaded, by its id.
+        fetched: Those that arrived, by id and whether their files were downloaded.
+    """
+
+    locks: dict[str, anyio.Lock] = field(default_factory=dict)
+    fetched: dict[tuple[str, bool], FetchedArtifact] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullContext:
     """What the download of a run needs, shared by all runs of a pull.
@@ -70,6 +99,8 @@ class PullContext:
         console: Whether console logs are pulled; those that an earlier bundle has are pulled in any case.
         files: The files of the runs to pull; None for only those that an earlier bundle has.
         file_counts: Counts what became of the files.
+        artifacts: The artifacts of the runs to pull; None for only those that an earlier bundle has.
+        shared_artifacts: The artifacts that arrived.
     """
 
     client: Client
@@ -86,6 +117,8 @@ class PullContext:
     console: bool = False
     files: FileSelection | None = None
     file_counts: FileCounts = field(default_factory=FileCounts)
+    artifacts: ArtifactSelection | None = None
+    shared_artifacts: SharedArtifacts = field(default_factory=SharedArtifacts)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Call a function that needs the processor or the disk in a worker thread."""

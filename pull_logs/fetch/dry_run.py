@@ -127,6 +127,8 @@ class _Estimator:
         files, meter, concurrency = self._files, self._client.meter, self._options.concurrency
         further = self._exported_files + self._windows
         further += self._runs * (self._options.system + self._options.console)
+        selection = self._options.artifact_selection
+        further += self._runs * (0 if selection is None else len(selection.relations))
         further += files.files if files else 0
         listing = meter.seconds
         waiting = further * listing / max(1, meter.requests) / min(_CONCURRENT_REQUESTS, concurrency)

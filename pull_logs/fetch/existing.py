@@ -89,11 +89,31 @@ def find_output(
             return output
         _refuse_other_host(output, runs, settings or load_settings())
         console = options.console or any(run.console is not None for run in runs)
+        artifacts = options.artifacts or artifacts_in(runs)
         with_system = [run.system_rows_hash is not None for run in runs]
         same = existing.manifest.metrics == options.metrics and (all(with_system) or not options.system)
     system, reuse = options.system or any(with_system), same and not options.fresh
-    updated = replace(options, previous=target, system=system, console=console, reuse=reuse)
+    updated = replace(
+        options, previous=target, system=system, console=console, artifacts=artifacts, reuse=reuse
+    )
     return replace(output, options=updated)
+
+
+def artifacts_in(runs: Sequence[Run]) -> str | None:
+    """Return the artifacts to pull so that a bundle of these runs keeps those that it has; None for none.
+
+    Raises:
+        BundleDamagedError: The bundle is damaged.
+    """
+    from pull_logs.snapshot import ArtifactSelection
+    from pull_logs.snapshot.read import selection_of
+
+    found = {selection_of(run.artifacts) for run in runs if run.artifacts is not None}
+    if not found:
+        return None
+    if len(found) == 1:
+        return str(found.pop())
+    return str(ArtifactSelection.ALL)
 
 
 def _refuse_other_host(output: Output, runs: Sequence[Run], settings: Settings) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from pull_logs.errors import UsageError
 from pull_logs.fetch.api import RetryPolicy
 from pull_logs.runs import RunPath
-from pull_logs.snapshot import FileSelection
+from pull_logs.snapshot import ArtifactSelection, FileSelection
+from pull_logs.suggestions import listed
 
 MOST_CONCURRENCY = 256
 
@@ -23,6 +24,8 @@ class PullOptions:
         metrics: A regular expression; only metrics whose name it matches anywhere are kept, and `_timestamp`.
         system: Whether system metrics are pulled too.
         console: Whether console logs are pulled too.
+        artifacts: The artifacts to pull too: `logged`, `used`, `all`, or `references` for those that the runs
+            logged and used without the bytes of their files. None for no artifacts.
         files: Patterns of names, for example `*.log`; the run files that match one are pulled too.
         max_file_size: The size in bytes of the largest file to pull; larger ones are omitted and reported.
         concurrency: The maximum number of requests in flight, for GraphQL and storage each.
@@ -46,6 +49,7 @@ class PullOptions:
     metrics: str | None = None
     system: bool = False
     console: bool = False
+    artifacts: str | None = None
     files: Sequence[str] = ()
     max_file_size: int | None = None
     concurrency: int = 32
@@ -69,11 +73,18 @@ class PullOptions:
         except re.error as exc:
             raise UsageError(f"metrics {self.metrics!r} is not a valid regular expression: {exc}") from exc
         FileSelection(tuple(self.files), self.max_file_size)
+        if self.artifacts is not None and self.artifacts not in {str(one) for one in ArtifactSelection}:
+            raise UsageError(f"artifacts is {self.artifacts!r}, not one of {listed(list(ArtifactSelection))}")
 
     @property
     def metric_pattern(self) -> re.Pattern[str] | None:
         """The compiled `metrics`; None for all metrics."""
         return None if self.metrics is None else re.compile(self.metrics)
+
+    @property
+    def artifact_selection(self) -> ArtifactSelection | None:
+        """The artifacts to pull; None for no artifacts."""
+        return None if self.artifacts is None else ArtifactSelection(self.artifacts)
 
     @property
     def file_selection(self) -> FileSelection | None:

@@ -140,6 +140,8 @@ def _plan(selection: Selection, settings: Settings, options: PullOptions) -> Pla
     }
     if options.console:
         plan["console"] = True
+    if options.artifacts is not None:
+        plan["artifacts"] = str(options.artifacts)
     if options.file_selection is not None:
         plan["files"] = options.file_selection.describe()
     return plan
@@ -279,6 +281,7 @@ class _Pull:
             console=options.console,
             files=options.file_selection,
             file_counts=self._file_counts,
+            artifacts=options.artifact_selection,
         )
 
     def _report(self, seal: SealReport) -> PullReport:

@@ -77,6 +77,8 @@ class PullReport:
             "files": self.seal.files,
             "file_bytes": self.seal.file_bytes,
             "console_lines": self.seal.console_lines,
+            "contents": self.seal.contents,
+            "content_bytes": self.seal.content_bytes,
             "runs": [
                 {
                     "path": str(run.path),

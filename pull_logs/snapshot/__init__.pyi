@@ -1,3 +1,4 @@
+from .artifact_selection import ArtifactSelection as ArtifactSelection
 from .disk import disk_errors as disk_errors
 from .file_selection import FileSelection as FileSelection
 from .format import ConsoleLine as ConsoleLine

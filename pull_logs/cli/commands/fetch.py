@@ -14,6 +14,7 @@ from pull_logs.cli.bundle_paths import OUT
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import Command, force_option, source_options
 from pull_logs.cli.pulling import (
+    ARTIFACTS,
     CONCURRENCY,
     CONSOLE,
     FILES,
@@ -161,6 +162,7 @@ def download_options(command: Command) -> Command:
             METRICS,
             click.option("--system", is_flag=True, help="Download system metrics too."),
             CONSOLE,
+            ARTIFACTS,
             FILES,
             MEDIA,
             MAX_FILE_SIZE,

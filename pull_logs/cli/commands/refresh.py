@@ -13,6 +13,7 @@ from pull_logs.cli.bundle_paths import OUT, bundle_argument
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import force_option, pick_options
 from pull_logs.cli.pulling import (
+    ARTIFACTS,
     CONCURRENCY,
     CONSOLE,
     FILES,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 )
 @METRICS
 @CONSOLE
+@ARTIFACTS
 @FILES
 @MEDIA
 @MAX_FILE_SIZE
@@ -86,9 +88,10 @@ def refresh(
     history was rewritten is downloaded completely, and reported; one that cannot be downloaded, or that W&B
     no longer has, is kept as it was. The bundle keeps the metrics that it was fetched with, and what was
     removed from it is removed again. Files in the bundle are brought up to date if their run has new rows;
-    --files adds others. The same holds for console logs, which
-    --console adds.
+    --files adds others. The same holds for console logs and
+    artifacts, which --console and --artifacts add.
     """
+    from pull_logs.fetch import artifacts_in
     from pull_logs.snapshot import open_bundle
     from pull_logs.snapshot.write import check_bundle_output
 
@@ -120,6 +123,7 @@ def refresh(
         runs = list(opened.runs())
         system = any(run.system_rows_hash is not None for run in runs)
         console = asked.console or any(run.console is not None for run in runs)
+        artifacts = asked.artifacts or artifacts_in(runs)
         metrics = _same_metrics(opened, asked.metrics, log=log)
         _require_server(opened, runs)
         picked = _picked(bundle, given, new=new)
@@ -127,7 +131,13 @@ def refresh(
         paths = {run.path for run in picked}
         untouched = frozenset(run.path for run in runs if run.path not in paths)
     pull_options = replace(
-        asked, previous=bundle, metrics=metrics, system=system, console=console, untouched=untouched
+        asked,
+        previous=bundle,
+        metrics=metrics,
+        system=system,
+        console=console,
+        artifacts=artifacts,
+        untouched=untouched,
     )
     reporting = Reporting(log=log, report_json=report_json, strict=strict)
     pull_into(target, selection, pull_options, redact=redact, reporting=reporting)

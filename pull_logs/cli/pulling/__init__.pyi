@@ -5,6 +5,7 @@ from .live import count_display as count_display
 from .live import progress_display as progress_display
 from .log import PullLog as PullLog
 from .log import log_options as log_options
+from .options import ARTIFACTS as ARTIFACTS
 from .options import CONCURRENCY as CONCURRENCY
 from .options import CONSOLE as CONSOLE
 from .options import FILES as FILES

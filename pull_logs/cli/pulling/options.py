@@ -35,6 +35,13 @@ METRICS = click.option("--metrics", metavar="REGEX", help="Only metrics whose na
 CONSOLE = click.option("--console", is_flag=True, help="Download console logs too: what the runs printed.")
 
 
+ARTIFACTS = click.option(
+    "--artifacts",
+    type=click.Choice(["logged", "used", "all", "references"]),
+    help="Artifacts too: those that runs logged, used, or both; 'references' without the bytes of files.",
+)
+
+
 FILES = click.option(
     "--files",
     multiple=True,
@@ -107,6 +114,7 @@ def take_pull_options(options: dict[str, Any]) -> PullOptions:
         "metrics",
         "system",
         "console",
+        "artifacts",
         "files",
         "max_file_size",
         "concurrency",

@@ -20,6 +20,9 @@ def print_seal_report(report: SealReport) -> None:
         files = f" {counted(report.files, 'file')} of {report.file_bytes / 1e6:.2f} MB,"
     if report.console_lines:
         files += f" {counted(report.console_lines, 'console line')},"
+    if report.contents:
+        contents = counted(report.contents, "content")
+        files += f" {contents} of artifacts with {report.content_bytes / 1e6:.2f} MB,"
     click.echo(
         f"{report.path}: {counted(report.runs, 'run')}, {report.rows} rows,{files}"
         f" {report.bytes / 1e6:.2f} MB, verified",

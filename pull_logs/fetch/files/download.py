@@ -156,7 +156,7 @@ def _checked(listed: ListedFile, path: Path) -> SpooledFile:
     if listed.size is not None and record.bytes != listed.size:
         difference = f"it has {record.bytes} bytes and W&B reports {listed.size}"
     elif listed.md5 is not None and record.md5 != listed.md5:
-        difference = "it does not have the MD5 that W&B reports"
+        difference = f"its MD5 is {record.md5} and W&B reports {listed.md5}"
     if difference:
         path.unlink()
         raise FileChangedError(difference)

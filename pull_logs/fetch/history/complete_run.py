@@ -21,6 +21,7 @@ import anyio
 import pyarrow as pa
 
 from pull_logs.fetch.api import system_events
+from pull_logs.fetch.artifacts import read_artifacts
 from pull_logs.fetch.context import PullContext
 from pull_logs.fetch.decoding import metric_filter, parse_rows
 from pull_logs.fetch.discovery import FoundRun, Steps
@@ -32,7 +33,7 @@ from pull_logs.fetch.windows import planned_stop, windows_of_span, windows_of_st
 from pull_logs.rows.batches import system_batch_from_rows
 from pull_logs.runs import LIVE_STATES, Coverage, RunPath
 from pull_logs.snapshot import RunFile
-from pull_logs.snapshot.read import RunConsole
+from pull_logs.snapshot.read import RunArtifacts, RunConsole
 
 SYSTEM_SAMPLES, MOST_SYSTEM_SAMPLES = 10_000, 1_000_000
 """Rows of system metrics in the first request, and at most; they cannot be requested in pages."""
@@ -49,6 +50,7 @@ class HistoryReader:
         found: The run, and what was promised.
         earlier: The files of the run in an earlier bundle, which are updated.
         console: The console log of the run in an earlier bundle, which is updated.
+        artifacts: The artifacts of the run in an earlier bundle, which are updated.
     """
 
     def __init__(
@@ -58,9 +60,10 @@ class HistoryReader:
         *,
         earlier: Mapping[str, RunFile] | None = None,
         console: RunConsole | None = None,
+        artifacts: RunArtifacts | None = None,
     ) -> None:
         self._context = context
-        self._earlier, self._console = earlier, console
+        self._earlier, self._console, self._artifacts = earlier, console, artifacts
         self._found = found
         self._pieces = Pieces(
             context.spool, found.path, keep=metric_filter(context.metrics), budget=context.budget
@@ -111,7 +114,8 @@ class HistoryReader:
         system = await read_system(self._context, self._found.path) if self._context.system else None
         files = await read_files(self._context, self._found.path, earlier=self._earlier)
         console = await read_console(self._context, self._found.path, earlier=self._console)
-        coverage = console.apply_to(files.apply_to(coverage))
+        artifacts = await read_artifacts(self._context, self._found.path, earlier=self._artifacts)
+        coverage = artifacts.apply_to(console.apply_to(files.apply_to(coverage)))
         finish = partial(
             self._pieces.finish,
             self._found.info,
@@ -119,6 +123,7 @@ class HistoryReader:
             system=system,
             files=files.sources,
             console=console.source,
+            artifacts=artifacts.source,
         )
         await self._context.in_thread(finish)
         return coverage

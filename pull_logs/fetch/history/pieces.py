@@ -21,7 +21,7 @@ from pull_logs.rows.canonical import STEP, TIMESTAMP
 from pull_logs.rows.merge import Lane, LanedBatch
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot import Spool
-from pull_logs.snapshot.format import ConsoleSource, FileSource
+from pull_logs.snapshot.format import ArtifactsSource, ConsoleSource, FileSource
 from pull_logs.snapshot.write import EncodedHistory
 
 _IN_MEMORY = 4 * 2**20
@@ -193,23 +193,38 @@ class Pieces:
         system: pa.Table | None,
         files: Sequence[FileSource] = (),
         console: ConsoleSource | None = None,
+        artifacts: ArtifactsSource | None = None,
     ) -> None:
         """Merge and encode the run from its pieces."""
         with self._lock:
             if self._encoded is not None:
                 history = self._encoded.history
                 self._spool.store_encoded(
-                    info, coverage, history, system=system, files=files, console=console
+                    info,
+                    coverage,
+                    history,
+                    system=system,
+                    files=files,
+                    console=console,
+                    artifacts=artifacts,
                 )
                 self.release()
                 return
             if not self._spooled:
                 batches: Sequence[LanedBatch] = [LanedBatch(piece.lane, piece.batch) for piece in self._held]
-                self._spool.store(info, coverage, batches, system=system, files=files, console=console)
+                self._spool.store(
+                    info,
+                    coverage,
+                    batches,
+                    system=system,
+                    files=files,
+                    console=console,
+                    artifacts=artifacts,
+                )
                 self.release()
                 return
             self._flush()
-        self._spool.finish(info, coverage, system=system, files=files, console=console)
+        self._spool.finish(info, coverage, system=system, files=files, console=console, artifacts=artifacts)
 
 
 def _part_key(shard: str, number: int, *, last: bool) -> str:

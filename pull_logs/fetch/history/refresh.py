@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from pull_logs.errors import BundleDamagedError
+from pull_logs.fetch.artifacts import needs_artifacts, read_artifacts
 from pull_logs.fetch.context import PullContext
 from pull_logs.fetch.decoding import clip, metric_filter
 from pull_logs.fetch.discovery import ExportedHistory, FoundRun, Steps
@@ -48,7 +49,7 @@ from pull_logs.rows.canonical import STEP, same
 from pull_logs.rows.merge import Lane, merge_batches
 from pull_logs.runs import Coverage, RunInfo
 from pull_logs.snapshot import Run
-from pull_logs.snapshot.read import RunConsole, RunFiles
+from pull_logs.snapshot.read import RunArtifacts, RunConsole, RunFiles
 
 OVERLAP = 8
 """Rows at the old end that are requested again; they differ if the history before them was rewritten."""
@@ -72,7 +73,7 @@ async def fetch_run(context: PullContext, found: FoundRun, earlier: Run | None) 
         DataError: A row cannot be read or stored.
         AccessError: A request failed.
     """
-    note, files, console = "", None, None
+    note, files, console, artifacts = "", None, None, None
     if earlier is not None:
         try:
             return await _Refresh(context, found, earlier).read()
@@ -82,7 +83,9 @@ async def fetch_run(context: PullContext, found: FoundRun, earlier: Run | None) 
             note = "the earlier bundle is damaged"
         files = await context.in_thread(partial(_usable_files, earlier))
         console = await context.in_thread(partial(_usable_console, earlier))
-    coverage = await HistoryReader(context, found, earlier=files, console=console).read()
+        artifacts = await context.in_thread(partial(_usable_artifacts, earlier))
+    reader = HistoryReader(context, found, earlier=files, console=console, artifacts=artifacts)
+    coverage = await reader.read()
     return FetchedRun(coverage=coverage, how="complete", new_rows=coverage.received_rows, note=note)
 
 
@@ -106,6 +109,17 @@ def _usable_console(run: Run) -> RunConsole | None:
     except BundleDamagedError:
         return None
     return console
+
+
+def _usable_artifacts(run: Run) -> RunArtifacts | None:
+    """Return the artifacts of a run in an earlier bundle; None where it has none, or they are damaged."""
+    artifacts = run.artifacts
+    try:
+        for content in () if artifacts is None else artifacts.contents:
+            content.check()
+    except BundleDamagedError:
+        return None
+    return artifacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +277,9 @@ class _Refresh:
         files = await read_files(context, self._found.path, earlier=kept)
         printed = await context.in_thread(partial(_usable_console, earlier))
         console = await read_console(context, self._found.path, earlier=printed)
-        coverage = console.apply_to(files.apply_to(coverage))
+        held = await context.in_thread(partial(_usable_artifacts, earlier))
+        artifacts = await read_artifacts(context, self._found.path, earlier=held)
+        coverage = artifacts.apply_to(console.apply_to(files.apply_to(coverage)))
         system = await read_system(context, self._found.path) if context.system else None
 
         def batches() -> Iterator[pa.Table]:
@@ -278,6 +294,7 @@ class _Refresh:
             system=system,
             files=files.sources,
             console=console.source,
+            artifacts=artifacts.source,
         )
         await context.in_thread(store)
         return FetchedRun(coverage=coverage, how="copied" if unchanged else "appended", new_rows=new)
@@ -290,7 +307,7 @@ class _Refresh:
 
     async def _adopt(self, coverage: Coverage, *, info: RunInfo | None = None, note: str = "") -> FetchedRun:
         """Copy the run, with the files that are selected now."""
-        context, files, console = self._context, None, None
+        context, files, console, artifacts = self._context, None, None, None
         if context.files is not None:
             kept = await context.in_thread(partial(_usable_files, self._earlier))
             fetched = await read_files(context, self._found.path, earlier=kept)
@@ -298,6 +315,10 @@ class _Refresh:
         if context.console and self._earlier.console is None:
             fetched_console = await read_console(context, self._found.path)
             coverage, console = fetched_console.apply_to(coverage), fetched_console.source
+        if await context.in_thread(partial(needs_artifacts, context, self._earlier.artifacts)):
+            held = await context.in_thread(partial(_usable_artifacts, self._earlier))
+            fetched_artifacts = await read_artifacts(context, self._found.path, earlier=held)
+            coverage, artifacts = fetched_artifacts.apply_to(coverage), fetched_artifacts.source
         adopt = partial(
             context.spool.adopt,
             self._earlier,
@@ -305,6 +326,7 @@ class _Refresh:
             coverage=coverage,
             files=files,
             console=console,
+            artifacts=artifacts,
         )
         await context.in_thread(adopt)
         return FetchedRun(coverage=coverage, how="copied", note=note)

@@ -15,6 +15,7 @@ from .artifacts import content_of as content_of
 from .artifacts import digest_of as digest_of
 from .artifacts import encode_entries as encode_entries
 from .artifacts import encode_records as encode_records
+from .artifacts import md5_hex as md5_hex
 from .artifacts import parse_entries as parse_entries
 from .artifacts import parse_records as parse_records
 from .console import ConsoleLine as ConsoleLine

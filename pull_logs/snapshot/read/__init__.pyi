@@ -6,6 +6,7 @@ from .logged import LoggedEntry as LoggedEntry
 from .logged import MediaItem as MediaItem
 from .logged import RunArtifacts as RunArtifacts
 from .logged import RunConsole as RunConsole
+from .logged import selection_of as selection_of
 from .plain_history import PlainReader as PlainReader
 from .run import Run as Run
 from .run_diff import walk_runs as walk_runs

@@ -53,6 +53,7 @@ class ContentStore:
         self._folder = folder
         self._lock = Lock()
         self._digests: dict[tuple[str, str], str] = {}
+        self._by_size: dict[int, list[Path]] | None = None
 
     def unfinished(self, key: str) -> Path:
         """Return the file of a download, given a text that identifies it."""
@@ -62,17 +63,24 @@ class ContentStore:
     def find(self, algorithm: str, digest: str, size: int) -> ContentFile | None:
         """Return the content with a digest of W&B; None if it is not there.
 
-        Files of that size, which an earlier attempt may have left, are read once.
+        Files of that size that an earlier attempt left are read once.
         """
-        if not self._folder.is_dir():
-            return None
-        for file in sorted(self._folder.iterdir()):
-            if file.suffix == _UNFINISHED or file.stat().st_size != size:
-                continue
+        with self._lock:
+            held = tuple(self._index().get(size, ()))
+        for file in held:
             content = ContentFile(ContentRecord(size, f"sha256:{file.name}"), file)
             if self._digest(algorithm, content) == digest:
                 return content
         return None
+
+    def _index(self) -> dict[int, list[Path]]:
+        """Return the files by size."""
+        if self._by_size is None:
+            self._by_size = {}
+            for file in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
+                if file.suffix != _UNFINISHED:
+                    self._by_size.setdefault(file.stat().st_size, []).append(file)
+        return self._by_size
 
     def _digest(self, algorithm: str, content: ContentFile) -> str:
         key = (content.record.hash, algorithm)
@@ -103,6 +111,9 @@ class ContentStore:
         with self._lock:
             file.replace(final)
             self._digests[record.hash, algorithm] = digest
+            held = self._index().setdefault(size, [])
+            if final not in held:
+                held.append(final)
         return StoredContent(ContentFile(record, final), digest)
 
     def keep(self, artifacts: ArtifactsSource | None) -> ArtifactsSource | None:

@@ -253,7 +253,7 @@ async def test_a_log_that_is_written_again_meanwhile_is_listed_again(tmp_path: P
 @pytest.mark.parametrize(
     ("reported", "reason"),
     [
-        ({"md5": base64.b64encode(b"x" * 16).decode()}, "it does not have the MD5 that W&B reports"),
+        ({"md5": base64.b64encode(b"x" * 16).decode()}, f"its MD5 is {hashlib.md5(LOG).hexdigest()} and W&B reports {b"x".hex() * 16}"),
         ({"md5": None, "sizeBytes": 401}, "it has 400 bytes and W&B reports 401"),
         ({"sizeBytes": 399}, "it has more than the 399 bytes that W&B reports"),
         ({"directUrl": None, "url": None}, "W&B names no address for it"),

@@ -3,6 +3,7 @@ from .artifact_index import ArtifactIndex as ArtifactIndex
 from .artifacts import Artifact as Artifact
 from .artifacts import LoggedEntry as LoggedEntry
 from .artifacts import RunArtifacts as RunArtifacts
+from .artifacts import selection_of as selection_of
 from .console import RunConsole as RunConsole
 from .contents import Content as Content
 from .media import MediaItem as MediaItem

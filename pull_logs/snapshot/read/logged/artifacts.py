@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pull_logs.errors import BundleDamagedError, DataError, FileMissingError, UnsafeFileError
+from pull_logs.snapshot.artifact_selection import ArtifactSelection
 from pull_logs.snapshot.disk import disk_errors
 from pull_logs.snapshot.format import (
     MAX_ENTRIES,
@@ -287,6 +288,28 @@ class RunArtifacts:
     def related(self, relation: Relation) -> Iterator[Artifact]:
         """Iterate over the artifacts that the run logged, or over those that it used."""
         return (Artifact(self._container, record) for record in self.records if record.relation == relation)
+
+
+def selection_of(artifacts: RunArtifacts) -> ArtifactSelection:
+    """Return the selection that gives these artifacts of a run.
+
+    Raises:
+        BundleDamagedError: They are not those that were written.
+    """
+    entries = [
+        entry.entry
+        for relation in ("logged", "used")
+        for artifact in artifacts.related(relation)
+        if artifact.record.entries is not None
+        for entry in artifact.entries.values()
+    ]
+    files = [entry for entry in entries if entry.ref is None]
+    if files and all(entry.hash is None for entry in files):
+        return ArtifactSelection.REFERENCES
+    relations = {record.relation for record in artifacts.records}
+    if len(relations) > 1:
+        return ArtifactSelection.ALL
+    return ArtifactSelection.USED if "used" in relations else ArtifactSelection.LOGGED
 
 
 def content_in(container: Container, content_hash: str) -> Content:
