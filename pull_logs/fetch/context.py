@@ -100,6 +100,7 @@ class PullContext:
         files: The files of the runs to pull; None for only those that an earlier bundle has.
         file_counts: Counts what became of the files.
         artifacts: The artifacts of the runs to pull; None for only those that an earlier bundle has.
+        asks_for_artifacts: Whether unchanged runs are asked for them too, if the earlier bundle has less.
         shared_artifacts: The artifacts that arrived.
     """
 
@@ -118,6 +119,7 @@ class PullContext:
     files: FileSelection | None = None
     file_counts: FileCounts = field(default_factory=FileCounts)
     artifacts: ArtifactSelection | None = None
+    asks_for_artifacts: bool = False
     shared_artifacts: SharedArtifacts = field(default_factory=SharedArtifacts)
 
     async def in_thread(self, work: Callable[[], T]) -> T:

@@ -89,12 +89,12 @@ def find_output(
             return output
         _refuse_other_host(output, runs, settings or load_settings())
         console = options.console or any(run.console is not None for run in runs)
-        artifacts = options.artifacts or artifacts_in(runs)
+        artifacts = artifacts_in(runs)
         with_system = [run.system_rows_hash is not None for run in runs]
         same = existing.manifest.metrics == options.metrics and (all(with_system) or not options.system)
     system, reuse = options.system or any(with_system), same and not options.fresh
     updated = replace(
-        options, previous=target, system=system, console=console, artifacts=artifacts, reuse=reuse
+        options, previous=target, system=system, console=console, kept_artifacts=artifacts, reuse=reuse
     )
     return replace(output, options=updated)
 

@@ -26,6 +26,8 @@ class PullOptions:
         console: Whether console logs are pulled too.
         artifacts: The artifacts to pull too: `logged`, `used`, `all`, or `references` for those that the runs
             logged and used without the bytes of their files. None for no artifacts.
+        kept_artifacts: If `artifacts` is None, the artifacts to pull of runs that changed or are new, so that
+            `previous` keeps what it has; unchanged runs are not asked for theirs.
         files: Patterns of names, for example `*.log`; the run files that match one are pulled too.
         max_file_size: The size in bytes of the largest file to pull; larger ones are omitted and reported.
         concurrency: The maximum number of requests in flight, for GraphQL and storage each.
@@ -50,6 +52,7 @@ class PullOptions:
     system: bool = False
     console: bool = False
     artifacts: str | None = None
+    kept_artifacts: str | None = None
     files: Sequence[str] = ()
     max_file_size: int | None = None
     concurrency: int = 32
@@ -74,7 +77,8 @@ class PullOptions:
             raise UsageError(f"metrics {self.metrics!r} is not a valid regular expression: {exc}") from exc
         FileSelection(tuple(self.files), self.max_file_size)
         if self.artifacts is not None and self.artifacts not in {str(one) for one in ArtifactSelection}:
-            raise UsageError(f"artifacts is {self.artifacts!r}, not one of {listed(list(ArtifactSelection))}")
+            known = listed([str(one) for one in ArtifactSelection])
+            raise UsageError(f"artifacts is {self.artifacts!r}, not one of {known}")
 
     @property
     def metric_pattern(self) -> re.Pattern[str] | None:
@@ -84,7 +88,8 @@ class PullOptions:
     @property
     def artifact_selection(self) -> ArtifactSelection | None:
         """The artifacts to pull; None for no artifacts."""
-        return None if self.artifacts is None else ArtifactSelection(self.artifacts)
+        chosen = self.artifacts or self.kept_artifacts
+        return None if chosen is None else ArtifactSelection(chosen)
 
     @property
     def file_selection(self) -> FileSelection | None:

@@ -282,6 +282,7 @@ class _Pull:
             files=options.file_selection,
             file_counts=self._file_counts,
             artifacts=options.artifact_selection,
+            asks_for_artifacts=options.artifacts is not None,
         )
 
     def _report(self, seal: SealReport) -> PullReport:

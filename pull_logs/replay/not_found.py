@@ -20,7 +20,7 @@ _LOG = logging.getLogger("pull_logs.replay")
 _MOST_BUNDLES = 3
 _MOST_NOTES = 8
 
-HELD = "runs with their config, summary, history, system metrics, console logs, metadata and files"
+HELD = "runs with their config, summary, history, system metrics, console logs, metadata, files and artifacts"
 
 
 def run_missing(
@@ -102,6 +102,26 @@ def console_missing(path: RunPath, *, subject: str) -> NotFoundError:
     command = f"pull-logs fetch -r {shlex.quote(str(path))} --console -o more.wandb.zip"
     hint = f"`{command}` downloads that of the run, to be merged into this bundle"
     return _logged(NotFoundError(f"{subject} no console logs", hint=hint))
+
+
+def artifacts_missing(path: RunPath, *, subject: str) -> NotFoundError:
+    """Return the error for artifacts that were requested of a bundle without any."""
+    command = f"pull-logs fetch -r {shlex.quote(str(path))} --artifacts all -o more.wandb.zip"
+    hint = f"`{command}` downloads those of the run, to be merged into this bundle"
+    return _logged(NotFoundError(f"{subject} no artifacts", hint=hint))
+
+
+def artifact_missing(project: str, name: str, *, subject: str, names: Sequence[str]) -> NotFoundError:
+    """Return the error for an artifact that no run of the bundles logged or used."""
+    near = _near(name, names)
+    hint = "`pull-logs fetch --artifacts all` of a run that logged or used it downloads it"
+    return _logged(NotFoundError(f"{subject} no artifact {f'{project}/{name}'!r}, {near}", hint=hint))
+
+
+def artifact_bytes_missing(artifact: str, entry: str, *, subject: str) -> NotFoundError:
+    """Return the error for a file of an artifact of which a bundle has only the entry."""
+    hint = "`pull-logs fetch --artifacts all` of a run that logged or used it downloads it"
+    return _logged(NotFoundError(f"{subject} no bytes of file {entry!r} of artifact {artifact!r}", hint=hint))
 
 
 def field_missing(field: str, kind: str) -> str:

@@ -368,7 +368,7 @@ ADDING = "-o more.wandb.zip` downloads it, to be served with this bundle or merg
                  "`pull-logs fetch -r acme/nano/plain01 --files model.pt -o more.wandb.zip` downloads it, "
                  "to be merged into this bundle")),
         ("artifacts", ("on type 'Run': this server replays a bundle, which holds runs with their config, "
-                      "summary, history, system metrics, console logs, metadata and files; for anything else "
+                      "summary, history, system metrics, console logs, metadata, files and artifacts; for anything "
                       "use W&B itself, or replace this call in the test")),
         ("team", "on type 'Entity': this server replays a bundle, which holds runs with"),
         ("filter", "runs have no field 'colour'; write config.<key>, summary_metrics.<key>, displayName"),

@@ -123,7 +123,7 @@ def refresh(
         runs = list(opened.runs())
         system = any(run.system_rows_hash is not None for run in runs)
         console = asked.console or any(run.console is not None for run in runs)
-        artifacts = asked.artifacts or artifacts_in(runs)
+        artifacts = artifacts_in(runs)
         metrics = _same_metrics(opened, asked.metrics, log=log)
         _require_server(opened, runs)
         picked = _picked(bundle, given, new=new)
@@ -136,7 +136,7 @@ def refresh(
         metrics=metrics,
         system=system,
         console=console,
-        artifacts=artifacts,
+        kept_artifacts=artifacts,
         untouched=untouched,
     )
     reporting = Reporting(log=log, report_json=report_json, strict=strict)

@@ -1,8 +1,4 @@
 from .answers import failed_items as failed_items
-from .artifact_queries import artifact_file_urls as artifact_file_urls
-from .artifact_queries import artifact_files as artifact_files
-from .artifact_queries import artifact_manifest as artifact_manifest
-from .artifact_queries import run_artifacts as run_artifacts
 from .capabilities import Capabilities as Capabilities
 from .client import Client as Client
 from .clock import Clock as Clock

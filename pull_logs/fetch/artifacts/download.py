@@ -126,13 +126,13 @@ class _ArtifactReader:
                 missing[entry.path] = entry
             else:
                 self._keep(entry, content)
-        if not missing:
-            return
-        async for urls in list_urls(self._client, self._record):
+        cursor = None
+        while missing:
+            urls, cursor = await list_urls(self._client, self._record, cursor=cursor)
             page = [(missing.pop(path), url) for path, url in urls.items() if path in missing]
             await for_each(page, self._fetch, workers=_WORKERS)
-            if not missing:
-                return
+            if cursor is None:
+                break
         self._lost |= dict.fromkeys(missing, "W&B names no address for it")
 
     def _held(self, entry: ArtifactEntry) -> ContentSource | None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pull_logs.errors import DataError, NetworkError, ServerError
-from pull_logs.fetch.api import (
-    Client,
-    Query,
-    RejectedQueryError,
+from pull_logs.fetch.api import Client, Query, RejectedQueryError, join_url
+from pull_logs.fetch.artifacts.queries import (
     artifact_file_urls,
     artifact_files,
     artifact_manifest,
-    join_url,
     run_artifacts,
 )
 from pull_logs.rows.canonical import canon_record, canon_text, parse_json
@@ -164,23 +161,25 @@ def _read_entry(path: str, entry: Mapping[str, Any]) -> ArtifactEntry:
     )
 
 
-async def list_urls(client: Client, artifact: ArtifactRecord) -> AsyncIterator[dict[str, str]]:
-    """Yield the addresses of the files of an artifact by path, a page at a time.
+async def list_urls(
+    client: Client, artifact: ArtifactRecord, *, cursor: str | None
+) -> tuple[dict[str, str], str | None]:
+    """Return the addresses of a page of the files of an artifact by path, and the cursor of the next page.
+
+    Args:
+        client: Sends the request.
+        artifact: The artifact.
+        cursor: The cursor of the page; None for the first page.
 
     Raises:
-        AccessError: A request failed.
+        AccessError: The request failed.
     """
-    cursor = None
-    while True:
-        query = artifact_file_urls(*_membership(artifact), cursor=cursor, page=URL_PAGE)
-        connection = await _files(client, query)
-        yield _urls(client, connection)
-        following = _next_cursor(connection)
-        if following is None:
-            return
-        if following == cursor:
-            raise ServerError(f"{client.host} lists the files of artifact {artifact.path!r} without end")
-        cursor = following
+    query = artifact_file_urls(*_membership(artifact), cursor=cursor, page=URL_PAGE)
+    connection = await _files(client, query)
+    following = _next_cursor(connection)
+    if following is not None and following == cursor:
+        raise ServerError(f"{client.host} lists the files of artifact {artifact.path!r} without end")
+    return _urls(client, connection), following
 
 
 async def new_url(client: Client, artifact: ArtifactRecord, path: str) -> str | None:

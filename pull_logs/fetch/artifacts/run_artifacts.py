@@ -53,7 +53,7 @@ def needs_artifacts(context: PullContext, earlier: RunArtifacts | None) -> bool:
     Raises:
         BundleDamagedError: The earlier bundle is damaged.
     """
-    if context.artifacts is None:
+    if context.artifacts is None or not context.asks_for_artifacts:
         return False
     return earlier is None or not selection_of(earlier).includes(context.artifacts)
 

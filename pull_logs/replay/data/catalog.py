@@ -113,6 +113,10 @@ class Catalog:
         """Iterate over the runs of a project, sorted by path."""
         return (self._runs[path] for path in sorted(self._projects[project]))
 
+    def all_runs(self) -> Iterator[Run]:
+        """Iterate over the runs of all projects, sorted by path."""
+        return (self._runs[path] for path in sorted(self._runs))
+
     def listed(self, project: ProjectKey, filters: str | None, order: str | None) -> tuple[Run, ...]:
         """Return the runs that pass a filter, in order.
 

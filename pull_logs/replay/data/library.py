@@ -7,9 +7,17 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from pull_logs.errors import NotFoundError
+from pull_logs.replay.data.artifacts import (
+    CONTENT,
+    MANIFEST,
+    Artifacts,
+    artifact_id_of,
+    hex_of,
+    manifest_bytes,
+)
 from pull_logs.replay.data.bounded_cache import BoundedCache
 from pull_logs.replay.data.catalog import Catalog
 from pull_logs.replay.data.console import ConsolePages
@@ -22,7 +30,7 @@ from pull_logs.rows.batches import RESIDUAL
 from pull_logs.rows.file_pointers import count_pointers, pointers_text
 from pull_logs.runs import LIVE_STATES, RunPath
 from pull_logs.snapshot import Run, RunFile
-from pull_logs.snapshot.read import RunFiles
+from pull_logs.snapshot.read import Content, RunFiles
 
 _LOG = logging.getLogger("pull_logs.replay")
 
@@ -72,19 +80,20 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file of a run that a link leads to; its checked bytes are sent from the bundle."""
+    """A file of a run or of an artifact that a link leads to; its checked bytes are sent from the bundle."""
 
-    file: RunFile
+    file: RunFile | Content
 
     @property
     def media_type(self) -> str:
         """Its media type."""
-        return self.file.mediatype or "application/octet-stream"
+        known = None if isinstance(self.file, Content) else self.file.mediatype
+        return known or "application/octet-stream"
 
     @property
     def tag(self) -> str:
         """Its ETag, without quotes."""
-        return self.file.md5
+        return self.file.record.hash if isinstance(self.file, Content) else self.file.md5
 
 
 class Library:
@@ -118,6 +127,11 @@ class Library:
         self._noted: set[RunPath] = set()
         self._checked: set[tuple[RunPath, str]] = set()
         self._run_files = lru_cache(maxsize=64)(self._files_of)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """The artifacts of all runs."""
+        return Artifacts(self.catalog.all_runs())
 
     def table(self, run: Run, *, on_read: Callable[[], None] = lambda: None) -> Table:
         """Return the complete history of a run; `on_read` is called before it is read from its bundle."""
@@ -179,6 +193,8 @@ class Library:
             return None
         if name == METADATA and run.metadata:
             return _stored(metadata_bytes(run), "application/json")
+        if name.startswith((CONTENT, MANIFEST)):
+            return self._stored_artifact(run, name)
         if name.startswith(_FILE):
             return self._stored_file(run, name)
         names = self._shard_names(run)
@@ -200,6 +216,34 @@ class Library:
             file.check()
             self._checked.add((run.path, name))
         return StoredFile(file)
+
+    def _stored_artifact(self, run: Run, name: str) -> Stored | StoredFile | None:
+        """Return a file of an artifact, or the manifest of one."""
+        if name.startswith(MANIFEST):
+            held = self.artifacts.by_id(artifact_id_of(name))
+            return None if held is None else _stored(manifest_bytes(held.artifact), "application/json")
+        content_hash = f"sha256:{name.removeprefix(CONTENT)}"
+        content = None if run.artifacts is None else run.artifacts.content(content_hash)
+        if content is None:
+            return None
+        if (run.path, content_hash) not in self._checked:
+            content.check()
+            self._checked.add((run.path, content_hash))
+        return StoredFile(content)
+
+    def artifact_file(self, entity: str, project: str, collection: str, digest: str) -> StoredFile | None:
+        """Return a file of an artifact by its digest in hex; None if there is no such file.
+
+        Raises:
+            BundleDamagedError: Its bytes do not match their hash.
+        """
+        for held in self.artifacts.collections(entity, project).get(collection, ()):
+            for entry in held.artifact.entries.values() if held.record.entries is not None else ():
+                if entry.content is not None and hex_of(entry.digest) == digest:
+                    name = CONTENT + entry.content.record.hash.removeprefix("sha256:")
+                    found = self._stored_artifact(held.run, name)
+                    return found if isinstance(found, StoredFile) else None
+        return None
 
     def _shard_names(self, run: Run) -> list[str]:
         """Return the names of its exported files, which change with its rows: clients cache by name."""

@@ -7,11 +7,9 @@ function. `query_root` is the root of every query.
 from __future__ import annotations
 
 import base64
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,7 +20,6 @@ from pull_logs.replay.data import (
     FileNode,
     Library,
     ProjectKey,
-    Table,
     config_text,
     history_keys,
     json_rows,
@@ -34,6 +31,18 @@ from pull_logs.replay.data import (
     thin,
     thin_rows,
 )
+from pull_logs.replay.graphql.answers import (
+    DEFAULT_PAGE,
+    MAX_PAGE,
+    UNKNOWN_TIME,
+    Context,
+    Node,
+    connection,
+    cursor_index,
+    internal_id,
+    opaque,
+)
+from pull_logs.replay.graphql.artifacts import find_artifact, project_artifacts, run_artifacts
 from pull_logs.replay.graphql.schema import snake_case
 from pull_logs.replay.graphql.work import Work
 from pull_logs.replay.not_found import console_missing, files_missing, note_unknown_keys
@@ -43,14 +52,9 @@ from pull_logs.runs import LIVE_STATES, Coverage, RunPath
 from pull_logs.snapshot import Run
 from pull_logs.snapshot.format import ConsoleLine
 
-MAX_PAGE = 1000
-"""The most edges of one page; a client that requests more finds the rest on the next page."""
-
-DEFAULT_PAGE = 50
 DEFAULT_SAMPLES = 500
 _BLOCK = 1000
 """Rows that are searched for a key at the cost of one lookup."""
-UNKNOWN_TIME = "1970-01-01T00:00:00Z"
 
 _RUN_FIELDS = {
     snake_case(field.graphql): field.reader
@@ -58,27 +62,6 @@ _RUN_FIELDS = {
     if field.graphql and field.kind in ("text", "time")
 }
 """The fields of a run that are answered as they are, by their names in the schema in snake case."""
-
-Node = Mapping[str, Any]
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Context:
-    """The data and the address that the answers of one request are made from, and what they cost."""
-
-    library: Library
-    base_url: str
-    work: Work
-    on_run: Callable[[RunPath], None]
-
-    def table(self, run: Run) -> Table:
-        """Return the history of a run; reading it again in one request, since it is not kept, is counted."""
-        return self.library.table(run, on_read=lambda: self.work.add_reading(run.path, run.rows))
-
-    def look_at(self, key: ProjectKey) -> None:
-        """Count the runs of a project, of which some are looked for."""
-        self.work.add_runs(self.library.catalog.count(key))
 
 
 def query_root(
@@ -92,21 +75,22 @@ def query_root(
         work: Counts what the query costs.
         on_run: Called with the path of each run that is in the answer.
     """
-    context = _Context(library, base_url, work, on_run)
+    context = Context(library, base_url, work, on_run, project=_project_info)
     return {
         "viewer": lambda: _viewer(context),
         "server_info": {"cli_version_info": {}, "latest_local_version_info": None, "features": []},
         "project": partial(_find_project, context),
         "models": partial(_models, context),
+        "artifact": partial(find_artifact, context),
         "entity": partial(_entity, context),
     }
 
 
-def _viewer(context: _Context) -> Node:
+def _viewer(context: Context) -> Node:
     """Return the only user, whose default entity is the entity of the first run."""
     catalog = context.library.catalog
     return {
-        "id": _opaque("User", "replay"),
+        "id": opaque("User", "replay"),
         "name": "replay",
         "username": "replay",
         "email": "replay@localhost",
@@ -121,15 +105,15 @@ def _viewer(context: _Context) -> Node:
     }
 
 
-def _entity(context: _Context, name: str | None = None) -> Node:
+def _entity(context: Context, name: str | None = None) -> Node:
     catalog = context.library.catalog
     catalog.projects(name)
     return _entity_node(context, name or catalog.entity)
 
 
-def _entity_node(context: _Context, name: str) -> Node:
+def _entity_node(context: Context, name: str) -> Node:
     return {
-        "id": _opaque("Entity", name),
+        "id": opaque("Entity", name),
         "name": name,
         "available": False,
         "entity_type": "team",
@@ -138,22 +122,25 @@ def _entity_node(context: _Context, name: str) -> Node:
     }
 
 
-def _find_project(context: _Context, name: str | None = None, entity_name: str | None = None) -> Node:
+def _find_project(context: Context, name: str | None = None, entity_name: str | None = None) -> Node:
     catalog = context.library.catalog
     key = (entity_name or catalog.entity, name or "")
+    if not catalog.count(key) and context.library.artifacts.collections(*key):
+        # A run may have used an artifact of a project of which the bundles have no run.
+        return {**_project_info(key), **project_artifacts(context, key)}
     if not (catalog.count(key) or context.work.may_suggest()):
         raise NotFoundError(f"no project {'/'.join(key)!r}")
     return _project(context, catalog.project(*key))
 
 
 def _models(
-    context: _Context, entity_name: str | None = None, after: str | None = None, first: int | None = None
+    context: Context, entity_name: str | None = None, after: str | None = None, first: int | None = None
 ) -> Node:
     keys = context.library.catalog.projects(entity_name)
-    return _connection(keys, lambda key: _project(context, key), after=after, first=first)
+    return connection(keys, lambda key: _project(context, key), after=after, first=first)
 
 
-def _project(context: _Context, key: ProjectKey) -> Node:
+def _project(context: Context, key: ProjectKey) -> Node:
     catalog = context.library.catalog
 
     def run_count(filters: Any = None) -> int:
@@ -165,8 +152,8 @@ def _project(context: _Context, key: ProjectKey) -> Node:
         return catalog.runs(key)
 
     return {
-        "id": _opaque("Project", "/".join(key)),
-        "internal_id": _internal_id(key),
+        "id": opaque("Project", "/".join(key)),
+        "internal_id": internal_id(key),
         "entity_name": key[0],
         "name": key[1],
         "created_at": lambda: _first_time(runs()),
@@ -182,11 +169,24 @@ def _project(context: _Context, key: ProjectKey) -> Node:
         "total_sweeps": lambda: len(_swept(context, key)),
         "sweeps": partial(_sweeps, context, key),
         "sweep": partial(_find_sweep, context, key),
+        "entity": lambda: _entity_node(context, key[0]),
+        **project_artifacts(context, key),
+    }
+
+
+def _project_info(key: ProjectKey) -> Node:
+    """Return the names of a project, of which the bundles need not have a run."""
+    return {
+        "id": opaque("Project", "/".join(key)),
+        "internal_id": internal_id(key),
+        "name": key[1],
+        "entity_name": key[0],
+        "entity": {"id": opaque("Entity", key[0]), "name": key[0]},
     }
 
 
 def _runs(
-    context: _Context,
+    context: Context,
     key: ProjectKey,
     *,
     filters: Any = None,
@@ -196,24 +196,24 @@ def _runs(
 ) -> Node:
     context.look_at(key)
     runs = context.library.catalog.listed(key, _json_text(filters), order)
-    return _connection(
+    return connection(
         runs, lambda run: _run(context, key, run), after=after, first=first, count="total_count"
     )
 
 
-def _find_run(context: _Context, key: ProjectKey, name: str) -> Node:
+def _find_run(context: Context, key: ProjectKey, name: str) -> Node:
     catalog = context.library.catalog
     if catalog.find(RunPath(*key, name)) is None and not context.work.may_suggest():
         raise NotFoundError(f"no run {'/'.join((*key, name))!r}")
     return _run(context, key, catalog.run(key, name))
 
 
-def _run(context: _Context, key: ProjectKey, run: Run) -> Node:
+def _run(context: Context, key: ProjectKey, run: Run) -> Node:
     """Return a run; nothing of it is parsed until its field is requested."""
     context.on_run(run.path)
     return {
-        "id": _opaque("Run", str(run.path)),
-        "project_id": _internal_id(key),
+        "id": opaque("Run", str(run.path)),
+        "project_id": internal_id(key),
         **{name: partial(read, run) for name, read in _RUN_FIELDS.items()},
         "tags": lambda: list(run.tags),
         "read_only": True,
@@ -229,10 +229,13 @@ def _run(context: _Context, key: ProjectKey, run: Run) -> Node:
         "files": partial(_files, context, run),
         "log_line_count": lambda: 0 if run.console is None else len(run.console),
         "log_lines": partial(_log_lines, context, run),
+        "project": lambda: _project(context, key),
+        "output_artifacts": partial(run_artifacts, context, run, "logged"),
+        "input_artifacts": partial(run_artifacts, context, run, "used"),
     }
 
 
-def _run_history(context: _Context, run: Run) -> Node:
+def _run_history(context: Context, run: Run) -> Node:
     # An incomplete run shows the rows that W&B promised, so that its reader sees that rows are missing.
     promised = Coverage() if run.complete else run.coverage
     last = promised.promised_last_step
@@ -246,7 +249,7 @@ def _run_history(context: _Context, run: Run) -> Node:
     }
 
 
-def _history_keys(context: _Context, run: Run, last_step: int | None) -> dict[str, Any] | None:
+def _history_keys(context: Context, run: Run, last_step: int | None) -> dict[str, Any] | None:
     if not run.rows:
         return None
     table = context.table(run)
@@ -255,7 +258,7 @@ def _history_keys(context: _Context, run: Run, last_step: int | None) -> dict[st
 
 
 def _history(
-    context: _Context,
+    context: Context,
     run: Run,
     min_step: Any = None,
     max_step: Any = None,
@@ -268,7 +271,7 @@ def _history(
     return page(table, chosen)
 
 
-def _sampled_history(context: _Context, run: Run, specs: Sequence[Any]) -> list[list[dict[str, Any]]]:
+def _sampled_history(context: Context, run: Run, specs: Sequence[Any]) -> list[list[dict[str, Any]]]:
     table = context.table(run)
     answers = []
     for spec in map(_object, specs):
@@ -282,7 +285,7 @@ def _sampled_history(context: _Context, run: Run, specs: Sequence[Any]) -> list[
     return answers
 
 
-def _parquet_history(context: _Context, run: Run, live_keys: Sequence[str]) -> Node:
+def _parquet_history(context: Context, run: Run, live_keys: Sequence[str]) -> Node:
     """Return either the exported files of a run or all its rows as live data, never both."""
     context.library.note_scan(run)
     links = context.library.export_links(run, context.base_url)
@@ -294,7 +297,7 @@ def _parquet_history(context: _Context, run: Run, live_keys: Sequence[str]) -> N
     return {"parquet_urls": [], "live_data": live_data(context.table(run), live_keys)}
 
 
-def _events(context: _Context, run: Run, samples: int | None = DEFAULT_SAMPLES, **_steps: Any) -> list[str]:
+def _events(context: Context, run: Run, samples: int | None = DEFAULT_SAMPLES, **_steps: Any) -> list[str]:
     """Return the system metrics; they have no steps, so limits on steps do not apply."""
     rows = list(run.system_rows())
     context.work.add_rows(len(rows), keys=len(rows[0]) if rows else 0)
@@ -302,7 +305,7 @@ def _events(context: _Context, run: Run, samples: int | None = DEFAULT_SAMPLES, 
 
 
 def _files(
-    context: _Context,
+    context: Context,
     run: Run,
     *,
     names: Sequence[str] | None = None,
@@ -323,13 +326,13 @@ def _files(
     if pattern and chosen:
         matches = pc.match_like(pa.array([file.name for file in chosen]), pattern).to_pylist()
         chosen = [file for file, match in zip(chosen, matches, strict=True) if match]
-    return _connection(chosen, lambda file: _file(context, run, file), after=after, first=first)
+    return connection(chosen, lambda file: _file(context, run, file), after=after, first=first)
 
 
-def _file(context: _Context, run: Run, file: FileNode) -> Node:
+def _file(context: Context, run: Run, file: FileNode) -> Node:
     link = context.library.link(run.path, file.object_name, context.base_url)
     return {
-        "id": _opaque("File", f"{run.path}/{file.name}"),
+        "id": opaque("File", f"{run.path}/{file.name}"),
         "name": file.name,
         "url": lambda **_: link,
         "direct_url": link,
@@ -341,7 +344,7 @@ def _file(context: _Context, run: Run, file: FileNode) -> Node:
 
 
 def _log_lines(
-    context: _Context,
+    context: Context,
     run: Run,
     *,
     first: int | None = None,
@@ -358,11 +361,11 @@ def _log_lines(
         lines = consoles.tail(run, last)
         start = total - len(lines)
     else:
-        start = 0 if not after else _index(after) + 1
+        start = 0 if not after else cursor_index(after) + 1
         lines = consoles.page(run, start, min(max(DEFAULT_PAGE if first is None else first, 0), MAX_PAGE))
     context.work.add_rows(len(lines), keys=5)
     edges = [
-        {"cursor": _opaque("Cursor", str(index)), "node": _log_line(line)}
+        {"cursor": opaque("Cursor", str(index)), "node": _log_line(line)}
         for index, line in enumerate(lines, start)
     ]
     info = {
@@ -383,18 +386,18 @@ def _log_line(line: ConsoleLine) -> Node:
 
 
 def _sweeps(
-    context: _Context, key: ProjectKey, after: str | None = None, first: int | None = None, **_filters: Any
+    context: Context, key: ProjectKey, after: str | None = None, first: int | None = None, **_filters: Any
 ) -> Node:
     found = _swept(context, key)
-    return _connection(list(found), lambda name: _sweep(key, name, found[name]), after=after, first=first)
+    return connection(list(found), lambda name: _sweep(key, name, found[name]), after=after, first=first)
 
 
-def _swept(context: _Context, key: ProjectKey) -> Mapping[str, list[Run]]:
+def _swept(context: Context, key: ProjectKey) -> Mapping[str, list[Run]]:
     context.look_at(key)
     return context.library.catalog.sweeps(key)
 
 
-def _find_sweep(context: _Context, key: ProjectKey, sweep_name: str | None = None) -> Node:
+def _find_sweep(context: Context, key: ProjectKey, sweep_name: str | None = None) -> Node:
     context.look_at(key)
     name = sweep_name or ""
     return _sweep(key, name, context.library.catalog.sweep(key, name))
@@ -406,7 +409,7 @@ def _sweep(key: ProjectKey, name: str, runs: Sequence[Run]) -> Node:
     config = next((swept for run in runs if (swept := run.sweep_config) is not None), {})
     method, cap = config.get("method"), config.get("run_cap")
     return {
-        "id": _opaque("Sweep", f"{'/'.join(key)}/{name}"),
+        "id": opaque("Sweep", f"{'/'.join(key)}/{name}"),
         "name": name,
         "display_name": None,
         "method": method if isinstance(method, str) else "unknown",
@@ -419,45 +422,6 @@ def _sweep(key: ProjectKey, name: str, runs: Sequence[Run]) -> Node:
         "run_count": len(runs),
         "run_count_expected": cap if type(cap) is int and 0 <= cap < 2**31 else None,
     }
-
-
-def _connection(
-    items: Sequence[T],
-    node: Callable[[T], Node | None],
-    *,
-    after: str | None,
-    first: int | None,
-    count: str = "",
-) -> Node:
-    """Return a page of items as edges with cursors; a cursor has the index of an item in the list."""
-    start = 0 if not after else _index(after) + 1
-    stop = start + min(max(DEFAULT_PAGE if first is None else first, 0), MAX_PAGE)
-    shown = range(start, min(stop, len(items)))
-    edges = [{"cursor": _opaque("Cursor", str(at)), "node": node(items[at])} for at in shown]
-    info = {
-        "end_cursor": edges[-1]["cursor"] if edges else None,
-        "has_next_page": stop < len(items),
-    }
-    return {"edges": edges, "page_info": info, **({count: len(items)} if count else {})}
-
-
-def _index(cursor: str) -> int:
-    try:
-        kind, _, index = base64.b64decode(cursor, validate=True).decode().partition(":")
-        if kind == "Cursor":
-            return max(int(index), 0)
-    except ValueError:
-        pass
-    raise UsageError(f"{cursor!r} is not a cursor of this server")
-
-
-def _opaque(kind: str, text: str) -> str:
-    return base64.b64encode(f"{kind}:{text}".encode()).decode()
-
-
-def _internal_id(key: ProjectKey) -> str:
-    """Return a number for the project, which the SDK requires; it is the same in every process."""
-    return str(zlib.crc32("/".join(key).encode()))
 
 
 def _first_time(runs: Iterable[Run]) -> str:

@@ -32,6 +32,7 @@ type Query {
   project(name: String, entityName: String): Project
   models(entityName: String, after: String, first: Int): ProjectConnection
   entity(name: String): Entity
+  artifact(id: ID!): Artifact
 }
 
 type PageInfo { endCursor: String hasNextPage: Boolean! }
@@ -70,6 +71,15 @@ type Project {
   totalSweeps: Int!
   sweeps(after: String, first: Int, filters: JSONString): SweepConnection!
   sweep(sweepName: String): Sweep
+  entity: Entity
+  artifact(name: String!): Artifact
+  artifactCollection(name: String!): ArtifactCollection
+  artifactCollectionMembership(name: String!): ArtifactCollectionMembership
+  artifactCollections(
+    after: String, first: Int, filters: JSONString, order: String
+  ): ArtifactCollectionConnection
+  artifactTypes(after: String, first: Int): ArtifactTypeConnection
+  artifactType(name: String!): ArtifactType
 }
 
 type RunConnection { edges: [RunEdge!]! pageInfo: PageInfo! totalCount: Int! }
@@ -86,25 +96,80 @@ type Run {
   parquetHistory(liveKeys: [String!]!): ParquetHistory
   fileCount: Int
   files(names: [String], after: String, first: Int, pattern: String): FileConnection
+  project: Project
+  outputArtifacts(after: String, first: Int): ArtifactConnection
+  inputArtifacts(after: String, first: Int): ArtifactConnection
   logLineCount: Int
   logLines(first: Int, after: String, last: Int, useImprovedPagination: Boolean): LogLineConnection
 }
 type RunUser { id: ID name: String! username: String }
 type ParquetHistory { parquetUrls: [String!]! liveData: [JSON!] }
 
-type FileConnection { edges: [FileEdge!]! pageInfo: PageInfo! }
+type FileConnection { edges: [FileEdge!]! pageInfo: PageInfo! totalCount: Int }
 type FileEdge { node: File cursor: String! }
 type File {
   id: ID! name: String! url(upload: Boolean): String directUrl: String! sizeBytes: Int64! mimetype: String
-  updatedAt: DateTime md5: String
+  updatedAt: DateTime md5: String displayName: String storagePath: String digest: String
 }
 
 type LogLineConnection { edges: [LogLineEdge!]! pageInfo: PageInfo! }
 type LogLineEdge { node: LogLine! cursor: String! }
 type LogLine { number: Int64! timestamp: String level: String label: String line: String! }
 
-# SDKs up to 0.22 look for these types before they request artifacts or delete files.
-type Artifact { id: ID! }
+interface ArtifactCollection {
+  id: ID! name: String! description: String createdAt: DateTime! updatedAt: DateTime project: Project
+  defaultArtifactType: ArtifactType! tags: TagConnection!
+  artifactMembership(aliasName: String!): ArtifactCollectionMembership
+  artifacts(after: String, first: Int, order: String, filters: JSONString): VersionedArtifactConnection
+}
+type ArtifactSequence implements ArtifactCollection {
+  id: ID! name: String! description: String createdAt: DateTime! updatedAt: DateTime project: Project
+  defaultArtifactType: ArtifactType! tags: TagConnection!
+  artifactMembership(aliasName: String!): ArtifactCollectionMembership
+  artifacts(after: String, first: Int, order: String, filters: JSONString): VersionedArtifactConnection
+}
+type ArtifactCollectionConnection {
+  totalCount: Int edges: [ArtifactCollectionEdge!]! pageInfo: PageInfo!
+}
+type ArtifactCollectionEdge { node: ArtifactCollection cursor: String! }
+type ArtifactCollectionMembership {
+  id: ID! versionIndex: Int createdAt: DateTime! aliases: [ArtifactAlias!]! artifact: Artifact
+  artifactCollection: ArtifactCollection
+  files(names: [String!], after: String, first: Int): FileConnection
+}
+type MembershipConnection { edges: [MembershipEdge!]! }
+type MembershipEdge { node: ArtifactCollectionMembership }
+type ArtifactAlias { id: ID! alias: String! artifactCollection: ArtifactCollection }
+type ArtifactType {
+  id: ID! name: String! description: String createdAt: DateTime!
+  artifactCollections(
+    after: String, first: Int, filters: JSONString, order: String
+  ): ArtifactCollectionConnection
+  artifactCollection(name: String!): ArtifactCollection
+}
+type ArtifactTypeConnection { edges: [ArtifactTypeEdge!]! pageInfo: PageInfo! }
+type ArtifactTypeEdge { node: ArtifactType cursor: String! }
+type Tag { id: ID! name: String! }
+type TagConnection { edges: [TagEdge!]! }
+type TagEdge { node: Tag }
+union ArtifactCreator = Run
+type ArtifactUsers { edges: [ArtifactUserEdge!]! }
+type ArtifactUserEdge { node: Run }
+type ArtifactManifest { file: File }
+type ArtifactConnection { totalCount: Int edges: [ArtifactEdge!]! pageInfo: PageInfo! }
+type ArtifactEdge { node: Artifact cursor: String! }
+type VersionedArtifactConnection { totalCount: Int edges: [VersionedArtifactEdge!]! pageInfo: PageInfo! }
+type VersionedArtifactEdge { node: Artifact version: String cursor: String! }
+type Artifact {
+  id: ID! artifactSequence: ArtifactSequence! versionIndex: Int artifactType: ArtifactType!
+  description: String metadata: JSONString ttlDurationSeconds: Int64! ttlIsInherited: Boolean!
+  tags: [Tag!]! historyStep: Int64
+  state: String! size: Int64! digest: String! digestAlgorithm: String commitHash: String fileCount: Int64!
+  createdAt: DateTime! updatedAt: DateTime aliases: [ArtifactAlias!]! createdBy: ArtifactCreator
+  usedBy: ArtifactUsers currentManifest: ArtifactManifest artifactMemberships: MembershipConnection
+}
+
+# SDKs up to 0.22 look for this type before they delete files.
 input DeleteFilesInput { files: [ID!]! }
 
 type SweepConnection { edges: [SweepEdge!]! pageInfo: PageInfo! }

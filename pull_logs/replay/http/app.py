@@ -2,6 +2,7 @@
 
 POST /graphql     -> guard -> documents -> schema, resolvers -> catalog, library -> bundles
 GET /storage/...  -> links -> library
+GET /artifactsV2/... -> library
 """
 
 from __future__ import annotations
@@ -128,6 +129,7 @@ def _application(service: _Service, *, hosts: AllowedHosts, middleware: Sequence
         routes=[
             Route("/graphql", service.graphql, methods=["POST"]),
             Route(f"{STORAGE}/{{token}}/{{name}}", service.stored, methods=["GET"]),
+            Route("/artifactsV2/{rest:path}", service.artifact_file, methods=["GET"]),
         ],
         middleware=[Middleware(HostGuard, hosts=hosts, on_refusal=refused.add), *middleware],
     )
@@ -246,6 +248,26 @@ class _Service:
             return error_answer("ObjectDamaged", 410)
         if found is None:
             _LOG.warning("no object %r", path)
+            return error_answer("NoSuchKey", 404)
+        return object_answer(found, request.headers.get("range"))
+
+    async def artifact_file(self, request: Request) -> Response:
+        """Send one file of an artifact, which the SDK requests by the MD5 of its bytes, with the key."""
+        if refusal := self.keys.refusal(request):
+            self.counts.add("(signed out)")
+            return refusal
+        self.counts.add("(object)")
+        # region / entity / project / collection / the artifact in which it was first logged / MD5 / name
+        parts = request.path_params["rest"].split("/")
+        library, found = self.served.library, None
+        try:
+            if len(parts) > 6:
+                found = await to_thread.run_sync(library.artifact_file, *parts[1:4], parts[5])
+        except DamageError as exc:
+            _LOG.error("%s", exc.message)
+            return error_answer("ObjectDamaged", 410)
+        if found is None:
+            _LOG.warning("no object %r", request.url.path)
             return error_answer("NoSuchKey", 404)
         return object_answer(found, request.headers.get("range"))
 

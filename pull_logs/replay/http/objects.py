@@ -11,6 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from pull_logs.replay.data import Stored, StoredFile
 from pull_logs.snapshot import RunFile
 from pull_logs.snapshot.format import CHUNK
+from pull_logs.snapshot.read import Content
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _MESSAGES = {
@@ -49,7 +50,7 @@ def _body(
     return StreamingResponse(_parts(stored.file, first, stop), status, headers=described)
 
 
-def _parts(file: RunFile, first: int, stop: int) -> Iterator[bytes]:
+def _parts(file: RunFile | Content, first: int, stop: int) -> Iterator[bytes]:
     with file.open() as opened:
         for offset in range(first, stop, CHUNK):
             yield opened.read_at(offset, min(CHUNK, stop - offset))

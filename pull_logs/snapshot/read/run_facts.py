@@ -304,6 +304,11 @@ class RunFacts:
         return bool(self._manifest.consoles)
 
     @property
+    def bundle_has_artifacts(self) -> bool:
+        """Whether its bundle has the artifacts of at least one run."""
+        return bool(self._manifest.contents)
+
+    @property
     def bundle_metrics(self) -> str | None:
         """The regular expression of the metrics that were kept in its bundle; None if all were."""
         return self._manifest.metrics

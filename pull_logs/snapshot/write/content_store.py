@@ -23,6 +23,7 @@ from pull_logs.snapshot.format import (
     ContentRecord,
     ContentSource,
     GivenArtifacts,
+    content_of,
     digest_of,
 )
 
@@ -125,9 +126,11 @@ class ContentStore:
         """
         if artifacts is None:
             return None
-        return GivenArtifacts(
-            table=artifacts.table, contents=[self._keep(content) for content in artifacts.contents]
-        )
+        # The records are in memory from now on: the bundle that they are from may be closed.
+        table = content_of(b"".join(artifacts.table.chunks()))
+        if table.record != artifacts.table.record:
+            raise _damaged(artifacts.table.record, str(self._folder))
+        return GivenArtifacts(table=table, contents=[self._keep(content) for content in artifacts.contents])
 
     def _keep(self, content: ContentSource) -> ContentFile:
         record = content.record
@@ -143,10 +146,7 @@ class ContentStore:
                     digest.update(chunk)
                     out.write(chunk)
             if f"sha256:{digest.hexdigest()}" != record.hash:
-                raise BundleDamagedError(
-                    f"a content of an artifact is damaged: it does not have its hash {record.hash}",
-                    path=str(final),
-                )
+                raise _damaged(record, str(final))
             temp.replace(final)
         finally:
             temp.unlink(missing_ok=True)
@@ -158,3 +158,9 @@ def _sha256(chunks: Iterable[bytes]) -> str:
     for chunk in chunks:
         digest.update(chunk)
     return digest.hexdigest()
+
+
+def _damaged(record: ContentRecord, path: str) -> BundleDamagedError:
+    return BundleDamagedError(
+        f"a content of an artifact is damaged: it does not have its hash {record.hash}", path=path
+    )

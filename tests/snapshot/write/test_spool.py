@@ -486,7 +486,7 @@ def test_a_stored_run_keeps_its_redaction_counts(tmp_path: Path) -> None:
     run = replace(bundle_run(), redacted={"email": 2})
     first = store_run(tmp_path / "a.run", run)
     assert first.redacted == {"email": 2}
-    assert read_stored(first.file) == first
+    assert read_stored(first.file, contents=first.file.parent) == first
 
 
 def test_a_run_given_twice_is_a_usage_error(out: Path) -> None:

@@ -285,6 +285,12 @@ class RunArtifacts:
             )
         return tuple(content_in(self._container, content_hash) for content_hash in sorted(hashes))
 
+    def content(self, content_hash: str) -> Content | None:
+        """Return a content of the bundle by its hash; None if there is none with it."""
+        if content_member(content_hash) not in self._container.sizes:
+            return None
+        return content_in(self._container, content_hash)
+
     def related(self, relation: Relation) -> Iterator[Artifact]:
         """Iterate over the artifacts that the run logged, or over those that it used."""
         return (Artifact(self._container, record) for record in self.records if record.relation == relation)

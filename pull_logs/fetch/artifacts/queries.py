@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pull_logs.fetch.api.queries import Query
+from pull_logs.fetch.api import Query
 
 _PROJECT = "project { name entity { name } }"
 _FIELDS = (
