@@ -95,6 +95,24 @@ class DiffFile(TypedDict):
     new: DiffContent | None
 
 
+class DiffVersion(TypedDict):
+    """A version of an artifact: its digest, its aliases, and the number of files with their bytes."""
+
+    digest: str | None
+    aliases: list[str]
+    files: int
+
+
+class DiffArtifact(TypedDict):
+    """An artifact that was added, removed or changed; the version is None where it does not exist."""
+
+    relation: str
+    artifact: str
+    change: str
+    old: DiffVersion | None
+    new: DiffVersion | None
+
+
 class DiffLines(TypedDict):
     """The number of lines of a console log that changed."""
 
@@ -113,6 +131,7 @@ class DiffChange(TypedDict):
     files: list[DiffFile]
     system: bool
     console: DiffLines | None
+    artifacts: list[DiffArtifact]
 
 
 class Diff(TypedDict):
@@ -165,6 +184,16 @@ def _change(run: RunDifference) -> DiffChange:
         ],
         "system": run.system,
         "console": None if run.console is None else {"old": run.console[0], "new": run.console[1]},
+        "artifacts": [
+            {
+                "relation": edit.path[0],
+                "artifact": edit.path[1],
+                "change": edit.change,
+                "old": edit.old,
+                "new": edit.new,
+            }
+            for edit in run.artifacts
+        ],
     }
 
 
@@ -223,6 +252,7 @@ def diff_sections(diff: Diff) -> list[Section]:
                 _rows_section(changed),
                 _cells_section(changed),
                 _files_section(changed),
+                _artifacts_section(changed),
             )
             if section.rows
         ),
@@ -339,6 +369,33 @@ def _cells_section(changed: Sequence[DiffChange]) -> Section:
 def _missing(value: Any) -> Any:
     """Return a cell of a history, where None means a missing one."""
     return ABSENT if value is None else value
+
+
+def _artifacts_section(changed: Sequence[DiffChange]) -> Section:
+    rows = [
+        [
+            run["path"],
+            edit["relation"],
+            edit["artifact"],
+            edit["change"],
+            *(side and side["digest"] for side in (edit["old"], edit["new"])),
+        ]
+        for run in changed
+        for edit in run["artifacts"]
+    ]
+    return _section(
+        "ARTIFACT_CHANGES",
+        {"changes": len(rows)},
+        [
+            Column("run", short_name_cell),
+            Column("relation", str),
+            Column("artifact", short_name_cell),
+            Column("change", str),
+            Column("old_digest", str),
+            Column("new_digest", str),
+        ],
+        rows,
+    )
 
 
 def _files_section(changed: Sequence[DiffChange]) -> Section:

@@ -18,6 +18,17 @@ _LONGEST = 120
 """Characters of a path or name that the text shows."""
 
 
+class InfoArtifact(TypedDict):
+    """An artifact that a run logged or used."""
+
+    artifact: str
+    relation: str
+    type: str
+    aliases: list[str]
+    digest: str | None
+    bytes: int | None
+
+
 class InfoFile(TypedDict):
     """A file of a run."""
 
@@ -40,6 +51,7 @@ class InfoRun(TypedDict):
     console_lines: int | None
     parts: PartsObject | None
     files: list[InfoFile]
+    artifacts: list[InfoArtifact]
 
 
 class Info(TypedDict):
@@ -85,6 +97,17 @@ def _run(run: Run) -> InfoRun:
         "files": [
             {"name": file.name, "bytes": file.size, "sha256": file.sha256, "md5": file.md5}
             for file in run.files.values()
+        ],
+        "artifacts": [
+            {
+                "artifact": artifact.path,
+                "relation": artifact.record.relation,
+                "type": artifact.type,
+                "aliases": list(artifact.aliases),
+                "digest": artifact.record.digest,
+                "bytes": artifact.record.size,
+            }
+            for artifact in (*run.logged_artifacts(), *run.used_artifacts())
         ],
     }
 

@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Any, TypedDict, Unpack
 
@@ -262,7 +263,9 @@ class _Service:
         library, found = self.served.library, None
         try:
             if len(parts) > 6:
-                found = await to_thread.run_sync(library.artifact_file, *parts[1:4], parts[5])
+                entity, project, collection, _, digest = parts[1:6]
+                find = partial(library.artifact_file, entity, project, collection, digest)
+                found = await to_thread.run_sync(find)
         except DamageError as exc:
             _LOG.error("%s", exc.message)
             return error_answer("ObjectDamaged", 410)
