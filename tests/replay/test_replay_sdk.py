@@ -367,11 +367,11 @@ ADDING = "-o more.wandb.zip` downloads it, to be served with this bundle or merg
         ("file", (f"{NO} file 'model.pt' of run 'acme/nano/plain01', it has 'wandb-metadata.json'; "
                  "`pull-logs fetch -r acme/nano/plain01 --files model.pt -o more.wandb.zip` downloads it, "
                  "to be merged into this bundle")),
-        ("artifacts", (f"{NO} artifacts; `pull-logs fetch -r acme/nano/plain01 --artifacts all -o more.wandb.zip` "
-                       "downloads those of the run, to be merged into this bundle")),
+        ("artifacts", (f"{NO} artifacts; `pull-logs fetch -r acme/nano/plain01 --artifacts all -o "
+                       "more.wandb.zip` downloads those of the run, to be merged into this bundle")),
         ("team", ("on type 'Entity': this server replays a bundle, which holds runs with their config, "
-                  "summary, history, system metrics, console logs, metadata, files and artifacts; for anything "
-                  "else use W&B itself, or replace this call in the test")),
+                  "summary, history, system metrics, console logs, metadata, files and artifacts; for "
+                  "anything else use W&B itself, or replace this call in the test")),
         ("filter", "runs have no field 'colour'; write config.<key>, summary_metrics.<key>, displayName"),
         ("operator", "'$near' is not an operator of W&B's filters"),
     ],

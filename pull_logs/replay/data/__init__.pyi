@@ -1,3 +1,7 @@
+from .artifacts import CONTENT as CONTENT
+from .artifacts import Artifacts as Artifacts
+from .artifacts import HeldArtifact as HeldArtifact
+from .artifacts import manifest_object as manifest_object
 from .catalog import Catalog as Catalog
 from .catalog import ProjectKey as ProjectKey
 from .console import ConsolePages as ConsolePages

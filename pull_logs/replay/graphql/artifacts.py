@@ -7,8 +7,14 @@ from functools import partial
 from typing import Any
 
 from pull_logs.errors import FileMissingError, NotFoundError
-from pull_logs.replay.data import ProjectKey, record_text
-from pull_logs.replay.data.artifacts import CONTENT, Artifacts, HeldArtifact, manifest_object
+from pull_logs.replay.data import (
+    CONTENT,
+    Artifacts,
+    HeldArtifact,
+    ProjectKey,
+    manifest_object,
+    record_text,
+)
 from pull_logs.replay.graphql.answers import UNKNOWN_TIME, Context, Node, connection, opaque
 from pull_logs.replay.not_found import artifact_bytes_missing, artifact_missing, artifacts_missing
 from pull_logs.runs import RunPath

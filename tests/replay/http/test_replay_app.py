@@ -247,8 +247,8 @@ async def test_a_field_that_no_bundle_holds_is_named_with_what_is_there_instead(
     assert messages == [
         (
             "Cannot query field 'shoeSize' on type 'User': this server replays a bundle, which holds runs "
-            "with their config, summary, history, system metrics, console logs, metadata, files and artifacts; "
-            "for anything else use W&B itself, or replace this call in the test"
+            "with their config, summary, history, system metrics, console logs, metadata, files and "
+            "artifacts; for anything else use W&B itself, or replace this call in the test"
         )
     ]
 

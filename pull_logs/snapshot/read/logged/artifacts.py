@@ -204,7 +204,7 @@ class Artifact:
 
         Raises:
             FileMissingError: The bundle does not have the bytes of a file.
-            UnsafeFileError: A path of an entry is not one of a file inside a folder.
+            UnsafeFileError: The path of an entry leads out of the folder.
             BundleDamagedError: The bundle is damaged.
             PullLogsError: The disk is full or a file cannot be written.
         """
