@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from pull_logs.errors import NotFoundError, ProjectNotFoundError, RunNotFoundError
+from pull_logs.errors import NotFoundError, ProjectNotFoundError, PullLogsError, RunNotFoundError
 from pull_logs.runs import RunPath
 from pull_logs.suggestions import did_you_mean, listed
 
@@ -104,11 +104,16 @@ def console_missing(path: RunPath, *, subject: str) -> NotFoundError:
     return _logged(NotFoundError(f"{subject} no console logs", hint=hint))
 
 
-def artifacts_missing(path: RunPath, *, subject: str) -> NotFoundError:
-    """Return the error for artifacts that were requested of a bundle without any."""
+def artifacts_missing(path: RunPath, *, subject: str) -> PullLogsError:
+    """Return the error for artifacts that were requested of a bundle without any.
+
+    The SDK requests them by another name of the field, for which `NotFoundError` would be null.
+    """
     command = f"pull-logs fetch -r {shlex.quote(str(path))} --artifacts all -o more.wandb.zip"
     hint = f"`{command}` downloads those of the run, to be merged into this bundle"
-    return _logged(NotFoundError(f"{subject} no artifacts", hint=hint))
+    error = PullLogsError(f"{subject} no artifacts", hint=hint)
+    _LOG.warning("%s", error.message)
+    return error
 
 
 def artifact_missing(project: str, name: str, *, subject: str, names: Sequence[str]) -> NotFoundError:
