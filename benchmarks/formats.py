@@ -21,7 +21,7 @@ from pull_logs.fetch.decoding import batch_of_page
 from pull_logs.rows.batches import batch_from_arrow
 from pull_logs.snapshot.read.bundle import open_bundle
 from pull_logs.snapshot.write.seal import write_bundle
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun
 
 OURS, NDJSON, PARQUET, PICKLE = "bundle", "NDJSON zstd-3", "Parquet", "pandas pickle"
 NAME = "all.wandb.zip"

@@ -24,7 +24,7 @@ from pull_logs.rows.batches import batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.read.bundle import open_bundle
 from pull_logs.snapshot.write.seal import write_bundle
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun
 
 ROWS = 20
 READ = 3000

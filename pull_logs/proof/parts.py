@@ -301,13 +301,17 @@ def _console(comparison: Comparison) -> PartProof:
 
 
 def _artifacts(comparison: Comparison, how: str) -> PartProof:
-    """Compare the artifacts that a run logged or used; a bundle holds none."""
-    remote = comparison.remote
+    """Compare the artifacts that a run logged or used, by their number alone: that proves no artifact."""
+    run, remote = comparison.run, comparison.remote
     there = remote.logged_artifacts if how == "logged" else remote.used_artifacts
+    held = run.logged_artifacts() if how == "logged" else run.used_artifacts()
+    here = sum(artifact.has_all_files for artifact in held)
     reason = ""
     if there is None:
         reason = _unasked(remote, f"{how} artifacts", f"how many artifacts it {how}")
+    elif here < there:
+        verb = "is" if there - here == 1 else "are"
+        reason = f"{counted(there - here, 'artifact')} that it {how} {verb} not in the bundle"
     elif there:
-        verb = "is" if there == 1 else "are"
-        reason = f"{counted(there, 'artifact')} that it {how} {verb} not in the bundle"
-    return PartProof(part=f"{how} artifacts", wandb=there, bundle=0, reason=reason)
+        reason = f"the artifacts that it {how} were not compared"
+    return PartProof(part=f"{how} artifacts", wandb=there, bundle=here, reason=reason)

@@ -19,7 +19,7 @@ from scripted_wandb import FakeRun, Row, ScriptedWandb
 
 from pull_logs.rows.merge import Lane
 from pull_logs.snapshot import open_bundle, write_bundle
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun
 from pull_logs.sources import import_runs
 
 Rows = list[Row]

@@ -19,7 +19,7 @@ from pull_logs.rows.canonical import same
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot import open_bundle
 from pull_logs.snapshot.write.seal import write_bundle
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun
 
 PANDAS_FREE = """
 import sys

@@ -16,7 +16,7 @@ from pull_logs.snapshot.format import ConsoleLine, StoredConsole
 from pull_logs.snapshot.format.file_record import record_of
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
 from pull_logs.snapshot.write.seal import write_bundle
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun
 
 Row = dict[str, Any]
 

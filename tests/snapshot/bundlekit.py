@@ -15,7 +15,7 @@ from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format.container import open_container
 from pull_logs.snapshot.format.manifest import parse_manifest, render_digest, render_manifest
 from pull_logs.snapshot.write.seal import write_bundle
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun
 
 ROWS: tuple[dict[str, Any], ...] = (
     {"_step": 0, "_timestamp": 1.5, "loss": 2.25, "note": "start"},

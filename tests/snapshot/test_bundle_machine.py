@@ -39,7 +39,8 @@ from pull_logs.snapshot.write import spool
 from pull_logs.snapshot.write.seal import seal_runs, write_bundle
 from pull_logs.snapshot.write.spool import Spool
 from pull_logs.snapshot.write.spool_folder import SpoolFolder
-from pull_logs.snapshot.write.stored_run import BundleRun, store_run
+from pull_logs.snapshot.write.run_sources import BundleRun
+from pull_logs.snapshot.write.stored_run import store_run
 
 PATHS = [RunPath("acme", "nano", "a"), RunPath("acme", "nano", "A"), RunPath("\u00e9/b", "x y", "~")]
 """Two runs that a file system may take for one, and one whose every part is encoded."""

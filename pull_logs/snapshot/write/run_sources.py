@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from pull_logs.frames import MetricFacts
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format import ArtifactsSource, ConsoleSource, Encoded, FileSource
 from pull_logs.snapshot.write.encoded_history import Batches
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleRun:

@@ -23,7 +23,7 @@ from rowkit import canonical
 from pull_logs.cli.main import cli, main
 from pull_logs.runs import Coverage
 from pull_logs.snapshot.write.seal import write_bundle
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun
 
 HEADING = re.compile(
     r"\[(BUNDLE|REDACTED|RUNS|AUDIT|UNREAD|VERIFY|DIFF|(FACT_|CONFIG_|SUMMARY_|ROW_|CELL_|FILE_)?CHANGES)\]"

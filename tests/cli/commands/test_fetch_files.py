@@ -17,7 +17,7 @@ from pull_logs.replay import ReplayServer, serve_bundle
 from pull_logs.snapshot import open_bundle, write_bundle
 from pull_logs.snapshot.format.file_record import record_of
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun
 
 FILES = {
     "output.log": b"saved to /home/ada/run\n",

@@ -20,7 +20,7 @@ from pull_logs.cli.render.budget import MIN_JSON_TOKENS, MIN_TOKENS
 from pull_logs.cli.render.tokens import count_tokens
 from pull_logs.replay import serve_bundle
 from pull_logs.snapshot.format import ConsoleLine
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun
 
 SCHEMA = Draft202012Validator(json.loads((files("pull_logs") / "data" / "schemas" / "logs.json").read_text()))
 ROWS = [{"_step": step, "_timestamp": 1_795_428_000 + 60 * step, "loss": 1 / (step + 1)} for step in range(5)]

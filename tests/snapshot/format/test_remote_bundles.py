@@ -35,7 +35,7 @@ from pull_logs.snapshot import Bundle, open_bundle, write_bundle
 from pull_logs.snapshot.format import remote as remote_module
 from pull_logs.snapshot.format.manifest import FORMAT_BYTES
 from pull_logs.snapshot.format.names import is_url, shown_url
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun
 
 MOST_REQUESTS = 6
 Mode = Literal["ranges", "complete", "short", "lost"]

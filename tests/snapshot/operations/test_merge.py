@@ -23,7 +23,7 @@ from pull_logs.snapshot import Bundle, MergeReport, merge_bundles, open_bundle, 
 from pull_logs.snapshot.operations.merge import Prefer
 from pull_logs.snapshot.privacy.audit import audit_bundle
 from pull_logs.snapshot.privacy.redact import redact_bundle
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun
 
 Rows = list[dict[str, Any]]
 PATH = "acme/nano/x"

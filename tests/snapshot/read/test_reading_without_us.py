@@ -38,7 +38,7 @@ from pull_logs.snapshot.format.run_record import SCHEMA
 from pull_logs.snapshot.format.zip_directory import MAX_DIRECTORY, MAX_MEMBERS
 from pull_logs.snapshot.read.bundle import Bundle, open_bundle
 from pull_logs.snapshot.write.seal import write_bundle
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun
 
 PAGE = (ROOT / "docs" / "bundle-format.md").read_text()
 

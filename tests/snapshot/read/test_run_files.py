@@ -51,7 +51,7 @@ from pull_logs.snapshot.privacy.audit import audit_bundle
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
 from pull_logs.snapshot.privacy.redact import redact_bundle
 from pull_logs.snapshot.write.spool import Spool
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun
 
 FOLDER = "runs/entity=acme/project=nano/run=3fk2a"
 Contents = Mapping[str, bytes]

@@ -15,7 +15,7 @@ from logwriting import item, record, row, run, write_log, write_run_folder
 
 from pull_logs.rows.batches import batch_rows
 from pull_logs.runs import RunParts, RunPoint
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun
 from pull_logs.sources import LocalImport, read_run_dirs
 from pull_logs.sources.wandb_folders.arrangement import OnRestart
 

@@ -16,7 +16,7 @@ from pull_logs.errors import DamageError, DataError, FileMissingError
 from pull_logs.rows.batches import batch_rows
 from pull_logs.rows.canonical import canon_record, same
 from pull_logs.snapshot import open_bundle
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun
 from pull_logs.sources import LocalImport, import_runs, read_run_dirs
 from pull_logs.sources.wandb_folders.arrangement import OnRestart
 from pull_logs.sources.wandb_folders.log_items import ItemTree

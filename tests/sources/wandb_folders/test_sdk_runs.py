@@ -15,7 +15,7 @@ from uploads import uploads
 
 from pull_logs.rows.batches import batch_rows
 from pull_logs.rows.canonical import canon_record, canon_row, same
-from pull_logs.snapshot.write.stored_run import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun
 from pull_logs.sources import LocalImport, read_run_dirs
 
 Recorder = Callable[[str], Path]

@@ -177,6 +177,17 @@ class Artifact:
             for entry in entries_of(self._container, self.record.entries)
         }
 
+    @property
+    def has_all_files(self) -> bool:
+        """Whether the bundle has the bytes of each of its files; references do not count.
+
+        Raises:
+            BundleDamagedError: Its entries are not those that were written.
+        """
+        if self.record.entries is None:
+            return False
+        return all(entry.content is not None or entry.ref is not None for entry in self.entries.values())
+
     def _content(self, content_hash: str | None) -> Content | None:
         return None if content_hash is None else content_in(self._container, content_hash)
 
