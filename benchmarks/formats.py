@@ -20,8 +20,8 @@ from histories import ENTITY, PROJECT, HistorySet, json_lines
 from pull_logs.fetch.decoding import batch_of_page
 from pull_logs.rows.batches import batch_from_arrow
 from pull_logs.snapshot.read.bundle import open_bundle
-from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.run_sources import BundleRun
+from pull_logs.snapshot.write.seal import write_bundle
 
 OURS, NDJSON, PARQUET, PICKLE = "bundle", "NDJSON zstd-3", "Parquet", "pandas pickle"
 NAME = "all.wandb.zip"

@@ -23,8 +23,8 @@ from pull_logs.replay import ReplayServer, serve_bundle
 from pull_logs.rows.batches import batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.read.bundle import open_bundle
-from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.run_sources import BundleRun
+from pull_logs.snapshot.write.seal import write_bundle
 
 ROWS = 20
 READ = 3000

@@ -13,8 +13,8 @@ from contender import ENTITY, PROJECT
 
 from pull_logs.rows.batches import batch_from_arrow
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.run_sources import BundleRun
+from pull_logs.snapshot.write.seal import write_bundle
 
 _ROWS_IN_A_BATCH = 131_072
 

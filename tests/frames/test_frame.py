@@ -18,8 +18,8 @@ from pull_logs.rows.batches import batch_from_rows
 from pull_logs.rows.canonical import same
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot import open_bundle
-from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.run_sources import BundleRun
+from pull_logs.snapshot.write.seal import write_bundle
 
 PANDAS_FREE = """
 import sys

@@ -15,8 +15,8 @@ from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format import ConsoleLine, StoredConsole
 from pull_logs.snapshot.format.file_record import record_of
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
-from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.run_sources import BundleRun
+from pull_logs.snapshot.write.seal import write_bundle
 
 Row = dict[str, Any]
 

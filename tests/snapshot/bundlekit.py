@@ -14,8 +14,8 @@ from pull_logs.rows.batches import batch_from_rows, system_batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format.container import open_container
 from pull_logs.snapshot.format.manifest import parse_manifest, render_digest, render_manifest
-from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.run_sources import BundleRun
+from pull_logs.snapshot.write.seal import write_bundle
 
 ROWS: tuple[dict[str, Any], ...] = (
     {"_step": 0, "_timestamp": 1.5, "loss": 2.25, "note": "start"},

@@ -27,8 +27,8 @@ from pull_logs.snapshot.read import parquet_member
 from pull_logs.snapshot.read.bundle import Bundle, open_bundle
 from pull_logs.snapshot.read.run import Run
 from pull_logs.snapshot.read.verify import CONTAINER, Damage, verify_bundle
-from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.run_sources import CopiedRun
+from pull_logs.snapshot.write.seal import write_bundle
 
 RUNS = ("kill1e2s", "mlp5e2s0", "nan1e6s0")
 """A killed run, one of another model, and one whose loss became NaN; each has mixed columns and media."""

@@ -36,10 +36,10 @@ from pull_logs.snapshot.read.verify import verify_bundle
 from pull_logs.snapshot.write import page_file as frames
 from pull_logs.snapshot.write import page_merge as sweep
 from pull_logs.snapshot.write import spool
+from pull_logs.snapshot.write.run_sources import BundleRun
 from pull_logs.snapshot.write.seal import seal_runs, write_bundle
 from pull_logs.snapshot.write.spool import Spool
 from pull_logs.snapshot.write.spool_folder import SpoolFolder
-from pull_logs.snapshot.write.run_sources import BundleRun
 from pull_logs.snapshot.write.stored_run import store_run
 
 PATHS = [RunPath("acme", "nano", "a"), RunPath("acme", "nano", "A"), RunPath("\u00e9/b", "x y", "~")]

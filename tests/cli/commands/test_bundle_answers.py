@@ -22,8 +22,8 @@ from rowkit import canonical
 
 from pull_logs.cli.main import cli, main
 from pull_logs.runs import Coverage
-from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.run_sources import BundleRun
+from pull_logs.snapshot.write.seal import write_bundle
 
 HEADING = re.compile(
     r"\[(BUNDLE|REDACTED|RUNS|AUDIT|UNREAD|VERIFY|DIFF|(FACT_|CONFIG_|SUMMARY_|ROW_|CELL_|FILE_)?CHANGES)\]"

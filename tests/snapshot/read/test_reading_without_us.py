@@ -37,8 +37,8 @@ from pull_logs.snapshot.format.names import _MEMBER
 from pull_logs.snapshot.format.run_record import SCHEMA
 from pull_logs.snapshot.format.zip_directory import MAX_DIRECTORY, MAX_MEMBERS
 from pull_logs.snapshot.read.bundle import Bundle, open_bundle
-from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.run_sources import BundleRun
+from pull_logs.snapshot.write.seal import write_bundle
 
 PAGE = (ROOT / "docs" / "bundle-format.md").read_text()
 

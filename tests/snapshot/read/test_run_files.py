@@ -50,8 +50,8 @@ from pull_logs.snapshot.privacy import file_scrubber as filetexts
 from pull_logs.snapshot.privacy.audit import audit_bundle
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
 from pull_logs.snapshot.privacy.redact import redact_bundle
-from pull_logs.snapshot.write.spool import Spool
 from pull_logs.snapshot.write.run_sources import BundleRun
+from pull_logs.snapshot.write.spool import Spool
 
 FOLDER = "runs/entity=acme/project=nano/run=3fk2a"
 Contents = Mapping[str, bytes]

@@ -28,9 +28,9 @@ from pull_logs.snapshot.read.bundle import open_bundle
 from pull_logs.snapshot.write import encoded_history, page_store, spool_folder
 from pull_logs.snapshot.write import stored_run as stored
 from pull_logs.snapshot.write.folder_lock import FolderLock
+from pull_logs.snapshot.write.run_sources import BundleRun, CopiedRun
 from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.spool import Spool
-from pull_logs.snapshot.write.run_sources import BundleRun, CopiedRun
 from pull_logs.snapshot.write.stored_run import read_stored, store_run
 
 RUN = RunPath("acme", "nano", "3fk2a")
