@@ -49,10 +49,11 @@ from pull_logs.analyze.statistics import (
     quantiles_of,
     rank_rows,
     sample_rows,
+    spike_rows,
 )
 from pull_logs.frames import Column, Frame, History, MetricFacts, Steps, numbers, open_frames
 from pull_logs.rows.canonical import STEP, spell
-from pull_logs.suggestions import joined
+from pull_logs.suggestions import counted, joined
 
 if TYPE_CHECKING:
     from pull_logs.analyze.questions import Assertions
@@ -92,6 +93,7 @@ class _RunView:
         stats: The statistics.
         endings: How each metric ended.
         left_out: The columns that are not shown because they hold objects.
+        lost_spikes: The number of rows with spikes that a sample lacks.
     """
 
     history: HistoryResult | None = None
@@ -99,6 +101,7 @@ class _RunView:
     stats: dict[str, StatisticsResult] | None = None
     endings: dict[str, Ending] | None = None
     left_out: tuple[str, ...] = ()
+    lost_spikes: int = 0
 
 
 def answer_histories(subjects: Sequence[Subject], view: View, asked: AbstractSet[str]) -> HistoryAnswer:
@@ -237,10 +240,11 @@ class _Reader:
                 listed = listed.take(rows)
                 if view.picking:
                     part, shown = part.take(rows), shown.take(rows)
-        history = None
+        history, lost = None, 0
         if "history" in asked:
-            hidden = matched - visible
-            history = self._history(subject, frame, listed, matched=matched, hidden=hidden)
+            rows = self._sample(subject, frame, listed)
+            history = _history(listed, rows, matched=matched, hidden=matched - visible)
+            lost = _lost_spikes(listed, rows)
         if self.assertions is not None:
             self.assertions.check(subject, frame, part)
         return _RunView(
@@ -251,6 +255,7 @@ class _Reader:
             else None,
             endings=_endings(subject, frame, shown) if "comparison" in asked else None,
             left_out=left_out,
+            lost_spikes=lost,
         )
 
     def _from_index(self, subject: Subject, frame: History) -> _RunView | None:
@@ -346,20 +351,6 @@ class _Reader:
         listed = (name for name in names if name not in self.folded)
         return sorted(listed, key=lambda name: rank_of(name, family=False))
 
-    def _history(
-        self, subject: Subject, frame: History, part: Slice, *, matched: int, hidden: int
-    ) -> HistoryResult:
-        rows = self._sample(subject, frame, part)
-        cells = [_spelled(column.cells(rows)) for column in part.columns.values()]
-        return describe_rows(
-            [STEP, *part.columns],
-            [list(row) for row in zip(part.steps[rows].tolist(), *cells, strict=True)],
-            total=part.rows_total,
-            matched=matched,
-            picked=len(part.steps),
-            hidden=hidden,
-        )
-
     def _sample(self, subject: Subject, frame: History, part: Slice) -> npt.NDArray[np.intp]:
         """Choose the rows to show."""
         length = len(part.steps)
@@ -389,6 +380,31 @@ def _is_scalar(facts: MetricFacts) -> bool:
     return facts.type in _SCALARS or facts.type == "int"
 
 
+def _history(part: Slice, rows: npt.NDArray[np.intp], *, matched: int, hidden: int) -> HistoryResult:
+    """Return the rows that are shown, and how many there are."""
+    cells = [_spelled(column.cells(rows)) for column in part.columns.values()]
+    return describe_rows(
+        [STEP, *part.columns],
+        [list(row) for row in zip(part.steps[rows].tolist(), *cells, strict=True)],
+        total=part.rows_total,
+        matched=matched,
+        picked=len(part.steps),
+        hidden=hidden,
+    )
+
+
+def _lost_spikes(part: Slice, rows: npt.NDArray[np.intp]) -> int:
+    """Return how many rows with spikes are not among those that are shown."""
+    if len(rows) == len(part.steps):
+        return 0
+    spikes = spike_rows([column.numbers() for column in part.columns.values()])
+    return len(np.setdiff1d(spikes, rows, assume_unique=True))
+
+
+def _without_spikes(count: int) -> str:
+    return f" without {counted(count, 'spike')}" if count else ""
+
+
 def _note_on_picking(view: View, subjects: Sequence[Subject]) -> Iterable[str]:
     """Say that no run has the step that rows were asked around."""
     around = view.picking.around
@@ -401,14 +417,13 @@ def _notes(views: Mapping[str, _RunView], families: Collection[str]) -> Iterable
     """Say which rows and columns of histories are not shown."""
     histories = {run: view.history for run, view in views.items() if view.history is not None}
     sampled = [
-        f"{run} {history['rows_shown']}/{history['rows_picked']}"
+        f"{run} {history['rows_shown']}/{history['rows_picked']}{_without_spikes(views[run].lost_spikes)}"
         for run, history in histories.items()
         if history["sampling"] != "none"
     ]
     if sampled:
         yield (
-            "sampled (first, last, minimum, maximum and non-finite rows of every shown metric are kept, not "
-            "every spike): "
+            "sampled (first, last, minimum, maximum and non-finite rows of every shown metric are kept): "
             f"{joined(sampled, most=_MOST_NAMED)}; --max-rows N takes more"
         )
     hidden = [f"{run} {history['hidden']}" for run, history in histories.items() if history["hidden"]]

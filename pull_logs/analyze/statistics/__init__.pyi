@@ -33,6 +33,7 @@ from .ranking import Goal as Goal
 from .ranking import ranked as ranked
 from .sampling import rank_rows as rank_rows
 from .sampling import sample_rows as sample_rows
+from .sampling import spike_rows as spike_rows
 from .schema import column_entry as column_entry
 from .schema import describe_column as describe_column
 from .student_t import incomplete_beta as incomplete_beta

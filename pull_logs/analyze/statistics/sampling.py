@@ -1,8 +1,9 @@
 """The rows of a long history to show; they are neither random nor simply every n-th row.
 
 A sample keeps the first and the last row, the rows that a caller pins, and for every metric the rows of its
-least and greatest value and all rows in which it is not finite. The remaining rows are spread evenly over the
-complete history, with the least and the greatest value of each stretch. The same rows give the same sample.
+least and greatest value and all rows in which it is not finite. Then come spikes, as far as they fit. The
+remaining rows are spread evenly over the complete history, with the least and the greatest value of each
+stretch. The same rows give the same sample.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ Rows: TypeAlias = npt.NDArray[np.intp]
 Metric: TypeAlias = tuple[Floats, Mask]
 """A metric's numbers, and where a cell is a number."""
 
+_SPIKE = 10.0
+"""A value is a spike if it is above or below both neighbours by this many times the median step."""
+_MOST_SPIKES = 0.02
+"""A metric of which a greater share of the values are spikes is noisy, and has none."""
+_FEW_SPIKES = 3
+_STEPS_COMPARED = 10_000
 _TRIES = 8
 """How many metrics are searched for extremes of a stretch before its first row is taken instead."""
 
@@ -39,6 +46,9 @@ def sample_rows(metrics: Sequence[Metric], *, length: int, limit: int, pinned: I
     chosen = np.zeros(length, np.bool_)
     for tier in _tiers(metrics, length, pinned):
         chosen[tier] = True
+    spikes = spike_rows(metrics)
+    spikes = spikes[~chosen[spikes]]
+    chosen[_spread(spikes, limit - int(np.count_nonzero(chosen)))] = True
     _fill(chosen, metrics, limit)
     return np.flatnonzero(chosen)
 
@@ -47,7 +57,8 @@ def rank_rows(metrics: Sequence[Metric], *, length: int, pinned: Iterable[int] =
     """Return all rows, the most informative first, for a budget that takes the first few.
 
     The ends and the pinned rows come first, then extremes, then the edges of stretches that are not finite,
-    then the rest of those stretches, then all others. The first rows of each kind are evenly spread over it.
+    then the rest of those stretches, then spikes, then all others. The first rows of each kind are evenly
+    spread over it.
 
     Args:
         metrics: As for `sample_rows`.
@@ -56,12 +67,35 @@ def rank_rows(metrics: Sequence[Metric], *, length: int, pinned: Iterable[int] =
     """
     ranked = []
     left = np.ones(length, np.bool_)
-    for tier in (*_tiers(metrics, length, pinned), np.arange(length)):
+    for tier in (*_tiers(metrics, length, pinned), spike_rows(metrics), np.arange(length)):
         rows = np.unique(np.asarray(tier, np.intp))
         rows = rows[left[rows]]
         left[rows] = False
         ranked.append(rows[_evenly(len(rows))])
     return np.concatenate(ranked)
+
+
+def spike_rows(metrics: Sequence[Metric]) -> Rows:
+    """Return the rows, ascending, in which a metric is far above or far below its values before and after.
+
+    Args:
+        metrics: As for `sample_rows`.
+    """
+    found = [_spikes(values, numeric) for values, numeric in metrics]
+    return np.unique(np.concatenate(found)) if found else np.empty(0, np.intp)
+
+
+def _spikes(values: Floats, numeric: Mask) -> Rows:
+    rows = np.flatnonzero(numeric & np.isfinite(values))
+    levels = values[rows]
+    with np.errstate(over="ignore", invalid="ignore"):
+        steps = np.diff(levels)
+        sizes = np.abs(steps[:: max(len(steps) // _STEPS_COMPARED, 1)])
+        if len(sizes) < 3 or not np.isfinite(least := _SPIKE * float(np.median(sizes))):
+            return np.empty(0, np.intp)
+        up, down = steps > least, steps < -least
+        found = rows[1:-1][(up[:-1] & down[1:]) | (down[:-1] & up[1:])]
+    return found if len(found) <= max(_MOST_SPIKES * len(rows), _FEW_SPIKES) else np.empty(0, np.intp)
 
 
 def _evenly(count: int) -> Rows:

@@ -279,8 +279,21 @@ def test_a_sample_is_declared_and_keeps_a_spike_and_the_checkpoints_row() -> Non
     assert {0, 333, 567, 700, 999} <= set(steps)
     assert (len(steps), found["history"]["A"]["sampling"]) == (20, "extremes 20/1000")
     assert found["runs"][0]["rows_shown"] == 20
-    kept = "first, last, minimum, maximum and non-finite rows of every shown metric are kept, not every spike"
+    kept = "first, last, minimum, maximum and non-finite rows of every shown metric are kept"
     assert found["notes"] == [f"sampled ({kept}): A 20/1000; --max-rows N takes more"]
+
+
+def test_spikes_are_kept_as_far_as_there_is_room_and_the_others_are_counted() -> None:
+    rows = [{"_step": step, "loss": 1 / (step + 1) + (step % 2) / 1000} for step in range(1000)]
+    spikes = range(95, 1000, 100)
+    for number, step in enumerate(spikes):
+        rows[step]["loss"] = 20 + number
+    few, many = (answer(subjects(FakeRun(rows)), View(max_rows=most)) for most in (5, 20))
+    shown = [{row[0] for row in found["history"]["A"]["rows"]} for found in (few, many)]
+    assert (len(shown[0]), len(shown[0] & set(spikes))) == (5, 2)
+    assert few["notes"][0].endswith(": A 5/1000 without 8 spikes; --max-rows N takes more")
+    assert set(spikes) <= shown[1]
+    assert many["notes"][0].endswith(": A 20/1000; --max-rows N takes more")
 
 
 def test_no_limit_takes_every_row_and_a_token_budget_takes_no_more_than_could_ever_fit() -> None:

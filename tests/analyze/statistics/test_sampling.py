@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.analyze.statistics.sampling import Metric, rank_rows, sample_rows
+from pull_logs.analyze.statistics.sampling import Metric, rank_rows, sample_rows, spike_rows
 
 VALUES = st.none() | st.floats(-3, 3) | st.sampled_from([math.nan, math.inf, -math.inf])
 
@@ -49,6 +49,30 @@ def test_a_sample_keeps_the_ends_the_extremes_the_pinned_and_all_that_is_not_fin
     kept = musts(columns, length) | ({pinned} if 0 <= pinned < length else set())
     assert kept <= set(found)
     assert len(found) == max(limit, len(kept))
+
+
+@given(st.integers(0, 2**32), st.integers(1, 58), st.sampled_from([-1, 1]))
+def test_a_value_far_above_or_below_its_neighbours_is_a_spike(seed: int, row: int, sign: int) -> None:
+    values: list[float | None] = [*np.random.default_rng(seed).uniform(-1, 1, 60).tolist()]
+    values[row] = sign * 50.0
+    assert row in spike_rows([metric(values)]).tolist()
+    assert row in sample_rows([metric(values)], length=len(values), limit=5).tolist()
+
+
+def test_neither_a_jump_nor_noise_nor_a_value_at_the_end_is_a_spike() -> None:
+    rng = np.random.default_rng(2)
+    jump = [*rng.normal(0, 1, 200), *rng.normal(100, 1, 200)]
+    ends = [500.0, *rng.normal(0, 1, 200), 500.0]
+    rare = [float(value) for value in rng.random(400) < 0.1]
+    for values in (jump, ends, rare, rng.normal(0, 1, 400).tolist(), [], [1.0], [1.0, 2.0]):
+        assert spike_rows([metric(list(values))]).tolist() == []
+    assert spike_rows([]).tolist() == []
+
+
+def test_a_spike_between_missing_values_is_found() -> None:
+    values = [0.1 * (row % 3) if row % 4 == 0 else None for row in range(400)]
+    values[200] = 9.0
+    assert spike_rows([metric(values)]).tolist() == [200]
 
 
 @given(histories(), st.integers(0, 70))
