@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pull_logs.analyze.answers.folding import rank_of
-from pull_logs.analyze.answers.picked_rows import pick_rows, visible_rows
+from pull_logs.analyze.answers.picked_rows import lost_spikes, pick_rows, visible_rows
 from pull_logs.analyze.answers.rows_on_request import NumberRows, are_all_visible, are_numbers, describe_rows
 from pull_logs.analyze.answers.side_by_side import Ending, compare_metrics, ending, indexed_ending
 from pull_logs.analyze.questions import (
@@ -49,7 +49,6 @@ from pull_logs.analyze.statistics import (
     quantiles_of,
     rank_rows,
     sample_rows,
-    spike_rows,
 )
 from pull_logs.frames import Column, Frame, History, MetricFacts, Steps, numbers, open_frames
 from pull_logs.rows.canonical import STEP, spell
@@ -244,7 +243,7 @@ class _Reader:
         if "history" in asked:
             rows = self._sample(subject, frame, listed)
             history = _history(listed, rows, matched=matched, hidden=matched - visible)
-            lost = _lost_spikes(listed, rows)
+            lost = lost_spikes(listed, rows)
         if self.assertions is not None:
             self.assertions.check(subject, frame, part)
         return _RunView(
@@ -391,14 +390,6 @@ def _history(part: Slice, rows: npt.NDArray[np.intp], *, matched: int, hidden: i
         picked=len(part.steps),
         hidden=hidden,
     )
-
-
-def _lost_spikes(part: Slice, rows: npt.NDArray[np.intp]) -> int:
-    """Return how many rows with spikes are not among those that are shown."""
-    if len(rows) == len(part.steps):
-        return 0
-    spikes = spike_rows([column.numbers() for column in part.columns.values()])
-    return len(np.setdiff1d(spikes, rows, assume_unique=True))
 
 
 def _without_spikes(count: int) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pull_logs.analyze.questions import HistoryQuery, Slice, View
+from pull_logs.analyze.statistics import spike_rows
 from pull_logs.frames import Frame, rows_with_cells, take_columns
 
 LONG_HISTORY = 65_536
@@ -91,3 +92,11 @@ def counted_columns(names: Iterable[str]) -> Sequence[str]:
     """Return those of the shown columns whose cells make a row visible."""
     listed = list(names)
     return [name for name in listed if not name.startswith("_")] or listed
+
+
+def lost_spikes(part: Slice, rows: npt.NDArray[np.intp]) -> int:
+    """Return how many rows with spikes are not among those that are shown."""
+    if len(rows) == len(part.steps):
+        return 0
+    spikes = spike_rows([column.numbers() for column in part.columns.values()])
+    return len(np.setdiff1d(spikes, rows, assume_unique=True))
