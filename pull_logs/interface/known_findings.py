@@ -13,6 +13,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,7 @@ def _key(identity: Sequence[str | None]) -> bytes:
     return hashlib.sha256(json.dumps(list(identity)).encode()).digest()
 
 
+@lru_cache(maxsize=1024)  # most runs have none, and many have the same
 def _findings(text: str) -> tuple[HealthFinding, ...] | None:
     """Return the findings that were stored as this text; None if it is not what was stored."""
     from pull_logs.analyze.health import FLAGS, HealthFinding

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 
 from pull_logs.analyze.questions import Family, families_by_member
@@ -88,6 +89,7 @@ def _name(entry: Entry) -> str:
     return name
 
 
+@lru_cache(maxsize=8192)  # thousands of runs have the same names
 def rank_of(name: str, *, family: bool, rare: bool = False) -> tuple[Any, ...]:
     """Return the key by which metrics are sorted: `_step`, outcomes, other metrics, families, W&B's own."""
     return name != STEP, name.startswith("_"), family, importance(name), rare, name

@@ -27,12 +27,13 @@ from pull_logs.analyze.results import (
     TotalsResult,
 )
 from pull_logs.analyze.statistics import median
-from pull_logs.frames import Frame, MetricFacts, describe_cells, flatten, open_frames
+from pull_logs.frames import Frame, MetricFacts, RunLike, describe_cells, flatten, open_frames
 from pull_logs.rows.canonical import canon_number, canon_record, canonical_text, spell
 from pull_logs.runs import RunInfo
 
 _VALUES_SHOWN = 8
 _TIMESTAMP = "_timestamp"
+_KEPT_TYPES = frozenset({int, float, str, bool})
 
 
 @dataclass(slots=True)
@@ -86,14 +87,25 @@ class _Configs:
         self._runs = 0
         self._counts: dict[str, Counter[str]] = {}
         self._values: dict[str, dict[str, Any]] = {}
+        self._texts: dict[tuple[type, Any], str] = {}
 
     def add(self, config: Mapping[str, Any]) -> None:
         """Add the config of one more run."""
         self._runs += 1
         for key, value in flatten(canon_record(config)).items():
-            text = canonical_text(value)
+            text = self._text(value)
             self._counts.setdefault(key, Counter())[text] += 1
             self._values.setdefault(key, {})[text] = value
+
+    def _text(self, value: Any) -> str:
+        """Return the canonical text of a value; that of a number or a text is made once."""
+        kind = type(value)
+        if kind not in _KEPT_TYPES:
+            return canonical_text(value)
+        text = self._texts.get((kind, value))
+        if text is None:
+            text = self._texts[kind, value] = canonical_text(value)
+        return text
 
     def differing(self) -> tuple[list[ConfigValues], int]:
         """Return the keys that are not the same in all runs, and how many keys are."""
@@ -204,22 +216,26 @@ def _read_histories(
         for name in sorted(names)
         if name != "_step" and (select is not None or not is_internal(name))
     }
+    selected = frozenset(metrics if query.selected is None else query.selected.intersection(metrics))
     assertions = settle_assertions(asserts, subjects, names)
     findings: list[tuple[Subject, HealthFinding]] = []
     healthy = 0
     configs = _Configs()
+    judged_of: dict[tuple[str, ...], Sequence[str]] = {}
     for subject, frame in zip(subjects, frames, strict=True):
-        info = subject.run.info
-        configs.add(info.config)
-        judged = [name for name in query.columns_of(frame, internal=False) if name in metrics]
-        identity = _identity(subject.run.rows_hash, info, judged)
+        configs.add(subject.run.config)
+        judged = judged_of.get(frame.names)
+        if judged is None:
+            judged = [name for name in query.columns_of(frame, internal=False) if name in metrics]
+            judged_of[frame.names] = judged
+        identity = _identity(subject.run, judged)
         found = known.find(identity) if known is not None and frame.has_facts else None
         if found is None:
-            found = _read_run(info, frame, judged, metrics)
+            found = _read_run(subject.run.info, frame, judged, metrics, selected=selected)
             if known is not None:
                 known.keep(identity, found)
         else:
-            _add_facts(frame, judged, metrics)
+            _add_facts(frame, judged, metrics, selected=selected)
         healthy += not found
         findings += [(subject, finding) for finding in found]
         if assertions is not None:
@@ -236,27 +252,34 @@ def _read_histories(
     )
 
 
-def _identity(rows_hash: str, info: RunInfo, names: Sequence[str]) -> tuple[str | None, ...]:
+def _identity(run: RunLike, names: Sequence[str]) -> tuple[str | None, ...]:
     """Return all that the findings of a run depend on."""
-    return (DEFINITIONS, rows_hash, info.state, info.heartbeat_at, *names)
+    return (DEFINITIONS, run.rows_hash, run.state, run.heartbeat_at, *names)
 
 
-def _add_facts(frame: Frame, names: Sequence[str], metrics: Mapping[str, _Metric]) -> None:
+def _add_facts(
+    frame: Frame, names: Sequence[str], metrics: Mapping[str, _Metric], *, selected: frozenset[str]
+) -> None:
     """Add the metrics of a run to the totals from the index alone."""
-    facts = frame.facts() or {}
+    facts = frame.facts(selected) or {}
     for name in names:
         metrics[name].add(facts[name])
 
 
 def _read_run(
-    info: RunInfo, frame: Frame, names: Sequence[str], metrics: Mapping[str, _Metric]
+    info: RunInfo,
+    frame: Frame,
+    names: Sequence[str],
+    metrics: Mapping[str, _Metric],
+    *,
+    selected: frozenset[str],
 ) -> tuple[HealthFinding, ...]:
     """Read the selected metrics of a run and its timestamps in one pass, and add them to the totals.
 
     Of a run whose bundle has an index, only the metrics that may have a flag are read. Nothing of the run is
     referred to afterwards, so that one run at a time is in memory.
     """
-    facts = frame.facts()
+    facts = frame.facts(selected)
     judged = names if facts is None else [name for name in names if can_have_flags(facts[name])]
     frame.load([*judged, _TIMESTAMP])
     columns = {name: frame.column(name) for name in judged}

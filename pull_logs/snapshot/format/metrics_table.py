@@ -376,11 +376,16 @@ def _facts_of(table: pa.Table) -> Sequence[MetricFacts]:
         if text is not None:
             for name, value in _rest_values(text):
                 columns[name][row] = value
-    _fill(columns["last_number"], columns["last"], where=columns["numbers"])
-    _fill(columns["last_number_step"], columns["last_step"], where=columns["numbers"])
     finite = [here - there for here, there in zip(columns["numbers"], columns["nonfinite"], strict=True)]
-    _fill(columns["last_finite"], columns["last_number"], where=finite)
-    return list(map(MetricFacts._make, zip(*(columns[name] for name in _COLUMNS), strict=True)))
+    for name, repeated, where in (
+        ("last_number", "last", columns["numbers"]),
+        ("last_number_step", "last_step", columns["numbers"]),
+        ("last_finite", "last_number", finite),
+    ):
+        columns[name] = _filled(columns[name], columns[repeated], where=where)
+    # `_make` counts the fields of every tuple again.
+    make = partial(tuple.__new__, MetricFacts)
+    return list(map(make, zip(*(columns[name] for name in _COLUMNS), strict=True)))
 
 
 def _rest_values(text: str) -> Iterable[tuple[str, Any]]:
@@ -390,11 +395,12 @@ def _rest_values(text: str) -> Iterable[tuple[str, Any]]:
     return canon_record(values).items()
 
 
-def _fill(values: list[Any], repeated: Sequence[Any], *, where: Sequence[int]) -> None:
-    """Fill the values that repeat others, in the rows that have any."""
-    for row, (value, count) in enumerate(zip(values, where, strict=True)):
-        if value is None and count:
-            values[row] = repeated[row]
+def _filled(values: Sequence[Any], repeated: Sequence[Any], *, where: Sequence[int]) -> list[Any]:
+    """Return values with those filled that repeat others, in the rows that have any."""
+    return [
+        other if value is None and count else value
+        for value, other, count in zip(values, repeated, where, strict=True)
+    ]
 
 
 def _damaged(path: str, reason: str) -> BundleDamagedError:
