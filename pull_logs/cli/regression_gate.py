@@ -64,6 +64,7 @@ def answer_gate(
         RegressionError: A metric got worse; the answer is printed first, and the report written.
         PullLogsError: As the question, the sources and the output.
     """
+    from pull_logs.cli.pulling import progress_display
     from pull_logs.cli.render import COMPARISON_SHAPES
     from pull_logs.cli.sections import compare_sections
     from pull_logs.cli.sections.verdicts import gate_report
@@ -73,7 +74,8 @@ def answer_gate(
     _check_report(report)
     question = {name: options[name] for name in _IN_A_GATE}
     baseline = Sources(bundles=gate["against"], keep=sources.keep)
-    with gating(sources, baseline, metrics=gate["gate_metrics"], **question) as (subjects, answer):
+    asked = gating(sources, baseline, metrics=gate["gate_metrics"], display=progress_display, **question)
+    with asked as (subjects, answer):
         del answer["next"]
         if report is not None:
             _write(report, gate_report(answer))

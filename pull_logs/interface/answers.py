@@ -48,6 +48,7 @@ def gating(
     at: str | float,
     columns: Sequence[str] = (),
     margin: str | float | None = None,
+    display: Display = nullcontext,
     **options: Any,
 ) -> Iterator[tuple[Sequence[Subject], CompareAnswer]]:
     """Open new runs and those of a baseline, test the former, and yield all runs and the answer.
@@ -59,6 +60,7 @@ def gating(
         at: The position at which the runs are read.
         columns: The values of `--column`.
         margin: How much worse they may be.
+        display: Shows the progress of a download.
         **options: The other attributes of `pull_logs.analyze.answers.Gate`.
 
     Raises:
@@ -79,7 +81,10 @@ def gating(
     )
     gate.check()
     notes: list[str] = []
-    with open_subjects(sources, report=notes.append) as new, _baseline(baseline, notes) as found:
+    with (
+        open_subjects(sources, report=notes.append, display=display) as new,
+        _baseline(baseline, notes, display) as found,
+    ):
         base = [replace(subject, label=label(index)) for index, subject in enumerate(found, len(new))]
         answer = run_gate(new, base, gate)
         answer["notes"] = [*notes, *answer["notes"]]
@@ -87,11 +92,11 @@ def gating(
 
 
 @contextmanager
-def _baseline(sources: Sources, notes: list[str]) -> Iterator[Sequence[Subject]]:
+def _baseline(sources: Sources, notes: list[str], display: Display) -> Iterator[Sequence[Subject]]:
     """Open the runs of a baseline; an error about them says so."""
     with ExitStack() as stack:
         try:
-            found = stack.enter_context(open_subjects(sources, report=notes.append))
+            found = stack.enter_context(open_subjects(sources, report=notes.append, display=display))
         except RunNotFoundError as exc:
             raise RunNotFoundError(f"--against: {exc.message}", hint=exc.hint) from exc
         yield found
