@@ -7,7 +7,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import scipy.integrate
 import scipy.stats
 from pretrain import (
     BUNDLE,
@@ -261,6 +263,73 @@ def test_the_front_of_time_and_loss_has_the_best_run_of_each_size(ask: Any) -> N
         expected.append(min((loss, run_id) for run_id, loss in last.items() if not math.isnan(loss))[1])
     front = {run["path"].rpartition("/")[2] for run in found["pareto"]}
     assert front == set(expected)
+
+
+def test_fields_of_runs_are_columns_and_order_runs(ask: Any) -> None:
+    fields = ("rows", "last_step", "complete", "state", "created_at", "duration", "parts")
+    found = ask("compare", *(word for name in fields for word in ("--column", name)))
+    paths = {run["label"]: run["path"].rpartition("/")[2] for run in found["runs"]}
+    by_name = {
+        column["name"]: {paths[label]: value for label, value in column["values"].items()}
+        for column in found["columns"]
+    }
+    for plan in plans():
+        count, run_id = plan.last_row + 1, plan.run_id
+        assert (by_name["rows"][run_id], by_name["last_step"][run_id]) == (count, (count - 1) * EVERY)
+        assert by_name["duration"][run_id] == plan.seconds
+        assert by_name["complete"][run_id] is (run_id != INCOMPLETE)
+        assert by_name["state"][run_id] == ("crashed" if run_id == CRASHED else "finished")
+        assert by_name["parts"][run_id] == (2 if run_id == RESUMED else 1)
+    newest = ask("compare", "--sort", "created_at:max", "--top", "1")
+    assert ids(newest) == [plans()[-1].run_id]
+    latest = ask("compare", "--sort", "metadata.python:max", "--top", "12")
+    assert {run_id[-1] for run_id in ids(latest)} == {"2"}
+
+
+def test_reductions_and_quantiles_are_those_of_numpy(ask: Any) -> None:
+    plan = chosen(optimizer="lion", dataset="code", size=SIZES[1], seed=1)[0]
+    values = np.array(list(losses(plan, "train/loss").values()))
+    steps = np.array(list(losses(plan, "train/loss")))
+    expected = {
+        "mean(train/loss)": values.mean(),
+        "std(train/loss)": values.std(ddof=1),
+        "median(train/loss)": np.median(values),
+        "sum(train/loss)": values.sum(),
+        "count(val/loss)": len(losses(plan)),
+        "quantile(train/loss, 0.9)": np.quantile(values, 0.9),
+        "auc(train/loss)": scipy.integrate.trapezoid(values, steps),
+        "slope(train/loss, 10)": np.polyfit(steps[-10:], values[-10:], 1)[0],
+        "at(train/loss, 1000)": values[1000 // EVERY],
+        "first_step(train/loss < 4)": steps[values < 4][0],
+        "last_step(train/loss > 4)": steps[values > 4][-1],
+    }
+    words = [word for text in expected for word in ("--column", text)]
+    found = ask("compare", "-r", plan.run_id, *words)
+    for column, value in zip(found["columns"], expected.values(), strict=True):
+        assert next(iter(column["values"].values())) == pytest.approx(value, rel=1e-9)
+    (stats,) = ask("-r", plan.run_id, "--quantiles", "50,95,99", "--select", "^train/loss$")["stats"].values()
+    for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+        assert stats["train/loss"]["quantiles"][name] == pytest.approx(np.quantile(values, share), rel=1e-9)
+
+
+def test_the_gap_after_the_warm_up_ranks_runs_by_a_metric_that_is_computed(ask: Any) -> None:
+    words = (
+        "--eval",
+        "gap=val/loss - train/loss",
+        "--where",
+        "_step > 200",
+        "--best",
+        "gap:max",
+        "--top",
+        "1",
+    )
+    found = ask("compare", *words, "--filter", "config.dataset == 'code' and state == 'finished'")
+    gaps = {}
+    for plan in chosen(dataset="code"):
+        train = losses(plan, "train/loss")
+        *_, last = [loss - train[step] for step, loss in losses(plan).items()]
+        gaps[plan.run_id] = last if plan.run_id != CRASHED else -math.inf
+    assert ids(found) == [max(gaps, key=gaps.__getitem__)]
 
 
 def test_a_regression_gate_finds_the_planted_difference_and_names_it(
