@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypedDict
 from urllib.parse import unquote, urlsplit
@@ -42,6 +43,23 @@ class RunPath:
     def project_path(self) -> str:
         """`entity/project`."""
         return f"{self.entity}/{self.project}"
+
+
+def label_runs(paths: Sequence[RunPath]) -> list[str]:
+    """Return the names of runs in one answer, which is about no others: their paths without what all share.
+
+    The name is the run id where all runs are of one project, `project/run_id` where they are of one entity,
+    else the path. A path that is there several times, from different sources, is numbered from the second one
+    on (`run_id#2`); no run id has a `#`.
+    """
+    entities, projects = {path.entity for path in paths}, {path.project_path for path in paths}
+    parts = 1 + (len(projects) > 1) + (len(entities) > 1)
+    labels, seen = [], Counter[RunPath]()
+    for path in paths:
+        seen[path] += 1
+        number = f"#{seen[path]}" if seen[path] > 1 else ""
+        labels.append("/".join((path.entity, path.project, path.run_id)[-parts:]) + number)
+    return labels
 
 
 @dataclass(frozen=True, slots=True)

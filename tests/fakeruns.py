@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pull_logs.analyze import Subject, label
+from pull_logs.analyze import Subject
 from pull_logs.frames import FactsBuilder, MetricFacts, Vector
 from pull_logs.rows.batches import batch_from_rows, system_batch_from_rows
 from pull_logs.rows.hashing import rows_hash
@@ -144,6 +144,12 @@ class FakeRun:
             if rows is None or (rows.start < start + _BATCH and start < rows.stop):
                 self.batches.append(start)
                 yield start, table.slice(start, _BATCH)
+
+
+def label(place: int) -> str:
+    """The name of the run at an index: A, B, ... Z, A1, B1, ..."""
+    turns, letter = divmod(place, 26)
+    return f"{chr(ord('A') + letter)}{turns or ''}"
 
 
 def subjects(*runs: FakeRun) -> list[Subject]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fakeruns import FakeRun
+from fakeruns import FakeRun, label
 from hypothesis import strategies as st
 from rowkit import canonical, values
 
-from pull_logs.analyze import Subject, label
+from pull_logs.analyze import Subject
 from pull_logs.runs import Coverage
 
 NASTY = st.one_of(

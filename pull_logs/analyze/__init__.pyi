@@ -1,7 +1,6 @@
 from .answers import answer as answer
 from .answers import arrange as arrange
 from .answers import compare_checkpoints as compare_checkpoints
-from .answers import label as label
 from .answers import overview as overview
 from .expressions import Expression as Expression
 from .expressions import compile_expression as compile_expression

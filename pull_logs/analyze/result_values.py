@@ -14,4 +14,4 @@ Direction: TypeAlias = Literal["min", "max"]
 """The better end of a metric."""
 
 RunLabel: TypeAlias = str
-"""The label of a run in one answer: A, B, C, ..."""
+"""The name of a run in one answer: its id, or more of its path (see `pull_logs.runs.label_runs`)."""

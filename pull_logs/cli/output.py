@@ -174,7 +174,7 @@ def refuse_broken(verdicts: Sequence[Mapping[str, Any]]) -> None:
 
 def _broken(verdict: Mapping[str, Any]) -> str:
     runs = verdict["broken"]
-    named = [f"{run['run']} {run['path']} ({run['message']})" for run in runs[:_MOST_NAMED]]
+    named = [f"{run['path']} ({run['message']})" for run in runs[:_MOST_NAMED]]
     more = len(runs) - len(named)
     return f"--assert {verdict['assert']!r} does not hold for {', '.join(named)}" + (
         f" and {more} more runs" if more > 0 else ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pull_logs.errors import RunNotFoundError
 from pull_logs.interface.open_runs import Display, open_subjects
+from pull_logs.runs import label_runs
 
 if TYPE_CHECKING:
     from pull_logs.analyze import CompareAnswer, OverviewResult, ShowResult, Subject
@@ -66,8 +67,7 @@ def gating(
     Raises:
         PullLogsError: As `open_subjects` and `run_gate`.
     """
-    from pull_logs.analyze import label
-    from pull_logs.analyze.answers import Gate, run_gate
+    from pull_logs.analyze.answers.gating import Gate, run_gate
     from pull_logs.analyze.inference import Margin
     from pull_logs.analyze.questions import Position, RunColumn
     from pull_logs.analyze.statistics import Criterion
@@ -85,10 +85,16 @@ def gating(
         open_subjects(sources, report=notes.append, display=display) as new,
         _baseline(baseline, notes, display) as found,
     ):
-        base = [replace(subject, label=label(index)) for index, subject in enumerate(found, len(new))]
-        answer = run_gate(new, base, gate)
+        subjects = _labelled([*new, *found])
+        answer = run_gate(subjects[: len(new)], subjects[len(new) :], gate)
         answer["notes"] = [*notes, *answer["notes"]]
-        yield (*new, *base), answer
+        yield subjects, answer
+
+
+def _labelled(subjects: Sequence[Subject]) -> list[Subject]:
+    """Return the runs of both sides of a gate with names that are unique among all."""
+    labels = label_runs([subject.run.path for subject in subjects])
+    return [replace(subject, label=label) for subject, label in zip(subjects, labels, strict=True)]
 
 
 @contextmanager

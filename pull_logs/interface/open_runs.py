@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pull_logs.errors import FileMissingError, RunNotFoundError, UsageError
 from pull_logs.interface.find_bundles import find_bundles
 from pull_logs.interface.run_sources import Sources
-from pull_logs.runs import PageUrl, RunPath, RunReference
+from pull_logs.runs import PageUrl, RunPath, RunReference, label_runs
 from pull_logs.suggestions import counted, did_you_mean
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class _Found:
 def open_subjects(
     sources: Sources, *, report: Report, display: Display = nullcontext
 ) -> Iterator[tuple[Subject, ...]]:
-    """Open the runs that the sources name, labelled in the order of the sources; they are closed on leaving.
+    """Open the runs that the sources name, in the order of the sources; they are closed on leaving.
 
     A run that is named several times, for example by checkpoints of a folder, is returned once.
 
@@ -90,15 +90,16 @@ def _merged(found: Sequence[_Found]) -> list[_Found]:
 
 
 def _labelled(found: Sequence[_Found]) -> tuple[Subject, ...]:
-    from pull_logs.analyze import Subject, label
+    from pull_logs.analyze import Subject
 
     subjects = []
-    for index, item in enumerate(found):
+    labels = label_runs([item.run.path for item in found])
+    for label, item in zip(labels, found, strict=True):
         checkpoints = _by_progress(item.checkpoints)
         furthest = checkpoints[-1] if checkpoints else None
         subjects.append(
             Subject(
-                label=label(index),
+                label=label,
                 run=item.run,
                 checkpoint=furthest.file if furthest else None,
                 checkpoint_step=furthest.step if furthest else None,

@@ -9,5 +9,4 @@ from .gating import Gate as Gate
 from .gating import run_gate as run_gate
 from .overview import overview as overview
 from .rows_on_request import NumberRows as NumberRows
-from .side_by_side import label as label
 from .view import answer as answer

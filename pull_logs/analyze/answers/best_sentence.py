@@ -56,7 +56,7 @@ def _best_elsewhere(
     if groups:
         members = {group.name: [readings.runs[index] for index in group.members] for group in groups.groups}
     else:
-        members = {f"{run.label} ({run.path})": [run] for run in shown}
+        members = {run.label: [run] for run in shown}
     means = {name: _mean_of_bests(runs, goal) for name, runs in members.items()}
     first = next(iter(members))
     other = ranked(list(members), means.__getitem__, goal.direction)[0]
@@ -77,11 +77,11 @@ def _mean_of_bests(runs: Sequence[RunReading], goal: Goal) -> float | None:
 def _best_run(run: RunReading, goal: Goal) -> str:
     number, cell = run.number(goal.metric), run.columns.get(goal.metric)
     if isinstance(cell, str):
-        return f"first by {goal.metric} ({goal.direction}): {run.label} ({run.path}), {cell}"
+        return f"first by {goal.metric} ({goal.direction}): {run.label}, {cell}"
     if number is None or not math.isfinite(number):
         return f"no run has a finite {goal.metric} there"
     return (
-        f"best {goal.metric} ({goal.direction}): {run.label} ({run.path}), {number:.6g}; "
+        f"best {goal.metric} ({goal.direction}): {run.label}, {number:.6g}; "
         "single runs say nothing about seed noise: --group-by all-but:SEED"
     )
 
@@ -126,7 +126,7 @@ def note_on_values(runs: Sequence[RunReading], alignment: Alignment) -> str | No
     if not missing:
         return None
     axis = "the axis that each was defined over," if alignment.axis == DEFINED else alignment.axis
-    labels = joined(sorted(missing, key=lambda label: (len(label), label)), most=_MOST_NAMED)
+    labels = joined(missing, most=_MOST_NAMED)
     return (
         f"metrics of {labels} have no value at {axis} {alignment.position.value}: "
         "it is not between their first and last one, and nothing is extrapolated"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pull_logs._version import FORMAT
@@ -185,7 +185,7 @@ def overview(
     """
     histories = _read_histories(subjects, select=select, asserts=asserts, known=known)
     config, same = histories.configs.differing()
-    incomplete = incomplete_notes([replace(subject, label=str(subject.run.path)) for subject in subjects])
+    incomplete = incomplete_notes(subjects)
     return {
         "format": FORMAT,
         "command": "overview",

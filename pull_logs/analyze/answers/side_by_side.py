@@ -24,16 +24,6 @@ _UNCOMPARED = ("_timestamp", "_wandb")
 """Summary keys, by how they start, whose difference says nothing about the runs."""
 
 
-def label(index: int) -> str:
-    """Return the label of the run at an index: A, B, ... Z, AA, AB, ..."""
-    letters = ""
-    index += 1
-    while index:
-        index, digit = divmod(index - 1, 26)
-        letters = chr(ord("A") + digit) + letters
-    return letters
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How a metric of one run ended, and its best and worst: None where there is no such value.

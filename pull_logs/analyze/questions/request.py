@@ -36,7 +36,7 @@ class Subject:
     """A run that a question is about.
 
     Attributes:
-        label: Its label in the answer: A, B, ... Z, AA (see `answers.label`).
+        label: Its name in the answer, unique there: its id, or more of its path (see `label_runs`).
         run: The run.
         checkpoint: The checkpoint file that named it, if one did; the furthest where several did.
         checkpoint_step: The step of this checkpoint, if it is known.

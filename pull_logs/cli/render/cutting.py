@@ -88,9 +88,10 @@ def cut_list(entries: Sequence[Any]) -> Callable[[Extent], Any]:
 
 
 def cut_runs(runs: Sequence[Mapping[str, Any]]) -> Callable[[Extent], Any]:
-    """Cut a legend to fewer runs."""
+    """Cut a legend to fewer runs; their labels, by which other sections name them, are never cut."""
     return lambda to: [
-        {key: clip(value, to.chars) for key, value in run.items()} for run in runs[: to.entries]
+        {key: value if key == "label" else clip(value, to.chars) for key, value in run.items()}
+        for run in runs[: to.entries]
     ]
 
 
@@ -139,7 +140,7 @@ _TEXTS = ("first", "last")
 
 def stats_extent(stats: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Extent:
     """Measure statistics by run and metric."""
-    names = [len(name) for entries in stats.values() for name in entries] + [len(name) for name in stats]
+    names = [len(name) for entries in stats.values() for name in entries]
     texts = [
         longest(found[name]) for entries in stats.values() for found in entries.values() for name in _TEXTS
     ]
@@ -157,7 +158,7 @@ def cut_stats(stats: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Callable[
             inner: {**found, **{name: clip(found[name], to.chars) for name in _TEXTS}}
             for inner, found in _first(entries, to.entries, to.chars).items()
         }
-        for outer, entries in _first(stats, to.runs, to.chars).items()
+        for outer, entries in _some_runs(stats, to.runs).items()
     }
 
 
@@ -248,9 +249,10 @@ def entries_extent(entries: Sequence[Mapping[str, Any]]) -> Extent:
 
 def cut_entries(entries: Sequence[Mapping[str, Any]]) -> Callable[[Extent], Any]:
     """Cut a comparison to fewer entries, each with fewer runs."""
-    order = sorted(
-        {run for entry in entries for item in entry.values() if isinstance(item, Mapping) for run in item},
-        key=lambda run: (len(run), run),
+    order = list(
+        dict.fromkeys(
+            run for entry in entries for item in entry.values() if isinstance(item, Mapping) for run in item
+        )
     )
 
     def cut(to: Extent) -> list[dict[str, Any]]:

@@ -15,7 +15,6 @@ _COLUMNS = (
     Column("assert", text_cell),
     Column("holds", yes_no),
     Column("run", name_cell),
-    Column("path", name_cell),
     Column("because", text_cell),
 )
 
@@ -45,5 +44,5 @@ def _rows(verdict: Mapping[str, Any]) -> list[list[Any]]:
     shared = [verdict["assert"], verdict["holds"]]
     broken = verdict["broken"][:MOST_NAMED]
     if not broken:
-        return [[*shared, None, None, None]]
-    return [[*shared, run["run"], run["path"], run["message"]] for run in broken]
+        return [[*shared, None, None]]
+    return [[*shared, run["run"], run["message"]] for run in broken]

@@ -7,7 +7,7 @@ from typing import Any
 
 from pull_logs.cli.render import ABSENT, Column, Nouns, Section, columns, known_exact, name_cell
 from pull_logs.cli.sections.metrics import count_members, with_members
-from pull_logs.cli.sections.side_by_side import label_ranges
+from pull_logs.cli.sections.side_by_side import some_labels
 
 _STATISTICS = (
     "n",
@@ -41,7 +41,7 @@ _TESTED = (
     "verdict",
     "next",
 )
-_RANKED = ("rank", "run", "path", "value", "x", "best", "best_step")
+_RANKED = ("rank", "run", "value", "x", "best", "best_step")
 
 
 def read_at(answer: Mapping[str, Any]) -> dict[str, object]:
@@ -62,7 +62,7 @@ def answer_section(sentence: str, note: str) -> Section:
 
 
 def groups_section(answer: Mapping[str, Any]) -> Section:
-    """Return which runs are in which group."""
+    """Return the groups with the values that define them, and their runs if these are few."""
     entries = answer["groups"]
     keys = list(dict.fromkeys(key for entry in entries for key in entry["by"]))
     unfinished = any(set(entry["states"]) - {"finished"} for entry in entries)
@@ -83,7 +83,7 @@ def groups_section(answer: Mapping[str, Any]) -> Section:
                 entry["n"],
                 *(entry["by"].get(key, ABSENT) for key in keys),
                 *([_states(entry["states"])] if unfinished else []),
-                label_ranges(entry["runs"]),
+                some_labels(entry["runs"], sum(group["n"] for group in entries)),
             ]
             for entry in entries
         ],
@@ -94,7 +94,11 @@ def groups_section(answer: Mapping[str, Any]) -> Section:
 
 
 def _states(states: Mapping[str, int]) -> str:
-    return " ".join(f"{state}:{count}" for state, count in states.items())
+    return (
+        ""
+        if not set(states) - {"finished"}
+        else " ".join(f"{state}:{count}" for state, count in states.items())
+    )
 
 
 def group_stats_section(answer: Mapping[str, Any]) -> Section:
@@ -149,8 +153,8 @@ def ranking_section(answer: Mapping[str, Any]) -> Section:
     return Section(
         name="RANKING",
         facts={**metric, **read_at(answer)},
-        columns=columns(*_RANKED, run=name_cell, path=name_cell),
+        columns=columns(*_RANKED, run=name_cell),
         rows=[[entry[name] for name in _RANKED] for entry in entries],
-        kept=4,
+        kept=3,
         nouns=Nouns(rows="runs"),
     )

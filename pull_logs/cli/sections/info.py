@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 from pull_logs._version import FORMAT
 from pull_logs.cli.render import Column, Nouns, Section, clip, name_cell
 from pull_logs.cli.sections.legend import parts_facts, runs_section
-from pull_logs.runs import PartsObject
+from pull_logs.runs import PartsObject, RunPath, label_runs
 
 if TYPE_CHECKING:
     from pull_logs.snapshot import Bundle, Run
@@ -114,9 +114,8 @@ def _run(run: Run) -> InfoRun:
 
 def info_sections(info: Info) -> list[Section]:
     """Return the sections of `info` in order."""
-    from pull_logs.analyze import label
-
     runs = info["runs"]
+    labels = label_runs([RunPath(*run["path"].split("/")) for run in runs])
     records = [[name, info[name]] for name in ("bundle_id", "content_id")]
     sections = [
         Section(
@@ -140,13 +139,12 @@ def info_sections(info: Info) -> list[Section]:
         {
             **run,
             **parts_facts(run.get("parts")),
-            "path": clip(run["path"], _LONGEST),
             "name": clip(run["name"], _LONGEST),
-            "label": label(index),
+            "label": clip(label, _LONGEST),
             "files": len(run["files"]) or None,
             "file_bytes": sum(file["bytes"] for file in run["files"]) or None,
         }
-        for index, run in enumerate(runs)
+        for label, run in zip(labels, runs, strict=True)
     ]
     return [*sections, runs_section(legend)]
 

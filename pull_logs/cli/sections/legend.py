@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from pull_logs.cli.render import Column, Nouns, Section, name_cell, yes_no
 
-_SHARED = ("state", "rows", "last_step", "complete", "source")
+_SHARED = ("state", "rows", "last_step", "complete")
 """The facts that the heading says once where most runs have the same; the others say their own."""
 
+_FOLDED = 10
+"""The runs from which on those whose names differ in one number are on one line, and the most on a line."""
+
+_LAST_NUMBER = re.compile(r"\d+(?:\.\d+)?(?!.*\d)")
+
 _COLUMNS = (
-    Column("label", name_cell),
-    Column("id", name_cell),
-    Column("path", name_cell),
+    Column("label", lambda labels: " ".join(map(name_cell, labels))),
     Column("name", name_cell),
     Column("state", name_cell),
     Column("rows", str),
@@ -47,54 +52,103 @@ def runs_section(
     """Return the legend of runs.
 
     Args:
-        runs: Runs by the names of the columns; a fact that a run does not have is missing or None.
+        runs: Runs by the names of the columns, and their `path`; facts that a run does not have are missing
+            or None.
         of: How many runs were asked about, if not all of them are shown.
         counted: Whether the runs are counted in the heading and not listed, because there are many.
         listed_in: The section that has one row per run then; None if no section has.
-        weight: The section's part of scarce space; by default large, because labels mean nothing without the
-            legend.
+        weight: The section's part of scarce space; by default large, because it says where the runs are from.
     """
-    facts: dict[str, object] = {"runs": len(runs), "of": of}
+    facts: dict[str, object] = {"runs": len(runs), "of": of, **_common(runs)}
+    rows: list[list[Any]] = []
     if counted:
-        shared: dict[str, object] = _counts(runs)
+        facts |= _counts(runs)
     else:
-        runs, shared = _without_shared(runs)
+        named = [{**run, "label": (run["label"],), "name": _own_name(run)} for run in runs]
+        named = [{**run, "source": None} if "source" in facts else run for run in named]
+        listed, shared = _without_shared(named)
+        facts |= shared
+        rows = [[run.get(column.name) for column in _COLUMNS] for run in listed]
+    lines = len(runs) > _FOLDED and not counted
     return Section(
         name="RUNS",
-        facts={**facts, **shared},
+        facts=facts,
         columns=_COLUMNS,
-        rows=[] if counted else [[run.get(column.name) for column in _COLUMNS] for run in runs],
+        rows=_folded(rows) if lines else rows,
         notes=[_where_listed(listed_in)] if counted else [],
         layout="legend",
         kept=len(_COLUMNS),
-        nouns=Nouns(rows="runs"),
+        nouns=Nouns(rows="lines" if lines else "runs"),
         weight=weight,
     )
+
+
+def _common(runs: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    """Return the start of their paths that all runs have in common, and the source."""
+    projects = {run["path"].rpartition("/")[0] for run in runs}
+    entities = {project.partition("/")[0] for project in projects}
+    sources = {run.get("source") for run in runs} - {None}
+    found: dict[str, object] = {}
+    if len(projects) == 1:
+        found["project"] = projects.pop()
+    elif len(entities) == 1:
+        found["entity"] = entities.pop()
+    if len(sources) == 1:
+        found["source"] = sources.pop()
+    return found
+
+
+def _own_name(run: Mapping[str, Any]) -> str | None:
+    """Return the display name of a run; None where it is the run id."""
+    name: str | None = run["name"]
+    return None if name == run["path"].rpartition("/")[2] else name
 
 
 def _without_shared(
     runs: Sequence[Mapping[str, Any]],
 ) -> tuple[Sequence[Mapping[str, Any]], dict[str, object]]:
-    """Return runs without what most of them have in common, and that; a single run keeps all of its facts."""
+    """Return runs without the facts that all or most of them have, and these facts as words of the heading.
+
+    The words are `each="rows=3"` and `most="rows=3"`, so that they are not read as sums. A single run keeps
+    its facts.
+    """
     if len(runs) < 2:
         return runs, {}
-    shared: dict[str, object] = {}
-    projects = {run["path"].rpartition("/")[0] for run in runs}
-    if len(projects) == 1:
-        shared["project"] = projects.pop()
-        runs = [{**run, "id": run["path"].rpartition("/")[2], "path": None} for run in runs]
-    runs = [run if run["name"] != _run_id(run) else {**run, "name": None} for run in runs]
-    for name in _SHARED:
-        ((value, count),) = Counter(run.get(name) for run in runs).most_common(1)
-        if 2 * count > len(runs) and all(run.get(name) is not None for run in runs):
-            shared[name] = yes_no(value) if isinstance(value, bool) else value
-            runs = [{**run, name: None} if run[name] == value else run for run in runs]
-    return runs, shared
+    words: dict[str, list[str]] = {"each": [], "most": []}
+    for column in _COLUMNS:
+        if column.name not in _SHARED or any(run.get(column.name) is None for run in runs):
+            continue
+        ((value, count),) = Counter(run[column.name] for run in runs).most_common(1)
+        if 2 * count > len(runs):
+            words["each" if count == len(runs) else "most"].append(f"{column.name}={column.show(value)}")
+            runs = [{**run, column.name: None} if run[column.name] == value else run for run in runs]
+    return runs, {word: " ".join(facts) or None for word, facts in words.items()}
 
 
-def _run_id(run: Mapping[str, Any]) -> str:
-    found: str = run.get("id") or run["path"].rpartition("/")[2]
-    return found
+def _folded(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Return rows in which runs are on one line whose names differ only in their last number.
+
+    The line has their labels, and their names as `s{0,1,2}`, the numbers in the order of the labels.
+    """
+    lines: dict[tuple[Any, ...], list[tuple[tuple[str, ...], str]]] = {}
+    for index, (label, name, *facts) in enumerate(rows):
+        found = _LAST_NUMBER.search(name) if name and not {"{", "}"} & {*name} else None
+        if found is None:
+            lines[index, name, *facts] = [(label, "")]
+        else:
+            stem = name[: found.start()], name[found.end() :]
+            lines.setdefault((stem, *facts), []).append((label, found[0]))
+    folded: list[list[Any]] = []
+    for (first, *rest), members in lines.items():
+        for start in range(0, len(members), _FOLDED):
+            labels, numbers = zip(*members[start : start + _FOLDED], strict=True)
+            joined = tuple(chain.from_iterable(labels))
+            if isinstance(first, tuple):
+                braced = f"{{{','.join(numbers)}}}" if len(numbers) > 1 else numbers[0]
+                folded.append([joined, f"{first[0]}{braced}{first[1]}", *rest])
+            else:
+                folded.append([joined, *rest])
+    return folded
 
 
 def _where_listed(section: str | None) -> str:
@@ -102,15 +156,11 @@ def _where_listed(section: str | None) -> str:
 
 
 def _counts(runs: Sequence[Mapping[str, Any]]) -> dict[str, object]:
-    """Return what runs have in common, and how many are in each state and incomplete."""
+    """Return how many runs are in each state, and how many are incomplete."""
     states = Counter(run["state"] for run in runs).most_common()
-    projects = {run["path"].rpartition("/")[0] for run in runs}
-    sources = {run["source"] for run in runs}
     return {
         "states": " ".join(f"{state}:{count}" for state, count in states),
         "incomplete": sum(not run["complete"] for run in runs) or None,
-        "project": projects.pop() if len(projects) == 1 else None,
-        "source": sources.pop() if len(sources) == 1 else None,
     }
 
 

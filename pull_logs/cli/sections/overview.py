@@ -108,15 +108,14 @@ def _health(entries: Sequence[Mapping[str, Any]], totals: Mapping[str, Any]) -> 
         found = entry["found"][:_MOST_FOUND]
         shared = [entry["flag"], entry["runs"]]
         rows += [
-            [*shared, *(item[name] for name in ("run", "path", "metric", "step", "message"))]
-            for item in found
-        ] or [[*shared, *[None] * 5]]
+            [*shared, *(item[name] for name in ("run", "metric", "step", "message"))] for item in found
+        ] or [[*shared, *[None] * 4]]
         notes += _more(entry["runs"] - len(found), f"runs with {entry['flag']}", "--json lists all")
-    names = ("flag", "runs", "run", "path", "metric", "from_step", "because")
+    names = ("flag", "runs", "run", "metric", "from_step", "because")
     return Section(
         name="HEALTH",
         facts={"flagged": totals["runs"] - totals["healthy"], "of": totals["runs"]},
-        columns=columns(*names, flag=str, run=name_cell, path=name_cell, metric=name_cell, because=text_cell),
+        columns=columns(*names, flag=str, run=name_cell, metric=name_cell, because=text_cell),
         rows=rows,
         notes=notes,
         kept=len(names),

@@ -32,7 +32,7 @@ MOST_COLUMNS = 10
 """The runs that are shown as columns; more become rows."""
 
 _MOST_VALUES = 10
-_MOST_STRETCHES = 12
+_MOST_NAMED = 3
 _MOST_KEYS = 6
 
 _METRICS_REMEDY = "--select REGEX shows others"
@@ -135,7 +135,6 @@ def _runs_as_rows(
     first = first or deciding_metric(entry["name"] for entry in entries)
     metrics = sorted(entries, key=lambda entry: entry["name"] != first)
     beside = sorted(config, key=lambda entry: _dullness(entry["values"], len(runs)))[:_MOST_KEYS]
-    project = len({run["path"].rpartition("/")[0] for run in runs}) == 1
     values = [(Column(entry["name"]), entry[field], None) for entry in metrics]
     keys = [(Column(f"config.{entry['key']}", known_exact), entry["values"], ABSENT) for entry in beside]
     shown = [*values[:1], *keys, *values[1:]]
@@ -144,18 +143,12 @@ def _runs_as_rows(
         facts=facts,
         columns=[
             Column("run", name_cell),
-            Column("id" if project else "path", name_cell),
             *(column for column, _, _ in shown),
         ],
         rows=[
-            [
-                run["label"],
-                run["path"].rpartition("/")[2] if project else run["path"],
-                *(cells.get(run["label"], missing) for _, cells, missing in shown),
-            ]
-            for run in runs
+            [run["label"], *(cells.get(run["label"], missing) for _, cells, missing in shown)] for run in runs
         ],
-        kept=3 if values else 2,
+        kept=2 if values else 1,
         nouns=Nouns(rows="runs"),
         remedy=_METRICS_REMEDY,
         weight=2,
@@ -217,7 +210,7 @@ def _values(entry: Mapping[str, Any], labels: Sequence[str]) -> list[list[Any]]:
     if distinct > _MOST_VALUES:
         return [[entry["key"], distinct, ABSENT, len(labels), ""]]
     return [
-        [entry["key"], distinct, _value(entry, runs[0]), len(runs), label_ranges(runs)]
+        [entry["key"], distinct, _value(entry, runs[0]), len(runs), some_labels(runs, len(labels))]
         for runs in by_value.values()
     ]
 
@@ -242,7 +235,7 @@ def summary_comparison_section(entries: Entries, labels: Sequence[str]) -> Secti
         facts={**facts, "first": first},
         columns=[
             Column("key", name_cell),
-            *run_columns([*labels, *(f"{run}-{first}" for run in others)], known),
+            *run_columns([*labels, *(f"{run}-first" for run in others)], known),
         ],
         rows=[
             [
@@ -284,28 +277,12 @@ def _family_spread(entry: Mapping[str, Any]) -> list[Any]:
     return [entry["key"], len(low), low[first], first, None, high[last], last]
 
 
-def label_ranges(labels: Sequence[str]) -> str:
-    """Return labels with neighbours joined, and how many more stretches there are: `A-D F +3`."""
-    numbers = sorted(map(_label_number, labels))
-    by_number = {_label_number(label): label for label in labels}
-    stretches: list[list[int]] = []
-    for number in numbers:
-        if stretches and number == stretches[-1][-1] + 1:
-            stretches[-1].append(number)
-        else:
-            stretches.append([number])
-    parts = [
-        "-".join(by_number[number] for number in (run[0], run[-1]))
-        if len(run) > 2
-        else " ".join(by_number[number] for number in run)
-        for run in stretches
-    ]
-    more = len(parts) - _MOST_STRETCHES
-    return " ".join(parts[:_MOST_STRETCHES]) + (f" +{more}" if more > 0 else "")
+def some_labels(labels: Sequence[str], of: int) -> str:
+    """Return the names of runs that have something in common: all of them, or none where there are very many.
 
-
-def _label_number(label: str) -> int:
-    number = 0
-    for letter in label:
-        number = number * 26 + ord(letter) - ord("A") + 1
-    return number
+    Args:
+        labels: Their names.
+        of: How many runs there are; of up to `MOST_COLUMNS` all are named, of more up to three.
+    """
+    most = MOST_COLUMNS if of <= MOST_COLUMNS else _MOST_NAMED
+    return " ".join(map(name_cell, labels)) if len(labels) <= most else ""

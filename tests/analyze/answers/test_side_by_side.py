@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakeruns import label
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,6 @@ from pull_logs.analyze.answers.side_by_side import (
     compare_metrics,
     compare_summaries,
     ending,
-    label,
 )
 from pull_logs.frames.column import Column
 from pull_logs.frames.vector import from_cells
@@ -28,13 +28,6 @@ CONFIGS = st.lists(st.dictionaries(st.sampled_from("abcd"), VALUES), min_size=1,
 
 def column(*cells: Any) -> Column:
     return Column.of(from_cells(cells))
-
-
-@pytest.mark.parametrize(
-    ("place", "text"), [(0, "A"), (25, "Z"), (26, "AA"), (51, "AZ"), (52, "BA"), (701, "ZZ"), (702, "AAA")]
-)
-def test_labels_go_on_after_z(place: int, text: str) -> None:
-    assert label(place) == text
 
 
 @given(CONFIGS)

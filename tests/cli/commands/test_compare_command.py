@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from answertext import compare_json, compare_text
 from checkout import ROOT
-from fakeruns import FakeRun, subjects, training
+from fakeruns import FakeRun, label, subjects, training
 from hostileruns import hostile_subjects
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from pull_logs.analyze import Subject, label
+from pull_logs.analyze import Subject
 from pull_logs.analyze.answers.comparison import Comparison, compare_runs
 from pull_logs.analyze.questions.alignment import DEFINED, Position
 from pull_logs.analyze.questions.run_columns import RunColumn
@@ -30,7 +30,7 @@ from pull_logs.analyze.statistics.ranking import Criterion
 from pull_logs.cli.main import main
 from pull_logs.cli.render.budget import MIN_JSON_TOKENS, MIN_TOKENS
 from pull_logs.cli.render.tokens import count_tokens
-from pull_logs.cli.sections.side_by_side import label_ranges
+from pull_logs.cli.sections.side_by_side import some_labels
 from pull_logs.errors import PullLogsError
 
 GOLDEN = ROOT / "tests" / "cli" / "render" / "golden"
@@ -379,18 +379,20 @@ def _like(one: FakeRun, index: int) -> FakeRun:
 
 
 @pytest.mark.parametrize(
-    ("labels", "reported"),
+    ("labels", "of", "reported"),
     [
-        ([], ""),
-        (["A"], "A"),
-        (["B", "A"], "A B"),
-        (["A", "B", "C", "E"], "A-C E"),
-        (["Y", "Z", "AA", "AB"], "Y-AB"),
-        ([label(index) for index in range(0, 40, 2)], "A C E G I K M O Q S U W +8"),
+        ([], 40, ""),
+        (["A"], 40, "A"),
+        (["B", "A", "C"], 40, "B A C"),
+        (["B", "A", "C", "D"], 40, ""),
+        (["B", "A", "C", "D"], 10, "B A C D"),
+        (["a b"], 10, '"a b"'),
     ],
 )
-def test_neighbouring_labels_are_drawn_together(labels: list[str], reported: str) -> None:
-    assert label_ranges(labels) == reported
+def test_runs_with_something_in_common_are_named_if_they_are_few(
+    labels: list[str], of: int, reported: str
+) -> None:
+    assert some_labels(labels, of) == reported
 
 
 def test_ten_runs_are_columns_and_eleven_are_rows() -> None:

@@ -96,7 +96,7 @@ class GateTests:
 
     def _refuse_missing(self, goal: Goal) -> None:
         missing = [
-            f"{run.label} {run.path} ({side.name})"
+            f"{run.path} ({side.name})"
             for side in (self.new, self.base)
             for run in side.runs
             if run.number(goal.metric) is None
@@ -106,7 +106,7 @@ class GateTests:
                 f"--metric {goal.metric!r} has no value in {several(missing)}",
                 hint="--filter leaves runs out, --at reads another step",
             )
-        broken = [f"{run.label} {run.path}" for run in self.base.nonfinite(goal.metric)]
+        broken = [f"{run.path}" for run in self.base.nonfinite(goal.metric)]
         if broken:
             raise IncompleteError(
                 f"--metric {goal.metric!r} is not finite in the baseline: {several(broken)}",
@@ -179,7 +179,7 @@ class GateTests:
 
     def _diverged(self, goal: Goal, runs: Sequence[RunReading]) -> GateMetric:
         """Return the entry of a metric that is not finite in new runs; it is not tested."""
-        named = [f"{run.label} {run.path} ({_number(run.number(goal.metric))})" for run in runs]
+        named = [f"{run.path} ({_number(run.number(goal.metric))})" for run in runs]
         empty: dict[str, Any] = dict.fromkeys(
             ("new", "base", "worse", "worse_share", "effect", "margin", "test", "t", "df", "p", "p_holm")
         )

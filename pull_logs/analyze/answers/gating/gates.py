@@ -216,9 +216,9 @@ def _refuse_unfinished(sides: Sequence[tuple[str, Subject]]) -> None:
     for side, subject in sides:
         run = subject.run
         if run.info.state != _FINISHED:
-            found.append(f"{subject.label} {run.path} ({side}) is {run.info.state}")
+            found.append(f"{run.path} ({side}) is {run.info.state}")
         elif not run.complete:
-            found.append(f"{subject.label} {run.path} ({side}) is incomplete: {run.coverage.reason}")
+            found.append(f"{run.path} ({side}) is incomplete: {run.coverage.reason}")
     if found:
         raise IncompleteError(
             f"a gate takes runs that finished and are complete: {several(found)}",

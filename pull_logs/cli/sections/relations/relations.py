@@ -34,7 +34,7 @@ _FIT = (
     "r2",
     "residual_std",
 )
-_OUTLIERS = ("fit", "run", "path", "x", "y", "predicted", "residual", "studentized", "p_bonferroni")
+_OUTLIERS = ("fit", "run", "x", "y", "predicted", "residual", "studentized", "p_bonferroni")
 
 
 def relation_sections(answer: Mapping[str, Any]) -> list[Section]:
@@ -91,7 +91,7 @@ def _outliers(entries: list[Mapping[str, Any]]) -> Section:
     return Section(
         name="FIT_OUTLIERS",
         facts={"alpha": 0.05},
-        columns=columns(*_OUTLIERS, fit=name_cell, run=name_cell, path=name_cell),
+        columns=columns(*_OUTLIERS, fit=name_cell, run=name_cell),
         rows=[[entry[name] for name in _OUTLIERS] for entry in entries],
         kept=len(_OUTLIERS),
         nouns=Nouns(rows="runs"),
@@ -104,11 +104,9 @@ def _pareto(front: Mapping[str, Any], entries: list[Mapping[str, Any]]) -> Secti
     return Section(
         name="PARETO",
         facts={**facts, "left_out": front["left_out"] or None},
-        columns=[Column("run", name_cell), Column("path", name_cell), *map(Column, names)],
-        rows=[
-            [entry["run"], entry["path"], *(entry["values"].get(name) for name in names)] for entry in entries
-        ],
-        kept=4,
+        columns=[Column("run", name_cell), *map(Column, names)],
+        rows=[[entry["run"], *(entry["values"].get(name) for name in names)] for entry in entries],
+        kept=3,
         nouns=Nouns(rows="runs"),
         weight=3,
     )

@@ -13,25 +13,13 @@ _TOTALS = ("column", "n", "missing", "sum", "mean", "std", "min", "median", "max
 def run_column_sections(answer: Mapping[str, Any]) -> list[Section]:
     """Return the values of the runs, and their sums and means over all runs."""
     entries, runs = answer["columns"], answer["runs"]
-    one_project = len({run["path"].rpartition("/")[0] for run in runs}) == 1
     sections = [
         Section(
             name="COLUMNS",
             facts={"runs": len(runs), "columns": len(entries)},
-            columns=[
-                Column("run", name_cell),
-                Column("id" if one_project else "path", name_cell),
-                *(Column(entry["name"]) for entry in entries),
-            ],
-            rows=[
-                [
-                    run["label"],
-                    run["path"].rpartition("/")[2] if one_project else run["path"],
-                    *(entry["values"].get(run["label"]) for entry in entries),
-                ]
-                for run in runs
-            ],
-            kept=3,
+            columns=[Column("run", name_cell), *(Column(entry["name"]) for entry in entries)],
+            rows=[[run["label"], *(entry["values"].get(run["label"]) for entry in entries)] for run in runs],
+            kept=2,
             nouns=Nouns(rows="runs"),
             weight=3,
         )
