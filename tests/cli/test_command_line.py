@@ -85,7 +85,7 @@ def test_json_is_one_object_with_the_asked_for_sections() -> None:
     assert (answer["format"], answer["command"]) == ("pull-logs/2", "show")
     assert answer["runs"][0]["path"] == RUN
     assert {"history", "config", "stats"}.isdisjoint(answer)
-    assert "train/loss" in [column["name"] for column in answer["schema"]["A"]]
+    assert "train/loss" in [column["name"] for column in answer["schema"][answer["runs"][0]["label"]]]
 
 
 def test_a_checkpoint_is_looked_up_in_a_bundle() -> None:
@@ -142,7 +142,8 @@ def test_refresh_asks_again(server: ReplayServer) -> None:
 def test_a_checkpoint_names_the_run_to_ask_for(server: ReplayServer) -> None:
     done = pull_logs("-c", CHECKPOINTS / "mlp-baseline.pt", "--schema", environment=server.environment())
     assert done.returncode == 0, done.stderr
-    assert "acme/digits/mlp5e2s0" in done.stdout
+    assert "[RUNS] runs=1 project=acme/digits " in done.stdout
+    assert "\nmlp5e2s0 name=" in done.stdout
 
 
 def test_fetch_pulls_a_project_and_info_and_verify_read_it(server: ReplayServer, tmp_path: Path) -> None:
@@ -400,7 +401,7 @@ def test_a_broken_assertion_is_reported_even_if_the_pipe_is_closed(command: tupl
     os.close(writer)
     assert done.returncode == 7
     assert done.stderr.startswith(
-        "pull-logs: error: --assert 'val/acc > 0.5' does not hold for A acme/digits/cnn1e3s3"
+        "pull-logs: error: --assert 'val/acc > 0.5' does not hold for acme/digits/cnn1e3s3"
     )
 
 
@@ -428,7 +429,7 @@ def test_an_assertion_that_holds_changes_nothing_and_one_that_does_not_exits_7_a
     assert [len(answer["runs"]), answer["assertions"][0]["holds"]] == [16, False]
     error = broken.stderr.splitlines()[-1]
     assert error.startswith(
-        "pull-logs: error: --assert 'val/acc > 0.96' does not hold for E "
+        "pull-logs: error: --assert 'val/acc > 0.96' does not hold for "
         "acme/digits/cnn1e2s0 (val/acc = 0.947222), "
     )
     assert error.endswith(" more runs; --json lists every run and value under assertions")
@@ -473,7 +474,7 @@ def test_an_overview_of_a_project_and_its_json(server: ReplayServer) -> None:
     bundled = pull_logs("overview", "-b", BUNDLE)
     assert online.returncode == 0, online.stderr
     parts = [
-        text.partition("[STATES]")[2].partition("\n# acme/digits/kill1e2s is incomplete")[0].strip()
+        text.partition("[STATES]")[2].partition("\n# kill1e2s is incomplete")[0].strip()
         for text in (online.stdout, bundled.stdout)
     ]
     assert parts[0] == parts[1] != ""

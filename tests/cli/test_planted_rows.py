@@ -39,7 +39,7 @@ def said(bundle: Path, *words: str) -> str:
 @pytest.mark.parametrize("words", [(), ("--max-rows", "10"), ("--max-tokens", "1000"), ("--max-rows", "0")])
 def test_no_planted_row_is_missing_and_the_sample_is_declared(bundle: Path, words: tuple[str, ...]) -> None:
     steps = {step for cells in PLANTED.values() for step in cells} | {0, ROWS - 1}
-    history = json.loads(said(bundle, "--json", *words))["history"]["A"]
+    history = json.loads(said(bundle, "--json", *words))["history"]["a"]
     shown = {row[0]: dict(zip(history["columns"], row, strict=True)) for row in history["rows"]}
     assert steps <= set(shown)
     assert (shown[31_337]["loss"], shown[1]["acc"], shown[50_001]["acc"]) == ("NaN", "-Infinity", -1e30)

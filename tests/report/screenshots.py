@@ -16,7 +16,7 @@ VIEWS: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
     "dark": ({"theme": "dark"}, {}),
     "smooth": ({"smooth": 0.9, "x": "time", "group": ""}, {}),
     "groups": ({"mean": True, "group": "lr"}, {}),
-    "isolated": ({"only": "A", "range": [60, 120]}, {}),
+    "isolated": ({"only": "cnn1e1s0", "range": [60, 120]}, {}),
     "log": ({"y": "log", "x": "epoch", "metrics": "o"}, {"viewport": {"width": 1400, "height": 1500}}),
     "phone": ({}, {"viewport": {"width": 390, "height": 844}}),
 }

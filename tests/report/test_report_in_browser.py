@@ -306,7 +306,9 @@ def test_the_axes_are_linear_logarithmic_time_or_a_metric(show: Open) -> None:
 
 
 def test_a_view_is_shared_by_its_fragment(show: Open) -> None:
-    first = show(fragment_of(range=[200, 900], hidden=["B"], smooth=0.5, y="log", only="A", sort="-lr"))
+    first = show(
+        fragment_of(range=[200, 900], hidden=["run01"], smooth=0.5, y="log", only="run00", sort="-lr")
+    )
     first.fill("#metrics", "loss")
     wait_drawn(first)
     second = show("#" + first.evaluate("() => location.hash").lstrip("#"))

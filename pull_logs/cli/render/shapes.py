@@ -67,7 +67,7 @@ VIEW_SHAPES: Mapping[str, Shape] = {
         cut_runs,
         (("chars", 200), ("chars", 60), ("entries", 8), ("chars", 24), ("entries", 1)),
         {"entries": "runs"},
-        weight=12,  # labels mean nothing without the legend
+        weight=12,  # says where the runs are from
     ),
     "notes": Shape(list_extent, cut_list, (("chars", 200), ("entries", 1)), {"entries": "notes"}),
     "assertions": Shape(
@@ -151,15 +151,15 @@ COMPARISON_SHAPES: Mapping[str, Shape] = {
     "fit_outliers": _entries(2),
     "pareto_front": _FIELDS,
     "pareto": _entries(3),
-    "groups": _entries(2),
-    "group_stats": _entries(2),
+    "groups": _entries(6),
+    "group_stats": _entries(6),
     "tasks": _entries(1),
     "task_groups": _entries(2),
     "task_verdicts": _entries(3),
     "task_profiles": _entries(1),
     "gate": _FIELDS,
     "gate_metrics": _entries(3),
-    "verdicts": _entries(3),
+    "verdicts": _entries(6),
     "best_checkpoint": _FIELDS,
     "checkpoints": _entries(3),
 }

@@ -118,7 +118,7 @@ def _shortened(section: Section, most: int | None, what: str) -> Section:
 
 
 def _more(count: int, what: str) -> str:
-    return f"{count} more {what}; --top N shows more, --json all"
+    return f"{count} more {what}; --top N shows more"
 
 
 def _of_groups(section: Section, labels: Collection[str]) -> Section:

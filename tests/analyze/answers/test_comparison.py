@@ -244,7 +244,7 @@ def test_the_top_runs_are_shown_and_the_best_of_their_histories_told() -> None:
         "rank": 2, "run": "A", "path": "acme/nano/r1", "metric": "acc", "direction": "max",
         "value": 0.7, "x": 3, "best": 0.99, "best_step": 0,
     }  # fmt: skip
-    assert found["answer"].startswith("best acc (max): C (acme/nano/a1), 0.8; ")
+    assert found["answer"].startswith("best acc (max): C, 0.8; ")
 
 
 def test_the_top_groups_are_shown_and_all_of_them_tested() -> None:

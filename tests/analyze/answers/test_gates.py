@@ -164,7 +164,7 @@ def test_runs_that_did_not_finish_are_refused(state: str) -> None:
     with pytest.raises(IncompleteError) as caught:
         gate(new, base)
     assert str(caught.value) == (
-        f"a gate takes runs that finished and are complete: F acme/nano/b1 (base) is {state}; wait for them "
+        f"a gate takes runs that finished and are complete: acme/nano/b1 (base) is {state}; wait for them "
         "and download them again, or leave them out with --filter 'state == \"finished\"'"
     )
 
@@ -173,7 +173,7 @@ def test_incomplete_runs_are_refused() -> None:
     new = runs("n", SAME)
     new[0].coverage = Coverage(promised_rows=7, received_rows=2, complete=False, reason="5 rows are missing")
     assert not new[0].complete
-    with pytest.raises(IncompleteError, match=r"A acme/nano/n0 \(new\) is incomplete: 5 rows are missing"):
+    with pytest.raises(IncompleteError, match=r"acme/nano/n0 \(new\) is incomplete: 5 rows are missing"):
         gate(new, runs("b", BASE))
 
 
@@ -182,7 +182,7 @@ def test_runs_without_the_metric_are_refused() -> None:
     with pytest.raises(IncompleteError) as caught:
         gate(new, runs("b", BASE))
     assert str(caught.value) == (
-        "--metric 'loss' has no value in D acme/nano/n3 (new); "
+        "--metric 'loss' has no value in acme/nano/n3 (new); "
         "--filter leaves runs out, --at reads another step"
     )
 
@@ -193,11 +193,11 @@ def test_a_new_run_that_diverged_is_a_regression(value: float) -> None:
     (metric,) = found["gate_metrics"]
     assert (found["gate"]["holds"], metric["nonfinite"], metric["p"]) == (False, ["D"], None)
     word = "NaN" if math.isnan(value) else "Infinity"
-    assert metric["sentence"] == (f"loss:min: regression, not finite in new runs: D acme/nano/n3 ({word})")
+    assert metric["sentence"] == (f"loss:min: regression, not finite in new runs: acme/nano/n3 ({word})")
 
 
 def test_a_baseline_that_diverged_is_refused() -> None:
-    with pytest.raises(IncompleteError, match=r"'loss' is not finite in the baseline: H acme/nano/b3; leave"):
+    with pytest.raises(IncompleteError, match=r"'loss' is not finite in the baseline: acme/nano/b3; leave"):
         gate(runs("n", SAME), runs("b", [*BASE[:3], math.nan]))
 
 

@@ -88,7 +88,7 @@ def test_a_state_is_text_like_any_other(tmp_path: Path) -> None:
         tmp_path / "b.zip", [bundle_run("acme/nano/r1", name="r1", state="x\n[RUNS] count=9")], force=True
     )
     assert said("info", tmp_path / "b.zip").splitlines()[-1] == (
-        'A path=acme/nano/r1 name=r1 state="x\\n[RUNS] count=9" rows=3 last_step=4 complete=yes'
+        'r1 state="x\\n[RUNS] count=9" rows=3 last_step=4 complete=yes'
     )
 
 

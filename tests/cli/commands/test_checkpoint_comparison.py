@@ -53,7 +53,7 @@ def test_compare_names_the_best_of_the_checkpoints_of_a_glob() -> None:
     assert text.returncode == 0, text.stderr
     lines = section(text.stdout, "CHECKPOINTS")
     assert lines[0] == "[CHECKPOINTS] checkpoints=14 runs=14"
-    assert lines[-1] == f"# best val/acc (max): {CHECKPOINTS}/cnn-lr0.1-s2.pt of run H, 0.977778@263"
+    assert lines[-1] == f"# best val/acc (max): {CHECKPOINTS}/cnn-lr0.1-s2.pt of run cnn1e1s2, 0.977778@263"
     assert lines[1] == (
         'checkpoint,run,step,epoch,val/acc,"val/acc final",val/loss,"val/loss final",'
         'val/worst_digit,"val/worst_digit final"'
@@ -100,7 +100,10 @@ def mixed(tmp_path: Path) -> Path:
 def test_what_cannot_be_read_in_a_folder_is_reported_and_does_not_spoil_the_rest(mixed: Path) -> None:
     for pattern in (mixed, mixed / "**" / "*.pt"):
         answer = reported("compare", "-c", pattern, "-b", BUNDLE)
-        assert [(entry["run"], entry["step"]) for entry in answer["checkpoints"]] == [("A", 131), ("A", 263)]
+        assert [(entry["run"], entry["step"]) for entry in answer["checkpoints"]] == [
+            ("cnn1e1s0", 131),
+            ("cnn1e1s0", 263),
+        ]
         assert answer["notes"][0] == (
             f"2 checkpoints were skipped: checkpoint '{mixed}/damaged.pt' is a damaged archive: "
             f"File is not a zip file; checkpoint '{mixed}/nameless.pt' names no run; it holds the keys 'step'"
@@ -122,7 +125,10 @@ def test_the_bare_view_shows_a_run_of_several_checkpoints_once(mixed: Path) -> N
     assert done.stdout.count("[HISTORY]") == 1
     assert section(done.stdout, "RUNS")[0].startswith("[RUNS] runs=1")
     lines = section(done.stdout, "CHECKPOINTS")
-    assert [line.split(",")[1:4] for line in lines[2:4]] == [["A", "131", "6"], ["A", "263", "12"]]
+    assert [line.split(",")[1:4] for line in lines[2:4]] == [
+        ["cnn1e1s0", "131", "6"],
+        ["cnn1e1s0", "263", "12"],
+    ]
     assert "# 2 checkpoints were skipped: " in done.stdout
 
 
@@ -132,7 +138,9 @@ def test_a_file_name_cannot_forge_a_section(tmp_path: Path) -> None:
         shutil.copy(CHECKPOINTS / "cnn-lr0.1-s0.pt", file)
     done = pull_logs("compare", "-c", tmp_path, "-b", BUNDLE, "--best", "val/acc:max")
     assert done.returncode == 0, done.stderr
-    assert [line for line in done.stdout.splitlines() if line.startswith("[RUNS]")] == ["[RUNS] runs=1"]
+    assert [line for line in done.stdout.splitlines() if line.startswith("[RUNS]")] == [
+        f"[RUNS] runs=1 project=acme/digits source={BUNDLE}"
+    ]
 
 
 def test_a_small_budget_is_kept(tmp_path: Path) -> None:

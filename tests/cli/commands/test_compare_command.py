@@ -197,8 +197,8 @@ def test_a_mistake_is_one_line_with_the_next_step(words: tuple[str, ...], code: 
 def test_incomplete_runs_are_reported_and_an_error_under_strict() -> None:
     done = run(*BUNDLE, "--select", "^val/acc$", "--strict")
     assert done.returncode == 4
-    assert "# M is incomplete: " in done.stdout
-    assert "incomplete under --strict: M" in done.stderr
+    assert "# kill1e2s is incomplete: " in done.stdout
+    assert "incomplete under --strict: kill1e2s" in done.stderr
 
 
 def test_a_gate_is_exit_7_and_names_run_and_value_shown_or_not() -> None:
@@ -207,14 +207,14 @@ def test_a_gate_is_exit_7_and_names_run_and_value_shown_or_not() -> None:
     assert done.returncode == 7
     assert done.stdout.endswith(
         "[ASSERTIONS] asserted=2 broken=1\n"
-        "assert,holds,run,path,because\n"
-        '"val/acc > 0.974",no,B,acme/digits/cnn1e1s1,"val/acc = 0.972222"\n'
-        '"val/acc > 0.974",no,D,acme/digits/cnn1e1s3,"val/acc = 0.972222"\n'
-        '"any: val/acc > 0.5",yes,,,\n'
+        "assert,holds,run,because\n"
+        '"val/acc > 0.974",no,cnn1e1s1,"val/acc = 0.972222"\n'
+        '"val/acc > 0.974",no,cnn1e1s3,"val/acc = 0.972222"\n'
+        '"any: val/acc > 0.5",yes,,\n'
     )
     assert done.stderr.splitlines()[-1] == (
-        "pull-logs: error: --assert 'val/acc > 0.974' does not hold for B acme/digits/cnn1e1s1 "
-        "(val/acc = 0.972222), D acme/digits/cnn1e1s3 (val/acc = 0.972222); --json lists "
+        "pull-logs: error: --assert 'val/acc > 0.974' does not hold for acme/digits/cnn1e1s1 "
+        "(val/acc = 0.972222), acme/digits/cnn1e1s3 (val/acc = 0.972222); --json lists "
         "every run and value under assertions"
     )
 
@@ -223,7 +223,7 @@ def test_a_gate_that_holds_is_exit_0() -> None:
     done = run(*BUNDLE, "--filter", "config.lr == 0.1", "--assert", "val/acc > 0.9", "--no-hints")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith(
-        '[ASSERTIONS] asserted=1 broken=0\nassert,holds,run,path,because\n"val/acc > 0.9",yes,,,\n'
+        '[ASSERTIONS] asserted=1 broken=0\nassert,holds,run,because\n"val/acc > 0.9",yes,,\n'
     )
 
 
@@ -403,4 +403,4 @@ def test_ten_runs_are_columns_and_eleven_are_rows() -> None:
         return compare_text(found, max_tokens=0)
 
     assert "\nmetric,value,A,B,C,D,E,F,G,H,I,J\n" in comparison(10)
-    assert "\nrun,id,val/acc,config.seed\nA,r0,0.833333,0\n" in comparison(11)
+    assert "\nrun,val/acc,config.seed\nA,0.833333,0\n" in comparison(11)

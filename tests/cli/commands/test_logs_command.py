@@ -51,9 +51,9 @@ def said(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> s
 
 def test_the_last_lines_of_a_run(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "-b", bundle, "-r", "a", "--tail", 2) == (
-        "[RUNS] runs=1\n"
-        "A path=acme/nano/a name=brisk-sun-1 state=finished\n"
-        "[LOGS] run=A lines_total=240 lines_matched=240 lines_shown=2\n"
+        "[RUNS] runs=1 project=acme/nano\n"
+        "a name=brisk-sun-1 state=finished\n"
+        "[LOGS] run=a lines_total=240 lines_matched=240 lines_shown=2\n"
         "line,time,level,label,text\n"
         '238,2026-11-23T10:03:58.250000,,,"epoch 238 done"\n'
         '239,2026-11-23T10:03:59.250000,error,,"epoch 239 done"\n'
@@ -62,7 +62,7 @@ def test_the_last_lines_of_a_run(bundle: Path, capsys: pytest.CaptureFixture[str
 
 def test_lines_that_match_and_lines_near_a_step(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, bundle, "-r", "a", "--grep", "(?i)EPOCH 1?23 ")
-    assert "[LOGS] run=A lines_total=240 lines_matched=2 lines_shown=2\n" in text
+    assert "[LOGS] run=a lines_total=240 lines_matched=2 lines_shown=2\n" in text
     assert [line.split(",")[0] for line in text.splitlines()[4:]] == ["23", "123"]
     near = said(capsys, bundle, "-r", "a", "--around-step", 2, "--window", 2)
     assert "lines_matched=4 lines_shown=4 step=2 step_time=2026-11-23T10:02:00\n" in near
@@ -83,8 +83,10 @@ def test_no_line_forges_a_section_or_moves_the_cursor(
 
 def test_several_runs_and_those_without_a_log(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, bundle, "--tail", 1)
-    assert text.startswith("# 1 run without a console log\n[RUNS] runs=3 project=acme/nano state=finished\n")
-    assert [line.split()[1] for line in text.splitlines() if line.startswith("[LOGS]")] == ["run=A", "run=B"]
+    assert text.startswith(
+        '# 1 run without a console log\n[RUNS] runs=3 project=acme/nano each="state=finished"\n'
+    )
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("[LOGS]")] == ["run=a", "run=b"]
     found = json.loads(said(capsys, bundle, "--tail", 0, "--max-tokens", 0, "--json"))
     SCHEMA.validate(found)
     assert [run["lines_total"] for run in found["runs"]] == [240, 1, None]

@@ -90,8 +90,8 @@ def test_an_archive_gains_and_keeps_runs_and_drops_them_on_request(
         assert call("fetch", "-p", "acme/nano", "-o", OUT, "--strict")[0] == 0
         assert Path(OUT).read_bytes() == first
         assert call("info", OUT)[1].splitlines()[3:5] == [
-            "[RUNS] runs=4 project=acme/nano state=finished rows=3 last_step=4 complete=yes",
-            "A id=a name=brisk-sun-1 last_seen=2026-11-20",
+            '[RUNS] runs=4 project=acme/nano each="state=finished complete=yes" most="rows=3 last_step=4"',
+            "a name=brisk-sun-1 last_seen=2026-11-20",
         ]
         assert json.loads(call("info", OUT, "--json")[1])["runs"][0]["last_seen"] == "2026-11-20"
         shown = call("-b", OUT, "--filter", "last_seen is not missing", "-H")[1]
@@ -279,7 +279,7 @@ def test_a_log_is_read_like_its_folder_and_asks_for_no_key(call: Call, *, folder
     path = LOG if folder else next(LOG.glob("*.wandb"))
     code, out, _ = call("-r", str(path), "-H")
     assert code == 0
-    assert "run_id=cnn1e1s0" in out or "/cnn1e1s0 " in out
+    assert "\ncnn1e1s0 name=" in out
     assert "rows=264" in out
 
 

@@ -117,7 +117,7 @@ def test_letters_and_marks_of_any_language_stay(char: str) -> None:
 def test_two_small_runs_look_like_this() -> None:
     runs = [
         Subject(
-            label="A",
+            label="r1",
             run=FakeRun(
                 [{"_step": 0, "loss": 2.5, "lr": 0.1}, {"_step": 5, "loss": 0.5, "acc": 0.75, "lr": 0.1}],
                 name="baseline",
@@ -129,7 +129,7 @@ def test_two_small_runs_look_like_this() -> None:
             source="s.zip",
         ),
         Subject(
-            label="B",
+            label="r2",
             run=FakeRun(
                 [{"_step": 0, "loss": math.nan, "lr": 0.1}, {"_step": 5, "acc": 1 / 3, "lr": 0.1}],
                 run_id="r2",
@@ -143,27 +143,27 @@ def test_two_small_runs_look_like_this() -> None:
     ]
     assert view_text(answer(runs, View())) == (
         """\
-[RUNS] runs=2 project=acme/nano state=finished rows=2 last_step=5 source=s.zip
-A id=r1 name=baseline complete=yes checkpoint=ckpt/a.pt checkpoint_step=3
-B id=r2 name="try\\n[RUNS]" complete=no reason="8 rows did not arrive"
+[RUNS] runs=2 project=acme/nano source=s.zip each="state=finished rows=2 last_step=5"
+r1 name=baseline complete=yes checkpoint=ckpt/a.pt checkpoint_step=3
+r2 name="try\\n[RUNS]" complete=no reason="8 rows did not arrive"
 [CONFIG] run=all keys=1
 opt.name: "adam"
 # 2 more keys differ: [CONFIG_DIFF]
 [SUMMARY] runs=2 keys=2
-key,A,B
+key,r1,r2
 note,"hi, there",
 grads,<histogram>,
 # 1 more key: [SUMMARY_COMPARISON]
-[HISTORY] run=A rows_total=2 rows_matched=2 rows_shown=2 hidden=0 sampling=none
+[HISTORY] run=r1 rows_total=2 rows_matched=2 rows_shown=2 hidden=0 sampling=none
 _step,acc,loss,lr
 0,,2.5,0.1
 5,0.75,0.5,0.1
-[HISTORY] run=B rows_total=2 rows_matched=2 rows_shown=2 hidden=0 sampling=none
+[HISTORY] run=r2 rows_total=2 rows_matched=2 rows_shown=2 hidden=0 sampling=none
 _step,acc,loss,lr
 0,,NaN,0.1
 5,0.333333,,0.1
 [COMPARISON] runs=2 metrics=3
-metric,value,A,B
+metric,value,r1,r2
 acc,last,0.75,0.333333
 loss,last,0.5,NaN
 loss,min,0.5@5,
@@ -172,11 +172,11 @@ loss,at_checkpoint,2.5@0,
 lr,last,0.1,0.1
 lr,at_checkpoint,0.1@0,
 [CONFIG_DIFF] runs=2 differ=2 same=1
-key,A,B
+key,r1,r2
 bs,32,"32"
 lr,0.001,0.0010000001
-[SUMMARY_COMPARISON] runs=2 keys=1 first=A
-key,A,B,B-A
+[SUMMARY_COMPARISON] runs=2 keys=1 first=r1
+key,r1,r2,r2-first
 loss,0.5,0.7,0.2
 """
     )
