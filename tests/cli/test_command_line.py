@@ -242,7 +242,7 @@ def test_a_local_run_folder_is_a_source() -> None:
     folder = next((ROOT / "fixtures" / "digits" / "wandb").glob("*-cnn1e2s0"))
     done = pull_logs("-r", folder, "--schema")
     assert done.returncode == 0, done.stderr
-    assert RUN in done.stdout
+    assert "\ncnn1e2s0 name=" in done.stdout
 
 
 def test_the_demo_serves_pulls_verifies_compares_and_names_the_next_steps(tmp_path: Path) -> None:
