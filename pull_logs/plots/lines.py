@@ -60,7 +60,7 @@ class Line:
     """A line of a plot, of a run or of a group.
 
     Attributes:
-        key: A short label, `A` or `G1`.
+        key: The run id, or more of the path, or `G1`.
         name: What it is called in the legend.
         x: The positions of its values, ascending.
         y: The values; finite.

@@ -131,7 +131,7 @@ def test_a_plot_of_text_is_this(bundles: dict[str, Path], capsys: pytest.Capture
     assert main(["plot", str(bundles["one-row"])]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "val/loss over step"
-    assert [line for line in lines if "A" in line] == [f"{'0.5':>9} |{'':34}A", "A brisk-sun-1"]
+    assert [line for line in lines if "A" in line] == [f"{'0.5':>9} |{'':34}A", "A a brisk-sun-1"]
     assert lines[-3:-1] == [f"{'':10}+{'-' * 69}", f"{'':11}6.3{'':31}7{'':31}7.7"]
 
 

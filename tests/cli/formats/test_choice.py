@@ -106,7 +106,7 @@ def test_values_with_steps_are_two_columns_of_csv(capsys: pytest.CaptureFixture[
     words = ("compare", *TWO, "--select", "^val/acc$", "--format", "csv", "--section", "comparison")
     _, out, _ = run(capsys, *words, "--no-hints")
     head, last, _, most = csv.reader(io.StringIO(out))
-    assert head == ["metric", "value", "A", "A step", "B", "B step"]
+    assert head == ["metric", "value", "cnn1e1s0", "cnn1e1s0 step", "mlp5e2s0", "mlp5e2s0 step"]
     assert last[2:] == ["0.9750000238418579", "", "0.9638888835906982", ""]
     assert most[2:] == ["0.980555534362793", "219", "0.9666666388511658", "219"]
 
