@@ -216,7 +216,10 @@ def _values(entry: Mapping[str, Any], labels: Sequence[str]) -> list[list[Any]]:
 
 
 def summary_comparison_section(entries: Entries, labels: Sequence[str]) -> Section:
-    """Return the summary keys with their differences from the first run; of many runs, their spread."""
+    """Return the summary keys with their differences from the first run; of many runs, their spread.
+
+    The columns of the differences are `2-1`, `3-1`, ...: the second and the third run minus the first.
+    """
     facts: dict[str, object] = {"runs": len(labels), "keys": count_members(entries)}
     if len(labels) > MOST_COLUMNS:
         names = ("key", "n", "min", "min_run", "median", "max", "max_run")
@@ -229,13 +232,13 @@ def summary_comparison_section(entries: Entries, labels: Sequence[str]) -> Secti
             kept=len(names),
             nouns=Nouns(rows="keys"),
         )
-    first, others = (labels[0], labels[1:]) if labels else (None, ())
+    others = labels[1:]
     return Section(
         name="SUMMARY_COMPARISON",
-        facts={**facts, "first": first},
+        facts=facts,
         columns=[
             Column("key", name_cell),
-            *run_columns([*labels, *(f"{run}-first" for run in others)], known),
+            *run_columns([*labels, *(f"{number}-1" for number in range(2, len(labels) + 1))], known),
         ],
         rows=[
             [

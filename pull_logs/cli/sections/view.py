@@ -61,7 +61,10 @@ def _config(answer: Mapping[str, Any]) -> list[Section]:
 
 
 def _summary(answer: Mapping[str, Any]) -> list[Section]:
-    return [summary_section(answer["summary"], _keys(answer.get("summary_comparison")))]
+    compared = _keys(answer.get("summary_comparison"))
+    if compared and all(compared.issuperset(summary) for summary in answer["summary"].values()):
+        return []
+    return [summary_section(answer["summary"], compared)]
 
 
 def _comparison(answer: Mapping[str, Any]) -> list[Section]:

@@ -175,8 +175,8 @@ lr,at_checkpoint,0.1@0,
 key,r1,r2
 bs,32,"32"
 lr,0.001,0.0010000001
-[SUMMARY_COMPARISON] runs=2 keys=1 first=r1
-key,r1,r2,r2-first
+[SUMMARY_COMPARISON] runs=2 keys=1
+key,r1,r2,2-1
 loss,0.5,0.7,0.2
 """
     )
