@@ -96,7 +96,7 @@ def serving(scenario: Scenario, bundle: Path) -> Iterator[Server]:
         "shard_rows": scenario.shard_rows,
     }
     command = [sys.executable, str(HERE / "serving.py"), str(bundle), json.dumps(options)]
-    with _child(command, env=_environment({})) as process:
+    with _child(command, env=environment({})) as process:
         ready = _read_line(process)
         yield Server(ready["url"], ready["api_key"], process)
         _pipe(process.stdin).close()
@@ -125,7 +125,7 @@ def measure(server: Server, side: str, scenario: Scenario, *, limit: float) -> M
             **{f"WANDB_{name}_DIR": f"{folder}/{name.lower()}" for name in ("CACHE", "CONFIG", "DATA")},
         }
         began, spent = time.monotonic(), _processor_seconds()
-        with _child(command, env=_environment(variables), cwd=folder) as process:
+        with _child(command, env=environment(variables), cwd=folder) as process:
             timer = threading.Timer(limit, process.kill)
             timer.start()
             try:
@@ -174,7 +174,7 @@ def _child(command: list[str], *, env: dict[str, str], cwd: str | None = None) -
             process.wait(timeout=30)
 
 
-def _environment(more: Mapping[str, str]) -> dict[str, str]:
+def environment(more: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of this process without settings of W&B and without proxies."""
     kept = {
         name: value

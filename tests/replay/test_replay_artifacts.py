@@ -115,6 +115,7 @@ def test_a_download_has_the_bytes_of_the_bundle(seen: Mapping[str, Any]) -> None
     assert seen["one"] == SAME.hex()
     assert seen["file"] == b"one file".hex()
     assert seen["names"] == sorted(WEIGHTS.files)
+    assert seen["lengths"] == [0, len(WEIGHTS.files)]
 
 
 def test_the_manifest_has_the_entries(seen: Mapping[str, Any]) -> None:

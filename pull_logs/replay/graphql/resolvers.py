@@ -52,6 +52,9 @@ from pull_logs.runs import LIVE_STATES, Coverage, RunPath
 from pull_logs.snapshot import Run
 from pull_logs.snapshot.format import ConsoleLine
 
+_FEATURES = ("TOTAL_COUNT_IN_FILE_CONNECTION",)
+"""What the SDK asks for before it uses it; without this one, `list(artifact.files())` raises."""
+
 DEFAULT_SAMPLES = 500
 _BLOCK = 1000
 """Rows that are searched for a key at the cost of one lookup."""
@@ -78,7 +81,11 @@ def query_root(
     context = Context(library, base_url, work, on_run, project=_project_info)
     return {
         "viewer": lambda: _viewer(context),
-        "server_info": {"cli_version_info": {}, "latest_local_version_info": None, "features": []},
+        "server_info": {
+            "cli_version_info": {},
+            "latest_local_version_info": None,
+            "features": [{"name": name, "is_enabled": True} for name in _FEATURES],
+        },
         "project": partial(_find_project, context),
         "models": partial(_models, context),
         "artifact": partial(find_artifact, context),

@@ -174,7 +174,11 @@ async def test_server_and_sweep_and_project_queries(app: Starlette) -> None:
     )
     assert data["viewer"]["entity"] == "acme"
     assert [edge["node"]["name"] for edge in data["viewer"]["teams"]["edges"]] == ["acme", "beta"]
-    assert data["serverInfo"] == {"cliVersionInfo": {}, "latestLocalVersionInfo": None, "features": []}
+    assert data["serverInfo"] == {
+        "cliVersionInfo": {},
+        "latestLocalVersionInfo": None,
+        "features": [{"name": "TOTAL_COUNT_IN_FILE_CONNECTION", "isEnabled": True}],
+    }
     assert data["models"]["edges"][0]["node"] == {
         "name": "nano",
         "createdAt": "2026-11-23T10:00:00Z",
