@@ -35,6 +35,7 @@ class Terminal:
         columns: int = 80,
         rows: int = 24,
         environment: Mapping[str, str] | None = None,
+        program: tuple[str, ...] = ("-m", "pull_logs"),
     ) -> None:
         self.screen: Any = pyte.Screen(columns, rows)
         self.output = b""
@@ -51,7 +52,7 @@ class Terminal:
         inherited = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"}
         known = {name: value for name, value in os.environ.items() if name not in inherited}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pull_logs", *map(str, words)],
+            [sys.executable, *program, *map(str, words)],
             stdin=terminal,
             stdout=terminal,
             stderr=terminal,

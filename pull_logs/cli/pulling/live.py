@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from contextlib import contextmanager, redirect_stderr
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from pull_logs.cli.pulling.progress_text import (
     PullPace,
@@ -122,6 +122,34 @@ def _wrapped(widths: list[int], columns: int) -> int:
     return sum(max(0, -(-width // columns) - 1) for width in widths)
 
 
+class _Above:
+    """A stderr whose lines are printed above the display.
+
+    Rich has one too, which click bypasses: it has no encoding, so that click writes to the buffer below it.
+    """
+
+    def __init__(self, stream: TextIO, say: Callable[[str], None]) -> None:
+        self._stream, self._say, self._begun = stream, say, ""
+
+    def write(self, text: str) -> int:
+        """Print the lines that are complete."""
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            self._say(line)
+        return len(text)
+
+    def flush(self) -> None:
+        """Wait for the end of the line."""
+
+    def finish(self) -> None:
+        """Print what is left of a line."""
+        if self._begun:
+            self._say(self._begun)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextmanager
 def _live(drawing: _Drawing) -> Iterator[Callable[[str], None] | None]:
     """Draw something while the block runs, and yield a function that prints a line above it.
@@ -147,7 +175,7 @@ def _live(drawing: _Drawing) -> Iterator[Callable[[str], None] | None]:
             super().refresh()
 
     frame = _Frame(drawing)
-    console = Console(stderr=True, highlight=False)
+    console = Console(file=sys.stderr, highlight=False)
     if not console.is_terminal or console.is_dumb_terminal:
         yield None
         return
@@ -157,10 +185,17 @@ def _live(drawing: _Drawing) -> Iterator[Callable[[str], None] | None]:
         transient=True,
         refresh_per_second=_PER_SECOND,
         redirect_stdout=False,
+        redirect_stderr=False,
     )
+
+    def say(line: str) -> None:
+        console.print(Text(line), soft_wrap=True)
+
+    above = _Above(sys.stderr, say)
     try:
-        with live:
-            yield lambda line: console.print(Text(line), soft_wrap=True)
+        with live, redirect_stderr(cast("TextIO", above)):
+            yield say
+            above.finish()
     finally:
         console.show_cursor(show=True)  # also if a second Ctrl-C came while the display was taken down
 

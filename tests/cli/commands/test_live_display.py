@@ -111,6 +111,26 @@ def test_lines_of_the_log_appear_above_it(tmp_path: Path) -> None:
     assert [line for line in terminal.lines if line.startswith(("downloading", "rate limit"))] == []
 
 
+PRINTS = """
+import sys, click
+from pull_logs.cli.pulling import progress_display
+with progress_display() as hook:
+    click.echo("a note of click, longer than the display", err=True)
+    print("a line", "in parts", file=sys.stderr)
+    sys.stderr.write("a line that does not end")
+click.echo("afterwards", err=True)
+"""
+
+
+def test_what_is_printed_while_it_is_shown_appears_above_it() -> None:
+    with Terminal(program=("-c", PRINTS)) as terminal:
+        terminal.finish()
+    assert terminal.code == 0, terminal.text
+    printed = ["a note of click, longer than the display", "a line in parts", "a line that does not end"]
+    assert terminal.lines == [*printed, "afterwards"]
+    assert not terminal.cursor_hidden()
+
+
 def test_a_failed_run_is_named_and_cannot_write_to_the_terminal() -> None:
     drawing = _PullDrawing()
     failure = "acme/nano/b\x1b[2J: 400\r\n\x1b]0;title\x07\u202e" + "\u65e5" * 200
