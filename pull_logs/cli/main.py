@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
+from pull_logs.cli.completion import COMPLETE_VARIABLE
 from pull_logs.cli.formats import format_options
 from pull_logs.cli.options import (
     assert_options,
@@ -55,6 +56,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "audit": ("audit", "audit"),
     "cache": ("cache", "cache"),
     "compare": ("compare", "compare"),
+    "completion": ("shells.completion", "completion"),
     "demo": ("demo", "demo"),
     "diff": ("diff", "diff"),
     "exec": ("exec", "exec_command"),
@@ -259,6 +261,7 @@ def main(arguments: Sequence[str] | None = None, *, workers: int = 0) -> int:
         workers: How many other processes a command may start to be faster.
     """
     try:
+        _prepare_completion()
         refuse_empty(sys.argv[1:] if arguments is None else arguments)
         result = cli.main(args=arguments, prog_name="pull-logs", standalone_mode=False, obj=workers)
         sys.stdout.flush()
@@ -269,6 +272,14 @@ def main(arguments: Sequence[str] | None = None, *, workers: int = 0) -> int:
     except BaseException as exc:  # noqa: BLE001 - errors end here
         return _fail(exc)
     return result if isinstance(result, int) else 0
+
+
+def _prepare_completion() -> None:
+    """Complete the words of a shell with the names of bundles, where a shell asks for that."""
+    if COMPLETE_VARIABLE in os.environ:
+        from pull_logs.cli.completion import register_shells
+
+        register_shells()
 
 
 def processors() -> int:

@@ -1,0 +1,1 @@
+"""The command about the shell that runs the command line."""
