@@ -20,6 +20,10 @@ _READABLE = 24
 _READABLE_NAME = 14
 """The same for the name of a column."""
 
+_TIGHT = 16
+_TIGHT_NAME = 9
+"""The same where that saves a block."""
+
 _LEAST = 6
 _MOST_KEYS = 3
 _FEW_ROWS = 2
@@ -45,11 +49,13 @@ class Widths:
     Attributes:
         natural: What its longest cell takes.
         readable: The least for others that could go to another block.
+        tight: The least where that saves a block.
         least: The least of all.
     """
 
     natural: int
     readable: int
+    tight: int
     least: int
 
 
@@ -63,6 +69,9 @@ def arrange_columns(grid: Grid, measures: Sequence[Widths], width: int) -> list[
     """
     every = list(range(len(measures)))
     if (widths := _fit(every, measures, width)) is not None:
+        return [Block(every, widths)]
+    tight = [replace(item, readable=item.tight) for item in measures]
+    if (widths := _fit(every, tight, width)) is not None:
         return [Block(every, widths)]
     keys = _keys(grid, measures, width)
     blocks: list[Block] = []
@@ -150,5 +159,6 @@ def measure(*, widest: int, name: int, numeric: bool) -> Widths:
     """
     natural = max(widest, name, 1)
     readable = max(widest if numeric else min(widest, _READABLE), min(name, _READABLE_NAME), 1)
+    tight = max(widest if numeric else min(widest, _TIGHT), min(name, _TIGHT_NAME), 1)
     least = max(widest if numeric else min(widest, _LEAST), min(name, _LEAST), 1)
-    return Widths(natural, readable, least)
+    return Widths(natural, readable, tight, least)

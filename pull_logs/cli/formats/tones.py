@@ -20,7 +20,6 @@ def _known(tones: Mapping[Any, Tone]) -> Callable[[Any], Tone | None]:
 
 
 TONES: Mapping[str, Callable[[Any], Tone | None]] = {
-    "flag": lambda _value: "bad",
     "state": _known(_STATES),
     "complete": _known(_BOOLS),
     "holds": _known(_BOOLS),
@@ -38,6 +37,8 @@ def tones_of(grid: Grid) -> list[list[Tone | None]]:
     """Return the tone of each cell of a grid."""
     if grid.name == "SUMMARY_COMPARISON" and grid.head[1:2] != ["n"]:
         return [_differences(row) for row in grid.values]
+    if grid.name == "HEALTH":
+        return [["bad" if row[1] else None, *[None] * (len(row) - 1)] for row in grid.values]
     rules = [None if grid.name in _OF_RUNS else TONES.get(name) for name in grid.head]
     return [
         ["bad" if is_nonfinite(value) else rule(value) if rule else None
