@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
+from pull_logs.cli.commands import add_examples
 from pull_logs.cli.completion import COMPLETE_VARIABLE
 from pull_logs.cli.formats import format_options
 from pull_logs.cli.options import (
@@ -108,7 +109,9 @@ class _Group(SpellingGroup):
         if cmd_name in _COMMANDS and cmd_name not in self.commands:
             module, name = _COMMANDS[cmd_name]
             package = "pull_logs.cli" if module == "cache" else "pull_logs.cli.commands"
-            self.add_command(getattr(import_module(f"{package}.{module}"), name))
+            command = getattr(import_module(f"{package}.{module}"), name)
+            add_examples(command, cmd_name)
+            self.add_command(command)
         return super().get_command(ctx, cmd_name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -161,6 +164,9 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
     from pull_logs.cli.show import show
 
     show(take_sources(options), **options)
+
+
+add_examples(cli)
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,22 +165,7 @@ def _compare_options(command: Command) -> Command:
     return command
 
 
-_EXAMPLES = """\b
-Examples:
-  pull-logs compare -b sweep.wandb.zip --group-by config.lr --best val/acc:max
-  pull-logs compare -b sweep.wandb.zip --column 'reach=first_step(val/loss < 3)' --sort reach:min
-  pull-logs compare -b sweep.wandb.zip --column 'hours=duration / 3600' --column rows
-  pull-logs compare -b sweep.wandb.zip --eval 'gap=val/loss - train/loss' --where '_step > 100'
-  pull-logs compare -b suite.wandb.zip --task dataset --group-by config.optimizer --best val/acc:max
-  pull-logs compare -b new.wandb.zip --against base.wandb.zip --metric val/loss:min --margin 0.5%
-  pull-logs compare -b sweep.wandb.zip --effect val/loss:min
-  pull-logs compare -b sweep.wandb.zip --fit 'log(train/loss) ~ log(config.num_params)'
-  pull-logs compare -b sweep.wandb.zip --pareto 'config.num_params:min, val/loss:min'
-  pull-logs compare -b sweep.wandb.zip --x _runtime --at 1000 --best val/loss:min
-"""
-
-
-@click.command(epilog=_EXAMPLES)
+@click.command()
 @bundle_words
 @source_options
 @_compare_options

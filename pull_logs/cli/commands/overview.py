@@ -34,7 +34,7 @@ from pull_logs.cli.sources import take_sources
 def overview(workers: int, /, **options: Any) -> None:
     """Summarize runs: states, config keys, metrics, and what went wrong at which step.
 
-    For example `pull-logs overview -b sweep.wandb.zip`. The flags are nan, divergence, gradient_explosion,
+    The flags are nan, divergence, gradient_explosion,
     spike, overfitting, plateau, learning_rate, slowdown, stalled and crashed; docs/health.md defines them.
     """
     sources = take_sources(options)

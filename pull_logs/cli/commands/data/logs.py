@@ -50,8 +50,7 @@ def logs(
 ) -> None:
     """Show console logs: the last lines that runs printed, or those that match, or those near a step.
 
-    For example `pull-logs logs -b sweep.wandb.zip -r 3fk2a --grep '(?i)nan|error'`. Bundles have console
-    logs if they were fetched with --console or imported.
+    Bundles have console logs if they were fetched with --console or imported.
     """
     if window is not None and around_step is None:
         raise UsageError(

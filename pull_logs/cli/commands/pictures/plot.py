@@ -40,10 +40,7 @@ from pull_logs.suggestions import counted
 @click.option("--force", is_flag=True, help="Replace FILE even if it is not a picture of this command.")
 @origin_options
 def plot(*, out: Path | None, force: bool, **options: Any) -> None:
-    """Draw metrics of runs: as text in the terminal, or as a picture with -o.
-
-    For example `pull-logs plot -b sweep.wandb.zip --select '^val/loss$' --group-by config.lr -o loss.png`.
-    """
+    """Draw metrics of runs: as text in the terminal, or as a picture with -o."""
     sources = take_sources(options)
     sources.check()
     from pull_logs.cli.pulling import progress_display

@@ -47,10 +47,7 @@ from pull_logs.cli.sources import take_sources
 @click.option("--force", is_flag=True, help="Replace FILE even if it is not a report.")
 @origin_options
 def report(*, out: Path, force: bool, **options: Any) -> None:
-    """Write runs as one HTML file: verdict, health, table and charts, without any request.
-
-    For example `pull-logs report -b sweep.wandb.zip --group-by config.lr -o report.html`.
-    """
+    """Write runs as one HTML file: verdict, health, table and charts, without any request."""
     sources = take_sources(options)
     sources.check()
     from pull_logs.cli.report_file import draw_report

@@ -16,15 +16,10 @@ _SHELLS = ("bash", "fish", "zsh")
 @click.argument("shell", type=click.Choice(_SHELLS), required=False)
 @click.pass_context
 def completion(ctx: click.Context, shell: str | None) -> None:
-    r"""Print the script by which a shell completes commands, options, and names from the bundles of the line.
+    """Print the script by which a shell completes commands, options, and names from the bundles of the line.
 
-    Without SHELL, it is that of $SHELL. Put it into the start file of the shell.
-
-    \b
-    Examples:
-      eval "$(pull-logs completion bash)"
-      eval "$(pull-logs completion zsh)"
-      pull-logs completion fish | source
+    Without SHELL, it is that of $SHELL. Bash and zsh read it with `eval "$(pull-logs completion bash)"`
+    in their start files, fish with `pull-logs completion fish | source`.
     """
     from pull_logs.cli.completion import shell_script
 

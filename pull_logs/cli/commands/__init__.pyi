@@ -1,0 +1,2 @@
+from .examples import EXAMPLES as EXAMPLES
+from .examples import add_examples as add_examples
