@@ -40,7 +40,6 @@ CHECKED_ELSEWHERE = {
         "python",
         "sql",
     ),  # tests/snapshot/read/test_reading_without_us.py compares answers
-    "docs/artifacts.md": ("python", "sql"),  # tests/snapshot/test_artifact_members.py has each call
     "docs/operations.md": ("sql",),  # tests/snapshot/operations/test_export.py compares the answer
 }
 """Pages whose blocks of these languages another test runs, with more than this one checks."""

@@ -35,6 +35,11 @@ _FOLDER = click.Path(path_type=Path, readable=False)
 @MEDIA
 @MAX_FILE_SIZE
 @click.option(
+    "--artifacts",
+    type=click.Choice(["logged", "references"]),
+    help="Artifacts that the runs logged, with the files that are still staged here, or without files.",
+)
+@click.option(
     "--follow-links",
     is_flag=True,
     help="With --files: copy files that are symbolic links, as wandb.save makes them.",
@@ -54,6 +59,7 @@ def import_command(
     files: tuple[str, ...],
     media: bool,
     max_file_size: int | None,
+    artifacts: str | None,
     follow_links: bool,
     force: bool,
     redact: bool,
@@ -64,7 +70,7 @@ def import_command(
     check_file_options(files, max_file_size, follow_links=follow_links)
     from pull_logs.cli.render import inline
     from pull_logs.errors import IncompleteError
-    from pull_logs.snapshot import FileSelection
+    from pull_logs.snapshot import ArtifactSelection, FileSelection
     from pull_logs.snapshot.privacy import KINDS
     from pull_logs.snapshot.write import check_bundle_output
     from pull_logs.sources import import_runs
@@ -78,6 +84,7 @@ def import_command(
                 project=project,
                 on_restart=on_restart,
                 files=FileSelection(files, max_file_size) if files else None,
+                artifacts=ArtifactSelection(artifacts) if artifacts else None,
                 follow_links=follow_links,
                 force=force,
                 progress=hook,

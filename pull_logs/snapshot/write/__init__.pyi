@@ -1,4 +1,6 @@
 from .bundled_run import SelectedRun as SelectedRun
+from .content_store import ContentStore as ContentStore
+from .content_store import StoredContent as StoredContent
 from .destination import FORCE_HINT as FORCE_HINT
 from .destination import check_bundle_output as check_bundle_output
 from .destination import check_output_file as check_output_file

@@ -29,8 +29,9 @@ from pull_logs.sources.wandb_folders.segments import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pull_logs.snapshot import Bundle, BundleRun, FileSelection, SealReport
+    from pull_logs.snapshot import ArtifactSelection, Bundle, BundleRun, FileSelection, SealReport
     from pull_logs.snapshot.format import StoredConsole
+    from pull_logs.sources.wandb_folders.logged_artifacts import LoggedRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ def import_runs(
     project: str | None = None,
     on_restart: OnRestart = "offset",
     files: FileSelection | None = None,
+    artifacts: ArtifactSelection | None = None,
     follow_links: bool = False,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -80,6 +82,8 @@ def import_runs(
         project: The project of all runs; None uses the one in the log, else `uncategorized`.
         on_restart: How to treat a segment that starts over.
         files: The files of the run folders to copy; None copies none.
+        artifacts: Whether the artifacts that the runs logged are taken, and the bytes of their files; None
+            takes none.
         follow_links: Whether files that are symbolic links are copied; otherwise they are reported.
         force: Whether to replace what is not a bundle, or a bundle that has other runs or metrics.
         progress: Called with the number of logs that were read, and of all.
@@ -106,6 +110,7 @@ def import_runs(
             project=project,
             on_restart=on_restart,
             files=files,
+            artifacts=artifacts,
             follow_links=follow_links,
             progress=progress,
         )
@@ -135,6 +140,7 @@ def read_run_dirs(
     project: str | None = None,
     on_restart: OnRestart = "offset",
     files: FileSelection | None = None,
+    artifacts: ArtifactSelection | None = None,
     follow_links: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> LocalImport:
@@ -147,6 +153,7 @@ def read_run_dirs(
         project: See `import_runs`.
         on_restart: See `import_runs`.
         files: See `import_runs`.
+        artifacts: See `import_runs`.
         follow_links: See `import_runs`.
         progress: See `import_runs`.
 
@@ -155,6 +162,7 @@ def read_run_dirs(
         DataError: See `import_runs`.
         DamageError: See `import_runs`.
     """
+    from pull_logs.sources.wandb_folders.logged_artifacts import read_artifacts
     from pull_logs.sources.wandb_folders.run_files import copy_files
 
     logs = find_logs(paths)
@@ -165,6 +173,7 @@ def read_run_dirs(
     notes += grouped.notes
     arranger = Arranger(grouped.runs, on_restart)
     runs: list[BundleRun] = []
+    logged: list[LoggedRun] = []
     for path in sorted(grouped.runs):
         arranged = arranger.arrange(path)
         console = _console(arranged.own, scratch / f"{len(runs):06d}.console")
@@ -175,10 +184,27 @@ def read_run_dirs(
             run = replace(run, files=copied.files)
             notes += (f"{path}: {note}" for note in copied.notes)
         runs.append(run)
+        logged.append(_logged_artifacts(run, arranged))
         notes += (f"{path}: {note}" for note in arranged.notes)
         if len(arranged.own) > 1:
             notes.append(f"{path}: put together from {len(arranged.own)} folders")
+    if artifacts is not None:
+        found = read_artifacts(logged, artifacts, scratch / "contents")
+        runs = [replace(run, artifacts=found[run.info.path].source) for run in runs]
+        notes += (f"{path}: {note}" for path, one in sorted(found.items()) for note in one.notes)
     return LocalImport(tuple(runs), tuple(notes))
+
+
+def _logged_artifacts(run: BundleRun, arranged: Arrangement) -> LoggedRun:
+    from pull_logs.sources.wandb_folders.logged_artifacts import LoggedRun
+
+    logs = [segment.log for segment in arranged.own]
+    return LoggedRun(
+        path=run.info.path,
+        started_at=run.info.created_at,
+        artifacts=[artifact for log in logs for artifact in log.artifacts],
+        used=sum(log.used_artifacts for log in logs),
+    )
 
 
 def _console(segments: Sequence[Segment], file: Path) -> StoredConsole | None:

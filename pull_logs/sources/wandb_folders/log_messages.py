@@ -172,6 +172,7 @@ class Record(Protocol):
     run: RunHeader
     exit: Exit
     environment: Environment
+    artifact: Any
 
     def WhichOneof(self, group: str, /) -> str | None:  # noqa: N802 - protobuf's name
         """Return the name of the message that is set."""

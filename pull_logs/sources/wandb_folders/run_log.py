@@ -96,6 +96,8 @@ class RunLog:
         branch: The point at which the run was rewound or forked, if it was.
         reason: Why the history is incomplete; empty if it is complete.
         notes: Notes for a reader of the run, one sentence each.
+        artifacts: The messages of the artifacts that it logged, in order (see `logged_artifacts`).
+        used_artifacts: The number of artifacts of other runs that it used.
     """
 
     file: Path
@@ -128,6 +130,8 @@ class RunLog:
     branch: BranchPoint | None = None
     reason: str = ""
     notes: tuple[str, ...] = ()
+    artifacts: tuple[Any, ...] = ()
+    used_artifacts: int = 0
 
 
 def run_id_of(file: Path) -> str:
@@ -263,6 +267,8 @@ class _Decoder:
         self._run = record_class("RunRecord")()
         self._exit: Exit | None = None
         self._preempting = False
+        self._artifacts: list[Any] = []
+        self._used_artifacts = 0
 
     def take(self, record: Record | None, *, size: int) -> None:
         """Add the next record, or None for one that is not a valid protobuf message."""
@@ -294,6 +300,10 @@ class _Decoder:
         elif kind == "environment":
             # W&B writes the environment in parts, each as a record.
             self._environment.MergeFrom(record.environment)
+        elif kind == "artifact":
+            self._artifacts.append(record.artifact)
+        elif kind == "use_artifact":
+            self._used_artifacts += 1
         elif kind == "preempting":
             self._preempting = True
         elif kind == "exit":
@@ -370,6 +380,8 @@ class _Decoder:
             branch=_branch_point(run, config.get(INTERNAL)),
             reason=reason,
             notes=tuple(self._notes(reason, derived=derived, empty=empty)),
+            artifacts=tuple(self._artifacts),
+            used_artifacts=self._used_artifacts,
         )
 
     def _derived(self, summary: Mapping[str, Any], last: Mapping[str, LastValue]) -> dict[str, Any]:
