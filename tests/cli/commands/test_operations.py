@@ -175,6 +175,7 @@ def test_the_json_of_a_difference_is_one_object(call: Call) -> None:
                 "system": True,
                 "files": [],
                 "console": None,
+                "artifacts": [],
             }
         ],
         "unchanged": 1,
