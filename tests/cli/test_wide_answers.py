@@ -12,6 +12,8 @@ from wideruns import PLAIN, family_names, make_wide_bundle
 from pull_logs.cli.main import main
 
 ONE, OTHER = "w00k0000", "w20k8785"
+TOKENIZERS = [quicktok.get_encoding(name) for name in ("o200k_base", "qwen3")]
+"""One with a token for three digits, and one with a token for each."""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,23 @@ def test_common_questions_are_answered_in_few_tokens(
     question: str, wide: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words, most = BUDGETS[question]
-    assert quicktok.get_encoding("o200k_base").count(answer(capsys, *words, "-b", wide)) <= most
+    text = answer(capsys, *words, "-b", wide)
+    for tokenizer in TOKENIZERS:
+        assert tokenizer.count(text) <= most
+
+
+def test_the_legend_takes_few_tokens_for_each_of_many_runs(
+    wide: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = answer(capsys, "-b", wide, "--last", "1", "--select", "^val/loss$")
+    lines = text.splitlines(keepends=True)
+    legend = "".join(lines[: next(index for index, line in enumerate(lines) if line.startswith("#"))])
+    assert legend.startswith("[RUNS] runs=100 project=lab/pretrain-wide source=")
+    assert '\nw00k0000 w01k7919 w02k5865 w03k3811 w04k1757 name="gpt-lr0.0001-w256-s{0,1,2,3,4}"\n' in legend
+    assert "\nw07k5568 name=gpt-lr0.0003-w256-s2 state=crashed rows=20 last_step=475 complete=no " in legend
+    few, many = (tokenizer.count(legend) / 100 for tokenizer in TOKENIZERS)
+    assert few <= 13
+    assert many <= 16  # a tokenizer with a token for each digit takes nine for the id alone
 
 
 def test_the_metric_that_ranks_is_the_only_one_and_others_come_with_select(
@@ -91,7 +109,7 @@ def test_only_the_best_groups_and_runs_are_listed_unless_top_asks_for_more(
     )
     lines = answer(capsys, *words).splitlines()
     assert "# 95 more runs; --top N shows more" in lines
-    assert sum(line.startswith("val/loss,G") and ",5,2." in line for line in lines) == 8
+    assert sum(line.startswith("val/loss,G") and ",5,2." in line for line in lines) == 7
     assert len(json.loads(answer(capsys, *words, "--json"))["groups"]) == 20
     lines = answer(capsys, *words, "--top", "12").splitlines()
     assert not any("; --top N shows more" in line for line in lines)

@@ -29,7 +29,7 @@ from pull_logs.cli.sections.side_by_side import (
 )
 from pull_logs.cli.sections.verdicts import gate_section, task_sections
 
-_MOST_GROUPS = 8
+_MOST_GROUPS = 7
 """The groups that are shown of those that a metric ranks."""
 
 _MOST_GROUPED_RUNS = 5
