@@ -217,7 +217,7 @@ def test_unfinished_runs_are_refused_and_the_filter_of_the_hint_leaves_them_out(
     _, base = sides
     words = ["compare", "-b", str(DIGITS), "--against", base, "--metric", "val/acc:max", "--seed", "seed"]
     assert main(words) == 4
-    assert "M acme/digits/kill1e2s (new) is crashed, O acme/digits/nan1e6s0 (new) is failed; " in (
+    assert "acme/digits/kill1e2s (new) is crashed, acme/digits/nan1e6s0 (new) is failed; " in (
         capsys.readouterr().err
     )
     assert main([*words, "--filter", 'state == "finished"']) == 0
