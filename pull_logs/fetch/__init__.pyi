@@ -25,5 +25,7 @@ from .progress import PullProgress as PullProgress
 from .progress import RateLimit as RateLimit
 from .reports import PullEstimate as PullEstimate
 from .reports import PullReport as PullReport
+from .sdk import SdkRuns as SdkRuns
+from .sdk import read_with_sdk as read_with_sdk
 from .selection import RunFilter as RunFilter
 from .selection import Selection as Selection

@@ -1,3 +1,7 @@
+from .against_sdk import SdkCheck as SdkCheck
+from .against_sdk import SdkDifference as SdkDifference
+from .against_sdk import SdkRun as SdkRun
+from .against_sdk import check_against_sdk as check_against_sdk
 from .against_wandb import AskOptions as AskOptions
 from .against_wandb import prove_against_wandb as prove_against_wandb
 from .verdicts import PARTS as PARTS

@@ -37,6 +37,7 @@ from pull_logs.fetch import (
     run_async,
 )
 from pull_logs.fetch.api import affects_all_runs, host_of
+from pull_logs.proof.foreign import foreign
 from pull_logs.proof.parts import QUICK, Comparison, compare_parts
 from pull_logs.proof.verdicts import BundleProof, RunProof
 from pull_logs.runs import LIVE_STATES, STATES, RunPath, RunReference
@@ -94,7 +95,7 @@ def prove_against_wandb(
     settings = options.settings or load_settings()
     with ExitStack() as stack:
         bundle = stack.enter_context(open_bundle(path))
-        own = [run.path for run in bundle.runs() if not _foreign(run, settings)]
+        own = [run.path for run in bundle.runs() if not foreign(run, settings)]
         found, requests = run_async(partial(_ask, own, settings, options))
         again: _Again = _Again(reason=f"its rows {QUICK}")
         if compare_rows:
@@ -188,15 +189,6 @@ def _download(paths: Sequence[RunPath], settings: Settings, options: AskOptions)
             yield _Again(bundle=bundle, report=report)
 
 
-def _foreign(run: Run, settings: Settings) -> str:
-    """Return why a run is not one of this W&B; empty if it is."""
-    if run.host is None:
-        return "it was imported from a local folder and not downloaded from W&B"
-    if settings.is_other_host(run.host):
-        return f"it was downloaded from {run.host}, and {settings.host} was asked"
-    return ""
-
-
 def _is_idle(found: RemoteRun | PullLogsError) -> bool:
     """Return whether a run may be safe: W&B has it, and it does not log any more."""
     return isinstance(found, RemoteRun) and found.found.info.state not in LIVE_STATES
@@ -229,8 +221,8 @@ def _judge(run: Run, settings: Settings, found: RemoteRun | PullLogsError | None
 
 def _obstacles(run: Run, settings: Settings) -> Iterator[str]:
     """Yield what makes a run not safe whatever W&B has."""
-    if foreign := _foreign(run, settings):
-        yield foreign
+    if why := foreign(run, settings):
+        yield why
     if not run.complete:
         yield f"it is incomplete in the bundle: {run.coverage.reason}"
     if run.bundle_metrics is not None:

@@ -143,7 +143,7 @@ def test_a_host_that_cannot_be_reached_is_exit_5(call: Call, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--list",), "--list is given without --against; write: --against wandb --list"),
+        (("--list",), "--list is given without --against wandb; write: --against wandb --list"),
         (
             ("--against", "wandb", "--list", "--json"),
             '--list and --json exclude each other; the JSON has the list as "safe"',

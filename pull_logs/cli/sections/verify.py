@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING, TypedDict
 
 from pull_logs._version import FORMAT
 from pull_logs.cli.render import Nouns, Section, columns, name_cell, text_cell, yes_no
-from pull_logs.cli.sections.proofs import Safety, safety_object, safety_section
+from pull_logs.cli.sections.proofs import (
+    Safety,
+    SdkAnswer,
+    safety_object,
+    safety_section,
+    sdk_object,
+    sdk_sections,
+)
 
 if TYPE_CHECKING:
-    from pull_logs.proof import BundleProof
+    from pull_logs.proof import BundleProof, SdkCheck
     from pull_logs.snapshot import Damage, VerifyReport
 
 
@@ -34,14 +41,18 @@ class Verification(TypedDict):
     bytes: int
     damages: list[VerifyDamage]
     safety: Safety | None
+    sdk: SdkAnswer | None
 
 
-def verify_object(report: VerifyReport, proof: BundleProof | None = None) -> Verification:
+def verify_object(
+    report: VerifyReport, proof: BundleProof | None = None, check: SdkCheck | None = None
+) -> Verification:
     """Return the result of a verification.
 
     Args:
         report: What the check against the manifest found.
         proof: What the comparison with W&B found; None if W&B was not asked.
+        check: What the comparison with the SDK found; None if it was not made.
     """
     return {
         "format": FORMAT,
@@ -61,6 +72,7 @@ def verify_object(report: VerifyReport, proof: BundleProof | None = None) -> Ver
             for damage in report.damages
         ],
         "safety": None if proof is None else safety_object(proof),
+        "sdk": None if check is None else sdk_object(check),
     }
 
 
@@ -101,6 +113,8 @@ def verify_sections(result: Verification) -> list[Section]:
         )
     if result["safety"] is not None:
         sections.append(safety_section(result["safety"]))
+    if result["sdk"] is not None:
+        sections += sdk_sections(result["sdk"])
     return sections
 
 

@@ -16,7 +16,7 @@ from pull_logs.cli.pulling import CONCURRENCY
 from pull_logs.errors import DifferenceError, UsageError
 
 if TYPE_CHECKING:
-    from pull_logs.proof import BundleProof
+    from pull_logs.proof import BundleProof, SdkCheck
     from pull_logs.snapshot import VerifyReport
 
 
@@ -31,39 +31,61 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--against",
-    type=click.Choice(["wandb"]),
-    help="Ask W&B again, and give each run a verdict: safe to delete there, or not safe and why (exit 7).",
+    type=click.Choice(["wandb", "sdk"]),
+    help="wandb: ask W&B again, and give each run a verdict: safe to delete there, or not safe and why"
+    " (exit 7). sdk: compare a sample of the runs with what wandb.Api() reads (exit 7 for a difference).",
 )
 @click.option("--list", "as_list", is_flag=True, help="With --against wandb: print only the safe runs.")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="With --against sdk: how many runs to compare.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="With --against sdk: chooses the runs; the same seed chooses the same runs.",
+)
 @format_options()
 @CONCURRENCY
 def verify(
     *,
     bundle: Path,
     deep: bool,
-    against: Literal["wandb"] | None,
+    against: Literal["wandb", "sdk"] | None,
     as_list: bool,
+    sample: int,
+    seed: int,
     concurrency: int,
     **options: Any,
 ) -> None:
     """Check every byte of a bundle against its manifest; damage is located (exit 6).
 
     With --against wandb, W&B is asked what it has of each run. A run is safe only if the bundle has all of
-    it; nothing is ever deleted. For example `pull-logs verify sweep.wandb.zip --against wandb --list`.
+    it; nothing is ever deleted. For example `pull-logs verify sweep.wandb.zip --against wandb --list`, or
+    `pull-logs verify sweep.wandb.zip --against sdk --sample 5`.
     """
     from pull_logs.cli.render import json_lines
     from pull_logs.cli.sections import verify_object, verify_sections
 
     choice = take_choice(options)
-    if as_list and against is None:
-        raise UsageError("--list is given without --against", hint="write: --against wandb --list")
+    if as_list and against != "wandb":
+        raise UsageError("--list is given without --against wandb", hint="write: --against wandb --list")
     if as_list and choice.as_json:
         raise UsageError("--list and --json exclude each other", hint='the JSON has the list as "safe"')
     report = _check(bundle, deep=deep)
-    proof = None
-    if against is not None and not report.damages:
+    proof, check = None, None
+    if against == "wandb" and not report.damages:
         proof = _ask(bundle, compare_rows=deep, concurrency=concurrency)
-    result = verify_object(report, proof)
+    elif against == "sdk" and not report.damages:
+        check = _read_with_sdk(bundle, sample=sample, seed=seed)
+    result = verify_object(report, proof, check)
     if as_list:
         safe = [] if proof is None else proof.paths("safe")
         click.echo("".join(f"{path}\n" for path in safe), nl=False)
@@ -72,6 +94,8 @@ def verify(
     _require_intact(bundle, report)
     if proof is not None:
         _require_safe(proof)
+    if check is not None:
+        _require_equal(check)
 
 
 def _check(bundle: Path, *, deep: bool) -> VerifyReport:
@@ -90,6 +114,26 @@ def _ask(bundle: Path, *, compare_rows: bool, concurrency: int) -> BundleProof:
     with progress_display() as hook:
         options = AskOptions(concurrency=concurrency, progress=hook)
         return prove_against_wandb(bundle, compare_rows=compare_rows, options=options)
+
+
+def _read_with_sdk(bundle: Path, *, sample: int, seed: int) -> SdkCheck:
+    """Compare a sample of the runs of a bundle with what the SDK reads."""
+    from pull_logs.proof import check_against_sdk
+
+    return check_against_sdk(bundle, sample=sample, seed=seed)
+
+
+def _require_equal(check: SdkCheck) -> None:
+    """Make sure that every run of the sample is equal.
+
+    Raises:
+        DifferenceError: A run differs, or was not compared.
+    """
+    unequal = [run for run in check.runs if not run.equal]
+    if unequal:
+        count = len(check.runs)
+        what = "differs or was not compared" if len(unequal) == 1 else "differ or were not compared"
+        raise DifferenceError(f"{len(unequal)} of {count} runs {what} with what the SDK reads")
 
 
 def _require_intact(bundle: Path, report: VerifyReport) -> None:
