@@ -301,17 +301,17 @@ def _console(comparison: Comparison) -> PartProof:
 
 
 def _artifacts(comparison: Comparison, how: str) -> PartProof:
-    """Compare the artifacts that a run logged or used, by their number alone: that proves no artifact."""
+    """Compare the number of artifacts that a run logged or used; their digests are not requested."""
     run, remote = comparison.run, comparison.remote
     there = remote.logged_artifacts if how == "logged" else remote.used_artifacts
-    held = run.logged_artifacts() if how == "logged" else run.used_artifacts()
-    here = sum(artifact.has_all_files for artifact in held)
+    here = len(run.logged_artifacts() if how == "logged" else run.used_artifacts())
     reason = ""
     if there is None:
         reason = _unasked(remote, f"{how} artifacts", f"how many artifacts it {how}")
-    elif here < there:
+    elif there > here:
+        count = f"{there - here:,} of {counted(there, 'artifact')}" if here else counted(there, "artifact")
         verb = "is" if there - here == 1 else "are"
-        reason = f"{counted(there - here, 'artifact')} that it {how} {verb} not in the bundle"
-    elif there:
-        reason = f"the artifacts that it {how} were not compared"
+        reason = f"{count} that it {how} {verb} not in the bundle"
+    elif there or here:
+        reason = f"the artifacts that it {how} were counted and not compared"
     return PartProof(part=f"{how} artifacts", wandb=there, bundle=here, reason=reason)
