@@ -50,7 +50,8 @@ def test_every_command_has_help_and_an_example_on_some_page(name: str) -> None:
 
 
 def flags_of(command: click.Command) -> set[str]:
-    own = {option for param in command.params if isinstance(param, click.Option) for option in param.opts}
+    options = [param for param in command.params if isinstance(param, click.Option)]
+    own = {spelling for option in options for spelling in (*option.opts, *option.secondary_opts)}
     below = command.commands.values() if isinstance(command, click.Group) and command is not cli else ()
     return own.union(*map(flags_of, below))
 
@@ -62,6 +63,7 @@ def test_every_flag_of_ours_that_a_page_names_exists(page: Path) -> None:
         "--bind", "--extra", "--noconfirm", "--out", "--strict", "--wandb-record", "--hypothesis-seed", "--readers",  # noqa: E501
         "--seconds", "--trials", "--names", "--advice", "--check", "--update", "--help", "--no-hints",
         "--block-wandb", "--wandb-unused", "--edit-last", "--create-if-none", "--body-file",
+        "--optimizer", "--delete",  # of a training script, and of the script on the page
     }  # fmt: skip
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text()))
     assert named - known - foreign == set()
