@@ -21,7 +21,10 @@ from pull_logs.replay import ReplayServer, serve_bundle
 from pull_logs.snapshot import BundleRun
 
 RUN_ELSEWHERE = {"serve": "it serves until it is stopped; tests/cli/commands/test_serve.py runs it"}
-CODES = {"pull-logs diff old.wandb.zip new.wandb.zip --exit-code": 1}
+CODES = {
+    "pull-logs diff old.wandb.zip new.wandb.zip --exit-code": 1,
+    "pull-logs verify sweep.wandb.zip --against wandb --list": 7,  # its runs were not downloaded from a W&B
+}
 
 
 def run_of(number: int, *, rate: float = 0.1) -> BundleRun:

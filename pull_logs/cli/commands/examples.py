@@ -53,7 +53,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "skill print": ("",),
     "subset": ("sweep.wandb.zip --filter 'config.lr == 0.1' -o small.wandb.zip",),
     "sync": ("-p acme/nano -o archive.wandb.zip",),
-    "verify": ("sweep.wandb.zip", "sweep.wandb.zip --quick"),
+    "verify": ("sweep.wandb.zip", "sweep.wandb.zip --quick", "sweep.wandb.zip --against wandb --list"),
 }
 """What comes after the name of each command."""
 
