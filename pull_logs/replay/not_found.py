@@ -23,6 +23,10 @@ _MOST_NOTES = 8
 HELD = "runs with their config, summary, history, system metrics, console logs, metadata, files and artifacts"
 
 
+class NotInBundleError(PullLogsError):
+    """A kind of data that the bundle of a run does not have, whatever name it is requested by."""
+
+
 def run_missing(
     path: RunPath, *, subject: str, runs: Sequence[RunPath], named: RunPath | None, imported: bool
 ) -> NotFoundError:
@@ -101,19 +105,14 @@ def console_missing(path: RunPath, *, subject: str) -> NotFoundError:
     """Return the error for a console log that was requested of a bundle without any."""
     command = f"pull-logs fetch -r {shlex.quote(str(path))} --console -o more.wandb.zip"
     hint = f"`{command}` downloads that of the run, to be merged into this bundle"
-    return _logged(NotFoundError(f"{subject} no console logs", hint=hint))
+    return NotFoundError(f"{subject} no console logs", hint=hint)
 
 
-def artifacts_missing(path: RunPath, *, subject: str) -> PullLogsError:
-    """Return the error for artifacts that were requested of a bundle without any.
-
-    The SDK requests them by another name of the field, for which `NotFoundError` would be null.
-    """
+def artifacts_missing(path: RunPath, *, subject: str) -> NotInBundleError:
+    """Return the error for artifacts that were requested of a bundle without any."""
     command = f"pull-logs fetch -r {shlex.quote(str(path))} --artifacts all -o more.wandb.zip"
     hint = f"`{command}` downloads those of the run, to be merged into this bundle"
-    error = PullLogsError(f"{subject} no artifacts", hint=hint)
-    _LOG.warning("%s", error.message)
-    return error
+    return NotInBundleError(f"{subject} no artifacts", hint=hint)
 
 
 def artifact_missing(project: str, name: str, *, subject: str, names: Sequence[str]) -> NotFoundError:

@@ -148,8 +148,12 @@ def means_missing(error: object) -> bool:
     W&B sends the null alone (docs/protocol.md, "Ten traps"); a server that replays a bundle adds an error
     with the nearest names.
     """
+    return _code(error) == "NOT_FOUND"
+
+
+def _code(error: object) -> object:
     extensions = error.get("extensions") if isinstance(error, Mapping) else None
-    return isinstance(extensions, Mapping) and extensions.get("code") == "NOT_FOUND"
+    return extensions.get("code") if isinstance(extensions, Mapping) else None
 
 
 def graphql_error(errors: Sequence[Any], *, host: str, operation: str) -> Exception:
@@ -160,6 +164,8 @@ def graphql_error(errors: Sequence[Any], *, host: str, operation: str) -> Except
         return SignInError(f"no permission at {host}: {text}", hint=_NO_PERMISSION)
     if _REJECTED.search(text):
         return RejectedQueryError(message)
+    if all(_code(error) == "NOT_IN_BUNDLE" for error in errors):
+        return ServerError(message)  # a server that replays a bundle will not have it later
     limited = bool(_LIMITED.search(text))
     return TransientError(
         ServerError(message),

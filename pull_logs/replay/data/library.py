@@ -125,6 +125,7 @@ class Library:
         )
         self._exact: dict[RunPath, bool] = {}
         self._noted: set[RunPath] = set()
+        self._messages: set[str] = set()
         self._checked: set[tuple[RunPath, str]] = set()
         self._run_files = lru_cache(maxsize=64)(self._files_of)
 
@@ -132,6 +133,12 @@ class Library:
     def artifacts(self) -> Artifacts:
         """The artifacts of all runs."""
         return Artifacts(self.catalog.all_runs())
+
+    def note_once(self, message: str) -> None:
+        """Log what a bundle does not have, the first time that it is requested."""
+        if message not in self._messages:
+            self._messages.add(message)
+            _LOG.warning("%s", message)
 
     def table(self, run: Run, *, on_read: Callable[[], None] = lambda: None) -> Table:
         """Return the complete history of a run; `on_read` is called before it is read from its bundle."""

@@ -38,7 +38,9 @@ def run_artifacts(
 ) -> Node:
     """Return the artifacts that a run logged or used."""
     if not run.bundle_has_artifacts:
-        raise artifacts_missing(run.path, subject=context.library.catalog.subject)
+        error = artifacts_missing(run.path, subject=context.library.catalog.subject)
+        context.library.note_once(error.message)
+        raise error
     held = context.library.artifacts.of_run(run, relation)
     return connection(held, partial(_artifact, context), after=after, first=first, count="total_count")
 

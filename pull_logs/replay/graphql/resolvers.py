@@ -361,7 +361,9 @@ def _log_lines(
 ) -> Node:
     """Return lines of the console log of a run: from the first on, after a cursor, or the last ones."""
     if not run.bundle_has_console:
-        raise console_missing(run.path, subject=context.library.catalog.subject)
+        error = console_missing(run.path, subject=context.library.catalog.subject)
+        context.library.note_once(error.message)
+        raise error
     total = 0 if run.console is None else len(run.console)
     consoles = context.library.consoles
     if last is not None:

@@ -17,6 +17,7 @@ from graphql import GraphQLError, GraphQLObjectType, GraphQLResolveInfo, GraphQL
 
 from pull_logs.errors import NotFoundError, PullLogsError
 from pull_logs.replay.graphql.work import RequestTooLargeError, Work
+from pull_logs.replay.not_found import NotInBundleError
 
 _LOG = logging.getLogger("pull_logs.replay")
 
@@ -214,6 +215,9 @@ def _resolve(source: object, info: GraphQLResolveInfo, *, attribute: str, **argu
             # W&B answers null. A client that uses aliases requests many objects at once and checks each.
             return None
         raise GraphQLError(str(exc), extensions={"code": "NOT_FOUND"}) from exc
+    except NotInBundleError as exc:
+        # Not a null: the SDK requests it by another name of the field, and would show an empty list.
+        raise GraphQLError(str(exc), extensions={"code": "NOT_IN_BUNDLE"}) from exc
     except PullLogsError as exc:
         raise GraphQLError(str(exc)) from exc
     except Exception as exc:
