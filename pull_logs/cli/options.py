@@ -190,6 +190,12 @@ budget_option = click.option(
     help="Most tokens of the answer; 0 for no limit. By default 16000.",
 )
 
+text_budget_option = click.option(
+    "--max-tokens",
+    type=click.IntRange(min=0),
+    help="Most tokens of the text; 0 for no limit. By default 16000. JSON is always complete.",
+)
+
 
 def output_options(command: Command) -> Command:
     """Add the options about the output: --max-tokens --strict."""

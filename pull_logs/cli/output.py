@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pull_logs.cli.formats import Choice, draw_sections, take_choice
-from pull_logs.cli.render import fit_json
-from pull_logs.errors import AssertionNotHeldError, IncompleteError
+from pull_logs.cli.render import check_budget, fit_json
+from pull_logs.errors import AssertionNotHeldError, IncompleteError, UsageError
 
 if TYPE_CHECKING:
     from pull_logs.analyze import Subject
@@ -77,6 +77,27 @@ def take_budget(options: dict[str, Any], choice: Choice, *, screen: int | None =
     if choice.complete:
         return 0
     return DEFAULT_TOKENS if screen is None or choice.as_json else screen
+
+
+def take_text_budget(options: dict[str, Any], choice: Choice, *, command: str) -> int:
+    """Remove the budget from the options of a command whose JSON is always complete, and return it.
+
+    Args:
+        options: The options of the command.
+        choice: The format.
+        command: What the message calls the command.
+
+    Raises:
+        UsageError: The budget is too small for any answer, or was given for JSON.
+    """
+    if choice.as_json and options["max_tokens"]:
+        raise UsageError(
+            f"--max-tokens limits the text of {command}; its JSON is always complete",
+            hint="leave out --max-tokens or --json",
+        )
+    max_tokens = take_budget(options, choice)
+    check_budget(max_tokens)
+    return max_tokens
 
 
 def print_answer(

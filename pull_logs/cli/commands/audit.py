@@ -9,8 +9,8 @@ import click
 
 from pull_logs.cli.bundle_paths import OUT, bundle_argument
 from pull_logs.cli.formats import format_options, take_choice
-from pull_logs.cli.options import force_option
-from pull_logs.cli.output import print_result
+from pull_logs.cli.options import force_option, text_budget_option
+from pull_logs.cli.output import print_result, take_text_budget
 from pull_logs.cli.sharing import amount, print_left_out
 from pull_logs.errors import UsageError
 
@@ -29,6 +29,7 @@ def _redact(bundle: Path, out: Path, kinds: tuple[str, ...], *, force: bool) -> 
 @bundle_argument(urls=False)
 @click.option("--secrets", is_flag=True, help="Only secrets, not names, addresses and paths of people.")
 @format_options()
+@text_budget_option
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if anything was found.")
 @click.option("--redact", is_flag=True, help="Write the bundle without what was found to FILE (-o).")
 @click.option("-o", "--out", type=OUT, metavar="FILE", help="The bundle that --redact writes.")
@@ -49,6 +50,7 @@ def audit(
     home folders and IP addresses are found; none of them is printed.
     """
     choice = take_choice(options)
+    max_tokens = take_text_budget(options, choice, command="audit")
     if redact is not (out is not None):
         given, other = ("--redact", "-o FILE") if redact else ("-o", "--redact")
         raise UsageError(f"audit has {given} without {other}", hint="write: --redact -o FILE")
@@ -62,7 +64,12 @@ def audit(
     kinds = SECRETS if secrets else KINDS
     found = audit_bundle(bundle, kinds=kinds)
     result = audit_object(found)
-    print_result(choice, sections=lambda: audit_sections(result), json=lambda: json_text(result))
+    print_result(
+        choice,
+        sections=lambda: audit_sections(result),
+        json=lambda: json_text(result),
+        max_tokens=max_tokens,
+    )
     if out is not None:
         _redact(bundle, out, kinds, force=force)
     return int(exit_code and bool(found.findings))

@@ -22,6 +22,7 @@ from .json_answer import fit_json as fit_json
 from .pull_report import print_estimate as print_estimate
 from .pull_report import print_report as print_report
 from .seal_report import print_seal_report as print_seal_report
+from .section import REQUESTED as REQUESTED
 from .section import Column as Column
 from .section import Nouns as Nouns
 from .section import Section as Section

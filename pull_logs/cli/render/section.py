@@ -14,6 +14,9 @@ from typing import Any, Literal, TypeAlias
 from pull_logs.cli.render.budget import REMEDY
 from pull_logs.cli.render.cells import cell
 
+REQUESTED = 12
+"""The weight of a section that an option requests: twice that of the legend of runs."""
+
 Layout: TypeAlias = Literal["table", "records", "legend", "sentences"]
 
 

@@ -45,6 +45,7 @@ _METRICS = replace(
     _RECORD,
     words={"runs": "runs", "entries": "metrics"},
     remedy="--select REGEX shows others",
+    weight=24,  # twice that of the runs, because an option requests them
 )
 _ENTRIES = Shape(
     entries_extent,
@@ -77,7 +78,7 @@ VIEW_SHAPES: Mapping[str, Shape] = {
         {"entries": "assertions"},
         weight=3,
     ),
-    "meta": _RECORD,
+    "meta": replace(_RECORD, weight=_METRICS.weight),
     "config": _RECORD,
     "summary": _RECORD,
     "schema": replace(_METRICS, extent=schema_extent, cutter=cut_schema),

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from pull_logs.analyze.answers import join_columns, rank_of
 from pull_logs.analyze.statistics import STATISTICS
-from pull_logs.cli.render import Column, Nouns, Section, columns, name_cell
+from pull_logs.cli.render import REQUESTED, Column, Nouns, Section, columns, name_cell
 
 MANY_RUNS = 4
 """The number of runs from which on a schema and statistics are shown by metric."""
@@ -52,6 +52,7 @@ def _schema(
         kept=len(fields),
         nouns=Nouns(rows="metrics"),
         remedy=_REMEDY,
+        weight=REQUESTED,
     )
 
 
@@ -120,6 +121,7 @@ def _stats(
         kept=len(fields) + 1,
         nouns=nouns,
         remedy=_REMEDY,
+        weight=REQUESTED,
     )
 
 

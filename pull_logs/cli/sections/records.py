@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pull_logs.analyze import FAMILY
-from pull_logs.cli.render import ABSENT, Column, Nouns, Section, known, known_exact, name_cell, run_columns
+from pull_logs.cli.render import (
+    ABSENT,
+    REQUESTED,
+    Column,
+    Nouns,
+    Section,
+    known,
+    known_exact,
+    name_cell,
+    run_columns,
+)
 from pull_logs.suggestions import counted
 
 _ALL_RUNS = "all"
@@ -14,7 +25,7 @@ _ALL_RUNS = "all"
 
 def meta_section(records: Mapping[str, Mapping[str, Any]]) -> Section:
     """Return when, where and with what the runs ran."""
-    return _section("META", records, known_exact, [])
+    return replace(_section("META", records, known_exact, []), weight=REQUESTED)
 
 
 def config_section(configs: Mapping[str, Mapping[str, Any]], differing: Collection[str] | None) -> Section:

@@ -1,0 +1,127 @@
+"""What a token budget of the command line cuts, and what the notes about it advise."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import click
+import pytest
+from bundlekit import bundle_run, make_bundle
+from checkout import RECORDED, ROOT
+from consolekit import console_of, printed
+
+from pull_logs.cli.main import cli, main
+from pull_logs.cli.render.tokens import count_tokens
+
+PRETRAIN = str(ROOT / "fixtures/pretrain.wandb.zip")
+BEST = ("compare", "-b", PRETRAIN, "--best", "val/loss", "--top", "30")
+BY_COMMAND: dict[str, tuple[tuple[str, ...], ...]] = {
+    "show": (
+        ("-b", PRETRAIN),
+        ("-b", PRETRAIN, "-H"),
+        ("-b", PRETRAIN, "--schema", "--stats"),
+        ("-b", PRETRAIN, "--meta"),
+    ),
+    "overview": (("overview", "-b", PRETRAIN),),
+    "compare": (
+        BEST,
+        ("compare", "-b", PRETRAIN, "--select", "."),
+        (*BEST, "--group-by", "config.optimizer.name"),
+        (*BEST, "--effect", "val/loss"),
+    ),
+    "info": (("info", PRETRAIN),),
+    "logs": (("logs", "{leaky}"),),
+    "audit": (("audit", "{leaky}"),),
+    "diff": (("diff", str(RECORDED), PRETRAIN),),
+}
+"""Questions whose answers do not fit into the smallest budget."""
+
+COMPLETE_AS_JSON = frozenset({"audit", "diff"})
+QUESTIONS = [words for listed in BY_COMMAND.values() for words in listed]
+REQUESTS = {"--schema": "SCHEMA", "--stats": "STATS", "--meta": "META"}
+
+
+@pytest.fixture(scope="module")
+def leaky(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a bundle with many findings and many lines of console output."""
+    runs = [
+        dataclasses.replace(
+            bundle_run(
+                f"acme/nano/r{number}",
+                [{"_step": 0, "loss": 1.0}],
+                config={f"owner_{key}": f"jo.doe{key}@corp.co.uk" for key in range(5)},
+            ),
+            console=console_of(printed(20)),
+        )
+        for number in range(9)
+    ]
+    return make_bundle(tmp_path_factory.mktemp("cut") / "leaky.wandb.zip", runs)
+
+
+def test_every_command_with_a_budget_is_questioned_here() -> None:
+    with click.Context(cli) as context:
+        commands = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    having = {
+        name
+        for name, command in commands.items()
+        if command is not None and any(param.name == "max_tokens" for param in command.params)
+    }
+    assert having | {"show"} == BY_COMMAND.keys()
+
+
+@pytest.mark.parametrize("words", QUESTIONS, ids=" ".join)
+def test_a_note_about_a_cut_never_advises_an_answer_without_limit(
+    words: tuple[str, ...], leaky: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    budgets = [("--max-tokens", "300")]
+    if words[0] not in COMPLETE_AS_JSON:
+        budgets.append(("--max-tokens", "600", "--json"))
+    for budget in budgets:
+        assert main([*(word.format(leaky=leaky) for word in words), *budget]) == 0
+        out, err = capsys.readouterr()
+        assert "cut to " in out
+        assert not re.search(r"--max-tokens[ =]*0", out + err)
+
+
+@pytest.mark.parametrize("option", REQUESTS)
+@pytest.mark.parametrize("bundle", [str(RECORDED), PRETRAIN])
+def test_the_smallest_budget_shows_some_of_the_section_that_was_requested(
+    option: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-b", bundle, option, "--max-tokens", "300", "--no-hints"]) == 0
+    text = capsys.readouterr().out
+    assert count_tokens(text) <= 300
+    lines = text.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith(f"[{REQUESTS[option]}] "))
+    assert len([line for line in lines[start + 1 :] if not line.startswith(("#", "["))]) >= 2
+    assert main(["-b", bundle, option, "--max-tokens", "600", "--json", "--no-hints"]) == 0
+    records = json.loads(capsys.readouterr().out)[REQUESTS[option].lower()]
+    assert next(iter(records.values()))
+
+
+@pytest.mark.parametrize("command", sorted(COMPLETE_AS_JSON))
+def test_a_budget_cuts_the_text_of_audit_and_diff_and_their_json_is_complete(
+    command: str, leaky: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word.format(leaky=leaky) for word in BY_COMMAND[command][0]]
+    assert main([*words, "--max-tokens", "300"]) == 0
+    short = capsys.readouterr().out
+    assert count_tokens(short) <= 300
+    assert main([*words, "--max-tokens", "0"]) == 0
+    full = capsys.readouterr().out
+    assert "cut to " not in full
+    heading, shown = full.splitlines()[0], short.splitlines()[0]
+    assert heading.split()[-2:] == shown.split()[-2:]  # the counts of all; paths may be shortened
+    assert main([*words, "--max-tokens", "299"]) == 2
+    assert capsys.readouterr().err == (
+        "pull-logs: error: --max-tokens 299 is too small for any answer; "
+        "give at least 300, or 0 for no limit\n"
+    )
+    assert main([*words, "--json", "--max-tokens", "600"]) == 2
+    assert capsys.readouterr().err == (
+        f"pull-logs: error: --max-tokens limits the text of {command}; its JSON is always complete; "
+        "leave out --max-tokens or --json\n"
+    )
