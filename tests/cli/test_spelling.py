@@ -51,8 +51,12 @@ EVERY = ", ".join(COMMANDS)
             ),
         ),
         (
+            "--margin x compare",
+            "`pull-logs` has no option '--margin'; write: pull-logs compare --margin",
+        ),
+        (
             "--seed x compare",
-            "`pull-logs` has no option '--seed'; write: pull-logs compare --seed",
+            "`pull-logs` has no option '--seed'; it is an option of 'compare', 'verify'",
         ),
         (
             "--group-by x compare",
