@@ -76,9 +76,9 @@ def test_every_command_with_a_budget_is_questioned_here() -> None:
 def test_a_note_about_a_cut_never_advises_an_answer_without_limit(
     words: tuple[str, ...], leaky: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    budgets = [("--max-tokens", "300")]
+    budgets = [["--max-tokens", "300"]]
     if words[0] not in COMPLETE_AS_JSON:
-        budgets.append(("--max-tokens", "600", "--json"))
+        budgets.append(["--max-tokens", "600", "--json"])
     for budget in budgets:
         assert main([*(word.format(leaky=leaky) for word in words), *budget]) == 0
         out, err = capsys.readouterr()
