@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pull_logs.analyze import Subject
-from pull_logs.frames import FactsBuilder, MetricFacts, Vector
+from pull_logs.frames import FactsBuilder, IndexEntry, MetricFacts, Vector
 from pull_logs.rows.batches import batch_from_rows, system_batch_from_rows
 from pull_logs.rows.hashing import rows_hash
 from pull_logs.runs import Coverage, RunInfo, RunParts, RunPath
@@ -118,6 +118,9 @@ class FakeRun:
         builder = FactsBuilder()
         builder.add(self.batch)
         return [one for one in builder.facts() if names is None or one.name in names]
+
+    def index_entry(self) -> IndexEntry | None:
+        return None
 
     def system_schema(self) -> pa.Schema | None:
         return None if self.system is None else self.system.schema

@@ -10,6 +10,9 @@ from .frame import RunLike as RunLike
 from .frame import open_frames as open_frames
 from .from_arrow import Steps as Steps
 from .history import History as History
+from .metric_columns import IndexEntry as IndexEntry
+from .metric_columns import MetricColumns as MetricColumns
+from .metric_columns import MetricIndex as MetricIndex
 from .metric_facts import MetricFacts as MetricFacts
 from .metric_facts import column_facts as column_facts
 from .metric_facts import describe_cells as describe_cells

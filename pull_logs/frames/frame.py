@@ -18,6 +18,7 @@ import numpy as np
 from pull_logs.frames.column import Column
 from pull_logs.frames.flatten import escape_key, join_path
 from pull_logs.frames.from_arrow import Residual, Steps, read_column, read_steps
+from pull_logs.frames.metric_columns import IndexEntry
 from pull_logs.frames.metric_facts import MetricFacts
 from pull_logs.frames.vector import Vector, numbers
 from pull_logs.rows.batches import RESIDUAL
@@ -114,6 +115,9 @@ class RunLike(Protocol):
         Args:
             names: The columns wanted; all if None.
         """
+
+    def index_entry(self) -> IndexEntry | None:
+        """Return where an index of many runs has the facts about its columns; None where none has."""
 
     def schema(self) -> pa.Schema:
         """Return the columns of its history and their types, the residual column included."""

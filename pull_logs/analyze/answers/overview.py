@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pull_logs._version import FORMAT
@@ -26,58 +27,14 @@ from pull_logs.analyze.results import (
     StateResult,
     TotalsResult,
 )
-from pull_logs.analyze.statistics import median
-from pull_logs.frames import Frame, MetricFacts, RunLike, describe_cells, flatten, open_frames
-from pull_logs.rows.canonical import canon_number, canon_record, canonical_text, spell
+from pull_logs.analyze.statistics import MetricTotalsBuilder
+from pull_logs.frames import Frame, MetricIndex, RunLike, describe_cells, flatten, open_frames
+from pull_logs.rows.canonical import canon_record, canonical_text, spell
 from pull_logs.runs import RunInfo
 
 _VALUES_SHOWN = 8
 _TIMESTAMP = "_timestamp"
 _KEPT_TYPES = frozenset({int, float, str, bool})
-
-
-@dataclass(slots=True)
-class _Metric:
-    """A metric over all runs so far."""
-
-    types: set[str] = field(default_factory=set)
-    runs: int = 0
-    count: int = 0
-    nonfinite: int = 0
-    first_step: int | None = None
-    last_step: int | None = None
-    lasts: list[float] = field(default_factory=list)
-
-    def add(self, facts: MetricFacts) -> None:
-        """Add the metric of one more run."""
-        first, last = facts.first_step, facts.last_step
-        if first is None or last is None:
-            return
-        self.runs += 1
-        self.types.add(facts.type)
-        self.count += facts.cells
-        self.nonfinite += facts.nonfinite
-        self.first_step = first if self.first_step is None else min(self.first_step, first)
-        self.last_step = last if self.last_step is None else max(self.last_step, last)
-        if facts.last_finite is not None:
-            self.lasts.append(float(facts.last_finite))
-
-    def totals(self, name: str) -> MetricTotals:
-        """Return the totals; `name` is that of the metric."""
-        types = sorted(self.types)
-        lasts = self.lasts
-        return {
-            "name": name,
-            "type": "number" if types == ["int", "number"] else "|".join(types) or "empty",
-            "runs": self.runs,
-            "count": self.count,
-            "nonfinite": self.nonfinite,
-            "first_step": self.first_step,
-            "last_step": self.last_step,
-            "last_min": canon_number(min(lasts)) if lasts else None,
-            "last_median": canon_number(median(lasts)) if lasts else None,
-            "last_max": canon_number(max(lasts)) if lasts else None,
-        }
 
 
 class _Configs:
@@ -142,7 +99,7 @@ class _Histories:
     """
 
     configs: _Configs
-    metrics: Mapping[str, _Metric]
+    metrics: Sequence[MetricTotals]
     findings: Sequence[tuple[Subject, HealthFinding]]
     healthy: int
     assertions: AssertionSections
@@ -193,7 +150,7 @@ def overview(
         "states": _states(subjects),
         "config": config,
         "config_same": same,
-        "metrics": [metric.totals(name) for name, metric in histories.metrics.items() if metric.runs],
+        "metrics": list(histories.metrics),
         "health": _health(histories.findings),
         "notes": [*incomplete, *histories.notes],
         **histories.assertions,
@@ -211,31 +168,33 @@ def _read_histories(
     frames = open_frames([subject.run for subject in subjects])
     names = dict.fromkeys(name for frame in frames for name in frame.names)
     query = HistoryQuery.settle(names, select=select, where=None, evals=())
-    metrics = {
-        name: _Metric()
-        for name in sorted(names)
-        if name != "_step" and (select is not None or not is_internal(name))
-    }
-    selected = frozenset(metrics if query.selected is None else query.selected.intersection(metrics))
+    metrics = MetricTotalsBuilder(
+        name for name in sorted(names) if name != "_step" and (select is not None or not is_internal(name))
+    )
+    selected = frozenset(
+        metrics.names if query.selected is None else query.selected.intersection(metrics.names)
+    )
     assertions = settle_assertions(asserts, subjects, names)
     findings: list[tuple[Subject, HealthFinding]] = []
     healthy = 0
     configs = _Configs()
+    counted = _add_indexed([subject.run for subject in subjects], metrics, selected=selected)
     judged_of: dict[tuple[str, ...], Sequence[str]] = {}
-    for subject, frame in zip(subjects, frames, strict=True):
+    for position, (subject, frame) in enumerate(zip(subjects, frames, strict=True)):
         configs.add(subject.run.config)
         judged = judged_of.get(frame.names)
         if judged is None:
-            judged = [name for name in query.columns_of(frame, internal=False) if name in metrics]
+            judged = [name for name in query.columns_of(frame, internal=False) if name in metrics.names]
             judged_of[frame.names] = judged
         identity = _identity(subject.run, judged)
         found = known.find(identity) if known is not None and frame.has_facts else None
+        totals = None if position in counted else metrics
         if found is None:
-            found = _read_run(subject.run.info, frame, judged, metrics, selected=selected)
+            found = _read_run(subject.run.info, frame, judged, totals, selected=selected)
             if known is not None:
                 known.keep(identity, found)
-        else:
-            _add_facts(frame, judged, metrics, selected=selected)
+        elif totals is not None:
+            _add_facts(frame, judged, totals, selected=selected)
         healthy += not found
         findings += [(subject, finding) for finding in found]
         if assertions is not None:
@@ -244,7 +203,7 @@ def _read_histories(
         frame.forget()
     return _Histories(
         configs=configs,
-        metrics=metrics,
+        metrics=metrics.totals(),
         findings=findings,
         healthy=healthy,
         assertions=AssertionSections() if assertions is None else {"assertions": assertions.results()},
@@ -257,24 +216,43 @@ def _identity(run: RunLike, names: Sequence[str]) -> tuple[str | None, ...]:
     return (DEFINITIONS, run.rows_hash, run.state, run.heartbeat_at, *names)
 
 
+def _add_indexed(
+    runs: Sequence[RunLike], metrics: MetricTotalsBuilder, *, selected: frozenset[str]
+) -> AbstractSet[int]:
+    """Add the metrics of runs that an index has, many at a time.
+
+    Returns:
+        The positions of these runs. Of a run that is there twice, the second is not among them.
+    """
+    added: dict[MetricIndex, dict[int, int]] = {}
+    for position, run in enumerate(runs):
+        entry = run.index_entry()
+        if entry is not None:
+            added.setdefault(entry.index, {}).setdefault(entry.number, position)
+    for index, numbers in added.items():
+        for columns in index.columns(list(numbers), selected):
+            metrics.add_columns(columns)
+    return {position for numbers in added.values() for position in numbers.values()}
+
+
 def _add_facts(
-    frame: Frame, names: Sequence[str], metrics: Mapping[str, _Metric], *, selected: frozenset[str]
+    frame: Frame, names: Sequence[str], metrics: MetricTotalsBuilder, *, selected: frozenset[str]
 ) -> None:
     """Add the metrics of a run to the totals from the index alone."""
     facts = frame.facts(selected) or {}
     for name in names:
-        metrics[name].add(facts[name])
+        metrics.add(name, facts[name])
 
 
 def _read_run(
     info: RunInfo,
     frame: Frame,
     names: Sequence[str],
-    metrics: Mapping[str, _Metric],
+    metrics: MetricTotalsBuilder | None,
     *,
     selected: frozenset[str],
 ) -> tuple[HealthFinding, ...]:
-    """Read the selected metrics of a run and its timestamps in one pass, and add them to the totals.
+    """Read the selected metrics of a run and its timestamps in one pass, and add them to any totals.
 
     Of a run whose bundle has an index, only the metrics that may have a flag are read. Nothing of the run is
     referred to afterwards, so that one run at a time is in memory.
@@ -283,8 +261,9 @@ def _read_run(
     judged = names if facts is None else [name for name in names if can_have_flags(facts[name])]
     frame.load([*judged, _TIMESTAMP])
     columns = {name: frame.column(name) for name in judged}
-    for name in names:
-        metrics[name].add(describe_cells(columns[name], frame.steps) if facts is None else facts[name])
+    if metrics is not None:
+        for name in names:
+            metrics.add(name, describe_cells(columns[name], frame.steps) if facts is None else facts[name])
     stamps = frame.column(_TIMESTAMP) if _TIMESTAMP in frame else None
     return find_flags(info, columns, frame.steps, stamps)
 

@@ -23,6 +23,7 @@ from .metric_names import is_training_partner as is_training_partner
 from .metric_names import outcome_end as outcome_end
 from .metric_names import role_of as role_of
 from .metric_names import shown_order as shown_order
+from .metric_totals import MetricTotalsBuilder as MetricTotalsBuilder
 from .quantiles import mean as mean
 from .quantiles import median as median
 from .quantiles import parse_quantiles as parse_quantiles

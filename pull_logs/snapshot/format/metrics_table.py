@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from itertools import pairwise
 from threading import Lock
 from typing import Any, BinaryIO, TypeVar
 
@@ -19,14 +20,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
-from pull_logs.frames import MetricFacts
+from pull_logs.frames import Mask, MetricColumns, MetricFacts
 from pull_logs.rows.arrays import (
     Ints,
     array_of,
+    canonical_doubles,
     dictionary_codes,
+    doubles_of,
     filter_rows,
     flat,
     number_cells,
+    present_integers,
+    present_rows,
+    take_rows,
     text_array,
 )
 from pull_logs.rows.canonical import canon_record, canonical_text, parse_json
@@ -47,6 +53,9 @@ _STEPS = ("first_step", "last_step", "last_number_step", "min_step", "max_step")
 _VALUES = ("first", "last", "last_number", "last_finite", "min", "max")
 _DOUBLES = ("interval", *_VALUES)
 _REST = "rest"
+_ADDED = ("metric", "type", *_COUNTS, "first_step", "last_step", "last", "last_number", "last_finite", _REST)
+"""The columns that totals over runs are added up from."""
+
 _COLUMNS = tuple({"name": "metric", "cells": "count"}.get(name, name) for name in MetricFacts._fields)
 """The column of each of the facts, in the order of `MetricFacts`."""
 
@@ -197,6 +206,7 @@ class MetricsTable:
         group: Returns the facts in a row group, about some columns or all; and for each row, and the end, how
             many of them are before it.
         group_names: Returns the names of the metrics in a row group.
+        group_columns: Returns the facts of the masked rows of a row group, fact by fact, about some columns.
     """
 
     path: str
@@ -204,6 +214,7 @@ class MetricsTable:
     groups: Ints
     group: Callable[[int, frozenset[str] | None], tuple[Sequence[MetricFacts], Ints]]
     group_names: Callable[[int], Sequence[str]]
+    group_columns: Callable[[int, Mask, frozenset[str]], MetricColumns]
 
     def facts(self, index: int, names: frozenset[str] | None = None) -> Sequence[MetricFacts]:
         """Return the facts about the columns of one run, `_step` first.
@@ -223,6 +234,24 @@ class MetricsTable:
         """Return the names of the columns of one run, as `facts` does."""
         number, rows = self._rows(index)
         return self.group_names(number)[rows]
+
+    def columns(self, runs: Sequence[int], names: frozenset[str]) -> Iterator[MetricColumns]:
+        """Iterate over the facts about columns of runs that have cells, one row group at a time.
+
+        Args:
+            runs: The rows of the runs in the table of runs.
+            names: The columns wanted.
+
+        Raises:
+            BundleDamagedError: They cannot be read.
+        """
+        wanted = np.zeros(len(self.starts) - 1, np.bool_)
+        wanted[list(runs)] = True
+        first_runs = np.searchsorted(self.starts, self.groups).tolist()
+        for number, (first, end) in enumerate(pairwise(first_runs)):
+            if wanted[first:end].any():
+                lengths = np.diff(self.starts[first : end + 1])
+                yield self.group_columns(number, np.repeat(wanted[first:end], lengths), names)
 
     def _rows(self, index: int) -> tuple[int, slice]:
         """Return the row group of a run, and its rows in the group."""
@@ -273,6 +302,7 @@ def load_metrics_table(
         groups=groups,
         group=lru_cache(maxsize=2)(reader.facts),
         group_names=lru_cache(maxsize=2)(partial(reader.read, ["metric"], _names_of)),
+        group_columns=reader.columns,
     )
 
 
@@ -332,6 +362,19 @@ class _GroupReader:
         """Return the facts in a row group about these columns, and for each row how many are before it."""
         return self.read(SCHEMA.names[len(_KEYS) :], partial(_some_facts, names), number)
 
+    def columns(self, number: int, rows: Mask, names: frozenset[str]) -> MetricColumns:
+        """Return some of the facts in these rows of a row group, about these columns."""
+        found, kept, mixed = self.read(_ADDED, partial(_some_columns, rows, names), number)
+        if not mixed.any():
+            return found
+        others = np.zeros(len(rows), np.bool_)
+        others[kept[mixed]] = True
+        facts = self.read(SCHEMA.names, lambda table: _facts_of(filter_rows(table, others)), number)
+        lasts = [one.last_finite for one in facts]
+        found.last_finite[mixed] = [0.0 if last is None else float(last) for last in lasts]
+        found.has_finite[mixed] = [last is not None for last in lasts]
+        return found
+
     def read(
         self, columns: Sequence[str], convert: Callable[[pa.Table], _Converted], number: int
     ) -> _Converted:
@@ -350,10 +393,16 @@ def _names_of(table: pa.Table) -> Sequence[str]:
 def _texts(column: pa.ChunkedArray) -> list[Any]:
     """Return the texts of a column, equal ones as one object, None for null."""
     array = _one_array(column)
+    known = [*_text_list(array), None]
+    return list(map(known.__getitem__, dictionary_codes(array).tolist()))
+
+
+def _text_list(array: pa.DictionaryArray) -> list[str]:
+    """Return the distinct texts of a column."""
     if array.dictionary.nbytes > MAX_TEXT:
         raise DataError(f"its text takes more than {MAX_TEXT} bytes")
-    known = [*array.dictionary.to_pylist(), None]
-    return list(map(known.__getitem__, dictionary_codes(array).tolist()))
+    texts: list[str] = array.dictionary.to_pylist()
+    return texts
 
 
 def _some_facts(names: frozenset[str] | None, table: pa.Table) -> tuple[Sequence[MetricFacts], Ints]:
@@ -366,6 +415,35 @@ def _some_facts(names: frozenset[str] | None, table: pa.Table) -> tuple[Sequence
     before = np.zeros(len(wanted) + 1, np.int64)
     np.cumsum(wanted, out=before[1:])
     return _facts_of(table) if table.num_rows else (), before
+
+
+def _some_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[MetricColumns, Ints, Mask]:
+    """Return facts without what is in `rest`, the row of each, and which of them have a rest."""
+    metrics, types = _one_array(table.column("metric")), _one_array(table.column("type"))
+    known, metric = _text_list(metrics), dictionary_codes(metrics)
+    steps = [flat(table.column(name)) for name in ("first_step", "last_step")]
+    wanted = np.array([name in names for name in known], np.bool_)[metric]
+    kept = np.flatnonzero(wanted & rows & present_rows(steps[0]) & present_rows(steps[1]))
+    table = take_rows(table, kept)
+    cells, numbers, nonfinite = (present_integers(flat(table.column(name))) for name in _COUNTS)
+    last = doubles_of(flat(table.column("last")))
+    last_number, last_finite = (flat(table.column(name)) for name in ("last_number", "last_finite"))
+    # As `_facts_of` does: a value that is null repeats another where the column has such numbers.
+    number = np.where(present_rows(last_number), doubles_of(last_number), last)
+    finite = np.where(present_rows(last_finite), doubles_of(last_finite), number)
+    found = MetricColumns(
+        names=known,
+        name=metric[kept],
+        types=_text_list(types),
+        type=dictionary_codes(types)[kept],
+        cells=cells,
+        nonfinite=nonfinite,
+        first_step=present_integers(flat(table.column("first_step"))),
+        last_step=present_integers(flat(table.column("last_step"))),
+        last_finite=canonical_doubles(finite),
+        has_finite=present_rows(last_finite) | (numbers != nonfinite),
+    )
+    return found, kept, present_rows(table.column(_REST).combine_chunks())
 
 
 def _facts_of(table: pa.Table) -> Sequence[MetricFacts]:

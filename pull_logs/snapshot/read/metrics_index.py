@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from pull_logs.errors import BundleDamagedError
-from pull_logs.frames import MetricFacts
+from pull_logs.frames import MetricColumns, MetricFacts
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import METRICS, Container, MetricsTable, Resource, load_metrics_table, sha256
 
@@ -58,6 +58,19 @@ class MetricsIndex:
         """Return the names of the columns of a run, as `facts` does."""
         table = self._opened()
         return None if table is None else table.names(index)
+
+    def columns(self, runs: Sequence[int], names: frozenset[str]) -> Iterator[MetricColumns]:
+        """Iterate over the facts about columns of runs that have cells, one row group at a time.
+
+        Args:
+            runs: The rows of the runs in the table of runs.
+            names: The columns wanted.
+
+        Raises:
+            BundleDamagedError: The index is damaged.
+        """
+        table = self._opened()
+        return iter(()) if table is None else table.columns(runs, names)
 
     def _opened(self) -> MetricsTable | None:
         """Return the table, read when it is first needed; several threads may call this at once."""

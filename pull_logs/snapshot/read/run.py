@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pull_logs.errors import MetricNotFoundError
-from pull_logs.frames import FactsBuilder, MetricFacts, Vector
+from pull_logs.frames import FactsBuilder, IndexEntry, MetricFacts, Vector
 from pull_logs.rows.batches import RESIDUAL, batch_keys, batch_rows, steps_of
 from pull_logs.rows.canonical import STEP
 from pull_logs.snapshot.format import Encoded
@@ -86,6 +86,10 @@ class Run(RunFacts):
             BundleDamagedError: The index is damaged.
         """
         return self._metrics.facts(self._index, names)
+
+    def index_entry(self) -> IndexEntry | None:
+        """Return where the index of the bundle has the run; None for a bundle without an index."""
+        return IndexEntry(self._metrics, self._index) if self._metrics.available else None
 
     def column_names(self) -> tuple[str, ...]:
         """Return every key of its rows, `_step` first, the others in the order of their UTF-8 bytes.
