@@ -94,7 +94,7 @@ VIEWS = frozenset(
 ALIKE = frozenset({"verify --quick", "audit", f"{BARE} --json", "export ndjson", "export parquet", "subset"})
 """Variants of a command of which another one is measured by default."""
 
-READ_NO_BUNDLE = frozenset({"cache", "demo", "fetch", "import", "skill"})
+READ_NO_BUNDLE = frozenset({"cache", "completion", "demo", "fetch", "import", "skill"})
 AS_ANOTHER = {"serve": "exec", "refresh": "merge", "sync": "merge"}
 """Commands that need a client or a server, and read as another command does."""
 
