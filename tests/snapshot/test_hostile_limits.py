@@ -25,7 +25,7 @@ from checkout import ROOT
 
 from pull_logs.snapshot.format.manifest import render_digest
 from pull_logs.snapshot.format.parquet_write import Encoded
-from pull_logs.snapshot.write import stored_run as stored
+from pull_logs.snapshot.write import encoded_history
 
 SECONDS, BYTES = 1.0, 300_000_000
 
@@ -149,7 +149,7 @@ def with_history(path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch) -> Pa
         )
 
     with monkeypatch.context() as patch:
-        patch.setattr(stored, "write_table", written)
+        patch.setattr(encoded_history, "write_table", written)
         return make_bundle(path, [bundle_run()])
 
 

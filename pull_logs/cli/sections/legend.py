@@ -69,16 +69,17 @@ def runs_section(
         listed, shared = _without_shared(named)
         facts |= shared
         rows = [[run.get(column.name) for column in _COLUMNS] for run in listed]
-    lines = len(runs) > _FOLDED and not counted
+    if len(runs) > _FOLDED and not counted:
+        rows = _folded(rows)
     return Section(
         name="RUNS",
         facts=facts,
         columns=_COLUMNS,
-        rows=_folded(rows) if lines else rows,
+        rows=rows,
         notes=[_where_listed(listed_in)] if counted else [],
         layout="legend",
         kept=len(_COLUMNS),
-        nouns=Nouns(rows="lines" if lines else "runs"),
+        nouns=Nouns(rows="runs" if len(rows) == len(runs) else "lines"),
         weight=weight,
     )
 
