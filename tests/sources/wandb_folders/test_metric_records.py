@@ -87,7 +87,7 @@ def test_a_local_run_is_compared_over_the_axis_that_it_defined(
     capsys.readouterr()
     assert main(["compare", "-b", str(bundle), "--x", "defined", "--at", "2", "--json"]) == 0
     found = {entry["name"]: entry["value"] for entry in json.loads(capsys.readouterr().out)["comparison"]}
-    assert (found["val/acc"], found["loss"]) == ({"A": 0.5}, {"A": 7})
+    assert (found["val/acc"], found["loss"]) == ({"one": 0.5}, {"one": 7})
 
 
 def test_a_segment_that_defines_nothing_leaves_the_definitions(tmp_path: Path) -> None:
