@@ -19,6 +19,9 @@ FORMATS = ("text", "table", "json", "markdown", "csv", "latex")
 PAPER_FORMATS = ("markdown", "latex")
 """The formats for papers and pull requests, of answers that compare runs."""
 
+_EXACT = frozenset({"json", "csv"})
+"""The formats whose numbers have all their digits."""
+
 Command = Callable[..., Any]
 
 
@@ -29,10 +32,12 @@ class Choice:
     Attributes:
         form: Its name, one of `FORMATS`.
         sections: The sections that are shown; empty for all.
+        digits: The significant digits of floats; None for as many as distinguish them, at least six.
     """
 
     form: str = "text"
     sections: Sequence[str] = ()
+    digits: int | None = None
 
     @property
     def as_json(self) -> bool:
@@ -51,7 +56,7 @@ class Choice:
 
 
 def format_options(*, compares: bool = False) -> Callable[[Command], Command]:
-    """Add the options about the format: --json --format --section.
+    """Add the options about the format: --json --format --section --digits.
 
     Args:
         compares: Whether the command compares runs, and has the formats of papers.
@@ -83,6 +88,12 @@ def format_options(*, compares: bool = False) -> Callable[[Command], Command]:
             metavar="NAME",
             help="Only this section of the answer, such as RANKING.",
         ),
+        click.option(
+            "--digits",
+            type=click.IntRange(1, 17),
+            help="Significant digits of numbers that are not integers; by default 6, and up to 12 where two "
+            "would look the same.",
+        ),
     )
 
     def decorate(command: Command) -> Command:
@@ -99,18 +110,24 @@ def take_choice(options: dict[str, Any]) -> Choice:
     Raises:
         UsageError: They contradict each other.
     """
-    choice = _choice(**{name: options.pop(name) for name in ("as_json", "form", "sections")})
+    choice = _choice(**{name: options.pop(name) for name in ("as_json", "form", "sections", "digits")})
     if choice.as_json and choice.sections:
         raise UsageError(
             "--section is for formats other than JSON",
             hint=f"read the member {choice.sections[0].lower()!r} of the object",
         )
+    if choice.digits is not None and choice.form in _EXACT:
+        raise UsageError(
+            f"--digits is for text and tables; {choice.form.upper()} has all digits",
+            hint=f"leave out --digits or choose another format than {choice.form}",
+        )
     return choice
 
 
-def _choice(*, as_json: bool, form: str | None, sections: Sequence[str]) -> Choice:
+def _choice(*, as_json: bool, form: str | None, sections: Sequence[str], digits: int | None) -> Choice:
     if as_json and form not in (None, "json"):
         raise UsageError(f"--json and --format {form} contradict each other", hint="give one of them")
     if form is None:
         form = "json" if as_json else "table" if is_terminal(sys.stdout) else "text"
-    return Choice(form=form, sections=tuple(name.strip("[]").upper() for name in sections))
+    names = tuple(name.strip("[]").upper() for name in sections)
+    return Choice(form=form, sections=names, digits=digits)

@@ -39,10 +39,11 @@ def draw_sections(sections: Sequence[Section], choice: Choice, *, max_tokens: in
     """
     chosen = _chosen(sections, choice)
     if choice.form == "text":
-        return render_text(chosen, max_tokens=max_tokens)
+        return render_text(chosen, max_tokens=max_tokens, digits=choice.digits)
     from pull_logs.cli.formats.grid import grids_of
 
-    grids = [grid for group in fit_groups(chosen, max_tokens=max_tokens) for grid in grids_of(group)]
+    groups = fit_groups(chosen, max_tokens=max_tokens, digits=choice.digits)
+    grids = [grid for group in groups for grid in grids_of(group)]
     return _drawn([grid for grid in grids if grid.name or grid.rows or grid.notes], choice.form)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pull_logs.cli.render import ABSENT, NONFINITE, At, FittedGroup, Section, Span, inline
+from pull_logs.cli.render import ABSENT, NONFINITE, At, FittedGroup, Section, Span, inline, shown_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +52,13 @@ def grids_of(group: FittedGroup) -> Iterator[Grid]:
     """Yield the sections of one name; what a budget cut of them is a note of the last."""
     cut = [f"cut to {inline(group.cut)}"] if group.cut else []
     for index, section in enumerate(group.sections):
-        yield _grid(section, cut if index == len(group.sections) - 1 else [])
+        yield _grid(section, cut if index == len(group.sections) - 1 else [], group.digits)
 
 
-def _grid(section: Section, cut: Sequence[str]) -> Grid:
+def _grid(section: Section, cut: Sequence[str], digits: int | None) -> Grid:
     used = _used(section)
     columns = [section.columns[index] for index in used]
-    values = [[row[index] for index in used] for row in section.rows]
+    values = [[row[index] for index in used] for row in shown_rows(section, digits)]
     return Grid(
         name=section.name,
         facts={key: inline(str(fact)) for key, fact in section.facts.items() if fact is not None},

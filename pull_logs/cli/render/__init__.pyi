@@ -19,6 +19,7 @@ from .escape import inline as inline
 from .escape import json_lines as json_lines
 from .escape import json_text as json_text
 from .json_answer import fit_json as fit_json
+from .numbers import shown_rows as shown_rows
 from .pull_report import print_estimate as print_estimate
 from .pull_report import print_report as print_report
 from .seal_report import print_seal_report as print_seal_report

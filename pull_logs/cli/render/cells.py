@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from pull_logs.analyze import FAMILY
 from pull_logs.cli.render.cutting import clip
 from pull_logs.cli.render.escape import escape, json_text
 
 _LONGEST_NAME = 120
+
+_EXPONENTS = 1e16
+"""The number from which on a float is shown with an exponent: not all of its digits are known."""
 
 NONFINITE = frozenset({"NaN", "Infinity", "-Infinity"})
 """Numbers that are not finite, as answers have them."""
@@ -22,6 +25,28 @@ class _Absent:
 
 ABSENT = _Absent()
 """The value of a key that a run does not have, which is not the same as null."""
+
+
+DIGITS = 6
+"""The significant digits of a float, unless more distinguish it from another one."""
+
+
+class Shown(float):
+    """A float and the text that it is shown as.
+
+    Attributes:
+        text: The text.
+    """
+
+    __slots__ = ("text",)
+
+    text: str
+
+    def __new__(cls, value: float, text: str) -> Self:
+        """Make a float that is shown as this text."""
+        shown = super().__new__(cls, value)
+        shown.text = text
+        return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +84,13 @@ def cell(value: Any) -> str:
         return low if low == high else f"{low}..{high}"
     if not isinstance(value, float):
         return exact(value)
-    return f"{value:.0f}" if 1e6 <= abs(value) < 1e16 else f"{value:.6g}"
+    return value.text if isinstance(value, Shown) else short_float(value)
+
+
+def short_float(value: float, digits: int = DIGITS) -> str:
+    """Show a float with so many significant digits, or with all digits before the point."""
+    text = f"{value:.{digits}g}"
+    return f"{value:.0f}" if "e+" in text and abs(value) < _EXPONENTS else text
 
 
 def exact(value: Any) -> str:

@@ -10,21 +10,23 @@ Under it are
     (none)                  if the section has nothing.
 
 A cell is empty if there is no value. Text is a JSON string; names are bare if they are one harmless word,
-else JSON strings too. Floats have up to six significant digits (`--json` has them all), but values of configs
-have all their digits, because two that differ must not look the same. Histograms, images and tables are shown
-as `<histogram>`.
+else JSON strings too. Floats have six significant digits, and up to twelve where two that differ would look
+the same (see `numbers`; `--json` has all digits). Values of configs have all their digits, because two that
+differ must not look the same. Histograms, images and tables are shown as `<histogram>`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 from pull_logs.cli.render.budget import Shape, check_budget, fit_sections
 from pull_logs.cli.render.cells import At
 from pull_logs.cli.render.cutting import Extent, clip, longest, ranked_rows, text_length
 from pull_logs.cli.render.escape import escape, inline
+from pull_logs.cli.render.numbers import shown_rows
 from pull_logs.cli.render.section import Column, Section
 from pull_logs.cli.render.tokens import FIFTHS, weigh
 
@@ -53,18 +55,19 @@ _PLAN = (
 """What is cut of a group, in order, and how far down."""
 
 
-def render_text(sections: Iterable[Section], *, max_tokens: int = 0) -> str:
+def render_text(sections: Iterable[Section], *, max_tokens: int = 0, digits: int | None = None) -> str:
     """Return sections as text, cut until they fit into a token budget.
 
     Args:
         sections: The sections, in order.
         max_tokens: The budget; 0 for no limit.
+        digits: The significant digits of floats; None for as many as distinguish them, at least six.
 
     Raises:
         UsageError: The budget is too small for any answer.
     """
-    fitted = fit_groups(sections, max_tokens=max_tokens)
-    return "".join(_rendered(item.name, item.sections, item.cut) for item in fitted)
+    fitted = fit_groups(sections, max_tokens=max_tokens, digits=digits)
+    return "".join(_rendered(item.name, item.sections, item.cut, digits) for item in fitted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +78,24 @@ class FittedGroup:
         name: Their name.
         sections: The sections.
         cut: What was cut; empty if nothing was.
+        digits: The significant digits of their floats; None for as many as distinguish them.
     """
 
     name: str
     sections: Group
     cut: str
+    digits: int | None = None
 
 
-def fit_groups(sections: Iterable[Section], *, max_tokens: int = 0) -> list[FittedGroup]:
+def fit_groups(
+    sections: Iterable[Section], *, max_tokens: int = 0, digits: int | None = None
+) -> list[FittedGroup]:
     """Cut sections until their text fits into a token budget.
 
     Args:
         sections: The sections, in order.
         max_tokens: The budget; 0 for no limit.
+        digits: The significant digits of floats; None for as many as distinguish them, at least six.
 
     Raises:
         UsageError: The budget is too small for any answer.
@@ -101,11 +109,11 @@ def fit_groups(sections: Iterable[Section], *, max_tokens: int = 0) -> list[Fitt
         groups,
         limit=max_tokens * FIFTHS,
         fixed=0,
-        size=_size,
+        size=partial(_size, digits=digits),
         shapes={name: _shape(group) for name, group in groups.items()},
         lower_bound=_cells,
     )
-    return [FittedGroup(name, group, cuts.get(name, "")) for name, group in fitted.items()]
+    return [FittedGroup(name, group, cuts.get(name, ""), digits) for name, group in fitted.items()]
 
 
 def heading(name: str, facts: Mapping[str, object]) -> str:
@@ -114,8 +122,8 @@ def heading(name: str, facts: Mapping[str, object]) -> str:
     return " ".join((f"[{name}]", *shown))
 
 
-def _size(name: str, group: Group, cut: str) -> int:
-    return weigh(_rendered(name, group, cut))
+def _size(name: str, group: Group, cut: str, *, digits: int | None) -> int:
+    return weigh(_rendered(name, group, cut, digits))
 
 
 def _cells(_name: str, group: Group) -> int:
@@ -127,17 +135,17 @@ def _cells(_name: str, group: Group) -> int:
     )
 
 
-def _rendered(name: str, group: Group, cut: str) -> str:
-    lines = [line for section in group for line in _lines(section, cut=bool(cut))]
+def _rendered(name: str, group: Group, cut: str, digits: int | None) -> str:
+    lines = [line for section in group for line in _lines(section, digits, cut=bool(cut))]
     if cut:
         lines = [*(lines or ([f"[{name}]"] if name else [])), f"# cut to {inline(cut)}"]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _lines(section: Section, *, cut: bool) -> Iterator[str]:
+def _lines(section: Section, digits: int | None, *, cut: bool) -> Iterator[str]:
     if section.name:
         yield heading(section.name, section.facts)
-    yield from _LAYOUTS[section.layout](section.columns, section.rows)
+    yield from _LAYOUTS[section.layout](section.columns, shown_rows(section, digits))
     yield from (f"# {inline(note)}" for note in section.notes)
     if section.name and section.columns and not (section.rows or section.notes or cut):
         yield NOTHING
