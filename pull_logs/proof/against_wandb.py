@@ -2,7 +2,8 @@
 
 Everything but the rows is counted and listed, ten runs in one query. The rows, the system metrics and the
 console lines are downloaded again into a temporary bundle and compared, because no count shows a value that
-changed. After that W&B is asked once more, so that a run that was resumed meanwhile is not safe.
+changed. After that W&B is asked once more, so that a run that was resumed meanwhile is not safe, and the
+artifacts are listed.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def prove_against_wandb(
             again = stack.enter_context(_download(idle, settings, options))
             if again.report is not None:
                 requests += again.report.requests
-                found, more = run_async(partial(_ask, own, settings, options))
+                found, more = run_async(partial(_ask, own, settings, options, with_artifacts=True))
                 requests += more
         runs = [_judge(run, settings, found.get(run.path), again) for run in bundle.runs()]
         return BundleProof(
@@ -116,7 +117,9 @@ def prove_against_wandb(
         )
 
 
-async def _ask(paths: Sequence[RunPath], settings: Settings, options: AskOptions) -> tuple[Inventories, int]:
+async def _ask(
+    paths: Sequence[RunPath], settings: Settings, options: AskOptions, *, with_artifacts: bool = False
+) -> tuple[Inventories, int]:
     """Return what W&B has of runs, and how many requests that took."""
     if not paths:
         return {}, 0
@@ -127,7 +130,8 @@ async def _ask(paths: Sequence[RunPath], settings: Settings, options: AskOptions
         policy=options.policy,
         clock=options.clock,
     ) as client:
-        return await read_inventories(client, paths), client.meter.requests
+        found = await read_inventories(client, paths, with_artifacts=with_artifacts)
+        return found, client.meter.requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

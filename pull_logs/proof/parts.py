@@ -9,6 +9,7 @@ from typing import Any
 
 from pull_logs.fetch import RemoteRun
 from pull_logs.frames import plain_key
+from pull_logs.proof.artifacts import artifact_parts
 from pull_logs.proof.verdicts import PartProof
 from pull_logs.rows.canonical import STEP, canon_record, canonical_text
 from pull_logs.snapshot import Run, RunDifference, RunFile, diff_runs, record_edits
@@ -53,8 +54,7 @@ def compare_parts(comparison: Comparison) -> Iterator[PartProof]:
     yield _files(comparison)
     yield _media(comparison)
     yield _console(comparison)
-    yield _artifacts(comparison, "logged")
-    yield _artifacts(comparison, "used")
+    yield from artifact_parts(comparison.run, comparison.remote)
 
 
 def _facts(comparison: Comparison) -> PartProof:
@@ -298,20 +298,3 @@ def _console(comparison: Comparison) -> PartProof:
         digest=run.console_hash,
         wandb_digest=None if again is None else again.console_hash,
     )
-
-
-def _artifacts(comparison: Comparison, how: str) -> PartProof:
-    """Compare the number of artifacts that a run logged or used; their digests are not requested."""
-    run, remote = comparison.run, comparison.remote
-    there = remote.logged_artifacts if how == "logged" else remote.used_artifacts
-    here = len(run.logged_artifacts() if how == "logged" else run.used_artifacts())
-    reason = ""
-    if there is None:
-        reason = _unasked(remote, f"{how} artifacts", f"how many artifacts it {how}")
-    elif there > here:
-        count = f"{there - here:,} of {counted(there, 'artifact')}" if here else counted(there, "artifact")
-        verb = "is" if there - here == 1 else "are"
-        reason = f"{count} that it {how} {verb} not in the bundle"
-    elif there or here:
-        reason = f"the artifacts that it {how} were counted and not compared"
-    return PartProof(part=f"{how} artifacts", wandb=there, bundle=here, reason=reason)

@@ -41,7 +41,7 @@ class PartProof:
         reason: Why it is not proved that the bundle has all of it; empty if that is proved.
         digest: The digest of it in the bundle; None if there is none.
         wandb_digest: The same digest of what W&B sent for this proof; None if it was not requested.
-        names: The first names of what is missing or differs.
+        names: The first names of what is missing or differs, other aliases of an artifact included.
     """
 
     part: str
@@ -87,11 +87,11 @@ class RunProof:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why it is not safe, as clauses; empty for a safe run and for one that is gone."""
+        """Why it is not safe, as clauses, each once; empty for a safe run and for one that is gone."""
         if self.gone:
             return ()
-        found = (*self.obstacles, *(part.reason for part in self.parts if not part.proved))
-        return found or (() if self.parts else ("it was not asked for",))
+        found = dict.fromkeys((*self.obstacles, *(part.reason for part in self.parts if not part.proved)))
+        return tuple(found) or (() if self.parts else ("it was not asked for",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ def test_each_run_has_its_verdict_and_what_is_not_safe_is_exit_7(server: Scripte
     assert code == 7
     assert err == (
         "pull-logs: error: 1 of 3 runs is not safe to delete;"
-        " fetch with --system --console --files '*' has all that a bundle can hold\n"
+        " fetch with --system --console --files '*' --artifacts all has all that a bundle can hold\n"
     )
     lines = out.splitlines()
     assert lines[0].startswith("[VERIFY] path=b.zip ok=yes ")
@@ -80,7 +80,7 @@ def test_each_run_has_its_verdict_and_what_is_not_safe_is_exit_7(server: Scripte
         " its rows were not read again; 2 artifacts that it logged are not in the bundle"
     )
     assert lines[1:] == [
-        f"[SAFE_TO_DELETE] {host} safe=1 not_safe=1 gone=1 requests=6 compared=yes",
+        f"[SAFE_TO_DELETE] {host} safe=1 not_safe=1 gone=1 requests=7 compared=yes",
         "run,verdict,rows,files,console,logged,used,because",
         "acme/nano/done,safe,30/30,1/1,1/1,0/0,0/0,",
         f'acme/nano/grown,"not safe",10/12,0/0,0/0,0/2,0/0,"{because}"',

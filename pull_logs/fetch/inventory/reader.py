@@ -24,6 +24,7 @@ from pull_logs.fetch.api import (
     run_inventories,
     system_events,
 )
+from pull_logs.fetch.artifacts import list_artifacts
 from pull_logs.fetch.concurrency import for_each
 from pull_logs.fetch.discovery import no_such_run, read_node
 from pull_logs.fetch.files import ListedFile, read_listed
@@ -36,6 +37,7 @@ from pull_logs.fetch.inventory.remote_run import (
     total_count,
 )
 from pull_logs.runs import RunPath
+from pull_logs.snapshot.format import ArtifactRecord, Relation
 
 RUNS_IN_A_QUERY = 10
 FILES_IN_A_PAGE = 100
@@ -47,12 +49,16 @@ Inventory = RemoteRun | PullLogsError
 """What W&B has of a run, or why that is not known; a `RunNotFoundError` if W&B does not have the run."""
 
 
-async def read_inventories(client: Client, paths: Sequence[RunPath]) -> Mapping[RunPath, Inventory]:
+async def read_inventories(
+    client: Client, paths: Sequence[RunPath], *, with_artifacts: bool = False
+) -> Mapping[RunPath, Inventory]:
     """Ask what W&B has of runs.
 
     Args:
         client: Sends the requests.
         paths: The runs, of any projects.
+        with_artifacts: Whether to list the artifacts of the runs that have some, one request for those that
+            a run logged and one for those that it used; otherwise they are only counted.
 
     Returns:
         For each run its inventory, or the reason why there is none.
@@ -60,7 +66,7 @@ async def read_inventories(client: Client, paths: Sequence[RunPath]) -> Mapping[
     Raises:
         AccessError: The key was refused, or the API cannot be reached.
     """
-    reader = _InventoryReader(client)
+    reader = _InventoryReader(client, with_artifacts=with_artifacts)
     client.meter.expect_runs(len(paths))
     await for_each(_batches(paths), reader.read_batch, workers=_WORKERS)
     return reader.found
@@ -73,8 +79,8 @@ class _InventoryReader:
         found: The answers.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, *, with_artifacts: bool) -> None:
+        self._client, self._with_artifacts = client, with_artifacts
         self._together = True
         self.found: dict[RunPath, Inventory] = {}
 
@@ -124,6 +130,7 @@ class _InventoryReader:
         try:
             await inventory.add_files(node)
             inventory.add_counts(node)
+            await self._list_artifacts(inventory)
             self._finish(path, inventory.of(node))
         except (AccessError, DataError, RunNotFoundError) as exc:
             if affects_all_runs(exc, api_host=self._client.host):
@@ -141,6 +148,7 @@ class _InventoryReader:
                 raise no_such_run(path, project_exists=isinstance(project, Mapping))
             inventory = _Inventory(client, path)
             await inventory.ask()
+            await self._list_artifacts(inventory)
             self._finish(path, inventory.of(node))
         except (AccessError, DataError, RunNotFoundError) as exc:
             if affects_all_runs(exc, api_host=client.host):
@@ -148,6 +156,10 @@ class _InventoryReader:
             self._finish(path, exc)
         except PullLogsError as exc:
             self._finish(path, exc)
+
+    async def _list_artifacts(self, inventory: _Inventory) -> None:
+        if self._with_artifacts:
+            await inventory.list_artifacts()
 
     def _finish(self, path: RunPath, inventory: Inventory) -> None:
         self.found[path] = inventory
@@ -161,6 +173,7 @@ class _Inventory:
         self._client, self._path = client, path
         self._files: RemoteFiles | None = None
         self._counts: dict[Part, int | None] = {}
+        self._artifacts: dict[Relation, Sequence[ArtifactRecord]] = {}
         self._unasked: dict[Part, str] = {}
 
     def of(self, node: Mapping[str, Any]) -> RemoteRun:
@@ -188,6 +201,7 @@ class _Inventory:
             system=None if system is None else system > 0,
             logged_artifacts=self._counts.get("logged artifacts"),
             used_artifacts=self._counts.get("used artifacts"),
+            artifacts=self._artifacts,
             unasked=self._unasked,
         )
 
@@ -218,10 +232,21 @@ class _Inventory:
 
             await self._try(part, ask)
 
+    async def list_artifacts(self) -> None:
+        """List the artifacts that the run logged and used, where their number is not zero."""
+        relations: Mapping[Relation, Part] = {"logged": "logged artifacts", "used": "used artifacts"}
+        for relation, part in relations.items():
+
+            async def ask(relation: Relation = relation) -> None:
+                self._artifacts[relation] = await list_artifacts(self._client, self._path, relation)
+
+            if self._counts.get(part):
+                await self._try(part, ask)
+
     async def _try(self, part: Part, ask: Callable[[], Awaitable[None]]) -> None:
         try:
             await ask()
-        except AccessError as exc:
+        except (AccessError, DataError) as exc:
             if affects_all_runs(exc, api_host=self._client.host):
                 raise
             self._unasked[part] = exc.message

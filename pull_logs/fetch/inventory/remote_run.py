@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +11,7 @@ from pull_logs.rows.canonical import parse_json
 if TYPE_CHECKING:
     from pull_logs.fetch.discovery import FoundRun
     from pull_logs.fetch.files import ListedFile
+    from pull_logs.snapshot.format import ArtifactRecord, Relation
 
 Part = Literal["files", "console", "system", "logged artifacts", "used artifacts"]
 """The parts of a run that are asked for besides its facts and its history."""
@@ -42,6 +43,7 @@ class RemoteRun:
         system: Whether it has system metrics; None if that is not known.
         logged_artifacts: The number of artifacts that it logged; None if it is not reported.
         used_artifacts: The number of artifacts that it used; None if it is not reported.
+        artifacts: The artifacts that it logged and used, as far as they were listed.
         unasked: Why a part could not be requested, by part.
     """
 
@@ -52,6 +54,7 @@ class RemoteRun:
     system: bool | None = None
     logged_artifacts: int | None = None
     used_artifacts: int | None = None
+    artifacts: Mapping[Relation, Sequence[ArtifactRecord]] = field(default_factory=dict)
     unasked: Mapping[Part, str] = field(default_factory=dict)
 
 

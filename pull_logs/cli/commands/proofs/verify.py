@@ -165,5 +165,5 @@ def _require_safe(proof: BundleProof) -> None:
         verb = "is" if unsafe == 1 else "are"
         raise DifferenceError(
             f"{unsafe} of {len(proof.runs)} runs {verb} not safe to delete",
-            hint="fetch with --system --console --files '*' has all that a bundle can hold",
+            hint="fetch with --system --console --files '*' --artifacts all has all that a bundle can hold",
         )
