@@ -259,6 +259,12 @@ def test_a_refused_list_is_not_safe_and_said_once_for_both(held: Path) -> None:
     assert found.reasons == (f"which artifacts it used {why}",)
 
 
+def test_the_queries_of_the_sdk_compare_artifacts_too(held: Path) -> None:
+    assert verdict(held, LOGGED, USED, refused=["RunInventories"]).verdict == "safe"
+    logged, used, reason = FAULTS["a byte of a file"]
+    assert verdict(held, logged, used, refused=["RunInventories"]).reasons == (reason,)
+
+
 def test_quick_counts_artifacts_and_says_so_once(held: Path) -> None:
     proof, _ = asked(held, LOGGED, USED, compare_rows=False)
     assert proof.runs[0].reasons[-1] == "the artifacts that it logged and used were counted and not compared"
