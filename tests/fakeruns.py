@@ -112,12 +112,15 @@ class FakeRun:
         facts = self.indexed_facts()
         return None if facts is None else [one.name for one in facts]
 
-    def indexed_facts(self, names: frozenset[str] | None = None) -> Sequence[MetricFacts] | None:
+    def indexed_facts(
+        self, names: frozenset[str] | None = None, *, brief: bool = False
+    ) -> Sequence[MetricFacts] | None:
         if not self.indexed:
             return None
         builder = FactsBuilder()
         builder.add(self.batch)
-        return [one for one in builder.facts() if names is None or one.name in names]
+        found = [one for one in builder.facts() if names is None or one.name in names]
+        return list(map(in_brief, found)) if brief else found
 
     def index_entry(self) -> IndexEntry | None:
         return None
@@ -147,6 +150,18 @@ class FakeRun:
             if rows is None or (rows.start < start + _BATCH and start < rows.stop):
                 self.batches.append(start)
                 yield start, table.slice(start, _BATCH)
+
+
+def in_brief(facts: MetricFacts) -> MetricFacts:
+    return facts._replace(
+        first=None,
+        last=None,
+        last_number=None,
+        last_number_step=None,
+        last_finite=None,
+        min_step=None,
+        max_step=None,
+    )
 
 
 def label(place: int) -> str:

@@ -17,6 +17,8 @@ from .metric_facts import MetricFacts as MetricFacts
 from .metric_facts import column_facts as column_facts
 from .metric_facts import describe_cells as describe_cells
 from .metric_facts import extremes as extremes
+from .metric_facts import facts_from_text as facts_from_text
+from .metric_facts import facts_text as facts_text
 from .metric_facts import middle as middle
 from .some_rows import rows_with_cells as rows_with_cells
 from .some_rows import take_columns as take_columns

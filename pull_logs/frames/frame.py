@@ -109,11 +109,14 @@ class RunLike(Protocol):
     def indexed_names(self) -> Sequence[str] | None:
         """Return the names of its columns, `_step` first; None where no index has them."""
 
-    def indexed_facts(self, names: frozenset[str] | None = None) -> Sequence[MetricFacts] | None:
+    def indexed_facts(
+        self, names: frozenset[str] | None = None, *, brief: bool = False
+    ) -> Sequence[MetricFacts] | None:
         """Return the facts about its columns, `_step` first; None where no index has them.
 
         Args:
             names: The columns wanted; all if None.
+            brief: Leave out the first and last cells and numbers, and the steps of the extremes.
         """
 
     def index_entry(self) -> IndexEntry | None:
@@ -216,16 +219,19 @@ class Frame:
             keys=column_names([key for key in own if key != STEP], nested), nested=nested, literal=literal
         )
 
-    def facts(self, names: frozenset[str] | None = None) -> Mapping[str, MetricFacts] | None:
+    def facts(
+        self, names: frozenset[str] | None = None, *, brief: bool = False
+    ) -> Mapping[str, MetricFacts] | None:
         """Return the facts about columns from an index, by name; None where there is no index.
 
         Args:
             names: The columns wanted, those that do not exist are ignored; all if None.
+            brief: Leave out the first and last cells and numbers, and the steps of the extremes.
 
         Raises:
             DamageError: The index is damaged.
         """
-        found = self._run.indexed_facts(names)
+        found = self._run.indexed_facts(names, brief=brief)
         return None if found is None else {facts.name: facts for facts in found}
 
     @property

@@ -30,8 +30,13 @@ class History(Protocol):
 
     def __contains__(self, name: object) -> bool: ...
 
-    def facts(self, names: frozenset[str] | None = None) -> Mapping[str, MetricFacts] | None:
-        """Return the facts about these columns, all by default, from an index; None where there is none."""
+    def facts(
+        self, names: frozenset[str] | None = None, *, brief: bool = False
+    ) -> Mapping[str, MetricFacts] | None:
+        """Return the facts about these columns, all by default, from an index; None where there is none.
+
+        In `brief`, the first and last cells and numbers and the steps of the extremes are left out.
+        """
 
     def column(self, name: str) -> Column:
         """Return one column; raises KeyError if no column has that name."""

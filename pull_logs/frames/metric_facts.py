@@ -7,6 +7,7 @@ values; of equal ones the first counts.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from pull_logs.frames.column import Column
 from pull_logs.frames.from_arrow import Steps
 from pull_logs.frames.vector import Array, Floats, Mask
-from pull_logs.rows.canonical import canon_number
+from pull_logs.rows.canonical import canon_number, canon_record, canonical_text, parse_json
 
 MAX_TEXT = 200
 """Most characters of a text that is kept as a first or a last cell."""
@@ -255,3 +256,21 @@ def _merge_types(before: str, after: str) -> str:
     if before == after:
         return before
     return "number" if {before, after} == {"int", "number"} else "mixed"
+
+
+def facts_text(facts: Iterable[MetricFacts]) -> str:
+    """Return facts as one line of JSON, to store them with a run before a bundle is made."""
+    return canonical_text([list(one) for one in facts])
+
+
+def facts_from_text(text: str) -> tuple[MetricFacts, ...]:
+    """Return the facts in such a line.
+
+    Raises:
+        DataError: It is not one.
+    """
+    return tuple(
+        # A metric may be called "NaN"; among the values, that text is the number.
+        MetricFacts(name, kind, *canon_record({"": values})[""])
+        for name, kind, *values in parse_json(text)
+    )

@@ -72,7 +72,12 @@ class SystemFrame:
     def __contains__(self, name: object) -> bool:
         return name in self.names
 
-    def facts(self, names: frozenset[str] | None = None) -> Mapping[str, MetricFacts] | None:  # noqa: ARG002
+    def facts(
+        self,
+        names: frozenset[str] | None = None,  # noqa: ARG002
+        *,
+        brief: bool = False,  # noqa: ARG002
+    ) -> Mapping[str, MetricFacts] | None:
         """Return None: no index has facts about samples."""
         return None
 
@@ -171,7 +176,12 @@ class JoinedFrame:
     def __contains__(self, name: object) -> bool:
         return name in self.system_names or name in self.history
 
-    def facts(self, names: frozenset[str] | None = None) -> Mapping[str, MetricFacts] | None:  # noqa: ARG002
+    def facts(
+        self,
+        names: frozenset[str] | None = None,  # noqa: ARG002
+        *,
+        brief: bool = False,  # noqa: ARG002
+    ) -> Mapping[str, MetricFacts] | None:
         """Return None: no index has facts about joined columns."""
         return None
 

@@ -21,6 +21,7 @@ from pull_logs.rows.canonical import STEP
 AnswerT = TypeVar("AnswerT", bound=Mapping[str, Any])
 
 Entry: TypeAlias = Mapping[str, Any]
+_Order: TypeAlias = Sequence[tuple[Family | None, Sequence[int]]]
 _Join: TypeAlias = Callable[[Family, Sequence[Entry]], dict[str, Any]]
 
 
@@ -120,8 +121,28 @@ def _listed(
     )
 
 
-def _join_schema(family: Family, entries: Sequence[Entry]) -> dict[str, Any]:
-    return dict(join_columns(family.pattern, entries))
+def _order(names: Sequence[str], families: Mapping[str, Family]) -> _Order:
+    """Return the order of the entries with these names: each with its family, if any, and its members."""
+    members: dict[tuple[bool, str], list[int]] = {}
+    for index, name in enumerate(names):
+        family = families.get(name)
+        # A column may be called as the pattern of a family is.
+        key = (False, name) if family is None else (True, family.pattern)
+        members.setdefault(key, []).append(index)
+    found = [(families.get(names[indices[0]]), indices) for indices in members.values()]
+    return sorted(found, key=lambda item: rank_of(_shown(names, *item), family=item[0] is not None))
+
+
+def _shown(names: Sequence[str], family: Family | None, indices: Sequence[int]) -> str:
+    return names[indices[0]] if family is None else family.pattern
+
+
+def _join_schema(entries: Sequence[Entry], family: Family | None, indices: Sequence[int]) -> Entry:
+    """Return the entry of a column as it is, or that of a family."""
+    if family is None:
+        return entries[indices[0]]
+    members = [entries[index] for index in indices]
+    return {**join_columns(family.pattern, members), "members": len(members)}
 
 
 def _join_stats(family: Family, entries: Sequence[Entry]) -> dict[str, Any]:
@@ -272,8 +293,16 @@ class _Folding:
         return families
 
     def schema(self, schemas: Mapping[str, Sequence[Entry]]) -> dict[str, Any]:
-        families = self.families(entry["name"] for entries in schemas.values() for entry in entries)
-        return {run: _listed(entries, _join_schema, families=families) for run, entries in schemas.items()}
+        names_of = {run: tuple(entry["name"] for entry in entries) for run, entries in schemas.items()}
+        families = self.families(name for names in dict.fromkeys(names_of.values()) for name in names)
+        orders: dict[tuple[str, ...], _Order] = {}
+        found = {}
+        for run, entries in schemas.items():
+            names = names_of[run]
+            if names not in orders:
+                orders[names] = _order(names, families)
+            found[run] = [_join_schema(entries, family, indices) for family, indices in orders[names]]
+        return found
 
     def stats(self, stats: Mapping[str, Mapping[str, Entry]]) -> dict[str, Any]:
         families = self.families(name for metrics in stats.values() for name in metrics)

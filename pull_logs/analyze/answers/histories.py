@@ -212,7 +212,7 @@ class _Reader:
 
     def read(self, subject: Subject, frame: History) -> _RunView:
         """Read one run."""
-        facts = frame.facts() if self._only_columns else None
+        facts = frame.facts(brief=True) if self._only_columns else None
         if facts is not None:
             names = self.selection.columns_of(frame, internal=True)
             return _RunView(schema=_indexed_schema(facts, [STEP, *names], rows=frame.length))

@@ -40,7 +40,12 @@ class SelectedRows:
     def __contains__(self, name: object) -> bool:
         return name in self.part.computed or name in self.frame
 
-    def facts(self, names: frozenset[str] | None = None) -> Mapping[str, MetricFacts] | None:  # noqa: ARG002
+    def facts(
+        self,
+        names: frozenset[str] | None = None,  # noqa: ARG002
+        *,
+        brief: bool = False,  # noqa: ARG002
+    ) -> Mapping[str, MetricFacts] | None:
         """Return None: no index has facts about some rows."""
         return None
 

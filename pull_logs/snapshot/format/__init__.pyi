@@ -57,8 +57,6 @@ from .manifest import render_manifest as render_manifest
 from .manifest import sha256 as sha256
 from .metrics_table import MetricsTable as MetricsTable
 from .metrics_table import MetricsWriter as MetricsWriter
-from .metrics_table import facts_from_text as facts_from_text
-from .metrics_table import facts_text as facts_text
 from .metrics_table import load_metrics_table as load_metrics_table
 from .names import ARTIFACTS as ARTIFACTS
 from .names import CONSOLE as CONSOLE

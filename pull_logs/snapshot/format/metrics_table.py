@@ -8,7 +8,7 @@ metrics".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import pairwise
@@ -56,6 +56,9 @@ _REST = "rest"
 _ADDED = ("metric", "type", *_COUNTS, "first_step", "last_step", "last", "last_number", "last_finite", _REST)
 """The columns that totals over runs are added up from."""
 
+_BRIEF = ("metric", "type", *_COUNTS, "first_step", "last_step", "interval", "min", "max", _REST)
+"""The columns of facts in brief."""
+
 _COLUMNS = tuple({"name": "metric", "cells": "count"}.get(name, name) for name in MetricFacts._fields)
 """The column of each of the facts, in the order of `MetricFacts`."""
 
@@ -72,27 +75,12 @@ SCHEMA = pa.schema(
 )
 """The columns: the run, the name of the metric, the facts in their order, and the rest."""
 
+_FACTS = tuple(SCHEMA.names[len(_KEYS) :])
+"""The columns of all facts."""
+
 _Converted = TypeVar("_Converted")
 
 _FOREIGN = (pa.ArrowException, DataError, OSError, ValueError, KeyError, IndexError, OverflowError)
-
-
-def facts_text(facts: Iterable[MetricFacts]) -> str:
-    """Return facts as one line of JSON, to store them with a run before a bundle is made."""
-    return canonical_text([list(one) for one in facts])
-
-
-def facts_from_text(text: str) -> tuple[MetricFacts, ...]:
-    """Return the facts in such a line.
-
-    Raises:
-        DataError: It is not one.
-    """
-    return tuple(
-        # A metric may be called "NaN"; among the values, that text is the number.
-        MetricFacts(name, kind, *canon_record({"": values})[""])
-        for name, kind, *values in parse_json(text)
-    )
 
 
 class MetricsWriter:
@@ -203,8 +191,8 @@ class MetricsTable:
         path: The bundle, for messages.
         starts: For each run its first row; then the number of rows.
         groups: For each row group its first row; then the number of rows.
-        group: Returns the facts in a row group, about some columns or all; and for each row, and the end, how
-            many of them are before it.
+        group: Returns the facts in a row group, about some columns or all, as far as these columns of the
+            table have them; and for each row, and the end, how many of them are before it.
         group_names: Returns the names of the metrics in a row group.
         group_columns: Returns the facts of the masked rows of a row group, fact by fact, about some columns.
     """
@@ -212,22 +200,25 @@ class MetricsTable:
     path: str
     starts: Ints
     groups: Ints
-    group: Callable[[int, frozenset[str] | None], tuple[Sequence[MetricFacts], Ints]]
+    group: Callable[[int, frozenset[str] | None, Sequence[str]], tuple[Sequence[MetricFacts], Ints]]
     group_names: Callable[[int], Sequence[str]]
     group_columns: Callable[[int, Mask, frozenset[str]], MetricColumns]
 
-    def facts(self, index: int, names: frozenset[str] | None = None) -> Sequence[MetricFacts]:
+    def facts(
+        self, index: int, names: frozenset[str] | None = None, *, brief: bool = False
+    ) -> Sequence[MetricFacts]:
         """Return the facts about the columns of one run, `_step` first.
 
         Args:
             index: The row of the run in the table of runs.
             names: The columns wanted; all if None. Values of others are not decoded.
+            brief: Leave out the first and last cells and numbers, and the steps of the extremes.
 
         Raises:
             BundleDamagedError: They cannot be read.
         """
         number, rows = self._rows(index)
-        found, before = self.group(number, names)
+        found, before = self.group(number, names, _BRIEF if brief else _FACTS)
         return found[before[rows.start] : before[rows.stop]]
 
     def names(self, index: int) -> Sequence[str]:
@@ -358,9 +349,11 @@ class _GroupReader:
     path: str
     reading: Lock = field(default_factory=Lock)
 
-    def facts(self, number: int, names: frozenset[str] | None) -> tuple[Sequence[MetricFacts], Ints]:
+    def facts(
+        self, number: int, names: frozenset[str] | None, columns: Sequence[str]
+    ) -> tuple[Sequence[MetricFacts], Ints]:
         """Return the facts in a row group about these columns, and for each row how many are before it."""
-        return self.read(SCHEMA.names[len(_KEYS) :], partial(_some_facts, names), number)
+        return self.read(columns, partial(_some_facts, names), number)
 
     def columns(self, number: int, rows: Mask, names: frozenset[str]) -> MetricColumns:
         """Return some of the facts in these rows of a row group, about these columns."""
@@ -447,23 +440,36 @@ def _some_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[M
 
 
 def _facts_of(table: pa.Table) -> Sequence[MetricFacts]:
+    """Return the facts in a table; those of columns that it does not have are None."""
+    read = table.column_names
     columns: dict[str, list[Any]] = {name: _texts(table.column(name)) for name in ("metric", "type", _REST)}
     for name in (*_COUNTS, *_STEPS, *_DOUBLES):
-        columns[name] = number_cells(flat(table.column(name)))
+        if name in read:
+            columns[name] = number_cells(flat(table.column(name)))
     for row, text in enumerate(columns.pop(_REST)):
         if text is not None:
             for name, value in _rest_values(text):
-                columns[name][row] = value
-    finite = [here - there for here, there in zip(columns["numbers"], columns["nonfinite"], strict=True)]
-    for name, repeated, where in (
-        ("last_number", "last", columns["numbers"]),
-        ("last_number_step", "last_step", columns["numbers"]),
-        ("last_finite", "last_number", finite),
-    ):
-        columns[name] = _filled(columns[name], columns[repeated], where=where)
+                if name in columns:
+                    columns[name][row] = value
+    if "last" in columns:
+        columns |= _repeated(columns)
+    absent = [None] * table.num_rows
     # `_make` counts the fields of every tuple again.
     make = partial(tuple.__new__, MetricFacts)
-    return list(map(make, zip(*(columns[name] for name in _COLUMNS), strict=True)))
+    return list(map(make, zip(*(columns.get(name, absent) for name in _COLUMNS), strict=True)))
+
+
+def _repeated(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """Return the columns of values that repeat others, with these filled in."""
+    finite = [here - there for here, there in zip(columns["numbers"], columns["nonfinite"], strict=True)]
+    number = _filled(columns["last_number"], columns["last"], where=columns["numbers"])
+    return {
+        "last_number": number,
+        "last_number_step": _filled(
+            columns["last_number_step"], columns["last_step"], where=columns["numbers"]
+        ),
+        "last_finite": _filled(columns["last_finite"], number, where=finite),
+    }
 
 
 def _rest_values(text: str) -> Iterable[tuple[str, Any]]:

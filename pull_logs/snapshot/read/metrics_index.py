@@ -41,18 +41,21 @@ class MetricsIndex:
         """
         self._opened()
 
-    def facts(self, index: int, names: frozenset[str] | None = None) -> Sequence[MetricFacts] | None:
+    def facts(
+        self, index: int, names: frozenset[str] | None = None, *, brief: bool = False
+    ) -> Sequence[MetricFacts] | None:
         """Return the facts about the columns of a run, `_step` first; None without an index.
 
         Args:
             index: The row of the run in the table of runs.
             names: The columns wanted; all if None.
+            brief: Leave out the first and last cells and numbers, and the steps of the extremes.
 
         Raises:
             BundleDamagedError: The index is damaged.
         """
         table = self._opened()
-        return None if table is None else table.facts(index, names)
+        return None if table is None else table.facts(index, names, brief=brief)
 
     def names(self, index: int) -> Sequence[str] | None:
         """Return the names of the columns of a run, as `facts` does."""

@@ -76,16 +76,19 @@ class Run(RunFacts):
         """
         return self._metrics.names(self._index)
 
-    def indexed_facts(self, names: frozenset[str] | None = None) -> Sequence[MetricFacts] | None:
+    def indexed_facts(
+        self, names: frozenset[str] | None = None, *, brief: bool = False
+    ) -> Sequence[MetricFacts] | None:
         """Return what `metric_facts` does; None for a bundle without an index.
 
         Args:
             names: The columns wanted; all if None.
+            brief: Leave out the first and last cells and numbers, and the steps of the extremes.
 
         Raises:
             BundleDamagedError: The index is damaged.
         """
-        return self._metrics.facts(self._index, names)
+        return self._metrics.facts(self._index, names, brief=brief)
 
     def index_entry(self) -> IndexEntry | None:
         """Return where the index of the bundle has the run; None for a bundle without an index."""

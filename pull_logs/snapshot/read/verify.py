@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from pull_logs.errors import BundleDamagedError, DamageError, DataError, FormatTooNewError
-from pull_logs.frames import FactsBuilder, MetricFacts
+from pull_logs.frames import FactsBuilder, MetricFacts, facts_text
 from pull_logs.rows.hashing import rows_hash, rows_hash_of_numbers
 from pull_logs.snapshot.format import (
     DIGEST,
@@ -40,7 +40,6 @@ from pull_logs.snapshot.format import (
     ZipContainer,
     content_id,
     damaged_chunks,
-    facts_text,
     open_container,
     parse_manifest,
     read_batches,

@@ -9,9 +9,9 @@ from typing import Any, BinaryIO, TypeAlias
 
 import pyarrow as pa
 
-from pull_logs.frames import FactsBuilder, MetricFacts
+from pull_logs.frames import FactsBuilder, MetricFacts, facts_from_text, facts_text
 from pull_logs.rows.canonical import INT_LIMIT, INT_MIN
-from pull_logs.snapshot.format import WRITER, Encoded, facts_from_text, facts_text, write_table
+from pull_logs.snapshot.format import WRITER, Encoded, write_table
 
 Batches: TypeAlias = Callable[[], Iterable[pa.Table]]
 """Returns the batches of a run in step order, from the first one on each time it is called."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from bundlekit import bundle_run, make_bundle
 from checkout import RECORDED
+from fakeruns import in_brief
 from hypothesis import given
 from hypothesis import strategies as st
 from rowkit import calm_rows, canonical, nasty_rows
@@ -54,6 +56,15 @@ def history(number: int, rows: list[dict[str, Any]], *, complete: bool) -> Any:
     return bundle_run(f"acme/nano/r{number}", rows, coverage=None if complete else promised)
 
 
+def write(path: Path, runs: list[tuple[list[dict[str, Any]], bool]], group_rows: int) -> None:
+    """Write a bundle whose index has row groups of this size."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics_table, "GROUP_ROWS", group_rows)
+        make_bundle(
+            path, [history(number, rows, complete=whole) for number, (rows, whole) in enumerate(runs)]
+        )
+
+
 @given(histories, st.integers(1, 40), st.none() | st.sampled_from(["a", "s", "^_", "é|k"]), st.data())
 def test_the_overview_is_the_same(
     tmp_path_factory: pytest.TempPathFactory,
@@ -63,16 +74,27 @@ def test_the_overview_is_the_same(
     data: st.DataObject,
 ) -> None:
     path = tmp_path_factory.mktemp("bundle") / "a.wandb.zip"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics_table, "GROUP_ROWS", group_rows)
-        make_bundle(
-            path, [history(number, rows, complete=whole) for number, (rows, whole) in enumerate(runs)]
-        )
+    write(path, runs, group_rows)
     with open_bundle(path) as bundle, open_bundle(RECORDED) as other:
         known = [*bundle.runs(), *islice(other.runs(), 2)]
         chosen = data.draw(st.lists(st.sampled_from(known), min_size=1, max_size=8))
         found, expected = both(chosen, select)
     assert found == expected
+
+
+@given(histories, st.integers(1, 40))
+def test_facts_in_brief_are_those_in_full(
+    tmp_path_factory: pytest.TempPathFactory,
+    runs: list[tuple[list[dict[str, Any]], bool]],
+    group_rows: int,
+) -> None:
+    path = tmp_path_factory.mktemp("bundle") / "a.wandb.zip"
+    write(path, runs, group_rows)
+    with open_bundle(path) as bundle:
+        for run in bundle.runs():
+            full = run.indexed_facts()
+            assert full
+            assert repr(run.indexed_facts(brief=True)) == repr(list(map(in_brief, full)))
 
 
 @pytest.mark.parametrize("select", [None, "loss", "^_"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rowkit import canonical, nasty_rows
 
 from pull_logs.errors import BundleDamagedError
-from pull_logs.frames import FactsBuilder, MetricFacts
+from pull_logs.frames import FactsBuilder, MetricFacts, facts_from_text, facts_text
 from pull_logs.rows.batches import batch_from_rows
 from pull_logs.rows.canonical import spell
 from pull_logs.runs import RunPath
@@ -22,8 +22,6 @@ from pull_logs.snapshot.format.metrics_table import (
     SCHEMA,
     MetricsTable,
     MetricsWriter,
-    facts_from_text,
-    facts_text,
     load_metrics_table,
 )
 

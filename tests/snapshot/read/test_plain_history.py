@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.frames import FactsBuilder, MetricFacts
+from pull_logs.frames import FactsBuilder, MetricFacts, facts_text
 from pull_logs.rows.batches import batch_from_rows
 from pull_logs.rows.hashing import rows_hash, rows_hash_of_numbers
-from pull_logs.snapshot.format import facts_text
 from pull_logs.snapshot.format.parquet_read import read_table
 from pull_logs.snapshot.format.parquet_write import write_table
 from pull_logs.snapshot.read.plain_history import PlainHistory, PlainReader
