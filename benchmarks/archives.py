@@ -164,7 +164,7 @@ def _other(out: Path) -> Kept:
         "rows of the history": f"{rows} in the raw export, {len(metrics)} values in its table",
         "NaN and infinities": f"{sum(('loss', step) in values for step in (3, 4))} of 2 in its table",
         "strings, booleans": f"{texts} of 50 in its table",
-        "integers above 2^53": f"{exact} of 50 in its table",
+        "integers above 2^53": f"{exact} of 50 exact in its table",
         "histograms": f"{pq.read_metadata(files['data/histograms.parquet']).num_rows} of 5",
         "rows of system metrics": f"{system} of {SYSTEM_ROWS}",
         "lines of the console log": f"{len(files['console.jsonl'].read_text().splitlines())} of {LINES}",
