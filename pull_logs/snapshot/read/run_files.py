@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, overload
 
-from pull_logs.errors import BundleDamagedError, FileMissingError
-from pull_logs.snapshot.disk import disk_errors
+from pull_logs.errors import FileMissingError
+from pull_logs.snapshot.read.member_bytes import MemberBytes
 from pull_logs.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from pull_logs.snapshot.format import Container, FileRecord, FileResource, MemberFile
+    from pull_logs.snapshot.format import Container, FileRecord, FileResource
 
 _Default = TypeVar("_Default")
 
 
-class RunFile:
+class RunFile(MemberBytes):
     """A file that a run logged; the bundle has to stay open.
 
     Its name is untrusted text and is never used as a path: `save` takes a path from the caller.
@@ -27,11 +24,13 @@ class RunFile:
         record: Its name, size, hashes and media type.
     """
 
-    __slots__ = ("_container", "_member", "record")
+    __slots__ = ("record",)
 
     def __init__(self, container: Container, resource: FileResource) -> None:
-        self._container, self._member = container, resource.path
-        self.record: FileRecord = resource.record
+        record: FileRecord = resource.record
+        shown = f"file {record.name!r}"
+        super().__init__(container, resource.path, shown=shown, size=record.bytes, expected=record.hash)
+        self.record = record
 
     def __repr__(self) -> str:
         return f"<RunFile {self.name!r}: {self.size} bytes>"
@@ -40,11 +39,6 @@ class RunFile:
     def name(self) -> str:
         """Its name in the run, `media/images/a.png`."""
         return self.record.name
-
-    @property
-    def size(self) -> int:
-        """Its bytes."""
-        return self.record.bytes
 
     @property
     def sha256(self) -> str:
@@ -60,73 +54,6 @@ class RunFile:
     def mediatype(self) -> str | None:
         """Its media type according to W&B, `text/plain`; None if W&B reported none."""
         return self.record.mediatype
-
-    def read(self) -> bytes:
-        """Return all its bytes, checked against their hash.
-
-        Raises:
-            BundleDamagedError: They are not those that were written.
-        """
-        data = b"".join(self.chunks())
-        self._check(hashlib.sha256(data).hexdigest())
-        return data
-
-    def check(self) -> None:
-        """Check its hash, reading it once in parts.
-
-        Raises:
-            BundleDamagedError: Its bytes are not those that were written.
-        """
-        digest = hashlib.sha256()
-        for chunk in self.chunks():
-            digest.update(chunk)
-        self._check(digest.hexdigest())
-
-    def save(self, path: Path | str) -> None:
-        """Write it to a file, which gets its name once all bytes are written and checked.
-
-        Raises:
-            BundleDamagedError: Its bytes are not those in the manifest; no file is left.
-            PullLogsError: The disk is full or the file cannot be written.
-        """
-        path = Path(path)
-        temp = path.with_name(f".saving-{secrets.token_hex(8)}")
-        digest = hashlib.sha256()
-        with disk_errors(path, hint="free some space and try again"):
-            try:
-                with temp.open("wb") as out:
-                    for chunk in self.chunks():
-                        out.write(chunk)
-                        digest.update(chunk)
-                self._check(digest.hexdigest())
-                temp.replace(path)
-            except BaseException:
-                temp.unlink(missing_ok=True)
-                raise
-
-    def open(self) -> MemberFile:
-        """Return its bytes as a seekable file, **not checked**: see `check`.
-
-        Raises:
-            BundleDamagedError: It no longer exists.
-        """
-        return self._container.open(self._member)
-
-    def chunks(self) -> Iterator[bytes]:
-        """Iterate over its bytes in parts, **not checked**: see `check`."""
-        with self.open() as file:
-            file.expect(lambda: [(0, self.size)])
-            yield from file.chunks()
-
-    def _check(self, digest: str) -> None:
-        if digest != self.sha256:
-            shown = str(self._container.path)
-            raise BundleDamagedError(
-                f"{shown!r} is damaged: file {self.name!r} does not have its hash",
-                path=shown,
-                member=self._member,
-                hint="run `pull-logs verify` to see where",
-            )
 
 
 class RunFiles(Mapping[str, RunFile]):

@@ -277,7 +277,7 @@ class RunArtifacts:
             BundleDamagedError: They are not those that were written.
         """
         try:
-            return tuple(parse_records(self.table.read(limit=MAX_RECORDS)))
+            return tuple(parse_records(self.table.read_at_most(MAX_RECORDS)))
         except DataError as exc:
             raise self.table.damaged(f"the artifacts of run {self._run!r}: {exc.message}") from exc
 
@@ -350,6 +350,6 @@ def entries_of(container: Container, content_hash: str) -> list[ArtifactEntry]:
     """
     content = content_in(container, content_hash)
     try:
-        return parse_entries(content.read(limit=MAX_ENTRIES))
+        return parse_entries(content.read_at_most(MAX_ENTRIES))
     except DataError as exc:
         raise content.damaged(f"the entries of an artifact: {exc.message}") from exc

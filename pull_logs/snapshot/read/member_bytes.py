@@ -1,0 +1,109 @@
+"""The bytes of a member of a bundle: read, saved and checked against the hash that its record has."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pull_logs.errors import BundleDamagedError
+from pull_logs.snapshot.disk import disk_errors
+
+if TYPE_CHECKING:
+    from pull_logs.snapshot.format import Container, MemberFile
+
+
+class MemberBytes:
+    """The bytes of a member; the bundle has to stay open.
+
+    Args:
+        container: The bundle.
+        member: The name of the member.
+        shown: What messages call it.
+        size: The number of bytes.
+        expected: `sha256:` and the hex digest of the bytes.
+    """
+
+    __slots__ = ("_container", "_expected", "_member", "_shown", "_size")
+
+    def __init__(self, container: Container, member: str, *, shown: str, size: int, expected: str) -> None:
+        self._container, self._member, self._shown = container, member, shown
+        self._size, self._expected = size, expected
+
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+        return self._size
+
+    def read(self) -> bytes:
+        """Return all bytes, checked against their hash.
+
+        Raises:
+            BundleDamagedError: They are not those that were written.
+        """
+        data = b"".join(self.chunks())
+        self._check(hashlib.sha256(data).hexdigest())
+        return data
+
+    def check(self) -> None:
+        """Check the hash, reading the bytes once in parts.
+
+        Raises:
+            BundleDamagedError: They are not those that were written.
+        """
+        digest = hashlib.sha256()
+        for chunk in self.chunks():
+            digest.update(chunk)
+        self._check(digest.hexdigest())
+
+    def save(self, path: Path | str) -> None:
+        """Write the bytes to a file, which gets its name once all are written and checked.
+
+        Raises:
+            BundleDamagedError: They are not those that were written; no file is left.
+            PullLogsError: The disk is full or the file cannot be written.
+        """
+        path = Path(path)
+        temp = path.with_name(f".saving-{secrets.token_hex(8)}")
+        digest = hashlib.sha256()
+        with disk_errors(path, hint="free some space and try again"):
+            try:
+                with temp.open("wb") as out:
+                    for chunk in self.chunks():
+                        out.write(chunk)
+                        digest.update(chunk)
+                self._check(digest.hexdigest())
+                temp.replace(path)
+            except BaseException:
+                temp.unlink(missing_ok=True)
+                raise
+
+    def open(self) -> MemberFile:
+        """Return the bytes as a seekable file, **not checked**: see `check`.
+
+        Raises:
+            BundleDamagedError: The member no longer exists.
+        """
+        return self._container.open(self._member)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Iterate over the bytes in parts, **not checked**: see `check`."""
+        with self.open() as file:
+            file.expect(lambda: [(0, self._size)])
+            yield from file.chunks()
+
+    def damaged(self, reason: str) -> BundleDamagedError:
+        """Return the error for what is wrong with the bytes."""
+        path = str(self._container.path)
+        return BundleDamagedError(
+            f"{path!r} is damaged: {reason}",
+            path=path,
+            member=self._member,
+            hint="run `pull-logs verify` to see where",
+        )
+
+    def _check(self, digest: str) -> None:
+        if f"sha256:{digest}" != self._expected:
+            raise self.damaged(f"{self._shown} does not have its hash")
