@@ -102,7 +102,6 @@ def describe_run(subject: Subject, *, rows_shown: int | None = None) -> RunResul
         rows_shown: How many rows its history shows; None where the answer has no history.
     """
     run = subject.run
-    run = subject.run
     found: RunResult = {
         "label": subject.label,
         "path": str(run.path),
