@@ -94,21 +94,34 @@ class FolderLock:
             OSError: Something in it cannot be removed; the lock is released.
         """
         folder = self._holder.parent
-        identity = _identity(folder)
+        lock = folder / _LOCK
+        identity, held = _identity(folder), _identity(lock)
         try:
             for item in folder.iterdir():
                 if item.name not in (_LOCK, _SOFT_LOCK, _HOLDER):
                     shutil.rmtree(item) if item.is_dir() else item.unlink()
             shutil.rmtree(folder, ignore_errors=True)
+            # Meanwhile another process may have made a lock of this name: it is no longer ours to remove.
+            left = held is not None and _identity(lock) == held
         finally:
             self.release()
         with contextlib.suppress(OSError):
             # Another process may have made a new folder of this name: it is left alone.
             if _identity(folder) == identity:
-                (folder / _LOCK).unlink(missing_ok=True)
+                if left:
+                    lock.unlink(missing_ok=True)
                 folder.rmdir()
 
 
-def _identity(folder: Path) -> tuple[int, int]:
-    status = folder.stat()
+def has_lock(folder: Path) -> bool:
+    """Return whether a folder was ever locked; one that was not may be about to be."""
+    return any((folder / name).exists() for name in (_LOCK, _SOFT_LOCK))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return the identity of a file or folder; None if there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
     return status.st_dev, status.st_ino

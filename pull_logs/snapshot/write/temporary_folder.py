@@ -13,16 +13,20 @@ import secrets
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pull_logs.errors import UsageError
-from pull_logs.snapshot.write.folder_lock import FolderLock
+from pull_logs.snapshot.write.folder_lock import FolderLock, has_lock
 
 _PREFIX = ".pull-logs-"
 _SUFFIX = ".tmp"
 _ATTEMPTS = 20
+
+_BEING_MADE_SECONDS = 60.0
+"""For so long, a folder without a lock may be one that another thread or process is about to lock."""
 
 
 @contextmanager
@@ -53,7 +57,7 @@ def _create(parent: Path) -> tuple[Path, FolderLock]:
         folder.mkdir(mode=0o700)
         try:
             return folder, FolderLock(folder)
-        except (UsageError, FileNotFoundError):
+        except (UsageError, FileNotFoundError, FileExistsError):
             # Another process took the folder for one without an owner before it was locked.
             shutil.rmtree(folder, ignore_errors=True)
         except BaseException:
@@ -73,7 +77,9 @@ def _sweep(parent: Path, *, keep: Path) -> None:
 def _sweep_folder(folder: Path) -> None:
     with contextlib.suppress(OSError, UsageError):
         status = folder.lstat()
-        if stat.S_ISDIR(status.st_mode) and status.st_uid == _user():
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != _user():
+            return
+        if has_lock(folder) or time.time() - status.st_mtime > _BEING_MADE_SECONDS:
             FolderLock(folder).remove_folder()
 
 
