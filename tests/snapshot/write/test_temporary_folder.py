@@ -13,6 +13,7 @@ import pytest
 from pull_logs.snapshot.write import FolderLock, temporary_folder
 
 
+@pytest.mark.open_files
 def test_folders_that_threads_make_at_once_keep_their_files_until_they_end(tmp_path: Path) -> None:
     def make_folders(_: int) -> int:
         kept = 0
@@ -56,6 +57,7 @@ def test_what_has_no_owner_is_removed_by_the_next_one(
         assert left.exists() is stays
 
 
+@pytest.mark.open_files
 def test_a_lock_that_another_takes_while_a_folder_is_removed_is_not_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
