@@ -25,7 +25,7 @@ _PREFIX = ".pull-logs-"
 _SUFFIX = ".tmp"
 _ATTEMPTS = 20
 
-_BEING_MADE_SECONDS = 60.0
+_BEING_MADE_SECONDS = 0.1
 """For so long, a folder without a lock may be one that another thread or process is about to lock."""
 
 

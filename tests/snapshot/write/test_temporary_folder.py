@@ -46,7 +46,7 @@ def left_behind(parent: Path, name: str, *, age: float, locked: bool) -> Path:
 
 @pytest.mark.parametrize(
     ("age", "locked", "stays"),
-    [(0.0, True, False), (0.0, False, True), (3600.0, False, False), (3600.0, True, False)],
+    [(0.0, True, False), (-60.0, False, True), (3600.0, False, False), (3600.0, True, False)],
     ids=["killed just now", "about to be locked", "killed before it was locked", "killed long ago"],
 )
 def test_what_has_no_owner_is_removed_by_the_next_one(
