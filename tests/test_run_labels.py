@@ -1,4 +1,4 @@
-"""Runs are named by their ids, or by as much of their paths as tells them apart."""
+"""Runs are named by their ids, or by as much of their paths as distinguishes them."""
 
 from __future__ import annotations
 

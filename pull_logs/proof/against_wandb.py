@@ -141,7 +141,7 @@ class _Again:
     Attributes:
         bundle: The temporary bundle of them; None if there is none.
         report: The report of the download.
-        reason: Why there is no bundle.
+        reason: Why the runs could not be downloaded.
     """
 
     bundle: Bundle | None = None

@@ -386,14 +386,20 @@ def _artifacts_section(changed: Sequence[DiffChange]) -> Section:
     return _section(
         "ARTIFACT_CHANGES",
         {"changes": len(rows)},
-        [
-            Column("run", short_name_cell),
-            Column("relation", str),
-            Column("artifact", short_name_cell),
-            Column("change", str),
-            Column("old_digest", str),
-            Column("new_digest", str),
-        ],
+        columns(
+            "run",
+            "relation",
+            "artifact",
+            "change",
+            "old_digest",
+            "new_digest",
+            run=short_name_cell,
+            relation=str,
+            artifact=short_name_cell,
+            change=str,
+            old_digest=str,
+            new_digest=str,
+        ),
         rows,
     )
 
