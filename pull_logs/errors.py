@@ -227,7 +227,7 @@ class RegressionError(PullLogsError):
 
 
 class DifferenceError(PullLogsError):
-    """A bundle was compared with its source, and is not proved to have all of it."""
+    """A bundle or a run was compared with its source, and does not have all of it, or is not proved to."""
 
     exit_code = 7
 

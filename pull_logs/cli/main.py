@@ -69,6 +69,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "merge": ("merge", "merge"),
     "overview": ("overview", "overview"),
     "plot": ("pictures.plot", "plot"),
+    "reconcile": ("proofs.reconcile", "reconcile"),
     "refresh": ("refresh", "refresh"),
     "report": ("pictures.report", "report"),
     "serve": ("serve", "serve"),

@@ -1,9 +1,17 @@
+from .against_logs import ReconciledRun as ReconciledRun
+from .against_logs import match_runs as match_runs
+from .against_logs import reconcile_run as reconcile_run
 from .against_sdk import SdkCheck as SdkCheck
 from .against_sdk import SdkDifference as SdkDifference
 from .against_sdk import SdkRun as SdkRun
 from .against_sdk import check_against_sdk as check_against_sdk
 from .against_wandb import AskOptions as AskOptions
 from .against_wandb import prove_against_wandb as prove_against_wandb
+from .logged_rows import KINDS as KINDS
+from .logged_rows import LoggedRows as LoggedRows
+from .logged_rows import OverwrittenCell as OverwrittenCell
+from .logged_rows import RowRange as RowRange
+from .logged_rows import trace_rows as trace_rows
 from .verdicts import PARTS as PARTS
 from .verdicts import BundleProof as BundleProof
 from .verdicts import PartProof as PartProof

@@ -7,6 +7,7 @@ from .notebook import html_lines as html_lines
 from .notebook import html_table as html_table
 from .operations import BundleDifference as BundleDifference
 from .operations import CellEdit as CellEdit
+from .operations import Edit as Edit
 from .operations import ExportReport as ExportReport
 from .operations import MergeReport as MergeReport
 from .operations import RowsDifference as RowsDifference

@@ -3,7 +3,12 @@ from .checkpoints import CheckpointScan as CheckpointScan
 from .checkpoints import find_checkpoints as find_checkpoints
 from .checkpoints import read_checkpoint as read_checkpoint
 from .checkpoints import scan_checkpoints as scan_checkpoints
+from .wandb_folders import DEFAULT_ENTITY as DEFAULT_ENTITY
+from .wandb_folders import IgnoredCall as IgnoredCall
+from .wandb_folders import IgnoredCalls as IgnoredCalls
 from .wandb_folders import ImportReport as ImportReport
 from .wandb_folders import LocalImport as LocalImport
+from .wandb_folders import OnRestart as OnRestart
+from .wandb_folders import ignored_calls as ignored_calls
 from .wandb_folders import import_runs as import_runs
 from .wandb_folders import read_run_dirs as read_run_dirs

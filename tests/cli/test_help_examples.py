@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 from bundlekit import bundle_run, make_bundle
-from checkout import ROOT
+from checkout import RECORDED, ROOT
 from consolekit import console_of, printed
 
 from pull_logs.cli.commands import EXAMPLES
@@ -23,6 +23,7 @@ from pull_logs.snapshot import BundleRun
 RUN_ELSEWHERE = {"serve": "it serves until it is stopped; tests/cli/commands/test_serve.py runs it"}
 CODES = {
     "pull-logs diff old.wandb.zip new.wandb.zip --exit-code": 1,
+    "pull-logs reconcile wandb/ --entity acme --project nano": 7,  # the server has other runs
     "pull-logs verify sweep.wandb.zip --against wandb --list": 7,  # its runs were not downloaded from a W&B
 }
 
@@ -59,6 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_bundle(path / f"{name}.wandb.zip", runs)
     make_bundle(path / "old.wandb.zip", runs[:9])
     shutil.copytree(ROOT / "fixtures" / "digits" / "wandb", path / "wandb")
+    shutil.copy(RECORDED, path / "digits.wandb.zip")
     (path / "eval.py").write_text("import wandb\nprint(wandb.Api)\n")
     return path
 

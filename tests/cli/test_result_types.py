@@ -14,9 +14,17 @@ from pull_logs.cli.sections.audit import AuditResult
 from pull_logs.cli.sections.diff import Diff
 from pull_logs.cli.sections.info import Info
 from pull_logs.cli.sections.logs import Logs
+from pull_logs.cli.sections.proofs import Reconciliation
 from pull_logs.cli.sections.verify import Verification
 
-TYPES = {"info": Info, "verify": Verification, "audit": AuditResult, "diff": Diff, "logs": Logs}
+TYPES = {
+    "info": Info,
+    "verify": Verification,
+    "audit": AuditResult,
+    "diff": Diff,
+    "logs": Logs,
+    "reconcile": Reconciliation,
+}
 NAMES = {str: "string", int: "integer", bool: "boolean", Any: "any"}
 
 Schema = Mapping[str, Any]

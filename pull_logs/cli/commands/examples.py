@@ -45,6 +45,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "-b sweep.wandb.zip --select '^val/loss$' --group-by config.lr",
         "-b sweep.wandb.zip --select '^val/loss$' --smooth 0.9 -o loss.png",
     ),
+    "reconcile": ("wandb/ -b digits.wandb.zip", "wandb/ --entity acme --project nano"),
     "refresh": ("nano.wandb.zip",),
     "report": ("-b sweep.wandb.zip --group-by config.lr -o report.html",),
     "serve": ("sweep.wandb.zip",),

@@ -9,6 +9,8 @@ from .logs import logs_object as logs_object
 from .logs import logs_sections as logs_sections
 from .metrics import MANY_RUNS as MANY_RUNS
 from .overview import overview_sections as overview_sections
+from .proofs import reconcile_object as reconcile_object
+from .proofs import reconcile_sections as reconcile_sections
 from .verify import damage_text as damage_text
 from .verify import verify_object as verify_object
 from .verify import verify_sections as verify_sections

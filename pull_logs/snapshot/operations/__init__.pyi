@@ -1,6 +1,7 @@
 from .csv_text import escape_formula as escape_formula
 from .diff import BundleDifference as BundleDifference
 from .diff import CellEdit as CellEdit
+from .diff import Edit as Edit
 from .diff import RowsDifference as RowsDifference
 from .diff import RunDifference as RunDifference
 from .diff import diff_bundles as diff_bundles

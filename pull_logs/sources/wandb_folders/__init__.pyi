@@ -1,4 +1,9 @@
+from .arrangement import OnRestart as OnRestart
+from .ignored_calls import IgnoredCall as IgnoredCall
+from .ignored_calls import IgnoredCalls as IgnoredCalls
+from .ignored_calls import ignored_calls as ignored_calls
 from .import_runs import ImportReport as ImportReport
 from .import_runs import LocalImport as LocalImport
 from .import_runs import import_runs as import_runs
 from .import_runs import read_run_dirs as read_run_dirs
+from .segments import DEFAULT_ENTITY as DEFAULT_ENTITY

@@ -1,3 +1,6 @@
+from .reconcile import Reconciliation as Reconciliation
+from .reconcile import reconcile_object as reconcile_object
+from .reconcile import reconcile_sections as reconcile_sections
 from .safety import Safety as Safety
 from .safety import safety_object as safety_object
 from .safety import safety_section as safety_section
