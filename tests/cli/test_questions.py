@@ -27,7 +27,7 @@ def test_the_page_sums_up_its_own_counts() -> None:
 
 def test_an_answer_is_short() -> None:
     assert median(COUNTS) <= 430
-    assert sum(COUNTS) / len(COUNTS) <= 560
+    assert sum(COUNTS) / len(COUNTS) <= 500
     assert max(COUNTS) <= 2000
 
 

@@ -25,7 +25,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import question_page
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # `checkout`, also where this file is run
+
+import question_page  # noqa: E402
 
 from pull_logs.replay import serve_bundle
 from pull_logs.snapshot import BundleRun, ConsoleLine, Run, open_bundle, write_bundle

@@ -80,7 +80,7 @@ def _chosen(sections: Sequence[Section], choice: Choice) -> Sequence[Section]:
         names = [name for name in names if name in _PAPER or name == _LEGEND]
         sections = [section for section in sections if section.name in names]
     if not choice.sections:
-        return sections
+        return [section for section in sections if not section.on_request]
     for asked in choice.sections:
         if asked not in names:
             hint = did_you_mean(asked, names, otherwise=f"it has {', '.join(names)}")

@@ -80,6 +80,8 @@ class Section:
         sampled: How many rows there were before sampling, where the rows are a sample; a cut then keeps the
             ends and the extremes, and `rows_shown` and `sampling` of the facts follow it.
         numeric: Whether every cell is a number or missing, so that no cell has to be read to measure it.
+        on_request: Whether it is shown only where `--section` names it, because other sections have the most
+            important parts of it.
     """
 
     name: str
@@ -94,3 +96,4 @@ class Section:
     weight: int = 1
     sampled: int | None = None
     numeric: bool = False
+    on_request: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from pull_logs.cli.sections.groups import (
     read_at,
     verdicts_section,
 )
-from pull_logs.cli.sections.legend import answered_runs, notes_section, runs_section
+from pull_logs.cli.sections.legend import answered_runs, notes_beside_legend, notes_section, runs_section
 from pull_logs.cli.sections.relations import relation_sections, run_column_sections
 from pull_logs.cli.sections.side_by_side import (
     MOST_COLUMNS,
@@ -56,14 +56,22 @@ def compare_sections(answer: Mapping[str, Any]) -> list[Section]:
     of = asked if asked > len(runs) else None
     counted = len(runs) > MOST_COLUMNS
     legend = runs_section(answered_runs(runs), of=of, counted=counted, listed_in=_listed_in(answer), weight=3)
-    sections = [legend, notes_section(answer["notes"])]
+    answered = _answered(answer)
+    notes = answer["notes"] if counted else notes_beside_legend(answer)
+    return [legend, notes_section(notes, more=_left_out(answered)), *answered]
+
+
+def _answered(answer: Mapping[str, Any]) -> list[Section]:
+    """Return the sections after the legend."""
+    sections = []
     if "answer" in answer:
         sections.append(answer_section(answer["answer"], answer.get("answer_note", "")))
     most_runs = _most(answer, _MOST_GROUPED_RUNS if "groups" in answer else _MOST_RUNS)
     if "columns" in answer:
         in_order = "ranking" in answer and _ranked_by_column(answer)
         listed, *totals = run_column_sections(answer)
-        sections += [_shortened(listed, most_runs if in_order else None, "runs"), *totals]
+        sections.append(_shortened(listed, most_runs if in_order else None, "runs"))
+        sections += [replace(total, on_request="groups" in answer) for total in totals]
     if "gate" in answer:
         sections.append(gate_section(answer))
     sections += relation_sections(answer)
@@ -81,19 +89,32 @@ def compare_sections(answer: Mapping[str, Any]) -> list[Section]:
     return sections
 
 
+def _left_out(sections: Sequence[Section]) -> list[str]:
+    """Return the sentence that names the sections which are shown on request."""
+    names = [f"[{section.name}]" for section in sections if section.on_request and section.rows]
+    return [f"left out: {', '.join(names)}; --section NAME shows one"] if names else []
+
+
 def _side_by_side(answer: Mapping[str, Any], most_runs: int | None) -> list[Section]:
-    """Return metrics, configs and summaries side by side, as far as the question is about them."""
+    """Return metrics, configs and summaries side by side, as far as the question is about them.
+
+    What a ranking, groups or columns show already is left for `--section`.
+    """
     runs = answer["runs"]
     labels = [run["label"] for run in runs]
     sections: list[Section] = []
     related = any(name in answer for name in _RELATIONS)
-    narrowed = related or "columns" in answer or "gate" in answer or _shows_goal_alone(answer)
+    goal_alone = _shows_goal_alone(answer)
+    narrowed = related or "columns" in answer or "gate" in answer or goal_alone
     if answer["comparison"] or not narrowed:
         many = len(runs) > MOST_COLUMNS
-        sections.append(_shortened(_comparison(answer), most_runs if many else None, "runs"))
+        compared = _shortened(_comparison(answer), most_runs if many else None, "runs")
+        sections.append(replace(compared, on_request=goal_alone))
     if not related:
-        sections.append(config_diff_section(answer["config_diff"], labels, same=answer["config_same"]))
-    if not narrowed or (answer["summary_comparison"] and not _shows_goal_alone(answer)):
+        differing = config_diff_section(answer["config_diff"], labels, same=answer["config_same"])
+        shown = goal_alone or "columns" in answer or "groups" in answer
+        sections.append(replace(differing, on_request=shown))
+    if not narrowed or (answer["summary_comparison"] and not goal_alone):
         sections.append(summary_comparison_section(answer["summary_comparison"], labels))
     return sections
 
@@ -135,6 +156,8 @@ def _listed_in(answer: Mapping[str, Any]) -> str | None:
     """Return the section that has one row per run, if there is one."""
     if "columns" in answer:
         return "COLUMNS"
+    if _shows_goal_alone(answer):
+        return "RANKING"
     related = any(name in answer for name in _RELATIONS)
     return "COMPARISON" if answer["comparison"] or not related else None
 
@@ -142,7 +165,8 @@ def _listed_in(answer: Mapping[str, Any]) -> str | None:
 def _group_sections(answer: Mapping[str, Any]) -> list[Section]:
     if "tasks" in answer:
         return [groups_section(answer), *task_sections(answer)]
-    return [groups_section(answer), group_stats_section(answer), verdicts_section(answer)]
+    sections = [groups_section(answer), group_stats_section(answer)]
+    return [*sections, verdicts_section(answer)] if answer["verdicts"] else sections
 
 
 def _ranked_by_column(answer: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pull_logs.cli.render import ABSENT, Column, Nouns, Section, columns, known_exact, name_cell
 from pull_logs.cli.sections.metrics import count_members, with_members
-from pull_logs.cli.sections.side_by_side import some_labels
+from pull_logs.cli.sections.side_by_side import config_cells, some_labels
 
 _STATISTICS = (
     "n",
@@ -62,7 +62,7 @@ def answer_section(sentence: str, note: str) -> Section:
 
 
 def groups_section(answer: Mapping[str, Any]) -> Section:
-    """Return the groups with the values that define them, and their runs if these are few."""
+    """Return the groups with the values that define them, and their runs, or the first and how many more."""
     entries = answer["groups"]
     keys = list(dict.fromkeys(key for entry in entries for key in entry["by"]))
     unfinished = any(set(entry["states"]) - {"finished"} for entry in entries)
@@ -94,11 +94,7 @@ def groups_section(answer: Mapping[str, Any]) -> Section:
 
 
 def _states(states: Mapping[str, int]) -> str:
-    return (
-        ""
-        if not set(states) - {"finished"}
-        else " ".join(f"{state}:{count}" for state, count in states.items())
-    )
+    return " ".join(f"{state}:{count}" for state, count in states.items())
 
 
 def group_stats_section(answer: Mapping[str, Any]) -> Section:
@@ -147,14 +143,21 @@ def verdicts_section(answer: Mapping[str, Any]) -> Section:
 
 
 def ranking_section(answer: Mapping[str, Any]) -> Section:
-    """Return the runs by the metric that ranks them."""
+    """Return the runs by the metric that ranks them; without groups, with the config keys that differ."""
     entries = answer["ranking"]
     metric = {name: entries[0][name] for name in ("metric", "direction")} if entries else {}
+    config = [] if "groups" in answer else config_cells(answer["config_diff"], len(answer["runs"]))
     return Section(
         name="RANKING",
         facts={**metric, **read_at(answer)},
-        columns=columns(*_RANKED, run=name_cell),
-        rows=[[entry[name] for name in _RANKED] for entry in entries],
+        columns=[*columns(*_RANKED, run=name_cell), *(column for column, _, _ in config)],
+        rows=[
+            [
+                *(entry[name] for name in _RANKED),
+                *(values.get(entry["run"], missing) for _, values, missing in config),
+            ]
+            for entry in entries
+        ],
         kept=3,
         nouns=Nouns(rows="runs"),
     )

@@ -13,8 +13,11 @@ from pull_logs.cli.render import Column, Nouns, Section, name_cell, yes_no
 _SHARED = ("state", "rows", "last_step", "complete")
 """The facts that the heading says once where most runs have the same; the others say their own."""
 
-_FOLDED = 10
-"""The runs from which on those whose names differ in one number are on one line, and the most on a line."""
+_FOLDED_FROM = 4
+"""The number of runs from which on those whose names differ in one number are on one line."""
+
+_ON_A_LINE = 10
+"""The most runs on a line."""
 
 _LAST_NUMBER = re.compile(r"\d+(?:\.\d+)?(?!.*\d)")
 
@@ -69,7 +72,7 @@ def runs_section(
         listed, shared = _without_shared(named)
         facts |= shared
         rows = [[run.get(column.name) for column in _COLUMNS] for run in listed]
-    if len(runs) > _FOLDED and not counted:
+    if len(runs) >= _FOLDED_FROM and not counted:
         rows = _folded(rows)
     return Section(
         name="RUNS",
@@ -141,8 +144,8 @@ def _folded(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
             lines.setdefault((stem, *facts), []).append((label, found[0]))
     folded: list[list[Any]] = []
     for (first, *rest), members in lines.items():
-        for start in range(0, len(members), _FOLDED):
-            labels, numbers = zip(*members[start : start + _FOLDED], strict=True)
+        for start in range(0, len(members), _ON_A_LINE):
+            labels, numbers = zip(*members[start : start + _ON_A_LINE], strict=True)
             joined = tuple(chain.from_iterable(labels))
             if isinstance(first, tuple):
                 braced = f"{{{','.join(numbers)}}}" if len(numbers) > 1 else numbers[0]
@@ -189,6 +192,12 @@ def answered_runs(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         {**run, "rows": run["rows_total"], "source": run["source"] or None, **parts_facts(run.get("parts"))}
         for run in runs
     ]
+
+
+def notes_beside_legend(answer: Mapping[str, Any]) -> list[str]:
+    """Return the notes of an answer without those about incomplete runs whose reasons the legend has."""
+    shown = tuple(f" incomplete: {run['reason']}" for run in answer["runs"] if run.get("reason"))
+    return [note for note in answer.get("notes", ()) if not (shown and note.endswith(shown))]
 
 
 def notes_section(notes: Sequence[str], *, more: Sequence[str] = ()) -> Section:

@@ -107,17 +107,17 @@ def _health(entries: Sequence[Mapping[str, Any]], totals: Mapping[str, Any]) -> 
     for entry in entries:
         found = entry["found"][:_MOST_FOUND]
         shared = [entry["flag"], entry["runs"]]
-        rows += [
-            [*shared, *(item[name] for name in ("run", "metric", "step", "message"))] for item in found
-        ] or [[*shared, *[None] * 4]]
+        named = [[*shared, *(item[name] for name in ("run", "metric", "step", "message"))] for item in found]
+        rows += named or ([[*shared, *[None] * 4]] if entry["runs"] else [])
         notes += _more(entry["runs"] - len(found), f"runs with {entry['flag']}", "--json lists all")
+    absent = [entry["flag"] for entry in entries if not entry["runs"]]
     names = ("flag", "runs", "run", "metric", "from_step", "because")
     return Section(
         name="HEALTH",
         facts={"flagged": totals["runs"] - totals["healthy"], "of": totals["runs"]},
         columns=columns(*names, flag=str, run=name_cell, metric=name_cell, because=text_cell),
         rows=rows,
-        notes=notes,
+        notes=[*notes, *([f"in no run: {', '.join(absent)}"] if absent else [])],
         kept=len(names),
         weight=3,
     )

@@ -134,10 +134,8 @@ def _runs_as_rows(
     entries = [entry for entry in entries if "members" not in entry]  # a range for each run says little
     first = first or deciding_metric(entry["name"] for entry in entries)
     metrics = sorted(entries, key=lambda entry: entry["name"] != first)
-    beside = sorted(config, key=lambda entry: _dullness(entry["values"], len(runs)))[:_MOST_KEYS]
     values = [(Column(entry["name"]), entry[field], None) for entry in metrics]
-    keys = [(Column(f"config.{entry['key']}", known_exact), entry["values"], ABSENT) for entry in beside]
-    shown = [*values[:1], *keys, *values[1:]]
+    shown = [*values[:1], *config_cells(config, len(runs)), *values[1:]]
     return Section(
         name="COMPARISON",
         facts=facts,
@@ -153,6 +151,20 @@ def _runs_as_rows(
         remedy=_METRICS_REMEDY,
         weight=2,
     )
+
+
+def config_cells(entries: Entries, runs: int) -> list[tuple[Column, Mapping[str, Any], Any]]:
+    """Return the config keys that distinguish runs most clearly, for a section with a row per run.
+
+    Args:
+        entries: The keys that differ.
+        runs: How many runs there are.
+
+    Returns:
+        For each key its column, its values by run label, and the value of a run that does not have it.
+    """
+    beside = sorted(entries, key=lambda entry: _dullness(entry["values"], runs))[:_MOST_KEYS]
+    return [(Column(f"config.{entry['key']}", known_exact), entry["values"], ABSENT) for entry in beside]
 
 
 def _dullness(values: Mapping[str, Any], runs: int) -> tuple[bool, int]:
@@ -281,11 +293,13 @@ def _family_spread(entry: Mapping[str, Any]) -> list[Any]:
 
 
 def some_labels(labels: Sequence[str], of: int) -> str:
-    """Return the names of runs that have something in common: all of them, or none where there are very many.
+    """Return the names of runs that have something in common: all of them, or the first and how many more.
 
     Args:
         labels: Their names.
         of: How many runs there are; of up to `MOST_COLUMNS` all are named, of more up to three.
     """
     most = MOST_COLUMNS if of <= MOST_COLUMNS else _MOST_NAMED
-    return " ".join(map(name_cell, labels)) if len(labels) <= most else ""
+    if len(labels) <= most:
+        return " ".join(map(name_cell, labels))
+    return f"{name_cell(labels[0])} +{len(labels) - 1}"

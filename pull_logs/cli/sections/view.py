@@ -9,7 +9,7 @@ from pull_logs.analyze.answers import NumberRows
 from pull_logs.cli.render import Nouns, Section, columns, sample_facts
 from pull_logs.cli.sections.assertions import assertions_section
 from pull_logs.cli.sections.checkpoints import checkpoints_section
-from pull_logs.cli.sections.legend import answered_runs, notes_section, runs_section
+from pull_logs.cli.sections.legend import answered_runs, notes_beside_legend, notes_section, runs_section
 from pull_logs.cli.sections.metrics import schema_sections, stats_sections
 from pull_logs.cli.sections.records import config_section, meta_section, summary_section
 from pull_logs.cli.sections.side_by_side import (
@@ -36,16 +36,10 @@ def view_sections(answer: Mapping[str, Any]) -> list[Section]:
     Args:
         answer: The answer of `pull_logs.analyze.answer`, or some of its members.
     """
-    sections = [runs_section(answered_runs(answer["runs"])), notes_section(_notes(answer))]
+    sections = [runs_section(answered_runs(answer["runs"])), notes_section(notes_beside_legend(answer))]
     return sections + [
         section for name, make in _SECTIONS.items() if name in answer for section in make(answer)
     ]
-
-
-def _notes(answer: Mapping[str, Any]) -> list[str]:
-    """Return the notes, without those about incomplete runs, whose reasons are in the legend."""
-    shown = tuple(f" incomplete: {run['reason']}" for run in answer["runs"] if run.get("reason"))
-    return [note for note in answer.get("notes", ()) if not (shown and note.endswith(shown))]
 
 
 def _keys(entries: Sequence[Mapping[str, Any]] | None) -> frozenset[str] | None:

@@ -260,7 +260,7 @@ def test_at_most_two_hints_are_on_stderr_and_they_run() -> None:
 def test_a_rank_without_a_test_claims_nothing() -> None:
     words = (*BUNDLE, "--group-by", "config.lr", "--select", "^val/acc$", "--filter", 'state == "finished"')
     done = run(*words, "--sort", "val/acc:max", "--no-hints")
-    assert "[VERDICTS] tests=0 alpha=0.05\n(none)\n" in done.stdout
+    assert "[VERDICTS]" not in done.stdout
     assert (
         "[ANSWER]\n# best val/acc (max): G1 (config.lr=0.1), mean 0.9743 over n=4; "
         "its lead is not tested, since --sort only ranks: --best tests it\n"
@@ -384,15 +384,42 @@ def _like(one: FakeRun, index: int) -> FakeRun:
         ([], 40, ""),
         (["A"], 40, "A"),
         (["B", "A", "C"], 40, "B A C"),
-        (["B", "A", "C", "D"], 40, ""),
+        (["B", "A", "C", "D"], 40, "B +3"),
         (["B", "A", "C", "D"], 10, "B A C D"),
         (["a b"], 10, '"a b"'),
     ],
 )
-def test_runs_with_something_in_common_are_named_if_they_are_few(
+def test_runs_with_something_in_common_are_named_or_the_first_and_how_many_more(
     labels: list[str], of: int, reported: str
 ) -> None:
     assert some_labels(labels, of) == reported
+
+
+def test_what_a_ranking_shows_already_is_left_for_a_section_that_is_named() -> None:
+    words = (*BUNDLE, "--group-by", "config.lr", "--best", "val/acc:max", "--no-hints")
+    lines = run(*words).stdout.splitlines()
+    assert "# left out: [COMPARISON], [CONFIG_DIFF]; --section NAME shows one" in lines
+    assert not any(line.startswith(("[COMPARISON]", "[CONFIG_DIFF]")) for line in lines)
+    for name, first in (("comparison", "run,val/acc,config.seed,"), ("CONFIG_DIFF", "key,distinct,value,")):
+        (heading, columns, *_) = run(*words, "--section", name).stdout.splitlines()
+        assert heading.startswith(f"[{name.upper()}] runs=16 ")
+        assert columns.startswith(first)
+
+
+def test_a_ranking_without_groups_has_the_config_keys_that_differ() -> None:
+    words = (*BUNDLE, "--filter", "config.seed == 0", "--best", "val/acc:max", "--top", "2", "--no-hints")
+    lines = run(*words).stdout.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("[RANKING]"))
+    assert lines[start + 1].startswith("rank,run,value,x,best,best_step,config.lr,")
+    assert lines[start + 2].startswith("1,cnn1e1s0,0.975,263,0.980556,219,0.1,")
+
+
+def test_sums_over_all_runs_are_left_out_beside_groups() -> None:
+    words = (*BUNDLE, "--column", "rows", "--sort", "rows:max", "--no-hints")
+    assert "[COLUMN_TOTALS] runs=16\n" in run(*words).stdout
+    done = run(*words, "--group-by", "config.lr")
+    assert "# left out: [COLUMN_TOTALS], [CONFIG_DIFF]; --section NAME shows one\n" in done.stdout
+    assert "[COLUMN_TOTALS]" in run(*words, "--group-by", "config.lr", "--section", "column_totals").stdout
 
 
 def test_ten_runs_are_columns_and_eleven_are_rows() -> None:

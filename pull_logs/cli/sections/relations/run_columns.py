@@ -6,19 +6,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from pull_logs.cli.render import Column, Nouns, Section, columns, name_cell
+from pull_logs.cli.sections.side_by_side import config_cells
 
 _TOTALS = ("column", "n", "missing", "sum", "mean", "std", "min", "median", "max")
 
 
 def run_column_sections(answer: Mapping[str, Any]) -> list[Section]:
-    """Return the values of the runs, and their sums and means over all runs."""
+    """Return the values of the runs, without groups also their configs, and sums and means over all runs."""
     entries, runs = answer["columns"], answer["runs"]
+    shown = [(Column(entry["name"]), entry["values"], None) for entry in entries]
+    if "groups" not in answer:
+        shown += config_cells(answer["config_diff"], len(runs))
     sections = [
         Section(
             name="COLUMNS",
             facts={"runs": len(runs), "columns": len(entries)},
-            columns=[Column("run", name_cell), *(Column(entry["name"]) for entry in entries)],
-            rows=[[run["label"], *(entry["values"].get(run["label"]) for entry in entries)] for run in runs],
+            columns=[Column("run", name_cell), *(column for column, _, _ in shown)],
+            rows=[
+                [run["label"], *(values.get(run["label"], missing) for _, values, missing in shown)]
+                for run in runs
+            ],
             kept=2,
             nouns=Nouns(rows="runs"),
             weight=3,
