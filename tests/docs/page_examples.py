@@ -27,7 +27,7 @@ from typing import Self
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # `checkout`, also where this file is run
 
-import question_page  # noqa: E402
+import question_page
 
 from pull_logs.replay import serve_bundle
 from pull_logs.snapshot import BundleRun, ConsoleLine, Run, open_bundle, write_bundle
