@@ -73,10 +73,12 @@ class SharedArtifacts:
 
     Attributes:
         locks: Held while an artifact is downloaded, by its id.
+        file_locks: Held while a file is downloaded, by algorithm and digest.
         fetched: Those that arrived, by id and whether their files were downloaded.
     """
 
     locks: dict[str, anyio.Lock] = field(default_factory=dict)
+    file_locks: dict[tuple[str, str], anyio.Lock] = field(default_factory=dict)
     fetched: dict[tuple[str, bool], FetchedArtifact] = field(default_factory=dict)
 
 

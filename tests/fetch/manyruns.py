@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from artifactkit import Version, artifacts_of, reference
+from consolekit import console_of, printed
 
 from pull_logs.rows.batches import batch_from_rows, system_batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
@@ -22,6 +24,32 @@ SHARD_ROWS = 6_000
 """Rows of an exported file: the long run has eight of them."""
 
 SYSTEM_ROWS = tuple({"_timestamp": 1e9 + second, "system.cpu": second / 8} for second in range(90))
+
+WEIGHTS = [
+    Version(
+        {"model.pt": random.Random(number).randbytes(40_000), "shared.json": b"{}", f"{number}/é.txt": b"x"},
+        project="many",
+        version=number,
+        algorithm="XXH128" if number == 3 else "MD5",
+        logged_by=f"acme/many/done{2 * number + 1:02}",
+    )
+    for number in range(4)
+]
+DATA = Version(
+    {f"part-{number:02}": random.Random(90 + number).randbytes(9_000) for number in range(20)},
+    name="data",
+    project="many",
+    type="dataset",
+    references=[reference("elsewhere", "s3://bucket/key")],
+    logged_by="acme/many/maker",
+)
+LARGE = Version(
+    {"large.bin": random.Random(7).randbytes(2_000_000), "empty": b""},
+    name="large",
+    project="many",
+    logged_by="acme/many/long",
+)
+"""Artifacts of small files, of many, and with one that arrives in several pieces."""
 
 
 def write_project(path: Path, *, today: bool) -> Path:
@@ -38,11 +66,20 @@ def _runs(*, today: bool) -> Iterator[BundleRun]:
             _numbers(100 + 13 * number, 8, seed=number),
             system=number % 4 == 0,
             files=files if number % 3 == 0 else {},
+            printed_lines=40 * number if number % 5 == 1 else 0,
+            logged=[WEIGHTS[number // 2]] if number in (1, 3, 5, 7) else [],
+            used=[DATA, WEIGHTS[number % 4]] if number > 8 and number % 3 == 1 else [],
         )
     for number in range(8):
         rows = 300 + 50 * number + (40 if today else 0)
         log = {"output.log": b"row\n" * rows}
-        yield _run(f"live{number}", _numbers(rows, 5, seed=number, stride=7), state="running", files=log)
+        yield _run(
+            f"live{number}",
+            _numbers(rows, 5, seed=number, stride=7),
+            state="running",
+            files=log,
+            printed_lines=rows,
+        )
     for number in range(6):
         odd = [_odd_row(step, number) for step in range(60)]
         yield _run(f"odd{number}", batch_from_rows(odd), system=True)
@@ -52,7 +89,15 @@ def _runs(*, today: bool) -> Iterator[BundleRun]:
     yield _run("empty", batch_from_rows([]))
     # Longer than what is held in memory, so that their pieces go to the spool as they arrive.
     weights = {"weights.bin": random.Random(5).randbytes(3_000_000)}
-    yield _run("long", _numbers(8 * SHARD_ROWS, 24, seed=1), system=True, files=weights)
+    yield _run(
+        "long",
+        _numbers(8 * SHARD_ROWS, 24, seed=1),
+        system=True,
+        files=weights,
+        printed_lines=5_000,
+        logged=[LARGE],
+        used=[DATA],
+    )
     yield _run("longlive", _numbers(6_000 if today else 5_000, 100, seed=2), state="running")
 
 
@@ -64,6 +109,9 @@ def _run(
     summary: Mapping[str, Any] | None = None,
     system: bool = False,
     files: Mapping[str, bytes] = MappingProxyType({}),
+    printed_lines: int = 0,
+    logged: Sequence[Version] = (),
+    used: Sequence[Version] = (),
 ) -> BundleRun:
     info = RunInfo(
         path=RunPath("acme", "many", run_id),
@@ -77,8 +125,16 @@ def _run(
     last = batch.column("_step")[-1].as_py() if batch.num_rows else None
     coverage = Coverage(received_rows=batch.num_rows, received_last_step=last)
     table = system_batch_from_rows(SYSTEM_ROWS) if system else None
-    logged = [TextFile(record_of(name, [data]), data) for name, data in files.items()]
-    return BundleRun(info=info, coverage=coverage, batches=lambda: [batch], system=table, files=logged)
+    saved = [TextFile(record_of(name, [data]), data) for name, data in files.items()]
+    return BundleRun(
+        info=info,
+        coverage=coverage,
+        batches=lambda: [batch],
+        system=table,
+        files=saved,
+        console=console_of(printed(printed_lines)) if printed_lines else None,
+        artifacts=artifacts_of(logged, used) if logged or used else None,
+    )
 
 
 def _numbers(rows: int, columns: int, *, seed: int, stride: int = 1) -> pa.Table:

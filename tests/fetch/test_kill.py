@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import random
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import copyfile
 
 import anyio
 import pytest
-from manyruns import RUNS, SHARD_ROWS, write_project
+from manyruns import DATA, LARGE, RUNS, SHARD_ROWS, WEIGHTS, write_project
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pull_logs.replay import ReplayServer, serve_bundle
-from pull_logs.snapshot import open_bundle, verify_bundle
+from pull_logs.replay.data.links import object_path
+from pull_logs.runs import RunPath
+from pull_logs.snapshot import Bundle, open_bundle, verify_bundle
+from pull_logs.snapshot.write.spool_folder import SpoolFolder
 
 KEY = "k" * 40
 LATENCY = 0.02
 OUT = "out.wandb.zip"
+MORE = ("--console", "--artifacts", "all")
+CONTENTS = [data for version in (*WEIGHTS, DATA, LARGE) for data in version.files.values()]
+"""The bytes of all files of artifacts."""
 
 
 @dataclass
@@ -33,10 +41,11 @@ class Bell:
 
     ring: Callable[[int, bool], None] | None = None
     requests: int = 0
+    paths: list[str] = field(default_factory=list)
 
     def listen(self, ring: Callable[[int, bool], None] | None = None) -> None:
         """Count from one again, and report to `ring`."""
-        self.requests, self.ring = 0, ring
+        self.requests, self.ring, self.paths = 0, ring, []
 
     def tell(self, number: int, *, answered: bool) -> None:
         if self.ring is not None:
@@ -52,6 +61,7 @@ class Slow:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.bell.requests += 1
         number = self.bell.requests
+        self.bell.paths.append(scope.get("path", ""))
         self.bell.tell(number, answered=False)
         await anyio.sleep(LATENCY)
 
@@ -63,6 +73,32 @@ class Slow:
         await self.app(scope, receive, send_and_count)
 
 
+def encoded(name: str) -> str:
+    """The name of a file in the path of its object."""
+    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A run on the server: the sizes of its files by name, and the names of its exported files."""
+
+    path: RunPath
+    files: Mapping[str, int]
+    exports: Sequence[str]
+
+
+def served_runs(bundle: Bundle, asked: Iterable[str]) -> tuple[Served, ...]:
+    """The runs of a bundle, with the exported files among the paths that an undisturbed pull asked for."""
+    found = []
+    for run in bundle.runs():
+        start = object_path(run.path, "")
+        names = [path.removeprefix(start) for path in asked if path.startswith(start)]
+        exports = [name for name in names if name.endswith(".runhistory.parquet")]
+        files = {name: file.size for name, file in run.files.items()}
+        found.append(Served(run.path, files, exports))
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class Calm:
     """What undisturbed pulls made and took.
@@ -72,6 +108,7 @@ class Calm:
         new: The bundle of today.
         requests: How many requests the pull of today was.
         seconds: How long it took.
+        runs: The runs of today.
     """
 
     server: ReplayServer
@@ -80,6 +117,7 @@ class Calm:
     new: bytes
     requests: int
     seconds: float
+    runs: tuple[Served, ...] = ()
 
 
 @dataclass
@@ -88,7 +126,7 @@ class Place:
 
     folder: Path
     calm: Calm
-    command: tuple[str, ...] = ("fetch", "-p", "acme/many", "-o", OUT, "--system", "--files", "*")
+    command: tuple[str, ...] = ("fetch", "-p", "acme/many", "-o", OUT, "--system", "--files", "*", *MORE)
     renewed: bool = False
     _seen: tuple[int, int] | None = field(default=None)
 
@@ -138,10 +176,35 @@ class Place:
         """Beside the bundle there is at most the spool."""
         assert {path.name for path in (self.folder / "work").iterdir()} <= {OUT, self.spool.name}
 
+    def arrived(self) -> set[str]:
+        """The paths of the objects that arrived completely and are in the spool.
+
+        Those are the objects of finished runs, the files of others, and the contents of artifacts, which any
+        run may have.
+        """
+        if not (self.spool / "plan.json").exists():
+            return set()
+        spool = SpoolFolder(self.spool)
+        contents = {path.name for path in spool.contents.glob("*") if path.suffix == ""}
+        found: set[str] = set()
+        for run in self.calm.runs:
+            finished, folder = spool.run_file(run.path).exists(), spool.files_of(run.path)
+            for name, size in run.files.items():
+                held = folder / hashlib.sha256(name.encode()).hexdigest()[:32]
+                if finished or size_of(held) == size:
+                    found.add(object_path(run.path, f"file-{encoded(name)}"))
+            found |= {object_path(run.path, f"content-{name}") for name in contents}
+            if finished:
+                found |= {object_path(run.path, name) for name in run.exports}
+        return found
+
     def finish(self) -> None:
         """Run the command to its end: today's bundle, and nothing else anywhere."""
+        arrived = self.arrived()
+        self.calm.bell.listen()
         child = self.start()
         self.watch(child, lambda: False)
+        assert [path for path in self.calm.bell.paths if path in arrived] == []
         said = child.communicate()[0]
         assert child.returncode == 0, said
         assert f"{RUNS} of {RUNS} runs complete" in said
@@ -160,12 +223,12 @@ def size_of(path: Path) -> int:
 
 
 def largest_in(spool: Path) -> int:
-    """The bytes of the largest file in which rows, or a run's file, arrive; folders may go meanwhile."""
+    """The bytes of the largest file in which rows or files arrive; folders may go meanwhile."""
     found = [
         Path(folder, name)
         for folder, _, names in os.walk(spool)
         for name in names
-        if name.endswith(".frames") or Path(folder).parent.name == "files"
+        if name.endswith((".frames", ".part")) or Path(folder).parent.name == "files"
     ]
     return max([0, *map(size_of, found)])
 
@@ -257,10 +320,14 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calm]:
         with open_bundle(folder / "new.zip") as pulled, open_bundle(today) as served:
             assert pulled.content_id == served.content_id
             assert all(run.complete for run in pulled.runs())
-            assert {run.path: run.files_hash for run in pulled.runs()} == {
-                run.path: run.files_hash for run in served.runs()
-            }
-        yield Calm(server, bell, old, new, bell.requests, seconds)
+            for name in ("files_hash", "console_hash", "artifacts_hash"):
+                hashes = {run.path: getattr(run, name) for run in served.runs()}
+                assert {run.path: getattr(run, name) for run in pulled.runs()} == hashes
+                assert len(set(hashes.values())) > 3
+            runs = served_runs(served, bell.paths)
+        assert sum(len(run.exports) for run in runs) > 30
+        assert sum("/content-" in path for path in bell.paths) == len(set(CONTENTS))
+        yield Calm(server, bell, old, new, bell.requests, seconds, runs)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 import pytest
+from artifactkit import Version, artifacts_of, reference
 from checkout import RECORDED
 from consolekit import console_of, printed
 
@@ -29,6 +30,14 @@ from pull_logs.snapshot.read.run import Run
 from pull_logs.snapshot.read.verify import CONTAINER, Damage, verify_bundle
 from pull_logs.snapshot.write.run_sources import CopiedRun
 from pull_logs.snapshot.write.seal import write_bundle
+
+WEIGHTS = Version({"w.bin": bytes(range(256)) * 40, "empty": b""}, metadata={"acc": 0.5})
+DATA = Version(
+    {"a.txt": b"one", "b.txt": b"two"},
+    name="data",
+    algorithm="XXH128",
+    references=[reference("c", "s3://b/k")],
+)
 
 RUNS = ("kill1e2s", "mlp5e2s0", "nan1e6s0")
 """A killed run, one of another model, and one whose loss became NaN; each has mixed columns and media."""
@@ -96,15 +105,26 @@ def parts_of(path: Path) -> Iterator[Part]:
     container.close()
 
 
+def logged_by(run: Run) -> object:
+    """Return the console log of a run and its artifacts, with the bytes of their files."""
+    artifacts = [*run.logged_artifacts(), *run.used_artifacts()]
+    entries = [
+        (artifact.record, entry.entry, entry.content and entry.read())
+        for artifact in artifacts
+        for entry in artifact.entries.values()
+    ]
+    return list(run.console_logs()), entries
+
+
 def reading_of(run: Run) -> str:
     """Return all content of a run, including kinds and NaN."""
     rows = list(run.scan_history()), list(run.system_rows())
-    return repr((run.info, run.coverage, rows, list(run.console_logs())))
+    return repr((run.info, run.coverage, rows, logged_by(run)))
 
 
 def tables_of(run: Run) -> bytes:
     """Return facts and tables of a run as bytes: if they are equal, the rows are."""
-    digest = hashlib.sha256(repr((run.info, run.coverage, list(run.console_logs()))).encode())
+    digest = hashlib.sha256(repr((run.info, run.coverage, logged_by(run))).encode())
     system = run.system_table()
     for table in [*run.batches(), *([] if system is None else [system])]:
         sink = pa.BufferOutputStream()
@@ -124,10 +144,12 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     path = tmp_path_factory.mktemp("intact") / "a.wandb.zip"
     with open_bundle(RECORDED) as recorded:
         runs = [recorded[run_id] for run_id in RUNS]
-        printing = CopiedRun(run=runs[0], console=console_of(printed(60)))
+        printing = CopiedRun(
+            run=runs[0], console=console_of(printed(60)), artifacts=artifacts_of([WEIGHTS], [DATA])
+        )
         write_bundle(path, [printing, *runs[1:]], force=True)
     assert verify_bundle(path).damages == ()
-    parts = tuple(parts_of(path))
+    parts = tuple(part for part in parts_of(path) if part.start < part.end)
     assert parts[0].start == 0
     assert all(left.end == right.start for left, right in pairwise(parts))
     with open_bundle(path) as bundle:

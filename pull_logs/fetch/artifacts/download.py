@@ -148,8 +148,18 @@ class _ArtifactReader:
         self._hashes[entry.path] = content.record.hash
 
     async def _fetch(self, item: tuple[ArtifactEntry, str]) -> None:
-        """Download a file, with a new address after each failure that one may cure."""
+        """Download a file, unless the same bytes arrived meanwhile for another path or artifact."""
         entry, url = item
+        locks = self._context.shared_artifacts.file_locks
+        async with locks.setdefault((entry.algorithm, entry.digest), anyio.Lock()):
+            content = await self._context.in_thread(partial(self._held, entry))
+            if content is None:
+                await self._fetch_bytes(entry, url)
+            else:
+                self._keep(entry, content)
+
+    async def _fetch_bytes(self, entry: ArtifactEntry, url: str) -> None:
+        """Download a file, with a new address after each failure that one may cure."""
         reason = ""
         for _ in range(_ATTEMPTS):
             try:
@@ -178,7 +188,6 @@ class _ArtifactReader:
             FileChangedError: It does not have its size or digest; nothing of it is kept.
         """
         store, in_thread = self._context.spool.contents, self._context.in_thread
-        # Two artifacts may have the same file, and download it at the same time.
         key = f"{self._record.id}\n{entry.path}\n{entry.digest}"
         path = await in_thread(partial(store.unfinished, key))
         md5 = md5_hex(entry.digest) if entry.algorithm == MD5 else None

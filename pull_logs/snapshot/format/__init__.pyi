@@ -1,6 +1,7 @@
 from .artifacts import MAX_ENTRIES as MAX_ENTRIES
 from .artifacts import MAX_RECORDS as MAX_RECORDS
 from .artifacts import MD5 as MD5
+from .artifacts import XXH128 as XXH128
 from .artifacts import ArtifactEntry as ArtifactEntry
 from .artifacts import ArtifactRecord as ArtifactRecord
 from .artifacts import ArtifactsSource as ArtifactsSource

@@ -18,6 +18,7 @@ from pull_logs.errors import BundleDamagedError
 from pull_logs.snapshot.format import (
     CHUNK,
     MD5,
+    XXH128,
     ArtifactsSource,
     ContentFile,
     ContentRecord,
@@ -53,8 +54,8 @@ class ContentStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = Lock()
-        self._digests: dict[tuple[str, str], str] = {}
-        self._by_size: dict[int, list[Path]] | None = None
+        self._by_digest: dict[tuple[str, str], ContentFile] = {}
+        self._unread: dict[tuple[str, int], list[Path]] | None = None
 
     def unfinished(self, key: str) -> Path:
         """Return the file of a download, given a text that identifies it."""
@@ -64,31 +65,25 @@ class ContentStore:
     def find(self, algorithm: str, digest: str, size: int) -> ContentFile | None:
         """Return the content with a digest of W&B; None if it is not there.
 
-        Files of that size that an earlier attempt left are read once.
+        Files of that size that an earlier attempt left are read once, by one thread at a time.
         """
         with self._lock:
-            held = tuple(self._index().get(size, ()))
-        for file in held:
-            content = ContentFile(ContentRecord(size, f"sha256:{file.name}"), file)
-            if self._digest(algorithm, content) == digest:
-                return content
-        return None
+            for file in self._unread_files().pop((algorithm, size), ()):
+                content = ContentFile(ContentRecord(size, f"sha256:{file.name}"), file)
+                if f"sha256:{_sha256(content.chunks())}" == content.record.hash:
+                    self._by_digest[algorithm, digest_of(algorithm, content.chunks())] = content
+            found = self._by_digest.get((algorithm, digest))
+        return found if found is not None and found.record.bytes == size else None
 
-    def _index(self) -> dict[int, list[Path]]:
-        """Return the files by size."""
-        if self._by_size is None:
-            self._by_size = {}
+    def _unread_files(self) -> dict[tuple[str, int], list[Path]]:
+        """Return the files whose digest by an algorithm is not known, by algorithm and size."""
+        if self._unread is None:
+            self._unread = {}
             for file in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
                 if file.suffix != _UNFINISHED:
-                    self._by_size.setdefault(file.stat().st_size, []).append(file)
-        return self._by_size
-
-    def _digest(self, algorithm: str, content: ContentFile) -> str:
-        key = (content.record.hash, algorithm)
-        if key not in self._digests:
-            whole = f"sha256:{_sha256(content.chunks())}" == content.record.hash
-            self._digests[key] = digest_of(algorithm, content.chunks()) if whole else ""
-        return self._digests[key]
+                    for algorithm in (MD5, XXH128):
+                        self._unread.setdefault((algorithm, file.stat().st_size), []).append(file)
+        return self._unread
 
     def add_file(self, file: Path, *, algorithm: str = MD5) -> StoredContent:
         """Give a downloaded file its final name.
@@ -108,14 +103,15 @@ class ContentStore:
         digest = base64.b64encode(md5.digest()).decode()
         if algorithm != MD5:
             digest = digest_of(algorithm, plain.chunks())
-        final = self._folder / sha256.hexdigest()
+        content = ContentFile(record, self._folder / sha256.hexdigest())
         with self._lock:
-            file.replace(final)
-            self._digests[record.hash, algorithm] = digest
-            held = self._index().setdefault(size, [])
-            if final not in held:
-                held.append(final)
-        return StoredContent(ContentFile(record, final), digest)
+            unread = self._unread_files()
+            for other in (MD5, XXH128):
+                if other != algorithm:
+                    unread.setdefault((other, size), []).append(content.path)
+            file.replace(content.path)
+            self._by_digest[algorithm, digest] = content
+        return StoredContent(content, digest)
 
     def keep(self, artifacts: ArtifactsSource | None) -> ArtifactsSource | None:
         """Return the artifacts of a run with each content in a file of this store.

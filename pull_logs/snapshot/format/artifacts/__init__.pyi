@@ -9,6 +9,7 @@ from .contents import content_entry as content_entry
 from .contents import content_member as content_member
 from .contents import content_of as content_of
 from .digests import MD5 as MD5
+from .digests import XXH128 as XXH128
 from .digests import digest_of as digest_of
 from .digests import md5_hex as md5_hex
 from .records import MAX_ENTRIES as MAX_ENTRIES
