@@ -222,7 +222,12 @@ def test_every_exported_name_exists(package: str) -> None:
         _ = module.no_such_name
 
 
-MODULE_OF = {"graphql-core": "graphql", "protobuf": "google", "pyyaml": "yaml"}
+MODULE_OF = {
+    "google-crc32c": "google_crc32c",
+    "graphql-core": "graphql",
+    "protobuf": "google",
+    "pyyaml": "yaml",
+}
 """The top module of a distribution whose name differs."""
 
 

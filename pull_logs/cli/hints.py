@@ -5,11 +5,14 @@ A hint narrows or deepens the question that was asked, over the same sources.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from pull_logs.analyze.statistics import HELD_OUT_WORDS, TRAINING_WORDS, deciding_metric, outcome_end
@@ -50,6 +53,7 @@ def source_words(sources: Sources) -> list[str]:
         ("--sweep", sources.sweeps),
     ):
         words += [word for value in values for word in (flag, str(value))]
+    words += [word for source in sources.trackers for word in (f"--{source.kind}", source.location)]
     words += ["--filter", sources.keep] if sources.keep is not None else []
     words += ["--checkpoint-key", sources.checkpoint_key] if sources.checkpoint_key else []
     return [*words, *(["--offline"] if sources.offline else [])]
@@ -98,6 +102,10 @@ def overview_hints(answer: Mapping[str, Any], sources: Sources) -> Iterator[Sequ
 
 def _one_run(sources: Sources, path: str) -> list[str]:
     """Return the options that name one of the runs of these sources."""
+    if sources.trackers or any(Path(text).exists() for text in sources.runs):
+        # A path names a run of W&B or of a bundle, and these are from elsewhere.
+        condition = f"run_id == {json.dumps(path.rpartition('/')[2])}"
+        return [*source_words(replace(sources, keep=None)), "--filter", condition]
     words = [word for bundle in sources.bundles for word in ("-b", str(bundle))]
     return [*words, "-r", path, *(["--offline"] if sources.offline else [])]
 

@@ -28,7 +28,7 @@ _RUN = click.option(
     "runs",
     multiple=True,
     metavar="PATH",
-    help="entity/project/run_id, a part of it, a URL, or a local W&B run folder or .wandb file.",
+    help="entity/project/run_id, a part of it, a URL, or a local folder or file of W&B or another tracker.",
 )
 _CHECKPOINT = click.option(
     "-c",
@@ -58,6 +58,10 @@ _PROJECT = click.option(
 _SWEEP = click.option(
     "--sweep", "sweeps", multiple=True, metavar="E/P/ID", help="All runs of a sweep; also its URL."
 )
+_TENSORBOARD = click.option(
+    "--tensorboard", multiple=True, metavar="PATH", help="Event files of TensorBoard, or a folder above them."
+)
+_TRACKERS = (_TENSORBOARD,)
 _FILTER = click.option(
     "--filter",
     "keep",
@@ -70,8 +74,9 @@ _CHECKPOINT_KEY = click.option(
 
 
 def source_options(command: Command) -> Command:
-    """Add the options that name runs: -r -c -b -p --sweep --filter --checkpoint-key."""
-    return _decorate(command, (_RUN, _CHECKPOINT, _BUNDLE, _PROJECT, _SWEEP, _FILTER, _CHECKPOINT_KEY))
+    """Add the options that name runs: -r -c -b -p --sweep --tensorboard --filter --checkpoint-key."""
+    named = (_RUN, _CHECKPOINT, _BUNDLE, _PROJECT, _SWEEP, *_TRACKERS)
+    return _decorate(command, (*named, _FILTER, _CHECKPOINT_KEY))
 
 
 def bundle_words(command: Command) -> Command:

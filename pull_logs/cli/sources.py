@@ -7,13 +7,14 @@ from typing import Any
 
 from pull_logs.cli.bundle_paths import Named
 from pull_logs.errors import UsageError
-from pull_logs.interface import Sources
+from pull_logs.interface import TRACKERS, Sources, tracker_sources
 
 
 def take_sources(options: dict[str, Any]) -> Sources:
     """Remove the sources from the options of a command and return them."""
     names = ("runs", "checkpoints", "bundles", "projects", "sweeps", "keep", "checkpoint_key")
     given = _by_kind({name: options.pop(name) for name in names})
+    given["trackers"] = tracker_sources({kind: options.pop(kind) for kind in TRACKERS if kind in options})
     given["bundles"] = (*map(_bundle_word, options.pop("words", ())), *given["bundles"])
     return Sources(**given, refresh=options.pop("refresh", False), offline=options.pop("offline", False))
 

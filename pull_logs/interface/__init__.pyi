@@ -8,9 +8,9 @@ from .console import excerpt as excerpt
 from .console import plain_line as plain_line
 from .console import require_consoles as require_consoles
 from .find_bundles import find_bundles as find_bundles
+from .local_runs import is_local as is_local
 from .notebook_progress import notebook_progress as notebook_progress
 from .open_runs import distinct_runs as distinct_runs
-from .open_runs import is_local as is_local
 from .open_runs import open_subjects as open_subjects
 from .open_runs import read_checkpoints as read_checkpoints
 from .open_runs import usable_checkpoints as usable_checkpoints
@@ -19,4 +19,7 @@ from .questions import compare as compare
 from .questions import overview as overview
 from .questions import schema as schema
 from .questions import sources_of as sources_of
+from .run_sources import TRACKERS as TRACKERS
 from .run_sources import Sources as Sources
+from .run_sources import TrackerSource as TrackerSource
+from .run_sources import tracker_sources as tracker_sources

@@ -1,20 +1,21 @@
 """Opens the runs that sources name.
 
 With `-b`, runs are looked up in the bundles and the network is not used. Without it, the runs of run paths
-and checkpoints are downloaded from W&B through the local cache, and a local W&B run folder is read directly.
+and checkpoints are downloaded from W&B through the local cache. Local W&B run folders and the stores of other
+trackers are read directly, with and without `-b`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pull_logs.errors import FileMissingError, RunNotFoundError, UsageError
+from pull_logs.errors import RunNotFoundError, UsageError
 from pull_logs.interface.find_bundles import find_bundles
+from pull_logs.interface.local_runs import is_local, read_local_runs
 from pull_logs.interface.run_sources import Sources
 from pull_logs.runs import PageUrl, RunPath, RunReference, label_runs
 from pull_logs.suggestions import counted, did_you_mean
@@ -29,9 +30,6 @@ Report = Callable[[str], None]
 
 Display = Callable[[], AbstractContextManager["ProgressHook | None"]]
 """Opens what shows the progress of a download while it runs."""
-
-_RUN_FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-[^/]+")
-"""The name of a local W&B run folder."""
 
 _MOST_REASONS = 3
 """The skipped checkpoints that are reported one by one."""
@@ -68,11 +66,12 @@ def open_subjects(
     sources.check()
     with ExitStack() as stack:
         scan = read_checkpoints(sources, report=report)
+        found = [_Found(run, source) for run, source in read_local_runs((), sources.trackers, stack)]
         if sources.bundles:
-            found = _from_bundles(sources, scan, stack, report)
+            found = [*_from_bundles(sources, scan, stack, report), *found]
         else:
             checkpoints = usable_checkpoints(scan, report=report) if scan else ()
-            found = _from_elsewhere(sources, checkpoints, stack, report, display)
+            found = [*_from_elsewhere(sources, checkpoints, stack, report, display), *found]
         found = _merged([*(_Found(run, run.bundle_path) for run in sources.opened), *found])
         if sources.keep is not None:
             found = _filtered(found, sources.keep, report)
@@ -215,10 +214,16 @@ def _from_bundles(
     named = [bundle for bundle in sources.bundles if not isinstance(bundle, Bundle)]
     bundles += [stack.enter_context(open_bundle(path)) for path in find_bundles(named)]
     found = _of_checkpoints(bundles, scan, report) if scan else []
-    found += [_look_up(bundles, RunReference.parse(text), f"run {text!r}") for text in sources.runs]
+    local = _local_runs(bundles, sources.runs)
+    found += [
+        _look_up(bundles, RunReference.parse(text), f"run {text!r}")
+        for text in sources.runs
+        if text not in local
+    ]
+    found += [_Found(run, source) for run, source in read_local_runs(local, (), stack)]
     wanted = set(map(_plain, sources.projects))
     sweeps = set(map(_plain, sources.sweeps))
-    everything = not (scan or sources.runs or wanted or sweeps)
+    everything = not (scan or len(sources.runs) > len(local) or wanted or sweeps)
     for bundle in bundles:
         source = str(bundle.path)
         for run in bundle.runs():
@@ -232,6 +237,23 @@ def _from_bundles(
             hint=_nearest_project(bundles, wanted) or "`pull-logs info BUNDLE` lists its runs",
         )
     return found
+
+
+def _local_runs(bundles: Sequence[Bundle], texts: Sequence[str]) -> list[str]:
+    """Return which texts name a local folder or file, and no run of the bundles."""
+    return [
+        text
+        for text in texts
+        if Path(text).exists() and not any(_has_run(bundle, text) for bundle in bundles) and is_local(text)
+    ]
+
+
+def _has_run(bundle: Bundle, text: str) -> bool:
+    try:
+        _in_bundle(bundle, RunReference.parse(text))
+    except (RunNotFoundError, UsageError):
+        return False
+    return True
 
 
 def _nearest_project(bundles: Sequence[Bundle], wanted: Collection[str]) -> str:
@@ -357,7 +379,7 @@ def _from_elsewhere(
     for checkpoint in checkpoints:
         named.setdefault(checkpoint.reference, []).append(checkpoint)
     references = [*named, *(RunReference.parse(text) for text in sources.runs if text not in folders)]
-    found = _from_folders(folders, stack)
+    found = [_Found(run, folder) for run, folder in read_local_runs(folders, (), stack)]
     if references or sources.projects or sources.sweeps:
         from pull_logs.fetch import Selection, open_cached
 
@@ -372,37 +394,6 @@ def _from_elsewhere(
             )
         named_by = [*map(tuple, named.values()), *[()] * (len(runs) - len(named))]
         found += [_Found(run, "W&B", checkpoints) for run, checkpoints in zip(runs, named_by, strict=True)]
-    return found
-
-
-def is_local(text: str) -> bool:
-    """Return whether a run is named by a local W&B run folder or by the `.wandb` log in it.
-
-    Raises:
-        FileMissingError: It has the name of one, and does not exist.
-    """
-    path = Path(text)
-    if path.is_dir() or (path.suffix == ".wandb" and path.is_file()):
-        return True
-    if "://" not in text and (path.suffix == ".wandb" or _RUN_FOLDER.fullmatch(path.name)):
-        raise FileMissingError(
-            f"{text!r} does not exist", hint="name a local W&B run folder, or its .wandb log"
-        )
-    return False
-
-
-def _from_folders(folders: Sequence[str], stack: ExitStack) -> list[_Found]:
-    if not folders:
-        return []
-    from pull_logs.snapshot import open_bundle, temporary_folder
-    from pull_logs.sources import import_runs
-
-    found = []
-    for folder in folders:
-        temporary = stack.enter_context(temporary_folder())
-        import_runs([Path(folder)], out=temporary / "run.wandb.zip", entity=None, project=None)
-        bundle = stack.enter_context(open_bundle(temporary / "run.wandb.zip"))
-        found += [_Found(run, folder) for run in bundle.runs()]
     return found
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
 from pull_logs.errors import UsageError
 from pull_logs.interface.answers import answering, comparison_of, gating, overview_of
-from pull_logs.interface.run_sources import BundleSource, Sources
+from pull_logs.interface.run_sources import BundleSource, Sources, tracker_sources
 from pull_logs.suggestions import counted
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class SourceOptions(TypedDict, total=False):
         checkpoints: Checkpoint files, folders or globs (`-c`).
         projects: `entity/project` (`-p`).
         sweeps: `entity/project/sweep` (`--sweep`).
+        tensorboard: Event files of TensorBoard, or folders above them (`--tensorboard`).
         filter: A run expression (`--filter`).
         checkpoint_key: The key of the run path in a checkpoint (`--checkpoint-key`).
         refresh: Whether to download again what the cache has.
@@ -53,6 +54,7 @@ class SourceOptions(TypedDict, total=False):
     checkpoints: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
     projects: str | Iterable[str]
     sweeps: str | Iterable[str]
+    tensorboard: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
     filter: str | None
     checkpoint_key: str | None
     refresh: bool
@@ -299,6 +301,7 @@ def sources_of(given: Iterable[Source], named: SourceOptions) -> Sources:
         bundles=tuple(bundles),
         projects=_several(named.get("projects", ())),
         sweeps=_several(named.get("sweeps", ())),
+        trackers=tracker_sources({"tensorboard": _several(named.get("tensorboard", ()))}),
         keep=named.get("filter"),
         checkpoint_key=named.get("checkpoint_key"),
         refresh=named.get("refresh", False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -15,16 +16,34 @@ BundleSource: TypeAlias = "Path | str | Bundle"
 """A bundle: a path, a folder of bundles, a glob or a URL, or one that is open."""
 
 
+TRACKERS = ("tensorboard",)
+"""The kinds of trackers that have an option of their own, by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSource:
+    """The store of another tracker.
+
+    Attributes:
+        kind: The kind of tracker, one of `pull_logs.sources.KINDS`.
+        location: A path or URL.
+    """
+
+    kind: str
+    location: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """Which runs a question is about, as the command line names them.
 
     Attributes:
-        runs: Run paths, run URLs or local W&B run folders (`-r`).
+        runs: Run paths, run URLs, local W&B run folders, or folders and files of other trackers (`-r`).
         checkpoints: Checkpoint files, folders or globs (`-c`).
         bundles: Bundle files, unzipped bundles, folders or globs of bundles, or URLs of bundles (`-b`).
         projects: `entity/project` (`-p`).
         sweeps: `entity/project/sweep` (`--sweep`).
+        trackers: Stores of other trackers whose kind is named (`--tensorboard`).
         keep: A run expression (`--filter`).
         checkpoint_key: The key of the run path in a checkpoint (`--checkpoint-key`).
         refresh: Download again what the cache has.
@@ -37,6 +56,7 @@ class Sources:
     bundles: tuple[BundleSource, ...] = ()
     projects: tuple[str, ...] = ()
     sweeps: tuple[str, ...] = ()
+    trackers: tuple[TrackerSource, ...] = ()
     keep: str | None = None
     checkpoint_key: str | None = None
     refresh: bool = False
@@ -47,7 +67,13 @@ class Sources:
     def named(self) -> bool:
         """Whether any source was given."""
         return bool(
-            self.runs or self.checkpoints or self.bundles or self.projects or self.sweeps or self.opened
+            self.runs
+            or self.checkpoints
+            or self.bundles
+            or self.projects
+            or self.sweeps
+            or self.trackers
+            or self.opened
         )
 
     def check(self) -> None:
@@ -64,3 +90,8 @@ class Sources:
         if self.refresh and (self.offline or self.bundles):
             other = "-b" if self.bundles else "--offline"
             raise UsageError(f"--refresh uses the network and {other} never does", hint="omit one of the two")
+
+
+def tracker_sources(named: Mapping[str, Sequence[str]]) -> tuple[TrackerSource, ...]:
+    """Return the stores of trackers that are given by their kinds."""
+    return tuple(TrackerSource(kind, text) for kind, texts in named.items() for text in texts)

@@ -1,11 +1,13 @@
-"""Other sources of runs: checkpoints, which name a run, and local W&B folders.
+"""Other sources of runs: checkpoints, which name a run, local W&B folders, and other trackers.
 
     checkpoints/    a checkpoint file, folder or glob -> a reference to its run
     wandb_folders/  run folders and `.wandb` logs -> a bundle
+    tensorboard/    event files -> runs
 
 `checkpoints.read` finds the run that a checkpoint names, without running code in it; `checkpoints.search`
 matches patterns. `wandb_folders.find` finds logs, `wandb_folders.run_log` reads one, and
-`wandb_folders.import_runs` joins the logs of each run in a bundle.
+`wandb_folders.import_runs` joins the logs of each run in a bundle. The other packages are trackers: objects
+of the form `tracked_runs.Tracker`, which `locations` recognizes by what is at a path.
 """
 
 from lazy_loader import attach_stub

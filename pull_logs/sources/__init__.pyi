@@ -3,6 +3,13 @@ from .checkpoints import CheckpointScan as CheckpointScan
 from .checkpoints import find_checkpoints as find_checkpoints
 from .checkpoints import read_checkpoint as read_checkpoint
 from .checkpoints import scan_checkpoints as scan_checkpoints
+from .locations import KINDS as KINDS
+from .locations import ImportOptions as ImportOptions
+from .locations import Location as Location
+from .locations import import_locations as import_locations
+from .locations import kinds_at as kinds_at
+from .locations import locate as locate
+from .tracked_runs import ReadOptions as ReadOptions
 from .wandb_folders import DEFAULT_ENTITY as DEFAULT_ENTITY
 from .wandb_folders import IgnoredCall as IgnoredCall
 from .wandb_folders import IgnoredCalls as IgnoredCalls

@@ -100,6 +100,11 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
         )
     from pull_logs.interface import is_local, read_checkpoints, usable_checkpoints
 
+    for tracker in sources.trackers:
+        raise UsageError(
+            f"--{tracker.kind} names runs of another tracker, and fetch downloads from W&B",
+            hint=f"write: pull-logs import {tracker.location} -o FILE.wandb.zip",
+        )
     for text in sources.runs:
         if is_local(text):
             kind = "folder" if Path(text).is_dir() else "file"

@@ -1,4 +1,4 @@
-"""`import`: a bundle of local W&B run folders."""
+"""`import`: a bundle of local W&B run folders, and of the runs of other trackers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from pull_logs.cli.options import force_option
 from pull_logs.cli.pulling import FILES, MAX_FILE_SIZE, MEDIA, check_file_options, count_display, with_media
 from pull_logs.cli.render import print_seal_report
 from pull_logs.cli.sharing import check_for_sharing, redact_option, write_without
+from pull_logs.sources import KINDS
 
 if TYPE_CHECKING:
     from pull_logs.sources import ImportReport
 
-_FOLDER = click.Path(path_type=Path, readable=False)
-
 
 @click.command("import")
-@click.argument("folders", nargs=-1, required=True, metavar="RUN_DIR...", type=_FOLDER)
+@click.argument("folders", nargs=-1, required=True, metavar="PATH...")
 @click.option("-o", "--out", required=True, type=OUT, metavar="FILE", help="The bundle to write.")
+@click.option(
+    "--from",
+    "kind",
+    type=click.Choice(KINDS),
+    help="The kind of the runs; by default it is known from what is at each path.",
+)
 @click.option("--entity", metavar="E", help="Entity of the runs, instead of that of the logs.")
 @click.option("--project", metavar="P", help="Project of the runs, instead of that of the logs.")
 @click.option(
@@ -50,12 +55,13 @@ _FOLDER = click.Path(path_type=Path, readable=False)
     "--strict", is_flag=True, help="Exit with 4 if a run is incomplete; the bundle is written nevertheless."
 )
 def import_command(
-    folders: tuple[Path, ...],
+    folders: tuple[str, ...],
     out: Path,
+    kind: str | None,
+    *,
     entity: str | None,
     project: str | None,
     on_restart: Any,
-    *,
     files: tuple[str, ...],
     media: bool,
     max_file_size: int | None,
@@ -65,7 +71,7 @@ def import_command(
     redact: bool,
     strict: bool,
 ) -> None:
-    """Make a bundle of local W&B run folders, or of all runs in a wandb/ folder."""
+    """Make a bundle of local W&B run folders, or of the runs of TensorBoard and other trackers."""
     files = with_media(files, media=media)
     check_file_options(files, max_file_size, follow_links=follow_links)
     from pull_logs.cli.render import inline
@@ -73,22 +79,20 @@ def import_command(
     from pull_logs.snapshot import ArtifactSelection, FileSelection
     from pull_logs.snapshot.privacy import KINDS
     from pull_logs.snapshot.write import check_bundle_output
-    from pull_logs.sources import import_runs
+    from pull_logs.sources import ImportOptions, ReadOptions, import_locations, locate
+
+    selection = FileSelection(files, max_file_size) if files else None
+    options = ImportOptions(
+        read=ReadOptions(entity, project, selection),
+        on_restart=on_restart,
+        artifacts=ArtifactSelection(artifacts) if artifacts else None,
+        follow_links=follow_links,
+    )
 
     def write(path: Path, *, force: bool = True) -> ImportReport:
         with count_display("logs", ending="writing the bundle") as hook:
-            return import_runs(
-                folders,
-                out=path,
-                entity=entity,
-                project=project,
-                on_restart=on_restart,
-                files=FileSelection(files, max_file_size) if files else None,
-                artifacts=ArtifactSelection(artifacts) if artifacts else None,
-                follow_links=follow_links,
-                force=force,
-                progress=hook,
-            )
+            locations = [locate(folder, kind) for folder in folders]
+            return import_locations(locations, out=path, options=options, force=force, progress=hook)
 
     if redact:
         target = check_bundle_output(out, force=force)

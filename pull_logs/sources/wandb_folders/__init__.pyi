@@ -1,9 +1,11 @@
 from .arrangement import OnRestart as OnRestart
+from .find import has_logs as has_logs
 from .ignored_calls import IgnoredCall as IgnoredCall
 from .ignored_calls import IgnoredCalls as IgnoredCalls
 from .ignored_calls import ignored_calls as ignored_calls
 from .import_runs import ImportReport as ImportReport
 from .import_runs import LocalImport as LocalImport
 from .import_runs import import_runs as import_runs
+from .import_runs import pointer_notes as pointer_notes
 from .import_runs import read_run_dirs as read_run_dirs
 from .segments import DEFAULT_ENTITY as DEFAULT_ENTITY

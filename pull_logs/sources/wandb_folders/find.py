@@ -72,6 +72,15 @@ def find_logs(paths: Sequence[Path]) -> FoundLogs:
     return FoundLogs(tuple(sorted(files, key=start_order)), tuple(dict.fromkeys(notes)))
 
 
+def has_logs(path: Path) -> bool:
+    """Return whether there is a log at or below a path.
+
+    Raises:
+        OSError: The path cannot be read.
+    """
+    return bool(_logs_in(path).files)
+
+
 def start_order(file: Path, started_at: str | None = None) -> tuple[str, int, str]:
     """Return a sort key that puts the logs of one run in the order in which they were started.
 

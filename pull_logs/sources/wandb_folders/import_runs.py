@@ -116,19 +116,19 @@ def import_runs(
         )
         seal = write_bundle(out, found.runs, force=force)
     with open_bundle(out) as bundle:
-        pointers = tuple(_pointer_notes(bundle))
+        pointers = tuple(pointer_notes(bundle))
     return ImportReport(seal, (*found.notes, *pointers))
 
 
-def _pointer_notes(bundle: Bundle) -> Iterator[str]:
-    """Yield which values of each run point to files, that the bundle does not have."""
+def pointer_notes(bundle: Bundle) -> Iterator[str]:
+    """Yield which values of each run of a bundle point to files that it does not have."""
     from pull_logs.rows.file_pointers import count_pointers, pointers_text
 
     for run in bundle.runs():
         if found := count_pointers(run.batches(columns=()), available=run.files.keys()):
             yield (
                 f"{run.path}: the bundle lacks the files of {pointers_text(found)}; "
-                "`pull-logs import --media` copies them from `files/` of the run folder"
+                "`pull-logs import --media` copies them from the folder of the run"
             )
 
 

@@ -65,7 +65,7 @@ def imported(tmp_path: Path) -> tuple[Path, str]:
 def test_an_import_says_which_values_point_to_files_and_how_many(imported: tuple[Path, str]) -> None:
     note = (
         f"pull-logs: note: local/proj/abc: the bundle lacks the files of {LEFT}; "
-        "`pull-logs import --media` copies them from `files/` of the run folder"
+        "`pull-logs import --media` copies them from the folder of the run"
     )
     assert note in imported[1].splitlines()
 

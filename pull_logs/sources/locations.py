@@ -1,0 +1,230 @@
+"""Runs of any kind at the locations that a user names: local W&B folders, and the stores of other trackers.
+
+The kind of a location is known from its content. Runs of several kinds can be read together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pull_logs.errors import FileMissingError, UsageError
+from pull_logs.sources.tracked_runs import ReadOptions, TrackedRun, Tracker
+from pull_logs.suggestions import nearest_file
+from pull_logs.system_errors import from_system_error
+
+if TYPE_CHECKING:
+    from pull_logs.snapshot import ArtifactSelection, BundleRun
+    from pull_logs.sources.wandb_folders import ImportReport, OnRestart
+
+WANDB = "wandb"
+"""The kind of W&B's own run folders and logs."""
+
+
+def trackers() -> tuple[Tracker, ...]:
+    """Return all kinds of sources but W&B's own folders, in the order in which they are recognized."""
+    from pull_logs.sources.tensorboard import TensorBoard
+
+    return (TensorBoard(),)
+
+
+KINDS = (WANDB, "tensorboard")
+"""The names of all kinds, without importing them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A path or URL, and its kind.
+
+    Attributes:
+        text: The path or URL.
+        kind: One of `KINDS`.
+        others: The other kinds of runs that are there.
+    """
+
+    text: str
+    kind: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of a location that has runs of several kinds."""
+        if not self.others:
+            return ()
+        kinds = " and ".join((self.kind, *self.others))
+        other = self.others[0]
+        return (f"{self.text!r} has runs of {kinds}; `--from {other}` reads those of {other} instead",)
+
+
+def locate(text: str, kind: str | None = None) -> Location:
+    """Return the kind of a location, by its content.
+
+    Args:
+        text: A path or URL.
+        kind: The kind that it must have; None for any.
+
+    Raises:
+        FileMissingError: It does not exist, or has no run of any kind.
+        PullLogsError: It cannot be read.
+    """
+    if kind is not None:
+        return Location(text, kind)
+    path = Path(text)
+    if "://" not in text and not path.exists():
+        raise FileMissingError(f"no file or folder {text!r}", hint=nearest_file(path))
+    found = kinds_at(text)
+    return Location(text, found[0], found[1:]) if found else Location(text, WANDB)
+
+
+def kinds_at(text: str) -> tuple[str, ...]:
+    """Return the kinds of runs at a location that exists, W&B's own first.
+
+    Raises:
+        PullLogsError: It cannot be read.
+    """
+    from pull_logs.sources.wandb_folders import has_logs
+
+    try:
+        wandb = (WANDB,) if "://" not in text and has_logs(Path(text)) else ()
+        return (*wandb, *(tracker.name for tracker in trackers() if tracker.recognizes(text)))
+    except OSError as exc:
+        raise from_system_error(exc, path=text, action="read") from exc
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
+    """How runs are imported.
+
+    Attributes:
+        read: How runs are read.
+        on_restart: How to treat a segment of a W&B run that starts over.
+        artifacts: The artifacts of W&B runs to take; None takes none.
+        follow_links: Whether files of W&B runs that are symbolic links are copied.
+    """
+
+    read: ReadOptions = field(default_factory=ReadOptions)
+    on_restart: OnRestart = "offset"
+    artifacts: ArtifactSelection | None = None
+    follow_links: bool = False
+
+
+def import_locations(
+    locations: Sequence[Location],
+    *,
+    out: Path,
+    options: ImportOptions | None = None,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImportReport:
+    """Write the runs at some locations to a bundle.
+
+    Args:
+        locations: The locations.
+        out: The bundle to write.
+        options: How to import.
+        force: Whether to replace what is not a bundle, or a bundle that has other runs or metrics.
+        progress: Called with the number of logs or runs that were read, and of all.
+
+    Raises:
+        UsageError: `out` cannot be written or must not be replaced, or two runs have one path.
+        NotFoundError: A location does not exist or has no run in it.
+        DamageError: Nothing at a location can be read.
+        PullLogsError: The disk is full, or the bundle cannot be written.
+    """
+    from pull_logs.snapshot import disk_errors, open_bundle, temporary_folder, write_bundle
+    from pull_logs.snapshot.write import check_bundle_output
+    from pull_logs.sources.wandb_folders import ImportReport, pointer_notes
+
+    options = options or ImportOptions()
+    target = check_bundle_output(out, force=force)
+    notes = [note for location in locations for note in location.notes]
+    with (
+        disk_errors(out, hint="free some space and try again; nothing was changed"),
+        temporary_folder(target.parent) as scratch,
+    ):
+        runs, found = _read(locations, scratch, options, progress)
+        _check_paths(runs)
+        seal = write_bundle(out, runs, force=force)
+    with open_bundle(out) as bundle:
+        return ImportReport(seal, (*notes, *found, *pointer_notes(bundle)))
+
+
+def _read(
+    locations: Sequence[Location],
+    scratch: Path,
+    options: ImportOptions,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[list[BundleRun], list[str]]:
+    """Return the runs at the locations, and notes about them."""
+    from pull_logs.sources.wandb_folders import read_run_dirs
+
+    runs: list[BundleRun] = []
+    notes: list[str] = []
+    folders = [Path(location.text) for location in locations if location.kind == WANDB]
+    if folders:
+        inner = scratch / "wandb"
+        inner.mkdir()
+        found = read_run_dirs(
+            folders,
+            scratch=inner,
+            entity=options.read.entity,
+            project=options.read.project,
+            on_restart=options.on_restart,
+            files=options.read.files,
+            artifacts=options.artifacts,
+            follow_links=options.follow_links,
+            progress=progress,
+        )
+        runs, notes = list(found.runs), list(found.notes)
+    others = [location for location in locations if location.kind != WANDB]
+    for run in _tracked(others, scratch, options.read, progress):
+        runs.append(run.run)
+        notes += run.notes
+    return runs, notes
+
+
+def _tracked(
+    locations: Sequence[Location],
+    scratch: Path,
+    options: ReadOptions,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[TrackedRun]:
+    """Read the runs of other trackers, one after the other.
+
+    Raises:
+        PullLogsError: A location cannot be read.
+    """
+    known = {tracker.name: tracker for tracker in trackers()}
+    report = progress or (lambda _done, _total: None)
+    number = 0
+    for location in locations:
+        try:
+            found = known[location.kind].find(location.text)
+            for done, run in enumerate(found):
+                report(done, len(found))
+                folder = scratch / f"{number:06d}"
+                folder.mkdir()
+                number += 1
+                yield run.read(folder, options)
+            report(len(found), len(found))
+        except OSError as exc:
+            raise from_system_error(exc, path=location.text, action="read") from exc
+
+
+def _check_paths(runs: Sequence[BundleRun]) -> None:
+    """Refuse runs of one path.
+
+    Raises:
+        UsageError: Two runs have the same path.
+    """
+    seen = set()
+    for run in runs:
+        path = run.info.path
+        if path in seen:
+            raise UsageError(
+                f"two of the runs have the path {str(path)!r}",
+                hint="import them into two bundles, one of them with another --project",
+            )
+        seen.add(path)

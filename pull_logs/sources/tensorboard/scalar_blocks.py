@@ -1,0 +1,236 @@
+"""Scalars, decoded many at a time.
+
+The events of one scalar differ in three things only: the time, the step, and the number. So the records of a
+block are grouped by their length and the length of their step; in each group, those that are equal outside
+the number, by a hash that is checked, have one tag, which is decoded once. A record that does not have this
+form is left to `events`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from pull_logs.rows.arrays import Floats, Ints
+from pull_logs.sources.tensorboard.record_framing import RecordBlock
+from pull_logs.sources.tensorboard.tensors import read_tensor
+from pull_logs.sources.tensorboard.wire import BYTES, FIXED32, WireError, fields, text
+
+_STEP_AT = 10
+"""The offset of the step: after the time, which is a key and 8 bytes, and the key of the step."""
+
+_MOST_STEP = 10
+_SHORTEST = _STEP_AT + _MOST_STEP
+_MOST_LENGTH = 512
+"""The most bytes of a record that is taken for a scalar."""
+
+_FEWEST = 4
+"""Fewer records of one length are decoded one by one."""
+
+_MOST_KNOWN = 2**16
+_MULTIPLIERS = np.random.default_rng(5).integers(2**63, size=_MOST_LENGTH // 8 + 1, dtype=np.uint64) * 2 + 1
+_PLAIN = ("", "scalars")
+"""The plugins whose tensors are plain numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Numbers of some tags.
+
+    Attributes:
+        tags: The index of the tag of each.
+        steps: Its step.
+        times: Its time.
+        values: The number.
+    """
+
+    tags: Ints
+    steps: Ints
+    times: Floats
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """The bytes of a scalar after its step.
+
+    Attributes:
+        tag: The tag.
+        offset: The offset of the number.
+        dtype: The type of the number.
+    """
+
+    tag: str
+    offset: int
+    dtype: str
+
+    @property
+    def end(self) -> int:
+        return self.offset + np.dtype(self.dtype).itemsize
+
+
+@dataclass(slots=True)
+class ScalarDecoder:
+    """Decodes the scalars of the blocks of a file.
+
+    Attributes:
+        tags: The index of each tag.
+    """
+
+    tags: dict[str, int] = field(default_factory=dict)
+    _known: dict[tuple[int, bytes], _Form | None] = field(default_factory=dict)
+
+    def decode(self, block: RecordBlock) -> tuple[Points, Ints]:
+        """Return the scalars of a block, in any order, and the indices of its other records."""
+        raw = np.frombuffer(block.data, dtype=np.uint8)
+        lengths = block.ends - block.starts
+        others: list[Ints] = []
+        found: list[Points] = []
+        able = (lengths >= _SHORTEST) & (lengths <= _MOST_LENGTH)
+        able[able] = (raw[block.starts[able]] == 0x09) & (raw[block.starts[able] + 9] == 0x10)
+        others.append(np.flatnonzero(~able))
+        counts = np.bincount(lengths[able], minlength=1)
+        for length in np.flatnonzero(counts).tolist():
+            indices = np.flatnonzero(able & (lengths == length))
+            if len(indices) < _FEWEST:
+                others.append(indices)
+                continue
+            records = sliding_window_view(raw, length)[block.starts[indices]]
+            goes_on = records[:, _STEP_AT : _STEP_AT + _MOST_STEP] >= 0x80
+            widths = np.where(goes_on.all(axis=1), 0, np.argmin(goes_on, axis=1) + 1)
+            others.append(indices[widths == 0])
+            for width in np.flatnonzero(np.bincount(widths[widths > 0])).tolist():
+                some = widths == width
+                points, left = self._group(records[some], width)
+                found += points
+                others.append(indices[some][left])
+        return _joined(found), np.sort(np.concatenate(others))
+
+    def _group(self, records: NDArray[np.uint8], width: int) -> tuple[list[Points], Ints]:
+        """Return the scalars of records of one length whose steps have one length, and the other records."""
+        bodies = records[:, _STEP_AT + width :]
+        left = np.arange(len(records))
+        found: list[Points] = []
+        others: list[int] = []
+        while len(left):
+            form = _form_of(bodies[left[0]].tobytes())
+            if form is None:
+                others.append(int(left[0]))
+                left = left[1:]
+                continue
+            tags = self._tags(bodies[left], form)
+            chosen = records[left[tags >= 0]]
+            found.append(_points(chosen, tags[tags >= 0], width, form))
+            left = left[tags < 0]
+        return found, np.array(others, dtype=np.int64)
+
+    def _tags(self, bodies: NDArray[np.uint8], form: _Form) -> Ints:
+        """Return the tag of each body that has its number where a form has it, and -1 for the others."""
+        blank = np.zeros((len(bodies), -(-bodies.shape[1] // 8) * 8), dtype=np.uint8)
+        blank[:, : bodies.shape[1]] = bodies
+        blank[:, form.offset : form.end] = 0
+        words = blank.view(np.uint64)
+        hashes = (words * _MULTIPLIERS[: words.shape[1]]).sum(axis=1, dtype=np.uint64)
+        _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+        equal = (words == words[first][inverse]).all(axis=1)
+        tags = np.full(len(first), -1, dtype=np.int64)
+        for number, index in enumerate(first.tolist()):
+            own = self._known_form(form.offset, blank[index].tobytes(), bodies[index].tobytes())
+            if own is not None and (own.offset, own.dtype) == (form.offset, form.dtype):
+                tags[number] = self.tags.setdefault(own.tag, len(self.tags))
+        found: Ints = np.where(equal, tags[inverse], -1)
+        if found[0] < 0:
+            # The form is that of the first body, so each round decodes one at least.
+            found[0] = self.tags.setdefault(form.tag, len(self.tags))
+        return found
+
+    def _known_form(self, offset: int, blank: bytes, body: bytes) -> _Form | None:
+        """Return the form of a body, which is decoded once for all that are equal outside the number."""
+        key = offset, blank
+        if key not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = _form_of(body)
+        return self._known[key]
+
+
+def _points(records: NDArray[np.uint8], tags: Ints, width: int, form: _Form) -> Points:
+    times = np.ascontiguousarray(records[:, 1:9]).view("<f8")[:, 0]
+    steps = np.zeros(len(records), dtype=np.uint64)
+    for index in range(width):
+        byte = records[:, _STEP_AT + index].astype(np.uint64)
+        steps |= (byte & np.uint64(0x7F)) << np.uint64(7 * index)
+    start = _STEP_AT + width
+    numbers = np.ascontiguousarray(records[:, start + form.offset : start + form.end]).view(form.dtype)
+    return Points(tags, steps.view(np.int64), times, numbers[:, 0].astype(np.float64))
+
+
+def _joined(found: list[Points]) -> Points:
+    if not found:
+        none: Ints = np.zeros(0, dtype=np.int64)
+        return Points(none, none, none.astype(np.float64), none.astype(np.float64))
+    return Points(
+        np.concatenate([points.tags for points in found]),
+        np.concatenate([points.steps for points in found]),
+        np.concatenate([points.times for points in found]),
+        np.concatenate([points.values for points in found]),
+    )
+
+
+def _form_of(body: bytes) -> _Form | None:
+    """Return the form of what follows the step of an event; None if it is not one scalar."""
+    try:
+        summaries = list(fields(body))
+        if len(summaries) != 1 or (summaries[0].number, summaries[0].kind) != (5, BYTES):
+            return None
+        values = list(fields(body, summaries[0].start, summaries[0].end))
+        if len(values) != 1 or (values[0].number, values[0].kind) != (1, BYTES):
+            return None
+        return _scalar_form(body, values[0].start, values[0].end)
+    except WireError:
+        return None
+
+
+def _scalar_form(body: bytes, start: int, end: int) -> _Form | None:
+    tag, form, plugin = "", None, ""
+    seen: set[int] = set()
+    for part in fields(body, start, end):
+        if part.number in seen:
+            return None
+        seen.add(part.number)
+        if part.number == 1:
+            tag = text(body, part)
+        elif part.number == 2 and part.kind == FIXED32:
+            form = part.start, "<f4"
+        elif part.number == 8 and part.kind == BYTES:
+            form = _number_in_tensor(body, part.start, part.end)
+        elif part.number == 9 and part.kind == BYTES:
+            plugin = _plugin_name(body, part.start, part.end)
+        else:
+            return None
+    if form is None or not tag or plugin not in _PLAIN or {2, 8} <= seen:
+        return None
+    return _Form(tag, *form)
+
+
+def _plugin_name(body: bytes, start: int, end: int) -> str:
+    for part in fields(body, start, end):
+        if part.number == 1 and part.kind == BYTES:
+            return next(
+                (text(body, name) for name in fields(body, part.start, part.end) if name.number == 1), ""
+            )
+    return ""
+
+
+def _number_in_tensor(body: bytes, start: int, end: int) -> tuple[int, str] | None:
+    """Return where a tensor has its only number, and its type."""
+    tensor = read_tensor(body[start:end])
+    if tensor.numbers is None or tensor.shape or tensor.numbers.dtype not in ("<f4", "<f8"):
+        return None
+    places = [part for part in fields(body, start, end) if part.number in (4, 5, 6) and part.end > part.start]
+    if len(places) != 1 or places[0].end - places[0].start != tensor.numbers.dtype.itemsize:
+        return None
+    return places[0].start, tensor.numbers.dtype.str
