@@ -66,6 +66,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "import": ("import_runs", "import_command"),
     "info": ("info", "info"),
     "logs": ("data.logs", "logs"),
+    "mcp": ("servers.mcp", "mcp"),
     "merge": ("merge", "merge"),
     "overview": ("overview", "overview"),
     "plot": ("pictures.plot", "plot"),

@@ -6,6 +6,8 @@ from .environment import without_wandb as without_wandb
 from .http import RequestCounts as RequestCounts
 from .http import build_app as build_app
 from .server import ReplayServer as ReplayServer
+from .server import listen as listen
+from .server import run_until_stopped as run_until_stopped
 from .server import serve_bundle as serve_bundle
 from .server import serve_forever as serve_forever
 from .server import serve_open_bundles as serve_open_bundles

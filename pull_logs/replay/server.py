@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Unpack
+from typing import Literal, Unpack
 
 import uvicorn
 from starlette.applications import Starlette
@@ -70,12 +70,14 @@ class ReplayServer:
 class _Server(uvicorn.Server):
     """A uvicorn server that calls `on_start` when it is ready."""
 
-    def __init__(self, app: Starlette, *, on_start: Callable[[], None]) -> None:
+    def __init__(
+        self, app: Starlette, *, on_start: Callable[[], None], lifespan: Literal["on", "off"] = "off"
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 http="h11",  # it passes on the address that a client requests of its proxy
-                lifespan="off",
+                lifespan=lifespan,
                 proxy_headers=False,  # the address of a client is that of its connection (see `keys`)
                 ws="none",
                 log_config=None,
@@ -125,7 +127,7 @@ def serve_bundle(
         PullLogsError: A bundle cannot be opened.
     """
     with ExitStack() as stack:
-        listening = stack.enter_context(_listen(host, port, allow_remote=allow_remote))
+        listening = stack.enter_context(listen(host, port, allow_remote=allow_remote))
         hosts = tuple(map(checked_host, options.get("hosts", ())))
         app = build_app(_open_all(stack, paths), **_listening_on(host, hosts, options))
         server = _describe(stack, app, listening, hosts)
@@ -153,7 +155,7 @@ def serve_open_bundles(
         NetworkError: The server cannot listen on a port.
     """
     with ExitStack() as stack:
-        listening = stack.enter_context(_listen(LOOPBACK, 0, allow_remote=False))
+        listening = stack.enter_context(listen(LOOPBACK, 0, allow_remote=False))
         app = build_app(bundles, on_query=on_query, **_listening_on(LOOPBACK, (), options))
         server = _describe(stack, app, listening)
         stack.enter_context(_running(app, listening, server.url))
@@ -186,12 +188,24 @@ def serve_forever(
         PullLogsError: A bundle cannot be opened.
     """
     with ExitStack() as stack:
-        listening = stack.enter_context(_listen(host, port, allow_remote=allow_remote))
+        listening = stack.enter_context(listen(host, port, allow_remote=allow_remote))
         hosts = tuple(map(checked_host, options.get("hosts", ())))
         app = build_app(_open_all(stack, paths), **_listening_on(host, hosts, options))
         server = _describe(stack, app, listening, hosts)
         with suppress(KeyboardInterrupt):
             _Server(app, on_start=lambda: on_ready(server)).run(sockets=[listening])
+
+
+def run_until_stopped(app: Starlette, listening: socket.socket, *, on_ready: Callable[[], None]) -> None:
+    """Answer requests with an application, whose lifespan is run, until Ctrl-C.
+
+    Args:
+        app: The application.
+        listening: A socket of `listen`.
+        on_ready: Called once, when requests are answered.
+    """
+    with suppress(KeyboardInterrupt):
+        _Server(app, on_start=on_ready, lifespan="on").run(sockets=[listening])
 
 
 def _listening_on(host: str, hosts: Sequence[str], options: AppOptions) -> AppOptions:
@@ -225,7 +239,18 @@ def _running(app: Starlette, listening: socket.socket, url: str) -> Iterator[Non
         thread.join()
 
 
-def _listen(host: str, port: int, *, allow_remote: bool) -> socket.socket:
+def listen(host: str, port: int, *, allow_remote: bool = False) -> socket.socket:
+    """Return a socket that listens on an address.
+
+    Args:
+        host: The address.
+        port: The port; 0 picks a free one.
+        allow_remote: Whether `host` may be an address that other machines can reach.
+
+    Raises:
+        UsageError: `host` is not loopback and `allow_remote` is false.
+        NetworkError: The address is in use, or not one of this machine.
+    """
     if not (allow_remote or is_loopback(host)):
         raise UsageError(
             f"{host!r} is not a loopback address",
