@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp_types import TextContent
 from rowkit import canonical
 
 from pull_logs.cli.main import cli
@@ -104,7 +105,9 @@ def test_the_client_gets_over_stdin_what_the_commands_print(mode: str) -> None:
     for result, (name, _, words) in zip(anyio.run(drive), CALLS, strict=True):
         text, found = by_command(words)
         assert not result.is_error
-        assert result.content[0].text == text, name
+        (content,) = result.content
+        assert isinstance(content, TextContent)
+        assert content.text == text, name
         assert result.structured_content == found, name
 
 
