@@ -115,7 +115,9 @@ def test_the_client_gets_over_http_what_it_gets_over_stdin() -> None:
     async def call(client: Client) -> tuple[Any, Any]:
         async with client:
             result = await client.call_tool("compare", {"best": "val/acc:max"})
-            return result.content[0].text, result.structured_content
+            (content,) = result.content
+            assert isinstance(content, TextContent)
+            return content.text, result.structured_content
 
     with http_server() as url:
         answers = [anyio.run(call, Client(url, mode=mode)) for mode in MODES]
