@@ -14,7 +14,7 @@ import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,12 +71,13 @@ def read_bare() -> Result:
 
 def pull_ours(out: Path) -> Result:
     """Run the command `pull-logs fetch`; its report says how long the download took."""
-    from pull_logs.cli.main import cli
+    from pull_logs.cli.main import run
 
     report = out.with_suffix(".json")
     words = ["fetch", "-p", PROJECT_PATH, "-o", str(out), "--report-json", str(report), "--strict"]
-    with redirect_stdout(io.StringIO()):
-        cli.main(words, standalone_mode=False)
+    sys.argv[1:] = words
+    with redirect_stdout(io.StringIO()), suppress(SystemExit):
+        run()
     found = json.loads(report.read_bytes())
     return Result(
         rows=found["rows"], seconds=found["seconds"], peak=own_peak(), bundle_bytes=out.stat().st_size

@@ -26,7 +26,8 @@ from anyio.to_thread import run_sync
 from pull_logs.errors import RunNotFoundError
 from pull_logs.fetch.api import Capabilities, Client, Clock, Settings, load_settings
 from pull_logs.fetch.concurrency import flat_errors, run_async
-from pull_logs.fetch.discovery import Item, RunGroups, SweepConfigs, find_runs
+from pull_logs.fetch.decoding import Encoders
+from pull_logs.fetch.discovery import FoundRun, Item, MissedRun, RunGroups, SweepConfigs, find_runs
 from pull_logs.fetch.existing import Output, SweepPath, find_output, sweeps_in
 from pull_logs.fetch.options import PullOptions
 from pull_logs.fetch.outcomes import FileCounts, Outcomes
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     import httpx
 
     from pull_logs.fetch.context import PullContext
-    from pull_logs.fetch.decoding import Encoders
     from pull_logs.fetch.resume import Plan
     from pull_logs.fetch.worker import Worker
     from pull_logs.snapshot import SealReport, Spool
@@ -161,6 +161,7 @@ class _Pull:
         self._outcomes = Outcomes(client.meter)
         self._sweeps = SweepConfigs(client)
         self._file_counts = FileCounts()
+        self._encoders = Encoders(processes=output.options.processes, metrics=output.options.metrics)
 
     async def run(self) -> PullReport:
         """Pull and seal.
@@ -168,6 +169,16 @@ class _Pull:
         Raises:
             PullLogsError: See `pull`.
         """
+        with self._encoders:
+            seal = await self._pull_found()
+        if seal is None:
+            raise RunNotFoundError(
+                "there is no run to pull", hint="check the project, the sweep and the filter"
+            )
+        return self._report(seal)
+
+    async def _pull_found(self) -> SealReport | None:
+        """Pull the runs that are found, and seal them; None if there is nothing to seal."""
         send, receive = anyio.create_memory_object_stream[Item](2 * self._options.concurrency)
         seal: SealReport | None = None
         async with receive, anyio.create_task_group() as group:
@@ -180,11 +191,7 @@ class _Pull:
                 first = await receive.receive()
             if first is not None or (self._listed and self._options.previous is not None):
                 seal = await self._pull(first, receive)
-        if seal is None:
-            raise RunNotFoundError(
-                "there is no run to pull", hint="check the project, the sweep and the filter"
-            )
-        return self._report(seal)
+        return seal
 
     async def _discover(self, send: MemoryObjectSendStream[Item]) -> None:
         previous, known = self._options.previous, frozenset[SweepPath]()
@@ -202,17 +209,22 @@ class _Pull:
         known_sweeps: Collection[SweepPath] = (),
     ) -> None:
         groups = RunGroups(self._capabilities, send.send)
+
+        async def add(item: FoundRun | MissedRun) -> None:
+            if isinstance(item, FoundRun) and self._options.previous is None:
+                self._encoders.expect(len(item.exports.urls) if item.exports else 0)
+            await groups.add(item)
+
         await find_runs(
             self._client,
             selection,
             capabilities=self._capabilities,
-            emit=groups.add,
+            emit=add,
             known_sweeps=known_sweeps,
         )
         await groups.flush()
 
     async def _pull(self, first: Item | None, receive: MemoryObjectReceiveStream[Item]) -> SealReport:
-        from pull_logs.fetch.decoding import Encoders
         from pull_logs.fetch.resume import EarlierBundles, note_sealed, open_spool
         from pull_logs.fetch.worker import Worker
 
@@ -220,11 +232,11 @@ class _Pull:
         spool = await run_sync(partial(open_spool, target, plan=plan, fresh=options.fresh))
         with spool:
             with ExitStack() as stack:
-                encoders = stack.enter_context(Encoders(processes=options.processes, metrics=options.metrics))
+                stack.callback(self._encoders.stop)
                 open_earlier = partial(EarlierBundles, spool, previous=options.previous, stack=stack)
                 earlier = await run_sync(partial(open_earlier, reuse=options.reuse))
                 worker = Worker(
-                    self._context(spool, encoders), earlier, self._sweeps, self._outcomes, prune=options.prune
+                    self._context(spool), earlier, self._sweeps, self._outcomes, prune=options.prune
                 )
                 await self._work(worker, receive, first)
                 await worker.copy([path for path in options.untouched if path not in self._outcomes])
@@ -265,7 +277,7 @@ class _Pull:
             group.start_soon(discover)
             await self._work(worker, receive)
 
-    def _context(self, spool: Spool, encoders: Encoders) -> PullContext:
+    def _context(self, spool: Spool) -> PullContext:
         from pull_logs.fetch.context import PullContext, cpu_limiter
 
         options = self._options
@@ -273,7 +285,7 @@ class _Pull:
             client=self._client,
             spool=spool,
             threads=cpu_limiter(),
-            encoders=encoders,
+            encoders=self._encoders,
             downloads=anyio.Semaphore(options.concurrency),
             capabilities=self._capabilities,
             metrics=options.metric_pattern,

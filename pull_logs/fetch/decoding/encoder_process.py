@@ -3,26 +3,37 @@
 It runs this module with the interpreter of this process, reads the bytes of files from its standard input,
 each after its size, and answers with encoded files in the same order. It ends with its input, that is when
 this process ends for whatever reason. A file that it does not encode is decoded by this process.
+
+It is started before this process has imported what decodes a file, which therefore is imported on demand.
 """
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 import struct
 import subprocess
 import sys
 from contextlib import suppress
 from threading import Condition
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from pull_logs.errors import PullLogsError
-from pull_logs.fetch.decoding.encoded_file import EncodedFile, encode_file, from_bytes, to_bytes
-from pull_logs.fetch.decoding.metric_filter import metric_filter
+
+if TYPE_CHECKING:
+    from pull_logs.fetch.decoding.encoded_file import EncodedFile
 
 _SIZE = struct.Struct("<Q")
 _READY = b"ready"
 _NOTHING = b""
 """The answer for a file that it does not encode."""
+
+_PIPE_BYTES = 1 << 20
+"""The size of the pipes, in which most files fit, so that neither process waits for the other."""
+
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+"""numpy starts threads for linear algebra, which nothing here uses."""
 
 
 class EncoderProcess:
@@ -39,8 +50,14 @@ class EncoderProcess:
         # -P: a module in the current folder is never taken for one of ours.
         command = [sys.executable, "-P", "-m", __name__, *([] if metrics is None else [metrics])]
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **_ONE_THREAD},
         )
+        for pipe in (self._process.stdin, self._process.stdout):
+            _widen(_pipe(pipe))
         self._turn = Condition()
         self._sent = self._answered = 0
         self._sending = Condition()
@@ -63,6 +80,8 @@ class EncoderProcess:
 
     def encode(self, data: bytes) -> EncodedFile | None:
         """Return the encoded file; None if it cannot be encoded there, or the process has ended."""
+        from pull_logs.fetch.decoding.encoded_file import from_bytes
+
         try:
             with self._sending:
                 ticket = self._sent
@@ -80,10 +99,14 @@ class EncoderProcess:
                 self._turn.notify_all()
             return None
 
-    def close(self) -> None:
-        """End the process."""
+    def kill(self) -> None:
+        """End the process, and with it every call of `encode` that waits for it."""
         self.usable = False
         self._process.kill()
+
+    def close(self) -> None:
+        """End the process, and wait for its end."""
+        self.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             with suppress(OSError):
                 _pipe(pipe).close()
@@ -94,6 +117,14 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     if pipe is None:
         raise ValueError("the process has no pipes")
     return pipe
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Make a pipe larger where the system can and permits it."""
+    with suppress(ImportError, AttributeError, OSError):
+        import fcntl
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _write(pipe: IO[bytes], data: bytes) -> None:
@@ -124,7 +155,11 @@ def _serve(source: IO[bytes], sink: IO[bytes], metrics: str | None) -> None:
     """Answer files until there are no more: what the process does."""
     import re
 
+    from pull_logs.fetch.decoding.encoded_file import encode_file, to_bytes
+    from pull_logs.fetch.decoding.metric_filter import metric_filter
+
     keep = metric_filter(None if metrics is None else re.compile(metrics))
+    gc.freeze()
     _write(sink, _READY)
     with suppress(ValueError, OSError):
         while True:
@@ -138,4 +173,5 @@ def _serve(source: IO[bytes], sink: IO[bytes], metrics: str | None) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
+    gc.set_threshold(100_000, 20, 50)  # modules make many objects, all of which are used
     _serve(sys.stdin.buffer, sys.stdout.buffer, sys.argv[1] if len(sys.argv) > 1 else None)
