@@ -143,17 +143,53 @@ def clip(batch: pa.Table, *, start: int | None, stop: int | None) -> pa.Table:
     return batch if (first, end) == (0, batch.num_rows) else batch.slice(first, max(0, end - first))
 
 
-def batches_of_file(file: BinaryIO) -> Iterator[pa.Table]:
+def batches_of_bytes(data: bytes, *, most: int | None = None) -> list[pa.Table] | None:
+    """Return the batches of an exported file that is in memory.
+
+    Args:
+        data: The bytes of the file.
+        most: The most bytes that its columns may have once they are decoded; None for any number.
+
+    Returns:
+        The batches; None if there are more bytes than that.
+
+    Raises:
+        FileDamagedError: The file cannot be read.
+        DataError: It holds a value that no history can hold.
+    """
+    file = pa.BufferReader(data)
+    try:
+        metadata = pq.read_metadata(file)
+    except (pa.ArrowException, OSError) as exc:
+        raise _damaged() from exc
+    if most is not None and _decoded_size(metadata) > most:
+        return None
+    return list(batches_of_file(file, metadata=metadata))
+
+
+def _decoded_size(metadata: pq.FileMetaData) -> int:
+    """Return the size of the columns of a file."""
+    sizes = (metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    return int(max(sum(sizes), 8 * metadata.num_rows * metadata.num_columns))
+
+
+def batches_of_file(
+    file: BinaryIO | pa.NativeFile, *, metadata: pq.FileMetaData | None = None
+) -> Iterator[pa.Table]:
     """Yield the batches of an exported file, part by part, so that memory stays bounded.
 
     The parts are the same each time a file is read. A file without rows has none.
+
+    Args:
+        file: The file.
+        metadata: Its metadata, if they were read already.
 
     Raises:
         FileDamagedError: The file cannot be read.
         DataError: It holds a value that no history can hold.
     """
     try:
-        metadata = pq.read_metadata(file)
+        metadata = pq.read_metadata(file) if metadata is None else metadata
         file.seek(0)
         sizes = _group_sizes(metadata)
         buffer_size = _buffer_size(sizes, columns=metadata.num_columns)
@@ -163,7 +199,11 @@ def batches_of_file(file: BinaryIO) -> Iterator[pa.Table]:
             for part in parquet.iter_batches(batch_size=ROWS_IN_A_PART, use_threads=threads):
                 yield batch_from_arrow(pa.Table.from_batches([part]))
     except (pa.ArrowException, OSError) as exc:
-        raise FileDamagedError("an exported history file cannot be read") from exc
+        raise _damaged() from exc
+
+
+def _damaged() -> FileDamagedError:
+    return FileDamagedError("an exported history file cannot be read")
 
 
 def _group_sizes(metadata: pq.FileMetaData) -> list[int]:

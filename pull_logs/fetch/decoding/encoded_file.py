@@ -7,7 +7,6 @@ size of the header | header (JSON) | the steps and the times of its lines | hist
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,10 +14,8 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pull_logs.fetch.decoding.decode import batches_of_file
+from pull_logs.fetch.decoding.decode import batches_of_bytes
 from pull_logs.fetch.decoding.received_lines import Lines
 from pull_logs.rows.batches import select_keys
 from pull_logs.rows.merge import Lane, LanedBatch, merge_batches
@@ -59,10 +56,8 @@ def encode_file(data: bytes, *, keep: Callable[[str], bool] | None) -> EncodedFi
     Raises:
         DataError: The file cannot be read, or holds a value that no history can hold.
     """
-    if _decoded_size(data) > MOST_DECODED:
-        return None
-    batches = list(batches_of_file(io.BytesIO(data)))
-    if not any(batch.num_rows for batch in batches):
+    batches = batches_of_bytes(data, most=MOST_DECODED)
+    if batches is None or not any(batch.num_rows for batch in batches):
         return None
     lines = [Lines.of(batch) for batch in batches]
     kept = batches if keep is None else [select_keys(batch, keep) for batch in batches]
@@ -74,16 +69,6 @@ def encode_file(data: bytes, *, keep: Callable[[str], bool] | None) -> EncodedFi
         ),
         rows=sum(batch.num_rows for batch in batches),
     )
-
-
-def _decoded_size(data: bytes) -> int:
-    """Return the size of the columns of a file; too much if it cannot be read, so that the error is found."""
-    try:
-        metadata = pq.read_metadata(io.BytesIO(data))
-    except (pa.ArrowException, OSError):
-        return MOST_DECODED + 1
-    sizes = (metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
-    return int(max(sum(sizes), 8 * metadata.num_rows * metadata.num_columns))
 
 
 def to_bytes(file: EncodedFile) -> bytes:

@@ -32,8 +32,14 @@ _NOTHING = b""
 _PIPE_BYTES = 1 << 20
 """The size of the pipes, in which most files fit, so that neither process waits for the other."""
 
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
-"""numpy starts threads for linear algebra, which nothing here uses."""
+_VARIABLES = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(64 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+}
+"""Variables of the process: numpy starts no threads for linear algebra, which nothing here uses, and the C
+library of Linux keeps the memory of one file for the next one, which is as large.
+"""
 
 
 class EncoderProcess:
@@ -54,7 +60,7 @@ class EncoderProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **_ONE_THREAD},
+            env={**os.environ, **_VARIABLES},
         )
         for pipe in (self._process.stdin, self._process.stdout):
             _widen(_pipe(pipe))

@@ -90,6 +90,7 @@ from .parquet_read import schema_fields as schema_fields
 from .parquet_write import ROW_GROUP as ROW_GROUP
 from .parquet_write import WRITER as WRITER
 from .parquet_write import Encoded as Encoded
+from .parquet_write import encode_table as encode_table
 from .parquet_write import write_table as write_table
 from .remote import RemoteContainer as RemoteContainer
 from .run_record import COVERAGE as COVERAGE

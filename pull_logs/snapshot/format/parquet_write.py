@@ -161,32 +161,82 @@ def write_table(
         DataError: The steps do not ascend, or a batch is not valid.
         OSError: The sink cannot be written.
     """
-    builder, hasher, steps = LayoutBuilder(steps=not system), RowsHasher(), _StepRange()
-    rows = 0
-    only: BatchCells | None = None
-    for number, cells in enumerate(_pieces(batches(), system=system)):
-        only = None if number else cells
-        builder.add(cells)
-        hasher.update_cells(cells)
-        rows += cells.length
-        if cells.steps is not None:
-            steps.extend(cells.steps)
-        del cells  # not in memory while the next piece is read
-    layout, output = builder.layout(), HashingSink(sink)
-    again = [only] if only else _pieces(batches(), system=system, parse=layout.moves)
-    _write(layout, again, output, describe)
-    footer = bytes(output.tail or b"")
-    size = int.from_bytes(footer[-8:-4], "little") + 8
-    return Encoded(
-        rows=rows,
-        first_step=steps.first,
-        last_step=steps.last,
-        rows_hash=f"sha256:{hasher.hexdigest()}",
-        bytes=output.size,
-        hash=f"sha256:{output.digest.hexdigest()}",
-        footer_bytes=size,
-        footer_hash=f"sha256:{hashlib.sha256(footer[-size:]).hexdigest()}",
-    )
+    rows, output = _Rows(batches, system=system), HashingSink(sink)
+    # Each write to a Python sink waits for the interpreter's lock.
+    buffered = pa.BufferedOutputStream(pa.PythonFile(output, mode="w"), _BUFFER)
+    writer = _write_groups(rows, buffered, describe)
+    buffered.flush()
+    output.mark()  # what follows is the footer
+    writer.close()
+    buffered.flush()
+    return rows.encoded(size=output.size, digest=output.digest.digest(), end=bytes(output.tail or b""))
+
+
+def encode_table(
+    batches: Callable[[], Iterable[pa.Table]], *, describe: Callable[[pa.Table], object] | None = None
+) -> tuple[bytes, Encoded]:
+    """Write rows of a history in memory, as `write_table` writes them to a file; return the bytes too.
+
+    Raises:
+        DataError: See `write_table`.
+    """
+    rows, sink = _Rows(batches, system=False), pa.BufferOutputStream()
+    _write_groups(rows, sink, describe).close()
+    data = sink.getvalue().to_pybytes()
+    return data, rows.encoded(size=len(data), digest=hashlib.sha256(data).digest(), end=data)
+
+
+class _Rows:
+    """The rows of a file, read once: what has to be known before they are written.
+
+    Attributes:
+        layout: The columns of the file.
+    """
+
+    def __init__(self, batches: Callable[[], Iterable[pa.Table]], *, system: bool) -> None:
+        """Read the rows.
+
+        Raises:
+            DataError: The steps do not ascend, or a batch is not valid.
+        """
+        builder, self._hasher, self._steps = LayoutBuilder(steps=not system), RowsHasher(), _StepRange()
+        self._batches, self._system, self._count = batches, system, 0
+        self._only: BatchCells | None = None
+        for number, cells in enumerate(_pieces(batches(), system=system)):
+            self._only = None if number else cells
+            builder.add(cells)
+            self._hasher.update_cells(cells)
+            self._count += cells.length
+            if cells.steps is not None:
+                self._steps.extend(cells.steps)
+            del cells  # not in memory while the next piece is read
+        self.layout = builder.layout()
+
+    def again(self) -> Iterable[BatchCells]:
+        """Return the rows once more; they are read again unless they fit together in one piece."""
+        if self._only is not None:
+            return [self._only]
+        return _pieces(self._batches(), system=self._system, parse=self.layout.moves)
+
+    def encoded(self, *, size: int, digest: bytes, end: bytes) -> Encoded:
+        """Describe the file.
+
+        Args:
+            size: Its size in bytes.
+            digest: Its SHA-256.
+            end: Its last bytes, with the footer.
+        """
+        footer_bytes = int.from_bytes(end[-8:-4], "little") + 8
+        return Encoded(
+            rows=self._count,
+            first_step=self._steps.first,
+            last_step=self._steps.last,
+            rows_hash=f"sha256:{self._hasher.hexdigest()}",
+            bytes=size,
+            hash=f"sha256:{digest.hex()}",
+            footer_bytes=footer_bytes,
+            footer_hash=f"sha256:{hashlib.sha256(end[-footer_bytes:]).hexdigest()}",
+        )
 
 
 def _pieces(batches: Iterable[pa.Table], *, system: bool, parse: bool = True) -> Iterator[BatchCells]:
@@ -245,25 +295,19 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
 
 
-def _write(
-    layout: Layout,
-    pieces: Iterable[BatchCells],
-    output: HashingSink,
-    describe: Callable[[pa.Table], object] | None,
-) -> None:
-    # Each write to a Python sink waits for the interpreter's lock.
-    buffered = pa.BufferedOutputStream(pa.PythonFile(output, mode="w"), _BUFFER)
-    writer = pq.ParquetWriter(buffered, layout.schema, **_options(layout))
-    for group in _groups(_laid_out(pieces, layout, describe)):
+def _write_groups(
+    rows: _Rows, sink: pa.NativeFile, describe: Callable[[pa.Table], object] | None
+) -> pq.ParquetWriter:
+    """Write all row groups; the footer is written when the writer is closed."""
+    layout = rows.layout
+    writer = pq.ParquetWriter(sink, layout.schema, **_options(layout))
+    for group in _groups(_laid_out(rows.again(), layout, describe)):
         # One chunk per column: pages would end where chunks end.
         joined = pa.concat_tables(group).combine_chunks()
         group.clear()
         writer.write_table(joined, row_group_size=ROW_GROUP)
         del joined, group
-    buffered.flush()
-    output.mark()  # what follows is the footer
-    writer.close()
-    buffered.flush()
+    return writer
 
 
 def _laid_out(

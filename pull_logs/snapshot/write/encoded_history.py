@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeAlias
@@ -11,7 +10,7 @@ import pyarrow as pa
 
 from pull_logs.frames import FactsBuilder, MetricFacts, facts_from_text, facts_text
 from pull_logs.rows.canonical import INT_LIMIT, INT_MIN
-from pull_logs.snapshot.format import WRITER, Encoded, write_table
+from pull_logs.snapshot.format import WRITER, Encoded, encode_table, write_table
 
 Batches: TypeAlias = Callable[[], Iterable[pa.Table]]
 """Returns the batches of a run in step order, from the first one on each time it is called."""
@@ -43,9 +42,9 @@ def encode_history(batches: Batches) -> EncodedHistory:
     Raises:
         DataError: A value cannot be stored.
     """
-    sink = io.BytesIO()
-    encoded, facts = write_history(batches, sink)
-    return EncodedHistory(data=sink.getvalue(), encoded=encoded, facts=facts)
+    facts = FactsBuilder()
+    data, encoded = encode_table(batches, describe=facts.add)
+    return EncodedHistory(data=data, encoded=encoded, facts=facts_field(facts.facts()))
 
 
 def write_history(batches: Batches, out: BinaryIO) -> tuple[Encoded, FactsField]:
