@@ -19,7 +19,7 @@ from pull_logs.rows.canonical import STEP, canon_members, canonical_text
 from pull_logs.rows.merge import Lane, LanedBatch, merge_batches
 from pull_logs.snapshot.format import parquet_write as parquet
 from pull_logs.snapshot.format.parquet_read import read_batches, read_table
-from pull_logs.snapshot.format.parquet_write import write_table
+from pull_logs.snapshot.format.parquet_write import encode_table, write_table
 
 
 def written(batches: Sequence[pa.Table], *, system: bool = False) -> bytes:
@@ -64,6 +64,13 @@ def test_same_rows_give_the_same_bytes_however_cut_ordered_or_merged(
 def test_a_file_read_and_written_again_keeps_its_bytes(rows: list[dict[str, Any]], cuts: list[int]) -> None:
     first = written(cut(canonical(rows), cuts))
     assert written(list(read_batches(first))) == first
+
+
+@given(nasty_rows, st.lists(st.integers(0, 20), max_size=4))
+def test_a_file_in_memory_is_that_on_disk(rows: list[dict[str, Any]], cuts: list[int]) -> None:
+    batches, sink = cut(canonical(rows), cuts), io.BytesIO()
+    encoded = write_table(lambda: batches, sink)
+    assert encode_table(lambda: batches) == (sink.getvalue(), encoded)
 
 
 @settings(max_examples=30)

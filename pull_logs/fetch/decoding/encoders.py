@@ -57,6 +57,11 @@ class Encoders:
         for process in self._started:
             process.close()
 
+    @property
+    def started(self) -> tuple[EncoderProcess, ...]:
+        """The processes that were started."""
+        return tuple(self._started)
+
     def stop(self) -> None:
         """End the processes without waiting for their end, because no more files will come."""
         with self._lock:
@@ -87,13 +92,13 @@ class Encoders:
             Thread(target=self._start, name="pull-logs-encoders", daemon=True).start()
 
     def _start(self) -> None:
-        """Start the processes, and wait until they are ready."""
+        """Start the processes; each is used as soon as it is ready."""
         with self._lock, suppress(OSError):
             for _ in range(self._most):
                 self._started.append(EncoderProcess(self._metrics))
-        for process in tuple(self._started):
-            process.wait_until_ready()
+        for process in self.started:
+            Thread(target=process.wait_until_ready, name="pull-logs-encoder", daemon=True).start()
 
     def _free(self) -> EncoderProcess | None:
-        ready = [one for one in self._started if one.usable and one.waiting < _FILES_AT_ONCE]
+        ready = [one for one in self.started if one.usable and one.waiting < _FILES_AT_ONCE]
         return min(ready, key=lambda one: one.waiting, default=None)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -120,6 +121,68 @@ async def test_a_process_that_cannot_be_started_changes_nothing(
 ) -> None:
     alone = await pulled(tmp_path / "alone.wandb.zip")
     monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
+    assert await pulled(tmp_path / "shared.wandb.zip", processes=2) == alone
+    assert encoded == []
+
+
+@pytest.mark.anyio
+async def test_a_process_that_is_stopped_changes_nothing(
+    tmp_path: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = await pulled(tmp_path / "alone.wandb.zip")
+    files: list[EncoderProcess] = []
+
+    class Stopped(EncoderProcess):
+        """Is stopped while its third file is encoded."""
+
+        def encode(self, data: bytes) -> Any:
+            files.append(self)
+            if len(files) == 3:
+                os.kill(self.pid, signal.SIGSTOP)
+            return super().encode(data)
+
+    monkeypatch.setattr(encoders, "EncoderProcess", Stopped)
+    monkeypatch.setattr(encoders, "ANSWER_SECONDS", 0.2)
+    assert await pulled(tmp_path / "shared.wandb.zip", processes=2) == alone
+    assert len(encoded) < 9
+    assert not _is_running(files[0].pid)
+
+
+@pytest.mark.anyio
+async def test_a_pull_does_not_wait_for_a_process_that_is_stopped_when_it_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(encoders, "MANY_FILES", 1)
+    monkeypatch.setattr(encoders, "Thread", AtOnce)
+    with encoders.Encoders(processes=2, metrics=None) as some:
+        some.expect(1)
+        assert await some.encode(PLAIN) is not None
+        (process,) = some.started
+        os.kill(process.pid, signal.SIGSTOP)
+        with anyio.fail_after(encoders.ANSWER_SECONDS / 2):
+            async with anyio.create_task_group() as group:
+                group.start_soon(some.encode, PLAIN)
+                while not process.waiting:
+                    await anyio.lowlevel.checkpoint()
+                group.cancel_scope.cancel()
+
+
+@pytest.mark.anyio
+async def test_the_processes_are_started_when_the_runs_are_listed(
+    tmp_path: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoders, "MANY_FILES", 9)
+    await pulled(tmp_path / "shared.wandb.zip", processes=2)
+    assert len(encoded) == 9  # had the files been counted as they arrived, only the last one
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("interpreter", [None, ""])
+async def test_without_an_interpreter_there_is_no_other_process(
+    tmp_path: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch, interpreter: str | None
+) -> None:
+    alone = await pulled(tmp_path / "alone.wandb.zip")
+    monkeypatch.setattr(sys, "executable", interpreter)
     assert await pulled(tmp_path / "shared.wandb.zip", processes=2) == alone
     assert encoded == []
 
