@@ -75,6 +75,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "report": ("pictures.report", "report"),
     "serve": ("serve", "serve"),
     "skill": ("skills.skill", "skill"),
+    "sql": ("data.sql", "sql"),
     "subset": ("subset", "subset"),
     "sync": ("fetch", "sync"),
     "verify": ("proofs.verify", "verify"),

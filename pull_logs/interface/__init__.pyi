@@ -13,6 +13,7 @@ from .notebook_progress import notebook_progress as notebook_progress
 from .open_runs import distinct_runs as distinct_runs
 from .open_runs import open_subjects as open_subjects
 from .open_runs import read_checkpoints as read_checkpoints
+from .open_runs import runs_of_one_source as runs_of_one_source
 from .open_runs import usable_checkpoints as usable_checkpoints
 from .questions import SourceOptions as SourceOptions
 from .questions import compare as compare

@@ -403,3 +403,21 @@ def distinct_runs(subjects: Iterable[Subject]) -> list[Run]:
 
     runs = [subject.run for subject in subjects]
     return list({run.path: run for run in runs if isinstance(run, Run)}.values())
+
+
+def runs_of_one_source(subjects: Iterable[Subject]) -> list[Run]:
+    """Return each run, of which no two have the same path.
+
+    Raises:
+        UsageError: A run is in several sources.
+    """
+    from pull_logs.snapshot import Run
+
+    found: dict[RunPath, Run] = {}
+    for run in (subject.run for subject in subjects):
+        if isinstance(run, Run) and found.setdefault(run.path, run) is not run:
+            raise UsageError(
+                f"run {str(run.path)!r} is in {found[run.path].bundle_path!r} and in {run.bundle_path!r}",
+                hint="name one of them, or merge them with `pull-logs merge`",
+            )
+    return [*found.values()]

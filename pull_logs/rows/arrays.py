@@ -229,7 +229,7 @@ def _canonical_array(array: pa.Array) -> pa.Array:
     stored = _stored_doubles(array)
     if not len(stored) or _are_canonical(stored):
         return array
-    return _number_array(canonical_doubles(stored), present=present_rows(array) if array.null_count else None)
+    return number_array(canonical_doubles(stored), present=present_rows(array) if array.null_count else None)
 
 
 def double_array(values: Floats, rows: Ints | None, length: int) -> pa.Array:
@@ -244,15 +244,15 @@ def integer_array(values: Ints, rows: Ints | None = None, length: int = 0) -> pa
 
 def _spread_array(values: Floats | Ints, rows: Ints | None, length: int) -> pa.Array:
     if rows is None:
-        return _number_array(values)
+        return number_array(values)
     spread: NDArray[Any] = np.zeros(length, dtype=values.dtype)
     present = np.zeros(length, dtype=np.bool_)
     spread[rows] = values
     present[rows] = True
-    return _number_array(spread, present=present)
+    return number_array(spread, present=present)
 
 
-def _number_array(values: Floats | Ints, *, present: Mask | None = None) -> pa.Array:
+def number_array(values: Floats | Ints, *, present: Mask | None = None) -> pa.Array:
     """Return an array of doubles or of int64 that shares their memory, null where `present` is false."""
     kind = pa.float64() if values.dtype == np.float64 else pa.int64()
     return pa.Array.from_buffers(
@@ -326,8 +326,8 @@ def array_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_boolean(kind):
         return bool_array(np.array(plain, dtype=np.bool_), present=present)
     if pa.types.is_floating(kind):
-        return _number_array(np.array(plain, dtype=np.float64), present=present)
-    return _number_array(np.array(plain, dtype=np.int64), present=present)
+        return number_array(np.array(plain, dtype=np.float64), present=present)
+    return number_array(np.array(plain, dtype=np.int64), present=present)
 
 
 def take_rows(table: pa.Table, rows: Ints) -> pa.Table:

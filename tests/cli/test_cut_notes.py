@@ -34,6 +34,7 @@ BY_COMMAND: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "info": (("info", PRETRAIN),),
     "logs": (("logs", "{leaky}"),),
+    "sql": (("sql", "-b", PRETRAIN, "SELECT * FROM history"),),
     "audit": (("audit", "{leaky}"),),
     "diff": (("diff", str(RECORDED), PRETRAIN),),
 }

@@ -81,13 +81,14 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "export parquet": ("export", "{b}", "-o", "{o}/parquet"),
     "export csv": ("export", "{b}", "-o", "{o}/csv", "--format", "csv"),
     "export ndjson": ("export", "{b}", "-o", "{o}/ndjson", "--format", "ndjson"),
+    "sql": ("sql", "-b", "{b}", 'SELECT count(*), max(length(note)), max(length("note.deep")) FROM history'),
     "subset": ("subset", "{b}", "-o", "{o}/subset.wandb.zip"),
     "subset --metrics": ("subset", "{b}", "--metrics", ".", "-o", "{o}/metrics.wandb.zip"),
     "merge": ("merge", "{b}", "{more}", "-o", "{o}/merged.wandb.zip"),
     "exec": ("exec", "-b", "{b}", "--", sys.executable, "-c", FIRST_ANSWER),
 }
 VIEWS = frozenset(
-    {name for name in COMMANDS if name.startswith(BARE)} | {"compare", "overview", "plot", "report"}
+    {name for name in COMMANDS if name.startswith(BARE)} | {"compare", "overview", "plot", "report", "sql"}
 )
 """The commands that look at all rows of a run, and at the configs of all runs, at once."""
 

@@ -11,6 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddic
 import pytest
 
 from pull_logs.cli.sections.audit import AuditResult
+from pull_logs.cli.sections.data import Sql
 from pull_logs.cli.sections.diff import Diff
 from pull_logs.cli.sections.info import Info
 from pull_logs.cli.sections.logs import Logs
@@ -24,6 +25,7 @@ TYPES = {
     "diff": Diff,
     "logs": Logs,
     "reconcile": Reconciliation,
+    "sql": Sql,
 }
 NAMES = {str: "string", int: "integer", bool: "boolean", Any: "any"}
 

@@ -53,6 +53,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "skill": ("print",),
     "skill install": ("--project --agent claude",),
     "skill print": ("",),
+    "sql": (
+        "-b sweep.wandb.zip 'SELECT run, min(\"val/loss\") AS best FROM history GROUP BY run ORDER BY best'",
+        "-b sweep.wandb.zip -o lr.parquet 'SELECT path, \"config.lr\" FROM runs'",
+    ),
     "subset": ("sweep.wandb.zip --filter 'config.lr == 0.1' -o small.wandb.zip",),
     "sync": ("-p acme/nano -o archive.wandb.zip",),
     "verify": ("sweep.wandb.zip", "sweep.wandb.zip --quick", "sweep.wandb.zip --against wandb --list"),

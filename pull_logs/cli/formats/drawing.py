@@ -17,10 +17,10 @@ _PAPER = frozenset(
     {
         "ANSWER", "GATE", "COLUMNS", "COLUMN_TOTALS", "EFFECTS", "FIT", "FIT_OUTLIERS", "PARETO", "GROUPS",
         "GROUP_STATS", "VERDICTS", "TASKS", "TASK_GROUPS", "TASK_VERDICTS", "PROFILES", "RANKING",
-        "CHECKPOINTS", "COMPARISON", "CONFIG_DIFF", "SUMMARY_COMPARISON",
+        "CHECKPOINTS", "COMPARISON", "CONFIG_DIFF", "SUMMARY_COMPARISON", "SQL",
     }
 )  # fmt: skip
-"""The sections that papers and pull requests show: those that compare runs."""
+"""The sections that papers and pull requests show: those that compare runs, and answers to SQL."""
 
 _LEGEND = "RUNS"
 

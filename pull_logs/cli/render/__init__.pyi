@@ -33,6 +33,7 @@ from .shapes import COMPARISON_SHAPES as COMPARISON_SHAPES
 from .shapes import INFO_SHAPES as INFO_SHAPES
 from .shapes import LOGS_SHAPES as LOGS_SHAPES
 from .shapes import OVERVIEW_SHAPES as OVERVIEW_SHAPES
+from .shapes import SQL_SHAPES as SQL_SHAPES
 from .shapes import VIEW_SHAPES as VIEW_SHAPES
 from .text import NOTHING as NOTHING
 from .text import FittedGroup as FittedGroup

@@ -269,3 +269,27 @@ def cut_entries(entries: Sequence[Mapping[str, Any]]) -> Callable[[Extent], Any]
         ][: to.entries]
 
     return cut
+
+
+def table_extent(table: Mapping[str, Any]) -> Extent:
+    """Measure a table of columns and rows of cells."""
+    texts = [longest(cell) for row in table["rows"] for cell in row]
+    names = [len(column["name"]) for column in table["columns"]]
+    return Extent(
+        rows=len(table["rows"]), columns=len(table["columns"]), chars=max([*texts, *names], default=0)
+    )
+
+
+def cut_table(table: Mapping[str, Any]) -> Callable[[Extent], Any]:
+    """Cut a table to fewer rows and columns, and the texts in them."""
+    return lambda to: {
+        **table,
+        "columns": [
+            {name: clip(text, to.chars) for name, text in column.items()}
+            for column in table["columns"][: to.columns]
+        ],
+        "rows": (
+            rows := [[clip(cell, to.chars) for cell in row[: to.columns]] for row in table["rows"][: to.rows]]
+        ),
+        "rows_shown": len(rows),
+    }

@@ -17,6 +17,7 @@ from pull_logs.cli.render.cutting import (
     cut_runs,
     cut_schema,
     cut_stats,
+    cut_table,
     entries_extent,
     history_extent,
     list_extent,
@@ -24,6 +25,7 @@ from pull_logs.cli.render.cutting import (
     records_extent,
     schema_extent,
     stats_extent,
+    table_extent,
 )
 
 _RECORD = Shape(
@@ -188,6 +190,29 @@ LOGS_SHAPES: Mapping[str, Shape] = {
     "notes": VIEW_SHAPES["notes"],
 }
 """The sections of `logs`."""
+
+SQL_SHAPES: Mapping[str, Shape] = {
+    "sql": Shape(
+        table_extent,
+        cut_table,
+        (
+            ("chars", 300),
+            ("rows", 24),
+            ("columns", 12),
+            ("chars", 80),
+            ("rows", 6),
+            ("columns", 3),
+            ("chars", LEAST_TEXT),
+            ("rows", 1),
+            ("columns", 1),
+        ),
+        {"rows": "rows", "columns": "columns"},
+        "narrow the SELECT, or write all with -o FILE.parquet",
+        weight=12,
+    ),
+    "notes": VIEW_SHAPES["notes"],
+}
+"""The sections of `sql`."""
 
 OVERVIEW_SHAPES: Mapping[str, Shape] = {
     "totals": replace(

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 _Default = TypeVar("_Default")
 
 _PLOT = "pull_logs:plot"
-"""What draws the plots of a bundle, a layer above this one; it is looked up by its name when it is called."""
+_SQL = "pull_logs.analyze.sql:query_frame"
+"""What draws plots and answers SQL, in layers above this one: looked up by name when it is called."""
 
 
 class Bundle(Mapping[str, Run]):
@@ -163,6 +164,21 @@ class Bundle(Mapping[str, Run]):
             self, select=select, group_by=group_by, smooth=smooth, x=x, log_x=log_x, log_y=log_y
         )
         return figure
+
+    def sql(self, query: str, *, max_rows: int = 1_000_000) -> pd.DataFrame:
+        """Return the answer to a SELECT over the runs as a data frame; docs/sql.md describes the views.
+
+        Args:
+            query: One SELECT, which DuckDB (the extra `sql`) answers.
+            max_rows: The most rows that the answer may have.
+
+        Raises:
+            UsageError: DuckDB is not installed, or refuses the query; or the answer has more rows.
+            MachineLimitError: The query needs too much memory or time.
+            BundleDamagedError: The bundle is damaged.
+        """
+        frame: pd.DataFrame = resolve_name(_SQL)([*self.runs()], query, max_rows=max_rows)
+        return frame
 
     def long_frame(self, columns: Collection[str] | None = None) -> pd.DataFrame:
         """Return the histories of all runs as one data frame, with a row per cell that was logged.

@@ -1,0 +1,5 @@
+"""SQL over runs: views that DuckDB reads, in a connection without files and network."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

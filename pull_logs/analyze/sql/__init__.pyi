@@ -1,0 +1,9 @@
+from .engine import Limits as Limits
+from .engine import ResultColumn as ResultColumn
+from .engine import Rows as Rows
+from .engine import open_query as open_query
+from .engine import query_frame as query_frame
+from .table_file import Written as Written
+from .table_file import check_table_file as check_table_file
+from .table_file import write_table as write_table
+from .views import VIEWS as VIEWS
