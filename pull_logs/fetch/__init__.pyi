@@ -29,3 +29,4 @@ from .sdk import SdkRuns as SdkRuns
 from .sdk import read_with_sdk as read_with_sdk
 from .selection import RunFilter as RunFilter
 from .selection import Selection as Selection
+from .selection import Shard as Shard

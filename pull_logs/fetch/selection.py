@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pull_logs.errors import UsageError
-from pull_logs.runs import PageUrl, RunInfo, RunReference
+from pull_logs.runs import PageUrl, RunInfo, RunPath, RunReference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,59 @@ class RunFilter:
     text: str
     holds: Callable[[RunInfo], bool]
     prefilter: Mapping[str, Any] = field(default_factory=dict)
+
+
+MOST_SHARDS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A part of a selection: the runs whose paths hash to it.
+
+    The parts are disjoint and depend on the paths alone, so that each can be pulled on another machine, and
+    a run stays in its part when others are added.
+
+    Attributes:
+        number: Which part, from 1.
+        count: How many parts there are.
+    """
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Parse `NUMBER/COUNT`.
+
+        Raises:
+            UsageError: It has another form, or there is no such part.
+        """
+        found = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text.strip())
+        if found is None or not int(found[1]) <= int(found[2]) <= MOST_SHARDS:
+            raise UsageError(
+                f"{text!r} is not a shard",
+                hint=f"write it as 3/8, the third of eight; there can be {MOST_SHARDS}",
+            )
+        return cls(int(found[1]), int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    def has(self, path: RunPath) -> bool:
+        """Return whether a run is in this part."""
+        digest = hashlib.sha256(str(path).encode("utf-8", "surrogatepass")).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
+
+    def part_of(self, run_filter: RunFilter | None) -> RunFilter:
+        """Return the filter that keeps the runs of this part for which another filter, if any, holds."""
+        if run_filter is None:
+            return RunFilter(text=f"shard {self}", holds=lambda info: self.has(info.path))
+        kept = run_filter.holds
+        return replace(
+            run_filter,
+            text=f"shard {self} of {run_filter.text}",
+            holds=lambda info: self.has(info.path) and kept(info),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

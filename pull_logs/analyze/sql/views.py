@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 
-from pull_logs.analyze.questions.run_values import duration_of
+from pull_logs.analyze.questions import duration_of
 from pull_logs.analyze.sql.columns import SqlColumn, Type, array_of_cells, sql_names, type_of_cells
 from pull_logs.analyze.sql.history import RUN_COLUMNS, HistoryDataset, metric_types
 from pull_logs.frames import MetricFacts, flatten, plain_key

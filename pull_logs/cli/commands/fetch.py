@@ -43,7 +43,8 @@ from pull_logs.runs import STATES
 
 if TYPE_CHECKING:
     from pull_logs.analyze import RunCondition
-    from pull_logs.fetch import PullOptions, Selection
+    from pull_logs.fetch import PullOptions, RunFilter, Selection, Shard
+    from pull_logs.runs import RunInfo
 
 
 def _condition(sources: Sources, states: tuple[str, ...], since: str | None) -> RunCondition | None:
@@ -125,6 +126,28 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
     )
 
 
+class _Part:
+    """A part of the runs, and whether another part has any.
+
+    Attributes:
+        shard: Which part.
+        run_filter: Keeps the runs of the part.
+        elsewhere: Whether a run is in another part.
+    """
+
+    def __init__(self, shard: Shard, run_filter: RunFilter | None) -> None:
+        self.shard = shard
+        self.elsewhere = False
+        self._all = run_filter
+        self.run_filter = replace(shard.part_of(run_filter), holds=self._holds)
+
+    def _holds(self, info: RunInfo) -> bool:
+        selected = self._all is None or self._all.holds(info)
+        here = self.shard.has(info.path)
+        self.elsewhere = self.elsewhere or (selected and not here)
+        return selected and here
+
+
 def _names_in_no_run(selection: Selection, condition: RunCondition | None) -> str:
     """Return the names in a filter that no run has; the runs are listed without the prefilter to see."""
     from pull_logs.fetch import estimate_pull_sync
@@ -163,6 +186,12 @@ def download_options(command: Command) -> Command:
                 "--since",
                 metavar="DATE",
                 help="Only runs created on or after DATE (UTC), for example 2026-11-01.",
+            ),
+            click.option(
+                "--shard",
+                metavar="I/N",
+                help="Only the I-th of N parts of the runs, which other machines can download at the same "
+                "time with the other numbers; --concurrency is that of all together.",
             ),
             METRICS,
             click.option("--system", is_flag=True, help="Download system metrics too."),
@@ -230,6 +259,7 @@ def download(out: Path | None, options: dict[str, Any]) -> None:
     Raises:
         PullLogsError: See `pull`.
     """
+    from pull_logs.fetch import Shard
     from pull_logs.snapshot.write import check_bundle_output
 
     force, report_json, redact = bool(options["force"]), options.pop("report_json"), options.pop("redact")
@@ -240,13 +270,21 @@ def download(out: Path | None, options: dict[str, Any]) -> None:
     sources = take_sources(options)
     condition = _condition(sources, options.pop("states"), options.pop("since"))
     selection = _selection(sources, condition)
+    shard = options.pop("shard")
     pull_options = take_pull_options(options)
+    part = None if shard is None else _Part(Shard.parse(shard), selection.filter)
+    if part is not None:
+        selection = replace(selection, filter=part.run_filter)
+        pull_options = replace(pull_options, concurrency=max(1, pull_options.concurrency // part.shard.count))
     if out is None:
         _dry_run(selection, pull_options, report_json=report_json)
         return
     try:
         pull_into(out, selection, pull_options, redact=redact, reporting=reporting)
     except RunNotFoundError as exc:
+        if part is not None and part.elsewhere:
+            warn(f"shard {part.shard} has no runs, and nothing was written; the other shards have them")
+            return
         names = _names_in_no_run(selection, condition)
         hint = f"no run has {names}, which the filter uses" if names else condition and condition.advice
         if not hint:

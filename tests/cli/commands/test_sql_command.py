@@ -55,8 +55,8 @@ def test_an_answer_in_every_format(bundle: Path, capsys: pytest.CaptureFixture[s
 def test_values_that_json_does_not_have(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     query = (
         "SELECT 'nan'::DOUBLE, '-inf'::DOUBLE, 170141183460469231731687303715884105727::HUGEINT,"
-        " 1.50::DECIMAL(5,2), [1, NULL], {'a': 'inf'::DOUBLE}, DATE '2026-11-28', TIMESTAMPTZ '2026-11-28 10:00:00+00',"
-        " '\\xAA'::BLOB"
+        " 1.50::DECIMAL(5,2), [1, NULL], {'a': 'inf'::DOUBLE}, DATE '2026-11-28', "
+        "TIMESTAMPTZ '2026-11-28 10:00:00+00', '\\xAA'::BLOB"
     )
     (row,) = json.loads(said(capsys, "-b", bundle, query, "--json"))["sql"]["rows"]
     assert row == [
