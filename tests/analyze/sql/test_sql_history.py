@@ -107,7 +107,7 @@ def three_runs(folder: Path) -> Path:
         {"_step": 3, "acc": 0.5},
         {"_step": 4, "loss": 0.5, "is_valid(run": 1},
     ]
-    shifted = [{**row, "_step": row["_step"] + 10} for row in rows]
+    shifted: list[Mapping[str, Any]] = [{**row, "_step": row["_step"] + 10} for row in rows]
     made = [
         bundle_run(f"acme/nano/{name}", kept) for name, kept in zip("abc", (rows, rows, shifted), strict=True)
     ]
