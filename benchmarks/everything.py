@@ -33,7 +33,7 @@ ROWS, SYSTEM_ROWS, LINES = 500, 60, 200
 BEYOND_DOUBLES = 2**53 + 1
 """The first of the integers that a double does not hold exactly."""
 
-_POLICY = {"storagePolicy": "wandb-storage-policy-v1", "storagePolicyConfig": {"storageLayout": "V2"}}
+POLICY = {"storagePolicy": "wandb-storage-policy-v1", "storagePolicyConfig": {"storageLayout": "V2"}}
 _PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -190,7 +190,7 @@ class _Version:
             "file_count": len(entries),
             "created_at": "2026-11-23T10:00:00Z",
             "updated_at": "2026-11-23T10:00:00Z",
-            "policy": _POLICY,
+            "policy": POLICY,
             "logged_by": logged_by,
         }
 

@@ -129,7 +129,7 @@ def measure(server: Server, side: str, scenario: Scenario, *, limit: float) -> M
             timer = threading.Timer(limit, process.kill)
             timer.start()
             try:
-                with _watching(process.pid) as watch:
+                with watching(process.pid) as watch:
                     result = _read_line(process)
                     process.wait(timeout=60)
                 seconds = time.monotonic() - began
@@ -218,7 +218,8 @@ class _Watch:
 
 
 @contextmanager
-def _watching(pid: int) -> Iterator[_Watch]:
+def watching(pid: int) -> Iterator[_Watch]:
+    """Sample the memory of a process and its children while the block runs."""
     watch = _Watch(pid)
     try:
         yield watch

@@ -134,6 +134,26 @@ async def test_a_bundle_that_is_served_and_fetched_has_the_same_artifacts(
     assert network.queries["FetchArtifactManifest"] == 3
 
 
+async def test_bytes_that_many_paths_and_artifacts_have_are_downloaded_once(tmp_path: Path) -> None:
+    def version(number: int, algorithm: str) -> Version:
+        files = {"a": SAME, "b": SAME, "c/d": SAME, "own": bytes([number])}
+        return Version(files, name=f"n{number}", algorithm=algorithm, logged_by=f"acme/nano/run{number}")
+
+    runs = [a_run(f"acme/nano/run{number}", [version(number, "MD5")], []) for number in range(6)]
+    runs.append(a_run("acme/nano/run6", [version(6, "XXH128")], []))
+    with open_bundle(served_bundle(tmp_path, runs)) as bundle:
+        network = Network(bundle)
+        report = await pull_all(network, tmp_path / "out.zip")
+        assert report.incomplete == ()
+        assert artifacts_in(tmp_path / "out.zip") == {
+            run.path.run_id: run.artifacts_hash for run in bundle.runs()
+        }
+    # Bytes that one manifest has by MD5 and the other by XXH128 are known to be the same when they arrived.
+    counts = sorted(network.contents.values())
+    assert counts[:-1] == [1] * 7
+    assert counts[-1] in (1, 2)
+
+
 async def test_fetching_does_not_block_the_event_loop(served: Bundle, tmp_path: Path) -> None:
     with blockbuster_ctx("pull_logs.fetch"):
         report = await pull_all(Network(served), tmp_path / "out.zip")

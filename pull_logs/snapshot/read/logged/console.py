@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pull_logs.errors import BundleDamagedError, DataError
+from pull_logs.errors import DataError
 from pull_logs.snapshot.format import read_lines
+from pull_logs.snapshot.read.member_bytes import MemberBytes
 
 if TYPE_CHECKING:
     from pull_logs.snapshot.format import ConsoleLine, ConsoleRecord, ConsoleResource, Container
@@ -21,12 +21,19 @@ class RunConsole:
         record: Its sizes and hashes.
     """
 
-    __slots__ = ("_checked", "_container", "_member", "_run", "record")
+    __slots__ = ("_bytes", "_checked", "_run", "_shown", "record")
 
     def __init__(self, container: Container, resource: ConsoleResource, *, run: str) -> None:
-        self._container, self._member, self._run = container, resource.path, run
+        self._run, self._shown = run, f"the console log of run {run!r}"
         self._checked = False
         self.record: ConsoleRecord = resource.record
+        self._bytes = MemberBytes(
+            container,
+            resource.path,
+            shown=self._shown,
+            size=resource.record.bytes,
+            expected=resource.record.hash,
+        )
 
     def __repr__(self) -> str:
         return f"<RunConsole of {self._run!r}: {len(self)} lines>"
@@ -45,7 +52,7 @@ class RunConsole:
         try:
             yield from read_lines(self.chunks(), self.record)
         except DataError as exc:
-            raise self._damaged(exc.message) from exc
+            raise self._bytes.damaged(f"{self._shown}: {exc.message}") from exc
 
     def tail(self, count: int) -> list[ConsoleLine]:
         """Return the last lines.
@@ -61,26 +68,10 @@ class RunConsole:
         Raises:
             BundleDamagedError: It is not that of the manifest.
         """
-        if self._checked:
-            return
-        digest = hashlib.sha256()
-        for chunk in self.chunks():
-            digest.update(chunk)
-        if f"sha256:{digest.hexdigest()}" != self.record.hash:
-            raise self._damaged("it does not have its hash")
-        self._checked = True
+        if not self._checked:
+            self._bytes.check()
+            self._checked = True
 
     def chunks(self) -> Iterator[bytes]:
         """Iterate over the compressed text in parts, **not checked**: see `check`."""
-        with self._container.open(self._member) as file:
-            file.expect(lambda: [(0, self.record.bytes)])
-            yield from file.chunks()
-
-    def _damaged(self, reason: str) -> BundleDamagedError:
-        shown = str(self._container.path)
-        return BundleDamagedError(
-            f"{shown!r} is damaged: the console log of run {self._run!r}: {reason}",
-            path=shown,
-            member=self._member,
-            hint="run `pull-logs verify` to see where",
-        )
+        return self._bytes.chunks()
