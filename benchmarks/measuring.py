@@ -124,7 +124,7 @@ def measure(server: Server, side: str, scenario: Scenario, *, limit: float) -> M
             "HOME": folder,
             **{f"WANDB_{name}_DIR": f"{folder}/{name.lower()}" for name in ("CACHE", "CONFIG", "DATA")},
         }
-        began, spent = time.monotonic(), _processor_seconds()
+        began, spent = time.monotonic(), processor_seconds()
         with _child(command, env=environment(variables), cwd=folder) as process:
             timer = threading.Timer(limit, process.kill)
             timer.start()
@@ -141,7 +141,7 @@ def measure(server: Server, side: str, scenario: Scenario, *, limit: float) -> M
         inside=result["seconds"],
         to_first=traffic["first"] - began,
         rows=result["rows"],
-        processor=_processor_seconds() - spent,
+        processor=processor_seconds() - spent,
         peak=max(result["peak"], watch.peak),
         bundle_bytes=result["bundle_bytes"],
         requests=traffic["requests"],
@@ -154,7 +154,7 @@ def measure(server: Server, side: str, scenario: Scenario, *, limit: float) -> M
     )
 
 
-def _processor_seconds() -> float:
+def processor_seconds() -> float:
     """Return the processor time of all children that have ended, and of theirs."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

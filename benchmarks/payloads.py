@@ -22,10 +22,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 from everything import POLICY
-from measuring import Server, environment, serving, watching
+from measuring import Server, environment, processor_seconds, serving, watching
 from workloads import Scenario
 
 from pull_logs.rows.batches import batch_from_rows
@@ -93,11 +94,14 @@ PAYLOADS = (
 QUICK = (Payload(name="files", files=20), Payload(name="entries", entries=20), Payload(name="large", large=1))
 
 
-@dataclass(frozen=True, slots=True)
-class Random:
-    """Bytes of a seed, as a run file or a content of an artifact, made anew each time they are read."""
+Record = TypeVar("Record", FileRecord, ContentRecord)
 
-    record: FileRecord | ContentRecord
+
+@dataclass(frozen=True, slots=True)
+class Random(Generic[Record]):
+    """Bytes of a seed, as a run file or a content of an artifact, computed each time they are read."""
+
+    record: Record
     seed: int
     size: int
 
@@ -118,6 +122,7 @@ class Step:
 
     name: str
     seconds: float
+    processor: float
     requests: int
     sent: int
     peak: int
@@ -132,12 +137,18 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--work", type=Path, help="the folder to work in, which is emptied after each size")
     options = parser.parse_args(arguments)
     chosen = [one for one in (QUICK if options.quick else PAYLOADS) if options.only in (None, one.name)]
-    print("| what | step | seconds | requests | MB sent | peak MB | peak MB of the server |")
-    print("|---|---|---|---|---|---|---|")
+    print("| what | step | seconds | CPU s | requests | MB sent | peak MB | peak MB of the server |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
     for payload in chosen:
         with tempfile.TemporaryDirectory(prefix="pull-logs-", dir=options.work) as name:
             for step in _measured(payload, Path(name)):
-                cells = [payload.title, step.name, f"{step.seconds:.1f}", f"{step.requests:,}"]
+                cells = [
+                    payload.title,
+                    step.name,
+                    f"{step.seconds:.1f}",
+                    f"{step.processor:.1f}",
+                    f"{step.requests:,}",
+                ]
                 cells += [f"{size / 1e6:,.0f}" for size in (step.sent, step.peak, step.server_peak)]
                 print(f"| {' | '.join(cells)} |", flush=True)
     return 0
@@ -171,7 +182,7 @@ def _step(name: str, words: Sequence[str], server: Server, folder: Path) -> Step
         **{f"WANDB_{kind}_DIR": str(folder / kind) for kind in ("CACHE", "CONFIG", "DATA")},
     }
     server.reset()
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), processor_seconds()
     with (
         (folder / "said").open("w+") as said,
         subprocess.Popen(
@@ -184,7 +195,9 @@ def _step(name: str, words: Sequence[str], server: Server, folder: Path) -> Step
     if code:
         raise SystemExit(f"{name} failed: {(folder / 'said').read_text()[-500:]}")
     traffic = server.reset()
-    return Step(name, seconds, traffic["requests"], traffic["sent"], watch.peak, _peak_of(server))
+    processor = processor_seconds() - spent
+    sent, requests = traffic["sent"], traffic["requests"]
+    return Step(name, seconds, processor, requests, sent, watch.peak, _peak_of(server))
 
 
 def _peak_of(server: Server) -> int:
@@ -228,7 +241,7 @@ def _artifacts(payload: Payload) -> GivenArtifacts:
             )
         )
     listing = content_of(encode_entries(entries))
-    record = ArtifactRecord(
+    artifact = ArtifactRecord(
         relation="logged",
         entity=RUN.entity,
         project=RUN.project,
@@ -245,7 +258,7 @@ def _artifacts(payload: Payload) -> GivenArtifacts:
         entries=listing.record.hash,
         logged_by=str(RUN),
     )
-    table = content_of(encode_records([record]))
+    table = content_of(encode_records([artifact]))
     return GivenArtifacts(
         table=table, contents=sorted([listing, *contents], key=lambda content: content.record.hash)
     )

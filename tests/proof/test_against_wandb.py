@@ -255,6 +255,38 @@ def test_whatever_the_bundle_lacks_makes_the_run_not_safe(pulled_once: Path, nam
     assert reason in proof.runs[0].reasons
 
 
+def _without_row(run: FakeRun, index: int) -> None:
+    _drop_row(run, index)
+    run.last_step = int(run.live[-1]["_step"])
+
+
+def _without_file(run: FakeRun, index: int) -> None:
+    del run.files[sorted(run.files)[index]]
+
+
+EACH: Mapping[str, tuple[Callable[[FakeRun, int], object], Callable[[FakeRun], int]]] = {
+    "row": (_without_row, lambda run: len(run.live)),
+    "file": (_without_file, lambda run: len(run.files)),
+    "console line": (lambda run, index: run.console.pop(index), lambda run: len(run.console)),
+    "system row": (lambda run, index: run.events.pop(index), lambda run: len(run.events)),
+}
+"""What removes one item of a run, and how many there are."""
+
+
+@pytest.mark.parametrize("kind", EACH)
+def test_each_single_item_that_the_bundle_lacks_makes_the_run_not_safe(tmp_path: Path, kind: str) -> None:
+    remove, count = EACH[kind]
+    total = count(complete_run(live=True))
+    runs = [complete_run(f"r{index:02}", live=True) for index in range(total + 1)]
+    for index, run in enumerate(runs[:-1]):
+        remove(run, index)
+    bundle = pulled(ScriptedWandb(*runs), tmp_path / "b.wandb.zip")
+    complete = [complete_run(f"r{index:02}", live=True) for index in range(total + 1)]
+    proof = asked(ScriptedWandb(*complete), bundle)
+    assert total > 1
+    assert [item.verdict for item in proof.runs] == [*["not safe"] * total, "safe"]
+
+
 @pytest.mark.parametrize("name", ["a row more at the end", "a value changed", "an artifact"])
 def test_without_the_rows_no_run_is_safe(pulled_once: Path, name: str) -> None:
     run = complete_run(live=True)

@@ -36,7 +36,7 @@ from pull_logs.snapshot.read.verify import verify_bundle
 from pull_logs.snapshot.write import page_file as frames
 from pull_logs.snapshot.write import page_merge as sweep
 from pull_logs.snapshot.write import spool
-from pull_logs.snapshot.write.run_sources import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun, RunExtras
 from pull_logs.snapshot.write.seal import seal_runs, write_bundle
 from pull_logs.snapshot.write.spool import Spool
 from pull_logs.snapshot.write.spool_folder import SpoolFolder
@@ -140,9 +140,8 @@ class BundleMachine(RuleBasedStateMachine):
             rows = believed(self.pages.pop(path, []))
             folder = self.spool.files_folder(path)
             (folder / "arriving").write_bytes(b"a file on its way")
-            stored = self.spool.finish(
-                info_of(path, rows), Coverage(received_rows=len(rows)), files=files_of(rows)
-            )
+            extras = RunExtras(files=files_of(rows))
+            stored = self.spool.finish(info_of(path, rows), Coverage(received_rows=len(rows)), extras)
             assert not folder.exists()
             assert stored.history.rows_hash == rows_hash([batch_from_rows(rows)])
             self.done[path] = rows

@@ -34,6 +34,7 @@ from pull_logs.rows.batches import system_batch_from_rows
 from pull_logs.runs import LIVE_STATES, Coverage, RunPath
 from pull_logs.snapshot import RunFile
 from pull_logs.snapshot.read import RunArtifacts, RunConsole
+from pull_logs.snapshot.write import RunExtras
 
 SYSTEM_SAMPLES, MOST_SYSTEM_SAMPLES = 10_000, 1_000_000
 """Rows of system metrics in the first request, and at most; they cannot be requested in pages."""
@@ -116,16 +117,10 @@ class HistoryReader:
         console = await read_console(self._context, self._found.path, earlier=self._console)
         artifacts = await read_artifacts(self._context, self._found.path, earlier=self._artifacts)
         coverage = artifacts.apply_to(console.apply_to(files.apply_to(coverage)))
-        finish = partial(
-            self._pieces.finish,
-            self._found.info,
-            coverage,
-            system=system,
-            files=files.sources,
-            console=console.source,
-            artifacts=artifacts.source,
+        extras = RunExtras(
+            system=system, files=files.sources, console=console.source, artifacts=artifacts.source
         )
-        await self._context.in_thread(finish)
+        await self._context.in_thread(partial(self._pieces.finish, self._found.info, coverage, extras))
         return coverage
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -21,8 +21,7 @@ from pull_logs.rows.canonical import STEP, TIMESTAMP
 from pull_logs.rows.merge import Lane, LanedBatch
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot import Spool
-from pull_logs.snapshot.format import ArtifactsSource, ConsoleSource, FileSource
-from pull_logs.snapshot.write import EncodedHistory
+from pull_logs.snapshot.write import EncodedHistory, RunExtras
 
 _IN_MEMORY = 4 * 2**20
 """Bytes of a run that a crash may lose: a smaller run is downloaded again, and is one file in the spool."""
@@ -185,46 +184,20 @@ class Pieces:
                 *(LanedBatch(piece.lane, piece.batch) for piece in self._held),
             ]
 
-    def finish(
-        self,
-        info: RunInfo,
-        coverage: Coverage,
-        *,
-        system: pa.Table | None,
-        files: Sequence[FileSource] = (),
-        console: ConsoleSource | None = None,
-        artifacts: ArtifactsSource | None = None,
-    ) -> None:
+    def finish(self, info: RunInfo, coverage: Coverage, extras: RunExtras) -> None:
         """Merge and encode the run from its pieces."""
         with self._lock:
             if self._encoded is not None:
-                history = self._encoded.history
-                self._spool.store_encoded(
-                    info,
-                    coverage,
-                    history,
-                    system=system,
-                    files=files,
-                    console=console,
-                    artifacts=artifacts,
-                )
+                self._spool.store_encoded(info, coverage, self._encoded.history, extras)
                 self.release()
                 return
             if not self._spooled:
-                batches: Sequence[LanedBatch] = [LanedBatch(piece.lane, piece.batch) for piece in self._held]
-                self._spool.store(
-                    info,
-                    coverage,
-                    batches,
-                    system=system,
-                    files=files,
-                    console=console,
-                    artifacts=artifacts,
-                )
+                batches = [LanedBatch(piece.lane, piece.batch) for piece in self._held]
+                self._spool.store(info, coverage, batches, extras)
                 self.release()
                 return
             self._flush()
-        self._spool.finish(info, coverage, system=system, files=files, console=console, artifacts=artifacts)
+        self._spool.finish(info, coverage, extras)
 
 
 def _part_key(shard: str, number: int, *, last: bool) -> str:

@@ -50,6 +50,7 @@ from pull_logs.rows.merge import Lane, merge_batches
 from pull_logs.runs import Coverage, RunInfo
 from pull_logs.snapshot import Run
 from pull_logs.snapshot.read import RunArtifacts, RunConsole, RunFiles
+from pull_logs.snapshot.write import RunExtras
 
 OVERLAP = 8
 """Rows at the old end that are requested again; they differ if the history before them was rewritten."""
@@ -286,16 +287,10 @@ class _Refresh:
             yield from (clip(batch, start=None, stop=start) for batch in earlier.batches())
             yield from end
 
-        store = partial(
-            context.spool.store_merged,
-            self._found.info,
-            coverage,
-            batches,
-            system=system,
-            files=files.sources,
-            console=console.source,
-            artifacts=artifacts.source,
+        extras = RunExtras(
+            system=system, files=files.sources, console=console.source, artifacts=artifacts.source
         )
+        store = partial(context.spool.store_merged, self._found.info, coverage, batches, extras)
         await context.in_thread(store)
         return FetchedRun(coverage=coverage, how="copied" if unchanged else "appended", new_rows=new)
 

@@ -11,6 +11,7 @@ from .encoded_history import encode_history as encode_history
 from .folder_lock import FolderLock as FolderLock
 from .run_sources import BundleRun as BundleRun
 from .run_sources import CopiedRun as CopiedRun
+from .run_sources import RunExtras as RunExtras
 from .seal import SealReport as SealReport
 from .seal import write_bundle as write_bundle
 from .spool import Spool as Spool

@@ -15,6 +15,26 @@ from pull_logs.snapshot.write.encoded_history import Batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunExtras:
+    """What a run has besides its facts and its history.
+
+    Attributes:
+        system: The system metrics as one system batch.
+        files: The files that the run logged, in any order.
+        console: The console log; None without one.
+        artifacts: The artifacts that the run logged and used; None without any.
+    """
+
+    system: pa.Table | None = None
+    files: Sequence[FileSource] = ()
+    console: ConsoleSource | None = None
+    artifacts: ArtifactsSource | None = None
+
+
+NO_EXTRAS = RunExtras()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BundleRun:
     """A run to encode into a bundle.
 

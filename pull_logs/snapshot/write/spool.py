@@ -28,7 +28,7 @@ from pull_logs.snapshot.write.folder_lock import FolderLock
 from pull_logs.snapshot.write.page_file import PageFrame
 from pull_logs.snapshot.write.page_merge import settle_frames
 from pull_logs.snapshot.write.page_store import PageStore
-from pull_logs.snapshot.write.run_sources import BundleRun, CopiedRun, EncodedRun
+from pull_logs.snapshot.write.run_sources import NO_EXTRAS, BundleRun, CopiedRun, EncodedRun, RunExtras
 from pull_logs.snapshot.write.seal import SealReport, seal_runs
 from pull_logs.snapshot.write.spool_folder import SpoolFolder
 from pull_logs.snapshot.write.stored_run import StoredRun, copy_run, read_stored, restate_run, store_run
@@ -148,11 +148,7 @@ class Spool:
         self,
         info: RunInfo,
         coverage: Coverage,
-        *,
-        system: pa.Table | None = None,
-        files: Sequence[FileSource] = (),
-        console: ConsoleSource | None = None,
-        artifacts: ArtifactsSource | None = None,
+        extras: RunExtras = NO_EXTRAS,
     ) -> StoredRun:
         """Merge and encode the pages of a run, write the run to the disk, and remove the pages.
 
@@ -163,22 +159,12 @@ class Spool:
         pages = self._pages.frames(info.path)
         if sum(page.weight for page in pages) <= _MAX_IN_MEMORY:
             batches = [LanedBatch(page.lane, page.load()) for page in pages]
-            return self.store(
-                info, coverage, batches, system=system, files=files, console=console, artifacts=artifacts
-            )
+            return self.store(info, coverage, batches, extras)
         scratch = self._files.scratch_file(info.path)
         try:
             with self._disk_errors():
                 settled = settle_frames(pages, scratch)
-            return self.store_merged(
-                info,
-                coverage,
-                lambda: (frame.load() for frame in settled),
-                system=system,
-                files=files,
-                console=console,
-                artifacts=artifacts,
-            )
+            return self.store_merged(info, coverage, lambda: (frame.load() for frame in settled), extras)
         finally:
             scratch.unlink(missing_ok=True)
 
@@ -187,11 +173,7 @@ class Spool:
         info: RunInfo,
         coverage: Coverage,
         batches: Sequence[LanedBatch],
-        *,
-        system: pa.Table | None = None,
-        files: Sequence[FileSource] = (),
-        console: ConsoleSource | None = None,
-        artifacts: ArtifactsSource | None = None,
+        extras: RunExtras = NO_EXTRAS,
     ) -> StoredRun:
         """Merge and encode a run that is in memory, write it to the disk, and remove its pages.
 
@@ -200,20 +182,14 @@ class Spool:
             PullLogsError: The disk is full, or the file cannot be written; the pages are kept.
         """
         merged = list(merge_batches(batches))
-        return self.store_merged(
-            info, coverage, lambda: merged, system=system, files=files, console=console, artifacts=artifacts
-        )
+        return self.store_merged(info, coverage, lambda: merged, extras)
 
     def store_merged(
         self,
         info: RunInfo,
         coverage: Coverage,
         batches: Batches,
-        *,
-        system: pa.Table | None = None,
-        files: Sequence[FileSource] = (),
-        console: ConsoleSource | None = None,
-        artifacts: ArtifactsSource | None = None,
+        extras: RunExtras = NO_EXTRAS,
     ) -> StoredRun:
         """Encode a run whose rows are already merged, write it to the disk, and remove its pages.
 
@@ -222,16 +198,8 @@ class Spool:
             BundleDamagedError: The bundle that the rows are read from is damaged.
             PullLogsError: The disk is full, or the file cannot be written; the pages are kept.
         """
-        run = BundleRun(
-            info=info,
-            coverage=coverage,
-            batches=batches,
-            system=system,
-            files=files,
-            console=console,
-        )
         with self._disk_errors():
-            run = replace(run, artifacts=self.contents.keep(artifacts))
+            run = self._kept(info, coverage, batches, extras)
             return self._add(store_run(self._files.run_file(info.path), run))
 
     def store_encoded(
@@ -239,11 +207,7 @@ class Spool:
         info: RunInfo,
         coverage: Coverage,
         history: EncodedHistory,
-        *,
-        system: pa.Table | None = None,
-        files: Sequence[FileSource] = (),
-        console: ConsoleSource | None = None,
-        artifacts: ArtifactsSource | None = None,
+        extras: RunExtras = NO_EXTRAS,
     ) -> StoredRun:
         """Write a run whose history is already encoded to the disk, and remove its pages.
 
@@ -251,12 +215,21 @@ class Spool:
             DataError: A value of its system metrics cannot be stored.
             PullLogsError: The disk is full, or the file cannot be written; the pages are kept.
         """
-        run = BundleRun(
-            info=info, coverage=coverage, batches=tuple, system=system, files=files, console=console
-        )
         with self._disk_errors():
-            run = replace(run, artifacts=self.contents.keep(artifacts))
+            run = self._kept(info, coverage, tuple, extras)
             return self._add(store_run(self._files.run_file(info.path), run, history=history))
+
+    def _kept(self, info: RunInfo, coverage: Coverage, batches: Batches, extras: RunExtras) -> BundleRun:
+        """Return a run with the contents of its artifacts in this folder."""
+        return BundleRun(
+            info=info,
+            coverage=coverage,
+            batches=batches,
+            system=extras.system,
+            files=extras.files,
+            console=extras.console,
+            artifacts=self.contents.keep(extras.artifacts),
+        )
 
     def adopt(
         self,

@@ -50,7 +50,7 @@ from pull_logs.snapshot.privacy import file_scrubber as filetexts
 from pull_logs.snapshot.privacy.audit import audit_bundle
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
 from pull_logs.snapshot.privacy.redact import redact_bundle
-from pull_logs.snapshot.write.run_sources import BundleRun
+from pull_logs.snapshot.write.run_sources import BundleRun, RunExtras
 from pull_logs.snapshot.write.spool import Spool
 
 FOLDER = "runs/entity=acme/project=nano/run=3fk2a"
@@ -381,7 +381,7 @@ def test_a_finished_run_keeps_its_files_over_a_crash(tmp_path: Path) -> None:
     with Spool.open(out, plan={}) as spool:
         position = spool.files_folder(run.info.path)
         (position / "half").write_bytes(b"x")
-        spool.store_merged(run.info, run.coverage, run.batches, files=run.files)
+        spool.store_merged(run.info, run.coverage, run.batches, RunExtras(files=run.files))
         assert not position.exists()
     with Spool.open(out, plan={}) as spool:
         (stored,) = spool.stored.values()

@@ -28,7 +28,7 @@ from pull_logs.snapshot.read.bundle import open_bundle
 from pull_logs.snapshot.write import encoded_history, page_store, spool_folder
 from pull_logs.snapshot.write import stored_run as stored
 from pull_logs.snapshot.write.folder_lock import FolderLock
-from pull_logs.snapshot.write.run_sources import BundleRun, CopiedRun
+from pull_logs.snapshot.write.run_sources import BundleRun, CopiedRun, RunExtras
 from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.spool import Spool
 from pull_logs.snapshot.write.stored_run import read_stored, store_run
@@ -106,7 +106,7 @@ def test_pages_in_any_order_and_lane_become_one_history(out: Path) -> None:
     with opened(out) as begun:
         begun.append(RUN, Lane.LIVE, batch_from_rows(ROWS[1:]), key="live")
         begun.append(RUN, Lane.SHARD, batch_from_rows(ROWS[:2]), key="shard")
-        finished = begun.finish(run_info(), COVERAGE, system=system_batch_from_rows(SYSTEM_ROWS))
+        finished = begun.finish(run_info(), COVERAGE, RunExtras(system=system_batch_from_rows(SYSTEM_ROWS)))
         assert finished.history.rows == 3
         assert begun.frames(RUN) == ()
         begun.seal()

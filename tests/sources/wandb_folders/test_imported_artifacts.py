@@ -34,6 +34,21 @@ run.log_artifact(artifact, aliases=["best"])
 run.finish()
 """
 
+READING = """
+import json, sys, wandb
+found = []
+for artifact in wandb.Api().run("local/demo/arts").logged_artifacts():
+    entries = artifact.manifest.entries
+    files = {name: entry.digest for name, entry in entries.items()}
+    references = {name: entry.ref for name, entry in entries.items() if entry.ref}
+    logged = [name for name in entries if name not in references]
+    read = {name: open(artifact.get_entry(name).download(sys.argv[1])).read() for name in logged}
+    facts = [artifact.name, artifact.type, artifact.description, artifact.metadata, sorted(artifact.aliases)]
+    found.append([*facts, artifact.digest, artifact.logged_by().id, files, references, read])
+print(json.dumps(found))
+"""
+"""Reads the artifacts of the run with the real SDK."""
+
 
 def md5(data: bytes) -> str:
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
@@ -188,6 +203,14 @@ def test_an_artifact_of_the_sdk_is_imported_served_and_fetched(tmp_path: Path) -
         before = [dict(json.loads(line)) for line in entries.table.read().splitlines()]
     assert (tmp_path / "root" / "nested" / "b.txt").read_text() == "bytes of nested/b.txt"
     with serve_bundle(out) as server:
+        read = subprocess.run(
+            [sys.executable, "-c", READING, str(tmp_path / "downloaded")],
+            env=outside | folders | server.environment(),
+            check=True,
+            timeout=100,
+            capture_output=True,
+        )
+        (seen,) = json.loads(read.stdout)
         report = pull_sync(
             Selection(projects=("local/demo",)),
             out=again,
@@ -195,6 +218,20 @@ def test_an_artifact_of_the_sdk_is_imported_served_and_fetched(tmp_path: Path) -
             options=PullOptions(artifacts="all"),
         )
     assert report.incomplete == ()
+    with open_bundle(out) as bundle:
+        weights = bundle.artifact("weights:best")
+        assert seen == [
+            "weights:v0",
+            "model",
+            "d",
+            {"acc": 0.5},
+            ["best", "latest"],
+            weights.record.digest,
+            "arts",
+            {name: entry.digest for name, entry in weights.entries.items()},
+            {"x": "https://example.com/x"},
+            {name: f"bytes of {name}" for name in ("nested/b.txt", "w.bin")},
+        ]
     with open_bundle(again) as bundle:
         entries = bundle["arts"].artifacts
         assert entries is not None

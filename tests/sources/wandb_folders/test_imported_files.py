@@ -190,6 +190,8 @@ top = pathlib.Path(sys.argv[1])
 run = wandb.init(project="p", id="media", dir=str(top), mode="offline",
                  settings=wandb.Settings(silent=True, console="wrap", x_disable_stats=True))
 print("printed")
+print("\\x1b[31mred\\x1b[0m  loss 0.1\\rloss 0.5")
+print("failed", file=sys.stderr)
 run.log({"table": wandb.Table(columns=["a", "b"], data=[[1, "x"], [2.5, None]])})
 run.log({"page": wandb.Html("<b>hi</b>")})
 run.save(str(top / "model.txt"), base_path=str(top), policy="now")
@@ -201,7 +203,8 @@ import json, sys, wandb
 run = wandb.Api().run("local/p/media")
 files = {file.name: open(file.download(root=sys.argv[1], replace=True).name, "rb").read().decode("latin-1")
          for file in run.files()}
-print(json.dumps([files, [line.content for line in run.console_logs()]]))
+lines = [[line.content, line.level or "", line.timestamp] for line in run.console_logs()]
+print(json.dumps([files, lines]))
 """
 
 
@@ -243,7 +246,11 @@ def test_what_the_sdk_logs_is_imported_served_read_by_it_and_fetched(tmp_path: P
         pull_sync(Selection(projects=("local/p",)), out=pulled, settings=settings, options=options)
     seen.pop("wandb-metadata.json")
     assert {name: text.encode("latin-1") for name, text in seen.items()} == written
-    assert lines[0] == "printed"
+    with open_bundle(out) as bundle:
+        printed = list(bundle["media"].console_logs())
+    assert [text for text, _, _ in lines] == [line.text for line in printed]
+    assert [level for _, level, _ in lines] == [line.level for line in printed]
+    assert {"printed", "failed"} < {text for text, _, _ in lines}
     fetched = files_in(pulled, "media")
     fetched.pop("wandb-metadata.json")
     assert fetched == written
