@@ -61,7 +61,16 @@ _SWEEP = click.option(
 _TENSORBOARD = click.option(
     "--tensorboard", multiple=True, metavar="PATH", help="Event files of TensorBoard, or a folder above them."
 )
-_TRACKERS = (_TENSORBOARD,)
+_MLFLOW = click.option(
+    "--mlflow",
+    multiple=True,
+    metavar="STORE",
+    help="Runs of MLflow: sqlite:///mlflow.db, mlruns/ or the URL of a server.",
+)
+_TRACKIO = click.option(
+    "--trackio", multiple=True, metavar="PATH", help="A database of Trackio, or a folder of databases."
+)
+_TRACKERS = (_TENSORBOARD, _MLFLOW, _TRACKIO)
 _FILTER = click.option(
     "--filter",
     "keep",
@@ -74,7 +83,7 @@ _CHECKPOINT_KEY = click.option(
 
 
 def source_options(command: Command) -> Command:
-    """Add the options that name runs: -r -c -b -p --sweep --tensorboard --filter --checkpoint-key."""
+    """Add the options that name runs, and those of trackers."""
     named = (_RUN, _CHECKPOINT, _BUNDLE, _PROJECT, _SWEEP, *_TRACKERS)
     return _decorate(command, (*named, _FILTER, _CHECKPOINT_KEY))
 

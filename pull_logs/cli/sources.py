@@ -45,13 +45,18 @@ def _by_kind(options: dict[str, Any]) -> dict[str, Any]:
         UsageError: A URL is not that of a run, a sweep or a project.
     """
     names = ("runs", "projects", "sweeps")
-    if not any("://" in text for name in names for text in options.get(name, ())):
+    if not any(_is_page(text) for name in names for text in options.get(name, ())):
         return options
     from pull_logs.runs import PageUrl
 
     sorted_by: dict[str, list[str]] = {name: [] for name in names}
     for name in names:
         for text in options.get(name, ()):
-            where = f"{PageUrl.parse(text).kind}s" if "://" in text else name
+            where = f"{PageUrl.parse(text).kind}s" if _is_page(text) else name
             sorted_by[where].append(text)
     return options | {name: tuple(texts) for name, texts in sorted_by.items()}
+
+
+def _is_page(text: str) -> bool:
+    """Return whether a text is a URL, of a page of W&B; that of a database of MLflow is a source itself."""
+    return "://" in text and not text.startswith("sqlite:")

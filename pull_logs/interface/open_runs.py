@@ -244,7 +244,9 @@ def _local_runs(bundles: Sequence[Bundle], texts: Sequence[str]) -> list[str]:
     return [
         text
         for text in texts
-        if Path(text).exists() and not any(_has_run(bundle, text) for bundle in bundles) and is_local(text)
+        if (text.startswith("sqlite:") or Path(text).exists())
+        and not any(_has_run(bundle, text) for bundle in bundles)
+        and is_local(text)
     ]
 
 

@@ -44,6 +44,8 @@ class SourceOptions(TypedDict, total=False):
         projects: `entity/project` (`-p`).
         sweeps: `entity/project/sweep` (`--sweep`).
         tensorboard: Event files of TensorBoard, or folders above them (`--tensorboard`).
+        mlflow: Databases, folders or servers of MLflow (`--mlflow`).
+        trackio: Databases of Trackio, or their folder (`--trackio`).
         filter: A run expression (`--filter`).
         checkpoint_key: The key of the run path in a checkpoint (`--checkpoint-key`).
         refresh: Whether to download again what the cache has.
@@ -55,6 +57,8 @@ class SourceOptions(TypedDict, total=False):
     projects: str | Iterable[str]
     sweeps: str | Iterable[str]
     tensorboard: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+    mlflow: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+    trackio: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
     filter: str | None
     checkpoint_key: str | None
     refresh: bool
@@ -301,7 +305,13 @@ def sources_of(given: Iterable[Source], named: SourceOptions) -> Sources:
         bundles=tuple(bundles),
         projects=_several(named.get("projects", ())),
         sweeps=_several(named.get("sweeps", ())),
-        trackers=tracker_sources({"tensorboard": _several(named.get("tensorboard", ()))}),
+        trackers=tracker_sources(
+            {
+                "tensorboard": _several(named.get("tensorboard", ())),
+                "mlflow": _several(named.get("mlflow", ())),
+                "trackio": _several(named.get("trackio", ())),
+            }
+        ),
         keep=named.get("filter"),
         checkpoint_key=named.get("checkpoint_key"),
         refresh=named.get("refresh", False),

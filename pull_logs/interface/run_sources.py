@@ -16,7 +16,7 @@ BundleSource: TypeAlias = "Path | str | Bundle"
 """A bundle: a path, a folder of bundles, a glob or a URL, or one that is open."""
 
 
-TRACKERS = ("tensorboard",)
+TRACKERS = ("tensorboard", "mlflow", "trackio")
 """The kinds of trackers that have an option of their own, by its name."""
 
 

@@ -3,6 +3,9 @@
     checkpoints/    a checkpoint file, folder or glob -> a reference to its run
     wandb_folders/  run folders and `.wandb` logs -> a bundle
     tensorboard/    event files -> runs
+    mlflow/         a database, a file store or a server -> runs
+    trackio/        databases and exported files -> runs
+    metric_files/   CSV, JSON Lines, `trainer_state.json` -> runs
 
 `checkpoints.read` finds the run that a checkpoint names, without running code in it; `checkpoints.search`
 matches patterns. `wandb_folders.find` finds logs, `wandb_folders.run_log` reads one, and

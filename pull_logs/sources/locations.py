@@ -25,12 +25,15 @@ WANDB = "wandb"
 
 def trackers() -> tuple[Tracker, ...]:
     """Return all kinds of sources but W&B's own folders, in the order in which they are recognized."""
+    from pull_logs.sources.metric_files import MetricFiles
+    from pull_logs.sources.mlflow import Mlflow
     from pull_logs.sources.tensorboard import TensorBoard
+    from pull_logs.sources.trackio import Trackio
 
-    return (TensorBoard(),)
+    return (TensorBoard(), Mlflow(), Trackio(), MetricFiles())
 
 
-KINDS = (WANDB, "tensorboard")
+KINDS = (WANDB, "tensorboard", "mlflow", "trackio", "metric-files")
 """The names of all kinds, without importing them."""
 
 
@@ -67,6 +70,7 @@ def locate(text: str, kind: str | None = None) -> Location:
 
     Raises:
         FileMissingError: It does not exist, or has no run of any kind.
+        UsageError: It is a URL whose kind is not known.
         PullLogsError: It cannot be read.
     """
     if kind is not None:
@@ -75,6 +79,11 @@ def locate(text: str, kind: str | None = None) -> Location:
     if "://" not in text and not path.exists():
         raise FileMissingError(f"no file or folder {text!r}", hint=nearest_file(path))
     found = kinds_at(text)
+    if not found and "://" in text:
+        raise UsageError(
+            f"the kind of {text!r} is not known",
+            hint="`--from mlflow` (--mlflow in a question) reads a tracking server of MLflow",
+        )
     return Location(text, found[0], found[1:]) if found else Location(text, WANDB)
 
 

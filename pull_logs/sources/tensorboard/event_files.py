@@ -13,12 +13,12 @@ import numpy as np
 from pull_logs.errors import DataError
 from pull_logs.rows.arrays import Ints
 from pull_logs.rows.canonical import canon_members
+from pull_logs.sources.point_rows import OtherValue, Points, Segment, SegmentWriter, together
 from pull_logs.sources.tensorboard.events import START, Event, SummaryValue, read_event
 from pull_logs.sources.tensorboard.hparams import PLUGIN, Hyperparameters
 from pull_logs.sources.tensorboard.media_files import MediaWriter
 from pull_logs.sources.tensorboard.record_framing import BLOCK_BYTES, FileDamage, RecordBlock, RecordReader
-from pull_logs.sources.tensorboard.scalar_blocks import Points, ScalarDecoder
-from pull_logs.sources.tensorboard.segment_rows import OtherValue, Segment, SegmentWriter, together
+from pull_logs.sources.tensorboard.scalar_blocks import ScalarDecoder
 from pull_logs.sources.tensorboard.values import read_value
 from pull_logs.sources.tensorboard.wire import WireError
 
@@ -110,7 +110,9 @@ class RunReader:
         self._finish()
         folder = self._folder / f"{len(self.content.segments):06d}"
         folder.mkdir()
-        self._writer = SegmentWriter(folder, self.content.first_time or 0.0, self._decoder.tags, start)
+        self._writer = SegmentWriter(
+            folder, "tensorboard", self.content.first_time or 0.0, self._decoder.tags, start
+        )
 
     def _finish(self) -> None:
         if self._writer is not None:

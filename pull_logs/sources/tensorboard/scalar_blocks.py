@@ -14,7 +14,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from pull_logs.rows.arrays import Floats, Ints
+from pull_logs.rows.arrays import Ints
+from pull_logs.sources.point_rows import Points
 from pull_logs.sources.tensorboard.record_framing import RecordBlock
 from pull_logs.sources.tensorboard.tensors import read_tensor
 from pull_logs.sources.tensorboard.wire import BYTES, FIXED32, WireError, fields, text
@@ -34,23 +35,6 @@ _MOST_KNOWN = 2**16
 _MULTIPLIERS = np.random.default_rng(5).integers(2**63, size=_MOST_LENGTH // 8 + 1, dtype=np.uint64) * 2 + 1
 _PLAIN = ("", "scalars")
 """The plugins whose tensors are plain numbers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Points:
-    """Numbers of some tags.
-
-    Attributes:
-        tags: The index of the tag of each.
-        steps: Its step.
-        times: Its time.
-        values: The number.
-    """
-
-    tags: Ints
-    steps: Ints
-    times: Floats
-    values: Floats
 
 
 @dataclass(frozen=True, slots=True)

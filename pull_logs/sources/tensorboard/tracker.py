@@ -11,14 +11,15 @@ from typing import Any
 from pull_logs.errors import DamageError, FileMissingError
 from pull_logs.runs import Coverage, RunInfo
 from pull_logs.snapshot import BundleRun
-from pull_logs.sources.stored_rows import RESERVED, store_rows
+from pull_logs.sources.point_rows import renamed_note
+from pull_logs.sources.stored_rows import store_rows
 from pull_logs.sources.tensorboard.event_files import MergedRows, RunContent, RunReader
 from pull_logs.sources.tensorboard.find import RunFolder, find_folders
 from pull_logs.sources.tensorboard.hparams import PLUGIN, Hyperparameters
 from pull_logs.sources.tensorboard.media_files import MediaWriter
 from pull_logs.sources.times import utc_time
 from pull_logs.sources.tracked_runs import Origin, ReadOptions, TrackedRun
-from pull_logs.suggestions import counted, joined, listed
+from pull_logs.suggestions import counted, joined
 
 NAME = "tensorboard"
 _SESSION_FOLDER = re.compile(r"\d+(\.\d+)?")
@@ -171,12 +172,7 @@ def _notes(content: RunContent, merged: MergedRows, last: Mapping[str, Any]) -> 
     if content.skipped:
         kinds = joined([f"{count} of {kind}" for kind, count in sorted(content.skipped.items())])
         notes.append(f"summaries that are not metrics were left out: {kinds}")
-    renamed = [name for name in sorted(RESERVED) if f"tensorboard/{name}" in last]
-    if renamed:
-        notes.append(
-            f"the tags {listed(renamed)} are named tensorboard/TAG, because all runs have such columns"
-        )
-    return notes
+    return [*notes, *renamed_note(last, NAME)]
 
 
 class TensorBoard:

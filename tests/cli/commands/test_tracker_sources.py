@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from checkout import RECORDED
 from eventkit import event_file, scalars, version, write_events
+from trackerkit import stores
 
 from pull_logs import compare, open_bundle
 from pull_logs.cli.main import main
@@ -131,3 +132,23 @@ def test_fetch_refuses_other_trackers(logs: Path, tmp_path: Path) -> None:
         "pull-logs: error: --tensorboard names runs of another tracker, and fetch downloads from W&B; write:"
         f" pull-logs import {logs} -o FILE.wandb.zip\n"
     )
+
+
+def test_a_url_of_unknown_kind_is_refused(tmp_path: Path) -> None:
+    done = pull_logs("import", "http://127.0.0.1:1", "-o", tmp_path / "a.wandb.zip")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "pull-logs: error: the kind of 'http://127.0.0.1:1' is not known; `--from mlflow` (--mlflow in a"
+        " question) reads a tracking server of MLflow\n"
+    )
+
+
+def test_databases_are_known_by_their_content(tmp_path: Path) -> None:
+    found = stores(tmp_path / "stores")
+    done = pull_logs(
+        "compare", "-r", f"sqlite:///{found['mlflow']}", "-r", found["trackio"], "-b", RECORDED, "--json"
+    )
+    assert done.exit_code == 0, done.stderr
+    paths = [run["path"] for run in json.loads(done.stdout)["runs"]]
+    assert sum(path.startswith("local/oracle/") for path in paths) == 4
+    assert len(paths) == 20

@@ -236,8 +236,8 @@ def test_tags_that_are_names_of_own_columns_are_renamed(tmp_path: Path) -> None:
     ]
     (note,) = run.notes
     assert note == (
-        "local/runs/exp: the tags '_runtime', '_step' are named tensorboard/TAG, because all runs have such"
-        " columns"
+        "local/runs/exp: the metrics _runtime, _step are named tensorboard/NAME, because all runs have"
+        " columns of these names"
     )
 
 

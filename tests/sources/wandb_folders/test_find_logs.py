@@ -120,7 +120,7 @@ def test_a_folder_of_an_sdk_without_logs_is_reported(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"no W&B run in {str(old)!r}; "
         f"{str(old)!r} holds no log (run-ID.wandb), because an SDK before 0.10 wrote it, and was left out; "
-        "name a run folder (offline-run-DATE-ID, run-DATE-ID) or a folder above one"
+        "name a run folder (offline-run-DATE-ID, run-DATE-ID), a folder above one, or a log of another kind"
     )
 
 

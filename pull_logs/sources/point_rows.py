@@ -6,7 +6,7 @@ may have more of the same step, so that a log in the order of its steps needs no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +17,30 @@ from pull_logs.rows.arrays import Floats, Ints, Mask
 from pull_logs.rows.canonical import TIMESTAMP
 from pull_logs.rows.cells import Column, column_of_values
 from pull_logs.sources.stored_rows import RESERVED, RUNTIME, load_batch, store_batch
-from pull_logs.sources.tensorboard.scalar_blocks import Points
+from pull_logs.suggestions import joined
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _MOST_CELLS = 2**22
 """The most cells of a batch, unless it is one row: many tags with steps of their own have sparse columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Numbers of some tags.
+
+    Attributes:
+        tags: The index of the tag of each.
+        steps: Its step.
+        times: Its time.
+        values: The number.
+    """
+
+    tags: Ints
+    steps: Ints
+    times: Floats
+    values: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +135,14 @@ class SegmentWriter:
 
     Attributes:
         folder: The folder, which exists.
+        tracker: The kind of source, for columns that need another name.
         started: The time of the start of the run, from which `_runtime` counts.
         tags: The index of each tag of `Points`.
         start: See `Segment.start`.
     """
 
     folder: Path
+    tracker: str
     started: float
     tags: Mapping[str, int]
     start: int | None = None
@@ -230,14 +249,23 @@ class SegmentWriter:
         return columns
 
     def _column(self, tag: str, step: int) -> str:
-        name = column_name(tag)
+        name = column_name(tag, self.tracker)
         self._first[name] = min(step, self._first.get(name, step))
         return name
 
 
-def column_name(tag: str) -> str:
+def column_name(tag: str, tracker: str) -> str:
     """Return the name of the column of a tag: the tag, unless this library adds a column of that name."""
-    return f"tensorboard/{tag}" if tag in RESERVED else tag
+    return f"{tracker}/{tag}" if tag in RESERVED else tag
+
+
+def renamed_note(columns: Collection[str], tracker: str) -> list[str]:
+    """Return the note on the tags whose columns have another name; empty if there are none."""
+    renamed = [tag for tag in sorted(RESERVED) if f"{tracker}/{tag}" in columns]
+    if not renamed:
+        return []
+    names = joined(renamed)
+    return [f"the metrics {names} are named {tracker}/NAME, because all runs have columns of these names"]
 
 
 def select(points: Points, keep: Mask) -> Points:

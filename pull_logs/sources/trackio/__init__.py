@@ -1,0 +1,5 @@
+"""Databases of Trackio, and the Parquet files that it exports."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
