@@ -30,7 +30,7 @@ _OLD_HISTORY = "wandb-history.jsonl"
 """The history that SDKs before 0.10 kept in the run folder, instead of a log."""
 
 _LATEST_RUN = "latest-run"
-_HINT = "name a run folder (offline-run-DATE-ID, run-DATE-ID), a folder above one, or logs of another tracker"
+_HINT = "name a run folder (offline-run-DATE-ID, run-DATE-ID), a folder above one, or a log of another kind"
 
 
 @dataclass(frozen=True, slots=True)
