@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -37,10 +38,11 @@ BY_COMMAND: dict[str, tuple[tuple[str, ...], ...]] = {
     "sql": (("sql", "-b", PRETRAIN, "SELECT * FROM history"),),
     "audit": (("audit", "{leaky}"),),
     "diff": (("diff", str(RECORDED), PRETRAIN),),
+    "reconcile": (("reconcile", str(ROOT / "fixtures/digits"), "-b", str(RECORDED)),),
 }
 """Questions whose answers do not fit into the smallest budget."""
 
-COMPLETE_AS_JSON = frozenset({"audit", "diff"})
+COMPLETE_AS_JSON = frozenset({"audit", "diff", "reconcile"})
 QUESTIONS = [words for listed in BY_COMMAND.values() for words in listed]
 REQUESTS = {"--schema": "SCHEMA", "--stats": "STATS", "--meta": "META"}
 
@@ -101,6 +103,26 @@ def test_the_smallest_budget_shows_some_of_the_section_that_was_requested(
     assert main(["-b", bundle, option, "--max-tokens", "600", "--json", "--no-hints"]) == 0
     records = json.loads(capsys.readouterr().out)[REQUESTS[option].lower()]
     assert next(iter(records.values()))
+
+
+@pytest.mark.parametrize("words", QUESTIONS, ids=" ".join)
+def test_what_nothing_is_left_of_says_how_much_there_was_and_how_to_see_it(
+    words: tuple[str, ...], leaky: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*(word.format(leaky=leaky) for word in words), "--max-tokens", "300"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    remedy = "# --section NAME shows a section of which nothing is left"
+    assert (lines[-1] == remedy) == any(
+        re.fullmatch(r"# cut to (nothing|0 of \d+ \w+)", line) for line in lines
+    )
+    for before, line in pairwise(lines):
+        if line == "# cut to nothing":  # what was cut is the heading alone
+            assert before.startswith(("[", "#"))
+    if words[0] not in COMPLETE_AS_JSON:
+        assert main([*(word.format(leaky=leaky) for word in words), "--max-tokens", "600", "--json"]) == 0
+        notes = json.loads(capsys.readouterr().out)["notes"]
+        for note in notes:
+            assert not note.startswith("cut to nothing") or note.endswith("; --max-tokens N shows more")
 
 
 @pytest.mark.parametrize("command", sorted(COMPLETE_AS_JSON))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from pull_logs.analyze.questions import DEFINED, Alignment, Reading, Subject, duration_of
 from pull_logs.analyze.statistics import Goal, mean, ranked
+from pull_logs.frames import cell_number
+from pull_logs.rows.canonical import STEP, canon_number
 from pull_logs.suggestions import joined
 
 if TYPE_CHECKING:
@@ -118,6 +120,31 @@ def note_on_checkpoints(runs: Sequence[RunReading]) -> str | None:
     if not without:
         return None
     return f"no checkpoint has a step for {joined(without, most=_MOST_NAMED)}: no values there"
+
+
+def note_beyond_ends(runs: Sequence[RunReading], alignment: Alignment) -> str | None:
+    """Return the note that no run gets as far as the position, with the last one and one to compare at.
+
+    Args:
+        runs: All runs.
+        alignment: Where they were read.
+    """
+    if any(reading.value is not None for run in runs for reading in run.metrics.values()):
+        return None
+    axis, position = alignment.axis, alignment.position
+    found = (
+        run.subject.run.last_step if axis == STEP else cell_number(run.subject.run.summary.get(axis))
+        for run in runs
+    )
+    ends = [end for end in found if end is not None]
+    if not ends or position.where <= max(ends):
+        return None
+    common = min(end for end in ends if _LEAST_SHARE * end >= max(ends))
+    compared = "all" if common == min(ends) else "those that reach it"
+    return (
+        f"no run has {axis} {position.value}: the last of any run is {canon_number(max(ends))}; "
+        f"--at {canon_number(common)} compares {compared}"
+    )
 
 
 def note_on_values(runs: Sequence[RunReading], alignment: Alignment) -> str | None:

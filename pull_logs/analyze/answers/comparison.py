@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.best_sentence import (
     best_sentences,
+    note_beyond_ends,
     note_on_checkpoints,
     note_on_ends,
     note_on_values,
@@ -488,7 +489,8 @@ def _alignment_notes(found: _Findings) -> list[str]:
     elif alignment.position.word == "checkpoint":
         note = note_on_checkpoints(found.shown)
     elif alignment.position.word == "step":
-        note = note_on_values(found.shown, alignment)
+        beyond = note_beyond_ends(found.readings.runs, alignment)
+        note = beyond or note_on_values(found.shown, alignment)
     else:
         note = None
     return [] if note is None else [note]

@@ -43,7 +43,7 @@ def draw_sections(sections: Sequence[Section], choice: Choice, *, max_tokens: in
     from pull_logs.cli.formats.grid import grids_of
 
     groups = fit_groups(chosen, max_tokens=max_tokens, digits=choice.digits)
-    grids = [grid for group in groups for grid in grids_of(group)]
+    grids = [grid for group in groups for grid in grids_of(group, exact=choice.form == "csv")]
     return _drawn([grid for grid in grids if grid.name or grid.rows or grid.notes], choice.form)
 
 

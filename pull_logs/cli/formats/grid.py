@@ -48,17 +48,23 @@ class Grid:
         return bool(self.name and self.columns and not (self.rows or self.notes))
 
 
-def grids_of(group: FittedGroup) -> Iterator[Grid]:
-    """Yield the sections of one name; what a budget cut of them is a note of the last."""
+def grids_of(group: FittedGroup, *, exact: bool = False) -> Iterator[Grid]:
+    """Yield the sections of one name; what a budget cut of them is a note of the last.
+
+    Args:
+        group: The sections.
+        exact: Whether numbers are what they are, and not what they are shown as.
+    """
     cut = [f"cut to {inline(group.cut)}"] if group.cut else []
     for index, section in enumerate(group.sections):
-        yield _grid(section, cut if index == len(group.sections) - 1 else [], group.digits)
+        rows = section.rows if exact else shown_rows(section, group.digits)
+        yield _grid(section, rows, cut if index == len(group.sections) - 1 else [])
 
 
-def _grid(section: Section, cut: Sequence[str], digits: int | None) -> Grid:
+def _grid(section: Section, rows: Sequence[Sequence[Any]], cut: Sequence[str]) -> Grid:
     used = _used(section)
     columns = [section.columns[index] for index in used]
-    values = [[row[index] for index in used] for row in shown_rows(section, digits)]
+    values = [[row[index] for index in used] for row in rows]
     return Grid(
         name=section.name,
         facts={key: inline(str(fact)) for key, fact in section.facts.items() if fact is not None},

@@ -14,6 +14,7 @@ from .cells import short_name_cell as short_name_cell
 from .cells import text_cell as text_cell
 from .cells import yes_no as yes_no
 from .cutting import clip as clip
+from .durations import is_seconds as is_seconds
 from .escape import escape as escape
 from .escape import inline as inline
 from .escape import json_lines as json_lines
@@ -24,6 +25,7 @@ from .pull_report import print_estimate as print_estimate
 from .pull_report import print_report as print_report
 from .seal_report import print_seal_report as print_seal_report
 from .section import REQUESTED as REQUESTED
+from .section import SECONDS as SECONDS
 from .section import Column as Column
 from .section import Nouns as Nouns
 from .section import Section as Section

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -32,7 +33,7 @@ DIGITS = 6
 
 
 class Shown(float):
-    """A float and the text that it is shown as.
+    """A number and the text that it is shown as.
 
     Attributes:
         text: The text.
@@ -43,7 +44,7 @@ class Shown(float):
     text: str
 
     def __new__(cls, value: float, text: str) -> Self:
-        """Make a float that is shown as this text."""
+        """Make a number that is shown as this text."""
         shown = super().__new__(cls, value)
         shown.text = text
         return shown
@@ -73,6 +74,14 @@ class Span:
 
     low: Any
     high: Any
+
+
+def finite_number(value: Any) -> float | None:
+    """Return the number of a cell as a float; None if it has none, or one that is not finite or is huge."""
+    number = value.value if isinstance(value, At) else value
+    if type(number) is int:
+        return float(number) if abs(number) < 1 << 53 else None
+    return number if isinstance(number, float) and math.isfinite(number) else None
 
 
 def cell(value: Any) -> str:
@@ -124,6 +133,8 @@ def known_exact(value: Any) -> str:
     """Show a value of a config with all its digits: null is distinct from a missing key."""
     if value is ABSENT:
         return ""
+    if isinstance(value, Shown):
+        return value.text
     return "null" if value is None else exact(value)
 
 

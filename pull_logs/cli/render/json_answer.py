@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pull_logs.cli.render.budget import NOTHING_LEFT, Shape, check_budget, fit_sections
+from pull_logs.cli.render.budget import NOTHING_LEFT, REMEDY, Shape, check_budget, fit_sections
 from pull_logs.cli.render.cutting import text_length
 from pull_logs.cli.render.escape import json_text
 from pull_logs.cli.render.tokens import FIFTHS, weigh
@@ -49,7 +49,7 @@ def _note(name: str, cut: str) -> str:
 
 
 def _note_on_nothing(names: Sequence[str]) -> str:
-    return f"cut to nothing: {', '.join(names)}"
+    return f"cut to nothing: {', '.join(names)}; {REMEDY}"
 
 
 def _size(name: str, value: Any, cut: str) -> int:

@@ -1,22 +1,38 @@
 """Chooses the digits that the numbers of a section are shown with.
 
 A float has six significant digits, and up to twelve where another number of its column, or the number beside
-it, is different and would have the same text. All digits before the point are always shown.
+it, is different and would have the same text. A number that was stored in 32 bits has no more digits than
+distinguish it from other such numbers. All digits before the point are always shown. Seconds are durations
+(`durations`).
 """
 
 from __future__ import annotations
 
-import math
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from pull_logs.cli.render.cells import DIGITS, At, Shown, Span, at_cell, cell, known, short_float
+from pull_logs.cli.render.cells import (
+    DIGITS,
+    At,
+    Shown,
+    Span,
+    at_cell,
+    cell,
+    finite_number,
+    known,
+    short_float,
+)
+from pull_logs.cli.render.durations import with_durations
 from pull_logs.cli.render.section import Section
 
 MOST_DIGITS = 12
 """The digits up to which numbers are distinguished; what differs after them is rounding."""
+
+_MOST_DIGITS_OF_32_BITS = 9
+"""The digits that distinguish any two floats of 32 bits."""
 
 _CLOSE = 1.1e-5
 """The relative difference above which two numbers differ in their first six digits."""
@@ -29,12 +45,16 @@ Digits: TypeAlias = dict[float, int]
 
 
 def shown_rows(section: Section, digits: int | None = None) -> Sequence[Sequence[Any]]:
-    """Return the rows of a section, whose floats know the text that they are shown as.
+    """Return the rows of a section, whose floats know the text that they are shown as, seconds as durations.
 
     Args:
         section: The section.
         digits: The significant digits of floats; None for as many as distinguish them, at least six.
     """
+    return with_durations(section, _rounded_rows(section, digits), digits)
+
+
+def _rounded_rows(section: Section, digits: int | None) -> Sequence[Sequence[Any]]:
     rounded = [index for index, column in enumerate(section.columns) if column.show in _ROUNDED]
     if not rounded:
         return section.rows
@@ -58,7 +78,7 @@ def _with_needed(
     for row in rows:
         cells = row
         for index in rounded:
-            number = _number(row[index])
+            number = finite_number(row[index])
             if number is not None and number in needed:
                 cells = list(cells)
                 cells[index] = _shown(row[index], needed[number])
@@ -85,7 +105,7 @@ def _groups(section: Section, rounded: Sequence[int]) -> list[set[float]]:
 
 def _close(values: Iterable[Any]) -> set[float]:
     """Return the numbers to which another one is so close that both may have the same six digits."""
-    numbers = {number for number in map(_number, values) if number is not None}
+    numbers = {number for number in map(finite_number, values) if number is not None}
     close: set[float] = set()
     for one, next_one in pairwise(sorted(numbers)):
         if next_one - one <= _CLOSE * max(abs(one), abs(next_one)):
@@ -108,21 +128,34 @@ def _distinguish(groups: Sequence[set[float]]) -> Digits:
 def _raise_digits(group: Iterable[float], needed: Digits) -> bool:
     """Give more digits to numbers that have the text of another one; return whether any has got more."""
     raised = False
-    while group:
+    while True:
         texts: dict[str, list[float]] = {}
         for number in group:
             texts.setdefault(short_float(number, needed.get(number, DIGITS)), []).append(number)
-        alike = (number for same in texts.values() if len(same) > 1 for number in same)
-        group = [number for number in alike if needed.get(number, DIGITS) < MOST_DIGITS]
-        for number in group:
+        group = [number for same in texts.values() if len(same) > 1 for number in same]
+        more = [number for number in group if needed.get(number, DIGITS) < _most_digits(number)]
+        if not more:
+            return raised
+        for number in more:
             needed[number] = needed.get(number, DIGITS) + 1
-        raised = raised or bool(group)
-    return raised
+        raised = True
 
 
-def _number(value: Any) -> float | None:
-    """Return the number of a cell as a float; None if it has none, or one that is not finite or is huge."""
-    number = value.value if isinstance(value, At) else value
-    if type(number) is int:
-        return float(number) if abs(number) < 1 << 53 else None
-    return number if isinstance(number, float) and math.isfinite(number) else None
+def _most_digits(number: float) -> int:
+    """Return the digits up to which a number is distinguished.
+
+    Of one that was stored in 32 bits, as training code does, these are the digits that distinguish it from
+    other such numbers: 0.10000000149 is 0.1.
+    """
+    try:
+        (rounded,) = struct.unpack("f", struct.pack("f", number))
+        if rounded != number:
+            return MOST_DIGITS
+        shortest = (
+            digits
+            for digits in range(DIGITS, _MOST_DIGITS_OF_32_BITS)
+            if struct.unpack("f", struct.pack("f", float(f"{number:.{digits}g}"))) == (number,)
+        )
+        return next(shortest, _MOST_DIGITS_OF_32_BITS)
+    except OverflowError:
+        return MOST_DIGITS

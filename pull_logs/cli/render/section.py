@@ -7,7 +7,7 @@ cell, and a value never depends on the names of an answer's members.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -16,6 +16,9 @@ from pull_logs.cli.render.cells import cell
 
 REQUESTED = 12
 """The weight of a section that an option requests: twice that of the legend of runs."""
+
+SECONDS = frozenset({"_runtime", "_wandb.runtime"})
+"""The metrics and summary keys of W&B that are seconds."""
 
 Layout: TypeAlias = Literal["table", "records", "legend", "sentences"]
 
@@ -80,6 +83,7 @@ class Section:
         sampled: How many rows there were before sampling, where the rows are a sample; a cut then keeps the
             ends and the extremes, and `rows_shown` and `sampling` of the facts follow it.
         numeric: Whether every cell is a number or missing, so that no cell has to be read to measure it.
+        seconds: The metrics, keys or fields whose values are seconds, beside those that are named so.
         on_request: Whether it is shown only where `--section` names it, because other sections have the most
             important parts of it.
     """
@@ -96,4 +100,5 @@ class Section:
     weight: int = 1
     sampled: int | None = None
     numeric: bool = False
+    seconds: Collection[str] = SECONDS
     on_request: bool = False

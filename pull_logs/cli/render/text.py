@@ -19,10 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, TypeAlias
 
-from pull_logs.cli.render.budget import Shape, check_budget, fit_sections
+from pull_logs.cli.render.budget import NOTHING_LEFT, Shape, check_budget, fit_sections
 from pull_logs.cli.render.cells import At
 from pull_logs.cli.render.cutting import Extent, clip, longest, ranked_rows, text_length
 from pull_logs.cli.render.escape import escape, inline
@@ -70,6 +69,10 @@ def render_text(sections: Iterable[Section], *, max_tokens: int = 0, digits: int
     return "".join(_rendered(item.name, item.sections, item.cut, digits) for item in fitted)
 
 
+_SHOWS_NOTHING_LEFT = "--section NAME shows a section of which nothing is left"
+"""The sentence after the sections, where a budget left only the heading of one."""
+
+
 @dataclass(frozen=True, slots=True)
 class FittedGroup:
     """Sections of one name, as far as a token budget has space for them.
@@ -105,15 +108,39 @@ def fit_groups(
     for section in sections:
         named.setdefault(section.name, []).append(section)
     groups: dict[str, Group] = {name: tuple(group) for name, group in named.items()}
-    fitted, cuts = fit_sections(
+    fitted, cuts = _fit(groups, max_tokens * FIFTHS, digits)
+    if NOTHING_LEFT not in cuts.values():
+        return [FittedGroup(name, group, cuts.get(name, ""), digits) for name, group in fitted.items()]
+    remedy = Section(name="", columns=[Column("note")], rows=[[_SHOWS_NOTHING_LEFT]], layout="sentences")
+    fitted, cuts = _fit(groups, max_tokens * FIFTHS, digits, fixed=_size("", (remedy,), "", digits=digits))
+    left = [
+        FittedGroup(name, group, _words_left(groups[name], cuts.get(name, "")), digits)
+        for name, group in fitted.items()
+    ]
+    return [*left, FittedGroup("", (remedy,), "", digits)]
+
+
+def _fit(
+    groups: Mapping[str, Group], limit: int, digits: int | None, *, fixed: int = 0
+) -> tuple[dict[str, Any], dict[str, str]]:
+    return fit_sections(
         groups,
-        limit=max_tokens * FIFTHS,
-        fixed=0,
-        size=partial(_size, digits=digits),
+        limit=limit,
+        fixed=fixed,
+        size=lambda name, group, cut: _size(name, group, _words_left(groups[name], cut), digits=digits),
         shapes={name: _shape(group) for name, group in groups.items()},
         lower_bound=_cells,
     )
-    return [FittedGroup(name, group, cuts.get(name, ""), digits) for name, group in fitted.items()]
+
+
+def _words_left(group: Group, cut: str) -> str:
+    """Return the words about a cut; of sections of which only headings are left, how much there was."""
+    if cut != NOTHING_LEFT:
+        return cut
+    if group[1:]:
+        return f"0 of {len(group)} {group[0].nouns.sections}"
+    rows = len(group[0].rows)
+    return f"0 of {rows} {group[0].nouns.rows}" if rows else NOTHING_LEFT
 
 
 def heading(name: str, facts: Mapping[str, object]) -> str:

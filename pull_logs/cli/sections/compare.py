@@ -18,7 +18,7 @@ from pull_logs.cli.sections.groups import (
     verdicts_section,
 )
 from pull_logs.cli.sections.legend import answered_runs, notes_beside_legend, notes_section, runs_section
-from pull_logs.cli.sections.relations import relation_sections, run_column_sections
+from pull_logs.cli.sections.relations import relation_sections, run_column_sections, seconds_of
 from pull_logs.cli.sections.side_by_side import (
     MOST_COLUMNS,
     RANGE,
@@ -56,7 +56,8 @@ def compare_sections(answer: Mapping[str, Any]) -> list[Section]:
     of = asked if asked > len(runs) else None
     counted = len(runs) > MOST_COLUMNS
     legend = runs_section(answered_runs(runs), of=of, counted=counted, listed_in=_listed_in(answer), weight=3)
-    answered = _answered(answer)
+    seconds = seconds_of(answer.get("columns", ()))
+    answered = [replace(section, seconds=seconds) for section in _answered(answer)]
     notes = answer["notes"] if counted else notes_beside_legend(answer)
     return [legend, notes_section(notes, more=_left_out(answered)), *answered]
 

@@ -145,6 +145,7 @@ def verdicts_section(answer: Mapping[str, Any]) -> Section:
 def ranking_section(answer: Mapping[str, Any]) -> Section:
     """Return the runs by the metric that ranks them; without groups, with the config keys that differ."""
     entries = answer["ranking"]
+    empty = all(entry["value"] is None for entry in entries)
     metric = {name: entries[0][name] for name in ("metric", "direction")} if entries else {}
     config = [] if "groups" in answer else config_cells(answer["config_diff"], len(answer["runs"]))
     return Section(
@@ -156,7 +157,7 @@ def ranking_section(answer: Mapping[str, Any]) -> Section:
                 *(entry[name] for name in _RANKED),
                 *(values.get(entry["run"], missing) for _, values, missing in config),
             ]
-            for entry in entries
+            for entry in (() if empty else entries)
         ],
         kept=3,
         nouns=Nouns(rows="runs"),

@@ -25,7 +25,9 @@ _ALL_RUNS = "all"
 
 def meta_section(records: Mapping[str, Mapping[str, Any]]) -> Section:
     """Return when, where and with what the runs ran."""
-    return replace(_section("META", records, known_exact, []), weight=REQUESTED)
+    return replace(
+        _section("META", records, known_exact, []), weight=REQUESTED, seconds=frozenset({"duration"})
+    )
 
 
 def config_section(configs: Mapping[str, Mapping[str, Any]], differing: Collection[str] | None) -> Section:

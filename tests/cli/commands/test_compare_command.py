@@ -282,6 +282,24 @@ def test_a_step_before_the_first_row_is_not_called_too_far() -> None:
         )
 
 
+def test_a_position_after_the_end_of_every_run_is_answered_with_one_to_compare_at() -> None:
+    words = ("-b", "fixtures/pretrain.wandb.zip", "--best", "val/loss:min", "--no-hints")
+    for at, note in (
+        (("--at", "99999"), "no run has _step 99999: the last of any run is 2950; --at 700 compares all"),
+        (
+            ("--x", "tokens", "--at", "1e12"),
+            "no run has tokens 1000000000000: the last of any run is 12083200; --at 2867200 compares all",
+        ),
+    ):
+        done = run(*words, *at)
+        assert done.returncode == 0
+        assert f"# {note}\n" in done.stdout
+        assert "have no value at" not in done.stdout
+        heading, nothing = done.stdout.splitlines()[-2:]
+        assert heading.startswith("[RANKING] metric=val/loss ")
+        assert nothing == "(none)"
+
+
 QUESTIONS = st.sampled_from(
     [
         Comparison(),

@@ -7,6 +7,7 @@ from decimal import Decimal
 from itertools import combinations
 from random import Random
 
+import numpy as np
 import pytest
 from checkout import RECORDED
 from hypothesis import given
@@ -33,6 +34,13 @@ def agree(one: float, other: float, digits: int) -> bool:
     return f"{one:.{digits - 1}e}" == f"{other:.{digits - 1}e}"
 
 
+def same(one: float, other: float, digits: int = MOST_DIGITS) -> bool:
+    """Whether numbers may have one text: they agree, or one is the other after rounding to 32 bits."""
+    if max(abs(one), abs(other)) < 3e38 and np.float32(one) == np.float32(other) in (one, other):
+        return True
+    return one == other or agree(one, other, digits)
+
+
 def is_shown_of(text: str, number: float, digits: int) -> bool:
     """Whether a text is a number within half a unit of its last significant digit."""
     if not number:
@@ -57,7 +65,7 @@ def test_different_numbers_of_a_column_have_different_texts_unless_they_agree_in
     texts = [text for (text,) in column_texts(column_of(numbers))]
     for (one, shown), (other, other_shown) in combinations(zip(numbers, texts, strict=True), 2):
         if shown == other_shown:
-            assert one == other or agree(one, other, MOST_DIGITS)
+            assert same(one, other)
     for number, text in zip(numbers, texts, strict=True):
         assert is_shown_of(text, number, 6)
 
@@ -68,7 +76,7 @@ def test_different_numbers_of_a_row_of_a_comparison_have_different_texts_too(num
     row = ["loss", *(At(value, None) if index % 2 else value for index, value in enumerate(numbers))]
     ((*texts,),) = column_texts(Section(name="COMPARISON", columns=[Column("metric"), *runs], rows=[row]))
     for (one, shown), (other, other_shown) in combinations(zip(numbers, texts, strict=True), 2):
-        assert shown != other_shown or one == other or agree(one, other, MOST_DIGITS)
+        assert shown != other_shown or same(one, other)
 
 
 @given(NEAR, st.integers(2, 4), st.randoms(use_true_random=False))
@@ -81,7 +89,7 @@ def test_numbers_of_a_table_are_distinguished_in_each_column_and_in_each_row(
     cells = [list(zip(*pair, strict=True)) for pair in zip(rows, column_texts(section), strict=True)]
     for group in (*cells, *zip(*cells, strict=True)):
         for (one, shown), (other, other_shown) in combinations(group, 2):
-            assert shown != other_shown or one == other or agree(one, other, MOST_DIGITS)
+            assert shown != other_shown or same(one, other)
 
 
 @given(COLUMNS, st.integers(1, 17))
@@ -106,6 +114,22 @@ def test_close_numbers_have_the_digits_that_distinguish_them_and_others_six() ->
     assert column_texts(column_of(values)) == [
         ["0.1234568"], ["0.1234567"], ["0.5"], ["0.333333"], ["999999.7"], ["1000000"]
     ]  # fmt: skip
+
+
+def test_a_number_of_32_bits_has_the_digits_that_distinguish_it_from_other_such_numbers() -> None:
+    tenth, next_one = float(np.float32(0.1)), float(np.nextafter(np.float32(0.1), np.float32(1)))
+    assert column_texts(column_of([tenth, 0.1])) == [["0.1"], ["0.1"]]
+    assert column_texts(column_of([tenth, next_one])) == [["0.1"], ["0.10000001"]]
+    assert column_texts(column_of([tenth, 0.1000000001])) == [["0.1"], ["0.1000000001"]]
+
+
+@given(
+    st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False).map(lambda x: x + 0.0), max_size=6)
+)
+def test_different_numbers_of_32_bits_have_different_texts(numbers: list[float]) -> None:
+    texts = [text for (text,) in column_texts(column_of(numbers))]
+    for (one, shown), (other, other_shown) in combinations(zip(numbers, texts, strict=True), 2):
+        assert (shown == other_shown) == (one == other)
 
 
 def test_the_metrics_of_a_row_of_history_are_not_compared_with_each_other() -> None:

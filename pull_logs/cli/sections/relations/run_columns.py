@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pull_logs.cli.render import Column, Nouns, Section, columns, name_cell
+from pull_logs.cli.render import SECONDS, Column, Nouns, Section, columns, is_seconds, name_cell
 from pull_logs.cli.sections.side_by_side import config_cells
 
 _TOTALS = ("column", "n", "missing", "sum", "mean", "std", "min", "median", "max")
+
+
+_REDUCED = re.compile(
+    r"(?:(?:first|last|mean|median|sum|std)\((?P<all>[^(),]+)\)"
+    r"|(?:at|at_first|quantile)\((?P<some>[^(),]+),[^()]*\))"
+)
+"""An expression whose value has the unit of its metric."""
+
+
+def seconds_of(entries: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """Return the names that are seconds in a comparison: fields and metrics of W&B, and columns of these.
+
+    Args:
+        entries: The columns of the answer, which may have the names of fields with another meaning.
+    """
+    fields = {*SECONDS, "duration"}
+    own: dict[str, bool] = {}
+    for entry in entries:
+        expression = entry["expression"].strip()
+        found = _REDUCED.fullmatch(expression)
+        of = expression if found is None else (found["all"] or found["some"]).strip()
+        own[entry["name"]] = is_seconds(of, fields)
+    return frozenset(name for name in {*fields, *own} if own.get(name, name in fields))
 
 
 def run_column_sections(answer: Mapping[str, Any]) -> list[Section]:
