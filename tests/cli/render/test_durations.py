@@ -87,6 +87,7 @@ def test_durations_that_look_the_same_have_more_units() -> None:
 
 
 def test_what_is_named_in_seconds_is_a_duration_and_a_rate_is_not() -> None:
+    name: object
     for name in ("_runtime", "_wandb.runtime", "time/elapsed_seconds", "eval.secs", "seconds"):
         assert is_seconds(name, {"_runtime", "_wandb.runtime"})
     for name in ("runtime", "tokens_per_seconds", "milliseconds", "steps_per_secs", "_timestamp", 3):
@@ -95,7 +96,7 @@ def test_what_is_named_in_seconds_is_a_duration_and_a_rate_is_not() -> None:
 
 def test_only_numbers_in_the_unit_of_the_metric_are_durations() -> None:
     names = ("metric", "count", "p50", "p99.9", "mean", "max", "min_step", "nonfinite")
-    row = ["_runtime", 100, 100, 200, 130.5, "NaN", 100, 0]
+    row: list[str | float] = ["_runtime", 100, 100, 200, 130.5, "NaN", 100, 0]
     section = Section(name="STATS", columns=columns(*names, metric=name_cell), rows=[row, ["loss", *row[1:]]])
     first, second = render_text([section]).splitlines()[2:]
     assert first == "_runtime,100,1m40s,3m20s,2m10s,NaN,100,0"
