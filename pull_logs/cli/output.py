@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pull_logs.cli.formats import Choice, draw_sections, take_choice
 from pull_logs.cli.render import check_budget, fit_json
 from pull_logs.errors import AssertionNotHeldError, IncompleteError, UsageError
+from pull_logs.suggestions import joined
 
 if TYPE_CHECKING:
     from pull_logs.analyze import Subject
@@ -208,9 +209,13 @@ def refuse_incomplete(subjects: Sequence[Subject]) -> None:
     Raises:
         IncompleteError: A run is not complete.
     """
-    missing = [f"{item.label} ({item.run.coverage.reason})" for item in subjects if not item.run.complete]
-    if missing:
+    reasons: dict[str, list[str]] = {}
+    for item in subjects:
+        if not item.run.complete:
+            reasons.setdefault(item.run.coverage.reason, []).append(item.label)
+    if reasons:
+        missing = [f"{joined(labels)} ({reason})" for reason, labels in reasons.items()]
         raise IncompleteError(
-            f"incomplete under --strict: {', '.join(missing)}",
+            f"incomplete under --strict: {joined(missing)}",
             hint="run it again with --refresh, or without --strict",
         )

@@ -143,3 +143,13 @@ def test_a_family_is_opened_by_its_pattern(wide: Path, capsys: pytest.CaptureFix
     )
     (metrics,) = found["stats"].values()
     assert list(metrics) == [f"layers.{layer}.attn.norm" for layer in (3, 4, 5)]
+
+
+def test_runs_that_are_incomplete_for_one_reason_are_named_together_under_strict(
+    wide: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["overview", str(wide), "--strict", "--no-hints"]) == 4
+    assert capsys.readouterr().err == (
+        "pull-logs: error: incomplete under --strict: w07k5568, w41k5543, w80k5221 (11 of 51 rows are missing); "
+        "run it again with --refresh, or without --strict\n"
+    )
