@@ -150,6 +150,6 @@ def test_runs_that_are_incomplete_for_one_reason_are_named_together_under_strict
 ) -> None:
     assert main(["overview", str(wide), "--strict", "--no-hints"]) == 4
     assert capsys.readouterr().err == (
-        "pull-logs: error: incomplete under --strict: w07k5568, w41k5543, w80k5221 (11 of 51 rows are missing); "
-        "run it again with --refresh, or without --strict\n"
+        "pull-logs: error: incomplete under --strict: w07k5568, w41k5543, w80k5221 "
+        "(11 of 51 rows are missing); run it again with --refresh, or without --strict\n"
     )
