@@ -415,5 +415,10 @@ def no_metric(option: str, name: str, known: Iterable[str]) -> MetricNotFoundErr
                 f"{option} {name!r}: {option} takes one metric, not a list",
                 hint=f"write: {option} {parts[0]}; --select shows several",
             )
+    if name in metrics and option != "--select":
+        return MetricNotFoundError(
+            f"{option} {name!r}: no run has numbers of it in these rows",
+            hint="its values are of another kind, or --where keeps none of its rows",
+        )
     hint = did_you_mean(name, metrics, otherwise="the runs have no metrics", cutoff=0)
     return MetricNotFoundError(f"{option} {name!r}: no run has numbers of such a metric", hint=hint)

@@ -153,7 +153,8 @@ def test_which_lr_is_best_over_seeds_and_whether_it_is_real_is_one_command() -> 
         (("--best", "val/ac:max"), 3,
          "--best 'val/ac': no run has numbers of such a metric; the nearest are 'val/acc'"),
         (("--x", "phase", "--at", "3"), 3,
-         "--x 'phase': no run has numbers of such a metric; the nearest are"),
+         ("--x 'phase': no run has numbers of it in these rows; its values are of another kind, or --where "
+         "keeps none of its rows")),
         (("--column", "reach=first_step(val/ac > 0.9)"), 3,
          "no metric or run column is named 'val/ac'; the nearest are val/acc"),
         (("--column", "1st=rows"), 2, "--column cannot name a column '1st'; a name is a letter or _"),
