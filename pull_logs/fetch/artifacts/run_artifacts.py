@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from pull_logs.errors import AccessError, BundleDamagedError, DataError
 from pull_logs.fetch.api import affects_all_runs
-from pull_logs.fetch.artifacts.download import Known, fetch_artifact
-from pull_logs.fetch.artifacts.listing import list_artifacts
 from pull_logs.fetch.context import PullContext
 from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot import ArtifactSelection
@@ -26,6 +25,9 @@ from pull_logs.snapshot.format import (
     encode_records,
 )
 from pull_logs.snapshot.read import RunArtifacts, selection_of
+
+if TYPE_CHECKING:
+    from pull_logs.fetch.artifacts.download import Known
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,10 @@ async def read_artifacts(
 async def _read(
     context: PullContext, path: RunPath, selection: ArtifactSelection, known: Known
 ) -> FetchedArtifacts:
+    # Most pulls ask for no artifacts, and need not import what downloads them.
+    from pull_logs.fetch.artifacts.download import fetch_artifact
+    from pull_logs.fetch.artifacts.listing import list_artifacts
+
     records: list[ArtifactRecord] = []
     contents: dict[str, ContentSource] = {}
     lost: list[str] = []

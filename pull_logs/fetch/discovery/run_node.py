@@ -5,6 +5,7 @@ See docs/protocol.md, "A single run" and docs/protocol.md, "Values and encodings
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -66,9 +67,15 @@ def _text(value: object) -> str | None:
 
 def _record(value: object) -> dict[str, Any]:
     """Return a config or summary, which is a JSON string, an object or null."""
-    if isinstance(value, str):
-        value = parse_json(value) if value.strip() else None
+    value = _parsed(value)
     return canon_record(value) if isinstance(value, Mapping) else {}
+
+
+def _parsed(value: object) -> object:
+    """Return the value of a JSON string, and any other value as it is; None for an empty string."""
+    if isinstance(value, str):
+        return parse_json(value) if value.strip() else None
+    return value
 
 
 def _config(raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -82,15 +89,17 @@ def _config(raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _promise(node: Mapping[str, Any]) -> Promise:
-    keys = _record(node.get("historyKeys"))
-    return Promise(rows=_count(node.get("historyLineCount")), last_step=_count(keys.get("lastStep")))
+    # It describes every metric of the run, so it is not converted for the sake of one number.
+    keys = _parsed(node.get("historyKeys"))
+    last = keys.get("lastStep") if isinstance(keys, Mapping) else None
+    return Promise(rows=_count(node.get("historyLineCount")), last_step=_count(last))
 
 
 def _count(value: object) -> int | None:
     """Return a count or a step, which may be absent, negative for none, or a float."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or value < 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return int(value)
+    return int(value) if 0 <= value < math.inf else None
 
 
 def read_exports(value: object, *, now: float) -> ExportedHistory | None:
@@ -117,6 +126,8 @@ def _live_steps(value: object) -> Steps | None:
 
     if not isinstance(value, list):
         return None
+    if not value:
+        return np.zeros(0, np.int64)
     steps: list[int] = []
     for row in value:
         if isinstance(row, Mapping) and row.get("_step") is not None:
