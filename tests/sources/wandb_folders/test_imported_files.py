@@ -203,7 +203,7 @@ import json, sys, wandb
 run = wandb.Api().run("local/p/media")
 files = {file.name: open(file.download(root=sys.argv[1], replace=True).name, "rb").read().decode("latin-1")
          for file in run.files()}
-lines = [[line.content, line.level or "", line.timestamp] for line in run.console_logs()]
+lines = [[line.content, line.level or "", line.timestamp.isoformat()] for line in run.console_logs()]
 print(json.dumps([files, lines]))
 """
 
@@ -250,6 +250,7 @@ def test_what_the_sdk_logs_is_imported_served_read_by_it_and_fetched(tmp_path: P
         printed = list(bundle["media"].console_logs())
     assert [text for text, _, _ in lines] == [line.text for line in printed]
     assert [level for _, level, _ in lines] == [line.level for line in printed]
+    assert [stamp[:26] for _, _, stamp in lines] == [(line.timestamp or "")[:26] for line in printed]
     assert {"printed", "failed"} < {text for text, _, _ in lines}
     fetched = files_in(pulled, "media")
     fetched.pop("wandb-metadata.json")
