@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ from typing import Any
 import pytest
 from artifactkit import Version, artifacts_of, entry_of, files, reference
 from bundlekit import bundle_run, make_bundle, members_of, unzipped
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rowkit import values
 
 from pull_logs.errors import (
     BundleDamagedError,
@@ -28,8 +32,12 @@ from pull_logs.snapshot import (
     open_bundle,
     subset_bundle,
     verify_bundle,
+    write_bundle,
 )
 from pull_logs.snapshot.format import (
+    ArtifactEntry,
+    ArtifactRecord,
+    GivenArtifacts,
     content_member,
     content_of,
     encode_entries,
@@ -38,7 +46,7 @@ from pull_logs.snapshot.format import (
     parse_records,
 )
 from pull_logs.snapshot.privacy import audit_bundle, redact_bundle
-from pull_logs.snapshot.write import Spool
+from pull_logs.snapshot.write import CopiedRun, Spool
 
 TABLE = "runs/entity=acme/project=nano/run=3fk2a/artifacts.ndjson"
 SAME = b"the same bytes" * 100
@@ -359,6 +367,9 @@ def test_xxhash_digests_are_checked(tmp_path: Path) -> None:
         (b'{"digest":"x","path":"a","size":-1}\n', "'size' of an artifact is '-1'"),
         (b'{"digest":"x","hash":"md5:1","path":"a"}\n', "'hash' of an artifact is 'md5:1'"),
         (b'{"path":"a","digest":"x"}\n', "not in canonical form"),
+        (b'{"digest":"\\ud800","path":"a"}\n', "'digest' of an artifact is '\ufffd'"),
+        (b'{"digest":"x","extra":{"a":"\\ud800"},"path":"a"}\n', "not in canonical form"),
+        (b'{"digest":"x","extra":' + b'{"a":' * 9_999 + b"1" + b"}" * 10_000 + b"\n", "not JSON"),
         (b'{"digest":"x","path":"a"}', "the last line is incomplete"),
         (b"{\n", "not JSON"),
         (b'{"digest":"x","path":"a"}\n{"digest":"x","path":"a"}\n', "two entries 'a'"),
@@ -367,3 +378,42 @@ def test_xxhash_digests_are_checked(tmp_path: Path) -> None:
 def test_entries_that_no_writer_makes_are_refused(line: bytes, reason: str) -> None:
     with pytest.raises(DataError, match=re.escape(reason)):
         parse_entries(line)
+
+
+hostile_values = st.one_of(
+    values,
+    st.sampled_from([-1, 2**63, "sha256:" + "0" * 64, "../x", "\ud800", ["\ud800"], "logged", "used"]),
+    st.text(st.characters(exclude_categories=()), max_size=5),
+)
+hostile_objects = st.dictionaries(
+    st.sampled_from(
+        [field.name for kind in (ArtifactEntry, ArtifactRecord) for field in dataclasses.fields(kind)]
+    ),
+    hostile_values,
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(hostile_objects | values, max_size=3), st.sampled_from(["table", "entries"]))
+def test_whatever_an_artifact_says_is_read_or_refused_as_damage(items: list[Any], where: str) -> None:
+    lines = "".join(json.dumps(item, sort_keys=True, separators=(",", ":")) + "\n" for item in items)
+    forged = content_of(lines.encode())
+    if where == "table":
+        given_artifacts = GivenArtifacts(table=forged, contents=[])
+    else:
+        record = dataclasses.replace(WEIGHTS.record("logged"), entries=forged.record.hash)
+        given_artifacts = GivenArtifacts(table=content_of(encode_records([record])), contents=[forged])
+    with tempfile.TemporaryDirectory() as folder, suppress(PullLogsError):
+        path = Path(folder) / "a.zip"
+        temporary = make_bundle(Path(folder) / "b.zip", [bundle_run()])
+        with open_bundle(temporary) as bundle, suppress(PullLogsError):
+            write_bundle(path, [CopiedRun(run=bundle["3fk2a"], artifacts=given_artifacts)])
+        if not path.exists():
+            return
+        sound = not verify_bundle(path).damages
+        with open_bundle(path) as bundle:
+            found = [*bundle["3fk2a"].logged_artifacts(), *bundle["3fk2a"].used_artifacts()]
+            for artifact in found:
+                if artifact.record.entries is not None:
+                    assert all(entry.path for entry in artifact.entries.values())
+            assert sound or items

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any, Literal, TypeAlias, cast
 
 from pull_logs.errors import DataError
-from pull_logs.rows.canonical import canon_record, canonical_text, parse_json
+from pull_logs.rows.canonical import canon_record, canon_text, canonical_text, parse_json
 from pull_logs.snapshot.format.artifacts.digests import MD5, XXH128
 
 MAX_RECORDS = 64 * 2**20
@@ -215,20 +215,25 @@ def _parse(kind: type[ArtifactRecord | ArtifactEntry], line: bytes) -> ArtifactR
         raise DataError(f"a line about an artifact lacks a member: {line[:80]!r}") from exc
 
 
+def _is_text(value: object) -> bool:
+    """Return whether a value is text that UTF-8 can hold: without lone surrogates."""
+    return isinstance(value, str) and canon_text(value) == value
+
+
 def _member(name: str, value: object) -> Any:
     """Return a member, checked."""
     if name in _COUNTS:
         valid = type(value) is int and 0 <= value < 2**63
     elif name in _TEXT_LISTS:
-        valid = isinstance(value, list) and all(isinstance(text, str) for text in value)
+        valid = isinstance(value, list) and all(map(_is_text, value))
         value = tuple(cast("list[str]", value)) if valid else value
     elif name in _OBJECTS:
         valid = isinstance(value, dict)
         value = canon_record(cast("dict[str, Any]", value)) if valid else value
     else:
-        valid = isinstance(value, str)
+        valid = _is_text(value)
         if name in ("entries", "hash"):
             valid = isinstance(value, str) and _HASH.fullmatch(value) is not None
     if not valid:
-        raise DataError(f"{name!r} of an artifact is {str(value)[:80]!r}")
+        raise DataError(f"{name!r} of an artifact is {canon_text(str(value)[:80])!r}")
     return value

@@ -1,0 +1,31 @@
+"""`benchmarks/payloads.py` runs: small sizes, every step of one set."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from checkout import ROOT
+
+
+def test_the_benchmark_of_payloads_measures_each_step_and_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "payloads.py"), "--quick", "--only", "files"]
+    done = subprocess.run(
+        [*command, "--work", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
+    assert rows[0][:5] == ["what", "step", "seconds", "CPU s", "requests"]
+    assert [row[1] for row in rows[2:]] == ["fetch", "fetch again", "verify", "subset"]
+    assert {row[0] for row in rows[2:]} == {"20 run files"}
+    assert [int(row[4]) for row in rows[2:]][2:] == [0, 0]
+    assert int(rows[2][4]) > 20 > int(rows[3][4]) > 0
+    assert all(int(row[6]) > 20 for row in rows[2:])
+    assert list(tmp_path.iterdir()) == []
