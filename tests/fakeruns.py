@@ -137,7 +137,7 @@ class FakeRun:
     def number_columns(self, columns: Sequence[str]) -> Mapping[str, Vector]:
         return {}
 
-    def table(self, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
+    def arrow_table(self, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
         self.reads.append(None if columns is None else list(columns))
         asked = {*self.batch.column_names} if columns is None else {"_step", "_wpl_rest", *columns}
         return self.batch.select([name for name in self.batch.column_names if name in asked])
@@ -145,7 +145,7 @@ class FakeRun:
     def batches_at(
         self, columns: Sequence[str] | None = None, *, rows: range | None = None
     ) -> Iterator[tuple[int, pa.Table]]:
-        table = self.table(columns)
+        table = self.arrow_table(columns)
         for start in range(0, self.rows, _BATCH):
             if rows is None or (rows.start < start + _BATCH and start < rows.stop):
                 self.batches.append(start)

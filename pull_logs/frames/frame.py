@@ -131,7 +131,7 @@ class RunLike(Protocol):
         Of a history that has a residual, there are none.
         """
 
-    def table(self, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
+    def arrow_table(self, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
         """Return these columns and the residual, if there is one; names that do not exist are left out.
 
         Args:
@@ -209,7 +209,7 @@ class Frame:
     def _read_columns(self) -> _Columns:
         keys, residual = self._run.schema().names, Residual()
         if RESIDUAL in keys:
-            table = self._run.table([STEP, RESIDUAL], coded=True)
+            table = self._run.arrow_table([STEP, RESIDUAL], coded=True)
             self._steps, residual = read_steps(table), Residual.read(table)
         self._residual = residual
         nested = {join_path(path): path for path in residual.by_path}
@@ -240,7 +240,7 @@ class Frame:
         if self._steps is None:
             self._load_numbers(())
         if self._steps is None:
-            self._steps = read_steps(self._run.table([STEP]))
+            self._steps = read_steps(self._run.arrow_table([STEP]))
         return self._steps
 
     def __contains__(self, name: object) -> bool:
@@ -305,7 +305,7 @@ class Frame:
         in_residual = any(name in columns.nested for name in names) or not columns.literal.isdisjoint(keys)
         if not keys and (self._residual is not None or not in_residual):
             return {}
-        table = self._run.table([STEP, *keys], coded=True)
+        table = self._run.arrow_table([STEP, *keys], coded=True)
         self._take(table, residual=in_residual)
         # A key may have the name of the residual column; its cells are then in the residual.
         return {
@@ -356,7 +356,7 @@ class Frame:
         # A key all of whose values are nested has dotted columns only.
         only_nested = parents.difference(literal)
         if only_nested:
-            only_nested -= set(self._run.table([STEP, *only_nested], coded=True).column_names)
+            only_nested -= set(self._run.arrow_table([STEP, *only_nested], coded=True).column_names)
         return [key for key in keys if key not in only_nested]
 
 

@@ -33,26 +33,25 @@ def count_pointers(
     Raises:
         DataError: A cell of the residual column is not a JSON object.
     """
-    found: Counter[tuple[str, str]] = Counter()
-    for batch in batches:
-        if RESIDUAL not in batch.column_names:
-            continue
-        cells = flat(batch.column(RESIDUAL))
-        for _, _, members in residual_rows(cells.filter(pc.match_substring(cells, f'"{_TYPE}"'))):
-            for key, value in members.items():
-                found.update((key, kind) for kind in _kinds(value, available))
-    return found
+    return Counter(
+        (found.path[0], found.kind)
+        for batch in batches
+        for found in find_pointers(batch)
+        if any(name not in available for name in found.names)
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class PointerValue:
-    """A value of a row that points to files.
+    """A value that points to files.
 
     Attributes:
-        row: The index of the row in its batch.
+        row: The index of the row in its batch; 0 for a value of a record.
         path: The keys that lead to the value; elements of a list have those of the list.
         kind: Its type.
         names: The files that it points to, by their paths.
+        indexes: The position of each file in a list, None for one that is in none; no two files of a row
+            have the same path and position.
         value: The value.
     """
 
@@ -60,11 +59,14 @@ class PointerValue:
     path: tuple[str, ...]
     kind: str
     names: tuple[str, ...]
+    indexes: tuple[int | None, ...]
     value: Mapping[str, Any]
 
 
 def find_pointers(batch: pa.Table) -> Iterator[PointerValue]:
     """Yield the values of a batch that point to files, by row and key.
+
+    Values inside others are among them: the masks of an image after the image.
 
     Raises:
         DataError: A cell of the residual column is not a JSON object.
@@ -74,21 +76,55 @@ def find_pointers(batch: pa.Table) -> Iterator[PointerValue]:
     cells = flat(batch.column(RESIDUAL))
     rows = pc.indices_nonzero(pc.fill_null(pc.match_substring(cells, f'"{_TYPE}"'), fill_value=False))
     for index, _, members in residual_rows(cells.take(rows)):
-        yield from _pointers(members, (), rows[index].as_py())
+        yield from _Walk(rows[index].as_py()).visit(members, ())
 
 
-def _pointers(value: Any, path: tuple[str, ...], row: int) -> Iterator[PointerValue]:
-    if isinstance(value, Mapping):
-        kind = value.get(_TYPE)
-        names = tuple(_paths(value)) if path and isinstance(kind, str) else ()
-        if names:
-            yield PointerValue(row, path, str(kind), names, value)
-            return
-        for key, item in sorted(value.items()):
-            yield from _pointers(item, (*path, key), row)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _pointers(item, path, row)
+def record_pointers(record: Mapping[str, Any]) -> Iterator[PointerValue]:
+    """Yield the values of a record, a summary for example, that point to files, by key."""
+    return _Walk(0).visit(record, ())
+
+
+class _Walk:
+    """Finds the values of one row that point to files."""
+
+    def __init__(self, row: int) -> None:
+        self._row = row
+        self._seen: dict[tuple[str, ...], set[int | None]] = {}
+        self._next: dict[tuple[str, ...], int] = {}
+
+    def visit(self, value: Any, path: tuple[str, ...], index: int | None = None) -> Iterator[PointerValue]:
+        """Yield the pointers in a value.
+
+        Args:
+            value: The value.
+            path: The keys that lead to it.
+            index: Its position in the innermost list around it; None outside lists.
+        """
+        if isinstance(value, Mapping):
+            kind = value.get(_TYPE)
+            names = tuple(_paths(value)) if path and isinstance(kind, str) else ()
+            if names:
+                indexes = tuple(self._free(path, at) for at in _positions(value, len(names), index))
+                yield PointerValue(self._row, path, str(kind), names, indexes, value)
+            for key, item in sorted(value.items()):
+                yield from self.visit(item, (*path, key), index)
+        elif isinstance(value, list):
+            for at, item in enumerate(value):
+                yield from self.visit(item, path, at)
+
+    def _free(self, path: tuple[str, ...], index: int | None) -> int | None:
+        """Return a position, or one after all others if another file with the same path has it."""
+        seen = self._seen.setdefault(path, set())
+        if index in seen:
+            index = self._next.get(path, 0)
+        seen.add(index)
+        if index is not None:
+            self._next[path] = max(index + 1, self._next.get(path, 0))
+        return index
+
+
+def _positions(value: Mapping[str, Any], count: int, index: int | None) -> Iterable[int | None]:
+    return range(count) if isinstance(value.get("filenames"), list) else (index,)
 
 
 def pointers_text(found: Mapping[tuple[str, str], int]) -> str:
@@ -102,20 +138,6 @@ def pointers_text(found: Mapping[tuple[str, str], int]) -> str:
     more = ", ..." if len(keys) > _MOST_KEYS else ""
     values = "1 value" if total == 1 else f"{total} values"
     return f"{values} of {len(keys)} {'key' if len(keys) == 1 else 'keys'}: {', '.join(shown)}{more}"
-
-
-def _kinds(value: Any, available: Collection[str]) -> Iterator[str]:
-    """Yield the type of each value, in a value of a row, that points to a file."""
-    if isinstance(value, Mapping):
-        kind = value.get(_TYPE)
-        if isinstance(kind, str) and any(name not in available for name in _paths(value)):
-            yield kind
-        else:
-            for item in value.values():
-                yield from _kinds(item, available)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _kinds(item, available)
 
 
 def _paths(value: Mapping[str, Any]) -> Iterator[str]:

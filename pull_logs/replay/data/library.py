@@ -145,7 +145,7 @@ class Library:
 
         def read() -> Table:
             on_read()
-            return Table(run.table())
+            return Table(run.arrow_table())
 
         return self._tables.get(run.path, read)
 

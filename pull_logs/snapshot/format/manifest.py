@@ -42,6 +42,7 @@ from pull_logs.snapshot.format.names import (
     TABLES,
     file_name_of,
     folder_of_file,
+    folder_of_table,
     is_content_name,
     is_member_name,
     why_refused,
@@ -83,7 +84,7 @@ class Resource:
         bytes: Its size.
         hash: `sha256:` and the hex digest of its bytes.
         rows: Its rows.
-        rows_hash: The rows hash of a history or of system metrics; None for the tables about all runs.
+        rows_hash: The rows hash of a history or of system metrics; None for any other table.
         footer_bytes: Size of the Parquet footer at the end of the file.
         footer_hash: `sha256:` and the hex digest of the footer.
         writer: The library that encoded it.
@@ -440,7 +441,7 @@ def _parse_resource(entry: Mapping[str, Any], *, writer: str, path: str, known: 
         raise _damaged(path, f"has no footer for {name!r}")
     own = entry.get("writer", writer)
     rows_hash = entry.get("rowsHash")
-    if (rows_hash is None) is not (name in TABLES):
+    if (rows_hash is None) is not (name in TABLES or folder_of_table(name) is not None):
         raise _damaged(path, f"has the wrong hashes for {name!r}")
     size, footer_size = _count(entry.get("bytes"), name, path), _count(footer.get("bytes"), name, path)
     if footer_size > size:

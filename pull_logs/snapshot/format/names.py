@@ -25,6 +25,7 @@ from pull_logs.suggestions import listed
 FORMAT = "FORMAT"
 RUNS = "runs.parquet"
 METRICS = "metrics.parquet"
+MEDIA = "media.parquet"
 MANIFEST = "datapackage.json"
 DIGEST = "datapackage-digest.json"
 HISTORY = "history.parquet"
@@ -32,8 +33,9 @@ SYSTEM = "system.parquet"
 CONSOLE = "console.ndjson.zst"
 ARTIFACTS = "artifacts.ndjson"
 FILES = "files"
+TABLE_FOLDER = "tables"
 
-TABLES = (RUNS, METRICS)
+TABLES = (RUNS, METRICS, MEDIA)
 """The tables about all runs, in their order in the bundle."""
 
 MAX_SEGMENT = 160
@@ -45,16 +47,21 @@ _FOLDER = rf"runs/entity={_SEGMENT}/project={_SEGMENT}/run={_SEGMENT}"
 _FILE = (
     rf"{FILES}/(?:[A-Za-z0-9._-]|%[0-9A-F]{{2}}){{0,160}}(?:[A-Za-z0-9_-]|%[0-9A-F]{{2}})(?:~[0-9a-f]{{8}})?"
 )
+_TABLE = (
+    rf"{TABLE_FOLDER}/(?:[A-Za-z0-9._-]|%[0-9A-F]{{2}}){{0,160}}(?:[A-Za-z0-9_-]|%[0-9A-F]{{2}})(?:~[0-9a-f]{{8}})?"
+    r"/(?:summary|-?[0-9]{1,19})(?:\.[0-9]{1,9})?\.parquet"
+)
 _MEMBER = re.compile(
-    r"FORMAT|(?:runs|metrics)\.parquet|datapackage\.json|datapackage-digest\.json"
+    r"FORMAT|(?:runs|metrics|media)\.parquet|datapackage\.json|datapackage-digest\.json"
     rf"|contents/[0-9a-f]{{64}}"
-    rf"|{_FOLDER}/(?:(?:history|system)\.parquet|{re.escape(CONSOLE)}|{re.escape(ARTIFACTS)}|{_FILE})"
+    rf"|{_FOLDER}/(?:(?:history|system)\.parquet|{re.escape(CONSOLE)}|{re.escape(ARTIFACTS)}|{_FILE}|{_TABLE})"
 )
 _RUN_MEMBER = re.compile(
     rf"runs/entity=({_SEGMENT})/project=({_SEGMENT})/run=({_SEGMENT})"
-    rf"/(?:[a-z]+\.parquet|{re.escape(CONSOLE)}|{re.escape(ARTIFACTS)}|{_FILE})"
+    rf"/(?:[a-z]+\.parquet|{re.escape(CONSOLE)}|{re.escape(ARTIFACTS)}|{_FILE}|{_TABLE})"
 )
 _FILE_MEMBER = re.compile(rf"({_FOLDER})/({_FILE})")
+_TABLE_MEMBER = re.compile(rf"({_FOLDER})/{_TABLE}")
 _RESERVED = re.compile(
     r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?|(?:history|system|runs)\.parquet", re.IGNORECASE
 )
@@ -89,7 +96,7 @@ def why_refused(name: str) -> str:
 def member_order(names: Iterable[str]) -> list[str]:
     """Return the names of a bundle's members in their order in the ZIP."""
     given = set(names)
-    first = [FORMAT, RUNS, *([METRICS] if METRICS in given else [])]
+    first = [FORMAT, RUNS, *(name for name in TABLES[1:] if name in given)]
     last = [MANIFEST, DIGEST]
     return [*first, *sorted(given.difference(first, last)), *last]
 
@@ -140,11 +147,26 @@ def file_members(folder: str, names: Iterable[str]) -> dict[str, str]:
     Raises:
         DataError: A name is empty, or two would have the same member.
     """
-    members = {}
-    for name, segment in _segments(set(names)).items():
-        safe = f"%{ord(segment[0]):02X}{segment[1:]}" if _RESERVED.fullmatch(segment) else segment
-        members[name] = f"{folder}/{FILES}/{safe}"
-    return members
+    return {name: f"{folder}/{FILES}/{segment}" for name, segment in segments_of(names).items()}
+
+
+def segments_of(names: Iterable[str]) -> dict[str, str]:
+    """Return the segment of each name, which no system takes for a device; it depends on all names.
+
+    Raises:
+        DataError: A name is empty, or two would have the same segment.
+    """
+    segments = _segments(set(names))
+    return {
+        name: f"%{ord(segment[0]):02X}{segment[1:]}" if _RESERVED.fullmatch(segment) else segment
+        for name, segment in segments.items()
+    }
+
+
+def folder_of_table(name: str) -> str | None:
+    """Return the folder of the run that a logged table belongs to; None for any other member."""
+    found = _TABLE_MEMBER.fullmatch(name) if f"/{TABLE_FOLDER}/" in name else None
+    return found and found[1]
 
 
 def file_name_of(member: str) -> str | None:

@@ -3,9 +3,13 @@ from .bundle import open_bundle as open_bundle
 from .logged import Artifact as Artifact
 from .logged import Content as Content
 from .logged import LoggedEntry as LoggedEntry
+from .logged import MediaFiles as MediaFiles
 from .logged import MediaItem as MediaItem
+from .logged import MediaTables as MediaTables
 from .logged import RunArtifacts as RunArtifacts
 from .logged import RunConsole as RunConsole
+from .logged import media_records as media_records
+from .logged import pointers_of as pointers_of
 from .logged import selection_of as selection_of
 from .plain_history import PlainReader as PlainReader
 from .run import Run as Run

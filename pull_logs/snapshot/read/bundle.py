@@ -197,7 +197,7 @@ class Bundle(Mapping[str, Run]):
         """
         from pull_logs.snapshot.read.dataframe import to_long_frame
 
-        frame = to_long_frame(self.run_paths, (run.table(columns) for run in self.runs()), columns)
+        frame = to_long_frame(self.run_paths, (run.arrow_table(columns) for run in self.runs()), columns)
         found = frozenset(frame["metric"].cat.categories)
         for name in columns or ():
             if name not in found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from pull_logs.snapshot.format import (
     check_digest,
     check_format,
     file_members,
+    folder_of_table,
     load_runs_table,
     member_folders,
     parse_manifest,
@@ -101,12 +103,13 @@ def _checked_folders(table: RunTable, manifest: Manifest, *, path: str) -> Itera
     folders = member_folders(table.paths)
     resources, with_files, with_console, with_artifacts = manifest.resources, 0, 0, 0
     known = sum(name in resources for name in TABLES)
+    logged = Counter(map(folder_of_table, resources))
     for run, rows in zip(table.paths, table.column("rows"), strict=True):
         folder = folders[run]
         history = resources.get(f"{folder}/{HISTORY}")
         if history is None or history.rows != rows:
             raise _damaged(path, f"{RUNS} and the manifest disagree about run {str(run)!r}", RUNS)
-        known += 1 + (f"{folder}/{SYSTEM}" in resources)
+        known += 1 + (f"{folder}/{SYSTEM}" in resources) + logged[folder]
         with_console += f"{folder}/{CONSOLE}" in manifest.consoles
         with_artifacts += f"{folder}/{ARTIFACTS}" in manifest.contents
         if folder in manifest.files:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pull_logs.errors import MetricNotFoundError
@@ -135,7 +136,7 @@ class Run(RunFacts):
         """
         return self._history.batches_at(columns, rows)
 
-    def table(self, columns: Collection[str] | None = None, *, coded: bool = False) -> pa.Table:
+    def arrow_table(self, columns: Collection[str] | None = None, *, coded: bool = False) -> pa.Table:
         """Return all its rows as one batch.
 
         Args:
@@ -148,13 +149,13 @@ class Run(RunFacts):
         return self._history.table(columns, coded=coded)
 
     def number_columns(self, columns: Sequence[str]) -> dict[str, Vector]:
-        """Return columns of numbers, decoded much faster than by `table`.
+        """Return columns of numbers, decoded much faster than by `arrow_table`.
 
         Args:
             columns: The keys wanted.
 
         Returns:
-            `_step`, and those of the columns that can be read like this, each exactly as `table` has it; no
+            `_step`, and those of the columns that can be read like this, each exactly as `arrow_table` has it; no
             columns at all if the history has a residual column, or is not a small one of a usual form.
 
         Raises:
@@ -200,7 +201,7 @@ class Run(RunFacts):
         """
         from pull_logs.snapshot.read.dataframe import to_frame
 
-        frame = to_frame(self.table(columns), columns)
+        frame = to_frame(self.arrow_table(columns), columns)
         for name in columns or ():
             if name not in frame.columns:
                 raise MetricNotFoundError(
@@ -266,17 +267,21 @@ class Run(RunFacts):
         """
         return [] if self.artifacts is None else list(self.artifacts.related("used"))
 
-    def media(self) -> Iterator[MediaItem]:
-        """Iterate over the tables, images and other files that its rows point to, by step.
+    def media(self, key: str | None = None) -> Iterator[MediaItem]:
+        """Iterate over the tables, images and other files that its rows and its summary point to, by step.
+
+        Args:
+            key: A glob for the flat key, `val.*`; None for all.
 
         Raises:
-            BundleDamagedError: The history is damaged.
+            BundleDamagedError: The history or an artifact is damaged.
         """
         from pull_logs.snapshot.read.logged import media_of
 
-        return media_of(self.batches(columns=()), self.files)
+        items = media_of(self.batches(columns=()), self.summary, self.files, self.artifacts)
+        return items if key is None else (item for item in items if fnmatchcase(item.key, key))
 
-    def logged_table(self, key: str, step: int | None = None) -> pd.DataFrame:
+    def table(self, key: str, step: int | None = None) -> pd.DataFrame:
         """Return a table that it logged as a data frame; a column is numbers only if that is exact.
 
         Args:

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -28,6 +29,7 @@ from pull_logs.snapshot.format import (
     HISTORY,
     MANIFEST,
     MAX_MANIFEST,
+    MEDIA,
     METRICS,
     RUNS,
     AnyResource,
@@ -50,7 +52,7 @@ from pull_logs.snapshot.format import (
 )
 from pull_logs.snapshot.read.bundle import Bundle
 from pull_logs.snapshot.read.index import load_index
-from pull_logs.snapshot.read.logged import ArtifactCheck
+from pull_logs.snapshot.read.logged import ArtifactCheck, media_problems
 from pull_logs.snapshot.read.parquet_member import SMALL_FILE
 from pull_logs.snapshot.read.plain_history import PlainReader
 
@@ -174,6 +176,7 @@ def _damages(container: Container, *, deep: bool, share: Share | None) -> Iterat
             yield from _check_metrics(bundle, [checked[f"{folder}/{HISTORY}"] for folder in index.folders])
             yield from _check_content(bundle)
             yield from _check_artifacts(bundle, container)
+            yield from _check_media(bundle, container, index.folders)
     except DamageError as exc:
         yield _damage(exc)
 
@@ -392,6 +395,18 @@ def _check_artifacts(bundle: Bundle, container: Container) -> Iterator[Damage]:
     if contents:
         runs = (run.artifacts for run in bundle.runs() if run.artifacts is not None)
         yield from map(_damage, ArtifactCheck(container, contents).problems(runs))
+
+
+def _check_media(bundle: Bundle, container: Container, folders: Sequence[str]) -> Iterator[Damage]:
+    """Compare the index of media and the tables with the rows, the files and the artifacts of all runs."""
+    runs = (
+        (run, folder, partial(run.batches, columns=()))
+        for run, folder in zip(bundle.runs(), folders, strict=True)
+    )
+    try:
+        yield from map(_damage, media_problems(container, bundle.manifest, runs))
+    except DataError as exc:
+        yield Damage(member=MEDIA, reason=f"{MEDIA} cannot be compared with the rows: {exc.message}")
 
 
 def _check_content(bundle: Bundle) -> Iterator[Damage]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from pull_logs.frames import MetricFacts
 from pull_logs.rows.batches import select_keys
@@ -24,10 +24,15 @@ from pull_logs.snapshot.format import (
     FileRecord,
     FileSource,
     in_order,
+    read_batches,
 )
 from pull_logs.snapshot.read import PlainReader, Run
+from pull_logs.snapshot.write.media import FilePart
 from pull_logs.snapshot.write.run_sources import BundleRun, CopiedRun
 from pull_logs.snapshot.write.stored_run import StoredRun, copy_run, file_part, optional_fields, store_run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +129,20 @@ class BundledRun:
         if self.selected is None:
             return self.run.history_chunks()
         return file_part(self.selected.file, self.selected.start, self.selected.encoded.bytes)
+
+    def nested_batches(self) -> Iterator[pa.Table]:
+        """Iterate over the steps and the nested values of its rows.
+
+        Raises:
+            BundleDamagedError: The history is damaged.
+            DataError: The history with some of its metrics is damaged.
+        """
+        if self.selected is None:
+            yield from self.run.batches(columns=())
+            return
+        encoded = self.selected.encoded
+        with FilePart(self.selected.file, self.selected.start, encoded.bytes) as part:
+            yield from read_batches(part, (), expected_rows=encoded.rows)
 
     def system_chunks(self) -> Iterator[bytes]:
         """Return the bytes of its `system.parquet` in chunks."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, Protocol
 
+import pyarrow as pa
+
 from pull_logs.frames import MetricFacts
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format import (
@@ -84,6 +86,9 @@ class SealedRun(Protocol):
 
     def history_chunks(self) -> Iterator[bytes]:
         """Return the bytes of its `history.parquet` in chunks."""
+
+    def nested_batches(self) -> Iterable[pa.Table]:
+        """Iterate over the steps and the nested values of its rows."""
 
     def system_chunks(self) -> Iterator[bytes]:
         """Return the bytes of its `system.parquet` in chunks."""

@@ -44,6 +44,7 @@ from pull_logs.snapshot.format import (
 from pull_logs.snapshot.read import Run, verify_bundle
 from pull_logs.snapshot.write.bundled_run import SelectedRun, SharedFile, bundle_run_copy, bundle_selected_run
 from pull_logs.snapshot.write.destination import check_bundle_output, check_same_selection
+from pull_logs.snapshot.write.media import media_members
 from pull_logs.snapshot.write.members import Member, SealedRun, members_of, resources_of, table_member
 from pull_logs.snapshot.write.run_sources import BundleRun, CopiedRun, EncodedRun
 from pull_logs.snapshot.write.stored_run import store_run
@@ -210,17 +211,22 @@ def seal_runs(
     for left, right in pairwise(runs):
         if left.path == right.path:
             raise UsageError(f"run {str(left.path)!r} is given twice")
-    with tempfile.TemporaryFile(dir=temp.parent) as index_file:
+    with (
+        tempfile.TemporaryFile(dir=temp.parent) as index_file,
+        tempfile.TemporaryFile(dir=temp.parent) as media_file,
+        tempfile.TemporaryFile(dir=temp.parent) as tables_file,
+    ):
         hasher, index = ContentHasher(), MetricsWriter(index_file)
         table = encode_runs(
             _rows(runs, hasher, index), optional=frozenset().union(*(run.optional for run in runs))
         )
         index.close()
         content_id = hasher.content_id()
+        media = media_members(runs, index=media_file, tables=tables_file)
         members = {
             RUNS: table_member(RUNS, io.BytesIO(table), rows=len(runs)),
             METRICS: table_member(METRICS, index_file, rows=index.rows),
-        } | members_of(runs)
+        } | dict(sorted((media | members_of(runs)).items()))
         resources, files, consoles, contents = resources_of(members)
         manifest = render_manifest(
             Manifest(

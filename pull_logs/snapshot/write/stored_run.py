@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, BinaryIO, NotRequired, TypedDict
 
 import orjson
 
@@ -45,6 +45,7 @@ from pull_logs.snapshot.format import (
     in_order,
     info_fields,
     info_from_fields,
+    read_batches,
     write_table,
 )
 from pull_logs.snapshot.write.encoded_history import (
@@ -54,7 +55,11 @@ from pull_logs.snapshot.write.encoded_history import (
     facts_from_field,
     write_history,
 )
+from pull_logs.snapshot.write.media import FilePart
 from pull_logs.snapshot.write.run_sources import BundleRun, CopiedRun
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _TRAILER = struct.Struct("<Q32s8s")  # size of the record, its SHA-256, magic
 _MAGIC = b"WPL-RUN1"
@@ -111,6 +116,15 @@ class StoredRun:
     def history_chunks(self) -> Iterator[bytes]:
         """Return the bytes of its `history.parquet` in chunks."""
         return file_part(self.file, 0, self.history.bytes)
+
+    def nested_batches(self) -> Iterator[pa.Table]:
+        """Iterate over the steps and the nested values of its rows.
+
+        Raises:
+            DataError: The history is damaged.
+        """
+        with FilePart(self.file, 0, self.history.bytes) as part:
+            yield from read_batches(part, (), expected_rows=self.history.rows)
 
     def system_chunks(self) -> Iterator[bytes]:
         """Return the bytes of its `system.parquet` in chunks."""

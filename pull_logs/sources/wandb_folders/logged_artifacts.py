@@ -75,6 +75,7 @@ class ArtifactMessage(Protocol):
     description: str
     metadata: str
     use_after_commit: bool
+    client_id: str
     aliases: Sequence[str]
     tags: Sequence[str]
     digest_algorithm: str
@@ -170,7 +171,11 @@ def _version(
         version.record = replace(version.record, aliases=tuple(sorted(set(version.record.aliases) - aliases)))
     if versions and versions[-1].record.digest == message.digest:
         last = versions[-1]
-        last.record = replace(last.record, aliases=tuple(sorted({*last.record.aliases, *aliases})))
+        last.record = replace(
+            last.record,
+            aliases=tuple(sorted({*last.record.aliases, *aliases})),
+            client_ids=tuple(sorted({*last.record.client_ids, *_client_ids(message)})),
+        )
         return last
     entries = [(_entry(entry), entry.local_path) for entry in message.manifest.contents]
     identity = f"local:{'/'.join(key)}:v{len(versions)}:{message.digest}"
@@ -193,10 +198,15 @@ def _version(
         file_count=len(entries),
         logged_by=str(run.path),
         policy=_policy(message.manifest),
+        client_ids=_client_ids(message),
     )
     version = _Version(record, entries, complete=not message.manifest.manifest_file_path)
     versions.append(version)
     return version
+
+
+def _client_ids(message: ArtifactMessage) -> tuple[str, ...]:
+    return (canon_text(message.client_id),) if message.client_id else ()
 
 
 def _entry(message: EntryMessage) -> ArtifactEntry:

@@ -25,7 +25,7 @@ class Watched(FakeRun):
     held: list[weakref.ref[np.ndarray]]
     counts: list[int]
 
-    def table(self, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
+    def arrow_table(self, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
         self.counts.append(sum(array() is not None for array in self.held))
         found = super().table(columns, coded=coded)
         arrays = [np.array(column.to_numpy()) for column in found.columns]

@@ -157,7 +157,7 @@ def test_a_column_of_one_of_200_runs_is_within_the_requests(
     )
     with opened(served, path) as remote, open_bundle(path) as local:
         assert served.requests <= 3
-        assert remote["r117"].table(["m/07"]).equals(local["r117"].table(["m/07"]))
+        assert remote["r117"].arrow_table(["m/07"]).equals(local["r117"].arrow_table(["m/07"]))
         assert served.requests <= MOST_REQUESTS - 2
     assert served.sent < path.stat().st_size / 8
 
@@ -170,7 +170,7 @@ def test_a_column_of_a_large_run_is_within_the_requests_and_the_others_are_not_r
     runs = [wide_run(f"acme/nano/r{number}", 100_000, 24, residual=residual) for number in range(2)]
     write_bundle(path, runs, force=True)
     with opened(served, path) as remote, open_bundle(path) as local:
-        assert remote["r1"].table(["m/13"]).equals(local["r1"].table(["m/13"]))
+        assert remote["r1"].arrow_table(["m/13"]).equals(local["r1"].arrow_table(["m/13"]))
         assert served.requests <= MOST_REQUESTS
     assert served.sent < path.stat().st_size / 6
 
@@ -186,7 +186,7 @@ def test_a_column_of_one_of_thousands_of_runs_is_within_the_requests(
         assert len(remote) == count
         assert served.requests == 4
         assert remote["r01234"].config == {"seed": 1234}
-        assert remote["r01234"].table(["acc"]).num_rows == len(ROWS)
+        assert remote["r01234"].arrow_table(["acc"]).num_rows == len(ROWS)
         assert served.requests == 5
 
 
@@ -196,10 +196,10 @@ def test_a_run_of_many_row_groups_is_read_in_few_spans_and_again_from_what_is_ke
     path = tmp_path / "b.wandb.zip"
     write_bundle(path, [wide_run("acme/nano/x", 300_000, 4)], force=True)
     with opened(served, path) as remote, open_bundle(path) as local:
-        assert remote["x"].table().equals(local["x"].table())
+        assert remote["x"].arrow_table().equals(local["x"].arrow_table())
         requests = served.requests
         assert requests <= MOST_REQUESTS
-        assert remote["x"].table(["m/00"]).equals(local["x"].table(["m/00"]))
+        assert remote["x"].arrow_table(["m/00"]).equals(local["x"].arrow_table(["m/00"]))
         assert served.requests == requests
 
 
@@ -207,8 +207,8 @@ def test_several_threads_read_from_one_bundle(served: Served, tmp_path: Path) ->
     path = tmp_path / "b.wandb.zip"
     write_bundle(path, [wide_run(f"acme/nano/r{number}", 2_000, 8) for number in range(24)], force=True)
     with opened(served, path) as remote, open_bundle(path) as local, ThreadPoolExecutor(8) as pool:
-        tables = pool.map(lambda name: remote[name].table(), remote)
-        assert all(table.equals(local[name].table()) for name, table in zip(local, tables, strict=True))
+        tables = pool.map(lambda name: remote[name].arrow_table(), remote)
+        assert all(table.equals(local[name].arrow_table()) for name, table in zip(local, tables, strict=True))
 
 
 def test_memory_is_bounded_by_what_is_kept(
@@ -220,7 +220,7 @@ def test_memory_is_bounded_by_what_is_kept(
     with opened(served, path) as remote, open_bundle(path) as local:
         file = remote._container._file  # type: ignore[attr-defined]
         for name in local:
-            assert remote[name].table().equals(local[name].table())
+            assert remote[name].arrow_table().equals(local[name].arrow_table())
             assert sum(len(data) for _, data in file._blocks) <= 2**20
 
 
@@ -238,7 +238,7 @@ def test_no_local_path_loads_fsspec_or_the_module_of_urls(tmp_path: Path) -> Non
     path = make_bundle(tmp_path / "b.wandb.zip")
     code = (
         "import sys; from pull_logs import open_bundle\n"
-        f"with open_bundle({str(path)!r}) as bundle: bundle['3fk2a'].table()\n"
+        f"with open_bundle({str(path)!r}) as bundle: bundle['3fk2a'].arrow_table()\n"
         "print({'fsspec', 'aiohttp', 'pull_logs.snapshot.format.remote'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -334,7 +334,7 @@ def test_a_closed_bundle_is_reported(served: Served, tmp_path: Path) -> None:
     with opened(served, make_bundle(tmp_path / "b.wandb.zip")) as bundle:
         pass
     with pytest.raises(UsageError, match=r"/b.wandb.zip' is closed$"):
-        bundle["b"].table()
+        bundle["b"].arrow_table()
 
 
 def _flipped(data: bytes) -> bytes:

@@ -172,11 +172,11 @@ def test_the_names_of_columns_are_those_of_all_rows(bundle: Bundle) -> None:
 
 def test_a_table_has_the_columns_asked_for_and_those_that_may_hold_their_cells(bundle: Bundle) -> None:
     run = bundle["3fk2a"]
-    assert run.table(["loss"]).column_names == ["_step", "loss", RESIDUAL]
-    assert run.table().column_names == ["_step", "_timestamp", "acc", "loss", "note", RESIDUAL]
-    assert list(batch_rows(run.table(["acc"]), ["acc"])) == [{}, {"acc": 0.5}, {"acc": "odd"}]
+    assert run.arrow_table(["loss"]).column_names == ["_step", "loss", RESIDUAL]
+    assert run.arrow_table().column_names == ["_step", "_timestamp", "acc", "loss", "note", RESIDUAL]
+    assert list(batch_rows(run.arrow_table(["acc"]), ["acc"])) == [{}, {"acc": 0.5}, {"acc": "odd"}]
     assert [batch.num_rows for batch in run.batches()] == [3]
-    empty = bundle["acme/b/b"].table()
+    empty = bundle["acme/b/b"].arrow_table()
     assert (empty.num_rows, empty.column_names) == (0, ["_step"])
 
 
@@ -320,8 +320,8 @@ def test_a_history_whose_footer_was_changed_is_refused_before_it_is_used(
     monkeypatch.setattr(parquet_member, "SMALL_FILE", 0)
     with open_bundle(folder) as opened:
         with pytest.raises(BundleDamagedError) as caught:
-            opened["3fk2a"].table()
-        assert opened["nano/b"].table().num_rows == 1
+            opened["3fk2a"].arrow_table()
+        assert opened["nano/b"].arrow_table().num_rows == 1
     assert caught.value.message == (
         f"{str(folder)!r} is damaged: history.parquet of run 'acme/nano/3fk2a':"
         " its footer does not have the hash in the manifest"
@@ -342,7 +342,7 @@ def test_no_flipped_bit_of_a_history_goes_by_unseen(tmp_path: Path, monkeypatch:
             for offset in range(0, len(data), 7):
                 file.write_bytes(data[:offset] + bytes([data[offset] ^ 0x10]) + data[offset + 1 :])
                 with suppress(BundleDamagedError):
-                    assert rows_hash([run.table()]) == run.rows_hash
+                    assert rows_hash([run.arrow_table()]) == run.rows_hash
                     assert limit == 0, "a small file is checked completely"
 
 

@@ -149,7 +149,7 @@ def test_row_groups_that_end_where_text_does_are_encoded_again_without_the_text(
         _subset(tmp_path, rows, "note")
     assert stored.call_count == 0
     with open_bundle(tmp_path / "part.wandb.zip") as bundle:
-        assert bundle["a"].table(["note"]).num_rows == 12
+        assert bundle["a"].arrow_table(["note"]).num_rows == 12
     with _encoding() as stored:
         part = _subset(tmp_path, rows, "loss")
     assert stored.call_count == 1

@@ -117,7 +117,7 @@ def test_as_many_values_are_listed_as_are_counted(drawn: list[Row]) -> None:
 def test_a_table_is_read_with_its_types_and_without_rounding(bundle: Path) -> None:
     with open_bundle(bundle) as opened:
         run = opened["3fk2a"]
-        table, last = run.logged_table("pred", 1), run.logged_table("pred")
+        table, last = run.table("pred", 1), run.table("pred")
     assert table.dtypes.astype(str).to_dict() == {
         "id": "int64", "label": "object", "score": "float64", "4": "bool",
     }  # fmt: skip
@@ -178,14 +178,14 @@ def test_a_table_that_cannot_be_read_is_said(
     bundle: Path, key: str, step: int | None, error: type[Exception], message: str
 ) -> None:
     with open_bundle(bundle) as opened, pytest.raises(error) as caught:
-        opened["3fk2a"].logged_table(key, step)
+        opened["3fk2a"].table(key, step)
     assert str(caught.value).startswith(message)
 
 
 def test_a_table_that_is_too_large_is_refused(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_media, "MAX_TABLE", 10)
     with open_bundle(bundle) as opened, pytest.raises(DataError) as caught:
-        opened["3fk2a"].logged_table("pred", 1)
+        opened["3fk2a"].table("pred", 1)
     name = "media/table/pred_1.table.json"
     assert caught.value.message == f"table {name!r} has {len(TABLE)} bytes, and 10 are the most"
 

@@ -258,7 +258,7 @@ def test_what_the_sdk_logs_is_imported_served_read_by_it_and_fetched(tmp_path: P
     with open_bundle(out) as first, open_bundle(pulled) as second:
         assert first.content_id == second.content_id
         for bundle in (first, second):
-            table = bundle["media"].logged_table("table")
+            table = bundle["media"].table("table")
             assert (table["a"].tolist(), table["b"].tolist()) == ([1.0, 2.5], ["x", None])
             kinds = {item.kind for item in bundle["media"].media() if item.file is not None}
             assert kinds == {"table-file", "html-file"}

@@ -27,7 +27,7 @@ Relation: TypeAlias = Literal["logged", "used"]
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _COUNTS = frozenset({"version", "size", "file_count", "history_step"})
-_TEXT_LISTS = frozenset({"aliases", "tags"})
+_TEXT_LISTS = frozenset({"aliases", "tags", "client_ids"})
 _OBJECTS = frozenset({"metadata", "policy", "extra"})
 
 
@@ -59,6 +59,8 @@ class ArtifactRecord:
         logged_by: `entity/project/run_id` of the run that logged it.
         policy: How W&B stores its files, as its manifest says: `storagePolicy` and `storagePolicyConfig`.
         entries: The hash of the content with its entries; None where they are not known.
+        client_ids: The ids that the SDK gave it, by which rows point to its entries; empty where they are
+            not known.
     """
 
     relation: Relation
@@ -84,6 +86,7 @@ class ArtifactRecord:
     logged_by: str | None = None
     policy: Mapping[str, Any] = field(default_factory=dict)
     entries: str | None = None
+    client_ids: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:

@@ -8,20 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pull_logs.errors import DataError, FileMissingError, MetricNotFoundError
-from pull_logs.frames import join_path
-from pull_logs.rows.batches import steps_of
-from pull_logs.rows.canonical import parse_json
-from pull_logs.rows.file_pointers import PointerValue, find_pointers
+from pull_logs.snapshot.format import LoggedTable, join_tables, parse_table
+from pull_logs.snapshot.read.logged.contents import Content
+from pull_logs.snapshot.read.logged.pointers import TABLE, MediaFiles, pointers_of
 from pull_logs.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from pull_logs.snapshot.format import MemberFile
+    from pull_logs.snapshot.read.logged.artifacts import RunArtifacts
     from pull_logs.snapshot.read.run_files import RunFile
-
-TABLE = "table-file"
-"""The type of a value that points to a table."""
 
 MAX_TABLE = 256 * 2**20
 """Most bytes of a table that is read: its values take several times as much memory."""
@@ -29,51 +27,104 @@ MAX_TABLE = 256 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaItem:
-    """A file that a row points to.
+    """A file that a value of a run points to; the bundle has to stay open.
 
     Attributes:
-        step: The step of the row.
+        step: The step of the row; None for a value that only the summary has.
         key: The flat key of the value; nested keys are joined with `.`.
+        index: The position of the file in a list; None outside lists.
         kind: The type of the value, such as `table-file`, `image-file` or `images/separated`.
-        name: The name of the file in the run, `media/images/a.png`; untrusted text.
+        name: The name of the file in the run, `media/images/a.png`, or the address of a file of an artifact;
+            untrusted text.
         caption: The caption of the file, if it has one.
+        width: The width of an image or a video in pixels, if it is known.
+        height: The height of it.
+        format: The format of it, `png`.
         file: The file; None if the bundle does not have it.
+        typed: The table of an artifact with the same cells and their types; None without one.
     """
 
-    step: int
+    step: int | None
     key: str
     kind: str
     name: str
+    index: int | None = None
     caption: str | None = None
-    file: RunFile | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    file: RunFile | Content | None = None
+    typed: Content | None = None
+
+    @property
+    def path(self) -> str:
+        """The same as `name`: W&B calls it the path."""
+        return self.name
+
+    def read(self) -> bytes:
+        """Return the bytes of the file, checked against their hash.
+
+        Raises:
+            FileMissingError: The bundle does not have the file.
+            BundleDamagedError: They are not those that were written.
+        """
+        return self._file().read()
+
+    def open(self) -> MemberFile:
+        """Return the bytes as a seekable file, **not checked**: see `item.file.check`.
+
+        Raises:
+            FileMissingError: The bundle does not have the file.
+        """
+        return self._file().open()
+
+    def _file(self) -> RunFile | Content:
+        if self.file is None:
+            raise FileMissingError(
+                f"the bundle does not have file {self.name!r} of {self.key!r}", hint=MISSING_HINT
+            )
+        return self.file
 
 
-def media_of(batches: Iterable[pa.Table], files: Mapping[str, RunFile]) -> Iterator[MediaItem]:
-    """Iterate over the files that rows point to, by step.
+MISSING_HINT = "`pull-logs fetch --media` and `pull-logs import --media` add tables and media"
+
+
+def media_of(
+    batches: Iterable[pa.Table],
+    summary: Mapping[str, Any],
+    files: Mapping[str, RunFile],
+    artifacts: RunArtifacts | None,
+) -> Iterator[MediaItem]:
+    """Iterate over the files that rows and a summary point to, by step.
 
     Args:
         batches: The batches of a history, with their residual columns.
+        summary: The summary of the run.
         files: The files of the run that the bundle has.
+        artifacts: The artifacts of the run that the bundle has.
 
     Raises:
-        BundleDamagedError: The history is damaged.
+        BundleDamagedError: The history or an artifact is damaged.
     """
-    for batch in batches:
-        steps = steps_of(batch)
-        for found in find_pointers(batch):
-            step, key = int(steps[found.row]), join_path(found.path)
-            for name, caption in zip(found.names, _captions(found), strict=True):
-                yield MediaItem(
-                    step=step, key=key, kind=found.kind, name=name, caption=caption, file=files.get(name)
-                )
-
-
-def _captions(found: PointerValue) -> list[str | None]:
-    """Return the caption of each file of a value."""
-    one, several = found.value.get("caption"), found.value.get("captions")
-    texts = several if isinstance(several, list) and len(several) == len(found.names) else [one]
-    texts = [text if isinstance(text, str) and text else None for text in texts]
-    return texts if len(texts) == len(found.names) else [None] * len(found.names)
+    held: MediaFiles[RunFile, Content] = MediaFiles(
+        files,
+        lambda: () if artifacts is None else artifacts.records,
+        lambda: () if artifacts is None else artifacts.contents,
+    )
+    for pointer in pointers_of(batches, summary):
+        yield MediaItem(
+            step=pointer.step,
+            key=pointer.key,
+            kind=pointer.kind,
+            name=pointer.name,
+            index=pointer.index,
+            caption=pointer.caption,
+            width=pointer.width,
+            height=pointer.height,
+            format=pointer.format,
+            file=held.file(pointer),
+            typed=held.typed(pointer),
+        )
 
 
 def read_table(media: Iterable[MediaItem], key: str, step: int | None, *, run: str) -> pd.DataFrame:
@@ -101,38 +152,60 @@ def read_table(media: Iterable[MediaItem], key: str, step: int | None, *, run: s
         steps = ", ".join(str(item.step) for item in of_key[:5]) + (", ..." if len(of_key) > 5 else "")
         message = f"run {run!r} logged no table {key!r} at step {step}"
         raise MetricNotFoundError(message, hint=f"it logged those of steps {steps}")
-    item = found[-1]
-    if item.file is None:
-        raise FileMissingError(
-            f"the bundle does not have file {item.name!r} of table {key!r}",
-            hint="`pull-logs fetch --media` and `pull-logs import --media` add tables and media",
-        )
-    return _frame(item.file)
+    return table_frame(found[-1])
 
 
-def _frame(file: RunFile) -> pd.DataFrame:
+def table_frame(item: MediaItem) -> pd.DataFrame:
+    """Return the cells of a table as a data frame.
+
+    Raises:
+        FileMissingError: The bundle does not have its file.
+        DataError: The file is not a table, or is too large.
+        BundleDamagedError: The bundle is damaged.
+    """
+    if item.file is None and item.typed is None:
+        message = f"the bundle does not have file {item.name!r} of table {item.key!r}"
+        raise FileMissingError(message, hint=MISSING_HINT)
+    return _frame(logged_table(item))
+
+
+def logged_table(item: MediaItem) -> LoggedTable:
+    """Return the cells of a table, with the types and the media that only an artifact has.
+
+    Raises:
+        DataError: A file is not a table, or is too large.
+        BundleDamagedError: The bundle is damaged.
+    """
+    plain = None if item.file is None else _parsed(item.file, item.name)
+    if item.typed is None:
+        return plain or LoggedTable((), ())
+    typed = _parsed(item.typed, item.name)
+    return typed if plain is None else join_tables(plain, typed)
+
+
+def _parsed(file: RunFile | Content, name: str) -> LoggedTable:
     if file.size > MAX_TABLE:
-        raise DataError(f"table {file.name!r} has {file.size} bytes, and {MAX_TABLE} are the most")
-    value = parse_json(file.read())
-    columns, rows = (value.get("columns"), value.get("data")) if isinstance(value, Mapping) else (None, None)
-    if not _is_table(columns, rows):
-        raise DataError(f"file {file.name!r} is not a table of W&B")
+        raise DataError(f"table {name!r} has {file.size} bytes, and {MAX_TABLE} are the most")
+    return parse_table(file.read(), name=name)
+
+
+def _frame(table: LoggedTable) -> pd.DataFrame:
     import pandas as pd
 
-    names = [str(name) for name in columns or ()]
-    frame = pd.DataFrame(index=pd.RangeIndex(len(rows or ())))
-    cells = [_column([row[at] for row in rows or ()]) for at in range(len(names))]
+    frame = pd.DataFrame(index=pd.RangeIndex(len(table.rows)))
+    cells = [
+        _times(table.cells(at)) if table.is_time(at) else _column(table.cells(at))
+        for at in range(len(table.columns))
+    ]
     frame = pd.concat([frame, *cells], axis=1) if cells else frame
-    frame.columns = pd.Index(names, dtype=object)
+    frame.columns = pd.Index(table.columns, dtype=object)
     return frame
 
 
-def _is_table(columns: Any, rows: Any) -> bool:
-    return (
-        isinstance(columns, list)
-        and isinstance(rows, list)
-        and all(isinstance(row, list) and len(row) == len(columns) for row in rows)
-    )
+def _times(values: Sequence[Any]) -> pd.Series[Any]:
+    import pandas as pd
+
+    return pd.Series(values, dtype="Int64").astype("datetime64[ms]").dt.tz_localize("UTC")
 
 
 def _column(values: Sequence[Any]) -> pd.Series[Any]:
@@ -143,11 +216,14 @@ def _column(values: Sequence[Any]) -> pd.Series[Any]:
     kinds = {type(value) for value in present}
     if kinds == {bool} and len(present) == len(values):
         return pd.Series(values, dtype=bool)
-    if kinds == {int} and len(present) == len(values) and all(-(2**63) <= value < 2**63 for value in present):
+    whole = kinds == {int} and all(-(2**63) <= value < 2**63 for value in present)
+    if whole and len(present) == len(values):
         return pd.Series(values, dtype="int64")
     if kinds and kinds <= {int, float} and all(map(_is_double, present)):
         doubles = [math.nan if value is None else float(value) for value in values]
         return pd.Series(doubles, dtype="float64")
+    if whole:
+        return pd.Series(values, dtype="Int64")
     return pd.Series(list(values), dtype=object)
 
 

@@ -1,0 +1,10 @@
+from .names import table_folders as table_folders
+from .names import table_member as table_member
+from .records import MediaRecord as MediaRecord
+from .records import MediaWriter as MediaWriter
+from .tables import MAX_JSON as MAX_JSON
+from .tables import LoggedTable as LoggedTable
+from .tables import arrow_table as arrow_table
+from .tables import encode_table as encode_table
+from .tables import join_tables as join_tables
+from .tables import parse_table as parse_table

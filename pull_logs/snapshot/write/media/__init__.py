@@ -1,0 +1,5 @@
+"""Tables and media of a new bundle: their index, and tables as Parquet files."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
