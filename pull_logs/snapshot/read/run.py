@@ -155,8 +155,8 @@ class Run(RunFacts):
             columns: The keys wanted.
 
         Returns:
-            `_step`, and those of the columns that can be read like this, each exactly as `arrow_table` has it; no
-            columns at all if the history has a residual column, or is not a small one of a usual form.
+            `_step`, and those of the columns that can be read like this, each exactly as `arrow_table` has
+            it; no columns at all if the history has a residual column, or is not a small one of a usual form.
 
         Raises:
             BundleDamagedError: The history is damaged.

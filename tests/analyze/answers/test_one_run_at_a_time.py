@@ -27,7 +27,7 @@ class Watched(FakeRun):
 
     def arrow_table(self, columns: Sequence[str] | None = None, *, coded: bool = False) -> pa.Table:
         self.counts.append(sum(array() is not None for array in self.held))
-        found = super().table(columns, coded=coded)
+        found = super().arrow_table(columns, coded=coded)
         arrays = [np.array(column.to_numpy()) for column in found.columns]
         self.held += map(weakref.ref, arrays)
         return pa.table(list(map(pa.array, arrays)), names=found.column_names)

@@ -101,7 +101,7 @@ def _types(value: Any) -> Mapping[str, Any]:
 
 
 def plain_type(kind: Any) -> str | None:
-    """Return the name of the type of a column, `number`, also if its cells may be missing; None if unknown."""
+    """Return the name of the type of a column, `number`; cells may be missing. None if unknown."""
     if not isinstance(kind, Mapping):
         return None
     name = kind.get("wb_type")

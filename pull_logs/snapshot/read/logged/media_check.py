@@ -112,12 +112,12 @@ def media_problems(
     writer.close()
     path = str(container.path)
     yield from _table_problems(held, found.tables, path)
-    if (
-        resource is None
-        or resource.rows != writer.rows
-        or (resource.writer == WRITER and resource.hash != f"sha256:{sink.digest.hexdigest()}")
-    ):
+    if resource is None or resource.rows != writer.rows or _differs(resource, sink.digest.hexdigest()):
         yield _problem(path, MEDIA, "the index of media is not that of the rows")
+
+
+def _differs(resource: Resource, digest: str) -> bool:
+    return resource.writer == WRITER and resource.hash != f"sha256:{digest}"
 
 
 def _table_problems(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pull_logs.errors import DataError
 from pull_logs.snapshot.format import (
@@ -23,22 +23,14 @@ from pull_logs.snapshot.format import (
     table_folders,
     table_member,
 )
-from pull_logs.snapshot.read.logged.pointers import TABLE, File, MediaFiles, Pointer, pointers_of
+from pull_logs.snapshot.read.logged.pointers import TABLE, Bytes, File, MediaFiles, Pointer, pointers_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from pull_logs.runs import RunPath
-    from pull_logs.snapshot.format import ContentSource
 
 Batches = Callable[[], "Iterable[pa.Table]"]
-
-
-class _Bytes(Protocol):
-    """The bytes of a file or a content."""
-
-    def chunks(self) -> Iterable[bytes]:
-        """Iterate over them in parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +52,7 @@ def media_records(
     path: RunPath,
     batches: Batches,
     summary: Mapping[str, Any],
-    files: MediaFiles[File, ContentSource],
+    files: MediaFiles[File, Bytes],
     tables: MediaTables,
 ) -> Iterator[MediaRecord]:
     """Iterate over the rows of the index that are about a run.
@@ -110,7 +102,7 @@ def media_records(
         )
 
 
-def _encoded(pointer: Pointer, file: Any, typed: ContentSource | None) -> tuple[bytes, int] | None:
+def _encoded(pointer: Pointer, file: Any, typed: Bytes | None) -> tuple[bytes, int] | None:
     """Return a table as Parquet with the number of its rows; None if it cannot be encoded."""
     try:
         plain = _parsed(pointer, file)

@@ -69,7 +69,7 @@ def pointers_of(batches: Iterable[pa.Table], summary: Mapping[str, Any]) -> Iter
     """
     last = {(one.key, one.index, one.name): one for one in _pointers(record_pointers(summary), [None])}
     for batch in batches:
-        steps = steps_of(batch)
+        steps = steps_of(batch).tolist()
         for pointer in _pointers(find_pointers(batch), steps):
             last.pop((pointer.key, pointer.index, pointer.name), None)
             yield pointer
