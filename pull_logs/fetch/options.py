@@ -10,7 +10,7 @@ from pathlib import Path
 from pull_logs.errors import UsageError
 from pull_logs.fetch.api import RetryPolicy
 from pull_logs.runs import RunPath
-from pull_logs.snapshot import ArtifactSelection, FileSelection
+from pull_logs.snapshot import ArtifactSelection, FileSelection, select_files
 from pull_logs.suggestions import listed
 
 MOST_CONCURRENCY = 256
@@ -29,6 +29,8 @@ class PullOptions:
         kept_artifacts: If `artifacts` is None, the artifacts to pull of runs that changed or are new, so that
             `previous` keeps what it has; unchanged runs are not asked for theirs.
         files: Patterns of names, for example `*.log`; the run files that match one are pulled too.
+        media: Patterns of flat keys and of names, for example `pred` or `val.*`; the files of media that rows and
+            summaries point to are pulled too, where one matches. `*` stands for all media.
         max_file_size: The size in bytes of the largest file to pull; larger ones are omitted and reported.
         concurrency: The maximum number of requests in flight, for GraphQL and storage each.
         strict: Whether an incomplete or missing run is an error, raised after the others are sealed.
@@ -54,6 +56,7 @@ class PullOptions:
     artifacts: str | None = None
     kept_artifacts: str | None = None
     files: Sequence[str] = ()
+    media: Sequence[str] = ()
     max_file_size: int | None = None
     concurrency: int = 32
     strict: bool = False
@@ -69,13 +72,14 @@ class PullOptions:
     def __post_init__(self) -> None:
         if not 1 <= self.concurrency <= MOST_CONCURRENCY:
             raise UsageError(f"concurrency is {self.concurrency}, not between 1 and {MOST_CONCURRENCY}")
-        if isinstance(self.files, str):
-            raise UsageError(f"files is the string {self.files!r}, not a list of patterns")
+        for name, patterns in (("files", self.files), ("media", self.media)):
+            if isinstance(patterns, str):
+                raise UsageError(f"{name} is the string {patterns!r}, not a list of patterns")
         try:
             re.compile(self.metrics or "")
         except re.error as exc:
             raise UsageError(f"metrics {self.metrics!r} is not a valid regular expression: {exc}") from exc
-        FileSelection(tuple(self.files), self.max_file_size)
+        FileSelection(tuple(self.files), self.max_file_size, tuple(self.media))
         if self.artifacts is not None and self.artifacts not in {str(one) for one in ArtifactSelection}:
             known = listed([str(one) for one in ArtifactSelection])
             raise UsageError(f"artifacts is {self.artifacts!r}, not one of {known}")
@@ -94,4 +98,4 @@ class PullOptions:
     @property
     def file_selection(self) -> FileSelection | None:
         """The files to pull; None for no files."""
-        return FileSelection(tuple(self.files), self.max_file_size) if self.files else None
+        return select_files(self.files, self.max_file_size, media=self.media)

@@ -176,7 +176,7 @@ class FileCounts:
         """Return what is worth reporting, as sentences."""
         notes = []
         if self.without:
-            patterns = " or ".join(map(repr, selection.globs))
+            patterns = " or ".join(map(repr, dict.fromkeys((*selection.globs, *selection.media))))
             notes.append(f"{self.without} of {self.runs} runs have no file that matches {patterns}")
         if self.too_large:
             path, name, size = min(self.too_large)

@@ -147,6 +147,19 @@ def _plan(selection: Selection, settings: Settings, options: PullOptions) -> Pla
     return plan
 
 
+def _missing_media(bundle: Path, options: PullOptions) -> str:
+    """Return which of the selected media a new bundle lacks, in one sentence; empty if it lacks none."""
+    from pull_logs.snapshot import open_bundle
+    from pull_logs.snapshot.read import missing_media
+
+    files = options.file_selection
+    if files is None or not files.media:
+        return ""
+    with open_bundle(bundle) as opened:
+        found = missing_media((run.media() for run in opened.runs()), files)
+    return f"the bundle lacks the files of {found}: W&B does not have them" if found else ""
+
+
 class _Pull:
     """One pull."""
 
@@ -175,7 +188,8 @@ class _Pull:
             raise RunNotFoundError(
                 "there is no run to pull", hint="check the project, the sweep and the filter"
             )
-        return self._report(seal)
+        missing = await run_sync(partial(_missing_media, self._output.target, self._options))
+        return self._report(seal, missing)
 
     async def _pull_found(self) -> SealReport | None:
         """Pull the runs that are found, and seal them; None if there is nothing to seal."""
@@ -297,7 +311,7 @@ class _Pull:
             asks_for_artifacts=options.artifacts is not None,
         )
 
-    def _report(self, seal: SealReport) -> PullReport:
+    def _report(self, seal: SealReport, missing: str) -> PullReport:
         meter = self._client.meter
         return PullReport(
             out=self._output.shown,
@@ -311,7 +325,7 @@ class _Pull:
             bytes_received=meter.bytes_received,
             rows_received=meter.rows,
             seconds=meter.seconds,
-            notes=self._notes(),
+            notes=(*self._notes(), *([missing] if missing else [])),
         )
 
     def _notes(self) -> tuple[str, ...]:

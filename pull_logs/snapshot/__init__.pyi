@@ -1,6 +1,7 @@
 from .artifact_selection import ArtifactSelection as ArtifactSelection
 from .disk import disk_errors as disk_errors
 from .file_selection import FileSelection as FileSelection
+from .file_selection import select_files as select_files
 from .format import ConsoleLine as ConsoleLine
 from .notebook import html_folded as html_folded
 from .notebook import html_lines as html_lines

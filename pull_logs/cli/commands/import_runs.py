@@ -9,7 +9,7 @@ import click
 
 from pull_logs.cli.bundle_paths import OUT
 from pull_logs.cli.options import force_option
-from pull_logs.cli.pulling import FILES, MAX_FILE_SIZE, MEDIA, check_file_options, count_display, with_media
+from pull_logs.cli.pulling import FILES, MAX_FILE_SIZE, MEDIA, check_file_options, count_display
 from pull_logs.cli.render import print_seal_report
 from pull_logs.cli.sharing import check_for_sharing, redact_option, write_without
 from pull_logs.sources import KINDS
@@ -63,7 +63,7 @@ def import_command(
     project: str | None,
     on_restart: Any,
     files: tuple[str, ...],
-    media: bool,
+    media: tuple[str, ...],
     max_file_size: int | None,
     artifacts: str | None,
     follow_links: bool,
@@ -72,16 +72,15 @@ def import_command(
     strict: bool,
 ) -> None:
     """Make a bundle of local W&B run folders, or of the runs of TensorBoard and other trackers."""
-    files = with_media(files, media=media)
-    check_file_options(files, max_file_size, follow_links=follow_links)
+    check_file_options((*files, *media), max_file_size, follow_links=follow_links)
     from pull_logs.cli.render import inline
     from pull_logs.errors import IncompleteError
-    from pull_logs.snapshot import ArtifactSelection, FileSelection
+    from pull_logs.snapshot import ArtifactSelection, select_files
     from pull_logs.snapshot.privacy import KINDS
     from pull_logs.snapshot.write import check_bundle_output
     from pull_logs.sources import ImportOptions, ReadOptions, import_locations, locate
 
-    selection = FileSelection(files, max_file_size) if files else None
+    selection = select_files(files, max_file_size, media=media)
     options = ImportOptions(
         read=ReadOptions(entity, project, selection),
         on_restart=on_restart,

@@ -19,5 +19,4 @@ from .options import check_file_options as check_file_options
 from .options import check_report as check_report
 from .options import run_filter as run_filter
 from .options import take_pull_options as take_pull_options
-from .options import with_media as with_media
 from .options import write_json as write_json

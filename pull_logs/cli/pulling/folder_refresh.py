@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,7 +123,9 @@ def _selected(old: Bundle, files: FileSelection | None) -> FileSelection | None:
 
     known = {escape(name) for run in old.runs() if run.host is None for name in run.files}
     globs = (*(() if files is None else files.globs), *sorted(known))
-    return FileSelection(globs, None if files is None else files.max_bytes) if globs else None
+    if files is None:
+        return FileSelection(globs) if globs else None
+    return replace(files, globs=globs)
 
 
 def _wanted(old: Bundle, fresh: Bundle, *, new: bool, log: PullLog) -> list[Run]:

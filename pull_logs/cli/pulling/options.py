@@ -50,8 +50,31 @@ FILES = click.option(
 )
 
 
+def _media_patterns(
+    _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the patterns of `--media`.
+
+    Raises:
+        UsageError: One is an argument of the command that follows the flag.
+    """
+    for text in texts:
+        if text != "*" and Path(text).exists():
+            raise UsageError(
+                f"--media takes {text!r} for a pattern, and it is a file or a folder",
+                hint="write --media='*', or the flag after the arguments",
+            )
+    return texts
+
+
 MEDIA = click.option(
-    "--media", is_flag=True, help="Tables, images and other media: the same as --files 'media/*'."
+    "--media",
+    is_flag=False,
+    flag_value="*",
+    multiple=True,
+    metavar="[GLOB]",
+    callback=_media_patterns,
+    help="Tables, images and other media that rows point to: all, or those whose key or name matches.",
 )
 
 
@@ -108,14 +131,14 @@ def take_pull_options(options: dict[str, Any]) -> PullOptions:
     """
     from pull_logs.fetch import PullOptions
 
-    options["files"] = with_media(options["files"], media=options.pop("media", False))
-    check_file_options(options["files"], options["max_file_size"])
+    check_file_options((*options["files"], *options.get("media", ())), options["max_file_size"])
     names = (
         "metrics",
         "system",
         "console",
         "artifacts",
         "files",
+        "media",
         "max_file_size",
         "concurrency",
         "fresh",
@@ -124,11 +147,6 @@ def take_pull_options(options: dict[str, Any]) -> PullOptions:
     )
     taken = {name: options.pop(name) for name in names if name in options}
     return PullOptions(**taken, processes=os.cpu_count() or 1)
-
-
-def with_media(files: Sequence[str], *, media: bool) -> tuple[str, ...]:
-    """Return the patterns of `--files`, with that of `--media` if it was given."""
-    return (*files, "media/*") if media else tuple(files)
 
 
 def check_file_options(

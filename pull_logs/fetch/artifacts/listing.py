@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pull_logs.errors import DataError, NetworkError, ServerError
+from pull_logs.errors import DataError, NetworkError, NotFoundError, ServerError
 from pull_logs.fetch.api import Client, Query, RejectedQueryError, join_url
 from pull_logs.fetch.artifacts.queries import (
     artifact_file_urls,
     artifact_files,
     artifact_manifest,
+    client_ids,
     run_artifacts,
 )
 from pull_logs.rows.canonical import canon_record, canon_text, parse_json
@@ -111,6 +112,26 @@ def read_artifact(node: Mapping[str, Any], *, relation: Relation, run: RunPath) 
         commit_hash=_text(node.get("commitHash")),
         logged_by=logged_by,
     )
+
+
+async def list_client_ids(client: Client, ids: Sequence[str]) -> dict[str, str]:
+    """Return the ids at W&B of artifacts, by those that the SDK gave them; nothing where W&B does not say.
+
+    Raises:
+        AccessError: A request failed.
+    """
+    found: dict[str, str] = {}
+    for start in range(0, len(ids), PAGE):
+        page = ids[start : start + PAGE]
+        try:
+            data = (await client.query(client_ids(page))).data
+        except (RejectedQueryError, NotFoundError):
+            return found
+        for number, one in enumerate(page):
+            identity = _mapping(data.get(f"a{number}")).get("serverID")
+            if isinstance(identity, str):
+                found[one] = canon_text(identity)
+    return found
 
 
 async def manifest_url(client: Client, artifact: ArtifactRecord) -> str:

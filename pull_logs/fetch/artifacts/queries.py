@@ -58,6 +58,19 @@ def artifact_manifest(artifact_id: str) -> Query:
     return Query("FetchArtifactManifest", text, {"id": artifact_id})
 
 
+def client_ids(ids: Sequence[str]) -> Query:
+    """Return the query for the ids at W&B of artifacts, given those that the SDK gave them.
+
+    The SDK's query has one of them.
+    """
+    names = ", ".join(f"$id{number}: ID!" for number in range(len(ids)))
+    fields = " ".join(
+        f"a{number}: clientIDMapping(clientID: $id{number}) {{ serverID }}" for number in range(len(ids))
+    )
+    variables = {f"id{number}": one for number, one in enumerate(ids)}
+    return Query("ClientIDMapping", f"query ClientIDMapping({names}) {{ {fields} }}", variables)
+
+
 def artifact_file_urls(
     entity: str, project: str, collection: str, alias: str, *, cursor: str | None, page: int
 ) -> Query:

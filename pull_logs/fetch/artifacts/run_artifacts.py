@@ -6,10 +6,12 @@ are selected than the bundle has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from pull_logs.errors import AccessError, BundleDamagedError, DataError
 from pull_logs.fetch.api import affects_all_runs
@@ -24,7 +26,13 @@ from pull_logs.snapshot.format import (
     content_of,
     encode_records,
 )
-from pull_logs.snapshot.read import RunArtifacts, selection_of
+from pull_logs.snapshot.read import RunArtifacts, pointed_artifacts, selection_of
+
+Rows = Callable[[], tuple[Iterable[pa.Table], Mapping[str, Any]]]
+"""Returns the batches of a history, with their nested values, and the summary."""
+
+_TABLES = "run_table"
+"""The type of the artifacts in which the SDK puts tables that are logged."""
 
 if TYPE_CHECKING:
     from pull_logs.fetch.artifacts.download import Known
@@ -61,7 +69,7 @@ def needs_artifacts(context: PullContext, earlier: RunArtifacts | None) -> bool:
 
 
 async def read_artifacts(
-    context: PullContext, path: RunPath, *, earlier: RunArtifacts | None = None
+    context: PullContext, path: RunPath, *, earlier: RunArtifacts | None = None, rows: Rows
 ) -> FetchedArtifacts:
     """Store the selected artifacts of a run in the spool; without a selection, those of an earlier bundle.
 
@@ -69,6 +77,7 @@ async def read_artifacts(
         context: What the download needs, including the selection of artifacts.
         path: The path of the run.
         earlier: The artifacts of the run in an earlier bundle, which are kept if they cannot be downloaded.
+        rows: Returns the batches of its history and its summary, which point to tables in artifacts.
 
     Raises:
         RunNotFoundError: The run was deleted in the meantime.
@@ -78,15 +87,16 @@ async def read_artifacts(
         return FetchedArtifacts(earlier)
     try:
         known = await context.in_thread(partial(_known, earlier))
-        return await _read(context, path, context.artifacts, known)
+        found = await _read(context, path, context.artifacts, known, rows)
     except (AccessError, DataError) as exc:
         if affects_all_runs(exc, api_host=context.client.host):
             raise
         return FetchedArtifacts(earlier, f"the artifacts could not be listed: {exc.message}")
+    return found
 
 
 async def _read(
-    context: PullContext, path: RunPath, selection: ArtifactSelection, known: Known
+    context: PullContext, path: RunPath, selection: ArtifactSelection, known: Known, rows: Rows
 ) -> FetchedArtifacts:
     # Most pulls ask for no artifacts, and need not import what downloads them.
     from pull_logs.fetch.artifacts.download import fetch_artifact
@@ -103,11 +113,26 @@ async def _read(
             lost += [f"artifact {listed.path!r}: {fetched.lost}"] if fetched.lost else []
     if not records:
         return FetchedArtifacts()
-    table = content_of(encode_records(records))
+    table = content_of(encode_records(await _with_client_ids(context, records, rows)))
     others = f", and {len(lost) - 1} more artifacts are incomplete" if len(lost) > 1 else ""
     reason = f"{min(lost)}{others}" if lost else ""
     source = GivenArtifacts(table=table, contents=[contents[key] for key in sorted(contents)])
     return FetchedArtifacts(source, reason)
+
+
+async def _with_client_ids(
+    context: PullContext, records: Sequence[ArtifactRecord], rows: Rows
+) -> Sequence[ArtifactRecord]:
+    """Add to the tables that a run logged the ids by which its rows point to them."""
+    if not any(record.relation == "logged" and record.type == _TABLES for record in records):
+        return records
+    from pull_logs.fetch.artifacts.listing import list_client_ids
+
+    wanted = await context.in_thread(lambda: sorted(pointed_artifacts(*rows())))
+    ids: dict[str, list[str]] = {}
+    for client_id, identity in (await list_client_ids(context.client, wanted)).items():
+        ids.setdefault(identity, []).append(client_id)
+    return [replace(record, client_ids=tuple(sorted(ids.get(record.id, ())))) for record in records]
 
 
 def _known(earlier: RunArtifacts | None) -> Mapping[tuple[str, str], ContentSource]:

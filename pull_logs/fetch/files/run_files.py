@@ -8,10 +8,13 @@ attempts it is reported as lost, with the reason, and the run is incomplete.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from pull_logs.errors import AccessError, DataError
 from pull_logs.fetch.api import UrlRefusedError, affects_all_runs
@@ -22,8 +25,12 @@ from pull_logs.fetch.files.listing import ListedFile, list_files
 from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot import RunFile
 from pull_logs.snapshot.format import FileSource, check_name
+from pull_logs.snapshot.read import pointed_names
 
 _WORKERS = 8
+_MOST_NAMES = 500
+"""The most files that are listed by name; of more, all files of the run are listed."""
+
 _ATTEMPTS = 4
 
 
@@ -57,7 +64,11 @@ class FetchedFiles:
 
 
 async def read_files(
-    context: PullContext, path: RunPath, *, earlier: Mapping[str, RunFile] | None = None
+    context: PullContext,
+    path: RunPath,
+    *,
+    earlier: Mapping[str, RunFile] | None = None,
+    rows: Callable[[], tuple[Iterable[pa.Table], Mapping[str, Any]]],
 ) -> FetchedFiles:
     """Store the selected files of a run in the spool, and those that an earlier bundle has of it.
 
@@ -65,20 +76,29 @@ async def read_files(
         context: What the download needs, including the selection of files.
         path: The path of the run.
         earlier: The files of the run in an earlier bundle, which are updated whether selected or not.
+        rows: Returns the batches of its history and its summary, whose values point to files; called only if
+            files are selected by the keys of such values.
 
     Raises:
         RunNotFoundError: The run was deleted in the meantime.
         AccessError: The key was refused, or the API could not be reached.
     """
-    if context.files is None and not earlier:
+    selection = context.files
+    if selection is None and not earlier:
         return FetchedFiles()
-    return await _FileReader(context, path, earlier or {}).read()
+    pointed: frozenset[str] = frozenset()
+    if selection is not None and selection.needs_rows:
+        pointed = await context.in_thread(lambda: pointed_names(selection, *rows()))
+    return await _FileReader(context, path, earlier or {}, pointed).read()
 
 
 class _FileReader:
     """Downloads the files of one run."""
 
-    def __init__(self, context: PullContext, path: RunPath, earlier: Mapping[str, RunFile]) -> None:
+    def __init__(
+        self, context: PullContext, path: RunPath, earlier: Mapping[str, RunFile], pointed: Collection[str]
+    ) -> None:
+        self._pointed = pointed
         self._context = context
         self._path = path
         self._earlier = earlier
@@ -101,10 +121,14 @@ class _FileReader:
 
     async def _list(self) -> list[ListedFile]:
         selection = self._context.files
-        names: set[str] | None = set(self._earlier)
+        names: set[str] | None = {*self._earlier, *self._pointed}
         if selection is not None:
             literal = selection.literal_names()
-            names = None if literal is None else {*literal, *self._earlier}
+            names = None if literal is None else {*literal, *self._earlier, *self._pointed}
+        if names is not None and len(names) > _MOST_NAMES and self._pointed:
+            names = None
+        if names is not None and not names:
+            return []
         return [
             listed
             async for listed in list_files(self._context.client, self._path, names=names)
@@ -113,7 +137,7 @@ class _FileReader:
 
     def _is_selected(self, listed: ListedFile) -> bool:
         selection = self._context.files
-        matches = selection is not None and selection.matches(listed.name)
+        matches = selection is not None and (selection.matches(listed.name) or listed.name in self._pointed)
         self._matched += matches
         if not matches and listed.name not in self._earlier:
             return False

@@ -14,8 +14,9 @@ that were logged after the plan was made are not requested: they wait for a refr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
+from typing import Any
 
 import anyio
 import pyarrow as pa
@@ -113,9 +114,14 @@ class HistoryReader:
             await self._search_missing()
         coverage = self._coverage()
         system = await read_system(self._context, self._found.path) if self._context.system else None
-        files = await read_files(self._context, self._found.path, earlier=self._earlier)
+        path, info = self._found.path, self._found.info
+
+        def rows() -> tuple[Iterable[pa.Table], Mapping[str, Any]]:
+            return self._pieces.nested_batches(), info.summary
+
+        files = await read_files(self._context, path, earlier=self._earlier, rows=rows)
         console = await read_console(self._context, self._found.path, earlier=self._console)
-        artifacts = await read_artifacts(self._context, self._found.path, earlier=self._artifacts)
+        artifacts = await read_artifacts(self._context, path, earlier=self._artifacts, rows=rows)
         coverage = artifacts.apply_to(console.apply_to(files.apply_to(coverage)))
         extras = RunExtras(
             system=system, files=files.sources, console=console.source, artifacts=artifacts.source

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from pull_logs.rows.canonical import STEP, TIMESTAMP
 from pull_logs.rows.merge import Lane, LanedBatch
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot import Spool
+from pull_logs.snapshot.format import read_batches
 from pull_logs.snapshot.write import EncodedHistory, RunExtras
 
 _IN_MEMORY = 4 * 2**20
@@ -183,6 +184,15 @@ class Pieces:
                 *(LanedBatch(frame.lane, frame.load()) for frame in frames),
                 *(LanedBatch(piece.lane, piece.batch) for piece in self._held),
             ]
+
+    def nested_batches(self) -> Iterator[pa.Table]:
+        """Iterate over the batches with their nested values, in any order."""
+        with self._lock:
+            encoded = self._encoded
+        if encoded is not None:
+            yield from read_batches(encoded.history.data, ())
+        else:
+            yield from (laned.batch for laned in self.batches())
 
     def finish(self, info: RunInfo, coverage: Coverage, extras: RunExtras) -> None:
         """Merge and encode the run from its pieces."""

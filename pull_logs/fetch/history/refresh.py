@@ -17,9 +17,10 @@ meantime, the history pages are tried, because some servers have exported rows i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -275,11 +276,15 @@ class _Refresh:
         if unchanged and not context.system:
             return await self._copy(coverage)
         kept = await context.in_thread(partial(_usable_files, earlier))
-        files = await read_files(context, self._found.path, earlier=kept)
+
+        def rows() -> tuple[Iterable[pa.Table], Mapping[str, Any]]:
+            return chain(earlier.batches(columns=()), end), self._found.info.summary
+
+        files = await read_files(context, self._found.path, earlier=kept, rows=rows)
         printed = await context.in_thread(partial(_usable_console, earlier))
         console = await read_console(context, self._found.path, earlier=printed)
         held = await context.in_thread(partial(_usable_artifacts, earlier))
-        artifacts = await read_artifacts(context, self._found.path, earlier=held)
+        artifacts = await read_artifacts(context, self._found.path, earlier=held, rows=rows)
         coverage = artifacts.apply_to(console.apply_to(files.apply_to(coverage)))
         system = await read_system(context, self._found.path) if context.system else None
 
@@ -305,14 +310,16 @@ class _Refresh:
         context, files, console, artifacts = self._context, None, None, None
         if context.files is not None:
             kept = await context.in_thread(partial(_usable_files, self._earlier))
-            fetched = await read_files(context, self._found.path, earlier=kept)
+            fetched = await read_files(context, self._found.path, earlier=kept, rows=self._earlier_rows)
             coverage, files = fetched.apply_to(coverage), fetched.sources
         if context.console and self._earlier.console is None:
             fetched_console = await read_console(context, self._found.path)
             coverage, console = fetched_console.apply_to(coverage), fetched_console.source
         if await context.in_thread(partial(needs_artifacts, context, self._earlier.artifacts)):
             held = await context.in_thread(partial(_usable_artifacts, self._earlier))
-            fetched_artifacts = await read_artifacts(context, self._found.path, earlier=held)
+            fetched_artifacts = await read_artifacts(
+                context, self._found.path, earlier=held, rows=self._earlier_rows
+            )
             coverage, artifacts = fetched_artifacts.apply_to(coverage), fetched_artifacts.source
         adopt = partial(
             context.spool.adopt,
@@ -325,6 +332,9 @@ class _Refresh:
         )
         await context.in_thread(adopt)
         return FetchedRun(coverage=coverage, how="copied", note=note)
+
+    def _earlier_rows(self) -> tuple[Iterable[pa.Table], Mapping[str, Any]]:
+        return self._earlier.batches(columns=()), self._found.info.summary
 
     def _coverage(self) -> Coverage:
         promise = self._found.promise

@@ -52,6 +52,7 @@ class Artifacts:
 
     def __init__(self, runs: Iterable[Run]) -> None:
         self._by_id: dict[str, HeldArtifact] = {}
+        self._by_client_id: dict[str, HeldArtifact] = {}
         self._collections: dict[CollectionKey, list[HeldArtifact]] = {}
         for run in runs:
             for artifact in (*run.logged_artifacts(), *run.used_artifacts()):
@@ -65,6 +66,7 @@ class Artifacts:
     def _add(self, run: Run, artifact: Artifact) -> None:
         record = artifact.record
         held = self._by_id.setdefault(record.id, HeldArtifact(artifact, run, []))
+        self._by_client_id |= dict.fromkeys(record.client_ids, held)
         if _rank(record) > _rank(held.record):
             held.artifact, held.run = artifact, run
         if record.relation == "used":
@@ -78,6 +80,10 @@ class Artifacts:
     def by_id(self, identity: str) -> HeldArtifact | None:
         """Return an artifact by its id."""
         return self._by_id.get(identity)
+
+    def by_client_id(self, client_id: str) -> HeldArtifact | None:
+        """Return an artifact by the id that the SDK gave it."""
+        return self._by_client_id.get(client_id)
 
     def collections(self, entity: str, project: str) -> dict[str, list[HeldArtifact]]:
         """Return the versions in the collections of a project, by the names of the collections."""

@@ -100,6 +100,12 @@ def find_artifact(context: Context, id: str) -> Node:  # noqa: A002 - the name o
     return _artifact(context, held)
 
 
+def map_client_id(context: Context, client_id: str) -> Node | None:
+    """Return the id of an artifact by the id that the SDK gave it; None if no artifact has it."""
+    held = context.library.artifacts.by_client_id(client_id)
+    return None if held is None else {"server_id": held.record.id}
+
+
 def _find(context: Context, artifacts: Artifacts, key: ProjectKey, name: str) -> HeldArtifact:
     held = artifacts.find(*key, name)
     if held is None:

@@ -42,7 +42,7 @@ from pull_logs.replay.graphql.answers import (
     internal_id,
     opaque,
 )
-from pull_logs.replay.graphql.artifacts import find_artifact, project_artifacts, run_artifacts
+from pull_logs.replay.graphql.artifacts import find_artifact, map_client_id, project_artifacts, run_artifacts
 from pull_logs.replay.graphql.schema import snake_case
 from pull_logs.replay.graphql.work import Work
 from pull_logs.replay.not_found import console_missing, files_missing, note_unknown_keys
@@ -89,6 +89,7 @@ def query_root(
         "project": partial(_find_project, context),
         "models": partial(_models, context),
         "artifact": partial(find_artifact, context),
+        "client_id_mapping": partial(map_client_id, context),
         "entity": partial(_entity, context),
     }
 

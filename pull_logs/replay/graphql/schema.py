@@ -34,7 +34,10 @@ type Query {
   models(entityName: String, after: String, first: Int): ProjectConnection
   entity(name: String): Entity
   artifact(id: ID!): Artifact
+  clientIDMapping(clientID: ID!): ClientIDMapping
 }
+
+type ClientIDMapping { serverID: ID! }
 
 type PageInfo { endCursor: String hasNextPage: Boolean! }
 

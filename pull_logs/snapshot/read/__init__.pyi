@@ -9,6 +9,9 @@ from .logged import MediaTables as MediaTables
 from .logged import RunArtifacts as RunArtifacts
 from .logged import RunConsole as RunConsole
 from .logged import media_records as media_records
+from .logged import missing_media as missing_media
+from .logged import pointed_artifacts as pointed_artifacts
+from .logged import pointed_names as pointed_names
 from .logged import pointers_of as pointers_of
 from .logged import selection_of as selection_of
 from .plain_history import PlainReader as PlainReader

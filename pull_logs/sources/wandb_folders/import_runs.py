@@ -162,6 +162,7 @@ def read_run_dirs(
         DataError: See `import_runs`.
         DamageError: See `import_runs`.
     """
+    from pull_logs.snapshot.read import pointed_names
     from pull_logs.sources.wandb_folders.logged_artifacts import read_artifacts
     from pull_logs.sources.wandb_folders.run_files import copy_files
 
@@ -180,7 +181,8 @@ def read_run_dirs(
         run = _bundle_run(path, arranged, console)
         if files is not None:
             folder = scratch / f"{len(runs):06d}.files"
-            copied = copy_files(arranged.own, files, folder, follow_links=follow_links)
+            pointed = pointed_names(files, run.batches(), run.info.summary) if files.needs_rows else ()
+            copied = copy_files(arranged.own, files, folder, pointed=pointed, follow_links=follow_links)
             run = replace(run, files=copied.files)
             notes += (f"{path}: {note}" for note in copied.notes)
         runs.append(run)

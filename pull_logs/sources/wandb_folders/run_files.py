@@ -10,7 +10,7 @@ from __future__ import annotations
 import mimetypes
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +61,12 @@ class LocalFiles:
 
 
 def copy_files(
-    segments: Sequence[Segment], selection: FileSelection, scratch: Path, *, follow_links: bool = False
+    segments: Sequence[Segment],
+    selection: FileSelection,
+    scratch: Path,
+    *,
+    pointed: Collection[str] = (),
+    follow_links: bool = False,
 ) -> LocalFiles:
     """Copy the selected files of a run; of two files of one name, that of the later segment is taken.
 
@@ -69,6 +74,7 @@ def copy_files(
         segments: The segments of the run, in order.
         selection: The files to copy.
         scratch: A new folder for the copies. It must outlive them.
+        pointed: The names of more files to copy: those of selected media.
         follow_links: Whether symbolic links to files are followed.
 
     Raises:
@@ -78,7 +84,7 @@ def copy_files(
         entry.name: entry
         for segment in segments
         for entry in _walk(segment.log.file.parent / FOLDER)
-        if selection.matches(entry.name)
+        if selection.matches(entry.name) or entry.name in pointed
     }
     left: dict[str, list[str]] = {reason: [] for reason in _REASONS}
     copies: list[CopiedFile] = []

@@ -9,6 +9,7 @@ from .contents import Content as Content
 from .media import MediaItem as MediaItem
 from .media import logged_table as logged_table
 from .media import media_of as media_of
+from .media import missing_media as missing_media
 from .media import read_table as read_table
 from .media import table_frame as table_frame
 from .media_check import media_problems as media_problems
@@ -16,4 +17,6 @@ from .media_index import MediaTables as MediaTables
 from .media_index import media_records as media_records
 from .pointers import MediaFiles as MediaFiles
 from .pointers import Pointer as Pointer
+from .pointers import pointed_artifacts as pointed_artifacts
+from .pointers import pointed_names as pointed_names
 from .pointers import pointers_of as pointers_of

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pull_logs.errors import DataError, FileMissingError, MetricNotFoundError
+from pull_logs.rows.file_pointers import pointers_text
 from pull_logs.snapshot.format import LoggedTable, join_tables, parse_table
 from pull_logs.snapshot.read.logged.contents import Content
 from pull_logs.snapshot.read.logged.pointers import TABLE, MediaFiles, pointers_of
-from pull_logs.suggestions import did_you_mean
+from pull_logs.suggestions import counted, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from pull_logs.snapshot.file_selection import FileSelection
     from pull_logs.snapshot.format import MemberFile
     from pull_logs.snapshot.read.logged.artifacts import RunArtifacts
     from pull_logs.snapshot.read.run_files import RunFile
@@ -125,6 +128,26 @@ def media_of(
             file=held.file(pointer),
             typed=held.typed(pointer),
         )
+
+
+def missing_media(runs: Iterable[Iterable[MediaItem]], selection: FileSelection) -> str:
+    """Return which selected files that runs point to are not in their bundle; empty if none is missing.
+
+    Args:
+        runs: The media of each run.
+        selection: Selects by key and name.
+    """
+    found: Counter[tuple[str, str]] = Counter()
+    count = 0
+    for items in runs:
+        lost = Counter(
+            (item.key, item.kind)
+            for item in items
+            if item.file is None and item.typed is None and selection.selects(item.key, item.name)
+        )
+        found += lost
+        count += bool(lost)
+    return f"{pointers_text(found)}, in {counted(count, 'run')}" if found else ""
 
 
 def read_table(media: Iterable[MediaItem], key: str, step: int | None, *, run: str) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from pull_logs.snapshot.format import MAX_ENTRIES, ContentSource, parse_entries
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pull_logs.snapshot.file_selection import FileSelection
     from pull_logs.snapshot.format import ArtifactRecord, FileSource
 
 TABLE = "table-file"
@@ -74,6 +75,41 @@ def pointers_of(batches: Iterable[pa.Table], summary: Mapping[str, Any]) -> Iter
             last.pop((pointer.key, pointer.index, pointer.name), None)
             yield pointer
     yield from last.values()
+
+
+def pointed_names(
+    selection: FileSelection, batches: Iterable[pa.Table], summary: Mapping[str, Any]
+) -> frozenset[str]:
+    """Return the names of the selected files that rows and a summary point to.
+
+    Args:
+        selection: Selects by key and name.
+        batches: The batches of a history, with their residual columns.
+        summary: The summary.
+
+    Raises:
+        DataError: A cell of the residual column is not a JSON object.
+    """
+    found = pointers_of(batches, summary)
+    return frozenset(one.name for one in found if selection.selects(one.key, one.name))
+
+
+def pointed_artifacts(batches: Iterable[pa.Table], summary: Mapping[str, Any]) -> frozenset[str]:
+    """Return the ids, as the SDK gave them, of the artifacts to whose entries rows and a summary point.
+
+    Args:
+        batches: The batches of a history, with their residual columns.
+        summary: The summary.
+
+    Raises:
+        DataError: A cell of the residual column is not a JSON object.
+    """
+    found: set[str] = set()
+    for one in pointers_of(batches, summary):
+        owner = None if one.artifact is None else _owner(one.artifact)
+        if owner is not None and owner[0].startswith(_BY_CLIENT_ID):
+            found.add(owner[0].removeprefix(_BY_CLIENT_ID))
+    return frozenset(found)
 
 
 def _pointers(found: Iterable[PointerValue], steps: Sequence[Any]) -> Iterator[Pointer]:
