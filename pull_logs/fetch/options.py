@@ -29,8 +29,8 @@ class PullOptions:
         kept_artifacts: If `artifacts` is None, the artifacts to pull of runs that changed or are new, so that
             `previous` keeps what it has; unchanged runs are not asked for theirs.
         files: Patterns of names, for example `*.log`; the run files that match one are pulled too.
-        media: Patterns of flat keys and of names, for example `pred` or `val.*`; the files of media that rows and
-            summaries point to are pulled too, where one matches. `*` stands for all media.
+        media: Patterns of flat keys and of names, for example `pred` or `val.*`; the files of media that rows
+            and summaries point to are pulled too, where one matches. `*` stands for all media.
         max_file_size: The size in bytes of the largest file to pull; larger ones are omitted and reported.
         concurrency: The maximum number of requests in flight, for GraphQL and storage each.
         strict: Whether an incomplete or missing run is an error, raised after the others are sealed.

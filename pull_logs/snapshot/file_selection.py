@@ -25,8 +25,8 @@ class FileSelection:
 
     Attributes:
         globs: Patterns, of which one must match the complete name; `*` matches slashes too, and case counts.
-        media: Patterns for the files that rows and summaries point to, of which one must match the flat key of
-            the value, the start of it up to a full stop, or the name of the file.
+        media: Patterns for the files that rows and summaries point to, of which one must match the flat key
+            of the value, the start of it up to a full stop, or the name of the file.
         max_bytes: The size of the largest file to pull; None for any size.
     """
 

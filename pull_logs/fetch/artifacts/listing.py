@@ -125,7 +125,7 @@ async def list_client_ids(client: Client, ids: Sequence[str]) -> dict[str, str]:
         page = ids[start : start + PAGE]
         try:
             data = (await client.query(client_ids(page))).data
-        except (RejectedQueryError, NotFoundError):
+        except (RejectedQueryError, NotFoundError, ServerError):
             return found
         for number, one in enumerate(page):
             identity = _mapping(data.get(f"a{number}")).get("serverID")

@@ -64,11 +64,9 @@ def client_ids(ids: Sequence[str]) -> Query:
     The SDK's query has one of them.
     """
     names = ", ".join(f"$id{number}: ID!" for number in range(len(ids)))
-    fields = " ".join(
-        f"a{number}: clientIDMapping(clientID: $id{number}) {{ serverID }}" for number in range(len(ids))
-    )
+    mappings = [f"a{at}: clientIDMapping(clientID: $id{at}) {{ serverID }}" for at in range(len(ids))]
     variables = {f"id{number}": one for number, one in enumerate(ids)}
-    return Query("ClientIDMapping", f"query ClientIDMapping({names}) {{ {fields} }}", variables)
+    return Query("ClientIDMapping", f"query ClientIDMapping({names}) {{ {' '.join(mappings)} }}", variables)
 
 
 def artifact_file_urls(

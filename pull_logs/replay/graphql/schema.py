@@ -198,8 +198,8 @@ def read_schema() -> GraphQLSchema:
 
 
 def snake_case(name: str) -> str:
-    """Return the snake case of a name in camel case."""
-    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
+    """Return the snake case of a name in camel case: `client_id_mapping` of `clientIDMapping`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def _resolve(source: object, info: GraphQLResolveInfo, *, attribute: str, **arguments: Any) -> Any:
