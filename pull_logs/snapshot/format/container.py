@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn, Protocol, TypeAlias
 from pull_logs.errors import BundleDamagedError, FileMissingError, UnsafeFileError, UsageError
 from pull_logs.snapshot.format import zip_layout as layout
 from pull_logs.snapshot.format.manifest import MAX_FORMAT, refuse_newer_format
-from pull_logs.snapshot.format.names import FILES, FORMAT, is_member_name, member_order, why_refused
+from pull_logs.snapshot.format.names import (
+    FILES,
+    FORMAT,
+    TABLE_FOLDER,
+    is_member_name,
+    member_order,
+    why_refused,
+)
 from pull_logs.snapshot.format.zip_directory import MAX_MEMBERS, read_directory
 from pull_logs.suggestions import nearest_file
 from pull_logs.system_errors import from_system_error
@@ -34,6 +41,10 @@ CHUNK = 2**20
 
 ByteRange: TypeAlias = tuple[int, int]
 """Offsets of the first byte and past the last one."""
+
+
+_RUN_PARTS = 5
+"""The parts of the name of a folder in the folder of a run."""
 
 
 class Blob(Protocol):
@@ -293,7 +304,7 @@ class FolderContainer(Container):
         self.sizes = {name: sizes[name] for name in member_order(sizes) if name in sizes}
 
     def _walk(self) -> Iterator[tuple[str, int]]:
-        """Iterate over names and sizes of all files; members have at most six parts, so depth is bounded."""
+        """Iterate over names and sizes of all files; members have at most seven parts, so depth is bounded."""
         folders, found = [""], 0
         while folders:
             prefix = folders.pop()
@@ -303,8 +314,7 @@ class FolderContainer(Container):
                     found += 1
                     if found > 4 * MAX_MEMBERS:
                         self._refuse(f"it holds more than {found - 1} files")
-                    deepest = 4 if entry.name == FILES else 3
-                    if entry.is_dir(follow_symlinks=False) and name.count("/") <= deepest:
+                    if entry.is_dir(follow_symlinks=False) and _may_have_members(name):
                         folders.append(name + "/")
                     else:
                         yield name, self._checked_size(entry, name)
@@ -335,6 +345,15 @@ class FolderContainer(Container):
 
     def close(self) -> None:
         """Do nothing: each member is a separate file."""
+
+
+def _may_have_members(folder: str) -> bool:
+    """Return whether a bundle can have members in a folder."""
+    parts = folder.split("/")
+    if len(parts) < _RUN_PARTS:
+        return True
+    depth = {FILES: _RUN_PARTS, TABLE_FOLDER: _RUN_PARTS + 1}.get(parts[_RUN_PARTS - 1], 0)
+    return len(parts) <= depth
 
 
 def open_container(path: Path) -> Container:
