@@ -67,6 +67,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "info": ("info", "info"),
     "logs": ("data.logs", "logs"),
     "mcp": ("servers.mcp", "mcp"),
+    "media": ("data.media", "media"),
     "merge": ("merge", "merge"),
     "overview": ("overview", "overview"),
     "plot": ("pictures.plot", "plot"),

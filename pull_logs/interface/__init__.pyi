@@ -9,6 +9,9 @@ from .console import plain_line as plain_line
 from .console import require_consoles as require_consoles
 from .find_bundles import find_bundles as find_bundles
 from .local_runs import is_local as is_local
+from .media import RunMedia as RunMedia
+from .media import media_of_runs as media_of_runs
+from .media import save_media as save_media
 from .notebook_progress import notebook_progress as notebook_progress
 from .open_runs import distinct_runs as distinct_runs
 from .open_runs import open_subjects as open_subjects

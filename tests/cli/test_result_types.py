@@ -15,6 +15,7 @@ from pull_logs.cli.sections.data import Sql
 from pull_logs.cli.sections.diff import Diff
 from pull_logs.cli.sections.info import Info
 from pull_logs.cli.sections.logs import Logs
+from pull_logs.cli.sections.media.listing import Media
 from pull_logs.cli.sections.proofs import Reconciliation
 from pull_logs.cli.sections.verify import Verification
 
@@ -26,6 +27,7 @@ TYPES = {
     "logs": Logs,
     "reconcile": Reconciliation,
     "sql": Sql,
+    "media": Media,
 }
 NAMES = {str: "string", int: "integer", bool: "boolean", Any: "any"}
 

@@ -40,6 +40,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "info": ("sweep.wandb.zip", "sweep.wandb.zip --json"),
     "logs": ("-b sweep.wandb.zip -r 3fk2a --grep '(?i)nan|error'",),
     "mcp": ("sweep.wandb.zip", "sweep.wandb.zip --http --port 8123"),
+    "media": ("-b sweep.wandb.zip -r 3fk2a --key 'val/*'", "sweep.wandb.zip -o media"),
     "merge": ("old.wandb.zip new.wandb.zip -o both.wandb.zip",),
     "overview": ("sweep.wandb.zip", "-b sweep.wandb.zip --assert 'val/acc > 0.1'"),
     "plot": (

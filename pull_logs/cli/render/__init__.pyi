@@ -34,6 +34,7 @@ from .section import run_columns as run_columns
 from .shapes import COMPARISON_SHAPES as COMPARISON_SHAPES
 from .shapes import INFO_SHAPES as INFO_SHAPES
 from .shapes import LOGS_SHAPES as LOGS_SHAPES
+from .shapes import MEDIA_SHAPES as MEDIA_SHAPES
 from .shapes import OVERVIEW_SHAPES as OVERVIEW_SHAPES
 from .shapes import SQL_SHAPES as SQL_SHAPES
 from .shapes import VIEW_SHAPES as VIEW_SHAPES

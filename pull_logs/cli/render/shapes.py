@@ -213,6 +213,12 @@ SQL_SHAPES: Mapping[str, Shape] = {
     "notes": VIEW_SHAPES["notes"],
 }
 """The sections of `sql`."""
+MEDIA_SHAPES: Mapping[str, Shape] = {
+    "runs": replace(_entries(3), words={"entries": "runs"}),
+    "media": replace(_entries(12), words={"entries": "files"}),
+    "notes": VIEW_SHAPES["notes"],
+}
+"""The sections of `media`."""
 
 OVERVIEW_SHAPES: Mapping[str, Shape] = {
     "totals": replace(

@@ -7,6 +7,8 @@ from .info import info_object as info_object
 from .info import info_sections as info_sections
 from .logs import logs_object as logs_object
 from .logs import logs_sections as logs_sections
+from .media import media_object as media_object
+from .media import media_sections as media_sections
 from .metrics import MANY_RUNS as MANY_RUNS
 from .overview import overview_sections as overview_sections
 from .proofs import reconcile_object as reconcile_object

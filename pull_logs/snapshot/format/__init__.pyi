@@ -87,6 +87,7 @@ from .names import is_url as is_url
 from .names import member_folders as member_folders
 from .names import member_order as member_order
 from .names import run_of_member as run_of_member
+from .names import segments_of as segments_of
 from .names import shown_url as shown_url
 from .parquet_pages import SCHEMA_FIELD as SCHEMA_FIELD
 from .parquet_pages import divided_footer as divided_footer

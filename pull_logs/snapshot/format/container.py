@@ -304,7 +304,7 @@ class FolderContainer(Container):
         self.sizes = {name: sizes[name] for name in member_order(sizes) if name in sizes}
 
     def _walk(self) -> Iterator[tuple[str, int]]:
-        """Iterate over names and sizes of all files; members have at most seven parts, so depth is bounded."""
+        """Iterate over names and sizes of all files; a member has seven parts at most."""
         folders, found = [""], 0
         while folders:
             prefix = folders.pop()

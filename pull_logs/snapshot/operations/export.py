@@ -5,6 +5,10 @@
     DIR/runs/entity=E/project=P/run=ID/system.FORMAT           its system metrics, if there are any
     DIR/runs/entity=E/project=P/run=ID/console.ndjson          what it printed, if that is in the bundle
     DIR/runs/entity=E/project=P/run=ID/files/NAME              the files that it logged, if there are any
+    DIR/runs/entity=E/project=P/run=ID/tables/KEY/STEP.parquet the tables that it logged, if those are there
+    DIR/runs/entity=E/project=P/run=ID/artifacts.ndjson        its artifacts, if those are there
+    DIR/media.parquet                                          what rows point to, if the files are there
+    DIR/artifacts/entity=E/project=P/artifact=A/version=N/PATH the files of artifacts, if those are there
 
 The folders are those of a bundle. Parquet and CSV have the columns of `plain_columns`; a line of NDJSON is
 the canonical JSON of a row, with its nesting and without the keys that the row lacks. Everything is written
@@ -32,6 +36,7 @@ from pull_logs.runs import RunPath
 from pull_logs.snapshot.disk import disk_errors
 from pull_logs.snapshot.format import (
     DOCUMENTS,
+    MEDIA,
     OPTIONAL,
     SCHEMA,
     SWEEP_CONFIG,
@@ -42,6 +47,7 @@ from pull_logs.snapshot.format import (
     member_folders,
 )
 from pull_logs.snapshot.operations.csv_text import escape_formulas, escape_name
+from pull_logs.snapshot.operations.exported_media import ARTIFACT_FILES, export_artifacts, export_media
 from pull_logs.snapshot.operations.plain_columns import PlainPlan
 from pull_logs.snapshot.read import Run
 from pull_logs.snapshot.write import check_output_path, temporary_folder
@@ -51,7 +57,9 @@ Write = Callable[[pa.Table], None]
 
 _RUNS_AT_ONCE = 256
 _FILE = re.compile(
-    r"runs/entity=[^/]+/project=[^/]+/run=[^/]+/(?:(?:history|system)\.(\w+)|console\.ndjson|files/[^/]+)"
+    r"runs/entity=[^/]+/project=[^/]+/run=[^/]+/"
+    r"(?:(?:history|system)\.(\w+)|console\.ndjson|artifacts\.ndjson|files/[^/]+|tables/[^/]+/[^/]+\.parquet)"
+    rf"|{re.escape(MEDIA)}|{ARTIFACT_FILES}/entity=[^/]+/project=[^/]+/artifact=[^/]+/version=[0-9]+/[^/]+"
 )
 _FOLDER = "folder"
 
@@ -137,7 +145,7 @@ def _is_export(folder: Path) -> bool:
     """Return whether an export wrote everything in a folder; true for an empty folder."""
     if folder.is_symlink() or not folder.is_dir():
         return False
-    top = {item.name for item in folder.iterdir()} - {"runs"}
+    top = {item.name for item in folder.iterdir()} - {"runs", MEDIA, ARTIFACT_FILES}
     if len(top) != 1:
         return not any(folder.iterdir())
     table, to = folder / min(top), min(top).removeprefix("runs.")
@@ -185,6 +193,9 @@ class _Export:
                     self._write(folder / "system", _system_batches(run), plan=systems, schema=schema)
             _write_console(run, folder / "console.ndjson")
             _copy_files(run, folders[run.path], self._folder)
+        with _decoding_all(runs):
+            contents = export_artifacts(runs, folders, self._folder)
+            export_media(runs, folders, self._folder, contents)
 
     def _write(self, file: Path, batches: Iterable[pa.Table], *, plan: PlainPlan, schema: pa.Schema) -> None:
         with self._open(file.with_suffix(f".{self._to}"), schema) as write:
@@ -252,6 +263,16 @@ def _decoding(run: Run) -> Iterator[None]:
         raise BundleDamagedError(
             f"{path!r} is damaged: run {str(run.path)!r}: {exc.message}", path=path
         ) from exc
+
+
+@contextmanager
+def _decoding_all(runs: Sequence[Run]) -> Iterator[None]:
+    """Report rows and artifacts that cannot be decoded as damage of the bundles of runs."""
+    try:
+        yield
+    except DataError as exc:
+        path = runs[0].bundle_path
+        raise BundleDamagedError(f"{path!r} is damaged: {exc.message}", path=path) from exc
 
 
 def _run_fields(run: Run, folder: str) -> dict[str, Any]:

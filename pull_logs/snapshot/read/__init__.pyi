@@ -1,5 +1,6 @@
 from .bundle import Bundle as Bundle
 from .bundle import open_bundle as open_bundle
+from .logged import TABLE as TABLE
 from .logged import Artifact as Artifact
 from .logged import Content as Content
 from .logged import LoggedEntry as LoggedEntry
@@ -8,6 +9,7 @@ from .logged import MediaItem as MediaItem
 from .logged import MediaTables as MediaTables
 from .logged import RunArtifacts as RunArtifacts
 from .logged import RunConsole as RunConsole
+from .logged import logged_table as logged_table
 from .logged import media_records as media_records
 from .logged import missing_media as missing_media
 from .logged import pointed_artifacts as pointed_artifacts

@@ -15,6 +15,7 @@ from .media import table_frame as table_frame
 from .media_check import media_problems as media_problems
 from .media_index import MediaTables as MediaTables
 from .media_index import media_records as media_records
+from .pointers import TABLE as TABLE
 from .pointers import MediaFiles as MediaFiles
 from .pointers import Pointer as Pointer
 from .pointers import pointed_artifacts as pointed_artifacts
