@@ -25,6 +25,9 @@ from pull_logs.rows.canonical import canon_text, canonical_text, parse_json
 MAX_JSON = 64 * 2**20
 """Most bytes of the JSON of a table that is encoded as Parquet: its cells take ten times as much memory."""
 
+MAX_VALUES = 4_194_304
+"""Most commas, brackets and braces in the JSON of such a table: each may be a value of 64 bytes in memory."""
+
 MAX_COLUMNS = 10_000
 """Most columns of a table that is encoded as Parquet."""
 
@@ -66,6 +69,11 @@ class LoggedTable:
         return kind == "timestamp" and all(
             cell is None or (type(cell) is int and cell in _TIMES) for cell in cells
         )
+
+
+def may_be_encoded(data: bytes) -> bool:
+    """Return whether the JSON of a table is short enough to be encoded as Parquet."""
+    return len(data) <= MAX_JSON and sum(map(data.count, (b",", b"[", b"{"))) <= MAX_VALUES
 
 
 def parse_table(data: bytes, *, name: str) -> LoggedTable:

@@ -19,6 +19,7 @@ from pull_logs.snapshot.format import (
     content_member,
     encode_table,
     join_tables,
+    may_be_encoded,
     parse_table,
     table_folders,
     table_member,
@@ -120,4 +121,5 @@ def _encoded(pointer: Pointer, file: Any, typed: Bytes | None) -> tuple[bytes, i
 def _parsed(pointer: Pointer, file: Any) -> LoggedTable | None:
     if file is None or file.record.bytes > MAX_JSON:
         return None
-    return parse_table(b"".join(file.chunks()), name=pointer.name)
+    data = b"".join(file.chunks())
+    return parse_table(data, name=pointer.name) if may_be_encoded(data) else None
