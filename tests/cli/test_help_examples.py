@@ -8,6 +8,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -19,6 +20,8 @@ from pull_logs.cli.commands import EXAMPLES
 from pull_logs.cli.main import cli, main
 from pull_logs.replay import ReplayServer, serve_bundle
 from pull_logs.snapshot import BundleRun
+from pull_logs.snapshot.format import record_of
+from pull_logs.snapshot.privacy.file_scrubber import TextFile
 
 RUN_ELSEWHERE = {"serve": "it serves until it is stopped; tests/cli/commands/test_serve.py runs it"}
 CODES = {
@@ -26,6 +29,9 @@ CODES = {
     "pull-logs reconcile wandb/ --entity acme --project nano": 7,  # the server has other runs
     "pull-logs verify sweep.wandb.zip --against wandb --list": 7,  # its runs were not downloaded from a W&B
 }
+
+
+PAGE = TextFile(record_of("media/html/page.html", [b"<p>"]), b"<p>")
 
 
 def run_of(number: int, *, rate: float = 0.1) -> BundleRun:
@@ -46,10 +52,13 @@ def run_of(number: int, *, rate: float = 0.1) -> BundleRun:
         "optimizer": ("adam", "sgd")[number % 2],
         "num_params": 1000 * (number + 1),
     }
-    summary = {name: rows[-1][name] for name in ("val/loss", "train/loss", "val/acc", "_runtime")}
+    summary: dict[str, Any] = {
+        name: rows[-1][name] for name in ("val/loss", "train/loss", "val/acc", "_runtime")
+    }
+    summary["val/page"] = {"_type": "html-file", "path": PAGE.record.name}
     name = "3fk2a" if number == 0 else f"run{number:02d}"
     made = bundle_run(f"acme/nano/{name}", rows, config=config, summary=summary)
-    return dataclasses.replace(made, console=console_of(printed(5, text="error {}")))
+    return dataclasses.replace(made, console=console_of(printed(5, text="error {}")), files=[PAGE])
 
 
 @pytest.fixture(scope="module")
