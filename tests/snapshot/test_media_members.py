@@ -80,7 +80,8 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def index_of(path: Path) -> list[Row]:
-    return pq.read_table(io.BytesIO(members_of(path)["media.parquet"])).to_pylist()
+    rows: list[Row] = pq.read_table(io.BytesIO(members_of(path)["media.parquet"])).to_pylist()
+    return rows
 
 
 def tables_of(path: Path) -> dict[str, list[Row]]:
