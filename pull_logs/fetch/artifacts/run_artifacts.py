@@ -31,8 +31,6 @@ from pull_logs.snapshot.read import RunArtifacts, pointed_artifacts, selection_o
 Rows = Callable[[], tuple[Iterable[pa.Table], Mapping[str, Any]]]
 """Returns the batches of a history, with their nested values, and the summary."""
 
-_TABLES = "run_table"
-"""The type of the artifacts in which the SDK puts tables that are logged."""
 
 if TYPE_CHECKING:
     from pull_logs.fetch.artifacts.download import Known
@@ -123,8 +121,8 @@ async def _read(
 async def _with_client_ids(
     context: PullContext, records: Sequence[ArtifactRecord], rows: Rows
 ) -> Sequence[ArtifactRecord]:
-    """Add to the tables that a run logged the ids by which its rows point to them."""
-    if not any(record.relation == "logged" and record.type == _TABLES for record in records):
+    """Add to the artifacts that a run logged the ids by which its rows point to their files."""
+    if not any(record.relation == "logged" for record in records):
         return records
     from pull_logs.fetch.artifacts.listing import list_client_ids
 

@@ -186,7 +186,8 @@ def read_run_dirs(
             run = replace(run, files=copied.files)
             notes += (f"{path}: {note}" for note in copied.notes)
         runs.append(run)
-        logged.append(_logged_artifacts(run, arranged))
+        if artifacts is not None:
+            logged.append(_logged_artifacts(run, arranged))
         notes += (f"{path}: {note}" for note in arranged.notes)
         if len(arranged.own) > 1:
             notes.append(f"{path}: put together from {len(arranged.own)} folders")
@@ -198,13 +199,16 @@ def read_run_dirs(
 
 
 def _logged_artifacts(run: BundleRun, arranged: Arrangement) -> LoggedRun:
+    from pull_logs.snapshot.read import pointed_artifacts
     from pull_logs.sources.wandb_folders.logged_artifacts import LoggedRun
 
     logs = [segment.log for segment in arranged.own]
+    artifacts = [artifact for log in logs for artifact in log.artifacts]
     return LoggedRun(
         path=run.info.path,
         started_at=run.info.created_at,
-        artifacts=[artifact for log in logs for artifact in log.artifacts],
+        artifacts=artifacts,
+        pointed=pointed_artifacts(run.batches(), run.info.summary) if artifacts else frozenset(),
         used=sum(log.used_artifacts for log in logs),
     )
 

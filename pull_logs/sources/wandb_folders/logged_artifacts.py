@@ -104,12 +104,14 @@ class LoggedRun:
         started_at: When it started.
         artifacts: The artifacts, in the order in which they were logged.
         used: The number of artifacts of other runs that it used.
+        pointed: The ids, as the SDK gave them, of the artifacts to whose files its rows point.
     """
 
     path: RunPath
     started_at: str | None
     artifacts: Sequence[ArtifactMessage]
     used: int
+    pointed: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -174,7 +176,7 @@ def _version(
         last.record = replace(
             last.record,
             aliases=tuple(sorted({*last.record.aliases, *aliases})),
-            client_ids=tuple(sorted({*last.record.client_ids, *_client_ids(message)})),
+            client_ids=tuple(sorted({*last.record.client_ids, *_client_ids(run, message)})),
         )
         return last
     entries = [(_entry(entry), entry.local_path) for entry in message.manifest.contents]
@@ -198,15 +200,17 @@ def _version(
         file_count=len(entries),
         logged_by=str(run.path),
         policy=_policy(message.manifest),
-        client_ids=_client_ids(message),
+        client_ids=_client_ids(run, message),
     )
     version = _Version(record, entries, complete=not message.manifest.manifest_file_path)
     versions.append(version)
     return version
 
 
-def _client_ids(message: ArtifactMessage) -> tuple[str, ...]:
-    return (canon_text(message.client_id),) if message.client_id else ()
+def _client_ids(run: LoggedRun, message: ArtifactMessage) -> tuple[str, ...]:
+    """Return the id of an artifact to whose files rows point."""
+    identity = canon_text(message.client_id)
+    return (identity,) if identity in run.pointed else ()
 
 
 def _entry(message: EntryMessage) -> ArtifactEntry:
