@@ -119,7 +119,7 @@ def _named(items: Sequence[MediaItem]) -> Iterator[tuple[str, MediaItem]]:
 
 
 def _save(item: MediaItem, path: Path) -> Iterator[Path]:
-    from pull_logs.snapshot.format import arrow_table, encode_table
+    from pull_logs.snapshot.format import arrow_table, encode_logged_table
     from pull_logs.snapshot.read import TABLE, logged_table
 
     if item.file is not None:
@@ -128,7 +128,7 @@ def _save(item: MediaItem, path: Path) -> Iterator[Path]:
     if item.kind != TABLE:
         return
     try:
-        data = encode_table(arrow_table(logged_table(item)))
+        data = encode_logged_table(arrow_table(logged_table(item)))
     except DataError:
         return  # a file that is not a table, which is there as it was logged
     parquet = path.with_name(path.name.removesuffix(_TABLE_SUFFIX) + ".parquet")

@@ -61,7 +61,7 @@ from .media import LoggedTable as LoggedTable
 from .media import MediaRecord as MediaRecord
 from .media import MediaWriter as MediaWriter
 from .media import arrow_table as arrow_table
-from .media import encode_table as encode_table
+from .media import encode_logged_table as encode_logged_table
 from .media import join_tables as join_tables
 from .media import may_be_encoded as may_be_encoded
 from .media import parse_table as parse_table

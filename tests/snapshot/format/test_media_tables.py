@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pull_logs.errors import DataError
 from pull_logs.rows.canonical import canon_text, canonical_text
-from pull_logs.snapshot.format import LoggedTable, arrow_table, encode_table, join_tables, parse_table
+from pull_logs.snapshot.format import LoggedTable, arrow_table, encode_logged_table, join_tables, parse_table
 from pull_logs.snapshot.format.media import table_folders, table_member
 from pull_logs.snapshot.format.media import tables as table_files
 from pull_logs.snapshot.format.names import folder_of_table, is_member_name, run_of_member
@@ -48,7 +48,7 @@ columns = st.one_of(st.lists(cells, min_size=4, max_size=4), columns_of_one_kind
 
 
 def read_back(table: LoggedTable) -> pa.Table:
-    return pq.read_table(io.BytesIO(encode_table(arrow_table(table))))
+    return pq.read_table(io.BytesIO(encode_logged_table(arrow_table(table))))
 
 
 def described(data: bytes) -> list[dict[str, Any]]:
@@ -71,8 +71,8 @@ def test_each_cell_is_the_one_that_was_logged(drawn: list[list[Any]], names: lis
     names = names[: len(drawn)]
     rows = [list(row) for row in zip(*drawn, strict=True)]
     table = parse_table(json.dumps({"columns": names, "data": rows}).encode(), name="t")
-    data = encode_table(arrow_table(table))
-    assert data == encode_table(arrow_table(table))
+    data = encode_logged_table(arrow_table(table))
+    assert data == encode_logged_table(arrow_table(table))
     found = pq.read_table(io.BytesIO(data))
     assert len(set(found.column_names)) == len(names)
     for at, entry in enumerate(described(data)):
@@ -117,7 +117,7 @@ TYPES = [
 
 @pytest.mark.parametrize(("logged", "expected"), TYPES)
 def test_a_column_has_the_narrowest_type_that_is_exact(logged: list[Any], expected: str) -> None:
-    data = encode_table(arrow_table(LoggedTable(("c",), [[cell] for cell in logged])))
+    data = encode_logged_table(arrow_table(LoggedTable(("c",), [[cell] for cell in logged])))
     (entry,) = described(data)
     (field,) = pq.read_table(io.BytesIO(data)).schema
     assert ("json" if entry.get("json") else str(field.type)) == expected
@@ -150,9 +150,9 @@ def test_a_type_that_does_not_fit_the_cells_changes_nothing(kind: Any, cell: Any
 
 
 def test_the_types_of_w_and_b_are_in_the_metadata() -> None:
-    (entry,) = described(encode_table(arrow_table(typed(optional("number"), 1))))
+    (entry,) = described(encode_logged_table(arrow_table(typed(optional("number"), 1))))
     assert entry == {"name": "c", "type": optional("number")}
-    (entry,) = described(encode_table(arrow_table(typed({"wb_type": "x" * 20_000}, 1))))
+    (entry,) = described(encode_logged_table(arrow_table(typed({"wb_type": "x" * 20_000}, 1))))
     assert entry == {"name": "c"}
 
 

@@ -5,7 +5,7 @@ from .records import MediaWriter as MediaWriter
 from .tables import MAX_JSON as MAX_JSON
 from .tables import LoggedTable as LoggedTable
 from .tables import arrow_table as arrow_table
-from .tables import encode_table as encode_table
+from .tables import encode_logged_table as encode_logged_table
 from .tables import join_tables as join_tables
 from .tables import may_be_encoded as may_be_encoded
 from .tables import parse_table as parse_table

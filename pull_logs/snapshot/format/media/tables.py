@@ -235,7 +235,7 @@ def _lists(cells: Sequence[Any], *, depth: int) -> pa.Array | None:
     return pa.ListArray.from_arrays(pa.array([*offsets, end], pa.int32()), values)
 
 
-def encode_table(table: pa.Table) -> bytes:
+def encode_logged_table(table: pa.Table) -> bytes:
     """Return a table as Parquet; the same cells give the same bytes for one pyarrow version."""
     sink = io.BytesIO()
     with pq.ParquetWriter(

@@ -17,7 +17,7 @@ from pull_logs.snapshot.format import (
     MediaRecord,
     arrow_table,
     content_member,
-    encode_table,
+    encode_logged_table,
     join_tables,
     may_be_encoded,
     parse_table,
@@ -113,7 +113,7 @@ def _encoded(pointer: Pointer, file: Any, typed: Bytes | None) -> tuple[bytes, i
             table = join_tables(plain, with_types)
         if table is None:
             return None
-        return encode_table(arrow_table(table)), len(table.rows)
+        return encode_logged_table(arrow_table(table)), len(table.rows)
     except DataError:
         return None
 
