@@ -64,10 +64,11 @@ class _Question:
         shapes: Mapping[str, Shape],
     ) -> Answered:
         """Return an answer in both forms, cut to the budget."""
-        from pull_logs.cli.render import fit_json, render_text
+        from pull_logs.cli.formats import Choice, draw_sections
+        from pull_logs.cli.render import fit_json
 
         return Answered(
-            text=render_text(sections(answer), max_tokens=self.max_tokens),
+            text=draw_sections(sections(answer), Choice(), max_tokens=self.max_tokens),
             structured=json.loads(fit_json(answer, shapes, max_tokens=self.max_tokens)),
         )
 
