@@ -244,10 +244,18 @@ def _local_runs(bundles: Sequence[Bundle], texts: Sequence[str]) -> list[str]:
     return [
         text
         for text in texts
-        if (text.startswith("sqlite:") or Path(text).exists())
+        if (text.startswith("sqlite:") or _exists(text))
         and not any(_has_run(bundle, text) for bundle in bundles)
         and is_local(text)
     ]
+
+
+def _exists(text: str) -> bool:
+    """Whether a text is the path of something; one that no file system takes as a path is not."""
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _has_run(bundle: Bundle, text: str) -> bool:

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import click
 import pytest
 from bundlekit import bundle_run, make_bundle
+from checkout import RECORDED
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -181,3 +182,11 @@ def test_an_empty_argument_is_refused_and_an_empty_word_of_a_command_is_not(
     assert said(capsys, "info", "", code=2) == empty
     check = "import sys; raise SystemExit(5 if sys.argv[1:] == [''] else 1)"
     assert main(["exec", "-b", A, "--", sys.executable, "-c", check, ""]) == 5
+
+
+def test_an_id_that_no_file_system_takes_as_a_path_is_a_run_that_is_not_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("e" * 700, "a\0b"):
+        assert main(["-b", str(RECORDED), "-r", name]) == 3
+        assert capsys.readouterr().err.startswith("pull-logs: error: no run '")
