@@ -26,6 +26,9 @@ _MOST_CELLS = 2**22
 """The most cells of a batch, unless it is one row: many tags with steps of their own have sparse columns."""
 
 
+_SMALL = 2**15
+
+
 @dataclass(frozen=True, slots=True)
 class Points:
     """Numbers of some tags.
@@ -209,7 +212,9 @@ class SegmentWriter:
         from pull_logs.rows.arrays import double_array
 
         columns: dict[str, Column] = {}
-        order = np.argsort(points.tags, kind="stable")
+        # Small integers are sorted by their digits, which is several times as fast.
+        small = points.tags.astype(np.int16) if len(self.tags) < _SMALL else points.tags
+        order = np.argsort(small, kind="stable")
         tags, at, values = points.tags[order], points.steps[order], points.values[order]
         present = np.flatnonzero(np.bincount(tags)) if len(tags) else tags
         starts = np.searchsorted(tags, present, "left").tolist()

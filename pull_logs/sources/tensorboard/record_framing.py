@@ -10,13 +10,17 @@ damaged, reading goes on at the next length whose checksum is right. What was lo
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pull_logs.rows.arrays import Ints
 
 BLOCK_BYTES = 4 * 2**20
@@ -70,6 +74,12 @@ def masked(crc: int) -> int:
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
+def _unsigned(raw: NDArray[np.uint8], at: Ints) -> Ints:
+    """Return the unsigned 32-bit numbers at some positions."""
+    found = sliding_window_view(raw, 4)[at].view("<u4")[:, 0]
+    return found.astype(np.int64)
+
+
 class RecordReader:
     """Reads the records of one file; it can be iterated once.
 
@@ -106,47 +116,57 @@ class RecordReader:
 
     def _split(self, data: bytes, base: int) -> tuple[RecordBlock, int]:
         """Return the complete records of some bytes, and the position after the last."""
+        starts, crcs = array("q"), array("q")
+        position = 0
+        while position + _HEAD.size <= len(data):
+            known = len(starts)
+            position = self._follow(data, position, starts, crcs)
+            if self._lost_from is not None and len(starts) > known:
+                self._settle(base + starts[known] - _HEAD.size)
+            if position + _HEAD.size > len(data) or self._length(data, position) is not None:
+                break
+            if self._lost_from is None:
+                self._lost_from = base + position
+            position = self._next_head(data, position + 1)
+        return self._checked(data, base, starts, crcs), position
+
+    def _follow(self, data: bytes, position: int, starts: array[int], crcs: array[int]) -> int:
+        """Add the start and the checksum of each complete record that follows, up to a bad length.
+
+        This is the only code that runs once per record of a file, so it does nothing else.
+        """
         from google_crc32c import value as crc32c
 
-        starts: list[int] = []
-        ends: list[int] = []
-        crcs: list[int] = []
-        position, size, lengths = 0, len(data), self._lengths
-        while position + _HEAD.size <= size:
-            length = lengths.get(data[position : position + _HEAD.size])
+        length_of, add_start, add_crc = self._lengths.get, starts.append, crcs.append
+        size = len(data)
+        while position + 12 <= size:
+            start = position + 12
+            length = length_of(data[position:start])
             if length is None:
                 length = self._length(data, position)
                 if length is None:
-                    if self._lost_from is None:
-                        self._lost_from = base + position
-                    position = self._next_head(data, position + 1)
-                    continue
-            if self._lost_from is not None:
-                self._settle(base + position)
-            start = position + _HEAD.size
+                    break
             end = start + length
-            if end + _FOOT > size:
+            if end + 4 > size:
                 break
-            starts.append(start)
-            ends.append(end)
-            crcs.append(crc32c(data[start:end]))
-            position = end + _FOOT
-        return self._checked(data, base, starts, ends, crcs), position
+            add_start(start)
+            add_crc(crc32c(data[start:end]))
+            position = end + 4
+        return position
 
-    def _checked(
-        self, data: bytes, base: int, starts: list[int], ends: list[int], crcs: list[int]
-    ) -> RecordBlock:
+    def _checked(self, data: bytes, base: int, starts: array[int], crcs: array[int]) -> RecordBlock:
         """Return the block of the records whose checksum is right."""
-        first, last = np.array(starts, dtype=np.int64), np.array(ends, dtype=np.int64)
+        first: Ints = np.frombuffer(starts, dtype=np.int64) if starts else np.zeros(0, dtype=np.int64)
         if not starts:
-            return RecordBlock(data, first, last)
-        crc = np.array(crcs, dtype=np.int64)
-        found = (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+            return RecordBlock(data, first, first)
         raw = np.frombuffer(data, dtype=np.uint8)
-        stored = np.ascontiguousarray(raw[last[:, None] + np.arange(_FOOT)]).view("<u4")[:, 0]
-        right = found == stored
+        last = first + _unsigned(raw, first - _HEAD.size)
+        crc = np.frombuffer(crcs, dtype=np.int64)
+        right = ((((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF) == _unsigned(raw, last)
+        if right.all():
+            return RecordBlock(data, first, last)
         for index in np.flatnonzero(~right).tolist():
-            start, end = starts[index] - _HEAD.size, ends[index] + _FOOT
+            start, end = int(first[index]) - _HEAD.size, int(last[index]) + _FOOT
             self.damages.append(FileDamage(base + start, end - start, "the checksum of a record is wrong"))
         return RecordBlock(data, first[right], last[right])
 

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pull_logs.rows.arrays import Ints
-from pull_logs.sources.point_rows import Points
+from pull_logs.sources.point_rows import Points, select
 from pull_logs.sources.tensorboard.record_framing import RecordBlock
 from pull_logs.sources.tensorboard.tensors import read_tensor
 from pull_logs.sources.tensorboard.wire import BYTES, FIXED32, WireError, fields, text
@@ -56,6 +56,38 @@ class _Form:
         return self.offset + np.dtype(self.dtype).itemsize
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The scalars of a block, at the indices of their records."""
+
+    points: Points
+
+    @classmethod
+    def empty(cls, size: int) -> _Found:
+        """Return arrays for the scalars of that many records."""
+        tags, steps = np.empty(size, np.int64), np.empty(size, np.int64)
+        return cls(Points(tags, steps, np.empty(size, np.float64), np.empty(size, np.float64)))
+
+    def add(self, indices: Ints, records: NDArray[np.uint8], tags: Ints, width: int, form: _Form) -> None:
+        """Add the scalars of records of one form."""
+        steps = np.zeros(len(records), dtype=np.uint64)
+        for index in range(width):
+            byte = records[:, _STEP_AT + index].astype(np.uint64)
+            steps |= (byte & np.uint64(0x7F)) << np.uint64(7 * index)
+        start = _STEP_AT + width
+        numbers = np.ascontiguousarray(records[:, start + form.offset : start + form.end]).view(form.dtype)
+        self.points.tags[indices] = tags
+        self.points.steps[indices] = steps.view(np.int64)
+        self.points.times[indices] = np.ascontiguousarray(records[:, 1:9]).view("<f8")[:, 0]
+        self.points.values[indices] = numbers[:, 0]
+
+    def without(self, others: Ints) -> Points:
+        """Return the scalars, without the records that are others."""
+        keep = np.ones(len(self.points.tags), dtype=np.bool_)
+        keep[others] = False
+        return self.points if keep.all() else select(self.points, keep)
+
+
 @dataclass(slots=True)
 class ScalarDecoder:
     """Decodes the scalars of the blocks of a file.
@@ -68,11 +100,11 @@ class ScalarDecoder:
     _known: dict[tuple[int, bytes], _Form | None] = field(default_factory=dict)
 
     def decode(self, block: RecordBlock) -> tuple[Points, Ints]:
-        """Return the scalars of a block, in any order, and the indices of its other records."""
+        """Return the scalars of a block, in the order of the file, and the indices of its other records."""
         raw = np.frombuffer(block.data, dtype=np.uint8)
         lengths = block.ends - block.starts
         others: list[Ints] = []
-        found: list[Points] = []
+        found = _Found.empty(len(lengths))
         able = (lengths >= _SHORTEST) & (lengths <= _MOST_LENGTH)
         able[able] = (raw[block.starts[able]] == 0x09) & (raw[block.starts[able] + 9] == 0x10)
         others.append(np.flatnonzero(~able))
@@ -88,16 +120,14 @@ class ScalarDecoder:
             others.append(indices[widths == 0])
             for width in np.flatnonzero(np.bincount(widths[widths > 0])).tolist():
                 some = widths == width
-                points, left = self._group(records[some], width)
-                found += points
-                others.append(indices[some][left])
-        return _joined(found), np.sort(np.concatenate(others))
+                others.append(self._group(records[some], width, indices[some], found))
+        left = np.sort(np.concatenate(others))
+        return found.without(left), left
 
-    def _group(self, records: NDArray[np.uint8], width: int) -> tuple[list[Points], Ints]:
-        """Return the scalars of records of one length whose steps have one length, and the other records."""
+    def _group(self, records: NDArray[np.uint8], width: int, indices: Ints, found: _Found) -> Ints:
+        """Add the scalars of records of one length whose steps have one length; return the other indices."""
         bodies = records[:, _STEP_AT + width :]
         left = np.arange(len(records))
-        found: list[Points] = []
         others: list[int] = []
         while len(left):
             form = _form_of(bodies[left[0]].tobytes())
@@ -106,10 +136,10 @@ class ScalarDecoder:
                 left = left[1:]
                 continue
             tags = self._tags(bodies[left], form)
-            chosen = records[left[tags >= 0]]
-            found.append(_points(chosen, tags[tags >= 0], width, form))
+            chosen = left[tags >= 0]
+            found.add(indices[chosen], records[chosen], tags[tags >= 0], width, form)
             left = left[tags < 0]
-        return found, np.array(others, dtype=np.int64)
+        return indices[np.array(others, dtype=np.int64)]
 
     def _tags(self, bodies: NDArray[np.uint8], form: _Form) -> Ints:
         """Return the tag of each body that has its number where a form has it, and -1 for the others."""
@@ -139,29 +169,6 @@ class ScalarDecoder:
                 self._known.clear()
             self._known[key] = _form_of(body)
         return self._known[key]
-
-
-def _points(records: NDArray[np.uint8], tags: Ints, width: int, form: _Form) -> Points:
-    times = np.ascontiguousarray(records[:, 1:9]).view("<f8")[:, 0]
-    steps = np.zeros(len(records), dtype=np.uint64)
-    for index in range(width):
-        byte = records[:, _STEP_AT + index].astype(np.uint64)
-        steps |= (byte & np.uint64(0x7F)) << np.uint64(7 * index)
-    start = _STEP_AT + width
-    numbers = np.ascontiguousarray(records[:, start + form.offset : start + form.end]).view(form.dtype)
-    return Points(tags, steps.view(np.int64), times, numbers[:, 0].astype(np.float64))
-
-
-def _joined(found: list[Points]) -> Points:
-    if not found:
-        none: Ints = np.zeros(0, dtype=np.int64)
-        return Points(none, none, none.astype(np.float64), none.astype(np.float64))
-    return Points(
-        np.concatenate([points.tags for points in found]),
-        np.concatenate([points.steps for points in found]),
-        np.concatenate([points.times for points in found]),
-        np.concatenate([points.values for points in found]),
-    )
 
 
 def _form_of(body: bytes) -> _Form | None:
