@@ -396,12 +396,12 @@ class MetricComparison(TypedDict):
     """A metric of all runs where they were read, and over their complete histories."""
 
     name: str
-    value: dict[RunLabel, Number]
-    x: dict[RunLabel, Number]
-    min: dict[RunLabel, Number]
-    min_step: dict[RunLabel, int]
-    max: dict[RunLabel, Number]
-    max_step: dict[RunLabel, int]
+    value: Mapping[RunLabel, Number]
+    x: Mapping[RunLabel, Number]
+    min: Mapping[RunLabel, Number]
+    min_step: Mapping[RunLabel, int]
+    max: Mapping[RunLabel, Number]
+    max_step: Mapping[RunLabel, int]
     members: NotRequired[int]
     low: NotRequired[dict[RunLabel, Number]]
     high: NotRequired[dict[RunLabel, Number]]

@@ -235,6 +235,11 @@ class Frame:
         return None if found is None else {facts.name: facts for facts in found}
 
     @property
+    def index_entry(self) -> IndexEntry | None:
+        """Where an index of many runs has the facts about its columns; None where none has."""
+        return self._run.index_entry()
+
+    @property
     def steps(self) -> Steps:
         """`_step` of every row, ascending."""
         if self._steps is None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pull_logs.frames.metric_facts import MetricFacts
 from pull_logs.frames.vector import Floats, Mask
 from pull_logs.rows.arrays import Ints
 
@@ -39,8 +40,50 @@ class MetricColumns:
     has_finite: Mask
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class NumberColumns:
+    """The last number and the extremes of columns that have numbers; one element per run and column.
+
+    Attributes:
+        names: The distinct names of the columns.
+        name: The index of each column's name in `names`.
+        run: The number of its run in the index.
+        value: The last number, finite or not.
+        x: Its step.
+        ranged: Whether there are finite numbers, and so extremes.
+        min: The least finite number.
+        min_step: The first step that has it.
+        max: The greatest finite number.
+        max_step: The first step that has it.
+        exact: The facts about those elements that have a value that is not exactly a double, by their index.
+    """
+
+    names: Sequence[str]
+    name: Ints
+    run: Ints
+    value: Floats
+    x: Ints
+    ranged: Mask
+    min: Floats
+    min_step: Ints
+    max: Floats
+    max_step: Ints
+    exact: Mapping[int, MetricFacts]
+
+
 class MetricIndex(Protocol):
     """An index that has the facts about the columns of several runs."""
+
+    def numbers(self, runs: Sequence[int], names: frozenset[str]) -> Iterator[NumberColumns]:
+        """Iterate over the last numbers and the extremes of columns, as many at a time as `columns`.
+
+        Args:
+            runs: The numbers of the runs in the index.
+            names: The columns wanted; those that do not exist are ignored.
+
+        Raises:
+            DamageError: The index is damaged.
+        """
 
     def columns(self, runs: Sequence[int], names: frozenset[str]) -> Iterator[MetricColumns]:
         """Iterate over the facts, as many at a time as the index stores together.

@@ -175,7 +175,12 @@ def compare(
     )
     with answering(runs, partial(compare_runs, options=question)) as (_, answer):
         del answer["next"]
-        return cast("CompareResult", _Answer(arrange(answer, unfold=True)))
+        found = _Answer(arrange(answer, unfold=True))
+        found["comparison"] = [
+            {field: dict(item) if isinstance(item, Mapping) else item for field, item in entry.items()}
+            for entry in found["comparison"]
+        ]
+        return cast("CompareResult", found)
 
 
 def overview(

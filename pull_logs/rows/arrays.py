@@ -113,6 +113,11 @@ def present_integers(array: pa.Array) -> Ints:
     return values
 
 
+def stored_integers(array: pa.Array) -> Ints:
+    """Return the cells of an int64 array; those of null cells are arbitrary."""
+    return _stored(array, np.dtype(np.int64), len(array))
+
+
 def present_numbers(array: pa.Array) -> tuple[NDArray[Any], Ints | None]:
     """Return the integers, of any width, that are not null, and their rows; None where none is null."""
     values = _stored(array, np.dtype(str(array.type)), len(array))

@@ -82,6 +82,8 @@ _MOST_NAMED = 10
 _MOST_FURTHER = 2
 _LEAST_PART = 10
 """A run that failed before a tenth of the steps of another one leaves nothing to compare at its end."""
+_NO_KEY = "(?!)"
+"""A regular expression that no key matches."""
 _LAST = Position()
 
 
@@ -260,7 +262,11 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
     )
     groups = found.groups.sections(top=options.top) if found.groups else GroupSections()
     metrics = [compare_metric(name, found.shown) for name in found.readings.metrics]
-    records = compare_records({run.label: run.info for run in found.shown}, select=_selected_keys(found))
+    records = compare_records(
+        {run.label: run.subject.run for run in found.shown},
+        select=_selected_keys(found),
+        summaries=_selected_keys(found) != _NO_KEY,
+    )
     assertions = found.readings.assertions
     asserted = AssertionSections(assertions=assertions.results()) if assertions else AssertionSections()
     return {
@@ -294,7 +300,7 @@ def _selected_keys(found: _Findings) -> str | None:
     if options.select is not None or (goal is None and not narrowed):
         return options.select
     if narrowed or goal is None:
-        return "(?!)"
+        return _NO_KEY
     metric = re.escape(goal.metric).replace(r"\.", r"\\?\.")  # nested, or one key with a dot
     return rf"^{metric}(\.|$)"
 

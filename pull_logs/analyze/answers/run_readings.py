@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pull_logs.analyze.answers.checkpoints import checkpoint_steps, read_checkpoints, shown_metrics
 from pull_logs.analyze.answers.histories import settle_assertions
+from pull_logs.analyze.answers.indexed import Field, IndexedMetrics, IndexedRun, RunValues
 from pull_logs.analyze.expressions import several_spellings
 from pull_logs.analyze.questions import (
     DEFINED,
@@ -25,7 +27,6 @@ from pull_logs.analyze.questions import (
     SelectedRows,
     Subject,
     compile_pattern,
-    indexed_readings,
     is_internal,
     joined_frames,
     samples,
@@ -36,7 +37,7 @@ from pull_logs.analyze.statistics import Goal, RunDefinitions
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.frames import History, PlainNames, cell_number, open_frames
 from pull_logs.rows.canonical import STEP, spell
-from pull_logs.runs import RunInfo, RunPath
+from pull_logs.runs import RunPath
 from pull_logs.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -110,15 +111,12 @@ class RunReading:
         """The path of the run."""
         return self.subject.run.path
 
-    @property
-    def info(self) -> RunInfo:
-        """Its config, summary and fields; parsed again on each access."""
-        return self.subject.run.info
-
     def number(self, metric: str) -> float | None:
         """Return the number of a metric at the position, or of a column of runs, if the run has one."""
         if metric in self.columns:
             return cell_number(float(cell) if isinstance(cell := self.columns[metric], bool) else cell)
+        if isinstance(self.metrics, IndexedRun):
+            return self.metrics.table.numbers(metric)[self.metrics.position]
         reading = self.metrics.get(metric)
         return None if reading is None else reading.number
 
@@ -207,15 +205,7 @@ class RunHistories:
 
 def compare_metric(name: str, runs: Sequence[RunReading]) -> MetricComparison:
     """Return a metric of all runs where they were read, and over their complete histories."""
-
-    def values(field: str) -> dict[str, Any]:
-        return {
-            label: spell(value)
-            for label, reading in readings.items()
-            if (value := getattr(reading, field)) is not None
-        }
-
-    readings = {run.label: run.metrics[name] for run in runs if name in run.metrics}
+    values = _indexed_values(name, runs) or _read_values(name, runs)
     return {
         "name": name,
         "value": values("value"),
@@ -225,6 +215,28 @@ def compare_metric(name: str, runs: Sequence[RunReading]) -> MetricComparison:
         "max": values("max"),
         "max_step": values("max_step"),
     }
+
+
+def _read_values(name: str, runs: Sequence[RunReading]) -> Callable[[Field], Mapping[str, Any]]:
+    """Return how to take a value of a metric from the readings of runs."""
+    readings = {run.label: run.metrics[name] for run in runs if name in run.metrics}
+    return lambda field: {
+        label: spell(value)
+        for label, reading in readings.items()
+        if (value := getattr(reading, field)) is not None
+    }
+
+
+def _indexed_values(name: str, runs: Sequence[RunReading]) -> Callable[[Field], Mapping[str, Any]] | None:
+    """Return how to take a value of a metric from the index of runs; None if they were read one by one."""
+    tables = {run.metrics.table: None for run in runs if isinstance(run.metrics, IndexedRun)}
+    found = [(run.label, run.metrics.position) for run in runs if isinstance(run.metrics, IndexedRun)]
+    if len(tables) != 1 or len(found) < len(runs):
+        return None
+    (table,) = tables
+    if name not in table.names:
+        return None
+    return partial(RunValues.of, table.metric(name), found)
 
 
 def read_runs(subjects: Sequence[Subject], plan: ReadingPlan, histories: RunHistories) -> RunReadings:
@@ -246,18 +258,21 @@ def read_runs(subjects: Sequence[Subject], plan: ReadingPlan, histories: RunHist
     wanted = frozenset(name for name in known if name in read or is_wanted(name))
     assertions = settle_assertions(plan.asserts, subjects, known, computed=plan.computed)
     shown, notes = _checkpoint_metrics(subjects, frames, plan, filter(is_wanted, known))
+    indexed = _indexed(subjects, plan, frames, wanted)
     runs = []
-    for subject, frame in zip(subjects, frames, strict=True):
+    for position, (subject, frame) in enumerate(zip(subjects, frames, strict=True)):
         kept = None if plan.query is None else plan.query.apply(frame, columns=False)
         history = frame if kept is None else SelectedRows(frame, kept)
-        metrics = [name for name in history.names if name in wanted]
-        found = _read_run(
-            subject,
-            history,
-            alignment=plan.alignment,
-            metrics=metrics,
-            wanted=wanted,
-            checkpoint_metrics=shown,
+        found = (
+            _read_run(
+                subject,
+                history,
+                alignment=plan.alignment,
+                metrics=[name for name in history.names if name in wanted],
+                checkpoint_metrics=shown,
+            )
+            if indexed is None
+            else _indexed_run(subject, frame, plan.alignment, IndexedRun(indexed, position, frame.names))
         )
         if assertions is not None:
             assertions.load(frame, complete=kept is None)
@@ -269,7 +284,8 @@ def read_runs(subjects: Sequence[Subject], plan: ReadingPlan, histories: RunHist
                 assertions.check(subject, frame, kept)
         runs.append(found)
         frame.forget()
-    names = {name for run in runs for name in run.metrics if is_wanted(name)}
+    had = [name for run in runs for name in run.metrics] if indexed is None else indexed.names
+    names = set(filter(is_wanted, had))
     _check_names(plan, names, known, has_axis=any(run.has_axis for run in runs))
     first = plan.goal.metric if plan.goal else None
     return RunReadings(
@@ -311,25 +327,33 @@ def _checkpoint_metrics(
     return shown_metrics(having, best=plan.goal)
 
 
+def _indexed(
+    subjects: Sequence[Subject], plan: ReadingPlan, frames: Sequence[History], wanted: frozenset[str]
+) -> IndexedMetrics | None:
+    """Return the metrics of all runs from their indexes; None if histories have to be read."""
+    at_end = plan.alignment.at_last_step or plan.alignment.at_best_step
+    if not at_end or plan.query is not None or any(subject.checkpoints for subject in subjects):
+        return None
+    return IndexedMetrics.read(frames, wanted)
+
+
+def _indexed_run(subject: Subject, frame: History, alignment: Alignment, metrics: IndexedRun) -> RunReading:
+    return RunReading(
+        subject=subject,
+        metrics=metrics if alignment.at_last_step else _BestReadings(frame, alignment, metrics),
+        checkpoints=(),
+        has_axis=True,
+    )
+
+
 def _read_run(
     subject: Subject,
     frame: History,
     *,
     alignment: Alignment,
     metrics: Sequence[str],
-    wanted: frozenset[str],
     checkpoint_metrics: Collection[str],
 ) -> RunReading:
-    indexed = (alignment.at_last_step or alignment.at_best_step) and not subject.checkpoints
-    facts = frame.facts(wanted) if indexed else None
-    if facts is not None:
-        readings = indexed_readings(facts, metrics)
-        return RunReading(
-            subject=subject,
-            metrics=readings if alignment.at_last_step else _BestReadings(frame, alignment, readings),
-            checkpoints=(),
-            has_axis=True,
-        )
     axes = RunDefinitions.read(subject.run.config_internal).step_metrics(frame.names)
     frame.load(dict.fromkeys([*metrics, *alignment.extra_columns(axes)]))
     checkpoint_step = checkpoint_steps(frame, subject)[-1]
@@ -396,7 +420,7 @@ def _check_names(
 
 def note_on_states(runs: Iterable[RunReading]) -> str | None:
     """Return the note that runs count which did not finish."""
-    others = Counter(run.info.state for run in runs if run.info.state != "finished")
+    others = Counter(run.subject.run.state for run in runs if run.subject.run.state != "finished")
     if not others:
         return None
     counts = ", ".join(f"{count} {state}" for state, count in sorted(others.items()))

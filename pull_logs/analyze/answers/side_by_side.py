@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from pull_logs.analyze.questions import compile_pattern
 from pull_logs.analyze.results import ConfigDifference, EndingResult, RecordComparison, SummaryDifference
 from pull_logs.frames import Column, MetricFacts, Steps, extremes, flatten
 from pull_logs.rows.canonical import canon_number, canon_record, same, spell
-from pull_logs.runs import RunInfo
 
 _UNCOMPARED = ("_timestamp", "_wandb")
 """Summary keys, by how they start, whose difference says nothing about the runs."""
@@ -120,33 +119,45 @@ def _compare_endings(
     return entry
 
 
-def compare_records(infos: Mapping[str, RunInfo], *, select: str | None) -> RecordComparison:
+class Recorded(Protocol):
+    """A run with its config and its summary, such as a `Run` or a `RunInfo`."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Its config."""
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """Its summary."""
+
+
+def compare_records(
+    runs: Mapping[str, Recorded], *, select: str | None, summaries: bool = True
+) -> RecordComparison:
     """Compare the configs of runs, and their summaries.
 
     Args:
-        infos: By run label, the configs and summaries, the first run first.
+        runs: The runs by their labels, the first run first.
         select: A regular expression that is searched for in the keys of the summaries.
+        summaries: Whether summaries are compared; they are not read otherwise.
     """
-    configs, summaries = flat_configs(infos), flat_summaries(infos)
+    configs = flat_configs(runs)
     differing = compare_configs(configs)
-    pattern = compile_pattern(select or "")
     return {
         "config_diff": differing,
         "config_same": len({key for config in configs.values() for key in config}) - len(differing),
-        "summary_comparison": [
-            entry for entry in compare_summaries(summaries) if pattern.search(entry["key"])
-        ],
+        "summary_comparison": compare_summaries(flat_summaries(runs), select=select) if summaries else [],
     }
 
 
-def flat_configs(infos: Mapping[str, RunInfo]) -> dict[str, dict[str, Any]]:
+def flat_configs(runs: Mapping[str, Recorded]) -> dict[str, dict[str, Any]]:
     """Return the config of each run, canonical and with flat keys."""
-    return {run: flatten(canon_record(info.config)) for run, info in infos.items()}
+    return {label: flatten(canon_record(run.config)) for label, run in runs.items()}
 
 
-def flat_summaries(infos: Mapping[str, RunInfo]) -> dict[str, dict[str, Any]]:
+def flat_summaries(runs: Mapping[str, Recorded]) -> dict[str, dict[str, Any]]:
     """Return the summary of each run, canonical and with flat keys; histograms and the like stay complete."""
-    return {run: flatten(canon_record(info.summary), keep_typed=True) for run, info in infos.items()}
+    return {label: flatten(canon_record(run.summary), keep_typed=True) for label, run in runs.items()}
 
 
 def compare_configs(configs: Mapping[str, Mapping[str, Any]]) -> list[ConfigDifference]:
@@ -168,16 +179,22 @@ def _same_everywhere(key: str, configs: Sequence[Mapping[str, Any]]) -> bool:
     )
 
 
-def compare_summaries(summaries: Mapping[str, Mapping[str, Any]]) -> list[SummaryDifference]:
+def compare_summaries(
+    summaries: Mapping[str, Mapping[str, Any]], *, select: str | None = None
+) -> list[SummaryDifference]:
     """Return the keys that hold a number in some run, with each other run's difference to the first run.
 
     Args:
         summaries: Flat canonical summaries by run label, the first run first.
+        select: A regular expression that is searched for in the keys.
     """
     entries: list[SummaryDifference] = []
-    for key in _all_keys(summaries.values()):
+    pattern = compile_pattern(select or "")
+    for key in filter(pattern.search, _all_keys(summaries.values())):
+        if key.startswith(_UNCOMPARED):
+            continue
         values = {run: summary[key] for run, summary in summaries.items() if key in summary}
-        if key.startswith(_UNCOMPARED) or not any(map(_is_number, values.values())):
+        if not any(map(_is_number, values.values())):
             continue
         first = values.get(next(iter(summaries)))
         deltas = {

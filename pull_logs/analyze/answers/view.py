@@ -6,7 +6,7 @@ into its token budget.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from urllib.parse import quote
 
@@ -22,8 +22,9 @@ from pull_logs.analyze.results import (
     RunResult,
     ShowResult,
 )
+from pull_logs.frames import RunLike
 from pull_logs.rows.canonical import spell
-from pull_logs.runs import RunInfo, RunPath
+from pull_logs.runs import RunPath
 from pull_logs.suggestions import joined
 
 _ABOUT_HISTORIES = frozenset({"schema", "stats", "history", "comparison", "assertions"})
@@ -55,10 +56,10 @@ def answer(subjects: Sequence[Subject], view: View) -> ShowResult:
         checkpoints["checkpoints"] = compared.checkpoints
         notes += compared.notes
     shown = histories.sections.get("history", {})
-    infos = {s.label: s.run.info for s in subjects} if asked & _ABOUT_RECORDS else {}
+    recorded = {s.label: s.run for s in subjects} if asked & _ABOUT_RECORDS else {}
     differences = RecordComparison()
     if "config_diff" in asked:
-        differences = compare_records(infos, select=view.select)
+        differences = compare_records(recorded, select=view.select)
     return {
         "format": FORMAT,
         "command": "show",
@@ -67,7 +68,7 @@ def answer(subjects: Sequence[Subject], view: View) -> ShowResult:
             for s in subjects
         ],
         **_metadata(subjects, asked),
-        **_records(infos, asked, view.select),
+        **_records(recorded, asked, view.select),
         **histories.sections,
         **checkpoints,
         **histories.comparison,
@@ -137,14 +138,14 @@ def _metadata(subjects: Sequence[Subject], asked: AbstractSet[str]) -> MetadataS
     return {"meta": {subject.label: run_metadata(subject.run) for subject in subjects}}
 
 
-def _records(infos: dict[str, RunInfo], asked: AbstractSet[str], select: str | None) -> RecordSections:
+def _records(runs: Mapping[str, RunLike], asked: AbstractSet[str], select: str | None) -> RecordSections:
     found: RecordSections = {}
     if "config" in asked:
-        found["config"] = {run: spell(config) for run, config in flat_configs(infos).items()}
+        found["config"] = {run: spell(config) for run, config in flat_configs(runs).items()}
     if "summary" in asked:
         search = compile_pattern(select or "").search
         found["summary"] = {
             run: {key: spell(value) for key, value in summary.items() if search(key)}
-            for run, summary in flat_summaries(infos).items()
+            for run, summary in flat_summaries(runs).items()
         }
     return found

@@ -44,7 +44,9 @@ def json_text(value: Any) -> str:
     Raises:
         ValueError: A number in it is not finite.
     """
-    return inline(json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")))
+    # A mapping that is no dict is one whose values are made when they are used.
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=dict)
+    return inline(text)
 
 
 def json_lines(value: Any) -> str:

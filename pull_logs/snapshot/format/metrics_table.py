@@ -9,7 +9,7 @@ metrics".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import pairwise
 from threading import Lock
@@ -20,31 +20,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
-from pull_logs.frames import Mask, MetricColumns, MetricFacts
+from pull_logs.frames import Mask, MetricColumns, MetricFacts, NumberColumns
 from pull_logs.rows.arrays import (
     Ints,
     array_of,
-    canonical_doubles,
     dictionary_codes,
-    doubles_of,
     filter_rows,
     flat,
     number_cells,
-    present_integers,
-    present_rows,
-    take_rows,
     text_array,
 )
 from pull_logs.rows.canonical import canon_record, canonical_text, parse_json
 from pull_logs.runs import RunPath
+from pull_logs.snapshot.format.metrics import (
+    NUMBER_COLUMNS,
+    TOTAL_COLUMNS,
+    number_columns,
+    one_array,
+    text_list,
+    total_columns,
+)
 from pull_logs.snapshot.format.names import METRICS
 from pull_logs.snapshot.format.parquet_pages import read_groups
 
 GROUP_ROWS = 32_768
 """A row group ends with the run that reaches this many rows."""
-
-MAX_TEXT = 1 << 28
-"""Most bytes of decoded text of one row group."""
 
 _KEYS = ("entity", "project", "run_id")
 _TEXTS = (*_KEYS, "metric", "type")
@@ -53,9 +53,6 @@ _STEPS = ("first_step", "last_step", "last_number_step", "min_step", "max_step")
 _VALUES = ("first", "last", "last_number", "last_finite", "min", "max")
 _DOUBLES = ("interval", *_VALUES)
 _REST = "rest"
-_ADDED = ("metric", "type", *_COUNTS, "first_step", "last_step", "last", "last_number", "last_finite", _REST)
-"""The columns that totals over runs are added up from."""
-
 _BRIEF = ("metric", "type", *_COUNTS, "first_step", "last_step", "interval", "min", "max", _REST)
 """The columns of facts in brief."""
 
@@ -195,6 +192,7 @@ class MetricsTable:
             table have them; and for each row, and the end, how many of them are before it.
         group_names: Returns the names of the metrics in a row group.
         group_columns: Returns the facts of the masked rows of a row group, fact by fact, about some columns.
+        group_numbers: Returns the numbers of these rows, likewise.
     """
 
     path: str
@@ -203,6 +201,7 @@ class MetricsTable:
     group: Callable[[int, frozenset[str] | None, Sequence[str]], tuple[Sequence[MetricFacts], Ints]]
     group_names: Callable[[int], Sequence[str]]
     group_columns: Callable[[int, Mask, frozenset[str]], MetricColumns]
+    group_numbers: Callable[[int, Mask, frozenset[str]], NumberColumns]
 
     def facts(
         self, index: int, names: frozenset[str] | None = None, *, brief: bool = False
@@ -236,13 +235,31 @@ class MetricsTable:
         Raises:
             BundleDamagedError: They cannot be read.
         """
+        return (self.group_columns(number, rows, names) for number, rows in self._groups_of(runs))
+
+    def numbers(self, runs: Sequence[int], names: frozenset[str]) -> Iterator[NumberColumns]:
+        """Iterate over the last numbers and the extremes of columns of runs, likewise.
+
+        Args:
+            runs: The rows of the runs in the table of runs.
+            names: The columns wanted.
+
+        Raises:
+            BundleDamagedError: They cannot be read.
+        """
+        for number, rows in self._groups_of(runs):
+            found = self.group_numbers(number, rows, names)
+            before = int(self.groups[number])
+            yield replace(found, run=np.searchsorted(self.starts, found.run + before, side="right") - 1)
+
+    def _groups_of(self, runs: Sequence[int]) -> Iterator[tuple[int, Mask]]:
+        """Iterate over the row groups that have some of these runs, with the mask of their rows."""
         wanted = np.zeros(len(self.starts) - 1, np.bool_)
         wanted[list(runs)] = True
         first_runs = np.searchsorted(self.starts, self.groups).tolist()
         for number, (first, end) in enumerate(pairwise(first_runs)):
             if wanted[first:end].any():
-                lengths = np.diff(self.starts[first : end + 1])
-                yield self.group_columns(number, np.repeat(wanted[first:end], lengths), names)
+                yield number, np.repeat(wanted[first:end], np.diff(self.starts[first : end + 1]))
 
     def _rows(self, index: int) -> tuple[int, slice]:
         """Return the row group of a run, and its rows in the group."""
@@ -294,6 +311,7 @@ def load_metrics_table(
         group=lru_cache(maxsize=2)(reader.facts),
         group_names=lru_cache(maxsize=2)(partial(reader.read, ["metric"], _names_of)),
         group_columns=reader.columns,
+        group_numbers=reader.numbers,
     )
 
 
@@ -325,7 +343,7 @@ def _first_rows(table: pa.Table) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Iterate over the first row of each run of a row group, with the parts of its path."""
     if not table.num_rows:
         return
-    arrays = [_one_array(table.column(name)) for name in _KEYS]
+    arrays = [one_array(table.column(name)) for name in _KEYS]
     starts = np.zeros(table.num_rows, np.bool_)
     starts[0] = True
     codes = list(map(dictionary_codes, arrays))
@@ -334,11 +352,6 @@ def _first_rows(table: pa.Table) -> Iterator[tuple[int, tuple[str, ...]]]:
     names = [array.dictionary.to_pylist() for array in arrays]
     for row in np.flatnonzero(starts).tolist():
         yield row, tuple(known[int(column[row])] for known, column in zip(names, codes, strict=True))
-
-
-def _one_array(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    chunks = column.unify_dictionaries().chunks if column.num_chunks > 1 else column.chunks
-    return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,16 +370,26 @@ class _GroupReader:
 
     def columns(self, number: int, rows: Mask, names: frozenset[str]) -> MetricColumns:
         """Return some of the facts in these rows of a row group, about these columns."""
-        found, kept, mixed = self.read(_ADDED, partial(_some_columns, rows, names), number)
+        found, kept, mixed = self.read(TOTAL_COLUMNS, partial(total_columns, rows, names), number)
+        if mixed.any():
+            lasts = [one.last_finite for one in self._exact(number, kept[mixed], len(rows))]
+            found.last_finite[mixed] = [0.0 if last is None else float(last) for last in lasts]
+            found.has_finite[mixed] = [last is not None for last in lasts]
+        return found
+
+    def numbers(self, number: int, rows: Mask, names: frozenset[str]) -> NumberColumns:
+        """Return the numbers in these rows of a row group, about these columns; each with its row."""
+        found, mixed = self.read(NUMBER_COLUMNS, partial(number_columns, rows, names), number)
         if not mixed.any():
             return found
-        others = np.zeros(len(rows), np.bool_)
-        others[kept[mixed]] = True
-        facts = self.read(SCHEMA.names, lambda table: _facts_of(filter_rows(table, others)), number)
-        lasts = [one.last_finite for one in facts]
-        found.last_finite[mixed] = [0.0 if last is None else float(last) for last in lasts]
-        found.has_finite[mixed] = [last is not None for last in lasts]
-        return found
+        facts = self._exact(number, found.run[mixed], len(rows))
+        return replace(found, exact=dict(zip(np.flatnonzero(mixed).tolist(), facts, strict=True)))
+
+    def _exact(self, number: int, rows: Ints, length: int) -> Sequence[MetricFacts]:
+        """Return all facts of these rows of a row group, which has this many."""
+        wanted = np.zeros(length, np.bool_)
+        wanted[rows] = True
+        return self.read(SCHEMA.names, lambda table: _facts_of(filter_rows(table, wanted)), number)
 
     def read(
         self, columns: Sequence[str], convert: Callable[[pa.Table], _Converted], number: int
@@ -385,58 +408,21 @@ def _names_of(table: pa.Table) -> Sequence[str]:
 
 def _texts(column: pa.ChunkedArray) -> list[Any]:
     """Return the texts of a column, equal ones as one object, None for null."""
-    array = _one_array(column)
-    known = [*_text_list(array), None]
+    array = one_array(column)
+    known = [*text_list(array), None]
     return list(map(known.__getitem__, dictionary_codes(array).tolist()))
-
-
-def _text_list(array: pa.DictionaryArray) -> list[str]:
-    """Return the distinct texts of a column."""
-    if array.dictionary.nbytes > MAX_TEXT:
-        raise DataError(f"its text takes more than {MAX_TEXT} bytes")
-    texts: list[str] = array.dictionary.to_pylist()
-    return texts
 
 
 def _some_facts(names: frozenset[str] | None, table: pa.Table) -> tuple[Sequence[MetricFacts], Ints]:
     wanted = np.ones(table.num_rows, np.bool_)
     if names is not None:
-        metrics = _one_array(table.column("metric"))
+        metrics = one_array(table.column("metric"))
         known = np.array([name in names for name in metrics.dictionary.to_pylist()], np.bool_)
         wanted = known[dictionary_codes(metrics)]
         table = filter_rows(table, wanted)
     before = np.zeros(len(wanted) + 1, np.int64)
     np.cumsum(wanted, out=before[1:])
     return _facts_of(table) if table.num_rows else (), before
-
-
-def _some_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[MetricColumns, Ints, Mask]:
-    """Return facts without what is in `rest`, the row of each, and which of them have a rest."""
-    metrics, types = _one_array(table.column("metric")), _one_array(table.column("type"))
-    known, metric = _text_list(metrics), dictionary_codes(metrics)
-    steps = [flat(table.column(name)) for name in ("first_step", "last_step")]
-    wanted = np.array([name in names for name in known], np.bool_)[metric]
-    kept = np.flatnonzero(wanted & rows & present_rows(steps[0]) & present_rows(steps[1]))
-    table = take_rows(table, kept)
-    cells, numbers, nonfinite = (present_integers(flat(table.column(name))) for name in _COUNTS)
-    last = doubles_of(flat(table.column("last")))
-    last_number, last_finite = (flat(table.column(name)) for name in ("last_number", "last_finite"))
-    # As `_facts_of` does: a value that is null repeats another where the column has such numbers.
-    number = np.where(present_rows(last_number), doubles_of(last_number), last)
-    finite = np.where(present_rows(last_finite), doubles_of(last_finite), number)
-    found = MetricColumns(
-        names=known,
-        name=metric[kept],
-        types=_text_list(types),
-        type=dictionary_codes(types)[kept],
-        cells=cells,
-        nonfinite=nonfinite,
-        first_step=present_integers(flat(table.column("first_step"))),
-        last_step=present_integers(flat(table.column("last_step"))),
-        last_finite=canonical_doubles(finite),
-        has_finite=present_rows(last_finite) | (numbers != nonfinite),
-    )
-    return found, kept, present_rows(table.column(_REST).combine_chunks())
 
 
 def _facts_of(table: pa.Table) -> Sequence[MetricFacts]:

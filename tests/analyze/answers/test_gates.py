@@ -40,7 +40,7 @@ def gate(new: list[FakeRun], base: list[FakeRun], *metrics: Criterion, **options
 
 
 def in_state(run: FakeRun, state: str) -> FakeRun:
-    run.info = replace(run.info, state=state)
+    run.info, run.state = replace(run.info, state=state), state
     return run
 
 

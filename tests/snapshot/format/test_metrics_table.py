@@ -18,6 +18,7 @@ from pull_logs.rows.batches import batch_from_rows
 from pull_logs.rows.canonical import spell
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import metrics_table
+from pull_logs.snapshot.format.metrics import columns
 from pull_logs.snapshot.format.metrics_table import (
     SCHEMA,
     MetricsTable,
@@ -150,7 +151,7 @@ def test_a_rest_that_is_not_an_object_is_damaged() -> None:
 
 
 def test_texts_that_expand_too_far_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics_table, "MAX_TEXT", 10)
+    monkeypatch.setattr(columns, "MAX_TEXT", 10)
     with pytest.raises(BundleDamagedError) as caught:
         opened(encoded(ONE), runs=1).facts(0)
     assert caught.value.message == (

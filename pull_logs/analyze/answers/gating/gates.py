@@ -141,7 +141,9 @@ def run_gate(new: Sequence[Subject], base: Sequence[Subject], gate: Gate) -> Com
     tests = GateTests(new=sides[0], base=sides[1], keys=keys, alpha=gate.alpha, margin=gate.margin)
     metrics = tests.results(goals)
     result = _describe(gate, sides, metrics, keys)
-    records = compare_records({run.label: run.info for run in readings.runs}, select=None)
+    records = compare_records(
+        {run.label: run.subject.run for run in readings.runs}, select=None, summaries=False
+    )
     return {
         "format": FORMAT,
         "command": "compare",
@@ -215,8 +217,8 @@ def _refuse_unfinished(sides: Sequence[tuple[str, Subject]]) -> None:
     found = []
     for side, subject in sides:
         run = subject.run
-        if run.info.state != _FINISHED:
-            found.append(f"{run.path} ({side}) is {run.info.state}")
+        if run.state != _FINISHED:
+            found.append(f"{run.path} ({side}) is {run.state}")
         elif not run.complete:
             found.append(f"{run.path} ({side}) is incomplete: {run.coverage.reason}")
     if found:

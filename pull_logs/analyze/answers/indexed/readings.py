@@ -1,0 +1,230 @@
+"""The metrics of runs at their last step, metric by metric, as the indexes of their bundles have them.
+
+A tuple for each metric of each run takes longer to make than all else that a comparison of thousands of runs
+does. Here each value of a metric is an array over the runs, and a reading is made where one is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pull_logs.analyze.questions import Reading, indexed_readings
+from pull_logs.frames import Frame, History, Mask, MetricIndex, NumberColumns
+from pull_logs.rows.arrays import Ints
+from pull_logs.rows.canonical import INT_LIMIT, spell
+
+Field: TypeAlias = Literal["value", "x", "min", "min_step", "max", "max_step"]
+
+FIELDS: tuple[Field, ...] = ("value", "x", "min", "min_step", "max", "max_step")
+"""The values of a reading that an index has."""
+
+_RANGE = frozenset({"min", "min_step", "max", "max_step"})
+_STEPS = frozenset({"x", "min_step", "max_step"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MetricReadings:
+    """One metric of several runs, those that have numbers of it.
+
+    Attributes:
+        positions: The positions of these runs, ascending.
+        arrays: Their values.
+        ranged: Which of them have finite numbers, and so extremes.
+        exact: The readings that the arrays do not hold, by their index.
+    """
+
+    positions: Ints
+    arrays: Mapping[Field, npt.NDArray[Any]]
+    ranged: Mask
+    exact: Mapping[int, Reading]
+
+    def cells(self, field: Field) -> list[Any]:
+        """Return a value of each run as strict JSON has it, None where there is none."""
+        values = self.arrays[field]
+        found: list[Any] = values.tolist()
+        if field not in _STEPS:
+            with np.errstate(invalid="ignore"):
+                integral = (values == np.floor(values)) & (np.abs(values) < float(INT_LIMIT))
+            for index in np.flatnonzero(integral).tolist():
+                found[index] = int(found[index])
+            for index in np.flatnonzero(~np.isfinite(values)).tolist():
+                found[index] = spell(found[index])
+        if field in _RANGE:
+            for index in np.flatnonzero(~self.ranged).tolist():
+                found[index] = None
+        for index, reading in self.exact.items():
+            found[index] = spell(getattr(reading, field))
+        return found
+
+    def numbers(self) -> list[float]:
+        """Return the last number of each run as a double."""
+        found: list[float] = self.arrays["value"].tolist()
+        for index, reading in self.exact.items():
+            if (number := reading.number) is not None:
+                found[index] = number
+        return found
+
+    def reading(self, index: int) -> Reading:
+        """Return the reading of one run."""
+        if index in self.exact:
+            return self.exact[index]
+        number, x = self.arrays["value"][index].item(), self.arrays["x"][index].item()
+        if not self.ranged[index]:
+            return Reading(_canonical(number), x)
+        low, high = (self.arrays[field][index].item() for field in ("min", "max"))
+        steps = (self.arrays[field][index].item() for field in ("min_step", "max_step"))
+        return Reading(
+            _canonical(number), x, False, _canonical(low), next(steps), _canonical(high), next(steps)
+        )
+
+
+def _canonical(number: float) -> int | float:
+    return int(number) if number.is_integer() and abs(number) < INT_LIMIT else number
+
+
+class IndexedMetrics:
+    """The metrics of many runs at their last step.
+
+    Attributes:
+        names: The metrics of which some run has numbers.
+        runs: The number of runs.
+    """
+
+    def __init__(self, metrics: Mapping[str, MetricReadings], runs: int) -> None:
+        self.names = tuple(metrics)
+        self.runs = runs
+        self._metrics = metrics
+        self._numbers: dict[str, list[float | None]] = {}
+
+    @classmethod
+    def read(cls, frames: Sequence[History], names: frozenset[str]) -> IndexedMetrics | None:
+        """Read these metrics; None if an index lacks one of the runs.
+
+        Raises:
+            DamageError: An index is damaged.
+        """
+        parts = _Parts()
+        indexed: dict[MetricIndex, dict[int, int]] = {}
+        for position, frame in enumerate(frames):
+            entry = frame.index_entry if isinstance(frame, Frame) else None
+            numbers = None if entry is None else indexed.setdefault(entry.index, {})
+            if entry is not None and numbers is not None and entry.number not in numbers:
+                numbers[entry.number] = position
+                continue
+            facts = frame.facts(names)
+            if facts is None:
+                return None
+            parts.add_run(position, indexed_readings(facts, facts.keys() & names))
+        for index, positions in indexed.items():
+            for columns in index.numbers(list(positions), names):
+                parts.add_columns(columns, positions)
+        return cls(parts.joined(), len(frames))
+
+    def metric(self, name: str) -> MetricReadings:
+        """Return the readings of one metric; raises KeyError for one that no run has numbers of."""
+        return self._metrics[name]
+
+    def numbers(self, name: str) -> Sequence[float | None]:
+        """Return the last number of a metric in each run as a double, None where there is none."""
+        found = self._numbers.get(name)
+        if found is None:
+            found = [None] * self.runs
+            if name in self._metrics:
+                metric = self._metrics[name]
+                for position, number in zip(metric.positions.tolist(), metric.numbers(), strict=True):
+                    found[position] = number
+            self._numbers[name] = found
+        return found
+
+
+class IndexedRun(Mapping[str, Reading]):
+    """The metrics of one run.
+
+    Attributes:
+        table: Those of all runs.
+        position: The position of the run among them.
+    """
+
+    __slots__ = ("_names", "position", "table")
+
+    def __init__(self, table: IndexedMetrics, position: int, names: Sequence[str]) -> None:
+        self.table, self.position, self._names = table, position, names
+
+    def __getitem__(self, name: str) -> Reading:
+        metric = self.table.metric(name)
+        index = int(np.searchsorted(metric.positions, self.position))
+        if index == len(metric.positions) or metric.positions[index] != self.position:
+            raise KeyError(name)
+        return metric.reading(index)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.table.numbers(name)[self.position] is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return filter(self.__contains__, self._names)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class _Parts:
+    """Collects the readings of metrics."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, list[tuple[Ints, NumberColumns, Ints]]] = {}
+        self._runs: dict[str, dict[int, Reading]] = {}
+
+    def add_run(self, position: int, readings: Mapping[str, Reading]) -> None:
+        """Add the readings of one run."""
+        for name, reading in readings.items():
+            self._runs.setdefault(name, {})[position] = reading
+
+    def add_columns(self, columns: NumberColumns, positions: Mapping[int, int]) -> None:
+        """Add some of an index, with the position of each of its runs."""
+        order = np.argsort(columns.name, kind="stable")
+        found = np.fromiter(map(positions.__getitem__, columns.run.tolist()), np.int64, len(order))
+        ends = np.cumsum(np.bincount(columns.name, minlength=len(columns.names)))
+        for name, rows in zip(columns.names, np.split(order, ends[:-1]), strict=True):
+            if len(rows):
+                self._columns.setdefault(name, []).append((found[rows], columns, rows))
+
+    def joined(self) -> dict[str, MetricReadings]:
+        """Return the readings of each metric."""
+        names = dict.fromkeys((*self._columns, *self._runs))
+        return {name: self._joined(self._columns.get(name, ()), self._runs.get(name, {})) for name in names}
+
+    def _joined(
+        self, parts: Sequence[tuple[Ints, NumberColumns, Ints]], runs: Mapping[int, Reading]
+    ) -> MetricReadings:
+        single = np.fromiter(runs, np.int64, len(runs))
+        positions = np.concatenate([*(found for found, _, _ in parts), single])
+        order = np.argsort(positions, kind="stable")
+        none = np.zeros(len(runs))
+        arrays: dict[Field, npt.NDArray[Any]] = {
+            field: np.concatenate(
+                [
+                    *(getattr(columns, field)[rows] for _, columns, rows in parts),
+                    none.astype(np.int64) if field in _STEPS else none,
+                ]
+            )[order]
+            for field in FIELDS
+        }
+        ranged = [*(columns.ranged[rows] for _, columns, rows in parts), np.zeros(len(runs), np.bool_)]
+        exact = dict(runs)
+        for found, columns, rows in parts:
+            for index in np.flatnonzero(np.isin(rows, list(columns.exact))).tolist() if columns.exact else ():
+                facts = columns.exact[int(rows[index])]
+                exact[int(found[index])] = indexed_readings({"": facts}, [""])[""]
+        positions = positions[order]
+        places = np.searchsorted(positions, list(exact)).tolist() if exact else []
+        return MetricReadings(
+            positions=positions,
+            arrays=arrays,
+            ranged=np.concatenate(ranged)[order],
+            exact=dict(zip(places, exact.values(), strict=True)),
+        )

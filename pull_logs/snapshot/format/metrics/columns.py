@@ -1,0 +1,123 @@
+"""Facts of a row group of `metrics.parquet`, fact by fact: for totals over runs, and to compare runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from pull_logs.errors import DataError
+from pull_logs.frames import Mask, MetricColumns, NumberColumns
+from pull_logs.rows.arrays import (
+    Ints,
+    canonical_doubles,
+    dictionary_codes,
+    doubles_of,
+    flat,
+    present_integers,
+    present_rows,
+    stored_integers,
+    take_rows,
+)
+
+MAX_TEXT = 1 << 28
+"""Most bytes of decoded text of one row group."""
+
+_COUNTS = ("count", "numbers", "nonfinite")
+
+TOTAL_COLUMNS = (
+    "metric",
+    "type",
+    *_COUNTS,
+    "first_step",
+    "last_step",
+    "last",
+    "last_number",
+    "last_finite",
+    "rest",
+)
+"""The columns that totals over runs are added up from."""
+
+NUMBER_COLUMNS = (
+    "metric",
+    "numbers",
+    "last_step",
+    "last",
+    "last_number",
+    "last_number_step",
+    "min",
+    "min_step",
+    "max",
+    "max_step",
+    "rest",
+)
+"""The columns that runs are compared by."""
+
+
+def total_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[MetricColumns, Ints, Mask]:
+    """Return facts without what is in `rest`, the row of each, and which of them have a rest."""
+    metrics, types = one_array(table.column("metric")), one_array(table.column("type"))
+    known, metric = text_list(metrics), dictionary_codes(metrics)
+    steps = [flat(table.column(name)) for name in ("first_step", "last_step")]
+    wanted = np.array([name in names for name in known], np.bool_)[metric]
+    kept = np.flatnonzero(wanted & rows & present_rows(steps[0]) & present_rows(steps[1]))
+    table = take_rows(table, kept)
+    cells, numbers, nonfinite = (present_integers(flat(table.column(name))) for name in _COUNTS)
+    last = doubles_of(flat(table.column("last")))
+    last_number, last_finite = (flat(table.column(name)) for name in ("last_number", "last_finite"))
+    # As `_facts_of` does: a value that is null repeats another where the column has such numbers.
+    number = np.where(present_rows(last_number), doubles_of(last_number), last)
+    finite = np.where(present_rows(last_finite), doubles_of(last_finite), number)
+    found = MetricColumns(
+        names=known,
+        name=metric[kept],
+        types=text_list(types),
+        type=dictionary_codes(types)[kept],
+        cells=cells,
+        nonfinite=nonfinite,
+        first_step=present_integers(flat(table.column("first_step"))),
+        last_step=present_integers(flat(table.column("last_step"))),
+        last_finite=canonical_doubles(finite),
+        has_finite=present_rows(last_finite) | (numbers != nonfinite),
+    )
+    return found, kept, present_rows(table.column("rest").combine_chunks())
+
+
+def number_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[NumberColumns, Mask]:
+    """Return the numbers of columns that have any, each with its row as its run, and which have a rest."""
+    metrics = one_array(table.column("metric"))
+    known, metric = text_list(metrics), dictionary_codes(metrics)
+    wanted = np.array([name in names for name in known], np.bool_)[metric]
+    counts = present_integers(flat(table.column("numbers")))
+    kept = np.flatnonzero(wanted & rows & (counts > 0))
+    table = take_rows(table, kept)
+    last, number = (flat(table.column(name)) for name in ("last", "last_number"))
+    step, number_step = (flat(table.column(name)) for name in ("last_step", "last_number_step"))
+    found = NumberColumns(
+        names=known,
+        name=metric[kept],
+        run=kept,
+        # A value that is null repeats another one.
+        value=np.where(present_rows(number), doubles_of(number), doubles_of(last)),
+        x=np.where(present_rows(number_step), stored_integers(number_step), stored_integers(step)),
+        ranged=present_rows(flat(table.column("min"))),
+        min=doubles_of(flat(table.column("min"))),
+        min_step=stored_integers(flat(table.column("min_step"))),
+        max=doubles_of(flat(table.column("max"))),
+        max_step=stored_integers(flat(table.column("max_step"))),
+        exact={},
+    )
+    return found, present_rows(flat(table.column("rest")))
+
+
+def one_array(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Return a column of texts as one array with one dictionary."""
+    chunks = column.unify_dictionaries().chunks if column.num_chunks > 1 else column.chunks
+    return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
+
+
+def text_list(array: pa.DictionaryArray) -> list[str]:
+    """Return the distinct texts of a column."""
+    if array.dictionary.nbytes > MAX_TEXT:
+        raise DataError(f"its text takes more than {MAX_TEXT} bytes")
+    texts: list[str] = array.dictionary.to_pylist()
+    return texts
