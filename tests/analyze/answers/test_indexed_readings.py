@@ -1,0 +1,102 @@
+"""Comparisons from the columns of an index are those that read it run by run."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bundlekit import bundle_run, make_bundle
+from checkout import RECORDED
+from hypothesis import example, given
+from hypothesis import strategies as st
+from rowkit import calm_rows, canonical, nasty_rows
+
+from pull_logs.analyze import Subject
+from pull_logs.analyze.answers import Comparison, compare_runs
+from pull_logs.analyze.questions import Position
+from pull_logs.analyze.statistics import Criterion
+from pull_logs.errors import MetricNotFoundError
+from pull_logs.snapshot.format import metrics_table
+from pull_logs.snapshot.read.bundle import open_bundle
+from pull_logs.snapshot.read.run import Run
+
+histories = st.lists(nasty_rows | calm_rows, min_size=1, max_size=4)
+
+
+def outcome(runs: list[Run], options: Comparison) -> str:
+    subjects = [Subject(run=run, label=f"{number}") for number, run in enumerate(runs)]
+    try:
+        return repr(compare_runs(subjects, options))
+    except MetricNotFoundError as error:
+        return repr((error.message, error.hint))
+
+
+def ways(runs: list[Run], options: Comparison) -> list[str]:
+    """The comparison from the columns of the index, from one run of it after the other, and without it."""
+    found = [outcome(runs, options)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "index_entry", lambda _: None)
+        found.append(outcome(runs, options))
+        patch.setattr(Run, "indexed_names", lambda _: None)
+        patch.setattr(Run, "indexed_facts", lambda *_, **__: None)
+        found.append(outcome(runs, options))
+    return found
+
+
+def write(path: Path, runs: list[list[dict[str, Any]]], group_rows: int) -> None:
+    """Write a bundle whose index has row groups of this size."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics_table, "GROUP_ROWS", group_rows)
+        make_bundle(
+            path, [bundle_run(f"acme/nano/r{number}", canonical(rows)) for number, rows in enumerate(runs)]
+        )
+
+
+@given(histories, st.integers(1, 40), st.none() | st.sampled_from(["a", "s", "^_", "é|k"]), st.data())
+@example(
+    [[{"_step": 0, "a": 2**53 + 1}, {"_step": 1, "a": "b"}], [{"_step": 3, "a": float("nan")}]],
+    40,
+    None,
+    None,
+)
+def test_the_comparison_is_the_same(
+    tmp_path_factory: pytest.TempPathFactory,
+    runs: list[list[dict[str, Any]]],
+    group_rows: int,
+    select: str | None,
+    data: st.DataObject | None,
+) -> None:
+    path = tmp_path_factory.mktemp("bundle") / "a.wandb.zip"
+    write(path, runs, group_rows)
+    with open_bundle(path) as bundle, open_bundle(RECORDED) as other:
+        known = [*bundle.runs(), *islice(other.runs(), 2)]
+        chosen = (
+            known if data is None else data.draw(st.lists(st.sampled_from(known), min_size=1, max_size=6))
+        )
+        first, *others = ways(chosen, Comparison(select=select))
+    assert others == [first, first]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Comparison(),
+        Comparison(best=Criterion.parse("val/loss:min"), top=3),
+        Comparison(best=Criterion.parse("val/loss:min"), at=Position.parse("best"), select="."),
+        Comparison(group_by=("config.lr",), best=Criterion.parse("val/loss:min")),
+        Comparison(select="acc", asserts=("val/loss < 1", "config.lr > 0")),
+    ],
+)
+def test_the_comparison_of_recorded_runs_is_the_same(options: Comparison) -> None:
+    with open_bundle(RECORDED) as bundle:
+        first, *others = ways(list(bundle.runs()), options)
+    assert others == [first, first]
+
+
+def test_no_facts_of_one_run_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Run, "indexed_facts", lambda *_, **__: pytest.fail("the facts of one run were read"))
+    with open_bundle(RECORDED) as bundle:
+        runs = [Subject(run=run, label=run.path.run_id) for run in bundle.runs()]
+        assert compare_runs(runs, Comparison())["comparison"]
