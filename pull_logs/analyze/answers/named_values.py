@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pull_logs.analyze.answers.run_readings import RunHistories, RunReading
-from pull_logs.analyze.questions import RunColumn, RunColumns, Subject, run_scope
+from pull_logs.analyze.questions import RunColumn, RunColumns, Subject, scope_names
 from pull_logs.analyze.relation_results import ColumnSections, ColumnTotals
 from pull_logs.analyze.statistics import Criterion, Direction, Goal, RunDefinitions, describe_sample, total
 from pull_logs.errors import MetricNotFoundError, UsageError
@@ -146,7 +146,7 @@ class _Names:
     def _unknown(self, name: str, *, option: str) -> MetricNotFoundError:
         """Return the error about a name of a config key, summary key or metadata that no run has."""
         document = name.partition(".")[0] + "."
-        known = {cell for run in self._runs for cell in run_scope(run) if cell.startswith(document)}
+        known = {cell for cell in scope_names(self._runs) if cell.startswith(document)}
         hint = did_you_mean(name, sorted(known), otherwise=f"the runs have no {document[:-1]}", cutoff=0)
         return MetricNotFoundError(f"{option} {name!r}: no run has such a value", hint=hint)
 
@@ -165,7 +165,7 @@ def column_of_runs(name: str, runs: Sequence[RunLike]) -> list[RunColumn]:
         name: The name; the backslashes before the dots of keys may be left out.
         runs: The runs.
     """
-    known = dict.fromkeys(cell for run in runs for cell in run_scope(run))
+    known = scope_names(runs)
     for prefix in ("", "config."):
         if found := PlainNames(known).meant_by(prefix + name):
             return [RunColumn(name, "`" + found[0].replace("`", "``") + "`")]

@@ -257,8 +257,12 @@ def read_runs(subjects: Sequence[Subject], plan: ReadingPlan, histories: RunHist
     read = plan.columns.metrics
     wanted = frozenset(name for name in known if name in read or is_wanted(name))
     assertions = settle_assertions(plan.asserts, subjects, known, computed=plan.computed)
+    asserted = assertions.names if assertions is not None else frozenset()
     shown, notes = _checkpoint_metrics(subjects, frames, plan, filter(is_wanted, known))
-    indexed = _indexed(subjects, plan, frames, wanted)
+    indexed = _indexed(subjects, plan, frames, wanted | asserted)
+    held = (
+        None if indexed is None or assertions is None else assertions.holding(indexed.last_cells, len(frames))
+    )
     runs = []
     for position, (subject, frame) in enumerate(zip(subjects, frames, strict=True)):
         kept = None if plan.query is None else plan.query.apply(frame, columns=False)
@@ -274,14 +278,15 @@ def read_runs(subjects: Sequence[Subject], plan: ReadingPlan, histories: RunHist
             if indexed is None
             else _indexed_run(subject, frame, plan.alignment, IndexedRun(indexed, position, frame.names))
         )
-        if assertions is not None:
-            assertions.load(frame, complete=kept is None)
-        if plan.columns.expressions or assertions is not None:
+        sure = () if held is None else [bool(mask[position]) for mask in held]
+        unsure = assertions if not (sure and all(sure)) else None
+        if unsure is not None:
+            unsure.load(frame, complete=kept is None)
+        if plan.columns.expressions:
             readings = {name: found.metrics[name].value for name in read if name in found.metrics}
-            columns = plan.columns.read(subject.run, frame, kept, readings=readings)
-            found = replace(found, columns=columns)
-            if assertions is not None:
-                assertions.check(subject, frame, kept)
+            found = replace(found, columns=plan.columns.read(subject.run, frame, kept, readings=readings))
+        if unsure is not None:
+            unsure.check(subject, frame, kept, held=sure)
         runs.append(found)
         frame.forget()
     had = [name for run in runs for name in run.metrics] if indexed is None else indexed.names

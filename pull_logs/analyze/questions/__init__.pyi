@@ -33,6 +33,7 @@ from .run_values import duration_of as duration_of
 from .run_values import run_cells as run_cells
 from .run_values import run_metadata as run_metadata
 from .run_values import run_scope as run_scope
+from .run_values import scope_names as scope_names
 from .selected_rows import SelectedRows as SelectedRows
 from .selection import HistoryQuery as HistoryQuery
 from .selection import Slice as Slice

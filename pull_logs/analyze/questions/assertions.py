@@ -21,8 +21,8 @@ rows in which a metric is missing, since few metrics are in every row, except fo
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -31,12 +31,12 @@ import numpy as np
 from pull_logs.analyze.expressions import IsMissing, Name, Node, operands
 from pull_logs.analyze.questions.request import Subject
 from pull_logs.analyze.questions.run_expressions import RunExpression, cell_of, last_cell, repeated
-from pull_logs.analyze.questions.run_values import run_scope
+from pull_logs.analyze.questions.run_values import run_scope, scope_names
 from pull_logs.analyze.questions.selection import Slice
 from pull_logs.analyze.questions.system_metrics import rows_of
 from pull_logs.analyze.results import AssertionResult
 from pull_logs.errors import ExpressionError, UnknownNameError
-from pull_logs.frames import Column, History, RunLike, Vector, from_cells
+from pull_logs.frames import Column, Floats, History, Mask, RunLike, Vector, from_cells, numbers
 from pull_logs.rows.canonical import STEP, canon_number, spell
 from pull_logs.suggestions import joined
 
@@ -79,6 +79,19 @@ class _Assertion:
         """Whether it is about more than the last values of columns."""
         return self.scope != "run" or bool(self.expression.reductions)
 
+    def holding(self, last: Callable[[str], Floats | None], runs: int) -> Mask:
+        """Return the runs for which it is known to hold, by their last numbers alone."""
+        held = np.zeros(runs, np.bool_)
+        found = {name: last(name) for name in self.expression.names}
+        columns = {name: column for name, column in found.items() if column is not None}
+        if self.needs_rows or self.expression.about_runs or not columns or len(columns) < len(found):
+            return held
+        known = np.logical_and.reduce([np.isfinite(column) for column in columns.values()])
+        row = {name: numbers(column[known]) for name, column in columns.items()}
+        with suppress(ExpressionError):  # it is raised again for the first run
+            held[known] = self.expression.expression.condition(row, int(known.sum()))
+        return held
+
     def check(self, subject: Subject, frame: History, part: Slice | None) -> None:
         with _at_offset(self.text, self.offset):
             if found := self._check(subject, frame, part):
@@ -91,9 +104,9 @@ class _Assertion:
         return {"any": self._any, "all": self._all, "step": self._step}[self.scope](subject, frame, part)
 
     def _run(self, subject: Subject, frame: History, part: Slice | None) -> Broken | None:
-        scope = run_scope(subject.run) if self.expression.about_runs else {}
-        cells = self.expression.cells(scope, frame, part)
-        return self._over_one_row(subject, cells, step=None)
+        found = self.expression
+        scope = run_scope(subject.run, found.names) if found.about_runs else {}
+        return self._over_one_row(subject, found.cells(scope, frame, part), step=None)
 
     def _step(self, subject: Subject, frame: History, part: Slice) -> Broken | None:
         if not len(part.steps) or int(part.steps[-1]) < self.step:
@@ -111,7 +124,7 @@ class _Assertion:
         found = self.expression
         vectors = part.vectors(frame, found.expression.names - found.reductions.keys())
         if found.reductions:
-            reduced = found.reduced(run_scope(subject.run), frame, part)
+            reduced = found.reduced(run_scope(subject.run, found.names), frame, part)
             vectors |= {name: repeated(cell, len(part.steps)) for name, cell in reduced.items()}
         return vectors
 
@@ -178,7 +191,7 @@ class Assertions:
             UnknownNameError: No run has a name.
         """
         rows = dict.fromkeys((STEP, *columns, *computed))
-        about = dict.fromkeys(name for run in runs for name in run_scope(run)) if texts else {}
+        about = scope_names(runs) if texts else {}
         settled = []
         for text in texts:
             scope, step, offset = _scope_of(text)
@@ -193,6 +206,11 @@ class Assertions:
     def notes(self) -> tuple[str, ...]:
         """How the expressions were read, where they have two readings."""
         return tuple(dict.fromkeys(note for item in self._assertions for note in item.expression.notes))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The columns of histories that they read."""
+        return frozenset[str]().union(*(item.expression.columns for item in self._assertions))
 
     def load(self, frame: History, *, complete: bool) -> None:
         """Read the columns of a history that they need, in one pass.
@@ -209,20 +227,34 @@ class Assertions:
             read = list(self._assertions)
         frame.load([name for item in read for name in item.expression.columns])
 
-    def check(self, subject: Subject, frame: History, part: Slice | None) -> None:
+    def holding(self, last: Callable[[str], Floats | None], runs: int) -> list[Mask]:
+        """Return for each assertion the runs for which it is known to hold, by their last numbers alone.
+
+        Args:
+            last: Returns the last cell of a column in each run, NaN where it is not known to be a number that
+                is a double; None where it is that of no run.
+            runs: The number of runs.
+        """
+        return [item.holding(last, runs) for item in self._assertions]
+
+    def check(
+        self, subject: Subject, frame: History, part: Slice | None, *, held: Sequence[bool] = ()
+    ) -> None:
         """Check all assertions for one run.
 
         Args:
             subject: The run.
             frame: Its history.
             part: The rows of it that the view uses; None for all.
+            held: Which of them are known to hold; by default none.
 
         Raises:
             ExpressionError: A value is of a kind that an operation does not take.
             DamageError: A column is damaged.
         """
-        for assertion in self._assertions:
-            assertion.check(subject, frame, part)
+        for index, assertion in enumerate(self._assertions):
+            if not (held and held[index]):
+                assertion.check(subject, frame, part)
 
     def results(self) -> list[AssertionResult]:
         """Return an entry per assertion, with the runs that broke it."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from pull_logs.analyze.expressions import is_bare_name
 from pull_logs.analyze.questions.run_expressions import RunExpression
-from pull_logs.analyze.questions.run_values import FIELDS, run_scope
+from pull_logs.analyze.questions.run_values import FIELDS, run_scope, scope_names
 from pull_logs.analyze.questions.selection import Slice
 from pull_logs.errors import UsageError
 from pull_logs.frames import History, RunLike
@@ -86,7 +86,7 @@ class RunColumns:
         """
         if not columns:
             return cls({})
-        about = dict.fromkeys(name for run in runs for name in run_scope(run))
+        about = scope_names(runs)
         settled: dict[str, RunExpression] = {}
         for column in columns:
             if column.name in settled:
@@ -128,7 +128,8 @@ class RunColumns:
         """
         if not self.expressions:
             return {}
-        scope = run_scope(run) | {name: cell for name, cell in readings.items() if name not in FIELDS}
+        names = frozenset[str]().union(*(expression.names for expression in self.expressions.values()))
+        scope = run_scope(run, names) | {name: cell for name, cell in readings.items() if name not in FIELDS}
         found: dict[str, Any] = {}
         for name, expression in self.expressions.items():
             found[name] = expression.value({**scope, **found}, frame, part)

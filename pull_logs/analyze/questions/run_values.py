@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
 
 METADATA = "metadata."
+_CONFIG = "config."
 _SUMMARY = "summary."
 
 _FIELDS: Mapping[str, Callable[[object], Any]] = {
@@ -38,16 +39,21 @@ HISTORY_VALUES: Final[Mapping[str, Callable[[RunLike], Any]]] = {
 DURATION = "duration"
 
 
-def run_cells(run: RunInfo | RunLike) -> dict[str, Any]:
+def run_cells(run: RunInfo | RunLike, names: Collection[str] | None = None) -> dict[str, Any]:
     """Return the values of one run by name.
 
     Args:
         run: A run, or its record alone; a record has none of `HISTORY_VALUES`.
+        names: The names wanted: its config and metadata are read if one of them needs them; None for all.
     """
+    config, metadata = (
+        getattr(run, document) if names is None or any(name.startswith(prefix) for name in names) else {}
+        for document, prefix in (("config", _CONFIG), ("metadata", METADATA))
+    )
     cells = {
-        **{f"config.{key}": value for key, value in flatten(run.config).items()},
+        **{f"{_CONFIG}{key}": value for key, value in flatten(config).items()},
         **{f"{_SUMMARY}{key}": value for key, value in flatten(run.summary).items()},
-        **{f"{METADATA}{key}": value for key, value in flatten(run.metadata).items()},
+        **{f"{METADATA}{key}": value for key, value in flatten(metadata).items()},
         **{name: read(run) for name, read in _FIELDS.items()},
         "tags": JoinedTexts(sorted(run.tags)),
         DURATION: duration_of(run),
@@ -98,13 +104,17 @@ def _between(start: str | None, end: str | None) -> float | None:
         return None
 
 
-def run_scope(run: RunLike) -> dict[str, Any]:
+def run_scope(run: RunLike, names: Collection[str] | None = None) -> dict[str, Any]:
     """Return what an expression about one run can name: its values, and bare summary keys.
 
     A bare key has no backslashes before its own dots, like the column of the history, unless two keys have
     that spelling. A key wins over `duration` and `HISTORY_VALUES`, and a field of the run over a key.
+
+    Args:
+        run: The run.
+        names: The names wanted; of others, some are left out. None for all.
     """
-    cells = run_cells(run)
+    cells = run_cells(run, names)
     keys = [name.removeprefix(_SUMMARY) for name in cells if name.startswith(_SUMMARY)]
     spellings = Counter(map(plain_key, keys))
     bare = {
@@ -115,6 +125,29 @@ def run_scope(run: RunLike) -> dict[str, Any]:
     for name in DERIVED & bare.keys():
         del cells[name]
     return {**bare, **cells}
+
+
+def scope_names(runs: Iterable[RunLike]) -> dict[str, None]:
+    """Return the names of `run_scope` in any of these runs, each once.
+
+    Most runs of a sweep have the same keys, so that the names of one of them are those of all.
+    """
+    names: dict[str, None] = {}
+    seen: set[object] = set()
+    for run in runs:
+        shape = tuple(map(_shape, (run.config, run.summary, run.metadata)))
+        if shape not in seen:
+            seen.add(shape)
+            names |= dict.fromkeys(run_scope(run))
+    return names
+
+
+def _shape(record: Mapping[str, Any]) -> object:
+    """Return what the flat keys of a record depend on: its keys, how they are nested, and which are null."""
+    return tuple(
+        (key, _shape(value)) if isinstance(value, Mapping) and value else (key, value is None)
+        for key, value in record.items()
+    )
 
 
 FIELDS: Final = frozenset(_FIELDS)

@@ -170,6 +170,7 @@ class RunTable:
         path: The bundle, for messages.
         paths: The path of each run, ascending.
         light: The plain columns.
+        optional: Those of `OPTIONAL` that are among them.
         light_cells: Returns the values of a plain column in one row group.
         light_rows: Returns the values of all plain columns for each run of a row group.
         documents: Returns one document of the runs of a row group, as text.
@@ -178,6 +179,7 @@ class RunTable:
     path: str
     paths: tuple[RunPath, ...]
     light: pa.Table
+    optional: frozenset[str]
     light_cells: Callable[[str, int], Sequence[Any]]
     light_rows: Callable[[int], Sequence[Sequence[Any]]]
     documents: _Documents
@@ -194,7 +196,7 @@ class RunTable:
 
     def value(self, name: str, index: int) -> Any:
         """Return the value of a plain column for one run; None if the table does not have the column."""
-        if name in OPTIONAL and name not in self.light.column_names:
+        if name in OPTIONAL and name not in self.optional:
             return None
         return self.light_cells(name, index // GROUP_ROWS)[index % GROUP_ROWS]
 
@@ -233,7 +235,7 @@ class RunTable:
 
     def optional_fields(self, index: int) -> frozenset[str]:
         """Return the optional columns that have a value for a run."""
-        known = [name for name in OPTIONAL if name in self.light.column_names or name in self.documents.names]
+        known = [name for name in OPTIONAL if name in self.optional or name in self.documents.names]
         return frozenset(name for name in known if self._has(name, index))
 
     def _has(self, name: str, index: int) -> bool:
@@ -300,6 +302,7 @@ def load_runs_table(data: bytes, *, rows: int, path: str) -> RunTable:
         path=path,
         paths=tuple(starmap(RunPath, keys)),
         light=light,
+        optional=frozenset(OPTIONAL).intersection(light.column_names),
         light_cells=light_cells,
         light_rows=lru_cache(maxsize=_KEPT_GROUPS)(partial(_light_rows, light_cells, light.column_names)),
         documents=_Documents(data, file, sizes, path),

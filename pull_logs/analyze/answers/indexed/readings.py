@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pull_logs.analyze.questions import Reading, indexed_readings
-from pull_logs.frames import Frame, History, Mask, MetricIndex, NumberColumns
+from pull_logs.frames import Floats, Frame, History, Mask, MetricIndex, NumberColumns
 from pull_logs.rows.arrays import Ints
 from pull_logs.rows.canonical import INT_LIMIT, spell
 
@@ -34,12 +34,14 @@ class MetricReadings:
     Attributes:
         positions: The positions of these runs, ascending.
         arrays: Their values.
+        whole: Of which of them all cells are known to be numbers.
         ranged: Which of them have finite numbers, and so extremes.
         exact: The readings that the arrays do not hold, by their index.
     """
 
     positions: Ints
     arrays: Mapping[Field, npt.NDArray[Any]]
+    whole: Mask
     ranged: Mask
     exact: Mapping[int, Reading]
 
@@ -129,6 +131,20 @@ class IndexedMetrics:
         """Return the readings of one metric; raises KeyError for one that no run has numbers of."""
         return self._metrics[name]
 
+    def last_cells(self, name: str) -> Floats | None:
+        """Return the last cell of a column in each run, NaN where it is not known to be exactly a double.
+
+        None for a column that no run has numbers of.
+        """
+        if name not in self._metrics:
+            return None
+        metric = self._metrics[name]
+        known = metric.whole.copy()
+        known[list(metric.exact)] = False
+        cells = np.full(self.runs, np.nan)
+        cells[metric.positions[known]] = metric.arrays["value"][known]
+        return cells
+
     def numbers(self, name: str) -> Sequence[float | None]:
         """Return the last number of a metric in each run as a double, None where there is none."""
         found = self._numbers.get(name)
@@ -214,7 +230,12 @@ class _Parts:
             )[order]
             for field in FIELDS
         }
-        ranged = [*(columns.ranged[rows] for _, columns, rows in parts), np.zeros(len(runs), np.bool_)]
+        whole, ranged = (
+            np.concatenate(
+                [*(getattr(columns, name)[rows] for _, columns, rows in parts), np.zeros(len(runs), np.bool_)]
+            )[order]
+            for name in ("whole", "ranged")
+        )
         exact = dict(runs)
         for found, columns, rows in parts:
             for index in np.flatnonzero(np.isin(rows, list(columns.exact))).tolist() if columns.exact else ():
@@ -225,6 +246,7 @@ class _Parts:
         return MetricReadings(
             positions=positions,
             arrays=arrays,
-            ranged=np.concatenate(ranged)[order],
+            whole=whole,
+            ranged=ranged,
             exact=dict(zip(places, exact.values(), strict=True)),
         )

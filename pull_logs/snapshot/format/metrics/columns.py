@@ -39,6 +39,7 @@ TOTAL_COLUMNS = (
 
 NUMBER_COLUMNS = (
     "metric",
+    "count",
     "numbers",
     "last_step",
     "last",
@@ -96,6 +97,7 @@ def number_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[
         names=known,
         name=metric[kept],
         run=kept,
+        whole=counts[kept] == present_integers(flat(table.column("count"))),
         # A value that is null repeats another one.
         value=np.where(present_rows(number), doubles_of(number), doubles_of(last)),
         x=np.where(present_rows(number_step), stored_integers(number_step), stored_integers(step)),
