@@ -103,22 +103,22 @@ class HistoryResult(TypedDict):
 class CheckpointEndings(TypedDict, total=False):
     """The values of a metric at the checkpoint of each run that has one."""
 
-    at_checkpoint: dict[RunLabel, Cell]
-    at_checkpoint_step: dict[RunLabel, int]
+    at_checkpoint: Mapping[RunLabel, Cell]
+    at_checkpoint_step: Mapping[RunLabel, int]
 
 
 class EndingResult(CheckpointEndings):
     """How one metric ended in each run; a run without such a value is left out of a member."""
 
     name: str
-    last: dict[RunLabel, Cell]
-    min: dict[RunLabel, Number]
-    min_step: dict[RunLabel, int]
-    max: dict[RunLabel, Number]
-    max_step: dict[RunLabel, int]
+    last: Mapping[RunLabel, Cell]
+    min: Mapping[RunLabel, Number]
+    min_step: Mapping[RunLabel, int]
+    max: Mapping[RunLabel, Number]
+    max_step: Mapping[RunLabel, int]
     members: NotRequired[int]
-    low: NotRequired[dict[RunLabel, Number]]
-    high: NotRequired[dict[RunLabel, Number]]
+    low: NotRequired[Mapping[RunLabel, Number]]
+    high: NotRequired[Mapping[RunLabel, Number]]
 
 
 class ConfigDifference(TypedDict):

@@ -32,7 +32,7 @@ from pull_logs.analyze.answers.run_readings import (
     note_on_states,
     read_runs,
 )
-from pull_logs.analyze.answers.side_by_side import compare_records
+from pull_logs.analyze.answers.side_by_side import FlatRecords, compare_records, flat_configs, flat_summaries
 from pull_logs.analyze.answers.tasks import TaskQuestion, TaskScale
 from pull_logs.analyze.answers.view import describe_run, incomplete_notes
 from pull_logs.analyze.group_results import GateSections, GroupSections, TaskSections
@@ -262,11 +262,10 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
     )
     groups = found.groups.sections(top=options.top) if found.groups else GroupSections()
     metrics = [compare_metric(name, found.shown) for name in found.readings.metrics]
-    records = compare_records(
-        {run.label: run.subject.run for run in found.shown},
-        select=_selected_keys(found),
-        summaries=_selected_keys(found) != _NO_KEY,
-    )
+    recorded = {run.label: run.subject.run for run in found.shown}
+    select, configs = _selected_keys(found), flat_configs(recorded)
+    summaries = None if select == _NO_KEY else flat_summaries(recorded)
+    records = compare_records(configs, summaries, select=select)
     assertions = found.readings.assertions
     asserted = AssertionSections(assertions=assertions.results()) if assertions else AssertionSections()
     return {
@@ -289,7 +288,7 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
         "summary_comparison": records["summary_comparison"],
         **asserted,
         "notes": [*incomplete_notes([run.subject for run in found.shown]), *_notes(found, checkpoints)],
-        "next": _further(found, records["config_diff"])[:_MOST_FURTHER],
+        "next": _further(found, records["config_diff"], configs)[:_MOST_FURTHER],
     }
 
 
@@ -463,13 +462,20 @@ def _checkpoint_sections(checkpoints: CheckpointComparison) -> RankedCheckpointS
     return {"best_checkpoint": checkpoints.best, "checkpoints": checkpoints.checkpoints}
 
 
-def _further(found: _Findings, differing: Sequence[ConfigDifference]) -> list[list[str]]:
+def _further(
+    found: _Findings, differing: Sequence[ConfigDifference], configs: FlatRecords
+) -> list[list[str]]:
     """Return flags for further questions: first groups and a verdict, then one step for all runs."""
     options = found.options
     seeds = [entry["key"] for entry in differing if is_seed(CONFIG + entry["key"])]
     verdict: list[str] = []
     if not options.group_by and seeds and len(found.shown) > 2:
-        values = [config_values(run.subject.run) for run in found.readings.runs]
+        values = [
+            {CONFIG + key: value for key, value in configs[run.label].items()}
+            if run.label in configs
+            else config_values(run.subject.run)
+            for run in found.readings.runs
+        ]
         grouping = Grouping.settle(values, [f"all-but:{','.join(seeds)}"])
         single = len(grouping.groups(values)) == len(values)
         suggested = grouping.suggestion(values) if single else grouping.words[0]

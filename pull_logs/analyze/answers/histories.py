@@ -201,6 +201,7 @@ class _Reader:
         assertions: What each run is checked against.
         runs: How many runs share the token budget.
         folded: The families that the rows do not show, by member.
+        orders: The orders of columns so far, because thousands of runs have the same ones.
     """
 
     view: View
@@ -209,6 +210,7 @@ class _Reader:
     assertions: Assertions | None
     runs: int
     folded: Mapping[str, Family]
+    orders: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
 
     def read(self, subject: Subject, frame: History) -> _RunView:
         """Read one run."""
@@ -347,8 +349,11 @@ class _Reader:
 
     def _listed_names(self, names: Iterable[str]) -> list[str]:
         """Return those of the columns that are not shown as families, the most important first."""
-        listed = (name for name in names if name not in self.folded)
-        return sorted(listed, key=lambda name: rank_of(name, family=False))
+        found = tuple(names)
+        if found not in self.orders:
+            listed = (name for name in found if name not in self.folded)
+            self.orders[found] = sorted(listed, key=lambda name: rank_of(name, family=False))
+        return self.orders[found]
 
     def _sample(self, subject: Subject, frame: History, part: Slice) -> npt.NDArray[np.intp]:
         """Choose the rows to show."""

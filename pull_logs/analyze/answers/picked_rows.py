@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -90,8 +91,12 @@ def visible_rows(part: Slice, *, show_all: bool) -> npt.NDArray[np.intp]:
 
 def counted_columns(names: Iterable[str]) -> Sequence[str]:
     """Return those of the shown columns whose cells make a row visible."""
-    listed = list(names)
-    return [name for name in listed if not name.startswith("_")] or listed
+    return _counted_columns(tuple(names))
+
+
+@lru_cache(maxsize=64)  # thousands of runs have the same columns
+def _counted_columns(names: tuple[str, ...]) -> Sequence[str]:
+    return tuple(name for name in names if not name.startswith("_")) or names
 
 
 def lost_spikes(part: Slice, rows: npt.NDArray[np.intp]) -> int:

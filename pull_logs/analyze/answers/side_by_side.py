@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
+from pull_logs.analyze.answers.indexed import RunValues
 from pull_logs.analyze.questions import compile_pattern
 from pull_logs.analyze.results import ConfigDifference, EndingResult, RecordComparison, SummaryDifference
 from pull_logs.frames import Column, MetricFacts, Steps, extremes, flatten
@@ -23,9 +24,10 @@ _UNCOMPARED = ("_timestamp", "_wandb")
 """Summary keys, by how they start, whose difference says nothing about the runs."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class Ending(NamedTuple):
     """How a metric of one run ended, and its best and worst: None where there is no such value.
+
+    It is a tuple because there is one for each metric of each run.
 
     Attributes:
         last: The last cell that is present.
@@ -75,13 +77,7 @@ def indexed_ending(facts: MetricFacts) -> Ending | None:
     """Return what `ending` does, from the facts about a column; None where they do not have its last cell."""
     if facts.cells and facts.last is None:
         return None
-    return Ending(
-        last=spell(facts.last),
-        min=spell(facts.min),
-        min_step=facts.min_step,
-        max=spell(facts.max),
-        max_step=facts.max_step,
-    )
+    return Ending(spell(facts.last), spell(facts.min), facts.min_step, spell(facts.max), facts.max_step)
 
 
 def compare_metrics(endings: Mapping[str, Mapping[str, Ending]], *, checkpoints: bool) -> list[EndingResult]:
@@ -98,12 +94,8 @@ def compare_metrics(endings: Mapping[str, Mapping[str, Ending]], *, checkpoints:
 def _compare_endings(
     name: str, endings: Mapping[str, Mapping[str, Ending]], *, checkpoints: bool
 ) -> EndingResult:
-    def values(field: str) -> dict[str, Any]:
-        return {
-            run: value
-            for run, metrics in endings.items()
-            if name in metrics and (value := getattr(metrics[name], field)) is not None
-        }
+    def values(field: str) -> Mapping[str, Any]:
+        return RunValues(partial(_field_values, endings, name, field))
 
     entry: EndingResult = {
         "name": name,
@@ -119,6 +111,18 @@ def _compare_endings(
     return entry
 
 
+def _field_values(endings: Mapping[str, Mapping[str, Ending]], name: str, field: str) -> dict[str, Any]:
+    return {
+        run: value
+        for run, metrics in endings.items()
+        if name in metrics and (value := getattr(metrics[name], field)) is not None
+    }
+
+
+FlatRecords: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Configs or summaries by run label, canonical and with flat keys."""
+
+
 class Recorded(Protocol):
     """A run with its config and its summary, such as a `Run` or a `RunInfo`."""
 
@@ -132,21 +136,20 @@ class Recorded(Protocol):
 
 
 def compare_records(
-    runs: Mapping[str, Recorded], *, select: str | None, summaries: bool = True
+    configs: FlatRecords, summaries: FlatRecords | None, *, select: str | None
 ) -> RecordComparison:
     """Compare the configs of runs, and their summaries.
 
     Args:
-        runs: The runs by their labels, the first run first.
+        configs: The config of each run, as `flat_configs` returns them.
+        summaries: Likewise, the first run first; None where they are not compared.
         select: A regular expression that is searched for in the keys of the summaries.
-        summaries: Whether summaries are compared; they are not read otherwise.
     """
-    configs = flat_configs(runs)
     differing = compare_configs(configs)
     return {
         "config_diff": differing,
         "config_same": len({key for config in configs.values() for key in config}) - len(differing),
-        "summary_comparison": compare_summaries(flat_summaries(runs), select=select) if summaries else [],
+        "summary_comparison": [] if summaries is None else compare_summaries(summaries, select=select),
     }
 
 

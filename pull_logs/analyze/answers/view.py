@@ -6,13 +6,13 @@ into its token budget.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from urllib.parse import quote
 
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import HistoryAnswer, answer_histories
-from pull_logs.analyze.answers.side_by_side import compare_records, flat_configs, flat_summaries
+from pull_logs.analyze.answers.side_by_side import FlatRecords, compare_records, flat_configs, flat_summaries
 from pull_logs.analyze.questions import Subject, View, compile_pattern, run_metadata
 from pull_logs.analyze.results import (
     CheckpointSections,
@@ -22,13 +22,11 @@ from pull_logs.analyze.results import (
     RunResult,
     ShowResult,
 )
-from pull_logs.frames import RunLike
 from pull_logs.rows.canonical import spell
 from pull_logs.runs import RunPath
 from pull_logs.suggestions import joined
 
 _ABOUT_HISTORIES = frozenset({"schema", "stats", "history", "comparison", "assertions"})
-_ABOUT_RECORDS = frozenset({"config", "summary", "config_diff"})
 
 
 def answer(subjects: Sequence[Subject], view: View) -> ShowResult:
@@ -56,10 +54,12 @@ def answer(subjects: Sequence[Subject], view: View) -> ShowResult:
         checkpoints["checkpoints"] = compared.checkpoints
         notes += compared.notes
     shown = histories.sections.get("history", {})
-    recorded = {s.label: s.run for s in subjects} if asked & _ABOUT_RECORDS else {}
+    recorded = {s.label: s.run for s in subjects}
+    configs = flat_configs(recorded) if asked & {"config", "config_diff"} else {}
+    summaries = flat_summaries(recorded) if asked & {"summary", "config_diff"} else {}
     differences = RecordComparison()
     if "config_diff" in asked:
-        differences = compare_records(recorded, select=view.select)
+        differences = compare_records(configs, summaries, select=view.select)
     return {
         "format": FORMAT,
         "command": "show",
@@ -68,7 +68,7 @@ def answer(subjects: Sequence[Subject], view: View) -> ShowResult:
             for s in subjects
         ],
         **_metadata(subjects, asked),
-        **_records(recorded, asked, view.select),
+        **_records(configs, summaries, asked, view.select),
         **histories.sections,
         **checkpoints,
         **histories.comparison,
@@ -138,14 +138,16 @@ def _metadata(subjects: Sequence[Subject], asked: AbstractSet[str]) -> MetadataS
     return {"meta": {subject.label: run_metadata(subject.run) for subject in subjects}}
 
 
-def _records(runs: Mapping[str, RunLike], asked: AbstractSet[str], select: str | None) -> RecordSections:
+def _records(
+    configs: FlatRecords, summaries: FlatRecords, asked: AbstractSet[str], select: str | None
+) -> RecordSections:
     found: RecordSections = {}
     if "config" in asked:
-        found["config"] = {run: spell(config) for run, config in flat_configs(runs).items()}
+        found["config"] = {run: spell(config) for run, config in configs.items()}
     if "summary" in asked:
         search = compile_pattern(select or "").search
         found["summary"] = {
             run: {key: spell(value) for key, value in summary.items() if search(key)}
-            for run, summary in flat_summaries(runs).items()
+            for run, summary in summaries.items()
         }
     return found

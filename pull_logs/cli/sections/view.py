@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pull_logs.analyze.answers import NumberRows
-from pull_logs.cli.render import Nouns, Section, columns, sample_facts
+from pull_logs.cli.render import Column, Nouns, Section, columns, sample_facts
 from pull_logs.cli.sections.assertions import assertions_section
 from pull_logs.cli.sections.checkpoints import checkpoints_section
 from pull_logs.cli.sections.legend import answered_runs, notes_beside_legend, notes_section, runs_section
@@ -78,10 +78,15 @@ def history_sections(histories: Mapping[str, Mapping[str, Any]]) -> list[Section
     """Return the history of each run."""
     if not histories:
         return [Section(name="HISTORY", facts={"runs": 0}, columns=columns("_step"))]
-    return [_history(run, history) for run, history in histories.items()]
+    made: dict[tuple[str, ...], list[Column]] = {}  # thousands of runs have the same columns
+    for history in histories.values():
+        names = tuple(history["columns"])
+        if names not in made:
+            made[names] = columns(*names)
+    return [_history(run, history, made[tuple(history["columns"])]) for run, history in histories.items()]
 
 
-def _history(run: str, history: Mapping[str, Any]) -> Section:
+def _history(run: str, history: Mapping[str, Any], shown: list[Column]) -> Section:
     picked = history["rows_picked"]
     fewer = picked < history["rows_matched"] - history["hidden"]
     sample = sample_facts(len(history["rows"]), picked)
@@ -96,7 +101,7 @@ def _history(run: str, history: Mapping[str, Any]) -> Section:
             "hidden": history["hidden"],
             "sampling": sample["sampling"],
         },
-        columns=columns(*history["columns"]),
+        columns=shown,
         rows=history["rows"],
         nouns=Nouns(),
         remedy="--select, --where or --last shows others",

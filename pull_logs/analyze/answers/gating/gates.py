@@ -27,7 +27,7 @@ from pull_logs.analyze.answers.run_readings import (
     no_metric,
     read_runs,
 )
-from pull_logs.analyze.answers.side_by_side import compare_records
+from pull_logs.analyze.answers.side_by_side import compare_records, flat_configs
 from pull_logs.analyze.answers.view import describe_run
 from pull_logs.analyze.group_results import GateMetric, GateResult
 from pull_logs.analyze.inference import ALPHA, POWER, Margin
@@ -141,9 +141,8 @@ def run_gate(new: Sequence[Subject], base: Sequence[Subject], gate: Gate) -> Com
     tests = GateTests(new=sides[0], base=sides[1], keys=keys, alpha=gate.alpha, margin=gate.margin)
     metrics = tests.results(goals)
     result = _describe(gate, sides, metrics, keys)
-    records = compare_records(
-        {run.label: run.subject.run for run in readings.runs}, select=None, summaries=False
-    )
+    configs = flat_configs({run.label: run.subject.run for run in readings.runs})
+    records = compare_records(configs, None, select=None)
     return {
         "format": FORMAT,
         "command": "compare",
