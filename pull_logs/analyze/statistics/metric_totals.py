@@ -95,7 +95,7 @@ class MetricTotalsBuilder:
             rows = slice(start, start + length)
             metric = self._metrics[columns.names[int(codes[start])]]
             metric.add(
-                (columns.types[code] for code in np.unique(types[rows]).tolist()),
+                (columns.types[code] for code in np.flatnonzero(np.bincount(types[rows])).tolist()),
                 runs=length,
                 count=counts[number],
                 nonfinite=nonfinite[number],

@@ -238,9 +238,9 @@ class _Parts:
         )
         exact = dict(runs)
         for found, columns, rows in parts:
-            for index in np.flatnonzero(np.isin(rows, list(columns.exact))).tolist() if columns.exact else ():
-                facts = columns.exact[int(rows[index])]
-                exact[int(found[index])] = indexed_readings({"": facts}, [""])[""]
+            for position, row in zip(found.tolist(), rows.tolist(), strict=True) if columns.exact else ():
+                if row in columns.exact:
+                    exact[position] = indexed_readings({"": columns.exact[row]}, [""])[""]
         positions = positions[order]
         places = np.searchsorted(positions, list(exact)).tolist() if exact else []
         return MetricReadings(

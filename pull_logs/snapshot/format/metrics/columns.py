@@ -1,4 +1,7 @@
-"""Facts of a row group of `metrics.parquet`, fact by fact: for totals over runs, and to compare runs."""
+"""Facts of a row group of `metrics.parquet`, fact by fact: for totals over runs, and to compare runs.
+
+Rows are chosen with numpy: pyarrow's functions for it take longer to import than all of this takes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pull_logs.errors import DataError
-from pull_logs.frames import Mask, MetricColumns, NumberColumns
+from pull_logs.frames import Floats, Mask, MetricColumns, NumberColumns
 from pull_logs.rows.arrays import (
     Ints,
     canonical_doubles,
@@ -16,7 +19,6 @@ from pull_logs.rows.arrays import (
     present_integers,
     present_rows,
     stored_integers,
-    take_rows,
 )
 
 MAX_TEXT = 1 << 28
@@ -61,8 +63,7 @@ def total_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[M
     steps = [flat(table.column(name)) for name in ("first_step", "last_step")]
     wanted = np.array([name in names for name in known], np.bool_)[metric]
     kept = np.flatnonzero(wanted & rows & present_rows(steps[0]) & present_rows(steps[1]))
-    table = take_rows(table, kept)
-    cells, numbers, nonfinite = (present_integers(flat(table.column(name))) for name in _COUNTS)
+    cells, numbers, nonfinite = (present_integers(flat(table.column(name)))[kept] for name in _COUNTS)
     last = doubles_of(flat(table.column("last")))
     last_number, last_finite = (flat(table.column(name)) for name in ("last_number", "last_finite"))
     # As `_facts_of` does: a value that is null repeats another where the column has such numbers.
@@ -75,12 +76,12 @@ def total_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[M
         type=dictionary_codes(types)[kept],
         cells=cells,
         nonfinite=nonfinite,
-        first_step=present_integers(flat(table.column("first_step"))),
-        last_step=present_integers(flat(table.column("last_step"))),
-        last_finite=canonical_doubles(finite),
-        has_finite=present_rows(last_finite) | (numbers != nonfinite),
+        first_step=stored_integers(steps[0])[kept],
+        last_step=stored_integers(steps[1])[kept],
+        last_finite=canonical_doubles(finite[kept]),
+        has_finite=present_rows(last_finite)[kept] | (numbers != nonfinite),
     )
-    return found, kept, present_rows(table.column("rest").combine_chunks())
+    return found, kept, present_rows(flat(table.column("rest")))[kept]
 
 
 def number_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[NumberColumns, Mask]:
@@ -90,25 +91,32 @@ def number_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[
     wanted = np.array([name in names for name in known], np.bool_)[metric]
     counts = present_integers(flat(table.column("numbers")))
     kept = np.flatnonzero(wanted & rows & (counts > 0))
-    table = take_rows(table, kept)
-    last, number = (flat(table.column(name)) for name in ("last", "last_number"))
-    step, number_step = (flat(table.column(name)) for name in ("last_step", "last_number_step"))
+
+    def present(name: str) -> Mask:
+        return present_rows(flat(table.column(name)))[kept]
+
+    def doubles(name: str) -> Floats:
+        return doubles_of(flat(table.column(name)))[kept]
+
+    def integers(name: str) -> Ints:
+        return stored_integers(flat(table.column(name)))[kept]
+
     found = NumberColumns(
         names=known,
         name=metric[kept],
         run=kept,
-        whole=counts[kept] == present_integers(flat(table.column("count"))),
+        whole=counts[kept] == integers("count"),
         # A value that is null repeats another one.
-        value=np.where(present_rows(number), doubles_of(number), doubles_of(last)),
-        x=np.where(present_rows(number_step), stored_integers(number_step), stored_integers(step)),
-        ranged=present_rows(flat(table.column("min"))),
-        min=doubles_of(flat(table.column("min"))),
-        min_step=stored_integers(flat(table.column("min_step"))),
-        max=doubles_of(flat(table.column("max"))),
-        max_step=stored_integers(flat(table.column("max_step"))),
+        value=np.where(present("last_number"), doubles("last_number"), doubles("last")),
+        x=np.where(present("last_number_step"), integers("last_number_step"), integers("last_step")),
+        ranged=present("min"),
+        min=doubles("min"),
+        min_step=integers("min_step"),
+        max=doubles("max"),
+        max_step=integers("max_step"),
         exact={},
     )
-    return found, present_rows(flat(table.column("rest")))
+    return found, present("rest")
 
 
 def one_array(column: pa.ChunkedArray) -> pa.DictionaryArray:
