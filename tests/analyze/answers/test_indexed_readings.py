@@ -17,7 +17,7 @@ from pull_logs.analyze import Subject
 from pull_logs.analyze.answers import Comparison, compare_runs
 from pull_logs.analyze.questions import Position
 from pull_logs.analyze.statistics import Criterion
-from pull_logs.errors import MetricNotFoundError
+from pull_logs.errors import ExpressionError, MetricNotFoundError, UnknownNameError
 from pull_logs.snapshot.format import metrics_table
 from pull_logs.snapshot.read.bundle import open_bundle
 from pull_logs.snapshot.read.run import Run
@@ -29,7 +29,7 @@ def outcome(runs: list[Run], options: Comparison) -> str:
     subjects = [Subject(run=run, label=f"{number}") for number, run in enumerate(runs)]
     try:
         return repr(compare_runs(subjects, options))
-    except MetricNotFoundError as error:
+    except (MetricNotFoundError, ExpressionError, UnknownNameError) as error:
         return repr((error.message, error.hint))
 
 
@@ -76,6 +76,29 @@ def test_the_comparison_is_the_same(
             known if data is None else data.draw(st.lists(st.sampled_from(known), min_size=1, max_size=6))
         )
         first, *others = ways(chosen, Comparison(select=select))
+    assert others == [first, first]
+
+
+@given(histories, st.integers(1, 40), st.data())
+def test_what_is_asserted_is_the_same(
+    tmp_path_factory: pytest.TempPathFactory,
+    runs: list[list[dict[str, Any]]],
+    group_rows: int,
+    data: st.DataObject,
+) -> None:
+    path = tmp_path_factory.mktemp("bundle") / "a.wandb.zip"
+    write(path, runs, group_rows)
+    names = sorted({"_step"}.union(*(row for rows in runs for row in rows)))
+    quoted = st.sampled_from([f"`{name.replace('`', '``')}`" for name in names])
+    texts = st.builds(
+        "{} {}".format,
+        quoted,
+        st.sampled_from(["< 1", "== 9007199254740993", "> -1e9", "is missing", "!= true"]),
+    )
+    pairs = st.builds("{} + {} >= 0".format, quoted, quoted)
+    asserts = tuple(data.draw(st.lists(texts | pairs, min_size=1, max_size=3)))
+    with open_bundle(path) as bundle:
+        first, *others = ways(list(bundle.runs()), Comparison(asserts=asserts))
     assert others == [first, first]
 
 
