@@ -175,12 +175,7 @@ def compare(
     )
     with answering(runs, partial(compare_runs, options=question)) as (_, answer):
         del answer["next"]
-        found = _Answer(arrange(answer, unfold=True))
-        found["comparison"] = [
-            {field: dict(item) if isinstance(item, Mapping) else item for field, item in entry.items()}
-            for entry in found["comparison"]
-        ]
-        return cast("CompareResult", found)
+        return cast("CompareResult", _Answer(arrange(answer, unfold=True)))
 
 
 def overview(

@@ -113,6 +113,7 @@ class Comparison:
         pareto: The criteria of the Pareto front.
         task: The key of the tasks over which groups are compared, such as a data set.
         scale: The scale of the scores of tasks.
+        on_request: Let values by run be made when they are used, because the answer will be cut.
     """
 
     select: str | None = None
@@ -136,6 +137,7 @@ class Comparison:
     effect: Criterion | None = None
     fits: tuple[Fit, ...] = ()
     pareto: tuple[Criterion, ...] = ()
+    on_request: bool = False
 
     @property
     def values(self) -> AskedValues:
@@ -261,7 +263,9 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
         notes=found.readings.checkpoint_notes if any(run.checkpoints for run in found.shown) else (),
     )
     groups = found.groups.sections(top=options.top) if found.groups else GroupSections()
-    metrics = [compare_metric(name, found.shown) for name in found.readings.metrics]
+    metrics = [
+        compare_metric(name, found.shown, on_request=options.on_request) for name in found.readings.metrics
+    ]
     recorded = {run.label: run.subject.run for run in found.shown}
     select, configs = _selected_keys(found), flat_configs(recorded)
     summaries = None if select == _NO_KEY else flat_summaries(recorded)

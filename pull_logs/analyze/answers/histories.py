@@ -141,7 +141,7 @@ def answer_histories(subjects: Sequence[Subject], view: View, asked: AbstractSet
             frame.forget()
     return HistoryAnswer(
         sections=_sections(views, asked),
-        comparison=_comparison(views, subjects) if "comparison" in asked else {},
+        comparison=_comparison(views, subjects, view) if "comparison" in asked else {},
         assertions={} if assertions is None else {"assertions": assertions.results()},
         notes=(
             *selection.notes,
@@ -184,10 +184,10 @@ def _sections(views: Mapping[str, _RunView], asked: AbstractSet[str]) -> History
     return found
 
 
-def _comparison(views: Mapping[str, _RunView], subjects: Sequence[Subject]) -> EndingSections:
+def _comparison(views: Mapping[str, _RunView], subjects: Sequence[Subject], view: View) -> EndingSections:
     endings = {run: view.endings for run, view in views.items() if view.endings is not None}
     checkpoints = any(subject.checkpoint is not None for subject in subjects)
-    return {"comparison": compare_metrics(endings, checkpoints=checkpoints)}
+    return {"comparison": compare_metrics(endings, checkpoints=checkpoints, on_request=view.on_request)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,9 +203,20 @@ class RunHistories:
         return found[0] if found else name
 
 
-def compare_metric(name: str, runs: Sequence[RunReading]) -> MetricComparison:
-    """Return a metric of all runs where they were read, and over their complete histories."""
-    values = _indexed_values(name, runs) or _read_values(name, runs)
+def compare_metric(name: str, runs: Sequence[RunReading], *, on_request: bool = False) -> MetricComparison:
+    """Return a metric of all runs where they were read, and over their complete histories.
+
+    Args:
+        name: The metric.
+        runs: The runs.
+        on_request: Let values be made when they are used.
+    """
+    take = _indexed_values(name, runs)
+    if take is None:
+        values = _read_values(name, runs)
+    else:
+        indexed = take
+        values = indexed if on_request else lambda field: indexed(field).plain
     return {
         "name": name,
         "value": values("value"),
@@ -227,7 +238,7 @@ def _read_values(name: str, runs: Sequence[RunReading]) -> Callable[[Field], Map
     }
 
 
-def _indexed_values(name: str, runs: Sequence[RunReading]) -> Callable[[Field], Mapping[str, Any]] | None:
+def _indexed_values(name: str, runs: Sequence[RunReading]) -> Callable[[Field], RunValues] | None:
     """Return how to take a value of a metric from the index of runs; None if they were read one by one."""
     tables = {run.metrics.table: None for run in runs if isinstance(run.metrics, IndexedRun)}
     found = [(run.label, run.metrics.position) for run in runs if isinstance(run.metrics, IndexedRun)]

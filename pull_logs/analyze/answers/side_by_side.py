@@ -80,22 +80,26 @@ def indexed_ending(facts: MetricFacts) -> Ending | None:
     return Ending(spell(facts.last), spell(facts.min), facts.min_step, spell(facts.max), facts.max_step)
 
 
-def compare_metrics(endings: Mapping[str, Mapping[str, Ending]], *, checkpoints: bool) -> list[EndingResult]:
+def compare_metrics(
+    endings: Mapping[str, Mapping[str, Ending]], *, checkpoints: bool, on_request: bool = False
+) -> list[EndingResult]:
     """Compare how metrics ended: an entry per metric.
 
     Args:
         endings: By run label, how each of its metrics ended; runs and metrics in the order to show.
         checkpoints: Whether to give the values at the checkpoints' steps.
+        on_request: Let values be made when they are used.
     """
     names = dict.fromkeys(name for metrics in endings.values() for name in metrics)
-    return [_compare_endings(name, endings, checkpoints=checkpoints) for name in names]
+    return [_compare_endings(name, endings, checkpoints=checkpoints, on_request=on_request) for name in names]
 
 
 def _compare_endings(
-    name: str, endings: Mapping[str, Mapping[str, Ending]], *, checkpoints: bool
+    name: str, endings: Mapping[str, Mapping[str, Ending]], *, checkpoints: bool, on_request: bool
 ) -> EndingResult:
     def values(field: str) -> Mapping[str, Any]:
-        return RunValues(partial(_field_values, endings, name, field))
+        found = RunValues(partial(_field_values, endings, name, field))
+        return found if on_request else found.plain
 
     entry: EndingResult = {
         "name": name,

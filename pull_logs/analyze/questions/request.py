@@ -72,8 +72,8 @@ class View:
         max_rows: The most history rows of a run; 0 means all.
         max_tokens: The most tokens that the rows can take; 0 means no limit. Rows that cannot
             fit are not put into the answer.
-        on_request: Let rows of numbers be read when they are used, because the answer will be cut. The
-            bundles have to be open until then.
+        on_request: Let rows of numbers be read, and values of comparisons be made, when they are used,
+            because the answer will be cut. The bundles have to be open until then.
     """
 
     schema: bool = False

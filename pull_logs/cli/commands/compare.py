@@ -197,7 +197,8 @@ def compare(ctx: click.Context, /, **options: Any) -> None:
     if gate["against"]:
         answer_gate(sources, gate, {**options, "evals": evals}, output)
         return
-    question = comparison_of(**options, evals=evals)
+    on_request = not output.as_json and output.max_tokens > 0
+    question = comparison_of(**options, evals=evals, on_request=on_request)
     with answering(sources, partial(compare_runs, options=question), display=progress_display) as (
         subjects,
         found,

@@ -44,9 +44,7 @@ def json_text(value: Any) -> str:
     Raises:
         ValueError: A number in it is not finite.
     """
-    # A mapping that is no dict is one whose values are made when they are used.
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=dict)
-    return inline(text)
+    return inline(json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")))
 
 
 def json_lines(value: Any) -> str:

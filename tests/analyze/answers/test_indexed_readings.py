@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from rowkit import calm_rows, canonical, nasty_rows
 
 from pull_logs.analyze import Subject
 from pull_logs.analyze.answers import Comparison, compare_runs
+from pull_logs.analyze.answers.indexed import RunValues
 from pull_logs.analyze.questions import Position
 from pull_logs.analyze.statistics import Criterion
 from pull_logs.errors import ExpressionError, MetricNotFoundError, UnknownNameError
@@ -36,6 +39,7 @@ def outcome(runs: list[Run], options: Comparison) -> str:
 def ways(runs: list[Run], options: Comparison) -> list[str]:
     """The comparison from the columns of the index, from one run of it after the other, and without it."""
     found = [outcome(runs, options)]
+    assert outcome(runs, replace(options, on_request=True)) == found[0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "index_entry", lambda _: None)
         found.append(outcome(runs, options))
@@ -123,3 +127,11 @@ def test_no_facts_of_one_run_are_decoded(monkeypatch: pytest.MonkeyPatch) -> Non
     with open_bundle(RECORDED) as bundle:
         runs = [Subject(run=run, label=run.path.run_id) for run in bundle.runs()]
         assert compare_runs(runs, Comparison())["comparison"]
+
+
+def test_an_answer_is_strict_json_unless_its_values_are_made_on_request() -> None:
+    with open_bundle(RECORDED) as bundle:
+        runs = [Subject(run=run, label=run.path.run_id) for run in bundle.runs()]
+        plain, lazy = (compare_runs(runs, Comparison(on_request=lazy)) for lazy in (False, True))
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain == lazy
+    assert type(lazy["comparison"][0]["value"]) is RunValues
