@@ -48,7 +48,7 @@ class NumberColumns:
         names: The distinct names of the columns.
         name: The index of each column's name in `names`.
         run: The number of its run in the index.
-        whole: Whether all cells are numbers, so that the last number is the last cell.
+        numeric: Whether all cells are numbers, so that the last number is the last cell.
         value: The last number, finite or not.
         x: Its step.
         ranged: Whether there are finite numbers, and so extremes.
@@ -62,7 +62,7 @@ class NumberColumns:
     names: Sequence[str]
     name: Ints
     run: Ints
-    whole: Mask
+    numeric: Mask
     value: Floats
     x: Ints
     ranged: Mask

@@ -162,3 +162,25 @@ def note_on_values(runs: Sequence[RunReading], alignment: Alignment) -> str | No
 
 def _has_position(subject: Subject) -> bool:
     return subject.checkpoint_step is not None or any(one.epoch is not None for one in subject.checkpoints)
+
+
+def alignment_notes(
+    shown: Sequence[RunReading], runs: Sequence[RunReading], alignment: Alignment, common_end: int | None
+) -> list[str]:
+    """Return notes on runs that could not be read at the position.
+
+    Args:
+        shown: The runs that are shown.
+        runs: All runs.
+        alignment: The position.
+        common_end: The last step of all that are shown; None if they end at one step.
+    """
+    if alignment.position.word == "last":
+        note = note_on_ends(shown, common_end)
+    elif alignment.position.word == "checkpoint":
+        note = note_on_checkpoints(shown)
+    elif alignment.position.word == "step":
+        note = note_beyond_ends(runs, alignment) or note_on_values(shown, alignment)
+    else:
+        note = None
+    return [] if note is None else [note]

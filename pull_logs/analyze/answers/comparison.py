@@ -13,11 +13,8 @@ from dataclasses import dataclass, replace
 
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.best_sentence import (
+    alignment_notes,
     best_sentences,
-    note_beyond_ends,
-    note_on_checkpoints,
-    note_on_ends,
-    note_on_values,
     shared_time,
 )
 from pull_logs.analyze.answers.checkpoints import CheckpointComparison, summarize
@@ -315,7 +312,7 @@ def _notes(found: _Findings, checkpoints: CheckpointComparison) -> list[str]:
         *(groups.notes() if groups else [states] if states else ()),
         *found.notes,
         *checkpoints.notes,
-        *_alignment_notes(found),
+        *alignment_notes(found.shown, found.readings.runs, found.alignment, found.common_end),
         *(assertions.notes if assertions else ()),
     ]
 
@@ -495,18 +492,3 @@ def _further(
         seconds = shared_time(found.shown) if found.goal.metric in found.readings.metrics else None
         level = [] if seconds is None else ["--x", "_runtime", "--at", seconds]
     return [flags for flags in (verdict, level) if flags]
-
-
-def _alignment_notes(found: _Findings) -> list[str]:
-    """Return notes on runs that could not be read at the position."""
-    alignment = found.alignment
-    if alignment.position.word == "last":
-        note = note_on_ends(found.shown, found.common_end)
-    elif alignment.position.word == "checkpoint":
-        note = note_on_checkpoints(found.shown)
-    elif alignment.position.word == "step":
-        beyond = note_beyond_ends(found.readings.runs, alignment)
-        note = beyond or note_on_values(found.shown, alignment)
-    else:
-        note = None
-    return [] if note is None else [note]

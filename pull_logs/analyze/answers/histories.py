@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pull_logs.analyze.answers.folding import rank_of
-from pull_logs.analyze.answers.picked_rows import lost_spikes, pick_rows, visible_rows
+from pull_logs.analyze.answers.picked_rows import lost_spikes, note_on_picking, pick_rows, visible_rows
 from pull_logs.analyze.answers.rows_on_request import NumberRows, are_all_visible, are_numbers, describe_rows
 from pull_logs.analyze.answers.side_by_side import Ending, compare_metrics, ending, indexed_ending
 from pull_logs.analyze.questions import (
@@ -147,7 +147,7 @@ def answer_histories(subjects: Sequence[Subject], view: View, asked: AbstractSet
             *selection.notes,
             *notes,
             *(assertions.notes if assertions is not None else ()),
-            *_note_on_picking(view, subjects),
+            *note_on_picking(view, subjects),
             *_notes(views, {family.pattern for family in folded.values()}),
         ),
     )
@@ -399,14 +399,6 @@ def _history(part: Slice, rows: npt.NDArray[np.intp], *, matched: int, hidden: i
 
 def _without_spikes(count: int) -> str:
     return f" without {counted(count, 'spike')}" if count else ""
-
-
-def _note_on_picking(view: View, subjects: Sequence[Subject]) -> Iterable[str]:
-    """Say that no run has the step that rows were asked around."""
-    around = view.picking.around
-    ends = [step for subject in subjects if (step := subject.run.last_step) is not None]
-    if around is not None and ends and around > max(ends):
-        yield f"--around {around} is after the last step, {max(ends)}; the rows nearest to it are shown"
 
 
 def _notes(views: Mapping[str, _RunView], families: Collection[str]) -> Iterable[str]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from pull_logs.analyze.questions import HistoryQuery, Slice, View
+from pull_logs.analyze.questions import HistoryQuery, Slice, Subject, View
 from pull_logs.analyze.statistics import spike_rows
 from pull_logs.frames import Frame, rows_with_cells, take_columns
 
@@ -105,3 +105,11 @@ def lost_spikes(part: Slice, rows: npt.NDArray[np.intp]) -> int:
         return 0
     spikes = spike_rows([column.numbers() for column in part.columns.values()])
     return len(np.setdiff1d(spikes, rows, assume_unique=True))
+
+
+def note_on_picking(view: View, subjects: Sequence[Subject]) -> Iterable[str]:
+    """Say that no run has the step that rows were asked around."""
+    around = view.picking.around
+    ends = [step for subject in subjects if (step := subject.run.last_step) is not None]
+    if around is not None and ends and around > max(ends):
+        yield f"--around {around} is after the last step, {max(ends)}; the rows nearest to it are shown"

@@ -34,14 +34,14 @@ class MetricReadings:
     Attributes:
         positions: The positions of these runs, ascending.
         arrays: Their values.
-        whole: Of which of them all cells are known to be numbers.
+        numeric: Of which of them all cells are known to be numbers.
         ranged: Which of them have finite numbers, and so extremes.
         exact: The readings that the arrays do not hold, by their index.
     """
 
     positions: Ints
     arrays: Mapping[Field, npt.NDArray[Any]]
-    whole: Mask
+    numeric: Mask
     ranged: Mask
     exact: Mapping[int, Reading]
 
@@ -139,7 +139,7 @@ class IndexedMetrics:
         if name not in self._metrics:
             return None
         metric = self._metrics[name]
-        known = metric.whole.copy()
+        known = metric.numeric.copy()
         known[list(metric.exact)] = False
         cells = np.full(self.runs, np.nan)
         cells[metric.positions[known]] = metric.arrays["value"][known]
@@ -230,11 +230,11 @@ class _Parts:
             )[order]
             for field in FIELDS
         }
-        whole, ranged = (
+        numeric, ranged = (
             np.concatenate(
                 [*(getattr(columns, name)[rows] for _, columns, rows in parts), np.zeros(len(runs), np.bool_)]
             )[order]
-            for name in ("whole", "ranged")
+            for name in ("numeric", "ranged")
         )
         exact = dict(runs)
         for found, columns, rows in parts:
@@ -246,7 +246,7 @@ class _Parts:
         return MetricReadings(
             positions=positions,
             arrays=arrays,
-            whole=whole,
+            numeric=numeric,
             ranged=ranged,
             exact=dict(zip(places, exact.values(), strict=True)),
         )

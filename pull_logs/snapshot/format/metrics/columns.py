@@ -105,7 +105,7 @@ def number_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[
         names=known,
         name=metric[kept],
         run=kept,
-        whole=counts[kept] == integers("count"),
+        numeric=counts[kept] == integers("count"),
         # A value that is null repeats another one.
         value=np.where(present("last_number"), doubles("last_number"), doubles("last")),
         x=np.where(present("last_number_step"), integers("last_number_step"), integers("last_step")),
