@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +16,7 @@ from bundlekit import bundle_run, make_bundle, members_of, unzipped
 
 from pull_logs.snapshot import (
     BundleRun,
+    export_runs,
     merge_bundles,
     open_bundle,
     subset_bundle,
@@ -311,3 +312,31 @@ def test_a_table_of_a_run_that_is_not_there_is_refused(bundle: Path, tmp_path: P
     (folder / "datapackage-digest.json").write_bytes(render_digest(data))
     (damage,) = verify_bundle(folder).damages
     assert damage.reason.endswith("1 file without a run")
+
+
+@pytest.mark.parametrize("to", ["parquet", "csv", "ndjson"])
+def test_an_export_has_media_tables_and_artifacts(
+    bundle: Path, tmp_path: Path, to: Literal["parquet", "csv", "ndjson"]
+) -> None:
+    version = Version({"media/x.png": b"x", "../evil": b"e"}, name="weights")
+    run = dataclasses.replace(a_run(), artifacts=artifacts_of([version]))
+    path = make_bundle(tmp_path / "b.zip", [run, bundle_run("acme/nano/b")])
+    out = tmp_path / "out"
+    for force in (False, True):
+        with open_bundle(path) as opened:
+            export_runs(list(opened.runs()), out, to=to, force=force)
+    index = pq.read_table(out / "media.parquet").to_pylist()
+    assert index == index_of(bundle)
+    assert all((out / row["file"]).is_file() for row in index if row["file"] is not None)
+    assert pq.read_table(out / PRED).to_pylist() == tables_of(bundle)[PRED]
+    top = out / "artifacts/entity=acme/project=nano/artifact=weights/version=0"
+    assert {file.name: file.read_bytes() for file in top.iterdir()} == {
+        "media%2Fx.png": b"x",
+        "..%2Fevil": b"e",
+    }
+    assert (out / FOLDER / "artifacts.ndjson").read_bytes() == b"".join(
+        artifacts_of([version]).table.chunks()
+    )
+    with open_bundle(make_bundle(tmp_path / "c.zip", [bundle_run()])) as opened:
+        export_runs(list(opened.runs()), out, to=to, force=True)
+    assert {item.name for item in out.iterdir()} == {"runs", f"runs.{to}"}

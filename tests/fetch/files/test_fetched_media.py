@@ -1,0 +1,90 @@
+"""The media that rows point to are pulled by key or name, and what W&B does not have is reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pulling import pull_from
+from scripted_wandb import FakeRun, ScriptedWandb
+
+from pull_logs.errors import UsageError
+from pull_logs.fetch import PullOptions
+from pull_logs.snapshot import open_bundle, verify_bundle
+
+pytestmark = pytest.mark.anyio
+
+FILES = {
+    "media/images/a.png": b"a",
+    "media/images/b.png": b"b",
+    "media/html/other.html": b"other",
+    "output.log": b"log",
+}
+
+
+def picture(name: str) -> dict[str, Any]:
+    return {"_type": "image-file", "path": f"media/images/{name}.png", "caption": name}
+
+
+ROWS: list[dict[str, Any]] = [
+    {"_step": 0, "_timestamp": 1.0, "val": {"a": picture("a")}, "train": picture("b")},
+    {"_step": 1, "_timestamp": 2.0, "gone": picture("gone")},
+]
+
+
+def a_run(rows: list[dict[str, Any]] = ROWS) -> FakeRun:
+    return FakeRun.logging("r", rows, files=dict(FILES), state="finished")
+
+
+def held(out: Path) -> set[str]:
+    with open_bundle(out) as bundle:
+        return set(bundle["r"].files)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "names"),
+    [
+        (["*"], {"media/images/a.png", "media/images/b.png", "media/html/other.html"}),
+        (["val.a"], {"media/images/a.png"}),
+        (["val"], {"media/images/a.png"}),
+        (["*.png"], {"media/images/a.png", "media/images/b.png"}),
+        (["train", "media/images/a*"], {"media/images/a.png", "media/images/b.png"}),
+        (["VAL*"], set()),
+    ],
+)
+async def test_the_media_that_match_are_pulled(tmp_path: Path, patterns: list[str], names: set[str]) -> None:
+    out = tmp_path / "b.zip"
+    report = await pull_from(ScriptedWandb(a_run()), out, media=patterns)
+    assert held(out) == names
+    assert report.incomplete == ()
+    assert verify_bundle(out).damages == ()
+
+
+async def test_what_w_and_b_does_not_have_is_reported_and_in_the_index(tmp_path: Path) -> None:
+    out = tmp_path / "b.zip"
+    report = await pull_from(ScriptedWandb(a_run()), out, media=["*"])
+    (note,) = report.notes
+    assert note == (
+        "the bundle lacks the files of 1 value of 1 key: gone (1 image-file), in 1 run: W&B does not have"
+        " them"
+    )
+    with open_bundle(out) as bundle:
+        assert {item.key: item.file is not None for item in bundle["r"].media()} == {
+            "val.a": True,
+            "train": True,
+            "gone": False,
+        }
+
+
+async def test_media_of_new_rows_are_added_to_a_bundle_without_others(tmp_path: Path) -> None:
+    out = tmp_path / "b.zip"
+    await pull_from(ScriptedWandb(a_run(ROWS[1:])), out, media=["val"])
+    assert held(out) == set()
+    await pull_from(ScriptedWandb(a_run()), out, media=["val"])
+    assert held(out) == {"media/images/a.png"}
+
+
+def test_one_pattern_is_not_a_list() -> None:
+    with pytest.raises(UsageError, match=r"^media is the string 'val', not a list of patterns$"):
+        PullOptions(media="val")
