@@ -214,7 +214,7 @@ def _from_bundles(
     named = [bundle for bundle in sources.bundles if not isinstance(bundle, Bundle)]
     bundles += [stack.enter_context(open_bundle(path)) for path in find_bundles(named)]
     found = _of_checkpoints(bundles, scan, report) if scan else []
-    local = _local_runs(bundles, sources.runs)
+    local = _local_runs(bundles, sources.runs) if sources.reads_paths else []
     found += [
         _look_up(bundles, RunReference.parse(text), f"run {text!r}")
         for text in sources.runs

@@ -49,6 +49,8 @@ class Sources:
         refresh: Download again what the cache has.
         offline: Never use the network.
         opened: Runs of open bundles, from Python.
+        reads_paths: Whether `runs` may name local folders and files beside the runs of the bundles; those of
+            an agent may not, since nobody gave it those files.
     """
 
     runs: tuple[str, ...] = ()
@@ -62,6 +64,7 @@ class Sources:
     refresh: bool = False
     offline: bool = False
     opened: tuple[Run, ...] = ()
+    reads_paths: bool = True
 
     @property
     def named(self) -> bool:

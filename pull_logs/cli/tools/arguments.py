@@ -58,15 +58,23 @@ ARGUMENTS: Mapping[str, JsonSchema] = {
     "grep": _described(_TEXT, "Only lines that match this regex"),
     "tail": _described(_COUNT, "Last N lines of each run; 100 by default"),
     "around_step": _described({"type": "integer"}, "Only lines printed near this step"),
+    "query": _described(_TEXT, "One SELECT over runs, history, system, metrics, files, artifacts"),
     "max_tokens": {"type": "integer", "minimum": LEAST_TOKENS, "maximum": MOST_TOKENS},
 }
 """The schema of each argument of the tools."""
 
 
+REQUIRED = frozenset({"query"})
+"""The arguments that a tool must be given, if it takes them."""
+
+
 def input_schema(names: Iterable[str]) -> dict[str, Any]:
     """Return the JSON schema of a tool that takes these arguments."""
+    names = tuple(names)
+    required = [name for name in names if name in REQUIRED]
     return {
         "type": "object",
+        **({"required": required} if required else {}),
         "properties": {name: dict(ARGUMENTS[name]) for name in (*names, "max_tokens")},
         "additionalProperties": False,
     }
@@ -94,4 +102,4 @@ def check_arguments(given: Mapping[str, Any], names: Iterable[str]) -> None:
             )
     for error in jsonschema.Draft202012Validator(schema).iter_errors(dict(given)):
         where = ".".join(map(str, error.absolute_path))
-        raise UsageError(f"{where} is not valid: {error.message}")
+        raise UsageError(f"{where} is not valid: {error.message}" if where else error.message)

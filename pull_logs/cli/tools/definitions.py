@@ -116,6 +116,12 @@ TOOLS: Mapping[str, Tool] = {
             command="logs",
             arguments=(*_WHICH, "grep", "tail", "around_step"),
         ),
+        Tool(
+            name="sql",
+            description="What no other tool answers, in DuckDB's SQL; columns config.lr, summary.loss.",
+            command="sql",
+            arguments=("query", *_WHICH, "max_rows"),
+        ),
     )
 }
 """The tools, by their names."""

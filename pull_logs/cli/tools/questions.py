@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pull_logs.cli.render import Section, Shape
     from pull_logs.interface import Sources
 
+_SQL_MEMORY, _SQL_SECONDS, _SQL_ROWS = "1GB", 60.0, 200
+"""The most memory and time of a query, and the most rows of its answer unless a client asks for others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
@@ -104,7 +107,9 @@ def _narrowed(sources: Sources, arguments: Mapping[str, Any]) -> Sources:
     if named and not sources.bundles:  # local run folders, which have no look-up by id
         listed = f"run_id in [{', '.join(json.dumps(item) for item in named)}]"
         return replace(sources, keep=listed if keep is None else f"({keep}) and {listed}")
-    return replace(sources, runs=named or sources.runs, keep=keep)
+    if named:
+        return replace(sources, runs=named, keep=keep, reads_paths=False)
+    return replace(sources, keep=keep)
 
 
 def _overview(question: _Question) -> Answered:
@@ -197,6 +202,21 @@ def _logs(question: _Question) -> Answered:
         return question.drawn({**answer, "notes": [*notes, *answer["notes"]]}, logs_sections, LOGS_SHAPES)
 
 
+def _sql(question: _Question) -> Answered:
+    from pull_logs.analyze.sql import Limits, open_query
+    from pull_logs.cli.render import SQL_SHAPES
+    from pull_logs.cli.sections.data import sql_object, sql_sections
+    from pull_logs.interface import open_subjects, runs_of_one_source
+
+    limits = Limits(memory=_SQL_MEMORY, seconds=_SQL_SECONDS)
+    with (
+        open_subjects(question.sources, report=lambda _: None) as subjects,
+        open_query(runs_of_one_source(subjects), question.arguments["query"], limits=limits) as rows,
+    ):
+        answer = sql_object(rows, most=question.arguments.get("max_rows", _SQL_ROWS))
+    return question.drawn(answer, sql_sections, SQL_SHAPES)
+
+
 _ANSWERS: Mapping[str, Callable[[_Question], Answered]] = {
     "overview": _overview,
     "runs": _runs,
@@ -205,4 +225,5 @@ _ANSWERS: Mapping[str, Callable[[_Question], Answered]] = {
     "history": _history,
     "compare": _compare,
     "logs": _logs,
+    "sql": _sql,
 }

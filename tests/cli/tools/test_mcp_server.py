@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -29,7 +30,7 @@ from rowkit import canonical
 from pull_logs.cli.main import cli
 from pull_logs.cli.tools import TOOLS, Answered, ask, make_server
 from pull_logs.cli.tools.arguments import ARGUMENTS, LEAST_TOKENS, MOST_TOKENS
-from pull_logs.errors import PullLogsError
+from pull_logs.errors import PullLogsError, RunNotFoundError, UsageError
 from pull_logs.interface import Sources
 
 TOKENIZERS = [quicktok.get_encoding(name) for name in ("o200k_base", "qwen3")]
@@ -53,6 +54,11 @@ CALLS: list[tuple[str, dict[str, Any], list[str]]] = [
         {"columns": ["reach=first_step(val/loss < 1)"], "sort": "reach:min", "at": "100"},
         ["compare", "--column", "reach=first_step(val/loss < 1)", "--sort", "reach:min", "--at", "100"],
     ),
+    (
+        "sql",
+        {"query": 'SELECT "config.lr", count(*) FROM runs GROUP BY ALL ORDER BY ALL', "max_rows": 2},
+        ["sql", 'SELECT "config.lr", count(*) FROM runs GROUP BY ALL ORDER BY ALL', "--max-rows", "2"],
+    ),
 ]  # fmt: skip
 """Calls of tools, and the commands that they stand for."""
 
@@ -64,7 +70,7 @@ def tokens(text: str) -> int:
 def by_command(words: list[str]) -> tuple[str, dict[str, Any]]:
     """Return what a command prints as text and as JSON with half of the usual budget."""
     command = [word for word in words[:1] if word in TOOLS]
-    line = [*command, "-b", str(RECORDED), *words[len(command) :], "--max-tokens", "2500", "--no-hints"]
+    line = [*command, "-b", str(RECORDED), *words[len(command) :], "--max-tokens", "2500"]
     text, found = CliRunner().invoke(cli, line), CliRunner().invoke(cli, [*line, "--json"])
     assert (text.exception, found.exception) == (None, None)
     return text.stdout, json.loads(found.stdout)
@@ -134,8 +140,8 @@ def test_the_definitions_take_at_most_2000_tokens_and_only_read() -> None:
             return (await client.list_tools()).tools
 
     tools = anyio.run(listed)
-    described = json.dumps([tool.model_dump(by_alias=True, exclude_none=True) for tool in tools])
-    assert tokens(described.replace('", "', '","').replace('": ', '":')) <= 2_000
+    described = [tool.model_dump(by_alias=True, exclude_none=True) for tool in tools]
+    assert tokens(json.dumps(described, separators=(",", ":"))) <= 2_000
     assert len(tools) <= 8
     assert all(tool.annotations.read_only_hint and not tool.annotations.open_world_hint for tool in tools)
     assert all(tool.output_schema["required"] for tool in tools)
@@ -155,6 +161,7 @@ NO_CONSOLE_LOG = (
     ("name", "arguments", "message"),
     [
         ("stats", {"selct": "x"}, "there is no argument 'selct'; the nearest are 'select', 'evals'"),
+        ("sql", {}, "'query' is a required property"),
         ("compare", {"top": 0}, "top is not valid: 0 is less than the minimum of 1"),
         ("runs", {"runs": "a"}, "runs is not valid: 'a' is not of type 'array'"),
         ("rums", {}, "there is no tool 'rums'; the nearest is 'runs'"),
@@ -200,6 +207,28 @@ def test_local_run_folders_are_narrowed_by_ids() -> None:
     assert [run["path"].rpartition("/")[2] for run in answered.structured["runs"]] == ids[1:2]
 
 
+@pytest.mark.parametrize("bundles", [(RECORDED,), ()])
+def test_a_call_reads_nothing_but_what_the_server_was_started_with(
+    bundles: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder, other, *_) = sorted((RECORDED.parent / "digits").glob("**/offline-run-*"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "x").symlink_to(other)
+    sources = Sources(bundles=bundles, runs=() if bundles else (str(folder),), offline=True)
+    for name in (
+        str(other),
+        f"sqlite:///{other}/m.db",
+        "runs/x",
+        "./runs",
+        "https://example.com/x",
+        "r" * 5_000,
+    ):
+        with pytest.raises(PullLogsError) as found:
+            ask("runs", {"runs": [name]}, sources)
+        assert isinstance(found.value, UsageError | RunNotFoundError)
+
+
 VALUES = st.fixed_dictionaries(
     {},
     optional={
@@ -213,6 +242,7 @@ VALUES = st.fixed_dictionaries(
         "group_by": st.lists(NASTY, max_size=2),
         "at": st.sampled_from(["best", "last", "3"]),
         "grep": NASTY,
+        "query": st.sampled_from(["SELECT * FROM history", "SELECT * FROM runs", "SELEC"]),
         "max_tokens": st.integers(LEAST_TOKENS, MOST_TOKENS),
     },
 )
@@ -239,6 +269,7 @@ def test_no_answer_about_hostile_runs_is_over_its_bound(
             for index, run in enumerate(rows)
         ],
     )
+    arguments = {"query": "FROM runs", **arguments}
     takes = {key: value for key, value in arguments.items() if key in (*TOOLS[name].arguments, "max_tokens")}
     try:
         answered = ask(name, takes, Sources(bundles=(bundle,), offline=True))

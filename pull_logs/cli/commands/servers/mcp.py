@@ -37,8 +37,8 @@ def _announce(address: HttpAddress) -> None:
 def mcp(workers: int, /, *, http: bool, port: int | None, **options: Any) -> None:
     """Answer agents: a server of the Model Context Protocol over bundles.
 
-    Seven tools that only read: overview, runs, schema, stats, history, compare and logs, with the arguments
-    and answers of the commands. The network is not used.
+    Eight tools that only read: overview, runs, schema, stats, history, compare, logs and sql, with the
+    arguments and answers of the commands. The network is not used.
     """
     if port is not None and not http:
         raise UsageError("--port is given without --http", hint="add --http")
