@@ -50,7 +50,7 @@ class Sources:
         offline: Never use the network.
         opened: Runs of open bundles, from Python.
         reads_paths: Whether `runs` may name local folders and files beside the runs of the bundles; those of
-            an agent may not, since nobody gave it those files.
+            an agent may not, which was not given those files.
     """
 
     runs: tuple[str, ...] = ()
