@@ -199,5 +199,6 @@ RUN_FIELDS: Final = (
     RunField(name="sweep_config", kind="document", repetitive=True, optional=True, scrubbed="text"),
     RunField(name="last_seen", filtered=True, repetitive=True, optional=True),
     RunField(name="parts", kind="parts", filtered=True, optional=True),
+    RunField(name="via", repetitive=True, optional=True),
 )
 """Every field of `RunInfo`, in the order of the columns of `runs.parquet`."""

@@ -332,6 +332,7 @@ class RunInfo:
         last_seen: Of a run that W&B no longer has, the last day on which W&B saw it, `2026-11-23`: that of
             its last heartbeat, else of its creation; empty if neither is known. None for any other run.
         parts: The parts that it was logged in, where its source shows that there are more than one.
+        via: What read it from W&B where that was not this package: `sdk 0.31.0`, the SDK of that version.
     """
 
     path: RunPath
@@ -355,6 +356,7 @@ class RunInfo:
     sweep_config: Mapping[str, Any] | None = None
     last_seen: str | None = None
     parts: RunParts | None = None
+    via: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

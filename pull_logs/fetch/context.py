@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import anyio
 from anyio.to_thread import run_sync
 
-from pull_logs.fetch.api import Capabilities, Client, Query
+from pull_logs.fetch.api import Capabilities, Client, Query, UnknownFieldError, affects_all_runs
 from pull_logs.fetch.decoding import Encoders
 from pull_logs.fetch.outcomes import FileCounts
 from pull_logs.fetch.windows import WindowSize
@@ -104,6 +104,7 @@ class PullContext:
         artifacts: The artifacts of the runs to pull; None for only those that an earlier bundle has.
         asks_for_artifacts: Whether unchanged runs are asked for them too, if the earlier bundle has less.
         shared_artifacts: The artifacts that arrived.
+        may_use_sdk: Whether the SDK reads the runs instead if W&B does not know a field of a query.
     """
 
     client: Client
@@ -123,6 +124,13 @@ class PullContext:
     artifacts: ArtifactSelection | None = None
     asks_for_artifacts: bool = False
     shared_artifacts: SharedArtifacts = field(default_factory=SharedArtifacts)
+    may_use_sdk: bool = False
+
+    def ends_pull(self, error: Exception) -> bool:
+        """Return whether an error ends this attempt at the pull: it would meet every other run too."""
+        return affects_all_runs(error, api_host=self.client.host) or (
+            self.may_use_sdk and isinstance(error, UnknownFieldError)
+        )
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Call a function that needs the processor or the disk in a worker thread."""

@@ -15,6 +15,9 @@ from pull_logs.suggestions import listed
 
 MOST_CONCURRENCY = 256
 
+WAYS = ("auto", "graphql", "sdk")
+"""What reads from W&B."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullOptions:
@@ -27,7 +30,7 @@ class PullOptions:
         artifacts: The artifacts to pull too: `logged`, `used`, `all`, or `references` for those that the runs
             logged and used without the bytes of their files. None for no artifacts.
         kept_artifacts: If `artifacts` is None, the artifacts to pull of runs that changed or are new, so that
-            `previous` keeps what it has; unchanged runs are not asked for theirs.
+            `previous` keeps what it has; those of unchanged runs are only listed.
         files: Patterns of names, for example `*.log`; the run files that match one are pulled too.
         media: Patterns of flat keys and of names, for example `pred` or `val.*`; the files of media that rows
             and summaries point to are pulled too, where one matches. `*` stands for all media.
@@ -44,6 +47,8 @@ class PullOptions:
         prune: Whether runs of `previous` that W&B no longer has are dropped.
         processes: The maximum number of processes that decode and encode, this one included. The others run
             the interpreter of this process, and only if there are many exported files.
+        via: What reads from W&B: `graphql`, this package's queries; `sdk`, the W&B SDK, which is slower; or
+            `auto`, the SDK if W&B does not know a field of a query, and the queries otherwise.
         policy: How often and how long a failed request is sent again.
 
     Raises:
@@ -67,11 +72,14 @@ class PullOptions:
     untouched: Collection[RunPath] = ()
     prune: bool = False
     processes: int = 1
+    via: str = "auto"
     policy: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __post_init__(self) -> None:
         if not 1 <= self.concurrency <= MOST_CONCURRENCY:
             raise UsageError(f"concurrency is {self.concurrency}, not between 1 and {MOST_CONCURRENCY}")
+        if self.via not in WAYS:
+            raise UsageError(f"via is {self.via!r}, not one of {listed(WAYS)}")
         for name, patterns in (("files", self.files), ("media", self.media)):
             if isinstance(patterns, str):
                 raise UsageError(f"{name} is the string {patterns!r}, not a list of patterns")

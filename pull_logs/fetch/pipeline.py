@@ -11,11 +11,12 @@ incomplete (see `resume`).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from anyio.to_thread import run_sync
 
 from pull_logs.errors import RunNotFoundError
-from pull_logs.fetch.api import Capabilities, Client, Clock, Settings, load_settings
+from pull_logs.fetch.api import Capabilities, Client, Clock, Settings, UnknownFieldError, load_settings
 from pull_logs.fetch.concurrency import flat_errors, run_async
 from pull_logs.fetch.decoding import Encoders
 from pull_logs.fetch.discovery import FoundRun, Item, MissedRun, RunGroups, SweepConfigs, find_runs
@@ -33,16 +34,24 @@ from pull_logs.fetch.options import PullOptions
 from pull_logs.fetch.outcomes import FileCounts, Outcomes
 from pull_logs.fetch.progress import ProgressHook
 from pull_logs.fetch.reports import PullReport
+from pull_logs.fetch.sdk import SdkPool, find_runs_with_sdk
 from pull_logs.fetch.selection import Selection
 from pull_logs.runs import RunPath, RunReference
+from pull_logs.snapshot import temporary_folder
 
 if TYPE_CHECKING:
     import httpx
 
     from pull_logs.fetch.context import PullContext
     from pull_logs.fetch.resume import Plan
+    from pull_logs.fetch.sdk import SdkSource
     from pull_logs.fetch.worker import Worker
     from pull_logs.snapshot import SealReport, Spool
+
+Announce = Callable[[str], None]
+
+SDK_PROCESSES = 4
+"""The most processes of the SDK at a time."""
 
 _WORKER = "pull_logs.fetch.worker"
 """The module that decodes and stores; it imports numpy and pyarrow."""
@@ -56,6 +65,7 @@ async def pull(
     settings: Settings | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     progress: ProgressHook | None = None,
+    announce: Announce | None = None,
     clock: Clock | None = None,
 ) -> PullReport:
     """Pull runs, complete and unsampled, into one sealed and verified bundle.
@@ -67,8 +77,9 @@ async def pull(
             sealing. If it is a symbolic link, the file that it names is replaced.
         options: What the pull includes and how it proceeds.
         settings: The address of the API and the credentials; found as the SDK finds them if None.
-        transport: Replaces the network, for tests and for replay in one process.
+        transport: Replaces the network, for tests and for replay in one process; the SDK cannot use it.
         progress: Receives the progress of the pull.
+        announce: Receives a sentence if the pull goes on with the SDK.
         clock: The source of time.
 
     Raises:
@@ -86,19 +97,53 @@ async def pull(
     output = await run_sync(partial(find_output, out, selection, given, settings=settings))
     output.refuse_redacted()
     options = output.options
-    with flat_errors():
-        async with Client(
-            settings,
-            transport=transport,
-            concurrency=options.concurrency,
-            policy=options.policy,
-            clock=clock,
-            progress=progress,
-        ) as client:
-            report = await _Pull(client, selection, output).run()
+    new_client = partial(
+        Client,
+        settings,
+        transport=transport,
+        concurrency=options.concurrency,
+        policy=options.policy,
+        clock=clock,
+        progress=progress,
+    )
+    report = await _pull(new_client, selection, output, announce=announce, replaced=transport is not None)
     if options.strict:
         report.require_complete()
     return report
+
+
+async def _pull(
+    new_client: Callable[[], Client],
+    selection: Selection,
+    output: Output,
+    *,
+    announce: Announce | None,
+    replaced: bool,
+) -> PullReport:
+    """Pull by the chosen way, and once more with the SDK if W&B does not know a field of a query."""
+    via, notes = output.options.via, ("the runs were read with the W&B SDK",)
+    if via != "sdk":
+        may_use_sdk = via == "auto" and not replaced
+        try:
+            with flat_errors():
+                async with new_client() as client:
+                    return await _Pull(client, selection, output, may_use_sdk=may_use_sdk).run()
+        except UnknownFieldError as exc:
+            if not may_use_sdk:
+                raise
+            notes = (f"W&B rejected a query, and the runs were read with the W&B SDK: {exc.message}",)
+            if announce is not None:
+                announce(
+                    f"W&B rejected a query, so the W&B SDK reads the runs, which is slower: {exc.message}"
+                    " (--via graphql forbids that)"
+                )
+    with flat_errors(), ExitStack() as stack:
+        folder = await run_sync(stack.enter_context, temporary_folder())
+        async with (
+            new_client() as client,
+            SdkPool(client.settings, folder, size=min(SDK_PROCESSES, output.options.concurrency)) as pool,
+        ):
+            return await _Pull(client, selection, output, pool=pool, notes=notes).run()
 
 
 def pull_sync(
@@ -109,6 +154,7 @@ def pull_sync(
     settings: Settings | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     progress: ProgressHook | None = None,
+    announce: Announce | None = None,
 ) -> PullReport:
     """Pull runs as `pull` does, for synchronous callers.
 
@@ -123,6 +169,7 @@ def pull_sync(
             settings=settings,
             transport=transport,
             progress=progress,
+            announce=announce,
         )
     )
 
@@ -161,9 +208,19 @@ def _missing_media(bundle: Path, options: PullOptions) -> str:
 
 
 class _Pull:
-    """One pull."""
+    """One attempt at a pull, with this package's queries or with the processes of the SDK."""
 
-    def __init__(self, client: Client, selection: Selection, output: Output) -> None:
+    def __init__(
+        self,
+        client: Client,
+        selection: Selection,
+        output: Output,
+        *,
+        may_use_sdk: bool = False,
+        pool: SdkPool | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self._may_use_sdk, self._pool, self._given_notes = may_use_sdk, pool, notes
         self._client = client
         self._selection = selection
         self._output = output
@@ -199,6 +256,10 @@ class _Pull:
             group.start_soon(self._discover, send)
             # Arrow takes about as long to import as a server to answer, so it is imported meanwhile.
             await run_sync(import_module, _WORKER)
+            if self._pool is not None:
+                from pull_logs.fetch.sdk import SdkSweepConfigs
+
+                self._sweeps = SdkSweepConfigs(self._client, self._pool)
             # The spool is created when the first run is found: a misspelt project leaves nothing.
             first: Item | None = None
             with suppress(anyio.EndOfStream):
@@ -223,6 +284,12 @@ class _Pull:
         known_sweeps: Collection[SweepPath] = (),
     ) -> None:
         groups = RunGroups(self._capabilities, send.send)
+        if self._pool is not None:
+            await find_runs_with_sdk(
+                self._pool, self._client, selection, emit=groups.add, known_sweeps=known_sweeps
+            )
+            await groups.flush()
+            return
 
         async def add(item: FoundRun | MissedRun) -> None:
             if isinstance(item, FoundRun) and self._options.previous is None:
@@ -250,7 +317,12 @@ class _Pull:
                 open_earlier = partial(EarlierBundles, spool, previous=options.previous, stack=stack)
                 earlier = await run_sync(partial(open_earlier, reuse=options.reuse))
                 worker = Worker(
-                    self._context(spool), earlier, self._sweeps, self._outcomes, prune=options.prune
+                    self._context(spool),
+                    earlier,
+                    self._sweeps,
+                    self._outcomes,
+                    prune=options.prune,
+                    sdk=self._source(),
                 )
                 await self._work(worker, receive, first)
                 await worker.copy([path for path in options.untouched if path not in self._outcomes])
@@ -261,6 +333,14 @@ class _Pull:
         if any(not outcome.complete and outcome.how not in ("kept", "gone") for outcome in self._outcomes):
             await run_sync(partial(note_sealed, target, plan=plan, bundle_id=seal.bundle_id))
         return seal
+
+    def _source(self) -> SdkSource | None:
+        """Return the SDK as the source of the runs; None where this package's queries are."""
+        if self._pool is None:
+            return None
+        from pull_logs.fetch.sdk import SdkSource
+
+        return SdkSource(self._pool, version("wandb"))
 
     async def _work(
         self, worker: Worker, receive: MemoryObjectReceiveStream[Item], first: Item | None = None
@@ -309,6 +389,7 @@ class _Pull:
             file_counts=self._file_counts,
             artifacts=options.artifact_selection,
             asks_for_artifacts=options.artifacts is not None,
+            may_use_sdk=self._may_use_sdk,
         )
 
     def _report(self, seal: SealReport, missing: str) -> PullReport:
@@ -326,6 +407,7 @@ class _Pull:
             rows_received=meter.rows,
             seconds=meter.seconds,
             notes=(*self._notes(), *([missing] if missing else [])),
+            via="graphql" if self._pool is None else "sdk",
         )
 
     def _notes(self) -> tuple[str, ...]:
@@ -334,4 +416,4 @@ class _Pull:
             f"the config of sweep {sweep} could not be downloaded: {reason}"
             for sweep, reason in sorted(self._sweeps.lost.items())
         ]
-        return (*sweeps, *([] if files is None else self._file_counts.notes(files)))
+        return (*self._given_notes, *sweeps, *([] if files is None else self._file_counts.notes(files)))

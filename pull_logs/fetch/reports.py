@@ -31,6 +31,7 @@ class PullReport:
         seconds: Seconds from the first request to the sealed bundle.
         notes: Other remarks, as sentences.
         pruned: The runs of the earlier bundle that were dropped because W&B no longer has them.
+        via: What read from W&B: `graphql`, this package's queries, or `sdk`, whose requests are not counted.
     """
 
     out: Path
@@ -45,6 +46,7 @@ class PullReport:
     seconds: float
     notes: tuple[str, ...] = ()
     pruned: tuple[RunPath, ...] = ()
+    via: str = "graphql"
 
     @property
     def incomplete(self) -> tuple[RunOutcome, ...]:
@@ -96,6 +98,7 @@ class PullReport:
                 for run in self.runs
             ],
             "pruned": list(map(str, self.pruned)),
+            "via": self.via,
             "requests": self.requests,
             "graphql_requests": self.graphql_requests,
             "throttled": self.throttled,

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from anyio.streams.memory import MemoryObjectReceiveStream
 
@@ -17,7 +18,6 @@ from pull_logs.errors import (
     PullLogsError,
     RunNotFoundError,
 )
-from pull_logs.fetch.api import affects_all_runs
 from pull_logs.fetch.concurrency import flat_errors, for_each
 from pull_logs.fetch.context import PullContext
 from pull_logs.fetch.discovery import FoundRun, Item, MissedRun, SweepConfigs
@@ -27,6 +27,9 @@ from pull_logs.fetch.resume import EarlierBundles
 from pull_logs.runs import RunInfo, RunPath
 from pull_logs.snapshot import Run
 from pull_logs.snapshot.write import StoredRun
+
+if TYPE_CHECKING:
+    from pull_logs.fetch.sdk import SdkSource
 
 
 class Worker:
@@ -38,6 +41,7 @@ class Worker:
         sweeps: The configs of sweeps.
         outcomes: Collects what becomes of each run.
         prune: Whether runs that W&B no longer has are dropped; otherwise they are kept.
+        sdk: Reads the runs instead of this package's queries, if it is given.
     """
 
     def __init__(
@@ -48,12 +52,14 @@ class Worker:
         outcomes: Outcomes,
         *,
         prune: bool = False,
+        sdk: SdkSource | None = None,
     ) -> None:
         self._context = context
         self._earlier = earlier
         self._sweeps = sweeps
         self._outcomes = outcomes
         self._prune = prune
+        self._sdk = sdk
 
     async def run(self, receive: MemoryObjectReceiveStream[Item], first: Item | None) -> None:
         """Process runs until the stream ends, beginning with `first`."""
@@ -65,6 +71,8 @@ class Worker:
     async def _process(self, item: Item) -> None:
         """Pull runs, or record why a run cannot be pulled."""
         if isinstance(item, MissedRun):
+            if self._context.ends_pull(item.error):
+                raise item.error
             await self._fail(item, item.error)
             return
         new = [run for run in item if not self._is_known(run)]
@@ -85,7 +93,7 @@ class Worker:
             with flat_errors():
                 fetched = await self._fetch(item)
         except (AccessError, NotFoundError, DataError) as exc:
-            if affects_all_runs(exc, api_host=self._context.client.host):
+            if self._context.ends_pull(exc):
                 raise
             await self._fail(item, exc)
         else:
@@ -99,7 +107,11 @@ class Worker:
             info = await context.in_thread(partial(_earlier_info, stored, earlier))
             found = await self._sweeps.complete(found, earlier=info)
         resumed = await self._resume(found)
-        return resumed or await fetch_run(context, found, earlier)
+        if resumed is not None:
+            return resumed
+        if self._sdk is not None:
+            return await self._sdk.fetch(context, found, earlier)
+        return await fetch_run(context, found, earlier)
 
     def _refuse_other_host(self, path: RunPath) -> None:
         """Make sure that a run does not replace one of another host that has the same path.
@@ -120,6 +132,10 @@ class Worker:
         if stored is None:
             return None
         info = await context.in_thread(stored.info)
+        if self._sdk is not None:
+            from pull_logs.fetch.sdk import with_internal_config
+
+            found = with_internal_config(found, info)
         if is_current(found, info, stored.coverage):
             return FetchedRun(coverage=stored.coverage, how="resumed")
         await context.in_thread(partial(context.spool.discard, found.path))

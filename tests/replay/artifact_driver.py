@@ -53,6 +53,7 @@ def main() -> None:
     run = api.run(plan["run"])
     weights, data = api.artifact(plan["weights"]), api.artifact(plan["data"])
     seen = {
+        "version": wandb.__version__,
         "logged": attempt(lambda: [facts(one) for one in run.logged_artifacts()]),
         "used": attempt(lambda: [facts(one) for one in run.used_artifacts()]),
         "weights": facts(weights),

@@ -11,14 +11,13 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from environments import environment
+from environments import INSTALLED, python_with_sdk, sdk_releases
 from replay_support import (
     CONSOLE,
     FILES,
@@ -36,8 +35,8 @@ from pull_logs.rows.batches import batch_from_arrow, batch_from_rows, batch_rows
 from pull_logs.rows.canonical import canon_record, canon_row, same
 from pull_logs.snapshot.format import ConsoleLine
 
-OLDER = ("0.28.0", "0.22.3", "0.19.11")
-"""Releases of three lines: through wandb-core, through `requests` with lazy runs, and without."""
+OLDER = ("0.29.0", "0.28.0", "0.22.3", "0.19.11")
+"""Releases that differ: with console logs, with wandb-core, with lazy runs over `requests`, and without."""
 
 ROWS = {
     "acme/nano/plain01": plain_rows(2500),
@@ -91,24 +90,11 @@ ORDERS: list[tuple[str, list[str]]] = [
 ]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        "installed",
-        *(pytest.param(release, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]) for release in OLDER),
-    ],
-)
+@pytest.fixture(scope="module", params=sdk_releases(*OLDER))
 def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     """What the SDK saw, in a process of its own: it starts a Go service and keeps state."""
     folder = tmp_path_factory.mktemp("replay")
-    cache = request.config.cache
-    assert cache is not None
-    release = request.param
-    if release == "installed":
-        python = Path(sys.executable)
-    else:
-        folder_of_all = cache.mkdir("sdk-releases")
-        python = environment(folder_of_all, f"wandb-{release}", f"wandb=={release}", "pandas") / "python"
+    python = python_with_sdk(request.config, request.param)
     plan = {
         "paths": list(ROWS),
         "folder": str(folder / "out"),
@@ -404,7 +390,7 @@ def test_the_downloaded_export_is_the_whole_run(seen: Mapping[str, Any]) -> None
 
 def test_exported_runs_are_not_paged(seen: Mapping[str, Any]) -> None:
     """Pages are for the two runs that are served live, and exports for the two that are not."""
-    if seen["installed"] != "installed":
+    if seen["installed"] != INSTALLED:
         pytest.skip("the requests are known for the installed release only")
     counts = seen["counts"]
     live_pages = 4 + 1  # 3,598 steps of live01 in thousands, and 40 of odd01

@@ -24,6 +24,7 @@ from pull_logs.cli.pulling import (
     PRUNE,
     REPORT,
     STRICT,
+    VIA,
     PullLog,
     Reporting,
     check_report,
@@ -209,6 +210,7 @@ def download_options(command: Command) -> Command:
             force_option,
             redact_option,
             CONCURRENCY,
+            VIA,
             REPORT,
             STRICT,
             log_options,
@@ -277,6 +279,8 @@ def download(out: Path | None, options: dict[str, Any]) -> None:
         selection = replace(selection, filter=part.run_filter)
         pull_options = replace(pull_options, concurrency=max(1, pull_options.concurrency // part.shard.count))
     if out is None:
+        if pull_options.via == "sdk":
+            raise UsageError("--dry-run asks W&B's API itself", hint="omit --via sdk")
         _dry_run(selection, pull_options, report_json=report_json)
         return
     try:

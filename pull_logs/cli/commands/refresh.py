@@ -23,6 +23,7 @@ from pull_logs.cli.pulling import (
     PRUNE,
     REPORT,
     STRICT,
+    VIA,
     PullLog,
     Reporting,
     check_report,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
 @force_option
 @redact_option
 @CONCURRENCY
+@VIA
 @REPORT
 @STRICT
 @log_options

@@ -15,6 +15,7 @@ from .options import METRICS as METRICS
 from .options import PRUNE as PRUNE
 from .options import REPORT as REPORT
 from .options import STRICT as STRICT
+from .options import VIA as VIA
 from .options import check_file_options as check_file_options
 from .options import check_report as check_report
 from .options import run_filter as run_filter

@@ -57,6 +57,10 @@ def pull_into(
     log = reporting.log
     output = find_output(out, selection, options)
     kinds = _all_kinds() if redact else None
+
+    def announce(text: str) -> None:
+        log.say(f"pull-logs: warning: {text}")
+
     if output.options.previous is not None:
         from pull_logs.snapshot import open_bundle
 
@@ -64,7 +68,7 @@ def pull_into(
             kinds = kinds_to_remove(earlier, redact=redact)
     if kinds is None:
         with log.progress() as hook:
-            report = pull_sync(selection, out=out, options=options, progress=hook)
+            report = pull_sync(selection, out=out, options=options, progress=hook, announce=announce)
         seal = check_for_sharing(report.seal, say=log.say)
         _finish(replace(report, seal=seal), reporting)
         return
@@ -72,7 +76,11 @@ def pull_into(
     def pull_unredacted(written: Path) -> PullReport:
         with log.progress() as hook:
             return pull_sync(
-                selection, out=written, options=replace(output.options, force=True), progress=hook
+                selection,
+                out=written,
+                options=replace(output.options, force=True),
+                progress=hook,
+                announce=announce,
             )
 
     # The same name each time, so that an interrupted download continues.

@@ -91,6 +91,15 @@ PRUNE = click.option(
 )
 
 
+VIA = click.option(
+    "--via",
+    type=click.Choice(["auto", "graphql", "sdk"]),
+    default="auto",
+    show_default=True,
+    help="Read with own queries, with the W&B SDK (slower), or with the SDK only if W&B rejects a query.",
+)
+
+
 STRICT = click.option(
     "--strict", is_flag=True, help="Exit with 4 if a run is incomplete; the bundle is written nevertheless."
 )
@@ -144,6 +153,7 @@ def take_pull_options(options: dict[str, Any]) -> PullOptions:
         "fresh",
         "force",
         "prune",
+        "via",
     )
     taken = {name: options.pop(name) for name in names if name in options}
     return PullOptions(**taken, processes=os.cpu_count() or 1)

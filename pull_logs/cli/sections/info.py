@@ -39,7 +39,7 @@ class InfoFile(TypedDict):
 
 
 class InfoRun(TypedDict):
-    """A run of a bundle; `last_seen` only of one that W&B no longer has."""
+    """A run of a bundle; `last_seen` only of one that W&B no longer has, `via` of one that the SDK read."""
 
     path: str
     name: str
@@ -48,6 +48,7 @@ class InfoRun(TypedDict):
     last_step: int | None
     complete: bool
     last_seen: str | None
+    via: str | None
     console_lines: int | None
     parts: PartsObject | None
     files: list[InfoFile]
@@ -92,6 +93,7 @@ def _run(run: Run) -> InfoRun:
         "last_step": run.last_step,
         "complete": run.complete,
         "last_seen": run.last_seen,
+        "via": run.via,
         "console_lines": None if run.console is None else len(run.console),
         "parts": None if run.parts is None else run.parts.as_object(),
         "files": [

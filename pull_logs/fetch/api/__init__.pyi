@@ -9,7 +9,9 @@ from .downloads import download as download
 from .downloads import following as following
 from .downloads import refusal as refusal
 from .errors import HeavyRequestError as HeavyRequestError
+from .errors import KeyRefusedError as KeyRefusedError
 from .errors import RejectedQueryError as RejectedQueryError
+from .errors import UnknownFieldError as UnknownFieldError
 from .errors import UrlRefusedError as UrlRefusedError
 from .errors import affects_all_runs as affects_all_runs
 from .queries import PageOfRun as PageOfRun

@@ -9,6 +9,15 @@ class RejectedQueryError(ServerError):
     """The server does not accept a query in this form: a field, an argument or its size."""
 
 
+class UnknownFieldError(RejectedQueryError):
+    """The server does not know a field, an argument or a type of a query, as if its API had changed."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(
+            message, hint="`pull-logs fetch --via sdk` reads with the W&B SDK instead", status=status
+        )
+
+
 class KeyRefusedError(SignInError):
     """The server does not know the key, so every other request with it would fail too."""
 

@@ -15,7 +15,13 @@ from typing import Any
 import orjson
 
 from pull_logs.errors import AccessError, NetworkError, ServerError, SignInError
-from pull_logs.fetch.api.errors import KeyRefusedError, RejectedQueryError, TransientError, UnreachableError
+from pull_logs.fetch.api.errors import (
+    KeyRefusedError,
+    RejectedQueryError,
+    TransientError,
+    UnknownFieldError,
+    UnreachableError,
+)
 from pull_logs.fetch.api.http_library import httpx
 from pull_logs.fetch.api.rate_limit import retry_after_seconds
 from pull_logs.fetch.api.urls import split_url
@@ -33,6 +39,11 @@ _LIMITED = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
 _REJECTED = re.compile(
     r"cannot query field|unknown (argument|type|directive|field|fragment)|syntax error|graphql.?validation"
     r"|(not defined|undefined) (by|on|field)|too (complex|many aliases)|complexity|max(imum)? (query )?depth",
+    re.IGNORECASE,
+)
+_UNKNOWN = re.compile(
+    r"cannot query field|unknown (argument|type|directive|field|fragment)"
+    r"|(not defined|undefined) (by|on|field)",
     re.IGNORECASE,
 )
 _LONGEST_MESSAGE = 300
@@ -118,7 +129,8 @@ def status_error(response: httpx.Response, content: bytes, *, host: str, wall: f
         hint = "check WANDB_BASE_URL, which is the API's address"
         error = ServerError(f"{host} has no GraphQL API", hint=hint, status=status)
     elif status in REJECTED_STATUSES:
-        error = RejectedQueryError(f"{host} answered {status}{suffix}", status=status)
+        rejected = UnknownFieldError if _UNKNOWN.search(text) else RejectedQueryError
+        error = rejected(f"{host} answered {status}{suffix}", status=status)
     else:
         error = ServerError(f"{host} answered {status}{suffix}", status=status)
         if status >= 400 and status not in FINAL_STATUSES:
@@ -163,7 +175,7 @@ def graphql_error(errors: Sequence[Any], *, host: str, operation: str) -> Except
     if _DENIED.search(text):
         return SignInError(f"no permission at {host}: {text}", hint=_NO_PERMISSION)
     if _REJECTED.search(text):
-        return RejectedQueryError(message)
+        return UnknownFieldError(message) if _UNKNOWN.search(text) else RejectedQueryError(message)
     if all(_code(error) == "NOT_IN_BUNDLE" for error in errors):
         return ServerError(message)  # a server that replays a bundle will not have it later
     limited = bool(_LIMITED.search(text))

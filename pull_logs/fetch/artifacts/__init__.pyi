@@ -1,3 +1,9 @@
+from .download import ArtifactReader as ArtifactReader
+from .download import Known as Known
+from .download import read_manifest_file as read_manifest_file
 from .listing import list_artifacts as list_artifacts
-from .run_artifacts import needs_artifacts as needs_artifacts
+from .listing import read_artifact as read_artifact
+from .run_artifacts import ArtifactSource as ArtifactSource
+from .run_artifacts import FetchedArtifacts as FetchedArtifacts
+from .run_artifacts import artifacts_to_read as artifacts_to_read
 from .run_artifacts import read_artifacts as read_artifacts

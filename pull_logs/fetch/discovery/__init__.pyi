@@ -1,4 +1,7 @@
+from .collector import Emit as Emit
+from .collector import RunCollector as RunCollector
 from .collector import no_such_run as no_such_run
+from .collector import project_not_found as project_not_found
 from .find_runs import find_runs as find_runs
 from .run_groups import Item as Item
 from .run_groups import RunGroups as RunGroups
@@ -11,3 +14,6 @@ from .run_plan import MissedRun as MissedRun
 from .run_plan import Promise as Promise
 from .run_plan import Steps as Steps
 from .sweep_configs import SweepConfigs as SweepConfigs
+from .sweep_configs import SweepKey as SweepKey
+from .targets import Listing as Listing
+from .targets import resolve_targets as resolve_targets

@@ -45,7 +45,7 @@ async def find_runs(
         RunNotFoundError: A sweep that is not known has no runs.
         AccessError: A request failed.
     """
-    targets = await resolve_targets(client, selection)
+    targets = await resolve_targets(client.settings, selection, default_entity=client.default_entity)
     collector = RunCollector(client, selection.filter, emit)
     named = NamedRunReader(client, capabilities, collector)
     paths = list(dict.fromkeys(targets.paths))

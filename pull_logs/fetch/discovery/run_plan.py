@@ -33,6 +33,20 @@ class Promise:
         """Whether the history has at least one row, as far as the server reported."""
         return bool(self.rows) or self.last_step is not None
 
+    def shortfall(self, *, rows: int, last_step: int | None) -> str:
+        """Return what is missing of a history, in one sentence; empty if nothing is.
+
+        Args:
+            rows: The number of rows that arrived.
+            last_step: The last step that arrived; None without rows.
+        """
+        if self.last_step is not None and (last_step is None or last_step < self.last_step):
+            arrived = "none arrived" if last_step is None else f"they end at step {last_step}"
+            return f"W&B promised rows up to step {self.last_step} and {arrived}"
+        if self.rows is not None and rows < self.rows:
+            return f"W&B promised {self.rows} rows and {rows} arrived"
+        return ""
+
 
 @dataclass(frozen=True, slots=True)
 class ExportedHistory:

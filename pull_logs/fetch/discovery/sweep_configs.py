@@ -20,7 +20,7 @@ from pull_logs.rows.canonical import canon_record
 from pull_logs.rows.yaml_values import read_yaml
 from pull_logs.runs import RunInfo
 
-_Key = tuple[str, str, str]
+SweepKey = tuple[str, str, str]
 
 
 class SweepConfigs:
@@ -32,8 +32,8 @@ class SweepConfigs:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._known: dict[_Key, Mapping[str, Any] | None] = {}
-        self._locks: dict[_Key, anyio.Lock] = {}
+        self._known: dict[SweepKey, Mapping[str, Any] | None] = {}
+        self._locks: dict[SweepKey, anyio.Lock] = {}
         self.lost: dict[str, str] = {}
 
     async def complete(self, found: FoundRun, *, earlier: RunInfo | None = None) -> FoundRun:
@@ -52,13 +52,18 @@ class SweepConfigs:
         key = (path.entity, path.project, info.sweep)
         async with self._locks.setdefault(key, anyio.Lock()):
             if key not in self._known:
-                self._known[key] = await self._request(key)
+                self._known[key] = await self.request(key)
         config = self._known[key]
         if config is None and earlier is not None and earlier.sweep == info.sweep:
             config = earlier.sweep_config
         return found if config is None else replace(found, info=replace(info, sweep_config=config))
 
-    async def _request(self, key: _Key) -> Mapping[str, Any] | None:
+    async def request(self, key: SweepKey) -> Mapping[str, Any] | None:
+        """Return the config of a sweep; None if it has none or it cannot be downloaded, which is recorded.
+
+        Raises:
+            AccessError: The key was refused, or the API cannot be reached.
+        """
         try:
             text = await self._text(key)
             return None if text is None else await run_sync(read_sweep_config, text)
@@ -68,7 +73,7 @@ class SweepConfigs:
             self.lost["/".join(key)] = exc.message
             return None
 
-    async def _text(self, key: _Key) -> str | None:
+    async def _text(self, key: SweepKey) -> str | None:
         """Request the YAML; after any error the older query is tried, as the SDK does."""
         try:
             answer = await self._client.query(sweep_config(*key))

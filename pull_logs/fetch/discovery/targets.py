@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pull_logs.fetch.api import Client
+from pull_logs.fetch.api import Settings
 from pull_logs.fetch.selection import Selection, plain_path, split_path
 from pull_logs.runs import PageUrl, RunPath
 
@@ -55,14 +55,20 @@ class Targets:
     listings: tuple[Listing, ...]
 
 
-async def resolve_targets(client: Client, selection: Selection) -> Targets:
-    """Complete the names in a selection; this requests the default entity if it is needed.
+async def resolve_targets(
+    settings: Settings, selection: Selection, *, default_entity: Callable[[], Awaitable[str | None]]
+) -> Targets:
+    """Complete the names in a selection.
+
+    Args:
+        settings: The address of the API, and the defaults.
+        selection: The selection.
+        default_entity: Requests the default entity of the user, if it is needed.
 
     Raises:
         UsageError: A name is incomplete, or a run is on another host.
         AccessError: The default entity could not be requested.
     """
-    settings = client.settings
     for reference in selection.runs:
         settings.check_reference(reference)
     for text in (*selection.projects, *selection.sweeps):
@@ -70,7 +76,7 @@ async def resolve_targets(client: Client, selection: Selection) -> Targets:
             settings.check_page(PageUrl.parse(text))
     entity, project = settings.entity, settings.project
     if entity is None and _lacks_entity(selection):
-        entity = await client.default_entity()
+        entity = await default_entity()
     paths = tuple(reference.complete(entity=entity, project=project) for reference in selection.runs)
     prefilter = dict(selection.filter.prefilter) if selection.filter else {}
     listings = []

@@ -1,7 +1,15 @@
+from .console import FetchedConsole as FetchedConsole
+from .console import add_lines as add_lines
+from .console import create_log as create_log
 from .console import read_console as read_console
 from .download import FileChangedError as FileChangedError
+from .download import SpooledFile as SpooledFile
+from .download import checked_file as checked_file
 from .download import download_file as download_file
 from .listing import ListedFile as ListedFile
 from .listing import list_files as list_files
 from .listing import read_listed as read_listed
+from .run_files import FetchedFiles as FetchedFiles
+from .run_files import FileLostError as FileLostError
+from .run_files import FileReader as FileReader
 from .run_files import read_files as read_files

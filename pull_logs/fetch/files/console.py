@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from anyio import CancelScope
 
 from pull_logs.errors import AccessError, DataError
-from pull_logs.fetch.api import RejectedQueryError, affects_all_runs, console_page, console_tail
+from pull_logs.fetch.api import RejectedQueryError, console_page, console_tail
 from pull_logs.fetch.context import PullContext
 from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot.format import ConsoleLine, ConsoleSource, ConsoleWriter, StoredConsole
@@ -71,7 +71,7 @@ async def read_console(
     try:
         fetched = await reader.read()
     except (AccessError, DataError) as exc:
-        if affects_all_runs(exc, api_host=context.client.host):
+        if context.ends_pull(exc):
             raise
         fetched = FetchedConsole(reason=f"the console log could not be downloaded: {exc.message}")
     if fetched.reason and earlier is not None and len(earlier) > _count(fetched.source):
@@ -91,7 +91,7 @@ class _ConsoleReader:
 
     async def read(self) -> FetchedConsole:
         in_thread = self._context.in_thread
-        sink = await in_thread(partial(_create, self._file))
+        sink = await in_thread(partial(create_log, self._file))
         try:
             try:
                 return await self._read_pages(sink)
@@ -109,7 +109,7 @@ class _ConsoleReader:
             promised = _line_count(run) if promised is None else promised
             connection = _connection(run)
             nodes = _nodes(connection)
-            await self._context.in_thread(partial(_add, writer, nodes))
+            await self._context.in_thread(partial(add_lines, writer, nodes))
             info = connection.get("pageInfo")
             following = info.get("endCursor") if isinstance(info, Mapping) else None
             if not isinstance(info, Mapping) or not info.get("hasNextPage"):
@@ -128,7 +128,7 @@ class _ConsoleReader:
         path, writer = self._path, ConsoleWriter(sink)
         query = console_tail(path.entity, path.project, path.run_id, last=TAIL)
         run = await self._context.query_run(query, path)
-        await self._context.in_thread(partial(_add, writer, _nodes(_connection(run))))
+        await self._context.in_thread(partial(add_lines, writer, _nodes(_connection(run))))
         return await self._finish(writer, _line_count(run))
 
     async def _finish(self, writer: ConsoleWriter, promised: int | None, reason: str = "") -> FetchedConsole:
@@ -140,7 +140,8 @@ class _ConsoleReader:
         return FetchedConsole(source, reason)
 
 
-def _create(file: Path) -> BinaryIO:
+def create_log(file: Path) -> BinaryIO:
+    """Create the file of a log and open it."""
     return file.open("wb")
 
 
@@ -149,7 +150,7 @@ def _empty(sink: BinaryIO) -> None:
     sink.truncate()
 
 
-def _add(writer: ConsoleWriter, nodes: Sequence[Mapping[str, Any]]) -> None:
+def add_lines(writer: ConsoleWriter, nodes: Sequence[Mapping[str, Any]]) -> None:
     """Add the lines of a page; lines of the page before it may come again."""
     for line in _lines(nodes):
         if line.number > writer.last:

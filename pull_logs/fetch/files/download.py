@@ -74,7 +74,7 @@ async def download_file(
             await _attempt(client, listed, url, slot, path=path, signed=signed)
 
         await client.storage.run(attempt)
-    return await run_sync(_checked, listed, path)
+    return await run_sync(checked_file, listed, path)
 
 
 async def _attempt(
@@ -147,8 +147,12 @@ def _append(path: Path, data: bytes) -> None:
         out.write(data)
 
 
-def _checked(listed: ListedFile, path: Path) -> SpooledFile:
-    """Return the file if it has the listed size and MD5, and remove it otherwise."""
+def checked_file(listed: ListedFile, path: Path) -> SpooledFile:
+    """Return the file if it has the listed size and MD5, and remove it otherwise.
+
+    Raises:
+        FileChangedError: It has others.
+    """
     if not path.exists():
         path.touch()
     record = record_of(listed.name, _chunks(path), mediatype=listed.mediatype)
@@ -168,6 +172,6 @@ def spooled_file(listed: ListedFile, path: Path) -> SpooledFile | None:
     if listed.md5 is None or not path.exists() or path.stat().st_size != listed.size:
         return None
     try:
-        return _checked(listed, path)
+        return checked_file(listed, path)
     except FileChangedError:
         return None

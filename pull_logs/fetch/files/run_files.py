@@ -69,6 +69,7 @@ async def read_files(
     *,
     earlier: Mapping[str, RunFile] | None = None,
     rows: Callable[[], tuple[Iterable[pa.Table], Mapping[str, Any]]],
+    reader: Callable[..., FileReader] | None = None,
 ) -> FetchedFiles:
     """Store the selected files of a run in the spool, and those that an earlier bundle has of it.
 
@@ -78,6 +79,7 @@ async def read_files(
         earlier: The files of the run in an earlier bundle, which are updated whether selected or not.
         rows: Returns the batches of its history and its summary, whose values point to files; called only if
             files are selected by the keys of such values.
+        reader: Makes what downloads the files; `FileReader` if None.
 
     Raises:
         RunNotFoundError: The run was deleted in the meantime.
@@ -89,11 +91,18 @@ async def read_files(
     pointed: frozenset[str] = frozenset()
     if selection is not None and selection.needs_rows:
         pointed = await context.in_thread(lambda: pointed_names(selection, *rows()))
-    return await _FileReader(context, path, earlier or {}, pointed).read()
+    return await (reader or FileReader)(context, path, earlier or {}, pointed).read()
 
 
-class _FileReader:
-    """Downloads the files of one run."""
+class FileReader:
+    """Downloads the files of one run.
+
+    Args:
+        context: What the download needs, including the selection of files.
+        path: The path of the run.
+        earlier: The files of the run in an earlier bundle.
+        pointed: The names of files to which rows point, which are selected too.
+    """
 
     def __init__(
         self, context: PullContext, path: RunPath, earlier: Mapping[str, RunFile], pointed: Collection[str]
@@ -108,6 +117,11 @@ class _FileReader:
         self._matched = 0
 
     async def read(self) -> FetchedFiles:
+        """Store the files in the spool.
+
+        Raises:
+            AccessError: See `read_files`.
+        """
         context = self._context
         selected = await self._list()
         if context.files is not None:
@@ -129,11 +143,15 @@ class _FileReader:
             names = None
         if names is not None and not names:
             return []
-        return [
-            listed
-            async for listed in list_files(self._context.client, self._path, names=names)
-            if self._is_selected(listed)
-        ]
+        return [listed for listed in await self.find(names) if self._is_selected(listed)]
+
+    async def find(self, names: Collection[str] | None) -> list[ListedFile]:
+        """Return the files of the run, all of them or those with these names.
+
+        Raises:
+            AccessError: A request failed.
+        """
+        return [listed async for listed in list_files(self._context.client, self._path, names=names)]
 
     def _is_selected(self, listed: ListedFile) -> bool:
         selection = self._context.files
@@ -160,11 +178,11 @@ class _FileReader:
         path = self._folder / hashlib.sha256(listed.name.encode()).hexdigest()[:32]
         try:
             spooled = await self._context.in_thread(partial(spooled_file, listed, path))
-            self._found[listed.name] = spooled or await self._download(listed, path)
+            self._found[listed.name] = spooled or await self.download(listed, path)
         except FileLostError as exc:
             self._lost[listed.name] = str(exc)
 
-    async def _download(self, listed: ListedFile, path: Path) -> SpooledFile:
+    async def download(self, listed: ListedFile, path: Path) -> SpooledFile:
         """Download a file, and list it again after each failure that a new listing may cure.
 
         Raises:
@@ -189,7 +207,7 @@ class _FileReader:
                 if affects_all_runs(exc, api_host=client.host):
                     raise
                 raise FileLostError(exc.message) from exc
-            again = [found async for found in list_files(client, self._path, names={listed.name})]
+            again = await self.find({listed.name})
             if not again:
                 raise FileLostError("it is no longer listed")
             listed = again[0]

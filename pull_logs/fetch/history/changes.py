@@ -7,6 +7,7 @@ changed and the heartbeat, line count and last step did not, no process logged t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
@@ -24,7 +25,12 @@ class NotAppendableError(Exception):
 
 def is_current(found: FoundRun, info: RunInfo, coverage: Coverage) -> bool:
     """Return whether an earlier pull is complete and everything that the server reports is unchanged."""
-    return _same_promise(found, coverage) and info_fields(info) == info_fields(found.info)
+    return _same_promise(found, coverage) and _facts(info) == _facts(found.info)
+
+
+def _facts(info: RunInfo) -> dict[str, Any]:
+    """Return what W&B reports of a run, whatever read it."""
+    return info_fields(replace(info, via=None))
 
 
 def _same_promise(found: FoundRun, coverage: Coverage) -> bool:

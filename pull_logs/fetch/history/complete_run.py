@@ -176,11 +176,8 @@ class HistoryReader:
         all_lines = promise.rows is not None and lines >= promise.rows
         for shard, reason in () if all_lines else self._shards.lost.items():
             return f"exported file {shard.rpartition('/')[2]!r} could not be downloaded: {reason}"
-        if promise.last_step is not None and (last is None or last < promise.last_step):
-            arrived = "none arrived" if last is None else f"they end at step {last}"
-            return f"W&B promised rows up to step {promise.last_step} and {arrived}"
-        if promise.rows is not None and not all_lines:
-            return f"W&B promised {promise.rows} rows and {lines} arrived"
+        if short := promise.shortfall(rows=lines, last_step=last):
+            return short
         missing = 0 if self._live_steps is None else self._received.missing(self._live_steps)
         return f"{missing} rows that W&B listed as live did not arrive" if missing else ""
 

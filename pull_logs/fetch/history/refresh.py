@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 
 from pull_logs.errors import BundleDamagedError
-from pull_logs.fetch.artifacts import needs_artifacts, read_artifacts
+from pull_logs.fetch.artifacts import artifacts_to_read, read_artifacts
 from pull_logs.fetch.context import PullContext
 from pull_logs.fetch.decoding import clip, metric_filter
 from pull_logs.fetch.discovery import ExportedHistory, FoundRun, Steps
@@ -83,15 +83,15 @@ async def fetch_run(context: PullContext, found: FoundRun, earlier: Run | None) 
             note = str(exc)
         except BundleDamagedError:
             note = "the earlier bundle is damaged"
-        files = await context.in_thread(partial(_usable_files, earlier))
-        console = await context.in_thread(partial(_usable_console, earlier))
-        artifacts = await context.in_thread(partial(_usable_artifacts, earlier))
+        files = await context.in_thread(partial(usable_files, earlier))
+        console = await context.in_thread(partial(usable_console, earlier))
+        artifacts = await context.in_thread(partial(usable_artifacts, earlier))
     reader = HistoryReader(context, found, earlier=files, console=console, artifacts=artifacts)
     coverage = await reader.read()
     return FetchedRun(coverage=coverage, how="complete", new_rows=coverage.received_rows, note=note)
 
 
-def _usable_files(run: Run) -> RunFiles | None:
+def usable_files(run: Run) -> RunFiles | None:
     """Return the files of a run in an earlier bundle; None where it has none, or they are damaged."""
     files = run.files
     try:
@@ -102,7 +102,7 @@ def _usable_files(run: Run) -> RunFiles | None:
     return files or None
 
 
-def _usable_console(run: Run) -> RunConsole | None:
+def usable_console(run: Run) -> RunConsole | None:
     """Return the console log of a run in an earlier bundle; None where it has none, or it is damaged."""
     console = run.console
     try:
@@ -113,7 +113,7 @@ def _usable_console(run: Run) -> RunConsole | None:
     return console
 
 
-def _usable_artifacts(run: Run) -> RunArtifacts | None:
+def usable_artifacts(run: Run) -> RunArtifacts | None:
     """Return the artifacts of a run in an earlier bundle; None where it has none, or they are damaged."""
     artifacts = run.artifacts
     try:
@@ -184,8 +184,10 @@ class _Refresh:
             BundleDamagedError: The earlier bundle is damaged.
             AccessError: A request failed.
         """
-        context, found, earlier = self._context, self._found, self._earlier
+        context, earlier = self._context, self._earlier
         info, coverage, rows = await context.in_thread(lambda: (earlier.info, earlier.coverage, earlier.rows))
+        # Rows that are kept are still those that the SDK read.
+        found = self._found = replace(self._found, info=replace(self._found.info, via=info.via))
         if is_current(found, info, coverage):
             return await self._adopt(coverage)
         if was_silent(found, info, coverage):
@@ -275,15 +277,15 @@ class _Refresh:
         coverage = self._coverage()
         if unchanged and not context.system:
             return await self._copy(coverage)
-        kept = await context.in_thread(partial(_usable_files, earlier))
+        kept = await context.in_thread(partial(usable_files, earlier))
 
         def rows() -> tuple[Iterable[pa.Table], Mapping[str, Any]]:
             return chain(earlier.batches(columns=()), end), self._found.info.summary
 
         files = await read_files(context, self._found.path, earlier=kept, rows=rows)
-        printed = await context.in_thread(partial(_usable_console, earlier))
+        printed = await context.in_thread(partial(usable_console, earlier))
         console = await read_console(context, self._found.path, earlier=printed)
-        held = await context.in_thread(partial(_usable_artifacts, earlier))
+        held = await context.in_thread(partial(usable_artifacts, earlier))
         artifacts = await read_artifacts(context, self._found.path, earlier=held, rows=rows)
         coverage = artifacts.apply_to(console.apply_to(files.apply_to(coverage)))
         system = await read_system(context, self._found.path) if context.system else None
@@ -309,17 +311,20 @@ class _Refresh:
         """Copy the run, with the files that are selected now."""
         context, files, console, artifacts = self._context, None, None, None
         if context.files is not None:
-            kept = await context.in_thread(partial(_usable_files, self._earlier))
+            kept = await context.in_thread(partial(usable_files, self._earlier))
             fetched = await read_files(context, self._found.path, earlier=kept, rows=self._earlier_rows)
             coverage, files = fetched.apply_to(coverage), fetched.sources
         if context.console and self._earlier.console is None:
             fetched_console = await read_console(context, self._found.path)
             coverage, console = fetched_console.apply_to(coverage), fetched_console.source
-        if await context.in_thread(partial(needs_artifacts, context, self._earlier.artifacts)):
-            held = await context.in_thread(partial(_usable_artifacts, self._earlier))
+        path = self._found.path
+        selection = await artifacts_to_read(context, path, self._earlier.artifacts)
+        if selection is not None:
+            held = await context.in_thread(partial(usable_artifacts, self._earlier))
             fetched_artifacts = await read_artifacts(
-                context, self._found.path, earlier=held, rows=self._earlier_rows
+                context, path, earlier=held, rows=self._earlier_rows, selection=selection
             )
+            note = note or "only its artifacts changed"
             coverage, artifacts = fetched_artifacts.apply_to(coverage), fetched_artifacts.source
         adopt = partial(
             context.spool.adopt,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +89,12 @@ class Artifacts:
         """Return the versions in the collections of a project, by the names of the collections."""
         found = {key[2]: held for key, held in self._collections.items() if key[:2] == (entity, project)}
         return dict(sorted(found.items()))
+
+    def versions(self, entity: str, *, within: tuple[str, str] | None) -> Iterator[HeldArtifact]:
+        """Yield the versions of an entity, or only those of one of its projects and a collection there."""
+        for key, held in self._collections.items():
+            if key[0] == entity and within in (None, key[1:]):
+                yield from held
 
     def find(self, entity: str, project: str, name: str) -> HeldArtifact | None:
         """Return an artifact by `name:alias`, where the alias may be a version; the latest without one."""

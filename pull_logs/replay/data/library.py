@@ -238,13 +238,20 @@ class Library:
             self._checked.add((run.path, content_hash))
         return StoredFile(content)
 
-    def artifact_file(self, entity: str, project: str, collection: str, digest: str) -> StoredFile | None:
+    def artifact_file(
+        self, entity: str, digest: str, *, within: tuple[str, str] | None = None
+    ) -> StoredFile | None:
         """Return a file of an artifact by its digest in hex; None if there is no such file.
+
+        Args:
+            entity: The entity of the artifact.
+            digest: The digest.
+            within: The project and the collection of the artifact; None for any of the entity.
 
         Raises:
             BundleDamagedError: Its bytes do not match their hash.
         """
-        for held in self.artifacts.collections(entity, project).get(collection, ()):
+        for held in self.artifacts.versions(entity, within=within):
             for entry in held.artifact.entries.values() if held.record.entries is not None else ():
                 if entry.content is not None and hex_of(entry.digest) == digest:
                     name = CONTENT + entry.content.record.hash.removeprefix("sha256:")

@@ -86,10 +86,18 @@ def project_artifacts(context: Context, key: ProjectKey) -> Node:
         "artifact_collection_membership": membership,
         "artifact_collection": collection,
         "artifact_collections": collections,
-        "artifact": lambda name: _artifact(context, _find(context, artifacts(), key, name)),
+        "artifact": partial(_named_artifact, context, key),
         "artifact_types": types,
         "artifact_type": find_type,
     }
+
+
+def _named_artifact(context: Context, key: ProjectKey, name: str, **_older: Any) -> Node | None:
+    """Return an artifact by its name, as the SDK before 0.28.2 asks for it; None if there is none."""
+    try:
+        return _artifact(context, _find(context, context.library.artifacts, key, name))
+    except NotFoundError:
+        return None
 
 
 def find_artifact(context: Context, id: str) -> Node:  # noqa: A002 - the name of the argument in the schema
@@ -142,6 +150,7 @@ def _type(context: Context, key: ProjectKey, name: str) -> Node:
         return _collection(context, (*key, name))
 
     return {
+        "artifact": partial(_named_artifact, context, key),
         "id": opaque("ArtifactType", f"{'/'.join(key)}/{name}"),
         "name": name,
         "description": None,
@@ -235,6 +244,7 @@ def _artifact(context: Context, held: HeldArtifact) -> Node:
         "used_by": lambda: {"edges": [{"node": _run_info(context, run.path)} for run in held.users]},
         "current_manifest": lambda: _manifest(context, held),
         "artifact_memberships": lambda: {"edges": [{"node": _membership(context, held)}]},
+        "files": partial(_files, context, held),
     }
 
 

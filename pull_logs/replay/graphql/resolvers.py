@@ -135,7 +135,8 @@ def _find_project(context: Context, name: str | None = None, entity_name: str | 
     key = (entity_name or catalog.entity, name or "")
     if not catalog.count(key) and context.library.artifacts.collections(*key):
         # A run may have used an artifact of a project of which the bundles have no run.
-        return {**_project_info(key), **project_artifacts(context, key)}
+        run = partial(_find_run, context, key)  # `artifact.logged_by()` asks for it
+        return {**_project_info(key), "run": run, **project_artifacts(context, key)}
     if not (catalog.count(key) or context.work.may_suggest()):
         raise NotFoundError(f"no project {'/'.join(key)!r}")
     return _project(context, catalog.project(*key))

@@ -76,7 +76,7 @@ type Project {
   sweeps(after: String, first: Int, filters: JSONString): SweepConnection!
   sweep(sweepName: String): Sweep
   entity: Entity
-  artifact(name: String!): Artifact
+  artifact(name: String!, enableTracking: Boolean): Artifact
   artifactCollection(name: String!): ArtifactCollection
   artifactCollectionMembership(name: String!): ArtifactCollectionMembership
   artifactCollections(
@@ -150,6 +150,7 @@ type ArtifactType {
     after: String, first: Int, filters: JSONString, order: String
   ): ArtifactCollectionConnection
   artifactCollection(name: String!): ArtifactCollection
+  artifact(name: String!): Artifact
 }
 type ArtifactTypeConnection { edges: [ArtifactTypeEdge!]! pageInfo: PageInfo! }
 type ArtifactTypeEdge { node: ArtifactType cursor: String! }
@@ -171,6 +172,7 @@ type Artifact {
   state: String! size: Int64! digest: String! digestAlgorithm: String commitHash: String fileCount: Int64!
   createdAt: DateTime! updatedAt: DateTime aliases: [ArtifactAlias!]! createdBy: ArtifactCreator
   usedBy: ArtifactUsers currentManifest: ArtifactManifest artifactMemberships: MembershipConnection
+  files(names: [String!], after: String, first: Int): FileConnection
 }
 
 # SDKs up to 0.22 look for this type before they delete files.

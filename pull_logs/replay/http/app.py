@@ -258,14 +258,17 @@ class _Service:
             self.counts.add("(signed out)")
             return refusal
         self.counts.add("(object)")
-        # region / entity / project / collection / the artifact in which it was first logged / MD5 / name
+        # region / entity / project / collection / the artifact in which it was first logged / MD5 / name,
+        # or, for releases before 0.28.2: region / entity / the artifact in which it was first logged / MD5
         parts = request.path_params["rest"].split("/")
         library, found = self.served.library, None
         try:
             if len(parts) > 6:
                 entity, project, collection, _, digest = parts[1:6]
-                find = partial(library.artifact_file, entity, project, collection, digest)
+                find = partial(library.artifact_file, entity, digest, within=(project, collection))
                 found = await to_thread.run_sync(find)
+            elif len(parts) == 4:
+                found = await to_thread.run_sync(library.artifact_file, parts[1], parts[3])
         except DamageError as exc:
             _LOG.error("%s", exc.message)
             return error_answer("ObjectDamaged", 410)

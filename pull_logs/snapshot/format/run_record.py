@@ -53,6 +53,9 @@ SWEEP_CONFIG = "sweep_config"
 LAST_SEEN = "last_seen"
 """The last day on which W&B saw a run that it no longer has."""
 
+VIA = "via"
+"""What read a run from W&B where that was not this package."""
+
 PARTS = "parts"
 """The JSON text of the parts that a run was logged in."""
 
@@ -91,6 +94,8 @@ def info_fields(info: RunInfo) -> dict[str, Any]:
         fields[LAST_SEEN] = canon_text(info.last_seen)
     if info.parts is not None:
         fields[PARTS] = _document_text(info.parts.as_object(), PARTS, path)
+    if info.via is not None:
+        fields[VIA] = canon_text(info.via)
     return fields
 
 
@@ -112,6 +117,7 @@ def info_from_fields(fields: Mapping[str, Any]) -> RunInfo:
         sweep_config=None if swept is None else document_from_text(swept),
         last_seen=fields.get(LAST_SEEN),
         parts=parts_from_text(fields.get(PARTS)),
+        via=fields.get(VIA),
         **rest,
     )
 

@@ -187,6 +187,11 @@ class RunFacts:
         return self._text("last_seen")
 
     @property
+    def via(self) -> str | None:
+        """What read it from W&B where that was not this package, for example `sdk 0.31.0`."""
+        return self._text("via")
+
+    @property
     def parts(self) -> RunParts | None:
         """The parts that it was logged in; None where nothing shows that there are more than one."""
         return self._table.parts(self._index)

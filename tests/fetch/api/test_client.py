@@ -24,6 +24,8 @@ from pull_logs.fetch.api.errors import (
 from pull_logs.fetch.api.queries import default_entity
 from pull_logs.fetch.api.settings import Settings
 
+INSTEAD = "; `pull-logs fetch --via sdk` reads with the W&B SDK instead"
+
 pytestmark = pytest.mark.anyio
 
 DENIED = {"errors": [{"message": "permission denied"}], "data": {"project": None}}
@@ -131,12 +133,12 @@ async def test_what_may_pass_is_asked_again(answer: httpx.Response | Exception) 
         (
             httpx.Response(400, json={"errors": ["Cannot query field 'x'"]}),
             RejectedQueryError,
-            "api.test answered 400: Cannot query field 'x'",
+            f"api.test answered 400: Cannot query field 'x'{INSTEAD}",
         ),
         (
             httpx.Response(200, json={"errors": [{"message": 'Unknown argument "liveKeys"'}]}),
             RejectedQueryError,
-            'api.test answered GetDefaultEntity with an error: Unknown argument "liveKeys"',
+            f'api.test answered GetDefaultEntity with an error: Unknown argument "liveKeys"{INSTEAD}',
         ),
         (httpx.Response(501, json={"error": {"message": "no"}}), ServerError, "api.test answered 501: no"),
         (

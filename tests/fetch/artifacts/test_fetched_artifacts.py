@@ -86,10 +86,14 @@ class Network(httpx.AsyncBaseTransport):
         self._fault = fault
         self.objects: Counter[str] = Counter()
         self.queries: Counter[str] = Counter()
+        self.refused = ""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
-            self.queries[json.loads(request.content)["operationName"]] += 1
+            operation = json.loads(request.content)["operationName"]
+            self.queries[operation] += 1
+            if operation == self.refused:
+                return httpx.Response(400, json={"errors": [{"message": "no such query"}]})
             return await self._inner.handle_async_request(request)
         assert "authorization" not in request.headers
         name = request.url.path.rpartition("/")[2]
@@ -302,14 +306,56 @@ async def test_an_interrupted_fetch_continues_with_what_arrived(served: Bundle, 
     assert not (tmp_path / "out.zip.partial").exists()
 
 
-async def test_an_unchanged_run_keeps_its_artifacts_without_a_request(served: Bundle, tmp_path: Path) -> None:
+async def test_the_artifacts_of_an_unchanged_run_are_only_listed(served: Bundle, tmp_path: Path) -> None:
     out = tmp_path / "out.zip"
     await pull_all(Network(served), out)
     before = artifacts_in(out)
     again = Network(served)
     report = await pull_all(again, out, None)
     assert (report.incomplete, again.objects) == ((), Counter())
+    listed = {name: count for name, count in again.queries.items() if "Artifact" in name}
+    assert listed == {"RunOutputArtifacts": 1, "RunInputArtifacts": 2}
     assert artifacts_in(out) == before
+
+
+async def test_an_alias_that_moved_is_noticed_although_its_run_did_not_change(tmp_path: Path) -> None:
+    def runs(*, best: int) -> list[BundleRun]:
+        versions = [
+            Version({f"{at}.bin": bytes([at]) * 99}, version=at, aliases=("best",) if at == best else ())
+            for at in range(2)
+        ]
+        return [a_run("acme/nano/a", versions, []), a_run("acme/nano/b", [FAST], [])]
+
+    out = tmp_path / "out.zip"
+    with open_bundle(served_bundle(tmp_path, runs(best=0))) as earlier:
+        await pull_all(Network(earlier), out)
+    with open_bundle(served_bundle(tmp_path, runs(best=1))) as now:
+        network = Network(now)
+        report = await pull_all(network, out, None)
+        await pull_all(Network(now), tmp_path / "fresh.zip")
+    assert artifacts_in(out) == artifacts_in(tmp_path / "fresh.zip")
+    assert {run.path.run_id: (run.how, run.note) for run in report.runs} == {
+        "a": ("copied", "only its artifacts changed"),
+        "b": ("copied", ""),
+    }
+    assert network.contents == Counter()  # the bytes are those of the earlier bundle
+    with open_bundle(out) as bundle:
+        assert bundle.artifact("weights:best").record.version == 1
+
+
+async def test_if_the_artifacts_of_an_unchanged_run_cannot_be_listed_it_keeps_them(
+    served: Bundle, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.zip"
+    await pull_all(Network(served), out)
+    before = artifacts_in(out)
+    network = Network(served)
+    network.refused = "RunOutputArtifacts"
+    report = await pull_all(network, out, None)
+    assert artifacts_in(out) == before
+    assert {run.path.run_id: run.reason for run in report.incomplete} == {
+        "3fk2a": "the artifacts could not be listed: 127.0.0.1:9 answered 400: no such query"
+    }
 
 
 async def test_more_artifacts_are_added_with_the_bytes_that_the_bundle_has(tmp_path: Path) -> None:
