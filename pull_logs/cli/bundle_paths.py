@@ -49,8 +49,25 @@ class _OutputType(_PathType):
         return Path(value)
 
 
+class _BundleOutputType(_PathType):
+    """The path of a bundle to write, or the URL of an object; a URL is checked when it is first used."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a path, or the text of a URL."""
+        from pull_logs.snapshot.storage import is_object_url
+
+        if isinstance(value, str) and is_object_url(value):
+            return value
+        return OUT.convert(value, param, ctx)
+
+
 OUT = _OutputType()
 """A file to write."""
+
+BUNDLE_OUT = _BundleOutputType()
+"""A bundle to write, on this machine or on object storage (`pull_logs.cli.pulling.uploads`)."""
 
 OUT_FOLDER = _OutputType(folder=True)
 """A folder to write."""

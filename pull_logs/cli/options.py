@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT, near_or_far
+from pull_logs.cli.bundle_paths import BUNDLE_OUT, near_or_far
 from pull_logs.errors import UsageError
 
 Command = Callable[..., Any]
@@ -262,7 +262,12 @@ def parse_evals(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 
 bundle_out_option = click.option(
-    "-o", "--out", required=True, type=OUT, metavar="FILE", help="The bundle to write."
+    "-o",
+    "--out",
+    required=True,
+    type=BUNDLE_OUT,
+    metavar="FILE",
+    help="The bundle to write, or the URL of one on object storage.",
 )
 
 force_option = click.option(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT
+from pull_logs.cli.bundle_paths import BUNDLE_OUT
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import Command, force_option, source_options
 from pull_logs.cli.pulling import (
@@ -33,6 +33,7 @@ from pull_logs.cli.pulling import (
     pull_into,
     run_filter,
     take_pull_options,
+    uploads,
     write_json,
 )
 from pull_logs.cli.render import print_estimate
@@ -222,8 +223,9 @@ def download_options(command: Command) -> Command:
 
 @click.command()
 @download_options
-@click.option("-o", "--out", type=OUT, metavar="FILE", help="The bundle to write.")
+@click.option("-o", "--out", type=BUNDLE_OUT, metavar="FILE", help="The bundle to write.")
 @click.option("--dry-run", is_flag=True, help="Estimate the download; download nothing.")
+@uploads
 def fetch(*, out: Path | None, dry_run: bool, **options: Any) -> None:
     """Download runs from W&B, complete and unsampled, into one verified bundle.
 
@@ -239,7 +241,10 @@ def fetch(*, out: Path | None, dry_run: bool, **options: Any) -> None:
 
 @click.command()
 @download_options
-@click.option("-o", "--out", type=OUT, required=True, metavar="FILE", help="The archive; it need not exist.")
+@click.option(
+    "-o", "--out", type=BUNDLE_OUT, required=True, metavar="FILE", help="The archive; it need not exist."
+)
+@uploads
 def sync(*, out: Path, **options: Any) -> None:
     """Update an archive: add and update runs, and keep those deleted from W&B.
 

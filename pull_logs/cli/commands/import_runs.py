@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT
+from pull_logs.cli.bundle_paths import BUNDLE_OUT
 from pull_logs.cli.options import force_option
-from pull_logs.cli.pulling import FILES, MAX_FILE_SIZE, MEDIA, check_file_options, count_display
+from pull_logs.cli.pulling import FILES, MAX_FILE_SIZE, MEDIA, check_file_options, count_display, uploads
 from pull_logs.cli.render import print_seal_report
 from pull_logs.cli.sharing import check_for_sharing, redact_option, write_without
 from pull_logs.sources import KINDS
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command("import")
 @click.argument("folders", nargs=-1, required=True, metavar="PATH...")
-@click.option("-o", "--out", required=True, type=OUT, metavar="FILE", help="The bundle to write.")
+@click.option("-o", "--out", required=True, type=BUNDLE_OUT, metavar="FILE", help="The bundle to write.")
 @click.option(
     "--from",
     "kind",
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 @click.option(
     "--strict", is_flag=True, help="Exit with 4 if a run is incomplete; the bundle is written nevertheless."
 )
+@uploads
 def import_command(
     folders: tuple[str, ...],
     out: Path,

@@ -10,6 +10,7 @@ import click
 
 from pull_logs.cli.bundle_paths import Named, bundle_argument
 from pull_logs.cli.options import bundle_out_option, force_option
+from pull_logs.cli.pulling import uploads
 from pull_logs.cli.render import print_seal_report
 from pull_logs.cli.sharing import check_for_sharing, redact_option, write_without
 from pull_logs.suggestions import counted
@@ -45,6 +46,7 @@ def _print_choices(report: MergeReport) -> None:
 )
 @force_option
 @redact_option
+@uploads
 def merge(bundles: tuple[Named, ...], out: Path, prefer: Any, *, force: bool, redact: bool) -> None:
     """Make one bundle of several; their order does not matter.
 

@@ -10,6 +10,7 @@ import click
 from pull_logs.cli.bundle_paths import Named, bundle_argument
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import bundle_out_option, force_option, pick_options
+from pull_logs.cli.pulling import uploads
 from pull_logs.cli.render import print_seal_report
 from pull_logs.cli.sources import bundle_sources
 
@@ -20,6 +21,7 @@ from pull_logs.cli.sources import bundle_sources
 @force_option
 @pick_options
 @click.option("--metrics", metavar="REGEX", help="Only metrics whose name matches.")
+@uploads
 def subset(*, bundle: Named, out: Path, metrics: str | None, force: bool, **options: Any) -> None:
     """Make a bundle of some runs of another, or of some of their metrics.
 

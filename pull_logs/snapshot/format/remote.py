@@ -13,25 +13,16 @@ A URL may contain a signature or a password. Errors and `Bundle.path` show it wi
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from pull_logs.errors import (
-    FileMissingError,
-    NetworkError,
-    PullLogsError,
-    ServerError,
-    SignInError,
-    UsageError,
-)
+from pull_logs.errors import NetworkError, UsageError
 from pull_logs.snapshot.format import zip_layout as layout
 from pull_logs.snapshot.format.container import MemberFile, ZipContainer
 from pull_logs.snapshot.format.names import FORMAT, RUNS, shown_url
+from pull_logs.snapshot.storage import RANGES_HINT, open_url, storage_errors
 
 if TYPE_CHECKING:
     from pull_logs.snapshot.format.container import ByteRange
@@ -39,7 +30,9 @@ if TYPE_CHECKING:
 SMALL_MEMBER = 2 * 2**20
 """Up to this many bytes, a member is requested completely: another request would take longer."""
 
-_TAIL, _MAX_TAIL = 512 * 2**10, 8 * 2**20
+_TAIL = 512 * 2**10
+"""Bytes requested at the end: the directory and the manifest of about a thousand runs."""
+
 _EDGE, _MAX_EDGE = 256 * 2**10, 2 * 2**20
 """Bytes requested at both ends of a large member: its steps; its footer and the residual column."""
 
@@ -53,8 +46,6 @@ _CACHED_BYTES = 64 * 2**20
 _MAX_EXPECTED = 4096
 _ENTRY_BYTES = 450
 """Most bytes of an entry of the manifest (docs/bundle-format.md, "The manifest")."""
-
-_RANGES_HINT = "download the bundle and open the file"
 
 
 class RemoteFile:
@@ -80,12 +71,12 @@ class RemoteFile:
         self._lock = threading.Lock()
         self._blocks: deque[tuple[int, bytes]] = deque()
         self._expected: deque[ByteRange] = deque(maxlen=_MAX_EXPECTED)
-        with _network_errors(self.shown):
-            self._file = _open_url(url)
+        with storage_errors(self.shown):
+            self._file = open_url(url, shown=self.shown)
             size = getattr(self._file, "size", None)
         if not isinstance(size, int):
             raise NetworkError(
-                f"{self.shown!r} is not served in ranges, or its size is unknown", hint=_RANGES_HINT
+                f"{self.shown!r} is not served in ranges, or its size is unknown", hint=RANGES_HINT
             )
         self.length = size
         self._closed = False
@@ -146,13 +137,13 @@ class RemoteFile:
             raise UsageError(f"{self.shown!r} is closed")
         if stop <= start:
             raise NetworkError(f"{self.shown!r} has no byte {start}")
-        with _network_errors(self.shown):
+        with storage_errors(self.shown):
             self._file.seek(start)
             data = bytes(self._file.read(stop - start))
         if len(data) != stop - start:
             raise NetworkError(
                 f"{self.shown!r} returned {len(data)} bytes instead of {stop - start}",
-                hint=_RANGES_HINT,
+                hint=RANGES_HINT,
             )
         return data
 
@@ -188,7 +179,7 @@ class RemoteContainer(ZipContainer):
 def _expect_index(file: RemoteFile) -> None:
     """Announce the ranges of the index according to the end of the file, which is checked later."""
     length = file.length
-    tail = min(length, max(_TAIL, min(length >> 10, _MAX_TAIL)))
+    tail = min(length, _TAIL)
     file.expect(lambda: [(length - tail, length)])
     count, start = _end_record(file.read_at(length - tail, tail)) if tail else (0, 0)
     if not 0 < start < length:
@@ -234,73 +225,3 @@ def _joined(ranges: Iterable[ByteRange]) -> list[ByteRange]:
         else:
             joined.append((start, stop))
     return joined
-
-
-def _open_url(url: str) -> Any:
-    """Open the file at a URL, without fsspec's own caching and read-ahead."""
-    try:
-        from fsspec.core import url_to_fs
-    except ImportError as exc:
-        raise UsageError(
-            f"{shown_url(url)!r} is a URL, and fsspec is not installed",
-            hint="pip install 'wandb-pull-logs[remote]', or download the bundle",
-        ) from exc
-    options = _http_options(url) if re.match(r"https?://", url) else {}
-    system, path = url_to_fs(url, skip_instance_cache=True, **options)
-    return system.open(path, "rb", cache_type="none")
-
-
-def _http_options(url: str) -> dict[str, Any]:
-    """Return time limits, and the proxy of the environment.
-
-    aiohttp's own `trust_env` would also send the passwords of netrc.
-    """
-    from urllib.request import getproxies, proxy_bypass
-
-    import aiohttp
-
-    limit = aiohttp.ClientTimeout(total=None, sock_connect=20, sock_read=60)
-    options: dict[str, Any] = {
-        "client_kwargs": {"timeout": limit},
-        "headers": {"Accept-Encoding": "identity"},
-        "encoded": re.fullmatch("[!-~]+", url) is not None,  # a signature holds for the URL as it is
-    }
-    parts = urlsplit(url)
-    proxy = getproxies().get(parts.scheme)
-    if proxy and not proxy_bypass(parts.hostname or ""):
-        options["proxy"] = proxy
-    return options
-
-
-@contextmanager
-def _network_errors(shown: str) -> Iterator[None]:
-    """Raise errors of fsspec and its libraries as our own, without their texts, which may contain the URL."""
-    try:
-        yield
-    except PullLogsError:
-        raise
-    except ImportError as exc:
-        raise UsageError(
-            f"{shown!r} needs a library that is not installed: {exc}",
-            hint="install it, or pip install 'wandb-pull-logs[remote]' for https",
-        ) from exc
-    except Exception as exc:  # every library that fsspec uses has its own errors
-        raise _translated(shown, exc) from exc
-
-
-def _translated(shown: str, exc: Exception) -> PullLogsError:
-    # fsspec reports every HTTP error as a missing file; the cause has the status.
-    cause = exc.__cause__ if isinstance(exc, FileNotFoundError) and exc.__cause__ else exc
-    status = getattr(cause, "status", None)
-    if status in (401, 403) or isinstance(cause, PermissionError):
-        return SignInError(f"{shown!r} may not be read", hint="its link may have expired, or needs a sign-in")
-    if status in (404, 410) or isinstance(cause, FileNotFoundError):
-        return FileMissingError(f"there is no file at {shown!r}")
-    if isinstance(cause, ValueError) and "Protocol not known" in str(cause):
-        return UsageError(f"fsspec does not support the kind of URL of {shown!r}", hint=_RANGES_HINT)
-    if isinstance(cause, ValueError) and "range requests" in str(cause):
-        return NetworkError(f"{shown!r} is not served in ranges", hint=_RANGES_HINT)
-    if isinstance(status, int):
-        return ServerError(f"{shown!r} cannot be read: the server answered {status}", status=status)
-    reason = "the server did not answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__
-    return NetworkError(f"{shown!r} cannot be read: {reason}")

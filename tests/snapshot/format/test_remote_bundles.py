@@ -257,6 +257,7 @@ def test_without_fsspec_the_error_names_the_command(monkeypatch: pytest.MonkeyPa
 
 def test_without_the_library_of_a_protocol_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(fsspec.registry._registry, "s3", raising=False)
     with pytest.raises(UsageError) as caught:
         open_bundle("s3://bucket/b.wandb.zip")
     assert str(caught.value) == (

@@ -1,0 +1,176 @@
+"""Errors of fsspec and of the libraries below it as our own, without their texts, which may have secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from pull_logs.errors import (
+    FileMissingError,
+    NetworkError,
+    PullLogsError,
+    ServerError,
+    SignInError,
+    UsageError,
+)
+
+RANGES_HINT = "download the bundle and open the file"
+
+Action = Literal["read", "written"]
+
+_CODE = re.compile(r"[A-Z][A-Za-z]{2,60}")
+"""The form of an error code of S3: never a URL, a key or a header."""
+
+_ENDS = 8
+"""The most causes of an error that are looked at."""
+
+_CREDENTIALS = {
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+    "gs": "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_CONNECTION_STRING",
+}
+
+
+@contextmanager
+def storage_errors(shown: str, action: Action = "read") -> Iterator[None]:
+    """Raise errors about an address as our own.
+
+    Args:
+        shown: The part of its URL that may be shown.
+        action: What is done with it.
+
+    Raises:
+        UsageError: A library for such a URL is not installed, or there is none.
+        FileMissingError: There is no such object or bucket.
+        SignInError: It may not be used, or there are no credentials.
+        NetworkError: The server cannot be reached, or fails.
+    """
+    try:
+        yield
+    except PullLogsError:
+        raise
+    except ImportError as exc:
+        raise UsageError(
+            f"{shown!r} needs a library that is not installed: {exc}",
+            hint=f"pip install 'wandb-pull-logs[{_extra(shown)}]'",
+        ) from exc
+    except Exception as exc:  # every library that fsspec uses has its own errors
+        raise _translated(shown, exc, action) from exc
+
+
+_EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure"}
+_NO_CREDENTIALS = frozenset(
+    {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "ProfileNotFound"}
+)
+
+
+def _extra(shown: str) -> str:
+    return _EXTRAS.get(_scheme(shown), "remote")
+
+
+def _scheme(shown: str) -> str:
+    return shown.partition("://")[0]
+
+
+def _translated(shown: str, exc: Exception, action: Action) -> PullLogsError:
+    # fsspec reports every HTTP error as a missing file; the cause has the status.
+    cause = exc.__cause__ if isinstance(exc, FileNotFoundError) and exc.__cause__ else exc
+    status, code = _status(cause), _code(exc)
+    found = (
+        _denied(shown, exc, status, code, action)
+        or _missing(shown, exc, status, code)
+        or _unsupported(shown, cause)
+    )
+    if found is not None:
+        return found
+    if status is not None and status >= 300:
+        why = f"{status} {code}" if code else str(status)
+        return ServerError(
+            f"{shown!r} cannot be {action}: the server answered {why}", status=status, hint=_again(action)
+        )
+    late = any(isinstance(one, TimeoutError) or "Timeout" in type(one).__name__ for one in _causes(exc))
+    reason = "the server did not answer in time" if late else code or type(cause).__name__
+    return NetworkError(f"{shown!r} cannot be {action}: {reason}", hint=_again(action))
+
+
+def _denied(shown: str, exc: Exception, status: int | None, code: str, action: Action) -> SignInError | None:
+    if any(type(one).__name__ in _NO_CREDENTIALS for one in _causes(exc)):
+        return SignInError(f"there are no credentials for {shown!r}", hint=_sign_in_hint(shown))
+    if status in (401, 403) or any(isinstance(one, PermissionError) for one in _causes(exc)):
+        why = f": {code}" if code else ""
+        return SignInError(f"{shown!r} may not be {action}{why}", hint=_sign_in_hint(shown))
+    return None
+
+
+def _missing(shown: str, exc: Exception, status: int | None, code: str) -> FileMissingError | None:
+    if code == "NoSuchBucket" or _missing_bucket(exc):
+        return FileMissingError(
+            f"there is no bucket {_bucket(shown)!r} for {shown!r}", hint="make the bucket, or check its name"
+        )
+    alone = isinstance(exc, FileNotFoundError) and exc.__cause__ is None
+    if status in (404, 410) or (alone and status is None):
+        return FileMissingError(f"there is no file at {shown!r}")
+    return None
+
+
+def _unsupported(shown: str, cause: BaseException) -> PullLogsError | None:
+    if isinstance(cause, ValueError) and "Protocol not known" in str(cause):
+        return UsageError(f"fsspec does not support the kind of URL of {shown!r}", hint=RANGES_HINT)
+    if isinstance(cause, ValueError) and "range requests" in str(cause):
+        return NetworkError(f"{shown!r} is not served in ranges", hint=RANGES_HINT)
+    return None
+
+
+def _again(action: Action) -> str:
+    return "nothing was published; run the same command again" if action == "written" else ""
+
+
+def _sign_in_hint(shown: str) -> str:
+    scheme = {"gcs": "gs", "abfs": "az"}.get(_scheme(shown), _scheme(shown))
+    return _CREDENTIALS.get(scheme, "its link may have expired, or needs a sign-in")
+
+
+def _bucket(shown: str) -> str:
+    return shown.partition("://")[2].partition("/")[0]
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    found: BaseException | None = exc
+    for _ in range(_ENDS):
+        if found is None:
+            return
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def _response(exc: BaseException) -> dict[str, object]:
+    response = getattr(exc, "response", None)
+    return response if isinstance(response, dict) else {}
+
+
+def _status(exc: BaseException) -> int | None:
+    """Return the HTTP status of an error, or of what caused it."""
+    for one in _causes(exc):
+        metadata = _response(one).get("ResponseMetadata")
+        status = (
+            metadata.get("HTTPStatusCode") if isinstance(metadata, dict) else getattr(one, "status", None)
+        )
+        if isinstance(status, int):
+            return status
+    return None
+
+
+def _code(exc: BaseException) -> str:
+    """Return the error code of S3, if the error or its cause has one."""
+    for one in _causes(exc):
+        error = _response(one).get("Error")
+        code = error.get("Code") if isinstance(error, dict) else None
+        if isinstance(code, str) and _CODE.fullmatch(code):
+            return code
+    return ""
+
+
+def _missing_bucket(exc: BaseException) -> bool:
+    return any("bucket does not exist" in str(one) for one in _causes(exc))
