@@ -257,12 +257,12 @@ def test_without_fsspec_the_error_names_the_command(monkeypatch: pytest.MonkeyPa
 
 def test_without_the_library_of_a_protocol_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    monkeypatch.delitem(fsspec.registry._registry, "s3", raising=False)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     with pytest.raises(UsageError) as caught:
         open_bundle("s3://bucket/b.wandb.zip")
     assert str(caught.value) == (
         "'s3://bucket/b.wandb.zip' needs a library that is not installed: Install s3fs to access S3;"
-        " install it, or pip install 'wandb-pull-logs[remote]' for https"
+        " pip install 'wandb-pull-logs[s3]'"
     )
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(UsageError, match=r"'https://example.com/b' needs a library"):
