@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -61,9 +62,10 @@ _QUERIES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class _Timed:
-    """How long a query took, in seconds, and how many rows its answer has."""
+    """How long a query took, in seconds of the clock and of processors, and how many rows its answer has."""
 
     seconds: float
+    processor: float
     rows: int
 
 
@@ -77,7 +79,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args(arguments)
     many, long = ((40, 20), (2, 100_000)) if options.quick else ((options.runs, options.rows), (4, 1_000_000))
-    print(f"{'runs x rows':>16} {'query':>14} {'sql':>8} {'DuckDB':>8} {'times':>6}   (aim: {_AIM} times)")
+    print(f"| runs x rows | query | sql: clock, processor | DuckDB | times (aim: {_AIM}) |")
+    print("|---|---|---|---|---|")
     with ExitStack() as stack:
         work = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for runs, rows in (many, long):
@@ -102,7 +105,11 @@ def _measure_set(work: Path, histories: HistorySet, options: argparse.Namespace)
         assert ours.rows == theirs.rows, (title, ours, theirs)
         size = f"{histories.runs:,} x {histories.rows:,}"
         times = ours.seconds / theirs.seconds
-        print(f"{size:>16} {title:>14} {ours.seconds:7.2f}s {theirs.seconds:7.2f}s {times:6.2f}", flush=True)
+        print(
+            f"| {size} | {title} | {ours.seconds:.2f} s, {ours.processor:.2f} s"
+            f" | {theirs.seconds:.2f} s, {theirs.processor:.2f} s | {times:.2f} |",
+            flush=True,
+        )
 
 
 def _written(work: Path, histories: HistorySet) -> tuple[Path, Path]:
@@ -131,14 +138,16 @@ def _batch(histories: HistorySet, number: int) -> list[object]:
 
 def _best(command: list[str], repeats: int) -> _Timed:
     timed = [_once(command) for _ in range(repeats)]
-    return _Timed(median(one.seconds for one in timed), timed[0].rows)
+    return _Timed(median(one.seconds for one in timed), median(one.processor for one in timed), timed[0].rows)
 
 
 def _once(command: list[str]) -> _Timed:
     root = str(Path(__file__).resolve().parent.parent)
-    start = time.perf_counter()
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": root})
-    return _Timed(time.perf_counter() - start, int(done.stdout))
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return _Timed(wall, processor, int(done.stdout))
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def staged(url: str, *, force: bool) -> Iterator[Path]:
 
 
 def _staging_file(shown: str) -> Path:
-    """Return where the bundle of a URL is made: always the same place, so that a download continues."""
+    """Return where the bundle of a URL is made: always the same file, so that a download continues."""
     from platformdirs import user_cache_path
 
     name = shown.rpartition("/")[2]

@@ -1,7 +1,7 @@
 """Object storage and other URLs, through fsspec: `https://`, `s3://`, `gs://`, `az://`.
 
 systems  the file system of a URL, with the credentials of its own ecosystem
-errors   the only place where errors of fsspec and its libraries become our own
+errors   the only target where errors of fsspec and its libraries become our own
 upload   a local file becomes an object: in parts, verified, complete or not there at all
 """
 

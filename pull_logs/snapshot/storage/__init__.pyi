@@ -1,9 +1,9 @@
 from .errors import RANGES_HINT as RANGES_HINT
 from .errors import storage_errors as storage_errors
-from .systems import StoragePlace as StoragePlace
+from .systems import StoredObject as StoredObject
 from .systems import is_object_url as is_object_url
+from .systems import object_at as object_at
 from .systems import open_url as open_url
-from .systems import place_of as place_of
 from .upload import Uploaded as Uploaded
 from .upload import download_object as download_object
 from .upload import object_state as object_state

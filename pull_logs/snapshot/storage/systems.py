@@ -19,7 +19,7 @@ def is_object_url(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class StoragePlace:
+class StoredObject:
     """An object, which need not exist.
 
     Attributes:
@@ -33,7 +33,7 @@ class StoragePlace:
     shown: str
 
 
-def place_of(url: str, *, shown: str) -> StoragePlace:
+def object_at(url: str, *, shown: str) -> StoredObject:
     """Return where a URL is.
 
     Raises:
@@ -49,7 +49,7 @@ def place_of(url: str, *, shown: str) -> StoragePlace:
     with storage_errors(shown):
         options = _http_options(url) if re.match(r"https?://", url) else {}
         system, path = url_to_fs(url, skip_instance_cache=True, **options)
-    return StoragePlace(system, path, shown)
+    return StoredObject(system, path, shown)
 
 
 def open_url(url: str, *, shown: str) -> Any:
@@ -58,9 +58,9 @@ def open_url(url: str, *, shown: str) -> Any:
     Raises:
         PullLogsError: As `storage_errors`.
     """
-    place = place_of(url, shown=shown)
+    target = object_at(url, shown=shown)
     with storage_errors(shown):
-        return place.system.open(place.path, "rb", cache_type="none")
+        return target.system.open(target.path, "rb", cache_type="none")
 
 
 def _http_options(url: str) -> dict[str, Any]:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from pull_logs.errors import FileMissingError, NetworkError
 from pull_logs.snapshot.storage.errors import storage_errors
-from pull_logs.snapshot.storage.systems import StoragePlace, place_of
+from pull_logs.snapshot.storage.systems import StoredObject, object_at
 
 PART = 16 * 2**20
 """The bytes of a part; a file of less than two parts is uploaded by one request."""
 
-_COMPARED, _PLACES = 64 * 2**10, 8
-"""How many bytes of an object are compared with those of the file, at how many places."""
+_COMPARED, _SAMPLES = 64 * 2**10, 8
+"""How many bytes of an object are compared with those of the file, how many times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Uploaded:
 
 
 def upload_file(file: Path, url: str, *, shown: str) -> Uploaded:
-    """Upload a file, and compare the object with it: its size, both ends and places between.
+    """Upload a file, and compare the object with it: its size, both ends and parts between.
 
     Args:
         file: The file.
@@ -48,19 +48,19 @@ def upload_file(file: Path, url: str, *, shown: str) -> Uploaded:
         NetworkError: The upload failed and nothing was published; or the object is not the file.
         PullLogsError: As `storage_errors`.
     """
-    place = place_of(url, shown=shown)
+    target = object_at(url, shown=shown)
     size = file.stat().st_size
     with storage_errors(shown, "written"):
         try:
-            place.system.put_file(str(file), place.path, **_part_size(place))
+            target.system.put_file(str(file), target.path, **_part_size(target))
         except BaseException:
-            _abort(place)
+            _abort(target)
             raise
-        place.system.invalidate_cache()
-        found = place.system.info(place.path)["size"]
+        target.system.invalidate_cache()
+        found = target.system.info(target.path)["size"]
     if found != size:
         raise _other(shown, f"it has {found} bytes and not {size}")
-    return Uploaded(shown, size, _compare(file, place, size))
+    return Uploaded(shown, size, _compare(file, target, size))
 
 
 def object_state(url: str, *, shown: str) -> str | None:
@@ -69,10 +69,10 @@ def object_state(url: str, *, shown: str) -> str | None:
     Raises:
         PullLogsError: As `storage_errors`.
     """
-    place = place_of(url, shown=shown)
+    target = object_at(url, shown=shown)
     try:
         with storage_errors(shown):
-            found = place.system.info(place.path)
+            found = target.system.info(target.path)
     except FileMissingError as exc:
         if "no bucket" in exc.message:
             raise
@@ -87,47 +87,47 @@ def download_object(url: str, file: Path, *, shown: str) -> None:
     Raises:
         PullLogsError: As `storage_errors`.
     """
-    place = place_of(url, shown=shown)
+    target = object_at(url, shown=shown)
     temporary = file.with_name(f"{file.name}.download")
     try:
         with storage_errors(shown):
-            place.system.get_file(place.path, str(temporary))
+            target.system.get_file(target.path, str(temporary))
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _part_size(place: StoragePlace) -> dict[str, int]:
+def _part_size(target: StoredObject) -> dict[str, int]:
     # The other systems choose the size of parts by themselves.
-    return {"chunksize": PART} if "s3" in place.system.protocol else {}
+    return {"chunksize": PART} if "s3" in target.system.protocol else {}
 
 
-def _abort(place: StoragePlace) -> None:
+def _abort(target: StoredObject) -> None:
     """Remove the parts of an upload to S3 that was interrupted; a killed one leaves them, unpublished."""
-    if "s3" not in place.system.protocol:
+    if "s3" not in target.system.protocol:
         return
-    bucket, key, _ = place.system.split_path(place.path)
+    bucket, key, _ = target.system.split_path(target.path)
     with suppress(Exception):
-        for upload in place.system.list_multipart_uploads(bucket):
+        for upload in target.system.list_multipart_uploads(bucket):
             if upload["Key"] == key:
-                place.system.call_s3(
+                target.system.call_s3(
                     "abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload["UploadId"]
                 )
 
 
-def _compare(file: Path, place: StoragePlace, size: int) -> int:
+def _compare(file: Path, target: StoredObject, size: int) -> int:
     """Compare parts of an object with the file; return how many bytes they have."""
     last = max(size - _COMPARED, 0)
-    starts = sorted({last * number // (_PLACES - 1) for number in range(_PLACES)})
+    starts = sorted({last * number // (_SAMPLES - 1) for number in range(_SAMPLES)})
     compared = 0
     with file.open("rb") as opened:
         for start in starts:
             opened.seek(start)
             expected = opened.read(_COMPARED)
-            with storage_errors(place.shown):
-                found = place.system.cat_file(place.path, start=start, end=start + len(expected))
+            with storage_errors(target.shown):
+                found = target.system.cat_file(target.path, start=start, end=start + len(expected))
             if found != expected:
-                raise _other(place.shown, f"its bytes from {start} on are others")
+                raise _other(target.shown, f"its bytes from {start} on are others")
             compared += len(expected)
     return compared
 
