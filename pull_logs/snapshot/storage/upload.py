@@ -1,6 +1,6 @@
 """A local file becomes an object: uploaded in parts, published by the last request, and compared afterwards.
 
-On S3, Google and Azure storage an object appears when its upload is completed, under its name and as a whole;
+On S3, Google and Azure storage an object appears when its upload is completed, under its name and complete;
 before that the name has nothing, or the former object. So neither a failure nor a kill publishes a part.
 """
 
