@@ -22,6 +22,7 @@ LIVE_STATES = frozenset({"running", "pending", "preempting"})
 _PAGES: Final[Mapping[str, Literal["run", "sweep"]]] = {"runs": "run", "sweeps": "sweep"}
 """The third part of the path of a page about a run or a sweep."""
 
+_LETTER = re.compile(r"([A-Z])([1-9][0-9]{0,5})?")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f/\\#?%:]")
 
 
@@ -60,6 +61,15 @@ def label_runs(paths: Sequence[RunPath]) -> list[str]:
         number = f"#{seen[path]}" if seen[path] > 1 else ""
         labels.append("/".join((path.entity, path.project, path.run_id)[-parts:]) + number)
     return labels
+
+
+def position_of_letter(text: str) -> int | None:
+    """Return the position, from 0, that a letter names: A to Z, then A1 to Z1; None for any other text.
+
+    Answers named runs by such letters before they named them by their ids.
+    """
+    match = _LETTER.fullmatch(text)
+    return None if match is None else ord(match[1]) - ord("A") + 26 * int(match[2] or 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fakeruns
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.runs import RunPath, label_runs
+from pull_logs.runs import RunPath, label_runs, position_of_letter
 
 PATHS = st.builds(RunPath, *(st.sampled_from(names) for names in ("ef", "pq", "xyz")))
 
@@ -37,3 +38,13 @@ def test_a_label_leaves_out_only_what_all_runs_share(paths: list[RunPath]) -> No
 )
 def test_runs_are_named_by_id_project_or_path(paths: list[str], labels: list[str]) -> None:
     assert label_runs([RunPath(*path.split("/")) for path in paths]) == labels
+
+
+@given(st.integers(0, 10_000))
+def test_a_letter_names_the_position_that_it_is_the_label_of(position: int) -> None:
+    assert position_of_letter(fakeruns.label(position)) == position
+
+
+@pytest.mark.parametrize("text", ["", "a", "AB", "A0", "A01", "1A", "A-1", "Ä"])
+def test_other_texts_name_no_position(text: str) -> None:
+    assert position_of_letter(text) is None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from pull_logs.errors import RunNotFoundError, UsageError
 from pull_logs.interface.find_bundles import find_bundles
 from pull_logs.interface.local_runs import is_local, read_local_runs
 from pull_logs.interface.run_sources import Sources
-from pull_logs.runs import PageUrl, RunPath, RunReference, label_runs
+from pull_logs.runs import PageUrl, RunPath, RunReference, label_runs, position_of_letter
 from pull_logs.suggestions import counted, did_you_mean
 
 if TYPE_CHECKING:
@@ -332,7 +333,7 @@ def _of_checkpoint(bundles: Sequence[Bundle], checkpoint: CheckpointRun, who: st
 
 
 def _look_up(bundles: Sequence[Bundle], reference: RunReference, who: str) -> _Found:
-    """Return the run that a reference means.
+    """Return the run that a reference means: one with this id or path, else the one at this letter.
 
     Args:
         bundles: The bundles to look in.
@@ -354,6 +355,10 @@ def _look_up(bundles: Sequence[Bundle], reference: RunReference, who: str) -> _F
     if found:
         sources = ", ".join(repr(item.source) for item in found)
         raise RunNotFoundError(f"{who} is in {len(found)} bundles: {sources}", hint="name only one of them")
+    position = position_of_letter(str(reference))
+    listed = () if position is None else ((run, bundle) for bundle in bundles for run in bundle.runs())
+    for run, bundle in islice(listed, position, None):
+        return _Found(run, str(bundle.path))
     raise missed[0]
 
 

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import click
 import pytest
-from bundlekit import bundle_run
+from bundlekit import bundle_run, make_bundle
 from checkout import RECORDED
 from hostileruns import NASTY, RECORDS, ROWS
 from hypothesis import given, settings
@@ -121,3 +121,21 @@ def test_every_command_with_json_ships_its_schema_and_no_schema_is_without_a_com
         file.name.removesuffix(".json") for file in (files("pull_logs") / "data" / "schemas").iterdir()
     }
     assert having == shipped
+
+
+def test_a_letter_is_a_run_by_its_position_unless_a_run_has_it_as_its_id(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = make_bundle(tmp_path / "1.wandb.zip", [bundle_run("acme/nano/x"), bundle_run("acme/nano/y")])
+    second = make_bundle(tmp_path / "2.wandb.zip", [bundle_run("acme/nano/z"), bundle_run("acme/zoo/B")])
+
+    def paths(*words: str) -> list[str]:
+        assert main([*words, "--json", "-H"]) == 0
+        return [run["path"] for run in json.loads(capsys.readouterr().out)["runs"]]
+
+    assert paths("-b", str(first), "-r", "B", "-r", "A") == ["acme/nano/y", "acme/nano/x"]
+    assert paths("-b", str(first), "-b", str(second), "-r", "C") == ["acme/nano/z"]
+    assert paths("-b", str(first), "-b", str(second), "-r", "B") == ["acme/zoo/B"]
+    assert main(["-b", str(first), "-r", "D"]) == 3
+    message = f"pull-logs: error: no run 'D' in '{first}'; the nearest are 'acme/nano/x', 'acme/nano/y'\n"
+    assert capsys.readouterr().err == message
