@@ -137,5 +137,5 @@ def test_a_letter_is_a_run_by_its_position_unless_a_run_has_it_as_its_id(
     assert paths("-b", str(first), "-b", str(second), "-r", "C") == ["acme/nano/z"]
     assert paths("-b", str(first), "-b", str(second), "-r", "B") == ["acme/zoo/B"]
     assert main(["-b", str(first), "-r", "D"]) == 3
-    message = f"pull-logs: error: no run 'D' in '{first}'; the nearest are 'acme/nano/x', 'acme/nano/y'\n"
+    message = f"pull-logs: error: no run 'D' in '{first}'; it has 'acme/nano/x', 'acme/nano/y'\n"
     assert capsys.readouterr().err == message
