@@ -18,6 +18,9 @@ _COMPARED = 200
 _LAST_PART = 0.9
 """How much it counts that the last parts are alike: `acc` may be meant as `val/acc`."""
 
+_SWAPPED = 0.95
+"""How alike two names are that differ in two neighbouring letters; the usual measure misses short ones."""
+
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.4, most: int = MOST_NAMES) -> list[str]:
     """Return the known names most like `name`, the nearest first; case is ignored.
@@ -38,12 +41,25 @@ def _last_part(name: str) -> str:
     return re.split("[/.]", name)[-1]
 
 
+def _swapped(one: str, other: str) -> bool:
+    """Return whether two neighbouring letters of a name are swapped in another."""
+    differ = [index for index, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]]
+    if len(one) != len(other) or len(differ) != 2 or differ[1] != differ[0] + 1:
+        return False
+    first, second = differ
+    return one[first] == other[second] and one[second] == other[first]
+
+
 def _likeness(name: str, cutoff: float) -> Callable[[str], float]:
     """Return a function that gives how much another name is like this one, and 0 below the cutoff."""
-    matcher = SequenceMatcher(None, b=name[:_COMPARED].lower())
+    compared = name[:_COMPARED].lower()
+    matcher = SequenceMatcher(None, b=compared)
 
     def ratio(other: str) -> float:
-        matcher.set_seq1(other[:_COMPARED].lower())
+        other = other[:_COMPARED].lower()
+        if _swapped(compared, other):
+            return _SWAPPED
+        matcher.set_seq1(other)
         if matcher.real_quick_ratio() < cutoff or matcher.quick_ratio() < cutoff:
             return 0.0
         return matcher.ratio()

@@ -23,7 +23,10 @@ from pull_logs.snapshot import BundleRun
 from pull_logs.snapshot.format import record_of
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
 
-RUN_ELSEWHERE = {"serve": "it serves until it is stopped; tests/cli/commands/test_serve.py runs it"}
+RUN_ELSEWHERE = {
+    "mcp": "it answers until its client ends; tests/cli/tools/test_mcp_server.py runs it",
+    "serve": "it serves until it is stopped; tests/cli/commands/test_serve.py runs it",
+}
 CODES = {
     "pull-logs diff old.wandb.zip new.wandb.zip --exit-code": 1,
     "pull-logs reconcile wandb/ --entity acme --project nano": 7,  # the server has other runs

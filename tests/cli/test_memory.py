@@ -96,8 +96,15 @@ ALIKE = frozenset({"verify --quick", "audit", f"{BARE} --json", "export ndjson",
 """Variants of a command of which another one is measured by default."""
 
 READ_NO_BUNDLE = frozenset({"cache", "completion", "demo", "fetch", "import", "skill"})
-AS_ANOTHER = {"serve": "exec", "refresh": "merge", "sync": "merge"}
-"""Commands that need a client or a server, and read as another command does."""
+AS_ANOTHER = {
+    "mcp": "compare",
+    "media": "export parquet",
+    "reconcile": "diff",
+    "refresh": "merge",
+    "serve": "exec",
+    "sync": "merge",
+}
+"""Commands that need a client, a server, media or local run folders, and read as another command does."""
 
 
 @dataclass(frozen=True)

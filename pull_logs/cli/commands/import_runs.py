@@ -94,8 +94,8 @@ def import_command(
             locations = [locate(folder, kind) for folder in folders]
             return import_locations(locations, out=path, options=options, force=force, progress=hook)
 
+    target = check_bundle_output(out, force=force)  # before anything is read
     if redact:
-        target = check_bundle_output(out, force=force)
         report, seal = write_without(KINDS, out, write, target=target, force=force)
     else:
         report = write(out, force=force)
