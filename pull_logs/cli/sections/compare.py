@@ -28,6 +28,7 @@ from pull_logs.cli.sections.side_by_side import (
     summary_comparison_section,
 )
 from pull_logs.cli.sections.verdicts import gate_section, task_sections
+from pull_logs.suggestions import counted
 
 _MOST_GROUPS = 7
 """The groups that are shown of those that a metric ranks."""
@@ -54,11 +55,11 @@ def compare_sections(answer: Mapping[str, Any]) -> list[Section]:
     runs = answer["runs"]
     asked = answer["alignment"]["runs"]
     of = asked if asked > len(runs) else None
-    counted = len(runs) > MOST_COLUMNS
-    legend = runs_section(answered_runs(runs), of=of, counted=counted, listed_in=_listed_in(answer), weight=3)
+    many = len(runs) > MOST_COLUMNS
+    legend = runs_section(answered_runs(runs), of=of, counted=many, listed_in=_listed_in(answer), weight=3)
     seconds = seconds_of(answer.get("columns", ()))
     answered = [replace(section, seconds=seconds) for section in _answered(answer)]
-    notes = answer["notes"] if counted else notes_beside_legend(answer)
+    notes = answer["notes"] if many else notes_beside_legend(answer)
     return [legend, notes_section(notes, more=_left_out(answered)), *answered]
 
 
@@ -71,8 +72,10 @@ def _answered(answer: Mapping[str, Any]) -> list[Section]:
     if "columns" in answer:
         in_order = "ranking" in answer and _ranked_by_column(answer)
         listed, *totals = run_column_sections(answer)
-        sections.append(_shortened(listed, most_runs if in_order else None, "runs"))
-        sections += [replace(total, on_request="groups" in answer) for total in totals]
+        sections.append(_shortened(listed, most_runs if in_order else None))
+        sections += [
+            replace(total, on_request="groups" in answer or len(answer["runs"]) == 1) for total in totals
+        ]
     if "gate" in answer:
         sections.append(gate_section(answer))
     sections += relation_sections(answer)
@@ -81,7 +84,7 @@ def _answered(answer: Mapping[str, Any]) -> list[Section]:
         made = _group_sections(answer)
         sections += [_of_groups(section, best) for section in made]
     if "ranking" in answer and not _ranked_by_column(answer):
-        sections.append(_shortened(ranking_section(answer), most_runs, "runs"))
+        sections.append(_shortened(ranking_section(answer), most_runs))
     if "checkpoints" in answer:
         sections.append(checkpoints_section(answer["checkpoints"], answer.get("best_checkpoint")))
     sections += _side_by_side(answer, most_runs)
@@ -109,7 +112,7 @@ def _side_by_side(answer: Mapping[str, Any], most_runs: int | None) -> list[Sect
     narrowed = related or "columns" in answer or "gate" in answer or goal_alone
     if answer["comparison"] or not narrowed:
         many = len(runs) > MOST_COLUMNS
-        compared = _shortened(_comparison(answer), most_runs if many else None, "runs")
+        compared = _shortened(_comparison(answer), most_runs if many else None)
         sections.append(replace(compared, on_request=goal_alone))
     if not related:
         differing = config_diff_section(answer["config_diff"], labels, same=answer["config_same"])
@@ -132,15 +135,15 @@ def _most(answer: Mapping[str, Any], most: int) -> int | None:
     return None if chosen or "ranking" not in answer else most
 
 
-def _shortened(section: Section, most: int | None, what: str) -> Section:
+def _shortened(section: Section, most: int | None) -> Section:
     more = 0 if most is None else len(section.rows) - most
     if more <= 0:
         return section
-    return replace(section, rows=section.rows[:most], notes=[*section.notes, _more(more, what)])
+    return replace(section, rows=section.rows[:most], notes=[*section.notes, _more(more, "more run")])
 
 
-def _more(count: int, what: str) -> str:
-    return f"{count} more {what}; --top N shows more"
+def _more(count: int, noun: str, plural: str = "") -> str:
+    return f"{counted(count, noun, plural)}; --top N shows more"
 
 
 def _of_groups(section: Section, labels: Collection[str]) -> Section:
@@ -150,7 +153,11 @@ def _of_groups(section: Section, labels: Collection[str]) -> Section:
     more = len(section.rows) - len(rows)
     if not more:
         return section
-    return replace(section, rows=rows, notes=[*section.notes, _more(more, "rows of other groups")])
+    return replace(
+        section,
+        rows=rows,
+        notes=[*section.notes, _more(more, "more row of other groups", "more rows of other groups")],
+    )
 
 
 def _listed_in(answer: Mapping[str, Any]) -> str | None:

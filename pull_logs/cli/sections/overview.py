@@ -9,6 +9,7 @@ from pull_logs.cli.render import Column, Nouns, Section, columns, exact, name_ce
 from pull_logs.cli.sections.assertions import assertions_section
 from pull_logs.cli.sections.legend import notes_section
 from pull_logs.cli.sections.metrics import count_members, with_members
+from pull_logs.suggestions import counted
 
 _MOST_METRICS = 30
 _MOST_KEYS = 12
@@ -34,7 +35,9 @@ def overview_sections(answer: Mapping[str, Any]) -> list[Section]:
         _config(answer["config"], same=answer["config_same"]),
         _metrics(answer["metrics"]),
         _health(answer["health"], answer["totals"]),
-        notes_section(notes[:_MOST_FOUND], more=_more(len(notes) - _MOST_FOUND, "notes", "--json lists all")),
+        notes_section(
+            notes[:_MOST_FOUND], more=_more(len(notes) - _MOST_FOUND, "more note", where="--json lists all")
+        ),
     ]
     if "assertions" in answer:
         sections.append(assertions_section(answer["assertions"]))
@@ -73,7 +76,12 @@ def _config(entries: Sequence[Mapping[str, Any]], *, same: int) -> Section:
             [entry["key"], entry["values"], entry["missing"], _values(entry)]
             for entry in entries[:_MOST_KEYS]
         ],
-        notes=_more(len(entries) - _MOST_KEYS, "config keys differ", "pull-logs compare shows all"),
+        notes=_more(
+            len(entries) - _MOST_KEYS,
+            "more config key differs",
+            "more config keys differ",
+            where="pull-logs compare shows all",
+        ),
         kept=4,
         nouns=Nouns(rows="keys"),
     )
@@ -94,7 +102,9 @@ def _metrics(entries: Sequence[Mapping[str, Any]]) -> Section:
         facts={"metrics": count_members(entries)},
         columns=columns(*fields, name=name_cell, type=name_cell),
         rows=[[entry.get(name) for name in fields] for entry in shown],
-        notes=_more(count_members(entries) - count_members(shown), "metrics", "--select REGEX shows them"),
+        notes=_more(
+            count_members(entries) - count_members(shown), "more metric", where="--select REGEX shows them"
+        ),
         kept=len(fields),
         nouns=Nouns(rows="metrics"),
         remedy="--select REGEX shows others",
@@ -109,7 +119,8 @@ def _health(entries: Sequence[Mapping[str, Any]], totals: Mapping[str, Any]) -> 
         shared = [entry["flag"], entry["runs"]]
         named = [[*shared, *(item[name] for name in ("run", "metric", "step", "message"))] for item in found]
         rows += named or ([[*shared, *[None] * 4]] if entry["runs"] else [])
-        notes += _more(entry["runs"] - len(found), f"runs with {entry['flag']}", "--json lists all")
+        nouns = (f"more {noun} with {entry['flag']}" for noun in ("run", "runs"))
+        notes += _more(entry["runs"] - len(found), *nouns, where="--json lists all")
     absent = [entry["flag"] for entry in entries if not entry["runs"]]
     names = ("flag", "runs", "run", "metric", "from_step", "because")
     return Section(
@@ -123,5 +134,5 @@ def _health(entries: Sequence[Mapping[str, Any]], totals: Mapping[str, Any]) -> 
     )
 
 
-def _more(count: int, what: str, where: str) -> list[str]:
-    return [f"{count} more {what}; {where}"] if count > 0 else []
+def _more(count: int, noun: str, plural: str = "", *, where: str) -> list[str]:
+    return [f"{counted(count, noun, plural)}; {where}"] if count > 0 else []
