@@ -1,6 +1,6 @@
 """`wandb.Api()` over JSON documents such as a server of tools gives an agent, which counts what was read.
 
-The limits are those that wandb-mcp-server documents for release 0.4 (its docs/query-capabilities.md): a
+The limits are those that wandb-mcp-server documents for release 0.4 (its page "Query Capability Matrix"): a
 listing of runs has the selected keys of config and summary, and a history has at most `samples` rows in all,
 500 by default, merged over the keys. Its tools give no system metrics, files or metadata of runs.
 """
