@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 import pytest
-from checkout import ROOT
+import quicktok
+from checkout import RECORDED, ROOT
 from page_examples import PAGES, blocks_of, steps_of
+from pretrain import BUNDLE
 
-from pull_logs.cli.main import cli
+from pull_logs.cli.main import cli, main
 
 README = (ROOT / "README.md").read_text()
 SKILL = (ROOT / "SKILL.md").read_text()
@@ -89,7 +91,7 @@ def test_every_guarantee_names_a_test_that_exists() -> None:
 
 
 def test_the_skill_is_short_and_has_its_front_matter() -> None:
-    assert len(SKILL.encode()) / 3 < 1500
+    assert max(quicktok.get_encoding(name).count(SKILL) for name in ("o200k_base", "qwen3")) < 1500
     front = SKILL.split("---")[1]
     assert re.search(r"^name: wandb-pull-logs$", front, re.MULTILINE)
     description = re.search(r"^description: (.+)$", front, re.MULTILINE)
@@ -102,6 +104,23 @@ def test_every_command_of_the_skill_parses(line: str) -> None:
     name, *words = shlex.split(line)[1:]
     if "SOURCES" not in words and name in COMMANDS and name != "exec":
         COMMANDS[name].make_context(name, words)
+
+
+WORKFLOW = SKILL.split("## Workflow")[1].split("## ")[0]
+
+
+@pytest.mark.parametrize("text", re.findall(r"`(-[^`]+|pull-logs [^`]+)`", WORKFLOW))
+def test_everything_in_the_workflow_of_the_skill_runs(text: str) -> None:
+    bundle = str(RECORDED if "val/acc" in text or "config.lr" in text else BUNDLE)
+    if text in ("--max-rows N", "--max-tokens N"):
+        text = text.replace("N", "1000")
+    places = {"SOURCES": f"-b {bundle}", "STEP": "500", "RUN": "lc8s1", "B": bundle, "N": "3"}
+    words = shlex.split(re.sub(rf"\b({'|'.join(places)})\b", lambda found: places[found[1]], text))
+    if words[0] != "pull-logs":
+        compares = {"--column", "--group-by", "--top", "--at", "--x"} & set(words)
+        best = ["--sort", "val/loss:min"] if "--top" in words or "--at" in words else []
+        words = ["pull-logs", *(["compare"] if compares else []), "-b", bundle, *words, *best]
+    assert main(words[1:]) in ((0, 7) if "--assert" in words else (0,)), words
 
 
 def test_the_skill_and_the_reference_have_the_same_exit_codes() -> None:
