@@ -16,6 +16,8 @@ from consolekit import console_of, printed
 
 from pull_logs.cli.main import cli, main
 from pull_logs.cli.render.tokens import count_tokens
+from pull_logs.snapshot.format import record_of
+from pull_logs.snapshot.privacy.file_scrubber import TextFile
 
 PRETRAIN = str(ROOT / "fixtures/pretrain.wandb.zip")
 BEST = ("compare", "-b", PRETRAIN, "--best", "val/loss", "--top", "30")
@@ -35,6 +37,7 @@ BY_COMMAND: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "info": (("info", PRETRAIN),),
     "logs": (("logs", "{leaky}"),),
+    "media": (("media", "{leaky}"),),
     "sql": (("sql", "-b", PRETRAIN, "SELECT * FROM history"),),
     "audit": (("audit", "{leaky}"),),
     "diff": (("diff", str(RECORDED), PRETRAIN),),
@@ -42,6 +45,8 @@ BY_COMMAND: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """Questions whose answers do not fit into the smallest budget."""
 
+PAGE = TextFile(record_of("media/html/page.html", [b"<p>"]), b"<p>")
+POINTER = {"_type": "html-file", "path": PAGE.record.name, "size": 3}
 COMPLETE_AS_JSON = frozenset({"audit", "diff", "reconcile"})
 QUESTIONS = [words for listed in BY_COMMAND.values() for words in listed]
 REQUESTS = {"--schema": "SCHEMA", "--stats": "STATS", "--meta": "META"}
@@ -49,15 +54,16 @@ REQUESTS = {"--schema": "SCHEMA", "--stats": "STATS", "--meta": "META"}
 
 @pytest.fixture(scope="module")
 def leaky(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a bundle with many findings and many lines of console output."""
+    """Return a bundle with many findings, many lines of console output, and many pointers to a file."""
     runs = [
         dataclasses.replace(
             bundle_run(
                 f"acme/nano/r{number}",
-                [{"_step": 0, "loss": 1.0}],
+                [{"_step": step, "loss": 1.0, "page": POINTER} for step in range(9)],
                 config={f"owner_{key}": f"jo.doe{key}@corp.co.uk" for key in range(5)},
             ),
             console=console_of(printed(20)),
+            files=[PAGE],
         )
         for number in range(9)
     ]
