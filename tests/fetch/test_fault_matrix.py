@@ -15,6 +15,7 @@ from scripted_wandb import FakeRun, Fault, Row, ScriptedWandb, rows_of, shard_by
 
 from pull_logs.errors import IncompleteError, NetworkError
 from pull_logs.rows.canonical import canon_row, same
+from pull_logs.snapshot import open_bundle
 
 pytestmark = pytest.mark.anyio
 
@@ -47,6 +48,23 @@ AT_STORAGE: dict[str, Callable[[], httpx.Response | Exception]] = {
 }
 
 
+MEDIA: dict[str, bytes] = {
+    "media/table/pred.table.json": b'{"columns":["id","x"],"data":[[9007199254740993,NaN],[2,0.5]]}',
+    "media/images/a.png": bytes(range(256)) * 300,
+    "media/audio/beep.wav": b"RIFF" * 50,
+    "media/html/page.html": b"<p>hi",
+    "media/html/empty.html": b"",
+}
+"""The media of the run `pictures`."""
+
+PICTURES: list[Row] = [
+    {"_step": 0, "pred": {"_type": "table-file", "path": "media/table/pred.table.json"}},
+    {"_step": 1, "a": {"_type": "image-file", "path": "media/images/a.png"}, "loss": 0.5},
+    {"_step": 2, "val": {"beep": {"_type": "audio-file", "path": "media/audio/beep.wav"}}},
+    {"_step": 3, "page": {"_type": "html-file", "path": "media/html/page.html"}},
+]
+
+
 def project() -> tuple[ScriptedWandb, dict[str, list[Row]]]:
     """Runs with every trap of the protocol."""
     truth: dict[str, list[Row]] = {
@@ -60,6 +78,7 @@ def project() -> tuple[ScriptedWandb, dict[str, list[Row]]]:
             {"_step": 9, "a": "NaN", "b": {"c": [1, None]}},
         ],
         "none": [],
+        "pictures": PICTURES,
     }
     both = {"both-x": shard_bytes(truth["both"][:60]), "both-y": shard_bytes(truth["both"][40:80])}
     odd = {
@@ -75,6 +94,7 @@ def project() -> tuple[ScriptedWandb, dict[str, list[Row]]]:
         FakeRun.logging("unlisted", truth["unlisted"], live_data=None),
         FakeRun("odd", odd, live=truth["odd"][2:], lines=3, last_step=9),
         FakeRun("none", lines=0),
+        FakeRun.logging("pictures", PICTURES, files=dict(MEDIA)),
     ), truth
 
 
@@ -85,6 +105,13 @@ def assert_true(out: Path, truth: dict[str, list[Row]], whole: set[str]) -> None
         assert len({row["_step"] for row in rows}) == len(rows)
         assert all(same(row, wanted[row["_step"]]) for row in rows), run_id
         assert run_id not in whole or len(rows) == len(wanted), run_id
+    with open_bundle(out) as bundle:
+        media = {file.name: file.read() for run in bundle.runs() for file in run.files.values()}
+        assert media.items() <= MEDIA.items()
+        if "pictures" in whole:
+            assert media == MEDIA
+            assert [item.key for run in bundle.runs() for item in run.media() if item.file is None] == []
+            assert bundle["pictures"].table("pred")["id"].tolist() == [2**53 + 1, 2]
 
 
 @pytest.mark.parametrize("fault", [*ANYWHERE, *AT_THE_API, *AT_STORAGE])
@@ -101,7 +128,7 @@ async def test_each_fault_alone_is_survived(tmp_path: Path, fault: str) -> None:
         return (ANYWHERE | AT_THE_API | AT_STORAGE)[fault]() if seen[what] <= 2 else None
 
     server.faults = [twice]
-    report = await pull_from(server, tmp_path / "b.zip")
+    report = await pull_from(server, tmp_path / "b.zip", media=["*"])
     assert reasons(report) == {}
     assert_true(tmp_path / "b.zip", truth, set(truth))
 
@@ -119,19 +146,21 @@ def at_random(chance: random.Random, share: float) -> Fault:
 @pytest.mark.parametrize("seed", range(8))
 async def test_faults_mixed_at_random_lose_nothing_and_repeat_nothing(tmp_path: Path, seed: int) -> None:
     server, truth = project()
-    await pull_from(server, tmp_path / "undisturbed.zip")
+    await pull_from(server, tmp_path / "undisturbed.zip", media=["*"])
     chance = random.Random(seed)
     for share in (0.2, 0.4, 0.6):
         server.faults = [at_random(chance, share)]
         try:
-            report = await pull_from(server, tmp_path / "b.zip", concurrency=chance.choice([1, 3, 32]))
+            report = await pull_from(
+                server, tmp_path / "b.zip", media=["*"], concurrency=chance.choice([1, 3, 32])
+            )
         except (NetworkError, IncompleteError):
             continue
         assert {str(outcome.path.run_id) for outcome in report.runs} == set(truth)
         assert all(outcome.complete or outcome.reason for outcome in report.runs)
         assert_true(tmp_path / "b.zip", truth, set(truth) - set(reasons(report)))
     server.faults = []
-    await pull_from(server, tmp_path / "b.zip")
+    await pull_from(server, tmp_path / "b.zip", media=["*"])
     assert (tmp_path / "b.zip").read_bytes() == (tmp_path / "undisturbed.zip").read_bytes()
 
 
@@ -186,7 +215,9 @@ async def test_a_w_and_b_that_changes_while_it_is_read_mixed_with_faults(tmp_pat
     for share in (0.0, 0.1, 0.3):
         server.faults = [at_random(chance, share)]
         try:
-            report = await pull_from(server, tmp_path / "b.zip", concurrency=chance.choice([1, 3, 32]))
+            report = await pull_from(
+                server, tmp_path / "b.zip", media=["*"], concurrency=chance.choice([1, 3, 32])
+            )
         except (NetworkError, IncompleteError):
             continue
         paths = [outcome.path.run_id for outcome in report.runs]
@@ -201,10 +232,10 @@ async def test_a_w_and_b_that_changes_while_it_is_read_mixed_with_faults(tmp_pat
             assert len(found["growing"]) == whole["growing"] >= 100
             assert found["growing"][-1]["_step"] == GROWN[whole["growing"] - 1]["_step"]
     server.calm, server.faults = True, []
-    report = await pull_from(server, tmp_path / "b.zip", fresh=True)
+    report = await pull_from(server, tmp_path / "b.zip", media=["*"], fresh=True)
     # A run that was sealed before it was deleted is kept, until it is pruned.
     assert {outcome.path.run_id for outcome in report.runs if outcome.how == "gone"} <= {"doomed"}
     assert {outcome.how for outcome in report.runs} <= {"complete", "gone"}
-    await pull_from(server, tmp_path / "b.zip", fresh=True, prune=True)
-    await pull_from(server, tmp_path / "undisturbed.zip")
+    await pull_from(server, tmp_path / "b.zip", media=["*"], fresh=True, prune=True)
+    await pull_from(server, tmp_path / "undisturbed.zip", media=["*"])
     assert (tmp_path / "b.zip").read_bytes() == (tmp_path / "undisturbed.zip").read_bytes()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from pulling import pull_from
+from pulling import pull_from, reasons
 from scripted_wandb import FakeRun, ScriptedWandb
 
 from pull_logs.errors import UsageError
@@ -83,6 +85,66 @@ async def test_media_of_new_rows_are_added_to_a_bundle_without_others(tmp_path: 
     assert held(out) == set()
     await pull_from(ScriptedWandb(a_run()), out, media=["val"])
     assert held(out) == {"media/images/a.png"}
+
+
+TABLE = "media/table/pred.table.json"
+POINTED: dict[str, bytes] = {
+    TABLE: b'{"columns":["id"],"data":[[9007199254740993],[NaN]]}',
+    "media/images/a.png": bytes(range(256)),
+}
+POINTERS: list[dict[str, Any]] = [
+    {"_step": 0, "pred": {"_type": "table-file", "path": TABLE}},
+    {"_step": 1, "a": picture("a")},
+]
+
+DAMAGED: Mapping[str, Callable[[bytes], httpx.Response | Exception]] = {
+    "refused": lambda _: httpx.Response(404),
+    "reset": lambda _: httpx.ReadError("reset by peer"),
+    "cut": lambda data: httpx.Response(
+        200, headers={"Content-Length": str(len(data))}, stream=httpx.ByteStream(data[: len(data) // 2])
+    ),
+    "cut and said to be complete": lambda data: httpx.Response(200, content=data[:-1]),
+    "empty": lambda _: httpx.Response(200, content=b""),
+    "one bit": lambda data: httpx.Response(200, content=data[:-3] + bytes([data[-3] ^ 1]) + data[-2:]),
+    "a page": lambda data: httpx.Response(200, content=b"<html>".ljust(len(data))),
+}
+"""What comes in place of the bytes of a file."""
+
+
+@pytest.mark.parametrize("name", POINTED)
+@pytest.mark.parametrize("fault", DAMAGED)
+async def test_a_download_that_is_damaged_is_asked_again_or_reported(
+    tmp_path: Path, fault: str, name: str
+) -> None:
+    """Damaged once it is downloaded again; damaged always it is reported, and the next pull completes it."""
+
+    def server(*, often: int) -> ScriptedWandb:
+        made = ScriptedWandb(FakeRun.logging("r", POINTERS, files=dict(POINTED), state="finished"))
+        left = [None] * often
+
+        def damage(request: httpx.Request) -> httpx.Response | Exception | None:
+            of_file = request.url.path == f"/files/r/{name.encode().hex()}"
+            return DAMAGED[fault](POINTED[name]) if of_file and left and left.pop() is None else None
+
+        made.faults.append(damage)
+        return made
+
+    calm, once, often = (tmp_path / f"{number}.zip" for number in range(3))
+    await pull_from(server(often=0), calm, media=["*"])
+    report = await pull_from(server(often=1), once, media=["*"])
+    assert report.incomplete == ()
+    assert once.read_bytes() == calm.read_bytes()
+    report = await pull_from(server(often=1000), often, media=["*"])
+    (reason,) = reasons(report).values()
+    assert reason.startswith(f"file {name!r} could not be downloaded: ")
+    with open_bundle(often) as bundle:
+        assert {name: file.read() for name, file in bundle["r"].files.items()} == {
+            other: data for other, data in POINTED.items() if other != name
+        }
+    assert verify_bundle(often).damages == ()
+    report = await pull_from(server(often=0), often, media=["*"])
+    assert report.incomplete == ()
+    assert often.read_bytes() == calm.read_bytes()
 
 
 def test_one_pattern_is_not_a_list() -> None:
