@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bundlekit import bundle_run, make_bundle
 from checkout import RECORDED, ROOT
 
 from pull_logs.replay import ReplayServer, serve_bundle
+from pull_logs.snapshot.format import record_of
+from pull_logs.snapshot.privacy.file_scrubber import TextFile
 
 RUN_FOLDERS = ROOT / "fixtures" / "digits" / "wandb"
 
@@ -52,6 +56,9 @@ finally:
 """
 """Runs a command that gets a signal when it is about to change the file system for the n-th time."""
 
+MEDIA = "MEDIA"
+"""Stands for a bundle with media and a table."""
+
 COMMANDS: Mapping[str, tuple[str | Path, ...]] = {
     "merge": ("merge", RECORDED, "-o", "out.zip"),
     "subset": ("subset", RECORDED, "-o", "out.zip"),
@@ -64,6 +71,8 @@ COMMANDS: Mapping[str, tuple[str | Path, ...]] = {
     "view through the cache": ("-r", "acme/digits/cnn1e2s0", "-r", "acme/digits/cnn1e2s1", "-H"),
     "view of run folders": ("-r", RUN_FOLDERS, "-H"),
     "exec": ("exec", "-b", RECORDED, "--", sys.executable, "-c", ""),
+    "fetch of media": ("fetch", "-p", "acme/nano", "--media", "-o", "out.zip"),
+    "media": ("media", "-b", MEDIA, "-o", "out"),
 }
 FINAL = {"out", "out.zip"}
 """What a command was asked to write."""
@@ -73,8 +82,22 @@ CONTINUED = {"out.zip.partial"}
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ReplayServer]:
-    with serve_bundle(RECORDED) as serving:
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a run with a table and images."""
+    files = {f"media/images/{number}.png": bytes(5_000) for number in range(3)}
+    files["media/table/t.table.json"] = b'{"columns":["who"],"data":[["a"]]}'
+    rows = [
+        {"_step": step, "it": {"_type": "table-file" if "table" in name else "image-file", "path": name}}
+        for step, name in enumerate(files)
+    ]
+    held = [TextFile(record_of(name, [data]), data) for name, data in files.items()]
+    run = replace(bundle_run("acme/nano/pictures", rows), files=held)
+    return make_bundle(tmp_path_factory.mktemp("media") / "m.wandb.zip", [run])
+
+
+@pytest.fixture(scope="module")
+def server(media: Path) -> Iterator[ReplayServer]:
+    with serve_bundle(RECORDED, media) as serving:
         yield serving
 
 
@@ -86,7 +109,8 @@ def _take_interrupts() -> None:
 class Place:
     """The folders that a command may write to."""
 
-    def __init__(self, folder: Path, server: ReplayServer) -> None:
+    def __init__(self, folder: Path, server: ReplayServer, media: Path) -> None:
+        self._media = media
         self.work, self.temporary, self.cache = (folder / name for name in ("work", "temporary", "cache"))
         for made in (self.work, self.temporary, self.cache):
             made.mkdir()
@@ -103,7 +127,7 @@ class Place:
 
     def run(self, name: str, number: int = 0, at: int = 0) -> subprocess.CompletedProcess[str]:
         watched = ":".join(map(str, (self.work, self.temporary / ".pull-logs-", self.cache)))
-        words = [watched, str(int(number)), str(at), str(self._told), *map(str, COMMANDS[name])]
+        words = [watched, str(int(number)), str(at), str(self._told), *self._command(name)]
         return subprocess.run(
             [sys.executable, "-c", DRIVER, *words],
             capture_output=True,
@@ -114,6 +138,9 @@ class Place:
             env=self._environment,
             preexec_fn=_take_interrupts,
         )
+
+    def _command(self, name: str) -> list[str]:
+        return [str(self._media) if word == MEDIA else str(word) for word in COMMANDS[name]]
 
     def changes(self, name: str) -> int:
         """How often the command changes the file system when nothing stops it."""
@@ -139,8 +166,8 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, server: ReplayServer) -> Place:
-    return Place(tmp_path, server)
+def place(tmp_path: Path, server: ReplayServer, media: Path) -> Place:
+    return Place(tmp_path, server, media)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

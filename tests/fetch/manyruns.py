@@ -1,7 +1,9 @@
-"""A project of fifty runs of every kind, in the states of yesterday and today, to pull and interrupt."""
+"""A project of runs of every kind, in the states of yesterday and today, to pull and interrupt."""
 
 from __future__ import annotations
 
+import json
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,9 +21,12 @@ from pull_logs.snapshot import BundleRun, write_bundle
 from pull_logs.snapshot.format.file_record import record_of
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
 
-RUNS = 50
+RUNS = 54
 SHARD_ROWS = 6_000
 """Rows of an exported file: the long run has eight of them."""
+
+TABLE_ROWS = 3_000
+"""Rows of the largest table: its JSON arrives in several pieces."""
 
 SYSTEM_ROWS = tuple({"_timestamp": 1e9 + second, "system.cpu": second / 8} for second in range(90))
 
@@ -83,6 +88,8 @@ def _runs(*, today: bool) -> Iterator[BundleRun]:
     for number in range(6):
         odd = [_odd_row(step, number) for step in range(60)]
         yield _run(f"odd{number}", batch_from_rows(odd), system=True)
+    for number in range(4):
+        yield _pictures(number, steps=4 if today else 3)
     for number in range(3):
         changed = {"note": "today" if today else "yesterday"}
         yield _run(f"noted{number}", _numbers(50, 3, seed=number), summary=changed, state="crashed")
@@ -135,6 +142,37 @@ def _run(
         console=console_of(printed(printed_lines)) if printed_lines else None,
         artifacts=artifacts_of(logged, used) if logged or used else None,
     )
+
+
+def _pictures(number: int, *, steps: int) -> BundleRun:
+    """A run with a table, an image with a mask and a list of pages at each step, and a best table."""
+    rows, files = list[dict[str, Any]](), dict[str, bytes]()
+    for step in range(steps):
+        paths = {
+            "table": f"media/table/pred_{step}.table.json",
+            "image": f"media/images/a {step}.png",
+            "mask": f"media/images/mask/{step}.mask.png",
+            "page": "media/html/same.html",
+        }
+        mask = {"_type": "mask", "path": paths["mask"]}
+        image = {"_type": "image-file", "path": paths["image"], "caption": f"at {step}", "masks": {"m": mask}}
+        page = {"_type": "html-file", "path": paths["page"]}
+        table = {"_type": "table-file", "path": paths["table"]}
+        rows.append({"_step": step, "pred": table, "val": {"a": image}, "pages": [page, page]})
+        chance = random.Random(10 * number + step)
+        files[paths["table"]] = _table(TABLE_ROWS if step == 0 else 5, chance)
+        files[paths["image"]] = chance.randbytes(20_000)
+        files[paths["mask"]] = chance.randbytes(300)
+        files[paths["page"]] = b"<p>same"
+    files["media/html/unnamed.html"] = b"no row points to it"
+    return _run(f"pictures{number}", batch_from_rows(rows), summary={"best": rows[-1]["pred"]}, files=files)
+
+
+def _table(rows: int, chance: random.Random) -> bytes:
+    cells = [
+        [2**53 + row, chance.random(), math.nan if row % 7 == 0 else f"text {row}"] for row in range(rows)
+    ]
+    return json.dumps({"columns": ["id", "score", "mixed"], "data": cells}).encode()
 
 
 def _numbers(rows: int, columns: int, *, seed: int, stride: int = 1) -> pa.Table:

@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from pull_logs.snapshot.write.spool_folder import SpoolFolder
 KEY = "k" * 40
 LATENCY = 0.02
 OUT = "out.wandb.zip"
-MORE = ("--console", "--artifacts", "all")
+MORE = ("--files", "*.log", "--files", "*.bin", "--media", "--console", "--artifacts", "all")
 CONTENTS = [data for version in (*WEIGHTS, DATA, LARGE) for data in version.files.values()]
 """The bytes of all files of artifacts."""
 
@@ -126,7 +127,7 @@ class Place:
 
     folder: Path
     calm: Calm
-    command: tuple[str, ...] = ("fetch", "-p", "acme/many", "-o", OUT, "--system", "--files", "*", *MORE)
+    command: tuple[str, ...] = ("fetch", "-p", "acme/many", "-o", OUT, "--system", *MORE)
     renewed: bool = False
     _seen: tuple[int, int] | None = field(default=None)
 
@@ -287,7 +288,7 @@ def a_story(place: Place, mode: str, kinds: list[str], chance: random.Random) ->
     if mode != "fetch":
         place.out.write_bytes(place.calm.old)
     if mode == "refresh":
-        place.command = ("refresh", OUT)
+        place.command = ("refresh", OUT, "--media")
     hits = Counter(kind for kind in kinds if strike(place, kind, chance))
     place.finish()
     return hits
@@ -326,6 +327,9 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calm]:
                 assert len(set(hashes.values())) > 3
             runs = served_runs(served, bell.paths)
         assert sum(len(run.exports) for run in runs) > 30
+        with zipfile.ZipFile(folder / "new.zip") as members:
+            assert len([name for name in members.namelist() if "/tables/" in name]) == 4 * (4 + 1)
+            assert "media.parquet" in members.namelist()
         names = {path.rpartition("/")[2] for path in bell.paths if "/content-" in path}
         assert len(names) == len(set(CONTENTS))
         yield Calm(server, bell, old, new, bell.requests, seconds, runs)

@@ -18,7 +18,7 @@ TABLE, SUMMARY_TABLE = "media/table/pred.table.json", "media/table/best.table.js
 IMAGE, MASK = "media/images/a.png", "media/images/mask.png"
 FILES: Mapping[str, bytes] = {
     TABLE: b'{"columns":["id","x"],"data":[[9007199254740993,NaN]]}',
-    SUMMARY_TABLE: b'{"columns":["id"],"data":[[1]]}',
+    SUMMARY_TABLE: b'{"columns":["x"],"data":[[NaN]]}',
     IMAGE: b"\x89PNG",
     MASK: b"mask",
     "media/audio/beep.wav": b"RIFF",
@@ -73,7 +73,7 @@ def test_each_single_media_file_that_the_bundle_lacks_makes_the_run_not_safe(tmp
         assert list(run.reasons) == reasons
 
 
-@pytest.mark.parametrize("name", [TABLE, SUMMARY_TABLE, IMAGE])
+@pytest.mark.parametrize("name", [SUMMARY_TABLE, IMAGE])
 def test_each_single_byte_of_a_media_file_that_differs_makes_the_run_not_safe(
     tmp_path: Path, name: str
 ) -> None:

@@ -199,7 +199,7 @@ class _Refresh:
             await self._request_end(history)
             end = await context.in_thread(lambda: self._checked_end(history))
         except NotAppendableError:
-            await context.in_thread(lambda: context.spool.discard(found.path))
+            await context.in_thread(lambda: context.spool.discard_pages(found.path))
             raise
         return await self._store(history, end)
 

@@ -284,6 +284,11 @@ class Spool:
         self._pages.forget(path)
         self._files.remove_leftovers(path)
 
+    def discard_pages(self, path: RunPath) -> None:
+        """Remove the pages of an unfinished run; its files stay, for they are checked when they are used."""
+        self._pages.forget(path)
+        self._files.remove_pages(path)
+
     def seal(self, *, metrics: str | None = None) -> SealReport:
         """Make the bundle from the finished runs, verify it, give it its name, and remove the spool.
 

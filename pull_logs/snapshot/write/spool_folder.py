@@ -120,8 +120,12 @@ class SpoolFolder:
 
     def remove_leftovers(self, run: RunPath) -> None:
         """Remove what a finished run no longer needs: its pages and the folder of its files."""
-        self.page_file(run).unlink(missing_ok=True)
+        self.remove_pages(run)
         shutil.rmtree(self.files_of(run), ignore_errors=True)
+
+    def remove_pages(self, run: RunPath) -> None:
+        """Remove the pages of a run."""
+        self.page_file(run).unlink(missing_ok=True)
 
     def remove_data(self) -> None:
         """Remove everything but the plan and the lock.

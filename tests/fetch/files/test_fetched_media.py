@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from pulling import pull_from, reasons
@@ -145,6 +146,34 @@ async def test_a_download_that_is_damaged_is_asked_again_or_reported(
     report = await pull_from(server(often=0), often, media=["*"])
     assert report.incomplete == ()
     assert often.read_bytes() == calm.read_bytes()
+
+
+async def test_files_that_arrived_are_not_asked_again_after_a_stop_though_the_rows_are(
+    tmp_path: Path,
+) -> None:
+    """The rows of an exported run that went on are downloaded completely, and its files once."""
+    out, calm = tmp_path / "b.zip", tmp_path / "calm.zip"
+    before = FakeRun.exported("r", POINTERS[:1], files={TABLE: POINTED[TABLE]}, state="finished")
+    await pull_from(ScriptedWandb(before), out, media=["*"])
+    now = FakeRun.exported("r", POINTERS, files=dict(POINTED), state="finished")
+    image = f"/files/r/{b'media/images/a.png'.hex()}"
+
+    def stops(scope: anyio.CancelScope) -> Callable[[httpx.Request], None]:
+        """Stop where the console log is requested: after the files."""
+        return lambda request: scope.cancel() if b"RunConsole" in request.content else None
+
+    with anyio.CancelScope() as scope:
+        server = ScriptedWandb(now)
+        server.faults.append(stops(scope))
+        await pull_from(server, out, media=["*"], console=True)
+    assert scope.cancelled_caught
+    assert [request.url.path for request in server.requests].count(image) == 1
+    again = ScriptedWandb(now)
+    report = await pull_from(again, out, media=["*"], console=True)
+    assert report.incomplete == ()
+    assert image not in [request.url.path for request in again.requests]
+    await pull_from(ScriptedWandb(now), calm, media=["*"], console=True)
+    assert out.read_bytes() == calm.read_bytes()
 
 
 def test_one_pattern_is_not_a_list() -> None:

@@ -139,14 +139,21 @@ def same_cells(frame: pd.DataFrame, seen: dict[str, Any], pictures: dict[str, An
                 assert cell == other
 
 
-def test_what_the_sdk_logs_is_read_by_it_and_fetched_as_it_was(tmp_path: Path) -> None:
-    run_python(LOGGING, tmp_path)
-    out, again = tmp_path / "a.wandb.zip", tmp_path / "b.wandb.zip"
-    command = ["import", str(tmp_path / "wandb"), "--media", "--artifacts", "logged", "-o", str(out)]
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of what the SDK logged offline; its folder has what the SDK wrote."""
+    folder = tmp_path_factory.mktemp("logged")
+    run_python(LOGGING, folder)
+    out = folder / "a.wandb.zip"
+    command = ["import", str(folder / "wandb"), "--media", "--artifacts", "logged", "-o", str(out)]
     assert main(command) == 0
     assert verify_bundle(out).damages == ()
-    with serve_bundle(out) as server:
-        seen = json.loads(run_python(READING, tmp_path, server.environment()))
+    return out
+
+
+def test_what_the_sdk_logs_is_imported_and_fetched_as_it_was(logged: Path, tmp_path: Path) -> None:
+    again = tmp_path / "b.wandb.zip"
+    with serve_bundle(logged) as server:
         report = pull_sync(
             Selection(projects=("local/demo",)),
             out=again,
@@ -155,37 +162,24 @@ def test_what_the_sdk_logs_is_read_by_it_and_fetched_as_it_was(tmp_path: Path) -
         )
     assert (report.notes, report.incomplete) == ((), ())
     assert verify_bundle(again).damages == ()
-    assert index_of(out).equals(index_of(again))
-    assert tables_of(out) == tables_of(again)
-    with open_bundle(out) as bundle, open_bundle(again) as fetched:
+    assert index_of(logged).equals(index_of(again))
+    assert tables_of(logged) == tables_of(again)
+    with open_bundle(logged) as bundle, open_bundle(again) as fetched:
         run, copy = bundle["media"], fetched["media"]
         items = list(run.media())
         assert [item for item in items if item.file is None] == []
-        assert seen["files"] == {name: one.sha256 for name, one in run.files.items()}
+        assert {name: one.sha256 for name, one in run.files.items()} == {
+            name: one.sha256 for name, one in copy.files.items()
+        }
         assert [(item.key, item.kind) for item in items if item.step is None] == [("best", "html-file")]
         (first,) = (item for item in items if (item.step, item.key) == (0, "image"))
         assert (first.caption, first.width, first.height, first.format) == ("shade 0", 6, 4, "png")
-        assert first.file is not None
-        assert first.file.record.hash == f"sha256:{seen['image']}"
         keys = {item.key for item in items if item.step == 0}
         assert keys >= {"image.masks.pred", "val.images", "pages.html", "shape", "line_table"}
         assert "bars" not in {item.key for item in items}
-        assert seen["rows"][0]["val"]["images"]["filenames"] == [
-            item.path for item in items if (item.step, item.key) == (0, "val.images")
-        ]
         for step in range(2):
             for key in ("mixed", "typed"):
-                frame = run.table(key, step)
-                assert frame.astype(str).equals(copy.table(key, step).astype(str))
-                (artifact,) = (
-                    one for one in run.logged_artifacts() if one.name == f"run-media-{key}:v{step}"
-                )
-                pictures = {
-                    path: entry.content.record.hash.removeprefix("sha256:")
-                    for path, entry in artifact.entries.items()
-                    if entry.content is not None
-                }
-                same_cells(frame, seen["tables"][f"{key} v{step}"], pictures)
+                assert run.table(key, step).astype(str).equals(copy.table(key, step).astype(str))
         mixed, typed = run.table("mixed", 0), run.table("typed")
         assert mixed["number"].tolist()[::2] == [1, 2**53 + 1]
         assert math.isnan(mixed["number"][1])
@@ -195,6 +189,33 @@ def test_what_the_sdk_logs_is_read_by_it_and_fetched_as_it_was(tmp_path: Path) -
             "list": "object", "image": "object", "int": "float64",
         }  # fmt: skip
         assert typed["image"][0]["_type"] == "image-file"
+
+
+@pytest.mark.slow
+def test_what_the_sdk_logged_is_read_by_it_from_the_bundle(logged: Path, tmp_path: Path) -> None:
+    with serve_bundle(logged) as server:
+        seen = json.loads(run_python(READING, tmp_path, server.environment()))
+    with open_bundle(logged) as bundle:
+        run = bundle["media"]
+        items = list(run.media())
+        assert seen["files"] == {name: one.sha256 for name, one in run.files.items()}
+        (first,) = (item for item in items if (item.step, item.key) == (0, "image"))
+        assert first.file is not None
+        assert first.file.record.hash == f"sha256:{seen['image']}"
+        assert seen["rows"][0]["val"]["images"]["filenames"] == [
+            item.path for item in items if (item.step, item.key) == (0, "val.images")
+        ]
+        for step in range(2):
+            for key in ("mixed", "typed"):
+                (artifact,) = (
+                    one for one in run.logged_artifacts() if one.name == f"run-media-{key}:v{step}"
+                )
+                pictures = {
+                    path: entry.content.record.hash.removeprefix("sha256:")
+                    for path, entry in artifact.entries.items()
+                    if entry.content is not None
+                }
+                same_cells(run.table(key, step), seen["tables"][f"{key} v{step}"], pictures)
 
 
 def run_folder(top: Path, files: dict[str, bytes]) -> None:
