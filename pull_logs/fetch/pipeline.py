@@ -195,7 +195,7 @@ def _plan(selection: Selection, settings: Settings, options: PullOptions) -> Pla
 
 
 def _missing_media(bundle: Path, options: PullOptions) -> str:
-    """Return which of the selected media a new bundle lacks, in one sentence; empty if it lacks none."""
+    """Return which of the selected media a new bundle lacks, and why; empty if it lacks none."""
     from pull_logs.snapshot import open_bundle
     from pull_logs.snapshot.read import missing_media
 
@@ -203,8 +203,7 @@ def _missing_media(bundle: Path, options: PullOptions) -> str:
     if files is None or not files.media:
         return ""
     with open_bundle(bundle) as opened:
-        found = missing_media((run.media() for run in opened.runs()), files)
-    return f"the bundle lacks the files of {found}: W&B does not have them" if found else ""
+        return "; ".join(missing_media((run.media() for run in opened.runs()), files))
 
 
 class _Pull:

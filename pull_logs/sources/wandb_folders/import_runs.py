@@ -125,11 +125,20 @@ def pointer_notes(bundle: Bundle) -> Iterator[str]:
     from pull_logs.rows.file_pointers import count_pointers, pointers_text
 
     for run in bundle.runs():
-        if found := count_pointers(run.batches(columns=()), available=run.files.keys()):
-            yield (
-                f"{run.path}: the bundle lacks the files of {pointers_text(found)}; "
-                "`pull-logs import --media` copies them from the folder of the run"
-            )
+        if not count_pointers(run.batches(columns=()), available=run.files.keys()):
+            continue
+        media = [item for item in run.media() if item.in_artifact]
+        held = {*run.files, *(item.name for item in media if item.file is not None)}
+        of_run = held | {item.name for item in media}
+        missing = count_pointers(run.batches(columns=()), available=of_run)
+        in_artifacts = count_pointers(run.batches(columns=()), available=held) - missing
+        for found, hint in ((missing, _COPIES), (in_artifacts, _IN_ARTIFACTS)):
+            if found:
+                yield f"{run.path}: the bundle lacks the files of {pointers_text(found)}; {hint}"
+
+
+_COPIES = "`pull-logs import --media` copies them from the folder of the run"
+_IN_ARTIFACTS = "they are files of artifacts that the bundle lacks, see `--artifacts`"
 
 
 def read_run_dirs(

@@ -12,7 +12,7 @@ from pull_logs.errors import DataError, FileMissingError, MetricNotFoundError
 from pull_logs.rows.file_pointers import pointers_text
 from pull_logs.snapshot.format import LoggedTable, join_tables, parse_table
 from pull_logs.snapshot.read.logged.contents import Content
-from pull_logs.snapshot.read.logged.pointers import TABLE, MediaFiles, pointers_of
+from pull_logs.snapshot.read.logged.pointers import TABLE, MediaFiles, is_artifact_address, pointers_of
 from pull_logs.suggestions import counted, did_you_mean
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 MAX_TABLE = 256 * 2**20
 """Most bytes of a table that is read: its values take several times as much memory."""
+
+
+_OF_TABLES = frozenset({"joined-table", "partitioned-table"})
+"""The types of values whose files only name other tables of their artifact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,11 @@ class MediaItem:
     typed: Content | None = None
 
     @property
+    def in_artifact(self) -> bool:
+        """Whether it is a file of an artifact, and not one of the run."""
+        return is_artifact_address(self.name)
+
+    @property
     def path(self) -> str:
         """The same as `name`: W&B calls it the path."""
         return self.name
@@ -84,12 +93,17 @@ class MediaItem:
     def _file(self) -> RunFile | Content:
         if self.file is None:
             raise FileMissingError(
-                f"the bundle does not have file {self.name!r} of {self.key!r}", hint=MISSING_HINT
+                f"the bundle does not have file {self.name!r} of {self.key!r}", hint=_missing_hint(self)
             )
         return self.file
 
 
-MISSING_HINT = "`pull-logs fetch --media` and `pull-logs import --media` add tables and media"
+_MISSING_HINT = "`pull-logs fetch --media` and `pull-logs import --media` add tables and media"
+_ARTIFACT_HINT = "it is a file of an artifact: `--artifacts logged` of `fetch` and `import` adds those"
+
+
+def _missing_hint(item: MediaItem) -> str:
+    return _ARTIFACT_HINT if item.in_artifact else _MISSING_HINT
 
 
 def media_of(
@@ -130,24 +144,33 @@ def media_of(
         )
 
 
-def missing_media(runs: Iterable[Iterable[MediaItem]], selection: FileSelection) -> str:
-    """Return which selected files that runs point to are not in their bundle; empty if none is missing.
+def missing_media(runs: Iterable[Iterable[MediaItem]], selection: FileSelection) -> list[str]:
+    """Return which selected files that runs point to are not in their bundle, in a sentence for each reason.
 
     Args:
         runs: The media of each run.
         selection: Selects by key and name.
     """
-    found: Counter[tuple[str, str]] = Counter()
-    count = 0
+    found: dict[bool, Counter[tuple[str, str]]] = {False: Counter(), True: Counter()}
+    counts: Counter[bool] = Counter()
     for items in runs:
-        lost = Counter(
-            (item.key, item.kind)
+        of_run: Counter[tuple[bool, str, str]] = Counter(
+            (item.in_artifact, item.key, item.kind)
             for item in items
             if item.file is None and item.typed is None and selection.selects(item.key, item.name)
         )
-        found += lost
-        count += bool(lost)
-    return f"{pointers_text(found)}, in {counted(count, 'run')}" if found else ""
+        for (in_artifact, key, kind), count in of_run.items():
+            found[in_artifact][key, kind] += count
+        counts.update({in_artifact for in_artifact, _, _ in of_run})
+    return [
+        f"the bundle lacks the files of {pointers_text(values)}, in {counted(counts[in_artifact], 'run')}:"
+        f" {_IN_ARTIFACTS if in_artifact else 'W&B does not have them'}"
+        for in_artifact, values in found.items()
+        if values
+    ]
+
+
+_IN_ARTIFACTS = "they are files of artifacts that the bundle lacks, see `--artifacts`"
 
 
 def read_table(media: Iterable[MediaItem], key: str, step: int | None, *, run: str) -> pd.DataFrame:
@@ -165,9 +188,16 @@ def read_table(media: Iterable[MediaItem], key: str, step: int | None, *, run: s
         DataError: The file is not a table, or is too large.
         BundleDamagedError: The bundle is damaged.
     """
-    tables = [item for item in media if item.kind == TABLE]
+    items = list(media)
+    tables = [item for item in items if item.kind == TABLE]
     of_key = [item for item in tables if item.key == key]
     found = [item for item in of_key if step in (None, item.step)]
+    other = next((item.kind for item in items if item.key == key and item.kind in _OF_TABLES), None)
+    if not of_key and other is not None:
+        raise MetricNotFoundError(
+            f"run {run!r} logged {key!r} as a {other}, which has no cells of its own",
+            hint=f"its file says which tables it is made of: `run.media({key!r})`",
+        )
     if not of_key:
         hint = did_you_mean(key, {item.key for item in tables}, otherwise="it logged no table")
         raise MetricNotFoundError(f"run {run!r} has no table {key!r}", hint=hint)
@@ -188,7 +218,7 @@ def table_frame(item: MediaItem) -> pd.DataFrame:
     """
     if item.file is None and item.typed is None:
         message = f"the bundle does not have file {item.name!r} of table {item.key!r}"
-        raise FileMissingError(message, hint=MISSING_HINT)
+        raise FileMissingError(message, hint=_missing_hint(item))
     return _frame(logged_table(item))
 
 

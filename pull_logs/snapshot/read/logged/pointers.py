@@ -216,6 +216,11 @@ class MediaFiles(Generic[File, Bytes]):
         return self._known[entries]
 
 
+def is_artifact_address(name: str) -> bool:
+    """Return whether a value points to a file of an artifact, which is not a file of the run."""
+    return _owner(name) is not None
+
+
 def _owner(address: str) -> tuple[str, str] | None:
     """Return the first part of the address of an entry, and the path of the entry; None for other text."""
     for scheme in (_BY_CLIENT_ID, _BY_ID):
