@@ -14,7 +14,7 @@ from artifactkit import Version, artifacts_of
 from bundlekit import bundle_run, make_bundle, members_of
 
 from pull_logs.errors import FileMissingError, MetricNotFoundError
-from pull_logs.snapshot import BundleRun, open_bundle, select_files, verify_bundle
+from pull_logs.snapshot import BundleRun, FileSelection, open_bundle, verify_bundle
 from pull_logs.snapshot.read import missing_media
 from pull_logs.sources.wandb_folders.import_runs import pointer_notes
 
@@ -26,6 +26,7 @@ FILES: dict[str, bytes] = {
     "parts/1.table.json": PART % 1,
     "parts/2.table.json": PART % 2,
 }
+ALL = FileSelection((), media=("*",))
 KINDS = {"joined-table": "join.joined-table.json", "partitioned-table": "all.partitioned-table.json"}
 
 
@@ -60,7 +61,7 @@ def test_with_artifacts_its_file_and_its_parts_are_in_the_bundle(tmp_path: Path,
             assert content is not None
             cells.append(json.loads(content.read())["data"])
         assert cells == [[[1]], [[2]]]
-        assert missing_media([run.media()], select_files((), media=["*"])) == []
+        assert missing_media([run.media()], ALL) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -76,7 +77,7 @@ def test_without_artifacts_it_is_reported_as_missing(tmp_path: Path, kind: str) 
             f"the bundle does not have file 'wandb-client-artifact://abc/{KINDS[kind]}' of 'both';"
             " it is a file of an artifact: `--artifacts logged` of `fetch` and `import` adds those"
         )
-        missing = missing_media([run.media()], select_files((), media=["*"]))
+        missing = missing_media([run.media()], ALL)
     (note,) = missing
     assert note == (
         f"the bundle lacks the files of 1 value of 1 key: both (1 {kind}), in 1 run:"
