@@ -33,6 +33,7 @@ from pull_logs.errors import (
 )
 from pull_logs.fetch import PullProgress, RunFilter, Selection, pull_sync
 from pull_logs.fetch.api.settings import Settings
+from pull_logs.fetch.history import system_rows
 from pull_logs.runs import RunReference
 from pull_logs.snapshot import open_bundle, verify_bundle
 
@@ -568,6 +569,51 @@ async def test_system_metrics_that_may_have_been_sampled_are_requested_again(tmp
     with open_bundle(tmp_path / "b.zip") as bundle:
         assert list(bundle["acme/nano/a"].system_rows()) == events
     assert server.count("RunFullHistory") == 2
+
+
+async def test_system_metrics_beyond_the_most_that_are_requested_are_reported_as_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_rows, "SYSTEM_SAMPLES", 10)
+    monkeypatch.setattr(system_rows, "MOST_SYSTEM_SAMPLES", 1_000)
+    rows = rows_of(range(2))
+    events = [{"_timestamp": float(second), "system.cpu": second} for second in range(1_001)]
+    server = ScriptedWandb(
+        FakeRun.exported("over", rows, events=events),
+        FakeRun.exported("all", rows, events=events[:999]),
+        FakeRun.exported("none", rows),
+    )
+    report = await pull_from(server, tmp_path / "b.zip", system=True)
+    reason = "the system metrics may be a sample: 1,000 rows arrived, the most that are requested"
+    assert reasons(report) == {"over": reason}
+    assert server.count("RunFullHistory") == 3 + 3 + 1
+    with open_bundle(tmp_path / "b.zip") as bundle:
+        assert list(bundle["acme/nano/over"].system_rows()) == events[:1_000]
+        assert list(bundle["acme/nano/all"].system_rows()) == events[:999]
+        assert (bundle["over"].coverage.complete, bundle["over"].coverage.reason) == (False, reason)
+    # A run that was not complete is read completely again, and what is missing is reported again.
+    server.runs["over"] = FakeRun.exported("over", rows, events=events[:900])
+    again = await pull_from(server, tmp_path / "c.zip", previous=tmp_path / "b.zip", system=True)
+    assert reasons(again) == {}
+
+
+async def test_a_refresh_reports_system_metrics_that_became_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_rows, "SYSTEM_SAMPLES", 10)
+    monkeypatch.setattr(system_rows, "MOST_SYSTEM_SAMPLES", 100)
+    rows = rows_of(range(40))
+    events = [{"_timestamp": float(second), "system.cpu": second} for second in range(101)]
+    server = ScriptedWandb(FakeRun.logging("a", rows[:30], events=events[:99]))
+    report = await pull_from(server, tmp_path / "a.zip", system=True)
+    assert reasons(report) == {}
+    later = {"heartbeatAt": "2026-01-02T03:09:00Z"}
+    server.runs["a"] = FakeRun.logging("a", rows, events=events, extra=later)
+    report = await pull_from(server, tmp_path / "b.zip", previous=tmp_path / "a.zip", system=True)
+    assert report.runs[0].how == "appended"
+    assert reasons(report) == {
+        "a": "the system metrics may be a sample: 100 rows arrived, the most that are requested"
+    }
 
 
 async def test_progress_is_reported(tmp_path: Path) -> None:

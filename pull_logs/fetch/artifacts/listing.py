@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from pull_logs.errors import DataError, NetworkError, NotFoundError, ServerError
@@ -23,6 +23,9 @@ PAGE = 50
 
 URL_PAGE = 500
 """The addresses of files in a page. They expire, so a page is downloaded before the next is listed."""
+
+Ask = Callable[[Query], Awaitable[Mapping[str, Any]]]
+"""Sends a query, and returns the data of its answer."""
 
 
 async def list_artifacts(client: Client, path: RunPath, relation: Relation) -> list[ArtifactRecord]:
@@ -114,8 +117,12 @@ def read_artifact(node: Mapping[str, Any], *, relation: Relation, run: RunPath) 
     )
 
 
-async def list_client_ids(client: Client, ids: Sequence[str]) -> dict[str, str]:
+async def list_client_ids(ask: Ask, ids: Sequence[str]) -> dict[str, str]:
     """Return the ids at W&B of artifacts, by those that the SDK gave them; nothing where W&B does not say.
+
+    Args:
+        ask: Sends a query.
+        ids: The ids that the SDK gave.
 
     Raises:
         AccessError: A request failed.
@@ -124,7 +131,7 @@ async def list_client_ids(client: Client, ids: Sequence[str]) -> dict[str, str]:
     for start in range(0, len(ids), PAGE):
         page = ids[start : start + PAGE]
         try:
-            data = (await client.query(client_ids(page))).data
+            data = await ask(client_ids(page))
         except (RejectedQueryError, NotFoundError, ServerError):
             return found
         for number, one in enumerate(page):

@@ -32,6 +32,7 @@ Rows = Callable[[], tuple[Iterable[pa.Table], Mapping[str, Any]]]
 
 
 if TYPE_CHECKING:
+    from pull_logs.fetch.api import Query
     from pull_logs.fetch.artifacts.download import ArtifactReader, Known
 
 
@@ -75,7 +76,15 @@ class ArtifactSource:
         """Return the ids of artifacts by ids of clients; see `list_client_ids`."""
         from pull_logs.fetch.artifacts.listing import list_client_ids
 
-        return await list_client_ids(self._context.client, wanted)
+        return await list_client_ids(self.ask, wanted)
+
+    async def ask(self, query: Query) -> Mapping[str, Any]:
+        """Send a query, and return the data of its answer.
+
+        Raises:
+            AccessError: The request failed.
+        """
+        return (await self._context.client.query(query)).data
 
     def reader(self, record: ArtifactRecord, known: Known) -> ArtifactReader:
         """Return what downloads an artifact."""

@@ -4,3 +4,7 @@ from .refresh import fetch_run as fetch_run
 from .refresh import usable_artifacts as usable_artifacts
 from .refresh import usable_console as usable_console
 from .refresh import usable_files as usable_files
+from .system_rows import SYSTEM_SAMPLES as SYSTEM_SAMPLES
+from .system_rows import FetchedSystem as FetchedSystem
+from .system_rows import is_last_request as is_last_request
+from .system_rows import sampled_reason as sampled_reason

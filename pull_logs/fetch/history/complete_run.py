@@ -21,24 +21,20 @@ from typing import Any
 import anyio
 import pyarrow as pa
 
-from pull_logs.fetch.api import system_events
 from pull_logs.fetch.artifacts import read_artifacts
 from pull_logs.fetch.context import PullContext
-from pull_logs.fetch.decoding import metric_filter, parse_rows
+from pull_logs.fetch.decoding import metric_filter
 from pull_logs.fetch.discovery import FoundRun, Steps
 from pull_logs.fetch.files import read_console, read_files
 from pull_logs.fetch.history.exported import ShardReader
 from pull_logs.fetch.history.live import LiveReader
 from pull_logs.fetch.history.pieces import Pieces, RowProgress
+from pull_logs.fetch.history.system_rows import read_system
 from pull_logs.fetch.windows import planned_stop, windows_of_span, windows_of_steps
-from pull_logs.rows.batches import system_batch_from_rows
-from pull_logs.runs import LIVE_STATES, Coverage, RunPath
+from pull_logs.runs import LIVE_STATES, Coverage
 from pull_logs.snapshot import RunFile
 from pull_logs.snapshot.read import RunArtifacts, RunConsole
 from pull_logs.snapshot.write import RunExtras
-
-SYSTEM_SAMPLES, MOST_SYSTEM_SAMPLES = 10_000, 1_000_000
-"""Rows of system metrics in the first request, and at most; they cannot be requested in pages."""
 
 REREAD_ROWS = 200_000
 """The maximum number of lines of a finished run whose missing lines are searched among all live rows."""
@@ -113,7 +109,7 @@ class HistoryReader:
         if self._shortfall():
             await self._search_missing()
         coverage = self._coverage()
-        system = await read_system(self._context, self._found.path) if self._context.system else None
+        system = await read_system(self._context, self._found.path)
         path, info = self._found.path, self._found.info
 
         def rows() -> tuple[Iterable[pa.Table], Mapping[str, Any]]:
@@ -122,9 +118,9 @@ class HistoryReader:
         files = await read_files(self._context, path, earlier=self._earlier, rows=rows)
         console = await read_console(self._context, self._found.path, earlier=self._console)
         artifacts = await read_artifacts(self._context, path, earlier=self._artifacts, rows=rows)
-        coverage = artifacts.apply_to(console.apply_to(files.apply_to(coverage)))
+        coverage = system.apply_to(artifacts.apply_to(console.apply_to(files.apply_to(coverage))))
         extras = RunExtras(
-            system=system, files=files.sources, console=console.source, artifacts=artifacts.source
+            system=system.table, files=files.sources, console=console.source, artifacts=artifacts.source
         )
         await self._context.in_thread(partial(self._pieces.finish, self._found.info, coverage, extras))
         return coverage
@@ -191,21 +187,3 @@ class HistoryReader:
             complete=not reason,
             reason=reason,
         )
-
-
-async def read_system(context: PullContext, path: RunPath) -> pa.Table:
-    """Request the system metrics of a run, again with more rows where they may have been sampled.
-
-    Raises:
-        RunNotFoundError: The run was deleted in the meantime.
-        DataError: A row cannot be read.
-        AccessError: A request failed.
-    """
-    samples = SYSTEM_SAMPLES
-    while True:
-        query = system_events(path.entity, path.project, path.run_id, samples=samples)
-        events = (await context.query_run(query, path)).get("events") or ()
-        if len(events) < samples or samples >= MOST_SYSTEM_SAMPLES:
-            break
-        samples *= 10
-    return await context.in_thread(lambda: system_batch_from_rows(parse_rows(list(events))))

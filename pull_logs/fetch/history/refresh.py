@@ -39,10 +39,11 @@ from pull_logs.fetch.history.changes import (
     is_current,
     was_silent,
 )
-from pull_logs.fetch.history.complete_run import HistoryReader, read_system
+from pull_logs.fetch.history.complete_run import HistoryReader
 from pull_logs.fetch.history.exported import ShardReader
 from pull_logs.fetch.history.live import LiveReader
 from pull_logs.fetch.history.pieces import Pieces, RowProgress
+from pull_logs.fetch.history.system_rows import read_system
 from pull_logs.fetch.outcomes import FetchedRun
 from pull_logs.fetch.windows import Window, windows_of_span, windows_of_steps
 from pull_logs.rows.batches import batch_rows, steps_of
@@ -287,15 +288,15 @@ class _Refresh:
         console = await read_console(context, self._found.path, earlier=printed)
         held = await context.in_thread(partial(usable_artifacts, earlier))
         artifacts = await read_artifacts(context, self._found.path, earlier=held, rows=rows)
-        coverage = artifacts.apply_to(console.apply_to(files.apply_to(coverage)))
-        system = await read_system(context, self._found.path) if context.system else None
+        system = await read_system(context, self._found.path)
+        coverage = system.apply_to(artifacts.apply_to(console.apply_to(files.apply_to(coverage))))
 
         def batches() -> Iterator[pa.Table]:
             yield from (clip(batch, start=None, stop=start) for batch in earlier.batches())
             yield from end
 
         extras = RunExtras(
-            system=system, files=files.sources, console=console.source, artifacts=artifacts.source
+            system=system.table, files=files.sources, console=console.source, artifacts=artifacts.source
         )
         store = partial(context.spool.store_merged, self._found.info, coverage, batches, extras)
         await context.in_thread(store)

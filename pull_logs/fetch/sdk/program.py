@@ -110,6 +110,10 @@ class Reader:
         """Answer with the artifacts that a run logged or used."""
         return program_parts.artifacts(self.run(path), used=used)
 
+    def query(self, text: str, variables: dict[str, Any]) -> Answer:
+        """Answer with the data of a GraphQL query."""
+        return program_parts.query(self.api, text, variables)
+
     def manifest(self, artifact: str, file: str) -> Answer:
         """Write the manifest of an artifact to a file."""
         return program_parts.manifest(self.api, artifact, file)

@@ -21,7 +21,16 @@ from pull_logs.fetch.context import PullContext
 from pull_logs.fetch.decoding import metric_filter
 from pull_logs.fetch.discovery import FoundRun, read_node
 from pull_logs.fetch.files import FetchedConsole, FetchedFiles, read_files
-from pull_logs.fetch.history import is_current, usable_artifacts, usable_console, usable_files
+from pull_logs.fetch.history import (
+    SYSTEM_SAMPLES,
+    FetchedSystem,
+    is_current,
+    is_last_request,
+    sampled_reason,
+    usable_artifacts,
+    usable_console,
+    usable_files,
+)
 from pull_logs.fetch.outcomes import FetchedRun
 from pull_logs.fetch.sdk.parts import SdkArtifacts, SdkFileReader, read_console_with_sdk
 from pull_logs.fetch.sdk.process import BorrowedProcess, Line, SdkMissingError, SdkPool
@@ -34,9 +43,6 @@ from pull_logs.snapshot.write import RunExtras
 
 Rows = Callable[[], tuple[Iterable[pa.Table], Mapping[str, Any]]]
 """Returns the batches of a history and the summary, whose values point to files and artifacts."""
-
-SYSTEM_SAMPLES, MOST_SYSTEM_SAMPLES = 10_000, 1_000_000
-"""Rows of system metrics in the first request, and at most."""
 
 _ROWS, _EVENTS = "sdk-rows", "sdk-events"
 
@@ -157,23 +163,26 @@ class _SdkRun:
             complete=not reason,
             reason=reason,
         )
-        system, sampled = await self._read_system(folder / _EVENTS)
+        system = await self._read_system(folder / _EVENTS)
 
         def pointing() -> tuple[Iterable[pa.Table], Mapping[str, Any]]:
             return batches_in(folder / _ROWS), info.summary
 
         files, console = await self.read_files(pointing), await self.read_console()
         artifacts = await self.read_artifacts(pointing)
-        coverage = artifacts.apply_to(console.apply_to(files.apply_to(coverage)))
-        if sampled and coverage.complete:
-            coverage = replace(coverage, complete=False, reason=sampled)
+        coverage = system.apply_to(artifacts.apply_to(console.apply_to(files.apply_to(coverage))))
         batches = partial(self._batches, folder / _ROWS, ascending=rows.ascending)
         store = partial(
             context.spool.store_merged,
             info,
             coverage,
             batches,
-            RunExtras(system=system, files=files.sources, console=console.source, artifacts=artifacts.source),
+            RunExtras(
+                system=system.table,
+                files=files.sources,
+                console=console.source,
+                artifacts=artifacts.source,
+            ),
         )
         await context.in_thread(store)
         return coverage
@@ -193,20 +202,18 @@ class _SdkRun:
         batches = (batch if keep is None else select_keys(batch, keep) for batch in batches_in(file))
         yield from batches if ascending else merge_batches([LanedBatch(Lane.SHARD, one) for one in batches])
 
-    async def _read_system(self, file: Path) -> tuple[pa.Table | None, str]:
-        """Return the system metrics, and why they are not complete; empty if they are."""
+    async def _read_system(self, file: Path) -> FetchedSystem:
+        """Read the system metrics, if they are selected."""
         context, samples = self._context, SYSTEM_SAMPLES
         if not context.system:
-            return None, ""
+            return FetchedSystem()
         while True:
             line = await self._process.one("events", path=str(self._path), samples=samples, file=str(file))
-            if line["rows"] < samples or samples >= MOST_SYSTEM_SAMPLES:
+            if is_last_request(line["rows"], samples=samples):
                 break
             samples *= 10
         table = await context.in_thread(lambda: system_batch_from_rows(rows_in(file)))
-        sampled = line["rows"] >= samples
-        reason = f"the system metrics are a sample of {line['rows']} rows, the most that were asked for"
-        return table, reason if sampled else ""
+        return FetchedSystem(table, sampled_reason(line["rows"], samples=samples))
 
     async def read_files(self, rows: Rows) -> FetchedFiles:
         """Read the selected files, and those that the earlier bundle has."""

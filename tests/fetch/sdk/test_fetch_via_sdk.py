@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +59,21 @@ WEIGHTS = Version(
     history_step=3,
     commit_hash="abc",
     digest_algorithm="MANIFEST_MD5",
+    client_ids=("c1", "c2"),
 )
+POINTING = [
+    {
+        "_step": 2500 + at,
+        "table": {
+            "_type": "table-file",
+            "path": f"media/table/{name}.table.json",
+            "artifact_path": f"wandb-client-artifact://{client_id}/nested/é.txt",
+        },
+    }
+    for at, (client_id, name) in enumerate([("c2", "two"), ("c1", "one"), ("gone", "none")])
+]
+"""Rows that point to an artifact by ids that the SDK gave it, and to one that W&B does not have."""
+
 DATA = Version(
     {"train.csv": b"a,b\n"},
     name="data",
@@ -78,7 +93,7 @@ def the_runs() -> list[BundleRun]:
         dataclasses.replace(
             bundle_run(
                 "acme/nano/plain01",
-                plain_rows(2500),
+                [*plain_rows(2500), *POINTING],
                 name="eager-fox-1",
                 tags=("prod", "v2"),
                 group="g1",
@@ -192,26 +207,67 @@ def hows(report: PullReport) -> set[str]:
     return {outcome.how for outcome in report.runs}
 
 
-def test_every_kind_of_data_is_that_of_the_ordinary_pull_and_each_way_updates_the_bundle_of_the_other(
-    settings: Settings, tmp_path: Path
-) -> None:
-    ordinary = pull_into(tmp_path / "a.zip", settings, via="graphql", **EVERYTHING)
-    slow = pull_into(tmp_path / "b.zip", settings, via="sdk", **EVERYTHING)
+@dataclasses.dataclass(frozen=True)
+class Both:
+    """A project read in both ways, into the bundles `a.zip` and `b.zip` of a folder."""
+
+    folder: Path
+    ordinary: PullReport
+    slow: PullReport
+
+
+@pytest.fixture(scope="module")
+def both(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    folder = tmp_path_factory.mktemp("both")
+    ordinary = pull_into(folder / "a.zip", settings, via="graphql", **EVERYTHING)
+    # One process of the SDK: starting another takes longer than all that it reads here.
+    slow = pull_into(folder / "b.zip", settings, via="sdk", **{**EVERYTHING, "concurrency": 1})
+    return Both(folder, ordinary, slow)
+
+
+SDK = f"sdk {wandb.__version__}"
+
+
+def test_every_kind_of_data_is_that_of_the_ordinary_pull(both: Both) -> None:
+    ordinary, slow = both.ordinary, both.slow
     assert (ordinary.incomplete, slow.incomplete) == ((), ())
-    assert hashes_in(tmp_path / "a.zip") == hashes_in(tmp_path / "b.zip")
+    assert hashes_in(both.folder / "a.zip") == hashes_in(both.folder / "b.zip")
     assert slow.seal.content_id == ordinary.seal.content_id
     assert (ordinary.via, slow.via, slow.requests) == ("graphql", "sdk", 0)
     assert slow.rows_received == sum(outcome.rows for outcome in slow.runs)
     assert slow.notes[0] == "the runs were read with the W&B SDK"
-    verify_bundle(tmp_path / "b.zip")
-    sdk = {f"sdk {wandb.__version__}"}
-    assert (ways_in(tmp_path / "a.zip"), ways_in(tmp_path / "b.zip")) == ({None}, sdk)
+    verify_bundle(both.folder / "b.zip")
+    assert (ways_in(both.folder / "a.zip"), ways_in(both.folder / "b.zip")) == ({None}, {SDK})
+
+
+def test_the_ids_by_which_rows_point_to_artifacts_are_known_to_the_sdk_too(both: Both) -> None:
+    for name in ("a.zip", "b.zip"):
+        with open_bundle(both.folder / name) as bundle:
+            (weights,) = bundle["plain01"].logged_artifacts()
+            assert weights.record.client_ids == ("c1", "c2")
+            (data,) = bundle["plain01"].used_artifacts()
+            assert data.record.client_ids == ()
+
+
+def test_a_bundle_that_the_sdk_read_is_updated_without_it(
+    both: Both, settings: Settings, tmp_path: Path
+) -> None:
+    out = Path(shutil.copy(both.folder / "b.zip", tmp_path))
+    again = pull_into(out, settings, via="graphql")
     # What read a run is not a change of the run.
-    again = pull_into(tmp_path / "b.zip", settings, via="graphql")
-    assert (hows(again), ways_in(tmp_path / "b.zip")) == ({"copied"}, sdk)
-    other = pull_into(tmp_path / "a.zip", settings, via="sdk")
-    assert (hows(other), ways_in(tmp_path / "a.zip")) == ({"copied"}, {None})
-    assert other.seal.content_id == again.seal.content_id == ordinary.seal.content_id
+    assert (hows(again), ways_in(out)) == ({"copied"}, {SDK})
+    assert again.seal.content_id == both.ordinary.seal.content_id
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_sdk_updates_a_bundle_that_was_read_without_it(
+    both: Both, settings: Settings, tmp_path: Path
+) -> None:
+    out = Path(shutil.copy(both.folder / "a.zip", tmp_path))
+    other = pull_into(out, settings, via="sdk")
+    assert (hows(other), ways_in(out)) == ({"copied"}, {None})
+    assert other.seal.content_id == both.ordinary.seal.content_id
 
 
 @pytest.mark.slow
