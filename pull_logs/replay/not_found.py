@@ -41,6 +41,8 @@ def run_missing(
     """
     if named is not None:
         near = f"but {str(named)!r} has that display name: request it by its id"
+    elif not runs:
+        near = "and no other run of that project"
     else:
         near = _near(path.run_id, [run.run_id for run in runs])
     hint = _hint(f"-r {shlex.quote(str(path))}", imported=imported)

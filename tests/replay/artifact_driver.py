@@ -70,6 +70,8 @@ def main() -> None:
         "names": attempt(lambda: sorted(file.name for file in list(weights.files()))),
         "lengths": attempt(lambda: [len(list(api.run(plan["run"]).files())), len(weights.files())]),
         "logged_by": weights.logged_by().path,
+        "logged_elsewhere": attempt(lambda: data.logged_by().path),
+        "logged_by_nobody": attempt(lambda: api.artifact(plan["single"]).logged_by()),
         "used_by": sorted("/".join(user.path) for user in weights.used_by()),
         "types": sorted(kind.name for kind in api.artifact_types(plan["project"])),
         "collections": sorted(

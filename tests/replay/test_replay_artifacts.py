@@ -35,10 +35,10 @@ DATA = Version(
     type="dataset",
     aliases=("latest",),
 )
-SINGLE = Version({"only.txt": b"one file"}, name="single", type="result", algorithm="XXH128")
+SINGLE = Version({"only.txt": b"one file"}, name="single", type="result", algorithm="XXH128", logged_by=None)
 
 
-OLDER = ("0.29.0", "0.28.2", "0.28.0")
+OLDER = ("0.30.0", "0.29.0", "0.28.2", "0.28.0")
 """Releases that the project supports, down to the oldest."""
 
 
@@ -134,6 +134,19 @@ def test_the_manifest_has_the_entries(seen: Mapping[str, Any]) -> None:
 def test_lineage_names_the_runs(seen: Mapping[str, Any]) -> None:
     assert seen["logged_by"] == ["acme", "nano", "3fk2a"]
     assert seen["used_by"] == ["acme/nano/b"]
+
+
+def test_a_run_of_a_project_that_the_bundle_has_no_run_of_is_named_as_missing(
+    seen: Mapping[str, Any],
+) -> None:
+    error = seen["logged_elsewhere"]["error"]
+    kind, _, message = error.partition(": ")
+    assert kind in ("WandbApiFailedError", "CommError", "ValueError")
+    assert (
+        "the bundle 'runs.wandb.zip' has no run 'acme/sets/3fk2a', and no other run of that project;"
+        " `pull-logs fetch -r acme/sets/3fk2a -o more.wandb.zip` downloads it"
+    ) in message
+    assert seen["logged_by_nobody"] is None
 
 
 def test_types_collections_and_versions_are_listed(seen: Mapping[str, Any]) -> None:

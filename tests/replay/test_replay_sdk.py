@@ -35,7 +35,7 @@ from pull_logs.rows.batches import batch_from_arrow, batch_from_rows, batch_rows
 from pull_logs.rows.canonical import canon_record, canon_row, same
 from pull_logs.snapshot.format import ConsoleLine
 
-OLDER = ("0.29.0", "0.28.0", "0.22.3", "0.19.11")
+OLDER = ("0.30.0", "0.29.0", "0.28.2", "0.28.0", "0.22.3", "0.19.11")
 """Releases that differ: with console logs, with wandb-core, with lazy runs over `requests`, and without."""
 
 ROWS = {

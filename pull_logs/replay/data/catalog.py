@@ -94,7 +94,7 @@ class Catalog:
         path = RunPath(*project, run_id)
         run = self.find(path)
         if run is None:
-            paths = self._projects[project]
+            paths = self._projects.get(project, [])
             named = next((other for other in paths if self._runs[other].name == run_id), None)
             raise not_found.run_missing(
                 path, subject=self.subject, runs=paths, named=named, imported=self.imported(project)
