@@ -153,8 +153,13 @@ class Changed:
             await JSONResponse(self.answer, status_code=self.status)(scope, receive, send)
             return
 
+        bodies = [body]
+
         async def again() -> Message:
-            return {"type": "http.request", "body": body, "more_body": False}
+            # The body once: an answer that is streamed waits for a disconnect in a loop.
+            if not bodies:
+                return await receive()
+            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
 
         await self.app(scope, again, send)
 
