@@ -42,6 +42,7 @@ from pull_logs.snapshot.format.metrics import (
 )
 from pull_logs.snapshot.format.names import METRICS
 from pull_logs.snapshot.format.parquet_pages import read_groups
+from pull_logs.snapshot.format.parquet_write import FILE_OPTIONS
 
 GROUP_ROWS = 32_768
 """A row group ends with the run that reaches this many rows."""
@@ -87,16 +88,11 @@ class MetricsWriter:
         self._writer = pq.ParquetWriter(
             sink,
             SCHEMA,
-            version="2.6",
-            data_page_version="2.0",
-            compression="zstd",
-            compression_level=3,
+            **FILE_OPTIONS,
             use_dictionary=[*_TEXTS, _REST],
             column_encoding=dict.fromkeys((*_COUNTS, *_STEPS), "DELTA_BINARY_PACKED")
             | dict.fromkeys(_DOUBLES, "BYTE_STREAM_SPLIT"),
             write_statistics=[*_KEYS, "metric"],
-            write_page_checksum=True,
-            store_schema=False,
         )
         self._paths: list[RunPath] = []
         self._facts: list[MetricFacts] = []

@@ -347,18 +347,35 @@ def _groups(tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:
         yield held
 
 
-class _WriterOptions(TypedDict):
-    """The options of `ParquetWriter`."""
+class FileOptions(TypedDict):
+    """The options of `ParquetWriter` for every file of a bundle."""
 
     compression: str
     compression_level: int
     version: str
     data_page_version: str
+    write_page_checksum: bool
+    store_schema: bool
+
+
+FILE_OPTIONS: FileOptions = {
+    "compression": "zstd",
+    # Level 9 takes three times as long for files 2.6 % smaller (benchmarks/bundle.py, float32).
+    "compression_level": 3,
+    "version": "2.6",
+    "data_page_version": "2.0",
+    "write_page_checksum": True,
+    "store_schema": False,
+}
+"""The options of every Parquet file of a bundle."""
+
+
+class _WriterOptions(FileOptions):
+    """The options for a history or system metrics."""
+
     use_dictionary: list[str]
     column_encoding: dict[str, str]
     write_statistics: list[str] | bool
-    write_page_checksum: bool
-    store_schema: bool
 
 
 def _options(layout: Layout) -> _WriterOptions:
@@ -373,14 +390,8 @@ def _options(layout: Layout) -> _WriterOptions:
     if layout.rest:
         encodings[RESIDUAL] = "PLAIN"
     return {
-        "compression": "zstd",
-        # Level 9 takes three times as long for files 2.6 % smaller (benchmarks/bundle.py, float32).
-        "compression_level": 3,
-        "version": "2.6",
-        "data_page_version": "2.0",
+        **FILE_OPTIONS,
         "use_dictionary": [name for name, kind in layout.kinds.items() if kind is ColumnKind.STRING],
         "column_encoding": encodings,
         "write_statistics": [STEP] if layout.steps else False,
-        "write_page_checksum": True,
-        "store_schema": False,
     }

@@ -28,6 +28,7 @@ from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import Coverage, RunInfo, RunParts, RunPath
 from pull_logs.snapshot.format.names import RUNS
 from pull_logs.snapshot.format.parquet_pages import decoded_sizes, plain_texts
+from pull_logs.snapshot.format.parquet_write import FILE_OPTIONS
 from pull_logs.snapshot.format.run_record import (
     DOCUMENTS,
     OPTIONAL,
@@ -114,14 +115,9 @@ def encode_runs(rows: Iterable[RunRow], *, optional: Collection[str] = ()) -> by
     with pq.ParquetWriter(
         sink,
         schema,
-        version="2.6",
-        data_page_version="2.0",
-        compression="zstd",
-        compression_level=9,
+        **FILE_OPTIONS | {"compression_level": 9},
         use_dictionary=[name for name in _DICTIONARIES if name in schema.names],
         write_statistics=["entity", "project", "run_id"],
-        write_page_checksum=True,
-        store_schema=False,
     ) as writer:
         while group := list(islice(source, GROUP_ROWS)):
             writer.write_table(_group_table(group, schema), row_group_size=GROUP_ROWS)

@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pull_logs.snapshot.format.parquet_write import FILE_OPTIONS
+
 _GROUP_ROWS = 32_768
 
 SCHEMA = pa.schema(
@@ -94,15 +96,10 @@ class MediaWriter:
         self._writer = pq.ParquetWriter(
             sink,
             SCHEMA,
-            version="2.6",
-            data_page_version="2.0",
-            compression="zstd",
-            compression_level=3,
+            **FILE_OPTIONS,
             use_dictionary=_TEXTS,
             column_encoding=dict.fromkeys(_COUNTS, "DELTA_BINARY_PACKED"),
             write_statistics=["entity", "project", "run_id", "key"],
-            write_page_checksum=True,
-            store_schema=False,
         )
         self._held: list[MediaRecord] = []
         self.rows = 0

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
 from pull_logs.rows.canonical import canon_text, canonical_text, parse_json
+from pull_logs.snapshot.format.parquet_write import FILE_OPTIONS
 
 MAX_JSON = 64 * 2**20
 """Most bytes of the JSON of a table that is encoded as Parquet: its cells take ten times as much memory."""
@@ -241,13 +242,8 @@ def encode_logged_table(table: pa.Table) -> bytes:
     with pq.ParquetWriter(
         sink,
         table.schema,
-        version="2.6",
-        data_page_version="2.0",
-        compression="zstd",
-        compression_level=3,
+        **FILE_OPTIONS,
         write_statistics=False,
-        write_page_checksum=True,
-        store_schema=False,
     ) as writer:
         writer.add_key_value_metadata(table.schema.metadata or {})
         writer.write_table(table, row_group_size=_ROW_GROUP)
