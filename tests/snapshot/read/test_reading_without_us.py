@@ -153,10 +153,15 @@ FILE_NAMES = [
 def test_the_names_that_the_page_allows_are_those_that_the_code_allows() -> None:
     found = re.search(r"```\n(FORMAT\|.*)\nwith S = (.*)\nand F = (.*)\n```", PAGE)
     assert found
-    documented = re.compile(found[1].replace("=S", f"=({found[2]})").replace("/F)", f"/{found[3]})"))
+    pattern = found[1].replace("=S", f"=({found[2]})")
+    documented = re.compile(re.sub(r"/F(?=[|/)])", lambda _: f"/({found[3]})", pattern))
     with open_bundle(RECORDED) as bundle:
         names = [*bundle.manifest.resources, "FORMAT", "datapackage.json", "datapackage-digest.json"]
     names.append("runs/entity=e/project=p/run=r/files/media%2Fa.b_c-d.png~00ff00ff")
+    names += [
+        f"runs/entity=e/project=p/run=r/tables/val%2Fseen/{place}.parquet"
+        for place in ("summary", "12", "-3", "12.4", "1x", "")
+    ]
     changed = [
         name.replace(old, new)
         for name in names
