@@ -369,9 +369,10 @@ class Instant:
     async def sleep(self, seconds: float) -> None:
         import anyio.lowlevel
 
+        until = self.time + seconds  # tasks that wait at once do not wait one after the other
         self.waits.append(seconds)
-        self.time += seconds
         await anyio.lowlevel.checkpoint()
+        self.time = max(self.time, until)
 
 
 def console_node(line: ConsoleLine) -> dict[str, Any]:
