@@ -27,13 +27,14 @@ def trackers() -> tuple[Tracker, ...]:
     """Return all kinds of sources but W&B's own folders, in the order in which they are recognized."""
     from pull_logs.sources.metric_files import MetricFiles
     from pull_logs.sources.mlflow import Mlflow
+    from pull_logs.sources.neptune import Neptune
     from pull_logs.sources.tensorboard import TensorBoard
     from pull_logs.sources.trackio import Trackio
 
-    return (TensorBoard(), Mlflow(), Trackio(), MetricFiles())
+    return (TensorBoard(), Mlflow(), Trackio(), Neptune(), MetricFiles())
 
 
-KINDS = (WANDB, "tensorboard", "mlflow", "trackio", "metric-files")
+KINDS = (WANDB, "tensorboard", "mlflow", "trackio", "neptune", "metric-files")
 """The names of all kinds, without importing them."""
 
 

@@ -141,3 +141,14 @@ def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
         f"no file of metrics in {str(tmp_path)!r}; name a file, or a folder above metrics.csv, metrics.jsonl,"
         " metrics.ndjson, trainer_state.json"
     )
+
+
+def test_of_two_lines_of_one_step_the_later_is_kept_whatever_is_greater(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("step,loss\n0,2.5\n0,1.5\n1,0.5\n1,0.75\n")
+    (run,) = MetricFiles().find(str(tmp_path / "log.csv"))
+    (tmp_path / "scratch").mkdir()
+    batches = run.read(tmp_path / "scratch", ReadOptions()).run.batches()
+    assert [(row["_step"], row["loss"]) for batch in batches for row in batch_rows(batch)] == [
+        (0, 1.5),
+        (1, 0.75),
+    ]

@@ -1,0 +1,5 @@
+"""Exports of neptune-exporter: one set of Parquet files per run."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
