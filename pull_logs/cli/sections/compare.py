@@ -73,9 +73,7 @@ def _answered(answer: Mapping[str, Any]) -> list[Section]:
         in_order = "ranking" in answer and _ranked_by_column(answer)
         listed, *totals = run_column_sections(answer)
         sections.append(_shortened(listed, most_runs if in_order else None))
-        sections += [
-            replace(total, on_request="groups" in answer or len(answer["runs"]) == 1) for total in totals
-        ]
+        sections += [replace(total, on_request="groups" in answer) for total in totals]
     if "gate" in answer:
         sections.append(gate_section(answer))
     sections += relation_sections(answer)
