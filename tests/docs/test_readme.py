@@ -68,6 +68,7 @@ def test_every_flag_of_ours_that_a_page_names_exists(page: Path) -> None:
         "--optimizer", "--delete",  # of a training script, and of the script on the page
         "--archiver", "--runs",  # of a benchmark
         "--id",  # of `wandb sync`
+        "--data-path", "--files-path",  # of neptune-exporter
     }  # fmt: skip
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text()))
     assert named - known - foreign == set()
