@@ -7,39 +7,21 @@ The names and the values are those of W&B: `media/images/TAG_STEP_HASH.png` and
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from pull_logs.snapshot import FileSelection
-from pull_logs.snapshot.format import CHUNK, FileRecord, record_of
+from pull_logs.snapshot.format import record_of
+from pull_logs.sources.scratch_file import ScratchFile
 from pull_logs.sources.tensorboard.values import Media
 from pull_logs.sources.tracked_runs import path_part
 
 _FOLDERS: Mapping[str, str] = {"image": "media/images", "audio": "media/audio"}
 _TYPES = mimetypes.MimeTypes()
 _HASH_DIGITS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class MediaFile:
-    """A file in the scratch folder.
-
-    Attributes:
-        record: Its name, size and hashes.
-        path: Its path in the scratch folder.
-    """
-
-    record: FileRecord
-    path: Path
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the bytes, a part at a time."""
-        with self.path.open("rb") as source:
-            while chunk := source.read(CHUNK):
-                yield chunk
 
 
 @dataclass(slots=True)
@@ -54,7 +36,7 @@ class MediaWriter:
 
     folder: Path
     selection: FileSelection | None
-    files: dict[str, MediaFile] = field(default_factory=dict)
+    files: dict[str, ScratchFile] = field(default_factory=dict)
 
     def value(self, tag: str, step: int, items: tuple[Media, ...]) -> Any:
         """Return the value that points to the files of some media, which are written if they are selected.
@@ -88,4 +70,4 @@ class MediaWriter:
         path = self.folder / f"{len(self.files):06d}"
         path.write_bytes(data)
         mediatype, _ = _TYPES.guess_type(name)
-        self.files[name] = MediaFile(record_of(name, [data], mediatype=mediatype), path)
+        self.files[name] = ScratchFile(record_of(name, [data], mediatype=mediatype), path)

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from pull_logs.errors import DataError
 from pull_logs.snapshot import FileSelection
-from pull_logs.snapshot.format import CHUNK, FileRecord, check_name, record_of
+from pull_logs.snapshot.format import CHUNK, check_name, record_of
+from pull_logs.sources.scratch_file import ScratchFile, chunks_of
 from pull_logs.sources.wandb_folders.segments import Segment
 from pull_logs.suggestions import counted, listed
 
@@ -31,23 +32,6 @@ _MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class CopiedFile:
-    """A file in the scratch folder.
-
-    Attributes:
-        record: Its name, size and hashes.
-        path: Its path in the scratch folder.
-    """
-
-    record: FileRecord
-    path: Path
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the bytes, a part at a time."""
-        return _chunks(self.path)
-
-
-@dataclass(frozen=True, slots=True)
 class LocalFiles:
     """The selected files of a run.
 
@@ -56,7 +40,7 @@ class LocalFiles:
         notes: What was left out, one sentence each.
     """
 
-    files: tuple[CopiedFile, ...] = ()
+    files: tuple[ScratchFile, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -87,7 +71,7 @@ def copy_files(
         if selection.matches(entry.name) or entry.name in pointed
     }
     left: dict[str, list[str]] = {reason: [] for reason in _REASONS}
-    copies: list[CopiedFile] = []
+    copies: list[ScratchFile] = []
     for entry in sorted(found.values(), key=lambda entry: entry.name):
         reason = _why_left_out(entry, selection, follow_links=follow_links)
         if not reason:
@@ -149,7 +133,7 @@ def _why_left_out(entry: _Entry, selection: FileSelection, *, follow_links: bool
     return ""
 
 
-def _copy(entry: _Entry, target: Path) -> CopiedFile | None:
+def _copy(entry: _Entry, target: Path) -> ScratchFile | None:
     """Copy a file; None if it cannot be read."""
     try:
         source = entry.path.open("rb")
@@ -159,13 +143,7 @@ def _copy(entry: _Entry, target: Path) -> CopiedFile | None:
         while chunk := source.read(CHUNK):
             out.write(chunk)
     mediatype, _ = _TYPES.guess_type(entry.name)
-    return CopiedFile(record_of(entry.name, _chunks(target), mediatype=mediatype), target)
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as source:
-        while chunk := source.read(CHUNK):
-            yield chunk
+    return ScratchFile(record_of(entry.name, chunks_of(target), mediatype=mediatype), target)
 
 
 def _note(names: Sequence[str], reason: str) -> str:
