@@ -21,6 +21,9 @@ from .metric_facts import extremes as extremes
 from .metric_facts import facts_from_text as facts_from_text
 from .metric_facts import facts_text as facts_text
 from .metric_facts import middle as middle
+from .some_rows import is_long as is_long
+from .some_rows import rows_in_steps as rows_in_steps
+from .some_rows import rows_where as rows_where
 from .some_rows import rows_with_cells as rows_with_cells
 from .some_rows import take_columns as take_columns
 from .system_frames import SYSTEM as SYSTEM

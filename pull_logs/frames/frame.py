@@ -344,6 +344,11 @@ class Frame:
         """
         return self._run.batches_at(keys, rows=rows)
 
+    def forget_columns(self, names: Collection[str]) -> None:
+        """Drop the cells of these columns, so that long ones can be read one after the other."""
+        for name in names:
+            self._cache.pop(name, None)
+
     def forget(self) -> None:
         """Drop everything but the names of the columns, so that many frames fit into memory."""
         self._cache = {}

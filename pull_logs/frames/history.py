@@ -44,5 +44,8 @@ class History(Protocol):
     def load(self, names: Collection[str]) -> None:
         """Read these columns together; names that do not exist are ignored."""
 
+    def forget_columns(self, names: Collection[str]) -> None:
+        """Drop the cells of these columns, so that long ones can be read one after the other."""
+
     def forget(self) -> None:
         """Drop everything but the names of the columns."""

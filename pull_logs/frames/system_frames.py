@@ -95,6 +95,9 @@ class SystemFrame:
         if any(name in self for name in names if name != STEP):
             self._loaded()
 
+    def forget_columns(self, names: Collection[str]) -> None:
+        """Keep them: all columns are read at once."""
+
     def forget(self) -> None:
         """Drop everything but the names of the columns."""
         self._columns = self._steps = None
@@ -224,6 +227,12 @@ class JoinedFrame:
         """
         self.history.load([name for name in names if name not in self.system_names])
         self.system.load([name for name in names if name in self.system_names])
+
+    def forget_columns(self, names: Collection[str]) -> None:
+        """Drop the cells of these columns, so that long ones can be read one after the other."""
+        for name in names:
+            self._columns.pop(name, None)
+        self.history.forget_columns(names)
 
     def forget(self) -> None:
         """Drop everything but the names of the columns, so that many frames fit into memory."""

@@ -230,7 +230,7 @@ class _Reader:
             part = self.selection.apply(frame, internal=view.schema, columns=columns)
             matched = visible = len(part.steps)
         else:
-            part, matched, visible = picked.part, frame.length, picked.visible
+            part, matched, visible = picked.part, picked.matched, picked.visible
         shown = part if view.select is not None else self._scalars(part)
         left_out = tuple(name for name in part.columns if name not in shown.columns)
         listed = self._listed(shown)

@@ -15,10 +15,7 @@ import numpy.typing as npt
 
 from pull_logs.analyze.questions import HistoryQuery, Slice, Subject, View
 from pull_logs.analyze.statistics import spike_rows
-from pull_logs.frames import Frame, rows_with_cells, take_columns
-
-LONG_HISTORY = 65_536
-"""Up to this many rows, a history is read completely: it has one row group, or little more."""
+from pull_logs.frames import Frame, is_long, rows_with_cells, take_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +24,12 @@ class PickedRows:
 
     Attributes:
         part: The rows, with the columns that the view selects.
-        visible: The number of rows in which some selected metric is present.
+        matched: The number of rows that `--where` keeps.
+        visible: The number of these in which some selected metric is present.
     """
 
     part: Slice
+    matched: int
     visible: int
 
 
@@ -46,23 +45,27 @@ def pick_rows(
         folded: The columns that are shown as families, whose cells make no row visible.
 
     Returns:
-        None where an expression needs every row, where cells are in the residual, and for short histories.
+        None where an expression needs other rows, where cells are in the residual, and for short histories.
 
     Raises:
         DamageError: A column is damaged.
     """
-    if selection.evals or selection.where is not None or frame.length <= LONG_HISTORY:
+    if selection.evals or not is_long(frame):
         return None
     names = selection.columns_of(frame, internal=view.schema)
     keys = frame.typed_keys(names)
     if not keys:
         return None
-    if view.show_all:
-        visible = np.arange(frame.length, dtype=np.intp)
-    else:
+    matched: npt.NDArray[np.intp] | None = np.arange(frame.length, dtype=np.intp)
+    if selection.where is not None:
+        matched = selection.matching_rows(frame)
+    if matched is None:
+        return None
+    visible = matched
+    if not view.show_all and len(matched):
         listed = [name for name in names if name not in folded]
         counted = {name: keys[name] for name in counted_columns(listed)}
-        visible = np.flatnonzero(rows_with_cells(frame, counted))
+        visible = matched[rows_with_cells(frame, counted)[matched]]
     steps = visible  # `--around` alone looks at the steps
     if view.picking.around is not None:
         steps = frame.steps if len(visible) == frame.length else frame.steps[visible]
@@ -71,7 +74,7 @@ def pick_rows(
         return None
     steps, columns = take_columns(frame, keys, rows)
     part = Slice(steps=steps, columns=columns, rows_total=frame.length, rows=rows)
-    return PickedRows(part, len(visible))
+    return PickedRows(part, len(matched), len(visible))
 
 
 def visible_rows(part: Slice, *, show_all: bool) -> npt.NDArray[np.intp]:

@@ -35,7 +35,7 @@ from pull_logs.analyze.questions import (
 from pull_logs.analyze.results import CheckpointResult, MetricComparison
 from pull_logs.analyze.statistics import Goal, RunDefinitions
 from pull_logs.errors import MetricNotFoundError, UsageError
-from pull_logs.frames import History, PlainNames, cell_number, open_frames
+from pull_logs.frames import History, PlainNames, cell_number, is_long, open_frames
 from pull_logs.rows.canonical import STEP, spell
 from pull_logs.runs import RunPath
 from pull_logs.suggestions import did_you_mean
@@ -371,16 +371,23 @@ def _read_run(
     checkpoint_metrics: Collection[str],
 ) -> RunReading:
     axes = RunDefinitions.read(subject.run.config_internal).step_metrics(frame.names)
-    frame.load(dict.fromkeys([*metrics, *alignment.extra_columns(axes)]))
+    extra = alignment.extra_columns(axes)
+    # The columns of a long history are read one after the other.
+    frame.load(dict.fromkeys([*(() if is_long(frame) else metrics), *extra]))
     checkpoint_step = checkpoint_steps(frame, subject)[-1]
     checkpoints: Sequence[CheckpointResult] = ()
     if subject.checkpoints:
         columns = {name: frame.column(name) for name in frame.names if name in checkpoint_metrics}
         checkpoints = read_checkpoints(subject, frame, columns, frame.steps)
     axis = alignment.axis
+    readings: dict[str, Reading] = {}
+    for names in [[name] for name in metrics] if is_long(frame) else [metrics]:
+        readings |= alignment.read(frame, names, axes=axes, checkpoint_step=checkpoint_step)
+        if is_long(frame):
+            frame.forget_columns({*names}.difference(extra))
     return RunReading(
         subject=subject,
-        metrics=alignment.read(frame, metrics, axes=axes, checkpoint_step=checkpoint_step),
+        metrics=readings,
         checkpoints=checkpoints,
         has_axis=axis in (STEP, DEFINED) or (axis in frame and bool(frame.column(axis).numbers()[1].any())),
     )

@@ -22,6 +22,7 @@ from pull_logs.analyze.expressions.functions import FUNCTIONS
 from pull_logs.analyze.expressions.nodes import Call, Name, Node, operands, with_operands
 from pull_logs.analyze.expressions.parser import parse
 from pull_logs.analyze.expressions.resolver import resolve
+from pull_logs.analyze.expressions.row_scope import StepRange, is_by_row, step_range
 from pull_logs.frames import Mask, Vector
 from pull_logs.rows.canonical import STEP
 
@@ -66,6 +67,16 @@ class Expression:
             ExpressionError: As for `evaluate`; also where the expression is not a condition.
         """
         return evaluation.condition(self.node, frame, length=length, source=self.text)
+
+    @property
+    def is_by_row(self) -> bool:
+        """Whether its value in a row depends on the cells of that row alone."""
+        return is_by_row(self.node)
+
+    @property
+    def step_range(self) -> StepRange:
+        """A range outside of which it holds for no step, if it is a condition by row."""
+        return step_range(self.node)
 
     def without_reductions(self) -> tuple[Expression, dict[str, Expression]]:
         """Return the expression with a column in place of each reduction, and the reductions by these names.

@@ -76,6 +76,7 @@ class Function:
         reduces: Whether it gives one value for all rows; its result then has one cell.
         stepped: Whether the implementation gets the steps of the rows as one more column.
         conditional: Whether its last column is a condition, whatever the others are.
+        by_row: Whether its result in a row depends on the cells of that row alone.
         hint: What to write instead where a column is of another kind.
         apply: The implementation; it gets the columns, numbers as float64, and the constants.
     """
@@ -88,6 +89,7 @@ class Function:
     reduces: bool = False
     stepped: bool = False
     conditional: bool = False
+    by_row: bool = False
     hint: str = ""
     apply: Implementation
 
@@ -352,16 +354,20 @@ def _reduction(
 
 
 _ALL: Final = (
-    Function(name="abs", signature="abs(x)", apply=_each(np.abs)),
-    Function(name="log", signature="log(x)", apply=_each(np.log)),
-    Function(name="log10", signature="log10(x)", apply=_each(np.log10)),
-    Function(name="exp", signature="exp(x)", apply=_each(np.exp)),
-    Function(name="sqrt", signature="sqrt(x)", apply=_each(np.sqrt)),
-    Function(name="round", signature="round(x, digits=0)", constants=(_DIGITS,), apply=_round),
-    Function(name="min", signature="min(x, y, ...)", columns=(2, None), apply=_together(np.minimum)),
-    Function(name="max", signature="max(x, y, ...)", columns=(2, None), apply=_together(np.maximum)),
-    Function(name="isnan", signature="isnan(x)", apply=_asked(np.isnan)),
-    Function(name="isfinite", signature="isfinite(x)", apply=_asked(np.isfinite)),
+    Function(name="abs", signature="abs(x)", by_row=True, apply=_each(np.abs)),
+    Function(name="log", signature="log(x)", by_row=True, apply=_each(np.log)),
+    Function(name="log10", signature="log10(x)", by_row=True, apply=_each(np.log10)),
+    Function(name="exp", signature="exp(x)", by_row=True, apply=_each(np.exp)),
+    Function(name="sqrt", signature="sqrt(x)", by_row=True, apply=_each(np.sqrt)),
+    Function(name="round", signature="round(x, digits=0)", constants=(_DIGITS,), by_row=True, apply=_round),
+    Function(
+        name="min", signature="min(x, y, ...)", columns=(2, None), by_row=True, apply=_together(np.minimum)
+    ),
+    Function(
+        name="max", signature="max(x, y, ...)", columns=(2, None), by_row=True, apply=_together(np.maximum)
+    ),
+    Function(name="isnan", signature="isnan(x)", by_row=True, apply=_asked(np.isnan)),
+    Function(name="isfinite", signature="isfinite(x)", by_row=True, apply=_asked(np.isfinite)),
     Function(name="diff", signature="diff(x)", apply=_in_order(_diff, unfilled=1)),
     Function(name="cumsum", signature="cumsum(x)", apply=_in_order(np.cumsum)),
     Function(

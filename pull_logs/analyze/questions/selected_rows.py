@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from pull_logs.analyze.questions.selection import Slice
-from pull_logs.frames import Column, History, MetricFacts, Steps
+from pull_logs.frames import Column, Frame, History, MetricFacts, Steps, is_long, take_columns
+from pull_logs.rows.canonical import STEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,21 @@ class SelectedRows:
         Raises:
             DamageError: A column is damaged.
         """
-        self.frame.load([name for name in names if name not in self.part.computed])
+        wanted = [name for name in dict.fromkeys(names) if name not in self.part.computed]
+        frame, rows = self.frame, self.part.rows
+        if isinstance(frame, Frame) and rows is not None and is_long(frame):
+            own = [name for name in wanted if name in frame and name not in (STEP, *self._columns)]
+            keys = frame.typed_keys(own)
+            if keys:
+                self._columns.update(take_columns(frame, keys, rows)[1])
+                return
+        frame.load(wanted)
+
+    def forget_columns(self, names: Collection[str]) -> None:
+        """Drop the cells of these columns, so that long ones can be read one after the other."""
+        for name in names:
+            self._columns.pop(name, None)
+        self.frame.forget_columns(names)
 
     def forget(self) -> None:
         """Drop everything but the names of the columns."""

@@ -17,7 +17,20 @@ import numpy.typing as npt
 
 from pull_logs.analyze.questions.families import opened
 from pull_logs.errors import MetricNotFoundError, UsageError
-from pull_logs.frames import Column, History, JoinedFrame, Steps, Vector, missing, samples_for
+from pull_logs.frames import (
+    Column,
+    Frame,
+    History,
+    JoinedFrame,
+    Steps,
+    Vector,
+    is_long,
+    missing,
+    rows_in_steps,
+    rows_where,
+    samples_for,
+    take_columns,
+)
 from pull_logs.rows.canonical import STEP
 from pull_logs.suggestions import did_you_mean
 
@@ -169,6 +182,9 @@ class HistoryQuery:
             DamageError: A column is damaged.
         """
         names = self.columns_of(frame, internal=internal) if columns else []
+        part = self._apply_in_parts(frame, names)
+        if part is not None:
+            return part
         frame.load([*names, *(name for expression in self._expressions() for name in expression.names)])
         computed: dict[str, Vector] = {}
         for name, expression in self.evals:
@@ -182,6 +198,38 @@ class HistoryQuery:
         outer, scope = _over_samples(self.where, frame, computed)
         holds = outer.condition(scope, frame.length)
         return part.take(np.flatnonzero(holds))
+
+    def _apply_in_parts(self, frame: History, names: Sequence[str]) -> Slice | None:
+        """Return what `apply` does, without having all cells of a long history in memory at once.
+
+        None where a column is computed, where cells are in the residual, and for short histories.
+        """
+        if self.evals or not isinstance(frame, Frame):
+            return None
+        keys, rows = frame.typed_keys(names) if self.where is not None else None, self.matching_rows(frame)
+        if keys is None or rows is None:
+            return None
+        steps, columns = take_columns(frame, keys, rows) if keys else (frame.steps[rows], {})
+        return Slice(steps=steps, columns=columns, rows_total=frame.length, rows=rows)
+
+    def matching_rows(self, frame: Frame) -> npt.NDArray[np.intp] | None:
+        """Return the rows of a long history that `--where` keeps, reading it part by part.
+
+        None without a `--where`, where it uses a computed column, needs other rows than the one it is about
+        or cells in the residual, and for short histories.
+
+        Raises:
+            ExpressionError: The condition does not fit the columns it names.
+            DamageError: A column is damaged.
+        """
+        where = self.where
+        if where is None or not is_long(frame) or not where.is_by_row:
+            return None
+        own = [name for name in where.names if name in frame and name != STEP]
+        keys = None if any(name in where.names for name, _ in self.evals) else frame.typed_keys(own)
+        if keys is None:
+            return None
+        return rows_where(frame, keys, where.condition, rows_in_steps(frame, *where.step_range))
 
     def _expressions(self) -> Iterable[Expression]:
         yield from (expression for _, expression in self.evals)

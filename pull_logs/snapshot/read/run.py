@@ -10,7 +10,7 @@ from pull_logs.errors import MetricNotFoundError
 from pull_logs.frames import FactsBuilder, IndexEntry, MetricFacts, Vector
 from pull_logs.rows.batches import RESIDUAL, batch_keys, batch_rows, steps_of
 from pull_logs.rows.canonical import STEP
-from pull_logs.snapshot.format import Encoded
+from pull_logs.snapshot.format import ROW_GROUP, Encoded
 from pull_logs.snapshot.read.parquet_member import ParquetMember
 from pull_logs.snapshot.read.plain_history import PlainReader
 from pull_logs.snapshot.read.run_facts import RunFacts
@@ -178,7 +178,8 @@ class Run(RunFacts):
             BundleDamagedError: The history is damaged.
         """
         wanted = None if keys is None else frozenset(keys)
-        for batch in self.batches(wanted):
+        rows = range(self._first_row(min_step), self.rows)
+        for _, batch in self.batches_at(wanted, rows=rows):
             steps = steps_of(batch)
             start = int(steps.searchsorted(min_step))
             end = len(steps) if max_step is None else int(steps.searchsorted(max_step))
@@ -187,6 +188,15 @@ class Run(RunFacts):
                     yield row
             if end < len(steps):
                 return
+
+    def _first_row(self, min_step: int) -> int:
+        """Return a row before which no row has this step or a later one, in a later row group if possible."""
+        if self.rows <= ROW_GROUP or self.first_step is None or min_step <= self.first_step:
+            return 0
+        for start, batch in self.batches_at(()):
+            if int(steps_of(batch)[-1]) >= min_step:
+                return start
+        return self.rows
 
     def history(self, columns: Collection[str] | None = None) -> pd.DataFrame:
         """Return all its rows as a data frame: `_step`, then a column per key; nothing is sampled.

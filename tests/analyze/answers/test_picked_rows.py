@@ -1,4 +1,4 @@
-"""Of a long history, `--last`, `--around` and `--every` read only the parts that have the picked rows."""
+"""Of a long history, `--last`, `--around`, `--every` and `--where` read the parts with their rows only."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pull_logs.analyze import Picking, View, answer
-from pull_logs.analyze.answers import picked_rows
+from pull_logs.analyze.answers.comparison import Comparison, compare_runs
+from pull_logs.analyze.questions.alignment import Position
 from pull_logs.errors import BundleDamagedError
+from pull_logs.frames import some_rows
 from pull_logs.runs import Coverage
 from pull_logs.snapshot import BundleRun, open_bundle, write_bundle
 
@@ -40,7 +42,25 @@ pickings = st.builds(
     around=st.none() | st.integers(-25, 45),
     last=st.none() | st.integers(1, 6),
     every=st.none() | st.integers(1, 4),
-).filter(bool)
+)
+conditions = st.sampled_from(
+    [
+        "_step > 3",
+        "_step > 3 and loss < 2",
+        "3 >= _step > -4 or note == 'b'",
+        "_step in [-3, 4, 5] and not flag",
+        "_step < -50 and note > 2",
+        "_step != 4",
+        "_step * 2 < 9",
+        "abs(loss) < 2 and big is not missing",
+        "loss > mean(loss)",
+        "lag(loss) < loss",
+        "nested.a > 1",
+        "odd == 1",
+        "flag or loss == 1",
+        "loss",
+    ]
+)
 views = st.builds(
     View,
     select=st.none() | st.sampled_from(["loss|note", "^_runtime$", "flag|big", "odd|loss", "nested", "loss"]),
@@ -48,7 +68,7 @@ views = st.builds(
     show_all=st.booleans(),
     schema=st.booleans(),
     stats=st.booleans(),
-    where=st.none() | st.none() | st.just("_step > 3"),
+    where=st.none() | conditions,
 )
 
 
@@ -61,10 +81,34 @@ def test_the_answer_is_that_of_the_complete_history(
     run = FakeRun(rows, indexed=indexed)
     with pytest.MonkeyPatch.context() as patch:
         found = []
-        for long in (-1, 10**9):
-            patch.setattr(picked_rows, "LONG_HISTORY", long)
+        for long in (0, 10**9):
+            patch.setattr(some_rows, "LONG_HISTORY", long)
             try:
                 found.append(repr(answer(subjects(run), view)))
+            except Exception as exc:  # noqa: BLE001 - whatever it is, both have to fail with it
+                found.append(f"{type(exc).__name__}: {exc}")
+    assert found[0] == found[1]
+
+
+comparisons = st.builds(
+    Comparison,
+    at=st.sampled_from(["last", "3", "0.5"]).map(Position.parse),
+    axis=st.sampled_from(["_step", "_runtime"]),
+    select=st.none() | st.sampled_from(["loss", "loss|big", "."]),
+    where=st.none() | conditions,
+    asserts=st.just(()) | st.just(("all: loss < 3",)),
+)
+
+
+@given(histories, comparisons)
+def test_a_comparison_is_that_of_complete_histories(rows: list[dict[str, Any]], question: Comparison) -> None:
+    runs = subjects(FakeRun(rows), FakeRun([{"_step": 2, "loss": 1.5, "_runtime": 1.0}]))
+    with pytest.MonkeyPatch.context() as patch:
+        found = []
+        for long in (0, 10**9):
+            patch.setattr(some_rows, "LONG_HISTORY", long)
+            try:
+                found.append(repr(compare_runs(runs, question)))
             except Exception as exc:  # noqa: BLE001 - whatever it is, both have to fail with it
                 found.append(f"{type(exc).__name__}: {exc}")
     assert found[0] == found[1]
@@ -82,7 +126,7 @@ def test_the_answer_is_that_of_the_complete_history(
 def test_only_the_parts_with_the_picked_rows_are_read(
     view: View, batches: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(picked_rows, "LONG_HISTORY", -1)
+    monkeypatch.setattr(some_rows, "LONG_HISTORY", 0)
     run = training(12, indexed=True)
     answer(subjects(run), view)
     assert run.batches == batches
@@ -92,7 +136,7 @@ def test_only_the_parts_with_the_picked_rows_are_read(
 def test_a_metric_without_a_cell_in_every_row_is_looked_through_for_the_hidden_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(picked_rows, "LONG_HISTORY", -1)
+    monkeypatch.setattr(some_rows, "LONG_HISTORY", 0)
     run = training(12, indexed=True)
     history = answer(subjects(run), View(select="acc", picking=Picking(last=1)))["history"]["A"]
     assert run.batches == [0, 3, 6, 9, 9]
@@ -130,3 +174,24 @@ def test_the_last_rows_of_a_bundle_are_read_without_its_first_row_group(tmp_path
 
 def subjects_of(bundle: Any) -> Any:
     return subjects(bundle["3fk2a"])
+
+
+@pytest.mark.parametrize(
+    ("where", "batches"),
+    [
+        ("_step >= 9", [9]),
+        ("3 <= _step < 6", [3, 6]),
+        ("_step == 4 or _step == 7", [3, 6]),
+        ("4 > _step", [0, 3]),
+        ("_step > 100", [0, 9]),
+        ("_step < -3", [0]),
+    ],
+)
+def test_only_the_parts_with_the_steps_of_a_condition_are_read(
+    where: str, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(some_rows, "LONG_HISTORY", 0)
+    run = training(12, indexed=True)
+    answer(subjects(run), View(select="train/loss", where=where))
+    assert set(run.batches) == set(batches)
+    assert run.reads[0] == ["_step"]
