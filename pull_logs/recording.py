@@ -30,7 +30,14 @@ from pull_logs.fetch.api import Client
 from pull_logs.replay.data import compile_filter
 from pull_logs.replay.graphql import Listing, QueryTarget, Sweep
 from pull_logs.runs import RunInfo, RunPath, RunReference
-from pull_logs.snapshot import Bundle, disk_errors, merge_bundles, open_bundle, temporary_folder
+from pull_logs.snapshot import (
+    Bundle,
+    disk_errors,
+    merge_bundles,
+    open_bundle,
+    replace_file,
+    temporary_folder,
+)
 from pull_logs.snapshot.write import check_bundle_output
 
 
@@ -130,7 +137,7 @@ class Recorder:
                     with open_bundle(self._into) as old, open_bundle(pulled) as new:
                         merge_bundles([old, new], self._into)
                 else:
-                    pulled.replace(target)
+                    replace_file(pulled, target)
         self.added += [outcome.path for outcome in report.runs if outcome.sealed]
         self._open()
 

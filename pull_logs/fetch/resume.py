@@ -16,7 +16,7 @@ import orjson
 
 from pull_logs.errors import DamageError
 from pull_logs.runs import RunPath
-from pull_logs.snapshot import Bundle, Run, Spool, open_bundle
+from pull_logs.snapshot import Bundle, Run, Spool, open_bundle, write_file
 from pull_logs.snapshot.write import FolderLock
 from pull_logs.system_errors import from_system_error
 
@@ -101,10 +101,7 @@ def open_spool(out: Path, *, plan: Plan, fresh: bool) -> Spool:
 def note_sealed(out: Path, *, plan: Plan, bundle_id: str) -> None:
     """Leave a spool with which the same call can complete what is incomplete in the sealed bundle."""
     with Spool.open(out, plan=plan) as spool:
-        note = spool.folder / _SEALED
-        temp = note.with_suffix(".tmp")
-        temp.write_bytes(orjson.dumps({"bundle_id": bundle_id}))
-        temp.replace(note)
+        write_file(spool.folder / _SEALED, orjson.dumps({"bundle_id": bundle_id}))
 
 
 def _folder(out: Path) -> Path:

@@ -76,7 +76,7 @@ def save_media(media: Sequence[RunMedia], folder: Path) -> tuple[int, int]:
         BundleDamagedError: A bundle is damaged; then there is no folder.
         PullLogsError: The disk is full, or a file cannot be written.
     """
-    from pull_logs.snapshot import disk_errors, temporary_folder
+    from pull_logs.snapshot import disk_errors, name_folder, temporary_folder
     from pull_logs.snapshot.format import member_folders
     from pull_logs.snapshot.write import check_output_path
 
@@ -98,7 +98,7 @@ def save_media(media: Sequence[RunMedia], folder: Path) -> tuple[int, int]:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 for written in _save(item, path):
                     count, size = count + 1, size + written.stat().st_size
-        new.rename(target)
+        name_folder(new, target)
     return count, size
 
 
@@ -123,7 +123,7 @@ def _save(item: MediaItem, path: Path) -> Iterator[Path]:
     from pull_logs.snapshot.read import TABLE, logged_table
 
     if item.file is not None:
-        item.file.save(path)
+        item.file.save(path, durable=False)
         yield path
     if item.kind != TABLE:
         return

@@ -179,18 +179,13 @@ def save_figure(figure: Figure, out: Path) -> None:
     """
     from matplotlib import rc_context
 
-    from pull_logs.snapshot import disk_errors
+    from pull_logs.snapshot import disk_errors, new_file
 
     ending = picture_format(out)
-    temp = out.with_name(f"{out.name}.tmp")
-    with disk_errors(temp, hint="free some space, or write it to another disk"), warnings.catch_warnings():
+    with disk_errors(out, hint="free some space, or write it to another disk"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
-        try:
-            with rc_context(_SETTINGS):
-                figure.savefig(temp, format=ending, dpi=150, metadata=_METADATA[ending])
-            temp.replace(out)
-        finally:
-            temp.unlink(missing_ok=True)
+        with rc_context(_SETTINGS), new_file(out) as file:
+            figure.savefig(file, format=ending, dpi=150, metadata=_METADATA[ending])
 
 
 def check_picture(out: Path, *, force: bool = False) -> None:

@@ -67,16 +67,11 @@ def write_report(
     Raises:
         PullLogsError: A run cannot be read, an option is wrong, or the file cannot be written.
     """
-    from pull_logs.snapshot import disk_errors
+    from pull_logs.snapshot import disk_errors, write_file
 
     text, size = render_report(subjects, options=options, bundles=bundles, notes=notes)
-    temp = out.with_name(f"{out.name}.tmp")
-    with disk_errors(temp, hint="free some space, or write it to another disk"):
-        try:
-            temp.write_text(text, encoding="utf-8", newline="\n")
-            temp.replace(out)
-        finally:
-            temp.unlink(missing_ok=True)
+    with disk_errors(out, hint="free some space, or write it to another disk"):
+        write_file(out, text.encode())
     return size
 
 

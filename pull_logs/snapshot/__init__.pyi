@@ -1,5 +1,9 @@
 from .artifact_selection import ArtifactSelection as ArtifactSelection
 from .disk import disk_errors as disk_errors
+from .disk import name_folder as name_folder
+from .disk import new_file as new_file
+from .disk import replace_file as replace_file
+from .disk import write_file as write_file
 from .file_selection import FileSelection as FileSelection
 from .file_selection import select_files as select_files
 from .format import ConsoleLine as ConsoleLine

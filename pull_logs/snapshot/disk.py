@@ -1,14 +1,23 @@
-"""Write to the disk: its errors as our own, and `fsync` of files and folders."""
+"""Write to the disk: its errors as our own, and what survives the end of the process or a loss of power.
+
+Every file or folder that a user keeps gets its name here. After a loss of power a name has the bytes from
+before or the complete new ones, and once the function returns, the new ones. What a spool or a temporary
+folder holds is only handed to the system: it is checked when it is used again. `tests/crash` shows both.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from pull_logs.system_errors import from_system_error
+
+_THREADS = 8
+"""How many files of a folder are waited for at once: a disk can write them together."""
 
 
 @contextmanager
@@ -55,3 +64,78 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def sync_files(files: Collection[Path], *, root: Path) -> None:
+    """Wait until files are on the disk, and their names in the folders from them up to `root`."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for _ in pool.map(sync_file, files):
+            pass
+    parents = {parent for file in files for parent in file.parents if parent.is_relative_to(root)}
+    for folder in sorted(parents | {root}):
+        sync_folder(folder)
+
+
+@contextmanager
+def new_file(file: Path, *, temp: Path | None = None, durable: bool = True) -> Iterator[BinaryIO]:
+    """Open a new file that gets its name when the block ends, and is removed if the block fails.
+
+    Args:
+        file: The file; an existing one is replaced.
+        temp: Its name meanwhile, in the same folder; that of the file and `.tmp` if None.
+        durable: Whether to wait for the disk; otherwise only the end of the process leaves it complete.
+
+    Yields:
+        The file, which can be read and written.
+
+    Raises:
+        OSError: It cannot be written; an existing file is unchanged, unless only its folder failed.
+    """
+    temp = file.with_name(f"{file.name}.tmp") if temp is None else temp
+    temp.unlink(missing_ok=True)  # a file that a kill left, or a link, which is not followed
+    try:
+        with temp.open("x+b") as out:
+            yield out
+            (sync if durable else flush)(out)
+        temp.replace(file)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(file.parent)
+
+
+def write_file(file: Path, data: bytes) -> None:
+    """Replace a file by one with these bytes, and wait for the disk."""
+    with new_file(file) as out:
+        out.write(data)
+
+
+def replace_file(temp: Path, file: Path) -> None:
+    """Give a file that is on the disk its name, and wait until the name is on the disk too."""
+    temp.replace(file)
+    sync_folder(file.parent)
+
+
+def name_folder(new: Path, folder: Path, *, old: Path | None = None) -> None:
+    """Give a new folder its name when all of it is on the disk, and wait until the name is there too.
+
+    Args:
+        new: The folder with its files.
+        folder: Its name.
+        old: Where an existing folder of that name goes; back if the renaming fails.
+
+    Raises:
+        OSError: The disk failed, or something has the name.
+    """
+    sync_files([file for file in new.rglob("*") if file.is_file()], root=new)
+    replaced = old if old is not None and folder.exists() else None
+    if replaced is not None:
+        folder.rename(replaced)
+    try:
+        new.rename(folder)
+    except OSError:
+        if replaced is not None:
+            replaced.rename(folder)
+        raise
+    sync_folder(folder.parent)

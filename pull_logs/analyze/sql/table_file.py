@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pull_logs.errors import UsageError
-from pull_logs.snapshot import disk_errors
+from pull_logs.snapshot import disk_errors, new_file
 
 if TYPE_CHECKING:
     from pull_logs.analyze.sql.engine import Rows
@@ -48,20 +48,16 @@ def write_table(answer: Rows, out: Path) -> Written:
     """
     import pyarrow.parquet as pq
 
-    temporary = out.with_name(f"{out.name}.tmp")
     rows = 0
     with disk_errors(out, hint="free some space, or write it to another disk"):
-        try:
-            schema, batches = answer.batches()
-            _check_names(schema.names)
-            with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        schema, batches = answer.batches()
+        _check_names(schema.names)
+        with new_file(out) as file:
+            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
                 for batch in batches:
                     writer.write_batch(batch)
                     rows += batch.num_rows
-            size = temporary.stat().st_size
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
+            size = file.tell()
     return Written(rows, size)
 
 

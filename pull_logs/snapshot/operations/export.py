@@ -33,7 +33,7 @@ from pull_logs.errors import BundleDamagedError, DataError, UsageError
 from pull_logs.rows.batches import batch_rows
 from pull_logs.rows.canonical import canonical_text
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.disk import disk_errors
+from pull_logs.snapshot.disk import disk_errors, name_folder
 from pull_logs.snapshot.format import (
     DOCUMENTS,
     MEDIA,
@@ -114,7 +114,7 @@ def export_runs(
         folder = temp / "new"
         _Export(folder, to, raw=raw).write(held)
         files = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
-        _give_name(folder, target, temp / "old")
+        name_folder(folder, target, old=temp / "old")
     rows = sum(run.rows for run in held)
     return ExportReport(path=out.absolute(), runs=len(held), rows=rows, files=len(files), bytes=sum(files))
 
@@ -154,18 +154,6 @@ def _is_export(folder: Path) -> bool:
     plain = table.is_file() and all(item.is_file() and not item.is_symlink() for item in items)
     found = [_FILE.fullmatch(name) for name in names]
     return to in _WRITERS and plain and all(match and match[1] in (to, None) for match in found)
-
-
-def _give_name(folder: Path, out: Path, old: Path) -> None:
-    """Rename a finished folder to `out`; an existing `out` moves to `old`, and back if the renaming fails."""
-    if out.exists():
-        out.rename(old)
-    try:
-        folder.rename(out)
-    except OSError:
-        if old.exists():
-            old.rename(out)
-        raise
 
 
 class _Export:
@@ -231,7 +219,7 @@ def _copy_files(run: Run, folder: str, out: Path) -> None:
     for name, member in (file_members(folder, files) if files else {}).items():
         target = out / member
         target.parent.mkdir(exist_ok=True)
-        files[name].save(target)
+        files[name].save(target, durable=False)
 
 
 def _add_history(run: Run, plan: PlainPlan) -> frozenset[str]:

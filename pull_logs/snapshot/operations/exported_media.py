@@ -48,7 +48,7 @@ def export_artifacts(runs: Iterable[Run], folders: Mapping[RunPath, str], out: P
     for run in runs:
         if run.artifacts is None:
             continue
-        run.artifacts.table.save(out / folders[run.path] / ARTIFACTS)
+        run.artifacts.table.save(out / folders[run.path] / ARTIFACTS, durable=False)
         for artifact in (*run.logged_artifacts(), *run.used_artifacts()):
             known = artifacts.get(artifact.path)
             if known is None or (artifact.has_all_files and not known.has_all_files):
@@ -58,7 +58,7 @@ def export_artifacts(runs: Iterable[Run], folders: Mapping[RunPath, str], out: P
         for name, content in _files(artifacts[path]).items():
             target = f"{folder}/{name}"
             (out / folder).mkdir(parents=True, exist_ok=True)
-            content.save(out / target)
+            content.save(out / target, durable=False)
             written.setdefault(content_member(content.record.hash), target)
     return written
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pull_logs.errors import BundleDamagedError
-from pull_logs.snapshot.disk import disk_errors
+from pull_logs.snapshot.disk import disk_errors, new_file
 
 if TYPE_CHECKING:
     from pull_logs.snapshot.format import Container, MemberFile
@@ -58,8 +58,12 @@ class MemberBytes:
             digest.update(chunk)
         self._check(digest.hexdigest())
 
-    def save(self, path: Path | str) -> None:
+    def save(self, path: Path | str, *, durable: bool = True) -> None:
         """Write the bytes to a file, which gets its name once all are written and checked.
+
+        Args:
+            path: The file; an existing one is replaced.
+            durable: Whether to wait for the disk; False for one of many files, which are waited for together.
 
         Raises:
             BundleDamagedError: They are not those that were written; no file is left.
@@ -68,17 +72,14 @@ class MemberBytes:
         path = Path(path)
         temp = path.with_name(f".saving-{secrets.token_hex(8)}")
         digest = hashlib.sha256()
-        with disk_errors(path, hint="free some space and try again"):
-            try:
-                with temp.open("wb") as out:
-                    for chunk in self.chunks():
-                        out.write(chunk)
-                        digest.update(chunk)
-                self._check(digest.hexdigest())
-                temp.replace(path)
-            except BaseException:
-                temp.unlink(missing_ok=True)
-                raise
+        with (
+            disk_errors(path, hint="free some space and try again"),
+            new_file(path, temp=temp, durable=durable) as out,
+        ):
+            for chunk in self.chunks():
+                out.write(chunk)
+                digest.update(chunk)
+            self._check(digest.hexdigest())
 
     def open(self) -> MemberFile:
         """Return the bytes as a seekable file, **not checked**: see `check`.

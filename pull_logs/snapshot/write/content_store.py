@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Lock
 
 from pull_logs.errors import BundleDamagedError
+from pull_logs.snapshot.disk import new_file
 from pull_logs.snapshot.format import (
     CHUNK,
     MD5,
@@ -136,16 +137,12 @@ class ContentStore:
         self._folder.mkdir(exist_ok=True)
         temp = self._folder / f"{secrets.token_hex(16)}{_UNFINISHED}"
         digest = hashlib.sha256()
-        try:
-            with temp.open("wb") as out:
-                for chunk in content.chunks():
-                    digest.update(chunk)
-                    out.write(chunk)
+        with new_file(final, temp=temp, durable=False) as out:
+            for chunk in content.chunks():
+                digest.update(chunk)
+                out.write(chunk)
             if f"sha256:{digest.hexdigest()}" != record.hash:
                 raise _damaged(record, str(final))
-            temp.replace(final)
-        finally:
-            temp.unlink(missing_ok=True)
         return ContentFile(record, final)
 
 

@@ -21,7 +21,7 @@ from threading import Event, Lock
 
 from pull_logs.errors import BundleDamagedError, UsageError
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.disk import disk_errors, sync_file, sync_folder
+from pull_logs.snapshot.disk import disk_errors, replace_file, sync_file
 from pull_logs.snapshot.format import (
     ARTIFACTS,
     DIGEST,
@@ -242,8 +242,7 @@ def seal_runs(
         size = _write(temp, members=members, manifest=manifest)
     _verify(temp, out)
     before_replacing()
-    temp.replace(out)
-    sync_folder(out.parent)
+    replace_file(temp, out)
     report = _report(out, runs, size=size, bundle_id=sha256(manifest), content_id=content_id)
     held = [content for name, content in contents.items() if not name.endswith(ARTIFACTS)]
     return replace(report, contents=len(held), content_bytes=sum(one.record.bytes for one in held))

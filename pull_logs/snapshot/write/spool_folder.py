@@ -26,7 +26,7 @@ import orjson
 from pull_logs.errors import UsageError
 from pull_logs.rows.canonical import canon_text
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.disk import sync
+from pull_logs.snapshot.disk import sync_folder, write_file
 
 _PAGES, _SCRATCH, _RUN = ".frames", ".merged", ".run"
 
@@ -106,11 +106,17 @@ class SpoolFolder:
                     hint="run that command again to finish it, pass --fresh, or delete the folder",
                 )
             return
-        temp = file.with_suffix(".json.tmp")
-        with temp.open("wb") as out:
-            out.write(wanted)
-            sync(out)
-        temp.replace(file)
+        self._discard_unclaimed()
+        write_file(file, wanted)
+
+    def _discard_unclaimed(self) -> None:
+        """Remove data of no plan, which a removal that was interrupted left; it may be of any selection."""
+        found = [folder for folder in self._data() if folder.exists()]
+        for folder in found:
+            shutil.rmtree(folder)
+        if found:
+            # Otherwise a loss of power may keep the data and the name of the plan that is written next.
+            sync_folder(self.path)
 
     def create_folders(self) -> None:
         """Create the folders of pages and finished runs, and remove an incomplete bundle."""
@@ -133,8 +139,11 @@ class SpoolFolder:
         The folder is removed last: if the process is killed meanwhile, the next one finds a spool of the same
         plan, or of no plan, without data.
         """
-        for folder in (self.runs, self.pages, self.files, self.contents):
+        for folder in self._data():
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _data(self) -> tuple[Path, ...]:
+        return self.runs, self.pages, self.files, self.contents
 
 
 def _key(run: RunPath) -> str:

@@ -14,7 +14,6 @@ import io
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,7 @@ import orjson
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.frames import MetricFacts
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot.disk import flush, sync
+from pull_logs.snapshot.disk import new_file
 from pull_logs.snapshot.format import (
     CHUNK,
     OPTIONAL,
@@ -180,7 +179,7 @@ def store_run(file: Path, run: BundleRun, *, history: EncodedHistory | None = No
         DataError: A value cannot be stored, or two files of the run have the same name.
         OSError: The file cannot be written.
     """
-    with _atomic_file(file) as out:
+    with new_file(file, durable=False) as out:
         if history is None:
             encoded, facts = write_history(run.batches, out)
         else:
@@ -222,7 +221,7 @@ def copy_run(file: Path, copied: CopiedRun) -> StoredRun:
         OSError: The file cannot be written.
     """
     run = copied.run
-    with _atomic_file(file) as out:
+    with new_file(file, durable=False) as out:
         out.writelines(run.history_chunks())
         out.writelines(run.system_chunks())
         files = _write_files(out, list(run.files.values()) if copied.files is None else copied.files)
@@ -259,7 +258,7 @@ def restate_run(stored: StoredRun, info: RunInfo) -> StoredRun:
     """
     record, size = _read_record(stored.file)
     changed: _Record = {**record, "info": info_fields(info)}
-    with _atomic_file(stored.file, durable=True) as out:
+    with new_file(stored.file) as out:
         out.writelines(file_part(stored.file, 0, size))
         _write_record(out, changed)
     return _stored(stored.file, changed, stored.artifacts)
@@ -304,20 +303,6 @@ def _sha256(chunks: Iterable[bytes]) -> str:
     for chunk in chunks:
         digest.update(chunk)
     return f"sha256:{digest.hexdigest()}"
-
-
-@contextmanager
-def _atomic_file(file: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
-    """Open a new file that gets its name when it is complete, and is removed after an error."""
-    temp = file.with_name(file.name + ".tmp")
-    try:
-        with temp.open("w+b") as out:
-            yield out
-            (sync if durable else flush)(out)
-        temp.replace(file)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
 
 
 def _write_files(out: BinaryIO, files: Sequence[FileSource]) -> list[dict[str, Any]]:

@@ -25,8 +25,7 @@ from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot import disk as disk_module
 from pull_logs.snapshot.format.parquet_write import write_table
 from pull_logs.snapshot.read.bundle import open_bundle
-from pull_logs.snapshot.write import encoded_history, page_store, spool_folder
-from pull_logs.snapshot.write import stored_run as stored
+from pull_logs.snapshot.write import encoded_history, page_store
 from pull_logs.snapshot.write.folder_lock import FolderLock
 from pull_logs.snapshot.write.run_sources import BundleRun, CopiedRun, RunExtras
 from pull_logs.snapshot.write.seal import write_bundle
@@ -354,9 +353,8 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> FullDisk:
     disk = FullDisk(10**9)
     for module, name in (
         (disk_module, "sync"),
+        (disk_module, "flush"),
         (page_store, "flush"),
-        (spool_folder, "sync"),
-        (stored, "flush"),
     ):
         monkeypatch.setattr(module, name, disk)
     return disk

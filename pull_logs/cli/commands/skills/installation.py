@@ -218,11 +218,6 @@ def _digest(content: bytes) -> str:
 
 def _write(file: Path, text: str) -> None:
     """Write a file, which gets its name when it is complete; a link in a foreign project is not followed."""
-    temp = file.with_name(f"{file.name}.tmp")
-    temp.unlink(missing_ok=True)
-    try:
-        with temp.open("x", encoding="utf-8", newline="\n") as opened:
-            opened.write(text)
-        temp.replace(file)
-    finally:
-        temp.unlink(missing_ok=True)
+    from pull_logs.snapshot import write_file
+
+    write_file(file, text.encode())

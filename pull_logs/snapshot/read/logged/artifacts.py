@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pull_logs.errors import BundleDamagedError, DataError, FileMissingError, UnsafeFileError
 from pull_logs.snapshot.artifact_selection import ArtifactSelection
-from pull_logs.snapshot.disk import disk_errors
+from pull_logs.snapshot.disk import disk_errors, sync_files
 from pull_logs.snapshot.format import (
     MAX_ENTRIES,
     MAX_RECORDS,
@@ -82,8 +82,12 @@ class LoggedEntry:
         self._check(digest_of(self.entry.algorithm, [data]), content)
         return data
 
-    def save(self, path: Path | str) -> None:
+    def save(self, path: Path | str, *, durable: bool = True) -> None:
         """Write its bytes to a file, which gets its name once they are checked as `read` does.
+
+        Args:
+            path: The file; an existing one is replaced.
+            durable: Whether to wait for the disk.
 
         Raises:
             FileMissingError: It is a reference, or the bundle does not have its bytes.
@@ -92,7 +96,7 @@ class LoggedEntry:
         """
         content = self._bytes()
         self._check(digest_of(self.entry.algorithm, content.chunks()), content)
-        content.save(path)
+        content.save(path, durable=durable)
 
     def _bytes(self) -> Content:
         if self.content is not None:
@@ -219,7 +223,7 @@ class Artifact:
             BundleDamagedError: The bundle is damaged.
             PullLogsError: The disk is full or a file cannot be written.
         """
-        root = Path(root)
+        root, targets = Path(root), []
         files = [entry for entry in self.entries.values() if entry.ref is None]
         for entry in files:
             self._check_path(entry.path)
@@ -230,7 +234,10 @@ class Artifact:
             self._refuse_links(root, target)
             with disk_errors(target, hint="free some space and try again"):
                 target.parent.mkdir(parents=True, exist_ok=True)
-            entry.save(target)
+            entry.save(target, durable=False)
+            targets.append(target)
+        with disk_errors(root, hint="free some space and try again"):
+            sync_files(targets, root=root)
         return tuple(entry.path for entry in self.entries.values() if entry.ref is not None)
 
     def _check_path(self, path: str) -> None:
