@@ -210,7 +210,8 @@ def canonical_doubles(values: Floats) -> Floats:
     return plain
 
 
-def _are_canonical(values: Floats) -> bool:
+def are_canonical(values: Floats) -> bool:
+    """Return whether no double is `-0.0`, or a NaN with other bits than the canonical one; there is one."""
     bits = values.view(np.int64)
     if np.minimum.reduce(bits) == _MINUS_ZERO:
         return False
@@ -222,7 +223,7 @@ def canonical_arrays(arrays: Sequence[pa.Array]) -> list[pa.Array]:
     """Return the arrays with canonical doubles; an array that has only such doubles is not copied."""
     stored = [_stored_doubles(array) for array in arrays if pa.types.is_float64(array.type)]
     # One check of all arrays costs less than one of each, as long as little has to be copied for it.
-    if 0 < sum(map(len, stored)) <= _CHECKED_TOGETHER and _are_canonical(np.concatenate(stored)):
+    if 0 < sum(map(len, stored)) <= _CHECKED_TOGETHER and are_canonical(np.concatenate(stored)):
         return list(arrays)
     return [_canonical_array(array) for array in arrays]
 
@@ -232,7 +233,7 @@ def _canonical_array(array: pa.Array) -> pa.Array:
         return array
     # The arbitrary numbers of null cells are checked as well: that may cost a copy, but no value changes.
     stored = _stored_doubles(array)
-    if not len(stored) or _are_canonical(stored):
+    if not len(stored) or are_canonical(stored):
         return array
     return number_array(canonical_doubles(stored), present=present_rows(array) if array.null_count else None)
 

@@ -310,14 +310,19 @@ def _bad_residual(text: str) -> DataError:
     return DataError(f"the residual of a row is not the canonical JSON of an object: {text[:80]!r}")
 
 
-def residual_rows(residual: pa.Array) -> Iterator[tuple[int, str, dict[str, Any]]]:
+def residual_rows(residual: pa.Array, *, containing: str = "") -> Iterator[tuple[int, str, dict[str, Any]]]:
     """Iterate over the cells of a residual column: row, text and canonical members of each.
+
+    Args:
+        residual: The column.
+        containing: A text that a cell has to contain; other cells are not parsed.
 
     Raises:
         DataError: A cell is not a JSON object.
     """
     for row, text in _texts(residual):
-        yield row, text, _members(text)
+        if containing in text:
+            yield row, text, _members(text)
 
 
 def _texts(residual: pa.Array) -> Iterator[tuple[int, str]]:

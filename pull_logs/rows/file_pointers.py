@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pull_logs.rows.arrays import flat
 from pull_logs.rows.batches import RESIDUAL, residual_rows
@@ -73,10 +72,8 @@ def find_pointers(batch: pa.Table) -> Iterator[PointerValue]:
     """
     if RESIDUAL not in batch.column_names:
         return
-    cells = flat(batch.column(RESIDUAL))
-    rows = pc.indices_nonzero(pc.fill_null(pc.match_substring(cells, f'"{_TYPE}"'), fill_value=False))
-    for index, _, members in residual_rows(cells.take(rows)):
-        yield from _Walk(rows[index].as_py()).visit(members, ())
+    for row, _, members in residual_rows(flat(batch.column(RESIDUAL)), containing=f'"{_TYPE}"'):
+        yield from _Walk(row).visit(members, ())
 
 
 def record_pointers(record: Mapping[str, Any]) -> Iterator[PointerValue]:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from pull_logs.rows.arrays import (
     Floats,
     Ints,
+    are_canonical,
     canonical_doubles,
     dense,
     exact_doubles,
@@ -35,11 +36,14 @@ from pull_logs.rows.arrays import (
     present_rows,
     truths,
 )
-from pull_logs.rows.batches import BatchCells, take_apart
+from pull_logs.rows.batches import RESIDUAL_ONLY, BatchCells, steps_of, take_apart
 from pull_logs.rows.canonical import STEP
 from pull_logs.rows.cells import CellKind, ColumnKind, cell_kind, cell_text, cells_of, column_kind, utf8_order
 
 _MISSING_KINDS = bytes(1 << 16)
+
+_CELLS_TOGETHER, _MOST_CELLS = 1 << 18, 1 << 20
+"""Cells of a history of numbers that are looked at together, and the most that such a history may have."""
 
 _HELD = 2_000
 """Bytes that hashlib hashes without releasing the interpreter's lock; it releases it for 2,048 and more."""
@@ -198,6 +202,46 @@ class NumberColumns:
     names: tuple[str, ...]
     present: NDArray[np.bool_]
     values: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class NumberHistory:
+    """A history of steps and doubles without gaps, as most are.
+
+    Attributes:
+        steps: The step of each row.
+        columns: The columns of doubles, in the order of the batch.
+    """
+
+    steps: Ints
+    columns: Sequence[NumberColumns]
+
+
+def number_history(batch: pa.Table) -> NumberHistory | None:
+    """Return a batch as a history of steps and doubles without gaps; None for any other, or a long one.
+
+    Its columns are those that a bundle has, with canonical doubles, and its steps ascend.
+    """
+    rows, fields = batch.num_rows, batch.schema
+    names = fields.names[1:]
+    plain = (
+        0 < rows * len(names) <= _MOST_CELLS
+        and fields.names[0] == STEP
+        and fields.types[0] == pa.int64()
+        and set(fields.types[1:]) == {pa.float64()}
+        and all(column.num_chunks == 1 and not column.null_count for column in batch.columns)
+        and RESIDUAL_ONLY.isdisjoint(names)
+        and names == utf8_order(names)
+    )
+    steps = steps_of(batch) if plain else None
+    if steps is None or not (steps[1:] > steps[:-1]).all():
+        return None
+    arrays = [dense(column.chunk(0)) for column in batch.columns[1:]]
+    together, present = max(_CELLS_TOGETHER // rows, 1), np.ones(rows, np.bool_)
+    groups = (slice(start, start + together) for start in range(0, len(names), together))
+    columns = [NumberColumns(tuple(names[some]), present, np.stack(arrays[some])) for some in groups]
+    canonical = all(are_canonical(some.values.ravel()) for some in columns)
+    return NumberHistory(steps, columns) if canonical else None
 
 
 def rows_hash_of_numbers(steps: Ints, columns: Sequence[NumberColumns]) -> str:

@@ -75,3 +75,10 @@ def test_a_download_over_http_never_imports_what_answers_questions(
     imported: tuple[set[str], set[str]],
 ) -> None:
     assert imported[1] & NEVER == set()
+
+
+def test_what_stores_runs_does_not_import_the_functions_of_arrow_which_take_long() -> None:
+    code = "import sys, pull_logs.fetch.worker, pull_logs.snapshot.privacy.audit; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert "pyarrow.parquet" in found.stdout.split()
+    assert "pyarrow.compute" not in found.stdout.split()

@@ -14,8 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rowkit import KEYS, calm_rows, canonical, nasty_rows, same_rows
 
-from pull_logs.rows.batches import RESIDUAL, batch_from_rows, batch_rows, system_batch_from_rows
+from pull_logs.frames import FactsBuilder
+from pull_logs.rows import hashing
+from pull_logs.rows.batches import (
+    RESIDUAL,
+    RESIDUAL_ONLY,
+    batch_from_rows,
+    batch_rows,
+    system_batch_from_rows,
+)
 from pull_logs.rows.canonical import STEP, canon_members, canonical_text
+from pull_logs.rows.cells import CellKind, cell_kind
+from pull_logs.rows.hashing import number_history
 from pull_logs.rows.merge import Lane, LanedBatch, merge_batches
 from pull_logs.snapshot.format import parquet_write as parquet
 from pull_logs.snapshot.format.parquet_read import read_batches, read_table
@@ -71,6 +81,46 @@ def test_a_file_in_memory_is_that_on_disk(rows: list[dict[str, Any]], cuts: list
     batches, sink = cut(canonical(rows), cuts), io.BytesIO()
     encoded = write_table(lambda: batches, sink)
     assert encode_table(lambda: batches) == (sink.getvalue(), encoded)
+
+
+@st.composite
+def number_rows(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Canonical rows of doubles that all have the same keys."""
+    keys = draw(st.lists(st.sampled_from(sorted(set(KEYS) - RESIDUAL_ONLY)), min_size=1, unique=True))
+    doubles = st.floats() | st.integers(-(2**53), 2**53).map(float) | st.sampled_from([0.5, -0.0, 1e300])
+    row = st.fixed_dictionaries({"_step": st.integers(-(2**63), 2**63 - 1)} | dict.fromkeys(keys, doubles))
+    return canonical(draw(st.lists(row, min_size=1, max_size=6, unique_by=lambda found: found["_step"])))
+
+
+@given(number_rows(), st.sampled_from([1, 4, 1 << 18]))
+def test_a_history_of_numbers_is_encoded_at_once_as_column_by_column(
+    rows: list[dict[str, Any]], together: int
+) -> None:
+    batch, sink = batch_from_rows(rows), io.BytesIO()
+    at_once, by_column = FactsBuilder(), FactsBuilder()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hashing, "_CELLS_TOGETHER", together)
+        assert number_history(batch) is not None
+        found = encode_table(lambda: [batch], facts=at_once)
+    encoded = write_table(lambda: [batch], sink, describe=by_column.add)
+    assert found == (sink.getvalue(), encoded)
+    assert repr(at_once.facts()) == repr(by_column.facts())
+
+
+@given(nasty_rows | calm_rows)
+def test_only_numbers_without_gaps_are_a_history_of_numbers(rows: list[dict[str, Any]]) -> None:
+    expected = canonical(rows)
+    doubles = [
+        {key: value for key, value in row.items() if key != STEP and type(value) in (int, float)}
+        for row in expected
+    ]
+    plain = bool(expected) and bool(doubles[0]) and all(row.keys() == doubles[0].keys() for row in doubles)
+    exact = plain and all(
+        len(found) + 1 == len(row) and all(cell_kind(value) is CellKind.DOUBLE for value in found.values())
+        for found, row in zip(doubles, expected, strict=True)
+    )
+    named = exact and RESIDUAL_ONLY.isdisjoint(doubles[0])
+    assert (number_history(batch_from_rows(expected)) is not None) is named
 
 
 @settings(max_examples=30)

@@ -15,6 +15,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, BinaryIO, TypedDict
 
 import numpy as np
@@ -22,13 +23,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
+from pull_logs.frames import FactsBuilder
 from pull_logs.rows.arrays import Ints
 from pull_logs.rows.batches import RESIDUAL, BatchCells, take_apart
 from pull_logs.rows.canonical import STEP
 from pull_logs.rows.cells import ColumnKind
 from pull_logs.rows.coded_text import row_text_bytes, text_parts
-from pull_logs.rows.hashing import RowsHasher
-from pull_logs.rows.layout import Layout, LayoutBuilder, lay_out
+from pull_logs.rows.hashing import NumberHistory, RowsHasher, number_history, rows_hash_of_numbers
+from pull_logs.rows.layout import Layout, LayoutBuilder, is_rounded, lay_out
 from pull_logs.rows.limits import MAX_TEXT, TEXT_AT_ONCE
 
 WRITER = f"pyarrow {pa.__version__}"
@@ -173,17 +175,87 @@ def write_table(
 
 
 def encode_table(
-    batches: Callable[[], Iterable[pa.Table]], *, describe: Callable[[pa.Table], object] | None = None
+    batches: Callable[[], Iterable[pa.Table]], *, facts: FactsBuilder | None = None
 ) -> tuple[bytes, Encoded]:
     """Write rows of a history in memory, as `write_table` writes them to a file; return the bytes too.
+
+    Args:
+        batches: See `write_table`.
+        facts: Receives the rows.
 
     Raises:
         DataError: See `write_table`.
     """
+    first = list(islice(batches(), 2))
+    numbers = number_history(first[0]) if len(first) == 1 and first[0].num_rows <= ROW_GROUP else None
+    if numbers is not None:
+        if facts is not None:
+            facts.add_numbers(numbers.steps, numbers.columns)
+        return _encode_numbers(first[0], numbers)
     rows, sink = _Rows(batches, system=False), pa.BufferOutputStream()
-    _write_groups(rows, sink, describe).close()
+    _write_groups(rows, sink, None if facts is None else facts.add).close()
     data = sink.getvalue().to_pybytes()
     return data, rows.encoded(size=len(data), digest=hashlib.sha256(data).digest(), end=data)
+
+
+def _encode_numbers(batch: pa.Table, numbers: NumberHistory) -> tuple[bytes, Encoded]:
+    """Write the only batch of a history of numbers in memory."""
+    rounded = (
+        name
+        for some in numbers.columns
+        for name, values in zip(some.names, some.values, strict=True)
+        if is_rounded(values)
+    )
+    kinds = dict.fromkeys(batch.column_names[1:], ColumnKind.DOUBLE)
+    layout = Layout(kinds=kinds, rounded=frozenset(rounded), steps=True, rest=False, moves=False)
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, layout.schema, **_options(layout)) as writer:
+        arrays = [column.chunk(0) for column in batch.columns]
+        writer.write_table(pa.Table.from_arrays(arrays, schema=layout.schema), row_group_size=ROW_GROUP)
+    data = sink.getvalue().to_pybytes()
+    return data, _encoded(
+        rows=len(numbers.steps),
+        first_step=int(numbers.steps[0]),
+        last_step=int(numbers.steps[-1]),
+        rows_hash=rows_hash_of_numbers(numbers.steps, numbers.columns),
+        size=len(data),
+        digest=hashlib.sha256(data).digest(),
+        end=data,
+    )
+
+
+def _encoded(
+    *,
+    rows: int,
+    first_step: int | None,
+    last_step: int | None,
+    rows_hash: str,
+    size: int,
+    digest: bytes,
+    end: bytes,
+) -> Encoded:
+    """Describe a file.
+
+    Args:
+        rows: Rows.
+        first_step: The first step.
+        last_step: The last step.
+        rows_hash: The hash of the rows.
+        size: Its size in bytes.
+        digest: Its SHA-256.
+        end: Its last bytes, with the footer.
+    """
+    footer_bytes = int.from_bytes(end[-8:-4], "little") + 8
+    return Encoded(
+        rows=rows,
+        first_step=first_step,
+        last_step=last_step,
+        rows_hash=rows_hash,
+        bytes=size,
+        hash=f"sha256:{digest.hex()}",
+        footer_bytes=footer_bytes,
+        footer_hash=f"sha256:{hashlib.sha256(end[-footer_bytes:]).hexdigest()}",
+    )
 
 
 class _Rows:
@@ -226,16 +298,14 @@ class _Rows:
             digest: Its SHA-256.
             end: Its last bytes, with the footer.
         """
-        footer_bytes = int.from_bytes(end[-8:-4], "little") + 8
-        return Encoded(
+        return _encoded(
             rows=self._count,
             first_step=self._steps.first,
             last_step=self._steps.last,
             rows_hash=f"sha256:{self._hasher.hexdigest()}",
-            bytes=size,
-            hash=f"sha256:{digest.hex()}",
-            footer_bytes=footer_bytes,
-            footer_hash=f"sha256:{hashlib.sha256(end[-footer_bytes:]).hexdigest()}",
+            size=size,
+            digest=digest,
+            end=end,
         )
 
 

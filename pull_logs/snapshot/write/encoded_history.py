@@ -43,7 +43,7 @@ def encode_history(batches: Batches) -> EncodedHistory:
         DataError: A value cannot be stored.
     """
     facts = FactsBuilder()
-    data, encoded = encode_table(batches, describe=facts.add)
+    data, encoded = encode_table(batches, facts=facts)
     return EncodedHistory(data=data, encoded=encoded, facts=facts_field(facts.facts()))
 
 

@@ -23,7 +23,7 @@ from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.disk import disk_errors
 from pull_logs.snapshot.format import ArtifactsSource, ConsoleSource, FileSource
 from pull_logs.snapshot.write.content_store import ContentStore
-from pull_logs.snapshot.write.encoded_history import Batches, EncodedHistory
+from pull_logs.snapshot.write.encoded_history import Batches, EncodedHistory, encode_history
 from pull_logs.snapshot.write.folder_lock import FolderLock
 from pull_logs.snapshot.write.page_file import PageFrame
 from pull_logs.snapshot.write.page_merge import settle_frames
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 _MAX_IN_MEMORY = 32 << 20
 """The most bytes of rows that are merged in memory; the rows of a larger run are merged in parts."""
+
+_ENCODED_IN_MEMORY = 16 << 20
+"""The most bytes of rows that are encoded in memory and then written, which is faster for small ones."""
 
 
 class Spool:
@@ -182,6 +185,8 @@ class Spool:
             PullLogsError: The disk is full, or the file cannot be written; the pages are kept.
         """
         merged = list(merge_batches(batches))
+        if sum(batch.nbytes for batch in merged) <= _ENCODED_IN_MEMORY:
+            return self.store_encoded(info, coverage, encode_history(lambda: merged), extras)
         return self.store_merged(info, coverage, lambda: merged, extras)
 
     def store_merged(
