@@ -412,6 +412,7 @@ def test_a_full_disk_under_the_encoder_is_the_same_error(out: Path, monkeypatch:
         return write_table(batches, Full(), **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(encoded_history, "write_table", encode)
+    monkeypatch.setattr("pull_logs.snapshot.write.spool._ENCODED_IN_MEMORY", -1)  # as for a long run
     with opened(out) as begun, pytest.raises(PullLogsError) as caught:
         begun.store(run_info(), COVERAGE, [LanedBatch(Lane.SHARD, batch_from_rows(ROWS))])
     assert caught.value.message == f"the disk is full, {str(out)!r} is not finished"
