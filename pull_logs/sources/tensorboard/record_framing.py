@@ -10,28 +10,25 @@ damaged, reading goes on at the next length whose checksum is right. What was lo
 from __future__ import annotations
 
 import struct
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+
+from pull_logs.sources.tensorboard.checksums import crcs_of, head_crcs, masked, masked_all, words_at
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from pull_logs.rows.arrays import Ints
+    from pull_logs.sources.tensorboard.checksums import Bytes
 
 BLOCK_BYTES = 4 * 2**20
 """About how many bytes of a file are in memory at a time, unless a record is larger."""
 
 _HEAD = struct.Struct("<QI")
 _FOOT = 4
-_MASK_DELTA = 0xA282EAD8
-_MOST_LENGTHS = 2**16
-_HIGH_BYTES = b"\0\0\0\0"
-"""The high half of a length; no record has 4 GiB."""
+_SEARCHED = 2**16
+"""How many bytes are searched for lengths at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +66,53 @@ class RecordBlock:
     ends: Ints
 
 
-def masked(crc: int) -> int:
-    """Return a CRC-32C as event files store it."""
-    return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+@dataclass(frozen=True, slots=True)
+class _Heads:
+    """All positions of some bytes with a length whose checksum is right, some of them maybe in a record.
+
+    Attributes:
+        at: The positions.
+        after: The end of the record and its checksum, where the next length should be.
+        ends: The indices of those that no other one follows there.
+    """
+
+    at: Ints
+    after: Ints
+    ends: Ints
+
+    @classmethod
+    def find(cls, data: bytes) -> _Heads:
+        """Search for them, a part at a time: the high half of each is zero, as no record has 4 GiB."""
+        raw = np.frombuffer(data, dtype=np.uint8)
+        parts = [
+            _heads_between(raw, start, min(start + _SEARCHED, len(raw) - _HEAD.size + 1))
+            for start in range(0, max(len(raw) - _HEAD.size + 1, 0), _SEARCHED)
+        ]
+        at = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+        after = at + (_HEAD.size + _FOOT) + (words_at(raw, at) if len(at) else 0)
+        return cls(at, after, np.flatnonzero(np.append(after[:-1] != at[1:], np.True_)))
+
+    def from_position(self, position: int) -> int:
+        """Return the index of the first one at or after a position."""
+        return int(np.searchsorted(self.at, position))
+
+    def joined(self, position: int, size: int) -> slice:
+        """Return those of the complete records that follow each other from a position on."""
+        first = self.from_position(position)
+        if first == len(self.at) or self.at[first] != position:
+            return slice(first, first)
+        last = int(self.ends[np.searchsorted(self.ends, first)])
+        # The end of a record before the last one is the position of another length.
+        return slice(first, last + 1 if self.after[last] <= size else last)
 
 
-def _unsigned(raw: NDArray[np.uint8], at: Ints) -> Ints:
-    """Return the unsigned 32-bit numbers at some positions."""
-    found = sliding_window_view(raw, 4)[at].view("<u4")[:, 0]
-    return found.astype(np.int64)
+def _heads_between(raw: Bytes, start: int, end: int) -> Ints:
+    zero = raw[start + 4 : end + 7] == 0
+    pairs = zero[:-1] & zero[1:]
+    found: Ints = np.flatnonzero(pairs[:-2] & pairs[2:]) + start
+    if len(found):
+        found = found[masked_all(head_crcs(raw, found)) == words_at(raw, found + 8)]
+    return found
 
 
 class RecordReader:
@@ -93,7 +128,6 @@ class RecordReader:
         self.records = 0
         self._source = source
         self._block_bytes = block_bytes
-        self._lengths: dict[bytes, int] = {}
         self._lost_from: int | None = None
 
     def __iter__(self) -> Iterator[RecordBlock]:
@@ -116,53 +150,34 @@ class RecordReader:
 
     def _split(self, data: bytes, base: int) -> tuple[RecordBlock, int]:
         """Return the complete records of some bytes, and the position after the last."""
-        starts, crcs = array("q"), array("q")
+        heads = _Heads.find(data)
+        found: list[slice] = []
         position = 0
         while position + _HEAD.size <= len(data):
-            known = len(starts)
-            position = self._follow(data, position, starts, crcs)
-            if self._lost_from is not None and len(starts) > known:
-                self._settle(base + starts[known] - _HEAD.size)
-            if position + _HEAD.size > len(data) or self._length(data, position) is not None:
+            joined = heads.joined(position, len(data))
+            if joined.stop > joined.start:
+                if self._lost_from is not None:
+                    self._settle(base + position)
+                found.append(joined)
+                position = int(heads.after[joined.stop - 1])
+                continue
+            following = heads.from_position(position)
+            if following < len(heads.at) and heads.at[following] == position:
                 break
             if self._lost_from is None:
                 self._lost_from = base + position
-            position = self._next_head(data, position + 1)
-        return self._checked(data, base, starts, crcs), position
+            position = int(heads.at[following]) if following < len(heads.at) else len(data) - _HEAD.size + 1
+        return self._checked(data, base, heads, found), position
 
-    def _follow(self, data: bytes, position: int, starts: array[int], crcs: array[int]) -> int:
-        """Add the start and the checksum of each complete record that follows, up to a bad length.
-
-        This is the only code that runs once per record of a file, so it does nothing else.
-        """
-        from google_crc32c import value as crc32c
-
-        length_of, add_start, add_crc = self._lengths.get, starts.append, crcs.append
-        size = len(data)
-        while position + 12 <= size:
-            start = position + 12
-            length = length_of(data[position:start])
-            if length is None:
-                length = self._length(data, position)
-                if length is None:
-                    break
-            end = start + length
-            if end + 4 > size:
-                break
-            add_start(start)
-            add_crc(crc32c(data[start:end]))
-            position = end + 4
-        return position
-
-    def _checked(self, data: bytes, base: int, starts: array[int], crcs: array[int]) -> RecordBlock:
+    def _checked(self, data: bytes, base: int, heads: _Heads, found: list[slice]) -> RecordBlock:
         """Return the block of the records whose checksum is right."""
-        first: Ints = np.frombuffer(starts, dtype=np.int64) if starts else np.zeros(0, dtype=np.int64)
-        if not starts:
-            return RecordBlock(data, first, first)
-        raw = np.frombuffer(data, dtype=np.uint8)
-        last = first + _unsigned(raw, first - _HEAD.size)
-        crc = np.frombuffer(crcs, dtype=np.int64)
-        right = ((((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF) == _unsigned(raw, last)
+        if not found:
+            none = np.zeros(0, dtype=np.int64)
+            return RecordBlock(data, none, none)
+        first = np.concatenate([heads.at[part] for part in found]) + _HEAD.size
+        last = np.concatenate([heads.after[part] for part in found]) - _FOOT
+        stored = words_at(np.frombuffer(data, dtype=np.uint8), last)
+        right = masked_all(crcs_of(data, first, last)) == stored
         if right.all():
             return RecordBlock(data, first, last)
         for index in np.flatnonzero(~right).tolist():
@@ -171,32 +186,18 @@ class RecordReader:
         return RecordBlock(data, first[right], last[right])
 
     def _length(self, data: bytes, position: int) -> int | None:
-        """Return the length at a position; None if its checksum is wrong."""
+        """Return the length at a position; None if its checksum is wrong or it is not complete."""
         from google_crc32c import value as crc32c
 
         head = data[position : position + _HEAD.size]
-        length, crc = _HEAD.unpack(head)
-        if length >= 2**32 or masked(crc32c(head[:8])) != crc:
+        if len(head) < _HEAD.size:
             return None
-        if len(self._lengths) >= _MOST_LENGTHS:
-            self._lengths.clear()
-        self._lengths[head] = length
-        return int(length)
-
-    def _next_head(self, data: bytes, position: int) -> int:
-        """Return the next position with a valid length, or the first one that more bytes may complete."""
-        while True:
-            high = data.find(_HIGH_BYTES, position + 4)
-            if high < 0 or high + 8 > len(data):
-                return max(position, len(data) - _HEAD.size + 1)
-            position = high - 4
-            if self._length(data, position) is not None:
-                return position
-            position += 1
+        length, crc = _HEAD.unpack(head)
+        return int(length) if length < 2**32 and masked(crc32c(head[:8])) == crc else None
 
     def _missing(self, data: bytes, position: int) -> int:
         """Return how many bytes the record at a position lacks, if its length is known."""
-        length = self._lengths.get(data[position : position + _HEAD.size])
+        length = self._length(data, position)
         return 0 if length is None else position + _HEAD.size + length + _FOOT - len(data)
 
     def _settle(self, end: int) -> None:

@@ -2,8 +2,8 @@
 
 The events of one scalar differ in three things only: the time, the step, and the number. So the records of a
 block are grouped by their length and the length of their step; in each group, those that are equal outside
-the number, by a hash that is checked, have one tag, which is decoded once. A record that does not have this
-form is left to `events`.
+the number have one tag, which is decoded once. They are found by a hash, and compared byte by byte. A record
+that does not have this form is left to `events`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pull_logs.rows.arrays import Ints
 from pull_logs.sources.point_rows import Points, select
+from pull_logs.sources.tensorboard.checksums import Bytes, pieces_at
 from pull_logs.sources.tensorboard.record_framing import RecordBlock
 from pull_logs.sources.tensorboard.tensors import read_tensor
 from pull_logs.sources.tensorboard.wire import BYTES, FIXED32, WireError, fields, text
@@ -32,6 +32,8 @@ _FEWEST = 4
 """Fewer records of one length are decoded one by one."""
 
 _MOST_KNOWN = 2**16
+_SLOT_BITS = 12
+_SLOTS = 2**_SLOT_BITS
 _MULTIPLIERS = np.random.default_rng(5).integers(2**63, size=_MOST_LENGTH // 8 + 1, dtype=np.uint64) * 2 + 1
 _PLAIN = ("", "scalars")
 """The plugins whose tensors are plain numbers."""
@@ -68,7 +70,7 @@ class _Found:
         tags, steps = np.empty(size, np.int64), np.empty(size, np.int64)
         return cls(Points(tags, steps, np.empty(size, np.float64), np.empty(size, np.float64)))
 
-    def add(self, indices: Ints, records: NDArray[np.uint8], tags: Ints, width: int, form: _Form) -> None:
+    def add(self, indices: Ints, records: Bytes, tags: Ints, width: int, form: _Form) -> None:
         """Add the scalars of records of one form."""
         steps = np.zeros(len(records), dtype=np.uint64)
         for index in range(width):
@@ -88,6 +90,32 @@ class _Found:
         return self.points if keep.all() else select(self.points, keep)
 
 
+class _Templates:
+    """The bodies of one length that are known, without their numbers, found by their hashes."""
+
+    def __init__(self, width: int) -> None:
+        self._slots = np.zeros(_SLOTS, dtype=np.int16)
+        # The first template is none: no tag has its number.
+        self._words = np.zeros((1, width), dtype=np.uint64)
+        self._tags = np.full(1, -1, dtype=np.int64)
+
+    def tags_of(self, words: NDArray[np.uint64], hashes: NDArray[np.uint64]) -> Ints:
+        """Return the tag of each body that equals a template, and -1 for the others."""
+        numbers = self._slots[hashes >> np.uint64(64 - _SLOT_BITS)]
+        equal = words[:, 0] == self._words[:, 0][numbers]
+        for column in range(1, words.shape[1]):
+            equal &= words[:, column] == self._words[:, column][numbers]
+        found: Ints = np.where(equal, self._tags[numbers], -1)
+        return found
+
+    def add(self, words: NDArray[np.uint64], code: np.uint64, tag: int) -> None:
+        """Add a template, unless there are too many."""
+        if len(self._tags) < _SLOTS:
+            self._slots[code >> np.uint64(64 - _SLOT_BITS)] = len(self._tags)
+            self._words = np.vstack([self._words, words])
+            self._tags = np.append(self._tags, tag)
+
+
 @dataclass(slots=True)
 class ScalarDecoder:
     """Decodes the scalars of the blocks of a file.
@@ -98,6 +126,7 @@ class ScalarDecoder:
 
     tags: dict[str, int] = field(default_factory=dict)
     _known: dict[tuple[int, bytes], _Form | None] = field(default_factory=dict)
+    _templates: dict[tuple[int, int, str], _Templates] = field(default_factory=dict)
 
     def decode(self, block: RecordBlock) -> tuple[Points, Ints]:
         """Return the scalars of a block, in the order of the file, and the indices of its other records."""
@@ -114,40 +143,64 @@ class ScalarDecoder:
             if len(indices) < _FEWEST:
                 others.append(indices)
                 continue
-            records = sliding_window_view(raw, length)[block.starts[indices]]
-            goes_on = records[:, _STEP_AT : _STEP_AT + _MOST_STEP] >= 0x80
-            widths = np.where(goes_on.all(axis=1), 0, np.argmin(goes_on, axis=1) + 1)
-            others.append(indices[widths == 0])
-            for width in np.flatnonzero(np.bincount(widths[widths > 0])).tolist():
-                some = widths == width
-                others.append(self._group(records[some], width, indices[some], found))
+            records = pieces_at(raw, block.starts[indices], length)
+            widths = _step_widths(records)
+            for width in np.flatnonzero(np.bincount(widths)).tolist():
+                some = np.flatnonzero(widths == width)
+                if not width:
+                    others.append(indices[some])
+                elif len(some) == len(indices):
+                    others.append(self._group(records, width, indices, found))
+                else:
+                    others.append(self._group(records[some], width, indices[some], found))
         left = np.sort(np.concatenate(others))
         return found.without(left), left
 
-    def _group(self, records: NDArray[np.uint8], width: int, indices: Ints, found: _Found) -> Ints:
+    def _group(self, records: Bytes, width: int, indices: Ints, found: _Found) -> Ints:
         """Add the scalars of records of one length whose steps have one length; return the other indices."""
-        bodies = records[:, _STEP_AT + width :]
-        left = np.arange(len(records))
-        others: list[int] = []
-        while len(left):
-            form = _form_of(bodies[left[0]].tobytes())
+        others: list[Ints] = []
+        while len(records):
+            bodies = records[:, _STEP_AT + width :]
+            form = _form_of(bodies[0].tobytes())
             if form is None:
-                others.append(int(left[0]))
-                left = left[1:]
+                others.append(indices[:1])
+                records, indices = records[1:], indices[1:]
                 continue
-            tags = self._tags(bodies[left], form)
-            chosen = left[tags >= 0]
-            found.add(indices[chosen], records[chosen], tags[tags >= 0], width, form)
-            left = left[tags < 0]
-        return indices[np.array(others, dtype=np.int64)]
+            tags = self._tags(bodies, form)
+            left = np.flatnonzero(tags < 0)
+            if not len(left):
+                found.add(indices, records, tags, width, form)
+                break
+            chosen = np.flatnonzero(tags >= 0)
+            found.add(indices[chosen], records[chosen], tags[chosen], width, form)
+            records, indices = records[left], indices[left]
+        return np.concatenate([indices[:0], *others])
 
-    def _tags(self, bodies: NDArray[np.uint8], form: _Form) -> Ints:
+    def _tags(self, bodies: Bytes, form: _Form) -> Ints:
         """Return the tag of each body that has its number where a form has it, and -1 for the others."""
         blank = np.zeros((len(bodies), -(-bodies.shape[1] // 8) * 8), dtype=np.uint8)
         blank[:, : bodies.shape[1]] = bodies
         blank[:, form.offset : form.end] = 0
         words = blank.view(np.uint64)
-        hashes = (words * _MULTIPLIERS[: words.shape[1]]).sum(axis=1, dtype=np.uint64)
+        hashes = words[:, 0] * _MULTIPLIERS[0]
+        for column in range(1, words.shape[1]):
+            hashes += words[:, column] * _MULTIPLIERS[column]
+        key = bodies.shape[1], form.offset, form.dtype
+        known = self._templates.setdefault(key, _Templates(words.shape[1]))
+        tags = known.tags_of(words, hashes)
+        left = np.flatnonzero(tags < 0)
+        if len(left):
+            tags[left] = self._new_tags(blank[left], bodies[left], hashes[left], form, known)
+        if tags[0] < 0:
+            # The form is that of the first body, so each round decodes one at least.
+            tags[0] = self.tags.setdefault(form.tag, len(self.tags))
+        return tags
+
+    def _new_tags(
+        self, blank: Bytes, bodies: Bytes, hashes: NDArray[np.uint64], form: _Form, known: _Templates
+    ) -> Ints:
+        """Return the tags of bodies that are like none before, as `_tags` does."""
+        words = blank.view(np.uint64)
         _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
         equal = (words == words[first][inverse]).all(axis=1)
         tags = np.full(len(first), -1, dtype=np.int64)
@@ -155,10 +208,8 @@ class ScalarDecoder:
             own = self._known_form(form.offset, blank[index].tobytes(), bodies[index].tobytes())
             if own is not None and (own.offset, own.dtype) == (form.offset, form.dtype):
                 tags[number] = self.tags.setdefault(own.tag, len(self.tags))
+                known.add(words[index], hashes[index], int(tags[number]))
         found: Ints = np.where(equal, tags[inverse], -1)
-        if found[0] < 0:
-            # The form is that of the first body, so each round decodes one at least.
-            found[0] = self.tags.setdefault(form.tag, len(self.tags))
         return found
 
     def _known_form(self, offset: int, blank: bytes, body: bytes) -> _Form | None:
@@ -169,6 +220,19 @@ class ScalarDecoder:
                 self._known.clear()
             self._known[key] = _form_of(body)
         return self._known[key]
+
+
+def _step_widths(records: Bytes) -> Ints:
+    """Return how many bytes each step has; 0 if it has more than any number."""
+    widths = np.ones(len(records), dtype=np.int64)
+    goes_on = records[:, _STEP_AT] >= 0x80
+    for index in range(1, _MOST_STEP):
+        if not goes_on.any():
+            return widths
+        widths += goes_on
+        goes_on &= records[:, _STEP_AT + index] >= 0x80
+    widths[goes_on] = 0
+    return widths
 
 
 def _form_of(body: bytes) -> _Form | None:

@@ -12,7 +12,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
 from pull_logs.rows.batches import batch_rows
 from pull_logs.sources.tensorboard import TensorBoard
-from pull_logs.sources.tensorboard.record_framing import masked
+from pull_logs.sources.tensorboard.checksums import masked
 from pull_logs.sources.tracked_runs import ReadOptions, TrackedRun
 
 T0 = 1_700_000_000.0

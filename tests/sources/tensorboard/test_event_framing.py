@@ -83,6 +83,25 @@ def test_bytes_between_records_are_skipped(noise: bytes, index: int) -> None:
     assert sum(damage.bytes_lost for damage in reader.damages) == len(noise)
 
 
+@given(
+    st.lists(st.lists(st.sampled_from([b"", b"\0" * 12, *FRAMES, FRAMES[0][:15]]), max_size=4), max_size=12),
+    st.integers(1, 300),
+)
+def test_records_that_contain_records_are_one(parts: list[list[bytes]], block_bytes: int) -> None:
+    """A record may be a file of events itself, or a part of one."""
+    records = [b"".join(some) for some in parts]
+    found, reader = _read(b"".join(map(frame, records)), block_bytes=block_bytes)
+    assert found == records
+    assert reader.damages == []
+
+
+def test_records_longer_than_a_block_are_read_at_once() -> None:
+    records = [b"x" * 70_000, b"", b"\0" * 200_000, b"y"]
+    found, reader = _read(b"".join(map(frame, records)), block_bytes=1000)
+    assert found == records
+    assert reader.damages == []
+
+
 def _rows(events: list[Any]) -> list[dict[str, Any]]:
     return [
         {

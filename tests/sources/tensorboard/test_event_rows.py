@@ -24,7 +24,7 @@ from eventkit import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import SummaryMetadata
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 
 from pull_logs.errors import FileMissingError
@@ -114,6 +114,51 @@ def _number(value: Any) -> float:
     if tensor.tensor_content:
         return float(np.frombuffer(tensor.tensor_content, "<f8" if tensor.dtype == 2 else "<f4")[0])
     return float([*tensor.double_val, *tensor.float_val][0])
+
+
+def _field(number: int, data: bytes) -> bytes:
+    """A field of bytes on the wire."""
+    return bytes([number << 3 | 2, len(data)]) + data
+
+
+UNKNOWN = st.sampled_from([b"\x78\x05", b"\x7a\x03abc", b"\x7d\0\0\x80\x3f", b"\x79" + bytes(8)])
+"""Fields with the number 15, which no message of an event has."""
+
+VALUES = st.tuples(
+    st.permutations(
+        [Summary.Value(tag="loss").SerializeToString(), Summary.Value(simple_value=2.5).SerializeToString()]
+    ),
+    st.lists(UNKNOWN, max_size=1),
+    st.lists(st.sampled_from([Summary.Value(tag="b").SerializeToString()]), max_size=1),
+).map(lambda parts: _field(5, _field(1, b"".join([*parts[0], *parts[1], *parts[2]]))))
+"""Summaries of one value: fields in any order, unknown ones, and a tag that is given twice."""
+
+RECORDS = st.tuples(
+    st.lists(st.floats(1e9, 2e9).map(lambda time: Event(wall_time=time).SerializeToString()), max_size=2),
+    st.lists(st.integers(0, 300).map(lambda step: Event(step=step).SerializeToString()), max_size=2),
+    st.lists(VALUES, max_size=2),
+    st.lists(UNKNOWN, max_size=1),
+).flatmap(lambda parts: st.permutations([field for some in parts for field in some]).map(b"".join))
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(RECORDS, SCALARS.map(Event.SerializeToString)), min_size=1, max_size=40))
+def test_fields_in_any_order_unknown_and_repeated_ones_are_read_as_by_protobuf(records: list[bytes]) -> None:
+    # Each record is repeated, as some forms are only decoded together.
+    (block,) = RecordReader(io.BytesIO(b"".join(map(frame, records * 5))))
+    decoder = ScalarDecoder()
+    points, others = decoder.decode(block)
+    names = list(decoder.tags)
+    found = [(names[tag], step) for tag, step in zip(points.tags, points.steps.tolist(), strict=True)]
+    times = points.times.tolist()
+    for index in others.tolist():
+        event = read_event(block.data[block.starts[index] : block.ends[index]])
+        found += [(value.tag, event.step) for value in event.values]
+        times += [event.wall_time for _ in event.values]
+    expected = [Event.FromString(record) for record in records * 5]
+    values = [(value.tag, event.step) for event in expected for value in event.summary.value]
+    assert sorted(found) == sorted(values)
+    assert sorted(times) == sorted(event.wall_time for event in expected for _ in event.summary.value)
 
 
 @given(SCALARS)
