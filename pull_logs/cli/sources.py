@@ -58,5 +58,7 @@ def _by_kind(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_page(text: str) -> bool:
-    """Return whether a text is a URL, of a page of W&B; that of a database of MLflow is a source itself."""
-    return "://" in text and not text.startswith("sqlite:")
+    """Return whether a text is a URL, of a page of W&B; that of a tracker's store is a source itself."""
+    from pull_logs.interface import is_store_url
+
+    return "://" in text and not is_store_url(text)

@@ -9,6 +9,7 @@ from .console import plain_line as plain_line
 from .console import require_consoles as require_consoles
 from .find_bundles import find_bundles as find_bundles
 from .local_runs import is_local as is_local
+from .local_runs import is_store_url as is_store_url
 from .media import RunMedia as RunMedia
 from .media import media_of_runs as media_of_runs
 from .media import save_media as save_media

@@ -1,4 +1,4 @@
-"""Runs that are read where they are: local W&B folders, and the stores of other trackers."""
+"""Runs that are read where they are: local W&B folders, and the stores of other trackers, local or not."""
 
 from __future__ import annotations
 
@@ -19,15 +19,24 @@ _RUN_FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-[^/]+")
 """The name of a local W&B run folder."""
 
 
+def is_store_url(text: str) -> bool:
+    """Return whether a text is a URL of runs of another tracker: a database or object storage."""
+    from pull_logs.snapshot.storage import is_object_url
+
+    return text.startswith("sqlite:") or is_object_url(text)
+
+
 def is_local(text: str) -> bool:
-    """Return whether a run is named by a local folder, by a `.wandb` log, or by a file of another tracker.
+    """Return whether a run is named by a folder, by a `.wandb` log, or by a file or URL of another tracker.
 
     Raises:
         FileMissingError: It has the name of a W&B run folder or log, and does not exist.
         PullLogsError: It is a file that cannot be read.
     """
+    from pull_logs.snapshot.storage import is_object_url
+
     path = Path(text)
-    if path.is_dir() or (path.suffix == ".wandb" and path.is_file()):
+    if is_object_url(text) or path.is_dir() or (path.suffix == ".wandb" and path.is_file()):
         return True
     if "://" not in text and (path.suffix == ".wandb" or _RUN_FOLDER.fullmatch(path.name)):
         raise FileMissingError(
@@ -46,7 +55,7 @@ def read_local_runs(
     """Read the runs at some locations; yield each with the location that it is from.
 
     Args:
-        texts: Local folders and files of any kind.
+        texts: Folders and files of any kind, and folders on object storage.
         trackers: Locations whose kind is named.
         stack: Closes the runs.
 
@@ -56,12 +65,12 @@ def read_local_runs(
     """
     if not (texts or trackers):
         return
-    from pull_logs.sources import Location, locate
+    from pull_logs.sources import locate
 
     for text in texts:
         yield from _read(locate(text), stack)
     for source in trackers:
-        yield from _read(Location(source.location, source.kind), stack)
+        yield from _read(locate(source.location, source.kind), stack)
 
 
 def _read(location: Location, stack: ExitStack) -> Iterator[tuple[Run, str]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pull_logs.errors import RunNotFoundError, UsageError
 from pull_logs.interface.find_bundles import find_bundles
-from pull_logs.interface.local_runs import is_local, read_local_runs
+from pull_logs.interface.local_runs import is_local, is_store_url, read_local_runs
 from pull_logs.interface.run_sources import Sources
 from pull_logs.runs import PageUrl, RunPath, RunReference, label_runs, position_of_letter
 from pull_logs.suggestions import counted, did_you_mean
@@ -241,11 +241,11 @@ def _from_bundles(
 
 
 def _local_runs(bundles: Sequence[Bundle], texts: Sequence[str]) -> list[str]:
-    """Return which texts name a local folder or file, and no run of the bundles."""
+    """Return which texts name a folder or file of runs, and no run of the bundles."""
     return [
         text
         for text in texts
-        if (text.startswith("sqlite:") or _exists(text))
+        if (is_store_url(text) or _exists(text))
         and not any(_has_run(bundle, text) for bundle in bundles)
         and is_local(text)
     ]

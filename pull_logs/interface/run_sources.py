@@ -83,7 +83,8 @@ class Sources:
         """Refuse contradictory combinations.
 
         Raises:
-            UsageError: No source was given, or `--refresh` with an option that excludes the network.
+            UsageError: No source was given, `--refresh` with an option that excludes the network, or the URL
+                of a tracker's runs with `--offline`.
         """
         if not self.named:
             raise UsageError(
@@ -93,6 +94,27 @@ class Sources:
         if self.refresh and (self.offline or self.bundles):
             other = "-b" if self.bundles else "--offline"
             raise UsageError(f"--refresh uses the network and {other} never does", hint="omit one of the two")
+        if self.offline:
+            self._check_offline()
+
+    def _check_offline(self) -> None:
+        from pull_logs.snapshot.format import shown_url
+        from pull_logs.snapshot.storage import is_object_url
+
+        named = [text for text in self.runs if is_object_url(text)]
+        named += [source.location for source in self.trackers if is_remote(source.location)]
+        if named:
+            raise UsageError(
+                f"{shown_url(named[0])!r} is read over the network and --offline never uses it",
+                hint="omit --offline, or name a local copy",
+            )
+
+
+def is_remote(location: str) -> bool:
+    """Return whether the store of a tracker is on a server or on object storage."""
+    from pull_logs.snapshot.storage import is_object_url
+
+    return location.startswith(("http://", "https://")) or is_object_url(location)
 
 
 def tracker_sources(named: Mapping[str, Sequence[str]]) -> tuple[TrackerSource, ...]:

@@ -5,18 +5,19 @@ The kind of a location is known from its content. Runs of several kinds can be r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pull_logs.errors import FileMissingError, UsageError
-from pull_logs.sources.tracked_runs import ReadOptions, TrackedRun, Tracker
+from pull_logs.sources.tracked_runs import FoundRun, ReadOptions, TrackedRun, Tracker
 from pull_logs.suggestions import nearest_file
 from pull_logs.system_errors import from_system_error
 
 if TYPE_CHECKING:
     from pull_logs.snapshot import ArtifactSelection, BundleRun
+    from pull_logs.sources.remote_folders import RemoteTracker
     from pull_logs.sources.wandb_folders import ImportReport, OnRestart
 
 WANDB = "wandb"
@@ -32,6 +33,14 @@ def trackers() -> tuple[Tracker, ...]:
     from pull_logs.sources.trackio import Trackio
 
     return (TensorBoard(), Mlflow(), Trackio(), Neptune(), MetricFiles())
+
+
+def remote_trackers() -> tuple[RemoteTracker, ...]:
+    """Return the kinds of sources that are also read from object storage."""
+    from pull_logs.sources.metric_files import MetricFiles
+    from pull_logs.sources.tensorboard import TensorBoard
+
+    return (TensorBoard(), MetricFiles())
 
 
 KINDS = (WANDB, "tensorboard", "mlflow", "trackio", "neptune", "metric-files")
@@ -74,6 +83,10 @@ def locate(text: str, kind: str | None = None) -> Location:
         UsageError: It is a URL whose kind is not known.
         PullLogsError: It cannot be read.
     """
+    from pull_logs.snapshot.storage import is_object_url
+
+    if is_object_url(text):
+        return _locate_remote(text, kind)
     if kind is not None:
         return Location(text, kind)
     path = Path(text)
@@ -86,6 +99,41 @@ def locate(text: str, kind: str | None = None) -> Location:
             hint="`--from mlflow` (--mlflow in a question) reads a tracking server of MLflow",
         )
     return Location(text, found[0], found[1:]) if found else Location(text, WANDB)
+
+
+def _locate_remote(url: str, kind: str | None) -> Location:
+    """Return the kind of a folder on object storage, by the names of its files."""
+    from pull_logs.snapshot.format import shown_url
+    from pull_logs.sources.remote_folders import RemoteFolder
+
+    known = remote_trackers()
+    if kind is not None:
+        _check_remote(url, kind)
+        return Location(url, kind)
+    folder = RemoteFolder.open(url, known)
+    found = [tracker.name for tracker in known if folder.has(tracker)]
+    if not found:
+        raise FileMissingError(
+            f"no run in {shown_url(url)!r}: no event file of TensorBoard, and no file of metrics",
+            hint="download the runs of other kinds, and name the local folder",
+        )
+    return Location(url, found[0], tuple(found[1:]))
+
+
+def _check_remote(url: str, kind: str) -> None:
+    """Refuse object storage for the kinds that are not read from there.
+
+    Raises:
+        UsageError: The kind is one of them.
+    """
+    from pull_logs.snapshot.format import shown_url
+
+    if kind not in {tracker.name for tracker in remote_trackers()}:
+        server = ", or name the URL of its server" if kind == "mlflow" else ""
+        raise UsageError(
+            f"runs of {kind} cannot be read from {shown_url(url)!r}",
+            hint=f"download the folder, and name the local one{server}",
+        )
 
 
 def kinds_at(text: str) -> tuple[str, ...]:
@@ -209,18 +257,40 @@ def _tracked(
     known = {tracker.name: tracker for tracker in trackers()}
     report = progress or (lambda _done, _total: None)
     number = 0
-    for location in locations:
+    for index, location in enumerate(locations):
         try:
-            found = known[location.kind].find(location.text)
+            found, notes = _found(location, known, scratch / f"remote{index:06d}")
             for done, run in enumerate(found):
                 report(done, len(found))
                 folder = scratch / f"{number:06d}"
                 folder.mkdir()
                 number += 1
-                yield run.read(folder, options)
+                read = run.read(folder, options)
+                yield TrackedRun(read.run, (*notes, *read.notes))
+                notes = []
             report(len(found), len(found))
         except OSError as exc:
             raise from_system_error(exc, path=location.text, action="read") from exc
+
+
+def _found(
+    location: Location, known: Mapping[str, Tracker], folder: Path
+) -> tuple[Sequence[FoundRun], list[str]]:
+    """Return the runs at a location, and notes about it; files on object storage are downloaded first."""
+    from pull_logs.snapshot.format import shown_url
+    from pull_logs.snapshot.storage import is_object_url
+    from pull_logs.sources.remote_folders import RemoteFolder
+
+    if not is_object_url(location.text):
+        return known[location.kind].find(location.text), []
+    _check_remote(location.text, location.kind)
+    (tracker,) = (tracker for tracker in remote_trackers() if tracker.name == location.kind)
+    local, notes = RemoteFolder.open(location.text, [tracker]).download(tracker, folder)
+    try:
+        return tracker.find(str(local)), notes
+    except FileMissingError as exc:
+        shown = shown_url(location.text)
+        raise FileMissingError(f"no run of {location.kind} in {shown!r}", hint=exc.hint) from exc
 
 
 def _check_paths(runs: Sequence[BundleRun]) -> None:

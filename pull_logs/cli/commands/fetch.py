@@ -110,7 +110,7 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
         )
     for text in sources.runs:
         if is_local(text):
-            kind = "folder" if Path(text).is_dir() else "file"
+            kind = "file" if Path(text).is_file() else "folder"
             raise UsageError(
                 f"{text!r} is a {kind}, and fetch downloads from W&B",
                 hint=f"write: pull-logs import {text} -o FILE.wandb.zip",

@@ -110,9 +110,14 @@ def _settings(file: Path) -> dict[str, Any]:
 
 
 class MetricFiles:
-    """The kind of source; see `Tracker`."""
+    """The kind of source; see `RemoteTracker`."""
 
     name = NAME
+    beside = frozenset({_SETTINGS})
+
+    def reads(self, name: str) -> bool:
+        """Return whether a file is one of those that are found in folders."""
+        return name in _FOUND
 
     def recognizes(self, location: str) -> bool:
         """Return whether there are files of metrics at a path."""

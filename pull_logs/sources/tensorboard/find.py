@@ -18,6 +18,11 @@ _MARK = "tfevents"
 """A part of the name of every event file."""
 
 
+def has_event_name(name: str) -> bool:
+    """Return whether a file has the name of an event file."""
+    return _MARK in name
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """A folder with event files.
@@ -64,7 +69,7 @@ def _walk(top: Path) -> Iterator[tuple[str, tuple[Path, ...]]]:
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as scanned:
             entries = sorted(scanned, key=lambda entry: entry.name)
-        files = [folder / entry.name for entry in entries if _MARK in entry.name and entry.is_file()]
+        files = [folder / entry.name for entry in entries if has_event_name(entry.name) and entry.is_file()]
         if files:
             yield name, tuple(files)
         inner = [entry.name for entry in entries if entry.is_dir()]
@@ -77,7 +82,7 @@ def is_event_file(path: Path) -> bool:
     Raises:
         OSError: It cannot be read.
     """
-    if _MARK in path.name:
+    if has_event_name(path.name):
         return True
     with path.open("rb") as source:
         reader = RecordReader(source, block_bytes=2**12)

@@ -14,7 +14,7 @@ from pull_logs.snapshot import BundleRun
 from pull_logs.sources.point_rows import renamed_note
 from pull_logs.sources.stored_rows import store_rows
 from pull_logs.sources.tensorboard.event_files import MergedRows, RunContent, RunReader
-from pull_logs.sources.tensorboard.find import RunFolder, find_folders
+from pull_logs.sources.tensorboard.find import RunFolder, find_folders, has_event_name
 from pull_logs.sources.tensorboard.hparams import PLUGIN, Hyperparameters
 from pull_logs.sources.tensorboard.media_files import MediaWriter
 from pull_logs.sources.times import utc_time
@@ -176,9 +176,14 @@ def _notes(content: RunContent, merged: MergedRows, last: Mapping[str, Any]) -> 
 
 
 class TensorBoard:
-    """The kind of source; see `Tracker`."""
+    """The kind of source; see `RemoteTracker`."""
 
     name = NAME
+    beside: frozenset[str] = frozenset()
+
+    def reads(self, name: str) -> bool:
+        """Return whether a file has the name of an event file."""
+        return has_event_name(name)
 
     def recognizes(self, location: str) -> bool:
         """Return whether there are event files at a path."""
