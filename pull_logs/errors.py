@@ -32,7 +32,7 @@ and exits with `exit_code`.
 from __future__ import annotations
 
 import unicodedata
-from typing import ClassVar
+from typing import Any, ClassVar
 
 _SHOWN = 160
 _SHOWN_BEFORE = 60
@@ -56,6 +56,17 @@ class PullLogsError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it with all its attributes, so that a worker process can raise it."""
+        return _restored, (type(self), self.args, dict(vars(self)))
+
+
+def _restored(kind: type[PullLogsError], args: tuple[Any, ...], values: dict[str, Any]) -> PullLogsError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(values)
+    return error
 
 
 class UsageError(PullLogsError, ValueError):

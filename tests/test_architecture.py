@@ -30,28 +30,32 @@ ROOTS = frozenset({"_version", "errors", "run_fields", "runs", "suggestions", "s
 
 BELOW: Mapping[str, frozenset[str]] = {
     "rows": ROOTS,
+    # Where tasks run; knows nothing of bundles.
+    "executors": ROOTS,
     "frames": ROOTS | {"rows"},
-    "snapshot": ROOTS | {"rows", "frames"},
-    "analyze": ROOTS | {"rows", "frames", "snapshot"},
-    "fetch": ROOTS | {"rows", "frames", "snapshot", "analyze"},
-    "replay": ROOTS | {"rows", "frames", "snapshot", "analyze"},
-    "sources": ROOTS | {"rows", "frames", "snapshot", "analyze"},
+    "snapshot": ROOTS | {"rows", "frames", "executors"},
+    "analyze": ROOTS | {"rows", "frames", "executors", "snapshot"},
+    "fetch": ROOTS | {"rows", "frames", "executors", "snapshot", "analyze"},
+    "replay": ROOTS | {"rows", "frames", "executors", "snapshot", "analyze"},
+    "sources": ROOTS | {"rows", "frames", "executors", "snapshot", "analyze"},
     # What a replayed test asks for is pulled: the one module that needs both networks.
-    "recording": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "replay"},
+    "recording": ROOTS | {"rows", "frames", "executors", "snapshot", "analyze", "fetch", "replay"},
     # An edge like the command line, for pytest.
-    "pytest_plugin": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "replay", "recording"},
+    "pytest_plugin": ROOTS
+    | {"rows", "frames", "executors", "snapshot", "analyze", "fetch", "replay", "recording"},
     # A bundle compared with its source.
-    "proof": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "sources"},
+    "proof": ROOTS | {"rows", "frames", "executors", "snapshot", "analyze", "fetch", "sources"},
     # What the commands answer, for Python and for the command line.
-    "interface": ROOTS | {"rows", "frames", "snapshot", "analyze", "fetch", "sources"},
+    "interface": ROOTS | {"rows", "frames", "executors", "snapshot", "analyze", "fetch", "sources"},
     # Curves as pictures and as text.
-    "plots": ROOTS | {"rows", "frames", "snapshot", "analyze", "interface"},
+    "plots": ROOTS | {"rows", "frames", "executors", "snapshot", "analyze", "interface"},
     # Runs as a page to look at.
-    "report": ROOTS | {"rows", "frames", "snapshot", "analyze", "interface"},
+    "report": ROOTS | {"rows", "frames", "executors", "snapshot", "analyze", "interface"},
     "cli": ROOTS
     | {
         "rows",
         "frames",
+        "executors",
         "snapshot",
         "analyze",
         "fetch",

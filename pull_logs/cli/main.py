@@ -22,6 +22,7 @@ from pull_logs.cli.completion import COMPLETE_VARIABLE
 from pull_logs.cli.formats import format_options
 from pull_logs.cli.options import (
     assert_options,
+    engine_options,
     hint_options,
     origin_options,
     output_options,
@@ -29,6 +30,7 @@ from pull_logs.cli.options import (
     typed_words,
     view_options,
 )
+from pull_logs.cli.processors import processors
 from pull_logs.cli.signals import StopSignals
 from pull_logs.cli.sources import take_sources
 from pull_logs.cli.spelling import SpellingGroup, refuse_empty
@@ -144,6 +146,7 @@ class _Group(SpellingGroup):
 @format_options(compares=True)
 @output_options
 @hint_options
+@engine_options
 @click.version_option(package_name="wandb-pull-logs", prog_name="pull-logs")
 @click.pass_context
 def cli(ctx: click.Context, /, **options: Any) -> None:
@@ -290,13 +293,6 @@ def _prepare_completion() -> None:
         from pull_logs.cli.completion import register_shells
 
         register_shells()
-
-
-def processors() -> int:
-    """Return how many processors this process may use."""
-    with suppress(AttributeError):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def run() -> NoReturn:

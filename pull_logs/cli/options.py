@@ -5,13 +5,18 @@ Sources say which runs a command is about, views what is shown of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pull_logs.cli.bundle_paths import BUNDLE_OUT, near_or_far
+from pull_logs.cli.processors import processors
 from pull_logs.errors import UsageError
+
+if TYPE_CHECKING:
+    from pull_logs.executors import Engine
 
 Command = Callable[..., Any]
 
@@ -196,6 +201,38 @@ def hint_options(command: Command) -> Command:
             ),
         ),
     )
+
+
+def engine_options(command: Command) -> Command:
+    """Add the options about where histories are read: --jobs --engine."""
+    return _decorate(
+        command,
+        (
+            click.option(
+                "--jobs", type=click.IntRange(min=1), metavar="N", help="Read histories in N processes."
+            ),
+            click.option(
+                "--engine",
+                "engine_name",
+                metavar="processes|threads|dask://HOST:PORT",
+                help="What reads histories: processes (--jobs), threads, or the workers of a Dask cluster.",
+            ),
+        ),
+    )
+
+
+@contextmanager
+def take_engine(options: dict[str, Any]) -> Iterator[Engine]:
+    """Remove the options about where histories are read, and start what reads them while the block runs.
+
+    Raises:
+        PullLogsError: As `open_engine`.
+    """
+    from pull_logs.executors import open_engine
+
+    name, jobs = options.pop("engine_name"), options.pop("jobs")
+    with open_engine(name, jobs=jobs, processors=processors()) as engine:
+        yield engine
 
 
 budget_option = click.option(

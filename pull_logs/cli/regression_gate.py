@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from pull_logs.cli.output import Output, print_answer
 from pull_logs.cli.sections.verdicts import MARK
 from pull_logs.errors import RegressionError, UsageError
+from pull_logs.executors import Engine
 from pull_logs.interface import Sources
 from pull_logs.system_errors import from_system_error
 
@@ -50,7 +51,12 @@ def gate_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer_gate(
-    sources: Sources, gate: Mapping[str, Any], options: Mapping[str, Any], output: Output
+    sources: Sources,
+    gate: Mapping[str, Any],
+    options: Mapping[str, Any],
+    output: Output,
+    *,
+    engine: AbstractContextManager[Engine],
 ) -> None:
     """Test the runs of the sources against the baseline, print the answer, and raise if it does not hold.
 
@@ -59,6 +65,7 @@ def answer_gate(
         gate: The options of the gate.
         options: The other options of `compare`.
         output: The output options.
+        engine: Starts what reads histories.
 
     Raises:
         RegressionError: A metric got worse; the answer is printed first, and the report written.
@@ -74,8 +81,8 @@ def answer_gate(
     _check_report(report)
     question = {name: options[name] for name in _IN_A_GATE}
     baseline = Sources(bundles=gate["against"], keep=sources.keep)
-    asked = gating(sources, baseline, metrics=gate["gate_metrics"], display=progress_display, **question)
-    with asked as (subjects, answer):
+    question |= {"metrics": gate["gate_metrics"], "display": progress_display}
+    with engine as reading, gating(sources, baseline, engine=reading, **question) as (subjects, answer):
         del answer["next"]
         if report is not None:
             _write(report, gate_report(answer))

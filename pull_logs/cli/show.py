@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pull_logs.cli.notes import warn
-from pull_logs.cli.options import parse_evals
+from pull_logs.cli.options import parse_evals, take_engine
 from pull_logs.cli.output import SCREEN_TOKENS, print_answer, take_output
 from pull_logs.interface import Sources
 
@@ -23,6 +23,7 @@ def show(sources: Sources, **options: Any) -> None:
         PullLogsError: As described in `open_subjects` and `pull_logs.analyze.answer`.
     """
     evals, percents = parse_evals(options.pop("evals")), options.pop("quantiles")
+    engine = take_engine(options)
     sources.check()
     from functools import partial
 
@@ -41,7 +42,13 @@ def show(sources: Sources, **options: Any) -> None:
         options |= {"quantiles": parse_quantiles(percents), "stats": True}
     on_request = not output.as_json and output.max_tokens > 0
     view = View(evals=evals, picking=picking, max_tokens=output.max_tokens, on_request=on_request, **options)
-    with answering(sources, partial(answer, view=view), display=progress_display) as (subjects, answered):
+    with (
+        engine as reading,
+        answering(sources, partial(answer, view=view, engine=reading), display=progress_display) as (
+            subjects,
+            answered,
+        ),
+    ):
         found = arrange(answered, unfold=not view.folds)
         print_answer(
             found,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pull_logs.errors import RunNotFoundError
+from pull_logs.executors import SERIAL, Engine
 from pull_logs.interface.open_runs import Display, open_subjects
 from pull_logs.runs import label_runs
 
@@ -50,6 +51,7 @@ def gating(
     columns: Sequence[str] = (),
     margin: str | float | None = None,
     display: Display = nullcontext,
+    engine: Engine = SERIAL,
     **options: Any,
 ) -> Iterator[tuple[Sequence[Subject], CompareAnswer]]:
     """Open new runs and those of a baseline, test the former, and yield all runs and the answer.
@@ -62,6 +64,7 @@ def gating(
         columns: The values of `--column`.
         margin: How much worse they may be.
         display: Shows the progress of a download.
+        engine: Where histories are read.
         **options: The other attributes of `pull_logs.analyze.answers.Gate`.
 
     Raises:
@@ -86,7 +89,7 @@ def gating(
         _baseline(baseline, notes, display) as found,
     ):
         subjects = _labelled([*new, *found])
-        answer = run_gate(subjects[: len(new)], subjects[len(new) :], gate)
+        answer = run_gate(subjects[: len(new)], subjects[len(new) :], gate, engine=engine)
         answer["notes"] = [*notes, *answer["notes"]]
         yield subjects, answer
 
@@ -108,13 +111,16 @@ def _baseline(sources: Sources, notes: list[str], display: Display) -> Iterator[
         yield found
 
 
-def overview_of(subjects: Sequence[Subject], *, workers: int = 0, **options: Any) -> OverviewResult:
+def overview_of(
+    subjects: Sequence[Subject], *, workers: int = 0, engine: Engine = SERIAL, **options: Any
+) -> OverviewResult:
     """Return the overview of runs, with the findings of earlier looks, and keep those of this one.
 
     Args:
         subjects: The runs.
         workers: How many processes may be started to find what is wrong with thousands of runs. A program
             whose main module does not check `__name__` must not start any.
+        engine: Where histories are read instead, if it is not this thread.
         options: The other arguments of `overview`.
 
     Raises:
@@ -126,11 +132,15 @@ def overview_of(subjects: Sequence[Subject], *, workers: int = 0, **options: Any
 
     folder = default_folder()
     with using_cache(folder), known_findings(folder) as known:
-        if workers:
-            from pull_logs.interface.first_look import look_first
+        if workers or not engine.is_serial:
+            from pull_logs.interface.first_look import look_first, look_on
 
-            look_first(subjects, known, select=options.get("select"), workers=workers)
-        return overview(subjects, known=known, **options)
+            select = options.get("select")
+            if engine.is_serial:
+                look_first(subjects, known, select=select, workers=workers)
+            else:
+                look_on(engine, subjects, known, select=select)
+        return overview(subjects, known=known, engine=engine, **options)
 
 
 def comparison_of(

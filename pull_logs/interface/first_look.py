@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from pull_logs.analyze import Subject
     from pull_logs.analyze.health import HealthFinding
+    from pull_logs.executors import Engine
     from pull_logs.snapshot import Bundle
 
 FEWEST_RUNS = 1_000
@@ -81,6 +82,40 @@ def look_first(
     parts = deque(_parts(subjects, select))
     with suppress(PullLogsError, OSError), _workers(min(workers, MOST_WORKERS)) as started:
         _share(parts, started, known)
+
+
+@dataclass(frozen=True, slots=True)
+class _FindingReader:
+    """Finds what is wrong with runs, in a worker.
+
+    Attributes:
+        select: The regular expression of the overview.
+    """
+
+    select: str | None
+
+    def read_runs(self, subjects: Sequence[Subject]) -> Sequence[Found]:
+        """Return what is wrong with all of these runs, with the first of them."""
+        return [_find(subjects, self.select), *(() for _ in subjects[1:])]
+
+
+def look_on(engine: Engine, subjects: Sequence[Subject], known: KnownFindings, *, select: str | None) -> None:
+    """Keep what is wrong with runs, found on an engine, if none of it is known yet.
+
+    Args:
+        engine: Where histories are read.
+        subjects: The runs.
+        known: Where findings are kept.
+        select: The regular expression of the overview.
+
+    Raises:
+        PullLogsError: A worker ended, or cannot open a bundle.
+    """
+    from pull_logs.analyze.mapping import map_runs
+
+    if subjects and not _is_known(subjects, known, select):
+        for found in map_runs(_FindingReader(select), subjects, engine):
+            known.keep_all(found)
 
 
 def _is_known(subjects: Sequence[Subject], known: KnownFindings, select: str | None) -> bool:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
 from pull_logs.errors import UsageError
+from pull_logs.executors import engine_of
 from pull_logs.interface.answers import answering, comparison_of, gating, overview_of
 from pull_logs.interface.run_sources import BundleSource, Sources, tracker_sources
 from pull_logs.suggestions import counted
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
     from typing import TypeAlias
 
     from pull_logs.analyze import CompareResult, OverviewResult, ShowResult
@@ -90,6 +92,7 @@ def compare(
     effect: str | None = None,
     fits: str | Iterable[str] = (),
     pareto: str | None = None,
+    executor: Executor | None = None,
     **named: Unpack[SourceOptions],
 ) -> CompareResult:
     """Compare runs, as `pull-logs compare` does (docs/comparing.md).
@@ -120,6 +123,7 @@ def compare(
         effect: `METRIC:min` or `METRIC:max`, on which the effect of each config key is looked for.
         fits: `Y ~ X`, lines to fit through values of runs (`--fit`).
         pareto: Two criteria or more, `config.params:min, val/loss:min`.
+        executor: Reads histories in its threads or processes, or on a cluster (docs/clusters.md).
         **named: The sources as keywords: `runs`, `checkpoints`, `projects`, `sweeps`, `filter`,
             `checkpoint_key`, `refresh`, `offline`.
 
@@ -147,13 +151,14 @@ def compare(
         "alpha": alpha,
         "margin": margin,
     }
-    runs = sources_of(sources, named)
+    runs, engine = sources_of(sources, named), engine_of(executor)
     bases = _baseline(against)
     if bases:
         _refuse_with_against(select=select, group_by=group_by, best=best, sort=sort, top=top, asserts=asserts)
         _refuse_with_against(effect=effect, fits=fits, pareto=pareto)
         baseline = sources_of(bases, {"filter": named.get("filter")})
-        with gating(runs, baseline, metrics=_several(metrics), **shared) as (_, answer):
+        asked = gating(runs, baseline, metrics=_several(metrics), engine=engine, **shared)
+        with asked as (_, answer):
             del answer["next"]
             return cast("CompareResult", _Answer(answer))
     if metrics:
@@ -173,7 +178,7 @@ def compare(
         fits=_several(fits),
         pareto=pareto,
     )
-    with answering(runs, partial(compare_runs, options=question)) as (_, answer):
+    with answering(runs, partial(compare_runs, options=question, engine=engine)) as (_, answer):
         del answer["next"]
         return cast("CompareResult", _Answer(arrange(answer, unfold=True)))
 
@@ -182,6 +187,7 @@ def overview(
     *sources: Source,
     select: str | None = None,
     asserts: str | Iterable[str] = (),
+    executor: Executor | None = None,
     **named: Unpack[SourceOptions],
 ) -> OverviewResult:
     """Summarize runs, as `pull-logs overview` does (docs/health.md).
@@ -190,6 +196,7 @@ def overview(
         *sources: As in `compare`.
         select: A regular expression that is searched for in the names of the metrics.
         asserts: Conditions, as in `compare`.
+        executor: As in `compare`.
         **named: The sources as keywords, as in `compare`.
 
     Returns:
@@ -200,7 +207,8 @@ def overview(
     """
     from pull_logs.analyze import arrange
 
-    question = partial(overview_of, select=select, asserts=_several(asserts))
+    engine = engine_of(executor)
+    question = partial(overview_of, select=select, asserts=_several(asserts), engine=engine)
     with answering(sources_of(sources, named), question) as (_, answer):
         return cast("OverviewResult", _Answer(arrange(answer, unfold=True)))
 

@@ -20,8 +20,8 @@ from pull_logs.analyze.answers.best_sentence import (
 from pull_logs.analyze.answers.checkpoints import CheckpointComparison, summarize
 from pull_logs.analyze.answers.groups import RunGroups, group_runs
 from pull_logs.analyze.answers.named_values import AskedValues, NamedValues, column_sections, ranking_numbers
+from pull_logs.analyze.answers.readings import ReadingPlan
 from pull_logs.analyze.answers.run_readings import (
-    ReadingPlan,
     RunHistories,
     RunReading,
     RunReadings,
@@ -57,7 +57,6 @@ from pull_logs.analyze.questions import (
 from pull_logs.analyze.relations import Fit, RelationsAnswer, relate
 from pull_logs.analyze.results import (
     AlignmentResult,
-    AssertionSections,
     CompareAnswer,
     ConfigDifference,
     RankedCheckpointSections,
@@ -73,6 +72,7 @@ from pull_logs.analyze.statistics import (
     ranked,
 )
 from pull_logs.errors import UsageError
+from pull_logs.executors import SERIAL, Engine
 from pull_logs.rows.canonical import STEP, spell
 
 _MOST_NAMED = 10
@@ -237,8 +237,15 @@ class _Findings:
         return min(step for step in ends if _LEAST_PART * step >= max(ends))
 
 
-def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAnswer:
+def compare_runs(
+    subjects: Sequence[Subject], options: Comparison, *, engine: Engine = SERIAL
+) -> CompareAnswer:
     """Compare runs.
+
+    Args:
+        subjects: The runs.
+        options: What to compare, and how.
+        engine: Where histories are read; the answer does not depend on it.
 
     Returns:
         The object that `data/schemas/compare.json` describes, and in `next` the flags of at most two
@@ -253,7 +260,7 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
         DamageError: A history is damaged.
     """
     options.check()
-    found = _find(subjects, options)
+    found = _find(subjects, options, engine)
     checkpoints = summarize(
         [entry for run in found.shown for entry in run.checkpoints],
         best=found.goal,
@@ -267,8 +274,6 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
     select, configs = _selected_keys(found), flat_configs(recorded)
     summaries = None if select == _NO_KEY else flat_summaries(recorded)
     records = compare_records(configs, summaries, select=select)
-    assertions = found.readings.assertions
-    asserted = AssertionSections(assertions=assertions.results()) if assertions else AssertionSections()
     return {
         "format": FORMAT,
         "command": "compare",
@@ -287,7 +292,7 @@ def compare_runs(subjects: Sequence[Subject], options: Comparison) -> CompareAns
         "config_diff": records["config_diff"],
         "config_same": records["config_same"],
         "summary_comparison": records["summary_comparison"],
-        **asserted,
+        **found.readings.assertions.sections,
         "notes": [*incomplete_notes([run.subject for run in found.shown]), *_notes(found, checkpoints)],
         "next": _further(found, records["config_diff"], configs)[:_MOST_FURTHER],
     }
@@ -306,18 +311,18 @@ def _selected_keys(found: _Findings) -> str | None:
 
 
 def _notes(found: _Findings, checkpoints: CheckpointComparison) -> list[str]:
-    groups, assertions = found.groups, found.readings.assertions
+    groups = found.groups
     states = note_on_states(found.readings.runs) if found.options.relates else None
     return [
         *(groups.notes() if groups else [states] if states else ()),
         *found.notes,
         *checkpoints.notes,
         *alignment_notes(found.shown, found.readings.runs, found.alignment, found.common_end),
-        *(assertions.notes if assertions else ()),
+        *found.readings.assertions.notes,
     ]
 
 
-def _find(subjects: Sequence[Subject], options: Comparison) -> _Findings:
+def _find(subjects: Sequence[Subject], options: Comparison, engine: Engine) -> _Findings:
     """Read the runs, rank and group them, and choose those to show."""
     histories = RunHistories.open(subjects, options.texts)
     with absence_explained(histories.frames, options.texts):
@@ -350,7 +355,7 @@ def _find(subjects: Sequence[Subject], options: Comparison) -> _Findings:
         described=wanted.described,
         narrowed=bool(options.columns) or options.relates,
     )
-    readings = read_runs(subjects, plan, histories)
+    readings = read_runs(subjects, plan, histories, engine)
     runs = readings.runs
     order = list(range(len(runs)))
     if goal is not None:

@@ -5,7 +5,7 @@ The columns of a run are dropped before the next run is read, so that a thousand
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -15,10 +15,14 @@ import numpy.typing as npt
 
 from pull_logs.analyze.answers.folding import rank_of
 from pull_logs.analyze.answers.picked_rows import lost_spikes, note_on_picking, pick_rows, visible_rows
+from pull_logs.analyze.answers.readings import RunView, notes_on_rows
 from pull_logs.analyze.answers.rows_on_request import NumberRows, are_all_visible, are_numbers, describe_rows
 from pull_logs.analyze.answers.side_by_side import Ending, compare_metrics, ending, indexed_ending
+from pull_logs.analyze.mapping import map_runs
 from pull_logs.analyze.questions import (
+    AssertionAnswer,
     Family,
+    HistoryOpening,
     HistoryQuery,
     Slice,
     Subject,
@@ -27,7 +31,7 @@ from pull_logs.analyze.questions import (
     absence_explained,
     families_by_member,
     is_internal,
-    joined_frames,
+    mentions_system,
     samples,
     system_names,
     system_notes,
@@ -50,17 +54,15 @@ from pull_logs.analyze.statistics import (
     rank_rows,
     sample_rows,
 )
-from pull_logs.frames import Column, Frame, History, MetricFacts, Steps, numbers, open_frames
+from pull_logs.executors import SERIAL, Engine
+from pull_logs.frames import Column, Frame, History, MetricFacts, Steps, numbers
 from pull_logs.rows.canonical import STEP, spell
-from pull_logs.suggestions import counted, joined
 
 if TYPE_CHECKING:
     from pull_logs.analyze.questions import Assertions
 
 _SCALARS = frozenset({"number", "bool", "string", "mixed", "empty"})
 _ABOUT_ROWS = frozenset({"schema", "stats", "history", "comparison", "assertions"})
-_MOST_NAMED = 10
-_FAMILIES_NAMED = 3
 _LEAST_ROWS = 24
 """Rows of a run that a token budget leaves before it cuts columns or runs."""
 
@@ -82,34 +84,16 @@ class HistoryAnswer:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _RunView:
-    """What a view says about the history of one run.
-
-    Attributes:
-        history: The rows of the answer.
-        schema: The columns.
-        stats: The statistics.
-        endings: How each metric ended.
-        left_out: The columns that are not shown because they hold objects.
-        lost_spikes: The number of rows with spikes that a sample lacks.
-    """
-
-    history: HistoryResult | None = None
-    schema: list[ColumnResult] | None = None
-    stats: dict[str, StatisticsResult] | None = None
-    endings: dict[str, Ending] | None = None
-    left_out: tuple[str, ...] = ()
-    lost_spikes: int = 0
-
-
-def answer_histories(subjects: Sequence[Subject], view: View, asked: AbstractSet[str]) -> HistoryAnswer:
+def answer_histories(
+    subjects: Sequence[Subject], view: View, asked: AbstractSet[str], engine: Engine = SERIAL
+) -> HistoryAnswer:
     """Answer what a view asks about histories.
 
     Args:
         subjects: The runs; two may be the same run.
         view: The view.
         asked: The names of the sections to answer.
+        engine: Where histories are read.
 
     Raises:
         UsageError: An option's value is wrong.
@@ -120,7 +104,8 @@ def answer_histories(subjects: Sequence[Subject], view: View, asked: AbstractSet
     runs = {id(subject.run): subject.run for subject in subjects}
     texts = [view.select, view.where, *(text for _, text in view.evals), *view.asserts]
     listed = list(runs.values())
-    opened = joined_frames(listed, open_frames(listed), texts)
+    opening = HistoryOpening(joined=mentions_system(texts))
+    opened = opening.open(listed)
     names = dict.fromkeys(name for frame in opened for name in frame.names)
     computed = [name for name, _ in view.evals]
     with absence_explained(opened, texts):
@@ -128,27 +113,26 @@ def answer_histories(subjects: Sequence[Subject], view: View, asked: AbstractSet
         assertions = settle_assertions(view.asserts, subjects, names, computed=computed)
     notes = system_notes(opened, selection)
     if about_samples(selection, system_names(opened)) and not view.asserts:
-        opened = samples(opened)
+        opened, opening = samples(opened), replace(opening, sampled=True)
     frames = dict(zip(runs, opened, strict=True))
     folded = families_by_member(names) if view.folds and "history" in asked else {}
-    reader = _Reader(view, asked, selection, assertions, len(subjects), folded)
-    last_use = {id(subject.run): index for index, subject in enumerate(subjects)}
-    views: dict[str, _RunView] = {}
-    for index, subject in enumerate(subjects):
-        frame = frames[id(subject.run)]
-        views[subject.label] = reader.read(subject, frame)
-        if last_use[id(subject.run)] == index:
-            frame.forget()
+    reader = _Reader(view, asked, selection, assertions, len(subjects), folded, opening)
+    if engine.is_serial or not reader.reads_rows:
+        found = reader.read_open(subjects, [frames[id(subject.run)] for subject in subjects])
+    else:
+        found = map_runs(reader, subjects, engine)
+    views = {subject.label: one for subject, one in zip(subjects, found, strict=True)}
+    checks = AssertionAnswer(assertions, [one.checked for one in views.values() if one.checked is not None])
     return HistoryAnswer(
         sections=_sections(views, asked),
         comparison=_comparison(views, subjects, view) if "comparison" in asked else {},
-        assertions={} if assertions is None else {"assertions": assertions.results()},
+        assertions=checks.sections,
         notes=(
             *selection.notes,
             *notes,
-            *(assertions.notes if assertions is not None else ()),
+            *checks.notes,
             *note_on_picking(view, subjects),
-            *_notes(views, {family.pattern for family in folded.values()}),
+            *notes_on_rows(views, {family.pattern for family in folded.values()}),
         ),
     )
 
@@ -173,7 +157,7 @@ def settle_assertions(
     )
 
 
-def _sections(views: Mapping[str, _RunView], asked: AbstractSet[str]) -> HistorySections:
+def _sections(views: Mapping[str, RunView], asked: AbstractSet[str]) -> HistorySections:
     found: HistorySections = {}
     if "schema" in asked:
         found["schema"] = {run: view.schema for run, view in views.items() if view.schema is not None}
@@ -184,7 +168,7 @@ def _sections(views: Mapping[str, _RunView], asked: AbstractSet[str]) -> History
     return found
 
 
-def _comparison(views: Mapping[str, _RunView], subjects: Sequence[Subject], view: View) -> EndingSections:
+def _comparison(views: Mapping[str, RunView], subjects: Sequence[Subject], view: View) -> EndingSections:
     endings = {run: view.endings for run, view in views.items() if view.endings is not None}
     checkpoints = any(subject.checkpoint is not None for subject in subjects)
     return {"comparison": compare_metrics(endings, checkpoints=checkpoints, on_request=view.on_request)}
@@ -201,6 +185,7 @@ class _Reader:
         assertions: What each run is checked against.
         runs: How many runs share the token budget.
         folded: The families that the rows do not show, by member.
+        opening: How histories are opened.
         orders: The orders of columns so far, because thousands of runs have the same ones.
     """
 
@@ -210,17 +195,35 @@ class _Reader:
     assertions: Assertions | None
     runs: int
     folded: Mapping[str, Family]
+    opening: HistoryOpening
     orders: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
 
-    def read(self, subject: Subject, frame: History) -> _RunView:
+    def read_runs(self, subjects: Sequence[Subject]) -> Sequence[RunView]:
+        """Open the histories of runs and read them: what a worker does."""
+        return list(self.read_open(subjects, self.opening.open([subject.run for subject in subjects])))
+
+    def read_open(self, subjects: Sequence[Subject], frames: Sequence[History]) -> Iterator[RunView]:
+        """Read runs one after the other, and drop the columns of each after its last use."""
+        last_use = {id(frame): index for index, frame in enumerate(frames)}
+        for index, (subject, frame) in enumerate(zip(subjects, frames, strict=True)):
+            yield self.read(subject, frame)
+            if last_use[id(frame)] == index:
+                frame.forget()
+
+    @property
+    def reads_rows(self) -> bool:
+        """Whether more is asked than indexes have."""
+        return not (self._complete_histories or self._only_columns)
+
+    def read(self, subject: Subject, frame: History) -> RunView:
         """Read one run."""
         facts = frame.facts(brief=True) if self._only_columns else None
         if facts is not None:
             names = self.selection.columns_of(frame, internal=True)
-            return _RunView(schema=_indexed_schema(facts, [STEP, *names], rows=frame.length))
+            return RunView(schema=_indexed_schema(facts, [STEP, *names], rows=frame.length))
         return self._from_index(subject, frame) or self._from_rows(subject, frame)
 
-    def _from_rows(self, subject: Subject, frame: History) -> _RunView:
+    def _from_rows(self, subject: Subject, frame: History) -> RunView:
         view, asked = self.view, self.asked
         columns = bool(view.picking or asked & {"schema", "stats", "history", "comparison"})
         picked = None
@@ -246,9 +249,8 @@ class _Reader:
             rows = self._sample(subject, frame, listed)
             history = _history(listed, rows, matched=matched, hidden=matched - visible)
             lost = lost_spikes(listed, rows)
-        if self.assertions is not None:
-            self.assertions.check(subject, frame, part)
-        return _RunView(
+        checked = None if self.assertions is None else self.assertions.check(subject, frame, part)
+        return RunView(
             history=history,
             schema=_schema(part) if "schema" in asked else None,
             stats=_stats(part, internal=view.select is not None, quantiles=view.quantiles)
@@ -257,9 +259,10 @@ class _Reader:
             endings=_endings(subject, frame, shown) if "comparison" in asked else None,
             left_out=left_out,
             lost_spikes=lost,
+            checked=checked,
         )
 
-    def _from_index(self, subject: Subject, frame: History) -> _RunView | None:
+    def _from_index(self, subject: Subject, frame: History) -> RunView | None:
         """Return what a view says of a run without opening its history; None if the index is not enough."""
         if not self._complete_histories or subject.checkpoint is not None or subject.checkpoints:
             return None
@@ -273,7 +276,7 @@ class _Reader:
         if len(endings) < len(shown) or (history is None and "history" in self.asked):
             return None
         left_out = () if len(shown) == len(names) else tuple(name for name in names if name not in endings)
-        return _RunView(
+        return RunView(
             history=history, endings=endings if "comparison" in self.asked else None, left_out=left_out
         )
 
@@ -395,42 +398,6 @@ def _history(part: Slice, rows: npt.NDArray[np.intp], *, matched: int, hidden: i
         picked=len(part.steps),
         hidden=hidden,
     )
-
-
-def _without_spikes(count: int) -> str:
-    return f" without {counted(count, 'spike')}" if count else ""
-
-
-def _notes(views: Mapping[str, _RunView], families: Collection[str]) -> Iterable[str]:
-    """Say which rows and columns of histories are not shown."""
-    histories = {run: view.history for run, view in views.items() if view.history is not None}
-    sampled = [
-        f"{run} {history['rows_shown']}/{history['rows_picked']}{_without_spikes(views[run].lost_spikes)}"
-        for run, history in histories.items()
-        if history["sampling"] != "none"
-    ]
-    if sampled:
-        yield (
-            "sampled (first, last, minimum, maximum and non-finite rows of every shown metric are kept): "
-            f"{joined(sampled, most=_MOST_NAMED)}; --max-rows N takes more"
-        )
-    hidden = [f"{run} {history['hidden']}" for run, history in histories.items() if history["hidden"]]
-    if hidden:
-        yield (
-            "rows hidden because every shown metric is missing in them: "
-            f"{joined(hidden, most=_MOST_NAMED)}; --show-all shows them"
-        )
-    if families:
-        yield (
-            "columns left out because their names differ only in numbers: "
-            f"{joined(sorted(families), most=_FAMILIES_NAMED)}; --select REGEX or --unfold shows them"
-        )
-    left_out = dict.fromkeys(name for view in views.values() for name in view.left_out)
-    if left_out and histories:
-        yield (
-            f"columns left out because they hold objects or lists: {joined(left_out, most=_MOST_NAMED)}; "
-            "--select shows them"
-        )
 
 
 def _endings(subject: Subject, frame: History, shown: Slice) -> dict[str, Ending]:

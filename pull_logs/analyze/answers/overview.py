@@ -7,7 +7,7 @@ single run only where something is wrong with it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,7 +16,15 @@ from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
 from pull_logs.analyze.answers.view import incomplete_notes
 from pull_logs.analyze.health import DEFINITIONS, FLAGS, HealthFinding, can_have_flags, find_flags
-from pull_logs.analyze.questions import HistoryQuery, Subject, is_internal
+from pull_logs.analyze.mapping import map_runs
+from pull_logs.analyze.questions import (
+    AssertionAnswer,
+    Assertions,
+    Checked,
+    HistoryQuery,
+    Subject,
+    is_internal,
+)
 from pull_logs.analyze.results import (
     AssertionSections,
     ConfigValues,
@@ -28,6 +36,7 @@ from pull_logs.analyze.results import (
     TotalsResult,
 )
 from pull_logs.analyze.statistics import MetricTotalsBuilder
+from pull_logs.executors import SERIAL, Engine
 from pull_logs.frames import Frame, MetricIndex, RunLike, describe_cells, flatten, open_frames
 from pull_logs.rows.canonical import canon_record, canonical_text, spell
 from pull_logs.runs import RunInfo
@@ -122,6 +131,7 @@ def overview(
     select: str | None = None,
     asserts: Sequence[str] = (),
     known: Known | None = None,
+    engine: Engine = SERIAL,
 ) -> OverviewResult:
     """Return an overview of runs.
 
@@ -130,6 +140,7 @@ def overview(
         select: A regular expression that is searched for in the names of the metrics.
         asserts: What must hold of the runs and all of their rows (see `assertions`).
         known: Remembers findings, so that a history is not read again for them.
+        engine: Where assertions are checked; the answer does not depend on it.
 
     Returns:
         The object that `data/schemas/overview.json` describes.
@@ -140,7 +151,7 @@ def overview(
         MetricNotFoundError: `select` matches nothing.
         DamageError: A history is damaged.
     """
-    histories = _read_histories(subjects, select=select, asserts=asserts, known=known)
+    histories = _read_histories(subjects, select=select, asserts=asserts, known=known, engine=engine)
     config, same = histories.configs.differing()
     incomplete = incomplete_notes(subjects)
     return {
@@ -163,6 +174,7 @@ def _read_histories(
     select: str | None,
     asserts: Sequence[str],
     known: Known | None,
+    engine: Engine,
 ) -> _Histories:
     """Read the histories, one after the other."""
     frames = open_frames([subject.run for subject in subjects])
@@ -174,7 +186,7 @@ def _read_histories(
     selected = frozenset(
         metrics.names if query.selected is None else query.selected.intersection(metrics.names)
     )
-    assertions = settle_assertions(asserts, subjects, names)
+    assertions = _check(settle_assertions(asserts, subjects, names), subjects, frames, engine)
     findings: list[tuple[Subject, HealthFinding]] = []
     healthy = 0
     configs = _Configs()
@@ -197,18 +209,49 @@ def _read_histories(
             _add_facts(frame, judged, totals, selected=selected)
         healthy += not found
         findings += [(subject, finding) for finding in found]
-        if assertions is not None:
-            assertions.load(frame, complete=True)
-            assertions.check(subject, frame, None)
         frame.forget()
     return _Histories(
         configs=configs,
         metrics=metrics.totals(),
         findings=findings,
         healthy=healthy,
-        assertions=AssertionSections() if assertions is None else {"assertions": assertions.results()},
-        notes=() if assertions is None else assertions.notes,
+        assertions=assertions.sections,
+        notes=assertions.notes,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _AssertionReader:
+    """Checks assertions, here or in a worker.
+
+    Attributes:
+        assertions: The assertions.
+    """
+
+    assertions: Assertions
+
+    def read_runs(self, subjects: Sequence[Subject]) -> Sequence[Checked]:
+        """Open the histories of runs and check them: what a worker does."""
+        return list(self.read(subjects, open_frames([subject.run for subject in subjects])))
+
+    def read(self, subjects: Sequence[Subject], frames: Sequence[Frame]) -> Iterator[Checked]:
+        """Check runs one after the other."""
+        for subject, frame in zip(subjects, frames, strict=True):
+            self.assertions.load(frame, complete=True)
+            yield self.assertions.check(subject, frame, None)
+            frame.forget()
+
+
+def _check(
+    assertions: Assertions | None, subjects: Sequence[Subject], frames: Sequence[Frame], engine: Engine
+) -> AssertionAnswer:
+    """Check all runs."""
+    if assertions is None:
+        return AssertionAnswer(None, ())
+    reader = _AssertionReader(assertions)
+    if engine.is_serial or not assertions.need_rows:
+        return AssertionAnswer(assertions, list(reader.read(subjects, frames)))
+    return AssertionAnswer(assertions, list(map_runs(reader, subjects, engine)))
 
 
 def _identity(run: RunLike, names: Sequence[str]) -> tuple[str | None, ...]:

@@ -8,79 +8,37 @@ columns are dropped before the next run is read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pull_logs.analyze.answers.checkpoints import checkpoint_steps, read_checkpoints, shown_metrics
+from pull_logs.analyze.answers.checkpoints import shown_metrics
 from pull_logs.analyze.answers.histories import settle_assertions
-from pull_logs.analyze.answers.indexed import Field, IndexedMetrics, IndexedRun, RunValues
+from pull_logs.analyze.answers.indexed import Field, IndexedRun, RunValues
+from pull_logs.analyze.answers.readings import ReadingPlan, RunReader
 from pull_logs.analyze.expressions import several_spellings
+from pull_logs.analyze.mapping import map_runs
 from pull_logs.analyze.questions import (
     DEFINED,
-    Alignment,
-    HistoryQuery,
+    AssertionAnswer,
+    HistoryOpening,
     Reading,
-    RunColumns,
-    SelectedRows,
     Subject,
     compile_pattern,
     is_internal,
-    joined_frames,
+    mentions_system,
     samples,
     system_names,
 )
 from pull_logs.analyze.results import CheckpointResult, MetricComparison
-from pull_logs.analyze.statistics import Goal, RunDefinitions
 from pull_logs.errors import MetricNotFoundError, UsageError
-from pull_logs.frames import History, PlainNames, cell_number, is_long, open_frames
+from pull_logs.executors import SERIAL, Engine
+from pull_logs.frames import History, PlainNames, cell_number
 from pull_logs.rows.canonical import STEP, spell
 from pull_logs.runs import RunPath
 from pull_logs.suggestions import did_you_mean
-
-if TYPE_CHECKING:
-    from pull_logs.analyze.questions import Assertions
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadingPlan:
-    """What to read of the runs.
-
-    Attributes:
-        alignment: The position at which to read the metrics.
-        select: A regular expression that is searched for in the names of the metrics.
-        goal: The metric that ranks the runs, in the spelling of the histories.
-        option: The flag that named this metric, for messages.
-        asserts: What must hold of every run and of all its rows.
-        query: The rows that count, and the columns that are computed; None for the histories as they are.
-        columns: The columns of runs.
-        names: The only metrics to read, if there are any; instead of `select`.
-        described: The names of those that are described as metrics are, and of the one that ranks the runs.
-        narrowed: Whether only metrics that are named are shown.
-    """
-
-    alignment: Alignment
-    select: str | None = None
-    goal: Goal | None = None
-    option: str = "--best"
-    asserts: Sequence[str] = ()
-    query: HistoryQuery | None = None
-    columns: RunColumns = field(default_factory=lambda: RunColumns({}))
-    names: Collection[str] = ()
-    described: Sequence[str] = ()
-    narrowed: bool = False
-
-    @property
-    def computed(self) -> tuple[str, ...]:
-        """The names of the columns that are computed in every row."""
-        return () if self.query is None else tuple(name for name, _ in self.query.evals)
-
-    @property
-    def ranks_runs(self) -> bool:
-        """Whether a column of runs ranks them, and no metric."""
-        return self.goal is not None and self.goal.metric in self.columns.expressions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,14 +86,14 @@ class RunReadings:
     Attributes:
         runs: The runs.
         metrics: Every metric of which some run has numbers, the one that ranks first.
-        assertions: The assertions, checked against all runs; None if there are none.
+        assertions: The assertions, checked against all runs.
         checkpoint_notes: Notes on which metrics the checkpoints show.
         columns: The columns of runs that are described as metrics are.
     """
 
     runs: Sequence[RunReading]
     metrics: Sequence[str]
-    assertions: Assertions | None
+    assertions: AssertionAnswer
     checkpoint_notes: Sequence[str]
     columns: Sequence[str] = ()
 
@@ -153,10 +111,12 @@ class RunHistories:
     Attributes:
         frames: A frame per run.
         names: The columns of all of them.
+        opening: How they are opened, in another process too.
     """
 
     frames: Sequence[History]
     names: AbstractSet[str]
+    opening: HistoryOpening = field(default_factory=HistoryOpening)
 
     @classmethod
     def open(cls, subjects: Sequence[Subject], texts: Iterable[str | None] = ()) -> RunHistories:
@@ -170,16 +130,17 @@ class RunHistories:
             DamageError: A history is damaged.
         """
         runs = [subject.run for subject in subjects]
-        frames = joined_frames(runs, open_frames(runs), texts)
-        return cls(frames, dict.fromkeys(name for frame in frames for name in frame.names).keys())
+        opening = HistoryOpening(joined=mentions_system(texts))
+        frames = opening.open(runs)
+        return cls(frames, dict.fromkeys(name for frame in frames for name in frame.names).keys(), opening)
 
     def samples(self) -> RunHistories:
         """Return the samples of system metrics instead of the histories that these are joined to."""
-        return RunHistories(samples(self.frames), self.names)
+        return RunHistories(samples(self.frames), self.names, replace(self.opening, sampled=True))
 
     def with_columns(self, names: Iterable[str]) -> RunHistories:
         """Return the same histories with names of columns that will be computed."""
-        return RunHistories(self.frames, dict.fromkeys((*self.names, *names)).keys())
+        return replace(self, names=dict.fromkeys((*self.names, *names)).keys())
 
     def column(self, name: str, *, option: str) -> str:
         """Return the column that a name means; the name itself where there is none.
@@ -250,13 +211,16 @@ def _indexed_values(name: str, runs: Sequence[RunReading]) -> Callable[[Field], 
     return partial(RunValues.of, table.metric(name), found)
 
 
-def read_runs(subjects: Sequence[Subject], plan: ReadingPlan, histories: RunHistories) -> RunReadings:
-    """Read every run, one after the other.
+def read_runs(
+    subjects: Sequence[Subject], plan: ReadingPlan, histories: RunHistories, engine: Engine = SERIAL
+) -> RunReadings:
+    """Read every run.
 
     Args:
         subjects: The runs.
         plan: What to read of them.
         histories: Their histories.
+        engine: Where histories are read.
 
     Raises:
         MetricNotFoundError: A metric that was named is in no run, or `select` matches none.
@@ -265,41 +229,27 @@ def read_runs(subjects: Sequence[Subject], plan: ReadingPlan, histories: RunHist
     """
     frames, known = histories.frames, histories.names
     is_wanted = _wanted(plan, system_names(frames))
-    read = plan.columns.metrics
-    wanted = frozenset(name for name in known if name in read or is_wanted(name))
+    wanted = frozenset(name for name in known if name in plan.columns.metrics or is_wanted(name))
     assertions = settle_assertions(plan.asserts, subjects, known, computed=plan.computed)
-    asserted = assertions.names if assertions is not None else frozenset()
     shown, notes = _checkpoint_metrics(subjects, frames, plan, filter(is_wanted, known))
-    indexed = _indexed(subjects, plan, frames, wanted | asserted)
-    held = (
-        None if indexed is None or assertions is None else assertions.holding(indexed.last_cells, len(frames))
-    )
-    runs = []
-    for position, (subject, frame) in enumerate(zip(subjects, frames, strict=True)):
-        kept = None if plan.query is None else plan.query.apply(frame, columns=False)
-        history = frame if kept is None else SelectedRows(frame, kept)
-        found = (
-            _read_run(
-                subject,
-                history,
-                alignment=plan.alignment,
-                metrics=[name for name in history.names if name in wanted],
-                checkpoint_metrics=shown,
+    reader = RunReader(plan, wanted, shown, assertions, histories.opening)
+    indexed = reader.indexed(subjects, frames)
+    if engine.is_serial or (indexed is not None and not reader.reads_rows):
+        found = reader.read(subjects, frames, indexed)
+    else:
+        found = map_runs(reader, subjects, engine)
+    runs, checked = [], []
+    for position, (subject, frame, kept) in enumerate(zip(subjects, frames, found, strict=True)):
+        runs.append(
+            RunReading(
+                subject=subject,
+                metrics=kept.metrics if indexed is None else reader.metrics_at(indexed, position, frame),
+                checkpoints=kept.checkpoints,
+                has_axis=kept.has_axis,
+                columns=kept.columns,
             )
-            if indexed is None
-            else _indexed_run(subject, frame, plan.alignment, IndexedRun(indexed, position, frame.names))
         )
-        sure = () if held is None else [bool(mask[position]) for mask in held]
-        unsure = assertions if not (sure and all(sure)) else None
-        if unsure is not None:
-            unsure.load(frame, complete=kept is None)
-        if plan.columns.expressions:
-            readings = {name: found.metrics[name].value for name in read if name in found.metrics}
-            found = replace(found, columns=plan.columns.read(subject.run, frame, kept, readings=readings))
-        if unsure is not None:
-            unsure.check(subject, frame, kept, held=sure)
-        runs.append(found)
-        frame.forget()
+        checked += [] if kept.checked is None else [kept.checked]
     had = [name for run in runs for name in run.metrics] if indexed is None else indexed.names
     names = set(filter(is_wanted, had))
     _check_names(plan, names, known, has_axis=any(run.has_axis for run in runs))
@@ -307,7 +257,7 @@ def read_runs(subjects: Sequence[Subject], plan: ReadingPlan, histories: RunHist
     return RunReadings(
         runs=runs,
         metrics=sorted(names, key=lambda name: (name != first, name)),
-        assertions=assertions,
+        assertions=AssertionAnswer(assertions, checked),
         checkpoint_notes=notes,
         columns=plan.described,
     )
@@ -341,91 +291,6 @@ def _checkpoint_metrics(
     if plan.select is not None:
         return frozenset(selected), ()
     return shown_metrics(having, best=plan.goal)
-
-
-def _indexed(
-    subjects: Sequence[Subject], plan: ReadingPlan, frames: Sequence[History], wanted: frozenset[str]
-) -> IndexedMetrics | None:
-    """Return the metrics of all runs from their indexes; None if histories have to be read."""
-    at_end = plan.alignment.at_last_step or plan.alignment.at_best_step
-    if not at_end or plan.query is not None or any(subject.checkpoints for subject in subjects):
-        return None
-    return IndexedMetrics.read(frames, wanted)
-
-
-def _indexed_run(subject: Subject, frame: History, alignment: Alignment, metrics: IndexedRun) -> RunReading:
-    return RunReading(
-        subject=subject,
-        metrics=metrics if alignment.at_last_step else _BestReadings(frame, alignment, metrics),
-        checkpoints=(),
-        has_axis=True,
-    )
-
-
-def _read_run(
-    subject: Subject,
-    frame: History,
-    *,
-    alignment: Alignment,
-    metrics: Sequence[str],
-    checkpoint_metrics: Collection[str],
-) -> RunReading:
-    axes = RunDefinitions.read(subject.run.config_internal).step_metrics(frame.names)
-    extra = alignment.extra_columns(axes)
-    # The columns of a long history are read one after the other.
-    frame.load(dict.fromkeys([*(() if is_long(frame) else metrics), *extra]))
-    checkpoint_step = checkpoint_steps(frame, subject)[-1]
-    checkpoints: Sequence[CheckpointResult] = ()
-    if subject.checkpoints:
-        columns = {name: frame.column(name) for name in frame.names if name in checkpoint_metrics}
-        checkpoints = read_checkpoints(subject, frame, columns, frame.steps)
-    axis = alignment.axis
-    readings: dict[str, Reading] = {}
-    for names in [[name] for name in metrics] if is_long(frame) else [metrics]:
-        readings |= alignment.read(frame, names, axes=axes, checkpoint_step=checkpoint_step)
-        if is_long(frame):
-            frame.forget_columns({*names}.difference(extra))
-    return RunReading(
-        subject=subject,
-        metrics=readings,
-        checkpoints=checkpoints,
-        has_axis=axis in (STEP, DEFINED) or (axis in frame and bool(frame.column(axis).numbers()[1].any())),
-    )
-
-
-class _BestReadings(Mapping[str, Reading]):
-    """The metrics of a run at the step at which one of them was best.
-
-    That one is known from the index, so that the history is opened for runs that are shown only.
-    """
-
-    __slots__ = ("_alignment", "_frame", "_indexed", "_read")
-
-    def __init__(self, frame: History, alignment: Alignment, indexed: Mapping[str, Reading]) -> None:
-        self._frame, self._alignment, self._indexed = frame, alignment, indexed
-        self._read: Mapping[str, Reading] | None = None
-
-    def __getitem__(self, name: str) -> Reading:
-        goal = self._alignment.best
-        if goal is not None and name == goal.metric:
-            found = self._indexed[name]
-            if goal.direction == "min":
-                return found._replace(value=found.min, x=found.min_step)
-            return found._replace(value=found.max, x=found.max_step)
-        if self._read is None:
-            self._frame.load([*self._indexed, *self._alignment.extra_columns({})])
-            self._read = self._alignment.read(self._frame, list(self._indexed), axes={}, checkpoint_step=None)
-            self._frame.forget()
-        return self._read[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._indexed
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._indexed)
-
-    def __len__(self) -> int:
-        return len(self._indexed)
 
 
 def _check_names(

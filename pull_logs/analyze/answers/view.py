@@ -22,6 +22,7 @@ from pull_logs.analyze.results import (
     RunResult,
     ShowResult,
 )
+from pull_logs.executors import SERIAL, Engine
 from pull_logs.rows.canonical import spell
 from pull_logs.runs import RunPath
 from pull_logs.suggestions import joined
@@ -29,8 +30,13 @@ from pull_logs.suggestions import joined
 _ABOUT_HISTORIES = frozenset({"schema", "stats", "history", "comparison", "assertions"})
 
 
-def answer(subjects: Sequence[Subject], view: View) -> ShowResult:
+def answer(subjects: Sequence[Subject], view: View, *, engine: Engine = SERIAL) -> ShowResult:
     """Answer a view of runs.
+
+    Args:
+        subjects: The runs.
+        view: What to show of them.
+        engine: Where histories are read; the answer does not depend on it.
 
     Returns:
         The object that `data/schemas/show.json` describes (docs/output.md, "JSON"), with only the sections
@@ -44,7 +50,9 @@ def answer(subjects: Sequence[Subject], view: View) -> ShowResult:
     """
     view.check()
     asked = view.sections(runs=len(subjects))
-    histories = answer_histories(subjects, view, asked) if asked & _ABOUT_HISTORIES else HistoryAnswer()
+    histories = HistoryAnswer()
+    if asked & _ABOUT_HISTORIES:
+        histories = answer_histories(subjects, view, asked, engine)
     notes = [*incomplete_notes(subjects), *histories.notes]
     checkpoints = CheckpointSections()
     if _shows_checkpoints(subjects, view):

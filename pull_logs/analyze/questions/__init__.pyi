@@ -4,7 +4,9 @@ from .alignment import Interpolation as Interpolation
 from .alignment import Position as Position
 from .alignment import Reading as Reading
 from .alignment import indexed_readings as indexed_readings
+from .assertions import AssertionAnswer as AssertionAnswer
 from .assertions import Assertions as Assertions
+from .assertions import Checked as Checked
 from .families import Family as Family
 from .families import families_by_member as families_by_member
 from .grouping import CONFIG as CONFIG
@@ -39,9 +41,10 @@ from .selection import HistoryQuery as HistoryQuery
 from .selection import Slice as Slice
 from .selection import compile_pattern as compile_pattern
 from .selection import is_internal as is_internal
+from .system_metrics import HistoryOpening as HistoryOpening
 from .system_metrics import about_samples as about_samples
 from .system_metrics import absence_explained as absence_explained
-from .system_metrics import joined_frames as joined_frames
+from .system_metrics import mentions_system as mentions_system
 from .system_metrics import samples as samples
 from .system_metrics import system_names as system_names
 from .system_metrics import system_notes as system_notes

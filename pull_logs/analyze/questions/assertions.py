@@ -34,7 +34,7 @@ from pull_logs.analyze.questions.run_expressions import RunExpression, cell_of, 
 from pull_logs.analyze.questions.run_values import run_scope, scope_names
 from pull_logs.analyze.questions.selection import Slice
 from pull_logs.analyze.questions.system_metrics import rows_of
-from pull_logs.analyze.results import AssertionResult
+from pull_logs.analyze.results import AssertionResult, AssertionSections
 from pull_logs.errors import ExpressionError, UnknownNameError
 from pull_logs.frames import Column, Floats, History, Mask, RunLike, Vector, from_cells, numbers
 from pull_logs.rows.canonical import STEP, canon_number, spell
@@ -51,28 +51,35 @@ class Broken:
     """A run for which an assertion does not hold.
 
     Attributes:
-        subject: The run.
+        run: Its label.
+        path: `entity/project/run_id`.
         message: The values that broke it, in words.
         step: The step of the row that broke it; None if no single row did.
         values: The values of the names of the expression there.
     """
 
-    subject: Subject
+    run: str
+    path: str
     message: str
     step: int | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+def _broken(
+    subject: Subject, message: str, step: int | None = None, values: Mapping[str, Any] | None = None
+) -> Broken:
+    return Broken(subject.label, str(subject.run.path), message, step, values or {})
+
+
+@dataclass(frozen=True, slots=True)
 class _Assertion:
-    """An assertion and the runs that broke it."""
+    """An assertion."""
 
     text: str
     scope: Scope
     step: int
     expression: RunExpression
     offset: int
-    broken: list[Broken] = field(default_factory=list)
 
     @property
     def needs_rows(self) -> bool:
@@ -92,10 +99,9 @@ class _Assertion:
             held[known] = self.expression.expression.condition(row, int(known.sum()))
         return held
 
-    def check(self, subject: Subject, frame: History, part: Slice | None) -> None:
+    def check(self, subject: Subject, frame: History, part: Slice | None) -> Broken | None:
         with _at_offset(self.text, self.offset):
-            if found := self._check(subject, frame, part):
-                self.broken.append(found)
+            return self._check(subject, frame, part)
 
     def _check(self, subject: Subject, frame: History, part: Slice | None) -> Broken | None:
         if self.scope == "run":
@@ -111,7 +117,7 @@ class _Assertion:
     def _step(self, subject: Subject, frame: History, part: Slice) -> Broken | None:
         if not len(part.steps) or int(part.steps[-1]) < self.step:
             ended = f"its last step is {int(part.steps[-1])}" if len(part.steps) else "it has no rows"
-            return Broken(subject, ended)
+            return _broken(subject, ended)
         until = int(np.searchsorted(part.steps, self.step, side="right"))
         before = part.take(np.arange(until, dtype=np.intp))
         vectors = self._vectors(subject, frame, before)
@@ -132,14 +138,16 @@ class _Assertion:
         row = {name: from_cells([cell]) for name, cell in cells.items()}
         if self.expression.expression.condition(row, 1)[0]:
             return None
-        return Broken(subject, _named_cells(cells), step, {name: spell(cell) for name, cell in cells.items()})
+        return _broken(
+            subject, _named_cells(cells), step, {name: spell(cell) for name, cell in cells.items()}
+        )
 
     def _any(self, subject: Subject, frame: History, part: Slice) -> Broken | None:
         vectors = self._vectors(subject, frame, part)
         if self.expression.expression.condition(vectors, len(part.steps)).any():
             return None
         ranges = [_range(name, vector) for name, vector in sorted(vectors.items())]
-        return Broken(subject, f"in none of {len(part.steps)} rows: {', '.join(ranges[:_SHOWN_VALUES])}")
+        return _broken(subject, f"in none of {len(part.steps)} rows: {', '.join(ranges[:_SHOWN_VALUES])}")
 
     def _all(self, subject: Subject, frame: History, part: Slice) -> Broken | None:
         vectors = self._vectors(subject, frame, part)
@@ -147,7 +155,7 @@ class _Assertion:
         for name in _required(self.expression.expression.node):
             counted &= vectors[name].present
         if not counted.any():
-            return Broken(subject, "no row has all of its metrics")
+            return _broken(subject, "no row has all of its metrics")
         failing = np.flatnonzero(counted & ~self.expression.expression.condition(vectors, len(part.steps)))
         if not len(failing):
             return None
@@ -155,7 +163,7 @@ class _Assertion:
         cells = {name: cell_of(vector, first) for name, vector in vectors.items()}
         more = f", and {len(failing) - 1} more of {int(counted.sum())} rows" if len(failing) > 1 else ""
         step = int(part.steps[first])
-        return Broken(
+        return _broken(
             subject,
             f"{_named_cells(cells)} at step {step}{more}",
             step,
@@ -163,8 +171,12 @@ class _Assertion:
         )
 
 
+Checked: TypeAlias = tuple[Broken | None, ...]
+"""What broke each assertion in a run; None where it holds."""
+
+
 class Assertions:
-    """The assertions of a view, checked for one run after the other."""
+    """The assertions of a view, checked for each run on its own."""
 
     def __init__(self, assertions: Sequence[_Assertion]) -> None:
         self._assertions = assertions
@@ -208,6 +220,11 @@ class Assertions:
         return tuple(dict.fromkeys(note for item in self._assertions for note in item.expression.notes))
 
     @property
+    def need_rows(self) -> bool:
+        """Whether one of them is about more than the last values of columns."""
+        return any(item.needs_rows for item in self._assertions)
+
+    @property
     def names(self) -> frozenset[str]:
         """The columns of histories that they read."""
         return frozenset[str]().union(*(item.expression.columns for item in self._assertions))
@@ -239,8 +256,8 @@ class Assertions:
 
     def check(
         self, subject: Subject, frame: History, part: Slice | None, *, held: Sequence[bool] = ()
-    ) -> None:
-        """Check all assertions for one run.
+    ) -> Checked:
+        """Check all assertions for one run, and return what broke each of them.
 
         Args:
             subject: The run.
@@ -252,29 +269,58 @@ class Assertions:
             ExpressionError: A value is of a kind that an operation does not take.
             DamageError: A column is damaged.
         """
-        for index, assertion in enumerate(self._assertions):
-            if not (held and held[index]):
-                assertion.check(subject, frame, part)
+        return tuple(
+            None if held and held[index] else assertion.check(subject, frame, part)
+            for index, assertion in enumerate(self._assertions)
+        )
 
-    def results(self) -> list[AssertionResult]:
-        """Return an entry per assertion, with the runs that broke it."""
+    def results(self, checked: Sequence[Checked]) -> list[AssertionResult]:
+        """Return an entry per assertion, with the runs that broke it.
+
+        Args:
+            checked: What `check` returned for each run that was checked, in the order of the runs.
+        """
         return [
             {
                 "assert": item.text,
-                "holds": not item.broken,
+                "holds": not any(found[index] for found in checked),
                 "broken": [
                     {
-                        "run": broken.subject.label,
-                        "path": str(broken.subject.run.path),
+                        "run": broken.run,
+                        "path": broken.path,
                         "message": broken.message,
                         "step": broken.step,
                         "values": dict(broken.values),
                     }
-                    for broken in item.broken
+                    for found in checked
+                    if (broken := found[index]) is not None
                 ],
             }
-            for item in self._assertions
+            for index, item in enumerate(self._assertions)
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class AssertionAnswer:
+    """Assertions, and what broke them in the runs.
+
+    Attributes:
+        assertions: The assertions; None if there are none.
+        checked: What `Assertions.check` returned, in the order of the runs.
+    """
+
+    assertions: Assertions | None
+    checked: Sequence[Checked]
+
+    @property
+    def sections(self) -> AssertionSections:
+        """The section of an answer, if there are assertions."""
+        return {} if self.assertions is None else {"assertions": self.assertions.results(self.checked)}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the expressions were read, where they have two readings."""
+        return () if self.assertions is None else self.assertions.notes
 
 
 def _scope_of(text: str) -> tuple[Scope, int, int]:

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from pull_logs.analyze.questions.selection import HistoryQuery, Slice
 from pull_logs.errors import MetricNotFoundError, UnknownNameError
-from pull_logs.frames import Frame, History, JoinedFrame, RunLike, join_system, samples_for
+from pull_logs.frames import History, JoinedFrame, RunLike, join_system, open_frames, samples_for
 from pull_logs.rows.canonical import STEP
 
 _WORD = "system"
@@ -32,22 +33,6 @@ def system_names(frames: Iterable[History]) -> frozenset[str]:
     return frozenset(
         name for frame in frames if isinstance(frame, JoinedFrame) for name in frame.system_names
     )
-
-
-def joined_frames(
-    runs: Sequence[RunLike], frames: Sequence[Frame], texts: Iterable[str | None]
-) -> Sequence[History]:
-    """Return the histories of a question, with system metrics if it looks for any.
-
-    Args:
-        runs: The runs.
-        frames: Their histories.
-        texts: The expressions of the question; None where one is not given.
-
-    Raises:
-        DamageError: Histories or system metrics are damaged.
-    """
-    return join_system(runs, frames) if mentions_system(texts) else frames
 
 
 @contextmanager
@@ -90,6 +75,31 @@ def system_notes(frames: Sequence[History], query: HistoryQuery) -> list[str]:
         return ["rows are samples of the machine; _step is that of the last row of the history before each"]
     joined = "system metrics are their last sample at or before each row of the history"
     return [f"{joined}; selected alone, all samples are shown"]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryOpening:
+    """How the histories of a question are opened, here or in a worker.
+
+    Attributes:
+        joined: Whether system metrics are joined to them.
+        sampled: Whether the samples of these are read instead.
+    """
+
+    joined: bool = False
+    sampled: bool = False
+
+    def open(self, runs: Sequence[RunLike]) -> Sequence[History]:
+        """Open the histories of runs; nothing but the names of their columns is read.
+
+        Raises:
+            DamageError: Histories or system metrics are damaged.
+        """
+        frames = open_frames(runs)
+        if not self.joined:
+            return frames
+        joined = join_system(runs, frames)
+        return samples(joined) if self.sampled else joined
 
 
 def samples(frames: Sequence[History]) -> list[History]:

@@ -12,12 +12,14 @@ from pull_logs.cli.options import (
     Command,
     assert_options,
     bundle_words,
+    engine_options,
     eval_option,
     hint_options,
     origin_options,
     output_options,
     parse_evals,
     source_options,
+    take_engine,
     typed_words,
     unfold_option,
     where_option,
@@ -171,6 +173,7 @@ def _compare_options(command: Command) -> Command:
 @_compare_options
 @assert_options
 @origin_options
+@engine_options
 @hint_options
 @format_options(compares=True)
 @output_options
@@ -193,15 +196,17 @@ def compare(ctx: click.Context, /, **options: Any) -> None:
 
     check_budget(output.max_tokens, as_json=output.as_json)
     unfold = options.pop("unfold") or options["select"] is not None
-    gate = gate_options(options)
+    gate, engine = gate_options(options), take_engine(options)
     if gate["against"]:
-        answer_gate(sources, gate, {**options, "evals": evals}, output)
+        answer_gate(sources, gate, {**options, "evals": evals}, output, engine=engine)
         return
     on_request = not output.as_json and output.max_tokens > 0
     question = comparison_of(**options, evals=evals, on_request=on_request)
-    with answering(sources, partial(compare_runs, options=question), display=progress_display) as (
-        subjects,
-        found,
+    with (
+        engine as reading,
+        answering(
+            sources, partial(compare_runs, options=question, engine=reading), display=progress_display
+        ) as (subjects, found),
     ):
         further = [[*words, *flags] for flags in found.pop("next")]
         answer = arrange(found, unfold=unfold)

@@ -10,10 +10,12 @@ from pull_logs.cli.formats import format_options
 from pull_logs.cli.options import (
     assert_options,
     bundle_words,
+    engine_options,
     hint_options,
     origin_options,
     output_options,
     source_options,
+    take_engine,
     unfold_option,
 )
 from pull_logs.cli.output import OVERVIEW_TOKENS, print_answer, take_output
@@ -27,6 +29,7 @@ from pull_logs.cli.sources import take_sources
 @unfold_option
 @assert_options
 @origin_options
+@engine_options
 @format_options()
 @output_options
 @hint_options
@@ -51,9 +54,14 @@ def overview(workers: int, /, **options: Any) -> None:
 
     check_budget(output.max_tokens, as_json=output.as_json)
     unfold = options.pop("unfold") or options["select"] is not None
-    with answering(sources, partial(overview_of, workers=workers, **options), display=progress_display) as (
-        subjects,
-        found,
+    jobs, engine = options["jobs"], take_engine(options)
+    with (
+        engine as reading,
+        answering(
+            sources,
+            partial(overview_of, workers=workers if jobs is None else 0, engine=reading, **options),
+            display=progress_display,
+        ) as (subjects, found),
     ):
         answer = arrange(found, unfold=unfold)
         print_answer(

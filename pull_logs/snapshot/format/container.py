@@ -204,6 +204,11 @@ class Container(ABC):
     path: Path | str
     sizes: Mapping[str, int]
 
+    @property
+    def location(self) -> str:
+        """What opens the same bundle in another process."""
+        return os.path.abspath(self.path)  # noqa: PTH100 - symbolic links stay
+
     @abstractmethod
     def open(self, name: str) -> MemberFile:
         """Open a member as a file.

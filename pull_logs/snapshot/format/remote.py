@@ -165,6 +165,12 @@ class RemoteContainer(ZipContainer):
             file.close()
             raise
         super().__init__(file.shown, file)
+        self._url = url
+
+    @property
+    def location(self) -> str:
+        """The URL, with the signature or the password that it may contain."""
+        return self._url
 
     def open(self, name: str) -> MemberFile:
         """Open a member as a file; a small one is requested completely, a large one at both ends first."""

@@ -21,7 +21,10 @@ from .run import Run as Run
 from .run_diff import walk_runs as walk_runs
 from .run_files import RunFile as RunFile
 from .run_files import RunFiles as RunFiles
+from .verify import CheckedMember as CheckedMember
 from .verify import Damage as Damage
+from .verify import MemberCheck as MemberCheck
 from .verify import VerifyReport as VerifyReport
+from .verify import check_in_threads as check_in_threads
 from .verify import verify_bundle as verify_bundle
 from .verify_process import check_in_processes as check_in_processes

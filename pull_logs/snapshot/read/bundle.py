@@ -253,6 +253,7 @@ class Bundle(Mapping[str, Run]):
             numbers=self._numbers,
             folder=self._folders[index],
             index=index,
+            bundle_id=self.bundle_id,
         )
 
     def _find(self, key: str) -> int:

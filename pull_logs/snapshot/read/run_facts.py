@@ -36,9 +36,20 @@ class RunFacts:
 
     Attributes:
         path: `entity/project/run_id`.
+        bundle_id: The identity of the bytes of its bundle.
     """
 
-    __slots__ = ("_container", "_folder", "_index", "_manifest", "_metrics", "_numbers", "_table", "path")
+    __slots__ = (
+        "_container",
+        "_folder",
+        "_index",
+        "_manifest",
+        "_metrics",
+        "_numbers",
+        "_table",
+        "bundle_id",
+        "path",
+    )
 
     def __init__(
         self,
@@ -50,10 +61,12 @@ class RunFacts:
         numbers: Callable[[], NumberReader],
         folder: str,
         index: int,
+        bundle_id: str,
     ) -> None:
         self._container, self._table, self._manifest = container, table, manifest
         self._metrics, self._numbers = metrics, numbers
         self._folder, self._index = folder, index
+        self.bundle_id = bundle_id
         self.path: RunPath = table.paths[index]
 
     def __repr__(self) -> str:
@@ -283,6 +296,11 @@ class RunFacts:
     def bundle_path(self) -> str:
         """The bundle that contains it, as it was opened."""
         return str(self._container.path)
+
+    @property
+    def bundle_location(self) -> str:
+        """What opens its bundle in another process: a path, or the complete URL."""
+        return self._container.location
 
     @property
     def remote(self) -> bool:

@@ -19,8 +19,8 @@ from pull_logs.analyze.answers.gating.gate_metrics import (
     several,
 )
 from pull_logs.analyze.answers.named_values import column_of_runs
+from pull_logs.analyze.answers.readings import ReadingPlan
 from pull_logs.analyze.answers.run_readings import (
-    ReadingPlan,
     RunHistories,
     RunReadings,
     compare_metric,
@@ -51,6 +51,7 @@ from pull_logs.analyze.questions import (
 from pull_logs.analyze.results import AlignmentResult, CompareAnswer
 from pull_logs.analyze.statistics import Criterion, Goal, RunDefinitions
 from pull_logs.errors import IncompleteError, UsageError
+from pull_logs.executors import SERIAL, Engine
 from pull_logs.rows.canonical import STEP
 from pull_logs.suggestions import counted, joined
 
@@ -109,13 +110,16 @@ class Gate:
             )
 
 
-def run_gate(new: Sequence[Subject], base: Sequence[Subject], gate: Gate) -> CompareAnswer:
+def run_gate(
+    new: Sequence[Subject], base: Sequence[Subject], gate: Gate, *, engine: Engine = SERIAL
+) -> CompareAnswer:
     """Test new runs against a baseline.
 
     Args:
         new: The new runs.
         base: The runs of the baseline, with labels that follow those of the new ones.
         gate: What must not get worse.
+        engine: Where histories are read; the answer does not depend on it.
 
     Returns:
         The object that `data/schemas/compare.json` describes, with `gate` and `gate_metrics`; `gate.holds` is
@@ -131,7 +135,7 @@ def run_gate(new: Sequence[Subject], base: Sequence[Subject], gate: Gate) -> Com
     gate.check()
     _refuse_unfinished([("new", subject) for subject in new] + [("base", subject) for subject in base])
     subjects = [*new, *base]
-    readings, goals, alignment = _read(subjects, gate)
+    readings, goals, alignment = _read(subjects, gate, engine)
     values = [values_of(run.subject.run) for run in readings.runs]
     sides = (
         GateSide(name="new", runs=readings.runs[: len(new)], values=values[: len(new)]),
@@ -160,7 +164,9 @@ def run_gate(new: Sequence[Subject], base: Sequence[Subject], gate: Gate) -> Com
     }
 
 
-def _read(subjects: Sequence[Subject], gate: Gate) -> tuple[RunReadings, list[Goal], Alignment]:
+def _read(
+    subjects: Sequence[Subject], gate: Gate, engine: Engine
+) -> tuple[RunReadings, list[Goal], Alignment]:
     """Read the metrics of all runs, and find out which end of each is better."""
     runs = [subject.run for subject in subjects]
     histories = RunHistories.open(subjects)
@@ -186,7 +192,7 @@ def _read(subjects: Sequence[Subject], gate: Gate) -> tuple[RunReadings, list[Go
     )
     names = [goal.metric for goal in goals]
     plan = ReadingPlan(alignment=alignment, names=names, option="--metric", query=query, columns=settled)
-    readings = read_runs(subjects, plan, histories)
+    readings = read_runs(subjects, plan, histories, engine)
     for name in names:
         if all(run.number(name) is None for run in readings.runs):
             raise no_metric("--metric", name, (*settled.expressions, *histories.names))

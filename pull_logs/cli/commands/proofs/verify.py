@@ -11,11 +11,13 @@ import click
 
 from pull_logs.cli.bundle_paths import bundle_argument
 from pull_logs.cli.formats import format_options, take_choice
+from pull_logs.cli.options import engine_options, take_engine
 from pull_logs.cli.output import print_result
 from pull_logs.cli.pulling import CONCURRENCY
 from pull_logs.errors import DifferenceError, UsageError
 
 if TYPE_CHECKING:
+    from pull_logs.executors import Engine
     from pull_logs.proof import BundleProof, SdkCheck
     from pull_logs.snapshot import VerifyReport
 
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="With --against sdk: chooses the runs; the same seed chooses the same runs.",
 )
+@engine_options
 @format_options()
 @CONCURRENCY
 def verify(
@@ -79,7 +82,8 @@ def verify(
         raise UsageError("--list is given without --against wandb", hint="write: --against wandb --list")
     if as_list and choice.as_json:
         raise UsageError("--list and --json exclude each other", hint='the JSON has the list as "safe"')
-    report = _check(bundle, deep=deep)
+    with take_engine(options) as engine:
+        report = _check(bundle, engine, deep=deep)
     proof, check = None, None
     if against == "wandb" and not report.damages:
         proof = _ask(bundle, compare_rows=deep, concurrency=concurrency)
@@ -98,9 +102,14 @@ def verify(
         _require_equal(check)
 
 
-def _check(bundle: Path, *, deep: bool) -> VerifyReport:
-    """Check a bundle against its manifest, on all processors."""
+def _check(bundle: Path, engine: Engine, *, deep: bool) -> VerifyReport:
+    """Check a bundle against its manifest, on all processors unless an engine was named."""
     from pull_logs.snapshot import verify_bundle
+
+    if not engine.is_serial:
+        from pull_logs.snapshot.workers import check_on
+
+        return verify_bundle(bundle, deep=deep, share=partial(check_on, engine=engine))
     from pull_logs.snapshot.read import check_in_processes
 
     return verify_bundle(bundle, deep=deep, share=partial(check_in_processes, processes=os.cpu_count() or 1))

@@ -1,0 +1,2 @@
+from .run_map import RunReader as RunReader
+from .run_map import map_runs as map_runs

@@ -1,0 +1,150 @@
+"""A map over runs: each worker opens their bundle itself, reads some of them, and returns what is kept.
+
+What is asked is settled before, over all runs, and goes with each task; so what is read of a run does not
+depend on which other runs are in its task, and the answer not on the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Protocol, TypeVar
+
+from pull_logs.analyze.questions import Checkpoint, Subject
+from pull_logs.executors import Engine
+from pull_logs.snapshot import Run
+from pull_logs.snapshot.workers import BundleLocation, located
+
+_MOST_RUNS = 100
+_MOST_ROWS = 1_000_000
+"""A task takes a second or two, so that little is lost where one is stopped."""
+
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+ResultT = TypeVar("ResultT")
+
+
+class RunReader(Protocol[ResultT_co]):
+    """Reads runs; it can be pickled unless the engine shares the memory of this process."""
+
+    def read_runs(self, subjects: Sequence[Subject]) -> Sequence[ResultT_co]:
+        """Return what is kept of each run."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRun:
+    """A run of a task; the attributes are those of `Subject`, with the path of the run instead of it."""
+
+    label: str
+    path: str
+    checkpoint: str | None
+    checkpoint_step: int | None
+    checkpoints: tuple[Checkpoint, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunTask:
+    """Some runs of a bundle.
+
+    Attributes:
+        reader: Reads them.
+        bundle: The bundle.
+        runs: The runs.
+    """
+
+    reader: RunReader[Any]
+    bundle: BundleLocation
+    runs: tuple[NamedRun, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenRuns:
+    """Some runs that are open in this process.
+
+    Attributes:
+        reader: Reads them.
+        subjects: The runs.
+    """
+
+    reader: RunReader[Any]
+    subjects: Sequence[Subject]
+
+
+def map_runs(reader: RunReader[ResultT], subjects: Sequence[Subject], engine: Engine) -> Iterator[ResultT]:
+    """Iterate over what a reader returns of each run, in the order of the runs.
+
+    Args:
+        reader: Reads runs.
+        subjects: The runs.
+        engine: Where they are read.
+
+    Raises:
+        PullLogsError: As the reader, for the first run that it raises an error for; or a worker failed.
+    """
+    parts = map(tuple, _parts(subjects))
+    if engine.shares_memory:
+        opened = (_OpenRuns(reader, part) for part in parts)
+        found = engine.map(_read_open, opened)
+    else:
+        found = engine.map(read_task, (_task(reader, part) for part in parts))
+    for some in found:
+        yield from some
+
+
+def _parts(subjects: Sequence[Subject]) -> Iterator[list[Subject]]:
+    """Divide runs into those of tasks: neighbours, of one bundle, and not too many rows."""
+    for _, members in groupby(subjects, key=_bundle_of):
+        part: list[Subject] = []
+        rows = 0
+        for subject in members:
+            if part and (len(part) >= _MOST_RUNS or rows + subject.run.rows > _MOST_ROWS):
+                yield part
+                part, rows = [], 0
+            part.append(subject)
+            rows += subject.run.rows
+        if part:
+            yield part
+
+
+def _bundle_of(subject: Subject) -> str | None:
+    return subject.run.bundle_location if isinstance(subject.run, Run) else None
+
+
+def _task(reader: RunReader[Any], subjects: Sequence[Subject]) -> RunTask:
+    run = subjects[0].run
+    if not isinstance(run, Run):
+        raise TypeError(f"a worker cannot open a {type(run).__name__}")
+    named = tuple(
+        NamedRun(
+            label=one.label,
+            path=str(one.run.path),
+            checkpoint=one.checkpoint,
+            checkpoint_step=one.checkpoint_step,
+            checkpoints=one.checkpoints,
+            source=one.source,
+        )
+        for one in subjects
+    )
+    return RunTask(reader, BundleLocation.of(run), named)
+
+
+def read_task(task: RunTask) -> Sequence[Any]:
+    """Read the runs of a task: what a worker does."""
+    with located(task.bundle) as bundle:
+        subjects = [
+            Subject(
+                label=one.label,
+                run=bundle[one.path],
+                checkpoint=one.checkpoint,
+                checkpoint_step=one.checkpoint_step,
+                checkpoints=one.checkpoints,
+                source=one.source,
+            )
+            for one in task.runs
+        ]
+        return task.reader.read_runs(subjects)
+
+
+def _read_open(task: _OpenRuns) -> Sequence[Any]:
+    return task.reader.read_runs(task.subjects)

@@ -1,0 +1,5 @@
+from .location import BundleLocation as BundleLocation
+from .location import close_located as close_located
+from .location import located as located
+from .member_check import check_on as check_on
+from .member_check import close_checked as close_checked
