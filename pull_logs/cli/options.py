@@ -5,8 +5,8 @@ Sources say which runs a command is about, views what is shown of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -221,18 +221,11 @@ def engine_options(command: Command) -> Command:
     )
 
 
-@contextmanager
-def take_engine(options: dict[str, Any]) -> Iterator[Engine]:
-    """Remove the options about where histories are read, and start what reads them while the block runs.
-
-    Raises:
-        PullLogsError: As `open_engine`.
-    """
+def take_engine(options: dict[str, Any]) -> AbstractContextManager[Engine]:
+    """Remove the options about where histories are read, and return what starts it (see `open_engine`)."""
     from pull_logs.executors import open_engine
 
-    name, jobs = options.pop("engine_name"), options.pop("jobs")
-    with open_engine(name, jobs=jobs, processors=processors()) as engine:
-        yield engine
+    return open_engine(options.pop("engine_name"), jobs=options.pop("jobs"), processors=processors())
 
 
 budget_option = click.option(

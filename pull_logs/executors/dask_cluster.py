@@ -52,10 +52,10 @@ def dask_engine(address: str) -> Iterator[Engine]:
             ) from exc
         workers = sum(client.nthreads().values())
         with client.get_executor(pure=False) as executor:
-            yield Engine(executor, workers, shares_memory=False, failure=_Failures(address).failure)
+            yield Engine(executor, workers, shares_memory=False, failure=DaskFailures(address).failure)
 
 
-class _Failures:
+class DaskFailures:
     """What errors of Dask mean.
 
     Args:

@@ -111,7 +111,7 @@ def look_on(engine: Engine, subjects: Sequence[Subject], known: KnownFindings, *
     Raises:
         PullLogsError: A worker ended, or cannot open a bundle.
     """
-    from pull_logs.analyze.mapping import map_runs
+    from pull_logs.analyze.answers.mapping import map_runs
 
     if subjects and not _is_known(subjects, known, select):
         for found in map_runs(_FindingReader(select), subjects, engine):

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pull_logs.analyze.answers.folding import rank_of
+from pull_logs.analyze.answers.mapping import map_runs
 from pull_logs.analyze.answers.picked_rows import lost_spikes, note_on_picking, pick_rows, visible_rows
 from pull_logs.analyze.answers.readings import RunView, notes_on_rows
 from pull_logs.analyze.answers.rows_on_request import NumberRows, are_all_visible, are_numbers, describe_rows
 from pull_logs.analyze.answers.side_by_side import Ending, compare_metrics, ending, indexed_ending
-from pull_logs.analyze.mapping import map_runs
 from pull_logs.analyze.questions import (
     AssertionAnswer,
     Family,

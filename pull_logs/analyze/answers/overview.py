@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
+from pull_logs.analyze.answers.mapping import map_runs
 from pull_logs.analyze.answers.view import incomplete_notes
 from pull_logs.analyze.health import DEFINITIONS, FLAGS, HealthFinding, can_have_flags, find_flags
-from pull_logs.analyze.mapping import map_runs
 from pull_logs.analyze.questions import (
     AssertionAnswer,
     Assertions,

@@ -17,9 +17,9 @@ from typing import Any
 from pull_logs.analyze.answers.checkpoints import shown_metrics
 from pull_logs.analyze.answers.histories import settle_assertions
 from pull_logs.analyze.answers.indexed import Field, IndexedRun, RunValues
+from pull_logs.analyze.answers.mapping import map_runs
 from pull_logs.analyze.answers.readings import ReadingPlan, RunReader
 from pull_logs.analyze.expressions import several_spellings
-from pull_logs.analyze.mapping import map_runs
 from pull_logs.analyze.questions import (
     DEFINED,
     AssertionAnswer,

@@ -34,7 +34,7 @@ class RunExpression:
     Attributes:
         expression: The expression, with a column in place of each reduction.
         reductions: The reductions, by the names of these columns.
-        rows: The columns of histories.
+        rows: The columns of histories that may matter to it.
         notes: What a reader of the answer should know.
         about_runs: Whether it has a name of `run_scope`.
     """
@@ -67,7 +67,8 @@ class RunExpression:
         expression = compile_expression(text, dict.fromkeys((*about, *rows)), what=WHAT)
         outer, reductions = expression.without_reductions()
         about_runs = not expression.names.isdisjoint(about)
-        return cls(outer, reductions, rows, expression.notes, about_runs)
+        known = frozenset(rows & (expression.names | DERIVED))
+        return cls(outer, reductions, known, expression.notes, about_runs)
 
     @property
     def columns(self) -> frozenset[str]:
