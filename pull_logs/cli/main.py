@@ -30,7 +30,6 @@ from pull_logs.cli.options import (
     typed_words,
     view_options,
 )
-from pull_logs.cli.processors import processors
 from pull_logs.cli.signals import StopSignals
 from pull_logs.cli.sources import take_sources
 from pull_logs.cli.spelling import SpellingGroup, refuse_empty
@@ -42,6 +41,7 @@ from pull_logs.errors import (
     UnknownNameError,
     UsageError,
 )
+from pull_logs.executors import processors
 
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
 _CONTINUE = "the same command continues where it stopped"

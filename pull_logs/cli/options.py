@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pull_logs.cli.bundle_paths import BUNDLE_OUT, near_or_far
-from pull_logs.cli.processors import processors
 from pull_logs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -225,7 +224,7 @@ def take_engine(options: dict[str, Any]) -> AbstractContextManager[Engine]:
     """Remove the options about where histories are read, and return what starts it (see `open_engine`)."""
     from pull_logs.executors import open_engine
 
-    return open_engine(options.pop("engine_name"), jobs=options.pop("jobs"), processors=processors())
+    return open_engine(options.pop("engine_name"), jobs=options.pop("jobs"))
 
 
 budget_option = click.option(

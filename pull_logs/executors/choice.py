@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from pull_logs.errors import UsageError
 from pull_logs.executors.engine import SERIAL, Engine
+from pull_logs.executors.processors import processors
 from pull_logs.suggestions import did_you_mean
 
 ENGINES = ("processes", "threads", "dask://HOST:PORT")
@@ -17,13 +18,12 @@ _DASK = "dask://"
 
 
 @contextmanager
-def open_engine(engine: str | None, *, jobs: int | None, processors: int) -> Iterator[Engine]:
+def open_engine(engine: str | None, *, jobs: int | None) -> Iterator[Engine]:
     """Start what runs tasks, and yield it; it ends with the block.
 
     Args:
         engine: One of `ENGINES`; by default processes, where their number is given.
         jobs: How many tasks run at once; by default, as many as there are processors.
-        processors: The number of processors.
 
     Raises:
         UsageError: There is no such engine, or Dask is not installed.
@@ -43,7 +43,7 @@ def open_engine(engine: str | None, *, jobs: int | None, processors: int) -> Ite
     if engine not in (None, "processes", "threads"):
         hint = did_you_mean(engine, ENGINES) or f"it is one of {', '.join(ENGINES)}"
         raise UsageError(f"--engine {engine!r} is not known", hint=hint)
-    workers = (1 if engine is None else processors) if jobs is None else jobs
+    workers = (1 if engine is None else processors()) if jobs is None else jobs
     if workers == 1:
         yield SERIAL
     elif engine == "threads":

@@ -26,7 +26,7 @@ def process_pool(workers: int) -> Iterator[Executor]:
     try:
         yield pool
     except BaseException:
-        ours.close()  # nobody waits for what they are doing
+        ours.close()  # what they are doing is no longer needed
         raise
     finally:
         pool.shutdown(cancel_futures=True)

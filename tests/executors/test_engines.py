@@ -38,7 +38,7 @@ from pull_logs.errors import (
     PullLogsError,
     UsageError,
 )
-from pull_logs.executors import SERIAL, Engine, dask_cluster, engine_of, open_engine
+from pull_logs.executors import SERIAL, Engine, choice, dask_cluster, engine_of, open_engine
 from pull_logs.executors.engine import Call, run_call
 from pull_logs.executors.process_pool import process_pool
 from pull_logs.interface import Sources, comparison_of, open_subjects
@@ -72,9 +72,9 @@ def engines() -> Iterator[Mapping[str, Engine]]:
         address = cluster.scheduler_address.replace("tcp://", "dask://")
         yield {
             "serial": SERIAL,
-            "threads": stack.enter_context(open_engine("threads", jobs=2, processors=2)),
-            "processes": stack.enter_context(open_engine(None, jobs=2, processors=2)),
-            "dask": stack.enter_context(open_engine(address, jobs=None, processors=2)),
+            "threads": stack.enter_context(open_engine("threads", jobs=2)),
+            "processes": stack.enter_context(open_engine(None, jobs=2)),
+            "dask": stack.enter_context(open_engine(address, jobs=None)),
         }
 
 
@@ -273,7 +273,7 @@ def test_a_worker_of_another_version_refuses() -> None:
 
 
 def test_a_worker_process_that_ends_is_an_error() -> None:
-    with open_engine(None, jobs=2, processors=2) as engine, pytest.raises(MachineLimitError) as caught:
+    with open_engine(None, jobs=2) as engine, pytest.raises(MachineLimitError) as caught:
         list(engine.map(os._exit, [3]))
     assert str(caught.value) == (
         "a worker process ended before it had answered; the system ends processes when memory is short; start"
@@ -330,7 +330,7 @@ def test_a_scheduler_that_does_not_answer_is_an_error(monkeypatch: pytest.Monkey
         address = f"dask://127.0.0.1:{taken.getsockname()[1]}"
         with (
             pytest.raises(NetworkError) as caught,
-            open_engine(address, jobs=None, processors=2),
+            open_engine(address, jobs=None),
         ):
             pass
     assert str(caught.value) == (
@@ -344,7 +344,7 @@ def test_a_scheduler_without_workers_is_an_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(dask_cluster, "_SECONDS", 0.5)
     with LocalCluster(n_workers=0, processes=False, dashboard_address=":0", protocol="tcp") as cluster:
         address = cluster.scheduler_address.replace("tcp://", "dask://")
-        with pytest.raises(NetworkError) as caught, open_engine(address, jobs=None, processors=2):
+        with pytest.raises(NetworkError) as caught, open_engine(address, jobs=None):
             pass
     assert str(caught.value) == (
         f"the Dask scheduler at {address!r} has no workers; start some with: dask worker"
@@ -412,14 +412,14 @@ def test_errors_of_dask_become_ours(error: Exception, kind: type[PullLogsError],
     ],
 )
 def test_an_engine_that_there_is_not_is_a_usage_error(engine: str, jobs: int | None, message: str) -> None:
-    with pytest.raises(UsageError) as caught, open_engine(engine, jobs=jobs, processors=2):
+    with pytest.raises(UsageError) as caught, open_engine(engine, jobs=jobs):
         pass
     assert str(caught.value) == message
 
 
 def test_without_dask_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(UsageError) as caught, open_engine("dask://h:1", jobs=None, processors=2):
+    with pytest.raises(UsageError) as caught, open_engine("dask://h:1", jobs=None):
         pass
     assert str(caught.value) == (
         "Dask is not installed; install it with: pip install 'wandb-pull-logs[dask]'"
@@ -431,9 +431,10 @@ def test_without_dask_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch)
     [(None, None, 1, True), (None, 1, 1, True), (None, 3, 3, False), ("processes", None, 5, False)],
 )
 def test_how_many_workers_there_are(
-    engine: str | None, jobs: int | None, workers: int, *, serial: bool
+    engine: str | None, jobs: int | None, workers: int, *, serial: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with open_engine(engine, jobs=jobs, processors=5) as found:
+    monkeypatch.setattr(choice, "processors", lambda: 5)
+    with open_engine(engine, jobs=jobs) as found:
         assert (found.workers, found.is_serial) == (workers, serial)
 
 

@@ -87,12 +87,12 @@ class KeptOpen(Generic[OpenT]):
                 self._close(len(self._held) - _MOST_OPEN)
 
     def close(self) -> None:
-        """Close every bundle that nobody uses."""
+        """Close every bundle that is not in use."""
         with self._lock:
             self._close(len(self._held))
 
     def _close(self, most: int) -> None:
-        """Close as many as this of those that nobody uses, the ones used last at the end."""
+        """Close as many as this of those that are not in use, the ones used last at the end."""
         unused = [where for where, held in self._held.items() if not held.users]
         for where in unused[: max(most, 0)]:
             self._held.pop(where).opened.close()
