@@ -69,6 +69,9 @@ def test_every_flag_of_ours_that_a_page_names_exists(page: Path) -> None:
         "--archiver", "--runs",  # of a benchmark
         "--id",  # of `wandb sync`
         "--data-path", "--files-path",  # of neptune-exporter
+        "--nworkers", "--nthreads", "--no-dashboard", "--death-timeout",  # of `dask worker`
+        "--job-name", "--ntasks", "--cpus-per-task", "--mem-per-cpu", "--time",  # of SLURM
+        "--ip-address", "--delimiter", "--fields",  # of `hostname` and `cut`
     }  # fmt: skip
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text()))
     assert named - known - foreign == set()

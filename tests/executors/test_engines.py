@@ -22,7 +22,7 @@ import pytest
 from bundlekit import bundle_run, make_bundle
 from checkout import RECORDED
 from distributed import KilledWorker
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pull_logs import errors
@@ -131,7 +131,8 @@ def views(draw: st.DrawFn) -> View:
     )
 
 
-@settings(max_examples=6, deadline=None)
+@pytest.mark.timeout(300)
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(comparisons())
 def test_a_comparison_is_the_same_on_every_engine(
     engines: Mapping[str, Engine], subjects: Sequence[Subject], options: dict[str, Any]
@@ -143,7 +144,8 @@ def test_a_comparison_is_the_same_on_every_engine(
     assert dict.fromkeys(found, found["serial"]) == found
 
 
-@settings(max_examples=6, deadline=None)
+@pytest.mark.timeout(300)
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(views())
 def test_a_view_is_the_same_on_every_engine(
     engines: Mapping[str, Engine], subjects: Sequence[Subject], view: View
