@@ -16,7 +16,7 @@ import struct
 import subprocess
 import sys
 from contextlib import suppress
-from threading import Condition
+from threading import Event, Lock
 from typing import IO, TYPE_CHECKING
 
 from pull_logs.errors import PullLogsError
@@ -64,9 +64,11 @@ class EncoderProcess:
         )
         for pipe in (self._process.stdin, self._process.stdout):
             _widen(_pipe(pipe))
-        self._turn = Condition()
+        self._sending = Lock()
         self._sent = self._answered = 0
-        self._sending = Condition()
+        # Answers arrive in the order of the files: each call reads its own after that of the call before it.
+        self._last = Event()
+        self._last.set()
         self.usable = False
 
     def wait_until_ready(self) -> None:
@@ -88,21 +90,26 @@ class EncoderProcess:
         """Return the encoded file; None if it cannot be encoded there, or the process has ended."""
         from pull_logs.fetch.decoding.encoded_file import from_bytes
 
-        try:
-            with self._sending:
-                ticket = self._sent
-                self._sent += 1
+        answered = Event()
+        with self._sending:
+            before, self._last = self._last, answered
+            self._sent += 1
+            try:
                 _write(_pipe(self._process.stdin), data)
-            with self._turn:
-                self._turn.wait_for(lambda: self._answered == ticket or not self.usable)
-                answer = _read(_pipe(self._process.stdout)) if self.usable else _NOTHING
-                self._answered += 1
-                self._turn.notify_all()
-            return from_bytes(answer) if answer else None
-        except (OSError, ValueError):
-            with self._turn:
+            except (OSError, ValueError):
                 self.usable = False
-                self._turn.notify_all()
+        before.wait()
+        try:
+            answer = _read(_pipe(self._process.stdout)) if self.usable else _NOTHING
+        except (OSError, ValueError):
+            self.usable, answer = False, _NOTHING
+        finally:
+            self._answered += 1
+            answered.set()
+        try:
+            return from_bytes(answer) if answer else None
+        except ValueError:
+            self.usable = False
             return None
 
     def kill(self) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pull_logs.fetch.discovery import Steps
 from pull_logs.rows.arrays import doubles_of, flat
 from pull_logs.rows.batches import distinct_steps, steps_of
 from pull_logs.rows.canonical import TIMESTAMP
+
+if TYPE_CHECKING:
+    from pull_logs.fetch.discovery import Steps
 
 Stamps = npt.NDArray[np.float64]
 

@@ -65,7 +65,9 @@ class ParquetMember:
 
     def text_columns(self) -> tuple[str, ...]:
         """Return the names of the columns of text, including the residual one; reads the footer only."""
-        return tuple(column.name for column in self.schema() if str(column.type) == "string")
+        schema = self.schema()
+        kinds = zip(schema.names, schema.types, strict=True)
+        return tuple(name for name, kind in kinds if str(kind) == "string")
 
     def batches(self, columns: Collection[str] | None) -> Iterator[pa.Table]:
         """Iterate over the rows as batches, at most one row group in memory at a time.
