@@ -21,6 +21,11 @@ from .metric_facts import extremes as extremes
 from .metric_facts import facts_from_text as facts_from_text
 from .metric_facts import facts_text as facts_text
 from .metric_facts import middle as middle
+from .plain_facts import DOUBLES as DOUBLES
+from .plain_facts import EXACT as EXACT
+from .plain_facts import INTEGERS as INTEGERS
+from .plain_facts import PlainFacts as PlainFacts
+from .plain_facts import hash_of_plain_facts as hash_of_plain_facts
 from .some_rows import is_long as is_long
 from .some_rows import rows_in_steps as rows_in_steps
 from .some_rows import rows_where as rows_where

@@ -87,6 +87,18 @@ class MetricIndex(Protocol):
             DamageError: The index is damaged.
         """
 
+    def plain_hash(self, index: int) -> bytes | None:
+        """Return the hash of the facts about a run of numbers (see `PlainFacts`).
+
+        None if its facts cannot be said like that, and without an index.
+
+        Args:
+            index: The number of the run in the index.
+
+        Raises:
+            DamageError: The index is damaged.
+        """
+
     def columns(self, runs: Sequence[int], names: frozenset[str]) -> Iterator[MetricColumns]:
         """Iterate over the facts, as many at a time as the index stores together.
 

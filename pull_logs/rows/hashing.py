@@ -17,6 +17,7 @@ import hashlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -262,9 +263,14 @@ def rows_hash_of_numbers(steps: Ints, columns: Sequence[NumberColumns]) -> str:
     hashed = {kinds: hashlib.sha256(kinds).digest() for kinds, _ in found.values()}
     for name in utf8_order(found):
         kinds, cells = found[name]
-        digest.update(framed(name.encode()))
+        digest.update(_framed_name(name))
         digest.update(hashed[kinds] + hashlib.sha256(cells).digest() + _NO_TEXTS)
     return f"sha256:{digest.hexdigest()}"
+
+
+@lru_cache(maxsize=4096)  # thousands of runs have the same columns
+def _framed_name(name: str) -> bytes:
+    return framed(name.encode())
 
 
 _NO_TEXTS = hashlib.sha256().digest()

@@ -34,9 +34,12 @@ from pull_logs.rows.canonical import canon_record, canonical_text, parse_json
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format.metrics import (
     NUMBER_COLUMNS,
+    PLAIN_COLUMNS,
     TOTAL_COLUMNS,
+    PlainRows,
     number_columns,
     one_array,
+    plain_rows,
     text_list,
     total_columns,
 )
@@ -189,6 +192,7 @@ class MetricsTable:
         group_names: Returns the names of the metrics in a row group.
         group_columns: Returns the facts of the masked rows of a row group, fact by fact, about some columns.
         group_numbers: Returns the numbers of these rows, likewise.
+        group_plain: Returns the facts in a row group as arrays.
     """
 
     path: str
@@ -198,6 +202,7 @@ class MetricsTable:
     group_names: Callable[[int], Sequence[str]]
     group_columns: Callable[[int, Mask, frozenset[str]], MetricColumns]
     group_numbers: Callable[[int, Mask, frozenset[str]], NumberColumns]
+    group_plain: Callable[[int], PlainRows]
 
     def facts(
         self, index: int, names: frozenset[str] | None = None, *, brief: bool = False
@@ -220,6 +225,15 @@ class MetricsTable:
         """Return the names of the columns of one run, as `facts` does."""
         number, rows = self._rows(index)
         return self.group_names(number)[rows]
+
+    def plain_hash(self, index: int) -> bytes | None:
+        """Return what `PlainFacts.hash` does for one run; None if its facts cannot be said like that.
+
+        Raises:
+            BundleDamagedError: They cannot be read.
+        """
+        number, rows = self._rows(index)
+        return self.group_plain(number).hash(rows)
 
     def columns(self, runs: Sequence[int], names: frozenset[str]) -> Iterator[MetricColumns]:
         """Iterate over the facts about columns of runs that have cells, one row group at a time.
@@ -308,6 +322,7 @@ def load_metrics_table(
         group_names=lru_cache(maxsize=2)(partial(reader.read, ["metric"], _names_of)),
         group_columns=reader.columns,
         group_numbers=reader.numbers,
+        group_plain=lru_cache(maxsize=2)(partial(reader.read, PLAIN_COLUMNS, plain_rows)),
     )
 
 
@@ -390,6 +405,7 @@ class _GroupReader:
     def read(
         self, columns: Sequence[str], convert: Callable[[pa.Table], _Converted], number: int
     ) -> _Converted:
+        """Return what is made of some columns of a row group."""
         try:
             with self.reading:
                 table = self.file.read_row_group(number, columns=list(columns), use_threads=False)

@@ -57,6 +57,17 @@ class MetricsIndex:
         table = self._opened()
         return None if table is None else table.facts(index, names, brief=brief)
 
+    def plain_hash(self, index: int) -> bytes | None:
+        """Return the hash of the facts about a run of numbers (see `PlainFacts`).
+
+        None if its facts cannot be said like that, and without an index.
+
+        Raises:
+            BundleDamagedError: The index is damaged.
+        """
+        table = self._opened()
+        return None if table is None else table.plain_hash(index)
+
     def names(self, index: int) -> Sequence[str] | None:
         """Return the names of the columns of a run, as `facts` does."""
         table = self._opened()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from pull_logs.errors import BundleDamagedError, DamageError, DataError, FormatTooNewError
-from pull_logs.frames import FactsBuilder, MetricFacts, facts_text
+from pull_logs.frames import FactsBuilder, MetricFacts, PlainFacts, facts_text
 from pull_logs.rows.hashing import rows_hash, rows_hash_of_numbers
 from pull_logs.snapshot.format import (
     DIGEST,
@@ -58,6 +58,8 @@ from pull_logs.snapshot.read.plain_history import PlainReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from pull_logs.snapshot.read.run import Run
 
 CONTAINER = "container"
 """The member of damage that is not in one of the files."""
@@ -143,10 +145,12 @@ class CheckedMember:
     Attributes:
         damages: What is wrong with it.
         facts_hash: The hash of the facts about the columns of a history whose rows are right.
+        plain_hash: Instead of that, the hash of `PlainFacts`, for a history of which these say all.
     """
 
     damages: tuple[Damage, ...] = ()
     facts_hash: bytes | None = None
+    plain_hash: bytes | None = None
 
 
 def _facts_hash(facts: Sequence[MetricFacts]) -> bytes:
@@ -330,34 +334,40 @@ def _locate(file: MemberFile, name: str, resource: Resource | None) -> Iterator[
 def _check_rows(file: MemberFile, resource: Resource, reader: PlainReader) -> CheckedMember:
     """Compare the rows of a file whose bytes are right with the rows hash in the manifest."""
     run = run_of_member(resource.path)
-    builder = FactsBuilder() if resource.path.endswith(f"/{HISTORY}") else None
     try:
-        found = _rows_hash(file, resource, builder, reader)
+        found, checked = _described_rows(file, resource, reader)
     except DataError as exc:
         reason = f"{resource.path!r} cannot be read: {exc.message}"
         return CheckedMember((Damage(member=resource.path, reason=reason, run=run),))
     if found != resource.rows_hash:
         reason = f"the rows of {resource.path!r} are not those of its rows hash"
         return CheckedMember((Damage(member=resource.path, reason=reason, run=run),))
-    return CheckedMember(facts_hash=None if builder is None else _facts_hash(builder.facts()))
+    return checked
 
 
-def _rows_hash(
-    file: MemberFile, resource: Resource, builder: FactsBuilder | None, reader: PlainReader
-) -> str:
-    """Return the hash of the rows of a file, and describe them.
+def _described_rows(file: MemberFile, resource: Resource, reader: PlainReader) -> tuple[str, CheckedMember]:
+    """Return the hash of the rows of a file, and what is found if that is right.
 
     Raises:
         DataError: The file cannot be read.
     """
-    if resource.bytes > SMALL_FILE:
-        return rows_hash(_described(read_batches(file, expected_rows=resource.rows), builder))
-    data = file.read_at(0, resource.bytes)
-    plain = None if builder is None else reader.read(data, rows=resource.rows)
-    if builder is None or plain is None:
-        return rows_hash(_described(read_batches(data, expected_rows=resource.rows), builder))
-    builder.add_numbers(plain.steps, plain.columns)
-    return rows_hash_of_numbers(plain.steps, plain.columns)
+    history = resource.path.endswith(f"/{HISTORY}")
+    data = None if resource.bytes > SMALL_FILE else file.read_at(0, resource.bytes)
+    plain = reader.read(data, rows=resource.rows) if history and data is not None else None
+    if plain is not None:
+        facts = PlainFacts.of(plain.steps, plain.columns)
+        found = rows_hash_of_numbers(plain.steps, plain.columns)
+        if facts is not None:
+            return found, CheckedMember(plain_hash=facts.hash())
+        builder = FactsBuilder()
+        builder.add_numbers(plain.steps, plain.columns)
+        return found, CheckedMember(facts_hash=_facts_hash(builder.facts()))
+    batches = read_batches(file if data is None else data, expected_rows=resource.rows)
+    if not history:
+        return rows_hash(batches), CheckedMember()
+    builder = FactsBuilder()
+    found = rows_hash(_described(batches, builder))
+    return found, CheckedMember(facts_hash=_facts_hash(builder.facts()))
 
 
 def _check_console(file: MemberFile, resource: ConsoleResource) -> CheckedMember:
@@ -371,11 +381,10 @@ def _check_console(file: MemberFile, resource: ConsoleResource) -> CheckedMember
     return CheckedMember()
 
 
-def _described(batches: Iterable[pa.Table], builder: FactsBuilder | None) -> Iterator[pa.Table]:
+def _described(batches: Iterable[pa.Table], builder: FactsBuilder) -> Iterator[pa.Table]:
     """Pass batches on, and describe them on the way."""
     for batch in batches:
-        if builder is not None:
-            builder.add(batch)
+        builder.add(batch)
         yield batch
 
 
@@ -384,9 +393,24 @@ def _check_metrics(bundle: Bundle, histories: Sequence[CheckedMember]) -> Iterat
     if METRICS not in bundle.manifest.resources:
         return
     for run, history in zip(bundle.runs(), histories, strict=True):
-        if history.facts_hash != _facts_hash(run.metric_facts()):
+        if not _is_indexed(run, history):
             reason = f"{METRICS} has other facts about run {str(run.path)!r} than its history"
             yield Damage(member=METRICS, reason=reason, run=str(run.path))
+
+
+def _is_indexed(run: Run, history: CheckedMember) -> bool:
+    """Whether the index has the facts about a history."""
+    entry = run.index_entry()
+    if history.plain_hash is None or entry is None:
+        return history.facts_hash == _facts_hash(run.metric_facts())
+    indexed = entry.index.plain_hash(entry.number)
+    if indexed is not None:
+        return indexed == history.plain_hash
+    # An index that another program wrote may say the same in other cells.
+    builder = FactsBuilder()
+    for batch in run.batches():
+        builder.add(batch)
+    return _facts_hash(builder.facts()) == _facts_hash(run.metric_facts())
 
 
 def _check_artifacts(bundle: Bundle, container: Container) -> Iterator[Damage]:

@@ -108,15 +108,19 @@ class HelperProcess:
 
 
 def _to_json(checked: CheckedMember) -> list[Any]:
-    hashed = None if checked.facts_hash is None else checked.facts_hash.hex()
-    return [[asdict(damage) for damage in checked.damages], hashed]
+    hashes = (checked.facts_hash, checked.plain_hash)
+    return [
+        [asdict(damage) for damage in checked.damages],
+        *(None if one is None else one.hex() for one in hashes),
+    ]
 
 
 def _from_json(answer: Sequence[Any]) -> CheckedMember:
-    damages, hashed = answer
+    damages, facts, plain = answer
     return CheckedMember(
         damages=tuple(_damage(fields) for fields in damages),
-        facts_hash=None if hashed is None else bytes.fromhex(hashed),
+        facts_hash=None if facts is None else bytes.fromhex(facts),
+        plain_hash=None if plain is None else bytes.fromhex(plain),
     )
 
 

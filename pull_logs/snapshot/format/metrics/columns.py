@@ -5,11 +5,22 @@ Rows are chosen with numpy: pyarrow's functions for it take longer to import tha
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 
 from pull_logs.errors import DataError
-from pull_logs.frames import Floats, Mask, MetricColumns, NumberColumns
+from pull_logs.frames import (
+    DOUBLES,
+    EXACT,
+    INTEGERS,
+    Floats,
+    Mask,
+    MetricColumns,
+    NumberColumns,
+    hash_of_plain_facts,
+)
 from pull_logs.rows.arrays import (
     Ints,
     canonical_doubles,
@@ -117,6 +128,81 @@ def number_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[
         exact={},
     )
     return found, present("rest")
+
+
+PLAIN_COLUMNS = (
+    "metric",
+    "type",
+    *_COUNTS,
+    "first_step",
+    "last_step",
+    "interval",
+    "first",
+    "last",
+    "last_number",
+    "last_number_step",
+    "last_finite",
+    "min",
+    "min_step",
+    "max",
+    "max_step",
+    "rest",
+)
+"""The columns of all facts."""
+
+_PLAIN_TYPES = ("number", "int")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlainRows:
+    """The rows of a row group as `PlainFacts` has them.
+
+    Attributes:
+        names: The name of each row.
+        plain: Which rows can be said like this.
+        integers: The integers of each row; arbitrary where it is not plain.
+        doubles: Its doubles, likewise.
+    """
+
+    names: list[str]
+    plain: Mask
+    integers: Ints
+    doubles: Floats
+
+    def hash(self, rows: slice) -> bytes | None:
+        """Return the hash of the facts in some rows; None if one of them is not plain."""
+        if not self.plain[rows].all():
+            return None
+        return hash_of_plain_facts(tuple(self.names[rows]), self.integers[rows], self.doubles[rows])
+
+
+def plain_rows(table: pa.Table) -> PlainRows:
+    """Return all facts of a row group as arrays."""
+    arrays = {name: flat(table.column(name)) for name in PLAIN_COLUMNS if name not in ("metric", "type")}
+    metrics, types = one_array(table.column("metric")), one_array(table.column("type"))
+    codes = dictionary_codes(types)
+    words = text_list(types)
+    integral = np.array([word == "int" for word in words], np.bool_)[codes]
+    plain = np.array([word in _PLAIN_TYPES for word in words], np.bool_)[codes]
+    counts = present_integers(arrays["count"])
+    plain &= (present_integers(arrays["numbers"]) == counts) & (present_integers(arrays["nonfinite"]) == 0)
+    for name in ("last_number", "last_number_step", "last_finite", "rest"):
+        plain &= ~present_rows(arrays[name])
+    for name in (*INTEGERS[2:], *DOUBLES[1:]):
+        plain &= present_rows(arrays[name])
+    doubles = np.column_stack([doubles_of(arrays[name]) for name in DOUBLES]) + 0.0
+    # An interval that is there and is NaN is not the one of a column without an interval.
+    known = present_rows(arrays["interval"])
+    plain &= (np.abs(doubles[:, 1:]) < EXACT).all(axis=1) & (known != np.isnan(doubles[:, 0]))
+    doubles[~known, 0] = np.nan
+    steps = [stored_integers(arrays[name]) for name in INTEGERS[2:]]
+    names = text_list(metrics)
+    return PlainRows(
+        names=list(map(names.__getitem__, dictionary_codes(metrics).tolist())),
+        plain=plain,
+        integers=np.column_stack([integral, counts, *steps]),
+        doubles=doubles,
+    )
 
 
 def one_array(column: pa.ChunkedArray) -> pa.DictionaryArray:
