@@ -76,8 +76,8 @@ class PlainFacts:
 def hash_of_plain_facts(names: tuple[str, ...], integers: Ints, doubles: Floats) -> bytes:
     """Return the hash of facts in the arrays of `PlainFacts`."""
     digest = hashlib.sha256(_hash_of_names(names))
-    digest.update(np.ascontiguousarray(integers, "<i8"))
-    digest.update(np.ascontiguousarray(doubles, "<f8"))
+    digest.update(integers.astype("<i8", copy=False).tobytes())
+    digest.update(doubles.astype("<f8", copy=False).tobytes())
     return digest.digest()
 
 
@@ -129,7 +129,7 @@ def _describe(matrix: Floats, logged: Steps, interval: float) -> tuple[Ints, Flo
 
 def _are_integral(matrix: Floats, some: Floats) -> Ints:
     """Return for each row of a matrix 1 if all its values are integers, given some of them."""
-    found = (some == np.floor(some)).all(axis=1).astype(np.int64)
+    found: Ints = (some == np.floor(some)).all(axis=1).astype(np.int64)
     rows = np.flatnonzero(found)
     if len(rows):
         chosen = matrix if len(rows) == len(matrix) else matrix[rows]

@@ -21,12 +21,14 @@ from pull_logs.snapshot.format import (
     Encoded,
     MemberFile,
     Resource,
+    divided_footer,
     overlaps,
     read_batches,
     read_batches_at,
     read_groups,
     read_schema,
     read_table,
+    schema_fields,
     sha256,
 )
 from pull_logs.snapshot.read.column_copy import MAGIC, ColumnCopy, copy_columns
@@ -175,13 +177,13 @@ class ParquetMember:
         if self.resource.writer != WRITER:
             return None
         with self._opened() as (file, footer):
-            names = _copyable_columns(footer, keep)
             if isinstance(file, MemberFile):
                 # No checksum covers the headers of pages.
                 _check_chunks(file, self.resource)
-            rows_hash = None if names is None else self._rows_hash_of(file, footer, names, reader)
-            if names is None or rows_hash is None:
+            found = self._plain_columns(file, footer, keep, reader) or self._columns(file, footer, keep)
+            if found is None:
                 return None
+            names, rows_hash = found
             copy = copy_columns(footer, names)
             size, digest = 0, hashlib.sha256()
             for part in _copied_parts(file, copy):
@@ -199,14 +201,30 @@ class ParquetMember:
             footer_hash=sha256(copy.footer),
         )
 
-    def _rows_hash_of(
-        self, file: MemberFile | bytes, footer: bytes, names: Sequence[str], reader: PlainReader
-    ) -> str | None:
-        """Return the hash of the rows of some columns; None if a column has no cell, and so is left out."""
-        if isinstance(file, bytes):
-            plain = reader.read(file, rows=self.resource.rows, names=names)
-            if plain is not None:
-                return rows_hash_of_numbers(plain.steps, plain.columns)
+    def _plain_columns(
+        self, file: MemberFile | bytes, footer: bytes, keep: Callable[[str], bool], reader: PlainReader
+    ) -> tuple[list[str], str] | None:
+        """Return the columns that are kept of a history that `reader` decodes, and the hash of their rows.
+
+        Such a history has one row group and no residual column, so its footer need not be parsed.
+        """
+        if not isinstance(file, bytes):
+            return None
+        fields = schema_fields(divided_footer(footer)[0])
+        names = [name for name in fields if name == STEP or keep(name)]
+        plain = reader.read(file, rows=self.resource.rows, names=names)
+        return None if plain is None else (names, rows_hash_of_numbers(plain.steps, plain.columns))
+
+    def _columns(
+        self, file: MemberFile | bytes, footer: bytes, keep: Callable[[str], bool]
+    ) -> tuple[list[str], str] | None:
+        """Return the columns that are kept, and the hash of their rows.
+
+        None if they have to be encoded again, as where one has no cell, and so is left out.
+        """
+        names = _copyable_columns(footer, keep)
+        if names is None:
+            return None
         hasher, empty = RowsHasher(), set(names) - {STEP}
         for batch in read_batches(
             file, names, footer=footer, expected_rows=self.resource.rows, checked=isinstance(file, bytes)
@@ -214,7 +232,7 @@ class ParquetMember:
             cells = take_apart(batch)
             hasher.update_cells(cells)
             empty -= {name for name in empty if cells.typed[name].null_count < cells.length}
-        return None if empty else f"sha256:{hasher.hexdigest()}"
+        return None if empty else (names, f"sha256:{hasher.hexdigest()}")
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[MemberFile | bytes, bytes]]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from bundlekit import bundle_run, make_bundle
 from hypothesis import given
-from test_plain_history import facts_of, learned, number_rows, written
+from plainkit import facts_of, learned, number_rows, written
 
 from pull_logs.frames import MetricFacts, PlainFacts
 from pull_logs.rows.batches import batch_from_rows
@@ -63,7 +63,7 @@ def test_the_hash_is_that_of_the_index(before: list[dict[str, Any]], rows: list[
 
 
 ROWS = [{"_step": 3 * step, "loss": 1.5 / (step + 1), "epoch": step // 2} for step in range(9)]
-WRONG = {
+WRONG: dict[str, Any] = {
     "type": "int",
     "cells": 8,
     "numbers": 8,
@@ -93,7 +93,8 @@ def test_each_wrong_fact_changes_the_hash(field: str) -> None:
     assert table_of([facts]).plain_hash(0) == expected
     wrong = [one._replace(**{field: WRONG[field]}) if one.name == "loss" else one for one in facts]
     assert table_of([wrong]).plain_hash(0) != expected
-    for value in (None, math.nan):
+    others: tuple[Any, ...] = (None, math.nan)
+    for value in others:
         if field in ("interval", "first", "last", "min", "max"):
             wrong = [one._replace(**{field: value}) if one.name == "loss" else one for one in facts]
             assert table_of([wrong]).plain_hash(0) != expected
