@@ -191,7 +191,7 @@ def plain_rows(table: pa.Table) -> PlainRows:
     for name in (*INTEGERS[2:], *DOUBLES[1:]):
         plain &= present_rows(arrays[name])
     doubles = np.column_stack([doubles_of(arrays[name]) for name in DOUBLES]) + 0.0
-    # An interval that is there and is NaN is not the one of a column without an interval.
+    # A stored NaN is not a missing interval.
     known = present_rows(arrays["interval"])
     plain &= (np.abs(doubles[:, 1:]) < EXACT).all(axis=1) & (known != np.isnan(doubles[:, 0]))
     doubles[~known, 0] = np.nan
