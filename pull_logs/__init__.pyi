@@ -39,6 +39,7 @@ from .runs import RunInfo as RunInfo
 from .runs import RunPath as RunPath
 from .runs import RunReference as RunReference
 from .snapshot import Bundle as Bundle
+from .snapshot import BundleSet as BundleSet
 from .snapshot import ConsoleLine as ConsoleLine
 from .snapshot import MediaItem as MediaItem
 from .snapshot import Run as Run
@@ -46,5 +47,6 @@ from .snapshot import diff_bundles as diff_bundles
 from .snapshot import export_runs as export_runs
 from .snapshot import merge_bundles as merge_bundles
 from .snapshot import open_bundle as open_bundle
+from .snapshot import open_bundle_set as open_bundle_set
 from .snapshot import subset_bundle as subset_bundle
 from .snapshot import verify_bundle as verify_bundle

@@ -1,4 +1,4 @@
-"""The bundles that a name means: a file, an unzipped bundle, a folder of bundles, a glob, or a URL."""
+"""The bundles that a name means: a file, an unzipped bundle, a set, a folder or glob of bundles, or a URL."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ def _meant_by(name: Path | str) -> list[Path | str]:
     if name == "":
         raise UsageError("-b '' names no bundle", hint="give a file, a folder or a glob of bundles, or a URL")
     from pull_logs.snapshot.format import is_url
+    from pull_logs.snapshot.read import is_bundle_set
 
     if isinstance(name, str) and is_url(name):
         return [name]
     path = Path(name)
-    if path.is_dir() and not (path / _MANIFEST).exists():
+    if path.is_dir() and not (path / _MANIFEST).exists() and not is_bundle_set(path):
         return [*_of_folder(path)]
     if not path.exists() and has_magic(str(path)):
         return [*_of_glob(str(path))]

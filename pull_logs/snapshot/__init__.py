@@ -5,6 +5,7 @@
     write       the spool of an unfinished pull, and the seal that makes a bundle of it
     privacy     secrets and personal data: audit and redaction
     operations  diff, merge, subset and export
+    sets        many bundles in a folder, with a catalog of their runs
 
 Nothing here uses the network, except for bundles that are opened by URL (`format.remote`).
 """

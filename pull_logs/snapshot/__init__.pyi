@@ -34,6 +34,13 @@ from .read import RunFile as RunFile
 from .read import VerifyReport as VerifyReport
 from .read import open_bundle as open_bundle
 from .read import verify_bundle as verify_bundle
+from .sets import AddReport as AddReport
+from .sets import BundleSet as BundleSet
+from .sets import CatalogEntry as CatalogEntry
+from .sets import add_bundles as add_bundles
+from .sets import drop_runs as drop_runs
+from .sets import open_bundle_set as open_bundle_set
+from .sets import open_store as open_store
 from .write import BundleRun as BundleRun
 from .write import SealReport as SealReport
 from .write import Spool as Spool

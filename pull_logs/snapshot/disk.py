@@ -139,3 +139,27 @@ def name_folder(new: Path, folder: Path, *, old: Path | None = None) -> None:
             replaced.rename(folder)
         raise
     sync_folder(folder.parent)
+
+
+def publish_new(file: Path, target: Path) -> bool:
+    """Give a complete file its name, if nothing has that name; return whether it got it.
+
+    The bytes are on the disk before the name. Where the file system has no hard links, a name that another
+    process takes at the same moment may be replaced, unless the caller holds a lock.
+
+    Raises:
+        OSError: It cannot be given the name.
+    """
+    sync_file(file)
+    try:
+        os.link(file, target)
+    except FileExistsError:
+        return False
+    except OSError:
+        if target.exists():
+            return False
+        file.rename(target)
+    else:
+        file.unlink()
+    sync_folder(target.parent)
+    return True

@@ -77,8 +77,8 @@ def info_object(bundle: Bundle) -> Info:
         "path": str(bundle.path),
         "bundle_id": bundle.bundle_id,
         "content_id": bundle.content_id,
-        "metrics": bundle.manifest.metrics,
-        "redacted": dict(bundle.manifest.redacted),
+        "metrics": bundle.kept_metrics,
+        "redacted": dict(bundle.redacted),
         "runs": [_run(run) for run in bundle.runs()],
         "notes": [],
     }

@@ -32,6 +32,7 @@ from .console import read_lines as read_lines
 from .container import CHUNK as CHUNK
 from .container import ByteRange as ByteRange
 from .container import Container as Container
+from .container import LocalFile as LocalFile
 from .container import MemberFile as MemberFile
 from .container import ZipContainer as ZipContainer
 from .container import open_container as open_container
@@ -71,6 +72,7 @@ from .metrics_table import MetricsTable as MetricsTable
 from .metrics_table import MetricsWriter as MetricsWriter
 from .metrics_table import load_metrics_table as load_metrics_table
 from .names import ARTIFACTS as ARTIFACTS
+from .names import BUNDLE_ENDING as BUNDLE_ENDING
 from .names import CONSOLE as CONSOLE
 from .names import DIGEST as DIGEST
 from .names import FORMAT as FORMAT
@@ -81,6 +83,8 @@ from .names import METRICS as METRICS
 from .names import RUNS as RUNS
 from .names import SYSTEM as SYSTEM
 from .names import TABLES as TABLES
+from .names import catalog_name as catalog_name
+from .names import catalog_version as catalog_version
 from .names import file_members as file_members
 from .names import folder_of_file as folder_of_file
 from .names import folder_of_table as folder_of_table
@@ -101,6 +105,7 @@ from .parquet_read import read_batches_at as read_batches_at
 from .parquet_read import read_schema as read_schema
 from .parquet_read import read_table as read_table
 from .parquet_read import schema_fields as schema_fields
+from .parquet_write import FILE_OPTIONS as FILE_OPTIONS
 from .parquet_write import ROW_GROUP as ROW_GROUP
 from .parquet_write import WRITER as WRITER
 from .parquet_write import Encoded as Encoded
@@ -114,8 +119,10 @@ from .run_record import SCHEMA as SCHEMA
 from .run_record import SWEEP_CONFIG as SWEEP_CONFIG
 from .run_record import coverage_fields as coverage_fields
 from .run_record import coverage_from_fields as coverage_from_fields
+from .run_record import document_from_text as document_from_text
 from .run_record import info_fields as info_fields
 from .run_record import info_from_fields as info_from_fields
+from .runs_table import LIGHT as LIGHT
 from .runs_table import RunRow as RunRow
 from .runs_table import RunTable as RunTable
 from .runs_table import encode_runs as encode_runs

@@ -66,7 +66,7 @@ class Blob(Protocol):
         """Close what is open."""
 
 
-class _File:
+class LocalFile:
     """A local file that several threads can read at once; closed when it is no longer referenced."""
 
     def __init__(self, path: Path, *, shown: str) -> None:
@@ -222,6 +222,10 @@ class Container(ABC):
     def close(self) -> None:
         """Close what is open."""
 
+    def start_of(self, name: str) -> int | None:  # noqa: ARG002 - a folder has one file per member
+        """Return where the bytes of a member begin in the file of the bundle; None in a folder."""
+        return None
+
     def read(self, name: str, *, limit: int) -> bytes:
         """Return all bytes of a member of at most `limit` bytes.
 
@@ -247,7 +251,7 @@ class ZipContainer(Container):
 
     def __init__(self, path: Path | str, file: Blob | None = None) -> None:
         self.path = path
-        self._file = _File(Path(path), shown=str(path)) if file is None else file
+        self._file = LocalFile(Path(path), shown=str(path)) if file is None else file
         try:
             self._refuse_newer()
             self.entries = read_directory(self._file.read_at, length=self._file.length, path=str(path))
@@ -286,6 +290,11 @@ class ZipContainer(Container):
                 member=name,
             )
         return MemberFile(self._file, start=entry.start, size=entry.size, owns_file=False)
+
+    def start_of(self, name: str) -> int | None:
+        """Return where the bytes of a member begin in the file; None without such a member."""
+        entry = self.entries.get(name)
+        return None if entry is None else entry.start
 
     def close(self) -> None:
         """Close the ZIP; open members can no longer be read."""
@@ -337,7 +346,7 @@ class FolderContainer(Container):
         raise UnsafeFileError(f"{str(self.path)!r} is not safe to use: {reason}")
 
     def _open_file(self, name: str) -> MemberFile:
-        file = _File(self.path / name, shown=str(self.path / name))
+        file = LocalFile(self.path / name, shown=str(self.path / name))
         return MemberFile(file, start=0, size=file.length, owns_file=True)
 
     def open(self, name: str) -> MemberFile:

@@ -211,6 +211,23 @@ def _marked(segment: str, text: str) -> str:
     return segment if "~" in segment else f"{segment}~{digest[:8]}"
 
 
+BUNDLE_ENDING = ".wandb.zip"
+"""How the name of the file of a bundle ends."""
+
+_CATALOG = re.compile(r"catalog-([0-9]{8})\.parquet")
+
+
+def catalog_name(version: int) -> str:
+    """Return the name of a version of the catalog of a bundle set."""
+    return f"catalog-{version:08}.parquet"
+
+
+def catalog_version(name: str) -> int | None:
+    """Return the version of the catalog that a file is; None for any other file."""
+    found = _CATALOG.fullmatch(name)
+    return found and int(found[1])
+
+
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*::)*[a-z][a-z0-9+.-]+://")
 
 

@@ -229,6 +229,11 @@ class RunTable:
         except DataError as exc:
             raise _damaged(self.path, f"holds parts of a run that cannot be read: {exc.message}") from exc
 
+    def plain_values(self, index: int) -> dict[str, Any]:
+        """Return the values of all plain columns for one run."""
+        group, offset = divmod(index, GROUP_ROWS)
+        return dict(zip(self.light.column_names, self.light_rows(group)[offset], strict=True))
+
     def optional_fields(self, index: int) -> frozenset[str]:
         """Return the optional columns that have a value for a run."""
         known = [name for name in OPTIONAL if name in self.optional or name in self.documents.names]
@@ -244,8 +249,7 @@ class RunTable:
         Raises:
             BundleDamagedError: A document of it cannot be read.
         """
-        group, offset = divmod(index, GROUP_ROWS)
-        light = dict(zip(self.light.column_names, self.light_rows(group)[offset], strict=True))
+        light = self.plain_values(index)
         texts = {name: self.documents.text(name, index) for name in self.documents.names}
         try:
             info = info_from_fields(light | texts)

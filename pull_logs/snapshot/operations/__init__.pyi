@@ -10,6 +10,9 @@ from .diff import record_edits as record_edits
 from .export import ExportReport as ExportReport
 from .export import check_export_folder as check_export_folder
 from .export import export_runs as export_runs
+from .merge import Choice as Choice
 from .merge import MergeReport as MergeReport
+from .merge import Prefer as Prefer
+from .merge import choose_run as choose_run
 from .merge import merge_bundles as merge_bundles
 from .subset import subset_bundle as subset_bundle

@@ -110,6 +110,20 @@ def merge_bundles(
     return MergeReport(seal=seal, choices=choices)
 
 
+def choose_run(runs: Sequence[Run], prefer: Prefer | None) -> tuple[Run, Choice]:
+    """Choose one of several versions of a run, as `merge_bundles` does.
+
+    Raises:
+        MergeConflictError: No version covers all others, and `prefer` is None.
+        BundleDamagedError: A bundle is damaged.
+    """
+    decision = _decide(_distinct(runs), prefer)
+    choice = decision.choice or Choice(
+        path=decision.run.path, kept=decision.run.bundle_path, left=(), reason="the versions are the same"
+    )
+    return decision.run, choice
+
+
 def _runs_by_path(bundles: Sequence[Bundle]) -> dict[RunPath, list[Run]]:
     """Collect the versions of each run, in path order; those of one run are in the order of the bundles."""
     versions: dict[RunPath, list[Run]] = {}

@@ -1,5 +1,7 @@
 from .bundle import Bundle as Bundle
+from .bundle import is_bundle_set as is_bundle_set
 from .bundle import open_bundle as open_bundle
+from .index import load_index as load_index
 from .logged import TABLE as TABLE
 from .logged import Artifact as Artifact
 from .logged import Content as Content
@@ -19,6 +21,7 @@ from .logged import selection_of as selection_of
 from .plain_history import PlainReader as PlainReader
 from .run import Run as Run
 from .run_diff import walk_runs as walk_runs
+from .run_facts import RunSource as RunSource
 from .run_files import RunFile as RunFile
 from .run_files import RunFiles as RunFiles
 from .verify import CheckedMember as CheckedMember

@@ -17,11 +17,19 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from pull_logs.errors import MetricNotFoundError, RunNotFoundError
 from pull_logs.rows.canonical import STEP
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.format import METRICS, Container, is_url, open_container
+from pull_logs.snapshot.format import (
+    METRICS,
+    Container,
+    Manifest,
+    catalog_version,
+    is_url,
+    open_container,
+)
 from pull_logs.snapshot.read.index import BundleIndex, load_index
 from pull_logs.snapshot.read.logged import Artifact, ArtifactIndex
 from pull_logs.snapshot.read.metrics_index import MetricsIndex
 from pull_logs.snapshot.read.run import Run
+from pull_logs.snapshot.read.run_facts import RunSource
 from pull_logs.suggestions import counted, did_you_mean, listed, shortened
 
 if TYPE_CHECKING:
@@ -36,7 +44,8 @@ _Default = TypeVar("_Default")
 
 _PLOT = "pull_logs:plot"
 _SQL = "pull_logs.analyze.sql:query_frame"
-"""What draws plots and answers SQL, in layers above this one: looked up by name when it is called."""
+_OPEN_SET = "pull_logs.snapshot.sets:open_bundle_set"
+"""What draws plots, answers SQL and opens bundle sets, above this package: looked up by name when called."""
 
 
 class Bundle(Mapping[str, Run]):
@@ -47,25 +56,49 @@ class Bundle(Mapping[str, Run]):
 
     Attributes:
         path: The file, or the folder that it was unzipped to; for a URL, the part that may be shown.
-        manifest: The content of `datapackage.json`.
-        bundle_id: SHA-256 of the manifest: the identity of these bytes.
-        content_id: The identity of the content, whichever writer encoded it.
-        run_paths: `entity/project/run_id` of every run, in path order.
     """
 
     def __init__(self, container: Container, index: BundleIndex) -> None:
         self.path = container.path
-        self.bundle_id = index.bundle_id
-        self.manifest = index.manifest
-        self.content_id = index.manifest.content_id
+        self._index = index
         self._container = container
         self._table = index.table
         self._folders = index.folders
         self._metrics = MetricsIndex(container, index.manifest.resources.get(METRICS), index.table.paths)
-        self.run_paths = tuple(map(str, index.table.paths))
+        self._paths = tuple(map(str, index.table.paths))
         self._indices = {text: index for index, text in enumerate(self.run_paths)}
         self._numbers = cache(_number_reader)
         self._short: dict[str, list[int]] | None = None
+
+    @property
+    def run_paths(self) -> tuple[str, ...]:
+        """`entity/project/run_id` of every run, in path order."""
+        return self._paths
+
+    @property
+    def manifest(self) -> Manifest:
+        """The content of `datapackage.json`."""
+        return self._index.manifest
+
+    @property
+    def bundle_id(self) -> str:
+        """SHA-256 of the manifest: the identity of these bytes."""
+        return self._index.bundle_id
+
+    @property
+    def content_id(self) -> str:
+        """The identity of the content, whichever writer encoded it."""
+        return self._index.manifest.content_id
+
+    @property
+    def kept_metrics(self) -> str | None:
+        """The regular expression of the metrics that were kept; None if all were."""
+        return self.manifest.metrics
+
+    @property
+    def redacted(self) -> Mapping[str, int]:
+        """How many texts of each kind were removed from it."""
+        return self.manifest.redacted
 
     def __getitem__(self, key: str | RunPath) -> Run:
         """Return the run with this path or id.
@@ -245,16 +278,30 @@ class Bundle(Mapping[str, Run]):
         self.close()
 
     def _run(self, index: int) -> Run:
-        return Run(
-            self._container,
-            self._table,
-            self.manifest,
+        source = self._source(index)
+        return Run(self._table.paths[index], lambda: source)
+
+    def _source(self, index: int) -> RunSource:
+        return RunSource(
+            container=self._container,
+            table=self._table,
+            manifest=self.manifest,
             metrics=self._metrics,
             numbers=self._numbers,
             folder=self._folders[index],
             index=index,
             bundle_id=self.bundle_id,
         )
+
+    def source_of(self, path: RunPath) -> RunSource:
+        """Return where a run is stored.
+
+        Raises:
+            RunNotFoundError: The bundle has no run of exactly this path.
+        """
+        if str(path) not in self._indices:
+            raise RunNotFoundError(f"no run {str(path)!r} in {str(self.path)!r}")
+        return self._source(self._indices[str(path)])
 
     def _find(self, key: str) -> int:
         if key in self._indices:
@@ -301,7 +348,7 @@ class Bundle(Mapping[str, Run]):
 
 
 def open_bundle(path: str | os.PathLike[str]) -> Bundle:
-    """Open a bundle, or the folder that one was unzipped to.
+    """Open a bundle, the folder that one was unzipped to, or a bundle set.
 
     Args:
         path: A path; or, with the extra `remote`, a URL that fsspec opens (`https://...`, `s3://...`): only
@@ -315,12 +362,26 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         BundleDamagedError: Its bytes are not those that were written.
         UnsafeFileError: It is not a bundle, or has members, names or sizes that no bundle has.
     """
+    if is_bundle_set(path):
+        opened: Bundle = resolve_name(_OPEN_SET)(path)
+        return opened
     container = _open_container(path)
     try:
         return Bundle(container, load_index(container))
     except BaseException:
         container.close()
         raise
+
+
+def is_bundle_set(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is that of a bundle set: a folder with a catalog, or the URL of a prefix."""
+    if isinstance(path, str) and is_url(path):
+        return path.endswith("/")
+    try:
+        with os.scandir(path) as entries:
+            return any(catalog_version(entry.name) is not None for entry in entries)
+    except (OSError, ValueError):
+        return False
 
 
 def _number_reader() -> NumberReader:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pull_logs.runs import Coverage, RunInfo, RunParts, RunPath
@@ -28,6 +30,31 @@ if TYPE_CHECKING:
     from pull_logs.snapshot.read.number_columns import NumberReader
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSource:
+    """Where a run is stored.
+
+    Attributes:
+        container: The members of its bundle.
+        table: The table of runs.
+        manifest: The content of `datapackage.json`.
+        metrics: The index of metrics.
+        numbers: Returns what decodes columns of numbers.
+        folder: The folder of the run.
+        index: The row of the run in the table of runs.
+        bundle_id: The identity of the bytes of its bundle.
+    """
+
+    container: Container
+    table: RunTable
+    manifest: Manifest
+    metrics: MetricsIndex
+    numbers: Callable[[], NumberReader]
+    folder: str
+    index: int
+    bundle_id: str
+
+
 class RunFacts:
     """What a bundle stores about a run, apart from its histories; the bundle has to stay open.
 
@@ -36,38 +63,46 @@ class RunFacts:
 
     Attributes:
         path: `entity/project/run_id`.
-        bundle_id: The identity of the bytes of its bundle.
     """
 
-    __slots__ = (
-        "_container",
-        "_folder",
-        "_index",
-        "_manifest",
-        "_metrics",
-        "_numbers",
-        "_table",
-        "bundle_id",
-        "path",
-    )
+    __slots__ = ("_open_source", "path")
 
-    def __init__(
-        self,
-        container: Container,
-        table: RunTable,
-        manifest: Manifest,
-        *,
-        metrics: MetricsIndex,
-        numbers: Callable[[], NumberReader],
-        folder: str,
-        index: int,
-        bundle_id: str,
-    ) -> None:
-        self._container, self._table, self._manifest = container, table, manifest
-        self._metrics, self._numbers = metrics, numbers
-        self._folder, self._index = folder, index
-        self.bundle_id = bundle_id
-        self.path: RunPath = table.paths[index]
+    def __init__(self, path: RunPath, source: Callable[[], RunSource]) -> None:
+        self.path = path
+        self._open_source = source
+
+    @property
+    def bundle_id(self) -> str:
+        """The identity of the bytes of its bundle."""
+        return self._open_source().bundle_id
+
+    @property
+    def _container(self) -> Container:
+        return self._open_source().container
+
+    @property
+    def _table(self) -> RunTable:
+        return self._open_source().table
+
+    @property
+    def _manifest(self) -> Manifest:
+        return self._open_source().manifest
+
+    @property
+    def _metrics(self) -> MetricsIndex:
+        return self._open_source().metrics
+
+    @property
+    def _numbers(self) -> Callable[[], NumberReader]:
+        return self._open_source().numbers
+
+    @property
+    def _folder(self) -> str:
+        return self._open_source().folder
+
+    @property
+    def _index(self) -> int:
+        return self._open_source().index
 
     def __repr__(self) -> str:
         incomplete = "" if self.complete else ", incomplete"
@@ -291,6 +326,30 @@ class RunFacts:
         """The identity of the records of its artifacts, which name all contents; None without them."""
         resource = self._manifest.contents.get(f"{self._folder}/{ARTIFACTS}")
         return None if resource is None else resource.record.hash
+
+    @property
+    def data_hash(self) -> str:
+        """The identity of all its data: rows, system metrics, files, console log and artifacts."""
+        hashes = (
+            self.rows_hash,
+            self.system_rows_hash,
+            self.files_hash,
+            self.console_hash,
+            self.artifacts_hash,
+        )
+        text = "\n".join(found or "" for found in hashes)
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+    @property
+    def stored_columns(self) -> dict[str, Any]:
+        """The plain columns of the table of runs for it, and the JSON texts of its config and summary."""
+        texts = {name: self._table.documents.text(name, self._index) for name in ("config", "summary")}
+        return self._table.plain_values(self._index) | texts
+
+    @property
+    def history_start(self) -> int | None:
+        """Where its `history.parquet` begins in the file of its bundle; None for an unzipped bundle."""
+        return self._container.start_of(f"{self._folder}/{HISTORY}")
 
     @property
     def bundle_path(self) -> str:

@@ -1,0 +1,12 @@
+from .bundle_set import BundleSet as BundleSet
+from .bundle_set import open_bundle_set as open_bundle_set
+from .bundle_set import open_store as open_store
+from .catalog import Catalog as Catalog
+from .catalog_writer import commit as commit
+from .entries import CatalogEntry as CatalogEntry
+from .entries import RunLocation as RunLocation
+from .membership import AddReport as AddReport
+from .membership import add_bundles as add_bundles
+from .membership import drop_runs as drop_runs
+from .set_run import SetRun as SetRun
+from .store import SetStore as SetStore

@@ -1,0 +1,267 @@
+"""A bundle set as one bundle: a mapping of run paths to runs, of which only the catalog is read at first."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+
+from pull_logs.errors import FileMissingError, RunNotFoundError, UsageError
+from pull_logs.runs import RunInfo, RunPath
+from pull_logs.snapshot.format import Manifest, content_id, info_from_fields
+from pull_logs.snapshot.read import Bundle, Run, RunSource
+from pull_logs.snapshot.sets.catalog import Catalog
+from pull_logs.snapshot.sets.entries import CatalogEntry
+from pull_logs.snapshot.sets.members import Members
+from pull_logs.snapshot.sets.set_run import SetRun
+from pull_logs.snapshot.sets.store import LocalStore, SetStore
+from pull_logs.suggestions import counted, did_you_mean, listed, shortened
+
+_MOST_SUGGESTED = 100_000
+"""In a set of more runs, no run with a similar name is looked for."""
+
+
+class BundleSet(Bundle):
+    """An open bundle set: a mapping of `entity/project/run_id` to runs, in path order.
+
+    Members are opened when something is read that the catalog does not have, and a bounded number stays
+    open. What is read is one version of the catalog, however the set changes meanwhile. Several threads may
+    read from it at once. Close it after use, or use it in `with`.
+
+    Attributes:
+        path: The folder, or the part of the URL that may be shown.
+        catalog: The version of the catalog.
+    """
+
+    def __init__(self, store: SetStore, catalog: Catalog) -> None:
+        self.path = store.shown
+        self.store = store
+        self.catalog = catalog
+        self._members = Members(store.open_member)
+
+    @property
+    def version(self) -> int:
+        """The version of the catalog."""
+        return self.catalog.version
+
+    @cached_property
+    def run_paths(self) -> tuple[str, ...]:
+        """`entity/project/run_id` of every run, in path order."""
+        return tuple(map(str, self.catalog.paths()))
+
+    @property
+    def manifest(self) -> Manifest:
+        """A set has no manifest of its own.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(
+            f"{str(self.path)!r} is a bundle set, which has no manifest of its own",
+            hint="open one of its members",
+        )
+
+    @property
+    def bundle_id(self) -> str:
+        """The identity of the catalog: the hash of its members' identities and of the runs in them."""
+        return self.catalog.identity()
+
+    @cached_property
+    def content_id(self) -> str:
+        """The identity of the content: that of the bundle which the members are merged into."""
+        return content_id(map(_described, self.catalog.entries()))
+
+    @property
+    def kept_metrics(self) -> str | None:
+        """The regular expression of the metrics that all members kept; None if all were, or they differ."""
+        kept = {bundle.kept_metrics for bundle in self.member_bundles()}
+        return kept.pop() if len(kept) == 1 else None
+
+    @property
+    def redacted(self) -> Mapping[str, int]:
+        """How many texts of each kind were removed from the members."""
+        counts: Counter[str] = Counter()
+        for bundle in self.member_bundles():
+            counts.update(bundle.redacted)
+        return counts
+
+    def member_bundles(self) -> Iterator[Bundle]:
+        """Iterate over the open members, in the order of their names.
+
+        Raises:
+            BundleDamagedError: One is damaged, or another bundle than the catalog says.
+            FileMissingError: One is missing.
+        """
+        for name, bundle_id in self.catalog.member_ids():
+            yield self._members.bundle(name, bundle_id)
+
+    def __iter__(self) -> Iterator[str]:
+        return map(str, self.catalog.paths())
+
+    def __len__(self) -> int:
+        return len(self.catalog)
+
+    def __contains__(self, key: object) -> bool:
+        if not isinstance(key, (str, RunPath)):
+            return False
+        try:
+            self._find(str(key))
+        except RunNotFoundError:
+            return False
+        return True
+
+    def __repr__(self) -> str:
+        name = shortened(str(self.path))
+        return f"<BundleSet {name!r}: {counted(len(self), 'run')}, version {self.version}>"
+
+    def runs(self) -> Iterator[Run]:
+        """Iterate over the runs, in path order."""
+        return (self._at(path, row) for row, path in enumerate(self.catalog.paths()))
+
+    def runs_at(self, rows: Iterable[int]) -> Iterator[Run]:
+        """Iterate over the runs in some rows of the catalog."""
+        return map(self._run, rows)
+
+    def entries(self) -> Iterator[CatalogEntry]:
+        """Iterate over the rows of the catalog: what each run is, and where in which member it is stored."""
+        return self.catalog.entries()
+
+    def entry(self, key: str | RunPath) -> CatalogEntry:
+        """Return the row of a run in the catalog.
+
+        Raises:
+            RunNotFoundError: The set has no such run, or more than one.
+        """
+        return self.catalog.entry(self._find(str(key)))
+
+    def check_metrics(self) -> None:
+        """Check the indexes of the metrics of all members.
+
+        Raises:
+            BundleDamagedError: One is damaged, or of other runs.
+        """
+        for bundle in self.member_bundles():
+            bundle.check_metrics()
+
+    def source_of(self, path: RunPath) -> RunSource:
+        """Return where a run is stored.
+
+        Raises:
+            RunNotFoundError: The set has no run of exactly this path.
+        """
+        row = self.catalog.find(path)
+        if row is None:
+            raise RunNotFoundError(f"no run {str(path)!r} in {str(self.path)!r}")
+        location = self.catalog.location(row)
+        return self._members.bundle(location.member, location.bundle_id).source_of(path)
+
+    def close(self) -> None:
+        """Close the catalog and the members; nothing can be read any longer."""
+        self._members.close()
+        self.catalog.close()
+
+    def _run(self, index: int) -> Run:
+        return self._at(self.catalog.path_at(index), index)
+
+    def _at(self, path: RunPath, row: int) -> Run:
+        return SetRun(
+            path,
+            self.catalog,
+            row,
+            open_member=self._members.bundle,
+            member_location=self.store.member_location,
+            set_path=str(self.path),
+        )
+
+    def _find(self, key: str) -> int:
+        parts = key.split("/")
+        for first, second in combinations(range(1, len(parts)), 2):  # an entity may have a slash
+            divided = parts[:first], parts[first:second], parts[second:]
+            row = self.catalog.find(RunPath(*map("/".join, divided)))
+            if row is not None:
+                return row
+        found = self.catalog.find_short(key)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = [str(self.catalog.path_at(row)) for row in found]
+            raise RunNotFoundError(
+                f"{key!r} is the id of {len(names)} runs in {str(self.path)!r}: {listed(names)}",
+                hint="write entity/project/run_id",
+            )
+        raise self._missing(key, len(parts))
+
+    def _missing(self, key: str, parts: int) -> RunNotFoundError:
+        if len(self) > _MOST_SUGGESTED:
+            return RunNotFoundError(f"no run {key!r} in {str(self.path)!r}", hint="")
+        called = [
+            str(self.catalog.path_at(row))
+            for row in range(len(self))
+            if self.catalog.value("name", row) == key
+        ]
+        if called:
+            verb = "is the name of the run" if len(called) == 1 else f"is the name of {len(called)} runs:"
+            return RunNotFoundError(
+                f"no run has the id {key!r} in {str(self.path)!r}", hint=f"it {verb} {listed(called)}"
+            )
+        known = ["/".join(path.split("/")[3 - min(parts, 3) :]) for path in self]
+        contents = f"it has {listed(self.run_paths)}" if self.run_paths else "it has no runs"
+        return RunNotFoundError(
+            f"no run {key!r} in {str(self.path)!r}",
+            hint=did_you_mean(key, known, otherwise=contents, cutoff=0.5),
+        )
+
+
+def _described(entry: CatalogEntry) -> tuple[RunInfo, str]:
+    empty = {"config_internal": "{}", "system_summary": "{}", "metadata": "{}"}
+    fields = {**entry.facts, **empty, "config": entry.config, "summary": entry.summary}
+    return info_from_fields(fields), entry.location.rows_hash
+
+
+def open_store(path: str | os.PathLike[str], *, create: bool = False) -> SetStore:
+    """Return where a set is stored.
+
+    Args:
+        path: A folder, or the URL of a prefix on object storage.
+        create: Make the folder if it does not exist.
+
+    Raises:
+        FileMissingError: There is no such folder.
+    """
+    return LocalStore(Path(path), create=create)
+
+
+def open_catalog(store: SetStore) -> Catalog | None:
+    """Open the latest version of the catalog of a set; None if it has none."""
+    while versions := store.versions():
+        latest = max(versions)
+        try:
+            source = store.open_catalog(latest)
+        except FileMissingError:
+            continue  # it was removed meanwhile, after a later one was published
+        return Catalog(source, path=store.catalog_path(latest), version=latest)
+    return None
+
+
+def open_bundle_set(path: str | os.PathLike[str]) -> BundleSet:
+    """Open a bundle set: only the footer of its catalog is read.
+
+    Args:
+        path: A folder, or the URL of a prefix on object storage (`s3://bucket/prefix/`).
+
+    Raises:
+        FileMissingError: There is no set.
+        BundleDamagedError: Its catalog is damaged.
+        FormatTooNewError: Its catalog has a later format version.
+    """
+    store = open_store(path)
+    catalog = open_catalog(store)
+    if catalog is None:
+        raise FileMissingError(
+            f"{store.shown!r} is not a bundle set: it has no catalog",
+            hint="`pull-logs set add SET BUNDLE` makes one",
+        )
+    return BundleSet(store, catalog)

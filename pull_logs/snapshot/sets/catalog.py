@@ -1,0 +1,296 @@
+"""Read a version of the catalog of a bundle set.
+
+Opening reads the footer alone. A run is looked up in one row group, and a column of all runs is read when it
+is first used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import pairwise
+from threading import Lock
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pull_logs.errors import BundleDamagedError, FormatTooNewError, UnsafeFileError
+from pull_logs.rows.coded_text import shared_texts
+from pull_logs.runs import RunPath
+from pull_logs.snapshot.format import LIGHT
+from pull_logs.snapshot.sets.catalog_schema import (
+    FIXED,
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    GROUP_ROWS,
+    JSON_ENDING,
+    METADATA,
+    schema_of,
+)
+from pull_logs.snapshot.sets.entries import KEYS, LOCATION, OPTIONAL, CatalogEntry, RunLocation
+from pull_logs.snapshot.sets.leaf_counts import KINDS, Counts, exact_keys, typed_keys
+
+_FOREIGN = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)
+"""The errors that pyarrow raises about a file that is not valid."""
+
+_KEPT_CELLS, _KEPT_KEYS = 256, 32
+"""Columns of row groups, and row groups with their paths, that are kept as Python values."""
+
+_MAX_CHUNK = 2**30
+"""The most bytes of a column of a row group."""
+
+_FEW = 64
+"""Up to this many runs are looked up one by one."""
+
+Key = tuple[str, str, str]
+
+
+class Catalog:
+    """A version of the catalog of a set. Several threads may read from it at once.
+
+    Args:
+        source: The file.
+        path: The catalog, for messages.
+        version: Its version.
+
+    Attributes:
+        path: As given.
+        version: As given.
+        groups: The number of row groups.
+        counts: How many runs have each key of their config and summary; None if there are too many keys.
+        typed: The keys that have a column of their own, and their kinds.
+
+    Raises:
+        FormatTooNewError: It has a later format version.
+        BundleDamagedError: It is damaged.
+        UnsafeFileError: It is not a catalog.
+    """
+
+    def __init__(self, source: pa.NativeFile, *, path: str, version: int) -> None:
+        self.path, self.version = path, version
+        self._source = source
+        self._lock = Lock()
+        with self._errors():
+            texts = [field.name for field in FIXED if field.type == pa.string()]
+            self._file = pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=texts)
+            self._length = int(self._file.metadata.num_rows)
+            self.groups = int(self._file.metadata.num_row_groups)
+            self.counts = self._read_counts()
+            self.typed = typed_keys(self.counts or {})
+            self._check()
+        self.exact = frozenset(exact_keys(self.counts or {}))
+        self._columns: dict[str, pa.ChunkedArray] = {}
+        self.keys: Callable[[int], list[Key]] = lru_cache(_KEPT_KEYS)(self._keys)
+        self.cells: Callable[[str, int], Sequence[Any]] = lru_cache(_KEPT_CELLS)(self._cells)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def _read_counts(self) -> Counts | None:
+        text = (self._file.metadata.metadata or {}).get(METADATA)
+        found = json.loads(text) if text else {}
+        if found.get("format") != FORMAT_NAME:
+            raise UnsafeFileError(f"{self.path!r} is not the catalog of a bundle set")
+        if found["version"] > FORMAT_VERSION:
+            raise FormatTooNewError(
+                f"{self.path!r} has format version {found['version']}, and this release reads"
+                f" {FORMAT_VERSION}",
+                hint="install a later release: pip install -U wandb-pull-logs",
+            )
+        keys = found["keys"]
+        if keys is not None and any(
+            len(count) != len(KINDS) or not all(isinstance(one, int) and one >= 0 for one in count)
+            for count in keys.values()
+        ):
+            raise ValueError("its counts of keys are not valid")
+        return keys  # type: ignore[no-any-return]
+
+    def _check(self) -> None:
+        """Check the columns and the row groups."""
+        expected = schema_of(self.typed)
+        found = self._file.schema_arrow
+        plain = pa.schema([pa.field(one.name, _plain_type(one.type), nullable=one.nullable) for one in found])
+        if not plain.equals(expected, check_metadata=False):
+            raise ValueError("it has other columns than a catalog")
+        metadata = self._file.metadata
+        sizes = [metadata.row_group(group).num_rows for group in range(self.groups)]
+        if any(size != GROUP_ROWS for size in sizes[:-1]) or any(size > GROUP_ROWS for size in sizes[-1:]):
+            raise ValueError(f"it is not in groups of {GROUP_ROWS} runs")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except _FOREIGN as exc:
+            raise BundleDamagedError(f"{self.path!r} is damaged: {exc}", path=self.path) from exc
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._file.close()
+            self._source.close()
+
+    def _read(self, group: int, names: Sequence[str]) -> pa.Table:
+        with self._errors(), self._lock:
+            large = [name for name in names if self._chunk_bytes(group, name) > _MAX_CHUNK]
+            if large:
+                raise ValueError(f"its column {large[0]!r} has more than {_MAX_CHUNK} bytes in a row group")
+            return self._file.read_row_group(group, columns=list(names), use_threads=False).select(
+                list(names)
+            )
+
+    def _chunk_bytes(self, group: int, name: str) -> int:
+        index = self._file.schema_arrow.get_field_index(name)
+        # Every column but `tags` is one leaf, and `tags` is one too.
+        return int(self._file.metadata.row_group(group).column(index).total_uncompressed_size)
+
+    def _cells(self, name: str, group: int) -> Sequence[Any]:
+        column = self._read(group, [name]).column(0)
+        if pa.types.is_dictionary(column.type):
+            return shared_texts(column).tolist()  # type: ignore[no-any-return]
+        return column.to_pylist()  # type: ignore[no-any-return]
+
+    def _keys(self, group: int) -> list[Key]:
+        keys: list[Key] = list(zip(*(self.cells(name, group) for name in KEYS), strict=True))
+        if any(first >= second for first, second in pairwise(keys)):
+            raise BundleDamagedError(f"{self.path!r} is damaged: it is not in path order", path=self.path)
+        return keys
+
+    def table(self, group: int) -> pa.Table:
+        """Return all columns of a row group, texts as texts."""
+        table = self._read(group, self._file.schema_arrow.names)
+        return table.cast(schema_of(self.typed))
+
+    def value(self, name: str, index: int) -> Any:
+        """Return the cell of a run in a column."""
+        group, row = divmod(index, GROUP_ROWS)
+        return self.cells(name, group)[row]
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return a column of all runs; texts are dictionaries."""
+        if name not in self._columns:
+            parts = [self._read(group, [name]).column(0) for group in range(self.groups)]
+            kind = parts[0].type if parts else schema_of(self.typed).field(name).type
+            chunks = [chunk for part in parts for chunk in part.chunks]
+            self._columns[name] = pa.chunked_array(chunks, kind)
+        return self._columns[name]
+
+    def documents(self, index: int) -> tuple[str, str]:
+        """Return the JSON of the config and the summary of a run."""
+        return self.document("config", index), self.document("summary", index)
+
+    def document(self, name: str, index: int) -> str:
+        """Return the JSON of the config or the summary of a run."""
+        text: str = self.value(f"{name}{JSON_ENDING}", index)
+        return text
+
+    def path_at(self, index: int) -> RunPath:
+        """Return the path of the run in a row."""
+        group, row = divmod(index, GROUP_ROWS)
+        return RunPath(*self.keys(group)[row])
+
+    def paths(self) -> Iterator[RunPath]:
+        """Iterate over the paths of all runs, in order."""
+        for group in range(self.groups):
+            for key in self.keys(group):
+                yield RunPath(*key)
+
+    def entry(self, index: int) -> CatalogEntry:
+        """Return the row of a run."""
+        config, summary = self.documents(index)
+        return CatalogEntry(
+            path=self.path_at(index),
+            facts={name: self.value(name, index) for name in (*LIGHT, *OPTIONAL)},
+            config=config,
+            summary=summary,
+            location=self.location(index),
+        )
+
+    def location(self, index: int) -> RunLocation:
+        """Return where a run is stored."""
+        return RunLocation(**{name: self.value(name, index) for name in LOCATION})
+
+    def entries(self) -> Iterator[CatalogEntry]:
+        """Iterate over the rows of all runs, in path order."""
+        return map(self.entry, range(len(self)))
+
+    def find(self, path: RunPath) -> int | None:
+        """Return the row of a run; None if there is none."""
+        key = (path.entity, path.project, path.run_id)
+        for group in range(self.groups):
+            if self._may_have(group, key):
+                keys = self.keys(group)
+                row = bisect_left(keys, key)
+                if row < len(keys) and keys[row] == key:
+                    return group * GROUP_ROWS + row
+        return None
+
+    def locate(self, paths: Collection[RunPath]) -> dict[RunPath, int]:
+        """Return the rows of those of these runs that it has."""
+        if len(paths) <= _FEW:
+            return {path: index for path in paths if (index := self.find(path)) is not None}
+        wanted = {(path.entity, path.project, path.run_id): path for path in paths}
+        return {
+            wanted[key]: group * GROUP_ROWS + row
+            for group in range(self.groups)
+            for row, key in enumerate(self.keys(group))
+            if key in wanted
+        }
+
+    def find_short(self, name: str) -> list[int]:
+        """Return the rows of the runs with this `run_id` or `project/run_id`."""
+        project, _, run_id = name.rpartition("/")
+        found = pc.equal(_texts(self.column("run_id")), run_id)
+        if project:
+            found = pc.and_(found, pc.equal(_texts(self.column("project")), project))
+        rows: list[int] = pc.indices_nonzero(found.combine_chunks()).to_pylist()
+        return rows
+
+    def _may_have(self, group: int, key: Key) -> bool:
+        metadata = self._file.metadata.row_group(group)
+        for name, wanted in zip(KEYS, key, strict=True):
+            found = metadata.column(self._file.schema_arrow.get_field_index(name)).statistics
+            if found is None or not found.has_min_max:
+                continue
+            if not found.min <= wanted <= found.max:
+                return False
+        return True
+
+    def identity(self) -> str:
+        """Return the identity of the version: a hash of what each run is and where it is stored."""
+        digest = hashlib.sha256()
+        for group in range(self.groups):
+            names = (*KEYS, "member", "bundle_id", "data_hash", "history_offset")
+            for row in zip(*(self.cells(name, group) for name in names), strict=True):
+                digest.update(json.dumps(row).encode())
+        return f"sha256:{digest.hexdigest()}"
+
+    def member_ids(self) -> list[tuple[str, str]]:
+        """Return the name and the identity of each member, in the order of the names."""
+        found = {
+            (name, identity)
+            for group in range(self.groups)
+            for name, identity in zip(
+                self.cells("member", group), self.cells("bundle_id", group), strict=True
+            )
+        }
+        return sorted(found)
+
+    def members(self) -> Mapping[str, int]:
+        """Return the members that it refers to, and how many runs it has in each."""
+        counted = pc.value_counts(_texts(self.column("member")))
+        return {one["values"]: one["counts"] for one in counted.to_pylist()}
+
+
+def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind

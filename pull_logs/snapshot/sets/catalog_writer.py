@@ -1,0 +1,83 @@
+"""Publish the next version of the catalog, whoever else writes at the same time.
+
+A writer reads the latest version, makes the next one and publishes it under a name that nothing may have. If
+another writer was faster, it reads that version, applies its change again and tries again. So no change is
+lost, and a killed writer leaves the version before.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+
+from pull_logs.errors import MachineLimitError
+from pull_logs.runs import RunPath
+from pull_logs.snapshot.sets.bundle_set import BundleSet, open_catalog
+from pull_logs.snapshot.sets.catalog_file import write_catalog
+from pull_logs.snapshot.sets.entries import CatalogEntry
+from pull_logs.snapshot.sets.store import SetStore
+
+ATTEMPTS = 50
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
+
+Changes = Mapping[RunPath, CatalogEntry | None]
+"""The new rows of runs; None for a run that is dropped."""
+
+Change = Callable[[BundleSet | None], Changes]
+"""Returns what changes in a version of a set, which is None before the first one.
+
+It is called again for a later version. Applied to a version that has its changes already, it has none.
+"""
+
+
+def commit(store: SetStore, change: Change, *, pause: Callable[[float], object] = time.sleep) -> int:
+    """Publish a change; return the version of the catalog that has it.
+
+    Args:
+        store: The set.
+        change: The change.
+        pause: Waits for some seconds.
+
+    Raises:
+        MachineLimitError: Other writers were faster each time.
+        PullLogsError: As `change`; or the set cannot be read or written.
+    """
+    for attempt in range(ATTEMPTS):
+        version = _try_once(store, change)
+        if version is not None:
+            return version
+        pause(random.uniform(0.5, 1) * min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))  # noqa: S311 - jitter
+    raise MachineLimitError(
+        f"{store.shown!r} could not be changed: other writers were faster {ATTEMPTS} times",
+        hint="run the same command again when fewer programs write to the set",
+    )
+
+
+def _try_once(store: SetStore, change: Change) -> int | None:
+    """Publish a change on top of the latest version; None if another writer did so first."""
+    catalog = open_catalog(store)
+    opened = None if catalog is None else BundleSet(store, catalog)
+    base = 0 if catalog is None else catalog.version
+    try:
+        changes = change(opened)
+        if not changes and base:
+            return base
+        with store.scratch() as folder:
+            file = folder / "catalog.parquet"
+            write_catalog(file, catalog, changes)
+            published = store.publish(base + 1, file)
+    finally:
+        if opened is not None:
+            opened.close()
+    return base + 1 if published and _follows(store, base) else None
+
+
+def _follows(store: SetStore, base: int) -> bool:
+    """Whether a version that was just published is based on the latest one.
+
+    Old versions are removed in ascending order. If the version before is still there, the name of the new one
+    was never used. If not, this writer slept so long that the name was free again.
+    """
+    versions = store.versions()
+    return base in versions if base else len(versions) == 1

@@ -1,0 +1,228 @@
+"""Add bundles to a set, and drop runs from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from pull_logs.errors import BundleDamagedError, MergeConflictError, RunNotFoundError
+from pull_logs.runs import RunPath
+from pull_logs.snapshot.format import BUNDLE_ENDING
+from pull_logs.snapshot.operations import Choice, Prefer, choose_run
+from pull_logs.snapshot.read import Bundle, Run, open_bundle, verify_bundle
+from pull_logs.snapshot.sets.bundle_set import BundleSet
+from pull_logs.snapshot.sets.catalog_writer import Changes, commit
+from pull_logs.snapshot.sets.entries import CatalogEntry, entries_of
+from pull_logs.snapshot.sets.store import SetStore
+from pull_logs.suggestions import counted
+
+_STEM = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST_STEM = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddReport:
+    """Bundles that were added to a set.
+
+    Attributes:
+        version: The version of the catalog that has their runs.
+        members: The names of the new members, by the bundles that were given.
+        added: The runs that the set did not have.
+        replaced: The runs of which the set had an earlier version.
+        kept: The runs of which the set keeps its own version.
+        unchanged: The number of runs that the set had just like this.
+    """
+
+    version: int
+    members: Mapping[str, str]
+    added: tuple[RunPath, ...]
+    replaced: tuple[Choice, ...]
+    kept: tuple[Choice, ...]
+    unchanged: int
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What a change does to the runs of a version of the catalog."""
+
+    changes: dict[RunPath, CatalogEntry | None]
+    added: list[RunPath]
+    replaced: list[Choice]
+    kept: list[Choice]
+    unchanged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A bundle to add, open, and the rows of its runs."""
+
+    path: Path
+    bundle: Bundle
+    member: str
+    entries: tuple[CatalogEntry, ...]
+
+
+def member_name(path: Path, bundle_id: str) -> str:
+    """Return the name of a bundle as a member: no two bundles have the same."""
+    stem = _STEM.sub("-", path.name.removesuffix(BUNDLE_ENDING))[:_LONGEST_STEM].strip(".-") or "bundle"
+    digest = bundle_id.removeprefix("sha256:")[:12]
+    stem = stem.removesuffix(f"-{digest}")
+    return f"{stem}-{digest}{BUNDLE_ENDING}"
+
+
+def add_bundles(
+    store: SetStore, bundles: Sequence[Path], *, prefer: Prefer | None = None, keep: bool = False
+) -> AddReport:
+    """Move bundles into a set.
+
+    Each is verified first. A run that the set has already is replaced by the version that has all that the
+    other one has, or, if both have the same data, by the one with the later heartbeat (`merge_bundles`
+    chooses in the same way). The files are removed when the catalog has their runs.
+
+    Args:
+        store: The set.
+        bundles: The files of the bundles; one that is in the folder of the set already stays where it is.
+        prefer: The version to take if two versions of a run disagree: `newest`, or `first`, that of the set.
+        keep: Leave the files where they are, and copy them.
+
+    Raises:
+        MergeConflictError: Two versions of a run disagree, and `prefer` is None; nothing was changed.
+        UsageError: A bundle is an unzipped one.
+        BundleDamagedError: A bundle is damaged.
+        PullLogsError: The set cannot be written.
+    """
+    with ExitStack() as stack:
+        given = [_given(store, path, stack) for path in bundles]
+        outcome = _Outcome({}, [], [], [])
+
+        def change(current: BundleSet | None) -> Changes:
+            nonlocal outcome
+            outcome = _decide(given, current, prefer)
+            for one in given:
+                if any(entry.location.member == one.member for entry in _rows(outcome.changes)):
+                    store.put_member(one.path, one.member, copy=keep)
+            return outcome.changes
+
+        version = commit(store, change)
+    used = {entry.location.member for entry in _rows(outcome.changes)}
+    members = {str(one.path): one.member for one in given if one.member in used}
+    if not keep:
+        for one in given:
+            if one.member in used and not _is_member(store, one):
+                one.path.unlink(missing_ok=True)
+    return AddReport(
+        version=version,
+        members=members,
+        added=tuple(outcome.added),
+        replaced=tuple(outcome.replaced),
+        kept=tuple(outcome.kept),
+        unchanged=outcome.unchanged,
+    )
+
+
+def _rows(changes: Changes) -> Iterable[CatalogEntry]:
+    return (entry for entry in changes.values() if entry is not None)
+
+
+def _is_member(store: SetStore, given: _Given) -> bool:
+    return _name_in(store, given.path) == given.member
+
+
+def _given(store: SetStore, path: Path, stack: ExitStack) -> _Given:
+    """Verify and open a bundle to add."""
+    report = verify_bundle(path, deep=False)
+    if report.damages:
+        raise BundleDamagedError(
+            f"{str(path)!r} is damaged and was not added: {report.damages[0].reason}",
+            path=str(path),
+            member=report.damages[0].member,
+            hint="run `pull-logs verify` to see where",
+        )
+    bundle = stack.enter_context(open_bundle(path))
+    member = _name_in(store, path) or member_name(path, bundle.bundle_id)
+    return _Given(path, bundle, member, tuple(entries_of(bundle, member=member)))
+
+
+def _name_in(store: SetStore, path: Path) -> str | None:
+    """Return the name of a bundle that is in the folder of a set already; None for any other."""
+    root: Path | None = getattr(store, "root", None)
+    if root is None or not path.name.endswith(BUNDLE_ENDING):
+        return None
+    resolved, parent = path.resolve(), root.resolve()
+    return resolved.relative_to(parent).as_posix() if resolved.is_relative_to(parent) else None
+
+
+def _decide(given: Sequence[_Given], current: BundleSet | None, prefer: Prefer | None) -> _Outcome:
+    """Choose the version of each run of the bundles.
+
+    Raises:
+        MergeConflictError: Two versions of a run disagree, and `prefer` is None.
+    """
+    outcome, conflicts = _Outcome({}, [], [], []), list[str]()
+    known = {} if current is None else current.catalog.locate({e.path for one in given for e in one.entries})
+    for one in given:
+        for entry in one.entries:
+            before = outcome.changes.get(entry.path)
+            if before is None and current is not None and entry.path in known:
+                before = current.catalog.entry(known[entry.path])
+            if before is None:
+                outcome.added.append(entry.path)
+                outcome.changes[entry.path] = entry
+            elif before.content == entry.content:
+                outcome.unchanged += 1
+            else:
+                old = _run_of(before, given, current)
+                try:
+                    taken, choice = choose_run([old, one.bundle[str(entry.path)]], prefer)
+                except MergeConflictError as exc:
+                    conflicts.append(f"run {str(entry.path)!r}: {exc.message}")
+                    continue
+                if taken is old:
+                    outcome.kept.append(choice)
+                    continue
+                outcome.replaced.append(choice)
+                outcome.changes[entry.path] = entry
+    if conflicts:
+        more = f", and {counted(len(conflicts) - 1, 'more run')}" if len(conflicts) > 1 else ""
+        raise MergeConflictError(
+            f"the set and the new bundles disagree about {conflicts[0]}{more}",
+            conflicts=tuple(conflicts),
+            hint="pass --prefer newest, or --prefer first to keep the version of the set",
+        )
+    return outcome
+
+
+def _run_of(entry: CatalogEntry, given: Sequence[_Given], current: BundleSet | None) -> Run:
+    for one in given:
+        if one.member == entry.location.member:
+            return one.bundle[str(entry.path)]
+    assert current is not None  # noqa: S101 - for the type checker: the row is from the catalog
+    return current[str(entry.path)]
+
+
+def drop_runs(store: SetStore, runs: Collection[str]) -> tuple[int, tuple[RunPath, ...]]:
+    """Drop runs from a set: from its catalog at once, and from its files when they are compacted.
+
+    Args:
+        store: The set.
+        runs: The runs, as `BundleSet` takes them.
+
+    Returns:
+        The version of the catalog without them, and their paths.
+
+    Raises:
+        RunNotFoundError: The set has no such run, or several; nothing was changed.
+    """
+    dropped: list[RunPath] = []
+
+    def change(current: BundleSet | None) -> Changes:
+        if current is None:
+            raise RunNotFoundError(f"{store.shown!r} has no runs")
+        if not dropped:
+            dropped.extend(dict.fromkeys(current[name].path for name in runs))
+        return {path: None for path in dropped if current.catalog.find(path) is not None}
+
+    return commit(store, change), tuple(dropped)

@@ -1,0 +1,134 @@
+"""Several writers of one set: no run is lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from setkit import grown_bundle, held
+
+from pull_logs.errors import MachineLimitError
+from pull_logs.snapshot import BundleSet, add_bundles, drop_runs, open_bundle_set, open_store
+from pull_logs.snapshot.sets import catalog_writer
+from pull_logs.snapshot.sets.catalog_writer import ATTEMPTS, Changes, commit
+
+WRITERS, EACH = 4, 3
+
+
+def bundles_of(folder: Path) -> list[list[Path]]:
+    return [
+        [
+            grown_bundle(
+                folder / f"w{writer}b{number}.wandb.zip",
+                {f"acme/p{writer}/r{number}": 2, "acme/all/x": number},
+            )
+            for number in range(EACH)
+        ]
+        for writer in range(WRITERS)
+    ]
+
+
+EXPECTED = {f"acme/p{writer}/r{number}": 2 for writer in range(WRITERS) for number in range(EACH)} | {
+    "acme/all/x": EACH - 1
+}
+
+
+def test_threads_that_add_at_the_same_time_lose_no_run(tmp_path: Path) -> None:
+    """Each thread adds bundles one by one, all with a run in common."""
+    given = bundles_of(tmp_path)
+
+    def work(files: list[Path]) -> None:
+        for file in files:
+            add_bundles(open_store(tmp_path / "set", create=True), [file])
+
+    (tmp_path / "set").mkdir()
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(work, given))
+    with open_bundle_set(tmp_path / "set") as opened:
+        assert held(opened) == EXPECTED
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from pull_logs.snapshot import add_bundles, open_store
+for file in sys.argv[2:]:
+    add_bundles(open_store(sys.argv[1]), [Path(file)])
+"""
+
+
+def test_processes_that_add_at_the_same_time_lose_no_run(tmp_path: Path) -> None:
+    """The same with processes."""
+    given = bundles_of(tmp_path)
+    (tmp_path / "set").mkdir()
+    started = [
+        subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path / "set"), *map(str, files)])
+        for files in given[:2]
+    ]
+    assert [process.wait() for process in started] == [0, 0]
+    with open_bundle_set(tmp_path / "set") as opened:
+        assert held(opened) == {
+            path: rows for path, rows in EXPECTED.items() if path[5:7] not in ("p2", "p3")
+        }
+
+
+def test_a_writer_that_is_overtaken_applies_its_change_again(tmp_path: Path) -> None:
+    """Another writer adds and drops runs between reading and publishing."""
+    store = open_store(tmp_path / "set", create=True)
+    add_bundles(store, [grown_bundle(tmp_path / "a.wandb.zip", {"acme/nano/a": 1, "acme/nano/gone": 1})])
+    with open_bundle_set(tmp_path / "set") as opened:
+        entry = opened.entry("a")
+    seen: list[int] = []
+
+    def change(current: BundleSet | None) -> Changes:
+        assert current is not None
+        seen.append(current.version)
+        if len(seen) == 1:
+            drop_runs(open_store(tmp_path / "set"), ["gone"])
+        return {path: None for path in [entry.path] if str(path) in current}
+
+    assert commit(store, change, pause=lambda _seconds: None) == 3
+    assert seen == [1, 2]
+    with open_bundle_set(tmp_path / "set") as opened:
+        assert held(opened) == {}
+
+
+def test_a_writer_that_is_always_overtaken_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of attempts is bounded, and the pauses grow."""
+    store = open_store(tmp_path / "set", create=True)
+    monkeypatch.setattr(type(store), "publish", lambda *_arguments: False)
+    pauses: list[float] = []
+    with pytest.raises(MachineLimitError) as caught:
+        commit(store, lambda _current: {}, pause=pauses.append)
+    assert str(caught.value) == (
+        f"{str(tmp_path / 'set')!r} could not be changed: other writers were faster {ATTEMPTS} times; run the"
+        " same command again when fewer programs write to the set"
+    )
+    assert len(pauses) == ATTEMPTS
+    assert max(pauses) <= catalog_writer._LONGEST_PAUSE
+    assert pauses[-1] > pauses[0]
+
+
+def test_a_name_that_is_free_again_is_not_taken_for_the_next_version(tmp_path: Path) -> None:
+    """A writer sleeps so long that old versions were removed: it publishes its change on the latest one."""
+    store = open_store(tmp_path / "set", create=True)
+    add_bundles(store, [grown_bundle(tmp_path / "a.wandb.zip", {"acme/nano/a": 1, "acme/nano/b": 1})])
+    slept: list[bool] = []
+
+    def change(current: BundleSet | None) -> Changes:
+        assert current is not None
+        if not slept:
+            slept.append(True)
+            for number in range(3):
+                more = grown_bundle(tmp_path / f"m{number}.wandb.zip", {f"acme/nano/m{number}": 1})
+                add_bundles(open_store(tmp_path / "set"), [more])
+            for version in (1, 2):
+                (tmp_path / "set" / f"catalog-{version:08}.parquet").unlink()
+        return {run.path: None for run in current.runs() if run.path.run_id == "a"}
+
+    assert commit(store, change, pause=lambda _seconds: None) == 5
+    with open_bundle_set(tmp_path / "set") as opened:
+        assert sorted(held(opened)) == ["acme/nano/b", "acme/nano/m0", "acme/nano/m1", "acme/nano/m2"]
