@@ -11,6 +11,7 @@ from .questions import Subject as Subject
 from .questions import View as View
 from .questions import keep_runs as keep_runs
 from .questions import list_note as list_note
+from .questions import rows_where as rows_where
 from .questions import search_advice as search_advice
 from .results import FAMILY as FAMILY
 from .results import CompareAnswer as CompareAnswer

@@ -77,6 +77,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "refresh": ("refresh", "refresh"),
     "report": ("pictures.report", "report"),
     "serve": ("serve", "serve"),
+    "set": ("sets.group", "set_group"),
     "skill": ("skills.skill", "skill"),
     "sql": ("data.sql", "sql"),
     "subset": ("subset", "subset"),

@@ -68,13 +68,18 @@ def open_subjects(
     with ExitStack() as stack:
         scan = read_checkpoints(sources, report=report)
         found = [_Found(run, source) for run, source in read_local_runs((), sources.trackers, stack)]
+        filtered = False
         if sources.bundles:
-            found = [*_from_bundles(sources, scan, stack, report), *found]
+            bundles = _open_bundles(sources, stack)
+            chosen = _chosen_by_catalog(sources, bundles, report)
+            filtered = chosen is not None
+            named = _from_bundles(sources, bundles, scan, stack, report) if chosen is None else chosen
+            found = [*named, *found]
         else:
             checkpoints = usable_checkpoints(scan, report=report) if scan else ()
             found = [*_from_elsewhere(sources, checkpoints, stack, report, display), *found]
         found = _merged([*(_Found(run, run.bundle_path) for run in sources.opened), *found])
-        if sources.keep is not None:
+        if sources.keep is not None and not filtered:
             found = _filtered(found, sources.keep, report)
         yield _labelled(found)
 
@@ -206,14 +211,54 @@ def _report_skipped(reasons: Sequence[str], report: Report) -> None:
     report(f"{counted(len(reasons), 'checkpoint')} {verb} skipped: {'; '.join(shown)}")
 
 
-def _from_bundles(
-    sources: Sources, scan: CheckpointScan | None, stack: ExitStack, report: Report
-) -> list[_Found]:
+def _open_bundles(sources: Sources, stack: ExitStack) -> list[Bundle]:
     from pull_logs.snapshot import Bundle, open_bundle
 
     bundles = [bundle for bundle in sources.bundles if isinstance(bundle, Bundle)]
     named = [bundle for bundle in sources.bundles if not isinstance(bundle, Bundle)]
-    bundles += [stack.enter_context(open_bundle(path)) for path in find_bundles(named)]
+    return [*bundles, *(stack.enter_context(open_bundle(path)) for path in find_bundles(named))]
+
+
+_FILTER_SAMPLE = 256
+"""The runs of a set that are searched for what to say about a filter."""
+
+
+def _chosen_by_catalog(sources: Sources, bundles: Sequence[Bundle], report: Report) -> list[_Found] | None:
+    """Return the runs of a set for which the filter holds, from its catalog; None if it has to be applied.
+
+    Raises:
+        ExpressionError: The filter is not a valid expression.
+        RunNotFoundError: It holds for no run.
+    """
+    from pull_logs.snapshot import BundleSet
+
+    only = bundles[0] if len(bundles) == 1 else None
+    if sources.keep is None or not isinstance(only, BundleSet) or not sources.only_bundles:
+        return None
+    from pull_logs.analyze import list_note, rows_where, search_advice
+
+    rows = rows_where(only.catalog, sources.keep)
+    if rows is None:
+        return None
+    if not len(rows):
+        sample = list(islice(only.runs(), _FILTER_SAMPLE))
+        raise RunNotFoundError(
+            f"--filter {sources.keep!r} holds for none of the {len(only)} runs",
+            hint=search_advice(sample, sources.keep) or "run the command without --filter to see the runs",
+        )
+    runs = list(only.runs_at(rows.tolist()))
+    if note := list_note(runs[:_FILTER_SAMPLE], sources.keep):
+        report(f"--filter: {note}")
+    return [_Found(run, str(only.path)) for run in runs]
+
+
+def _from_bundles(
+    sources: Sources,
+    bundles: Sequence[Bundle],
+    scan: CheckpointScan | None,
+    stack: ExitStack,
+    report: Report,
+) -> list[_Found]:
     found = _of_checkpoints(bundles, scan, report) if scan else []
     local = _local_runs(bundles, sources.runs) if sources.reads_paths else []
     found += [

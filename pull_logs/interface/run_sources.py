@@ -79,6 +79,12 @@ class Sources:
             or self.opened
         )
 
+    @property
+    def only_bundles(self) -> bool:
+        """Whether it is about all runs of bundles, and nothing else."""
+        others = (self.runs, self.checkpoints, self.projects, self.sweeps, self.trackers, self.opened)
+        return bool(self.bundles) and not any(others)
+
     def check(self) -> None:
         """Refuse contradictory combinations.
 

@@ -19,7 +19,7 @@ from consolekit import console_of, printed
 from pull_logs.cli.commands import EXAMPLES
 from pull_logs.cli.main import cli, main
 from pull_logs.replay import ReplayServer, serve_bundle
-from pull_logs.snapshot import BundleRun
+from pull_logs.snapshot import BundleRun, add_bundles, open_store
 from pull_logs.snapshot.format import record_of
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
 
@@ -71,6 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("sweep", "suite", "new", "base", "nano"):
         make_bundle(path / f"{name}.wandb.zip", runs)
     make_bundle(path / "old.wandb.zip", runs[:9])
+    add_bundles(open_store(path / "lab", create=True), [path / "old.wandb.zip"], keep=True)
     shutil.copytree(ROOT / "fixtures" / "digits" / "wandb", path / "wandb")
     shutil.copy(RECORDED, path / "digits.wandb.zip")
     (path / "eval.py").write_text("import wandb\nprint(wandb.Api)\n")

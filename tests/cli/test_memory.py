@@ -95,7 +95,7 @@ VIEWS = frozenset(
 ALIKE = frozenset({"verify --quick", "audit", f"{BARE} --json", "export ndjson", "export parquet", "subset"})
 """Variants of a command of which another one is measured by default."""
 
-READ_NO_BUNDLE = frozenset({"cache", "completion", "demo", "fetch", "import", "skill"})
+READ_NO_BUNDLE = frozenset({"cache", "completion", "demo", "fetch", "import", "set", "skill"})
 AS_ANOTHER = {
     "mcp": "compare",
     "media": "export parquet",

@@ -17,6 +17,7 @@ from pull_logs.cli.sections.info import Info
 from pull_logs.cli.sections.logs import Logs
 from pull_logs.cli.sections.media.listing import Media
 from pull_logs.cli.sections.proofs import Reconciliation
+from pull_logs.cli.sections.sets import SetAnswer
 from pull_logs.cli.sections.verify import Verification
 
 TYPES = {
@@ -28,6 +29,7 @@ TYPES = {
     "reconcile": Reconciliation,
     "sql": Sql,
     "media": Media,
+    "set": SetAnswer,
 }
 NAMES = {str: "string", int: "integer", bool: "boolean", Any: "any"}
 

@@ -7,6 +7,7 @@ from .alignment import indexed_readings as indexed_readings
 from .assertions import AssertionAnswer as AssertionAnswer
 from .assertions import Assertions as Assertions
 from .assertions import Checked as Checked
+from .catalog_filter import rows_where as rows_where
 from .families import Family as Family
 from .families import families_by_member as families_by_member
 from .grouping import CONFIG as CONFIG

@@ -27,6 +27,7 @@ from .run_files import RunFiles as RunFiles
 from .verify import CheckedMember as CheckedMember
 from .verify import Damage as Damage
 from .verify import MemberCheck as MemberCheck
+from .verify import Share as Share
 from .verify import VerifyReport as VerifyReport
 from .verify import check_in_threads as check_in_threads
 from .verify import verify_bundle as verify_bundle

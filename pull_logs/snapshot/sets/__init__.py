@@ -12,6 +12,7 @@
     set_run         a run of a set
     bundle_set      a set as a mapping of run paths to runs
     membership      add bundles, drop runs
+    verification    check the members and the catalog
     compaction      many small members become few, and what nothing refers to is removed
 
 See docs/bundle-sets.md.

@@ -3,6 +3,9 @@ from .bundle_set import open_bundle_set as open_bundle_set
 from .bundle_set import open_store as open_store
 from .catalog import Catalog as Catalog
 from .catalog_writer import commit as commit
+from .compaction import CompactReport as CompactReport
+from .compaction import clean_up as clean_up
+from .compaction import compact_set as compact_set
 from .entries import CatalogEntry as CatalogEntry
 from .entries import RunLocation as RunLocation
 from .membership import AddReport as AddReport
@@ -10,3 +13,5 @@ from .membership import add_bundles as add_bundles
 from .membership import drop_runs as drop_runs
 from .set_run import SetRun as SetRun
 from .store import SetStore as SetStore
+from .verification import unlisted_members as unlisted_members
+from .verification import verify_set as verify_set

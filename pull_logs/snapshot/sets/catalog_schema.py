@@ -23,7 +23,7 @@ METADATA = b"pull-logs"
 FORMAT_NAME, FORMAT_VERSION = "pull-logs/catalog", 1
 
 JSON_ENDING = "_json"
-"""The column of a document is called `config_json`, so that `config.lr` is no part of its name."""
+"""How the column of a document ends: `config_json`, of which `config.lr` cannot be taken for a part."""
 
 _NUMBERS = ("history_offset", "history_bytes")
 TYPES: Mapping[LeafKind, pa.DataType] = {"number": pa.float64(), "text": pa.string(), "bool": pa.bool_()}

@@ -88,7 +88,10 @@ class SetStore(Protocol):
         """
 
     def remove(self, name: str) -> None:
-        """Remove a member or a version of the catalog; nothing happens if there is none."""
+        """Remove a member; nothing happens if there is none."""
+
+    def remove_version(self, version: int) -> None:
+        """Remove a version of the catalog; nothing happens if there is none."""
 
     def scratch(self) -> AbstractContextManager[Path]:
         """Create a folder for a block, in which files are made that will be stored."""
@@ -195,9 +198,13 @@ class LocalStore:
                 os.utime(target)
 
     def remove(self, name: str) -> None:
-        """Remove a file."""
+        """Remove the file of a member."""
         with disk_errors(self.root / name, hint=_FULL_DISK):
             (self.root / name).unlink(missing_ok=True)
+
+    def remove_version(self, version: int) -> None:
+        """Remove the file of a version."""
+        self.remove(catalog_name(version))
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -207,7 +214,7 @@ class LocalStore:
 
 
 def _stored(entry: os.DirEntry[str]) -> StoredFile | None:
-    """Return the size and the time of a file; None if it is no file, or was removed meanwhile."""
+    """Return the size and the time of a file; None for anything else, and if it was removed meanwhile."""
     try:
         if not entry.is_file(follow_symlinks=False):
             return None

@@ -413,15 +413,19 @@ def test_the_package_gives_out_these_names() -> None:
         "html_lines",
         "html_table",
         "merge_bundles",
+        "name_folder",
+        "new_file",
         "open_bundle",
         "open_bundle_set",
         "open_store",
         "record_edits",
+        "replace_file",
         "select_files",
         "subset_bundle",
         "temporary_folder",
         "verify_bundle",
         "write_bundle",
+        "write_file",
     ]
     assert all(getattr(snapshot, name).__name__ == name for name in dir(snapshot))
     with pytest.raises(AttributeError, match=r"^No pull_logs.snapshot attribute nothing$"):

@@ -105,14 +105,15 @@ def verify(
 def _check(bundle: Path, engine: Engine, *, deep: bool) -> VerifyReport:
     """Check a bundle against its manifest, on all processors unless an engine was named."""
     from pull_logs.snapshot import verify_bundle
+    from pull_logs.snapshot.read import check_in_processes, is_bundle_set
+    from pull_logs.snapshot.sets import verify_set
 
+    check = verify_set if is_bundle_set(bundle) else verify_bundle
     if not engine.is_serial:
         from pull_logs.snapshot.workers import check_on
 
-        return verify_bundle(bundle, deep=deep, share=partial(check_on, engine=engine))
-    from pull_logs.snapshot.read import check_in_processes
-
-    return verify_bundle(bundle, deep=deep, share=partial(check_in_processes, processes=os.cpu_count() or 1))
+        return check(bundle, deep=deep, share=partial(check_on, engine=engine))
+    return check(bundle, deep=deep, share=partial(check_in_processes, processes=os.cpu_count() or 1))
 
 
 def _ask(bundle: Path, *, compare_rows: bool, concurrency: int) -> BundleProof:

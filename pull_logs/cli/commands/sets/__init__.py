@@ -1,0 +1,1 @@
+"""The command `set` and its commands."""

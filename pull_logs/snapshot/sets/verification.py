@@ -1,0 +1,78 @@
+"""Check every member of a set, and the catalog against the members."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from pull_logs.errors import DamageError, FileMissingError
+from pull_logs.snapshot.read import Damage, Share, VerifyReport, open_bundle, verify_bundle
+from pull_logs.snapshot.sets.bundle_set import BundleSet, open_bundle_set
+from pull_logs.snapshot.sets.entries import CatalogEntry, entry_of
+
+
+def verify_set(path: Path, *, deep: bool = True, share: Share | None = None) -> VerifyReport:
+    """Check a set: every byte of its members, and that each run is in its member as the catalog says.
+
+    Args:
+        path: The folder of the set.
+        deep: Also decode the histories (`verify_bundle`).
+        share: Checks the files of a member in another way than in threads (`verify_bundle`).
+
+    Returns:
+        What is damaged; the `member` of damage is the name of the member of the set, and the file in it.
+
+    Raises:
+        FileMissingError: There is no set.
+        FormatTooNewError: A member or the catalog has a later format version.
+    """
+    members = size = 0
+    damages: list[Damage] = []
+    try:
+        opened = open_bundle_set(path)
+    except DamageError as exc:
+        return VerifyReport(
+            path=path, members=0, bytes=0, damages=(Damage(member="catalog", reason=exc.message),)
+        )
+    with opened:
+        entries: dict[str, list[CatalogEntry]] = {}
+        try:
+            for entry in opened.entries():
+                entries.setdefault(entry.location.member, []).append(entry)
+        except DamageError as exc:
+            damages.append(Damage(member="catalog", reason=exc.message))
+        for name, rows in sorted(entries.items()):
+            try:
+                report = verify_bundle(path / name, deep=deep, share=share)
+            except FileMissingError as exc:
+                damages.append(Damage(member=name, reason=exc.message))
+                continue
+            members += report.members
+            size += report.bytes
+            damages += [replace(one, member=f"{name}: {one.member}") for one in report.damages]
+            if not report.damages:
+                damages += _differences(path / name, name, rows)
+    return VerifyReport(path=path, members=members, bytes=size, damages=tuple(damages))
+
+
+def _differences(file: Path, name: str, rows: list[CatalogEntry]) -> Iterator[Damage]:
+    """Return where the rows of the catalog are not those of an intact member."""
+    with open_bundle(file) as bundle:
+        for row in rows:
+            run = bundle.get(row.path)
+            if run is None:
+                reason = "the catalog has this run in the member, and the member does not have it"
+            elif entry_of(run, member=name, bundle=bundle) != row:
+                reason = "the catalog has other facts about this run than the member"
+            else:
+                continue
+            yield Damage(member=name, reason=reason, run=str(row.path))
+
+
+def unlisted_members(opened: BundleSet) -> tuple[str, ...]:
+    """Return the bundles that are stored in a set and to which its catalog does not refer.
+
+    They are members whose runs were all replaced, dropped or copied, and bundles that were never added.
+    """
+    return tuple(sorted(opened.store.members().keys() - opened.catalog.members().keys()))
