@@ -57,7 +57,7 @@ def _vector(catalog: Catalog, name: str) -> Vector:
     if name == "parts":
         return from_cells(_parts(text) for text in shared_texts(catalog.column(name)))
     if name == "tags":
-        return from_cells(JoinedTexts(sorted(tags or ())) for tags in catalog.column(name).to_pylist())
+        return _tags(catalog.column(name))
     if name in FIELDS:
         return _texts(catalog.column(name))
     return from_cells(_leaves(catalog, name))
@@ -85,23 +85,29 @@ def _texts(column: pa.ChunkedArray) -> Vector:
     return Vector("string" if present.any() else "mixed", texts, present)
 
 
-def _parts(text: str | None) -> int:
+def _tags(column: pa.ChunkedArray) -> Vector:
+    """Return the tags of all runs; runs with the same tags share them."""
+    known: dict[tuple[str, ...], JoinedTexts] = {}
+    cells = np.empty(len(column), np.object_)
+    for row, tags in enumerate(column.to_pylist()):
+        key = tuple(tags or ())
+        found = known.get(key)
+        if found is None:
+            found = known[key] = JoinedTexts(sorted(key))
+        cells[row] = found
+    return Vector("string" if len(cells) else "mixed", cells, np.ones(len(cells), np.bool_))
+
+
+def _parts(text: str | None) -> int | None:
     return 1 if text is None else RunParts.from_object(document_from_text(text)).count
 
 
 def _leaves(catalog: Catalog, name: str) -> Sequence[Any]:
     """Return the values of a key without a column of its own, from the JSON of the runs that may have it."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     document, _, key = name.partition(".")
     spelled = json.dumps(split_path(key)[-1], ensure_ascii=False)
     cells: list[Any] = []
     for group in range(catalog.groups):
         texts = catalog.cells(f"{document}_json", group)
-        has_key = pc.match_substring(pa.array(texts, pa.string()), spelled).to_pylist()
-        cells += [
-            flatten(document_from_text(text)).get(key) if there else None
-            for text, there in zip(texts, has_key, strict=True)
-        ]
+        cells += [flatten(document_from_text(text)).get(key) if spelled in text else None for text in texts]
     return cells

@@ -112,6 +112,7 @@ from .parquet_write import Encoded as Encoded
 from .parquet_write import encode_table as encode_table
 from .parquet_write import write_table as write_table
 from .remote import RemoteContainer as RemoteContainer
+from .remote import RemoteFile as RemoteFile
 from .run_record import COVERAGE as COVERAGE
 from .run_record import DOCUMENTS as DOCUMENTS
 from .run_record import OPTIONAL as OPTIONAL

@@ -6,6 +6,7 @@
     catalog         read a version: look runs up, read columns
     catalog_file    write a version
     store           where a set is stored: a folder
+    object_store    or a prefix on object storage
     file_pool       the files of members, of which few are open at once
     catalog_writer  publish the next version, whoever else writes at the same time
     members         the open members of a set

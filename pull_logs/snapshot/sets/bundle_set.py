@@ -11,11 +11,12 @@ from pathlib import Path
 
 from pull_logs.errors import FileMissingError, RunNotFoundError, UsageError
 from pull_logs.runs import RunInfo, RunPath
-from pull_logs.snapshot.format import Manifest, content_id, info_from_fields
+from pull_logs.snapshot.format import Manifest, content_id, info_from_fields, is_url
 from pull_logs.snapshot.read import Bundle, Run, RunSource
 from pull_logs.snapshot.sets.catalog import Catalog
 from pull_logs.snapshot.sets.entries import CatalogEntry
 from pull_logs.snapshot.sets.members import Members
+from pull_logs.snapshot.sets.object_store import ObjectStore
 from pull_logs.snapshot.sets.set_run import SetRun
 from pull_logs.snapshot.sets.store import LocalStore, SetStore
 from pull_logs.suggestions import counted, did_you_mean, listed, shortened
@@ -231,7 +232,8 @@ def open_store(path: str | os.PathLike[str], *, create: bool = False) -> SetStor
     Raises:
         FileMissingError: There is no such folder.
     """
-    return LocalStore(Path(path), create=create)
+    text = os.fspath(path)
+    return ObjectStore(text) if is_url(text) else LocalStore(Path(text), create=create)
 
 
 def open_catalog(store: SetStore) -> Catalog | None:

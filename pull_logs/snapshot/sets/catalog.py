@@ -12,7 +12,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import pairwise
 from threading import Lock
 from typing import Any
 
@@ -21,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, FormatTooNewError, UnsafeFileError
+from pull_logs.rows.arrays import array_of
 from pull_logs.rows.coded_text import shared_texts
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import LIGHT
@@ -158,7 +158,7 @@ class Catalog:
 
     def _keys(self, group: int) -> list[Key]:
         keys: list[Key] = list(zip(*(self.cells(name, group) for name in KEYS), strict=True))
-        if any(first >= second for first, second in pairwise(keys)):
+        if keys != sorted(set(keys)):
             raise BundleDamagedError(f"{self.path!r} is damaged: it is not in path order", path=self.path)
         return keys
 
@@ -246,9 +246,9 @@ class Catalog:
     def find_short(self, name: str) -> list[int]:
         """Return the rows of the runs with this `run_id` or `project/run_id`."""
         project, _, run_id = name.rpartition("/")
-        found = pc.equal(_texts(self.column("run_id")), run_id)
+        found = pc.equal(_texts(self.column("run_id")), _scalar(run_id))
         if project:
-            found = pc.and_(found, pc.equal(_texts(self.column("project")), project))
+            found = pc.and_(found, pc.equal(_texts(self.column("project")), _scalar(project)))
         rows: list[int] = pc.indices_nonzero(found.combine_chunks()).to_pylist()
         return rows
 
@@ -286,6 +286,11 @@ class Catalog:
         """Return the members that it refers to, and how many runs it has in each."""
         counted = pc.value_counts(_texts(self.column("member")))
         return {one["values"]: one["counts"] for one in counted.to_pylist()}
+
+
+def _scalar(text: str) -> pa.StringScalar:
+    """Return a text as Arrow has it; Arrow's own conversion imports pandas."""
+    return array_of([text], pa.string())[0]
 
 
 def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:

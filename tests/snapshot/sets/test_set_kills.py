@@ -32,8 +32,8 @@ class Disk:
     """
 
     def __init__(self) -> None:
-        self.folder, self.changes, self.last, self.watched = "", 0, None, False
-        self.last: int | None
+        self.folder, self.changes, self.watched = "", 0, False
+        self.last: int | None = None
         sys.addaudithook(self._hook)
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:

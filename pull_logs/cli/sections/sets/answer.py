@@ -84,7 +84,7 @@ def set_object(
 
 def add_changes(report: AddReport, opened: BundleSet) -> list[SetChange]:
     """Return the runs that were added and replaced, and those of which the set keeps its own version."""
-    found = [(str(path), "added", None) for path in report.added]
+    found: list[tuple[str, str, str | None]] = [(str(path), "added", None) for path in report.added]
     found += [(str(choice.path), "replaced", choice.reason) for choice in report.replaced]
     found += [(str(choice.path), "kept", choice.reason) for choice in report.kept]
     return [
@@ -94,7 +94,7 @@ def add_changes(report: AddReport, opened: BundleSet) -> list[SetChange]:
             "member": opened.entry(name).location.member if name in opened else None,
             "reason": reason,
         }
-        for name, change, reason in sorted(found)
+        for name, change, reason in sorted(found, key=lambda one: one[:2])
     ]
 
 

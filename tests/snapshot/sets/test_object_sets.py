@@ -1,0 +1,113 @@
+"""Sets on object storage: a real S3 server on loopback, with faults and several writers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import fsspec
+import pytest
+from objectserver import ObjectServer, object_server
+from setkit import grown_bundle, held
+
+from pull_logs.cli.main import main
+from pull_logs.errors import FileMissingError, NetworkError, UsageError
+from pull_logs.snapshot import BundleSet, add_bundles, drop_runs, open_bundle, open_bundle_set, open_store
+from pull_logs.snapshot.sets.compaction import compact_set
+
+URL = "s3://lab/sets/night/"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ObjectServer]:
+    with object_server() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectServer]:
+    for name, value in running.environment().items():
+        monkeypatch.setenv(name, value)
+    running.fault = lambda _method, _path: ""
+    system = fsspec.filesystem("s3", skip_instance_cache=True)
+    if not system.exists("lab"):
+        system.mkdir("lab")
+    yield running
+    system.invalidate_cache()
+    if system.exists("lab/sets"):
+        system.rm("lab/sets", recursive=True)
+
+
+def given(folder: Path, name: str, **runs: int) -> Path:
+    return grown_bundle(
+        folder / f"{name}.wandb.zip", {f"acme/nano/{run}": rows for run, rows in runs.items()}
+    )
+
+
+def test_a_set_on_object_storage_is_added_to_read_dropped_from_and_compacted(
+    server: ObjectServer, tmp_path: Path
+) -> None:
+    """Everything that a set in a folder does, with requests for ranges."""
+    store = open_store(URL, create=True)
+    add_bundles(store, [given(tmp_path, "a", a=2, b=1)])
+    report = add_bundles(store, [given(tmp_path, "b", b=3, c=4)])
+    assert not list(tmp_path.iterdir())
+    assert [str(choice.path) for choice in report.replaced] == ["acme/nano/b"]
+    with open_bundle(URL) as opened:
+        assert isinstance(opened, BundleSet)
+        assert opened["b"].remote
+        assert held(opened) == {"acme/nano/a": 2, "acme/nano/b": 3, "acme/nano/c": 4}
+        content = opened.content_id
+    compacted = compact_set(store, grace=0)
+    assert len(compacted.members) == 1
+    assert len(compacted.removed) == 2
+    assert list(store.members()) == list(compacted.members)
+    drop_runs(store, ["c"])
+    with open_bundle_set(URL) as opened:
+        assert held(opened) == {"acme/nano/a": 2, "acme/nano/b": 3}
+        assert opened.content_id != content
+    assert main(["compare", "-b", URL, "--filter", "rows > 1"]) == 0
+
+
+def test_writers_of_one_prefix_lose_no_run(server: ObjectServer, tmp_path: Path) -> None:
+    """A version is published by a conditional request, so that one of two writers tries again."""
+    files = [given(tmp_path, f"w{number}", **{f"r{number}": 1, "all": number}) for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda file: add_bundles(open_store(URL), [file]), files))
+    with open_bundle_set(URL) as opened:
+        assert held(opened) == {"acme/nano/all": 3} | {f"acme/nano/r{number}": 1 for number in range(4)}
+        assert opened.version >= 4
+
+
+@pytest.mark.parametrize("part", ["catalog-", ".wandb.zip"])
+def test_an_upload_that_fails_changes_nothing(server: ObjectServer, tmp_path: Path, part: str) -> None:
+    """The set is the former one, the file is still there, and the same call completes it."""
+    store = open_store(URL)
+    add_bundles(store, [given(tmp_path, "a", a=2)])
+    later = given(tmp_path, "b", b=3)
+    server.fault = lambda method, path: "503" if method == "PUT" and part in path else ""
+    with pytest.raises(NetworkError):
+        add_bundles(store, [later])
+    server.fault = lambda _method, _path: ""
+    with open_bundle_set(URL) as opened:
+        assert held(opened) == {"acme/nano/a": 2}
+    assert later.exists()
+    add_bundles(store, [later])
+    with open_bundle_set(URL) as opened:
+        assert held(opened) == {"acme/nano/a": 2, "acme/nano/b": 3}
+
+
+def test_a_prefix_without_a_catalog_is_not_a_set(server: ObjectServer) -> None:
+    """The error names the command that makes one."""
+    with pytest.raises(FileMissingError) as caught:
+        open_bundle_set("s3://lab/none/")
+    assert str(caught.value) == (
+        "'s3://lab/none/' is not a bundle set: it has no catalog; `pull-logs set add SET BUNDLE` makes one"
+    )
+    with pytest.raises(UsageError) as refused:
+        open_bundle_set("https://example.org/lab/")
+    assert str(refused.value) == (
+        "'https://example.org/lab/' is not object storage, so that its bundles cannot be listed; name a"
+        " folder, or a prefix such as s3://bucket/lab/"
+    )
