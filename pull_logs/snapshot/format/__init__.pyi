@@ -19,6 +19,11 @@ from .artifacts import encode_records as encode_records
 from .artifacts import md5_hex as md5_hex
 from .artifacts import parse_entries as parse_entries
 from .artifacts import parse_records as parse_records
+from .compression import SUFFIX as SUFFIX
+from .compression import Compressed as Compressed
+from .compression import compress_text as compress_text
+from .compression import decompressed as decompressed
+from .compression import open_compressed as open_compressed
 from .console import ConsoleLine as ConsoleLine
 from .console import ConsoleRecord as ConsoleRecord
 from .console import ConsoleResource as ConsoleResource
@@ -45,7 +50,6 @@ from .file_record import check_name as check_name
 from .file_record import files_hash as files_hash
 from .file_record import in_order as in_order
 from .file_record import record_of as record_of
-from .manifest import FORMAT_BYTES as FORMAT_BYTES
 from .manifest import MAX_FORMAT as MAX_FORMAT
 from .manifest import MAX_MANIFEST as MAX_MANIFEST
 from .manifest import AnyResource as AnyResource
@@ -53,10 +57,14 @@ from .manifest import Manifest as Manifest
 from .manifest import Resource as Resource
 from .manifest import check_digest as check_digest
 from .manifest import check_format as check_format
+from .manifest import check_version as check_version
+from .manifest import is_format as is_format
 from .manifest import parse_manifest as parse_manifest
 from .manifest import render_digest as render_digest
+from .manifest import render_format as render_format
 from .manifest import render_manifest as render_manifest
 from .manifest import sha256 as sha256
+from .manifest import stored_form as stored_form
 from .media import MAX_JSON as MAX_JSON
 from .media import LoggedTable as LoggedTable
 from .media import MediaRecord as MediaRecord

@@ -16,6 +16,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, NoReturn, Protocol, TypeAlias
 
 from pull_logs.errors import BundleDamagedError, FileMissingError, UnsafeFileError, UsageError
@@ -35,6 +36,8 @@ from pull_logs.system_errors import from_system_error
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+    from pull_logs.snapshot.format.artifacts import ContentResource
 
 CHUNK = 2**20
 """Bytes that are copied or hashed at a time."""
@@ -196,6 +199,7 @@ class Container(ABC):
     Attributes:
         path: The ZIP file or the folder; for a URL, the part of it that may be shown.
         sizes: The size of each member, in the order of a bundle.
+        contents: The contents of artifacts according to the manifest, by name; none before it is read.
         remote: Whether it is at a URL, so that bytes are downloaded each time they are read.
     """
 
@@ -203,6 +207,7 @@ class Container(ABC):
 
     path: Path | str
     sizes: Mapping[str, int]
+    contents: Mapping[str, ContentResource] = MappingProxyType({})
 
     @property
     def location(self) -> str:

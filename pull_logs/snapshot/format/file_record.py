@@ -17,6 +17,7 @@ from urllib.parse import quote
 from pull_logs.errors import DataError
 from pull_logs.rows.canonical import canon_text
 from pull_logs.rows.hashing import framed
+from pull_logs.snapshot.format.compression import SUFFIX, Compressed, compressed_fields
 from pull_logs.snapshot.format.names import file_name_of
 
 MAX_NAME = 1024
@@ -51,12 +52,24 @@ class FileResource:
     """A file that a run logged.
 
     Attributes:
-        path: The name of its member.
+        path: The name of its member, without the `.zst` of a compressed one.
         record: Its name, size, hashes and media type.
+        compressed: Its compressed form; None if its bytes are stored as they are.
     """
 
     path: str
     record: FileRecord
+    compressed: Compressed | None = None
+
+    @property
+    def member(self) -> str:
+        """The name of its member."""
+        return self.path if self.compressed is None else self.path + SUFFIX
+
+    @property
+    def stored(self) -> FileRecord | Compressed:
+        """Size and hash of the bytes of its member."""
+        return self.compressed or self.record
 
 
 class FileEntry(TypedDict):
@@ -69,6 +82,9 @@ class FileEntry(TypedDict):
     mediatype: NotRequired[str]
     name: str
     path: str
+    textBytes: NotRequired[int]
+    textHash: NotRequired[str]
+    writer: NotRequired[str]
 
 
 class FileSource(Protocol):
@@ -158,4 +174,8 @@ def file_entry(number: int, file: FileResource) -> FileEntry:
     if file_name_of(file.path) is None:
         # Percent-encoded, because commas are counted before a manifest is parsed (see `manifest`).
         entry["file"] = quote(record.name, safe="")
+    if file.compressed is not None:
+        entry.update(
+            compressed_fields(file.path, file.compressed, text_bytes=record.bytes, text_hash=record.hash)  # type: ignore[typeddict-item]
+        )
     return entry

@@ -18,6 +18,7 @@ from .logged import pointed_artifacts as pointed_artifacts
 from .logged import pointed_names as pointed_names
 from .logged import pointers_of as pointers_of
 from .logged import selection_of as selection_of
+from .member_bytes import MemberBytes as MemberBytes
 from .plain_history import PlainReader as PlainReader
 from .run import Run as Run
 from .run_diff import walk_runs as walk_runs

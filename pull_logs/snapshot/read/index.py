@@ -22,16 +22,17 @@ from pull_logs.snapshot.format import (
     Container,
     FileResource,
     Manifest,
-    Resource,
     RunTable,
     check_digest,
     check_format,
+    check_version,
     file_members,
     folder_of_table,
     load_runs_table,
     member_folders,
     parse_manifest,
     sha256,
+    stored_form,
 )
 from pull_logs.suggestions import counted
 
@@ -68,11 +69,13 @@ def load_index(container: Container) -> BundleIndex:
         UnsafeFileError: It has members, names or sizes that no bundle has.
     """
     path = str(container.path)
-    check_format(container.read(FORMAT, limit=MAX_FORMAT), path=path)
+    version = check_format(container.read(FORMAT, limit=MAX_FORMAT), path=path)
     data = container.read(MANIFEST, limit=MAX_MANIFEST)
     check_digest(container.read(DIGEST, limit=MAX_FORMAT), data, path=path)
     manifest = parse_manifest(data, path=path, members=container.sizes)
+    check_version(version, manifest.version, path=path)
     _check_members(container.sizes, manifest, path=path)
+    container.contents = manifest.contents
     resource = manifest.resources[RUNS]
     runs = container.read(RUNS, limit=MAX_RUNS_TABLE)
     if sha256(runs) != resource.hash:
@@ -88,7 +91,7 @@ def _check_members(sizes: Mapping[str, int], manifest: Manifest, *, path: str) -
     for name in (FORMAT, MANIFEST, DIGEST):
         sizes.pop(name, None)
     for name, resource in manifest.members().items():
-        expected = resource.bytes if isinstance(resource, Resource) else resource.record.bytes
+        expected = stored_form(resource).bytes
         size = sizes.pop(name, None)
         if size is None:
             raise _damaged(path, f"{name!r} is missing", name)

@@ -8,29 +8,45 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pull_logs.errors import BundleDamagedError
+from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.snapshot.disk import disk_errors, new_file
+from pull_logs.snapshot.format import SUFFIX, open_compressed
 
 if TYPE_CHECKING:
-    from pull_logs.snapshot.format import Container, MemberFile
+    from pull_logs.snapshot.format import Compressed, Container, MemberFile
 
 
 class MemberBytes:
-    """The bytes of a member; the bundle has to stay open.
+    """The bytes of a member, or the text of a compressed one; the bundle has to stay open.
+
+    Attributes:
+        compressed: The compressed form; None if the bytes are stored as they are.
 
     Args:
         container: The bundle.
-        member: The name of the member.
+        name: The name of the member, without the `.zst` of a compressed one.
         shown: What messages call it.
         size: The number of bytes.
         expected: `sha256:` and the hex digest of the bytes.
+        compressed: The compressed form; None if the bytes are stored as they are.
     """
 
-    __slots__ = ("_container", "_expected", "_member", "_shown", "_size")
+    __slots__ = ("_container", "_expected", "_member", "_shown", "_size", "compressed")
 
-    def __init__(self, container: Container, member: str, *, shown: str, size: int, expected: str) -> None:
-        self._container, self._member, self._shown = container, member, shown
+    def __init__(
+        self,
+        container: Container,
+        name: str,
+        *,
+        shown: str,
+        size: int,
+        expected: str,
+        compressed: Compressed | None = None,
+    ) -> None:
+        self._container, self._shown = container, shown
+        self._member = name if compressed is None else name + SUFFIX
         self._size, self._expected = size, expected
+        self.compressed = compressed
 
     @property
     def size(self) -> int:
@@ -87,13 +103,25 @@ class MemberBytes:
         Raises:
             BundleDamagedError: The member no longer exists.
         """
-        return self._container.open(self._member)
+        file = self._container.open(self._member)
+        if self.compressed is None:
+            return file
+        return open_compressed(file, size=self._size, damaged=self._cannot_be_read)
 
     def chunks(self) -> Iterator[bytes]:
         """Iterate over the bytes in parts, **not checked**: see `check`."""
         with self.open() as file:
             file.expect(lambda: [(0, self._size)])
             yield from file.chunks()
+
+    def stored_chunks(self) -> Iterator[bytes]:
+        """Iterate over the bytes as they are stored, compressed or not, in parts, **not checked**."""
+        with self._container.open(self._member) as file:
+            file.expect(lambda: [(0, file.size())])
+            yield from file.chunks()
+
+    def _cannot_be_read(self, reason: DataError) -> BundleDamagedError:
+        return self.damaged(f"{self._shown} cannot be read: {reason.message}")
 
     def damaged(self, reason: str) -> BundleDamagedError:
         """Return the error for what is wrong with the bytes."""

@@ -29,7 +29,14 @@ class RunFile(MemberBytes):
     def __init__(self, container: Container, resource: FileResource) -> None:
         record: FileRecord = resource.record
         shown = f"file {record.name!r}"
-        super().__init__(container, resource.path, shown=shown, size=record.bytes, expected=record.hash)
+        super().__init__(
+            container,
+            resource.path,
+            shown=shown,
+            size=record.bytes,
+            expected=record.hash,
+            compressed=resource.compressed,
+        )
         self.record = record
 
     def __repr__(self) -> str:

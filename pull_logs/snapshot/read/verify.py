@@ -25,7 +25,6 @@ from pull_logs.rows.hashing import rows_hash, rows_hash_of_numbers
 from pull_logs.snapshot.format import (
     DIGEST,
     FORMAT,
-    FORMAT_BYTES,
     HISTORY,
     MANIFEST,
     MAX_MANIFEST,
@@ -35,6 +34,8 @@ from pull_logs.snapshot.format import (
     AnyResource,
     ConsoleResource,
     Container,
+    ContentResource,
+    FileRecord,
     FileResource,
     Manifest,
     MemberFile,
@@ -42,6 +43,8 @@ from pull_logs.snapshot.format import (
     ZipContainer,
     content_id,
     damaged_chunks,
+    decompressed,
+    is_format,
     open_container,
     parse_manifest,
     read_batches,
@@ -49,6 +52,7 @@ from pull_logs.snapshot.format import (
     render_digest,
     run_of_member,
     sha256,
+    stored_form,
 )
 from pull_logs.snapshot.read.bundle import Bundle
 from pull_logs.snapshot.read.index import load_index
@@ -272,6 +276,8 @@ def _check_member(
             if not _bytes_are_right(container, name, file, resource):
                 parquet = resource if isinstance(resource, Resource) else None
                 return CheckedMember(tuple(_locate(file, name, parquet)))
+            if isinstance(resource, FileResource | ContentResource) and resource.compressed is not None:
+                return _check_text(file, resource)
             if deep and isinstance(resource, Resource) and resource.rows_hash:
                 return _check_rows(file, resource, reader)
             if deep and isinstance(resource, ConsoleResource):
@@ -283,7 +289,7 @@ def _check_member(
 
 def _bytes_are_right(container: Container, name: str, file: MemberFile, resource: AnyResource | None) -> bool:
     """Compare the bytes of a member with all that is known about them."""
-    logged = isinstance(resource, FileResource)
+    logged = isinstance(resource, FileResource) and resource.compressed is None
     crc, digest, md5 = 0, hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     for chunk in file.chunks():
         crc = zlib.crc32(chunk, crc)
@@ -292,16 +298,38 @@ def _bytes_are_right(container: Container, name: str, file: MemberFile, resource
             md5.update(chunk)
     if not _checksum_holds(container, name, crc):
         return False
-    if name == FORMAT and container.read(FORMAT, limit=len(FORMAT_BYTES)) != FORMAT_BYTES:
+    if name == FORMAT and not is_format(container.read(FORMAT, limit=MAX_MANIFEST)):
         return False
     if resource is None:
         return True
-    expected = resource if isinstance(resource, Resource) else resource.record
+    expected = stored_form(resource)
     return (
         expected.hash == f"sha256:{digest.hexdigest()}"
         and expected.bytes == file.size()
-        and (not isinstance(resource, FileResource) or resource.record.md5 == md5.hexdigest())
+        and (not isinstance(expected, FileRecord) or expected.md5 == md5.hexdigest())
     )
+
+
+def _check_text(file: MemberFile, resource: FileResource | ContentResource) -> CheckedMember:
+    """Compare the text of a compressed member whose bytes are right with its entry in the manifest."""
+    record = resource.record
+    digest, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    reason = None
+    try:
+        for chunk in decompressed(file.chunks(), stored=file.size(), size=record.bytes):
+            digest.update(chunk)
+            md5.update(chunk)
+    except DataError as exc:
+        reason = f"cannot be read: {exc.message}"
+    else:
+        if f"sha256:{digest.hexdigest()}" != record.hash:
+            reason = "has a text without its hash"
+        elif isinstance(record, FileRecord) and record.md5 != md5.hexdigest():
+            reason = "has a text without its MD5"
+    if reason is None:
+        return CheckedMember()
+    name = resource.member
+    return CheckedMember((Damage(member=name, reason=f"{name!r} {reason}", run=run_of_member(name)),))
 
 
 def _locate(file: MemberFile, name: str, resource: Resource | None) -> Iterator[Damage]:

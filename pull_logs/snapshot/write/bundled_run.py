@@ -148,18 +148,13 @@ class BundledRun:
         """Return the bytes of its `system.parquet` in chunks."""
         return self.run.system_chunks()
 
-    def file_chunks(self) -> Iterator[tuple[FileRecord, Callable[[], Iterator[bytes]]]]:
-        """Return each of its files with a function that returns the bytes in chunks."""
-        for source in self.sources:
-            yield source.record, partial(_chunks, source)
+    def file_sources(self) -> Iterator[FileSource]:
+        """Iterate over its files, in the order of a bundle."""
+        return iter(self.sources)
 
     def console_chunks(self) -> Iterator[bytes]:
         """Return the bytes of its compressed console log in chunks; none without one."""
-        return iter(()) if self.console_source is None else _chunks(self.console_source)
-
-
-def _chunks(source: FileSource | ConsoleSource) -> Iterator[bytes]:
-    return iter(source.chunks())
+        return iter(()) if self.console_source is None else iter(self.console_source.chunks())
 
 
 class SharedFile:

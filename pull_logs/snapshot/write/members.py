@@ -29,6 +29,7 @@ from pull_logs.snapshot.format import (
     Encoded,
     FileRecord,
     FileResource,
+    FileSource,
     Resource,
     content_member,
     file_members,
@@ -36,6 +37,7 @@ from pull_logs.snapshot.format import (
     member_folders,
     sha256,
 )
+from pull_logs.snapshot.read import MemberBytes
 
 
 class SealedRun(Protocol):
@@ -93,8 +95,8 @@ class SealedRun(Protocol):
     def system_chunks(self) -> Iterator[bytes]:
         """Return the bytes of its `system.parquet` in chunks."""
 
-    def file_chunks(self) -> Iterator[tuple[FileRecord, Callable[[], Iterator[bytes]]]]:
-        """Return each of its files with a function that returns the bytes in chunks."""
+    def file_sources(self) -> Iterator[FileSource]:
+        """Iterate over its files, in the order of a bundle."""
 
     def console_chunks(self) -> Iterator[bytes]:
         """Return the bytes of its compressed console log in chunks."""
@@ -102,11 +104,19 @@ class SealedRun(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of the bundle that the manifest names."""
+    """A file of the bundle that the manifest names.
+
+    Attributes:
+        resource: Its entry in the manifest.
+        size: The number of its bytes.
+        chunks: Returns them in parts.
+        stored: The same file of an open bundle, if it is from one.
+    """
 
     resource: AnyResource
     size: int
     chunks: Callable[[], Iterator[bytes]]
+    stored: MemberBytes | None = None
 
 
 def members_of(runs: Iterable[SealedRun]) -> dict[str, Member]:
@@ -121,24 +131,29 @@ def members_of(runs: Iterable[SealedRun]) -> dict[str, Member]:
         for name, encoded, chunks in parts:
             members[name] = Member(_resource(name, run, encoded), encoded.bytes, chunks)
         names = file_members(folder, [record.name for record in run.files]) if run.files else {}
-        for record, chunks in run.file_chunks():
+        for source in run.file_sources():
+            record = source.record
             name = names[record.name]
-            members[name] = Member(FileResource(path=name, record=record), record.bytes, chunks)
+            members[name] = _text_member(FileResource(path=name, record=record), source)
         if run.console is not None:
             name = f"{folder}/{CONSOLE}"
             console = ConsoleResource(path=name, record=run.console)
             members[name] = Member(console, run.console.bytes, run.console_chunks)
         if run.artifacts is not None:
             name = f"{folder}/{ARTIFACTS}"
-            members[name] = _content_member(name, run.artifacts.table)
+            table = run.artifacts.table
+            members[name] = _text_member(ContentResource(name, table.record), table)
             for content in run.artifacts.contents:
                 name = content_member(content.record.hash)
-                members.setdefault(name, _content_member(name, content))
+                resource = ContentResource(name, content.record)
+                members.setdefault(name, _text_member(resource, content))
     return dict(sorted(members.items()))
 
 
-def _content_member(name: str, content: ContentSource) -> Member:
-    return Member(ContentResource(name, content.record), content.record.bytes, lambda: iter(content.chunks()))
+def _text_member(resource: FileResource | ContentResource, source: FileSource | ContentSource) -> Member:
+    """Return a member that may be compressed later."""
+    stored = source if isinstance(source, MemberBytes) else None
+    return Member(resource, resource.record.bytes, lambda: iter(source.chunks()), stored=stored)
 
 
 def resources_of(
@@ -158,7 +173,7 @@ def resources_of(
         elif isinstance(member.resource, ConsoleResource):
             consoles[name] = member.resource
         elif isinstance(member.resource, ContentResource):
-            contents[name] = member.resource
+            contents[member.resource.path] = member.resource
         else:
             resources[name] = member.resource
     return resources, files, consoles, contents

@@ -26,7 +26,6 @@ from pull_logs.snapshot.format import (
     ARTIFACTS,
     DIGEST,
     FORMAT,
-    FORMAT_BYTES,
     MANIFEST,
     METRICS,
     RUNS,
@@ -38,11 +37,13 @@ from pull_logs.snapshot.format import (
     encode_runs,
     member_order,
     render_digest,
+    render_format,
     render_manifest,
     sha256,
 )
 from pull_logs.snapshot.read import Run, verify_bundle
 from pull_logs.snapshot.write.bundled_run import SelectedRun, SharedFile, bundle_run_copy, bundle_selected_run
+from pull_logs.snapshot.write.compression import compressed_members
 from pull_logs.snapshot.write.destination import check_bundle_output, check_same_selection
 from pull_logs.snapshot.write.media import media_members
 from pull_logs.snapshot.write.members import Member, SealedRun, members_of, resources_of, table_member
@@ -223,13 +224,13 @@ def seal_runs(
         index.close()
         content_id = hasher.content_id()
         media = media_members(runs, index=media_file, tables=tables_file)
-        members = {
-            RUNS: table_member(RUNS, io.BytesIO(table), rows=len(runs)),
-            METRICS: table_member(METRICS, index_file, rows=index.rows),
-        } | dict(sorted((media | members_of(runs)).items()))
-        resources, files, consoles, contents = resources_of(members)
-        manifest = render_manifest(
-            Manifest(
+        with compressed_members(media | members_of(runs), folder=temp.parent) as compressed:
+            members = {
+                RUNS: table_member(RUNS, io.BytesIO(table), rows=len(runs)),
+                METRICS: table_member(METRICS, index_file, rows=index.rows),
+            } | dict(sorted(compressed.items()))
+            resources, files, consoles, contents = resources_of(members)
+            described = Manifest(
                 content_id=content_id,
                 resources=resources,
                 redacted=_redacted(runs),
@@ -238,8 +239,8 @@ def seal_runs(
                 contents=contents,
                 metrics=metrics or None,
             )
-        )
-        size = _write(temp, members=members, manifest=manifest)
+            manifest = render_manifest(described)
+            size = _write(temp, members=members, version=described.version, manifest=manifest)
     _verify(temp, out)
     before_replacing()
     replace_file(temp, out)
@@ -303,9 +304,9 @@ def _rows(runs: Iterable[SealedRun], hasher: ContentHasher, index: MetricsWriter
         )
 
 
-def _write(temp: Path, *, members: Mapping[str, Member], manifest: bytes) -> int:
+def _write(temp: Path, *, members: Mapping[str, Member], version: int, manifest: bytes) -> int:
     """Write the ZIP file and return its size in bytes."""
-    parts = {FORMAT: FORMAT_BYTES, MANIFEST: manifest, DIGEST: render_digest(manifest)}
+    parts = {FORMAT: render_format(version), MANIFEST: manifest, DIGEST: render_digest(manifest)}
     with temp.open("w+b") as file:
         writer = ContainerWriter(file)
         for name in member_order(members):

@@ -13,9 +13,8 @@ import hashlib
 import io
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NotRequired, TypedDict
 
@@ -129,11 +128,11 @@ class StoredRun:
         """Return the bytes of its `system.parquet` in chunks."""
         return file_part(self.file, self.history.bytes, self.system.bytes if self.system else 0)
 
-    def file_chunks(self) -> Iterator[tuple[FileRecord, Callable[[], Iterator[bytes]]]]:
-        """Return each of its files with a function that returns the bytes in chunks."""
+    def file_sources(self) -> Iterator[FileSource]:
+        """Iterate over its files, in the order of a bundle."""
         start = self.history.bytes + (self.system.bytes if self.system else 0)
         for record in self.files:
-            yield record, partial(file_part, self.file, start, record.bytes)
+            yield _StoredFile(record, self.file, start)
             start += record.bytes
 
     def console_chunks(self) -> Iterator[bytes]:
@@ -141,6 +140,19 @@ class StoredRun:
         start = self.history.bytes + (self.system.bytes if self.system else 0)
         start += sum(record.bytes for record in self.files)
         return file_part(self.file, start, self.console.bytes if self.console else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredFile:
+    """A file that a stored run logged."""
+
+    record: FileRecord
+    file: Path
+    start: int
+
+    def chunks(self) -> Iterator[bytes]:
+        """Return its bytes in chunks."""
+        return file_part(self.file, self.start, self.record.bytes)
 
 
 class _ArtifactsField(TypedDict):
@@ -290,7 +302,7 @@ def _has_its_hashes(stored: StoredRun) -> bool:
     parts = [(stored.history.hash, stored.history_chunks())]
     if stored.system is not None:
         parts.append((stored.system.hash, stored.system_chunks()))
-    parts += [(record.hash, chunks()) for record, chunks in stored.file_chunks()]
+    parts += [(source.record.hash, iter(source.chunks())) for source in stored.file_sources()]
     if stored.console is not None:
         parts.append((stored.console.hash, stored.console_chunks()))
     held = () if stored.artifacts is None else stored.artifacts.contents

@@ -33,7 +33,7 @@ from pull_logs.rows.batches import batch_from_arrow
 from pull_logs.runs import Coverage
 from pull_logs.snapshot import Bundle, open_bundle, write_bundle
 from pull_logs.snapshot.format import remote as remote_module
-from pull_logs.snapshot.format.manifest import FORMAT_BYTES
+from pull_logs.snapshot.format.manifest import render_format
 from pull_logs.snapshot.format.names import is_url, shown_url
 from pull_logs.snapshot.write.run_sources import BundleRun
 
@@ -352,7 +352,7 @@ def _flipped(data: bytes) -> bytes:
         (lambda data: b"<html>" * 1000, UnsafeFileError),
         (lambda data: data[:200] + data[201:], BundleDamagedError),
         (
-            lambda data: data.replace(FORMAT_BYTES, FORMAT_BYTES.replace(b"0.1.0", b"0.1.1")),
+            lambda data: data.replace(render_format(1), render_format(1).replace(b"0.1.0", b"0.1.1")),
             BundleDamagedError,
         ),
         (_flipped, BundleDamagedError),
@@ -371,8 +371,8 @@ def test_a_newer_format_is_refused_before_anything_else(served: Served, tmp_path
     import zlib
 
     data = make_bundle(tmp_path / "b.wandb.zip").read_bytes()
-    newer = FORMAT_BYTES.replace(b'"version":1', b'"version":2')
-    start = data.index(FORMAT_BYTES)
+    newer = render_format(1).replace(b'"version":1', b'"version":3')
+    start = data.index(render_format(1))
     data = (
         data[:14] + zlib.crc32(newer).to_bytes(4, "little") + data[18:start] + newer + b"what follows is new"
     )

@@ -26,11 +26,11 @@ from rowkit import canonical, nasty_rows, same_rows, texts, values
 from pull_logs.rows.batches import batch_from_rows, system_batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format.manifest import (
-    FORMAT_BYTES,
     MAX_COUNT,
     MAX_FORMAT,
     MAX_MANIFEST,
     parse_manifest,
+    render_format,
     render_manifest,
 )
 from pull_logs.snapshot.format.names import _MEMBER
@@ -121,8 +121,8 @@ def test_the_reader_of_the_page_gives_the_rows_of_any_bundle(
 
 
 def test_the_page_says_what_the_code_does() -> None:
-    assert FORMAT_BYTES.decode() in PAGE
-    assert f"{len(FORMAT_BYTES)} bytes, exactly these" in PAGE
+    assert render_format(1).decode() in PAGE
+    assert f"{len(render_format(1))} bytes, exactly these" in PAGE
     assert f"{MAX_MEMBERS:,} members" in PAGE
     assert f"directory of {MAX_DIRECTORY >> 20} MiB" in PAGE
     assert f"at most {MAX_MANIFEST >> 20} MiB (`FORMAT` and the digest {MAX_FORMAT >> 10} KiB" in PAGE

@@ -11,7 +11,7 @@ from bundlekit import Raw as RawMember
 
 from pull_logs.errors import FileMissingError, FormatTooNewError
 from pull_logs.snapshot.format.container import ZipContainer
-from pull_logs.snapshot.format.manifest import FORMAT_BYTES, render_digest
+from pull_logs.snapshot.format.manifest import render_digest, render_format
 from pull_logs.snapshot.format.parquet_read import read_footer
 from pull_logs.snapshot.read.verify import CONTAINER, Damage, verify_bundle
 
@@ -189,7 +189,7 @@ def test_nothing_at_a_path_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_an_error_and_no_damage(path: Path, tmp_path: Path) -> None:
-    newer = FORMAT_BYTES.replace(b'"version":1', b'"version":9').replace(b"0.1.0", b"4.2.0")
+    newer = render_format(1).replace(b'"version":1', b'"version":9').replace(b"0.1.0", b"4.2.0")
 
     def change(members: dict[str, RawMember]) -> None:
         members["FORMAT"].data = newer

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired, Protocol, TypedDict
 
+from pull_logs.snapshot.format.compression import SUFFIX, Compressed, compressed_fields
+
 CONTENTS = "contents"
 """The folder of a bundle that has the contents."""
 
@@ -68,12 +70,24 @@ class ContentResource:
     """A content, or the records of the artifacts of a run, in a bundle.
 
     Attributes:
-        path: The name of its member.
+        path: The name of its member, without the `.zst` of a compressed one.
         record: Its identity.
+        compressed: Its compressed form; None if its bytes are stored as they are.
     """
 
     path: str
     record: ContentRecord
+    compressed: Compressed | None = None
+
+    @property
+    def member(self) -> str:
+        """The name of its member."""
+        return self.path if self.compressed is None else self.path + SUFFIX
+
+    @property
+    def stored(self) -> ContentRecord | Compressed:
+        """Size and hash of the bytes of its member."""
+        return self.compressed or self.record
 
 
 class ContentEntry(TypedDict):
@@ -84,6 +98,9 @@ class ContentEntry(TypedDict):
     hash: str
     name: str
     path: str
+    textBytes: NotRequired[int]
+    textHash: NotRequired[str]
+    writer: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,4 +154,11 @@ def content_entry(number: int, content: ContentResource) -> ContentEntry:
     }
     if not content.path.startswith(f"{CONTENTS}/"):
         entry["format"] = "ndjson"
+    if content.compressed is not None:
+        record = content.record
+        entry.update(
+            compressed_fields(
+                content.path, content.compressed, text_bytes=record.bytes, text_hash=record.hash
+            )  # type: ignore[typeddict-item]
+        )
     return entry

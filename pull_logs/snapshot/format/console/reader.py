@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import zstandard
 
 from pull_logs.errors import DataError
+from pull_logs.snapshot.format.compression import MAX_WINDOW, ChunkStream
 from pull_logs.snapshot.format.console.lines import ConsoleLine, decode_line
 from pull_logs.snapshot.format.console.record import MAX_LINE, ConsoleRecord, text_limit
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-_WINDOW = 8 * 2**20
-"""Bytes of text that a packed part may refer back to; level 9 needs 4 MiB."""
 
 _PIECE = 2**16
 """Bytes of packed text that are unpacked at a time: 64 KiB can hold a GiB of text, which is read in parts."""
@@ -55,10 +49,10 @@ def read_lines(chunks: Iterable[bytes], record: ConsoleRecord) -> Iterator[Conso
 
 def _text(chunks: Iterable[bytes], record: ConsoleRecord) -> Iterator[bytes]:
     """Yield the text in parts, and no more of it than the record says."""
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
     left = record.text_bytes
     try:
-        with decompressor.stream_reader(cast("BinaryIO", _Chunks(chunks)), read_size=_PIECE) as source:
+        with decompressor.stream_reader(cast("BinaryIO", ChunkStream(chunks)), read_size=_PIECE) as source:
             while data := source.read(2**20):
                 left -= len(data)
                 if left < 0:
@@ -84,29 +78,3 @@ def _split(parts: Iterable[bytes]) -> Iterator[bytes]:
             raise DataError(f"a line has more than {MAX_LINE} bytes")
     if rest:
         raise DataError("its last line does not end")
-
-
-class _Chunks(io.RawIOBase):
-    """Parts of bytes as a file."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        super().__init__()
-        self._chunks = iter(chunks)
-        self._rest = b""
-
-    def readable(self) -> bool:
-        """Return that it can be read."""
-        return True
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read the next bytes."""
-        while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return 0
-            self._rest = chunk
-        view = memoryview(buffer).cast("B")
-        size = min(len(view), len(self._rest))
-        view[:size] = self._rest[:size]
-        self._rest = self._rest[size:]
-        return size

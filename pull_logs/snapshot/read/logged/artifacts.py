@@ -16,8 +16,6 @@ from pull_logs.snapshot.format import (
     MAX_RECORDS,
     ArtifactEntry,
     ArtifactRecord,
-    ContentRecord,
-    ContentResource,
     Relation,
     content_member,
     digest_of,
@@ -28,7 +26,7 @@ from pull_logs.snapshot.read.logged.contents import Content
 from pull_logs.suggestions import counted, did_you_mean
 
 if TYPE_CHECKING:
-    from pull_logs.snapshot.format import Container
+    from pull_logs.snapshot.format import Container, ContentResource
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
@@ -305,7 +303,7 @@ class RunArtifacts:
 
     def content(self, content_hash: str) -> Content | None:
         """Return a content of the bundle by its hash; None if there is none with it."""
-        if content_member(content_hash) not in self._container.sizes:
+        if content_member(content_hash) not in self._container.contents:
             return None
         return content_in(self._container, content_hash)
 
@@ -343,10 +341,10 @@ def content_in(container: Container, content_hash: str) -> Content:
         BundleDamagedError: The bundle does not have it.
     """
     member = content_member(content_hash)
-    if member not in container.sizes:
+    if member not in container.contents:
         shown = str(container.path)
         raise BundleDamagedError(f"{shown!r} is damaged: {member!r} is missing", path=shown, member=member)
-    return Content(container, ContentResource(member, ContentRecord(container.sizes[member], content_hash)))
+    return Content(container, container.contents[member])
 
 
 def entries_of(container: Container, content_hash: str) -> list[ArtifactEntry]:

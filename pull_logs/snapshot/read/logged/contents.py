@@ -23,7 +23,12 @@ class Content(MemberBytes):
     def __init__(self, container: Container, resource: ContentResource) -> None:
         record: ContentRecord = resource.record
         super().__init__(
-            container, resource.path, shown=repr(resource.path), size=record.bytes, expected=record.hash
+            container,
+            resource.path,
+            shown=repr(resource.path),
+            size=record.bytes,
+            expected=record.hash,
+            compressed=resource.compressed,
         )
         self.record = record
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
@@ -20,7 +19,6 @@ from pull_logs.snapshot.format import (
     CHUNK,
     MEDIA,
     WRITER,
-    FileRecord,
     MediaRecord,
     MediaWriter,
     Resource,
@@ -34,14 +32,6 @@ from pull_logs.snapshot.write.members import Member, SealedRun, table_member
 
 _PLAIN = frozenset({"int", "number", "bool", "string", "empty"})
 """The types of columns without values that point to files."""
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A file that a run logged."""
-
-    record: FileRecord
-    chunks: Callable[[], Iterable[bytes]]
 
 
 def media_members(runs: Sequence[SealedRun], *, index: BinaryIO, tables: BinaryIO) -> dict[str, Member]:
@@ -80,7 +70,7 @@ def _records(
     if not nested and not any(record_pointers(info.summary)):
         return iter(())
     names = file_members(folder, [record.name for record in run.files]) if run.files else {}
-    files = {record.name: _File(record, chunks) for record, chunks in run.file_chunks()}
+    files = {source.record.name: source for source in run.file_sources()}
     artifacts = run.artifacts
     held = MediaFiles(
         files,

@@ -1,0 +1,11 @@
+from .frame import MAX_WINDOW as MAX_WINDOW
+from .frame import ChunkStream as ChunkStream
+from .reader import decompressed as decompressed
+from .reader import open_compressed as open_compressed
+from .record import SUFFIX as SUFFIX
+from .record import Compressed as Compressed
+from .record import CompressedFields as CompressedFields
+from .record import compressed_fields as compressed_fields
+from .record import largest_text as largest_text
+from .writer import ZSTD_WRITER as ZSTD_WRITER
+from .writer import compress_text as compress_text

@@ -1,0 +1,5 @@
+"""The compressed texts of a new bundle: files of runs and contents of artifacts."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

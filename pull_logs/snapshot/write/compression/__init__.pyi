@@ -1,0 +1,1 @@
+from .texts import compressed_members as compressed_members
