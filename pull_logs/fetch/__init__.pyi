@@ -14,6 +14,7 @@ from .dry_run import estimate_pull as estimate_pull
 from .dry_run import estimate_pull_sync as estimate_pull_sync
 from .existing import artifacts_in as artifacts_in
 from .existing import find_output as find_output
+from .existing import media_in as media_in
 from .inventory import RemoteRun as RemoteRun
 from .inventory import read_inventories as read_inventories
 from .options import PullOptions as PullOptions

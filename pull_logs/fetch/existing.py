@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,12 @@ from pull_logs.fetch.api import Settings, load_settings
 from pull_logs.fetch.options import PullOptions
 from pull_logs.fetch.selection import Selection
 from pull_logs.runs import RunPath
+from pull_logs.snapshot import ALL_MEDIA
 from pull_logs.snapshot.write import FORCE_HINT, check_bundle_output, refuse_other_selection
 from pull_logs.suggestions import counted
 
 if TYPE_CHECKING:
-    from pull_logs.snapshot import Run
+    from pull_logs.snapshot import Bundle, Run
 
 SweepPath = tuple[str, str, str]
 """The entity, the project and the id of a sweep."""
@@ -89,12 +91,18 @@ def find_output(
             return output
         _refuse_other_host(output, runs, settings or load_settings())
         console = options.console or any(run.console is not None for run in runs)
-        artifacts = artifacts_in(runs)
+        artifacts, media = artifacts_in(runs), media_in(existing)
         with_system = [run.system_rows_hash is not None for run in runs]
         same = existing.manifest.metrics == options.metrics and (all(with_system) or not options.system)
     system, reuse = options.system or any(with_system), same and not options.fresh
     updated = replace(
-        options, previous=target, system=system, console=console, kept_artifacts=artifacts, reuse=reuse
+        options,
+        previous=target,
+        system=system,
+        console=console,
+        kept_artifacts=artifacts,
+        kept_media=media,
+        reuse=reuse,
     )
     return replace(output, options=updated)
 
@@ -114,6 +122,29 @@ def artifacts_in(runs: Sequence[Run]) -> str | None:
     if len(found) == 1:
         return str(found.pop())
     return str(ArtifactSelection.ALL)
+
+
+def media_in(bundle: Bundle) -> tuple[str, ...]:
+    """Return patterns for the media to pull so that a bundle keeps being complete in those that it has.
+
+    A key is one of them if the bundle has the file of each of its values. If that holds for all keys, the
+    pattern stands for all media, also of keys that are new.
+
+    Raises:
+        BundleDamagedError: The bundle is damaged.
+    """
+    from pull_logs.snapshot.format import MEDIA
+
+    if MEDIA not in bundle.manifest.resources:
+        return ()
+    held, lacking = set[str](), set[str]()
+    for run in bundle.runs():
+        for item in run.media():
+            if not item.in_artifact:
+                (lacking if item.file is None else held).add(item.key)
+    if held and not lacking:
+        return (ALL_MEDIA,)
+    return tuple(sorted(map(escape, held - lacking)))
 
 
 def _refuse_other_host(output: Output, runs: Sequence[Run], settings: Settings) -> None:

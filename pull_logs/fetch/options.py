@@ -34,6 +34,7 @@ class PullOptions:
         files: Patterns of names, for example `*.log`; the run files that match one are pulled too.
         media: Patterns of flat keys and of names, for example `pred` or `val.*`; the files of media that rows
             and summaries point to are pulled too, where one matches. `*` stands for all media.
+        kept_media: Further such patterns, so that `previous` keeps being complete in the media that it has.
         max_file_size: The size in bytes of the largest file to pull; larger ones are omitted and reported.
         concurrency: The maximum number of requests in flight, for GraphQL and storage each.
         strict: Whether an incomplete or missing run is an error, raised after the others are sealed.
@@ -62,6 +63,7 @@ class PullOptions:
     kept_artifacts: str | None = None
     files: Sequence[str] = ()
     media: Sequence[str] = ()
+    kept_media: Sequence[str] = ()
     max_file_size: int | None = None
     concurrency: int = 32
     strict: bool = False
@@ -106,4 +108,4 @@ class PullOptions:
     @property
     def file_selection(self) -> FileSelection | None:
         """The files to pull; None for no files."""
-        return select_files(self.files, self.max_file_size, media=self.media)
+        return select_files(self.files, self.max_file_size, media=(*self.media, *self.kept_media))

@@ -410,7 +410,9 @@ class _Pull:
         )
 
     def _notes(self) -> tuple[str, ...]:
-        files = self._options.file_selection
+        options = self._options
+        # Of what a bundle merely keeps, nothing is missing where a run has none.
+        files = options.file_selection if options.files or options.media else None
         sweeps = [
             f"the config of sweep {sweep} could not be downloaded: {reason}"
             for sweep, reason in sorted(self._sweeps.lost.items())

@@ -75,7 +75,9 @@ def a_bundle(
 def test_a_bundle_has_the_artifacts_of_its_runs_and_each_content_once(tmp_path: Path) -> None:
     path = a_bundle(tmp_path / "a.zip")
     contents = [name for name in members_of(path) if name.startswith("contents/")]
-    assert contents == sorted(
+    compressed = content_member(content_of(SAME).record.hash)
+    assert f"{compressed}.zst" in contents
+    assert [name.removesuffix(".zst") for name in contents] == sorted(
         content_member(one.record.hash)
         for one in {one.record.hash: one for one in (*DATA.contents, *WEIGHTS.contents)}.values()
     )
@@ -112,7 +114,8 @@ def test_a_bundle_without_artifacts_keeps_its_bytes(tmp_path: Path) -> None:
         if "artifacts" not in name and not name.startswith("contents/")
     }
     before = members_of(plain)
-    for name in ("datapackage.json", "datapackage-digest.json"):
+    assert before["FORMAT"].endswith(b'"version":1}\n')
+    for name in ("FORMAT", "datapackage.json", "datapackage-digest.json"):
         del kept[name], before[name]
     assert kept == before
 

@@ -14,6 +14,7 @@ import pytest
 import zstandard
 from artifactkit import Version, artifacts_of
 from bundlekit import Raw, bundle_run, forged_from, make_bundle, members_of, unzipped
+from checkout import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -226,13 +227,31 @@ def test_secrets_in_compressed_texts_are_found_and_removed(tmp_path: Path) -> No
 # Ordinary tools
 
 
-def test_zstd_and_unzip_read_the_texts(good: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    subprocess.run(["unzip", "-q", good, "-d", folder], check=True)
-    packed = [folder / name for name in compressed_names(good)]
-    subprocess.run(["zstd", "-d", "-q", "--rm", *packed], check=True)
+PAGE = (ROOT / "docs/bundle-format.md").read_text().split("### Compressed texts")[1].split("\n### ")[0]
+
+
+def test_the_commands_of_the_page_read_the_texts(good: Path, tmp_path: Path) -> None:
+    (commands,) = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
+    shown = "runs/entity=acme/project=digits/run=cnn1e1s0"
+    assert commands.count(shown) == 1
+    (tmp_path / "sweep.wandb.zip").write_bytes(good.read_bytes())
+    words = ["sh", "-ec", commands.replace(shown, FOLDER)]
+    result = subprocess.run(words, check=True, cwd=tmp_path, capture_output=True)
+    assert result.stdout == LOG
+    folder = tmp_path / "sweep"
     assert (folder / FOLDER / "files/output.log").read_bytes() == LOG
     assert (folder / f"contents/{record_of('a', [LOG]).hash.removeprefix('sha256:')}").read_bytes() == LOG
+
+
+def test_the_line_of_the_page_reads_a_text_without_zstd(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "output.log.zst").write_bytes(members_of(good)[f"{FOLDER}/files/output.log.zst"])
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"zstandard": zstandard, "Path": Path}
+    exec(code, names)
+    assert names["text"] == LOG
 
 
 # Damage

@@ -320,14 +320,14 @@ def test_a_manifest_without_its_digest_is_refused(good: Path) -> None:
 
 def test_a_newer_format_names_the_release_to_install_whatever_else_it_changed(good: Path) -> None:
     def change(members: dict[str, Raw]) -> None:
-        mark = b'{"format":"wandb-pull-logs/snapshot","reader":"3.0","version":2}'
+        mark = b'{"format":"wandb-pull-logs/snapshot","reader":"3.0","version":3}'
         members["FORMAT"].data = mark
         members["new"] = Raw(b"media/cat.png", b"x", method=93)
 
     error = refusal_of(good, change)
     assert isinstance(error, FormatTooNewError)
     path = str(good.parent / "bad.wandb.zip")
-    assert error.message == f"{path!r} has format version 2, and this release reads versions up to 1"
+    assert error.message == f"{path!r} has format version 3, and this release reads versions up to 2"
     assert error.hint == "install wandb-pull-logs 3.0 or later"
 
 

@@ -90,10 +90,10 @@ def refresh(
     history was rewritten is downloaded completely, and reported; one that cannot be downloaded, or that W&B
     no longer has, is kept as it was. The bundle keeps the metrics that it was fetched with, and what was
     removed from it is removed again. Files in the bundle are brought up to date if their run has new rows;
-    --files adds others. The same holds for console logs and
-    artifacts, which --console and --artifacts add.
+    --files adds others. The same holds for console logs and artifacts, which --console and --artifacts add,
+    and for media, which --media adds: of a key of which the bundle has all files, new ones are downloaded.
     """
-    from pull_logs.fetch import artifacts_in
+    from pull_logs.fetch import artifacts_in, media_in
     from pull_logs.snapshot import open_bundle
     from pull_logs.snapshot.write import check_bundle_output
 
@@ -125,7 +125,7 @@ def refresh(
         runs = list(opened.runs())
         system = any(run.system_rows_hash is not None for run in runs)
         console = asked.console or any(run.console is not None for run in runs)
-        artifacts = artifacts_in(runs)
+        artifacts, media = artifacts_in(runs), media_in(opened)
         metrics = _same_metrics(opened, asked.metrics, log=log)
         _require_server(opened, runs)
         picked = _picked(bundle, given, new=new)
@@ -139,6 +139,7 @@ def refresh(
         system=system,
         console=console,
         kept_artifacts=artifacts,
+        kept_media=media,
         untouched=untouched,
     )
     reporting = Reporting(log=log, report_json=report_json, strict=strict)

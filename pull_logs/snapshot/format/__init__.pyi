@@ -96,6 +96,7 @@ from .names import catalog_version as catalog_version
 from .names import file_members as file_members
 from .names import folder_of_file as folder_of_file
 from .names import folder_of_table as folder_of_table
+from .names import is_content_name as is_content_name
 from .names import is_url as is_url
 from .names import member_folders as member_folders
 from .names import member_order as member_order

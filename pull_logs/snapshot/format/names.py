@@ -51,15 +51,14 @@ _TABLE = (
     rf"{TABLE_FOLDER}/(?:[A-Za-z0-9._-]|%[0-9A-F]{{2}}){{0,160}}(?:[A-Za-z0-9_-]|%[0-9A-F]{{2}})(?:~[0-9a-f]{{8}})?"
     r"/(?:summary|-?[0-9]{1,19})(?:\.[0-9]{1,9})?\.parquet"
 )
-_TEXT = rf"(?:{re.escape(ARTIFACTS)}|{_FILE})"
 _MEMBER = re.compile(
     r"FORMAT|(?:runs|metrics|media)\.parquet|datapackage\.json|datapackage-digest\.json"
     r"|contents/[0-9a-f]{64}(?:\.zst)?"
-    rf"|{_FOLDER}/(?:(?:history|system)\.parquet|{re.escape(CONSOLE)}|{_TEXT}(?:\.zst)?|{_TABLE})"
+    rf"|{_FOLDER}/(?:(?:history|system)\.parquet|{re.escape(CONSOLE)}|{re.escape(ARTIFACTS)}|{_FILE}(?:\.zst)?|{_TABLE})"
 )
 _RUN_MEMBER = re.compile(
     rf"runs/entity=({_SEGMENT})/project=({_SEGMENT})/run=({_SEGMENT})"
-    rf"/(?:[a-z]+\.parquet|{re.escape(CONSOLE)}|{_TEXT}(?:\.zst)?|{_TABLE})"
+    rf"/(?:[a-z]+\.parquet|{re.escape(CONSOLE)}|{re.escape(ARTIFACTS)}|{_FILE}(?:\.zst)?|{_TABLE})"
 )
 _FILE_MEMBER = re.compile(rf"({_FOLDER})/({_FILE})")
 _TABLE_MEMBER = re.compile(rf"({_FOLDER})/{_TABLE}")

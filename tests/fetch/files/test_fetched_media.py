@@ -88,6 +88,42 @@ async def test_media_of_new_rows_are_added_to_a_bundle_without_others(tmp_path: 
     assert held(out) == {"media/images/a.png"}
 
 
+@pytest.mark.parametrize(
+    ("media", "before", "names"),
+    [
+        pytest.param(["*"], 1, {"a", "b"}, id="all its media: those of new keys too"),
+        pytest.param(["val"], 2, {"a"}, id="a key of which it has all"),
+        pytest.param([], 1, set(), id="no media"),
+    ],
+)
+async def test_a_bundle_keeps_the_media_that_it_was_fetched_with_when_the_option_is_omitted(
+    tmp_path: Path, media: list[str], before: int, names: set[str]
+) -> None:
+    rows: list[dict[str, Any]] = [
+        {"_step": 0, "val": {"a": picture("a")}},
+        {"_step": 1, "train": picture("b")},
+        {"_step": 2, "train": picture("b"), "val": {"a": picture("a")}},
+    ]
+    out = tmp_path / "b.zip"
+    await pull_from(ScriptedWandb(a_run(rows[:before])), out, media=media)
+    report = await pull_from(ScriptedWandb(a_run(rows)), out)
+    assert {name for name in held(out) if "images" in name} == {f"media/images/{name}.png" for name in names}
+    assert report.notes == ()
+
+
+async def test_media_of_a_key_of_which_the_bundle_has_a_part_are_not_added(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"_step": 0, "val": picture("a")},
+        {"_step": 1, "val": picture("b")},
+        {"_step": 2, "val": picture("c")},
+    ]
+    run = FakeRun.logging("r", rows, files={**FILES, "media/images/c.png": b"c"}, state="finished")
+    out = tmp_path / "b.zip"
+    await pull_from(ScriptedWandb(a_run(rows[:2])), out, media=["media/images/a*"])
+    await pull_from(ScriptedWandb(run), out)
+    assert held(out) == {"media/images/a.png"}
+
+
 TABLE = "media/table/pred.table.json"
 POINTED: dict[str, bytes] = {
     TABLE: b'{"columns":["id"],"data":[[9007199254740993],[NaN]]}',

@@ -143,7 +143,9 @@ def test_a_bundle_s_manifest_is_a_frictionless_data_package(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"formatVersion": 0}, "is not of wandb-pull-logs/snapshot version 1"),
+        ({"format": "other"}, "is not of wandb-pull-logs/snapshot"),
+        ({"formatVersion": 0}, "is of version 0, and its members are those of version 1"),
+        ({"formatVersion": 2}, "is of version 2, and its members are those of version 1"),
         ({"contentId": 5}, "has 5 for a hash of 'contentId'"),
         ({"resources": {}}, "lists no resources"),
         ({"resources": [1]}, "has a resource that is not an object"),
@@ -238,10 +240,10 @@ def test_a_digest_by_another_algorithm_is_refused_by_name() -> None:
     ],
 )
 def test_a_newer_format_names_the_release_to_install(reader: str, hint: str) -> None:
-    data = f'{{"format":"wandb-pull-logs/snapshot","reader":{reader},"version":2}}'.encode()
+    data = f'{{"format":"wandb-pull-logs/snapshot","reader":{reader},"version":3}}'.encode()
     with pytest.raises(FormatTooNewError) as caught:
         check_format(data, path="b.zip")
-    assert caught.value.message == "'b.zip' has format version 2, and this release reads versions up to 1"
+    assert caught.value.message == "'b.zip' has format version 3, and this release reads versions up to 2"
     assert caught.value.hint == hint
 
 
@@ -251,5 +253,8 @@ def test_a_newer_format_names_the_release_to_install(reader: str, hint: str) -> 
 def test_a_format_mark_that_is_not_ours_is_refused(data: bytes) -> None:
     with pytest.raises(BundleDamagedError) as caught:
         check_format(data, path="b.zip")
-    assert str(caught.value) == "'b.zip' is damaged: FORMAT is not that of wandb-pull-logs/snapshot version 1"
-    check_format(render_format(1), path="b.zip")
+    assert (
+        str(caught.value)
+        == "'b.zip' is damaged: FORMAT is not that of wandb-pull-logs/snapshot version 1 or 2"
+    )
+    assert [check_format(render_format(version), path="b.zip") for version in (1, 2)] == [1, 2]

@@ -146,7 +146,15 @@ def test_the_manifest_on_the_page_is_one_that_the_code_writes() -> None:
 FILES = "runs/entity=a/project=b/run=c/files"
 FILE_NAMES = [
     f"{FILES}/{name}"
-    for name in ("a", "..", ".", "a.", "%2E", "x" * 161, "x" * 162, "a~0", "~00ff00ff", "a/b")
+    for name in ("a", "..", ".", "a.", "%2E", "x" * 161, "x" * 162, "a~0", "~00ff00ff", "a/b", "a.zst")
+] + [
+    f"{FILES}/{'x' * 161}~00ff00ff.zst",
+    f"{FILES}/{'x' * 161}~00ff00ff.zst.zst",
+    f"contents/{'a' * 64}",
+    f"contents/{'a' * 64}.zst",
+    f"contents/{'a' * 64}.zs",
+    "runs/entity=a/project=b/run=c/artifacts.ndjson.zst",
+    "runs/entity=a/project=b/run=c/history.parquet.zst",
 ]
 
 
@@ -154,7 +162,7 @@ def test_the_names_that_the_page_allows_are_those_that_the_code_allows() -> None
     found = re.search(r"```\n(FORMAT\|.*)\nwith S = (.*)\nand F = (.*)\n```", PAGE)
     assert found
     pattern = found[1].replace("=S", f"=({found[2]})")
-    documented = re.compile(re.sub(r"/F(?=[|/)])", lambda _: f"/({found[3]})", pattern))
+    documented = re.compile(re.sub(r"/F(?=[|/()])", lambda _: f"/({found[3]})", pattern))
     with open_bundle(RECORDED) as bundle:
         names = [*bundle.manifest.resources, "FORMAT", "datapackage.json", "datapackage-digest.json"]
     names.append("runs/entity=e/project=p/run=r/files/media%2Fa.b_c-d.png~00ff00ff")

@@ -67,7 +67,7 @@ def check_format(data: bytes, *, path: str) -> int:
     if data in _MARKERS:
         return _MARKERS[data]
     raise BundleDamagedError(
-        f"{path!r} is damaged: FORMAT is not that of {FORMAT_NAME} version 1 to {FORMAT_VERSION}",
+        f"{path!r} is damaged: FORMAT is not that of {FORMAT_NAME} version 1 or {FORMAT_VERSION}",
         path=path,
         member="FORMAT",
     )

@@ -197,13 +197,16 @@ def _parse_compressed(entry: Mapping[str, Any], path: str) -> tuple[Mapping[str,
     name = entry.get("path")
     if "textHash" not in entry or not isinstance(name, str) or not name.endswith(SUFFIX):
         return entry, None
+    text_name = name.removesuffix(SUFFIX)
+    if folder_of_file(text_name) is None and not is_content_name(text_name):
+        return entry, None
     writer = entry.get("writer")
     compressed = Compressed(
         _count(entry.get("bytes"), name, path),
         _hash(entry.get("hash"), name, path),
         writer if isinstance(writer, str) else "",
     )
-    text = {"path": name.removesuffix(SUFFIX), "bytes": entry.get("textBytes"), "hash": entry.get("textHash")}
+    text = {"path": text_name, "bytes": entry.get("textBytes"), "hash": entry.get("textHash")}
     return {**entry, **text}, compressed
 
 

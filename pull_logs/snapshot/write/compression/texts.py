@@ -24,6 +24,7 @@ from pull_logs.snapshot.format import (
     ContentResource,
     FileResource,
     compress_text,
+    is_content_name,
 )
 from pull_logs.snapshot.write.members import Member
 
@@ -57,7 +58,7 @@ def compressed_members(members: Mapping[str, Member], *, folder: Path) -> Iterat
 
 def _may_be_compressed(name: str, member: Member, taken: Collection[str]) -> bool:
     """Return whether a member is one that is compressed if it is text, and its name is then free."""
-    is_text = isinstance(member.resource, FileResource | ContentResource)
+    is_text = isinstance(member.resource, FileResource) or is_content_name(name)
     return is_text and f"{name}{SUFFIX}".lower() not in taken
 
 
