@@ -122,7 +122,9 @@ GOOD = frame_of(LINES)
 
 
 def trained() -> bytes:
-    samples = [b"epoch %d of the run, loss %.5f\n" % (n, n / 7) * 3 for n in range(2000)]
+    samples: list[bytes | bytearray | memoryview] = [
+        b"epoch %d of the run, loss %.5f\n" % (n, n / 7) * 3 for n in range(2000)
+    ]
     return frame_of(LINES, dict_data=zstandard.train_dictionary(2000, samples, dict_id=77))
 
 
