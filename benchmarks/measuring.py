@@ -228,14 +228,19 @@ def watching(pid: int) -> Iterator[_Watch]:
 
 
 def _tree(pid: int) -> list[int]:
-    """Return a process and all its descendants that have not ended yet."""
+    """Return a process and all its descendants that have not ended yet.
+
+    A child that does not run its own program yet has the memory of its parent, which would be counted twice.
+    """
     found, waiting = [], [pid]
     while waiting:
         one = waiting.pop()
         found.append(one)
         try:
+            program = Path(f"/proc/{one}/cmdline").read_bytes()
             threads = list(Path(f"/proc/{one}/task").iterdir())
-            waiting += [int(child) for task in threads for child in (task / "children").read_text().split()]
+            children = [int(child) for task in threads for child in (task / "children").read_text().split()]
+            waiting += [one for one in children if Path(f"/proc/{one}/cmdline").read_bytes() != program]
         except OSError:
             continue
     return found
