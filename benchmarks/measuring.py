@@ -237,13 +237,20 @@ def _tree(pid: int) -> list[int]:
         one = waiting.pop()
         found.append(one)
         try:
-            program = Path(f"/proc/{one}/cmdline").read_bytes()
             threads = list(Path(f"/proc/{one}/task").iterdir())
             children = [int(child) for task in threads for child in (task / "children").read_text().split()]
-            waiting += [one for one in children if Path(f"/proc/{one}/cmdline").read_bytes() != program]
         except OSError:
             continue
+        program = _program(one)
+        waiting += [child for child in children if _program(child) != program]
     return found
+
+
+def _program(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _resident(pid: int) -> int:
