@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,6 @@ from pull_logs.fetch.api import Settings, load_settings
 from pull_logs.fetch.options import PullOptions
 from pull_logs.fetch.selection import Selection
 from pull_logs.runs import RunPath
-from pull_logs.snapshot import ALL_MEDIA
 from pull_logs.snapshot.write import FORCE_HINT, check_bundle_output, refuse_other_selection
 from pull_logs.suggestions import counted
 
@@ -127,24 +125,15 @@ def artifacts_in(runs: Sequence[Run]) -> str | None:
 def media_in(bundle: Bundle) -> tuple[str, ...]:
     """Return patterns for the media to pull so that a bundle keeps being complete in those that it has.
 
-    A key is one of them if the bundle has the file of each of its values. If that holds for all keys, the
-    pattern stands for all media, also of keys that are new.
-
     Raises:
         BundleDamagedError: The bundle is damaged.
     """
     from pull_logs.snapshot.format import MEDIA
+    from pull_logs.snapshot.read import complete_media
 
     if MEDIA not in bundle.manifest.resources:
         return ()
-    held, lacking = set[str](), set[str]()
-    for run in bundle.runs():
-        for item in run.media():
-            if not item.in_artifact:
-                (lacking if item.file is None else held).add(item.key)
-    if held and not lacking:
-        return (ALL_MEDIA,)
-    return tuple(sorted(map(escape, held - lacking)))
+    return complete_media(run.media() for run in bundle.runs())
 
 
 def _refuse_other_host(output: Output, runs: Sequence[Run], settings: Settings) -> None:

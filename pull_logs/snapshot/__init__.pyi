@@ -4,7 +4,6 @@ from .disk import name_folder as name_folder
 from .disk import new_file as new_file
 from .disk import replace_file as replace_file
 from .disk import write_file as write_file
-from .file_selection import ALL_MEDIA as ALL_MEDIA
 from .file_selection import FileSelection as FileSelection
 from .file_selection import select_files as select_files
 from .format import ConsoleLine as ConsoleLine

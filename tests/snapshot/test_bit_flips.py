@@ -33,7 +33,7 @@ from pull_logs.snapshot.write.seal import write_bundle
 
 WEIGHTS = Version({"w.bin": bytes(range(256)) * 40, "empty": b""}, metadata={"acc": 0.5})
 DATA = Version(
-    {"a.txt": b"one", "b.txt": b"two"},
+    {"a.txt": b"one", "b.txt": b"two", "long.csv": b"".join(b"%d,%d\n" % (n, n * n) for n in range(300))},
     name="data",
     algorithm="XXH128",
     references=[reference("c", "s3://b/k")],

@@ -23,7 +23,6 @@ from .compression import SUFFIX as SUFFIX
 from .compression import Compressed as Compressed
 from .compression import compress_text as compress_text
 from .compression import decompressed as decompressed
-from .compression import open_compressed as open_compressed
 from .console import ConsoleLine as ConsoleLine
 from .console import ConsoleRecord as ConsoleRecord
 from .console import ConsoleResource as ConsoleResource

@@ -11,6 +11,7 @@ from .logged import MediaItem as MediaItem
 from .logged import MediaTables as MediaTables
 from .logged import RunArtifacts as RunArtifacts
 from .logged import RunConsole as RunConsole
+from .logged import complete_media as complete_media
 from .logged import logged_table as logged_table
 from .logged import media_records as media_records
 from .logged import missing_media as missing_media

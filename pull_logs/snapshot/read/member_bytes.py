@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.snapshot.disk import disk_errors, new_file
-from pull_logs.snapshot.format import SUFFIX, open_compressed
+from pull_logs.snapshot.format import SUFFIX, ByteRange, MemberFile, decompressed
 
 if TYPE_CHECKING:
-    from pull_logs.snapshot.format import Compressed, Container, MemberFile
+    from pull_logs.snapshot.format import Compressed, Container
 
 
 class MemberBytes:
@@ -136,3 +137,58 @@ class MemberBytes:
     def _check(self, digest: str) -> None:
         if f"sha256:{digest}" != self._expected:
             raise self.damaged(f"{self._shown} does not have its hash")
+
+
+def open_compressed(file: MemberFile, *, size: int, damaged: Callable[[DataError], Exception]) -> MemberFile:
+    """Return the text of a compressed member as a seekable file.
+
+    What is before a part is decompressed as well: reading on costs nothing more, reading back starts again.
+
+    Args:
+        file: The compressed member, which is closed with the text.
+        size: The size of the text.
+        damaged: Makes the error for what is wrong with the member.
+    """
+    return MemberFile(_Text(file, size=size, damaged=damaged), start=0, size=size, owns_file=True)
+
+
+class _Text:
+    """The text of a compressed member, read in parts by one thread at a time."""
+
+    def __init__(self, file: MemberFile, *, size: int, damaged: Callable[[DataError], Exception]) -> None:
+        self._file, self.length, self._damaged, self._lock = file, size, damaged, Lock()
+        self._parts: Iterator[bytes] = iter(())
+        self._part, self._start = b"", size + 1
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes at `offset`."""
+        with self._lock:
+            pieces = []
+            while size:
+                self._find(offset)
+                piece = self._part[offset - self._start : offset - self._start + size]
+                pieces.append(piece)
+                offset, size = offset + len(piece), size - len(piece)
+            return b"".join(pieces)
+
+    def expect(self, ranges: Callable[[], Iterable[ByteRange]]) -> None:
+        """Announce that the member will be read, whichever parts of its text are wanted."""
+        del ranges
+        self._file.expect(lambda: [(0, self._file.size())])
+
+    def close(self) -> None:
+        """Close the member."""
+        self._file.close()
+
+    def _find(self, offset: int) -> None:
+        """Decompress until the part with a byte of the text is there."""
+        if offset < self._start:
+            self._parts = decompressed(self._file.chunks(), stored=self._file.size(), size=self.length)
+            self._part, self._start = b"", 0
+        while offset >= self._start + len(self._part):
+            try:
+                part = next(self._parts)
+            except DataError as exc:
+                raise self._damaged(exc) from exc
+            self._start += len(self._part)
+            self._part = part

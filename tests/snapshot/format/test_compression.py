@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pull_logs.errors import DataError
-from pull_logs.snapshot.format import Compressed, MemberFile, compress_text, decompressed, open_compressed
+from pull_logs.snapshot.format import Compressed, MemberFile, compress_text, decompressed
 from pull_logs.snapshot.format.compression import largest_text
+from pull_logs.snapshot.read.member_bytes import open_compressed
 
 LINES = b"".join(b"epoch %d loss %.4f\n" % (number, 1 / (number + 1)) for number in range(400))
 

@@ -1,7 +1,6 @@
 from .frame import MAX_WINDOW as MAX_WINDOW
 from .frame import ChunkStream as ChunkStream
 from .reader import decompressed as decompressed
-from .reader import open_compressed as open_compressed
 from .record import SUFFIX as SUFFIX
 from .record import Compressed as Compressed
 from .record import CompressedFields as CompressedFields

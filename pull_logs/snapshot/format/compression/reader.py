@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from threading import Lock
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, cast
 
 import zstandard
@@ -11,7 +10,9 @@ import zstandard
 from pull_logs.errors import DataError
 from pull_logs.snapshot.format.compression.frame import MAX_WINDOW, ChunkStream, one_frame
 from pull_logs.snapshot.format.compression.record import largest_text
-from pull_logs.snapshot.format.container import CHUNK, ByteRange, MemberFile
+
+_PART = 2**20
+"""Most bytes of text that are given out at a time."""
 
 _PIECE = 2**16
 """Compressed bytes that are taken at a time: 64 KiB can hold a GiB of text, which is read in parts."""
@@ -36,7 +37,7 @@ def decompressed(chunks: Iterable[bytes], *, stored: int, size: int) -> Iterator
     try:
         with decompressor.stream_reader(cast("BinaryIO", ChunkStream(frame)), read_size=_PIECE) as source:
             # One byte more than there may be, so that more of them are noticed.
-            while data := source.read(min(CHUNK, left + 1)):
+            while data := source.read(min(_PART, left + 1)):
                 left -= len(data)
                 if left < 0:
                     raise DataError(f"it has more than {size} bytes of text")
@@ -47,58 +48,3 @@ def decompressed(chunks: Iterable[bytes], *, stored: int, size: int) -> Iterator
         raise DataError(f"it has {size - left} bytes of text, not {size}")
     for _ in frame:  # what follows the frame is an error
         pass
-
-
-def open_compressed(file: MemberFile, *, size: int, damaged: Callable[[DataError], Exception]) -> MemberFile:
-    """Return the text of a compressed member as a seekable file.
-
-    What is before a part is decompressed as well: reading on costs nothing more, reading back starts again.
-
-    Args:
-        file: The compressed member, which is closed with the text.
-        size: The size of the text.
-        damaged: Makes the error for what is wrong with the member.
-    """
-    return MemberFile(_Text(file, size=size, damaged=damaged), start=0, size=size, owns_file=True)
-
-
-class _Text:
-    """The text of a compressed member, read in parts by one thread at a time."""
-
-    def __init__(self, file: MemberFile, *, size: int, damaged: Callable[[DataError], Exception]) -> None:
-        self._file, self.length, self._damaged, self._lock = file, size, damaged, Lock()
-        self._parts: Iterator[bytes] = iter(())
-        self._part, self._start = b"", size + 1
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Return exactly `size` bytes at `offset`."""
-        with self._lock:
-            pieces = []
-            while size:
-                self._find(offset)
-                piece = self._part[offset - self._start : offset - self._start + size]
-                pieces.append(piece)
-                offset, size = offset + len(piece), size - len(piece)
-            return b"".join(pieces)
-
-    def expect(self, ranges: Callable[[], Iterable[ByteRange]]) -> None:
-        """Announce that the member will be read, whichever parts of its text are wanted."""
-        del ranges
-        self._file.expect(lambda: [(0, self._file.size())])
-
-    def close(self) -> None:
-        """Close the member."""
-        self._file.close()
-
-    def _find(self, offset: int) -> None:
-        """Decompress until the part with a byte of the text is there."""
-        if offset < self._start:
-            self._parts = decompressed(self._file.chunks(), stored=self._file.size(), size=self.length)
-            self._part, self._start = b"", 0
-        while offset >= self._start + len(self._part):
-            try:
-                part = next(self._parts)
-            except DataError as exc:
-                raise self._damaged(exc) from exc
-            self._start += len(self._part)
-            self._part = part

@@ -7,6 +7,7 @@ from .artifacts import selection_of as selection_of
 from .console import RunConsole as RunConsole
 from .contents import Content as Content
 from .media import MediaItem as MediaItem
+from .media import complete_media as complete_media
 from .media import logged_table as logged_table
 from .media import media_of as media_of
 from .media import missing_media as missing_media

@@ -6,10 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape
 from typing import TYPE_CHECKING, Any
 
 from pull_logs.errors import DataError, FileMissingError, MetricNotFoundError
 from pull_logs.rows.file_pointers import pointers_text
+from pull_logs.snapshot.file_selection import ALL_MEDIA
 from pull_logs.snapshot.format import LoggedTable, join_tables, parse_table
 from pull_logs.snapshot.read.logged.contents import Content
 from pull_logs.snapshot.read.logged.pointers import TABLE, MediaFiles, is_artifact_address, pointers_of
@@ -168,6 +170,25 @@ def missing_media(runs: Iterable[Iterable[MediaItem]], selection: FileSelection)
         for in_artifact, values in found.items()
         if values
     ]
+
+
+def complete_media(runs: Iterable[Iterable[MediaItem]]) -> tuple[str, ...]:
+    """Return patterns for the media that are complete in a bundle.
+
+    A key is one of them if the bundle has the file of each of its values. If that holds for all keys, the
+    pattern stands for all media, also of keys that are new.
+
+    Args:
+        runs: The media of each run.
+    """
+    held, lacking = set[str](), set[str]()
+    for items in runs:
+        for item in items:
+            if not item.in_artifact:
+                (lacking if item.file is None else held).add(item.key)
+    if held and not lacking:
+        return (ALL_MEDIA,)
+    return tuple(sorted(map(escape, held - lacking)))
 
 
 _IN_ARTIFACTS = "they are files of artifacts that the bundle lacks, see `--artifacts`"
