@@ -14,6 +14,7 @@ the second one finds their flags in the local cache. Linux only.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import resource
@@ -24,6 +25,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -86,18 +88,18 @@ def _print_memory(options: argparse.Namespace) -> None:
         folder = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pull-logs-")))
         commands: dict[str, list[Callable[[], list[str]]]] = {}
         for runs in sizes:
-            bundle = _bundle(folder, HistorySet(name="views", runs=runs, rows=20))
+            bundle = written_bundle(folder, HistorySet(name="views", runs=runs, rows=20))
             for title, command in _views(bundle, folder):
                 commands.setdefault(title, []).append(command)
         print(f"| view | {' | '.join(f'{runs:,} runs' for runs in sizes)} |\n|---|{'---|' * len(sizes)}")
         for title, several in commands.items():
-            peaks = [_measured(command())[2] for command in several]
+            peaks = [measured(command()).peak for command in several]
             print(f"| {title} | {' | '.join(f'{peak / 1e6:.0f} MB' for peak in peaks)} |", flush=True)
 
 
 def _written(folder: Path, histories: HistorySet) -> tuple[Path, Path]:
     """Return the bundle and the folder that it is unzipped to; they are written if they are not there."""
-    bundle = _bundle(folder, histories)
+    bundle = written_bundle(folder, histories)
     plain = bundle.with_name(bundle.name.removesuffix(".wandb.zip"))
     if not plain.exists():
         with zipfile.ZipFile(bundle) as archive:
@@ -105,7 +107,7 @@ def _written(folder: Path, histories: HistorySet) -> tuple[Path, Path]:
     return bundle, plain
 
 
-def _bundle(folder: Path, histories: HistorySet) -> Path:
+def written_bundle(folder: Path, histories: HistorySet) -> Path:
     """Return the bundle, which is written if it is not there."""
     bundle = folder / f"{histories.runs}x{histories.rows}.wandb.zip"
     if not bundle.exists():
@@ -144,14 +146,15 @@ def _views(bundle: Path, folder: Path) -> Iterator[tuple[str, Callable[[], list[
     cache = folder / "cache"
     for title, words in views.items():
         if title == "overview, first":
-            yield title, partial(_with_empty_cache, cache, [*ours, *words, str(bundle), "--no-hints"])
+            yield title, partial(with_empty_cache, cache, [*ours, *words, str(bundle), "--no-hints"])
         elif title == "info":
             yield title, partial(_with_cache, cache, [*ours, *words, str(bundle)])
         else:
             yield title, partial(_with_cache, cache, [*ours, *words, "-b", str(bundle), "--no-hints"])
 
 
-def _with_empty_cache(cache: Path, command: list[str]) -> list[str]:
+def with_empty_cache(cache: Path, command: list[str]) -> list[str]:
+    """Return a command with this cache, which is emptied."""
     for file in cache.rglob("*.sqlite"):
         file.unlink()
     return _with_cache(cache, command)
@@ -167,24 +170,44 @@ def _with_cache(cache: Path, command: list[str]) -> list[str]:
 
 
 def _line(title: str, command: Callable[[], list[str]], *, repeats: int) -> str:
-    walls, processors, peaks = zip(*(_measured(command()) for _ in range(repeats)), strict=True)
+    found = [measured(command()) for _ in range(repeats)]
+    walls = [one.wall for one in found]
+    processor, peak = median(one.processor for one in found), median(one.peak for one in found)
     return (
-        f"| {title} | {median(walls):.2f} s ({min(walls):.2f}-{max(walls):.2f}) | {median(processors):.2f} s"
-        f" | {median(peaks) / 1e6:.0f} MB |"
+        f"| {title} | {median(walls):.2f} s ({min(walls):.2f}-{max(walls):.2f})"
+        f" | {processor:.2f} s | {peak / 1e6:.0f} MB |"
     )
 
 
-def _measured(words: list[str]) -> tuple[float, float, int]:
-    """Run a command, and return its wall time, its processor time and its peak memory."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A command that was measured.
+
+    Attributes:
+        wall: Its wall time in seconds.
+        processor: Its processor time and that of its children.
+        peak: Its peak memory in bytes.
+        output: The hash of what it printed.
+    """
+
+    wall: float
+    processor: float
+    peak: int
+    output: str
+
+
+def measured(words: list[str]) -> Measured:
+    """Run a command that prints its peak memory at the end of its errors (`PEAK`), and measure it."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
-    done = subprocess.run(words, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    done = subprocess.run(words, check=False, capture_output=True)
     wall = time.perf_counter() - start
     if done.returncode:
         raise RuntimeError(f"{json.dumps(words[3:])} ended with {done.returncode}: {done.stderr.decode()}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return wall, processor, int(done.stderr.split()[-1])
+    printed = hashlib.sha256(done.stdout).hexdigest()
+    return Measured(wall, processor, int(done.stderr.split()[-1]), printed)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ _CONTINUE = "the same command continues where it stopped"
 _START_OVER = "the same command starts over"
 _AFTER_STOP: Mapping[str | None, str] = {
     None: f"{_START_OVER}; runs that were downloaded completely come from the cache",
+    "archive": _CONTINUE,
     "compare": f"{_START_OVER}; runs that were downloaded completely come from the cache",
     "fetch": _CONTINUE,
     "overview": f"{_START_OVER}; runs that were downloaded completely come from the cache",
@@ -56,6 +57,7 @@ _AFTER_STOP: Mapping[str | None, str] = {
 """What the same command does after an interruption, for the commands that do not simply start over."""
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
+    "archive": ("archives.archive", "archive"),
     "audit": ("audit", "audit"),
     "cache": ("cache", "cache"),
     "compare": ("compare", "compare"),

@@ -45,7 +45,7 @@ from pull_logs.runs import STATES
 
 if TYPE_CHECKING:
     from pull_logs.analyze import RunCondition
-    from pull_logs.fetch import PullOptions, RunFilter, Selection, Shard
+    from pull_logs.fetch import PullOptions, PullReport, RunFilter, Selection, Shard
     from pull_logs.runs import RunInfo
 
 
@@ -256,8 +256,10 @@ def sync(*, out: Path, **options: Any) -> None:
     download(out, options)
 
 
-def download(out: Path | None, options: dict[str, Any]) -> None:
-    """Download the runs that the options of `download_options` name.
+def download(out: Path | None, options: dict[str, Any]) -> PullReport | None:
+    """Download the runs that the options of `download_options` name, and return the report.
+
+    It is None for an estimate, and for a part of the runs that has none.
 
     Args:
         out: The bundle to write; None estimates the download.
@@ -287,13 +289,13 @@ def download(out: Path | None, options: dict[str, Any]) -> None:
         if pull_options.via == "sdk":
             raise UsageError("--dry-run asks W&B's API itself", hint="omit --via sdk")
         _dry_run(selection, pull_options, report_json=report_json)
-        return
+        return None
     try:
-        pull_into(out, selection, pull_options, redact=redact, reporting=reporting)
+        return pull_into(out, selection, pull_options, redact=redact, reporting=reporting)
     except RunNotFoundError as exc:
         if part is not None and part.elsewhere:
             warn(f"shard {part.shard} has no runs, and nothing was written; the other shards have them")
-            return
+            return None
         names = _names_in_no_run(selection, condition)
         hint = f"no run has {names}, which the filter uses" if names else condition and condition.advice
         if not hint:

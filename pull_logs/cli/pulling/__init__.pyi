@@ -21,4 +21,5 @@ from .options import check_report as check_report
 from .options import run_filter as run_filter
 from .options import take_pull_options as take_pull_options
 from .options import write_json as write_json
+from .uploads import staged as staged
 from .uploads import uploads as uploads

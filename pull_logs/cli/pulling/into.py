@@ -37,7 +37,7 @@ class Reporting:
 
 def pull_into(
     out: Path, selection: Selection, options: PullOptions, *, redact: bool, reporting: Reporting
-) -> None:
+) -> PullReport:
     """Pull runs into a bundle, and report it.
 
     Args:
@@ -70,8 +70,7 @@ def pull_into(
         with log.progress() as hook:
             report = pull_sync(selection, out=out, options=options, progress=hook, announce=announce)
         seal = check_for_sharing(report.seal, say=log.say)
-        _finish(replace(report, seal=seal), reporting)
-        return
+        return _finish(replace(report, seal=seal), reporting)
 
     def pull_unredacted(written: Path) -> PullReport:
         with log.progress() as hook:
@@ -89,7 +88,7 @@ def pull_into(
     report, seal = write_without(
         kinds, out, pull_unredacted, target=target, force=options.force, written=written, say=log.say
     )
-    _finish(replace(report, out=out, seal=seal), reporting)
+    return _finish(replace(report, out=out, seal=seal), reporting)
 
 
 def _all_kinds() -> frozenset[str]:
@@ -113,8 +112,8 @@ def kinds_to_remove(bundle: Bundle, *, redact: bool) -> frozenset[str] | None:
     return frozenset(KINDS) - (left - set(removed))
 
 
-def _finish(report: PullReport, reporting: Reporting) -> None:
-    """Report a pull, and raise if a run is incomplete and that is an error.
+def _finish(report: PullReport, reporting: Reporting) -> PullReport:
+    """Report a pull and return its report, and raise if a run is incomplete and that is an error.
 
     Raises:
         IncompleteError: A run is incomplete.
@@ -127,3 +126,4 @@ def _finish(report: PullReport, reporting: Reporting) -> None:
             f"{len(report.incomplete)} of {len(report.runs)} runs are incomplete",
             hint="run the same command again",
         )
+    return report

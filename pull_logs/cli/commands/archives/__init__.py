@@ -1,0 +1,1 @@
+"""`archive`: many projects, night after night."""
