@@ -97,6 +97,7 @@ ALIKE = frozenset({"verify --quick", "audit", f"{BARE} --json", "export ndjson",
 
 READ_NO_BUNDLE = frozenset({"cache", "completion", "demo", "fetch", "import", "set", "skill"})
 AS_ANOTHER = {
+    "archive": "merge",
     "mcp": "compare",
     "media": "export parquet",
     "reconcile": "diff",

@@ -50,6 +50,7 @@ def test_the_job_script_is_valid() -> None:
     subprocess.run([BASH or "", "-n"], input=job_script(), text=True, check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_job_script_prints_what_one_process_does_and_leaves_nothing(tmp_path: Path) -> None:
     stand_in(tmp_path, "srun", SRUN)

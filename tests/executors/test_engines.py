@@ -132,7 +132,7 @@ def views(draw: st.DrawFn) -> View:
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(comparisons())
 def test_a_comparison_is_the_same_on_every_engine(
     engines: Mapping[str, Engine], subjects: Sequence[Subject], options: dict[str, Any]
@@ -145,7 +145,7 @@ def test_a_comparison_is_the_same_on_every_engine(
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(views())
 def test_a_view_is_the_same_on_every_engine(
     engines: Mapping[str, Engine], subjects: Sequence[Subject], view: View

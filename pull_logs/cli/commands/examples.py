@@ -12,7 +12,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "-b sweep.wandb.zip -r 3fk2a --select '^val/' --where '_step > 100'",
         "-p acme/nano --filter 'config.lr <= 0.01' -H",
     ),
-    "archive": ("acme/nano acme/digits -o archive --for 6h",),
+    "archive": ("acme/nano -o archive --for 6h",),
     "audit": ("sweep.wandb.zip", "sweep.wandb.zip --redact -o public.wandb.zip"),
     "cache": ("size",),
     "cache dir": ("",),

@@ -272,7 +272,7 @@ def _check_metrics_file(file: Path | None) -> None:
 
 def _write_metrics(file: Path, text: str) -> None:
     """Replace the metrics at once, so that a reader finds all of them or the earlier ones."""
-    from pull_logs.snapshot.disk import write_file
+    from pull_logs.snapshot import write_file
     from pull_logs.system_errors import from_system_error
 
     try:
