@@ -202,11 +202,11 @@ class _Target:
     """Where the bundles of an archive are: a folder, or a prefix on object storage.
 
     Args:
-        place: The folder, or the URL without a slash at its end.
+        location: The folder, or the URL without a slash at its end.
     """
 
-    def __init__(self, place: Path | str) -> None:
-        self._place = place
+    def __init__(self, location: Path | str) -> None:
+        self._location = location
 
     @classmethod
     def parse(cls, text: str) -> _Target:
@@ -241,9 +241,9 @@ class _Target:
             raise UsageError(f"{project!r} is not a project", hint="write ENTITY/PROJECT")
         part = "" if shard is None else f".{shard.replace('/', '-of-')}"
         file = f"{quote(entity, safe='')}--{quote(name, safe='')}{part}.wandb.zip"
-        if isinstance(self._place, Path):
-            return nullcontext(self._place / file)
-        return staged(f"{self._place}/{file}", force=False)
+        if isinstance(self._location, Path):
+            return nullcontext(self._location / file)
+        return staged(f"{self._location}/{file}", force=False)
 
 
 def _in_order(projects: Iterable[str], report: Path | None) -> list[str]:
