@@ -31,6 +31,7 @@ NOT_RUN = {
     "pytest -m slow -n 0": "takes long",
     "pytest -m slow -n 0 tests/cli/test_stopped_commands.py": "takes long",
     "pytest -m slow -n 0 tests/cli/test_memory.py": "takes long",
+    "pytest -m slow -n 0 tests/sources/trackers/test_mlflow_server.py": "takes minutes",
     "mkdocs build --strict": "tests/docs/test_site.py does it",
     "pytest --wandb-record tests/test_report.py": "needs an account; tests/replay/test_recording.py has it with a server",  # noqa: E501
     "pytest -m slow -n 0 tests/benchmarks/test_verdict_simulations.py": "takes a quarter of an hour",

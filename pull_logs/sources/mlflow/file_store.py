@@ -9,10 +9,15 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pull_logs.errors import DamageError
+from pull_logs.sources.local_files import CopiedFiles
+from pull_logs.sources.mlflow.artifacts import local_artifacts
 from pull_logs.sources.mlflow.stores import StoredRun, Value
+
+if TYPE_CHECKING:
+    from pull_logs.snapshot import FileSelection
 
 _META = "meta.yaml"
 _STATUSES: Mapping[Any, str] = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
@@ -123,6 +128,10 @@ class FileStore:
         """Return the lines that are not valid."""
         return self._lost.get(run.run_id, [])
 
+    def artifacts(self, run: StoredRun, selection: FileSelection, scratch: Path) -> CopiedFiles:
+        """Copy the selected artifacts of a run from its folder, or from where its facts say that they are."""
+        return local_artifacts(run, self._folders[run.run_id].resolve().parent.parent, selection, scratch)
+
 
 def _stored_run(folder: Path, meta: Mapping[str, Any], experiment: str) -> StoredRun:
     run_id = str(meta.get("run_id") or meta.get("run_uuid"))
@@ -138,6 +147,7 @@ def _stored_run(folder: Path, meta: Mapping[str, Any], experiment: str) -> Store
         user=str(meta.get("user_id") or "") or None,
         params=_texts(folder / "params"),
         tags=tags,
+        artifacts=str(meta.get("artifact_uri") or f"{folder.resolve().parent.name}/{run_id}/artifacts"),
     )
 
 

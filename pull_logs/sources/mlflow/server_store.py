@@ -10,15 +10,24 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pull_logs.errors import NetworkError, ServerError, SignInError
-from pull_logs.sources.mlflow.stores import StoredRun, Value
+from pull_logs.snapshot.format import CHUNK
+from pull_logs.sources.local_files import CopiedFiles
+from pull_logs.sources.mlflow import artifacts
+from pull_logs.sources.mlflow.artifacts import is_below, served_artifacts
+from pull_logs.sources.mlflow.stores import Artifact, StoredRun, Value
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx
+
+    from pull_logs.snapshot import FileSelection
 
 _PAGE = 1000
 _VALUES_PER_PAGE = 25_000
@@ -81,6 +90,56 @@ class ServerStore:
     def lost(self, run: StoredRun) -> list[str]:
         """Return the metrics whose last step did not arrive."""
         return self._lost.get(run.run_id, [])
+
+    def artifacts(self, run: StoredRun, selection: FileSelection, scratch: Path) -> CopiedFiles:
+        """Download the selected artifacts of a run, wherever the server keeps them."""
+        return served_artifacts(run, self, selection, scratch)
+
+    def list_artifacts(self, run_id: str) -> Iterator[Artifact]:
+        """Yield the artifacts of a run, folder by folder; see `ArtifactServer`."""
+        folders, seen = [""], 0
+        with self._client() as client:
+            while folders:
+                folder = folders.pop()
+                for item in self._artifact_items(client, run_id, folder):
+                    seen += 1
+                    if seen > artifacts.MOST_ARTIFACTS:
+                        raise ServerError(
+                            f"the run has more than {artifacts.MOST_ARTIFACTS:,} artifacts", status=200
+                        )
+                    path, size = str(item.get("path", "")), item.get("file_size")
+                    if item.get("is_dir") and is_below(path, folder):
+                        folders.append(path)
+                    else:
+                        yield Artifact(path, int(size) if isinstance(size, (int, str)) and size else None)
+
+    def _artifact_items(self, client: httpx.Client, run_id: str, folder: str) -> Iterator[dict[str, Any]]:
+        query = {"run_id": run_id, **({"path": folder} if folder else {})}
+        while True:
+            page = self._answer(client, "GET", "artifacts/list", query)
+            yield from page.get("files", ())
+            if not page.get("next_page_token"):
+                return
+            query["page_token"] = page["next_page_token"]
+
+    @contextmanager
+    def open_artifact(self, run_id: str, path: str) -> Iterator[Iterator[bytes]]:
+        """Open an artifact; see `ArtifactServer`."""
+        import httpx
+
+        host = urlsplit(self.url).netloc.rpartition("@")[2]
+        query = {"run_uuid": run_id, "path": path}
+        try:
+            with self._client() as client, client.stream("GET", "get-artifact", params=query) as answer:
+                if answer.status_code != 200:
+                    raise ServerError(
+                        f"the MLflow server {host} answered {answer.status_code}", status=answer.status_code
+                    )
+                yield answer.iter_bytes(CHUNK)
+        except httpx.HTTPError as exc:
+            raise NetworkError(
+                f"the artifact {path!r} did not arrive from {host}: {exc}", hint="run the same command again"
+            ) from exc
 
     def _client(self) -> httpx.Client:
         import httpx
@@ -164,6 +223,7 @@ def _stored_run(info: Mapping[str, Any], data: Mapping[str, Any], experiment: st
         user=info.get("user_id") or tags.get("mlflow.user") or None,
         params={item["key"]: item.get("value", "") for item in data.get("params", ())},
         tags=tags,
+        artifacts=info.get("artifact_uri") or "",
     )
 
 

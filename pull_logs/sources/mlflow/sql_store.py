@@ -7,17 +7,22 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pull_logs.errors import DamageError, FileMissingError
+from pull_logs.sources.local_files import CopiedFiles
+from pull_logs.sources.mlflow.artifacts import local_artifacts
 from pull_logs.sources.mlflow.stores import StoredRun, Value
+
+if TYPE_CHECKING:
+    from pull_logs.snapshot import FileSelection
 
 _TABLES = frozenset({"experiments", "runs", "metrics", "params", "tags"})
 _MAGIC = b"SQLite format 3\0"
 _RUNS = """
 SELECT r.run_uuid, r.name, e.name, r.status, r.start_time, r.end_time, r.user_id,
-       r.lifecycle_stage = 'deleted' OR e.lifecycle_stage = 'deleted'
+       r.artifact_uri, r.lifecycle_stage = 'deleted' OR e.lifecycle_stage = 'deleted'
 FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id ORDER BY r.start_time, r.run_uuid
 """
 _VALUES = """
@@ -106,8 +111,9 @@ class SqlStore:
                 user=user or None,
                 params=params.get(run_id, {}),
                 tags=tags.get(run_id, {}),
+                artifacts=artifacts or "",
             )
-            for run_id, name, experiment, status, started, ended, user, deleted in rows
+            for run_id, name, experiment, status, started, ended, user, artifacts, deleted in rows
             if not deleted
         ]
         return runs, len(rows) - len(runs)
@@ -127,6 +133,10 @@ class SqlStore:
     def lost(self, run: StoredRun) -> list[str]:  # noqa: ARG002 - see Store
         """Return nothing: a value is read, or the database is damaged."""
         return []
+
+    def artifacts(self, run: StoredRun, selection: FileSelection, scratch: Path) -> CopiedFiles:
+        """Copy the selected artifacts of a run from a local folder."""
+        return local_artifacts(run, self.file.parent, selection, scratch)
 
 
 def _pairs(connection: sqlite3.Connection, table: str) -> dict[str, dict[str, str]]:

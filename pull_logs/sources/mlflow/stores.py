@@ -9,7 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pull_logs.snapshot import FileSelection
+    from pull_logs.sources.local_files import CopiedFiles
 
 STATES: Mapping[str, str] = {
     "RUNNING": "running",
@@ -42,6 +48,19 @@ class Value(NamedTuple):
     value: float
 
 
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An artifact of a run, as a server lists it.
+
+    Attributes:
+        path: Its path below the artifacts of the run.
+        size: Its size; None if it is not known.
+    """
+
+    path: str
+    size: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
     """The facts of a run in a store.
@@ -56,6 +75,7 @@ class StoredRun:
         user: The user who logged it.
         params: Its parameters.
         tags: Its tags.
+        artifacts: The path or URL of its artifacts.
     """
 
     run_id: str
@@ -67,6 +87,7 @@ class StoredRun:
     user: str | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    artifacts: str = ""
 
     def as_tags(self) -> tuple[str, ...]:
         """Return the tags that a user set, as `name=value`."""
@@ -100,6 +121,14 @@ class Store(Protocol):
 
     def lost(self, run: StoredRun) -> list[str]:
         """Return what of the values of a run could not be read, after `values`."""
+
+    def artifacts(self, run: StoredRun, selection: FileSelection, scratch: Path) -> CopiedFiles:
+        """Copy the selected artifacts of a run to a new folder.
+
+        Raises:
+            OSError: A file cannot be written.
+            AccessError: The server could not be reached.
+        """
 
 
 def parameter(text: str) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from pull_logs.errors import FileMissingError, UsageError
 from pull_logs.runs import Coverage, RunInfo
 from pull_logs.snapshot import BundleRun
+from pull_logs.sources.local_files import CopiedFiles
 from pull_logs.sources.mlflow.file_store import FileStore, experiments_at, run_at
 from pull_logs.sources.mlflow.server_store import ServerStore
 from pull_logs.sources.mlflow.sql_store import SqlStore, is_mlflow
@@ -58,6 +59,9 @@ class MlflowRun:
         rows = store_rows((batch for batch, _ in segment.batches({}, None)), scratch / "rows")
         reasons = list(self.store.lost(self.run))
         promised = self.store.promised(self.run)
+        copied = CopiedFiles()
+        if options.files is not None:
+            copied = self.store.artifacts(self.run, options.files, scratch / "artifacts")
         if promised is not None and promised != segment.points:
             reasons.append(f"the store has {promised} values, and {segment.points} were read")
         run = BundleRun(
@@ -69,8 +73,9 @@ class MlflowRun:
                 reason="; ".join(reasons),
             ),
             batches=rows.batches,
+            files=copied.files,
         )
-        notes = [*reasons, *renamed_note(rows.last.keys(), NAME)]
+        notes = [*reasons, *copied.notes, *renamed_note(rows.last.keys(), NAME)]
         if segment.repeated:
             notes.append(
                 f"{counted(segment.repeated, 'value')} of {segment.points} have a later value of the same"

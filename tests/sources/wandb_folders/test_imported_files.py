@@ -17,8 +17,7 @@ from pull_logs.fetch import PullOptions, Selection, Settings, pull_sync
 from pull_logs.replay import serve_bundle
 from pull_logs.snapshot import FileSelection, open_bundle, verify_bundle
 from pull_logs.snapshot.format import record_of
-from pull_logs.sources import ImportReport, import_runs
-from pull_logs.sources.wandb_folders import run_files
+from pull_logs.sources import ImportReport, import_runs, local_files
 
 EVERYTHING = FileSelection(("*",))
 FILES = {
@@ -152,7 +151,7 @@ def test_a_file_that_changes_while_it_is_copied_is_stored_as_it_was_read(
             log.write(b"more\n")
         return hashed(*arguments, **more)
 
-    monkeypatch.setattr(f"{run_files.__name__}.record_of", growing)
+    monkeypatch.setattr(f"{local_files.__name__}.record_of", growing)
     imported(tmp_path, tmp_path / "b.zip")
     assert files_in(tmp_path / "b.zip") == {"output.log": b"one\n"}
 
