@@ -96,25 +96,31 @@ class _Logged:
         parameters: Single values, by their paths.
         points: Values of series.
         left_out: The number of values of each type that a run has no form for.
+        empty: The number of values of series that the export has no value for, as it has none for NaN.
     """
 
     parameters: Mapping[str, Any]
     points: Sequence[Value]
     left_out: Mapping[str, int]
+    empty: int = 0
 
     @classmethod
     def of(cls, values: Iterable[Value]) -> _Logged:
         parameters: dict[str, Any] = {}
         points: list[Value] = []
         left_out = Counter[str]()
+        empty = 0
         for value in values:
             if value.kind in _PARAMETERS:
-                parameters[value.path] = _parameter(value.value)
+                # The exporter writes a row without a value for each attribute that other runs have.
+                if value.value is not None:
+                    parameters[value.path] = _parameter(value.value)
             elif value.kind in _SERIES and value.step is not None:
                 points.append(value)
+                empty += value.value is None
             else:
                 left_out["file" if value.kind in _FILES else value.kind] += 1
-        return cls(parameters, points, left_out)
+        return cls(parameters, points, left_out, empty)
 
     @property
     def times(self) -> list[float]:
@@ -147,6 +153,8 @@ class _Logged:
                 f"{counted(repeated, 'value')} of {len(self.points)} have the metric and step of a later one,"
                 " which is kept"
             )
+        if self.empty:
+            notes.append(f"{counted(self.empty, 'value')} of series are empty in the export, as NaN is there")
         if (scale := self.scale) > 1:
             notes.append(
                 f"steps are multiplied by {scale}, since not all are integers; {STEP_COLUMN} has them"

@@ -169,3 +169,25 @@ def test_keras_folders_get_the_hyperparameters_above_them(tmp_path: Path) -> Non
         assert dict(run.run.info.config) == {"units": 16, "dropout": 0.25}
         if name != "exp":
             assert _agrees(run, folder / name.rpartition("/")[2]) == 1
+
+
+def test_several_writers_of_one_run_at_once_have_one_row_per_step(tmp_path: Path) -> None:
+    import tensorboardX
+    import torch.utils.tensorboard
+
+    folder = tmp_path / "runs" / "exp"
+    with (
+        torch.utils.tensorboard.SummaryWriter(str(folder), filename_suffix=".train") as train,
+        tensorboardX.SummaryWriter(str(folder), filename_suffix=".validation") as validation,
+    ):
+        for step in range(20):
+            train.add_scalar("loss", step, step)
+            if step % 5 == 0:
+                validation.add_scalar("val/loss", step + 0.5, step)
+    (run,) = read_all(tmp_path / "runs", tmp_path / "scratch").values()
+    assert len(list(folder.iterdir())) == 2
+    assert _agrees(run, folder) == 2
+    assert [(row["_step"], row["loss"], row.get("val/loss")) for row in rows_of(run)] == [
+        (step, step, step + 0.5 if step % 5 == 0 else None) for step in range(20)
+    ]
+    assert run.notes == ()

@@ -1,4 +1,4 @@
-"""Exports of neptune-exporter, in the layout that its README documents."""
+"""Exports of neptune-exporter, with the columns and types of its schema (`neptune_exporter/model.py`)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def value(path: str, kind: str, **cells: Any) -> dict[str, Any]:
     }
 
 
-def point(path: str, step: object, number: float, seconds: int = 0) -> dict[str, Any]:
+def point(path: str, step: object, number: float | None, seconds: int = 0) -> dict[str, Any]:
     time = datetime.fromtimestamp(BEGAN.timestamp() + seconds, UTC)
     return value(path, "float_series", step=Decimal(str(step)), timestamp=time, float_value=number)
 
@@ -149,6 +149,21 @@ def test_steps_with_fractions_are_multiplied_and_kept(tmp_path: Path) -> None:
     assert run.notes == (
         "local/nano/NANO-1: steps are multiplied by 10, since not all are integers; neptune/step has them",
     )
+
+
+def test_rows_without_a_value_are_those_of_other_runs_and_nan(tmp_path: Path) -> None:
+    """The exporter makes one table of several runs, each with the attributes of all, and NaN is null."""
+    rows = [
+        value("lr", "float", float_value=0.5),
+        value("layers", "int"),
+        value("notes", "string", string_value=""),
+        point("loss", 0, 1.0),
+        point("loss", 1, None),
+    ]
+    run = read(write(tmp_path / "data", rows), tmp_path / "scratch")
+    assert dict(run.run.info.config) == {"lr": 0.5, "notes": ""}
+    assert [row.get("loss") for row in rows_of(run)] == [1.0, None]
+    assert run.notes == ("local/nano/NANO-1: 1 value of series are empty in the export, as NaN is there",)
 
 
 def test_a_missing_part_makes_the_run_incomplete(tmp_path: Path) -> None:
