@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
 from pull_logs.errors import BundleDamagedError, DataError
@@ -31,14 +32,13 @@ from pull_logs.snapshot.format import (
     schema_fields,
     sha256,
 )
-from pull_logs.snapshot.read.column_copy import MAGIC, ColumnCopy, copy_columns
-from pull_logs.snapshot.read.plain_history import PlainReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from pull_logs.frames import Vector
     from pull_logs.snapshot.read.number_columns import NumberReader
+    from pull_logs.snapshot.read.plain_history import PlainReader
 
 SMALL_FILE = 2**20
 """Up to this many bytes, a file is read and checked completely: that costs less than selecting columns."""
@@ -176,6 +176,8 @@ class ParquetMember:
         """
         if self.resource.writer != WRITER:
             return None
+        from pull_logs.snapshot.read.column_copy import MAGIC, copy_columns
+
         with self._opened() as (file, footer):
             if isinstance(file, MemberFile):
                 # No checksum covers the headers of pages.
@@ -186,7 +188,7 @@ class ParquetMember:
             names, rows_hash = found
             copy = copy_columns(footer, names)
             size, digest = 0, hashlib.sha256()
-            for part in _copied_parts(file, copy):
+            for part in chain([MAGIC], _copied_parts(file, copy.ranges), [copy.footer]):
                 sink.write(part)
                 digest.update(part)
                 size += len(part)
@@ -315,11 +317,9 @@ def _check_chunks(file: MemberFile, resource: Resource) -> None:
         raise DataError("it does not have the hash in the manifest")
 
 
-def _copied_parts(file: MemberFile | bytes, copy: ColumnCopy) -> Iterator[bytes]:
-    yield MAGIC
-    for start, end in copy.ranges:
+def _copied_parts(file: MemberFile | bytes, ranges: Sequence[ByteRange]) -> Iterator[bytes]:
+    for start, end in ranges:
         if isinstance(file, bytes):
             yield file[start:end]
         else:
             yield from (file.read_at(at, min(CHUNK, end - at)) for at in range(start, end, CHUNK))
-    yield copy.footer

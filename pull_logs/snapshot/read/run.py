@@ -12,7 +12,6 @@ from pull_logs.rows.batches import RESIDUAL, batch_keys, batch_rows, steps_of
 from pull_logs.rows.canonical import STEP
 from pull_logs.snapshot.format import ROW_GROUP, Encoded
 from pull_logs.snapshot.read.parquet_member import ParquetMember
-from pull_logs.snapshot.read.plain_history import PlainReader
 from pull_logs.snapshot.read.run_facts import RunFacts
 from pull_logs.suggestions import did_you_mean
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from pull_logs.snapshot.format import ConsoleLine
     from pull_logs.snapshot.read.logged import Artifact, MediaItem
+    from pull_logs.snapshot.read.plain_history import PlainReader
 
 
 class Run(RunFacts):

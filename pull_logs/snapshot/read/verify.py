@@ -58,11 +58,11 @@ from pull_logs.snapshot.read.bundle import Bundle
 from pull_logs.snapshot.read.index import load_index
 from pull_logs.snapshot.read.logged import ArtifactCheck, media_problems
 from pull_logs.snapshot.read.parquet_member import SMALL_FILE
-from pull_logs.snapshot.read.plain_history import PlainReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pull_logs.snapshot.read.plain_history import PlainReader
     from pull_logs.snapshot.read.run import Run
 
 CONTAINER = "container"
@@ -240,13 +240,17 @@ class MemberCheck:
 
     def __init__(self, container: Container, resources: Mapping[str, AnyResource], *, deep: bool) -> None:
         self.container, self._resources, self.deep = container, resources, deep
-        self._reader = PlainReader()
+        self._reader = _plain_reader() if deep else None
 
     def __call__(self, name: str) -> CheckedMember:
         """Check a member."""
-        return _check_member(
-            self.container, name, self._resources.get(name), deep=self.deep, reader=self._reader
-        )
+        return _check_member(self.container, name, self._resources.get(name), reader=self._reader)
+
+
+def _plain_reader() -> PlainReader:
+    from pull_logs.snapshot.read.plain_history import PlainReader  # a quick check decodes nothing
+
+    return PlainReader()
 
 
 def check_in_threads(check: MemberCheck, names: Sequence[str]) -> dict[str, CheckedMember]:
@@ -260,7 +264,7 @@ Share: TypeAlias = Callable[[MemberCheck, Sequence[str]], Mapping[str, CheckedMe
 
 
 def _check_member(
-    container: Container, name: str, resource: AnyResource | None, *, deep: bool, reader: PlainReader
+    container: Container, name: str, resource: AnyResource | None, *, reader: PlainReader | None
 ) -> CheckedMember:
     """Check a member other than the manifest.
 
@@ -268,8 +272,7 @@ def _check_member(
         container: The bundle.
         name: The member.
         resource: Its entry of the manifest; without one only its checksum in the ZIP is compared.
-        deep: Whether to decode a history or a console log.
-        reader: Decodes short histories.
+        reader: Decodes short histories; None decodes no history and no console log.
     """
     try:
         with container.open(name) as file:
@@ -278,9 +281,9 @@ def _check_member(
                 return CheckedMember(tuple(_locate(file, name, parquet)))
             if isinstance(resource, FileResource | ContentResource) and resource.compressed is not None:
                 return _check_text(file, resource)
-            if deep and isinstance(resource, Resource) and resource.rows_hash:
+            if reader is not None and isinstance(resource, Resource) and resource.rows_hash:
                 return _check_rows(file, resource, reader)
-            if deep and isinstance(resource, ConsoleResource):
+            if reader is not None and isinstance(resource, ConsoleResource):
                 return _check_console(file, resource)
             return CheckedMember()
     except DamageError as exc:

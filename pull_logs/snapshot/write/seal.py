@@ -18,6 +18,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from threading import Event, Lock
+from typing import TYPE_CHECKING, TypeAlias
 
 from pull_logs.errors import BundleDamagedError, UsageError
 from pull_logs.runs import RunPath
@@ -42,7 +43,6 @@ from pull_logs.snapshot.format import (
     sha256,
 )
 from pull_logs.snapshot.read import Run, verify_bundle
-from pull_logs.snapshot.write.bundled_run import SelectedRun, SharedFile, bundle_run_copy, bundle_selected_run
 from pull_logs.snapshot.write.compression import compressed_members
 from pull_logs.snapshot.write.destination import check_bundle_output, check_same_selection
 from pull_logs.snapshot.write.media import media_members
@@ -51,9 +51,12 @@ from pull_logs.snapshot.write.run_sources import BundleRun, CopiedRun, EncodedRu
 from pull_logs.snapshot.write.stored_run import store_run
 from pull_logs.snapshot.write.temporary_folder import temporary_folder
 
+if TYPE_CHECKING:
+    from pull_logs.snapshot.write.bundled_run import SelectedRun, SharedFile
+
 _THREADS = min(4, os.cpu_count() or 1)
 
-Source = BundleRun | CopiedRun | SelectedRun | EncodedRun
+Source: TypeAlias = "BundleRun | CopiedRun | SelectedRun | EncodedRun"
 """A run to encode; of a bundle, a run to copy with some changes, with some metrics, or as it is."""
 
 
@@ -153,6 +156,8 @@ def _is_file(path: str, other: Path) -> bool:
 
 def _store_all(folder: Path, runs: Iterable[Source]) -> list[SealedRun]:
     """Store runs in several threads; each takes the next run when it has stored one."""
+    from pull_logs.snapshot.write.bundled_run import SharedFile
+
     source, turn, ended = enumerate(runs), Lock(), Event()
 
     def work(worker: int) -> list[SealedRun]:
@@ -179,6 +184,8 @@ def _store_all(folder: Path, runs: Iterable[Source]) -> list[SealedRun]:
 
 
 def _store(file: Path, shared: SharedFile, run: Source) -> SealedRun:
+    from pull_logs.snapshot.write.bundled_run import SelectedRun, bundle_run_copy, bundle_selected_run
+
     if isinstance(run, BundleRun):
         return store_run(file, run)
     if isinstance(run, SelectedRun):
