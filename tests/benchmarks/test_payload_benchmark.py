@@ -1,4 +1,4 @@
-"""`benchmarks/payloads.py` runs: small sizes, every step of one set."""
+"""`benchmarks/payloads.py` and `benchmarks/compressed_texts.py` run: small sizes, every step of one set."""
 
 from __future__ import annotations
 
@@ -29,3 +29,14 @@ def test_the_benchmark_of_payloads_measures_each_step_and_leaves_nothing(tmp_pat
     assert int(rows[2][4]) > 20 > int(rows[3][4]) > 0
     assert all(int(row[6]) > 20 for row in rows[2:])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_benchmark_of_texts_measures_each_set_twice() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "compressed_texts.py"), "--quick"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110, env=environment)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()][2:]
+    assert [row[1] for row in rows] == ["as they are", "compressed"] * 3
+    sizes = [float(row[2]) for row in rows]
+    assert all(after < before / 2 for before, after in zip(sizes[::2], sizes[1::2], strict=True))

@@ -153,6 +153,11 @@ def test_every_operation_keeps_the_texts(good: Path, tmp_path: Path) -> None:
     assert members_of(tmp_path / "subset.zip") == members_of(good)
     for path in (tmp_path / "merged.zip", tmp_path / "subset.zip"):
         assert verify_bundle(path).damages == ()
+    with open_bundle(good) as opened:
+        export_runs(opened.runs(), tmp_path / "exported", to="ndjson")
+    assert (tmp_path / "exported" / FOLDER / "files/output.log").read_bytes() == LOG
+    (exported,) = (tmp_path / "exported").rglob("train.csv")
+    assert exported.read_bytes() == LOG
 
 
 def test_a_name_that_is_taken_leaves_the_text_as_it_is(tmp_path: Path) -> None:
