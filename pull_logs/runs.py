@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, NamedTuple, TypedDict
 from urllib.parse import unquote, urlsplit
 
 from pull_logs.errors import DataError, UsageError
@@ -26,8 +26,7 @@ _LETTER = re.compile(r"([A-Z])([1-9][0-9]{0,5})?")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f/\\#?%:]")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class RunPath:
+class RunPath(NamedTuple):
     """The unique path of a run, `entity/project/run_id`, by which runs are ordered.
 
     W&B's API calls the run id `name`; the display name is `RunInfo.name` and need not be unique.
@@ -53,13 +52,15 @@ def label_runs(paths: Sequence[RunPath]) -> list[str]:
     else the path. A path that is there several times, from different sources, is numbered from the second one
     on (`run_id#2`); no run id has a `#`.
     """
-    entities, projects = {path.entity for path in paths}, {path.project_path for path in paths}
-    parts = 1 + (len(projects) > 1) + (len(entities) > 1)
+    projects = {path[:2] for path in paths}
+    parts = 1 + (len(projects) > 1) + (len({entity for entity, _ in projects}) > 1)
+    if len(set(paths)) == len(paths):
+        return [path.run_id if parts == 1 else "/".join(path[-parts:]) for path in paths]
     labels, seen = [], Counter[RunPath]()
     for path in paths:
         seen[path] += 1
         number = f"#{seen[path]}" if seen[path] > 1 else ""
-        labels.append("/".join((path.entity, path.project, path.run_id)[-parts:]) + number)
+        labels.append("/".join(path[-parts:]) + number)
     return labels
 
 

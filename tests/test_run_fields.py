@@ -37,7 +37,7 @@ def names(**wanted: object) -> set[str]:
 def info_with(field: RunField, text: str) -> RunInfo:
     """A run whose field holds this text."""
     if field.attribute:
-        return replace(INFO, path=replace(INFO.path, **{field.attribute.removeprefix("path."): text}))
+        return replace(INFO, path=INFO.path._replace(**{field.attribute.removeprefix("path."): text}))
     values: dict[str, Any] = {
         "tags": (text,),
         "document": {"key": text},

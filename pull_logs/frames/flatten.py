@@ -80,19 +80,18 @@ def flatten(record: Mapping[str, Any], *, keep_typed: bool = False) -> dict[str,
         keep_typed: Leave W&B's typed objects (histograms, images, tables) complete, as one value each.
     """
     flat: dict[str, Any] = {}
-    _collect(record, (), flat, keep_typed=keep_typed)
+    _collect(record, "", flat, keep_typed=keep_typed)
     return flat
 
 
-def _collect(
-    record: Mapping[str, Any], path: tuple[str, ...], flat: dict[str, Any], *, keep_typed: bool
-) -> None:
+def _collect(record: Mapping[str, Any], prefix: str, flat: dict[str, Any], *, keep_typed: bool) -> None:
     for key, value in record.items():
-        here = (*path, key)
-        if isinstance(value, Mapping) and value and not (keep_typed and is_typed(value)):
-            _collect(value, here, flat, keep_typed=keep_typed)
+        here = prefix + escape_key(key) if prefix or "." in key or "\\" in key else key
+        # `isinstance` is much slower for the abstract class alone.
+        if value and isinstance(value, (dict, Mapping)) and not (keep_typed and is_typed(value)):
+            _collect(value, f"{here}.", flat, keep_typed=keep_typed)
         else:
-            flat[join_path(here)] = value
+            flat[here] = value
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ included; only if a nested value has exactly that name, the key is escaped (`opt
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +27,8 @@ from pull_logs.runs import Coverage, RunInfo, RunParts, RunPath
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from pull_logs.frames.history import History
 
 
 class RunLike(Protocol):
@@ -385,6 +387,13 @@ def open_frames(runs: Sequence[RunLike]) -> list[Frame]:
             frame.forget()
         frames.append(frame)
     return frames
+
+
+def names_of(frames: Iterable[History]) -> dict[str, None]:
+    """Return the columns of all histories as the keys of a dict, in the order in which they come up."""
+    # Thousands of runs share a few tuples of names.
+    alike = dict.fromkeys(tuple(frame.names) for frame in frames)
+    return dict.fromkeys(name for names in alike for name in names)
 
 
 def column_names(keys: Sequence[str], nested: Collection[str]) -> dict[str, str]:

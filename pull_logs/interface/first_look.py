@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from pull_logs.analyze import Subject
+    from pull_logs.analyze.answers import Identity
     from pull_logs.analyze.health import HealthFinding
     from pull_logs.executors import Engine
     from pull_logs.snapshot import Bundle
@@ -120,11 +121,11 @@ def look_on(engine: Engine, subjects: Sequence[Subject], known: KnownFindings, *
 
 def _is_known(subjects: Sequence[Subject], known: KnownFindings, select: str | None) -> bool:
     """Whether the findings of the first or the last run are known, or cannot be looked up."""
-    from pull_logs.analyze import overview
+    from pull_logs.analyze.answers import find_what_is_wrong
 
     probe = _Probe(known)
     with suppress(PullLogsError):
-        overview([subjects[0], subjects[-1]], select=select, known=probe)
+        find_what_is_wrong([subjects[0], subjects[-1]], select=select, known=probe)
     return not probe.missed
 
 
@@ -138,15 +139,13 @@ class _Probe:
     def __init__(self, known: KnownFindings) -> None:
         self._known = known
         self.missed = False
-        self._hit = False
 
-    def find(self, identity: Sequence[str | None]) -> tuple[HealthFinding, ...]:
+    def find_all(self, identities: Sequence[Identity]) -> list[tuple[HealthFinding, ...] | None]:
         """Return no findings, known or not."""
-        self._hit |= self._known.find(identity) is not None
-        self.missed = not self._hit
-        return ()
+        self.missed = not any(found is not None for found in self._known.find_all(identities))
+        return [()] * len(identities)
 
-    def keep(self, identity: Sequence[str | None], found: Sequence[HealthFinding]) -> None:
+    def keep(self, identity: Identity, found: Sequence[HealthFinding]) -> None:
         """Do nothing."""
 
 
@@ -223,11 +222,11 @@ def find_in_part(part: Part) -> Found:
 
 
 def _find(subjects: Sequence[Subject], select: str | None) -> Found:
-    from pull_logs.analyze import overview
+    from pull_logs.analyze.answers import find_what_is_wrong
 
     found = KnownFindings(None)
     with suppress(PullLogsError):
-        overview(subjects, select=select, known=found)
+        find_what_is_wrong(subjects, select=select, known=found)
     return found.new
 
 

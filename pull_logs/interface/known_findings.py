@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pull_logs.errors import PullLogsError
 
 if TYPE_CHECKING:
+    from pull_logs.analyze.answers import Identity
     from pull_logs.analyze.health import HealthFinding
 
 FILE = "findings.sqlite"
@@ -27,6 +28,10 @@ MOST_KEPT = 1_000_000
 """Runs whose findings are kept; the oldest ones are dropped."""
 
 _TABLE = "CREATE TABLE IF NOT EXISTS findings (key BLOB PRIMARY KEY, found TEXT NOT NULL)"
+_FIND = "SELECT key, found FROM findings WHERE key IN"
+_KEYS_AT_ONCE = 900
+"""Below 1,000, the most values of a query in old releases of SQLite."""
+
 _DROP = "DELETE FROM findings WHERE rowid <= (SELECT max(rowid) FROM findings) - ?"
 
 
@@ -37,23 +42,29 @@ class KnownFindings:
         self._database = database
         self._new: dict[bytes, str] = {}
 
-    def find(self, identity: Sequence[str | None]) -> tuple[HealthFinding, ...] | None:
-        """Return the findings of a run; None if it was not looked at before.
+    def find_all(self, identities: Sequence[Identity]) -> list[tuple[HealthFinding, ...] | None]:
+        """Return the findings of each run; None for one that was not looked at before.
 
         Args:
-            identity: All that the findings depend on.
+            identities: All that the findings of each run depend on.
         """
-        key = _key(identity)
-        if key in self._new:
-            return _findings(self._new[key])
-        if self._database is None:
-            return None
-        row = None
-        with suppress(sqlite3.Error):
-            row = self._database.execute("SELECT found FROM findings WHERE key = ?", (key,)).fetchone()
-        return None if row is None else _findings(row[0])
+        keys = list(map(_key, identities))
+        texts = self._read([key for key in keys if key not in self._new]) | self._new
+        return [_findings(texts[key]) if key in texts else None for key in keys]
 
-    def keep(self, identity: Sequence[str | None], found: Sequence[HealthFinding]) -> None:
+    def _read(self, keys: Sequence[bytes]) -> dict[bytes, str]:
+        """Return what the cache has of these findings, many to a query."""
+        found: dict[bytes, str] = {}
+        if self._database is None:
+            return found
+        with suppress(sqlite3.Error):
+            for start in range(0, len(keys), _KEYS_AT_ONCE):
+                some = keys[start : start + _KEYS_AT_ONCE]
+                marks = ",".join("?" * len(some))
+                found |= self._database.execute(f"{_FIND} ({marks})", some).fetchall()
+        return found
+
+    def keep(self, identity: Identity, found: Sequence[HealthFinding]) -> None:
         """Keep the findings of a run for the next look."""
         fields = [[one.flag, one.step, one.metric, one.message, one.metrics] for one in found]
         self._new[_key(identity)] = json.dumps(fields)
@@ -106,8 +117,13 @@ def _open(folder: Path) -> sqlite3.Connection | None:
     return None
 
 
-def _key(identity: Sequence[str | None]) -> bytes:
-    return hashlib.sha256(json.dumps(list(identity)).encode()).digest()
+def _key(identity: Identity) -> bytes:
+    return hashlib.sha256(_names_digest(identity.names) + repr(identity.facts).encode()).digest()
+
+
+@lru_cache(maxsize=64)  # thousands of runs share a few tuples of names
+def _names_digest(names: tuple[str, ...]) -> bytes:
+    return hashlib.sha256(repr(names).encode()).digest()
 
 
 @lru_cache(maxsize=1024)  # most runs have none, and many have the same

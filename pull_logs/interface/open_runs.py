@@ -86,6 +86,8 @@ def open_subjects(
 
 def _merged(found: Sequence[_Found]) -> list[_Found]:
     """Merge repeated runs of one source, with all of their checkpoints, in the order they were named."""
+    if len({(item.source, item.run.path) for item in found}) == len(found):
+        return list(found)
     merged: dict[tuple[str, RunPath], _Found] = {}
     for item in found:
         key = item.source, item.run.path
@@ -100,14 +102,17 @@ def _labelled(found: Sequence[_Found]) -> tuple[Subject, ...]:
     subjects = []
     labels = label_runs([item.run.path for item in found])
     for label, item in zip(labels, found, strict=True):
+        if not item.checkpoints:
+            subjects.append(Subject(label=label, run=item.run, source=item.source))
+            continue
         checkpoints = _by_progress(item.checkpoints)
-        furthest = checkpoints[-1] if checkpoints else None
+        furthest = checkpoints[-1]
         subjects.append(
             Subject(
                 label=label,
                 run=item.run,
-                checkpoint=furthest.file if furthest else None,
-                checkpoint_step=furthest.step if furthest else None,
+                checkpoint=furthest.file,
+                checkpoint_step=furthest.step,
                 checkpoints=checkpoints,
                 source=item.source,
             )
@@ -272,9 +277,12 @@ def _from_bundles(
     everything = not (scan or len(sources.runs) > len(local) or wanted or sweeps)
     for bundle in bundles:
         source = str(bundle.path)
+        if everything:
+            found += [_Found(run, source) for run in bundle.runs()]
+            continue
         for run in bundle.runs():
             project = run.path.project_path
-            if everything or project in wanted or (sweeps and f"{project}/{run.sweep}" in sweeps):
+            if project in wanted or (sweeps and f"{project}/{run.sweep}" in sweeps):
                 found.append(_Found(run, source))
     if not found:
         missing = ", ".join([*sorted(wanted), *sorted(sweeps)]) or "any run"

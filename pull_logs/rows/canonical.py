@@ -17,8 +17,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import orjson
 
 from pull_logs.errors import DataError
 
@@ -178,7 +180,6 @@ def parse_json(text: str | bytes) -> Any:
 
 
 _LONG_INTEGER = re.compile(r"\d{19}")
-_CANONICAL = json.JSONDecoder(strict=False, parse_float=lambda text: canon_number(float(text)))
 
 
 def parse_record(text: str) -> Any:
@@ -195,9 +196,30 @@ def parse_record(text: str) -> Any:
         value = parse_json(text)
         return canon_record(value) if isinstance(value, dict) else value
     try:
-        return _CANONICAL.decode(text)
-    except (ValueError, RecursionError) as exc:
-        raise DataError(f"not JSON: {exc}") from exc
+        value = orjson.loads(text)
+    except (
+        orjson.JSONDecodeError
+    ):  # strict: control characters, bare NaN and numbers beyond a double are none
+        value = parse_json(text)
+    _canonicalize_floats(value)
+    return value if type(value) is not float else canon_number(value)
+
+
+def _canonicalize_floats(value: Any) -> None:
+    """Replace the floats in a fresh value, at every depth, by their canonical numbers."""
+    if type(value) is dict:
+        items: Iterable[tuple[Any, Any]] = value.items()
+    elif type(value) is list:
+        items = enumerate(value)
+    else:
+        return
+    for key, item in items:
+        kind = type(item)
+        if kind is float:
+            if item.is_integer() or item != item:
+                value[key] = canon_number(item)
+        elif kind is dict or kind is list:
+            _canonicalize_floats(item)
 
 
 def same(left: Any, right: Any) -> bool:

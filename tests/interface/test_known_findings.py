@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pull_logs
+from pull_logs.analyze.answers import Identity
 from pull_logs.analyze.answers import overview as summarize
 from pull_logs.analyze.health import DEFINITIONS, FLAGS, HealthFinding
 from pull_logs.fetch import cache_size, default_folder
@@ -31,20 +32,31 @@ findings = st.lists(
     ),
     max_size=3,
 ).map(tuple)
-identities = st.lists(st.none() | st.text(max_size=3), max_size=3).map(tuple)
+texts = st.lists(st.none() | st.text(max_size=3), max_size=3).map(tuple)
+identities = st.builds(Identity, texts, st.lists(st.text(max_size=3), max_size=3).map(tuple))
 
 
 @given(st.dictionaries(identities, findings, max_size=4), identities)
 def test_findings_are_those_that_were_kept(
-    tmp_path_factory: pytest.TempPathFactory, kept: dict[Any, Any], other: tuple[str | None, ...]
+    tmp_path_factory: pytest.TempPathFactory, kept: dict[Any, Any], other: Identity
 ) -> None:
     folder = tmp_path_factory.mktemp("cache")
     with known_findings(folder) as known:
         for identity, found in kept.items():
             known.keep(identity, found)
     with known_findings(folder) as known:
-        assert {identity: known.find(identity) for identity in kept} == kept
-        assert known.find(other) == kept.get(other)
+        assert known.find_all([*kept]) == [*kept.values()]
+        assert known.find_all([other]) == [kept.get(other)]
+
+
+@pytest.mark.parametrize("count", [899, 900, 901, 2_000])
+def test_the_findings_of_very_many_runs_are_found_with_a_few_queries(tmp_path: Path, count: int) -> None:
+    runs = [Identity((str(number),), ("loss",)) for number in range(count)]
+    with known_findings(tmp_path) as known:
+        for run in runs[::2]:
+            known.keep(run, ())
+    with known_findings(tmp_path) as known:
+        assert known.find_all(runs) == [() if number % 2 == 0 else None for number in range(count)]
 
 
 @pytest.fixture
@@ -129,9 +141,9 @@ def test_only_the_newest_findings_are_kept(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("pull_logs.interface.known_findings.MOST_KEPT", 2)
     for name in "abc":
         with known_findings(tmp_path) as known:
-            known.keep((name,), ())
+            known.keep(Identity((name,), ()), ())
     with known_findings(tmp_path) as known:
-        assert [known.find((name,)) for name in "abc"] == [None, (), ()]
+        assert known.find_all([Identity((name,), ()) for name in "abc"]) == [None, (), ()]
 
 
 def test_the_function_without_a_cache_reads_every_history(histories_read: list[str]) -> None:

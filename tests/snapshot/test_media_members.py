@@ -240,8 +240,7 @@ def resealed(folder: Path) -> Path:
             continue
         data = (folder / name).read_bytes()
         footer = 8 + int.from_bytes(data[-8:-4], "little")
-        resources[name] = dataclasses.replace(
-            one,
+        resources[name] = one._replace(
             bytes=len(data),
             hash=sha256(data),
             rows=pq.read_metadata(io.BytesIO(data)).num_rows,

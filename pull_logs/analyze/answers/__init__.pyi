@@ -7,6 +7,9 @@ from .folding import join_columns as join_columns
 from .folding import rank_of as rank_of
 from .gating import Gate as Gate
 from .gating import run_gate as run_gate
+from .indexed import join_indexed as join_indexed
+from .overview import Identity as Identity
+from .overview import find_what_is_wrong as find_what_is_wrong
 from .overview import overview as overview
 from .rows_on_request import NumberRows as NumberRows
 from .view import answer as answer

@@ -24,7 +24,7 @@ from pull_logs.analyze.questions import Checkpoint, HistoryQuery, Subject, is_in
 from pull_logs.analyze.results import BestCheckpoint, CheckpointResult
 from pull_logs.analyze.statistics import Goal, is_held_out, outcome_end
 from pull_logs.errors import MetricNotFoundError
-from pull_logs.frames import Column, Floats, History, Steps, open_frames
+from pull_logs.frames import Column, Floats, History, Steps, names_of, open_frames
 from pull_logs.rows.canonical import STEP, spell
 from pull_logs.suggestions import joined
 
@@ -143,7 +143,7 @@ def compare_checkpoints(
     """
     runs = [item for item in runs if item.checkpoints]
     frames = open_frames([item.run for item in runs])
-    names = dict.fromkeys(name for frame in frames for name in frame.names)
+    names = names_of(frames)
     selection = HistoryQuery.settle(names, select=select, where=where, evals=evals)
     if best is not None and best.metric not in names and best.metric not in dict(selection.evals):
         raise MetricNotFoundError(
@@ -185,7 +185,7 @@ def shown_metrics(
     outcomes such as losses; without outcomes, any.
     """
     named = [best.metric] if best is not None else []
-    names = dict.fromkeys(name for frame in frames for name in frame.names)
+    names = names_of(frames)
     metrics = [
         name for name in names if name not in (STEP, *STEP_AXES, *EPOCH_AXES) and not is_internal(name)
     ]

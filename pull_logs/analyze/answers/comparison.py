@@ -271,7 +271,8 @@ def compare_runs(
         compare_metric(name, found.shown, on_request=options.on_request) for name in found.readings.metrics
     ]
     recorded = {run.label: run.subject.run for run in found.shown}
-    select, configs = _selected_keys(found), flat_configs(recorded)
+    select = _selected_keys(found)
+    configs = found.groups.flat_configs(recorded) if found.groups else flat_configs(recorded)
     summaries = None if select == _NO_KEY else flat_summaries(recorded)
     records = compare_records(configs, summaries, select=select)
     return {

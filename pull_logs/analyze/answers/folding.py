@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 
+from pull_logs.analyze.answers.indexed import IndexedSchema, joined_type, middle_interval
 from pull_logs.analyze.questions import Family, families_by_member
 from pull_logs.analyze.results import FAMILY, ColumnResult
 from pull_logs.analyze.statistics import importance
@@ -61,11 +62,9 @@ def join_columns(name: str, entries: Sequence[Entry]) -> ColumnResult:
     def present(field: str) -> list[Any]:
         return [entry[field] for entry in entries if entry[field] is not None]
 
-    intervals = sorted(present("interval"))
-    types = sorted({*present("type")} - {"empty"}) or ["empty"]
     return {
         "name": name,
-        "type": "number" if types == ["int", "number"] else "|".join(types),
+        "type": joined_type(present("type")),
         "count": sum(present("count")),
         "missing": sum(present("missing")),
         "nonfinite": sum(present("nonfinite")),
@@ -73,7 +72,7 @@ def join_columns(name: str, entries: Sequence[Entry]) -> ColumnResult:
         "max": max(present("max"), default=None),
         "first_step": min(present("first_step"), default=None),
         "last_step": max(present("last_step"), default=None),
-        "interval": intervals[len(intervals) // 2] if intervals else None,
+        "interval": middle_interval(present("interval")),
     }
 
 
@@ -293,14 +292,25 @@ class _Folding:
         return families
 
     def schema(self, schemas: Mapping[str, Sequence[Entry]]) -> dict[str, Any]:
-        names_of = {run: tuple(entry["name"] for entry in entries) for run, entries in schemas.items()}
+        names_of = {
+            run: tuple(entries.names)
+            if isinstance(entries, IndexedSchema)
+            else tuple(entry["name"] for entry in entries)
+            for run, entries in schemas.items()
+        }
         families = self.families(name for names in dict.fromkeys(names_of.values()) for name in names)
         orders: dict[tuple[str, ...], _Order] = {}
-        found = {}
+        shown: dict[tuple[str, ...], list[str]] = {}
+        found: dict[str, Sequence[Entry]] = {}
         for run, entries in schemas.items():
             names = names_of[run]
             if names not in orders:
                 orders[names] = _order(names, families)
+                unfolded = all(family is None for family, _ in orders[names])
+                shown[names] = [names[indices[0]] for _, indices in orders[names]] if unfolded else []
+            if isinstance(entries, IndexedSchema) and shown[names]:
+                found[run] = entries.in_order(shown[names])
+                continue
             found[run] = [_join_schema(entries, family, indices) for family, indices in orders[names]]
         return found
 

@@ -10,7 +10,7 @@ import json
 import math
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +108,18 @@ class RunGroups:
         """Return the indices of those runs that are in the first `top` groups, in the order given."""
         members = {index for group in self.groups[:top] for index in group.members}
         return [index for index in order if index in members]
+
+    def flat_configs(self, labels: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return the configs of runs, canonical and with flat keys, from the values that group them."""
+        values = dict(zip((run.label for run in self.runs), self.values, strict=True))
+        return {
+            label: {
+                key.removeprefix(CONFIG): value
+                for key, value in values[label].items()
+                if key.startswith(CONFIG)
+            }
+            for label in labels
+        }
 
     def answer(self, goal: Goal) -> str:
         """Return the sentence that says which group is best, and whether its lead is real."""

@@ -8,16 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from pull_logs.analyze.answers.folding import rank_of
+from pull_logs.analyze.answers.indexed import IndexedSchema
 from pull_logs.analyze.answers.mapping import map_runs
 from pull_logs.analyze.answers.picked_rows import lost_spikes, note_on_picking, pick_rows, visible_rows
 from pull_logs.analyze.answers.readings import RunView, notes_on_rows
-from pull_logs.analyze.answers.rows_on_request import NumberRows, are_all_visible, are_numbers, describe_rows
+from pull_logs.analyze.answers.rows_on_request import (
+    NumberRows,
+    are_all_visible,
+    are_numbers,
+    describe_rows,
+    describe_slice,
+)
 from pull_logs.analyze.answers.side_by_side import Ending, compare_metrics, ending, indexed_ending
 from pull_logs.analyze.questions import (
     AssertionAnswer,
@@ -46,7 +53,6 @@ from pull_logs.analyze.results import (
     StatisticsResult,
 )
 from pull_logs.analyze.statistics import (
-    column_entry,
     describe_all,
     describe_column,
     has_numbers,
@@ -55,8 +61,8 @@ from pull_logs.analyze.statistics import (
     sample_rows,
 )
 from pull_logs.executors import SERIAL, Engine
-from pull_logs.frames import Column, Frame, History, MetricFacts, Steps, numbers
-from pull_logs.rows.canonical import STEP, spell
+from pull_logs.frames import Column, Frame, History, MetricFacts, Steps, names_of, numbers
+from pull_logs.rows.canonical import STEP
 
 if TYPE_CHECKING:
     from pull_logs.analyze.questions import Assertions
@@ -106,7 +112,7 @@ def answer_histories(
     listed = list(runs.values())
     opening = HistoryOpening(joined=mentions_system(texts))
     opened = opening.open(listed)
-    names = dict.fromkeys(name for frame in opened for name in frame.names)
+    names = names_of(opened)
     computed = [name for name, _ in view.evals]
     with absence_explained(opened, texts):
         selection = HistoryQuery.settle(names, select=view.select, where=view.where, evals=view.evals)
@@ -160,7 +166,8 @@ def settle_assertions(
 def _sections(views: Mapping[str, RunView], asked: AbstractSet[str]) -> HistorySections:
     found: HistorySections = {}
     if "schema" in asked:
-        found["schema"] = {run: view.schema for run, view in views.items() if view.schema is not None}
+        schemas = {run: view.schema for run, view in views.items() if view.schema is not None}
+        found["schema"] = cast("dict[str, list[ColumnResult]]", schemas)
     if "stats" in asked:
         found["stats"] = {run: view.stats for run, view in views.items() if view.stats is not None}
     if "history" in asked:
@@ -187,6 +194,7 @@ class _Reader:
         folded: The families that the rows do not show, by member.
         opening: How histories are opened.
         orders: The orders of columns so far, because thousands of runs have the same ones.
+        columns: The selected columns of histories so far, likewise.
     """
 
     view: View
@@ -197,6 +205,7 @@ class _Reader:
     folded: Mapping[str, Family]
     opening: HistoryOpening
     orders: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
+    columns: dict[tuple[tuple[str, ...], bool], list[str]] = field(default_factory=dict)
 
     def read_runs(self, subjects: Sequence[Subject]) -> Sequence[RunView]:
         """Open the histories of runs and read them: what a worker does."""
@@ -219,9 +228,19 @@ class _Reader:
         """Read one run."""
         facts = frame.facts(brief=True) if self._only_columns else None
         if facts is not None:
-            names = self.selection.columns_of(frame, internal=True)
-            return RunView(schema=_indexed_schema(facts, [STEP, *names], rows=frame.length))
+            names = (STEP, *self._columns_of(frame, internal=True))
+            schema = IndexedSchema(facts, names, frame.length)
+            return RunView(schema=schema if self.view.on_request else list(schema))
         return self._from_index(subject, frame) or self._from_rows(subject, frame)
+
+    def _columns_of(self, frame: History, *, internal: bool) -> Sequence[str]:
+        """Return the selected columns of a history; those of thousands of runs are one sequence."""
+        if not isinstance(frame, Frame):  # the columns of samples are not known by their names alone
+            return self.selection.columns_of(frame, internal=internal)
+        known = frame.names, internal
+        if known not in self.columns:
+            self.columns[known] = self.selection.columns_of(frame, internal=internal)
+        return self.columns[known]
 
     def _from_rows(self, subject: Subject, frame: History) -> RunView:
         view, asked = self.view, self.asked
@@ -247,7 +266,7 @@ class _Reader:
         history, lost = None, 0
         if "history" in asked:
             rows = self._sample(subject, frame, listed)
-            history = _history(listed, rows, matched=matched, hidden=matched - visible)
+            history = describe_slice(listed, rows, matched=matched, hidden=matched - visible)
             lost = lost_spikes(listed, rows)
         checked = None if self.assertions is None else self.assertions.check(subject, frame, part)
         return RunView(
@@ -269,7 +288,7 @@ class _Reader:
         facts = frame.facts()
         if facts is None or subject.checkpoint_step is not None:
             return None
-        names = self.selection.columns_of(frame, internal=False)
+        names = self._columns_of(frame, internal=False)
         shown = [name for name in names if self.view.select is not None or _is_scalar(facts[name])]
         endings = {name: found for name in shown if (found := indexed_ending(facts[name])) is not None}
         history = self._on_request(subject, frame, shown, facts) if "history" in self.asked else None
@@ -387,19 +406,6 @@ def _is_scalar(facts: MetricFacts) -> bool:
     return facts.type in _SCALARS or facts.type == "int"
 
 
-def _history(part: Slice, rows: npt.NDArray[np.intp], *, matched: int, hidden: int) -> HistoryResult:
-    """Return the rows that are shown, and how many there are."""
-    cells = [_spelled(column.cells(rows)) for column in part.columns.values()]
-    return describe_rows(
-        [STEP, *part.columns],
-        [list(row) for row in zip(part.steps[rows].tolist(), *cells, strict=True)],
-        total=part.rows_total,
-        matched=matched,
-        picked=len(part.steps),
-        hidden=hidden,
-    )
-
-
 def _endings(subject: Subject, frame: History, shown: Slice) -> dict[str, Ending]:
     from pull_logs.analyze.answers.checkpoints import checkpoint_steps
 
@@ -421,22 +427,12 @@ def _checkpoint_rows(steps: Steps, frame: History, subject: Subject) -> list[int
     return sorted({int(np.searchsorted(steps, until, side="right")) - 1 for until in untils} - {-1})
 
 
-def _spelled(cells: list[Any]) -> list[Any]:
-    return [spell(cell) if isinstance(cell, (float, dict, list)) else cell for cell in cells]
-
-
 def _schema(part: Slice) -> list[ColumnResult]:
     steps = Column(numbers(part.steps), "number")
     return [
         describe_column(STEP, steps, part.steps),
         *(describe_column(name, column, part.steps) for name, column in part.columns.items()),
     ]
-
-
-def _indexed_schema(
-    facts: Mapping[str, MetricFacts], names: Sequence[str], *, rows: int
-) -> list[ColumnResult]:
-    return [column_entry(facts[name], rows=rows) for name in names]
 
 
 def _stats(part: Slice, *, internal: bool, quantiles: Sequence[float] = ()) -> dict[str, StatisticsResult]:

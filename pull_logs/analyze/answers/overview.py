@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
@@ -37,9 +37,8 @@ from pull_logs.analyze.results import (
 )
 from pull_logs.analyze.statistics import MetricTotalsBuilder
 from pull_logs.executors import SERIAL, Engine
-from pull_logs.frames import Frame, MetricIndex, RunLike, describe_cells, flatten, open_frames
+from pull_logs.frames import Frame, MetricIndex, RunLike, describe_cells, flatten, names_of, open_frames
 from pull_logs.rows.canonical import canon_record, canonical_text, spell
-from pull_logs.runs import RunInfo
 
 _VALUES_SHOWN = 8
 _TIMESTAMP = "_timestamp"
@@ -115,13 +114,25 @@ class _Histories:
     notes: Sequence[str]
 
 
+class Identity(NamedTuple):
+    """All that the findings of a run depend on.
+
+    Attributes:
+        facts: The version of the definitions, the rows, and what else is known of the run.
+        names: The metrics that were judged.
+    """
+
+    facts: tuple[str | None, ...]
+    names: tuple[str, ...]
+
+
 class Known(Protocol):
     """Remembers the findings of runs from one look to the next."""
 
-    def find(self, identity: Sequence[str | None]) -> tuple[HealthFinding, ...] | None:
-        """Return the findings of the run with this identity; None if they are not known."""
+    def find_all(self, identities: Sequence[Identity]) -> Sequence[tuple[HealthFinding, ...] | None]:
+        """Return the findings of the runs with these identities; None where they are not known."""
 
-    def keep(self, identity: Sequence[str | None], found: Sequence[HealthFinding]) -> None:
+    def keep(self, identity: Identity, found: Sequence[HealthFinding]) -> None:
         """Remember the findings of the run with this identity."""
 
 
@@ -177,36 +188,26 @@ def _read_histories(
     engine: Engine,
 ) -> _Histories:
     """Read the histories, one after the other."""
-    frames = open_frames([subject.run for subject in subjects])
-    names = dict.fromkeys(name for frame in frames for name in frame.names)
-    query = HistoryQuery.settle(names, select=select, where=None, evals=())
-    metrics = MetricTotalsBuilder(
-        name for name in sorted(names) if name != "_step" and (select is not None or not is_internal(name))
-    )
-    selected = frozenset(
-        metrics.names if query.selected is None else query.selected.intersection(metrics.names)
-    )
-    assertions = _check(settle_assertions(asserts, subjects, names), subjects, frames, engine)
+    opened = _Opened.open(subjects, select=select)
+    frames, selected = opened.frames, opened.selected
+    metrics = MetricTotalsBuilder(opened.metrics)
+    assertions = _check(settle_assertions(asserts, subjects, names_of(frames)), subjects, frames, engine)
     findings: list[tuple[Subject, HealthFinding]] = []
     healthy = 0
     configs = _Configs()
     counted = _add_indexed([subject.run for subject in subjects], metrics, selected=selected)
-    judged_of: dict[tuple[str, ...], Sequence[str]] = {}
-    for position, (subject, frame) in enumerate(zip(subjects, frames, strict=True)):
+    identities = _identities(subjects, opened)
+    remembered = _remembered(known, frames, identities)
+    for position, (subject, frame, identity) in enumerate(zip(subjects, frames, identities, strict=True)):
         configs.add(subject.run.config)
-        judged = judged_of.get(frame.names)
-        if judged is None:
-            judged = [name for name in query.columns_of(frame, internal=False) if name in metrics.names]
-            judged_of[frame.names] = judged
-        identity = _identity(subject.run, judged)
-        found = known.find(identity) if known is not None and frame.has_facts else None
+        found = remembered[position]
         totals = None if position in counted else metrics
         if found is None:
-            found = _read_run(subject.run.info, frame, judged, totals, selected=selected)
+            found = _read_run(subject.run, frame, identity.names, totals, selected=selected)
             if known is not None:
                 known.keep(identity, found)
         elif totals is not None:
-            _add_facts(frame, judged, totals, selected=selected)
+            _add_facts(frame, identity.names, totals, selected=selected)
         healthy += not found
         findings += [(subject, finding) for finding in found]
         frame.forget()
@@ -254,9 +255,79 @@ def _check(
     return AssertionAnswer(assertions, list(map_runs(reader, subjects, engine)))
 
 
-def _identity(run: RunLike, names: Sequence[str]) -> tuple[str | None, ...]:
-    """Return all that the findings of a run depend on."""
-    return (DEFINITIONS, run.rows_hash, run.state, run.heartbeat_at, *names)
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """Runs of which the names of the columns are known.
+
+    Attributes:
+        frames: Their histories.
+        query: Which columns are selected.
+        metrics: The metrics of all of them, in order.
+        selected: Those of the metrics that are selected.
+    """
+
+    frames: Sequence[Frame]
+    query: HistoryQuery
+    metrics: Sequence[str]
+    selected: frozenset[str]
+
+    @classmethod
+    def open(cls, subjects: Sequence[Subject], *, select: str | None) -> _Opened:
+        frames = open_frames([subject.run for subject in subjects])
+        names = names_of(frames)
+        query = HistoryQuery.settle(names, select=select, where=None, evals=())
+        metrics = [
+            name
+            for name in sorted(names)
+            if name != "_step" and (select is not None or not is_internal(name))
+        ]
+        selected = frozenset(metrics if query.selected is None else query.selected.intersection(metrics))
+        return cls(frames, query, metrics, selected)
+
+
+def find_what_is_wrong(subjects: Sequence[Subject], *, select: str | None, known: Known) -> None:
+    """Find what is wrong with runs, and nothing else, so that their overview finds it among what is known.
+
+    Raises:
+        PullLogsError: As `overview`.
+    """
+    opened = _Opened.open(subjects, select=select)
+    identities = _identities(subjects, opened)
+    remembered = _remembered(known, opened.frames, identities)
+    for subject, frame, identity, found in zip(subjects, opened.frames, identities, remembered, strict=True):
+        if found is None:
+            known.keep(
+                identity, _read_run(subject.run, frame, identity.names, None, selected=opened.selected)
+            )
+            frame.forget()
+
+
+def _identities(subjects: Sequence[Subject], opened: _Opened) -> list[Identity]:
+    """Return all that the findings of each run depend on."""
+    metrics = frozenset(opened.metrics)
+    judged: dict[tuple[str, ...], tuple[str, ...]] = {}
+    found = []
+    for subject, frame in zip(subjects, opened.frames, strict=True):
+        names = judged.get(frame.names)
+        if names is None:
+            columns = opened.query.columns_of(frame, internal=False)
+            names = tuple(name for name in columns if name in metrics)
+            judged[frame.names] = names
+        run = subject.run
+        found.append(Identity((DEFINITIONS, run.rows_hash, run.state, run.heartbeat_at), names))
+    return found
+
+
+def _remembered(
+    known: Known | None, frames: Sequence[Frame], identities: Sequence[Identity]
+) -> list[tuple[HealthFinding, ...] | None]:
+    """Return the findings of each run that are known, of runs that an index has; None for the others."""
+    found: list[tuple[HealthFinding, ...] | None] = [None] * len(frames)
+    indexed = [position for position, frame in enumerate(frames) if known is not None and frame.has_facts]
+    if known is not None:
+        for position, one in zip(indexed, known.find_all([identities[i] for i in indexed]), strict=True):
+            found[position] = one
+    return found
 
 
 def _add_indexed(
@@ -288,7 +359,7 @@ def _add_facts(
 
 
 def _read_run(
-    info: RunInfo,
+    run: RunLike,
     frame: Frame,
     names: Sequence[str],
     metrics: MetricTotalsBuilder | None,
@@ -300,7 +371,7 @@ def _read_run(
     Of a run whose bundle has an index, only the metrics that may have a flag are read. Nothing of the run is
     referred to afterwards, so that one run at a time is in memory.
     """
-    facts = frame.facts(selected)
+    facts = frame.facts(selected, brief=metrics is None)
     judged = names if facts is None else [name for name in names if can_have_flags(facts[name])]
     frame.load([*judged, _TIMESTAMP])
     columns = {name: frame.column(name) for name in judged}
@@ -308,7 +379,7 @@ def _read_run(
         for name in names:
             metrics.add(name, describe_cells(columns[name], frame.steps) if facts is None else facts[name])
     stamps = frame.column(_TIMESTAMP) if _TIMESTAMP in frame else None
-    return find_flags(info, columns, frame.steps, stamps)
+    return find_flags(run, columns, frame.steps, stamps)
 
 
 def _totals(subjects: Sequence[Subject], *, healthy: int) -> TotalsResult:

@@ -7,12 +7,19 @@ from the index, so that only the histories of runs that are shown are opened.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import overload
+from typing import TYPE_CHECKING, Any, overload
 
 from pull_logs.analyze.answers.picked_rows import counted_columns
 from pull_logs.analyze.result_values import Cell
 from pull_logs.analyze.results import HistoryResult
 from pull_logs.frames import MetricFacts
+from pull_logs.rows.canonical import STEP, spell
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from pull_logs.analyze.questions import Slice
 
 _NUMBERS = frozenset({"int", "number"})
 
@@ -85,3 +92,20 @@ def describe_rows(
         "hidden": hidden,
         "sampling": f"extremes {len(rows)}/{picked}" if sampled else "none",
     }
+
+
+def describe_slice(part: Slice, rows: npt.NDArray[np.intp], *, matched: int, hidden: int) -> HistoryResult:
+    """Return the rows that are shown, and how many there are."""
+    cells = [_spelled(column.cells(rows)) for column in part.columns.values()]
+    return describe_rows(
+        [STEP, *part.columns],
+        [list(row) for row in zip(part.steps[rows].tolist(), *cells, strict=True)],
+        total=part.rows_total,
+        matched=matched,
+        picked=len(part.steps),
+        hidden=hidden,
+    )
+
+
+def _spelled(cells: list[Any]) -> list[Any]:
+    return [spell(cell) if isinstance(cell, (float, dict, list)) else cell for cell in cells]

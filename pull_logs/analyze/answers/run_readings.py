@@ -35,7 +35,7 @@ from pull_logs.analyze.questions import (
 from pull_logs.analyze.results import CheckpointResult, MetricComparison
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.executors import SERIAL, Engine
-from pull_logs.frames import History, PlainNames, cell_number
+from pull_logs.frames import History, PlainNames, cell_number, names_of
 from pull_logs.rows.canonical import STEP, spell
 from pull_logs.runs import RunPath
 from pull_logs.suggestions import did_you_mean
@@ -132,7 +132,7 @@ class RunHistories:
         runs = [subject.run for subject in subjects]
         opening = HistoryOpening(joined=mentions_system(texts))
         frames = opening.open(runs)
-        return cls(frames, dict.fromkeys(name for frame in frames for name in frame.names).keys(), opening)
+        return cls(frames, names_of(frames).keys(), opening)
 
     def samples(self) -> RunHistories:
         """Return the samples of system metrics instead of the histories that these are joined to."""

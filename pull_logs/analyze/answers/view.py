@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from urllib.parse import quote
 
 from pull_logs._version import FORMAT
@@ -136,8 +137,13 @@ def _url(path: RunPath, api_host: str | None) -> str | None:
     """Return the page of a run; None for a run that never was on a server."""
     if api_host is None:
         return None
+    return f"{_runs_page(api_host, path.entity, path.project)}/{quote(path.run_id)}"
+
+
+@lru_cache(maxsize=64)  # thousands of runs are of one project
+def _runs_page(api_host: str, entity: str, project: str) -> str:
     host = "wandb.ai" if api_host == "api.wandb.ai" else api_host
-    return f"https://{host}/{quote(path.entity)}/{quote(path.project)}/runs/{quote(path.run_id)}"
+    return f"https://{host}/{quote(entity)}/{quote(project)}/runs"
 
 
 def _metadata(subjects: Sequence[Subject], asked: AbstractSet[str]) -> MetadataSections:

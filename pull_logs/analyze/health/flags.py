@@ -27,7 +27,7 @@ from pull_logs.analyze.health.optimization import gradient_flags, rate_flags
 from pull_logs.analyze.health.outcomes import outcome_flags
 from pull_logs.analyze.health.pace import speed_flags, stall_flags
 from pull_logs.analyze.statistics import role_of
-from pull_logs.frames import Column, Floats, MetricFacts, Steps
+from pull_logs.frames import Column, Floats, MetricFacts, RunLike, Steps
 from pull_logs.runs import RunInfo
 
 DEFINITIONS = "3"
@@ -52,22 +52,22 @@ def can_have_flags(facts: MetricFacts) -> bool:
 
 
 def find_flags(
-    info: RunInfo, metrics: Mapping[str, Column], steps: Steps, timestamps: Column | None
+    run: RunInfo | RunLike, metrics: Mapping[str, Column], steps: Steps, timestamps: Column | None
 ) -> tuple[HealthFinding, ...]:
     """Return what is wrong with a run: at most one finding of each flag, in the order of `FLAGS`.
 
     Args:
-        info: The run.
+        run: The run, of which the state and the last time it was seen count.
         metrics: Its metrics by name; columns without numbers are ignored.
         steps: The step of each row.
         timestamps: Its `_timestamp`, in seconds.
     """
     with np.errstate(all="ignore"):  # sums and differences of huge numbers may overflow
-        return tuple(_earliest(_findings(info, metrics, steps, timestamps)))
+        return tuple(_earliest(_findings(run, metrics, steps, timestamps)))
 
 
 def _findings(
-    info: RunInfo, metrics: Mapping[str, Column], steps: Steps, timestamps: Column | None
+    run: RunInfo | RunLike, metrics: Mapping[str, Column], steps: Steps, timestamps: Column | None
 ) -> Iterator[HealthFinding]:
     curves: dict[str, Curve] = {}
     rates: dict[str, tuple[Steps, Floats]] = {}
@@ -93,10 +93,10 @@ def _findings(
     if timestamps is not None:
         times, numeric = timestamps.numbers()
         kept = numeric & np.isfinite(times)
-        yield from stall_flags(info, times[kept], steps[kept])
-    if info.state in _ENDED_BADLY:
+        yield from stall_flags(run, times[kept], steps[kept])
+    if run.state in _ENDED_BADLY:
         step = int(steps[-1]) if len(steps) else None
-        yield HealthFinding(flag="crashed", step=step, metric=None, message=f"it ended as {info.state}")
+        yield HealthFinding(flag="crashed", step=step, metric=None, message=f"it ended as {run.state}")
 
 
 def _earliest(found: Iterable[HealthFinding]) -> Iterator[HealthFinding]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from pull_logs.analyze.health.curves import Curve, median
 from pull_logs.analyze.health.findings import HealthFinding
-from pull_logs.frames import Floats, Steps
+from pull_logs.frames import Floats, RunLike, Steps
 from pull_logs.runs import RunInfo
 
 _FEWEST = 20
@@ -61,7 +61,7 @@ def speed_flags(name: str, steps: Steps, values: Floats, *, sign: int) -> Iterat
     )
 
 
-def stall_flags(info: RunInfo, times: Floats, steps: Steps) -> Iterator[HealthFinding]:
+def stall_flags(info: RunInfo | RunLike, times: Floats, steps: Steps) -> Iterator[HealthFinding]:
     """Yield where a run logged nothing for long.
 
     Args:

@@ -81,7 +81,13 @@ def identity_in(values: Values, name: str) -> Hashable:
 
 def differing_names(runs: Sequence[Values], names: Iterable[str]) -> list[str]:
     """Return those of the names whose values are not the same in all runs."""
-    return [name for name in names if len({identity_in(values, name) for values in runs}) > 1]
+    return [name for name in names if _differs(runs, name)]
+
+
+def _differs(runs: Sequence[Values], name: str) -> bool:
+    """Whether the value is not the same in all runs; mostly the first few show that it is not."""
+    first = identity_in(runs[0], name) if runs else _ABSENT
+    return any(identity_in(values, name) != first for values in runs)
 
 
 def all_names(runs: Sequence[Values]) -> list[str]:

@@ -32,8 +32,13 @@ IntervalKind: TypeAlias = Literal["t", "bootstrap"]
 LEVEL = 0.95
 """The share of intervals that are to contain the mean."""
 RESAMPLES = 10_000
+_RESAMPLES_AT_ONCE = 1_000
 _SEED = 0
 _DRAWN_AT_ONCE = 2**22
+_BLOCKS = 512
+_MOST_DRAWN = 8_192
+"""Up to this many numbers, each number of a resample is drawn for the interval of an interquartile mean."""
+
 _KEPT_NUMBERS = 2_000
 """Up to this many numbers, their resamples are kept: at most 20 MB."""
 
@@ -122,7 +127,12 @@ def bootstrap_interval(values: Floats) -> tuple[float, float]:
 
 
 def iqm_interval(values: Collection[float]) -> tuple[float, float] | tuple[None, None]:
-    """Return the percentile bootstrap interval for the interquartile mean; none of fewer than two numbers."""
+    """Return the percentile bootstrap interval for the interquartile mean; none of fewer than two numbers.
+
+    Of very many numbers, a resample is how many of its draws fall into each of `_BLOCKS` blocks of about as
+    many sorted numbers, which stand for their mean. Its time does not grow with them, and the ends of the
+    interval differ by about a hundredth of its width, which is as much as they differ from seed to seed.
+    """
     ordered = np.sort(np.asarray(list(values), np.float64))
     n = len(ordered)
     if n < 2:
@@ -130,7 +140,12 @@ def iqm_interval(values: Collection[float]) -> tuple[float, float] | tuple[None,
     if ordered[0] == ordered[-1]:
         return float(ordered[0]), float(ordered[-1])
     with np.errstate(over="ignore", invalid="ignore"):
-        means = np.concatenate([ordered[part].mean(axis=1) for part in _middle_indices(n)])
+        parts = (
+            (ordered[part].mean(axis=1) for part in _middle_indices(n))
+            if n <= _MOST_DRAWN
+            else _means_by_block(ordered)
+        )
+        means = np.concatenate([*parts])
         low, high = np.quantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return float(low), float(high)
 
@@ -161,6 +176,21 @@ def _drawn_indices(n: int) -> Iterator[Indices]:
         indices = drawn.astype(np.uint16) if short else drawn.astype(np.uint32)
         indices.sort(axis=1, kind="stable")
         yield indices[:, cut : n - cut]
+
+
+def _means_by_block(ordered: Floats) -> Iterator[Floats]:
+    """Return the interquartile means of resamples of very many sorted numbers, some resamples at a time."""
+    n = len(ordered)
+    cut = n // 4
+    starts = np.linspace(0, n, _BLOCKS, endpoint=False).astype(np.int64)
+    sizes = np.diff(starts, append=n)
+    means = np.add.reduceat(ordered, starts) / sizes
+    generator = np.random.default_rng(_SEED)
+    for _ in range(0, RESAMPLES, _RESAMPLES_AT_ONCE):
+        drawn = generator.multinomial(n, sizes / n, size=_RESAMPLES_AT_ONCE)
+        ends = np.cumsum(drawn, axis=1)
+        kept = np.minimum(ends, n - cut) - np.maximum(ends - drawn, cut)
+        yield np.maximum(kept, 0) @ means / (n - 2 * cut)
 
 
 def _resampled_means(values: Floats) -> Floats:

@@ -7,10 +7,10 @@ form, run by run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any, TypeAlias
 
-from pull_logs.analyze.answers import join_columns, rank_of
+from pull_logs.analyze.answers import join_columns, join_indexed, rank_of
 from pull_logs.analyze.statistics import STATISTICS
 from pull_logs.cli.render import REQUESTED, Column, Nouns, Section, columns, name_cell
 
@@ -58,6 +58,12 @@ def _schema(
 
 def _joined_schemas(schemas: Schemas) -> list[dict[str, Any]]:
     """Join schemas: counts are summed, ranges and steps combined, and `lack` names runs without a metric."""
+    indexed = join_indexed(schemas)
+    if indexed is not None:
+        entries_of = [
+            {**entry, "runs": len(runs), "lack": lacking(runs, schemas)} for entry, runs in indexed.values()
+        ]
+        return sorted(entries_of, key=lambda entry: rank_of(entry["name"], family=False))
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for run, entries in schemas.items():
         for entry in entries:
@@ -144,6 +150,8 @@ def count_members(entries: Iterable[Mapping[str, Any]]) -> int:
 def lacking(having: Iterable[str], runs: Iterable[str]) -> str | None:
     """Return the labels of the runs without something, a few of them by name; None if all have it."""
     had = frozenset(having)
+    if isinstance(runs, Sized) and len(runs) == len(had):
+        return None
     absent = [run for run in runs if run not in had]
     more = len(absent) - _MOST_NAMED
     return " ".join([*absent[:_MOST_NAMED], *([f"+{more}"] if more > 0 else [])]) or None

@@ -8,10 +8,11 @@ metrics".
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from itertools import pairwise
+from itertools import compress, pairwise
 from threading import Lock
 from typing import Any, BinaryIO, TypeVar
 
@@ -189,7 +190,8 @@ class MetricsTable:
         groups: For each row group its first row; then the number of rows.
         group: Returns the facts in a row group, about some columns or all, as far as these columns of the
             table have them; and for each row, and the end, how many of them are before it.
-        group_names: Returns the names of the metrics in a row group.
+        first_runs: For each row group its first run.
+        group_names: Returns the names of the columns of each run of a row group; equal ones are one tuple.
         group_columns: Returns the facts of the masked rows of a row group, fact by fact, about some columns.
         group_numbers: Returns the numbers of these rows, likewise.
         group_plain: Returns the facts in a row group as arrays.
@@ -198,8 +200,9 @@ class MetricsTable:
     path: str
     starts: Ints
     groups: Ints
+    first_runs: Sequence[int]
     group: Callable[[int, frozenset[str] | None, Sequence[str]], tuple[Sequence[MetricFacts], Ints]]
-    group_names: Callable[[int], Sequence[str]]
+    group_names: Callable[[int], Sequence[tuple[str, ...]]]
     group_columns: Callable[[int, Mask, frozenset[str]], MetricColumns]
     group_numbers: Callable[[int, Mask, frozenset[str]], NumberColumns]
     group_plain: Callable[[int], PlainRows]
@@ -221,10 +224,10 @@ class MetricsTable:
         found, before = self.group(number, names, _BRIEF if brief else _FACTS)
         return found[before[rows.start] : before[rows.stop]]
 
-    def names(self, index: int) -> Sequence[str]:
+    def names(self, index: int) -> tuple[str, ...]:
         """Return the names of the columns of one run, as `facts` does."""
-        number, rows = self._rows(index)
-        return self.group_names(number)[rows]
+        number = bisect_right(self.first_runs, index) - 1
+        return self.group_names(number)[index - self.first_runs[number]]
 
     def plain_hash(self, index: int) -> bytes | None:
         """Return what `PlainFacts.hash` does for one run; None if its facts cannot be said like that.
@@ -266,8 +269,7 @@ class MetricsTable:
         """Iterate over the row groups that have some of these runs, with the mask of their rows."""
         wanted = np.zeros(len(self.starts) - 1, np.bool_)
         wanted[list(runs)] = True
-        first_runs = np.searchsorted(self.starts, self.groups).tolist()
-        for number, (first, end) in enumerate(pairwise(first_runs)):
+        for number, (first, end) in enumerate(pairwise((*self.first_runs, len(wanted)))):
             if wanted[first:end].any():
                 yield number, np.repeat(wanted[first:end], np.diff(self.starts[first : end + 1]))
 
@@ -319,7 +321,8 @@ def load_metrics_table(
         starts=starts,
         groups=groups,
         group=lru_cache(maxsize=2)(reader.facts),
-        group_names=lru_cache(maxsize=2)(partial(reader.read, ["metric"], _names_of)),
+        first_runs=np.searchsorted(starts, groups[:-1]).tolist(),
+        group_names=lru_cache(maxsize=2)(partial(reader.names, starts, groups)),
         group_columns=reader.columns,
         group_numbers=reader.numbers,
         group_plain=lru_cache(maxsize=2)(partial(reader.read, PLAIN_COLUMNS, plain_rows)),
@@ -379,6 +382,12 @@ class _GroupReader:
         """Return the facts in a row group about these columns, and for each row how many are before it."""
         return self.read(columns, partial(_some_facts, names), number)
 
+    def names(self, starts: Ints, groups: Ints, number: int) -> Sequence[tuple[str, ...]]:
+        """Return the names of the columns of each run of a row group."""
+        first, last = np.searchsorted(starts, groups[number : number + 2])
+        rows = (starts[first : last + 1] - starts[first]).tolist()
+        return self.read(["metric"], partial(_names_of, rows), number)
+
     def columns(self, number: int, rows: Mask, names: frozenset[str]) -> MetricColumns:
         """Return some of the facts in these rows of a row group, about these columns."""
         found, kept, mixed = self.read(TOTAL_COLUMNS, partial(total_columns, rows, names), number)
@@ -414,8 +423,19 @@ class _GroupReader:
             raise _damaged(self.path, f"cannot be read: {exc}") from exc
 
 
-def _names_of(table: pa.Table) -> Sequence[str]:
-    return _texts(table.column("metric"))
+def _names_of(rows: Sequence[int], table: pa.Table) -> Sequence[tuple[str, ...]]:
+    """Return the names in a table from each of these rows to the next, in which most runs are alike."""
+    array = one_array(table.column("metric"))
+    texts, codes = [*text_list(array), None], dictionary_codes(array)
+    known: dict[bytes, tuple[str, ...]] = {}
+    found = []
+    for start, end in pairwise(rows):
+        alike = codes[start:end].tobytes()
+        names = known.get(alike)
+        if names is None:
+            names = known[alike] = tuple(str(texts[code]) for code in codes[start:end].tolist())
+        found.append(names)
+    return found
 
 
 def _texts(column: pa.ChunkedArray) -> list[Any]:
@@ -431,10 +451,13 @@ def _some_facts(names: frozenset[str] | None, table: pa.Table) -> tuple[Sequence
         metrics = one_array(table.column("metric"))
         known = np.array([name in names for name in metrics.dictionary.to_pylist()], np.bool_)
         wanted = known[dictionary_codes(metrics)]
-        table = filter_rows(table, wanted)
     before = np.zeros(len(wanted) + 1, np.int64)
     np.cumsum(wanted, out=before[1:])
-    return _facts_of(table) if table.num_rows else (), before
+    count = int(before[-1])
+    if count > len(wanted) // 2:
+        # Arrow's filter takes longer to import than it takes to decode a few more rows.
+        return list(compress(_facts_of(table), wanted.tolist())), before
+    return _facts_of(filter_rows(table, wanted)) if count else (), before
 
 
 def _facts_of(table: pa.Table) -> Sequence[MetricFacts]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import islice, starmap
+from itertools import islice
 from operator import ge
 from threading import Lock
 from typing import Any
@@ -46,12 +46,7 @@ from pull_logs.snapshot.format.run_record import (
 
 GROUP_ROWS = 256
 
-
 _KEYS = ("entity", "project", "run_id")
-
-
-_FULL_SCHEMA = table_schema(OPTIONAL)
-
 LIGHT = tuple(name for name in SCHEMA.names if name not in DOCUMENTS)
 """The columns that are read when a bundle is opened."""
 
@@ -60,6 +55,9 @@ MAX_DECODED = 2**30
 
 _KEPT_CELLS = 1024
 """Plain columns of row groups that are kept as Python values, because a ranking takes runs in any order."""
+
+_MOST_COMPLETE = 65_536
+"""Up to this many runs, a plain column is kept as Python values once it is used."""
 
 _KEPT_GROUPS = 32
 """Row groups whose plain columns are kept together, run by run."""
@@ -138,11 +136,8 @@ def _group_table(rows: Sequence[RunRow], schema: pa.Schema) -> pa.Table:
         raise DataError(f"a run near {str(rows[0].info.path)!r} cannot be kept: {exc}") from exc
 
 
-def _decode_texts(table: pa.Table, *, limit: int) -> pa.Table:
-    """Return the table without dictionaries, after a check of its size.
-
-    A few bytes of a dictionary column can expand to a great deal of text.
-    """
+def _check_texts(table: pa.Table, *, limit: int) -> None:
+    """Check how much text the dictionaries of a table become: a few bytes can expand to a great deal."""
     size = 0
     for column in table.columns:
         for chunk in column.chunks:
@@ -150,12 +145,17 @@ def _decode_texts(table: pa.Table, *, limit: int) -> pa.Table:
             if pa.types.is_dictionary(texts.type):
                 size += decoded_size(texts)
     _spend(size, limit)
-    schema = pa.schema([_FULL_SCHEMA.field(name) for name in table.column_names])
-    columns = [
-        pa.chunked_array(map(decoded, column.chunks), field.type)
-        for column, field in zip(table.columns, schema, strict=True)
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _cells(column: pa.ChunkedArray) -> list[Any]:
+    """Return the values of a plain column; equal texts are one object."""
+    if pa.types.is_dictionary(column.type):
+        texts: list[Any] = shared_texts(column).tolist()
+        return texts
+    if pa.types.is_list(column.type):
+        column = pa.chunked_array(map(decoded, column.chunks))
+    values: list[Any] = column.to_pylist()
+    return values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,9 +165,9 @@ class RunTable:
     Attributes:
         path: The bundle, for messages.
         paths: The path of each run, ascending.
-        light: The plain columns.
+        light: The plain columns, with texts as dictionaries.
         optional: Those of `OPTIONAL` that are among them.
-        light_cells: Returns the values of a plain column in one row group.
+        cells: The values of each plain column, one per run; of an optional one that is not there, None.
         light_rows: Returns the values of all plain columns for each run of a row group.
         documents: Returns one document of the runs of a row group, as text.
     """
@@ -176,7 +176,7 @@ class RunTable:
     paths: tuple[RunPath, ...]
     light: pa.Table
     optional: frozenset[str]
-    light_cells: Callable[[str, int], Sequence[Any]]
+    cells: Mapping[str, Sequence[Any]]
     light_rows: Callable[[int], Sequence[Sequence[Any]]]
     documents: _Documents
 
@@ -187,14 +187,11 @@ class RunTable:
 
     def column(self, name: str) -> list[Any]:
         """Return the values of a plain column, one per run."""
-        values: list[Any] = self.light.column(name).to_pylist()
-        return values
+        return _cells(self.light.column(name))
 
     def value(self, name: str, index: int) -> Any:
         """Return the value of a plain column for one run; None if the table does not have the column."""
-        if name in OPTIONAL and name not in self.optional:
-            return None
-        return self.light_cells(name, index // GROUP_ROWS)[index % GROUP_ROWS]
+        return self.cells[name][index]
 
     def document(self, name: str, index: int) -> dict[str, Any]:
         """Parse one of `DOCUMENTS` of one run, or its `SWEEP_CONFIG`, into a new dict.
@@ -291,8 +288,9 @@ def load_runs_table(data: bytes, *, rows: int, path: str) -> RunTable:
         _spend(sum(group[name] for group in sizes for name in plain), limit)
         leaves = [*_TEXT_LEAVES, *optional]
         file = pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=leaves)
-        light = _decode_texts(file.read(columns=plain, use_threads=False), limit=limit)
-        keys = list(zip(*(light.column(name).to_pylist() for name in _KEYS), strict=True))
+        light = file.read(columns=plain, use_threads=False)
+        _check_texts(light, limit=limit)
+        keys = list(zip(*(_cells(light.column(name)) for name in _KEYS), strict=True))
     except _FOREIGN as exc:
         raise _damaged(path, f"cannot be read: {exc}") from exc
     if any(map(ge, keys, keys[1:])):
@@ -300,10 +298,10 @@ def load_runs_table(data: bytes, *, rows: int, path: str) -> RunTable:
     light_cells = lru_cache(maxsize=_KEPT_CELLS)(partial(_light_cells, light))
     return RunTable(
         path=path,
-        paths=tuple(starmap(RunPath, keys)),
+        paths=tuple(map(RunPath._make, keys)),
         light=light,
         optional=frozenset(OPTIONAL).intersection(light.column_names),
-        light_cells=light_cells,
+        cells=_Columns(light, light_cells),
         light_rows=lru_cache(maxsize=_KEPT_GROUPS)(partial(_light_rows, light_cells, light.column_names)),
         documents=_Documents(data, file, sizes, path),
     )
@@ -323,9 +321,51 @@ def _checked_columns(file: pq.ParquetFile, *, rows: int, path: str) -> list[str]
     return optional
 
 
+class _Columns(dict[str, Sequence[Any]]):
+    """The values of plain columns as Python objects, made when a column is used first.
+
+    Those of a table of very many runs are made one row group at a time, so that they need not fit into
+    memory.
+    """
+
+    def __init__(self, light: pa.Table, group: Callable[[str, int], Sequence[Any]]) -> None:
+        super().__init__()
+        self._light, self._group = light, group
+
+    def __missing__(self, name: str) -> Sequence[Any]:
+        runs = self._light.num_rows
+        if name in OPTIONAL and name not in self._light.column_names:
+            values: Sequence[Any] = [None] * runs
+        elif runs <= _MOST_COMPLETE:
+            values = _cells(self._light.column(name))
+        else:
+            values = _GroupedCells(partial(self._group, name), runs)
+        self[name] = values
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class _GroupedCells(Sequence[Any]):
+    """The values of a plain column, read by row group.
+
+    Attributes:
+        group: Returns those of a row group.
+        length: How many they are.
+    """
+
+    group: Callable[[int], Sequence[Any]]
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: Any) -> Any:
+        number, offset = divmod(index, GROUP_ROWS)
+        return self.group(number)[offset]
+
+
 def _light_cells(light: pa.Table, name: str, group: int) -> Sequence[Any]:
-    values: Sequence[Any] = light.column(name).slice(group * GROUP_ROWS, GROUP_ROWS).to_pylist()
-    return values
+    return _cells(light.column(name).slice(group * GROUP_ROWS, GROUP_ROWS))
 
 
 def _light_rows(
@@ -362,6 +402,10 @@ class _Documents:
             BundleDamagedError: It cannot be read.
         """
         group, offset = divmod(index, GROUP_ROWS)
+        kept = self._kept.get((group, name))
+        if type(kept) is list:
+            listed: str | None = kept[offset]
+            return listed
         try:
             with self._reading:
                 if name != SWEEP_CONFIG and self._sizes[group][name] > _KEPT_DOCUMENTS:

@@ -57,6 +57,27 @@ def read_directory(read_at: ReadAt, *, length: int, path: str) -> dict[str, Entr
     """
     end = _read_end(read_at, length=length, path=path)
     data = read_at(end.start, end.size)
+    return _plain_directory(data, end) or _checked_directory(data, end, path)
+
+
+def _plain_directory(data: bytes, end: _End) -> dict[str, Entry] | None:
+    """Return the members if nothing is wrong with any of them; what is, and where, the careful pass finds."""
+    found = layout.plain_entries(data, end.count)
+    if not found or found[-1].end != end.start:
+        return None
+    entries = {entry.name: entry for entry in found}
+    unique = len({name.lower() for name in entries}) == len(found)
+    safe = unique and all(map(is_member_name, entries))
+    return entries if safe and list(entries) == member_order(entries) else None
+
+
+def _checked_directory(data: bytes, end: _End, path: str) -> dict[str, Entry]:
+    """Check each member by itself.
+
+    Raises:
+        BundleDamagedError: The directory is damaged.
+        UnsafeFileError: It has members, names or sizes that no bundle has.
+    """
     entries: dict[str, Entry] = {}
     folded: dict[str, str] = {}
     expected = 0

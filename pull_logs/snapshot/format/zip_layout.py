@@ -12,8 +12,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from pull_logs.errors import BundleDamagedError
 
@@ -41,8 +40,7 @@ _VERSION, _VERSION_64 = 20, 45
 _TIME, _DATE = 0, 1 << 5 | 1  # 1980-01-01 00:00, the earliest time of a ZIP
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A member as the directory describes it.
 
     Attributes:
@@ -89,6 +87,42 @@ def central_entry(entry: Entry) -> bytes:
     fields = (_UNIX | version, version, 0, STORED, _TIME, _DATE, entry.crc, size, size)
     fixed = CENTRAL.pack(CENTRAL_SIGNATURE, *fields, len(name), len(extra), 0, 0, 0, MODE << 16, header)
     return fixed + name + extra
+
+
+_BLANK = central_entry(Entry("", 0, 0, 0))
+_ENTRY_START, _ENTRY_REST = _BLANK[:16], _BLANK[30:42]
+"""The parts of an entry that are fixed: before its checksum, and from its extra field to its mode."""
+
+_ENTRY_FACTS = struct.Struct("<16x3IH")
+"""Its checksum, sizes and length of the name."""
+
+
+def plain_entries(data: bytes, count: int) -> list[Entry] | None:
+    """Return the entries of a directory without ZIP64 fields, if it is as it was written.
+
+    Their names are not checked. None means that a byte differs, or that there are ZIP64 fields; which one, a
+    pass over each entry finds out.
+    """
+    entries: list[Entry] = []
+    rebuilt: list[bytes] = []
+    offset = header = 0
+    fixed, facts, make = CENTRAL.size, _ENTRY_FACTS, Entry._make
+    try:
+        for _ in range(count):
+            crc, packed, size, named = facts.unpack_from(data, offset)
+            end = offset + fixed + named
+            name = data[offset + fixed : end]
+            rebuilt += (_ENTRY_START, data[offset + 16 : offset + 30], _ENTRY_REST)
+            rebuilt += (header.to_bytes(4, "little"), name)
+            if packed != size or size == MAX_32:
+                return None
+            entries.append(make((name.decode("ascii"), size, crc, header)))
+            offset, header = end, header + LOCAL.size + named + size
+    except (struct.error, OverflowError, UnicodeDecodeError):
+        return None
+    # The last offset that fits may be the mark of a ZIP64 field.
+    late = entries and entries[-1].header == MAX_32
+    return None if late or offset != len(data) or b"".join(rebuilt) != data else entries
 
 
 def directory_end(*, count: int, size: int, start: int) -> bytes:

@@ -130,7 +130,7 @@ class RunFacts:
         )
 
     def _fact(self, name: str) -> Any:
-        return self._table.value(name, self._index)
+        return self._table.cells[name][self._index]
 
     def _text(self, name: str) -> str | None:
         text: str | None = self._fact(name)

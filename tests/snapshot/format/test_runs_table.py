@@ -126,6 +126,20 @@ def test_rows_are_in_groups_of_256_and_each_is_found() -> None:
     assert [row.rows for row in table.rows()] == list(range(600))
 
 
+@pytest.mark.parametrize("most", [0, 600])
+def test_the_plain_values_of_very_many_runs_are_read_by_row_group(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtable, "_MOST_COMPLETE", most)
+    rows = [plain_row(number, group=f"g{number % 300}", tags=(f"t{number}",)) for number in range(600)]
+    table = load_runs_table(encode_runs(rows), rows=600, path="b.zip")
+    order = random.Random(0).sample(range(600), 600)
+    assert [table.value("group", number) for number in order] == [f"g{number % 300}" for number in order]
+    assert [table.value("tags", number) for number in order] == [[f"t{number}"] for number in order]
+    assert [table.value("last_seen", number) for number in order] == [None] * 600
+    assert len(table.cells["group"]) == len(table.cells["last_seen"]) == 600
+
+
 def test_a_table_without_runs_is_a_table() -> None:
     assert opened([]).paths == ()
 

@@ -2,3 +2,8 @@ from .readings import Field as Field
 from .readings import IndexedMetrics as IndexedMetrics
 from .readings import IndexedRun as IndexedRun
 from .run_values import RunValues as RunValues
+from .schemas import IndexedSchema as IndexedSchema
+from .schemas import Schemas as Schemas
+from .schemas import join_indexed as join_indexed
+from .schemas import joined_type as joined_type
+from .schemas import middle_interval as middle_interval

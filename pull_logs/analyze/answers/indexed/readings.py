@@ -7,7 +7,7 @@ does. Here each value of a metric is an array over the runs, and a reading is ma
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -37,6 +37,7 @@ class MetricReadings:
         numeric: Of which of them all cells are known to be numbers.
         ranged: Which of them have finite numbers, and so extremes.
         exact: The readings that the arrays do not hold, by their index.
+        rows: The values of each run as Python objects, made when the first reading is.
     """
 
     positions: Ints
@@ -44,6 +45,7 @@ class MetricReadings:
     numeric: Mask
     ranged: Mask
     exact: Mapping[int, Reading]
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
 
     def cells(self, field: Field) -> list[Any]:
         """Return a value of each run as strict JSON has it, None where there is none."""
@@ -75,14 +77,20 @@ class MetricReadings:
         """Return the reading of one run."""
         if index in self.exact:
             return self.exact[index]
-        number, x = self.arrays["value"][index].item(), self.arrays["x"][index].item()
-        if not self.ranged[index]:
+        if not self.rows:
+            columns = (self.arrays[name].tolist() for name in FIELDS)
+            self.rows.extend(zip(self.ranged.tolist(), *columns, strict=True))
+        ranged, number, x, low, low_step, high, high_step = self.rows[index]
+        if not ranged:
             return Reading(_canonical(number), x)
-        low, high = (self.arrays[field][index].item() for field in ("min", "max"))
-        steps = (self.arrays[field][index].item() for field in ("min_step", "max_step"))
-        return Reading(
-            _canonical(number), x, False, _canonical(low), next(steps), _canonical(high), next(steps)
-        )
+        return Reading(_canonical(number), x, False, _canonical(low), low_step, _canonical(high), high_step)
+
+    def index_of(self, position: int) -> int | None:
+        """Return the index of a run by its position; None if it has no numbers of the metric."""
+        if len(self.positions) > position and self.positions[position] == position:
+            return position  # the positions of runs all of which have numbers are their indices
+        index = int(np.searchsorted(self.positions, position))
+        return index if index < len(self.positions) and self.positions[index] == position else None
 
 
 def _canonical(number: float) -> int | float:
@@ -173,8 +181,8 @@ class IndexedRun(Mapping[str, Reading]):
 
     def __getitem__(self, name: str) -> Reading:
         metric = self.table.metric(name)
-        index = int(np.searchsorted(metric.positions, self.position))
-        if index == len(metric.positions) or metric.positions[index] != self.position:
+        index = metric.index_of(self.position)
+        if index is None:
             raise KeyError(name)
         return metric.reading(index)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pull_logs.analyze.answers.side_by_side import Ending
@@ -29,7 +29,7 @@ class RunView:
     """
 
     history: HistoryResult | None = None
-    schema: list[ColumnResult] | None = None
+    schema: Sequence[ColumnResult] | None = None
     stats: dict[str, StatisticsResult] | None = None
     endings: dict[str, Ending] | None = None
     left_out: tuple[str, ...] = ()

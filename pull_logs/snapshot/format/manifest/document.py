@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, NotRequired, TypeAlias, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypeAlias, TypedDict
 from urllib.parse import quote
 
 import orjson
@@ -32,8 +32,7 @@ MAX_MANIFEST = 64 * 2**20
 """Most bytes of a manifest."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resource:
+class Resource(NamedTuple):
     """A Parquet file of the bundle.
 
     Attributes:
