@@ -211,6 +211,13 @@ Path: TypeAlias = tuple[int, ...]
 _ANY_INTEGER = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
 
 
+_MOST_SLOTS = 1_000
+"""Up to this many values that may differ, a form is one regular expression."""
+
+_SHORT_TEXT = 4
+"""Up to this many fixed bytes between two values are part of an expression."""
+
+
 class Leaf(NamedTuple):
     """A value of a struct that is an integer or bytes.
 
@@ -235,7 +242,7 @@ class Form:
     finds its integers, in a tenth of the time of `read_struct`.
     """
 
-    __slots__ = ("_groups", "_match")
+    __slots__ = ("_groups", "_match", "_parts")
 
     def __init__(
         self, data: bytes, kept: Sequence[Path], free: Callable[[Leaf], bool], *, last: int = 0
@@ -253,7 +260,7 @@ class Form:
         """
         _, size = read_struct(data, {}, last=last)
         groups: dict[Path, int] = {}
-        pattern: list[bytes] = []
+        slots: list[tuple[bytes, bytes]] = []
         end, wanted = 0, frozenset(kept)
         for leaf in _Leaves(data).of_struct(last):
             if leaf.path in wanted and leaf.kind != _BYTES:
@@ -265,20 +272,57 @@ class Form:
                 continue
             else:
                 slot = b"[\x00-\xff]{%d}" % (leaf.end - leaf.start) if leaf.kind == _BYTES else _ANY_INTEGER
-            pattern += [re.escape(data[end : leaf.start]), slot]
+            slots.append((data[end : leaf.start], slot))
             end = leaf.end
         if len(groups) < len(wanted):
             raise ValueError("a struct does not have an integer that was wanted")
+        slots.append((data[end:size], b""))
         # A match returns one group as bytes, several as a tuple: the last two are not read.
         self._groups = (*(groups[path] for path in kept), 0, 0)
-        self._match = re.compile(b"".join([*pattern, re.escape(data[end:size])])).match
+        self._parts = _parts(slots) if len(slots) > _MOST_SLOTS else ()
+        pattern = b"" if self._parts else b"".join(re.escape(fixed) + slot for fixed, slot in slots)
+        self._match = re.compile(pattern).match
 
     def read(self, data: bytes, offset: int = 0) -> tuple[list[int], int] | None:
         """Return the integers of the struct at an offset, and the offset past it; None for another form."""
+        if self._parts:
+            return self._read_parts(data, offset)
         found = self._match(data, offset)
         if found is None:
             return None
         return list(map(decoded_integer, found.group(*self._groups)[:-2])), found.end()
+
+    def _read_parts(self, data: bytes, offset: int) -> tuple[list[int], int] | None:
+        """Do what `read` does, part by part."""
+        integers: list[bytes] = []
+        for fixed, match in self._parts:
+            found = match(data, offset + len(fixed)) if data.startswith(fixed, offset) else None
+            if found is None:
+                return None
+            integers += found.groups()
+            offset = found.end()
+        return [decoded_integer(integers[group - 1]) for group in self._groups[:-2]], offset
+
+
+_Part: TypeAlias = tuple[bytes, Callable[[bytes, int], re.Match[bytes] | None]]
+"""Bytes that are fixed, and what matches the values after them."""
+
+
+def _parts(slots: Sequence[tuple[bytes, bytes]]) -> Sequence[_Part]:
+    """Divide a form before each fixed text that is long, such as the name of a column.
+
+    One expression for the footer of thousands of columns takes seconds to compile. What is between their
+    names is the same for nearly all of them, and compiled once.
+    """
+    parts: list[tuple[bytes, bytes]] = []
+    for fixed, slot in slots:
+        if len(fixed) > _SHORT_TEXT or not parts:
+            parts.append((fixed, slot))
+        else:
+            start, pattern = parts[-1]
+            parts[-1] = start, pattern + re.escape(fixed) + slot
+    compiled = {pattern: re.compile(pattern).match for _, pattern in parts}
+    return [(fixed, compiled[pattern]) for fixed, pattern in parts]
 
 
 @lru_cache(maxsize=1 << 14)

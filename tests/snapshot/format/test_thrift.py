@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.snapshot.format.thrift import Form, Wanted, field_end, read_struct
+from pull_logs.snapshot.format.thrift import Form, Leaf, Path, Wanted, field_end, read_struct
 
 
 class Everything(dict[int, Wanted]):
@@ -116,6 +117,15 @@ def end_of(data: bytes, wanted: Wanted) -> int | None:
         return read_struct(data, wanted)[1]
     except ValueError:
         return None
+
+
+def small_and_large(data: bytes, kept: Sequence[Path], free: Callable[[Leaf], bool]) -> list[Form]:
+    """The form of a struct as one regular expression, and divided as those of very many values are."""
+    found = []
+    for most in (10**9, 0):
+        with patch("pull_logs.snapshot.format.thrift._MOST_SLOTS", most):
+            found.append(Form(data, kept, free))
+    return found
 
 
 @given(meant=structs, rest=st.binary(max_size=4), data=st.data())
@@ -229,7 +239,7 @@ def test_a_struct_of_the_same_form_is_read_by_it(
     kept = data.draw(st.permutations(numbers)) if numbers else []
     kept = kept[: data.draw(st.integers(0, len(kept)))]
     free = data.draw(st.sets(st.sampled_from(sorted(leaves)))) if leaves else set()
-    form = Form(encoded(*meant), kept, lambda leaf: leaf.path in free)
+    forms = small_and_large(encoded(*meant), kept, lambda leaf: leaf.path in free)
     new: dict[tuple[int, ...], Any] = {}
     for path, (kind, value) in leaves.items():
         if path in free or path in kept:
@@ -241,7 +251,8 @@ def test_a_struct_of_the_same_form_is_read_by_it(
             new[path] = data.draw(drawn)
     other = encoded(12, changed(*meant, new))
     expected = [new[path] for path in kept]
-    assert form.read(rest + other + rest, len(rest)) == (expected, len(rest) + len(other))
+    for form in forms:
+        assert form.read(rest + other + rest, len(rest)) == (expected, len(rest) + len(other))
 
 
 @given(meant=structs, edits=st.lists(st.tuples(st.integers(0, 10**6), st.binary(max_size=2)), max_size=3))
@@ -249,11 +260,12 @@ def test_what_a_form_reads_is_a_valid_struct(meant: tuple[int, Any], edits: list
     """Reading the bytes that a form takes field by field gives the same integers and the same end."""
     data = encoded(*meant)
     kept = [path for path, kind, _ in leaves_of(*meant) if kind != 8]
-    form = Form(data, kept, lambda _: True)
+    forms = small_and_large(data, kept, lambda _: True)
     for offset, new in edits:
         start = offset % (len(data) + 1)
         data = data[:start] + new + data[start + max(len(new), 1) :]
-    found = form.read(data)
+    found, same = (form.read(data) for form in forms)
+    assert found == same
     if found is None:
         return
     values, end = read_struct(data, Everything())
