@@ -38,6 +38,7 @@ from pull_logs.snapshot.format.metrics import (
     PLAIN_COLUMNS,
     TOTAL_COLUMNS,
     PlainRows,
+    names_by_run,
     number_columns,
     one_array,
     plain_rows,
@@ -386,7 +387,7 @@ class _GroupReader:
         """Return the names of the columns of each run of a row group."""
         first, last = np.searchsorted(starts, groups[number : number + 2])
         rows = (starts[first : last + 1] - starts[first]).tolist()
-        return self.read(["metric"], partial(_names_of, rows), number)
+        return self.read(["metric"], partial(names_by_run, rows), number)
 
     def columns(self, number: int, rows: Mask, names: frozenset[str]) -> MetricColumns:
         """Return some of the facts in these rows of a row group, about these columns."""
@@ -421,21 +422,6 @@ class _GroupReader:
             return convert(table)
         except _FOREIGN as exc:
             raise _damaged(self.path, f"cannot be read: {exc}") from exc
-
-
-def _names_of(rows: Sequence[int], table: pa.Table) -> Sequence[tuple[str, ...]]:
-    """Return the names in a table from each of these rows to the next, in which most runs are alike."""
-    array = one_array(table.column("metric"))
-    texts, codes = [*text_list(array), None], dictionary_codes(array)
-    known: dict[bytes, tuple[str, ...]] = {}
-    found = []
-    for start, end in pairwise(rows):
-        alike = codes[start:end].tobytes()
-        names = known.get(alike)
-        if names is None:
-            names = known[alike] = tuple(str(texts[code]) for code in codes[start:end].tolist())
-        found.append(names)
-    return found
 
 
 def _texts(column: pa.ChunkedArray) -> list[Any]:

@@ -2,6 +2,7 @@ from .columns import NUMBER_COLUMNS as NUMBER_COLUMNS
 from .columns import PLAIN_COLUMNS as PLAIN_COLUMNS
 from .columns import TOTAL_COLUMNS as TOTAL_COLUMNS
 from .columns import PlainRows as PlainRows
+from .columns import names_by_run as names_by_run
 from .columns import number_columns as number_columns
 from .columns import one_array as one_array
 from .columns import plain_rows as plain_rows

@@ -5,7 +5,9 @@ Rows are chosen with numpy: pyarrow's functions for it take longer to import tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -203,6 +205,21 @@ def plain_rows(table: pa.Table) -> PlainRows:
         integers=np.column_stack([integral, counts, *steps]),
         doubles=doubles,
     )
+
+
+def names_by_run(rows: Sequence[int], table: pa.Table) -> Sequence[tuple[str, ...]]:
+    """Return the names in a table from each of these rows to the next, in which most runs are alike."""
+    array = one_array(table.column("metric"))
+    texts, codes = [*text_list(array), None], dictionary_codes(array)
+    known: dict[bytes, tuple[str, ...]] = {}
+    found = []
+    for start, end in pairwise(rows):
+        alike = codes[start:end].tobytes()
+        names = known.get(alike)
+        if names is None:
+            names = known[alike] = tuple(str(texts[code]) for code in codes[start:end].tolist())
+        found.append(names)
+    return found
 
 
 def one_array(column: pa.ChunkedArray) -> pa.DictionaryArray:
