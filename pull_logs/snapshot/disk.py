@@ -163,3 +163,22 @@ def publish_new(file: Path, target: Path) -> bool:
         file.unlink()
     sync_folder(target.parent)
     return True
+
+
+def link_new(file: Path, target: Path) -> bool:
+    """Give a complete file a second name that nothing has; return whether that is possible.
+
+    The bytes are on the disk before the name. Where it is not possible, or something has the name, nothing
+    changes.
+
+    Raises:
+        OSError: The file cannot be read, or the disk failed.
+    """
+    sync_file(file)
+    try:
+        os.link(file, target)
+    except OSError:
+        return False
+    os.utime(target)
+    sync_folder(target.parent)
+    return True

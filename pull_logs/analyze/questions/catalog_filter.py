@@ -13,7 +13,7 @@ from pull_logs.analyze.expressions import check_without_rows, compile_expression
 from pull_logs.analyze.questions.run_values import FIELDS, HISTORY_VALUES
 from pull_logs.errors import UnknownNameError
 from pull_logs.frames import JoinedTexts, Vector, flatten, from_cells, numbers, split_path
-from pull_logs.rows.arrays import doubles_of, flat, present_rows, stored_integers, truths
+from pull_logs.rows.arrays import array_of, doubles_of, flat, present_rows, stored_integers, truths
 from pull_logs.rows.coded_text import shared_texts
 from pull_logs.runs import RunParts
 from pull_logs.snapshot.format import document_from_text
@@ -87,14 +87,21 @@ def _texts(column: pa.ChunkedArray) -> Vector:
 
 def _tags(column: pa.ChunkedArray) -> Vector:
     """Return the tags of all runs; runs with the same tags share them."""
-    known: dict[tuple[str, ...], JoinedTexts] = {}
-    cells = np.empty(len(column), np.object_)
-    for row, tags in enumerate(column.to_pylist()):
-        key = tuple(tags or ())
-        found = known.get(key)
-        if found is None:
-            found = known[key] = JoinedTexts(sorted(key))
-        cells[row] = found
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    lists = flat(column)
+    # The runs with the same tags have the same spelling, which is made without a list per run.
+    quoted = pc.replace_substring(pc.replace_substring(lists.values, "\\", "\\\\"), ",", "\\,")
+    ended = pc.binary_join_element_wise(
+        quoted, array_of([""], pa.string())[0], array_of([","], pa.string())[0]
+    )
+    spelled = pc.binary_join(pa.ListArray.from_arrays(lists.offsets, ended), array_of([""], pa.string())[0])
+    coded = spelled.dictionary_encode()
+    first = pc.index_in(coded.dictionary, spelled).to_pylist()
+    tags = np.empty(len(first), np.object_)
+    tags[:] = [JoinedTexts(sorted(lists[row].as_py() or ())) for row in first]
+    cells = tags[stored_integers(coded.indices.cast(pa.int64()))]
     return Vector("string" if len(cells) else "mixed", cells, np.ones(len(cells), np.bool_))
 
 
@@ -106,8 +113,7 @@ def _leaves(catalog: Catalog, name: str) -> Sequence[Any]:
     """Return the values of a key without a column of its own, from the JSON of the runs that may have it."""
     document, _, key = name.partition(".")
     spelled = json.dumps(split_path(key)[-1], ensure_ascii=False)
-    cells: list[Any] = []
-    for group in range(catalog.groups):
-        texts = catalog.cells(f"{document}_json", group)
-        cells += [flatten(document_from_text(text)).get(key) if spelled in text else None for text in texts]
+    cells: list[Any] = [None] * len(catalog)
+    for row, text in catalog.documents_with(document, spelled):
+        cells[row] = flatten(document_from_text(text)).get(key)
     return cells

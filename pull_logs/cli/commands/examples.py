@@ -59,6 +59,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "set drop": ("lab 3fk2a",),
     "set info": ("lab", "lab --json"),
     "set list": ("lab",),
+    "set refresh": ("lab",),
     "set verify": ("lab",),
     "skill": ("print",),
     "skill install": ("--project --agent claude",),

@@ -170,13 +170,17 @@ class Bundle(Mapping[str, Run]):
         from pull_logs.snapshot.read.dataframe import to_runs_frame
 
         columns: dict[str, list[Any]] = {"path": list(self.run_paths)}
-        columns |= {name: self._table.column(name) for name in self._table.plain_columns}
+        columns |= self._plain_columns()
         for document in ("config", "summary"):
-            for index in range(len(self)):
-                for key, value in self._table.document(document, index).items():
+            for index, run in enumerate(self.runs()):
+                for key, value in getattr(run, document).items():
                     column = columns.setdefault(f"{document}.{key}", [None] * len(self))
                     column[index] = value
         return to_runs_frame(columns)
+
+    def _plain_columns(self) -> dict[str, list[Any]]:
+        """Return the plain columns of the table of runs, by name."""
+        return {name: self._table.column(name) for name in self._table.plain_columns}
 
     def plot(
         self,

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from pull_logs.errors import FileMissingError, RunNotFoundError, UsageError
 from pull_logs.runs import RunInfo, RunPath
-from pull_logs.snapshot.format import Manifest, content_id, info_from_fields, is_url
-from pull_logs.snapshot.read import Bundle, Run, RunSource
+from pull_logs.snapshot.format import LIGHT, Manifest, content_id, info_from_fields, is_url
+from pull_logs.snapshot.read import Artifact, Bundle, Run, RunSource
 from pull_logs.snapshot.sets.catalog import Catalog
-from pull_logs.snapshot.sets.entries import CatalogEntry
+from pull_logs.snapshot.sets.entries import OPTIONAL, CatalogEntry
 from pull_logs.snapshot.sets.members import Members
 from pull_logs.snapshot.sets.object_store import ObjectStore
 from pull_logs.snapshot.sets.set_run import SetRun
@@ -137,6 +138,43 @@ class BundleSet(Bundle):
             RunNotFoundError: The set has no such run, or more than one.
         """
         return self.catalog.entry(self._find(str(key)))
+
+    def _plain_columns(self) -> dict[str, list[Any]]:
+        """Return the plain columns of the tables of runs by name; optional ones where some have values."""
+        found = {name: self.catalog.column(name).to_pylist() for name in (*LIGHT, *OPTIONAL)}
+        return {
+            name: cells
+            for name, cells in found.items()
+            if name not in OPTIONAL or any(cell is not None for cell in cells)
+        }
+
+    def artifacts(self) -> Iterator[Artifact]:
+        """Iterate over the artifacts of its members, each version once, member by member.
+
+        Raises:
+            BundleDamagedError: Their records are damaged.
+        """
+        seen: set[str] = set()
+        for bundle in self.member_bundles():
+            for artifact in bundle.artifacts():
+                if artifact.path not in seen:
+                    seen.add(artifact.path)
+                    yield artifact
+
+    def artifact(self, name: str) -> Artifact:
+        """Return an artifact by `entity/project/name:alias`, as `Bundle.artifact` does, of any member.
+
+        Raises:
+            FileMissingError: No member has such an artifact, or one has several.
+            BundleDamagedError: The records of artifacts are damaged.
+        """
+        missed = FileMissingError(f"{str(self.path)!r} has no artifact {name!r}")
+        for bundle in self.member_bundles():
+            try:
+                return bundle.artifact(name)
+            except FileMissingError as exc:
+                missed = exc
+        raise missed
 
     def check_metrics(self) -> None:
         """Check the indexes of the metrics of all members.

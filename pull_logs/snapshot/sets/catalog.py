@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import product
 from threading import Lock
 from typing import Any
 
@@ -25,12 +26,12 @@ from pull_logs.rows.coded_text import shared_texts
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import LIGHT
 from pull_logs.snapshot.sets.catalog_schema import (
-    FIXED,
     FORMAT_NAME,
     FORMAT_VERSION,
     GROUP_ROWS,
     JSON_ENDING,
     METADATA,
+    REPEATED,
     schema_of,
 )
 from pull_logs.snapshot.sets.entries import KEYS, LOCATION, OPTIONAL, CatalogEntry, RunLocation
@@ -77,8 +78,9 @@ class Catalog:
         self._source = source
         self._lock = Lock()
         with self._errors():
-            texts = [field.name for field in FIXED if field.type == pa.string()]
+            texts = [name for name in REPEATED if name != "tags"]
             self._file = pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=texts)
+            self._names = {name: position for position, name in enumerate(self._file.schema_arrow.names)}
             self._length = int(self._file.metadata.num_rows)
             self.groups = int(self._file.metadata.num_row_groups)
             self.counts = self._read_counts()
@@ -136,22 +138,21 @@ class Catalog:
             self._file.close()
             self._source.close()
 
-    def _read(self, group: int, names: Sequence[str]) -> pa.Table:
+    def _read(self, groups: Sequence[int], names: Sequence[str]) -> pa.Table:
         with self._errors(), self._lock:
-            large = [name for name in names if self._chunk_bytes(group, name) > _MAX_CHUNK]
-            if large:
-                raise ValueError(f"its column {large[0]!r} has more than {_MAX_CHUNK} bytes in a row group")
-            return self._file.read_row_group(group, columns=list(names), use_threads=False).select(
-                list(names)
-            )
+            for group, name in product(groups, names):
+                if self._chunk_bytes(group, name) > _MAX_CHUNK:
+                    raise ValueError(f"its column {name!r} has more than {_MAX_CHUNK} bytes in a row group")
+            found = self._file.read_row_groups(list(groups), columns=list(names), use_threads=False)
+            return found.select(list(names))
 
     def _chunk_bytes(self, group: int, name: str) -> int:
-        index = self._file.schema_arrow.get_field_index(name)
+        index = self._names[name]
         # Every column but `tags` is one leaf, and `tags` is one too.
         return int(self._file.metadata.row_group(group).column(index).total_uncompressed_size)
 
     def _cells(self, name: str, group: int) -> Sequence[Any]:
-        column = self._read(group, [name]).column(0)
+        column = self._read([group], [name]).column(0)
         if pa.types.is_dictionary(column.type):
             return shared_texts(column).tolist()  # type: ignore[no-any-return]
         return column.to_pylist()  # type: ignore[no-any-return]
@@ -164,7 +165,7 @@ class Catalog:
 
     def table(self, group: int) -> pa.Table:
         """Return all columns of a row group, texts as texts."""
-        table = self._read(group, self._file.schema_arrow.names)
+        table = self._read([group], self._file.schema_arrow.names)
         return table.cast(schema_of(self.typed))
 
     def value(self, name: str, index: int) -> Any:
@@ -173,12 +174,9 @@ class Catalog:
         return self.cells(name, group)[row]
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """Return a column of all runs; texts are dictionaries."""
+        """Return a column of all runs; repeated texts are dictionaries."""
         if name not in self._columns:
-            parts = [self._read(group, [name]).column(0) for group in range(self.groups)]
-            kind = parts[0].type if parts else schema_of(self.typed).field(name).type
-            chunks = [chunk for part in parts for chunk in part.chunks]
-            self._columns[name] = pa.chunked_array(chunks, kind)
+            self._columns[name] = self._read(range(self.groups), [name]).column(0)
         return self._columns[name]
 
     def documents(self, index: int) -> tuple[str, str]:
@@ -190,10 +188,18 @@ class Catalog:
         text: str = self.value(f"{name}{JSON_ENDING}", index)
         return text
 
+    def documents_with(self, name: str, text: str) -> Iterator[tuple[int, str]]:
+        """Iterate over the JSON of the configs or summaries that contain a text, each with its row."""
+        for group in range(self.groups):
+            column = self._read([group], [f"{name}{JSON_ENDING}"]).column(0)
+            rows = pc.indices_nonzero(pc.match_substring(column, text).combine_chunks())
+            found = column.take(rows).to_pylist()
+            yield from zip((group * GROUP_ROWS + row for row in rows.to_pylist()), found, strict=True)
+
     def path_at(self, index: int) -> RunPath:
         """Return the path of the run in a row."""
-        group, row = divmod(index, GROUP_ROWS)
-        return RunPath(*self.keys(group)[row])
+        entity, project, run_id = (self.value(name, index) for name in KEYS)
+        return RunPath(entity, project, run_id)
 
     def paths(self) -> Iterator[RunPath]:
         """Iterate over the paths of all runs, in order."""
@@ -255,7 +261,7 @@ class Catalog:
     def _may_have(self, group: int, key: Key) -> bool:
         metadata = self._file.metadata.row_group(group)
         for name, wanted in zip(KEYS, key, strict=True):
-            found = metadata.column(self._file.schema_arrow.get_field_index(name)).statistics
+            found = metadata.column(self._names[name]).statistics
             if found is None or not found.has_min_max:
                 continue
             if not found.min <= wanted <= found.max:

@@ -152,7 +152,11 @@ def _name_in(store: SetStore, path: Path) -> str | None:
     if root is None or not path.name.endswith(BUNDLE_ENDING):
         return None
     resolved, parent = path.resolve(), root.resolve()
-    return resolved.relative_to(parent).as_posix() if resolved.is_relative_to(parent) else None
+    if not resolved.is_relative_to(parent):
+        return None
+    name = resolved.relative_to(parent)
+    hidden = any(part.startswith(".") for part in name.parts)  # a file that is being made
+    return None if hidden else name.as_posix()
 
 
 def _decide(given: Sequence[_Given], current: BundleSet | None, prefer: Prefer | None) -> _Outcome:

@@ -18,7 +18,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from pull_logs.errors import FileMissingError
-from pull_logs.snapshot.disk import disk_errors, publish_new, sync_folder
+from pull_logs.snapshot.disk import disk_errors, link_new, publish_new, sync_folder
 from pull_logs.snapshot.format import BUNDLE_ENDING, Container, catalog_name, catalog_version
 from pull_logs.snapshot.sets.file_pool import FilePool
 from pull_logs.snapshot.write import temporary_folder
@@ -190,12 +190,12 @@ class LocalStore:
             if target.exists():
                 os.utime(target)  # so that no other writer removes it as an old one
                 return
+            if not copy and link_new(file, target):
+                return
             with self.scratch() as folder:
                 complete = folder / "member"
-                if copy or not _link(file, complete):
-                    shutil.copyfile(file, complete)
+                shutil.copyfile(file, complete)
                 publish_new(complete, target)
-                os.utime(target)
 
     def remove(self, name: str) -> None:
         """Remove the file of a member."""
@@ -222,12 +222,3 @@ def _stored(entry: os.DirEntry[str]) -> StoredFile | None:
     except FileNotFoundError:
         return None
     return StoredFile(status.st_size, status.st_mtime)
-
-
-def _link(file: Path, name: Path) -> bool:
-    """Give a file a second name; return whether that is possible."""
-    try:
-        os.link(file, name)
-    except OSError:
-        return False
-    return True

@@ -81,6 +81,34 @@ def drop(folder: Named, runs: tuple[str, ...], **options: Any) -> None:
     _print(folder, "drop", choice, changes=lambda _opened: changes)
 
 
+@set_group.command("refresh", context_settings={"ignore_unknown_options": True})
+@_SET
+@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF refresh]")
+def refresh(folder: Named, options: tuple[str, ...]) -> None:
+    """Bring the unfinished and incomplete runs of a set up to date with W&B, as `refresh` does.
+
+    A run that W&B no longer has stays as it was. The new states become a new member.
+    """
+    from pull_logs.runs import LIVE_STATES
+    from pull_logs.snapshot import add_bundles, open_bundle_set, subset_bundle
+
+    with open_bundle_set(folder) as opened, opened.store.scratch() as scratch:
+        unfinished = [
+            run
+            for run in opened.runs()
+            if run.host is not None and (run.state in LIVE_STATES or not run.complete)
+        ]
+        kinds = {run.bundle_metrics for run in unfinished}
+        if not unfinished:
+            click.echo("pull-logs: note: every run is finished and complete", err=True)
+        for number, metrics in enumerate(sorted(kinds, key=str)):
+            file = scratch / f"refresh{number}.wandb.zip"
+            subset_bundle([run for run in unfinished if run.bundle_metrics == metrics], file)
+            command: click.Command = resolve_name("pull_logs.cli.commands.refresh:refresh")
+            command.main([str(file), *options], prog_name="pull-logs refresh", standalone_mode=False)
+            add_bundles(opened.store, [file], prefer="newest")
+
+
 @set_group.command("compact")
 @_SET
 @click.option(
