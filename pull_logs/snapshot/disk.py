@@ -7,8 +7,9 @@ folder holds is only handed to the system: it is checked when it is used again. 
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ from pull_logs.system_errors import from_system_error
 
 _THREADS = 8
 """How many files of a folder are waited for at once: a disk can write them together."""
+
+_NOT_FOR_FOLDERS = frozenset({errno.EACCES, errno.EINVAL, errno.ENOTSUP})
+"""How a file system says that it cannot wait for a folder, or that it may be written and not read."""
 
 
 @contextmanager
@@ -57,20 +61,28 @@ def sync_file(file: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until a new name in the folder is on the disk; Windows has no such call."""
-    if os.name == "posix":
+    """Wait until a new name in the folder is on the disk; Windows and some file systems have no such call."""
+    if os.name != "posix":
+        return
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as exc:
+        if exc.errno not in _NOT_FOR_FOLDERS:
+            raise
 
 
-def sync_files(files: Collection[Path], *, root: Path) -> None:
-    """Wait until files are on the disk, and their names in the folders from them up to `root`."""
+def _sync_files(files: Iterable[Path]) -> None:
     with ThreadPoolExecutor(_THREADS) as pool:
         for _ in pool.map(sync_file, files):
             pass
+
+
+def _sync_folders(files: Iterable[Path], *, root: Path) -> None:
+    """Wait until the names of files are on the disk, in the folders from them up to `root`."""
     parents = {parent for file in files for parent in file.parents if parent.is_relative_to(root)}
     for folder in sorted(parents | {root}):
         sync_folder(folder)
@@ -96,7 +108,10 @@ def new_file(file: Path, *, temp: Path | None = None, durable: bool = True) -> I
     try:
         with temp.open("x+b") as out:
             yield out
-            (sync if durable else flush)(out)
+            if durable:
+                sync(out)
+            else:
+                flush(out)
         temp.replace(file)
     except BaseException:
         temp.unlink(missing_ok=True)
@@ -117,6 +132,19 @@ def replace_file(temp: Path, file: Path) -> None:
     sync_folder(file.parent)
 
 
+def name_files(files: Mapping[Path, Path], *, root: Path) -> None:
+    """Give files their names when all of them are on the disk, and wait until the names are there too.
+
+    Args:
+        files: The name of each file, in the same folder.
+        root: A folder that contains all of them, and was there before.
+    """
+    _sync_files(files)
+    for temp, file in files.items():
+        temp.replace(file)
+    _sync_folders(files, root=root)
+
+
 def name_folder(new: Path, folder: Path, *, old: Path | None = None) -> None:
     """Give a new folder its name when all of it is on the disk, and wait until the name is there too.
 
@@ -128,7 +156,9 @@ def name_folder(new: Path, folder: Path, *, old: Path | None = None) -> None:
     Raises:
         OSError: The disk failed, or something has the name.
     """
-    sync_files([file for file in new.rglob("*") if file.is_file()], root=new)
+    files = [file for file in new.rglob("*") if file.is_file()]
+    _sync_files(files)
+    _sync_folders(files, root=new)
     replaced = old if old is not None and folder.exists() else None
     if replaced is not None:
         folder.rename(replaced)

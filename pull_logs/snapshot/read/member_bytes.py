@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.snapshot.disk import disk_errors, new_file
@@ -88,15 +88,24 @@ class MemberBytes:
         """
         path = Path(path)
         temp = path.with_name(f".saving-{secrets.token_hex(8)}")
-        digest = hashlib.sha256()
         with (
             disk_errors(path, hint="free some space and try again"),
             new_file(path, temp=temp, durable=durable) as out,
         ):
-            for chunk in self.chunks():
-                out.write(chunk)
-                digest.update(chunk)
-            self._check(digest.hexdigest())
+            self.write(out)
+
+    def write(self, out: BinaryIO) -> None:
+        """Write the bytes to an open file, and check them.
+
+        Raises:
+            BundleDamagedError: They are not those that were written.
+            OSError: The file cannot be written.
+        """
+        digest = hashlib.sha256()
+        for chunk in self.chunks():
+            out.write(chunk)
+            digest.update(chunk)
+        self._check(digest.hexdigest())
 
     def open(self) -> MemberFile:
         """Return the bytes as a seekable file, **not checked**: see `check`.

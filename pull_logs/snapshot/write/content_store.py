@@ -57,6 +57,7 @@ class ContentStore:
         self._lock = Lock()
         self._by_digest: dict[tuple[str, str], ContentFile] = {}
         self._unread: dict[tuple[str, int], list[Path]] | None = None
+        self._checked: set[str] = set()
 
     def unfinished(self, key: str) -> Path:
         """Return the file of a download, given a text that identifies it."""
@@ -111,6 +112,7 @@ class ContentStore:
                 if other != algorithm:
                     unread.setdefault((other, size), []).append(content.path)
             file.replace(content.path)
+            self._checked.add(record.hash)
             self._by_digest[algorithm, digest] = content
         return StoredContent(content, digest)
 
@@ -132,8 +134,9 @@ class ContentStore:
     def _keep(self, content: ContentSource) -> ContentFile:
         record = content.record
         final = self._folder / record.hash.removeprefix("sha256:")
-        if final.exists() and final.stat().st_size == record.bytes:
-            return ContentFile(record, final)
+        kept = ContentFile(record, final)
+        if final.exists() and final.stat().st_size == record.bytes and self._is_intact(kept):
+            return kept
         self._folder.mkdir(exist_ok=True)
         temp = self._folder / f"{secrets.token_hex(16)}{_UNFINISHED}"
         digest = hashlib.sha256()
@@ -143,7 +146,15 @@ class ContentStore:
                 out.write(chunk)
             if f"sha256:{digest.hexdigest()}" != record.hash:
                 raise _damaged(record, str(final))
-        return ContentFile(record, final)
+        self._checked.add(record.hash)
+        return kept
+
+    def _is_intact(self, kept: ContentFile) -> bool:
+        """Return whether a file has its bytes: after a loss of power, one of an earlier attempt may not."""
+        digest = kept.record.hash
+        if digest not in self._checked and f"sha256:{_sha256(kept.chunks())}" == digest:
+            self._checked.add(digest)
+        return digest in self._checked
 
 
 def _sha256(chunks: Iterable[bytes]) -> str:

@@ -82,7 +82,8 @@ class FolderLock:
     def release(self) -> None:
         """Let others take the lock; releasing it again does nothing."""
         if self._lock.is_locked:
-            self._holder.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # only a message has it
+                self._holder.unlink(missing_ok=True)
             self._lock.release()
 
     def remove_folder(self) -> None:

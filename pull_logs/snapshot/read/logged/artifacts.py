@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pull_logs.errors import BundleDamagedError, DataError, FileMissingError, UnsafeFileError
 from pull_logs.snapshot.artifact_selection import ArtifactSelection
-from pull_logs.snapshot.disk import disk_errors, sync_files
+from pull_logs.snapshot.disk import disk_errors, name_files
 from pull_logs.snapshot.format import (
     MAX_ENTRIES,
     MAX_RECORDS,
@@ -80,21 +81,30 @@ class LoggedEntry:
         self._check(digest_of(self.entry.algorithm, [data]), content)
         return data
 
-    def save(self, path: Path | str, *, durable: bool = True) -> None:
+    def save(self, path: Path | str) -> None:
         """Write its bytes to a file, which gets its name once they are checked as `read` does.
-
-        Args:
-            path: The file; an existing one is replaced.
-            durable: Whether to wait for the disk.
 
         Raises:
             FileMissingError: It is a reference, or the bundle does not have its bytes.
             BundleDamagedError: They are not those that were written; no file is left.
             PullLogsError: The disk is full or the file cannot be written.
         """
+        self._checked_bytes().save(path)
+
+    def write(self, out: BinaryIO) -> None:
+        """Write its bytes to an open file, checked as `read` does.
+
+        Raises:
+            FileMissingError: It is a reference, or the bundle does not have its bytes.
+            BundleDamagedError: They are not those that were written.
+            OSError: The file cannot be written.
+        """
+        self._checked_bytes().write(out)
+
+    def _checked_bytes(self) -> Content:
         content = self._bytes()
         self._check(digest_of(self.entry.algorithm, content.chunks()), content)
-        content.save(path, durable=durable)
+        return content
 
     def _bytes(self) -> Content:
         if self.content is not None:
@@ -221,21 +231,29 @@ class Artifact:
             BundleDamagedError: The bundle is damaged.
             PullLogsError: The disk is full or a file cannot be written.
         """
-        root, targets = Path(root), []
+        root = Path(root)
         files = [entry for entry in self.entries.values() if entry.ref is None]
         for entry in files:
             self._check_path(entry.path)
             if entry.content is None:
                 entry.read()
-        for entry in files:
-            target = root.joinpath(*entry.path.split("/"))
-            self._refuse_links(root, target)
-            with disk_errors(target, hint="free some space and try again"):
-                target.parent.mkdir(parents=True, exist_ok=True)
-            entry.save(target, durable=False)
-            targets.append(target)
-        with disk_errors(root, hint="free some space and try again"):
-            sync_files(targets, root=root)
+        existing = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+        temps: dict[Path, Path] = {}
+        try:
+            for entry in files:
+                target = root.joinpath(*entry.path.split("/"))
+                self._refuse_links(root, target)
+                temp = target.with_name(f".saving-{secrets.token_hex(8)}")
+                temps[temp.absolute()] = target.absolute()
+                with disk_errors(target, hint="free some space and try again"):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with temp.open("xb") as out:
+                        entry.write(out)
+            with disk_errors(root, hint="free some space and try again"):
+                name_files(temps, root=existing)
+        finally:
+            for temp in temps:
+                temp.unlink(missing_ok=True)
         return tuple(entry.path for entry in self.entries.values() if entry.ref is not None)
 
     def _check_path(self, path: str) -> None:

@@ -1,0 +1,166 @@
+"""Each call that makes something durable, left out; and each renaming, in another order."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from checkout import ROOT
+from crashkit import VARIANTS, Judge
+from diskmodel import State, states
+from diskrecord import Event, Site
+
+DURABLE = frozenset(
+    {
+        "sync",
+        "sync_file",
+        "sync_folder",
+        "_sync_files",
+        "_sync_folders",
+        "new_file",
+        "write_file",
+        "name_files",
+        "name_folder",
+        "replace_file",
+    }
+)
+"""The functions of `pull_logs.snapshot.disk` that wait for the disk."""
+
+_MAY_HAVE = re.compile(rf"\b({'|'.join(DURABLE)})\b|\.(rename|replace)\([a-z_.]+\)")
+
+
+@dataclass(frozen=True, order=True)
+class Call:
+    """A call in the source.
+
+    Attributes:
+        module: The module, relative to the package.
+        function: The function that makes it.
+        name: The function that waits for the disk; or the method `rename` or `replace`, with what it renames.
+        first: Its first line, or that of the `with` that it belongs to.
+        last: Its last line.
+    """
+
+    module: str
+    function: str
+    name: str
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.module} {self.function}: {self.name}"
+
+    @property
+    def renames(self) -> bool:
+        """Whether it gives a file another name."""
+        return "." in self.name
+
+    def covers(self, site: Site) -> bool:
+        return site[0] == self.module and self.first <= site[1] <= self.last
+
+
+def calls_in(source: str, module: str) -> Iterator[Call]:
+    """The calls that wait for the disk, and those of a method `replace` or `rename` with one argument."""
+    stack: list[tuple[ast.AST, str, int]] = [(ast.parse(source), "", 0)]
+    while stack:
+        node, function, start = stack.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            function = node.name
+        if isinstance(node, ast.Call):
+            first, last = start or node.lineno, node.end_lineno or node.lineno
+            for name in _names(node):
+                yield Call(module, function, name, first, last)
+        # The block of a `with` ends on its first line.
+        lines = {id(item): node.lineno for item in node.items} if isinstance(node, ast.With) else {}
+        inner = isinstance(node, ast.withitem)
+        stack += [
+            (child, function, lines.get(id(child), start if inner else 0))
+            for child in ast.iter_child_nodes(node)
+        ]
+
+
+def _names(node: ast.Call) -> Iterator[str]:
+    """What a call does: also through an executor, whose `submit` and `map` take a function."""
+    durable = {word.arg: word.value for word in node.keywords}.get("durable")
+    if isinstance(durable, ast.Constant) and durable.value is False:
+        return
+    for word in (node.func, *node.args):
+        if isinstance(word, ast.Name) and word.id in DURABLE:
+            yield word.id
+    if isinstance(node.func, ast.Attribute) and node.func.attr in ("rename", "replace"):
+        plain = len(node.args) == 1 and not node.keywords
+        if plain and not isinstance(node.args[0], ast.Constant | ast.Dict):
+            yield ast.unparse(node.func)
+
+
+def calls() -> list[Call]:
+    """All of them in the package."""
+    package = ROOT / "pull_logs"
+    found = set()
+    for file in package.rglob("*.py"):
+        source = file.read_text("utf-8")
+        if _MAY_HAVE.search(source):
+            found |= set(calls_in(source, file.relative_to(package).as_posix()))
+    return sorted(found)
+
+
+def without(events: Sequence[Event], call: Call) -> list[Event] | None:
+    """The recorded calls if this one waited for nothing; None if it was not made."""
+    kept = [one for one in events if one.kind != "fsync" or not any(map(call.covers, one.sites))]
+    return kept if len(kept) < len(events) else None
+
+
+def moved(events: Sequence[Event], call: Call, *, later: bool) -> list[Event] | None:
+    """The recorded calls with a renaming after the `fsync`s that follow, or before the last ones.
+
+    None if no `fsync` is beside it.
+    """
+    found = list(events)
+    order = range(len(found) - 1, -1, -1) if later else range(len(found))
+    step, changed = 1 if later else -1, False
+    for at in order:
+        event, to = found[at], at
+        if event.kind != "rename" or not event.sites or not call.covers(event.sites[0]):
+            continue
+        while 0 <= to + step < len(found) and found[to + step].kind == "fsync":
+            to += step
+        found.insert(to, found.pop(at))
+        changed = changed or to != at
+    return found if changed else None
+
+
+def mutants(events: Sequence[Event], call: Call) -> dict[str, list[Event]]:
+    """The recorded calls as they would be if the call in the source were left out, or in another order."""
+    if call.renames:
+        made = {"earlier": moved(events, call, later=False), "later": moved(events, call, later=True)}
+    else:
+        made = {"without": without(events, call)}
+    return {how: changed for how, changed in made.items() if changed is not None}
+
+
+def failing_state(
+    judge: Judge, events: Sequence[Event], *, most_reruns: int = 0, every: int = 1
+) -> State | None:
+    """The first state that is wrong, of every n-th; None if none is.
+
+    Commands are run again only if nothing is wrong without that, and at most so many.
+    """
+    name, count = judge.recording.operation.name, (len(events) + 1) * VARIANTS
+    numbers = range(0, count, every)
+    for state in states(name, judge.recording.before, events, numbers, variants=VARIANTS):
+        if judge.problem(state, rerun=False):
+            return state
+    # Before the first call that is missing or moved, the states are those of the source.
+    pairs = enumerate(zip(events, judge.recording.events, strict=False))
+    first = next((at for at, (left, right) in pairs if left is not right), len(events)) * VARIANTS
+    limit = judge.reruns + most_reruns
+    soon = min(first + 8 * VARIANTS, count)
+    again = [*range(first, soon, 2), *range(soon, count, max(1, (count - soon) // 400))]
+    for state in states(name, judge.recording.before, events, again, variants=VARIANTS):
+        if judge.reruns >= limit:
+            break
+        if judge.problem(state):
+            return state
+    return None

@@ -1,0 +1,88 @@
+"""The system refuses a call, as a full or a failing disk does: the error says so, and nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+import random
+import time
+from collections.abc import Iterable
+
+import pytest
+from crashkit import Recording, materialize, part, record, scratch
+from crashoperations import OPERATIONS, Operation, one_thread
+from diskrecord import Kind, Recorder, recorded, tree_of
+
+from pull_logs.errors import PullLogsError
+
+REFUSALS = (errno.ENOSPC, errno.EIO)
+
+
+def refused(recording: Recording, at: int, number: int) -> str:
+    """What is wrong when a call is refused; empty if nothing is."""
+    operation, new = recording.operation, part(recording.after, recording.operation.kept)
+
+    def refuse(call: int, _: Kind) -> int | None:
+        return number if call == at else None
+
+    with scratch() as root, one_thread():
+        materialize(recording.before, root)
+        error = ""
+        with recorded(Recorder(root, refuse=refuse)):
+            try:
+                operation.run(root)
+            except PullLogsError as exc:
+                error = exc.message
+        kept = part(tree_of(root), operation.kept)
+        if not error and kept != new:
+            return "it was reported as done, and is not"
+        if error and not operation.partly and kept not in (part(recording.before, operation.kept), new):
+            return f"{operation.kept} is neither the old nor the new one after {error!r}"
+        (operation.again or operation.run)(root)
+        if part(tree_of(root), operation.kept) != new:
+            return f"the same command again does not end in the new one after {error!r}"
+    return ""
+
+
+def calls_of(operation: Operation) -> tuple[Recording, int]:
+    """An operation, and the number of calls that can be refused."""
+    recording, count = record(operation), 0
+
+    def counted(call: int, _: Kind) -> None:
+        nonlocal count
+        count = call
+
+    with scratch() as root, one_thread():
+        materialize(recording.before, root)
+        with recorded(Recorder(root, refuse=counted)):
+            operation.run(root)
+    return recording, count
+
+
+def all_refused(operation: Operation, chosen: Iterable[int] | None = None) -> int:
+    """Refuse each call once with each error; return how many that were."""
+    recording, count = calls_of(operation)
+    done = 0
+    for at in range(1, count + 1) if chosen is None else chosen:
+        for number in REFUSALS:
+            call = 1 + at % count
+            problem = refused(recording, call, number)
+            name = f"{operation.name}, call {call} of {count}, {errno.errorcode[number]}"
+            assert problem == "", f"{name}: {problem}"
+            done += 1
+    return done
+
+
+@pytest.mark.parametrize("name", ["merge", "fetch", "export-over-one", "artifact", "save", "adopt", "skill"])
+def test_some_calls_are_refused(name: str) -> None:
+    all_refused(OPERATIONS[name], random.Random(name).sample(range(1000), 3))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_every_call_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    began, total = time.process_time(), 0
+    for operation in OPERATIONS.values():
+        total += all_refused(operation)
+    with capsys.disabled():
+        seconds = time.process_time() - began
+        print(f"\n{total} refused calls in {len(OPERATIONS)} operations, {seconds:.0f} s")  # noqa: T201
