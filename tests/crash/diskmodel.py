@@ -134,6 +134,8 @@ class Disk:
                 return  # two names of one file, of which none changes
             self._set(*target, node)
             self._set(parent, name, None, moved=target)
+        elif event.kind == "link":
+            self._set(*self._parent(event.target), self._find(event.path))
         else:
             new: Node | None = Folder() if event.kind == "mkdir" else None
             if event.kind == "create":

@@ -12,20 +12,25 @@ from crashkit import VARIANTS, Judge
 from diskmodel import State, states
 from diskrecord import Event, Site
 
-DURABLE = frozenset(
-    {
-        "sync",
-        "sync_file",
-        "sync_folder",
-        "_sync_files",
-        "_sync_folders",
-        "new_file",
-        "write_file",
-        "name_files",
-        "name_folder",
-        "replace_file",
+DISK = "snapshot/disk.py"
+
+
+def _waiting(source: str) -> frozenset[str]:
+    """The functions of a module that call `os.fsync`, or one of those that do."""
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    used = {
+        one.name: {node.id for node in ast.walk(one) if isinstance(node, ast.Name)}
+        | {node.attr for node in ast.walk(one) if isinstance(node, ast.Attribute)}
+        for one in functions
     }
-)
+    found, before = {"fsync"}, 0
+    while len(found) > before:
+        before = len(found)
+        found |= {name for name, names in used.items() if names & found}
+    return frozenset(found - {"fsync"})
+
+
+DURABLE = _waiting((ROOT / "pull_logs" / DISK).read_text("utf-8"))
 """The functions of `pull_logs.snapshot.disk` that wait for the disk."""
 
 _MAY_HAVE = re.compile(rf"\b({'|'.join(DURABLE)})\b|\.(rename|replace)\([a-z_.]+\)")

@@ -22,7 +22,7 @@ from checkout import ROOT
 
 PACKAGE = f"{ROOT / 'pull_logs'}{os.sep}"
 
-Kind = Literal["create", "mkdir", "unlink", "rename", "write", "truncate", "fsync"]
+Kind = Literal["create", "mkdir", "unlink", "rename", "link", "write", "truncate", "fsync"]
 Site = tuple[str, int]
 """A module of the package, relative to its folder, and a line that was being executed."""
 
@@ -35,7 +35,7 @@ class Event:
         kind: What it did.
         path: The file or folder, relative to the recorded one; of a write, the name it was opened by.
         inode: The number of a file that was created, written, truncated or waited for; 0 for folders.
-        target: The new name of a renaming.
+        target: The new name of a renaming, or of a link.
         start: Where the bytes were written, or the size after truncating.
         data: The bytes.
         sites: The lines of the package that were being executed, the innermost one first.
@@ -76,6 +76,9 @@ class Recorder:
         self.refuse = refuse
         self._calls, self._inodes, self._numbers = 0, 0, dict[tuple[int, int], int]()
         self._lock = threading.RLock()
+        for parent, _, names in os.walk(self.root):
+            for name in names:
+                self.number(os.stat(os.path.join(parent, name)))
 
     def inside(self, path: Any, dir_fd: int | None = None) -> str | None:
         """The path relative to the folder; None if it is elsewhere."""
@@ -102,6 +105,15 @@ class Recorder:
             self._inodes += 1
             self._numbers[key] = self._inodes
         return self._numbers[key]
+
+    def catch_up(self, path: str) -> None:
+        """Record a file that a library has written without Python, before something else is done with it."""
+        full = Path(self.root, path)
+        status = full.stat()
+        if full.is_file() and (status.st_dev, status.st_ino) not in self._numbers:
+            number = self.number(status)
+            self.add(Event("create", path, number))
+            self.add(Event("write", path, number, data=full.read_bytes()))
 
     def before(self, kind: Kind, path: str) -> None:
         """Count a call, and refuse it if that is asked for."""
@@ -182,7 +194,7 @@ def _opener(recorder: Recorder, real: Any) -> Any:
 def _calls(recorder: Recorder) -> dict[str, Any]:
     """The functions of `os` that are replaced, with what replaces them."""
     real = {name: getattr(os, name) for name in ("open", "fsync", "truncate", "ftruncate", "mkdir")}
-    replace_, unlink_, rmdir_ = os.replace, os.unlink, os.rmdir
+    replace_, link_, unlink_, rmdir_ = os.replace, os.link, os.unlink, os.rmdir
 
     def open_(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         name = recorder.inside(path, dir_fd) if flags & os.O_CREAT else None
@@ -201,6 +213,7 @@ def _calls(recorder: Recorder) -> dict[str, Any]:
             return  # a real fsync has no effect that could be seen here
         status = os.fstat(descriptor)
         recorder.before("fsync", name)
+        recorder.catch_up(name)
         folder = os.path.isdir(os.path.join(recorder.root, name))
         recorder.add(Event("fsync", name, 0 if folder else recorder.number(status)))
 
@@ -219,9 +232,20 @@ def _calls(recorder: Recorder) -> dict[str, Any]:
         assert (name is None) == (new is None), f"{source} is moved into the recorded folder, or out of it"
         if name is not None:
             recorder.before("rename", name)
+            recorder.catch_up(name)
         replace_(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
         if name is not None and new is not None:
             recorder.add(Event("rename", name, target=new))
+
+    def link(source: Any, target: Any, **options: Any) -> None:
+        name, new = recorder.inside(source), recorder.inside(target)
+        assert (name is None) == (new is None), f"{source} is linked into the recorded folder, or out of it"
+        if name is not None:
+            recorder.before("link", name)
+            recorder.catch_up(name)
+        link_(source, target, **options)
+        if name is not None and new is not None:
+            recorder.add(Event("link", name, target=new))
 
     def named(kind: Kind, call: Any) -> Any:
         def change(path: Any, *arguments: Any, dir_fd: int | None = None, **options: Any) -> Any:
@@ -242,6 +266,7 @@ def _calls(recorder: Recorder) -> dict[str, Any]:
         "ftruncate": truncate,
         "rename": rename,
         "replace": rename,
+        "link": link,
         "unlink": named("unlink", unlink_),
         "remove": named("unlink", unlink_),
         "rmdir": named("unlink", rmdir_),

@@ -72,9 +72,9 @@ def all_refused(operation: Operation, chosen: Iterable[int] | None = None) -> in
     return done
 
 
-@pytest.mark.parametrize("name", ["merge", "fetch", "export-over-one", "artifact", "save", "adopt", "skill"])
+@pytest.mark.parametrize("name", ["merge", "fetch", "export-over-one", "artifact", "skill"])
 def test_some_calls_are_refused(name: str) -> None:
-    all_refused(OPERATIONS[name], random.Random(name).sample(range(1000), 3))
+    all_refused(OPERATIONS[name], random.Random(name).sample(range(1000), 2))
 
 
 @pytest.mark.slow

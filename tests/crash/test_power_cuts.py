@@ -15,10 +15,10 @@ from crashkit import VARIANTS, Judge, Recording, record
 from crashoperations import OPERATIONS
 from diskmodel import Disk, digest, states
 
-ONCE = 48
+ONCE = 24
 """How many states of each operation a usual run judges; the same command is run again in `AGAIN` of them."""
 
-AGAIN = 2
+AGAIN = 1
 EVERY = int(os.environ.get("CRASH_EVERY", "8"))
 """In every n-th state of a long run the same command is run again."""
 
@@ -50,7 +50,7 @@ def judged(judge: Judge, numbers: Sequence[int], again: Sequence[int]) -> None:
             )
 
 
-@pytest.mark.parametrize("name", [name for name in OPERATIONS if name != "plot"])
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if name not in ("plot", "report")])
 def test_some_states_after_a_loss_of_power(name: str) -> None:
     recording = record(OPERATIONS[name])
     numbers = chosen(recording, min(ONCE, recording.count))
