@@ -126,7 +126,8 @@ class Recorder:
         """Pull runs into the bundle."""
         self._into.parent.mkdir(parents=True, exist_ok=True)
         target = check_bundle_output(self._into)
-        with temporary_folder(self._into.parent) as folder:
+        hint = "free some space and try again; nothing was changed"
+        with disk_errors(self._into, hint=hint), temporary_folder(self._into.parent) as folder:
             pulled = folder / "pulled.wandb.zip"
             try:
                 report = pull_sync(selection, out=pulled, settings=self._settings)
