@@ -71,7 +71,7 @@ def all_refused(operation: Operation, chosen: Iterable[int] | None = None) -> in
             if problem:
                 problems.append(f"{operation.name}, call {call}, {errno.errorcode[number]}: {problem}")
             done += 1
-    assert problems == []
+    assert problems == [], problems
     return done
 
 

@@ -8,6 +8,7 @@ files are, so that no path of a stranger is used.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -105,10 +106,15 @@ def export_media(
     found = False
     with (out / MEDIA).open("wb") as sink:
         writer = MediaWriter(sink)
-        for run in runs:
-            for record in _records(run, folders[run.path], partial(_write_table, out)):
-                found = found or record.file is not None or record.table is not None
-                writer.add([replace(record, file=contents.get(record.file or "", record.file))])
+        try:
+            for run in runs:
+                for record in _records(run, folders[run.path], partial(_write_table, out)):
+                    found = found or record.file is not None or record.table is not None
+                    writer.add([replace(record, file=contents.get(record.file or "", record.file))])
+        except BaseException:
+            with suppress(Exception):
+                writer.close()  # otherwise pyarrow complains when it is collected
+            raise
         writer.close()
     if not found:
         (out / MEDIA).unlink()
