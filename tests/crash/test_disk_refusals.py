@@ -35,9 +35,10 @@ def refused(recording: Recording, at: int, number: int) -> str:
             except OSError as exc:
                 return f"an error of the system: {exc}"
         kept = part(tree_of(root), operation.kept)
-        if not error and kept != new:
+        old = part(recording.before, operation.kept)
+        if not error and operation.acknowledged and kept != new:
             return "it was reported as done, and is not"
-        if error and not operation.partly and kept not in (part(recording.before, operation.kept), new):
+        if not operation.partly and kept not in (old, new):
             return f"{operation.kept} is neither the old nor the new one after {error!r}"
         (operation.again or operation.run)(root)
         if part(tree_of(root), operation.kept) != new:
