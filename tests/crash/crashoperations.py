@@ -22,6 +22,7 @@ from diskmodel import Tree
 from fakeruns import subjects, training
 from pulling import named, pull_from
 from scripted_wandb import QUICK, SETTINGS, FakeRun, ScriptedWandb, rows_of
+from setkit import grown_bundle
 
 from pull_logs.errors import IncompleteError, NetworkError, UsageError
 from pull_logs.fetch import open_cached
@@ -32,10 +33,12 @@ from pull_logs.rows.merge import Lane, LanedBatch
 from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot import (
     Spool,
+    add_bundles,
     disk,
     export_runs,
     merge_bundles,
     open_bundle,
+    open_store,
     subset_bundle,
     write_bundle,
 )
@@ -89,8 +92,7 @@ def _everything(tree: Tree) -> Tree:
 def _beside_temporary_folders(tree: Tree) -> Tree:
     """A tree in which only the names of temporary folders count: their files are removed, and never read."""
     return {
-        path: None if "/" in path and path.startswith(".pull-logs-") else content
-        for path, content in tree.items()
+        path: None if ".pull-logs-" in path.rpartition("/")[0] else content for path, content in tree.items()
     }
 
 
@@ -373,12 +375,27 @@ def _record(root: Path) -> None:
             recording.record([RunPath("acme", "nano", "3fk2a")])
 
 
+def _given(root: Path) -> None:
+    grown_bundle(root / "given.zip", {"acme/nano/a": 3, "acme/nano/b": 2})
+
+
+def _add(root: Path, name: str = "given.zip") -> None:
+    add_bundles(open_store(root / "set", create=True), [root / name], keep=True)
+
+
+def _set_before(root: Path) -> None:
+    _given(root)
+    _add(root)
+    grown_bundle(root / "later.zip", {"acme/nano/b": 4, "acme/nano/c": 1})
+
+
 def _earlier(name: str) -> Callable[[Path], object]:
     """An earlier file of that name."""
     return lambda root: (root / name).write_bytes(b"an earlier file\n" * 50)
 
 
 _earlier_log = _both(_bundle("a.zip"), _earlier("out.log"))
+_add_later = partial(_add, name="later.zip")
 _look_later = partial(_look, later=True)
 _RUN_FILE = str(SpoolFolder(Path(SPOOL)).run_file(_RUN))
 CACHED = str(Cache(Path("cache"), SETTINGS).file(RunPath("acme", "nano", "a")))
@@ -413,6 +430,8 @@ OPERATIONS = {
             kept="out",
             relevant=_SIDES,
         ),
+        Operation("set", _given, _add, kept="set", relevant=_SIDES, partly=True, left=".pull-logs-"),
+        Operation("set-add", _set_before, _add_later, None, "set", _SIDES, partly=True, left=".pull-logs-"),
         Operation("media", _bundle("a.zip"), _media, kept="out", relevant=_SIDES, left=".pull-logs-"),
         Operation(
             "save", _both(_bundle("a.zip"), _earlier("out.log")), _save, kept="out.log", left=".saving-"

@@ -145,6 +145,8 @@ class _Raw(io.FileIO):
     def __init__(self, recorder: Recorder, path: str, file: Any, mode: str) -> None:
         existed = os.path.exists(file)
         recorder.before("create", path)
+        if existed:
+            recorder.catch_up(path)
         super().__init__(file, mode)
         self._recorder, self._path = recorder, path
         self._number = recorder.number(os.fstat(self.fileno()), new=not existed)

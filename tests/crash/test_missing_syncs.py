@@ -18,6 +18,7 @@ NOTHING_LOST = {
     "snapshot/disk.py name_folder: replaced.rename": "made only when a renaming failed",
     "fetch/cache.py _install: sealed.replace": "a cached run that is lost is downloaded again",
     "fetch/sdk/parts.py _take: written.replace": "in a spool: checked by its hash when it is used",
+    "snapshot/disk.py publish_new: file.rename": "made only where there are no hard links",
     "snapshot/storage/upload.py download_object: temporary.replace": "not used without its note",
     "snapshot/write/content_store.py add_file: file.replace": "likewise",
 }
