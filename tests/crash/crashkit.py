@@ -52,9 +52,11 @@ def empty(root: Path) -> None:
         shutil.rmtree(item) if item.is_dir() else item.unlink()
 
 
-def part(tree: Tree, path: str) -> Tree:
-    """A file or a folder of a tree, with everything in it."""
-    return {name: content for name, content in tree.items() if name == path or name.startswith(f"{path}/")}
+def kept_of(operation: Operation, tree: Tree) -> Tree:
+    """What the user keeps, without what a killed process leaves beside it."""
+    path, left = operation.kept, operation.left
+    found = {name: tree[name] for name in tree if name == path or name.startswith(f"{path}/")}
+    return {name: content for name, content in found.items() if left not in name}
 
 
 def without_locks(tree: Tree) -> Tree:
@@ -112,8 +114,7 @@ class Judge:
         """What is wrong with a state; empty if nothing is."""
         operation, before, after = self.recording.operation, self.recording.before, self.recording.after
         self.seen.add(digest(state.tree))
-        kept = part(state.tree, operation.kept)
-        old, new = part(before, operation.kept), part(after, operation.kept)
+        kept, old, new = (kept_of(operation, tree) for tree in (state.tree, before, after))
         if state.ended and operation.acknowledged and kept != new:
             return f"it was reported as done, and {operation.kept} is {_described(kept, old, new)}"
         if not _allowed(operation, kept, old, new):
@@ -149,8 +150,7 @@ def _allowed(operation: Operation, kept: Tree, old: Tree, new: Tree) -> bool:
     if kept in (old, new):
         return True
     if operation.partly:  # each file for itself, under its name completely or not at all
-        names = [path for path in kept if operation.left not in path]
-        return all(kept[path] in (None, old.get(path), new.get(path)) for path in names)
+        return all(content in (None, old.get(path), new.get(path)) for path, content in kept.items())
     folder = new.get(operation.kept, b"") is None
     # A folder is replaced by two renamings; until then there is none, and the same command makes it.
     return folder and not kept

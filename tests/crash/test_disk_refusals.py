@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 
 import pytest
-from crashkit import Recording, materialize, part, record, scratch
+from crashkit import Recording, kept_of, materialize, record, scratch
 from crashoperations import OPERATIONS, Operation, one_thread
 from diskrecord import Kind, Recorder, recorded, tree_of
 
@@ -19,7 +19,7 @@ REFUSALS = (errno.ENOSPC, errno.EIO)
 
 def refused(recording: Recording, at: int, number: int) -> str:
     """What is wrong when a call is refused; empty if nothing is."""
-    operation, new = recording.operation, part(recording.after, recording.operation.kept)
+    operation, new = recording.operation, kept_of(recording.operation, recording.after)
 
     def refuse(call: int, _: Kind) -> int | None:
         return number if call == at else None
@@ -34,14 +34,14 @@ def refused(recording: Recording, at: int, number: int) -> str:
                 error = exc.message
             except OSError as exc:
                 return f"an error of the system: {exc}"
-        kept = part(tree_of(root), operation.kept)
-        old = part(recording.before, operation.kept)
+        kept = kept_of(operation, tree_of(root))
+        old = kept_of(operation, recording.before)
         if not error and operation.acknowledged and kept != new:
             return "it was reported as done, and is not"
         if not operation.partly and kept not in (old, new):
             return f"{operation.kept} is neither the old nor the new one after {error!r}"
         (operation.again or operation.run)(root)
-        if part(tree_of(root), operation.kept) != new:
+        if kept_of(operation, tree_of(root)) != new:
             return f"the same command again does not end in the new one after {error!r}"
     return ""
 
