@@ -56,7 +56,7 @@ EVERY = ", ".join(COMMANDS)
         ),
         (
             "--seed x compare",
-            "`pull-logs` has no option '--seed'; it is an option of 'compare', 'verify'",
+            "`pull-logs` has no option '--seed'; it is an option of 'compare', 'set verify', 'verify'",
         ),
         (
             "--group-by x compare",
