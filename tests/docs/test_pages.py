@@ -41,6 +41,9 @@ NOT_RUN = {
     "python scripts/release.py": "tests/docs/test_release.py does it",
     "python benchmarks/soak.py --readers 50 --seconds 60": "takes a minute; tests/replay/test_soak.py has a short one",  # noqa: E501
     "for seed in 1 2 3 4 5; do pytest -n 2 --hypothesis-seed=$seed || break; done": "runs this suite",
+    "pytest -m slow tests/fetch/test_simulation.py": "takes a quarter of an hour",
+    "python -m pip install '.[test,fuzz]'": "installs",
+    "python tests/fuzz/fuzz.py": "takes ten hours; tests/fuzz/test_fuzz_corpora.py runs its targets",
     "PULL_LOGS_WRITE_GOLDEN=1 pytest -n 0 tests/cli/render/test_golden.py": "changes the checkout",
 }
 """Every command of a `sh` block, and why no test of a page runs it."""

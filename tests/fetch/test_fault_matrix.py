@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pyarrow as pa
 import pytest
+from faults import ANYWHERE, AT_STORAGE, AT_THE_API, faults_of
 from pulling import pull_from, reasons, rows_in
 from scripted_wandb import FakeRun, Fault, Row, ScriptedWandb, rows_of, shard_bytes, to_storage
 
@@ -18,35 +18,6 @@ from pull_logs.rows.canonical import canon_row, same
 from pull_logs.snapshot import open_bundle
 
 pytestmark = pytest.mark.anyio
-
-HTML = "<!doctype html><html>Something went wrong</html>"
-XML = "<?xml version='1.0'?><Error><Code>ExpiredToken</Code></Error>"
-
-ANYWHERE: dict[str, Callable[[], httpx.Response | Exception]] = {
-    "408": lambda: httpx.Response(408),
-    "429": lambda: httpx.Response(429, headers={"Retry-After": "1.5"}),
-    "500": lambda: httpx.Response(500, json={"error": "oops"}),
-    "503 page": lambda: httpx.Response(503, html=HTML),
-    "reset": lambda: httpx.ReadError("reset by peer"),
-    "refused": lambda: httpx.ConnectError("refused"),
-    "slow": lambda: httpx.ReadTimeout("slow"),
-    "short body": lambda: httpx.Response(200, content=b"PAR1...", headers={"Content-Length": "100000"}),
-    "page with 200": lambda: httpx.Response(200, html=HTML),
-}
-AT_THE_API: dict[str, Callable[[], httpx.Response | Exception]] = {
-    "error with 200": lambda: httpx.Response(200, json={"errors": [{"message": "internal"}], "data": None}),
-    "partial data": lambda: httpx.Response(
-        200, json={"errors": [{"message": "x", "path": ["project"]}], "data": {"project": None}}
-    ),
-    "no data": lambda: httpx.Response(200, json={}),
-}
-AT_STORAGE: dict[str, Callable[[], httpx.Response | Exception]] = {
-    "expired": lambda: httpx.Response(403, text=XML),
-    "bad request": lambda: httpx.Response(400, text="Only one auth mechanism allowed"),
-    "truncated": lambda: httpx.Response(200, content=shard_bytes(rows_of(range(99)))[:-20]),
-    "garbage": lambda: httpx.Response(200, content=b"PAR1" + bytes(200) + b"PAR1"),
-}
-
 
 MEDIA: dict[str, bytes] = {
     "media/table/pred.table.json": b'{"columns":["id","x"],"data":[[9007199254740993,NaN],[2,0.5]]}',
@@ -137,7 +108,7 @@ def at_random(chance: random.Random, share: float) -> Fault:
     def fault(request: httpx.Request) -> httpx.Response | Exception | None:
         if chance.random() >= share:
             return None
-        kinds = ANYWHERE | (AT_STORAGE if to_storage(request) else AT_THE_API)
+        kinds = faults_of(request)
         return kinds[chance.choice(sorted(kinds))]()
 
     return fault
