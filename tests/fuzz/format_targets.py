@@ -16,8 +16,10 @@ from fuzzkit import Target, as_file, scratch
 
 from pull_logs.errors import BundleDamagedError, DataError, PullLogsError
 from pull_logs.rows.batches import batch_from_rows, batch_rows
+from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import (
     Resource,
+    StoredConsole,
     arrow_table,
     check_format,
     encode_entries,
@@ -53,6 +55,18 @@ def good_bundle() -> bytes:
     """Return the bytes of that bundle."""
     good_members()
     return (scratch() / "good.wandb.zip").read_bytes()
+
+
+@cache
+def good_paths() -> list[RunPath]:
+    """Return the runs of that bundle."""
+    return [run.info.path for run in two_runs()]
+
+
+@cache
+def good_console() -> StoredConsole:
+    """Return a console log."""
+    return console_of(printed(30))
 
 
 class Memory:
@@ -135,7 +149,7 @@ def runs_table(data: bytes) -> None:
 
 def metrics_table(data: bytes) -> None:
     """Every metric of an index that opens can be read, or is refused."""
-    paths = [run.info.path for run in two_runs()]
+    paths = good_paths()
     size = int.from_bytes(data[-8:-4], "little") + 8
     for rows in (9, 5, 4):
         try:
@@ -168,11 +182,7 @@ def logged_table(data: bytes) -> None:
 
 def console(data: bytes) -> None:
     """The lines of a log are those that its record counts."""
-    record = replace(
-        console_of(printed(30)).record,
-        bytes=len(data),
-        hash=sha256(data),
-    )
+    record = replace(good_console().record, bytes=len(data), hash=sha256(data))
     lines = list(read_lines([data[:100], data[100:]], record))
     assert len(lines) == record.lines
 
@@ -193,8 +203,8 @@ def resealed(data: bytes) -> None:
     members["datapackage.json"] = render_manifest(replace(read, resources=resources))
     members["datapackage-digest.json"] = render_digest(members["datapackage.json"])
     path = as_file(_zipped(members), "resealed.wandb.zip")
-    report = verify_bundle(path)
     with open_bundle(path) as bundle:
+        report = verify_bundle(path)
         for run in bundle.runs():
             rows = list(run.scan_history())
             assert report.damages or len(rows) == run.rows
@@ -248,7 +258,7 @@ def _tables() -> list[bytes]:
 
 
 def _console() -> list[bytes]:
-    return [b"".join(console_of(printed(30)).chunks())]
+    return [b"".join(good_console().chunks())]
 
 
 def _entries() -> list[bytes]:

@@ -9,7 +9,17 @@ import click
 
 from pull_logs.cli.bundle_paths import BUNDLE_OUT
 from pull_logs.cli.options import force_option
-from pull_logs.cli.pulling import FILES, MAX_FILE_SIZE, MEDIA, check_file_options, count_display, uploads
+from pull_logs.cli.pulling import (
+    ENTITY,
+    FILES,
+    MAX_FILE_SIZE,
+    MEDIA,
+    ON_RESTART,
+    PROJECT,
+    check_file_options,
+    count_display,
+    uploads,
+)
 from pull_logs.cli.render import print_seal_report
 from pull_logs.cli.sharing import check_for_sharing, redact_option, write_without
 from pull_logs.sources import KINDS
@@ -27,15 +37,9 @@ if TYPE_CHECKING:
     type=click.Choice(KINDS),
     help="The kind of the runs; by default it is known from what is at each path.",
 )
-@click.option("--entity", metavar="E", help="Entity of the runs, instead of that of the logs.")
-@click.option("--project", metavar="P", help="Project of the runs, instead of that of the logs.")
-@click.option(
-    "--on-restart",
-    type=click.Choice(["offset", "overwrite", "error"]),
-    default="offset",
-    show_default=True,
-    help="What to do if a resumed run starts its steps again.",
-)
+@ENTITY
+@PROJECT
+@ON_RESTART
 @FILES
 @MEDIA
 @MAX_FILE_SIZE

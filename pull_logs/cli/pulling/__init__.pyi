@@ -8,10 +8,13 @@ from .log import log_options as log_options
 from .options import ARTIFACTS as ARTIFACTS
 from .options import CONCURRENCY as CONCURRENCY
 from .options import CONSOLE as CONSOLE
+from .options import ENTITY as ENTITY
 from .options import FILES as FILES
 from .options import MAX_FILE_SIZE as MAX_FILE_SIZE
 from .options import MEDIA as MEDIA
 from .options import METRICS as METRICS
+from .options import ON_RESTART as ON_RESTART
+from .options import PROJECT as PROJECT
 from .options import PRUNE as PRUNE
 from .options import REPORT as REPORT
 from .options import STRICT as STRICT

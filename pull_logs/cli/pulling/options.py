@@ -49,6 +49,16 @@ FILES = click.option(
     help="Run files whose name matches, for example '*.log'; repeatable. '*' also matches slashes.",
 )
 
+ENTITY = click.option("--entity", metavar="E", help="Entity of the runs, instead of that of the logs.")
+PROJECT = click.option("--project", metavar="P", help="Project of the runs, instead of that of the logs.")
+ON_RESTART = click.option(
+    "--on-restart",
+    type=click.Choice(["offset", "overwrite", "error"]),
+    default="offset",
+    show_default=True,
+    help="What to do, or to expect, if a resumed run starts its steps again.",
+)
+
 
 def _media_patterns(
     _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]

@@ -14,6 +14,7 @@ from pull_logs.cli.formats import format_options, take_choice
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import text_budget_option
 from pull_logs.cli.output import print_result, take_text_budget
+from pull_logs.cli.pulling import ENTITY, ON_RESTART, PROJECT, count_display, progress_display
 from pull_logs.errors import DifferenceError, RunNotFoundError
 
 if TYPE_CHECKING:
@@ -44,15 +45,9 @@ _FOLDER = click.Path(path_type=Path, readable=False)
     metavar="PATH",
     help="Only this run of the bundle or of W&B; of a single one, the id may differ from that of the log.",
 )
-@click.option("--entity", metavar="E", help="Entity of the runs, instead of that of the logs.")
-@click.option("--project", metavar="P", help="Project of the runs, instead of that of the logs.")
-@click.option(
-    "--on-restart",
-    type=click.Choice(["offset", "overwrite", "error"]),
-    default="offset",
-    show_default=True,
-    help="Where the rows of a resumed run that starts its steps again are expected, as for import.",
-)
+@ENTITY
+@PROJECT
+@ON_RESTART
 @click.option("--offline", is_flag=True, envvar="PULL_LOGS_OFFLINE", help="Never use the network.")
 @format_options()
 @text_budget_option
@@ -112,7 +107,6 @@ def _open_logs(
     folders: Sequence[Path], *, entity: str | None, project: str | None, on_restart: OnRestart
 ) -> Iterator[tuple[Sequence[Run], Sequence[str]]]:
     """Read the runs of local folders into a temporary bundle; return them, and the notes about the logs."""
-    from pull_logs.cli.pulling import count_display
     from pull_logs.snapshot import open_bundle, temporary_folder, write_bundle
     from pull_logs.sources import read_run_dirs
 
@@ -141,7 +135,6 @@ def _open_stored(
     offline: bool,
 ) -> list[Run]:
     """Open the runs that were named; without names all runs of the bundles, or those of the logs at W&B."""
-    from pull_logs.cli.pulling import progress_display
     from pull_logs.interface import Sources, distinct_runs, open_subjects
 
     def opened(names: Sequence[str]) -> list[Run]:
