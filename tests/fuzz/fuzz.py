@@ -119,8 +119,9 @@ def fuzz(target: Target, work: Path, seconds: float) -> Fuzzed:
 
 def _described(printed: str) -> str:
     """Return what a failed process said of its failure."""
-    start = max(printed.find("=== Uncaught Python exception"), printed.find("ERROR: "), 0)
-    return printed[start:][:4_000] or printed[-4_000:]
+    found = [printed.find(mark) for mark in ("=== Uncaught Python exception", "ERROR: ")]
+    start = next((offset for offset in found if offset >= 0), 0)
+    return printed[start:][:3_000]
 
 
 def keep_smallest(target: Target, work: Path) -> int:

@@ -104,6 +104,8 @@ def _archive_contents(source: BinaryIO, name: str) -> object:
             members = [info for info in archive.infolist() if Path(info.filename).name == "data.pkl"]
             if not members:
                 raise DamageError(f"{name!r} is an archive, but not one of PyTorch: it has no data.pkl")
+            if any(info.header_offset < 0 for info in archive.infolist()):
+                raise DamageError(f"checkpoint {name!r} is a damaged archive: a member begins before it")
             member = min(members, key=lambda info: info.filename.count("/"))
             if member.compress_type != zipfile.ZIP_STORED and member.file_size > MAX_INFLATED:
                 raise UnsafeFileError(

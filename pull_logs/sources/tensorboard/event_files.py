@@ -128,7 +128,6 @@ class RunReader:
             self._take(RecordBlock(block.data, block.starts[:restart], block.ends[:restart]))
             self._take(RecordBlock(block.data, block.starts[restart:], block.ends[restart:]))
             return
-        self.content.unread += len(indices) - len(events)
         if restart is not None:
             event = events[0][1]
             self._begin(event.step)
@@ -136,6 +135,7 @@ class RunReader:
             if again:
                 self._take(RecordBlock(block.data, block.starts[1:], block.ends[1:]))
                 return
+        self.content.unread += len(indices) - len(events)
         numbers, others = self._values([event for _, event in events])
         assert self._writer is not None  # noqa: S101 - for the type checker: each file begins a segment
         self._writer.add(together(points, numbers), others)

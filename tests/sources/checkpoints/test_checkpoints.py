@@ -465,6 +465,20 @@ def test_a_flipped_byte_in_the_archive_is_noticed(tmp_path: Path) -> None:
     assert caught.value.message.startswith(f"checkpoint {str(file)!r} is a damaged archive: Bad CRC-32")
 
 
+def test_an_archive_whose_directory_leads_before_its_start_is_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "m.pt"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("m/data.pkl", b"N.")
+    data = bytearray(file.read_bytes())
+    offset = data.rindex(b"PK\x05\x06") + 16
+    # What the directory's offset is too large by is taken for bytes that are missing at the start.
+    struct.pack_into("<I", data, offset, struct.unpack_from("<I", data, offset)[0] + 1_000)
+    file.write_bytes(data)
+    with pytest.raises(DamageError) as caught:
+        read_checkpoint(file)
+    assert str(caught.value) == f"checkpoint {str(file)!r} is a damaged archive: a member begins before it"
+
+
 class Shell:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.system, ("exit 1",)

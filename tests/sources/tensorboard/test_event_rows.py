@@ -233,6 +233,18 @@ def test_a_session_log_in_the_middle_of_a_file_counts_as_well(tmp_path: Path) ->
     assert column(run, "loss") == [(0, 0.0), (1, 0.125), (2, 1.25), (5, 2.625)]
 
 
+def test_a_record_after_two_session_logs_that_cannot_be_read_is_counted_once(tmp_path: Path) -> None:
+    from pull_logs.sources.tensorboard.event_files import RunReader
+    from pull_logs.sources.tensorboard.media_files import MediaWriter
+
+    records = [*(event.SerializeToString() for event in (version(), restart(1), restart(2))), b"no event"]
+    (tmp_path / "segments").mkdir()
+    file = tmp_path / "events.out.tfevents.1"
+    file.write_bytes(b"".join(map(frame, records)))
+    content = RunReader(tmp_path / "segments", MediaWriter(tmp_path / "media", None)).read([file])
+    assert (content.records, content.unread) == (4, 1)
+
+
 def test_a_later_file_replaces_its_tags_from_its_first_step_on(tmp_path: Path) -> None:
     run = _restarted(tmp_path, [*_logged(range(6), 0), *_logged(range(6), 0, "lr")], _logged(range(2, 4), 1))
     assert column(run, "loss") == [(0, 0.0), (1, 0.125), (2, 1.25), (3, 1.375)]
