@@ -23,10 +23,11 @@ from pull_logs.sources.checkpoints.contents import read_stream
 from pull_logs.sources.checkpoints.run_keys import find_progress, find_run
 from pull_logs.sources.checkpoints.safetensors import read_safetensors_metadata
 from pull_logs.sources.metric_files.parsing import parse_file
+from pull_logs.sources.tensorboard.checksums import masked
 from pull_logs.sources.tensorboard.event_files import RunReader
 from pull_logs.sources.tensorboard.events import read_event
 from pull_logs.sources.tensorboard.media_files import MediaWriter
-from pull_logs.sources.tensorboard.record_framing import RecordReader, masked
+from pull_logs.sources.tensorboard.record_framing import RecordReader
 from pull_logs.sources.tensorboard.wire import WireError
 from pull_logs.sources.wandb_folders.log_framing import LogReader
 from pull_logs.sources.wandb_folders.run_log import read_run_log
