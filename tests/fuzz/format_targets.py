@@ -9,6 +9,7 @@ from functools import cache
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import zstandard
 from artifactkit import entry_of, reference
 from bundlekit import make_bundle, members_of, two_runs
 from consolekit import console_of, printed
@@ -34,6 +35,7 @@ from pull_logs.snapshot.format import (
     render_manifest,
     sha256,
 )
+from pull_logs.snapshot.format.compression import decompressed
 from pull_logs.snapshot.format.container import ZipContainer
 from pull_logs.snapshot.format.parquet_read import damaged_chunks, read_footer, read_table
 from pull_logs.snapshot.format.parquet_write import encode_table
@@ -187,6 +189,14 @@ def console(data: bytes) -> None:
     assert len(lines) == record.lines
 
 
+def compressed_text(data: bytes) -> None:
+    """The first three bytes are the size of the text; what we read, the library of zstandard reads too."""
+    size, frame = int.from_bytes(data[:3], "little"), data[3:]
+    text = b"".join(decompressed([frame[:50], frame[50:]], stored=len(frame), size=size))
+    assert len(text) == size
+    assert zstandard.ZstdDecompressor().decompress(frame, max_output_size=size + 1) == text
+
+
 def resealed(data: bytes) -> None:
     """A member of a bundle is replaced and all digests are made to fit, as an attacker would.
 
@@ -261,6 +271,12 @@ def _console() -> list[bytes]:
     return [b"".join(good_console().chunks())]
 
 
+def _compressed() -> list[bytes]:
+    texts = [b"", b"loss: 0.5\n" * 100, bytes(300_000), b"epoch 1\n"]
+    frames = [zstandard.ZstdCompressor(level=19, write_checksum=True).compress(text) for text in texts]
+    return [len(text).to_bytes(3, "little") + frame for text, frame in zip(texts, frames, strict=True)]
+
+
 def _entries() -> list[bytes]:
     return [encode_entries([entry_of("a.txt", b"hello"), reference("b", "s3://bucket/b")])]
 
@@ -281,6 +297,7 @@ TARGETS = (
     Target("artifact-records", artifact_records, lambda: [b""]),
     Target("artifact-entries", artifact_entries, _entries),
     Target("logged-table", logged_table, _tables),
+    Target("compressed-text", compressed_text, _compressed),
     Target("console", console, _console),
     Target("resealed-bundle", resealed, _resealable),
 )
