@@ -223,8 +223,7 @@ def resealed(data: bytes) -> None:
 
 def _resource(known: Resource, data: bytes) -> Resource:
     footer = min(int.from_bytes(data[-8:-4], "little") + 8, len(data))
-    return replace(
-        known,
+    return known._replace(
         bytes=len(data),
         hash=sha256(data),
         footer_bytes=footer,
