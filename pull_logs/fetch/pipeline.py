@@ -12,7 +12,7 @@ incomplete (see `resume`).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -37,7 +37,7 @@ from pull_logs.fetch.reports import PullReport
 from pull_logs.fetch.sdk import SdkPool, find_runs_with_sdk
 from pull_logs.fetch.selection import Selection
 from pull_logs.runs import RunPath, RunReference
-from pull_logs.snapshot import temporary_folder
+from pull_logs.snapshot import disk_errors, temporary_folder
 
 if TYPE_CHECKING:
     import httpx
@@ -125,7 +125,7 @@ async def _pull(
     if via != "sdk":
         may_use_sdk = via == "auto" and not replaced
         try:
-            with flat_errors():
+            with _disk_errors(output), flat_errors():
                 async with new_client() as client:
                     return await _Pull(client, selection, output, may_use_sdk=may_use_sdk).run()
         except UnknownFieldError as exc:
@@ -137,13 +137,20 @@ async def _pull(
                     f"W&B rejected a query, so the W&B SDK reads the runs, which is slower: {exc.message}"
                     " (--via graphql forbids that)"
                 )
-    with flat_errors(), ExitStack() as stack:
+    with _disk_errors(output), flat_errors(), ExitStack() as stack:
         folder = await run_sync(stack.enter_context, temporary_folder())
         async with (
             new_client() as client,
             SdkPool(client.settings, folder, size=min(SDK_PROCESSES, output.options.concurrency)) as pool,
         ):
             return await _Pull(client, selection, output, pool=pool, notes=notes).run()
+
+
+def _disk_errors(output: Output) -> AbstractContextManager[None]:
+    """Raise what the system refuses while files arrive, in whichever module, as an error of this package."""
+    return disk_errors(
+        output.shown, hint="what arrived is kept: free some space and run the same command again"
+    )
 
 
 def pull_sync(

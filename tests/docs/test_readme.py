@@ -66,7 +66,7 @@ def test_every_flag_of_ours_that_a_page_names_exists(page: Path) -> None:
         "--seconds", "--trials", "--names", "--advice", "--check", "--update", "--help", "--no-hints",
         "--block-wandb", "--wandb-unused", "--edit-last", "--create-if-none", "--body-file",
         "--optimizer", "--delete",  # of a training script, and of the script on the page
-        "--archiver", "--runs",  # of a benchmark
+        "--archiver", "--runs", "--add",  # of a benchmark, and of the fuzzer
         "--id",  # of `wandb sync`
         "--data-path", "--files-path",  # of neptune-exporter
         "--nworkers", "--nthreads", "--no-dashboard", "--death-timeout",  # of `dask worker`
