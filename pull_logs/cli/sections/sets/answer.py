@@ -145,7 +145,7 @@ def set_sections(answer: SetAnswer, *, members: bool) -> list[Section]:
     if answer["changes"]:
         sections.append(
             Section(
-                name="CHANGES",
+                name="SET_CHANGES",
                 columns=columns("name", "change", "member", "reason", name=name_cell, reason=text_cell),
                 rows=[
                     [one["name"], one["change"], one["member"], one["reason"]] for one in answer["changes"]
