@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -95,6 +96,7 @@ def refresh(
     """
     from pull_logs.fetch import artifacts_in, media_in
     from pull_logs.snapshot import open_bundle
+    from pull_logs.snapshot.read import is_bundle_set
     from pull_logs.snapshot.write import check_bundle_output
 
     log = PullLog.take(options)
@@ -103,6 +105,10 @@ def refresh(
     asked = take_pull_options(options)
     check_report(report_json, force=asked.force)
     target = out or bundle
+    if is_bundle_set(bundle):
+        raise UsageError(
+            f"{str(bundle)!r} is a bundle set", hint=f"write: pull-logs set refresh {quote(str(bundle))}"
+        )
     check_bundle_output(target, force=asked.force or out is None)
     if folders:
         if given.named or given.keep is not None:

@@ -47,6 +47,15 @@ def test_bundles_are_added_replaced_dropped_and_compacted(
         assert held(opened) == {"acme/nano/a": 5, "acme/nano/b": 4}
 
 
+def test_refresh_of_a_set_names_the_command_for_sets(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["set", "add", "lab", "a.wandb.zip"]) == 0
+    capsys.readouterr()
+    assert main(["refresh", "lab"]) == 2
+    assert capsys.readouterr().err == (
+        "pull-logs: error: 'lab' is a bundle set; write: pull-logs set refresh lab\n"
+    )
+
+
 def test_a_damaged_member_is_located(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`verify` names the member and the file in it; `list` shows a bundle that is not in the catalog."""
     assert main(["set", "add", "lab", "a.wandb.zip"]) == 0

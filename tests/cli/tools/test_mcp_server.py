@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -32,6 +33,7 @@ from pull_logs.cli.tools import TOOLS, Answered, ask, make_server
 from pull_logs.cli.tools.arguments import ARGUMENTS, LEAST_TOKENS, MOST_TOKENS
 from pull_logs.errors import PullLogsError, RunNotFoundError, UsageError
 from pull_logs.interface import Sources
+from pull_logs.snapshot import add_bundles, open_bundle, open_store, subset_bundle
 
 TOKENIZERS = [quicktok.get_encoding(name) for name in ("o200k_base", "qwen3")]
 MODES = ["legacy", "2026-07-28"]
@@ -197,6 +199,25 @@ def test_what_is_wrong_with_a_call_is_an_error_that_the_agent_reads(
     result = anyio.run(call)
     assert result.is_error
     assert result.content[0].text.replace(str(RECORDED), "fixtures/digits.wandb.zip") == message
+
+
+def test_tools_answer_over_a_set_as_over_a_bundle_of_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, parts = Path(shutil.copy(RECORDED, "one")), [Path("first.wandb.zip"), Path("second.wandb.zip")]
+    with open_bundle(one) as recorded:
+        runs = list(recorded.runs())
+        for part, some in zip(parts, (runs[:7], runs[7:]), strict=True):
+            subset_bundle(some, part)
+    add_bundles(open_store("set", create=True), parts)
+    for name, arguments, _ in CALLS:
+        over_set = ask(name, arguments, Sources(bundles=(Path("set"),), offline=True))
+        over_one = ask(name, arguments, Sources(bundles=(one,), offline=True))
+        expected = over_one.text.replace("source=one", "source=set")
+        assert over_set.text == expected, name
+        answer = json.dumps(over_one.structured).replace('"source": "one"', '"source": "set"')
+        assert json.dumps(over_set.structured) == answer, name
 
 
 def test_local_run_folders_are_narrowed_by_ids() -> None:
