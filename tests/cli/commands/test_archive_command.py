@@ -140,8 +140,16 @@ def test_a_window_that_has_ended_begins_nothing(call: Call, monkeypatch: pytest.
     assert held() == {}
 
 
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["usual", "in the background"])
+def ctrl_c(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """What Ctrl-C does: nothing, in a process that a shell started in the background."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield request.param
+    signal.signal(signal.SIGINT, before)
+
+
 def test_the_end_of_the_window_stops_a_download_and_the_next_one_begins_there(
-    call: Call, monkeypatch: pytest.MonkeyPatch
+    call: Call, monkeypatch: pytest.MonkeyPatch, ctrl_c: Any
 ) -> None:
     words = (NANO, DIGITS, VISION, "-o", "archive", "-q", "--for", "1h", "--report-json", "report.json")
     ends: list[Callable[[], None]] = []
@@ -171,6 +179,7 @@ def test_the_end_of_the_window_stops_a_download_and_the_next_one_begins_there(
     with serving(monkeypatch, 0, *RUNS):
         code, out, err = call(*words)
         assert (code, err) == (9, "")
+        assert signal.getsignal(signal.SIGINT) is ctrl_c
         assert out[1:] == [
             "acme/digits: stopped by the end of the window, and goes on there next time",
             "lab/vision: not begun before the end of the window",

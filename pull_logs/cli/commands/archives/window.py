@@ -44,7 +44,10 @@ class Window:
 
     @contextmanager
     def stopping(self) -> Iterator[None]:
-        """Interrupt the block, as Ctrl-C does, when the time has ended; it then ends as if it were done."""
+        """Interrupt the block, as Ctrl-C does, when the time has ended; it then ends as if it were done.
+
+        What a shell starts in the background ignores Ctrl-C, which the block then does not.
+        """
         if self.seconds is None:
             yield
             return
@@ -52,6 +55,9 @@ class Window:
             self.ended = True
         timer = Timer(self.seconds, self._end)
         timer.daemon = True
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        if ignored:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             if not self.ended:
                 timer.start()
@@ -61,6 +67,8 @@ class Window:
                 raise
         finally:
             timer.cancel()
+            if ignored:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def _end(self) -> None:
         self.ended = True
