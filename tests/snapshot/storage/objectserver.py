@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -85,6 +86,9 @@ def object_server() -> Iterator[ObjectServer]:
     thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
+        # moto keeps buckets in the process, also those of a server that has ended.
+        httpx.post(f"{server.url}/moto-api/reset", trust_env=False).raise_for_status()
+        server.requests.clear()
         yield server
     finally:
         server.released.set()
