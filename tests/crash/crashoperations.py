@@ -24,6 +24,7 @@ from pulling import named, pull_from
 from scripted_wandb import QUICK, SETTINGS, FakeRun, ScriptedWandb, rows_of
 from setkit import grown_bundle
 
+from pull_logs.cli.commands.archives.archive import _write_metrics
 from pull_logs.errors import IncompleteError, NetworkError, UsageError
 from pull_logs.fetch import open_cached
 from pull_logs.fetch.cache import Cache
@@ -383,6 +384,20 @@ def _add(root: Path, name: str = "given.zip") -> None:
     add_bundles(open_store(root / "set", create=True), [root / name], keep=True)
 
 
+def _move(root: Path) -> None:
+    add_bundles(open_store(root / "set", create=True), [root / "given.zip"])
+
+
+def _move_again(root: Path) -> None:
+    """Move what was not moved; what is not there any more has to be in the set."""
+    if (root / "given.zip").exists():
+        _move(root)
+
+
+def _write_archive_metrics(root: Path) -> None:
+    _write_metrics(root / "metrics.prom", "pull_logs_archive_runs 7\n" * 60)
+
+
 def _set_before(root: Path) -> None:
     _given(root)
     _add(root)
@@ -431,6 +446,7 @@ OPERATIONS = {
             relevant=_SIDES,
         ),
         Operation("set", _given, _add, kept="set", relevant=_SIDES, partly=True, left=".pull-logs-"),
+        Operation("set-move", _given, _move, _move_again, "set", _SIDES, partly=True, left=".pull-logs-"),
         Operation("set-add", _set_before, _add_later, None, "set", _SIDES, partly=True, left=".pull-logs-"),
         Operation("media", _bundle("a.zip"), _media, kept="out", relevant=_SIDES, left=".pull-logs-"),
         Operation(
@@ -440,6 +456,7 @@ OPERATIONS = {
         Operation("report", _earlier("out.html"), _report, kept="out.html"),
         Operation("table", _earlier("out.parquet"), _table, kept="out.parquet"),
         Operation("skill", _earlier("SKILL.md"), _skill, kept="SKILL.md"),
+        Operation("metrics", _earlier("metrics.prom"), _write_archive_metrics, kept="metrics.prom"),
         Operation("plot", _earlier("out.svg"), _plot, kept="out.svg"),
     )
 }

@@ -22,7 +22,14 @@ NOTHING_LOST = {
     "snapshot/storage/upload.py download_object: temporary.replace": "not used without its note",
     "snapshot/write/content_store.py add_file: file.replace": "likewise",
 }
-"""Calls of which no order matters, and why."""
+"""Renamings of which no order matters, and why."""
+
+COVERED = {
+    "snapshot/disk.py link_new: sync_file": "the model begins with a given bundle that is on the disk",
+    "snapshot/disk.py link_new: sync_folder": "the given file stays until the catalog waited for the folder",
+    "snapshot/sets/store.py put_member: link_new": "both of these",
+}
+"""Waits that another one covers in the model, and why."""
 
 
 def survivors(names: Collection[str], found: Collection[Call], *, most_reruns: int) -> dict[str, str]:
@@ -97,4 +104,4 @@ def test_no_wait_for_the_disk_can_be_left_out(capsys: pytest.CaptureFixture[str]
     renames = [call for call in found if call.renames]
     with capsys.disabled():
         print(f"\n{len(waits)} waits, {len(renames)} renamings; left: {left}")  # noqa: T201
-    assert {name.rpartition(" ")[0] for name in left} == NOTHING_LOST.keys()
+    assert {name.rpartition(" ")[0] for name in left} == NOTHING_LOST.keys() | COVERED.keys()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pull_logs.errors import BundleDamagedError, MergeConflictError, RunNotFoundError
@@ -18,6 +18,7 @@ from pull_logs.snapshot.sets.catalog_writer import Changes, commit
 from pull_logs.snapshot.sets.entries import CatalogEntry, entries_of
 from pull_logs.snapshot.sets.store import SetStore
 from pull_logs.suggestions import counted
+from pull_logs.system_errors import from_system_error
 
 _STEM = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_STEM = 80
@@ -46,13 +47,14 @@ class AddReport:
 
 @dataclass(slots=True)
 class _Outcome:
-    """What a change does to the runs of a version of the catalog."""
+    """What a change does to the runs of a version of the catalog; `there` are given members that it has."""
 
     changes: dict[RunPath, CatalogEntry | None]
     added: list[RunPath]
     replaced: list[Choice]
     kept: list[Choice]
     unchanged: int = 0
+    there: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +103,19 @@ def add_bundles(
         def change(current: BundleSet | None) -> Changes:
             nonlocal outcome
             outcome = _decide(given, current, prefer)
+            used = _members_of(outcome) | outcome.there
             for one in given:
-                if any(entry.location.member == one.member for entry in _rows(outcome.changes)):
+                if one.member in used:
                     store.put_member(one.path, one.member, copy=keep)
             return outcome.changes
 
         version = commit(store, change)
-    used = {entry.location.member for entry in _rows(outcome.changes)}
+    used = _members_of(outcome)
     members = {str(one.path): one.member for one in given if one.member in used}
     if not keep:
         for one in given:
-            if one.member in used and not _is_member(store, one):
-                one.path.unlink(missing_ok=True)
+            if one.member in used | outcome.there and not _is_member(store, one):
+                _remove(one.path)
     return AddReport(
         version=version,
         members=members,
@@ -121,6 +124,23 @@ def add_bundles(
         kept=tuple(outcome.kept),
         unchanged=outcome.unchanged,
     )
+
+
+def _members_of(outcome: _Outcome) -> set[str]:
+    """Return the members that have the runs which change."""
+    return {entry.location.member for entry in _rows(outcome.changes)}
+
+
+def _remove(file: Path) -> None:
+    """Remove a bundle that is in the set.
+
+    Raises:
+        MachineLimitError: It cannot be removed; the set has it.
+    """
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as exc:
+        raise from_system_error(exc, path=file, action="deleted") from exc
 
 
 def _rows(changes: Changes) -> Iterable[CatalogEntry]:
@@ -177,6 +197,8 @@ def _decide(given: Sequence[_Given], current: BundleSet | None, prefer: Prefer |
                 outcome.changes[entry.path] = entry
             elif before.content == entry.content:
                 outcome.unchanged += 1
+                if before.location.member == one.member:
+                    outcome.there.add(one.member)
             else:
                 old = _run_of(before, given, current)
                 try:

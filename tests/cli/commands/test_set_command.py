@@ -56,6 +56,20 @@ def test_refresh_of_a_set_names_the_command_for_sets(work: Path, capsys: pytest.
     )
 
 
+def test_a_bundle_that_is_moved_again_is_removed_where_it_was_left(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A loss of power before the removal leaves the file; a member that is lost is made again of it."""
+    assert main(["set", "add", "lab", "a.wandb.zip", "--keep"]) == 0
+    (member,) = (work / "lab").glob("a-*.wandb.zip")
+    member.unlink()
+    assert main(["set", "add", "lab", "a.wandb.zip"]) == 0
+    assert not (work / "a.wandb.zip").exists()
+    with open_bundle_set(work / "lab") as opened:
+        assert held(opened) == {"acme/nano/a": 2, "acme/nano/b": 4}
+    assert len(list((work / "lab").glob("catalog-*.parquet"))) == 1
+
+
 def test_a_damaged_member_is_located(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`verify` names the member and the file in it; `list` shows a bundle that is not in the catalog."""
     assert main(["set", "add", "lab", "a.wandb.zip"]) == 0
