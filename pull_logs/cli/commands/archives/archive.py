@@ -216,18 +216,16 @@ class _Target:
             UsageError: It cannot be a folder.
             PullLogsError: The folder cannot be created.
         """
+        from pull_logs.snapshot import disk_errors
         from pull_logs.snapshot.storage import is_object_url
-        from pull_logs.system_errors import from_system_error
 
         if is_object_url(text):
             return cls(text.rstrip("/"))
         folder = Path(text)
         if folder.is_file():
             raise UsageError(f"{text!r} is a file", hint="name the folder of the archive")
-        try:
+        with disk_errors(folder, hint=""):
             folder.mkdir(exist_ok=True)
-        except OSError as exc:
-            raise from_system_error(exc, path=folder, action="written") from exc
         return cls(folder)
 
     def bundle(self, project: str, *, shard: str | None) -> AbstractContextManager[Path]:
@@ -272,10 +270,7 @@ def _check_metrics_file(file: Path | None) -> None:
 
 def _write_metrics(file: Path, text: str) -> None:
     """Replace the metrics at once, so that a reader finds all of them or the earlier ones."""
-    from pull_logs.snapshot import write_file
-    from pull_logs.system_errors import from_system_error
+    from pull_logs.snapshot import disk_errors, write_file
 
-    try:
+    with disk_errors(file, hint=""):
         write_file(file, text.encode())
-    except OSError as exc:
-        raise from_system_error(exc, path=file, action="written") from exc
