@@ -83,6 +83,12 @@ def table(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
 
 
+def test_the_readme_links_every_page() -> None:
+    pages = {file.relative_to(ROOT).as_posix() for file in (ROOT / "docs").rglob("*.md")}
+    linked = set(re.findall(r"\]\((docs/[\w/-]+\.md)", (ROOT / "README.md").read_text("utf-8")))
+    assert pages - linked == {"docs/index.md"}, "the first page of the site is the README's own"
+
+
 def test_every_guarantee_names_a_test_that_exists() -> None:
     sources = {path.name: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
     rows = table("What is guaranteed")
