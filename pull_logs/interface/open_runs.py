@@ -235,10 +235,12 @@ def _chosen_by_catalog(sources: Sources, bundles: Sequence[Bundle], report: Repo
         ExpressionError: The filter is not a valid expression.
         RunNotFoundError: It holds for no run.
     """
+    only = bundles[0] if len(bundles) == 1 else None
+    if sources.keep is None or not sources.only_bundles:
+        return None
     from pull_logs.snapshot import BundleSet
 
-    only = bundles[0] if len(bundles) == 1 else None
-    if sources.keep is None or not isinstance(only, BundleSet) or not sources.only_bundles:
+    if not isinstance(only, BundleSet):
         return None
     from pull_logs.analyze import list_note, rows_where, search_advice
 

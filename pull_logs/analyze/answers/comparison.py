@@ -10,15 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from pull_logs._version import FORMAT
-from pull_logs.analyze.answers.best_sentence import (
-    alignment_notes,
-    best_sentences,
-    shared_time,
-)
-from pull_logs.analyze.answers.checkpoints import CheckpointComparison, summarize
-from pull_logs.analyze.answers.groups import RunGroups, group_runs
+from pull_logs.analyze.answers.best_sentence import alignment_notes, best_sentences, shared_time
 from pull_logs.analyze.answers.named_values import AskedValues, NamedValues, column_sections, ranking_numbers
 from pull_logs.analyze.answers.readings import ReadingPlan
 from pull_logs.analyze.answers.run_readings import (
@@ -29,8 +24,7 @@ from pull_logs.analyze.answers.run_readings import (
     note_on_states,
     read_runs,
 )
-from pull_logs.analyze.answers.side_by_side import FlatRecords, compare_records, flat_configs, flat_summaries
-from pull_logs.analyze.answers.tasks import TaskQuestion, TaskScale
+from pull_logs.analyze.answers.side_by_side import compare_records, flat_configs, flat_summaries
 from pull_logs.analyze.answers.view import describe_run, incomplete_notes
 from pull_logs.analyze.group_results import GateSections, GroupSections, TaskSections
 from pull_logs.analyze.inference import ALPHA, Margin
@@ -45,14 +39,14 @@ from pull_logs.analyze.questions import (
     Reading,
     RunColumn,
     Subject,
+    ValueColumns,
     about_samples,
     absence_explained,
     compile_pattern,
-    config_values,
     is_seed,
     settle_names,
+    suggest_grouping,
     system_names,
-    values_of,
 )
 from pull_logs.analyze.relations import Fit, RelationsAnswer, relate
 from pull_logs.analyze.results import (
@@ -74,6 +68,11 @@ from pull_logs.analyze.statistics import (
 from pull_logs.errors import UsageError
 from pull_logs.executors import SERIAL, Engine
 from pull_logs.rows.canonical import STEP, spell
+
+if TYPE_CHECKING:
+    from pull_logs.analyze.answers.checkpoints import CheckpointComparison
+    from pull_logs.analyze.answers.groups import RunGroups
+    from pull_logs.analyze.answers.tasks import TaskScale
 
 _MOST_NAMED = 10
 _MOST_FURTHER = 2
@@ -261,11 +260,7 @@ def compare_runs(
     """
     options.check()
     found = _find(subjects, options, engine)
-    checkpoints = summarize(
-        [entry for run in found.shown for entry in run.checkpoints],
-        best=found.goal,
-        notes=found.readings.checkpoint_notes if any(run.checkpoints for run in found.shown) else (),
-    )
+    checkpoints = _checkpoints(found)
     groups = found.groups.sections(top=options.top) if found.groups else GroupSections()
     metrics = [
         compare_metric(name, found.shown, on_request=options.on_request) for name in found.readings.metrics
@@ -295,7 +290,7 @@ def compare_runs(
         "summary_comparison": records["summary_comparison"],
         **found.readings.assertions.sections,
         "notes": [*incomplete_notes([run.subject for run in found.shown]), *_notes(found, checkpoints)],
-        "next": _further(found, records["config_diff"], configs)[:_MOST_FURTHER],
+        "next": _further(found, records["config_diff"])[:_MOST_FURTHER],
     }
 
 
@@ -311,13 +306,23 @@ def _selected_keys(found: _Findings) -> str | None:
     return rf"^{metric}(\.|$)"
 
 
-def _notes(found: _Findings, checkpoints: CheckpointComparison) -> list[str]:
+def _checkpoints(found: _Findings) -> CheckpointComparison | None:
+    """Return the checkpoints of the shown runs side by side; None if these have none."""
+    entries = [entry for run in found.shown for entry in run.checkpoints]
+    if not entries:
+        return None
+    from pull_logs.analyze.answers.checkpoints import summarize
+
+    return summarize(entries, best=found.goal, notes=found.readings.checkpoint_notes)
+
+
+def _notes(found: _Findings, checkpoints: CheckpointComparison | None) -> list[str]:
     groups = found.groups
     states = note_on_states(found.readings.runs) if found.options.relates else None
     return [
         *(groups.notes() if groups else [states] if states else ()),
         *found.notes,
-        *checkpoints.notes,
+        *(checkpoints.notes if checkpoints else ()),
         *alignment_notes(found.shown, found.readings.runs, found.alignment, found.common_end),
         *found.readings.assertions.notes,
     ]
@@ -389,10 +394,14 @@ def _query(options: Comparison, histories: RunHistories) -> tuple[HistoryQuery |
 
 
 def _group(readings: RunReadings, options: Comparison, goal: Goal | None) -> RunGroups:
-    values = [values_of(run.subject.run) for run in readings.runs]
+    from pull_logs.analyze.answers.groups import group_runs
+
+    values = ValueColumns.of_runs([run.subject.run for run in readings.runs])
     grouping = Grouping.settle(values, options.group_by, seed_names=options.seeds)
     tasks = None
     if options.task is not None:
+        from pull_logs.analyze.answers.tasks import TaskQuestion
+
         (key,) = settle_names(values, [options.task], option="--task")
         grouping = grouping.without(key)
         tasks = TaskQuestion(key, options.scale)
@@ -461,31 +470,21 @@ def _rank(rank: int, run: RunReading, goal: Goal) -> RankingResult:
     }
 
 
-def _checkpoint_sections(checkpoints: CheckpointComparison) -> RankedCheckpointSections:
-    if not checkpoints.checkpoints:
+def _checkpoint_sections(checkpoints: CheckpointComparison | None) -> RankedCheckpointSections:
+    if checkpoints is None:
         return {}
     if checkpoints.best is None:
         return {"checkpoints": checkpoints.checkpoints}
     return {"best_checkpoint": checkpoints.best, "checkpoints": checkpoints.checkpoints}
 
 
-def _further(
-    found: _Findings, differing: Sequence[ConfigDifference], configs: FlatRecords
-) -> list[list[str]]:
+def _further(found: _Findings, differing: Sequence[ConfigDifference]) -> list[list[str]]:
     """Return flags for further questions: first groups and a verdict, then one step for all runs."""
     options = found.options
     seeds = [entry["key"] for entry in differing if is_seed(CONFIG + entry["key"])]
     verdict: list[str] = []
     if not options.group_by and seeds and len(found.shown) > 2:
-        values = [
-            {CONFIG + key: value for key, value in configs[run.label].items()}
-            if run.label in configs
-            else config_values(run.subject.run)
-            for run in found.readings.runs
-        ]
-        grouping = Grouping.settle(values, [f"all-but:{','.join(seeds)}"])
-        single = len(grouping.groups(values)) == len(values)
-        suggested = grouping.suggestion(values) if single else grouping.words[0]
+        suggested = suggest_grouping([run.subject.run for run in found.readings.runs], seeds)
         verdict += [] if suggested is None else ["--group-by", suggested]
     metric = deciding_metric(found.readings.metrics)
     if options.criterion is None and metric is not None and len(found.shown) > 1:

@@ -10,7 +10,7 @@ import json
 import math
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from pull_logs.analyze.answers.tasks import NamedRuns, TaskComparison, TaskQuest
 from pull_logs.analyze.answers.verdicts import MetricTests, NamedSample, TestPlan, short
 from pull_logs.analyze.group_results import GroupResult, GroupSections, GroupStatistics, TaskSections
 from pull_logs.analyze.inference import ALPHA, Margin, Sample
-from pull_logs.analyze.questions import CONFIG, Grouping, Values, unique_names
+from pull_logs.analyze.questions import CONFIG, Grouping, ValueColumns, unique_names
 from pull_logs.analyze.statistics import Goal, IntervalKind, describe_sample, iqm_interval, ranked
 from pull_logs.rows.canonical import canon_number, spell
 from pull_logs.suggestions import joined
@@ -58,8 +58,9 @@ class RunGroups:
 
     Attributes:
         runs: All runs.
-        values: The config and the fields of each run.
+        values: The configs and the fields of the runs.
         grouping: How they are grouped.
+        seeds: What distinguishes each run from the others of its group.
         groups: The groups.
         metrics: The metrics to describe.
         goal: The metric that ranks the groups.
@@ -72,8 +73,9 @@ class RunGroups:
     """
 
     runs: Sequence[RunReading]
-    values: Sequence[Values]
+    values: ValueColumns
     grouping: Grouping
+    seeds: Sequence[Hashable | None]
     groups: Sequence[RunGroup]
     metrics: Sequence[str]
     goal: Goal | None
@@ -111,15 +113,8 @@ class RunGroups:
 
     def flat_configs(self, labels: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return the configs of runs, canonical and with flat keys, from the values that group them."""
-        values = dict(zip((run.label for run in self.runs), self.values, strict=True))
-        return {
-            label: {
-                key.removeprefix(CONFIG): value
-                for key, value in values[label].items()
-                if key.startswith(CONFIG)
-            }
-            for label in labels
-        }
+        indices = {run.label: index for index, run in enumerate(self.runs)}
+        return {label: self.values.config(indices[label]) for label in labels}
 
     def answer(self, goal: Goal) -> str:
         """Return the sentence that says which group is best, and whether its lead is real."""
@@ -154,7 +149,7 @@ class RunGroups:
             "by": dict(group.by),
             "n": len(group.members),
             "runs": [self.runs[index].label for index in group.members],
-            "states": dict(Counter(str(self.values[index]["state"]) for index in group.members)),
+            "states": dict(Counter(str(self.values.value("state", index)) for index in group.members)),
         }
 
     def _statistics(self, metric: str, group: RunGroup) -> GroupStatistics:
@@ -195,7 +190,7 @@ class RunGroups:
 
     def _sample(self, metric: str, group: RunGroup) -> Sample:
         found = [
-            (number, self.grouping.seed_of(self.values[index]))
+            (number, self.seeds[index])
             for index in group.members
             if (number := self.runs[index].number(metric)) is not None and math.isfinite(number)
         ]
@@ -254,7 +249,7 @@ def group_runs(
     runs: Sequence[RunReading],
     *,
     grouping: Grouping,
-    values: Sequence[Values],
+    values: ValueColumns,
     metrics: Sequence[str],
     goal: Goal | None,
     interval: IntervalKind,
@@ -268,7 +263,7 @@ def group_runs(
     Args:
         runs: The runs.
         grouping: How to group them.
-        values: The config and the fields of each run.
+        values: The configs and the fields of the runs.
         metrics: The metrics to describe.
         goal: The metric that ranks the groups.
         interval: Which interval to give for a mean.
@@ -291,7 +286,7 @@ def group_runs(
         order = ranked(range(len(members)), table.iqm, "max")
         members, table = [members[index] for index in order], table.reordered(order)
     groups = [
-        RunGroup(f"G{number}", tuple(indices), grouping.common_values(values[indices[0]]))
+        RunGroup(f"G{number}", tuple(indices), grouping.common_values(values, indices[0]))
         for number, indices in enumerate(members, 1)
     ]
     over_tasks = None
@@ -302,6 +297,7 @@ def group_runs(
         runs=runs,
         values=values,
         grouping=grouping,
+        seeds=grouping.seeds_of(values),
         groups=groups,
         metrics=metrics,
         goal=goal,

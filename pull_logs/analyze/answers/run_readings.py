@@ -14,12 +14,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from pull_logs.analyze.answers.checkpoints import shown_metrics
 from pull_logs.analyze.answers.histories import settle_assertions
 from pull_logs.analyze.answers.indexed import Field, IndexedRun, RunValues
 from pull_logs.analyze.answers.mapping import map_runs
 from pull_logs.analyze.answers.readings import ReadingPlan, RunReader
-from pull_logs.analyze.expressions import several_spellings
 from pull_logs.analyze.questions import (
     DEFINED,
     AssertionAnswer,
@@ -157,6 +155,8 @@ class RunHistories:
         exact = name[1:-1] if name.startswith("`") and name.endswith("`") else name
         found = PlainNames(self.names).meant_by(exact)
         if len(found) > 1 and not (found[0] == exact != name):
+            from pull_logs.analyze.expressions import several_spellings
+
             raise UsageError(
                 f"{option}: {several_spellings(name, found, what='metric')}",
                 hint="write one of them, with its backticks and in single quotes",
@@ -290,6 +290,8 @@ def _checkpoint_metrics(
         return frozenset(), ()
     if plan.select is not None:
         return frozenset(selected), ()
+    from pull_logs.analyze.answers.checkpoints import shown_metrics
+
     return shown_metrics(having, best=plan.goal)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal, TypeAlias
@@ -33,7 +33,7 @@ from pull_logs.analyze.inference import (
     stratified_difference,
     trimmed_mean,
 )
-from pull_logs.analyze.questions import Values, identity_in
+from pull_logs.analyze.questions import ValueColumns
 from pull_logs.analyze.statistics import Goal, mean
 from pull_logs.errors import UsageError
 from pull_logs.rows.canonical import canon_number, spell
@@ -98,7 +98,7 @@ class TaskTable:
         cls,
         groups: Sequence[Sequence[int]],
         runs: Sequence[RunReading],
-        values: Sequence[Values],
+        values: ValueColumns,
         *,
         question: TaskQuestion,
         goal: Goal,
@@ -108,7 +108,7 @@ class TaskTable:
         Args:
             groups: The indices of the runs of each group.
             runs: The runs.
-            values: The config and the fields of each run.
+            values: The configs and the fields of the runs.
             question: The tasks, and the scale of the scores.
             goal: The metric.
 
@@ -116,16 +116,17 @@ class TaskTable:
             UsageError: No task has finite values in every group.
         """
         key, scale = question.key, question.scale
-        names: dict[Hashable, Any] = {}
-        tables: list[dict[Hashable, list[float]]] = []
+        codes = values.codes(key)
+        names: dict[int, Any] = {}
+        tables: list[dict[int, list[float]]] = []
         for members in groups:
-            table: dict[Hashable, list[float]] = {}
+            table: dict[int, list[float]] = {}
             for index in members:
                 number = runs[index].number(goal.metric)
-                if number is not None and math.isfinite(number) and key in values[index]:
-                    identity = identity_in(values[index], key)
-                    names.setdefault(identity, values[index][key])
-                    table.setdefault(identity, []).append(number)
+                if number is not None and math.isfinite(number) and values.has(key, index):
+                    task = codes[index]
+                    names.setdefault(task, values.value(key, index))
+                    table.setdefault(task, []).append(number)
             tables.append(table)
         shared = [task for task in names if all(task in table for table in tables)]
         if not shared:

@@ -12,13 +12,14 @@ from .families import Family as Family
 from .families import families_by_member as families_by_member
 from .grouping import CONFIG as CONFIG
 from .grouping import Grouping as Grouping
+from .grouping import ValueColumns as ValueColumns
 from .grouping import Values as Values
 from .grouping import all_names as all_names
-from .grouping import config_values as config_values
 from .grouping import differing_names as differing_names
 from .grouping import identity_in as identity_in
 from .grouping import is_seed as is_seed
 from .grouping import settle_names as settle_names
+from .grouping import suggest_grouping as suggest_grouping
 from .grouping import unique_names as unique_names
 from .grouping import values_of as values_of
 from .request import Checkpoint as Checkpoint

@@ -24,11 +24,10 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from pull_logs.analyze.expressions import IsMissing, Name, Node, operands
 from pull_logs.analyze.questions.request import Subject
 from pull_logs.analyze.questions.run_expressions import RunExpression, cell_of, last_cell, repeated
 from pull_logs.analyze.questions.run_values import run_scope, scope_names
@@ -39,6 +38,9 @@ from pull_logs.errors import ExpressionError, UnknownNameError
 from pull_logs.frames import Column, Floats, History, Mask, RunLike, Vector, from_cells, numbers
 from pull_logs.rows.canonical import STEP, canon_number, spell
 from pull_logs.suggestions import joined
+
+if TYPE_CHECKING:
+    from pull_logs.analyze.expressions import Node
 
 Scope: TypeAlias = Literal["run", "any", "all", "step"]
 
@@ -353,6 +355,8 @@ def _at_offset(text: str, offset: int) -> Iterator[None]:
 
 def _required(node: Node) -> frozenset[str]:
     """Return the names of an expression outside of `is missing`."""
+    from pull_logs.analyze.expressions import IsMissing, Name, operands
+
     if isinstance(node, Name):
         return frozenset({node.text})
     if isinstance(node, IsMissing):

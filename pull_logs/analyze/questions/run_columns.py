@@ -12,7 +12,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-from pull_logs.analyze.expressions import is_bare_name
 from pull_logs.analyze.questions.run_expressions import RunExpression
 from pull_logs.analyze.questions.run_values import FIELDS, run_scope, scope_names
 from pull_logs.analyze.questions.selection import Slice
@@ -50,6 +49,8 @@ class RunColumn:
             return cls(text.strip(), text.strip())
         if not found[2].strip():
             raise UsageError(f"--column {text!r} has no expression", hint=_HINT)
+        from pull_logs.analyze.expressions import is_bare_name
+
         if not is_bare_name(found[1]):
             raise UsageError(
                 f"--column cannot name a column {found[1]!r}",

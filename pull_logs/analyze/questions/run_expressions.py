@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pull_logs.analyze.expressions import Expression, compile_expression
 from pull_logs.analyze.questions.run_values import DERIVED
 from pull_logs.analyze.questions.selection import Slice
 from pull_logs.analyze.questions.system_metrics import rows_of
 from pull_logs.frames import Column, History, Vector, from_cells
+
+if TYPE_CHECKING:
+    from pull_logs.analyze.expressions import Expression
 
 _MOST_EXACT = 2**53
 """Up to this one, every integer is a double."""
@@ -64,6 +66,8 @@ class RunExpression:
             ExpressionError: The text is not a valid expression, or a name has two readings.
             UnknownNameError: No run has a name.
         """
+        from pull_logs.analyze.expressions import compile_expression
+
         expression = compile_expression(text, dict.fromkeys((*about, *rows)), what=WHAT)
         outer, reductions = expression.without_reductions()
         about_runs = not expression.names.isdisjoint(about)

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pull_logs.analyze.inference import ALPHA
 from pull_logs.analyze.questions import CONFIG, Subject, Values, values_of
@@ -18,13 +18,14 @@ from pull_logs.analyze.relation_results import (
     OutlierResult,
     ParetoSections,
 )
-from pull_logs.analyze.relations.effects import KeyEffect, KeyEffects, key_effects
-from pull_logs.analyze.relations.least_squares import Line, fit_line, outliers
-from pull_logs.analyze.relations.pareto import pareto_front
-from pull_logs.analyze.relations.request import Fit
 from pull_logs.analyze.statistics import Goal
 from pull_logs.rows.canonical import canon_number, spell
 from pull_logs.suggestions import counted, joined
+
+if TYPE_CHECKING:
+    from pull_logs.analyze.relations.effects import KeyEffect, KeyEffects
+    from pull_logs.analyze.relations.least_squares import Line
+    from pull_logs.analyze.relations.request import Fit
 
 _MOST_NAMED = 10
 _LONGEST_VALUE = 60
@@ -77,6 +78,8 @@ def relate(
     front = _pareto(runs, pareto) if pareto else ParetoSections()
     if effect is None:
         return RelationsAnswer(EffectSections(), fitted, front, ())
+    from pull_logs.analyze.relations.effects import key_effects
+
     used = [(run, number) for run in runs if (number := finite_number(run, effect.metric)) is not None]
     values = [values_of(run.subject.run) for run, _ in used]
     found = key_effects(values, [number for _, number in used])
@@ -177,6 +180,8 @@ def _short(keys: Sequence[str]) -> list[str]:
 
 
 def _fits(runs: Sequence[RunNumbers], fits: Sequence[Fit]) -> FitSections:
+    from pull_logs.analyze.relations.least_squares import fit_line, outliers
+
     found: list[FitResult] = []
     far: list[OutlierResult] = []
     for number, fit in enumerate(fits, 1):
@@ -252,6 +257,8 @@ def _logs(fit: Fit) -> tuple[str, str] | None:
 
 
 def _pareto(runs: Sequence[RunNumbers], criteria: Sequence[Goal]) -> ParetoSections:
+    from pull_logs.analyze.relations.pareto import pareto_front
+
     usable: list[tuple[RunNumbers, tuple[float, ...]]] = []
     for run in runs:
         numbers = [finite_number(run, goal.metric) for goal in criteria]

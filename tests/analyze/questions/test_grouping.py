@@ -81,7 +81,7 @@ def test_all_but_the_seed_is_everything_else_that_differs() -> None:
     assert found.by == ("config.lr", "config.model.width")
     assert found.seeds == ("config.seed", "config.data.seed")
     assert found.groups(runs) == [[4, 5], [6, 7], [0, 1], [2, 3]]
-    assert found.common_values(runs[0]) == {"config.lr": 0.1, "config.model.width": 8}
+    assert found.common_values(runs, 0) == {"config.lr": 0.1, "config.model.width": 8}
 
 
 def test_a_seed_is_found_by_its_name_and_never_where_it_makes_the_groups() -> None:
@@ -134,6 +134,6 @@ def test_what_differs_inside_groups_beside_the_seed_is_told() -> None:
 def test_a_run_without_a_seed_has_none_and_two_keys_make_one() -> None:
     runs = [run({"seed": 0, "data_seed": 1}), run({"seed": 0, "data_seed": 2}), run({})]
     found = Grouping.settle(runs, ["state"])
-    seeds = [found.seed_of(values) for values in runs]
+    seeds = found.seeds_of(runs)
     assert seeds[2] is None
     assert seeds[0] != seeds[1]

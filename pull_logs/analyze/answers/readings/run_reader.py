@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pull_logs.analyze.answers.checkpoints import checkpoint_steps, read_checkpoints
 from pull_logs.analyze.answers.indexed import IndexedMetrics, IndexedRun
 from pull_logs.analyze.answers.readings.best_readings import BestReadings
 from pull_logs.analyze.answers.readings.reading_plan import ReadingPlan
@@ -124,6 +123,8 @@ class RunReader:
 
     def _read_rows(self, subject: Subject, frame: History) -> KeptReading:
         """Read the metrics and the checkpoints of a run from its history."""
+        from pull_logs.analyze.answers.checkpoints import checkpoint_steps, read_checkpoints
+
         alignment = self.plan.alignment
         metrics = [name for name in frame.names if name in self.wanted]
         axes = RunDefinitions.read(subject.run.config_internal).step_metrics(frame.names)

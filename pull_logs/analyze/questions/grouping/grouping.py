@@ -15,86 +15,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from pull_logs.analyze.expressions import NO_METADATA, several_spellings
+from pull_logs.analyze.questions.grouping.value_columns import ABSENT, ValueColumns
+from pull_logs.analyze.questions.grouping.values import CONFIG, Values
 from pull_logs.analyze.questions.run_values import METADATA
 from pull_logs.errors import NotFoundError, UsageError
-from pull_logs.frames import PlainNames, RunLike, flatten, plain_key
-from pull_logs.rows.canonical import canon_record, spell
-from pull_logs.run_fields import RUN_FIELDS
-from pull_logs.runs import RunInfo
+from pull_logs.frames import PlainNames, RunLike, plain_key
+from pull_logs.rows.canonical import spell
 from pull_logs.suggestions import did_you_mean, listed
 
-CONFIG = "config."
 _ALL_BUT = "all-but:"
 _LIST_HINT = "write names with commas between them, as in --group-by all-but:seed,out_dir"
 _COMMA = re.compile(",(?=[^`]*(?:`[^`]*`[^`]*)*$)")
 """A comma outside of backticks."""
 _SEED = re.compile(r"(.*[_-])?(seed|random[_-]?state)", re.IGNORECASE)
 
-_FIELDS: Mapping[str, Callable[[object], Any]] = {
-    field.name: field.reader for field in RUN_FIELDS if field.grouped
-}
-"""The fields of a run, besides its config, that runs can be grouped by."""
-
-Values = Mapping[str, Any]
-"""The canonical values of a run, by `config.KEY`, `metadata.KEY` or the name of a field."""
-
-
-def values_of(run: RunInfo | RunLike) -> dict[str, Any]:
-    """Return the values that a run can be grouped by.
-
-    Args:
-        run: A run, of which only these values are parsed, or its record.
-    """
-    metadata = flatten(canon_record(run.metadata))
-    return {
-        **{name: read(run) for name, read in _FIELDS.items()},
-        "tags": sorted(run.tags),
-        **{f"{METADATA}{key}": value for key, value in metadata.items()},
-        **config_values(run),
-    }
-
-
-def config_values(run: RunInfo | RunLike) -> dict[str, Any]:
-    """Return those of the values that a run can be grouped by that are of its config."""
-    return {f"{CONFIG}{key}": value for key, value in flatten(canon_record(run.config)).items()}
-
-
-def identity(value: Any) -> Hashable:
-    """Return a key that is equal exactly where the canonical values are the same."""
-    if isinstance(value, (list, dict)) or value != value:
-        return json.dumps(value, sort_keys=True), "json"
-    return value, type(value).__name__
-
-
-_ABSENT: Hashable = ("", "absent")
-
-
-def identity_in(values: Values, name: str) -> Hashable:
-    """Return the identity of a run's value, or that of an absent one."""
-    return identity(values[name]) if name in values else _ABSENT
-
-
-def differing_names(runs: Sequence[Values], names: Iterable[str]) -> list[str]:
-    """Return those of the names whose values are not the same in all runs."""
-    return [name for name in names if _differs(runs, name)]
-
-
-def _differs(runs: Sequence[Values], name: str) -> bool:
-    """Whether the value is not the same in all runs; mostly the first few show that it is not."""
-    first = identity_in(runs[0], name) if runs else _ABSENT
-    return any(identity_in(values, name) != first for values in runs)
-
-
-def all_names(runs: Sequence[Values]) -> list[str]:
-    """Return the names of all runs: fields first, then config keys, each in order."""
-    return sorted(
-        {name for values in runs for name in values}, key=lambda name: (name.startswith(CONFIG), name)
-    )
+Runs: TypeAlias = ValueColumns | Sequence[Values]
+"""The values of runs that they are grouped by, as columns or one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +54,7 @@ class Grouping:
     words: tuple[str, ...]
 
     @classmethod
-    def settle(
-        cls, runs: Sequence[Values], texts: Sequence[str], *, seed_names: Sequence[str] = ()
-    ) -> Grouping:
+    def settle(cls, runs: Runs, texts: Sequence[str], *, seed_names: Sequence[str] = ()) -> Grouping:
         """Find the names that the user means.
 
         Args:
@@ -128,7 +66,8 @@ class Grouping:
             NotFoundError: No run has such a name.
             UsageError: Several names fit, or one is empty.
         """
-        names = all_names(runs)
+        columns = ValueColumns.of(runs)
+        names = columns.names
         seeds = [_one(name, names, option="--seed") for name in seed_names]
         by: list[str] = []
         left_out: list[str] = []
@@ -140,9 +79,9 @@ class Grouping:
                 by.append(_one(text, names, option="--group-by"))
         if any(text.startswith(_ALL_BUT) for text in texts):
             config = [name for name in names if name.startswith(CONFIG) and name not in {*left_out, *seeds}]
-            by += differing_names(runs, config)
+            by += [name for name in config if _differs(columns.codes(name))]
         by = list(dict.fromkeys(by))
-        found = seeds or _seeds_of(runs, by, left_out) or [name for name in names if is_seed(name)]
+        found = seeds or _seeds_of(columns, by, left_out) or [name for name in names if is_seed(name)]
         return cls(
             by=tuple(by),
             seeds=tuple(name for name in dict.fromkeys(found) if name not in by),
@@ -159,84 +98,117 @@ class Grouping:
             words=self.words,
         )
 
-    def groups(self, runs: Sequence[Values]) -> list[list[int]]:
+    def groups(self, runs: Runs) -> list[list[int]]:
         """Return the indices of the runs of each group, the groups in the order of their values."""
+        columns = ValueColumns.of(runs)
         return sorted(
-            _members(runs, self.by), key=lambda members: [_order(runs[members[0]], name) for name in self.by]
+            _members(columns, self.by),
+            key=lambda members: [_order(columns, name, members[0]) for name in self.by],
         )
 
-    def seed_of(self, values: Values) -> Hashable | None:
-        """Return what distinguishes a run within its group; None if it has none of the keys."""
-        found = [identity_in(values, name) for name in self.seeds]
-        return None if all(item is _ABSENT for item in found) else tuple(found)
+    def seeds_of(self, runs: Runs) -> list[Hashable | None]:
+        """Return what distinguishes each run within its group; None for a run that has none of the keys."""
+        columns = ValueColumns.of(runs)
+        if not self.seeds:
+            return [None] * len(columns)
+        found = zip(*(columns.codes(name) for name in self.seeds), strict=True)
+        return [None if max(codes) == ABSENT else codes for codes in found]
 
-    def common_values(self, values: Values) -> dict[str, Any]:
+    def common_values(self, runs: Runs, index: int) -> dict[str, Any]:
         """Return the values that make the group of a run; a key that it does not have is left out."""
-        return {name: spell(values[name]) for name in self.by if name in values}
+        columns = ValueColumns.of(runs)
+        return {name: spell(columns.value(name, index)) for name in self.by if columns.has(name, index)}
 
-    def confounders(self, runs: Sequence[Values], groups: Sequence[Sequence[int]]) -> list[str]:
+    def confounders(self, runs: Runs, groups: Sequence[Sequence[int]]) -> list[str]:
         """Return the config keys that differ within some group and are not to be looked past.
 
         These are neither seeds nor left out, and do not follow the seed one-to-one.
         """
-        known = {*self.by, *self.seeds, *self.left_out, *self.followers(runs)}
-        names = [name for name in all_names(runs) if name.startswith(CONFIG) and name not in known]
-        mixed = [[runs[index] for index in members] for members in groups if len(members) > 1]
-        return sorted({name for group in mixed for name in differing_names(group, names)})
+        columns = ValueColumns.of(runs)
+        known = {*self.by, *self.seeds, *self.left_out, *self.followers(columns)}
+        names = [name for name in columns.config_names if name not in known]
+        return [name for name in names if any(_differs(_taken(columns, name, group)) for group in groups)]
 
-    def followers(self, runs: Sequence[Values]) -> list[str]:
+    def followers(self, runs: Runs) -> list[str]:
         """Return the config keys that differ and follow the seed one-to-one in all runs."""
         if not self.seeds:
             return []
-        seeds = [tuple(identity_in(values, name) for name in self.seeds) for values in runs]
+        columns = ValueColumns.of(runs)
+        seeds = list(zip(*(columns.codes(name) for name in self.seeds), strict=True))
         count = len(set(seeds))
 
         def follows(name: str) -> bool:
-            found = [identity_in(values, name) for values in runs]
-            return len(set(found)) == count == len(set(zip(seeds, found, strict=True)))
+            codes = columns.codes(name)
+            return len(set(codes)) == count == len(set(zip(seeds, codes, strict=True)))
 
-        names = (name for name in all_names(runs) if name.startswith(CONFIG) and name not in self.seeds)
+        names = (name for name in columns.config_names if name not in self.seeds)
         return list(filter(follows, names)) if count > 1 else []
 
-    def suggestion(self, runs: Sequence[Values]) -> str | None:
+    def suggestion(self, runs: Runs) -> str | None:
         """Return the `--group-by` that groups by all settings; None if every group were a single run.
 
         Seeds, the keys that follow them, and those with another value in every run are left out.
         """
-        names = [name for name in all_names(runs) if name.startswith(CONFIG)]
-        unique = unique_names(runs, names)
-        left_out = dict.fromkeys([*self.seeds, *self.left_out, *unique, *self.followers(runs)])
-        by = [name for name in differing_names(runs, names) if name not in left_out]
-        if not left_out or len(_members(runs, by)) == len(runs):
+        columns = ValueColumns.of(runs)
+        names = columns.config_names
+        unique = unique_names(columns, names)
+        left_out = dict.fromkeys([*self.seeds, *self.left_out, *unique, *self.followers(columns)])
+        by = [name for name in names if name not in left_out and _differs(columns.codes(name))]
+        if not left_out or len(_members(columns, by)) == len(columns):
             return None
         return _ALL_BUT + ",".join(_as_item(name.removeprefix(CONFIG)) for name in left_out)
 
 
-def settle_names(runs: Sequence[Values], words: Sequence[str], *, option: str) -> tuple[str, ...]:
+def settle_names(runs: Runs, words: Sequence[str], *, option: str) -> tuple[str, ...]:
     """Return the names that the values of an option mean.
 
     Raises:
         NotFoundError: No run has such a name.
         UsageError: Several names fit, or one is empty.
     """
-    names = all_names(runs)
+    if not words:
+        return ()
+    names = ValueColumns.of(runs).names
     return tuple(dict.fromkeys(_one(word, names, option=option) for word in words))
 
 
-def unique_names(runs: Sequence[Values], names: Iterable[str]) -> list[str]:
+def suggest_grouping(runs: Sequence[RunLike], seeds: Sequence[str]) -> str | None:
+    """Return the `--group-by` that groups runs by their settings; None if every group were a single run.
+
+    Args:
+        runs: The runs.
+        seeds: The config keys that are named like a seed and differ.
+    """
+    columns = ValueColumns.of_runs(runs)
+    grouping = Grouping.settle(columns, [f"{_ALL_BUT}{','.join(seeds)}"])
+    single = len(grouping.groups(columns)) == len(columns)
+    return grouping.suggestion(columns) if single else grouping.words[0]
+
+
+def unique_names(columns: ValueColumns, names: Iterable[str]) -> list[str]:
     """Return those of the names that have another value in every run."""
-    return [name for name in names if len({identity_in(values, name) for values in runs}) == len(runs) > 1]
+    return [name for name in names if len(set(columns.codes(name))) == len(columns) > 1]
 
 
-def _members(runs: Sequence[Values], by: Sequence[str]) -> list[list[int]]:
+def _differs(codes: Sequence[int]) -> bool:
+    return len(codes) > 1 and codes.count(codes[0]) != len(codes)
+
+
+def _taken(columns: ValueColumns, name: str, members: Sequence[int]) -> list[int]:
+    return list(map(columns.codes(name).__getitem__, members))
+
+
+def _members(columns: ValueColumns, by: Sequence[str]) -> list[list[int]]:
     """Return the indices of the runs that have the same values of these names."""
-    found: dict[tuple[Hashable, ...], list[int]] = {}
-    for index, values in enumerate(runs):
-        found.setdefault(tuple(identity_in(values, name) for name in by), []).append(index)
+    if not by:
+        return [list(range(len(columns)))] if len(columns) else []
+    found: dict[tuple[int, ...], list[int]] = {}
+    for index, codes in enumerate(zip(*map(columns.codes, by), strict=True)):
+        found.setdefault(codes, []).append(index)
     return list(found.values())
 
 
-def _seeds_of(runs: Sequence[Values], by: Sequence[str], left_out: Sequence[str]) -> list[str]:
+def _seeds_of(columns: ValueColumns, by: Sequence[str], left_out: Sequence[str]) -> list[str]:
     """Return the seeds among the keys that are left out of the groups: those named like one.
 
     If none is, it is the first key that is different in all runs of every group, of those whose values occur
@@ -245,18 +217,15 @@ def _seeds_of(runs: Sequence[Values], by: Sequence[str], left_out: Sequence[str]
     named = [name for name in left_out if is_seed(name)]
     if named or len(left_out) < 2:
         return named or list(left_out)
-    groups = [[runs[index] for index in members] for members in _members(runs, by)]
-
-    def values_in(group: Sequence[Values], name: str) -> set[Hashable]:
-        return {identity_in(values, name) for values in group}
+    groups = _members(columns, by)
 
     def recurs(name: str) -> bool:
-        found = [values_in(group, name) for group in groups]
+        found = [set(_taken(columns, name, group)) for group in groups]
         return len(set().union(*found)) < sum(map(len, found))
 
     recurring = list(filter(recurs, left_out)) or list(left_out)
     for name in recurring:
-        if all(len(values_in(group, name)) == len(group) for group in groups):
+        if all(len(set(_taken(columns, name, group))) == len(group) for group in groups):
             return [name]
     return recurring
 
@@ -265,11 +234,11 @@ def _as_item(key: str) -> str:
     return f"`{key}`" if "," in key else key
 
 
-def _order(values: Values, name: str) -> tuple[int, float, str]:
+def _order(columns: ValueColumns, name: str, index: int) -> tuple[int, float, str]:
     """Return a sort key: numbers by size, then other values by their text, then missing ones."""
-    if name not in values:
+    if not columns.has(name, index):
         return 2, 0.0, ""
-    value = values[name]
+    value = columns.value(name, index)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
         try:
             return 0, float(value), ""
@@ -303,6 +272,8 @@ def _matches(word: str, names: Collection[str], *, option: str) -> list[str]:
         if found and (len(found) == 1 or ((quoted or "\\" in text) and found[0] == complete)):
             return found[:1]
         if found:
+            from pull_logs.analyze.expressions import several_spellings
+
             raise UsageError(
                 f"{option}: {several_spellings(text, found, what='config key')}",
                 hint="write one of them, with its backticks and in single quotes",
@@ -333,6 +304,8 @@ def _one(word: str, names: Collection[str], *, option: str) -> str:
 
 def _unknown(what: str, word: str, names: Collection[str]) -> NotFoundError:
     if word.startswith(METADATA) and not any(name.startswith(METADATA) for name in names):
+        from pull_logs.analyze.expressions import NO_METADATA
+
         return NotFoundError(f"{what}: no run has metadata", hint=NO_METADATA)
     name = word if word.startswith((CONFIG, METADATA)) else CONFIG + word
     hint = did_you_mean(name, names, otherwise="the runs have no config", cutoff=0)

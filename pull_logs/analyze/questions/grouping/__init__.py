@@ -1,0 +1,5 @@
+"""How runs are grouped: by values of their configs and fields."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

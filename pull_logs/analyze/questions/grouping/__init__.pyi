@@ -1,0 +1,13 @@
+from .grouping import Grouping as Grouping
+from .grouping import is_seed as is_seed
+from .grouping import settle_names as settle_names
+from .grouping import suggest_grouping as suggest_grouping
+from .grouping import unique_names as unique_names
+from .value_columns import ValueColumns as ValueColumns
+from .values import CONFIG as CONFIG
+from .values import Values as Values
+from .values import all_names as all_names
+from .values import differing_names as differing_names
+from .values import identity as identity
+from .values import identity_in as identity_in
+from .values import values_of as values_of
