@@ -20,6 +20,7 @@ from pull_logs.analyze.questions.grouping.values import (
     identity,
 )
 from pull_logs.frames import RunLike
+from pull_logs.runs import RunInfo
 
 ABSENT = -1
 """The code of a run that does not have a value."""
@@ -57,7 +58,7 @@ class ValueColumns:
         return runs if isinstance(runs, ValueColumns) else cls(len(runs), _columns(runs, len(runs)))
 
     @classmethod
-    def of_runs(cls, runs: Sequence[RunLike]) -> ValueColumns:
+    def of_runs(cls, runs: Sequence[RunInfo | RunLike]) -> ValueColumns:
         """Return the values of runs, of which one after the other is parsed."""
         columns = _columns(map(document_values, runs), len(runs))
         return cls(len(runs), columns, lambda name: (field_of(run, name) for run in runs))
