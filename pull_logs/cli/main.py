@@ -301,7 +301,7 @@ def _prepare_completion() -> None:
 def run() -> NoReturn:
     """Run the command line of the process and exit."""
     # A view of thousands of runs makes hundreds of thousands of objects, all of which are used.
-    gc.set_threshold(100_000, 20, 50)
+    gc.set_threshold(200_000, 20, 50)
     stop = StopSignals()
     stop.install()
     prepare_streams()

@@ -16,7 +16,6 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -344,6 +343,8 @@ class _Pull:
         """Return the SDK as the source of the runs; None where this package's queries are."""
         if self._pool is None:
             return None
+        from importlib.metadata import version
+
         from pull_logs.fetch.sdk import SdkSource
 
         return SdkSource(self._pool, version("wandb"))

@@ -1,4 +1,4 @@
-"""httpx, without what no request needs: its command line at import, and certificates before they are needed.
+"""httpx, without what no request needs: at import its command line and HTTP/2; certificates until they are needed.
 
 Modules that are loaded before the first request import `httpx` from here.
 """
@@ -18,17 +18,19 @@ from pull_logs.errors import UsageError
 
 __all__ = ["TrustedCertificates", "http_clients", "httpx"]
 
-_COMMAND_LINE = "httpx._main"
-"""The command line of httpx, which imports rich and pygments; httpx does without it where it is missing."""
+_NOT_NEEDED = ("httpx._main", "h2")
+"""The command line of httpx, which imports rich and pygments, and HTTP/2: it does without what is missing."""
 
-if _COMMAND_LINE in sys.modules or "httpx" in sys.modules:
+if "httpx" in sys.modules:
     import httpx
 else:
-    sys.modules[_COMMAND_LINE] = None  # type: ignore[assignment]  # so that importing it fails
+    _blocked = [name for name in _NOT_NEEDED if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(_blocked))  # type: ignore[arg-type]  # so that importing them fails
     try:
         import httpx
     finally:
-        del sys.modules[_COMMAND_LINE]
+        for _name in _blocked:
+            del sys.modules[_name]
 
 import httpcore  # noqa: E402 - after httpx, which it belongs to
 
