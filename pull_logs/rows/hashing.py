@@ -18,7 +18,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,10 +41,16 @@ from pull_logs.rows.batches import RESIDUAL_ONLY, BatchCells, steps_of, take_apa
 from pull_logs.rows.canonical import STEP
 from pull_logs.rows.cells import CellKind, ColumnKind, cell_kind, cell_text, cells_of, column_kind, utf8_order
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
 _MISSING_KINDS = bytes(1 << 16)
 
 _CELLS_TOGETHER, _MOST_CELLS = 1 << 18, 1 << 20
 """Cells of a history of numbers that are looked at together, and the most that such a history may have."""
+
+_MANY_CELLS = 1 << 20
+"""Cells from which a piece of a long history is hashed in another thread."""
 
 _HELD = 2_000
 """Bytes that hashlib hashes without releasing the interpreter's lock; it releases it for 2,048 and more."""
@@ -129,6 +135,40 @@ class RowsHasher:
             _add_typed(streams, typed)
             streams.present = streams.present or typed.null_count < length
             streams.rows += length
+
+
+class PieceHasher:
+    """Computes the rows hash of a history that is added in pieces while it is read and written.
+
+    Pieces with many cells are hashed in another thread, one at a time, so that memory stays bounded.
+    """
+
+    def __init__(self) -> None:
+        self._hasher = RowsHasher()
+        self._thread: ThreadPoolExecutor | None = None
+        self._last: Future[None] | None = None
+
+    def add(self, cells: BatchCells) -> None:
+        """Add the next piece; that before it is hashed when this returns."""
+        self._wait()
+        if cells.length * len(cells.typed) < _MANY_CELLS:
+            self._hasher.update_cells(cells)
+            return
+        if self._thread is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._thread = ThreadPoolExecutor(1)
+        self._last = self._thread.submit(self._hasher.update_cells, cells)
+
+    def hexdigest(self) -> str:
+        """Return the hash of all pieces, 64 hexadecimal digits."""
+        self._wait()
+        return self._hasher.hexdigest()
+
+    def _wait(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
 
 
 def _add_mixed(streams: _Streams, typed: pa.Array | None, rest: Mapping[int, Any], length: int) -> None:

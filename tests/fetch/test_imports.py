@@ -17,6 +17,8 @@ NEVER = frozenset(
         "pandas",
         "pull_logs.analyze",
         "httpx._main",
+        "h2",
+        "importlib.metadata",
         "rich",
         "pygments",
         "starlette",

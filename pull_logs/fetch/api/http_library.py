@@ -1,4 +1,4 @@
-"""httpx, without what no request needs: at import its command line and HTTP/2; certificates until they are needed.
+"""httpx, without what no request needs: its command line, HTTP/2, and certificates before they are needed.
 
 Modules that are loaded before the first request import `httpx` from here.
 """
@@ -18,21 +18,17 @@ from pull_logs.errors import UsageError
 
 __all__ = ["TrustedCertificates", "http_clients", "httpx"]
 
-_NOT_NEEDED = ("httpx._main", "h2")
+_NOT_NEEDED = {"httpx._main", "h2"}
 """The command line of httpx, which imports rich and pygments, and HTTP/2: it does without what is missing."""
 
-if "httpx" in sys.modules:
+_blocked = _NOT_NEEDED - sys.modules.keys() if "httpx" not in sys.modules else set()
+sys.modules.update(dict.fromkeys(_blocked))  # type: ignore[arg-type]  # so that importing them fails
+try:
+    import httpcore
     import httpx
-else:
-    _blocked = [name for name in _NOT_NEEDED if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(_blocked))  # type: ignore[arg-type]  # so that importing them fails
-    try:
-        import httpx
-    finally:
-        for _name in _blocked:
-            del sys.modules[_name]
-
-import httpcore  # noqa: E402 - after httpx, which it belongs to
+finally:
+    for _name in _blocked:
+        del sys.modules[_name]
 
 _READ_BYTES = 1 << 20
 """The most bytes that are read at once from a connection without TLS, of which a read gives at most 16 kB."""

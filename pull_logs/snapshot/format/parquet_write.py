@@ -29,7 +29,7 @@ from pull_logs.rows.batches import RESIDUAL, BatchCells, take_apart
 from pull_logs.rows.canonical import STEP
 from pull_logs.rows.cells import ColumnKind
 from pull_logs.rows.coded_text import row_text_bytes, text_parts
-from pull_logs.rows.hashing import NumberHistory, RowsHasher, number_history, rows_hash_of_numbers
+from pull_logs.rows.hashing import NumberHistory, PieceHasher, number_history, rows_hash_of_numbers
 from pull_logs.rows.layout import Layout, LayoutBuilder, is_rounded, lay_out
 from pull_logs.rows.limits import MAX_TEXT, TEXT_AT_ONCE
 
@@ -271,13 +271,13 @@ class _Rows:
         Raises:
             DataError: The steps do not ascend, or a batch is not valid.
         """
-        builder, self._hasher, self._steps = LayoutBuilder(steps=not system), RowsHasher(), _StepRange()
+        builder, self._hashing, self._steps = LayoutBuilder(steps=not system), PieceHasher(), _StepRange()
         self._batches, self._system, self._count = batches, system, 0
         self._only: BatchCells | None = None
         for number, cells in enumerate(_pieces(batches(), system=system)):
             self._only = None if number else cells
             builder.add(cells)
-            self._hasher.update_cells(cells)
+            self._hashing.add(cells)
             self._count += cells.length
             if cells.steps is not None:
                 self._steps.extend(cells.steps)
@@ -302,7 +302,7 @@ class _Rows:
             rows=self._count,
             first_step=self._steps.first,
             last_step=self._steps.last,
-            rows_hash=f"sha256:{self._hasher.hexdigest()}",
+            rows_hash=f"sha256:{self._hashing.hexdigest()}",
             size=size,
             digest=digest,
             end=end,

@@ -14,9 +14,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from rowkit import KEYS, calm_rows, canonical, nasty_rows, same_rows, values
 
-from pull_logs.rows.batches import RESIDUAL, batch_from_rows
+from pull_logs.rows import hashing
+from pull_logs.rows.batches import RESIDUAL, BatchCells, batch_from_rows, take_apart
 from pull_logs.rows.canonical import canon_members, canonical_text
-from pull_logs.rows.hashing import rows_hash
+from pull_logs.rows.hashing import PieceHasher, RowsHasher, rows_hash
 from pull_logs.runs import RunInfo, RunPath
 from pull_logs.snapshot.format.content_id import content_id
 
@@ -39,6 +40,32 @@ def test_the_rows_hash_does_not_depend_on_cuts_or_layout(rows: list[dict[str, An
     bounds = [0, *sorted(min(cut, len(expected)) for cut in cuts), len(expected)]
     assert rows_hash(batch_from_rows(expected[start:end]) for start, end in pairwise(bounds)) == expected_hash
     assert rows_hash([residual_batch(expected)]) == expected_hash
+
+
+@given(nasty_rows | calm_rows, st.lists(st.integers(0, 12), max_size=4), st.integers(0, 40))
+def test_pieces_have_the_rows_hash_of_their_rows_in_whichever_thread_they_are_hashed(
+    rows: list[dict[str, Any]], cuts: list[int], many: int
+) -> None:
+    expected = canonical(rows)
+    bounds = [0, *sorted(min(cut, len(expected)) for cut in cuts), len(expected)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hashing, "_MANY_CELLS", many)
+        hasher = PieceHasher()
+        for start, end in pairwise(bounds):
+            hasher.add(take_apart(batch_from_rows(expected[start:end])))
+        assert f"sha256:{hasher.hexdigest()}" == rows_hash([batch_from_rows(expected)])
+
+
+def test_what_hashing_in_another_thread_raises_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: RowsHasher, cells: BatchCells) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(hashing, "_MANY_CELLS", 0)
+    monkeypatch.setattr(RowsHasher, "update_cells", fail)
+    hasher = PieceHasher()
+    hasher.add(take_apart(batch_from_rows([{"_step": 0}])))
+    with pytest.raises(MemoryError):
+        hasher.hexdigest()
 
 
 @given(nasty_rows, nasty_rows)
