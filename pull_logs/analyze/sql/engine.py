@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pull_logs.analyze.sql.views import VIEWS
+from pull_logs.analyze.sql.duckdb_source import register_history
+from pull_logs.analyze.sql.history import HistoryView
+from pull_logs.analyze.sql.views import VIEWS, View
 from pull_logs.errors import ExpressionError, MachineLimitError, PullLogsError, UsageError
 from pull_logs.suggestions import did_you_mean
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from pull_logs.analyze.sql.history import HistoryDataset
     from pull_logs.snapshot import Run
 
 _SETTINGS: Mapping[str, str] = {
@@ -39,6 +40,8 @@ _SETTINGS: Mapping[str, str] = {
     "lock_configuration": "true",
 }
 """What a connection is set to, in this order; nothing can be set after the last."""
+
+_LOCKED = "; ".join(f"SET {name} = {value}" for name, value in _SETTINGS.items())
 
 _ALL_VIEWS = re.compile(
     r"\b(?:show|information_schema|sqlite_master|all_tables|duckdb_\w+|pragma_\w+)\b", re.IGNORECASE
@@ -149,18 +152,25 @@ def open_query(runs: Sequence[Run], query: str, *, limits: Limits | None = None)
     limits.check()
     duckdb = _duckdb()
     errors = _Errors(duckdb, query, limits)
-    with errors.translated(), duckdb.connect(":memory:") as parser:
-        wanted = _views_of(parser, query)
-    views = {name: VIEWS[name](runs) for name in wanted}
-    errors.history = views.get("history")
-    with duckdb.connect(":memory:", config={"memory_limit": limits.memory}) as connection:
-        with errors.translated():
-            for name, view in views.items():
-                connection.register(name, view)
-            for name, value in _SETTINGS.items():
-                connection.execute(f"SET {name} = {value}")
-        with errors.interrupting(connection):
-            yield Rows(connection, query, errors)
+    with ExitStack() as stack:
+        connection = duckdb.connect(":memory:", config={"memory_limit": limits.memory})
+        with connection:
+            with errors.translated():
+                for name in _views_of(connection, query):
+                    _register(connection, name, VIEWS[name](runs), errors, stack)
+                connection.execute(_LOCKED)
+            with errors.interrupting(connection):
+                yield Rows(connection, query, errors)
+
+
+def _register(connection: Any, name: str, view: View, errors: _Errors, stack: ExitStack) -> None:
+    """Make a view known to a connection; its threads end with the stack."""
+    if not isinstance(view, HistoryView):
+        connection.register(name, view)
+        return
+    stack.callback(view.close)
+    errors.history = view
+    register_history(connection, name, view)
 
 
 def query_frame(
@@ -238,7 +248,7 @@ class _Errors:
     def __init__(self, duckdb: Any, query: str, limits: Limits) -> None:
         self._duckdb, self._query, self._limits = duckdb, query, limits
         self._late = threading.Event()
-        self.history: HistoryDataset | None = None
+        self.history: HistoryView | None = None
 
     @contextmanager
     def interrupting(self, connection: Any) -> Iterator[None]:

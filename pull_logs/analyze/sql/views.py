@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 
-from pull_logs.analyze.questions import duration_of
 from pull_logs.analyze.sql.columns import SqlColumn, Type, array_of_cells, sql_names, type_of_cells
-from pull_logs.analyze.sql.history import RUN_COLUMNS, HistoryDataset, metric_types
+from pull_logs.analyze.sql.history import HistoryView, metric_types
+from pull_logs.analyze.sql.parts import RUN_COLUMNS
 from pull_logs.frames import MetricFacts, flatten, plain_key
 
 if TYPE_CHECKING:
     from pull_logs.snapshot import Run
 
-View: TypeAlias = pa.Table | HistoryDataset
+View: TypeAlias = pa.Table | HistoryView
 
 _BIGINT, _DOUBLE, _BOOLEAN, _VARCHAR, _JSON = Type
 _RUN_TYPES: Mapping[str, Type] = dict.fromkeys(RUN_COLUMNS, _VARCHAR)
@@ -107,6 +107,8 @@ def _of_columns(columns: Sequence[SqlColumn], cells: Sequence[Sequence[Any]]) ->
 
 def _runs(runs: Sequence[Run]) -> pa.Table:
     """Return one row per run: its fields, and a column for each value of a config or a summary."""
+    from pull_logs.analyze.questions import duration_of
+
     rows = []
     flat: dict[str, list[Any]] = {}
     for number, run in enumerate(runs):
@@ -224,9 +226,9 @@ def _system(runs: Sequence[Run]) -> pa.Table:
     return _of_columns(columns, [*map(list, runs_of), *padded])
 
 
-def _history(runs: Sequence[Run]) -> HistoryDataset:
+def _history(runs: Sequence[Run]) -> HistoryView:
     """Return the rows of the histories."""
-    return HistoryDataset(runs, metric_types(runs))
+    return HistoryView(runs, metric_types(runs))
 
 
 VIEWS: Mapping[str, Callable[[Sequence[Run]], View]] = {
