@@ -26,7 +26,7 @@ def read_ahead(
     """Iterate over the results of tasks, in their order, while later tasks are worked on in threads.
 
     Args:
-        tasks: The tasks; each is taken when there is room for it.
+        tasks: The tasks; each is taken when it can be worked on.
         work: What returns the results of a task.
         threads: Returns the threads; not called for a single task.
         tasks_ahead: Most tasks that are worked on before their results are asked for.
