@@ -40,7 +40,7 @@ from pull_logs.analyze.sql.parts import (
 )
 from pull_logs.analyze.sql.read_ahead import read_ahead
 from pull_logs.executors import processors
-from pull_logs.frames import Frame, MetricIndex
+from pull_logs.frames import Frame, MetricFacts, MetricIndex
 from pull_logs.rows.canonical import STEP
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ _TEXTS = frozenset({Type.VARCHAR, Type.JSON})
 def metric_types(runs: Sequence[Run]) -> dict[str, set[str]]:
     """Return the types of each column of the histories of runs, in the order of the names, `_step` first.
 
-    They are read from the indexes of the bundles; of a bundle without one, from its histories.
+    They are read from the indexes of the bundles; of a bundle without one, from its histories. A column of
+    integers has the type of numbers too if one of them has more than 64 bits.
 
     Raises:
         DamageError: An index or a history is damaged.
@@ -80,34 +81,41 @@ def metric_types(runs: Sequence[Run]) -> dict[str, set[str]]:
         entry = run.index_entry()
         if entry is None:
             for facts in run.metric_facts():
-                found.setdefault(facts.name, set()).add(facts.type)
+                types = {facts.type, "number"} if _is_large(facts) else {facts.type}
+                found.setdefault(facts.name, set()).update(types)
             continue
         indexed.setdefault(id(entry.index), (entry.index, []))[1].append(entry.number)
         names.add(tuple(run.indexed_names() or ()))
     every = frozenset(name for of_run in names for name in of_run)
     for index, numbers in indexed.values():
         for columns in index.columns(numbers, every):
-            pairs = columns.name.astype(np.int64) * len(columns.types) + columns.type
-            for pair in np.unique(pairs).tolist():
-                name, kind = divmod(pair, len(columns.types))
-                found.setdefault(columns.names[name], set()).add(columns.types[kind])
+            # `np.unique` imports another part of numpy, which takes longer.
+            counts = np.bincount(columns.name.astype(np.int64) * len(columns.types) + columns.type)
+            for pair in np.flatnonzero(counts).tolist():
+                column, kind = divmod(pair, len(columns.types))
+                found.setdefault(columns.names[column], set()).add(columns.types[kind])
     for name in every:
         found.setdefault(name, set()).add("empty")
-    _mark_large(found, runs)
+    integers = frozenset(name for name, types in found.items() if types - {"empty"} == {"int"}) - {STEP}
+    for index, numbers in indexed.values() if integers else ():
+        for large in _large_integers(index, numbers, integers):
+            found[large].add("number")
     return {name: found[name] for name in sorted(found) if name != STEP}
 
 
-def _mark_large(found: Mapping[str, set[str]], runs: Sequence[Run]) -> None:
-    """Add the type of numbers to the columns of integers that have one of more than 64 bits."""
-    integers = frozenset(
-        name for name, types in found.items() if types - {"empty"} == {"int"} and name != STEP
-    )
-    for run in runs if integers else ():
-        for facts in run.indexed_facts(integers, brief=True) or run.metric_facts():
-            if facts.name in integers and not (
-                facts.min is None or facts.max is None or (facts.min >= -(2**63) and facts.max < 2**63)
-            ):
-                found[facts.name].add("number")
+def _large_integers(index: MetricIndex, runs: Sequence[int], names: frozenset[str]) -> Iterator[str]:
+    """Iterate over the names of those columns of integers that have one of more than 64 bits."""
+    for columns in index.numbers(runs, names):
+        large = columns.ranged & ((columns.min < -(2.0**63)) | (columns.max >= 2.0**63))
+        for number, facts in columns.exact.items():
+            large[number] = _is_large(facts)
+        yield from (columns.names[name] for name in {*columns.name[large].tolist()})
+
+
+def _is_large(facts: MetricFacts) -> bool:
+    if facts.type != "int" or facts.min is None or facts.max is None:
+        return False
+    return not -(2**63) <= facts.min <= facts.max < 2**63
 
 
 @dataclass(frozen=True, slots=True)
