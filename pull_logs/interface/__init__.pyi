@@ -7,6 +7,7 @@ from .console import ConsoleView as ConsoleView
 from .console import excerpt as excerpt
 from .console import plain_line as plain_line
 from .console import require_consoles as require_consoles
+from .find_bundles import check_bundles as check_bundles
 from .find_bundles import find_bundles as find_bundles
 from .local_runs import is_local as is_local
 from .local_runs import is_store_url as is_store_url

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from glob import glob, has_magic
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pull_logs.errors import FileMissingError, UsageError
 from pull_logs.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from pull_logs.interface.run_sources import BundleSource
 
 _ENDING = ".wandb.zip"
 _MANIFEST = "datapackage.json"
@@ -29,11 +33,23 @@ def find_bundles(names: Iterable[Path | str]) -> list[Path | str]:
     return list(dict.fromkeys(found))
 
 
+def check_bundles(bundles: Iterable[BundleSource]) -> None:
+    """Check that these are bundles or name bundles, without reading what is in them (`check_location`).
+
+    Raises:
+        PullLogsError: As `open_bundle` does for one of them.
+    """
+    from pull_logs.snapshot import check_location
+
+    for path in find_bundles(bundle for bundle in bundles if isinstance(bundle, (Path, str))):
+        check_location(path)
+
+
 def _meant_by(name: Path | str) -> list[Path | str]:
     if name == "":
         raise UsageError("-b '' names no bundle", hint="give a file, a folder or a glob of bundles, or a URL")
+    from pull_logs.snapshot import is_bundle_set
     from pull_logs.snapshot.format import is_url
-    from pull_logs.snapshot.read import is_bundle_set
 
     if isinstance(name, str) and is_url(name):
         return [name]

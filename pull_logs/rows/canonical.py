@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -165,6 +166,11 @@ def canonical_text(value: Any) -> str:
 
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 _LENIENT = json.JSONDecoder(strict=False)
+
+
+def framed(data: bytes) -> bytes:
+    """Return bytes after their length, a little-endian u64, so that hashed parts cannot run together."""
+    return struct.pack("<Q", len(data)) + data
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -38,7 +38,7 @@ from pull_logs.rows.arrays import (
     truths,
 )
 from pull_logs.rows.batches import RESIDUAL_ONLY, BatchCells, steps_of, take_apart
-from pull_logs.rows.canonical import STEP
+from pull_logs.rows.canonical import STEP, framed
 from pull_logs.rows.cells import CellKind, ColumnKind, cell_kind, cell_text, cells_of, column_kind, utf8_order
 
 if TYPE_CHECKING:
@@ -57,11 +57,6 @@ _HELD = 2_000
 
 _SHORT_COLUMN = 1 << 16
 """Bytes of a column up to which the lock is not released."""
-
-
-def framed(data: bytes) -> bytes:
-    """Return the bytes after their length, a little-endian u64."""
-    return struct.pack("<Q", len(data)) + data
 
 
 @dataclass(slots=True)

@@ -1,4 +1,6 @@
 from .artifact_selection import ArtifactSelection as ArtifactSelection
+from .bundle_location import check_location as check_location
+from .bundle_location import is_bundle_set as is_bundle_set
 from .disk import disk_errors as disk_errors
 from .disk import name_folder as name_folder
 from .disk import new_file as new_file

@@ -95,8 +95,7 @@ def refresh(
     and for media, which --media adds: of a key of which the bundle has all files, new ones are downloaded.
     """
     from pull_logs.fetch import artifacts_in, media_in
-    from pull_logs.snapshot import open_bundle
-    from pull_logs.snapshot.read import is_bundle_set
+    from pull_logs.snapshot import is_bundle_set, open_bundle
     from pull_logs.snapshot.write import check_bundle_output
 
     log = PullLog.take(options)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from pull_logs.cli.options import parse_evals
@@ -21,6 +22,24 @@ if TYPE_CHECKING:
 
 _SQL_MEMORY, _SQL_SECONDS, _SQL_ROWS = "1GB", 60.0, 200
 """The most memory and time of a query, and the most rows of its answer unless a client asks for others."""
+
+_USUALLY_NEEDED = (
+    "jsonschema:Draft202012Validator",
+    "pull_logs.analyze:arrange",
+    "pull_logs.analyze:answer",
+    "pull_logs.analyze.answers:compare_runs",
+    "pull_logs.analyze.answers:find_what_is_wrong",
+    "pull_logs.analyze.health:find_flags",
+    "pull_logs.analyze.statistics:MetricTotalsBuilder",
+    "pull_logs.cli.formats:draw_sections",
+    "pull_logs.cli.render:fit_json",
+    "pull_logs.cli.render:OVERVIEW_SHAPES",
+    "pull_logs.cli.sections:compare_sections",
+    "pull_logs.cli.sections:overview_sections",
+    "pull_logs.cli.sections:view_sections",
+    "pull_logs.interface:overview_of",
+)
+"""What answers of overview, runs, schema, stats, history and compare use, by which module defines it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +118,20 @@ def ask(name: str, arguments: Mapping[str, Any], sources: Sources, *, workers: i
         workers=workers,
     )
     return _ANSWERS[name](question)
+
+
+def prepare_answers(sources: Sources) -> None:
+    """Import what most answers need and open the sources, so that the first answer takes no longer for it.
+
+    Raises:
+        PullLogsError: A source cannot be opened.
+    """
+    from pull_logs.interface import open_subjects
+
+    for name in _USUALLY_NEEDED:
+        resolve_name(name)
+    with open_subjects(sources, report=lambda _: None):
+        pass
 
 
 def _narrowed(sources: Sources, arguments: Mapping[str, Any]) -> Sources:

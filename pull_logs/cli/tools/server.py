@@ -6,19 +6,23 @@ and earlier) and without one (2026-07-28).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pull_logs._version import __version__
+from pull_logs.cli.tools.deferred_packages import defer_packages
 from pull_logs.cli.tools.definitions import INSTRUCTIONS, TOOLS, Tool
-from pull_logs.cli.tools.questions import Answered, ask
+from pull_logs.cli.tools.questions import Answered, ask, prepare_answers
 from pull_logs.errors import PullLogsError, UsageError
 from pull_logs.suggestions import did_you_mean, shortened
 
 if TYPE_CHECKING:
     import mcp_types
+    from anyio import Event
     from mcp.server.context import ServerRequestContext
     from mcp.server.lowlevel import Server
 
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
 
 NAME = "pull-logs"
 _LOOPBACK = "127.0.0.1"
+_SECONDS_OF_AN_ANSWER = 0.05
+"""How long the answer to a listing of the tools has until it competes with imports."""
+
 _LONGEST_ERROR = 1_500
 """The most characters of an error, some of which names from a bundle can make long."""
 
@@ -46,7 +53,9 @@ class HttpAddress:
         return f"http://{_LOOPBACK}:{self.port}/mcp"
 
 
-def make_server(sources: Sources, *, workers: int = 0) -> Server[Any]:
+def make_server(
+    sources: Sources, *, workers: int = 0, on_listed: Callable[[], object] = lambda: None
+) -> Server[Any]:
     """Return a server that answers questions about runs.
 
     Calls are answered one after another, in a thread, so that the server answers other messages meanwhile.
@@ -55,10 +64,12 @@ def make_server(sources: Sources, *, workers: int = 0) -> Server[Any]:
         sources: The bundles and local run folders; they are opened for each call, so that a bundle that was
             refreshed is read as it is now.
         workers: How many other processes a call may start to be faster.
+        on_listed: Called when a client has asked for the tools.
 
     Raises:
         UsageError: The `mcp` package is not installed.
     """
+    defer_packages(("mcp", "mcp.server"))
     try:
         from mcp.server.lowlevel import Server
     except ImportError as exc:
@@ -75,18 +86,22 @@ def make_server(sources: Sources, *, workers: int = 0) -> Server[Any]:
         question = partial(_result, params.name, params.arguments or {}, sources, workers)
         return await anyio.to_thread.run_sync(question, limiter=one_at_a_time)
 
+    async def list_tools(
+        _: ServerRequestContext[Any], __: mcp_types.PaginatedRequestParams | None
+    ) -> mcp_types.ListToolsResult:
+        on_listed()
+        return _list_tools()
+
     return Server(
         NAME,
         version=__version__,
         instructions=INSTRUCTIONS,
-        on_list_tools=_list_tools,
+        on_list_tools=list_tools,
         on_call_tool=call,
     )
 
 
-async def _list_tools(
-    _: ServerRequestContext[Any], __: mcp_types.PaginatedRequestParams | None
-) -> mcp_types.ListToolsResult:
+def _list_tools() -> mcp_types.ListToolsResult:
     import mcp_types
 
     return mcp_types.ListToolsResult(tools=[_described(tool) for tool in TOOLS.values()])
@@ -135,18 +150,62 @@ def _message(exc: PullLogsError) -> str:
     return "\n".join(inline(shortened(line, most=_LONGEST_ERROR)) for line in str(exc).split("\n")[:3])
 
 
-def serve_stdio(server: Server[Any]) -> None:
-    """Answer the client on stdin and stdout until it closes stdin."""
+def serve_stdio(sources: Sources, *, workers: int = 0, report: Callable[[Exception], object]) -> None:
+    """Answer the client on stdin and stdout until it closes stdin.
+
+    What answers need is imported once the tools were listed, so that neither that nor the first call waits
+    for it.
+
+    Args:
+        sources: The bundles and local run folders.
+        workers: How many other processes a call may start to be faster.
+        report: Called if the sources cannot be opened; each call reports the same.
+
+    Raises:
+        UsageError: The `mcp` package is not installed.
+    """
     import anyio
 
-    anyio.run(_answer_stdio, server)
+    anyio.run(partial(_answer_stdio, sources, workers=workers, report=report))
 
 
-async def _answer_stdio(server: Server[Any]) -> None:
-    from mcp.server.stdio import stdio_server
+async def _answer_stdio(sources: Sources, *, workers: int, report: Callable[[Exception], object]) -> None:
+    import anyio
 
-    async with stdio_server() as (messages, answers):
+    listed = anyio.Event()
+    with _without_collections():
+        server = make_server(sources, workers=workers, on_listed=listed.set)
+        from mcp.server.stdio import stdio_server
+
+    async with stdio_server() as (messages, answers), anyio.create_task_group() as tasks:
+        tasks.start_soon(_prepare, listed, sources, report)
         await server.run(messages, answers, server.create_initialization_options())
+        tasks.cancel_scope.cancel()
+
+
+async def _prepare(listed: Event, sources: Sources, report: Callable[[Exception], object]) -> None:
+    """Import what answers need and open the sources, in a thread, once the tools were listed."""
+    import anyio
+
+    await listed.wait()
+    await anyio.sleep(_SECONDS_OF_AN_ANSWER)
+    try:
+        await anyio.to_thread.run_sync(prepare_answers, sources, abandon_on_cancel=True)
+    except Exception as exc:  # noqa: BLE001 - calls report it, and the next bundle may be well
+        report(exc)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Search for no garbage while modules are imported, and never in what they made: all of it is kept."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 def serve_http(server: Server[Any], *, port: int, on_ready: Callable[[HttpAddress], None]) -> None:

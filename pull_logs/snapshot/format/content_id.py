@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from pull_logs.rows.canonical import canon_record
+from pull_logs.rows.canonical import canon_record, framed
 from pull_logs.rows.cells import cell_text
-from pull_logs.rows.hashing import framed
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
 

@@ -15,8 +15,7 @@ from typing import NotRequired, Protocol, TypedDict
 from urllib.parse import quote
 
 from pull_logs.errors import DataError
-from pull_logs.rows.canonical import canon_text
-from pull_logs.rows.hashing import framed
+from pull_logs.rows.canonical import canon_text, framed
 from pull_logs.snapshot.format.compression import SUFFIX, Compressed, compressed_fields
 from pull_logs.snapshot.format.names import file_name_of
 

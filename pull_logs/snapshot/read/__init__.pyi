@@ -1,5 +1,4 @@
 from .bundle import Bundle as Bundle
-from .bundle import is_bundle_set as is_bundle_set
 from .bundle import open_bundle as open_bundle
 from .index import load_index as load_index
 from .logged import TABLE as TABLE

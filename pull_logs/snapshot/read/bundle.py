@@ -10,21 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache, cached_property
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from pull_logs.errors import MetricNotFoundError, RunNotFoundError
 from pull_logs.rows.canonical import STEP
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.format import (
-    METRICS,
-    Container,
-    Manifest,
-    catalog_version,
-    is_url,
-    open_container,
-)
+from pull_logs.snapshot.bundle_location import container_at, is_bundle_set
+from pull_logs.snapshot.format import METRICS, Container, Manifest
 from pull_logs.snapshot.read.index import BundleIndex, load_index
 from pull_logs.snapshot.read.logged import Artifact, ArtifactIndex
 from pull_logs.snapshot.read.metrics_index import MetricsIndex
@@ -369,7 +362,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     if is_bundle_set(path):
         opened: Bundle = resolve_name(_OPEN_SET)(path)
         return opened
-    container = _open_container(path)
+    container = container_at(path)
     try:
         return Bundle(container, load_index(container))
     except BaseException:
@@ -377,26 +370,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         raise
 
 
-def is_bundle_set(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is that of a bundle set: a folder with a catalog, or the URL of a prefix."""
-    if isinstance(path, str) and is_url(path):
-        return path.endswith("/")
-    try:
-        with os.scandir(path) as entries:
-            return any(catalog_version(entry.name) is not None for entry in entries)
-    except (OSError, ValueError):
-        return False
-
-
 def _number_reader() -> NumberReader:
     from pull_logs.snapshot.read.number_columns import NumberReader
 
     return NumberReader()
-
-
-def _open_container(path: str | os.PathLike[str]) -> Container:
-    if isinstance(path, str) and is_url(path):
-        from pull_logs.snapshot.format import RemoteContainer
-
-        return RemoteContainer(path)
-    return open_container(Path(path))

@@ -104,8 +104,8 @@ def verify(
 
 def _check(bundle: Path, engine: Engine, *, deep: bool) -> VerifyReport:
     """Check a bundle against its manifest, on all processors unless an engine was named."""
-    from pull_logs.snapshot import verify_bundle
-    from pull_logs.snapshot.read import check_in_processes, is_bundle_set
+    from pull_logs.snapshot import is_bundle_set, verify_bundle
+    from pull_logs.snapshot.read import check_in_processes
     from pull_logs.snapshot.sets import verify_set
 
     check = verify_set if is_bundle_set(bundle) else verify_bundle

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pull_logs.cli.bundle_paths import near_or_far
+from pull_logs.cli.notes import warn
 from pull_logs.cli.options import bundle_words
 from pull_logs.cli.sources import take_sources
 from pull_logs.errors import UsageError
@@ -55,12 +56,15 @@ def mcp(workers: int, /, *, http: bool, port: int | None, **options: Any) -> Non
     )
     sources.check()
     from pull_logs.cli.tools import make_server, serve_http, serve_stdio
-    from pull_logs.interface import open_subjects
+    from pull_logs.interface import check_bundles, open_subjects
 
-    with open_subjects(sources, report=lambda _: None):
-        pass  # a source that cannot be read is an error of this command, not of each call
-    server = make_server(sources, workers=workers)
-    if http:
-        serve_http(server, port=port or 0, on_ready=_announce)
+    # A source that cannot be read is an error of this command, not of each call.
+    if http or sources.runs:
+        with open_subjects(sources, report=lambda _: None):
+            pass
     else:
-        serve_stdio(server)
+        check_bundles(sources.bundles)
+    if http:
+        serve_http(make_server(sources, workers=workers), port=port or 0, on_ready=_announce)
+    else:
+        serve_stdio(sources, workers=workers, report=lambda exc: warn(str(exc)))
