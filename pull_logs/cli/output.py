@@ -15,6 +15,7 @@ from pull_logs.suggestions import joined
 if TYPE_CHECKING:
     from pull_logs.analyze import Subject
     from pull_logs.cli.render import Section, Shape
+    from pull_logs.executors import Engine
 
 DEFAULT_TOKENS = 16_000
 """The budget of an answer."""
@@ -109,6 +110,7 @@ def print_answer(
     sections: Callable[[Mapping[str, Any]], list[Section]],
     shapes: Mapping[str, Shape],
     hints: Iterable[Sequence[str]] = (),
+    engine: Engine | None = None,
 ) -> None:
     """Print an answer on stdout and hints on stderr.
 
@@ -119,6 +121,7 @@ def print_answer(
         sections: Makes the sections of the answer.
         shapes: How its JSON is cut by a budget.
         hints: Commands to run next.
+        engine: Where long texts are written.
 
     Raises:
         UsageError: The budget is too small for any answer.
@@ -131,6 +134,7 @@ def print_answer(
             sections=lambda: sections(answer),
             json=lambda: fit_json(answer, shapes, max_tokens=output.max_tokens),
             max_tokens=output.max_tokens,
+            engine=engine,
         )
         if output.hints:
             from pull_logs.cli.hints import print_hints
@@ -141,7 +145,12 @@ def print_answer(
 
 
 def print_result(
-    choice: Choice, *, sections: Callable[[], list[Section]], json: Callable[[], str], max_tokens: int = 0
+    choice: Choice,
+    *,
+    sections: Callable[[], list[Section]],
+    json: Callable[[], str],
+    max_tokens: int = 0,
+    engine: Engine | None = None,
 ) -> None:
     """Print an answer on stdout in the format that was chosen.
 
@@ -150,6 +159,7 @@ def print_result(
         sections: Makes the sections of the answer.
         json: Makes its JSON, without the end of the last line.
         max_tokens: The budget of the sections; 0 for no limit.
+        engine: Where long texts are written.
 
     Raises:
         UsageError: The answer has nothing for the format, or the budget is too small for any answer.
@@ -159,7 +169,7 @@ def print_result(
     if choice.as_json:
         click.echo(json())
         return
-    drawn = draw_sections(sections(), choice, max_tokens=max_tokens)
+    drawn = draw_sections(sections(), choice, max_tokens=max_tokens, engine=engine)
     click.echo(drawn, nl=False, color=True if choice.form == "table" else None)
 
 

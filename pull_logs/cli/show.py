@@ -57,6 +57,7 @@ def show(sources: Sources, **options: Any) -> None:
             sections=view_sections,
             shapes=VIEW_SHAPES,
             hints=show_hints(found, sources),
+            engine=reading,
         )
 
 

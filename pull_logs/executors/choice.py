@@ -53,4 +53,4 @@ def open_engine(engine: str | None, *, jobs: int | None) -> Iterator[Engine]:
         from pull_logs.executors.process_pool import process_pool
 
         with process_pool(workers) as processes:
-            yield Engine(processes, workers, shares_memory=False)
+            yield Engine(processes, workers, shares_memory=False, forks=True)

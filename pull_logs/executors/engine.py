@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pull_logs._version import __version__
-from pull_logs.errors import MachineLimitError, PullLogsError, UsageError
+from pull_logs.errors import PullLogsError, UsageError
+from pull_logs.executors.forked_map import can_fork, forked_map, lost_worker
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
@@ -22,12 +23,7 @@ _AHEAD = 2
 
 def _process_failure(error: BaseException) -> PullLogsError | None:
     """Return what the failure of an executor of this machine means; None for any other error."""
-    if isinstance(error, BrokenProcessPool):
-        return MachineLimitError(
-            "a worker process ended before it had answered",
-            hint="the system ends processes when memory is short; start fewer with --jobs",
-        )
-    return None
+    return lost_worker() if isinstance(error, BrokenProcessPool) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +35,46 @@ class Engine:
         workers: How many of them run at once.
         shares_memory: Whether they run in this process, so that nothing has to be pickled.
         failure: Returns what an error of the executor means; None for an error of the task itself.
+        forks: Whether tasks may run in copies of this process instead, where it can be copied.
     """
 
     executor: Executor | None = None
     workers: int = 1
     shares_memory: bool = True
     failure: Callable[[BaseException], PullLogsError | None] = field(default=_process_failure)
+    forks: bool = False
 
     @property
     def is_serial(self) -> bool:
         """Whether tasks run one after the other in this thread."""
         return self.executor is None
+
+    @property
+    def sees_memory(self) -> bool:
+        """Whether `map_open` can be used now."""
+        return self.shares_memory or self.copies
+
+    @property
+    def copies(self) -> bool:
+        """Whether `map_open` runs tasks in copies of this process."""
+        return self.forks and can_fork()
+
+    def map_open(self, function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT]) -> Iterator[ResultT]:
+        """Iterate as `map` does, over tasks that refer to what is open in this process.
+
+        Only for an engine that sees its memory. In a copy of it, results are pickled, tasks are not.
+
+        Args:
+            function: What to do with a task.
+            tasks: The tasks.
+
+        Raises:
+            MachineLimitError: A worker ended.
+            Exception: The error of the first task that failed, in the order of the tasks.
+        """
+        if self.shares_memory:
+            return self.map(function, tasks)
+        return forked_map(function, list(tasks), processes=self.workers)
 
     def map(self, function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT]) -> Iterator[ResultT]:
         """Iterate over the results of tasks, in the order of the tasks.

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from pull_logs.errors import PullLogsError
+from pull_logs.executors import Engine
 from pull_logs.interface.known_findings import KnownFindings
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from pull_logs.analyze import Subject
     from pull_logs.analyze.answers import Identity
     from pull_logs.analyze.health import HealthFinding
-    from pull_logs.executors import Engine
     from pull_logs.snapshot import Bundle
 
 FEWEST_RUNS = 1_000
@@ -80,6 +80,11 @@ def look_first(
     """
     if len(subjects) < FEWEST_RUNS or workers < 1 or _is_known(subjects, known, select):
         return
+    copies = Engine(workers=min(workers, MOST_WORKERS) + 1, shares_memory=False, forks=True)
+    if copies.copies:
+        with suppress(PullLogsError):
+            _find_on(copies, subjects, known, select)
+        return
     parts = deque(_parts(subjects, select))
     with suppress(PullLogsError, OSError), _workers(min(workers, MOST_WORKERS)) as started:
         _share(parts, started, known)
@@ -112,11 +117,15 @@ def look_on(engine: Engine, subjects: Sequence[Subject], known: KnownFindings, *
     Raises:
         PullLogsError: A worker ended, or cannot open a bundle.
     """
+    if subjects and not _is_known(subjects, known, select):
+        _find_on(engine, subjects, known, select)
+
+
+def _find_on(engine: Engine, subjects: Sequence[Subject], known: KnownFindings, select: str | None) -> None:
     from pull_logs.analyze.answers.mapping import map_runs
 
-    if subjects and not _is_known(subjects, known, select):
-        for found in map_runs(_FindingReader(select), subjects, engine):
-            known.keep_all(found)
+    for found in map_runs(_FindingReader(select), subjects, engine):
+        known.keep_all(found)
 
 
 def _is_known(subjects: Sequence[Subject], known: KnownFindings, select: str | None) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import select
@@ -11,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -23,7 +22,7 @@ from bundlekit import bundle_run, make_bundle
 from checkout import RECORDED
 from distributed import KilledWorker
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from questionkit import ASSERTS, comparisons, outcome, views
 
 from pull_logs import errors
 from pull_logs._version import __version__
@@ -87,48 +86,6 @@ def _small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 def subjects() -> Iterator[Sequence[Subject]]:
     with open_subjects(Sources(bundles=(RECORDED,)), report=pytest.fail) as found:
         yield found[::2]
-
-
-def outcome(ask: Callable[[], Any]) -> str:
-    """The answer as text, or the error with everything that is shown of it."""
-    try:
-        found = ask()
-    except PullLogsError as exc:
-        return f"{type(exc).__name__} {exc.exit_code}: {exc}"
-    found.pop("next", None)
-    return json.dumps(found, default=dict)
-
-
-CONDITIONS = ["val/loss < 1", "_step % 2 == 0", "`grad/norm` is missing", "val/los < 1", "state > 1", None]
-EVALS = [(), (("gap", "train/loss - val/loss"),), (("g", "ema(train/loss, 0.5)"), ("h", "g * 2"))]
-ASSERTS = [(), ("val/acc > 0.9",), ("any: val/acc > 0.5", "step 40: val/loss < 2"), ("mean(val/loss) < 1",)]
-COLUMNS = [(), ("m=mean(train/loss)", "config.lr"), ("first_step(val/acc > 0.5)",)]
-
-
-@st.composite
-def comparisons(draw: st.DrawFn) -> dict[str, Any]:
-    return {
-        "best": draw(st.sampled_from([None, "val/loss:min", "val/acc:max", "no/metric:max"])),
-        "sort": None,
-        "at": draw(st.sampled_from(["last", "best", 40, 41.5])),
-        "where": draw(st.sampled_from(CONDITIONS)),
-        "evals": draw(st.sampled_from(EVALS)),
-        "asserts": draw(st.sampled_from(ASSERTS)),
-        "columns": draw(st.sampled_from(COLUMNS)),
-    }
-
-
-@st.composite
-def views(draw: st.DrawFn) -> View:
-    return View(
-        stats=draw(st.booleans()),
-        select=draw(st.sampled_from([None, "^val/", "loss", "(", "nothing"])),
-        where=draw(st.sampled_from(CONDITIONS)),
-        evals=draw(st.sampled_from(EVALS)),
-        asserts=draw(st.sampled_from(ASSERTS)),
-        max_rows=draw(st.sampled_from([0, 3, 200])),
-        max_tokens=draw(st.sampled_from([0, 500])),
-    )
 
 
 @pytest.mark.timeout(300)

@@ -17,7 +17,7 @@ import numpy as np
 from pull_logs.analyze.questions.run_values import DERIVED
 from pull_logs.analyze.questions.selection import Slice
 from pull_logs.analyze.questions.system_metrics import rows_of
-from pull_logs.frames import Column, History, Vector, from_cells
+from pull_logs.frames import Column, Frame, History, Vector, from_cells
 
 if TYPE_CHECKING:
     from pull_logs.analyze.expressions import Expression
@@ -97,6 +97,8 @@ class RunExpression:
         hidden = DERIVED & self.rows
         known = {name: cell for name, cell in scope.items() if name not in hidden}
         if self.reductions:
+            if part is None and isinstance(frame, Frame):  # the steps come with them, in one reading
+                frame.load(next(iter(self.reductions.values())).names & self.rows)
             part = part or Slice.of(frame)
             known |= self.reduced(scope, frame, part)
         if part is None:

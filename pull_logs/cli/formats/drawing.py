@@ -12,6 +12,7 @@ from pull_logs.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from pull_logs.cli.formats.grid import Grid
+    from pull_logs.executors import Engine
 
 _PAPER = frozenset(
     {
@@ -25,13 +26,16 @@ _PAPER = frozenset(
 _LEGEND = "RUNS"
 
 
-def draw_sections(sections: Sequence[Section], choice: Choice, *, max_tokens: int = 0) -> str:
+def draw_sections(
+    sections: Sequence[Section], choice: Choice, *, max_tokens: int = 0, engine: Engine | None = None
+) -> str:
     """Return sections in the format that was chosen.
 
     Args:
         sections: The sections, in order.
         choice: The format, and which of the sections.
         max_tokens: The budget of their text, which other formats are cut by too; 0 for no limit.
+        engine: Where long texts are written.
 
     Raises:
         UsageError: The answer has no such section, or none that the format is for, or the budget is too
@@ -39,7 +43,7 @@ def draw_sections(sections: Sequence[Section], choice: Choice, *, max_tokens: in
     """
     chosen = _chosen(sections, choice)
     if choice.form == "text":
-        return render_text(chosen, max_tokens=max_tokens, digits=choice.digits)
+        return render_text(chosen, max_tokens=max_tokens, digits=choice.digits, engine=engine)
     from pull_logs.cli.formats.grid import grids_of
 
     groups = fit_groups(chosen, max_tokens=max_tokens, digits=choice.digits)

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pull_logs.cli.render.budget import NOTHING_LEFT, Shape, check_budget, fit_sections
 from pull_logs.cli.render.cells import At
@@ -28,6 +29,9 @@ from pull_logs.cli.render.escape import escape, inline
 from pull_logs.cli.render.numbers import shown_rows
 from pull_logs.cli.render.section import Column, Section
 from pull_logs.cli.render.tokens import FIFTHS, weigh
+
+if TYPE_CHECKING:
+    from pull_logs.executors import Engine
 
 Group: TypeAlias = tuple[Section, ...]
 """Sections of one name, which are cut together."""
@@ -54,19 +58,30 @@ _PLAN = (
 """What is cut of a group, in order, and how far down."""
 
 
-def render_text(sections: Iterable[Section], *, max_tokens: int = 0, digits: int | None = None) -> str:
+_MANY_ROWS = 10_000
+"""From so many rows on, sections of one name are written in several processes."""
+
+
+def render_text(
+    sections: Iterable[Section],
+    *,
+    max_tokens: int = 0,
+    digits: int | None = None,
+    engine: Engine | None = None,
+) -> str:
     """Return sections as text, cut until they fit into a token budget.
 
     Args:
         sections: The sections, in order.
         max_tokens: The budget; 0 for no limit.
         digits: The significant digits of floats; None for as many as distinguish them, at least six.
+        engine: Where many long sections are written; the text does not depend on it.
 
     Raises:
         UsageError: The budget is too small for any answer.
     """
     fitted = fit_groups(sections, max_tokens=max_tokens, digits=digits)
-    return "".join(_rendered(item.name, item.sections, item.cut, digits) for item in fitted)
+    return "".join(_rendered(item.name, item.sections, item.cut, digits, engine) for item in fitted)
 
 
 _SHOWS_NOTHING_LEFT = "--section NAME shows a section of which nothing is left"
@@ -162,11 +177,25 @@ def _cells(_name: str, group: Group) -> int:
     )
 
 
-def _rendered(name: str, group: Group, cut: str, digits: int | None) -> str:
-    lines = [line for section in group for line in _lines(section, digits, cut=bool(cut))]
-    if cut:
-        lines = [*(lines or ([f"[{name}]"] if name else [])), f"# cut to {inline(cut)}"]
-    return "".join(f"{line}\n" for line in lines)
+def _rendered(name: str, group: Group, cut: str, digits: int | None, engine: Engine | None = None) -> str:
+    write = partial(_written, digits=digits, cut=bool(cut))
+    if engine is not None and engine.copies and _is_long(group):
+        text = "".join(engine.map_open(write, group))
+    else:
+        text = "".join(map(write, group))
+    if not cut:
+        return text
+    opened = text or (f"[{name}]\n" if name else "")
+    return f"{opened}# cut to {inline(cut)}\n"
+
+
+def _is_long(group: Group) -> bool:
+    """Whether it is worth it that several processes write the sections."""
+    return len(group) > 1 and sum(len(section.rows) for section in group) >= _MANY_ROWS
+
+
+def _written(section: Section, *, digits: int | None, cut: bool) -> str:
+    return "".join(f"{line}\n" for line in _lines(section, digits, cut=cut))
 
 
 def _lines(section: Section, digits: int | None, *, cut: bool) -> Iterator[str]:

@@ -121,7 +121,10 @@ def _stats(
         facts=facts,
         columns=[Column(first, name_cell), *columns(*fields)],
         rows=[
-            [name, *({**(found.get("quantiles") or {}), **found}.get(field) for field in fields)]
+            [
+                name,
+                *map((found if asked is None else {**(found.get("quantiles") or {}), **found}).get, fields),
+            ]
             for name, found in entries.items()
         ],
         kept=len(fields) + 1,
@@ -129,6 +132,11 @@ def _stats(
         remedy=_REMEDY,
         weight=REQUESTED,
     )
+
+
+def _with_own(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return statistics with the percentiles that were asked for beside the others."""
+    return {**(found.get("quantiles") or {}), **found}
 
 
 def _with_quantiles(names: Sequence[str]) -> Sequence[str]:

@@ -11,6 +11,7 @@ from pull_logs.snapshot.format import (
     MANIFEST,
     MAX_MANIFEST,
     Container,
+    is_url,
     open_container,
     parse_manifest,
     sha256,
@@ -51,6 +52,10 @@ def check_on(check: MemberCheck, names: Sequence[str], *, engine: Engine) -> dic
     if engine.is_serial or engine.shares_memory:
         return check_in_threads(check, names)
     container = check.container
+    if engine.copies and not is_url(container.location):
+        groups = [names[start : start + _AT_ONCE] for start in range(0, len(names), _AT_ONCE)]
+        copied = engine.map_open(lambda group: [check(name) for name in group], groups)
+        return dict(zip(names, (one for part in copied for one in part), strict=True))
     manifest = sha256(container.read(MANIFEST, limit=MAX_MANIFEST))
     where = BundleLocation(manifest, str(container.path), container.location)
     parts = (

@@ -14,9 +14,13 @@ from typing import Any, Protocol, TypeVar
 from pull_logs.analyze.questions import Checkpoint, Subject
 from pull_logs.executors import Engine
 from pull_logs.snapshot import Run
+from pull_logs.snapshot.format import is_url
 from pull_logs.snapshot.workers import BundleLocation, located
 
 _MOST_RUNS = 100
+_TASKS_PER_WORKER = 16
+"""Tasks that each worker has at least where tasks are not sent, so that all of them end together."""
+
 _MOST_ROWS = 1_000_000
 """A task takes a second or two, so that little is lost where one is stopped."""
 
@@ -82,23 +86,31 @@ def map_runs(reader: RunReader[ResultT], subjects: Sequence[Subject], engine: En
     Raises:
         PullLogsError: As the reader, for the first run that it raises an error for; or a worker failed.
     """
-    parts = map(tuple, _parts(subjects))
-    if engine.shares_memory:
-        opened = (_OpenRuns(reader, part) for part in parts)
-        found = engine.map(_read_open, opened)
+    if _can_stay_open(subjects, engine):
+        most = max(1, min(_MOST_RUNS, len(subjects) // (_TASKS_PER_WORKER * engine.workers)))
+        opened = (_OpenRuns(reader, part) for part in _parts(subjects, most))
+        found = engine.map_open(_read_open, opened)
     else:
+        parts = map(tuple, _parts(subjects, _MOST_RUNS))
         found = engine.map(read_task, (_task(reader, part) for part in parts))
     for some in found:
         yield from some
 
 
-def _parts(subjects: Sequence[Subject]) -> Iterator[list[Subject]]:
+def _can_stay_open(subjects: Sequence[Subject], engine: Engine) -> bool:
+    """Whether workers read the runs that are open here; a connection to a server is not copied."""
+    if engine.shares_memory or not engine.sees_memory:
+        return engine.shares_memory
+    return not any(where is not None and is_url(where) for where in set(map(_bundle_of, subjects)))
+
+
+def _parts(subjects: Sequence[Subject], most: int) -> Iterator[list[Subject]]:
     """Divide runs into those of tasks: neighbours, of one bundle, and not too many rows."""
     for _, members in groupby(subjects, key=_bundle_of):
         part: list[Subject] = []
         rows = 0
         for subject in members:
-            if part and (len(part) >= _MOST_RUNS or rows + subject.run.rows > _MOST_ROWS):
+            if part and (len(part) >= most or rows + subject.run.rows > _MOST_ROWS):
                 yield part
                 part, rows = [], 0
             part.append(subject)
