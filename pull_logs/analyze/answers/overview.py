@@ -10,13 +10,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
 from pull_logs.analyze.answers.mapping import map_runs
 from pull_logs.analyze.answers.view import incomplete_notes
-from pull_logs.analyze.health import DEFINITIONS, FLAGS, HealthFinding, can_have_flags, find_flags
+from pull_logs.analyze.health import (
+    DEFINITIONS,
+    FLAGS,
+    HealthFinding,
+    RunColumns,
+    can_have_flags,
+    find_all_flags,
+)
 from pull_logs.analyze.questions import (
     AssertionAnswer,
     Assertions,
@@ -41,6 +48,8 @@ from pull_logs.frames import Frame, MetricIndex, RunLike, describe_cells, flatte
 from pull_logs.rows.canonical import canon_record, canonical_text, spell
 
 _VALUES_SHOWN = 8
+_CELLS_TOGETHER = 2**18
+"""As soon as runs have so many values, they are judged together: two megabytes."""
 _TIMESTAMP = "_timestamp"
 _KEPT_TYPES = frozenset({int, float, str, bool})
 
@@ -126,6 +135,10 @@ class Identity(NamedTuple):
     names: tuple[str, ...]
 
 
+_Read: TypeAlias = tuple[int, RunColumns]
+"""The position of a run, and what it is judged by."""
+
+
 class Known(Protocol):
     """Remembers the findings of runs from one look to the next."""
 
@@ -198,19 +211,26 @@ def _read_histories(
     counted = _add_indexed([subject.run for subject in subjects], metrics, selected=selected)
     identities = _identities(subjects, opened)
     remembered = _remembered(known, frames, identities)
-    for position, (subject, frame, identity) in enumerate(zip(subjects, frames, identities, strict=True)):
-        configs.add(subject.run.config)
-        found = remembered[position]
-        totals = None if position in counted else metrics
-        if found is None:
-            found = _read_run(subject.run, frame, identity.names, totals, selected=selected)
-            if known is not None:
-                known.keep(identity, found)
-        elif totals is not None:
-            _add_facts(frame, identity.names, totals, selected=selected)
+
+    def unknown() -> Iterator[_Read]:
+        for position, (subject, frame, identity) in enumerate(zip(subjects, frames, identities, strict=True)):
+            configs.add(subject.run.config)
+            totals = None if position in counted else metrics
+            if remembered[position] is None:
+                columns = _read_run(subject.run, frame, identity.names, totals, selected=selected)
+                yield position, columns
+                del columns
+            elif totals is not None:
+                _add_facts(frame, identity.names, totals, selected=selected)
+            frame.forget()
+
+    for position, judged in _judged(unknown(), frames):
+        remembered[position] = judged
+        if known is not None:
+            known.keep(identities[position], judged)
+    for subject, found in zip(subjects, remembered, strict=True):
         healthy += not found
-        findings += [(subject, finding) for finding in found]
-        frame.forget()
+        findings += [(subject, finding) for finding in found or ()]
     return _Histories(
         configs=configs,
         metrics=metrics.totals(),
@@ -294,12 +314,41 @@ def find_what_is_wrong(subjects: Sequence[Subject], *, select: str | None, known
     opened = _Opened.open(subjects, select=select)
     identities = _identities(subjects, opened)
     remembered = _remembered(known, opened.frames, identities)
-    for subject, frame, identity, found in zip(subjects, opened.frames, identities, remembered, strict=True):
-        if found is None:
-            known.keep(
-                identity, _read_run(subject.run, frame, identity.names, None, selected=opened.selected)
-            )
-            frame.forget()
+
+    def unknown() -> Iterator[_Read]:
+        for position, (subject, frame) in enumerate(zip(subjects, opened.frames, strict=True)):
+            if remembered[position] is None:
+                names = identities[position].names
+                yield position, _read_run(subject.run, frame, names, None, selected=opened.selected)
+                frame.forget()
+
+    for position, found in _judged(unknown(), opened.frames):
+        known.keep(identities[position], found)
+
+
+def _judged(
+    runs: Iterator[_Read], frames: Sequence[Frame]
+) -> Iterator[tuple[int, tuple[HealthFinding, ...]]]:
+    """Yield the position of each run and what is wrong with it; short runs are judged many at a time.
+
+    A run that no index has is judged before the next is read, because all of its metrics are.
+    """
+    waiting: list[_Read] = []
+    cells = 0
+    for position, columns in runs:
+        waiting.append((position, columns))
+        cells += len(columns.steps) * (len(columns.metrics) + 1)
+        del columns
+        if cells >= _CELLS_TOGETHER or not frames[position].has_facts:
+            yield from _judge(waiting)
+            waiting.clear()
+            cells = 0
+    yield from _judge(waiting)
+
+
+def _judge(runs: Sequence[_Read]) -> Iterator[tuple[int, tuple[HealthFinding, ...]]]:
+    found = find_all_flags([columns for _, columns in runs])
+    return zip([position for position, _ in runs], found, strict=True)
 
 
 def _identities(subjects: Sequence[Subject], opened: _Opened) -> list[Identity]:
@@ -365,11 +414,10 @@ def _read_run(
     metrics: MetricTotalsBuilder | None,
     *,
     selected: frozenset[str],
-) -> tuple[HealthFinding, ...]:
+) -> RunColumns:
     """Read the selected metrics of a run and its timestamps in one pass, and add them to any totals.
 
-    Of a run whose bundle has an index, only the metrics that may have a flag are read. Nothing of the run is
-    referred to afterwards, so that one run at a time is in memory.
+    Of a run whose bundle has an index, only the metrics that may have a flag are read.
     """
     facts = frame.facts(selected, brief=metrics is None)
     judged = names if facts is None else [name for name in names if can_have_flags(facts[name])]
@@ -379,7 +427,7 @@ def _read_run(
         for name in names:
             metrics.add(name, describe_cells(columns[name], frame.steps) if facts is None else facts[name])
     stamps = frame.column(_TIMESTAMP) if _TIMESTAMP in frame else None
-    return find_flags(run, columns, frame.steps, stamps)
+    return RunColumns(run=run, metrics=columns, steps=frame.steps, timestamps=stamps)
 
 
 def _totals(subjects: Sequence[Subject], *, healthy: int) -> TotalsResult:

@@ -10,20 +10,40 @@ noise, so that it does not depend on the unit of the metric.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from pull_logs.frames import Floats, Steps, middle
+from pull_logs.frames import Floats, Mask, Steps, middle
 
 FEWEST = 6
 """The fewest values that make a curve."""
 _LEVELS = 100
+_CELLS_TOGETHER = 2**17
+"""The most values of curves that are computed together: a megabyte, which stays in a processor's cache."""
 _SPAN = 10.0
 _NORMAL = 1.4826 / 6**0.5
 """The standard deviation of normal noise, as a multiple of the median size of its second differences."""
 _OF_MEDIAN = 1.2533
 """The spread of the median of many normal values, as a multiple of that of their mean."""
+
+
+class Series(NamedTuple):
+    """The finite values of a metric, at least `FEWEST`.
+
+    Attributes:
+        steps: The step of each value.
+        values: The values.
+        sign: 1 where less is better, -1 where more is.
+        positive: Whether the scale is logarithmic, because all values are positive; None if levels decide it.
+    """
+
+    steps: Steps
+    values: Floats
+    sign: int
+    positive: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +70,6 @@ class Curve:
     noise: float
     level_noise: float
 
-    @classmethod
-    def of(cls, steps: Steps, values: Floats, *, sign: int) -> Curve:
-        """Return the curve of these finite values, at least `FEWEST`."""
-        return _scaled(steps, values, sign, logarithmic=None)
-
-    @classmethod
-    def of_positive(cls, steps: Steps, values: Floats, *, sign: int = 1) -> Curve:
-        """Return the curve of these positive values, at least `FEWEST`, on a logarithmic scale."""
-        return _scaled(steps, values, sign, logarithmic=True)
-
     def __len__(self) -> int:
         """Return the number of levels."""
         return len(self.levels)
@@ -79,12 +89,18 @@ class Curve:
 
     def smooth(self) -> tuple[Floats, float]:
         """Return the means of a twelfth of the levels each, at every level, and the spread of one."""
-        wide = len(self.levels) // 12
-        if wide < 2:
-            return self.levels, self.level_noise
-        sums = np.cumsum(self.levels)
-        sums[wide:] -= sums[:-wide].copy()
-        return sums[wide - 1 :] / wide, self.level_noise / wide**0.5
+        smooth, wide = smoothed(self.levels)
+        return smooth, self.level_noise / wide**0.5
+
+
+def smoothed(levels: Floats) -> tuple[Floats, int]:
+    """Return the means of a twelfth of the levels each, along the last axis, and how many these are."""
+    wide = levels.shape[-1] // 12
+    if wide < 2:
+        return levels, 1
+    sums = np.cumsum(levels, axis=-1)
+    sums[..., wide:] -= sums[..., :-wide].copy()
+    return sums[..., wide - 1 :] / wide, wide
 
 
 def median(values: Floats) -> Floats:
@@ -92,31 +108,66 @@ def median(values: Floats) -> Floats:
     return middle(np.sort(values), 0.5)
 
 
-def _scaled(steps: Steps, values: Floats, sign: int, *, logarithmic: bool | None) -> Curve:
-    count = len(values)
-    width = max(1, min(5, count // 20), -(-count // _LEVELS))
-    levels = values if width == 1 else median(values[: count // width * width].reshape(-1, width))
-    if logarithmic is None:
-        logarithmic = sign > 0 and spans_decades(levels) and float(values.min()) > 0
-    if logarithmic:
-        values, levels = np.log(values), np.log(levels)
-    if sign < 0:
-        values, levels = -values, -levels
-    noise = roughness(values)
-    of_level = noise * (_OF_MEDIAN if width > 2 else 1) / width**0.5
+def curves_of(series: Sequence[Series]) -> list[Curve]:
+    """Return the curve of each series.
+
+    Those of one length, as most metrics of a run and of runs are, are computed together: for a few hundred
+    values, a call of numpy takes longer than what it computes.
+    """
+    curves: dict[int, Curve] = {}
+    for members in same_length([one.values for one in series]):
+        curves |= zip(members, _scaled([series[index] for index in members]), strict=True)
+    return [curves[index] for index in range(len(series))]
+
+
+def same_length(values: Sequence[Floats]) -> Iterator[list[int]]:
+    """Yield the indices of arrays of one length, so many that they do not have too many values together."""
+    found: dict[int, list[int]] = {}
+    for index, array in enumerate(values):
+        found.setdefault(len(array), []).append(index)
+    for length, indices in found.items():
+        count = max(_CELLS_TOGETHER // max(length, 1), 1)
+        yield from (indices[start : start + count] for start in range(0, len(indices), count))
+
+
+def _scaled(series: Sequence[Series]) -> Iterator[Curve]:
+    """Yield the curves of series of one length."""
+    values = np.array([one.values for one in series], np.float64)
+    signs = np.array([one.sign for one in series])
+    count, width = values.shape[1], _width(values.shape[1])
+    levels = values
     if width > 1:
-        of_level = max(of_level, roughness(levels))
-    return Curve(sign, logarithmic, steps, values, levels, width, noise, of_level)
+        levels = median(values[:, : count // width * width].reshape(len(series), -1, width))
+    positive = np.array([one.positive is True for one in series])
+    judged = np.array([one.positive is None for one in series]) & (signs > 0)
+    logarithmic = positive | (judged & _spans_decades(levels) & (values.min(axis=1) > 0))
+    for scaled in (values, levels)[: 2 if width > 1 else 1]:
+        for row in np.flatnonzero(logarithmic).tolist():
+            scaled[row] = np.log(scaled[row])
+        scaled[signs < 0] = -scaled[signs < 0]
+    noise = roughness(values)
+    of_level = (noise * (_OF_MEDIAN if width > 2 else 1) / width**0.5).tolist()
+    if width > 1:
+        of_level = list(map(max, of_level, roughness(levels).tolist()))
+    facts = zip(series, logarithmic.tolist(), values, levels, noise.tolist(), of_level, strict=True)
+    for one, scale, own, own_levels, own_noise, level_noise in facts:
+        yield Curve(one.sign, scale, one.steps, own, own_levels, width, own_noise, level_noise)
 
 
-def spans_decades(levels: Floats) -> bool:
-    """Whether levels are positive and differ by a factor of ten or more."""
-    low = float(levels.min())
-    return low > 0 and float(levels.max()) >= _SPAN * low
+def _width(count: int) -> int:
+    """Return how many of so many values are in a stretch."""
+    return max(1, min(5, count // 20), -(-count // _LEVELS))
 
 
-def roughness(values: Floats) -> float:
-    """Return the spread of values around a smooth line, from their second differences."""
-    if len(values) < 3:
-        return 0.0
-    return _NORMAL * float(median(np.abs(values[2:] - 2 * values[1:-1] + values[:-2])))
+def _spans_decades(levels: Floats) -> Mask:
+    """Whether levels, along the last axis, are positive and differ by a factor of ten or more."""
+    low = levels.min(axis=-1)
+    spans: Mask = (low > 0) & (levels.max(axis=-1) >= _SPAN * low)
+    return spans
+
+
+def roughness(values: Floats) -> Floats:
+    """Return the spread of values, along the last axis, around a smooth line: from second differences."""
+    if values.shape[-1] < 3:
+        return np.zeros(values.shape[:-1])
+    return _NORMAL * median(np.abs(values[..., 2:] - 2 * values[..., 1:-1] + values[..., :-2]))

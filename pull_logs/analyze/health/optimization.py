@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from pull_logs.analyze.health.curves import Curve, median
+from pull_logs.analyze.health.curves import Curve, Series, median
 from pull_logs.analyze.health.findings import HealthFinding
 from pull_logs.frames import Floats, Steps
 
@@ -20,11 +20,10 @@ _NUMBER = re.compile(r"\d+")
 _FEWEST_GROUPS = 3
 
 
-def gradient_flags(name: str, steps: Steps, values: Floats) -> Iterator[HealthFinding]:
-    """Yield where a norm of gradients explodes.
+def gradient_series(steps: Steps, values: Floats) -> Series | None:
+    """Return what to judge a norm of gradients by; None if it cannot have exploded.
 
     Args:
-        name: The metric.
         steps: The step of each value.
         values: Its finite values.
     """
@@ -32,11 +31,15 @@ def gradient_flags(name: str, steps: Steps, values: Floats) -> Iterator[HealthFi
     if not positive.all():
         steps, values = steps[positive], values[positive]
     if len(values) < _FEWEST:
-        return
+        return None
     ordered = np.sort(values)
     if float(ordered[-1]) < _EXPLODED * float(ordered[len(values) // 8]):
-        return
-    curve = Curve.of_positive(steps, values)
+        return None
+    return Series(steps, values, 1, positive=True)
+
+
+def gradient_flags(name: str, curve: Curve) -> Iterator[HealthFinding]:
+    """Yield where a norm of gradients explodes."""
     row = _first_outburst(curve)
     if row is None:
         row = _growth(curve)
@@ -46,7 +49,7 @@ def gradient_flags(name: str, steps: Steps, values: Floats) -> Iterator[HealthFi
     peak = float(curve.values[row:].max())
     yield HealthFinding(
         flag="gradient_explosion",
-        step=int(steps[row]),
+        step=int(curve.steps[row]),
         metric=name,
         message=f"{curve.shown(before)} before, {curve.shown(peak)} at its peak",
     )

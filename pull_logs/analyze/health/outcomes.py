@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from pull_logs.analyze.health.curves import Curve, median
+from pull_logs.analyze.health.curves import Curve, median, same_length, smoothed
 from pull_logs.analyze.health.findings import HealthFinding
 from pull_logs.analyze.statistics import is_held_out, is_training_partner
-from pull_logs.frames import Floats
+from pull_logs.frames import Floats, Mask
 
 _FEWEST = 10
 """The fewest values with which a metric can diverge or be on a plateau."""
@@ -21,18 +22,79 @@ _MOST_JUMPS = 100
 """The most jumps that are looked at in search of the first spike."""
 
 
-def outcome_flags(curves: Mapping[str, Curve]) -> Iterator[HealthFinding]:
+class Possible(NamedTuple):
+    """Which flags a curve may have, as the first conditions of each say."""
+
+    overfitting: bool = True
+    divergence: bool = True
+    plateau: bool = True
+    spike: bool = True
+
+
+def outcome_flags(curves: Mapping[str, Curve], possible: Sequence[Possible]) -> Iterator[HealthFinding]:
     """Yield what is wrong with the losses and scores of a run.
 
     A metric that overfits does not diverge as well, and one that does either is not on a plateau.
+
+    Args:
+        curves: The curves by the names of the metrics.
+        possible: Which flags each of them may have, as `possible_flags` returns it.
     """
-    for name, curve in curves.items():
-        found = _overfitting(name, curve, curves) or _divergence(name, curve) or _plateau(name, curve)
+    for (name, curve), may in zip(curves.items(), possible, strict=True):
+        found = _overfitting(name, curve, curves) if may.overfitting else None
+        if found is None and may.divergence:
+            found = _divergence(name, curve)
+        if found is None and may.plateau:
+            found = _plateau(name, curve)
         if found:
             yield found
         diverged = found.step if found is not None and found.flag == "divergence" else None
-        if spike := _spike(name, curve, before=diverged):
+        if may.spike and (spike := _spike(name, curve, before=diverged)):
             yield spike
+
+
+def possible_flags(curves: Sequence[Curve]) -> list[Possible]:
+    """Return which flags curves may have; the conditions of those of one length are checked together."""
+    found: dict[int, Possible] = {}
+    for members in same_length([curve.values for curve in curves]):
+        found |= zip(members, _possible_together([curves[index] for index in members]), strict=True)
+    return [found[index] for index in range(len(curves))]
+
+
+def _possible_together(curves: Sequence[Curve]) -> Iterator[Possible]:
+    values, levels = (np.array([getattr(curve, name) for curve in curves]) for name in ("values", "levels"))
+    loses = np.array([curve.sign > 0 for curve in curves])
+    noise, of_level = (
+        np.array([getattr(curve, name) for curve in curves]) for name in ("noise", "level_noise")
+    )
+    smooth, wide = smoothed(levels)
+    length, count = values.shape[1], levels.shape[1]
+    lost = levels[:, -max(2, count // 20) :].min(axis=1) - levels.min(axis=1)
+    return map(
+        Possible,
+        (count - 1 - (smooth.argmin(axis=1) + wide // 2) >= max(2, count * 0.15)).tolist(),
+        (loses & (lost > 6 * noise) & (length >= _FEWEST)).tolist(),
+        (~_got_better(smooth, of_level / wide**0.5, count, length) & (length >= _FEWEST)).tolist(),
+        (loses & (np.diff(values).max(axis=1) > 10 * noise) & (length >= _FEWEST_FOR_SPIKE)).tolist(),
+    )
+
+
+def _got_better(smooth: Floats, spread: Floats, count: int, length: int) -> Mask:
+    """Whether curves got visibly better until the end, so that they are on no plateau (see `_plateau`)."""
+    wide = count - smooth.shape[1] + 1
+    best = np.minimum.accumulate(smooth, axis=1)
+    first, middle, late, last = (
+        best[:, index] for index in (0, max(count // 3 - wide, 0), max(count * 2 // 3 - wide, 0), -1)
+    )
+    won = first - last
+    exact = 1e-9 * np.abs(last)
+    visible = 2.5 * spread
+    if length < _FEWEST_FOR_NOISE:
+        improved = won > np.maximum(3 * spread, exact)
+        visible = np.where(improved, np.minimum(visible, won / 30), visible)
+    enough = np.maximum(visible, np.minimum(0.15 * (middle - late), won / 30))
+    better: Mask = late - last > np.maximum(np.maximum(enough, won / 2000), exact)
+    return better
 
 
 def _divergence(name: str, curve: Curve) -> HealthFinding | None:

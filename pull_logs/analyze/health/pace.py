@@ -8,7 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
-from pull_logs.analyze.health.curves import Curve, median
+from pull_logs.analyze.health.curves import Curve, Series, median
 from pull_logs.analyze.health.findings import HealthFinding
 from pull_logs.frames import Floats, RunLike, Steps
 from pull_logs.runs import RunInfo
@@ -21,11 +21,10 @@ _STALL_SECONDS = 600.0
 _STALL_INTERVALS = 50.0
 
 
-def speed_flags(name: str, steps: Steps, values: Floats, *, sign: int) -> Iterator[HealthFinding]:
-    """Yield where a throughput is lost, to the end or for a tenth of the run.
+def speed_series(steps: Steps, values: Floats, *, sign: int) -> Series | None:
+    """Return what to judge a throughput by; None if it has too few values.
 
     Args:
-        name: The metric.
         steps: The step of each value.
         values: Its finite values.
         sign: -1 for a speed, 1 for the time that a step takes.
@@ -33,9 +32,11 @@ def speed_flags(name: str, steps: Steps, values: Floats, *, sign: int) -> Iterat
     positive = values > 0
     if not positive.all():
         steps, values = steps[positive], values[positive]
-    if len(values) < _FEWEST:
-        return
-    curve = Curve.of_positive(steps, values, sign=sign)
+    return Series(steps, values, sign, positive=True) if len(values) >= _FEWEST else None
+
+
+def speed_flags(name: str, curve: Curve) -> Iterator[HealthFinding]:
+    """Yield where a throughput is lost, to the end or for a tenth of the run."""
     levels = curve.levels  # the logarithm of the time, up to a constant
     if float(levels.max()) - float(levels.min()) <= _LOST:
         return
@@ -52,7 +53,7 @@ def speed_flags(name: str, steps: Steps, values: Floats, *, sign: int) -> Iterat
     if during - before < max(_LOST, 4 * curve.level_noise, 3 * drift):
         return
     lasting = "to the end" if end == len(levels) else f"until step {curve.step_of(end)}"
-    unit = curve.number if sign > 0 else lambda value: math.exp(-value)
+    unit = curve.number if curve.sign > 0 else lambda value: math.exp(-value)
     yield HealthFinding(
         flag="slowdown",
         step=curve.step_of(begin),
