@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -14,17 +15,20 @@ from artifactkit import entry_of, reference
 from bundlekit import make_bundle, members_of, two_runs
 from consolekit import console_of, printed
 from fuzzkit import Target, as_file, scratch
+from mutation import after, either, json_lines, json_value, some_bytes, zip_fields
 
 from pull_logs.errors import BundleDamagedError, DataError, PullLogsError
 from pull_logs.rows.batches import batch_from_rows, batch_rows
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import (
+    ArtifactRecord,
     Resource,
     StoredConsole,
     arrow_table,
     check_format,
     encode_entries,
     encode_logged_table,
+    encode_records,
     load_metrics_table,
     parse_entries,
     parse_manifest,
@@ -210,9 +214,21 @@ def resealed(data: bytes) -> None:
     members[name] = data[1:]
     read = parse_manifest(members["datapackage.json"], path="good", members=[*members])
     resources = {**read.resources, name: _resource(read.resources[name], data[1:])}
-    members["datapackage.json"] = render_manifest(replace(read, resources=resources))
-    members["datapackage-digest.json"] = render_digest(members["datapackage.json"])
-    path = as_file(_zipped(members), "resealed.wandb.zip")
+    _read_everything(_zipped(_with_manifest(members, render_manifest(replace(read, resources=resources)))))
+
+
+def resealed_manifest(data: bytes) -> None:
+    """The manifest of a bundle is replaced and its digest is made to fit."""
+    _read_everything(_zipped(_with_manifest(good_members(), data)))
+
+
+def _with_manifest(members: Mapping[str, bytes], manifest: bytes) -> dict[str, bytes]:
+    return {**members, "datapackage.json": manifest, "datapackage-digest.json": render_digest(manifest)}
+
+
+def _read_everything(bundle_bytes: bytes) -> None:
+    """Verify a bundle and read it: what verifies has as many rows as it claims."""
+    path = as_file(bundle_bytes, "resealed.wandb.zip")
     with open_bundle(path) as bundle:
         report = verify_bundle(path)
         for run in bundle.runs():
@@ -276,6 +292,20 @@ def _compressed() -> list[bytes]:
     return [len(text).to_bytes(3, "little") + frame for text, frame in zip(texts, frames, strict=True)]
 
 
+def _records() -> list[bytes]:
+    record = ArtifactRecord(
+        relation="logged",
+        entity="acme",
+        project="nano",
+        collection="weights",
+        version=0,
+        id="QXJ0",
+        type="model",
+    )
+    more = replace(record, version=1, aliases=("latest",), metadata={"loss": 0.5}, size=12, file_count=1)
+    return [encode_records([record, more])]
+
+
 def _entries() -> list[bytes]:
     return [encode_entries([entry_of("a.txt", b"hello"), reference("b", "s3://bucket/b")])]
 
@@ -286,17 +316,18 @@ def _short_history() -> list[bytes]:
 
 
 TARGETS = (
-    Target("zip-directory", zip_directory, lambda: [good_bundle()]),
-    Target("manifest", manifest, lambda: [good_members()["datapackage.json"]]),
+    Target("zip-directory", zip_directory, lambda: [good_bundle()], either(zip_fields, some_bytes)),
+    Target("manifest", manifest, lambda: [good_members()["datapackage.json"]], json_value),
     Target("format-mark", format_mark, lambda: [good_members()["FORMAT"]]),
     Target("parquet-footer", parquet_footer, _footers),
     Target("parquet", parquet, _short_history),
     Target("runs-table", runs_table, lambda: [good_members()["runs.parquet"]]),
     Target("metrics-table", metrics_table, lambda: [good_members()["metrics.parquet"]]),
-    Target("artifact-records", artifact_records, lambda: [b""]),
-    Target("artifact-entries", artifact_entries, _entries),
-    Target("logged-table", logged_table, _tables),
+    Target("artifact-records", artifact_records, _records, json_lines),
+    Target("artifact-entries", artifact_entries, _entries, json_lines),
+    Target("logged-table", logged_table, _tables, json_value),
     Target("compressed-text", compressed_text, _compressed),
     Target("console", console, _console),
-    Target("resealed-bundle", resealed, _resealable),
+    Target("resealed-bundle", resealed, _resealable, after(1, some_bytes)),
+    Target("resealed-manifest", resealed_manifest, lambda: [good_members()["datapackage.json"]], json_value),
 )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from random import Random
 
 from pull_logs.errors import PullLogsError
 
@@ -28,11 +29,13 @@ class Target:
         parse: Parses the bytes and checks what it got. It raises nothing but `PullLogsError`, and
             `AssertionError` where what was read is wrong.
         seeds: Valid inputs, as the real writers make them.
+        mutate: Changes an input so that it keeps its form, or returns None if it does not have it.
     """
 
     name: str
     parse: Callable[[bytes], None]
     seeds: Callable[[], list[bytes]]
+    mutate: Callable[[bytes, Random], bytes | None] | None = None
 
     def run(self, data: bytes) -> None:
         """Parse an input.

@@ -9,6 +9,7 @@ import anyio
 import httpx
 from format_targets import good_bundle
 from fuzzkit import Target, as_file
+from mutation import request, words
 from starlette.applications import Starlette
 
 from pull_logs.analyze.expressions import compile_expression, parse
@@ -83,6 +84,6 @@ def _expressions() -> list[bytes]:
 
 
 TARGETS = (
-    Target("expression", expression, _expressions),
-    Target("graphql-request", graphql_request, _requests),
+    Target("expression", expression, _expressions, words),
+    Target("graphql-request", graphql_request, _requests, request),
 )

@@ -15,6 +15,18 @@ from eventkit import T0, frame, restart, scalars, version
 from fuzzkit import Target, as_file, joined, parts, scratch
 from google_crc32c import value as crc32c
 from logwriting import row, run, write_log
+from mutation import (
+    after,
+    either,
+    json_lines,
+    json_value,
+    one_member,
+    one_part,
+    opcodes,
+    sized_json,
+    some_bytes,
+    words,
+)
 from safetensors.torch import save
 from tensorboard.compat.proto.event_pb2 import Event
 
@@ -179,10 +191,10 @@ def _metric_files() -> list[bytes]:
 
 TARGETS = (
     Target("transaction-log", transaction_log, _logs),
-    Target("log-records", log_records, _log_records),
-    Target("checkpoint", checkpoint, _checkpoints),
-    Target("safetensors", safetensors_header, _safetensors),
+    Target("log-records", log_records, _log_records, one_part(some_bytes)),
+    Target("checkpoint", checkpoint, _checkpoints, either(opcodes, one_member("data.pkl", opcodes))),
+    Target("safetensors", safetensors_header, _safetensors, sized_json),
     Target("event-framing", event_framing, _event_file),
-    Target("event-records", event_records, _event_records),
-    Target("metric-file", metric_file, _metric_files),
+    Target("event-records", event_records, _event_records, one_part(some_bytes)),
+    Target("metric-file", metric_file, _metric_files, after(1, either(json_value, json_lines, words))),
 )
