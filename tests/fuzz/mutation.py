@@ -53,7 +53,7 @@ def json_value(data: bytes, random: Random) -> bytes | None:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    return _dumped(_changed(value, random))
+    return _dumped(_changed(value, random), random)
 
 
 def json_lines(data: bytes, random: Random) -> bytes | None:
@@ -83,8 +83,8 @@ def request(data: bytes, random: Random) -> bytes | None:
         return None
     if isinstance(body, dict) and isinstance(body.get("query"), str) and random.random() < 0.5:
         text = words(body["query"].encode(errors="replace"), random) or b""
-        return _dumped(body | {"query": text.decode(errors="replace")})
-    return _dumped(_changed(body, random))
+        return _dumped(body | {"query": text.decode(errors="replace")}, random)
+    return _dumped(_changed(body, random), random)
 
 
 def one_part(mutate: Mutate) -> Mutate:
@@ -192,8 +192,10 @@ def _spliced(found: list[bytes], at: int, other: bytes | None, random: Random) -
     return [*found[:at], *made, *found[at + 1 :]]
 
 
-def _dumped(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
+def _dumped(value: Any, random: Random) -> bytes:
+    """Return a value as JSON, with escapes or without, so that half a surrogate pair has both forms."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=random.random() < 0.5)
+    return text.encode(errors="surrogatepass")
 
 
 def _changed(value: Any, random: Random) -> Any:
