@@ -12,6 +12,7 @@ from .cache_folder import using_cache as using_cache
 from .concurrency import run_async as run_async
 from .dry_run import estimate_pull as estimate_pull
 from .dry_run import estimate_pull_sync as estimate_pull_sync
+from .earlier import ArchivedRuns as ArchivedRuns
 from .existing import artifacts_in as artifacts_in
 from .existing import find_output as find_output
 from .existing import media_in as media_in
@@ -20,10 +21,13 @@ from .inventory import read_inventories as read_inventories
 from .options import PullOptions as PullOptions
 from .outcomes import RunOutcome as RunOutcome
 from .pipeline import pull as pull
+from .pipeline import pull_changes as pull_changes
 from .pipeline import pull_sync as pull_sync
 from .progress import ProgressHook as ProgressHook
 from .progress import PullProgress as PullProgress
 from .progress import RateLimit as RateLimit
+from .reports import ChangesReport as ChangesReport
+from .reports import DownloadReport as DownloadReport
 from .reports import PullEstimate as PullEstimate
 from .reports import PullReport as PullReport
 from .sdk import SdkRuns as SdkRuns

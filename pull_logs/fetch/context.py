@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,11 +14,18 @@ from anyio.to_thread import run_sync
 
 from pull_logs.fetch.api import Capabilities, Client, Query, UnknownFieldError, affects_all_runs
 from pull_logs.fetch.decoding import Encoders
-from pull_logs.fetch.outcomes import FileCounts
+from pull_logs.fetch.outcomes import FetchedRun, FileCounts
 from pull_logs.fetch.windows import WindowSize
-from pull_logs.runs import RunPath
-from pull_logs.snapshot import ArtifactSelection, FileSelection, Spool
-from pull_logs.snapshot.format import ArtifactRecord, ContentSource
+from pull_logs.runs import Coverage, RunInfo, RunPath
+from pull_logs.snapshot import ArtifactSelection, FileSelection, Run, Spool
+from pull_logs.snapshot.format import (
+    ArtifactRecord,
+    ArtifactsSource,
+    ConsoleSource,
+    ContentSource,
+    FileSource,
+    info_fields,
+)
 
 T = TypeVar("T")
 
@@ -105,6 +112,7 @@ class PullContext:
         asks_for_artifacts: Whether unchanged runs are asked for them too, if the earlier bundle has less.
         shared_artifacts: The artifacts that arrived.
         may_use_sdk: Whether the SDK reads the runs instead if W&B does not know a field of a query.
+        only_changes: Whether a run of an earlier bundle that did not change is not stored in the spool.
     """
 
     client: Client
@@ -125,12 +133,45 @@ class PullContext:
     asks_for_artifacts: bool = False
     shared_artifacts: SharedArtifacts = field(default_factory=SharedArtifacts)
     may_use_sdk: bool = False
+    only_changes: bool = False
 
     def ends_pull(self, error: Exception) -> bool:
         """Return whether an error ends this attempt at the pull: it would meet every other run too."""
         return affects_all_runs(error, api_host=self.client.host) or (
             self.may_use_sdk and isinstance(error, UnknownFieldError)
         )
+
+    async def copy(
+        self,
+        earlier: Run,
+        *,
+        info: RunInfo | None = None,
+        coverage: Coverage | None = None,
+        files: Sequence[FileSource] | None = None,
+        console: ConsoleSource | None = None,
+        artifacts: ArtifactsSource | None = None,
+        note: str = "",
+    ) -> FetchedRun:
+        """Copy a run of an earlier bundle into the spool, as `Spool.adopt` does.
+
+        If only changes are pulled, a run that would be the same is not stored.
+
+        Raises:
+            BundleDamagedError: The earlier bundle is damaged.
+            PullLogsError: The disk is full, or a file cannot be written.
+        """
+
+        def call() -> FetchedRun:
+            if self.only_changes and _is_same(
+                earlier, info=info, coverage=coverage, files=files, more=(console, artifacts)
+            ):
+                return FetchedRun(coverage=earlier.coverage, how="unchanged", note=note)
+            stored = self.spool.adopt(
+                earlier, info=info, coverage=coverage, files=files, console=console, artifacts=artifacts
+            )
+            return FetchedRun(coverage=stored.coverage, how="copied", note=note)
+
+        return await self.in_thread(call)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Call a function that needs the processor or the disk in a worker thread."""
@@ -141,3 +182,20 @@ class PullContext:
     ) -> Mapping[str, Any]:
         """Return the fields of one run, as `Client.query_run` does."""
         return await self.client.query_run(query, path, heavy_attempts=heavy_attempts)
+
+
+def _is_same(
+    earlier: Run,
+    *,
+    info: RunInfo | None,
+    coverage: Coverage | None,
+    files: Sequence[FileSource] | None,
+    more: Sequence[object],
+) -> bool:
+    """Return whether a run of an earlier bundle with other parts is still the same; `more` are new parts."""
+    return (
+        all(part is None for part in more)
+        and (info is None or info_fields(info) == info_fields(earlier.info))
+        and (coverage is None or coverage == earlier.coverage)
+        and (files is None or {one.record for one in files} == {one.record for one in earlier.files.values()})
+    )

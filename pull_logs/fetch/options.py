@@ -37,6 +37,8 @@ class PullOptions:
         kept_media: Further such patterns, so that `previous` keeps being complete in the media that it has.
         max_file_size: The size in bytes of the largest file to pull; larger ones are omitted and reported.
         concurrency: The maximum number of requests in flight, for GraphQL and storage each.
+        requests_per_minute: The most requests to the API in a minute, evenly spaced; None for no limit but
+            those that the server reports. Downloads from storage are not counted.
         strict: Whether an incomplete or missing run is an error, raised after the others are sealed.
         fresh: Whether to discard what an earlier call left in the spool.
         force: Whether to replace a file that is not a bundle, or a bundle of another selection.
@@ -66,6 +68,7 @@ class PullOptions:
     kept_media: Sequence[str] = ()
     max_file_size: int | None = None
     concurrency: int = 32
+    requests_per_minute: float | None = None
     strict: bool = False
     fresh: bool = False
     force: bool = False

@@ -12,12 +12,13 @@ from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot import FileSelection
 from pull_logs.suggestions import counted
 
-How = Literal["complete", "appended", "copied", "resumed", "kept", "gone"]
+How = Literal["complete", "appended", "copied", "resumed", "kept", "gone", "unchanged"]
 """How a run came into the bundle.
 
 `complete`: downloaded completely. `appended`: from an earlier bundle, with the new rows. `copied`: from an
 earlier bundle, unchanged. `resumed`: from an earlier attempt at the same pull. `kept`: from an earlier bundle
 or attempt, although its current state could not be downloaded. `gone`: likewise, and W&B no longer has it.
+`unchanged`: it is in the archive just like this, and not in the bundle of its changes.
 """
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pull_logs.errors import IncompleteError
 from pull_logs.fetch.outcomes import RunOutcome
@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PullReport:
-    """What a pull downloaded, and the requests and time it needed.
+class DownloadReport:
+    """What was downloaded, and the requests and time it needed.
 
     Attributes:
-        out: The path of the bundle.
-        seal: The contents of the bundle.
         runs: The outcome of each run, in path order.
         requests: Requests sent, including retries.
         graphql_requests: Those of `requests` that were GraphQL queries.
@@ -28,14 +26,12 @@ class PullReport:
         retries: Requests that had to be sent again.
         bytes_received: Bytes of the bodies of answers, as received.
         rows_received: Rows in the answers, including repeated ones.
-        seconds: Seconds from the first request to the sealed bundle.
+        seconds: Seconds from the first request to the end.
         notes: Other remarks, as sentences.
         pruned: The runs of the earlier bundle that were dropped because W&B no longer has them.
         via: What read from W&B: `graphql`, this package's queries, or `sdk`, whose requests are not counted.
     """
 
-    out: Path
-    seal: SealReport
     runs: tuple[RunOutcome, ...]
     requests: int
     graphql_requests: int
@@ -71,16 +67,6 @@ class PullReport:
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-like values, for programs."""
         return {
-            "out": str(self.out),
-            "bundle_id": self.seal.bundle_id,
-            "content_id": self.seal.content_id,
-            "bytes": self.seal.bytes,
-            "rows": self.seal.rows,
-            "files": self.seal.files,
-            "file_bytes": self.seal.file_bytes,
-            "console_lines": self.seal.console_lines,
-            "contents": self.seal.contents,
-            "content_bytes": self.seal.content_bytes,
             "runs": [
                 {
                     "path": str(run.path),
@@ -108,6 +94,67 @@ class PullReport:
             "seconds": self.seconds,
             "notes": list(self.notes),
         }
+
+    def shared(self) -> dict[str, Any]:
+        """Return the attributes of this class, for a report that has more."""
+        return {field.name: getattr(self, field.name) for field in fields(DownloadReport)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullReport(DownloadReport):
+    """What a pull into a bundle downloaded.
+
+    Attributes:
+        out: The path of the bundle.
+        seal: The contents of the bundle.
+    """
+
+    out: Path
+    seal: SealReport
+
+    @classmethod
+    def of(cls, report: DownloadReport, *, out: Path, seal: SealReport) -> Self:
+        """Return the report of a download into this bundle."""
+        return cls(out=out, seal=seal, **report.shared())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON-like values, for programs."""
+        return {"out": str(self.out), **_contents(self.seal), **DownloadReport.to_json(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesReport(DownloadReport):
+    """What a pull of the changes since an archive was written downloaded.
+
+    Attributes:
+        bundles: The new bundles, which have the new and the changed runs alone; none if nothing changed.
+    """
+
+    bundles: tuple[SealReport, ...]
+
+    @classmethod
+    def of(cls, report: DownloadReport, *, bundles: tuple[SealReport, ...]) -> Self:
+        """Return the report of a download into these bundles."""
+        return cls(bundles=bundles, **report.shared())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON-like values, for programs."""
+        return {"bundles": [_contents(seal) for seal in self.bundles], **DownloadReport.to_json(self)}
+
+
+def _contents(seal: SealReport) -> dict[str, Any]:
+    """Return what a bundle contains."""
+    return {
+        "bundle_id": seal.bundle_id,
+        "content_id": seal.content_id,
+        "bytes": seal.bytes,
+        "rows": seal.rows,
+        "files": seal.files,
+        "file_bytes": seal.file_bytes,
+        "console_lines": seal.console_lines,
+        "contents": seal.contents,
+        "content_bytes": seal.content_bytes,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

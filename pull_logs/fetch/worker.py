@@ -21,11 +21,12 @@ from pull_logs.errors import (
 from pull_logs.fetch.concurrency import flat_errors, for_each
 from pull_logs.fetch.context import PullContext
 from pull_logs.fetch.discovery import FoundRun, Item, MissedRun, SweepConfigs
+from pull_logs.fetch.earlier import EarlierBundles
 from pull_logs.fetch.history import fetch_run, is_current, read_live_group
 from pull_logs.fetch.outcomes import FetchedRun, Outcomes
-from pull_logs.fetch.resume import EarlierBundles
 from pull_logs.runs import RunInfo, RunPath
 from pull_logs.snapshot import Run
+from pull_logs.snapshot.format import info_fields
 from pull_logs.snapshot.write import StoredRun
 
 if TYPE_CHECKING:
@@ -97,7 +98,18 @@ class Worker:
                 raise
             await self._fail(item, exc)
         else:
-            self._outcomes.add(item.path, fetched)
+            self._outcomes.add(item.path, await self._unless_same(item.path, fetched))
+
+    async def _unless_same(self, path: RunPath, fetched: FetchedRun) -> FetchedRun:
+        """Discard a run that arrived just as the archive has it, if only changes are pulled."""
+        context = self._context
+        stored, earlier = context.spool.stored.get(path), self._earlier.kept(path)
+        if not context.only_changes or stored is None or earlier is None:
+            return fetched
+        if not await context.in_thread(partial(_is_same, stored, earlier)):
+            return fetched
+        await context.in_thread(partial(context.spool.discard, path))
+        return replace(fetched, how="unchanged", new_rows=0)
 
     async def _fetch(self, found: FoundRun) -> FetchedRun:
         context = self._context
@@ -136,10 +148,20 @@ class Worker:
             from pull_logs.fetch.sdk import with_internal_config
 
             found = with_internal_config(found, info)
-        if is_current(found, info, stored.coverage):
+        if is_current(found, info, stored.coverage) and not await self._is_archived(found):
             return FetchedRun(coverage=stored.coverage, how="resumed")
         await context.in_thread(partial(context.spool.discard, found.path))
         return None
+
+    async def _is_archived(self, found: FoundRun) -> bool:
+        """Return whether the archive has the current state of a run, if only changes are pulled."""
+        earlier = self._earlier.run(found.path) if self._context.only_changes else None
+        if earlier is None:
+            return False
+        with suppress(DamageError):
+            info, coverage = await self._context.in_thread(lambda: (earlier.info, earlier.coverage))
+            return is_current(found, info, coverage)
+        return False
 
     async def _fail(self, item: FoundRun | MissedRun, error: PullLogsError) -> None:
         """Record that a run cannot be pulled; that of an earlier bundle is kept instead."""
@@ -149,11 +171,11 @@ class Worker:
         earlier = self._earlier.kept(item.path)
         if earlier is not None:
             try:
-                stored = await context.in_thread(partial(context.spool.adopt, earlier))
+                kept = await context.copy(earlier)
             except DamageError as exc:
                 error = exc
             else:
-                self._outcomes.keep(item.path, stored.coverage, error)
+                self._outcomes.keep(item.path, kept.coverage, error)
                 return
         self._outcomes.fail(item.path, error)
 
@@ -166,8 +188,7 @@ class Worker:
         for path in sorted(paths):
             earlier = self._earlier.kept(path)
             if earlier is not None:
-                stored = await self._context.in_thread(partial(self._context.spool.adopt, earlier))
-                self._outcomes.add(path, FetchedRun(coverage=stored.coverage, how="copied"))
+                self._outcomes.add(path, await self._context.copy(earlier))
 
     async def _settle_gone(self, path: RunPath) -> bool:
         """Keep or drop a run that W&B no longer has; False if there is nothing of it, or it is damaged."""
@@ -175,6 +196,10 @@ class Worker:
         stored, earlier = context.spool.stored.get(path), self._earlier.kept(path)
         if stored is None and earlier is None:
             return False
+        is_later = partial(_is_later, stored, earlier)
+        if context.only_changes and not (earlier is None or await context.in_thread(is_later)):
+            await context.in_thread(partial(context.spool.discard, path))
+            stored = None
         info = await context.in_thread(partial(_earlier_info, stored, earlier))
         if info is None or info.host is None or context.client.settings.is_other_host(info.host):
             return False  # a run that was imported, or pulled from another host, was never here
@@ -183,16 +208,18 @@ class Worker:
             self._outcomes.drop(path)
             return True
         marked = info if info.last_seen is not None else replace(info, last_seen=_last_day(info))
+        note = f"last seen {marked.last_seen}" if marked.last_seen else ""
         try:
             if stored is None and earlier is not None:
-                stored = await context.in_thread(partial(context.spool.adopt, earlier, info=marked))
-            elif info != marked:
-                stored = await context.in_thread(partial(context.spool.restate, marked))
+                coverage = (await context.copy(earlier, info=marked)).coverage
+            elif stored is not None and info != marked:
+                coverage = (await context.in_thread(partial(context.spool.restate, marked))).coverage
+            else:
+                assert stored is not None  # noqa: S101 - for the type checker: one of the two is there
+                coverage = stored.coverage
         except DamageError:
             return False
-        if stored is not None:
-            note = f"last seen {marked.last_seen}" if marked.last_seen else ""
-            self._outcomes.add(path, FetchedRun(coverage=stored.coverage, how="gone", note=note))
+        self._outcomes.add(path, FetchedRun(coverage=coverage, how="gone", note=note))
         return True
 
 
@@ -209,3 +236,34 @@ def _earlier_info(stored: StoredRun | None, earlier: Run | None) -> RunInfo | No
         if earlier is not None:
             return earlier.info
     return None
+
+
+def _is_later(stored: StoredRun | None, earlier: Run | None) -> bool:
+    """Return whether a run of an earlier attempt was seen by W&B later than the one in the archive."""
+    if stored is None or earlier is None:
+        return stored is not None
+    with suppress(DamageError):
+        return _heartbeat(stored.info().heartbeat_at) > _heartbeat(earlier.heartbeat_at)
+    return False
+
+
+def _heartbeat(text: str | None) -> str:
+    """Return a heartbeat so that it sorts by time: "00.5Z" is after "00Z"."""
+    return (text or "").removesuffix("Z")
+
+
+def _is_same(stored: StoredRun, earlier: Run) -> bool:
+    """Return whether a run in the spool is the one in the archive; runs with artifacts are not compared."""
+    with suppress(DamageError):
+        console = stored.console
+        return (
+            stored.artifacts is None
+            and earlier.artifacts is None
+            and stored.coverage == earlier.coverage
+            and stored.history.rows_hash == earlier.rows_hash
+            and (stored.system and stored.system.rows_hash) == earlier.system_rows_hash
+            and set(stored.files) == {file.record for file in earlier.files.values()}
+            and (console and console.text_hash) == earlier.console_hash
+            and info_fields(stored.info()) == info_fields(earlier.info)
+        )
+    return False

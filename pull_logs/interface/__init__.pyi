@@ -2,6 +2,8 @@ from .answers import answering as answering
 from .answers import comparison_of as comparison_of
 from .answers import gating as gating
 from .answers import overview_of as overview_of
+from .archive import ArchiveReport as ArchiveReport
+from .archive import archive_project as archive_project
 from .console import ConsoleExcerpt as ConsoleExcerpt
 from .console import ConsoleView as ConsoleView
 from .console import excerpt as excerpt

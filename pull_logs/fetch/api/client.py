@@ -59,6 +59,7 @@ class Client:
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         concurrency: int = 32,
+        requests_per_minute: float | None = None,
         policy: RetryPolicy | None = None,
         clock: Clock | None = None,
         progress: ProgressHook | None = None,
@@ -69,6 +70,7 @@ class Client:
             settings: The address of the API and the credentials.
             transport: Replaces the network for both kinds of requests.
             concurrency: The maximum number of requests of either kind in flight.
+            requests_per_minute: The most GraphQL requests in a minute; None for no such limit.
             policy: How often and how long a failed request is sent again.
             clock: The source of time.
             progress: Receives the counters after every request.
@@ -81,7 +83,11 @@ class Client:
         self.meter = Meter(now=self.clock.now, hook=progress)
         policy = policy or RetryPolicy()
         self.graphql = self._retrier(
-            policy, ceiling=concurrency, start=_FIRST_LIMIT, check_alive=self._check_alive
+            policy,
+            ceiling=concurrency,
+            start=_FIRST_LIMIT,
+            interval=60 / requests_per_minute if requests_per_minute else 0.0,
+            check_alive=self._check_alive,
         )
         self.storage = self._retrier(policy, ceiling=concurrency, start=2 * _FIRST_LIMIT)
         certificates = TrustedCertificates(used=transport is None)
@@ -112,9 +118,10 @@ class Client:
         *,
         ceiling: int,
         start: int,
+        interval: float = 0.0,
         check_alive: Callable[[float], Awaitable[bool]] | None = None,
     ) -> Retrier:
-        limit = AdaptiveLimit(ceiling=ceiling, start=start, clock=self.clock)
+        limit = AdaptiveLimit(ceiling=ceiling, start=start, clock=self.clock, interval=interval)
         self.meter.limits.append(limit.state)
         return Retrier(
             limit=limit,

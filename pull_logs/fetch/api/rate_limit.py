@@ -116,7 +116,7 @@ class AdaptiveLimit:
     reduction do not reduce it again. Waiting requests are served in order.
     """
 
-    def __init__(self, *, ceiling: int, start: int, clock: Clock) -> None:
+    def __init__(self, *, ceiling: int, start: int, clock: Clock, interval: float = 0.0) -> None:
         self.quota = Quota()
         self._clock = clock
         self._ceiling = max(1, ceiling)
@@ -126,6 +126,7 @@ class AdaptiveLimit:
         self._waiting: deque[anyio.Event] = deque()
         self._rounds = 0
         self._resumes = float("-inf")
+        self._interval, self._next = interval, float("-inf")
         self._base = float("inf")
 
     @property
@@ -207,7 +208,8 @@ class AdaptiveLimit:
     async def _keep_pace(self) -> None:
         while True:
             now = self._clock.now()
-            wait = max(self._resumes - now, self.quota.wait(self._sent, now=now))
+            wait = max(self._resumes - now, self._next - now, self.quota.wait(self._sent, now=now))
             if wait <= 0:
+                self._next = now + self._interval
                 return
             await self._clock.sleep(wait)

@@ -327,17 +327,15 @@ class _Refresh:
             )
             note = note or "only its artifacts changed"
             coverage, artifacts = fetched_artifacts.apply_to(coverage), fetched_artifacts.source
-        adopt = partial(
-            context.spool.adopt,
+        return await context.copy(
             self._earlier,
             info=info,
             coverage=coverage,
             files=files,
             console=console,
             artifacts=artifacts,
+            note=note,
         )
-        await context.in_thread(adopt)
-        return FetchedRun(coverage=coverage, how="copied", note=note)
 
     def _earlier_rows(self) -> tuple[Iterable[pa.Table], Mapping[str, Any]]:
         return self._earlier.batches(columns=()), self._found.info.summary

@@ -77,7 +77,7 @@ class SdkSource:
             try:
                 info, coverage = await context.in_thread(lambda: (earlier.info, earlier.coverage))
                 if is_current(with_internal_config(found, info), info, coverage):
-                    return FetchedRun(coverage=await self._copy(context, found, earlier), how="copied")
+                    return await self._copy(context, found, earlier)
             except BundleDamagedError:
                 note = "the earlier bundle is damaged"
         async with self.pool.borrow() as process:
@@ -87,7 +87,7 @@ class SdkSource:
                 raise RunNotFoundError(f"run {str(found.path)!r} was deleted while it was read") from exc
         return FetchedRun(coverage=coverage, how="complete", new_rows=coverage.received_rows, note=note)
 
-    async def _copy(self, context: PullContext, found: FoundRun, earlier: Run) -> Coverage:
+    async def _copy(self, context: PullContext, found: FoundRun, earlier: Run) -> FetchedRun:
         """Copy an unchanged run, with what of it is selected and was not before.
 
         Raises:
@@ -96,7 +96,7 @@ class SdkSource:
         """
         files, console = context.files is not None, context.console and earlier.console is None
         if not (files or console or context.artifacts):
-            return (await context.in_thread(partial(context.spool.adopt, earlier))).coverage
+            return await context.copy(earlier)
         async with self.pool.borrow() as process:
             run = _SdkRun(context, found, earlier, process, self.version)
 
@@ -107,15 +107,13 @@ class SdkSource:
             printed = await run.read_console() if console else FetchedConsole()
             versions = await run.update_artifacts(pointing)
         coverage = versions.apply_to(printed.apply_to(found_files.apply_to(earlier.coverage)))
-        adopt = partial(
-            context.spool.adopt,
+        return await context.copy(
             earlier,
             coverage=coverage,
             files=found_files.sources if files else None,
             console=printed.source,
             artifacts=versions.source,
         )
-        return (await context.in_thread(adopt)).coverage
 
 
 def with_internal_config(found: FoundRun, earlier: RunInfo) -> FoundRun:

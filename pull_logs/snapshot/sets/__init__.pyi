@@ -1,11 +1,14 @@
 from .bundle_set import BundleSet as BundleSet
 from .bundle_set import open_bundle_set as open_bundle_set
+from .bundle_set import open_latest as open_latest
 from .bundle_set import open_store as open_store
 from .catalog import Catalog as Catalog
 from .catalog_writer import commit as commit
 from .compaction import CompactReport as CompactReport
+from .compaction import SetSize as SetSize
 from .compaction import clean_up as clean_up
 from .compaction import compact_set as compact_set
+from .compaction import size_of_set as size_of_set
 from .entries import CatalogEntry as CatalogEntry
 from .entries import RunLocation as RunLocation
 from .membership import AddReport as AddReport

@@ -100,6 +100,15 @@ class BundleSet(Bundle):
         for name, bundle_id in self.catalog.member_ids():
             yield self._members.bundle(name, bundle_id)
 
+    def member(self, name: str, bundle_id: str) -> Bundle:
+        """Return an open member by its name and identity.
+
+        Raises:
+            BundleDamagedError: It is damaged, or another bundle.
+            FileMissingError: It is missing.
+        """
+        return self._members.bundle(name, bundle_id)
+
     def __iter__(self) -> Iterator[str]:
         return map(str, self.catalog.paths())
 
@@ -284,6 +293,12 @@ def open_catalog(store: SetStore) -> Catalog | None:
             continue  # it was removed meanwhile, after a later one was published
         return Catalog(source, path=store.catalog_path(latest), version=latest)
     return None
+
+
+def open_latest(store: SetStore) -> BundleSet | None:
+    """Open the latest version of a set; None if it has none."""
+    catalog = open_catalog(store)
+    return None if catalog is None else BundleSet(store, catalog)
 
 
 def open_bundle_set(path: str | os.PathLike[str]) -> BundleSet:

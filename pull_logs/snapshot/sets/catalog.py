@@ -237,6 +237,18 @@ class Catalog:
                     return group * GROUP_ROWS + row
         return None
 
+    def rows_of_project(self, entity: str, project: str) -> Iterator[int]:
+        """Iterate over the rows of the runs of a project, in path order; only their row groups are read."""
+        wanted = (entity, project)
+        for group in range(self.groups):
+            if self._may_have(group, wanted):
+                keys = self.keys(group)
+                start = bisect_left(keys, (entity, project, ""))
+                for row in range(start, len(keys)):
+                    if keys[row][:2] != wanted:
+                        break
+                    yield group * GROUP_ROWS + row
+
     def locate(self, paths: Collection[RunPath]) -> dict[RunPath, int]:
         """Return the rows of those of these runs that it has."""
         if len(paths) <= _FEW:
@@ -258,9 +270,9 @@ class Catalog:
         rows: list[int] = pc.indices_nonzero(found.combine_chunks()).to_pylist()
         return rows
 
-    def _may_have(self, group: int, key: Key) -> bool:
+    def _may_have(self, group: int, key: Sequence[str]) -> bool:
         metadata = self._file.metadata.row_group(group)
-        for name, wanted in zip(KEYS, key, strict=True):
+        for name, wanted in zip(KEYS, key, strict=False):
             found = metadata.column(self._names[name]).statistics
             if found is None or not found.has_min_max:
                 continue

@@ -59,6 +59,37 @@ class _Part:
     members: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSize:
+    """The size of the members of a set.
+
+    Attributes:
+        bytes: All of it.
+        dead: About how much of it is of runs that were replaced or dropped, which a compaction removes.
+    """
+
+    bytes: int
+    dead: int
+
+
+def size_of_set(opened: BundleSet) -> SetSize:
+    """Return the size of the members of a set, of which each is opened.
+
+    Raises:
+        BundleDamagedError: A member is damaged.
+        PullLogsError: The set cannot be read.
+    """
+    stored, live = opened.store.members(), opened.catalog.members()
+    size = dead = 0
+    for name, bundle_id in opened.catalog.member_ids():
+        if name in stored:
+            held = stored[name].bytes
+            runs = max(len(opened.member(name, bundle_id)), 1)
+            size += held
+            dead += held * (runs - live[name]) // runs
+    return SetSize(bytes=size, dead=dead)
+
+
 def compact_set(store: SetStore, *, size: int = SIZE, grace: float = GRACE) -> CompactReport:
     """Copy the runs of small members, and of members with dropped or replaced runs, into new members.
 

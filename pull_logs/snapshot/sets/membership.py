@@ -56,6 +56,11 @@ class _Outcome:
     unchanged: int = 0
     there: set[str] = field(default_factory=set)
 
+    def replace(self, entry: CatalogEntry, choice: Choice) -> None:
+        """Replace a run of the version."""
+        self.replaced.append(choice)
+        self.changes[entry.path] = entry
+
 
 @dataclass(frozen=True, slots=True)
 class _Given:
@@ -76,7 +81,12 @@ def member_name(path: Path, bundle_id: str) -> str:
 
 
 def add_bundles(
-    store: SetStore, bundles: Sequence[Path], *, prefer: Prefer | None = None, keep: bool = False
+    store: SetStore,
+    bundles: Sequence[Path],
+    *,
+    prefer: Prefer | None = None,
+    keep: bool = False,
+    base: BundleSet | None = None,
 ) -> AddReport:
     """Move bundles into a set.
 
@@ -89,6 +99,8 @@ def add_bundles(
         bundles: The files of the bundles; one that is in the folder of the set already stays where it is.
         prefer: The version to take if two versions of a run disagree: `newest`, or `first`, that of the set.
         keep: Leave the files where they are, and copy them.
+        base: The version of the set with which what W&B has was compared: a run that is still as in this
+            version is replaced by that of the bundles, whatever the two have.
 
     Raises:
         MergeConflictError: Two versions of a run disagree, and `prefer` is None; nothing was changed.
@@ -102,7 +114,7 @@ def add_bundles(
 
         def change(current: BundleSet | None) -> Changes:
             nonlocal outcome
-            outcome = _decide(given, current, prefer)
+            outcome = _decide(given, current, prefer, base)
             used = _members_of(outcome) | outcome.there
             for one in given:
                 if one.member in used:
@@ -168,7 +180,7 @@ def _given(store: SetStore, path: Path, stack: ExitStack) -> _Given:
 
 def _name_in(store: SetStore, path: Path) -> str | None:
     """Return the name of a bundle that is in the folder of a set already; None for any other."""
-    root: Path | None = getattr(store, "root", None)
+    root = store.root
     if root is None or not path.name.endswith(BUNDLE_ENDING):
         return None
     resolved, parent = path.resolve(), root.resolve()
@@ -179,7 +191,9 @@ def _name_in(store: SetStore, path: Path) -> str | None:
     return None if hidden else name.as_posix()
 
 
-def _decide(given: Sequence[_Given], current: BundleSet | None, prefer: Prefer | None) -> _Outcome:
+def _decide(
+    given: Sequence[_Given], current: BundleSet | None, prefer: Prefer | None, base: BundleSet | None
+) -> _Outcome:
     """Choose the version of each run of the bundles.
 
     Raises:
@@ -195,22 +209,20 @@ def _decide(given: Sequence[_Given], current: BundleSet | None, prefer: Prefer |
             if before is None:
                 outcome.added.append(entry.path)
                 outcome.changes[entry.path] = entry
+                continue
+            if before.location != entry.location and _is_as_in(base, before):
+                outcome.replace(entry, _update(one, before))
             elif before.content == entry.content:
                 outcome.unchanged += 1
-                if before.location.member == one.member:
-                    outcome.there.add(one.member)
+                outcome.there |= {one.member} & {before.location.member}
             else:
                 old = _run_of(before, given, current)
                 try:
                     taken, choice = choose_run([old, one.bundle[str(entry.path)]], prefer)
                 except MergeConflictError as exc:
                     conflicts.append(f"run {str(entry.path)!r}: {exc.message}")
-                    continue
-                if taken is old:
-                    outcome.kept.append(choice)
-                    continue
-                outcome.replaced.append(choice)
-                outcome.changes[entry.path] = entry
+                else:
+                    outcome.kept.append(choice) if taken is old else outcome.replace(entry, choice)
     if conflicts:
         more = f", and {counted(len(conflicts) - 1, 'more run')}" if len(conflicts) > 1 else ""
         raise MergeConflictError(
@@ -219,6 +231,18 @@ def _decide(given: Sequence[_Given], current: BundleSet | None, prefer: Prefer |
             hint="pass --prefer newest, or --prefer first to keep the version of the set",
         )
     return outcome
+
+
+def _update(given: _Given, before: CatalogEntry) -> Choice:
+    """Return the choice of a run that was compared with the version of the set when it was pulled."""
+    reason = "it was brought up to date from the version of the set"
+    return Choice(path=before.path, kept=str(given.path), left=(before.location.member,), reason=reason)
+
+
+def _is_as_in(base: BundleSet | None, entry: CatalogEntry) -> bool:
+    """Return whether a version of the set has exactly this row."""
+    row = None if base is None else base.catalog.find(entry.path)
+    return base is not None and row is not None and base.catalog.entry(row) == entry
 
 
 def _run_of(entry: CatalogEntry, given: Sequence[_Given], current: BundleSet | None) -> Run:

@@ -51,6 +51,11 @@ class ObjectStore:
         self.shown = shown_url(self._url)
         self._prefix = object_at(self._url, shown=self.shown)
 
+    @property
+    def root(self) -> None:
+        """There is no folder."""
+        return
+
     def now(self) -> float:
         """Return the time of this machine; the storage has its own clock."""
         return time.time()

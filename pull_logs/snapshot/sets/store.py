@@ -48,6 +48,10 @@ class SetStore(Protocol):
 
     shown: str
 
+    @property
+    def root(self) -> Path | None:
+        """The folder; None on object storage."""
+
     def versions(self) -> dict[int, StoredFile]:
         """Return the versions of the catalog that there are, in order."""
 
@@ -114,7 +118,8 @@ class LocalStore:
     """
 
     def __init__(self, root: Path, *, create: bool = False) -> None:
-        self.root, self.shown = root, str(root)
+        self._root = root
+        self.shown = str(root)
         self._pool = FilePool()
         if create and not root.exists():
             with disk_errors(root, hint=_FULL_DISK):
@@ -124,6 +129,11 @@ class LocalStore:
             raise FileMissingError(
                 f"there is no folder {self.shown!r}", hint="`pull-logs set add SET BUNDLE` makes a set"
             )
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return self._root
 
     def now(self) -> float:
         """Return the time of this machine."""

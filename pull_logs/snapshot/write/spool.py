@@ -8,7 +8,7 @@ survive the end of the process. What a loss of power damages is found by its che
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from pull_logs.errors import BundleDamagedError
 from pull_logs.rows.merge import Lane, LanedBatch, merge_batches
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.disk import disk_errors
-from pull_logs.snapshot.format import ArtifactsSource, ConsoleSource, FileSource
+from pull_logs.snapshot.format import BUNDLE_ENDING, ArtifactsSource, ConsoleSource, FileSource
 from pull_logs.snapshot.write.content_store import ContentStore
 from pull_logs.snapshot.write.encoded_history import Batches, EncodedHistory, encode_history
 from pull_logs.snapshot.write.folder_lock import FolderLock
@@ -311,6 +311,46 @@ class Spool:
             self._lock.remove_folder()
         return report
 
+    def seal_parts(self, *, size: int, metrics: str | None = None) -> tuple[SealReport, ...]:
+        """Make bundles of the finished runs, and remove the spool; none if there are no runs.
+
+        If this process is killed meanwhile, the spool still has all runs.
+
+        Args:
+            size: About how many bytes of runs a bundle has; a larger run has one of its own.
+            metrics: As for `seal`.
+
+        Raises:
+            BundleDamagedError: As for `seal`.
+            PullLogsError: As for `seal`.
+        """
+        reports = []
+        with self._disk_errors():
+            for number, runs in enumerate(self._parts(size), 1):
+                out = self.out if number == 1 else numbered(self.out, number)
+                reports.append(seal_runs(runs, out=out, temp=self._files.bundle, metrics=metrics))
+        self._files.remove_data()
+        with suppress(OSError):
+            self._lock.remove_folder()
+        return tuple(reports)
+
+    def _parts(self, size: int) -> Iterator[list[StoredRun]]:
+        """Divide the finished runs, in path order."""
+        part: list[StoredRun] = []
+        total = 0
+        for path in sorted(self._stored):
+            run = self._stored[path]
+            needed = run.file.stat().st_size
+            if run.artifacts is not None:
+                needed += sum(one.record.bytes for one in run.artifacts.contents)
+            if part and total + needed > size:
+                yield part
+                part, total = [], 0
+            part.append(run)
+            total += needed
+        if part:
+            yield part
+
     def close(self) -> None:
         """Release the folder and keep its content."""
         self._lock.release()
@@ -326,3 +366,8 @@ class Spool:
     def _disk_errors(self) -> AbstractContextManager[None]:
         hint = f"what arrived is kept in {str(self.folder)!r}: free some space and run the same command again"
         return disk_errors(self.out, hint=hint)
+
+
+def numbered(out: Path, number: int) -> Path:
+    """Return the file of the second bundle, or a later one, that is made from a spool."""
+    return out.with_name(f"{out.name.removesuffix(BUNDLE_ENDING)}-{number}{BUNDLE_ENDING}")

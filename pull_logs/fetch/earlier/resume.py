@@ -7,7 +7,7 @@ A pull of another selection into the same file discards the note.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from pull_logs.errors import DamageError
+from pull_logs.fetch.earlier.archived_runs import ArchivedRuns
 from pull_logs.runs import RunPath
 from pull_logs.snapshot import Bundle, Run, Spool, open_bundle, write_file
 from pull_logs.snapshot.write import FolderLock
@@ -35,20 +36,32 @@ class EarlierBundles:
         stack: Closes the bundles.
         reuse: Whether unchanged runs of `previous` may be copied; otherwise it only keeps runs that W&B no
             longer has.
+        archived: The runs of an archive; None if there is none.
+        may_reuse: Whether a run of the archive may be copied.
 
     Attributes:
-        paths: The runs of `previous`.
+        paths: The runs of `previous` and of the archive.
 
     Raises:
         FileMissingError: `previous` does not exist.
         DamageError: `previous` is damaged.
     """
 
-    def __init__(self, spool: Spool, *, previous: Path | None, stack: ExitStack, reuse: bool = True) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        *,
+        previous: Path | None,
+        stack: ExitStack,
+        reuse: bool = True,
+        archived: ArchivedRuns | None = None,
+        may_reuse: Callable[[Run], bool] = lambda _run: True,
+    ) -> None:
         self._bundles: list[Bundle] = []
         self._reuse = reuse
-        self.paths: set[RunPath] = set()
-        sealed = _noted_bundle(spool)
+        self._archived, self._may_reuse = archived, may_reuse
+        self.paths: set[RunPath] = set() if archived is None else set(archived.paths)
+        sealed = _noted_bundle(spool) if archived is None else None
         if sealed is not None:
             self._bundles.append(stack.enter_context(sealed))
         if previous is not None:
@@ -57,10 +70,13 @@ class EarlierBundles:
 
     def run(self, path: RunPath) -> Run | None:
         """Return the version of a run from which unchanged parts may be copied."""
-        return self.kept(path) if self._reuse else None
+        found = self.kept(path) if self._reuse else None
+        return found if found is not None and self._may_reuse(found) else None
 
     def kept(self, path: RunPath) -> Run | None:
         """Return the run in the first bundle that has it complete, or in the first that has it at all."""
+        if self._archived is not None:
+            return self._archived.find(path)
         runs = [bundle[path] for bundle in self._bundles if str(path) in bundle]
         return next((run for run in runs if run.complete), runs[0] if runs else None)
 
@@ -80,20 +96,21 @@ def _noted_bundle(spool: Spool) -> Bundle | None:
     return None
 
 
-def open_spool(out: Path, *, plan: Plan, fresh: bool) -> Spool:
+def open_spool(out: Path, *, plan: Plan, fresh: bool, replace: bool = False) -> Spool:
     """Create the spool of a pull, or open the one that an earlier call left.
 
     Args:
         out: The bundle to write.
         plan: The description of the pull.
         fresh: Whether to discard what an earlier call left.
+        replace: Whether to discard what an earlier call with another plan left.
 
     Raises:
         UsageError: The spool holds data of another plan, or another process uses it.
         FileMissingError: The folder of `out` does not exist.
         PullLogsError: The disk does not accept it.
     """
-    if fresh or _holds_only_note(_folder(out)):
+    if fresh or replace or _holds_only_note(_folder(out)):
         _remove(_folder(out), unless=None if fresh else plan)
     return Spool.open(out, plan=plan)
 
