@@ -15,6 +15,7 @@ from page_examples import agrees, blocks_of, steps_of
 
 from pull_logs.cli.main import main
 from pull_logs.replay import serve_bundle
+from pull_logs.snapshot import open_store
 from pull_logs.snapshot.workers import close_located
 
 PAGE = ROOT / "docs" / "archives.md"
@@ -55,6 +56,12 @@ def written(path: Path, *runs: str, grown: str = "") -> Path:
     return make_bundle(path, made)
 
 
+def uploaded(storage: ObjectServer) -> list[str]:
+    """The endings of the objects that were written since the last night."""
+    written = [path.partition("?")[0] for method, path in storage.requests if method in ("PUT", "POST")]
+    return [Path(path).suffix for path in written]
+
+
 @pytest.mark.timeout(300)
 def test_the_worked_example_shows_what_happens(
     storage: ObjectServer,
@@ -72,7 +79,8 @@ def test_the_worked_example_shows_what_happens(
     )
     steps = [step for block in blocks_of(PAGE) if block.language == "console-s3" for step in steps_of(block)]
     answers = []
-    uploads = []
+    uploads: list[list[str]] = []
+    versions: list[int] = []
 
     def ask(command: str) -> str:
         code = main(shlex.split(command)[1:])
@@ -81,16 +89,18 @@ def test_the_worked_example_shows_what_happens(
         return done.out
 
     port = 0
-    for bundle, step in zip(nights, steps, strict=False):
+    for bundle, step in zip((*nights, nights[1]), steps, strict=False):
         storage.requests.clear()
         with serve_bundle(bundle, port=port) as server, monkeypatch.context() as patch:
             port = int(server.url.rpartition(":")[2])
             for name, value in server.environment().items():
                 patch.setenv(name, value)
             answers.append(ask(step.command))
-        uploads.append(len([one for one in storage.requests if one[0] == "PUT"]))
-    assert uploads == [3, 1]
-    answers += [ask(step.command.replace(ADDRESS, cluster)) for step in steps[2:]]
+        uploads.append(uploaded(storage))
+        versions.append(max(open_store("s3://lab/archive/").versions()))
+    assert uploads == [[".zip", ".parquet"] * 3, [".zip", ".parquet"], []]
+    assert versions == [3, 4, 4]
+    answers += [ask(step.command.replace(ADDRESS, cluster)) for step in steps[3:]]
     for step, answer in zip(steps, answers, strict=True):
         assert agrees(step.output, answer), answer
     assert answers[-1] == ask(steps[-1].command.replace(f"--engine {ADDRESS}", ""))

@@ -23,10 +23,12 @@ from pull_logs.cli.pulling import (
     METRICS,
     PRUNE,
     REPORT,
+    REQUESTS_PER_MINUTE,
     STRICT,
     VIA,
     PullLog,
     Reporting,
+    ShardPart,
     check_report,
     log_options,
     progress_display,
@@ -45,8 +47,7 @@ from pull_logs.runs import STATES
 
 if TYPE_CHECKING:
     from pull_logs.analyze import RunCondition
-    from pull_logs.fetch import PullOptions, PullReport, RunFilter, Selection, Shard
-    from pull_logs.runs import RunInfo
+    from pull_logs.fetch import PullOptions, PullReport, Selection
 
 
 def _condition(sources: Sources, states: tuple[str, ...], since: str | None) -> RunCondition | None:
@@ -128,28 +129,6 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
     )
 
 
-class _Part:
-    """A part of the runs, and whether another part has any.
-
-    Attributes:
-        shard: Which part.
-        run_filter: Keeps the runs of the part.
-        elsewhere: Whether a run is in another part.
-    """
-
-    def __init__(self, shard: Shard, run_filter: RunFilter | None) -> None:
-        self.shard = shard
-        self.elsewhere = False
-        self._all = run_filter
-        self.run_filter = replace(shard.part_of(run_filter), holds=self._holds)
-
-    def _holds(self, info: RunInfo) -> bool:
-        selected = self._all is None or self._all.holds(info)
-        here = self.shard.has(info.path)
-        self.elsewhere = self.elsewhere or (selected and not here)
-        return selected and here
-
-
 def _names_in_no_run(selection: Selection, condition: RunCondition | None) -> str:
     """Return the names in a filter that no run has; the runs are listed without the prefilter to see."""
     from pull_logs.fetch import estimate_pull_sync
@@ -193,7 +172,8 @@ def download_options(command: Command) -> Command:
                 "--shard",
                 metavar="I/N",
                 help="Only the I-th of N parts of the runs, which other machines can download at the same "
-                "time with the other numbers; --concurrency is that of all together.",
+                "time with the other numbers; --concurrency and --max-requests-per-minute are those of all "
+                "together.",
             ),
             METRICS,
             click.option("--system", is_flag=True, help="Download system metrics too."),
@@ -211,6 +191,7 @@ def download_options(command: Command) -> Command:
             force_option,
             redact_option,
             CONCURRENCY,
+            REQUESTS_PER_MINUTE,
             VIA,
             REPORT,
             STRICT,
@@ -281,10 +262,10 @@ def download(out: Path | None, options: dict[str, Any]) -> PullReport | None:
     selection = _selection(sources, condition)
     shard = options.pop("shard")
     pull_options = take_pull_options(options)
-    part = None if shard is None else _Part(Shard.parse(shard), selection.filter)
+    part = None if shard is None else ShardPart(Shard.parse(shard), selection.filter)
     if part is not None:
         selection = replace(selection, filter=part.run_filter)
-        pull_options = replace(pull_options, concurrency=max(1, pull_options.concurrency // part.shard.count))
+        pull_options = part.share_of(pull_options)
     if out is None:
         if pull_options.via == "sdk":
             raise UsageError("--dry-run asks W&B's API itself", hint="omit --via sdk")

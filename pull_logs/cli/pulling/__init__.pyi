@@ -17,6 +17,7 @@ from .options import ON_RESTART as ON_RESTART
 from .options import PROJECT as PROJECT
 from .options import PRUNE as PRUNE
 from .options import REPORT as REPORT
+from .options import REQUESTS_PER_MINUTE as REQUESTS_PER_MINUTE
 from .options import STRICT as STRICT
 from .options import VIA as VIA
 from .options import check_file_options as check_file_options
@@ -24,5 +25,5 @@ from .options import check_report as check_report
 from .options import run_filter as run_filter
 from .options import take_pull_options as take_pull_options
 from .options import write_json as write_json
-from .uploads import staged as staged
+from .shards import ShardPart as ShardPart
 from .uploads import uploads as uploads

@@ -15,7 +15,7 @@ from pull_logs.errors import UsageError
 from pull_logs.suggestions import counted
 
 if TYPE_CHECKING:
-    from pull_logs.fetch import PullProgress, PullReport
+    from pull_logs.fetch import DownloadReport, PullProgress
     from pull_logs.snapshot import SealReport
 
 Command = Callable[..., Any]
@@ -141,8 +141,8 @@ class PullLog:
         with count_display(items, ending=ending) as hook:
             yield hook
 
-    def report(self, report: PullReport) -> None:
-        """Write the report of a pull."""
+    def report(self, report: DownloadReport) -> None:
+        """Write the report of a pull, or of the changes of an archive."""
         if self.as_json:
             content = report.to_json()
             for run in content.pop("runs"):

@@ -29,6 +29,15 @@ CONCURRENCY = click.option(
 )
 
 
+REQUESTS_PER_MINUTE = click.option(
+    "--max-requests-per-minute",
+    "requests_per_minute",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Most requests to the API in a minute, evenly spaced; downloads of files are not counted.",
+)
+
+
 METRICS = click.option("--metrics", metavar="REGEX", help="Only metrics whose name matches.")
 
 
@@ -160,6 +169,7 @@ def take_pull_options(options: dict[str, Any]) -> PullOptions:
         "media",
         "max_file_size",
         "concurrency",
+        "requests_per_minute",
         "fresh",
         "force",
         "prune",

@@ -14,7 +14,7 @@ from pull_logs.cli.render.seal_report import print_seal_report
 from pull_logs.suggestions import counted
 
 if TYPE_CHECKING:
-    from pull_logs.fetch import PullEstimate, PullReport, RunOutcome
+    from pull_logs.fetch import DownloadReport, PullEstimate, RunOutcome
 
 _MOST_LINES = 50
 """The runs that are reported one by one."""
@@ -22,14 +22,17 @@ _MOST_LINES = 50
 _TITLES = ("RUN", "ROWS", "PROMISED", "STATE")
 
 
-def print_report(report: PullReport, *, every_run: bool = False) -> None:
-    """Print on stderr what a pull downloaded and what it took.
+def print_report(report: DownloadReport, *, every_run: bool = False) -> None:
+    """Print on stderr what a pull downloaded and what it took, and first the bundle if it made just one.
 
     Args:
         report: The report.
         every_run: Whether each run has a line of its own; otherwise only runs that changed have one.
     """
-    print_seal_report(replace(report.seal, incomplete=()))
+    from pull_logs.fetch import PullReport
+
+    if isinstance(report, PullReport):
+        print_seal_report(replace(report.seal, incomplete=()))
     complete = [outcome for outcome in report.runs if outcome.complete]
     click.echo(
         f"{len(complete)} of {counted(len(report.runs), 'run')} complete;"
@@ -74,7 +77,7 @@ def _state(outcome: RunOutcome) -> str:
     return outcome.reason if outcome.how == "kept" else f"incomplete: {outcome.reason}"
 
 
-def _print_pruned(report: PullReport) -> None:
+def _print_pruned(report: DownloadReport) -> None:
     """Print the runs that were dropped because W&B no longer has them."""
     for path in report.pruned[:_MOST_LINES]:
         click.echo(inline(f"{path}: dropped, W&B no longer has it"), err=True)
@@ -84,7 +87,7 @@ def _print_pruned(report: PullReport) -> None:
         )
 
 
-def _print_origins(report: PullReport, *, every_run: bool) -> None:
+def _print_origins(report: DownloadReport, *, every_run: bool) -> None:
     """Print where the runs came from, unless all were downloaded, and each run that was not simply copied."""
     sealed = [outcome for outcome in report.runs if outcome.sealed]
     listed = [outcome for outcome in sealed if every_run or _is_listed(outcome)]
@@ -99,6 +102,7 @@ def _print_origins(report: PullReport, *, every_run: bool) -> None:
         "complete": "downloaded completely",
         "kept": "kept as they were",
         "gone": "kept although W&B no longer has them",
+        "unchanged": "unchanged",
     }
     click.echo(", ".join(f"{counts[how]:,} {text}" for how, text in origins.items() if counts[how]), err=True)
     most = len(listed) if every_run else _MOST_LINES
@@ -111,7 +115,7 @@ def _print_origins(report: PullReport, *, every_run: bool) -> None:
 def _is_listed(outcome: RunOutcome) -> bool:
     """Return whether a run has a line of its own: it has new rows, or a note about its download."""
     return outcome.how in ("appended", "gone") or bool(
-        outcome.note and outcome.how not in ("copied", "resumed")
+        outcome.note and outcome.how not in ("copied", "resumed", "unchanged")
     )
 
 
@@ -122,6 +126,7 @@ def _origin(outcome: RunOutcome) -> str:
         "copied": "copied",
         "resumed": "from an earlier attempt",
         "gone": "kept, W&B no longer has it",
+        "unchanged": "unchanged",
     }
     how = texts.get(outcome.how, "downloaded completely")
     return inline(f"{outcome.path}: {how}{outcome.note and f': {outcome.note}'}")

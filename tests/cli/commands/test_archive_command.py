@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from bundlekit import ROWS, bundle_run, make_bundle
 
-from pull_logs.cli.commands import fetch
 from pull_logs.cli.commands.archives import archive as archive_module
 from pull_logs.cli.commands.archives import window as window_module
 from pull_logs.cli.commands.archives.results import ProjectResult, prometheus_text
 from pull_logs.cli.commands.archives.window import Window
 from pull_logs.cli.main import main
 from pull_logs.errors import UsageError
+from pull_logs.interface import archive_project
 from pull_logs.replay import serve_bundle
-from pull_logs.snapshot import open_bundle
+from pull_logs.snapshot import open_bundle, open_bundle_set
 
 Call = Callable[..., tuple[int, list[str], str]]
 
@@ -67,12 +67,20 @@ def serving(monkeypatch: pytest.MonkeyPatch, port: int, *runs: str, grown: str =
 RUNS = (f"{NANO}/a", f"{NANO}/b", f"{DIGITS}/c", f"{VISION}/d")
 
 
-def held(folder: str = "archive") -> dict[str, dict[str, int]]:
-    """The runs of each bundle with their rows."""
+def held(folder: str = "archive") -> dict[str, int]:
+    """The runs of an archive with their rows."""
+    if not any(Path(folder).iterdir()):
+        return {}
+    with open_bundle_set(folder) as opened:
+        return {str(run.path): len(list(run.scan_history())) for run in opened.runs()}
+
+
+def members(folder: str = "archive") -> dict[str, list[str]]:
+    """The runs of each bundle in an archive."""
     found = {}
-    for file in sorted(Path(folder).iterdir()):
+    for file in sorted(Path(folder).glob("*.wandb.zip")):
         with open_bundle(file) as bundle:
-            found[file.name] = {run.path.run_id: run.rows for run in bundle.runs()}
+            found[file.name] = list(bundle.run_paths)
     return found
 
 
@@ -95,20 +103,24 @@ def test_a_second_night_downloads_what_changed_and_keeps_what_is_gone(
         (DIGITS, "done"),
         (VISION, "done"),
     ]
-    before = {file.name: file.read_bytes() for file in Path("archive").iterdir()}
+    before = members()
+    assert sorted(before.values()) == [[RUNS[2]], [RUNS[0], RUNS[1]], [RUNS[3]]]
     with serving(monkeypatch, port, *RUNS[1:], grown=RUNS[1]):
         code, out, err = call(*words, "--report-json", "report.json", "--metrics-file", "archive.prom")
     assert (code, err) == (0, "")
     assert out[0].split(", ")[:3] == ["acme/nano: 2 runs", "1 new or changed", "1 new row"]
     assert out[0].endswith(", 1 no longer on W&B")
     assert out[1].startswith("acme/digits: 1 run, 0 new or changed, 0 new rows, ")
-    assert held() == {
-        "acme--digits.wandb.zip": {"c": 3},
-        "acme--nano.wandb.zip": {"a": 3, "b": 4},
-        "lab--vision.wandb.zip": {"d": 3},
-    }
-    changed = [file.name for file in Path("archive").iterdir() if file.read_bytes() != before[file.name]]
-    assert changed == ["acme--nano.wandb.zip"]
+    assert held() == dict(zip(RUNS, (3, 4, 3, 3), strict=True)) | {RUNS[2]: 3, RUNS[0]: 3}
+    (new,) = members().keys() - before.keys()
+    assert (new.startswith("acme--nano-"), members()[new]) == (True, [RUNS[0], RUNS[1]])
+    report = json.loads(Path("report.json").read_text())
+    assert [(one["version"], one["members"]) for one in report["projects"]] == [
+        (4, [new]),
+        (None, []),
+        (None, []),
+    ]
+    assert not Path("archive/.archive").exists()
     metrics = Path("archive.prom").read_text().splitlines()
     assert 'pull_logs_archive_changed_runs{project="acme/nano"} 1' in metrics
     assert 'pull_logs_archive_gone_runs{project="acme/nano"} 1' in metrics
@@ -122,7 +134,7 @@ def test_a_project_that_fails_does_not_stop_the_others(call: Call, monkeypatch: 
     assert out[0].startswith("acme/nothing: failed: ")
     assert out[1] == "nano: failed: 'nano' is not a project; write ENTITY/PROJECT"
     assert out[3] == "1 of 3 projects up to date, 2 failed; 1 run"
-    assert list(held()) == ["acme--digits.wandb.zip"]
+    assert held() == {RUNS[2]: 3}
     assert 'pull_logs_archive_up_to_date{project="acme/nothing"} 0' in Path("a.prom").read_text().splitlines()
 
 
@@ -168,14 +180,14 @@ def test_the_end_of_the_window_stops_a_download_and_the_next_one_begins_there(
         def cancel(self) -> None:
             pass
 
-    def download(out: Path, options: dict[str, Any]) -> Any:
-        if options["projects"] == (DIGITS,) and len(ends) == 1:
+    def download(store: Any, project: str, **options: Any) -> Any:
+        if project == DIGITS and len(ends) == 1:
             ends[0]()
             signal.pause()
-        return fetch.download(out, options)
+        return archive_project(store, project, **options)
 
     monkeypatch.setattr(window_module, "Timer", Clock)
-    monkeypatch.setattr(archive_module, "download", download)
+    monkeypatch.setattr(archive_module, "archive_project", download)
     with serving(monkeypatch, 0, *RUNS):
         code, out, err = call(*words)
         assert (code, err) == (9, "")
@@ -196,22 +208,25 @@ def test_the_end_of_the_window_stops_a_download_and_the_next_one_begins_there(
 
 
 def test_ctrl_c_in_a_window_is_ctrl_c(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(*_: Any) -> None:
+    def download(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(archive_module, "download", download)
+    monkeypatch.setattr(archive_module, "archive_project", download)
     code, out, err = call(NANO, "-o", "archive", "--for", "1h")
     assert (code, out) == (130, [])
     assert err == "pull-logs: stopped: interrupted; the same command continues where it stopped\n"
 
 
-def test_shards_have_bundles_of_their_own(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_are_parts_of_one_archive(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part looks at its own runs alone: a run of the other one is not taken for a deleted one."""
+    words = (NANO, "-o", "archive", "-q", "--shard")
     with serving(monkeypatch, 0, *RUNS):
-        outs = [call(NANO, "-o", "archive", "-q", "--shard", f"{index}/2") for index in (1, 2)]
-    assert [code for code, _, _ in outs] == [0, 0]
-    runs = [run for file in held().values() for run in file]
-    assert sorted(runs) == ["a", "b"]
-    assert {name.split(".")[1] for name in held()} <= {"1-of-2", "2-of-2"}
+        outs = [call(*words, f"{index}/2") for index in (1, 2)]
+        again = [call(*words, f"{index}/2") for index in (1, 2)]
+    assert [code for code, _, _ in (*outs, *again)] == [0, 0, 0, 0]
+    assert held() == {RUNS[0]: 3, RUNS[1]: 3}
+    assert {name.split(".")[1][:6] for name in members()} <= {"1-of-2", "2-of-2"}
+    assert not any("no longer" in line for _, out, _ in again for line in out)
 
 
 NOW = datetime(2026, 11, 28, 23, 15, 30)  # noqa: DTZ001 - the local clock

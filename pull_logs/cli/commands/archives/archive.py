@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 
 from pull_logs.cli.bundle_paths import OUT
 from pull_logs.cli.commands.archives.results import (
     ProjectResult,
+    dead_line,
     prometheus_text,
     results_json,
     total_line,
 )
 from pull_logs.cli.commands.archives.window import Window
-from pull_logs.cli.commands.fetch import download
 from pull_logs.cli.options import Command
 from pull_logs.cli.pulling import (
     ARTIFACTS,
@@ -32,38 +33,31 @@ from pull_logs.cli.pulling import (
     MEDIA,
     METRICS,
     REPORT,
+    REQUESTS_PER_MINUTE,
     VIA,
+    PullLog,
+    ShardPart,
     check_report,
     log_options,
-    staged,
+    take_pull_options,
     write_json,
 )
-from pull_logs.errors import MachineLimitError, PullLogsError, UsageError
+from pull_logs.cli.sharing import amount
+from pull_logs.errors import MachineLimitError, PullLogsError, RunNotFoundError, UsageError
+from pull_logs.interface import archive_project
 
 if TYPE_CHECKING:
-    from pull_logs.fetch import PullReport
+    from pull_logs.interface import ArchiveReport
+    from pull_logs.snapshot import SealReport
+    from pull_logs.snapshot.sets import SetSize, SetStore
 
 UNFINISHED = 9
 """The exit code of an archive that goes on in its next window."""
 
 _UNFINISHED = frozenset({"stopped", "waiting"})
 
-_DEFAULTS: dict[str, Any] = {
-    "runs": (),
-    "checkpoints": (),
-    "bundles": (),
-    "sweeps": (),
-    "keep": None,
-    "checkpoint_key": None,
-    "states": (),
-    "since": None,
-    "fresh": False,
-    "prune": False,
-    "force": False,
-    "strict": False,
-    "redact": False,
-}
-"""The options of `sync` that an archive does not have."""
+_OF_A_PROJECT = re.compile(r"[^/]+--[^/]+(?<!-[0-9a-f]{12})\.wandb\.zip")
+"""The name of the bundle of a project in an archive of an earlier release; those of members end in a hash."""
 
 
 def _options(command: Command) -> Command:
@@ -74,7 +68,7 @@ def _options(command: Command) -> Command:
                 "--out",
                 required=True,
                 metavar="SET",
-                help="The folder of the archive, or s3://BUCKET/PREFIX; it need not exist.",
+                help="The bundle set: a folder, or s3://BUCKET/PREFIX; it need not exist.",
             ),
             click.option("--until", metavar="HH:MM", help="Stop at this time, and go on there next time."),
             click.option(
@@ -83,7 +77,8 @@ def _options(command: Command) -> Command:
             click.option(
                 "--shard",
                 metavar="I/N",
-                help="Only the I-th of N parts of the runs of each project, in bundles of their own.",
+                help="Only the I-th of N parts of the runs of each project, for as many machines or jobs; "
+                "--concurrency and --max-requests-per-minute are those of all together.",
             ),
             METRICS,
             click.option("--system", is_flag=True, help="Download system metrics too."),
@@ -93,6 +88,7 @@ def _options(command: Command) -> Command:
             MEDIA,
             MAX_FILE_SIZE,
             CONCURRENCY,
+            REQUESTS_PER_MINUTE,
             VIA,
             REPORT,
             click.option(
@@ -121,25 +117,26 @@ def archive(
     metrics_file: Path | None,
     **options: Any,
 ) -> int:
-    """Keep bundles of projects up to date: one per project, only what changed is downloaded and written.
+    """Keep projects in a bundle set up to date: only new and changed runs are downloaded and added.
 
-    Each is what `sync` makes; runs that W&B no longer has stay. A project that fails does not stop the
-    others. With --until or --for, exit code 9 says that the time ended before all was done; the same command
-    goes on.
+    Runs that W&B no longer has stay. A project that fails does not stop the others. With --until or --for,
+    exit code 9 says that the time ended before all was done; the same command goes on.
     """
     window = Window.parse(until, duration, now=datetime.now())  # noqa: DTZ005 - the local clock
     check_report(report_json, force=False)
     _check_metrics_file(metrics_file)
-    archived = _Archive(_Target.parse(out), options, window)
+    archived = _Archive(_open_set(out), options, window)
     archived.run(_in_order(dict.fromkeys(projects), report_json))
-    results = archived.results
+    results, size = archived.results, archived.tidy()
     if report_json is not None:
-        write_json(report_json, results_json(results, out=out))
+        write_json(report_json, results_json(results, out=out, size=size))
     if metrics_file is not None:
         _write_metrics(metrics_file, prometheus_text(results, finished=time.time()))
     for result in results:
         click.echo(result.line)
     click.echo(total_line(results))
+    if size is not None and (line := dead_line(size, out=out)):
+        click.echo(line)
     failed = [result.exit_code for result in results if result.state == "failed"]
     return failed[0] if failed else UNFINISHED if window.ended and archived.unfinished else 0
 
@@ -151,14 +148,23 @@ class _Archive:
         results: What was done with each project so far.
 
     Args:
-        target: Where the bundles are.
-        options: The options of the downloads.
+        store: The set.
+        options: The options of the downloads, as `archive` has them.
         window: The time that it may take.
+
+    Raises:
+        UsageError: An option is not valid.
     """
 
-    def __init__(self, target: _Target, options: dict[str, Any], window: Window) -> None:
+    def __init__(self, store: SetStore, options: dict[str, Any], window: Window) -> None:
+        from pull_logs.fetch import Shard
+
         self.results: list[ProjectResult] = []
-        self._target, self._options, self._window = target, options, window
+        self._store, self._window = store, window
+        self._log = PullLog.take(options)
+        shard = options.pop("shard")
+        self._shard = None if shard is None else Shard.parse(shard)
+        self._options = take_pull_options(options)
 
     @property
     def unfinished(self) -> bool:
@@ -183,6 +189,23 @@ class _Archive:
             if project not in done:
                 self.results.append(ProjectResult(project, "stopped" if project in begun else "waiting"))
 
+    def tidy(self) -> SetSize | None:
+        """Remove old versions of the catalog, and return the size of the set; None if nothing was added.
+
+        Raises:
+            PullLogsError: The set cannot be read or written.
+        """
+        if all(result.report is None or result.report.version is None for result in self.results):
+            return None
+        from pull_logs.snapshot.sets import clean_up, open_latest, size_of_set
+
+        clean_up(self._store)
+        opened = open_latest(self._store)
+        if opened is None:
+            return None
+        with opened:
+            return size_of_set(opened)
+
     def _update(self, project: str) -> ProjectResult:
         try:
             report = self._download(project)
@@ -192,56 +215,63 @@ class _Archive:
             return ProjectResult(project, "failed", error=str(exc), exit_code=exc.exit_code)
         return ProjectResult(project, "empty" if report is None else "done", report)
 
-    def _download(self, project: str) -> PullReport | None:
-        options = {**_DEFAULTS, **self._options, "projects": (project,), "report_json": None}
-        with self._target.bundle(project, shard=self._options["shard"]) as file:
-            return download(file, options)
+    def _download(self, project: str) -> ArchiveReport | None:
+        log, options = self._log, self._options
+        part = None if self._shard is None else ShardPart(self._shard)
+        try:
+            with log.progress() as hook:
+                report = archive_project(
+                    self._store,
+                    project,
+                    options=options if part is None else part.share_of(options),
+                    shard=self._shard,
+                    run_filter=None if part is None else part.run_filter,
+                    progress=hook,
+                    announce=lambda text: log.say(f"pull-logs: warning: {text}"),
+                    inspect=self._inspect,
+                )
+        except RunNotFoundError:
+            if part is not None and part.elsewhere:
+                return None
+            raise
+        log.report(report.changes)
+        return report
+
+    def _inspect(self, seal: SealReport) -> None:
+        """Warn about secrets and personal data in the new runs."""
+        from pull_logs.snapshot.privacy import audit_bundle
+
+        findings = audit_bundle(seal.path).findings
+        if findings:
+            command = f"pull-logs audit {quote(self._store.shown)}"
+            self._log.say(
+                f"pull-logs: warning: the new runs contain {amount(findings)}; `{command}` shows them"
+            )
 
 
-class _Target:
-    """Where the bundles of an archive are: a folder, or a prefix on object storage.
+def _open_set(out: str) -> SetStore:
+    """Return the set to archive into; a folder is created.
 
-    Args:
-        location: The folder, or the URL without a slash at its end.
+    Raises:
+        UsageError: It cannot be one, or it has the bundles of an earlier release instead of a catalog.
+        PullLogsError: The folder cannot be created, or the set cannot be read.
     """
+    from pull_logs.snapshot import open_store
+    from pull_logs.snapshot.storage import is_object_url
 
-    def __init__(self, location: Path | str) -> None:
-        self._location = location
-
-    @classmethod
-    def parse(cls, text: str) -> _Target:
-        """Read the value of `--out`; a folder is created.
-
-        Raises:
-            UsageError: It cannot be a folder.
-            PullLogsError: The folder cannot be created.
-        """
-        from pull_logs.snapshot import disk_errors
-        from pull_logs.snapshot.storage import is_object_url
-
-        if is_object_url(text):
-            return cls(text.rstrip("/"))
-        folder = Path(text)
-        if folder.is_file():
-            raise UsageError(f"{text!r} is a file", hint="name the folder of the archive")
-        with disk_errors(folder, hint=""):
-            folder.mkdir(exist_ok=True)
-        return cls(folder)
-
-    def bundle(self, project: str, *, shard: str | None) -> AbstractContextManager[Path]:
-        """Return what yields the file of the bundle of a project, which is uploaded if that is where it is.
-
-        Raises:
-            UsageError: The text does not name a project.
-        """
-        entity, slash, name = project.partition("/")
-        if not (entity and slash and name):
-            raise UsageError(f"{project!r} is not a project", hint="write ENTITY/PROJECT")
-        part = "" if shard is None else f".{shard.replace('/', '-of-')}"
-        file = f"{quote(entity, safe='')}--{quote(name, safe='')}{part}.wandb.zip"
-        if isinstance(self._location, Path):
-            return nullcontext(self._location / file)
-        return staged(f"{self._location}/{file}", force=False)
+    remote = is_object_url(out)
+    if not remote and Path(out).is_file():
+        raise UsageError(f"{out!r} is a file", hint="name the folder of the archive")
+    store = open_store(f"{out.rstrip('/')}/" if remote else out, create=True)
+    former = [name for name in store.members() if _OF_A_PROJECT.fullmatch(name)]
+    if former and not store.versions():
+        files = " ".join(quote(name if remote else str(Path(out) / name)) for name in former)
+        where = "download them, and write" if remote else "write"
+        raise UsageError(
+            f"{store.shown!r} has a bundle per project, as archives of earlier releases, and no catalog",
+            hint=f"{where}: pull-logs set add {quote(out)} {files}",
+        )
+    return store
 
 
 def _in_order(projects: Iterable[str], report: Path | None) -> list[str]:

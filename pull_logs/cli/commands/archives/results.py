@@ -5,24 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
 from pull_logs.suggestions import counted
 
 if TYPE_CHECKING:
-    from pull_logs.fetch import PullReport
+    from pull_logs.interface import ArchiveReport
+    from pull_logs.snapshot.sets import SetSize
+
+DEAD_PARTS = 3
+"""A compaction is suggested if more than one part of so many is of runs that were replaced."""
 
 State = Literal["done", "empty", "failed", "stopped", "waiting"]
 """`empty`: the shard has no runs of it. `stopped`: the window ended meanwhile. `waiting`: not begun."""
 
 _HELP = {
     "up_to_date": "Whether the last archive brought the project up to date.",
-    "runs": "Runs in the bundle of the project.",
+    "runs": "Runs of the project in the archive.",
     "incomplete_runs": "Runs of which not all arrived.",
     "changed_runs": "Runs that are new or have changed.",
     "gone_runs": "Runs that are kept although W&B no longer has them.",
     "new_rows": "Rows that the archive did not have.",
-    "bytes": "The size of the bundle.",
+    "bytes": "The size of the bundles that were added.",
     "requests": "Requests to W&B.",
     "seconds": "Seconds that the project took.",
 }
@@ -35,14 +40,14 @@ class ProjectResult:
     Attributes:
         project: `entity/project`.
         state: What became of it.
-        report: The report of its download, if it was done.
+        report: What was downloaded and added, if it was done.
         error: What was wrong, if it failed.
         exit_code: The exit code of this error.
     """
 
     project: str
     state: State
-    report: PullReport | None = None
+    report: ArchiveReport | None = None
     error: str = ""
     exit_code: int = 0
 
@@ -51,16 +56,17 @@ class ProjectResult:
         """What it is measured by, by the names of `_HELP`."""
         found: dict[str, float] = {"up_to_date": self.state in ("done", "empty")}
         if self.report is not None:
-            runs = [run for run in self.report.runs if run.sealed]
+            changes = self.report.changes
+            runs = [run for run in changes.runs if run.sealed]
             found |= {
                 "runs": len(runs),
-                "incomplete_runs": len(self.report.incomplete),
-                "changed_runs": sum(run.how not in ("copied", "kept", "gone") for run in runs),
+                "incomplete_runs": len(changes.incomplete),
+                "changed_runs": sum(run.how not in ("unchanged", "kept", "gone") for run in runs),
                 "gone_runs": sum(run.how == "gone" for run in runs),
                 "new_rows": sum(run.new_rows for run in runs),
-                "bytes": self.report.seal.bytes,
-                "requests": self.report.requests,
-                "seconds": self.report.seconds,
+                "bytes": sum(bundle.bytes for bundle in changes.bundles),
+                "requests": changes.requests,
+                "seconds": changes.seconds,
             }
         return found
 
@@ -92,7 +98,9 @@ class ProjectResult:
             "project": self.project,
             "state": self.state,
             "error": self.error or None,
-            "report": None if self.report is None else self.report.to_json(),
+            "version": None if self.report is None else self.report.version,
+            "members": [] if self.report is None else list(self.report.members),
+            "report": None if self.report is None else self.report.changes.to_json(),
         }
 
 
@@ -106,10 +114,22 @@ def total_line(results: Sequence[ProjectResult]) -> str:
     return f"{', '.join(parts)}; {counted(runs, 'run')}"
 
 
-def results_json(results: Sequence[ProjectResult], *, out: str) -> dict[str, Any]:
-    """Return the report of an archive."""
+def dead_line(size: SetSize, *, out: str) -> str:
+    """Return the line about runs that were replaced, or nothing if there are few."""
+    if size.dead * DEAD_PARTS <= size.bytes:
+        return ""
+    return (
+        f"{size.dead / 1e6:,.1f} of {size.bytes / 1e6:,.1f} MB are of runs that were replaced; remove them"
+        f" with: pull-logs set compact {quote(out)}"
+    )
+
+
+def results_json(results: Sequence[ProjectResult], *, out: str, size: SetSize | None) -> dict[str, Any]:
+    """Return the report of an archive; its size is that of the set, if something was added."""
     return {
         "archive": out,
+        "bytes": None if size is None else size.bytes,
+        "dead_bytes": None if size is None else size.dead,
         "runs": sum(int(result.numbers.get("runs", 0)) for result in results),
         "requests": sum(int(result.numbers.get("requests", 0)) for result in results),
         "projects": [result.to_json() for result in results],
