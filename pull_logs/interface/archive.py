@@ -66,6 +66,7 @@ def archive_project(
     progress: ProgressHook | None = None,
     announce: Callable[[str], None] | None = None,
     clock: Clock | None = None,
+    size: int | None = None,
     inspect: Callable[[SealReport], object] = lambda _seal: None,
 ) -> ArchiveReport:
     """Bring the runs of a project in a set up to date.
@@ -82,6 +83,7 @@ def archive_project(
         progress: Receives the progress.
         announce: Receives a sentence if the download goes on with the SDK.
         clock: The source of time.
+        size: About how many bytes a new bundle has; that of `pull_changes` if None.
         inspect: Receives each new bundle before it is added.
 
     Raises:
@@ -115,6 +117,7 @@ def archive_project(
             progress=progress,
             announce=announce,
             clock=clock,
+            **({} if size is None else {"size": size}),
         )
         changes = run_async(pull)
         for seal in changes.bundles:
@@ -161,8 +164,8 @@ def _locked(folder: Path) -> Iterator[Path]:
                 lock.release()
             else:
                 lock.remove_folder()
-    with suppress(OSError):
-        folder.parent.rmdir()  # only if no other project has unfinished work
+                with suppress(OSError):
+                    folder.parent.rmdir()  # only if no other project has unfinished work
 
 
 def _work_folder(store: SetStore) -> Path:
