@@ -8,7 +8,10 @@ from pull_logs.analyze.result_values import Cell, Direction, Number, RunLabel
 
 
 class ColumnTotals(TypedDict):
-    """A column over the finite numbers of all runs of a comparison; `missing` counts the other runs."""
+    """A column over the finite numbers of all runs of a comparison.
+
+    `missing` counts the runs without a number, `nonfinite` those whose number is NaN or infinite.
+    """
 
     column: str
     n: int
@@ -19,6 +22,7 @@ class ColumnTotals(TypedDict):
     min: Number
     median: Number
     max: Number
+    nonfinite: int
 
 
 class RunColumnResult(TypedDict):

@@ -135,6 +135,41 @@ def test_the_gpu_hours_of_the_project_are_a_sum_over_runs(ask: Any) -> None:
     assert (total["n"], total["sum"]) == (36, pytest.approx(expected, rel=1e-12))
 
 
+def test_totals_tell_runs_that_became_nan_from_runs_that_ended_before_the_step(ask: Any) -> None:
+    found = ask("compare", "--column", "last=last(val/loss)", "--column", "late=at(train/loss, 2100)")
+    last, late = found["column_totals"]
+    assert (last["n"], last["missing"], last["nonfinite"]) == (35, 0, 1)
+    assert (late["n"], late["missing"], late["nonfinite"]) == (34, 1, 1)
+    assert CRASH_STEP < NAN_STEP < 2100
+
+
+def test_a_column_that_the_question_computes_can_be_selected_alone(ask: Any) -> None:
+    words = ("--eval", "gap=val/loss - train/loss", "--best", "gap:min", "--filter", SMALL_WEB)
+    found = ask("compare", *words, "--select", "^gap$")
+    assert [entry["name"] for entry in found["comparison"]] == ["gap"]
+    gaps = {plan.run_id: gap_at_end(plan) for plan in chosen(size=10**7, dataset="web")}
+    assert ids(found) == sorted(gaps, key=gaps.__getitem__)
+
+
+def gap_at_end(plan: Plan) -> float:
+    return losses(plan)[(ROWS - 1) * EVERY] - losses(plan, "train/loss")[(ROWS - 1) * EVERY]
+
+
+def test_a_group_that_is_not_shown_is_named_by_its_keys(ask: Any) -> None:
+    words = (
+        "--group-by",
+        "config.num_params",
+        "--best",
+        "val/loss:min",
+        "--filter",
+        "config.dataset == 'code'",
+    )
+    assert "beyond seed noise and not decided against G2; " in ask("compare", *words)["answer"]
+    answer = ask("compare", *words, "--top", "1")["answer"]
+    assert "it is better than G3 (config.num_params=10000000), beyond seed noise" in answer
+    assert "; against G2 (config.num_params=100000000): about 8 more seeds" in answer
+
+
 def test_gpu_hours_by_kind_of_gpu_are_those_of_its_runs(ask: Any) -> None:
     words = ("--column", "hours=duration * metadata.gpu_count / 3600", "--group-by", "metadata.gpu")
     found = ask("compare", *words)

@@ -41,7 +41,7 @@ def best_sentences(
         alignment: Where the metrics were read.
         goal: The metric, or the column of runs, that ranks them.
     """
-    best = groups.answer(goal) if groups else _best_run(shown[0], goal)
+    best = groups.answer(goal, {run.label for run in shown}) if groups else _best_run(shown[0], goal)
     if goal.metric not in readings.metrics:
         return best, ""
     if not alignment.at_last_step:

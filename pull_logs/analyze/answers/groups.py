@@ -10,7 +10,7 @@ import json
 import math
 import shlex
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,8 +116,13 @@ class RunGroups:
         indices = {run.label: index for index, run in enumerate(self.runs)}
         return {label: self.values.config(indices[label]) for label in labels}
 
-    def answer(self, goal: Goal) -> str:
-        """Return the sentence that says which group is best, and whether its lead is real."""
+    def answer(self, goal: Goal, shown: Collection[str]) -> str:
+        """Return the sentence that says which group is best, and whether its lead is real.
+
+        Args:
+            goal: The metric that ranks the groups.
+            shown: The labels of the runs that are shown; groups without one of them are named by their keys.
+        """
         if self.over_tasks is not None:
             return self.over_tasks.answer()
         best = self.groups[0]
@@ -134,7 +139,12 @@ class RunGroups:
             return f"{found}; a single run says nothing about seed noise"
         if not self.tested:
             return f"{found}; its lead is not tested, since --sort only ranks: --best tests it"
-        return f"{found}; {self._test(goal.metric).lead()}"
+        labels = {
+            group.label
+            for group in self.groups
+            if any(self.runs[index].label in shown for index in group.members)
+        }
+        return f"{found}; {self._test(goal.metric).lead(labels)}"
 
     def notes(self) -> list[str]:
         """Return what a reader must know before trusting the groups."""

@@ -215,19 +215,21 @@ def _spelled(cell: Any) -> Any:
 
 
 def _totals(name: str, numbers: Sequence[float | None]) -> ColumnTotals:
-    """Return the statistics of the finite numbers."""
-    finite = [number for number in numbers if number is not None and math.isfinite(number)]
+    """Return the statistics of the finite numbers, and how many runs have none or another."""
+    present = [number for number in numbers if number is not None]
+    finite = [number for number in present if math.isfinite(number)]
     found = describe_sample(finite)
     return {
         "column": name,
         "n": len(finite),
-        "missing": len(numbers) - len(finite),
+        "missing": len(numbers) - len(present),
         "sum": spell(canon_number(total(finite))),
         "mean": _number(found.mean),
         "std": _number(found.std),
         "min": _number(min(finite, default=None)),
         "median": _number(found.median),
         "max": _number(max(finite, default=None)),
+        "nonfinite": len(present) - len(finite),
     }
 
 

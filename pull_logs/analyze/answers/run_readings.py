@@ -303,8 +303,7 @@ def _check_names(
         raise no_metric(plan.option, plan.goal.metric, (*plan.columns.expressions, *known))
     if not has_axis and plan.alignment.axis not in (STEP, DEFINED):
         raise no_metric("--x", plan.alignment.axis, known)
-    searched = (name for name in metrics if name not in plan.computed)
-    if plan.select is not None and not any(map(compile_pattern(plan.select).search, searched)):
+    if plan.select is not None and not any(map(compile_pattern(plan.select).search, metrics)):
         raise no_metric("--select", plan.select, known)
 
 

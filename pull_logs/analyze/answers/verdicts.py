@@ -148,9 +148,14 @@ class MetricTests:
             if group is not self.reference and (labels is None or group.label in labels)
         ]
 
-    def lead(self) -> str:
-        """Return in words whether the best group is better than the others, and what would decide."""
+    def lead(self, shown: Collection[str]) -> str:
+        """Return in words whether the best group is better than the others, and what would decide.
+
+        Args:
+            shown: The labels of the groups that are shown; others are named with what they have in common.
+        """
         verdicts = self.verdicts()
+        names = {group.label: group.label if group.label in shown else group.name for group in self.samples}
         counts = Counter(verdict["verdict"] for verdict in verdicts)
         tested = len(verdicts) - counts[UNTESTED]
         untested = f"; {counts[UNTESTED]} not tested (n < 2)" if counts[UNTESTED] else ""
@@ -162,10 +167,12 @@ class MetricTests:
             UNDECIDED: "not decided against {}",
         }
         parts = [
-            phrase.format(_those(verdicts, kind, tested)) for kind, phrase in phrases.items() if counts[kind]
+            phrase.format(_those(verdicts, kind, tested, names))
+            for kind, phrase in phrases.items()
+            if counts[kind]
         ]
         undecided = [verdict for verdict in verdicts if verdict["verdict"] == UNDECIDED]
-        advice = f"; against {undecided[0]['second']}: {undecided[0]['next']}" if undecided else ""
+        advice = f"; against {names[undecided[0]['second']]}: {undecided[0]['next']}" if undecided else ""
         return f"it is {' and '.join(parts)}{untested}{advice}"
 
     def _verdict(self, other: NamedSample) -> VerdictResult:
@@ -307,9 +314,9 @@ def _number(value: float | None) -> int | float | str | None:
     return number
 
 
-def _those(verdicts: Sequence[VerdictResult], kind: str, tested: int) -> str:
-    """Return in words which groups have a verdict: their labels, or how many there are."""
-    labels = [verdict["second"] for verdict in verdicts if verdict["verdict"] == kind]
+def _those(verdicts: Sequence[VerdictResult], kind: str, tested: int, names: Mapping[str, str]) -> str:
+    """Return in words which groups have a verdict: their names, or how many there are."""
+    labels = [names[verdict["second"]] for verdict in verdicts if verdict["verdict"] == kind]
     if len(labels) == tested:
         return "the one tested group" if tested == 1 else f"all {tested} tested groups"
     return joined(labels) if len(labels) <= _MOST_NAMED else f"{len(labels)} of {tested} tested groups"

@@ -182,7 +182,8 @@ def _view(question: _Question, *, leave_out: Collection[str] = (), **options: An
 
 def _runs(question: _Question) -> Answered:
     meta = question.arguments.get("meta", False)
-    return _view(question, meta=meta, human=not meta)
+    # Extremes of histories are what schema and stats are for; of several runs they are most of the answer.
+    return _view(question, leave_out=("comparison",), meta=meta, human=not meta)
 
 
 def _history(question: _Question) -> Answered:

@@ -220,6 +220,13 @@ def test_tools_answer_over_a_set_as_over_a_bundle_of_its_runs(
         assert json.dumps(over_set.structured) == answer, name
 
 
+def test_several_runs_have_configs_and_summaries_without_the_extremes_of_their_histories() -> None:
+    answered = ask("runs", {"filter": "config.lr == 0.1"}, Sources(bundles=(RECORDED,), offline=True))
+    headings = re.findall(r"^\[(\w+)\]", answered.text, re.MULTILINE)
+    assert headings == ["RUNS", "CONFIG", "SUMMARY", "CONFIG_DIFF", "SUMMARY_COMPARISON"]
+    assert "comparison" not in answered.structured
+
+
 def test_local_run_folders_are_narrowed_by_ids() -> None:
     folders = sorted((RECORDED.parent / "digits").glob("**/offline-run-*"))[:3]
     sources = Sources(runs=tuple(map(str, folders)), offline=True)

@@ -9,7 +9,7 @@ from typing import Any
 from pull_logs.cli.render import SECONDS, Column, Nouns, Section, columns, is_seconds, name_cell
 from pull_logs.cli.sections.side_by_side import config_cells
 
-_TOTALS = ("column", "n", "missing", "sum", "mean", "std", "min", "median", "max")
+_TOTALS = ("column", "n", "missing", "sum", "mean", "std", "min", "median", "max", "nonfinite")
 
 
 _REDUCED = re.compile(
