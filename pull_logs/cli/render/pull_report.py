@@ -36,8 +36,7 @@ def print_report(report: DownloadReport, *, every_run: bool = False) -> None:
     complete = [outcome for outcome in report.runs if outcome.complete]
     click.echo(
         f"{len(complete)} of {counted(len(report.runs), 'run')} complete;"
-        f" {counted(report.requests, 'request')}, {report.bytes_received / 1e6:.2f} MB received,"
-        f" {report.retries} retries, {report.seconds:.1f} s",
+        f" {_traffic(report)}, {report.seconds:.1f} s",
         err=True,
     )
     _print_origins(report, every_run=every_run)
@@ -46,6 +45,18 @@ def print_report(report: DownloadReport, *, every_run: bool = False) -> None:
         click.echo(inline(f"pull-logs: note: {note}"), err=True)
     if report.incomplete:
         _print_incomplete(complete, report.incomplete)
+
+
+def _traffic(report: PullReport) -> str:
+    """Return what was requested, as far as that is known: what the wandb SDK requests is not counted."""
+    own = (
+        f"{counted(report.requests, 'request')}, {report.bytes_received / 1e6:.2f} MB received,"
+        f" {report.retries} retries"
+    )
+    if report.via == "graphql":
+        return own
+    read = f"{counted(report.rows_received, 'row')} read by the wandb SDK, whose requests are not counted"
+    return f"{own}, {read}" if report.requests else read
 
 
 def _print_incomplete(complete: Sequence[RunOutcome], others: Sequence[RunOutcome]) -> None:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,24 @@ def test_the_report_is_a_table_of_complete_and_incomplete_runs_with_reasons(
             "the same command downloads only what is missing\n"
         ),
     )
+
+
+READ_BY_SDK = "1,100 rows read by the wandb SDK, whose requests are not counted"
+
+
+@pytest.mark.parametrize(
+    ("requests", "expected"),
+    [
+        (0, f"{READ_BY_SDK}, 1.2 s"),
+        (3, f"3 requests, 1.50 MB received, 2 retries, {READ_BY_SDK}, 1.2 s"),
+    ],
+)
+def test_a_pull_through_the_sdk_has_no_count_of_its_requests(
+    requests: int, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = report(outcome("a", rows=1100, complete=True))
+    print_report(replace(found, via="sdk", requests=requests))
+    assert capsys.readouterr().err.splitlines()[3] == f"1 of 1 run complete; {expected}"
 
 
 def test_if_everything_is_complete_there_is_no_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,10 +145,10 @@ def test_another_record_than_that_of_the_text_is_refused(claims: dict[str, Any],
 
 
 BYTES: Sequence[tuple[Callable[[bytes], bytes], str]] = (
-    (lambda data: b"x" + data, "it cannot be unpacked: "),
+    (lambda data: b"x" + data, "it cannot be decompressed: "),
     (lambda data: data[: len(data) // 2], "it has "),
     (lambda data: data + data, f"it has more than {len(GOOD)} bytes of text"),
-    (lambda data: data + b"rest", "it cannot be unpacked: "),
+    (lambda data: data + b"rest", "it cannot be decompressed: "),
 )
 
 
@@ -183,7 +183,7 @@ def test_a_window_larger_than_a_writer_uses_is_refused() -> None:
     parameters = zstandard.ZstdCompressionParameters(window_log=27, write_content_size=False)
     data = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     packed_text = data.compress(text) + data.flush()
-    with pytest.raises(DataError, match="it cannot be unpacked: "):
+    with pytest.raises(DataError, match="it cannot be decompressed: "):
         read(packed_text, claiming(packed_text, text, 1))
 
 

@@ -1,6 +1,5 @@
-from .frame import MAX_WINDOW as MAX_WINDOW
-from .frame import ChunkStream as ChunkStream
 from .reader import decompressed as decompressed
+from .reader import text_of as text_of
 from .record import SUFFIX as SUFFIX
 from .record import Compressed as Compressed
 from .record import CompressedFields as CompressedFields

@@ -31,11 +31,31 @@ def decompressed(chunks: Iterable[bytes], *, stored: int, size: int) -> Iterator
     """
     if size > largest_text(stored):
         raise DataError(f"{stored} bytes of it may not have {size} bytes of text")
-    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
     frame = one_frame(chunks, size=size)
     left = size
+    for data in text_of(frame, size=size):
+        left -= len(data)
+        yield data
+    if left:
+        raise DataError(f"it has {size - left} bytes of text, not {size}")
+    for _ in frame:  # what follows the frame is an error
+        pass
+
+
+def text_of(chunks: Iterable[bytes], *, size: int) -> Iterator[bytes]:
+    """Iterate over the text of a zstandard frame in parts of a MiB, the last one shorter.
+
+    Args:
+        chunks: The compressed bytes in parts.
+        size: The most bytes of text that they may have.
+
+    Raises:
+        DataError: They have more, or cannot be decompressed.
+    """
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+    left = size
     try:
-        with decompressor.stream_reader(cast("BinaryIO", ChunkStream(frame)), read_size=_PIECE) as source:
+        with decompressor.stream_reader(cast("BinaryIO", ChunkStream(chunks)), read_size=_PIECE) as source:
             # One byte more than there may be, so that more of them are noticed.
             while data := source.read(min(_PART, left + 1)):
                 left -= len(data)
@@ -44,7 +64,3 @@ def decompressed(chunks: Iterable[bytes], *, stored: int, size: int) -> Iterator
                 yield data
     except zstandard.ZstdError as exc:
         raise DataError(f"it cannot be decompressed: {exc}") from exc
-    if left:
-        raise DataError(f"it has {size - left} bytes of text, not {size}")
-    for _ in frame:  # what follows the frame is an error
-        pass

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, cast
-
-import zstandard
 
 from pull_logs.errors import DataError
-from pull_logs.snapshot.format.compression import MAX_WINDOW, ChunkStream
+from pull_logs.snapshot.format.compression import text_of
 from pull_logs.snapshot.format.console.lines import ConsoleLine, decode_line
 from pull_logs.snapshot.format.console.record import MAX_LINE, ConsoleRecord, text_limit
-
-_PIECE = 2**16
-"""Bytes of packed text that are unpacked at a time: 64 KiB can hold a GiB of text, which is read in parts."""
 
 
 def read_lines(chunks: Iterable[bytes], record: ConsoleRecord) -> Iterator[ConsoleLine]:
@@ -30,7 +24,7 @@ def read_lines(chunks: Iterable[bytes], record: ConsoleRecord) -> Iterator[Conso
     if record.text_bytes > text_limit(record.bytes):
         raise DataError(f"{record.bytes} bytes of it may not have {record.text_bytes} bytes of text")
     digest, size, count, last = hashlib.sha256(), 0, 0, -1
-    for data in _split(_text(chunks, record)):
+    for data in _split(text_of(chunks, size=record.text_bytes)):
         digest.update(data)
         size += len(data)
         line = decode_line(data)
@@ -45,21 +39,6 @@ def read_lines(chunks: Iterable[bytes], record: ConsoleRecord) -> Iterator[Conso
         )
     if f"sha256:{digest.hexdigest()}" != record.text_hash:
         raise DataError("its text does not have its hash")
-
-
-def _text(chunks: Iterable[bytes], record: ConsoleRecord) -> Iterator[bytes]:
-    """Yield the text in parts, and no more of it than the record says."""
-    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
-    left = record.text_bytes
-    try:
-        with decompressor.stream_reader(cast("BinaryIO", ChunkStream(chunks)), read_size=_PIECE) as source:
-            while data := source.read(2**20):
-                left -= len(data)
-                if left < 0:
-                    raise DataError(f"it has more than {record.text_bytes} bytes of text")
-                yield data
-    except zstandard.ZstdError as exc:
-        raise DataError(f"it cannot be unpacked: {exc}") from exc
 
 
 def _split(parts: Iterable[bytes]) -> Iterator[bytes]:
