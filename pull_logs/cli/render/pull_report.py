@@ -47,7 +47,7 @@ def print_report(report: DownloadReport, *, every_run: bool = False) -> None:
         _print_incomplete(complete, report.incomplete)
 
 
-def _traffic(report: PullReport) -> str:
+def _traffic(report: DownloadReport) -> str:
     """Return what was requested, as far as that is known: what the wandb SDK requests is not counted."""
     own = (
         f"{counted(report.requests, 'request')}, {report.bytes_received / 1e6:.2f} MB received,"
