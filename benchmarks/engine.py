@@ -6,13 +6,15 @@
     python benchmarks/engine.py --quick               # 40 runs x 20 rows: checks that it works
 
 Each question is a process of its own, the start of Python and of its workers included; the cluster is started
-before, as on a real one. Every answer is compared, byte for byte, with that of one process. The processor
-time is that of the command and its processes; workers of Dask are not children of it. Linux only.
+before, as on a real one. Every answer is compared, byte for byte, with that of one process; of an export, its
+files. The processor time is that of the command and its processes; workers of Dask are not children of it.
+Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,9 +42,15 @@ QUESTIONS: Mapping[str, Sequence[str]] = {
     "compare --at 250": ("compare", "--at", "250", "--best", "val/loss:min", "--top", "5"),
     "compare --column mean": ("compare", "--column", "m=mean(val/loss)", "--sort", "m:min", "--top", "5"),
     "overview, first": ("overview",),
+    "compare --where": ("compare", "--where", "val/loss < 1.5", "--best", "val/loss:min", "--top", "5"),
     "--stats of all metrics": ("--stats", "--section", "stats"),
     "overview --assert any": ("overview", "--assert", "any: val/loss < 1e9"),
+    "verify": ("verify",),
+    "export": ("export", "--force"),
 }
+
+EXPORT = "export"
+"""The folder that an export writes, next to the bundle."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -86,8 +94,22 @@ def _cluster() -> Iterator[str]:
 
 
 def _command(words: Sequence[str], bundle: Path, engine: Sequence[str]) -> list[str]:
-    own = [*words, "-b", str(bundle), "--max-tokens", "0", "--no-hints", *engine]
+    if words[0] in ("export", "verify"):
+        out = ["-o", str(bundle.with_name(EXPORT))] if words[0] == "export" else []
+        own = [*words, str(bundle), *out, *engine]
+    else:
+        own = [*words, "-b", str(bundle), "--max-tokens", "0", "--no-hints", *engine]
     return [sys.executable, "-c", MAIN, *own]
+
+
+def _written(folder: Path) -> str:
+    """Return the hash of the files in a folder."""
+    found = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            found.update(f"{file.relative_to(folder)} {file.stat().st_size} ".encode())
+            found.update(file.read_bytes())
+    return found.hexdigest()
 
 
 def _line(
@@ -108,7 +130,7 @@ def _line(
             found = measured(with_empty_cache(folder / "cache", _command(words, bundle, engine)))
             walls[name].append(found.wall)
             processors[name].append(found.processor)
-            answers.add(found.output)
+            answers.add((found.output, _written(bundle.with_name(EXPORT)) if words[0] == "export" else ""))
     cells = [f"{median(walls[name]):.2f} s, {median(processors[name]):.2f} s" for name in engines]
     return f"| {title} | {' | '.join(cells)} | {'yes' if len(answers) == 1 else 'NO'} |"
 

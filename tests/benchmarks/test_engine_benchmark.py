@@ -35,6 +35,6 @@ def test_the_benchmark_of_engines_measures_every_question_on_each(tmp_path: Path
     assert re.fullmatch(r"40 runs x 20 rows x 20 metrics, [0-9.]+ MB", title)
     assert head == "| question | 1 process | 2 processes | Dask, 2 workers | same bytes |"
     cell = r"[0-9.]+ s, [0-9.]+ s"
-    assert len(lines) == 5
+    assert len(lines) == 8
     for line in lines:
         assert re.fullmatch(rf"\| .+? \| {cell} \| {cell} \| {cell} \| yes \|", line), line

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
 from pull_logs.analyze import View
 from pull_logs.errors import PullLogsError
+from pull_logs.executors import Engine
+from pull_logs.snapshot import Run, export_runs
+from pull_logs.snapshot.operations.exported_runs import Format
 
 
 def outcome(ask: Callable[[], Any]) -> str:
@@ -52,3 +56,11 @@ def views(draw: st.DrawFn) -> View:
         max_rows=draw(st.sampled_from([0, 3, 200])),
         max_tokens=draw(st.sampled_from([0, 500])),
     )
+
+
+def exported(runs: Iterable[Run], out: Path, to: Format, engine: Engine) -> dict[str, bytes]:
+    """The files of an export that an engine wrote."""
+    report = export_runs(runs, out, to=to, force=True, engine=engine)
+    files = {str(file.relative_to(out)): file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    assert report.files == len(files)
+    return files

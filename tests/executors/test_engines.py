@@ -22,7 +22,7 @@ from bundlekit import bundle_run, make_bundle
 from checkout import RECORDED
 from distributed import KilledWorker
 from hypothesis import HealthCheck, given, settings
-from questionkit import ASSERTS, comparisons, outcome, views
+from questionkit import ASSERTS, comparisons, exported, outcome, views
 
 from pull_logs import errors
 from pull_logs._version import __version__
@@ -43,7 +43,9 @@ from pull_logs.executors.process_pool import process_pool
 from pull_logs.interface import Sources, comparison_of, open_subjects
 from pull_logs.interface.first_look import look_on
 from pull_logs.interface.known_findings import KnownFindings
-from pull_logs.snapshot import verify_bundle
+from pull_logs.snapshot import Run, verify_bundle
+from pull_logs.snapshot.operations.exported_runs import Format, RunFilesWriter
+from pull_logs.snapshot.operations.plain_columns import PlainPlan
 from pull_logs.snapshot.workers import (
     BundleLocation,
     check_on,
@@ -51,6 +53,7 @@ from pull_logs.snapshot.workers import (
     close_located,
     located,
     member_check,
+    run_parts,
 )
 from pull_logs.snapshot.workers.location import KeptOpen
 
@@ -141,6 +144,30 @@ def test_a_check_finds_the_same_damage_on_every_engine(
         assert [damage.run for damage in expected.damages] == ["acme/nano/r4"] * damaged
         for engine in engines.values():
             assert verify_bundle(path, share=partial(check_on, engine=engine)) == expected
+
+
+@pytest.mark.parametrize("to", ["parquet", "csv", "ndjson"])
+def test_an_export_has_the_same_files_on_every_engine(
+    engines: Mapping[str, Engine],
+    subjects: Sequence[Subject],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    to: Format,
+) -> None:
+    monkeypatch.setattr(run_parts, "_MOST_RUNS", 3)
+    runs = [subject.run for subject in subjects if isinstance(subject.run, Run)]
+    found = {name: exported(runs, tmp_path / name, to, engine) for name, engine in engines.items()}
+    assert dict.fromkeys(found, found["serial"]) == found
+
+
+def test_a_worker_that_does_not_see_the_folder_of_an_export_says_what_to_name(tmp_path: Path) -> None:
+    writer = RunFilesWriter(tmp_path / "t" / "new", "csv", False, PlainPlan(), PlainPlan())
+    with pytest.raises(FileMissingError) as caught:
+        writer.write([])
+    assert str(caught.value) == (
+        f"a worker does not find {str(tmp_path)!r}, where the export is written; name a folder that every"
+        " worker can write, with -o"
+    )
 
 
 def test_a_damaged_history_is_the_same_error_on_every_engine(

@@ -19,7 +19,7 @@ from bundlekit import bundle_run, make_bundle
 from checkout import RECORDED
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from questionkit import ASSERTS, comparisons, outcome, views
+from questionkit import ASSERTS, comparisons, exported, outcome, views
 
 from pull_logs.analyze import Subject, View, answer, overview
 from pull_logs.analyze.answers import compare_runs
@@ -33,7 +33,8 @@ from pull_logs.executors.forked_map import can_fork, forked_map
 from pull_logs.interface import Sources, comparison_of, open_subjects
 from pull_logs.interface.first_look import look_on
 from pull_logs.interface.known_findings import KnownFindings
-from pull_logs.snapshot import verify_bundle
+from pull_logs.snapshot import Run, export_runs, verify_bundle
+from pull_logs.snapshot.operations import exported_runs
 from pull_logs.snapshot.workers import check_on, member_check
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
@@ -225,6 +226,31 @@ def test_an_overview_is_the_same_with_copies(
     look_on(copying, subjects, known, select=None)
     assert dict(known.new) == dict(expected.new)
     assert outcome(partial(overview, subjects, asserts=asserts, known=known, engine=copying)) == found
+
+
+def test_an_export_has_the_same_files_with_copies(
+    copying: Engine, subjects: Sequence[Subject], tmp_path: Path
+) -> None:
+    runs = [subject.run for subject in subjects if isinstance(subject.run, Run)]
+    with_copies = exported(runs, tmp_path / "a", "parquet", copying)
+    assert with_copies == exported(runs, tmp_path / "b", "parquet", SERIAL)
+
+
+def test_a_disk_that_is_full_for_a_copy_is_the_same_error(
+    copying: Engine, subjects: Sequence[Subject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(exported_runs.RunFilesWriter, "_write_run", full)
+    runs = [subject.run for subject in subjects if isinstance(subject.run, Run)]
+    with pytest.raises(MachineLimitError) as caught:
+        export_runs(runs, tmp_path / "a", to="csv", engine=copying)
+    assert str(caught.value) == (
+        f"the disk is full, {str(tmp_path / 'a')!r} is not finished; free some space and try again; nothing"
+        " was changed"
+    )
+    assert not any(tmp_path.iterdir())
 
 
 def test_damage_is_found_as_by_one_process(

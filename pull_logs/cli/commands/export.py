@@ -9,7 +9,7 @@ import click
 
 from pull_logs.cli.bundle_paths import OUT_FOLDER, Named, bundle_argument
 from pull_logs.cli.notes import warn
-from pull_logs.cli.options import pick_options
+from pull_logs.cli.options import engine_options, pick_options, take_engine
 from pull_logs.cli.sources import bundle_sources
 from pull_logs.errors import UsageError
 from pull_logs.suggestions import counted
@@ -35,6 +35,7 @@ from pull_logs.suggestions import counted
 )
 @click.option("--raw", is_flag=True, help="Do not escape texts in CSV that a spreadsheet runs as formulas.")
 @click.option("--force", is_flag=True, help="Replace an existing export.")
+@engine_options
 @pick_options
 def export(*, bundle: Named, out: Path, to: Any, force: bool, raw: bool, **options: Any) -> None:
     """Write runs as plain Parquet, CSV or NDJSON files in Hive folders, for other tools."""
@@ -43,9 +44,10 @@ def export(*, bundle: Named, out: Path, to: Any, force: bool, raw: bool, **optio
 
     if raw and to != "csv":
         raise UsageError("--raw is for --format csv", hint="other formats have no formulas to escape")
+    chosen = take_engine(options)
     check_export_folder(out, force=force)
-    with open_subjects(bundle_sources(bundle, options), report=warn) as subjects:
-        report = export_runs(distinct_runs(subjects), out, to=to, force=force, raw=raw)
+    with chosen as engine, open_subjects(bundle_sources(bundle, options), report=warn) as subjects:
+        report = export_runs(distinct_runs(subjects), out, to=to, force=force, raw=raw, engine=engine)
     click.echo(
         f"{out}: {counted(report.runs, 'run')}, {report.rows} rows, {counted(report.files, 'file')},"
         f" {report.bytes / 1e6:.2f} MB",

@@ -18,19 +18,17 @@ to a temporary folder next to DIR, which gets its name at the end.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError, UsageError
-from pull_logs.rows.batches import batch_rows
+from pull_logs.executors import SERIAL, Engine
 from pull_logs.rows.canonical import canonical_text
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.disk import disk_errors, name_folder
@@ -41,19 +39,20 @@ from pull_logs.snapshot.format import (
     SCHEMA,
     SWEEP_CONFIG,
     coverage_fields,
-    encode_line,
-    file_members,
     info_fields,
     member_folders,
 )
-from pull_logs.snapshot.operations.csv_text import escape_formulas, escape_name
 from pull_logs.snapshot.operations.exported_media import ARTIFACT_FILES, export_artifacts, export_media
-from pull_logs.snapshot.operations.plain_columns import PlainPlan
+from pull_logs.snapshot.operations.exported_runs import (
+    WRITERS,
+    Format,
+    RunFilesWriter,
+    open_writer,
+    plan_columns,
+)
 from pull_logs.snapshot.read import Run
+from pull_logs.snapshot.workers import map_runs_in_parts
 from pull_logs.snapshot.write import check_output_path, temporary_folder
-
-Format = Literal["parquet", "csv", "ndjson"]
-Write = Callable[[pa.Table], None]
 
 _RUNS_AT_ONCE = 256
 _FILE = re.compile(
@@ -84,7 +83,13 @@ class ExportReport:
 
 
 def export_runs(
-    runs: Iterable[Run], out: Path, *, to: Format, force: bool = False, raw: bool = False
+    runs: Iterable[Run],
+    out: Path,
+    *,
+    to: Format,
+    force: bool = False,
+    raw: bool = False,
+    engine: Engine = SERIAL,
 ) -> ExportReport:
     """Write runs as plain files.
 
@@ -94,6 +99,7 @@ def export_runs(
         to: The format of the files.
         force: Whether to replace `out` if it is an export; anything else is never replaced.
         raw: Whether to leave texts in CSV as they are that a spreadsheet would run as formulas.
+        engine: Where histories are read and written; the files do not depend on it.
 
     Raises:
         UsageError: `out` already exists, a run is given twice, or `raw` is given without CSV.
@@ -112,7 +118,7 @@ def export_runs(
         temporary_folder(target.parent) as temp,
     ):
         folder = temp / "new"
-        _Export(folder, to, raw=raw).write(held)
+        _Export(folder, to, raw, engine).write(held)
         files = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
         name_folder(folder, target, old=temp / "old")
     rows = sum(run.rows for run in held)
@@ -153,104 +159,53 @@ def _is_export(folder: Path) -> bool:
     names = (item.relative_to(folder).as_posix() for item in items if item != table)
     plain = table.is_file() and all(item.is_file() and not item.is_symlink() for item in items)
     found = [_FILE.fullmatch(name) for name in names]
-    return to in _WRITERS and plain and all(match and match[1] in (to, None) for match in found)
+    return to in WRITERS and plain and all(match and match[1] in (to, None) for match in found)
 
 
+@dataclass(frozen=True, slots=True)
 class _Export:
-    """An export that is being written."""
+    """An export that is being written.
 
-    def __init__(self, folder: Path, to: Format, *, raw: bool) -> None:
-        self._folder, self._to = folder, to
-        self._open = _raw_csv if raw else _WRITERS[to]
+    Attributes:
+        folder: Its folder.
+        to: The format.
+        raw: Whether texts in CSV stay as they are.
+        engine: Where the files of runs are written.
+    """
+
+    folder: Path
+    to: Format
+    raw: bool
+    engine: Engine
 
     def write(self, runs: Sequence[Run]) -> None:
         """Write the files of runs that are in path order."""
         folders = member_folders(run.path for run in runs)
-        self._folder.mkdir()
+        self.folder.mkdir()
         self._write_runs(runs, folders)
-        histories, systems = PlainPlan(), PlainPlan()
-        keys = [(_add_history(run, histories), _add_system(run, systems)) for run in runs]
-        for run, (row_keys, system_keys) in zip(runs, keys, strict=True):
-            folder = self._folder / folders[run.path]
-            folder.mkdir(parents=True)
-            with _decoding(run):
-                schema = histories.schema(row_keys, steps=True)
-                self._write(folder / "history", run.batches(), plan=histories, schema=schema)
-                if system_keys is not None:
-                    schema = systems.schema(system_keys, steps=False)
-                    self._write(folder / "system", _system_batches(run), plan=systems, schema=schema)
-            _write_console(run, folder / "console.ndjson")
-            _copy_files(run, folders[run.path], self._folder)
+        plan = plan_columns(runs, self.engine)
+        writer = RunFilesWriter(self.folder, self.to, self.raw, plan.histories, plan.systems)
+        items = [(run, (folders[run.path], keys)) for run, keys in zip(runs, plan.keys, strict=True)]
+        for _ in map_runs_in_parts(writer.write, items, self.engine):
+            pass
         with _decoding_all(runs):
-            contents = export_artifacts(runs, folders, self._folder)
-            export_media(runs, folders, self._folder, contents)
-
-    def _write(self, file: Path, batches: Iterable[pa.Table], *, plan: PlainPlan, schema: pa.Schema) -> None:
-        with self._open(file.with_suffix(f".{self._to}"), schema) as write:
-            for batch in batches:
-                write(batch if self._to == "ndjson" else plan.table(batch, schema))
+            contents = export_artifacts(runs, folders, self.folder)
+            export_media(runs, folders, self.folder, contents)
 
     def _write_runs(self, runs: Sequence[Run], folders: dict[RunPath, str]) -> None:
-        file = self._folder / f"runs.{self._to}"
-        schema = _TABLES[self._to]
+        file = self.folder / f"runs.{self.to}"
+        schema = _TABLES[self.to]
         for name in OPTIONAL:
             if any(getattr(run, name) is not None for run in runs):
                 schema = schema.append(pa.field(name, pa.string()))
         remaining = iter(runs)
-        if self._to == "ndjson":
+        if self.to == "ndjson":
             with file.open("w", encoding="utf-8", newline="\n") as out:
                 out.writelines(f"{canonical_text(_run_object(run, folders[run.path]))}\n" for run in runs)
             return
-        with self._open(file, schema) as write:
+        with open_writer(self.to, raw=self.raw)(file, schema) as write:
             while group := list(islice(remaining, _RUNS_AT_ONCE)):
                 write(_run_table(group, folders, schema))
-
-
-def _write_console(run: Run, file: Path) -> None:
-    """Write the lines that a run printed as JSON, whatever the format of the rows."""
-    if run.console is not None:
-        with file.open("wb") as out:
-            out.writelines(map(encode_line, run.console))
-
-
-def _copy_files(run: Run, folder: str, out: Path) -> None:
-    """Write the logged files of a run under the names of the members of its bundle."""
-    files = run.files
-    for name, member in (file_members(folder, files) if files else {}).items():
-        target = out / member
-        target.parent.mkdir(exist_ok=True)
-        files[name].save(target, durable=False)
-
-
-def _add_history(run: Run, plan: PlainPlan) -> frozenset[str]:
-    """Add the history of a run to a plan, and return its keys."""
-    with _decoding(run):
-        return plan.add(run.schema(), run.batches(columns=()))
-
-
-def _add_system(run: Run, plan: PlainPlan) -> frozenset[str] | None:
-    """Add the system metrics of a run to a plan, and return their keys; None if there are none."""
-    with _decoding(run):
-        system = run.system_table()
-        return None if system is None else plan.add(system.schema, [system])
-
-
-def _system_batches(run: Run) -> Iterator[pa.Table]:
-    system = run.system_table()
-    if system is not None:
-        yield system
-
-
-@contextmanager
-def _decoding(run: Run) -> Iterator[None]:
-    """Report rows that cannot be decoded as damage of the bundle of the run."""
-    try:
-        yield
-    except DataError as exc:
-        path = run.bundle_path
-        raise BundleDamagedError(
-            f"{path!r} is damaged: run {str(run.path)!r}: {exc.message}", path=path
-        ) from exc
 
 
 @contextmanager
@@ -291,41 +246,3 @@ def _run_table(runs: Iterable[Run], folders: dict[RunPath, str], schema: pa.Sche
     if schema.field("tags").type == pa.string():
         records = [record | {"tags": canonical_text(record["tags"])} for record in records]
     return pa.Table.from_pylist(records, schema=schema)
-
-
-@contextmanager
-def _parquet(file: Path, schema: pa.Schema) -> Iterator[Write]:
-    # pyarrow opens paths of UTF-8 only, so the file is opened here.
-    with file.open("wb") as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
-        yield writer.write_table
-
-
-@contextmanager
-def _csv(file: Path, schema: pa.Schema) -> Iterator[Write]:
-    names = list(map(escape_name, schema.names))
-    shown = pa.schema(list(zip(names, schema.types, strict=True)))
-    with file.open("wb") as sink, pacsv.CSVWriter(sink, shown) as writer:
-        yield lambda table: writer.write_table(escape_formulas(table))
-
-
-@contextmanager
-def _raw_csv(file: Path, schema: pa.Schema) -> Iterator[Write]:
-    with file.open("wb") as sink, pacsv.CSVWriter(sink, schema) as writer:
-        yield writer.write_table
-
-
-@contextmanager
-def _ndjson(file: Path, _: pa.Schema) -> Iterator[Write]:
-    with file.open("w", encoding="utf-8", newline="\n") as out:
-
-        def write(batch: pa.Table) -> None:
-            out.writelines(f"{canonical_text(row)}\n" for row in batch_rows(batch))
-
-        yield write
-
-
-_WRITERS: dict[Format, Callable[[Path, pa.Schema], AbstractContextManager[Write]]] = {
-    "parquet": _parquet,
-    "csv": _csv,
-    "ndjson": _ndjson,
-}

@@ -87,6 +87,11 @@ class PlainPlan:
                     self._count(name, found)
         return frozenset(names)
 
+    def join(self, other: PlainPlan) -> None:
+        """Add the histories of another plan; the order of plans does not matter."""
+        for name, kind in other.kinds.items():
+            self._count(name, kind)
+
     def _count(self, name: str, kind: PlainKind) -> None:
         known = self.kinds.setdefault(name, kind)
         if known is not kind:

@@ -365,7 +365,7 @@ def test_a_full_disk_leaves_the_old_export(call: Call, monkeypatch: pytest.Monke
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pull_logs.snapshot.operations.export.pacsv.CSVWriter", full)
+    monkeypatch.setattr("pull_logs.snapshot.operations.exported_runs.pacsv.CSVWriter", full)
     code, out, err = call("export", "old.zip", "-o", "out", "--format", "csv", "--force")
     assert (code, out) == (8, "")
     assert err.startswith("pull-logs: error: the disk is full, ")

@@ -23,7 +23,7 @@ from pull_logs.rows.canonical import canon_record, same
 from pull_logs.rows.yaml_values import MOST_TEXT
 from pull_logs.snapshot import diff_bundles, export_runs, merge_bundles, open_bundle, subset_bundle
 from pull_logs.snapshot.format.run_record import SCHEMA
-from pull_logs.snapshot.operations.export import Format
+from pull_logs.snapshot.operations.exported_runs import Format
 from pull_logs.snapshot.privacy.audit import audit_bundle
 
 pytestmark = pytest.mark.anyio

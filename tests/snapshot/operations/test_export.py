@@ -25,7 +25,7 @@ from rowkit import calm_rows, canonical, nasty_rows, same_rows
 from pull_logs.errors import FileMissingError, PullLogsError, UsageError
 from pull_logs.rows.canonical import canon_row, canonical_text, parse_json, same
 from pull_logs.snapshot import ExportReport, export_runs, open_bundle, write_bundle
-from pull_logs.snapshot.operations.export import Format
+from pull_logs.snapshot.operations.exported_runs import Format
 
 PAGE = (RECORDED.parents[1] / "docs" / "operations.md").read_text()
 FORMATS: tuple[Format, ...] = ("parquet", "csv", "ndjson")

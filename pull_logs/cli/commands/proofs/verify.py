@@ -82,8 +82,9 @@ def verify(
         raise UsageError("--list is given without --against wandb", hint="write: --against wandb --list")
     if as_list and choice.as_json:
         raise UsageError("--list and --json exclude each other", hint='the JSON has the list as "safe"')
+    jobs = options["jobs"]
     with take_engine(options) as engine:
-        report = _check(bundle, engine, deep=deep)
+        report = _check(bundle, engine, deep=deep, processes=jobs or os.cpu_count() or 1)
     proof, check = None, None
     if against == "wandb" and not report.damages:
         proof = _ask(bundle, compare_rows=deep, concurrency=concurrency)
@@ -102,8 +103,8 @@ def verify(
         _require_equal(check)
 
 
-def _check(bundle: Path, engine: Engine, *, deep: bool) -> VerifyReport:
-    """Check a bundle against its manifest, on all processors unless an engine was named."""
+def _check(bundle: Path, engine: Engine, *, deep: bool, processes: int) -> VerifyReport:
+    """Check a bundle against its manifest, on an engine or, if that is this thread, in so many processes."""
     from pull_logs.snapshot import is_bundle_set, verify_bundle
     from pull_logs.snapshot.read import check_in_processes
     from pull_logs.snapshot.sets import verify_set
@@ -113,7 +114,7 @@ def _check(bundle: Path, engine: Engine, *, deep: bool) -> VerifyReport:
         from pull_logs.snapshot.workers import check_on
 
         return check(bundle, deep=deep, share=partial(check_on, engine=engine))
-    return check(bundle, deep=deep, share=partial(check_in_processes, processes=os.cpu_count() or 1))
+    return check(bundle, deep=deep, share=partial(check_in_processes, processes=processes))
 
 
 def _ask(bundle: Path, *, compare_rows: bool, concurrency: int) -> BundleProof:

@@ -1,0 +1,87 @@
+"""A map over the runs of bundles in parts, for workers that have them open or open bundles themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, TypeAlias, TypeVar
+
+from pull_logs.executors import Engine
+from pull_logs.snapshot.format import is_url
+from pull_logs.snapshot.read import Run
+from pull_logs.snapshot.workers.location import BundleLocation, located
+
+_MOST_RUNS = 100
+_MOST_ROWS = 1_000_000
+"""A part takes a second or two, so that little is lost where one is stopped."""
+
+_PARTS_PER_WORKER = 16
+"""Parts that each worker has at least where they are not sent, so that all workers end together."""
+
+ResultT = TypeVar("ResultT")
+
+RunItem: TypeAlias = tuple[Run, Any]
+"""A run, and what else a function needs to know about it, which can be pickled."""
+
+
+def map_runs_in_parts(
+    function: Callable[[Sequence[RunItem]], ResultT], items: Sequence[RunItem], engine: Engine
+) -> Iterator[ResultT]:
+    """Iterate over what a function returns of each part, in the order of the runs.
+
+    Args:
+        function: Takes some runs; it can be pickled unless the engine shares the memory of this process.
+        items: The runs.
+        engine: Where it is called.
+
+    Raises:
+        PullLogsError: As the function, for the first part that it raises an error for; or a worker failed.
+    """
+    if engine.shares_memory or (engine.copies and not any(is_url(run.bundle_location) for run, _ in items)):
+        most = max(1, min(_MOST_RUNS, len(items) // (_PARTS_PER_WORKER * engine.workers)))
+        return engine.map_open(function, _parts(items, most))
+    return engine.map(_open_part, (_Part.of(function, part) for part in _parts(items, _MOST_RUNS)))
+
+
+def _parts(items: Sequence[RunItem], most: int) -> Iterator[list[RunItem]]:
+    """Divide runs into neighbours of one bundle, not too many and without too many rows."""
+    for _, members in groupby(items, key=lambda item: item[0].bundle_location):
+        part: list[RunItem] = []
+        rows = 0
+        for item in members:
+            if part and (len(part) >= most or rows + item[0].rows > _MOST_ROWS):
+                yield part
+                part, rows = [], 0
+            part.append(item)
+            rows += item[0].rows
+        if part:
+            yield part
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some runs of a bundle, for a worker that opens it.
+
+    Attributes:
+        function: What to do with the runs.
+        bundle: The bundle.
+        items: The path of each run, and what else the function needs.
+    """
+
+    function: Callable[[Sequence[RunItem]], Any]
+    bundle: BundleLocation
+    items: tuple[tuple[str, Any], ...]
+
+    @classmethod
+    def of(cls, function: Callable[[Sequence[RunItem]], Any], part: Sequence[RunItem]) -> _Part:
+        """Return a part of open runs."""
+        return cls(
+            function, BundleLocation.of(part[0][0]), tuple((str(run.path), more) for run, more in part)
+        )
+
+
+def _open_part(part: _Part) -> Any:
+    """Open the runs of a part and call the function: what a worker does."""
+    with located(part.bundle) as bundle:
+        return part.function([(bundle[path], more) for path, more in part.items])
