@@ -72,15 +72,16 @@ def is_typed(value: object) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("_type"), str)
 
 
-def flatten(record: Mapping[str, Any], *, keep_typed: bool = False) -> dict[str, Any]:
+def flatten(record: Mapping[str, Any], *, keep_typed: bool = False, prefix: str = "") -> dict[str, Any]:
     """Return the leaves of a record by their flat keys, in the order of the record.
 
     Args:
         record: Nested mappings with text keys.
         keep_typed: Leave W&B's typed objects (histograms, images, tables) complete, as one value each.
+        prefix: What each key starts with.
     """
     flat: dict[str, Any] = {}
-    _collect(record, "", flat, keep_typed=keep_typed)
+    _collect(record, prefix, flat, keep_typed=keep_typed)
     return flat
 
 

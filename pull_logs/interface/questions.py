@@ -164,6 +164,7 @@ def compare(
     if metrics:
         raise UsageError("metrics are for a gate", hint="name the baseline with against")
     question = comparison_of(
+        suggest=False,
         best=best,
         sort=sort,
         select=select,

@@ -110,6 +110,7 @@ class Comparison:
         task: The key of the tasks over which groups are compared, such as a data set.
         scale: The scale of the scores of tasks.
         on_request: Let values by run be made when they are used, because the answer will be cut.
+        suggest: Find flags of questions to go on with, for which the configs of all runs are compared.
     """
 
     select: str | None = None
@@ -134,6 +135,7 @@ class Comparison:
     fits: tuple[Fit, ...] = ()
     pareto: tuple[Criterion, ...] = ()
     on_request: bool = False
+    suggest: bool = True
 
     @property
     def values(self) -> AskedValues:
@@ -268,7 +270,7 @@ def compare_runs(
     recorded = {run.label: run.subject.run for run in found.shown}
     select = _selected_keys(found)
     configs = found.groups.flat_configs(recorded) if found.groups else flat_configs(recorded)
-    summaries = None if select == _NO_KEY else flat_summaries(recorded)
+    summaries = None if select == _NO_KEY else flat_summaries(recorded, select=select)
     records = compare_records(configs, summaries, select=select)
     return {
         "format": FORMAT,
@@ -290,7 +292,7 @@ def compare_runs(
         "summary_comparison": records["summary_comparison"],
         **found.readings.assertions.sections,
         "notes": [*incomplete_notes([run.subject for run in found.shown]), *_notes(found, checkpoints)],
-        "next": _further(found, records["config_diff"])[:_MOST_FURTHER],
+        "next": _further(found, records["config_diff"])[:_MOST_FURTHER] if options.suggest else [],
     }
 
 
@@ -471,10 +473,8 @@ def _rank(rank: int, run: RunReading, goal: Goal) -> RankingResult:
 
 
 def _checkpoint_sections(checkpoints: CheckpointComparison | None) -> RankedCheckpointSections:
-    if checkpoints is None:
-        return {}
-    if checkpoints.best is None:
-        return {"checkpoints": checkpoints.checkpoints}
+    if checkpoints is None or checkpoints.best is None:
+        return {"checkpoints": checkpoints.checkpoints} if checkpoints else {}
     return {"best_checkpoint": checkpoints.best, "checkpoints": checkpoints.checkpoints}
 
 

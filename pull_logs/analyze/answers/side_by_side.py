@@ -162,9 +162,18 @@ def flat_configs(runs: Mapping[str, Recorded]) -> dict[str, dict[str, Any]]:
     return {label: flatten(canon_record(run.config)) for label, run in runs.items()}
 
 
-def flat_summaries(runs: Mapping[str, Recorded]) -> dict[str, dict[str, Any]]:
-    """Return the summary of each run, canonical and with flat keys; histograms and the like stay complete."""
-    return {label: flatten(canon_record(run.summary), keep_typed=True) for label, run in runs.items()}
+def flat_summaries(runs: Mapping[str, Recorded], *, select: str | None = None) -> dict[str, dict[str, Any]]:
+    """Return the summary of each run, canonical and with flat keys; histograms and the like stay complete.
+
+    Args:
+        runs: The runs.
+        select: A regular expression that is searched for in the keys; all are returned if None.
+    """
+    flat = ((label, flatten(canon_record(run.summary), keep_typed=True)) for label, run in runs.items())
+    if select is None:
+        return dict(flat)
+    search = compile_pattern(select).search
+    return {label: {key: record[key] for key in filter(search, record)} for label, record in flat}
 
 
 def compare_configs(configs: Mapping[str, Mapping[str, Any]]) -> list[ConfigDifference]:

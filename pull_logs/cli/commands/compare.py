@@ -201,7 +201,7 @@ def compare(ctx: click.Context, /, **options: Any) -> None:
         answer_gate(sources, gate, {**options, "evals": evals}, output, engine=engine)
         return
     on_request = not output.as_json and output.max_tokens > 0
-    question = comparison_of(**options, evals=evals, on_request=on_request)
+    question = comparison_of(**options, evals=evals, on_request=on_request, suggest=output.hints)
     with (
         engine as reading,
         answering(

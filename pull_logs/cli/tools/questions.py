@@ -201,6 +201,7 @@ def _compare(question: _Question) -> Answered:
 
     arguments = question.arguments
     comparison = comparison_of(
+        suggest=False,
         best=arguments.get("best"),
         sort=arguments.get("sort"),
         at=arguments.get("at", "last"),

@@ -179,7 +179,7 @@ def suggest_grouping(runs: Sequence[RunLike], seeds: Sequence[str]) -> str | Non
         runs: The runs.
         seeds: The config keys that are named like a seed and differ.
     """
-    columns = ValueColumns.of_runs(runs)
+    columns = ValueColumns.of_configs(runs)
     grouping = Grouping.settle(columns, [f"{_ALL_BUT}{','.join(seeds)}"])
     single = len(grouping.groups(columns)) == len(columns)
     return grouping.suggestion(columns) if single else grouping.words[0]

@@ -15,6 +15,7 @@ from pull_logs.analyze.questions.grouping.values import (
     CONFIG,
     FIELDS,
     Values,
+    config_values,
     document_values,
     field_of,
     identity,
@@ -56,6 +57,11 @@ class ValueColumns:
     def of(cls, runs: ValueColumns | Sequence[Values]) -> ValueColumns:
         """Return the columns of these values; columns are returned as they are."""
         return runs if isinstance(runs, ValueColumns) else cls(len(runs), _columns(runs, len(runs)))
+
+    @classmethod
+    def of_configs(cls, runs: Sequence[RunInfo | RunLike]) -> ValueColumns:
+        """Return the configs of runs, of which one after the other is parsed."""
+        return cls(len(runs), _columns(map(config_values, runs), len(runs)))
 
     @classmethod
     def of_runs(cls, runs: Sequence[RunInfo | RunLike]) -> ValueColumns:

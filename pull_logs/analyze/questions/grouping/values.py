@@ -41,20 +41,24 @@ def field_of(run: RunInfo | RunLike, name: str) -> Any:
 
 def document_values(run: RunInfo | RunLike) -> dict[str, Any]:
     """Return the values of a run's metadata and config, by `metadata.KEY` and `config.KEY`."""
-    metadata = flatten(canon_record(run.metadata)) if run.metadata else {}
-    return {**{f"{METADATA}{key}": value for key, value in metadata.items()}, **config_values(run)}
+    found = flatten(canon_record(run.metadata), prefix=METADATA)
+    found |= config_values(run)
+    return found
 
 
 def config_values(run: RunInfo | RunLike) -> dict[str, Any]:
     """Return the values of a run's config, by `config.KEY`."""
-    return {f"{CONFIG}{key}": value for key, value in flatten(canon_record(run.config)).items()}
+    return flatten(canon_record(run.config), prefix=CONFIG)
 
 
 def identity(value: Any) -> Hashable:
     """Return a key that is equal exactly where the canonical values are the same."""
+    kind = type(value)
+    if kind is str or kind is int or kind is bool:  # most values
+        return value, kind.__name__
     if isinstance(value, (list, dict)) or value != value:
         return json.dumps(value, sort_keys=True), "json"
-    return value, type(value).__name__
+    return value, kind.__name__
 
 
 _ABSENT: Hashable = ("", "absent")
