@@ -17,7 +17,7 @@ from pull_logs.analyze.answers.folding import rank_of
 from pull_logs.analyze.answers.indexed import IndexedSchema
 from pull_logs.analyze.answers.mapping import map_runs
 from pull_logs.analyze.answers.picked_rows import lost_spikes, note_on_picking, pick_rows, visible_rows
-from pull_logs.analyze.answers.readings import RunView, notes_on_rows
+from pull_logs.analyze.answers.readings import IndexedEndings, RunView, compare_indexed, notes_on_rows
 from pull_logs.analyze.answers.rows_on_request import (
     NumberRows,
     are_all_visible,
@@ -176,7 +176,11 @@ def _sections(views: Mapping[str, RunView], asked: AbstractSet[str]) -> HistoryS
 
 
 def _comparison(views: Mapping[str, RunView], subjects: Sequence[Subject], view: View) -> EndingSections:
-    endings = {run: view.endings for run, view in views.items() if view.endings is not None}
+    found = {run: one.endings for run, one in views.items() if one.endings is not None}
+    indexed = {run: one for run, one in found.items() if isinstance(one, IndexedEndings)}
+    if indexed and len(indexed) == len(found) and (compared := compare_indexed(indexed)) is not None:
+        return {"comparison": compared}
+    endings = {run: one.plain if isinstance(one, IndexedEndings) else one for run, one in found.items()}
     checkpoints = any(subject.checkpoint is not None for subject in subjects)
     return {"comparison": compare_metrics(endings, checkpoints=checkpoints, on_request=view.on_request)}
 
@@ -289,8 +293,10 @@ class _Reader:
         if facts is None or subject.checkpoint_step is not None:
             return None
         names = self._columns_of(frame, internal=False)
-        shown = [name for name in names if self.view.select is not None or _is_scalar(facts[name])]
-        endings = {name: found for name in shown if (found := indexed_ending(facts[name])) is not None}
+        shown: Sequence[str] = names
+        if self.view.select is None and not all(_is_scalar(facts[name]) for name in names):
+            shown = [name for name in names if _is_scalar(facts[name])]
+        endings = self._indexed_endings(frame, shown, facts)
         history = self._on_request(subject, frame, shown, facts) if "history" in self.asked else None
         if len(endings) < len(shown) or (history is None and "history" in self.asked):
             return None
@@ -298,6 +304,15 @@ class _Reader:
         return RunView(
             history=history, endings=endings if "comparison" in self.asked else None, left_out=left_out
         )
+
+    def _indexed_endings(
+        self, frame: History, shown: Sequence[str], facts: Mapping[str, MetricFacts]
+    ) -> IndexedEndings | dict[str, Ending]:
+        """Return how these metrics ended; fewer where the index does not have the last cell of one."""
+        if self.view.on_request and isinstance(frame, Frame) and are_numbers(facts, shown):
+            return IndexedEndings(frame, shown)
+        found = ((name, indexed_ending(facts[name])) for name in shown)
+        return {name: ending for name, ending in found if ending is not None}
 
     def _on_request(
         self, subject: Subject, frame: History, shown: Sequence[str], facts: Mapping[str, MetricFacts]

@@ -136,6 +136,7 @@ def _runs_as_rows(
     metrics = sorted(entries, key=lambda entry: entry["name"] != first)
     values = [(Column(entry["name"]), entry[field], None) for entry in metrics]
     shown = [*values[:1], *config_cells(config, len(runs)), *values[1:]]
+    labels = [run["label"] for run in runs]
     return Section(
         name="COMPARISON",
         facts=facts,
@@ -143,14 +144,23 @@ def _runs_as_rows(
             Column("run", name_cell),
             *(column for column, _, _ in shown),
         ],
-        rows=[
-            [run["label"], *(cells.get(run["label"], missing) for _, cells, missing in shown)] for run in runs
-        ],
+        rows=list(
+            map(
+                list,
+                zip(labels, *(_by_run(values, labels, missing) for _, values, missing in shown), strict=True),
+            )
+        ),
         kept=2 if values else 1,
         nouns=Nouns(rows="runs"),
         remedy=_METRICS_REMEDY,
         weight=2,
     )
+
+
+def _by_run(values: Mapping[str, Any], labels: Sequence[str], missing: Any) -> list[Any]:
+    """Return the value of each run; values that are made when they are used are taken all at once."""
+    found = values if isinstance(values, dict) else dict(values.items())
+    return [found.get(label, missing) for label in labels]
 
 
 def config_cells(entries: Entries, runs: int) -> list[tuple[Column, Mapping[str, Any], Any]]:

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rowkit import calm_rows, canonical, nasty_rows
 
-from pull_logs.analyze import Subject
+from pull_logs.analyze import Subject, View, answer
 from pull_logs.analyze.answers import Comparison, compare_runs
 from pull_logs.analyze.answers.indexed import RunValues
 from pull_logs.analyze.questions import Position
@@ -26,6 +26,13 @@ from pull_logs.snapshot.read.bundle import open_bundle
 from pull_logs.snapshot.read.run import Run
 
 histories = st.lists(nasty_rows | calm_rows, min_size=1, max_size=4)
+numeric_rows = st.lists(
+    st.dictionaries(
+        st.sampled_from(["a", "s", "b"]),
+        st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False),
+    ),
+    max_size=4,
+).map(lambda rows: [{"_step": step, **row} for step, row in enumerate(rows)])
 
 
 def outcome(runs: list[Run], options: Comparison) -> str:
@@ -135,3 +142,25 @@ def test_an_answer_is_strict_json_unless_its_values_are_made_on_request() -> Non
         plain, lazy = (compare_runs(runs, Comparison(on_request=lazy)) for lazy in (False, True))
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain == lazy
     assert type(lazy["comparison"][0]["value"]) is RunValues
+
+
+@given(st.lists(calm_rows | numeric_rows, min_size=1, max_size=4), st.integers(1, 40), st.booleans())
+@example([[{"_step": 0, "a": 2**53 + 1}, {"_step": 1, "a": 1.0}], [{"_step": 3}]], 40, False)
+def test_how_metrics_ended_is_the_same_whether_it_is_made_when_it_is_used(
+    tmp_path_factory: pytest.TempPathFactory,
+    runs: list[list[dict[str, Any]]],
+    group_rows: int,
+    twice: bool,  # noqa: FBT001 - an argument of a law
+) -> None:
+    path = tmp_path_factory.mktemp("bundle") / "a.wandb.zip"
+    write(path, runs, group_rows)
+    with open_bundle(path) as bundle:
+        opened = [*bundle.runs(), *(bundle.runs() if twice else ())]
+        subjects = [Subject(run=run, label=f"{number}") for number, run in enumerate(opened)]
+        lazy, plain = (answer(subjects, View(human=True, on_request=lazy)) for lazy in (True, False))
+        assert repr(lazy) == repr(plain)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Run, "index_entry", lambda _: None)
+            patch.setattr(Run, "indexed_names", lambda _: None)
+            patch.setattr(Run, "indexed_facts", lambda *_, **__: None)
+            assert repr(answer(subjects, View(human=True))) == repr(plain)
