@@ -33,6 +33,7 @@ from pull_logs.runs import RunInfo, RunPath, RunReference
 from pull_logs.snapshot import (
     Bundle,
     disk_errors,
+    make_folder,
     merge_bundles,
     open_bundle,
     replace_file,
@@ -124,9 +125,10 @@ class Recorder:
 
     def _pull(self, selection: Selection) -> None:
         """Pull runs into the bundle."""
-        self._into.parent.mkdir(parents=True, exist_ok=True)
-        target = check_bundle_output(self._into)
         hint = "free some space and try again; nothing was changed"
+        with disk_errors(self._into, hint=hint):
+            make_folder(self._into.parent)
+        target = check_bundle_output(self._into)
         with disk_errors(self._into, hint=hint), temporary_folder(self._into.parent) as folder:
             pulled = folder / "pulled.wandb.zip"
             try:

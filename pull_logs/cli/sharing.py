@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from pull_logs.suggestions import counted
+from pull_logs.system_errors import from_system_error
 
 if TYPE_CHECKING:
     from pull_logs.snapshot import SealReport
@@ -80,16 +81,31 @@ def write_without(
     Returns:
         What `write` returned, and the report of the bundle.
     """
-    from pull_logs.snapshot import temporary_folder
+    from pull_logs.snapshot import disk_errors, temporary_folder
 
-    with temporary_folder(target.parent) as folder:
+    hint = "free some space and run the same command again"
+    with disk_errors(out, hint=hint), temporary_folder(target.parent) as folder:
         path = folder / target.name if written is None else written
         try:
             result = write(path)
             seal = write_redacted(path, out, kinds=kinds, force=force, say=say)
         finally:
-            path.unlink(missing_ok=True)
+            _remove_unredacted(path)
     return result, seal
+
+
+def _remove_unredacted(file: Path) -> None:
+    """Remove a bundle with secrets, so that no loss of power brings it back.
+
+    Raises:
+        MachineLimitError: It cannot be removed.
+    """
+    from pull_logs.snapshot import remove_file
+
+    try:
+        remove_file(file)
+    except OSError as exc:
+        raise from_system_error(exc, path=file, action="deleted") from exc
 
 
 def write_redacted(

@@ -34,7 +34,7 @@ from pull_logs.fetch.history import fetch_run, is_current
 from pull_logs.fetch.progress import ProgressHook
 from pull_logs.fetch.selection import Selection
 from pull_logs.runs import RunPath, RunReference
-from pull_logs.snapshot import Bundle, Run, Spool, open_bundle, temporary_folder
+from pull_logs.snapshot import Bundle, Run, Spool, make_folder, open_bundle, temporary_folder
 from pull_logs.suggestions import listed
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Cache:
         """
         try:
             for folder in (self._root, self._folder.parent, self._folder):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folder(folder, mode=0o700)
                 folder.chmod(0o700)
         except OSError as exc:
             raise self.failure(exc) from exc
@@ -302,11 +302,16 @@ class _Updater:
     async def _store(self, found: FoundRun, cache: Path) -> None:
         with ExitStack() as stack:
             folder = await run_sync(stack.enter_context, temporary_folder(cache))
-            sealed = await self._pull(found, folder / "run.wandb.zip")
-            await run_sync(_install, sealed, _file_in(cache, found.path))
+            out = _file_in(cache, found.path)
+            await run_sync(partial(make_folder, out.parent, mode=0o700))
+            # Others may download the same run: each has a spool of its own, and the last one's bundle stays.
+            opened = partial(Spool.open, out, plan={}, folder=folder / "spool")
+            spool = stack.enter_context(await run_sync(opened))
+            await self._pull(found, spool)
+            await run_sync(spool.seal)
 
-    async def _pull(self, found: FoundRun, out: Path) -> Path:
-        with ExitStack() as stack, await run_sync(partial(Spool.open, out, plan={})) as spool:
+    async def _pull(self, found: FoundRun, spool: Spool) -> None:
+        with ExitStack() as stack:
             context = PullContext(
                 client=self.client,
                 spool=spool,
@@ -316,15 +321,9 @@ class _Updater:
                 capabilities=self.capabilities,
             )
             await fetch_run(context, found, await run_sync(self._cached, found, stack))
-            return (await run_sync(spool.seal)).path
 
     def _cached(self, found: FoundRun, stack: ExitStack) -> Run | None:
         if self.use_cached:
             with suppress(FileMissingError, DamageError, MachineLimitError):
                 return next(stack.enter_context(self.cache.open(found.path)).runs())
         return None
-
-
-def _install(sealed: Path, file: Path) -> None:
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sealed.replace(file)

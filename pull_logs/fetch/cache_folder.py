@@ -19,7 +19,9 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from pull_logs.errors import UsageError
+from pull_logs.snapshot import make_folder
 from pull_logs.suggestions import counted
+from pull_logs.system_errors import from_system_error
 
 _DAY = 86_400.0
 _GATE_SECONDS = 60.0
@@ -78,7 +80,7 @@ def using_cache(folder: Path) -> Iterator[None]:
 
 def _take_lock(folder: Path) -> FileLock:
     locks = folder / _LOCKS
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder, mode=0o700)
     with FileLock(folder / _GATE, timeout=_GATE_SECONDS, mode=0o600, thread_local=False):
         locks.mkdir(mode=0o700, exist_ok=True)
         _remove_free_locks(folder)
@@ -106,7 +108,7 @@ def prune_cache(folder: Path, *, older_than: float | None = None) -> CacheSize:
 
     Raises:
         UsageError: Another process uses the cache.
-        OSError: A file cannot be removed.
+        MachineLimitError: A file cannot be removed.
     """
     if not folder.is_dir():
         return CacheSize(folder=folder)
@@ -117,11 +119,18 @@ def prune_cache(folder: Path, *, older_than: float | None = None) -> CacheSize:
             old = [file for file in _files(folder) if until is None or file.lstat().st_mtime < until]
             removed = _measured(folder, old)
             for file in old:
-                file.unlink()
+                _remove(file)
             _remove_empty(folder)
     except Timeout as exc:
         raise _in_use(folder, "another process") from exc
     return removed
+
+
+def _remove(file: Path) -> None:
+    try:
+        file.unlink()
+    except OSError as exc:
+        raise from_system_error(exc, path=file, action="deleted") from exc
 
 
 def _refuse_users(folder: Path) -> None:

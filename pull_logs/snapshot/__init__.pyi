@@ -2,9 +2,12 @@ from .artifact_selection import ArtifactSelection as ArtifactSelection
 from .bundle_location import check_location as check_location
 from .bundle_location import is_bundle_set as is_bundle_set
 from .disk import disk_errors as disk_errors
+from .disk import make_folder as make_folder
 from .disk import name_folder as name_folder
 from .disk import new_file as new_file
+from .disk import remove_file as remove_file
 from .disk import replace_file as replace_file
+from .disk import sync_folder as sync_folder
 from .disk import write_file as write_file
 from .file_selection import FileSelection as FileSelection
 from .file_selection import select_files as select_files

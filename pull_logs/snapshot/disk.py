@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ _THREADS = 8
 
 _NOT_FOR_FOLDERS = frozenset({errno.EACCES, errno.EINVAL, errno.ENOTSUP})
 """How a file system says that it cannot wait for a folder, or that it may be written and not read."""
+
+
+_WORKING_FOLDER, _EXCHANGE = -100, 2
+"""`AT_FDCWD` and `RENAME_EXCHANGE` of Linux."""
 
 
 @contextmanager
@@ -73,6 +78,45 @@ def sync_folder(folder: Path) -> None:
     except OSError as exc:
         if exc.errno not in _NOT_FOR_FOLDERS:
             raise
+
+
+def make_folder(folder: Path, *, mode: int = 0o777) -> None:
+    """Create a folder and those that contain it where there are none, and wait until their names are there.
+
+    Raises:
+        OSError: One cannot be created, or the disk failed.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing or [folder]):
+        one.mkdir(mode=mode, exist_ok=True)
+    for one in missing:
+        sync_folder(one.parent)
+
+
+def remove_file(file: Path) -> None:
+    """Remove a file, if there is one, and wait until its name is gone: no loss of power brings it back.
+
+    Raises:
+        OSError: It cannot be removed, or the disk failed.
+    """
+    file.unlink(missing_ok=True)
+    sync_folder(file.parent)
+
+
+def exchange(left: Path, right: Path) -> bool:
+    """Exchange two names at once, so that each is there at any time; return whether that is possible.
+
+    Linux can, on most file systems.
+    """
+    import ctypes
+
+    if sys.platform != "linux":
+        return False
+    call = getattr(ctypes.CDLL(None), "renameat2", None)
+    if call is None:
+        return False
+    names = [ctypes.c_char_p(os.fsencode(name)) for name in (left, right)]
+    return bool(call(_WORKING_FOLDER, names[0], _WORKING_FOLDER, names[1], ctypes.c_uint(_EXCHANGE)) == 0)
 
 
 def _sync_files(files: Iterable[Path]) -> None:
@@ -148,10 +192,14 @@ def name_files(files: Mapping[Path, Path], *, root: Path) -> None:
 def name_folder(new: Path, folder: Path, *, old: Path | None = None) -> None:
     """Give a new folder its name when all of it is on the disk, and wait until the name is there too.
 
+    An existing folder is replaced at once where the system can exchange two names. Elsewhere there is none
+    for a moment, in which both of them are on the disk beside it.
+
     Args:
         new: The folder with its files.
         folder: Its name.
-        old: Where an existing folder of that name goes; back if the renaming fails.
+        old: Where an existing folder of that name goes, in the folder of `new`; back if the renaming fails.
+            None if there must be none.
 
     Raises:
         OSError: The disk failed, or something has the name.
@@ -159,16 +207,24 @@ def name_folder(new: Path, folder: Path, *, old: Path | None = None) -> None:
     files = [file for file in new.rglob("*") if file.is_file()]
     _sync_files(files)
     _sync_folders(files, root=new)
-    replaced = old if old is not None and folder.exists() else None
-    if replaced is not None:
-        folder.rename(replaced)
+    if old is None or not folder.exists():
+        new.rename(folder)
+    elif not exchange(new, folder):
+        _replace_folder(new, folder, old=old)
+    sync_folder(folder.parent)
+
+
+def _replace_folder(new: Path, folder: Path, *, old: Path) -> None:
+    """Replace a folder by two renamings; if the second one fails, it is there again and on the disk."""
+    sync_folder(new.parent)
+    sync_folder(folder.parent)  # a loss of power between the renamings leaves the folder of both
+    folder.rename(old)
     try:
         new.rename(folder)
     except OSError:
-        if replaced is not None:
-            replaced.rename(folder)
+        old.rename(folder)
+        sync_folder(folder.parent)
         raise
-    sync_folder(folder.parent)
 
 
 def publish_new(file: Path, target: Path) -> bool:

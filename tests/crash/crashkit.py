@@ -8,11 +8,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-from crashoperations import SPOOL, Operation, one_thread
-from diskmodel import State, Tree, digest
-from diskrecord import Event, Recorder, recorded, tree_of
+from diskmodel import State, Tree, digest, states
+from diskrecord import Event, Recorder, changes, recorded, tree_of
+from operationkit import Operation, one_thread
 
 VARIANTS = 72
 """The states after each call."""
@@ -71,13 +72,25 @@ class Recording:
         operation: The operation.
         before: What was there before.
         after: What was there afterwards.
-        events: The calls.
+        trace: The calls, and what was read.
     """
 
     operation: Operation
     before: Tree
     after: Tree
-    events: Sequence[Event]
+    trace: Sequence[Event]
+
+    @cached_property
+    def events(self) -> list[Event]:
+        """The calls that changed the file system or waited for it."""
+        return changes(self.trace)
+
+    def states(self, events: Sequence[Event], numbers: Sequence[int]) -> Iterator[State]:
+        """The states after calls, which may be in another order, with these ascending numbers."""
+        operation = self.operation
+        return states(
+            operation.name, self.before, events, numbers, variants=VARIANTS, copied=operation.copied
+        )
 
     @property
     def count(self) -> int:
@@ -92,7 +105,7 @@ def record(operation: Operation) -> Recording:
         before = tree_of(root)
         with recorded(Recorder(root)) as recorder:
             operation.run(root)
-        return Recording(operation, before, tree_of(root), recorder.events)
+        return Recording(operation, before, tree_of(root), recorder.trace)
 
 
 @dataclass
@@ -115,17 +128,26 @@ class Judge:
         operation, before, after = self.recording.operation, self.recording.before, self.recording.after
         self.seen.add(digest(state.tree))
         kept, old, new = (kept_of(operation, tree) for tree in (state.tree, before, after))
-        if state.ended and operation.acknowledged and kept != new:
+        if state.ended and operation.acknowledged and not _is_done(operation, kept, old, new):
             return f"it was reported as done, and {operation.kept} is {_described(kept, old, new)}"
         if not _allowed(operation, kept, old, new):
-            return f"{operation.kept} is {_described(kept, old, new)}"
+            beside = operation.apart and not kept and _is_beside(state.tree, operation.kept, (old, new))
+            if not beside:
+                return f"{operation.kept} is {_described(kept, old, new)}"
+        if state.ended and operation.gone in state.tree:
+            return f"it was reported as done, and {operation.gone} is there"
+        if wrong := operation.inconsistent(state.tree):
+            return wrong
         for path, content in before.items():
-            changes = path == operation.kept or path.startswith((f"{operation.kept}/", SPOOL))
+            own = (f"{operation.kept}/", operation.works_in)
+            changes = path == operation.kept or path.startswith(own) or path in operation.copied
             # What the operation moves may be gone once all that is new is there.
             moved = path not in after and path not in state.tree and new.items() <= kept.items()
             if not changes and not moved and state.tree.get(path, b"missing") != content:
                 return f"{path} is not as it was"
-        return self._rerun(state.tree) if rerun else ""
+        # A copy for which nobody waited may be lost, and then nothing can be done with it.
+        lost = any(state.tree.get(path, b"missing") != before[path] for path in operation.copied)
+        return self._rerun(state.tree) if rerun and not (lost and new.items() > kept.items()) else ""
 
     def _rerun(self, tree: Tree) -> str:
         operation, after = self.recording.operation, self.recording.after
@@ -153,9 +175,24 @@ def _allowed(operation: Operation, kept: Tree, old: Tree, new: Tree) -> bool:
         return True
     if operation.partly:  # each file for itself, under its name completely or not at all
         return all(content in (None, old.get(path), new.get(path)) for path, content in kept.items())
-    folder = new.get(operation.kept, b"") is None
-    # A folder is replaced by two renamings; until then there is none, and the same command makes it.
-    return folder and not kept
+    return False
+
+
+def _is_done(operation: Operation, kept: Tree, old: Tree, new: Tree) -> bool:
+    """Whether all that is new is there; of separate files, those that were removed may be there too."""
+    if not operation.partly:
+        return kept == new
+    return new.items() <= kept.items() <= (old.items() | new.items())
+
+
+def _is_beside(tree: Tree, kept: str, folders: Sequence[Tree]) -> bool:
+    """Whether each of these folders is there completely under some other name."""
+    found = [
+        {f"{kept}{name[len(path) :]}": tree[name] for name in tree if f"{name}/".startswith(f"{path}/")}
+        for path in tree
+        if tree[path] is None
+    ]
+    return all(folder in found for folder in folders)
 
 
 def _described(kept: Tree, old: Tree, new: Tree) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,151 +12,49 @@ from unittest.mock import patch
 
 import anyio
 import httpx
-import pyarrow as pa
-from anyio._backends._asyncio import AsyncIOBackend
 from artifactkit import Version, artifacts_of
-from bundlekit import ROWS, SYSTEM_ROWS, bundle_run, make_bundle, run_info
-from consolekit import console_of, printed
-from diskmodel import Tree
-from fakeruns import subjects, training
+from bundlekit import ROWS, bundle_run, make_bundle, run_info
+from consolekit import printed
+from crashfiles import FILE_OPERATIONS
+from crashsets import SET_OPERATIONS, set_operation
+from operationkit import (
+    OUT,
+    SPOOL,
+    Operation,
+    beside_temporary_folders,
+    both,
+    bundle,
+    nothing,
+    rich_runs,
+)
 from pulling import named, pull_from
 from scripted_wandb import QUICK, SETTINGS, FakeRun, ScriptedWandb, rows_of
-from setkit import grown_bundle
 
-from pull_logs.cli.commands.archives.archive import _write_metrics
+from pull_logs.cli.sharing import write_without
 from pull_logs.errors import IncompleteError, NetworkError, UsageError
-from pull_logs.fetch import open_cached
+from pull_logs.fetch import PullOptions, open_cached
 from pull_logs.fetch.cache import Cache
-from pull_logs.fetch.history import exported, pieces
+from pull_logs.fetch.cache_folder import prune_cache
+from pull_logs.fetch.files.download import checked_file
+from pull_logs.fetch.files.listing import ListedFile
+from pull_logs.fetch.sdk.parts import _take
+from pull_logs.interface import archive_project
 from pull_logs.rows.batches import batch_from_rows
 from pull_logs.rows.merge import Lane, LanedBatch
 from pull_logs.runs import Coverage, RunPath
 from pull_logs.snapshot import (
     Spool,
-    add_bundles,
-    disk,
-    export_runs,
+    disk_errors,
     merge_bundles,
     open_bundle,
     open_store,
     subset_bundle,
     write_bundle,
 )
-from pull_logs.snapshot.format import record_of
-from pull_logs.snapshot.privacy import redact_bundle
-from pull_logs.snapshot.privacy.file_scrubber import TextFile
-from pull_logs.snapshot.write import seal
-from pull_logs.snapshot.write.run_sources import BundleRun
+from pull_logs.snapshot.format import MD5, digest_of
+from pull_logs.snapshot.privacy import KINDS, redact_bundle
+from pull_logs.snapshot.write.run_sources import RunExtras
 from pull_logs.snapshot.write.spool_folder import SpoolFolder
-
-OUT = "out.wandb.zip"
-SPOOL = f"{OUT}.partial"
-
-
-class _OneThread(Executor):
-    """An executor that runs each call at once."""
-
-    def __init__(self, *_: Any) -> None:
-        """Need nothing."""
-
-    def submit(self, call: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(call(*arguments, **options))
-        except BaseException as exc:  # noqa: BLE001 - it belongs to the caller
-            future.set_exception(exc)
-        return future
-
-
-async def _at_once(call: Callable[..., Any], arguments: Sequence[Any], *_: Any, **__: Any) -> Any:
-    await anyio.lowlevel.checkpoint()
-    return call(*arguments)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run what usually runs in threads at once, so that the calls have the same order every time."""
-    with ExitStack() as stack:
-        for module in (disk, seal):
-            stack.enter_context(patch.object(module, "ThreadPoolExecutor", _OneThread))
-        stack.enter_context(patch.object(AsyncIOBackend, "run_sync_in_worker_thread", _at_once))
-        stack.enter_context(patch.object(exported, "check_cancelled", lambda: None))
-        stack.enter_context(patch.object(pieces, "_IN_MEMORY", 1))  # each piece goes to the spool at once
-        yield
-
-
-def _everything(tree: Tree) -> Tree:
-    return tree
-
-
-def _beside_temporary_folders(tree: Tree) -> Tree:
-    """A tree in which only the names of temporary folders count: their files are removed, and never read."""
-    return {
-        path: None if ".pull-logs-" in path.rpartition("/")[0] else content for path, content in tree.items()
-    }
-
-
-@dataclass(frozen=True)
-class Operation:
-    """An operation that replaces `kept`, or creates it.
-
-    Attributes:
-        name: Its name.
-        prepare: Makes what is there before.
-        run: Does it.
-        again: The command that a user runs after a crash; the same one if None.
-        kept: The file or folder that the user keeps.
-        relevant: The part of a tree that the command reads.
-        partly: Whether the files of the folder `kept` are replaced one by one.
-        acknowledged: Whether what is new is on the disk when the operation ends.
-        left: A part of the names of files that a killed process leaves and this command does not remove.
-    """
-
-    name: str
-    prepare: Callable[[Path], object]
-    run: Callable[[Path], object]
-    again: Callable[[Path], object] | None = None
-    kept: str = OUT
-    relevant: Callable[[Tree], Tree] = _everything
-    partly: bool = False
-    acknowledged: bool = True
-    left: str = "no file has this name"
-
-
-def _nothing(_: Path) -> None:
-    """Nothing is there before."""
-
-
-def _rich_runs(*, more: int = 0) -> list[BundleRun]:
-    """Two runs, with files, media, a console log, system metrics and artifacts."""
-    picture, table = b"\x89PNG" + b"p" * 700, b'{"columns": ["a"], "data": [[1], [2]]}'
-    rows: list[dict[str, Any]] = [
-        {"_step": 0, "loss": 1.5, "pic": {"_type": "image-file", "path": "media/images/pic.png"}},
-        {"_step": 1, "loss": 0.5, "t": {"_type": "table-file", "path": "media/table/t.table.json"}},
-        *({"_step": 2 + step, "loss": float(step)} for step in range(more)),
-    ]
-    weights = Version({"model.bin": b"w" * 1500, "model.json": b"{}"})
-    contents = {"media/images/pic.png": picture, "media/table/t.table.json": table, "out.log": b"hello\n"}
-    first = bundle_run("acme/nano/3fk2a", rows, system=SYSTEM_ROWS, config={"mail": "a.person@example.org"})
-    first = replace(
-        first,
-        files=[TextFile(record_of(name, [data]), data) for name, data in contents.items()],
-        console=console_of(printed(12)),
-        artifacts=artifacts_of([weights]),
-    )
-    return [first, bundle_run("acme/nano/b", ROWS[:1], state="crashed")]
-
-
-def _bundle(name: str, *, more: int = 0) -> Callable[[Path], object]:
-    return lambda root: write_bundle(root / name, _rich_runs(more=more))
-
-
-def _both(*calls: Callable[[Path], object]) -> Callable[[Path], object]:
-    def call(root: Path) -> None:
-        for one in calls:
-            one(root)
-
-    return call
 
 
 def _merge(root: Path) -> None:
@@ -176,6 +73,13 @@ def _redact(root: Path) -> None:
 def _subset(root: Path) -> None:
     with open_bundle(root / OUT) as bundle:
         subset_bundle(list(bundle.runs()), root / OUT, metrics="loss", force=True)
+
+
+def _write_redacted(root: Path) -> None:
+    """Write a bundle under another name, and then without personal data under its own."""
+    file = root / UNREDACTED
+    write = partial(write_bundle, runs=rich_runs())
+    write_without(KINDS, root / OUT, write, target=root / OUT, force=True, written=file)
 
 
 def _import(root: Path) -> None:
@@ -275,6 +179,40 @@ def _adopt(root: Path) -> None:
         spool.seal()
 
 
+def _contents(root: Path) -> None:
+    """Download the content of an artifact, of which an earlier attempt may have left a part."""
+    data = b"w" * 1500
+    with disk_errors(root / OUT, hint=""), _spool(root) as spool:
+        if _RUN not in spool.stored:
+            if spool.contents.find(MD5, digest_of(MD5, [data]), len(data)) is None:
+                file = spool.contents.unfinished("model.bin")
+                file.write_bytes(data)
+                spool.contents.add_file(file)
+            extras = RunExtras(artifacts=artifacts_of([Version({"model.bin": data})]))
+            batches = [LanedBatch(Lane.SHARD, batch_from_rows(ROWS))]
+            spool.store(run_info(str(_RUN)), Coverage(), batches, extras)
+        spool.seal()
+
+
+def _sdk_file(root: Path) -> None:
+    """Take a file that the SDK wrote to a folder of its own."""
+    with disk_errors(root / OUT, hint=""), _spool(root) as spool:
+        if _RUN not in spool.stored:
+            file = spool.files_folder(_RUN) / "0"
+            folder = file.with_name("0.sdk")
+            written = folder / "media" / "out.log"
+            written.parent.mkdir(parents=True, exist_ok=True)
+            written.write_bytes(b"a line\n" * 200)
+            _take({"file": str(written)}, folder, file)
+            listed = ListedFile(
+                name="media/out.log", size=1400, md5=None, mediatype=None, direct_url=None, url=None
+            )
+            extras = RunExtras(files=[checked_file(listed, file)])
+            batches = [LanedBatch(Lane.SHARD, batch_from_rows(ROWS))]
+            spool.store(run_info(str(_RUN)), Coverage(), batches, extras)
+        spool.seal()
+
+
 def _stored(root: Path) -> None:
     with _spool(root) as spool:
         spool.store(run_info(str(_RUN)), Coverage(), [LanedBatch(Lane.SHARD, batch_from_rows(ROWS))])
@@ -295,168 +233,77 @@ def _look(root: Path, *, later: bool = False) -> None:
         assert run.rows == (40 if later else 30)
 
 
-def _export(root: Path, *, force: bool = False) -> None:
-    with open_bundle(root / "a.zip") as bundle:
-        export_runs(bundle.runs(), root / "out", to="csv", force=force)
-
-
-def _export_before(root: Path) -> None:
-    make_bundle(root / "before.zip")
-    with open_bundle(root / "before.zip") as bundle:
-        export_runs(bundle.runs(), root / "out", to="csv")
-
-
-def _media(root: Path) -> None:
-    from pull_logs.interface.media import media_of_runs, save_media
-
-    with open_bundle(root / "a.zip") as bundle:
-        if not (root / "out").exists():
-            save_media(media_of_runs(bundle.runs()), root / "out")
-
-
-def _save(root: Path) -> None:
-    with open_bundle(root / "a.zip") as bundle:
-        bundle["acme/nano/3fk2a"].files["out.log"].save(root / "out.log")
-
-
-def _download_artifact(root: Path) -> None:
-    with open_bundle(root / "a.zip") as bundle:
-        (artifact,) = bundle["acme/nano/3fk2a"].logged_artifacts()
-        artifact.download(root / "out")
-
-
-def _report(root: Path) -> None:
-    from pull_logs.report import ReportOptions, write_report
-
-    write_report(subjects(training()), root / "out.html", options=ReportOptions())
-
-
-class _Answer:
-    """The answer to an SQL query."""
-
-    def batches(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-        batch = pa.record_batch({"step": list(range(90)), "loss": [step / 8 for step in range(90)]})
-        return batch.schema, iter([batch])
-
-
-def _table(root: Path) -> None:
-    from pull_logs.analyze.sql.table_file import write_table
-
-    write_table(_Answer(), root / "out.parquet")  # type: ignore[arg-type]
-
-
-def _skill(root: Path) -> None:
-    from pull_logs.cli.commands.skills.installation import Installed, install
-
-    install(Installed(root / "SKILL.md", "older"), "a skill\n" * 200)
-
-
-def _plot(root: Path) -> None:
-    from matplotlib.figure import Figure
-
-    from pull_logs.plots.figure import save_figure
-
-    figure = Figure(figsize=(1, 1))
-    figure.add_subplot().plot([1, 2, 3])
-    save_figure(figure, root / "out.svg")
-
-
 def _record(root: Path) -> None:
     from pull_logs.recording import Recorder
 
     def pull(*_: Any, out: Path, **__: Any) -> Any:
-        write_bundle(out, _rich_runs())
+        write_bundle(out, rich_runs())
         return type("Report", (), {"runs": ()})()
 
     with (
         patch("pull_logs.recording.pull_sync", pull),
-        Recorder(root / OUT, [], settings=SETTINGS, requested=set()) as recording,
+        Recorder(root / "runs" / OUT, [], settings=SETTINGS, requested=set()) as recording,
     ):
-        if not (root / OUT).exists():
+        if not (root / "runs" / OUT).exists():
             recording.record([RunPath("acme", "nano", "3fk2a")])
 
 
-def _given(root: Path) -> None:
-    grown_bundle(root / "given.zip", {"acme/nano/a": 3, "acme/nano/b": 2})
-
-
-def _add(root: Path, name: str = "given.zip") -> None:
-    add_bundles(open_store(root / "set", create=True), [root / name], keep=True)
-
-
-def _move(root: Path) -> None:
-    add_bundles(open_store(root / "set", create=True), [root / "given.zip"])
-
-
-def _move_again(root: Path) -> None:
-    """Move what was not moved; what is not there any more has to be in the set."""
-    if (root / "given.zip").exists():
-        _move(root)
-
-
-def _write_archive_metrics(root: Path) -> None:
-    _write_metrics(root / "metrics.prom", "pull_logs_archive_runs 7\n" * 60)
-
-
-def _set_before(root: Path) -> None:
-    _given(root)
-    _add(root)
-    grown_bundle(root / "later.zip", {"acme/nano/b": 4, "acme/nano/c": 1})
-
-
-def _earlier(name: str) -> Callable[[Path], object]:
-    """An earlier file of that name."""
-    return lambda root: (root / name).write_bytes(b"an earlier file\n" * 50)
-
-
-_earlier_log = _both(_bundle("a.zip"), _earlier("out.log"))
-_add_later = partial(_add, name="later.zip")
+UNREDACTED = f".{OUT}.unredacted"
 _look_later = partial(_look, later=True)
 _RUN_FILE = str(SpoolFolder(Path(SPOOL)).run_file(_RUN))
 CACHED = str(Cache(Path("cache"), SETTINGS).file(RunPath("acme", "nano", "a")))
-_SIDES = _beside_temporary_folders
+_SIDES = beside_temporary_folders
+
+
+def _prune(root: Path) -> None:
+    prune_cache(root / "cache")
+
+
+def _archive(root: Path) -> None:
+    """A night of an archive, which adds a new bundle to a set."""
+    archive_project(
+        open_store(root / "set", create=True),
+        "acme/nano",
+        options=PullOptions(policy=QUICK, concurrency=1),
+        settings=SETTINGS,
+        transport=_server().transport,
+        work=root / "work",
+    )
+
+
+def _cached(name: str, prepare: Callable[[Path], object], run: Callable[[Path], object]) -> Operation:
+    return Operation(name, prepare, run, kept=CACHED, works_in="cache", left=".pull-logs-", spare=True)
+
 
 OPERATIONS = {
     operation.name: operation
     for operation in (
-        Operation("bundle", _nothing, _bundle(OUT, more=9), relevant=_SIDES),
-        Operation("bundle-over-one", _bundle(OUT), _bundle(OUT, more=9), relevant=_SIDES),
-        Operation("merge", _both(_bundle("a.zip"), _other), _merge, relevant=_SIDES),
-        Operation("subset", _bundle(OUT), _subset, relevant=_SIDES),
-        Operation("redact", _bundle(OUT), _redact, relevant=_SIDES),
+        Operation("bundle", nothing, bundle(OUT, more=9), relevant=_SIDES),
+        Operation("bundle-over-one", bundle(OUT), bundle(OUT, more=9), relevant=_SIDES),
+        Operation("merge", both(bundle("a.zip"), _other), _merge, relevant=_SIDES),
+        Operation("subset", bundle(OUT), _subset, relevant=_SIDES),
+        Operation("redact", bundle(OUT), _redact, relevant=_SIDES),
+        Operation(
+            "write-redacted", nothing, _write_redacted, relevant=_SIDES, works_in=UNREDACTED, gone=UNREDACTED
+        ),
         Operation("import", _csv, _import, relevant=_SIDES),
-        Operation("record", _nothing, _record, relevant=_SIDES, left=".pull-logs-"),
-        Operation("fetch", _nothing, _fetch),
-        Operation("fetch-over-one", _bundle(OUT), partial(_fetch, force=True)),
-        Operation("fetch-incomplete", _nothing, _fetch_incomplete),
+        Operation("record", nothing, _record, relevant=_SIDES, kept=f"runs/{OUT}", left=".pull-logs-"),
+        Operation("fetch", nothing, _fetch),
+        Operation("fetch-over-one", bundle(OUT), partial(_fetch, force=True)),
+        Operation("fetch-incomplete", nothing, _fetch_incomplete),
         Operation("fetch-other-selection", _other_selection, _fetch_fresh, _fetch_whatever_is_there),
         Operation("fetch-unclaimed", _unclaimed, _fetch),
         Operation("resume", _interrupted, _fetch),
         Operation("refresh", _fetch, _refresh),
-        Operation("adopt", _bundle("a.zip"), _adopt),
+        Operation("adopt", bundle("a.zip"), _adopt),
+        Operation("contents", nothing, _contents),
+        Operation("sdk-file", nothing, _sdk_file),
         Operation("restate", _stored, _restate, kept=_RUN_FILE, acknowledged=False),
-        Operation("cache", _nothing, _look, kept=CACHED, acknowledged=False, left=".pull-logs-"),
-        Operation("cache-over-one", _look, _look_later, kept=CACHED, acknowledged=False, left=".pull-logs-"),
-        Operation("export", _bundle("a.zip"), _export, partial(_export, force=True), "out", _SIDES),
-        Operation(
-            "export-over-one",
-            _both(_bundle("a.zip"), _export_before),
-            partial(_export, force=True),
-            kept="out",
-            relevant=_SIDES,
-        ),
-        Operation("set", _given, _add, kept="set", relevant=_SIDES, partly=True, left=".pull-logs-"),
-        Operation("set-move", _given, _move, _move_again, "set", _SIDES, partly=True, left=".pull-logs-"),
-        Operation("set-add", _set_before, _add_later, None, "set", _SIDES, partly=True, left=".pull-logs-"),
-        Operation("media", _bundle("a.zip"), _media, kept="out", relevant=_SIDES, left=".pull-logs-"),
-        Operation(
-            "save", _both(_bundle("a.zip"), _earlier("out.log")), _save, kept="out.log", left=".saving-"
-        ),
-        Operation("artifact", _bundle("a.zip"), _download_artifact, kept="out", partly=True, left=".saving-"),
-        Operation("report", _earlier("out.html"), _report, kept="out.html"),
-        Operation("table", _earlier("out.parquet"), _table, kept="out.parquet"),
-        Operation("skill", _earlier("SKILL.md"), _skill, kept="SKILL.md"),
-        Operation("metrics", _earlier("metrics.prom"), _write_archive_metrics, kept="metrics.prom"),
-        Operation("plot", _earlier("out.svg"), _plot, kept="out.svg"),
+        _cached("cache", nothing, _look),
+        _cached("cache-over-one", _look, _look_later),
+        replace(_cached("prune", _look, _prune), acknowledged=False),
+        set_operation("archive", nothing, _archive, works_in="work"),
+        *FILE_OPERATIONS,
+        *SET_OPERATIONS,
     )
 }

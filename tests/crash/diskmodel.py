@@ -4,14 +4,18 @@
   or not, each sector of 512 bytes for itself; the file may have its new size and zeros in it.
 - A name in a folder is on the disk as of the last `fsync` of that folder. Of the later changes of a name any
   prefix may be there, whatever is there of other names.
-- A renamed file has one of its names: the old one is not gone before the new one is there.
+- A renamed file has one of its names: the old one is not gone before the new one is there. Two names that
+  were exchanged are both the old ones or both the new ones.
+
+What the system refuses, such as giving a folder the name of another one that is not empty, is an error of the
+model too: so a call that another order makes impossible is known.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -28,6 +32,9 @@ EXTREMES = (
     (True, "short"),
 )
 """Whether all changed names are there, and what of the files that were not waited for."""
+
+JOURNAL = 6
+"""In every so many states, the names are as they were after some call."""
 
 Tree = Mapping[str, "bytes | None"]
 """The files below a folder with their bytes, and the folders with None."""
@@ -55,8 +62,8 @@ class File:
 class Folder:
     """A folder: the values that each name had since the folder was last waited for.
 
-    A value is what the name stands for, the call that changed it, and for a name that was renamed away the
-    new one.
+    A value is what the name stands for, the call that changed it, and the new name of what it stood for, if
+    that was renamed.
     """
 
     names: dict[str, list[tuple[Node | None, int, tuple[Folder, str] | None]]] = field(default_factory=dict)
@@ -66,6 +73,10 @@ class Folder:
 
 
 Node = File | Folder
+
+
+class RefusedError(Exception):
+    """The system would refuse a call."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +96,11 @@ class Disk:
     """The state after some calls.
 
     Args:
-        tree: What was there before, all of it on the disk.
+        tree: What was there before, on the disk.
+        copied: Those of its files that nobody waited for, as a copy leaves them: neither bytes nor name.
     """
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, copied: Collection[str] = ()) -> None:
         self.root = Folder()
         self.count = 0
         self._files: dict[int, File] = {}
@@ -97,20 +109,24 @@ class Disk:
             parent, name = self._parent(path)
             node = Folder() if content is None else File(content)
             parent.names[name] = [(node, 0, None)]
+            if path in copied:
+                written = File(b"", [Event("write", path, data=content or b"")])
+                parent.names[name] = [(None, 0, None), (written, 0, None)]
 
     def _find(self, path: str) -> Node:
         node: Node = self.root
         for part in () if path == "." else path.split("/"):
-            assert isinstance(node, Folder)
-            found = node.get(part)
-            assert found is not None, path
+            found = node.get(part) if isinstance(node, Folder) else None
+            if found is None:
+                raise RefusedError(path)
             node = found
         return node
 
     def _parent(self, path: str) -> tuple[Folder, str]:
         parent, _, name = path.rpartition("/")
         found = self._find(parent or ".")
-        assert isinstance(found, Folder)
+        if not isinstance(found, Folder):
+            raise RefusedError(path)
         return found, name
 
     def _file(self, event: Event) -> File:
@@ -121,26 +137,48 @@ class Disk:
         return self._files[event.inode]
 
     def apply(self, event: Event) -> None:
-        """Make a call."""
+        """Make a call.
+
+        Raises:
+            RefusedError: The system would not make it.
+        """
         self.count += 1
-        if event.kind in ("write", "truncate"):
-            self._file(event).pending.append(event)
-        elif event.kind == "fsync":
-            self._sync(self._find(event.path) if not event.inode else self._file(event))
-        elif event.kind == "rename":
-            (parent, name), target = self._parent(event.path), self._parent(event.target)
-            node = parent.get(name)
-            if node is target[0].get(target[1]):
-                return  # two names of one file, of which none changes
-            self._set(*target, node)
-            self._set(parent, name, None, moved=target)
+        match event.kind:
+            case "write" | "truncate":
+                self._file(event).pending.append(event)
+            case "fsync":
+                self._sync(self._find(event.path) if not event.inode else self._file(event))
+            case "rename" | "exchange" | "link":
+                self._name(event)
+            case "read":
+                self._find(event.path)
+            case _:
+                self._create_or_remove(event)
+
+    def _name(self, event: Event) -> None:
+        (parent, name), (folder, new) = self._parent(event.path), self._parent(event.target)
+        node, replaced = self._find(event.path), folder.get(new)
+        if event.kind == "exchange":
+            self._set(parent, name, self._find(event.target), moved=(folder, new))
+            self._set(folder, new, node, moved=(parent, name))
         elif event.kind == "link":
-            self._set(*self._parent(event.target), self._find(event.path))
-        else:
-            new: Node | None = Folder() if event.kind == "mkdir" else None
-            if event.kind == "create":
-                new = self._files[event.inode] = File()
-            self._set(*self._parent(event.path), new)
+            if replaced is not None:
+                raise RefusedError(event.target)
+            self._set(folder, new, node)
+        elif node is not replaced:  # of two names of one file, none changes
+            if replaced is not None and (not _is_empty(replaced) or type(replaced) is not type(node)):
+                raise RefusedError(event.target)
+            self._set(folder, new, node)
+            self._set(parent, name, None, moved=(folder, new))
+
+    def _create_or_remove(self, event: Event) -> None:
+        folder, name = self._parent(event.path)
+        new: Node | None = Folder() if event.kind == "mkdir" else None
+        if event.kind == "create":
+            new = self._files[event.inode] = File()
+        elif event.kind == "unlink" and not _is_empty(folder.get(name)):
+            raise RefusedError(event.path)
+        self._set(folder, name, new)
 
     def _set(
         self, folder: Folder, name: str, node: Node | None, *, moved: tuple[Folder, str] | None = None
@@ -153,10 +191,10 @@ class Disk:
             return
         for name, values in list(node.names.items()):
             latest = values[-1]
-            moved = latest[2]
-            # The new name is on the disk before the old one is gone.
-            if latest[0] is None and moved is not None:
-                self._settle(*moved, since=latest[1])
+            for _, call, moved in values:
+                # The new name is on the disk before the old one is gone.
+                if moved is not None:
+                    self._settle(*moved, since=call)
             if latest[0] is None:
                 del node.names[name]
             else:
@@ -189,6 +227,11 @@ class Disk:
         return Pending(names, list(files.values()))
 
 
+def _is_empty(node: Node | None) -> bool:
+    """Whether nothing prevents that a name of a file or folder is removed or replaced."""
+    return not isinstance(node, Folder) or all(values[-1][0] is None for values in node.names.values())
+
+
 class Choice:
     """One way in which a crash may have gone: which value each name has, and what each file holds."""
 
@@ -203,7 +246,7 @@ class Choice:
     def _choose(self) -> None:
         names, files = self._pending.names, self._pending.files
         number = self._number
-        # First the extremes, then each name and each file alone, then at random.
+        # First the extremes, then each name and each file alone, then at random; between them, as of a call.
         if number < len(EXTREMES):
             kept, how = EXTREMES[number]
             for folder, name in names:
@@ -211,9 +254,13 @@ class Choice:
             for file in files:
                 self._content[id(file)] = self._bytes(file, how)
             return
-        single = (number - len(EXTREMES)) // 2
+        if number % JOURNAL == 0:
+            self._choose_journal()
+            return
+        number -= len(EXTREMES) + number // JOURNAL - len(EXTREMES) // JOURNAL
+        single = number // 2
         if single < len(names) + len(files):
-            kept = (number - len(EXTREMES)) % 2 == 0
+            kept = number % 2 == 0
             for at, (folder, name) in enumerate(names):
                 self._index[id(folder), name] = len(folder.names[name]) - 1 if (at != single) == kept else 0
             for at, file in enumerate(files, len(names)):
@@ -228,6 +275,22 @@ class Choice:
         for file in files:
             how = self._chance.choice(["all", "all", "none", "zeros", "torn", "short", "sectors"])
             self._content[id(file)] = self._bytes(file, how)
+
+    def _choose_journal(self) -> None:
+        """Let all names be as they were after one of the first calls that nobody waited for.
+
+        A file system with a journal leaves them so.
+        """
+        names = self._pending.names
+        calls = sorted({value[1] for folder, name in names for value in folder.names[name][1:]})
+        last = calls[min(self._number // JOURNAL - 2, len(calls) - 1)] if calls else 0
+        for folder, name in names:
+            values = folder.names[name]
+            self._index[id(folder), name] = max(
+                at for at, value in enumerate(values) if not at or value[1] <= last
+            )
+        for file in self._pending.files:
+            self._content[id(file)] = self._bytes(file, self._chance.choice(["all", "none", "torn"]))
 
     def _bytes(self, file: File, how: str) -> bytes:
         if how == "none":
@@ -309,10 +372,16 @@ class State:
 
 
 def states(
-    name: str, before: Tree, events: Sequence[Event], numbers: Sequence[int], *, variants: int
+    name: str,
+    before: Tree,
+    events: Sequence[Event],
+    numbers: Sequence[int],
+    *,
+    variants: int,
+    copied: Collection[str] = (),
 ) -> Iterator[State]:
     """The states with these ascending numbers: `variants` after each of the calls."""
-    disk = Disk(before)
+    disk = Disk(before, copied)
     for number in numbers:
         calls, variant = divmod(number, variants)
         while disk.count < calls:

@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from checkout import ROOT
-from crashkit import VARIANTS, Judge
-from diskmodel import State, states
-from diskrecord import Event, Site
+from crashkit import VARIANTS, Judge, Recording
+from diskmodel import Disk, RefusedError, State
+from diskrecord import Event, Site, changes
 
 DISK = "snapshot/disk.py"
+EXCHANGE = "exchange"
+_RENAMING = ("rename", "replace", "link", "hardlink_to", "symlink_to")
 
 
 def _waiting(source: str) -> frozenset[str]:
@@ -33,7 +35,9 @@ def _waiting(source: str) -> frozenset[str]:
 DURABLE = _waiting((ROOT / "pull_logs" / DISK).read_text("utf-8"))
 """The functions of `pull_logs.snapshot.disk` that wait for the disk."""
 
-_MAY_HAVE = re.compile(rf"\b({'|'.join(DURABLE)})\b|\.(rename|replace)\([a-z_.]+\)")
+_MAY_HAVE = re.compile(
+    rf"\b({'|'.join(DURABLE)})\b|\bexchange\(|\.(rename|replace|link|hardlink_to)\([a-z_.]+[,)]"
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -43,7 +47,8 @@ class Call:
     Attributes:
         module: The module, relative to the package.
         function: The function that makes it.
-        name: The function that waits for the disk; or the method `rename` or `replace`, with what it renames.
+        name: The function that waits for the disk; or what renames: `exchange`, or a method such as `replace`
+            with what it renames.
         first: Its first line, or that of the `with` that it belongs to.
         last: Its last line.
     """
@@ -60,14 +65,14 @@ class Call:
     @property
     def renames(self) -> bool:
         """Whether it gives a file another name."""
-        return "." in self.name
+        return "." in self.name or self.name == EXCHANGE
 
     def covers(self, site: Site) -> bool:
         return site[0] == self.module and self.first <= site[1] <= self.last
 
 
 def calls_in(source: str, module: str) -> Iterator[Call]:
-    """The calls that wait for the disk, and those of a method `replace` or `rename` with one argument."""
+    """The calls that wait for the disk, and those that give a file or folder another name."""
     stack: list[tuple[ast.AST, str, int]] = [(ast.parse(source), "", 0)]
     while stack:
         node, function, start = stack.pop()
@@ -94,8 +99,11 @@ def _names(node: ast.Call) -> Iterator[str]:
     for word in (node.func, *node.args):
         if isinstance(word, ast.Name) and word.id in DURABLE:
             yield word.id
-    if isinstance(node.func, ast.Attribute) and node.func.attr in ("rename", "replace"):
-        plain = len(node.args) == 1 and not node.keywords
+    if isinstance(node.func, ast.Name) and node.func.id == EXCHANGE:
+        yield EXCHANGE
+    if isinstance(node.func, ast.Attribute) and node.func.attr in _RENAMING and not node.keywords:
+        of_system = ast.unparse(node.func.value) == "os"
+        plain = len(node.args) == (2 if of_system else 1)
         if plain and not isinstance(node.args[0], ast.Constant | ast.Dict):
             yield ast.unparse(node.func)
 
@@ -117,44 +125,79 @@ def without(events: Sequence[Event], call: Call) -> list[Event] | None:
     return kept if len(kept) < len(events) else None
 
 
-def moved(events: Sequence[Event], call: Call, *, later: bool) -> list[Event] | None:
-    """The recorded calls with a renaming after the `fsync`s that follow, or before the last ones.
+def moved(trace: Sequence[Event], call: Call, *, later: bool) -> list[Event] | None:
+    """The recorded calls with a renaming on the other side of its neighbour; None if it has none.
 
-    None if no `fsync` is beside it.
+    The neighbour is the nearest wait for the disk, or another call that makes, names, reads or removes one of
+    the two names, what is in them or a folder that contains them. Waits that follow each other are one
+    neighbour.
     """
-    found = list(events)
+    found = list(trace)
     order = range(len(found) - 1, -1, -1) if later else range(len(found))
     step, changed = 1 if later else -1, False
     for at in order:
-        event, to = found[at], at
-        if event.kind != "rename" or not event.sites or not call.covers(event.sites[0]):
+        event = found[at]
+        if event.kind not in ("rename", "link", "exchange") or not _is_made_by(event, call):
             continue
-        while 0 <= to + step < len(found) and found[to + step].kind == "fsync":
+        to = at + step
+        while 0 <= to < len(found) and not _is_neighbour(found[to], event, call):
+            to += step
+        if not 0 <= to < len(found):
+            continue
+        while found[to].kind == "fsync" and 0 <= to + step < len(found) and found[to + step].kind == "fsync":
             to += step
         found.insert(to, found.pop(at))
-        changed = changed or to != at
+        changed = True
     return found if changed else None
 
 
-def mutants(events: Sequence[Event], call: Call) -> dict[str, list[Event]]:
+def _is_made_by(event: Event, call: Call) -> bool:
+    return any(map(call.covers, event.sites[:1]))
+
+
+def _is_neighbour(other: Event, event: Event, call: Call) -> bool:
+    if other.kind == "fsync":
+        return True
+    if other.kind in ("write", "truncate") or _is_made_by(other, call):
+        return False
+    return any(
+        f"{left}/".startswith(f"{right}/") or f"{right}/".startswith(f"{left}/")
+        for left in (event.path, event.target)
+        for right in (other.path, other.target)
+        if right
+    )
+
+
+def is_refused(recording: Recording, trace: Sequence[Event]) -> bool:
+    """Whether the system would refuse one of these calls, so that any test that makes them fails."""
+    disk = Disk(recording.before, recording.operation.copied)
+    try:
+        for event in trace:
+            disk.apply(event)
+    except RefusedError:
+        return True
+    return False
+
+
+def mutants(trace: Sequence[Event], call: Call) -> dict[str, list[Event]]:
     """The recorded calls as they would be if the call in the source were left out, or in another order."""
     if call.renames:
-        made = {"earlier": moved(events, call, later=False), "later": moved(events, call, later=True)}
+        made = {"earlier": moved(trace, call, later=False), "later": moved(trace, call, later=True)}
     else:
-        made = {"without": without(events, call)}
+        made = {"without": without(trace, call)}
     return {how: changed for how, changed in made.items() if changed is not None}
 
 
 def failing_state(
-    judge: Judge, events: Sequence[Event], *, most_reruns: int = 0, every: int = 1
+    judge: Judge, trace: Sequence[Event], *, most_reruns: int = 0, every: int = 1
 ) -> State | None:
     """The first state that is wrong, of every n-th; None if none is.
 
     Commands are run again only if nothing is wrong without that, and at most so many.
     """
-    name, count = judge.recording.operation.name, (len(events) + 1) * VARIANTS
-    numbers = range(0, count, every)
-    for state in states(name, judge.recording.before, events, numbers, variants=VARIANTS):
+    events = changes(trace)
+    count = (len(events) + 1) * VARIANTS
+    for state in judge.recording.states(events, range(0, count, every)):
         if judge.problem(state, rerun=False):
             return state
     # Before the first call that is missing or moved, the states are those of the source.
@@ -163,7 +206,7 @@ def failing_state(
     limit = judge.reruns + most_reruns
     soon = min(first + 8 * VARIANTS, count)
     again = [*range(first, soon, 2), *range(soon, count, max(1, (count - soon) // 400))]
-    for state in states(name, judge.recording.before, events, again, variants=VARIANTS):
+    for state in judge.recording.states(events, again):
         if judge.reruns >= limit:
             break
         if judge.problem(state):

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import io
 import os
 import secrets
 import shutil
+import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,22 +22,27 @@ from typing import Any, Literal
 
 from checkout import ROOT
 
+from pull_logs.snapshot import disk
+from pull_logs.snapshot.disk import exchange
+
 PACKAGE = f"{ROOT / 'pull_logs'}{os.sep}"
 
-Kind = Literal["create", "mkdir", "unlink", "rename", "link", "write", "truncate", "fsync"]
+Kind = Literal[
+    "create", "mkdir", "unlink", "rename", "link", "exchange", "write", "truncate", "fsync", "read"
+]
 Site = tuple[str, int]
 """A module of the package, relative to its folder, and a line that was being executed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A call that changed the file system, or waited for it.
+    """A call that changed the file system, waited for it, or opened a file to read it.
 
     Attributes:
         kind: What it did.
         path: The file or folder, relative to the recorded one; of a write, the name it was opened by.
         inode: The number of a file that was created, written, truncated or waited for; 0 for folders.
-        target: The new name of a renaming, or of a link.
+        target: The new name of a renaming or of a link, or the other one of an exchange.
         start: Where the bytes were written, or the size after truncating.
         data: The bytes.
         sites: The lines of the package that were being executed, the innermost one first.
@@ -62,23 +69,33 @@ def tree_of(root: Path) -> dict[str, bytes | None]:
     return found
 
 
+def changes(trace: Sequence[Event]) -> list[Event]:
+    """The calls that changed the file system or waited for it."""
+    return [event for event in trace if event.kind != "read"]
+
+
 class Recorder:
     """Records the calls on what is below a folder.
 
     Attributes:
-        events: The calls, in order.
+        trace: The calls, in order.
         refuse: Called with the number of a call before it is made; an errno that it returns is raised.
     """
 
     def __init__(self, root: Path, *, refuse: Callable[[int, Kind], int | None] = lambda _, __: None) -> None:
         self.root = os.path.realpath(root)
-        self.events: list[Event] = []
+        self.trace: list[Event] = []
         self.refuse = refuse
         self._calls, self._inodes, self._numbers = 0, 0, dict[tuple[int, int], int]()
         self._lock = threading.RLock()
         for parent, _, names in os.walk(self.root):
             for name in names:
                 self.number(os.stat(os.path.join(parent, name)))
+
+    @property
+    def events(self) -> list[Event]:
+        """The calls that changed the file system or waited for it."""
+        return changes(self.trace)
 
     def inside(self, path: Any, dir_fd: int | None = None) -> str | None:
         """The path relative to the folder; None if it is elsewhere."""
@@ -115,6 +132,14 @@ class Recorder:
             self.add(Event("create", path, number))
             self.add(Event("write", path, number, data=full.read_bytes()))
 
+    def read(self, path: str | None) -> None:
+        """Record that a file was opened for reading, if it was written before by what is recorded."""
+        if path is not None:
+            with contextlib.suppress(OSError):
+                status = os.stat(os.path.join(self.root, path))
+                if (status.st_dev, status.st_ino) in self._numbers and stat.S_ISREG(status.st_mode):
+                    self.add(Event("read", path))
+
     def before(self, kind: Kind, path: str) -> None:
         """Count a call, and refuse it if that is asked for."""
         with self._lock:
@@ -125,7 +150,7 @@ class Recorder:
 
     def add(self, event: Event) -> None:
         with self._lock:
-            self.events.append(replace(event, sites=_sites()))
+            self.trace.append(replace(event, sites=_sites()))
 
 
 def _sites() -> tuple[Site, ...]:
@@ -180,9 +205,13 @@ class _Raw(io.FileIO):
 
 def _opener(recorder: Recorder, real: Any) -> Any:
     def open_(file: Any, mode: str = "r", buffering: int = -1, *rest: Any, **options: Any) -> Any:
-        path = recorder.inside(file) if set(mode) & set("wax+") else None
-        if path is None or options.get("opener"):  # without a name, a file is gone after a crash
-            return real(file, mode, buffering, *rest, **options)
+        path, writes = recorder.inside(file), set(mode) & set("wax+")
+        if (
+            path is None or not writes or options.get("opener")
+        ):  # without a name, a file is gone after a crash
+            opened = real(file, mode, buffering, *rest, **options)
+            recorder.read(None if writes else path)
+            return opened
         raw = _Raw(recorder, path, file, mode.replace("b", "").replace("t", ""))
         buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
         if "b" in mode:
@@ -191,6 +220,20 @@ def _opener(recorder: Recorder, real: Any) -> Any:
         return io.TextIOWrapper(buffered, **dict(zip(names, rest, strict=False)), **options)
 
     return open_
+
+
+def _exchanger(recorder: Recorder) -> Any:
+    def exchange_(left: Path, right: Path) -> bool:
+        name, other = recorder.inside(left), recorder.inside(right)
+        assert (name is None) == (other is None), f"{left} is exchanged with a name that is not recorded"
+        if name is not None:
+            recorder.before("exchange", name)
+        done = exchange(left, right)
+        if done and name is not None and other is not None:
+            recorder.add(Event("exchange", name, target=other))
+        return done
+
+    return exchange_
 
 
 def _calls(recorder: Recorder) -> dict[str, Any]:
@@ -204,6 +247,8 @@ def _calls(recorder: Recorder) -> dict[str, Any]:
         if not existed:
             recorder.before("create", name or "")
         found: int = real["open"](path, flags, mode, dir_fd=dir_fd)
+        if flags & (os.O_ACCMODE | os.O_CREAT) == os.O_RDONLY:
+            recorder.read(recorder.inside(path, dir_fd))
         if name is not None and not existed:
             recorder.add(Event("create", name, recorder.number(os.fstat(found), new=True)))
         return found
@@ -288,6 +333,7 @@ def recorded(recorder: Recorder) -> Iterator[Recorder]:
     changes += [
         (secrets, "token_hex", lambda size=8: f"{next(count):0{2 * size}x}"),
         (shutil, "_USE_CP_SENDFILE", False),
+        (disk, "exchange", _exchanger(recorder)),
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in changes]
     for module, name, value in changes:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from crashkit import scratch
-from diskmodel import Disk, states
-from diskrecord import Recorder, recorded, tree_of
+from diskmodel import Disk, RefusedError, states
+from diskrecord import Event, Recorder, recorded, tree_of
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pull_logs.snapshot import disk
 from pull_logs.snapshot.disk import new_file, sync, sync_file, sync_folder
 
 OLD, NEW = b"o" * 1000, b"n" * 1300
@@ -142,6 +143,86 @@ def test_a_renamed_file_has_one_of_its_names_or_both() -> None:
     assert left_at_end(before, waited) == [{"g/b": OLD, "g/other": b""}]
 
 
+def test_two_exchanged_names_are_both_the_old_ones_or_both_the_new_ones() -> None:
+    def work(root: Path) -> None:
+        disk.exchange(root / "a", root / "f" / "b")
+
+    before = {"a": OLD, "f/b": NEW}
+    assert left_at_end(before, work) == [{"a": NEW, "f/b": OLD}, before]
+
+    def waited(root: Path) -> None:
+        work(root)
+        sync_folder(root)
+
+    assert left_at_end(before, waited) == [{"a": NEW, "f/b": OLD}]
+
+
+def test_a_copy_that_nobody_waited_for_may_be_torn_or_missing() -> None:
+    def copied(work: Callable[[Path], Any]) -> list[dict[str, Any]]:
+        with scratch() as root:
+            write(root, "a")
+            tree = tree_of(root)
+            with recorded(Recorder(root)) as recorder:
+                work(root)
+            count = len(recorder.events)
+            numbers = range(count * 40, count * 40 + 40)
+            found = states("law", tree, recorder.events, numbers, variants=40, copied=["a"])
+            return [dict(state.tree) for state in found]
+
+    left = copied(lambda _: None)
+    assert {} in left
+    assert {"a": bytes(1300)} in left
+    assert {"a": NEW} in left
+
+    def waited(root: Path) -> None:
+        sync_file(root / "a")
+        sync_folder(root)
+
+    assert all(tree == {"a": NEW} for tree in copied(waited))
+
+
+def test_a_file_that_was_moved_away_keeps_its_new_name_when_the_old_one_is_taken_again() -> None:
+    def work(root: Path) -> None:
+        (root / "f" / "a").rename(root / "g" / "b")
+        write(root / "f", "a")
+        sync_folder(root / "f")
+
+    assert left_at_end({"f/a": OLD, "g/other": b""}, work) == [{"f/a": NEW, "g/b": OLD, "g/other": b""}]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [Event("rename", "none", target="b")],
+        [Event("rename", "f", target="g")],
+        [Event("rename", "a", target="g")],
+        [Event("link", "a", target="g/b")],
+        [Event("exchange", "a", target="none")],
+        [Event("unlink", "g")],
+        [Event("mkdir", "none/f")],
+        [Event("read", "none")],
+        [Event("unlink", "a"), Event("read", "a")],
+        [Event("rename", "a", target="b"), Event("read", "a")],
+    ],
+)
+def test_what_the_system_refuses_is_refused(events: list[Event]) -> None:
+    model = Disk({"a": b"1", "f": None, "g": None, "g/b": b"2"})
+    for event in events[:-1]:
+        model.apply(event)
+    with pytest.raises(RefusedError):
+        model.apply(events[-1])
+
+
+def test_what_was_read_is_recorded_and_no_state_comes_of_it(tmp_path: Path) -> None:
+    write(tmp_path, "old")
+    with recorded(Recorder(tmp_path)) as recorder:
+        write(tmp_path, "a")
+        (tmp_path / "a").read_bytes()
+        (tmp_path / "old").open("rb").close()
+    assert [(event.kind, event.path) for event in recorder.trace[-2:]] == [("read", "a"), ("read", "old")]
+    assert [event.kind for event in recorder.events] == ["create", "write", "fsync"]
+
+
 def test_two_names_of_one_folder_are_lost_each_for_itself() -> None:
     def work(root: Path) -> None:
         write(root, "a")
@@ -167,6 +248,8 @@ CALLS = st.lists(
         st.tuples(st.just("append"), NAMES, st.binary(max_size=40)),
         st.tuples(st.just("truncate"), NAMES, st.integers(0, 60)),
         st.tuples(st.just("rename"), NAMES, NAMES),
+        st.tuples(st.just("exchange"), NAMES, NAMES),
+        st.tuples(st.just("link"), NAMES, NAMES),
         st.tuples(st.just("unlink"), NAMES, st.none()),
         st.tuples(st.just("mkdir"), NAMES, st.none()),
         st.tuples(st.just("rmdir"), NAMES, st.none()),
@@ -178,6 +261,10 @@ CALLS = st.lists(
 
 def make(root: Path, kind: str, path: Path, more: Any) -> None:
     """Make a call; the system may refuse it."""
+    if kind in ("rename", "exchange", "link"):
+        naming: dict[str, Callable[[Path, Path], Any]] = {"rename": os.rename, "link": os.link}
+        naming.get(kind, disk.exchange)(path, root / more)
+        return
     match kind:
         case "write":
             path.write_bytes(more)
@@ -186,8 +273,6 @@ def make(root: Path, kind: str, path: Path, more: Any) -> None:
                 out.write(more)
         case "truncate":
             os.truncate(path, more)
-        case "rename":
-            path.rename(root / more)
         case "unlink":
             path.unlink()
         case "mkdir":

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import pytest
 from crashkit import VARIANTS, Judge, Recording, record
 from crashoperations import OPERATIONS
-from diskmodel import Disk, digest, states
+from diskmodel import digest
 
 ONCE = 24
 """How many states of each operation a usual run judges; the same command is run again in `AGAIN` of them."""
@@ -37,7 +37,7 @@ def judged(judge: Judge, numbers: Sequence[int], again: Sequence[int]) -> None:
     """Fail for the first state that is wrong, with the command that shows it again."""
     name = judge.recording.operation.name
     rerun = set(again)
-    for state in states(name, judge.recording.before, judge.recording.events, numbers, variants=VARIANTS):
+    for state in judge.recording.states(judge.recording.events, numbers):
         problem = judge.problem(state, rerun=state.number in rerun)
         if problem:
             call = state.number // VARIANTS
@@ -61,16 +61,10 @@ def test_some_states_after_a_loss_of_power(name: str) -> None:
 @pytest.mark.parametrize("name", ["adopt", "bundle-over-one", "fetch", "export", "artifact"])
 def test_every_call_is_recorded_and_a_number_is_always_the_same_state(name: str) -> None:
     first, second = record(OPERATIONS[name]), record(OPERATIONS[name])
-    disk = Disk(first.before)
-    for event in first.events:
-        disk.apply(event)
-    number = first.count - VARIANTS
-    (state,) = states(name, first.before, first.events, [number], variants=VARIANTS)
+    (state,) = first.states(first.events, [first.count - VARIANTS])
     assert state.tree == first.after
     numbers = range(0, first.count, 97)
-    left, right = (
-        states(name, one.before, one.events, numbers, variants=VARIANTS) for one in (first, second)
-    )
+    left, right = (one.states(one.events, numbers) for one in (first, second))
     same = Judge(first).compared
     assert [digest(same(one.tree)) for one in left] == [digest(same(one.tree)) for one in right]
 

@@ -22,6 +22,7 @@ from pull_logs.errors import UsageError
 Command = Callable[..., Any]
 
 _CHUNK = 1 << 20
+_HINT = "free some space and run the same command again"
 
 
 def uploads(command: Command) -> Command:
@@ -50,6 +51,7 @@ def staged(url: str, *, force: bool) -> Iterator[Path]:
     Raises:
         PullLogsError: The object cannot be read or written; or the block fails, and nothing is uploaded.
     """
+    from pull_logs.snapshot import disk_errors, write_file
     from pull_logs.snapshot.format import shown_url
     from pull_logs.snapshot.storage import download_object, object_state, upload_file
 
@@ -59,9 +61,10 @@ def staged(url: str, *, force: bool) -> Iterator[Path]:
     pending = local.with_name(f"{local.name}.pending")
     # A bundle that could not be uploaded is still here: it is brought up to date if the object is as before.
     kept = local.exists() and pending.exists() and pending.read_text() == str(state)
-    if not kept:
-        local.unlink(missing_ok=True)
-    pending.unlink(missing_ok=True)
+    with disk_errors(local, hint=_HINT):
+        if not kept:
+            _forget(local, pending)
+        pending.unlink(missing_ok=True)
     if state is not None and not kept:
         download_object(url, local, shown=shown)
     before = None if kept else _digest(local)
@@ -75,27 +78,41 @@ def staged(url: str, *, force: bool) -> Iterator[Path]:
     if before is not None and before == _digest(local):
         warn(f"{shown} has these bytes already; nothing was uploaded")
     else:
-        pending.write_text(str(state))
+        with disk_errors(local, hint=_HINT):
+            write_file(pending, str(state).encode())
         done = upload_file(local, url, shown=shown)
         click.echo(
             f"{done.shown}: {done.bytes / 1e6:.2f} MB uploaded, {done.compared} bytes of it read again and"
             " compared",
             err=True,
         )
-    local.unlink()
+    with disk_errors(local, hint=_HINT):
+        local.unlink()
+        pending.unlink(missing_ok=True)
+
+
+def _forget(local: Path, pending: Path) -> None:
+    """Remove a bundle that was not uploaded, and the note that it may be used."""
+    from pull_logs.snapshot import sync_folder
+
+    local.unlink(missing_ok=True)
     pending.unlink(missing_ok=True)
+    sync_folder(local.parent)  # otherwise a loss of power may leave the note, and a part of what comes next
 
 
 def _staging_file(shown: str) -> Path:
     """Return where the bundle of a URL is made: always the same file, so that a download continues."""
     from platformdirs import user_cache_path
 
+    from pull_logs.snapshot import disk_errors, make_folder
+
     name = shown.rpartition("/")[2]
     if not name:
         raise UsageError(f"{shown!r} names no object", hint="add a name: s3://bucket/folder/runs.wandb.zip")
     key = hashlib.sha256(shown.encode()).hexdigest()[:16]
     folder = user_cache_path("wandb-pull-logs-uploads", appauthor=False) / key
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with disk_errors(folder, hint=_HINT):
+        make_folder(folder, mode=0o700)
     return folder / name
 
 

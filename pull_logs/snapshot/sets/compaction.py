@@ -226,6 +226,8 @@ def clean_up(store: SetStore, *, grace: float = GRACE) -> tuple[tuple[str, ...],
     for name in sorted(gone & stored.keys()):
         store.remove(name)
         removed.append(name)
+    # No later call would find a member that comes back when the versions that referred to it are gone.
+    store.settle(removed)
     for version in expired:  # in this order: `catalog_writer` relies on it
         store.remove_version(version)
     return tuple(removed), len((kept - needed) & stored.keys())

@@ -7,7 +7,7 @@ of that name: of two writers exactly one succeeds. Storage without conditional r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,6 +118,9 @@ class ObjectStore:
                 self._prefix.system.rm_file(path)
         except FileMissingError:
             pass
+
+    def settle(self, removed: Collection[str]) -> None:
+        """Wait for nothing: an object that was removed does not come back."""
 
     def remove_version(self, version: int) -> None:
         """Remove the object of a version."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +93,9 @@ class SetStore(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove a member; nothing happens if there is none."""
+
+    def settle(self, removed: Collection[str]) -> None:
+        """Wait until members that were removed cannot come back."""
 
     def remove_version(self, version: int) -> None:
         """Remove a version of the catalog; nothing happens if there is none."""
@@ -211,6 +214,12 @@ class LocalStore:
         """Remove the file of a member."""
         with disk_errors(self.root / name, hint=_FULL_DISK):
             (self.root / name).unlink(missing_ok=True)
+
+    def settle(self, removed: Collection[str]) -> None:
+        """Wait until no loss of power brings back the files of members."""
+        for folder in sorted({(self.root / name).parent for name in removed}):
+            with disk_errors(folder, hint=_FULL_DISK):
+                sync_folder(folder)
 
     def remove_version(self, version: int) -> None:
         """Remove the file of a version."""

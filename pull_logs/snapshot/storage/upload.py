@@ -82,19 +82,20 @@ def object_state(url: str, *, shown: str) -> str | None:
 
 
 def download_object(url: str, file: Path, *, shown: str) -> None:
-    """Download an object to a file, which gets its name when it is complete.
+    """Download an object to a file that nothing reads yet; there is none if that fails.
+
+    What is left by the end of the process or a loss of power may be a part of the object.
 
     Raises:
         PullLogsError: As `storage_errors`.
     """
     target = object_at(url, shown=shown)
-    temporary = file.with_name(f"{file.name}.download")
     try:
         with storage_errors(shown):
-            target.system.get_file(target.path, str(temporary))
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+            target.system.get_file(target.path, str(file))
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def _part_size(target: StoredObject) -> dict[str, int]:

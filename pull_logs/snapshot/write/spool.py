@@ -63,25 +63,26 @@ class Spool:
         self._stored: dict[RunPath, StoredRun] = {}
 
     @classmethod
-    def open(cls, out: Path, *, plan: Mapping[str, Any]) -> Spool:
+    def open(cls, out: Path, *, plan: Mapping[str, Any], folder: Path | None = None) -> Spool:
         """Create a spool, or continue one that was created with the same plan.
 
         Args:
             out: The bundle that is made from the spool.
             plan: What is downloaded, as JSON-like values.
+            folder: The folder of the spool, in the file system of `out`; `OUT.partial` if None.
 
         Raises:
             UsageError: The folder belongs to another plan, or another process uses it.
             FileMissingError: The folder of `out` does not exist.
             PullLogsError: The disk is full, or the folder cannot be written.
         """
-        folder = SpoolFolder(out.with_name(out.name + ".partial"))
-        with disk_errors(folder.path, hint="free some space and run the same command again"):
-            folder.path.mkdir(exist_ok=True)
-            lock = FolderLock(folder.path)
+        files = SpoolFolder(out.with_name(out.name + ".partial") if folder is None else folder)
+        with disk_errors(files.path, hint="free some space and run the same command again"):
+            files.path.mkdir(exist_ok=True)
+            lock = FolderLock(files.path)
             try:
-                folder.claim(plan)
-                spool = cls(out, folder, lock)
+                files.claim(plan)
+                spool = cls(out, files, lock)
                 spool._recover()
             except BaseException:
                 lock.release()

@@ -162,12 +162,12 @@ def install(installed: Installed, text: str) -> str:
     """
     if installed.state == "current":
         return f"{installed.path} is up to date"
-    from pull_logs.snapshot import disk_errors
+    from pull_logs.snapshot import disk_errors, make_folder
 
     digests = (*installed.digests, _digest(text.encode()))
     record = json.dumps({"version": __version__, "sha256": sorted(set(digests))}) + "\n"
     with disk_errors(installed.path, hint="free some space and run the same command again"):
-        installed.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(installed.path.parent)
         _write(installed.path.with_name(RECORD), record)
         if installed.state != "unrecorded":
             _write(installed.path, text)
