@@ -22,7 +22,7 @@ from pull_logs.cli.commands.archives.archive import _write_metrics
 from pull_logs.cli.pulling.uploads import staged
 from pull_logs.errors import MachineLimitError, NetworkError
 from pull_logs.snapshot import disk, export_runs, open_bundle, storage, write_bundle
-from pull_logs.snapshot.disk import write_file
+from pull_logs.snapshot.disk import new_file
 from pull_logs.snapshot.storage.upload import Uploaded
 
 
@@ -148,8 +148,9 @@ def _staged(root: Path, *, refused: bool = False, more: int = 0) -> None:
     def upload(file: Path, *_: Any, **__: Any) -> Uploaded:
         if refused:
             raise NetworkError("unplugged")
-        with disk.disk_errors(target, hint=""):
-            write_file(target, file.read_bytes())
+        temp = target.with_name(".pull-logs-object")
+        with disk.disk_errors(target, hint=""), new_file(target, temp=temp) as out:
+            out.write(file.read_bytes())
         return Uploaded(_URL, file.stat().st_size, 0)
 
     with (
@@ -206,7 +207,7 @@ FILE_OPERATIONS = (
     _uploaded("upload", bundle(OBJECT)),
     _uploaded("upload-again", bundle(OBJECT), _staged_and_refused),
     _uploaded("upload-lost", bundle(OBJECT), _staged_and_refused, _lost),
-    Operation("upload-refused", nothing, _staged_and_refused, kept=STAGED, partly=True, left=".pull-logs-"),
+    Operation("upload-refused", nothing, _staged_and_refused, kept=STAGED, partly=True, left=".tmp"),
     Operation("metrics", earlier("metrics.prom"), _write_archive_metrics, kept="metrics.prom"),
     Operation("plot", earlier("out.svg"), _plot, kept="out.svg"),
 )

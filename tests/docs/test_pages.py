@@ -34,6 +34,7 @@ NOT_RUN = {
     "pytest -m slow -n 0 -s tests/crash/test_power_cuts.py": "takes long",
     "pytest -m slow -n 0 -s tests/crash/test_missing_syncs.py": "takes long",
     "pytest -m slow -n 0 -s tests/crash/test_disk_refusals.py": "takes long",
+    "pytest -m slow -n 0 tests/crash/test_written_files.py": "takes long",
     "pytest -m slow -n 0 tests/sources/trackers/test_mlflow_server.py": "takes minutes",
     "mkdocs build --strict": "tests/docs/test_site.py does it",
     "pytest --wandb-record tests/test_report.py": "needs an account; tests/replay/test_recording.py has it with a server",  # noqa: E501
