@@ -25,16 +25,11 @@ from scripted_wandb import (
 
 from pull_logs.errors import (
     IncompleteError,
-    ProjectNotFoundError,
-    RunNotFoundError,
     ServerError,
     SignInError,
     UsageError,
 )
-from pull_logs.fetch import PullProgress, RunFilter, Selection, pull_sync
-from pull_logs.fetch.api.settings import Settings
-from pull_logs.fetch.history import system_rows
-from pull_logs.runs import RunReference
+from pull_logs.fetch import PullProgress, pull_sync
 from pull_logs.snapshot import open_bundle, verify_bundle
 
 pytestmark = pytest.mark.anyio
@@ -371,167 +366,6 @@ async def test_looking_again_without_success_stops_after_a_few_runs(tmp_path: Pa
     assert server.count("HistoryPage") <= 5
 
 
-async def test_a_project_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
-    with pytest.raises(ProjectNotFoundError) as caught:
-        await pull_from(ScriptedWandb(), tmp_path / "b.zip", Selection(projects=("acme/nanoo",)))
-    assert str(caught.value) == (
-        "project 'acme/nanoo' does not exist, or this key has no access to it;"
-        " check the spelling, and which account the key belongs to"
-    )
-    assert not any((tmp_path / name).exists() for name in ("b.zip", "b.zip.partial"))
-
-
-async def test_a_run_that_is_not_there_reports_how_to_list_them(tmp_path: Path) -> None:
-    with pytest.raises(RunNotFoundError) as caught:
-        await pull_from(ScriptedWandb(), tmp_path / "b.zip", named("nope"))
-    assert str(caught.value) == (
-        "run 'acme/nano/nope' does not exist; `pull-logs overview -p acme/nano` lists the project's runs"
-    )
-
-
-async def test_named_runs_are_requested_together_and_missing_ones_are_reported(tmp_path: Path) -> None:
-    truth = {f"r{number}": rows_of(range(3)) for number in range(45)}
-    server = ScriptedWandb(*(FakeRun.exported(run_id, rows) for run_id, rows in truth.items()))
-    report = await pull_from(server, tmp_path / "b.zip", named(*truth, "nope", "r1"))
-    assert_rows(tmp_path / "b.zip", truth)
-    assert (server.count("NamedRuns"), reasons(report)) == (
-        3,
-        {"nope": "run 'acme/nano/nope' does not exist"},
-    )
-
-
-async def test_an_empty_project_is_said_to_be_one(tmp_path: Path) -> None:
-    with pytest.raises(RunNotFoundError) as caught:
-        await pull_from(ScriptedWandb(), tmp_path / "b.zip")
-    assert str(caught.value) == "there is no run to pull; check the project, the sweep and the filter"
-
-
-async def test_where_nothing_can_be_pulled_the_first_reason_is_reported(tmp_path: Path) -> None:
-    server = ScriptedWandb()
-    with pytest.raises(IncompleteError) as caught:
-        await pull_from(server, tmp_path / "b.zip", named("a", "b"))
-    assert str(caught.value) == (
-        "none of 2 runs could be pulled; the first, acme/nano/a: run 'acme/nano/a' does not exist;"
-        " `pull-logs overview -p acme/nano` lists the project's runs"
-    )
-
-
-async def test_a_server_that_refuses_batches_is_asked_as_the_sdk_asks(tmp_path: Path) -> None:
-    truth = {f"r{number}": rows_of(range(3)) for number in range(25)}
-    server = ScriptedWandb(*(FakeRun.exported(run_id, rows) for run_id, rows in truth.items()))
-    server.refused_fields = ("r1:",)
-    await pull_from(server, tmp_path / "b.zip", named(*truth))
-    assert_rows(tmp_path / "b.zip", truth)
-    assert server.count("NamedRuns") <= 2
-    assert (server.count("Run"), server.count("RunParquetHistory")) == (25, 25)
-
-
-async def test_a_server_that_refuses_exports_in_a_listing_is_requested_them_run_by_run(
-    tmp_path: Path,
-) -> None:
-    truth = {f"r{number}": rows_of(range(3)) for number in range(4)}
-    server = ScriptedWandb(*(FakeRun.exported(run_id, rows) for run_id, rows in truth.items()))
-    server.refused_fields = ('parquetHistory(liveKeys: ["_step"])',)
-    await pull_from(server, tmp_path / "b.zip")
-    assert_rows(tmp_path / "b.zip", truth)
-    assert (server.count("Runs"), server.count("RunParquetHistory")) == (2, 4)
-
-
-async def test_a_page_that_is_too_heavy_is_made_smaller(tmp_path: Path) -> None:
-    truth = {f"r{number}": rows_of(range(2)) for number in range(30)}
-    server = ScriptedWandb(*(FakeRun.exported(run_id, rows) for run_id, rows in truth.items()))
-
-    def slow(request: httpx.Request) -> Exception | None:
-        heavy = asking("Runs")(request) and json.loads(request.content)["variables"]["perPage"] > 10
-        return httpx.ReadTimeout("slow") if heavy else None
-
-    server.faults = [slow]
-    report = await pull_from(server, tmp_path / "b.zip")
-    assert_rows(tmp_path / "b.zip", truth)
-    assert report.incomplete == ()
-
-
-async def test_a_listing_that_repeats_runs_gives_each_once(tmp_path: Path) -> None:
-    rows = rows_of(range(2))
-    server = ScriptedWandb(*(FakeRun.exported(f"r{number}", rows) for number in range(6)))
-    server.page_limit = 2
-    plain = server.listing
-
-    def repeating(query: str, variables: Any) -> dict[str, Any]:
-        page = plain(query, variables)
-        page["runs"]["edges"].insert(0, {"node": server.node("r0", query), "cursor": "0"})
-        return page
-
-    server.listing = repeating  # type: ignore[method-assign]
-    report = await pull_from(server, tmp_path / "b.zip")
-    assert_rows(tmp_path / "b.zip", {f"r{number}": rows for number in range(6)})
-    assert len(report.runs) == 6
-
-
-async def test_a_run_whose_part_of_a_page_failed_is_requested_alone(tmp_path: Path) -> None:
-    rows = rows_of(range(2))
-    server = ScriptedWandb(FakeRun.exported("a", rows), FakeRun.exported("b", rows))
-    plain = server.handle
-
-    def handle(request: httpx.Request) -> httpx.Response:
-        answer = plain(request)
-        if asking("Runs")(request):
-            body = json.loads(answer.content)
-            body["data"]["project"]["runs"]["edges"][1]["node"]["parquetHistory"] = None
-            body["errors"] = [
-                {"message": "boom", "path": ["project", "runs", "edges", 1, "node", "parquetHistory"]}
-            ]
-            return httpx.Response(200, json=body)
-        return answer
-
-    server.handle = handle  # type: ignore[method-assign]
-    report = await pull_from(server, tmp_path / "b.zip")
-    assert_rows(tmp_path / "b.zip", {"a": rows, "b": rows})
-    assert (report.incomplete, server.count("Run")) == ((), 1)
-
-
-async def test_a_sweep_is_its_runs(tmp_path: Path) -> None:
-    rows = rows_of(range(2))
-    server = ScriptedWandb(FakeRun.exported("a", rows, sweep="s1"), FakeRun.exported("b", rows, sweep="s2"))
-    await pull_from(server, tmp_path / "b.zip", Selection(sweeps=("acme/nano/s1",)))
-    assert_rows(tmp_path / "b.zip", {"a": rows})
-    with pytest.raises(RunNotFoundError) as caught:
-        await pull_from(server, tmp_path / "c.zip", Selection(sweeps=("acme/nano/s9",)))
-    assert str(caught.value) == "sweep acme/nano/s9 has no runs, or does not exist; check the sweep's id"
-
-
-async def test_a_filter_is_given_to_the_server_and_applied_again(tmp_path: Path) -> None:
-    rows = rows_of(range(2))
-    server = ScriptedWandb(
-        FakeRun.exported("a", rows, config={"lr": 1}), FakeRun.exported("b", rows, config={"lr": 2})
-    )
-    kept = RunFilter(
-        text="config.lr == 2",
-        holds=lambda info: info.config["lr"] == 2,
-        prefilter={"config.lr.value": {"$lte": 2}},
-    )
-    await pull_from(server, tmp_path / "b.zip", Selection(projects=("acme/nano",), filter=kept))
-    assert_rows(tmp_path / "b.zip", {"b": rows})
-    assert json.loads(json.loads(server.requests[0].content)["variables"]["filters"]) == kept.prefilter
-
-
-async def test_the_default_entity_is_requested_only_where_it_is_needed(tmp_path: Path) -> None:
-    server = ScriptedWandb(FakeRun.exported("a", rows_of(range(2))))
-    settings = Settings(base_url=SETTINGS.base_url, api_key=SETTINGS.api_key, project="nano")
-    selection = Selection(runs=(RunReference("a"),), projects=("nano",))
-    report = await pull_from(server, tmp_path / "b.zip", selection, settings=settings)
-    assert [str(outcome.path) for outcome in report.runs] == ["acme/nano/a"]
-    assert server.count("GetDefaultEntity") == 1
-
-
-async def test_a_run_on_another_host_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
-    server = ScriptedWandb()
-    selection = Selection(runs=(RunReference.parse("https://evil.test/acme/nano/runs/r"),))
-    with pytest.raises(UsageError, match=r"^run 'acme/nano/r' is on 'evil\.test'"):
-        await pull_from(server, tmp_path / "b.zip", selection)
-    assert server.requests == []
-
-
 @pytest.mark.parametrize(("names", "operation"), [("a", "HistoryPage"), ("ab", "HistoryPages")])
 async def test_a_refused_key_ends_the_pull(tmp_path: Path, names: str, operation: str) -> None:
     server = ScriptedWandb(*(FakeRun.logging(name, rows_of(range(2))) for name in names))
@@ -552,68 +386,6 @@ async def test_only_the_metrics_that_match_are_kept_and_counted_all_the_same(tmp
     assert report.incomplete == ()
     with pytest.raises(UsageError, match=r"^metrics '\(' is not a valid regular expression: "):
         await pull_from(server, tmp_path / "b.zip", metrics="(")
-
-
-async def test_system_metrics_come_along_when_asked_for(tmp_path: Path) -> None:
-    events = [{"_timestamp": 2.0, "system.cpu": 5}, {"_timestamp": 1.0, "system.cpu": 4.5}]
-    server = ScriptedWandb(FakeRun.exported("a", rows_of(range(2)), events=events))
-    await pull_from(server, tmp_path / "b.zip", system=True)
-    with open_bundle(tmp_path / "b.zip") as bundle:
-        assert list(bundle["acme/nano/a"].system_rows()) == events[::-1]
-
-
-async def test_system_metrics_that_may_have_been_sampled_are_requested_again(tmp_path: Path) -> None:
-    events = [{"_timestamp": float(second), "system.cpu": second} for second in range(10_001)]
-    server = ScriptedWandb(FakeRun.exported("a", rows_of(range(2)), events=events))
-    await pull_from(server, tmp_path / "b.zip", system=True)
-    with open_bundle(tmp_path / "b.zip") as bundle:
-        assert list(bundle["acme/nano/a"].system_rows()) == events
-    assert server.count("RunFullHistory") == 2
-
-
-async def test_system_metrics_beyond_the_most_that_are_requested_are_reported_as_a_sample(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(system_rows, "SYSTEM_SAMPLES", 10)
-    monkeypatch.setattr(system_rows, "MOST_SYSTEM_SAMPLES", 1_000)
-    rows = rows_of(range(2))
-    events = [{"_timestamp": float(second), "system.cpu": second} for second in range(1_001)]
-    server = ScriptedWandb(
-        FakeRun.exported("over", rows, events=events),
-        FakeRun.exported("all", rows, events=events[:999]),
-        FakeRun.exported("none", rows),
-    )
-    report = await pull_from(server, tmp_path / "b.zip", system=True)
-    reason = "the system metrics may be a sample: 1,000 rows arrived, the most that are requested"
-    assert reasons(report) == {"over": reason}
-    assert server.count("RunFullHistory") == 3 + 3 + 1
-    with open_bundle(tmp_path / "b.zip") as bundle:
-        assert list(bundle["acme/nano/over"].system_rows()) == events[:1_000]
-        assert list(bundle["acme/nano/all"].system_rows()) == events[:999]
-        assert (bundle["over"].coverage.complete, bundle["over"].coverage.reason) == (False, reason)
-    # A run that was not complete is read completely again, and what is missing is reported again.
-    server.runs["over"] = FakeRun.exported("over", rows, events=events[:900])
-    again = await pull_from(server, tmp_path / "c.zip", previous=tmp_path / "b.zip", system=True)
-    assert reasons(again) == {}
-
-
-async def test_a_refresh_reports_system_metrics_that_became_a_sample(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(system_rows, "SYSTEM_SAMPLES", 10)
-    monkeypatch.setattr(system_rows, "MOST_SYSTEM_SAMPLES", 100)
-    rows = rows_of(range(40))
-    events = [{"_timestamp": float(second), "system.cpu": second} for second in range(101)]
-    server = ScriptedWandb(FakeRun.logging("a", rows[:30], events=events[:99]))
-    report = await pull_from(server, tmp_path / "a.zip", system=True)
-    assert reasons(report) == {}
-    later = {"heartbeatAt": "2026-01-02T03:09:00Z"}
-    server.runs["a"] = FakeRun.logging("a", rows, events=events, extra=later)
-    report = await pull_from(server, tmp_path / "b.zip", previous=tmp_path / "a.zip", system=True)
-    assert report.runs[0].how == "appended"
-    assert reasons(report) == {
-        "a": "the system metrics may be a sample: 100 rows arrived, the most that are requested"
-    }
 
 
 async def test_progress_is_reported(tmp_path: Path) -> None:
