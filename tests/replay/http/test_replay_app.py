@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from replay_support import bundle_run, plain_rows, world, write_runs
+from replay_support import bundle_run, plain_rows, write_runs
+from served_app import KEY, ask, client_of, open_world, refused
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pull_logs.replay.data.links import LinkSigner
 from pull_logs.replay.graphql.documents import READ_ONLY
 from pull_logs.replay.http.app import build_app
 from pull_logs.rows.canonical import parse_json
@@ -24,8 +20,6 @@ from pull_logs.snapshot.read.bundle import Bundle, open_bundle
 
 pytestmark = pytest.mark.anyio
 
-KEY = "k" * 40
-BASE = "http://127.0.0.1:8080"
 
 SDK_RUN = """
 query Run($project: String!, $entity: String!, $name: String!) {
@@ -39,36 +33,13 @@ fragment RunFragment on Run { id tags name displayName sweepName state config gr
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
-    with open_bundle(write_runs(tmp_path_factory.mktemp("app"), world())) as bundle:
+    with open_world(tmp_path_factory.mktemp("app")) as bundle:
         yield bundle
 
 
 @pytest.fixture
 def app(bundle: Bundle) -> Starlette:
     return build_app([bundle], api_key=KEY)
-
-
-@asynccontextmanager
-async def client_of(app: Starlette, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
-    options = {"auth": ("api", KEY), "base_url": BASE, **options}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), **options) as client:
-        yield client
-
-
-async def ask(app: Starlette, query: str, operation: str | None = "", **variables: Any) -> Any:
-    async with client_of(app) as client:
-        body = {"query": query, "variables": variables, "operationName": operation}
-        answer = await client.post("/graphql", json=body)
-    assert answer.status_code == 200, answer.text
-    content = answer.json()
-    assert "errors" not in content, content
-    return content["data"]
-
-
-async def refused(app: Starlette, query: str, **variables: Any) -> tuple[int, list[str]]:
-    async with client_of(app) as client:
-        answer = await client.post("/graphql", json={"query": query, "variables": variables})
-    return answer.status_code, [error["message"] for error in answer.json()["errors"]]
 
 
 async def test_a_run_as_the_sdk_asks_for_it(app: Starlette) -> None:
@@ -324,220 +295,6 @@ async def test_pages_are_bounded(tmp_path: Path) -> None:
         }"""
         found = (await ask(build_app([bundle], api_key=KEY), query))["project"]["runs"]
     assert (len(found["edges"]), found["pageInfo"]["hasNextPage"]) == (1000, True)
-
-
-def basic(text: str) -> Mapping[str, str]:
-    return {"Authorization": "basic " + base64.b64encode(text.encode()).decode()}
-
-
-@pytest.mark.parametrize("headers", [basic(f"api:{KEY}"), {"authorization": f"BEARER {KEY}"}])
-async def test_a_key_is_taken_as_basic_or_bearer(app: Starlette, headers: Mapping[str, str]) -> None:
-    async with client_of(app, auth=None, headers=headers) as client:
-        assert (await client.post("/graphql", json={"query": "{ viewer { id } }"})).status_code == 200
-
-
-@pytest.mark.parametrize(
-    "headers", [{}, basic("api:wrong"), basic(KEY), {"authorization": "Basic %"}, {"authorization": KEY}]
-)
-async def test_without_the_key_nothing_is_answered(app: Starlette, headers: Mapping[str, str]) -> None:
-    async with client_of(app, auth=None, headers=headers) as client:
-        answer = await client.post("/graphql", json={"query": "{ viewer { id } }"})
-    assert answer.status_code == 401
-    assert (answer.json()["error"], answer.json()["data"]) == ("user is not logged in", None)
-
-
-async def test_a_server_without_a_given_key_makes_one(bundle: Bundle) -> None:
-    first, second = build_app([bundle]).state.api_key, build_app([bundle]).state.api_key
-    assert first != second
-    assert len(first) == 40
-
-
-@pytest.mark.parametrize(
-    ("host", "hint"),
-    [
-        ("evil.example", "evil.example"),
-        ("evil.example:8080", "evil.example"),
-        ("192.168.1.7", "192.168.1.7"),
-        ("localhost.evil.example", "localhost.evil.example"),
-        ("replay", "replay"),
-        ("", None),
-    ],
-)
-async def test_another_host_is_not_answered_for(app: Starlette, host: str, hint: str | None) -> None:
-    message = f"this server does not answer for host {host!r}"
-    if hint:
-        message += f"; `pull-logs serve --allow-host {hint}` would"
-    async with client_of(app, headers={"host": host}) as client:
-        answer = await client.post("/graphql", json={"query": "{ viewer { id } }"})
-    assert answer.status_code == 403
-    assert answer.json() == {"error": message, "errors": [{"message": message}], "data": None}
-
-
-@pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST:1", "127.0.0.1:8080", "127.1.2.3", "[::1]:80", "ci-node:5"]
-)
-async def test_this_machine_and_the_hosts_that_were_named_are(bundle: Bundle, host: str) -> None:
-    app = build_app([bundle], api_key=KEY, hosts=["ci-node"])
-    async with client_of(app, headers={"host": host}) as client:
-        assert (await client.post("/graphql", json={"query": "{ viewer { id } }"})).status_code == 200
-
-
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:9"])
-async def test_a_page_of_another_origin_is_not_answered(app: Starlette, origin: str) -> None:
-    async with client_of(app, headers={"origin": origin}) as client:
-        answer = await client.post("/graphql", json={"query": "{ viewer { id } }"})
-    assert answer.status_code == 403
-    assert answer.json()["error"] == f"this server does not answer pages of {origin!r}"
-
-
-async def test_what_a_form_can_send_is_not_taken(app: Starlette) -> None:
-    async with client_of(app) as client:
-        for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
-            answer = await client.post("/graphql", content=b"{}", headers={"content-type": kind})
-            assert answer.status_code == 415
-        assert (await client.get("/graphql?query={viewer{id}}")).status_code == 405
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "message"),
-    [
-        (b"{", 400, "the body is not JSON"),
-        (b"[" * 100_000, 400, "the body is not JSON"),
-        (b"[]", 400, "the body has no query"),
-        (b'{"query": 3}', 400, "the body has no query"),
-        (b'{"query": "", "variables": []}', 400, "variables must be an object and operationName a string"),
-        (b" " * 1_000_001, 413, "a query has at most 1000000 bytes"),
-    ],
-)
-async def test_a_body_that_is_no_question(app: Starlette, body: bytes, status: int, message: str) -> None:
-    async with client_of(app) as client:
-        answer = await client.post("/graphql", content=body, headers={"content-type": "application/json"})
-    assert (answer.status_code, answer.json()) == (status, {"error": message})
-
-
-class Clock:
-    now = 1.8e9
-
-    def __call__(self) -> float:
-        return self.now
-
-
-async def export_link(app: Starlette) -> str:
-    query = (
-        '{ project(name: "nano") { run(name: "plain01") { parquetHistory(liveKeys: []) { parquetUrls } } } }'
-    )
-    link: str = (await ask(app, query))["project"]["run"]["parquetHistory"]["parquetUrls"][0]
-    return link
-
-
-async def test_a_link_is_followed_with_or_without_a_key_until_it_expires(bundle: Bundle) -> None:
-    clock = Clock()
-    app = build_app([bundle], api_key=KEY, signer=LinkSigner(seconds=60, clock=clock))
-    link = await export_link(app)
-    async with client_of(app, auth=None) as nobody, client_of(app) as somebody:
-        clock.now += 59
-        plain, signed = await nobody.get(link), await somebody.get(link)
-        assert plain.status_code == signed.status_code == 200
-        assert plain.content == signed.content
-        assert plain.content[:4] == plain.content[-4:] == b"PAR1"
-        clock.now += 1
-        late = await nobody.get(link)
-    assert late.status_code == 403
-    assert late.headers["content-type"] == "application/xml"
-    assert "<Code>AccessDenied</Code><Message>Request has expired</Message>" in late.text
-
-
-async def test_a_link_that_was_tampered_with_is_refused(app: Starlette) -> None:
-    link = await export_link(app)
-    path, _, query = link.partition("?")
-    async with client_of(app) as client:
-        for wrong in (
-            path,
-            link[:-1] + ("0" if link[-1] != "0" else "1"),
-            link.replace("Expires=3600", "Expires=99999"),
-            f"{path}x?{query}",
-            link.replace("X-Amz-Date=2", "X-Amz-Date=1"),
-        ):
-            answer = await client.get(wrong)
-            assert answer.status_code == 403
-            assert "<Code>SignatureDoesNotMatch</Code>" in answer.text
-
-
-async def test_the_path_of_a_link_stays_while_its_signature_changes(bundle: Bundle) -> None:
-    clock = Clock()
-    app = build_app([bundle], api_key=KEY, signer=LinkSigner(clock=clock))
-    first = await export_link(app)
-    clock.now += 1
-    second = await export_link(app)
-    assert first != second
-    assert first.partition("?")[0] == second.partition("?")[0]
-
-
-async def test_a_signed_path_of_nothing_is_a_404(bundle: Bundle) -> None:
-    signer = LinkSigner()
-    app = build_app([bundle], api_key=KEY, signer=signer)
-    async with client_of(app) as client:
-        for path in (
-            "/storage/%%/a.parquet",
-            "/storage/YQ/a.parquet",
-            "/storage/YWNtZS9uYW5vL3BsYWluMDE/x.parquet",
-        ):
-            answer = await client.get(signer.link(BASE, path.replace("%%", "a-b")))
-            assert (answer.status_code, "<Code>NoSuchKey</Code>" in answer.text) == (404, True)
-
-
-async def test_ranges_of_an_export(app: Starlette) -> None:
-    link = await export_link(app)
-    async with client_of(app, auth=None) as client:
-        whole = (await client.get(link)).content
-        size = len(whole)
-        for header, first, stop in (
-            ("bytes=0-0", 0, 1),
-            ("bytes=-8", size - 8, size),
-            (f"bytes={size - 3}-", size - 3, size),
-            (f"bytes=10-{size * 2}", 10, size),
-            (f"bytes=-{size * 2}", 0, size),
-        ):
-            answer = await client.get(link, headers={"range": header})
-            assert (answer.status_code, answer.content) == (206, whole[first:stop])
-            assert answer.headers["content-range"] == f"bytes {first}-{stop - 1}/{size}"
-        for header in ("bytes=5-4", "bytes=1-2,5-6", "lines=1-2", "bytes=-", "bytes=" + "9" * 30 + "-"):
-            answer = await client.get(link, headers={"range": header})
-            assert (answer.status_code, len(answer.content)) == (200, size)
-        for header in (f"bytes={size}-", "bytes=-0"):
-            answer = await client.get(link, headers={"range": header})
-            assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{size}")
-        head = await client.head(link)
-        assert (head.status_code, head.headers["content-length"], head.content) == (200, str(size), b"")
-    assert app.state.requests["(object)"] == 2
-    assert app.state.requests["(object range)"] == 12
-
-
-async def test_the_files_of_a_run(app: Starlette) -> None:
-    query = """query RunFiles($name: String!, $names: [String] = [], $pattern: String) {
-      project(name: "nano") {
-      run(name: $name) { fileCount files(names: $names, first: 50, pattern: $pattern) {
-        edges { cursor node { id name url(upload: false) directUrl sizeBytes mimetype updatedAt md5 } }
-        pageInfo { endCursor hasNextPage } } } } }"""
-    run = (await ask(app, query, name="plain01"))["project"]["run"]
-    (edge,) = run["files"]["edges"]
-    assert (run["fileCount"], edge["node"]["name"]) == (1, "wandb-metadata.json")
-    async with client_of(app) as client:
-        content = (await client.get(edge["node"]["url"])).content
-    assert (len(content), json.loads(content)["host"]) == (edge["node"]["sizeBytes"], "node7")
-
-    async def names(**variables: Any) -> list[str]:
-        data = await ask(app, query, **{"name": "plain01", **variables})
-        return [edge["node"]["name"] for edge in data["project"]["run"]["files"]["edges"]]
-
-    assert (
-        await names(names=["wandb-metadata.json"])
-        == await names(pattern="wandb-%.json")
-        == ["wandb-metadata.json"]
-    )
-    assert await names(pattern="%.txt") == await names(name="odd01") == []
-    assert await names(names=["other", "wandb-metadata.json"]) == ["wandb-metadata.json"]
-    assert await names(names=["wandb-metadata.json"], name="odd01") == []
 
 
 async def test_added_middleware_sees_what_the_guard_lets_through(bundle: Bundle) -> None:
