@@ -60,7 +60,11 @@ def package(folder: Path, outer: list[str], inner: list[str]) -> str:
 
 
 def used(top: str, use: str) -> list[str]:
-    """Return what a use leaves: names and values without the name of the package, or its error."""
+    """Return what a use leaves: names and values without the name of the package, or its error.
+
+    Of `import *`, sub-modules are left out: a package that nobody used yet has bound none of those that its
+    `__init__` imports from its parent.
+    """
     names: dict[str, Any] = {}
     try:
         exec(use.format(top=top), names)
@@ -69,7 +73,7 @@ def used(top: str, use: str) -> list[str]:
     return sorted(
         f"{name} {value.__name__ if isinstance(value, ModuleType) else value}".replace(top, "top")
         for name, value in names.items()
-        if name != "__builtins__"
+        if name != "__builtins__" and not ("*" in use and isinstance(value, ModuleType))
     )
 
 
