@@ -2,60 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import math
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pulling import PROJECT, pull_from
-from scripted_wandb import QUICK, SETTINGS, FakeRun, Instant, Row, ScriptedWandb, rows_of
+from proofkit import asked, complete_run, pulled, verdict_of
+from scripted_wandb import SETTINGS, FakeRun, ScriptedWandb
 
 from pull_logs.errors import SignInError
-from pull_logs.fetch import run_async
-from pull_logs.proof import PARTS, AskOptions, BundleProof, RunProof, prove_against_wandb
-from pull_logs.snapshot import open_bundle
+from pull_logs.proof import PARTS, AskOptions, prove_against_wandb
 from pull_logs.snapshot.format import ConsoleLine
-
-EVERYTHING: Mapping[str, Any] = {"system": True, "console": True, "files": ["*"]}
-
-
-def complete_run(run_id: str = "a", *, live: bool = False, **more: Any) -> FakeRun:
-    """A finished run with every kind of data, NaN and a large integer among its values."""
-    nan = "NaN" if live else math.nan  # as live rows and exported files spell it
-    rows: list[Row] = [*rows_of(range(0, 40, 2)), {"_step": 41, "m0": nan, "big": 2**60, "ok": True}]
-    fields: dict[str, Any] = {
-        "state": "finished",
-        "config": {"lr": 0.1, "opt": {"name": "adam"}},
-        "summary": {"loss": "NaN", "best": {"step": 3}},
-        "events": [{"_timestamp": 1.7e9 + second, "system.cpu": second / 4} for second in range(5)],
-        "files": {"output.log": b"one\ntwo\n", "media/images/a.png": b"\x89PNG"},
-        "console": [ConsoleLine(number=number, text=f"line {number}") for number in range(12)],
-        "keys": {"m0": 21, "m1": 20, "_step": 21},
-        **more,
-    }
-    return FakeRun.logging(run_id, rows, **fields) if live else FakeRun.exported(run_id, rows, **fields)
-
-
-def pulled(server: ScriptedWandb, out: Path, **options: Any) -> Path:
-    run_async(partial(pull_from, server, out, PROJECT, **{**EVERYTHING, **options}))
-    return out
-
-
-def asked(server: ScriptedWandb, bundle: Path, *, compare_rows: bool = True) -> BundleProof:
-    options = AskOptions(settings=SETTINGS, policy=QUICK, transport=server.transport, clock=Instant().clock)
-    return prove_against_wandb(bundle, compare_rows=compare_rows, options=options)
-
-
-def verdict_of(server: ScriptedWandb, bundle: Path, run_id: str = "a") -> RunProof:
-    return next(run for run in asked(server, bundle).runs if run.path.run_id == run_id)
 
 
 @pytest.mark.parametrize("live", [False, True])
@@ -446,68 +405,3 @@ def test_an_answer_about_another_run_proves_nothing(tmp_path: Path) -> None:
     server.runs["a"].extra = {"name": "b"}
     found = verdict_of(server, bundle)
     assert found.reasons == ("it could not be requested: W&B answered with run acme/nano/b for acme/nano/a",)
-
-
-VALUES = st.one_of(
-    st.integers(-(2**70), 2**70),
-    st.floats(),
-    st.booleans(),
-    st.text(max_size=5),
-    st.sampled_from(["NaN", "Infinity", "-Infinity"]),
-    st.dictionaries(st.text("abc", min_size=1, max_size=2), st.integers(0, 3), max_size=2),
-)
-ROWS = st.lists(
-    st.dictionaries(st.sampled_from(["a", "b", "c/d", "e.f"]), VALUES, min_size=1), min_size=1, max_size=6
-)
-
-
-def check_law(rows: list[Row], data: st.DataObject) -> None:
-    """A run is safe after a pull, and never after a cell or a step changed."""
-    live = [{"_step": 3 * number, **row} for number, row in enumerate(rows)]
-    run = FakeRun.logging("a", json.loads(json.dumps(live)), state="finished")
-    server = ScriptedWandb(run)
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = pulled(server, Path(folder) / "b.wandb.zip")
-        with open_bundle(bundle) as opened:
-            held = list(opened["a"].scan_history())
-        assert verdict_of(server, bundle).reasons == ()
-        at = data.draw(st.integers(0, len(live) - 1))
-        key = data.draw(st.sampled_from([*live[at], "new"]))
-        if key == "_step":
-            run.live[at]["_step"] += data.draw(st.sampled_from([-1, 1]))
-            run.last_step = run.live[-1]["_step"] if at == len(live) - 1 else run.last_step
-        else:
-            run.live[at][key] = data.draw(VALUES.filter(lambda value: differs(held[at].get(key), value)))
-        found = verdict_of(server, bundle)
-        assert found.verdict == "not safe"
-
-
-@given(rows=ROWS, data=st.data())
-@settings(max_examples=6)
-def test_law_a_changed_cell_or_row_is_never_safe_and_an_equal_run_always_is(
-    rows: list[Row], data: st.DataObject
-) -> None:
-    check_law(rows, data)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@given(rows=ROWS, data=st.data())
-@settings(max_examples=300)
-def test_law_for_many_more_changes(rows: list[Row], data: st.DataObject) -> None:
-    check_law(rows, data)
-
-
-def differs(held: Any, value: Any) -> bool:
-    """Whether a value is another one than the canonical one that the bundle has."""
-    from pull_logs.rows.canonical import canon_value, same
-
-    return not same(held, canon_value(json.loads(json.dumps(value)))) and not (
-        held is None and canon_value(value) is None
-    )
-
-
-def test_the_proof_counts_nan_as_itself() -> None:
-    assert not differs(math.nan, math.nan)
-    assert not differs(math.nan, "NaN")
-    assert differs(1, True)

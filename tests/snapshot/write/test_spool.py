@@ -5,8 +5,6 @@ import errno
 import gc
 import os
 import random
-import shutil
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +14,7 @@ from typing import Any, BinaryIO
 
 import pytest
 from bundlekit import ROWS, SYSTEM_ROWS, bundle_run, make_bundle, run_info, two_runs
-from filelock import FileLock, Timeout
+from spoolkit import PLAN, opened
 
 from pull_logs.errors import BundleDamagedError, DataError, FileMissingError, PullLogsError, UsageError
 from pull_logs.rows.batches import batch_from_rows, batch_rows, system_batch_from_rows
@@ -26,24 +24,18 @@ from pull_logs.snapshot import disk as disk_module
 from pull_logs.snapshot.format.parquet_write import write_table
 from pull_logs.snapshot.read.bundle import open_bundle
 from pull_logs.snapshot.write import encoded_history, page_store
-from pull_logs.snapshot.write.folder_lock import FolderLock
 from pull_logs.snapshot.write.run_sources import BundleRun, CopiedRun, RunExtras
 from pull_logs.snapshot.write.seal import write_bundle
 from pull_logs.snapshot.write.spool import Spool
 from pull_logs.snapshot.write.stored_run import read_stored, store_run
 
 RUN = RunPath("acme", "nano", "3fk2a")
-PLAN = {"runs": ["acme/nano/3fk2a"], "system": False}
 COVERAGE = Coverage(received_rows=3, received_last_step=4)
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "sweep.wandb.zip"
-
-
-def opened(out: Path) -> Spool:
-    return Spool.open(out, plan=PLAN)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -180,121 +172,6 @@ def test_another_plan_is_refused_with_the_next_step(out: Path) -> None:
     assert caught.value.hint == "run that command again to finish it, pass --fresh, or delete the folder"
     with Spool.open(out, plan=dict(reversed(PLAN.items()))) as again:
         assert len(again.frames(RUN)) == 1
-
-
-def test_two_at_once_are_kept_apart(out: Path) -> None:
-    with opened(out):
-        with pytest.raises(UsageError) as caught:
-            opened(out)
-        assert caught.value.message == f"{str(out) + '.partial'!r} is in use by process {os.getpid()}"
-        assert caught.value.hint == "wait for it to end, or choose another name"
-    opened(out).close()
-
-
-HOLDER = """
-import sys, time
-from pathlib import Path
-from pull_logs.snapshot import Spool
-spool = Spool.open(Path(sys.argv[1]), plan={"runs": ["acme/nano/3fk2a"], "system": False})
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
-FORK = """
-import os
-if os.fork() == 0:
-    print("forked", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_the_lock_of_a_killed_process_is_taken_over(out: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(UsageError) as caught:
-            opened(out)
-        assert caught.value.message == f"{str(out) + '.partial'!r} is in use by process {holder.pid}"
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
-    opened(out).close()
-
-
-@pytest.mark.open_files
-def test_a_lock_whose_folder_was_removed_does_not_count(out: Path) -> None:
-    begun = opened(out)
-    shutil.rmtree(begun.folder)
-    with opened(out) as again:
-        assert (again.folder / "lock").exists()
-    begun.close()
-
-
-@pytest.mark.open_files
-def test_a_lock_is_taken_when_its_last_holder_removes_the_folder_meanwhile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "spool"
-    folder.mkdir()
-    last = FolderLock(folder)
-    acquire = FileLock.acquire
-
-    def acquire_while_it_is_removed(self: FileLock, *args: Any, **options: Any) -> object:
-        try:
-            return acquire(self, *args, **options)
-        except Timeout:
-            if folder.exists():
-                shutil.rmtree(folder)
-                last.release()
-            raise
-
-    monkeypatch.setattr(FileLock, "acquire", acquire_while_it_is_removed)
-    lock = FolderLock(folder)
-    assert (folder / "lock.pid").read_text() == str(os.getpid())
-    lock.release()
-
-
-def test_a_lock_is_released_in_any_thread_and_only_once(tmp_path: Path) -> None:
-    lock = FolderLock(tmp_path)
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(lock.release).result()
-    other = FolderLock(tmp_path)
-    lock.release()
-    with pytest.raises(UsageError):
-        FolderLock(tmp_path)
-    other.release()
-
-
-@pytest.mark.parametrize("text", [None, "", "a process\n", "\u00e9"])
-def test_a_holder_that_left_no_process_id_is_another_process(tmp_path: Path, text: str | None) -> None:
-    lock = FolderLock(tmp_path)
-    file = tmp_path / "lock.pid"
-    file.unlink()
-    if text is not None:
-        file.write_text(text, encoding="utf-8")
-    with pytest.raises(UsageError) as caught:
-        FolderLock(tmp_path)
-    assert caught.value.message == f"{str(tmp_path)!r} is in use by another process"
-    lock.release()
-
-
-def test_a_process_that_was_forked_does_not_keep_the_lock(out: Path) -> None:
-    """A worker that outlives the process that downloads must not keep others out."""
-    code = HOLDER.replace("sys.stdin.read()", FORK)
-    with subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", code, str(out)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        assert holder.stdout.readline() == "forked\n"
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
-        opened(out).close()
 
 
 def test_many_runs_finish_at_once_in_threads(out: Path) -> None:

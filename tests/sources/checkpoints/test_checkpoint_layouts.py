@@ -1,4 +1,4 @@
-"""Layouts of checkpoints: folders, shards, names that contain a step, and hundreds at once.
+"""Layouts of checkpoints: folders and shards.
 
 Folders of `torch.distributed.checkpoint` are written by it. Those of DeepSpeed, Lightning and
 Hugging Face's `Trainer` are written here with the names and members that these give them
@@ -19,14 +19,12 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from checkpointkit import FULL, MODEL, Shell
 from safetensors.torch import save_file
 
-from pull_logs.errors import DamageError, FileMissingError, NotFoundError, UnsafeFileError
+from pull_logs.errors import DamageError, NotFoundError, UnsafeFileError
 from pull_logs.runs import RunReference
 from pull_logs.sources import CheckpointRun, find_checkpoints, read_checkpoint, scan_checkpoints
-
-FULL = RunReference("id1", "proj", "team")
-MODEL = {"weight": torch.zeros(4, 4), "bias": torch.zeros(4)}
 
 
 def save_distributed(folder: Path, value: dict[str, Any]) -> Path:
@@ -59,7 +57,7 @@ def save_trainer(folder: Path, *, step: int, **arguments: object) -> Path:
 
 
 def save_deepspeed(root: Path, *, step: int, **client_state: object) -> Path:
-    """What `DeepSpeedEngine.save_checkpoint` leaves: the client's state at the top of the model states."""
+    """What `DeepSpeedEngine.save` leaves: the client's state at the top of the model states."""
     folder = root / f"global_step{step}"
     folder.mkdir(parents=True)
     for rank in range(2):
@@ -125,11 +123,6 @@ def test_a_key_that_is_named_is_read_from_a_folder_of_torch_distributed(tmp_path
         read_checkpoint(folder)
     assert caught.value.message.startswith(f"checkpoint {str(folder)!r} names no run; it holds the keys ")
     assert all(key in caught.value.message for key in ("'model'", "'my'", "'other'"))
-
-
-class Shell:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.system, ("exit 1",)
 
 
 def test_a_value_of_torch_distributed_that_would_run_something_is_refused(tmp_path: Path) -> None:
@@ -357,155 +350,3 @@ def test_lightnings_own_folders_name_the_run(tmp_path: Path) -> None:
     for path in (other, folder / "plain.ckpt"):
         with pytest.raises(NotFoundError, match="names no run"):
             read_checkpoint(path)
-
-
-# Names
-
-
-@pytest.mark.parametrize(
-    ("name", "step", "epoch"),
-    [
-        ("epoch=3-step=1200.ckpt", 1200, 3),
-        ("epoch=03-val_loss=0.12.ckpt", None, 3),
-        ("step_100.pt", 100, None),
-        ("model-iter0000500.pt", 500, None),
-        ("Epoch12.pt", None, 12),
-        ("step-1200-v1.ckpt", 1200, None),
-        ("checkpoint-500/model.pt", 500, None),
-        ("global_step64/model.pt", 64, None),
-        ("epoch-06/step_9.pt", 9, 6),
-        ("step_100k.pt", 100_000, None),
-        ("ckpt-100k.pt", 100_000, None),
-        ("step_1.5k.pt", 1500, None),
-        ("step_0.1k.pth.tar", 100, None),
-        ("step_50000.pt", 50_000, None),
-        ("steps_500.pt", 500, None),
-        ("epoch_2.pth.tar", None, 2),
-        ("resnet50_epoch_12.pth", None, 12),
-        ("iter_0100000/mp_rank_00/model_optim_rng.pt", 100_000, None),
-        ("rl_model_10000_steps.pt", 10_000, None),
-        ("ckpt_epoch_7_step_900.pt", 900, 7),
-        ("update_step_30.pt", 30, None),
-        ("warmup_steps_50/epoch_2.pt", None, 2),
-        ("warmup_steps_50/last.pt", None, None),
-        ("steps_per_epoch_500.pt", None, None),
-        ("max_steps_100.pt", None, None),
-        ("max_step_100.pt", None, None),
-        ("num_epochs_90.pt", None, None),
-        ("lr_step_30.pt", None, None),
-        ("time_step_8.pt", None, None),
-        ("unet_4step.safetensors.pt", None, None),
-        ("lora_4_steps.pt", None, None),
-        ("100k.pt", None, None),
-        ("model_100k.pt", None, None),
-        ("0.1k.pt", None, None),
-        ("tokens_100k.pt", None, None),
-        ("step_100k_tokens.pt", None, None),
-        ("seed_3.pt", None, None),
-        ("step_3_of_9.pt", None, None),
-        ("step_0.15.pt", None, None),
-        ("step_1.23456k.pt", None, None),
-        ("epochs_100/last.pt", None, None),
-        ("sweep-epoch_9/last.pt", None, None),
-        ("step_7/deeper/last.pt", None, None),
-        ("timestep.pt", None, None),
-        ("misstep5.pt", None, None),
-        ("checkpoint-500.pt", 500, None),
-        ("ckpt-7.pt", None, None),
-        ("last.pt", None, None),
-    ],
-)
-def test_a_name_tells_the_step_where_nothing_else_does(
-    tmp_path: Path, name: str, step: int | None, epoch: float | None
-) -> None:
-    file = tmp_path / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"wandb_run_path": "team/proj/id1"}, file)
-    found = read_checkpoint(file)
-    assert (found.step, found.epoch) == (step, epoch)
-    assert found.step_key == ("" if step is None else "name")
-    assert found.epoch_key == ("" if epoch is None else "name")
-    torch.save({"wandb_run_path": "team/proj/id1", "step": 5, "epoch": 1}, file)
-    told = read_checkpoint(file)
-    assert (told.step, told.epoch, told.step_key, told.epoch_key) == (5, 1, "step", "epoch")
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "step", "epoch"),
-    [
-        ("checkpoint-2.pth", {"epoch": 2}, None, 2),
-        ("checkpoint-2.pth.tar", {"epoch": 3}, None, 3),
-        ("checkpoint-2/model.pt", {"epoch": 1}, None, 1),
-        ("checkpoint-5000.pth", {"epoch": 2}, 5000, 2),
-        ("checkpoint-2.pth", {"epoch": 2, "step": 900}, 900, 2),
-        ("step_2.pth", {"epoch": 2}, 2, 2),
-        ("epoch_9.pth", {"epoch": 2, "global_step": 4}, 4, 2),
-        ("epoch_9.pth", {"step": 4}, 4, 9),
-    ],
-)
-def test_what_a_file_contains_outranks_its_name(
-    tmp_path: Path, name: str, value: dict[str, int], step: int | None, epoch: int
-) -> None:
-    file = tmp_path / name
-    file.parent.mkdir(exist_ok=True)
-    torch.save({"wandb_run_path": "team/proj/id1", **value}, file)
-    found = read_checkpoint(file)
-    assert (found.step, found.epoch) == (step, epoch)
-
-
-# Hundreds
-
-
-def test_what_a_glob_brings_may_be_unreadable_in_part(tmp_path: Path) -> None:
-    for step in range(1, 6):
-        torch.save({"wandb_run_path": "team/proj/id1", "step": step}, tmp_path / f"s{step}.pt")
-    torch.save({"step": 2}, tmp_path / "s2.pt")
-    (tmp_path / "s3.pt").write_bytes(b"PK\x03\x04 cut off")
-    torch.save({"wandb_run_path": "team/proj/id1", "x": Shell()}, tmp_path / "s4.pt")
-    for pattern in (tmp_path, tmp_path / "*.pt"):
-        scan = scan_checkpoints([str(pattern)])
-        assert [item.step for item in scan.found] == [1, 5]
-        assert [file.name for file, _ in scan.passed_over] == ["s2.pt", "s3.pt", "s4.pt"]
-        assert scan.passed_over[0][1].endswith("names no run; it holds the keys 'step'")
-        assert scan.passed_over[2][1].endswith("would run posix.system when loaded; nothing was run")
-    # Named alone each is an error of its own.
-    kinds: dict[str, type[Exception]] = {
-        "s2.pt": NotFoundError,
-        "s3.pt": DamageError,
-        "s4.pt": UnsafeFileError,
-    }
-    for name, kind in kinds.items():
-        with pytest.raises(kind):
-            scan_checkpoints([str(tmp_path), str(tmp_path / name)])
-
-
-def test_a_glob_of_which_nothing_can_be_read_is_the_first_files_error(tmp_path: Path) -> None:
-    for step in (1, 2):
-        torch.save({"step": step}, tmp_path / f"s{step}.pt")
-    with pytest.raises(NotFoundError) as caught:
-        scan_checkpoints([str(tmp_path)])
-    assert caught.value.message == (
-        f"none of the 2 checkpoints of {str(tmp_path)!r} can be used; the first: "
-        f"checkpoint {str(tmp_path / 's1.pt')!r} names no run; it holds the keys 'step'"
-    )
-    (tmp_path / "s2.pt").unlink()
-    with pytest.raises(NotFoundError) as single:
-        scan_checkpoints([str(tmp_path / "*.pt")])
-    assert single.value.message.startswith("checkpoint ")
-
-
-def test_a_checkpoint_that_two_patterns_bring_is_read_once(tmp_path: Path) -> None:
-    file = tmp_path / "s1.pt"
-    torch.save({"wandb_run_path": "team/proj/id1"}, file)
-    assert len(scan_checkpoints([str(tmp_path), str(file), str(tmp_path / "*.pt")]).found) == 1
-
-
-def test_a_broken_link_and_a_folder_without_checkpoints(tmp_path: Path) -> None:
-    (tmp_path / "gone.pt").symlink_to(tmp_path / "nowhere.pt")
-    torch.save({"wandb_run_path": "team/proj/id1"}, tmp_path / "s1.pt")
-    scan = scan_checkpoints([str(tmp_path)])
-    assert [item.file.name for item in scan.found] == ["s1.pt"]
-    assert scan.passed_over == ((tmp_path / "gone.pt", f"no checkpoint {str(tmp_path / 'gone.pt')!r}"),)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(FileMissingError):
-        scan_checkpoints([str(tmp_path / "empty"), str(tmp_path)])
