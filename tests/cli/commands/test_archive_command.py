@@ -14,6 +14,7 @@ import pytest
 from bundlekit import ROWS, bundle_run, make_bundle
 
 from pull_logs.cli.commands.archives import archive as archive_module
+from pull_logs.cli.commands.archives import results
 from pull_logs.cli.commands.archives import window as window_module
 from pull_logs.cli.commands.archives.results import ProjectResult, prometheus_text
 from pull_logs.cli.commands.archives.window import Window
@@ -22,6 +23,7 @@ from pull_logs.errors import UsageError
 from pull_logs.interface import archive_project
 from pull_logs.replay import serve_bundle
 from pull_logs.snapshot import open_bundle, open_bundle_set
+from pull_logs.snapshot.sets import SetSize
 
 Call = Callable[..., tuple[int, list[str], str]]
 
@@ -227,6 +229,53 @@ def test_shards_are_parts_of_one_archive(call: Call, monkeypatch: pytest.MonkeyP
     assert held() == {RUNS[0]: 3, RUNS[1]: 3}
     assert {name.split(".")[1][:6] for name in members()} <= {"1-of-2", "2-of-2"}
     assert not any("no longer" in line for _, out, _ in again for line in out)
+
+
+def test_the_bundles_of_an_earlier_release_become_a_set_by_the_command_that_is_printed(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stay where they are, and the night goes on from them."""
+    Path("archive").mkdir()
+    with serving(monkeypatch, 0, *RUNS[:2]) as port:
+        assert main(("sync", "-p", NANO, "-o", "archive/acme--nano.wandb.zip", "-q")) == 0
+        code, out, err = call(NANO, "-o", "archive", "-q")
+    assert (code, out) == (2, [])
+    command = "set add archive archive/acme--nano.wandb.zip"
+    assert err == (
+        "pull-logs: error: 'archive' has a bundle per project, as archives of earlier releases, and no"
+        f" catalog; write: pull-logs {command}\n"
+    )
+    assert main(command.split()) == 0
+    assert list(members()) == ["acme--nano.wandb.zip"]
+    with serving(monkeypatch, port, *RUNS[:2], grown=RUNS[1]):
+        code, out, _ = call(NANO, "-o", "archive", "-q")
+    assert (code, out[-2].split(", ")[:3]) == (0, ["acme/nano: 2 runs", "1 new or changed", "1 new row"])
+    assert held() == {RUNS[0]: 3, RUNS[1]: 4}
+
+
+def test_the_summary_says_when_much_of_the_set_was_replaced(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line after the total names the command, which ends it; the report has the bytes."""
+    words = (NANO, "-o", "archive", "-q", "--report-json", "report.json")
+    with serving(monkeypatch, 0, *RUNS[:2]) as port:
+        call(*words)
+    monkeypatch.setattr(results, "DEAD_PARTS", 10)
+    with serving(monkeypatch, port, *RUNS[:2], grown=RUNS[0]):
+        _, out, _ = call(*words)
+        report = json.loads(Path("report.json").read_text())
+        sizes = f"{report['dead_bytes'] / 1e6:.1f} of {report['bytes'] / 1e6:.1f} MB"
+        command = "pull-logs set compact archive"
+        assert out[-1] == f"{sizes} are of runs that were replaced; remove them with: {command}"
+        assert main(("set", "compact", "archive", "--grace", "0")) == 0
+        _, out, _ = call(*words)
+    assert out[-1] == "1 of 1 project up to date; 2 runs"
+    assert json.loads(Path("report.json").read_text())["bytes"] is None
+
+
+@pytest.mark.parametrize(("dead", "said"), [(100, False), (101, True)])
+def test_more_than_a_third_is_much(dead: int, said: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    assert bool(results.dead_line(SetSize(bytes=300, dead=dead), out="archive")) is said
 
 
 NOW = datetime(2026, 11, 28, 23, 15, 30)  # noqa: DTZ001 - the local clock

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+
 import anyio
 import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_wandb import Instant
+from pulling import pull_from
+from scripted_wandb import FakeRun, Instant, ScriptedWandb, rows_of
 
 from pull_logs.fetch.api.rate_limit import AdaptiveLimit, Quota, Slot, retry_after_seconds
 
@@ -117,3 +121,30 @@ def test_a_quota_is_used_up_and_not_overdrawn(limit: int, cost: float, at_once: 
 )
 def test_retry_after_is_seconds_or_a_date(text: str | None, seconds: float | None) -> None:
     assert retry_after_seconds(text, wall=1_700_000_000.0) == seconds
+
+
+async def test_a_limit_of_requests_in_a_minute_spaces_them_evenly() -> None:
+    """However many may be in flight, and however fast the answers are."""
+    instant, sent = Instant(), list[float]()
+    limit = AdaptiveLimit(ceiling=8, start=8, clock=instant.clock, interval=0.5)
+
+    async def send() -> None:
+        async with limit.slot():
+            sent.append(instant.time)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(send)
+    assert len(sent) == 20
+    assert all(later - earlier >= 0.5 for earlier, later in pairwise(sent))
+
+
+async def test_a_pull_keeps_the_requests_in_a_minute(tmp_path: Path) -> None:
+    """Requests to the API are counted, and downloads from storage are not."""
+    server, instant = (
+        ScriptedWandb(*(FakeRun.logging(f"r{one}", rows_of(range(9))) for one in range(3))),
+        Instant(),
+    )
+    report = await pull_from(server, tmp_path / "out.wandb.zip", clock=instant.clock, requests_per_minute=60)
+    assert report.graphql_requests > 1
+    assert instant.time >= report.graphql_requests - 1
