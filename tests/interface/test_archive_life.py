@@ -17,7 +17,13 @@ import anyio
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from pulling import pull_from
 from scripted_wandb import QUICK, SETTINGS, FakeRun, Instant, Row, ScriptedWandb
 from test_bundle_life import crash_after, unplugged_after
@@ -67,6 +73,12 @@ class ArchiveLife(RuleBasedStateMachine):
         extra = {"heartbeatAt": stamp, "displayName": f"{run_id}{tag}"}
         make = FakeRun.exported if exported else FakeRun.logging
         self.server.runs[run_id] = make(run_id, self.logged[run_id], extra=extra)
+
+    @initialize(exported=st.booleans())
+    def first_night(self, *, exported: bool) -> None:
+        for run_id in "ab":
+            self.log(run_id, [0.5, -3.0], exported=exported)
+        self.archive(0)
 
     @rule(run_id=run_ids, values=cells, exported=st.booleans())
     def log(self, run_id: str, values: list[float], *, exported: bool) -> None:
