@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from pull_logs.errors import MachineLimitError
 from pull_logs.system_errors import from_system_error
 
 _THREADS = 8
@@ -198,8 +200,9 @@ def name_folder(new: Path, folder: Path, *, old: Path | None = None) -> None:
     Args:
         new: The folder with its files.
         folder: Its name.
-        old: Where an existing folder of that name goes, in the folder of `new`; back if the renaming fails.
-            None if there must be none.
+        old: Where an existing folder of that name goes meanwhile, beside it; back if the renaming fails, and
+            removed when the new one is on the disk. What has this name is removed. None if there must be no
+            existing folder.
 
     Raises:
         OSError: The disk failed, or something has the name.
@@ -212,17 +215,32 @@ def name_folder(new: Path, folder: Path, *, old: Path | None = None) -> None:
     elif not exchange(new, folder):
         _replace_folder(new, folder, old=old)
     sync_folder(folder.parent)
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _replace_folder(new: Path, folder: Path, *, old: Path) -> None:
-    """Replace a folder by two renamings; if the second one fails, it is there again and on the disk."""
+    """Replace a folder by two renamings; if the second one fails, it is there again and on the disk.
+
+    Raises:
+        MachineLimitError: It could not be moved back either, and has the other name.
+        OSError: The disk failed; the folder is unchanged.
+    """
+    if old.exists():
+        shutil.rmtree(old)
     sync_folder(new.parent)
     sync_folder(folder.parent)  # a loss of power between the renamings leaves the folder of both
     folder.rename(old)
     try:
         new.rename(folder)
-    except OSError:
-        old.rename(folder)
+    except OSError as exc:
+        try:
+            old.rename(folder)
+        except OSError:
+            raise MachineLimitError(
+                f"{str(folder)!r} could not be replaced: {exc.strerror}; the earlier one is now {str(old)!r}",
+                hint="run the same command again, or rename that folder",
+            ) from exc
         sync_folder(folder.parent)
         raise
 

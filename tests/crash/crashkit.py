@@ -131,7 +131,7 @@ class Judge:
         if state.ended and operation.acknowledged and not _is_done(operation, kept, old, new):
             return f"it was reported as done, and {operation.kept} is {_described(kept, old, new)}"
         if not _allowed(operation, kept, old, new):
-            beside = operation.apart and not kept and _is_beside(state.tree, operation.kept, (old, new))
+            beside = operation.apart and not kept and is_beside(state.tree, operation.kept, (old, new))
             if not beside:
                 return f"{operation.kept} is {_described(kept, old, new)}"
         if state.ended and operation.gone in state.tree:
@@ -185,7 +185,7 @@ def _is_done(operation: Operation, kept: Tree, old: Tree, new: Tree) -> bool:
     return new.items() <= kept.items() <= (old.items() | new.items())
 
 
-def _is_beside(tree: Tree, kept: str, folders: Sequence[Tree]) -> bool:
+def is_beside(tree: Tree, kept: str, folders: Sequence[Tree]) -> bool:
     """Whether each of these folders is there completely under some other name."""
     found = [
         {f"{kept}{name[len(path) :]}": tree[name] for name in tree if f"{name}/".startswith(f"{path}/")}

@@ -120,7 +120,7 @@ def export_runs(
         folder = temp / "new"
         _Export(folder, to, raw, engine).write(held)
         files = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
-        name_folder(folder, target, old=temp / "old")
+        name_folder(folder, target, old=target.with_name(f".{target.name}.replaced"))
     rows = sum(run.rows for run in held)
     return ExportReport(path=out.absolute(), runs=len(held), rows=rows, files=len(files), bytes=sum(files))
 

@@ -80,7 +80,7 @@ def test_rows_are_kept_as_duckdb_keeps_them_and_a_decision_agrees(tree: Any, giv
         In(Col(("run",)), [Lit("b", "VARCHAR"), Lit(None, "VARCHAR")]),
         Unary("NOT", Postfix("IS NULL", Col(("loss",)))),
         Binary("<>", Col((STEP,)), Lit(1, "BIGINT")),
-        object(),
+        None,
     ],
     ids=str,
 )
