@@ -49,10 +49,13 @@ class _OutputType(_PathType):
         return Path(value)
 
 
-class _BundleOutputType(_PathType):
-    """The path of a bundle to write, or the URL of an object; a URL is checked when it is first used."""
+class _UploadType(_PathType):
+    """A path to write, or the URL of an object; a URL is checked when it is first used."""
 
     name = "path"
+
+    def __init__(self, local: _OutputType) -> None:
+        self._local = local
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return a path, or the text of a URL."""
@@ -60,17 +63,17 @@ class _BundleOutputType(_PathType):
 
         if isinstance(value, str) and is_object_url(value):
             return value
-        return OUT.convert(value, param, ctx)
+        return self._local.convert(value, param, ctx)
 
 
 OUT = _OutputType()
-"""A file to write."""
+"""A file to write, on this machine alone."""
 
-BUNDLE_OUT = _BundleOutputType()
-"""A bundle to write, on this machine or on object storage (`pull_logs.cli.pulling.uploads`)."""
+FILE_OUT = _UploadType(OUT)
+"""A file to write, on this machine or on object storage: the command is decorated with `uploads_of`."""
 
-OUT_FOLDER = _OutputType(folder=True)
-"""A folder to write."""
+FOLDER_OUT = _UploadType(_OutputType(folder=True))
+"""A folder to write, on this machine or on object storage: the command is decorated with `uploads_folder`."""
 
 Named = Path | str
 """A bundle to read: a `Path`, or the text of a URL, which `open_bundle` takes."""
@@ -78,27 +81,26 @@ Named = Path | str
 Command = Callable[..., Any]
 
 
-def near_or_far(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
+def named_bundles(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
     """Convert a parameter that takes bundles to read, by path or by URL."""
     return tuple(map(_named, value)) if isinstance(value, tuple) else _named(value)
 
 
 def bundle_argument(
-    name: str = "bundle", *, metavar: str = "BUNDLE", urls: bool = True, count: int | None = 1
+    name: str = "bundle", *, metavar: str = "BUNDLE", count: int | None = 1
 ) -> Callable[[Command], Command]:
     """Add the bundles of a command, as arguments or with `-b`.
 
     Args:
         name: The parameter of the command; it gets one bundle if `count` is 1, else all of them.
         metavar: What the help calls them.
-        urls: Whether bundles may be URLs; where they are read completely, they may not.
         count: How many bundles the command takes; None for one or more.
     """
 
     def decorate(command: Command) -> Command:
         @wraps(command)
         def call(*arguments: Any, words: Sequence[Named], flagged: Sequence[Named], **options: Any) -> Any:
-            bundles = _settled([*words, *flagged], urls=urls, count=count, metavar=metavar)
+            bundles = _settled([*words, *flagged], count=count, metavar=metavar)
             return command(*arguments, **{name: bundles[0] if count == 1 else bundles}, **options)
 
         flag = click.option(
@@ -107,19 +109,19 @@ def bundle_argument(
             "flagged",
             multiple=True,
             metavar="FILE",
-            callback=near_or_far,
+            callback=named_bundles,
             help=f"The same as the argument {metavar.rstrip('.')}.",
         )
-        return click.argument("words", nargs=-1, metavar=metavar, callback=near_or_far)(flag(call))
+        return click.argument("words", nargs=-1, metavar=metavar, callback=named_bundles)(flag(call))
 
     return decorate
 
 
-def _settled(given: Sequence[Named], *, urls: bool, count: int | None, metavar: str) -> tuple[Named, ...]:
+def _settled(given: Sequence[Named], *, count: int | None, metavar: str) -> tuple[Named, ...]:
     """Return the bundles that were named.
 
     Raises:
-        UsageError: None was named, or not as many as the command takes, or one is a URL where none may be.
+        UsageError: None was named, or not as many as the command takes.
     """
     from pull_logs.interface import find_bundles
 
@@ -133,32 +135,7 @@ def _settled(given: Sequence[Named], *, urls: bool, count: int | None, metavar: 
             f"{context.info_name} takes {takes}, and {len(bundles)} were given",
             hint=f"write: {context.command_path} {metavar}",
         )
-    for bundle in () if urls else bundles:
-        if isinstance(bundle, str):
-            raise _refused_url(bundle)
     return bundles
-
-
-def near(_ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
-    """Convert a parameter that takes bundles to read completely, which a URL cannot name.
-
-    Raises:
-        UsageError: One is a URL.
-    """
-    named = near_or_far(_ctx, _param, value)
-    for item in named if isinstance(named, tuple) else (named,):
-        if isinstance(item, str):
-            raise _refused_url(item)
-    return named
-
-
-def _refused_url(url: str) -> UsageError:
-    from pull_logs.snapshot.format import shown_url
-
-    return UsageError(
-        f"{shown_url(url)!r} is a URL, and this command needs the complete bundle",
-        hint="download it and give the path of the file",
-    )
 
 
 def _named(text: str) -> Named:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs.cli.bundle_paths import BUNDLE_OUT, near_or_far
+from pull_logs.cli.bundle_paths import FILE_OUT, named_bundles
 from pull_logs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ _BUNDLE = click.option(
     "bundles",
     multiple=True,
     metavar="FILE",
-    callback=near_or_far,
+    callback=named_bundles,
     help="A bundle, a folder or glob of bundles, or a URL; runs of -r and -c are looked up in it.",
 )
 _PROJECT = click.option(
@@ -94,7 +94,7 @@ def source_options(command: Command) -> Command:
 
 def bundle_words(command: Command) -> Command:
     """Add bundles as arguments, for commands that take `-b` too."""
-    return click.argument("words", nargs=-1, metavar="[BUNDLE]...", callback=near_or_far)(command)
+    return click.argument("words", nargs=-1, metavar="[BUNDLE]...", callback=named_bundles)(command)
 
 
 def pick_options(command: Command) -> Command:
@@ -294,7 +294,7 @@ bundle_out_option = click.option(
     "-o",
     "--out",
     required=True,
-    type=BUNDLE_OUT,
+    type=FILE_OUT,
     metavar="FILE",
     help="The bundle to write, or the URL of one on object storage.",
 )

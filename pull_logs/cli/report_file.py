@@ -30,6 +30,7 @@ def draw_report(
         PullLogsError: As `write_report`.
     """
     from pull_logs.cli.pulling import progress_display
+    from pull_logs.cli.render import output_name
     from pull_logs.interface import open_subjects
     from pull_logs.report import ReportOptions, bundles_of, write_report
 
@@ -41,7 +42,7 @@ def draw_report(
     for note in size.notes:
         warn(note)
     click.echo(
-        f"{named or target}: {counted(size.runs, 'run')}, {counted(size.metrics, 'metric')},"
+        f"{output_name(named or target)}: {counted(size.runs, 'run')}, {counted(size.metrics, 'metric')},"
         f" {counted(size.points, 'point')}, {size.bytes / 1e6:.2f} MB; open it in a browser",
         err=True,
     )

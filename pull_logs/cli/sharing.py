@@ -45,11 +45,12 @@ def check_for_sharing(report: SealReport, *, say: Say = print_line) -> SealRepor
     Returns:
         The report.
     """
+    from pull_logs.cli.render import output_name
     from pull_logs.snapshot.privacy import audit_bundle
 
     findings = audit_bundle(report.path).findings
     if findings:
-        command = f"pull-logs audit {shlex.quote(str(report.path))}"
+        command = f"pull-logs audit {shlex.quote(output_name(report.path))}"
         say(
             f"pull-logs: warning: the bundle contains {amount(findings)};"
             f" `{command}` shows them, --redact removes them"

@@ -6,10 +6,10 @@ float of, because it does not fit its types.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,12 +93,12 @@ class SdkCheck:
 
 
 def check_against_sdk(
-    path: Path, *, sample: int, seed: int = 0, settings: Settings | None = None
+    path: str | os.PathLike[str], *, sample: int, seed: int = 0, settings: Settings | None = None
 ) -> SdkCheck:
     """Compare a sample of the runs of a bundle with what the SDK reads.
 
     Args:
-        path: The bundle.
+        path: The bundle: a path or a URL.
         sample: How many runs to compare; all if there are fewer.
         seed: Chooses the runs; the same seed chooses the same runs.
         settings: The address of the API and the credentials; found as the SDK finds them if None.

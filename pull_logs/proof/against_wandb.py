@@ -8,11 +8,11 @@ artifacts are listed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pull_logs.errors import (
@@ -75,14 +75,14 @@ class AskOptions:
 
 
 def prove_against_wandb(
-    path: Path, *, compare_rows: bool = True, options: AskOptions | None = None
+    path: str | os.PathLike[str], *, compare_rows: bool = True, options: AskOptions | None = None
 ) -> BundleProof:
     """Compare the runs of a bundle with W&B, and give each a verdict.
 
     The hashes in the manifest are trusted: check the bundle with `verify_bundle` first.
 
     Args:
-        path: The bundle.
+        path: The bundle: a path or a URL.
         compare_rows: Whether the rows are read again and compared; without that, no run that has rows is
             safe.
         options: How W&B is asked.
@@ -108,7 +108,7 @@ def prove_against_wandb(
                 requests += more
         runs = [_judge(run, settings, found.get(run.path), again) for run in bundle.runs()]
         return BundleProof(
-            path=path,
+            path=str(bundle.path),
             bundle_id=bundle.bundle_id,
             host=settings.host,
             runs=runs,

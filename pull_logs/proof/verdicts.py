@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from pull_logs.runs import RunPath
@@ -99,7 +98,7 @@ class BundleProof:
     """The verdicts about the runs of a bundle.
 
     Attributes:
-        path: The bundle.
+        path: The bundle; of a URL, the part that may be shown.
         bundle_id: The identity of the bundle.
         host: The host of the W&B that was asked.
         runs: The verdict about each run, in path order.
@@ -107,7 +106,7 @@ class BundleProof:
         compared: Whether the rows were read again and compared, not only counted.
     """
 
-    path: Path
+    path: str
     bundle_id: str
     host: str
     runs: Sequence[RunProof]

@@ -7,15 +7,16 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT, bundle_argument
+from pull_logs.cli.bundle_paths import FILE_OUT, Named, bundle_argument
 from pull_logs.cli.formats import format_options, take_choice
 from pull_logs.cli.options import force_option, text_budget_option
 from pull_logs.cli.output import print_result, take_text_budget
+from pull_logs.cli.pulling import uploads
 from pull_logs.cli.sharing import amount, print_left_out
 from pull_logs.errors import UsageError
 
 
-def _redact(bundle: Path, out: Path, kinds: tuple[str, ...], *, force: bool) -> None:
+def _redact(bundle: Named, out: Path, kinds: tuple[str, ...], *, force: bool) -> None:
     from pull_logs.cli.render import print_seal_report
     from pull_logs.snapshot.privacy import redact_bundle
 
@@ -26,17 +27,18 @@ def _redact(bundle: Path, out: Path, kinds: tuple[str, ...], *, force: bool) -> 
 
 
 @click.command()
-@bundle_argument(urls=False)
+@bundle_argument()
 @click.option("--secrets", is_flag=True, help="Only secrets, not names, addresses and paths of people.")
 @format_options()
 @text_budget_option
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if anything was found.")
 @click.option("--redact", is_flag=True, help="Write the bundle without what was found to FILE (-o).")
-@click.option("-o", "--out", type=OUT, metavar="FILE", help="The bundle that --redact writes.")
+@click.option("-o", "--out", type=FILE_OUT, metavar="FILE", help="The bundle that --redact writes.")
 @force_option
+@uploads
 def audit(
     *,
-    bundle: Path,
+    bundle: Named,
     secrets: bool,
     exit_code: bool,
     redact: bool,

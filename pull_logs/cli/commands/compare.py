@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT, near_or_far
+from pull_logs.cli.bundle_paths import FILE_OUT, named_bundles
 from pull_logs.cli.formats import format_options
 from pull_logs.cli.options import (
     Command,
@@ -25,6 +25,7 @@ from pull_logs.cli.options import (
     where_option,
 )
 from pull_logs.cli.output import print_answer, take_output
+from pull_logs.cli.pulling import uploads_of
 from pull_logs.cli.sources import take_sources
 
 _OPTIONS = (
@@ -142,7 +143,7 @@ _OPTIONS = (
         "--against",
         multiple=True,
         metavar="FILE",
-        callback=near_or_far,
+        callback=named_bundles,
         help="Test the runs against those of this bundle, and exit with 7 if a --metric got worse.",
     ),
     click.option(
@@ -154,7 +155,7 @@ _OPTIONS = (
     ),
     click.option(
         "--report-md",
-        type=OUT,
+        type=FILE_OUT,
         metavar="FILE",
         help="Write the result of --against as Markdown, for a comment on a pull request.",
     ),
@@ -178,6 +179,7 @@ def _compare_options(command: Command) -> Command:
 @format_options(compares=True)
 @output_options
 @click.pass_context
+@uploads_of("report_md")
 def compare(ctx: click.Context, /, **options: Any) -> None:
     """Compare runs: metrics, configs, groups over seeds, and whether a difference is real."""
     words = ["pull-logs", "compare", *typed_words(ctx)]

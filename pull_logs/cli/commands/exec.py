@@ -7,12 +7,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs.cli.bundle_paths import near
+from pull_logs.cli.bundle_paths import Named, named_bundles
 from pull_logs.errors import FileMissingError, UsageError
 
 if TYPE_CHECKING:
@@ -28,11 +27,11 @@ _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
     "bundles",
     multiple=True,
     metavar="FILE",
-    callback=near,
+    callback=named_bundles,
     help="A bundle to read; repeatable. BUNDLE before -- is the same.",
 )
 @click.argument("command", nargs=-1, metavar="[BUNDLE...] -- COMMAND...", type=click.UNPROCESSED)
-def exec_command(bundles: tuple[Path, ...], command: tuple[str, ...]) -> int:
+def exec_command(bundles: tuple[Named, ...], command: tuple[str, ...]) -> int:
     """Run a command whose wandb.Api() reads these bundles and nothing else.
 
     Exits with what the command exits with; 128 + N if signal N ended it.
@@ -44,9 +43,9 @@ def exec_command(bundles: tuple[Path, ...], command: tuple[str, ...]) -> int:
     context = click.get_current_context()
     if "--" in command:
         end = command.index("--")
-        bundles += near(context, context.command.params[0], command[:end])
+        bundles += named_bundles(context, context.command.params[0], command[:end])
         command = command[end + 1 :]
-    named = [path for path in find_bundles(bundles) if isinstance(path, Path)]
+    named = find_bundles(bundles)
     if not named:
         raise click.UsageError("Missing option '-b' / '--bundle'.", ctx=context)
     if not command:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT_FOLDER, Named, bundle_argument
+from pull_logs.cli.bundle_paths import FOLDER_OUT, Named, bundle_argument
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import engine_options, pick_options, take_engine
+from pull_logs.cli.pulling import uploads_folder
+from pull_logs.cli.render import output_name
 from pull_logs.cli.sources import bundle_sources
 from pull_logs.errors import UsageError
 from pull_logs.suggestions import counted
+
+
+def _is_export(names: Sequence[str]) -> bool:
+    from pull_logs.snapshot.operations import are_export_files
+
+    return are_export_files(names)
 
 
 @click.command()
@@ -21,7 +30,7 @@ from pull_logs.suggestions import counted
     "-o",
     "--out",
     required=True,
-    type=OUT_FOLDER,
+    type=FOLDER_OUT,
     metavar="DIR",
     help="The folder to create.",
 )
@@ -37,6 +46,7 @@ from pull_logs.suggestions import counted
 @click.option("--force", is_flag=True, help="Replace an existing export.")
 @engine_options
 @pick_options
+@uploads_folder(last=lambda to, **_: f"runs.{to}", ours=_is_export)
 def export(*, bundle: Named, out: Path, to: Any, force: bool, raw: bool, **options: Any) -> None:
     """Write runs as plain Parquet, CSV or NDJSON files in Hive folders, for other tools."""
     from pull_logs.interface import distinct_runs, open_subjects
@@ -49,7 +59,7 @@ def export(*, bundle: Named, out: Path, to: Any, force: bool, raw: bool, **optio
     with chosen as engine, open_subjects(bundle_sources(bundle, options), report=warn) as subjects:
         report = export_runs(distinct_runs(subjects), out, to=to, force=force, raw=raw, engine=engine)
     click.echo(
-        f"{out}: {counted(report.runs, 'run')}, {report.rows} rows, {counted(report.files, 'file')},"
-        f" {report.bytes / 1e6:.2f} MB",
+        f"{output_name(out)}: {counted(report.runs, 'run')}, {report.rows} rows,"
+        f" {counted(report.files, 'file')}, {report.bytes / 1e6:.2f} MB",
         err=True,
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs.cli.bundle_paths import BUNDLE_OUT
+from pull_logs.cli.bundle_paths import FILE_OUT
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import Command, force_option, source_options
 from pull_logs.cli.pulling import (
@@ -22,9 +22,9 @@ from pull_logs.cli.pulling import (
     MEDIA,
     METRICS,
     PRUNE,
-    REPORT,
     REQUESTS_PER_MINUTE,
     STRICT,
+    UPLOADED_REPORT,
     VIA,
     PullLog,
     Reporting,
@@ -35,7 +35,7 @@ from pull_logs.cli.pulling import (
     pull_into,
     run_filter,
     take_pull_options,
-    uploads,
+    uploads_of,
     write_json,
 )
 from pull_logs.cli.render import print_estimate
@@ -193,7 +193,7 @@ def download_options(command: Command) -> Command:
             CONCURRENCY,
             REQUESTS_PER_MINUTE,
             VIA,
-            REPORT,
+            UPLOADED_REPORT,
             STRICT,
             log_options,
         )
@@ -204,9 +204,9 @@ def download_options(command: Command) -> Command:
 
 @click.command()
 @download_options
-@click.option("-o", "--out", type=BUNDLE_OUT, metavar="FILE", help="The bundle to write.")
+@click.option("-o", "--out", type=FILE_OUT, metavar="FILE", help="The bundle to write.")
 @click.option("--dry-run", is_flag=True, help="Estimate the download; download nothing.")
-@uploads
+@uploads_of("out", "report_json")
 def fetch(*, out: Path | None, dry_run: bool, **options: Any) -> None:
     """Download runs from W&B, complete and unsampled, into one verified bundle.
 
@@ -223,9 +223,9 @@ def fetch(*, out: Path | None, dry_run: bool, **options: Any) -> None:
 @click.command()
 @download_options
 @click.option(
-    "-o", "--out", type=BUNDLE_OUT, required=True, metavar="FILE", help="The archive; it need not exist."
+    "-o", "--out", type=FILE_OUT, required=True, metavar="FILE", help="The archive; it need not exist."
 )
-@uploads
+@uploads_of("out", "report_json")
 def sync(*, out: Path, **options: Any) -> None:
     """Update an archive: add and update runs, and keep those deleted from W&B.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs.cli.bundle_paths import BUNDLE_OUT
+from pull_logs.cli.bundle_paths import FILE_OUT
 from pull_logs.cli.options import force_option
 from pull_logs.cli.pulling import (
     ENTITY,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @click.command("import")
 @click.argument("folders", nargs=-1, required=True, metavar="PATH...")
-@click.option("-o", "--out", required=True, type=BUNDLE_OUT, metavar="FILE", help="The bundle to write.")
+@click.option("-o", "--out", required=True, type=FILE_OUT, metavar="FILE", help="The bundle to write.")
 @click.option(
     "--from",
     "kind",

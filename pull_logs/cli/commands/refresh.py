@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT, bundle_argument
+from pull_logs.cli.bundle_paths import FILE_OUT, bundle_argument
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import force_option, pick_options
 from pull_logs.cli.pulling import (
@@ -22,8 +22,8 @@ from pull_logs.cli.pulling import (
     MEDIA,
     METRICS,
     PRUNE,
-    REPORT,
     STRICT,
+    UPLOADED_REPORT,
     VIA,
     PullLog,
     Reporting,
@@ -31,8 +31,10 @@ from pull_logs.cli.pulling import (
     log_options,
     pull_into,
     refresh_from_folders,
+    replaces,
     run_filter,
     take_pull_options,
+    uploads_of,
 )
 from pull_logs.cli.sharing import redact_option
 from pull_logs.cli.sources import bundle_sources, take_sources
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@bundle_argument(urls=False)
-@click.option("-o", "--out", type=OUT, metavar="FILE", help="Write here instead of replacing BUNDLE.")
+@bundle_argument()
+@click.option("-o", "--out", type=FILE_OUT, metavar="FILE", help="Write here instead of replacing BUNDLE.")
 @pick_options
 @click.option(
     "--new", is_flag=True, help="Add new runs too: of the projects of BUNDLE, or of -p and --sweep."
@@ -71,9 +73,11 @@ if TYPE_CHECKING:
 @redact_option
 @CONCURRENCY
 @VIA
-@REPORT
+@UPLOADED_REPORT
 @STRICT
 @log_options
+@replaces
+@uploads_of("out", "report_json")
 def refresh(
     *,
     bundle: Path,

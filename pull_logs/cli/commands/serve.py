@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pull_logs.cli.bundle_paths import bundle_argument
+from pull_logs.cli.bundle_paths import Named, bundle_argument
 
 if TYPE_CHECKING:
     from pull_logs.replay import ReplayServer
@@ -22,7 +21,7 @@ def _announce(server: ReplayServer) -> None:
 
 
 @click.command()
-@bundle_argument("bundles", metavar="BUNDLE...", urls=False, count=None)
+@bundle_argument("bundles", metavar="BUNDLE...", count=None)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port; 0 picks a free one.")
 @click.option("--allow-remote", is_flag=True, help="Allow a --host that other machines can reach.")
@@ -40,7 +39,7 @@ def _announce(server: ReplayServer) -> None:
     help="The key that clients send, from PULL_LOGS_API_KEY by default; else one is generated.",
 )
 def serve(
-    bundles: tuple[Path, ...],
+    bundles: tuple[Named, ...],
     host: str,
     port: int,
     hosts: tuple[str, ...],

@@ -19,6 +19,7 @@ from .options import PRUNE as PRUNE
 from .options import REPORT as REPORT
 from .options import REQUESTS_PER_MINUTE as REQUESTS_PER_MINUTE
 from .options import STRICT as STRICT
+from .options import UPLOADED_REPORT as UPLOADED_REPORT
 from .options import VIA as VIA
 from .options import check_file_options as check_file_options
 from .options import check_report as check_report
@@ -26,4 +27,8 @@ from .options import run_filter as run_filter
 from .options import take_pull_options as take_pull_options
 from .options import write_json as write_json
 from .shards import ShardPart as ShardPart
+from .uploads import replaces as replaces
+from .uploads import staged as staged
 from .uploads import uploads as uploads
+from .uploads import uploads_folder as uploads_folder
+from .uploads import uploads_of as uploads_of

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pull_logs.cli.pulling.log import PullLog
 from pull_logs.cli.pulling.options import write_json
+from pull_logs.cli.render import output_name
 from pull_logs.cli.sharing import check_for_sharing, write_without
 from pull_logs.errors import IncompleteError
 
@@ -120,7 +121,7 @@ def _finish(report: PullReport, reporting: Reporting) -> PullReport:
     """
     reporting.log.report(report)
     if reporting.report_json is not None:
-        write_json(reporting.report_json, report.to_json())
+        write_json(reporting.report_json, {**report.to_json(), "out": output_name(report.out)})
     if reporting.strict and report.incomplete:
         raise IncompleteError(
             f"{len(report.incomplete)} of {len(report.runs)} runs are incomplete",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pull_logs.cli.render import output_name
 from pull_logs.errors import UsageError
 from pull_logs.suggestions import counted
 
@@ -144,7 +145,7 @@ class PullLog:
     def report(self, report: DownloadReport) -> None:
         """Write the report of a pull, or of the changes of an archive."""
         if self.as_json:
-            content = report.to_json()
+            content = {**report.to_json(), "out": output_name(report.out)}
             for run in content.pop("runs"):
                 self._write({"event": "run", **run})
             self._write({"event": "report", **content})
@@ -159,7 +160,7 @@ class PullLog:
             self._write(
                 {
                     "event": "report",
-                    "out": str(report.path),
+                    "out": output_name(report.path),
                     "bundle_id": report.bundle_id,
                     "content_id": report.content_id,
                     "rows": report.rows,

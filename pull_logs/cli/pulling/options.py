@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT
+from pull_logs.cli.bundle_paths import FILE_OUT, OUT
 from pull_logs.errors import UsageError
 from pull_logs.system_errors import from_system_error
 
@@ -124,9 +124,13 @@ STRICT = click.option(
 )
 
 
-REPORT = click.option(
-    "--report-json", type=OUT, metavar="FILE", help="Write a report about the runs and the requests as JSON."
-)
+_REPORT = "Write a report about the runs and the requests as JSON."
+
+REPORT = click.option("--report-json", type=OUT, metavar="FILE", help=_REPORT)
+"""The report of a command, on this machine."""
+
+UPLOADED_REPORT = click.option("--report-json", type=FILE_OUT, metavar="FILE", help=_REPORT)
+"""The report of a command that is decorated with `uploads_of("report_json")`."""
 
 
 def size_in_bytes(text: str) -> int:

@@ -21,6 +21,8 @@ from .escape import json_lines as json_lines
 from .escape import json_text as json_text
 from .json_answer import fit_json as fit_json
 from .numbers import shown_rows as shown_rows
+from .output_names import naming as naming
+from .output_names import output_name as output_name
 from .pull_report import print_estimate as print_estimate
 from .pull_report import print_report as print_report
 from .seal_report import print_seal_report as print_seal_report

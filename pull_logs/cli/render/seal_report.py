@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pull_logs.cli.render.escape import inline
+from pull_logs.cli.render.output_names import output_name
 from pull_logs.suggestions import counted
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def print_seal_report(report: SealReport) -> None:
         contents = counted(report.contents, "content")
         files += f" {contents} of artifacts with {report.content_bytes / 1e6:.2f} MB,"
     click.echo(
-        f"{report.path}: {counted(report.runs, 'run')}, {report.rows} rows,{files}"
+        f"{output_name(report.path)}: {counted(report.runs, 'run')}, {report.rows} rows,{files}"
         f" {report.bytes / 1e6:.2f} MB, verified",
         err=True,
     )

@@ -227,6 +227,9 @@ class Container(ABC):
     def close(self) -> None:
         """Close what is open."""
 
+    def expect_all(self) -> None:  # noqa: B027 - only what is downloaded has to be announced
+        """Announce that every byte will be read, about in order."""
+
     def start_of(self, name: str) -> int | None:  # noqa: ARG002 - a folder has one file per member
         """Return where the bytes of a member begin in the file of the bundle; None in a folder."""
         return None

@@ -79,7 +79,12 @@ class RemoteFile:
                 f"{self.shown!r} is not served in ranges, or its size is unknown", hint=RANGES_HINT
             )
         self.length = size
-        self._closed = False
+        self._closed = self._in_order = False
+
+    def expect_all(self) -> None:
+        """Announce that every byte will be read, about in order: large parts are requested, each once."""
+        with self._lock:
+            self._in_order = True
 
     def expect(self, ranges: Callable[[], Iterable[ByteRange]]) -> None:
         """Announce what will be read; each range is requested as a unit when a byte of it is needed."""
@@ -124,6 +129,9 @@ class RemoteFile:
 
     def _range_to_request(self, offset: int, end: int) -> ByteRange:
         """Return the range to request when the byte at `offset` is needed, and probably those up to `end`."""
+        if self._in_order:
+            start = offset - offset % _MAX_REQUEST
+            return start, start + _MAX_REQUEST
         for start, stop in self._expected:
             if start <= offset < stop:
                 if stop - start <= _MAX_REQUEST:
@@ -158,7 +166,7 @@ class RemoteContainer(ZipContainer):
     remote = True
 
     def __init__(self, url: str) -> None:
-        file = RemoteFile(url)
+        self._remote = file = RemoteFile(url)
         try:
             _expect_index(file)
         except BaseException:
@@ -171,6 +179,10 @@ class RemoteContainer(ZipContainer):
     def location(self) -> str:
         """The URL, with the signature or the password that it may contain."""
         return self._url
+
+    def expect_all(self) -> None:
+        """Announce that every byte will be read, about in order."""
+        self._remote.expect_all()
 
     def open(self, name: str) -> MemberFile:
         """Open a member as a file; a small one is requested completely, a large one at both ends first."""

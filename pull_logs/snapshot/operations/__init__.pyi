@@ -8,6 +8,7 @@ from .diff import diff_bundles as diff_bundles
 from .diff import diff_runs as diff_runs
 from .diff import record_edits as record_edits
 from .export import ExportReport as ExportReport
+from .export import are_export_files as are_export_files
 from .export import check_export_folder as check_export_folder
 from .export import export_runs as export_runs
 from .merge import Choice as Choice

@@ -18,8 +18,13 @@ to a temporary folder next to DIR, which gets its name at the end.
 from __future__ import annotations
 
 import re
+<<<<<<< HEAD
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+=======
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+>>>>>>> 928b252e (Take URLs wherever a bundle is read or an output is written, and replace an object only if it is what was read)
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -145,6 +150,15 @@ def check_export_folder(folder: Path, *, force: bool = False) -> Path:
     if not force and any(out.iterdir()):
         raise UsageError(f"{shown!r} already exists", hint="pass --force to replace it")
     return out
+
+
+def are_export_files(names: Collection[str]) -> bool:
+    """Return whether objects under a prefix are those of an export, perhaps of one that was interrupted."""
+    tables = {name for name in names if "/" not in name} - {MEDIA}
+    formats = {table.removeprefix("runs.") for table in tables}
+    found = [_FILE.fullmatch(name) for name in names if name not in tables]
+    formats |= {match[1] for match in found if match and match[1]}
+    return len(formats) <= 1 and formats <= _WRITERS.keys() and all(found)
 
 
 def _is_export(folder: Path) -> bool:

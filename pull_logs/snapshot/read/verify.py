@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pull_logs.errors import BundleDamagedError, DamageError, DataError, FormatTooNewError
 from pull_logs.frames import FactsBuilder, MetricFacts, PlainFacts, facts_text
 from pull_logs.rows.hashing import rows_hash, rows_hash_of_numbers
+from pull_logs.snapshot.bundle_location import container_at
 from pull_logs.snapshot.format import (
     DIGEST,
     FORMAT,
@@ -45,13 +46,14 @@ from pull_logs.snapshot.format import (
     damaged_chunks,
     decompressed,
     is_format,
-    open_container,
+    is_url,
     parse_manifest,
     read_batches,
     read_lines,
     render_digest,
     run_of_member,
     sha256,
+    shown_url,
     stored_form,
 )
 from pull_logs.snapshot.read.bundle import Bundle
@@ -101,7 +103,7 @@ class VerifyReport:
         damages: What is damaged; empty when the bundle is as it was written.
     """
 
-    path: Path
+    path: Path | str
     members: int
     bytes: int
     damages: tuple[Damage, ...]
@@ -112,28 +114,32 @@ def verify_bundle(
 ) -> VerifyReport:
     """Check every byte of a bundle, or of the folder that it was unzipped to.
 
+    Of a URL, every byte is downloaded in large parts, a few of which are in memory at once.
+
     Args:
-        path: The bundle.
+        path: The bundle: a path, or a URL as `open_bundle` takes it.
         deep: Also decode the histories and compare their rows hashes and the content id with the manifest.
         share: Checks the members in another way than in threads, as `verify_process.check_in_processes` does.
 
     Raises:
         FileMissingError: There is no readable file or folder.
+        AccessError: The URL cannot be read, or was replaced while it was read.
         FormatTooNewError: The bundle has a later format version.
     """
-    path = Path(path)
+    shown: Path | str = shown_url(path) if isinstance(path, str) and is_url(path) else Path(path)
     try:
-        container = open_container(path)
+        container = container_at(path)
     except FormatTooNewError:
         raise
     except DamageError as exc:
-        return VerifyReport(path=path, members=0, bytes=0, damages=(_damage(exc),))
+        return VerifyReport(path=shown, members=0, bytes=0, damages=(_damage(exc),))
+    container.expect_all()
     try:
         damages = tuple(_damages(container, deep=deep, share=share))
     finally:
         container.close()
     return VerifyReport(
-        path=path, members=len(container.sizes), bytes=sum(container.sizes.values()), damages=damages
+        path=shown, members=len(container.sizes), bytes=sum(container.sizes.values()), damages=damages
     )
 
 

@@ -37,12 +37,12 @@ def check_in_processes(
         check: Checks a member in this process.
         names: The members.
         processes: The number of processes. Others than this one run the interpreter of this one; where that
-            fails, this one does all the work.
+            fails, this one does all the work. A bundle at a URL is checked by this one, which downloads it.
 
     Returns:
         What was found, in the order of the names.
     """
-    if not check.deep or processes == 1 or len(names) < _MANY_MEMBERS:
+    if check.container.remote or not check.deep or processes == 1 or len(names) < _MANY_MEMBERS:
         return check_in_threads(check, names)
     parts = iter([names[start : start + _AT_ONCE] for start in range(0, len(names), _AT_ONCE)])
     turn, found = Lock(), dict[str, CheckedMember]()

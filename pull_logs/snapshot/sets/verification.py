@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from pull_logs.errors import DamageError, FileMissingError
 from pull_logs.snapshot.read import Damage, Share, VerifyReport, open_bundle, verify_bundle
-from pull_logs.snapshot.sets.bundle_set import BundleSet, open_bundle_set
+from pull_logs.snapshot.sets.bundle_set import BundleSet, open_bundle_set, open_store
 from pull_logs.snapshot.sets.entries import CatalogEntry, entry_of
 
 
-def verify_set(path: Path, *, deep: bool = True, share: Share | None = None) -> VerifyReport:
+def verify_set(
+    path: str | os.PathLike[str], *, deep: bool = True, share: Share | None = None
+) -> VerifyReport:
     """Check a set: every byte of its members, and that each run is in its member as the catalog says.
 
     Args:
-        path: The folder of the set.
+        path: The folder of the set, or the URL of its prefix.
         deep: Also decode the histories (`verify_bundle`).
         share: Checks the files of a member in another way than in threads (`verify_bundle`).
 
@@ -25,15 +27,17 @@ def verify_set(path: Path, *, deep: bool = True, share: Share | None = None) -> 
 
     Raises:
         FileMissingError: There is no set.
+        AccessError: A URL cannot be read.
         FormatTooNewError: A member or the catalog has a later format version.
     """
     members = size = 0
     damages: list[Damage] = []
+    shown = open_store(path).shown
     try:
         opened = open_bundle_set(path)
     except DamageError as exc:
         return VerifyReport(
-            path=path, members=0, bytes=0, damages=(Damage(member="catalog", reason=exc.message),)
+            path=shown, members=0, bytes=0, damages=(Damage(member="catalog", reason=exc.message),)
         )
     with opened:
         entries: dict[str, list[CatalogEntry]] = {}
@@ -44,7 +48,8 @@ def verify_set(path: Path, *, deep: bool = True, share: Share | None = None) -> 
             damages.append(Damage(member="catalog", reason=exc.message))
         for name, rows in sorted(entries.items()):
             try:
-                report = verify_bundle(path / name, deep=deep, share=share)
+                location = opened.store.member_location(name)
+                report = verify_bundle(location, deep=deep, share=share)
             except FileMissingError as exc:
                 damages.append(Damage(member=name, reason=exc.message))
                 continue
@@ -52,13 +57,13 @@ def verify_set(path: Path, *, deep: bool = True, share: Share | None = None) -> 
             size += report.bytes
             damages += [replace(one, member=f"{name}: {one.member}") for one in report.damages]
             if not report.damages:
-                damages += _differences(path / name, name, rows)
-    return VerifyReport(path=path, members=members, bytes=size, damages=tuple(damages))
+                damages += _differences(location, name, rows)
+    return VerifyReport(path=shown, members=members, bytes=size, damages=tuple(damages))
 
 
-def _differences(file: Path, name: str, rows: list[CatalogEntry]) -> Iterator[Damage]:
+def _differences(location: str, name: str, rows: list[CatalogEntry]) -> Iterator[Damage]:
     """Return where the rows of the catalog are not those of an intact member."""
-    with open_bundle(file) as bundle:
+    with open_bundle(location) as bundle:
         for row in rows:
             run = bundle.get(row.path)
             if run is None:

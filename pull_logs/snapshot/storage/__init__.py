@@ -3,6 +3,7 @@
 systems  the file system of a URL, with the credentials of its own ecosystem
 errors   the only target where errors of fsspec and its libraries become our own
 upload   a local file becomes an object: in parts, verified, complete or not there at all
+folder   the files of a folder become objects, the one that shows that all are there last
 """
 
 from lazy_loader import attach_stub

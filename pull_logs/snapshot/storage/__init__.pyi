@@ -1,10 +1,15 @@
 from .errors import RANGES_HINT as RANGES_HINT
+from .errors import replaced_meanwhile as replaced_meanwhile
 from .errors import storage_errors as storage_errors
+from .folder import list_objects as list_objects
+from .folder import upload_folder as upload_folder
 from .systems import StoredObject as StoredObject
 from .systems import is_object_url as is_object_url
 from .systems import object_at as object_at
 from .systems import open_url as open_url
+from .upload import ObjectVersion as ObjectVersion
+from .upload import Unchanged as Unchanged
 from .upload import Uploaded as Uploaded
 from .upload import download_object as download_object
-from .upload import object_state as object_state
+from .upload import object_version as object_version
 from .upload import upload_file as upload_file

@@ -82,6 +82,7 @@ def _translated(shown: str, exc: Exception, action: Action) -> PullLogsError:
         _denied(shown, exc, status, code, action)
         or _missing(shown, exc, status, code)
         or _unsupported(shown, cause)
+        or _replaced(shown, exc, status, action)
     )
     if found is not None:
         return found
@@ -120,6 +121,29 @@ def _unsupported(shown: str, cause: BaseException) -> PullLogsError | None:
         return UsageError(f"fsspec does not support the kind of URL of {shown!r}", hint=RANGES_HINT)
     if isinstance(cause, ValueError) and "range requests" in str(cause):
         return NetworkError(f"{shown!r} is not served in ranges", hint=RANGES_HINT)
+    return None
+
+
+def replaced_meanwhile(shown: str) -> ServerError:
+    """Return the error for an object that is not replaced, because another program has written it."""
+    return ServerError(
+        f"{shown!r} was written by another program meanwhile, and was not replaced",
+        status=412,
+        hint="run the same command again, which begins with what is there now",
+    )
+
+
+def _replaced(shown: str, exc: Exception, status: int | None, action: Action) -> ServerError | None:
+    """Return the error for an object that is no longer the version that was read."""
+    expired = any(type(one).__name__ == "FileExpired" for one in _causes(exc))
+    if action == "written":
+        # 409: another conditional request for the same name is being answered.
+        exists = any(isinstance(one, FileExistsError) for one in _causes(exc))
+        return replaced_meanwhile(shown) if status in (409, 412) or exists else None
+    if status == 412 or expired:
+        return ServerError(
+            f"{shown!r} was replaced while it was read", status=412, hint="run the same command again"
+        )
     return None
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pull_logs.executors import Engine
+from pull_logs.snapshot.bundle_location import container_at
 from pull_logs.snapshot.format import (
     MANIFEST,
     MAX_MANIFEST,
     Container,
     is_url,
-    open_container,
     parse_manifest,
     sha256,
 )
@@ -91,7 +90,7 @@ class _Checks:
 
 def _open(where: BundleLocation) -> _Checks:
     with found_at(where):
-        container = open_container(Path(where.location))
+        container = container_at(where.location)
     try:
         data = container.read(MANIFEST, limit=MAX_MANIFEST)
         refuse_other(where, sha256(data))

@@ -1,8 +1,9 @@
-"""Bundles that are named by a URL: commands that read parts take them, the others say what to do."""
+"""Bundles that are named by a URL: every command that reads takes them."""
 
 from __future__ import annotations
 
 import http.server
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -79,17 +80,27 @@ def test_info_and_diff_take_urls(url: str, capsys: pytest.CaptureFixture[str]) -
     assert "same_content=yes" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "words", [["verify"], ["audit"], ["serve"], ["refresh"]], ids=lambda words: str(words[0])
-)
-def test_where_all_of_a_bundle_is_needed_a_url_is_refused(
-    words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*words, "https://host.invalid/b.wandb.zip?token=canary"]) == 2
+@pytest.mark.parametrize("words", [["verify"], ["verify", "--quick", "--json"], ["audit"]], ids=" ".join)
+def test_checks_take_urls(url: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, str(BUNDLE)]) == 0
+    local = capsys.readouterr().out
+    assert main([*words, f"{url}?token=canary"]) == 0
+    assert capsys.readouterr() == (local.replace(str(BUNDLE), url), "")
+
+
+def test_a_command_reads_a_url_as_wandb_does(url: str, capfd: pytest.CaptureFixture[str]) -> None:
+    program = "import wandb; print(wandb.Api().run('acme/digits/cnn1e1s0').summary['val/loss'])"
+    for name in (str(BUNDLE), f"{url}?token=canary"):
+        assert main(["exec", name, "--", sys.executable, "-c", program]) == 0
+    first, second = capfd.readouterr().out.split()
+    assert first == second
+
+
+def test_what_is_not_on_object_storage_is_not_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["refresh", "https://host.invalid/b.wandb.zip?token=canary"]) == 2
     assert capsys.readouterr().err == (
-        "pull-logs: error: 'https://host.invalid/b.wandb.zip' is a URL, and this command "
-        "needs the complete bundle;"
-        " download it and give the path of the file\n"
+        "pull-logs: error: 'https://host.invalid/b.wandb.zip' cannot be replaced, because it is not on object"
+        " storage; write another bundle with -o FILE, and upload it\n"
     )
 
 

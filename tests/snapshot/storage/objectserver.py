@@ -36,13 +36,15 @@ class ObjectServer:
     Attributes:
         url: Its address.
         requests: The method and the path of each request.
+        conditions: The same, with its `If-Match` or `If-None-Match`.
         sent: The bytes of the answers.
-        fault: Called with method and path; returns `503`, `cut`, `reset` or `wait`, or an empty text.
+        fault: Called with method and path; returns a status, `cut`, `reset` or `wait`, or an empty text.
         waiting: Set when a request waits.
     """
 
     url: str = ""
     requests: list[tuple[str, str]] = field(default_factory=list)
+    conditions: list[tuple[str, str, str]] = field(default_factory=list)
     sent: int = 0
     fault: Callable[[str, str], str] = lambda _method, _path: ""
     waiting: threading.Event = field(default_factory=threading.Event)
@@ -59,9 +61,11 @@ class ObjectServer:
             method, query = environ["REQUEST_METHOD"], environ.get("QUERY_STRING", "")
             path = f"{environ['PATH_INFO']}?{query}" if query else environ["PATH_INFO"]
             self.requests.append((method, path))
+            condition = environ.get("HTTP_IF_MATCH") or environ.get("HTTP_IF_NONE_MATCH") or ""
+            self.conditions.append((method, path, condition))
             fault = self.fault(method, path)
-            if fault == "503":
-                start("503 Slow Down", [("Content-Length", "0")])
+            if fault.isdigit():
+                start(f"{fault} Fault", [("Content-Length", "0")])
                 return [b""]
             if fault == "reset":
                 environ["werkzeug.socket"].close()

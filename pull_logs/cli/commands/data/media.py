@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT_FOLDER
+from pull_logs.cli.bundle_paths import FOLDER_OUT
 from pull_logs.cli.formats import format_options, take_choice
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import budget_option, bundle_words, source_options
 from pull_logs.cli.output import print_result, take_budget
+from pull_logs.cli.pulling import uploads_folder
+from pull_logs.cli.render import output_name
 from pull_logs.cli.sources import take_sources
 from pull_logs.suggestions import counted
 
@@ -23,12 +25,13 @@ from pull_logs.suggestions import counted
 @click.option(
     "-o",
     "--out",
-    type=OUT_FOLDER,
+    type=FOLDER_OUT,
     metavar="DIR",
     help="Write the files into this new folder, and each table as Parquet beside its JSON.",
 )
 @format_options()
 @budget_option
+@uploads_folder()
 def media(*, key: str | None, out: Path | None, **options: Any) -> None:
     """List the tables, images and other media that rows and summaries point to, and write their files.
 
@@ -49,7 +52,7 @@ def media(*, key: str | None, out: Path | None, **options: Any) -> None:
         found = media_of_runs((one.run for one in subjects if isinstance(one.run, Run)), key=key)
         if out is not None:
             files, size = save_media(found, out)
-            click.echo(f"{out}: {counted(files, 'file')}, {size / 1e6:.2f} MB", err=True)
+            click.echo(f"{output_name(out)}: {counted(files, 'file')}, {size / 1e6:.2f} MB", err=True)
         answer = media_object(subjects, found)
     print_result(
         choice,

@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT
+from pull_logs.cli.bundle_paths import FILE_OUT
 from pull_logs.cli.formats import format_options, take_choice
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import budget_option, origin_options, source_options
 from pull_logs.cli.output import print_result, take_budget
+from pull_logs.cli.pulling import uploads
+from pull_logs.cli.render import output_name
 from pull_logs.cli.sources import take_sources
 from pull_logs.suggestions import counted
 
@@ -22,7 +24,11 @@ _MOST_ROWS = 200
 @click.argument("query", metavar="QUERY")
 @source_options
 @click.option(
-    "-o", "--out", type=OUT, metavar="FILE", help="Write all rows of the answer to a Parquet file instead."
+    "-o",
+    "--out",
+    type=FILE_OUT,
+    metavar="FILE",
+    help="Write all rows of the answer to a Parquet file instead.",
 )
 @click.option("--force", is_flag=True, help="Replace FILE.")
 @click.option(
@@ -42,6 +48,7 @@ _MOST_ROWS = 200
 @origin_options
 @format_options(compares=True)
 @budget_option
+@uploads
 def sql(
     *,
     query: str,
@@ -78,7 +85,9 @@ def sql(
     ):
         if out is not None:
             written = write_table(rows, out)
-            click.echo(f"{out}: {counted(written.rows, 'row')}, {written.bytes / 1e6:.2f} MB", err=True)
+            click.echo(
+                f"{output_name(out)}: {counted(written.rows, 'row')}, {written.bytes / 1e6:.2f} MB", err=True
+            )
             return
         answer = sql_object(rows, most=most)
     print_result(

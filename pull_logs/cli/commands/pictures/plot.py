@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT
+from pull_logs.cli.bundle_paths import FILE_OUT
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import bundle_words, origin_options, source_options
+from pull_logs.cli.pulling import uploads
+from pull_logs.cli.render import output_name
 from pull_logs.cli.sources import take_sources
 from pull_logs.suggestions import counted
 
@@ -33,12 +35,13 @@ from pull_logs.suggestions import counted
 @click.option(
     "-o",
     "--out",
-    type=OUT,
+    type=FILE_OUT,
     metavar="FILE",
     help="Write a picture (.png, .svg or .pdf, with matplotlib) instead of text.",
 )
 @click.option("--force", is_flag=True, help="Replace FILE even if it is not a picture of this command.")
 @origin_options
+@uploads
 def plot(*, out: Path | None, force: bool, **options: Any) -> None:
     """Draw metrics of runs: as text in the terminal, or as a picture with -o."""
     sources = take_sources(options)
@@ -59,4 +62,6 @@ def plot(*, out: Path | None, force: bool, **options: Any) -> None:
             return
         save_figure(draw_figure(found.panels, asked), out)
     lines = sum(len(panel.lines) for panel in found.panels)
-    click.echo(f"{out}: {counted(len(found.panels), 'metric')}, {counted(lines, 'line')}", err=True)
+    click.echo(
+        f"{output_name(out)}: {counted(len(found.panels), 'metric')}, {counted(lines, 'line')}", err=True
+    )

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.bundle_paths import OUT
+from pull_logs.cli.bundle_paths import FILE_OUT
 from pull_logs.cli.options import bundle_words, origin_options, source_options
+from pull_logs.cli.pulling import uploads
 from pull_logs.cli.sources import take_sources
 
 
@@ -38,7 +39,7 @@ from pull_logs.cli.sources import take_sources
 @click.option(
     "-o",
     "--out",
-    type=OUT,
+    type=FILE_OUT,
     default=Path("report.html"),
     show_default=True,
     metavar="FILE",
@@ -46,6 +47,7 @@ from pull_logs.cli.sources import take_sources
 )
 @click.option("--force", is_flag=True, help="Replace FILE even if it is not a report.")
 @origin_options
+@uploads
 def report(*, out: Path, force: bool, **options: Any) -> None:
     """Write runs as one HTML file: verdict, health, table and charts, without any request."""
     sources = take_sources(options)

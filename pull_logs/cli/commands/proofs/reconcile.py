@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs.cli.bundle_paths import Named, near_or_far
+from pull_logs.cli.bundle_paths import Named, named_bundles
 from pull_logs.cli.formats import format_options, take_choice
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import text_budget_option
@@ -34,7 +34,7 @@ _FOLDER = click.Path(path_type=Path, readable=False)
     "bundles",
     multiple=True,
     metavar="FILE",
-    callback=near_or_far,
+    callback=named_bundles,
     help="The bundle to compare with; without it, the runs are downloaded from W&B.",
 )
 @click.option(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from pull_logs.cli.bundle_paths import bundle_argument
+from pull_logs.cli.bundle_paths import Named, bundle_argument
 from pull_logs.cli.formats import format_options, take_choice
 from pull_logs.cli.options import engine_options, take_engine
 from pull_logs.cli.output import print_result
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@bundle_argument(urls=False)
+@bundle_argument()
 @click.option(
     "--deep/--quick",
     default=True,
@@ -59,7 +58,7 @@ if TYPE_CHECKING:
 @CONCURRENCY
 def verify(
     *,
-    bundle: Path,
+    bundle: Named,
     deep: bool,
     against: Literal["wandb", "sdk"] | None,
     as_list: bool,
@@ -96,14 +95,14 @@ def verify(
         click.echo("".join(f"{path}\n" for path in safe), nl=False)
     else:
         print_result(choice, sections=lambda: verify_sections(result), json=lambda: json_lines(result))
-    _require_intact(bundle, report)
+    _require_intact(report)
     if proof is not None:
         _require_safe(proof)
     if check is not None:
         _require_equal(check)
 
 
-def _check(bundle: Path, engine: Engine, *, deep: bool, processes: int) -> VerifyReport:
+def _check(bundle: Named, engine: Engine, *, deep: bool, processes: int) -> VerifyReport:
     """Check a bundle against its manifest, on an engine or, if that is this thread, in so many processes."""
     from pull_logs.snapshot import is_bundle_set, verify_bundle
     from pull_logs.snapshot.read import check_in_processes
@@ -117,7 +116,7 @@ def _check(bundle: Path, engine: Engine, *, deep: bool, processes: int) -> Verif
     return check(bundle, deep=deep, share=partial(check_in_processes, processes=processes))
 
 
-def _ask(bundle: Path, *, compare_rows: bool, concurrency: int) -> BundleProof:
+def _ask(bundle: Named, *, compare_rows: bool, concurrency: int) -> BundleProof:
     """Ask W&B what it has of the runs of a bundle."""
     from pull_logs.cli.pulling import progress_display
     from pull_logs.proof import AskOptions, prove_against_wandb
@@ -127,7 +126,7 @@ def _ask(bundle: Path, *, compare_rows: bool, concurrency: int) -> BundleProof:
         return prove_against_wandb(bundle, compare_rows=compare_rows, options=options)
 
 
-def _read_with_sdk(bundle: Path, *, sample: int, seed: int) -> SdkCheck:
+def _read_with_sdk(bundle: Named, *, sample: int, seed: int) -> SdkCheck:
     """Compare a sample of the runs of a bundle with what the SDK reads."""
     from pull_logs.proof import check_against_sdk
 
@@ -147,7 +146,7 @@ def _require_equal(check: SdkCheck) -> None:
         raise DifferenceError(f"{len(unequal)} of {count} runs {what} with what the SDK reads")
 
 
-def _require_intact(bundle: Path, report: VerifyReport) -> None:
+def _require_intact(report: VerifyReport) -> None:
     """Make sure that nothing is damaged.
 
     Raises:
@@ -158,8 +157,8 @@ def _require_intact(bundle: Path, report: VerifyReport) -> None:
 
     if report.damages:
         raise BundleDamagedError(
-            f"{str(bundle)!r} is damaged: {damage_text(report.damages[0])}",
-            path=str(bundle),
+            f"{str(report.path)!r} is damaged: {damage_text(report.damages[0])}",
+            path=str(report.path),
             member=report.damages[0].member,
             hint="get it again from its source; what is not named above is intact",
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs.cli.bundle_paths import near_or_far
+from pull_logs.cli.bundle_paths import named_bundles
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import bundle_words
 from pull_logs.cli.sources import take_sources
@@ -28,7 +28,7 @@ def _announce(address: HttpAddress) -> None:
     "bundles",
     multiple=True,
     metavar="FILE",
-    callback=near_or_far,
+    callback=named_bundles,
     help="A bundle, a folder or glob of bundles, or a URL.",
 )
 @click.option("-r", "--run", "runs", multiple=True, metavar="PATH", help="A local W&B run folder.")

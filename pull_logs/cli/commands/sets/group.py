@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pull_logs.cli.bundle_paths import Named, near_or_far
+from pull_logs.cli.bundle_paths import Named, named_bundles
 from pull_logs.cli.commands.diff import diff
 from pull_logs.cli.formats import format_options, take_choice
 from pull_logs.cli.output import print_result
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _UNITS = {"": 1, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30}
 
-_SET = click.argument("folder", metavar="SET", callback=near_or_far)
+_SET = click.argument("folder", metavar="SET", callback=named_bundles)
 
 
 @click.group("set", cls=SpellingGroup, invoke_without_command=True)
