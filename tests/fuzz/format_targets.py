@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +21,7 @@ from mutation import after, either, json_lines, json_value, some_bytes, zip_fiel
 from pull_logs.errors import BundleDamagedError, DataError, PullLogsError
 from pull_logs.rows.batches import batch_from_rows, batch_rows
 from pull_logs.runs import RunPath
+from pull_logs.snapshot import add_bundles, open_store
 from pull_logs.snapshot.format import (
     ArtifactRecord,
     Resource,
@@ -45,6 +47,7 @@ from pull_logs.snapshot.format.parquet_read import damaged_chunks, read_footer, 
 from pull_logs.snapshot.format.parquet_write import encode_table
 from pull_logs.snapshot.format.runs_table import load_runs_table
 from pull_logs.snapshot.read import open_bundle, verify_bundle
+from pull_logs.snapshot.sets.catalog import Catalog, is_set_member
 
 MEMORY = 64 * 2**20
 """The memory limit of a fuzzed table."""
@@ -315,6 +318,29 @@ def _short_history() -> list[bytes]:
     return [*_named("history.parquet"), encode_table(lambda: [batch_from_rows(long)])[0]]
 
 
+@cache
+def _catalogs() -> list[bytes]:
+    """Return the catalog of a set of one bundle."""
+    bundle = scratch() / "member.wandb.zip"
+    bundle.write_bytes(good_bundle())
+    store = open_store(scratch() / "set", create=True)
+    add_bundles(store, [bundle])
+    return [Path(store.catalog_path(1)).read_bytes()]
+
+
+def set_catalog(data: bytes) -> None:
+    """Read all that a catalog has; every member is in its folder, and every range is one."""
+    catalog = Catalog(pa.BufferReader(data), path="catalog", version=1)
+    for entry in catalog.entries():
+        assert is_set_member(entry.location.member)
+        assert entry.location.history_offset >= 0
+        assert catalog.find_short(entry.path.run_id)
+    for group in range(catalog.groups):
+        catalog.table(group)
+    assert set(catalog.members()) == {name for name, _ in catalog.member_ids()}
+    catalog.identity()
+
+
 TARGETS = (
     Target("zip-directory", zip_directory, lambda: [good_bundle()], either(zip_fields, some_bytes)),
     Target("manifest", manifest, lambda: [good_members()["datapackage.json"]], json_value),
@@ -330,4 +356,5 @@ TARGETS = (
     Target("console", console, _console),
     Target("resealed-bundle", resealed, _resealable, after(1, some_bytes)),
     Target("resealed-manifest", resealed_manifest, lambda: [good_members()["datapackage.json"]], json_value),
+    Target("set-catalog", set_catalog, _catalogs),
 )

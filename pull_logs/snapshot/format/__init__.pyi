@@ -103,9 +103,11 @@ from .names import run_of_member as run_of_member
 from .names import segments_of as segments_of
 from .names import shown_url as shown_url
 from .parquet_pages import SCHEMA_FIELD as SCHEMA_FIELD
+from .parquet_pages import Chunk as Chunk
 from .parquet_pages import divided_footer as divided_footer
 from .parquet_pages import footer_schema as footer_schema
 from .parquet_pages import read_groups as read_groups
+from .parquet_pages import walk_pages as walk_pages
 from .parquet_read import damaged_chunks as damaged_chunks
 from .parquet_read import overlaps as overlaps
 from .parquet_read import read_batches as read_batches

@@ -2,12 +2,16 @@
 
 Opening reads the footer alone. A run is looked up in one row group, and a column of all runs is read when it
 is first used.
+
+The file is untrusted: the headers of pages are checked before they are decompressed, so that memory is
+bounded, and the names of members are checked, so that none is outside the set.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,31 +24,48 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pull_logs.errors import BundleDamagedError, FormatTooNewError, UnsafeFileError
+from pull_logs.errors import (
+    BundleDamagedError,
+    DataError,
+    FormatTooNewError,
+    PullLogsError,
+    UnsafeFileError,
+)
 from pull_logs.rows.arrays import array_of
-from pull_logs.rows.coded_text import shared_texts
+from pull_logs.rows.coded_text import row_text_bytes, shared_texts
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.format import LIGHT
+from pull_logs.snapshot.format import BUNDLE_ENDING, LIGHT, Chunk, walk_pages
 from pull_logs.snapshot.sets.catalog_schema import (
     FORMAT_NAME,
     FORMAT_VERSION,
     GROUP_ROWS,
     JSON_ENDING,
     METADATA,
+    NUMBERS,
     REPEATED,
     schema_of,
 )
 from pull_logs.snapshot.sets.entries import KEYS, LOCATION, OPTIONAL, CatalogEntry, RunLocation
 from pull_logs.snapshot.sets.leaf_counts import KINDS, Counts, exact_keys, typed_keys
+from pull_logs.suggestions import shortened
 
-_FOREIGN = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)
+_FOREIGN = (
+    *(pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError),
+    *(AttributeError, RecursionError),
+)
 """The errors that pyarrow raises about a file that is not valid."""
+
+_MAX_GROUP = 2**32
+"""The most bytes of text of a row group that is copied."""
 
 _KEPT_CELLS, _KEPT_KEYS = 256, 32
 """Columns of row groups, and row groups with their paths, that are kept as Python values."""
 
 _MAX_CHUNK = 2**30
 """The most bytes of a column of a row group."""
+
+_MAX_TAGS = 1000
+"""The most tags that a run has on average in a row group."""
 
 _FEW = 64
 """Up to this many runs are looked up one by one."""
@@ -80,6 +101,8 @@ class Catalog:
         with self._errors():
             texts = [name for name in REPEATED if name != "tags"]
             self._file = pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=texts)
+            self._coded = frozenset(texts)
+            self._checked: set[tuple[int, str]] = set()
             self._names = {name: position for position, name in enumerate(self._file.schema_arrow.names)}
             self._length = int(self._file.metadata.num_rows)
             self.groups = int(self._file.metadata.num_row_groups)
@@ -107,7 +130,9 @@ class Catalog:
             )
         keys = found["keys"]
         if keys is not None and any(
-            len(count) != len(KINDS) or not all(isinstance(one, int) and one >= 0 for one in count)
+            not isinstance(count, list)
+            or len(count) != len(KINDS)
+            or not all(isinstance(one, int) and one >= 0 for one in count)
             for count in keys.values()
         ):
             raise ValueError("its counts of keys are not valid")
@@ -129,6 +154,10 @@ class Catalog:
     def _errors(self) -> Iterator[None]:
         try:
             yield
+        except DataError as exc:
+            raise BundleDamagedError(f"{self.path!r} is damaged: {exc.message}", path=self.path) from exc
+        except PullLogsError:
+            raise
         except _FOREIGN as exc:
             raise BundleDamagedError(f"{self.path!r} is damaged: {exc}", path=self.path) from exc
 
@@ -141,21 +170,64 @@ class Catalog:
     def _read(self, groups: Sequence[int], names: Sequence[str]) -> pa.Table:
         with self._errors(), self._lock:
             for group, name in product(groups, names):
-                if self._chunk_bytes(group, name) > _MAX_CHUNK:
-                    raise ValueError(f"its column {name!r} has more than {_MAX_CHUNK} bytes in a row group")
+                if (group, name) not in self._checked:
+                    self._check_pages(group, name)
+                    self._checked.add((group, name))
+            expanded = [name for name in names if self.typed.get(name) == "text"]
+            if expanded:
+                self._check_texts(groups, expanded)
             found = self._file.read_row_groups(list(groups), columns=list(names), use_threads=False)
+            rows = sum(self._file.metadata.row_group(group).num_rows for group in groups)
+            if found.num_rows != rows or any(len(column) != rows for column in found.columns):
+                raise ValueError(f"it does not have {rows} rows in every column")
+            if "member" in names:
+                _check_members(found.column("member"))
             return found.select(list(names))
 
-    def _chunk_bytes(self, group: int, name: str) -> int:
-        index = self._names[name]
+    def _check_pages(self, group: int, name: str) -> None:
+        """Check the headers of the pages of a column in a row group before they are decompressed.
+
+        A page that is read as text must not be encoded with a dictionary, with which it would expand.
+        """
+        rows = self._file.metadata.row_group(group)
         # Every column but `tags` is one leaf, and `tags` is one too.
-        return int(self._file.metadata.row_group(group).column(index).total_uncompressed_size)
+        column = rows.column(self._names[name])
+        start = column.data_page_offset
+        if column.has_dictionary_page and 0 < column.dictionary_page_offset < start:
+            start = column.dictionary_page_offset
+        chunk = Chunk(group, name, start, start + column.total_compressed_size)
+        if not 0 <= chunk.start <= chunk.end <= self._source.size():
+            raise ValueError(f"its column {name!r} is not in the file")
+        if isinstance(self._source, pa.PythonFile):  # by one request, whose bytes are kept for the decoder
+            self._source.read_at(chunk.end - chunk.start, chunk.start)
+        decoded = values = 0
+        for page in walk_pages(lambda offset, size: self._source.read_at(size, offset), chunk):
+            decoded, values = decoded + page.decoded, values + page.values
+            if not page.values and page.decoded and self._is_plain_text(name):
+                raise ValueError(f"its column {name!r} is encoded with a dictionary")
+        if decoded > _MAX_CHUNK:
+            raise ValueError(f"its column {name!r} has more than {_MAX_CHUNK} bytes in a row group")
+        if values > rows.num_rows * (_MAX_TAGS if name == "tags" else 1):
+            raise ValueError(f"its column {name!r} has more values than rows")
+
+    def _is_plain_text(self, name: str) -> bool:
+        """Return whether a column has texts that are decoded one by one."""
+        return name not in self._coded and name not in self.typed and name not in NUMBERS and name != "tags"
+
+    def _check_texts(self, groups: Sequence[int], names: Sequence[str]) -> None:
+        """Check how many bytes of text columns have whose dictionaries are expanded."""
+        coded = pq.ParquetFile(self._source, metadata=self._file.metadata, read_dictionary=list(names))
+        for group in groups:
+            table = coded.read_row_group(group, columns=list(names), use_threads=False)
+            if int(row_text_bytes(table).sum()) > _MAX_CHUNK:
+                raise ValueError(f"its row group {group} has more than {_MAX_CHUNK} bytes of text")
 
     def _cells(self, name: str, group: int) -> Sequence[Any]:
         column = self._read([group], [name]).column(0)
-        if pa.types.is_dictionary(column.type):
-            return shared_texts(column).tolist()  # type: ignore[no-any-return]
-        return column.to_pylist()  # type: ignore[no-any-return]
+        with self._errors():
+            if pa.types.is_dictionary(column.type):
+                return shared_texts(column).tolist()  # type: ignore[no-any-return]
+            return column.to_pylist()  # type: ignore[no-any-return]
 
     def _keys(self, group: int) -> list[Key]:
         keys: list[Key] = list(zip(*(self.cells(name, group) for name in KEYS), strict=True))
@@ -166,7 +238,10 @@ class Catalog:
     def table(self, group: int) -> pa.Table:
         """Return all columns of a row group, texts as texts."""
         table = self._read([group], self._file.schema_arrow.names)
-        return table.cast(schema_of(self.typed))
+        with self._errors():
+            if int(row_text_bytes(table).sum()) > _MAX_GROUP:
+                raise ValueError(f"its row group {group} has more than {_MAX_GROUP} bytes of text")
+            return table.cast(schema_of(self.typed))
 
     def value(self, name: str, index: int) -> Any:
         """Return the cell of a run in a column."""
@@ -193,7 +268,8 @@ class Catalog:
         for group in range(self.groups):
             column = self._read([group], [f"{name}{JSON_ENDING}"]).column(0)
             rows = pc.indices_nonzero(pc.match_substring(column, text).combine_chunks())
-            found = column.take(rows).to_pylist()
+            with self._errors():
+                found = column.take(rows).to_pylist()
             yield from zip((group * GROUP_ROWS + row for row in rows.to_pylist()), found, strict=True)
 
     def path_at(self, index: int) -> RunPath:
@@ -220,7 +296,12 @@ class Catalog:
 
     def location(self, index: int) -> RunLocation:
         """Return where a run is stored."""
-        return RunLocation(**{name: self.value(name, index) for name in LOCATION})
+        found = RunLocation(**{name: self.value(name, index) for name in LOCATION})
+        if found.history_offset < 0 or found.history_bytes < 0:
+            raise BundleDamagedError(
+                f"{self.path!r} is damaged: a history has a negative position or size", path=self.path
+            )
+        return found
 
     def entries(self) -> Iterator[CatalogEntry]:
         """Iterate over the rows of all runs, in path order."""
@@ -304,6 +385,26 @@ class Catalog:
         """Return the members that it refers to, and how many runs it has in each."""
         counted = pc.value_counts(_texts(self.column("member")))
         return {one["values"]: one["counts"] for one in counted.to_pylist()}
+
+
+def _check_members(column: pa.ChunkedArray) -> None:
+    """Check that members are bundles in the folder of the set.
+
+    Raises:
+        ValueError: A member cannot have its name.
+    """
+    for chunk in column.chunks:
+        for name in chunk.dictionary.to_pylist():
+            if not is_set_member(name):
+                raise ValueError(f"{shortened(name)!r} is not the name of a member")
+
+
+def is_set_member(name: str) -> bool:
+    """Return whether a name is that of a bundle in a set, or in a folder below it."""
+    parts = name.split("/")
+    windows = os.name == "nt" and any(mark in name for mark in "\\:")
+    allowed = {"", ".", ".."}.isdisjoint(parts) and "\0" not in name
+    return name.endswith(BUNDLE_ENDING) and allowed and not windows
 
 
 def _scalar(text: str) -> pa.StringScalar:

@@ -178,3 +178,33 @@ def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
             held, count = [joined.slice(full)], count - full
     if count:
         yield pa.concat_tables(held).combine_chunks()
+
+
+def wrong_parts(catalog: Catalog) -> Iterator[str]:
+    """Iterate over what is wrong in the parts of a catalog that repeat its rows, in one sentence each.
+
+    These are the columns of single keys and the counts of keys, which filters use, and the statistics, by
+    which runs are looked up.
+
+    Raises:
+        BundleDamagedError: The catalog is damaged.
+        DataError: A config or summary is not a JSON object.
+    """
+    counts: Counts = {}
+    for group in range(catalog.groups):
+        table = catalog.table(group)
+        right = _with_typed(table, {}, catalog.typed)
+        wrong = [name for name in catalog.typed if not _same(table.column(name), right.column(name))]
+        yield from (f"its column {name!r} does not have the values of the runs" for name in wrong)
+        texts = (table.column(f"{document}{JSON_ENDING}").to_pylist() for document in DOCUMENTS)
+        for config, summary in zip(*texts, strict=True):
+            count_leaves(counts, leaves_of(config, summary), 1)
+        paths = [RunPath(*key) for key in catalog.keys(group)]
+        if any(catalog.find(path) is None for path in (*paths[:1], *paths[-1:])):
+            yield f"the statistics of row group {group} do not have its runs"
+    if catalog.counts is not None and counts != catalog.counts:
+        yield "its counts of keys are not those of the runs"
+
+
+def _same(left: pa.ChunkedArray, right: pa.ChunkedArray) -> bool:
+    return repr(left.to_pylist()) == repr(right.to_pylist())  # NaN is itself

@@ -25,7 +25,7 @@ FORMAT_NAME, FORMAT_VERSION = "pull-logs/catalog", 1
 JSON_ENDING = "_json"
 """How the column of a document ends: `config_json`, of which `config.lr` cannot be taken for a part."""
 
-_NUMBERS = ("history_offset", "history_bytes")
+_OFFSETS = ("history_offset", "history_bytes")
 TYPES: Mapping[LeafKind, pa.DataType] = {"number": pa.float64(), "text": pa.string(), "bool": pa.bool_()}
 """The types of the columns of single keys."""
 
@@ -34,13 +34,16 @@ FIXED = pa.schema(
         *(SCHEMA.field(name) for name in LIGHT),
         *(pa.field(name, pa.string()) for name in OPTIONAL),
         *(
-            pa.field(name, pa.int64() if name in _NUMBERS else pa.string(), nullable=False)
+            pa.field(name, pa.int64() if name in _OFFSETS else pa.string(), nullable=False)
             for name in LOCATION
         ),
         *(pa.field(f"{name}{JSON_ENDING}", pa.string(), nullable=False) for name in DOCUMENTS),
     ]
 )
 """The columns that every catalog has."""
+
+NUMBERS = frozenset(field.name for field in FIXED if not pa.types.is_string(field.type))
+"""The columns of `FIXED` that are not texts."""
 
 REPEATED = (
     *("entity", "project", "state", "tags", "group", "job_type", "sweep", "user", "host", "commit"),

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pull_logs.errors import DamageError, FileMissingError
 from pull_logs.snapshot.read import Damage, Share, VerifyReport, open_bundle, verify_bundle
 from pull_logs.snapshot.sets.bundle_set import BundleSet, open_bundle_set, open_store
+from pull_logs.snapshot.sets.catalog_file import wrong_parts
 from pull_logs.snapshot.sets.entries import CatalogEntry, entry_of
 
 
@@ -44,6 +45,7 @@ def verify_set(
         try:
             for entry in opened.entries():
                 entries.setdefault(entry.location.member, []).append(entry)
+            damages += [Damage(member="catalog", reason=reason) for reason in wrong_parts(opened.catalog)]
         except DamageError as exc:
             damages.append(Damage(member="catalog", reason=exc.message))
         for name, rows in sorted(entries.items()):
