@@ -23,6 +23,7 @@ from pull_logs.cli.pulling.uploads import staged
 from pull_logs.errors import MachineLimitError, NetworkError
 from pull_logs.snapshot import disk, export_runs, open_bundle, storage, write_bundle
 from pull_logs.snapshot.disk import new_file
+from pull_logs.snapshot.storage import ObjectVersion
 from pull_logs.snapshot.storage.upload import Uploaded
 
 
@@ -140,8 +141,11 @@ def _staged(root: Path, *, refused: bool = False, more: int = 0) -> None:
     """Write a bundle to object storage, which is a file here that others wrote before."""
     target = root / OBJECT
 
-    def state(*_: Any, **__: Any) -> str | None:
-        return hashlib.sha256(target.read_bytes()).hexdigest() if target.exists() else None
+    def version(*_: Any, **__: Any) -> ObjectVersion | None:
+        if not target.exists():
+            return None
+        digest = hashlib.sha256(target.read_bytes()).hexdigest()
+        return ObjectVersion(tag=digest, text=digest)
 
     def download(_: str, file: Path, **__: Any) -> None:
         with disk.disk_errors(file, hint=""):
@@ -157,7 +161,7 @@ def _staged(root: Path, *, refused: bool = False, more: int = 0) -> None:
 
     with (
         patch.object(platformdirs, "user_cache_path", lambda *_, **__: root / "cache" / "uploads"),
-        patch.object(storage, "object_state", state),
+        patch.object(storage, "object_version", version),
         patch.object(storage, "download_object", download),
         patch.object(storage, "upload_file", upload),
         patch.object(click, "echo"),

@@ -56,7 +56,7 @@ def empty(root: Path) -> None:
 def kept_of(operation: Operation, tree: Tree) -> Tree:
     """What the user keeps, without what a killed process leaves beside it."""
     path, left = operation.kept, operation.left
-    found = {name: tree[name] for name in tree if name == path or name.startswith(f"{path}/")}
+    found = {name: value for name, value in without_locks(tree).items() if f"{name}/".startswith(f"{path}/")}
     return {name: content for name, content in found.items() if left not in name}
 
 

@@ -145,7 +145,9 @@ class PullLog:
     def report(self, report: DownloadReport) -> None:
         """Write the report of a pull, or of the changes of an archive."""
         if self.as_json:
-            content = {**report.to_json(), "out": output_name(report.out)}
+            content = report.to_json()
+            if "out" in content:
+                content["out"] = output_name(content["out"])
             for run in content.pop("runs"):
                 self._write({"event": "run", **run})
             self._write({"event": "report", **content})

@@ -29,6 +29,30 @@ Command = Callable[..., Any]
 _HINT = "free some space and run the same command again"
 
 
+def uploads_of(*parameters: str) -> Callable[[Command], Command]:
+    """Let a command write objects: the files that these parameters name may be URLs.
+
+    A dry run writes no bundle: `out` is then None.
+    """
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def call(*arguments: Any, **options: Any) -> Any:
+            with ExitStack() as stack:
+                for name in parameters:
+                    url = options[name]
+                    if not isinstance(url, str):
+                        continue
+                    if name == "out" and options.get("dry_run"):
+                        options[name] = None
+                        continue
+                    options[name] = stack.enter_context(staged(url, force=bool(options.get("force"))))
+                return command(*arguments, **options)
+
+        return call
+
+    return decorate
+
 
 uploads = uploads_of("out")
 """Let a command that writes the file `out` also write an object, whose URL is then `out`."""
@@ -184,7 +208,9 @@ class _Staging:
 
         self.local.unlink(missing_ok=True)
         self._pending.unlink(missing_ok=True)
-        sync_folder(self.local.parent)  # otherwise a loss of power may leave the note, and a part of a new file
+        sync_folder(
+            self.local.parent
+        )  # otherwise a loss of power may leave the note, and a part of a new file
 
 
 def uploads_folder(

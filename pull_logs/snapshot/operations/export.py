@@ -18,13 +18,8 @@ to a temporary folder next to DIR, which gets its name at the end.
 from __future__ import annotations
 
 import re
-<<<<<<< HEAD
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-=======
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
->>>>>>> 928b252e (Take URLs wherever a bundle is read or an output is written, and replace an object only if it is what was read)
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -158,7 +153,7 @@ def are_export_files(names: Collection[str]) -> bool:
     formats = {table.removeprefix("runs.") for table in tables}
     found = [_FILE.fullmatch(name) for name in names if name not in tables]
     formats |= {match[1] for match in found if match and match[1]}
-    return len(formats) <= 1 and formats <= _WRITERS.keys() and all(found)
+    return len(formats) <= 1 and formats <= WRITERS.keys() and all(found)
 
 
 def _is_export(folder: Path) -> bool:
