@@ -201,8 +201,8 @@ def name_folder(new: Path, folder: Path, *, old: Path | None = None) -> None:
         new: The folder with its files.
         folder: Its name.
         old: Where an existing folder of that name goes meanwhile, beside it; back if the renaming fails, and
-            removed when the new one is on the disk. What has this name is removed. None if there must be no
-            existing folder.
+            removed when the new one is on the disk. Whatever has this name before is removed. None where an
+            existing folder is not replaced.
 
     Raises:
         OSError: The disk failed, or something has the name.

@@ -33,7 +33,9 @@ _FUNCTIONS = frozenset(
 _NAMES = _METHODS | {"open", "replace"} | {name.rpartition(".")[2] for name in _FUNCTIONS}
 
 PART_OF: Mapping[str, str] = {
-    "cli/pulling/uploads.py": "upload: staged _Staging.prepare _Staging.publish; upload-lost: _Staging._forget",
+    "cli/pulling/uploads.py": (
+        "upload: staged _Staging.prepare _Staging.publish; upload-lost: _Staging._forget"
+    ),
     "fetch/cache_folder.py": "prune: _remove _remove_empty; cache: using_cache _take_lock",
     "fetch/files/console.py": "fetch: create_log",
     "fetch/files/download.py": "fetch: _append _truncate",

@@ -51,6 +51,7 @@ NOT_RUN = {
 
 RUN_ELSEWHERE = {
     'pull-logs compare -b "$bundle" --at 40 --best val/loss:min --engine "dask://$host:$port" --no-hints': "tests/docs/test_clusters.py",  # noqa: E501
+    "pull-logs set add archive archive/acme--nano.wandb.zip archive/lab--vision.wandb.zip": "tests/cli/commands/test_archive_command.py",  # noqa: E501
 }
 """Commands of other blocks, and what runs them; tests/docs/test_archives.py runs `console-s3`."""
 
