@@ -145,7 +145,7 @@ def test_where_no_copy_can_be_started_this_process_does_all(monkeypatch: pytest.
 
 
 PROGRAM = """
-import os, sys, threading, time
+import os, signal, threading
 from pull_logs.executors import open_engine
 
 def work(_):
@@ -153,6 +153,7 @@ def work(_):
         os.write(1, b"%d\\n" % os.getpid())
     threading.Event().wait()
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what runs in the background
 here = os.getpid()
 with open_engine(None, jobs=2) as engine:
     assert engine.copies

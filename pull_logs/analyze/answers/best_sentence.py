@@ -110,7 +110,7 @@ def shared_time(runs: Sequence[RunReading]) -> str | None:
     known = [time for time in times if time]
     if len(known) < max(len(runs), 2) or max(known) < _OTHER_TIME * min(known):
         return None
-    common = min(time for time in known if _LEAST_SHARE * time >= max(known))
+    common = _common_end(known)
     return f"{float(f'{_BEFORE_END * common:.2g}'):g}"
 
 
@@ -136,15 +136,21 @@ def note_beyond_ends(runs: Sequence[RunReading], alignment: Alignment) -> str | 
         run.subject.run.last_step if axis == STEP else cell_number(run.subject.run.summary.get(axis))
         for run in runs
     )
-    ends = [end for end in found if end is not None]
+    ends = [end for end in found if end is not None and math.isfinite(end)]
     if not ends or position.where <= max(ends):
         return None
-    common = min(end for end in ends if _LEAST_SHARE * end >= max(ends))
+    common = _common_end(ends)
     compared = "all" if common == min(ends) else "those that reach it"
     return (
         f"no run has {axis} {position.value}: the last of any run is {canon_number(max(ends))}; "
         f"--at {canon_number(common)} compares {compared}"
     )
+
+
+def _common_end(ends: Sequence[float]) -> float:
+    """Return the first end at which something is left to compare; the last one of ends that are negative."""
+    last = max(ends)
+    return min((end for end in ends if _LEAST_SHARE * end >= last), default=last)
 
 
 def note_on_values(runs: Sequence[RunReading], alignment: Alignment) -> str | None:

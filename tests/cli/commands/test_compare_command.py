@@ -301,6 +301,23 @@ def test_a_position_after_the_end_of_every_run_is_answered_with_one_to_compare_a
         assert nothing == "(none)"
 
 
+@pytest.mark.parametrize(
+    ("ends", "note"),
+    [
+        ((-5, -4), "the last of any run is -4; --at -4 compares those that reach it"),
+        ((-5, float("nan")), "the last of any run is -5; --at -5 compares all"),
+    ],
+)
+def test_the_ends_of_an_axis_may_be_negative_or_not_numbers(ends: tuple[float, float], note: str) -> None:
+    runs = [
+        FakeRun([{"_step": 0, "temp": end - 1, "loss": 1.0}], summary={"temp": end, "loss": 1.0})
+        for end in ends
+    ]
+    found = asked(subjects(*runs), Comparison(at=Position("step", 3.0), axis="temp"))
+    assert found is not None
+    assert f"no run has temp 3: {note}" in found["notes"]
+
+
 QUESTIONS = st.sampled_from(
     [
         Comparison(),

@@ -125,7 +125,7 @@ def test_run_fields_and_columns_of_seconds_are_durations_and_other_units_are_not
     )  # fmt: skip
     text = printed(capsys, *words)
     assert "\nrun,duration,hours,t,end,rest\nlw7s0,24m35s,0.409722,4m35s,24m35s,1000\n" in text
-    assert "\nduration,1,0,24m35s,24m35s,,24m35s,24m35s,24m35s\n" in text
+    assert "\nduration,1,0,24m35s,24m35s,,24m35s,24m35s,24m35s,0\n" in text
     found = json.loads(printed(capsys, *words, "--json"))
     assert [entry["values"]["lw7s0"] for entry in found["columns"]] == [1475, 1475 / 3600, 275, 1475, 1000]
     cells = printed(capsys, *words, "--format", "csv", "--section", "columns").splitlines()[1].split(",")
