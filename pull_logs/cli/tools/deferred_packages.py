@@ -1,14 +1,17 @@
-"""Packages whose `__init__` is executed when a name of it is first used, not when a sub-module is imported.
+"""Parts of the packages of a server that are made when they are first used, not when they are imported.
 
 `mcp/__init__` and `mcp/server/__init__` import clients, a second server and their libraries, which take a
 third of the time in which a server starts and are not used by it. `importlib.util.LazyLoader` cannot leave
 them out, as the import of a sub-module uses an attribute of its package and so executes it.
+
+The types of the protocol are hundreds of pydantic models in three versions. A session uses a few of them.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec, module_from_spec
 from threading import RLock
 from types import ModuleType
@@ -67,3 +70,23 @@ def _missing_name(package: ModuleType, execute: Callable[[ModuleType], object]) 
         raise AttributeError(f"module {package.__name__!r} has no attribute {name!r}", name=name, obj=package)
 
     return find
+
+
+@contextmanager
+def deferred_models() -> Iterator[None]:
+    """Build the validators of pydantic models that are defined meanwhile when a model is first used.
+
+    Models inherit `defer_build` of pydantic's configuration from their bases, so that setting it at their
+    common base is enough. A model is the same once it is used. Without pydantic nothing happens.
+    """
+    try:
+        from pydantic import BaseModel
+    except ImportError:
+        yield
+        return
+    common = BaseModel.model_config
+    BaseModel.model_config = common | {"defer_build": True}
+    try:
+        yield
+    finally:
+        BaseModel.model_config = common

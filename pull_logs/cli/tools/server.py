@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pull_logs._version import __version__
-from pull_logs.cli.tools.deferred_packages import defer_packages
+from pull_logs.cli.tools.deferred_packages import defer_packages, deferred_models
 from pull_logs.cli.tools.definitions import INSTRUCTIONS, TOOLS, Tool
 from pull_logs.cli.tools.questions import Answered, ask, prepare_answers
 from pull_logs.errors import PullLogsError, UsageError
@@ -71,7 +71,8 @@ def make_server(
     """
     defer_packages(("mcp", "mcp.server"))
     try:
-        from mcp.server.lowlevel import Server
+        with deferred_models():
+            from mcp.server.lowlevel import Server
     except ImportError as exc:
         raise UsageError(
             "the MCP server needs the mcp package", hint="pip install 'wandb-pull-logs[mcp]'"

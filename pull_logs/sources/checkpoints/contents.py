@@ -7,6 +7,7 @@ gigabytes, only its directory and the pickle that describes it are read.
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -23,6 +24,21 @@ MAX_TEXT_FILE = 1 << 26
 
 MAX_INFLATED = 1 << 28
 """The most bytes that a compressed archive member may unpack to."""
+
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How members are compressed: PyTorch stores them, and other tools may pack the archive again."""
+
+_ARCHIVE_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    NotImplementedError,  # a version, a compression or an encryption that `zipfile` does not read
+    RuntimeError,  # an encrypted member
+    EOFError,
+    UnicodeDecodeError,  # a name marked as UTF-8 that is not
+    OverflowError,
+)
+"""What `zipfile` raises for damaged archives."""
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -107,6 +123,10 @@ def _archive_contents(source: BinaryIO, name: str) -> object:
             if any(info.header_offset < 0 for info in archive.infolist()):
                 raise DamageError(f"checkpoint {name!r} is a damaged archive: a member begins before it")
             member = min(members, key=lambda info: info.filename.count("/"))
+            if member.compress_type not in _COMPRESSIONS:
+                raise DamageError(
+                    f"checkpoint {name!r} is an archive whose data.pkl has an unknown compression"
+                )
             if member.compress_type != zipfile.ZIP_STORED and member.file_size > MAX_INFLATED:
                 raise UnsafeFileError(
                     f"checkpoint {name!r} holds a data.pkl that unpacks to {member.file_size} bytes",
@@ -115,7 +135,7 @@ def _archive_contents(source: BinaryIO, name: str) -> object:
             with archive.open(member) as stream:
                 value = _checked_pickle(stream, name)
             return with_scalars(value, lambda key: _storage(archive, member.filename, key))
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as exc:
+    except _ARCHIVE_ERRORS as exc:
         raise DamageError(f"checkpoint {name!r} is a damaged archive: {exc}") from exc
 
 
@@ -127,6 +147,8 @@ def _storage(archive: zipfile.ZipFile, pickle: str, key: str) -> bytes | None:
         return None
     member = archive.getinfo(f"{folder}data/{key}")
     order = f"{folder}byteorder"
+    if member.compress_type not in _COMPRESSIONS:
+        return None
     if member.file_size > MAX_STORAGE or (
         order in names and archive.getinfo(order).file_size != len("little")
     ):

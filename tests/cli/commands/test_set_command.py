@@ -86,7 +86,7 @@ def test_a_damaged_member_is_located(work: Path, capsys: pytest.CaptureFixture[s
     assert f"{member.name}: runs/entity=acme/project=nano/run=a/history.parquet" in capsys.readouterr().out
     member.unlink()
     assert main(["set", "verify", "lab"]) == 6
-    assert f"no file or folder at 'lab/{member.name}'" in capsys.readouterr().out
+    assert f"no file or folder at '{member.absolute()}'" in capsys.readouterr().out
 
 
 def test_a_size_that_is_none_is_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
-from pull_logs.cli.tools.deferred_packages import defer_packages
+from pull_logs.cli.tools.deferred_packages import defer_packages, deferred_models
 
 STATEMENTS = ["x = 1", "from .a import x", "from .a import y", "from . import a", "from .inner import x",
               "from . import inner", "import {top}.inner.b as b", "__all__ = ['x']", "y = 2"]  # fmt: skip
@@ -161,6 +162,48 @@ def test_packages_that_are_imported_or_not_installed_are_left_alone(folder: Path
     assert "__getattr__" not in vars(sys.modules[top])
     assert "not_installed_at_all" not in sys.modules
     assert f"{top}.a" not in sys.modules
+
+
+def test_models_that_are_defined_meanwhile_are_built_when_they_are_used() -> None:
+    """What they accept, refuse and describe is that of a model that was built at once."""
+
+    def node() -> type[BaseModel]:
+        class Node(BaseModel):
+            value: int
+            name: str = "a"
+
+        return Node
+
+    common = dict(BaseModel.model_config)
+    with deferred_models():
+        deferred = node()
+    assert dict(BaseModel.model_config) == common
+    ordinary = node()
+    assert (deferred.__pydantic_complete__, ordinary.__pydantic_complete__) == (False, True)
+    assert deferred.model_json_schema() == ordinary.model_json_schema()
+    assert deferred.model_validate({"value": "3"}).model_dump() == {"value": 3, "name": "a"}
+    with pytest.raises(ValidationError, match="1 validation error for Node\nvalue\n  Field required"):
+        deferred.model_validate({})
+
+
+def test_a_deferred_model_is_built_by_threads_at_once() -> None:
+    for _ in range(20):
+        with deferred_models():
+
+            class Leaf(BaseModel):
+                value: int
+
+            class Tree(BaseModel):
+                leaves: list[Leaf]
+
+        barrier = Barrier(4)
+
+        def read(number: int, tree: type[Tree] = Tree, barrier: Barrier = barrier) -> list[int]:
+            barrier.wait()
+            return [leaf.value for leaf in tree.model_validate({"leaves": [{"value": number}]}).leaves]
+
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(read, range(4))) == [[0], [1], [2], [3]]
 
 
 SERVER_ALONE = """

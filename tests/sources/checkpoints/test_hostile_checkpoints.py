@@ -58,6 +58,32 @@ def test_an_archive_whose_directory_leads_before_its_start_is_damaged(tmp_path: 
     assert str(caught.value) == f"checkpoint {str(file)!r} is a damaged archive: a member begins before it"
 
 
+def test_an_archive_with_a_name_that_is_not_what_it_is_marked_as_is_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "m.pt"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("m/data.pkl", b"N.")
+        archive.writestr("m/\N{LATIN SMALL LETTER E WITH ACUTE}", b"")
+    file.write_bytes(file.read_bytes().replace("\N{LATIN SMALL LETTER E WITH ACUTE}".encode(), b"\xff\xfe"))
+    with pytest.raises(DamageError) as caught:
+        read_checkpoint(file)
+    assert str(caught.value) == (
+        f"checkpoint {str(file)!r} is a damaged archive: "
+        "'utf-8' codec can't decode byte 0xff in position 2: invalid start byte"
+    )
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_of_another_compression_is_refused(tmp_path: Path, compression: int) -> None:
+    file = tmp_path / "m.pt"
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        archive.writestr("m/data.pkl", b"N." + bytes(64))
+    with pytest.raises(DamageError) as caught:
+        read_checkpoint(file)
+    assert str(caught.value) == (
+        f"checkpoint {str(file)!r} is an archive whose data.pkl has an unknown compression"
+    )
+
+
 def test_a_checkpoint_that_would_run_something_is_refused_and_hides_no_sidecar(
     tmp_path: Path,
     layout: str,
