@@ -34,7 +34,7 @@ class RunContent:
         segments: Its rows, in the order in which they were logged.
         hparams: Its hyperparameters.
         damages: What could not be read, by the name of the file.
-        unread: The number of records whose content is not valid.
+        unread: The number of records, and of values in others, that are not valid.
         skipped: The number of values that are not values of a metric, by the name of their plugin.
         records: The number of records.
         first_time: The time of the first event; None without any.
