@@ -79,7 +79,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _sides(scenario: Scenario, options: argparse.Namespace) -> Sequence[str]:
-    sides = (BARE, *(scenario.sdk if options.sdk else ()), OURS)
+    # The bare requests are not sent again after a 429.
+    bare = () if scenario.net.quota else (BARE,)
+    sides = (*bare, *(scenario.sdk if options.sdk else ()), OURS)
     return [side for side in sides if not options.sides or side in options.sides]
 
 

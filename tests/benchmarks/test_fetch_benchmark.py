@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from checkout import ROOT
 
 
@@ -39,3 +40,35 @@ def test_the_benchmark_of_the_pull_measures_both_sides_and_prints_its_table(tmp_
         "ours": [500],
     }
     assert [one["requests"] for one in found["bare"]] == [2]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_scenario_runs_as_the_command_measures_it_without_options() -> None:
+    """Bare requests are not measured where answers of 429 are part of the scenario."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "fetch.py"), "--quick", "--repeats", "1"]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    sides: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        if line.startswith("### "):
+            sides[line.removeprefix("### ").partition(":")[0]] = []
+        elif line.startswith(("| bare ", "| ours ")):
+            sides[list(sides)[-1]].append(line.split("|")[1].strip())
+    both = ["bare", "ours"]
+    assert sides == {
+        "bulk": both,
+        "long": both,
+        "latency": both,
+        "sparse-live": both,
+        "many": both,
+        "rate-limit": ["ours"],
+        "memory": both,
+    }
