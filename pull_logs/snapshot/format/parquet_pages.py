@@ -53,6 +53,10 @@ _PAGE: Wanted = {1: {}, 2: {}, 3: {}, 4: {}, 5: {1: {}, 2: {}}, 7: {2: {}}, 8: {
 """A page: type, sizes decoded and packed, checksum; values and encoding of the header of its type."""
 
 
+_PLAIN_PAGE: Wanted = {8: {2: {}, 4: {}, 5: {}, 6: {}, 7: {}}}
+"""Of a data page of version 2: nulls, encoding, bytes of levels of both kinds, whether it is compressed."""
+
+
 class Chunk(NamedTuple):
     """The byte range of one column in one row group; a tuple for speed, as there may be tens of thousands.
 
@@ -323,6 +327,35 @@ def walk_pages(read: Read, chunk: Chunk) -> Iterator[Page]:
             raise DataError(f"the page at byte {offset} reaches beyond its column chunk")
         yield page
         offset = page.end
+
+
+def plain_page_bytes(data: bytes, start: int, page: Page) -> bytes | None:
+    """Return the values of a page as they are stored, decompressed: of texts, the size and the bytes of each.
+
+    Args:
+        data: The chunk of the page.
+        start: The offset of the chunk in the file.
+        page: One of its pages.
+
+    Returns:
+        None if the page has another form: nulls, another encoding than PLAIN, another compression than zstd,
+        or bytes that do not have its checksum.
+    """
+    import zstandard
+
+    body = data[page.body - start : page.end - start]
+    header, _ = read_struct(data[page.start - start : page.body - start], _PLAIN_PAGE)
+    facts = header.get(8, {})
+    if any(facts.get(field, 1) for field in (2, 4, 5, 6)) or zlib.crc32(body) != page.checksum:
+        return None
+    if not facts.get(7, True):
+        return body if len(body) == page.decoded else None
+    try:
+        if zstandard.frame_content_size(body) != page.decoded:
+            return None
+        return zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).decompress(body)
+    except zstandard.ZstdError:
+        return None
 
 
 def damaged_part(read: Read, chunk: Chunk) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import product
@@ -34,7 +34,7 @@ from pull_logs.errors import (
 from pull_logs.rows.arrays import array_of
 from pull_logs.rows.coded_text import row_text_bytes, shared_texts
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.format import BUNDLE_ENDING, LIGHT, Chunk, walk_pages
+from pull_logs.snapshot.format import BUNDLE_ENDING, LIGHT, Chunk, Page, plain_page_bytes, walk_pages
 from pull_logs.snapshot.sets.catalog_schema import (
     FORMAT_NAME,
     FORMAT_VERSION,
@@ -111,6 +111,7 @@ class Catalog:
             self._check()
         self.exact = frozenset(exact_keys(self.counts or {}))
         self._columns: dict[str, pa.ChunkedArray] = {}
+        self._ids: list[list[bytes] | None] | None = None
         self.keys: Callable[[int], list[Key]] = lru_cache(_KEPT_KEYS)(self._keys)
         self.cells: Callable[[str, int], Sequence[Any]] = lru_cache(_KEPT_CELLS)(self._cells)
 
@@ -189,25 +190,34 @@ class Catalog:
 
         A page that is read as text must not be encoded with a dictionary, with which it would expand.
         """
-        rows = self._file.metadata.row_group(group)
+        chunk = self._chunk(group, name)
+        if isinstance(self._source, pa.PythonFile):  # by one request, whose bytes are kept for the decoder
+            self._source.read_at(chunk.end - chunk.start, chunk.start)
+        self._check_sizes(chunk, walk_pages(lambda offset, size: self._source.read_at(size, offset), chunk))
+
+    def _chunk(self, group: int, name: str) -> Chunk:
+        """Return the byte range of a column in a row group."""
         # Every column but `tags` is one leaf, and `tags` is one too.
-        column = rows.column(self._names[name])
+        column = self._file.metadata.row_group(group).column(self._names[name])
         start = column.data_page_offset
         if column.has_dictionary_page and 0 < column.dictionary_page_offset < start:
             start = column.dictionary_page_offset
         chunk = Chunk(group, name, start, start + column.total_compressed_size)
         if not 0 <= chunk.start <= chunk.end <= self._source.size():
             raise ValueError(f"its column {name!r} is not in the file")
-        if isinstance(self._source, pa.PythonFile):  # by one request, whose bytes are kept for the decoder
-            self._source.read_at(chunk.end - chunk.start, chunk.start)
+        return chunk
+
+    def _check_sizes(self, chunk: Chunk, pages: Iterable[Page]) -> None:
+        """Check what the headers of the pages of a column say."""
+        name, rows = chunk.column, self._file.metadata.row_group(chunk.row_group).num_rows
         decoded = values = 0
-        for page in walk_pages(lambda offset, size: self._source.read_at(size, offset), chunk):
+        for page in pages:
             decoded, values = decoded + page.decoded, values + page.values
             if not page.values and page.decoded and self._is_plain_text(name):
                 raise ValueError(f"its column {name!r} is encoded with a dictionary")
         if decoded > _MAX_CHUNK:
             raise ValueError(f"its column {name!r} has more than {_MAX_CHUNK} bytes in a row group")
-        if values > rows.num_rows * (_MAX_TAGS if name == "tags" else 1):
+        if values > rows * (_MAX_TAGS if name == "tags" else 1):
             raise ValueError(f"its column {name!r} has more values than rows")
 
     def _is_plain_text(self, name: str) -> bool:
@@ -345,11 +355,35 @@ class Catalog:
     def find_short(self, name: str) -> list[int]:
         """Return the rows of the runs with this `run_id` or `project/run_id`."""
         project, _, run_id = name.rpartition("/")
-        found = pc.equal(_texts(self.column("run_id")), _scalar(run_id))
-        if project:
-            found = pc.and_(found, pc.equal(_texts(self.column("project")), _scalar(project)))
-        rows: list[int] = pc.indices_nonzero(found.combine_chunks()).to_pylist()
-        return rows
+        # As texts are stored: the size in four bytes, then the text.
+        text = run_id.encode(errors="surrogatepass")
+        stored = len(text).to_bytes(4, "little") + text
+        return [
+            row
+            for group, pages in enumerate(self._stored_ids())
+            if pages is None or any(stored in page for page in pages)
+            for row, found in enumerate(self.cells("run_id", group), group * GROUP_ROWS)
+            if found == run_id and (not project or self.value("project", row) == project)
+        ]
+
+    def _stored_ids(self) -> list[list[bytes] | None]:
+        """Return the pages of the ids of each row group as they are stored; None for one of another form.
+
+        They are not decoded: searching a million of them takes a few milliseconds, and decoding them thirty.
+        """
+        with self._errors(), self._lock:
+            if self._ids is None:
+                self._ids = [self._stored_pages(self._chunk(group, "run_id")) for group in range(self.groups)]
+            return self._ids
+
+    def _stored_pages(self, chunk: Chunk) -> list[bytes] | None:
+        start = chunk.start
+        data: bytes = self._source.read_at(chunk.end - start, start)
+        pages = list(walk_pages(lambda offset, size: data[offset - start : offset - start + size], chunk))
+        self._check_sizes(chunk, pages)
+        found = [plain_page_bytes(data, start, page) for page in pages]
+        known = [one for one in found if one is not None]
+        return known if len(known) == len(found) else None
 
     def _may_have(self, group: int, key: Sequence[str]) -> bool:
         metadata = self._file.metadata.row_group(group)
