@@ -28,7 +28,6 @@ from pull_logs import errors
 from pull_logs._version import __version__
 from pull_logs.analyze import Subject, View, answer, overview
 from pull_logs.analyze.answers import compare_runs
-from pull_logs.analyze.answers.mapping import run_map
 from pull_logs.errors import (
     BundleDamagedError,
     FileMissingError,
@@ -82,7 +81,7 @@ def engines() -> Iterator[Mapping[str, Engine]]:
 
 @pytest.fixture(autouse=True)
 def _small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_map, "_MOST_RUNS", 3)
+    monkeypatch.setattr(run_parts, "_MOST_RUNS", 3)
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ from pull_logs.interface.first_look import look_on
 from pull_logs.interface.known_findings import KnownFindings
 from pull_logs.snapshot import Run, export_runs, verify_bundle
 from pull_logs.snapshot.operations import exported_runs
-from pull_logs.snapshot.workers import check_on, member_check
+from pull_logs.snapshot.workers import check_on, member_check, run_parts
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
 
@@ -46,7 +46,7 @@ QUICK = settings(max_examples=3, deadline=None, suppress_health_check=list(Healt
 def copying(monkeypatch: pytest.MonkeyPatch) -> Engine:
     """An engine of two processes; the threads of the program that runs tests do not matter to it."""
     monkeypatch.setattr(engine_module, "can_fork", lambda: True)
-    monkeypatch.setattr(run_map, "_MOST_RUNS", 3)
+    monkeypatch.setattr(run_parts, "_MOST_RUNS", 3)
     return Engine(workers=2, shares_memory=False, forks=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeAlias, TypeVar
@@ -13,12 +13,15 @@ from pull_logs.snapshot.read import Run
 from pull_logs.snapshot.workers.location import BundleLocation, located
 
 _MOST_RUNS = 100
+"""The most runs of a part."""
+
 _MOST_ROWS = 1_000_000
 """A part takes a second or two, so that little is lost where one is stopped."""
 
 _PARTS_PER_WORKER = 16
 """Parts that each worker has at least where they are not sent, so that all workers end together."""
 
+ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 RunItem: TypeAlias = tuple[Run, Any]
@@ -39,24 +42,48 @@ def map_runs_in_parts(
         PullLogsError: As the function, for the first part that it raises an error for; or a worker failed.
     """
     if engine.shares_memory or (engine.copies and not any(is_url(run.bundle_location) for run, _ in items)):
-        most = max(1, min(_MOST_RUNS, len(items) // (_PARTS_PER_WORKER * engine.workers)))
-        return engine.map_open(function, _parts(items, most))
-    return engine.map(_open_part, (_Part.of(function, part) for part in _parts(items, _MOST_RUNS)))
+        return engine.map_open(function, _parts(items, most_runs(len(items), engine)))
+    return engine.map(_open_part, (_Part.of(function, part) for part in _parts(items)))
 
 
-def _parts(items: Sequence[RunItem], most: int) -> Iterator[list[RunItem]]:
-    """Divide runs into neighbours of one bundle, not too many and without too many rows."""
-    for _, members in groupby(items, key=lambda item: item[0].bundle_location):
-        part: list[RunItem] = []
-        rows = 0
+def _parts(items: Sequence[RunItem], most: int | None = None) -> Iterator[list[RunItem]]:
+    return divide_runs(
+        items, bundle=lambda item: item[0].bundle_location, rows=lambda item: item[0].rows, most=most
+    )
+
+
+def divide_runs(
+    items: Iterable[ItemT],
+    *,
+    bundle: Callable[[ItemT], str | None],
+    rows: Callable[[ItemT], int],
+    most: int | None = None,
+) -> Iterator[list[ItemT]]:
+    """Divide runs into parts: neighbours of one bundle, not too many and without too many rows.
+
+    Args:
+        items: The runs, in whatever they are wrapped.
+        bundle: Returns where a run is stored.
+        rows: Returns how many rows it has.
+        most: The most runs of a part; as many as a worker is sent if None.
+    """
+    most = _MOST_RUNS if most is None else most
+    for _, members in groupby(items, key=bundle):
+        part: list[ItemT] = []
+        total = 0
         for item in members:
-            if part and (len(part) >= most or rows + item[0].rows > _MOST_ROWS):
+            if part and (len(part) >= most or total + rows(item) > _MOST_ROWS):
                 yield part
-                part, rows = [], 0
+                part, total = [], 0
             part.append(item)
-            rows += item[0].rows
+            total += rows(item)
         if part:
             yield part
+
+
+def most_runs(runs: int, engine: Engine) -> int:
+    """Return the most runs of a part that is not sent to a worker."""
+    return max(1, min(_MOST_RUNS, runs // (_PARTS_PER_WORKER * engine.workers)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from pull_logs.analyze.questions import Checkpoint, Subject
 from pull_logs.executors import Engine
 from pull_logs.snapshot import Run
 from pull_logs.snapshot.format import is_url
-from pull_logs.snapshot.workers import BundleLocation, located
-
-_MOST_RUNS = 100
-_TASKS_PER_WORKER = 16
-"""Tasks that each worker has at least where tasks are not sent, so that all of them end together."""
-
-_MOST_ROWS = 1_000_000
-"""A task takes a second or two, so that little is lost where one is stopped."""
+from pull_logs.snapshot.workers import BundleLocation, divide_runs, located, most_runs
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 ResultT = TypeVar("ResultT")
@@ -86,13 +79,12 @@ def map_runs(reader: RunReader[ResultT], subjects: Sequence[Subject], engine: En
     Raises:
         PullLogsError: As the reader, for the first run that it raises an error for; or a worker failed.
     """
+    divided = partial(divide_runs, subjects, bundle=_bundle_of, rows=_rows_of)
     if _can_stay_open(subjects, engine):
-        most = max(1, min(_MOST_RUNS, len(subjects) // (_TASKS_PER_WORKER * engine.workers)))
-        opened = (_OpenRuns(reader, part) for part in _parts(subjects, most))
+        opened = (_OpenRuns(reader, part) for part in divided(most=most_runs(len(subjects), engine)))
         found = engine.map_open(_read_open, opened)
     else:
-        parts = map(tuple, _parts(subjects, _MOST_RUNS))
-        found = engine.map(read_task, (_task(reader, part) for part in parts))
+        found = engine.map(read_task, (_task(reader, part) for part in divided()))
     for some in found:
         yield from some
 
@@ -104,19 +96,8 @@ def _can_stay_open(subjects: Sequence[Subject], engine: Engine) -> bool:
     return not any(where is not None and is_url(where) for where in set(map(_bundle_of, subjects)))
 
 
-def _parts(subjects: Sequence[Subject], most: int) -> Iterator[list[Subject]]:
-    """Divide runs into those of tasks: neighbours, of one bundle, and not too many rows."""
-    for _, members in groupby(subjects, key=_bundle_of):
-        part: list[Subject] = []
-        rows = 0
-        for subject in members:
-            if part and (len(part) >= most or rows + subject.run.rows > _MOST_ROWS):
-                yield part
-                part, rows = [], 0
-            part.append(subject)
-            rows += subject.run.rows
-        if part:
-            yield part
+def _rows_of(subject: Subject) -> int:
+    return subject.run.rows
 
 
 def _bundle_of(subject: Subject) -> str | None:
