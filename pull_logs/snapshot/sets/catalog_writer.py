@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
-from pull_logs.errors import MachineLimitError
+from pull_logs.errors import FileMissingError, MachineLimitError
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.sets.bundle_set import BundleSet, open_catalog
 from pull_logs.snapshot.sets.catalog_file import write_catalog
@@ -48,10 +49,35 @@ def commit(store: SetStore, change: Change, *, pause: Callable[[float], object] 
         if version is not None:
             return version
         pause(random.uniform(0.5, 1) * min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))  # noqa: S311 - jitter
-    raise MachineLimitError(
+    raise gave_up(store)
+
+
+def gave_up(store: SetStore) -> MachineLimitError:
+    """Return the error of a writer that was overtaken too often."""
+    return MachineLimitError(
         f"{store.shown!r} could not be changed: other writers were faster {ATTEMPTS} times",
         hint="run the same command again when fewer programs write to the set",
     )
+
+
+@contextmanager
+def retried_if_overtaken(store: SetStore, base: int) -> Iterator[None]:
+    """Suppress an error about a missing file in a block if there is a later version of the set meanwhile.
+
+    What the later version does not need may have been removed; a writer then has to begin again.
+
+    Args:
+        store: The set.
+        base: The version that the block reads.
+
+    Raises:
+        FileMissingError: A file is missing that the latest version needs.
+    """
+    try:
+        yield
+    except FileMissingError:
+        if max(store.versions(), default=base) == base:
+            raise
 
 
 def _try_once(store: SetStore, change: Change) -> int | None:
@@ -59,14 +85,16 @@ def _try_once(store: SetStore, change: Change) -> int | None:
     catalog = open_catalog(store)
     opened = None if catalog is None else BundleSet(store, catalog)
     base = 0 if catalog is None else catalog.version
+    published = False
     try:
-        changes = change(opened)
-        if not changes and base:
-            return base
-        with store.scratch() as folder:
-            file = folder / "catalog.parquet"
-            write_catalog(file, catalog, changes)
-            published = store.publish(base + 1, file)
+        with retried_if_overtaken(store, base):
+            changes = change(opened)
+            if not changes and base:
+                return base
+            with store.scratch() as folder:
+                file = folder / "catalog.parquet"
+                write_catalog(file, catalog, changes)
+                published = store.publish(base + 1, file)
     finally:
         if opened is not None:
             opened.close()

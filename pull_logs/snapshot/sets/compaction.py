@@ -8,7 +8,6 @@ was, or as it has to be.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
@@ -18,9 +17,15 @@ from pull_logs.snapshot.operations import subset_bundle
 from pull_logs.snapshot.read import open_bundle
 from pull_logs.snapshot.sets.bundle_set import BundleSet, open_catalog
 from pull_logs.snapshot.sets.catalog import Catalog
-from pull_logs.snapshot.sets.catalog_writer import Changes, commit
+from pull_logs.snapshot.sets.catalog_writer import (
+    ATTEMPTS,
+    Changes,
+    commit,
+    gave_up,
+    retried_if_overtaken,
+)
 from pull_logs.snapshot.sets.entries import CatalogEntry, entries_of
-from pull_logs.snapshot.sets.membership import member_name
+from pull_logs.snapshot.sets.membership import member_name, referred, safe_names
 from pull_logs.snapshot.sets.store import SetStore
 
 SIZE = 256 * 2**20
@@ -102,24 +107,40 @@ def compact_set(store: SetStore, *, size: int = SIZE, grace: float = GRACE) -> C
         BundleDamagedError: A member is damaged.
         PullLogsError: The set cannot be read or written.
     """
-    catalog = open_catalog(store)
-    if catalog is None:
-        raise FileMissingError(f"{store.shown!r} is not a bundle set: it has no catalog")
-    moved: list[CatalogEntry] = []
-    with BundleSet(store, catalog) as opened:
-        parts = list(_parts(opened, store, size=size))
-        for part in parts:
-            moved += _written(opened, store, part)
-    version = commit(store, lambda current: _moves(current, moved)) if moved else catalog.version
+    parts, written = _copied(store, size=size)
+    moved: dict[RunPath, CatalogEntry] = {}
+
+    def change(current: BundleSet | None) -> Changes:
+        nonlocal moved
+        moved = {} if current is None or not written else _moves(store, current, written)
+        return moved
+
+    version = commit(store, change)
     removed, waiting = clean_up(store, grace=grace)
     return CompactReport(
         version=version,
-        members=tuple(sorted({entry.location.member for entry in moved})),
+        members=tuple(sorted({entry.location.member for entry in moved.values()})),
         compacted=tuple(sorted(frozenset[str]().union(*(part.members for part in parts)))),
         runs=len(moved),
         removed=removed,
         waiting=waiting,
     )
+
+
+def _copied(store: SetStore, *, size: int) -> tuple[list[_Part], list[CatalogEntry]]:
+    """Write the new members; return what was copied, and the rows of the runs in them.
+
+    Raises:
+        FileMissingError: There is no set, or a member is missing.
+    """
+    for _ in range(ATTEMPTS):
+        catalog = open_catalog(store)
+        if catalog is None:
+            raise FileMissingError(f"{store.shown!r} is not a bundle set: it has no catalog")
+        with BundleSet(store, catalog) as opened, retried_if_overtaken(store, catalog.version):
+            parts = list(_parts(opened, store, size=size))
+            return parts, [entry for part in parts for entry in _written(opened, store, part)]
+    raise gave_up(store)
 
 
 def _parts(opened: BundleSet, store: SetStore, *, size: int) -> Iterator[_Part]:
@@ -173,21 +194,23 @@ def _written(opened: BundleSet, store: SetStore, part: _Part) -> list[CatalogEnt
     with store.scratch() as folder:
         file = folder / "compact.wandb.zip"
         report = subset_bundle(opened.runs_at(part.rows), file)
-        name = member_name(file, report.bundle_id)
+        (name,) = safe_names(store, opened, [member_name(file, report.bundle_id)])
         with open_bundle(file) as bundle:
             entries = list(entries_of(bundle, member=name))
         store.put_member(file, name, copy=False)
     return entries
 
 
-def _moves(current: BundleSet | None, moved: Sequence[CatalogEntry]) -> Changes:
-    """Return the new rows of runs that are still what was copied."""
-    if current is None:
-        return {}
-    known = current.catalog.locate([entry.path for entry in moved])
-    changes: dict[RunPath, CatalogEntry | None] = {}
-    for entry in moved:
-        row = known.get(entry.path)
+def _moves(
+    store: SetStore, current: BundleSet, written: Sequence[CatalogEntry]
+) -> dict[RunPath, CatalogEntry]:
+    """Return the new rows of runs that are still what was copied, into members that stay."""
+    known = current.catalog.locate([entry.path for entry in written])
+    names = sorted({entry.location.member for entry in written})
+    safe = set(names) & set(safe_names(store, current, names)) & store.members().keys()
+    changes: dict[RunPath, CatalogEntry] = {}
+    for entry in written:
+        row = known.get(entry.path) if entry.location.member in safe else None
         before = None if row is None else current.catalog.entry(row)
         if before is not None and before.content == entry.content and before.location != entry.location:
             changes[entry.path] = replace(before, location=entry.location)
@@ -210,8 +233,12 @@ def clean_up(store: SetStore, *, grace: float = GRACE) -> tuple[tuple[str, ...],
     Raises:
         PullLogsError: The set cannot be read or written.
     """
-    versions, stored, now = store.versions(), store.members(), store.now()
-    members = {version: _referred(store, version) for version in versions}
+    while True:
+        versions, stored, now = store.versions(), store.members(), store.now()
+        found = {version: referred(store, version) for version in versions}
+        members = {version: names for version, names in found.items() if names is not None}
+        if len(members) == len(versions):
+            break  # else another writer removed one meanwhile, and published a later one before
     needed = members[max(versions)] if versions else frozenset()
     expired: list[int] = []
     for version, following in pairwise(versions):
@@ -222,6 +249,8 @@ def clean_up(store: SetStore, *, grace: float = GRACE) -> tuple[tuple[str, ...],
         expired.append(version)
     kept = frozenset[str]().union(*(members[version] for version in versions if version not in expired))
     gone = frozenset[str]().union(*(members[version] for version in expired)) - kept
+    if not store.versions().keys() >= set(expired):
+        return (), 0  # another writer is removing the same, and what is added again is not to be removed
     removed = []
     for name in sorted(gone & stored.keys()):
         store.remove(name)
@@ -231,13 +260,3 @@ def clean_up(store: SetStore, *, grace: float = GRACE) -> tuple[tuple[str, ...],
     for version in expired:  # in this order: `catalog_writer` relies on it
         store.remove_version(version)
     return tuple(removed), len((kept - needed) & stored.keys())
-
-
-def _referred(store: SetStore, version: int) -> frozenset[str]:
-    with suppress(FileMissingError):
-        catalog = Catalog(store.open_catalog(version), path=store.catalog_path(version), version=version)
-        try:
-            return frozenset(catalog.members())
-        finally:
-            catalog.close()
-    return frozenset()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
-from pull_logs.errors import BundleDamagedError, MergeConflictError, RunNotFoundError
+from pull_logs.errors import BundleDamagedError, FileMissingError, MergeConflictError, RunNotFoundError
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import BUNDLE_ENDING
 from pull_logs.snapshot.operations import Choice, Prefer, choose_run
 from pull_logs.snapshot.read import Bundle, Run, open_bundle, verify_bundle
 from pull_logs.snapshot.sets.bundle_set import BundleSet
+from pull_logs.snapshot.sets.catalog import Catalog
 from pull_logs.snapshot.sets.catalog_writer import Changes, commit
 from pull_logs.snapshot.sets.entries import CatalogEntry, entries_of
 from pull_logs.snapshot.sets.store import SetStore
@@ -71,6 +73,11 @@ class _Given:
     member: str
     entries: tuple[CatalogEntry, ...]
 
+    def renamed(self, member: str) -> _Given:
+        """Return the bundle as a member of another name."""
+        entries = (replace(one, location=replace(one.location, member=member)) for one in self.entries)
+        return replace(self, member=member, entries=tuple(entries))
+
 
 def member_name(path: Path, bundle_id: str) -> str:
     """Return the name of a bundle as a member: no two bundles have the same."""
@@ -78,6 +85,46 @@ def member_name(path: Path, bundle_id: str) -> str:
     digest = bundle_id.removeprefix("sha256:")[:12]
     stem = stem.removesuffix(f"-{digest}")
     return f"{stem}-{digest}{BUNDLE_ENDING}"
+
+
+def safe_names(store: SetStore, current: BundleSet | None, names: Sequence[str]) -> list[str]:
+    """Return names under which bundles stay in a set, each as given where that is one.
+
+    A member to which only earlier versions of the catalog refer may be about to be removed, and the latest
+    version has to refer to another file.
+
+    Args:
+        store: The set.
+        current: The latest version; None before the first one.
+        names: The names of the bundles. A set has no other bundle of such a name.
+    """
+    needed = set[str]() if current is None else current.catalog.members().keys()
+    if not (set(names) - needed) & store.members().keys():
+        return list(names)
+    unneeded = frozenset[str]().union(*(referred(store, version) or () for version in store.versions()))
+    unneeded -= needed
+    return [next(one for one in _numbered(name) if one not in unneeded) for name in names]
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    stem = name.removesuffix(BUNDLE_ENDING)
+    yield from (f"{stem}-{number}{BUNDLE_ENDING}" for number in count(2))
+
+
+def referred(store: SetStore, version: int) -> frozenset[str] | None:
+    """Return the members to which a version of the catalog refers; None if there is no such version."""
+    try:
+        source = store.open_catalog(version)
+    except FileMissingError:
+        return None
+    catalog = Catalog(source, path=store.catalog_path(version), version=version)
+    try:
+        return frozenset(catalog.members())
+    except FileMissingError:
+        return None
+    finally:
+        catalog.close()
 
 
 def add_bundles(
@@ -109,11 +156,12 @@ def add_bundles(
         PullLogsError: The set cannot be written.
     """
     with ExitStack() as stack:
-        given = [_given(store, path, stack) for path in bundles]
-        outcome = _Outcome({}, [], [], [])
+        verified = [_given(store, path, stack) for path in bundles]
+        given, outcome = verified, _Outcome({}, [], [], [])
 
         def change(current: BundleSet | None) -> Changes:
-            nonlocal outcome
+            nonlocal given, outcome
+            given = _safely_named(store, current, verified)
             outcome = _decide(given, current, prefer, base)
             used = _members_of(outcome) | outcome.there
             for one in given:
@@ -160,7 +208,13 @@ def _rows(changes: Changes) -> Iterable[CatalogEntry]:
 
 
 def _is_member(store: SetStore, given: _Given) -> bool:
-    return _name_in(store, given.path) == given.member
+    return _name_in(store, given.path) is not None
+
+
+def _safely_named(store: SetStore, current: BundleSet | None, given: Sequence[_Given]) -> list[_Given]:
+    """Return bundles to add with names under which no other writer removes them."""
+    names = safe_names(store, current, [one.member for one in given])
+    return [one if one.member == name else one.renamed(name) for one, name in zip(given, names, strict=True)]
 
 
 def _given(store: SetStore, path: Path, stack: ExitStack) -> _Given:

@@ -1,0 +1,200 @@
+"""Two writers of a set, of which one does all that it does between two steps of the other.
+
+A step is a use of the folder or of the object storage. Whatever the two are and wherever they meet, the set
+is afterwards what it is if one comes after the other.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from setkit import Model, grown_bundle, held
+
+from pull_logs.snapshot import add_bundles, drop_runs, open_bundle_set, open_store
+from pull_logs.snapshot.sets import SetStore, compact_set, verify_set
+
+Work = Callable[[SetStore, Path], object]
+
+
+def add(store: SetStore, given: Path) -> object:
+    return add_bundles(store, [given / "new.wandb.zip"], keep=True)
+
+
+def add_again(store: SetStore, given: Path) -> object:
+    """Add a bundle of which the set has the file still, for a run that was dropped."""
+    return add_bundles(store, [given / "dropped.wandb.zip"], keep=True)
+
+
+def drop(store: SetStore, _given: Path) -> object:
+    return drop_runs(store, ["b"])
+
+
+def compact(store: SetStore, _given: Path) -> object:
+    return compact_set(store, grace=0)
+
+
+def compact_twice(store: SetStore, given: Path) -> object:
+    """Compact, drop a run, and compact again: the versions in between are gone."""
+    compact_set(store, grace=0)
+    drop_runs(store, ["c"])
+    return compact(store, given)
+
+
+BEFORE: Model = {"acme/nano/a": 2, "acme/nano/b": 2, "acme/nano/c": 3}
+CHANGES: dict[Work, dict[str, int | None]] = {
+    add: {"acme/nano/new": 3, "acme/nano/a": 4},
+    add_again: {"acme/nano/d": 1},
+    drop: {"acme/nano/b": None},
+    compact: {},
+    compact_twice: {"acme/nano/c": None},
+}
+PAIRS = [
+    (first, second)
+    for first in CHANGES
+    for second in CHANGES
+    if (first, second) not in [(drop, drop), (compact_twice, compact_twice)]
+]
+
+
+def expected(*works: Work) -> Model:
+    """What the set has after all changes."""
+    found: dict[str, int | None] = dict(BEFORE)
+    for work in works:
+        found |= CHANGES[work]
+    return {path: rows for path, rows in found.items() if rows is not None}
+
+
+class Steps:
+    """A store of which each use is a step; before one of them, something else happens.
+
+    Attributes:
+        taken: The number of steps so far.
+    """
+
+    def __init__(self, store: SetStore, at: int, meanwhile: Callable[[], object]) -> None:
+        self._store, self._at, self._meanwhile = store, at, meanwhile
+        self.taken = 0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if not callable(found):
+            return found
+
+        def step(*arguments: Any, **named: Any) -> Any:
+            if self.taken == self._at:
+                self._meanwhile()
+            self.taken += 1
+            return found(*arguments, **named)
+
+        return step
+
+
+def fill(where: Path | str, given: Path) -> None:
+    """Make a set of four members, of which the runs of one were dropped; `given` are bundles to add."""
+    store = open_store(where, create=True)
+    for runs in ({"a": 2, "b": 1}, {"b": 2}, {"c": 3}, {"d": 1}):
+        name = "dropped" if "d" in runs else "-".join(f"{run}{rows}" for run, rows in runs.items())
+        file = grown_bundle(
+            given / f"{name}.wandb.zip", {f"acme/nano/{run}": rows for run, rows in runs.items()}
+        )
+        add_bundles(store, [file], keep=True)
+    drop_runs(store, ["d"])
+    grown_bundle(given / "new.wandb.zip", {"acme/nano/new": 3, "acme/nano/a": 4})
+
+
+def check(where: Path | str, model: Model) -> None:
+    """Every run is there, in a member that exists."""
+    with open_bundle_set(where) as opened:
+        assert held(opened) == model
+        assert opened.catalog.members().keys() <= opened.store.members().keys()
+    assert verify_set(where, deep=False).damages == ()
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("writers")
+    (folder / "given").mkdir()
+    fill(folder / "set", folder / "given")
+    return folder
+
+
+def meet(first: Work, second: Work, where: Path | str, given: Path, at: int) -> bool:
+    """Do one work, and the other one before a step of it; return whether there is such a step."""
+    met: list[object] = []
+    first(Steps(open_store(where), at, lambda: met.append(second(open_store(where), given))), given)
+    return bool(met)
+
+
+def meet_often(first: Work, second: Work, template: Path, root: Path, every: int) -> None:
+    """Let two works meet at each of some steps, and compare the set."""
+    shutil.copytree(template / "set", root)
+    at = 0
+    while meet(first, second, root, template / "given", at):
+        check(root, expected(first, second))
+        shutil.rmtree(root)
+        shutil.copytree(template / "set", root)
+        at += every
+    assert at > 4
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(add, compact_twice), (compact, add_again), (compact, compact_twice)],
+    ids=lambda work: work.__name__,
+)
+def test_writers_of_a_folder_meet(template: Path, tmp_path: Path, first: Work, second: Work) -> None:
+    """No run is lost, and the catalog names members that exist (every fifth step)."""
+    meet_often(first, second, template, tmp_path / "set", 5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("first", "second"), PAIRS, ids=lambda work: work.__name__)
+def test_writers_of_a_folder_meet_at_each_step(
+    template: Path, tmp_path: Path, first: Work, second: Work
+) -> None:
+    """The same with all pairs: `pytest -m slow tests/snapshot/sets`."""
+    meet_often(first, second, template, tmp_path / "set", 1)
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from pull_logs.snapshot import add_bundles, drop_runs, open_store
+from pull_logs.snapshot.sets import compact_set
+store = open_store(sys.argv[1])
+for word in sys.argv[2:]:
+    if word == "compact":
+        compact_set(store, grace=0)
+    elif word.endswith(".zip"):
+        add_bundles(store, [Path(word)])
+    else:
+        drop_runs(store, [word])
+"""
+
+
+def test_processes_that_add_drop_and_compact_at_the_same_time_lose_no_run(tmp_path: Path) -> None:
+    """One adds bundles and drops their runs, the other one adds them again, the third one compacts."""
+    (tmp_path / "given").mkdir()
+    fill(tmp_path / "set", tmp_path / "given")
+    more = [
+        str(grown_bundle(tmp_path / f"m{number}.wandb.zip", {f"acme/more/r{number}": 2}))
+        for number in range(5)
+    ]
+    given = [str(tmp_path / "given" / f"{name}.wandb.zip") for name in ("dropped", "new")]
+    works = [[*more, "r0", "r3"], [given[0], "d", "b", given[1]], ["compact"] * 8]
+    started = [
+        subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path / "set"), *work]) for work in works
+    ]
+    assert [process.wait() for process in started] == [0, 0, 0]
+    check(
+        tmp_path / "set",
+        expected(add, drop) | {f"acme/more/r{number}": 2 for number in range(5) if number % 3},
+    )
+    assert not any(Path(file).exists() for file in (*more, *given))
