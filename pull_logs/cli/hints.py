@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pull_logs.analyze.answers import schema_names
 from pull_logs.analyze.statistics import HELD_OUT_WORDS, TRAINING_WORDS, deciding_metric, outcome_end
 from pull_logs.cli.sections import MANY_RUNS
 from pull_logs.interface import Sources
@@ -64,7 +65,7 @@ def show_hints(answer: Mapping[str, Any], sources: Sources) -> Iterator[Sequence
     words = source_words(sources)
     runs = answer["runs"]
     if "schema" in answer and "stats" not in answer:
-        names = [entry["name"] for entries in answer["schema"].values() for entry in entries]
+        names = [name for entries in answer["schema"].values() for name in schema_names(entries)]
         if pattern := _group_pattern(names):
             yield ("pull-logs", *words, "--stats", "--select", pattern)
             yield ("pull-logs", *words, "--select", pattern)

@@ -15,6 +15,7 @@ from .metric_columns import IndexEntry as IndexEntry
 from .metric_columns import MetricColumns as MetricColumns
 from .metric_columns import MetricIndex as MetricIndex
 from .metric_columns import NumberColumns as NumberColumns
+from .metric_columns import SchemaColumns as SchemaColumns
 from .metric_facts import MetricFacts as MetricFacts
 from .metric_facts import column_facts as column_facts
 from .metric_facts import describe_cells as describe_cells

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pull_logs.frames.metric_facts import MetricFacts
-from pull_logs.frames.vector import Floats, Mask
+from pull_logs.frames.vector import Array, Floats, Mask
 from pull_logs.rows.arrays import Ints
 
 
@@ -73,11 +73,48 @@ class NumberColumns:
     exact: Mapping[int, MetricFacts]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SchemaColumns:
+    """What a schema says of columns; one element per run and column.
+
+    Attributes:
+        names: The distinct names of the columns.
+        name: The index of each column's name in `names`.
+        types: The distinct types of the columns.
+        type: The index of each column's type in `types`.
+        cells: The number of cells that are present.
+        nonfinite: How many numbers are NaN or infinite.
+        ranges: The first and the last step, the logging interval and the extremes, each by the name of the
+            fact with a mask of the columns that have it.
+        exact: Whether all extremes are exactly doubles, so that `ranges` has them.
+    """
+
+    names: Sequence[str]
+    name: Ints
+    types: Sequence[str]
+    type: Ints
+    cells: Ints
+    nonfinite: Ints
+    ranges: Mapping[str, tuple[Array, Mask]]
+    exact: bool
+
+
 class MetricIndex(Protocol):
     """An index that has the facts about the columns of several runs."""
 
     def numbers(self, runs: Sequence[int], names: frozenset[str]) -> Iterator[NumberColumns]:
         """Iterate over the last numbers and the extremes of columns, as many at a time as `columns`.
+
+        Args:
+            runs: The numbers of the runs in the index.
+            names: The columns wanted; those that do not exist are ignored.
+
+        Raises:
+            DamageError: The index is damaged.
+        """
+
+    def schemas(self, runs: Sequence[int], names: frozenset[str]) -> Iterator[SchemaColumns]:
+        """Iterate over what schemas say of columns, as many at a time as `columns`.
 
         Args:
             runs: The numbers of the runs in the index.

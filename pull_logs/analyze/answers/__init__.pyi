@@ -8,6 +8,7 @@ from .folding import rank_of as rank_of
 from .gating import Gate as Gate
 from .gating import run_gate as run_gate
 from .indexed import join_indexed as join_indexed
+from .indexed import schema_names as schema_names
 from .overview import Identity as Identity
 from .overview import find_what_is_wrong as find_what_is_wrong
 from .overview import overview as overview

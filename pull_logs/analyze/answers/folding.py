@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 
-from pull_logs.analyze.answers.indexed import IndexedSchema, joined_type, middle_interval
+from pull_logs.analyze.answers.indexed import IndexedSchema, joined_type, middle_interval, schema_names
 from pull_logs.analyze.questions import Family, families_by_member
 from pull_logs.analyze.results import FAMILY, ColumnResult
 from pull_logs.analyze.statistics import importance
@@ -292,12 +292,7 @@ class _Folding:
         return families
 
     def schema(self, schemas: Mapping[str, Sequence[Entry]]) -> dict[str, Any]:
-        names_of = {
-            run: tuple(entries.names)
-            if isinstance(entries, IndexedSchema)
-            else tuple(entry["name"] for entry in entries)
-            for run, entries in schemas.items()
-        }
+        names_of = {run: tuple(schema_names(entries)) for run, entries in schemas.items()}
         families = self.families(name for names in dict.fromkeys(names_of.values()) for name in names)
         orders: dict[tuple[str, ...], _Order] = {}
         shown: dict[tuple[str, ...], list[str]] = {}

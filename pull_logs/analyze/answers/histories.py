@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -199,6 +200,7 @@ class _Reader:
         opening: How histories are opened.
         orders: The orders of columns so far, because thousands of runs have the same ones.
         columns: The selected columns of histories so far, likewise.
+        schemas: The columns of schemas so far, likewise.
     """
 
     view: View
@@ -210,6 +212,7 @@ class _Reader:
     opening: HistoryOpening
     orders: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
     columns: dict[tuple[tuple[str, ...], bool], list[str]] = field(default_factory=dict)
+    schemas: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
 
     def read_runs(self, subjects: Sequence[Subject]) -> Sequence[RunView]:
         """Open the histories of runs and read them: what a worker does."""
@@ -230,10 +233,13 @@ class _Reader:
 
     def read(self, subject: Subject, frame: History) -> RunView:
         """Read one run."""
-        facts = frame.facts(brief=True) if self._only_columns else None
-        if facts is not None:
-            names = (STEP, *self._columns_of(frame, internal=True))
-            schema = IndexedSchema(facts, names, frame.length)
+        if self._only_columns and isinstance(frame, Frame) and frame.has_facts:
+            names = self.schemas.get(frame.names)
+            if names is None:
+                names = (STEP, *self._columns_of(frame, internal=True))
+                self.schemas[frame.names] = names
+            read = partial(frame.facts, brief=True)
+            schema = IndexedSchema(read, names, frame.length, frame.index_entry)
             return RunView(schema=schema if self.view.on_request else list(schema))
         return self._from_index(subject, frame) or self._from_rows(subject, frame)
 

@@ -9,7 +9,7 @@ metrics".
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import compress, pairwise
@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
-from pull_logs.frames import Mask, MetricColumns, MetricFacts, NumberColumns
+from pull_logs.frames import Mask, MetricColumns, MetricFacts, NumberColumns, SchemaColumns
 from pull_logs.rows.arrays import (
     Ints,
     array_of,
@@ -31,17 +31,22 @@ from pull_logs.rows.arrays import (
     number_cells,
     text_array,
 )
-from pull_logs.rows.canonical import canon_record, canonical_text, parse_json
+from pull_logs.rows.canonical import canonical_text
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format.metrics import (
     NUMBER_COLUMNS,
     PLAIN_COLUMNS,
+    SCHEMA_COLUMNS,
     TOTAL_COLUMNS,
+    VALUES,
     PlainRows,
+    filled,
     names_by_run,
     number_columns,
     one_array,
     plain_rows,
+    rest_values,
+    schema_columns,
     text_list,
     total_columns,
 )
@@ -56,8 +61,7 @@ _KEYS = ("entity", "project", "run_id")
 _TEXTS = (*_KEYS, "metric", "type")
 _COUNTS = ("count", "numbers", "nonfinite")
 _STEPS = ("first_step", "last_step", "last_number_step", "min_step", "max_step")
-_VALUES = ("first", "last", "last_number", "last_finite", "min", "max")
-_DOUBLES = ("interval", *_VALUES)
+_DOUBLES = ("interval", *VALUES)
 _REST = "rest"
 _BRIEF = ("metric", "type", *_COUNTS, "first_step", "last_step", "interval", "min", "max", _REST)
 """The columns of facts in brief."""
@@ -134,11 +138,11 @@ def _group_table(paths: Sequence[RunPath], facts: Sequence[MetricFacts]) -> pa.T
         "metric": columns["metric"],
         "type": columns["type"],
     }
-    rest, doubles = _split_values([columns[name] for name in _VALUES])
+    rest, doubles = _split_values([columns[name] for name in VALUES])
     texts[_REST] = rest
     arrays = {name: text_array(values) for name, values in texts.items()}
     arrays |= {name: array_of(columns[name], pa.int64()) for name in (*_COUNTS, *_STEPS)}
-    arrays |= {name: array_of(values, pa.float64()) for name, values in zip(_VALUES, doubles, strict=True)}
+    arrays |= {name: array_of(values, pa.float64()) for name, values in zip(VALUES, doubles, strict=True)}
     arrays["interval"] = array_of(columns["interval"], pa.float64())
     return pa.Table.from_arrays([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
 
@@ -162,7 +166,7 @@ def _split_values(columns: Sequence[Sequence[Any]]) -> tuple[list[str | None], l
     """Return the values that are doubles, and for each row the others as JSON."""
     others: dict[int, dict[str, Any]] = {}
     doubles: list[list[float | None]] = []
-    for name, values in zip(_VALUES, columns, strict=True):
+    for name, values in zip(VALUES, columns, strict=True):
         found: list[float | None] = []
         for row, value in enumerate(values):
             if value is None or _is_double(value):
@@ -195,6 +199,7 @@ class MetricsTable:
         group_names: Returns the names of the columns of each run of a row group; equal ones are one tuple.
         group_columns: Returns the facts of the masked rows of a row group, fact by fact, about some columns.
         group_numbers: Returns the numbers of these rows, likewise.
+        group_schemas: Returns what schemas say of these rows, likewise.
         group_plain: Returns the facts in a row group as arrays.
     """
 
@@ -206,6 +211,7 @@ class MetricsTable:
     group_names: Callable[[int], Sequence[tuple[str, ...]]]
     group_columns: Callable[[int, Mask, frozenset[str]], MetricColumns]
     group_numbers: Callable[[int, Mask, frozenset[str]], NumberColumns]
+    group_schemas: Callable[[int, Mask, frozenset[str]], SchemaColumns]
     group_plain: Callable[[int], PlainRows]
 
     def facts(
@@ -265,6 +271,10 @@ class MetricsTable:
             found = self.group_numbers(number, rows, names)
             before = int(self.groups[number])
             yield replace(found, run=np.searchsorted(self.starts, found.run + before, side="right") - 1)
+
+    def schemas(self, runs: Sequence[int], names: frozenset[str]) -> Iterator[SchemaColumns]:
+        """Iterate over what schemas say of columns of runs, as `numbers` does."""
+        return (self.group_schemas(number, rows, names) for number, rows in self._groups_of(runs))
 
     def _groups_of(self, runs: Sequence[int]) -> Iterator[tuple[int, Mask]]:
         """Iterate over the row groups that have some of these runs, with the mask of their rows."""
@@ -326,6 +336,7 @@ def load_metrics_table(
         group_names=lru_cache(maxsize=2)(partial(reader.names, starts, groups)),
         group_columns=reader.columns,
         group_numbers=reader.numbers,
+        group_schemas=reader.schemas,
         group_plain=lru_cache(maxsize=2)(partial(reader.read, PLAIN_COLUMNS, plain_rows)),
     )
 
@@ -406,6 +417,10 @@ class _GroupReader:
         facts = self._exact(number, found.run[mixed], len(rows))
         return replace(found, exact=dict(zip(np.flatnonzero(mixed).tolist(), facts, strict=True)))
 
+    def schemas(self, number: int, rows: Mask, names: frozenset[str]) -> SchemaColumns:
+        """Return what schemas say of these rows of a row group, about these columns."""
+        return self.read(SCHEMA_COLUMNS, partial(schema_columns, rows, names), number)
+
     def _exact(self, number: int, rows: Ints, length: int) -> Sequence[MetricFacts]:
         """Return all facts of these rows of a row group, which has this many."""
         wanted = np.zeros(length, np.bool_)
@@ -455,7 +470,7 @@ def _facts_of(table: pa.Table) -> Sequence[MetricFacts]:
             columns[name] = number_cells(flat(table.column(name)))
     for row, text in enumerate(columns.pop(_REST)):
         if text is not None:
-            for name, value in _rest_values(text):
+            for name, value in rest_values(text).items():
                 if name in columns:
                     columns[name][row] = value
     if "last" in columns:
@@ -469,29 +484,14 @@ def _facts_of(table: pa.Table) -> Sequence[MetricFacts]:
 def _repeated(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
     """Return the columns of values that repeat others, with these filled in."""
     finite = [here - there for here, there in zip(columns["numbers"], columns["nonfinite"], strict=True)]
-    number = _filled(columns["last_number"], columns["last"], where=columns["numbers"])
+    number = filled(columns["last_number"], columns["last"], where=columns["numbers"])
     return {
         "last_number": number,
-        "last_number_step": _filled(
+        "last_number_step": filled(
             columns["last_number_step"], columns["last_step"], where=columns["numbers"]
         ),
-        "last_finite": _filled(columns["last_finite"], number, where=finite),
+        "last_finite": filled(columns["last_finite"], number, where=finite),
     }
-
-
-def _rest_values(text: str) -> Iterable[tuple[str, Any]]:
-    values = parse_json(text)
-    if not isinstance(values, dict) or not values.keys() <= set(_VALUES):
-        raise DataError(f"a rest is not an object of facts: {text[:80]!r}")
-    return canon_record(values).items()
-
-
-def _filled(values: Sequence[Any], repeated: Sequence[Any], *, where: Sequence[int]) -> list[Any]:
-    """Return values with those filled that repeat others, in the rows that have any."""
-    return [
-        other if value is None and count else value
-        for value, other, count in zip(values, repeated, where, strict=True)
-    ]
 
 
 def _damaged(path: str, reason: str) -> BundleDamagedError:

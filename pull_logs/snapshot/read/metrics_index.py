@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from pull_logs.errors import BundleDamagedError
-from pull_logs.frames import MetricColumns, MetricFacts, NumberColumns
+from pull_logs.frames import MetricColumns, MetricFacts, NumberColumns, SchemaColumns
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import METRICS, Container, MetricsTable, Resource, load_metrics_table, sha256
 
@@ -90,6 +90,11 @@ class MetricsIndex:
         """Iterate over the last numbers and the extremes of columns of runs, as `columns` does."""
         table = self._opened()
         return iter(()) if table is None else table.numbers(runs, names)
+
+    def schemas(self, runs: Sequence[int], names: frozenset[str]) -> Iterator[SchemaColumns]:
+        """Iterate over what schemas say of columns of runs, as `columns` does."""
+        table = self._opened()
+        return iter(()) if table is None else table.schemas(runs, names)
 
     def _opened(self) -> MetricsTable | None:
         """Return the table, read when it is first needed; several threads may call this at once."""

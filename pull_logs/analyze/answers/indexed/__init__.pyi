@@ -7,3 +7,4 @@ from .schemas import Schemas as Schemas
 from .schemas import join_indexed as join_indexed
 from .schemas import joined_type as joined_type
 from .schemas import middle_interval as middle_interval
+from .schemas import schema_names as schema_names

@@ -82,8 +82,8 @@ class MetricReadings:
             self.rows.extend(zip(self.ranged.tolist(), *columns, strict=True))
         ranged, number, x, low, low_step, high, high_step = self.rows[index]
         if not ranged:
-            return Reading(_canonical(number), x)
-        return Reading(_canonical(number), x, False, _canonical(low), low_step, _canonical(high), high_step)
+            return Reading(canonical(number), x)
+        return Reading(canonical(number), x, False, canonical(low), low_step, canonical(high), high_step)
 
     def index_of(self, position: int) -> int | None:
         """Return the index of a run by its position; None if it has no numbers of the metric."""
@@ -93,7 +93,8 @@ class MetricReadings:
         return index if index < len(self.positions) and self.positions[index] == position else None
 
 
-def _canonical(number: float) -> int | float:
+def canonical(number: float) -> int | float:
+    """Return a number of an index as the facts of a column have it."""
     return int(number) if number.is_integer() and abs(number) < INT_LIMIT else number
 
 

@@ -1,10 +1,15 @@
 from .columns import NUMBER_COLUMNS as NUMBER_COLUMNS
 from .columns import PLAIN_COLUMNS as PLAIN_COLUMNS
+from .columns import SCHEMA_COLUMNS as SCHEMA_COLUMNS
 from .columns import TOTAL_COLUMNS as TOTAL_COLUMNS
+from .columns import VALUES as VALUES
 from .columns import PlainRows as PlainRows
+from .columns import filled as filled
 from .columns import names_by_run as names_by_run
 from .columns import number_columns as number_columns
 from .columns import one_array as one_array
 from .columns import plain_rows as plain_rows
+from .columns import rest_values as rest_values
+from .columns import schema_columns as schema_columns
 from .columns import text_list as text_list
 from .columns import total_columns as total_columns

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from pull_logs.frames import (
     Mask,
     MetricColumns,
     NumberColumns,
+    SchemaColumns,
     hash_of_plain_facts,
 )
 from pull_logs.rows.arrays import (
@@ -33,6 +35,7 @@ from pull_logs.rows.arrays import (
     present_rows,
     stored_integers,
 )
+from pull_logs.rows.canonical import canon_record, parse_json
 
 MAX_TEXT = 1 << 28
 """Most bytes of decoded text of one row group."""
@@ -130,6 +133,75 @@ def number_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[
         exact={},
     )
     return found, present("rest")
+
+
+SCHEMA_COLUMNS = (
+    "metric",
+    "type",
+    "count",
+    "nonfinite",
+    "first_step",
+    "last_step",
+    "interval",
+    "min",
+    "max",
+    "rest",
+)
+"""The columns of a schema."""
+
+_EXTREMES = ("min", "max")
+
+VALUES = ("first", "last", "last_number", "last_finite", *_EXTREMES)
+"""The columns of values, which are in `rest` where they are not exactly doubles."""
+
+
+def rest_values(text: str) -> dict[str, Any]:
+    """Return the values in a text of `rest`, canonical.
+
+    Raises:
+        DataError: It is not an object of such values.
+    """
+    values = parse_json(text)
+    if not isinstance(values, dict) or not values.keys() <= set(VALUES):
+        raise DataError(f"a rest is not an object of facts: {text[:80]!r}")
+    return canon_record(values)
+
+
+def filled(values: Sequence[Any], repeated: Sequence[Any], *, where: Sequence[int]) -> list[Any]:
+    """Return values with those filled that repeat others, in the rows that have any."""
+    return [
+        other if value is None and count else value
+        for value, other, count in zip(values, repeated, where, strict=True)
+    ]
+
+
+def schema_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> SchemaColumns:
+    """Return what schemas say of columns in these rows."""
+    metrics, types = one_array(table.column("metric")), one_array(table.column("type"))
+    known, metric = text_list(metrics), dictionary_codes(metrics)
+    wanted = np.array([name in names for name in known], np.bool_)[metric]
+    kept = np.flatnonzero(wanted & rows)
+    ranges = {}
+    for name in ("first_step", "last_step", "interval", *_EXTREMES):
+        array = flat(table.column(name))
+        values = stored_integers(array) if name.endswith("_step") else doubles_of(array)
+        ranges[name] = values[kept], present_rows(array)[kept]
+    rests = one_array(table.column("rest"))
+    found = np.unique(dictionary_codes(rests)[kept])
+    texts = text_list(rests) if len(found) > 1 or (found >= 0).any() else []
+    others = {name for code in found.tolist() if code >= 0 for name in rest_values(texts[code])}
+    doubles = [ranges[name] for name in ("interval", *_EXTREMES)]
+    return SchemaColumns(
+        names=known,
+        name=metric[kept],
+        types=text_list(types),
+        type=dictionary_codes(types)[kept],
+        cells=present_integers(flat(table.column("count")))[kept],
+        nonfinite=present_integers(flat(table.column("nonfinite")))[kept],
+        ranges=ranges,
+        exact=others.isdisjoint(_EXTREMES)
+        and not any(np.isnan(values[present]).any() for values, present in doubles),
+    )
 
 
 PLAIN_COLUMNS = (
