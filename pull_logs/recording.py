@@ -154,9 +154,10 @@ class Recorder:
         """Return a copy of the bundle that nothing replaces, of the same name: messages show it."""
         if self._into.is_dir():
             return self._into
-        copy = Path(tempfile.mkdtemp(dir=self._copies), self._into.name)
-        with _turn(self._into, "replace"), disk_errors(copy, hint="free some space for temporary files"):
-            return shutil.copyfile(self._into, copy)
+        with disk_errors(self._copies, hint="free some space for temporary files"):
+            copy = Path(tempfile.mkdtemp(dir=self._copies), self._into.name)
+            with _turn(self._into, "replace"):
+                return shutil.copyfile(self._into, copy)
 
 
 def _state_of(path: Path) -> tuple[int, ...] | None:
@@ -173,10 +174,19 @@ def _turn(path: Path, what: Literal["record", "replace"]) -> Iterator[None]:
     """Wait until no other process of this user records into a bundle, or replaces or copies it.
 
     The lock is not next to the bundle.
+
+    Raises:
+        MachineLimitError: The lock cannot be written.
     """
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:24]
-    with FileLock(Path(tempfile.gettempdir()) / f"pull-logs-{what}-{name}.lock", mode=0o600):
+    file = Path(tempfile.gettempdir()) / f"pull-logs-{what}-{name}.lock"
+    lock = FileLock(file, mode=0o600)
+    with disk_errors(file, hint="free some space for temporary files"):
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _selection(named: QueryTarget, held: Callable[[QueryTarget], bool]) -> Selection:

@@ -83,6 +83,10 @@ def test_some_calls_are_refused(name: str) -> None:
     all_refused(OPERATIONS[name], random.Random(name).sample(range(1000), 2))
 
 
+def test_the_calls_that_lock_the_folder_of_an_upload_are_refused() -> None:
+    all_refused(OPERATIONS["upload"], range(6, 12))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_every_call_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,6 +108,7 @@ def staged(url: str, *, force: bool, exists: bool = False, publish: bool = True)
             the block fails, and nothing is uploaded, unless it fails because of what it has written.
     """
     from pull_logs.cli.render import naming
+    from pull_logs.snapshot import disk_errors
     from pull_logs.snapshot.format import shown_url
     from pull_logs.snapshot.storage import object_version
     from pull_logs.snapshot.write import FolderLock
@@ -115,7 +116,7 @@ def staged(url: str, *, force: bool, exists: bool = False, publish: bool = True)
     shown = shown_url(url)
     local = _staging_file(shown)
     with ExitStack() as stack:
-        with naming(local.parent, shown):
+        with naming(local.parent, shown), disk_errors(local, hint=_HINT):
             stack.callback(FolderLock(local.parent).release)
         version = object_version(url, shown=shown)
         if exists and version is None:
@@ -171,8 +172,8 @@ class _Staging:
         from pull_logs.snapshot.storage import download_object
 
         pending = self._pending
-        kept = look and self.local.exists() and pending.exists() and pending.read_text() == self._state
         with disk_errors(self.local, hint=_HINT):
+            kept = look and self.local.exists() and pending.exists() and pending.read_text() == self._state
             if not kept:
                 self._forget()
             pending.unlink(missing_ok=True)

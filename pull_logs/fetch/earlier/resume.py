@@ -136,10 +136,11 @@ def _remove(folder: Path, *, unless: Plan | None) -> None:
     file = folder / "plan.json"
     if not file.exists() or (unless is not None and orjson.loads(file.read_bytes()) == unless):
         return
-    lock = FolderLock(folder)
     try:
-        lock.remove_folder()
+        lock = FolderLock(folder)
+        try:
+            lock.remove_folder()
+        finally:
+            lock.release()
     except OSError as exc:
         raise from_system_error(exc, path=folder, action="deleted") from exc
-    finally:
-        lock.release()

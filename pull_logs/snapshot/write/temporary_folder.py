@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pull_logs.errors import UsageError
+from pull_logs.snapshot.disk import disk_errors
 from pull_logs.snapshot.write.folder_lock import FolderLock, has_lock
 
 _PREFIX = ".pull-logs-"
@@ -40,10 +41,12 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
         The folder, which contains only its lock.
 
     Raises:
-        OSError: It cannot be created.
+        FileMissingError: The folder `parent` does not exist.
+        MachineLimitError: It cannot be created, for example because the disk is full.
     """
     parent = Path(tempfile.gettempdir()) if parent is None else parent
-    folder, lock = _create(parent)
+    with disk_errors(parent / f"{_PREFIX}*{_SUFFIX}", hint="free some space for temporary files"):
+        folder, lock = _create(parent)
     try:
         _sweep(parent, keep=folder)
         yield folder

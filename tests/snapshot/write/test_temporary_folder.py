@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pull_logs.errors import FileMissingError, MachineLimitError
 from pull_logs.snapshot.write import FolderLock, temporary_folder
 
 
@@ -74,3 +76,23 @@ def test_a_lock_that_another_takes_while_a_folder_is_removed_is_not_removed(
     with temporary_folder(tmp_path):
         assert (left / "lock").exists()
     taken[0].release()
+
+
+def test_a_folder_that_cannot_be_created_is_reported_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(FileMissingError) as missing, temporary_folder(tmp_path / "none"):
+        pass
+    shown = str(tmp_path / "none" / ".pull-logs-*.tmp")
+    assert str(missing.value) == f"{shown!r} cannot be written: its folder does not exist"
+
+    def full(self: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(MachineLimitError) as caught, temporary_folder(tmp_path):
+        pass
+    shown = str(tmp_path / ".pull-logs-*.tmp")
+    assert str(caught.value) == (
+        f"the disk is full, {shown!r} is not finished; free some space for temporary files"
+    )
