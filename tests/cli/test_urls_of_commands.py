@@ -18,7 +18,7 @@ import fsspec
 import pytest
 from bundlekit import bundle_run, make_bundle
 from consolekit import console_of, printed
-from objectserver import ObjectServer, object_server
+from objectserver import ObjectServer, lab_server
 
 from pull_logs.cli.bundle_paths import FILE_OUT, FOLDER_OUT, OUT, named_bundles
 from pull_logs.cli.main import cli, main
@@ -155,10 +155,7 @@ def test_every_output_takes_a_url_or_is_refused_for_a_reason() -> None:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[ObjectServer]:
-    with object_server() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment().items():
-            patch.setenv(name, value)
-        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("lab")
+    with lab_server() as server:
         yield server
 
 

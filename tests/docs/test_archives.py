@@ -6,11 +6,10 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-import fsspec
 import pytest
 from bundlekit import ROWS, bundle_run, make_bundle
 from checkout import ROOT
-from objectserver import ObjectServer, object_server
+from objectserver import ObjectServer, lab_server
 from page_examples import agrees, blocks_of, steps_of
 
 from pull_logs.cli.main import main
@@ -23,11 +22,8 @@ ADDRESS = "dask://127.0.0.1:8786"
 
 
 @pytest.fixture
-def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectServer]:
-    with object_server() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("lab")
+def storage() -> Iterator[ObjectServer]:
+    with lab_server() as server:
         yield server
 
 

@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
-from objectserver import ObjectServer, object_server
+from objectserver import ObjectServer, lab_server
 from scripted_wandb import QUICK, SETTINGS, FakeRun, Instant, ScriptedWandb, rows_of
 
 from pull_logs.errors import NetworkError, RunNotFoundError, UsageError
@@ -273,13 +272,8 @@ def test_an_empty_project_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectServer]:
-    with object_server() as server:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        system = fsspec.filesystem("s3", skip_instance_cache=True)
-        system.mkdir("lab")
-        server.requests.clear()
+def storage() -> Iterator[ObjectServer]:
+    with lab_server() as server:
         yield server
 
 

@@ -8,7 +8,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import fsspec
 import httpx
+import pytest
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -100,3 +102,14 @@ def object_server() -> Iterator[ObjectServer]:
         thread.join()
         with suppress(OSError):
             running.server_close()
+
+
+@contextmanager
+def lab_server() -> Iterator[ObjectServer]:
+    """Run a server with the bucket `lab`, which programs find by the variables of the environment."""
+    with object_server() as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment().items():
+            patch.setenv(name, value)
+        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("lab")
+        server.requests.clear()
+        yield server

@@ -20,7 +20,7 @@ import httpx
 import pytest
 from bundlekit import bundle_run, make_bundle
 from checkout import RECORDED, ROOT
-from objectserver import SECRET, ObjectServer, object_server
+from objectserver import SECRET, ObjectServer, lab_server
 
 from pull_logs.cli.main import main
 from pull_logs.errors import ServerError
@@ -38,10 +38,7 @@ MB = 2**20
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[ObjectServer]:
-    with object_server() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment().items():
-            patch.setenv(name, value)
-        system().mkdir("lab")
+    with lab_server() as server:
         yield server
 
 

@@ -14,7 +14,7 @@ import fsspec
 import pytest
 from bundlekit import bundle_run, make_bundle
 from checkout import RECORDED, ROOT
-from objectserver import SECRET, ObjectServer, object_server
+from objectserver import SECRET, ObjectServer, lab_server
 
 from pull_logs.cli.main import main
 from pull_logs.errors import (
@@ -36,10 +36,7 @@ MB = 2**20
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[ObjectServer]:
-    with object_server() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment().items():
-            patch.setenv(name, value)
-        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("lab")
+    with lab_server() as server:
         yield server
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import fsspec
 import pytest
 from eventkit import event_file, scalars, version, write_events
-from objectserver import SECRET, ObjectServer, object_server
+from objectserver import SECRET, ObjectServer, lab_server
 
 from pull_logs.cli.main import main
 from pull_logs.errors import (
@@ -37,11 +37,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ObjectSe
     for number, name in enumerate(("exp1", "exp2/train")):
         events = [scalars(step, {"loss": 1.0 / (step + 1 + number)}) for step in range(30)]
         write_events(event_file(folder / name), [version(), *events])
-    with object_server() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment().items():
-            patch.setenv(name, value)
+    with lab_server() as server:
         system = fsspec.filesystem("s3", skip_instance_cache=True)
-        system.mkdir("lab")
         system.put(str(folder), "lab/team/runs", recursive=True)
         for path, content in {
             "team/runs/exp1/checkpoints/model.pt": bytes(1_000_000),
