@@ -6,13 +6,11 @@ import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pull_logs._version import __version__
 from pull_logs.errors import PullLogsError, UsageError
-from pull_logs.executors.forked_map import can_fork, forked_map, lost_worker
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
@@ -23,6 +21,11 @@ _AHEAD = 2
 
 def _process_failure(error: BaseException) -> PullLogsError | None:
     """Return what the failure of an executor of this machine means; None for any other error."""
+    # These import `multiprocessing`, which most commands do not use.
+    from concurrent.futures.process import BrokenProcessPool
+
+    from pull_logs.executors.forked_map import lost_worker
+
     return lost_worker() if isinstance(error, BrokenProcessPool) else None
 
 
@@ -57,7 +60,11 @@ class Engine:
     @property
     def copies(self) -> bool:
         """Whether `map_open` runs tasks in copies of this process."""
-        return self.forks and can_fork()
+        if not self.forks:
+            return False
+        from pull_logs.executors.forked_map import can_fork
+
+        return can_fork()
 
     def map_open(self, function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT]) -> Iterator[ResultT]:
         """Iterate as `map` does, over tasks that refer to what is open in this process.
@@ -74,6 +81,8 @@ class Engine:
         """
         if self.shares_memory:
             return self.map(function, tasks)
+        from pull_logs.executors.forked_map import forked_map
+
         return forked_map(function, list(tasks), processes=self.workers)
 
     def map(self, function: Callable[[TaskT], ResultT], tasks: Iterable[TaskT]) -> Iterator[ResultT]:

@@ -114,7 +114,8 @@ class RunGroups:
     def flat_configs(self, labels: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return the configs of runs, canonical and with flat keys, from the values that group them."""
         indices = {run.label: index for index, run in enumerate(self.runs)}
-        return {label: self.values.config(indices[label]) for label in labels}
+        found = list(labels)
+        return dict(zip(found, self.values.configs(map(indices.__getitem__, found)), strict=True))
 
     def answer(self, goal: Goal, shown: Collection[str]) -> str:
         """Return the sentence that says which group is best, and whether its lead is real.

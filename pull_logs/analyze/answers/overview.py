@@ -68,8 +68,11 @@ class _Configs:
         self._runs += 1
         for key, value in flatten(canon_record(config)).items():
             text = self._text(value)
-            self._counts.setdefault(key, Counter())[text] += 1
-            self._values.setdefault(key, {})[text] = value
+            counts = self._counts.get(key)
+            if counts is None:
+                counts, self._values[key] = self._counts.setdefault(key, Counter()), {}
+            counts[text] += 1
+            self._values[key][text] = value
 
     def _text(self, value: Any) -> str:
         """Return the canonical text of a value; that of a number or a text is made once."""

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from pull_logs.analyze.statistics.quantiles import median
 from pull_logs.analyze.statistics.student_t import t_quantile
+from pull_logs.frames import middle
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
@@ -122,8 +123,7 @@ def bootstrap_interval(values: Floats) -> tuple[float, float]:
         return float(ordered[0]), float(ordered[-1])
     with np.errstate(over="ignore", invalid="ignore"):
         means = _resampled_means(ordered)
-        low, high = np.quantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return float(low), float(high)
+        return middle_share(means, LEVEL)
 
 
 def iqm_interval(values: Collection[float]) -> tuple[float, float] | tuple[None, None]:
@@ -146,8 +146,18 @@ def iqm_interval(values: Collection[float]) -> tuple[float, float] | tuple[None,
             else _means_by_block(ordered)
         )
         means = np.concatenate([*parts])
-        low, high = np.quantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return float(low), float(high)
+        return middle_share(means, LEVEL)
+
+
+def middle_share(values: Floats, share: float) -> tuple[float, float]:
+    """Return the ends of the middle share of numbers, as `np.quantile` does; NaN if one of them is NaN.
+
+    `np.quantile` imports another part of numpy, which takes longer.
+    """
+    ordered = np.sort(values)
+    if np.isnan(ordered[-1]):
+        return math.nan, math.nan
+    return float(middle(ordered, (1 - share) / 2)), float(middle(ordered, (1 + share) / 2))
 
 
 def _middle_indices(n: int) -> Iterable[Indices]:

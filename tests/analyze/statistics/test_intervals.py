@@ -14,7 +14,12 @@ from checkout import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pull_logs.analyze.statistics.intervals import bootstrap_interval, describe_sample, iqm_interval
+from pull_logs.analyze.statistics.intervals import (
+    bootstrap_interval,
+    describe_sample,
+    iqm_interval,
+    middle_share,
+)
 from pull_logs.analyze.statistics.student_t import t_quantile
 
 SAMPLES = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30)
@@ -161,3 +166,12 @@ def test_the_interval_of_very_many_numbers_is_that_of_drawing_each_of_them(shape
 def test_an_interval_of_the_interquartile_mean_takes_two_numbers_and_is_a_point_of_equal_ones() -> None:
     assert iqm_interval([]) == iqm_interval([1.0]) == (None, None)
     assert iqm_interval([0.1, 0.1, 0.1]) == (0.1, 0.1)
+
+
+@given(st.lists(st.floats(), min_size=1, max_size=40))
+def test_the_middle_share_is_that_of_numpy(values: list[float]) -> None:
+    numbers = np.array(values)
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = np.quantile(numbers, (0.025000000000000022, 0.975))
+        found = middle_share(numbers, 0.95)
+    assert np.array_equal(expected, found, equal_nan=True)

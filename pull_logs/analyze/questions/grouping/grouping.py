@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Hashable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -29,6 +30,8 @@ from pull_logs.suggestions import did_you_mean, listed
 
 _ALL_BUT = "all-but:"
 _LIST_HINT = "write names with commas between them, as in --group-by all-but:seed,out_dir"
+_METADATA_WORD = METADATA.rstrip(".")
+"""What is in every word that means a key of metadata, however it is spelled."""
 _COMMA = re.compile(",(?=[^`]*(?:`[^`]*`[^`]*)*$)")
 """A comma outside of backticks."""
 _SEED = re.compile(r"(.*[_-])?(seed|random[_-]?state)", re.IGNORECASE)
@@ -67,7 +70,16 @@ class Grouping:
             UsageError: Several names fit, or one is empty.
         """
         columns = ValueColumns.of(runs)
-        names = columns.names
+        words = [*texts, *seed_names]
+        if not any(_METADATA_WORD in word for word in words):
+            with suppress(NotFoundError, UsageError):  # it is raised again, with the names of metadata
+                return cls._settle(columns, columns.names_without_metadata, texts, seed_names)
+        return cls._settle(columns, columns.names, texts, seed_names)
+
+    @classmethod
+    def _settle(
+        cls, columns: ValueColumns, names: Sequence[str], texts: Sequence[str], seed_names: Sequence[str]
+    ) -> Grouping:
         seeds = [_one(name, names, option="--seed") for name in seed_names]
         by: list[str] = []
         left_out: list[str] = []

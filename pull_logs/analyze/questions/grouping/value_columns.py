@@ -16,10 +16,11 @@ from pull_logs.analyze.questions.grouping.values import (
     FIELDS,
     Values,
     config_values,
-    document_values,
     field_of,
     identity,
+    metadata_values,
 )
+from pull_logs.analyze.questions.run_values import METADATA
 from pull_logs.frames import RunLike
 from pull_logs.runs import RunInfo
 
@@ -48,10 +49,12 @@ class ValueColumns:
         length: int,
         columns: Mapping[str, _Column],
         fields: Callable[[str], Iterable[Any]] | None = None,
+        metadata: Callable[[], Mapping[str, _Column]] | None = None,
     ) -> None:
         self._length = length
         self._columns = dict(columns)
         self._fields = fields
+        self._metadata = metadata
 
     @classmethod
     def of(cls, runs: ValueColumns | Sequence[Values]) -> ValueColumns:
@@ -65,16 +68,26 @@ class ValueColumns:
 
     @classmethod
     def of_runs(cls, runs: Sequence[RunInfo | RunLike]) -> ValueColumns:
-        """Return the values of runs, of which one after the other is parsed."""
-        columns = _columns(map(document_values, runs), len(runs))
-        return cls(len(runs), columns, lambda name: (field_of(run, name) for run in runs))
+        """Return the values of runs, of which one after the other is parsed; metadata when it is used."""
+        return cls(
+            len(runs),
+            _columns(map(config_values, runs), len(runs)),
+            lambda name: (field_of(run, name) for run in runs),
+            lambda: _columns(map(metadata_values, runs), len(runs)),
+        )
 
     def __len__(self) -> int:
         return self._length
 
     @property
     def names(self) -> list[str]:
-        """The names of all runs: fields first, then config keys, each in order."""
+        """The names of all runs: fields and metadata first, then config keys, each in order."""
+        self._read_metadata()
+        return self.names_without_metadata
+
+    @property
+    def names_without_metadata(self) -> list[str]:
+        """The same without those of metadata that no one has asked for so far."""
         fields = FIELDS if self._fields is not None and self._length else ()
         return sorted({*self._columns, *fields}, key=lambda name: (name.startswith(CONFIG), name))
 
@@ -97,15 +110,22 @@ class ValueColumns:
         code = column.codes[index]
         return None if code == ABSENT else column.values[code]
 
-    def config(self, index: int) -> dict[str, Any]:
-        """Return the config of a run by flat keys, in the order of their names."""
-        return {
-            name.removeprefix(CONFIG): self.value(name, index)
-            for name in self.config_names
-            if self.has(name, index)
-        }
+    def configs(self, indices: Iterable[int]) -> list[dict[str, Any]]:
+        """Return the configs of runs by flat keys, in the order of their names."""
+        columns = [(name.removeprefix(CONFIG), self._columns[name]) for name in self.config_names]
+        return [
+            {key: column.values[code] for key, column in columns if (code := column.codes[index]) != ABSENT}
+            for index in indices
+        ]
+
+    def _read_metadata(self) -> None:
+        if self._metadata is not None:
+            self._columns |= self._metadata()
+            self._metadata = None
 
     def _column(self, name: str) -> _Column:
+        if name.startswith(METADATA):
+            self._read_metadata()
         found = self._columns.get(name)
         if found is None:
             known = self._fields is not None and name in FIELDS

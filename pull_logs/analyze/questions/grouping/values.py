@@ -41,9 +41,12 @@ def field_of(run: RunInfo | RunLike, name: str) -> Any:
 
 def document_values(run: RunInfo | RunLike) -> dict[str, Any]:
     """Return the values of a run's metadata and config, by `metadata.KEY` and `config.KEY`."""
-    found = flatten(canon_record(run.metadata), prefix=METADATA)
-    found |= config_values(run)
-    return found
+    return {**metadata_values(run), **config_values(run)}
+
+
+def metadata_values(run: RunInfo | RunLike) -> dict[str, Any]:
+    """Return the values of a run's metadata, by `metadata.KEY`."""
+    return flatten(canon_record(run.metadata), prefix=METADATA)
 
 
 def config_values(run: RunInfo | RunLike) -> dict[str, Any]:

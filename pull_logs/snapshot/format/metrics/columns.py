@@ -187,9 +187,10 @@ def schema_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> Schema
         values = stored_integers(array) if name.endswith("_step") else doubles_of(array)
         ranges[name] = values[kept], present_rows(array)[kept]
     rests = one_array(table.column("rest"))
-    found = np.unique(dictionary_codes(rests)[kept])
-    texts = text_list(rests) if len(found) > 1 or (found >= 0).any() else []
-    others = {name for code in found.tolist() if code >= 0 for name in rest_values(texts[code])}
+    texts = text_list(rests)
+    # `np.unique` imports another part of numpy, which takes longer.
+    used = np.flatnonzero(np.bincount(dictionary_codes(rests)[kept] + 1, minlength=1)[1:])
+    others = {name for code in used.tolist() for name in rest_values(texts[code])}
     doubles = [ranges[name] for name in ("interval", *_EXTREMES)]
     return SchemaColumns(
         names=known,
