@@ -28,7 +28,6 @@ from pull_logs.cli.render import render_text, text
 from pull_logs.cli.sections import view_sections
 from pull_logs.errors import BundleDamagedError, MachineLimitError
 from pull_logs.executors import SERIAL, Engine
-from pull_logs.executors import engine as engine_module
 from pull_logs.executors.forked_map import can_fork, forked_map
 from pull_logs.interface import Sources, comparison_of, open_subjects
 from pull_logs.interface.first_look import look_on
@@ -45,7 +44,7 @@ QUICK = settings(max_examples=3, deadline=None, suppress_health_check=list(Healt
 @pytest.fixture
 def copying(monkeypatch: pytest.MonkeyPatch) -> Engine:
     """An engine of two processes; the threads of the program that runs tests do not matter to it."""
-    monkeypatch.setattr(engine_module, "can_fork", lambda: True)
+    monkeypatch.setattr("pull_logs.executors.forked_map.can_fork", lambda: True)
     monkeypatch.setattr(run_parts, "_MOST_RUNS", 3)
     return Engine(workers=2, shares_memory=False, forks=True)
 

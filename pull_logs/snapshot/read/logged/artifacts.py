@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -243,7 +243,7 @@ class Artifact:
             for entry in files:
                 target = root.joinpath(*entry.path.split("/"))
                 self._refuse_links(root, target)
-                temp = target.with_name(f".saving-{secrets.token_hex(8)}")
+                temp = target.with_name(f".saving-{os.urandom(8).hex()}")
                 temps[temp.absolute()] = target.absolute()
                 with disk_errors(target, hint="free some space and try again"):
                     target.parent.mkdir(parents=True, exist_ok=True)
