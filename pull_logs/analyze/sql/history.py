@@ -10,10 +10,12 @@ which do not need Python's lock. Texts are read by one thread, because making th
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +36,7 @@ from pull_logs.analyze.sql.parts import (
     TEXT_AT_ONCE,
     Part,
     Pending,
-    read_part,
+    read_parts,
     read_row_groups,
     run_values,
 )
@@ -288,26 +290,38 @@ def _joined(
     """Iterate over the rows of pieces as batches."""
     pending = Pending(schema, [column for column in wanted if column.name in schema.names])
     most = _BATCH_ROWS if wanted else _INDEX_ROWS
-    for piece in pieces:
-        for part in _parts(piece, wanted):
-            for little in part.pieces():
-                pending.add(little)
-                if pending.rows >= most or pending.text >= TEXT_AT_ONCE:
-                    yield pending.flush()
+    for part in _parts(pieces, wanted):
+        for little in part.pieces():
+            pending.add(little)
+            if pending.rows >= most or pending.text >= TEXT_AT_ONCE:
+                yield pending.flush()
     if pending.rows:
         yield pending.flush()
 
 
-def _parts(piece: _Piece, wanted: Sequence[SqlColumn]) -> Iterator[Part]:
-    """Iterate over the rows of a piece that its condition keeps."""
-    run, condition = piece.run, piece.condition
-    parts: Iterable[Part] = (
-        (read_part(run, wanted),)
-        if piece.keys is None
-        else read_row_groups(run, piece.keys, wanted, piece.window)
-    )
-    for part in parts:
-        if condition is None:
-            yield part
-        else:
-            yield part.filter(rows_kept(condition, run_values(run), part.steps()))
+def _parts(pieces: Iterable[_Piece], wanted: Sequence[SqlColumn]) -> Iterator[Part]:
+    """Iterate over the rows of pieces that their conditions keep."""
+    for long, group in groupby(pieces, lambda piece: piece.keys is not None):
+        for piece, part in (_long_parts if long else _short_parts)(group, wanted):
+            if piece.condition is None:
+                yield part
+            else:
+                yield part.filter(rows_kept(piece.condition, run_values(piece.run), part.steps()))
+
+
+def _short_parts(pieces: Iterable[_Piece], wanted: Sequence[SqlColumn]) -> Iterator[tuple[_Piece, Part]]:
+    taken: deque[_Piece] = deque()
+
+    def runs() -> Iterator[Run]:
+        for piece in pieces:
+            taken.append(piece)
+            yield piece.run
+
+    for part in read_parts(runs(), wanted):
+        yield taken.popleft(), part
+
+
+def _long_parts(pieces: Iterable[_Piece], wanted: Sequence[SqlColumn]) -> Iterator[tuple[_Piece, Part]]:
+    for piece in pieces:
+        for part in read_row_groups(piece.run, piece.keys or {}, wanted, piece.window):
+            yield piece, part

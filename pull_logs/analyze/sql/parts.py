@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,12 +24,14 @@ from pull_logs.rows.arrays import (
     text_array,
 )
 from pull_logs.rows.canonical import STEP
+from pull_logs.snapshot.read import decoded_together
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pull_logs.frames import Column
     from pull_logs.snapshot import Run
+    from pull_logs.snapshot.read import NumberPages, Numbers
 
 _Numbers: TypeAlias = "tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]"
 """Numbers, and where they are present; None if everywhere."""
@@ -47,6 +49,9 @@ RUN_TYPE = pa.dictionary(pa.int32(), pa.string())
 """Their type: a batch has each text once."""
 
 _NUMBERS = frozenset({Type.BIGINT, Type.DOUBLE})
+
+_DECODED_CELLS = 1 << 18
+"""How many cells are decoded together, if there are as many."""
 
 
 def run_values(run: Run) -> dict[str, str]:
@@ -177,8 +182,11 @@ class Pending:
 
     def _indices(self) -> pa.Array:
         """Return which of the parts each row is of."""
-        lengths = np.array([part.rows for part in self.parts])
-        indices = np.repeat(np.arange(len(self.parts), dtype=np.int32), lengths)
+        if len(self.parts) == 1:
+            indices = np.zeros(self.rows, np.int32)
+        else:
+            lengths = np.array([part.rows for part in self.parts])
+            indices = np.repeat(np.arange(len(self.parts), dtype=np.int32), lengths)
         return pa.Array.from_buffers(pa.int32(), len(indices), [None, pa.py_buffer(indices)])
 
     def _joined(self, column: SqlColumn) -> pa.Array:
@@ -215,29 +223,50 @@ def _joined_numbers(cells: Sequence[Any], lengths: Sequence[int], column: SqlCol
     return number_array(joined, present=present)
 
 
-def read_part(run: Run, wanted: Sequence[SqlColumn]) -> Part:
-    """Return all rows of a run, with these columns.
+def read_parts(runs: Iterable[Run], wanted: Sequence[SqlColumn]) -> Iterator[Part]:
+    """Iterate over runs, each with all of its rows and with these columns; several are decoded together.
 
     Raises:
-        DamageError: The history is damaged.
+        DamageError: A history is damaged.
     """
     if not wanted:
-        return Part(run, run.rows, {})
+        yield from (Part(run, run.rows, {}) for run in runs)
+        return
     names = [column.source for column in wanted if column.source != STEP]
-    quick = run.number_columns(names)
+    waiting: list[tuple[Run, NumberPages | None]] = []
+    cells = 0
+    for run in runs:
+        waiting.append((run, run.number_pages(names)))
+        cells += run.rows * len(wanted)
+        if cells >= _DECODED_CELLS:
+            yield from _decoded_parts(waiting, wanted)
+            waiting, cells = [], 0
+    yield from _decoded_parts(waiting, wanted)
+
+
+def _decoded_parts(
+    runs: Sequence[tuple[Run, NumberPages | None]], wanted: Sequence[SqlColumn]
+) -> Iterator[Part]:
+    found = decoded_together([pages for _, pages in runs])
+    for (run, _), quick in zip(runs, found, strict=True):
+        yield _part(run, wanted, quick)
+
+
+def _part(run: Run, wanted: Sequence[SqlColumn], quick: Mapping[str, Numbers]) -> Part:
+    """Return all rows of a run; columns that were not decoded yet are read."""
     arrays: dict[str, Any] = {}
     frame: Frame | None = None
     for column in wanted:
-        vector = quick.get(column.source)
-        if vector is not None and column.source == STEP:
-            arrays[STEP] = vector.values.astype(np.int64, copy=False), None
+        numbers = quick.get(column.source)
+        if numbers is not None and column.source == STEP:
+            arrays[STEP] = numbers
             continue
-        if vector is not None and column.type in _NUMBERS and vector.values.dtype != np.int64:
-            arrays[column.name] = _numbers(vector.floats(), vector.present, column)
+        if numbers is not None and column.type in _NUMBERS:
+            arrays[column.name] = _numbers(*numbers, column)
             continue
         if frame is None:
             frame = Frame(run)
-            frame.load(names)
+            frame.load([column.source for column in wanted if column.source != STEP])
         if column.source == STEP:
             arrays[STEP] = frame.steps, None
         elif column.source in frame:
@@ -275,14 +304,19 @@ def read_row_groups(
         yield part
 
 
-def _numbers(values: npt.NDArray[np.float64], present: Mask, column: SqlColumn) -> _Numbers:
-    everywhere = bool(present.all())
+def _numbers(values: npt.NDArray[Any], present: Mask | None, column: SqlColumn) -> _Numbers:
+    """Return doubles as the numbers of a column; `present` is None where all are present."""
     if column.type is Type.DOUBLE:
-        return values, None if everywhere else present
-    known = values if everywhere else np.where(present, values, 0.0)
+        return values, present
+    known = values if present is None else np.where(present, values, 0.0)
     if (known >= 2.0**63).any() or (known < -(2.0**63)).any() or (known != np.floor(known)).any():
         raise _disagreement(column)
-    return known.astype(np.int64), None if everywhere else present
+    return known.astype(np.int64), present
+
+
+def _unless_all(present: Mask) -> Mask | None:
+    """Return a mask; None if all of it is true."""
+    return None if present.all() else present
 
 
 def _cells(column: Column, known: SqlColumn) -> _CellArray:
@@ -303,7 +337,7 @@ def _cells(column: Column, known: SqlColumn) -> _CellArray:
         if any(not -(2**63) <= value < 2**63 for value in column.exact.values()):
             raise _disagreement(known)
         return array_of_cells(column.cells(np.arange(len(vector))), Type.BIGINT)
-    return _numbers(vector.floats(), vector.present, known)
+    return _numbers(vector.floats(), _unless_all(vector.present), known)
 
 
 def _typed(array: pa.Array, column: SqlColumn) -> _CellArray:
@@ -311,7 +345,7 @@ def _typed(array: pa.Array, column: SqlColumn) -> _CellArray:
     if array.type == column.type.arrow:
         return array
     if pa.types.is_float64(array.type) and column.type is Type.BIGINT:
-        return _numbers(doubles_of(array), present_rows(array), column)
+        return _numbers(doubles_of(array), _unless_all(present_rows(array)), column)
     try:
         return array.cast(column.type.arrow, safe=column.type is Type.BIGINT)
     except pa.ArrowInvalid as exc:

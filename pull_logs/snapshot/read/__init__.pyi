@@ -19,6 +19,9 @@ from .logged import pointed_names as pointed_names
 from .logged import pointers_of as pointers_of
 from .logged import selection_of as selection_of
 from .member_bytes import MemberBytes as MemberBytes
+from .number_columns import NumberPages as NumberPages
+from .number_columns import Numbers as Numbers
+from .number_columns import decoded_together as decoded_together
 from .plain_history import PlainReader as PlainReader
 from .run import Run as Run
 from .run_diff import walk_runs as walk_runs

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pull_logs.frames import Vector
-    from pull_logs.snapshot.read.number_columns import NumberReader
+    from pull_logs.snapshot.read.number_columns import NumberPages, NumberReader
     from pull_logs.snapshot.read.plain_history import PlainReader
 
 SMALL_FILE = 2**20
@@ -127,6 +127,14 @@ class ParquetMember:
         with self._opened() as (file, footer):
             data = file if isinstance(file, bytes) else file.readall()
             return reader.read(data, footer, columns, rows=self.resource.rows)
+
+    def number_pages(self, columns: Sequence[str], reader: NumberReader) -> NumberPages | None:
+        """Return the columns of `numbers`, not decoded yet; None where that returns none."""
+        if self.resource.bytes > SMALL_FILE:
+            return None
+        with self._opened() as (file, footer):
+            data = file if isinstance(file, bytes) else file.readall()
+            return reader.pages(data, footer, columns, rows=self.resource.rows)
 
     def chunks(self) -> Iterator[bytes]:
         """Iterate over the bytes of the file, unchecked."""

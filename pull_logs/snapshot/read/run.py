@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pull_logs.snapshot.format import ConsoleLine
     from pull_logs.snapshot.read.logged import Artifact, MediaItem
+    from pull_logs.snapshot.read.number_columns import NumberPages
     from pull_logs.snapshot.read.plain_history import PlainReader
 
 
@@ -162,6 +163,16 @@ class Run(RunFacts):
             BundleDamagedError: The history is damaged.
         """
         return self._history.numbers(columns, self._numbers())
+
+    def number_pages(self, columns: Sequence[str]) -> NumberPages | None:
+        """Return the columns of `number_columns`, not decoded yet; None where that returns none.
+
+        `decoded_together` decodes those of several runs.
+
+        Raises:
+            BundleDamagedError: The history is damaged.
+        """
+        return self._history.number_pages(columns, self._numbers())
 
     def scan_history(
         self, keys: Collection[str] | None = None, min_step: int = 0, max_step: int | None = None

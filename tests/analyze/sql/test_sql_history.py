@@ -131,13 +131,13 @@ def test_a_query_opens_only_the_runs_and_reads_only_the_columns_that_it_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[tuple[str, tuple[str, ...]]] = []
-    numbers = Run.number_columns
+    numbers = Run.number_pages
 
     def counted(run: Run, columns: Any) -> Any:
         read.append((run.path.run_id, tuple(columns)))
         return numbers(run, columns)
 
-    monkeypatch.setattr(Run, "number_columns", counted)
+    monkeypatch.setattr(Run, "number_pages", counted)
     with open_bundle(three_runs(tmp_path)) as bundle:
         runs = list(bundle.runs())
         assert answer(runs, "SELECT count(*), count(DISTINCT run) FROM history") == [(12, 3)]

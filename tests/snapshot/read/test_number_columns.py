@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,13 @@ from pull_logs.rows.batches import batch_from_rows
 from pull_logs.snapshot import open_bundle
 from pull_logs.snapshot.format.parquet_read import read_table
 from pull_logs.snapshot.format.parquet_write import write_table
-from pull_logs.snapshot.read.number_columns import MAX_ROWS, NumberReader
+from pull_logs.snapshot.read import number_columns
+from pull_logs.snapshot.read.number_columns import (
+    MAX_ROWS,
+    NumberPages,
+    NumberReader,
+    decoded_together,
+)
 
 NAMES = ("a", "b", "c/d")
 NUMBERS = st.floats() | st.integers(-5, 5).map(float) | st.sampled_from([0.25, 1e300, float("nan")])
@@ -78,6 +85,42 @@ def test_they_are_those_that_pyarrow_reads(tables: list[pa.Table], names: set[st
         for name, vector in reader.read(data, footer, sorted(names), rows=table.num_rows).items():
             column = read_table(data, footer=footer).column(name)
             assert_same(vector, read_column(column, None, length=table.num_rows).vector)
+
+
+@given(
+    tables=st.lists(histories(), min_size=1, max_size=8),
+    names=st.sets(st.sampled_from([*NAMES, "odd"])),
+    worth_joining=st.sampled_from([2, 4, 10**9]),
+    damaged=st.none() | st.integers(0, 7),
+)
+def test_several_histories_are_decoded_together_as_each_is_alone(
+    tables: list[pa.Table], names: set[str], worth_joining: int, damaged: int | None
+) -> None:
+    """Also beside one of which a page cannot be decompressed, and whether pages are decompressed together."""
+    reader = NumberReader()
+    for table in [*tables, *tables]:
+        read(reader, table, sorted(names))
+    waiting: list[NumberPages | None] = []
+    for number, table in enumerate(tables):
+        data, footer = written(table)
+        pages = reader.pages(data, footer, sorted(names), rows=table.num_rows)
+        if number == damaged and pages is not None:
+            pages = replace(pages, pages={name: cut_short(page) for name, page in pages.pages.items()})
+        waiting.append(pages)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(number_columns, "_WORTH_JOINING", worth_joining)
+        found = decoded_together([*waiting, *waiting])
+    for number, (table, numbers) in enumerate(zip([*tables, *tables], found, strict=True)):
+        expected = read(reader, table, sorted(names)) if number % len(tables) != damaged else {}
+        assert list(numbers) == list(expected)
+        for name, (values, present) in numbers.items():
+            mask = np.ones(table.num_rows, np.bool_) if present is None else present
+            assert_same(Vector("number", values, mask), expected[name])
+
+
+def cut_short(page: Any) -> Any:
+    """Return a page without its last byte."""
+    return page._replace(values=page.values[:-1])
 
 
 def test_the_third_file_of_a_form_is_read_and_all_that_follow() -> None:
