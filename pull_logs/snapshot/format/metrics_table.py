@@ -356,7 +356,7 @@ def _run_starts(file: pq.ParquetFile, groups: int, paths: Sequence[RunPath]) -> 
     for number in range(groups):
         table = file.read_row_group(number, columns=list(_KEYS), use_threads=False)
         for row, key in _first_rows(table):
-            if RunPath(*key) != next(runs, None):
+            if key != next(runs, None):
                 raise DataError(f"its run {'/'.join(key)!r} is not the next one of the table of runs")
             starts.append(before + row)
         before += table.num_rows
@@ -375,9 +375,10 @@ def _first_rows(table: pa.Table) -> Iterator[tuple[int, tuple[str, ...]]]:
     codes = list(map(dictionary_codes, arrays))
     for column in codes:
         starts[1:] |= column[1:] != column[:-1]
-    names = [array.dictionary.to_pylist() for array in arrays]
-    for row in np.flatnonzero(starts).tolist():
-        yield row, tuple(known[int(column[row])] for known, column in zip(names, codes, strict=True))
+    rows = np.flatnonzero(starts)
+    names = (array.dictionary.to_pylist().__getitem__ for array in arrays)
+    parts = (map(name, column[rows].tolist()) for name, column in zip(names, codes, strict=True))
+    yield from zip(rows.tolist(), zip(*parts, strict=True), strict=True)
 
 
 @dataclass(frozen=True, slots=True)
