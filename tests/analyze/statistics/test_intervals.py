@@ -14,6 +14,7 @@ from checkout import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pull_logs.analyze.statistics import intervals
 from pull_logs.analyze.statistics.intervals import (
     bootstrap_interval,
     describe_sample,
@@ -175,3 +176,16 @@ def test_the_middle_share_is_that_of_numpy(values: list[float]) -> None:
         expected = np.quantile(numbers, (0.025000000000000022, 0.975))
         found = middle_share(numbers, 0.95)
     assert np.array_equal(expected, found, equal_nan=True)
+
+
+@pytest.mark.parametrize("n", [2, 3, 53, 2_500])
+def test_resamples_are_the_same_however_many_are_sorted_together(
+    n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(n).normal(size=n).tolist()
+    found = []
+    for together in (1, 2**19, 2**22):
+        monkeypatch.setattr(intervals, "_SORTED_AT_ONCE", together)
+        intervals._kept_indices.cache_clear()
+        found.append(iqm_interval(values))
+    assert found[0] == found[1] == found[2]
