@@ -125,7 +125,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def meet(first: Work, second: Work, where: Path | str, given: Path, at: int) -> bool:
-    """Do one work, and the other one before a step of it; return whether there is such a step."""
+    """Do one work, and another one before one of its steps; return whether it has so many steps."""
     met: list[object] = []
     first(Steps(open_store(where), at, lambda: met.append(second(open_store(where), given))), given)
     return bool(met)

@@ -1,0 +1,156 @@
+"""Sets on object storage: requests that fail within a compaction or a drop, and writers that meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import fsspec
+import pytest
+from objectserver import ObjectServer, object_server
+from setkit import held
+from test_two_writers import (
+    BEFORE,
+    PAIRS,
+    Work,
+    add,
+    add_again,
+    check,
+    compact,
+    drop,
+    expected,
+    fill,
+    meet,
+)
+
+from pull_logs.errors import PullLogsError
+from pull_logs.snapshot import open_bundle_set, open_store
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ObjectServer]:
+    with object_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a set, and `given` beside it."""
+    folder = tmp_path_factory.mktemp("objects")
+    (folder / "given").mkdir()
+    fill(folder / "set", folder / "given")
+    return folder
+
+
+@pytest.fixture
+def fresh(
+    running: ObjectServer, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], str]:
+    """Makes that set under another prefix, and returns its URL."""
+    for name, value in running.environment().items():
+        monkeypatch.setenv(name, value)
+    running.fault = lambda _method, _path: ""
+    system = fsspec.filesystem("s3", skip_instance_cache=True)
+    if not system.exists("lab"):
+        system.mkdir("lab")
+    numbers = count()
+
+    def copied() -> str:
+        url = f"s3://lab/{tmp_path.name}/{next(numbers)}/"
+        for file in (template / "set").iterdir():
+            system.pipe_file(url + file.name, file.read_bytes())
+        return url
+
+    return copied
+
+
+Fault = Callable[[str, str], str]
+
+
+def fail(server: ObjectServer, fresh: Callable[[], str], given: Path, work: Work, fault: Fault) -> bool:
+    """Let requests of a work fail, look at the set, and do it again; return whether it failed."""
+    url, failed = fresh(), False
+    server.fault = fault
+    try:
+        work(open_store(url), given)
+    except PullLogsError:
+        failed = True
+    finally:
+        server.fault = lambda _method, _path: ""
+    with open_bundle_set(url) as opened:
+        found = held(opened)
+    assert found in (BEFORE, expected(work))
+    if failed and (work is not drop or found == BEFORE):
+        work(open_store(url), given)
+    check(url, expected(work))
+    return failed
+
+
+SLOW = [pytest.mark.slow, pytest.mark.timeout(1200)]
+"""Each file that is opened on object storage takes a tenth of a second of processor time."""
+
+
+@pytest.mark.parametrize(
+    ("work", "request_part"),
+    [
+        (drop, "PUT catalog-"),
+        pytest.param(compact, "PUT compact-", marks=SLOW),
+        pytest.param(compact, "PUT catalog-", marks=SLOW),
+        pytest.param(compact, "DELETE .wandb.zip", marks=SLOW),
+        pytest.param(compact, "DELETE catalog-", marks=SLOW),
+    ],
+)
+def test_a_request_of_a_change_that_fails_loses_nothing(
+    running: ObjectServer, fresh: Callable[[], str], template: Path, work: Work, request_part: str
+) -> None:
+    """The set is the former or the new one, and the same command completes it."""
+    method, part = request_part.split()
+
+    def fault(asked: str, path: str) -> str:
+        return "503" if asked == method and part in path else ""
+
+    assert fail(running, fresh, template / "given", work, fault)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("fault", ["503", "reset", "cut"])
+@pytest.mark.parametrize("work", [compact, drop, add, add_again], ids=lambda work: work.__name__)
+def test_storage_that_goes_away_at_each_request(
+    running: ObjectServer, fresh: Callable[[], str], template: Path, work: Work, fault: str
+) -> None:
+    """From each request on, also where an answer is lost: `pytest -m slow tests/snapshot/sets`."""
+    for at in count():
+        numbers = count()
+
+        def fails(_method: str, _path: str, numbers: Iterator[int] = numbers, at: int = at) -> str:
+            return fault if next(numbers) >= at else ""
+
+        if not fail(running, fresh, template / "given", work, fails):
+            break
+    assert at > 4
+
+
+@pytest.mark.parametrize(("first", "second", "at"), [(compact, add_again, 20), (add, compact, 3)])
+def test_writers_of_a_prefix_meet(
+    fresh: Callable[[], str], template: Path, first: Work, second: Work, at: int
+) -> None:
+    """No run is lost, and the catalog names members that exist."""
+    url = fresh()
+    assert meet(first, second, url, template / "given", at)
+    check(url, expected(first, second))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("first", "second"), PAIRS, ids=lambda work: work.__name__)
+def test_writers_of_a_prefix_meet_at_each_step(
+    fresh: Callable[[], str], template: Path, first: Work, second: Work
+) -> None:
+    """The same with all pairs: `pytest -m slow tests/snapshot/sets`."""
+    for at in count():
+        url = fresh()
+        if not meet(first, second, url, template / "given", at):
+            break
+        check(url, expected(first, second))
