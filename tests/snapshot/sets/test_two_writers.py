@@ -149,8 +149,8 @@ def meet_often(first: Work, second: Work, template: Path, root: Path, every: int
     ids=lambda work: work.__name__,
 )
 def test_writers_of_a_folder_meet(template: Path, tmp_path: Path, first: Work, second: Work) -> None:
-    """No run is lost, and the catalog names members that exist (every fifth step)."""
-    meet_often(first, second, template, tmp_path / "set", 5)
+    """No run is lost, and the catalog names members that exist (every seventh step)."""
+    meet_often(first, second, template, tmp_path / "set", 7)
 
 
 @pytest.mark.slow
