@@ -231,14 +231,18 @@ def clean_up(store: SetStore, *, grace: float = GRACE) -> tuple[tuple[str, ...],
         What was removed, and how many members wait for a later call.
 
     Raises:
+        FileMissingError: A catalog that is listed is not there, for example because it is a link to nothing.
         PullLogsError: The set cannot be read or written.
     """
-    while True:
+    for _ in range(ATTEMPTS):
         versions, stored, now = store.versions(), store.members(), store.now()
         found = {version: referred(store, version) for version in versions}
         members = {version: names for version, names in found.items() if names is not None}
         if len(members) == len(versions):
             break  # else another writer removed one meanwhile, and published a later one before
+    else:
+        missing = next(version for version, names in found.items() if names is None)
+        raise FileMissingError(f"{store.catalog_path(missing)!r} is listed and cannot be opened")
     needed = members[max(versions)] if versions else frozenset()
     expired: list[int] = []
     for version, following in pairwise(versions):

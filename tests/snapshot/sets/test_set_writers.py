@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from setkit import grown_bundle, held
 
-from pull_logs.errors import MachineLimitError
+from pull_logs.errors import FileMissingError, MachineLimitError
 from pull_logs.snapshot import BundleSet, add_bundles, drop_runs, open_bundle_set, open_store
 from pull_logs.snapshot.sets import catalog_writer
 from pull_logs.snapshot.sets.catalog_writer import ATTEMPTS, Changes, commit
+from pull_logs.snapshot.sets.compaction import clean_up
 
 WRITERS, EACH = 4, 3
 
@@ -110,6 +111,21 @@ def test_a_writer_that_is_always_overtaken_gives_up(tmp_path: Path, monkeypatch:
     assert len(pauses) == ATTEMPTS
     assert max(pauses) <= catalog_writer._LONGEST_PAUSE
     assert pauses[-1] > pauses[0]
+
+
+def test_a_version_that_is_listed_and_cannot_be_opened_ends_a_removal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members are removed only if every version that may need them was read."""
+    store = open_store(tmp_path / "set", create=True)
+    add_bundles(store, [grown_bundle(tmp_path / "a.wandb.zip", {"acme/nano/a": 2})])
+    versions = store.versions()
+    monkeypatch.setattr(type(store), "versions", lambda _: {**versions, 7: versions[1]})
+    with pytest.raises(FileMissingError) as caught:
+        clean_up(store)
+    assert str(caught.value) == (
+        f"{str(tmp_path / 'set' / 'catalog-00000007.parquet')!r} is listed and cannot be opened"
+    )
 
 
 def test_a_name_that_is_free_again_is_not_taken_for_the_next_version(tmp_path: Path) -> None:
