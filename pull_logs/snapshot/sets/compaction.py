@@ -26,7 +26,7 @@ from pull_logs.snapshot.sets.catalog_writer import (
 )
 from pull_logs.snapshot.sets.entries import CatalogEntry, entries_of
 from pull_logs.snapshot.sets.membership import member_name, referred, safe_names
-from pull_logs.snapshot.sets.store import SetStore
+from pull_logs.snapshot.sets.store import SetStore, StoredFile
 
 SIZE = 256 * 2**20
 """The size of the members that a compaction makes."""
@@ -217,6 +217,24 @@ def _moves(
     return changes
 
 
+def _read_versions(store: SetStore) -> tuple[dict[int, StoredFile], dict[int, frozenset[str]]]:
+    """Return the versions that there are, and the members to which each refers.
+
+    Raises:
+        FileMissingError: A catalog that is listed is not there, for example because it is a link to nothing.
+    """
+    missing: list[int] = []
+    for _ in range(ATTEMPTS):
+        versions = store.versions()
+        found = {version: referred(store, version) for version in versions}
+        members = {version: names for version, names in found.items() if names is not None}
+        if len(members) == len(versions):
+            return versions, members
+        # Another writer removed one meanwhile, and published a later one before.
+        missing = [version for version in versions if version not in members]
+    raise FileMissingError(f"{store.catalog_path(missing[0])!r} is listed and cannot be opened")
+
+
 def clean_up(store: SetStore, *, grace: float = GRACE) -> tuple[tuple[str, ...], int]:
     """Remove old versions of the catalog, and the members to which only they refer.
 
@@ -234,15 +252,8 @@ def clean_up(store: SetStore, *, grace: float = GRACE) -> tuple[tuple[str, ...],
         FileMissingError: A catalog that is listed is not there, for example because it is a link to nothing.
         PullLogsError: The set cannot be read or written.
     """
-    for _ in range(ATTEMPTS):
-        versions, stored, now = store.versions(), store.members(), store.now()
-        found = {version: referred(store, version) for version in versions}
-        members = {version: names for version, names in found.items() if names is not None}
-        if len(members) == len(versions):
-            break  # else another writer removed one meanwhile, and published a later one before
-    else:
-        missing = next(version for version, names in found.items() if names is None)
-        raise FileMissingError(f"{store.catalog_path(missing)!r} is listed and cannot be opened")
+    versions, members = _read_versions(store)
+    stored, now = store.members(), store.now()
     needed = members[max(versions)] if versions else frozenset()
     expired: list[int] = []
     for version, following in pairwise(versions):

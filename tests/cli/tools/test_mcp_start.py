@@ -6,9 +6,10 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from checkout import RECORDED
@@ -35,6 +36,25 @@ def written(messages: list[dict[str, Any]]) -> str:
     return "".join(json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in messages)
 
 
+@contextmanager
+def started(
+    command: list[str], folder: Path | None = None
+) -> Iterator[tuple[subprocess.Popen[str], IO[str], IO[str], IO[str]]]:
+    """Start a server whose input is left open: at its end, the package drops what is not answered yet."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        yield process, process.stdin, process.stdout, process.stderr
+
+
 LISTED = """
 import sys
 from pull_logs.cli.main import main
@@ -47,17 +67,15 @@ print(code, sorted(heavy & set(sys.modules)), file=sys.stderr)
 
 
 def test_nothing_that_answers_need_is_imported_before_the_tools_are_listed() -> None:
-    found = subprocess.run(
-        [sys.executable, "-c", LISTED, str(RECORDED)],
-        input=written(MESSAGES),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    answers = [json.loads(line) for line in found.stdout.splitlines()]
+    with started([sys.executable, "-c", LISTED, str(RECORDED)]) as (process, stdin, stdout, stderr):
+        stdin.write(written(MESSAGES))
+        stdin.flush()
+        answers = [json.loads(stdout.readline()) for _ in range(2)]
+        stdin.close()
+        assert stderr.read() == "0 []\n"
+    assert process.returncode == 0
     assert [answer["id"] for answer in answers] == [1, 2]
     assert len(answers[1]["result"]["tools"]) == 8
-    assert found.stderr == "0 []\n"
 
 
 PREPARED = """
@@ -139,25 +157,15 @@ DAMAGED = "'sweep.wandb.zip' is damaged: runs.parquet does not have its hash"
 def test_damage_in_a_bundle_is_reported_after_the_start_and_by_each_call(tmp_path: Path) -> None:
     flip(tmp_path / "sweep.wandb.zip", RUNS)
     command = [sys.executable, "-m", "pull_logs", "mcp", "sweep.wandb.zip"]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        assert process.stderr
-        process.stdin.write(written(MESSAGES))
-        process.stdin.flush()
-        assert process.stderr.readline() == f"pull-logs: note: {DAMAGED}\n"
+    with started(command, tmp_path) as (process, stdin, stdout, stderr):
+        stdin.write(written(MESSAGES))
+        stdin.flush()
+        assert stderr.readline() == f"pull-logs: note: {DAMAGED}\n"
         call = {"id": 3, "method": "tools/call", "params": {"name": "overview", "arguments": {}}}
-        process.stdin.write(written([call]))
-        process.stdin.flush()
-        *_, answer = (json.loads(process.stdout.readline()) for _ in range(3))
-        process.stdin.close()
+        stdin.write(written([call]))
+        stdin.flush()
+        *_, answer = (json.loads(stdout.readline()) for _ in range(3))
+        stdin.close()
     assert process.returncode == 0
     result = answer["result"]
     assert (result["isError"], result["content"][0]["text"]) == (True, DAMAGED)
