@@ -178,9 +178,12 @@ async def _answer_stdio(sources: Sources, *, workers: int, report: Callable[[Exc
         server = make_server(sources, workers=workers, on_listed=listed.set)
         from mcp.server.stdio import stdio_server
 
+        from pull_logs.cli.tools.open_requests import OpenRequests
+
     async with stdio_server() as (messages, answers), anyio.create_task_group() as tasks:
         tasks.start_soon(_prepare, listed, sources, report)
-        await server.run(messages, answers, server.create_initialization_options())
+        requests = OpenRequests(messages, answers)
+        await server.run(requests.messages, requests.answers, server.create_initialization_options())
         tasks.cancel_scope.cancel()
 
 
