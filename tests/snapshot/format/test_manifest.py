@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from bundlekit import make_bundle, members_of
@@ -17,6 +18,7 @@ from pull_logs.snapshot.format.manifest import (
     Resource,
     check_digest,
     check_format,
+    parse,
     parse_manifest,
     render_digest,
     render_format,
@@ -84,6 +86,34 @@ def test_a_manifest_is_read_back_as_it_was(original: Manifest) -> None:
     data = render_manifest(original)
     assert parse_manifest(data, path="b") == original
     assert render_manifest(parse_manifest(data, path="b")) == data
+
+
+def outcome(data: bytes) -> Manifest | str:
+    try:
+        return parse_manifest(data, path="b")
+    except (BundleDamagedError, UnsafeFileError) as exc:
+        return str(exc)
+
+
+@given(manifests(), st.integers(1, 2000), st.data())
+def test_a_manifest_parsed_in_parts_is_the_same_as_parsed_at_once(
+    original: Manifest, part: int, data: st.DataObject
+) -> None:
+    written = bytearray(render_manifest(original))
+    if data.draw(st.booleans()):
+        written[data.draw(st.integers(0, len(written) - 1))] = data.draw(st.sampled_from(b'\n ,"[]{}x\\'))
+    with patch.object(parse, "_in_parts", return_value=None):
+        at_once = outcome(bytes(written))
+    with patch.object(parse, "_PART", part):
+        assert outcome(bytes(written)) == at_once
+
+
+def test_entries_that_take_several_lines_are_read() -> None:
+    original = manifest(resource(history_name("e/p/r")))
+    written = render_manifest(original).replace(b',"hash"', b',\n"hash"')
+    assert b'"resources":[\n{' in written
+    with patch.object(parse, "_PART", 10):
+        assert parse_manifest(written, path="b") == original
 
 
 @given(manifests())

@@ -6,7 +6,8 @@ See docs/bundle-format.md, "What a reader checks".
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from reprlib import Repr
 from typing import Any
 from urllib.parse import unquote
@@ -50,6 +51,9 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 _KIND = re.compile(r"[a-z][a-z-]{0,39}")
 _FIXED_FILES = 4
 _HISTORY_END = f"/{HISTORY}"
+_OPENING, _CLOSING = b'\n"resources":[\n', b"\n]"
+_PART = 2**18
+"""About how many bytes of the resources are parsed at a time."""
 _LEVELS = 4
 """The folders that the name of a history has."""
 
@@ -94,18 +98,55 @@ def parse_manifest(data: bytes, *, path: str, members: Collection[str] | None = 
     """
     if members is not None:
         _check_values(data, len(members), path)
+    known = members or ()
+    with suppress(orjson.JSONDecodeError):
+        if (parts := _in_parts(data)) is not None:
+            return _parsed(*parts, path=path, known=known)
     try:
         raw = orjson.loads(data)
     except orjson.JSONDecodeError as exc:
         raise _damaged(path, f"is not JSON: {exc}") from exc
     if not isinstance(raw, dict) or not isinstance(raw.get("resources"), list):
         raise _damaged(path, "lists no resources")
+    return _parsed(raw, raw["resources"], path=path, known=known)
+
+
+def _in_parts(data: bytes) -> tuple[Mapping[str, Any], Iterable[object]] | None:
+    """Return a manifest without its resources, and these, a part of which is in memory at a time.
+
+    Parsed at once, they take fifteen times the memory of their text. None for a manifest in which they are
+    not lines, as every writer writes them: no text in JSON contains a line feed.
+
+    Raises:
+        JSONDecodeError: It is not JSON, or an entry takes several lines.
+    """
+    start, end = data.find(_OPENING) + len(_OPENING), data.rfind(_CLOSING)
+    if not len(_OPENING) <= start <= end or data.count(_OPENING.strip()) > 1:
+        return None
+    raw = orjson.loads(data[:start] + data[end:])
+    if not isinstance(raw, dict) or raw.get("resources") != []:
+        return None
+    return raw, _entries(data, start, end)
+
+
+def _entries(data: bytes, start: int, end: int) -> Iterator[object]:
+    while start < end:
+        stop = data.find(b"\n", min(start + _PART, end), end)
+        stop = end if stop < 0 else stop
+        part = data[start:stop]
+        yield from orjson.loads(b"[" + (part if stop == end else part.removesuffix(b",")) + b"]")
+        start = stop + 1
+
+
+def _parsed(
+    raw: Mapping[str, Any], entries: Iterable[object], *, path: str, known: Collection[str]
+) -> Manifest:
     if raw.get("format") != FORMAT_NAME:
         raise _damaged(path, f"is not of {FORMAT_NAME}")
     content = _hash(raw.get("contentId"), "contentId", path)
     writer = raw.get("writer", "")
     resources, files, consoles, contents = _parse_resources(
-        raw["resources"], writer=writer if isinstance(writer, str) else "", path=path, known=members or ()
+        entries, writer=writer if isinstance(writer, str) else "", path=path, known=known
     )
     redacted = _parse_redacted(raw.get("redacted", {}), path)
     manifest = Manifest(
@@ -149,7 +190,7 @@ def _parse_redacted(value: object, path: str) -> dict[str, int]:
 
 
 def _parse_resources(
-    entries: Sequence[object], *, writer: str, path: str, known: Collection[str]
+    entries: Iterable[object], *, writer: str, path: str, known: Collection[str]
 ) -> tuple[
     dict[str, Resource],
     dict[str, Sequence[FileResource]],
