@@ -82,7 +82,7 @@ def upload_file(file: Path, url: str, *, shown: str, condition: Unchanged | None
         NetworkError: The upload failed and nothing was published; or the object is not the file.
         PullLogsError: As `storage_errors`.
     """
-    target = object_at(url, shown=shown)
+    target = object_at(url, shown=shown, own_system=condition is not None)
     size = file.stat().st_size
     if condition is not None and not (_is_s3(target) and _has_tag(condition)):
         _require_unchanged(url, shown, condition)

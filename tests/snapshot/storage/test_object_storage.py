@@ -27,8 +27,8 @@ from pull_logs.errors import (
 )
 from pull_logs.replay import ReplayServer, serve_bundle
 from pull_logs.snapshot import open_bundle
+from pull_logs.snapshot.storage import object_at, upload_file
 from pull_logs.snapshot.storage import upload as upload_module
-from pull_logs.snapshot.storage import upload_file
 
 URL = "s3://lab/sweeps/digits.wandb.zip"
 MB = 2**20
@@ -303,3 +303,15 @@ def test_an_output_that_is_no_object_is_refused(
     )
     with pytest.raises(UsageError):
         open_bundle("gs://lab/a.zip")
+
+
+def test_objects_share_a_file_system_while_the_environment_is_the_same(
+    server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Making one takes longer than most requests; other credentials are not used with it."""
+    first, second = (object_at(f"s3://lab/{name}", shown="") for name in "ab")
+    assert (first.path, second.path) == ("lab/a", "lab/b")
+    assert second.system is first.system
+    assert object_at("s3://lab/a", shown="", own_system=True).system is not first.system
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAANOTHER")
+    assert object_at("s3://lab/a", shown="").system is not first.system
