@@ -37,5 +37,6 @@ def probability_above(first: Sequence[float], second: Sequence[float]) -> float:
 
     This is the Mann-Whitney statistic divided by the number of pairs of values.
     """
-    left, right = np.asarray(first)[:, None], np.asarray(second)[None, :]
-    return float(((left > right) + 0.5 * (left == right)).mean())
+    ordered = np.sort(np.asarray(second))
+    below, not_above = (np.searchsorted(ordered, first, side).sum() for side in ("left", "right"))
+    return float((below + not_above) / 2 / (len(first) * len(second)))
