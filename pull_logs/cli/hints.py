@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pull_logs.analyze.answers import schema_names
+from pull_logs.analyze.answers import MetricStatistics, schema_names
 from pull_logs.analyze.statistics import HELD_OUT_WORDS, TRAINING_WORDS, deciding_metric, outcome_end
 from pull_logs.cli.sections import MANY_RUNS
 from pull_logs.interface import Sources
@@ -71,9 +71,10 @@ def show_hints(answer: Mapping[str, Any], sources: Sources) -> Iterator[Sequence
             yield ("pull-logs", *words, "--select", pattern)
     elif "stats" in answer:
         for run, metrics in answer["stats"].items():
-            path = next(item["path"] for item in runs if item["label"] == run)
             for name, found in metrics.items():
-                if found["last"] in ("NaN", "Infinity", "-Infinity"):
+                cells = found.texts if isinstance(found, MetricStatistics) else [found["last"]]
+                if cells and cells[-1] in ("NaN", "Infinity", "-Infinity"):
+                    path = next(item["path"] for item in runs if item["label"] == run)
                     look = ("--select", _exactly(name), "--where", f"not isfinite({_quoted(name)})")
                     yield ("pull-logs", *_one_run(sources, path), *look)
     elif len(runs) >= MANY_RUNS and "config" in answer:

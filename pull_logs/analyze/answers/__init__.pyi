@@ -12,5 +12,6 @@ from .indexed import schema_names as schema_names
 from .overview import Identity as Identity
 from .overview import find_what_is_wrong as find_what_is_wrong
 from .overview import overview as overview
+from .readings import MetricStatistics as MetricStatistics
 from .rows_on_request import NumberRows as NumberRows
 from .view import answer as answer

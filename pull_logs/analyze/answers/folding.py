@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 
 from pull_logs.analyze.answers.indexed import IndexedSchema, joined_type, middle_interval, schema_names
+from pull_logs.analyze.answers.readings import RunStatistics
 from pull_logs.analyze.questions import Family, families_by_member
 from pull_logs.analyze.results import FAMILY, ColumnResult
 from pull_logs.analyze.statistics import importance
@@ -311,8 +312,15 @@ class _Folding:
 
     def stats(self, stats: Mapping[str, Mapping[str, Entry]]) -> dict[str, Any]:
         families = self.families(name for metrics in stats.values() for name in metrics)
-        found = {}
+        found: dict[str, Any] = {}
+        orders: dict[int, Mapping[str, None]] = {}
         for run, metrics in stats.items():
+            if isinstance(metrics, RunStatistics) and not families:
+                if id(metrics.names) not in orders:
+                    by_rank = sorted(metrics.names, key=lambda name: rank_of(name, family=False))
+                    orders[id(metrics.names)] = dict.fromkeys(by_rank)
+                found[run] = metrics.in_order(orders[id(metrics.names)])
+                continue
             entries = _listed(
                 ({"name": name, **entry} for name, entry in metrics.items()), _join_stats, families=families
             )

@@ -18,7 +18,16 @@ from pull_logs.analyze.answers.folding import rank_of
 from pull_logs.analyze.answers.indexed import IndexedSchema
 from pull_logs.analyze.answers.mapping import map_runs
 from pull_logs.analyze.answers.picked_rows import lost_spikes, note_on_picking, pick_rows, visible_rows
-from pull_logs.analyze.answers.readings import IndexedEndings, RunView, compare_indexed, notes_on_rows
+from pull_logs.analyze.answers.readings import (
+    IndexedEndings,
+    RunStatistics,
+    RunView,
+    compare_indexed,
+    describe_metrics,
+    has_texts,
+    notes_on_rows,
+    text_ends,
+)
 from pull_logs.analyze.answers.rows_on_request import (
     NumberRows,
     are_all_visible,
@@ -38,7 +47,6 @@ from pull_logs.analyze.questions import (
     about_samples,
     absence_explained,
     families_by_member,
-    is_internal,
     mentions_system,
     samples,
     system_names,
@@ -53,14 +61,8 @@ from pull_logs.analyze.results import (
     HistorySections,
     StatisticsResult,
 )
-from pull_logs.analyze.statistics import (
-    describe_all,
-    describe_column,
-    has_numbers,
-    quantiles_of,
-    rank_rows,
-    sample_rows,
-)
+from pull_logs.analyze.statistics import STATISTICS, describe_column, rank_rows, sample_rows
+from pull_logs.errors import DamageError
 from pull_logs.executors import SERIAL, Engine
 from pull_logs.frames import Column, Frame, History, MetricFacts, Steps, names_of, numbers
 from pull_logs.rows.canonical import STEP
@@ -122,7 +124,7 @@ def answer_histories(
     if about_samples(selection, system_names(opened)) and not view.asserts:
         opened, opening = samples(opened), replace(opening, sampled=True)
     frames = dict(zip(runs, opened, strict=True))
-    folded = families_by_member(names) if view.folds and "history" in asked else {}
+    folded = families_by_member(names) if view.folds and asked & {"history", "stats"} else {}
     reader = _Reader(view, asked, selection, assertions, len(subjects), folded, opening)
     if engine.is_serial or not reader.reads_rows:
         found = reader.read_open(subjects, [frames[id(subject.run)] for subject in subjects])
@@ -139,7 +141,7 @@ def answer_histories(
             *notes,
             *checks.notes,
             *note_on_picking(view, subjects),
-            *notes_on_rows(views, {family.pattern for family in folded.values()}),
+            *notes_on_rows(views, {family.pattern for family in folded.values() if "history" in asked}),
         ),
     )
 
@@ -170,7 +172,8 @@ def _sections(views: Mapping[str, RunView], asked: AbstractSet[str]) -> HistoryS
         schemas = {run: view.schema for run, view in views.items() if view.schema is not None}
         found["schema"] = cast("dict[str, list[ColumnResult]]", schemas)
     if "stats" in asked:
-        found["stats"] = {run: view.stats for run, view in views.items() if view.stats is not None}
+        statistics = {run: view.stats for run, view in views.items() if view.stats is not None}
+        found["stats"] = cast("dict[str, dict[str, StatisticsResult]]", statistics)
     if "history" in asked:
         found["history"] = {run: view.history for run, view in views.items() if view.history is not None}
     return found
@@ -201,6 +204,7 @@ class _Reader:
         orders: The orders of columns so far, because thousands of runs have the same ones.
         columns: The selected columns of histories so far, likewise.
         schemas: The columns of schemas so far, likewise.
+        metrics: The metrics of statistics so far, likewise.
     """
 
     view: View
@@ -213,6 +217,7 @@ class _Reader:
     orders: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
     columns: dict[tuple[tuple[str, ...], bool], list[str]] = field(default_factory=dict)
     schemas: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
+    metrics: dict[tuple[str, ...], Mapping[str, None]] = field(default_factory=dict)
 
     def read_runs(self, subjects: Sequence[Subject]) -> Sequence[RunView]:
         """Open the histories of runs and read them: what a worker does."""
@@ -229,7 +234,7 @@ class _Reader:
     @property
     def reads_rows(self) -> bool:
         """Whether more is asked than indexes have."""
-        return not (self._complete_histories or self._only_columns)
+        return not (self._complete_histories or self._only_columns or self._statistics_on_request)
 
     def read(self, subject: Subject, frame: History) -> RunView:
         """Read one run."""
@@ -241,7 +246,37 @@ class _Reader:
             read = partial(frame.facts, brief=True)
             schema = IndexedSchema(read, names, frame.length, frame.index_entry)
             return RunView(schema=schema if self.view.on_request else list(schema))
+        if self._statistics_on_request and (found := self._requested_statistics(subject, frame)) is not None:
+            return RunView(stats=found)
         return self._from_index(subject, frame) or self._from_rows(subject, frame)
+
+    def _statistics(self, part: Slice) -> dict[str, StatisticsResult]:
+        view = self.view
+        return describe_metrics(part, internal=view.select is not None, quantiles=view.quantiles)
+
+    def _requested_statistics(self, subject: Subject, frame: History) -> RunStatistics | None:
+        """Return statistics that are computed when they are used; None if the index does not say enough."""
+        if not isinstance(frame, Frame) or not frame.has_facts:
+            return None
+        names = self._columns_of(frame, internal=False)
+        facts = frame.facts(frozenset(names), brief=True) or {}
+        order = tuple(name for name in names if facts[name].numbers or facts[name].type == "bool")
+        ends = text_ends(frame, [name for name in order if has_texts(facts[name])])
+        if ends is None:
+            return None
+        fields = (*STATISTICS, "quantiles") if self.view.quantiles else STATISTICS
+
+        def read() -> Mapping[str, StatisticsResult]:
+            found = self._statistics(self.selection.apply(frame))
+            frame.forget()
+            if found.keys() != {*order}:
+                raise DamageError(
+                    f"the index of metrics has others than the history of {subject.run.path}",
+                    hint="run `pull-logs verify` to see where",
+                )
+            return found
+
+        return RunStatistics(self.metrics.setdefault(order, dict.fromkeys(order)), ends, read, fields=fields)
 
     def _columns_of(self, frame: History, *, internal: bool) -> Sequence[str]:
         """Return the selected columns of a history; those of thousands of runs are one sequence."""
@@ -282,9 +317,7 @@ class _Reader:
         return RunView(
             history=history,
             schema=_schema(part) if "schema" in asked else None,
-            stats=_stats(part, internal=view.select is not None, quantiles=view.quantiles)
-            if "stats" in asked
-            else None,
+            stats=self._statistics(part) if "stats" in asked else None,
             endings=_endings(subject, frame, shown) if "comparison" in asked else None,
             left_out=left_out,
             lost_spikes=lost,
@@ -362,11 +395,20 @@ class _Reader:
         )
 
     @property
+    def _statistics_on_request(self) -> bool:
+        """Whether all that is asked is statistics of complete histories, for the runs that are shown."""
+        return self.view.on_request and not self.folded and self._asks_only("stats")
+
+    @property
     def _only_columns(self) -> bool:
         """Whether all that is asked is what the columns of complete histories contain."""
+        return self._asks_only("schema")
+
+    def _asks_only(self, section: str) -> bool:
+        """Whether one section about complete histories is asked."""
         view = self.view
         return (
-            self.asked & _ABOUT_ROWS == {"schema"}
+            self.asked & _ABOUT_ROWS == {section}
             and view.where is None
             and not (view.evals or view.picking)
             and self.assertions is None
@@ -454,28 +496,3 @@ def _schema(part: Slice) -> list[ColumnResult]:
         describe_column(STEP, steps, part.steps),
         *(describe_column(name, column, part.steps) for name, column in part.columns.items()),
     ]
-
-
-def _stats(part: Slice, *, internal: bool, quantiles: Sequence[float] = ()) -> dict[str, StatisticsResult]:
-    counted = {name: _counted(column) for name, column in part.columns.items()}
-    metrics = {
-        name: column
-        for name, column in counted.items()
-        if (internal or not is_internal(name)) and has_numbers(column)
-    }
-    found = describe_all(metrics, part.steps)
-    for name, entry in found.items():
-        column = part.columns[name]
-        if column.type == "bool":
-            present = np.flatnonzero(column.vector.present)
-            entry["first"], entry["last"] = column.cell(int(present[0])), column.cell(int(present[-1]))
-        if quantiles:
-            entry["quantiles"] = quantiles_of(counted[name], quantiles)
-    return found
-
-
-def _counted(column: Column) -> Column:
-    """Return a column of bools as numbers, 0 and 1; any other as it is."""
-    if column.type != "bool":
-        return column
-    return Column(numbers(column.vector.floats(), column.vector.present), "number")

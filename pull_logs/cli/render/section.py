@@ -82,7 +82,8 @@ class Section:
         weight: Its part of scarce space, relative to other sections.
         sampled: How many rows there were before sampling, where the rows are a sample; a cut then keeps the
             ends and the extremes, and `rows_shown` and `sampling` of the facts follow it.
-        numeric: Whether every cell is a number or missing, so that no cell has to be read to measure it.
+        texts: The cells that may be texts, row by row, where others need not be read to measure it; None
+            where any cell may be one.
         seconds: The metrics, keys or fields whose values are seconds, beside those that are named so.
         on_request: Whether it is shown only where `--section` names it, because other sections have the most
             important parts of it.
@@ -99,6 +100,6 @@ class Section:
     remedy: str = REMEDY
     weight: int = 1
     sampled: int | None = None
-    numeric: bool = False
+    texts: Sequence[Sequence[Any]] | None = None
     seconds: Collection[str] = SECONDS
     on_request: bool = False

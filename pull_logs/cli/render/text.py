@@ -172,7 +172,7 @@ def _cells(_name: str, group: Group) -> int:
     """Weigh the ends of the cells, and the characters of those that are texts as if they were spaces."""
     return sum(
         FIFTHS * len(section.rows) * len(section.columns)
-        + (0 if section.numeric else sum(map(text_length, section.rows)))
+        + sum(map(text_length, section.rows if section.texts is None else section.texts))
         for section in group
     )
 
@@ -273,7 +273,7 @@ def _longest(section: Section) -> int:
     """Return the length of the longest text in a section."""
     texts = [*(column.name for column in section.columns), *section.notes, *section.facts.values()]
     # Most cells of a large section are numbers, which no cut makes shorter.
-    rows = () if section.numeric else section.rows
+    rows = section.rows if section.texts is None else section.texts
     cells = (value for row in rows for value in row if type(value) not in _NUMBERS)
     longest_cell = max((longest(_bare(value)) for value in cells), default=0)
     return max(longest_cell, *map(longest, texts), 0)

@@ -8,9 +8,9 @@ form, run by run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Sized
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
-from pull_logs.analyze.answers import join_columns, join_indexed, rank_of
+from pull_logs.analyze.answers import MetricStatistics, join_columns, join_indexed, rank_of
 from pull_logs.analyze.statistics import STATISTICS
 from pull_logs.cli.render import REQUESTED, Column, Nouns, Section, columns, name_cell
 
@@ -116,17 +116,13 @@ def _stats(
     asked = next((entry["quantiles"] for entry in entries.values() if entry.get("quantiles")), None)
     usual = STATISTICS if asked is None else _with_quantiles(list(asked))
     fields = with_members(usual, entries.values()) if first == "metric" else usual
+    rows = _StatisticsRows([*entries.items()], fields)
     return Section(
         name="STATS",
         facts=facts,
         columns=[Column(first, name_cell), *columns(*fields)],
-        rows=[
-            [
-                name,
-                *map((found if asked is None else {**(found.get("quantiles") or {}), **found}).get, fields),
-            ]
-            for name, found in entries.items()
-        ],
+        rows=rows,
+        texts=[_texts(name, found) for name, found in entries.items()],
         kept=len(fields) + 1,
         nouns=nouns,
         remedy=_REMEDY,
@@ -134,9 +130,42 @@ def _stats(
     )
 
 
-def _with_own(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return statistics with the percentiles that were asked for beside the others."""
-    return {**(found.get("quantiles") or {}), **found}
+class _StatisticsRows(Sequence[list[Any]]):
+    """Rows of statistics, each made when it is used: those of runs that are not shown may not be read yet."""
+
+    __slots__ = ("_entries", "_fields", "_made")
+
+    def __init__(self, entries: Sequence[tuple[str, Mapping[str, Any]]], fields: Sequence[str]) -> None:
+        self._entries, self._fields = entries, fields
+        self._made: dict[int, list[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, index: int) -> list[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[Any]]: ...
+    def __getitem__(self, index: int | slice) -> list[Any] | list[list[Any]]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        if index not in self._made:
+            name, found = self._entries[index]
+            self._made[index] = [name, *map(_with_own(found).get, self._fields)]
+        return self._made[index]
+
+
+def _texts(name: str, found: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the cells of a row that may be texts."""
+    if isinstance(found, MetricStatistics):
+        return [name, *found.texts]
+    return [name, *found.values()]
+
+
+def _with_own(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return statistics with the percentiles that were asked for beside the others, if any were."""
+    asked = found.get("quantiles")
+    return {**asked, **found} if asked else found
 
 
 def _with_quantiles(names: Sequence[str]) -> Sequence[str]:

@@ -107,7 +107,7 @@ def _history(run: str, history: Mapping[str, Any], shown: list[Column]) -> Secti
         remedy="--select, --where or --last shows others",
         weight=3,
         sampled=picked,
-        numeric=isinstance(history["rows"], NumberRows),
+        texts=() if isinstance(history["rows"], NumberRows) else None,
     )
 
 

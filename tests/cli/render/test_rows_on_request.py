@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from rowkit import calm_rows, canonical, nasty_rows
 
 from pull_logs.analyze import Subject, View, answer, arrange
+from pull_logs.cli.hints import show_hints
 from pull_logs.cli.render import render_text
 from pull_logs.cli.sections import view_sections
+from pull_logs.errors import DamageError
+from pull_logs.interface import Sources
 
 full_rows = st.lists(
     st.fixed_dictionaries({"loss": st.floats(-9, 9) | st.integers(), "val/acc": st.floats(0, 1)}),
@@ -25,6 +28,8 @@ views = st.fixed_dictionaries(
         "select": st.sampled_from([None, ".", "loss"]),
         "show_all": st.booleans(),
         "human": st.booleans(),
+        "stats": st.booleans(),
+        "quantiles": st.sampled_from([(), (50.0, 97.5)]),
         "max_rows": st.sampled_from([0, 3, 200]),
         "max_tokens": st.sampled_from([300, 1_000, 100_000]),
     }
@@ -58,6 +63,35 @@ def test_a_text_of_many_runs_opens_the_histories_that_it_shows() -> None:
     opened = [index for index, run in enumerate(runs) if run.reads]
     assert opened == list(range(len(opened)))
     assert 3 <= len(opened) <= 12
+
+
+def test_statistics_of_many_runs_read_the_histories_that_are_shown() -> None:
+    runs = [training(40, run_id=f"r{number}", indexed=True) for number in range(200)]
+    text = shown(subjects(*runs), View(stats=True, select="train/loss", max_tokens=2_000, on_request=True))
+    assert "[STATS] metric=train/loss runs=200" in text
+    assert "# cut to 12 of 200 runs; --select REGEX shows others" in text
+    opened = [index for index, run in enumerate(runs) if run.reads]
+    assert opened == list(range(len(opened)))
+    assert 12 <= len(opened) <= 60
+
+
+def test_hints_about_statistics_name_runs_that_end_in_nan_without_reading_them() -> None:
+    rows: list[dict[str, Any]] = [{"_step": 0, "loss": 1}, {"_step": 1, "loss": float("nan")}]
+    runs = [FakeRun(rows[:number], run_id=f"r{number}", indexed=True) for number in (1, 2)]
+    found = answer(subjects(*runs), View(stats=True, max_tokens=2_000, on_request=True))
+    hints = list(show_hints(found, Sources(bundles=("a.wandb.zip",))))
+    look = ("--select", "^loss$", "--where", "not isfinite(`loss`)")
+    assert hints == [("pull-logs", "-b", "a.wandb.zip", "-r", "acme/nano/r2", *look)]
+    assert [run.reads for run in runs] == [[], []]
+
+
+def test_an_index_without_a_metric_of_the_history_is_damaged() -> None:
+    run = FakeRun([{"_step": 0, "loss": 1}], indexed=True)
+    found = answer(subjects(run), View(stats=True, on_request=True))
+    run.batch = FakeRun([{"_step": 0, "loss": "a"}]).batch
+    with pytest.raises(DamageError) as raised:
+        dict(found["stats"]["A"]["loss"])
+    assert raised.value.message == "the index of metrics has others than the history of acme/nano/r1"
 
 
 def test_a_screen_without_rows_opens_no_history() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pull_logs.analyze.answers.readings.indexed_endings import IndexedEndings
+from pull_logs.analyze.answers.readings.run_statistics import RunStatistics
 from pull_logs.analyze.answers.side_by_side import Ending
 from pull_logs.analyze.questions import Checked
 from pull_logs.analyze.results import ColumnResult, HistoryResult, StatisticsResult
@@ -31,7 +32,7 @@ class RunView:
 
     history: HistoryResult | None = None
     schema: Sequence[ColumnResult] | None = None
-    stats: dict[str, StatisticsResult] | None = None
+    stats: dict[str, StatisticsResult] | RunStatistics | None = None
     endings: dict[str, Ending] | IndexedEndings | None = None
     left_out: tuple[str, ...] = ()
     lost_spikes: int = 0
