@@ -44,6 +44,7 @@ from pull_logs.errors import (
 from pull_logs.executors import processors
 
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 _CONTINUE = "the same command continues where it stopped"
 _START_OVER = "the same command starts over"
 _AFTER_STOP: Mapping[str | None, str] = {
@@ -298,8 +299,18 @@ def _prepare_completion() -> None:
         register_shells()
 
 
+def _start_no_blas_threads() -> None:
+    """Have numpy start no threads for linear algebra, which no command uses: they wait busily for work.
+
+    The variable is not in `os.environ`, from which `exec` makes the environment of a program.
+    """
+    if _BLAS_THREADS not in os.environ:
+        os.putenv(_BLAS_THREADS, "1")
+
+
 def run() -> NoReturn:
     """Run the command line of the process and exit."""
+    _start_no_blas_threads()
     # A view of thousands of runs makes hundreds of thousands of objects, all of which are used.
     gc.set_threshold(200_000, 20, 50)
     stop = StopSignals()

@@ -23,7 +23,9 @@ print(json.dumps({
     "argv": sys.argv[1:],
     "runs": len(api.runs("acme/digits")),
     "rows": len(list(api.run("acme/digits/cnn1e2s0").scan_history())),
-    "environment": {name: value for name, value in os.environ.items() if name.startswith("WANDB_")},
+    "environment": {
+        name: value for name, value in os.environ.items() if name.startswith(("WANDB_", "OPENBLAS_"))
+    },
 }))
 sys.exit(7)
 """
@@ -79,7 +81,7 @@ def test_the_sdk_of_a_command_reads_the_bundle_and_everything_passes_through() -
     assert environment["WANDB_BASE_URL"].startswith("http://127.0.0.1:")
     assert environment["WANDB_BASE_URL"] != hostile["WANDB_BASE_URL"]
     assert environment["WANDB_API_KEY"] != hostile["WANDB_API_KEY"]
-    assert not {"WANDB_IDENTITY_TOKEN_FILE", "WANDB_ENTITY"} & environment.keys()
+    assert not {"WANDB_IDENTITY_TOKEN_FILE", "WANDB_ENTITY", "OPENBLAS_NUM_THREADS"} & environment.keys()
     assert not Path(environment["WANDB_CACHE_DIR"]).parent.exists()
 
 
