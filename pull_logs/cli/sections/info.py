@@ -137,7 +137,7 @@ def info_sections(info: Info) -> list[Section]:
     ]
     if info["redacted"]:
         sections.append(redacted_section(info["redacted"]))
-    legend = [
+    legend = (
         {
             **run,
             **parts_facts(run.get("parts")),
@@ -147,7 +147,7 @@ def info_sections(info: Info) -> list[Section]:
             "file_bytes": sum(file["bytes"] for file in run["files"]) or None,
         }
         for label, run in zip(labels, runs, strict=True)
-    ]
+    )
     return [*sections, runs_section(legend)]
 
 

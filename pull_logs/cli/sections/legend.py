@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from pull_logs.cli.render import Column, Nouns, Section, name_cell, yes_no
 
@@ -44,8 +43,12 @@ _COLUMNS = (
 )
 
 
+_Known: TypeAlias = dict[str, list[Any]]
+"""The facts of all runs, by the names of the columns."""
+
+
 def runs_section(
-    runs: Sequence[Mapping[str, Any]],
+    runs: Iterable[Mapping[str, Any]],
     *,
     of: int | None = None,
     counted: bool = False,
@@ -62,18 +65,19 @@ def runs_section(
         listed_in: The section that has one row per run then; None if no section has.
         weight: The section's part of scarce space; by default large, because it says where the runs are from.
     """
-    facts: dict[str, object] = {"runs": len(runs), "of": of, **_common(runs)}
+    known = _by_column(runs)
+    count = len(known["path"])
+    facts: dict[str, object] = {"runs": count, "of": of, **_common(known)}
     rows: list[list[Any]] = []
     if counted:
-        facts |= _counts(runs)
+        facts |= _counts(known)
     else:
-        named = [{**run, "label": (run["label"],), "name": _own_name(run)} for run in runs]
-        named = [{**run, "source": None} if "source" in facts else run for run in named]
-        listed, shared = _without_shared(named)
-        facts |= shared
-        rows = [[run.get(column.name) for column in _COLUMNS] for run in listed]
-    if len(runs) >= _FOLDED_FROM and not counted:
-        rows = _folded(rows)
+        known["name"] = list(map(_own_name, known["name"], known["path"]))
+        if "source" in facts:
+            known["source"] = [None] * count
+        facts |= _take_shared(known)
+        listed = zip(*(known[column.name] for column in _COLUMNS), strict=True)
+        rows = _folded(listed) if count >= _FOLDED_FROM else [[(label,), *row] for label, *row in listed]
     return Section(
         name="RUNS",
         facts=facts,
@@ -82,16 +86,25 @@ def runs_section(
         notes=[_where_listed(listed_in)] if counted else [],
         layout="legend",
         kept=len(_COLUMNS),
-        nouns=Nouns(rows="runs" if len(rows) == len(runs) else "lines"),
+        nouns=Nouns(rows="runs" if len(rows) == count else "lines"),
         weight=weight,
     )
 
 
-def _common(runs: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+def _by_column(runs: Iterable[Mapping[str, Any]]) -> _Known:
+    """Return the facts of runs by the names of the columns; of very many runs, no other form is kept."""
+    known: _Known = {name: [] for name in ("path", *(column.name for column in _COLUMNS))}
+    for run in runs:
+        for name, values in known.items():
+            values.append(run.get(name))
+    return known
+
+
+def _common(known: _Known) -> dict[str, object]:
     """Return the start of their paths that all runs have in common, and the source."""
-    projects = {run["path"].rpartition("/")[0] for run in runs}
+    projects = {path.rpartition("/")[0] for path in known["path"]}
     entities = {project.partition("/")[0] for project in projects}
-    sources = {run.get("source") for run in runs} - {None}
+    sources = {*known["source"]} - {None}
     found: dict[str, object] = {}
     if len(projects) == 1:
         found["project"] = projects.pop()
@@ -102,39 +115,37 @@ def _common(runs: Sequence[Mapping[str, Any]]) -> dict[str, object]:
     return found
 
 
-def _own_name(run: Mapping[str, Any]) -> str | None:
+def _own_name(name: str | None, path: str) -> str | None:
     """Return the display name of a run; None where it is the run id."""
-    name: str | None = run["name"]
-    return None if name == run["path"].rpartition("/")[2] else name
+    return None if name == path.rpartition("/")[2] else name
 
 
-def _without_shared(
-    runs: Sequence[Mapping[str, Any]],
-) -> tuple[Sequence[Mapping[str, Any]], dict[str, object]]:
-    """Return runs without the facts that all or most of them have, and these facts as words of the heading.
+def _take_shared(known: _Known) -> dict[str, object]:
+    """Take away the facts that all or most runs have, and return these as words of the heading.
 
     The words are `each="rows=3"` and `most="rows=3"`, so that they are not read as sums. A single run keeps
     its facts.
     """
-    if len(runs) < 2:
-        return runs, {}
+    if len(known["path"]) < 2:
+        return {}
     words: dict[str, list[str]] = {"each": [], "most": []}
     for column in _COLUMNS:
-        if column.name not in _SHARED or any(run.get(column.name) is None for run in runs):
+        values = known[column.name]
+        if column.name not in _SHARED or None in values:
             continue
-        ((value, count),) = Counter(run[column.name] for run in runs).most_common(1)
-        if 2 * count > len(runs):
-            words["each" if count == len(runs) else "most"].append(f"{column.name}={column.show(value)}")
-            runs = [{**run, column.name: None} if run[column.name] == value else run for run in runs]
-    return runs, {word: " ".join(facts) or None for word, facts in words.items()}
+        ((shared, count),) = Counter(values).most_common(1)
+        if 2 * count > len(values):
+            words["each" if count == len(values) else "most"].append(f"{column.name}={column.show(shared)}")
+            known[column.name] = [None if value == shared else value for value in values]
+    return {word: " ".join(facts) or None for word, facts in words.items()}
 
 
-def _folded(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+def _folded(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
     """Return rows in which runs are on one line whose names differ only in their last number.
 
     The line has their labels, and their names as `s{0,1,2}`, the numbers in the order of the labels.
     """
-    lines: dict[tuple[Any, ...], list[tuple[tuple[str, ...], str]]] = {}
+    lines: dict[tuple[Any, ...], list[tuple[str, str]]] = {}
     for index, (label, name, *facts) in enumerate(rows):
         found = _LAST_NUMBER.search(name) if name and not {"{", "}"} & {*name} else None
         if found is None:
@@ -146,12 +157,11 @@ def _folded(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     for (first, *rest), members in lines.items():
         for start in range(0, len(members), _ON_A_LINE):
             labels, numbers = zip(*members[start : start + _ON_A_LINE], strict=True)
-            joined = tuple(chain.from_iterable(labels))
             if isinstance(first, tuple):
                 braced = f"{{{','.join(numbers)}}}" if len(numbers) > 1 else numbers[0]
-                folded.append([joined, f"{first[0]}{braced}{first[1]}", *rest])
+                folded.append([labels, f"{first[0]}{braced}{first[1]}", *rest])
             else:
-                folded.append([joined, *rest])
+                folded.append([labels, *rest])
     return folded
 
 
@@ -159,12 +169,12 @@ def _where_listed(section: str | None) -> str:
     return f"[{section}] has one row per run" if section else "--json lists the runs"
 
 
-def _counts(runs: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+def _counts(known: _Known) -> dict[str, object]:
     """Return how many runs are in each state, and how many are incomplete."""
-    states = Counter(run["state"] for run in runs).most_common()
+    states = Counter(known["state"]).most_common()
     return {
         "states": " ".join(f"{state}:{count}" for state, count in states),
-        "incomplete": sum(not run["complete"] for run in runs) or None,
+        "incomplete": sum(not complete for complete in known["complete"]) or None,
     }
 
 
@@ -186,12 +196,11 @@ def parts_facts(parts: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**facts, "forked_from": ",".join(forks) or None}
 
 
-def answered_runs(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the runs of an answer by the names of the columns of the legend."""
-    return [
-        {**run, "rows": run["rows_total"], "source": run["source"] or None, **parts_facts(run.get("parts"))}
-        for run in runs
-    ]
+def answered_runs(runs: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Iterate over the runs of an answer by the names of the columns of the legend."""
+    for run in runs:
+        facts = {**run, "rows": run["rows_total"], "source": run["source"] or None}
+        yield facts | parts_facts(run.get("parts"))
 
 
 def notes_beside_legend(answer: Mapping[str, Any]) -> list[str]:
