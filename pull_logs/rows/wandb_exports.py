@@ -27,6 +27,7 @@ from pyarrow import types
 
 from pull_logs.errors import DataError
 from pull_logs.rows.arrays import (
+    ARROW_ERRORS,
     Mask,
     double_array,
     exact_doubles,
@@ -55,7 +56,7 @@ def column_of_arrow(column: pa.ChunkedArray, *, name: str, keep: Mask | None) ->
     try:
         array = flat(column)
         return _column(array if keep is None else filter_cells(array, keep))
-    except (pa.ArrowException, ValueError, OverflowError, OSError) as exc:
+    except ARROW_ERRORS as exc:
         if isinstance(exc, DataError):
             raise DataError(f"column {name!r} of type {column.type}: {exc.message}") from exc
         raise DataError(f"column {name!r} of type {column.type} cannot be read: {exc}") from exc

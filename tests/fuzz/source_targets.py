@@ -1,4 +1,4 @@
-"""Fuzz targets for files of other programs: transaction logs, checkpoints, event files, metric files."""
+"""Fuzz targets for files of other programs: transaction logs, checkpoints, events, metrics, exports."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import shutil
 import struct
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import safetensors
 import torch
 from eventkit import T0, frame, restart, scalars, version
@@ -30,6 +32,7 @@ from mutation import (
 from safetensors.torch import save
 from tensorboard.compat.proto.event_pb2 import Event
 
+from pull_logs.fetch.decoding.decode import batches_of_bytes, batches_of_file
 from pull_logs.rows.canonical import canon_text
 from pull_logs.sources.checkpoints.contents import read_stream
 from pull_logs.sources.checkpoints.run_keys import find_progress, find_run
@@ -191,6 +194,25 @@ def _metric_files() -> list[bytes]:
     ]
 
 
+def exported_history(data: bytes) -> None:
+    """A history that W&B exported as Parquet has the same rows at once and part by part."""
+    at_once = batches_of_bytes(data, most=1 << 26)
+    if at_once is not None:
+        assert sum(map(len, at_once)) == sum(map(len, batches_of_file(io.BytesIO(data))))
+
+
+def _exports() -> list[bytes]:
+    """Return exported histories as pyarrow writes them, one of nested columns and one of two row groups."""
+    rows = [{"_step": step, "loss": 1 / (step + 1), "text": f"t{step}"} for step in range(40)]
+    nested = [{"_step": step, "parts": [step, step], "table": {"path": "a"}} for step in range(3)]
+    found = []
+    for table in (pa.Table.from_pylist(rows), pa.Table.from_pylist(nested)):
+        file = io.BytesIO()
+        pq.write_table(table, file, row_group_size=25)
+        found.append(file.getvalue())
+    return found
+
+
 TARGETS = (
     Target("transaction-log", transaction_log, _logs),
     Target("log-records", log_records, _log_records, one_part(some_bytes)),
@@ -198,5 +220,6 @@ TARGETS = (
     Target("safetensors", safetensors_header, _safetensors, sized_json),
     Target("event-framing", event_framing, _event_file),
     Target("event-records", event_records, _event_records, one_part(some_bytes)),
+    Target("exported-history", exported_history, _exports),
     Target("metric-file", metric_file, _metric_files, after(1, either(json_value, json_lines, words))),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
-from pull_logs.rows.arrays import MAX_EXACT_INTEGER, flat, present_doubles
+from pull_logs.rows.arrays import ARROW_ERRORS, MAX_EXACT_INTEGER, flat, present_doubles
 from pull_logs.rows.batches import batch_from_arrow, batch_from_rows, steps_of
 from pull_logs.rows.canonical import STEP, parse_json
 
@@ -160,7 +161,7 @@ def batches_of_bytes(data: bytes, *, most: int | None = None) -> list[pa.Table] 
     file = pa.BufferReader(data)
     try:
         metadata = pq.read_metadata(file)
-    except (pa.ArrowException, OSError) as exc:
+    except ARROW_ERRORS as exc:
         raise _damaged() from exc
     if most is not None and _decoded_size(metadata) > most:
         return None
@@ -190,15 +191,17 @@ def batches_of_file(
     """
     try:
         metadata = pq.read_metadata(file) if metadata is None else metadata
+        sizes = _group_sizes(metadata, file.seek(0, os.SEEK_END))
         file.seek(0)
-        sizes = _group_sizes(metadata)
         buffer_size = _buffer_size(sizes, columns=metadata.num_columns)
         # Small files are decoded several at a time instead.
         threads = sum(sizes) >= _LARGE_FILE
         with pq.ParquetFile(file, metadata=metadata, buffer_size=buffer_size, pre_buffer=False) as parquet:
             for part in parquet.iter_batches(batch_size=ROWS_IN_A_PART, use_threads=threads):
                 yield batch_from_arrow(pa.Table.from_batches([part]))
-    except (pa.ArrowException, OSError) as exc:
+    except DataError:
+        raise
+    except ARROW_ERRORS as exc:
         raise _damaged() from exc
 
 
@@ -206,13 +209,14 @@ def _damaged() -> FileDamagedError:
     return FileDamagedError("an exported history file cannot be read")
 
 
-def _group_sizes(metadata: pq.FileMetaData) -> list[int]:
-    """Return the compressed size of each row group in bytes."""
+def _group_sizes(metadata: pq.FileMetaData, size: int) -> list[int]:
+    """Return about how many bytes of a file each row group takes: its share of the decoded bytes.
+
+    pyarrow is not asked for the chunks, which would be exact: of a damaged file, it ends the process.
+    """
     groups = map(metadata.row_group, range(metadata.num_row_groups))
-    return [
-        sum(group.column(index).total_compressed_size for index in range(group.num_columns))
-        for group in groups
-    ]
+    decoded = [max(group.total_byte_size, 0) for group in groups]
+    return [size * one // (sum(decoded) or 1) for one in decoded]
 
 
 def _buffer_size(sizes: Sequence[int], *, columns: int) -> int:

@@ -104,9 +104,12 @@ from .names import segments_of as segments_of
 from .names import shown_url as shown_url
 from .parquet_pages import SCHEMA_FIELD as SCHEMA_FIELD
 from .parquet_pages import Chunk as Chunk
+from .parquet_pages import LeafColumn as LeafColumn
 from .parquet_pages import Page as Page
+from .parquet_pages import check_described_chunks as check_described_chunks
 from .parquet_pages import divided_footer as divided_footer
 from .parquet_pages import footer_schema as footer_schema
+from .parquet_pages import last_bytes as last_bytes
 from .parquet_pages import plain_page_bytes as plain_page_bytes
 from .parquet_pages import read_groups as read_groups
 from .parquet_pages import walk_pages as walk_pages

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.frames import Mask, MetricColumns, MetricFacts, NumberColumns, SchemaColumns
 from pull_logs.rows.arrays import (
+    ARROW_ERRORS,
     Ints,
     array_of,
     dictionary_codes,
@@ -87,7 +88,7 @@ _FACTS = tuple(SCHEMA.names[len(_KEYS) :])
 
 _Converted = TypeVar("_Converted")
 
-_FOREIGN = (pa.ArrowException, DataError, OSError, ValueError, KeyError, IndexError, OverflowError)
+_FOREIGN = (DataError, *ARROW_ERRORS)
 
 
 class MetricsWriter:

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple, TypeAlias
 
+import pyarrow as pa
+
 from pull_logs.errors import DataError
-from pull_logs.snapshot.format.thrift import Struct, Wanted, field_end, read_struct
+from pull_logs.snapshot.format.thrift import Form, Leaf, Struct, Wanted, field_end, list_start, read_struct
 
 Read: TypeAlias = Callable[[int, int], bytes]
 """Returns bytes of the file from an offset, fewer than requested only at the end."""
@@ -48,6 +50,14 @@ _SCHEMA: Wanted = {SCHEMA_FIELD: {4: {}, 5: {}}}
 
 _AFTER_SCHEMA: Wanted = {3: {}, 4: {1: _CHUNK, 3: {}}}
 """The rest of a footer: the rows; chunks (1) and rows (3) of each row group."""
+
+_GROUPS_FIELD = 4
+_FEW_GROUPS = 24
+"""Up to this many row groups, reading all takes less time than learning the form of the first."""
+_BYTE_ARRAY = "BYTE_ARRAY"
+
+_DESCRIBED_GROUP: Wanted = {1: {1: {}, 3: {16: {1: {}, 2: {}, 3: {}}}, 8: {}, 9: {}}}
+"""What is checked of the chunks (1) of a row group: file, encryption, and sizes (16) in their metadata."""
 
 _PAGE: Wanted = {1: {}, 2: {}, 3: {}, 4: {}, 5: {1: {}, 2: {}}, 7: {2: {}}, 8: {1: {}, 4: {}}}
 """A page: type, sizes decoded and packed, checksum; values and encoding of the header of its type."""
@@ -116,6 +126,82 @@ def read_groups(footer: bytes, *, size: int | None) -> tuple[Group, ...]:
         if size is not None and chunk.end > size:
             raise _damaged(chunk.column, chunk.row_group)
     return groups
+
+
+def last_bytes(native: pa.NativeFile) -> bytes:
+    """Return the last bytes of a file that are its footer, length field and magic included."""
+    size = native.size()
+    end = bytes(native.read_at(min(8, size), max(size - 8, 0)))
+    length = min(int.from_bytes(end[:4], "little") + 8, size)
+    return bytes(native.read_at(length, size - length))
+
+
+class LeafColumn(NamedTuple):
+    """A column of values, of which a nested column has one or several.
+
+    Attributes:
+        name: Its name.
+        repetition: Its highest repetition level.
+        definition: Its highest definition level.
+        physical_type: How Parquet stores its values, such as "INT64".
+    """
+
+    name: str
+    repetition: int
+    definition: int
+    physical_type: str
+
+
+def check_described_chunks(footer: bytes, leaves: Sequence[LeafColumn]) -> None:
+    """Check what a footer describes of each chunk, so that pyarrow can be asked for the chunks.
+
+    It ends the process if a chunk counts other levels than its column has, or is encrypted.
+
+    Args:
+        footer: The last bytes of the file, including length field and magic.
+        leaves: The columns of its schema, nested ones included.
+
+    Raises:
+        DataError: The footer is damaged.
+    """
+    data = divided_footer(footer)[1]
+    try:
+        offset, size = list_start(data, _GROUPS_FIELD, last=SCHEMA_FIELD)
+        known: Form | None = None
+        for number in range(size):
+            if known is not None and (found := known.read(data, offset)):
+                offset = found[1]
+                continue
+            rest = data[offset:]
+            fields, length = read_struct(rest, _DESCRIBED_GROUP)
+            _check_described(fields, number, leaves)
+            if not number and size > _FEW_GROUPS:
+                known = Form(rest, (), _differs)
+            offset += length
+        after, _ = read_struct(data[offset:], {_GROUPS_FIELD: {}}, last=_GROUPS_FIELD)
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        if isinstance(exc, DataError):
+            raise
+        raise DataError("the Parquet footer is damaged") from exc
+    if after:
+        raise DataError("the Parquet footer has two lists of row groups")
+
+
+def _differs(value: Leaf) -> bool:
+    """Return whether a value of a row group is usually another one in the next: no type and no encoding."""
+    return value.path[2:4] not in {(3, 1), (3, 2), (3, 3), (3, 4), (3, 13)}
+
+
+def _check_described(fields: Struct, group: int, leaves: Sequence[LeafColumn]) -> None:
+    chunks = fields[1]
+    if len(chunks) != len(leaves):
+        raise DataError(f"row group {group} of the Parquet file is damaged")
+    for chunk, leaf in zip(chunks, leaves, strict=True):
+        sizes = chunk[3].get(16, {})
+        levels = ((sizes.get(2, ()), leaf.repetition), (sizes.get(3, ()), leaf.definition))
+        fits = all(len(found) == most + 1 or not (found or most) for found, most in levels) if sizes else True
+        if len(chunk) > 1 or not fits or (1 in sizes and leaf.physical_type != _BYTE_ARRAY):
+            raise _damaged(leaf.name, group)
 
 
 def decoded_sizes(data: bytes, names: Sequence[str]) -> list[dict[str, int]]:

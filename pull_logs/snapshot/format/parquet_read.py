@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
+from pull_logs.rows.arrays import ARROW_ERRORS
 from pull_logs.rows.batches import RESIDUAL
 from pull_logs.rows.canonical import STEP
 from pull_logs.rows.cells import column_kind
@@ -29,6 +30,7 @@ from pull_logs.snapshot.format.parquet_pages import (
     Read,
     damaged_part,
     footer_schema,
+    last_bytes,
     read_groups,
     walk_pages,
 )
@@ -76,7 +78,7 @@ def _parquet_errors() -> Iterator[None]:
         if exc.errno is not None:
             raise
         raise DataError(f"the Parquet data is damaged: {_first_line(exc)}") from exc
-    except (pa.ArrowException, ValueError, OverflowError, KeyError, IndexError) as exc:
+    except ARROW_ERRORS as exc:
         raise DataError(f"the Parquet data is damaged: {_first_line(exc)}") from exc
 
 
@@ -144,7 +146,7 @@ class _File:
 
 def _open(source: Source, footer: bytes | None, expected_rows: int | None = None) -> _File:
     native = _native(source)
-    known = _last_bytes(native) if footer is None else footer
+    known = last_bytes(native) if footer is None else footer
     # pyarrow is not asked for the chunks: on a damaged footer it ends the process.
     groups = read_groups(known, size=native.size() or None)
     columns = _described(known)
@@ -211,13 +213,6 @@ def read_schema(footer: bytes) -> pa.Schema:
     """
     with _parquet_errors():
         return _described(footer).schema
-
-
-def _last_bytes(native: pa.NativeFile) -> bytes:
-    size = native.size()
-    end = bytes(native.read_at(min(8, size), max(size - 8, 0)))
-    length = min(int.from_bytes(end[:4], "little") + 8, size)
-    return bytes(native.read_at(length, size - length))
 
 
 def _check_schema(schema: pa.Schema, kinds: Mapping[str, pa.DataType]) -> None:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
-from pull_logs.rows.arrays import array_of, decoded, decoded_size
+from pull_logs.rows.arrays import ARROW_ERRORS, array_of, decoded, decoded_size
 from pull_logs.rows.coded_text import shared_texts
 from pull_logs.rows.limits import MAX_DOCUMENT, decoded_text_limit
 from pull_logs.run_fields import RUN_FIELDS
@@ -67,9 +67,6 @@ _KEPT_DOCUMENTS = 32 * 2**20
 
 _LISTED = 2**20
 """Up to this many bytes of documents, a column of a row group is kept as Python texts."""
-
-_FOREIGN = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)
-"""The errors that pyarrow raises about a file that is not valid."""
 
 _TEXT_LEAVES = [
     "tags.list.element" if field.name == "tags" else field.name
@@ -291,7 +288,7 @@ def load_runs_table(data: bytes, *, rows: int, path: str) -> RunTable:
         light = file.read(columns=plain, use_threads=False)
         _check_texts(light, limit=limit)
         keys = list(zip(*(_cells(light.column(name)) for name in _KEYS), strict=True))
-    except _FOREIGN as exc:
+    except ARROW_ERRORS as exc:
         raise _damaged(path, f"cannot be read: {exc}") from exc
     if any(map(ge, keys, keys[1:])):
         raise _damaged(path, "is not in path order")
@@ -419,7 +416,7 @@ class _Documents:
             decoded_text: str | None = text.as_py()
         except DataError as exc:
             raise _damaged(self._path, f"holds a {name} that cannot be read: {exc.message}") from exc
-        except _FOREIGN as exc:
+        except ARROW_ERRORS as exc:
             raise _damaged(self._path, f"cannot be read: {exc}") from exc
         return decoded_text
 

@@ -26,7 +26,7 @@ Struct: TypeAlias = dict[int, Any]
 Wanted: TypeAlias = Mapping[int, "Wanted"]
 """The ids of the fields to read; for each, the fields to read of the structs in it."""
 
-_BYTES = 8
+_BYTES, _LIST = 8, 9
 _MAX_DEPTH = 12
 _MAX_BITS = 70
 """Most bits in the bytes of a number of 64 bits, with 7 bits per byte."""
@@ -66,6 +66,32 @@ def field_end(data: bytes, field: int) -> int:
             _skip_field(rest, head & 0x0F, 0)
             if last == field:
                 return len(data) - length_hint(rest)
+    except StopIteration as exc:
+        raise ValueError("a struct is cut short") from exc
+    raise ValueError(f"a struct does not have field {field}")
+
+
+def list_start(data: bytes, field: int, *, last: int = 0) -> tuple[int, int]:
+    """Return the offset of the first item of a list in the struct at the start of these bytes, and its size.
+
+    Args:
+        data: The bytes.
+        field: The id of the field that is the list.
+        last: As for `read_struct`.
+
+    Raises:
+        ValueError: It is not a valid struct up to there, or does not have the field as a list.
+    """
+    rest = iter(data)
+    try:
+        for head in rest:
+            if not head:
+                break
+            last = last + (head >> 4) if head > 0x0F else _number(rest)
+            if last == field and head & 0x0F == _LIST:
+                _, size = _list_head(rest, 0)
+                return len(data) - length_hint(rest), size
+            _skip_field(rest, head & 0x0F, 0)
     except StopIteration as exc:
         raise ValueError("a struct is cut short") from exc
     raise ValueError(f"a struct does not have field {field}")

@@ -31,10 +31,20 @@ from pull_logs.errors import (
     PullLogsError,
     UnsafeFileError,
 )
-from pull_logs.rows.arrays import array_of
+from pull_logs.rows.arrays import ARROW_ERRORS, array_of
 from pull_logs.rows.coded_text import row_text_bytes, shared_texts
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.format import BUNDLE_ENDING, LIGHT, Chunk, Page, plain_page_bytes, walk_pages
+from pull_logs.snapshot.format import (
+    BUNDLE_ENDING,
+    LIGHT,
+    Chunk,
+    LeafColumn,
+    Page,
+    check_described_chunks,
+    last_bytes,
+    plain_page_bytes,
+    walk_pages,
+)
 from pull_logs.snapshot.sets.catalog_schema import (
     FORMAT_NAME,
     FORMAT_VERSION,
@@ -48,12 +58,6 @@ from pull_logs.snapshot.sets.catalog_schema import (
 from pull_logs.snapshot.sets.entries import KEYS, LOCATION, OPTIONAL, CatalogEntry, RunLocation
 from pull_logs.snapshot.sets.leaf_counts import KINDS, Counts, exact_keys, typed_keys
 from pull_logs.suggestions import shortened
-
-_FOREIGN = (
-    *(pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError),
-    *(AttributeError, RecursionError),
-)
-"""The errors that pyarrow raises about a file that is not valid."""
 
 _MAX_GROUP = 2**32
 """The most bytes of text of a row group that is copied."""
@@ -150,6 +154,14 @@ class Catalog:
         sizes = [metadata.row_group(group).num_rows for group in range(self.groups)]
         if any(size != GROUP_ROWS for size in sizes[:-1]) or any(size > GROUP_ROWS for size in sizes[-1:]):
             raise ValueError(f"it is not in groups of {GROUP_ROWS} runs")
+        if min(sizes, default=0) < 0 or sum(sizes) != self._length:
+            raise ValueError("it has another number of runs than its groups")
+        columns = map(self._file.schema.column, range(len(self._file.schema)))
+        described = [
+            LeafColumn(one.path, one.max_repetition_level, one.max_definition_level, one.physical_type)
+            for one in columns
+        ]
+        check_described_chunks(last_bytes(self._source), described)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -159,7 +171,7 @@ class Catalog:
             raise BundleDamagedError(f"{self.path!r} is damaged: {exc.message}", path=self.path) from exc
         except PullLogsError:
             raise
-        except _FOREIGN as exc:
+        except ARROW_ERRORS as exc:
             raise BundleDamagedError(f"{self.path!r} is damaged: {exc}", path=self.path) from exc
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pull_logs.errors import DamageError
+from pull_logs.errors import DamageError, PullLogsError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,14 +95,15 @@ class ExportedRun:
 
 def is_export(file: Path) -> bool:
     """Return whether a file is a part of an export."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
+
+    from pull_logs.rows.arrays import ARROW_ERRORS
 
     if _PART.fullmatch(file.name) is None or not file.is_file():
         return False
     try:
         return set(pq.read_schema(file).names) >= COLUMNS
-    except (pa.ArrowException, OSError):
+    except ARROW_ERRORS:
         return False
 
 
@@ -141,11 +142,13 @@ def _batches(file: Path, *, columns: Sequence[str] | None = None) -> Iterator[pa
 @contextmanager
 def _errors(file: Path) -> Iterator[None]:
     """Make an error of pyarrow about a file one of this package."""
-    import pyarrow as pa
+    from pull_logs.rows.arrays import ARROW_ERRORS
 
     try:
         yield
-    except (pa.ArrowException, OSError) as exc:
+    except PullLogsError:
+        raise
+    except ARROW_ERRORS as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise  # of the machine; pyarrow also raises it for pages that it cannot decode
         raise DamageError(f"{file.name!r} cannot be read: {exc}", hint="export the run again") from exc
