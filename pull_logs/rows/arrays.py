@@ -23,12 +23,6 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
 
-ARROW_ERRORS = (
-    *(pa.ArrowException, OSError, ValueError, LookupError, TypeError),
-    *(AttributeError, OverflowError, RuntimeError),
-)
-"""The errors that pyarrow, and reading what it returns, raise about data that is not valid."""
-
 MAX_EXACT_INTEGER = 2**53
 """Every integer of at most this magnitude is exactly a double."""
 

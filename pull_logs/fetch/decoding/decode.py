@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
-from pull_logs.rows.arrays import ARROW_ERRORS, MAX_EXACT_INTEGER, flat, present_doubles
+from pull_logs.rows.arrays import MAX_EXACT_INTEGER, flat, present_doubles
+from pull_logs.rows.arrow_errors import ARROW_ERRORS
 from pull_logs.rows.batches import batch_from_arrow, batch_from_rows, steps_of
 from pull_logs.rows.canonical import STEP, parse_json
 

@@ -23,7 +23,6 @@ import pyarrow.parquet as pq
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.frames import Mask, MetricColumns, MetricFacts, NumberColumns, SchemaColumns
 from pull_logs.rows.arrays import (
-    ARROW_ERRORS,
     Ints,
     array_of,
     dictionary_codes,
@@ -32,6 +31,7 @@ from pull_logs.rows.arrays import (
     number_cells,
     text_array,
 )
+from pull_logs.rows.arrow_errors import ARROW_ERRORS
 from pull_logs.rows.canonical import canonical_text
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format.metrics import (

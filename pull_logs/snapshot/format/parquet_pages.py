@@ -153,7 +153,7 @@ class LeafColumn(NamedTuple):
 
 
 def check_described_chunks(footer: bytes, leaves: Sequence[LeafColumn]) -> None:
-    """Check what a footer describes of each chunk, so that pyarrow can be asked for the chunks.
+    """Check what a footer describes of each chunk, so that pyarrow may be asked for them.
 
     It ends the process if a chunk counts other levels than its column has, or is encrypted.
 

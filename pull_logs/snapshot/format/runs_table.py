@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import BundleDamagedError, DataError
-from pull_logs.rows.arrays import ARROW_ERRORS, array_of, decoded, decoded_size
+from pull_logs.rows.arrays import array_of, decoded, decoded_size
+from pull_logs.rows.arrow_errors import ARROW_ERRORS
 from pull_logs.rows.coded_text import shared_texts
 from pull_logs.rows.limits import MAX_DOCUMENT, decoded_text_limit
 from pull_logs.run_fields import RUN_FIELDS

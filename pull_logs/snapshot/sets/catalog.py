@@ -31,7 +31,8 @@ from pull_logs.errors import (
     PullLogsError,
     UnsafeFileError,
 )
-from pull_logs.rows.arrays import ARROW_ERRORS, array_of
+from pull_logs.rows.arrays import array_of
+from pull_logs.rows.arrow_errors import ARROW_ERRORS
 from pull_logs.rows.coded_text import row_text_bytes, shared_texts
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import (

@@ -63,9 +63,8 @@ def test_a_chunk_with_levels_that_its_column_does_not_have_is_refused(rows: int,
     position = footer.rfind(histogram) if which == "last" else footer.find(histogram)
     changed = footer[:position] + b"\x19\x36\x02\x00\x00" + footer[position + 4 : -8]
     changed += (len(changed)).to_bytes(4, "little") + b"PAR1"
-    message = (
-        f"the footer's entry of column 'loss' in row group {rows - 1 if which == 'last' else 0} is damaged"
-    )
+    group = rows - 1 if which == "last" else 0
+    message = f"the footer's entry of column 'loss' in row group {group} is damaged"
     assert refusal(changed, leaves_of(data)) == message
 
 
