@@ -272,7 +272,8 @@ class Frame:
         Raises:
             DamageError: A column is damaged.
         """
-        wanted = [name for name in dict.fromkeys(names) if name in self and name not in self._cache]
+        own = frozenset(self.names)
+        wanted = [name for name in dict.fromkeys(names) if name in own and name not in self._cache]
         if STEP in wanted:
             wanted.remove(STEP)
             self._cache[STEP] = Column(numbers(self.steps), "number")

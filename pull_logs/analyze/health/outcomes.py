@@ -10,7 +10,7 @@ import numpy as np
 
 from pull_logs.analyze.health.curves import Curve, median, same_length, smoothed
 from pull_logs.analyze.health.findings import HealthFinding
-from pull_logs.analyze.statistics import is_held_out, is_training_partner
+from pull_logs.analyze.statistics import is_held_out, training_partners
 from pull_logs.frames import Floats, Mask
 
 _FEWEST = 10
@@ -141,7 +141,7 @@ def _overfitting(name: str, curve: Curve, curves: Mapping[str, Curve]) -> Health
         return None
     if not end - best > max(won / 20, 3 * curve.level_noise):
         return None
-    partner = next((other for other in curves if is_training_partner(other, name)), None)
+    partner = training_partners(tuple(curves)).get(name)
     if partner is None or curves[partner].sign != curve.sign:
         return None
     step = curve.step_of(begin)

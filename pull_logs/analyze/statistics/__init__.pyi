@@ -19,10 +19,10 @@ from .metric_names import Direction as Direction
 from .metric_names import deciding_metric as deciding_metric
 from .metric_names import importance as importance
 from .metric_names import is_held_out as is_held_out
-from .metric_names import is_training_partner as is_training_partner
 from .metric_names import outcome_end as outcome_end
 from .metric_names import role_of as role_of
 from .metric_names import shown_order as shown_order
+from .metric_names import training_partners as training_partners
 from .metric_totals import MetricTotalsBuilder as MetricTotalsBuilder
 from .quantiles import mean as mean
 from .quantiles import median as median

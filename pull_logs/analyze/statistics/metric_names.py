@@ -14,7 +14,7 @@ scores that are goals, norms of gradients, learning rates, and speeds are judged
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
@@ -158,16 +158,22 @@ def is_held_out(name: str) -> bool:
     return split_of(name) in ("validation", "test")
 
 
-def is_training_partner(other: str, name: str) -> bool:
-    """Whether `other` is on training data what `name` is on held-out data.
+@lru_cache(maxsize=64)  # thousands of runs have the same metrics
+def training_partners(names: tuple[str, ...]) -> Mapping[str, str]:
+    """Return for each metric on held-out data the first one that is the same on training data, if any is.
 
     `train/loss` is the partner of `val/loss`, and `loss` that of `val_loss`.
     """
-    if not is_held_out(name) or is_held_out(other):
-        return False
-    return [word for word in words_of(name) if word not in _HELD_OUT] == [
-        word for word in words_of(other) if word not in _TRAINING
-    ]
+    training: dict[tuple[str, ...], str] = {}
+    for name in names:
+        if not is_held_out(name):
+            training.setdefault(tuple(word for word in words_of(name) if word not in _TRAINING), name)
+    partners = {
+        name: training.get(tuple(word for word in words_of(name) if word not in _HELD_OUT))
+        for name in names
+        if is_held_out(name)
+    }
+    return {name: partner for name, partner in partners.items() if partner is not None}
 
 
 def importance(name: str) -> tuple[bool, int, int]:

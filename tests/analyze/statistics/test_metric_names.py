@@ -13,10 +13,10 @@ from pull_logs.analyze.statistics.metric_names import (
     better_end,
     deciding_metric,
     is_held_out,
-    is_training_partner,
     outcome_end,
     role_of,
     split_of,
+    training_partners,
     words_of,
 )
 
@@ -64,16 +64,16 @@ def test_an_outcome_has_the_end_of_its_name_and_every_text_is_a_name(name: str) 
     ],
 )
 def test_a_training_metric_belongs_to_the_one_of_held_out_data(other: str, name: str) -> None:
-    assert is_training_partner(other, name)
-    assert not is_training_partner(name, other)
-    assert not is_training_partner(name, name)
+    assert training_partners((name, "lr", other)) == {name: other}
+    assert training_partners((name, other, f"{other}/train")) == {name: other}
+    assert training_partners((name,)) == {}
 
 
 @pytest.mark.parametrize(
     ("other", "name"), [("train/acc", "val/loss"), ("loss", "loss"), ("test/x", "val/x")]
 )
 def test_metrics_of_two_names_or_of_one_split_are_no_partners(other: str, name: str) -> None:
-    assert not is_training_partner(other, name)
+    assert training_partners((other, name)) == {}
 
 
 @pytest.mark.parametrize(
