@@ -28,7 +28,7 @@ from pull_logs.analyze.health.optimization import gradient_flags, gradient_serie
 from pull_logs.analyze.health.outcomes import Possible, outcome_flags, possible_flags
 from pull_logs.analyze.health.pace import speed_flags, speed_series, stall_flags
 from pull_logs.analyze.statistics import role_of
-from pull_logs.frames import Column, Floats, MetricFacts, RunLike, Steps
+from pull_logs.frames import Column, Floats, Mask, MetricFacts, RunLike, Steps
 from pull_logs.runs import RunInfo
 
 DEFINITIONS = "3"
@@ -125,9 +125,10 @@ class _SortedMetrics:
         for name, column in run.metrics.items():
             values, numeric = column.numbers()
             kept = numeric & np.isfinite(values)
-            at = run.steps
-            if not kept.all():
-                found.findings.extend(_not_finite(name, at, values, numeric & ~kept))
+            at, count = run.steps, np.count_nonzero(kept)
+            if count < len(kept):
+                if count < np.count_nonzero(numeric):
+                    found.findings.append(_not_finite(name, at, values, numeric & ~kept))
                 at, values = at[kept], values[kept]
             found._add(name, at, values)
         return found
@@ -182,11 +183,9 @@ def _earliest(found: Iterable[HealthFinding]) -> Iterator[HealthFinding]:
             )
 
 
-def _not_finite(name: str, steps: Steps, values: Floats, lost: np.ndarray) -> Iterator[HealthFinding]:
+def _not_finite(name: str, steps: Steps, values: Floats, lost: Mask) -> HealthFinding:
     rows = np.flatnonzero(lost)
-    if not len(rows):
-        return
     value = float(values[rows[0]])
     word = "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
     more = f", and {len(rows) - 1} more values are not finite" if len(rows) > 1 else ""
-    yield HealthFinding(flag="nan", step=int(steps[rows[0]]), metric=name, message=f"{word}{more}")
+    return HealthFinding(flag="nan", step=int(steps[rows[0]]), metric=name, message=f"{word}{more}")

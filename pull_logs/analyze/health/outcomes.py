@@ -40,8 +40,12 @@ def outcome_flags(curves: Mapping[str, Curve], possible: Sequence[Possible]) -> 
         curves: The curves by the names of the metrics.
         possible: Which flags each of them may have, as `possible_flags` returns it.
     """
+    partners = training_partners(tuple(curves))
     for (name, curve), may in zip(curves.items(), possible, strict=True):
-        found = _overfitting(name, curve, curves) if may.overfitting else None
+        partner = partners.get(name)
+        found = None
+        if may.overfitting and partner is not None:
+            found = _overfitting(name, curve, partner, curves[partner])
         if found is None and may.divergence:
             found = _divergence(name, curve)
         if found is None and may.plateau:
@@ -126,8 +130,8 @@ def _least_loss(curve: Curve, start: float, best: float) -> float:
     return best / 2 if best > 0 else max(abs(start), abs(best)) / 2
 
 
-def _overfitting(name: str, curve: Curve, curves: Mapping[str, Curve]) -> HealthFinding | None:
-    if not is_held_out(name):
+def _overfitting(name: str, curve: Curve, partner: str, training: Curve) -> HealthFinding | None:
+    if training.sign != curve.sign:
         return None
     levels = curve.levels
     smooth, _ = curve.smooth()
@@ -141,11 +145,8 @@ def _overfitting(name: str, curve: Curve, curves: Mapping[str, Curve]) -> Health
         return None
     if not end - best > max(won / 20, 3 * curve.level_noise):
         return None
-    partner = training_partners(tuple(curves)).get(name)
-    if partner is None or curves[partner].sign != curve.sign:
-        return None
     step = curve.step_of(begin)
-    if not _still_better(curves[partner], step):
+    if not _still_better(training, step):
         return None
     return HealthFinding(
         flag="overfitting",
