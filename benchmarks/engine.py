@@ -2,6 +2,7 @@
 
     python benchmarks/engine.py                       # 10,000 runs x 500 rows; 1 and 2 processes, Dask with 2
     python benchmarks/engine.py --runs 1000 --work D  # another size; D keeps the bundle for the next
+    python benchmarks/engine.py --question export     # one question, by its title
     python benchmarks/engine.py --memory              # peak of the parent at 1,000, 10,000 and 100,000 runs
     python benchmarks/engine.py --quick               # 40 runs x 20 rows: checks that it works
 
@@ -67,7 +68,8 @@ def main(arguments: Sequence[str]) -> int:
         engines["Dask, 2 workers"] = ["--engine", stack.enter_context(_cluster())]
         print(f"{runs:,} runs x {rows:,} rows x 20 metrics, {bundle.stat().st_size / 1e6:.1f} MB\n")
         print(f"| question | {' | '.join(engines)} | same bytes |\n|---|{'---|' * (len(engines) + 1)}")
-        for title, words in QUESTIONS.items():
+        for title in options.question or QUESTIONS:
+            words = QUESTIONS[title]
             at = (*words[:2], "10", *words[3:]) if options.quick and "--at" in words else words
             print(_line(title, at, engines, bundle, folder, repeats=options.repeats), flush=True)
     return 0
@@ -78,6 +80,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=10_000, metavar="N", help="default 10,000")
     parser.add_argument("--rows", type=int, default=500, metavar="N", help="default 500")
     parser.add_argument("--repeats", type=int, default=3, choices=range(1, 21), metavar="N", help="default 3")
+    parser.add_argument("--question", action="append", choices=QUESTIONS, metavar="TITLE", help="default all")
     parser.add_argument("--memory", action="store_true", help="measure the memory of the parent alone")
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("--work", type=Path, help="keep the bundle here for the next run")

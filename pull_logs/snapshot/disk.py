@@ -130,8 +130,9 @@ def _sync_files(files: Iterable[Path]) -> None:
 def _sync_folders(files: Iterable[Path], *, root: Path) -> None:
     """Wait until the names of files are on the disk, in the folders from them up to `root`."""
     parents = {parent for file in files for parent in file.parents if parent.is_relative_to(root)}
-    for folder in sorted(parents | {root}):
-        sync_folder(folder)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for _ in pool.map(sync_folder, sorted(parents | {root})):
+            pass
 
 
 @contextmanager
