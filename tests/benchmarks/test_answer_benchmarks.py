@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-from checkout import ROOT
+from benchmarkkit import run_benchmark
 
 
 def output(name: str, *words: str) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / name), "--quick", *words],
-        capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    return run_benchmark(name, "--quick", *words).splitlines()
 
 
 def test_the_benchmark_of_answers_prints_every_part_with_its_aim(tmp_path: Path) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+from benchmarkkit import run_benchmark
 from checkout import ROOT
-
-BENCHMARKS = ROOT / "benchmarks"
 
 ALL = {"bundle", "NDJSON zstd-3", "Parquet", "pandas pickle"}
 FIGURES = {
@@ -27,16 +24,11 @@ FIGURES = {
 
 def test_the_quick_benchmark_prints_every_line_of_its_tables(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "bundle.py"), "--quick", "--repeats", "1", "--json", str(figures)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    printed = run_benchmark("bundle.py", "--quick", "--repeats", "1", "--json", str(figures))
     found = json.loads(figures.read_text())
     assert {name: set(sides) for name, sides in found.items()} == FIGURES
     assert all(one["seconds"] > 0 < one["bytes"] for sides in found.values() for (one,) in sides.values())
-    lines = done.stdout.splitlines()
+    lines = printed.splitlines()
     assert [line for line in lines if line.startswith("#")] == [
         "### Sizes",
         "### float32: 2 runs x 200 rows x 20 metrics",
@@ -51,8 +43,7 @@ def test_the_quick_benchmark_prints_every_line_of_its_tables(tmp_path: Path) -> 
 def test_a_side_in_a_process_of_its_own_prints_its_measurements(tmp_path: Path) -> None:
     shutil.copy(ROOT / "fixtures" / "digits.wandb.zip", tmp_path / "all.wandb.zip")
     options = json.dumps({"set": "float32", "side": "bundle", "folder": str(tmp_path)})
-    command = [sys.executable, str(BENCHMARKS / "bundlework.py"), "verify", options]
-    done = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    done = json.loads(run_benchmark("bundlework.py", "verify", options))
     assert done["bytes"] == (tmp_path / "all.wandb.zip").stat().st_size
     assert done["seconds"] > 0
     assert done["peak"] >= done["before"] > 10_000_000

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from checkout import ROOT
+from benchmarkkit import run_benchmark
 
 
 def test_the_benchmark_of_the_pull_measures_both_sides_and_prints_its_table(tmp_path: Path) -> None:
     results = tmp_path / "results.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / "fetch.py"), "--quick", "--repeats", "1", "--sdk"]
-    done = subprocess.run(
-        [*command, "--only", "sparse-live", "--json", str(results)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stdout.splitlines() if line]
+    words = ("--quick", "--repeats", "1", "--sdk", "--only", "sparse-live", "--json", str(results))
+    printed = run_benchmark("fetch.py", *words)
+    lines = [line for line in printed.splitlines() if line]
     assert lines[0] == "### sparse-live: 1 x 500 rows x 20 metrics, up to step 99,999, live"
     assert [line.split("|")[1].strip() for line in lines[3:6]] == ["bare", "loop", "ours"]
     assert re.match(
@@ -46,18 +35,9 @@ def test_the_benchmark_of_the_pull_measures_both_sides_and_prints_its_table(tmp_
 @pytest.mark.timeout(600)
 def test_every_scenario_runs_as_the_command_measures_it_without_options() -> None:
     """Bare requests are not measured where answers of 429 are part of the scenario."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "fetch.py"), "--quick", "--repeats", "1"]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=500,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
+    printed = run_benchmark("fetch.py", "--quick", "--repeats", "1", seconds=500)
     sides: dict[str, list[str]] = {}
-    for line in done.stdout.splitlines():
+    for line in printed.splitlines():
         if line.startswith("### "):
             sides[line.removeprefix("### ").partition(":")[0]] = []
         elif line.startswith(("| bare ", "| ours ")):

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from checkout import ROOT
+from benchmarkkit import run_benchmark
 
 
 def test_the_benchmark_of_payloads_measures_each_step_and_leaves_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "benchmarks" / "payloads.py"), "--quick", "--only", "files"]
-    done = subprocess.run(
-        [*command, "--work", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=110,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
+    printed = run_benchmark("payloads.py", "--quick", "--only", "files", "--work", str(tmp_path))
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines()]
     assert rows[0][:5] == ["what", "step", "seconds", "CPU s", "requests"]
     assert [row[1] for row in rows[2:]] == ["fetch", "fetch again", "verify", "subset"]
     assert {row[0] for row in rows[2:]} == {"20 run files"}
@@ -32,11 +20,8 @@ def test_the_benchmark_of_payloads_measures_each_step_and_leaves_nothing(tmp_pat
 
 
 def test_the_benchmark_of_texts_measures_each_set_twice() -> None:
-    command = [sys.executable, str(ROOT / "benchmarks" / "compressed_texts.py"), "--quick"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110, env=environment)
-    assert done.returncode == 0, done.stderr
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()][2:]
+    printed = run_benchmark("compressed_texts.py", "--quick")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines()][2:]
     assert [row[1] for row in rows] == ["as they are", "compressed"] * 3
     sizes = [float(row[2]) for row in rows]
     assert all(after < before / 2 for before, after in zip(sizes[::2], sizes[1::2], strict=True))

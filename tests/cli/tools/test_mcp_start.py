@@ -9,31 +9,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pytest
 from checkout import RECORDED
+from mcpkit import GREETING, written
 
 from pull_logs.cli.main import main
 from pull_logs.snapshot.format import MANIFEST, RUNS, open_container
 
-MESSAGES: list[dict[str, Any]] = [
-    {
-        "id": 1,
-        "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "tests", "version": "1"},
-        },
-    },
-    {"method": "notifications/initialized"},
-    {"id": 2, "method": "tools/list", "params": {}},
-]
-
-
-def written(messages: list[dict[str, Any]]) -> str:
-    return "".join(json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in messages)
+MESSAGES = [*GREETING, {"id": 2, "method": "tools/list", "params": {}}]
 
 
 @contextmanager

@@ -14,21 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp.shared.message import SessionMessage
 from mcp_types import ErrorData, JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
+from mcpkit import GREETING, written
 
 from pull_logs.cli.tools.open_requests import OpenRequests
 
-HELLO: list[dict[str, Any]] = [
-    {
-        "id": "a",
-        "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "tests", "version": "1"},
-        },
-    },
-    {"method": "notifications/initialized"},
-]
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
@@ -48,19 +37,19 @@ def call(number: int, name: str, **meta: Any) -> dict[str, Any]:
 def test_a_file_of_requests_is_answered_completely(revision: str) -> None:
     """Answers in the order in which they are ready; what is no message is an error of the protocol."""
     meta = META if revision == "2026-07-28" else {}
-    messages = [] if meta else list(HELLO)
-    messages += [call(1, "overview", **meta), call(2, "none", **meta), call(3, "runs", **meta)]
+    messages = [] if meta else list(GREETING)
+    messages += [call(2, "overview", **meta), call(3, "none", **meta), call(4, "runs", **meta)]
     found = subprocess.run(
         [sys.executable, "-m", "pull_logs", "mcp", "-b", str(RECORDED)],
-        input="".join(json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in messages),
+        input=written(messages),
         capture_output=True,
         text=True,
         check=True,
     )
     answers = {answer["id"]: answer for answer in map(json.loads, found.stdout.splitlines())}
-    assert set(answers) == {1, 2, 3} | ({"a"} if not meta else set())
-    assert answers[1]["result"]["content"][0]["text"].startswith("[OVERVIEW]")
-    assert answers[2]["result"]["isError"] is True
+    assert set(answers) == {2, 3, 4} | ({1} if not meta else set())
+    assert answers[2]["result"]["content"][0]["text"].startswith("[OVERVIEW]")
+    assert answers[3]["result"]["isError"] is True
 
 
 def request(number: int) -> SessionMessage:
