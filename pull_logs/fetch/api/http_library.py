@@ -6,7 +6,6 @@ Modules that are loaded before the first request import `httpx` from here.
 from __future__ import annotations
 
 import os
-import select
 import socket
 import ssl
 import sys
@@ -32,6 +31,9 @@ finally:
 
 _READ_BYTES = 1 << 20
 """The most bytes that are read at once from a connection without TLS, of which a read gives at most 16 kB."""
+
+_ESTABLISHED = 1
+"""The state of an open connection, the first byte of what Linux reports of it."""
 
 
 class TrustedCertificates:
@@ -148,18 +150,20 @@ class _Stream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         """Return what is known of the connection."""
-        if info == "is_readable" and self._socket is not None and hasattr(select, "poll"):
-            return _is_readable(self._socket)
+        if info == "is_readable" and self._socket is not None and sys.platform == "linux":
+            return _is_closed(self._socket)
         return self._stream.get_extra_info(info)
 
 
-def _is_readable(sock: socket.socket) -> bool:
-    """Return whether reading from a socket would not wait, because there are bytes or it is closed."""
+def _is_closed(sock: socket.socket) -> bool:
+    """Return whether either end has closed a connection.
+
+    Polling it would show the same, and let other threads take the interpreter's lock each time.
+    """
     if sock.fileno() < 0:
         return True
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
+    state: int = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    return state != _ESTABLISHED
 
 
 class _Network(httpcore.AnyIOBackend):
