@@ -23,7 +23,10 @@ _GROUP_AT_ONCE = 16 << 20
 """The maximum compressed size in bytes of a row group that is read at once."""
 
 _LARGE_FILE = 4 << 20
-"""The compressed size in bytes of a file from which its columns are decoded in several threads."""
+"""The size in bytes of a file from which its columns are decoded in several threads.
+
+Smaller files are decoded several at a time instead.
+"""
 
 _LEAST_BUFFER, _MOST_BUFFER = 16 << 10, 1 << 20
 
@@ -145,12 +148,12 @@ def clip(batch: pa.Table, *, start: int | None, stop: int | None) -> pa.Table:
     return batch if (first, end) == (0, batch.num_rows) else batch.slice(first, max(0, end - first))
 
 
-def batches_of_bytes(data: bytes, *, most: int | None = None) -> list[pa.Table] | None:
-    """Return the batches of an exported file that is in memory.
+def batches_of_bytes(data: bytes, *, most: int) -> list[pa.Table] | None:
+    """Return the batches of an exported file that is in memory, which is opened once.
 
     Args:
         data: The bytes of the file.
-        most: The most bytes that its columns may have once they are decoded; None for any number.
+        most: The most bytes that its columns may have once they are decoded.
 
     Returns:
         The batches; None if there are more bytes than that.
@@ -159,14 +162,15 @@ def batches_of_bytes(data: bytes, *, most: int | None = None) -> list[pa.Table] 
         FileDamagedError: The file cannot be read.
         DataError: It holds a value that no history can hold.
     """
-    file = pa.BufferReader(data)
     try:
-        metadata = pq.read_metadata(file)
+        with pq.ParquetFile(pa.BufferReader(data), pre_buffer=False) as parquet:
+            if _decoded_size(parquet.metadata) > most:
+                return None
+            return list(_batches(parquet, threads=len(data) >= _LARGE_FILE))
+    except DataError:
+        raise
     except ARROW_ERRORS as exc:
         raise _damaged() from exc
-    if most is not None and _decoded_size(metadata) > most:
-        return None
-    return list(batches_of_file(file, metadata=metadata))
 
 
 def _decoded_size(metadata: pq.FileMetaData) -> int:
@@ -175,35 +179,34 @@ def _decoded_size(metadata: pq.FileMetaData) -> int:
     return int(max(sum(sizes), 8 * metadata.num_rows * metadata.num_columns))
 
 
-def batches_of_file(
-    file: BinaryIO | pa.NativeFile, *, metadata: pq.FileMetaData | None = None
-) -> Iterator[pa.Table]:
+def batches_of_file(file: BinaryIO) -> Iterator[pa.Table]:
     """Yield the batches of an exported file, part by part, so that memory stays bounded.
 
     The parts are the same each time a file is read. A file without rows has none.
 
     Args:
         file: The file.
-        metadata: Its metadata, if they were read already.
 
     Raises:
         FileDamagedError: The file cannot be read.
         DataError: It holds a value that no history can hold.
     """
     try:
-        metadata = pq.read_metadata(file) if metadata is None else metadata
-        sizes = _group_sizes(metadata, file.seek(0, os.SEEK_END))
+        metadata = pq.read_metadata(file)
+        size = file.seek(0, os.SEEK_END)
         file.seek(0)
-        buffer_size = _buffer_size(sizes, columns=metadata.num_columns)
-        # Small files are decoded several at a time instead.
-        threads = sum(sizes) >= _LARGE_FILE
+        buffer_size = _buffer_size(_group_sizes(metadata, size), columns=metadata.num_columns)
         with pq.ParquetFile(file, metadata=metadata, buffer_size=buffer_size, pre_buffer=False) as parquet:
-            for part in parquet.iter_batches(batch_size=ROWS_IN_A_PART, use_threads=threads):
-                yield batch_from_arrow(pa.Table.from_batches([part]))
+            yield from _batches(parquet, threads=size >= _LARGE_FILE)
     except DataError:
         raise
     except ARROW_ERRORS as exc:
         raise _damaged() from exc
+
+
+def _batches(parquet: pq.ParquetFile, *, threads: bool) -> Iterator[pa.Table]:
+    for part in parquet.iter_batches(batch_size=ROWS_IN_A_PART, use_threads=threads):
+        yield batch_from_arrow(pa.Table.from_batches([part]))
 
 
 def _damaged() -> FileDamagedError:
