@@ -50,6 +50,7 @@ from pull_logs.snapshot.format.metrics import (
     schema_columns,
     text_list,
     total_columns,
+    unrepeated,
 )
 from pull_logs.snapshot.format.names import METRICS
 from pull_logs.snapshot.format.parquet_pages import read_groups
@@ -129,9 +130,7 @@ class MetricsWriter:
 
 
 def _group_table(paths: Sequence[RunPath], facts: Sequence[MetricFacts]) -> pa.Table:
-    columns: dict[str, Sequence[Any]] = dict(
-        zip(_COLUMNS, zip(*map(_stored, facts), strict=True), strict=True)
-    )
+    columns = _columns(facts)
     texts: dict[str, Sequence[str | None]] = {
         "entity": [path.entity for path in paths],
         "project": [path.project for path in paths],
@@ -148,19 +147,15 @@ def _group_table(paths: Sequence[RunPath], facts: Sequence[MetricFacts]) -> pa.T
     return pa.Table.from_arrays([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
-def _stored(facts: MetricFacts) -> MetricFacts:
-    """Return facts without the values that others of them repeat."""
-    number, finite = facts.last_number, facts.last_finite
-    return facts._replace(
-        last_number=None if _repeats(number, facts.last) else number,
-        last_number_step=None if facts.last_number_step == facts.last_step else facts.last_number_step,
-        last_finite=None if _repeats(finite, number) else finite,
-    )
-
-
-def _repeats(value: object, other: object) -> bool:
-    """Whether two values are the same; NaN is NaN, and 1 is not true."""
-    return (value == other and type(value) is type(other)) or (value != value and other != other)
+def _columns(facts: Sequence[MetricFacts]) -> dict[str, Sequence[Any]]:
+    """Return facts column by column, without the values that others of them repeat."""
+    columns: dict[str, Sequence[Any]] = dict(zip(_COLUMNS, zip(*facts, strict=True), strict=True))
+    numbers = columns["last_number"]
+    return columns | {
+        "last_number": unrepeated(numbers, columns["last"]),
+        "last_number_step": unrepeated(columns["last_number_step"], columns["last_step"]),
+        "last_finite": unrepeated(columns["last_finite"], numbers),
+    }
 
 
 def _split_values(columns: Sequence[Sequence[Any]]) -> tuple[list[str | None], list[list[float | None]]]:

@@ -13,3 +13,4 @@ from .columns import rest_values as rest_values
 from .columns import schema_columns as schema_columns
 from .columns import text_list as text_list
 from .columns import total_columns as total_columns
+from .columns import unrepeated as unrepeated

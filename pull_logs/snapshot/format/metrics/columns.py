@@ -167,6 +167,16 @@ def rest_values(text: str) -> dict[str, Any]:
     return canon_record(values)
 
 
+def unrepeated(values: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    """Return values, None for each that is the same as the other value of its row."""
+    return [None if _repeats(value, other) else value for value, other in zip(values, others, strict=True)]
+
+
+def _repeats(value: object, other: object) -> bool:
+    """Whether two values are the same; NaN is NaN, and 1 is not true."""
+    return (value == other and type(value) is type(other)) or (value != value and other != other)
+
+
 def filled(values: Sequence[Any], repeated: Sequence[Any], *, where: Sequence[int]) -> list[Any]:
     """Return values with those filled that repeat others, in the rows that have any."""
     return [
