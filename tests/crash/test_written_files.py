@@ -55,7 +55,8 @@ PART_OF: Mapping[str, str] = {
     "snapshot/read/logged/artifacts.py": "artifact: Artifact.download",
     "snapshot/sets/membership.py": "set-move: _remove",
     "snapshot/sets/store.py": (
-        "set-move: LocalStore.__init__; set-add: LocalStore.put_member; set-compact: LocalStore.remove"
+        "set-move: LocalStore.__init__; set-add: LocalStore.put_member; "
+        "set-compact: LocalStore.mark LocalStore.remove"
     ),
     "snapshot/write/bundled_run.py": "subset: SharedFile.open",
     "snapshot/write/content_store.py": (

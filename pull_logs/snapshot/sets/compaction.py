@@ -264,12 +264,10 @@ def clean_up(store: SetStore, *, grace: float = GRACE) -> tuple[tuple[str, ...],
         expired.append(version)
     kept = frozenset[str]().union(*(members[version] for version in versions if version not in expired))
     gone = frozenset[str]().union(*(members[version] for version in expired)) - kept
-    if not store.versions().keys() >= set(expired):
-        return (), 0  # another writer is removing the same, and what is added again is not to be removed
-    removed = []
-    for name in sorted(gone & stored.keys()):
+    store.mark(gone)
+    removed = sorted(gone & stored.keys())
+    for name in removed:
         store.remove(name)
-        removed.append(name)
     # No later call would find a member that comes back when the versions that referred to it are gone.
     store.settle(removed)
     for version in expired:  # in this order: `catalog_writer` relies on it

@@ -90,8 +90,8 @@ def member_name(path: Path, bundle_id: str) -> str:
 def safe_names(store: SetStore, current: BundleSet | None, names: Sequence[str]) -> list[str]:
     """Return names under which bundles stay in a set, each as given where that is one.
 
-    A member to which only earlier versions of the catalog refer may be about to be removed, and the latest
-    version has to refer to another file.
+    A member to which only earlier versions of the catalog refer may be about to be removed, and so may one
+    whose name was that of a member that was removed. The latest version has to refer to another file.
 
     Args:
         store: The set.
@@ -99,11 +99,15 @@ def safe_names(store: SetStore, current: BundleSet | None, names: Sequence[str])
         names: The names of the bundles. A set has no other bundle of such a name.
     """
     needed = set[str]() if current is None else current.catalog.members().keys()
-    if not (set(names) - needed) & store.members().keys():
+    new = set(names) - needed
+    if not new:
         return list(names)
-    unneeded = frozenset[str]().union(*(referred(store, version) or () for version in store.versions()))
-    unneeded -= needed
-    return [next(one for one in _numbered(name) if one not in unneeded) for name in names]
+    taken = frozenset[str]()
+    if new & store.members().keys():
+        taken = taken.union(*(referred(store, version) or () for version in store.versions()))
+    # Marks are made before members are removed, and these before versions: so the marks are read last.
+    taken = (taken | store.marked()) - needed
+    return [next(one for one in _numbered(name) if one not in taken) for name in names]
 
 
 def _numbered(name: str) -> Iterator[str]:

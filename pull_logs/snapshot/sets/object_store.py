@@ -26,7 +26,7 @@ from pull_logs.snapshot.format import (
     catalog_version,
     shown_url,
 )
-from pull_logs.snapshot.sets.store import StoredFile
+from pull_logs.snapshot.sets.store import MARKS, StoredFile, mark_name, marked_member
 from pull_logs.snapshot.storage import is_object_url, object_at, storage_errors, upload_file
 from pull_logs.snapshot.write import temporary_folder
 
@@ -60,11 +60,11 @@ class ObjectStore:
         """Return the time of this machine; the storage has its own clock."""
         return time.time()
 
-    def _list(self) -> dict[str, StoredFile]:
+    def _list(self, below: str = "") -> dict[str, StoredFile]:
         system, root = self._prefix.system, self._prefix.path.rstrip("/")
         with storage_errors(self.shown):
             system.invalidate_cache()
-            found = system.find(root, detail=True)
+            found = system.find(f"{root}/{below}".rstrip("/"), detail=True)
         return {
             path.removeprefix(f"{root}/"): StoredFile(int(info["size"]), _changed(info))
             for path, info in sorted(found.items())
@@ -90,7 +90,7 @@ class ObjectStore:
 
     def publish(self, version: int, file: Path) -> bool:
         """Upload the file under the name of the version, if there is none of that name."""
-        path = f"{self._prefix.path.rstrip('/')}/{catalog_name(version)}"
+        path = self._path(catalog_name(version))
         with storage_errors(self.catalog_path(version), "written"):
             try:
                 self._prefix.system.pipe_file(path, file.read_bytes(), mode="create")
@@ -110,9 +110,22 @@ class ObjectStore:
         """Upload the file in parts; it is published by the last request and compared afterwards."""
         upload_file(file, self._url + name, shown=self.shown + name)
 
+    def mark(self, names: Collection[str]) -> None:
+        """Write the objects of marks, which are empty."""
+        if names:
+            with storage_errors(self.shown + MARKS, "written"):
+                self._prefix.system.pipe({self._path(mark_name(name)): b"" for name in names})
+
+    def marked(self) -> frozenset[str]:
+        """Return the members whose marks are there."""
+        return frozenset(map(marked_member, self._list(MARKS)))
+
+    def _path(self, name: str) -> str:
+        return f"{self._prefix.path.rstrip('/')}/{name}"
+
     def remove(self, name: str) -> None:
         """Remove an object."""
-        path = f"{self._prefix.path.rstrip('/')}/{name}"
+        path = self._path(name)
         try:
             with storage_errors(self.shown + name, "written"):
                 self._prefix.system.rm_file(path)

@@ -2,6 +2,9 @@
 
 The greatest version is the catalog. A version is published by giving a complete file a name that nothing
 has, so that of two writers exactly one succeeds.
+
+A member that was removed leaves a mark, an empty file `.removed/NAME.removed`, so that no later member has
+its name: a program that slept since it decided to remove that member cannot remove another one.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ from pull_logs.snapshot.disk import disk_errors, link_new, publish_new, sync_fol
 from pull_logs.snapshot.format import BUNDLE_ENDING, Container, catalog_name, catalog_version
 from pull_logs.snapshot.sets.file_pool import FilePool
 from pull_logs.snapshot.write import temporary_folder
+
+MARKS, _MARK = ".removed/", ".removed"
+"""Where marks are, and the end of their names."""
 
 _FULL_DISK = "free some space and run the same command again; nothing was changed"
 
@@ -91,6 +97,12 @@ class SetStore(Protocol):
             copy: Whether the file is used any longer, so that it must not be linked.
         """
 
+    def mark(self, names: Collection[str]) -> None:
+        """Mark members that will be removed; a mark stays."""
+
+    def marked(self) -> frozenset[str]:
+        """Return the members that are marked."""
+
     def remove(self, name: str) -> None:
         """Remove a member; nothing happens if there is none."""
 
@@ -105,6 +117,16 @@ class SetStore(Protocol):
 
     def now(self) -> float:
         """Return the time by which the files are dated, in seconds since 1970."""
+
+
+def mark_name(member: str) -> str:
+    """Return the name of the mark of a member below the set."""
+    return f"{MARKS}{member.removesuffix(BUNDLE_ENDING)}{_MARK}"
+
+
+def marked_member(name: str) -> str:
+    """Return the member of a mark, by its name below the set."""
+    return f"{name.removeprefix(MARKS).removesuffix(_MARK)}{BUNDLE_ENDING}"
 
 
 class LocalStore:
@@ -209,6 +231,22 @@ class LocalStore:
                 complete = folder / "member"
                 shutil.copyfile(file, complete)
                 publish_new(complete, target)
+
+    def mark(self, names: Collection[str]) -> None:
+        """Make the files of marks, and wait until they are on the disk."""
+        marks = [self.root / mark_name(name) for name in names]
+        with disk_errors(self.root / MARKS, hint=_FULL_DISK):
+            for file in marks:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch()
+            folders = {parent for file in marks for parent in file.parents}
+            for folder in sorted(folder for folder in folders if folder.is_relative_to(self.root)):
+                sync_folder(folder)
+
+    def marked(self) -> frozenset[str]:
+        """Return the members whose marks are there."""
+        marks = (self.root / MARKS).rglob(f"*{_MARK}")
+        return frozenset(marked_member(file.relative_to(self.root).as_posix()) for file in marks)
 
     def remove(self, name: str) -> None:
         """Remove the file of a member."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from objectserver import ObjectServer, object_server
+from objectserver import ObjectServer
 from setkit import held
-from test_two_writers import (
+from writerkit import (
     BEFORE,
     PAIRS,
     Work,
@@ -20,46 +20,26 @@ from test_two_writers import (
     compact,
     drop,
     expected,
-    fill,
     meet,
 )
 
 from pull_logs.errors import PullLogsError
 from pull_logs.snapshot import open_bundle_set, open_store
 
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ObjectServer]:
-    with object_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a set, and `given` beside it."""
-    folder = tmp_path_factory.mktemp("objects")
-    (folder / "given").mkdir()
-    fill(folder / "set", folder / "given")
-    return folder
+pytest_plugins = ["setfixtures"]
 
 
 @pytest.fixture
-def fresh(
-    running: ObjectServer, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], str]:
+def fresh(lab: ObjectServer, template: Path) -> Callable[[], str]:
     """Makes that set under another prefix, and returns its URL."""
-    for name, value in running.environment().items():
-        monkeypatch.setenv(name, value)
-    running.fault = lambda _method, _path: ""
     system = fsspec.filesystem("s3", skip_instance_cache=True)
-    if not system.exists("lab"):
-        system.mkdir("lab")
     numbers = count()
 
     def copied() -> str:
-        url = f"s3://lab/{tmp_path.name}/{next(numbers)}/"
-        for file in (template / "set").iterdir():
-            system.pipe_file(url + file.name, file.read_bytes())
+        url = f"s3://lab/{next(numbers)}/"
+        for file in (template / "set").rglob("*"):
+            if file.is_file():
+                system.pipe_file(url + file.relative_to(template / "set").as_posix(), file.read_bytes())
         return url
 
     return copied
@@ -102,7 +82,7 @@ SLOW = [pytest.mark.slow, pytest.mark.timeout(1200)]
     ],
 )
 def test_a_request_of_a_change_that_fails_loses_nothing(
-    running: ObjectServer, fresh: Callable[[], str], template: Path, work: Work, request_part: str
+    lab: ObjectServer, fresh: Callable[[], str], template: Path, work: Work, request_part: str
 ) -> None:
     """The set is the former or the new one, and the same command completes it."""
     method, part = request_part.split()
@@ -110,7 +90,7 @@ def test_a_request_of_a_change_that_fails_loses_nothing(
     def fault(asked: str, path: str) -> str:
         return "503" if asked == method and part in path else ""
 
-    assert fail(running, fresh, template / "given", work, fault)
+    assert fail(lab, fresh, template / "given", work, fault)
 
 
 @pytest.mark.slow
@@ -118,7 +98,7 @@ def test_a_request_of_a_change_that_fails_loses_nothing(
 @pytest.mark.parametrize("fault", ["503", "reset", "cut"])
 @pytest.mark.parametrize("work", [compact, drop, add, add_again], ids=lambda work: work.__name__)
 def test_storage_that_goes_away_at_each_request(
-    running: ObjectServer, fresh: Callable[[], str], template: Path, work: Work, fault: str
+    lab: ObjectServer, fresh: Callable[[], str], template: Path, work: Work, fault: str
 ) -> None:
     """From each request on, also where an answer is lost: `pytest -m slow tests/snapshot/sets`."""
     for at in count():
@@ -127,7 +107,7 @@ def test_storage_that_goes_away_at_each_request(
         def fails(_method: str, _path: str, numbers: Iterator[int] = numbers, at: int = at) -> str:
             return fault if next(numbers) >= at else ""
 
-        if not fail(running, fresh, template / "given", work, fails):
+        if not fail(lab, fresh, template / "given", work, fails):
             break
     assert at > 4
 

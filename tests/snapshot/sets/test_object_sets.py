@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import fsspec
 import pytest
-from objectserver import ObjectServer, object_server
+from objectserver import ObjectServer
 from setkit import grown_bundle, held
 
 from pull_logs.cli.main import main
@@ -19,24 +17,7 @@ from pull_logs.snapshot.sets.compaction import compact_set
 URL = "s3://lab/sets/night/"
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[ObjectServer]:
-    with object_server() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectServer]:
-    for name, value in running.environment().items():
-        monkeypatch.setenv(name, value)
-    running.fault = lambda _method, _path: ""
-    system = fsspec.filesystem("s3", skip_instance_cache=True)
-    if not system.exists("lab"):
-        system.mkdir("lab")
-    yield running
-    system.invalidate_cache()
-    if system.exists("lab/sets"):
-        system.rm("lab/sets", recursive=True)
+pytest_plugins = ["setfixtures"]
 
 
 def given(folder: Path, name: str, **runs: int) -> Path:
@@ -46,7 +27,7 @@ def given(folder: Path, name: str, **runs: int) -> Path:
 
 
 def test_a_set_on_object_storage_is_added_to_read_dropped_from_and_compacted(
-    server: ObjectServer, tmp_path: Path
+    lab: ObjectServer, tmp_path: Path
 ) -> None:
     """Everything that a set in a folder does, with requests for ranges."""
     store = open_store(URL, create=True)
@@ -70,7 +51,7 @@ def test_a_set_on_object_storage_is_added_to_read_dropped_from_and_compacted(
     assert main(["compare", "-b", URL, "--filter", "rows > 1"]) == 0
 
 
-def test_writers_of_one_prefix_lose_no_run(server: ObjectServer, tmp_path: Path) -> None:
+def test_writers_of_one_prefix_lose_no_run(lab: ObjectServer, tmp_path: Path) -> None:
     """A version is published by a conditional request, so that one of two writers tries again."""
     files = [given(tmp_path, f"w{number}", **{f"r{number}": 1, "all": number}) for number in range(4)]
     with ThreadPoolExecutor(4) as pool:
@@ -81,15 +62,15 @@ def test_writers_of_one_prefix_lose_no_run(server: ObjectServer, tmp_path: Path)
 
 
 @pytest.mark.parametrize("part", ["catalog-", ".wandb.zip"])
-def test_an_upload_that_fails_changes_nothing(server: ObjectServer, tmp_path: Path, part: str) -> None:
+def test_an_upload_that_fails_changes_nothing(lab: ObjectServer, tmp_path: Path, part: str) -> None:
     """The set is the former one, the file is still there, and the same call completes it."""
     store = open_store(URL)
     add_bundles(store, [given(tmp_path, "a", a=2)])
     later = given(tmp_path, "b", b=3)
-    server.fault = lambda method, path: "503" if method == "PUT" and part in path else ""
+    lab.fault = lambda method, path: "503" if method == "PUT" and part in path else ""
     with pytest.raises(NetworkError):
         add_bundles(store, [later])
-    server.fault = lambda _method, _path: ""
+    lab.fault = lambda _method, _path: ""
     with open_bundle_set(URL) as opened:
         assert held(opened) == {"acme/nano/a": 2}
     assert later.exists()
@@ -98,7 +79,30 @@ def test_an_upload_that_fails_changes_nothing(server: ObjectServer, tmp_path: Pa
         assert held(opened) == {"acme/nano/a": 2, "acme/nano/b": 3}
 
 
-def test_a_prefix_without_a_catalog_is_not_a_set(server: ObjectServer) -> None:
+@pytest.mark.parametrize("attempts", ["1", "2"])
+def test_a_catalog_whose_upload_has_no_answer_is_recognised(
+    lab: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attempts: str
+) -> None:
+    """The request is sent again and refused, or it is an error; the report says what was added."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", attempts)
+    lab.requests.clear()
+    lost: list[str] = []
+
+    def fault(method: str, path: str) -> str:
+        if method != "PUT" or "catalog-" not in path or lost:
+            return ""
+        lost.append(path)
+        return "lost"
+
+    lab.fault = fault
+    report = add_bundles(open_store(URL), [given(tmp_path, "a", a=2)])
+    assert (report.version, [path.run_id for path in report.added], report.unchanged) == (1, ["a"], 0)
+    assert [path for method, path in lab.requests if method == "PUT" and "catalog-" in path] == lost * int(
+        attempts
+    )
+
+
+def test_a_prefix_without_a_catalog_is_not_a_set(lab: ObjectServer) -> None:
     """The error names the command that makes one."""
     with pytest.raises(FileMissingError) as caught:
         open_bundle_set("s3://lab/none/")

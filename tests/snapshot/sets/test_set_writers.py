@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,9 @@ import pytest
 from setkit import grown_bundle, held
 
 from pull_logs.errors import FileMissingError, MachineLimitError
+from pull_logs.runs import RunPath
 from pull_logs.snapshot import BundleSet, add_bundles, drop_runs, open_bundle_set, open_store
-from pull_logs.snapshot.sets import catalog_writer
+from pull_logs.snapshot.sets import catalog_writer, compact_set
 from pull_logs.snapshot.sets.catalog_writer import ATTEMPTS, Changes, commit
 from pull_logs.snapshot.sets.compaction import clean_up
 
@@ -148,3 +150,28 @@ def test_a_name_that_is_free_again_is_not_taken_for_the_next_version(tmp_path: P
     assert commit(store, change, pause=lambda _seconds: None) == 5
     with open_bundle_set(tmp_path / "set") as opened:
         assert sorted(held(opened)) == ["acme/nano/b", "acme/nano/m0", "acme/nano/m1", "acme/nano/m2"]
+
+
+@pytest.mark.parametrize("work", ["add", "drop", "compact"])
+def test_a_writer_whose_answer_was_lost_recognises_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    """The request is sent again and finds the version that it made: the report says what was done."""
+    store = open_store(tmp_path / "set", create=True)
+    for name in "ab":
+        add_bundles(store, [grown_bundle(tmp_path / f"{name}.wandb.zip", {f"acme/nano/{name}": 1})])
+    publish = store.publish
+
+    def send_again(version: int, file: Path) -> bool:
+        return publish(version, Path(shutil.copy(file, tmp_path / "sent"))) and publish(version, file)
+
+    monkeypatch.setattr(store, "publish", send_again)
+    if work == "add":
+        report = add_bundles(store, [grown_bundle(tmp_path / "c.wandb.zip", {"acme/nano/c": 1})])
+        assert (report.version, list(map(str, report.added)), report.unchanged) == (3, ["acme/nano/c"], 0)
+    elif work == "drop":
+        assert drop_runs(store, ["a"]) == (3, (RunPath("acme", "nano", "a"),))
+    else:
+        compacted = compact_set(store)
+        assert (compacted.version, len(compacted.members), compacted.runs) == (3, 1, 2)
+    assert list(store.versions()) == [1, 2, 3]

@@ -9,126 +9,28 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from setkit import Model, grown_bundle, held
+from setkit import grown_bundle
+from writerkit import (
+    PAIRS,
+    Work,
+    add,
+    add_again,
+    check,
+    compact,
+    compact_and_add,
+    compact_twice,
+    drop,
+    expected,
+    fill,
+    meet,
+)
 
-from pull_logs.snapshot import add_bundles, drop_runs, open_bundle_set, open_store
-from pull_logs.snapshot.sets import SetStore, compact_set, verify_set
+from pull_logs.snapshot import open_bundle_set, open_store
 
-Work = Callable[[SetStore, Path], object]
-
-
-def add(store: SetStore, given: Path) -> object:
-    return add_bundles(store, [given / "new.wandb.zip"], keep=True)
-
-
-def add_again(store: SetStore, given: Path) -> object:
-    """Add a bundle of which the set has the file still, for a run that was dropped."""
-    return add_bundles(store, [given / "dropped.wandb.zip"], keep=True)
-
-
-def drop(store: SetStore, _given: Path) -> object:
-    return drop_runs(store, ["b"])
-
-
-def compact(store: SetStore, _given: Path) -> object:
-    return compact_set(store, grace=0)
-
-
-def compact_twice(store: SetStore, given: Path) -> object:
-    """Compact, drop a run, and compact again: the versions in between are gone."""
-    compact_set(store, grace=0)
-    drop_runs(store, ["c"])
-    return compact(store, given)
-
-
-BEFORE: Model = {"acme/nano/a": 2, "acme/nano/b": 2, "acme/nano/c": 3}
-CHANGES: dict[Work, dict[str, int | None]] = {
-    add: {"acme/nano/new": 3, "acme/nano/a": 4},
-    add_again: {"acme/nano/d": 1},
-    drop: {"acme/nano/b": None},
-    compact: {},
-    compact_twice: {"acme/nano/c": None},
-}
-PAIRS = [
-    (first, second)
-    for first in CHANGES
-    for second in CHANGES
-    if (first, second) not in [(drop, drop), (compact_twice, compact_twice)]
-]
-
-
-def expected(*works: Work) -> Model:
-    """What the set has after all changes."""
-    found: dict[str, int | None] = dict(BEFORE)
-    for work in works:
-        found |= CHANGES[work]
-    return {path: rows for path, rows in found.items() if rows is not None}
-
-
-class Steps:
-    """A store of which each use is a step; before one of them, something else happens.
-
-    Attributes:
-        taken: The number of steps so far.
-    """
-
-    def __init__(self, store: SetStore, at: int, meanwhile: Callable[[], object]) -> None:
-        self._store, self._at, self._meanwhile = store, at, meanwhile
-        self.taken = 0
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._store, name)
-        if not callable(found):
-            return found
-
-        def step(*arguments: Any, **named: Any) -> Any:
-            if self.taken == self._at:
-                self._meanwhile()
-            self.taken += 1
-            return found(*arguments, **named)
-
-        return step
-
-
-def fill(where: Path | str, given: Path) -> None:
-    """Make a set of four members, of which the runs of one were dropped; `given` are bundles to add."""
-    store = open_store(where, create=True)
-    for runs in ({"a": 2, "b": 1}, {"b": 2}, {"c": 3}, {"d": 1}):
-        name = "dropped" if "d" in runs else "-".join(f"{run}{rows}" for run, rows in runs.items())
-        file = grown_bundle(
-            given / f"{name}.wandb.zip", {f"acme/nano/{run}": rows for run, rows in runs.items()}
-        )
-        add_bundles(store, [file], keep=True)
-    drop_runs(store, ["d"])
-    grown_bundle(given / "new.wandb.zip", {"acme/nano/new": 3, "acme/nano/a": 4})
-
-
-def check(where: Path | str, model: Model) -> None:
-    """Every run is there, in a member that exists."""
-    with open_bundle_set(where) as opened:
-        assert held(opened) == model
-        assert opened.catalog.members().keys() <= opened.store.members().keys()
-    assert verify_set(where, deep=False).damages == ()
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("writers")
-    (folder / "given").mkdir()
-    fill(folder / "set", folder / "given")
-    return folder
-
-
-def meet(first: Work, second: Work, where: Path | str, given: Path, at: int) -> bool:
-    """Do one work, and another one before one of its steps; return whether it has so many steps."""
-    met: list[object] = []
-    first(Steps(open_store(where), at, lambda: met.append(second(open_store(where), given))), given)
-    return bool(met)
+pytest_plugins = ["setfixtures"]
 
 
 def meet_often(first: Work, second: Work, template: Path, root: Path, every: int) -> None:
@@ -151,6 +53,28 @@ def meet_often(first: Work, second: Work, template: Path, root: Path, every: int
 def test_writers_of_a_folder_meet(template: Path, tmp_path: Path, first: Work, second: Work) -> None:
     """No run is lost, and the catalog names members that exist (every seventh step)."""
     meet_often(first, second, template, tmp_path / "set", 7)
+
+
+@pytest.mark.parametrize("step", ["mark", "remove", "remove_version"])
+def test_a_compaction_that_slept_removes_no_member_that_was_added_meanwhile(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Another one removed the same member, and the bundle was added again: it has another name."""
+    root, given, met = tmp_path / "set", template / "given", list[object]()
+    shutil.copytree(template / "set", root)
+    store = open_store(root)
+    wake = getattr(store, step)
+
+    def sleep(*arguments: object) -> object:
+        if not met:
+            met.append(compact_and_add(open_store(root), given))
+        return wake(*arguments)
+
+    monkeypatch.setattr(store, step, sleep)
+    compact(store, given)
+    check(root, expected(compact_and_add))
+    with open_bundle_set(root) as opened:
+        assert opened.entry("d").location.member.endswith("-2.wandb.zip")
 
 
 @pytest.mark.slow

@@ -40,7 +40,8 @@ class ObjectServer:
         requests: The method and the path of each request.
         conditions: The same, with its `If-Match` or `If-None-Match`.
         sent: The bytes of the answers.
-        fault: Called with method and path; returns a status, `cut`, `reset` or `wait`, or an empty text.
+        fault: Called with method and path; returns a status, `cut`, `lost`, `reset` or `wait`, or an
+            empty text.
         waiting: Set when a request waits.
     """
 
@@ -75,6 +76,10 @@ class ObjectServer:
             if fault == "wait":
                 self.waiting.set()
                 self.released.wait(60)
+            if fault == "lost":
+                b"".join(application(environ, lambda *_: None))
+                start("503 Lost", [("Content-Length", "0")])
+                return [b""]
             body = b"".join(application(environ, start))
             self.sent += len(body)
             return [body[: len(body) // 2]] if fault == "cut" else [body]

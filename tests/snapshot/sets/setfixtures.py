@@ -1,0 +1,38 @@
+"""Fixtures of tests of sets, for the `pytest_plugins` of their modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+from objectserver import ObjectServer, lab_server
+from writerkit import fill
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a set, and `given` beside it."""
+    folder = tmp_path_factory.mktemp("writers")
+    (folder / "given").mkdir()
+    fill(folder / "set", folder / "given")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ObjectServer]:
+    """Object storage with the bucket `lab`."""
+    with lab_server() as server:
+        yield server
+
+
+@pytest.fixture
+def lab(running: ObjectServer) -> Iterator[ObjectServer]:
+    """The same, without faults and with an empty bucket."""
+    running.fault = lambda _method, _path: ""
+    yield running
+    running.fault = lambda _method, _path: ""
+    system = fsspec.filesystem("s3", skip_instance_cache=True)
+    if files := system.find("lab"):
+        system.rm(files)
