@@ -7,6 +7,8 @@ from .folding import join_columns as join_columns
 from .folding import rank_of as rank_of
 from .gating import Gate as Gate
 from .gating import run_gate as run_gate
+from .indexed import MetricCells as MetricCells
+from .indexed import RunValues as RunValues
 from .indexed import join_indexed as join_indexed
 from .indexed import schema_names as schema_names
 from .overview import Identity as Identity

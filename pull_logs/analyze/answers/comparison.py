@@ -20,7 +20,7 @@ from pull_logs.analyze.answers.run_readings import (
     RunHistories,
     RunReading,
     RunReadings,
-    compare_metric,
+    compare_readings,
     note_on_states,
     read_runs,
 )
@@ -264,9 +264,7 @@ def compare_runs(
     found = _find(subjects, options, engine)
     checkpoints = _checkpoints(found)
     groups = found.groups.sections(top=options.top) if found.groups else GroupSections()
-    metrics = [
-        compare_metric(name, found.shown, on_request=options.on_request) for name in found.readings.metrics
-    ]
+    metrics = compare_readings(found.readings.metrics, found.shown, on_request=options.on_request)
     recorded = {run.label: run.subject.run for run in found.shown}
     select = _selected_keys(found)
     configs = found.groups.flat_configs(recorded) if found.groups else flat_configs(recorded)

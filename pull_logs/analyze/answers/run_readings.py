@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from pull_logs.analyze.answers.histories import settle_assertions
-from pull_logs.analyze.answers.indexed import Field, IndexedRun, RunValues
+from pull_logs.analyze.answers.indexed import Field, IndexedRun, MetricValues, RunValues
 from pull_logs.analyze.answers.mapping import map_runs
 from pull_logs.analyze.answers.readings import ReadingPlan, RunReader
 from pull_logs.analyze.questions import (
@@ -164,20 +166,34 @@ class RunHistories:
         return found[0] if found else name
 
 
-def compare_metric(name: str, runs: Sequence[RunReading], *, on_request: bool = False) -> MetricComparison:
-    """Return a metric of all runs where they were read, and over their complete histories.
+def compare_readings(
+    names: Iterable[str], runs: Sequence[RunReading], *, on_request: bool = False
+) -> list[MetricComparison]:
+    """Return metrics of all runs where they were read, and over their complete histories.
 
     Args:
-        name: The metric.
+        names: The metrics.
         runs: The runs.
         on_request: Let values be made when they are used.
     """
-    take = _indexed_values(name, runs)
-    if take is None:
-        values = _read_values(name, runs)
-    else:
-        indexed = take
-        values = indexed if on_request else lambda field: indexed(field).plain
+    indexed = [run.metrics for run in runs if isinstance(run.metrics, IndexedRun)]
+    tables = {metrics.table: None for metrics in indexed}
+    table = next(iter(tables)) if len(tables) == 1 and len(indexed) == len(runs) else None
+    labels, positions = (
+        [run.label for run in runs],
+        np.array([metrics.position for metrics in indexed], np.int64),
+    )
+    found: list[MetricComparison] = []
+    for name in names:
+        if table is None or name not in table.names:
+            found.append(_compared(name, _read_values(name, runs)))
+            continue
+        made = partial(MetricValues, table.metric(name), labels=labels, positions=positions)
+        found.append(_compared(name, made if on_request else partial(_plain, made)))
+    return found
+
+
+def _compared(name: str, values: Callable[[Field], Mapping[str, Any]]) -> MetricComparison:
     return {
         "name": name,
         "value": values("value"),
@@ -199,16 +215,8 @@ def _read_values(name: str, runs: Sequence[RunReading]) -> Callable[[Field], Map
     }
 
 
-def _indexed_values(name: str, runs: Sequence[RunReading]) -> Callable[[Field], RunValues] | None:
-    """Return how to take a value of a metric from the index of runs; None if they were read one by one."""
-    tables = {run.metrics.table: None for run in runs if isinstance(run.metrics, IndexedRun)}
-    found = [(run.label, run.metrics.position) for run in runs if isinstance(run.metrics, IndexedRun)]
-    if len(tables) != 1 or len(found) < len(runs):
-        return None
-    (table,) = tables
-    if name not in table.names:
-        return None
-    return partial(RunValues.of, table.metric(name), found)
+def _plain(made: Callable[[Field], RunValues], field: Field) -> Mapping[str, Any]:
+    return made(field).plain
 
 
 def read_runs(

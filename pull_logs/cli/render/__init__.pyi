@@ -29,6 +29,7 @@ from .seal_report import print_seal_report as print_seal_report
 from .section import REQUESTED as REQUESTED
 from .section import SECONDS as SECONDS
 from .section import Column as Column
+from .section import ColumnRows as ColumnRows
 from .section import Nouns as Nouns
 from .section import Section as Section
 from .section import columns as columns

@@ -51,7 +51,8 @@ def shown_rows(section: Section, digits: int | None = None) -> Sequence[Sequence
         section: The section.
         digits: The significant digits of floats; None for as many as distinguish them, at least six.
     """
-    return with_durations(section, _rounded_rows(section, digits), digits)
+    made = replace(section, rows=list(section.rows))  # they may be made when they are used
+    return with_durations(made, _rounded_rows(made, digits), digits)
 
 
 def _rounded_rows(section: Section, digits: int | None) -> Sequence[Sequence[Any]]:

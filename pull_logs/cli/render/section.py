@@ -7,7 +7,7 @@ cell, and a value never depends on the names of an answer's members.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -61,6 +61,25 @@ class Nouns:
     sections: str = "runs"
 
 
+class ColumnRows(Sequence[list[Any]]):
+    """The rows of columns of values, made when they are used: of thousands of rows, a text shows a few."""
+
+    __slots__ = ("_columns",)
+
+    def __init__(self, columns: Sequence[Sequence[Any]]) -> None:
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def __getitem__(self, index: Any) -> Any:
+        found = [column[index] for column in self._columns]
+        return list(map(list, zip(*found, strict=True))) if isinstance(index, slice) else found
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        return map(list, zip(*self._columns, strict=True))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
     """A section of a text answer.
@@ -82,8 +101,8 @@ class Section:
         weight: Its part of scarce space, relative to other sections.
         sampled: How many rows there were before sampling, where the rows are a sample; a cut then keeps the
             ends and the extremes, and `rows_shown` and `sampling` of the facts follow it.
-        texts: The cells that may be texts, row by row, where others need not be read to measure it; None
-            where any cell may be one.
+        texts: The cells that may be texts, by row or by column, where others need not be read to measure it;
+            None where any cell may be one.
         seconds: The metrics, keys or fields whose values are seconds, beside those that are named so.
         on_request: Whether it is shown only where `--section` names it, because other sections have the most
             important parts of it.

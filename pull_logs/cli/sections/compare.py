@@ -137,7 +137,8 @@ def _shortened(section: Section, most: int | None) -> Section:
     more = 0 if most is None else len(section.rows) - most
     if more <= 0:
         return section
-    return replace(section, rows=section.rows[:most], notes=[*section.notes, _more(more, "more run")])
+    notes = [*section.notes, _more(more, "more run")]
+    return replace(section, rows=section.rows[:most], texts=None, notes=notes)
 
 
 def _more(count: int, noun: str, plural: str = "") -> str:

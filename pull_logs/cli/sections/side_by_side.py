@@ -12,10 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from pull_logs.analyze.answers import MetricCells, RunValues
 from pull_logs.cli.render import (
     ABSENT,
     At,
     Column,
+    ColumnRows,
     Nouns,
     Section,
     Span,
@@ -137,6 +139,7 @@ def _runs_as_rows(
     values = [(Column(entry["name"]), entry[field], None) for entry in metrics]
     shown = [*values[:1], *config_cells(config, len(runs)), *values[1:]]
     labels = [run["label"] for run in runs]
+    cells = [labels, *(_by_run(values, labels, missing) for _, values, missing in shown)]
     return Section(
         name="COMPARISON",
         facts=facts,
@@ -144,23 +147,20 @@ def _runs_as_rows(
             Column("run", name_cell),
             *(column for column, _, _ in shown),
         ],
-        rows=list(
-            map(
-                list,
-                zip(labels, *(_by_run(values, labels, missing) for _, values, missing in shown), strict=True),
-            )
-        ),
+        rows=ColumnRows(cells),
         kept=2 if values else 1,
         nouns=Nouns(rows="runs"),
         remedy=_METRICS_REMEDY,
         weight=2,
+        texts=[column.texts if isinstance(column, MetricCells) else column for column in cells],
     )
 
 
-def _by_run(values: Mapping[str, Any], labels: Sequence[str], missing: Any) -> list[Any]:
-    """Return the value of each run; values that are made when they are used are taken all at once."""
-    found = values if isinstance(values, dict) else dict(values.items())
-    return [found.get(label, missing) for label in labels]
+def _by_run(values: Mapping[str, Any], labels: Sequence[str], missing: Any) -> Sequence[Any]:
+    """Return the value of each run."""
+    if isinstance(values, RunValues):
+        return values.listed(labels)
+    return [values.get(label, missing) for label in labels]
 
 
 def config_cells(entries: Entries, runs: int) -> list[tuple[Column, Mapping[str, Any], Any]]:

@@ -15,9 +15,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rowkit import calm_rows, canonical, nasty_rows
 
-from pull_logs.analyze import Subject, View, answer
+from pull_logs.analyze import CompareAnswer, Subject, View, answer
 from pull_logs.analyze.answers import Comparison, compare_runs
-from pull_logs.analyze.answers.indexed import RunValues
+from pull_logs.analyze.answers.indexed import MetricCells, RunValues
 from pull_logs.analyze.questions import Position
 from pull_logs.analyze.statistics import Criterion
 from pull_logs.errors import ExpressionError, MetricNotFoundError, UnknownNameError
@@ -38,9 +38,25 @@ numeric_rows = st.lists(
 def outcome(runs: list[Run], options: Comparison) -> str:
     subjects = [Subject(run=run, label=f"{number}") for number, run in enumerate(runs)]
     try:
-        return repr(compare_runs(subjects, options))
+        found = compare_runs(subjects, options)
+        if options.on_request:
+            check_cells(found)
+        return repr(found)
     except (MetricNotFoundError, ExpressionError, UnknownNameError) as error:
         return repr((error.message, error.hint))
+
+
+def check_cells(found: CompareAnswer) -> None:
+    """Check that values by run are the same as a column of cells."""
+    labels = [run["label"] for run in found["runs"]]
+    for entry in found["comparison"]:
+        for values in (value for value in entry.values() if isinstance(value, RunValues)):
+            cells = values.listed(labels)
+            assert repr([*cells]) == repr([values.plain.get(label) for label in labels])
+            assert repr([cells[index] for index in range(len(labels))]) == repr(cells[:])
+            assert bool(values) is bool(values.plain)
+            assert isinstance(cells, MetricCells)
+            assert cells.texts == [cell for cell in cells if isinstance(cell, str)]
 
 
 def ways(runs: list[Run], options: Comparison) -> list[str]:
@@ -141,7 +157,7 @@ def test_an_answer_is_strict_json_unless_its_values_are_made_on_request() -> Non
         runs = [Subject(run=run, label=run.path.run_id) for run in bundle.runs()]
         plain, lazy = (compare_runs(runs, Comparison(on_request=lazy)) for lazy in (False, True))
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain == lazy
-    assert type(lazy["comparison"][0]["value"]) is RunValues
+    assert isinstance(lazy["comparison"][0]["value"], RunValues)
 
 
 @given(st.lists(calm_rows | numeric_rows, min_size=1, max_size=4), st.integers(1, 40), st.booleans())

@@ -23,7 +23,7 @@ from pull_logs.analyze.answers.readings import ReadingPlan
 from pull_logs.analyze.answers.run_readings import (
     RunHistories,
     RunReadings,
-    compare_metric,
+    compare_readings,
     no_metric,
     read_runs,
 )
@@ -155,7 +155,7 @@ def run_gate(
         "answer": _answer(result, metrics),
         "gate": result,
         "gate_metrics": metrics,
-        "comparison": [compare_metric(goal.metric, readings.runs) for goal in goals],
+        "comparison": compare_readings([goal.metric for goal in goals], readings.runs),
         "config_diff": records["config_diff"],
         "config_same": records["config_same"],
         "summary_comparison": [],

@@ -1,6 +1,8 @@
 from .readings import Field as Field
 from .readings import IndexedMetrics as IndexedMetrics
 from .readings import IndexedRun as IndexedRun
+from .run_values import MetricCells as MetricCells
+from .run_values import MetricValues as MetricValues
 from .run_values import RunValues as RunValues
 from .schemas import IndexedSchema as IndexedSchema
 from .schemas import Schemas as Schemas

@@ -47,9 +47,36 @@ class MetricReadings:
     exact: Mapping[int, Reading]
     rows: list[tuple[Any, ...]] = field(default_factory=list)
 
-    def cells(self, field: Field) -> list[Any]:
-        """Return a value of each run as strict JSON has it, None where there is none."""
-        values = self.arrays[field]
+    def cells(self, field: Field, positions: Ints) -> list[Any]:
+        """Return a value of the runs at these positions as strict JSON has it, None where there is none."""
+        rows, known = self._rows(positions)
+        found: list[Any] = [None] * len(positions)
+        for index, cell in zip(np.flatnonzero(known).tolist(), self._cells(field, rows[known]), strict=True):
+            found[index] = cell
+        return found
+
+    def any_cell(self, field: Field, positions: Ints) -> bool:
+        """Whether any of these cells is there."""
+        if self.exact:
+            return any(cell is not None for cell in self.cells(field, positions))
+        rows, known = self._rows(positions)
+        return bool((known & self.ranged[rows] if field in _RANGE else known).any())
+
+    def texts(self, field: Field, positions: Ints) -> list[str]:
+        """Return those of these cells that are texts, such as NaN."""
+        rows, known = self._rows(positions)
+        odd = known & ~np.isfinite(self.arrays[field][rows])
+        if self.exact:
+            odd |= known & np.isin(rows, list(self.exact))
+        return [cell for cell in self.cells(field, positions[odd]) if isinstance(cell, str)]
+
+    def _rows(self, positions: Ints) -> tuple[Ints, Mask]:
+        """Return the index of the run at each position, and which of them are there."""
+        rows = np.minimum(np.searchsorted(self.positions, positions), len(self.positions) - 1)
+        return rows, self.positions[rows] == positions
+
+    def _cells(self, field: Field, rows: Ints) -> list[Any]:
+        values = self.arrays[field][rows]
         found: list[Any] = values.tolist()
         if field not in _STEPS:
             with np.errstate(invalid="ignore"):
@@ -59,10 +86,11 @@ class MetricReadings:
             for index in np.flatnonzero(~np.isfinite(values)).tolist():
                 found[index] = spell(found[index])
         if field in _RANGE:
-            for index in np.flatnonzero(~self.ranged).tolist():
+            for index in np.flatnonzero(~self.ranged[rows]).tolist():
                 found[index] = None
-        for index, reading in self.exact.items():
-            found[index] = spell(getattr(reading, field))
+        for index, row in enumerate(rows.tolist()) if self.exact else ():
+            if row in self.exact:
+                found[index] = spell(getattr(self.exact[row], field))
         return found
 
     def numbers(self) -> list[float]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pull_logs.analyze.answers.indexed import Field, IndexedMetrics, RunValues
+import numpy as np
+
+from pull_logs.analyze.answers.indexed import Field, IndexedMetrics, MetricValues, RunValues
 from pull_logs.analyze.answers.side_by_side import Ending, indexed_ending
 from pull_logs.analyze.results import EndingResult
 from pull_logs.frames import Frame
+from pull_logs.rows.arrays import Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,8 +57,9 @@ def compare_indexed(endings: Mapping[str, IndexedEndings]) -> list[EndingResult]
     table = IndexedMetrics.read([one.frame for one in endings.values()], frozenset(names))
     if table is None:
         return None
-    labelled = [(label, groups[id(one.names)]) for label, one in endings.items()]
-    return [_entry(name, table, labelled) for name in names]
+    runs = _Runs(list(endings), np.arange(len(endings)), [groups[id(one.names)] for one in endings.values()])
+    everywhere = frozenset.intersection(*groups.values())
+    return [_entry(name, table, runs, shared=name in everywhere) for name in names]
 
 
 def _each_name(endings: Iterable[IndexedEndings]) -> Iterator[str]:
@@ -66,9 +70,36 @@ def _each_name(endings: Iterable[IndexedEndings]) -> Iterator[str]:
             yield from one.names
 
 
-def _entry(name: str, table: IndexedMetrics, runs: Sequence[tuple[str, frozenset[str]]]) -> EndingResult:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Runs:
+    """The runs that are compared.
+
+    Attributes:
+        labels: Their labels.
+        positions: Their positions.
+        names: The metrics that are shown of each.
+    """
+
+    labels: Sequence[str]
+    positions: Ints
+    names: Sequence[frozenset[str]]
+
+    def having(self, name: str) -> _Runs:
+        """Return those of which a metric is shown."""
+        kept = [position for position, names in enumerate(self.names) if name in names]
+        return _Runs([self.labels[position] for position in kept], self.positions[kept], ())
+
+
+def _entry(name: str, table: IndexedMetrics, runs: _Runs, *, shared: bool) -> EndingResult:
+    """Return how a metric ended; `shared` is whether it is shown of every run."""
+
+    def made(runs: _Runs, field: Field) -> MetricValues:
+        return MetricValues(table.metric(name), field, runs.labels, runs.positions)
+
     def values(field: Field) -> RunValues:
-        return RunValues(lambda: _values(name, table, runs, field))
+        if name not in table.names:  # no run has a cell
+            return RunValues(dict)
+        return made(runs, field) if shared else RunValues(lambda: made(runs.having(name), field).plain)
 
     return {
         "name": name,
@@ -78,12 +109,3 @@ def _entry(name: str, table: IndexedMetrics, runs: Sequence[tuple[str, frozenset
         "max": values("max"),
         "max_step": values("max_step"),
     }
-
-
-def _values(
-    name: str, table: IndexedMetrics, runs: Sequence[tuple[str, frozenset[str]]], field: Field
-) -> dict[str, object]:
-    if name not in table.names:  # no run has a cell
-        return {}
-    having = [(label, position) for position, (label, names) in enumerate(runs) if name in names]
-    return RunValues.of(table.metric(name), having, field).plain
