@@ -20,3 +20,4 @@ from .results import ConfigDifference as ConfigDifference
 from .results import HealthResult as HealthResult
 from .results import OverviewResult as OverviewResult
 from .results import ShowResult as ShowResult
+from .results import StatisticsResult as StatisticsResult

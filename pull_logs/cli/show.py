@@ -33,7 +33,7 @@ def show(sources: Sources, **options: Any) -> None:
     from pull_logs.cli.pulling import progress_display
     from pull_logs.cli.render import VIEW_SHAPES, check_budget
     from pull_logs.cli.sections import view_sections
-    from pull_logs.interface import answering
+    from pull_logs.interface import answering, keeping_statistics
 
     output = take_output(options, screen=SCREEN_TOKENS if options["human"] else None)
     check_budget(output.max_tokens, as_json=output.as_json)
@@ -44,10 +44,10 @@ def show(sources: Sources, **options: Any) -> None:
     view = View(evals=evals, picking=picking, max_tokens=output.max_tokens, on_request=on_request, **options)
     with (
         engine as reading,
-        answering(sources, partial(answer, view=view, engine=reading), display=progress_display) as (
-            subjects,
-            answered,
-        ),
+        keeping_statistics() as known,
+        answering(
+            sources, partial(answer, view=view, engine=reading, known=known), display=progress_display
+        ) as (subjects, answered),
     ):
         found = arrange(answered, unfold=not view.folds)
         print_answer(

@@ -2,6 +2,7 @@
 
 CACHE/runs/...       the cached runs (see `cache`)
 CACHE/findings.sqlite  the health findings of runs that were looked at before
+CACHE/statistics.sqlite  their statistics
 CACHE/in-use/N.lock  a lock of each process that uses the cache at the moment
 CACHE/gate.lock      held while one of these is taken, and by a removal from beginning to end
 """

@@ -11,6 +11,7 @@ from .console import plain_line as plain_line
 from .console import require_consoles as require_consoles
 from .find_bundles import check_bundles as check_bundles
 from .find_bundles import find_bundles as find_bundles
+from .known_statistics import keeping_statistics as keeping_statistics
 from .local_runs import is_local as is_local
 from .local_runs import is_store_url as is_store_url
 from .media import RunMedia as RunMedia

@@ -8,16 +8,14 @@ are read.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pull_logs.errors import PullLogsError
+from pull_logs.interface.kept_texts import KeptTexts, key_of
 
 if TYPE_CHECKING:
     from pull_logs.analyze.answers import Identity
@@ -27,19 +25,12 @@ FILE = "findings.sqlite"
 MOST_KEPT = 1_000_000
 """Runs whose findings are kept; the oldest ones are dropped."""
 
-_TABLE = "CREATE TABLE IF NOT EXISTS findings (key BLOB PRIMARY KEY, found TEXT NOT NULL)"
-_FIND = "SELECT key, found FROM findings WHERE key IN"
-_KEYS_AT_ONCE = 900
-"""Below 1,000, the most values of a query in old releases of SQLite."""
-
-_DROP = "DELETE FROM findings WHERE rowid <= (SELECT max(rowid) FROM findings) - ?"
-
 
 class KnownFindings:
     """The findings of earlier looks, and those of this one."""
 
-    def __init__(self, database: sqlite3.Connection | None) -> None:
-        self._database = database
+    def __init__(self, kept: KeptTexts | None) -> None:
+        self._kept = kept
         self._new: dict[bytes, str] = {}
 
     def find_all(self, identities: Sequence[Identity]) -> list[tuple[HealthFinding, ...] | None]:
@@ -48,26 +39,16 @@ class KnownFindings:
         Args:
             identities: All that the findings of each run depend on.
         """
-        keys = list(map(_key, identities))
-        texts = self._read([key for key in keys if key not in self._new]) | self._new
+        keys = list(map(key_of, identities))
+        texts = dict(self._new)
+        if self._kept is not None:
+            texts |= self._kept.find([key for key in keys if key not in self._new])
         return [_findings(texts[key]) if key in texts else None for key in keys]
-
-    def _read(self, keys: Sequence[bytes]) -> dict[bytes, str]:
-        """Return what the cache has of these findings, many to a query."""
-        found: dict[bytes, str] = {}
-        if self._database is None:
-            return found
-        with suppress(sqlite3.Error):
-            for start in range(0, len(keys), _KEYS_AT_ONCE):
-                some = keys[start : start + _KEYS_AT_ONCE]
-                marks = ",".join("?" * len(some))
-                found |= self._database.execute(f"{_FIND} ({marks})", some).fetchall()
-        return found
 
     def keep(self, identity: Identity, found: Sequence[HealthFinding]) -> None:
         """Keep the findings of a run for the next look."""
         fields = [[one.flag, one.step, one.metric, one.message, one.metrics] for one in found]
-        self._new[_key(identity)] = json.dumps(fields)
+        self._new[key_of(identity)] = json.dumps(fields)
 
     @property
     def new(self) -> Sequence[tuple[bytes, str]]:
@@ -80,11 +61,8 @@ class KnownFindings:
 
     def save(self) -> None:
         """Write the new findings to the cache, if it can be written."""
-        if self._database is None or not self._new:
-            return
-        with suppress(sqlite3.Error), self._database:
-            self._database.executemany("INSERT OR REPLACE INTO findings VALUES (?, ?)", self._new.items())
-            self._database.execute(_DROP, (MOST_KEPT,))
+        if self._kept is not None:
+            self._kept.keep(self._new, most=MOST_KEPT)
 
 
 @contextmanager
@@ -94,36 +72,10 @@ def known_findings(folder: Path) -> Iterator[KnownFindings]:
     Args:
         folder: The folder of the cache; created where that is possible.
     """
-    database = _open(folder)
-    if database is None:
-        yield KnownFindings(None)
-        return
-    with closing(database):
-        known = KnownFindings(database)
+    with closing(KeptTexts(folder / FILE, "findings")) as kept:
+        known = KnownFindings(kept if kept.available else None)
         yield known
         known.save()
-
-
-def _open(folder: Path) -> sqlite3.Connection | None:
-    with suppress(OSError, sqlite3.Error, PullLogsError):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        database = sqlite3.connect(folder / FILE, timeout=1)
-        try:
-            database.execute(_TABLE)
-        except sqlite3.Error:
-            database.close()
-            raise
-        return database
-    return None
-
-
-def _key(identity: Identity) -> bytes:
-    return hashlib.sha256(_names_digest(identity.names) + repr(identity.facts).encode()).digest()
-
-
-@lru_cache(maxsize=64)  # thousands of runs share a few tuples of names
-def _names_digest(names: tuple[str, ...]) -> bytes:
-    return hashlib.sha256(repr(names).encode()).digest()
 
 
 @lru_cache(maxsize=1024)  # most runs have none, and many have the same

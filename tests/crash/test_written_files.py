@@ -123,7 +123,7 @@ NOT_KEPT: Mapping[str, Mapping[str, str]] = {
         "cli/regression_gate.py": "_write",
     },
     "findings can be found again, and SQLite has a journal of its own": {
-        "interface/known_findings.py": "_open",
+        "interface/kept_texts.py": "_open",
     },
     "locks, which a loss of power releases": {
         "fetch/cache_folder.py": "_remove_free_locks",

@@ -11,9 +11,9 @@ from .indexed import MetricCells as MetricCells
 from .indexed import RunValues as RunValues
 from .indexed import join_indexed as join_indexed
 from .indexed import schema_names as schema_names
-from .overview import Identity as Identity
 from .overview import find_what_is_wrong as find_what_is_wrong
 from .overview import overview as overview
+from .readings import Identity as Identity
 from .readings import MetricStatistics as MetricStatistics
 from .rows_on_request import NumberRows as NumberRows
 from .view import answer as answer

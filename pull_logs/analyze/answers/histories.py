@@ -20,13 +20,13 @@ from pull_logs.analyze.answers.mapping import map_runs
 from pull_logs.analyze.answers.picked_rows import lost_spikes, note_on_picking, pick_rows, visible_rows
 from pull_logs.analyze.answers.readings import (
     IndexedEndings,
+    KnownStatistics,
     RunStatistics,
     RunView,
+    StatisticsReader,
+    are_worth_keeping,
     compare_indexed,
-    describe_metrics,
-    has_texts,
     notes_on_rows,
-    text_ends,
 )
 from pull_logs.analyze.answers.rows_on_request import (
     NumberRows,
@@ -61,8 +61,7 @@ from pull_logs.analyze.results import (
     HistorySections,
     StatisticsResult,
 )
-from pull_logs.analyze.statistics import STATISTICS, describe_column, rank_rows, sample_rows
-from pull_logs.errors import DamageError
+from pull_logs.analyze.statistics import describe_column, rank_rows, sample_rows
 from pull_logs.executors import SERIAL, Engine
 from pull_logs.frames import Column, Frame, History, MetricFacts, Steps, names_of, numbers
 from pull_logs.rows.canonical import STEP
@@ -94,7 +93,11 @@ class HistoryAnswer:
 
 
 def answer_histories(
-    subjects: Sequence[Subject], view: View, asked: AbstractSet[str], engine: Engine = SERIAL
+    subjects: Sequence[Subject],
+    view: View,
+    asked: AbstractSet[str],
+    engine: Engine = SERIAL,
+    known: KnownStatistics | None = None,
 ) -> HistoryAnswer:
     """Answer what a view asks about histories.
 
@@ -103,6 +106,7 @@ def answer_histories(
         view: The view.
         asked: The names of the sections to answer.
         engine: Where histories are read.
+        known: Remembers statistics, so that histories are not read again for them.
 
     Raises:
         UsageError: An option's value is wrong.
@@ -125,8 +129,11 @@ def answer_histories(
         opened, opening = samples(opened), replace(opening, sampled=True)
     frames = dict(zip(runs, opened, strict=True))
     folded = families_by_member(names) if view.folds and asked & {"history", "stats"} else {}
-    reader = _Reader(view, asked, selection, assertions, len(subjects), folded, opening)
+    statistics = StatisticsReader(selection, internal=view.select is not None, quantiles=view.quantiles)
+    reader = _Reader(view, asked, selection, assertions, len(subjects), folded, opening, statistics)
     if engine.is_serial or not reader.reads_rows:
+        if engine.is_serial and are_worth_keeping(listed):
+            reader = replace(reader, known=known)
         found = reader.read_open(subjects, [frames[id(subject.run)] for subject in subjects])
     else:
         found = map_runs(reader, subjects, engine)
@@ -204,7 +211,8 @@ class _Reader:
         orders: The orders of columns so far, because thousands of runs have the same ones.
         columns: The selected columns of histories so far, likewise.
         schemas: The columns of schemas so far, likewise.
-        metrics: The metrics of statistics so far, likewise.
+        statistics: Reads the statistics.
+        known: Remembers statistics, so that histories are not read again; None in a worker.
     """
 
     view: View
@@ -214,10 +222,11 @@ class _Reader:
     runs: int
     folded: Mapping[str, Family]
     opening: HistoryOpening
+    statistics: StatisticsReader
+    known: KnownStatistics | None = None
     orders: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
     columns: dict[tuple[tuple[str, ...], bool], list[str]] = field(default_factory=dict)
     schemas: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
-    metrics: dict[tuple[str, ...], Mapping[str, None]] = field(default_factory=dict)
 
     def read_runs(self, subjects: Sequence[Subject]) -> Sequence[RunView]:
         """Open the histories of runs and read them: what a worker does."""
@@ -246,37 +255,20 @@ class _Reader:
             read = partial(frame.facts, brief=True)
             schema = IndexedSchema(read, names, frame.length, frame.index_entry)
             return RunView(schema=schema if self.view.on_request else list(schema))
-        if self._statistics_on_request and (found := self._requested_statistics(subject, frame)) is not None:
+        if self._asks_only("stats") and (found := self._only_statistics_of(subject, frame)) is not None:
             return RunView(stats=found)
         return self._from_index(subject, frame) or self._from_rows(subject, frame)
 
-    def _statistics(self, part: Slice) -> dict[str, StatisticsResult]:
-        view = self.view
-        return describe_metrics(part, internal=view.select is not None, quantiles=view.quantiles)
-
-    def _requested_statistics(self, subject: Subject, frame: History) -> RunStatistics | None:
-        """Return statistics that are computed when they are used; None if the index does not say enough."""
+    def _only_statistics_of(
+        self, subject: Subject, frame: History
+    ) -> dict[str, StatisticsResult] | RunStatistics | None:
+        """Return the statistics of a run that an index has; None if they have to be computed now."""
         if not isinstance(frame, Frame) or not frame.has_facts:
             return None
         names = self._columns_of(frame, internal=False)
-        facts = frame.facts(frozenset(names), brief=True) or {}
-        order = tuple(name for name in names if facts[name].numbers or facts[name].type == "bool")
-        ends = text_ends(frame, [name for name in order if has_texts(facts[name])])
-        if ends is None:
-            return None
-        fields = (*STATISTICS, "quantiles") if self.view.quantiles else STATISTICS
-
-        def read() -> Mapping[str, StatisticsResult]:
-            found = self._statistics(self.selection.apply(frame))
-            frame.forget()
-            if found.keys() != {*order}:
-                raise DamageError(
-                    f"the index of metrics has others than the history of {subject.run.path}",
-                    hint="run `pull-logs verify` to see where",
-                )
-            return found
-
-        return RunStatistics(self.metrics.setdefault(order, dict.fromkeys(order)), ends, read, fields=fields)
+        if self._statistics_on_request:
+            return self.statistics.on_request(subject.run, frame, names, self.known)
+        return None if self.known is None else self.statistics.read(subject.run, frame, names, self.known)
 
     def _columns_of(self, frame: History, *, internal: bool) -> Sequence[str]:
         """Return the selected columns of a history; those of thousands of runs are one sequence."""
@@ -317,7 +309,7 @@ class _Reader:
         return RunView(
             history=history,
             schema=_schema(part) if "schema" in asked else None,
-            stats=self._statistics(part) if "stats" in asked else None,
+            stats=self.statistics.describe(part) if "stats" in asked else None,
             endings=_endings(subject, frame, shown) if "comparison" in asked else None,
             left_out=left_out,
             lost_spikes=lost,

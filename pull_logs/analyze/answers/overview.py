@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
 from pull_logs.analyze.answers.mapping import map_runs
+from pull_logs.analyze.answers.readings import Identity
 from pull_logs.analyze.answers.view import incomplete_notes
 from pull_logs.analyze.health import (
     DEFINITIONS,
@@ -124,18 +125,6 @@ class _Histories:
     healthy: int
     assertions: AssertionSections
     notes: Sequence[str]
-
-
-class Identity(NamedTuple):
-    """All that the findings of a run depend on.
-
-    Attributes:
-        facts: The version of the definitions, the rows, and what else is known of the run.
-        names: The metrics that were judged.
-    """
-
-    facts: tuple[str | None, ...]
-    names: tuple[str, ...]
 
 
 _Read: TypeAlias = tuple[int, RunColumns]

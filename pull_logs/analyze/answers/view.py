@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import HistoryAnswer, answer_histories
+from pull_logs.analyze.answers.readings import KnownStatistics
 from pull_logs.analyze.answers.side_by_side import FlatRecords, compare_records, flat_configs, flat_summaries
 from pull_logs.analyze.questions import Subject, View, compile_pattern, run_metadata
 from pull_logs.analyze.results import (
@@ -31,13 +32,20 @@ from pull_logs.suggestions import joined
 _ABOUT_HISTORIES = frozenset({"schema", "stats", "history", "comparison", "assertions"})
 
 
-def answer(subjects: Sequence[Subject], view: View, *, engine: Engine = SERIAL) -> ShowResult:
+def answer(
+    subjects: Sequence[Subject],
+    view: View,
+    *,
+    engine: Engine = SERIAL,
+    known: KnownStatistics | None = None,
+) -> ShowResult:
     """Answer a view of runs.
 
     Args:
         subjects: The runs.
         view: What to show of them.
         engine: Where histories are read; the answer does not depend on it.
+        known: Remembers statistics, so that histories are not read again for them.
 
     Returns:
         The object that `data/schemas/show.json` describes (docs/output.md, "JSON"), with only the sections
@@ -53,7 +61,7 @@ def answer(subjects: Sequence[Subject], view: View, *, engine: Engine = SERIAL) 
     asked = view.sections(runs=len(subjects))
     histories = HistoryAnswer()
     if asked & _ABOUT_HISTORIES:
-        histories = answer_histories(subjects, view, asked, engine)
+        histories = answer_histories(subjects, view, asked, engine, known)
     notes = [*incomplete_notes(subjects), *histories.notes]
     checkpoints = CheckpointSections()
     if _shows_checkpoints(subjects, view):

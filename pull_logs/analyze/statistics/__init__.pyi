@@ -42,5 +42,6 @@ from .student_t import t_quantile as t_quantile
 from .student_t import two_sided_tail as two_sided_tail
 from .student_t import upper_tail as upper_tail
 from .summary import STATISTICS as STATISTICS
+from .summary import STATISTICS_DEFINITIONS as STATISTICS_DEFINITIONS
 from .summary import describe_all as describe_all
 from .summary import has_numbers as has_numbers

@@ -23,6 +23,9 @@ PERCENTILES = (10, 25, 50, 75, 90)
 STATISTICS = tuple(name for name in StatisticsResult.__annotations__ if name not in ("members", "quantiles"))
 """The names of the statistics, in their order. See docs/output.md, "Schema and statistics"."""
 
+STATISTICS_DEFINITIONS = "1"
+"""The version of the definitions; it changes where metrics may get other statistics."""
+
 _CELLS_TOGETHER = 1 << 18
 """How many cells are described together at most: more would not fit into a processor's cache."""
 

@@ -161,7 +161,7 @@ def _view(question: _Question, *, leave_out: Collection[str] = (), **options: An
     from pull_logs.analyze import Picking, View, answer, arrange
     from pull_logs.cli.render import VIEW_SHAPES
     from pull_logs.cli.sections import view_sections
-    from pull_logs.interface import answering
+    from pull_logs.interface import answering, keeping_statistics
 
     view = View(
         evals=parse_evals(question.texts("evals")),
@@ -171,7 +171,10 @@ def _view(question: _Question, *, leave_out: Collection[str] = (), **options: An
         **question.given("select", "where", "max_rows"),
         **options,
     )
-    with answering(question.sources, partial(answer, view=view)) as (_, found):
+    with (
+        keeping_statistics() as known,
+        answering(question.sources, partial(answer, view=view, known=known)) as (_, found),
+    ):
         shown = {
             name: section
             for name, section in arrange(found, unfold=not view.folds).items()

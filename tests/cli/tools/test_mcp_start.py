@@ -79,7 +79,9 @@ print(*sorted(name for name in set(sys.modules) - known if name.startswith("pull
 SMALL = {
     "pull_logs.fetch",
     "pull_logs.fetch.cache_folder",
+    "pull_logs.interface.kept_texts",
     "pull_logs.interface.known_findings",
+    "pull_logs.interface.known_statistics",
     "pull_logs.snapshot.read.number_columns",
 }
 """Modules that the first answers import, of which none imports a library."""

@@ -1,12 +1,13 @@
 from .best_readings import BestReadings as BestReadings
+from .identity import Identity as Identity
 from .indexed_endings import IndexedEndings as IndexedEndings
 from .indexed_endings import compare_indexed as compare_indexed
 from .reading_plan import ReadingPlan as ReadingPlan
 from .run_reader import RunReader as RunReader
 from .run_statistics import MetricStatistics as MetricStatistics
 from .run_statistics import RunStatistics as RunStatistics
-from .run_statistics import describe_metrics as describe_metrics
-from .run_statistics import has_texts as has_texts
-from .run_statistics import text_ends as text_ends
 from .run_view import RunView as RunView
 from .run_view import notes_on_rows as notes_on_rows
+from .statistics_reader import KnownStatistics as KnownStatistics
+from .statistics_reader import StatisticsReader as StatisticsReader
+from .statistics_reader import are_worth_keeping as are_worth_keeping
