@@ -13,13 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from anyio.to_thread import run_sync
 
 from pull_logs.errors import RunNotFoundError
 from pull_logs.fetch.api import Capabilities, Client, Settings
 from pull_logs.fetch.decoding import Encoders
-from pull_logs.fetch.discovery import FoundRun, Item, MissedRun, RunGroups, SweepConfigs, find_runs
+from pull_logs.fetch.discovery import (
+    EarlyFiles,
+    FoundRun,
+    Item,
+    MissedRun,
+    RunGroups,
+    SweepConfigs,
+    find_runs,
+)
 from pull_logs.fetch.earlier import ArchivedRuns
 from pull_logs.fetch.existing import Output, SweepPath, sweeps_in
 from pull_logs.fetch.options import PullOptions
@@ -28,6 +37,7 @@ from pull_logs.fetch.reports import ChangesReport
 from pull_logs.fetch.sdk import SdkPool, find_runs_with_sdk
 from pull_logs.fetch.selection import Selection
 from pull_logs.runs import RunPath, RunReference
+from pull_logs.snapshot.write import spool_path
 
 if TYPE_CHECKING:
     from pull_logs.fetch.context import PullContext
@@ -102,6 +112,9 @@ class Attempt:
         self._sweeps = SweepConfigs(client)
         self._file_counts = FileCounts()
         self._encoders = Encoders(processes=output.options.processes, metrics=output.options.metrics)
+        self._early_files = EarlyFiles(
+            client, folder=output.target.parent, most=0 if self._may_have_rows else self._options.concurrency
+        )
 
     async def run(self) -> ChangesReport:
         """Pull and seal.
@@ -109,7 +122,7 @@ class Attempt:
         Raises:
             PullLogsError: See `pull`.
         """
-        with self._encoders:
+        with self._encoders, self._early_files:
             bundles = await self._pull_found()
         if bundles is None:
             raise RunNotFoundError(
@@ -123,9 +136,10 @@ class Attempt:
         send, receive = anyio.create_memory_object_stream[Item](2 * self._options.concurrency)
         bundles: tuple[SealReport, ...] | None = None
         async with receive, anyio.create_task_group() as group:
-            group.start_soon(self._discover, send)
+            group.start_soon(self._discover, send, group)
             # Arrow takes about as long to import as a server to answer, so it is imported meanwhile.
             await run_sync(import_module, _WORKER)
+            self._early_files.stop()
             if self._pool is not None:
                 from pull_logs.fetch.sdk import SdkSweepConfigs
 
@@ -143,18 +157,24 @@ class Attempt:
         """Whether there are runs of an earlier bundle, or of an archive."""
         return self._options.previous is not None or bool(self._archived and self._archived.paths)
 
-    async def _discover(self, send: MemoryObjectSendStream[Item]) -> None:
+    @property
+    def _may_have_rows(self) -> bool:
+        """Whether rows of the runs may be there already, so that not every file has to be downloaded."""
+        return self._has_earlier or (not self._options.fresh and spool_path(self._output.target).exists())
+
+    async def _discover(self, send: MemoryObjectSendStream[Item], group: TaskGroup) -> None:
         previous, known = self._options.previous, frozenset[SweepPath]()
         if previous is not None and self._selection.sweeps:
             known = await run_sync(sweeps_in, previous)
         async with send:
-            await self._find(self._selection, send, known_sweeps=known)
+            await self._find(self._selection, send, group, known_sweeps=known)
             self._listed = True
 
     async def _find(
         self,
         selection: Selection,
         send: MemoryObjectSendStream[Item],
+        group: TaskGroup,
         *,
         known_sweeps: Collection[SweepPath] = (),
     ) -> None:
@@ -169,6 +189,7 @@ class Attempt:
         async def add(item: FoundRun | MissedRun) -> None:
             if isinstance(item, FoundRun) and not self._has_earlier:
                 self._encoders.expect(len(item.exports.urls) if item.exports else 0)
+                self._early_files.begin(item, group)
             await groups.add(item)
 
         await find_runs(
@@ -268,7 +289,7 @@ class Attempt:
 
         async def discover() -> None:
             async with send:
-                await self._find(selection, send)
+                await self._find(selection, send, group)
 
         async with receive, anyio.create_task_group() as group:
             group.start_soon(discover)
@@ -284,6 +305,7 @@ class Attempt:
             threads=cpu_limiter(),
             encoders=self._encoders,
             downloads=anyio.Semaphore(options.concurrency),
+            early_files=self._early_files,
             capabilities=self._capabilities,
             metrics=options.metric_pattern,
             system=options.system,

@@ -14,6 +14,7 @@ from anyio.to_thread import run_sync
 
 from pull_logs.fetch.api import Capabilities, Client, Query, UnknownFieldError, affects_all_runs
 from pull_logs.fetch.decoding import Encoders
+from pull_logs.fetch.discovery import EarlyFiles
 from pull_logs.fetch.outcomes import FetchedRun, FileCounts
 from pull_logs.fetch.windows import WindowSize
 from pull_logs.runs import Coverage, RunInfo, RunPath
@@ -99,6 +100,7 @@ class PullContext:
         threads: Limits the worker threads for decoding and encoding.
         encoders: Encode exported files in other processes.
         downloads: Limits the downloads that are not decoded yet.
+        early_files: The files whose download began before this.
         capabilities: What the server supports.
         window_size: The number of rows in a window of live rows.
         budget: The memory for large runs.
@@ -121,6 +123,7 @@ class PullContext:
     encoders: Encoders
     downloads: anyio.Semaphore
     capabilities: Capabilities
+    early_files: EarlyFiles | None = None
     window_size: WindowSize = field(default_factory=WindowSize)
     budget: MemoryBudget = field(default_factory=MemoryBudget)
     first_group: anyio.Lock = field(default_factory=anyio.Lock)

@@ -18,7 +18,7 @@ from pull_logs.errors import DamageError
 from pull_logs.fetch.earlier.archived_runs import ArchivedRuns
 from pull_logs.runs import RunPath
 from pull_logs.snapshot import Bundle, Run, Spool, open_bundle, write_file
-from pull_logs.snapshot.write import FolderLock
+from pull_logs.snapshot.write import FolderLock, spool_path
 from pull_logs.system_errors import from_system_error
 
 Plan = Mapping[str, Any]
@@ -110,8 +110,8 @@ def open_spool(out: Path, *, plan: Plan, fresh: bool, replace: bool = False) -> 
         FileMissingError: The folder of `out` does not exist.
         PullLogsError: The disk does not accept it.
     """
-    if fresh or replace or _holds_only_note(_folder(out)):
-        _remove(_folder(out), unless=None if fresh else plan)
+    if fresh or replace or _holds_only_note(spool_path(out)):
+        _remove(spool_path(out), unless=None if fresh else plan)
     return Spool.open(out, plan=plan)
 
 
@@ -119,10 +119,6 @@ def note_sealed(out: Path, *, plan: Plan, bundle_id: str) -> None:
     """Leave a spool with which the same call can complete what is incomplete in the sealed bundle."""
     with Spool.open(out, plan=plan) as spool:
         write_file(spool.folder / _SEALED, orjson.dumps({"bundle_id": bundle_id}))
-
-
-def _folder(out: Path) -> Path:
-    return out.with_name(out.name + ".partial")
 
 
 def _holds_only_note(folder: Path) -> bool:

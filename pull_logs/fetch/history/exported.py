@@ -138,9 +138,10 @@ class ShardReader:
     async def _download(self, shard: str, url: str) -> None:
         context = self._context
         async with context.downloads:
-            file = await download(
-                context.client.pool, context.client.storage, url, folder=context.spool.folder
-            )
+            early, client = context.early_files, context.client
+            file = await early.take(url) if early is not None else None
+            if file is None:
+                file = await download(client.pool, client.storage, url, folder=context.spool.folder)
             try:
                 if not await self._keep_encoded(shard, file):
                     await context.in_thread(lambda: self._decode(shard, file))

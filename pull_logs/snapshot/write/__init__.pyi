@@ -15,5 +15,6 @@ from .run_sources import RunExtras as RunExtras
 from .seal import SealReport as SealReport
 from .seal import write_bundle as write_bundle
 from .spool import Spool as Spool
+from .spool_folder import spool_path as spool_path
 from .stored_run import StoredRun as StoredRun
 from .temporary_folder import temporary_folder as temporary_folder

@@ -30,7 +30,7 @@ from pull_logs.snapshot.write.page_merge import settle_frames
 from pull_logs.snapshot.write.page_store import PageStore
 from pull_logs.snapshot.write.run_sources import NO_EXTRAS, BundleRun, CopiedRun, EncodedRun, RunExtras
 from pull_logs.snapshot.write.seal import SealReport, seal_runs
-from pull_logs.snapshot.write.spool_folder import SpoolFolder
+from pull_logs.snapshot.write.spool_folder import SpoolFolder, spool_path
 from pull_logs.snapshot.write.stored_run import StoredRun, copy_run, read_stored, restate_run, store_run
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Spool:
             FileMissingError: The folder of `out` does not exist.
             PullLogsError: The disk is full, or the folder cannot be written.
         """
-        files = SpoolFolder(out.with_name(out.name + ".partial") if folder is None else folder)
+        files = SpoolFolder(spool_path(out) if folder is None else folder)
         with disk_errors(files.path, hint="free some space and run the same command again"):
             files.path.mkdir(exist_ok=True)
             lock = FolderLock(files.path)

@@ -31,6 +31,11 @@ from pull_logs.snapshot.disk import sync_folder, write_file
 _PAGES, _SCRATCH, _RUN = ".frames", ".merged", ".run"
 
 
+def spool_path(out: Path) -> Path:
+    """Return the folder of the spool of a bundle, `OUT.partial`."""
+    return out.with_name(out.name + ".partial")
+
+
 @dataclass(frozen=True, slots=True)
 class SpoolFolder:
     """The folder of a spool.
