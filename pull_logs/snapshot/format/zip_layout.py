@@ -93,8 +93,8 @@ _BLANK = central_entry(Entry("", 0, 0, 0))
 _ENTRY_START, _ENTRY_REST = _BLANK[:16], _BLANK[30:42]
 """The parts of an entry that are fixed: before its checksum, and from its extra field to its mode."""
 
-_ENTRY_FACTS = struct.Struct("<16x3IH")
-"""Its checksum, sizes and length of the name."""
+_ENTRY = struct.Struct("<16s3IH12sI")
+"""An entry up to its name: between its fixed parts its checksum, sizes and length of the name; its header."""
 
 
 def plain_entries(data: bytes, count: int) -> list[Entry] | None:
@@ -104,25 +104,21 @@ def plain_entries(data: bytes, count: int) -> list[Entry] | None:
     pass over each entry finds out.
     """
     entries: list[Entry] = []
-    rebuilt: list[bytes] = []
     offset = header = 0
-    fixed, facts, make = CENTRAL.size, _ENTRY_FACTS, Entry._make
+    unpack, make = _ENTRY.unpack_from, Entry._make
     try:
         for _ in range(count):
-            crc, packed, size, named = facts.unpack_from(data, offset)
-            end = offset + fixed + named
-            name = data[offset + fixed : end]
-            rebuilt += (_ENTRY_START, data[offset + 16 : offset + 30], _ENTRY_REST)
-            rebuilt += (header.to_bytes(4, "little"), name)
-            if packed != size or size == MAX_32:
+            start, crc, packed, size, named, rest, found = unpack(data, offset)
+            if start != _ENTRY_START or rest != _ENTRY_REST or found != header:
                 return None
-            entries.append(make((name.decode("ascii"), size, crc, header)))
+            if packed != size or MAX_32 in (size, header):  # the mark of a ZIP64 field
+                return None
+            end = offset + _ENTRY.size + named
+            entries.append(make((data[end - named : end].decode("ascii"), size, crc, header)))
             offset, header = end, header + LOCAL.size + named + size
-    except (struct.error, OverflowError, UnicodeDecodeError):
+    except (struct.error, UnicodeDecodeError):
         return None
-    # The last offset that fits may be the mark of a ZIP64 field.
-    late = entries and entries[-1].header == MAX_32
-    return None if late or offset != len(data) or b"".join(rebuilt) != data else entries
+    return entries if offset == len(data) else None
 
 
 def directory_end(*, count: int, size: int, start: int) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +67,7 @@ class MetricReadings:
         rows, known = self._rows(positions)
         odd = known & ~np.isfinite(self.arrays[field][rows])
         if self.exact:
-            odd |= known & np.isin(rows, list(self.exact))
+            odd |= known & np.array([row in self.exact for row in rows.tolist()], np.bool_)
         return [cell for cell in self.cells(field, positions[odd]) if isinstance(cell, str)]
 
     def _rows(self, positions: Ints) -> tuple[Ints, Mask]:
@@ -225,12 +225,23 @@ class IndexedRun(Mapping[str, Reading]):
         return sum(1 for _ in self)
 
 
+_FLAGS = ("numeric", "ranged")
+
+
+class _Part(NamedTuple):
+    """One metric of some runs: their positions, and the values of `MetricReadings` and its flags."""
+
+    positions: Ints
+    arrays: Mapping[str, npt.NDArray[Any]]
+
+
 class _Parts:
-    """Collects the readings of metrics."""
+    """Collects the readings of metrics, metric by metric, so that all are in memory once."""
 
     def __init__(self) -> None:
-        self._columns: dict[str, list[tuple[Ints, NumberColumns, Ints]]] = {}
+        self._parts: dict[str, list[_Part]] = {}
         self._runs: dict[str, dict[int, Reading]] = {}
+        self._exact: dict[str, dict[int, Reading]] = {}
 
     def add_run(self, position: int, readings: Mapping[str, Reading]) -> None:
         """Add the readings of one run."""
@@ -244,46 +255,38 @@ class _Parts:
         ends = np.cumsum(np.bincount(columns.name, minlength=len(columns.names)))
         for name, rows in zip(columns.names, np.split(order, ends[:-1]), strict=True):
             if len(rows):
-                self._columns.setdefault(name, []).append((found[rows], columns, rows))
+                arrays = {field: getattr(columns, field)[rows] for field in (*FIELDS, *_FLAGS)}
+                self._parts.setdefault(name, []).append(_Part(found[rows], arrays))
+        for row, facts in columns.exact.items():
+            reading = indexed_readings({"": facts}, [""])[""]
+            self._exact.setdefault(columns.names[columns.name[row]], {})[int(found[row])] = reading
 
     def joined(self) -> dict[str, MetricReadings]:
-        """Return the readings of each metric."""
-        names = dict.fromkeys((*self._columns, *self._runs))
-        return {name: self._joined(self._columns.get(name, ()), self._runs.get(name, {})) for name in names}
-
-    def _joined(
-        self, parts: Sequence[tuple[Ints, NumberColumns, Ints]], runs: Mapping[int, Reading]
-    ) -> MetricReadings:
-        single = np.fromiter(runs, np.int64, len(runs))
-        positions = np.concatenate([*(found for found, _, _ in parts), single])
-        order = np.argsort(positions, kind="stable")
-        none = np.zeros(len(runs))
-        arrays: dict[Field, npt.NDArray[Any]] = {
-            field: np.concatenate(
-                [
-                    *(getattr(columns, field)[rows] for _, columns, rows in parts),
-                    none.astype(np.int64) if field in _STEPS else none,
-                ]
-            )[order]
-            for field in FIELDS
+        """Return the readings of each metric; what was added is taken away."""
+        names = dict.fromkeys((*self._parts, *self._runs))
+        return {
+            name: _joined(self._parts.pop(name, []), self._runs.pop(name, {}), self._exact.pop(name, {}))
+            for name in names
         }
-        numeric, ranged = (
-            np.concatenate(
-                [*(getattr(columns, name)[rows] for _, columns, rows in parts), np.zeros(len(runs), np.bool_)]
-            )[order]
-            for name in ("numeric", "ranged")
-        )
-        exact = dict(runs)
-        for found, columns, rows in parts:
-            for position, row in zip(found.tolist(), rows.tolist(), strict=True) if columns.exact else ():
-                if row in columns.exact:
-                    exact[position] = indexed_readings({"": columns.exact[row]}, [""])[""]
-        positions = positions[order]
-        places = np.searchsorted(positions, list(exact)).tolist() if exact else []
-        return MetricReadings(
-            positions=positions,
-            arrays=arrays,
-            numeric=numeric,
-            ranged=ranged,
-            exact=dict(zip(places, exact.values(), strict=True)),
-        )
+
+
+def _joined(
+    parts: Sequence[_Part], runs: Mapping[int, Reading], exact: Mapping[int, Reading]
+) -> MetricReadings:
+    """Return the readings of a metric: those of parts, of which some are exact, and those of single runs."""
+    positions = np.concatenate([*(part.positions for part in parts), np.fromiter(runs, np.int64, len(runs))])
+    order = np.argsort(positions, kind="stable")
+
+    def joined(field: str) -> npt.NDArray[Any]:
+        kind = np.bool_ if field in _FLAGS else np.int64 if field in _STEPS else np.float64
+        return np.concatenate([*(part.arrays[field] for part in parts), np.zeros(len(runs), kind)])[order]
+
+    positions, exact = positions[order], {**runs, **exact}
+    indices = np.searchsorted(positions, list(exact)).tolist() if exact else []
+    return MetricReadings(
+        positions=positions,
+        arrays={field: joined(field) for field in FIELDS},
+        numeric=joined("numeric"),
+        ranged=joined("ranged"),
+        exact=dict(zip(indices, exact.values(), strict=True)),
+    )
