@@ -66,22 +66,26 @@ def open_subjects(
     """
     sources.check()
     with ExitStack() as stack:
-        scan = read_checkpoints(sources, report=report)
-        found = [_Found(run, source) for run, source in read_local_runs((), sources.trackers, stack)]
-        filtered = False
-        if sources.bundles:
-            bundles = _open_bundles(sources, stack)
-            chosen = _chosen_by_catalog(sources, bundles, report)
-            filtered = chosen is not None
-            named = _from_bundles(sources, bundles, scan, stack, report) if chosen is None else chosen
-            found = [*named, *found]
-        else:
-            checkpoints = usable_checkpoints(scan, report=report) if scan else ()
-            found = [*_from_elsewhere(sources, checkpoints, stack, report, display), *found]
-        found = _merged([*(_Found(run, run.bundle_path) for run in sources.opened), *found])
-        if sources.keep is not None and not filtered:
-            found = _filtered(found, sources.keep, report)
-        yield _labelled(found)
+        yield _labelled(_find(sources, stack, report, display))
+
+
+def _find(sources: Sources, stack: ExitStack, report: Report, display: Display) -> list[_Found]:
+    scan = read_checkpoints(sources, report=report)
+    found = [_Found(run, source) for run, source in read_local_runs((), sources.trackers, stack)]
+    filtered = False
+    if sources.bundles:
+        bundles = _open_bundles(sources, stack)
+        chosen = _chosen_by_catalog(sources, bundles, report)
+        filtered = chosen is not None
+        named = _from_bundles(sources, bundles, scan, stack, report) if chosen is None else chosen
+        found = [*named, *found]
+    else:
+        checkpoints = usable_checkpoints(scan, report=report) if scan else ()
+        found = [*_from_elsewhere(sources, checkpoints, stack, report, display), *found]
+    found = _merged([*(_Found(run, run.bundle_path) for run in sources.opened), *found])
+    if sources.keep is not None and not filtered:
+        found = _filtered(found, sources.keep, report)
+    return found
 
 
 def _merged(found: Sequence[_Found]) -> list[_Found]:

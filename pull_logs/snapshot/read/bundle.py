@@ -22,7 +22,7 @@ from pull_logs.snapshot.read.index import BundleIndex, load_index
 from pull_logs.snapshot.read.logged import Artifact, ArtifactIndex
 from pull_logs.snapshot.read.metrics_index import MetricsIndex
 from pull_logs.snapshot.read.run import Run
-from pull_logs.snapshot.read.run_facts import RunSource
+from pull_logs.snapshot.read.run_facts import BundleParts, RunSource
 from pull_logs.suggestions import counted, did_you_mean, listed, shortened
 
 if TYPE_CHECKING:
@@ -56,11 +56,18 @@ class Bundle(Mapping[str, Run]):
         self._index = index
         self._container = container
         self._table = index.table
-        self._folders = index.folders
         self._metrics = MetricsIndex(container, index.manifest.resources.get(METRICS), index.table.paths)
         self._paths = tuple(map(str, index.table.paths))
         self._indices = {text: index for index, text in enumerate(self.run_paths)}
-        self._numbers = cache(_number_reader)
+        self._parts = BundleParts(
+            container=container,
+            table=index.table,
+            manifest=index.manifest,
+            metrics=self._metrics,
+            numbers=cache(_number_reader),
+            folders=index.folders,
+            bundle_id=index.bundle_id,
+        )
         self._short: dict[str, list[int]] | None = None
 
     @property
@@ -275,20 +282,7 @@ class Bundle(Mapping[str, Run]):
         self.close()
 
     def _run(self, index: int) -> Run:
-        source = self._source(index)
-        return Run(self._table.paths[index], lambda: source)
-
-    def _source(self, index: int) -> RunSource:
-        return RunSource(
-            container=self._container,
-            table=self._table,
-            manifest=self.manifest,
-            metrics=self._metrics,
-            numbers=self._numbers,
-            folder=self._folders[index],
-            index=index,
-            bundle_id=self.bundle_id,
-        )
+        return Run(self._table.paths[index], RunSource(self._parts, index).opened)
 
     def source_of(self, path: RunPath) -> RunSource:
         """Return where a run is stored.
@@ -298,7 +292,7 @@ class Bundle(Mapping[str, Run]):
         """
         if str(path) not in self._indices:
             raise RunNotFoundError(f"no run {str(path)!r} in {str(self.path)!r}")
-        return self._source(self._indices[str(path)])
+        return RunSource(self._parts, self._indices[str(path)])
 
     def _find(self, key: str) -> int:
         if key in self._indices:

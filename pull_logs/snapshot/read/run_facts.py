@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pull_logs.runs import Coverage, RunInfo, RunParts, RunPath
 from pull_logs.snapshot.format import (
@@ -31,18 +31,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunSource:
-    """Where a run is stored.
+class BundleParts:
+    """What all runs of an open bundle are read from.
 
     Attributes:
-        container: The members of its bundle.
+        container: The members of the bundle.
         table: The table of runs.
         manifest: The content of `datapackage.json`.
         metrics: The index of metrics.
         numbers: Returns what decodes columns of numbers.
-        folder: The folder of the run.
-        index: The row of the run in the table of runs.
-        bundle_id: The identity of the bytes of its bundle.
+        folders: The folder of each run, in the order of the table.
+        bundle_id: The identity of the bytes of the bundle.
     """
 
     container: Container
@@ -50,9 +49,24 @@ class RunSource:
     manifest: Manifest
     metrics: MetricsIndex
     numbers: Callable[[], NumberReader]
-    folder: str
-    index: int
+    folders: Sequence[str]
     bundle_id: str
+
+
+class RunSource(NamedTuple):
+    """Where a run is stored: there is one for each of very many runs.
+
+    Attributes:
+        bundle: Its bundle.
+        row: The row of the run in the table of runs.
+    """
+
+    bundle: BundleParts
+    row: int
+
+    def opened(self) -> RunSource:
+        """Return it: the bundle is open."""
+        return self
 
 
 class RunFacts:
@@ -74,35 +88,36 @@ class RunFacts:
     @property
     def bundle_id(self) -> str:
         """The identity of the bytes of its bundle."""
-        return self._open_source().bundle_id
+        return self._open_source().bundle.bundle_id
 
     @property
     def _container(self) -> Container:
-        return self._open_source().container
+        return self._open_source().bundle.container
 
     @property
     def _table(self) -> RunTable:
-        return self._open_source().table
+        return self._open_source().bundle.table
 
     @property
     def _manifest(self) -> Manifest:
-        return self._open_source().manifest
+        return self._open_source().bundle.manifest
 
     @property
     def _metrics(self) -> MetricsIndex:
-        return self._open_source().metrics
+        return self._open_source().bundle.metrics
 
     @property
     def _numbers(self) -> Callable[[], NumberReader]:
-        return self._open_source().numbers
+        return self._open_source().bundle.numbers
 
     @property
     def _folder(self) -> str:
-        return self._open_source().folder
+        source = self._open_source()
+        return source.bundle.folders[source.row]
 
     @property
     def _index(self) -> int:
-        return self._open_source().index
+        return self._open_source().row
 
     def __repr__(self) -> str:
         incomplete = "" if self.complete else ", incomplete"
@@ -130,7 +145,8 @@ class RunFacts:
         )
 
     def _fact(self, name: str) -> Any:
-        return self._table.cells[name][self._index]
+        source = self._open_source()
+        return source.bundle.table.cells[name][source.row]
 
     def _text(self, name: str) -> str | None:
         text: str | None = self._fact(name)
