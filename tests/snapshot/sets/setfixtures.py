@@ -28,8 +28,9 @@ def running() -> Iterator[ObjectServer]:
 
 
 @pytest.fixture
-def lab(running: ObjectServer) -> Iterator[ObjectServer]:
-    """The same, without faults and with an empty bucket."""
+def lab(running: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectServer]:
+    """The same, without faults and with an empty bucket; a request that fails is not sent again."""
+    monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
     running.fault = lambda _method, _path: ""
     yield running
     running.fault = lambda _method, _path: ""
