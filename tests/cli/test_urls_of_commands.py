@@ -87,6 +87,7 @@ BY_DEFAULT = frozenset(
 )
 
 ELSEWHERE = {
+    "demo": "test_the_demo_is_written_to_objects",
     "fetch": "test_a_download_is_written_to_an_object",
     "sync": "test_a_download_is_written_to_an_object",
     "refresh": "test_a_refresh_replaces_the_object_that_it_read",
@@ -97,7 +98,6 @@ ELSEWHERE = {
 """Commands that need a server; the test that has them."""
 
 LOCAL = {
-    ("demo", "out"): "it writes two files and reads them, to show the steps on this machine",
     ("archive", "metrics_file"): "a text file of the node exporter of this machine",
     ("archive", "report_json"): "`archive` writes it after each project",
 }
@@ -297,3 +297,20 @@ def test_a_url_is_answered_as_a_path_is(
         assert uploaded("lab/set/").keys() == written(Path("set")).keys()
     if "{o}" not in case and not case.startswith(CHANGES):
         assert {method for method, _ in server.requests} <= {"GET", "HEAD"}
+
+
+def test_the_demo_is_written_to_objects(
+    server: ObjectServer,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The bundle and its report; what is printed and drawn names them by their URLs."""
+    assert main(["demo", "-o", "s3://lab/demo/first.wandb.zip"]) == 0
+    shown = capfd.readouterr()
+    assert "\n  pull-logs serve s3://lab/demo/first.wandb.zip\n" in shown.out
+    assert "\ns3://lab/demo/first-report.html: 16 runs, 20 metrics, " in shown.err
+    found = uploaded("lab/demo/")
+    assert sorted(found) == ["first-report.html", "first.wandb.zip"]
+    assert str(tmp_path) not in shown.out + shown.err
+    assert str(tmp_path).encode() not in found["first-report.html"]
+    assert not list((tmp_path / "cache" / "wandb-pull-logs-uploads").rglob("first*"))

@@ -32,3 +32,4 @@ from .uploads import staged as staged
 from .uploads import uploads as uploads
 from .uploads import uploads_folder as uploads_folder
 from .uploads import uploads_of as uploads_of
+from .uploads import written as written

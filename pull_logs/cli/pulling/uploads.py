@@ -139,6 +139,16 @@ def staged(url: str, *, force: bool, exists: bool = False, publish: bool = True)
             local.unlink(missing_ok=True)
 
 
+@contextmanager
+def written(out: Path | str, *, force: bool) -> Iterator[Path]:
+    """Yield the file to write: a path as it is, of a URL as `staged` does."""
+    if isinstance(out, str):
+        with staged(out, force=force) as local:
+            yield local
+    else:
+        yield out
+
+
 @dataclass(slots=True)
 class _Staging:
     """An object, and the file from which it is uploaded.
