@@ -8,7 +8,7 @@
 Each view is a process of its own, the start of Python included. DuckDB computes, in a process of its own and
 with two threads, what the view shows: for every metric its count, extremes and last value in every run, or
 the same for one metric. The first overview reads the histories of the metrics that may have a health flag;
-the second one finds their flags in the local cache. Linux only.
+the second one finds their flags in the local cache, as the second look at statistics does. Linux only.
 """
 
 from __future__ import annotations
@@ -140,6 +140,8 @@ def _views(bundle: Path, folder: Path) -> Iterator[tuple[str, Callable[[], list[
         "compare --at best": ["compare", "--best", "val/loss:min", "--at", "best", "--top", "5"],
         "compare --assert": ["compare", "--best", "val/loss:min", "--top", "5", "--assert", "val/loss < 1e9"],
         "--stats of one metric": ["--stats", "--select", "^val/loss$"],
+        "the same, again": ["--stats", "--select", "^val/loss$"],
+        "the same, all runs": ["--stats", "--select", "^val/loss$", "--max-tokens", "0"],
         "no option": [],
         "info": ["info"],
     }

@@ -53,5 +53,6 @@ def test_the_benchmark_of_views_measures_every_view_and_duckdb(tmp_path: Path) -
     assert names == [
         "overview, first", "overview, again", "--schema", "compare --best --top 5",
         "compare --group-by --best", "compare, all runs", "compare --at best", "compare --assert",
-        "--stats of one metric", "no option", "info", "DuckDB, all metrics", "DuckDB, one metric",
+        "--stats of one metric", "the same, again", "the same, all runs", "no option", "info",
+        "DuckDB, all metrics", "DuckDB, one metric",
     ]  # fmt: skip
