@@ -34,14 +34,13 @@ from pull_logs.fetch.existing import Output, SweepPath, sweeps_in
 from pull_logs.fetch.options import PullOptions
 from pull_logs.fetch.outcomes import FileCounts, Outcomes
 from pull_logs.fetch.reports import ChangesReport
-from pull_logs.fetch.sdk import SdkPool, find_runs_with_sdk
 from pull_logs.fetch.selection import Selection
 from pull_logs.runs import RunPath, RunReference
 from pull_logs.snapshot.write import spool_path
 
 if TYPE_CHECKING:
     from pull_logs.fetch.context import PullContext
-    from pull_logs.fetch.sdk import SdkSource
+    from pull_logs.fetch.sdk import SdkPool, SdkSource
     from pull_logs.fetch.worker import Worker
     from pull_logs.snapshot import Run, SealReport, Spool
 
@@ -180,6 +179,8 @@ class Attempt:
     ) -> None:
         groups = RunGroups(self._capabilities, send.send)
         if self._pool is not None:
+            from pull_logs.fetch.sdk import find_runs_with_sdk
+
             await find_runs_with_sdk(
                 self._pool, self._client, selection, emit=groups.add, known_sweeps=known_sweeps
             )

@@ -26,9 +26,8 @@ from pull_logs.fetch.existing import Output, find_output
 from pull_logs.fetch.options import PullOptions
 from pull_logs.fetch.progress import ProgressHook
 from pull_logs.fetch.reports import ChangesReport, PullReport
-from pull_logs.fetch.sdk import SdkPool
 from pull_logs.fetch.selection import Selection
-from pull_logs.snapshot import disk_errors, temporary_folder
+from pull_logs.snapshot import disk_errors
 
 if TYPE_CHECKING:
     import httpx
@@ -180,6 +179,9 @@ async def _pull(
                     f"W&B rejected a query, so the W&B SDK reads the runs, which is slower: {exc.message}"
                     " (--via graphql forbids that)"
                 )
+    from pull_logs.fetch.sdk import SdkPool
+    from pull_logs.snapshot import temporary_folder
+
     with _disk_errors(output), flat_errors(), ExitStack() as stack:
         folder = await run_sync(stack.enter_context, temporary_folder())
         async with (

@@ -20,6 +20,8 @@ NEVER = frozenset(
         "h2",
         "importlib.metadata",
         "rich",
+        "pull_logs.fetch.sdk",
+        "pull_logs.interface.open_runs",
         "pygments",
         "starlette",
         "uvicorn",
@@ -27,7 +29,7 @@ NEVER = frozenset(
         "yaml",
     }
 )
-MEANWHILE = frozenset({"numpy", "pyarrow", "pull_logs.snapshot.write.spool"})
+MEANWHILE = frozenset({"filelock", "numpy", "pyarrow", "pull_logs.snapshot.write.spool"})
 """What a worker thread imports while the first answer is on its way."""
 
 _COMMAND = """

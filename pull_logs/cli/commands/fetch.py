@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +49,7 @@ from pull_logs.runs import STATES
 if TYPE_CHECKING:
     from pull_logs.analyze import RunCondition
     from pull_logs.fetch import PullOptions, PullReport, Selection
+    from pull_logs.runs import RunReference
 
 
 def _condition(sources: Sources, states: tuple[str, ...], since: str | None) -> RunCondition | None:
@@ -102,7 +104,7 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
             "no source was given",
             hint="name one with -p ENTITY/PROJECT, -r RUN, -c CHECKPOINT or --sweep E/P/ID",
         )
-    from pull_logs.interface import is_local, read_checkpoints, usable_checkpoints
+    from pull_logs.interface import is_local
 
     for tracker in sources.trackers:
         raise UsageError(
@@ -117,16 +119,27 @@ def _selection(sources: Sources, condition: RunCondition | None) -> Selection:
                 hint=f"write: pull-logs import {text} -o FILE.wandb.zip",
             )
     references = [RunReference.parse(text) for text in sources.runs]
-    if scan := read_checkpoints(sources, report=warn):
-        references += dict.fromkeys(
-            checkpoint.reference for checkpoint in usable_checkpoints(scan, report=warn)
-        )
+    if sources.checkpoints:
+        references += _runs_of_checkpoints(sources)
     return Selection(
         runs=tuple(references),
         projects=sources.projects,
         sweeps=sources.sweeps,
         filter=run_filter(condition),
     )
+
+
+def _runs_of_checkpoints(sources: Sources) -> Sequence[RunReference]:
+    """Return the runs that the checkpoints of the sources name, each once.
+
+    Raises:
+        NotFoundError: A checkpoint does not exist, or names no run.
+    """
+    from pull_logs.interface import read_checkpoints, usable_checkpoints
+
+    scan = read_checkpoints(sources, report=warn)
+    found = usable_checkpoints(scan, report=warn) if scan else ()
+    return list(dict.fromkeys(checkpoint.reference for checkpoint in found))
 
 
 def _names_in_no_run(selection: Selection, condition: RunCondition | None) -> str:
