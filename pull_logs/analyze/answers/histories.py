@@ -320,7 +320,7 @@ class _Reader:
         """Return what a view says of a run without opening its history; None if the index is not enough."""
         if not self._complete_histories or subject.checkpoint is not None or subject.checkpoints:
             return None
-        facts = frame.facts()
+        facts = frame.facts(brief=self.view.on_request)
         if facts is None or subject.checkpoint_step is not None:
             return None
         names = self._columns_of(frame, internal=False)
@@ -342,7 +342,8 @@ class _Reader:
         """Return how these metrics ended; fewer where the index does not have the last cell of one."""
         if self.view.on_request and isinstance(frame, Frame) and are_numbers(facts, shown):
             return IndexedEndings(frame, shown)
-        found = ((name, indexed_ending(facts[name])) for name in shown)
+        complete = (frame.facts() or {}) if self.view.on_request else facts
+        found = ((name, indexed_ending(complete[name])) for name in shown)
         return {name: ending for name, ending in found if ending is not None}
 
     def _on_request(

@@ -75,6 +75,8 @@ def load_index(container: Container) -> BundleIndex:
     manifest = parse_manifest(data, path=path, members=container.sizes)
     check_version(version, manifest.version, path=path)
     _check_members(container.sizes, manifest, path=path)
+    bundle_id = sha256(data)
+    del data  # of very many runs it is as large as what follows
     container.contents = manifest.contents
     resource = manifest.resources[RUNS]
     runs = container.read(RUNS, limit=MAX_RUNS_TABLE)
@@ -82,7 +84,7 @@ def load_index(container: Container) -> BundleIndex:
         raise _damaged(path, f"{RUNS} does not have its hash", RUNS)
     table = load_runs_table(runs, rows=resource.rows, path=path)
     folders = tuple(_checked_folders(table, manifest, path=path))
-    return BundleIndex(bundle_id=sha256(data), manifest=manifest, table=table, folders=folders)
+    return BundleIndex(bundle_id=bundle_id, manifest=manifest, table=table, folders=folders)
 
 
 def _check_members(sizes: Mapping[str, int], manifest: Manifest, *, path: str) -> None:
