@@ -288,11 +288,20 @@ def open_catalog(store: SetStore) -> Catalog | None:
     while versions := store.versions():
         latest = max(versions)
         try:
-            source = store.open_catalog(latest)
+            return read_version(store, latest)
         except FileMissingError:
             continue  # it was removed meanwhile, after a later one was published
-        return Catalog(source, path=store.catalog_path(latest), version=latest)
     return None
+
+
+def read_version(store: SetStore, version: int) -> Catalog:
+    """Open a version of the catalog of a set.
+
+    Raises:
+        FileMissingError: There is none, or it was removed meanwhile.
+        BundleDamagedError: It is damaged.
+    """
+    return Catalog(store.open_catalog(version), path=store.catalog_path(version), version=version)
 
 
 def open_latest(store: SetStore) -> BundleSet | None:

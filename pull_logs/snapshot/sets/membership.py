@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -14,8 +14,7 @@ from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import BUNDLE_ENDING
 from pull_logs.snapshot.operations import Choice, Prefer, choose_run
 from pull_logs.snapshot.read import Bundle, Run, open_bundle, verify_bundle
-from pull_logs.snapshot.sets.bundle_set import BundleSet
-from pull_logs.snapshot.sets.catalog import Catalog
+from pull_logs.snapshot.sets.bundle_set import BundleSet, read_version
 from pull_logs.snapshot.sets.catalog_writer import Changes, commit
 from pull_logs.snapshot.sets.entries import CatalogEntry, entries_of
 from pull_logs.snapshot.sets.store import SetStore
@@ -119,16 +118,10 @@ def _numbered(name: str) -> Iterator[str]:
 def referred(store: SetStore, version: int) -> frozenset[str] | None:
     """Return the members to which a version of the catalog refers; None if there is no such version."""
     try:
-        source = store.open_catalog(version)
+        with closing(read_version(store, version)) as catalog:
+            return frozenset(catalog.members())
     except FileMissingError:
         return None
-    catalog = Catalog(source, path=store.catalog_path(version), version=version)
-    try:
-        return frozenset(catalog.members())
-    except FileMissingError:
-        return None
-    finally:
-        catalog.close()
 
 
 def add_bundles(

@@ -119,6 +119,27 @@ def test_writers_of_a_prefix_meet(
     check(url, expected(first, second))
 
 
+@pytest.mark.parametrize(("work", "opened"), [(add, 0), (compact, 7)])
+def test_a_version_that_is_removed_between_two_requests_for_it_is_not_there(
+    fresh: Callable[[], str], template: Path, monkeypatch: pytest.MonkeyPatch, work: Work, opened: int
+) -> None:
+    """Opening a version only asks for its size; it is read afterwards."""
+    url, given, numbers = fresh(), template / "given", count()
+    store = open_store(url)
+    found = store.open_catalog
+
+    def open_slowly(version: int) -> object:
+        source = found(version)
+        if next(numbers) == opened:
+            compact(open_store(url), given)
+        return source
+
+    monkeypatch.setattr(store, "open_catalog", open_slowly)
+    work(store, given)
+    check(url, expected(work))
+    assert next(numbers) > opened
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("first", "second"), PAIRS, ids=lambda work: work.__name__)
