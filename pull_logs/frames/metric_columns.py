@@ -12,8 +12,8 @@ from pull_logs.rows.arrays import Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MetricColumns:
-    """Some of what `MetricFacts` has, of columns that have cells; one element per run and column.
+class CountedColumns:
+    """The types and the counts of columns; one element per run and column.
 
     Attributes:
         names: The distinct names of the columns.
@@ -22,10 +22,6 @@ class MetricColumns:
         type: The index of each column's type in `types`.
         cells: The number of cells that are present.
         nonfinite: How many numbers are NaN or infinite.
-        first_step: The step of the first cell.
-        last_step: The step of the last cell.
-        last_finite: The last finite number as a double; zero without finite numbers.
-        has_finite: Whether there are finite numbers.
     """
 
     names: Sequence[str]
@@ -34,6 +30,19 @@ class MetricColumns:
     type: Ints
     cells: Ints
     nonfinite: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MetricColumns(CountedColumns):
+    """Some of what `MetricFacts` has, of columns that have cells.
+
+    Attributes:
+        first_step: The step of the first cell.
+        last_step: The step of the last cell.
+        last_finite: The last finite number as a double; zero without finite numbers.
+        has_finite: Whether there are finite numbers.
+    """
+
     first_step: Ints
     last_step: Ints
     last_finite: Floats
@@ -74,27 +83,15 @@ class NumberColumns:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SchemaColumns:
-    """What a schema says of columns; one element per run and column.
+class SchemaColumns(CountedColumns):
+    """What a schema says of columns.
 
     Attributes:
-        names: The distinct names of the columns.
-        name: The index of each column's name in `names`.
-        types: The distinct types of the columns.
-        type: The index of each column's type in `types`.
-        cells: The number of cells that are present.
-        nonfinite: How many numbers are NaN or infinite.
         ranges: The first and the last step, the logging interval and the extremes, each by the name of the
             fact with a mask of the columns that have it.
         exact: Whether all extremes are exactly doubles, so that `ranges` has them.
     """
 
-    names: Sequence[str]
-    name: Ints
-    types: Sequence[str]
-    type: Ints
-    cells: Ints
-    nonfinite: Ints
     ranges: Mapping[str, tuple[Array, Mask]]
     exact: bool
 

@@ -72,41 +72,53 @@ NUMBER_COLUMNS = (
 """The columns that runs are compared by."""
 
 
+def _wanted(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[list[str], Ints, Ints]:
+    """Return the distinct names; of these rows that are wanted, the index of the name, and the row."""
+    metrics = one_array(table.column("metric"))
+    known, metric = text_list(metrics), dictionary_codes(metrics)
+    kept = np.flatnonzero(rows & np.array([name in names for name in known], np.bool_)[metric])
+    return known, metric[kept], kept
+
+
+def _counted(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[dict[str, Any], Ints]:
+    """Return the attributes of `CountedColumns` of those of these rows that are wanted, and the rows."""
+    known, metric, kept = _wanted(rows, names, table)
+    types = one_array(table.column("type"))
+    found = {
+        "names": known,
+        "name": metric,
+        "types": text_list(types),
+        "type": dictionary_codes(types)[kept],
+        "cells": present_integers(flat(table.column("count")))[kept],
+        "nonfinite": present_integers(flat(table.column("nonfinite")))[kept],
+    }
+    return found, kept
+
+
 def total_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[MetricColumns, Ints, Mask]:
     """Return facts without what is in `rest`, the row of each, and which of them have a rest."""
-    metrics, types = one_array(table.column("metric")), one_array(table.column("type"))
-    known, metric = text_list(metrics), dictionary_codes(metrics)
     steps = [flat(table.column(name)) for name in ("first_step", "last_step")]
-    wanted = np.array([name in names for name in known], np.bool_)[metric]
-    kept = np.flatnonzero(wanted & rows & present_rows(steps[0]) & present_rows(steps[1]))
-    cells, numbers, nonfinite = (present_integers(flat(table.column(name)))[kept] for name in _COUNTS)
+    counted, kept = _counted(rows & present_rows(steps[0]) & present_rows(steps[1]), names, table)
+    numbers = present_integers(flat(table.column("numbers")))[kept]
     last = doubles_of(flat(table.column("last")))
     last_number, last_finite = (flat(table.column(name)) for name in ("last_number", "last_finite"))
     # As `_facts_of` does: a value that is null repeats another where the column has such numbers.
     number = np.where(present_rows(last_number), doubles_of(last_number), last)
     finite = np.where(present_rows(last_finite), doubles_of(last_finite), number)
     found = MetricColumns(
-        names=known,
-        name=metric[kept],
-        types=text_list(types),
-        type=dictionary_codes(types)[kept],
-        cells=cells,
-        nonfinite=nonfinite,
+        **counted,
         first_step=stored_integers(steps[0])[kept],
         last_step=stored_integers(steps[1])[kept],
         last_finite=canonical_doubles(finite[kept]),
-        has_finite=present_rows(last_finite)[kept] | (numbers != nonfinite),
+        has_finite=present_rows(last_finite)[kept] | (numbers != counted["nonfinite"]),
     )
     return found, kept, present_rows(flat(table.column("rest")))[kept]
 
 
 def number_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[NumberColumns, Mask]:
     """Return the numbers of columns that have any, each with its row as its run, and which have a rest."""
-    metrics = one_array(table.column("metric"))
-    known, metric = text_list(metrics), dictionary_codes(metrics)
-    wanted = np.array([name in names for name in known], np.bool_)[metric]
     counts = present_integers(flat(table.column("numbers")))
-    kept = np.flatnonzero(wanted & rows & (counts > 0))
+    known, metric, kept = _wanted(rows & (counts > 0), names, table)
 
     def present(name: str) -> Mask:
         return present_rows(flat(table.column(name)))[kept]
@@ -119,7 +131,7 @@ def number_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[
 
     found = NumberColumns(
         names=known,
-        name=metric[kept],
+        name=metric,
         run=kept,
         numeric=counts[kept] == integers("count"),
         # A value that is null repeats another one.
@@ -187,10 +199,7 @@ def filled(values: Sequence[Any], repeated: Sequence[Any], *, where: Sequence[in
 
 def schema_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> SchemaColumns:
     """Return what schemas say of columns in these rows."""
-    metrics, types = one_array(table.column("metric")), one_array(table.column("type"))
-    known, metric = text_list(metrics), dictionary_codes(metrics)
-    wanted = np.array([name in names for name in known], np.bool_)[metric]
-    kept = np.flatnonzero(wanted & rows)
+    counted, kept = _counted(rows, names, table)
     ranges = {}
     for name in ("first_step", "last_step", "interval", *_EXTREMES):
         array = flat(table.column(name))
@@ -203,12 +212,7 @@ def schema_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> Schema
     others = {name for code in used.tolist() for name in rest_values(texts[code])}
     doubles = [ranges[name] for name in ("interval", *_EXTREMES)]
     return SchemaColumns(
-        names=known,
-        name=metric[kept],
-        types=text_list(types),
-        type=dictionary_codes(types)[kept],
-        cells=present_integers(flat(table.column("count")))[kept],
-        nonfinite=present_integers(flat(table.column("nonfinite")))[kept],
+        **counted,
         ranges=ranges,
         exact=others.isdisjoint(_EXTREMES)
         and not any(np.isnan(values[present]).any() for values, present in doubles),
