@@ -76,6 +76,7 @@ def test_what_a_lost_worker_had_is_found_by_the_overview(
         yield [Lost()]
 
     monkeypatch.setattr(first_look, "_workers", lost)
+    monkeypatch.setattr("pull_logs.executors.forked_map.can_fork", lambda: False)  # else no worker is started
     with recorded() as subjects:
         alone, together = KnownFindings(None), KnownFindings(None)
         expected = overview(subjects, known=alone)
