@@ -194,7 +194,8 @@ def _written(opened: BundleSet, store: SetStore, part: _Part) -> list[CatalogEnt
     with store.scratch() as folder:
         file = folder / "compact.wandb.zip"
         report = subset_bundle(opened.runs_at(part.rows), file)
-        (name,) = safe_names(store, opened, [member_name(file, report.bundle_id)])
+        own = member_name(file, report.bundle_id)
+        (name,) = safe_names(store, opened, [(own, report.bundle_id)])
         with open_bundle(file) as bundle:
             entries = list(entries_of(bundle, member=name))
         store.put_member(file, name, copy=False)
@@ -206,8 +207,8 @@ def _moves(
 ) -> dict[RunPath, CatalogEntry]:
     """Return the new rows of runs that are still what was copied, into members that stay."""
     known = current.catalog.locate([entry.path for entry in written])
-    names = sorted({entry.location.member for entry in written})
-    safe = set(names) & set(safe_names(store, current, names)) & store.members().keys()
+    names = {entry.location.member: entry.location.bundle_id for entry in written}
+    safe = names.keys() & set(safe_names(store, current, [*names.items()])) & store.members().keys()
     changes: dict[RunPath, CatalogEntry] = {}
     for entry in written:
         row = known.get(entry.path) if entry.location.member in safe else None

@@ -86,7 +86,7 @@ def member_name(path: Path, bundle_id: str) -> str:
     return f"{stem}-{digest}{BUNDLE_ENDING}"
 
 
-def safe_names(store: SetStore, current: BundleSet | None, names: Sequence[str]) -> list[str]:
+def safe_names(store: SetStore, current: BundleSet | None, bundles: Sequence[tuple[str, str]]) -> list[str]:
     """Return names under which bundles stay in a set, each as given where that is one.
 
     A member to which only earlier versions of the catalog refer may be about to be removed, and so may one
@@ -95,23 +95,27 @@ def safe_names(store: SetStore, current: BundleSet | None, names: Sequence[str])
     Args:
         store: The set.
         current: The latest version; None before the first one.
-        names: The names of the bundles. A set has no other bundle of such a name.
+        bundles: The name and the identity of each bundle. A set has no other bundle of such a name.
     """
+    names = [name for name, _ in bundles]
     needed = set[str]() if current is None else current.catalog.members().keys()
     new = set(names) - needed
     if not new:
-        return list(names)
+        return names
     taken = frozenset[str]()
     if new & store.members().keys():
         taken = taken.union(*(referred(store, version) or () for version in store.versions()))
     # Marks are made before members are removed, and these before versions: so the marks are read last.
     taken = (taken | store.marked()) - needed
-    return [next(one for one in _numbered(name) if one not in taken) for name in names]
+    return [next(name for name in _names_of(*bundle) if name not in taken) for bundle in bundles]
 
 
-def _numbered(name: str) -> Iterator[str]:
+def _names_of(name: str, bundle_id: str) -> Iterator[str]:
+    """Iterate over the names that a bundle may have as a member: all but the first have its identity."""
     yield name
-    stem = name.removesuffix(BUNDLE_ENDING)
+    other = member_name(Path(name), bundle_id)
+    yield other
+    stem = other.removesuffix(BUNDLE_ENDING)
     yield from (f"{stem}-{number}{BUNDLE_ENDING}" for number in count(2))
 
 
@@ -210,7 +214,7 @@ def _is_member(store: SetStore, given: _Given) -> bool:
 
 def _safely_named(store: SetStore, current: BundleSet | None, given: Sequence[_Given]) -> list[_Given]:
     """Return bundles to add with names under which no other writer removes them."""
-    names = safe_names(store, current, [one.member for one in given])
+    names = safe_names(store, current, [(one.member, one.bundle.bundle_id) for one in given])
     return [one if one.member == name else one.renamed(name) for one, name in zip(given, names, strict=True)]
 
 

@@ -175,3 +175,17 @@ def test_a_writer_whose_answer_was_lost_recognises_its_version(
         compacted = compact_set(store)
         assert (compacted.version, len(compacted.members), compacted.runs) == (3, 1, 2)
     assert list(store.versions()) == [1, 2, 3]
+
+
+def test_a_bundle_in_the_folder_with_the_name_of_a_removed_one_gets_a_name_of_its_own(tmp_path: Path) -> None:
+    """It is not taken for another member that has its name with a number."""
+    store = open_store(tmp_path / "set", create=True)
+    for name, run in (("a", "first"), ("a-2", "second")):
+        add_bundles(store, [grown_bundle(tmp_path / "set" / f"{name}.wandb.zip", {f"acme/nano/{run}": 1})])
+    drop_runs(store, ["first"])
+    assert clean_up(store, grace=0)[0] == ("a.wandb.zip",)
+    add_bundles(store, [grown_bundle(tmp_path / "set" / "a.wandb.zip", {"acme/nano/third": 3})])
+    with open_bundle_set(tmp_path / "set") as opened:
+        assert held(opened) == {"acme/nano/second": 1, "acme/nano/third": 3}
+        row = opened.entry("third").location
+    assert row.member == f"a-{row.bundle_id.removeprefix('sha256:')[:12]}.wandb.zip"
