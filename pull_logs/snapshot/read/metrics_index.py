@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from pull_logs.errors import BundleDamagedError
 from pull_logs.frames import MetricColumns, MetricFacts, NumberColumns, SchemaColumns
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.format import METRICS, Container, MetricsTable, Resource, load_metrics_table, sha256
+from pull_logs.snapshot.format import METRICS, Container, MetricsTable, Resource, load_metrics_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SMALL_INDEX = 1 << 26
-"""Up to this many bytes, the index is read completely and checked by its hash."""
+"""Up to this many bytes, the complete index is checked by its hash; a remote one is kept then."""
 
 
 class MetricsIndex:
@@ -114,20 +115,25 @@ class MetricsIndex:
         """Return the file, and its footer, after a check of their hashes."""
         import pyarrow as pa
 
-        if resource.bytes <= SMALL_INDEX:
+        if self._container.remote and resource.bytes <= SMALL_INDEX:
             data = self._container.read(METRICS, limit=SMALL_INDEX)
-            _check(data, resource.hash, path)
+            _check([data], resource.hash, path)
             footer = data[len(data) - resource.footer_bytes :]
-            _check(footer, resource.footer_hash, path)
+            _check([footer], resource.footer_hash, path)
             return pa.BufferReader(data), footer
         file = self._container.open(METRICS)
+        if resource.bytes <= SMALL_INDEX:
+            _check(file.chunks(), resource.hash, path)
         footer = file.read_at(resource.bytes - resource.footer_bytes, resource.footer_bytes)
-        _check(footer, resource.footer_hash, path)
+        _check([footer], resource.footer_hash, path)
         return pa.PythonFile(file, mode="r"), footer
 
 
-def _check(data: bytes, expected: str, path: str) -> None:
-    if sha256(data) != expected:
+def _check(chunks: Iterable[bytes], expected: str, path: str) -> None:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    if f"sha256:{digest.hexdigest()}" != expected:
         raise BundleDamagedError(
             f"{path!r} is damaged: {METRICS} does not have its hash",
             path=path,
