@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 PART_BYTES = 256 * 2**20
 """About how large a bundle of the changes since an archive was written is."""
 
+_EARLY_FILES = 12
+"""The most files whose download begins early: where the network takes no time, more delay the imports."""
+
 _WORKER = "pull_logs.fetch.worker"
 """The module that decodes and stores; it imports numpy and pyarrow."""
 
@@ -111,9 +114,8 @@ class Attempt:
         self._sweeps = SweepConfigs(client)
         self._file_counts = FileCounts()
         self._encoders = Encoders(processes=output.options.processes, metrics=output.options.metrics)
-        self._early_files = EarlyFiles(
-            client, folder=output.target.parent, most=0 if self._may_have_rows else self._options.concurrency
-        )
+        early = 0 if self._may_have_rows else min(_EARLY_FILES, output.options.concurrency)
+        self._early_files = EarlyFiles(client, folder=output.target.parent, most=early)
 
     async def run(self) -> ChangesReport:
         """Pull and seal.
