@@ -114,7 +114,7 @@ class Attempt:
         self._sweeps = SweepConfigs(client)
         self._file_counts = FileCounts()
         self._encoders = Encoders(processes=output.options.processes, metrics=output.options.metrics)
-        early = 0 if self._may_have_rows else min(_EARLY_FILES, output.options.concurrency)
+        early = min(_EARLY_FILES, output.options.concurrency)
         self._early_files = EarlyFiles(client, folder=output.target.parent, most=early)
 
     async def run(self) -> ChangesReport:
@@ -124,6 +124,8 @@ class Attempt:
             PullLogsError: See `pull`.
         """
         with self._encoders, self._early_files:
+            if await run_sync(self._may_have_rows):
+                self._early_files.stop()
             bundles = await self._pull_found()
         if bundles is None:
             raise RunNotFoundError(
@@ -158,7 +160,6 @@ class Attempt:
         """Whether there are runs of an earlier bundle, or of an archive."""
         return self._options.previous is not None or bool(self._archived and self._archived.paths)
 
-    @property
     def _may_have_rows(self) -> bool:
         """Whether rows of the runs may be there already, so that not every file has to be downloaded."""
         return self._has_earlier or (not self._options.fresh and spool_path(self._output.target).exists())
