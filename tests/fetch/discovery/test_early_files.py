@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import httpx
 import pytest
+from anyio.abc import TaskGroup
 from pulling import assert_rows, pull_from
 from scripted_wandb import FakeRun, ScriptedWandb, once, rows_of, to_storage
 
 from pull_logs.fetch import attempt
-from pull_logs.fetch.discovery import EarlyFiles
+from pull_logs.fetch.api import Download
+from pull_logs.fetch.discovery import EarlyFiles, FoundRun
 
 pytestmark = pytest.mark.anyio
 
@@ -80,15 +81,23 @@ async def test_an_early_file_that_is_refused_is_treated_as_any_other(
 async def test_no_file_is_downloaded_early_if_an_interrupted_pull_may_have_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fresh: bool, most: int
 ) -> None:
-    given = []
+    listed, found, taken = Event(), [], []
 
     class Recorded(EarlyFiles):
-        def __init__(self, *arguments: Any, most: int, **more: Any) -> None:
-            given.append(most)
-            super().__init__(*arguments, most=most, **more)
+        def begin(self, run: FoundRun, group: TaskGroup) -> None:
+            super().begin(run, group)
+            found.append(run)
+            if len(found) == len(TRUTH):
+                listed.set()
+
+        async def take(self, url: str) -> Download | None:
+            file = await super().take(url)
+            taken.append(file is not None)
+            return file
 
     monkeypatch.setattr(attempt, "EarlyFiles", Recorded)
+    monkeypatch.setattr(attempt, "import_module", lambda _: listed.wait(timeout=60))
     (tmp_path / "b.zip.partial").mkdir()
     await pull_from(wandb(), tmp_path / "b.zip", concurrency=EARLY, fresh=fresh)
     assert_rows(tmp_path / "b.zip", TRUTH)
-    assert given == [most]
+    assert (len(taken), sum(taken)) == (6, most)
