@@ -96,28 +96,6 @@ def test_a_checkpoint_is_looked_up_in_a_bundle() -> None:
     assert run["checkpoint"].endswith("cnn-lr0.01-s0.pt")
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads as Linux lists them")
-def test_numpy_starts_no_threads() -> None:
-    block = """
-import os, contextlib
-from pull_logs.cli.main import run
-with contextlib.suppress(SystemExit):
-    run()
-import numpy
-print(len(os.listdir("/proc/self/task")), os.environ.get("OPENBLAS_NUM_THREADS"))
-"""
-    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
-    done = subprocess.run(
-        [sys.executable, "-c", block, "--version"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env=environment,
-    )
-    assert done.stdout.splitlines()[-1] == "1 None", done.stderr
-
-
 def test_every_checkpoint_of_a_folder_is_read_without_torch() -> None:
     block = "import sys; sys.modules['torch'] = None; from pull_logs.cli.main import run; run()"
     done = subprocess.run(
