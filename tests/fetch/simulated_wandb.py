@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 from faults import faults_of
-from scripted_wandb import FakeRun, Instant, Row, ScriptedWandb, shard_bytes, to_storage
+from scripted_wandb import FakeRun, Instant, Row, ScriptedWandb, shard_bytes
 
 from pull_logs.fetch.api.clock import Clock
 from pull_logs.rows.canonical import canon_row
@@ -108,7 +108,7 @@ class SimulatedWandb(ScriptedWandb):
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         """Answer a request, or let a fault meet it."""
-        key = request.url.path if to_storage(request) else request.content.decode()
+        key = request.content.decode() or request.url.path
         self._attempts[key] += 1
         if self._left is not None:
             self._left -= 1

@@ -94,7 +94,7 @@ async def test_each_fault_alone_is_survived(tmp_path: Path, fault: str) -> None:
         """Each thing that is asked for fails the first two times."""
         if (fault in AT_STORAGE and not to_storage(request)) or (fault in AT_THE_API and to_storage(request)):
             return None
-        what = request.url.path if to_storage(request) else request.content.decode()
+        what = request.content.decode() or request.url.path
         seen[what] = seen.get(what, 0) + 1
         return (ANYWHERE | AT_THE_API | AT_STORAGE)[fault]() if seen[what] <= 2 else None
 
