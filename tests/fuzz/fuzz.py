@@ -42,7 +42,7 @@ LONGEST = 16_384
 KEPT_FILES, KEPT_BYTES = 40, 2_048
 """Most inputs of a small corpus, and most bytes of each; a seed may be longer."""
 
-HEAD = "| target | minutes | inputs | coverage | corpus | failures |\n|---|---|---|---|---|---|"
+HEAD = "| target | minutes | processor minutes | inputs | coverage | corpus | failures |\n" + "|---" * 7 + "|"
 
 _STATE = re.compile(r"cov: (\d+) ft: (\d+) corp: (\d+)/")
 _EXECUTED = re.compile(r"stat::number_of_executed_units: (\d+)")
@@ -55,6 +55,7 @@ class Fuzzed:
     Attributes:
         name: The target.
         seconds: How long it was fuzzed.
+        processor_seconds: How much time of a processor the fuzzing took, which is less beside other work.
         executions: How many inputs were parsed.
         coverage: How many places of the code they reached.
         corpus: How many inputs reach something that no other reaches.
@@ -63,6 +64,7 @@ class Fuzzed:
 
     name: str
     seconds: float
+    processor_seconds: float
     executions: int
     coverage: int
     corpus: int
@@ -70,7 +72,8 @@ class Fuzzed:
 
     def __str__(self) -> str:
         """Return a row of a Markdown table."""
-        fields = (self.name, f"{self.seconds / 60:.1f}", f"{self.executions:,}", self.coverage, self.corpus)
+        times = (f"{seconds / 60:.1f}" for seconds in (self.seconds, self.processor_seconds))
+        fields = (self.name, *times, f"{self.executions:,}", self.coverage, self.corpus)
         return "| " + " | ".join(map(str, (*fields, len(self.failures)))) + " |"
 
 
@@ -80,8 +83,8 @@ def _command(name: str, options: Sequence[str]) -> tuple[list[str], dict[str, st
     return [sys.executable, str(HERE / "fuzz_process.py"), name, *options], os.environ | {"PYTHONPATH": paths}
 
 
-def _run(target: Target, work: Path, seconds: float) -> tuple[str, int]:
-    """Fuzz a target once; return what libFuzzer printed and its exit code."""
+def _run(target: Target, work: Path, seconds: float) -> tuple[str, int, float]:
+    """Fuzz a target once; return what libFuzzer printed, its exit code and its seconds of a processor."""
     options = [
         f"-max_total_time={max(1, round(seconds))}",
         f"-max_len={LONGEST}",
@@ -92,10 +95,13 @@ def _run(target: Target, work: Path, seconds: float) -> tuple[str, int]:
         str(work / "corpus"),
     ]
     command, environment = _command(target.name, options)
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, errors="replace", check=False
-    )
-    return done.stdout + done.stderr, done.returncode
+    with (work / "printed").open("w+b") as printed:
+        process = subprocess.Popen(command, env=environment, stdout=printed, stderr=printed)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        printed.seek(0)
+        text = printed.read().decode(errors="replace")
+    return text, process.returncode, usage.ru_utime + usage.ru_stime
 
 
 def fuzz(target: Target, work: Path, seconds: float) -> Fuzzed:
@@ -104,17 +110,26 @@ def fuzz(target: Target, work: Path, seconds: float) -> Fuzzed:
         (work / folder).mkdir(parents=True, exist_ok=True)
     for data in [*target.seeds(), *(file.read_bytes() for file in target.corpus())]:
         (work / "corpus" / input_name(data)).write_bytes(data)
-    start, executions, state = time.monotonic(), 0, (0, 0, 0)
+    start, processor_seconds, executions, state = time.monotonic(), 0.0, 0, (0, 0, 0)
     failures: list[str] = []
     while (left := seconds - (time.monotonic() - start)) > 1 and len(failures) < 5:
-        printed, code = _run(target, work, left)
+        printed, code, used = _run(target, work, left)
+        processor_seconds += used
         executions += sum(int(found) for found in _EXECUTED.findall(printed))
         states = ((int(one), int(two), int(three)) for one, two, three in _STATE.findall(printed))
         state = max([state, *states])
         if code == 0:
             break
         failures.append(_described(printed))
-    return Fuzzed(target.name, time.monotonic() - start, executions, state[0], state[2], tuple(failures))
+    return Fuzzed(
+        name=target.name,
+        seconds=time.monotonic() - start,
+        processor_seconds=processor_seconds,
+        executions=executions,
+        coverage=state[0],
+        corpus=state[2],
+        failures=tuple(failures),
+    )
 
 
 def _described(printed: str) -> str:
@@ -154,9 +169,7 @@ def main() -> int:
     parser.add_argument("--add", action="store_true", help="add the smallest inputs to the small corpora")
     options = parser.parse_args()
     names = options.targets or list(TARGETS)
-    print(
-        "| target | minutes | inputs | coverage | corpus | failures |\n|---|---|---|---|---|---|", flush=True
-    )
+    print(HEAD, flush=True)
     failed = []
     for result in _results(names, options.work, options.minutes * 60, options.jobs):
         print(result, flush=True)
