@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pull_logs.frames import Floats, Mask, Steps, middle
+from pull_logs.rows.arrays import Ints
 
 FEWEST = 6
 """The fewest values that make a curve."""
@@ -108,16 +109,62 @@ def median(values: Floats) -> Floats:
     return middle(np.sort(values), 0.5)
 
 
-def curves_of(series: Sequence[Series]) -> list[Curve]:
-    """Return the curve of each series.
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Curves of one length; the attributes are those of `Curve`, with a row for each.
 
-    Those of one length, as most metrics of a run and of runs are, are computed together: for a few hundred
-    values, a call of numpy takes longer than what it computes.
+    Attributes:
+        members: The index of each among the series that they were made of.
+        signs: 1 where less is better, -1 where more is.
+        logarithmic: Whether the scale is logarithmic.
+        steps: The step of each value.
+        values: The finite values, on the scale.
+        levels: The medians of the stretches, on the scale.
+        width: The number of values in a stretch.
+        noise: The spread of a single value around its level.
+        level_noise: The spread of a level.
     """
+
+    members: Sequence[int]
+    signs: Ints
+    logarithmic: Mask
+    steps: Sequence[Steps]
+    values: Floats
+    levels: Floats
+    width: int
+    noise: Floats
+    level_noise: Floats
+
+    def curve(self, row: int) -> Curve:
+        """Return one of them."""
+        return Curve(
+            sign=int(self.signs[row]),
+            logarithmic=bool(self.logarithmic[row]),
+            steps=self.steps[row],
+            values=self.values[row],
+            levels=self.levels[row],
+            width=self.width,
+            noise=float(self.noise[row]),
+            level_noise=float(self.level_noise[row]),
+        )
+
+
+def curves_of(series: Sequence[Series]) -> list[Curve]:
+    """Return the curve of each series."""
     curves: dict[int, Curve] = {}
-    for members in same_length([one.values for one in series]):
-        curves |= zip(members, _scaled([series[index] for index in members]), strict=True)
+    for some in curves_together(series):
+        curves |= {index: some.curve(row) for row, index in enumerate(some.members)}
     return [curves[index] for index in range(len(series))]
+
+
+def curves_together(series: Sequence[Series]) -> Iterator[Curves]:
+    """Yield the curves of all series, those of one length together.
+
+    Most metrics of a run and of runs have one length. For a few hundred values, a call of numpy takes longer
+    than what it computes.
+    """
+    for members in same_length([one.values for one in series]):
+        yield _scaled([series[index] for index in members], members)
 
 
 def same_length(values: Sequence[Floats]) -> Iterator[list[int]]:
@@ -130,8 +177,8 @@ def same_length(values: Sequence[Floats]) -> Iterator[list[int]]:
         yield from (indices[start : start + count] for start in range(0, len(indices), count))
 
 
-def _scaled(series: Sequence[Series]) -> Iterator[Curve]:
-    """Yield the curves of series of one length."""
+def _scaled(series: Sequence[Series], members: Sequence[int]) -> Curves:
+    """Return the curves of series of one length."""
     values = np.array([one.values for one in series], np.float64)
     signs = np.array([one.sign for one in series])
     count, width = values.shape[1], _width(values.shape[1])
@@ -146,12 +193,20 @@ def _scaled(series: Sequence[Series]) -> Iterator[Curve]:
             scaled[row] = np.log(scaled[row])
         scaled[signs < 0] = -scaled[signs < 0]
     noise = roughness(values)
-    of_level = (noise * (_OF_MEDIAN if width > 2 else 1) / width**0.5).tolist()
+    level_noise = noise * (_OF_MEDIAN if width > 2 else 1) / width**0.5
     if width > 1:
-        of_level = list(map(max, of_level, roughness(levels).tolist()))
-    facts = zip(series, logarithmic.tolist(), values, levels, noise.tolist(), of_level, strict=True)
-    for one, scale, own, own_levels, own_noise, level_noise in facts:
-        yield Curve(one.sign, scale, one.steps, own, own_levels, width, own_noise, level_noise)
+        level_noise = larger(level_noise, roughness(levels))
+    return Curves(
+        members=members,
+        signs=signs,
+        logarithmic=logarithmic,
+        steps=[one.steps for one in series],
+        values=values,
+        levels=levels,
+        width=width,
+        noise=noise,
+        level_noise=level_noise,
+    )
 
 
 def _width(count: int) -> int:
@@ -164,6 +219,16 @@ def _spans_decades(levels: Floats) -> Mask:
     low = levels.min(axis=-1)
     spans: Mask = (low > 0) & (levels.max(axis=-1) >= _SPAN * low)
     return spans
+
+
+def larger(first: Floats, second: Floats) -> Floats:
+    """Return the larger of two numbers; the first where they cannot be compared, as `max` does."""
+    return np.where(second > first, second, first)
+
+
+def smaller(first: Floats, second: Floats) -> Floats:
+    """Return the smaller of two numbers; the first where they cannot be compared, as `min` does."""
+    return np.where(second < first, second, first)
 
 
 def roughness(values: Floats) -> Floats:

@@ -19,13 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, chain
 
 import numpy as np
 
 from pull_logs.analyze.health.curves import FEWEST, Curve, Series, curves_of
 from pull_logs.analyze.health.findings import FLAGS, Flag, HealthFinding
 from pull_logs.analyze.health.optimization import gradient_flags, gradient_series, rate_flags
-from pull_logs.analyze.health.outcomes import Possible, outcome_flags, possible_flags
+from pull_logs.analyze.health.outcomes import Outcomes
 from pull_logs.analyze.health.pace import speed_flags, speed_series, stall_flags
 from pull_logs.analyze.statistics import role_of
 from pull_logs.frames import Column, Floats, Mask, MetricFacts, RunLike, Steps
@@ -84,13 +85,16 @@ def find_all_flags(runs: Sequence[RunColumns]) -> list[tuple[HealthFinding, ...]
     """
     with np.errstate(all="ignore"):  # sums and differences of huge numbers may overflow
         sorted_runs = list(map(_SortedMetrics.of, runs))
-        found = iter(curves_of([one for run in sorted_runs for one in run.series]))
-        curves = [[next(found) for _ in run.series] for run in sorted_runs]
-        outcomes = [some[: len(run.outcomes)] for run, some in zip(sorted_runs, curves, strict=True)]
-        possible = iter(possible_flags([curve for some in outcomes for curve in some]))
+        outcomes = Outcomes([one for run in sorted_runs for one in run.outcomes.values()])
+        starts = accumulate((len(run.outcomes) for run in sorted_runs), initial=0)
+        curves = iter(curves_of([one for run in sorted_runs for one in run.others]))
         return [
-            tuple(_earliest(_findings(run, metrics, some, [next(possible) for _ in metrics.outcomes])))
-            for run, metrics, some in zip(runs, sorted_runs, curves, strict=True)
+            tuple(
+                _earliest(
+                    chain(_findings(run, metrics, curves), outcomes.flags(tuple(metrics.outcomes), start))
+                )
+            )
+            for run, metrics, start in zip(runs, sorted_runs, starts, strict=False)
         ]
 
 
@@ -113,9 +117,8 @@ class _SortedMetrics:
     findings: list[HealthFinding] = field(default_factory=list)
 
     @property
-    def series(self) -> Iterator[Series]:
-        """All that become curves: the outcomes, the gradients, then the speeds."""
-        yield from self.outcomes.values()
+    def others(self) -> Iterator[Series]:
+        """All that become curves besides the outcomes: the gradients, then the speeds."""
         yield from self.gradients.values()
         yield from self.speeds.values()
 
@@ -150,17 +153,15 @@ class _SortedMetrics:
 
 
 def _findings(
-    columns: RunColumns, metrics: _SortedMetrics, curves: Sequence[Curve], possible: Sequence[Possible]
+    columns: RunColumns, metrics: _SortedMetrics, curves: Iterator[Curve]
 ) -> Iterator[HealthFinding]:
+    """Yield what is wrong with a run besides its outcomes; the curves are those of `metrics.others`."""
     run, steps, timestamps = columns.run, columns.steps, columns.timestamps
-    found = iter(curves)
-    outcomes = {name: next(found) for name in metrics.outcomes}
     yield from metrics.findings
     for name in metrics.gradients:
-        yield from gradient_flags(name, next(found))
+        yield from gradient_flags(name, next(curves))
     for name in metrics.speeds:
-        yield from speed_flags(name, next(found))
-    yield from outcome_flags(outcomes, possible)
+        yield from speed_flags(name, next(curves))
     yield from rate_flags(metrics.rates)
     if timestamps is not None:
         times, numeric = timestamps.numbers()
@@ -179,7 +180,11 @@ def _earliest(found: Iterable[HealthFinding]) -> Iterator[HealthFinding]:
         if several := by_flag.get(flag):
             first = min(several, key=lambda one: (one.step is None, one.step or 0, one.metric or ""))
             yield HealthFinding(
-                flag=flag, step=first.step, metric=first.metric, message=first.message, metrics=len(several)
+                flag=flag,
+                step=first.step,
+                metric=first.metric,
+                message=first.message,
+                metrics=sum(one.metrics for one in several),
             )
 
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from pull_logs.analyze.health.curves import Curve, median, same_length, smoothed
+from pull_logs.analyze.health.curves import (
+    Curve,
+    Curves,
+    Series,
+    curves_together,
+    larger,
+    median,
+    smaller,
+    smoothed,
+)
 from pull_logs.analyze.health.findings import HealthFinding
 from pull_logs.analyze.statistics import is_held_out, training_partners
 from pull_logs.frames import Floats, Mask
+from pull_logs.rows.arrays import Ints
 
 _FEWEST = 10
 """The fewest values with which a metric can diverge or be on a plateau."""
@@ -20,88 +30,174 @@ _FEWEST_FOR_NOISE = 30
 """Below this number of values, the noise is not known well enough to hide an improvement."""
 _MOST_JUMPS = 100
 """The most jumps that are looked at in search of the first spike."""
+_NO_STEP = np.iinfo(np.int64).max
 
 
-class Possible(NamedTuple):
-    """Which flags a curve may have, as the first conditions of each say."""
+@dataclass(frozen=True, slots=True)
+class _Plateaus:
+    """Which of some curves are on a plateau, unless they have another flag.
 
-    overfitting: bool = True
-    divergence: bool = True
-    plateau: bool = True
-    spike: bool = True
+    Attributes:
+        level: The level where it begins; -1 for a curve that is on none.
+        improved: Whether the curve got better before.
+        start: The smooth level there.
+        best: The best smooth level.
+    """
+
+    level: Ints
+    improved: Mask
+    start: Floats
+    best: Floats
 
 
-def outcome_flags(curves: Mapping[str, Curve], possible: Sequence[Possible]) -> Iterator[HealthFinding]:
-    """Yield what is wrong with the losses and scores of a run.
+class Outcomes:
+    """Losses and scores of runs, and what the first conditions of each flag say about them.
 
-    A metric that overfits does not diverge as well, and one that does either is not on a plateau.
+    These are computed for all curves of one length together.
 
     Args:
-        curves: The curves by the names of the metrics.
-        possible: Which flags each of them may have, as `possible_flags` returns it.
+        series: The finite values of each.
     """
-    partners = training_partners(tuple(curves))
-    for (name, curve), may in zip(curves.items(), possible, strict=True):
-        partner = partners.get(name)
-        found = None
-        if may.overfitting and partner is not None:
-            found = _overfitting(name, curve, partner, curves[partner])
-        if found is None and may.divergence:
-            found = _divergence(name, curve)
-        if found is None and may.plateau:
-            found = _plateau(name, curve)
-        if found:
-            yield found
-        diverged = found.step if found is not None and found.flag == "divergence" else None
-        if may.spike and (spike := _spike(name, curve, before=diverged)):
-            yield spike
+
+    def __init__(self, series: Sequence[Series]) -> None:
+        count = len(series)
+        self._groups = list(curves_together(series))
+        self._plateaus = [_plateaus(some) for some in self._groups]
+        self._group = np.zeros(count, np.int64)
+        self._row = np.zeros(count, np.int64)
+        self._overfitting, self._divergence, self._spike = (np.zeros(count, np.bool_) for _ in range(3))
+        self._plateau_step = np.full(count, _NO_STEP, np.int64)
+        for number, (some, plateaus) in enumerate(zip(self._groups, self._plateaus, strict=True)):
+            members = np.array(some.members)
+            self._group[members], self._row[members] = number, np.arange(len(members))
+            self._overfitting[members] = _may_overfit(some)
+            self._divergence[members], self._spike[members] = _may_lose(some)
+            on_one = np.flatnonzero(plateaus.level >= 0)
+            firsts = (plateaus.level[on_one] * some.width).tolist()
+            self._plateau_step[members[on_one]] = [
+                some.steps[row][first] for row, first in zip(on_one.tolist(), firsts, strict=True)
+            ]
+
+    def flags(self, names: Sequence[str], start: int) -> Iterator[HealthFinding]:
+        """Yield what is wrong with the losses and scores of a run.
+
+        A metric that overfits does not diverge as well, and one that does either is not on a plateau. Of the
+        metrics on a plateau, only the one that is on it first is named.
+
+        Args:
+            names: The names of the metrics.
+            start: The index of the series of the first.
+        """
+        own = slice(start, start + len(names))
+        indices = dict(zip(names, range(start, own.stop), strict=True))
+        overfitting, diverging = {}, {}
+        for name, partner in training_partners(tuple(names)).items():
+            index = indices[name]
+            if self._overfitting[index]:
+                curves = self._curve(index), self._curve(indices[partner])
+                overfitting[index] = find_overfitting(name, curves[0], partner, curves[1])
+        for index in (start + np.flatnonzero(self._divergence[own])).tolist():
+            if overfitting.get(index) is None:
+                diverging[index] = find_divergence(names[index - start], self._curve(index))
+        found = {index: one for index, one in (overfitting | diverging).items() if one is not None}
+        yield from found.values()
+        yield from self._first_plateau(names, start, without=found)
+        for index in (start + np.flatnonzero(self._spike[own])).tolist():
+            other = found.get(index)
+            diverged = other.step if other is not None and other.flag == "divergence" else None
+            if spike := find_spike(names[index - start], self._curve(index), before=diverged):
+                yield spike
+
+    def _curve(self, index: int) -> Curve:
+        return self._groups[int(self._group[index])].curve(int(self._row[index]))
+
+    def _first_plateau(
+        self, names: Sequence[str], start: int, *, without: Collection[int]
+    ) -> Iterator[HealthFinding]:
+        """Yield the finding of the metric of a run that is on a plateau first, if one is."""
+        steps = self._plateau_step[start : start + len(names)].copy()
+        steps[[index - start for index in without]] = _NO_STEP
+        count = np.count_nonzero(steps != _NO_STEP)
+        if not count:
+            return
+        first = steps.min()
+        name, index = min((names[index], index) for index in np.flatnonzero(steps == first).tolist())
+        group, row = int(self._group[start + index]), int(self._row[start + index])
+        plateaus, curve = self._plateaus[group], self._groups[group].curve(row)
+        begun, best = curve.shown(float(plateaus.start[row])), curve.shown(float(plateaus.best[row]))
+        message = f"{begun}, and {best} at its best since"
+        if not plateaus.improved[row]:
+            message = f"it never got better than {begun}"
+        yield HealthFinding(flag="plateau", step=int(first), metric=name, message=message, metrics=int(count))
 
 
-def possible_flags(curves: Sequence[Curve]) -> list[Possible]:
-    """Return which flags curves may have; the conditions of those of one length are checked together."""
-    found: dict[int, Possible] = {}
-    for members in same_length([curve.values for curve in curves]):
-        found |= zip(members, _possible_together([curves[index] for index in members]), strict=True)
-    return [found[index] for index in range(len(curves))]
+def _may_overfit(curves: Curves) -> Mask:
+    """Whether curves are at their best long before their end (see `find_overfitting`)."""
+    count = curves.levels.shape[1]
+    smooth, wide = smoothed(curves.levels)
+    early: Mask = count - 1 - (smooth.argmin(axis=1) + wide // 2) >= max(2, count * 0.15)
+    return early
 
 
-def _possible_together(curves: Sequence[Curve]) -> Iterator[Possible]:
-    values, levels = (np.array([getattr(curve, name) for curve in curves]) for name in ("values", "levels"))
-    loses = np.array([curve.sign > 0 for curve in curves])
-    noise, of_level = (
-        np.array([getattr(curve, name) for curve in curves]) for name in ("noise", "level_noise")
+def _may_lose(curves: Curves) -> tuple[Mask, Mask]:
+    """Whether curves lose, or jump by, more than their noise (see `find_divergence` and `find_spike`)."""
+    values, levels, noise = curves.values, curves.levels, curves.noise
+    loses = curves.signs > 0
+    lost = levels[:, -max(2, levels.shape[1] // 20) :].min(axis=1) - levels.min(axis=1)
+    length = values.shape[1]
+    return (
+        loses & (lost > 6 * noise) & (length >= _FEWEST),
+        loses & (np.diff(values).max(axis=1) > 10 * noise) & (length >= _FEWEST_FOR_SPIKE),
     )
-    smooth, wide = smoothed(levels)
-    length, count = values.shape[1], levels.shape[1]
-    lost = levels[:, -max(2, count // 20) :].min(axis=1) - levels.min(axis=1)
-    return map(
-        Possible,
-        (count - 1 - (smooth.argmin(axis=1) + wide // 2) >= max(2, count * 0.15)).tolist(),
-        (loses & (lost > 6 * noise) & (length >= _FEWEST)).tolist(),
-        (~_got_better(smooth, of_level / wide**0.5, count, length) & (length >= _FEWEST)).tolist(),
-        (loses & (np.diff(values).max(axis=1) > 10 * noise) & (length >= _FEWEST_FOR_SPIKE)).tolist(),
-    )
 
 
-def _got_better(smooth: Floats, spread: Floats, count: int, length: int) -> Mask:
-    """Whether curves got visibly better until the end, so that they are on no plateau (see `_plateau`)."""
-    wide = count - smooth.shape[1] + 1
+def _plateaus(curves: Curves) -> _Plateaus:
+    """Return which curves are on a plateau: those that do not get visibly better until the end."""
+    length, count = curves.values.shape[1], curves.levels.shape[1]
+    smooth, wide = smoothed(curves.levels)
+    spread = curves.level_noise / wide**0.5
     best = np.minimum.accumulate(smooth, axis=1)
-    first, middle, late, last = (
-        best[:, index] for index in (0, max(count // 3 - wide, 0), max(count * 2 // 3 - wide, 0), -1)
-    )
+    late_level = max(count * 2 // 3 - wide, 0)
+    first, middle, late, last = (best[:, level] for level in (0, max(count // 3 - wide, 0), late_level, -1))
     won = first - last
     exact = 1e-9 * np.abs(last)
+    improved: Mask = won > larger(3 * spread, exact)
     visible = 2.5 * spread
     if length < _FEWEST_FOR_NOISE:
-        improved = won > np.maximum(3 * spread, exact)
-        visible = np.where(improved, np.minimum(visible, won / 30), visible)
-    enough = np.maximum(visible, np.minimum(0.15 * (middle - late), won / 30))
-    better: Mask = late - last > np.maximum(np.maximum(enough, won / 2000), exact)
-    return better
+        visible = np.where(improved, smaller(visible, won / 30), visible)
+    gained = smaller(0.15 * (middle - late), won / 30)
+    enough = larger(larger(larger(visible, gained), won / 2000), exact)
+    better = (late - last > enough) | _still_falling(curves, enough) | _at_their_bound(curves)
+    near = last + larger(spread, won / 50)
+    begin = np.minimum(np.argmax(best <= near[:, None], axis=1), late_level)
+    level = np.where(improved, begin, 0)
+    start = best[np.arange(len(best)), level]
+    level[better | (length < _FEWEST)] = -1
+    return _Plateaus(level, improved, start, last)
 
 
-def _divergence(name: str, curve: Curve) -> HealthFinding | None:
+def _still_falling(curves: Curves, least: Floats) -> Mask:
+    """Whether the last sixth is clearly below the sixth that is around two thirds."""
+    count = curves.levels.shape[1]
+    then = curves.levels[:, count * 7 // 12 : count * 9 // 12]
+    now = curves.levels[:, count * 10 // 12 :]
+    fall = then.sum(axis=1) / then.shape[1] - now.sum(axis=1) / now.shape[1]
+    clear = 2 * curves.level_noise * (1 / then.shape[1] + 1 / now.shape[1]) ** 0.5
+    falling: Mask = (fall > clear) & (fall > least / 4)
+    return falling
+
+
+def _at_their_bound(curves: Curves) -> Mask:
+    """Whether nothing is left to gain: a loss is zero, or a share is 1 or 100%."""
+    best, lowest = curves.levels.min(axis=1), curves.values.min(axis=1)
+    zero = (best == 0) & (lowest >= 0)
+    tops = [(-best >= top * 0.995) & (lowest <= best) & (-lowest <= top) for top in (1.0, 100.0)]
+    bound: Mask = ~curves.logarithmic & np.where(curves.signs > 0, zero, tops[0] | tops[1])
+    return bound
+
+
+def find_divergence(name: str, curve: Curve) -> HealthFinding | None:
+    """Return where a loss has lost what it had gained, if it has."""
     if curve.sign < 0 or len(curve.values) < _FEWEST:
         return None
     levels = curve.levels
@@ -130,7 +226,8 @@ def _least_loss(curve: Curve, start: float, best: float) -> float:
     return best / 2 if best > 0 else max(abs(start), abs(best)) / 2
 
 
-def _overfitting(name: str, curve: Curve, partner: str, training: Curve) -> HealthFinding | None:
+def find_overfitting(name: str, curve: Curve, partner: str, training: Curve) -> HealthFinding | None:
+    """Return where a metric begins to get worse while its training metric gets better, if it does."""
     if training.sign != curve.sign:
         return None
     levels = curve.levels
@@ -166,54 +263,7 @@ def _still_better(training: Curve, step: int) -> bool:
     return then - now > 2 * training.level_noise
 
 
-def _plateau(name: str, curve: Curve) -> HealthFinding | None:
-    if len(curve.values) < _FEWEST or _at_its_bound(curve):
-        return None
-    count = len(curve.levels)
-    smooth, spread = curve.smooth()
-    wide = count - len(smooth) + 1
-    best = np.minimum.accumulate(smooth)
-    first, middle, late, last = (
-        float(best[index]) for index in (0, max(count // 3 - wide, 0), max(count * 2 // 3 - wide, 0), -1)
-    )
-    won = first - last
-    exact = 1e-9 * abs(last)
-    improved = won > max(3 * spread, exact)
-    visible = 2.5 * spread
-    if improved and len(curve.values) < _FEWEST_FOR_NOISE:
-        visible = min(visible, won / 30)
-    enough = max(visible, min(0.15 * (middle - late), won / 30), won / 2000, exact)
-    if late - last > enough or _still_falling(curve, enough):
-        return None
-    if not improved:
-        begin, message = 0, f"it never got better than {curve.shown(first)}"
-    else:
-        near = last + max(spread, won / 50)
-        begin = min(int(np.flatnonzero(best <= near)[0]), max(count * 2 // 3 - wide, 0))
-        message = f"{curve.shown(float(best[begin]))}, and {curve.shown(last)} at its best since"
-    return HealthFinding(flag="plateau", step=curve.step_of(begin), metric=name, message=message)
-
-
-def _still_falling(curve: Curve, least: float) -> bool:
-    """Whether the last sixth is clearly below the sixth that is around two thirds."""
-    count = len(curve.levels)
-    then, now = curve.levels[count * 7 // 12 : count * 9 // 12], curve.levels[count * 10 // 12 :]
-    fall = float(then.sum()) / len(then) - float(now.sum()) / len(now)
-    clear = 2 * curve.level_noise * (1 / len(then) + 1 / len(now)) ** 0.5
-    return fall > clear and fall > least / 4
-
-
-def _at_its_bound(curve: Curve) -> bool:
-    """Whether nothing is left to gain: a loss is zero, or a share is 1 or 100%."""
-    if curve.logarithmic:
-        return False
-    best = float(curve.levels.min())
-    if curve.sign > 0:
-        return best == 0 <= float(curve.values.min())
-    return any(top * 0.995 <= -best <= -float(curve.values.min()) <= top for top in (1.0, 100.0))
-
-
-def _spike(name: str, curve: Curve, *, before: int | None) -> HealthFinding | None:
+def find_spike(name: str, curve: Curve, *, before: int | None) -> HealthFinding | None:
     """Return the first spike, if `before` is given, only one that is over before that step."""
     if curve.sign < 0 or len(curve.values) < _FEWEST_FOR_SPIKE:
         return None
