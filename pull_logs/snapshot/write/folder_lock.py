@@ -12,7 +12,7 @@ import os
 import shutil
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from pull_logs.errors import UsageError
 
@@ -63,6 +63,8 @@ class FolderLock:
             return lock
 
     def _acquire_soft(self, folder: Path) -> BaseFileLock:
+        from filelock import SoftFileLock  # which takes longer to import than all other locks
+
         lock = SoftFileLock(folder / _SOFT_LOCK, timeout=0, mode=0o600, thread_local=False)
         try:
             lock.acquire()
