@@ -138,6 +138,11 @@ class PullContext:
     may_use_sdk: bool = False
     only_changes: bool = False
 
+    @property
+    def only_histories(self) -> bool:
+        """Whether nothing of the runs is selected but their histories."""
+        return not (self.system or self.console) and self.files is None and self.artifacts is None
+
     def ends_pull(self, error: Exception) -> bool:
         """Return whether an error ends this attempt at the pull: it would meet every other run too."""
         return affects_all_runs(error, api_host=self.client.host) or (

@@ -1,9 +1,9 @@
 from .changes import is_current as is_current
+from .complete_run import fetch_run as fetch_run
+from .extras import usable_artifacts as usable_artifacts
+from .extras import usable_console as usable_console
+from .extras import usable_files as usable_files
 from .live_group import read_live_group as read_live_group
-from .refresh import fetch_run as fetch_run
-from .refresh import usable_artifacts as usable_artifacts
-from .refresh import usable_console as usable_console
-from .refresh import usable_files as usable_files
 from .system_rows import SYSTEM_SAMPLES as SYSTEM_SAMPLES
 from .system_rows import FetchedSystem as FetchedSystem
 from .system_rows import is_last_request as is_last_request

@@ -1,4 +1,4 @@
-"""The complete history of one run, from exported files and live windows, compared with the promise.
+"""A run in the spool: its complete history, from exported files and live windows, compared with the promise.
 
 **When is a run complete?** Three things are compared with what the server reported in the
 answer that named the files (`Promise`): the last step that arrived with
@@ -16,28 +16,60 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
-import pyarrow as pa
 
-from pull_logs.fetch.artifacts import read_artifacts
+from pull_logs.errors import BundleDamagedError
 from pull_logs.fetch.context import PullContext
 from pull_logs.fetch.decoding import metric_filter
 from pull_logs.fetch.discovery import FoundRun, Steps
-from pull_logs.fetch.files import read_console, read_files
+from pull_logs.fetch.history.changes import NotAppendableError
 from pull_logs.fetch.history.exported import ShardReader
 from pull_logs.fetch.history.live import LiveReader
 from pull_logs.fetch.history.pieces import Pieces, RowProgress
-from pull_logs.fetch.history.system_rows import read_system
+from pull_logs.fetch.outcomes import FetchedRun
 from pull_logs.fetch.windows import planned_stop, windows_of_span, windows_of_steps
 from pull_logs.runs import LIVE_STATES, Coverage
-from pull_logs.snapshot import RunFile
-from pull_logs.snapshot.read import RunArtifacts, RunConsole
-from pull_logs.snapshot.write import RunExtras
+from pull_logs.snapshot.write import NO_EXTRAS, RunExtras
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pull_logs.fetch.history.extras import EarlierExtras
+    from pull_logs.snapshot import Run
 
 REREAD_ROWS = 200_000
 """The maximum number of lines of a finished run whose missing lines are searched among all live rows."""
+
+
+async def fetch_run(context: PullContext, found: FoundRun, earlier: Run | None) -> FetchedRun:
+    """Store a run in the spool.
+
+    Args:
+        context: What the download needs.
+        found: The run in its current state.
+        earlier: The run in an earlier bundle, pulled with the same choice of metrics and system metrics.
+
+    Raises:
+        RunNotFoundError: The run was deleted in the meantime.
+        DataError: A row cannot be read or stored.
+        AccessError: A request failed.
+    """
+    note, kept = "", None
+    if earlier is not None:
+        from pull_logs.fetch.history.extras import EarlierExtras
+        from pull_logs.fetch.history.refresh import refresh_run
+
+        try:
+            return await refresh_run(context, found, earlier)
+        except NotAppendableError as exc:
+            note = str(exc)
+        except BundleDamagedError:
+            note = "the earlier bundle is damaged"
+        kept = await context.in_thread(partial(EarlierExtras.of, earlier))
+    coverage = await HistoryReader(context, found, earlier=kept).read()
+    return FetchedRun(coverage=coverage, how="complete", new_rows=coverage.received_rows, note=note)
 
 
 class HistoryReader:
@@ -46,23 +78,13 @@ class HistoryReader:
     Args:
         context: What the download needs.
         found: The run, and what was promised.
-        earlier: The files of the run in an earlier bundle, which are updated.
-        console: The console log of the run in an earlier bundle, which is updated.
-        artifacts: The artifacts of the run in an earlier bundle, which are updated.
+        earlier: What an earlier bundle has of the run besides its history, which is updated.
     """
 
     def __init__(
-        self,
-        context: PullContext,
-        found: FoundRun,
-        *,
-        earlier: Mapping[str, RunFile] | None = None,
-        console: RunConsole | None = None,
-        artifacts: RunArtifacts | None = None,
+        self, context: PullContext, found: FoundRun, *, earlier: EarlierExtras | None = None
     ) -> None:
-        self._context = context
-        self._earlier, self._console, self._artifacts = earlier, console, artifacts
-        self._found = found
+        self._context, self._found, self._earlier = context, found, earlier
         self._pieces = Pieces(
             context.spool, found.path, keep=metric_filter(context.metrics), budget=context.budget
         )
@@ -108,22 +130,23 @@ class HistoryReader:
                 group.start_soon(self._read_listed)
         if self._shortfall():
             await self._search_missing()
-        coverage = self._coverage()
-        system = await read_system(self._context, self._found.path)
-        path, info = self._found.path, self._found.info
-
-        def rows() -> tuple[Iterable[pa.Table], Mapping[str, Any]]:
-            return self._pieces.nested_batches(), info.summary
-
-        files = await read_files(self._context, path, earlier=self._earlier, rows=rows)
-        console = await read_console(self._context, self._found.path, earlier=self._console)
-        artifacts = await read_artifacts(self._context, path, earlier=self._artifacts, rows=rows)
-        coverage = system.apply_to(artifacts.apply_to(console.apply_to(files.apply_to(coverage))))
-        extras = RunExtras(
-            system=system.table, files=files.sources, console=console.source, artifacts=artifacts.source
-        )
+        extras, coverage = await self._extras(self._coverage())
         await self._context.in_thread(partial(self._pieces.finish, self._found.info, coverage, extras))
         return coverage
+
+    async def _extras(self, coverage: Coverage) -> tuple[RunExtras, Coverage]:
+        """Read what the run has besides its history, and add what is missing of it to the coverage."""
+        if self._context.only_histories and self._earlier is None:
+            return NO_EXTRAS, coverage
+        from pull_logs.fetch.history.extras import EarlierExtras, read_extras
+
+        def rows() -> tuple[Iterable[pa.Table], Mapping[str, Any]]:
+            return self._pieces.nested_batches(), self._found.info.summary
+
+        earlier = self._earlier or EarlierExtras()
+        return await read_extras(
+            self._context, self._found.path, earlier=earlier, rows=rows, coverage=coverage
+        )
 
     @property
     def _stop(self) -> int:

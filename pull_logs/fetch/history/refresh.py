@@ -1,4 +1,4 @@
-"""A run in the spool, with as few requests as possible where an earlier bundle has it.
+"""A run that an earlier bundle has in the spool, with as few requests as possible.
 
 An unchanged run is copied, and one of which only the facts changed is copied with the new facts (`changes`).
 Of any other run only the end is requested first, from a few rows before the old end on (`OVERLAP`). The
@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pull_logs.errors import BundleDamagedError
 from pull_logs.fetch.artifacts import artifacts_to_read, read_artifacts
 from pull_logs.fetch.context import PullContext
 from pull_logs.fetch.decoding import clip, metric_filter
@@ -39,11 +38,15 @@ from pull_logs.fetch.history.changes import (
     is_current,
     was_silent,
 )
-from pull_logs.fetch.history.complete_run import HistoryReader
 from pull_logs.fetch.history.exported import ShardReader
+from pull_logs.fetch.history.extras import (
+    EarlierExtras,
+    read_extras,
+    usable_artifacts,
+    usable_files,
+)
 from pull_logs.fetch.history.live import LiveReader
 from pull_logs.fetch.history.pieces import Pieces, RowProgress
-from pull_logs.fetch.history.system_rows import read_system
 from pull_logs.fetch.outcomes import FetchedRun
 from pull_logs.fetch.windows import Window, windows_of_span, windows_of_steps
 from pull_logs.rows.batches import batch_rows, steps_of
@@ -51,8 +54,6 @@ from pull_logs.rows.canonical import STEP, same
 from pull_logs.rows.merge import Lane, merge_batches
 from pull_logs.runs import Coverage, RunInfo
 from pull_logs.snapshot import Run
-from pull_logs.snapshot.read import RunArtifacts, RunConsole, RunFiles
-from pull_logs.snapshot.write import RunExtras
 
 OVERLAP = 8
 """Rows at the old end that are requested again; they differ if the history before them was rewritten."""
@@ -63,66 +64,22 @@ LONG_HISTORY = 5_000
 _EXPORTED = "its earlier rows are in exported files, which can only be downloaded completely"
 
 
-async def fetch_run(context: PullContext, found: FoundRun, earlier: Run | None) -> FetchedRun:
-    """Store a run in the spool.
+async def refresh_run(context: PullContext, found: FoundRun, earlier: Run) -> FetchedRun:
+    """Store a run that an earlier bundle has in the spool.
 
     Args:
         context: What the download needs.
         found: The run in its current state.
-        earlier: The run in an earlier bundle, pulled with the same choice of metrics and system metrics.
+        earlier: The run in the earlier bundle, pulled with the same choice of metrics and system metrics.
 
     Raises:
+        NotAppendableError: It must be downloaded completely.
+        BundleDamagedError: The earlier bundle is damaged.
         RunNotFoundError: The run was deleted in the meantime.
         DataError: A row cannot be read or stored.
         AccessError: A request failed.
     """
-    note, files, console, artifacts = "", None, None, None
-    if earlier is not None:
-        try:
-            return await _Refresh(context, found, earlier).read()
-        except NotAppendableError as exc:
-            note = str(exc)
-        except BundleDamagedError:
-            note = "the earlier bundle is damaged"
-        files = await context.in_thread(partial(usable_files, earlier))
-        console = await context.in_thread(partial(usable_console, earlier))
-        artifacts = await context.in_thread(partial(usable_artifacts, earlier))
-    reader = HistoryReader(context, found, earlier=files, console=console, artifacts=artifacts)
-    coverage = await reader.read()
-    return FetchedRun(coverage=coverage, how="complete", new_rows=coverage.received_rows, note=note)
-
-
-def usable_files(run: Run) -> RunFiles | None:
-    """Return the files of a run in an earlier bundle; None where it has none, or they are damaged."""
-    files = run.files
-    try:
-        for file in files.values():
-            file.check()
-    except BundleDamagedError:
-        return None
-    return files or None
-
-
-def usable_console(run: Run) -> RunConsole | None:
-    """Return the console log of a run in an earlier bundle; None where it has none, or it is damaged."""
-    console = run.console
-    try:
-        if console is not None:
-            console.check()
-    except BundleDamagedError:
-        return None
-    return console
-
-
-def usable_artifacts(run: Run) -> RunArtifacts | None:
-    """Return the artifacts of a run in an earlier bundle; None where it has none, or they are damaged."""
-    artifacts = run.artifacts
-    try:
-        for content in () if artifacts is None else artifacts.contents:
-            content.check()
-    except BundleDamagedError:
-        return None
-    return artifacts
+    return await _Refresh(context, found, earlier).read()
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,26 +235,19 @@ class _Refresh:
         coverage = self._coverage()
         if unchanged and not context.system:
             return await self._copy(coverage)
-        kept = await context.in_thread(partial(usable_files, earlier))
+        kept = await context.in_thread(partial(EarlierExtras.of, earlier))
 
         def rows() -> tuple[Iterable[pa.Table], Mapping[str, Any]]:
             return chain(earlier.batches(columns=()), end), self._found.info.summary
 
-        files = await read_files(context, self._found.path, earlier=kept, rows=rows)
-        printed = await context.in_thread(partial(usable_console, earlier))
-        console = await read_console(context, self._found.path, earlier=printed)
-        held = await context.in_thread(partial(usable_artifacts, earlier))
-        artifacts = await read_artifacts(context, self._found.path, earlier=held, rows=rows)
-        system = await read_system(context, self._found.path)
-        coverage = system.apply_to(artifacts.apply_to(console.apply_to(files.apply_to(coverage))))
+        extras, coverage = await read_extras(
+            context, self._found.path, earlier=kept, rows=rows, coverage=coverage
+        )
 
         def batches() -> Iterator[pa.Table]:
             yield from (clip(batch, start=None, stop=start) for batch in earlier.batches())
             yield from end
 
-        extras = RunExtras(
-            system=system.table, files=files.sources, console=console.source, artifacts=artifacts.source
-        )
         store = partial(context.spool.store_merged, self._found.info, coverage, batches, extras)
         await context.in_thread(store)
         return FetchedRun(coverage=coverage, how="copied" if unchanged else "appended", new_rows=new)

@@ -9,6 +9,7 @@ from .destination import refuse_other_selection as refuse_other_selection
 from .encoded_history import EncodedHistory as EncodedHistory
 from .encoded_history import encode_history as encode_history
 from .folder_lock import FolderLock as FolderLock
+from .run_sources import NO_EXTRAS as NO_EXTRAS
 from .run_sources import BundleRun as BundleRun
 from .run_sources import CopiedRun as CopiedRun
 from .run_sources import RunExtras as RunExtras
