@@ -33,6 +33,19 @@ def row_text_bytes(table: pa.Table) -> Ints:
     return sizes
 
 
+def table_text_bytes(table: pa.Table) -> int:
+    """Return how many bytes of text all rows of a table have.
+
+    Raises:
+        DataError: As for `row_text_bytes`.
+    """
+    return int(row_text_bytes(table).sum()) if _has_text(table) else 0
+
+
+def _has_text(table: pa.Table) -> bool:
+    return any(map(_is_text, table.schema.types))
+
+
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_dictionary(kind) or pa.types.is_string(kind))
 
@@ -44,6 +57,9 @@ def text_parts(table: pa.Table, *, most: int = TEXT_AT_ONCE) -> Iterator[pa.Tabl
         DataError: A cell has an index that its dictionary does not have.
     """
     if not table.num_rows:
+        return
+    if not _has_text(table):
+        yield table
         return
     ends = np.cumsum(row_text_bytes(table))
     if int(ends[-1]) <= most:

@@ -21,8 +21,9 @@ from pull_logs.rows.arrow_errors import ARROW_ERRORS
 from pull_logs.rows.batches import RESIDUAL
 from pull_logs.rows.canonical import STEP
 from pull_logs.rows.cells import column_kind
-from pull_logs.rows.coded_text import check_texts, decode_text, row_text_bytes, text_parts
+from pull_logs.rows.coded_text import check_texts, decode_text, table_text_bytes, text_parts
 from pull_logs.rows.limits import decoded_text_limit, joined_text_limit
+from pull_logs.snapshot.format.container import MemberFile
 from pull_logs.snapshot.format.parquet_pages import (
     SMALL_FOOTER,
     Chunk,
@@ -95,6 +96,8 @@ def _native(source: Source) -> pa.NativeFile:
 def _reading(source: Source, native: pa.NativeFile) -> Read:
     if isinstance(source, bytes):
         return lambda offset, size: source[offset : offset + size]
+    if isinstance(source, MemberFile):
+        return source.read_at
     return lambda offset, size: bytes(native.read_at(size, offset))
 
 
@@ -342,7 +345,7 @@ def _coded_group(file: _File, reader: pq.ParquetFile, group: int, wanted: pa.Sch
         table = _read_group(reader, group, wanted)
         check_texts(table)
         # A short file can expand to a great deal of text.
-        _spend(table.num_rows * len(wanted) * 8 + int(row_text_bytes(table).sum()), limit)
+        _spend(table.num_rows * len(wanted) * 8 + table_text_bytes(table), limit)
         return table
 
 
@@ -423,7 +426,7 @@ def read_table(
             memory_limit -= tables[-1].nbytes
         table = _coded_group(file, reader, group, wanted, memory_limit)
         if not coded:
-            text += int(row_text_bytes(table).sum())
+            text += table_text_bytes(table)
             _spend(text, most_text)
         tables.append(table if coded else decode_text(table, wanted))
     return pa.concat_tables(tables) if tables else wanted.empty_table()
