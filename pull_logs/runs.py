@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any, Final, Literal, NamedTuple, TypedDict
 from urllib.parse import unquote, urlsplit
 
@@ -38,6 +39,13 @@ class RunPath(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.entity}/{self.project}/{self.run_id}"
+
+    @classmethod
+    def written(cls, text: str) -> Iterator[RunPath]:
+        """Iterate over the paths that a text is the form of: several where a part may have a slash."""
+        parts = text.split("/")
+        for first, second in combinations(range(1, len(parts)), 2):
+            yield cls("/".join(parts[:first]), "/".join(parts[first:second]), "/".join(parts[second:]))
 
     @property
     def project_path(self) -> str:

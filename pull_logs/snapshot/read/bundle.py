@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache, cached_property
+from itertools import count
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
@@ -57,8 +58,6 @@ class Bundle(Mapping[str, Run]):
         self._container = container
         self._table = index.table
         self._metrics = MetricsIndex(container, index.manifest.resources.get(METRICS), index.table.paths)
-        self._paths = tuple(map(str, index.table.paths))
-        self._indices = {text: index for index, text in enumerate(self.run_paths)}
         self._parts = BundleParts(
             container=container,
             table=index.table,
@@ -70,10 +69,10 @@ class Bundle(Mapping[str, Run]):
         )
         self._short: dict[str, list[int]] | None = None
 
-    @property
+    @cached_property
     def run_paths(self) -> tuple[str, ...]:
         """`entity/project/run_id` of every run, in path order."""
-        return self._paths
+        return tuple(self)
 
     @property
     def manifest(self) -> Manifest:
@@ -122,13 +121,13 @@ class Bundle(Mapping[str, Run]):
     def __contains__(self, key: object) -> bool:
         if not isinstance(key, (str, RunPath)):
             return False
-        return str(key) in self._indices or len(self._short_names().get(str(key), ())) == 1
+        return self._index_of(str(key)) is not None or len(self._short_names().get(str(key), ())) == 1
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.run_paths)
+        return map(str, self._table.paths)
 
     def __len__(self) -> int:
-        return len(self.run_paths)
+        return len(self._table.paths)
 
     def __repr__(self) -> str:
         return f"<Bundle {shortened(str(self.path))!r}: {counted(len(self), 'run')}>"
@@ -155,7 +154,7 @@ class Bundle(Mapping[str, Run]):
 
     def runs(self) -> Iterator[Run]:
         """Iterate over the runs, in path order."""
-        return map(self._run, range(len(self.run_paths)))
+        return map(self._run_at, self._table.paths, count())
 
     def runs_frame(self) -> pd.DataFrame:
         """Return a data frame with one row per run; the index, `run`, is its path.
@@ -282,7 +281,10 @@ class Bundle(Mapping[str, Run]):
         self.close()
 
     def _run(self, index: int) -> Run:
-        return Run(self._table.paths[index], RunSource(self._parts, index).opened)
+        return self._run_at(self._table.paths[index], index)
+
+    def _run_at(self, path: RunPath, index: int) -> Run:
+        return Run(path, RunSource(self._parts, index).opened)
 
     def source_of(self, path: RunPath) -> RunSource:
         """Return where a run is stored.
@@ -290,13 +292,22 @@ class Bundle(Mapping[str, Run]):
         Raises:
             RunNotFoundError: The bundle has no run of exactly this path.
         """
-        if str(path) not in self._indices:
+        index = self._table.paths.find(path)
+        if index is None:
             raise RunNotFoundError(f"no run {str(path)!r} in {str(self.path)!r}")
-        return RunSource(self._parts, self._indices[str(path)])
+        return RunSource(self._parts, index)
+
+    def _index_of(self, key: str) -> int | None:
+        """Return the index of the run with this path; None if there is none."""
+        for path in RunPath.written(key):
+            if (index := self._table.paths.find(path)) is not None:
+                return index
+        return None
 
     def _find(self, key: str) -> int:
-        if key in self._indices:
-            return self._indices[key]
+        index = self._index_of(key)
+        if index is not None:
+            return index
         found = self._short_names().get(key, [])
         if len(found) == 1:
             return found[0]

@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +47,6 @@ class BundleSet(Bundle):
     def version(self) -> int:
         """The version of the catalog."""
         return self.catalog.version
-
-    @cached_property
-    def run_paths(self) -> tuple[str, ...]:
-        """`entity/project/run_id` of every run, in path order."""
-        return tuple(map(str, self.catalog.paths()))
 
     @property
     def manifest(self) -> Manifest:
@@ -225,10 +219,8 @@ class BundleSet(Bundle):
         )
 
     def _find(self, key: str) -> int:
-        parts = key.split("/")
-        for first, second in combinations(range(1, len(parts)), 2):  # an entity may have a slash
-            divided = parts[:first], parts[first:second], parts[second:]
-            row = self.catalog.find(RunPath(*map("/".join, divided)))
+        for path in RunPath.written(key):
+            row = self.catalog.find(path)
             if row is not None:
                 return row
         found = self.catalog.find_short(key)
@@ -240,7 +232,7 @@ class BundleSet(Bundle):
                 f"{key!r} is the id of {len(names)} runs in {str(self.path)!r}: {listed(names)}",
                 hint="write entity/project/run_id",
             )
-        raise self._missing(key, len(parts))
+        raise self._missing(key, key.count("/") + 1)
 
     def _missing(self, key: str, parts: int) -> RunNotFoundError:
         if len(self) > _MOST_SUGGESTED:

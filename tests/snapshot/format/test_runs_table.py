@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from pull_logs.errors import BundleDamagedError, DataError
 from pull_logs.rows.canonical import canon_record, canon_text, same
 from pull_logs.runs import Coverage, RunInfo, RunParts, RunPath, RunPoint
-from pull_logs.snapshot.format import runs_table as runtable
+from pull_logs.snapshot.format import runs_table
 from pull_logs.snapshot.format.run_record import DOCUMENTS, OPTIONAL, SCHEMA, info_fields, info_from_fields
+from pull_logs.snapshot.format.runs import plain_columns
 from pull_logs.snapshot.format.runs_table import RunRow, RunTable, encode_runs, load_runs_table
 
 texts = st.text(st.characters(exclude_categories=()), max_size=8)
@@ -130,7 +131,7 @@ def test_rows_are_in_groups_of_256_and_each_is_found() -> None:
 def test_the_plain_values_of_very_many_runs_are_read_by_row_group(
     most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtable, "_MOST_COMPLETE", most)
+    monkeypatch.setattr(plain_columns, "_MOST_COMPLETE", most)
     rows = [plain_row(number, group=f"g{number % 300}", tags=(f"t{number}",)) for number in range(600)]
     table = load_runs_table(encode_runs(rows), rows=600, path="b.zip")
     order = random.Random(0).sample(range(600), 600)
@@ -141,7 +142,7 @@ def test_the_plain_values_of_very_many_runs_are_read_by_row_group(
 
 
 def test_a_table_without_runs_is_a_table() -> None:
-    assert opened([]).paths == ()
+    assert list(opened([]).paths) == []
 
 
 def test_documents_are_given_out_as_dicts_of_the_caller_s_own() -> None:
@@ -221,7 +222,7 @@ def test_a_table_that_is_not_ours_is_refused() -> None:
 
 
 def test_a_few_bytes_that_expand_to_much_text_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtable, "decoded_text_limit", lambda size: 10_000)
+    monkeypatch.setattr(runs_table, "decoded_text_limit", lambda size: 10_000)
     notes = encode_runs([plain_row(number, notes="x" * 500) for number in range(50)])
     tags = encode_runs([plain_row(number, tags=("x" * 500,)) for number in range(50)])
     for data in (notes, tags):

@@ -22,9 +22,10 @@ from pull_logs.rows.batches import RESIDUAL, batch_from_rows, batch_rows, distin
 from pull_logs.rows.coded_text import row_text_bytes, shared_texts, text_parts
 from pull_logs.rows.hashing import rows_hash
 from pull_logs.rows.limits import check_document
-from pull_logs.snapshot.format import parquet_read, parquet_write, runs_table
+from pull_logs.snapshot.format import parquet_read, parquet_write
 from pull_logs.snapshot.format.parquet_read import read_batches, read_table
 from pull_logs.snapshot.format.parquet_write import write_table
+from pull_logs.snapshot.format.runs import documents
 from pull_logs.snapshot.format.runs_table import RunRow, encode_runs, load_runs_table
 
 VALUES = (
@@ -170,7 +171,7 @@ def table_of(configs: Sequence[dict[str, Any]]) -> bytes:
 def test_documents_are_the_same_when_they_are_read_one_after_the_other(order: list[int]) -> None:
     configs = [{"number": number, "text": "t" * (number % 7)} for number in range(300)]
     data = table_of(configs)
-    with patch.object(runs_table, "_KEPT_DOCUMENTS", 100):
+    with patch.object(documents, "_KEPT_DOCUMENTS", 100):
         table = load_runs_table(data, rows=300, path="b.zip")
         for index in order:
             assert table.document("config", index) == configs[index]
@@ -180,7 +181,7 @@ def test_documents_are_the_same_when_they_are_read_one_after_the_other(order: li
 
 def test_a_document_that_is_too_long_is_refused_before_it_is_read() -> None:
     data = table_of([{"a": 1}, {"text": "t" * 500}])
-    with patch.object(runs_table, "_KEPT_DOCUMENTS", 100), patch.object(runs_table, "MAX_DOCUMENT", 400):
+    with patch.object(documents, "_KEPT_DOCUMENTS", 100), patch.object(documents, "MAX_DOCUMENT", 400):
         table = load_runs_table(data, rows=2, path="b.zip")
         assert table.document("config", 0) == {"a": 1}
         with pytest.raises(BundleDamagedError) as caught:

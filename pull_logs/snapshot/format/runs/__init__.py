@@ -1,0 +1,5 @@
+"""What an opened table of runs keeps and reads on request: paths, plain columns, documents."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
