@@ -304,7 +304,7 @@ class Frame:
             if name == STEP:
                 self._steps = vector.values.astype(np.int64, copy=False)
             else:
-                self._cache[name] = Column.of(vector)
+                self._cache[name] = Column(vector, "number")
 
     def _read(self, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
         """Read the typed cells of columns, by their keys, and the residual if any of them has cells in it."""

@@ -22,7 +22,7 @@ from pull_logs.rows.arrays import Ints
 FEWEST = 6
 """The fewest values that make a curve."""
 _LEVELS = 100
-_CELLS_TOGETHER = 2**17
+CELLS_TOGETHER = 2**17
 """The most values of curves that are computed together: a megabyte, which stays in a processor's cache."""
 _SPAN = 10.0
 _NORMAL = 1.4826 / 6**0.5
@@ -173,7 +173,7 @@ def same_length(values: Sequence[Floats]) -> Iterator[list[int]]:
     for index, array in enumerate(values):
         found.setdefault(len(array), []).append(index)
     for length, indices in found.items():
-        count = max(_CELLS_TOGETHER // max(length, 1), 1)
+        count = max(CELLS_TOGETHER // max(length, 1), 1)
         yield from (indices[start : start + count] for start in range(0, len(indices), count))
 
 

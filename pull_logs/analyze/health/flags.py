@@ -23,7 +23,7 @@ from itertools import accumulate, chain
 
 import numpy as np
 
-from pull_logs.analyze.health.curves import FEWEST, Curve, Series, curves_of
+from pull_logs.analyze.health.curves import CELLS_TOGETHER, FEWEST, Curve, Series, curves_of
 from pull_logs.analyze.health.findings import FLAGS, Flag, HealthFinding
 from pull_logs.analyze.health.optimization import gradient_flags, gradient_series, rate_flags
 from pull_logs.analyze.health.outcomes import Outcomes
@@ -125,15 +125,35 @@ class _SortedMetrics:
     @classmethod
     def of(cls, run: RunColumns) -> _SortedMetrics:
         found = cls()
-        for name, column in run.metrics.items():
-            values, numeric = column.numbers()
-            kept = numeric & np.isfinite(values)
-            at, count = run.steps, np.count_nonzero(kept)
-            if count < len(kept):
-                if count < np.count_nonzero(numeric):
-                    found.findings.append(_not_finite(name, at, values, numeric & ~kept))
-                at, values = at[kept], values[kept]
-            found._add(name, at, values)
+        names = list(run.metrics)
+        together = max(CELLS_TOGETHER // max(len(run.steps), 1), 1)
+        for start in range(0, len(names), together):
+            some = {name: run.metrics[name].numbers() for name in names[start : start + together]}
+            finite = found._finite(some, run.steps)
+            for name in some:
+                found._add(name, *finite[name])
+        return found
+
+    def _finite(
+        self, metrics: Mapping[str, tuple[Floats, Mask]], steps: Steps
+    ) -> dict[str, tuple[Steps, Floats]]:
+        """Return the finite values of metrics, and find which have others; columns with one mask together."""
+        alike: dict[int, list[str]] = {}
+        for name, (_, numeric) in metrics.items():
+            alike.setdefault(id(numeric), []).append(name)
+        found: dict[str, tuple[Steps, Floats]] = {}
+        for names in alike.values():
+            numeric = metrics[names[0]][1]
+            at, rows = steps, [metrics[name][0] for name in names]
+            values = rows[0][None] if len(rows) == 1 else np.array(rows)
+            if not numeric.all():
+                at, values = at[numeric], values[:, numeric]
+            finite = np.isfinite(values)
+            found |= {name: (at, own) for name, own in zip(names, values, strict=True)}
+            for row in np.flatnonzero(~finite.all(axis=1)).tolist():
+                name, kept = names[row], finite[row]
+                self.findings.append(_not_finite(name, at, values[row], ~kept))
+                found[name] = at[kept], values[row, kept]
         return found
 
     def _add(self, name: str, steps: Steps, values: Floats) -> None:

@@ -240,8 +240,8 @@ _ANY_INTEGER = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
 _MOST_SLOTS = 1_000
 """Up to this many values that may differ, a form is one regular expression."""
 
-_SHORT_TEXT = 4
-"""Up to this many fixed bytes between two values are part of an expression."""
+_SHORT_TEXT = 6
+"""Up to this many fixed bytes between two values are part of an expression; there are more around a name."""
 
 
 class Leaf(NamedTuple):
