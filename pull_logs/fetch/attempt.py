@@ -192,7 +192,9 @@ class Attempt:
 
         async def add(item: FoundRun | MissedRun) -> None:
             if isinstance(item, FoundRun) and not self._has_earlier:
-                self._encoders.expect(len(item.exports.urls) if item.exports else 0)
+                # The runs of a project are alike: the first one shows whether there will be many files.
+                files = len(item.exports.urls) if item.exports else 0
+                self._encoders.expect(files * (self._client.meter.runs_total or 1))
                 self._early_files.begin(item, group)
             await groups.add(item)
 

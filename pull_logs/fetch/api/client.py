@@ -37,6 +37,9 @@ With the default timeout of 19 s, a host that accepts connections and never answ
 _FIRST_LIMIT = 8
 """Concurrent GraphQL requests at the beginning; the SDK itself sends up to ten."""
 
+_FIRST_DOWNLOADS = 32
+"""Concurrent downloads at the beginning: storage has no limit of requests, as the API has."""
+
 
 class Client:
     """Sends requests to one W&B; an async context manager.
@@ -89,7 +92,7 @@ class Client:
             interval=60 / requests_per_minute if requests_per_minute else 0.0,
             check_alive=self._check_alive,
         )
-        self.storage = self._retrier(policy, ceiling=concurrency, start=2 * _FIRST_LIMIT)
+        self.storage = self._retrier(policy, ceiling=concurrency, start=_FIRST_DOWNLOADS)
         certificates = TrustedCertificates(used=transport is None)
         if settings.base_url.startswith("https:"):
             certificates.load()  # now, so that an error is raised before anything is requested

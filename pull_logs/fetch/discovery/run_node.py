@@ -122,20 +122,18 @@ def _live_steps(value: object) -> Steps | None:
     """Return the steps in `liveData`, which may be floats; None where it is not a list of rows."""
     import numpy as np
 
-    from pull_logs.rows.batches import distinct_steps
-
     if not isinstance(value, list):
         return None
     if not value:
         return np.zeros(0, np.int64)
-    steps: list[int] = []
+    steps: set[int] = set()
     for row in value:
         if isinstance(row, Mapping) and row.get("_step") is not None:
             try:
-                steps.append(canon_step(row["_step"]))
+                steps.add(canon_step(row["_step"]))
             except DataError:
                 return None
-    return distinct_steps(np.array(steps, dtype=np.int64))
+    return np.array(sorted(steps), dtype=np.int64)
 
 
 def utc_text(value: object) -> str | None:

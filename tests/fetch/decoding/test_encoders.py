@@ -16,6 +16,7 @@ import anyio
 import anyio.lowlevel
 import numpy as np
 import pytest
+from anyio.abc import TaskGroup
 from hypothesis import HealthCheck, given, settings
 from pulling import pull_from
 from scripted_wandb import FakeRun, Row, ScriptedWandb, rows_of, shard_bytes
@@ -24,6 +25,7 @@ from test_ways_in import exports
 from pull_logs.fetch.decoding import encoded_file, encoders, metric_filter
 from pull_logs.fetch.decoding.encoded_file import encode_file, from_bytes, to_bytes
 from pull_logs.fetch.decoding.encoder_process import EncoderProcess
+from pull_logs.fetch.discovery import EarlyFiles, FoundRun
 from pull_logs.fetch.history.pieces import Pieces
 
 PLAIN = shard_bytes(rows_of(range(40)))
@@ -174,6 +176,25 @@ async def test_the_processes_are_started_when_the_runs_are_listed(
     monkeypatch.setattr(encoders, "MANY_FILES", 9)
     await pulled(tmp_path / "shared.wandb.zip", processes=2)
     assert len(encoded) == 9  # had the files been counted as they arrived, only the last one
+
+
+@pytest.mark.anyio
+async def test_the_processes_are_started_with_the_first_of_many_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    begin = EarlyFiles.begin
+
+    def noted(self: EarlyFiles, run: FoundRun, group: TaskGroup) -> None:
+        events.append(run.path.run_id)
+        begin(self, run, group)
+
+    monkeypatch.setattr(encoders, "MANY_FILES", 9)
+    monkeypatch.setattr(encoders, "Thread", AtOnce)
+    monkeypatch.setattr(encoders.Encoders, "_start", lambda _: events.append("started"))
+    monkeypatch.setattr(EarlyFiles, "begin", noted)
+    await pulled(tmp_path / "shared.wandb.zip", processes=2)
+    assert events[:3] == ["started", "one-0", "one-1"]
 
 
 @pytest.mark.anyio
