@@ -31,6 +31,7 @@ from pull_logs.analyze.sql.conditions import (
     uses_steps,
 )
 from pull_logs.analyze.sql.parts import (
+    MOST_ROWS,
     RUN_COLUMNS,
     RUN_TYPE,
     TEXT_AT_ONCE,
@@ -53,9 +54,6 @@ LONG_RUN = 1 << 16
 
 _BATCH_ROWS, _BATCH_CELLS = 1 << 16, 1 << 20
 """A batch has runs of at least this many rows or cells, if there are as many."""
-
-_INDEX_ROWS = 1 << 20
-"""The rows of a batch that has only columns of the run."""
 
 _WINDOW = 1 << 17
 """The rows of a row group."""
@@ -289,7 +287,7 @@ def _joined(
 ) -> Iterator[pa.RecordBatch]:
     """Iterate over the rows of pieces as batches."""
     pending = Pending(schema, [column for column in wanted if column.name in schema.names])
-    most = _BATCH_ROWS if wanted else _INDEX_ROWS
+    most = _BATCH_ROWS if wanted else MOST_ROWS
     for part in _parts(pieces, wanted):
         for little in part.pieces():
             pending.add(little)

@@ -42,6 +42,9 @@ _CellArray: TypeAlias = "pa.Array | list[str | None] | _Numbers"
 TEXT_AT_ONCE = 1 << 24
 """The characters of a batch, unless one row has more."""
 
+MOST_ROWS = 1 << 20
+"""The rows of one part."""
+
 RUN_COLUMNS = ("path", "entity", "project", "run")
 """The columns that say which run a row is of."""
 
@@ -52,6 +55,9 @@ _NUMBERS = frozenset({Type.BIGINT, Type.DOUBLE})
 
 _DECODED_CELLS = 1 << 18
 """How many cells are decoded together, if there are as many."""
+
+_FIRST_INDICES = pa.py_buffer(bytes(4 * MOST_ROWS))
+"""The indices, all 0, of a batch of one part; this memory is only taken where it is read."""
 
 
 def run_values(run: Run) -> dict[str, str]:
@@ -75,10 +81,11 @@ class Part:
     arrays: Mapping[str, _CellArray]
 
     def pieces(self) -> Iterator[Part]:
-        """Divide it into parts, each of which has little text, or one row."""
+        """Divide it into parts of at most `MOST_ROWS`, each of which has little text, or one row."""
         texts = [found for found in self.arrays.values() if isinstance(found, list)]
         if not texts:
-            yield self
+            for start in range(0, self.rows, MOST_ROWS):
+                yield self.slice(start, min(start + MOST_ROWS, self.rows))
             return
         ends = np.zeros(self.rows + 1, np.int64)
         for cells in texts:
@@ -86,7 +93,7 @@ class Part:
         start = 0
         while start < self.rows:
             most = int(np.searchsorted(ends, ends[start] + TEXT_AT_ONCE, side="right")) - 1
-            end = min(max(most, start + 1), self.rows)
+            end = min(max(most, start + 1), start + MOST_ROWS, self.rows)
             yield self.slice(start, end)
             start = end
 
@@ -176,17 +183,16 @@ class Pending:
                 continue
             repeated = self._indices() if repeated is None else repeated
             texts = text_array([run_values(part.run)[name] for part in self.parts])
-            arrays.append(pa.DictionaryArray.from_arrays(repeated, texts))
+            arrays.append(pa.DictionaryArray.from_arrays(repeated, texts, safe=False))
         self.parts, self.rows, self.text = [], 0, 0
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def _indices(self) -> pa.Array:
         """Return which of the parts each row is of."""
         if len(self.parts) == 1:
-            indices = np.zeros(self.rows, np.int32)
-        else:
-            lengths = np.array([part.rows for part in self.parts])
-            indices = np.repeat(np.arange(len(self.parts), dtype=np.int32), lengths)
+            return pa.Array.from_buffers(pa.int32(), self.rows, [None, _FIRST_INDICES])
+        lengths = np.array([part.rows for part in self.parts])
+        indices = np.repeat(np.arange(len(self.parts), dtype=np.int32), lengths)
         return pa.Array.from_buffers(pa.int32(), len(indices), [None, pa.py_buffer(indices)])
 
     def _joined(self, column: SqlColumn) -> pa.Array:
