@@ -55,9 +55,6 @@ LONG_RUN = 1 << 16
 _BATCH_ROWS, _BATCH_CELLS = 1 << 16, 1 << 20
 """A batch has runs of at least this many rows or cells, if there are as many."""
 
-_WINDOW = 1 << 17
-"""The rows of a row group."""
-
 _CELLS_AHEAD = 1 << 23
 """Most cells that are read ahead."""
 
@@ -126,7 +123,7 @@ class _Piece:
         run: The run.
         rows: How many they are at most.
         keys: The keys of its metrics, for one that is read by row groups.
-        window: Which rows of such a run; all if None.
+        window: The rows of its row group; all rows if None.
         condition: What decides which of the rows are kept; all are if None.
     """
 
@@ -216,7 +213,7 @@ class HistoryView:
         """Iterate over what is read: the runs, and the row groups of long ones, that may have such rows."""
         for run in self._runs:
             rows = run.rows
-            undecided = _undecided(run, condition) if condition is not None else None
+            undecided = _undecided_of_run(run, condition) if condition is not None else None
             if not rows or undecided == _NOTHING:
                 continue
             keys = _plain_keys(run, wanted) if rows > LONG_RUN and wanted else None
@@ -237,12 +234,16 @@ _NOTHING = Disjunction(())
 """A condition that no row fulfils."""
 
 
-def _undecided(run: Run, condition: Condition) -> Condition | None:
-    """Return a condition if rows of a run decide it; None if it holds for all, `_NOTHING` if for none."""
+def _undecided_of_run(run: Run, condition: Condition) -> Condition | None:
     first, last = run.first_step, run.last_step
     if first is None or last is None:
         return condition
-    decided = decide(condition, run_values(run), (first, last))
+    return _undecided(condition, run_values(run), (first, last))
+
+
+def _undecided(condition: Condition, run: Mapping[str, str], steps: tuple[int, int]) -> Condition | None:
+    """Return a condition if single rows decide it; None if it holds for all, `_NOTHING` if for none."""
+    decided = decide(condition, run, steps)
     return condition if decided is None else None if decided else _NOTHING
 
 
@@ -257,15 +258,13 @@ def _plain_keys(run: Run, wanted: Sequence[SqlColumn]) -> dict[str, str] | None:
 
 def _windows(run: Run, keys: Mapping[str, str], condition: Condition | None) -> Iterator[_Piece]:
     """Iterate over the row groups of a run that may have rows for which a condition holds."""
-    steps = None if condition is None else Frame(run).steps
     values = run_values(run)
-    for start in range(0, run.rows, _WINDOW):
-        window = range(start, min(start + _WINDOW, run.rows))
-        decided: bool | None = True
+    for rows, steps in run.step_ranges():
+        undecided = condition
         if condition is not None and steps is not None:
-            decided = decide(condition, values, (int(steps[start]), int(steps[window[-1]])))
-        if decided is not False:
-            yield _Piece(run, len(window), keys, window, condition if decided is None else None)
+            undecided = _undecided(condition, values, steps)
+        if undecided != _NOTHING:
+            yield _Piece(run, len(rows), keys, rows, undecided)
 
 
 def _grouped(pieces: Iterable[_Piece], columns: int) -> Iterator[list[_Piece]]:

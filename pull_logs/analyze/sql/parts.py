@@ -283,31 +283,26 @@ def _part(run: Run, wanted: Sequence[SqlColumn], quick: Mapping[str, Numbers]) -
 def read_row_groups(
     run: Run, keys: Mapping[str, str], wanted: Sequence[SqlColumn], rows: range | None
 ) -> Iterator[Part]:
-    """Iterate over these rows of a long run, one row group in memory at a time; over all if None.
+    """Iterate over row groups of a long run, one in memory at a time.
 
     Args:
         run: The run.
         keys: The key of the history of each metric that the run has.
         wanted: The columns.
-        rows: The rows.
+        rows: The rows of the row groups; all if None.
 
     Raises:
         DamageError: The history is damaged.
     """
     here = [column for column in wanted if column.source in keys]
     with_steps = any(column.source == STEP for column in wanted)
-    for start, batch in run.batches_at([*keys.values()], rows=rows):
+    for _, batch in run.batches_at([*keys.values()], rows=rows):
         arrays: dict[str, _CellArray] = {
             column.name: _typed(flat(batch.column(keys[column.source])), column) for column in here
         }
         if with_steps:
             arrays[STEP] = stored_integers(flat(batch.column(STEP))), None
-        part = Part(run, batch.num_rows, arrays)
-        if rows is not None:
-            # Where a row has much text, row groups end at other rows than those that are asked for.
-            first, last = max(rows.start - start, 0), min(rows.stop - start, part.rows)
-            part = part.slice(first, max(first, last))
-        yield part
+        yield Part(run, batch.num_rows, arrays)
 
 
 def _numbers(values: npt.NDArray[Any], present: Mask | None, column: SqlColumn) -> _Numbers:

@@ -104,6 +104,7 @@ from .names import segments_of as segments_of
 from .names import shown_url as shown_url
 from .parquet_pages import SCHEMA_FIELD as SCHEMA_FIELD
 from .parquet_pages import Chunk as Chunk
+from .parquet_pages import Group as Group
 from .parquet_pages import LeafColumn as LeafColumn
 from .parquet_pages import Page as Page
 from .parquet_pages import check_described_chunks as check_described_chunks

@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeAlias
 import pyarrow as pa
 
 from pull_logs.errors import DataError
+from pull_logs.rows.canonical import STEP
 from pull_logs.snapshot.format.thrift import Form, Leaf, Struct, Wanted, field_end, list_start, read_struct
 
 Read: TypeAlias = Callable[[int, int], bytes]
@@ -39,8 +40,9 @@ _DATA_PAGES = {0: (5, 2), 3: (8, 4)}
 _ENCODINGS = frozenset({0, 3, 5, 8, 9})
 """PLAIN, RLE, DELTA_BINARY_PACKED, RLE_DICTIONARY and BYTE_STREAM_SPLIT."""
 
-_CHUNK: Wanted = {1: {}, 3: {3: {}, 7: {}, 9: {}, 11: {}}, 8: {}, 9: {}}
-"""A chunk: its file (1); path (3), size (7) and offsets (9, 11) in its metadata; its encryption (8, 9)."""
+_CHUNK: Wanted = {1: {}, 3: {3: {}, 7: {}, 9: {}, 11: {}, 12: {5: {}, 6: {}}}, 8: {}, 9: {}}
+"""A chunk: its file (1); its encryption (8, 9); in its metadata path (3), size (7), offsets (9, 11), and
+statistics (12): the greatest value (5) and the least (6)."""
 
 SCHEMA_FIELD = 2
 """The field of a footer that has the schema."""
@@ -55,6 +57,7 @@ _GROUPS_FIELD = 4
 _FEW_GROUPS = 24
 """Up to this many row groups, reading all takes less time than learning the form of the first."""
 _BYTE_ARRAY = "BYTE_ARRAY"
+_STEP_BYTES = 8
 
 _DESCRIBED_GROUP: Wanted = {1: {1: {}, 3: {16: {1: {}, 2: {}, 3: {}}}, 8: {}, 9: {}}}
 """What is checked of the chunks (1) of a row group: file, encryption, and sizes (16) in their metadata."""
@@ -105,10 +108,17 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One row group: its rows, and the byte range of each of its columns."""
+    """One row group.
+
+    Attributes:
+        rows: How many rows it has.
+        chunks: The byte range of each of its columns.
+        steps: The least and the greatest step; None if the footer does not have them.
+    """
 
     rows: int
     chunks: tuple[Chunk, ...]
+    steps: tuple[int, int] | None
 
 
 def read_groups(footer: bytes, *, size: int | None) -> tuple[Group, ...]:
@@ -380,7 +390,17 @@ def _group(fields: Struct, number: int, names: Sequence[str], paths: Sequence[li
             f"row group {number} of the Parquet file has {rows} rows, and {MAX_GROUP} are the most"
         )
     described = zip(columns, names, paths, strict=True)
-    return Group(rows, tuple(_chunk(column, number, name, path) for column, name, path in described))
+    chunks = tuple(_chunk(column, number, name, path) for column, name, path in described)
+    return Group(rows, chunks, _steps(columns[0][3].get(12, {})) if names[:1] == (STEP,) else None)
+
+
+def _steps(statistics: Struct) -> tuple[int, int] | None:
+    """Return the least and the greatest value of the column of steps."""
+    ends = [statistics.get(field, b"") for field in (6, 5)]
+    if any(len(end) != _STEP_BYTES for end in ends):
+        return None
+    least, greatest = (int.from_bytes(end, "little", signed=True) for end in ends)
+    return least, greatest
 
 
 def _chunk(fields: Struct, group: int, name: str, path: list[bytes] | None) -> Chunk:

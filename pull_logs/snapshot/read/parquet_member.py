@@ -20,6 +20,7 @@ from pull_logs.snapshot.format import (
     ByteRange,
     Container,
     Encoded,
+    Group,
     MemberFile,
     Resource,
     divided_footer,
@@ -106,6 +107,11 @@ class ParquetMember:
                 expected_rows=self.resource.rows,
                 checked=isinstance(file, bytes),
             )
+
+    def row_groups(self) -> tuple[Group, ...]:
+        """Return the row groups of the file; reads its footer only."""
+        with self._located_damage(), self._container.open(self.resource.path) as file:
+            return read_groups(_checked_footer(file, self.resource), size=None)
 
     def table(self, columns: Collection[str] | None, *, coded: bool = False) -> pa.Table:
         """Return all rows as one batch; the arguments are those of `read_table`."""

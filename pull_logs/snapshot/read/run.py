@@ -137,6 +137,19 @@ class Run(RunFacts):
         """
         return self._history.batches_at(columns, rows)
 
+    def step_ranges(self) -> Iterator[tuple[range, tuple[int, int] | None]]:
+        """Iterate over the row groups of its history: their rows, and their least and greatest step.
+
+        The steps are None where the history does not describe them. Only its footer is read.
+
+        Raises:
+            BundleDamagedError: The history is damaged.
+        """
+        before = 0
+        for group in self._history.row_groups():
+            yield range(before, before + group.rows), group.steps
+            before += group.rows
+
     def arrow_table(self, columns: Collection[str] | None = None, *, coded: bool = False) -> pa.Table:
         """Return all its rows as one batch.
 

@@ -23,6 +23,7 @@ from pull_logs.errors import BundleDamagedError, DamageError, ExpressionError, M
 from pull_logs.frames import Frame
 from pull_logs.rows.canonical import STEP, canonical_text
 from pull_logs.snapshot import Run, open_bundle
+from pull_logs.snapshot.format import parquet_pages
 from pull_logs.snapshot.read import parquet_member
 
 LONG = 300_000
@@ -177,6 +178,12 @@ def test_a_long_run_is_read_by_row_groups_that_may_have_such_steps(
         late = answer(bundle.runs(), f"{total} WHERE _step >= {LONG - 10} AND loss > 0")
         assert late == [(10, sum(range(LONG - 10, LONG)), (LONG - 1) / 7)]
         assert asked == [range(2 << 17, LONG)]
+        asked.clear()
+        monkeypatch.setattr(parquet_pages, "_steps", lambda _: None)
+        parquet_pages._parsed_large.cache_clear()
+        parquet_pages._parsed_small.cache_clear()
+        assert answer(bundle.runs(), f"{total} WHERE _step >= {LONG - 10} AND loss > 0") == late
+        assert len(asked) == 3
 
 
 def test_a_bundle_without_an_index_gives_the_same_answers(tmp_path: Path) -> None:

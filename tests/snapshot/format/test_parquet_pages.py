@@ -72,7 +72,8 @@ def test_a_footer_means_what_pyarrow_reads_in_it(rows: list[dict[str, Any]]) -> 
         ends = [start + column.total_compressed_size for start, column in zip(starts, columns, strict=True)]
         names = [column.path_in_schema for column in columns]
         chunks = map(pages.Chunk, [number] * len(columns), names, starts, ends)
-        meant.append(pages.Group(group.num_rows, tuple(chunks)))
+        steps = columns[0].statistics
+        meant.append(pages.Group(group.num_rows, tuple(chunks), (steps.min, steps.max)))
     assert pages.read_groups(footer, size=len(file)) == tuple(meant)
 
 
