@@ -53,6 +53,9 @@ _EARLY_FILES = 12
 _WORKER = "pull_logs.fetch.worker"
 """The module that decodes and stores; it imports numpy and pyarrow."""
 
+_SEAL = "pull_logs.snapshot.write.seal"
+"""The module that makes a bundle of what was stored; it imports what reads and verifies bundles."""
+
 
 def _plan(selection: Selection, settings: Settings, options: PullOptions) -> dict[str, Any]:
     """Return the description of a pull; two pulls with equal descriptions are the same pull."""
@@ -143,6 +146,7 @@ class Attempt:
             # Arrow takes about as long to import as a server to answer, so it is imported meanwhile.
             await run_sync(import_module, _WORKER)
             self._early_files.stop()
+            group.start_soon(partial(run_sync, import_module, _SEAL))
             if self._pool is not None:
                 from pull_logs.fetch.sdk import SdkSweepConfigs
 

@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
@@ -18,15 +18,17 @@ from pull_logs.fetch.discovery import EarlyFiles
 from pull_logs.fetch.outcomes import FetchedRun, FileCounts
 from pull_logs.fetch.windows import WindowSize
 from pull_logs.runs import Coverage, RunInfo, RunPath
-from pull_logs.snapshot import ArtifactSelection, FileSelection, Run, Spool
-from pull_logs.snapshot.format import (
-    ArtifactRecord,
-    ArtifactsSource,
-    ConsoleSource,
-    ContentSource,
-    FileSource,
-    info_fields,
-)
+from pull_logs.snapshot.format import info_fields
+
+if TYPE_CHECKING:
+    from pull_logs.snapshot import ArtifactSelection, FileSelection, Run, Spool
+    from pull_logs.snapshot.format import (
+        ArtifactRecord,
+        ArtifactsSource,
+        ConsoleSource,
+        ContentSource,
+        FileSource,
+    )
 
 T = TypeVar("T")
 

@@ -25,12 +25,12 @@ from pull_logs.fetch.earlier import EarlierBundles
 from pull_logs.fetch.history import fetch_run, is_current, read_live_group
 from pull_logs.fetch.outcomes import FetchedRun, Outcomes
 from pull_logs.runs import RunInfo, RunPath
-from pull_logs.snapshot import Run
 from pull_logs.snapshot.format import info_fields
-from pull_logs.snapshot.write import StoredRun
 
 if TYPE_CHECKING:
     from pull_logs.fetch.sdk import SdkSource
+    from pull_logs.snapshot import Run
+    from pull_logs.snapshot.write import StoredRun
 
 
 class Worker:

@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from pull_logs.errors import DamageError
 from pull_logs.fetch.earlier.archived_runs import ArchivedRuns
 from pull_logs.runs import RunPath
-from pull_logs.snapshot import Bundle, Run, Spool, open_bundle, write_file
+from pull_logs.snapshot import Spool, write_file
 from pull_logs.snapshot.write import FolderLock, spool_path
 from pull_logs.system_errors import from_system_error
+
+if TYPE_CHECKING:
+    from pull_logs.snapshot import Bundle, Run
 
 Plan = Mapping[str, Any]
 
@@ -65,6 +68,8 @@ class EarlierBundles:
         if sealed is not None:
             self._bundles.append(stack.enter_context(sealed))
         if previous is not None:
+            from pull_logs.snapshot import open_bundle
+
             self._bundles.append(stack.enter_context(open_bundle(previous)))
             self.paths |= {run.path for run in self._bundles[-1].runs()}
 
@@ -86,6 +91,8 @@ def _noted_bundle(spool: Spool) -> Bundle | None:
     note = spool.folder / _SEALED
     if not note.exists() or not spool.out.exists():
         return None
+    from pull_logs.snapshot import open_bundle
+
     try:
         bundle = open_bundle(spool.out)
     except DamageError:

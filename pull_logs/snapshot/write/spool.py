@@ -29,12 +29,13 @@ from pull_logs.snapshot.write.page_file import PageFrame
 from pull_logs.snapshot.write.page_merge import settle_frames
 from pull_logs.snapshot.write.page_store import PageStore
 from pull_logs.snapshot.write.run_sources import NO_EXTRAS, BundleRun, CopiedRun, EncodedRun, RunExtras
-from pull_logs.snapshot.write.seal import SealReport, seal_runs
 from pull_logs.snapshot.write.spool_folder import SpoolFolder, spool_path
 from pull_logs.snapshot.write.stored_run import StoredRun, copy_run, read_stored, restate_run, store_run
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from pull_logs.snapshot.write.seal import SealReport
 
 _MAX_IN_MEMORY = 32 << 20
 """The most bytes of rows that are merged in memory; the rows of a larger run are merged in parts."""
@@ -305,6 +306,8 @@ class Spool:
             BundleDamagedError: The bundle was not written correctly; the spool is kept.
             PullLogsError: The disk is full, or the bundle cannot be written; the spool is kept.
         """
+        from pull_logs.snapshot.write.seal import seal_runs
+
         with self._disk_errors():
             report = seal_runs(self._stored.values(), out=self.out, temp=self._files.bundle, metrics=metrics)
         self._files.remove_data()
@@ -325,6 +328,8 @@ class Spool:
             BundleDamagedError: As for `seal`.
             PullLogsError: As for `seal`.
         """
+        from pull_logs.snapshot.write.seal import seal_runs
+
         reports = []
         with self._disk_errors():
             for number, runs in enumerate(self._parts(size), 1):
