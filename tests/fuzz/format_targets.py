@@ -25,6 +25,7 @@ from pull_logs.snapshot import add_bundles, open_store
 from pull_logs.snapshot.format import (
     ArtifactRecord,
     Resource,
+    Resources,
     StoredConsole,
     arrow_table,
     check_format,
@@ -216,7 +217,8 @@ def resealed(data: bytes) -> None:
     name = kinds[data[0] % len(kinds)]
     members[name] = data[1:]
     read = parse_manifest(members["datapackage.json"], path="good", members=[*members])
-    resources = {**read.resources, name: _resource(read.resources[name], data[1:])}
+    changed = {**read.resources, name: _resource(read.resources[name], data[1:])}
+    resources = Resources.of(changed.values())
     _read_everything(_zipped(_with_manifest(members, render_manifest(replace(read, resources=resources)))))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from pull_logs.rows.batches import batch_from_rows, system_batch_from_rows
 from pull_logs.runs import Coverage, RunInfo, RunPath
 from pull_logs.snapshot.format.container import open_container
-from pull_logs.snapshot.format.manifest import parse_manifest, render_digest, render_manifest
+from pull_logs.snapshot.format.manifest import Resources, parse_manifest, render_digest, render_manifest
 from pull_logs.snapshot.write.run_sources import BundleRun
 from pull_logs.snapshot.write.seal import write_bundle
 
@@ -88,7 +88,7 @@ def without_index(path: Path, out: Path) -> Path:
     }
     data = (folder / "datapackage.json").read_bytes()
     manifest = parse_manifest(data, path="a", members=[*sizes, "metrics.parquet"])
-    resources = {name: one for name, one in manifest.resources.items() if name != "metrics.parquet"}
+    resources = Resources.of(one for name, one in manifest.resources.items() if name != "metrics.parquet")
     rendered = render_manifest(replace(manifest, resources=resources))
     (folder / "datapackage.json").write_bytes(rendered)
     (folder / "datapackage-digest.json").write_bytes(render_digest(rendered))

@@ -24,7 +24,7 @@ from pull_logs.snapshot import (
     write_bundle,
 )
 from pull_logs.snapshot.format import record_of, render_digest, render_manifest, sha256
-from pull_logs.snapshot.format.manifest import parse_manifest
+from pull_logs.snapshot.format.manifest import Resources, parse_manifest
 from pull_logs.snapshot.privacy import redact_bundle
 from pull_logs.snapshot.privacy.file_scrubber import TextFile
 from pull_logs.snapshot.read.logged import media_index
@@ -247,7 +247,7 @@ def resealed(folder: Path) -> Path:
             footer_bytes=footer,
             footer_hash=sha256(data[-footer:]),
         )
-    rendered = render_manifest(dataclasses.replace(manifest, resources=resources))
+    rendered = render_manifest(dataclasses.replace(manifest, resources=Resources.of(resources.values())))
     (folder / "datapackage.json").write_bytes(rendered)
     (folder / "datapackage-digest.json").write_bytes(render_digest(rendered))
     return folder

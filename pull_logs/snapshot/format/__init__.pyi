@@ -54,6 +54,7 @@ from .manifest import MAX_MANIFEST as MAX_MANIFEST
 from .manifest import AnyResource as AnyResource
 from .manifest import Manifest as Manifest
 from .manifest import Resource as Resource
+from .manifest import Resources as Resources
 from .manifest import check_digest as check_digest
 from .manifest import check_format as check_format
 from .manifest import check_version as check_version
@@ -139,6 +140,8 @@ from .run_record import coverage_from_fields as coverage_from_fields
 from .run_record import document_from_text as document_from_text
 from .run_record import info_fields as info_fields
 from .run_record import info_from_fields as info_from_fields
+from .runs import RunFolders as RunFolders
+from .runs import run_folders as run_folders
 from .runs_table import LIGHT as LIGHT
 from .runs_table import RunRow as RunRow
 from .runs_table import RunTable as RunTable

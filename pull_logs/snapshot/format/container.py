@@ -266,7 +266,7 @@ class ZipContainer(Container):
         except BaseException:
             self._file.close()
             raise
-        self.sizes = {name: entry.size for name, entry in self.entries.items()}
+        self.sizes = self.entries.sizes
 
     @property
     def length(self) -> int:

@@ -42,8 +42,10 @@ MAX_SEGMENT = 160
 """Longest encoded id: with prefix and suffix it is below 255 bytes, the limit of a file name."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]*[A-Za-z0-9_-]")
-_SEGMENT = r"(?:[A-Za-z0-9._-]|%[0-9A-F]{2})+(?:~[0-9a-f]{8})?"
+_SEGMENT = r"(?:[A-Za-z0-9._-]++|%[0-9A-F]{2})++(?:~[0-9a-f]{8})?"
 _FOLDER = rf"runs/entity={_SEGMENT}/project={_SEGMENT}/run={_SEGMENT}"
+HISTORY_NAME = rf"{_FOLDER}/{re.escape(HISTORY)}"
+"""The regular expression of the names of histories."""
 _FILE = (
     rf"{FILES}/(?:[A-Za-z0-9._-]|%[0-9A-F]{{2}}){{0,160}}(?:[A-Za-z0-9_-]|%[0-9A-F]{{2}})(?:~[0-9a-f]{{8}})?"
 )
@@ -116,19 +118,46 @@ def member_folders(paths: Iterable[RunPath]) -> dict[RunPath, str]:
         DataError: A part of a path is empty, or two paths would have the same folder.
     """
     paths = list(paths)
-    projects: dict[str, dict[str, set[str]]] = {}
+    projects: dict[tuple[str, str], set[str]] = {}
     for path in paths:
-        projects.setdefault(path.entity, {}).setdefault(path.project, set()).add(path.run_id)
-    entities = _segments(set(projects))
-    folders: dict[str, dict[str, dict[str, str]]] = {}
-    for entity, runs in projects.items():
-        parents = folders[entity] = {}
-        for project, segment in _segments(set(runs)).items():
-            parent = f"runs/entity={entities[entity]}/project={segment}"
-            parents[project] = {
-                run_id: f"{parent}/run={run}" for run_id, run in _segments(runs[project]).items()
-            }
-    return {path: folders[path.entity][path.project][path.run_id] for path in paths}
+        projects.setdefault(path[:2], set()).add(path.run_id)
+    parents = project_folders(projects)
+    segments = {project: changed_segments(ids) for project, ids in projects.items()}
+    return {
+        path: run_folder(parents[path[:2]], segments[path[:2]].get(path.run_id, path.run_id))
+        for path in paths
+    }
+
+
+def project_folders(projects: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return the folder of each project of a bundle, by entity and project.
+
+    Raises:
+        DataError: A name is empty, or two would have the same folder.
+    """
+    of_entity: dict[str, set[str]] = {}
+    for entity, project in projects:
+        of_entity.setdefault(entity, set()).add(project)
+    entities = _segments(set(of_entity))
+    return {
+        (entity, project): f"runs/entity={entities[entity]}/project={segment}"
+        for entity, names in of_entity.items()
+        for project, segment in _segments(names).items()
+    }
+
+
+def changed_segments(ids: set[str]) -> dict[str, str]:
+    """Return the segments of the run ids of a project that are not the ids themselves.
+
+    Raises:
+        DataError: An id is empty, or two would have the same folder.
+    """
+    return {run_id: segment for run_id, segment in _segments(ids).items() if segment != run_id}
+
+
+def run_folder(parent: str, segment: str) -> str:
+    """Return the folder of a run by the folder of its project and the segment of its id."""
+    return f"{parent}/run={segment}"
 
 
 def folder_of_file(name: str) -> str | None:

@@ -8,13 +8,18 @@ gap. Only stored members are accepted, so nothing can expand. No member's bytes 
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
+
+import numpy as np
 
 from pull_logs.errors import BundleDamagedError, UnsafeFileError
 from pull_logs.snapshot.format import zip_layout as layout
 from pull_logs.snapshot.format.names import is_member_name, member_order, why_refused
+from pull_logs.snapshot.format.packed import ColumnsBuilder, MemberMap, MemberNames
 from pull_logs.snapshot.format.zip_layout import Entry
 
 MAX_MEMBERS = 2_000_004
@@ -48,7 +53,30 @@ class _Raw(NamedTuple):
     data: bytes
 
 
-def read_directory(read_at: ReadAt, *, length: int, path: str) -> dict[str, Entry]:
+class Directory(MemberMap[Entry]):
+    """The members of a ZIP by name, in their order.
+
+    Attributes:
+        sizes: The size of each member.
+    """
+
+    __slots__ = ("_checksums", "_headers", "_sizes", "sizes")
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        builder = ColumnsBuilder("qIq")
+        for name, size, checksum, header in entries:
+            builder.add(name, (size, checksum, header))
+        columns = builder.columns()
+        super().__init__(MemberNames(columns.texts), self._entry)
+        self._sizes, self._checksums, self._headers = columns.numbers
+        self.sizes: Mapping[str, int] = MemberMap(self._names, self._sizes.__getitem__)
+
+    def _entry(self, number: int) -> Entry:
+        sizes, checksums, headers = self._sizes, self._checksums, self._headers
+        return Entry(self._names[number], sizes[number], checksums[number], headers[number])
+
+
+def read_directory(read_at: ReadAt, *, length: int, path: str) -> Directory:
     """Return the members of a ZIP of `length` bytes, in their order, all checked except for their content.
 
     Raises:
@@ -57,18 +85,33 @@ def read_directory(read_at: ReadAt, *, length: int, path: str) -> dict[str, Entr
     """
     end = _read_end(read_at, length=length, path=path)
     data = read_at(end.start, end.size)
-    return _plain_directory(data, end) or _checked_directory(data, end, path)
+    with suppress(ValueError):
+        return Directory(_plain_directory(data, end))
+    return Directory(_checked_directory(data, end, path).values())
 
 
-def _plain_directory(data: bytes, end: _End) -> dict[str, Entry] | None:
-    """Return the members if nothing is wrong with any of them; what is, and where, the careful pass finds."""
-    found = layout.plain_entries(data, end.count)
-    if not found or found[-1].end != end.start:
-        return None
-    entries = {entry.name: entry for entry in found}
-    unique = len({name.lower() for name in entries}) == len(found)
-    safe = unique and all(map(is_member_name, entries))
-    return entries if safe and list(entries) == member_order(entries) else None
+def _plain_directory(data: bytes, end: _End) -> Iterator[Entry]:
+    """Iterate over the members.
+
+    Raises:
+        ValueError: Something is wrong with one of them; what it is, and where, the careful pass finds.
+    """
+    folded, until, last = array("q"), 0, ""
+    few: list[str] = []  # of names in folders, which follow each other, only the first
+    for entry in layout.plain_entries(data, end.count):
+        name, until = entry.name, entry.end
+        if "/" not in name or "/" not in last:
+            few.append(name)
+        elif name <= last:
+            raise ValueError("members are not in order")
+        if not is_member_name(name):
+            raise ValueError("a member has a name that no bundle has")
+        folded.append(hash(name.lower()))
+        last = name
+        yield entry
+    hashes = np.sort(np.frombuffer(folded, np.int64))
+    if until != end.start or few != member_order(few) or (hashes[1:] == hashes[:-1]).any():
+        raise ValueError("the members are not those of a bundle")
 
 
 def _checked_directory(data: bytes, end: _End, path: str) -> dict[str, Entry]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from pull_logs.errors import BundleDamagedError
@@ -97,28 +97,31 @@ _ENTRY = struct.Struct("<16s3IH12sI")
 """An entry up to its name: between its fixed parts its checksum, sizes and length of the name; its header."""
 
 
-def plain_entries(data: bytes, count: int) -> list[Entry] | None:
-    """Return the entries of a directory without ZIP64 fields, if it is as it was written.
+def plain_entries(data: bytes, count: int) -> Iterator[Entry]:
+    """Iterate over the entries of a directory without ZIP64 fields.
 
-    Their names are not checked. None means that a byte differs, or that there are ZIP64 fields; which one, a
-    pass over each entry finds out.
+    Their names are not checked.
+
+    Raises:
+        ValueError: A byte is not as it was written, or there are ZIP64 fields; which one, a pass that checks
+            each entry by itself finds out.
     """
-    entries: list[Entry] = []
     offset = header = 0
     unpack, make = _ENTRY.unpack_from, Entry._make
     try:
         for _ in range(count):
             start, crc, packed, size, named, rest, found = unpack(data, offset)
             if start != _ENTRY_START or rest != _ENTRY_REST or found != header:
-                return None
+                raise ValueError("an entry is not as it was written")
             if packed != size or MAX_32 in (size, header):  # the mark of a ZIP64 field
-                return None
+                raise ValueError("an entry has ZIP64 fields")
             end = offset + _ENTRY.size + named
-            entries.append(make((data[end - named : end].decode("ascii"), size, crc, header)))
+            yield make((data[end - named : end].decode("ascii"), size, crc, header))
             offset, header = end, header + LOCAL.size + named + size
-    except (struct.error, UnicodeDecodeError):
-        return None
-    return entries if offset == len(data) else None
+    except struct.error as exc:
+        raise ValueError("an entry is cut short") from exc
+    if offset != len(data):
+        raise ValueError("bytes of the directory belong to no entry")
 
 
 def directory_end(*, count: int, size: int, start: int) -> bytes:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap, zip_longest
+from operator import eq
 
 from pull_logs.errors import BundleDamagedError, DataError, UnsafeFileError
 from pull_logs.snapshot.format import (
@@ -22,6 +24,7 @@ from pull_logs.snapshot.format import (
     Container,
     FileResource,
     Manifest,
+    RunFolders,
     RunTable,
     check_digest,
     check_format,
@@ -29,12 +32,17 @@ from pull_logs.snapshot.format import (
     file_members,
     folder_of_table,
     load_runs_table,
-    member_folders,
     parse_manifest,
+    run_folders,
     sha256,
     stored_form,
 )
 from pull_logs.suggestions import counted
+
+_UNLISTED = (FORMAT, MANIFEST, DIGEST)
+"""The members that the manifest does not name."""
+
+_HISTORY_END, _SYSTEM_END = f"/{HISTORY}", f"/{SYSTEM}"
 
 MAX_RUNS_TABLE = 2 * 2**30
 """Most bytes of `runs.parquet`."""
@@ -54,7 +62,7 @@ class BundleIndex:
     bundle_id: str
     manifest: Manifest
     table: RunTable
-    folders: tuple[str, ...]
+    folders: RunFolders
 
 
 def load_index(container: Container) -> BundleIndex:
@@ -83,14 +91,17 @@ def load_index(container: Container) -> BundleIndex:
     if sha256(runs) != resource.hash:
         raise _damaged(path, f"{RUNS} does not have its hash", RUNS)
     table = load_runs_table(runs, rows=resource.rows, path=path)
-    folders = tuple(_checked_folders(table, manifest, path=path))
+    folders = _checked_folders(table, manifest, path=path)
     return BundleIndex(bundle_id=bundle_id, manifest=manifest, table=table, folders=folders)
 
 
 def _check_members(sizes: Mapping[str, int], manifest: Manifest, *, path: str) -> None:
     """Check that a container of these members has those of the manifest, no others, and the same sizes."""
+    known = (found for found in sizes.items() if found[0] not in _UNLISTED)
+    if all(starmap(eq, zip_longest(known, manifest.sizes()))):
+        return
     sizes = dict(sizes)
-    for name in (FORMAT, MANIFEST, DIGEST):
+    for name in _UNLISTED:
         sizes.pop(name, None)
     for name, resource in manifest.members().items():
         expected = stored_form(resource).bytes
@@ -103,30 +114,34 @@ def _check_members(sizes: Mapping[str, int], manifest: Manifest, *, path: str) -
         raise UnsafeFileError(f"{path!r} is not safe to use: its manifest does not name {min(sizes)!r}")
 
 
-def _checked_folders(table: RunTable, manifest: Manifest, *, path: str) -> Iterator[str]:
+def _checked_folders(table: RunTable, manifest: Manifest, *, path: str) -> RunFolders:
     """Return the folder of each run, and check that every run has its files and every file a run."""
-    folders = member_folders(table.paths)
+    folders = run_folders(table.paths)
     resources, with_files, with_console, with_artifacts = manifest.resources, 0, 0, 0
+    others = Counter(_folder_of(name) for name in resources if not name.endswith(_HISTORY_END))
     known = sum(name in resources for name in TABLES)
-    logged = Counter(map(folder_of_table, resources))
-    for run, rows in zip(table.paths, table.column("rows"), strict=True):
-        folder = folders[run]
-        history = resources.get(f"{folder}/{HISTORY}")
-        if history is None or history.rows != rows:
-            raise _damaged(path, f"{RUNS} and the manifest disagree about run {str(run)!r}", RUNS)
-        known += 1 + (f"{folder}/{SYSTEM}" in resources) + logged[folder]
+    for index, (rows, folder) in enumerate(zip(table.cells["rows"], folders, strict=True)):
+        if resources.rows(folder + _HISTORY_END) != rows:
+            run = str(table.paths[index])
+            raise _damaged(path, f"{RUNS} and the manifest disagree about run {run!r}", RUNS)
+        known += 1 + others[folder]
         with_console += f"{folder}/{CONSOLE}" in manifest.consoles
         with_artifacts += f"{folder}/{ARTIFACTS}" in manifest.contents
         if folder in manifest.files:
             with_files += 1
             _check_file_members(folder, manifest.files[folder], path=path)
-        yield folder
     orphans = len(resources) - known + len(manifest.files) - with_files
     orphans += len(manifest.consoles) - with_console
     tables = sum(name.endswith(f"/{ARTIFACTS}") for name in manifest.contents)
     orphans += tables - with_artifacts + (0 if tables else len(manifest.contents))
     if orphans:
         raise _damaged(path, f"{counted(orphans, 'file')} without a run", MANIFEST)
+    return folders
+
+
+def _folder_of(name: str) -> str | None:
+    """Return the folder of the run that system metrics or a logged table belong to; None for another file."""
+    return name.removesuffix(_SYSTEM_END) if name.endswith(_SYSTEM_END) else folder_of_table(name)
 
 
 def _check_file_members(folder: str, files: Sequence[FileResource], *, path: str) -> None:

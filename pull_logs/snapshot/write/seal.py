@@ -34,6 +34,7 @@ from pull_logs.snapshot.format import (
     ContentHasher,
     Manifest,
     MetricsWriter,
+    Resources,
     RunRow,
     encode_runs,
     member_order,
@@ -239,7 +240,7 @@ def seal_runs(
             resources, files, consoles, contents = resources_of(members)
             described = Manifest(
                 content_id=content_id,
-                resources=resources,
+                resources=Resources.of(resources.values()),
                 redacted=_redacted(runs),
                 files=files,
                 consoles=consoles,

@@ -1,7 +1,6 @@
 from .document import MAX_MANIFEST as MAX_MANIFEST
 from .document import AnyResource as AnyResource
 from .document import Manifest as Manifest
-from .document import Resource as Resource
 from .document import render_digest as render_digest
 from .document import render_manifest as render_manifest
 from .document import sha256 as sha256
@@ -19,3 +18,6 @@ from .parse import MAX_METRICS as MAX_METRICS
 from .parse import MAX_VALUES as MAX_VALUES
 from .parse import check_digest as check_digest
 from .parse import parse_manifest as parse_manifest
+from .resources import Resource as Resource
+from .resources import Resources as Resources
+from .resources import ResourcesBuilder as ResourcesBuilder

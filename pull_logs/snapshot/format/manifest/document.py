@@ -8,10 +8,11 @@ docs/bundle-format.md, "The manifest".
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import merge
 from itertools import chain
-from typing import Any, NamedTuple, NotRequired, TypeAlias, TypedDict
+from typing import Any, NotRequired, TypeAlias, TypedDict
 from urllib.parse import quote
 
 import orjson
@@ -26,34 +27,11 @@ from pull_logs.snapshot.format.compression import Compressed
 from pull_logs.snapshot.format.console import ConsoleEntry, ConsoleRecord, ConsoleResource, console_entry
 from pull_logs.snapshot.format.file_record import FileEntry, FileRecord, FileResource, file_entry
 from pull_logs.snapshot.format.manifest.marker import FORMAT_NAME
+from pull_logs.snapshot.format.manifest.resources import Resource, Resources
 from pull_logs.snapshot.format.names import MANIFEST, TABLES
 
 MAX_MANIFEST = 64 * 2**20
 """Most bytes of a manifest."""
-
-
-class Resource(NamedTuple):
-    """A Parquet file of the bundle.
-
-    Attributes:
-        path: The name of its member.
-        bytes: Its size.
-        hash: `sha256:` and the hex digest of its bytes.
-        rows: Its rows.
-        rows_hash: The rows hash of a history or of system metrics; None for any other table.
-        footer_bytes: Size of the Parquet footer at the end of the file.
-        footer_hash: `sha256:` and the hex digest of the footer.
-        writer: The library that encoded it.
-    """
-
-    path: str
-    bytes: int
-    hash: str
-    rows: int
-    rows_hash: str | None
-    footer_bytes: int
-    footer_hash: str
-    writer: str
 
 
 AnyResource: TypeAlias = Resource | FileResource | ConsoleResource | ContentResource
@@ -76,7 +54,7 @@ class Manifest:
     """
 
     content_id: str
-    resources: Mapping[str, Resource]
+    resources: Resources
     redacted: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, Sequence[FileResource]] = field(default_factory=dict)
     consoles: Mapping[str, ConsoleResource] = field(default_factory=dict)
@@ -91,6 +69,15 @@ class Manifest:
             content.compressed is not None for content in self.contents.values()
         )
         return 2 if compressed else 1
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """Iterate over the names and sizes of its members, tables first, then in the order of their names."""
+        tables = [(name, self.resources[name].bytes) for name in TABLES if name in self.resources]
+        files = ((file.member, file.stored.bytes) for one in self.files.values() for file in one)
+        consoles = ((name, console.record.bytes) for name, console in self.consoles.items())
+        contents = ((one.member, one.stored.bytes) for one in self.contents.values())
+        parquet = (found for found in self.resources.sizes() if found[0] not in TABLES)
+        return chain(tables, merge(parquet, files, consoles, contents))
 
     def members(self) -> dict[str, AnyResource]:
         """Return all its members, in the order of the bundle."""

@@ -1,4 +1,6 @@
 from .documents import Documents as Documents
+from .folders import RunFolders as RunFolders
+from .folders import run_folders as run_folders
 from .paths import PathsBuilder as PathsBuilder
 from .paths import RunPaths as RunPaths
 from .plain_columns import PlainColumns as PlainColumns

@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 from typing import overload
 
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.format.packed_texts import PackedTexts
+from pull_logs.snapshot.format.packed import PackedTexts, TextsBuilder
 
 
 class RunPaths(Sequence[RunPath]):
@@ -20,9 +20,7 @@ class RunPaths(Sequence[RunPath]):
         ids: The run id of each run.
     """
 
-    def __init__(
-        self, projects: Sequence[tuple[str, str]], starts: Sequence[int], ids: Sequence[str]
-    ) -> None:
+    def __init__(self, projects: Sequence[tuple[str, str]], starts: Sequence[int], ids: PackedTexts) -> None:
         self._projects, self._ids = projects, ids
         self._starts = [*starts, len(ids)]
 
@@ -41,10 +39,15 @@ class RunPaths(Sequence[RunPath]):
         return RunPath(*project, self._ids[number])
 
     def __iter__(self) -> Iterator[RunPath]:
+        for project, ids in self.by_project():
+            for run_id in ids:
+                yield RunPath(*project, run_id)
+
+    def by_project(self) -> Iterator[tuple[tuple[str, str], Iterator[str]]]:
+        """Iterate over the projects, each with the ids of its runs, which are taken before the next."""
         ids = iter(self._ids)
-        for (entity, project), (first, end) in zip(self._projects, pairwise(self._starts), strict=True):
-            for run_id in islice(ids, end - first):
-                yield RunPath(entity, project, run_id)
+        for project, (first, end) in zip(self._projects, pairwise(self._starts), strict=True):
+            yield project, islice(ids, end - first)
 
     def __contains__(self, path: object) -> bool:
         return isinstance(path, RunPath) and self.find(path) is not None
@@ -70,19 +73,23 @@ class PathsBuilder:
         self.in_order = True
         self._projects: list[tuple[str, str]] = []
         self._starts: list[int] = []
-        self._ids = PackedTexts()
+        self._ids = TextsBuilder()
+        self._count = 0
         self._last: tuple[str, ...] = ()
 
     def add(self, keys: Iterable[tuple[str, str, str]]) -> None:
         """Add entity, project and run id of the next runs."""
+        ids: list[str] = []
         for key in keys:
             self.in_order &= key > self._last
             if key[:2] != self._last[:2]:
                 self._projects.append(key[:2])
-                self._starts.append(len(self._ids))
-            self._ids.append(key[2])
+                self._starts.append(self._count + len(ids))
+            ids.append(key[2])
             self._last = key
+        self._ids.extend(ids)
+        self._count += len(ids)
 
     def paths(self) -> RunPaths:
         """Return the paths, which are in order."""
-        return RunPaths(self._projects, self._starts, self._ids)
+        return RunPaths(self._projects, self._starts, self._ids.texts())

@@ -1,4 +1,4 @@
-"""The paths of an opened table of runs."""
+"""What is kept of very many runs and members as columns."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.format.packed_texts import PackedTexts
+from pull_logs.snapshot.format.packed import MemberMap, MemberNames, TextsBuilder
 from pull_logs.snapshot.format.runs import PathsBuilder
 
 parts = st.text(st.sampled_from("ab/é\U0001f600"), min_size=1, max_size=3)
+names = st.lists(st.text(st.sampled_from("ab/"), min_size=1, max_size=4), max_size=12)
 some_paths = st.lists(st.builds(RunPath, parts, parts, parts), max_size=12)
 
 
@@ -22,9 +23,11 @@ def packed(paths: list[RunPath]) -> PathsBuilder:
 @settings(max_examples=60)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=4), max_size=8))
 def test_packed_texts_are_those_that_were_added(texts: list[str]) -> None:
-    found = PackedTexts(texts)
-    assert [*found] == [found[index] for index in range(len(found))] == found[:] == texts
-    assert [found[index] for index in range(-len(texts), 0)] == texts
+    builder = TextsBuilder()
+    for start in range(0, len(texts), 3):
+        builder.extend(texts[start : start + 3])
+    found = builder.texts()
+    assert [*found] == [found[index] for index in range(len(found))] == texts
 
 
 @settings(max_examples=60)
@@ -46,3 +49,18 @@ def test_paths_are_those_that_were_added_and_each_is_found(
 @given(some_paths)
 def test_only_ascending_paths_are_in_order(paths: list[RunPath]) -> None:
     assert packed(paths).in_order is (paths == sorted(set(paths)))
+
+
+@settings(max_examples=100)
+@given(names | names.map(sorted), names)
+def test_members_are_found_by_name_in_any_order(given_names: list[str], asked: list[str]) -> None:
+    builder = TextsBuilder()
+    builder.extend(given_names)
+    found = MemberNames(builder.texts())
+    repeated = {name for name in given_names if given_names.count(name) > 1}
+    assert (found.repeated in repeated) if repeated else found.repeated is None
+    if not repeated:
+        known = MemberMap(found, given_names.__getitem__)
+        assert known == {name: name for name in given_names}
+        for name in [*given_names, *asked, *given_names, *sorted(asked)]:
+            assert known.get(name) == (name if name in given_names else None)
