@@ -57,6 +57,8 @@ class NumberColumns:
         names: The distinct names of the columns.
         name: The index of each column's name in `names`.
         run: The number of its run in the index.
+        numbers: How many numbers there are.
+        nonfinite: How many of them are NaN or infinite.
         numeric: Whether all cells are numbers, so that the last number is the last cell.
         value: The last number, finite or not.
         x: Its step.
@@ -71,6 +73,8 @@ class NumberColumns:
     names: Sequence[str]
     name: Ints
     run: Ints
+    numbers: Ints
+    nonfinite: Ints
     numeric: Mask
     value: Floats
     x: Ints

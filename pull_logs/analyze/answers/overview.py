@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
+from pull_logs.analyze.answers.indexed import judged_metrics
 from pull_logs.analyze.answers.mapping import map_runs
 from pull_logs.analyze.answers.readings import Identity
 from pull_logs.analyze.answers.view import incomplete_notes
@@ -22,7 +23,6 @@ from pull_logs.analyze.health import (
     FLAGS,
     HealthFinding,
     RunColumns,
-    can_have_flags,
     find_all_flags,
 )
 from pull_logs.analyze.questions import (
@@ -203,23 +203,25 @@ def _read_histories(
     counted = _add_indexed([subject.run for subject in subjects], metrics, selected=selected)
     identities = _identities(subjects, opened)
     remembered = _remembered(known, frames, identities)
+    judged = _judged_metrics(subjects, opened, remembered)
 
     def unknown() -> Iterator[_Read]:
         for position, (subject, frame, identity) in enumerate(zip(subjects, frames, identities, strict=True)):
             configs.add(subject.run.config)
-            totals = None if position in counted else metrics
+            if frame.has_facts and position not in counted:
+                _add_facts(frame, identity.names, metrics, selected=selected)
             if remembered[position] is None:
-                columns = _read_run(subject.run, frame, identity.names, totals, selected=selected)
+                columns = _read_run(subject.run, frame, identity.names, judged.get(position))
+                for name, column in () if frame.has_facts else columns.metrics.items():
+                    metrics.add(name, describe_cells(column, frame.steps))
                 yield position, columns
                 del columns
-            elif totals is not None:
-                _add_facts(frame, identity.names, totals, selected=selected)
             frame.forget()
 
-    for position, judged in _judged(unknown(), frames):
-        remembered[position] = judged
+    for position, what in _judged(unknown(), frames):
+        remembered[position] = what
         if known is not None:
-            known.keep(identities[position], judged)
+            known.keep(identities[position], what)
     for subject, found in zip(subjects, remembered, strict=True):
         healthy += not found
         findings += [(subject, finding) for finding in found or ()]
@@ -306,12 +308,13 @@ def find_what_is_wrong(subjects: Sequence[Subject], *, select: str | None, known
     opened = _Opened.open(subjects, select=select)
     identities = _identities(subjects, opened)
     remembered = _remembered(known, opened.frames, identities)
+    judged = _judged_metrics(subjects, opened, remembered)
 
     def unknown() -> Iterator[_Read]:
         for position, (subject, frame) in enumerate(zip(subjects, opened.frames, strict=True)):
             if remembered[position] is None:
                 names = identities[position].names
-                yield position, _read_run(subject.run, frame, names, None, selected=opened.selected)
+                yield position, _read_run(subject.run, frame, names, judged.get(position))
                 frame.forget()
 
     for position, found in _judged(unknown(), opened.frames):
@@ -399,25 +402,21 @@ def _add_facts(
         metrics.add(name, facts[name])
 
 
-def _read_run(
-    run: RunLike,
-    frame: Frame,
-    names: Sequence[str],
-    metrics: MetricTotalsBuilder | None,
-    *,
-    selected: frozenset[str],
-) -> RunColumns:
-    """Read the selected metrics of a run and its timestamps in one pass, and add them to any totals.
+def _judged_metrics(
+    subjects: Sequence[Subject], opened: _Opened, remembered: Sequence[object]
+) -> Mapping[int, AbstractSet[str]]:
+    """Return the metrics that may have a flag, of runs that an index has and of which nothing is known."""
+    unknown = [position for position, found in enumerate(remembered) if found is None]
+    return judged_metrics([subject.run for subject in subjects], unknown, opened.selected)
 
-    Of a run whose bundle has an index, only the metrics that may have a flag are read.
-    """
-    facts = frame.facts(selected, brief=metrics is None)
-    judged = names if facts is None else [name for name in names if can_have_flags(facts[name])]
-    frame.load([*judged, _TIMESTAMP])
-    columns = {name: frame.column(name) for name in judged}
-    if metrics is not None:
-        for name in names:
-            metrics.add(name, describe_cells(columns[name], frame.steps) if facts is None else facts[name])
+
+def _read_run(
+    run: RunLike, frame: Frame, names: Sequence[str], judged: AbstractSet[str] | None
+) -> RunColumns:
+    """Read those of the metrics of a run that are judged, all if None, and its timestamps in one pass."""
+    read = names if judged is None else [name for name in names if name in judged]
+    frame.load([*read, _TIMESTAMP])
+    columns = {name: frame.column(name) for name in read}
     stamps = frame.column(_TIMESTAMP) if _TIMESTAMP in frame else None
     return RunColumns(run=run, metrics=columns, steps=frame.steps, timestamps=stamps)
 

@@ -6,3 +6,4 @@ from .flags import RunColumns as RunColumns
 from .flags import can_have_flags as can_have_flags
 from .flags import find_all_flags as find_all_flags
 from .flags import find_flags as find_flags
+from .flags import metrics_that_can_have_flags as metrics_that_can_have_flags

@@ -29,7 +29,7 @@ from pull_logs.analyze.health.optimization import gradient_flags, gradient_serie
 from pull_logs.analyze.health.outcomes import Outcomes
 from pull_logs.analyze.health.pace import speed_flags, speed_series, stall_flags
 from pull_logs.analyze.statistics import role_of
-from pull_logs.frames import Column, Floats, Mask, MetricFacts, RunLike, Steps
+from pull_logs.frames import Column, Floats, Mask, MetricFacts, NumberColumns, RunLike, Steps
 from pull_logs.runs import RunInfo
 
 DEFINITIONS = "3"
@@ -51,6 +51,23 @@ def can_have_flags(facts: MetricFacts) -> bool:
     if role in ("loss", "score"):
         return facts.numbers >= FEWEST
     return facts.numbers >= FEWEST and high >= _LEAST_SPAN[role] * low
+
+
+def metrics_that_can_have_flags(metrics: NumberColumns) -> Mask:
+    """Return what `can_have_flags` does for each of many metrics of runs."""
+    roles = [role_of(name) for name in metrics.names]
+    spans = np.array([_LEAST_SPAN.get(role or "", 0.0) for role in roles])[metrics.name]
+    other, outcome, rate = (
+        np.array([role in some for role in roles], np.bool_)[metrics.name]
+        for some in (_LEAST_SPAN, ("loss", "score"), ("learning_rate",))
+    )
+    with np.errstate(over="ignore"):
+        spread = outcome | (other & (metrics.max >= spans * metrics.min))
+    judged = rate | (spread & (metrics.numbers >= FEWEST))
+    found: Mask = (metrics.nonfinite > 0) | (judged & metrics.ranged)
+    for row, facts in metrics.exact.items():
+        found[row] = can_have_flags(facts)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

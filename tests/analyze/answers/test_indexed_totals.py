@@ -12,11 +12,13 @@ import pytest
 from bundlekit import bundle_run, make_bundle
 from checkout import RECORDED
 from fakeruns import in_brief
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rowkit import calm_rows, canonical, nasty_rows
 
 from pull_logs.analyze import Subject, overview
+from pull_logs.analyze.answers.indexed import judged_metrics
+from pull_logs.analyze.health import can_have_flags
 from pull_logs.analyze.statistics import MetricTotalsBuilder
 from pull_logs.errors import MetricNotFoundError
 from pull_logs.frames import MetricColumns, MetricFacts
@@ -96,6 +98,33 @@ def test_facts_in_brief_are_those_in_full(
             full = run.indexed_facts()
             assert full
             assert repr(run.indexed_facts(brief=True)) == repr(list(map(in_brief, full)))
+
+
+JUDGED = st.sampled_from(
+    ["train/loss", "val/acc", "grad_norm", "lr", "it/s", "step_time", "epoch", "Infinity"]
+)
+CELLS = (
+    st.floats() | st.sampled_from([1.0, 20.0, 0, -3, 2**53 + 1, -(2**70), "NaN", "x", None, True]) | st.none()
+)
+columns = st.dictionaries(JUDGED, st.lists(CELLS, min_size=7, max_size=7) | st.just([1.0] * 7), max_size=5)
+
+
+@given(st.lists(columns, min_size=1, max_size=4), st.integers(1, 12))
+@settings(max_examples=60)
+def test_the_metrics_that_are_judged_are_those_that_can_have_flags(
+    tmp_path_factory: pytest.TempPathFactory, runs: list[dict[str, list[Any]]], group_rows: int
+) -> None:
+    path = tmp_path_factory.mktemp("bundle") / "a.wandb.zip"
+    tables = [
+        [{"_step": n} | {key: cells[n] for key, cells in run.items()} for n in range(7)] for run in runs
+    ]
+    write(path, [(rows, True) for rows in tables], group_rows)
+    with open_bundle(path) as bundle:
+        known = list(bundle.runs())
+        facts = [{one.name: one for one in run.indexed_facts() or ()} for run in known]
+        found = judged_metrics(known, range(len(known)), frozenset(name for one in facts for name in one))
+        expected = [{name for name, one in run.items() if can_have_flags(one)} for run in facts]
+    assert [found[position] for position in range(len(known))] == expected
 
 
 @pytest.mark.parametrize("select", [None, "loss", "^_"])

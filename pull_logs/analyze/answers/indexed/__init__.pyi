@@ -1,3 +1,4 @@
+from .judged import judged_metrics as judged_metrics
 from .readings import Field as Field
 from .readings import IndexedMetrics as IndexedMetrics
 from .readings import IndexedRun as IndexedRun

@@ -57,8 +57,7 @@ TOTAL_COLUMNS = (
 
 NUMBER_COLUMNS = (
     "metric",
-    "count",
-    "numbers",
+    *_COUNTS,
     "last_step",
     "last",
     "last_number",
@@ -133,6 +132,8 @@ def number_columns(rows: Mask, names: frozenset[str], table: pa.Table) -> tuple[
         names=known,
         name=metric,
         run=kept,
+        numbers=counts[kept],
+        nonfinite=present_integers(flat(table.column("nonfinite")))[kept],
         numeric=counts[kept] == integers("count"),
         # A value that is null repeats another one.
         value=np.where(present("last_number"), doubles("last_number"), doubles("last")),
