@@ -296,7 +296,10 @@ def read_row_groups(
     """
     here = [column for column in wanted if column.source in keys]
     with_steps = any(column.source == STEP for column in wanted)
-    for _, batch in run.batches_at([*keys.values()], rows=rows):
+    if not (here or with_steps):
+        yield Part(run, run.rows if rows is None else len(rows), {})
+        return
+    for _, batch in run.batches_at([*keys.values()], rows=rows, steps=with_steps):
         arrays: dict[str, _CellArray] = {
             column.name: _typed(flat(batch.column(keys[column.source])), column) for column in here
         }

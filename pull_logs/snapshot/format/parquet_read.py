@@ -290,6 +290,7 @@ def read_batches_at(
     columns: Sequence[str] | None = None,
     *,
     rows: range | None = None,
+    steps: bool = True,
     footer: bytes | None = None,
     expected_rows: int | None = None,
     memory_limit: int = MEMORY_LIMIT,
@@ -301,6 +302,7 @@ def read_batches_at(
         source: As for `read_batches`, like the other arguments.
         columns: The keys wanted.
         rows: Row groups without any of these rows are not read; all are when None.
+        steps: Whether `_step` is read besides the keys wanted.
         footer: The last bytes of the file.
         expected_rows: The number of rows that it must have.
         memory_limit: Most bytes of its decoded cells.
@@ -311,7 +313,7 @@ def read_batches_at(
     """
     with _parquet_errors():
         file = _open(source, footer, expected_rows)
-        wanted = _wanted(file, columns)
+        wanted = _wanted(file, columns, steps=steps)
         reader = _reader(file, wanted, checked=checked)
     before = 0
     for number, group in enumerate(file.groups):
@@ -349,10 +351,10 @@ def _coded_group(file: _File, reader: pq.ParquetFile, group: int, wanted: pa.Sch
         return table
 
 
-def _wanted(file: _File, columns: Sequence[str] | None) -> pa.Schema:
+def _wanted(file: _File, columns: Sequence[str] | None, *, steps: bool = True) -> pa.Schema:
     if columns is None:
         return file.schema
-    names = {STEP, RESIDUAL, *columns}
+    names = {RESIDUAL, *columns, *((STEP,) if steps else ())}
     return pa.schema([field for name, field in file.columns.fields.items() if name in names])
 
 

@@ -89,20 +89,22 @@ class ParquetMember:
             )
 
     def batches_at(
-        self, columns: Collection[str] | None, rows: range | None
+        self, columns: Collection[str] | None, rows: range | None, *, steps: bool = True
     ) -> Iterator[tuple[int, pa.Table]]:
         """Iterate over the batches that have some of these rows, each with the number of rows before it.
 
         Args:
             columns: As for `batches`.
             rows: The rows; row groups without any of them are not read. All are when None.
+            steps: Whether `_step` is read besides the keys wanted.
         """
         with self._opened() as (file, footer):
-            _expect_columns(file, footer, columns, rows)
+            _expect_columns(file, footer, columns, rows, steps=steps)
             yield from read_batches_at(
                 file,
                 None if columns is None else list(columns),
                 rows=rows,
+                steps=steps,
                 footer=footer,
                 expected_rows=self.resource.rows,
                 checked=isinstance(file, bytes),
@@ -291,10 +293,15 @@ def _checked_footer(file: MemberFile, resource: Resource) -> bytes:
 
 
 def _expect_columns(
-    file: MemberFile | bytes, footer: bytes, columns: Collection[str] | None, rows: range | None = None
+    file: MemberFile | bytes,
+    footer: bytes,
+    columns: Collection[str] | None,
+    rows: range | None = None,
+    *,
+    steps: bool = True,
 ) -> None:
     """Announce the byte ranges that will be read, so that a remote file is requested in few parts."""
-    wanted = None if columns is None else {STEP, RESIDUAL, *columns}
+    wanted = None if columns is None else {RESIDUAL, *columns, *((STEP,) if steps else ())}
 
     def ranges() -> Iterator[ByteRange]:
         before = 0

@@ -124,18 +124,19 @@ class Run(RunFacts):
         return self._history.batches(columns)
 
     def batches_at(
-        self, columns: Collection[str] | None = None, *, rows: range | None = None
+        self, columns: Collection[str] | None = None, *, rows: range | None = None, steps: bool = True
     ) -> Iterator[tuple[int, pa.Table]]:
         """Iterate over the batches that have some of these rows, each with the number of rows before it.
 
         Args:
             columns: As for `batches`.
             rows: Parts of the file without any of these rows are not read; all are read when None.
+            steps: Whether a batch has `_step` if it is not one of the keys.
 
         Raises:
             BundleDamagedError: The history is damaged.
         """
-        return self._history.batches_at(columns, rows)
+        return self._history.batches_at(columns, rows, steps=steps)
 
     def step_ranges(self) -> Iterator[tuple[range, tuple[int, int] | None]]:
         """Iterate over the row groups of its history: their rows, and their least and greatest step.

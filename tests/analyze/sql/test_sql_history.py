@@ -158,11 +158,14 @@ def test_a_long_run_is_read_by_row_groups_that_may_have_such_steps(
     )
     path = make_bundle(tmp_path / "long.wandb.zip", [made])
     asked: list[range | None] = []
+    names: set[str] = set()
     batches_at = parquet_member.ParquetMember.batches_at
 
-    def counted(self: Any, columns: Any, rows: range | None) -> Any:
+    def counted(self: Any, columns: Any, rows: range | None, *, steps: bool) -> Any:
         asked.append(rows)
-        return batches_at(self, columns, rows)
+        for start, batch in batches_at(self, columns, rows, steps=steps):
+            names.update(batch.column_names)
+            yield start, batch
 
     monkeypatch.setattr(parquet_member.ParquetMember, "batches_at", counted)
     with open_bundle(path) as bundle:
@@ -174,6 +177,7 @@ def test_a_long_run_is_read_by_row_groups_that_may_have_such_steps(
             range(1 << 17, 2 << 17),
             range(2 << 17, LONG),
         ]
+        assert names == {"n", "loss"}
         asked.clear()
         late = answer(bundle.runs(), f"{total} WHERE _step >= {LONG - 10} AND loss > 0")
         assert late == [(10, sum(range(LONG - 10, LONG)), (LONG - 1) / 7)]
