@@ -12,9 +12,9 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
+from operator import eq
 from typing import NamedTuple, NoReturn
-
-import numpy as np
 
 from pull_logs.errors import BundleDamagedError, UnsafeFileError
 from pull_logs.snapshot.format import zip_layout as layout
@@ -96,10 +96,10 @@ def _plain_directory(data: bytes, end: _End) -> Iterator[Entry]:
     Raises:
         ValueError: Something is wrong with one of them; what it is, and where, the careful pass finds.
     """
-    folded, until, last = array("q"), 0, ""
+    folded, last, entry = array("q"), "", None
     few: list[str] = []  # of names in folders, which follow each other, only the first
     for entry in layout.plain_entries(data, end.count):
-        name, until = entry.name, entry.end
+        name = entry.name
         if "/" not in name or "/" not in last:
             few.append(name)
         elif name <= last:
@@ -109,8 +109,9 @@ def _plain_directory(data: bytes, end: _End) -> Iterator[Entry]:
         folded.append(hash(name.lower()))
         last = name
         yield entry
-    hashes = np.sort(np.frombuffer(folded, np.int64))
-    if until != end.start or few != member_order(few) or (hashes[1:] == hashes[:-1]).any():
+    hashes = sorted(folded)
+    until = 0 if entry is None else entry.end
+    if until != end.start or few != member_order(few) or any(map(eq, hashes, islice(hashes, 1, None))):
         raise ValueError("the members are not those of a bundle")
 
 

@@ -79,11 +79,10 @@ def load_index(container: Container) -> BundleIndex:
     path = str(container.path)
     version = check_format(container.read(FORMAT, limit=MAX_FORMAT), path=path)
     data = container.read(MANIFEST, limit=MAX_MANIFEST)
-    check_digest(container.read(DIGEST, limit=MAX_FORMAT), data, path=path)
+    bundle_id = check_digest(container.read(DIGEST, limit=MAX_FORMAT), data, path=path)
     manifest = parse_manifest(data, path=path, members=container.sizes)
     check_version(version, manifest.version, path=path)
     _check_members(container.sizes, manifest, path=path)
-    bundle_id = sha256(data)
     del data  # of very many runs it is as large as what follows
     container.contents = manifest.contents
     resource = manifest.resources[RUNS]

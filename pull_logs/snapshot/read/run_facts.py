@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,7 @@ from pull_logs.snapshot.format import (
     Container,
     Manifest,
     Resource,
+    RunFolders,
     RunTable,
     coverage_from_fields,
     files_hash,
@@ -40,7 +41,7 @@ class BundleParts:
         manifest: The content of `datapackage.json`.
         metrics: The index of metrics.
         numbers: Returns what decodes columns of numbers.
-        folders: The folder of each run, in the order of the table.
+        folders: The folders of the runs.
         bundle_id: The identity of the bytes of the bundle.
     """
 
@@ -49,7 +50,7 @@ class BundleParts:
     manifest: Manifest
     metrics: MetricsIndex
     numbers: Callable[[], NumberReader]
-    folders: Sequence[str]
+    folders: RunFolders
     bundle_id: str
 
 
@@ -112,8 +113,7 @@ class RunFacts:
 
     @property
     def _folder(self) -> str:
-        source = self._open_source()
-        return source.bundle.folders[source.row]
+        return self._open_source().bundle.folders.of(self.path)
 
     @property
     def _index(self) -> int:

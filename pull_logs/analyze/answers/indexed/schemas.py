@@ -120,6 +120,10 @@ def _labels(groups: Sequence[_Alike]) -> frozenset[str]:
     return groups[0].labels if len(groups) == 1 else frozenset().union(*(group.labels for group in groups))
 
 
+_LEAST = frozenset({"min", "first_step"})
+"""The facts of which the least counts; of the others, the greatest."""
+
+
 @dataclass(slots=True)
 class _Column:
     """A column of many runs, of which an index has the facts as arrays."""
@@ -127,7 +131,8 @@ class _Column:
     types: set[str] = field(default_factory=set)
     cells: int = 0
     nonfinite: int = 0
-    ranges: dict[str, list[Array]] = field(default_factory=dict)
+    ends: dict[str, Any] = field(default_factory=dict)
+    intervals: list[Array] = field(default_factory=list)
 
     def add(self, found: SchemaColumns, elements: Ints) -> None:
         """Add the facts about more runs, which are these elements of the columns."""
@@ -137,8 +142,18 @@ class _Column:
         self.nonfinite += sum(found.nonfinite[elements].tolist())
         for fact, (values, present) in found.ranges.items():
             having = values[elements][present[elements]]
-            if len(having):
-                self.ranges.setdefault(fact, []).append(having)
+            if not len(having):
+                continue
+            if fact == "interval":
+                self.intervals.append(having)
+            else:
+                self._extend(fact, having)
+
+    def _extend(self, fact: str, values: Array) -> None:
+        """Take the least or the greatest of values and of those before."""
+        choose, found = (min, values.min()) if fact in _LEAST else (max, values.max())
+        end = _plain(found)
+        self.ends[fact] = choose(self.ends[fact], end) if fact in self.ends else end
 
     def entry(self, name: str, groups: Sequence[_Alike]) -> ColumnResult:
         """Return the entry of the column."""
@@ -148,23 +163,17 @@ class _Column:
             "count": self.cells,
             "missing": sum(group.rows for group in groups) - self.cells,
             "nonfinite": self.nonfinite,
-            "min": self._least("min"),
-            "max": self._greatest("max"),
-            "first_step": self._least("first_step"),
-            "last_step": self._greatest("last_step"),
-            "interval": self._middle("interval"),
+            "min": self.ends.get("min"),
+            "max": self.ends.get("max"),
+            "first_step": self.ends.get("first_step"),
+            "last_step": self.ends.get("last_step"),
+            "interval": self._middle(),
         }
 
-    def _least(self, fact: str) -> Any:
-        return min((_plain(values.min()) for values in self.ranges.get(fact, ())), default=None)
-
-    def _greatest(self, fact: str) -> Any:
-        return max((_plain(values.max()) for values in self.ranges.get(fact, ())), default=None)
-
-    def _middle(self, fact: str) -> Any:
-        if fact not in self.ranges:
+    def _middle(self) -> Any:
+        if not self.intervals:
             return None
-        return _plain(middle_interval(np.concatenate(self.ranges[fact]).tolist()))
+        return _plain(middle_interval(np.concatenate(self.intervals).tolist()))
 
 
 def _plain(value: Any) -> Any:

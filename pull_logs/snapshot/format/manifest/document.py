@@ -177,4 +177,9 @@ def _entry(
 
 def render_digest(manifest: bytes) -> bytes:
     """Return the bytes of `datapackage-digest.json`, as in WACZ 1.1.1."""
-    return f'{{"path":"{MANIFEST}","hash":"{sha256(manifest)}"}}\n'.encode()
+    return render_digest_of(sha256(manifest))
+
+
+def render_digest_of(bundle_id: str) -> bytes:
+    """Return the bytes of `datapackage-digest.json` by the hash of the manifest."""
+    return f'{{"path":"{MANIFEST}","hash":"{bundle_id}"}}\n'.encode()

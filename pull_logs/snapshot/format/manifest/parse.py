@@ -19,7 +19,7 @@ from pull_logs.snapshot.format.artifacts import ContentRecord, ContentResource, 
 from pull_logs.snapshot.format.compression import SUFFIX, Compressed
 from pull_logs.snapshot.format.console import ConsoleRecord, ConsoleResource
 from pull_logs.snapshot.format.file_record import MAX_NAME, FileRecord, FileResource, is_mediatype
-from pull_logs.snapshot.format.manifest.document import Manifest, render_digest
+from pull_logs.snapshot.format.manifest.document import Manifest, render_digest_of, sha256
 from pull_logs.snapshot.format.manifest.marker import FORMAT_NAME
 from pull_logs.snapshot.format.manifest.resources import Resource, Resources, ResourcesBuilder
 from pull_logs.snapshot.format.names import (
@@ -63,15 +63,16 @@ _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
 
 
-def check_digest(digest: bytes, manifest: bytes, *, path: str) -> None:
-    """Check that the digest is that of the manifest.
+def check_digest(digest: bytes, manifest: bytes, *, path: str) -> str:
+    """Return the hash of the manifest, which is the id of the bundle, if the digest has it.
 
     Raises:
         UnsafeFileError: It uses another algorithm.
         BundleDamagedError: It is the digest of another manifest.
     """
-    if digest == render_digest(manifest):
-        return
+    bundle_id = sha256(manifest)
+    if digest == render_digest_of(bundle_id):
+        return bundle_id
     found = digest.split(b'"hash":"', 1)[-1].split(b'"', 1)[0]
     if b":" in found and not found.startswith(b"sha256:") and len(found) < 200:
         algorithm = found.split(b":", 1)[0].decode("ascii", "backslashreplace")

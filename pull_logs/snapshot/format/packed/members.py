@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, ItemsView, Iterator, Mapping
+from operator import lt
 from typing import TypeVar
 
 from pull_logs.snapshot.format.packed.texts import PackedTexts
@@ -22,23 +24,23 @@ class MemberNames:
 
     def __init__(self, texts: PackedTexts) -> None:
         self._texts = texts
-        self._others: dict[str, int] = {}
         self._start = self._end = self._next = 0
-        repeated, last = [], ""
-        for number, name in enumerate(texts):
-            if "/" in name and (not last or (self._end == number and last < name)):
-                self._start, self._end, last = self._start if last else number, number + 1, name
-            elif name in self._others:
-                repeated.append(name)
-            else:
-                self._others[name] = number
+        names = [*texts]
+        foldered = [number for number, name in enumerate(names) if "/" in name]
+        if foldered:
+            start, end = foldered[0], foldered[-1] + 1
+            if all(map(lt, names[start:end], names[start + 1 : end])):
+                self._start, self._end = start, end
+        few = [*range(self._start), *range(self._end, len(names))]
+        self._others: dict[str, int] = {names[number]: number for number in few}
+        repeated = [name for name, count in Counter(names[number] for number in few).items() if count > 1]
         repeated += (name for name in self._others if self._ordered(name) is not None)
         self.repeated = repeated[0] if repeated else None
 
     def find(self, name: str) -> int | None:
         """Return the number of a name; None if it is not one of them."""
-        if "/" not in name or name in self._others:
-            return self._others.get(name)
+        if (number := self._others.get(name)) is not None:
+            return number
         # Names are usually looked up in their order, and so are those next to one that is not there.
         near, texts = self._next, self._texts
         if self._start < near < self._end:

@@ -33,8 +33,8 @@ class RunFolders(Sequence[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
-            return list(map(self._folder, self._paths[index]))
-        return self._folder(self._paths[index])
+            return list(map(self.of, self._paths[index]))
+        return self.of(self._paths[index])
 
     def __iter__(self) -> Iterator[str]:
         for project, ids in self._paths.by_project():
@@ -43,8 +43,10 @@ class RunFolders(Sequence[str]):
                 segment = self._segments.get(RunPath(*project, run_id), run_id) if self._segments else run_id
                 yield run_folder(parent, segment)
 
-    def _folder(self, path: RunPath) -> str:
-        return run_folder(self._parents[path[:2]], self._segments.get(path, path.run_id))
+    def of(self, path: RunPath) -> str:
+        """Return the folder of a run, which is one of these."""
+        segment = self._segments.get(path, path.run_id) if self._segments else path.run_id
+        return run_folder(self._parents[path[:2]], segment)
 
 
 def run_folders(paths: RunPaths) -> RunFolders:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, pairwise
+from functools import partial
+from itertools import islice, pairwise, repeat
 from typing import overload
 
 from pull_logs.runs import RunPath
@@ -39,9 +40,9 @@ class RunPaths(Sequence[RunPath]):
         return RunPath(*project, self._ids[number])
 
     def __iter__(self) -> Iterator[RunPath]:
-        for project, ids in self.by_project():
-            for run_id in ids:
-                yield RunPath(*project, run_id)
+        make = partial(tuple.__new__, RunPath)
+        for (entity, project), ids in self.by_project():
+            yield from map(make, zip(repeat(entity), repeat(project), ids))
 
     def by_project(self) -> Iterator[tuple[tuple[str, str], Iterator[str]]]:
         """Iterate over the projects, each with the ids of its runs, which are taken before the next."""

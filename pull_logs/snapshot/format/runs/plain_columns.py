@@ -56,12 +56,12 @@ class PlainColumns(dict[str, Sequence[Any]]):
 
     def __missing__(self, name: str) -> Sequence[Any]:
         runs = self._file.runs
-        if name not in self.names:
-            values: Sequence[Any] = _GroupedCells(lambda _: _ABSENT, runs)
-        elif runs > _MOST_COMPLETE:
-            values = _GroupedCells(partial(self._cells, name), runs)
-        else:
+        if runs > _MOST_COMPLETE:
+            values: Sequence[Any] = _GroupedCells(partial(self._cells, name), runs)
+        elif name in self.names:
             values = cells_of(self._file.read(self._file.groups, [name]).column(0))
+        else:
+            values = [None] * runs
         self[name] = values
         return values
 
@@ -71,6 +71,8 @@ class PlainColumns(dict[str, Sequence[Any]]):
         return dict(zip(self.names, self._rows(group)[offset], strict=True))
 
     def _read(self, name: str, group: int) -> Sequence[Any]:
+        if name not in self.names:
+            return _ABSENT
         return cells_of(self._file.read([group], [name]).column(0))
 
     def _read_rows(self, group: int) -> Sequence[Sequence[Any]]:
