@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -208,6 +207,8 @@ def name_folder(new: Path, folder: Path, *, old: Path | None = None) -> None:
     Raises:
         OSError: The disk failed, or something has the name.
     """
+    from shutil import rmtree
+
     files = [file for file in new.rglob("*") if file.is_file()]
     _sync_files(files)
     _sync_folders(files, root=new)
@@ -217,7 +218,7 @@ def name_folder(new: Path, folder: Path, *, old: Path | None = None) -> None:
         _replace_folder(new, folder, old=old)
     sync_folder(folder.parent)
     if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
+        rmtree(old, ignore_errors=True)
 
 
 def _replace_folder(new: Path, folder: Path, *, old: Path) -> None:
@@ -227,8 +228,10 @@ def _replace_folder(new: Path, folder: Path, *, old: Path) -> None:
         MachineLimitError: It could not be moved back either, and has the other name.
         OSError: The disk failed; the folder is unchanged.
     """
+    from shutil import rmtree
+
     if old.exists():
-        shutil.rmtree(old)
+        rmtree(old)
     sync_folder(new.parent)
     sync_folder(folder.parent)  # a loss of power between the renamings leaves the folder of both
     folder.rename(old)

@@ -6,7 +6,6 @@ in configs is then shown value by value with the runs that have it, and summarie
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -279,6 +278,8 @@ def _spread(entry: Mapping[str, Any]) -> list[Any]:
     """Return the least, the median and the greatest finite number of a summary key, and whose they are."""
     if "members" in entry:
         return _family_spread(entry)
+    from statistics import median, median_low
+
     numbers = {
         run: value
         for run, value in entry["values"].items()
@@ -288,10 +289,10 @@ def _spread(entry: Mapping[str, Any]) -> list[Any]:
         return [entry["key"], 0, *[None] * 5]
     low, high = min(numbers, key=numbers.__getitem__), max(numbers, key=numbers.__getitem__)
     try:
-        median = statistics.median(numbers.values())
+        middle = median(numbers.values())
     except OverflowError:  # halfway between two integers beyond all doubles
-        median = statistics.median_low(numbers.values())
-    return [entry["key"], len(numbers), numbers[low], low, median, numbers[high], high]
+        middle = median_low(numbers.values())
+    return [entry["key"], len(numbers), numbers[low], low, middle, numbers[high], high]
 
 
 def _family_spread(entry: Mapping[str, Any]) -> list[Any]:

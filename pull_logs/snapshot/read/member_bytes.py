@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from threading import Lock
@@ -87,7 +87,7 @@ class MemberBytes:
             PullLogsError: The disk is full or the file cannot be written.
         """
         path = Path(path)
-        temp = path.with_name(f".saving-{secrets.token_hex(8)}")
+        temp = path.with_name(f".saving-{os.urandom(8).hex()}")
         with (
             disk_errors(path, hint="free some space and try again"),
             new_file(path, temp=temp, durable=durable) as out,

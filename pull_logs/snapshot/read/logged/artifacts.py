@@ -12,22 +12,18 @@ from typing import TYPE_CHECKING, BinaryIO
 from pull_logs.errors import BundleDamagedError, DataError, FileMissingError, UnsafeFileError
 from pull_logs.snapshot.artifact_selection import ArtifactSelection
 from pull_logs.snapshot.disk import disk_errors, name_files
-from pull_logs.snapshot.format import (
-    MAX_ENTRIES,
-    MAX_RECORDS,
-    ArtifactEntry,
-    ArtifactRecord,
-    Relation,
-    content_member,
-    digest_of,
-    parse_entries,
-    parse_records,
-)
+from pull_logs.snapshot.format import content_member, digest_of
 from pull_logs.snapshot.read.logged.contents import Content
 from pull_logs.suggestions import counted, did_you_mean
 
 if TYPE_CHECKING:
-    from pull_logs.snapshot.format import Container, ContentResource
+    from pull_logs.snapshot.format import (
+        ArtifactEntry,
+        ArtifactRecord,
+        Container,
+        ContentResource,
+        Relation,
+    )
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
@@ -299,6 +295,8 @@ class RunArtifacts:
         Raises:
             BundleDamagedError: They are not those that were written.
         """
+        from pull_logs.snapshot.format import MAX_RECORDS, parse_records
+
         try:
             return tuple(parse_records(self.table.read_at_most(MAX_RECORDS)))
         except DataError as exc:
@@ -371,6 +369,8 @@ def entries_of(container: Container, content_hash: str) -> list[ArtifactEntry]:
     Raises:
         BundleDamagedError: They are not those that were written.
     """
+    from pull_logs.snapshot.format import MAX_ENTRIES, parse_entries
+
     content = content_in(container, content_hash)
     try:
         return parse_entries(content.read_at_most(MAX_ENTRIES))
