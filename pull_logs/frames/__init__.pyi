@@ -22,6 +22,7 @@ from .metric_facts import describe_cells as describe_cells
 from .metric_facts import extremes as extremes
 from .metric_facts import facts_from_text as facts_from_text
 from .metric_facts import facts_text as facts_text
+from .metric_facts import hash_of_facts as hash_of_facts
 from .metric_facts import middle as middle
 from .plain_facts import DOUBLES as DOUBLES
 from .plain_facts import EXACT as EXACT

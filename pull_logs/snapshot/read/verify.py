@@ -9,18 +9,18 @@ docs/bundle-format.md, "What a reader checks".
 from __future__ import annotations
 
 import hashlib
-import marshal
 import os
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from pull_logs.errors import BundleDamagedError, DamageError, DataError, FormatTooNewError
-from pull_logs.frames import FactsBuilder, MetricFacts, PlainFacts, facts_text
+from pull_logs.errors import BundleDamagedError, DamageError, DataError, FormatTooNewError, PullLogsError
+from pull_logs.frames import FactsBuilder, PlainFacts, hash_of_facts
 from pull_logs.rows.hashing import rows_hash, rows_hash_of_numbers
 from pull_logs.snapshot.bundle_location import container_at
 from pull_logs.snapshot.format import (
@@ -35,6 +35,7 @@ from pull_logs.snapshot.format import (
     AnyResource,
     ConsoleResource,
     Container,
+    ContentHasher,
     ContentResource,
     FileRecord,
     FileResource,
@@ -42,7 +43,6 @@ from pull_logs.snapshot.format import (
     MemberFile,
     Resource,
     ZipContainer,
-    content_id,
     damaged_chunks,
     decompressed,
     is_format,
@@ -163,36 +163,56 @@ class CheckedMember:
     plain_hash: bytes | None = None
 
 
-def _facts_hash(facts: Sequence[MetricFacts]) -> bytes:
-    """Return a hash of facts, to compare those of one version of Python."""
-    if any(one.nonfinite for one in facts):
-        return hashlib.sha256(facts_text(facts).encode()).digest()  # the bits of two NaNs may differ
-    # Version 2 does not depend on which objects are the same, and takes a tenth of the time of JSON.
-    return hashlib.sha256(marshal.dumps([tuple(one) for one in facts], 2)).digest()
-
-
 def _damages(container: Container, *, deep: bool, share: Share | None) -> Iterator[Damage]:
     manifest, found = _read_manifest(container)
     yield from found
     resources = manifest.members() if manifest else {}
     names = [name for name in container.sizes if name not in (MANIFEST, DIGEST)]
     check_all = check_in_threads if share is None or manifest is None else share
-    checked = check_all(MemberCheck(container, resources, deep=deep), names)
+    runs = _Runs(container)
+    check = MemberCheck(container, resources, deep=deep, meanwhile=runs.read if deep else None)
+    checked = check_all(check, names)
     members = [_with_known_member(damage, resources) for one in checked.values() for damage in one.damages]
     yield from members
     if manifest is None or found or members:
         return
     try:
-        index = load_index(container)
+        index = runs.index()
         bundle = Bundle(container, index)
         bundle.check_metrics()
         if deep:
             yield from _check_metrics(bundle, [checked[f"{folder}/{HISTORY}"] for folder in index.folders])
-            yield from _check_content(bundle)
+            if runs.content_id() != bundle.content_id:
+                yield Damage(member=RUNS, reason="the content is not that of the content id")
             yield from _check_artifacts(bundle, container)
             yield from _check_media(bundle, container, index.folders)
     except DamageError as exc:
         yield _damage(exc)
+
+
+class _Runs:
+    """The runs of a bundle, read once, in part while other processes check its members.
+
+    Attributes:
+        index: Returns the runs and their folders. Raises `DamageError`.
+        content_id: Returns the identity that their facts and rows hashes give, likewise.
+    """
+
+    def __init__(self, container: Container) -> None:
+        self.index = cache(partial(load_index, container))
+        self.content_id = cache(lambda: _content_id(Bundle(container, self.index())))
+
+    def read(self) -> None:
+        """Read them; what is damaged is found again by who needs it."""
+        with suppress(PullLogsError):
+            self.content_id()
+
+
+def _content_id(bundle: Bundle) -> str:
+    hasher = ContentHasher()
+    for run in bundle.runs():
+        hasher.add(run.info, run.rows_hash)
+    return hasher.content_id()
 
 
 def _with_known_member(damage: Damage, known: Collection[str]) -> Damage:
@@ -236,27 +256,35 @@ class MemberCheck:
     Attributes:
         container: The bundle.
         deep: Whether it decodes histories and console logs.
+        meanwhile: What this process does first where others check members.
 
     Args:
         container: The bundle.
         resources: The entries of the manifest; of a member without one, only its checksum in the ZIP is
             compared.
         deep: Whether to decode histories and console logs.
+        meanwhile: What this process does first where others check members.
     """
 
-    def __init__(self, container: Container, resources: Mapping[str, AnyResource], *, deep: bool) -> None:
+    def __init__(
+        self,
+        container: Container,
+        resources: Mapping[str, AnyResource],
+        *,
+        deep: bool,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> None:
         self.container, self._resources, self.deep = container, resources, deep
-        self._reader = _plain_reader() if deep else None
+        self.meanwhile = meanwhile
+        self._reader: PlainReader | None = None
+        if deep:
+            from pull_logs.snapshot.read.plain_history import PlainReader  # a quick check decodes nothing
+
+            self._reader = PlainReader()
 
     def __call__(self, name: str) -> CheckedMember:
         """Check a member."""
         return _check_member(self.container, name, self._resources.get(name), reader=self._reader)
-
-
-def _plain_reader() -> PlainReader:
-    from pull_logs.snapshot.read.plain_history import PlainReader  # a quick check decodes nothing
-
-    return PlainReader()
 
 
 def check_in_threads(check: MemberCheck, names: Sequence[str]) -> dict[str, CheckedMember]:
@@ -398,13 +426,13 @@ def _described_rows(file: MemberFile, resource: Resource, reader: PlainReader) -
             return found, CheckedMember(plain_hash=facts.hash())
         builder = FactsBuilder()
         builder.add_numbers(plain.steps, plain.columns)
-        return found, CheckedMember(facts_hash=_facts_hash(builder.facts()))
+        return found, CheckedMember(facts_hash=hash_of_facts(builder.facts()))
     batches = read_batches(file if data is None else data, expected_rows=resource.rows)
     if not history:
         return rows_hash(batches), CheckedMember()
     builder = FactsBuilder()
     found = rows_hash(_described(batches, builder))
-    return found, CheckedMember(facts_hash=_facts_hash(builder.facts()))
+    return found, CheckedMember(facts_hash=hash_of_facts(builder.facts()))
 
 
 def _check_console(file: MemberFile, resource: ConsoleResource) -> CheckedMember:
@@ -439,7 +467,7 @@ def _is_indexed(run: Run, history: CheckedMember) -> bool:
     """Whether the index has the facts about a history."""
     entry = run.index_entry()
     if history.plain_hash is None or entry is None:
-        return history.facts_hash == _facts_hash(run.metric_facts())
+        return history.facts_hash == hash_of_facts(run.metric_facts())
     indexed = entry.index.plain_hash(entry.number)
     if indexed is not None:
         return indexed == history.plain_hash
@@ -447,7 +475,7 @@ def _is_indexed(run: Run, history: CheckedMember) -> bool:
     builder = FactsBuilder()
     for batch in run.batches():
         builder.add(batch)
-    return _facts_hash(builder.facts()) == _facts_hash(run.metric_facts())
+    return hash_of_facts(builder.facts()) == hash_of_facts(run.metric_facts())
 
 
 def _check_artifacts(bundle: Bundle, container: Container) -> Iterator[Damage]:
@@ -468,10 +496,3 @@ def _check_media(bundle: Bundle, container: Container, folders: Sequence[str]) -
         yield from map(_damage, media_problems(container, bundle.manifest, runs))
     except DataError as exc:
         yield Damage(member=MEDIA, reason=f"{MEDIA} cannot be compared with the rows: {exc.message}")
-
-
-def _check_content(bundle: Bundle) -> Iterator[Damage]:
-    """Compare the facts and the rows hashes of all runs with the content id."""
-    found = content_id((run.info, run.rows_hash) for run in bundle.runs())
-    if found != bundle.content_id:
-        yield Damage(member=RUNS, reason="the content is not that of the content id")

@@ -59,6 +59,8 @@ def check_in_processes(
     with ThreadPoolExecutor(processes - 1) as pool:
         for _ in range(processes - 1):
             pool.submit(help_check)
+        if check.meanwhile is not None:
+            check.meanwhile()
         while part := next_part():
             found.update({name: check(name) for name in part})
     return {name: found[name] if name in found else check(name) for name in names}

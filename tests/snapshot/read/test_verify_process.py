@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from bundlekit import SYSTEM_ROWS, bundle_run, make_bundle, members_of, unzipped
 
-from pull_logs.snapshot import verify_bundle
+from pull_logs.snapshot import Bundle, verify_bundle
 from pull_logs.snapshot.format import MANIFEST, MAX_MANIFEST, open_container, parse_manifest
 from pull_logs.snapshot.read import verify, verify_process
 from pull_logs.snapshot.read.verify_process import HelperProcess, check_in_processes
@@ -58,6 +58,27 @@ def test_two_processes_find_what_one_finds(path: Path, damaged: Path) -> None:
     found = verify_bundle(damaged, share=processes(2))
     assert found == verify_bundle(damaged)
     assert len(found.damages) == 3
+
+
+@pytest.mark.parametrize("member", ["runs.parquet", "metrics.parquet"])
+def test_damage_in_what_this_process_reads_first_is_reported_as_by_one(
+    path: Path, tmp_path: Path, member: str
+) -> None:
+    folder = unzipped(path, tmp_path / "folder")
+    data = bytearray((folder / member).read_bytes())
+    data[len(data) // 2] ^= 0x10
+    (folder / member).write_bytes(data)
+    found = verify_bundle(folder, share=processes(2))
+    assert found == verify_bundle(folder)
+    assert [damage.member for damage in found.damages] == [member]
+
+
+def test_a_wrong_content_id_is_found_while_others_check_members(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bundle, "content_id", "sha256:0")
+    expected = verify.Damage(member="runs.parquet", reason="the content is not that of the content id")
+    assert verify_bundle(path, share=processes(2)).damages == (expected,)
 
 
 def test_another_process_finds_in_each_member_what_this_one_finds(damaged: Path) -> None:
