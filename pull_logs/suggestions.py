@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from difflib import SequenceMatcher
 from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
@@ -52,6 +51,8 @@ def _swapped(one: str, other: str) -> bool:
 
 def _likeness(name: str, cutoff: float) -> Callable[[str], float]:
     """Return a function that gives how much another name is like this one, and 0 below the cutoff."""
+    from difflib import SequenceMatcher  # only where a name was not found
+
     compared = name[:_COMPARED].lower()
     matcher = SequenceMatcher(None, b=compared)
 

@@ -9,7 +9,6 @@ from `./wandb/settings` gets no key except one that was stored for that host.
 
 from __future__ import annotations
 
-import configparser
 import netrc
 import os
 import re
@@ -245,7 +244,6 @@ def _home(environ: Mapping[str, str]) -> Path:
 
 
 def _read_layer(path: Path) -> _Layer:
-    parser = configparser.ConfigParser(interpolation=None)
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
@@ -254,6 +252,9 @@ def _read_layer(path: Path) -> _Layer:
         raise from_system_error(exc, path=path, action="read") from exc
     except UnicodeDecodeError as exc:
         raise UsageError(f"settings file {str(path)!r} cannot be read: {exc}") from exc
+    import configparser  # most users have no settings file
+
+    parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(text)
     except configparser.Error as exc:
