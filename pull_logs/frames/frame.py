@@ -173,6 +173,10 @@ class _Columns:
         return (STEP, *sorted({*self.keys, *self.nested}))
 
 
+_NO_COLUMNS: dict[str, Column] = {}
+"""The columns of each of very many frames that have read none; never changed."""
+
+
 class Frame:
     """One run's history, column by column.
 
@@ -181,6 +185,8 @@ class Frame:
         names: All columns: `_step`, then the others in the order of their names.
         has_facts: Whether an index has the facts about its columns.
     """
+
+    __slots__ = ("_cache", "_opened", "_quick", "_residual", "_run", "_steps", "has_facts", "length", "names")
 
     def __init__(self, run: RunLike) -> None:
         """Find out the names of the columns: from an index, or from the history.
@@ -194,7 +200,7 @@ class Frame:
         self.length = run.rows
         self._steps: Steps | None = None
         self._residual: Residual | None = None
-        self._cache: dict[str, Column] = {}
+        self._cache = _NO_COLUMNS
         self._opened: _Columns | None = None
         self._quick = True
         names = run.indexed_names()
@@ -276,7 +282,7 @@ class Frame:
         wanted = [name for name in dict.fromkeys(names) if name in own and name not in self._cache]
         if STEP in wanted:
             wanted.remove(STEP)
-            self._cache[STEP] = Column(numbers(self.steps), "number")
+            self._keep(STEP, Column(numbers(self.steps), "number"))
         if wanted and self._opened is None:
             self._load_numbers(wanted)
             wanted = [name for name in wanted if name not in self._cache]
@@ -289,7 +295,12 @@ class Frame:
             # An array is dropped once its column is made, so that both are in memory for one column only.
             array = None if key is None else typed.pop(key, None)
             cells = residual.by_path.get(path) if key is None else residual.by_key.get(key)
-            self._cache[name] = read_column(array, cells, length=self.length)
+            self._keep(name, read_column(array, cells, length=self.length))
+
+    def _keep(self, name: str, column: Column) -> None:
+        if self._cache is _NO_COLUMNS:
+            self._cache = {}
+        self._cache[name] = column
 
     def _load_numbers(self, names: Sequence[str]) -> None:
         """Keep those columns that can be read quickly.
@@ -304,7 +315,7 @@ class Frame:
             if name == STEP:
                 self._steps = vector.values.astype(np.int64, copy=False)
             else:
-                self._cache[name] = Column(vector, "number")
+                self._keep(name, Column(vector, "number"))
 
     def _read(self, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
         """Read the typed cells of columns, by their keys, and the residual if any of them has cells in it."""
@@ -354,7 +365,7 @@ class Frame:
 
     def forget(self) -> None:
         """Drop everything but the names of the columns, so that many frames fit into memory."""
-        self._cache = {}
+        self._cache = _NO_COLUMNS
         self._steps = None
         self._residual = None
 

@@ -25,7 +25,7 @@ from pull_logs.analyze.answers.run_readings import (
     read_runs,
 )
 from pull_logs.analyze.answers.side_by_side import compare_records, flat_configs, flat_summaries
-from pull_logs.analyze.answers.view import describe_run, incomplete_notes
+from pull_logs.analyze.answers.view import describe_runs, incomplete_notes
 from pull_logs.analyze.group_results import GateSections, GroupSections, TaskSections
 from pull_logs.analyze.inference import ALPHA, Margin
 from pull_logs.analyze.questions import (
@@ -273,7 +273,7 @@ def compare_runs(
     return {
         "format": FORMAT,
         "command": "compare",
-        "runs": [describe_run(run.subject) for run in found.shown],
+        "runs": describe_runs([run.subject for run in found.shown]),
         "alignment": _describe_alignment(found),
         **_ranking(found),
         **column_sections(found.options.columns, found.readings.runs, found.shown),

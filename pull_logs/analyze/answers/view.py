@@ -141,6 +141,16 @@ def describe_run(subject: Subject, *, rows_shown: int | None = None) -> RunResul
     return found
 
 
+def describe_runs(subjects: Sequence[Subject]) -> list[RunResult]:
+    """Return runs as the legend of an answer has them.
+
+    However they are ranked, those that are stored next to each other are read one after the other.
+    """
+    order = sorted(range(len(subjects)), key=lambda number: subjects[number].run.path)
+    found = {number: describe_run(subjects[number]) for number in order}
+    return [found[number] for number in range(len(subjects))]
+
+
 def _url(path: RunPath, api_host: str | None) -> str | None:
     """Return the page of a run; None for a run that never was on a server."""
     if api_host is None:

@@ -284,7 +284,7 @@ class Bundle(Mapping[str, Run]):
         return self._run_at(self._table.paths[index], index)
 
     def _run_at(self, path: RunPath, index: int) -> Run:
-        return Run(path, RunSource(self._parts, index).opened)
+        return Run(path, RunSource(self._parts, index))
 
     def source_of(self, path: RunPath) -> RunSource:
         """Return where a run is stored.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pull_logs.runs import Coverage, RunInfo, RunParts, RunPath
 from pull_logs.snapshot.format import (
@@ -70,6 +70,13 @@ class RunSource(NamedTuple):
         return self
 
 
+class Source(Protocol):
+    """Where a run is stored, which may have to be opened first."""
+
+    def opened(self) -> RunSource:
+        """Return it, open."""
+
+
 class RunFacts:
     """What a bundle stores about a run, apart from its histories; the bundle has to stay open.
 
@@ -80,44 +87,44 @@ class RunFacts:
         path: `entity/project/run_id`.
     """
 
-    __slots__ = ("_open_source", "path")
+    __slots__ = ("_source", "path")
 
-    def __init__(self, path: RunPath, source: Callable[[], RunSource]) -> None:
+    def __init__(self, path: RunPath, source: Source) -> None:
         self.path = path
-        self._open_source = source
+        self._source = source
 
     @property
     def bundle_id(self) -> str:
         """The identity of the bytes of its bundle."""
-        return self._open_source().bundle.bundle_id
+        return self._source.opened().bundle.bundle_id
 
     @property
     def _container(self) -> Container:
-        return self._open_source().bundle.container
+        return self._source.opened().bundle.container
 
     @property
     def _table(self) -> RunTable:
-        return self._open_source().bundle.table
+        return self._source.opened().bundle.table
 
     @property
     def _manifest(self) -> Manifest:
-        return self._open_source().bundle.manifest
+        return self._source.opened().bundle.manifest
 
     @property
     def _metrics(self) -> MetricsIndex:
-        return self._open_source().bundle.metrics
+        return self._source.opened().bundle.metrics
 
     @property
     def _numbers(self) -> Callable[[], NumberReader]:
-        return self._open_source().bundle.numbers
+        return self._source.opened().bundle.numbers
 
     @property
     def _folder(self) -> str:
-        return self._open_source().bundle.folders.of(self.path)
+        return self._source.opened().bundle.folders.of(self.path)
 
     @property
     def _index(self) -> int:
-        return self._open_source().row
+        return self._source.opened().row
 
     def __repr__(self) -> str:
         incomplete = "" if self.complete else ", incomplete"
@@ -145,7 +152,7 @@ class RunFacts:
         )
 
     def _fact(self, name: str) -> Any:
-        source = self._open_source()
+        source = self._source.opened()
         return source.bundle.table.cells[name][source.row]
 
     def _text(self, name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pull_logs.errors import BundleDamagedError, DataError, RunNotFoundError
@@ -16,6 +17,46 @@ _IN_CATALOG = frozenset({*LIGHT, *OPTIONAL})
 
 OpenMember = Callable[[str, str], Bundle]
 """Opens a member by its name and identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class _MemberSource:
+    """Where a run of a set is stored: in a member that is opened when it is needed.
+
+    Attributes:
+        path: The run.
+        catalog: The catalog.
+        row: Its row there.
+        open_member: Opens its member.
+        set_path: The set.
+    """
+
+    path: RunPath
+    catalog: Catalog
+    row: int
+    open_member: OpenMember
+    set_path: str
+
+    @property
+    def location(self) -> RunLocation:
+        """Where the catalog says that it is."""
+        return self.catalog.location(self.row)
+
+    def opened(self) -> RunSource:
+        """Return where its member has it.
+
+        Raises:
+            BundleDamagedError: The member does not have it.
+        """
+        location = self.location
+        try:
+            return self.open_member(location.member, location.bundle_id).source_of(self.path)
+        except RunNotFoundError as exc:
+            raise BundleDamagedError(
+                f"{location.member!r} does not have the run {str(self.path)!r} of the catalog",
+                path=self.set_path,
+                member=location.member,
+            ) from exc
 
 
 class SetRun(Run):
@@ -44,19 +85,7 @@ class SetRun(Run):
     ) -> None:
         self._catalog, self._row, self._set_path = catalog, row, set_path
         self._member_location = member_location
-
-        def open_source() -> RunSource:
-            location = self.location
-            try:
-                return open_member(location.member, location.bundle_id).source_of(path)
-            except RunNotFoundError as exc:
-                raise BundleDamagedError(
-                    f"{location.member!r} does not have the run {str(path)!r} of the catalog",
-                    path=set_path,
-                    member=location.member,
-                ) from exc
-
-        super().__init__(path, open_source)
+        super().__init__(path, _MemberSource(path, catalog, row, open_member, set_path))
 
     @property
     def location(self) -> RunLocation:

@@ -26,6 +26,9 @@ from pull_logs.analyze.statistics import RunDefinitions
 from pull_logs.frames import History, is_long
 from pull_logs.rows.canonical import STEP
 
+_NOTHING: Mapping[str, Any] = {}
+"""What is kept of each of very many runs of which nothing has to be."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptReading:
@@ -36,10 +39,10 @@ class KeptReading:
         checked: What broke each assertion; None if none had to be checked.
     """
 
-    metrics: Mapping[str, Reading] = field(default_factory=dict)
+    metrics: Mapping[str, Reading] = field(default_factory=lambda: _NOTHING)
     checkpoints: Sequence[CheckpointResult] = ()
     has_axis: bool = True
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     checked: Checked | None = None
 
 
