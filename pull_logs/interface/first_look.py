@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 FEWEST_RUNS = 1_000
 """With fewer runs, a worker would not have started before all is done."""
 
+FEWEST_COLUMNS = 40_000
+"""With so many columns of all runs together, a copy of this process is worth its start for fewer runs too."""
+
 MOST_WORKERS = 7
 _RUNS_AT_ONCE = 100
 _PARTS_AHEAD = 2
@@ -78,9 +81,10 @@ def look_first(
         select: The regular expression of the overview.
         workers: How many other processes to start at most.
     """
-    if len(subjects) < FEWEST_RUNS or workers < 1 or _is_known(subjects, known, select):
-        return
     copies = Engine(workers=min(workers, MOST_WORKERS) + 1, shares_memory=False, forks=True)
+    many = len(subjects) >= FEWEST_RUNS or (copies.copies and _columns(subjects) >= FEWEST_COLUMNS)
+    if workers < 1 or not many or _is_known(subjects, known, select):
+        return
     if copies.copies:
         with suppress(PullLogsError):
             _find_on(copies, subjects, known, select)
@@ -88,6 +92,13 @@ def look_first(
     parts = deque(_parts(subjects, select))
     with suppress(PullLogsError, OSError), _workers(min(workers, MOST_WORKERS)) as started:
         _share(parts, started, known)
+
+
+def _columns(subjects: Sequence[Subject]) -> int:
+    """Return how many columns runs have together, as far as an index says; one run is read by one process."""
+    with suppress(PullLogsError):
+        return sum(len(one.run.indexed_names() or ()) for one in subjects[1:])
+    return 0
 
 
 @dataclass(frozen=True, slots=True)

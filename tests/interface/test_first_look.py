@@ -14,6 +14,7 @@ from checkout import RECORDED
 
 from pull_logs.analyze import Subject, overview
 from pull_logs.errors import BundleDamagedError
+from pull_logs.executors import Engine
 from pull_logs.fetch import default_folder
 from pull_logs.interface import Sources, first_look, open_subjects, overview_of
 from pull_logs.interface.first_look import Part, find_in_part, look_first, serve_parts
@@ -46,6 +47,24 @@ def test_workers_and_this_process_find_together_what_one_process_finds(select: s
         with known_findings(default_folder()) as known:
             look_first(subjects, known, select=select, workers=1)
             assert known.new == ()
+
+
+@pytest.mark.skipif(
+    not Engine(workers=2, shares_memory=False, forks=True).copies, reason="this process cannot be copied"
+)
+@pytest.mark.parametrize(("columns", "found"), [(2, True), (10**6, False)])
+def test_few_runs_of_many_columns_are_looked_at_in_copies(
+    columns: int,
+    found: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(first_look, "FEWEST_RUNS", 10**6)
+    monkeypatch.setattr(first_look, "FEWEST_COLUMNS", columns)
+    alone, together = KnownFindings(None), KnownFindings(None)
+    with recorded() as subjects:
+        overview(subjects, known=alone)
+        look_first(subjects, together, select=None, workers=1)
+    assert dict(together.new) == (dict(alone.new) if found else {})
 
 
 @pytest.mark.parametrize(("answers", "runs"), [(0, 6), (1, 3), (2, 6)])

@@ -20,6 +20,8 @@ from itertools import islice
 from operator import length_hint
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+
 Struct: TypeAlias = dict[int, Any]
 """The fields of a struct by their id."""
 
@@ -240,6 +242,9 @@ _ANY_INTEGER = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
 _MOST_SLOTS = 1_000
 """Up to this many values that may differ, a form is one regular expression."""
 
+_FITTING_BYTES = 9
+"""An integer of so many bytes has at most 63 bits."""
+
 _SHORT_TEXT = 6
 """Up to this many fixed bytes between two values are part of an expression; there are more around a name."""
 
@@ -327,7 +332,7 @@ class Form:
                 return None
             integers += found.groups()
             offset = found.end()
-        return [decoded_integer(integers[group - 1]) for group in self._groups[:-2]], offset
+        return _decoded_integers([integers[group - 1] for group in self._groups[:-2]]), offset
 
 
 _Part: TypeAlias = tuple[bytes, Callable[[bytes, int], re.Match[bytes] | None]]
@@ -359,6 +364,19 @@ def decoded_integer(data: bytes) -> int:
         value |= (part & 0x7F) << shift
         shift += 7
     return (value >> 1) ^ -(value & 1)
+
+
+def _decoded_integers(parts: Sequence[bytes]) -> list[int]:
+    """Return integers, decoded together: few of the offsets of thousands of columns occur again."""
+    if not parts or max(map(len, parts)) > _FITTING_BYTES:
+        return list(map(decoded_integer, parts))
+    data = np.frombuffer(b"".join(parts), np.uint8)
+    lengths = np.fromiter(map(len, parts), np.int64, len(parts))
+    starts = np.cumsum(lengths) - lengths
+    shifts = 7 * (np.arange(len(data)) - np.repeat(starts, lengths))
+    values = np.add.reduceat((data & np.uint8(0x7F)).astype(np.int64) << shifts, starts)
+    found: list[int] = ((values >> 1) ^ -(values & 1)).tolist()
+    return found
 
 
 class _Leaves:
