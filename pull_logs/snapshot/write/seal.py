@@ -57,6 +57,9 @@ if TYPE_CHECKING:
 
 _THREADS = min(4, os.cpu_count() or 1)
 
+_SHORT = 16_384
+"""Up to this many rows, copying columns is mostly Python."""
+
 Source: TypeAlias = "BundleRun | CopiedRun | SelectedRun | EncodedRun"
 """A run to encode; of a bundle, a run to copy with some changes, with some metrics, or as it is."""
 
@@ -168,8 +171,12 @@ def _store_all(folder: Path, runs: Iterable[Source]) -> list[SealedRun]:
             while not ended.is_set():
                 with turn:
                     number, run = next(source, (0, None))
-                if run is None:
-                    break
+                    if run is None:
+                        break
+                    if _is_short(run):
+                        # Two threads would wait for the interpreter's lock after each short read and hash.
+                        stored.append(_store(folder / f"{number}.run", shared, run))
+                        continue
                 stored.append(_store(folder / f"{number}.run", shared, run))
         finally:
             shared.close()
@@ -182,6 +189,13 @@ def _store_all(folder: Path, runs: Iterable[Source]) -> list[SealedRun]:
             return [stored for future in as_completed(futures) for stored in future.result()]
         finally:
             ended.set()
+
+
+def _is_short(run: Source) -> bool:
+    """Whether storing a run takes less time than other threads need to work meanwhile."""
+    from pull_logs.snapshot.write.bundled_run import SelectedRun
+
+    return isinstance(run, SelectedRun) and run.run.rows <= _SHORT and not run.run.remote
 
 
 def _store(file: Path, shared: SharedFile, run: Source) -> SealedRun:
