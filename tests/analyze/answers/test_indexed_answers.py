@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+from bundlekit import bundle_run, make_bundle
 from fakeruns import FakeRun, subjects, training
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,8 @@ from pull_logs.analyze.answers import Comparison, compare_runs
 from pull_logs.analyze.questions import Position
 from pull_logs.analyze.statistics import Criterion
 from pull_logs.errors import ExpressionError, UnknownNameError
+from pull_logs.frames import Vector
+from pull_logs.snapshot import Run, open_bundle
 
 histories = st.lists(nasty_rows, min_size=1, max_size=3)
 
@@ -138,11 +142,21 @@ def test_a_schema_opens_no_history() -> None:
     assert run.reads == []
 
 
-def test_an_overview_reads_the_metrics_that_may_have_a_flag() -> None:
+def test_an_overview_reads_the_metrics_that_may_have_a_flag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [
         {"_step": step, "_timestamp": step, "val/loss": 1.0, "epoch": step, "norm": float("nan")}
         for step in range(6)
     ]
-    run = FakeRun(rows, indexed=True)
-    overview(subjects(run))
-    assert run.reads == [["_step", "norm", "val/loss", "_timestamp"]]
+    reads: list[Sequence[str]] = []
+    read = Run.number_columns
+
+    def recorded(run: Run, columns: Sequence[str]) -> Mapping[str, Vector]:
+        reads.append(columns)
+        return read(run, columns)
+
+    monkeypatch.setattr(Run, "number_columns", recorded)
+    with open_bundle(make_bundle(tmp_path / "a.wandb.zip", [bundle_run(rows=rows)])) as bundle:
+        overview([Subject(label="a", run=run) for run in bundle.runs()])
+    assert reads == [["norm", "val/loss", "_timestamp"]]

@@ -60,9 +60,15 @@ def test_a_run_is_let_go_of_before_the_next_is_read(ask: Callable[[Sequence[Subj
     assert max(counts) <= 1  # the steps of the very run
 
 
+class WatchedFrame(Frame):
+    """A history that can be referred to weakly; thousands of others are open, and do without."""
+
+    __slots__ = ("__weakref__",)
+
+
 def test_a_frame_goes_when_nobody_has_it_without_a_look_for_garbage() -> None:
     runs, _ = watched(1)
-    frame = Frame(runs[0].run)
+    frame = WatchedFrame(runs[0].run)
     frame.load(["loss"])
     assert len(frame.names) == 3
     gone = weakref.ref(frame)
