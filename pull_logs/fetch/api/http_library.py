@@ -9,11 +9,9 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
-
-import anyio
 
 from pull_logs.errors import UsageError
 
@@ -184,103 +182,17 @@ class _Network(httpcore.AnyIOBackend):
         return _Stream(stream, at_once=_READ_BYTES)
 
 
-class _Pool(httpcore.AsyncConnectionPool):
-    """Any number of connections: a request takes the idle one that was used last, or a new one.
-
-    That of httpcore looks at all connections for each idle one, before and after each request: a tenth of the
-    processor time of a pull of many small runs.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._open: set[httpcore.AsyncConnectionInterface] = set()
-        self._idle: list[httpcore.AsyncConnectionInterface] = []
-
-    @property
-    def connections(self) -> list[httpcore.AsyncConnectionInterface]:
-        """The connections that are open."""
-        return list(self._open)
-
-    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-        """Send a request; its connection is idle again when the answer is closed."""
-        connection = await self._take(request.url.origin)
-        try:
-            response = await connection.handle_async_request(request)
-        except BaseException:
-            await self.release(connection)
-            raise
-        return httpcore.Response(
-            response.status,
-            headers=response.headers,
-            content=_Body(response.stream, self, connection),
-            extensions=response.extensions,
-        )
-
-    async def _take(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
-        """Return a connection to a host; the one that is idle longest is closed if it has expired."""
-        if self._idle and self._idle[0].has_expired():
-            await self._close(self._idle.pop(0))
-        while (connection := self._last_idle(origin)) is not None:
-            self._idle.remove(connection)
-            if not connection.has_expired():
-                return connection
-            await self._close(connection)
-        connection = self.create_connection(origin)
-        self._open.add(connection)
-        return connection
-
-    def _last_idle(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface | None:
-        return next((one for one in reversed(self._idle) if one.can_handle_request(origin)), None)
-
-    async def release(self, connection: httpcore.AsyncConnectionInterface) -> None:
-        """Take a connection back, whose answer was closed; one that cannot be used again is closed."""
-        if connection.is_idle() and not connection.is_closed():
-            self._idle.append(connection)
-        else:
-            await self._close(connection)
-
-    async def _close(self, connection: httpcore.AsyncConnectionInterface) -> None:
-        self._open.discard(connection)
-        with anyio.CancelScope(shield=True):
-            await connection.aclose()
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        self._idle.clear()
-        while self._open:
-            await self._close(next(iter(self._open)))
-
-
-class _Body:
-    """The body of an answer, which gives its connection back when it is closed."""
-
-    def __init__(self, stream: Any, pool: _Pool, connection: httpcore.AsyncConnectionInterface) -> None:
-        self._stream, self._pool = stream, pool
-        self._connection: httpcore.AsyncConnectionInterface | None = connection
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        found: AsyncIterator[bytes] = aiter(self._stream)
-        return found
-
-    async def aclose(self) -> None:
-        """Close it; closing it again does nothing."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        try:
-            with anyio.CancelScope(shield=True):
-                await self._stream.aclose()
-        finally:
-            await self._pool.release(connection)
-
-
 class _Transport(httpx.AsyncHTTPTransport):
     """Requests over connections of ours, without a proxy."""
 
     def __init__(self, *, tls: ssl.SSLContext, limits: httpx.Limits) -> None:
         super().__init__(verify=tls, limits=limits)
-        self._pool = _Pool(
-            ssl_context=tls, keepalive_expiry=limits.keepalive_expiry, network_backend=_Network()
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=tls,
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            network_backend=_Network(),
         )
 
 
