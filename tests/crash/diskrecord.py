@@ -123,6 +123,13 @@ class Recorder:
             self._numbers[key] = self._inodes
         return self._numbers[key]
 
+    def forget(self, path: str) -> None:
+        """Forget the number of a file that is about to lose this name, and has no other."""
+        with contextlib.suppress(OSError):
+            status = os.lstat(os.path.join(self.root, path))
+            if status.st_nlink == 1 and not stat.S_ISDIR(status.st_mode):
+                self._numbers.pop((status.st_dev, status.st_ino), None)
+
     def catch_up(self, path: str) -> None:
         """Record a file that a library has written without Python, before something else is done with it."""
         full = Path(self.root, path)
@@ -280,6 +287,8 @@ def _calls(recorder: Recorder) -> dict[str, Any]:
         if name is not None:
             recorder.before("rename", name)
             recorder.catch_up(name)
+        if new is not None:
+            recorder.forget(new)
         replace_(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
         if name is not None and new is not None:
             recorder.add(Event("rename", name, target=new))
@@ -299,6 +308,8 @@ def _calls(recorder: Recorder) -> dict[str, Any]:
             name = recorder.inside(path, dir_fd)
             if name is not None and (kind != "unlink" or os.path.lexists(os.path.join(recorder.root, name))):
                 recorder.before(kind, name)
+            if name is not None and kind == "unlink":
+                recorder.forget(name)
             call(path, *arguments, dir_fd=dir_fd, **options)
             if name is not None:
                 recorder.add(Event(kind, name))

@@ -171,10 +171,11 @@ def _write_console(run: Run, file: Path) -> None:
 def _copy_files(run: Run, folder: str, out: Path) -> None:
     """Write the logged files of a run under the names of the members of its bundle."""
     files = run.files
-    for name, member in (file_members(folder, files) if files else {}).items():
-        target = out / member
+    members = file_members(folder, files) if files else {}
+    for name, file in files.items():
+        target = out / members[name]
         target.parent.mkdir(exist_ok=True)
-        files[name].save(target, durable=False)
+        file.save(target, durable=False)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from threading import Lock
@@ -86,8 +85,10 @@ class MemberBytes:
             BundleDamagedError: They are not those that were written; no file is left.
             PullLogsError: The disk is full or the file cannot be written.
         """
+        from secrets import token_hex
+
         path = Path(path)
-        temp = path.with_name(f".saving-{os.urandom(8).hex()}")
+        temp = path.with_name(f".saving-{token_hex(8)}")
         with (
             disk_errors(path, hint="free some space and try again"),
             new_file(path, temp=temp, durable=durable) as out,

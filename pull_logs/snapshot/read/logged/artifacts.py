@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -227,6 +226,8 @@ class Artifact:
             BundleDamagedError: The bundle is damaged.
             PullLogsError: The disk is full or a file cannot be written.
         """
+        from secrets import token_hex
+
         root = Path(root)
         files = [entry for entry in self.entries.values() if entry.ref is None]
         for entry in files:
@@ -239,7 +240,7 @@ class Artifact:
             for entry in files:
                 target = root.joinpath(*entry.path.split("/"))
                 self._refuse_links(root, target)
-                temp = target.with_name(f".saving-{os.urandom(8).hex()}")
+                temp = target.with_name(f".saving-{token_hex(8)}")
                 temps[temp.absolute()] = target.absolute()
                 with disk_errors(target, hint="free some space and try again"):
                     target.parent.mkdir(parents=True, exist_ok=True)
