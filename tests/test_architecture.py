@@ -271,6 +271,18 @@ def test_only_the_command_line_prints() -> None:
     assert printing == []
 
 
+def test_parquet_is_read_in_threads_of_this_process_only() -> None:
+    """What `rows.arrow.open_parquet` says of the threads of pyarrow holds for each file that is opened."""
+    opening = {
+        str(module.relative_to(PACKAGE))
+        for module in MODULES
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in {"ParquetFile", "pq.ParquetFile", "pq.ParquetDataset", "pq.read_table"}
+    }
+    assert opening == {"rows/arrow.py"}
+
+
 def loaded_by(code: str) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],

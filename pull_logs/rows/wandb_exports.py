@@ -37,7 +37,7 @@ from pull_logs.rows.arrays import (
     present_numbers,
     text_array,
 )
-from pull_logs.rows.arrow_errors import ARROW_ERRORS
+from pull_logs.rows.arrow import ARROW_ERRORS
 from pull_logs.rows.canonical import INT_LIMIT, canon_members
 from pull_logs.rows.cells import NONFINITE, Column, column_of_cells
 

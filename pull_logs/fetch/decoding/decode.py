@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
 from pull_logs.rows.arrays import MAX_EXACT_INTEGER, flat, present_doubles
-from pull_logs.rows.arrow_errors import ARROW_ERRORS
+from pull_logs.rows.arrow import ARROW_ERRORS, open_parquet
 from pull_logs.rows.batches import batch_from_arrow, batch_from_rows, steps_of
 from pull_logs.rows.canonical import STEP, parse_json
 
@@ -163,7 +163,7 @@ def batches_of_bytes(data: bytes, *, most: int) -> list[pa.Table] | None:
         DataError: It holds a value that no history can hold.
     """
     try:
-        with pq.ParquetFile(pa.BufferReader(data), pre_buffer=False) as parquet:
+        with open_parquet(pa.BufferReader(data)) as parquet:
             if _decoded_size(parquet.metadata) > most:
                 return None
             return list(_batches(parquet, threads=len(data) >= _LARGE_FILE))
@@ -196,7 +196,7 @@ def batches_of_file(file: BinaryIO) -> Iterator[pa.Table]:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         buffer_size = _buffer_size(_group_sizes(metadata, size), columns=metadata.num_columns)
-        with pq.ParquetFile(file, metadata=metadata, buffer_size=buffer_size, pre_buffer=False) as parquet:
+        with open_parquet(file, metadata=metadata, buffer_size=buffer_size) as parquet:
             yield from _batches(parquet, threads=size >= _LARGE_FILE)
     except DataError:
         raise

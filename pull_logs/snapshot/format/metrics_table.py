@@ -31,7 +31,7 @@ from pull_logs.rows.arrays import (
     number_cells,
     text_array,
 )
-from pull_logs.rows.arrow_errors import ARROW_ERRORS
+from pull_logs.rows.arrow import ARROW_ERRORS, open_parquet
 from pull_logs.rows.canonical import canonical_text
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format.metrics import (
@@ -308,7 +308,7 @@ def load_metrics_table(
         sizes = [group.rows for group in read_groups(footer, size=source.size())]
         metadata = pq.read_metadata(pa.BufferReader(footer))
         _check_shape(metadata, sizes, rows)
-        file = pq.ParquetFile(
+        file = open_parquet(
             source,
             metadata=metadata,
             read_dictionary=[*_TEXTS, _REST],

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
-from pull_logs.rows.arrow_errors import ARROW_ERRORS
+from pull_logs.rows.arrow import ARROW_ERRORS, open_parquet
 from pull_logs.rows.batches import RESIDUAL
 from pull_logs.rows.canonical import STEP
 from pull_logs.rows.cells import column_kind
@@ -360,12 +360,11 @@ def _wanted(file: _File, columns: Sequence[str] | None, *, steps: bool = True) -
 
 def _reader(file: _File, wanted: pa.Schema, *, checked: bool = False) -> pq.ParquetFile:
     # Text is read as a dictionary, whose decoded size is known before it is decoded.
-    return pq.ParquetFile(
+    return open_parquet(
         file.native,
         metadata=file.columns.metadata,
         read_dictionary=file.columns.text.intersection(wanted.names) or None,
         page_checksum_verification=not checked,
-        pre_buffer=not checked,  # checked bytes are in memory already
     )
 
 

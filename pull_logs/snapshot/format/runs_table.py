@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from pull_logs.errors import DataError
 from pull_logs.rows.arrays import array_of, decoded_size
-from pull_logs.rows.arrow_errors import ARROW_ERRORS
+from pull_logs.rows.arrow import ARROW_ERRORS, open_parquet
 from pull_logs.rows.limits import decoded_text_limit
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import Coverage, RunInfo, RunParts
@@ -239,7 +239,7 @@ def load_runs_table(data: bytes, *, rows: int, path: str) -> RunTable:
     """
     try:
         source, limit = pa.BufferReader(data), decoded_text_limit(len(data))
-        checked = pq.ParquetFile(source)
+        checked = open_parquet(source)
         optional = _checked_columns(checked, rows=rows, path=path)
         documents = [*DOCUMENTS, *(name for name in optional if name == SWEEP_CONFIG)]
         plain = [*LIGHT, *(name for name in optional if name != SWEEP_CONFIG)]
@@ -260,7 +260,7 @@ def load_runs_table(data: bytes, *, rows: int, path: str) -> RunTable:
 
 def _coded_file(source: pa.NativeFile, metadata: pq.FileMetaData, leaves: Sequence[str]) -> pq.ParquetFile:
     """Open a table whose texts are read as dictionaries."""
-    return pq.ParquetFile(source, metadata=metadata, page_checksum_verification=True, read_dictionary=leaves)
+    return open_parquet(source, metadata=metadata, page_checksum_verification=True, read_dictionary=leaves)
 
 
 def _checked_paths(file: TableFile, plain: Sequence[str], *, limit: int) -> RunPaths | None:

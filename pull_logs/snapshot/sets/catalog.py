@@ -22,7 +22,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pull_logs.errors import (
     BundleDamagedError,
@@ -32,7 +31,7 @@ from pull_logs.errors import (
     UnsafeFileError,
 )
 from pull_logs.rows.arrays import array_of
-from pull_logs.rows.arrow_errors import ARROW_ERRORS
+from pull_logs.rows.arrow import ARROW_ERRORS, open_parquet
 from pull_logs.rows.coded_text import row_text_bytes, shared_texts
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import (
@@ -105,7 +104,7 @@ class Catalog:
         self._lock = Lock()
         with self._errors():
             texts = [name for name in REPEATED if name != "tags"]
-            self._file = pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=texts)
+            self._file = open_parquet(source, page_checksum_verification=True, read_dictionary=texts)
             self._coded = frozenset(texts)
             self._checked: set[tuple[int, str]] = set()
             self._names = {name: position for position, name in enumerate(self._file.schema_arrow.names)}
@@ -239,7 +238,7 @@ class Catalog:
 
     def _check_texts(self, groups: Sequence[int], names: Sequence[str]) -> None:
         """Check how many bytes of text columns have whose dictionaries are expanded."""
-        coded = pq.ParquetFile(self._source, metadata=self._file.metadata, read_dictionary=list(names))
+        coded = open_parquet(self._source, metadata=self._file.metadata, read_dictionary=list(names))
         for group in groups:
             table = coded.read_row_group(group, columns=list(names), use_threads=False)
             if int(row_text_bytes(table).sum()) > _MAX_CHUNK:

@@ -97,7 +97,7 @@ def is_export(file: Path) -> bool:
     """Return whether a file is a part of an export."""
     import pyarrow.parquet as pq
 
-    from pull_logs.rows.arrow_errors import ARROW_ERRORS
+    from pull_logs.rows.arrow import ARROW_ERRORS
 
     if _PART.fullmatch(file.name) is None or not file.is_file():
         return False
@@ -133,16 +133,16 @@ def _run_of(parts: Mapping[int, Path]) -> ExportedRun | None:
 
 
 def _batches(file: Path, *, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    import pyarrow.parquet as pq
+    from pull_logs.rows.arrow import open_parquet
 
-    with _errors(file), pq.ParquetFile(file) as opened:
+    with _errors(file), open_parquet(file) as opened:
         yield from opened.iter_batches(columns=columns)
 
 
 @contextmanager
 def _errors(file: Path) -> Iterator[None]:
     """Make an error of pyarrow about a file one of this package."""
-    from pull_logs.rows.arrow_errors import ARROW_ERRORS
+    from pull_logs.rows.arrow import ARROW_ERRORS
 
     try:
         yield

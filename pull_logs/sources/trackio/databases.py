@@ -220,13 +220,13 @@ class ExportedFiles:
                 yield Call(None, row["timestamp"], _values(row))
 
     def _rows(self, part: str) -> list[dict[str, Any]]:
-        import pyarrow.parquet as pq
+        from pull_logs.rows.arrow import open_parquet
 
         file = self.file.with_name(f"{self.file.stem}{part}.parquet")
         if not file.exists():
             return []
         with file.open("rb") as source:
-            rows: list[dict[str, Any]] = pq.read_table(source).to_pylist()
+            rows: list[dict[str, Any]] = open_parquet(source).read(use_threads=False).to_pylist()
         return rows
 
 

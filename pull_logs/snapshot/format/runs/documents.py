@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from pull_logs.errors import DataError
-from pull_logs.rows.arrow_errors import ARROW_ERRORS
+from pull_logs.rows.arrow import ARROW_ERRORS
 from pull_logs.rows.coded_text import shared_texts
 from pull_logs.rows.limits import MAX_DOCUMENT
 from pull_logs.snapshot.format.parquet_pages import plain_texts
