@@ -249,18 +249,16 @@ def load_runs_table(data: bytes, *, rows: int, path: str) -> RunTable:
             _spend(sum(group[name] for name in documents), MAX_DECODED)
         _spend(sum(group[name] for group in sizes for name in plain), limit)
         leaves = [*_TEXT_LEAVES, *optional]
-        file = TableFile(data, _coded_file(source, checked.metadata, leaves), path=path)
+        coded = open_parquet(
+            source, metadata=checked.metadata, page_checksum_verification=True, read_dictionary=leaves
+        )
+        file = TableFile(data, coded, path=path)
         paths = _checked_paths(file, plain, limit=limit)
     except ARROW_ERRORS as exc:
         raise damaged_table(path, f"cannot be read: {exc}") from exc
     if paths is None:
         raise damaged_table(path, "is not in path order")
     return RunTable(path=path, paths=paths, cells=PlainColumns(file, plain), documents=Documents(file, sizes))
-
-
-def _coded_file(source: pa.NativeFile, metadata: pq.FileMetaData, leaves: Sequence[str]) -> pq.ParquetFile:
-    """Open a table whose texts are read as dictionaries."""
-    return open_parquet(source, metadata=metadata, page_checksum_verification=True, read_dictionary=leaves)
 
 
 def _checked_paths(file: TableFile, plain: Sequence[str], *, limit: int) -> RunPaths | None:
