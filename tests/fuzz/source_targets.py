@@ -110,7 +110,7 @@ def _naive_records(data: bytes) -> list[bytes]:
 def event_framing(data: bytes) -> None:
     """The records are those of a naive reader up to the first damage."""
     naive = _naive_records(data)
-    for size in (64, 2**16):
+    for size in (max(64, len(data) // 8), 2**16):
         reader = RecordReader(io.BytesIO(data), block_bytes=size)
         records = [
             bytes(block.data[start:end])
