@@ -112,9 +112,11 @@ class _SessionReport:
 
     def lines(self, *, unused: bool) -> Iterator[str]:
         """Yield the lines of the report."""
+        from pull_logs.suggestions import counted
+
         for path, added in sorted(self.added.items()):
             yield (
-                f"--wandb-record: {len(added)} runs added to {path}: {_listed(added)};"
+                f"--wandb-record: {counted(len(added), 'run')} added to {path}: {_listed(added)};"
                 f" see what they hold with `pull-logs audit {path}` before you share them"
             )
         for path, runs in sorted(self.read.items()) if unused else ():

@@ -111,4 +111,9 @@ def shortened(text: str, *, most: int = 60) -> str:
 
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: `1 run`, `2 runs`, `12,000 rows`."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+    return f"{number:,} {numbered(number, noun, plural)}"
+
+
+def numbered(number: int, noun: str, plural: str = "") -> str:
+    """Return a noun, or what follows a number, as the number wants it: `run` after 1, else `runs`."""
+    return noun if number == 1 else plural or f"{noun}s"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pull_logs.cli.formats import Choice, draw_sections, take_choice
 from pull_logs.cli.render import check_budget, fit_json
 from pull_logs.errors import AssertionNotHeldError, IncompleteError, UsageError
-from pull_logs.suggestions import joined
+from pull_logs.suggestions import counted, joined
 
 if TYPE_CHECKING:
     from pull_logs.analyze import Subject
@@ -209,7 +209,7 @@ def _broken(verdict: Mapping[str, Any]) -> str:
     named = [f"{run['path']} ({run['message']})" for run in runs[:_MOST_NAMED]]
     more = len(runs) - len(named)
     return f"--assert {verdict['assert']!r} does not hold for {', '.join(named)}" + (
-        f" and {more} more runs" if more > 0 else ""
+        f" and {counted(more, 'more run')}" if more > 0 else ""
     )
 
 

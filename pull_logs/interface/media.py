@@ -54,7 +54,8 @@ def media_of_runs(runs: Iterable[Run], *, key: str | None = None) -> list[RunMed
             raise FileMissingError(
                 f"{which} no media with the key {key!r}", hint=f"there are {', '.join(known[:8])}"
             )
-        raise FileMissingError(f"{which} no media", hint="their rows and summaries point to no files")
+        whose = "its rows and its summary" if len(found) == 1 else "their rows and summaries"
+        raise FileMissingError(f"{which} no media", hint=f"{whose} point to no files")
     return found
 
 

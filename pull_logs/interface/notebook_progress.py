@@ -63,7 +63,7 @@ class _CellProgress:
         known = self._output
         self._output = known or uuid4().hex
         self._shell.display_pub.publish(
-            {"text/html": progress_html(state), "text/plain": f"{state.runs_done} runs"},
+            {"text/html": progress_html(state), "text/plain": counted(state.runs_done, "run")},
             transient={"display_id": self._output},
             update=known is not None,
         )

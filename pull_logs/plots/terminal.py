@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pull_logs.frames import Floats
 from pull_logs.plots.lines import Line, Panel, PlotOptions, diverged
 from pull_logs.rows.canonical import STEP
+from pull_logs.suggestions import counted
 
 WIDTH, HEIGHT = 80, 24
 _LABELS = 10
@@ -72,7 +73,7 @@ def _legend(named: Sequence[tuple[Line, str]], width: int) -> list[str]:
         ]
         more = len(shown) - 2 * _IN_LEGEND
         if more > 0:
-            rows.append(f"and {more} more lines")
+            rows.append(f"and {counted(more, 'more line')}")
     kinds = {kind for line, _ in named for kind, _ in line.marks}
     notes = [f"{_MARKS[kind]} {kind}" for kind in ("nan", "inf", "-inf") if kind in kinds]
     if any(line.low is not None for line, _ in named):

@@ -204,7 +204,7 @@ def _system(comparison: Comparison) -> PartProof:
     elif there is None:
         reason = f"its system metrics {QUICK}" if remote.system else ""
     elif (there or here) and run.system_rows_hash != (again and again.system_rows_hash):
-        reason = f"its system metrics differ: {there:,} rows on W&B and {here or 0:,} here"
+        reason = f"its system metrics differ: {counted(there, 'row')} on W&B and {here or 0:,} here"
     return PartProof(
         part="system metrics",
         wandb=there if there is not None or remote.system else 0,

@@ -26,7 +26,7 @@ from pull_logs.analyze.statistics import Goal, is_held_out, outcome_end
 from pull_logs.errors import MetricNotFoundError
 from pull_logs.frames import Column, Floats, History, Steps, names_of, open_frames
 from pull_logs.rows.canonical import STEP, spell
-from pull_logs.suggestions import joined
+from pull_logs.suggestions import counted, joined
 
 STEP_AXES = ("trainer/global_step", "train/global_step")
 """Columns to which Lightning and Hugging Face's `Trainer` log the step; no other column has such a name."""
@@ -200,7 +200,9 @@ def shown_metrics(
         if len(chosen) < max(most, len(named)) and _has_numbers(frames, name):
             chosen[name] = None
     left = len(set(metrics) - set(chosen))
-    notes = [f"[CHECKPOINTS] leaves {left} more metrics out; --select REGEX chooses"] if left else []
+    notes = (
+        [f"[CHECKPOINTS] leaves {counted(left, 'more metric')} out; --select REGEX chooses"] if left else []
+    )
     return frozenset(chosen), notes
 
 
@@ -299,12 +301,16 @@ def _is_finite(value: object) -> bool:
 def _notes(entries: Sequence[CheckpointResult]) -> Iterable[str]:
     named = sum("name" in (entry["step_key"], entry["epoch_key"]) for entry in entries)
     if named:
-        yield f"the step or epoch of {named} checkpoints is known from the names of files and folders alone"
+        yield (
+            f"the step or epoch of {counted(named, 'checkpoint')} is known from the names of files and"
+            " folders alone"
+        )
     unplaced = [entry for entry in entries if entry["axis"] is None]
     if unplaced:
+        verb, whose, show = ("have", "their", "they show") if unplaced[1:] else ("has", "its", "it shows")
         yield (
-            f"{len(unplaced)} checkpoints have no step and no epoch that their run logged,"
-            f" so they show final values only: {unplaced[0]['file']!r}{' ...' if unplaced[1:] else ''}"
+            f"{counted(len(unplaced), 'checkpoint')} {verb} no step and no epoch that {whose} run logged,"
+            f" so {show} final values only: {unplaced[0]['file']!r}{' ...' if unplaced[1:] else ''}"
         )
     axes = dict.fromkeys(axis for entry in entries if (axis := entry["axis"]) not in (None, STEP))
     if axes:

@@ -22,7 +22,7 @@ from pull_logs.analyze.inference import ALPHA, Margin, Sample
 from pull_logs.analyze.questions import CONFIG, Grouping, ValueColumns, unique_names
 from pull_logs.analyze.statistics import Goal, IntervalKind, describe_sample, iqm_interval, ranked
 from pull_logs.rows.canonical import canon_number, spell
-from pull_logs.suggestions import joined
+from pull_logs.suggestions import counted, joined
 
 _METRICS_TESTED = 10
 _NAME_LENGTH = 80
@@ -132,9 +132,10 @@ class RunGroups:
             return f"no group has a finite {goal.metric}"
         lost = len(best.members) - len(values)
         mean = describe_sample(values).mean
+        of_all = f"its {counted(len(best.members), 'run')}"
         found = (
             f"best {goal.metric} ({goal.direction}): {best.name}, mean {short(mean)} over n={len(values)}"
-            f"{f' ({lost} of its {len(best.members)} runs left out: no finite value)' if lost else ''}"
+            f"{f' ({lost} of {of_all} left out: no finite value)' if lost else ''}"
         )
         if len(values) < 2:
             return f"{found}; a single run says nothing about seed noise"

@@ -37,7 +37,7 @@ from pull_logs.analyze.questions import ValueColumns
 from pull_logs.analyze.statistics import Goal, mean
 from pull_logs.errors import UsageError
 from pull_logs.rows.canonical import canon_number, spell
-from pull_logs.suggestions import joined
+from pull_logs.suggestions import counted, joined
 
 TaskScale: TypeAlias = Literal["minmax", "raw"]
 
@@ -313,7 +313,7 @@ class TaskComparison:
             return "more tasks, or a wider --margin" if self.margin else "more tasks, or a --margin"
         size, decision = plan
         end = "equivalence" if decision == "equivalence" else "such a difference"
-        return f"about {size} seeds of each group in each task would show {end} (80% power)"
+        return f"about {counted(size, 'seed')} of each group in each task would show {end} (80% power)"
 
     def _task(self, index: int, shown: Sequence[int]) -> TaskResult:
         return {

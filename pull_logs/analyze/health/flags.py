@@ -31,6 +31,7 @@ from pull_logs.analyze.health.pace import speed_flags, speed_series, stall_flags
 from pull_logs.analyze.statistics import role_of
 from pull_logs.frames import Column, Floats, Mask, MetricFacts, NumberColumns, RunLike, Steps
 from pull_logs.runs import RunInfo
+from pull_logs.suggestions import numbered
 
 DEFINITIONS = "3"
 """The version of the definitions; it changes where runs may get other findings."""
@@ -229,5 +230,6 @@ def _not_finite(name: str, steps: Steps, values: Floats, lost: Mask) -> HealthFi
     rows = np.flatnonzero(lost)
     value = float(values[rows[0]])
     word = "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
-    more = f", and {len(rows) - 1} more values are not finite" if len(rows) > 1 else ""
-    return HealthFinding(flag="nan", step=int(steps[rows[0]]), metric=name, message=f"{word}{more}")
+    more = len(rows) - 1
+    others = f", and {more} {numbered(more, 'more value is', 'more values are')} not finite" if more else ""
+    return HealthFinding(flag="nan", step=int(steps[rows[0]]), metric=name, message=f"{word}{others}")

@@ -15,7 +15,7 @@ from pull_logs.cli.pulling import uploads_folder
 from pull_logs.cli.render import output_name
 from pull_logs.cli.sources import bundle_sources
 from pull_logs.errors import UsageError
-from pull_logs.suggestions import counted
+from pull_logs.suggestions import counted, numbered
 
 
 def _is_export(names: Sequence[str]) -> bool:
@@ -59,7 +59,7 @@ def export(*, bundle: Named, out: Path, to: Any, force: bool, raw: bool, **optio
     with chosen as engine, open_subjects(bundle_sources(bundle, options), report=warn) as subjects:
         report = export_runs(distinct_runs(subjects), out, to=to, force=force, raw=raw, engine=engine)
     click.echo(
-        f"{output_name(out)}: {counted(report.runs, 'run')}, {report.rows} rows,"
+        f"{output_name(out)}: {counted(report.runs, 'run')}, {report.rows} {numbered(report.rows, 'row')},"
         f" {counted(report.files, 'file')}, {report.bytes / 1e6:.2f} MB",
         err=True,
     )

@@ -77,7 +77,7 @@ class PullPace:
 def headline(state: PullProgress, pace: PullPace, *, now: float) -> str:
     """Return what comes after the bar: the runs that are done, of all, and the time that is left."""
     if state.runs_total is None:
-        return f"{state.runs_done:,} runs" if state.runs_done else f"{duration(now)}"
+        return counted(state.runs_done, "run") if state.runs_done else f"{duration(now)}"
     left = pace.seconds_left(state, now=now)
     rest = "" if not left else f"   {duration(left)} left"
     return f"{state.runs_done:,} of {counted(state.runs_total, 'run')}{rest}"

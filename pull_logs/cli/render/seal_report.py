@@ -8,7 +8,7 @@ import click
 
 from pull_logs.cli.render.escape import inline
 from pull_logs.cli.render.output_names import output_name
-from pull_logs.suggestions import counted
+from pull_logs.suggestions import counted, numbered
 
 if TYPE_CHECKING:
     from pull_logs.snapshot import SealReport
@@ -24,8 +24,9 @@ def print_seal_report(report: SealReport) -> None:
     if report.contents:
         contents = counted(report.contents, "content")
         files += f" {contents} of artifacts with {report.content_bytes / 1e6:.2f} MB,"
+    rows = f"{report.rows} {numbered(report.rows, 'row')}"
     click.echo(
-        f"{output_name(report.path)}: {counted(report.runs, 'run')}, {report.rows} rows,{files}"
+        f"{output_name(report.path)}: {counted(report.runs, 'run')}, {rows},{files}"
         f" {report.bytes / 1e6:.2f} MB, verified",
         err=True,
     )

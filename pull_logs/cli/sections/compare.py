@@ -152,11 +152,11 @@ def _of_groups(section: Section, labels: Collection[str]) -> Section:
     more = len(section.rows) - len(rows)
     if not more:
         return section
-    return replace(
-        section,
-        rows=rows,
-        notes=[*section.notes, _more(more, "more row of other groups", "more rows of other groups")],
-    )
+    if section.name == "GROUPS":
+        left_out = _more(more, "more group")
+    else:
+        left_out = _more(more, "more row of other groups", "more rows of other groups")
+    return replace(section, rows=rows, notes=[*section.notes, left_out])
 
 
 def _listed_in(answer: Mapping[str, Any]) -> str | None:

@@ -18,6 +18,7 @@ from pull_logs.cli.render import (
     short_name_cell,
     yes_no,
 )
+from pull_logs.suggestions import counted
 
 if TYPE_CHECKING:
     from pull_logs.snapshot import Bundle, BundleDifference, Run, RunDifference
@@ -451,7 +452,7 @@ def _section(
         facts=facts,
         columns=columns_,
         rows=rows[:_MOST_ROWS],
-        notes=[f"{more} more rows: --json has them all"] if more > 0 else [],
+        notes=[f"{counted(more, 'more row')}: --json has them all"] if more > 0 else [],
         layout=layout,
         kept=len(columns_),
         nouns=Nouns(),

@@ -26,6 +26,7 @@ from pull_logs.snapshot.format import (
     encode_records,
 )
 from pull_logs.snapshot.read import RunArtifacts, pointed_artifacts, selection_of
+from pull_logs.suggestions import numbered
 
 Rows = Callable[[], tuple[Iterable[pa.Table], Mapping[str, Any]]]
 """Returns the batches of a history, with their nested values, and the summary."""
@@ -198,7 +199,9 @@ async def _read(
     if not records:
         return FetchedArtifacts()
     table = content_of(encode_records(await _with_client_ids(context, records, rows, source)))
-    others = f", and {len(lost) - 1} more artifacts are incomplete" if len(lost) > 1 else ""
+    more = len(lost) - 1
+    verb = numbered(more, "more artifact is", "more artifacts are")
+    others = f", and {more} {verb} incomplete" if more > 0 else ""
     reason = f"{min(lost)}{others}" if lost else ""
     given = GivenArtifacts(table=table, contents=[contents[key] for key in sorted(contents)])
     return FetchedArtifacts(given, reason)

@@ -297,7 +297,7 @@ def _why_console_not_covered(less: Run, more: Run) -> str | None:
     if ours is None or others is None:
         return f"{less_path} has a console log and {more_path} has not"
     if len(others) < len(ours):
-        return f"{less_path} has {len(ours)} console lines and {more_path} has {len(others)}"
+        return f"{less_path} has {counted(len(ours), 'console line')} and {more_path} has {len(others)}"
     if _heartbeat(less) < _heartbeat(more):
         return None
     for line, other in zip(ours, others, strict=False):

@@ -118,7 +118,7 @@ def test_a_checkpoint_that_tells_nothing_the_run_logged_has_final_values_alone()
     ]
     assert found.best is None
     assert found.notes == (
-        "1 checkpoints have no step and no epoch that their run logged, so they show final values only: 'x.pt'",  # noqa: E501
+        "1 checkpoint has no step and no epoch that its run logged, so it shows final values only: 'x.pt'",
     )
 
 
@@ -169,7 +169,7 @@ def test_names_alone_and_other_axes_are_told() -> None:
     rows = [{"_step": step, "trainer/global_step": 10 * step, "loss": 1} for step in range(5)]
     found = compare_checkpoints([subject(rows, at(20, key="name"), at(30, key="global_step"))])
     assert found.notes == (
-        "the step or epoch of 1 checkpoints is known from the names of files and folders alone",
+        "the step or epoch of 1 checkpoint is known from the names of files and folders alone",
         "steps and epochs of checkpoints are looked up on 'trainer/global_step', not on _step",
     )
 

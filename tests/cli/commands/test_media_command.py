@@ -99,7 +99,7 @@ def test_a_run_without_media_or_with_other_keys_is_an_error(
 ) -> None:
     _, err = said(capsys, bundle, "-r", "b", code=3)
     assert err == (
-        "pull-logs: error: run 'acme/nano/b' has no media; their rows and summaries point to no files\n"
+        "pull-logs: error: run 'acme/nano/b' has no media; its rows and its summary point to no files\n"
     )
     _, err = said(capsys, bundle, "-r", "a", "--key", "nothing", code=3)
     assert err == (

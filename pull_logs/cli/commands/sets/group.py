@@ -16,6 +16,7 @@ from pull_logs.cli.formats import format_options, take_choice
 from pull_logs.cli.output import print_result
 from pull_logs.cli.spelling import SpellingGroup
 from pull_logs.errors import UsageError
+from pull_logs.suggestions import numbered
 
 if TYPE_CHECKING:
     from pull_logs.cli.sections.sets import SetChange
@@ -61,7 +62,8 @@ def add(folder: Named, bundles: tuple[str, ...], prefer: Any, *, keep: bool, **o
     choice = take_choice(options)
     files = [Path(found) for found in find_bundles(bundles)]
     report = add_bundles(open_store(folder, create=True), files, prefer=prefer, keep=keep)
-    notes = [f"{report.unchanged} runs were in the set just like this"] if report.unchanged else []
+    same = report.unchanged
+    notes = [f"{same} {numbered(same, 'run was', 'runs were')} in the set just like this"] if same else []
     _print(folder, "add", choice, notes=notes, changes=lambda opened: add_changes(report, opened))
 
 

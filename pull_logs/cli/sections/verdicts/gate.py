@@ -7,6 +7,7 @@ from typing import Any
 
 from pull_logs.cli.formats import markdown_text
 from pull_logs.cli.render import Section, columns, name_cell
+from pull_logs.suggestions import counted, numbered
 
 MARK = "<!-- pull-logs gate -->"
 """The first line of a report; a file that begins with it may be replaced."""
@@ -101,7 +102,8 @@ def _settings(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {markdown_text(key)} | {_joined(base)} | {_joined(new)} |"
     if len(changed) > _MOST_KEYS:
         yield ""
-        yield f"{len(changed) - _MOST_KEYS} more keys differ."
+        more = len(changed) - _MOST_KEYS
+        yield f"{more} {numbered(more, 'more key differs', 'more keys differ')}."
     yield ""
 
 
@@ -135,7 +137,7 @@ def _runs(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {side} | {markdown_text(run['path'])} |{cells}"
     if len(answer["runs"]) > _MOST_RUNS:
         yield ""
-        yield f"{len(answer['runs']) - _MOST_RUNS} more runs."
+        yield f"{counted(len(answer['runs']) - _MOST_RUNS, 'more run')}."
     yield ""
     yield "</details>"
 
