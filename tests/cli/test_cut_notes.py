@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import re
@@ -154,3 +155,35 @@ def test_a_budget_cuts_the_text_of_audit_and_diff_and_their_json_is_complete(
         f"pull-logs: error: --max-tokens limits the text of {command}; its JSON is always complete; "
         "leave out --max-tokens or --json\n"
     )
+
+
+TABLES = {"CONFIG", "SUMMARY", "META", "COMPARISON", "CONFIG_DIFF"}
+LABELS = {"key", "metric", "value", "run", "members"}
+"""Columns that a note about a cut does not count."""
+
+
+@pytest.mark.parametrize("bundle", [str(RECORDED), PRETRAIN])
+@pytest.mark.parametrize("tokens", [300, 700, 1500])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-H"],
+        ["-H", "--filter", "config.seed == 0"],
+        ["--meta", "--filter", "config.seed == 0"],
+        ["--unfold", "--select", ".", "--filter", "config.seed < 2"],
+    ],
+)
+def test_a_note_about_cut_columns_counts_those_that_are_shown(
+    words: list[str], tokens: int, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-b", bundle, *words, "--max-tokens", str(tokens)]) == 0
+    for section in capsys.readouterr().out.split("\n[")[1:]:
+        heading, *lines = section.splitlines()
+        names = next(csv.reader(lines[:1]), [])
+        noun = "columns" if names[:1] == ["run"] else "runs"
+        found = re.search(rf"([1-9]\d*) of (\d+) {noun}\b", lines[-1]) if lines[-1:] else None
+        if found is None or heading.partition("]")[0] not in TABLES:
+            continue
+        assert len([name for name in names if name not in LABELS]) == int(found[1]), section
+        if noun == "runs":
+            assert f" runs={found[2]} " in f"{heading} "

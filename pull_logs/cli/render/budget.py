@@ -53,6 +53,7 @@ class Shape:
         cutter: Takes a value and returns the function that cuts it to an extent.
         plan: What to cut, in order: the field of an extent and its least value.
         words: What a note about a cut calls the fields.
+        uncut: How many columns it counts beside those that can be cut.
         remedy: What shows the rest.
         weight: The section's part of scarce space, relative to the others.
     """
@@ -63,6 +64,7 @@ class Shape:
     words: Mapping[str, str]
     remedy: str = REMEDY
     weight: int = 1
+    uncut: int = 0
 
 
 def check_budget(max_tokens: int, *, as_json: bool = False) -> None:
@@ -183,7 +185,8 @@ class _Ladder:
         for field, word in self._shape.words.items():
             shown, had = getattr(left, field), getattr(self._full, field)
             if shown < had:
-                parts.append(f"{shown} of {had} {word}")
+                uncut = self._shape.uncut if field == "columns" else 0
+                parts.append(f"{shown + uncut} of {had + uncut} {word}")
                 if not shown:
                     break
         else:

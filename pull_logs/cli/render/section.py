@@ -52,13 +52,16 @@ class Nouns:
 
     Attributes:
         rows: Its rows.
-        columns: Its columns after the first ones, which are never cut.
+        columns: Its columns that can be cut, and `uncut` of the others.
         sections: Sections of one name, of which there is one for each run or metric.
+        uncut: How many of the columns that are never cut are of the same sort, such as the first run of a
+            table that has a column for each.
     """
 
     rows: str = "rows"
     columns: str = "columns"
     sections: str = "runs"
+    uncut: int = 0
 
 
 class ColumnRows(Sequence[list[Any]]):
@@ -96,6 +99,7 @@ class Section:
             row; `legend` has a line `label name=value ...` per row; `sentences` has a line `# sentence` per
             row.
         kept: How many of the first columns are never cut.
+        tail: How many of the last columns are never cut.
         nouns: What a note about a cut calls its parts.
         remedy: What shows the parts that were cut.
         weight: Its part of scarce space, relative to other sections.
@@ -115,6 +119,7 @@ class Section:
     notes: Sequence[str] = ()
     layout: Layout = "table"
     kept: int = 1
+    tail: int = 0
     nouns: Nouns = field(default_factory=Nouns)
     remedy: str = REMEDY
     weight: int = 1

@@ -253,6 +253,7 @@ def _shape(group: Group) -> Shape:
         {**words, "rows": nouns.rows, "columns": nouns.columns},
         group[0].remedy,
         group[0].weight,
+        nouns.uncut,
     )
 
 
@@ -264,7 +265,7 @@ def _extent(group: Group) -> Extent:
     return Extent(
         sections=len(group),
         rows=max((len(section.rows) for section in group), default=0),
-        columns=max((len(section.columns) - section.kept for section in group), default=0),
+        columns=max((len(section.columns) - section.kept - section.tail for section in group), default=0),
         chars=max(map(_longest, group), default=0),
     )
 
@@ -295,7 +296,8 @@ def _cutter(group: Group) -> Callable[[Extent], Group]:
 
 
 def _cut(section: Section, to: Extent, rank: Sequence[int] | None) -> Section:
-    width = section.kept + to.columns
+    left = section.kept + to.columns
+    right = max(left, len(section.columns) - section.tail)
     rows = section.rows[: to.rows]
     if rank is not None and to.rows < len(section.rows):
         rows = [section.rows[index] for index in sorted(rank[: to.rows])]
@@ -305,8 +307,11 @@ def _cut(section: Section, to: Extent, rank: Sequence[int] | None) -> Section:
     return replace(
         section,
         facts=facts,
-        columns=[replace(column, name=clip(column.name, to.chars)) for column in section.columns[:width]],
-        rows=[[_clip_cell(value, to.chars) for value in row[:width]] for row in rows],
+        columns=[
+            replace(column, name=clip(column.name, to.chars))
+            for column in (*section.columns[:left], *section.columns[right:])
+        ],
+        rows=[[_clip_cell(value, to.chars) for value in (*row[:left], *row[right:])] for row in rows],
         notes=[clip(note, to.chars) for note in section.notes],
     )
 

@@ -89,5 +89,5 @@ def _section(
         notes=notes,
         layout="records" if one else "table",
         kept=2,
-        nouns=Nouns(rows="keys", columns="runs"),
+        nouns=Nouns(rows="keys", columns="runs", uncut=1),
     )

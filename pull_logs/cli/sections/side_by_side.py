@@ -101,7 +101,8 @@ def comparison_section(
         columns=[*columns, Column("members")] if families else columns,
         rows=rows if families else [row[:-1] for row in rows],
         kept=3,
-        nouns=Nouns(columns="runs"),
+        tail=1 if families else 0,
+        nouns=Nouns(columns="runs", uncut=1),
         remedy=_METRICS_REMEDY,
         weight=2,
     )
@@ -148,7 +149,7 @@ def _runs_as_rows(
         ],
         rows=ColumnRows(cells),
         kept=2 if values else 1,
-        nouns=Nouns(rows="runs"),
+        nouns=Nouns(rows="runs", uncut=1 if values else 0),
         remedy=_METRICS_REMEDY,
         weight=2,
         texts=[column.texts if isinstance(column, MetricCells) else column for column in cells],
@@ -212,7 +213,7 @@ def config_diff_section(entries: Entries, labels: Sequence[str], *, same: int) -
         columns=[Column("key", name_cell), *run_columns(labels, known_exact)],
         rows=[[entry["key"], *(_value(entry, run) for run in labels)] for entry in entries],
         kept=2,
-        nouns=Nouns(rows="keys", columns="runs"),
+        nouns=Nouns(rows="keys", columns="runs", uncut=1),
     )
 
 
@@ -270,7 +271,7 @@ def summary_comparison_section(entries: Entries, labels: Sequence[str]) -> Secti
             for entry in entries
         ],
         kept=2,
-        nouns=Nouns(rows="keys"),
+        nouns=Nouns(rows="keys", uncut=1),
     )
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from pull_logs._version import FORMAT
-from pull_logs.cli.render import Column, Section
+from pull_logs.cli.render import Column, Nouns, Section
 from pull_logs.cli.sections.legend import notes_section
 from pull_logs.rows.canonical import spell
 
@@ -105,6 +105,7 @@ def sql_sections(answer: Sql) -> list[Section]:
             facts={"rows_total": result["rows_total"], "rows_shown": result["rows_shown"]},
             columns=[Column(column["name"]) for column in result["columns"]],
             rows=result["rows"],
+            nouns=Nouns(uncut=1),
             remedy=_REMEDY,
             weight=6,
         ),

@@ -51,7 +51,7 @@ def run_column_sections(answer: Mapping[str, Any]) -> list[Section]:
                 for run in runs
             ],
             kept=2,
-            nouns=Nouns(rows="runs"),
+            nouns=Nouns(rows="runs", uncut=1),
             weight=3,
         )
     ]

@@ -35,7 +35,7 @@ def task_sections(answer: Mapping[str, Any]) -> list[Section]:
                 [entry["task"], *(entry["mean"].get(label) for label in labels)] for entry in answer["tasks"]
             ],
             kept=2,
-            nouns=Nouns(rows="tasks"),
+            nouns=Nouns(rows="tasks", columns="groups", uncut=1),
         ),
         Section(
             name="TASK_GROUPS",
@@ -64,6 +64,6 @@ def task_sections(answer: Mapping[str, Any]) -> list[Section]:
                 for entry in answer["task_profiles"]
             ],
             kept=2,
-            nouns=Nouns(rows="scores"),
+            nouns=Nouns(rows="scores", columns="groups", uncut=1),
         ),
     ]
