@@ -126,11 +126,8 @@ def serve_bundle(
         NetworkError: The server cannot listen on the address.
         PullLogsError: A bundle cannot be opened.
     """
-    with ExitStack() as stack:
-        listening = stack.enter_context(listen(host, port, allow_remote=allow_remote))
-        hosts = tuple(map(checked_host, options.get("hosts", ())))
-        app = build_app(_open_all(stack, paths), **_listening_on(host, hosts, options))
-        server = _describe(stack, app, listening, hosts)
+    with listen(host, port, allow_remote=allow_remote) as listening, ExitStack() as stack:
+        app, server = _opened(stack, paths, listening, host=host, options=options)
         stack.enter_context(_running(app, listening, server.url))
         if set_environment:
             stack.enter_context(applied(server.environment()))
@@ -187,11 +184,8 @@ def serve_forever(
         NetworkError: The server cannot listen on the address.
         PullLogsError: A bundle cannot be opened.
     """
-    with ExitStack() as stack:
-        listening = stack.enter_context(listen(host, port, allow_remote=allow_remote))
-        hosts = tuple(map(checked_host, options.get("hosts", ())))
-        app = build_app(_open_all(stack, paths), **_listening_on(host, hosts, options))
-        server = _describe(stack, app, listening, hosts)
+    with listen(host, port, allow_remote=allow_remote) as listening, ExitStack() as stack:
+        app, server = _opened(stack, paths, listening, host=host, options=options)
         with suppress(KeyboardInterrupt):
             _Server(app, on_start=lambda: on_ready(server)).run(sockets=[listening])
 
@@ -270,10 +264,16 @@ def listen(host: str, port: int, *, allow_remote: bool = False) -> socket.socket
     return listening
 
 
-def _open_all(stack: ExitStack, paths: Sequence[StrPath]) -> list[Bundle]:
+def _opened(
+    stack: ExitStack, paths: Sequence[StrPath], listening: socket.socket, *, host: str, options: AppOptions
+) -> tuple[Starlette, ReplayServer]:
+    """Return what answers requests about bundles, which stay open until the stack is closed."""
+    hosts = tuple(map(checked_host, options.get("hosts", ())))
     if not paths:
         raise UsageError("no bundle to serve", hint="name one or more .wandb.zip files")
-    return [stack.enter_context(open_bundle(path)) for path in paths]
+    bundles = [stack.enter_context(open_bundle(path)) for path in paths]
+    app = build_app(bundles, **_listening_on(host, hosts, options))
+    return app, _describe(stack, app, listening, hosts)
 
 
 def _describe(

@@ -134,6 +134,13 @@ def _sync_folders(files: Iterable[Path], *, root: Path) -> None:
             pass
 
 
+def unused_name(file: Path) -> Path:
+    """Return a name beside a file that no other process uses, for its bytes until they are complete."""
+    from secrets import token_hex
+
+    return file.with_name(f".saving-{token_hex(8)}")
+
+
 @contextmanager
 def new_file(file: Path, *, temp: Path | None = None, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a new file that gets its name when the block ends, and is removed if the block fails.

@@ -4,6 +4,7 @@ from .collector import no_such_run as no_such_run
 from .collector import project_not_found as project_not_found
 from .early_files import EarlyFiles as EarlyFiles
 from .find_runs import find_runs as find_runs
+from .named_runs import project_batches as project_batches
 from .run_groups import Item as Item
 from .run_groups import RunGroups as RunGroups
 from .run_node import read_exports as read_exports

@@ -19,7 +19,7 @@ from pull_logs.fetch.concurrency import for_each
 from pull_logs.fetch.discovery.collector import RunCollector
 from pull_logs.runs import RunPath
 
-RUNS_IN_A_QUERY = 20
+_RUNS_IN_A_QUERY = 20
 
 _WORKERS = 4
 _HEAVY_ATTEMPTS = 2
@@ -45,7 +45,7 @@ class NamedRunReader:
         Raises:
             AccessError: The key was refused, or the API cannot be reached.
         """
-        await for_each(_batches(paths), self._read_batch, workers=_WORKERS)
+        await for_each(project_batches(paths, most=_RUNS_IN_A_QUERY), self._read_batch, workers=_WORKERS)
 
     async def _read_batch(self, paths: list[RunPath]) -> None:
         """Request runs of one project, together where the server accepts that."""
@@ -105,11 +105,11 @@ class NamedRunReader:
         await self._collector.add(path, node, project_exists=isinstance(project, Mapping))
 
 
-def _batches(paths: Sequence[RunPath]) -> Iterator[list[RunPath]]:
-    """Yield the runs in batches of one project each."""
+def project_batches(paths: Sequence[RunPath], *, most: int) -> Iterator[list[RunPath]]:
+    """Yield runs in batches of one project each, with at most `most` runs."""
     by_project: dict[tuple[str, str], list[RunPath]] = {}
     for path in paths:
         by_project.setdefault((path.entity, path.project), []).append(path)
     for group in by_project.values():
-        for start in range(0, len(group), RUNS_IN_A_QUERY):
-            yield group[start : start + RUNS_IN_A_QUERY]
+        for start in range(0, len(group), most):
+            yield group[start : start + most]

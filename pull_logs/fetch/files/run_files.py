@@ -12,12 +12,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from pull_logs.errors import AccessError, DataError
-from pull_logs.fetch.api import UrlRefusedError, affects_all_runs
+from pull_logs.fetch.api import UrlRefusedError
 from pull_logs.fetch.concurrency import for_each
 from pull_logs.fetch.context import PullContext
 from pull_logs.fetch.files.download import FileChangedError, SpooledFile, download_file, spooled_file
@@ -30,8 +30,6 @@ from pull_logs.snapshot.read import pointed_names
 _WORKERS = 8
 _MOST_NAMES = 500
 """The most files that are listed by name; of more, all files of the run are listed."""
-
-_ATTEMPTS = 4
 
 
 class FileLostError(Exception):
@@ -102,7 +100,12 @@ class FileReader:
         path: The path of the run.
         earlier: The files of the run in an earlier bundle.
         pointed: The names of files to which rows point, which are selected too.
+
+    Attributes:
+        attempts: How often a file is downloaded that changes meanwhile, or whose address is refused.
     """
+
+    attempts: ClassVar[int] = 4
 
     def __init__(
         self, context: PullContext, path: RunPath, earlier: Mapping[str, RunFile], pointed: Collection[str]
@@ -189,22 +192,16 @@ class FileReader:
             FileLostError: It could not be downloaded.
             AccessError: The key was refused, or the API could not be reached.
         """
-        client = self._context.client
-        reason = "W&B names no address for it"
-        for number in range(_ATTEMPTS):
-            # Storage accepts its signed URLs without a key. If it refuses, the API's own address may work.
-            direct = listed.direct_url if listed.url is None or not number % 2 else None
-            url = direct or listed.url
-            if url is None:
-                break
+        reason = ""
+        for number in range(self.attempts):
             try:
-                return await download_file(client, listed, url, path=path, signed=direct is not None)
+                return await self._download(listed, path, number)
             except UrlRefusedError as exc:
                 reason = exc.error.message
             except FileChangedError as exc:
                 reason = str(exc)
             except AccessError as exc:
-                if affects_all_runs(exc, api_host=client.host):
+                if self._context.ends_pull(exc):
                     raise
                 raise FileLostError(exc.message) from exc
             again = await self.find({listed.name})
@@ -212,3 +209,13 @@ class FileReader:
                 raise FileLostError("it is no longer listed")
             listed = again[0]
         raise FileLostError(reason)
+
+    async def _download(self, listed: ListedFile, path: Path, number: int) -> SpooledFile:
+        """Download a file once; `number` counts the attempts from 0."""
+        # Storage accepts its signed URLs without a key. If it refuses, the API's own address may work.
+        direct = listed.direct_url if listed.url is None or not number % 2 else None
+        url = direct or listed.url
+        if url is None:
+            raise FileLostError("W&B names no address for it")
+        client = self._context.client
+        return await download_file(client, listed, url, path=path, signed=direct is not None)

@@ -6,7 +6,7 @@ that the SDK sends. A part that it refuses then is recorded as not asked, with t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from pull_logs.errors import AccessError, DataError, PullLogsError, RunNotFoundError, SignInError
@@ -26,7 +26,7 @@ from pull_logs.fetch.api import (
 )
 from pull_logs.fetch.artifacts import list_artifacts
 from pull_logs.fetch.concurrency import for_each
-from pull_logs.fetch.discovery import no_such_run, read_node
+from pull_logs.fetch.discovery import no_such_run, project_batches, read_node
 from pull_logs.fetch.files import ListedFile, read_listed
 from pull_logs.fetch.inventory.remote_run import (
     Part,
@@ -39,7 +39,7 @@ from pull_logs.fetch.inventory.remote_run import (
 from pull_logs.runs import RunPath
 from pull_logs.snapshot.format import ArtifactRecord, Relation
 
-RUNS_IN_A_QUERY = 10
+_RUNS_IN_A_QUERY = 10
 FILES_IN_A_PAGE = 100
 
 _WORKERS = 4
@@ -68,7 +68,7 @@ async def read_inventories(
     """
     reader = _InventoryReader(client, with_artifacts=with_artifacts)
     client.meter.expect_runs(len(paths))
-    await for_each(_batches(paths), reader.read_batch, workers=_WORKERS)
+    await for_each(project_batches(paths, most=_RUNS_IN_A_QUERY), reader.read_batch, workers=_WORKERS)
     return reader.found
 
 
@@ -296,13 +296,3 @@ def _event_count(run: Mapping[str, Any]) -> int | None:
 
 def _artifacts(run: Mapping[str, Any]) -> int | None:
     return total_count(run.get("artifacts"))
-
-
-def _batches(paths: Sequence[RunPath]) -> Iterator[Sequence[RunPath]]:
-    """Yield the runs in batches of one project each."""
-    by_project: dict[tuple[str, str], list[RunPath]] = {}
-    for path in paths:
-        by_project.setdefault((path.entity, path.project), []).append(path)
-    for group in by_project.values():
-        for start in range(0, len(group), RUNS_IN_A_QUERY):
-            yield group[start : start + RUNS_IN_A_QUERY]

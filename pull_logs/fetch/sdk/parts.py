@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from anyio import CancelScope
 
@@ -24,7 +24,6 @@ from pull_logs.fetch.discovery import SweepConfigs, SweepKey
 from pull_logs.fetch.files import (
     FetchedConsole,
     FileChangedError,
-    FileLostError,
     FileReader,
     ListedFile,
     SpooledFile,
@@ -47,12 +46,13 @@ from pull_logs.snapshot.format import (
 )
 from pull_logs.snapshot.read import RunConsole
 
-_ATTEMPTS = 2
 _LOG = "console"
 
 
 class SdkFileReader(FileReader):
-    """Downloads the files of one run with the SDK."""
+    """Downloads the files of one run with the SDK, which itself tries again."""
+
+    attempts: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -76,33 +76,11 @@ class SdkFileReader(FileReader):
         found = (read_listed(line["file"], base_url=base_url) for line in nodes)
         return [listed for listed in found if listed is not None]
 
-    async def download(self, listed: ListedFile, path: Path) -> SpooledFile:
-        """Download a file, and list it again if it changed meanwhile.
-
-        Raises:
-            FileLostError: It could not be downloaded.
-            KeyRefusedError: The key was refused.
-        """
-        reason = ""
-        for _ in range(_ATTEMPTS):
-            folder = path.with_name(f"{path.name}.sdk")
-            try:
-                line = await self._process.one(
-                    "download", path=str(self._path), name=listed.name, folder=str(folder)
-                )
-                await self._context.in_thread(partial(_take, line, folder, path))
-                return await self._context.in_thread(partial(checked_file, listed, path))
-            except FileChangedError as exc:
-                reason = str(exc)
-            except AccessError as exc:
-                if self._context.ends_pull(exc):
-                    raise
-                raise FileLostError(exc.message) from exc
-            again = await self.find({listed.name})
-            if not again:
-                raise FileLostError("it is no longer listed")
-            listed = again[0]
-        raise FileLostError(reason)
+    async def _download(self, listed: ListedFile, path: Path, number: int) -> SpooledFile:  # noqa: ARG002
+        folder = path.with_name(f"{path.name}.sdk")
+        line = await self._process.one("download", path=str(self._path), name=listed.name, folder=str(folder))
+        await self._context.in_thread(partial(_take, line, folder, path))
+        return await self._context.in_thread(partial(checked_file, listed, path))
 
 
 def _take(line: Line, folder: Path, path: Path) -> None:

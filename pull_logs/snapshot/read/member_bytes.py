@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
 from pull_logs.errors import BundleDamagedError, DataError
-from pull_logs.snapshot.disk import disk_errors, new_file
+from pull_logs.snapshot.disk import disk_errors, new_file, unused_name
 from pull_logs.snapshot.format import SUFFIX, ByteRange, MemberFile, decompressed
 
 if TYPE_CHECKING:
@@ -85,13 +85,10 @@ class MemberBytes:
             BundleDamagedError: They are not those that were written; no file is left.
             PullLogsError: The disk is full or the file cannot be written.
         """
-        from secrets import token_hex
-
         path = Path(path)
-        temp = path.with_name(f".saving-{token_hex(8)}")
         with (
             disk_errors(path, hint="free some space and try again"),
-            new_file(path, temp=temp, durable=durable) as out,
+            new_file(path, temp=unused_name(path), durable=durable) as out,
         ):
             self.write(out)
 

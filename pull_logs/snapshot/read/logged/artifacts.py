@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from pull_logs.errors import BundleDamagedError, DataError, FileMissingError, UnsafeFileError
 from pull_logs.snapshot.artifact_selection import ArtifactSelection
-from pull_logs.snapshot.disk import disk_errors, name_files
+from pull_logs.snapshot.disk import disk_errors, name_files, unused_name
 from pull_logs.snapshot.format import content_member, digest_of
 from pull_logs.snapshot.read.logged.contents import Content
 from pull_logs.suggestions import counted, did_you_mean
@@ -226,8 +226,6 @@ class Artifact:
             BundleDamagedError: The bundle is damaged.
             PullLogsError: The disk is full or a file cannot be written.
         """
-        from secrets import token_hex
-
         root = Path(root)
         files = [entry for entry in self.entries.values() if entry.ref is None]
         for entry in files:
@@ -240,7 +238,7 @@ class Artifact:
             for entry in files:
                 target = root.joinpath(*entry.path.split("/"))
                 self._refuse_links(root, target)
-                temp = target.with_name(f".saving-{token_hex(8)}")
+                temp = unused_name(target)
                 temps[temp.absolute()] = target.absolute()
                 with disk_errors(target, hint="free some space and try again"):
                     target.parent.mkdir(parents=True, exist_ok=True)
