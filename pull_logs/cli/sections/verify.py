@@ -119,8 +119,10 @@ def verify_sections(result: Verification) -> list[Section]:
 
 
 def damage_text(damage: Damage) -> str:
-    """Return damage and its location as a sentence."""
+    """Return damage and its location as a sentence; a reason that names the member says where it is."""
     location = [damage.member or "container"]
+    if damage.reason.startswith(f"{damage.member} ") and not (damage.column or damage.byte_range):
+        return damage.reason
     if damage.run:
         location.append(f"run {damage.run}")
     if damage.column:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from importlib.resources import files
 from pathlib import Path
@@ -107,6 +108,44 @@ def test_damage_is_reported_as_the_schema_says(tmp_path: Path) -> None:
     found = json.loads(said("verify", bundle, "--json", code=6))
     SCHEMAS["verify"].validate(found)
     assert not found["ok"]
+
+
+CUT = "the file does not end as it was written: it is cut short, or bytes were added"
+SOURCE = "; get it again from its source"
+INTACT = f"{SOURCE}; what is not named above is intact"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: b"", f"{{name}} is damaged: the file is empty{SOURCE}"),
+        (lambda data: b"hi", f"{{name}} is not a bundle: it does not begin as a ZIP file does{SOURCE}"),
+        (
+            lambda data: data[:5000],
+            f"{{name}} is damaged: {CUT}{SOURCE}",
+        ),
+        (
+            lambda data: flipped(data, data.index(b'"resources"')),
+            f"{{name}} is damaged: datapackage.json does not have its checksum{SOURCE}",
+        ),
+        (
+            lambda data: flipped(data, data.index(b"metrics.parquet") + 500),
+            f"{{name}} is damaged: metrics.parquet does not have its hash{INTACT}",
+        ),
+    ],
+    ids=["empty", "text", "cut", "manifest", "member"],
+)
+def test_what_verify_says_of_damage_names_it_once_and_calls_intact_only_what_was_checked(
+    damage: Callable[[bytes], bytes], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tmp_path / "damaged.wandb.zip"
+    bundle.write_bytes(damage(RECORDED.read_bytes()))
+    assert main(["verify", str(bundle)]) == 6
+    assert capsys.readouterr().err == f"pull-logs: error: {message.format(name=repr(str(bundle)))}\n"
+
+
+def flipped(data: bytes, offset: int) -> bytes:
+    return data[:offset] + bytes([data[offset] ^ 1]) + data[offset + 1 :]
 
 
 def test_every_command_with_json_ships_its_schema_and_no_schema_is_without_a_command() -> None:

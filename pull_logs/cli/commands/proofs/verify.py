@@ -155,13 +155,16 @@ def _require_intact(report: VerifyReport) -> None:
     from pull_logs.cli.sections import damage_text
     from pull_logs.errors import BundleDamagedError
 
-    if report.damages:
-        raise BundleDamagedError(
-            f"{str(report.path)!r} is damaged: {damage_text(report.damages[0])}",
-            path=str(report.path),
-            member=report.damages[0].member,
-            hint="get it again from its source; what is not named above is intact",
-        )
+    if not report.damages:
+        return
+    first, name = report.damages[0], repr(str(report.path))
+    others = "; what is not named above is intact" if report.others_intact else ""
+    raise BundleDamagedError(
+        first.reason if first.reason.startswith(name) else f"{name} is damaged: {damage_text(first)}",
+        path=str(report.path),
+        member=first.member,
+        hint=f"get it again from its source{others}",
+    )
 
 
 def _require_safe(proof: BundleProof) -> None:
