@@ -28,7 +28,6 @@ from .run_diff import walk_runs as walk_runs
 from .run_facts import RunSource as RunSource
 from .run_files import RunFile as RunFile
 from .run_files import RunFiles as RunFiles
-from .verify import CATALOG as CATALOG
 from .verify import CheckedMember as CheckedMember
 from .verify import Damage as Damage
 from .verify import MemberCheck as MemberCheck

@@ -70,12 +70,6 @@ if TYPE_CHECKING:
 CONTAINER = "container"
 """The member of damage that is not in one of the files."""
 
-CATALOG = "catalog"
-"""The member of damage to the catalog of a bundle set."""
-
-_NAMES_OTHERS = frozenset({CONTAINER, CATALOG, MANIFEST, DIGEST})
-"""Where damage leaves open which files there are, or what should be in them."""
-
 _THREADS = min(4, os.cpu_count() or 1)
 
 
@@ -113,11 +107,6 @@ class VerifyReport:
     members: int
     bytes: int
     damages: tuple[Damage, ...]
-
-    @property
-    def others_intact(self) -> bool:
-        """Whether what no damage names was checked too: that takes a container and a manifest to read."""
-        return not any(damage.member.rpartition(": ")[2] in _NAMES_OTHERS for damage in self.damages)
 
 
 def verify_bundle(

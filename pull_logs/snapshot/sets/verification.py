@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pull_logs.errors import DamageError, FileMissingError
-from pull_logs.snapshot.read import CATALOG, Damage, Share, VerifyReport, open_bundle, verify_bundle
+from pull_logs.snapshot.read import Damage, Share, VerifyReport, open_bundle, verify_bundle
 from pull_logs.snapshot.sets.bundle_set import BundleSet, open_bundle_set, open_store
 from pull_logs.snapshot.sets.catalog_file import wrong_parts
 from pull_logs.snapshot.sets.entries import CatalogEntry, entry_of
@@ -38,16 +38,16 @@ def verify_set(
         opened = open_bundle_set(path)
     except DamageError as exc:
         return VerifyReport(
-            path=shown, members=0, bytes=0, damages=(Damage(member=CATALOG, reason=exc.message),)
+            path=shown, members=0, bytes=0, damages=(Damage(member="catalog", reason=exc.message),)
         )
     with opened:
         entries: dict[str, list[CatalogEntry]] = {}
         try:
             for entry in opened.entries():
                 entries.setdefault(entry.location.member, []).append(entry)
-            damages += [Damage(member=CATALOG, reason=reason) for reason in wrong_parts(opened.catalog)]
+            damages += [Damage(member="catalog", reason=reason) for reason in wrong_parts(opened.catalog)]
         except DamageError as exc:
-            damages.append(Damage(member=CATALOG, reason=exc.message))
+            damages.append(Damage(member="catalog", reason=exc.message))
         for name, rows in sorted(entries.items()):
             try:
                 location = opened.store.member_location(name)

@@ -158,12 +158,22 @@ def _require_intact(report: VerifyReport) -> None:
     if not report.damages:
         return
     first, name = report.damages[0], repr(str(report.path))
-    others = "; what is not named above is intact" if report.others_intact else ""
+    others = "" if _is_in_doubt(report) else "; what is not named above is intact"
     raise BundleDamagedError(
         first.reason if first.reason.startswith(name) else f"{name} is damaged: {damage_text(first)}",
         path=str(report.path),
         member=first.member,
         hint=f"get it again from its source{others}",
+    )
+
+
+def _is_in_doubt(report: VerifyReport) -> bool:
+    """Whether damage leaves open which files there are or what should be in them: others were not checked."""
+    from pull_logs.snapshot.format import DIGEST, MANIFEST
+
+    return any(
+        damage.member.rpartition(": ")[2] in ("container", "catalog", MANIFEST, DIGEST)
+        for damage in report.damages
     )
 
 
