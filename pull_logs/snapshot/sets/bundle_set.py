@@ -17,7 +17,7 @@ from pull_logs.snapshot.sets.catalog import Catalog
 from pull_logs.snapshot.sets.entries import OPTIONAL, CatalogEntry
 from pull_logs.snapshot.sets.members import Members
 from pull_logs.snapshot.sets.object_store import ObjectStore
-from pull_logs.snapshot.sets.set_run import SetRun
+from pull_logs.snapshot.sets.set_run import SetParts, SetRun, SetSource
 from pull_logs.snapshot.sets.store import LocalStore, SetStore
 from pull_logs.suggestions import counted, did_you_mean, listed, shortened
 
@@ -42,6 +42,7 @@ class BundleSet(Bundle):
         self.store = store
         self.catalog = catalog
         self._members = Members(store.open_member)
+        self._set_parts = SetParts(catalog, self._members.bundle, store.member_location, str(self.path))
 
     @property
     def version(self) -> int:
@@ -197,8 +198,7 @@ class BundleSet(Bundle):
         row = self.catalog.find(path)
         if row is None:
             raise RunNotFoundError(f"no run {str(path)!r} in {str(self.path)!r}")
-        location = self.catalog.location(row)
-        return self._members.bundle(location.member, location.bundle_id).source_of(path)
+        return self._members.bundle(*self.catalog.member_of(row)).source_of(path)
 
     def close(self) -> None:
         """Close the catalog and the members; nothing can be read any longer."""
@@ -209,14 +209,7 @@ class BundleSet(Bundle):
         return self._at(self.catalog.path_at(index), index)
 
     def _at(self, path: RunPath, row: int) -> Run:
-        return SetRun(
-            path,
-            self.catalog,
-            row,
-            open_member=self._members.bundle,
-            member_location=self.store.member_location,
-            set_path=str(self.path),
-        )
+        return SetRun(path, SetSource(self._set_parts, row, path))
 
     def _find(self, key: str) -> int:
         for path in RunPath.written(key):

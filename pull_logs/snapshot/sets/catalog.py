@@ -325,6 +325,10 @@ class Catalog:
             )
         return found
 
+    def member_of(self, index: int) -> tuple[str, str]:
+        """Return the name and the identity of the member of a run."""
+        return self.value("member", index), self.value("bundle_id", index)
+
     def entries(self) -> Iterator[CatalogEntry]:
         """Iterate over the rows of all runs, in path order."""
         return map(self.entry, range(len(self)))
@@ -403,8 +407,9 @@ class Catalog:
             found = metadata.column(self._names[name]).statistics
             if found is None or not found.has_min_max:
                 continue
-            if not found.min <= wanted <= found.max:
-                return False
+            with self._errors():  # those of a damaged footer may not be UTF-8
+                if not found.min <= wanted <= found.max:
+                    return False
         return True
 
     def identity(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pull_logs.errors import BundleDamagedError, DataError, RunNotFoundError
 from pull_logs.runs import RunParts, RunPath
@@ -15,32 +15,36 @@ from pull_logs.snapshot.sets.entries import DOCUMENTS, OPTIONAL, RunLocation
 
 _IN_CATALOG = frozenset({*LIGHT, *OPTIONAL})
 
-OpenMember = Callable[[str, str], Bundle]
-"""Opens a member by its name and identity."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SetParts:
+    """What all runs of an open set are read from.
+
+    Attributes:
+        catalog: The catalog.
+        open_member: Opens a member by its name and identity.
+        member_location: Returns what opens a member in another process, by its name.
+        path: The set.
+    """
+
+    catalog: Catalog
+    open_member: Callable[[str, str], Bundle]
+    member_location: Callable[[str], str]
+    path: str
 
 
-@dataclass(frozen=True, slots=True)
-class _MemberSource:
+class SetSource(NamedTuple):
     """Where a run of a set is stored: in a member that is opened when it is needed.
 
     Attributes:
+        parts: The set.
+        row: The row of the run in the catalog.
         path: The run.
-        catalog: The catalog.
-        row: Its row there.
-        open_member: Opens its member.
-        set_path: The set.
     """
 
-    path: RunPath
-    catalog: Catalog
+    parts: SetParts
     row: int
-    open_member: OpenMember
-    set_path: str
-
-    @property
-    def location(self) -> RunLocation:
-        """Where the catalog says that it is."""
-        return self.catalog.location(self.row)
+    path: RunPath
 
     def opened(self) -> RunSource:
         """Return where its member has it.
@@ -48,44 +52,30 @@ class _MemberSource:
         Raises:
             BundleDamagedError: The member does not have it.
         """
-        location = self.location
+        member, bundle_id = self.parts.catalog.member_of(self.row)
         try:
-            return self.open_member(location.member, location.bundle_id).source_of(self.path)
+            return self.parts.open_member(member, bundle_id).source_of(self.path)
         except RunNotFoundError as exc:
             raise BundleDamagedError(
-                f"{location.member!r} does not have the run {str(self.path)!r} of the catalog",
-                path=self.set_path,
-                member=location.member,
+                f"{member!r} does not have the run {str(self.path)!r} of the catalog",
+                path=self.parts.path,
+                member=member,
             ) from exc
 
 
 class SetRun(Run):
-    """A run of a bundle set.
+    """A run of a bundle set."""
 
-    Args:
-        path: The run.
-        catalog: The catalog.
-        row: Its row there.
-        open_member: Opens its member.
-        member_location: Returns what opens a member in another process, by its name.
-        set_path: The set.
-    """
+    __slots__ = ()
+    _source: SetSource
 
-    __slots__ = ("_catalog", "_member_location", "_row", "_set_path")
+    @property
+    def _catalog(self) -> Catalog:
+        return self._source.parts.catalog
 
-    def __init__(
-        self,
-        path: RunPath,
-        catalog: Catalog,
-        row: int,
-        *,
-        open_member: OpenMember,
-        member_location: Callable[[str], str],
-        set_path: str,
-    ) -> None:
-        self._catalog, self._row, self._set_path = catalog, row, set_path
-        self._member_location = member_location
-        super().__init__(path, _MemberSource(path, catalog, row, open_member, set_path))
+    @property
+    def _row(self) -> int:
+        return self._source.row
 
     @property
     def location(self) -> RunLocation:
@@ -95,27 +85,27 @@ class SetRun(Run):
     @property
     def bundle_path(self) -> str:
         """The set that contains it."""
-        return self._set_path
+        return self._source.parts.path
 
     @property
     def bundle_id(self) -> str:
         """The identity of the bytes of its member."""
-        return self.location.bundle_id
+        return self._catalog.member_of(self._row)[1]
 
     @property
     def bundle_location(self) -> str:
         """What opens its member in another process: a path, or the complete URL."""
-        return self._member_location(self.location.member)
+        return self._source.parts.member_location(self._catalog.member_of(self._row)[0])
 
     @property
     def data_hash(self) -> str:
         """The identity of all its data, from the catalog."""
-        return self.location.data_hash
+        return str(self._catalog.value("data_hash", self._row))
 
     @property
     def rows_hash(self) -> str:
         """The identity of its rows, from the catalog."""
-        return self.location.rows_hash
+        return str(self._catalog.value("rows_hash", self._row))
 
     @property
     def parts(self) -> RunParts | None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from bundlekit import bundle_run, make_bundle
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pull_logs.cli.main import main
@@ -56,6 +56,7 @@ def everything(data: bytes) -> object:
     flips=st.lists(st.tuples(st.integers(0), st.integers(1, 255)), min_size=1, max_size=3),
     cut=st.integers(-3, 3),
 )
+@example(flips=[(1_218_600_637_631, 128)], cut=0)  # in the statistics: no UTF-8
 @settings(deadline=None, max_examples=100)
 def test_changed_bytes_are_an_error_of_ours_or_an_answer(
     honest: bytes, flips: list[tuple[int, int]], cut: int
