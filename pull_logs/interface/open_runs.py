@@ -171,15 +171,8 @@ def read_checkpoints(sources: Sources, *, report: Report) -> CheckpointScan | No
     scan = scan_checkpoints(sources.checkpoints, key=sources.checkpoint_key)
     if scan.passed_over:
         _report_skipped([why for _, why in scan.passed_over], report)
-    for warning in dict.fromkeys(warning for item in scan.found for warning in item.warnings):
-        report(f"{warning}; do not load it with torch.load; its run is known from another file")
-    guessed = [item for item in scan.found if item.key in ("folder", "wandb/latest-run")]
-    if guessed:
-        more = " ..." if len(guessed) > 1 else ""
-        report(
-            f"the run of {counted(len(guessed), 'checkpoint')} is known only from the names of folders"
-            f" ({guessed[0].key}): {str(guessed[0].file)!r}{more}"
-        )
+    for note in scan.notes():
+        report(note)
     return scan
 
 

@@ -56,6 +56,8 @@ class CheckpointRun:
         guessed: The keys of the project and the entity, where these keys may be of something else than the
             run, such as `cfg.project`. If there is no such run, `certain` is the reference without them.
         warnings: The parts of the checkpoint that were refused because loading them would run code.
+        unread: Why the file itself cannot be read, where it is damaged or of an unknown format, so that its
+            run is known from another file or a folder; empty if it was read.
     """
 
     file: Path
@@ -67,6 +69,7 @@ class CheckpointRun:
     epoch_key: str = ""
     guessed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    unread: str = ""
 
     @property
     def certain(self) -> RunReference:
@@ -126,6 +129,7 @@ def _read(path: Path, key: str | None) -> CheckpointRun:
         epoch_key=progress.epoch_key,
         guessed=found.guessed,
         warnings=tuple(exc.message for exc in search.failures if isinstance(exc, UnsafeFileError)),
+        unread=search.unread,
     )
 
 
@@ -136,12 +140,14 @@ class _Search:
         certain: The run, once a key names it that refers to W&B.
         progress: The step and the epoch.
         failures: The parts that cannot be read.
+        unread: Why the file itself cannot be read; empty if it was read, or refused.
     """
 
     def __init__(self, path: Path, key: str | None) -> None:
         self.certain: FoundRun | None = None
         self.progress = Progress()
         self.failures: list[DamageError] = []
+        self.unread = ""
         self._path = path
         self._key = key
         self._first: object = None
@@ -158,6 +164,8 @@ class _Search:
         for part in read_parts(self._path, key=self._key):
             if part.failure is not None:
                 self.failures.append(part.failure)
+                if not part.name and not isinstance(part.failure, UnsafeFileError):
+                    self.unread = part.failure.message
                 continue
             root = part.contents
             self._first = root if self._first is None else self._first

@@ -17,6 +17,7 @@ from pull_logs.sources.checkpoints.layouts import (
     is_checkpoint_folder,
 )
 from pull_logs.sources.checkpoints.read import CheckpointRun, read_checkpoint
+from pull_logs.suggestions import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,28 @@ class CheckpointScan:
     found: tuple[CheckpointRun, ...]
     passed_over: tuple[tuple[Path, str], ...]
     alone: frozenset[Path]
+
+    def notes(self) -> Iterator[str]:
+        """Yield what a reader must know of where the runs of the found checkpoints are known from."""
+        for warning in dict.fromkeys(warning for item in self.found for warning in item.warnings):
+            yield f"{warning}; do not load it with torch.load; its run is known from another file"
+        unread = [item.unread for item in self.found if item.unread]
+        if unread:
+            whose = "their runs are" if unread[1:] else "its run is"
+            yield (
+                f"{counted(len(unread), 'checkpoint')} cannot be read, and {whose} known from other files or"
+                f" folders: {_first_of(unread)}"
+            )
+        guessed = [item for item in self.found if item.key in ("folder", "wandb/latest-run")]
+        if guessed:
+            yield (
+                f"the run of {counted(len(guessed), 'checkpoint')} is known only from the names of folders"
+                f" ({guessed[0].key}): {_first_of([repr(str(item.file)) for item in guessed])}"
+            )
+
+
+def _first_of(texts: Sequence[str]) -> str:
+    return f"{texts[0]}{' ...' if texts[1:] else ''}"
 
 
 def _expanded(pattern: str) -> Path:

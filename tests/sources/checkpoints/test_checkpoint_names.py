@@ -126,6 +126,28 @@ def test_what_a_glob_brings_may_be_unreadable_in_part(tmp_path: Path) -> None:
             scan_checkpoints([str(tmp_path), str(tmp_path / name)])
 
 
+def test_a_damaged_file_whose_run_only_another_file_or_a_folder_names_is_reported(tmp_path: Path) -> None:
+    folder = tmp_path / "run-20240101_120000-id1" / "files"
+    folder.mkdir(parents=True)
+    torch.save({"wandb_run_path": "team/proj/id2"}, folder / "good.pt")
+    cut = folder / "cut.pt"
+    cut.write_bytes((folder / "good.pt").read_bytes()[:300])
+    (folder / "none.pt").write_bytes(b"")
+    why = f"checkpoint '{cut}' is a damaged archive: File is not a zip file"
+    assert list(scan_checkpoints([str(cut)]).notes()) == [
+        f"1 checkpoint cannot be read, and its run is known from other files or folders: {why}",
+        f"the run of 1 checkpoint is known only from the names of folders (folder): '{cut}'",
+    ]
+    assert list(scan_checkpoints([str(folder)]).notes()) == [
+        f"2 checkpoints cannot be read, and their runs are known from other files or folders: {why} ...",
+        f"the run of 2 checkpoints is known only from the names of folders (folder): '{cut}' ...",
+    ]
+    (folder / "wandb_run_path").write_text("team/proj/id3")
+    assert list(scan_checkpoints([str(cut)]).notes()) == [
+        f"1 checkpoint cannot be read, and its run is known from other files or folders: {why}",
+    ]
+
+
 def test_a_glob_of_which_nothing_can_be_read_is_the_first_files_error(tmp_path: Path) -> None:
     for step in (1, 2):
         torch.save({"step": step}, tmp_path / f"s{step}.pt")
