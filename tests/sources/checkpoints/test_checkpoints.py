@@ -389,10 +389,12 @@ def test_a_json_sidecar_tells_for_its_file(tmp_path: Path, name: str) -> None:
 def test_a_text_file_tells_for_its_folder_also_for_a_damaged_file(tmp_path: Path) -> None:
     file = tmp_path / "model.pt"
     file.write_bytes(b"\x80\x02}q")
-    with pytest.raises(DamageError):
+    with pytest.raises(DamageError) as caught:
         read_checkpoint(file)
     (tmp_path / "wandb_run_path").write_text("team/proj/id1\n")
-    assert read_checkpoint(file) == CheckpointRun(file=file, reference=FULL, key="wandb_run_path:")
+    assert read_checkpoint(file) == CheckpointRun(
+        file=file, reference=FULL, key="wandb_run_path:", unread=caught.value.message
+    )
 
 
 def test_a_folder_of_hugging_faces_trainer(tmp_path: Path) -> None:
