@@ -10,6 +10,7 @@
           UnknownNameError                    an expression names a metric that does not exist
         ProjectNotFoundError
         FileMissingError
+          BucketMissingError                  object storage has no bucket of that name
       IncompleteError                exit 4   data is incomplete, and `--strict` is set
       AccessError                    exit 5   W&B could not be reached
         SignInError                           no key, a wrong key, or no permission
@@ -159,6 +160,10 @@ class ProjectNotFoundError(NotFoundError):
 
 class FileMissingError(NotFoundError):
     """There is no file or folder at a path."""
+
+
+class BucketMissingError(FileMissingError):
+    """Object storage has no bucket, or container, of that name."""
 
 
 class IncompleteError(PullLogsError):

@@ -89,10 +89,10 @@ class RemoteFolder:
             NetworkError: It cannot be reached.
         """
         from pull_logs.snapshot.format import shown_url
-        from pull_logs.snapshot.storage import object_at, storage_errors
+        from pull_logs.snapshot.storage import object_at
 
         target = object_at(url, shown=shown_url(url))
-        with storage_errors(target.shown):
+        with target.errors():
             files = [
                 file
                 for file in _listed(target)
@@ -129,11 +129,9 @@ class RemoteFolder:
         return folder.joinpath(*self.target.path.rstrip("/").split("/")), notes if lost else []
 
     def _download(self, files: Sequence[tuple[RemoteFile, Path]]) -> None:
-        from pull_logs.snapshot.storage import storage_errors
-
         for _, local in files:
             local.parent.mkdir(parents=True, exist_ok=True)
-        with storage_errors(self.target.shown):
+        with self.target.errors():
             self.target.system.get([file.path for file, _ in files], [str(local) for _, local in files])
         for file, local in files:
             arrived = local.stat().st_size

@@ -61,14 +61,8 @@ class ObjectStore:
         return time.time()
 
     def _list(self, below: str = "") -> dict[str, StoredFile]:
-        system, root = self._prefix.system, self._prefix.path.rstrip("/")
-        with storage_errors(self.shown):
-            system.invalidate_cache()
-            found = system.find(f"{root}/{below}".rstrip("/"), detail=True)
-        return {
-            path.removeprefix(f"{root}/"): StoredFile(int(info["size"]), _changed(info))
-            for path, info in sorted(found.items())
-        }
+        found = self._prefix.objects_below(below)
+        return {name: StoredFile(int(info["size"]), _changed(info)) for name, info in found.items()}
 
     def versions(self) -> dict[int, StoredFile]:
         """Return the versions of the catalog that there are, in order."""

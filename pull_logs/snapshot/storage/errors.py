@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from pull_logs.errors import (
+    BucketMissingError,
     FileMissingError,
     NetworkError,
     PullLogsError,
@@ -21,7 +22,13 @@ RANGES_HINT = "download the bundle and open the file"
 Action = Literal["read", "written"]
 
 _CODE = re.compile(r"[A-Z][A-Za-z]{2,60}")
-"""The form of an error code of S3: never a URL, a key or a header."""
+"""The form of an error code of S3 and Azure: never a URL, a key or a header."""
+
+_FORBIDDEN = 403
+"""The status that gcsfs reports in the text of an error alone."""
+
+_STATUSES = ("status", "status_code", "code")
+"""Where errors of aiohttp, of Azure and of gcsfs have the status."""
 
 _ENDS = 8
 """The most causes of an error that are looked at."""
@@ -29,7 +36,8 @@ _ENDS = 8
 _CREDENTIALS = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
     "gs": "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS",
-    "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_CONNECTION_STRING",
+    "az": "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY,"
+    " or run `az login` and set AZURE_STORAGE_ACCOUNT_NAME",
 }
 
 
@@ -60,14 +68,33 @@ def storage_errors(shown: str, action: Action = "read") -> Iterator[None]:
         raise _translated(shown, exc, action) from exc
 
 
-_EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure"}
+_SERVICES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
+"""The other names of the services in URLs."""
+
+_EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure"}
 _NO_CREDENTIALS = frozenset(
-    {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "ProfileNotFound"}
+    {
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "ProfileNotFound",
+        "DefaultCredentialsError",
+        "CredentialUnavailableError",
+    }
 )
+_WITHOUT_CREDENTIALS = re.compile("Anonymous caller|Must provide either a connection_string")
+"""What Google says of a request without credentials, and adlfs of an account."""
+
+_INVALID_CREDENTIALS = "unable to connect to account"
+"""What adlfs says of a connection string that it cannot use."""
+
+_UNREACHABLE = frozenset(
+    {"EndpointConnectionError", "ClientConnectorError", "ClientConnectorDNSError", "ServiceRequestError"}
+)
+"""The errors of requests that no server received."""
 
 
 def _extra(shown: str) -> str:
-    return _EXTRAS.get(_scheme(shown), "remote")
+    return _EXTRAS.get(_service(shown), "remote")
 
 
 def _scheme(shown: str) -> str:
@@ -93,12 +120,24 @@ def _translated(shown: str, exc: Exception, action: Action) -> PullLogsError:
         )
     late = any(isinstance(one, TimeoutError) or "Timeout" in type(one).__name__ for one in _causes(exc))
     reason = "the server did not answer in time" if late else code or type(cause).__name__
+    if not late and any(type(one).__name__ in _UNREACHABLE for one in _causes(exc)):
+        where = "the network, and the name of the account" if _service(shown) == "az" else "the network"
+        return NetworkError(
+            f"{shown!r} cannot be {action}: the server cannot be reached",
+            hint=f"check {where}, and run the same command again",
+        )
     return NetworkError(f"{shown!r} cannot be {action}: {reason}", hint=_again(action))
 
 
 def _denied(shown: str, exc: Exception, status: int | None, code: str, action: Action) -> SignInError | None:
-    if any(type(one).__name__ in _NO_CREDENTIALS for one in _causes(exc)):
+    names = {type(one).__name__ for one in _causes(exc)}
+    texts = [str(one) for one in _causes(exc)]
+    # The library of Azure has one error for refused credentials, with a status, and for none at all.
+    none = names & _NO_CREDENTIALS or (status is None and "ClientAuthenticationError" in names)
+    if none or any(map(_WITHOUT_CREDENTIALS.search, texts)):
         return SignInError(f"there are no credentials for {shown!r}", hint=_sign_in_hint(shown))
+    if any(text.startswith(_INVALID_CREDENTIALS) for text in texts):
+        return SignInError(f"the credentials for {shown!r} are not valid", hint=_sign_in_hint(shown))
     if status in (401, 403) or any(isinstance(one, PermissionError) for one in _causes(exc)):
         why = f": {code}" if code else ""
         return SignInError(f"{shown!r} may not be {action}{why}", hint=_sign_in_hint(shown))
@@ -107,13 +146,20 @@ def _denied(shown: str, exc: Exception, status: int | None, code: str, action: A
 
 def _missing(shown: str, exc: Exception, status: int | None, code: str) -> FileMissingError | None:
     if code == "NoSuchBucket" or _missing_bucket(exc):
-        return FileMissingError(
-            f"there is no bucket {_bucket(shown)!r} for {shown!r}", hint="make the bucket, or check its name"
-        )
+        return missing_bucket(shown, _bucket(shown))
     alone = isinstance(exc, FileNotFoundError) and exc.__cause__ is None
     if status in (404, 410) or (alone and status is None):
         return FileMissingError(f"there is no file at {shown!r}")
     return None
+
+
+def missing_bucket(shown: str, name: str) -> BucketMissingError:
+    """Return the error for an object in a bucket that does not exist."""
+    azure = _service(shown) == "az"
+    kind, also = ("container", " and the account") if azure else ("bucket", "")
+    return BucketMissingError(
+        f"there is no {kind} {name!r} for {shown!r}", hint=f"make the {kind}, or check its name{also}"
+    )
 
 
 def _unsupported(shown: str, cause: BaseException) -> PullLogsError | None:
@@ -133,6 +179,13 @@ def replaced_meanwhile(shown: str) -> ServerError:
     )
 
 
+def replaced_while_read(shown: str) -> ServerError:
+    """Return the error for an object that is no longer the version that was opened."""
+    return ServerError(
+        f"{shown!r} was replaced while it was read", status=412, hint="run the same command again"
+    )
+
+
 def _replaced(shown: str, exc: Exception, status: int | None, action: Action) -> ServerError | None:
     """Return the error for an object that is no longer the version that was read."""
     expired = any(type(one).__name__ == "FileExpired" for one in _causes(exc))
@@ -140,11 +193,7 @@ def _replaced(shown: str, exc: Exception, status: int | None, action: Action) ->
         # 409: another conditional request for the same name is being answered.
         exists = any(isinstance(one, FileExistsError) for one in _causes(exc))
         return replaced_meanwhile(shown) if status in (409, 412) or exists else None
-    if status == 412 or expired:
-        return ServerError(
-            f"{shown!r} was replaced while it was read", status=412, hint="run the same command again"
-        )
-    return None
+    return replaced_while_read(shown) if status == 412 or expired else None
 
 
 def _again(action: Action) -> str:
@@ -152,8 +201,11 @@ def _again(action: Action) -> str:
 
 
 def _sign_in_hint(shown: str) -> str:
-    scheme = {"gcs": "gs", "abfs": "az"}.get(_scheme(shown), _scheme(shown))
-    return _CREDENTIALS.get(scheme, "its link may have expired, or needs a sign-in")
+    return _CREDENTIALS.get(_service(shown), "its link may have expired, or needs a sign-in")
+
+
+def _service(shown: str) -> str:
+    return _SERVICES.get(_scheme(shown), _scheme(shown))
 
 
 def _bucket(shown: str) -> str:
@@ -178,21 +230,27 @@ def _status(exc: BaseException) -> int | None:
     """Return the HTTP status of an error, or of what caused it."""
     for one in _causes(exc):
         metadata = _response(one).get("ResponseMetadata")
-        status = (
-            metadata.get("HTTPStatusCode") if isinstance(metadata, dict) else getattr(one, "status", None)
-        )
-        if isinstance(status, int):
-            return status
+        if isinstance(metadata, dict):
+            found = metadata.get("HTTPStatusCode")
+            if isinstance(found, int):
+                return found
+        for name in _STATUSES:
+            found = getattr(one, name, None)
+            if isinstance(found, int):
+                return found
+        if isinstance(one, OSError) and str(one).startswith("Forbidden: "):
+            return _FORBIDDEN
     return None
 
 
 def _code(exc: BaseException) -> str:
-    """Return the error code of S3, if the error or its cause has one."""
+    """Return the error code of S3 or Azure, if the error or its cause has one."""
     for one in _causes(exc):
         error = _response(one).get("Error")
-        code = error.get("Code") if isinstance(error, dict) else None
-        if isinstance(code, str) and _CODE.fullmatch(code):
-            return code
+        code = error.get("Code") if isinstance(error, dict) else getattr(one, "error_code", None)
+        found = _CODE.fullmatch(code) if isinstance(code, str) else None
+        if found:
+            return found[0]
     return ""
 
 

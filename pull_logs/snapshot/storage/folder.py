@@ -10,7 +10,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 from pull_logs.errors import NetworkError
-from pull_logs.snapshot.storage.errors import storage_errors
 from pull_logs.snapshot.storage.systems import StoredObject, object_at
 
 
@@ -46,7 +45,7 @@ def upload_folder(folder: Path, url: str, *, shown: str, last: str = "", before:
     target = object_at(url, shown=shown)
     files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
     ordered = [name for name in sorted(files) if name != last]
-    with storage_errors(shown, "written"):
+    with target.errors("written"):
         if last in before:
             target.system.rm_file(_below(target, last))
         for name in sorted(set(before) - files.keys()):
@@ -58,7 +57,7 @@ def upload_folder(folder: Path, url: str, *, shown: str, last: str = "", before:
     sizes = {name: files[name].stat().st_size for name in ordered}
     _compare(target, sizes)
     if last in files:
-        with storage_errors(shown, "written"):
+        with target.errors("written"):
             target.system.put_file(str(files[last]), _below(target, last))
         sizes[last] = files[last].stat().st_size
         _compare(target, sizes)
@@ -76,11 +75,7 @@ def _compare(target: StoredObject, sizes: dict[str, int]) -> None:
 
 
 def _sizes(target: StoredObject) -> dict[str, int]:
-    root = target.path.rstrip("/")
-    with storage_errors(target.shown):
-        target.system.invalidate_cache()
-        found = target.system.find(root, detail=True)
-    return {path.removeprefix(f"{root}/"): int(info["size"]) for path, info in sorted(found.items())}
+    return {name: int(info["size"]) for name, info in target.objects_below().items()}
 
 
 def _below(target: StoredObject, name: str) -> str:

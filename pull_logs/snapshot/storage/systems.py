@@ -6,18 +6,24 @@ of the service, so that the objects of a bucket share one.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from pull_logs.errors import UsageError
-from pull_logs.snapshot.storage.errors import storage_errors
+from pull_logs.errors import BucketMissingError, FileMissingError, UsageError
+from pull_logs.snapshot.storage.errors import Action, missing_bucket, storage_errors
 
 _OBJECTS = re.compile(r"(?:s3a?|gs|gcs|az|abfss?)://")
+
+_AT_ONCE = 4
+"""How many blocks of an object are sent to Azure at the same time, each 4 MiB in memory."""
 
 _SHARED_SECONDS = 300
 """How long a file system is shared; then credentials are looked up again, which may be others in a file."""
@@ -41,6 +47,61 @@ class StoredObject:
     system: Any
     path: str
     shown: str
+
+    @property
+    def service(self) -> str:
+        """The service: `s3`, `gs`, `az`, or another protocol of fsspec."""
+        protocols = self.system.protocol
+        names = (protocols,) if isinstance(protocols, str) else protocols
+        return next((name for name in ("s3", "gs", "az") if name in names), names[0])
+
+    @contextmanager
+    def errors(self, action: Action = "read") -> Iterator[None]:
+        """Raise errors about the object as our own, and say which bucket is missing.
+
+        Raises:
+            PullLogsError: As `storage_errors`.
+        """
+        try:
+            with storage_errors(self.shown, action):
+                yield
+        except BucketMissingError:
+            raise
+        except FileMissingError as exc:
+            if self._has_no_bucket():
+                raise missing_bucket(self.shown, self.system.split_path(self.path)[0]) from exc
+            raise
+
+    def objects_below(self, name: str = "") -> dict[str, dict[str, Any]]:
+        """Return what fsspec knows of the objects below the path, by their names there.
+
+        Args:
+            name: A folder below the path; only its objects are listed.
+
+        Raises:
+            PullLogsError: As `storage_errors`.
+        """
+        root = self.path.rstrip("/")
+        with self.errors():
+            self.system.invalidate_cache()
+            found = self.system.find(f"{root}/{name}".rstrip("/"), detail=True)
+            if not found and self.service == "az" and self._has_no_bucket():
+                raise FileNotFoundError(root)  # adlfs finds nothing there
+        return {path.removeprefix(f"{root}/"): info for path, info in sorted(found.items())}
+
+    def _has_no_bucket(self) -> bool:
+        """Return whether the bucket does not exist, which only S3 says by itself."""
+        try:
+            if self.service == "gs":
+                bucket, _, _ = self.system.split_path(self.path)
+                self.system.call("GET", "b/{}/o", bucket, maxResults=1)
+            elif self.service == "az":
+                self.system.info(self.system.split_path(self.path)[0])
+        except FileNotFoundError:
+            return True
+        except Exception:  # noqa: BLE001 - it may not be looked at, or not be reached
+            return False
+        return False
 
 
 def object_at(url: str, *, shown: str, own_system: bool = False) -> StoredObject:
@@ -71,13 +132,11 @@ def object_at(url: str, *, shown: str, own_system: bool = False) -> StoredObject
 
 def _shared(url: str, shown: str) -> StoredObject:
     """Return where an object is, in the file system of its bucket."""
-    from fsspec.core import strip_protocol
-
     scheme, _, rest = url.partition("://")
     bucket = f"{scheme}://{rest.partition('/')[0]}/"
     period = int(time.monotonic() // _SHARED_SECONDS)
     system = _bucket_system(bucket, frozenset(os.environ.items()), os.getpid(), period)
-    return StoredObject(system, strip_protocol(url), shown)
+    return StoredObject(system, system._strip_protocol(url), shown)  # noqa: SLF001 - fsspec's own name for it
 
 
 @lru_cache(maxsize=4)
@@ -89,18 +148,24 @@ def _bucket_system(
 ) -> Any:
     from fsspec.core import url_to_fs
 
-    return url_to_fs(bucket, skip_instance_cache=True, use_listings_cache=False)[0]
+    options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
+    _silence()
+    if bucket.startswith(("gs:", "gcs:")):
+        # The class that fsspec chooses asks over gRPC for the kind of the bucket before each operation.
+        from gcsfs.core import GCSFileSystem
+
+        return GCSFileSystem(**options)
+    if bucket.startswith(("az:", "abfs")):
+        options["max_concurrency"] = _AT_ONCE
+    return url_to_fs(bucket, **options)[0]
 
 
-def open_url(url: str, *, shown: str) -> Any:
-    """Open the file at a URL, without fsspec's own caching and read-ahead.
-
-    Raises:
-        PullLogsError: As `storage_errors`.
-    """
-    target = object_at(url, shown=shown)
-    with storage_errors(shown):
-        return target.system.open(target.path, "rb", cache_type="none")
+def _silence() -> None:
+    """Let libraries not print what they log to stderr, where nothing else takes it: it may have secrets."""
+    for name in ("gcsfs", "azure"):
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())
 
 
 def _http_options(url: str) -> dict[str, Any]:

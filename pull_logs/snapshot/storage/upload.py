@@ -3,21 +3,20 @@
 On S3, Google and Azure storage an object appears when its upload is completed, under its name and complete;
 before that the name has nothing, or the former object. So neither a failure nor a kill publishes a part.
 
-An upload may have the condition that the object is still the version that was read. S3 checks it with the
-last request (`If-Match`, or `If-None-Match: *` if there was none); elsewhere, and on a server without
-conditional requests, it is checked just before the upload.
+An upload may have the condition that the object is still the version that was read. The service checks it
+with the last request; a server without conditional requests is asked for the version just before the upload.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pull_logs.errors import FileMissingError, NetworkError, ServerError
-from pull_logs.snapshot.storage.errors import replaced_meanwhile, storage_errors
+from pull_logs.errors import NetworkError, ServerError
+from pull_logs.snapshot.storage import azure, google, s3
+from pull_logs.snapshot.storage.errors import replaced_meanwhile
 from pull_logs.snapshot.storage.systems import StoredObject, object_at
+from pull_logs.snapshot.storage.versions import Unchanged, object_version
 
 PART = 16 * 2**20
 """The bytes of a part; a file of less than two parts is uploaded by one request."""
@@ -44,30 +43,6 @@ class Uploaded:
     compared: int
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectVersion:
-    """What an object was when it was looked at.
-
-    Attributes:
-        tag: Its entity tag; empty on storage that has none.
-        text: Its size, tag and time: what differs if it is replaced.
-    """
-
-    tag: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unchanged:
-    """The condition that an object is still what it was.
-
-    Attributes:
-        version: What it was; None if there was none.
-    """
-
-    version: ObjectVersion | None
-
-
 def upload_file(file: Path, url: str, *, shown: str, condition: Unchanged | None = None) -> Uploaded:
     """Upload a file, and compare the object with it: its size, both ends and parts between.
 
@@ -82,9 +57,9 @@ def upload_file(file: Path, url: str, *, shown: str, condition: Unchanged | None
         NetworkError: The upload failed and nothing was published; or the object is not the file.
         PullLogsError: As `storage_errors`.
     """
-    target = object_at(url, shown=shown, own_system=condition is not None)
+    target = object_at(url, shown=shown, own_system=condition is not None and url.startswith("s3"))
     size = file.stat().st_size
-    if condition is not None and not (_is_s3(target) and _has_tag(condition)):
+    if condition is not None and not _is_checked(target, condition):
         _require_unchanged(url, shown, condition)
         condition = None
     if condition is not None and not _put_if(file, target, condition):
@@ -92,7 +67,7 @@ def upload_file(file: Path, url: str, *, shown: str, condition: Unchanged | None
         condition = None
     if condition is None:
         _put(file, target, None)
-    with storage_errors(shown, "written"):
+    with target.errors("written"):
         target.system.invalidate_cache()
         found = target.system.info(target.path)["size"]
     if found != size:
@@ -112,34 +87,22 @@ def _put_if(file: Path, target: StoredObject, condition: Unchanged) -> bool:
 
 
 def _put(file: Path, target: StoredObject, condition: Unchanged | None) -> None:
-    """Upload a file, on S3 with a condition for the last request."""
-    system = target.system
-    options = dict(getattr(system, "s3_additional_kwargs", {}))
-    with storage_errors(target.shown, "written"):
-        try:
-            if condition is not None:
-                system.s3_additional_kwargs = {**options, **_headers(condition)}
-            system.put_file(str(file), target.path, **_part_size(target))
-        except Exception:
-            raise  # the parts were removed; those of another upload to this name must stay
-        except BaseException:
-            _abort(target)
-            raise
-        finally:
-            if condition is not None:
-                system.s3_additional_kwargs = options
+    """Upload a file, with a condition for the last request where there is one."""
+    with target.errors("written"):
+        match target.service:
+            case "s3":
+                s3.put_file(file, target, condition, part=PART)
+            case "gs":
+                google.put_file(file, target, condition, part=PART)
+            case "az":
+                azure.put_file(file, target, condition)
+            case _:
+                target.system.put_file(str(file), target.path)
 
 
-def _headers(condition: Unchanged) -> dict[str, str]:
-    return {"IfNoneMatch": "*"} if condition.version is None else {"IfMatch": condition.version.tag}
-
-
-def _has_tag(condition: Unchanged) -> bool:
-    return condition.version is None or bool(condition.version.tag)
-
-
-def _is_s3(target: StoredObject) -> bool:
-    return "s3" in target.system.protocol
+def _is_checked(target: StoredObject, condition: Unchanged) -> bool:
+    """Return whether the service checks a condition."""
+    return target.service in ("s3", "gs", "az") and (condition.version is None or bool(condition.version.tag))
 
 
 def _require_unchanged(url: str, shown: str, condition: Unchanged) -> None:
@@ -152,27 +115,6 @@ def _require_unchanged(url: str, shown: str, condition: Unchanged) -> None:
         raise replaced_meanwhile(shown)
 
 
-def object_version(url: str, *, shown: str) -> ObjectVersion | None:
-    """Return what an object is now; None if there is none.
-
-    Raises:
-        PullLogsError: As `storage_errors`.
-    """
-    target = object_at(url, shown=shown)
-    try:
-        with storage_errors(shown):
-            found = target.system.info(target.path)
-    except FileMissingError as exc:
-        if "no bucket" in exc.message:
-            raise
-        return None
-    tag = str(found.get("ETag") or found.get("etag") or "")
-    others = (
-        str(found[name]) for name in ("LastModified", "last_modified", "updated", "mtime") if name in found
-    )
-    return ObjectVersion(tag, " ".join((str(found["size"]), tag, *others)))
-
-
 def download_object(url: str, file: Path, *, shown: str) -> None:
     """Download an object to a file that nothing reads yet; there is none if that fails.
 
@@ -183,33 +125,17 @@ def download_object(url: str, file: Path, *, shown: str) -> None:
     """
     target = object_at(url, shown=shown)
     try:
-        with storage_errors(shown):
+        with target.errors():
             target.system.get_file(target.path, str(file))
     except BaseException:
         file.unlink(missing_ok=True)
         raise
 
 
-def _part_size(target: StoredObject) -> dict[str, Any]:
-    # The other systems choose the size of parts by themselves.
-    return {"chunksize": PART} if _is_s3(target) else {}
-
-
-def _abort(target: StoredObject) -> None:
-    """Remove the parts of an upload to S3 that was interrupted; a killed one leaves them, unpublished."""
-    if not _is_s3(target):
-        return
-    bucket, key, _ = target.system.split_path(target.path)
-    with suppress(Exception):
-        for upload in target.system.list_multipart_uploads(bucket):
-            if upload["Key"] == key:
-                target.system.call_s3(
-                    "abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload["UploadId"]
-                )
-
-
 def _compare(file: Path, target: StoredObject, size: int) -> int:
     """Compare parts of an object with the file; return how many bytes they have."""
+    if not size:
+        return 0  # Azure has no range of an empty object
     last = max(size - _COMPARED, 0)
     starts = sorted({last * number // (_SAMPLES - 1) for number in range(_SAMPLES)})
     compared = 0
@@ -217,7 +143,7 @@ def _compare(file: Path, target: StoredObject, size: int) -> int:
         for start in starts:
             opened.seek(start)
             expected = opened.read(_COMPARED)
-            with storage_errors(target.shown):
+            with target.errors():
                 found = target.system.cat_file(target.path, start=start, end=start + len(expected))
             if found != expected:
                 raise _other(target.shown, f"its bytes from {start} on are others")

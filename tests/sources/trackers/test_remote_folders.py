@@ -16,6 +16,7 @@ from objectserver import SECRET, ObjectServer, lab_server
 
 from pull_logs.cli.main import main
 from pull_logs.errors import (
+    BucketMissingError,
     FileMissingError,
     MachineLimitError,
     NetworkError,
@@ -141,7 +142,7 @@ def _error(location: str, tmp_path: Path, kind: str | None = None) -> PullLogsEr
 def test_errors_name_the_url_and_what_is_missing(server: ObjectServer, tmp_path: Path) -> None:
     expected = [
         ("s3://lab/team/nothing", None, FileMissingError, "there is no file at 's3://lab/team/nothing'"),
-        ("s3://absent/runs", None, FileMissingError, NO_BUCKET),
+        ("s3://absent/runs", None, BucketMissingError, NO_BUCKET),
         ("s3://lab/models", None, FileMissingError, NO_RUN),
         ("s3://lab/models", "tensorboard", FileMissingError, NO_FILE),
         ("s3://lab/nosteps", None, FileMissingError, NO_STEPS),
