@@ -52,6 +52,21 @@ def test_an_answer_in_every_format(bundle: Path, capsys: pytest.CaptureFixture[s
     }
 
 
+USAGE = "write the query last, in quotes: pull-logs sql sweep.wandb.zip 'SELECT run FROM runs'"
+
+
+def test_bundles_may_come_before_the_query(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, bundle, BEST) == said(capsys, "-b", bundle, BEST)
+    for words in ([bundle], ["SELECT 1", bundle]):
+        expected = f"pull-logs: error: {str(bundle)!r} is a bundle and not a query; {USAGE}\n"
+        assert said(capsys, *words, code=2) == expected
+    found = said(capsys, "-b", bundle, *BEST.split(), code=2)
+    assert found == f"pull-logs: error: 'SELECT' is not a bundle; {USAGE}\n"
+    assert said(capsys, "no.wandb.zip", BEST, code=3) == (
+        "pull-logs: error: no file or folder at 'no.wandb.zip'\n"
+    )
+
+
 def test_values_that_json_does_not_have(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     query = (
         "SELECT 'nan'::DOUBLE, '-inf'::DOUBLE, 170141183460469231731687303715884105727::HUGEINT,"

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pull_logs.cli.bundle_paths import FILE_OUT
+from pull_logs.cli.bundle_paths import FILE_OUT, Named, named_bundles
 from pull_logs.cli.formats import format_options, take_choice
 from pull_logs.cli.notes import warn
 from pull_logs.cli.options import budget_option, origin_options, source_options
@@ -15,13 +15,31 @@ from pull_logs.cli.output import print_result, take_budget
 from pull_logs.cli.pulling import uploads
 from pull_logs.cli.render import output_name
 from pull_logs.cli.sources import take_sources
+from pull_logs.cli.spelling import source_option
+from pull_logs.errors import UsageError
 from pull_logs.suggestions import counted
 
 _MOST_ROWS = 200
+_USAGE = "write the query last, in quotes: pull-logs sql sweep.wandb.zip 'SELECT run FROM runs'"
+
+
+def _with_query(ctx: click.Context, param: click.Parameter, words: tuple[str, ...]) -> tuple[Any, str]:
+    """Return the bundles and the query, which is the last word.
+
+    Raises:
+        UsageError: The last word is a bundle, or another one is not.
+    """
+    *bundles, query = words
+    if source_option(query) == "-b":
+        raise UsageError(f"{query!r} is a bundle and not a query", hint=_USAGE)
+    for word in bundles:
+        if source_option(word) is None and not Path(word).exists():
+            raise UsageError(f"{word!r} is not a bundle", hint=_USAGE)
+    return named_bundles(ctx, param, tuple(bundles)), query
 
 
 @click.command()
-@click.argument("query", metavar="QUERY")
+@click.argument("asked", nargs=-1, required=True, metavar="[BUNDLE]... QUERY", callback=_with_query)
 @source_options
 @click.option(
     "-o",
@@ -51,7 +69,7 @@ _MOST_ROWS = 200
 @uploads
 def sql(
     *,
-    query: str,
+    asked: tuple[tuple[Named, ...], str],
     out: Path | None,
     force: bool,
     max_rows: int | None,
@@ -65,6 +83,7 @@ def sql(
     """
     choice = take_choice(options)
     max_tokens = take_budget(options, choice)
+    options["words"], query = asked
     sources = take_sources(options)
     sources.check()
     from pull_logs.analyze.sql import Limits, check_table_file, open_query, write_table
