@@ -45,7 +45,10 @@ class ConsoleView:
         try:
             TextPattern(self.pattern or "")
         except ValueError as exc:
-            raise UsageError(f"--grep {self.pattern!r}: {exc}") from exc
+            hint = (
+                "escape special characters with a backslash; there are no look-arounds and no back-references"
+            )
+            raise UsageError(f"--grep {self.pattern!r} {exc}", hint=hint) from exc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

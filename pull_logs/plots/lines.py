@@ -10,7 +10,7 @@ import numpy as np
 from pull_logs.analyze import Subject
 from pull_logs.analyze.questions import CONFIG, compile_pattern, is_internal, values_of
 from pull_logs.analyze.statistics import deciding_metric, shown_order
-from pull_logs.errors import MetricNotFoundError, UsageError
+from pull_logs.errors import MetricNotFoundError, NotFoundError, UsageError
 from pull_logs.frames import Floats, Frame, Mask, open_frames
 from pull_logs.rows.canonical import STEP, canonical_text
 from pull_logs.suggestions import did_you_mean
@@ -110,8 +110,8 @@ def read_panels(subjects: Sequence[Subject], options: PlotOptions) -> Panels:
     """Read the metrics of runs.
 
     Raises:
-        UsageError: An option is wrong, or no run has such a key.
-        MetricNotFoundError: No run has numbers of a metric.
+        UsageError: An option is wrong.
+        NotFoundError: No run has numbers of a metric, or such a key.
         DamageError: A history is damaged.
     """
     options.check()
@@ -243,7 +243,7 @@ def _groups(subjects: Sequence[Subject], keys: Sequence[str]) -> list[_Group]:
     names = [key if key in known else f"{CONFIG}{key}" for key in keys]
     for key, name in zip(keys, names, strict=True):
         if name not in known:
-            raise UsageError(f"--group-by {key!r}: no run has such a key", hint=did_you_mean(key, known))
+            raise NotFoundError(f"--group-by {key!r}: no run has such a key", hint=did_you_mean(key, known))
     members: dict[tuple[str, ...], list[int]] = {}
     order: dict[tuple[str, ...], tuple[tuple[bool, float, str], ...]] = {}
     for index, found in enumerate(values):

@@ -103,17 +103,23 @@ def files_missing(
     )
 
 
-def console_missing(path: RunPath, *, subject: str) -> NotFoundError:
+def console_missing(path: RunPath, *, subject: str, imported: bool) -> NotFoundError:
     """Return the error for a console log that was requested of a bundle without any."""
-    command = f"pull-logs fetch -r {shlex.quote(str(path))} --console -o more.wandb.zip"
-    hint = f"`{command}` downloads that of the run, to be merged into this bundle"
+    if imported:
+        hint = "`pull-logs import RUN_DIR -o more.wandb.zip` copies that of a run folder which has one"
+    else:
+        command = f"pull-logs fetch -r {shlex.quote(str(path))} --console -o more.wandb.zip"
+        hint = f"`{command}` downloads that of the run, to be merged into this bundle"
     return NotFoundError(f"{subject} no console logs", hint=hint)
 
 
-def artifacts_missing(path: RunPath, *, subject: str) -> NotInBundleError:
+def artifacts_missing(path: RunPath, *, subject: str, imported: bool) -> NotInBundleError:
     """Return the error for artifacts that were requested of a bundle without any."""
-    command = f"pull-logs fetch -r {shlex.quote(str(path))} --artifacts all -o more.wandb.zip"
-    hint = f"`{command}` downloads those of the run, to be merged into this bundle"
+    if imported:
+        hint = "`pull-logs import RUN_DIR --artifacts logged -o more.wandb.zip` copies those of a run folder"
+    else:
+        command = f"pull-logs fetch -r {shlex.quote(str(path))} --artifacts all -o more.wandb.zip"
+        hint = f"`{command}` downloads those of the run, to be merged into this bundle"
     return NotInBundleError(f"{subject} no artifacts", hint=hint)
 
 

@@ -28,11 +28,14 @@ class TextPattern:
         import pyarrow as pa
 
         if len(self.pattern) > MAX_PATTERN:
-            raise ValueError(f"it has {len(self.pattern)} characters; {MAX_PATTERN} are the most")
+            raise ValueError(f"has {len(self.pattern)} characters, and {MAX_PATTERN} are the most")
         try:
             self.search_all([""])
-        except (pa.ArrowException, UnicodeEncodeError):
-            raise ValueError("it is not a regular expression in RE2 syntax") from None
+        except pa.ArrowException as exc:
+            reason = str(exc).removeprefix("Invalid regular expression: ")
+            raise ValueError(f"is not a valid regular expression (RE2): {reason}") from None
+        except UnicodeEncodeError:
+            raise ValueError("is not a valid regular expression (RE2): it is not valid Unicode") from None
 
     def search(self, text: str) -> bool:
         """Whether it matches anywhere in a text."""

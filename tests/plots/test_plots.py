@@ -221,7 +221,7 @@ def test_python_gets_the_figure(bundles: dict[str, Path]) -> None:
         (["--smooth", "1"], 2, "--smooth 1 is not from 0 to below 1; for example 0.9"),
         (["--select", "nothing"], 3, "--select 'nothing': no run has numbers of such a metric; the nearest "),
         (["--x", "epochs"], 3, "--x 'epochs': no run has such a metric; the nearest is 'epoch'"),
-        (["--group-by", "lrr"], 2, "--group-by 'lrr': no run has such a key; the nearest is 'config.lr'"),
+        (["--group-by", "lrr"], 3, "--group-by 'lrr': no run has such a key; the nearest is 'config.lr'"),
         (["-o", "a.jpg"], 2, "-o 'a.jpg' does not end in .png, .svg or .pdf; for example loss.png"),
     ],
 )

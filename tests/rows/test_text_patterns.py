@@ -29,13 +29,13 @@ def test_a_pattern_that_makes_python_backtrack_is_answered_for_a_megabyte() -> N
 
 @pytest.mark.parametrize("pattern", ["(", "a(?=b)", r"(a)\1", "[b-a]", "(?<!a)b", "((a{1000}){1000}){1000}"])
 def test_what_needs_backtracking_or_is_no_pattern_is_refused(pattern: str) -> None:
-    with pytest.raises(ValueError, match="it is not a regular expression in RE2 syntax"):
+    with pytest.raises(ValueError, match=r"^is not a valid regular expression .RE2.: ."):
         TextPattern(pattern)
 
 
 def test_a_long_pattern_is_refused_and_half_a_surrogate_pair_in_a_text_is_only_replaced() -> None:
-    with pytest.raises(ValueError, match="it has 1001 characters; 1000 are the most"):
+    with pytest.raises(ValueError, match=r"^has 1001 characters, and 1000 are the most$"):
         TextPattern("a" * (MAX_PATTERN + 1))
     assert TextPattern("^a.b$").search("a\ud800b")
-    with pytest.raises(ValueError, match="not a regular expression"):
+    with pytest.raises(ValueError, match=r"not a valid regular expression .RE2.: it is not valid Unicode"):
         TextPattern("\ud800")

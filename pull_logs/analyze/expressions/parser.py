@@ -172,8 +172,8 @@ def _check_pattern(token: Token, tokens: Tokenizer) -> None:
         raise tokens.error(message, token.span)
     try:
         TextPattern(token.text)
-    except ValueError:
-        message = f"{shown(token.text)} is not a regular expression"
+    except ValueError as exc:
+        message = f"{shown(token.text)} {exc}"
         hint = "the syntax is that of RE2: no look-arounds and no back-references"
         raise tokens.error(message, token.span, hint=hint) from None
 

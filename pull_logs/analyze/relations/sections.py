@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -157,10 +158,10 @@ def _effect_sentence(goal: Goal, effects: Sequence[KeyEffect], values: Sequence[
 def _effect_notes(goal: Goal, found: KeyEffects) -> list[str]:
     notes = []
     if len(found.effects) > 1:
-        two = " ".join(f"--group-by {item.key}" for item in found.effects[:2])
+        two = " ".join(f"--group-by {shlex.quote(item.key)}" for item in found.effects[:2])
         notes.append(
             f"each key is looked at alone: interactions are left out; {two} --best "
-            f"{goal.metric}:{goal.direction} looks at two together"
+            f"{shlex.quote(f'{goal.metric}:{goal.direction}')} looks at two together"
         )
     notes += [
         "these keys vary together, so that their effects cannot be separated: "

@@ -205,6 +205,6 @@ def _regex(pattern: Any) -> _Test:
         search = TextPattern(pattern).search
     except ValueError as exc:
         raise UsageError(
-            f"{pattern!r} in a filter is not a regular expression", hint="RE2 syntax: no look-arounds"
+            f"{pattern!r} in a filter is not a valid regular expression", hint="RE2 syntax: no look-arounds"
         ) from exc
     return lambda found: isinstance(found, str) and search(found)

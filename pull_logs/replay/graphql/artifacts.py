@@ -38,7 +38,8 @@ def run_artifacts(
 ) -> Node:
     """Return the artifacts that a run logged or used."""
     if not run.bundle_has_artifacts:
-        error = artifacts_missing(run.path, subject=context.library.catalog.subject)
+        imported = not run.coverage.from_server
+        error = artifacts_missing(run.path, subject=context.library.catalog.subject, imported=imported)
         context.library.note_once(error.message)
         raise error
     held = context.library.artifacts.of_run(run, relation)

@@ -363,7 +363,8 @@ def _log_lines(
 ) -> Node:
     """Return lines of the console log of a run: from the first on, after a cursor, or the last ones."""
     if not run.bundle_has_console:
-        error = console_missing(run.path, subject=context.library.catalog.subject)
+        imported = not run.coverage.from_server
+        error = console_missing(run.path, subject=context.library.catalog.subject, imported=imported)
         context.library.note_once(error.message)
         raise error
     total = 0 if run.console is None else len(run.console)

@@ -195,8 +195,8 @@ def test_canonical_text_has_no_parentheses_to_spare(text: str, canonical: str) -
         (
             'name matches "(a"',
             (
-                "'(a' is not a regular expression; the syntax is that of RE2: no look-arounds and no "
-                'back-references\n    name matches "(a"\n                 ~~~^'
+                "'(a' is not a valid regular expression (RE2): missing ): (a; the syntax is that of RE2: no"
+                ' look-arounds and no back-references\n    name matches "(a"\n                 ~~~^'
             ),
         ),
         (

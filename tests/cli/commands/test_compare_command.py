@@ -10,10 +10,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
 from answertext import compare_json, compare_text
+from bundlekit import bundle_run, make_bundle
 from checkout import ROOT
 from fakeruns import FakeRun, label, subjects, training
 from hostileruns import hostile_subjects
@@ -467,3 +469,18 @@ def test_ten_runs_are_columns_and_eleven_are_rows() -> None:
 
     assert "\nmetric,value,A,B,C,D,E,F,G,H,I,J\n" in comparison(10)
     assert "\nrun,val/acc,config.seed\nA,0.833333,0\n" in comparison(11)
+
+
+def test_what_a_note_advises_can_be_pasted_into_a_shell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [
+        bundle_run(
+            f"acme/nano/r{n}", [{"_step": 0, "a loss": n + n % 3}], config={"a b": n % 2, "c.d": n % 3}
+        )
+        for n in range(6)
+    ]
+    bundle = make_bundle(tmp_path / "runs.wandb.zip", runs)
+    assert main(["compare", str(bundle), "--effect", "a loss:min"]) == 0
+    advice = "--group-by 'config.c\\.d' --group-by 'config.a b' --best 'a loss:min' looks at two together"
+    assert advice in capsys.readouterr().out

@@ -129,7 +129,14 @@ def test_an_answer_keeps_to_its_budget(
             ),
         ),
         (["-r", "b", "--around-step", "1"], 2, "the console lines of run 'acme/nano/b' have no times"),
-        (["--grep", "("], 2, "--grep '(': it is not a regular expression in RE2 syntax"),
+        (
+            ["--grep", "("],
+            2,
+            (
+                "--grep '(' is not a valid regular expression (RE2): missing ): (; escape special characters"
+                " with a backslash; there are no look-arounds and no back-references"
+            ),
+        ),
         (
             ["--window", "3"],
             2,

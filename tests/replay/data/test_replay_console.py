@@ -78,9 +78,20 @@ async def test_a_run_that_printed_nothing_has_no_lines(bundle: Bundle) -> None:
 
 
 async def test_a_bundle_without_console_logs_says_how_to_add_them(tmp_path: Path) -> None:
-    path = write_runs(tmp_path, [bundle_run("acme/nano/a", plain_rows(3))])
-    with open_bundle(path) as without:
+    runs = [
+        bundle_run("acme/nano/a", plain_rows(3)),
+        bundle_run("acme/nano/b", plain_rows(3), from_server=False),
+    ]
+    with open_bundle(write_runs(tmp_path, runs)) as without:
         assert await ask(without, "logLineCount logLines { edges { node { line } } }") == (
             "the bundle 'runs.wandb.zip' has no console logs; `pull-logs fetch -r acme/nano/a --console"
             " -o more.wandb.zip` downloads that of the run, to be merged into this bundle"
+        )
+        assert await ask(without, "logLineCount logLines { edges { node { line } } }", "b") == (
+            "the bundle 'runs.wandb.zip' has no console logs; `pull-logs import RUN_DIR -o more.wandb.zip`"
+            " copies that of a run folder which has one"
+        )
+        assert await ask(without, "outputArtifacts { edges { node { id } } }", "b") == (
+            "the bundle 'runs.wandb.zip' has no artifacts; `pull-logs import RUN_DIR --artifacts logged"
+            " -o more.wandb.zip` copies those of a run folder"
         )

@@ -149,7 +149,7 @@ def test_a_pattern_that_re2_refuses() -> None:
     with pytest.raises(UsageError) as caught:
         compile_filter('{"name": {"$regex": "(a)\\\\1"}}')
     assert str(caught.value) == (
-        r"'(a)\\1' in a filter is not a regular expression; RE2 syntax: no look-arounds"
+        r"'(a)\\1' in a filter is not a valid regular expression; RE2 syntax: no look-arounds"
     )
 
 
