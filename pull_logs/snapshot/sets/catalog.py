@@ -62,7 +62,7 @@ from pull_logs.suggestions import shortened
 _MAX_GROUP = 2**32
 """The most bytes of text of a row group that is copied."""
 
-_KEPT_CELLS, _KEPT_KEYS = 256, 32
+_KEPT_CELLS, _KEPT_KEYS = 96, 32
 """Columns of row groups, and row groups with their paths, that are kept as Python values."""
 
 _MAX_CHUNK = 2**30

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from array import array
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from pull_logs.errors import DamageError, FileMissingError
 from pull_logs.snapshot.read import Damage, Share, VerifyReport, open_bundle, verify_bundle
 from pull_logs.snapshot.sets.bundle_set import BundleSet, open_bundle_set, open_store
+from pull_logs.snapshot.sets.catalog import Catalog
 from pull_logs.snapshot.sets.catalog_file import wrong_parts
 from pull_logs.snapshot.sets.entries import CatalogEntry, entry_of
+
+_HASH_BYTES = hashlib.sha256().digest_size
 
 
 def verify_set(
@@ -41,14 +47,14 @@ def verify_set(
             path=shown, members=0, bytes=0, damages=(Damage(member="catalog", reason=exc.message),)
         )
     with opened:
-        entries: dict[str, list[CatalogEntry]] = {}
+        rows: dict[str, _Rows] = {}
         try:
-            for entry in opened.entries():
-                entries.setdefault(entry.location.member, []).append(entry)
+            for number, entry in enumerate(opened.entries()):
+                rows.setdefault(entry.location.member, _Rows()).add(number, entry)
             damages += [Damage(member="catalog", reason=reason) for reason in wrong_parts(opened.catalog)]
         except DamageError as exc:
             damages.append(Damage(member="catalog", reason=exc.message))
-        for name, rows in sorted(entries.items()):
+        for name, own in sorted(rows.items()):
             try:
                 location = opened.store.member_location(name)
                 report = verify_bundle(location, deep=deep, share=share)
@@ -59,22 +65,45 @@ def verify_set(
             size += report.bytes
             damages += [replace(one, member=f"{name}: {one.member}") for one in report.damages]
             if not report.damages:
-                damages += _differences(location, name, rows)
+                damages += own.differences(location, name, opened.catalog)
     return VerifyReport(path=shown, members=members, bytes=size, damages=tuple(damages))
 
 
-def _differences(location: str, name: str, rows: list[CatalogEntry]) -> Iterator[Damage]:
-    """Return where the rows of the catalog are not those of an intact member."""
-    with open_bundle(location) as bundle:
-        for row in rows:
-            run = bundle.get(row.path)
-            if run is None:
-                reason = "the catalog has this run in the member, and the member does not have it"
-            elif entry_of(run, member=name, bundle=bundle) != row:
-                reason = "the catalog has other facts about this run than the member"
-            else:
-                continue
-            yield Damage(member=name, reason=reason, run=str(row.path))
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of the catalog about one member: of each, its number and its hash are kept.
+
+    Attributes:
+        numbers: Their numbers.
+        hashes: Their hashes, one after the other.
+    """
+
+    numbers: array[int] = field(default_factory=partial(array, "q"))
+    hashes: bytearray = field(default_factory=bytearray)
+
+    def add(self, number: int, entry: CatalogEntry) -> None:
+        """Add a row."""
+        self.numbers.append(number)
+        self.hashes.extend(_hash(entry))
+
+    def differences(self, location: str, name: str, catalog: Catalog) -> Iterator[Damage]:
+        """Iterate over where they are not those of an intact member."""
+        with open_bundle(location) as bundle:
+            for index, number in enumerate(self.numbers):
+                path = catalog.path_at(number)
+                run = bundle.get(path)
+                kept = self.hashes[index * _HASH_BYTES : (index + 1) * _HASH_BYTES]
+                if run is None:
+                    reason = "the catalog has this run in the member, and the member does not have it"
+                elif _hash(entry_of(run, member=name, bundle=bundle)) != kept:
+                    reason = "the catalog has other facts about this run than the member"
+                else:
+                    continue
+                yield Damage(member=name, reason=reason, run=str(path))
+
+
+def _hash(entry: CatalogEntry) -> bytes:
+    return hashlib.sha256(repr(entry).encode(errors="surrogatepass")).digest()
 
 
 def unlisted_members(opened: BundleSet) -> tuple[str, ...]:
