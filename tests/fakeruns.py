@@ -108,6 +108,10 @@ class FakeRun:
     def last_step(self) -> int | None:
         return self.batch.column("_step")[-1].as_py() if self.rows else None
 
+    @property
+    def bundle_id(self) -> str:
+        return ""
+
     def indexed_names(self) -> Sequence[str] | None:
         facts = self.indexed_facts()
         return None if facts is None else [one.name for one in facts]

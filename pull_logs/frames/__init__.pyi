@@ -7,6 +7,7 @@ from .flatten import plain_key as plain_key
 from .flatten import split_path as split_path
 from .frame import Frame as Frame
 from .frame import RunLike as RunLike
+from .frame import by_bundle as by_bundle
 from .frame import names_of as names_of
 from .frame import open_frames as open_frames
 from .from_arrow import Steps as Steps

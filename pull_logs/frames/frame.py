@@ -37,6 +37,10 @@ class RunLike(Protocol):
     path: RunPath
 
     @property
+    def bundle_id(self) -> str:
+        """The identity of the bundle that it is read from."""
+
+    @property
     def name(self) -> str:
         """The display name."""
 
@@ -243,6 +247,11 @@ class Frame:
         return None if found is None else {facts.name: facts for facts in found}
 
     @property
+    def bundle_id(self) -> str:
+        """The identity of the bundle that it is read from."""
+        return self._run.bundle_id
+
+    @property
     def index_entry(self) -> IndexEntry | None:
         """Where an index of many runs has the facts about its columns; None where none has."""
         return self._run.index_entry()
@@ -390,15 +399,29 @@ def open_frames(runs: Sequence[RunLike]) -> list[Frame]:
     Raises:
         DamageError: A history is damaged.
     """
-    frames = []
+    frames: dict[int, Frame] = {}
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for run in runs:
-        frame = Frame(run)
-        frame.names = shared.setdefault(frame.names, frame.names)
-        if len(runs) > 1:
-            frame.forget()
-        frames.append(frame)
-    return frames
+    for positions in by_bundle(run.bundle_id for run in runs):
+        for position in positions:
+            frame = frames[position] = Frame(runs[position])
+            frame.names = shared.setdefault(frame.names, frame.names)
+            if len(runs) > 1:
+                frame.forget()
+    return [frames[position] for position in range(len(runs))]
+
+
+def by_bundle(bundle_ids: Iterable[str]) -> list[list[int]]:
+    """Return the positions of runs, bundle by bundle: the bundle of the first run first.
+
+    Of the bundles of a set only a few are open at once, and in path order its runs may be in any of them.
+
+    Args:
+        bundle_ids: The identity of the bundle of each run.
+    """
+    found: dict[str, list[int]] = {}
+    for position, bundle_id in enumerate(bundle_ids):
+        found.setdefault(bundle_id, []).append(position)
+    return list(found.values())
 
 
 def names_of(frames: Iterable[History]) -> dict[str, None]:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
 from pull_logs.analyze.answers.indexed import judged_metrics
-from pull_logs.analyze.answers.mapping import map_runs
+from pull_logs.analyze.answers.mapping import bundle_order, map_runs, put_back
 from pull_logs.analyze.answers.readings import Identity
 from pull_logs.analyze.answers.view import incomplete_notes
 from pull_logs.analyze.health import (
@@ -45,7 +45,16 @@ from pull_logs.analyze.results import (
 )
 from pull_logs.analyze.statistics import MetricTotalsBuilder
 from pull_logs.executors import SERIAL, Engine
-from pull_logs.frames import Frame, MetricIndex, RunLike, describe_cells, flatten, names_of, open_frames
+from pull_logs.frames import (
+    Frame,
+    MetricIndex,
+    RunLike,
+    by_bundle,
+    describe_cells,
+    flatten,
+    names_of,
+    open_frames,
+)
 from pull_logs.rows.canonical import canon_record, canonical_text, spell
 
 _VALUES_SHOWN = 8
@@ -206,8 +215,8 @@ def _read_histories(
     judged = _judged_metrics(subjects, opened, remembered)
 
     def unknown() -> Iterator[_Read]:
-        for position, (subject, frame, identity) in enumerate(zip(subjects, frames, identities, strict=True)):
-            configs.add(subject.run.config)
+        for position in bundle_order(subjects):
+            subject, frame, identity = subjects[position], frames[position], identities[position]
             if frame.has_facts and position not in counted:
                 _add_facts(frame, identity.names, metrics, selected=selected)
             if remembered[position] is None:
@@ -218,6 +227,8 @@ def _read_histories(
                 del columns
             frame.forget()
 
+    for subject in subjects:
+        configs.add(subject.run.config)
     for position, what in _judged(unknown(), frames):
         remembered[position] = what
         if known is not None:
@@ -265,7 +276,9 @@ def _check(
         return AssertionAnswer(None, ())
     reader = _AssertionReader(assertions)
     if engine.is_serial or not assertions.need_rows:
-        return AssertionAnswer(assertions, list(reader.read(subjects, frames)))
+        order = bundle_order(subjects)
+        read = reader.read([subjects[position] for position in order], [frames[one] for one in order])
+        return AssertionAnswer(assertions, list(put_back(order, read)))
     return AssertionAnswer(assertions, list(map_runs(reader, subjects, engine)))
 
 
@@ -382,15 +395,18 @@ def _add_indexed(
     Returns:
         The positions of these runs. Of a run that is there twice, the second is not among them.
     """
-    added: dict[MetricIndex, dict[int, int]] = {}
-    for position, run in enumerate(runs):
-        entry = run.index_entry()
-        if entry is not None:
-            added.setdefault(entry.index, {}).setdefault(entry.number, position)
-    for index, numbers in added.items():
-        for columns in index.columns(list(numbers), selected):
-            metrics.add_columns(columns)
-    return {position for numbers in added.values() for position in numbers.values()}
+    found: set[int] = set()
+    for positions in by_bundle(run.bundle_id for run in runs):
+        added: dict[MetricIndex, dict[int, int]] = {}
+        for position in positions:
+            entry = runs[position].index_entry()
+            if entry is not None:
+                added.setdefault(entry.index, {}).setdefault(entry.number, position)
+        for index, numbers in added.items():
+            for columns in index.columns(list(numbers), selected):
+                metrics.add_columns(columns)
+            found.update(numbers.values())
+    return found
 
 
 def _add_facts(

@@ -18,7 +18,7 @@ import numpy as np
 
 from pull_logs.analyze.answers.histories import settle_assertions
 from pull_logs.analyze.answers.indexed import Field, IndexedRun, MetricValues, RunValues
-from pull_logs.analyze.answers.mapping import map_runs
+from pull_logs.analyze.answers.mapping import bundle_order, map_runs, put_back
 from pull_logs.analyze.answers.readings import ReadingPlan, RunReader
 from pull_logs.analyze.questions import (
     DEFINED,
@@ -243,7 +243,8 @@ def read_runs(
     reader = RunReader(plan, wanted, shown, assertions, histories.opening)
     indexed = reader.indexed(subjects, frames)
     if engine.is_serial or (indexed is not None and not reader.reads_rows):
-        found = reader.read(subjects, frames, indexed)
+        order = bundle_order(subjects)
+        found = put_back(order, reader.read(subjects, frames, indexed, order))
     else:
         found = map_runs(reader, subjects, engine)
     runs, checked = [], []

@@ -7,7 +7,7 @@ an earlier one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -71,7 +71,7 @@ class RunColumns:
 
     @classmethod
     def settle(
-        cls, columns: Sequence[RunColumn], *, runs: Iterable[RunLike], rows: AbstractSet[str]
+        cls, columns: Sequence[RunColumn], *, runs: Sequence[RunLike], rows: AbstractSet[str]
     ) -> RunColumns:
         """Compile columns.
 

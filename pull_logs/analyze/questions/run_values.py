@@ -11,11 +11,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from pull_logs.frames import JoinedTexts, RunLike, flatten, plain_key
+from pull_logs.frames import JoinedTexts, RunLike, by_bundle, flatten, plain_key
 from pull_logs.rows.canonical import canon_number, spell
 from pull_logs.run_fields import RUN_FIELDS
 from pull_logs.runs import RunInfo
@@ -127,19 +127,18 @@ def run_scope(run: RunLike, names: Collection[str] | None = None) -> dict[str, A
     return {**bare, **cells}
 
 
-def scope_names(runs: Iterable[RunLike]) -> dict[str, None]:
+def scope_names(runs: Sequence[RunLike]) -> dict[str, None]:
     """Return the names of `run_scope` in any of these runs, each once.
 
     Most runs of a sweep have the same keys, so that the names of one of them are those of all.
     """
-    names: dict[str, None] = {}
-    seen: set[object] = set()
-    for run in runs:
-        shape = tuple(map(_shape, (run.config, run.summary, run.metadata)))
-        if shape not in seen:
-            seen.add(shape)
-            names |= dict.fromkeys(run_scope(run))
-    return names
+    first: dict[object, int] = {}
+    for positions in by_bundle(run.bundle_id for run in runs):
+        for position in positions:
+            run = runs[position]
+            shape = tuple(map(_shape, (run.config, run.summary, run.metadata)))
+            first[shape] = min(position, first.get(shape, position))
+    return dict.fromkeys(name for position in sorted(first.values()) for name in run_scope(runs[position]))
 
 
 def _shape(record: Mapping[str, Any]) -> object:

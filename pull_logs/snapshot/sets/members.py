@@ -11,7 +11,10 @@ from pull_logs.snapshot.format import Container
 from pull_logs.snapshot.read import Bundle, load_index
 
 MOST_OPEN = 32
-"""The members whose indexes are kept in memory."""
+"""The members whose indexes are kept in memory at most."""
+
+MOST_RUNS = 30_000
+"""The runs of these members together: one has 1.5 kB in its index. A larger member is the only one."""
 
 
 class Members:
@@ -42,9 +45,12 @@ class Members:
             if found is None:
                 found = self._open[name] = self._load(name, bundle_id)
             self._open.move_to_end(name)
-            while len(self._open) > MOST_OPEN:
+            while len(self._open) > 1 and (len(self._open) > MOST_OPEN or self._runs() > MOST_RUNS):
                 self._open.popitem(last=False)
             return found
+
+    def _runs(self) -> int:
+        return sum(map(len, self._open.values()))
 
     def _load(self, name: str, bundle_id: str) -> Bundle:
         container = self._open_member(name)

@@ -15,6 +15,10 @@ from pull_logs.analyze import keep_runs, rows_where
 from pull_logs.cli.main import main
 from pull_logs.errors import ExpressionError, UnknownNameError
 from pull_logs.snapshot import BundleSet, add_bundles, open_bundle, open_bundle_set, open_store
+from pull_logs.snapshot.format import Container
+from pull_logs.snapshot.read import load_index
+from pull_logs.snapshot.read.index import BundleIndex
+from pull_logs.snapshot.sets import members
 
 RUNS = {f"acme/nano/{name}{number}": 2 + number for name in "abc" for number in range(3)}
 
@@ -62,6 +66,56 @@ def test_a_set_is_answered_as_a_bundle_is(
         answers.append((code, printed.out.replace(source, "SOURCE"), printed.err.replace(source, "SOURCE")))
     assert answers[0] == answers[1]
     assert answers[0][0] in (0, 3)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a set whose neighbouring runs are in different members, and a bundle of the runs."""
+    path = tmp_path_factory.mktemp("mixed")
+    store = open_store(path / "night", create=True)
+    runs = {f"acme/nano/r{number:02d}": 2 + number % 5 for number in range(36)}
+    for first in range(3):
+        add_bundles(store, [grown_bundle(path / f"{first}.wandb.zip", list(runs.items())[first::3])])
+    grown_bundle(path / "one.wandb.zip", runs)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "passes"),
+    [
+        (("compare", "--best", "loss:min"), 2),
+        (("compare", "--at", "1", "--best", "loss:min"), 2),
+        (("compare", "--at", "1", "--best", "loss:min", "--jobs", "2"), 2),
+        (("overview", "--assert", "any: loss < 1"), 7),
+        (("overview", "--jobs", "2"), 4),
+        (("--stats", "--where", "loss < 2", "--max-tokens", "0"), 2),
+        (("--stats", "--max-tokens", "0", "--jobs", "2"), 2),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_members_are_opened_one_after_the_other(
+    mixed: Path,
+    words: tuple[str, ...],
+    passes: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With one open at most, each is opened once in a pass over the runs, wherever its runs are."""
+    monkeypatch.chdir(mixed)
+    monkeypatch.setattr(members, "MOST_OPEN", 1)
+    loaded: list[str] = []
+    load = load_index
+
+    def counted(file: Container) -> BundleIndex:
+        loaded.append(str(file.path))
+        return load(file)
+
+    monkeypatch.setattr(members, "load_index", counted)
+    assert main([*words, "-b", "night"]) == 0
+    found = capsys.readouterr().out.replace("night", "SOURCE")
+    assert len(loaded) <= 3 * passes
+    assert main([*words, "-b", "one.wandb.zip"]) == 0
+    assert capsys.readouterr().out.replace("one.wandb.zip", "SOURCE") == found
 
 
 def test_a_set_has_the_content_id_of_the_bundle_and_no_difference(folder: Path) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from pull_logs.analyze.health import metrics_that_can_have_flags
-from pull_logs.frames import MetricIndex, NumberColumns, RunLike
+from pull_logs.frames import MetricIndex, NumberColumns, RunLike, by_bundle
 
 
 def judged_metrics(
@@ -24,17 +24,19 @@ def judged_metrics(
     Raises:
         DamageError: An index is damaged.
     """
-    by_index: dict[MetricIndex, dict[int, list[int]]] = {}
+    asked = list(positions)
     found: dict[int, frozenset[str]] = {}
-    for position in positions:
-        entry = runs[position].index_entry()
-        if entry is not None:
-            by_index.setdefault(entry.index, {}).setdefault(entry.number, []).append(position)
-            found[position] = frozenset()
-    for index, numbers in by_index.items():
-        for columns in index.numbers(list(numbers), names):
-            for number, judged in _by_run(columns):
-                found |= dict.fromkeys(numbers[number], judged)
+    for together in by_bundle(runs[position].bundle_id for position in asked):
+        by_index: dict[MetricIndex, dict[int, list[int]]] = {}
+        for position in map(asked.__getitem__, together):
+            entry = runs[position].index_entry()
+            if entry is not None:
+                by_index.setdefault(entry.index, {}).setdefault(entry.number, []).append(position)
+                found[position] = frozenset()
+        for index, numbers in by_index.items():
+            for columns in index.numbers(list(numbers), names):
+                for number, judged in _by_run(columns):
+                    found |= dict.fromkeys(numbers[number], judged)
     return found
 
 

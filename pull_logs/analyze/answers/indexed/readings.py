@@ -6,7 +6,7 @@ does. Here each value of a metric is an array over the runs, and a reading is ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pull_logs.analyze.questions import Reading, indexed_readings
-from pull_logs.frames import Floats, Frame, History, Mask, MetricIndex, NumberColumns
+from pull_logs.frames import Floats, Frame, History, Mask, MetricIndex, NumberColumns, by_bundle
 from pull_logs.rows.arrays import Ints
 from pull_logs.rows.canonical import INT_LIMIT, spell
 
@@ -148,20 +148,9 @@ class IndexedMetrics:
             DamageError: An index is damaged.
         """
         parts = _Parts()
-        indexed: dict[MetricIndex, dict[int, int]] = {}
-        for position, frame in enumerate(frames):
-            entry = frame.index_entry if isinstance(frame, Frame) else None
-            numbers = None if entry is None else indexed.setdefault(entry.index, {})
-            if entry is not None and numbers is not None and entry.number not in numbers:
-                numbers[entry.number] = position
-                continue
-            facts = frame.facts(names)
-            if facts is None:
+        for positions in by_bundle(frame.bundle_id if isinstance(frame, Frame) else "" for frame in frames):
+            if not parts.add_bundle(frames, positions, names):
                 return None
-            parts.add_run(position, indexed_readings(facts, facts.keys() & names))
-        for index, positions in indexed.items():
-            for columns in index.numbers(list(positions), names):
-                parts.add_columns(columns, positions)
         return cls(parts.joined(), len(frames))
 
     def metric(self, name: str) -> MetricReadings:
@@ -242,6 +231,25 @@ class _Parts:
         self._parts: dict[str, list[_Part]] = {}
         self._runs: dict[str, dict[int, Reading]] = {}
         self._exact: dict[str, dict[int, Reading]] = {}
+
+    def add_bundle(self, frames: Sequence[History], positions: Iterable[int], names: frozenset[str]) -> bool:
+        """Add the readings of the runs of one bundle; return whether its index has all of them."""
+        indexed: dict[MetricIndex, dict[int, int]] = {}
+        for position in positions:
+            frame = frames[position]
+            entry = frame.index_entry if isinstance(frame, Frame) else None
+            numbers = None if entry is None else indexed.setdefault(entry.index, {})
+            if entry is not None and numbers is not None and entry.number not in numbers:
+                numbers[entry.number] = position
+                continue
+            facts = frame.facts(names)
+            if facts is None:
+                return False
+            self.add_run(position, indexed_readings(facts, facts.keys() & names))
+        for index, numbered in indexed.items():
+            for columns in index.numbers(list(numbered), names):
+                self.add_columns(columns, numbered)
+        return True
 
     def add_run(self, position: int, readings: Mapping[str, Reading]) -> None:
         """Add the readings of one run."""

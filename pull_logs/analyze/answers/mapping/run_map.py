@@ -6,13 +6,14 @@ depend on which other runs are in its task, and the answer not on the engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from pull_logs.analyze.questions import Checkpoint, Subject
 from pull_logs.executors import Engine
+from pull_logs.frames import by_bundle
 from pull_logs.snapshot import Run
 from pull_logs.snapshot.format import is_url
 from pull_logs.snapshot.workers import BundleLocation, divide_runs, located, most_runs
@@ -77,8 +78,35 @@ def map_runs(reader: RunReader[ResultT], subjects: Sequence[Subject], engine: En
         engine: Where they are read.
 
     Raises:
-        PullLogsError: As the reader, for the first run that it raises an error for; or a worker failed.
+        PullLogsError: As the reader, for the first run in bundle order that it raises an error for; or a
+            worker failed.
     """
+    order = bundle_order(subjects)
+    return put_back(order, _map_parts(reader, [subjects[position] for position in order], engine))
+
+
+def bundle_order(subjects: Sequence[Subject]) -> list[int]:
+    """Return the positions of runs in the order in which they are read: bundle by bundle."""
+    return [position for some in by_bundle(one.run.bundle_id for one in subjects) for position in some]
+
+
+def put_back(order: Sequence[int], found: Iterable[ResultT]) -> Iterator[ResultT]:
+    """Iterate over results in the order of the runs.
+
+    Args:
+        order: The position of the run of each result.
+        found: The results.
+    """
+    waiting: dict[int, ResultT] = {}
+    due = 0
+    for position, one in zip(order, found, strict=True):
+        waiting[position] = one
+        while due in waiting:
+            yield waiting.pop(due)
+            due += 1
+
+
+def _map_parts(reader: RunReader[ResultT], subjects: Sequence[Subject], engine: Engine) -> Iterator[ResultT]:
     divided = partial(divide_runs, subjects, bundle=_bundle_of, rows=_rows_of)
     if _can_stay_open(subjects, engine):
         opened = (_OpenRuns(reader, part) for part in divided(most=most_runs(len(subjects), engine)))

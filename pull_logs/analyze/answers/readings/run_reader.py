@@ -5,7 +5,7 @@ What is kept of a run are these values; its columns are dropped before the next 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -92,13 +92,25 @@ class RunReader:
         return found if alignment.at_last_step else BestReadings(frame, alignment, found)
 
     def read(
-        self, subjects: Sequence[Subject], frames: Sequence[History], indexed: IndexedMetrics | None
+        self,
+        subjects: Sequence[Subject],
+        frames: Sequence[History],
+        indexed: IndexedMetrics | None,
+        order: Iterable[int] | None = None,
     ) -> Iterator[KeptReading]:
-        """Read runs one after the other, and drop the columns of each before the next."""
+        """Read runs one after the other, and drop the columns of each before the next.
+
+        Args:
+            subjects: The runs.
+            frames: Their histories.
+            indexed: Their metrics, if indexes have them.
+            order: The positions of the runs as they are read; one after the other if None.
+        """
         held = None
         if indexed is not None and self.assertions is not None:
             held = self.assertions.holding(indexed.last_cells, len(frames))
-        for position, (subject, frame) in enumerate(zip(subjects, frames, strict=True)):
+        for position in range(len(subjects)) if order is None else order:
+            subject, frame = subjects[position], frames[position]
             sure = () if held is None else [bool(mask[position]) for mask in held]
             metrics = None if indexed is None else self.metrics_at(indexed, position, frame)
             yield self._read_run(subject, frame, metrics, sure)
