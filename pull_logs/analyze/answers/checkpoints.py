@@ -157,7 +157,8 @@ def compare_checkpoints(
         shown = selection.selected | ({best.metric} if best else set())
     entries: list[CheckpointResult] = []
     for item, frame in zip(runs, frames, strict=True):
-        part = selection.restricted(shown).apply(frame)
+        with item.named_in_errors():
+            part = selection.restricted(shown).apply(frame)
         entries += read_checkpoints(item, frame, part.columns, part.steps)
         frame.forget()
     return summarize(entries, best=best, notes=notes)

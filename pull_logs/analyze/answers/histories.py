@@ -259,7 +259,8 @@ class _Reader:
             return RunView(schema=schema if self.view.on_request else list(schema))
         if self._asks_only("stats") and (found := self._only_statistics_of(subject, frame)) is not None:
             return RunView(stats=found)
-        return self._from_index(subject, frame) or self._from_rows(subject, frame)
+        with subject.named_in_errors():
+            return self._from_index(subject, frame) or self._from_rows(subject, frame)
 
     def _only_statistics_of(
         self, subject: Subject, frame: History

@@ -264,7 +264,9 @@ class _AssertionReader:
         """Check runs one after the other."""
         for subject, frame in zip(subjects, frames, strict=True):
             self.assertions.load(frame, complete=True)
-            yield self.assertions.check(subject, frame, None)
+            with subject.named_in_errors():
+                checked = self.assertions.check(subject, frame, None)
+            yield checked
             frame.forget()
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pull_logs.analyze.questions.row_picking import Picking
-from pull_logs.errors import UsageError
+from pull_logs.errors import ExpressionError, UsageError
 from pull_logs.frames import RunLike
 
 COMPARISONS = frozenset({"comparison", "config_diff", "config_same", "summary_comparison"})
@@ -50,6 +52,16 @@ class Subject:
     checkpoint_step: int | None = None
     checkpoints: tuple[Checkpoint, ...] = ()
     source: str = ""
+
+    @contextmanager
+    def named_in_errors(self) -> Iterator[None]:
+        """Name the run in an error of an expression: in other runs, the column may be of a fitting kind."""
+        try:
+            yield
+        except ExpressionError as exc:
+            raise ExpressionError(
+                f"{exc.message}, in run {self.label!r}", source=exc.source, span=exc.span, hint=exc.hint
+            ) from exc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

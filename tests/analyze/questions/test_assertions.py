@@ -193,7 +193,8 @@ def test_an_error_within_a_reduction_points_into_the_assertion() -> None:
     with pytest.raises(ExpressionError) as caught:
         verdict("all: 1 < mean(x)", run)
     assert str(caught.value) == (
-        "mean(...) needs a number here, and this is a string\n    all: 1 < mean(x)\n                  ^"
+        "mean(...) needs a number here, and this is a string, in run 'A'\n"
+        "    all: 1 < mean(x)\n                  ^"
     )
 
 

@@ -113,7 +113,9 @@ class RunReader:
             subject, frame = subjects[position], frames[position]
             sure = () if held is None else [bool(mask[position]) for mask in held]
             metrics = None if indexed is None else self.metrics_at(indexed, position, frame)
-            yield self._read_run(subject, frame, metrics, sure)
+            with subject.named_in_errors():
+                found = self._read_run(subject, frame, metrics, sure)
+            yield found
             frame.forget()
 
     def _read_run(
