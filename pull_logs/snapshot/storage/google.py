@@ -66,6 +66,8 @@ def put_file(file: Path, target: StoredObject, condition: Unchanged | None, *, p
         NetworkError: A part was not stored.
         Exception: Those of gcsfs.
     """
+    from gcsfs.core import UnclosableBytesIO  # a body that can be sent again
+
     system = target.system
     bucket, key, _ = system.split_path(target.path)
     to = (system.base.replace("/storage/v1/", "/upload/storage/v1/") + "b/{}/o", bucket)
@@ -75,7 +77,9 @@ def put_file(file: Path, target: StoredObject, condition: Unchanged | None, *, p
     size = file.stat().st_size
     if size < 2 * part:
         content, body = _multipart(key, file.read_bytes())
-        system.call("POST", *to, uploadType="multipart", headers=content, data=body, **match)
+        system.call(
+            "POST", *to, uploadType="multipart", headers=content, data=UnclosableBytesIO(body), **match
+        )
         return
     answer, _ = system.call("POST", *to, uploadType="resumable", json={"name": key}, **match)
     stored = 0
@@ -85,7 +89,9 @@ def put_file(file: Path, target: StoredObject, condition: Unchanged | None, *, p
             data = opened.read(part)
             range_ = f"bytes {stored}-{stored + len(data) - 1}/{size}"
             headers = {**_KIND, "Content-Range": range_}
-            progress, created = system.call("PUT", answer["Location"], headers=headers, data=data)
+            progress, created = system.call(
+                "PUT", answer["Location"], headers=headers, data=UnclosableBytesIO(data)
+            )
             stored = _stored(target, stored, progress, size if created else 0)
 
 

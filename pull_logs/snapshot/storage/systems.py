@@ -87,6 +87,8 @@ class StoredObject:
             found = self.system.find(f"{root}/{name}".rstrip("/"), detail=True)
             if not found and self.service == "az" and self._has_no_bucket():
                 raise FileNotFoundError(root)  # adlfs finds nothing there
+        if isinstance(found, list):  # adlfs found an object at the path
+            return {}
         return {path.removeprefix(f"{root}/"): info for path, info in sorted(found.items())}
 
     def _has_no_bucket(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import fsspec
 import pytest
 from objectserver import ObjectServer, lab_server
 from writerkit import fill
@@ -21,9 +20,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[ObjectServer]:
-    """Object storage with the bucket `lab`."""
-    with lab_server() as server:
+def running(request: pytest.FixtureRequest) -> Iterator[ObjectServer]:
+    """Object storage with the bucket `lab`: S3, or that of `every_service`."""
+    with lab_server(getattr(request, "param", "s3")) as server:
         yield server
 
 
@@ -34,6 +33,4 @@ def lab(running: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Obje
     running.fault = lambda _method, _path: ""
     yield running
     running.fault = lambda _method, _path: ""
-    system = fsspec.filesystem("s3", skip_instance_cache=True)
-    if files := system.find("lab"):
-        system.rm(files)
+    running.clear()

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,10 @@ import fsspec
 import pytest
 from bundlekit import bundle_run, make_bundle
 from checkout import RECORDED, ROOT
-from objectserver import SECRET, ObjectServer, lab_server
+from objectserver import LARGE_BODIES, SECRET, ObjectServer, every_service, lab_server
 
 from pull_logs.cli.main import main
 from pull_logs.errors import (
-    FileMissingError,
     NetworkError,
     PullLogsError,
     ServerError,
@@ -27,16 +27,22 @@ from pull_logs.errors import (
 )
 from pull_logs.replay import ReplayServer, serve_bundle
 from pull_logs.snapshot import open_bundle
-from pull_logs.snapshot.storage import object_at, upload_file
+from pull_logs.snapshot.format import remote
+from pull_logs.snapshot.storage import Unchanged, object_at, upload_file
 from pull_logs.snapshot.storage import upload as upload_module
 
 URL = "s3://lab/sweeps/digits.wandb.zip"
 MB = 2**20
+AZURE_HINT = (
+    "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY,"
+    " or run `az login` and set AZURE_STORAGE_ACCOUNT_NAME"
+)
+GOOGLE_HINT = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[ObjectServer]:
-    with lab_server() as server:
+def running(request: pytest.FixtureRequest) -> Iterator[ObjectServer]:
+    with lab_server(getattr(request, "param", "s3")) as server:
         yield server
 
 
@@ -52,7 +58,8 @@ def server(running: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> ObjectServ
 
 @pytest.fixture
 def stored(server: ObjectServer) -> ObjectServer:
-    upload_file(RECORDED, URL, shown=URL)
+    url = server.at("sweeps/digits.wandb.zip")
+    upload_file(RECORDED, url, shown=url)
     server.requests.clear()
     server.sent = 0
     return server
@@ -74,26 +81,36 @@ def unfinished() -> list[Any]:
     return found
 
 
-def test_one_column_of_one_run_takes_four_requests_at_most(stored: ObjectServer) -> None:
-    with open_bundle(URL) as bundle, open_bundle(RECORDED) as local:
+@every_service
+def test_one_column_of_one_run_takes_four_requests_at_most(
+    stored: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the end of the object, which is requested first, has neither the index nor the run."""
+    monkeypatch.setattr(remote, "_TAIL", 128 * 2**10)
+    url = stored.at("sweeps/digits.wandb.zip")
+    with open_bundle(url) as bundle, open_bundle(RECORDED) as local:
         frame = bundle["cnn1e1s0"].history(["val/loss"])
         assert frame.equals(local["cnn1e1s0"].history(["val/loss"]))
-        assert str(bundle.path) == URL
-    assert len(stored.requests) <= 4
-    assert {method for method, _ in stored.requests} == {"HEAD", "GET"}
+        assert str(bundle.path) == url
+    assert 2 < len(stored.requests) <= 4
+    assert {method for method, _ in stored.requests} <= {"HEAD", "GET"}
     assert stored.sent <= MB
 
 
+@every_service
+@LARGE_BODIES
 def test_a_file_is_uploaded_in_parts_and_compared(
     server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Azure's library has parts of its own, for files of more than 64 MiB."""
     monkeypatch.setattr(upload_module, "PART", 5 * MB)
-    file = tmp_path / "big"
+    file, url = tmp_path / "big", server.at("big")
     file.write_bytes(os.urandom(11 * MB))
-    done = upload_file(file, "s3://lab/big", shown="s3://lab/big")
+    done = upload_file(file, url, shown=url)
     assert (done.bytes, done.compared) == (11 * MB, 8 * 64 * 2**10)
-    assert sum("partNumber=" in path for _, path in server.requests) == 3
-    assert fsspec.filesystem("s3", skip_instance_cache=True).cat_file("lab/big") == file.read_bytes()
+    parts = sum("partNumber=" in path or "upload_id=" in path for _, path in server.requests)
+    assert parts == (0 if server.scheme == "az" else 3)
+    assert server.system().cat_file("lab/big") == file.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -148,6 +165,20 @@ def test_a_killed_upload_publishes_nothing(server: ObjectServer, tmp_path: Path)
     assert "lab/killed" in keys()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("running", ["az", "az-emulator"], indirect=True)
+@LARGE_BODIES
+def test_a_large_file_is_sent_to_azure_in_blocks(server: ObjectServer, tmp_path: Path) -> None:
+    """The last request publishes them, with the condition."""
+    file, url = tmp_path / "big", server.at("blocks")
+    file.write_bytes(os.urandom(70 * MB))
+    upload_file(file, url, shown=url, condition=Unchanged(None))
+    assert sum("comp=block&" in path for _, path in server.requests) == 18
+    assert [one for _, path, one in server.conditions if "comp=blocklist" in path] == ["*"]
+    with pytest.raises(ServerError, match="was written by another program meanwhile"):
+        upload_file(file, url, shown=url, condition=Unchanged(None))
+
+
 def test_an_object_that_another_program_replaced_is_reported(
     server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,16 +202,33 @@ def test_an_object_that_another_program_replaced_is_reported(
     )
 
 
+@every_service
+def test_the_error_names_what_is_missing(
+    server: ObjectServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An object, or its bucket: to read, to write, to list and to add to."""
+    bundle = str(make_bundle(tmp_path / "a.wandb.zip"))
+    nobody = f"{server.scheme}://nobody/"
+    kind, also = ("container", " and the account") if server.scheme == "az" else ("bucket", "")
+    missing = f"no {kind} 'nobody' for '{nobody}{{}}'; make the {kind}, or check its name{also}"
+    expected = {
+        ("info", server.at("none.zip")): f"no file at '{server.at('none.zip')}'",
+        ("info", f"{nobody}a.zip"): missing.format("a.zip"),
+        ("merge", bundle, "-o", f"{nobody}a.zip"): missing.format("a.zip"),
+        ("export", bundle, "-o", f"{nobody}a"): missing.format("a/"),
+        ("set", "list", f"{nobody}set/"): missing.format("set/"),
+        ("set", "add", f"{nobody}set/", bundle): missing.format("set/"),
+        ("import", f"{nobody}logs", "-o", str(tmp_path / "b.zip")): missing.format("logs"),
+    }
+    if server.kind == "s3":  # a prefix of no bucket has no objects
+        expected = {words: message for words, message in expected.items() if words[0] in ("info", "merge")}
+    for words, message in expected.items():
+        assert (main(words), capsys.readouterr().err) == (3, f"pull-logs: error: there is {message}\n")
+
+
 @pytest.mark.parametrize(
     ("url", "fault", "kind", "message"),
     [
-        ("s3://lab/none.zip", "", FileMissingError, "there is no file at 's3://lab/none.zip'"),
-        (
-            "s3://nobody/a.zip",
-            "",
-            FileMissingError,
-            "there is no bucket 'nobody' for 's3://nobody/a.zip'; make the bucket, or check its name",
-        ),
         (URL, "503", ServerError, f"'{URL}' cannot be read: the server answered 503"),
         (URL, "reset", NetworkError, f"'{URL}' cannot be read: "),
         (URL, "cut", PullLogsError, f"'{URL}' "),
@@ -207,6 +255,55 @@ def test_without_credentials_the_error_names_the_variables(
     assert str(caught.value) == (
         f"there are no credentials for '{URL}'; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"
         " AWS_PROFILE"
+    )
+
+
+@pytest.mark.parametrize("running", ["gs", "az"], indirect=True)
+def test_credentials_that_are_missing_invalid_or_refused_have_their_errors(
+    server: ObjectServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each names the next step, and shows nothing of the credentials."""
+    url = server.at("a.wandb.zip")
+    connection = "AZURE_STORAGE_CONNECTION_STRING"
+
+    def refused() -> str:
+        assert main(["info", url]) == 5
+        shown = capsys.readouterr().err
+        assert SECRET not in shown
+        message, _, hint = shown.removeprefix("pull-logs: error: ").partition("; ")
+        assert hint == (AZURE_HINT if server.scheme == "az" else GOOGLE_HINT) + "\n"
+        return message
+
+    server.fault = lambda _method, _path: "403"
+    assert refused() == f"'{url}' may not be read"
+    server.fault = lambda _method, _path: "401"
+    assert refused() == f"'{url}' may not be read"
+    server.fault = lambda _method, _path: ""
+    if server.scheme == "gs":
+        url = "gs://private/a.wandb.zip"
+        assert refused() == f"there are no credentials for '{url}'"
+        return
+    url = "az://private/a.wandb.zip"
+    assert refused() == f"'{url}' may not be read: AuthenticationFailed"
+    monkeypatch.setenv(connection, f"AccountKey={SECRET}")
+    assert refused() == f"the credentials for '{url}' are not valid"
+    monkeypatch.delenv(connection)
+    assert refused() == f"there are no credentials for '{url}'"
+
+
+@every_service
+def test_a_service_that_does_not_answer_cannot_be_reached(
+    server: ObjectServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The name of an account is the name of a host of Azure."""
+    environment = replace(server, url="http://127.0.0.1:9").environment()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    also = ", and the name of the account" if server.scheme == "az" else ""
+    assert main(["info", server.at("a.wandb.zip")]) == 5
+    assert capsys.readouterr().err == (
+        f"pull-logs: error: '{server.at('a.wandb.zip')}' cannot be read: the server cannot be reached;"
+        f" check the network{also}, and run the same command again\n"
     )
 
 
