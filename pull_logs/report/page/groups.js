@@ -1,5 +1,6 @@
 /** Groups runs by a value of their config or of a field, and averages the lines of a group. */
 import { firstFrom } from "./reduction.js";
+import { exactCell } from "./text.js";
 
 /**
  * Return the value of a run under a name: a config key, or a field such as `state`.
@@ -30,7 +31,7 @@ export function groupRuns(runs, key) {
   const groups = new Map();
   runs.forEach((run, index) => {
     const value = valueOf(run, key);
-    const name = value === undefined ? "(none)" : typeof value === "string" ? value : JSON.stringify(value);
+    const name = value === undefined ? "(none)" : exactCell(value);
     const group = groups.get(name) ?? { value, runs: [] };
     group.runs.push(index);
     groups.set(name, group);

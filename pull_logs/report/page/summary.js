@@ -1,5 +1,5 @@
 /** The parts around the charts: the verdict, health, config differences, and which bundle this is. */
-import { byId, counted, element, shortCell } from "./text.js";
+import { byId, counted, element, exactCell } from "./text.js";
 
 const MOST_RUNS = 8;
 const MOST_FINDINGS = 5;
@@ -67,7 +67,7 @@ function renderDifferences(model) {
     /** @type {Map<string, string[]>} */
     const byValue = new Map();
     for (const run of model.runs) {
-      const text = run.label in values ? shortCell(values[run.label]) : "(not set)";
+      const text = run.label in values ? exactCell(values[run.label]) : "(not set)";
       byValue.set(text, [...(byValue.get(text) ?? []), run.label]);
     }
     const cells = [...byValue].map(([text, labels]) => {

@@ -1,7 +1,7 @@
 /** The table of runs: sorted, filtered, with the columns that a person chose. */
 import { compareCells, valueOf } from "./groups.js";
 import { isExpression } from "./filter.js";
-import { byId, element, shortCell } from "./text.js";
+import { byId, element, exactCell, shortCell } from "./text.js";
 
 const MOST_ROWS = 500;
 const USUAL_KEYS = 5;
@@ -166,7 +166,8 @@ export class Table {
       const button = element("button", { type: "button", "aria-pressed": pressed, title, onclick: isolate }, text);
       return element("th", { scope: "row" }, button);
     }
-    const text = column === "complete" ? (run.complete ? "yes" : `no: ${run.reason}`) : shortCell(value);
+    const written = column.startsWith("config.") ? exactCell : shortCell;
+    const text = column === "complete" ? (run.complete ? "yes" : `no: ${run.reason}`) : written(value);
     const long = text.length > LONGEST;
     const shown = long ? `${text.slice(0, LONGEST - 1)}…` : text;
     const kind = typeof value === "number" ? "number" : column === "state" ? `state ${stateKind(run.state)}` : "";

@@ -34,6 +34,17 @@ export function shortCell(value) {
 }
 
 /**
+ * Return a value of a config for a reader: all digits, because two values that differ must not look the same.
+ * A text that reads like a number or like another value is in quotation marks.
+ * @param {any} value
+ */
+export function exactCell(value) {
+  if (typeof value !== "string") return value === undefined ? "" : JSON.stringify(value);
+  const another = ["true", "false", "null"].includes(value) || (value.trim() !== "" && Number.isFinite(Number(value)));
+  return another ? JSON.stringify(value) : value;
+}
+
+/**
  * Return a time in seconds for a reader.
  * @param {number} seconds
  */

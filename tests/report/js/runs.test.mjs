@@ -7,7 +7,7 @@ const { makeFilter, isExpression } = await import(`${page}/filter.js`);
 const { groupRuns, meanAndBand, compareCells } = await import(`${page}/groups.js`);
 const { foldFamilies } = await import(`${page}/families.js`);
 const { readFragment, usualView, writeFragment } = await import(`${page}/fragment.js`);
-const { shortNumber, shortTime } = await import(`${page}/text.js`);
+const { exactCell, shortNumber, shortTime } = await import(`${page}/text.js`);
 
 function run(label, config, more = {}) {
   return { label, path: `acme/p/${label}`, name: `run ${label}`, state: "finished", rows: 5, config, summary: {}, fields: {}, ...more };
@@ -93,4 +93,14 @@ test("what a fragment has wrongly is as usual", () => {
 test("numbers and times are short", () => {
   assert.deepEqual([0.1 + 0.2, 1234567890123, 12, null, "NaN", 1e-9].map(shortNumber), ["0.3", "1.23457e+12", "12", "", "NaN", "1e-9"]);
   assert.deepEqual([3, 300, 86400].map(shortTime), ["3 s", "5 min", "24 h"]);
+});
+
+test("values of configs that differ do not look the same", () => {
+  const values = [7241732096, 7241732097, 0.1, "0.1", 0.1000001, true, "true", null, "null", "adam", "NaN", "", [1, 2], ["1", 2]];
+  const shown = [
+    "7241732096", "7241732097", "0.1", '"0.1"', "0.1000001", "true", '"true"', "null", '"null"', "adam", "NaN", "", "[1,2]", '["1",2]',
+  ];
+  assert.deepEqual(values.map(exactCell), shown);
+  assert.equal(new Set(shown).size, shown.length);
+  assert.equal(exactCell(undefined), "");
 });
