@@ -1,3 +1,6 @@
+from .bundle_order import bundle_order as bundle_order
+from .bundle_order import by_bundle as by_bundle
+from .bundle_order import put_back as put_back
 from .column import Column as Column
 from .facts_builder import FactsBuilder as FactsBuilder
 from .flatten import PlainNames as PlainNames
@@ -7,7 +10,6 @@ from .flatten import plain_key as plain_key
 from .flatten import split_path as split_path
 from .frame import Frame as Frame
 from .frame import RunLike as RunLike
-from .frame import by_bundle as by_bundle
 from .frame import names_of as names_of
 from .frame import open_frames as open_frames
 from .from_arrow import Steps as Steps

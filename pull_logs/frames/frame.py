@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from pull_logs.frames.bundle_order import by_bundle
 from pull_logs.frames.column import Column
 from pull_logs.frames.flatten import escape_key, join_path
 from pull_logs.frames.from_arrow import Residual, Steps, read_column, read_steps
@@ -408,20 +409,6 @@ def open_frames(runs: Sequence[RunLike]) -> list[Frame]:
             if len(runs) > 1:
                 frame.forget()
     return [frames[position] for position in range(len(runs))]
-
-
-def by_bundle(bundle_ids: Iterable[str]) -> list[list[int]]:
-    """Return the positions of runs, bundle by bundle: the bundle of the first run first.
-
-    Of the bundles of a set only a few are open at once, and in path order its runs may be in any of them.
-
-    Args:
-        bundle_ids: The identity of the bundle of each run.
-    """
-    found: dict[str, list[int]] = {}
-    for position, bundle_id in enumerate(bundle_ids):
-        found.setdefault(bundle_id, []).append(position)
-    return list(found.values())
 
 
 def names_of(frames: Iterable[History]) -> dict[str, None]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +22,9 @@ from pull_logs.system_errors import from_system_error
 
 _THREADS = 8
 """How many files of a folder are waited for at once: a disk can write them together."""
+
+_AT_ONCE = 1000
+"""How many of them are given to the threads at once."""
 
 _NOT_FOR_FOLDERS = frozenset({errno.EACCES, errno.EINVAL, errno.ENOTSUP})
 """How a file system says that it cannot wait for a folder, or that it may be written and not read."""
@@ -81,6 +85,11 @@ def sync_folder(folder: Path) -> None:
             raise
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Iterate over the files in a folder and in the folders below it; links to folders are not followed."""
+    return (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+
+
 def make_folder(folder: Path, *, mode: int = 0o777) -> None:
     """Create a folder and those that contain it where there are none, and wait until their names are there.
 
@@ -120,18 +129,18 @@ def exchange(left: Path, right: Path) -> bool:
     return bool(call(_WORKING_FOLDER, names[0], _WORKING_FOLDER, names[1], ctypes.c_uint(_EXCHANGE)) == 0)
 
 
-def _sync_files(files: Iterable[Path]) -> None:
+def _sync_all(sync_one: Callable[[Path], None], paths: Iterable[Path]) -> None:
+    """Wait for files or folders together, a limited number at a time."""
+    remaining = iter(paths)
     with ThreadPoolExecutor(_THREADS) as pool:
-        for _ in pool.map(sync_file, files):
-            pass
+        while some := list(islice(remaining, _AT_ONCE)):
+            for _ in pool.map(sync_one, some):
+                pass
 
 
-def _sync_folders(files: Iterable[Path], *, root: Path) -> None:
-    """Wait until the names of files are on the disk, in the folders from them up to `root`."""
-    parents = {parent for file in files for parent in file.parents if parent.is_relative_to(root)}
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for _ in pool.map(sync_folder, sorted(parents | {root})):
-            pass
+def _parents(files: Iterable[Path], *, root: Path) -> list[Path]:
+    """Return the folders from files up to `root`."""
+    return sorted({root, *(one for file in files for one in file.parents if one.is_relative_to(root))})
 
 
 def unused_name(file: Path) -> Path:
@@ -192,10 +201,10 @@ def name_files(files: Mapping[Path, Path], *, root: Path) -> None:
         files: The name of each file, in the same folder.
         root: A folder that contains all of them, and was there before.
     """
-    _sync_files(files)
+    _sync_all(sync_file, files)
     for temp, file in files.items():
         temp.replace(file)
-    _sync_folders(files, root=root)
+    _sync_all(sync_folder, _parents(files, root=root))
 
 
 def name_folder(new: Path, folder: Path, *, old: Path | None = None) -> None:
@@ -216,9 +225,8 @@ def name_folder(new: Path, folder: Path, *, old: Path | None = None) -> None:
     """
     from shutil import rmtree
 
-    files = [file for file in new.rglob("*") if file.is_file()]
-    _sync_files(files)
-    _sync_folders(files, root=new)
+    _sync_all(sync_file, files_below(new))
+    _sync_all(sync_folder, (Path(folder) for folder, _, _ in os.walk(new)))
     if old is None or not folder.exists():
         new.rename(folder)
     elif not exchange(new, folder):

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pull_logs.analyze.answers.folding import rank_of
 from pull_logs.analyze.answers.indexed import IndexedSchema
-from pull_logs.analyze.answers.mapping import bundle_order, map_runs, put_back
+from pull_logs.analyze.answers.mapping import map_runs, read_here
 from pull_logs.analyze.answers.picked_rows import lost_spikes, note_on_picking, pick_rows, visible_rows
 from pull_logs.analyze.answers.readings import (
     IndexedEndings,
@@ -134,9 +134,7 @@ def answer_histories(
     if engine.is_serial or not reader.reads_rows:
         if engine.is_serial and are_worth_keeping(listed):
             reader = replace(reader, known=known)
-        order = bundle_order(subjects)
-        ordered = [subjects[position] for position in order]
-        found = put_back(order, reader.read_open(ordered, [frames[id(one.run)] for one in ordered]))
+        found = read_here(reader.read_open, subjects, [frames[id(subject.run)] for subject in subjects])
     else:
         found = map_runs(reader, subjects, engine)
     views = {subject.label: one for subject, one in zip(subjects, found, strict=True)}

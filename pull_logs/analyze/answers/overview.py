@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 from pull_logs._version import FORMAT
 from pull_logs.analyze.answers.histories import settle_assertions
 from pull_logs.analyze.answers.indexed import judged_metrics
-from pull_logs.analyze.answers.mapping import bundle_order, map_runs, put_back
+from pull_logs.analyze.answers.mapping import map_runs, read_here
 from pull_logs.analyze.answers.readings import Identity
 from pull_logs.analyze.answers.view import incomplete_notes
 from pull_logs.analyze.health import (
@@ -49,6 +49,7 @@ from pull_logs.frames import (
     Frame,
     MetricIndex,
     RunLike,
+    bundle_order,
     by_bundle,
     describe_cells,
     flatten,
@@ -215,7 +216,7 @@ def _read_histories(
     judged = _judged_metrics(subjects, opened, remembered)
 
     def unknown() -> Iterator[_Read]:
-        for position in bundle_order(subjects):
+        for position in bundle_order(one.run.bundle_id for one in subjects):
             subject, frame, identity = subjects[position], frames[position], identities[position]
             if frame.has_facts and position not in counted:
                 _add_facts(frame, identity.names, metrics, selected=selected)
@@ -278,9 +279,7 @@ def _check(
         return AssertionAnswer(None, ())
     reader = _AssertionReader(assertions)
     if engine.is_serial or not assertions.need_rows:
-        order = bundle_order(subjects)
-        read = reader.read([subjects[position] for position in order], [frames[one] for one in order])
-        return AssertionAnswer(assertions, list(put_back(order, read)))
+        return AssertionAnswer(assertions, list(read_here(reader.read, subjects, frames)))
     return AssertionAnswer(assertions, list(map_runs(reader, subjects, engine)))
 
 

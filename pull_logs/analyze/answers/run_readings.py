@@ -18,7 +18,7 @@ import numpy as np
 
 from pull_logs.analyze.answers.histories import settle_assertions
 from pull_logs.analyze.answers.indexed import Field, IndexedRun, MetricValues, RunValues
-from pull_logs.analyze.answers.mapping import bundle_order, map_runs, put_back
+from pull_logs.analyze.answers.mapping import map_runs
 from pull_logs.analyze.answers.readings import ReadingPlan, RunReader
 from pull_logs.analyze.questions import (
     DEFINED,
@@ -35,7 +35,7 @@ from pull_logs.analyze.questions import (
 from pull_logs.analyze.results import CheckpointResult, MetricComparison
 from pull_logs.errors import MetricNotFoundError, UsageError
 from pull_logs.executors import SERIAL, Engine
-from pull_logs.frames import History, PlainNames, cell_number, names_of
+from pull_logs.frames import History, PlainNames, bundle_order, cell_number, names_of, put_back
 from pull_logs.rows.canonical import STEP, spell
 from pull_logs.runs import RunPath
 from pull_logs.suggestions import did_you_mean
@@ -243,7 +243,7 @@ def read_runs(
     reader = RunReader(plan, wanted, shown, assertions, histories.opening)
     indexed = reader.indexed(subjects, frames)
     if engine.is_serial or (indexed is not None and not reader.reads_rows):
-        order = bundle_order(subjects)
+        order = bundle_order(one.run.bundle_id for one in subjects)
         found = put_back(order, reader.read(subjects, frames, indexed, order))
     else:
         found = map_runs(reader, subjects, engine)

@@ -18,20 +18,23 @@ to a temporary folder next to DIR, which gets its name at the end.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pull_logs.errors import BundleDamagedError, DataError, UsageError
 from pull_logs.executors import SERIAL, Engine
+from pull_logs.frames import bundle_order, put_back
 from pull_logs.rows.canonical import canonical_text
 from pull_logs.runs import RunPath
-from pull_logs.snapshot.disk import disk_errors, name_folder
+from pull_logs.snapshot.disk import disk_errors, files_below, name_folder
 from pull_logs.snapshot.format import (
     DOCUMENTS,
     MEDIA,
@@ -119,10 +122,10 @@ def export_runs(
     ):
         folder = temp / "new"
         _Export(folder, to, raw, engine).write(held)
-        files = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
+        sizes = array("q", (file.stat().st_size for file in files_below(folder)))
         name_folder(folder, target, old=target.with_name(f".{target.name}.replaced"))
     rows = sum(run.rows for run in held)
-    return ExportReport(path=out.absolute(), runs=len(held), rows=rows, files=len(files), bytes=sum(files))
+    return ExportReport(path=out.absolute(), runs=len(held), rows=rows, files=len(sizes), bytes=sum(sizes))
 
 
 def check_export_folder(folder: Path, *, force: bool = False) -> Path:
@@ -191,30 +194,54 @@ class _Export:
         """Write the files of runs that are in path order."""
         folders = member_folders(run.path for run in runs)
         self.folder.mkdir()
-        self._write_runs(runs, folders)
-        plan = plan_columns(runs, self.engine)
+        order = bundle_order(run.bundle_id for run in runs)
+        ordered = [runs[position] for position in order]
+        self._write_runs(ordered, order, folders)
+        plan = plan_columns(ordered, self.engine)
         writer = RunFilesWriter(self.folder, self.to, self.raw, plan.histories, plan.systems)
-        items = [(run, (folders[run.path], keys)) for run, keys in zip(runs, plan.keys, strict=True)]
+        items = [(run, (folders[run.path], keys)) for run, keys in zip(ordered, plan.keys, strict=True)]
         for _ in map_runs_in_parts(writer.write, items, self.engine):
             pass
         with _decoding_all(runs):
-            contents = export_artifacts(runs, folders, self.folder)
-            export_media(runs, folders, self.folder, contents)
+            if any(run.files or run.artifacts is not None for run in ordered):
+                contents = export_artifacts(runs, folders, self.folder)
+                export_media(runs, folders, self.folder, contents)
 
-    def _write_runs(self, runs: Sequence[Run], folders: dict[RunPath, str]) -> None:
+    def _write_runs(self, runs: Sequence[Run], order: Sequence[int], folders: dict[RunPath, str]) -> None:
+        """Write the table of runs.
+
+        Args:
+            runs: The runs as they are read, bundle by bundle.
+            order: The row of each run in the table.
+            folders: Their folders in the export.
+        """
         file = self.folder / f"runs.{self.to}"
+        optional = frozenset(name for run in runs for name in run.optional_fields)
         schema = _TABLES[self.to]
         for name in OPTIONAL:
-            if any(getattr(run, name) is not None for run in runs):
+            if name in optional:
                 schema = schema.append(pa.field(name, pa.string()))
-        remaining = iter(runs)
         if self.to == "ndjson":
+            lines = (f"{canonical_text(_run_object(run, folders[run.path]))}\n" for run in runs)
             with file.open("w", encoding="utf-8", newline="\n") as out:
-                out.writelines(f"{canonical_text(_run_object(run, folders[run.path]))}\n" for run in runs)
+                out.writelines(put_back(order, lines))
             return
+        groups = (runs[start : start + _RUNS_AT_ONCE] for start in range(0, len(runs), _RUNS_AT_ONCE))
+        tables = (_run_table(group, folders, schema) for group in groups)
         with open_writer(self.to, raw=self.raw)(file, schema) as write:
-            while group := list(islice(remaining, _RUNS_AT_ONCE)):
-                write(_run_table(group, folders, schema))
+            for table in tables if order == range(len(runs)) else _sorted(tables, order):
+                write(table)
+
+
+def _sorted(tables: Iterable[pa.Table], order: Sequence[int]) -> Iterator[pa.Table]:
+    """Return the rows of tables in another order, as many together as before.
+
+    Args:
+        tables: The tables.
+        order: The row that each of their rows will be.
+    """
+    found = pa.concat_tables(tables).take(pa.array(np.argsort(order)))
+    return (found.slice(start, _RUNS_AT_ONCE) for start in range(0, len(found), _RUNS_AT_ONCE))
 
 
 @contextmanager

@@ -80,6 +80,19 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def loaded_members(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the members as they are opened from now on, one of which is open at a time."""
+    monkeypatch.setattr(members, "MOST_OPEN", 1)
+    loaded: list[str] = []
+
+    def counted(file: Container) -> BundleIndex:
+        loaded.append(str(file.path))
+        return load_index(file)
+
+    monkeypatch.setattr(members, "load_index", counted)
+    return loaded
+
+
 @pytest.mark.parametrize(
     ("words", "passes"),
     [
@@ -102,20 +115,28 @@ def test_members_are_opened_one_after_the_other(
 ) -> None:
     """With one open at most, each is opened once in a pass over the runs, wherever its runs are."""
     monkeypatch.chdir(mixed)
-    monkeypatch.setattr(members, "MOST_OPEN", 1)
-    loaded: list[str] = []
-    load = load_index
-
-    def counted(file: Container) -> BundleIndex:
-        loaded.append(str(file.path))
-        return load(file)
-
-    monkeypatch.setattr(members, "load_index", counted)
+    loaded = loaded_members(monkeypatch)
     assert main([*words, "-b", "night"]) == 0
     found = capsys.readouterr().out.replace("night", "SOURCE")
     assert len(loaded) <= 3 * passes
     assert main([*words, "-b", "one.wandb.zip"]) == 0
     assert capsys.readouterr().out.replace("one.wandb.zip", "SOURCE") == found
+
+
+@pytest.mark.parametrize("to", ["parquet", "csv", "ndjson"])
+def test_an_export_opens_members_one_after_the_other(
+    mixed: Path, to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files are those of the bundle with the same runs."""
+    loaded = loaded_members(monkeypatch)
+    written = []
+    for source in ("night", "one.wandb.zip"):
+        out = tmp_path / source
+        assert main(["export", str(mixed / source), "-o", str(out), "--format", to]) == 0
+        written.append({file.relative_to(out): file.read_bytes() for file in out.rglob("*.*")})
+    assert len(loaded) <= 3 * 5
+    assert written[0] == written[1]
+    assert len(written[0]) == 37
 
 
 def test_a_set_has_the_content_id_of_the_bundle_and_no_difference(folder: Path) -> None:

@@ -1,4 +1,3 @@
 from .run_map import RunReader as RunReader
-from .run_map import bundle_order as bundle_order
 from .run_map import map_runs as map_runs
-from .run_map import put_back as put_back
+from .run_map import read_here as read_here

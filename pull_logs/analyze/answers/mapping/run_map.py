@@ -6,20 +6,21 @@ depend on which other runs are in its task, and the answer not on the engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from pull_logs.analyze.questions import Checkpoint, Subject
 from pull_logs.executors import Engine
-from pull_logs.frames import by_bundle
+from pull_logs.frames import History, bundle_order, put_back
 from pull_logs.snapshot import Run
 from pull_logs.snapshot.format import is_url
 from pull_logs.snapshot.workers import BundleLocation, divide_runs, located, most_runs
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 ResultT = TypeVar("ResultT")
+HistoryT = TypeVar("HistoryT", bound=History)
 
 
 class RunReader(Protocol[ResultT_co]):
@@ -81,29 +82,24 @@ def map_runs(reader: RunReader[ResultT], subjects: Sequence[Subject], engine: En
         PullLogsError: As the reader, for the first run in bundle order that it raises an error for; or a
             worker failed.
     """
-    order = bundle_order(subjects)
+    order = bundle_order(one.run.bundle_id for one in subjects)
     return put_back(order, _map_parts(reader, [subjects[position] for position in order], engine))
 
 
-def bundle_order(subjects: Sequence[Subject]) -> list[int]:
-    """Return the positions of runs in the order in which they are read: bundle by bundle."""
-    return [position for some in by_bundle(one.run.bundle_id for one in subjects) for position in some]
-
-
-def put_back(order: Sequence[int], found: Iterable[ResultT]) -> Iterator[ResultT]:
-    """Iterate over results in the order of the runs.
+def read_here(
+    read: Callable[[Sequence[Subject], Sequence[HistoryT]], Iterable[ResultT]],
+    subjects: Sequence[Subject],
+    frames: Sequence[HistoryT],
+) -> Iterator[ResultT]:
+    """Iterate over what is read of each run in this thread, as `map_runs` does.
 
     Args:
-        order: The position of the run of each result.
-        found: The results.
+        read: Reads runs one after the other.
+        subjects: The runs.
+        frames: Their histories.
     """
-    waiting: dict[int, ResultT] = {}
-    due = 0
-    for position, one in zip(order, found, strict=True):
-        waiting[position] = one
-        while due in waiting:
-            yield waiting.pop(due)
-            due += 1
+    order = bundle_order(one.run.bundle_id for one in subjects)
+    return put_back(order, read([subjects[at] for at in order], [frames[at] for at in order]))
 
 
 def _map_parts(reader: RunReader[ResultT], subjects: Sequence[Subject], engine: Engine) -> Iterator[ResultT]:
