@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pull_logs.snapshot.storage.errors import replaced_while_read
 from pull_logs.snapshot.storage.ranges import ObjectRanges
 from pull_logs.snapshot.storage.systems import StoredObject
 from pull_logs.snapshot.storage.versions import Unchanged
@@ -17,6 +19,7 @@ def open_ranges(target: StoredObject) -> ObjectRanges:
         PullLogsError: As `storage_errors`.
     """
     from azure.core import MatchConditions
+    from azure.core.exceptions import ResourceModifiedError
     from fsspec.asyn import sync
 
     system = target.system
@@ -34,8 +37,11 @@ def open_ranges(target: StoredObject) -> ObjectRanges:
             return data
 
     def read(start: int, stop: int) -> bytes:
-        data: bytes = sync(system.loop, request, start, stop)
-        return data
+        with suppress(ResourceModifiedError):
+            data: bytes = sync(system.loop, request, start, stop)
+            return data
+        system.info(target.path)  # raises another error if there is none of another version either
+        raise replaced_while_read(target.shown)
 
     return ObjectRanges(int(found["size"]), read)
 

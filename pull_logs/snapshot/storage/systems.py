@@ -164,7 +164,7 @@ def _bucket_system(
 
 def _silence() -> None:
     """Let libraries not print what they log to stderr, where nothing else takes it: it may have secrets."""
-    for name in ("gcsfs", "azure"):
+    for name in ("gcsfs", "google", "azure"):
         logger = logging.getLogger(name)
         if not logger.handlers:
             logger.addHandler(logging.NullHandler())

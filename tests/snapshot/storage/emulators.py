@@ -42,13 +42,7 @@ def azurite() -> Iterator[Application]:
     if program is None:
         pytest.skip("needs `npm install azurite`, and PULL_LOGS_NODE_MODULES")
     port = _free_port()
-    options = [
-        "--blobPort",
-        str(port),
-        "--inMemoryPersistence",
-        "--skipApiVersionCheck",
-        "--disableTelemetry",
-    ]
+    options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
     with _running([program, "--blobPort", str(port), *options], port) as application:
         yield application
 
@@ -87,13 +81,10 @@ def _wait(process: subprocess.Popen[bytes], port: int) -> None:
 def _passing(client: httpx.Client) -> Application:
     def call(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         # The emulator gets the request as it was sent: a signature holds for its path and its headers.
-        headers = {
-            name.removeprefix("HTTP_").replace("_", "-"): str(value)
-            for name, value in environ.items()
-            if name.startswith(("HTTP_", "CONTENT_")) and value != ""
-        }
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        answer = client.request(environ["REQUEST_METHOD"], environ["RAW_URI"], headers=headers, content=body)
+        answer = client.request(
+            environ["REQUEST_METHOD"], environ["RAW_URI"], headers=environ["sent.headers"], content=body
+        )
         port, asked = str(client.base_url.port), str(environ["HTTP_HOST"])
         sent = [
             (name, value.replace(f"127.0.0.1:{port}", asked) if name == "location" else value)

@@ -54,6 +54,10 @@ class _Quiet(WSGIRequestHandler):  # type: ignore[misc]
     def log(self, *_arguments: Any) -> None:
         """Print nothing."""
 
+    def make_environ(self) -> dict[str, Any]:
+        """Keep the names of headers as they were sent: WSGI has no underscore there, and Azure signs one."""
+        return {**super().make_environ(), "sent.headers": list(self.headers.items())}
+
 
 @dataclass
 class ObjectServer:

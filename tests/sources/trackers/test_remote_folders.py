@@ -9,10 +9,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import fsspec
 import pytest
 from eventkit import event_file, scalars, version, write_events
-from objectserver import SECRET, ObjectServer, lab_server
+from objectserver import SECRET, ObjectServer, every_service, lab_server
 
 from pull_logs.cli.main import main
 from pull_logs.errors import (
@@ -32,14 +31,16 @@ LARGE = 48 * 2**20
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ObjectServer, Path]]:
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[ObjectServer, Path]]:
     """A server with runs, and those of `s3://lab/team/runs` in a local folder."""
     folder = tmp_path_factory.mktemp("local") / "runs"
     for number, name in enumerate(("exp1", "exp2/train")):
         events = [scalars(step, {"loss": 1.0 / (step + 1 + number)}) for step in range(30)]
         write_events(event_file(folder / name), [version(), *events])
-    with lab_server() as server:
-        system = fsspec.filesystem("s3", skip_instance_cache=True)
+    with lab_server(getattr(request, "param", "s3")) as server:
+        system = server.system()
         system.put(str(folder), "lab/team/runs", recursive=True)
         for path, content in {
             "team/runs/exp1/checkpoints/model.pt": bytes(1_000_000),
@@ -50,10 +51,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ObjectSe
             "models/model.pt": b"x",
             f"odd/run/{NAME}": b"",
             f"odd/{'x' * 300}/{NAME}": b"",
-            f"small/{NAME}": bytes(2**20),
-            f"large/{NAME}": bytes(LARGE),
         }.items():
-            system.pipe(f"lab/{path}", content)
+            system.pipe_file(f"lab/{path}", content)
+        if server.kind != "s3":
+            yield server, folder
+            return
+        for name, size in (("small", 2**20), ("large", LARGE)):
+            system.pipe_file(f"lab/{name}/{NAME}", bytes(size))
         system.call_s3("put_object", Bucket="lab", Key=f"odd/../../escaped/{NAME}", Body=b"")
         yield server, folder
 
@@ -80,12 +84,13 @@ def _imported(location: str, out: Path, kind: str | None = None) -> tuple[str, l
         return bundle.content_id, [str(path) for path in bundle.run_paths]
 
 
+@every_service
 def test_a_folder_of_event_files_gives_the_bundle_of_its_local_copy(
     server: ObjectServer, runs: Path, tmp_path: Path
 ) -> None:
     near = _imported(str(runs), tmp_path / "near.wandb.zip")
     assert near[1] == ["local/runs/exp1", "local/runs/exp2~train"]
-    assert _imported("s3://lab/team/runs", tmp_path / "far.wandb.zip") == near
+    assert _imported(server.at("team/runs"), tmp_path / "far.wandb.zip") == near
     assert server.sent < 50_000
     assert not [path for _, path in server.requests if "model.pt" in path]
 
@@ -96,13 +101,15 @@ def test_one_file_is_the_run_of_its_folder(server: ObjectServer, tmp_path: Path)
     assert server.requests
 
 
+@every_service
 def test_questions_take_urls(server: ObjectServer, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["--select", "^loss$", "--at", "10"]
-    assert main(["compare", "--tensorboard", "s3://lab/team/runs", *asked]) == 0
+    url = server.at("team/runs")
+    assert main(["compare", "--tensorboard", url, *asked]) == 0
     answer = capsys.readouterr().out
     assert main(["compare", "--tensorboard", str(runs), *asked]) == 0
-    assert answer.replace("s3://lab/team/runs", "PATH") == capsys.readouterr().out.replace(str(runs), "PATH")
-    assert main(["-r", "s3://lab/team/runs/exp1", "--schema"]) == 0
+    assert answer.replace(url, "PATH") == capsys.readouterr().out.replace(str(runs), "PATH")
+    assert main(["-r", f"{url}/exp1", "--schema"]) == 0
     assert "exp1 state=finished rows=30" in capsys.readouterr().out
     assert server.requests
 
