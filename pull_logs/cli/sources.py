@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pull_logs.cli.bundle_paths import Named
@@ -14,9 +17,47 @@ def take_sources(options: dict[str, Any]) -> Sources:
     """Remove the sources from the options of a command and return them."""
     names = ("runs", "checkpoints", "bundles", "projects", "sweeps", "keep", "checkpoint_key")
     given = _by_kind({name: options.pop(name) for name in names})
+    _refuse_other_files(given)
     given["trackers"] = tracker_sources({kind: options.pop(kind) for kind in TRACKERS if kind in options})
     given["bundles"] = (*map(_bundle_word, options.pop("words", ())), *given["bundles"])
     return Sources(**given, refresh=options.pop("refresh", False), offline=options.pop("offline", False))
+
+
+def _refuse_other_files(given: Mapping[str, Any]) -> None:
+    """Refuse files that belong to another option: a bundle is not a run, and a checkpoint is not a bundle.
+
+    Raises:
+        UsageError: There is one.
+    """
+    from pull_logs.cli.spelling import source_option
+
+    for word in map(str, given["bundles"]):
+        if source_option(word) == "-c" and _is_file(word):
+            raise UsageError(f"{word!r} is not a bundle", hint=f"write: -c {shlex.quote(word)}")
+    for word in given["checkpoints"]:
+        if source_option(word) == "-b" and _is_file(word):
+            raise UsageError(f"{word!r} is not a checkpoint", hint=f"write: -b {shlex.quote(word)}")
+    for word in given["runs"]:
+        if _is_file(word):
+            _check_run_file(word, option=source_option(word), looked_up=bool(given["bundles"]))
+
+
+def _is_file(word: str) -> bool:
+    return os.path.isfile(word)  # noqa: PTH113 - that of pathlib raises for very long texts
+
+
+def _check_run_file(word: str, *, option: str | None, looked_up: bool) -> None:
+    from pull_logs.interface import is_local
+
+    if is_local(word):
+        return
+    if option in ("-b", "-c"):
+        raise UsageError(f"{word!r} is not a run", hint=f"write: {option} {shlex.quote(word)}")
+    if Path(word).suffix and not looked_up:
+        raise UsageError(
+            f"the file {word!r} is not the log of a run",
+            hint="name a run folder, its .wandb file, or a run by entity/project/run_id",
+        )
 
 
 def _bundle_word(word: Named) -> Named:

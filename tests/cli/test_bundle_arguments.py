@@ -191,3 +191,27 @@ def test_an_id_that_no_file_system_takes_as_a_path_is_a_run_that_is_not_there(
     assert capsys.readouterr().err.startswith("pull-logs: error: no run 'eee")
     assert main(["-b", str(RECORDED), "-r", "a\0b"]) == 2
     assert capsys.readouterr().err.startswith("pull-logs: error: 'a\\x00b' is not a run path; ")
+
+
+def test_a_file_that_is_the_value_of_another_option_is_refused_with_that_option(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "best.pt").write_bytes(b"PK")
+    (folder / "train.py").write_text("")
+    for words, what, right in [
+        (["-r", A], "run", f"-b {A}"),
+        (["-c", A], "checkpoint", f"-b {A}"),
+        (["-r", "best.pt"], "run", "-c best.pt"),
+        (["-b", A, "-r", "best.pt"], "run", "-c best.pt"),
+        (["-b", "best.pt"], "bundle", "-c best.pt"),
+        (["best.pt"], "bundle", "-c best.pt"),
+    ]:
+        expected = f"pull-logs: error: {words[-1]!r} is not a {what}; write: {right}\n"
+        assert said(capsys, "compare", *words, code=2) == expected
+    assert said(capsys, "-r", "train.py", code=2) == (
+        "pull-logs: error: the file 'train.py' is not the log of a run; name a run folder, its .wandb file,"
+        " or a run by entity/project/run_id\n"
+    )
+    assert said(capsys, "-b", A, "-r", "train.py", code=3) == (
+        f"pull-logs: error: no run 'train.py' in {A!r}; it has 'acme/nano/a'\n"
+    )

@@ -222,6 +222,10 @@ def test_the_runs_at_wandb_are_compared_without_a_bundle(
         found = answer(capsys, logs)
     assert [(run["stored"], run["missing"]) for run in found["runs"]] == [("team/proj/back", 0), (None, 8)]
     assert (found["different"], found["not_stored"]) == (1, 1)
+    assert reconciled(capsys, logs, "-b", one, code=7)[1].endswith(
+        "pull-logs: error: 1 of 2 logged runs differs from what is stored, and 1 of 2 logged runs is not"
+        " stored; --entity and --project name where the runs are, if they are stored elsewhere\n"
+    )
 
 
 def test_a_log_that_was_uploaded_under_another_id_is_compared_by_name(

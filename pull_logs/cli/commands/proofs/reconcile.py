@@ -16,6 +16,7 @@ from pull_logs.cli.options import text_budget_option
 from pull_logs.cli.output import print_result, take_text_budget
 from pull_logs.cli.pulling import ENTITY, ON_RESTART, PROJECT, count_display, progress_display
 from pull_logs.errors import DifferenceError, RunNotFoundError
+from pull_logs.suggestions import counted, numbered
 
 if TYPE_CHECKING:
     from pull_logs.cli.sections.proofs import Reconciliation
@@ -200,8 +201,13 @@ def _require_equal(result: Reconciliation) -> None:
     Raises:
         DifferenceError: A run differs, or is not stored.
     """
-    unequal = result["different"] + result["not_stored"]
-    if unequal:
-        count = len(result["runs"])
-        verb = "differs" if unequal == 1 else "differ"
-        raise DifferenceError(f"{unequal} of {count} logged runs {verb} from what is stored")
+    of = f"of {counted(len(result['runs']), 'logged run')}"
+    different, lost = result["different"], result["not_stored"]
+    parts = []
+    if different:
+        parts.append(f"{different} {of} {numbered(different, 'differs', 'differ')} from what is stored")
+    if lost:
+        parts.append(f"{lost} {of} {numbered(lost, 'is', 'are')} not stored")
+    if parts:
+        hint = "--entity and --project name where the runs are, if they are stored elsewhere" if lost else ""
+        raise DifferenceError(", and ".join(parts), hint=hint)
