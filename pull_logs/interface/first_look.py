@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -160,10 +160,11 @@ class _Probe:
         self._known = known
         self.missed = False
 
-    def find_all(self, identities: Sequence[Identity]) -> list[tuple[HealthFinding, ...] | None]:
+    def find_all(self, identities: Iterable[Identity]) -> list[tuple[HealthFinding, ...] | None]:
         """Return no findings, known or not."""
-        self.missed = not any(found is not None for found in self._known.find_all(identities))
-        return [()] * len(identities)
+        found = self._known.find_all(identities)
+        self.missed = not any(one is not None for one in found)
+        return [()] * len(found)
 
     def keep(self, identity: Identity, found: Sequence[HealthFinding]) -> None:
         """Do nothing."""

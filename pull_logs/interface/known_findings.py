@@ -9,7 +9,7 @@ are read.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -33,17 +33,18 @@ class KnownFindings:
         self._kept = kept
         self._new: dict[bytes, str] = {}
 
-    def find_all(self, identities: Sequence[Identity]) -> list[tuple[HealthFinding, ...] | None]:
+    def find_all(self, identities: Iterable[Identity]) -> list[tuple[HealthFinding, ...] | None]:
         """Return the findings of each run; None for one that was not looked at before.
 
         Args:
             identities: All that the findings of each run depend on.
         """
         keys = list(map(key_of, identities))
-        texts = dict(self._new)
+        kept: Mapping[bytes, str] = {}
         if self._kept is not None:
-            texts |= self._kept.find([key for key in keys if key not in self._new])
-        return [_findings(texts[key]) if key in texts else None for key in keys]
+            kept = self._kept.find([key for key in keys if key not in self._new])
+        texts = (self._new.get(key, kept.get(key)) for key in keys)
+        return [None if text is None else _findings(text) for text in texts]
 
     def keep(self, identity: Identity, found: Sequence[HealthFinding]) -> None:
         """Keep the findings of a run for the next look."""

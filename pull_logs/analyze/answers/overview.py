@@ -144,7 +144,7 @@ _Read: TypeAlias = tuple[int, RunColumns]
 class Known(Protocol):
     """Remembers the findings of runs from one look to the next."""
 
-    def find_all(self, identities: Sequence[Identity]) -> Sequence[tuple[HealthFinding, ...] | None]:
+    def find_all(self, identities: Iterable[Identity]) -> Sequence[tuple[HealthFinding, ...] | None]:
         """Return the findings of the runs with these identities; None where they are not known."""
 
     def keep(self, identity: Identity, found: Sequence[HealthFinding]) -> None:
@@ -211,17 +211,17 @@ def _read_histories(
     healthy = 0
     configs = _Configs()
     counted = _add_indexed([subject.run for subject in subjects], metrics, selected=selected)
-    identities = _identities(subjects, opened)
+    identities = _Identities(subjects, opened)
     remembered = _remembered(known, frames, identities)
     judged = _judged_metrics(subjects, opened, remembered)
 
     def unknown() -> Iterator[_Read]:
         for position in bundle_order(one.run.bundle_id for one in subjects):
-            subject, frame, identity = subjects[position], frames[position], identities[position]
+            subject, frame, names = subjects[position], frames[position], identities.names(position)
             if frame.has_facts and position not in counted:
-                _add_facts(frame, identity.names, metrics, selected=selected)
+                _add_facts(frame, names, metrics, selected=selected)
             if remembered[position] is None:
-                columns = _read_run(subject.run, frame, identity.names, judged.get(position))
+                columns = _read_run(subject.run, frame, names, judged.get(position))
                 for name, column in () if frame.has_facts else columns.metrics.items():
                     metrics.add(name, describe_cells(column, frame.steps))
                 yield position, columns
@@ -320,14 +320,14 @@ def find_what_is_wrong(subjects: Sequence[Subject], *, select: str | None, known
         PullLogsError: As `overview`.
     """
     opened = _Opened.open(subjects, select=select)
-    identities = _identities(subjects, opened)
+    identities = _Identities(subjects, opened)
     remembered = _remembered(known, opened.frames, identities)
     judged = _judged_metrics(subjects, opened, remembered)
 
     def unknown() -> Iterator[_Read]:
         for position, (subject, frame) in enumerate(zip(subjects, opened.frames, strict=True)):
             if remembered[position] is None:
-                names = identities[position].names
+                names = identities.names(position)
                 yield position, _read_run(subject.run, frame, names, judged.get(position))
                 frame.forget()
 
@@ -360,30 +360,42 @@ def _judge(runs: Sequence[_Read]) -> Iterator[tuple[int, tuple[HealthFinding, ..
     return zip([position for position, _ in runs], found, strict=True)
 
 
-def _identities(subjects: Sequence[Subject], opened: _Opened) -> list[Identity]:
-    """Return all that the findings of each run depend on."""
-    metrics = frozenset(opened.metrics)
-    judged: dict[tuple[str, ...], tuple[str, ...]] = {}
-    found = []
-    for subject, frame in zip(subjects, opened.frames, strict=True):
-        names = judged.get(frame.names)
+class _Identities:
+    """All that the findings of each run depend on, made when it is asked for.
+
+    Args:
+        subjects: The runs.
+        opened: Their histories.
+    """
+
+    def __init__(self, subjects: Sequence[Subject], opened: _Opened) -> None:
+        self._subjects, self._opened = subjects, opened
+        self._metrics = frozenset(opened.metrics)
+        self._judged: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def names(self, position: int) -> tuple[str, ...]:
+        """Return the metrics of a run that are judged; those of thousands of runs are one tuple."""
+        frame = self._opened.frames[position]
+        names = self._judged.get(frame.names)
         if names is None:
-            columns = opened.query.columns_of(frame, internal=False)
-            names = tuple(name for name in columns if name in metrics)
-            judged[frame.names] = names
-        run = subject.run
-        found.append(Identity((DEFINITIONS, run.rows_hash, run.state, run.heartbeat_at), names))
-    return found
+            columns = self._opened.query.columns_of(frame, internal=False)
+            names = self._judged[frame.names] = tuple(name for name in columns if name in self._metrics)
+        return names
+
+    def __getitem__(self, position: int) -> Identity:
+        run = self._subjects[position].run
+        facts = (DEFINITIONS, run.rows_hash, run.state, run.heartbeat_at)
+        return Identity(facts, self.names(position))
 
 
 def _remembered(
-    known: Known | None, frames: Sequence[Frame], identities: Sequence[Identity]
+    known: Known | None, frames: Sequence[Frame], identities: _Identities
 ) -> list[tuple[HealthFinding, ...] | None]:
     """Return the findings of each run that are known, of runs that an index has; None for the others."""
     found: list[tuple[HealthFinding, ...] | None] = [None] * len(frames)
     indexed = [position for position, frame in enumerate(frames) if known is not None and frame.has_facts]
     if known is not None:
-        for position, one in zip(indexed, known.find_all([identities[i] for i in indexed]), strict=True):
+        for position, one in zip(indexed, known.find_all(map(identities.__getitem__, indexed)), strict=True):
             found[position] = one
     return found
 

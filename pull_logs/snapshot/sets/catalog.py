@@ -62,7 +62,7 @@ from pull_logs.suggestions import shortened
 _MAX_GROUP = 2**32
 """The most bytes of text of a row group that is copied."""
 
-_KEPT_CELLS, _KEPT_KEYS = 96, 32
+_KEPT_CELLS, _KEPT_KEYS = 64, 32
 """Columns of row groups, and row groups with their paths, that are kept as Python values."""
 
 _MAX_CHUNK = 2**30
@@ -73,8 +73,6 @@ _MAX_TAGS = 1000
 
 _FEW = 64
 """Up to this many runs are looked up one by one."""
-
-Key = tuple[str, str, str]
 
 
 class Catalog:
@@ -116,7 +114,7 @@ class Catalog:
         self.exact = frozenset(exact_keys(self.counts or {}))
         self._columns: dict[str, pa.ChunkedArray] = {}
         self._ids: list[list[bytes] | None] | None = None
-        self.keys: Callable[[int], list[Key]] = lru_cache(_KEPT_KEYS)(self._keys)
+        self.keys: Callable[[int], list[RunPath]] = lru_cache(_KEPT_KEYS)(self._keys)
         self.cells: Callable[[str, int], Sequence[Any]] = lru_cache(_KEPT_CELLS)(self._cells)
 
     def __len__(self) -> int:
@@ -251,8 +249,8 @@ class Catalog:
                 return shared_texts(column).tolist()  # type: ignore[no-any-return]
             return column.to_pylist()  # type: ignore[no-any-return]
 
-    def _keys(self, group: int) -> list[Key]:
-        keys: list[Key] = list(zip(*(self.cells(name, group) for name in KEYS), strict=True))
+    def _keys(self, group: int) -> list[RunPath]:
+        keys = list(map(RunPath, *(self.cells(name, group) for name in KEYS)))
         if keys != sorted(set(keys)):
             raise BundleDamagedError(f"{self.path!r} is damaged: it is not in path order", path=self.path)
         return keys
@@ -302,8 +300,7 @@ class Catalog:
     def paths(self) -> Iterator[RunPath]:
         """Iterate over the paths of all runs, in order."""
         for group in range(self.groups):
-            for key in self.keys(group):
-                yield RunPath(*key)
+            yield from self.keys(group)
 
     def entry(self, index: int) -> CatalogEntry:
         """Return the row of a run."""
@@ -360,9 +357,9 @@ class Catalog:
         """Return the rows of those of these runs that it has."""
         if len(paths) <= _FEW:
             return {path: index for path in paths if (index := self.find(path)) is not None}
-        wanted = {(path.entity, path.project, path.run_id): path for path in paths}
+        wanted = {*paths}
         return {
-            wanted[key]: group * GROUP_ROWS + row
+            key: group * GROUP_ROWS + row
             for group in range(self.groups)
             for row, key in enumerate(self.keys(group))
             if key in wanted

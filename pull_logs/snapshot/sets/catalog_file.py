@@ -199,7 +199,7 @@ def wrong_parts(catalog: Catalog) -> Iterator[str]:
         texts = (table.column(f"{document}{JSON_ENDING}").to_pylist() for document in DOCUMENTS)
         for config, summary in zip(*texts, strict=True):
             count_leaves(counts, leaves_of(config, summary), 1)
-        paths = [RunPath(*key) for key in catalog.keys(group)]
+        paths = catalog.keys(group)
         if any(catalog.find(path) is None for path in (*paths[:1], *paths[-1:])):
             yield f"the statistics of row group {group} do not have its runs"
     if catalog.counts is not None and counts != catalog.counts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -136,9 +136,10 @@ def test_the_overview_of_recorded_runs_is_the_same(select: str | None) -> None:
 
 def test_no_facts_of_one_run_are_decoded_where_findings_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     class Healthy:
-        def find_all(self, identities: Sequence[object]) -> list[tuple[()]]:
-            assert len(identities) == len(set(identities))
-            return [()] * len(identities)
+        def find_all(self, identities: Iterable[object]) -> list[tuple[()]]:
+            asked = list(identities)
+            assert len(asked) == len(set(asked))
+            return [()] * len(asked)
 
         def keep(self, identity: object, found: object) -> None:
             pytest.fail(f"{found} of {identity} is known")
